@@ -1,4 +1,4 @@
-"""What every room needs: errors, whole-file storage, settings, progress, threads, safe parsing."""
+"""Shared basics: errors, atomic file storage, settings, progress, threads, safe parsing."""
 
 from anymask.base.lazy import lazy_names
 

@@ -1,8 +1,8 @@
-"""NumPy's array files (.npy) and archives of them (.npz) in, arrays of numbers out.
+"""Read NumPy array files (.npy) and archives of arrays (.npz).
 
-What a header states is compared with the bytes that are there before memory is taken for it, and
-nothing in a file is executed. `check_members` holds for every zip archive: it may not unpack to
-many times its size, as weights, features and pictures never do.
+The size that a header declares is compared with the size of the file before memory is allocated,
+and pickled objects are never loaded. `check_members` applies to all zip archives: weights, features
+and images never unpack to many times their size.
 """
 
 from __future__ import annotations
@@ -21,19 +21,23 @@ from anymask.base.errors import AnymaskError, DataError
 
 BoolArray = NDArray[np.bool_]
 FloatArray = NDArray[np.float32]
-Floats = NDArray[np.float64]  # figures and coordinates
+Floats = NDArray[np.float64]  # metrics and coordinates
 IntArray = NDArray[np.int64]
 UintImage = NDArray[np.uint8]
 
 if TYPE_CHECKING:
     import zipfile
 
-MAX_TIMES = 100  # its size, that an archive may unpack to
-SMALL = 64 << 20  # bytes; up to here an archive may be packed as well as it can be
+MAX_TIMES = 100  # maximum ratio of unpacked to packed size
+SMALL = 64 << 20  # bytes; archives that unpack to less may have any ratio
 
 
 def read_array(file: BinaryIO) -> NDArray[Any]:
-    """The one array of a file that can be sought in. Raises DataError."""
+    """Read the array of a seekable .npy file.
+
+    Raises:
+        DataError: The file is invalid or truncated.
+    """
     with _explain("Not a NumPy array file (.npy)"):
         start = file.tell()
         size = file.seek(0, io.SEEK_END)
@@ -56,12 +60,16 @@ def read_array(file: BinaryIO) -> NDArray[Any]:
 
 
 def read_arrays(file: BinaryIO, ends: tuple[str, ...] = ("",)) -> dict[str, NDArray[Any]]:
-    """The arrays of an archive by name, without the suffix. Raises DataError.
+    """Read the arrays of an .npz archive by name, without the .npy suffix.
 
     Args:
-        ends: Of the names of those that are read.
+        file: Seekable binary file.
+        ends: Suffixes of array names to read. Defaults to all arrays.
+
+    Raises:
+        DataError: The archive is invalid or corrupted.
     """
-    import zipfile  # which only archives need
+    import zipfile  # imported here because only archives need it
 
     with _explain("Not a NumPy archive (.npz)"), zipfile.ZipFile(file) as archive:
         check_members(archive)
@@ -76,10 +84,10 @@ def read_arrays(file: BinaryIO, ends: tuple[str, ...] = ("",)) -> dict[str, NDAr
 
 
 def check_members(archive: zipfile.ZipFile) -> None:
-    """Raises DataError for an archive that unpacks to far more than it is.
+    """Raise DataError if an archive unpacks to far more than its size.
 
-    All members count together, and against the bytes of the file: many small ones unpack to as much
-    as a large one, and those that lie over each other state more bytes than there are.
+    The limit applies to the sum of all members, relative to the size of the file: this also covers
+    archives of many small members and members that overlap.
     """
     members = archive.infolist()
     assert archive.fp is not None
@@ -96,7 +104,7 @@ def check_members(archive: zipfile.ZipFile) -> None:
 
 @contextmanager
 def _explain(what: str) -> Iterator[None]:
-    """Turn what readers raise on altered bytes, which is almost anything, into DataError."""
+    """Convert any exception of a reader on corrupted bytes to DataError."""
     try:
         yield
     except AnymaskError:

@@ -1,7 +1,7 @@
-"""Arguments of public functions, compared with the plain types of their annotations.
+"""Check arguments of public functions against plain type annotations.
 
 Only annotations of plain types are checked: text, paths, numbers, booleans, None, literals and
-sequences. Whatever else a parameter takes (arrays, models, images) is checked by its function.
+sequences. Each function checks its other parameters (arrays, models, images) itself.
 """
 
 from __future__ import annotations
@@ -34,11 +34,12 @@ _MANY = ("Sequence", "Iterable", "list", "tuple", "Collection")
 
 
 def check_types(call: Callable[P, R], *, with_settings: bool = True) -> Callable[P, R]:
-    """Let a function raise InputError for an argument that its annotation excludes.
+    """Make a function raise InputError for arguments that its annotations exclude.
 
     Args:
-        with_settings: Check those of a TypedDict behind ** too, which settings may check on
-            their own.
+        call: Function to wrap.
+        with_settings: Also check the keys of a TypedDict passed as `**`. Pass False if the
+            settings validate themselves.
     """
     parameters = inspect.signature(call).parameters.values()
     named = itertools.takewhile(lambda one: one.kind != one.VAR_POSITIONAL, parameters)
@@ -56,7 +57,7 @@ def check_types(call: Callable[P, R], *, with_settings: bool = True) -> Callable
 
 
 def check_type(name: str, value: object, hint: str) -> None:
-    """Raise InputError for a value that an annotation of plain types excludes."""
+    """Raise InputError if an annotation of plain types excludes a value."""
     kinds = _kinds_of(hint)
     if not kinds or any(fits(value) for fits, _ in kinds):
         return
@@ -70,14 +71,14 @@ def check_type(name: str, value: object, hint: str) -> None:
 
 @functools.cache
 def _kinds_of(hint: str) -> list[tuple[Callable[[object], bool], str]]:
-    """The checks of an annotation, one of which a value must pass; none if a part is not plain."""
+    """Return alternative checks for an annotation; empty if any part is not a plain type."""
     kinds = [_kind_of(atom) for atom in _atoms(hint)]
     plain = [kind for kind in kinds if kind is not None]
     return plain if len(plain) == len(kinds) else []
 
 
 def _kind_of(atom: str) -> tuple[Callable[[object], bool], str] | None:
-    """The check of one annotation, and its words; None for one that is not plain."""
+    """Return the check of one annotation and its description; None if it is not a plain type."""
     if atom in _KINDS:
         types, words = _KINDS[atom]
         return (lambda value: isinstance(value, types)), words
@@ -94,7 +95,7 @@ def _is_many(value: object) -> bool:
 
 
 def _atoms(hint: str) -> list[str]:
-    """The parts of a union: those of "str | Sequence[str | Path]" are two."""
+    """Split a union into its parts: "str | Sequence[str | Path]" has two."""
     parts, depth = [""], 0
     for letter in hint:
         depth += (letter in "[(") - (letter in "])")
@@ -107,7 +108,7 @@ def _atoms(hint: str) -> list[str]:
 
 @functools.cache
 def _hints_of(call: Callable[..., Any], with_settings: bool) -> Mapping[str, str]:
-    """The annotations of all parameters as text."""
+    """Return the annotations of all parameters as text."""
     hints: dict[str, str] = {}
     inner = inspect.unwrap(call)
     for name, hint in inner.__annotations__.items():

@@ -1,7 +1,7 @@
-"""How values show themselves: one short line for `repr`, and HTML in notebooks.
+"""Short `repr` and notebook HTML for objects.
 
-A value of a user holds arrays, thousands of records, or the header of a patient's scan. None of
-that belongs into a traceback, a log or a notebook that is passed on.
+Objects may hold arrays, thousands of records or patient data from a scan header. None of that may
+appear in a traceback, a log or a shared notebook.
 """
 
 from __future__ import annotations
@@ -14,28 +14,28 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 _MAX_TEXT = 40  # characters of one value
-_MAX_LINE = 240  # characters of all of them
-_MAX_OWN = 70  # of a value inside of another one
-_MAX_ITEMS = 4  # of a sequence that are written out
+_MAX_LINE = 240  # characters of the whole line
+_MAX_OWN = 70  # characters of a nested object
+_MAX_ITEMS = 4  # items of a sequence that are shown
 _PLAIN = (str, int, float, bool, Path, type(None))
 T = TypeVar("T")
 
 
 def brief(cls: type[T]) -> type[T]:
-    """Give a dataclass a short `repr` and `_repr_html_`: shapes of arrays, counts of items."""
-    setattr(cls, "__repr__", _brief_repr)  # noqa: B010  # mypy knows no other way
+    """Add a short `repr` and `_repr_html_` to a dataclass: array shapes and item counts."""
+    setattr(cls, "__repr__", _brief_repr)  # noqa: B010  # mypy rejects a plain assignment
     if "_repr_html_" not in vars(cls):
         setattr(cls, "_repr_html_", repr_html)  # noqa: B010
     return cls
 
 
 def repr_html(self: object) -> str:
-    """`_repr_html_` of a class whose `repr` says it all."""
+    """Return the `repr` as HTML, for use as `_repr_html_`."""
     return preview_html(repr(self), (), None)
 
 
 def brief_text(value: object) -> str:
-    """One value in at most 60 characters: a shape, a count, a short text, or the type's name."""
+    """Format a value in at most 60 characters: shape, count, short text or type name."""
     if type(value).__module__.startswith("anymask.") and not _is_generated(value):
         own = "" if type(value).__repr__ is object.__repr__ else repr(value)
         return own if 0 < len(own) <= _MAX_OWN else f"<{type(value).__name__}>"
@@ -68,7 +68,7 @@ def _items(value: Mapping[Any, Any] | Set[Any] | Sequence[Any]) -> str:
 
 
 def _is_generated(value: object) -> bool:
-    """Whether a dataclass shows all that it holds, which may be anything."""
+    """Return whether a dataclass has a generated `repr`, which shows all fields in full."""
     made = type(value).__repr__
     return is_dataclass(value) and made is not _brief_repr and hasattr(made, "__wrapped__")
 
@@ -88,8 +88,8 @@ def _brief_repr(self: Any) -> str:
 
 
 def preview_html(title: str, rows: Sequence[str], png: bytes | None) -> str:
-    """A title, the picture where there is one, and a line for each row."""
-    import html  # a page of names: 5 ms to load, and no command needs it
+    """Format a title, an optional PNG image and a list of rows as HTML."""
+    import html  # takes 5 ms to load and no command needs it
 
     parts = [f"<code>{html.escape(title)}</code>"]
     if png is not None:

@@ -1,24 +1,24 @@
-"""The exceptions of anymask: one tree, a class for each kind of remedy.
+"""Exceptions of anymask: one hierarchy, with one class for each kind of fix.
 
-    AnymaskError            the root; the CLI prints it without a traceback and exits with 2
-    ├── InputError          a value that the user gave: an image, a prompt, an option
-    │   ├── ImageError      a picture that cannot be read or segmented
+    AnymaskError            base class; the CLI prints it without a traceback and exits with 2
+    ├── InputError          invalid user input: an image, a prompt, an option
+    │   ├── ImageError      an image that cannot be read or segmented
     │   │   ├── DamagedImageError   an image file that is truncated or corrupted
-    │   │   └── AmbiguousMaskError  a mask image that several readings fit
-    │   └── LimitError      data that takes more memory than its limit, which can be raised
-    ├── PromptError         a prompt that makes no sense or that this model cannot take
-    ├── ModelError          an unknown name, or a model that cannot do what was asked
-    │   └── WeightsError    a weights file that is absent, altered, unsafe or does not fit
-    ├── DataError           a data set or record on disk that breaks its format
-    ├── ConfigError         a recipe or suite that cannot be followed
-    ├── StoreError          the project's database cannot do what was asked
-    │   ├── NotFoundError   there is no such image or record
-    │   ├── Conflict        somebody else has changed the record in the meantime
-    │   ├── DiskFull        there is no room to write it down
-    │   └── NotAllowedError a rule of the project forbids it: the acceptance rule before an export
+    │   │   └── AmbiguousMaskError  a mask image with several possible interpretations
+    │   └── LimitError      data that exceeds a configurable memory limit
+    ├── PromptError         a prompt that is invalid or not supported by the model
+    ├── ModelError          an unknown model name, or an operation the model does not support
+    │   └── WeightsError    a weights file that is missing, altered, unsafe or incompatible
+    ├── DataError           a dataset or file that violates its format
+    ├── ConfigError         an invalid recipe or benchmark suite
+    ├── StoreError          an operation on the project database that failed
+    │   ├── NotFoundError   no such image or record
+    │   ├── Conflict        the record was changed in the meantime
+    │   ├── DiskFull        no disk space left
+    │   └── NotAllowedError forbidden by a project rule: the acceptance rule before an export
     └── MissingExtra        an optional package that is not installed
 
-A message says what was wanted, what came, and the remedy.
+A message states what is wrong, what was expected and given, and how to fix it.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ import signal
 
 
 class AnymaskError(Exception):
-    """The root of all errors that anymask raises on purpose."""
+    """Base class of all errors that anymask raises on purpose."""
 
 
 class InputError(AnymaskError, ValueError):
-    """A value that the user gave cannot be used."""
+    """The user passed an invalid value."""
 
 
 class ImageError(InputError):
-    """A picture cannot be read or segmented."""
+    """An image cannot be read or segmented."""
 
 
 class DamagedImageError(ImageError):
@@ -43,14 +43,14 @@ class DamagedImageError(ImageError):
 
 
 class AmbiguousMaskError(ImageError):
-    """A mask image fits several readings; the message names the choice."""
+    """A mask image has several possible interpretations; the message names the options."""
 
 
 class LimitError(InputError):
-    """Data would take more memory than its limit; the message says how to raise it.
+    """Data exceeds its memory limit; the message states how to raise the limit.
 
     Args:
-        size: Bytes that it would take, 0 where this is not known.
+        size: Required memory in bytes, 0 if unknown.
     """
 
     def __init__(self, message: str, size: int = 0) -> None:
@@ -59,38 +59,38 @@ class LimitError(InputError):
 
 
 class PromptError(AnymaskError, ValueError):
-    """A prompt makes no sense, or this model cannot take it."""
+    """A prompt is invalid or not supported by the model."""
 
 
 class ModelError(AnymaskError):
-    """A model name is unknown, or the model cannot do what was asked."""
+    """A model name is unknown, or the model does not support the operation."""
 
 
 class WeightsError(ModelError):
-    """A weights file is absent, altered, unsafe, or does not fit its model."""
+    """A weights file is missing, altered, unsafe, or incompatible with the model."""
 
 
 class DataError(AnymaskError):
-    """A data set or a record on disk breaks its format."""
+    """A dataset or file violates its format."""
 
 
 class ConfigError(AnymaskError):
-    """A recipe or a suite cannot be followed."""
+    """A recipe or a benchmark suite is invalid."""
 
 
 class StoreError(AnymaskError):
-    """The data engine's database cannot do what was asked."""
+    """An operation on the project database failed."""
 
 
 class NotFoundError(StoreError):
-    """There is no such image or record in the project."""
+    """The project has no such image or record."""
 
 
 class Conflict(StoreError):
-    """A record has changed since it was read; nothing was written.
+    """A record was changed since it was read; nothing was written.
 
     Args:
-        current: The record as it is now, whatever kind the raiser keeps.
+        current: Current state of the record.
     """
 
     def __init__(self, message: str, current: object = None) -> None:
@@ -99,11 +99,11 @@ class Conflict(StoreError):
 
 
 class DiskFull(StoreError):
-    """The database's disk has no room left; nothing was written."""
+    """The disk of the database is full; nothing was written."""
 
 
 class NotAllowedError(StoreError):
-    """A rule of the project forbids it for now; the message says what is missing."""
+    """A project rule forbids the operation; the message states what is missing."""
 
 
 class MissingExtra(AnymaskError, ImportError):
@@ -118,13 +118,13 @@ class MissingExtra(AnymaskError, ImportError):
 
 
 def capitalized(text: str) -> str:
-    """A text that starts a sentence; names of Python such as `anymask.serve` stay as they are."""
+    """Capitalize the first word, except for code such as `anymask.serve` or `box=`."""
     first = text.split(" ", 1)[0]
     return text if "." in first or "=" in first else text[:1].upper() + text[1:]
 
 
 def exit_text(code: int | None) -> str:
-    """How a process ended, in words."""
+    """Describe how a process ended."""
     if code is None or code >= 0:
         return f"exited with code {code}"
     try:

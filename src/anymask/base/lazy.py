@@ -1,17 +1,17 @@
-"""Imports the public names of a package when they are first used.
+"""Import the public names of a package on first use.
 
-A package's `__init__.pyi` lists its names, a line each, with the modules that hold them; type
+A package's `__init__.pyi` lists its names, one a line, with the modules that define them. Type
 checkers and editors read the same file:
 
     from anymask.masks import box_area as box_area
 
-Its `__init__.py` says `__getattr__, __dir__, __all__ = lazy_names(__name__)`, so that importing the
+Its `__init__.py` contains `__getattr__, __dir__, __all__ = lazy_names(__name__)`, so importing the
 package loads none of its modules.
 
-A name whose module needs a package that is not installed raises MissingExtra, an ImportError: so do
-`from anymask.studio import NAME` and `hasattr(anymask.studio, NAME)`. The names of
-`anymask` itself resolve to a placeholder that raises it when it is called, so that
-`from anymask import *` works in every installation.
+A name whose module requires a missing package raises MissingExtra, an ImportError. This applies to
+`from anymask.studio import NAME` and `hasattr(anymask.studio, NAME)`. The names of `anymask` itself
+resolve to a placeholder that raises the error when called, so that `from anymask import *` works in
+every installation.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _NAME = re.compile(r"^from (\S+) import (\w+) as \w+$", re.MULTILINE)
 
-# The packages of each extra, as they are imported.
+# Packages of each extra, by import name.
 _PACKAGES = {
     "torch": "torch safetensors onnx onnxscript",
     "words": "transformers",
@@ -54,11 +54,11 @@ EXTRAS = {package: extra for extra, names in _PACKAGES.items() for package in na
 def lazy_names(
     package: str, placeholders: bool = False
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
-    """Return `__getattr__`, `__dir__` and `__all__` of a package, by the `__init__.pyi` beside it.
+    """Return `__getattr__`, `__dir__` and `__all__` of a package from its `__init__.pyi`.
 
     Args:
-        package: Its `__name__`, while it is imported.
-        placeholders: Return a placeholder for a name that needs a missing package, instead of
+        package: `__name__` of the package that is being imported.
+        placeholders: Return a placeholder for a name that requires a missing package, instead of
             raising MissingExtra.
     """
     module = sys.modules[package]
@@ -75,7 +75,7 @@ def lazy_names(
             missing = missing_extra(error, f"{package}.{name}")
             if missing is None:
                 raise
-            if placeholders:  # not kept: the package may be installed while the program runs
+            if placeholders:  # not cached: the package may be installed while the program runs
                 body = {"__module__": package, "__doc__": str(missing), "_missing": missing}
                 return _Placeholder(name, (), body)
             raise missing from None
@@ -95,8 +95,8 @@ def missing_extra(error: ImportError, purpose: str) -> MissingExtra | None:
     """Return the MissingExtra for a failed import of an optional package, else None.
 
     Args:
-        error: Of the import.
-        purpose: What needs the package, as the message says it.
+        error: Exception raised by the import.
+        purpose: Feature that requires the package, for the message.
     """
     from anymask.base.errors import MissingExtra
 
@@ -109,12 +109,12 @@ def missing_extra(error: ImportError, purpose: str) -> MissingExtra | None:
 
 
 def need_packages(packages: Iterable[str], extra: str, purpose: str) -> None:
-    """Raise MissingExtra for the first package that is not installed; none is imported.
+    """Raise MissingExtra for the first package that is not installed, without importing any.
 
     Args:
-        packages: Names as they are imported.
-        extra: What brings them.
-        purpose: What needs them, as the message says it.
+        packages: Import names.
+        extra: Extra that installs them.
+        purpose: Feature that requires them, for the message.
     """
     from anymask.base.errors import MissingExtra
 
@@ -126,7 +126,7 @@ def need_packages(packages: Iterable[str], extra: str, purpose: str) -> None:
 class _Placeholder(type):
     """Metaclass of a public name whose package is not installed.
 
-    The name is a class, so that it can stand in `isinstance` and in annotations.
+    The name is a class, so that it can be used in `isinstance` and in annotations.
     """
 
     _missing: MissingExtra
@@ -135,6 +135,6 @@ class _Placeholder(type):
         raise cls._missing.with_traceback(None)
 
     def __getattr__(cls, name: str) -> NoReturn:
-        if name.startswith("_"):  # what tools look for in any object
+        if name.startswith("_"):  # introspection tools read such attributes of any object
             raise AttributeError(f"{cls.__name__!r} has no attribute {name!r}", name=name, obj=cls)
         raise cls._missing.with_traceback(None)

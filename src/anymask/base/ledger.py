@@ -1,8 +1,8 @@
-"""Records of finished work: whether something is done already, and from where a run resumes.
+"""Records of finished work, to resume an interrupted run.
 
-A `Ledger` is a file of JSON lines, a row for each finished part of a run. A `Stamp` is a small file
-beside an output that tells what the output was made of. Runs whose records are queried (sessions of
-videos, windows of maps) keep them in SQLite, and files that name their own source need no record.
+A `Ledger` is a JSON Lines file with one row for each finished part of a run. A `Stamp` is a small
+file beside an output that holds a hash of its inputs. Runs with queryable records (video sessions,
+map windows) store them in SQLite; outputs that name their source need no record.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from anymask.base.storage import write_whole
 class Ledger:
     """Rows of finished work, from which an interrupted run resumes.
 
-    The first line says what the rows depend on. A line that a kill has cut off is ignored, and
-    replaced by the next row.
+    The first line holds the inputs that the rows depend on. An incomplete last line is ignored and
+    overwritten by the next row.
 
     Args:
-        path: File, which is made with its folder when the first row is added.
+        path: JSON Lines file. Created with its folder when the first row is added.
 
     Attributes:
-        head: The first line; empty where there is none.
-        rows: The other lines.
+        head: First line; empty if the file does not exist.
+        rows: Remaining lines.
 
     Raises:
         OSError: The file cannot be read.
@@ -41,11 +41,11 @@ class Ledger:
         self.head, *self.rows = written[: self._end].splitlines() or [b""]
 
     def restart(self) -> None:
-        """Forget all rows; the next one begins a new file."""
+        """Discard all rows; the next row starts a new file."""
         self._end, self.head, self.rows = 0, b"", []
 
     def add(self, row: Mapping[str, Any], head: Mapping[str, Any]) -> None:
-        """Append a row, in a new file behind this head; it is on disk when this returns."""
+        """Append a row and write it to disk; `head` becomes the first line of a new file."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         lines = [row] if self._end else [head, row]
         data = b"".join(json.dumps(line).encode() + b"\n" for line in lines)
@@ -57,38 +57,38 @@ class Ledger:
 
 
 class Stamp:
-    """A file that tells what an output was made of, as a hash that reveals nothing else.
+    """File with a hash of the inputs of an output; the hash reveals nothing else.
 
     Args:
-        path: Of the stamp, usually a hidden file beside the output.
+        path: Stamp file, usually a hidden file beside the output.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def notes(self, facts: Sequence[Any]) -> list[Any] | None:
-        """The notes of an output that was made of these facts; None of any other, or of none."""
+        """Return the notes stored for these inputs; None if the stamp is missing or differs."""
         if not self.path.is_file():
             return None
         digest, _, notes = self.path.read_text("utf-8").partition("\n")
         return list(parse_json(notes or "[]", self.path)) if digest == facts_hash(facts) else None
 
     def begin(self) -> None:
-        """The output is being written, and not whole."""
+        """Mark the output as incomplete."""
         write_whole(self.path, "begun")
 
     def end(self, facts: Sequence[Any], notes: Sequence[Any] = ()) -> None:
-        """The output is whole."""
+        """Mark the output as complete."""
         write_whole(self.path, f"{facts_hash(facts)}\n{json.dumps(notes)}")
 
 
 def facts_hash(facts: Sequence[Any]) -> str:
-    """The sha256 of facts that JSON can hold."""
+    """Return the SHA-256 of JSON-serializable facts."""
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
 def file_hash(path: Path) -> str:
-    """The sha256 of a file's bytes; empty where there is no file. Raises OSError."""
+    """Return the SHA-256 of a file; "" if it does not exist. Raises OSError."""
     if not path.is_file():
         return ""
     with path.open("rb") as file:

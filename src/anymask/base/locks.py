@@ -1,7 +1,8 @@
-"""Locks of files and of outputs, so that two runs do not write into one place.
+"""Lock files, so that two runs do not write to the same output.
 
-The operating system frees the lock of a process that has died. Where it has no locks (some network
-file systems), the process and the host that a lock file names decide whether its run still works.
+The operating system releases the lock of a process that has died. On file systems without locks
+(some network file systems), the process ID and host in the lock file decide whether its run is
+still active.
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ from anymask.base.errors import InputError
 
 Lock = Literal["held", "taken", "unsupported"]
 
-ON_WINDOWS = sys.platform == "win32"  # where an open file can neither be moved nor removed
-LOCK = ".lock"  # in the folder of a run
+ON_WINDOWS = sys.platform == "win32"  # an open file can be neither moved nor removed there
+LOCK = ".lock"  # lock file in the folder of a run
 
 
 def is_at(handle: int, path: Path) -> bool:
-    """Whether an open file is still the one of this name."""
+    """Return whether an open file is still the file at `path`."""
     try:
         return os.path.samestat(os.fstat(handle), path.lstat())
     except FileNotFoundError:
@@ -33,9 +34,9 @@ def is_at(handle: int, path: Path) -> bool:
 
 @contextlib.contextmanager
 def exclusive(path: Path) -> Iterator[None]:
-    """Hold a lock file; a second process or thread waits until the first one is done.
+    """Hold a lock file; other processes and threads wait until it is released.
 
-    The operating system frees the lock of a process that died, so none is ever stale.
+    The operating system releases the lock of a process that has died, so locks never go stale.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+b") as file:
@@ -50,7 +51,7 @@ if sys.platform == "win32":
     import msvcrt
 
     def lock_file(handle: int, wait: bool = True) -> Lock:
-        """Keep others off an open file until it is closed or its process dies."""
+        """Lock an open file until it is closed or the process ends."""
         while True:
             try:
                 os.lseek(handle, 0, os.SEEK_SET)
@@ -70,7 +71,7 @@ else:
     import fcntl
 
     def lock_file(handle: int, wait: bool = True) -> Lock:
-        """Keep others off an open file until it is closed or its process dies."""
+        """Lock an open file until it is closed or the process ends."""
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
@@ -89,14 +90,14 @@ else:
 
 @contextlib.contextmanager
 def claimed(output: Path, lock: Path | None = None) -> Iterator[None]:
-    """Keep other runs from writing to an output; a lock that a killed run left is taken over.
+    """Lock an output against other runs; a lock left by a killed run is taken over.
 
     Args:
-        output: What is written: a folder, or a file for which `lock` is given.
-        lock: The lock file, which names process and host. Default: `LOCK` in the folder.
+        output: Output folder, or output file if `lock` is given.
+        lock: Lock file, which stores process ID and host. Defaults to `LOCK` in the folder.
 
     Raises:
-        InputError: Another run holds the lock, or the folder cannot be made.
+        InputError: Another run holds the lock, or the folder cannot be created.
     """
     path = output / LOCK if lock is None else lock
     is_new = not path.parent.exists()
@@ -108,7 +109,7 @@ def claimed(output: Path, lock: Path | None = None) -> Iterator[None]:
         ) from None
     with _claim(path, output) as file:
         file.truncate(0)
-        # Windows keeps others from reading the first byte, which is what is locked there.
+        # On Windows others cannot read the locked first byte, so the text starts behind it.
         file.write(f"\n{os.getpid()} {socket.gethostname()}\n".encode())
         file.flush()
         try:
@@ -119,22 +120,22 @@ def claimed(output: Path, lock: Path | None = None) -> Iterator[None]:
             with contextlib.suppress(OSError):
                 path.unlink()
                 if is_new:
-                    path.parent.rmdir()  # where the run has left nothing in it
+                    path.parent.rmdir()  # fails, and is kept, unless the folder is empty
 
 
 def claimed_file(output: Path) -> contextlib.AbstractContextManager[None]:
-    """`claimed` for an output that is a file: its lock is the hidden .OUTPUT.lock beside it."""
+    """Lock an output file with the hidden lock file .OUTPUT.lock beside it."""
     return claimed(output, output.parent / f".{output.name}.lock")
 
 
 def _claim(path: Path, output: Path) -> BinaryIO:
-    """Open and lock a lock file. Raises InputError where another run holds it."""
+    """Open and lock a lock file. Raises InputError if another run holds it."""
     while True:
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
         file = os.fdopen(os.open(path, flags | getattr(os, "O_BINARY", 0), 0o666), "r+b")
         state = lock_file(file.fileno(), wait=False)
         if state == "held" and not is_at(file.fileno(), path):
-            file.close()  # its owner has just removed it
+            file.close()  # the owner has just deleted it
             continue
         pid, host = _owner(file)
         if state == "held" or (state == "unsupported" and _is_gone(pid, host)):
@@ -149,7 +150,7 @@ def _claim(path: Path, output: Path) -> BinaryIO:
 
 
 def _owner(file: BinaryIO) -> tuple[int, str]:
-    """Process and host of a lock file; (0, "") where it names none."""
+    """Return process ID and host of a lock file; (0, "") if it names none."""
     try:
         file.seek(1)
         pid, host = file.read(1000).decode().split()
@@ -159,7 +160,7 @@ def _owner(file: BinaryIO) -> tuple[int, str]:
 
 
 def _is_gone(pid: int, host: str) -> bool:
-    """Whether the owner of a lock file has certainly ended."""
+    """Return whether the owner of a lock file has certainly ended."""
     if not pid:
         return True
     if host != socket.gethostname() or ON_WINDOWS:
@@ -168,6 +169,6 @@ def _is_gone(pid: int, host: str) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return True
-    except OSError:  # of another user
+    except OSError:  # a process of another user
         return False
-    return pid == os.getpid()  # containers reuse their few numbers
+    return pid == os.getpid()  # containers reuse process IDs

@@ -1,4 +1,4 @@
-"""Describes the machine that figures were measured on."""
+"""Description of the machine that benchmarks ran on."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ PACKAGES = (
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """What stands under a table of figures.
+    """Hardware and software that a benchmark ran on.
 
     Attributes:
-        cpu: The processor's name.
+        cpu: Name of the processor.
         cores: Logical cores of the machine.
-        usable: Cores that this process may use.
-        memory: Bytes of main memory, or None when the system does not say.
-        load: Running processes, one-minute average, at the start; None where unknown.
+        usable: Cores available to this process.
+        memory: Main memory in bytes, None if unknown.
+        load: One-minute load average at the start, None if unknown.
         system: Operating system and release.
-        python: Version.
-        packages: (name, version) of what is installed, in the order of PACKAGES.
-        threads: OMP_NUM_THREADS as set, or "".
+        python: Python version.
+        packages: (name, version) of installed packages, in the order of PACKAGES.
+        threads: OMP_NUM_THREADS, or "" if unset.
     """
 
     cpu: str
@@ -50,7 +50,7 @@ class Machine:
     threads: str = ""
 
     def line(self) -> str:
-        """One line for people."""
+        """Format the description as one line of text."""
         parts = [self.cpu, f"{self.usable} of {self.cores} cores"]
         if self.memory:
             parts.append(f"{self.memory / 2**30:.0f} GiB")
@@ -64,7 +64,7 @@ class Machine:
 
 
 def this_machine() -> Machine:
-    """Ask the system; nothing that it does not tell is guessed."""
+    """Describe the current machine; unknown values are None or omitted."""
     packages = []
     for name in PACKAGES:
         with contextlib.suppress(metadata.PackageNotFoundError):

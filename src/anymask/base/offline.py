@@ -1,16 +1,16 @@
-"""Imports packages that report their use over the network, with the reports turned off.
+"""Import packages that send usage reports, with reporting disabled.
 
 ONNX Runtime's wheels contain a telemetry client (1.31 and 1.32 do, 1.18 does not). It starts when
-the package is imported, writes a device id and a database of events into the user's cache folder,
-and looks up a collector after some seconds. An event holds the path of the interpreter and the
-names of models and graphs.
+the package is imported, writes a device ID and an event database to the user's cache folder, and
+contacts a collector after some seconds. An event holds the path of the interpreter and the names of
+models and graphs.
 
-`import openvino` reports itself to Google Analytics by the package `openvino_telemetry`, and writes
-a client id into the user's home folder. No variable turns that off but `CI`, which changes other
-programs. Without the package OpenVINO imports a stub, so it is hidden during the import.
+`import openvino` reports to Google Analytics through the package `openvino_telemetry`, and writes a
+client ID to the user's home folder. Only the variable `CI` turns that off, which changes other
+programs. Without the package OpenVINO imports a stub, so the package is hidden during the import.
 
-All imports of these packages go through `import_offline`; a test in tests/house finds others. A
-variable that the user has set keeps its value.
+All imports of these packages go through `import_offline`; a test in tests/house enforces this.
+Variables that the user has set keep their values.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ REPORTING = frozenset({"onnxruntime", "openvino", "transformers", "huggingface_h
 def import_offline(module: str) -> Any:
     """Import a module of a package in `REPORTING`.
 
-    Variables are set for this process, so that its children inherit them.
+    Variables are set in the environment of this process, so child processes inherit them.
 
     Args:
         module: Full name, such as "onnxruntime.quantization".
 
     Returns:
-        Any: The module. Typed loosely, because most of these packages have no stubs.
+        Any: The module. Untyped, because most of these packages have no stubs.
 
     Raises:
         ImportError: The package is not installed.
@@ -53,7 +53,7 @@ def import_offline(module: str) -> Any:
     with _hidden("openvino_telemetry") if is_new else contextlib.nullcontext():
         found = importlib.import_module(module)
     if package == "onnxruntime" and os.environ[TELEMETRY] != "0":
-        # The client is already running where something else imported the package first.
+        # The client is already running if other code imported the package first.
         stop = getattr(sys.modules[package], "disable_telemetry_events", None)
         if stop is not None:
             stop()
@@ -62,7 +62,7 @@ def import_offline(module: str) -> Any:
 
 @contextlib.contextmanager
 def _hidden(module: str) -> Iterator[None]:
-    """An import of this module raises ImportError meanwhile."""
+    """Make imports of this module raise ImportError inside the block."""
     before = sys.modules.get(module)
     sys.modules[module] = None  # type: ignore[assignment]  # documented by importlib
     try:

@@ -1,11 +1,10 @@
-"""Text, JSON and TOML: bytes in, plain values or one DataError out.
+"""Parse text, JSON and TOML from untrusted files.
 
-The files come from anybody. Python's readers answer a broken one with five kinds of exceptions:
-wrong encoding, wrong syntax, nesting that is too deep, numbers of thousands of digits, dates that
-do not exist. The functions here turn them all into DataError, or ConfigError for TOML.
+Python's readers raise five kinds of exceptions for invalid files: wrong encoding, wrong syntax,
+deep nesting, numbers of thousands of digits, dates that do not exist. The functions here convert
+them to DataError, or to ConfigError for TOML.
 
-All JSON that comes from outside of the process is read by `parse_json`; a gate in tests/house looks
-for other readers.
+All JSON from outside the process is read by `parse_json`; a test in tests/house enforces this.
 """
 
 from __future__ import annotations
@@ -16,13 +15,17 @@ from typing import Any
 
 from anymask.base.errors import ConfigError, DataError
 
-MAX_DEPTH = 64  # lists and objects of JSON inside each other; the deepest format has about ten
+MAX_DEPTH = 64  # nested lists and objects of JSON; the deepest format uses about ten
 
 _NO_SIGN = bytes(set(range(256)) - set(b'[]{}"'))
 
 
 def parse_text(data: bytes, where: object) -> str:
-    """UTF-8 text, with or without a byte order mark. Raises DataError that begins with `where`."""
+    """Decode UTF-8 with or without a byte order mark.
+
+    Raises:
+        DataError: The text is not UTF-8. The message starts with `where`.
+    """
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -32,10 +35,16 @@ def parse_text(data: bytes, where: object) -> str:
 
 
 def parse_json(data: bytes | str, where: object) -> Any:
-    """The value of a JSON document. Raises DataError that begins with `where`.
+    """Parse a JSON document of at most MAX_DEPTH nested lists and objects.
 
-    A document is refused, too, when more than MAX_DEPTH lists and objects lie inside each other:
-    Python's reader, and whatever walks through the value later, would run out of its stack.
+    Deeper nesting exhausts the stack of Python's reader and of code that walks the value.
+
+    Args:
+        data: UTF-8, UTF-16 or UTF-32 bytes, or text.
+        where: File name that prefixes the error.
+
+    Raises:
+        DataError: The document is invalid or nested too deeply.
     """
     try:
         text = data if isinstance(data, str) else _decoded(data)
@@ -53,12 +62,12 @@ def parse_json(data: bytes | str, where: object) -> Any:
 
 
 def to_utf8(text: str) -> bytes:
-    """Text as UTF-8, with U+FFFD for halves of characters and bytes of names that are no text."""
+    """Encode text as UTF-8, replacing lone surrogates by U+FFFD."""
     return str(without_surrogates(text)).encode()
 
 
 def without_surrogates(value: Any) -> Any:
-    """The same value with U+FFFD for halves of characters, which no file can hold."""
+    """Replace lone surrogates by U+FFFD in all strings of a value; no encoding supports them."""
     if isinstance(value, str):
         return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     if isinstance(value, list):
@@ -69,16 +78,16 @@ def without_surrogates(value: Any) -> Any:
 
 
 def json_depth(text: str) -> int:
-    """How many lists and objects lie inside each other, at most; brackets in strings do not count.
+    """Return the maximum nesting depth of lists and objects; brackets in strings do not count.
 
-    It reads the signs alone and never fails: in a text that is no JSON, it is right up to the first
-    mistake, which is as far as a reader gets. Where there are no more than MAX_DEPTH brackets at
-    all, their number is the answer.
+    Only brackets and quotes are processed, so it never fails. In invalid JSON the depth is right up
+    to the first error, which is where a parser stops. If the text has at most MAX_DEPTH brackets,
+    their number is returned as an upper bound.
     """
     brackets = text.count("[") + text.count("{")
     if brackets <= MAX_DEPTH:
         return brackets
-    import numpy as np  # a deep text only: `anymask --help` does not load numpy
+    import numpy as np  # only for deep texts: `anymask --help` does not load numpy
 
     steps = np.zeros(256, np.int8)
     steps[list(b"[{")], steps[list(b"]}")] = 1, -1
@@ -89,7 +98,7 @@ def json_depth(text: str) -> int:
 
 
 def _decoded(data: bytes) -> str:
-    """The text of UTF-8, UTF-16 or UTF-32, whichever the first bytes show."""
+    """Decode UTF-8, UTF-16 or UTF-32, detected from the first bytes."""
     encoding = json.detect_encoding(data)
     try:
         return data.decode(encoding)
@@ -98,8 +107,12 @@ def _decoded(data: bytes) -> str:
 
 
 def parse_toml(data: bytes, where: object) -> dict[str, Any]:
-    """The tables of a TOML document. Raises ConfigError that begins with `where`."""
-    import tomllib  # JSON alone is read much more often
+    """Parse a TOML document.
+
+    Raises:
+        ConfigError: The document is invalid. The message starts with `where`.
+    """
+    import tomllib  # rarely needed
 
     try:
         return tomllib.loads(data.decode("utf-8"))
@@ -114,7 +127,7 @@ def _reason(error: Exception) -> str:
         return f"invalid UTF-8 at byte {error.start}"
     if isinstance(error, json.JSONDecodeError):
         return f"line {error.lineno}, column {error.colno}"
-    place = re.search(r"line \d+, column \d+", str(error))  # of tomllib
+    place = re.search(r"line \d+, column \d+", str(error))  # from a tomllib message
     if place:
         return place[0]
     return "incomplete" if "end of document" in str(error) else "a number has too many digits"

@@ -1,4 +1,4 @@
-"""Progress of long work: steps done in, a bar on a terminal or lines of text on stderr out."""
+"""Progress of long operations: a bar on a terminal, or lines of text on stderr."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import TextIO, TypeVar, cast
 from anymask.base.errors import InputError
 
 T = TypeVar("T")
-OnProgress = Callable[[int, int | None], None]  # (steps done, all steps; None: unknown)
-OnNamedProgress = Callable[[str, int, int], None]  # (what is done, steps done, all steps)
-Progress = OnProgress | Callable[[int, int], None] | bool | None  # True: a bar; False: nothing
+OnProgress = Callable[[int, int | None], None]  # (done, total); the total is None if unknown
+OnNamedProgress = Callable[[str, int, int], None]  # (operation, done, total)
+Progress = OnProgress | Callable[[int, int], None] | bool | None  # True shows a bar
 
 BAR_WIDTH = 24
 SECONDS_BETWEEN_BARS = 0.1
@@ -21,16 +21,16 @@ SECONDS_BETWEEN_LINES = 10.0
 
 
 class ProgressBar:
-    """Tell how far a piece of work is, and about how long the rest takes.
+    """Progress bar with elapsed and remaining time.
 
-    Use it as a context manager; `update(done)` may be called as often as one likes, also as a
-    callback `(done, total)` of a download.
+    Use it as a context manager. `update` limits how often it writes, and can be passed as a
+    `(done, total)` callback.
 
     Args:
-        what: The work, in a word or two.
-        total: How many steps there are; None when nobody knows.
-        stream: Where to write; stderr when left out, so that stdout stays clean for pipes.
-        clock: Seconds that only grow; tests hand in their own.
+        what: Name of the operation, in a word or two.
+        total: Number of steps, None if unknown.
+        stream: Output stream. Defaults to stderr, so that stdout stays clean for pipes.
+        clock: Monotonic clock in seconds.
     """
 
     def __init__(
@@ -46,8 +46,8 @@ class ProgressBar:
         self.live = self.stream.isatty()
         self.began = self.wrote = clock()
         self.done = self.free = 0
-        self.note = ""  # shown behind the rest
-        self._line = ""  # what was written last
+        self.note = ""  # appended to the line
+        self._line = ""  # last line written
 
     def __enter__(self) -> ProgressBar:
         if self.live:
@@ -58,16 +58,17 @@ class ProgressBar:
         if failed is None or self.done:
             if self.live or self.text() != self._line:
                 self._write("\n")
-        elif self.live:  # nothing was done: the error alone is told
+        elif self.live:  # no step succeeded: show only the error
             self.stream.write("\r\x1b[K")
             self.stream.flush()
 
     def update(self, done: int, total: int | None = None, free: int = 0) -> None:
-        """`done` steps are behind us; a `total` that became known replaces the old one.
+        """Set the number of finished steps, and the total if given.
 
         Args:
-            free: How many of those took no time, so that the time left is not promised too
-                short.
+            done: Finished steps.
+            total: New number of steps. None keeps the current one.
+            free: Finished steps that took no time (cached), excluded from the time estimate.
         """
         self.done, self.total = done, self.total if total is None else total
         self.free = free
@@ -76,7 +77,7 @@ class ProgressBar:
             self._write("" if self.live else "\n")
 
     def text(self) -> str:
-        """The state in one line: what, how much, and the time taken and left."""
+        """Format the state as one line: operation, steps, elapsed and remaining time."""
         spent = self.clock() - self.began
         if not self.total:
             return f"{self.what} {self.done}, {clock_text(spent)}"
@@ -91,7 +92,7 @@ class ProgressBar:
 
     @contextmanager
     def silent(self) -> Iterator[None]:
-        """Take the bar away while something else is printed, and put it back."""
+        """Hide the bar inside the block, so that other output can be printed."""
         if self.live:
             self.stream.write("\r\x1b[K")
             self.stream.flush()
@@ -108,7 +109,7 @@ class ProgressBar:
 
 
 def follow(items: Iterable[T], what: str, total: int | None = None) -> Iterator[T]:
-    """Yield the items and show how far the loop over them is."""
+    """Yield the items and show the progress of the loop."""
     if total is None and isinstance(items, Sized):
         total = len(items)
     with ProgressBar(what, total) as progress:
@@ -119,9 +120,10 @@ def follow(items: Iterable[T], what: str, total: int | None = None) -> Iterator[
 
 @contextmanager
 def choose_progress(progress: Progress, what: str) -> Iterator[OnProgress | None]:
-    """Whom a piece of work tells how far it is: a bar, the caller's own function, or nobody.
+    """Convert a `progress` argument to a callback: a bar, the caller's function, or None.
 
-    Raises InputError for anything else.
+    Raises:
+        InputError: `progress` is neither a boolean, None nor a callable.
     """
     if progress is True:
         with ProgressBar(what) as bar:
@@ -129,7 +131,7 @@ def choose_progress(progress: Progress, what: str) -> Iterator[OnProgress | None
     elif progress is None or progress is False:
         yield None
     elif callable(progress):
-        yield cast("OnProgress", progress)  # a total that is unknown is never reported here
+        yield cast("OnProgress", progress)  # callbacks here never receive a total of None
     else:
         raise InputError(
             f"Invalid progress {progress!r}. Pass True or a function of (done, total)."
@@ -137,7 +139,7 @@ def choose_progress(progress: Progress, what: str) -> Iterator[OnProgress | None
 
 
 def report_progress(items: Iterable[T], progress: Progress, what: str) -> Iterator[T]:
-    """The items one after the other; after each, `progress` is told, of 0 where none knows all."""
+    """Yield the items and report (done, total) after each; the total is 0 if unknown."""
     total = len(items) if isinstance(items, Sized) else 0
     with choose_progress(progress, what) as tell:
         for done, item in enumerate(items, start=1):
@@ -147,7 +149,7 @@ def report_progress(items: Iterable[T], progress: Progress, what: str) -> Iterat
 
 
 def clock_text(seconds: float) -> str:
-    """Seconds as a person reads them: 8s, 3m20s, 2h05m."""
+    """Format a duration: 8s, 3m20s, 2h05m."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole}s"

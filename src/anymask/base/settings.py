@@ -1,4 +1,4 @@
-"""Keyword arguments and settings: what a call was given, and one clear error for what it lacks.
+"""Declare settings once, and check keyword arguments against them.
 
     @describe_settings
     @dataclass(frozen=True, kw_only=True)
@@ -8,9 +8,9 @@
         def __post_init__(self) -> None:
             check_settings(self)
 
-The field is the only place that names the setting, its type, its range, its default and what it
-does. The command line (`cli.options`) and the tables in the documents are made from the listing;
-the TypedDict for keyword arguments is written out, because type checkers cannot derive it, and a
+The field is the single definition of the setting's name, type, range, default and description. The
+command line (`cli.options`) and the tables of the documentation are generated from it. The
+TypedDict for keyword arguments is written by hand, because type checkers cannot derive it, and a
 test compares it with the dataclass.
 """
 
@@ -31,8 +31,8 @@ from anymask.base.errors import InputError
 
 Settings = TypeVar("Settings")
 
-# The words of other tools (segment-anything, transformers, Ultralytics), and what to write here:
-# each begins with our keyword.
+# Argument names of other tools (segment-anything, transformers, Ultralytics) and their replacement,
+# which begins with the keyword of this package.
 OTHER_WORDS = {
     "point_coords": "points=[(x, y), ...]",
     "input_points": "points=[(x, y), ...]",
@@ -59,7 +59,7 @@ OTHER_WORDS = {
     "model": "name=, a name listed by `anymask models list`",
     "half": 'precision="fp16"',
 }
-# Words of theirs that are no keyword of ours.
+# Argument names of other tools that have no keyword here.
 NO_KEYWORDS = {
     "return_logits": "the attribute `logits` of the prediction",
     "output_mode": "masks.to_sa1b(output_mode=...) on the result",
@@ -70,12 +70,12 @@ NO_KEYWORDS = {
 
 
 def our_word(other: str) -> str:
-    """Our keyword for another tool's word; "" where there is none."""
+    """Return the keyword for another tool's argument name; "" if there is none."""
     return OTHER_WORDS.get(other, "").partition("=")[0]
 
 
 def check_keywords(given: Iterable[str], known: Collection[str]) -> None:
-    """Raises InputError for the first name that is not known: what is meant, or the nearest."""
+    """Raise InputError for the first unknown name, with a suggested replacement."""
     for name in given:
         if name in known:
             continue
@@ -91,27 +91,27 @@ def check_keywords(given: Iterable[str], known: Collection[str]) -> None:
         raise InputError(f"Unknown argument {name!r}. {remedy}")
 
 
-_LISTED: dict[type, tuple[DeclaredSetting, ...]] = {}  # by class: read once, checked often
-_PLAIN = (bool, int, float, NoneType)  # with words, the types whose values are checked
+_LISTED: dict[type, tuple[DeclaredSetting, ...]] = {}  # cache by class
+_PLAIN = (bool, int, float, NoneType)  # types whose values are checked, besides string literals
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What a field's type does not say.
+    """Description, range and command-line form of a setting.
 
     Attributes:
-        does: For docstring, command line and documents: one line, no full stop.
-        least: The smallest number.
-        above: Numbers are larger than this.
-        most: The largest number.
-        below: Numbers are smaller than this; None: any, infinity too.
-        unit: Of a number, such as "pixels".
-        default: The default in words, where its value does not say it.
-        check: Raises InputError for a bad value, in place of the check by type and range.
-        option: On the command line, where that is not the name with hyphens.
-        form: Of a value on the command line, such as "LOW,HIGH".
-        parse: A word of the command line -> the value, in place of the reading by type; raises
-            InputError.
+        does: Description for docstring, command line and documentation: one line, no full stop.
+        least: Minimum value.
+        above: Exclusive minimum.
+        most: Maximum value.
+        below: Exclusive maximum. None also allows infinity.
+        unit: Unit of a number, such as "pixels".
+        default: Description of the default, if its value is not self-explanatory.
+        check: Function that raises InputError for invalid values, instead of the built-in check.
+        option: Command-line option, if it is not the name with hyphens.
+        form: Metavar of the option, such as "LOW,HIGH".
+        parse: Function that converts the command-line text to a value, instead of a conversion by
+            type. Raises InputError.
     """
 
     does: str
@@ -129,11 +129,11 @@ class Setting:
 
 @dataclass(frozen=True)
 class DeclaredSetting:
-    """One field of a dataclass of settings.
+    """A declared field of a settings dataclass.
 
     Attributes:
-        members: Of its type: classes, words and truth values of a Literal; `float | None` has
-            two.
+        members: Parts of its type: classes, and the strings and booleans of a Literal.
+            `float | None` has two.
     """
 
     name: str
@@ -143,28 +143,28 @@ class DeclaredSetting:
 
     @property
     def words(self) -> tuple[str, ...]:
-        """The words that it takes."""
+        """Allowed strings."""
         return tuple(member for member in self.members if isinstance(member, str))
 
     @property
     def number(self) -> type[int] | type[float] | None:
-        """The kind of number that it takes."""
+        """Number type that it accepts, None for no number."""
         return next((kind for kind in (float, int) if kind in self.members), None)
 
     @property
     def option(self) -> str:
-        """Its name on the command line."""
+        """Name of the command-line option."""
         return self.about.option or f"--{self.name.replace('_', '-')}"
 
     @property
     def default_in_words(self) -> str:
-        """As a person reads it."""
+        """Default, formatted for help texts."""
         plain = f"{self.default:.4g}" if isinstance(self.default, float) else f"{self.default}"
         return self.about.default or plain
 
     @property
     def wanted(self) -> str:
-        """Which values are taken, as an error says it."""
+        """Allowed values, formatted for error messages."""
         ways = ["True", "False"] if bool in self.members else []
         ways += [f'"{word}"' for word in self.words]
         ways += [self._wanted_number()] if self.number else []
@@ -185,13 +185,13 @@ class DeclaredSetting:
         return f"{kind}, {self.about.least:g} or more{most}"
 
     def check(self, value: object) -> None:
-        """Raises InputError for a value that it does not take."""
+        """Raise InputError if a value is not allowed."""
         if self.about.check is not None:
             self.about.check(value)
         elif all(member in _PLAIN or isinstance(member, str) for member in self.members):
             if self._takes(value):
                 return
-            share = self.about.most == 1 or self.about.below == 2  # SAM's own numbers go above 1
+            share = self.about.most == 1 or self.about.below == 2  # predicted IoUs can exceed 1
             remedy = ""
             if share and isinstance(value, int | float) and 2 <= value <= 100:
                 remedy = f"; for {value:g} % write {value / 100:.2g}"
@@ -210,7 +210,7 @@ class DeclaredSetting:
 
 
 def list_settings(declared: type) -> tuple[DeclaredSetting, ...]:
-    """The fields of a dataclass that are annotated with a `Setting`, in their order."""
+    """Return the fields of a dataclass that are annotated with a `Setting`, in order."""
     if declared in _LISTED:
         return _LISTED[declared]
     hints, listed = get_type_hints(declared, include_extras=True), []
@@ -237,9 +237,12 @@ def _members_of(hint: Any) -> list[Any]:
 
 
 def check_settings(values: object) -> None:
-    """Raises InputError for the first field whose value is not taken.
+    """Validate all declared settings of a dataclass instance.
 
-    Numbers of numpy become Python's, which JSON takes, too.
+    NumPy scalars are converted to Python numbers, which JSON can store.
+
+    Raises:
+        InputError: A value is not allowed; the message names the first such field.
     """
     for setting in list_settings(type(values)):
         value = getattr(values, setting.name)
@@ -250,7 +253,7 @@ def check_settings(values: object) -> None:
 
 
 def describe_settings(declared: type[Settings]) -> type[Settings]:
-    """The same dataclass; docstring and signature say what each setting does and its plain type."""
+    """Add the settings and their plain types to the docstring and signature of a dataclass."""
     rows = [
         textwrap.fill(
             f"{setting.name}: {setting.about.does[:1].upper()}{setting.about.does[1:]}.",
@@ -270,10 +273,9 @@ def describe_settings(declared: type[Settings]) -> type[Settings]:
 
 
 def explain_keywords(cls: type[Settings]) -> type[Settings]:
-    """Let public methods of a class refuse unknown keywords with the nearest known one, and values
-    that their annotations exclude.
+    """Make public methods of a class raise InputError for unknown keywords and invalid types.
 
-    Methods that take any keywords check them on their own.
+    Methods that accept `**kwargs` check them themselves.
     """
     for name, method in list(vars(cls).items()):
         if name.startswith("_") or not inspect.isfunction(method):
@@ -301,7 +303,7 @@ def _explained(checked: Callable[..., Any], method: Callable[..., Any]) -> Calla
 def check_number(
     name: str, value: object, least: float = -math.inf, most: float = math.inf
 ) -> None:
-    """Raises InputError unless a value is a number from `least` to `most`."""
+    """Raise InputError unless a value is a number from `least` to `most`."""
     try:
         inside = least <= float(value) <= most  # type: ignore[arg-type]  # anything may be given
     except (TypeError, ValueError, OverflowError):

@@ -1,8 +1,8 @@
-"""Files that appear together: all are written aside first, and moved to their places at the end.
+"""Write several files atomically: all are staged first and moved into place at the end.
 
-An error or an interrupt leaves the output as it was. A folder that did not exist appears in one
-move. Files are written to .OUTPUT.parts beside OUTPUT, or inside of it where it is a folder that
-exists, as it may be a mounted disk. A killed run leaves .OUTPUT.parts; the next one removes it.
+An error or an interrupt leaves the output unchanged. A new folder appears in one move. Files are
+staged in .OUTPUT.parts beside OUTPUT, or inside it if it is an existing folder, because it may be a
+mounted disk. A killed run leaves .OUTPUT.parts, which the next run removes.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ _WHOLE = "whole"
 
 
 class StagedFiles:
-    """Files on their way; `places` is where each will be."""
+    """Staged files; `places` lists their final paths."""
 
     def __init__(self, stage: Path) -> None:
         self.places: list[Path] = []
         self._stage = stage
 
     def draft(self, path: Path) -> Path:
-        """The name under which to write the file that will be at `path`."""
+        """Return the temporary path for the file that will be moved to `path`."""
         self.places.append(path)
         return self._stage / str(len(self.places) - 1)
 
     @contextlib.contextmanager
     def open(self, path: Path) -> Iterator[BinaryIO]:
-        """Write the file that will be at `path`."""
+        """Open a staged file that will be moved to `path`."""
         with self.draft(path).open("wb") as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())  # or a power cut could leave the name without the bytes
+            os.fsync(file.fileno())  # otherwise a power failure can leave an empty file
 
 
 @contextlib.contextmanager
@@ -48,11 +48,11 @@ def staged(target: str | Path) -> Iterator[StagedFiles]:
     """Write files that appear together when the `with` block ends without an error.
 
     Args:
-        target: The output, a file or a folder, below or beside which the files are.
+        target: Output file or folder; all files lie inside or beside it.
 
     Raises:
-        InputError: A file is in the way of a folder or the other way round, or another run writes
-            to the same output.
+        InputError: A folder exists at the path of a file or vice versa, or another run writes to
+            the same output.
     """
     target = Path(target).absolute()
     anchor = next(path for path in (target, *target.parents) if path.is_dir())
@@ -67,7 +67,7 @@ def staged(target: str | Path) -> Iterator[StagedFiles]:
             _move(stage, places, target)
         finally:
             _clear(stage)
-    with contextlib.suppress(OSError):  # of an earlier run that was killed
+    with contextlib.suppress(OSError):  # the folder is not empty
         stage.rmdir()
 
 
@@ -80,7 +80,7 @@ def _clear(stage: Path) -> None:
 
 
 def _check_places(places: Sequence[Path]) -> None:
-    """Refuse what cannot be moved before anything is. Raises InputError."""
+    """Raise InputError if a file cannot be moved to its path, before any is moved."""
     files = frozenset(places)
     for path in files:
         if path.is_dir():
@@ -112,4 +112,4 @@ def _move(stage: Path, places: Sequence[Path], target: Path) -> None:
         except OSError as error:
             if error.errno != errno.EXDEV:
                 raise
-            write_whole(path, draft.read_bytes())  # a folder inside is another disk
+            write_whole(path, draft.read_bytes())  # a subfolder on another disk

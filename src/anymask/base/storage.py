@@ -1,14 +1,12 @@
-"""Whole-file writing: bytes go in, a file comes out that is complete or not there.
+"""Atomic file writing, and the naming rules of outputs.
 
-One rule for all: the bytes of FOLDER/NAME go into the hidden draft FOLDER/.NAME.part, which is
-locked, synced and then moved to its name. A process that dies leaves its draft without a lock: the
-next write of the same name removes it. Where that cannot be known (a draft of another user, a
-network file system without locks, Windows), the draft is called .NAME.HEX.part instead.
+The content of FOLDER/NAME is written to the hidden draft FOLDER/.NAME.part, which is locked, synced
+and then moved to its name. If a process dies, its draft remains without a lock, and the next write
+of the same name removes it. If the lock state is unknown (a draft of another user, a network file
+system without locks, Windows), the draft is named .NAME.HEX.part instead.
 
-Names of outputs: whether one means a file or a folder, by its end; never by a guess.
-
-A folder is one that is there, or a name without a suffix, or with a slash at its end. A page of a
-picture file is a picture of its own in files of masks: page 3 of stack.tif is stack.tif.page3.png.
+An output is a folder if it exists as one, has no suffix, or ends in a slash. Each page of a
+multi-page image has its own mask file: page 3 of stack.tif is stack.tif.page3.png.
 """
 
 from __future__ import annotations
@@ -29,7 +27,11 @@ from anymask.base.parsing import to_utf8
 
 
 def make_room(path: Path) -> None:
-    """Make the folder of a file that will be written. Raises InputError, OSError."""
+    """Create the parent folder of a file.
+
+    Raises:
+        InputError: Part of the path is a file.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
@@ -41,17 +43,20 @@ def make_room(path: Path) -> None:
 
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[BinaryIO]:
-    """A file that appears under its name only when it is complete; parent folders are made.
+    """Open a file that appears at `path` only once it is complete; parent folders are created.
 
-    Of two who write the same name at once, the second waits for the first. Raises InputError where
-    the folder cannot be made, OSError from the disk.
+    Of two concurrent writers of one path, the second waits for the first.
+
+    Raises:
+        InputError: The folder cannot be created.
+        OSError: Writing failed.
     """
     make_room(path)
     draft, file = _create_draft(path)
     try:
         yield file
         file.flush()
-        os.fsync(file.fileno())  # or a power cut could leave the name without the bytes
+        os.fsync(file.fileno())  # otherwise a power failure can leave an empty file
         if ON_WINDOWS:
             file.close()
         draft.replace(path)
@@ -65,23 +70,23 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
 
 
 def write_whole(path: Path, data: bytes | str) -> None:
-    """Write a file whole or not at all; text in UTF-8."""
+    """Write a file atomically; text is encoded as UTF-8."""
     with whole_file(path) as file:
         file.write(to_utf8(data) if isinstance(data, str) else data)
 
 
 def write_json(path: Path, document: Any, indent: int | None = None) -> None:
-    """Write a document as JSON, whole or not at all."""
+    """Write a document as JSON, atomically."""
     write_whole(path, json_bytes(document, indent))
 
 
 def json_bytes(document: Any, indent: int | None = None) -> bytes:
-    """A document as JSON, in one line where no indent is given."""
+    """Serialize a document as JSON, in one line unless an indent is given."""
     return json.dumps(document, indent=indent).encode() + b"\n"
 
 
 def _create_draft(path: Path) -> tuple[Path, BinaryIO]:
-    """A new and empty draft, which nobody else writes or removes."""
+    """Create an empty, locked draft file."""
     draft = path.with_name(f".{path.name}.part")
     while True:
         try:
@@ -92,16 +97,16 @@ def _create_draft(path: Path) -> tuple[Path, BinaryIO]:
             continue
         if ON_WINDOWS or lock_file(file.fileno()) != "held" or is_at(file.fileno(), draft):
             return draft, file
-        file.close()  # somebody took it for a leftover before it was locked
+        file.close()  # another process removed it before it was locked
 
 
 def _remove_leftover(draft: Path) -> bool:
-    """Wait for who writes this draft, or remove it where nobody does; False where none can tell."""
+    """Wait for the writer of a draft, or remove an abandoned one; False if its state is unknown."""
     if ON_WINDOWS:
         return False
     try:
         if draft.is_symlink():
-            draft.unlink(missing_ok=True)  # nobody writes through a link
+            draft.unlink(missing_ok=True)  # drafts are never symlinks
             return True
         handle = os.open(draft, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
         try:
@@ -118,45 +123,45 @@ def _remove_leftover(draft: Path) -> bool:
     return True
 
 
-_SUFFIX = re.compile(r"\.[a-z][a-z0-9]{0,11}")  # run.5 and v1.5 have none
+_SUFFIX = re.compile(r"\.[a-z][a-z0-9]{0,11}")  # not the ".5" of run.5 and v1.5
 _PAGE = re.compile(r"(?P<photo>.+)\.page(?P<page>[0-9]{1,7})\.png", re.DOTALL)
-_NEAR = 0.7  # .jsn is near .json, .xml is near none
+_NEAR = 0.7  # similarity: .jsn matches .json, .xml matches nothing
 
 
 def is_folder(output: str | Path) -> bool:
-    """Whether an output names a folder for sure: it is there, or ends in a slash."""
+    """Return whether an output is certainly a folder: it exists as one, or ends in a slash."""
     return str(output).endswith(("/", os.sep)) or Path(output).is_dir()
 
 
 def file_suffix(output: str | Path) -> str:
-    """What makes it the name of a file, in small letters with its dot; empty for a folder."""
+    """Return the lower-case suffix of a file name, with its dot; "" for a folder."""
     suffix = Path(output).suffix.lower()
     return suffix if _SUFFIX.fullmatch(suffix) and not is_folder(output) else ""
 
 
 def near_suffix(suffix: str, known: Sequence[str]) -> str | None:
-    """The suffix that was probably meant."""
+    """Return the closest known suffix, or None."""
     near = difflib.get_close_matches(suffix, known, 1, _NEAR)
     return near[0] if near else None
 
 
 def page_name(name: str, page: int) -> str:
-    """What a page of a photo is called outside of its file; pages are counted from 0."""
+    """Name of the mask file of one page of an image; pages are counted from 0."""
     return f"{name}.page{page}.png"
 
 
 def split_page_name(name: str) -> tuple[str, int] | None:
-    """The photo that a page's name is of, and the page; None for other names."""
+    """Split a page's name into image name and page; None for other names."""
     found = _PAGE.fullmatch(name)
     return (found["photo"], int(found["page"])) if found else None
 
 
 def disk_message(error: OSError, place: Path | None = None) -> str:
-    """What the system refused: the file as the user knows it, the reason, and the remedy.
+    """Describe an OSError: the file, the reason and the fix.
 
     Args:
-        error: Its file may be a draft of this module or of `base.staging`.
-        place: Where the work was done, for an error that names no file.
+        error: Exception, whose file may be a draft of this module or of `base.staging`.
+        place: Path to report if the error names no file.
     """
     reason = error.strerror or str(error) or type(error).__name__
     remedy = {

@@ -1,7 +1,4 @@
-"""Threads and processes: how many threads a call of a model has, what a started process hears.
-
-A wanted number or the environment says how many threads; the rest is inherited.
-"""
+"""Number of threads for model calls, and signal masks of child processes."""
 
 from __future__ import annotations
 
@@ -12,21 +9,22 @@ from collections.abc import Iterable, Iterator
 
 from anymask.base.errors import InputError
 
-MAX_THREADS = 1024  # ONNX Runtime is not up to a hundred thousand
-THREADS = "ANYMASK_THREADS"  # of one call of a model, for this process and those it starts
+MAX_THREADS = 1024  # ONNX Runtime fails with a hundred thousand
+THREADS = "ANYMASK_THREADS"  # threads of one model call, for this process and its children
 
 
 def usable_cores() -> int:
-    """Cores that this process may use; on Linux what the container lets it use."""
+    """Return the number of cores available to this process; on Linux by CPU affinity."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def pick_threads(threads: int | None = None) -> int:
-    """The threads of one call: the argument, else ANYMASK_THREADS, else every core we may use.
+    """Return the threads of one call: the argument, else ANYMASK_THREADS, else all usable cores.
 
-    Raises InputError for anything but a whole number of at least 1.
+    Raises:
+        InputError: The value is not a whole number from 1 to MAX_THREADS.
     """
     asked: int | str | None = threads if threads is not None else os.environ.get(THREADS)
     if asked is None or asked == "":
@@ -44,14 +42,13 @@ def pick_threads(threads: int | None = None) -> int:
 
 
 def threads_each(processes: int) -> int:
-    """The threads of each of several processes: what ANYMASK_THREADS says, or its part of the
-    cores."""
+    """Return the threads of each process: ANYMASK_THREADS, or an equal share of the cores."""
     threads = pick_threads()
     return threads if os.environ.get(THREADS) else max(1, threads // processes)
 
 
 def limit_threads(threads: int) -> None:
-    """Of every library in this process; called first, as some read it when they are imported."""
+    """Limit the threads of all libraries; call it first, because some read it when imported."""
     os.environ[THREADS] = str(threads)
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, str(threads))
@@ -62,7 +59,7 @@ def limit_threads(threads: int) -> None:
 
 @contextlib.contextmanager
 def thread_setting(threads: int | None) -> Iterator[None]:
-    """ANYMASK_THREADS for this process and those it starts, put back at the end; None leaves it."""
+    """Set ANYMASK_THREADS inside the block and restore it afterwards; None does not change it."""
     before = os.environ.get(THREADS)
     if threads:
         os.environ[THREADS] = str(threads)
@@ -76,11 +73,11 @@ def thread_setting(threads: int | None) -> Iterator[None]:
 
 @contextlib.contextmanager
 def signals_blocked(names: Iterable[signal.Signals]) -> Iterator[None]:
-    """These signals wait in this thread; a process that is started meanwhile never takes them.
+    """Block signals in this thread, so that processes started in the block ignore them.
 
-    Not on Windows.
+    Not available on Windows.
     """
-    from multiprocessing import resource_tracker  # few processes start others
+    from multiprocessing import resource_tracker  # imported here because it is rarely needed
 
     before = signal.pthread_sigmask(signal.SIG_BLOCK, names)
     resource_tracker.ensure_running()  # it unblocks some of them when it starts

@@ -1,10 +1,8 @@
-"""The one place that opens addresses: downloads end, also those from a server that stalls.
+"""HTTP requests with deadlines; all network access goes through this module.
 
-A server that stalls, or whose headers never end, raises TimeoutError.
-
-The timeout of a socket restarts at each byte, so that a server can block a reader forever with a
-byte now and then. Here a deadline holds for the headers (`ANSWER_S`), and another one for each
-`LEAST` bytes of the content (`STALL_S`).
+A socket timeout restarts with each byte, so a server can block a reader forever with an occasional
+byte. Here one deadline applies to the headers (`ANSWER_S`), and another one to each `LEAST` bytes
+of the content (`STALL_S`). A server that misses a deadline raises TimeoutError.
 """
 
 from __future__ import annotations
@@ -17,27 +15,27 @@ import time
 import urllib.request
 from collections.abc import Iterator, Mapping
 from typing import Any
-from urllib.error import HTTPError as HTTPError  # with a status; offered to callers
+from urllib.error import HTTPError as HTTPError  # re-exported; has the status code
 
-ANSWER_S = 60.0  # until the headers have ended, after all redirects
-STALL_S = 30.0  # for LEAST bytes; for a connection to be made
+ANSWER_S = 60.0  # seconds until all headers are received, including redirects
+STALL_S = 30.0  # seconds for each LEAST bytes, and for the connection
 LEAST = 30_000
-FAILURES = (OSError, http.client.HTTPException, ValueError)  # of opening and reading an address
+FAILURES = (OSError, http.client.HTTPException, ValueError)  # errors in opening and reading a URL
 _BLOCK = 1 << 18
 
 
 class Deadline:
-    """The moment at which a server must have sent more."""
+    """Time by which a server must have sent more data."""
 
     def __init__(self, seconds: float) -> None:
         self.set(seconds)
 
     def set(self, seconds: float) -> None:
-        """Move it to so many seconds from now."""
+        """Set the deadline to `seconds` from now."""
         self._at = time.monotonic() + seconds
 
     def left(self) -> float:
-        """The seconds until then. Raises TimeoutError where it has passed."""
+        """Return the remaining seconds. Raises TimeoutError if the deadline has passed."""
         left = self._at - time.monotonic()
         if left <= 0:
             raise TimeoutError("The server stalled")
@@ -47,13 +45,13 @@ class Deadline:
 def open_address(
     address: str, headers: Mapping[str, str], deadline: Deadline, *, follow: bool = True
 ) -> Any:
-    """Open an address; reading the response raises TimeoutError when the deadline has passed.
+    """Open a URL; reading the response raises TimeoutError when the deadline has passed.
 
     Args:
-        address: URL of http, https, or of a file.
-        headers: Of the request.
-        deadline: `ANSWER_S` from now; `read_blocks` moves it.
-        follow: Whether to follow redirects, as `SafeRedirects` does.
+        address: URL (http, https or file).
+        headers: Request headers.
+        deadline: Deadline for the headers, `ANSWER_S` from now. `read_blocks` moves it.
+        follow: Whether to follow redirects, by the rules of `SafeRedirects`.
 
     Raises:
         OSError, HTTPException, ValueError: `FAILURES`, as `urllib.request` raises them.
@@ -72,14 +70,14 @@ def read_address(
     answer_s: float | None = None,
     follow: bool = True,
 ) -> bytes:
-    """The content at an address, of which reading stops behind `max_bytes`: more came then.
+    """Read the content of a URL, up to a limit.
 
     Args:
-        address: See `open_address`.
-        headers: See `open_address`.
-        max_bytes: A longer content is returned incomplete, with more bytes than these.
-        answer_s: Seconds until the headers have ended. Default: `ANSWER_S`.
-        follow: See `open_address`.
+        address: URL (http, https or file).
+        headers: Request headers.
+        max_bytes: Limit. Longer content is returned truncated, with more than `max_bytes` bytes.
+        answer_s: Seconds until all headers are received. Defaults to `ANSWER_S`.
+        follow: Whether to follow redirects, by the rules of `SafeRedirects`.
 
     Raises:
         OSError, HTTPException, ValueError: `FAILURES`, as `urllib.request` raises them.
@@ -95,7 +93,7 @@ def read_address(
 
 
 def read_blocks(response: Any, deadline: Deadline) -> Iterator[bytes]:
-    """The content of a response, as it comes. Raises TimeoutError where it stalls."""
+    """Yield the content of a response in blocks. Raises TimeoutError if the server stalls."""
     deadline.set(STALL_S)
     count = 0
     while block := response.read1(_BLOCK):
@@ -107,11 +105,10 @@ def read_blocks(response: Any, deadline: Deadline) -> Iterator[bytes]:
 
 
 class SafeRedirects(urllib.request.HTTPRedirectHandler):
-    """Follows redirects to http and https, but never from https to http: what comes from there
-    nobody protects."""
+    """Follow redirects to http and https, but not from https to unencrypted http."""
 
     def redirect_request(self, *details: Any) -> urllib.request.Request | None:
-        """As the base. Raises ValueError for another kind of address."""
+        """Create the redirected request. Raises ValueError for other kinds of URL."""
         request, _, _, _, _, address = details
         before, after = (url.partition(":")[0].lower() for url in (request.full_url, address))
         if after not in ("http", "https") or (before == "https" and after != "https"):
@@ -121,11 +118,11 @@ class SafeRedirects(urllib.request.HTTPRedirectHandler):
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
     def redirect_request(self, *details: Any) -> None:
-        """Follow none: it could lead to another machine."""
+        """Do not follow: a redirect can lead to another machine."""
 
 
 class _TimedHandler(urllib.request.HTTPSHandler, urllib.request.HTTPHandler):
-    """Opens addresses of http and https whose responses are read until a deadline."""
+    """Open http and https URLs with a deadline for reading the response."""
 
     def __init__(self, deadline: Deadline) -> None:
         super().__init__()
@@ -149,17 +146,17 @@ class _TimedResponse(http.client.HTTPResponse):
 
 
 class _TimedSocket(io.RawIOBase):
-    """What a connection sends, until a deadline."""
+    """Raw stream of a connection that respects a deadline."""
 
     def __init__(self, raw: Any, connection: socket.socket, deadline: Deadline) -> None:
         self._raw, self._connection, self._deadline = raw, connection, deadline
 
     def readable(self) -> bool:
-        """Whether it can be read: yes."""
+        """Return True."""
         return True
 
     def readinto(self, buffer: Any) -> int | None:
-        """Fill a part of the buffer. Raises TimeoutError, OSError."""
+        """Fill part of the buffer. Raises TimeoutError or OSError."""
         self._connection.settimeout(self._deadline.left())
         count: int | None = self._raw.readinto(buffer)
         return count

@@ -1,7 +1,8 @@
-"""Bounds for data that unpacks: how large it becomes is known before memory is used for it.
+"""Limits for compressed data, checked before memory is allocated.
 
-A few megabytes of deflate can hold gigabytes of zeros. Readers compare what a header states with
-what the bytes of the file can hold at all, and count what a stream unpacks to, a piece at a time.
+A few megabytes of deflate can hold gigabytes of zeros. Readers compare the size that a header
+declares with the maximum that the file can hold, and count the unpacked bytes of a stream piece by
+piece.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from anymask.base.errors import InputError, LimitError
 
 VOLUME_MEGABYTES = "ANYMASK_VOLUME_MEGABYTES"  # environment variable
 DEFAULT_MEGABYTES = 4096
-DEFLATE_RATIO = 1032  # most bytes that one byte of deflate unpacks to (zlib.net/zlib_tech.html)
+DEFLATE_RATIO = 1032  # maximum compression ratio of deflate (zlib.net/zlib_tech.html)
 MEGA = 1_000_000
 _PIECE = 1 << 20
 _ZSTD = b"\x28\xb5\x2f\xfd"
@@ -23,7 +24,11 @@ _ZSTD_BLOCK, _REPEATED, _COMPRESSED = 1 << 17, 1, 2
 
 
 def volume_bytes() -> int:
-    """The most bytes of voxels that are read into memory at once. Raises InputError."""
+    """Return the limit in bytes for voxels in memory.
+
+    Raises:
+        InputError: The environment variable is not a positive number.
+    """
     said = os.environ.get(VOLUME_MEGABYTES, "")
     try:
         megabytes = float(said or DEFAULT_MEGABYTES)
@@ -37,12 +42,12 @@ def volume_bytes() -> int:
 
 
 def check_volume_bytes(size: int, name: str, part: int = 1) -> None:
-    """Raise LimitError where voxels of `size` bytes do not fit into the limit.
+    """Raise LimitError if voxels of `size` bytes exceed the limit.
 
     Args:
-        size: Bytes that would be in memory.
-        name: Of the file.
-        part: The limit is divided by it, for one slice of many.
+        size: Required memory in bytes.
+        name: File name for the error.
+        part: Divisor of the limit, for one slice of many.
     """
     most = volume_bytes() // part
     if size > most:
@@ -57,17 +62,15 @@ def check_volume_bytes(size: int, name: str, part: int = 1) -> None:
 
 
 def unpacked_size(data: bytes, most: int, make: Callable[[], Any] = zlib.decompressobj) -> int:
-    """What a compressed stream unpacks to, in bytes, counted up to `most` + 1.
-
-    A piece is in memory at a time.
+    """Count the unpacked bytes of a compressed stream, up to `most` + 1, one piece at a time.
 
     Args:
-        data: The stream.
-        most: Bytes.
-        make: A decompressor of zlib, lzma or bz2.
+        data: Compressed stream.
+        most: Maximum number of bytes.
+        make: Constructor of a zlib, lzma or bz2 decompressor.
 
     Raises:
-        Exception: Whatever the decompressor raises for damaged data: zlib.error, OSError.
+        Exception: Any error of the decompressor for corrupted data: zlib.error, OSError.
     """
     stream, size = make(), 0
     for start in range(0, len(data), _PIECE):
@@ -76,15 +79,15 @@ def unpacked_size(data: bytes, most: int, make: Callable[[], Any] = zlib.decompr
             size += len(stream.decompress(rest, _PIECE))
             if size > most:
                 return most + 1
-            rest = getattr(stream, "unconsumed_tail", b"")  # of zlib; others keep it inside
+            rest = getattr(stream, "unconsumed_tail", b"")  # zlib; others buffer it internally
             more = bool(rest) or not getattr(stream, "needs_input", True)
     return size
 
 
 def zstd_bound(data: bytes) -> int:
-    """The most bytes that Zstandard frames unpack to, or state (RFC 8878, 3.1); 0 for others.
+    """Maximum unpacked size of Zstandard frames in bytes (RFC 8878, 3.1); 0 for other data.
 
-    A block stores its size, or it unpacks to 128 KB at most.
+    A compressed block unpacks to at most 128 KB; other blocks store their size.
     """
     bound, at = 0, 0
     while data[at : at + 4] == _ZSTD and at + 5 <= len(data):
@@ -104,7 +107,7 @@ def zstd_bound(data: bytes) -> int:
 
 
 def read_into(stream: Any, view: memoryview) -> int:
-    """Fill memory from a stream of compressed data; the bytes that it gave."""
+    """Fill a buffer from a stream; return the number of bytes read."""
     filled = 0
     while filled < len(view):
         count = stream.readinto(view[filled : filled + _PIECE])

@@ -1,4 +1,4 @@
-"""The command line: words in, a function of the package called, an exit code out."""
+"""The command line: parses arguments, calls the package and returns an exit code."""
 
 from anymask.base.lazy import lazy_names
 

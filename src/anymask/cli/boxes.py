@@ -1,4 +1,4 @@
-"""`anymask boxes`: masks for the boxes of a data set for detection, as SA-1B JSON and pictures."""
+"""`anymask boxes`: convert the boxes of a detection dataset to masks, as SA-1B JSON and images."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Work through the photos. Raises DataError at the end when some failed or are not there."""
+    """Process all images. Raises DataError at the end if some failed or are missing."""
     from anymask.formats import read
     from anymask.jobs import BoxesTask, BoxLabels
     from anymask.masks import counted

@@ -1,4 +1,4 @@
-"""`anymask change`: what changed between two maps of one place, as a layer with areas."""
+"""`anymask change`: detect changes between two maps, as a layer with areas."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Compare the maps. Raises AnymaskError for what can be mended."""
+    """Compare the maps. Raises AnymaskError for user errors."""
     from anymask.segment import Grid
 
     need_packages(PACKAGES, "maps", "a map")

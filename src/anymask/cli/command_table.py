@@ -1,8 +1,8 @@
-"""The table of commands: name, module and one-line summary of each.
+"""Table of commands: name, module and one-line summary of each.
 
-Modules are named as text, so that `anymask --help` imports none of them, and the command line
-imports no application. Another package adds a command with an entry point in the group
-`anymask.commands`; it is found when it is called.
+Modules are stored as text, so that `anymask --help` imports none of them and the command line does
+not depend on applications. Other packages add commands with entry points in the group
+`anymask.commands`, which are loaded when they are called.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ SUMMARIES: dict[str, str] = {
 
 
 def commands() -> dict[str, str]:
-    """Return the module of every command: those of this package, then those of others."""
+    """Return the module of every command: entry points, overridden by built-in commands."""
     from importlib.metadata import entry_points
 
     return {one.name: one.value for one in entry_points(group=GROUP)} | COMMANDS

@@ -1,4 +1,4 @@
-"""`anymask convert`: annotations from one format into another, and what that lost."""
+"""`anymask convert`: convert annotations between formats and report losses."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Convert and report. Raises DataError when something is lost and `--strict` is given."""
+    """Convert and report. Raises DataError if something is lost with `--strict`."""
     from anymask.formats import LossError, Policy, ReadSettings, convert
 
     refused: LossError | None = None

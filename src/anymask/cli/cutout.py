@@ -1,4 +1,4 @@
-"""`anymask cutout`: the main subject of photos, or what is asked for, cut out."""
+"""`anymask cutout`: cut out the main subject, or the prompted object, of images and videos."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Cut out of every photo, or a video. Raises DataError at the end when some failed."""
+    """Process images or a video. Raises DataError at the end if some failed."""
     if is_video(args.sources):
         cut_film(args)
         return
@@ -105,7 +105,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def cut_film(args: argparse.Namespace) -> None:
-    """Cut out of a video. Raises AnymaskError for what the user can mend."""
+    """Cut out the subject of a video. Raises AnymaskError for user errors."""
     from anymask.edit import CutoutSettings
     from anymask.track import CutoutLook, FilePrompt, TrackFiles, cut_words, track_files
 
@@ -142,7 +142,7 @@ def cut_film(args: argparse.Namespace) -> None:
 
 
 def read_task(args: argparse.Namespace) -> CutoutTask:
-    """The options as a task. Raises InputError, PromptError."""
+    """Create a task from the options. Raises InputError or PromptError."""
     from anymask.edit import CutoutSettings
 
     model, pictures = read_model(args), read_pictures(args)
@@ -168,7 +168,7 @@ def read_task(args: argparse.Namespace) -> CutoutTask:
 
 
 def read_prompt(args: argparse.Namespace) -> dict[str, Any]:
-    """The clicks and the box of one object; {} where there are none. Raises PromptError."""
+    """Return the points and box of one object; {} without prompts. Raises PromptError."""
     if not args.parts:
         return {}
     prompts = read_prompts(args.parts)
@@ -184,7 +184,7 @@ def read_prompt(args: argparse.Namespace) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _job(args: argparse.Namespace) -> Iterator[tuple[FolderJob, str]]:
-    """What is done where, and the pictures' suffix. Raises InputError."""
+    """Yield the job and the suffix of its images. Raises InputError."""
     outputs: list[str] = args.outputs
     with (
         open_sources(args.sources, allow_url=args.allow_url) as sources,
@@ -218,7 +218,7 @@ def _job(args: argparse.Namespace) -> Iterator[tuple[FolderJob, str]]:
 
 
 def _check_picture(output: str) -> None:
-    """Raises InputError for an output that is no picture."""
+    """Raise InputError if an output is not an image."""
     name = f"stdout{stdout_suffix(output)}" if is_stdout(output) else output
     if output_kind(Path(name)) != "cutout":
         raise InputError(

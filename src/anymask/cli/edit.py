@@ -1,4 +1,4 @@
-"""`anymask edit`: take things out of a photo, blur or replace them, or lay them side by side."""
+"""`anymask edit`: remove, blur or replace objects in an image, or arrange them in a collage."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Change one photo. Raises AnymaskError for what can be mended."""
+    """Edit one image. Raises AnymaskError for user errors."""
     from anymask.images import load_image
 
     picture = None if args.replace is None else load_image(Path(args.replace))
@@ -104,7 +104,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def read_filler(word: str | None) -> Filler | None:
-    """What fills the place of what is taken out. Raises WeightsError where it is not there."""
+    """Open the fill method of `--remove`. Raises WeightsError if its weights are missing."""
     if word in (None, "cv2"):
         return None
     from anymask.edit import open_lama
@@ -115,7 +115,7 @@ def read_filler(word: str | None) -> Filler | None:
 def find_masks(
     model: Model, image: UintImage, prompt: dict[str, Any], words: str | None
 ) -> list[BoolArray]:
-    """What is meant, thing by thing. Raises PromptError where nothing is found."""
+    """Return the mask of each selected object. Raises PromptError if nothing is found."""
     from anymask.edit import object_pixels, objects_sought
 
     if words is not None:

@@ -1,4 +1,4 @@
-"""`anymask encode`: encode photos once, so that every later prompt costs only a decoding."""
+"""`anymask encode`: compute and cache image embeddings, so that later prompts are fast."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Encode every photo. Raises DataError at the end when some failed."""
+    """Encode all images. Raises DataError at the end if some failed."""
     task = EncodeTask(read_model(args), read_pictures(args))
     with open_sources(args.sources, allow_url=args.allow_url) as sources:
         job = read_job(args, sources, args.outputs, ("", "-embeddings"), ".npz")

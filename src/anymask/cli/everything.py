@@ -1,4 +1,4 @@
-"""`anymask everything`: the masks of everything in photos, as SA-1B JSON and a picture."""
+"""`anymask everything`: automatic mask generation, as SA-1B JSON and images."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NOTHING = "No mask passed the filters. Lower --score or --stability."
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the command's options; the names and defaults are segment-anything's."""
+    """Add the command's options; names and defaults follow segment-anything."""
     from anymask.models.rules import BUNDLED_MODELS, default_grid
     from anymask.segment import Arrangement, Grid
 
@@ -63,7 +63,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Work through the photos. Raises DataError at the end when some failed."""
+    """Process all images. Raises DataError at the end if some failed."""
     from anymask.segment import Arrangement, Grid
 
     task = EverythingTask(

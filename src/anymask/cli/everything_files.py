@@ -1,4 +1,4 @@
-"""Outputs of `everything` and `find`: a folder, or files of one photo under names of their own."""
+"""Outputs of `everything` and `find`: a folder, or named files of one image."""
 
 from __future__ import annotations
 
@@ -29,18 +29,19 @@ from anymask.jobs import EverythingTask, FindTask, FolderJob, PhotoItem, Picture
 if TYPE_CHECKING:
     from anymask.masks import Masks
 
-STDOUT_RECORDS = "-.json"  # what `-` means
-ENDINGS = (".everything", "-everything")  # of results in the working folder; of a folder of them
+STDOUT_RECORDS = "-.json"  # meaning of `-`
+ENDINGS = (".everything", "-everything")  # suffixes of results, and of a folder of results
 
 
 @dataclass(frozen=True)
 class Files:
-    """The outputs of one photo that have names of their own.
+    """Named outputs of one image.
 
     Attributes:
-        others: What else is made of the masks: .svg, .geojson, .xml, .txt, .npy, .csv,
-            cut-outs, ...
-        printed: Which of the two first goes to standard output: a temporary file.
+        records: JSON file of the masks, or None.
+        picture: Image with the masks drawn on it, or None.
+        others: Other outputs: .svg, .geojson, .xml, .txt, .npy, .csv, cut-outs, ...
+        printed: Temporary file of `records` or `picture` that is written to standard output.
     """
 
     records: Path | None
@@ -53,12 +54,12 @@ class Files:
 def open_job(
     args: argparse.Namespace, endings: tuple[str, str] = ENDINGS
 ) -> Iterator[tuple[FolderJob, Files | None]]:
-    """The job of a command line, and the files of one photo where `-o` names files.
+    """Yield the job of a command line, and the files of one image if `-o` names files.
 
-    Raises InputError for outputs that do not go together, or are the photo itself.
+    Raises InputError if outputs conflict or are the input image.
 
     Args:
-        endings: Of results in the working folder, and of a folder of them.
+        endings: Name endings of results in the current folder, and of an output folder.
     """
     files = [output for output in args.outputs if is_file_name(output)]
     with (
@@ -89,10 +90,10 @@ def open_job(
 
 
 def read_files(outputs: Sequence[str], photo: Path, aside: Path) -> Files:
-    """What each `-o` is. Raises InputError.
+    """Parse the `-o` options of one image. Raises InputError.
 
     Args:
-        aside: A folder for what goes to standard output; there, `-` is the records.
+        aside: Temporary folder for standard output; `-` means the records.
     """
     words = [STDOUT_RECORDS if output == STDOUT else output for output in outputs]
     targets = plan_targets(words, photo.stem, "overlay", several=False, many=True)
@@ -124,7 +125,7 @@ def read_files(outputs: Sequence[str], photo: Path, aside: Path) -> Files:
 
 
 def write_others(files: Files, item: PhotoItem, pictures: PictureChoice) -> list[str]:
-    """Write what else is made of the records that are there: the names of the files."""
+    """Write the other outputs from the existing records; return the file names."""
     if not files.others:
         return []
     masks, shown = read_records(item), None
@@ -134,7 +135,7 @@ def write_others(files: Files, item: PhotoItem, pictures: PictureChoice) -> list
 
 
 def read_records(item: PhotoItem) -> Masks:
-    """The records that were written of a photo, with the photo."""
+    """Read the records of an image from its .json output, with a reference to the image."""
     from anymask.formats import read_sa1b
     from anymask.images import PictureFile
     from anymask.masks import Masks
@@ -153,13 +154,13 @@ def process_files(
     nothing: str,
     endings: tuple[str, str] = ENDINGS,
 ) -> None:
-    """Do the photos of a command line, into a folder or into the files of one photo.
+    """Process the images of a command line, to a folder or to named files of one image.
 
-    Raises DataError at the end when some photos failed.
+    Raises DataError at the end if some images failed.
 
     Args:
-        nothing: What is said where a photo gave no mask.
-        endings: As for `open_job`.
+        nothing: Message for an image without masks.
+        endings: As in `open_job`.
     """
     with open_job(args, endings) as (job, files):
         if not job.one:
@@ -182,7 +183,7 @@ def process_files(
 
 
 def report(item: PhotoItem, found: int | None, name: object, nothing: str) -> None:
-    """Print how many masks were written to an output of this name, or what to do about none."""
+    """Print the number of masks that were written, or the message for an image without masks."""
     if found is None:
         say(f"exists: {name}")
     elif found:

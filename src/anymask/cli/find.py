@@ -1,4 +1,4 @@
-"""`anymask find`: what words or an example mean in photos or a video, with masks and labels."""
+"""`anymask find`: segment every object that matches a text or exemplar prompt."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from anymask.jobs import FindTask
 if TYPE_CHECKING:
     from anymask.find import Phrase
 
-ENDINGS = (".found", "-found")  # of results in the working folder; of a folder of them
+ENDINGS = (".found", "-found")  # suffixes of results, and of an output folder
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -87,7 +87,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Work through the photos. Raises DataError at the end when some failed."""
+    """Process all images. Raises DataError at the end if some failed."""
     from anymask.find import NOTHING, FindSettings, read_phrases
 
     given = {
@@ -127,12 +127,12 @@ def run(args: argparse.Namespace) -> None:
 
 
 def is_video(sources: list[str]) -> bool:
-    """Whether the only source is a video's file, by its name."""
+    """Return whether the only source is a video file, by its suffix."""
     return len(sources) == 1 and Path(sources[0]).suffix.lower() in VIDEO_SUFFIXES
 
 
 def follow(args: argparse.Namespace, words: str | Path, given: dict[str, Any]) -> None:
-    """Find and follow things in one video. Raises AnymaskError for what the user can mend."""
+    """Find and track objects in one video. Raises AnymaskError for user errors."""
     from anymask.base import ProgressBar
     from anymask.track import check_paths, find_in_video, write_finds
 

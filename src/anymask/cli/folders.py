@@ -1,6 +1,6 @@
-"""Folder jobs on the command line: options in, a job, its progress and its summary out.
+"""Folder jobs on the command line: options, progress and summary.
 
-The work itself is `anymask.jobs`.
+The jobs themselves run in `anymask.jobs`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from anymask.jobs import FIRST_FAILURES, FolderJob, PhotoTask, Summary, run_job
 
 
 def add_folder_options(parser: argparse.ArgumentParser) -> None:
-    """How the work on a folder is shared and told; for the commands that take one."""
+    """Add the options of folder jobs: workers, shards, summary."""
     add = parser.add_argument_group("many photos").add_argument
     # fmt: off
     add("--workers", metavar="N", type=int, default=0,
@@ -44,7 +44,7 @@ def add_folder_options(parser: argparse.ArgumentParser) -> None:
 
 
 def read_shard(text: str) -> tuple[int, int]:
-    """`I/N` -> (I, N), as argparse reads an option's value."""
+    """Parse `I/N` to (I, N), as an argparse type."""
     first, _, last = text.partition("/")
     if first.isdecimal() and last.isdecimal() and 1 <= int(first) <= int(last):
         return int(first), int(last)
@@ -61,15 +61,13 @@ def read_job(
     endings: tuple[str, str],
     own_suffix: str = "",
 ) -> FolderJob:
-    """The options of `add_folder_options` and of the pictures, as a job. Raises InputError.
+    """Create a job from the options of `add_folder_options` and the images. Raises InputError.
 
     Args:
-        sources: Folders and photos.
-        outputs: One folder, or files that differ by {name}; none: results lie in the working
-            folder.
-        endings: Of the names of results in the working folder; of the folder of a folder's
-            results.
-        own_suffix: One output may be a file of this suffix.
+        sources: Folders and images.
+        outputs: One folder, or a file name with {name}. Defaults to the current folder.
+        endings: Name endings of results in the current folder, and of a folder's output folder.
+        own_suffix: Suffix of files that a single output may name.
     """
     if len(outputs) > 1:
         raise InputError(
@@ -104,10 +102,10 @@ def read_job(
 
 
 def run_folder(job: FolderJob, task: PhotoTask, summary_file: Path | None, empty: str = "") -> None:
-    """Do a folder's photos and say what was done. Raises DataError when photos failed.
+    """Process the images of a folder and print a summary. Raises DataError if images failed.
 
     Args:
-        empty: What is printed for a photo of which nothing was made; "" prints nothing.
+        empty: Message for an image without a result; "" prints nothing.
     """
     with contextlib.ExitStack() as stack, finish_job():
         summary = run_job(job, task, JobReporter(job, stack, empty).show)
@@ -128,10 +126,10 @@ def _rate(rate: float) -> str:
 def run_photo(
     job: FolderJob, task: PhotoTask, summary_file: Path | None, what: str = ""
 ) -> int | None:
-    """Do one photo; how many things were made, or None where they are there already.
+    """Process one image; return the number of results, or None if they exist already.
 
     Args:
-        what: Its steps in a word, for a progress bar.
+        what: Name of its steps, for a progress bar.
     """
     with contextlib.ExitStack() as stack:
         on_step = stack.enter_context(ProgressBar(what)).update if what else None
@@ -143,14 +141,14 @@ def run_photo(
 
 
 class JobReporter:
-    """The progress of a job and its first failures, on stderr, until the stack is closed."""
+    """Reporter of the progress and the first failures of a job on stderr."""
 
     def __init__(self, job: FolderJob, stack: contextlib.ExitStack, empty: str = "") -> None:
         self.job, self.stack, self.empty = job, stack, empty
         self.bar: ProgressBar | None = None
 
     def show(self, now: Summary) -> None:
-        """Show how far the job is, and the failure if there is a new one."""
+        """Update the progress bar, and print the failure if there is a new one."""
         if self.bar is None:
             self.bar = self.stack.enter_context(ProgressBar("photos", now.photos))
         if now.failure is not None and now.failed <= FIRST_FAILURES + 1:
@@ -169,7 +167,7 @@ class JobReporter:
 
 @contextlib.contextmanager
 def finish_job() -> Iterator[None]:
-    """SIGTERM as Ctrl-C: an exception, on whose way out every process and draft is cleared away."""
+    """Convert SIGTERM to KeyboardInterrupt, so that processes and drafts are cleaned up."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -183,7 +181,7 @@ def finish_job() -> Iterator[None]:
     try:
         yield
     except Exception:
-        if asked.is_set():  # an import makes an error of its own of it
+        if asked.is_set():  # an interrupted import can raise another exception
             raise KeyboardInterrupt from None
         raise
     finally:

@@ -1,10 +1,10 @@
-"""Entry point of the command line: words in, a command run, an exit code out.
+"""Entry point of the command line.
 
 A command is a module with `configure(parser)` and `run(args)`, and a row in the table of
-`anymask.cli.command_table`. Only the chosen one is imported.
+`anymask.cli.command_table`. Only the selected one is imported.
 
-Exit codes: 0 done; 2 the user can mend it (wrong option, absent file, bad prompt); 130 interrupted;
-141 the reader of our output went away. Anything else is a defect and shows its traceback.
+Exit codes: 0 success; 2 user error (invalid option, missing file, invalid prompt); 130 interrupted;
+141 broken pipe. All other errors are bugs and print a traceback.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ USAGE = 2
 INTERRUPTED = 130
 READER_GONE = 141
 
-# What other tools call our commands.
+# Names of these commands in other tools.
 ALIASES: dict[str, str] = {
     "predict": "segment",
     "click": "segment",
@@ -72,7 +72,7 @@ ALIASES: dict[str, str] = {
     "nifti": "volume",
     "server": "serve",
 }
-FILE = re.compile(r".*[./\\].*|-", re.DOTALL)  # what is a file's name, or an address
+FILE = re.compile(r".*[./\\].*|-", re.DOTALL)  # matches file names and URLs
 
 EXAMPLES = """\
 examples:
@@ -85,26 +85,26 @@ examples:
 
 
 class Command(Protocol):
-    """What a command module offers."""
+    """Interface of a command module."""
 
     def configure(self, parser: argparse.ArgumentParser) -> None:
-        """Add the command's own options."""
+        """Add the command's options."""
 
     def run(self, args: argparse.Namespace) -> Any:
-        """Do the work; raise AnymaskError when the user has to change something."""
+        """Run the command. Raises AnymaskError for user errors."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code.
 
     Args:
-        argv: The words after `anymask`; those of this process when left out.
+        argv: Arguments after `anymask`. Defaults to those of this process.
     """
-    # Products in numpy and OpenCV are small here; OpenBLAS's threads would burn the cores of the
-    # model's. It reads this when it is loaded.
+    # NumPy and OpenCV perform only small products here; threads of OpenBLAS would compete with
+    # those of the model. OpenBLAS reads this when it is loaded.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    # No command downloads from Hugging Face. A Python process of the user's may, so importing
-    # anymask does not set this. huggingface_hub reads it when it is imported.
+    # No command downloads from Hugging Face, but a user's Python process may, so importing anymask
+    # does not set this. huggingface_hub reads it when it is imported.
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     with utf8_stdio(), warnings.catch_warnings():
         quieten_decoders()
@@ -112,7 +112,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run_with_error_handling(words: list[str]) -> int:
-    """Run one command line and tell, in a sentence, what the user has to know of a failure."""
+    """Run one command line and print errors as one sentence."""
     try:
         code = run(words)
         sys.stdout.flush()
@@ -132,13 +132,13 @@ def run_with_error_handling(words: list[str]) -> int:
     except BrokenPipeError:
         silence_stdout()
         return READER_GONE
-    except OSError as error:  # a full disk, a folder that may not be written
+    except OSError as error:  # for example a full disk or missing permissions
         return print_error(disk_message(error))
     return code
 
 
 def print_interrupted() -> int:
-    """Say what Ctrl-C has left; the exit code of an interruption."""
+    """Print the message after Ctrl-C and return its exit code."""
     print(
         (
             "\nanymask: interrupted. Finished results are kept. Run the same command again "
@@ -150,8 +150,8 @@ def print_interrupted() -> int:
 
 
 def was_interrupted(error: BaseException | None) -> bool:
-    """Whether an interruption is behind an error: compiled packages hide one that meets their
-    import behind an ImportError."""
+    """Whether an error was caused by an interruption: compiled packages convert an interruption
+    during their import to an ImportError."""
     while error is not None:
         if isinstance(error, KeyboardInterrupt):
             return True
@@ -160,7 +160,7 @@ def was_interrupted(error: BaseException | None) -> bool:
 
 
 def run(words: list[str]) -> int:
-    """Read the words up to the command's name, then hand the rest to that command."""
+    """Parse the command's name and run the command with the remaining arguments."""
     words = ["--help" if word == "help" else word for word in words[:1]] + words[1:]
     if words[:1] == ["--help"] and len(words) > 1:  # `help segment` is `segment --help`
         words = [*words[1:], "--help"]
@@ -186,12 +186,12 @@ def run(words: list[str]) -> int:
 
 
 def load(module: str) -> Command:
-    """Import one command's module."""
+    """Import the module of a command."""
     return cast(Command, importlib.import_module(module))
 
 
 def help_text() -> str:
-    """What `anymask --help` prints; no command is imported for it."""
+    """Return the text of `anymask --help`, without importing commands."""
     width = max(map(len, SUMMARIES))
     lines = [f"  {name:<{width}}  {summary}" for name, summary in SUMMARIES.items()]
     return "\n".join(
@@ -217,7 +217,7 @@ def help_text() -> str:
 
 
 def unknown(name: str, rest: Sequence[str] = ()) -> str:
-    """Say that a command does not exist, and name the one that was probably meant."""
+    """Return the error for an unknown command, with a suggestion."""
     if name.startswith("-") and name != "-":
         return f"The command must come before its options, but {name!r} is first."
     listed = "'anymask --help' lists the commands."
@@ -236,13 +236,13 @@ def unknown(name: str, rest: Sequence[str] = ()) -> str:
 
 
 def print_error(message: str) -> int:
-    """Print one error as the user reads it; the exit code says that the user can mend it."""
+    """Print an error message and return the exit code of user errors."""
     print(f"anymask: error: {message}", file=sys.stderr)
     return USAGE
 
 
 def silence_stdout() -> None:
-    """Point stdout at nothing, so that the interpreter's last flush finds no broken pipe."""
+    """Redirect stdout to the null device, so that the final flush of a broken pipe succeeds."""
     with contextlib.suppress(OSError, ValueError):  # a captured stdout has no file descriptor
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 

@@ -1,7 +1,7 @@
-"""Maps on the command line: their options, when a command is about one, and what is told after it.
+"""Maps on the command line: options, detection of map commands, and reports.
 
-A command is about a map where `-o` ends in .gpkg, .fgb, .shp or .kml, or in .geojson or .tif
-and the source says where on earth it lies.
+A command processes a map if `-o` ends in .gpkg, .fgb, .shp or .kml, or if it ends in .geojson or
+.tif and the source is georeferenced.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ if TYPE_CHECKING:
 
 _SURE, _MAYBE = LAYERS, (".geojson", ".tif", ".tiff")
 _RASTERS = (".tif", ".tiff", ".vrt", ".jp2", ".j2k")
-MAX_TOLD = 100  # prompts without a mask that are listed
-FEW = 50  # objects in a megapixel; a suburb has more houses
+MAX_TOLD = 100  # maximum number of listed prompts without a mask
+FEW = 50  # objects per megapixel; a suburb has more houses
 PACKAGES = ("rasterio", "pyogrio", "shapely")
 
 
 def add_map_options(
     parser: argparse.ArgumentParser, prompts: bool = False, tile: bool = True
 ) -> None:
-    """How maps are read and written.
+    """Add the options for reading and writing maps.
 
     Args:
-        prompts: Whether the command takes prompts.
-        tile: Whether `--tile` is not there yet.
+        prompts: Whether the command supports prompts.
+        tile: Whether to add `--tile`, if the command does not have it already.
     """
     group = parser.add_argument_group(
         "options for maps (GeoTIFF, COG, VRT, JPEG 2000 or a folder of tiles; -o "
@@ -53,7 +53,7 @@ def add_map_options(
 
 
 def wants_map(args: argparse.Namespace) -> bool:
-    """Whether a command line is about a map. Raises MissingExtra where it is, for sure."""
+    """Return whether a command line processes a map. Raises MissingExtra if it certainly does."""
     if getattr(args, "prompts", None) is not None:
         need_packages(PACKAGES, "maps", "--prompts")
     suffixes = {Path(output).suffix.lower() for output in args.outputs}
@@ -74,7 +74,7 @@ def wants_map(args: argparse.Namespace) -> bool:
 
 
 def read_map(args: argparse.Namespace) -> MapChoice:
-    """The options. Raises InputError."""
+    """Read the map options. Raises InputError."""
     return MapChoice(**read_options(args, MapChoice))
 
 
@@ -82,7 +82,7 @@ def read_map(args: argparse.Namespace) -> MapChoice:
 def open_scene(
     args: argparse.Namespace, sources: Sequence[str], settings: MapChoice
 ) -> Iterator[Scene]:
-    """The map that a command line names. Raises InputError, ImageError."""
+    """Open the map of a command line. Raises InputError or ImageError."""
     from anymask.maps import open_map
 
     pictures = read_pictures(args)
@@ -97,7 +97,7 @@ def open_scene(
 
 
 def warn_few_results(report: MapReport, scene: Scene, source: str) -> None:
-    """Name the better way where everything on a map is next to nothing."""
+    """Suggest prompts if automatic mask generation found very few objects on a map."""
     height, width = scene.image_hw
     megapixels = height * width / 1e6
     if report.things < FEW * megapixels:
@@ -110,7 +110,7 @@ def warn_few_results(report: MapReport, scene: Scene, source: str) -> None:
 
 
 def search_map(args: argparse.Namespace, task: EverythingTask | FindTask) -> None:
-    """Find everything, or what words or an example mean, on a map. Raises AnymaskError."""
+    """Segment everything, or what matches a text or exemplar prompt, on a map."""
     from anymask.maps import TileEye
 
     settings = read_map(args)
@@ -130,7 +130,7 @@ def search_map(args: argparse.Namespace, task: EverythingTask | FindTask) -> Non
 
 
 def segment_map(args: argparse.Namespace, given: dict[str, Any]) -> None:
-    """Answer prompts on a map, those of the command line and of a layer. Raises AnymaskError.
+    """Segment prompts on a map, from the command line and a layer. Raises AnymaskError.
 
     Args:
         given: Settings of `Model.segment`.
@@ -150,7 +150,7 @@ def segment_map(args: argparse.Namespace, given: dict[str, Any]) -> None:
 def read_map_prompts(
     args: argparse.Namespace, scene: Scene, settings: MapChoice
 ) -> list[MapPrompt]:
-    """Prompts of the command line and of a layer, in pixels of the scene. Raises PromptError."""
+    """Read prompts of command line and layer, in pixels of the scene. Raises PromptError."""
     from anymask.cli.prompts import read_prompts as read_words
     from anymask.maps import on_the_map, placed_prompt, read_prompts
 
@@ -171,7 +171,7 @@ def read_map_prompts(
 def write_survey(
     args: argparse.Namespace, scene: Scene, eye: Any, settings: MapChoice
 ) -> MapReport:
-    """Do the windows and tell what was written. Raises AnymaskError."""
+    """Process all windows and report the results. Raises AnymaskError."""
     from anymask.maps import segment_tiles
 
     with ProgressBar("windows", None) as bar:

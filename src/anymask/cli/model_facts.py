@@ -1,4 +1,4 @@
-"""What is told of models: known ones and their state here, their licences, what weights say."""
+"""Printed information about models: list, state, licences, hashes and metadata."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from anymask.runtime import (
 
 
 def show_list(json_file: Path | None) -> None:
-    """Print every known model: name, size, licence, published hash, here or not, checked how."""
+    """Print every known model: name, size, licence, published hash, whether installed, status."""
     rows = [("name", "size", "licence", "commercial", "hash", "here", "checked")]
     facts = []
     for name in catalogue.names():
@@ -108,7 +108,7 @@ def convert(name: str, model: str | None = None) -> None:
 
 
 def _model_of(weights: Path) -> str:
-    """The model that a checkpoint file fits. Raises ModelError where none does."""
+    """Detect the model of a checkpoint file. Raises ModelError if it is unknown."""
     if (about := about_weights(weights)) is not None:
         return str(about["variant"])
     from anymask.runtime import detect_variant, read_checkpoint
@@ -129,7 +129,7 @@ def _conversion_text(folder: Path) -> str:
 def remove(name: str, *, converted_only: bool) -> None:
     """Delete a model's weights and conversion, or the conversion only, and print the disk space.
 
-    Raises WeightsError for a bundled model, or where there is nothing to delete.
+    Raises WeightsError for a bundled model, or if there is nothing to delete.
     """
     what = store.downloadable(name)
     if not store.path_of(what).parent.is_dir():
@@ -147,9 +147,9 @@ def remove(name: str, *, converted_only: bool) -> None:
 
 
 def show_verify(names: list[str], json_file: Path | None) -> None:
-    """Read the files of models anew and print what they agree with.
+    """Hash the files of models and print the result of the comparison.
 
-    Raises WeightsError when one is altered, or when a named one is absent.
+    Raises WeightsError if a file is altered, or if a requested model is missing.
     """
     for name in names:
         if own_facts(name) is not None:
@@ -176,7 +176,7 @@ def show_verify(names: list[str], json_file: Path | None) -> None:
 
 
 def show_info(name: str) -> None:
-    """Print all that is known about one model."""
+    """Print all information about one model."""
     if (facts := own_facts(name)) is not None:
         print_facts(facts)
         return
@@ -207,12 +207,12 @@ def show_info(name: str) -> None:
 
 
 def print_facts(lines: Sequence[tuple[str, str]]) -> None:
-    """A line for each fact, its name before it."""
+    """Print one line for each fact, prefixed by its name."""
     print("\n".join(f"{key + ':':<10} {value}" for key, value in lines))
 
 
 def bundle_facts(folder: Path) -> list[tuple[str, str]]:
-    """What an exported folder says of itself, its files read anew. Raises WeightsError."""
+    """Describe an exported folder, verifying its files. Raises WeightsError."""
     manifest = read_manifest(folder)
     files = [check_file(folder, manifest, name) for name in manifest.sha256]
     sides = f"images of {manifest.spec.image_side} x {manifest.spec.image_side} pixels"
@@ -231,7 +231,7 @@ def bundle_facts(folder: Path) -> list[tuple[str, str]]:
 
 
 def own_facts(name: str) -> list[tuple[str, str]] | None:
-    """What weights of a training, or an export, say of themselves; None for anything else.
+    """Describe trained weights or an export by their metadata; None for anything else.
 
     Raises WeightsError.
     """
@@ -260,7 +260,7 @@ def own_facts(name: str) -> list[tuple[str, str]] | None:
 
 
 def state_of(name: str) -> Installed:
-    """What is here, also where the package itself is incomplete."""
+    """Return the state of a model; "absent" if bundled files are missing."""
     try:
         return store.installed(name)
     except WeightsError:
@@ -268,7 +268,7 @@ def state_of(name: str) -> Installed:
 
 
 def warn_of_licence(what: Checkpoint) -> None:
-    """Say before the download when a licence forbids commercial use."""
+    """Print a warning if a licence forbids commercial use."""
     if not what.licence.commercial:
         print(
             (
@@ -280,7 +280,7 @@ def warn_of_licence(what: Checkpoint) -> None:
 
 
 def facts_of(what: Checkpoint, state: Installed) -> dict[str, Any]:
-    """One model as JSON."""
+    """Convert the information about a model to JSON values."""
     return {
         "name": what.name,
         "variant": what.variant,
@@ -300,7 +300,7 @@ def facts_of(what: Checkpoint, state: Installed) -> dict[str, Any]:
 
 
 def size_text(count: int | None) -> str:
-    """A size for people; decimal units, as download pages use."""
+    """Format a size in decimal units, like download pages."""
     if count is None:
         return "?"
     return f"{count / 1e9:.2f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"

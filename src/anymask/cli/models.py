@@ -28,7 +28,7 @@ EXAMPLES = (
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the sub-commands."""
+    """Add the subcommands."""
     parser.epilog = EXAMPLES
     commands = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
 
@@ -87,9 +87,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Do one action; raises AnymaskError when the user has to change something.
+    """Run one action. Raises AnymaskError for user errors.
 
-    A name with an input side, "nano@640", has the weights of the one without.
+    A name with an input side, such as "nano@640", uses the weights of the plain name.
     """
     names = [split_side(name)[0] for name in getattr(args, "names", [])]
     match args.action:
@@ -97,7 +97,7 @@ def run(args: argparse.Namespace) -> None:
             show_list(args.json)
         case "get":
             for name in names:
-                catalogue.entry(name)  # a wrong name stops before the first byte
+                catalogue.entry(name)  # report unknown names before any download
             for name in names:
                 get(name, again=args.again, converts=not args.no_convert)
         case "convert":

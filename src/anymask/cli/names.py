@@ -1,4 +1,4 @@
-"""`anymask names`: labelled masks in, a file of one's own names out; or which names are known."""
+"""`anymask names`: learn custom class names from labelled masks, or list the known names."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from anymask.cli.options import (
 from anymask.cli.streams import say
 from anymask.formats import ReadSettings
 
-MOST = 200  # masks of a label
+MOST = 200  # maximum number of masks per label
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -40,7 +40,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Learn, or list. Raises InputError, DataError, ModelError."""
+    """Learn or list names. Raises InputError, DataError or ModelError."""
     from anymask.formats import read
     from anymask.jobs import learn_names
     from anymask.runtime import MaskNaming, require

@@ -1,4 +1,4 @@
-"""Options that several commands share, made of declared settings; and checks of extras."""
+"""Options shared by several commands, generated from declared settings; and checks of extras."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ from anymask.models.rules import DEFAULT_VIDEO_MODEL, default_model
 
 
 def need_engine() -> None:
-    """Raises MissingExtra where the packages of the data engine are not installed."""
+    """Raise MissingExtra if the packages of the project database are not installed."""
     need_packages(("sqlalchemy",), "studio", "a project")
 
 
 def need_server() -> None:
-    """Raises MissingExtra where the packages of the server are not installed."""
+    """Raise MissingExtra if the packages of the server are not installed."""
     need_packages(("fastapi", "uvicorn", "python_multipart", "sqlalchemy"), "studio", "the server")
 
 
 def need_torch() -> None:
-    """Raises MissingExtra where training cannot run."""
+    """Raise MissingExtra if PyTorch is not installed."""
     need_packages(("torch",), "torch", "training")
 
 
 def add_picture_options(parser: argparse.ArgumentParser) -> None:
-    """How photos of science and maps are read; shared by the commands that read photos."""
+    """Add the options for reading images: bands, pages, value ranges."""
     add_options(parser.add_argument_group("the picture"), PictureChoice)
 
 
 def read_pictures(args: argparse.Namespace) -> PictureChoice:
-    """The options, checked before anything is opened. Raises InputError."""
+    """Read and validate the image options. Raises InputError."""
     return PictureChoice(**read_options(args, PictureChoice))
 
 
 def report_pages(photo: Path, say: Callable[[str], None], model: ModelChoice) -> None:
-    """Say which page was taken of a file that has several, unless the model takes all as one."""
+    """Print which page of a multi-page file is used, unless the model uses all as channels."""
     from anymask.images import read_pages
     from anymask.runtime import stated_channels
 
@@ -55,7 +55,7 @@ def report_pages(photo: Path, say: Callable[[str], None], model: ModelChoice) ->
 
 
 def _spoken(place: str) -> str:
-    """A place as `--page` takes it: "Z 1, C 0" -> " or z1c0"."""
+    """Format a place for `--page`: "Z 1, C 0" -> " or z1c0"."""
     return f" or {place.lower().replace(' ', '').replace(',', '')}" if place else ""
 
 
@@ -68,17 +68,17 @@ def add_options(
     only: Collection[str] = (),
     defaults: dict[str, str] | None = None,
 ) -> None:
-    """An option for each setting, `--grid` for `grid`.
+    """Add an option for each setting, such as `--grid` for `grid`.
 
     Args:
-        only: These settings; all when left out.
-        defaults: Other words for a setting's default.
+        only: Names of settings. Defaults to all.
+        defaults: Descriptions of defaults by setting name.
     """
     for setting in list_settings(declared):
         if only and setting.name not in only:
             continue
         told = (defaults or {}).get(setting.name, setting.default_in_words)
-        told = {"True": "yes", "False": "no"}.get(told, told)  # as the option is written
+        told = {"True": "yes", "False": "no"}.get(told, told)  # as on the command line
         group.add_argument(
             setting.option,
             dest=setting.name,
@@ -88,15 +88,15 @@ def add_options(
 
 
 def option_of(name: str) -> str:
-    """A setting's option, where it has no name of its own."""
+    """Return the default option name of a setting."""
     return f"--{name.replace('_', '-')}"
 
 
 def _value_of(setting: DeclaredSetting) -> dict[str, Any]:
-    """What argparse is told of the option's value; the range is checked by the settings' class."""
+    """Return the argparse arguments for a setting's value; its class validates the range."""
     about, members = setting.about, setting.members
     if about.parse is not None:
-        kept = argparse.SUPPRESS  # a word may mean None, which is not the same as no word
+        kept = argparse.SUPPRESS  # the parsed value can be None, which differs from "not given"
         return {"metavar": about.form or "X", "type": _parse_with(about.parse), "default": kept}
     if bool in members:
         words = ("yes", "no", *setting.words)
@@ -114,7 +114,7 @@ def _value_of(setting: DeclaredSetting) -> dict[str, Any]:
 
 
 def _parse_with(parse: Callable[[str], object]) -> Callable[[str], object]:
-    """The same function with its error as argparse shows it."""
+    """Wrap a function so that its InputError becomes an argparse error."""
 
     def read(text: str) -> object:
         try:
@@ -126,7 +126,7 @@ def _parse_with(parse: Callable[[str], object]) -> Callable[[str], object]:
 
 
 def _truth(words: Collection[str]) -> Callable[[str], bool | str]:
-    """Reads `yes`, `no` or another of the words."""
+    """Return a function that parses `yes`, `no` or another of the words."""
 
     def read(text: str) -> bool | str:
         if text not in words:
@@ -152,10 +152,10 @@ def _number_or_word(text: str) -> float | str:
 def read_options(
     args: argparse.Namespace, declared: type, only: Collection[str] = ()
 ) -> dict[str, Any]:
-    """The settings that were given on the command line, by name.
+    """Return the settings that were given on the command line, by name.
 
     Args:
-        only: These settings; all when left out.
+        only: Names of settings. Defaults to all.
     """
     asked = [one for one in list_settings(declared) if not only or one.name in only]
     given = {one.name: vars(args)[one.name] for one in asked if one.name in vars(args)}
@@ -164,7 +164,7 @@ def read_options(
 
 
 def read_count(text: str, least: int = 1) -> int:
-    """A whole number of at least `least`, as argparse reads an option's value."""
+    """Parse a whole number of at least `least`, as an argparse type."""
     if text.isdigit() and int(text) >= least:
         return int(text)
     raise argparse.ArgumentTypeError(
@@ -173,12 +173,12 @@ def read_count(text: str, least: int = 1) -> int:
 
 
 def add_model_options(parser: argparse.ArgumentParser, only: Collection[str] = ()) -> None:
-    """Which model answers, and where it runs; shared by the commands that load one."""
+    """Add the options of the model and its device."""
     add_options(parser.add_argument_group("the model"), ModelChoice, only)
 
 
 def read_model(args: argparse.Namespace, **chosen: object) -> ModelChoice:
-    """The options of `add_model_options`, or what was chosen otherwise; paths become absolute."""
+    """Read the options of `add_model_options`, overridden by `chosen`; paths become absolute."""
     given = read_options(args, ModelChoice) | chosen
     if given.get("weights") is not None:
         given["weights"] = Path(given["weights"]).expanduser().absolute()

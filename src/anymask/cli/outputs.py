@@ -1,6 +1,6 @@
-"""Outputs as they are typed: what each `-o` means, what it must not be, and masks written to it.
+"""Outputs on the command line: meaning and validation of each `-o`, and writing of masks.
 
-What a file holds, and where each object gets one of its own, is `formats.outputs`.
+The contents of files, and outputs with one file per object, are defined in `formats.outputs`.
 """
 
 from __future__ import annotations
@@ -35,19 +35,19 @@ if TYPE_CHECKING:
     from anymask.masks import Masks, Prompt
 
 STDOUT = "-"
-_DEVICES = ("/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")  # what the system calls it
+_DEVICES = ("/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")  # device files of stdout
 ENDINGS = {"cutout": ".cut.png", "overlay": ".overlay.png", "mask": ".mask.png"}
 CONVERTED = (".jsonl",)  # suffixes of annotations that `anymask convert` writes
-NAME = "{name}"  # the name of the photo
-# Options of every command that write one file of one kind.
+NAME = "{name}"  # placeholder for the image name
+# Suffixes of options of any command that write one file.
 _OF_OPTION = {
     "json": (".json",),
     "html": (".html", ".htm"),
     "markdown": (".md", ".markdown"),
     "fit": (".json",),
 }
-_WRITTEN = ("outputs", "target")  # arguments that name other files to write
-# Of files that are no pictures or outlines, but no folder is called so by intention.
+_WRITTEN = ("outputs", "target")  # arguments that name other outputs
+# Suffixes of other files, which are never intended as folder names.
 _OF_FILES = (
     *(".bin", ".csv", ".gz", ".h5", ".htm", ".html", ".jsonl", ".md", ".mp4", ".npz", ".onnx"),
     *(".pdf", ".pt", ".pth", ".safetensors", ".sqlite", ".tar", ".tgz", ".tsv", ".xml", ".zip"),
@@ -56,12 +56,12 @@ _OF_FILES = (
 
 @dataclass(frozen=True)
 class Target:
-    """One output of one photo.
+    """Output of one image.
 
     Attributes:
-        path: Of the file; None: standard output.
-        kind: What it holds.
-        many: Whether it is of the things of a photo, not of one that was asked for.
+        path: Output file. None for standard output.
+        kind: Content of the file.
+        many: Whether it covers all objects of an image, instead of a single prompted one.
     """
 
     path: Path | None
@@ -71,33 +71,33 @@ class Target:
 
     @property
     def shows_photo(self) -> bool:
-        """Whether it needs the photo's pixels."""
+        """Whether it requires the pixels of the image."""
         return shows_photo(self.kind)
 
 
 def is_stdout(output: str) -> bool:
-    """Whether an `-o` is standard output: `-`, or `-.json` for another format."""
+    """Return whether an `-o` is standard output: `-`, or `-.json` for another format."""
     return output == STDOUT or output.startswith(f"{STDOUT}.")
 
 
 def stdout_suffix(output: str) -> str:
-    """The suffix of what goes to standard output: PNG for `-`."""
+    """Return the suffix of standard output: PNG for `-`."""
     return output[1:].lower() or ".png"
 
 
 def or_stdout(outputs: Sequence[str], sources: Sequence[str]) -> list[str]:
-    """The outputs; where none is named and the photo comes from a pipe, the next pipe.
+    """Return the outputs, or standard output if none is given and the image comes from a pipe.
 
-    On a terminal the default output is a file, as for any other photo.
+    On a terminal the default output is a file, as for other images.
     """
     piped = not outputs and [*sources] == ["-"] and not sys.stdout.isatty()
     return [STDOUT] if piped else [*outputs]
 
 
 def is_file_name(output: str) -> bool:
-    """Whether an `-o` names a file that we write, or standard output; else it is a folder.
+    """Return whether an `-o` names a file or standard output, not a folder.
 
-    Raises InputError for a suffix that no file of ours has.
+    Raises InputError for an unsupported suffix.
     """
     if is_stdout(output):
         return True
@@ -122,17 +122,17 @@ def plan_targets(
     default: PictureKind | None = None,
     many: bool = False,
 ) -> list[Target]:
-    """Where the masks of one photo go.
+    """Parse the outputs of one image.
 
-    Raises InputError for an output that cannot be written, or that others would overwrite.
+    Raises InputError if an output cannot be written, or would be overwritten by another image.
 
     Args:
-        outputs: As they were typed; none: the default beside, in the working folder.
-        photo: Its name without suffix.
-        plain: What a picture without a further word in its name holds.
-        several: Whether there are other photos, which need other outputs.
-        default: What is written where no output was named; `plain` when left out.
-        many: Whether the masks are the things of the photo, not of one thing (`output_kind`).
+        outputs: `-o` options. Defaults to a file in the current folder.
+        photo: Name of the image without suffix.
+        plain: Content of an image output without a further word in its name.
+        several: Whether there are other images, which require other outputs.
+        default: Content of the default output. Defaults to `plain`.
+        many: Whether the masks are all objects of the image (`output_kind`).
     """
     if not outputs:
         kind = default or plain
@@ -164,7 +164,7 @@ def _of_name(path: Path | None, name: Path, plain: PictureKind, many: bool) -> T
 
 
 def check_outputs(paths: Sequence[Path], photo: Path) -> None:
-    """Refuse what cannot or must not be written, before any work. Raises InputError."""
+    """Raise InputError for outputs that cannot or must not be written, before any work."""
     for path in paths:
         if path.is_dir():
             raise InputError(
@@ -177,14 +177,14 @@ def check_outputs(paths: Sequence[Path], photo: Path) -> None:
 def write_objects(
     target: Target, found: Masks, image: UintImage | None, prompts: Sequence[Prompt]
 ) -> list[str]:
-    """Write one output of a photo's objects; what was written.
+    """Write one output of an image's objects; return the written files.
 
-    Cut-outs of the things of a photo have soft alpha, that of one object is its mask's pixels.
-    Raises InputError.
+    Cut-outs of all objects have soft alpha; that of one object has the pixels of its mask. Raises
+    InputError.
 
     Args:
-        image: The photo, where an output shows it.
-        prompts: What was asked, one for each object, or none.
+        image: Image, if the output shows it.
+        prompts: Prompts, one for each object, or none.
     """
     paths = []
     for path, few in each_output(target.path or Path("stdout"), found):
@@ -204,11 +204,11 @@ def write_objects(
     return paths
 
 
-# Names that are refused before any work.
+# Names that are rejected before any work.
 
 
 def new_folder(output: str) -> Path:
-    """A folder to write, as argparse reads it: refuses what is called as files are."""
+    """Parse an output folder, as an argparse type; names with a file suffix are rejected."""
     suffix = file_suffix(output)
     if _is_of_files(suffix):
         raise argparse.ArgumentTypeError(
@@ -219,11 +219,11 @@ def new_folder(output: str) -> Path:
 
 
 def check_suffix(output: str, written: tuple[str, ...], remedy: str = "") -> None:
-    """Refuse a suffix that is neither written nor part of a folder's name. Raises InputError.
+    """Raise InputError for a suffix that is neither supported nor part of a folder name.
 
     Args:
-        written: The suffixes of the files that there are.
-        remedy: What else can be done for such a file.
+        written: Supported suffixes.
+        remedy: Alternative for such files.
     """
     suffix = file_suffix(output)
     if not suffix or suffix in written:
@@ -239,13 +239,13 @@ def check_suffix(output: str, written: tuple[str, ...], remedy: str = "") -> Non
 
 
 def check_stdout(args: argparse.Namespace, command: str) -> None:
-    """Call standard output `-`, whatever the system calls it.
+    """Normalize the device files of standard output to `-`, and validate its use.
 
     Raises InputError, before any work, for a command that does not write to standard output
     (without `parser.set_defaults(stdout=True)`), and for two results there.
 
     Args:
-        command: With the program's name, for an error.
+        command: Program and command name, for the error.
     """
     for name in ("output", *_WRITTEN):
         given = getattr(args, name, None)
@@ -265,8 +265,8 @@ def check_stdout(args: argparse.Namespace, command: str) -> None:
 
 
 def check_file_options(args: argparse.Namespace) -> None:
-    """Refuse files of one kind that are called as another kind, or as a folder. Raises InputError,
-    before any work."""
+    """Raise InputError, before any work, for output options with the suffix of another kind, or
+    that name a folder."""
     for name in ("output", "outputs", "sources"):
         given = getattr(args, name, None)
         if given == "" or (isinstance(given, list) and "" in given):
@@ -295,8 +295,8 @@ def check_file_options(args: argparse.Namespace) -> None:
 
 
 def check_inputs_stay(args: argparse.Namespace) -> None:
-    """Refuse a report over what the same command reads or writes. Raises InputError, before any
-    work."""
+    """Raise InputError, before any work, for a report that would overwrite an input or another
+    output."""
     files = [
         (name, value, os.path.realpath(value))
         for name, given in vars(args).items()
@@ -318,7 +318,7 @@ def check_inputs_stay(args: argparse.Namespace) -> None:
 
 
 def _is_of_files(suffix: str) -> bool:
-    """Whether files of a known kind end so."""
+    """Return whether a suffix belongs to a known kind of file."""
     known = suffix in _OF_FILES or suffix in DOCUMENTS
     return known or bool(suffix and picture_format(suffix))
 

@@ -1,8 +1,8 @@
-"""The argument parser: words of a command line in, a Namespace or one InputError out.
+"""Argument parser with suggestions and flexible values.
 
-- A mistyped option, option value or sub-command gets the nearest name.
-- An option whose value is written `X,Y` takes spaces as well: `--box 180 20 400 230`.
-- `--help` shows the options that most people need, `--help-all` the others, too.
+- A mistyped option, option value or subcommand gets a suggestion.
+- An option with a value such as `X,Y` also accepts spaces: `--box 180 20 400 230`.
+- `--help` shows the most common options, `--help-all` all of them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 from anymask.base import InputError
 from anymask.cli.outputs import check_file_options, check_inputs_stay, check_stdout
 
-# What other tools call our options.
+# Names of these options in other tools.
 ALIASES = {
     "--click": "--point",
     "--coords": "--point",
@@ -47,7 +47,7 @@ ALIASES = {
     "--num-workers": "--workers",
     "--conf": "--score",
 }
-# Options that `--help` shows of a command with many; `--help-all` shows the rest.
+# Options that `--help` of a command with many options shows; `--help-all` shows all.
 COMMON = frozenset(
     {
         "--help", "--help-all", "--output", "--model", "--point", "--negative", "--box",
@@ -62,7 +62,7 @@ COMMON = frozenset(
     }
 )  # fmt: skip
 _HELP = ("-h", "--help", "--help-all")
-LONG_HELP = 45  # lines of a help text from which on it is shortened
+LONG_HELP = 45  # lines above which a help text is shortened
 _KINDS = {"int": "a whole number", "float": "a number"}
 _NUMBERS = re.compile(r"[-+]?[\d.][\d.,;eE+-]*")
 _MESSAGES = (
@@ -82,7 +82,7 @@ _MESSAGES = (
 
 
 class CommandParser(argparse.ArgumentParser):
-    """A parser that raises InputError, and never guesses an option from its beginning."""
+    """Parser that raises InputError, and does not accept abbreviated options."""
 
     def __init__(self, *args: Any, **how: Any) -> None:
         super().__init__(*args, **{"allow_abbrev": False} | how)
@@ -92,7 +92,7 @@ class CommandParser(argparse.ArgumentParser):
         )
 
     def format_help(self) -> str:
-        """What `--help` prints: all of it, or where it is long the common options in short."""
+        """Return the text of `--help`: everything, or only the common options if it is long."""
         whole = self.format_whole_help()
         if whole.count("\n") <= LONG_HELP or _sub_parsers(self):
             return whole
@@ -111,7 +111,7 @@ class CommandParser(argparse.ArgumentParser):
         return f"{short}\n{self.prog} --help-all shows every option with its full description\n"
 
     def format_whole_help(self) -> str:
-        """What `--help-all` prints."""
+        """Return the text of `--help-all`."""
         return super().format_help()
 
     def _positionals_usage(self) -> str:
@@ -119,8 +119,8 @@ class CommandParser(argparse.ArgumentParser):
         return "".join(f"{action.metavar or action.dest} " for action in shown)
 
     def parse_args(self, words: Any = None, namespace: Any = None) -> Any:
-        """Read the words; without an action's name they are for the `action` that was set as the
-        default. Raises InputError."""
+        """Parse the arguments; without a subcommand, the default `action` is used if there is one.
+        Raises InputError."""
         words, default = list(words), self.get_default("action")
         if default and words[:1] not in [[one] for one in (*_sub_parsers(self), *_HELP)]:
             words = [default, *words]
@@ -134,7 +134,7 @@ class CommandParser(argparse.ArgumentParser):
         return args
 
     def error(self, message: str) -> NoReturn:
-        """Raises InputError: argparse's message in our words, and where help is."""
+        """Raise InputError with a rewritten message of argparse and a hint to the help."""
         if message.startswith("unrecognized"):
             self._check_truths(message.split(": ", 1)[1].split(" "))
         told = message
@@ -151,7 +151,7 @@ class CommandParser(argparse.ArgumentParser):
         raise InputError(told)
 
     def _check_truths(self, left: Sequence[str]) -> None:
-        """Raises InputError where a word that is left over was meant as a yes-or-no option's."""
+        """Raise InputError if a remaining argument was meant as the value of a yes-or-no option."""
         for option, word in zip(self._typed, self._typed[1:], strict=False):
             action = _all_options(self).get(option)
             if word not in left or action is None or action.const is not True:
@@ -172,22 +172,22 @@ class CommandParser(argparse.ArgumentParser):
 
 
 class _HelpAll(argparse.Action):
-    """Prints the whole help text and ends."""
+    """Print the complete help text and exit."""
 
     def __init__(self, option_strings: Sequence[str], dest: str, **how: Any) -> None:
         super().__init__(option_strings, argparse.SUPPRESS, 0, default=argparse.SUPPRESS, **how)
 
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
-        """Raises SystemExit."""
+        """Raise SystemExit."""
         assert isinstance(parser, CommandParser)
         print(parser.format_whole_help(), end="")
         parser.exit()
 
 
 def _first_clause(text: str | None) -> str | None:
-    """A help text up to its first semicolon, colon or sentence, without brackets; its default.
+    """Shorten a help text to its first clause without parentheses, and its default.
 
-    Of a text that explains each choice only the default is left: the choices stand beside it.
+    A text that explains each choice is reduced to its default, because the choices are listed.
     """
     if text is None or text == argparse.SUPPRESS:
         return text
@@ -199,13 +199,13 @@ def _first_clause(text: str | None) -> str | None:
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """`did you mean 'segment'?`, or nothing where no name is near."""
+    """Return "Did you mean 'segment'?", or "" if no name is similar."""
     near = nearest(word, known)
     return "" if near is None else f"Did you mean {near!r}?"
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The name that was probably meant: in other letters, a beginning of it, or a slip away."""
+    """Return the most likely intended name: another case, an alias, a prefix, or a typo."""
     names = list(known)
     plain = word.lower().replace("_", "-")
     by_plain = {name.lower().replace("_", "-"): name for name in names}
@@ -221,9 +221,9 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
 
 
 def check_options(parser: argparse.ArgumentParser, words: Sequence[str]) -> None:
-    """Raises InputError for an option that there is not, with the nearest one.
+    """Raise InputError for an unknown option, with a suggestion.
 
-    It looks before argparse does, which would complain of what the option's value left over.
+    It runs before argparse, which would report the remaining value of the option instead.
     """
     options = parser._option_string_actions
     for place, word in enumerate(words):
@@ -247,7 +247,7 @@ def check_options(parser: argparse.ArgumentParser, words: Sequence[str]) -> None
 
 
 def _all_options(parser: argparse.ArgumentParser) -> dict[str, argparse.Action]:
-    """Its options, and those of its sub-commands."""
+    """Return the options of a parser and its subcommands."""
     found: dict[str, argparse.Action] = {}
     for chosen in _sub_parsers(parser).values():
         found |= _all_options(chosen)
@@ -262,10 +262,10 @@ def _sub_parsers(parser: argparse.ArgumentParser) -> dict[str, argparse.Argument
 
 
 def joined_values(parser: argparse.ArgumentParser, words: Sequence[str]) -> Iterator[str]:
-    """The words, an option and its value in one: `--point=290,120` of `--point 290 120`.
+    """Join options with their values: `--point 290 120` becomes `--point=290,120`.
 
-    An option that needs no value takes the next word only where it can be its value, so that
-    `--zoom photo.jpg` is a photo. Behind a sub-command's name its own options count.
+    An option with an optional value takes the next argument only if it is a valid value, so that
+    `photo.jpg` in `--zoom photo.jpg` is an image. After a subcommand, its own options apply.
     """
     counts, lone = _number_counts(parser), _lone_options(parser)
     rest = list(words)
@@ -289,7 +289,7 @@ def joined_values(parser: argparse.ArgumentParser, words: Sequence[str]) -> Iter
 
 
 def _number_counts(parser: argparse.ArgumentParser) -> dict[str, int]:
-    """How many numbers an option takes at most, of the options whose value is written `X,Y`."""
+    """Return the maximum number of values of options with a metavar such as `X,Y`."""
     return {
         name: action.metavar.count(",") + 1
         for name, action in parser._option_string_actions.items()
@@ -298,7 +298,7 @@ def _number_counts(parser: argparse.ArgumentParser) -> dict[str, int]:
 
 
 def _lone_options(parser: argparse.ArgumentParser) -> dict[str, list[str]]:
-    """The words that an option may have behind it, or not; the first is the one it stands for."""
+    """Return the optional values of options; the first one is the default without a value."""
     return {
         name: str(action.metavar).split("|")
         for name, action in parser._option_string_actions.items()

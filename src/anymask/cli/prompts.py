@@ -1,7 +1,7 @@
-"""Prompts on the command line: clicks, boxes and masks as words, one prompt an object.
+"""Prompts on the command line: points, boxes and masks, one prompt for each object.
 
-Clicks, a box and a mask belong to one object. `--next` begins another one, and so does a second
-`--box` or `--mask`; the clicks behind it are its own.
+Points, a box and a mask belong to one object. `--next` starts another object, and so does a second
+`--box` or `--mask`; the points after it belong to the new object.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from anymask.track import FilePrompt
 
 Kind = Literal["point", "negative", "box", "mask", "next", "values"]
-Part = tuple[Kind, str]  # an option and its value as it was typed
+Part = tuple[Kind, str]  # an option and its value as given
 
 FORMS: dict[Kind, tuple[str, int]] = {
     "point": ("--point X,Y", 2),
@@ -37,7 +37,7 @@ ABOUT_VALUES = (
 
 
 def add_prompt_options(parser: argparse.ArgumentParser) -> None:
-    """Clicks, boxes and masks, kept in the order in which they are typed."""
+    """Add the prompt options, which keep their order."""
     group = parser.add_argument_group(
         "prompts (in pixels of the image as displayed; separate numbers by commas or spaces)"
     )
@@ -69,7 +69,7 @@ def add_prompt_options(parser: argparse.ArgumentParser) -> None:
 
 
 def read_prompts(parts: Sequence[Part]) -> list[Prompt]:
-    """One prompt for each object. Raises PromptError, ImageError for a mask's file."""
+    """Return one prompt for each object. Raises PromptError, or ImageError for a mask file."""
     objects: list[list[Part]] = [[]]
     values = _read_values([text for kind, text in parts if kind == "values"])
     for kind, text in parts:
@@ -92,7 +92,7 @@ def read_prompts(parts: Sequence[Part]) -> list[Prompt]:
 
 
 def _read_values(given: Sequence[str]) -> MaskValues:
-    """The last of the values of --mask-values. Raises InputError for others."""
+    """Return the last value of --mask-values. Raises InputError if one is unknown."""
     if not given:
         return "auto"
     from anymask.images import MaskValues
@@ -130,7 +130,7 @@ def _prompt(parts: Sequence[Part], values: MaskValues) -> Prompt:
 
 
 def numbers(text: str, option: str, count: int) -> list[float]:
-    """So many numbers between commas or spaces. Raises PromptError that names the option."""
+    """Parse `count` numbers separated by commas or spaces. Raises PromptError."""
     try:
         values = [float(part) for part in text.replace(",", " ").split()]
     except ValueError:
@@ -143,7 +143,7 @@ def numbers(text: str, option: str, count: int) -> list[float]:
 
 
 def scaled_prompt_hint(prompt: Prompt, image_hw: tuple[int, int]) -> str | None:
-    """What to say of numbers that look like parts of the photo's sides; None for others."""
+    """Return a hint if coordinates look like fractions of the image size; else None."""
     import numpy as np
 
     clicks = np.zeros((0, 2)) if prompt.points is None else prompt.points
@@ -162,7 +162,7 @@ def scaled_prompt_hint(prompt: Prompt, image_hw: tuple[int, int]) -> str | None:
     )
 
 
-# In videos.
+# Prompts in videos.
 
 TRACKED = {
     "point": ("X,Y", "foreground point"),
@@ -173,7 +173,7 @@ TRACKED = {
 
 
 def add_mask_values(group: Any) -> None:
-    """The option --mask-values for masks of frames and slices."""
+    """Add the option --mask-values for masks of frames and slices."""
     group.add_argument(
         "--mask-values", choices=("auto", "labels", "binary", "colours"), default="auto",
         help=ABOUT_VALUES,
@@ -183,11 +183,11 @@ def add_mask_values(group: Any) -> None:
 def read_tracked_prompts(
     args: argparse.Namespace, unit: str = "frame", known: str = "--from FILE"
 ) -> dict[tuple[int, int], FilePrompt]:
-    """(frame of the source, object) -> what is said. Raises PromptError.
+    """Return the prompts by (frame of the source, object). Raises PromptError.
 
     Args:
-        unit: What the command calls a frame, for errors.
-        known: The option that knows objects already.
+        unit: The command's word for a frame, for errors.
+        known: Option that loads existing objects.
     """
     from anymask.track import FilePrompt
 
@@ -210,7 +210,7 @@ def read_tracked_prompts(
             else:
                 one.mask, one.mask_values = Path(rest), args.mask_values
     ways = "--point X,Y, --box X0,Y0,X1,Y1 or --mask FILE"
-    if args.known is not None:  # prompts correct what is in the file
+    if args.known is not None:  # prompts correct existing masks
         return found
     if not found:
         raise PromptError(f"No prompt was passed. Add {ways}, or {known}.")
@@ -227,13 +227,13 @@ def read_tracked_prompts(
 def split_place(
     text: str, first: int, option: str, shape: str, unit: str = "frame"
 ) -> tuple[tuple[int, int], str]:
-    """FRAME:OBJECT:REST or REST -> (frame, object), rest.
+    """Parse FRAME:OBJECT:REST or REST to (frame, object), rest.
 
-    Raises PromptError for one number alone, which might be the frame or the object.
+    Raises PromptError for a single number, which could be the frame or the object.
 
     Args:
-        first: The frame where none is named.
-        unit: What the command calls a frame.
+        first: Default frame.
+        unit: The command's word for a frame.
     """
     head, colon, rest = text.partition(":")
     if not (colon and head.isdecimal()):

@@ -1,4 +1,4 @@
-"""`anymask redact`: hide faces, number plates or anything else in photos and videos."""
+"""`anymask redact`: hide faces, number plates or other objects in images and videos."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Find, or write copies, and say what is to be done. Raises AnymaskError."""
+    """Find objects, or write redacted copies, and print the next steps. Raises AnymaskError."""
     if args.how == "blur":
         say(f"note: {UNDONE}")
     if is_video(args.sources):
@@ -108,10 +108,10 @@ def run(args: argparse.Namespace) -> None:
 
 
 def redact_to_stdout(args: argparse.Namespace, sources: Sequence[Path], writes: bool) -> None:
-    """Write the copy of one photo to standard output. Raises InputError.
+    """Write the copy of one image to standard output. Raises InputError.
 
     Args:
-        writes: Whether there are labels, or no review is wanted.
+        writes: Whether there are labels, or `--force` skips the review.
     """
     if not writes:
         raise InputError(
@@ -137,7 +137,7 @@ def redact_to_stdout(args: argparse.Namespace, sources: Sequence[Path], writes: 
 
 
 def read_redaction(args: argparse.Namespace, sources: Sequence[Path]) -> Redaction:
-    """The options as a request. Raises InputError."""
+    """Create the redaction from the options. Raises InputError."""
     given = {name: getattr(args, name) for name in ("detector", "score")}
     one = sources[0] if len(sources) == 1 else None
     return Redaction(
@@ -153,7 +153,7 @@ def read_redaction(args: argparse.Namespace, sources: Sequence[Path]) -> Redacti
 
 
 def default_output(source: Path | None) -> Path:
-    """Where copies go where nobody said: in the working folder."""
+    """Return the default output in the current folder."""
     if source is None:
         return Path("redacted")
     if source.is_dir():
@@ -170,7 +170,7 @@ def _do(job: FolderJob, task: PhotoTask, summary: Path | None) -> None:
 
 
 def told(asked: Redaction, report: RedactReport, typed: Sequence[str]) -> list[str]:
-    """What was found or written, and what comes next."""
+    """Describe what was found or written, and the next steps."""
     lines = []
     if report.without:
         listed = f"{len(report.without)} of {counted(report.photos, 'image')}"
@@ -214,7 +214,7 @@ def told(asked: Redaction, report: RedactReport, typed: Sequence[str]) -> list[s
 
 
 def redact_film(args: argparse.Namespace) -> None:
-    """Find in a video, or write its copy. Raises AnymaskError for what can be mended."""
+    """Find objects in a video, or write its redacted copy. Raises AnymaskError for user errors."""
     from anymask.track import check_film, find_for_review, redact_video
 
     check_not_address(args.sources[0])

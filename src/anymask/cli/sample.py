@@ -1,4 +1,4 @@
-"""`anymask sample`: the name of a photo in the package in, a file of yours out."""
+"""`anymask sample`: write a sample image."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Write the photo. Raises InputError for another name, and where another file is already."""
+    """Write the image. Raises InputError for an unknown name, or if another file exists."""
     data, target = sample(args.name).read_bytes(), args.output
     if str(target) == STDOUT:
         write_stdout(data)

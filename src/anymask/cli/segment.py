@@ -1,4 +1,4 @@
-"""`anymask segment`: click or box objects in photos and write their masks."""
+"""`anymask segment`: segment objects from point, box or mask prompts."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Answer the prompts and write every output. Raises AnymaskError for what can be mended."""
+    """Segment the prompts and write all outputs. Raises AnymaskError for user errors."""
     if not args.semantic and wants_map(args):
         segment_map(args, dict(read_settings(args)))
         return

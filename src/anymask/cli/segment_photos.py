@@ -1,6 +1,6 @@
-"""Photos segmented by a command line: prompts answered, masks written and told of.
+"""Segmentation of images on the command line: prompts, masks, outputs and reports.
 
-With `--semantic`, the class of every pixel, by a model that was tuned on classes.
+With `--semantic`, a fine-tuned model predicts the class of every pixel.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ if TYPE_CHECKING:
     from anymask.models.rules import ChosenNames
     from anymask.segment import Model, Prediction, SegmentSettingsDict
 
-EMBEDDING = ".npz"  # of what `anymask encode` wrote
-CLASSES = ".classes.png"  # of label maps that were given no name
+EMBEDDING = ".npz"  # written by `anymask encode`
+CLASSES = ".classes.png"  # default ending of label maps
 LABEL_MAPS = (".overlay.png", ".png", ".npy")
 
 
 def segment_photos(args: argparse.Namespace, sources: SourcePaths) -> None:
-    """Answer the prompts about every photo. Raises AnymaskError for what can be mended."""
+    """Segment the prompts in every image. Raises AnymaskError for user errors."""
     pictures = read_pictures(args)
     items = _items(sources, pictures)
     if not args.outputs and len(sources) > 1:
@@ -77,15 +77,15 @@ def segment_photos(args: argparse.Namespace, sources: SourcePaths) -> None:
 
 @dataclass(frozen=True)
 class Job:
-    """What is done with each photo.
+    """Settings for all images of a command line.
 
     Attributes:
-        outputs: As they were typed.
-        plain: What a picture is without a further word in its name.
-        model: That answers.
-        several: Whether there are several photos.
-        report: Where the report on each mask goes.
-        names: Those to choose from, where masks are to be named.
+        outputs: `-o` options.
+        plain: Content of an image output without a further word in its name.
+        model: Model to use.
+        several: Whether there are several images.
+        report: Stream for the report on each mask.
+        names: Names to choose from, if masks are to be labeled.
     """
 
     prompts: list[Prompt]
@@ -99,7 +99,7 @@ class Job:
     names: ChosenNames | None = None
 
     def targets(self, item: PhotoItem) -> list[Target]:
-        """Where a photo's masks go. Raises InputError."""
+        """Return the outputs of an image. Raises InputError."""
         seen = is_embedding(item.photo)
         targets = plan_targets(
             self.outputs,
@@ -121,12 +121,12 @@ class Job:
 def do_each(
     tasks: Sequence[tuple[PhotoItem, Callable[[], None]]], as_typed: Callable[[str], str]
 ) -> None:
-    """Do all photos; one of several that fails is named, and the others are done.
+    """Process all images; if there are several, failures are reported and the others continue.
 
-    Raises what the only photo raises; DataError at the end where some of several failed.
+    Raises the error of a single image; DataError at the end if some of several failed.
 
     Args:
-        as_typed: A message with the names that the user gave.
+        as_typed: Function that replaces paths in a message by the names that the user gave.
     """
     if len(tasks) == 1:
         tasks[0][1]()
@@ -148,7 +148,7 @@ def do_each(
 
 
 def _items(paths: Sequence[Path], pictures: PictureChoice) -> list[PhotoItem]:
-    """The photos and embeddings, or their pages; stems are names below the output folder."""
+    """Return images, pages and embeddings; stems are names relative to the output folder."""
     for path in paths:
         if path.is_dir():
             from anymask.images import use_instead
@@ -168,7 +168,7 @@ def _items(paths: Sequence[Path], pictures: PictureChoice) -> list[PhotoItem]:
 
 
 def _refuse_overwriting(planned: Sequence[tuple[PhotoItem, list[Target]]]) -> None:
-    """Raises InputError where two photos would write one file."""
+    """Raise InputError if two images would write the same file."""
     owners: dict[Path, Path] = {}
     for item, targets in planned:
         for path in (target.path for target in targets if target.path is not None):
@@ -181,12 +181,12 @@ def _refuse_overwriting(planned: Sequence[tuple[PhotoItem, list[Target]]]) -> No
 
 
 def is_embedding(path: Path) -> bool:
-    """Whether a file is what `anymask encode` wrote, by its name."""
+    """Return whether a file is an output of `anymask encode`, by its suffix."""
     return path.suffix.lower() == EMBEDDING
 
 
 def _choose_model(args: argparse.Namespace, items: Sequence[PhotoItem]) -> ModelChoice:
-    """The model that was named; else the one that made the embeddings."""
+    """Return the requested model, or the one that created the embeddings."""
     if args.model is None and items and is_embedding(items[0].photo):
         from anymask.masks import Features
 
@@ -195,7 +195,7 @@ def _choose_model(args: argparse.Namespace, items: Sequence[PhotoItem]) -> Model
 
 
 def read_settings(args: argparse.Namespace) -> SegmentSettingsDict:
-    """How prompts are answered. Raises InputError, before anything is opened."""
+    """Read the settings of `Model.segment`. Raises InputError."""
     from anymask.segment import SegmentSettings
 
     settings = cast("SegmentSettingsDict", read_options(args, SegmentSettings))
@@ -204,7 +204,7 @@ def read_settings(args: argparse.Namespace) -> SegmentSettingsDict:
 
 
 def segment_photo(model: Model, job: Job, item: PhotoItem, targets: Sequence[Target]) -> None:
-    """Answer every prompt about one photo, tell of the masks and write them."""
+    """Segment all prompts in one image, write the masks and report them."""
     from anymask.images import PictureFile
     from anymask.masks import Features, Masks
 
@@ -226,7 +226,7 @@ def segment_photo(model: Model, job: Job, item: PhotoItem, targets: Sequence[Tar
     answers = named_answers(model, job, seen)
     called = item.stem.name if is_embedding(item.photo) else item.name
     photo = PictureFile(item.photo, item.page or 0, called)
-    found = Masks(image_hw=image_hw, picture=photo)  # the other masks of an answer are never made
+    found = Masks(image_hw=image_hw, picture=photo)  # other candidate masks are never decoded
     for number, (prompt, answer) in enumerate(zip(job.prompts, answers, strict=True), start=1):
         found.append(replace(answer, prompt=prompt).best)
         named = [item.stem.as_posix()] * job.several + [f"object {number}"] * (len(answers) > 1)
@@ -238,13 +238,13 @@ def segment_photo(model: Model, job: Job, item: PhotoItem, targets: Sequence[Tar
             reason := zoom_report(model, seen, job, prompt, answer)
         ):
             lines.append(reason)
-    for target in targets:  # before a word is said: who reads may go away, as `head` does
+    for target in targets:  # before any report, because the reader of a pipe may close it
         lines += [f"wrote {name}" for name in write_objects(target, found, shown, job.prompts)]
     tell(lines, job.report)
 
 
 def named_answers(model: Model, job: Job, seen: NDArray[Any] | Features) -> list[Prediction]:
-    """An answer for each prompt, with a name where names are asked for."""
+    """Predict masks for each prompt, with labels if requested."""
     from anymask.masks import Features
 
     answers = answer_prompts(model, seen, job.prompts, job.settings)
@@ -263,7 +263,7 @@ def answer_prompts(
     prompts: Sequence[Prompt],
     settings: SegmentSettingsDict,
 ) -> list[Prediction]:
-    """An answer for each prompt; a mask alone is refined."""
+    """Predict masks for each prompt; a mask without other prompts is refined."""
     alone = [one.mask is not None and one.points is None and one.box is None for one in prompts]
     asked = [prompt for prompt, refine in zip(prompts, alone, strict=True) if not refine]
     answers = iter(model.segment(seen, prompts=asked, **settings) if asked else [])
@@ -276,7 +276,7 @@ def answer_prompts(
 def zoom_report(
     model: Model, seen: NDArray[Any] | Features, job: Job, prompt: Prompt, answer: Prediction
 ) -> str | None:
-    """Why a closer look changed nothing; None where it did."""
+    """Explain why `--zoom` had no effect; None if it had."""
     from anymask.models.rules import closer_window, object_box
     from anymask.segment import UNCERTAIN
 
@@ -292,10 +292,10 @@ def zoom_report(
 
 
 def report_lines(mask: Mask, asked: Prompt, ambiguous: bool = False) -> list[str]:
-    """The mask in one line, and each click that it does not obey in one more.
+    """Describe the mask in one line, and each violated point in another one.
 
     Args:
-        ambiguous: Whether another mask is as likely meant (`Prediction.ambiguous`).
+        ambiguous: Whether another mask is equally likely (`Prediction.ambiguous`).
     """
     from anymask.masks import counted, percent, violated_points
 
@@ -324,7 +324,7 @@ def report_lines(mask: Mask, asked: Prompt, ambiguous: bool = False) -> list[str
     return lines
 
 
-# The class of every pixel.
+# Semantic segmentation.
 
 
 def label_photos(
@@ -333,7 +333,7 @@ def label_photos(
     items: Sequence[PhotoItem],
     as_typed: Callable[[str], str],
 ) -> None:
-    """Write the label map of each photo. Raises InputError where objects are meant, too."""
+    """Write the label map of each image. Raises InputError if prompts are given."""
     if args.parts:
         raise InputError("--semantic does not support prompts. Remove points, boxes and masks.")
     outputs = or_stdout(args.outputs, args.sources)
@@ -352,7 +352,7 @@ def label_photos(
 
 
 def plan_maps(outputs: Sequence[str], item: PhotoItem) -> list[Path]:
-    """Where a photo's label map goes. Raises InputError for what it cannot be written as."""
+    """Return the outputs of an image's label map. Raises InputError for unsupported suffixes."""
     words = list(outputs) or [item.stem.as_posix() + CLASSES]
     paths = [Path(word.replace("{name}", item.stem.as_posix())) for word in words]
     for path in paths:
@@ -372,7 +372,7 @@ def label_file(
     paths: Sequence[Path],
     report: TextIO,
 ) -> None:
-    """Write one photo's label map and tell the part of each class. Raises as `Model.label`."""
+    """Write the label map of one image and print class fractions. Raises like `Model.label`."""
     from anymask.images import shown_picture
 
     mix = model.spec.channels
@@ -388,7 +388,7 @@ def label_file(
 
 
 def write_map(path: Path, found: LabelMap, photo: UintImage) -> None:
-    """As the name says: numbers in a palette, drawn on the photo, or an array."""
+    """Write a label map by its suffix: palette image, overlay on the image, or array."""
     from anymask.formats import encode_palette
     from anymask.masks import overlay, save_picture
 

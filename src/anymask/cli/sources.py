@@ -1,4 +1,4 @@
-"""Inputs of a command: paths, quoted patterns, addresses and `-` in, existing paths out."""
+"""Inputs of a command: paths, quoted globs, URLs and `-` are resolved to existing files."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from anymask.base import AnymaskError, InputError
 from anymask.images import VIDEO_SUFFIXES, sample
 
 STDIN = "-"
-SAMPLE = "sample:"  # before the name of a photo of the package
+SAMPLE = "sample:"  # prefix of the name of a sample image
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://.+")
 _DOCUMENTS = frozenset([".pdf", ".ps", ".eps", ".doc", ".docx", ".ppt", ".pptx"])
 
 
 def add_sources(parser: argparse.ArgumentParser, metavar: str, more: str = "") -> None:
-    """The photos of a command, one or several."""
+    """Add the arguments for input images."""
     parser.add_argument(
         "sources", metavar=metavar, nargs="+",
         help=("images, a quoted glob such as 'photos/*.jpg', - for standard input, or "
@@ -36,7 +36,7 @@ def add_sources(parser: argparse.ArgumentParser, metavar: str, more: str = "") -
 
 
 def read_example(text: str) -> str:
-    """An example such as `sample:cat@click:200,150`, as argparse reads an option's value."""
+    """Parse an exemplar such as `sample:cat@click:200,150`, as an argparse type."""
     if not text.startswith(SAMPLE):
         return text
     name, at, prompt = text.removeprefix(SAMPLE).partition("@")
@@ -47,14 +47,14 @@ def read_example(text: str) -> str:
 
 
 class SourcePaths(list[Path]):
-    """The paths of the sources; `as_typed` speaks of them as the user does."""
+    """Paths of the sources; `as_typed` replaces temporary paths by the user's names."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.names: dict[Path, str] = {}  # of what lies aside, as the user knows it
+        self.names: dict[Path, str] = {}  # user's names of temporary files
 
     def as_typed(self, text: str) -> str:
-        """A message that names what the user gave, not the file that holds it meanwhile."""
+        """Replace temporary paths in a message by the names that the user gave."""
         for path, name in self.names.items():
             text = text.replace(repr(str(path)), name).replace(str(path), name)
         return text
@@ -62,11 +62,10 @@ class SourcePaths(list[Path]):
 
 @contextlib.contextmanager
 def open_sources(words: Sequence[str], *, allow_url: bool = False) -> Iterator[SourcePaths]:
-    """The paths that the words mean; what came by standard input or from the web lies in a file
-    until the end.
+    """Resolve sources to paths; standard input and downloads are temporary files.
 
-    Raises InputError for addresses (unless allowed), videos, documents, and a glob that fits
-    nothing; ImageError for an address that gives nothing.
+    Raises InputError for URLs (unless allowed), videos, documents, and a glob without matches;
+    ImageError if a download fails.
     """
     with contextlib.ExitStack() as stack:
         aside = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="anymask-")))
@@ -88,7 +87,7 @@ def open_sources(words: Sequence[str], *, allow_url: bool = False) -> Iterator[S
 
 @contextlib.contextmanager
 def _renamed(paths: SourcePaths) -> Iterator[None]:
-    """Errors speak of what the user gave, not of the file that holds it meanwhile."""
+    """Replace temporary paths in errors by the names that the user gave."""
     try:
         yield
     except AnymaskError as error:
@@ -97,7 +96,7 @@ def _renamed(paths: SourcePaths) -> Iterator[None]:
 
 
 def _paths_of(word: str) -> list[Path]:
-    """What one word means. Raises InputError."""
+    """Resolve one path or glob. Raises InputError."""
     check_kind(word)
     path = Path(word)
     if not glob.has_magic(word) or path.exists():
@@ -109,7 +108,7 @@ def _paths_of(word: str) -> list[Path]:
 
 
 def check_kind(word: str) -> None:
-    """Raises InputError for what is no picture by its name, with what to do instead."""
+    """Raise InputError for URLs, videos and documents, with the alternative."""
     suffix = Path(word).suffix.lower()
     if _ADDRESS.fullmatch(word):
         raise InputError(
@@ -130,13 +129,13 @@ def check_kind(word: str) -> None:
 
 
 def check_not_address(word: str) -> None:
-    """Raises InputError for the web address of a video, which no option fetches."""
+    """Raise InputError for the URL of a video; videos are never downloaded."""
     if _ADDRESS.fullmatch(word):
         raise InputError(f"Videos are not downloaded: {word!r}. Download it and pass the file.")
 
 
 def _fetch(address: str, folder: Path) -> Path:
-    """The picture of an address in a folder of its own, under its own name."""
+    """Download an image to a new folder, keeping its file name."""
     from anymask.images import fetch_picture
 
     name = Path(unquote(urlsplit(address).path)).name or "picture"
@@ -157,7 +156,7 @@ def _read_stdin(path: Path) -> Path:
 
 
 def check_own_names(sources: Sequence[Path]) -> None:
-    """Raises InputError where results in the working folder could not be told apart."""
+    """Raise InputError if results in the current folder would have the same name."""
     from anymask.jobs import own_names
 
     if not own_names(sources):

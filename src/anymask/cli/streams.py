@@ -1,9 +1,9 @@
-"""Standard streams: makes stdout and stderr take any text, whatever is behind them.
+"""Standard streams that accept any text.
 
-Labels and file names come from anybody: control characters in them, which could move the cursor or
-rename the window of a terminal, are printed as escapes (\\x1b), and so are bytes of a file name
-that are no text. A stream that was closed before the start takes everything and keeps nothing; so
-does standard error once it is full or gone, as nobody is there to be told.
+Labels and file names are untrusted: control characters, which could move the cursor or rename the
+window of a terminal, are printed as escapes (\\x1b), and so are bytes of a file name that are not
+valid text. Output to a stream that was closed before the start is discarded; so is output to
+standard error after writing to it has failed.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from anymask.base import InputError
 _SHOWN = {
     code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\t\n"
 }
-_STATUS = ("wrote ", "exists: ")  # how status messages begin
-_OWN = "\r\x1b[K"  # what our progress bar writes itself: back to the start, clear the line
-_PLACE = "\ue000\ue001"  # stands for it meanwhile; private characters, which no label needs
+_STATUS = ("wrote ", "exists: ")  # prefixes of status messages
+_OWN = "\r\x1b[K"  # written by the progress bar: return to the start and clear the line
+_PLACE = "\ue000\ue001"  # temporary placeholder of private-use characters
 
 
 @contextlib.contextmanager
 def utf8_stdio() -> Iterator[None]:
-    """Standard output and error as the module says, until the end of the `with`."""
+    """Wrap standard output and error inside the block."""
     before = sys.stdout, sys.stderr
     with open(os.devnull, "w", encoding="utf-8") as nowhere:  # noqa: PTH123 - no path of a user's
         sys.stdout = _Stream(before[0] or nowhere)
@@ -39,31 +39,30 @@ def utf8_stdio() -> Iterator[None]:
 
 
 def quieten_decoders() -> None:
-    """Keep Pillow's and OpenCV's remarks on damaged pictures off this process's terminal: what is
-    damaged is told by one error."""
+    """Suppress messages of Pillow and OpenCV about corrupted images, which raise an error
+    anyway."""
     warnings.filterwarnings("ignore", module=r"PIL\.")
-    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # read when OpenCV first has a remark
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # read when OpenCV first logs a message
 
 
 def printable(text: str) -> str:
-    """Text without control characters but tabs and line ends."""
+    """Escape control characters except tabs and line ends."""
     return text.replace(_OWN, _PLACE).translate(_SHOWN).replace(_PLACE, _OWN)
 
 
 def say(text: str) -> None:
-    """Print a status message, such as what was written, to standard error.
+    """Print a status message, such as the name of a written file, to standard error.
 
-    Standard output holds what a command is run for: masks with `-o -`, measurements, tables,
-    reports.
+    Standard output is reserved for results: masks with `-o -`, measurements, tables, reports.
     """
     print(text, file=sys.stderr, flush=True)
 
 
 def tell(notes: Iterable[str], report: TextIO | None = None) -> None:
-    """Print what a run reports: what it wrote to standard error, the rest to `report`.
+    """Print notes of a run: status messages to standard error, the rest to `report`.
 
     Args:
-        report: Standard output when left out.
+        report: Output stream. Defaults to standard output.
     """
     for note in notes:
         print(note, file=sys.stderr if note.startswith(_STATUS) else report, flush=True)
@@ -81,10 +80,10 @@ def write_stdout(data: bytes) -> None:
 
 
 class _Stream:
-    """A text stream around another one.
+    """Text stream that wraps another one.
 
     Args:
-        otherwise: Where to go on once writing has failed; None: the failure is told.
+        otherwise: Stream to use after writing has failed. None raises the error.
     """
 
     def __init__(self, inside: TextIO, otherwise: TextIO | None = None) -> None:

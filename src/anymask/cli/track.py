@@ -1,4 +1,4 @@
-"""`anymask track`: follow objects through a video and write their masks."""
+"""`anymask track`: track objects through a video and write their masks."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Follow, write, tell. Raises AnymaskError for what the user can mend."""
+    """Track objects, write the outputs and report. Raises AnymaskError for user errors."""
     from anymask.base import ProgressBar
     from anymask.track import GROUPS, CutoutLook, TrackFiles, track_files
 

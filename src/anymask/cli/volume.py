@@ -1,4 +1,4 @@
-"""`anymask volume`: follow things through a scan and write them as labels that lie on it."""
+"""`anymask volume`: segment objects in a 3-D scan and write label volumes on its grid."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Follow, write, tell. Raises AnymaskError for what the user can mend."""
+    """Track objects through slices, write the outputs and report. Raises AnymaskError."""
     from anymask.base import ProgressBar
     from anymask.volumes import VolumeFiles, VolumeSettings, follow_volume
 

@@ -1,4 +1,4 @@
-"""Measuring models, auditing masks and describing data sets, with one writer of reports."""
+"""Evaluation of models, audits of masks and statistics of data sets, with their reports."""
 
 from anymask.base.lazy import lazy_names
 

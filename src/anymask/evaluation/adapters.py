@@ -1,15 +1,16 @@
-"""What is measured, opened: models by name, other projects' code as a `Segmenter`.
+"""Open methods for evaluation: models by name, and code of other projects as a `Segmenter`.
 
-A peer is named `module:name`; the module is found as by `python -m`, the working folder first.
+A peer is named `module:name`; the module is imported as by `python -m`, from the working folder
+first.
 
     def name(image, points, labels, box):   # (H, W, 3) uint8 RGB, (P, 2) x y or None,
         ...                                 # (P,) 1 on and 0 off the object or None, (4,) xyxy or
         return masks, scores                # None -> (K, H, W) bool best first, (K,) or None
 
-Attributes of the callable say more: `accepts`, a set of "point", "negative_point", "box" (without
-it: all three), and `encode`, a callable that is given each photo once and whose result takes its
-place in the calls. An object with `spec`, `encode` and `segment` is used as it is.
-Letters: H W the photo, P points, K masks.
+Optional attributes of the callable: `accepts`, a set of "point", "negative_point", "box" (default:
+all three), and `encode`, a callable that runs once for each image and whose result replaces the
+image in the calls. An object with `spec`, `encode` and `segment` is used directly.
+Letters: H W the image, P points, K masks.
 """
 
 from __future__ import annotations
@@ -32,20 +33,20 @@ from anymask.masks import ModelSpec, Prompt, PromptKind
 from anymask.segment import EncodedPhoto, Model, Prediction, encode_image
 
 PEER_PROMPTS: frozenset[PromptKind] = frozenset({"point", "negative_point", "box"})
-Method = Segmenter | ModelChoice | str | None  # a loaded one, a model's name, or "module:name"
+Method = Segmenter | ModelChoice | str | None  # an object, a model's name, or "module:name"
 
 
 @brief
 @dataclass(frozen=True, eq=False)
 class FromFunction:
-    """Any function of a photo and one prompt as a `Segmenter`.
+    """Adapter that makes a function of an image and one prompt a `Segmenter`.
 
     Attributes:
-        name: In the tables.
-        accepts: The prompt kinds that it understands.
+        name: Name in tables.
+        accepts: Supported prompt types.
         function: (H, W, 3) uint8 and a Prompt -> (H, W) bool.
-        prepare: What to do once a photo; its result takes the photo's place in `function`.
-        slow: Whether it takes so long that a run asks it for a part of the masks.
+        prepare: Function called once for each image; its result replaces the image in `function`.
+        slow: Whether to evaluate only a part of the masks.
     """
 
     name: str
@@ -56,30 +57,30 @@ class FromFunction:
 
     @property
     def spec(self) -> ModelSpec:
-        """Only the name and what it accepts mean something."""
+        """Model spec; only name and prompt types are meaningful."""
         return ModelSpec(name=self.name, accepts=self.accepts)
 
     def encode(self, image: UintImage) -> Any:
-        """The photo, prepared."""
+        """Prepare an image."""
         return self.prepare(image) if self.prepare else image
 
     def segment(
         self, embedding: Any, *, prompts: Sequence[Prompt], previous: object = None
     ) -> list[PlainAnswer]:
-        """One mask a prompt."""
+        """Predict one mask for each prompt."""
         return [PlainAnswer(self.function(embedding, prompt)[None]) for prompt in prompts]
 
 
 @brief
 @dataclass(frozen=True, eq=False)
 class Peer:
-    """A callable (see the module) as a `Segmenter`.
+    """Adapter that makes a peer callable a `Segmenter`.
 
     Attributes:
-        name: In the tables.
-        function: What answers one prompt.
-        accepts: The prompt kinds that it understands.
-        prepare: What to do once a photo.
+        name: Name in tables.
+        function: Callable that predicts masks for one prompt.
+        accepts: Supported prompt types.
+        prepare: Function called once for each image.
     """
 
     name: str
@@ -89,17 +90,21 @@ class Peer:
 
     @property
     def spec(self) -> ModelSpec:
-        """Only the name and what it accepts mean something."""
+        """Model spec; only name and prompt types are meaningful."""
         return ModelSpec(name=self.name, accepts=self.accepts)
 
     def encode(self, image: UintImage) -> Any:
-        """The photo's size, and the photo as the callable wants it."""
+        """Return the size of an image and the prepared image."""
         return image.shape[:2], self.prepare(image) if self.prepare else image
 
     def segment(
         self, embedding: Any, *, prompts: Sequence[Prompt], previous: object = None
     ) -> list[PlainAnswer]:
-        """One call a prompt. Raises InputError for an answer of another shape."""
+        """Call the peer for each prompt.
+
+        Raises:
+            InputError: A result has the wrong shape.
+        """
         (height, width), image = embedding
         wanted = (
             f"Peer {self.name!r} must return (masks, scores) with masks of shape (K, {height}, "
@@ -125,9 +130,9 @@ class Peer:
 
 
 class RenamedSegmenter:
-    """A segmenter under another name, so that two of one name stand side by side.
+    """Segmenter under another name, to compare two methods of the same name.
 
-    What the inner one can do, this one can.
+    All other attributes are those of the wrapped segmenter.
     """
 
     def __init__(self, inner: Segmenter, name: str) -> None:
@@ -138,46 +143,46 @@ class RenamedSegmenter:
         return getattr(self._inner, name)
 
     def encode(self, image: UintImage) -> Any:
-        """As the inner one."""
+        """Encode with the wrapped segmenter."""
         return self._inner.encode(image)
 
     def segment(self, embedding: Any, **asked: Any) -> Any:
-        """As the inner one, with settings of its own such as `ranking`."""
+        """Segment with the wrapped segmenter, including options such as `ranking`."""
         return self._inner.segment(embedding, **asked)
 
 
 class EdgesRefined:
-    """A model that is asked with the photo at hand, as a user asks: it looks closer, and edges are
-    refined; where it is wanted, it looks into the mirror, too.
+    """Model that is evaluated with the image instead of the embedding alone.
 
-    The other measurements hand an embedding over, from which masks have the model's own edges.
+    Like in normal use, it refines masks on crops and along edges, and optionally uses the mirrored
+    image. Other evaluations pass only an embedding.
     """
 
     def __init__(self, model: Model, *, mirror: bool = False) -> None:
         self.words = "edges, mirror" if mirror else "edges"
         self.spec = replace(model.spec, name=f"{model.spec.name}, {self.words}")
         self.runtime = model.runtime
-        self._model: Any = model  # which takes an EncodedPhoto as it takes a photo
+        self._model: Any = model  # accepts an EncodedPhoto like an image
         self._mirror = mirror
 
     def encode(self, image: UintImage) -> EncodedPhoto:
-        """The photo beside what the model saw."""
+        """Encode an image and keep it with its embedding."""
         return EncodedPhoto(encode_image(self.runtime, image, mirror=self._mirror), image)
 
     def segment(
         self, embedding: EncodedPhoto, *, prompts: Sequence[Prompt], **asked: Any
     ) -> list[Prediction]:
-        """As the model with the photo."""
+        """Segment with the image."""
         settings = {"mirror": self._mirror} | asked
         answers: list[Prediction] = self._model.segment(embedding, prompts=prompts, **settings)
         return answers
 
 
 def open_peer(name: str) -> Segmenter:
-    """What `module:name` means, ready to be measured; `name` is also its name in the tables.
+    """Import a peer `module:name`; `name` is also its name in tables.
 
-    Raises ConfigError for a word without a colon, a module that cannot be imported, a name that it
-    does not have, or something that cannot be called with four arguments.
+    Raises ConfigError if the name has no colon, the module cannot be imported, it lacks the name,
+    or the object cannot be called with four arguments.
     """
     module, colon, attribute = name.partition(":")
     if not (module and colon and attribute):
@@ -203,7 +208,7 @@ def open_peer(name: str) -> Segmenter:
         raise ConfigError(
             f"Invalid peer {name!r}: expected a callable, but it is of type {type(found).__name__}."
         )
-    with suppress(ValueError):  # functions in C have no signature
+    with suppress(ValueError):  # built-in functions may have no signature
         try:
             inspect.signature(found).bind("image", "points", "labels", "box")
         except TypeError:
@@ -224,14 +229,14 @@ def open_peer(name: str) -> Segmenter:
 def open_methods(
     chosen: Sequence[Method], refine_edges: bool = False, mirror: bool = False
 ) -> list[Segmenter]:
-    """Open what is measured, each under a name of its own.
+    """Open methods, each under a unique name.
 
-    Raises InputError for the same one twice and for `mirror` alone; ConfigError, ModelError,
-    WeightsError.
+    Raises InputError for duplicates and for `mirror` without `refine_edges`; ConfigError,
+    ModelError, WeightsError.
 
     Args:
-        refine_edges: Each model that is opened by its name stands there a second time, as
-            `EdgesRefined`; with `mirror` about the mirror image, too.
+        refine_edges: Also evaluate each named model as `EdgesRefined`.
+        mirror: Use the mirrored image as well, in `EdgesRefined`.
     """
     if mirror and not refine_edges:
         raise InputError("Option mirror requires refine_edges. Set both, or omit mirror.")
@@ -259,5 +264,5 @@ def open_methods(
 
 
 def weights_hash(segmenter: Segmenter) -> str:
-    """The hash of a model's weights; "" of anything else."""
+    """Return the hash of a model's weights; "" for other methods."""
     return str(getattr(getattr(segmenter, "runtime", None), "weights_hash", ""))

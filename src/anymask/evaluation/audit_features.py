@@ -1,16 +1,16 @@
-"""Features of a given mask: how far a model's answers agree, and how well it lies on edges.
+"""Features of an annotated mask: agreement with a model's predictions, and with image edges.
 
-The model is asked five ways about each mask, all in one call for a photo:
+The model is prompted in five ways for each mask, in one call for an image:
 
     box      its tight box
-    wide     a box that is wider on every side: an object that was cut off goes on there
-    click    the pixel deepest inside it: a part, the whole, or something else
-    second   the pixel deepest inside what lies away from the first: the same, if it is one object
+    wide     a box that is larger on every side, into which a truncated object extends
+    click    the innermost pixel of the mask: predicts a part, the whole, or another object
+    second   the innermost pixel of the part far from the first: same mask if it is one object
     refine   its box, its click and the mask itself
 
-Every comparison is made on the photo shrunk to 640 pixels, so that big photos cost no more.
+Masks are compared on the image scaled down to 640 pixels, so the cost is independent of image size.
 
-Letters: H W the photo, h w the shrunk one, N masks, A answers, F features.
+Letters: H W the image, h w the scaled image, N masks, A predictions, F features.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ from anymask.masks import (
 )
 from anymask.segment import Model
 
-OUTLINE_BAND = 0.12  # of the square root of the area: how far beside the outline is looked at
-WEAK_EDGE = 0.2  # of the strength of the photo's clear edges: an outline without an edge
-COMPARED_SIDE = 640  # pixels of the longest side on which masks are compared
-WIDE_MARGIN = 0.2  # of a box's sides, added on each side of the wide box
-OUTLINE_REACH = 0.04  # of the square root of the mask's area: outlines this close agree
+OUTLINE_BAND = 0.12  # width of the band beside the outline, relative to the square root of the area
+WEAK_EDGE = 0.2  # relative to the strength of the image's clear edges; below, there is no edge
+COMPARED_SIDE = 640  # longest side in pixels for comparing masks
+WIDE_MARGIN = 0.2  # margin of the wide box on each side, relative to the side of the box
+OUTLINE_REACH = 0.04  # tolerance of agreeing outlines, relative to the square root of the area
 PROMPT_NAMES = ("box", "wide", "click", "second", "refine")
 FEATURES = (
     "box", "wide", "click", "second", "refine", "first_click", "best", "mean",
@@ -58,19 +58,18 @@ FEATURES = (
 
 @dataclass(frozen=True, kw_only=True)
 class OutlineFeatures:
-    """One outline in numbers.
+    """Features of one outline.
 
     Attributes:
-        on_edge: Mean strength of the edges under it.
-        edge_beside: Logarithm of that over the strength beside it.
-        edge_profile: How far from it, of the band, the line along it lies that has the most
-            edges.
-        bare_rim: Share of it without an edge.
-        bare_stretch: Its longest stretch without an edge, as a share.
-        contrast: Distance of the two sides' mean colors, in their spread.
-        contrast_least: The least contrast among the four quarters of the outline.
-        at_border: Share of it that is the photo's border.
-        ragged: Logarithm of its squared length over the area.
+        on_edge: Mean edge strength along the outline.
+        edge_beside: Logarithm of the ratio of that to the edge strength beside it.
+        edge_profile: Distance of the parallel line with the strongest edges, relative to the band.
+        bare_rim: Fraction of the outline without an edge.
+        bare_stretch: Longest stretch without an edge, as a fraction of the outline.
+        contrast: Distance of the mean colors on both sides, relative to their spread.
+        contrast_least: Minimum contrast among the four quarters of the outline.
+        at_border: Fraction of the outline on the image border.
+        ragged: Logarithm of its squared length divided by the area.
     """
 
     on_edge: float
@@ -85,11 +84,11 @@ class OutlineFeatures:
 
 
 def measure_outline(given: BoolArray, lab: FloatArray, edges: FloatArray) -> OutlineFeatures:
-    """Compare the outline of a mask (h, w), not empty, with the photo.
+    """Measure the outline of a non-empty mask (h, w) against the image.
 
     Args:
-        lab: (h, w, 3) the photo in CIE Lab.
-        edges: (h, w) strength of its edges, about 0..1.
+        lab: (h, w, 3) image in CIE Lab.
+        edges: (h, w) edge strength, about 0..1.
     """
     rows, columns = np.flatnonzero(given.any(axis=1)), np.flatnonzero(given.any(axis=0))
     area = int(np.count_nonzero(given))
@@ -126,7 +125,7 @@ def _mean(values: FloatArray, where: BoolArray, otherwise: float) -> float:
 
 
 def _profile(edges: FloatArray, depth: NDArray[Any], reach: float) -> float:
-    """How far from the outline, of the reach, the line along it lies that has the most edges."""
+    """Return the distance of the parallel line with the strongest edges, relative to the reach."""
     steps = np.linspace(-reach, reach, 9)
     near = np.abs(depth) <= reach
     bins = np.clip(np.rint((depth[near] + reach) / (2 * reach) * 8).astype(np.int64), 0, 8)
@@ -136,7 +135,7 @@ def _profile(edges: FloatArray, depth: NDArray[Any], reach: float) -> float:
 
 
 def _measure_bare_rim(edges: FloatArray, rim: BoolArray) -> tuple[float, float]:
-    """The share of the outline without an edge, and its longest stretch without one."""
+    """Return the fraction of the outline without an edge, and its longest such stretch."""
     total = int(rim.sum())
     if not total:
         return 0.0, 0.0
@@ -152,7 +151,7 @@ def _between(depth: NDArray[Any], reach: float) -> BoolArray:
 
 
 def _contrast(lab: FloatArray, inner: BoolArray, outer: BoolArray) -> float:
-    """Distance of the mean colors of both sides, in their spread; 0 where a side is missing."""
+    """Distance of the mean colors of both sides, relative to their spread; 0 if a side is empty."""
     if not inner.any() or not outer.any():
         return 0.0
     one, other = lab[inner], lab[outer]
@@ -161,7 +160,7 @@ def _contrast(lab: FloatArray, inner: BoolArray, outer: BoolArray) -> float:
 
 
 def _least_contrast(lab: FloatArray, inner: BoolArray, outer: BoolArray) -> float:
-    """The least contrast among the four quarters of the outline, around its middle."""
+    """Minimum contrast among the four quarters of the outline, around its center."""
     y, x = np.nonzero(inner | outer)
     if not len(y):
         return 0.0
@@ -173,7 +172,7 @@ def _least_contrast(lab: FloatArray, inner: BoolArray, outer: BoolArray) -> floa
 
 
 def mask_to_rim(mask: BoolArray) -> BoolArray:
-    """Object pixels with a 4-neighbour outside; the photo's border is no outside."""
+    """Return object pixels with a 4-neighbor outside; the image border is not outside."""
     padded = np.pad(mask, 1, mode="edge")
     core = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
     return mask & ~core
@@ -181,13 +180,13 @@ def mask_to_rim(mask: BoolArray) -> BoolArray:
 
 @dataclass(frozen=True, eq=False)
 class MaskAnswer:
-    """One thing that the model would put in a mask's place.
+    """Predicted mask that could replace an annotated mask.
 
     Attributes:
-        logits: (m, m) model space.
-        mask: (h, w) on the shrunk photo.
-        quality: The model's own number.
-        asked: One of PROMPT_NAMES.
+        logits: (m, m) in model space.
+        mask: (h, w) on the scaled image.
+        quality: Predicted quality.
+        asked: Prompt, one of PROMPT_NAMES.
     """
 
     logits: FloatArray
@@ -199,15 +198,14 @@ class MaskAnswer:
 @brief
 @dataclass(frozen=True, eq=False)
 class MaskFeatures:
-    """The features of one mask, and the answers that they come from.
-
-    threshold of the answers' logits
+    """Features of one mask, and the predictions that they are computed from.
 
     Attributes:
         values: (F,) in the order of FEATURES.
-        agrees: (A,) IoU of the given mask with each answer.
-        answers: What the model said.
-        shape: Of the given mask, in pixels of the photo.
+        agrees: (A,) IoU of the annotated mask with each prediction.
+        answers: Predicted masks.
+        shape: Shape of the annotated mask, in pixels of the image.
+        threshold: Threshold of the predicted logits.
     """
 
     values: Floats
@@ -217,19 +215,19 @@ class MaskFeatures:
     threshold: float = 0.0
 
     def value(self, name: str) -> float:
-        """One feature by its name."""
+        """Return a feature by name."""
         return float(self.values[FEATURES.index(name)])
 
 
 @brief
 @dataclass(frozen=True, eq=False)
 class AuditPhoto:
-    """A photo as the model and the audit see it.
+    """Image data that all features of its masks use.
 
     Attributes:
-        embedding: What the model saw.
-        lab: (h, w, 3) float32, the shrunk photo in CIE Lab.
-        edges: (h, w) float32, strength of its edges, about 0..1.
+        embedding: Image embedding.
+        lab: (h, w, 3) float32, scaled image in CIE Lab.
+        edges: (h, w) float32, edge strength, about 0..1.
     """
 
     embedding: Features
@@ -238,12 +236,12 @@ class AuditPhoto:
 
     @property
     def size(self) -> tuple[int, int]:
-        """(h, w) of the shrunk photo."""
+        """(h, w) of the scaled image."""
         return (self.lab.shape[0], self.lab.shape[1])
 
 
 def prepare_photo(model: Model, image: UintImage) -> AuditPhoto:  # (H, W, 3)
-    """Look at a photo once, for all of its masks."""
+    """Encode an image and compute its edges, once for all of its masks."""
     embedding = model.encode(image)
     height, width = reduced(embedding.geometry, COMPARED_SIDE).image_hw
     small = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
@@ -257,7 +255,7 @@ def prepare_photo(model: Model, image: UintImage) -> AuditPhoto:  # (H, W, 3)
 
 
 def shrink_mask(rle: Rle, size: tuple[int, int]) -> BoolArray:  # of (H, W) -> (h, w)
-    """The mask on the shrunk photo; what is too thin for it keeps a pixel."""
+    """Scale a mask down; regions that are too thin keep at least a pixel."""
     crop, (x0, y0, x1, y1) = rle_crop(rle)
     small = np.zeros(size, np.bool_)
     if not crop.any():
@@ -281,11 +279,11 @@ def measure_features(
     others: Sequence[Sequence[Rle]],
     odd_sizes: Sequence[float],
 ) -> list[MaskFeatures]:
-    """The features of N masks of a photo, none of them empty.
+    """Compute the features of N non-empty masks of an image.
 
     Args:
-        others: The masks that stand beside each one.
-        odd_sizes: How unusual each one's size is among its label's.
+        others: Neighboring masks of each mask.
+        odd_sizes: Deviation of each mask's size from the usual size of its label.
     """
     smalls = [shrink_mask(rle, view.size) for rle in rles]
     answers = _ask_model(model, view, rles)
@@ -306,7 +304,7 @@ def measure_features(
     return found
 
 
-# The model's answers.
+# Predictions of the model.
 
 
 def _ask_model(model: Model, view: AuditPhoto, rles: Sequence[Rle]) -> list[list[MaskAnswer]]:
@@ -331,7 +329,7 @@ def _ask_model(model: Model, view: AuditPhoto, rles: Sequence[Rle]) -> list[list
 
 
 def _prompts(model: Model, rle: Rle) -> list[tuple[str, Prompt]]:
-    """Those of the five questions that the model was made for."""
+    """Return those of the five prompts that the model supports."""
     accepts = model.spec.accepts
     height, width = rle.size
     x0, y0, x1, y1 = rle_box_xyxy(rle)
@@ -356,7 +354,7 @@ def _prompts(model: Model, rle: Rle) -> list[tuple[str, Prompt]]:
 
 
 def _pick_two_clicks(crop: BoolArray) -> tuple[tuple[float, float], tuple[float, float]]:  # (h, w)
-    """The deepest pixel, and the deepest of the half of the mask that lies farther from it."""
+    """Return the innermost pixel, and that of the half of the mask farther from it."""
     first = centre_click(crop)
     y, x = np.nonzero(crop)
     away = (x - first[0]) ** 2 + (y - first[1]) ** 2
@@ -368,7 +366,7 @@ def _pick_two_clicks(crop: BoolArray) -> tuple[tuple[float, float], tuple[float,
 def _compare_answers(
     given: BoolArray, answers: Sequence[MaskAnswer], agrees: Floats
 ) -> dict[str, float]:
-    """Agreement with each kind of answer, and which of the two goes on where the other ends."""
+    """Return the agreement with the prediction of each prompt, and their mutual coverage."""
     places = {kind: [n for n, a in enumerate(answers) if a.asked == kind] for kind in PROMPT_NAMES}
     best = {kind: max(some, key=lambda n: agrees[n]) for kind, some in places.items() if some}
     agree = {kind: float(agrees[best[kind]]) if kind in best else 0.0 for kind in PROMPT_NAMES}
@@ -403,7 +401,7 @@ def _iou(first: BoolArray | None, second: BoolArray | None) -> float:
 
 
 def _mutual_shares(given: BoolArray, answer: BoolArray | None) -> tuple[float, float]:
-    """The part of the given mask that lies in the answer, and of the answer in the given mask."""
+    """Fraction of the annotated mask covered by the prediction, and vice versa."""
     if answer is None:
         return 0.0, 0.0
     common, own, other = (int(np.count_nonzero(mask)) for mask in (given & answer, given, answer))
@@ -423,7 +421,7 @@ def _outline_agreement(first: BoolArray, second: BoolArray) -> float:
     return 2 * found[0] * found[1] / max(found[0] + found[1], 1e-9)
 
 
-# The mask itself, and its neighbours.
+# Shape of the mask, and its neighbors.
 
 
 def _describe_shape(shape: MaskShape, hw: tuple[int, int], odd_size: float) -> dict[str, float]:
@@ -438,7 +436,7 @@ def _describe_shape(shape: MaskShape, hw: tuple[int, int], odd_size: float) -> d
 
 
 def _compare_neighbours(given: BoolArray, others: Sequence[BoolArray]) -> dict[str, float]:
-    """The largest IoU with another mask, and how much of another one it takes in."""
+    """Maximum IoU with another mask, and maximum coverage of another mask."""
     if not others:
         return {"overlap": 0.0, "swallows": 0.0}
     stack = np.stack(others)

@@ -1,16 +1,15 @@
-"""Grades of masks, 0..1: features in, how likely a mask is a careful one and its likely error out.
+"""Grade annotated masks from 0 to 1 by their features, with the most likely error.
 
-Each feature is taken by how far it lies from what is usual in the mask's own data set, in
-spreads. For every kind of error a logistic regression says how much more the
-features look like that error than like a careful mask; the grade sets these odds against one
-another, with one wrong mask for four careful ones. Two linear regressions guess the IoU with the
-truth, of the mask and of each answer of the model, so that a better mask can be proposed.
+Each feature is expressed as its distance from the usual value in the same dataset, in spreads. For
+each kind of error, a logistic regression gives the odds of that error against a correct mask. The
+grade combines these odds, assuming one wrong mask for four correct ones. Two linear regressions
+predict the IoU with the ground truth, of the mask and of each prediction, to propose a better mask.
 
-All were fitted to masks made wrong on purpose, on training sets (`python -m research.audit SET ...
---fit FILE` in the repository); what the package ships was fitted for `nano`. Another model or field
-may want its own.
+All were fitted to masks with synthetic errors on training sets (`python -m research.audit SET ...
+--fit FILE` in the repository); the bundled grader was fitted for `nano`. Other models or domains
+may require their own.
 
-Letters: N masks, A answers, F features, G features of an answer, E kinds of errors.
+Letters: N masks, A predictions, F features, G features of a prediction, E kinds of errors.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from anymask.masks import mask_iou
 SHIPPED_GRADER = Path(__file__).parents[1] / "assets" / "audit.json"
 GRADER_FORMAT = 1
 ANSWER_FEATURES = ("quality", "agrees", "mutual", "quality_mutual", *PROMPT_NAMES)
-WRONG_SHARE = 0.25  # wrong masks for each careful one, of all kinds together
+WRONG_SHARE = 0.25  # assumed ratio of wrong to correct masks, over all kinds of errors
 MAX_SPREADS = 4.0
 MIN_SPREAD = 0.05
 
@@ -37,20 +36,20 @@ MIN_SPREAD = 0.05
 @brief
 @dataclass(frozen=True, eq=False)
 class FeatureScale:
-    """Of each feature the median and the width of its middle half, (F,)."""
+    """Median and interquartile range of each feature, (F,)."""
 
     middle: Floats
     spread: Floats
 
     def relative(self, values: Floats) -> Floats:  # (N, F) -> (N, F)
-        """How many spreads each value lies from the middle, at most MAX_SPREADS."""
+        """Return the distance of each value from the median in spreads, at most MAX_SPREADS."""
         return np.clip(
             (values - self.middle) / (self.spread + MIN_SPREAD), -MAX_SPREADS, MAX_SPREADS
         )
 
 
 def fit_scale(values: Floats) -> FeatureScale:  # (N, F), N > 0
-    """What is usual among these masks."""
+    """Compute the scale of these features."""
     low, middle, high = np.quantile(values, (0.25, 0.5, 0.75), axis=0)
     return FeatureScale(middle, high - low)
 
@@ -58,7 +57,7 @@ def fit_scale(values: Floats) -> FeatureScale:  # (N, F), N > 0
 @brief
 @dataclass(frozen=True, eq=False)
 class LinearModel:
-    """weights @ values + bias, of (N, F) or (N, G) values."""
+    """Linear model, weights @ values + bias, for values (N, F) or (N, G)."""
 
     weights: Floats
     bias: float
@@ -71,15 +70,15 @@ class LinearModel:
 @brief
 @dataclass(frozen=True, eq=False)
 class Grader:
-    """Grades masks and guesses IoUs.
+    """Model that grades masks and predicts IoUs.
 
     Attributes:
-        usual: Where a data set is too small to say itself.
-        errors: The kinds of errors, and for each the log odds against a careful mask.
-        odds: One for each of `errors`, of relative features.
-        given: The IoU of the mask with the truth, of relative features.
-        answer: The same of an answer, of what is known about it.
-        about: What it was fitted to, in words.
+        usual: Default scale for datasets that are too small to have their own.
+        errors: Kinds of errors.
+        odds: Log odds of each kind of error against a correct mask, from relative features.
+        given: IoU of the annotated mask with the ground truth, from relative features.
+        answer: IoU of a predicted mask with the ground truth, from its features.
+        about: Description of the fitted data.
     """
 
     usual: FeatureScale
@@ -92,12 +91,12 @@ class Grader:
     def log_odds(
         self, values: Floats, usual: FeatureScale | None = None
     ) -> Floats:  # (N, F) -> (N, E)
-        """For each kind of error, against a careful mask."""
+        """Return the log odds of each kind of error against a correct mask."""
         relative = (usual or self.usual).relative(values)
         return np.stack([np.clip(odds(relative), -30, 30) for odds in self.odds], axis=1)
 
     def grade(self, values: Floats, usual: FeatureScale | None = None) -> Floats:  # (N, F) -> (N,)
-        """0..1 for each mask."""
+        """Return the grade of each mask, 0..1."""
         odds = np.exp(self.log_odds(values, usual)).mean(axis=1)
         grades: Floats = 1 / (1 + WRONG_SHARE * odds)
         return grades
@@ -105,18 +104,18 @@ class Grader:
     def guess_given(
         self, values: Floats, usual: FeatureScale | None = None
     ) -> Floats:  # (N, F) -> (N,)
-        """The IoU that each mask may have with the truth."""
+        """Predict the IoU of each mask with the ground truth."""
         return np.clip(self.given((usual or self.usual).relative(values)), 0, 1)
 
     def best_answer(self, features: MaskFeatures) -> tuple[int, float]:
-        """The answer with the highest guessed IoU, and that IoU."""
+        """Return the prediction with the highest expected IoU, and that IoU."""
         guesses = self.answer(describe_answers(features))
         best = int(guesses.argmax())
         return best, float(np.clip(guesses[best], 0, 1))
 
 
 def describe_answers(features: MaskFeatures) -> Floats:  # (A, G)
-    """What is known about each answer to one mask, in the order of ANSWER_NAMES."""
+    """Return the features of each prediction for one mask, in the order of ANSWER_FEATURES."""
     answers = features.answers
     quality = np.array([answer.quality for answer in answers])
     stack = np.stack([answer.mask for answer in answers])
@@ -135,7 +134,7 @@ def describe_answers(features: MaskFeatures) -> Floats:  # (A, G)
 
 
 def grader_to_json(grader: Grader) -> dict[str, Any]:
-    """Everything, ready for JSON."""
+    """Convert a grader to JSON values."""
     return {
         "format": GRADER_FORMAT,
         "about": grader.about,
@@ -161,7 +160,7 @@ def _linear_to_json(linear: LinearModel) -> dict[str, Any]:
 
 
 def load_grader(path: str | Path | None = None) -> Grader:
-    """A file of grades; what the package ships when left out. Raises DataError."""
+    """Load a grader file, by default the bundled one. Raises DataError."""
     path = SHIPPED_GRADER if path is None else Path(path)
     try:
         raw = parse_json(path.read_bytes(), path)

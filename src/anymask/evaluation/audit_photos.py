@@ -1,15 +1,15 @@
-"""The long step of an audit: every mask of a photo looked at, and objects without one looked for.
+"""Examine the masks of each image of an audit, and find objects without a mask.
 
-Objects without a mask: clicks on a grid, only where no given mask lies; what the model answers
-counts when it is sure, when it lies mostly outside all given masks, and when nothing better says
-the same.
+Missing objects are found by a grid of clicks outside of all annotated masks. A predicted mask
+counts if its quality is high, it lies mostly outside all annotated masks, and no better prediction
+overlaps it.
 
-What was found is kept, a line a photo, so that an audit can resume:
+Results are stored, one line per image, so that an audit can be resumed:
 
-    photos.jsonl   first line: model, weights, settings; then a photo a line, as it is finished
+    photos.jsonl   first line: model, weights, settings; then one line for each finished image
 
-A run that was killed leaves at most one torn line, which is read as if it were not there.
-`label_errors` then grades all masks of a data set at once. Letters: N masks, F features.
+An interrupted run leaves at most one incomplete line, which is ignored. `label_errors` then grades
+all masks of a dataset at once. Letters: N masks, F features.
 """
 
 from __future__ import annotations
@@ -55,13 +55,13 @@ OBJECT_GRID_SIDE = 12
 MIN_QUALITY = 0.6
 MIN_STABILITY = 0.65
 MIN_OBJECT_AREA = 64  # pixels
-MAX_OF_PHOTO = 0.5  # larger masks are ground, not objects
-MAX_COVERED = 0.3  # of the mask, by the given ones
-SAME_ANSWER_IOU = 0.5  # IoU of two answers that mean one object
-SAME_OBJECT_IOU = 0.8  # of two masks of one photo that are one object drawn twice
-MIN_USUAL_MASKS = 20  # masks, to know what is usual in a set or for a label
-MASKS_A_CALL = 16  # masks asked about at once: memory
-MAX_NEIGHBOURS = 60  # masks beside one that are compared with it, the nearest in the list
+MAX_OF_PHOTO = 0.5  # share of the image; larger masks are background
+MAX_COVERED = 0.3  # share of the mask that annotated masks cover
+SAME_ANSWER_IOU = 0.5  # minimum IoU of two predictions of one object
+SAME_OBJECT_IOU = 0.8  # minimum IoU of two annotated masks that are duplicates
+MIN_USUAL_MASKS = 20  # minimum masks of a dataset or label for its own scale
+MASKS_A_CALL = 16  # masks per model call, to limit memory
+MAX_NEIGHBOURS = 60  # masks that one is compared with, the nearest in the list
 RESULTS_FORMAT = 1
 
 
@@ -71,13 +71,13 @@ def find_missing(
     given: Sequence[Rle],
     grid: int = OBJECT_GRID_SIDE,
 ) -> list[Mask]:
-    """Masks of objects that are not among the given ones, the surest first.
+    """Find objects without an annotated mask, most certain first.
 
-    Their quality is the model's own, so that lists of several photos can be joined. A model that
-    takes no clicks finds nothing.
+    Their scores are the model's own, so results of several images are comparable. Returns nothing
+    for models without point prompts.
 
     Args:
-        grid: Of the grid of clicks; 0 finds nothing.
+        grid: Clicks along each side of the grid; 0 finds nothing.
     """
     if grid < 1 or "point" not in model.spec.accepts:
         return []
@@ -102,12 +102,12 @@ def find_missing(
 
 
 def object_certainty(record: Mask) -> float:
-    """How sure the model is of a mask: quality times stability."""
+    """Confidence of a predicted mask: quality times stability."""
     return record.score * (record.stability or 0.0)
 
 
 def _keep_certain(reply: Prediction, click: tuple[float, float], covered: Rle | None) -> list[Mask]:
-    """The candidates of one click that may be objects."""
+    """Return the candidates of one click that may be objects."""
     height, width = reply.geometry.image_hw
     stability = stability_score(reply.shown_logits, reply.threshold, 1.0)
     good = (reply.scores >= MIN_QUALITY) & (stability >= MIN_STABILITY)
@@ -126,17 +126,17 @@ def _keep_certain(reply: Prediction, click: tuple[float, float], covered: Rle | 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ExaminedMask:
-    """What was found about one mask.
+    """Examination result of one mask.
 
     Attributes:
-        mask: Its index in the photo.
-        label: Its class, or None.
-        rle: The mask itself.
-        values: (F,) the features; empty for a mask without a pixel.
-        twin: An earlier mask that says the same, or None.
-        answer: The model's best answer in its place, with the model's quality.
-        asked: How the model was asked for it.
-        guess: The IoU that the answer may have with the truth.
+        mask: Index in the image.
+        label: Class, or None.
+        rle: Annotated mask.
+        values: (F,) features; empty for an empty mask.
+        twin: Index of an earlier duplicate, or None.
+        answer: Best predicted mask, with its quality.
+        asked: Prompt of that prediction.
+        guess: Expected IoU of that prediction with the ground truth.
     """
 
     mask: int
@@ -152,14 +152,14 @@ class ExaminedMask:
 @brief
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ExaminedPhoto:
-    """One photo.
+    """Examination result of one image.
 
     Attributes:
-        file_name: As in the data set.
+        file_name: File name in the dataset.
         hw: (H, W).
-        key: Names the photo's masks: features of other masks is not this one.
-        masks: Those that are no crowds, in their order.
-        missing: Objects without a mask, the surest first.
+        key: Hash of the annotated masks; results for other masks are outdated.
+        masks: Masks that are not crowds, in order.
+        missing: Objects without a mask, most certain first.
     """
 
     file_name: str
@@ -169,19 +169,19 @@ class ExaminedPhoto:
     missing: tuple[Mask, ...] = ()
 
 
-# What sizes are usual.
+# Usual sizes.
 
 
 @dataclass
 class SizeTable:
-    """What relative sizes the masks of each label have, as logarithms; and how many there are."""
+    """Histograms of relative mask sizes (logarithms) by label, and counts."""
 
     sizes: dict[str, Histogram] = field(default_factory=dict)
     images: int = 0
     masks: int = 0
 
     def oddness(self, mask: Mask) -> float:
-        """How many usual spreads a mask's size lies from its label's middle; signed, 0 unknown."""
+        """Deviation of a mask's size from its label's median in spreads, signed; 0 if unknown."""
         tally = self.sizes.get(mask.label or "")
         if tally is None or tally.n < MIN_USUAL_MASKS:
             return 0.0
@@ -190,7 +190,7 @@ class SizeTable:
 
 
 def count_sizes(images: Iterable[AnnotatedImage]) -> SizeTable:
-    """Count a whole data set."""
+    """Count the mask sizes of a whole dataset."""
     table = SizeTable()
     for image in images:
         table.images += 1
@@ -208,11 +208,11 @@ def _relative_size(rle: Rle) -> float:
     return 0.5 * float(np.log(max(rle_area(rle), 1) / (rle.size[0] * rle.size[1])))
 
 
-# One photo.
+# Images.
 
 
 def hash_masks(image: AnnotatedImage) -> str:
-    """Names the masks of a photo, for resuming."""
+    """Hash the masks of an image, for resuming."""
     value = zlib.crc32(repr(image.hw).encode())
     for mask in image.masks:
         value = zlib.crc32(mask.rle.counts.tobytes() + bytes([mask.crowd]), value)
@@ -228,11 +228,11 @@ def examine_photo(
     sizes: SizeTable,
     grid: int = OBJECT_GRID_SIDE,
 ) -> ExaminedPhoto:
-    """Find out about every mask of one photo.
+    """Examine every mask of one image.
 
     Args:
-        pixels: (H, W, 3), of the size that the masks have.
-        grid: Of the grid that looks for objects without a mask; 0: does not look.
+        pixels: (H, W, 3), of the size of the masks.
+        grid: Clicks along each side of the grid for missing objects; 0 to skip them.
     """
     counted = [(n, mask) for n, mask in enumerate(image.masks) if not mask.crowd]
     filled = [(n, mask) for n, mask in counted if rle_area(mask.rle)]
@@ -266,7 +266,7 @@ def examine_photo(
 
 
 def _list_neighbours(rles: Sequence[Rle], place: int, pairs: Sequence[Sequence[int]]) -> list[Rle]:
-    """The other masks but its twins, the nearest in the list where there are too many."""
+    """Return other masks without duplicates, at most the nearest ones in the list."""
     twins = {n for pair in pairs if place in pair for n in pair}
     others = [n for n in range(len(rles)) if n != place and n not in twins]
     nearest = sorted(others, key=lambda n: abs(n - place))[:MAX_NEIGHBOURS]
@@ -298,12 +298,12 @@ def _examine_mask(
     )
 
 
-# What was found, kept.
+# Stored results.
 
 
 @dataclass(frozen=True, kw_only=True)
 class AuditHeader:
-    """What the features depend on: another header is another audit."""
+    """Settings that the results depend on; results with other settings cannot be reused."""
 
     model: str
     weights: str
@@ -312,13 +312,14 @@ class AuditHeader:
 
 
 class AuditFile:
-    """Photos that are examined already, and a place for more.
-
-    Raises DataError when the file is another audit's, or damaged.
+    """File of examined images, to which more can be added.
 
     Args:
-        path: Of the file; it is made with its folder when the first photo is added.
-        header: Of this run.
+        path: JSON Lines file. Created with its folder when the first image is added.
+        header: Settings of this run.
+
+    Raises:
+        DataError: The file has other settings or is corrupted.
     """
 
     def __init__(self, path: Path, header: AuditHeader) -> None:
@@ -339,10 +340,10 @@ class AuditFile:
             self.photos[photo.file_name] = photo
 
     def add(self, photo: ExaminedPhoto) -> None:
-        """Append one photo; the line is on disk when this returns."""
+        """Append one image; it is on disk when this returns."""
         row = photo_to_json(photo)
         self._ledger.add(row, self._header)
-        self.photos[photo.file_name] = photo_from_json(row)  # rounded, as a resumed run reads it
+        self.photos[photo.file_name] = photo_from_json(row)  # rounded as in a resumed run
 
     def _check(self, row: Any) -> None:
         for key, value in self._header.items():
@@ -356,7 +357,7 @@ class AuditFile:
 
 
 def photo_to_json(photo: ExaminedPhoto) -> dict[str, Any]:
-    """One photo, ready for JSON."""
+    """Convert an examined image to JSON values."""
     masks = []
     for found in photo.masks:
         row: dict[str, Any] = {
@@ -377,7 +378,7 @@ def photo_to_json(photo: ExaminedPhoto) -> dict[str, Any]:
 
 
 def photo_from_json(row: dict[str, Any]) -> ExaminedPhoto:
-    """What `photo_to_json` wrote."""
+    """Convert the JSON values of `photo_to_json` back."""
     height, width = row["hw"]
     masks = tuple(
         ExaminedMask(

@@ -1,4 +1,4 @@
-"""The report of an audit: grades and suspects as tables, a page and JSON; pictures of suspects."""
+"""Audit reports: grades and suspects as tables, page and JSON, and images of suspects."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from anymask.masks import (
 AUDIT_FORMAT = 1
 GIVEN_COLOUR: Colour = (255, 112, 67)
 PROPOSED_COLOUR: Colour = (60, 200, 90)
-PANEL_SIDE = 360  # pixels of the longest side of a panel, at most four times the photo's own
-WINDOW_MARGIN = 0.35  # of the window's sides, around both masks
+PANEL_SIDE = 360  # longest side of a panel in pixels; images are magnified at most four times
+WINDOW_MARGIN = 0.35  # margin around both masks, relative to their size
 MASK_HEADER = ("no.", "image", "mask", "label", "grade", "proposal", "why")
 OBJECT_HEADER = ("no.", "image", "quality", "area", "box around the unmasked object (x0,y0,x1,y1)")
 TENTHS = tuple(f".{n}-{'1' if n == 9 else f'.{n + 1}'}" for n in range(10))
@@ -37,15 +37,15 @@ TENTHS = tuple(f".{n}-{'1' if n == 9 else f'.{n + 1}'}" for n in range(10))
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class AuditResult:
-    """A finished audit.
+    """Results of a finished audit.
 
     Attributes:
-        name: Of the data set.
-        header: The model and the settings.
-        below: Grades below it are suspects.
-        photos: What was found.
-        graded: Every mask.
-        suspects: Numbered.
+        name: Name of the dataset.
+        header: Model and settings.
+        below: Grade threshold of suspects.
+        photos: Examined images.
+        graded: All masks with grades.
+        suspects: Numbered suspects.
     """
 
     name: str
@@ -56,7 +56,7 @@ class AuditResult:
     suspects: Sequence[Suspect]
 
     def image_of(self, one: Suspect | GradedMask) -> str:
-        """The name of the photo that it is of."""
+        """Return the name of the image of a suspect or mask."""
         return self.photos[one.photo].file_name
 
 
@@ -66,7 +66,7 @@ def report_audit(
     pictures: Sequence[tuple[Suspect, UintImage]] = (),
     notes: Sequence[str] = (),
 ) -> Report:
-    """The counts, then the first `top` suspects, masks and missing objects apart, with pictures."""
+    """Report the counts, and the first `top` suspects and missing objects, with images."""
     masks = [s for s in result.suspects if s.mask is not None]
     missing = [s for s in result.suspects if s.mask is None]
     grades = np.array([one.grade for one in result.graded])
@@ -122,7 +122,7 @@ def report_audit(
 
 
 def _summary(result: AuditResult, grades: np.ndarray[Any, Any]) -> list[str]:
-    """How many masks, how many suspects, what is proposed."""
+    """Format the number of masks, suspects and proposals."""
     actions = [suspect.action for suspect in result.suspects]
     low = sum(suspect.mask is not None for suspect in result.suspects)
     mean = f", mean grade {grades.mean():.2f}" if len(grades) else ""
@@ -165,7 +165,7 @@ def _card(result: AuditResult, suspect: Suspect, picture: UintImage) -> Shot:
 
 
 def suspect_to_json(result: AuditResult, suspect: Suspect) -> dict[str, Any]:
-    """One suspect with the mask as it stands, the proposal, and where that comes from."""
+    """Convert a suspect to JSON values: annotated mask, proposal and its origin."""
     row: dict[str, Any] = {
         "number": suspect.number,
         "image": result.image_of(suspect),
@@ -188,13 +188,13 @@ def suspect_to_json(result: AuditResult, suspect: Suspect) -> dict[str, Any]:
     return row
 
 
-# Pictures.
+# Images of suspects.
 
 
 def draw_suspect(pixels: UintImage, suspect: Suspect) -> UintImage:  # (H, W, 3) -> (h, w, 3)
-    """The photo around a suspect: left the given mask, right the proposed one.
+    """Draw a suspect on a crop of its image: the annotated mask left, the proposed one right.
 
-    Without a proposal the right side shows the photo alone, without a given mask the left one.
+    A side without a mask shows the image only.
     """
     proposal = None if suspect.proposal is None else suspect.proposal.rle
     window = _find_window([rle for rle in (suspect.given, proposal) if rle is not None])
@@ -209,7 +209,7 @@ def draw_suspect(pixels: UintImage, suspect: Suspect) -> UintImage:  # (H, W, 3)
 
 
 def _find_window(rles: Sequence[Rle]) -> tuple[int, int, int, int]:
-    """The part of the photo to show: around all masks, or all of it around an empty one."""
+    """Return the crop around all masks, or the whole image if all are empty."""
     height, width = rles[0].size
     boxes = np.array([rle_box_xyxy(rle) for rle in rles if len(rle.counts) > 1])
     if not len(boxes):

@@ -1,4 +1,4 @@
-"""`anymask.audit`: grades of masks, suspects as pictures, better masks to take over."""
+"""Implementation of `anymask.audit`: grades, suspects and proposed masks of a dataset."""
 
 from __future__ import annotations
 
@@ -54,14 +54,14 @@ from anymask.masks import contact_sheet, counted
 from anymask.models.rules import DEFAULT_VIDEO_MODEL
 from anymask.segment import Model
 
-PHOTOS = "photos.jsonl"  # what was found so far
+PHOTOS = "photos.jsonl"  # intermediate results
 REPORT, PAGE, SHEET, SUSPECTS = "audit.json", "audit.html", "suspects.jpg", "suspects"
 ANNOTATIONS, PROVENANCE = "annotations", "proposals.json"
 SHEET_COLUMNS = 3
 
 
 class NotAudited(DataError):
-    """Some pictures could not be audited; `report` is of the others."""
+    """Some images could not be audited; `report` covers the others."""
 
     def __init__(self, text: str, report: Report) -> None:
         super().__init__(text)
@@ -69,22 +69,22 @@ class NotAudited(DataError):
 
 
 class AuditSettings(ReadKeywords, total=False):
-    """What `audit` takes besides, and the fields of `anymask.formats.ReadSettings`.
+    """Keyword arguments of `audit`, in addition to those of `anymask.formats.ReadSettings`.
 
     Attributes:
-        form: The format of `data` (default: recognised).
-        split: Of a published data set, such as "val".
-        images: The folder of the pictures.
-        limit: Pictures at most.
+        form: Format of `data`. Detected by default.
+        split: Split of a published dataset, such as "val".
+        images: Folder of the images.
+        limit: Maximum number of images.
         below: Masks with a lower grade, 0 to 1, are suspects (default: 0.5).
-        top: Suspects in the table and as pictures, masks and missing objects each (default:
+        top: Maximum number of suspects and of missing objects in the table and as images (default:
             20).
-        grid: Clicks along each side of the grid that looks for objects without a mask; 0: do
-            not look (default: 12).
-        proposals: A folder for the data set with the proposals in their place.
-        to: The format of `proposals` (default: as it was read, or coco).
-        accept: Numbers of the suspects whose proposals are taken (default: all).
-        grades: A file of grades (default: what was fitted for the default model).
+        grid: Clicks along each side of the grid for objects without a mask; 0 to skip them
+            (default: 12).
+        proposals: Output folder for the dataset with the proposals applied.
+        to: Format of `proposals` (default: that of `data`, or coco).
+        accept: Numbers of the suspects whose proposals are applied (default: all).
+        grades: Grader file (default: the bundled grader).
     """
 
     form: str | None
@@ -102,7 +102,7 @@ class AuditSettings(ReadKeywords, total=False):
 
 @dataclass(frozen=True, kw_only=True)
 class _Options:
-    """The settings, checked."""
+    """Validated settings."""
 
     limit: int | None = None
     below: float = 0.5
@@ -169,7 +169,7 @@ def audit(
 def _audit(
     stream: Dataset, folder: Path, options: _Options, grader: Grader, opened: Callable[[], Model]
 ) -> Report:
-    """Examine the pictures and write the report. Raises NotAudited."""
+    """Examine the images and write the report. Raises NotAudited."""
     result, failed = _examine(stream, folder, options, grader, opened)
     notes = list(stream.unread_lines())
     if options.proposals:
@@ -190,7 +190,7 @@ def _audit(
 
 
 def _check_places(stream: Dataset, output: Path, proposals: Path | None) -> None:
-    """Refuse results where they would be read as annotations from then on. Raises InputError."""
+    """Raise InputError if an output folder would be read as annotations later."""
     if A_FILE_A_PICTURE.get(stream.form) != ".json" or not stream.source.is_dir():
         return
     for option, folder in (("-o", output), ("--proposals", proposals)):
@@ -204,7 +204,7 @@ def _check_places(stream: Dataset, output: Path, proposals: Path | None) -> None
 def _examine(
     stream: Dataset, folder: Path, options: _Options, grader: Grader, opened: Callable[[], Model]
 ) -> tuple[AuditResult, int]:
-    """Examine what is not examined yet, and grade all; how many pictures failed."""
+    """Examine the remaining images and grade all masks; return the number of failed images."""
     sizes = count_sizes(islice(stream, options.limit))
     if not sizes.masks:
         pictures = f"{counted(sizes.images, 'image')} and no masks"
@@ -247,20 +247,20 @@ def _examine(
     ), failed  # fmt: skip
 
 
-# What is written.
+# Outputs.
 
 
 def _open_picture(stream: Dataset, image: AnnotatedImage) -> UintImage:  # (H, W, 3)
-    """The pixels of a picture. Raises DataError where they have another size than the masks."""
+    """Load the pixels of an image. Raises DataError if their size differs from the masks."""
     return replace(image, source=stream.pixels(image)).image()
 
 
 def _draw_suspects(
     stream: Dataset, result: AuditResult, limit: int | None, top: int
 ) -> list[tuple[Suspect, UintImage]]:
-    """The first suspects, masks and missing objects each, with their pictures; photo by photo.
+    """Draw the first suspects and missing objects, in the order of their numbers.
 
-    What cannot be drawn any more is left out.
+    Images that can no longer be read are skipped.
     """
     masks = [suspect for suspect in result.suspects if suspect.mask is not None]
     missing = [suspect for suspect in result.suspects if suspect.mask is None]
@@ -285,7 +285,7 @@ def _by_image(result: AuditResult, suspects: Iterable[Suspect]) -> dict[str, lis
 def _write_pictures(
     folder: Path, result: AuditResult, pictures: Sequence[tuple[Suspect, UintImage]]
 ) -> None:
-    """A picture a suspect, called by its number, and one sheet of all; older ones are removed."""
+    """Write one image per suspect, named by number, and a contact sheet; delete older ones."""
     names = {f"{suspect.number:04d}.jpg": picture for suspect, picture in pictures}
     for name, picture in names.items():
         write_whole(folder / SUSPECTS / name, jpeg_bytes(picture))
@@ -304,9 +304,9 @@ def _write_pictures(
 def _write_proposals(
     folder: Path, stream: Dataset, options: _Options, result: AuditResult
 ) -> list[str]:
-    """The data set with the accepted proposals in their place, and where each comes from.
+    """Write the dataset with accepted proposals applied, and the origin of each.
 
-    Returns what is to be told. Raises InputError for numbers that no suspect has.
+    Returns lines to print. Raises InputError for unknown suspect numbers.
     """
     changing = [suspect for suspect in result.suspects if suspect.action != "keep"]
     if options.accept is not None:

@@ -1,10 +1,10 @@
-"""What a method shows by itself against people's masks: AP over all, recall and precision by class.
+"""Automatic masks compared with annotations: AP over all, recall and precision by class.
 
-Recall needs no names: a truth's class says whose it is, and any mask may find it. Precision and AP
-of a class count the masks that a method gave this name (a model with names, a tuned one); where no
-mask has one they are not known.
+Recall requires no class prediction: the class is that of the annotation, and any mask may match it.
+Precision and AP of a class count the masks that a method labeled with it (a model with names, or a
+fine-tuned one); they are NaN if no mask has a label.
 
-The matching is pycocotools' (the extra `evaluate`). Letters: T thresholds of IoU, G truths.
+Masks are matched by pycocotools (extra `evaluate`). Letters: T IoU thresholds, G annotated masks.
 """
 
 from __future__ import annotations
@@ -24,26 +24,26 @@ from anymask.evaluation.results import DetailTable, MetricValue
 from anymask.formats import AnnotatedImage
 from anymask.masks import UNLABELLED, Mask
 
-HALF = 0  # place of IoU .5 among the thresholds
+HALF = 0  # index of IoU 0.50 among the thresholds
 HEADER = ("class", "objects", "AR", "recall .5", "precision .5", "AP", "shown")
 
 
 @brief
 @dataclass(frozen=True)
 class ShownPhoto:
-    """One photo with people's masks, and what a method shows on it."""
+    """Image with annotated masks, and the masks that a method predicts."""
 
     truth: AnnotatedImage
     shown: Sequence[Mask]
 
 
 def shown_ap(photos: Sequence[ShownPhoto]) -> tuple[MetricValue, MetricValue, DetailTable]:
-    """AP and AP50 of all masks, all classes alike, and a table by class.
+    """Compute class-agnostic AP and AP50, and a table by class.
 
     Raises MissingExtra without pycocotools.
     """
     run = _matched(photos, named=False)
-    precision = run.eval["precision"][:, :, 0, 0, 0]  # (T, R); -1 without truths
+    precision = run.eval["precision"][:, :, 0, 0, 0]  # (T, R); -1 without annotations
     values = [precision, precision[HALF]]
     ap, ap50 = (float(one.mean()) if one.min() >= 0 else NAN for one in values)
     table = DetailTable(title="by class", header=HEADER, rows=tuple(_rows(photos, run)))
@@ -51,7 +51,7 @@ def shown_ap(photos: Sequence[ShownPhoto]) -> tuple[MetricValue, MetricValue, De
 
 
 def _matched(photos: Sequence[ShownPhoto], *, named: bool) -> Any:
-    """The `COCOeval` of all photos, all classes alike or each by its name."""
+    """Run `COCOeval` on all images, class-agnostic or by class name."""
     compared = []
     for photo in photos:
         labels = [_class_of(mask) if named else "" for mask in photo.truth.objects]
@@ -67,7 +67,7 @@ def _matched(photos: Sequence[ShownPhoto], *, named: bool) -> Any:
         compared.append(ComparedPhoto(photo.truth.hw, truths, found, frozenset(classes)))
     most = max([len(photo.shown) for photo in photos], default=0)
     run = match_all(compared, _classes(photos) if named else [""], max(most, 1))
-    with redirect_stdout(io.StringIO()):  # it tells every step
+    with redirect_stdout(io.StringIO()):  # it prints every step
         run.accumulate()
     return run
 
@@ -81,12 +81,12 @@ def _classes(photos: Sequence[ShownPhoto]) -> list[str]:
 
 
 def _rows(photos: Sequence[ShownPhoto], run: Any) -> list[tuple[str | float, ...]]:
-    """A row for each class of the truth, by the matches of all masks, then by those with a name."""
+    """Return a row for each annotated class, from class-agnostic matches and from named masks."""
     found: dict[str, list[Floats]] = {label: [] for label in _classes(photos)}
-    for photo, row in zip(photos, run.evalImgs, strict=False):  # those of all areas come first
+    for photo, row in zip(photos, run.evalImgs, strict=False):  # area range "all" comes first
         if row is None:
             continue
-        order = np.argsort(row["gtIds"])  # they are counted in the order of the truths
+        order = np.argsort(row["gtIds"])  # ids are in the order of the annotations
         hits = (row["gtMatches"] > 0)[:, order].T  # (G, T)
         for mask, hit in zip(photo.truth.objects, hits, strict=False):  # a crowd comes last
             found[_class_of(mask)].append(hit)
@@ -104,7 +104,7 @@ def _rows(photos: Sequence[ShownPhoto], run: Any) -> list[tuple[str | float, ...
 def _by_name(
     photos: Sequence[ShownPhoto], classes: Sequence[str]
 ) -> dict[str, tuple[float, float, int]]:
-    """Of each class that masks were given: precision at IoU .5, AP, and how many masks."""
+    """Return precision at IoU 0.50, AP, and number of masks of each predicted class."""
     if not any(mask.label in classes for photo in photos for mask in photo.shown):
         return {}
     run = _matched(photos, named=True)

@@ -1,15 +1,15 @@
-"""COCO's and LVIS's counting by pycocotools: matches of one photo, AP of boxes turned into masks.
+"""COCO and LVIS evaluation with pycocotools: matches of one image, and AP of box-prompted masks.
 
-Segment Anything, section 7.4 and appendix D.5: a detector's boxes are prompts, its classes and
-scores stay. COCO: at most 100 masks a photo and class. LVIS is federated: at most 300 masks a photo
-over all classes; a class counts in a photo only if it is drawn there or known to be absent; where
-it is not drawn exhaustively, a mask without a truth is not wrong. AP of rare, common and frequent
-classes is given where the classes say which they are.
+Segment Anything, section 7.4 and appendix D.5: the boxes of a detector are prompts, and its classes
+and scores are kept. COCO: at most 100 masks per image and class. LVIS is federated: at most 300
+masks per image over all classes; a class counts in an image only if it is annotated there or known
+to be absent; if it is not annotated exhaustively, an unmatched mask is not a false positive. AP of
+rare, common and frequent classes is computed if the classes declare their frequency.
 
-The counting is that of pycocotools (the extra `evaluate`), to which LVIS's rules are added.
-Deviation: one decoding a box; the paper refines each mask once more.
+The evaluation is that of pycocotools (extra `evaluate`), with LVIS's rules added. Deviation: each
+box is decoded once; the paper refines each mask once more.
 
-Letters: D masks, T thresholds of IoU, R recalls.
+Letters: D masks, T IoU thresholds, R recalls.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from anymask.formats import VOID_LABEL, AnnotatedImage, LossReport
 from anymask.masks import Prompt, Rle, mask_to_rle, rle_area, rle_to_coco
 
 IOU_THRESHOLDS: Floats = np.linspace(0.5, 0.95, 10)
-AREA_RANGES: dict[str, tuple[float, float]] = {  # in pixels, both ends included
+AREA_RANGES: dict[str, tuple[float, float]] = {  # in pixels, inclusive
     "all": (0, 1e10),
     "small": (0, 32**2),
     "medium": (32**2, 96**2),
@@ -45,11 +45,14 @@ FREQUENCIES = {"r": "APr", "c": "APc", "f": "APf"}
 
 @dataclass(frozen=True)
 class ComparedPhoto:
-    """What is compared in one photo: COCO's rows, their category the class's name.
+    """Rows of one image in COCO format, with class names as categories.
 
     Attributes:
-        labels: The classes that count there.
-        partial: Those that were not drawn exhaustively: a mask without a truth is not wrong.
+        hw: (H, W).
+        truths: Annotated masks.
+        found: Predicted masks.
+        labels: Classes that count in this image.
+        partial: Classes that are not annotated exhaustively: unmatched masks are ignored.
     """
 
     hw: tuple[int, int]
@@ -60,13 +63,13 @@ class ComparedPhoto:
 
 
 def coco_row(rle: Rle, label: str | None, **more: float) -> dict[str, Any]:
-    """A mask as pycocotools takes it."""
+    """Convert a mask to an annotation of pycocotools."""
     row = {"segmentation": rle_to_coco(rle), "area": rle_area(rle), "iscrowd": 0}
     return row | {"category_id": label} | more
 
 
 def match_all(photos: Sequence[ComparedPhoto], labels: Sequence[str], most: int) -> Any:
-    """A `COCOeval` that has matched every photo, class and area range, `most` masks of each.
+    """Run `COCOeval` on all images, classes and area ranges, with at most `most` masks of each.
 
     Raises MissingExtra without pycocotools.
     """
@@ -80,7 +83,7 @@ def match_all(photos: Sequence[ComparedPhoto], labels: Sequence[str], most: int)
         {"id": n, "height": photo.hw[0], "width": photo.hw[1]}
         for n, photo in enumerate(photos, start=1)
     ]
-    with redirect_stdout(io.StringIO()):  # it tells every step
+    with redirect_stdout(io.StringIO()):  # it prints every step
         sides = []
         for part in ("truths", "found"):
             rows = [
@@ -106,12 +109,12 @@ def match_all(photos: Sequence[ComparedPhoto], labels: Sequence[str], most: int)
 
 @dataclass(frozen=True, eq=False)
 class Matches:
-    """What became of one photo's masks, best first, within an area range.
+    """Matches of the masks of one image, best first, within an area range.
 
     Attributes:
-        hit: (T, D) matched with a truth.
-        ignored: (T, D) counts neither way.
-        truths: How many truths count.
+        hit: (T, D) matched with an annotation.
+        ignored: (T, D) ignored.
+        truths: Number of annotations that count.
     """
 
     hit: BoolArray
@@ -119,7 +122,7 @@ class Matches:
     truths: int
 
     def found(self, most: int | None = None) -> IntArray:
-        """Truths that count and are found by the first `most` masks, (T,)."""
+        """Return the number of annotations matched by the first `most` masks, (T,)."""
         hits: IntArray = (self.hit & ~self.ignored)[:, :most].sum(axis=1, dtype=np.int64)
         return hits
 
@@ -133,11 +136,11 @@ def match_photo(
     *,
     most: int,
 ) -> dict[str, Matches]:
-    """The matches of one photo's masks in every area range, all classes alike.
+    """Match the masks of one image in every area range, class-agnostic.
 
     Args:
-        crowd: Pixels that do not count: a mask that lies in them is not wrong.
-        most: The masks of the highest scores that are looked at.
+        crowd: Ignored pixels: masks in them are not false positives.
+        most: Maximum number of masks, by score.
     """
     drawn = [coco_row(rle, "") for rle in truths]
     drawn += [] if crowd is None else [coco_row(crowd, "", iscrowd=1)]
@@ -160,7 +163,7 @@ def match_photo(
 @brief
 @dataclass(frozen=True)
 class DetectedPhoto:
-    """One photo's truth, and the masks with the labels and scores of their boxes."""
+    """Image with annotations, and the masks, labels and scores of detected boxes."""
 
     truth: AnnotatedImage
     masks: tuple[Rle, ...]
@@ -170,10 +173,10 @@ class DetectedPhoto:
 def measure_instance_ap(
     method: Segmenter, one: EvalSet, settings: EvalSettings, told: OnProgress
 ) -> SetResult:
-    """Measure the masks that a method makes of a detector's boxes.
+    """Measure the AP of masks that a method predicts for the boxes of a detector.
 
-    Raises NotMeasured for a set without `detections.json` or a method that takes no boxes,
-    DataError as `read_detections`, MissingExtra without pycocotools.
+    Raises NotMeasured for a set without `detections.json` or a method without box prompts,
+    DataError like `read_detections`, MissingExtra without pycocotools.
     """
     if "box" not in method.spec.accepts:
         raise NotMeasured("This model does not support box prompts.")
@@ -201,7 +204,7 @@ def measure_instance_ap(
 def ap_result(
     photos: Sequence[DetectedPhoto], frequency: Mapping[str, str] | None = None
 ) -> SetResult:
-    """AP, AP50, AP75, by size and by frequency; the curve over IoU.
+    """Compute AP, AP50, AP75, AP by size and by frequency, and the curve over IoU.
 
     Raises MissingExtra without pycocotools.
     """
@@ -221,25 +224,25 @@ def ap_result(
 
 
 def _ap(name: str, precision: Mapping[str, Floats], level: int | None = None) -> MetricValue:
-    """The mean over classes, recalls and thresholds (or one of these)."""
+    """Mean precision over classes, recalls and thresholds (or a single threshold)."""
     tables = [table if level is None else table[level] for table in precision.values()]
     return MetricValue(name=name, value=float(np.mean(tables)) if tables else NAN)
 
 
 def _precisions(photos: Sequence[DetectedPhoto]) -> dict[str, dict[str, Floats]]:
-    """Of each range of areas and class with truths the precision at every recall, (T, R)."""
+    """Return the precision at every recall, (T, R), by area range and class."""
     compared = [_compare(photo) for photo in photos]
     labels = sorted({label for one in compared for label in one.labels})
     if not labels:
         return {size: {} for size in AREA_RANGES}
     federated = any(photo.truth.benchmark.federated for photo in photos)
     run = match_all(compared, labels, MAX_A_PHOTO if federated else MAX_A_CLASS)
-    for row in filter(None, run.evalImgs):  # LVIS: what nobody looked for is not wrong
+    for row in filter(None, run.evalImgs):  # LVIS: unmatched masks of such classes are ignored
         if labels[row["category_id"] - 1] in compared[row["image_id"] - 1].partial:
             row["dtIgnore"] |= row["dtMatches"] == 0
     with redirect_stdout(io.StringIO()):
         run.accumulate()
-    table: Floats = run.eval["precision"][..., 0]  # (T, R, classes, sizes); -1 without truths
+    table: Floats = run.eval["precision"][..., 0]  # (T, R, classes, sizes); -1: no annotations
     return {
         size: {label: table[:, :, k, a] for k, label in enumerate(labels) if table[0, 0, k, a] >= 0}
         for a, size in enumerate(AREA_RANGES)
@@ -247,7 +250,7 @@ def _precisions(photos: Sequence[DetectedPhoto]) -> dict[str, dict[str, Floats]]
 
 
 def _compare(photo: DetectedPhoto) -> ComparedPhoto:
-    """The classes that count in a photo, their truths, crowds and masks."""
+    """Return the classes that count in an image, their annotations, crowds and masks."""
     sample, federated = photo.truth, photo.truth.benchmark.federated
     drawn = {mask.label for mask in sample.objects if mask.label is not None}
     scores = np.array([one.score for one in photo.detections], np.float64)

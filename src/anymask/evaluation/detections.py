@@ -1,6 +1,6 @@
-"""Detections of other programs: a COCO result file with class names in, boxes by image out.
+"""Read detections of other programs: boxes by image from a COCO result file with class names.
 
-The file lies beside the set:
+The file is in the folder of the set:
 
     {"categories": [{"id": 1, "name": "cat", "frequency": "r"}],
      "annotations": [{"image": "a.jpg", "category_id": 1, "bbox": [x, y, w, h], "score": 0.9}]}
@@ -45,11 +45,11 @@ class Detection:
 
 @dataclass(frozen=True)
 class Detections:
-    """The detections of a set.
+    """Detections of a set.
 
     Attributes:
-        photos: Those of each image, in the order of the set.
-        frequency: "r", "c" or "f" of the classes that have one.
+        photos: Detections of each image, in the order of the set.
+        frequency: "r", "c" or "f" by class, if declared.
     """
 
     photos: tuple[tuple[Detection, ...], ...]
@@ -64,7 +64,7 @@ def read_detections(
     Raises DataError that names file, record and reason.
 
     Args:
-        report: Where invalid records are skipped; None: the first one is an error.
+        report: Report to which skipped records are added. None raises an error instead.
     """
     report = LossReport() if report is None else report
     document: Any = read_json(path)
@@ -101,7 +101,7 @@ def read_detections(
 
 
 def _detection(row: Mapping[str, Any], names: Mapping[int, str]) -> tuple[str | int, Detection]:
-    """The image of a record, by name or number, and its box. Raises DataError or KeyError."""
+    """Return image (name or number) and box of a record. Raises DataError or KeyError."""
     image: str | int
     if "image" in row:
         image = PurePosixPath(as_text(row["image"], "image").replace("\\", "/")).name

@@ -1,4 +1,4 @@
-"""`anymask.evaluate`: a model measured on photos with masks, on videos, or by files of results."""
+"""Implementation of `anymask.evaluate`: models on images or videos, and files of predictions."""
 
 from __future__ import annotations
 
@@ -43,34 +43,33 @@ from anymask.jobs import ItemDone, ItemLost, ItemStep, PoolTask, run_in_pool
 from anymask.masks import counted
 
 Data = str | Path | tuple[Suite, Sequence[EvalSet]]
-MANY = 1000  # masks from which a second process is worth its start
+MANY = 1000  # masks from which a second process saves time
 
 
 class PhotoSettings(ReadKeywords, total=False):
-    """What `evaluate` takes besides on photos, and the fields of `anymask.formats.ReadSettings`.
+    """Keyword arguments of `evaluate` on images, besides `anymask.formats.ReadSettings`.
 
     Attributes:
-        root: The folder that holds a suite's sets.
-        sets: Only these of the suite.
-        also: Measured besides what the suite says.
-        form: The format of labels (default: recognised).
-        images: The folder of their pictures.
-        split: Of a published data set, such as "val".
-        clicks: On each mask (default: as the suite says, 3).
-        limit: Masks of a set at most, the same ones every time.
-        per_image: Masks of a photo at most.
+        root: Folder of a suite's datasets.
+        sets: Names of the suite's datasets to use. Defaults to all.
+        also: Measures in addition to those of the suite.
+        form: Format of the annotations. Detected by default.
+        images: Folder of the images.
+        split: Split of a published dataset, such as "val".
+        clicks: Clicks on each mask (default: as in the suite, 3).
+        limit: Maximum number of masks in a dataset; always the same ones.
+        per_image: Maximum number of masks in an image.
         grid: Clicks along each side for "everything" (default: 16).
-        crop_n_layers: "everything" also looks at crops.
-        slow: Masks of a set at most for methods that say they are slow.
-        refine_edges: Each model a second time with the photo at hand: looking closer, edges
-            refined.
-        mirror: That second time about the photo's mirror image, too.
-        cases: Pictures of the worst cases, which are asked for again.
-        workers: Processes, one set each (default: two on a CPU with enough to do).
-        out: A JSON file that is written after every set.
-        resume: Keep the sets that this file has.
-        command: What was typed.
-        skipped: (method, reason) of those that could not run.
+        crop_n_layers: Crop layers for "everything".
+        slow: Maximum number of masks in a dataset for slow methods.
+        refine_edges: Also evaluate each model with the image, which refines crops and edges.
+        mirror: With `refine_edges`, also use the mirrored image.
+        cases: Add images of the worst cases, which are predicted again.
+        workers: Processes, one dataset each (default: two on a CPU with enough masks).
+        out: JSON file that is updated after every dataset.
+        resume: Keep the datasets that this file contains.
+        command: Command line, for the report.
+        skipped: (method, reason) of methods that could not run.
     """
 
     root: str | Path | None
@@ -96,12 +95,12 @@ class PhotoSettings(ReadKeywords, total=False):
 
 
 class EvaluateSettings(PhotoSettings, VideoSettings, total=False):
-    """The settings of all protocols: those of photos, those of videos, and
+    """Keyword arguments of all protocols: those of images, those of videos, and others.
 
     Attributes:
-        rules: Of "tracks": "davis" (default), "all-frames" or "unsupervised".
-        on_bad: Of "panoptic": images with an invalid result count as without a prediction.
-        tolerance: Of "volume": mm that a surface may lie away (default: 1).
+        rules: "tracks": "davis" (default), "all-frames" or "unsupervised".
+        on_bad: "panoptic": whether images with an invalid result count as without a prediction.
+        tolerance: "volume": tolerance of surface distances in mm (default: 1).
     """
 
     rules: str
@@ -165,7 +164,7 @@ def evaluate_photos(
     protocol: Sequence[str] = (),
     **settings: Unpack[PhotoSettings],
 ) -> Report:
-    """`evaluate` by the protocols of photos."""
+    """Run `evaluate` with the protocols of images."""
     given: dict[str, Any] = dict(settings)
     out, resume = given.pop("out", None), given.pop("resume", False)
     if resume and not out:
@@ -212,7 +211,7 @@ def evaluate_photos(
 
 
 def _set_query(data: str | Path, protocol: Sequence[str], given: dict[str, Any]) -> SetQuery:
-    """What is measured on, of the settings of photos."""
+    """Create the query for the datasets from the settings."""
     reading = {name: given[name] for name in ReadKeywords.__annotations__ if name in given}
     root, images = (Path(given[name]) if given.get(name) else None for name in ("root", "images"))
     return SetQuery(
@@ -224,7 +223,7 @@ def _set_query(data: str | Path, protocol: Sequence[str], given: dict[str, Any])
 
 @dataclass
 class SetScorer:
-    """Methods and sets, opened; called with the place of a set, it measures that one."""
+    """Opened methods and datasets; a call evaluates the dataset at an index."""
 
     methods: Sequence[Segmenter]
     sets: Sequence[EvalSet]
@@ -232,13 +231,13 @@ class SetScorer:
     about: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def __call__(self, item: int, report: OnNamedProgress) -> SetScores:
-        """Measure one set."""
+        """Evaluate one dataset."""
         return score_set(self.methods, self.sets[item], self.settings, progress=report)
 
 
 @dataclass(frozen=True)
 class ScoreTask:
-    """A run in plain values, for another process to open."""
+    """Picklable description of an evaluation, to open in another process."""
 
     methods: tuple[Method, ...]
     edges: tuple[bool, bool]
@@ -246,7 +245,7 @@ class ScoreTask:
     settings: EvalSettings
 
     def open(self) -> SetScorer:
-        """Load methods and sets."""
+        """Load methods and datasets."""
         return SetScorer(open_methods(self.methods, *self.edges), self.query.open()[1],
                          self.settings)  # fmt: skip
 
@@ -259,10 +258,10 @@ def _measure(
     out: Path | None,
     resume: bool,
 ) -> Evaluation:
-    """Every set that `out` does not have yet; with progress on stderr.
+    """Evaluate every dataset that `out` does not contain yet, with progress on stderr.
 
     Args:
-        task: What workers open; None: everything is done here.
+        task: Task for worker processes. None evaluates in this process.
     """
     known = finished_sets(out, run, scorer) if resume and out else {}
     names = [one.plan.name for one in scorer.sets]
@@ -302,7 +301,7 @@ def _measure(
 
 
 def _score_here(scorer: SetScorer, places: Sequence[int]) -> Iterator[tuple[int, SetScores]]:
-    """Measure set by set in this process, each with its progress on stderr."""
+    """Evaluate the datasets in this process, each with its progress on stderr."""
     for place in places:
         with ProgressBar(scorer.sets[place].plan.name) as progress:
 
@@ -318,13 +317,13 @@ def _score_here(scorer: SetScorer, places: Sequence[int]) -> Iterator[tuple[int,
 def score_in_workers(
     task: PoolTask[int, SetScores], names: Sequence[str], places: Sequence[int], workers: int
 ) -> Generator[tuple[int, SetScores]]:
-    """The scores of the sets of these places, in the order in which they are ready.
+    """Yield the scores of datasets from worker processes, in the order of completion.
 
-    Raises AnymaskError where the task cannot be opened or a worker dies. Whatever ends this
-    generator ends the workers.
+    Raises AnymaskError if the task cannot be opened or a worker dies. Closing this generator stops
+    the workers.
 
     Args:
-        names: Of all sets, for the progress on stderr.
+        names: Names of all datasets, for the progress on stderr.
     """
     steps: dict[int, ItemStep[int]] = {}
     done = 0
@@ -350,10 +349,10 @@ def score_in_workers(
 
 
 def finished_sets(path: Path, run: Evaluation, scorer: SetScorer) -> dict[str, SetScores]:
-    """The sets that an earlier run of the same measurement wrote.
+    """Return the datasets that an earlier run with the same settings has finished.
 
-    Raises ConfigError when the file is of another model, other settings or other methods, DataError
-    when it is none.
+    Raises ConfigError if the file has another model, other settings or other methods, DataError if
+    it is invalid.
     """
     if not path.is_file():
         return {}
@@ -378,7 +377,7 @@ def finished_sets(path: Path, run: Evaluation, scorer: SetScorer) -> dict[str, S
         if scores is None or scores.measures != one.plan.measures:
             continue
         whole = any(MEASURES[name].function for name in scores.measures)
-        # a method without prompts has something of measures of whole sets alone
+        # methods without prompts have results of dataset measures only
         asked = {method.spec.name for method in scorer.methods if whole or method.spec.accepts}
         if asked == {c.method for c in scores.columns} | {f.method for f in scores.found}:
             kept[scores.name] = scores

@@ -1,24 +1,24 @@
-"""Automatic masks against people's: average recall of a grid of clicks, and of what is shown.
+"""Automatic mask generation compared with annotations: average recall, and recall and precision.
 
-`everything`, as Segment Anything measures object proposals (section 7.3 and appendix D.3): the grid
-of clicks without filters by quality and stability, duplicates above a box IoU of .9 removed, ranked
-by the mean of quality and stability. Average recall is COCO's: the share of objects that a mask
-among the best 10, 100 or 1000 of its photo matches, averaged over IoU .5, .55, ..., .95, all
-classes alike. Sizes are pixels of the photo as it is measured: up to 32 x 32 small, up to 96 x 96
+`everything` measures object proposals as Segment Anything does (section 7.3 and appendix D.3): a
+grid of clicks without filters by quality and stability, duplicates removed above a box IoU of 0.90,
+ranked by the mean of quality and stability. Average recall is that of COCO: the fraction of objects
+matched by the best 10, 100 or 1000 masks of their image, averaged over IoU 0.50, 0.55, ..., 0.95,
+class-agnostic. Sizes are in pixels of the evaluated image: up to 32 x 32 small, up to 96 x 96
 medium.
 
-Deviation: unless `EvalSettings.grid` says so, a grid of 16 x 16 clicks instead of the paper's
-64 x 64, so that 100 photos take minutes on a plain CPU. Such a grid finds fewer than 1000 masks a
-photo: AR@1000 then counts them all. `EvalSettings.crop_n_layers` looks at crops of the photo, too
-(appendix B, "Cropping"); of two masks whose boxes overlap by more than .95 the smaller crop's
-stays, as .9 would drop the better drawn ones of large objects.
+Deviation: the default of `EvalSettings.grid` is 16 x 16 clicks instead of the paper's 64 x 64, so
+that 100 images take minutes on a CPU. Such a grid finds fewer than 1000 masks per image, so AR@1000
+counts all of them. `EvalSettings.crop_n_layers` adds crops of the image (appendix B, "Cropping").
+Of two masks whose boxes overlap by more than 0.95, that of the smaller crop is kept; 0.90 would
+remove better masks of large objects.
 
-`shown` is what an annotator opens in the morning: `everything` as it is called without any setting.
-A mask is right if it overlaps an object that no better mask has with an IoU of at least .5; one
-that lies in an area that does not count is not counted. Where a set labels only some of what a
-photo holds, precision and AP are lower bounds. AP, AR and the table by class: `by_class`.
+`shown` measures `everything` with default settings. A mask is correct if its IoU with an object
+that no better mask matches is at least 0.50. Masks in ignored areas are not counted. If a dataset
+annotates only some objects, precision and AP are lower bounds. AP, AR and the table by class:
+`by_class`.
 
-The matching is pycocotools' (the extra `evaluate`). Letters: I photos, T thresholds of IoU.
+Masks are matched by pycocotools (extra `evaluate`). Letters: I images, T IoU thresholds.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from anymask.evaluation.selection import EvalSet, EvalSettings, choose_masks
 from anymask.masks import Mask
 
 RECALL_LIMITS = (10, 100, 1000)
-HALF = 0  # place of IoU .5 among the thresholds
+HALF = 0  # index of IoU 0.50 among the thresholds
 GRID_SETTINGS: dict[str, str | float] = {
     "mode": "exact",
     "score": 0.0,
@@ -50,23 +50,23 @@ GRID_SETTINGS: dict[str, str | float] = {
 
 @runtime_checkable
 class FindsEverything(Protocol):
-    """A method with `everything`; `anymask.Model` is one."""
+    """Interface of methods with `everything`, such as `anymask.Model`."""
 
     def everything(self, image: Any, **grid: Any) -> Sequence[Mask]:
-        """All masks of an embedded photo."""
+        """Return all masks of an image."""
         ...
 
 
 def measure_everything(
     method: Segmenter, one: EvalSet, settings: EvalSettings, told: OnProgress
 ) -> SetResult:
-    """Measure what a method finds by itself.
+    """Measure the average recall of automatic mask generation.
 
-    Raises NotMeasured for one that has no `everything` or takes no clicks for it.
+    Raises NotMeasured for a method without `everything` or without point prompts.
     """
     if not isinstance(method, FindsEverything):
         raise NotMeasured("This model does not support automatic mask generation.")
-    accepts = method.spec.accepts  # what only divides a photo accepts nothing
+    accepts = method.spec.accepts  # empty for methods that only partition an image
     if accepts and "point" not in accepts:
         raise NotMeasured("This model does not support point prompts.")
     chosen = choose_masks(one.plan, one.samples, settings.limit, settings.per_image)
@@ -95,13 +95,13 @@ def measure_everything(
 
 
 def rank_scores(records: Sequence[Mask]) -> Floats:
-    """The mean of quality and stability."""
+    """Return the mean of quality and stability."""
     means = [(record.score + (record.stability or 0.0)) / 2 for record in records]
     return np.array(means, np.float64)
 
 
 def recall_result(photos: Sequence[dict[str, Matches]], note: str = "") -> SetResult:
-    """Figures, a table by size and the curve over IoU of photos that are matched, by size."""
+    """Summarize matched images: metrics, a table by size and the curve over IoU."""
     most = RECALL_LIMITS[-1]
     asked = [(f"AR@{limit}", "all", limit) for limit in RECALL_LIMITS]
     asked += [(f"AR@{most} {size}", size, most) for size in list(AREA_RANGES)[1:]]
@@ -129,14 +129,14 @@ def recall_result(photos: Sequence[dict[str, Matches]], note: str = "") -> SetRe
 
 
 def recall_shares(photos: Sequence[Matches], most: int) -> Shares:
-    """What each photo gives: objects found, averaged over the thresholds, and objects."""
+    """Return for each image the matched objects, averaged over thresholds, and the objects."""
     found = np.array([photo.found(most).mean() for photo in photos], np.float64)
     objects = np.array([photo.truths for photo in photos], np.float64)
     return Shares(found, objects, objects)
 
 
 def average_recall(photos: Sequence[Matches], most: int) -> float:
-    """COCO's AR with so many masks a photo; NaN without an object."""
+    """Return COCO's AR with at most `most` masks per image; NaN without objects."""
     shares = recall_shares(photos, most)
     total = shares.bottom.sum()
     return float(shares.top.sum() / total) if total else float("nan")
@@ -145,14 +145,14 @@ def average_recall(photos: Sequence[Matches], most: int) -> float:
 def measure_shown(
     method: Segmenter, one: EvalSet, settings: EvalSettings, told: OnProgress
 ) -> SetResult:
-    """Measure what a method shows when it is asked for everything.
+    """Measure automatic mask generation with default settings.
 
-    Raises NotMeasured for one that has no `everything` of its own.
+    Raises NotMeasured for a method without `everything`.
     """
     if not isinstance(method, FindsEverything) or not method.spec.accepts:
         raise NotMeasured("This model does not support automatic mask generation.")
     chosen = choose_masks(one.plan, one.samples, settings.limit, settings.per_image)
-    images = np.unique(chosen.image)  # each with all of its objects: precision needs them
+    images = np.unique(chosen.image)  # with all of their objects, which precision requires
     rows, photos = [], []
     for done, number in enumerate(images, start=1):
         sample = one.samples[int(number)]

@@ -1,23 +1,23 @@
-"""How well things are found, by words or by an example: answers and the truth in, figures out.
+"""Metrics of text and exemplar prompts.
 
     precision, recall
-             of instances, in images with the object: a found mask is right if a true mask that no
-             other found mask has overlaps it with an IoU of at least .5. Masks that lie mostly on
-             unlabelled pixels count as neither; "unlabelled" is their share of all found masks
+             of instances, in images with the object: a predicted mask is correct if its IoU with a
+             true mask that no other prediction matches is at least 0.50. Masks that lie mostly on
+             unlabelled pixels are ignored; "unlabelled" is their fraction of all predicted masks
     candidates
-             the recall of all masks that the method chose from: what no choice can exceed
+             recall of all candidate masks, the upper limit of any selection
     cgF1     SA-Co (Carion et al. 2025, "SAM 3: Segment Anything with Concepts"): 100 pmF1 IL_MCC.
-             pmF1 is the F1 of masks over photos that have the thing, all of them together, its mean
-             over IoU thresholds .5 to .95; IL_MCC is Matthews' correlation of "something was found"
-             with "it is there" over all photos
-    AP       by phrase, as LVIS counts: only in photos where it is asked; 101 recalls, the mean over
-             the same thresholds and over phrases that are there
-    mIoU     PerSeg's (Zhang et al. 2023): the IoU of the union, its mean over a thing's photos,
-             then over things
-    counting the mean of |found - there|, photo by photo
+             pmF1 is the F1 of masks over all images with the object, averaged over IoU thresholds
+             0.50 to 0.95; IL_MCC is Matthews' correlation of "something was found" with "the
+             object is present" over all images
+    AP       by phrase, as in LVIS: only in images where it is queried; 101 recalls, averaged over
+             the same thresholds and over the phrases that are present
+    mIoU     as in PerSeg (Zhang et al. 2023): IoU of the union, averaged over the images of an
+             object, then over objects
+    counting mean of |predicted - true count| per image
 
-Deviation: masks are matched greedily by IoU, not by an optimal assignment: where truths do not
-overlap both are the same from .5 on. Letters: n found, m truths, T thresholds.
+Deviation: masks are matched greedily by IoU, not by an optimal assignment. If annotations do not
+overlap, both are the same from 0.50 on. Letters: n predictions, m annotations, T thresholds.
 """
 
 from __future__ import annotations
@@ -49,22 +49,24 @@ from anymask.runtime import MaskNaming, require
 from anymask.segment import Model
 
 RECALLS: Floats = np.linspace(0, 1, 101)
-RIGHT = 0.5  # IoU of a found mask and its truth
-UNNAMED = "thing"  # the label where a data set has none
-SMALLEST = 64  # pixels of an example
-ALIKE = 0.4  # shared part of two color histograms (docs/explanation/text-prompts.md)
+RIGHT = 0.5  # minimum IoU of a correct mask
+UNNAMED = "thing"  # label in datasets without labels
+SMALLEST = 64  # minimum pixels of an exemplar
+ALIKE = 0.4  # minimum intersection of two color histograms (docs/explanation/text-prompts.md)
 
 
 @brief
 @dataclass(frozen=True, eq=False)
 class FindAnswer:
-    """One thing that was looked for in one photo.
-
-    found and scores are of n masks, truths of m: none where the thing is not there
+    """Result of one query in one image.
 
     Attributes:
-        candidates: The masks that the found ones were chosen from; None: unknown.
-        labelled: All labelled pixels of the photo, of any label; None: everything is labelled.
+        phrase: Text or label.
+        found: n predicted masks.
+        scores: n confidence scores.
+        truths: m annotated masks; empty if the object is absent.
+        candidates: Masks that the predictions were selected from, None if unknown.
+        labelled: All labelled pixels of the image, of any label. None if everything is labelled.
     """
 
     phrase: str
@@ -75,21 +77,21 @@ class FindAnswer:
     labelled: Rle | None = None
 
     def unlabelled(self) -> BoolArray:  # -> (n,)
-        """Which found masks lie mostly on pixels without a label."""
+        """Return which predicted masks lie mostly on unlabelled pixels."""
         if self.labelled is None or not self.found:
             return np.zeros(len(self.found), np.bool_)
         areas = np.array([rle_area(rle) for rle in self.found])
         return 2 * rle_intersection(self.found, [self.labelled])[:, 0] < areas
 
     def candidate_recall(self) -> Floats:  # -> (m,)
-        """Which truths a candidate overlaps with an IoU of at least .5."""
+        """Return which annotated masks overlap a candidate with an IoU of at least 0.50."""
         if not self.candidates or not self.truths:
             return np.zeros(len(self.truths))
         best = rle_iou(self.candidates, self.truths).max(0)
         return np.where(best >= RIGHT, 1.0, 0.0)
 
     def matched(self) -> Floats:  # -> (n,)
-        """The IoU with the truth that each found mask has to itself, the best pairs first."""
+        """Return the IoU of each predicted mask with its matched annotation, best pairs first."""
         own = np.zeros(len(self.found))
         if self.found and self.truths:
             left = rle_iou(self.found, self.truths)
@@ -100,15 +102,15 @@ class FindAnswer:
         return own
 
     def union_iou(self) -> float:
-        """Of all that was found with all that is there."""
+        """Return the IoU of the union of predictions with the union of annotations."""
         if not self.found or not self.truths:
             return 0.0
         return float(rle_iou([rle_merge(self.found)], [rle_merge(self.truths)])[0, 0])
 
 
 def measure_finding(asked: Sequence[FindAnswer]) -> dict[str, float]:
-    """The figures of the module, NaN where nothing could be measured. "found": something was found
-    where the thing is; "not here": nothing was found where it is not."""
+    """Compute the metrics of the module, NaN if undefined. "found": fraction of queries with the
+    object and a prediction; "not here": fraction of queries without both."""
     there = [one for one in asked if one.truths]
     absent = [one for one in asked if not one.truths]
     correlation, f1 = image_correlation(asked), positive_f1(there)
@@ -142,7 +144,7 @@ def _mean(values: Sequence[float] | Floats | BoolArray) -> float:
 
 
 def positive_f1(there: Sequence[FindAnswer]) -> float:
-    """pmF1."""
+    """Compute pmF1."""
     fits = np.concatenate([np.zeros(0), *(one.matched() for one in there)])
     counts = len(fits) + sum(len(one.truths) for one in there)
     hits = (fits >= IOU_THRESHOLDS[:, None]).sum(1)  # (T,)
@@ -150,7 +152,7 @@ def positive_f1(there: Sequence[FindAnswer]) -> float:
 
 
 def image_correlation(asked: Sequence[FindAnswer]) -> float:
-    """IL_MCC; 0 where one of the four sums is nothing, as the definition has it."""
+    """Compute IL_MCC; 0 if one of the four sums is 0, by definition."""
     found = np.array([bool(one.found) for one in asked])
     there = np.array([bool(one.truths) for one in asked])
     tp, tn = float((found & there).sum()), float((~found & ~there).sum())
@@ -160,7 +162,7 @@ def image_correlation(asked: Sequence[FindAnswer]) -> float:
 
 
 def phrase_ap(asked: Sequence[FindAnswer]) -> Floats:  # -> (T,)
-    """The average precision of one phrase at each threshold: masks of all photos, surest first."""
+    """Compute the average precision of one phrase at each threshold, over masks of all images."""
     truths = sum(len(one.truths) for one in asked)
     scores = np.array([score for one in asked for score in one.scores], float)
     order = np.argsort(-scores, kind="stable")
@@ -176,7 +178,7 @@ def phrase_ap(asked: Sequence[FindAnswer]) -> Floats:  # -> (T,)
 
 
 def _hits(one: FindAnswer, threshold: float) -> Floats:  # -> (n,)
-    """Which masks have a truth to themselves, the surest choosing first."""
+    """Return which masks are matched with an annotation, in descending order of score."""
     hits = np.zeros(len(one.found))
     fits = rle_iou(one.found, one.truths) if one.truths and one.found else hits[:0]
     for row in np.argsort(-np.asarray(one.scores), kind="stable")[: len(fits)]:
@@ -188,12 +190,12 @@ def _hits(one: FindAnswer, threshold: float) -> Floats:  # -> (n,)
 
 Way = Literal["example", "words", "colours", "names"]
 Ask = Callable[[UintImage], Sequence[Mask]]
-Learn = Callable[[str, UintImage, Rle], Ask]  # a label, and an example's photo and mask
+Learn = Callable[[str, UintImage, Rle], Ask]  # label, and image and mask of an exemplar
 
 
 def finding_by(way: Way, model: Model, settings: FindSettings) -> Learn:
-    """How things are found: like the example, or by two baselines, which are what "everything"
-    finds with the example's colors, or with the name that it is given."""
+    """Return a method for exemplar queries: the exemplar itself, or a baseline that filters
+    automatic masks by the exemplar's colors or by its predicted name."""
 
     def learn(label: str, photo: UintImage, rle: Rle) -> Ask:
         if way == "example":
@@ -210,7 +212,7 @@ def finding_by(way: Way, model: Model, settings: FindSettings) -> Learn:
 
 
 def same_colours(model: Model, photo: UintImage, wanted: FloatArray, score: Any) -> list[Mask]:
-    """The masks of everything whose histogram is like the wanted one."""
+    """Return automatic masks whose color histogram is similar to the given one."""
     least = ALIKE if score is None else score
     found = model.everything(photo)
     alike = [float(np.minimum(wanted, histogram(photo, one.rle)).sum()) for one in found]
@@ -219,7 +221,7 @@ def same_colours(model: Model, photo: UintImage, wanted: FloatArray, score: Any)
 
 
 def histogram(photo: UintImage, rle: Rle, bins: int = 8) -> FloatArray:  # -> (bins ** 3,)
-    """The shares of a mask's pixels in cubes of Lab."""
+    """Return the fractions of a mask's pixels in cubes of Lab space."""
     lab, mask = cv2.cvtColor(photo, cv2.COLOR_RGB2LAB), rle_to_mask(rle).view(np.uint8)
     counts = cv2.calcHist([lab], [0, 1, 2], mask, [bins] * 3, [0, 256] * 3).ravel()
     return np.asarray(counts / max(float(counts.sum()), 1.0), np.float32)
@@ -228,10 +230,13 @@ def histogram(photo: UintImage, rle: Rle, bins: int = 8) -> FloatArray:  # -> (b
 def ask_photos(
     learn: Learn, there: Dataset, absent: Dataset | None = None, limit: int | None = None
 ) -> Iterator[FindAnswer]:
-    """Every photo is asked for each label that another photo of the set has, too.
+    """Query every image for each label that another image of the dataset has as well.
 
-    The example is the largest mask of the label in the next such photo. A photo of `absent`, each
-    in turn, or of this set without the label, is asked the same. `limit`: pairs at most
+    The exemplar is the largest mask of the label in another such image. One image without the label
+    is queried as well, from `absent` or from the same dataset.
+
+    Args:
+        limit: Maximum number of (label, image) pairs.
     """
     photos = [(image, of_label(image)) for image in there]
     others = [] if absent is None else [*absent]
@@ -260,7 +265,7 @@ def ask_photos(
 
 @dataclass(frozen=True)
 class WordQuestions:
-    """Every image of a set is searched for labels as text prompts, one label at a time.
+    """Queries with labels as text prompts, one label at a time.
 
     Attributes:
         skipped: Labels without a known name.
@@ -274,7 +279,7 @@ class WordQuestions:
 
     @classmethod
     def of(cls, model: Model, there: Dataset, settings: FindSettings) -> WordQuestions:
-        """For all labels of a set that can be asked."""
+        """Create queries for all supported labels of a dataset."""
         labels = sorted({mask.label for image in there for mask in image.objects if mask.label})
         if settings.detector is not None:
             return cls(model, there, settings, labels, ())
@@ -283,10 +288,10 @@ class WordQuestions:
         return cls(model, there, settings, known, [one for one in labels if one not in known])
 
     def ask(self, absent: Dataset | None, limit: int | None) -> Iterator[FindAnswer]:
-        """Ask images, evenly chosen, until `limit` labels that are present were asked.
+        """Query evenly chosen images, until `limit` present labels are queried.
 
-        Labels that are absent are asked of the same image, or of one of `absent`: all of them
-        without a detector, which is not slower, else as many as are present.
+        Absent labels are queried in the same image, or in one of `absent`: all of them without a
+        detector, where this costs nothing, else as many as are present.
         """
         photos = [(image, of_label(image)) for image in self.there]
         shown = [(image, masks) for image, masks in photos if set(masks) & set(self.labels)]
@@ -313,7 +318,7 @@ class WordQuestions:
     def _asked(
         self, photo: UintImage, asked: Mapping[str, list[Rle]], labelled: Rle | None
     ) -> Iterator[FindAnswer]:
-        """One photo, asked for labels with these masks."""
+        """Query one image for labels with these annotated masks."""
         detector, candidates, seen = None, None, None
         if self.settings.detector is None:
             seen = SeenMasks.of(self.model, photo)
@@ -328,7 +333,7 @@ class WordQuestions:
 
 
 def of_label(image: AnnotatedImage) -> dict[str, list[Rle]]:
-    """The masks of a photo by label."""
+    """Return the masks of an image by label."""
     found: dict[str, list[Rle]] = {}
     for mask in image.objects:
         if rle_area(mask.rle):
@@ -345,12 +350,13 @@ def evaluate_finding(
     settings: FindSettings = FindSettings(),  # noqa: B008 - it is frozen
     **reading: Unpack[ReadKeywords],
 ) -> Report:
-    """Measure one way to find on a labelled set; `absent`: photos without any of its things.
+    """Evaluate text or exemplar prompts on a labelled dataset.
 
-    Raises DataError for a set where no label can be asked.
+    Raises DataError if no label of the dataset can be queried.
 
     Args:
-        reading: The fields of `anymask.formats.ReadSettings`.
+        absent: Images without any of the dataset's objects.
+        reading: Fields of `anymask.formats.ReadSettings`.
     """
     other = None if absent is None else read(absent, **reading)
     there = read(data, **reading).with_sizes_checked()

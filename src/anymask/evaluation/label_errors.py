@@ -1,11 +1,11 @@
-"""Label errors of a data set: features of its masks in, graded masks and numbered suspects out.
+"""Find label errors of a dataset: grade all masks and list numbered suspects.
 
-All masks are graded at once, each against what is usual in its own data set: where a model is weak,
-all masks disagree with it, and only those that disagree more than the others are suspects.
+All masks are graded at once, relative to the usual values of the same dataset: if a model performs
+poorly, all masks disagree with it, and only those that disagree more than others are suspects.
 
-A suspect is a mask with a low grade or an object without a mask. Suspects are numbered from 1,
-masks from the worst grade on, then missing objects from the surest on; the number names the suspect
-in the table, on the pictures and when a proposal is accepted.
+A suspect is a mask with a low grade or an object without a mask. Suspects are numbered from 1:
+masks by ascending grade, then missing objects by descending confidence. The number identifies the
+suspect in the table, in images and when a proposal is accepted.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from anymask.evaluation.audit_photos import (
 from anymask.formats import AnnotatedImage
 from anymask.masks import Mask, Masks, Rle, rle_area
 
-MAX_REASONS = 3  # features in the reasons of one mask
+MAX_REASONS = 3  # maximum number of features in the reasons of one mask
 TINY_AREA = 64  # pixels
 ERROR_PHRASES = {
     "shifted": "probably shifted",
@@ -42,27 +42,27 @@ ERROR_PHRASES = {
 }
 Correction = Literal["keep", "replace", "remove"]
 SUSPECT_BELOW = 0.5  # grades below it are suspects
-DUPLICATE_GRADE = 0.02  # at most, of the later one
+DUPLICATE_GRADE = 0.02  # maximum grade of the later duplicate
 EMPTY_REASON = "empty mask"
-UNREPLACED_ERRORS = ("merged", "swapped")  # after these one answer of the model is no better mask
-MIN_GAIN = 0.1  # in guessed IoU, that a proposal must promise
+UNREPLACED_ERRORS = ("merged", "swapped")  # a single predicted mask cannot fix these
+MIN_GAIN = 0.1  # minimum expected gain of IoU of a proposal
 MISSING_REASON = "missing: the model predicts an object without a mask"
-# What of a mask stays when another outline takes its place.
+# Fields that a mask keeps when its outline is replaced.
 ANNOTATED = ("label", "id", "crowd", "annotator", "drawn_box", "extra")
 
 
 def explain_error(error: str, values: Floats, label: str | None, area: int) -> tuple[str, ...]:
-    """What the mask looks like, then its unusual features, the heaviest first.
+    """Describe the likely error of a mask, then its most unusual features.
 
     Args:
-        error: The kind of error that it resembles most.
-        values: (F,).
+        error: Most likely kind of error.
+        values: (F,) features.
     """
     at = dict(zip(FEATURES, values.tolist(), strict=True))
     parts, holes = round(math.exp(at["parts"])), round(math.expm1(at["holes"]))
     inside, of = at["inside_clicks"], at["of_clicks"]
     kind = f"for {label!r}" if label else "in this dataset"
-    weighed = [  # how badly it is so, about 0..1 (not so: 0 or less); how to say it
+    weighed = [  # (severity, about 0..1 and 0 or less if it does not apply; text)
         (0.55 - at["best"],
          f"no predicted mask is similar at this location (best IoU {at['best']:.2f})"),
         (0.7 * (inside - of - 0.2),
@@ -92,16 +92,16 @@ def explain_error(error: str, values: Floats, label: str | None, area: int) -> t
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class GradedMask:
-    """What is thought of one mask.
+    """Grade of one mask.
 
     Attributes:
-        photo: Index of the photo among those that were examined.
-        found: What was found about the mask.
-        grade: 0..1, how likely it is a careful one.
-        error: The kind of error that it resembles most; "" where it is no suspect.
-        reasons: In words, the heaviest first; empty where it is no suspect.
-        action: What is proposed; "replace": by `found.answer`.
-        gain: The IoU with the truth that the proposal may win.
+        photo: Index of the image among those examined.
+        found: Examination result of the mask.
+        grade: 0..1, how likely the mask is correct.
+        error: Most likely kind of error; "" if it is not a suspect.
+        reasons: Texts, most severe first; empty if it is not a suspect.
+        action: Proposed correction; "replace" uses `found.answer`.
+        gain: Expected gain of IoU by the proposal.
     """
 
     photo: int
@@ -116,7 +116,7 @@ class GradedMask:
 def grade_masks(
     grader: Grader, photos: Sequence[ExaminedPhoto], below: float = SUSPECT_BELOW
 ) -> list[GradedMask]:
-    """A verdict for every mask, in the order of photos and masks.
+    """Grade every mask, in the order of images and masks.
 
     Args:
         below: Masks with a lower grade are suspects.
@@ -157,20 +157,20 @@ def grade_masks(
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Suspect:
-    """One thing to look at.
+    """Suspected label error.
 
     Attributes:
-        number: Its name in this audit.
-        photo: Index of the photo.
-        mask: Index of the mask in its photo; None for a missing object.
-        label: The mask's class.
-        grade: 0..1; of a missing object None.
-        reasons: In words.
-        action: "keep" where there is no better mask, else "replace", "remove" or "add".
-        given: The mask as it stands, None for a missing object.
-        proposal: The better mask, None where it is kept or removed.
-        gain: The IoU with the truth that the proposal may win.
-        asked: How the model was asked for the proposal.
+        number: Number in this audit.
+        photo: Index of the image.
+        mask: Index of the mask in its image; None for a missing object.
+        label: Class of the mask.
+        grade: 0..1; None for a missing object.
+        reasons: Texts.
+        action: "keep" if there is no better mask, else "replace", "remove" or "add".
+        given: Annotated mask, None for a missing object.
+        proposal: Better mask, None if it is kept or removed.
+        gain: Expected gain of IoU by the proposal.
+        asked: Prompt of the proposal.
     """
 
     number: int
@@ -189,7 +189,7 @@ class Suspect:
 def list_suspects(
     photos: Sequence[ExaminedPhoto], verdicts: Sequence[GradedMask], below: float = SUSPECT_BELOW
 ) -> list[Suspect]:
-    """All suspects in the order of their numbers."""
+    """List all suspects in the order of their numbers."""
     suspects: list[Suspect] = []
     low = [verdict for verdict in verdicts if verdict.grade < below]
     for one in sorted(low, key=lambda one: (one.grade, one.photo, one.found.mask)):
@@ -219,11 +219,11 @@ def list_suspects(
 def apply_proposals(
     image: AnnotatedImage, suspects: Sequence[Suspect], accepted: Collection[int] | None = None
 ) -> AnnotatedImage:
-    """The photo's masks with the proposals in their place; all others stay as they are.
+    """Apply proposals to the masks of an image.
 
     Args:
-        suspects: Of this photo.
-        accepted: Numbers of those that are taken over; all when left out.
+        suspects: Suspects of this image.
+        accepted: Numbers of the proposals to apply. Defaults to all.
     """
     chosen = [s for s in suspects if accepted is None or s.number in accepted]
     changed = {s.mask: s for s in chosen if s.mask is not None and s.action != "keep"}

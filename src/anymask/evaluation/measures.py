@@ -1,14 +1,14 @@
-"""The table of measures, and the scores of every chosen mask of a set by them.
+"""Registry of measures, and the scores of the selected masks of a dataset.
 
-A suite's set lists names (`measures = ["clicks", "box", "everything"]`), `--measure NAME` asks for
-more. There are two kinds:
+A suite's dataset lists names (`measures = ["clicks", "box", "everything"]`), and `--measure NAME`
+adds more. There are two kinds:
 
-    mask by mask  columns of values, one a mask, from one look at each photo (`MaskMeasure`)
-    set by set    a function of its own that looks at the whole set and returns a `SetResult`
+    per mask     columns of values, one per mask, from one encoding of each image (`MaskMeasure`)
+    per dataset  a function that evaluates the whole dataset and returns a `SetResult`
 
-A new measure is a function like `SetMeasure` and one row in MEASURES; report, page and files then
-show it without knowing what it means. Code outside of the package adds rows of its own to MEASURES
-(and to MASK_MEASURES) before a run. Letters: N masks, M columns, C clicks.
+A new measure is a function like `SetMeasure` and a row in MEASURES; report, page and files then
+include it automatically. Other packages can add rows to MEASURES (and to MASK_MEASURES) before a
+run. Letters: N masks, M columns, C clicks.
 """
 
 from __future__ import annotations
@@ -63,24 +63,24 @@ from anymask.masks import Prompt, PromptKind, centre_click
 NOC_CLICKS = 20
 COCO_PACKAGES = ("pycocotools",)
 NOC_AT = (0.85, 0.90)
-HARM = (0.1, 0.02)  # of IoU: a further click that lowers it by more is counted
+HARM = (0.1, 0.02)  # decrease of IoU from which a further click counts as harmful
 
 Accepts = frozenset[PromptKind]
 MaskScores = tuple[Floats, ...]  # (N,) for each column
 
 
-# Mask by mask.
+# Measures per mask.
 
 
 @dataclass(frozen=True, kw_only=True)
 class MaskMeasure:
-    """How one of them works.
+    """Measure with values for each mask.
 
     Attributes:
-        columns: The names of what it gives, for a method that accepts these prompts; none when
-            the method cannot be asked so.
-        score: Method, its embedding of a photo, N truths, settings -> (N,) for each of the
-            columns.
+        columns: Function that returns the column names for supported prompts; () if the measure is
+            not supported.
+        score: Function of method, image embedding, N annotated masks and settings that returns (N,)
+            for each column.
     """
 
     columns: Callable[[Accepts, EvalSettings], tuple[str, ...]]
@@ -88,12 +88,12 @@ class MaskMeasure:
 
 
 def click_name(n: int) -> str:
-    """The column of n clicks."""
+    """Name of the column for n clicks."""
     return "1 click" if n == 1 else f"{n} clicks"
 
 
 def columns_of(needed: Accepts, *names: str) -> Callable[[Accepts, EvalSettings], tuple[str, ...]]:
-    """These columns for every method that accepts what is needed."""
+    """Return these columns for every method that supports the required prompts."""
     return lambda accepts, settings: names if needed <= accepts else ()
 
 
@@ -130,7 +130,7 @@ def _boundary_columns(accepts: Accepts, settings: EvalSettings) -> tuple[str, ..
 def _score_boundary(
     method: Segmenter, embedding: Any, truths: Sequence[TruthMask], settings: EvalSettings
 ) -> MaskScores:
-    """Of the first ranked mask of a click at the centre, and of the mask of the box."""
+    """Boundary IoU of the first mask for a center click, and of the mask for the box."""
     answers = []
     if "point" in method.spec.accepts:
         clicks = [centre_click(truth.mask) for truth in truths]
@@ -158,17 +158,17 @@ MASK_MEASURES: dict[str, MaskMeasure] = {
 
 
 class SetMeasure(Protocol):
-    """How a measure of a whole set is called."""
+    """Signature of a measure of a whole dataset."""
 
     def __call__(
         self, method: Segmenter, one: EvalSet, settings: EvalSettings, told: OnProgress
     ) -> SetResult:
-        """Measure one method on one set.
+        """Evaluate one method on one dataset.
 
-        Raises NotMeasured, with the reason, for a method or a set that cannot be measured so.
+        Raises NotMeasured, with the reason, if the method or dataset does not support it.
 
         Args:
-            told: Called with the photos (or masks) done and in all, now and then.
+            told: Progress callback (done, total) in images or masks.
         """
         ...
 
@@ -176,13 +176,13 @@ class SetMeasure(Protocol):
 @brief
 @dataclass(frozen=True, kw_only=True)
 class Measure:
-    """One row of the table.
+    """Registered measure.
 
     Attributes:
-        about: For the help text and the documentation, in one line.
-        function: Measures a whole set; None for what is scored mask by mask.
-        packages: Of the extra `evaluate` that it requires.
-        file: That it requires in a set's folder.
+        about: One-line description for help text and documentation.
+        function: Function for a whole dataset; None for measures per mask.
+        packages: Required packages of the extra `evaluate`.
+        file: Required file in the folder of the dataset.
     """
 
     about: str
@@ -228,7 +228,7 @@ MEASURES: dict[str, Measure] = {
 
 
 def check_measures(names: Sequence[object], where: str) -> tuple[str, ...]:
-    """The names, each once, in the order of MEASURES. Raises ConfigError for one that is none."""
+    """Return unique names in the order of MEASURES. Raises ConfigError for unknown names."""
     for name in names:
         if not isinstance(name, str) or name not in MEASURES:
             raise ConfigError(
@@ -241,8 +241,8 @@ def check_requirements(sets: Sequence[EvalSet], asked: Collection[str]) -> None:
     """Check, before any image is encoded, that every measure can run.
 
     Args:
-        sets: What is measured on, by the measures of their plans.
-        asked: The measures that the user named; each must be possible on one set at least.
+        sets: Datasets with the measures of their plans.
+        asked: Measures that the user named; each must be possible on at least one dataset.
 
     Raises:
         MissingExtra: A package is not installed.
@@ -260,7 +260,7 @@ def check_requirements(sets: Sequence[EvalSet], asked: Collection[str]) -> None:
             )
 
 
-# One set.
+# Datasets.
 
 
 def score_set(
@@ -270,11 +270,11 @@ def score_set(
     *,
     progress: OnNamedProgress | None = None,
 ) -> SetScores:
-    """Measure methods on one set by all that its plan names, all of them on the same masks.
+    """Evaluate methods on one dataset with all measures of its plan, on the same masks.
 
     Args:
-        progress: Called with the set's name (and the measure, for those of a whole set), and
-            what is done and in all.
+        progress: Callback with a description (dataset, and measure for those per dataset), steps
+            done and in total.
     """
 
     def tell(what: str, done: int, total: int) -> None:
@@ -315,7 +315,7 @@ def _score_masks(
     settings: EvalSettings,
     tell: OnNamedProgress,
 ) -> list[ScoreColumn]:
-    """Every method about every mask, photo by photo; NaN where a method was not asked."""
+    """Score every mask with every method, image by image; NaN if a method was not evaluated."""
     wanted = [MASK_MEASURES[name] for name in one.plan.measures if name in MASK_MEASURES]
     asked = []
     for method in methods:
@@ -343,6 +343,6 @@ def _score_masks(
         ScoreColumn(method.spec.name, name, table[:, n])
         for method, _, names, table in asked
         for n, name in enumerate(names)
-        # no oracle where there never was a second candidate
+        # no "oracle" column if there is never a second candidate
         if name != "oracle" or not np.array_equal(table[:, n], table[:, n - 1], equal_nan=True)
     ]

@@ -1,6 +1,6 @@
-"""Metrics: masks and scores in, boundary IoU, clicks needed, means and their intervals out.
+"""Metrics and confidence intervals: boundary IoU, number of clicks, bootstrap means.
 
-The IoU itself is `masks.iou`. Letters: H W the photo, N masks, C clicks, I images.
+The IoU itself is `masks.iou`. Letters: H W the image, N masks, C clicks, I images.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from anymask.masks import iou
 
 NAN = float("nan")
 RESAMPLES = 1000
-RIM_SHARE = 0.02  # of the diagonal: the width of a rim
+RIM_SHARE = 0.02  # width of a rim, relative to the image diagonal
 
 
 @dataclass(frozen=True)
 class Mean:
-    """A mean and its 95 % interval (percentile bootstrap); all NaN when nothing was measured."""
+    """Mean and its 95 % interval (percentile bootstrap); all NaN without values."""
 
     value: float
     low: float
@@ -30,12 +30,14 @@ class Mean:
 @brief
 @dataclass(frozen=True, eq=False)
 class Shares:
-    """What each photo gives to a ratio, (I,) each: the value of a set is sum(top) / sum(bottom).
+    """Contributions of images to a ratio, (I,) each: a dataset's value is sum(top) / sum(bottom).
 
     Attributes:
-        count: How much the photo weighs in a set; over several sets, top and bottom are first
-            divided by their set's count, so that a set counts as one whatever its size. Where
-            the value is a plain mean, count is bottom.
+        top: Numerators.
+        bottom: Denominators.
+        count: Weight of each image. Over several datasets, top and bottom are first divided by the
+            total count, so that each dataset has the same weight. For a plain mean, count is
+            bottom.
     """
 
     top: Floats
@@ -49,20 +51,20 @@ def boundary_iou(
     ignore: BoolArray | None = None,
     share: float = RIM_SHARE,
 ) -> float:
-    """Boundary IoU: the IoU of the two masks' rims, without the pixels of `ignore`.
+    """Boundary IoU: IoU of the rims of two masks, without the pixels of `ignore`.
 
-    How well the outline fits, whatever the mask's size (Cheng et al., CVPR 2021). The border of the
-    photo counts as a border of the mask, as in the authors' code.
+    It measures how well the outline fits, independent of the mask's size (Cheng et al., CVPR 2021).
+    The image border counts as a mask border, as in the authors' code.
 
     Args:
-        share: The rim's width as a share of the diagonal; at least one pixel wide.
+        share: Width of the rim relative to the image diagonal; at least one pixel.
     """
     width = max(1, round(share * float(np.hypot(*truth.shape))))
     return iou(inner_rim(prediction, width), inner_rim(truth, width), ignore)
 
 
 def inner_rim(mask: BoolArray, width: int) -> BoolArray:  # (H, W) -> (H, W)
-    """The mask's pixels with a pixel outside it within `width` rows and columns."""
+    """Return the mask's pixels within `width` rows and columns of a pixel outside."""
     padded = np.pad(mask.astype(np.uint8), 1)
     core = cv2.erode(
         padded, np.ones((3, 3), np.uint8), iterations=width, borderType=cv2.BORDER_CONSTANT,
@@ -73,9 +75,9 @@ def inner_rim(mask: BoolArray, width: int) -> BoolArray:  # (H, W) -> (H, W)
 
 
 def clicks_needed(ious: Floats, threshold: float) -> IntArray:  # (N, C) -> (N,)
-    """NoC: the first click, from 1, whose IoU is at least `threshold`; C where none is.
+    """NoC: the first click, from 1, whose IoU is at least `threshold`, or C if there is none.
 
-    As Sofiiuk et al. (RITM, arXiv 2102.06583) count: a mask that never gets there costs all C.
+    As in Sofiiuk et al. (RITM, arXiv 2102.06583), masks that never reach it count as C clicks.
     """
     reached = ious >= threshold
     first = reached.argmax(axis=1) + 1
@@ -84,24 +86,24 @@ def clicks_needed(ious: Floats, threshold: float) -> IntArray:  # (N, C) -> (N,)
 
 
 def cluster_mean(values: Floats, clusters: IntArray) -> Mean:  # (N,), (N,) -> Mean
-    """The mean of all values; the interval resamples whole clusters (images), not values.
+    """Mean of all values, with an interval that resamples whole clusters (images).
 
-    Masks of one photo share its light, its scale and its annotator: drawing them one by one would
-    make the interval too narrow.
+    Masks of one image share lighting, scale and annotator, so resampling single masks would make
+    the interval too narrow.
     """
     return mean_of_means([(values, clusters)])
 
 
 def mean_of_means(groups: list[tuple[Floats, IntArray]]) -> Mean:
-    """The mean over groups (sets) of each group's mean, clusters resampled inside each group."""
+    """Mean over groups (datasets) of their means, with clusters resampled inside each group."""
     return mean_of_shares([sum_by_photo(image, values) for values, image in groups])
 
 
 def sum_by_photo(image: IntArray, top: Floats, bottom: Floats | None = None) -> Shares:
-    """The shares of photos from values (N,) of masks; `image` (N,) says whose they are.
+    """Sum the values (N,) of masks by image; `image` (N,) is the image of each mask.
 
     Args:
-        bottom: (N,) of the ratio; without it the ratio is the mean of `top`.
+        bottom: (N,) denominators of the ratio. Defaults to 1, which gives the mean of `top`.
     """
     _, member = np.unique(image, return_inverse=True)
     count = np.bincount(member).astype(np.float64)
@@ -114,7 +116,7 @@ def sum_by_photo(image: IntArray, top: Floats, bottom: Floats | None = None) -> 
 
 
 def mean_of_shares(sets: list[Shares]) -> Mean:
-    """The ratio over sets, photos resampled inside each set; NaN where no photo has a share."""
+    """Ratio over datasets, with images resampled inside each; NaN if there are no values."""
     filled = [_pick_photos(one, one.count > 0) for one in sets if (one.count > 0).any()]
     if not filled:
         return Mean(NAN, NAN, NAN)
@@ -136,13 +138,13 @@ def _pick_photos(shares: Shares, keep: BoolArray) -> Shares:
 
 
 def _resample(shares: Shares) -> tuple[Floats, Floats]:  # -> (R,), (R,)
-    """Top and bottom of each draw of photos, divided by the count of the draw."""
+    """Return top and bottom of each resample, divided by its count."""
     draws = draw_photos(len(shares.count))
     counts = draws @ shares.count
     return (draws @ shares.top) / counts, (draws @ shares.bottom) / counts
 
 
 def draw_photos(photos: int) -> IntArray:  # -> (R, I)
-    """How often each photo is in each of RESAMPLES draws with replacement; always the same ones."""
+    """Return how often each image occurs in each of RESAMPLES fixed bootstrap resamples."""
     even = np.full(photos, 1 / photos)
     return np.random.default_rng(0).multinomial(photos, even, size=RESAMPLES)

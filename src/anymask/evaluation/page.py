@@ -1,8 +1,7 @@
-"""One self-contained HTML page: tables, SVG plots and pictures that fetch nothing and run nothing.
+"""Self-contained HTML pages: tables, SVG plots and images without requests or scripts.
 
-Colors come from the style sheet: classes s0..s7 for the series, so that a plot is readable on a
-dark and on a light ground. Every mark has a title that browsers show under the pointer. All texts
-are escaped.
+Colors come from the style sheet: classes s0..s7 for the series, so that plots are readable in light
+and dark mode. Every mark has a title that browsers show as a tooltip. All texts are escaped.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from numpy.typing import ArrayLike
 
 from anymask.base import Floats, UintImage, brief
 
-COLOURS = 8  # classes of series in the style sheet
+COLOURS = 8  # number of series classes in the style sheet
 WIDTH, HEIGHT = 520, 300
 LEFT, RIGHT, TOP, BOTTOM = 62, 16, 14, 52
 
@@ -69,7 +68,7 @@ img { max-width: 100%; height: auto; border-radius: 6px; display: block; }
 
 
 def html_page(title: str, about: str, sections: Sequence[str]) -> str:
-    """A whole document; `title` and `about` are plain text, sections are HTML."""
+    """Build a whole document; `title` and `about` are plain text, sections are HTML."""
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
@@ -81,12 +80,12 @@ def html_page(title: str, about: str, sections: Sequence[str]) -> str:
 
 
 def section(title: str, *parts: str) -> str:
-    """A heading and what belongs to it (HTML)."""
+    """Build a heading with its content (HTML)."""
     return f"<h2>{escape(title)}</h2>\n" + "\n".join(parts)
 
 
 def sheets(*parts: tuple[str, str]) -> str:
-    """Boxes side by side: a title and HTML each."""
+    """Build boxes side by side, each with a title and HTML content."""
     boxes = (
         f'<div class="sheet"><h3>{escape(title)}</h3>{content}</div>' for title, content in parts
     )
@@ -96,7 +95,7 @@ def sheets(*parts: tuple[str, str]) -> str:
 def html_table(
     header: Sequence[str], rows: Sequence[Sequence[str]], strong: Collection[int] = ()
 ) -> str:
-    """A table of plain texts; the rows whose numbers are in `strong` stand out."""
+    """Build a table of plain texts; rows whose indices are in `strong` are bold."""
     head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
     body = "".join(
         f"<tr{' class=strong' * (number in strong)}>"
@@ -108,12 +107,12 @@ def html_table(
 
 
 def note(text: str) -> str:
-    """A line of small print."""
+    """Build a line of small text."""
     return f'<p class="note">{escape(text)}</p>'
 
 
 def jpeg_bytes(picture: UintImage, quality: int = 88) -> bytes:  # (H, W, 3) RGB
-    """The picture as a JPEG file."""
+    """Encode an image as JPEG."""
     bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
     done, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
     assert done
@@ -121,7 +120,7 @@ def jpeg_bytes(picture: UintImage, quality: int = 88) -> bytes:  # (H, W, 3) RGB
 
 
 def picture_tag(jpeg: bytes, about: str) -> str:
-    """A JPEG file inside the page; `about` is plain text for those who cannot see it."""
+    """Embed a JPEG file in the page; `about` is its alternative text."""
     data = base64.b64encode(jpeg).decode("ascii")
     return f'<img alt="{escape(about)}" src="data:image/jpeg;base64,{data}">'
 
@@ -136,11 +135,11 @@ Number = TypeVar("Number", float, Floats)
 @brief
 @dataclass(frozen=True)
 class Series:
-    """One line or one row of bars.
+    """Line or group of bars.
 
     Attributes:
-        name: In the legend.
-        values: One for each bin or category.
+        name: Name in the legend.
+        values: One value for each bin or category.
     """
 
     name: str
@@ -150,12 +149,12 @@ class Series:
 def line_plot(
     edges: ArrayLike, series: Sequence[Series], x_label: str, x_text: Text, *, log: bool = False
 ) -> str:
-    """Histograms as lines: shares (y) over bins (x).
+    """Plot histograms as lines: fractions (y) over bins (x).
 
     Args:
-        edges: (B + 1,) of the bins.
-        x_text: A value of x as text.
-        log: Bins are equally wide on a logarithmic scale.
+        edges: (B + 1,) edges of the bins.
+        x_text: Function that formats a value of x.
+        log: Whether the bins are equally wide on a logarithmic scale.
     """
     borders = np.asarray(edges, np.float64)
     scaled = np.log10(borders) if log else borders
@@ -179,7 +178,7 @@ def line_plot(
 @brief
 @dataclass(frozen=True)
 class Points:
-    """A line through points: x rising, y a share of one; a y that is no number is left out."""
+    """Line through points: ascending x, y as a fraction; points with a NaN y are omitted."""
 
     name: str
     x: Floats
@@ -187,7 +186,7 @@ class Points:
 
 
 def curve_plot(curves: Sequence[Points], x_label: str) -> str:
-    """Lines through points, each marked; y is 0 to 1, in percent."""
+    """Plot lines with markers; y is 0 to 1, shown in percent."""
     there = [(one.x[known], one.y[known]) for one in curves for known in [np.isfinite(one.y)]]
     low = min((float(x.min()) for x, _ in there if len(x)), default=0.0)
     high = max((float(x.max()) for x, _ in there if len(x)), default=1.0)
@@ -211,7 +210,7 @@ def curve_plot(curves: Sequence[Points], x_label: str) -> str:
 
 
 def _round_marks(low: float, high: float) -> Floats:
-    """Two to eight places that are short to write, none outside."""
+    """Return two to eight round values for ticks, none outside the range."""
     if high <= low:
         return np.array([low])
     power = 10.0 ** np.floor(np.log10(high - low))
@@ -225,7 +224,7 @@ def _round_marks(low: float, high: float) -> Floats:
 def bar_plot(
     categories: Sequence[str], series: Sequence[Series], x_label: str, *, most: int = 12
 ) -> str:
-    """Shares (y) of a few categories (x), the series side by side; the first `most` are drawn."""
+    """Plot fractions (y) of categories (x), series side by side; only the first `most`."""
     names = list(categories)[:most]
     top = _nice_top(max((float(one.values[:most].max(initial=0)) for one in series), default=0))
     step = (WIDTH - LEFT - RIGHT) / max(len(names), 1)
@@ -246,7 +245,7 @@ def bar_plot(
 
 
 def heat_map(counts: ArrayLike, about: str, side: int = 260) -> str:  # (G, G), rows down
-    """A map of counts; the fullest cell has the full color."""
+    """Draw a map of counts; the maximum has full color."""
     table = np.asarray(counts, np.float64)
     rows, columns = table.shape
     full = max(float(table.max(initial=0)), 1)
@@ -264,7 +263,7 @@ def heat_map(counts: ArrayLike, about: str, side: int = 260) -> str:  # (G, G), 
 
 
 def legend(names: Sequence[str]) -> str:
-    """The colors of the series; nothing for a single one."""
+    """Build the legend; empty for a single series."""
     if len(names) < 2:
         return ""
     keys = (
@@ -293,7 +292,7 @@ def _y(share: Number, top: float) -> Number:
 
 
 def _nice_top(most: float) -> float:
-    """The next round number above."""
+    """Return the next higher round number."""
     if most <= 0:
         return 1.0
     unit = 10.0 ** np.floor(np.log10(most))

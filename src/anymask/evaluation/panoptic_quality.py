@@ -1,14 +1,14 @@
-"""Panoptic quality: panoptic pictures of truth and result in, PQ, SQ and RQ out.
+"""Panoptic quality (PQ, SQ, RQ) of panoptic segmentations.
 
-Kirillov et al., CVPR 2019, counted as the official panopticapi counts (`evaluation.py`):
+Kirillov et al., CVPR 2019, evaluated like the official panopticapi (`evaluation.py`):
 
-    - a truth and a result of one class match where their IoU is above .5, which no two can; pixels
-      that are nobody's in the truth (void) leave the union
-    - crowds of the truth match nothing and are not missed
-    - a result that matches nothing is wrong, unless more than half of it lies on void or on the
-      picture's (last) crowd of its class
-    - of each class PQ = IoUs / (TP + FP / 2 + FN / 2), SQ = IoUs / TP, RQ = the rest; means are
-      over the classes that occur at all
+    - segments of ground truth and result with the same class match if their IoU is above 0.50,
+      which is unique; unlabelled pixels of the ground truth (void) are excluded from the union
+    - crowds of the ground truth match nothing and are not false negatives
+    - an unmatched result is a false positive, unless more than half of it lies on void or on the
+      image's (last) crowd of its class
+    - for each class PQ = IoUs / (TP + FP / 2 + FN / 2), SQ = IoUs / TP, RQ = PQ / SQ; means are
+      over the classes that occur
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ MATCH_IOU = 0.5
 
 @dataclass(frozen=True)
 class PanopticQuality:
-    """PQ, SQ and RQ of one class, or their means over `classes` of them; 0 where there is none."""
+    """PQ, SQ and RQ of one class, or their means over `classes` of them; 0 for none."""
 
     pq: float
     sq: float
@@ -50,8 +50,8 @@ class PanopticQuality:
 
 @dataclass
 class PanopticScores:
-    """What is summed over all pictures, by the ids of classes: IoUs of matches, how many segments
-    are right, wrong and missed."""
+    """Sums over all images by class id: IoUs of matches, and numbers of true positives (right),
+    false positives (wrong) and false negatives (missed)."""
 
     categories: Mapping[int, PanopticCategory]
     iou: dict[int, float] = field(default_factory=lambda: defaultdict(float))
@@ -60,7 +60,7 @@ class PanopticScores:
     missed: Counter[int] = field(default_factory=Counter)
 
     def classes(self, thing: bool | None = None) -> dict[str, PanopticQuality]:
-        """Every class (or thing, or stuff) that occurs, by its name."""
+        """Return the quality of every class (or thing, or stuff) that occurs, by name."""
         found = {}
         for number, category in sorted(self.categories.items()):
             bottom = self.right[number] + (self.wrong[number] + self.missed[number]) / 2
@@ -71,7 +71,7 @@ class PanopticScores:
         return found
 
     def mean(self, thing: bool | None = None) -> PanopticQuality:
-        """The mean over all classes, over things, or over stuff."""
+        """Return the mean over all classes, over things, or over stuff."""
         picked = self.classes(thing).values()
         if not picked:
             return PanopticQuality(0.0, 0.0, 0.0, 0)
@@ -87,14 +87,13 @@ def score_panoptic(
     told: OnProgress | None = None,
     report: LossReport | None = None,
 ) -> PanopticScores:
-    """Compare all pictures of the truth with their results.
+    """Compare all images of the ground truth with their results.
 
-    Raises DataError that names the picture: without a result, of another size, of a class that the
-    truth does not know.
+    Raises DataError that names the image if its result is missing, has another size, or an unknown
+    class.
 
     Args:
-        report: Of the results: invalid ones are skipped, and all segments of their images are
-            missed.
+        report: Report of skipped results; all segments of their images are false negatives.
     """
     scores, lost = PanopticScores(categories), LossReport() if report is None else report
     for done, (number, picture) in enumerate(truth.items(), start=1):
@@ -119,7 +118,7 @@ def score_panoptic(
 
 
 def _checked_values(scores: PanopticScores, side: PanopticPicture) -> NDArray[Any]:
-    """The numbers of a picture's segments, (H, W). Raises DataError for unknown classes."""
+    """Load the segment numbers of an image, (H, W). Raises DataError for unknown classes."""
     if unknown := [s.category for s in side.segments if s.category not in scores.categories]:
         raise DataError(
             f"The category {unknown[0]} in {side.path.name} does not exist in the ground "
@@ -129,7 +128,7 @@ def _checked_values(scores: PanopticScores, side: PanopticPicture) -> NDArray[An
 
 
 def _shared_areas(drawn: NDArray[Any], found: NDArray[Any]) -> dict[tuple[int, int], int]:
-    """Pixels of every pair of a truth's and a result's segment that meet. Raises DataError."""
+    """Count the common pixels of each pair of segments. Raises DataError if sizes differ."""
     if drawn.shape != found.shape:
         raise DataError(
             f"The result has the size (H, W) = {found.shape}, but the ground truth has "
@@ -146,7 +145,7 @@ def _add(
     result: PanopticPicture,
     shared: Mapping[tuple[int, int], int],
 ) -> None:
-    """Match one picture's segments, then count what was missed and what is wrong."""
+    """Match the segments of one image, then count false negatives and false positives."""
     theirs = {segment.number: segment for segment in truth.segments}
     ours = {segment.number: segment for segment in result.segments}
     their_size: Counter[int] = Counter()
@@ -182,13 +181,13 @@ def _add(
 
 
 def report_panoptic(results: Path, truth: Path, on_bad: OnBad = "skip") -> Report:
-    """Two panoptic JSON files, each with the folder of its PNGs beside it, compared.
+    """Compare two panoptic JSON files, each with its folder of PNGs beside it.
 
     Raises InputError for a folder, DataError that names file, record and reason.
 
     Args:
-        on_bad: "skip": invalid results are skipped, and their images count as without a
-            prediction; "error": all of them are listed.
+        on_bad: "skip": skip invalid results, whose images count as without a prediction; "error":
+            list all of them in an error.
     """
     for path in (truth, results):
         if path.is_dir():

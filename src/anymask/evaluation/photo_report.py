@@ -1,4 +1,4 @@
-"""The report of an evaluation on photos: its tables, plots, notes and worst cases as pictures."""
+"""Reports of evaluations on images: tables, plots, notes and images of the worst cases."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ from anymask.evaluation.results import (
 from anymask.evaluation.selection import EvalPhoto, EvalSet
 from anymask.masks import ALL_KINDS, Prompt, centre_click, contours, iou
 
-MAIN_MEASURES = ("clicks", "box", "noc")  # these have tables of their own
+MAIN_MEASURES = ("clicks", "box", "noc")  # shown in the main tables
 IOU_BINS = np.linspace(0, 1, 21)
-ASKED = ("1 click", "box")  # whose distribution is drawn, and whose worst cases
+ASKED = ("1 click", "box")  # shown as distributions and worst cases
 TRUTH, ANSWER = (40, 200, 80), (240, 60, 180)
 PICTURE_SIDE = 220
-PICTURE_MARGIN = 0.35  # of the object's longer side, around object and answer
+PICTURE_MARGIN = 0.35  # margin relative to the object's longer side
 JPEG_QUALITY = 80
 
 
 def report_photos(run: Evaluation, cases: Mapping[str, Sequence[Shot]] | None = None) -> Report:
-    """The report of a run; `cases` are pictures of worst cases by the set's name."""
+    """Create the report of a run; `cases` are images of the worst cases by dataset name."""
     found = dict.fromkeys(found.measure for scores in run.sets for found in scores.found)
     main = [_main_table(run), _harm_table(run), _noc_table(run), _small_table(run)]
     sections = [Section(tables=[table for table in main if table])]
@@ -67,7 +67,7 @@ def report_photos(run: Evaluation, cases: Mapping[str, Sequence[Shot]] | None = 
 
 
 def _rows(run: Evaluation) -> Iterator[dict[str, Any]]:
-    """Every figure of every set: the mean of its masks, or of a measure of the whole set."""
+    """Yield every metric of every dataset, from its masks or from measures per dataset."""
     for scores in run.sets:
         for column in scores.columns:
             mean = run.set_mean(scores.name, column.measure, method=column.method)
@@ -83,7 +83,7 @@ def _row(of: str, method: str, measure: str, mean: Mean | MetricValue) -> dict[s
 
 
 def _notes(run: Evaluation, pictured: bool) -> list[str]:
-    """How it was measured, a line each; what measures of whole sets say, or why they did not."""
+    """Describe the evaluation, one line each, with notes of measures and reasons for skipping."""
     settings = run.settings
     limits = "".join(
         f", at most {count} masks per {what}"
@@ -116,7 +116,7 @@ def _notes(run: Evaluation, pictured: bool) -> list[str]:
 
 
 def _main_columns(run: Evaluation) -> list[tuple[str, str]]:
-    """Without the clicks between the first and the last, and what NoC shows."""
+    """Return the columns without intermediate clicks and NoC."""
     shown = ("1 click", "oracle", "box", f"{run.settings.clicks} clicks")
     return [pair for pair in run.pairs() if pair[1] in shown]
 
@@ -151,7 +151,7 @@ def _noc_table(run: Evaluation) -> TextTable | None:
 
 
 def _harm_table(run: Evaluation) -> TextTable | None:
-    """The share of clicks after the first one that lower the IoU."""
+    """Table of the fraction of clicks after the first one that lower the IoU."""
     pairs = [pair for pair in run.pairs() if pair[1].startswith("harm")]
     rows = [[scores.name, *map(_cell, means)] for scores, means in _measured_sets(run, pairs)]
     for group in run.groups if pairs else ():
@@ -164,7 +164,7 @@ def _harm_table(run: Evaluation) -> TextTable | None:
 def _measured_sets(
     run: Evaluation, pairs: Sequence[tuple[str, str]]
 ) -> Iterator[tuple[SetScores, list[float]]]:
-    """The sets where one of the methods and measures is known, with the means of all."""
+    """Yield the datasets with a value for one of the methods and measures, and their means."""
     for scores in run.sets:
         means = [run.set_mean(scores.name, pair[1], method=pair[0]).value for pair in pairs]
         if not np.isnan(means).all():
@@ -183,11 +183,11 @@ def _small_table(run: Evaluation) -> TextTable | None:
     return TextTable(header, rows) if rows else None
 
 
-MetricRows = dict[tuple[str, str], Sequence[MetricValue]]  # of a set and a method
+MetricRows = dict[tuple[str, str], Sequence[MetricValue]]  # by dataset and method
 
 
 def _mask_rows(run: Evaluation, measure: str) -> MetricRows:
-    """A measure of masks that has no place in the main table."""
+    """Return the rows of a measure per mask that is not in the main table."""
     columns = MASK_MEASURES[measure].columns(ALL_KINDS, run.settings)
     rows = {
         (scores.name, method): [
@@ -201,7 +201,7 @@ def _mask_rows(run: Evaluation, measure: str) -> MetricRows:
 
 
 def _set_rows(run: Evaluation, measure: str) -> MetricRows:
-    """A measure of whole sets."""
+    """Return the rows of a measure per dataset."""
     return {
         (scores.name, found.method): found.result.figures
         for scores in run.sets
@@ -211,7 +211,7 @@ def _set_rows(run: Evaluation, measure: str) -> MetricRows:
 
 
 def _measure_table(run: Evaluation, rows: MetricRows) -> TextTable | None:
-    """A row a set and method, a column a figure; groups below."""
+    """Table with a row for each dataset and method, a column for each metric; groups below."""
     names = list(dict.fromkeys(figure.name for row in rows.values() for figure in row))
     by_name = {key: {figure.name: figure for figure in row} for key, row in rows.items()}
     lines = [
@@ -228,7 +228,7 @@ def _measure_table(run: Evaluation, rows: MetricRows) -> TextTable | None:
 
 
 def _mean_figure(figures: Sequence[MetricValue | None]) -> MetricValue | None:
-    """A figure's mean over the sets that have it."""
+    """Mean of a metric over the datasets that have it."""
     there = [one for one in figures if one is not None and not np.isnan(one.value)]
     if not there:
         return None
@@ -259,7 +259,7 @@ def _bold(text: str) -> str:
 
 
 def _details(run: Evaluation, measure: str) -> Iterator[TextTable]:
-    """The details of measures of whole sets, folded."""
+    """Yield the collapsed detail tables of measures per dataset."""
 
     def text(cell: str | float) -> str:
         if isinstance(cell, str):
@@ -280,7 +280,7 @@ def _details(run: Evaluation, measure: str) -> Iterator[TextTable]:
 
 
 def _click_plots(run: Evaluation) -> list[tuple[str, str]]:
-    """Mean IoU after 1, 2, ... clicks: a plot a group, a line a method."""
+    """Plot the mean IoU after 1, 2, ... clicks: one plot per group, one line per method."""
     plots = []
     rounds = range(1, run.settings.clicks + 1)
     for group in run.groups:
@@ -296,7 +296,7 @@ def _click_plots(run: Evaluation) -> list[tuple[str, str]]:
 
 
 def _distribution_plots(run: Evaluation) -> list[tuple[str, str]]:
-    """The subject's histogram of IoU on every set."""
+    """Plot the IoU histogram of the evaluated model for every dataset."""
     plots = []
     for scores in run.sets:
         series = []
@@ -312,7 +312,7 @@ def _distribution_plots(run: Evaluation) -> list[tuple[str, str]]:
 
 
 def _curves(run: Evaluation, measure: str) -> Iterator[tuple[str, str]]:
-    """A plot for each title of a set's curves, a line a method."""
+    """Yield a plot for each title of a dataset's curves, with one line per method."""
     for scores in run.sets:
         titles: dict[tuple[str, str, str], list[Points]] = {}
         for found in scores.found:
@@ -330,9 +330,9 @@ def _curves(run: Evaluation, measure: str) -> Iterator[tuple[str, str]]:
 def draw_worst_cases(
     method: Segmenter, one: EvalSet, scores: SetScores, min_area: int, count: int = 3
 ) -> list[Shot]:
-    """The `count` lowest scores of a set by one click, and by the box, asked for again.
+    """Draw the `count` lowest scores of a dataset for one click and for the box.
 
-    Of one photo only its worst mask is shown.
+    Predictions are repeated. At most one mask of each image is shown.
     """
     pictures = []
     for way in ASKED:
@@ -369,7 +369,7 @@ def _draw_case(method: Segmenter, one: EvalSet, scores: SetScores, row: int, way
 def _draw_object(
     image: UintImage, truth: BoolArray, found: BoolArray, clicks: Sequence[tuple[int, int]]
 ) -> bytes:
-    """The photo around the object, PICTURE_SIDE pixels long, with both outlines and the click."""
+    """Draw a crop around the object, PICTURE_SIDE pixels long, with both outlines and the click."""
     x0, y0, x1, y1 = tight_box(truth)
     room = PICTURE_MARGIN * max(x1 - x0, y1 - y0) + 8
     left, top = (max(int(v - room), 0) for v in (x0, y0))

@@ -1,16 +1,16 @@
-"""Protocols of clicks and boxes: a segmenter and true masks in, the IoU of its answers out.
+"""Click and box protocols: IoU of the masks that a segmenter predicts for simulated prompts.
 
-    click rounds   the first click at the truth's centre, each next one at the centre of the largest
-                   error, all clicks together with the last answer as `previous` (Segment Anything,
-                   section 7.1 and appendix D; RITM, arXiv 2102.06583); the lone first click may be
-                   ambiguous, so it gets several candidates: the one that the model ranks first
-                   counts, and the best of them is the oracle
-    clicks needed  the same up to a goal, each click at the pixel deepest inside any error, as RITM
-                   places it, so that the numbers compare with published ones
-    box            the truth's tight box, one mask
+    click rounds   the first click is the center of the object, each next one the center of the
+                   largest error, with all clicks together and the last prediction as `previous`
+                   (Segment Anything, section 7.1 and appendix D; RITM, arXiv 2102.06583). The
+                   single first click can be ambiguous, so it gets several candidates: the one
+                   ranked first counts, and the best of them is the oracle
+    clicks needed  the same up to a goal, with each click at the innermost pixel of any error, as in
+                   RITM, so that the numbers are comparable with published ones
+    box            the tight box of the object, one mask
 
-A model is asked as its users ask it, by `Model.segment` with default settings. All prompts of one
-photo go to it in one call. Letters: H W the photo, N masks, C clicks.
+A model is evaluated with the default settings of `Model.segment`. All prompts of one image are
+passed in one call. Letters: H W the image, N masks, C clicks.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ from anymask.masks import (
 BOX: frozenset[PromptKind] = frozenset({"box"})
 CLICK: frozenset[PromptKind] = frozenset({"point"})
 CLICKS: frozenset[PromptKind] = frozenset({"point", "negative_point"})
-PROMPTS_A_CALL = 64  # enough to be fast, few enough for big masks
+PROMPTS_A_CALL = 64  # limits memory for large masks
 
 
 class NotMeasured(Exception):
-    """A method or a set cannot be measured so; the text is the reason that the report gives."""
+    """A method or dataset does not support a measure; the text is the reason in the report."""
 
 
 class SegmenterAnswer(Protocol):
-    """What a segmenter says to one prompt, best first (`Prediction` is one)."""
+    """Masks that a segmenter predicts for one prompt, best first, such as a `Prediction`."""
 
     @property
     def masks(self) -> BoolArray:
@@ -55,23 +55,23 @@ class SegmenterAnswer(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class PlainAnswer:
-    """masks (K, H, W) bool, best first; scores (K,) or None."""
+    """Predicted masks (K, H, W) bool, best first, with scores (K,) or None."""
 
     masks: BoolArray
     scores: Floats | None = None
 
 
 class Segmenter(Protocol):
-    """Anything that turns prompts into masks: a model, a baseline, another project's code.
+    """Interface of methods that predict masks from prompts: models, baselines, other projects.
 
-    `spec.name` names it in tables and `spec.accepts` says which protocols it can be asked.
+    `spec.name` is the name in tables, `spec.accepts` the supported prompt types.
     """
 
     @property
     def spec(self) -> ModelSpec: ...
 
     def encode(self, image: UintImage) -> Any:
-        """See one (H, W, 3) photo; what comes back is only handed to `segment`."""
+        """Encode an image (H, W, 3); the result is passed to `segment`."""
         ...
 
     def segment(
@@ -81,11 +81,11 @@ class Segmenter(Protocol):
         prompts: Sequence[Prompt],
         previous: Sequence[Any] | None = None,
     ) -> Sequence[SegmenterAnswer]:
-        """Answer N prompts of equal length, one answer each, in order.
+        """Predict masks for N prompts of equal length, in order.
 
         Args:
-            previous: Its N earlier answers, which the last click of each prompt corrects; only
-                given to a method that accepts masks.
+            previous: Previous predictions that the last click of each prompt corrects; only
+                passed to methods that support mask prompts.
         """
         ...
 
@@ -93,7 +93,7 @@ class Segmenter(Protocol):
 @brief
 @dataclass(frozen=True)
 class TruthMask:
-    """One mask to find: (H, W) pixels, and those that do not count."""
+    """Ground truth mask (H, W), and ignored pixels."""
 
     mask: BoolArray
     ignore: BoolArray | None = None
@@ -101,15 +101,15 @@ class TruthMask:
 
 @dataclass(frozen=True)
 class ClickScores:
-    """ious (N, C): after every click, the last one's where no further was made; oracle (N,): the
-    best candidate of the first click."""
+    """IoUs (N, C) after each click, repeated if no further click was made; oracle (N,), the best
+    candidate for the first click."""
 
     ious: Floats
     oracle: Floats
 
 
 def harm_of(ious: Floats, drop: float) -> Floats:  # (N, C) -> (N,)
-    """The share of each mask's further clicks that lower its IoU by more than `drop`."""
+    """Return the fraction of further clicks that lower the IoU of each mask by more than `drop`."""
     lowered: Floats = (ious[:, :-1] - ious[:, 1:] > drop).mean(axis=1)
     return lowered
 
@@ -118,12 +118,12 @@ NextClick = Callable[[BoolArray, TruthMask], Click | None]
 
 
 def largest_click(prediction: BoolArray, truth: TruthMask) -> Click | None:
-    """The centre of the largest region of error (Segment Anything)."""
+    """Return the center of the largest error region (Segment Anything)."""
     return next_click(prediction, truth.mask, ignore=truth.ignore)
 
 
 def deepest_click(prediction: BoolArray, truth: TruthMask) -> Click | None:
-    """The pixel deepest inside any error, missing or surplus (RITM); None without error."""
+    """Return the innermost pixel of any error, missing or surplus (RITM); None without errors."""
     counted = np.True_ if truth.ignore is None else ~truth.ignore
     missing, surplus = truth.mask & ~prediction & counted, prediction & ~truth.mask & counted
     (inside, point), (outside, other) = deepest_pixel(missing), deepest_pixel(surplus)
@@ -134,10 +134,11 @@ def deepest_click(prediction: BoolArray, truth: TruthMask) -> Click | None:
 
 @dataclass(frozen=True)
 class Goal:
-    """Where clicking stops, and how the next click is placed.
+    """Termination of click rounds, and placement of the next click.
 
     Attributes:
-        iou: A mask that is at least this good gets no further click.
+        iou: Masks with at least this IoU get no further click.
+        place: Function that returns the next click.
     """
 
     iou: float = 1.0
@@ -151,7 +152,7 @@ def click_rounds(
     rounds: int,
     goal: Goal | None = None,
 ) -> ClickScores:
-    """Click every mask up to `rounds` times; all masks still open share one call."""
+    """Click on every mask up to `rounds` times; all open masks share one call."""
     goal = goal or Goal()
     rounds = rounds if "negative_point" in segmenter.spec.accepts else 1
     ious = np.zeros((len(truths), rounds))
@@ -180,7 +181,7 @@ def click_rounds(
 def ask_in_parts(
     segmenter: Segmenter, embedding: Any, prompts: Sequence[Prompt], **settings: Any
 ) -> list[SegmenterAnswer]:
-    """`segment` of any number of prompts on one photo, PROMPTS_A_CALL at once."""
+    """Call `segment` with any number of prompts on one image, PROMPTS_A_CALL at a time."""
     return [
         answer
         for start in range(0, len(prompts), PROMPTS_A_CALL)
@@ -193,7 +194,7 @@ def ask_in_parts(
 def click_masks(
     segmenter: Segmenter, embedding: Any, clicks: Sequence[tuple[float, float]], **settings: Any
 ) -> list[SegmenterAnswer]:
-    """The candidates of one click (x, y) each."""
+    """Predict the candidates for one click (x, y) each."""
     prompts = [
         Prompt(points=np.array([click], np.float32), labels=np.ones(1, np.int64))
         for click in clicks
@@ -207,7 +208,7 @@ def box_scores(
     truths: Sequence[TruthMask],
     box_of: Callable[[BoolArray], NDArray[np.float32]] | None = None,
 ) -> Floats:  # (N,)
-    """The IoU of each mask asked for by a box: its tight one, or the one that `box_of` says."""
+    """Return the IoU of the mask for each box: the tight one by default, or that of `box_of`."""
     prompts = [Prompt(box=(box_of or tight_box)(truth.mask)) for truth in truths]
     answers = segmenter.segment(embedding, prompts=prompts)
     return score_first(answers, truths)
@@ -218,13 +219,13 @@ def score_first(
     truths: Sequence[TruthMask],
     score: Callable[[BoolArray, BoolArray, BoolArray | None], float] = iou,
 ) -> Floats:  # (N,)
-    """How well the first mask of each answer fits."""
+    """Score the first mask of each prediction."""
     pairs = zip(answers, truths, strict=True)
     return np.array([score(answer.masks[0], truth.mask, truth.ignore) for answer, truth in pairs])
 
 
 def tight_box(mask: BoolArray) -> NDArray[np.float32]:  # (H, W) -> (4,)
-    """The edges of the smallest xyxy box around the true pixels: x1 - x0 is its width."""
+    """Return the tight xyxy box of a mask in pixel edges: x1 - x0 is its width."""
     xs = np.flatnonzero(mask.any(axis=0))
     ys = np.flatnonzero(mask.any(axis=1))
     return np.array([xs[0], ys[0], xs[-1] + 1, ys[-1] + 1], np.float32)
@@ -232,7 +233,7 @@ def tight_box(mask: BoolArray) -> NDArray[np.float32]:  # (H, W) -> (4,)
 
 @dataclass
 class _ClickTrail:
-    """The clicks on one mask so far, and the answer to them."""
+    """Clicks on one mask, and the last prediction."""
 
     truth: TruthMask
     clicks: list[Click] = field(default_factory=list)
@@ -249,7 +250,7 @@ class _ClickTrail:
         )
 
     def follow(self, answer: SegmenterAnswer, goal: Goal | None) -> None:
-        """Choose the next click from what this answer got wrong; None: the goal is reached."""
+        """Choose the next click from the errors of a prediction; None ends the rounds."""
         self.answer = answer
         click = goal.place(self._fix_clicked_pixels(answer.masks[0]), self.truth) if goal else None
         self.done = click is None
@@ -257,7 +258,7 @@ class _ClickTrail:
             self.clicks.append(click)
 
     def _fix_clicked_pixels(self, mask: BoolArray) -> BoolArray:
-        """The mask with clicked pixels set right: the same pixel is not clicked twice."""
+        """Correct clicked pixels, so that no pixel is clicked twice."""
         settled = mask.copy()
         for (x, y), _ in self.clicks:
             settled[int(y), int(x)] = self.truth.mask[int(y), int(x)]

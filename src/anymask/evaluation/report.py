@@ -1,6 +1,6 @@
-"""Reports: what `evaluate`, `audit` and `stats` return; they print as tables and save themselves.
+"""Reports that `evaluate`, `audit` and `stats` return; they print as tables and can be saved.
 
-A report is sections of tables, plots and pictures, the rows behind them, and all that was measured.
+A report has sections of tables, plots and images, data rows, and the complete data.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from typing import Any
 from anymask.base import InputError, brief, csv_text, write_json, write_whole
 from anymask.evaluation.page import html_page, html_table, note, picture_tag, section, sheets
 
-MAX_PLOTS = 24  # plots of a section that are shown at once
+MAX_PLOTS = 24  # plots of a section above which they are collapsed
 
 
 @brief
 @dataclass(frozen=True)
 class TextTable:
-    """A table of texts; a cell `**text**` stands out.
+    """Table of texts; a cell `**text**` is bold.
 
     Attributes:
-        header: Of the columns.
-        rows: Each as long as the header.
-        title: Above it, or "".
-        align: "l" or "r" for each column; the reader's own choice where left out.
-        more: A line below it, or "".
-        folded: On the page alone, and folded there.
+        header: Column headers.
+        rows: Rows, each as long as the header.
+        title: Title above the table, or "".
+        align: "l" or "r" for each column. Empty for the default of the renderer.
+        more: Line below the table, or "".
+        folded: Whether to include it only in the HTML page, collapsed.
     """
 
     header: Sequence[str]
@@ -41,7 +41,7 @@ class TextTable:
 
 @dataclass(frozen=True)
 class Shot:
-    """A JPEG file and the words below it, a line each; the first says what it shows."""
+    """JPEG file with caption lines; the first one is also the alternative text."""
 
     jpeg: bytes
     words: Sequence[str]
@@ -50,7 +50,7 @@ class Shot:
 @brief
 @dataclass(frozen=True, kw_only=True)
 class Section:
-    """A heading and what belongs to it; plots (title, SVG) and pictures are on the page alone."""
+    """Heading and content; plots (title, SVG) and images are only part of the HTML page."""
 
     title: str = ""
     notes: Sequence[str] = ()
@@ -62,15 +62,15 @@ class Section:
 @brief
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What was measured; printed, it is its tables.
+    """Result of an evaluation, an audit or statistics. Prints as Markdown tables.
 
     Attributes:
-        title: What of what.
-        about: How, in one line.
-        sections: Tables, plots and pictures, in order.
-        notes: How it was measured, a line each.
-        rows: The figures, one by one: what `.csv` and `to_dataframe` hold.
-        data: Everything: what `.json` holds.
+        title: Title.
+        about: Description in one line.
+        sections: Tables, plots and images, in order.
+        notes: Notes on the method, one line each.
+        rows: Metrics as rows, for `.csv` and `to_dataframe`.
+        data: Complete data, for `.json`.
     """
 
     title: str
@@ -84,18 +84,20 @@ class Report:
         return self.to_markdown()
 
     def _repr_html_(self) -> str:
-        """In a notebook: the tables and plots, without the page around them."""
+        """Return tables and plots for notebooks, without the page around them."""
         return "\n".join(_section_to_html(one) for one in self.sections)
 
     def save(self, path: str | Path, form: str | None = None) -> None:
-        """Write everything (json), the figures (csv), the tables (md) or a page (html).
+        """Write the complete data (json), the metrics (csv), the tables (md) or a page (html).
 
-        The page is one file that fetches nothing and runs nothing: it can be mailed.
-
-        Raises InputError for another ending.
+        The page is one file without requests or scripts.
 
         Args:
-            form: One of these four; None: what the path ends in.
+            path: Output file.
+            form: "json", "csv", "md" or "html". Defaults to the suffix of `path`.
+
+        Raises:
+            InputError: The format is not supported.
         """
         target = Path(path)
         form = form or target.suffix.lower().removeprefix(".")
@@ -111,7 +113,11 @@ class Report:
             )
 
     def to_dataframe(self) -> Any:
-        """The figures as a `pandas.DataFrame`. Raises InputError where pandas is absent."""
+        """Return the metrics as a `pandas.DataFrame`.
+
+        Raises:
+            InputError: pandas is not installed.
+        """
         try:
             import pandas as pd  # type: ignore[import-untyped]
         except ImportError as error:
@@ -121,14 +127,14 @@ class Report:
         return pd.DataFrame(list(self.rows))
 
     def to_csv(self) -> str:
-        """The figures with a header, NaN as an empty cell."""
+        """Return the metrics as CSV with a header; NaN is an empty cell."""
         columns = list(dict.fromkeys(key for row in self.rows for key in row))
         cells = ([row.get(column) for column in columns] for row in self.rows)
         known = ([None if value != value else value for value in row] for row in cells)
         return csv_text([columns, *known])
 
     def to_markdown(self) -> str:
-        """All tables, then the notes."""
+        """Return all tables and notes as Markdown."""
         parts: list[str] = []
         for one in self.sections:
             tables = [table for table in one.tables if not table.folded]
@@ -143,7 +149,7 @@ class Report:
         return "\n\n".join(parts) + "\n"
 
     def to_html(self) -> str:
-        """The whole page."""
+        """Return the whole HTML page."""
         parts = [_section_to_html(one) for one in self.sections]
         if self.notes:
             lines = "".join(f"<li>{escape(line)}</li>" for line in self.notes)
@@ -184,10 +190,10 @@ def _figure(picture: Shot) -> str:
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]], align: str = "") -> str:
-    """Rows of cells below a header; a `|` in a cell is escaped.
+    """Format a Markdown table; a `|` in a cell is escaped.
 
     Args:
-        align: "l" or "r" for each column; the reader's own choice where left out.
+        align: "l" or "r" for each column. Empty for the default of the renderer.
     """
     marks = {"l": "---", "r": "--:"}
     rule = [marks[side] for side in align] or ["---"] * len(header)

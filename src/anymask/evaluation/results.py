@@ -1,6 +1,6 @@
-"""Scores of an evaluation: of masks, of whole sets and of a run, their means, and their JSON.
+"""Results of an evaluation: scores of masks, metrics of datasets, their means, and JSON.
 
-Letters: N masks of a set, I photos.
+Letters: N masks of a dataset, I images.
 """
 
 from __future__ import annotations
@@ -24,24 +24,24 @@ from anymask.evaluation.metrics import (
 )
 from anymask.evaluation.selection import DEFAULT_MEASURES, EvalSettings
 
-RESULTS_FORMAT = 2  # 2: `measures` and `found`
+RESULTS_FORMAT = 2  # 2 added `measures` and `found`
 
 
-# Measures of whole sets.
+# Measures per dataset.
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class MetricValue:
-    """One number of a result.
+    """Single metric of a result.
 
     Attributes:
-        name: Its column in the tables, such as "AR@100".
-        value: NaN where nothing could be measured.
-        low: Of the 95 % interval, NaN without one.
-        high: Of the same.
-        shares: What each photo gives to the value; with them the report also has the figure of
-            a group of sets with its interval, without them only the mean of the sets' values.
-        digits: After the point, in tables.
+        name: Column name in tables, such as "AR@100".
+        value: Value, NaN if undefined.
+        low: Lower end of the 95 % interval, NaN if unknown.
+        high: Upper end of the interval.
+        shares: Contribution of each image. With shares, the metric of a group of datasets has an
+            interval; without, it is only the mean of the datasets' values.
+        digits: Decimal places in tables.
     """
 
     name: str
@@ -55,9 +55,9 @@ class MetricValue:
 @brief
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Curve:
-    """A line to plot: x and y of equal length, and what the axes are.
+    """Curve to plot, with x and y of equal length and axis labels.
 
-    Curves of one set and one title share a plot, one line a method.
+    Curves of one dataset with the same title share a plot, one line for each method.
     """
 
     title: str
@@ -70,7 +70,7 @@ class Curve:
 @brief
 @dataclass(frozen=True, kw_only=True)
 class DetailTable:
-    """Details below the figures: every row as long as the header."""
+    """Detail table below the metrics; every row is as long as the header."""
 
     title: str
     header: tuple[str, ...]
@@ -80,7 +80,7 @@ class DetailTable:
 @brief
 @dataclass(frozen=True, kw_only=True)
 class SetResult:
-    """All that one measure says of one method on one set."""
+    """Result of one measure for one method on one dataset."""
 
     figures: tuple[MetricValue, ...]
     curves: tuple[Curve, ...] = ()
@@ -90,7 +90,7 @@ class SetResult:
 
 @dataclass(frozen=True, kw_only=True)
 class MethodResult:
-    """A result with its place in the report; `reason` says why there is none."""
+    """Result with its method and measure; `reason` explains a missing result."""
 
     method: str
     measure: str
@@ -99,7 +99,7 @@ class MethodResult:
 
 
 def shares_to_metric(name: str, shares: Shares, digits: int = 3) -> MetricValue:
-    """The sum of tops over the sum of bottoms, with an interval that draws whole photos."""
+    """Return the ratio of sums, with an interval that resamples images."""
     mean = mean_of_shares([shares])
     return MetricValue(
         name=name, value=mean.value, low=mean.low, high=mean.high, shares=shares, digits=digits
@@ -107,13 +107,13 @@ def shares_to_metric(name: str, shares: Shares, digits: int = 3) -> MetricValue:
 
 
 def values_to_metric(name: str, values: Floats, image: IntArray, digits: int = 3) -> MetricValue:
-    """The mean of values (N,) without the NaN among them; `image` (N,) says whose they are."""
+    """Return the mean of values (N,), ignoring NaN; `image` (N,) is the image of each value."""
     there = ~np.isnan(values)
     return shares_to_metric(name, sum_by_photo(image[there], values[there]), digits)
 
 
 def mean_over_sets(figures: Sequence[MetricValue]) -> Mean:
-    """One figure over several sets, each set counting alike."""
+    """Return the mean of a metric over datasets with equal weights."""
     there = [figure for figure in figures if not np.isnan(figure.value)]
     shares = [figure.shares for figure in there if figure.shares is not None]
     if len(shares) == len(there):
@@ -121,13 +121,13 @@ def mean_over_sets(figures: Sequence[MetricValue]) -> Mean:
     return Mean(float(np.mean([figure.value for figure in there])), NAN, NAN)
 
 
-# Masks of sets.
+# Scores of masks.
 
 
 @brief
 @dataclass(frozen=True, eq=False)
 class ScoreColumn:
-    """One method by one measure: a value a mask, NaN where it was not measured."""
+    """Scores of one method by one measure: one value per mask, NaN if not evaluated."""
 
     method: str
     measure: str
@@ -137,12 +137,12 @@ class ScoreColumn:
 @brief
 @dataclass(frozen=True, eq=False, kw_only=True)
 class SetScores:
-    """A set's masks, (N,) each: which photo, which of its masks, how many pixels; and scores.
+    """Scores of a dataset: image index, mask index and area of each mask, (N,) each, and columns.
 
     Attributes:
-        measures: The names of what was measured.
-        columns: Values mask by mask.
-        found: What measures of whole sets said.
+        measures: Names of the measures.
+        columns: Values per mask.
+        found: Results of measures per dataset.
     """
 
     name: str
@@ -155,7 +155,7 @@ class SetScores:
     found: tuple[MethodResult, ...] = ()
 
     def values(self, method: str, measure: str) -> Floats | None:
-        """A column's values, or None when the method was not measured so."""
+        """Return the values of a column, or None if it does not exist."""
         for column in self.columns:
             if (column.method, column.measure) == (method, measure):
                 return column.values
@@ -164,7 +164,7 @@ class SetScores:
     def select(
         self, method: str, measure: str, min_area: int, small: bool = False
     ) -> tuple[Floats, IntArray]:
-        """Values and photos of the masks of at least `min_area` pixels (or of the smaller ones)."""
+        """Return values and images of masks of at least `min_area` pixels, or of smaller ones."""
         values = self.values(method, measure)
         if values is None:
             return np.zeros(0), np.zeros(0, np.int64)
@@ -175,18 +175,18 @@ class SetScores:
 @brief
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Evaluation:
-    """A finished or interrupted run.
+    """Finished or interrupted evaluation run.
 
     Attributes:
-        suite: Its name, or "".
-        subject: The model that was measured; its columns carry this name.
-        weights_hash: Of the model, or "".
-        settings: What was measured, on how many masks.
-        machine: Where.
-        peers: (name, weights hash) of the other models, without the baselines.
-        command: What was typed, or "".
-        sets: What is finished.
-        skipped: (baseline, reason) of those that could not run.
+        suite: Name of the suite, or "".
+        subject: Name of the evaluated model.
+        weights_hash: Hash of the model's weights, or "".
+        settings: Settings of the run.
+        machine: Machine that it ran on.
+        sets: Finished datasets.
+        peers: (name, weights hash) of the other models, without baselines.
+        command: Command line, or "".
+        skipped: (baseline, reason) of baselines that could not run.
     """
 
     suite: str
@@ -201,29 +201,29 @@ class Evaluation:
 
     @property
     def groups(self) -> tuple[str, ...]:
-        """Names of the groups, in order of appearance; "all" when no set has one."""
+        """Names of the groups, in order of appearance; "all" if there are none."""
         names = dict.fromkeys(group for scores in self.sets for group in scores.groups)
         return tuple(names) or ("all",)
 
     def members(self, group: str) -> list[SetScores]:
-        """The sets of a group; every set of "all"."""
+        """Return the datasets of a group; "all" for every dataset."""
         return [scores for scores in self.sets if group == "all" or group in scores.groups]
 
     def mean(self, measure: str, *, group: str = "all", method: str | None = None) -> Mean:
-        """The mean over a group's sets of each set's mean, of the subject or another method."""
+        """Return the mean over a group's datasets of their means, by default of the subject."""
         name, area = method or self.subject, self.settings.min_area
         return mean_of_means([scores.select(name, measure, area) for scores in self.members(group)])
 
     def set_mean(
         self, name: str, measure: str, *, method: str | None = None, small: bool = False
     ) -> Mean:
-        """One set's mean; of its small masks when asked."""
+        """Return the mean of one dataset, or of its small masks."""
         scores = next(scores for scores in self.sets if scores.name == name)
         area = self.settings.min_area
         return cluster_mean(*scores.select(method or self.subject, measure, area, small))
 
     def pairs(self) -> list[tuple[str, str]]:
-        """Every (method, measure) that some set has, in order of appearance."""
+        """Return every (method, measure) of any dataset, in order of appearance."""
         keys = ((c.method, c.measure) for scores in self.sets for c in scores.columns)
         return list(dict.fromkeys(keys))
 
@@ -232,7 +232,7 @@ class Evaluation:
 
 
 def evaluation_to_json(run: Evaluation) -> dict[str, Any]:
-    """Everything, with the means that the table shows; NaN becomes null."""
+    """Convert a run to JSON values, including means; NaN becomes null."""
     sets = []
     for scores in run.sets:
         large = scores.area >= run.settings.min_area
@@ -285,7 +285,7 @@ def _result_to_json(found: MethodResult) -> dict[str, Any]:
 
 
 def _plain(value: Any, digits: int = 6) -> Any:
-    """Arrays as lists, numbers with so many digits after the point, NaN as None."""
+    """Convert arrays to lists, round numbers, and replace NaN by None."""
     if isinstance(value, dict):
         return {key: _plain(item, digits) for key, item in value.items()}
     if isinstance(value, np.ndarray):
@@ -298,7 +298,7 @@ def _plain(value: Any, digits: int = 6) -> Any:
 
 
 def sets_from_json(raw: dict[str, Any]) -> tuple[SetScores, ...]:
-    """The finished sets of a written report; DataError when it is none."""
+    """Return the finished datasets of a written report. Raises DataError if it is invalid."""
     try:
         return tuple(_set_from_json(row) for row in raw["sets"])
     except (KeyError, TypeError, ValueError) as error:
@@ -325,7 +325,7 @@ def _set_from_json(row: dict[str, Any]) -> SetScores:
 
 
 def _result_from_json(raw: dict[str, Any]) -> MethodResult:
-    """What `_result_to_json` wrote: null becomes NaN."""
+    """Convert the output of `_result_to_json` back; null becomes NaN."""
     method, measure = str(raw["method"]), str(raw["measure"])
     if "reason" in raw:
         return MethodResult(method=method, measure=measure, reason=str(raw["reason"]))

@@ -1,15 +1,15 @@
-"""Files of results that any program wrote, scored against the truth: J & F of videos.
+"""Score prediction files of any program against the ground truth: J & F of videos.
 
-Tracks, as davis2017-evaluation does: an object is a number of the first annotated frame, from 1 to
-the largest one there; a number without a pixel has empty masks. Every object counts alike, whatever
-video it is of. Frames are read one by one, so memory does not grow with the pictures.
+Tracks are evaluated like in davis2017-evaluation: objects are the numbers from 1 to the maximum of
+the first annotated frame; a number without pixels has empty masks. Objects have equal weights,
+regardless of their video. Frames are read one at a time, so memory use is constant.
 
-    "davis"         the semi-supervised task: objects keep their numbers, a larger one is refused;
+    "davis"         the semi-supervised task: object numbers are kept, larger ones are rejected;
                     the first and the last frame do not count
-    "all-frames"    the same, with those two
-    "unsupervised"  nobody said what to follow (Caelles et al., 2019): numbers 1 to 20 are
-                    proposals, every frame counts, and objects get proposals of their own so that
-                    the mean of J and F over the video is the largest; who gets none has empty masks
+    "all-frames"    the same, with those two frames
+    "unsupervised"  no objects are given (Caelles et al., 2019): numbers 1 to 20 are proposals,
+                    every frame counts, and each object is assigned a proposal of its own so that
+                    the mean of J and F over the video is maximal; other objects have empty masks
 
 Letters: T frames that count, O objects, P proposals, H W a frame.
 """
@@ -49,7 +49,7 @@ from anymask.masks import iou, rle_to_mask
 from anymask.track import natural_order
 
 FILE_PROTOCOLS = ("tracks", "panoptic", "volume")
-PROPOSALS = 20  # a video, at most
+PROPOSALS = 20  # maximum per video
 TRACK_HEADER = ("J&F", "J mean", "J recall", "J decay", "F mean", "F recall", "F decay")
 
 
@@ -63,16 +63,16 @@ def score_files(
     tolerance: float | None = None,
     on_bad: OnBad | None = None,
 ) -> Report:
-    """Score what a program wrote: `evaluate(results, truth, protocol=...)`, one of FILE_PROTOCOLS.
+    """Score prediction files: `evaluate(results, truth, protocol=...)`, one of FILE_PROTOCOLS.
 
-    Raises DataError that names file, record and reason, InputError for a path that is not there.
+    Raises DataError that names file, record and reason, InputError if a path does not exist.
 
     Args:
-        rules: Of tracks.
-        split: Of tracks.
-        on_bad: Of "panoptic": "skip" (default): images with an invalid result count as without
-            a prediction; "error": invalid results are listed.
-        tolerance: Of "volume": mm that a surface may lie away (default: TOLERANCE).
+        rules: "tracks": evaluation rules.
+        split: "tracks": split of the dataset.
+        on_bad: "panoptic": "skip" (default) treats images with an invalid result as without a
+            prediction; "error" lists invalid results in an error.
+        tolerance: "volume": tolerance of surface distances in mm (default: TOLERANCE).
     """
     results, truth = Path(results), Path(truth)
     for path in (truth, results):
@@ -162,9 +162,9 @@ def _cells(scores: TrackScores) -> list[str]:
 
 
 def read_truth(path: Path, split: str | None = None) -> list[Clip]:
-    """The videos of a data set (DAVIS, YouTube-VOS), or of a plain folder: VIDEO/00000.png.
+    """Load the videos of a dataset (DAVIS, YouTube-VOS), or of a plain folder: VIDEO/00000.png.
 
-    Raises DataError where there is neither.
+    Raises DataError if there is neither.
     """
     plain = sorted({picture.parent for picture in path.glob("*/*.png")})
     if not plain and split is None and next(path.glob("*.png"), None) is not None:
@@ -181,9 +181,9 @@ def read_truth(path: Path, split: str | None = None) -> list[Clip]:
 
 
 def score_video(clip: Clip, results: Path, rules: Rules = "davis") -> list[ObjectScores]:
-    """J and F of the objects of one video; none where its first frame has none."""
+    """Compute J and F of the objects of one video; [] if its first frame has none."""
     frames = sorted(clip.annotations)
-    if rules == "davis":  # the first and the last do not count
+    if rules == "davis":  # the first and the last frame do not count
         if len(frames) < 3:
             raise DataError(
                 f"The video has only {len(frames)} annotated frames, and the first and the last "
@@ -208,7 +208,7 @@ def score_video(clip: Clip, results: Path, rules: Rules = "davis") -> list[Objec
 
 
 def _score_layers(clip: Clip, frames: list[int], results: Path, rules: Rules) -> list[ObjectScores]:
-    """J and F where every object has pictures of its own, OBJECT/FRAME.png, as SA-V's do."""
+    """Compute J and F if every object has its own images, OBJECT/FRAME.png, as in SA-V."""
     if rules == "unsupervised":
         raise DataError(
             "The objects of this video overlap, which the rules 'unsupervised' do not "
@@ -242,7 +242,7 @@ def _score_layers(clip: Clip, frames: list[int], results: Path, rules: Rules) ->
 def _score_proposals(
     clip: Clip, frames: list[int], results: Path, objects: int
 ) -> list[ObjectScores]:
-    """Give each object a proposal of its own, by the mean of J and F over all frames."""
+    """Assign a proposal to each object by the mean of J and F over all frames."""
     if not objects:
         return []
     rows = max(PROPOSALS, objects)
@@ -253,7 +253,7 @@ def _score_proposals(
         masks = [values == number for number in (*present.tolist(), PROPOSALS + 1)]
         j = np.array([[iou(mask, truth, void) for truth in drawn] for mask in masks])
         scores = np.stack([j, outline_f_table(masks, drawn, void)], axis=-1)  # (P + 1, O, 2)
-        table[place] = scores[-1]  # of an empty mask
+        table[place] = scores[-1]  # scores of an empty mask
         table[place, present - 1] = scores[:-1]
         seen[present - 1] = True
     used = max(objects, int(np.flatnonzero(seen).max(initial=-1)) + 1)
@@ -272,7 +272,7 @@ def _score_proposals(
 def _frame_pair(
     clip: Clip, frame: int, results: Path, objects: int, *, proposals: bool
 ) -> tuple[NDArray[Any], list[BoolArray], BoolArray | None]:
-    """Numbers (H, W) that were found in a frame, the objects' masks, pixels that do not count."""
+    """Return predicted numbers (H, W) of a frame, the masks of objects, and ignored pixels."""
     path = results / clip.annotations[frame].name
     with located(path):
         if not path.is_file():

@@ -1,4 +1,4 @@
-"""Which masks of a set are measured: a plan and limits in, the chosen masks photo by photo out.
+"""Selection of the masks of a dataset that are evaluated.
 
 Letters: N masks.
 """
@@ -35,7 +35,7 @@ Annotators = Literal["first", "all"]
 
 
 def _parse_limit(text: str) -> int | None:
-    """A whole number, or None for `all`. Raises InputError."""
+    """Parse a whole number, or "all" as None. Raises InputError."""
     if text == "all":
         return None
     if text.isdecimal() and int(text):
@@ -46,7 +46,7 @@ def _parse_limit(text: str) -> int | None:
 @describe_settings
 @dataclass(frozen=True, kw_only=True)
 class EvalSettings:
-    """What holds for a whole run. Raises InputError for values out of range."""
+    """Settings of an evaluation run. Raises InputError for values out of range."""
 
     clicks: Annotated[int, Setting("clicks per mask", least=1, form="K")] = 3
     min_area: Annotated[
@@ -88,16 +88,16 @@ class EvalSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class SetPlan:
-    """How one set is measured.
+    """Evaluation plan of one dataset.
 
     Attributes:
-        name: Its folder under the data folder.
-        groups: The means that it belongs to.
-        measures: What is measured: names of `measures.MEASURES`.
-        annotators: Where several people drew a photo: the first one's masks, or all.
-        layout: How its publisher laid it out; "set" for a set of our own.
-        folder: Where it lies under the data folder; "" means `name`.
-        split: Which part is measured; None leaves it to the layout.
+        name: Name of the dataset.
+        groups: Groups whose means include it.
+        measures: Names of `measures.MEASURES`.
+        annotators: For images with several annotators: masks of the "first", or "all".
+        layout: Layout of the publisher; "set" for a set of this project.
+        folder: Path in the data folder. Defaults to `name`.
+        split: Split to evaluate. None uses the default of the layout.
     """
 
     name: str
@@ -110,17 +110,20 @@ class SetPlan:
 
     @property
     def place(self) -> str:
-        """Where it lies under the data folder."""
+        """Path in the data folder."""
         return self.folder or self.name
 
 
 @brief
 @dataclass(frozen=True)
 class EvalSet:
-    """A plan and what was read for it.
+    """Dataset with its plan.
 
     Attributes:
-        reading: How invalid records are read; None: the first one is an error.
+        plan: Evaluation plan.
+        info: Description of the dataset.
+        samples: Annotated images.
+        reading: Handling of invalid records. None raises an error for the first one.
     """
 
     plan: SetPlan
@@ -131,13 +134,13 @@ class EvalSet:
 
 @dataclass(frozen=True)
 class ChosenMasks:
-    """The masks of a set that are measured, (N,) each.
+    """Selected masks of a dataset, (N,) each.
 
     Attributes:
-        image: Index of the photo.
-        mask: Index among the photo's masks.
-        area: Pixels.
-        rank: Place in the draw: those below n are what a limit of n draws.
+        image: Index of the image.
+        mask: Index of the mask in the image.
+        area: Area in pixels.
+        rank: Rank in the random selection; a limit of n selects ranks below n.
     """
 
     image: IntArray
@@ -152,10 +155,10 @@ def choose_masks(
     limit: int | None = None,
     per_image: int | None = None,
 ) -> ChosenMasks:
-    """The masks to measure: at most `per_image` of a photo and `limit` of the set.
+    """Select at most `per_image` masks of each image and `limit` masks of the dataset.
 
-    Masks without a pixel are left out. A limit draws at random but the same ones every time, and a
-    smaller limit draws a part of what a larger one draws.
+    Empty masks are excluded. The selection is random but reproducible, and a smaller limit selects
+    a subset of that of a larger one.
     """
     rng = np.random.default_rng(zlib.crc32(plan.name.encode()))
     rows: list[tuple[int, int, int]] = []
@@ -176,7 +179,7 @@ def choose_masks(
 
 
 def _counts(plan: SetPlan, sample: AnnotatedImage, mask: int) -> bool:
-    """Whether this annotator's masks are measured."""
+    """Return whether the masks of this annotator are evaluated."""
     who = sample.objects[mask].annotator
     if plan.annotators == "all" or who is None:
         return True
@@ -186,12 +189,12 @@ def _counts(plan: SetPlan, sample: AnnotatedImage, mask: int) -> bool:
 @brief
 @dataclass(frozen=True, eq=False)
 class EvalPhoto:
-    """One photo of a set and some of its masks.
+    """Image of a dataset with selected masks.
 
     Attributes:
-        place: Its index in the set.
-        sample: What the set says of it.
-        masks: (N,) indices of the masks that are asked for, in `sample.objects`.
+        place: Index of the image in the dataset.
+        sample: Annotated image.
+        masks: (N,) indices of selected masks in `sample.objects`.
     """
 
     place: int
@@ -200,22 +203,22 @@ class EvalPhoto:
 
     @cached_property
     def image(self) -> UintImage:
-        """(H, W, 3), opened when first looked at."""
+        """(H, W, 3) pixels, loaded on first use."""
         return self.sample.image()
 
     @cached_property
     def ignore(self) -> BoolArray | None:
-        """(H, W) pixels that do not count."""
+        """(H, W) ignored pixels."""
         return None if self.sample.ignore is None else rle_to_mask(self.sample.ignore)
 
     def truths(self, some: IntArray | None = None) -> list[TruthMask]:
-        """The masks, or `some` of them by their indices in `sample.objects`."""
+        """Return the selected masks, or `some` of them by index in `sample.objects`."""
         masks = self.masks if some is None else some
         return [TruthMask(rle_to_mask(self.sample.rles[int(n)]), self.ignore) for n in masks]
 
 
 def mask_limit(method: Segmenter, settings: EvalSettings) -> float:
-    """How many masks of a set this method is asked for."""
+    """Return the maximum number of masks of a dataset for this method."""
     slow = getattr(method, "slow", False)
     return settings.slow if slow and settings.slow is not None else math.inf
 
@@ -223,12 +226,12 @@ def mask_limit(method: Segmenter, settings: EvalSettings) -> float:
 def iterate_photos(
     method: Segmenter, one: EvalSet, settings: EvalSettings, told: OnProgress | None = None
 ) -> Iterator[EvalPhoto]:
-    """The photos with masks that count: the run's limits, and none that is too small.
+    """Yield the images with their selected masks of at least the minimum area.
 
-    Raises NotMeasured when no mask is left.
+    Raises NotMeasured if no mask is left.
 
     Args:
-        told: Called with the photos done and in all.
+        told: Progress callback (images done, images in total).
     """
     chosen = choose_masks(one.plan, one.samples, settings.limit, settings.per_image)
     keep = (chosen.area >= settings.min_area) & (chosen.rank < mask_limit(method, settings))

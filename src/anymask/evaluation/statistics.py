@@ -1,12 +1,12 @@
-"""Statistics of a data set: annotated images in, counts and histograms of their masks out.
+"""Statistics of a dataset: counts and histograms of its masks.
 
 The quantities are those by which the Segment Anything paper describes SA-1B (section 5, figures 5
 and 6; groups: section 6).
 
-Everything is counted into fixed bins as the pictures go by, so memory does not grow with the data.
-Crowds and pixels that do not count are counted apart and measured nowhere.
+All values are counted in fixed bins, so memory use does not depend on the size of the dataset.
+Crowds and ignored pixels are counted separately and not measured.
 
-Letters: B bins, N masks of a picture, G the side of the map of centres.
+Letters: B bins, N masks of an image, G the side of the map of centers.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ from anymask.masks import (
     rle_merge,
 )
 
-COCO_SIZES = (32**2, 96**2)  # pixels: below the first small, below the second medium, else large
+COCO_SIZES = (32**2, 96**2)  # upper limits in pixels of small and medium
 DUPLICATE_IOU = 0.95
 CENTRE_SIDE = 32
-SIZE_BINS = 20  # of the relative size, to compare concavities at equal sizes
-PER_IMAGE_BINS = (0, 1, 11, 51, 101, 201)  # the first of each; the paper's, and none apart
+SIZE_BINS = 20  # bins of the relative size, to compare concavities at equal sizes
+PER_IMAGE_BINS = (0, 1, 11, 51, 101, 201)  # start of each bin; those of the paper, and none
 
 GroupOf = Callable[[AnnotatedImage, Mask], str | None]
 
@@ -45,11 +45,11 @@ GroupOf = Callable[[AnnotatedImage, Mask], str | None]
 @brief
 @dataclass
 class Histogram:
-    """A histogram that grows, with its exact mean and extremes.
+    """Incremental histogram with exact mean, minimum and maximum.
 
     Attributes:
-        edges: (B + 1,); values outside count in the first or the last bin.
-        counts: (B,).
+        edges: (B + 1,) edges; values outside count in the first or the last bin.
+        counts: (B,) counts.
     """
 
     edges: Floats
@@ -63,7 +63,7 @@ class Histogram:
         self.counts = np.zeros(len(self.edges) - 1, np.int64)
 
     def add(self, values: ArrayLike) -> None:
-        """Count values of any shape."""
+        """Add values of any shape."""
         flat = np.asarray(values, np.float64).reshape(-1)
         if not len(flat):
             return
@@ -79,11 +79,11 @@ class Histogram:
 
     @property
     def mean(self) -> float:
-        """NaN where nothing was counted."""
+        """Mean; NaN without values."""
         return self.total / self.n if self.n else float("nan")
 
     def quantile(self, q: float) -> float:
-        """About the value with a share q below it, right to a bin. NaN where there is none."""
+        """Approximate quantile q, up to a bin width. NaN without values."""
         if not self.n:
             return float("nan")
         below = np.concatenate([[0], np.cumsum(self.counts)])
@@ -92,7 +92,7 @@ class Histogram:
 
     @property
     def shares(self) -> Floats:
-        """(B,) of all values, 0 where nothing was counted."""
+        """(B,) fraction of all values in each bin, 0 without values."""
         shares: Floats = self.counts / max(self.n, 1)
         return shares
 
@@ -112,7 +112,7 @@ def _count_histogram(most: int) -> Callable[[], Histogram]:
 
 @dataclass
 class GroupCount:
-    """One group's share: pictures with it, masks, their relative sizes."""
+    """Counts of one group: images with it, masks, their relative sizes."""
 
     images: int = 0
     masks: int = 0
@@ -122,24 +122,23 @@ class GroupCount:
 @brief
 @dataclass(kw_only=True)
 class SetStatistics:
-    """Everything that was counted of one data set.
+    """Statistics of one dataset.
 
     Attributes:
-        per_image: Masks of a picture.
-        megapixels: Of a picture.
-        coverage: Share of a picture's pixels that some mask covers.
-        overlap: Share of its covered pixels that a second mask covers as well, 0 without a
-            mask.
-        size: Square root of mask area over picture area (the paper's relative mask size).
+        per_image: Number of masks per image.
+        megapixels: Image size.
+        coverage: Fraction of an image's pixels covered by any mask.
+        overlap: Fraction of the covered pixels that a second mask covers as well, 0 without masks.
+        size: Square root of mask area over image area (the paper's relative mask size).
         concavity: 1 - area / area of the convex hull.
-        aspect: Binary logarithm of the box's width over its height.
-        parts: Of a mask.
-        holes: Of a mask.
-        centres: (G, G) masks by the place of their centre, rows down, over the picture's size.
-        concave_by_size: (SIZE_BINS, B) the concavity's histogram at each relative size.
-        coco_sizes: Small, medium, large.
-        origins: Masks by the model that made them, where the data set says so.
-        pairs: Pairs of masks of one picture with an IoU over DUPLICATE_IOU.
+        aspect: Binary logarithm of width over height of the box.
+        parts: Number of parts of a mask.
+        holes: Number of holes of a mask.
+        centres: (G, G) number of masks by relative position of their center, rows down.
+        concave_by_size: (SIZE_BINS, B) histogram of the concavity at each relative size.
+        coco_sizes: Number of small, medium and large masks.
+        origins: Number of masks by the model that created them, if declared.
+        pairs: Pairs of masks of one image with an IoU above DUPLICATE_IOU.
     """
 
     name: str
@@ -174,7 +173,7 @@ class SetStatistics:
     notes: list[str] = field(default_factory=list)
 
     def per_image_bins(self) -> IntArray:
-        """Pictures with none, 1-10, 11-50, 51-100, 101-200 and more masks."""
+        """Return the number of images with 0, 1-10, 11-50, 51-100, 101-200 and more masks."""
         bins: IntArray = np.add.reduceat(self.per_image.counts, PER_IMAGE_BINS)
         return bins
 
@@ -182,10 +181,10 @@ class SetStatistics:
 def collect_statistics(
     images: Iterable[AnnotatedImage], name: str, group_of: GroupOf | None = None
 ) -> SetStatistics:
-    """Count a data set, picture by picture.
+    """Count the masks of a dataset.
 
     Args:
-        group_of: The group of a mask, None for none; no groups are counted when left out.
+        group_of: Function that returns the group of a mask, or None. Omit it to count no groups.
     """
     found = SetStatistics(name=name)
     for image in images:
@@ -275,7 +274,7 @@ def _count_groups(
 def find_duplicates(
     rles: list[Rle], threshold: float = DUPLICATE_IOU
 ) -> NDArray[np.int64]:  # N -> (P, 2)
-    """Pairs of masks of one picture with an IoU over `threshold`, the earlier one first.
+    """Find pairs of masks of one image with an IoU above `threshold`, the earlier one first.
 
     Only pairs whose areas and boxes allow it are compared.
     """
@@ -296,17 +295,17 @@ def find_duplicates(
 
 
 def _box(rle: Rle) -> tuple[float, float, float, float]:
-    """The box in pixel borders; zeros when empty."""
+    """Return the box in pixel edges; zeros for an empty mask."""
     x, y, width, height = rle_box_xywh(rle)
     return (x, y, x + width, y + height)
 
 
 def reweight_concavity(sets: list[SetStatistics]) -> list[Floats]:  # -> (B,) each
-    """Concavity histograms as if all sets had the same mix of relative sizes.
+    """Return concavity histograms for a common distribution of relative sizes.
 
-    Complex shapes are mostly large, so sets of different sizes do not compare: the paper draws the
-    same number of masks of each size from every set. Here each set's histogram at a size is
-    weighted by the mean share of that size, over the sizes at which every set has masks.
+    Complex shapes are mostly large, so datasets of different sizes are not comparable: the paper
+    samples the same number of masks of each size from every dataset. Here the histogram of each
+    size is weighted by the mean fraction of that size, over the sizes that occur in every dataset.
     """
     tables = [found.concave_by_size for found in sets]
     at_size = np.array([table.sum(axis=1) for table in tables], np.float64)

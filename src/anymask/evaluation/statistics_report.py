@@ -1,4 +1,4 @@
-"""Statistics of data sets side by side: `anymask.stats`, its tables, plots and JSON."""
+"""Implementation of `anymask.stats`: tables, plots and JSON of dataset statistics."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from anymask.masks import Mask, counted
 
 STATISTICS_FORMAT = 1
 ORIGIN_HEADER = ("set", "masks", "model", "weights", "licence", "data")
-MAX_LABELS = 20  # rows of the tables of labels and groups; JSON has all
+MAX_LABELS = 20  # rows in the tables of labels and groups; the JSON has all
 MASK_BINS = ("none", "1-10", "11-50", "51-100", "101-200", "more")
 GROUP_HEADER = ("group", "images", "share", "masks", "share", "masks per image", "median size")
 NOT_COUNTED = "–"
@@ -82,7 +82,7 @@ def stats(
 
 
 def _count(stream: Dataset, limit: int | None, group_of: GroupOf | None) -> SetStatistics:
-    """The statistics of one data set, with progress. Raises DataError where it has no picture."""
+    """Count one dataset, with progress. Raises DataError if it has no images or masks."""
     total = stream.length()
     if limit is not None:
         total = limit if total is None else min(total, limit)
@@ -103,8 +103,8 @@ def _count(stream: Dataset, limit: int | None, group_of: GroupOf | None) -> SetS
 
 
 def _groups_by(key: str) -> GroupOf:
-    """A mask's group: its label, its group number, a key of the mask or of its picture; or that of
-    its picture in a table FILE.csv, where the picture's name is that of the data set or its end."""
+    """Return a function for a mask's group: its label, group number, a key of the mask or image, or
+    the image's group in a table FILE.csv, matched by the full image name or its last part."""
     if key.endswith(".csv"):
         groups = read_groups(Path(key))
         return lambda image, mask: groups.get(
@@ -122,10 +122,10 @@ def _groups_by(key: str) -> GroupOf:
 
 
 def report_statistics(sets: Sequence[SetStatistics], about: str = "") -> Report:
-    """The report on counted sets.
+    """Create the report on counted datasets.
 
     Args:
-        about: Where they are from.
+        about: Description of the sources.
     """
     names = [found.name for found in sets]
     plain = [_set_to_json(found) for found in sets]
@@ -160,7 +160,7 @@ def report_statistics(sets: Sequence[SetStatistics], about: str = "") -> Report:
     ]
     unread = [f"{found.name}: {line}" for found in sets for line in found.notes]
     rows = []
-    for raw in plain:  # counts, and mean and quantiles of what was measured
+    for raw in plain:  # counts, and mean and quantiles of histograms
         row: dict[str, Any] = {"set": raw["name"]}
         for name, value in raw.items():
             if isinstance(value, int):
@@ -181,7 +181,7 @@ def report_statistics(sets: Sequence[SetStatistics], about: str = "") -> Report:
 def _section(
     title: str, header: Sequence[str], rows: Sequence[Sequence[str]], most: int | None = None
 ) -> Section:
-    """A table of figures; rows after the first `most` are in the JSON alone."""
+    """Build a table; rows after the first `most` are only part of the JSON."""
     hidden = len(rows) - len(rows[:most])
     more = (
         f"{hidden} more {title.split()[0].lower()} are not shown. Use --json FILE to write all "
@@ -222,7 +222,7 @@ _ROWS: tuple[tuple[str, Cell], ...] = (
 
 
 def _overview(sets: Sequence[SetStatistics]) -> list[tuple[str, ...]]:
-    """The table of figures; concavities of several sets also at equal sizes."""
+    """Table of the main values; with several datasets, also concavities at equal sizes."""
     rows = [(name, *(cell(found) for found in sets)) for name, cell in _ROWS]
     if len(sets) > 1:
         texts = []
@@ -235,7 +235,7 @@ def _overview(sets: Sequence[SetStatistics]) -> list[tuple[str, ...]]:
 
 
 def _origin_rows(sets: Sequence[SetStatistics]) -> list[tuple[str, ...]]:
-    """A row for each model behind the masks of each set; of masks that say none a last one."""
+    """Return a row for each model that created masks, and one for masks without a model."""
     rows: list[tuple[str, ...]] = []
     for found in sets:
         for origin, count in found.origins.most_common():
@@ -291,7 +291,7 @@ def _shares(counts: np.ndarray[Any, Any]) -> str:
 
 
 def _set_to_json(found: SetStatistics) -> dict[str, Any]:
-    """Every count, with the histograms; NaN becomes null."""
+    """Convert all counts and histograms to JSON values; NaN becomes null."""
     tallies = {name: value for name, value in vars(found).items() if isinstance(value, Histogram)}
     counts = ("images", "bare", "masks", "empty", "crowds", "pairs", "paired_images")
     small, medium, large = found.coco_sizes.tolist()
@@ -319,7 +319,7 @@ def _set_to_json(found: SetStatistics) -> dict[str, Any]:
 
 
 def histogram_to_json(tally: Histogram) -> dict[str, Any]:
-    """A histogram up to its last bin that holds something, and its numbers."""
+    """Convert a histogram to JSON values, without empty bins at both ends."""
     filled = np.flatnonzero(tally.counts)
     end = int(filled[-1]) + 1 if len(filled) else 0
     start = int(filled[0]) if len(filled) else 0
@@ -339,12 +339,12 @@ def histogram_to_json(tally: Histogram) -> dict[str, Any]:
 def _lines(
     sets: Sequence[SetStatistics], pick: Callable[[SetStatistics], Floats], step: int = 1
 ) -> list[Series]:
-    """Shares (B,) of each set; `step` bins in one, for calmer lines."""
+    """Return the fractions (B,) of each dataset, merging `step` bins for smoother lines."""
     return [Series(s.name, pick(s).reshape(-1, step).sum(axis=1)) for s in sets]
 
 
 def _first(shares: Floats, n: int = 6) -> Floats:
-    """The first n - 1 shares, and all others in one."""
+    """Return the first n - 1 fractions, and the sum of all others."""
     return np.concatenate([shares[: n - 1], [shares[n - 1 :].sum()]])
 
 
@@ -352,7 +352,7 @@ def _image_plots(sets: Sequence[SetStatistics]) -> list[tuple[str, str]]:
     per_image = _lines(sets, lambda s: s.per_image_bins() / max(s.images, 1))
     sizes = _lines(sets, lambda s: s.coco_sizes / max(s.coco_sizes.sum(), 1))
     coverage = _lines(sets, lambda s: s.coverage.shares, 4)
-    # Of megapixels the bins that hold something in some set, with two more around.
+    # Megapixel bins that are not empty, with two more on each side.
     filled = np.flatnonzero(np.sum([s.megapixels.counts for s in sets], axis=0))
     start, end = (max(filled[0] - 2, 0), filled[-1] + 3) if len(filled) else (0, 1)
     edges = sets[0].megapixels.edges[start : end + 1]

@@ -1,23 +1,23 @@
-"""What an evaluation measures on: a suite (TOML), a folder of sets, or labels of any format.
+"""Data of an evaluation: a suite (TOML), a folder of datasets, or annotations of any format.
 
 A suite is a TOML file:
 
     name = "zero-shot"
     clicks = 3                        # clicks on every mask
-    min_area = 64                     # smaller masks are reported apart
-    data = "../sets"                  # where the sets lie, from this file; --data says otherwise
+    min_area = 64                     # smaller masks are reported separately
+    data = "../sets"                  # data folder, relative to this file; --data overrides it
 
     [[set]]
-    name = "coco_val"                 # a folder under --data
-    groups = ["dev"]                  # means that it belongs to
+    name = "coco_val"                 # a folder in --data
+    groups = ["dev"]                  # groups whose means include it
     measures = ["clicks", "box"]      # names of `measures.MEASURES`
     annotators = "first"              # or "all"
 
     [[set]]
     name = "cityscapes"
     layout = "cityscapes"             # as published (`formats.layouts.LAYOUTS`, or "auto")
-    folder = "Cityscapes"             # or a file of annotations; the name when left out
-    split = "val"                     # the layout's own choice when left out
+    folder = "Cityscapes"             # or a file of annotations; defaults to the name
+    split = "val"                     # defaults to that of the layout
 """
 
 from __future__ import annotations
@@ -45,16 +45,16 @@ from anymask.formats import (
 )
 
 SHIPPED = Path(__file__).parents[1] / "assets" / "suites"
-_LARGEST = 1_000_000_000  # of the numbers in a suite
+_LARGEST = 1_000_000_000  # maximum of numbers in a suite
 
 
 @brief
 @dataclass(frozen=True, kw_only=True)
 class Suite:
-    """Sets that are measured together, and what holds for all of them.
+    """Datasets that are evaluated together, with common settings.
 
     Attributes:
-        data: The folder that holds them, when the suite says it.
+        data: Data folder, if the suite declares it.
     """
 
     name: str
@@ -65,12 +65,12 @@ class Suite:
 
 
 def shipped_suites() -> tuple[str, ...]:
-    """The names of the suites in the package."""
+    """Return the names of the bundled suites."""
     return tuple(sorted(path.stem for path in SHIPPED.glob("*.toml")))
 
 
 def find_suite(word: str) -> Path:
-    """The file of a suite: a path, or the name of one in the package. Raises ConfigError."""
+    """Resolve a suite file or the name of a bundled suite. Raises ConfigError."""
     path = Path(word).expanduser()
     if path.is_file():
         return path
@@ -85,7 +85,7 @@ def find_suite(word: str) -> Path:
 
 
 def read_suite(path: str | Path) -> Suite:
-    """Read a suite file; ConfigError names the key and what it should be."""
+    """Read a suite file. Raises ConfigError that names the key and the expected value."""
     path = Path(path)
     try:
         raw = parse_toml(path.read_bytes(), path)
@@ -122,8 +122,8 @@ def read_suite(path: str | Path) -> Suite:
 
 
 def folder_suite(folder: str | Path) -> tuple[Suite, Path]:
-    """The suite of one set or published data set, or of all sets in a folder; and the folder that
-    holds them."""
+    """Create a suite for one set or published dataset, or for all sets in a folder; return it with
+    the data folder."""
     folder = Path(folder)
     if is_set(folder):
         return Suite(name=folder.name, sets=(SetPlan(name=folder.name),)), folder.parent
@@ -140,9 +140,9 @@ def folder_suite(folder: str | Path) -> tuple[Suite, Path]:
 
 
 def labelled_suite(stream: Dataset) -> tuple[Suite, list[EvalSet]]:
-    """The suite of one file or folder of labels in any format, and its set, read.
+    """Create a suite for one file or folder of annotations; return it with the loaded dataset.
 
-    Raises DataError for labels that are broken, that there are none of, or without their picture.
+    Raises DataError if the annotations are invalid or empty, or if an image is missing.
     """
     samples = [replace(one, source=stream.picture(one)) for one in stream]
     if not samples:
@@ -162,14 +162,13 @@ def open_sets(
     names: Sequence[str] = (),
     reading: ReadSettings | None = None,
 ) -> list[EvalSet]:
-    """Read a suite's sets (or only `names` of them) from the folder that holds them.
+    """Load a suite's datasets (or only `names` of them) from the data folder.
 
-    Raises ConfigError for a name that the suite does not have, DataError for a set that is absent
-    or broken.
+    Raises ConfigError for a name that the suite does not have, DataError for a dataset that is
+    missing or invalid.
 
     Args:
-        reading: How invalid records are read, which are reported; None: the first one is an
-            error.
+        reading: Handling of invalid records. None raises an error for the first one.
     """
     plans = {plan.name: plan for plan in suite.sets}
     unknown = [name for name in names if name not in plans]
@@ -183,7 +182,7 @@ def open_sets(
 
 
 def _opened(plan: SetPlan, place: Path, reading: ReadSettings | None) -> EvalSet:
-    """A set with its masks; invalid records are skipped and reported, as `reading` says."""
+    """Load a dataset; invalid records are skipped and reported as `reading` specifies."""
     report = LossReport(settings=reading)
     info, found = load_dataset(place, plan.layout, plan.split, report)
     samples = []
@@ -199,18 +198,18 @@ def _opened(plan: SetPlan, place: Path, reading: ReadSettings | None) -> EvalSet
 
 @dataclass(frozen=True, kw_only=True)
 class SetQuery:
-    """What is measured on, in plain values: another process opens the same.
+    """Picklable description of the data to evaluate on.
 
     Attributes:
-        data: A file or folder of labels, a folder of sets, or a suite.
-        root: The folder that holds the suite's sets.
-        sets: Only these of the suite; none: all.
-        protocol: Names of `MEASURES`: these and no others.
-        also: Names of `MEASURES`, beside those of the suite.
-        form: Format, pictures and part of labels.
-        images: Format, pictures and part of labels.
-        split: Format, pictures and part of labels.
-        reading: How records of labels are read.
+        data: File or folder of annotations, folder of datasets, or suite.
+        root: Data folder of the suite.
+        sets: Names of the suite's datasets; () for all.
+        protocol: Names of `MEASURES` that replace those of the suite.
+        also: Names of `MEASURES` in addition to those of the suite.
+        form: Annotation format.
+        images: Folder of the images.
+        split: Split of the dataset.
+        reading: Handling of invalid records.
     """
 
     data: str
@@ -224,10 +223,10 @@ class SetQuery:
     reading: ReadSettings = ReadSettings()
 
     def open(self) -> tuple[Suite, list[EvalSet]]:
-        """The suite and those of its sets that are asked for, with what is measured on them.
+        """Return the suite and the selected datasets with their measures.
 
-        Raises ConfigError or DataError when something is absent or broken, InputError for what does
-        not go together.
+        Raises ConfigError or DataError if something is missing or invalid, InputError if options
+        conflict.
         """
         suite, sets = self._find()
         asked = [[*(self.protocol or one.plan.measures), *self.also] for one in sets]
@@ -274,7 +273,7 @@ class SetQuery:
 
 
 def _has_sets(path: Path) -> bool:
-    """Whether a path is a set of ours, a folder of such, or a published data set."""
+    """Return whether a path is a set of this project, a folder of sets, or a published dataset."""
     if not path.is_dir():
         return False
     return is_set(path) or any(map(is_set, path.iterdir())) or fitting_layout(path) is not None

@@ -1,14 +1,14 @@
-"""J & F of DAVIS: masks of an object in every frame in, mean, recall and decay out.
+"""J & F of DAVIS: mean, recall and decay over the masks of an object.
 
-Perazzi et al., CVPR 2016, and Pont-Tuset et al., 2017, as the official davis2017-evaluation counts:
+Perazzi et al., CVPR 2016, and Pont-Tuset et al., 2017, like the official davis2017-evaluation:
 
-    J  the IoU of a frame's mask; two empty masks have 1
-    F  the F measure of its outline, matched within .008 of the diagonal (rounded up to pixels) by
-       dilation
-    mean, recall (the share of frames above .5), decay (mean of the first quarter less the last)
+    J  IoU of the mask in a frame; 1 for two empty masks
+    F  F-measure of its outline, matched by dilation within 0.008 of the diagonal (rounded up to
+       pixels)
+    mean, recall (fraction of frames above 0.50), decay (mean of the first quarter minus the last)
 
 The first frame, which is given, and the last one do not count. Letters: T frames, H W a frame,
-P masks that a program found, O masks of the truth.
+P predicted masks, O ground truth masks.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from numpy.typing import NDArray
 from anymask.base import BoolArray, Floats, InputError
 from anymask.masks import iou
 
-Rules = Literal["davis", "all-frames", "unsupervised"]  # `score_files` tells them
-OUTLINE_TOLERANCE = 0.008  # of the diagonal
+Rules = Literal["davis", "all-frames", "unsupervised"]  # described in `score_files`
+OUTLINE_TOLERANCE = 0.008  # relative to the diagonal
 
 
 @dataclass(frozen=True)
 class TrackStatistics:
-    """Mean, recall and decay of one measure over the frames of one object."""
+    """Mean, recall and decay of one metric over the frames of one object."""
 
     mean: float
     recall: float
@@ -40,30 +40,29 @@ class TrackStatistics:
 
 @dataclass(frozen=True)
 class TrackScores:
-    """One object of one video: J and F; `j_and_f` is the mean of their means."""
+    """J and F of one object of one video; `j_and_f` is the mean of their means."""
 
     j: TrackStatistics
     f: TrackStatistics
 
     @property
     def j_and_f(self) -> float:
-        """The number by which trackers are compared."""
+        """Mean of J and F, the main metric of trackers."""
         return (self.j.mean + self.f.mean) / 2
 
 
 @dataclass(frozen=True, kw_only=True)
 class ObjectScores:
-    """One object of one video.
+    """Scores of one object of one video.
 
     Attributes:
-        video: Its name.
-        number: Of the object in the pictures.
-        label: Its class, where the data set says it.
-        found_by: The number in the results that it was compared with; None where it got none of
-            them.
-        j: (T,) every frame that counts.
-        f: (T,) every frame that counts.
-        scores: Their mean, recall and decay.
+        video: Name of the video.
+        number: Number of the object in the masks.
+        label: Class of the object, None if unknown.
+        found_by: Number in the results that it was compared with, None for none.
+        j: (T,) J of every frame that counts.
+        f: (T,) F of every frame that counts.
+        scores: Mean, recall and decay.
     """
 
     video: str
@@ -82,14 +81,16 @@ def score_track(
     *,
     skip_ends: bool = True,
 ) -> TrackScores:
-    """J and F of one object, a mask (H, W) a frame.
-
-    Raises InputError when the numbers of frames differ or none is left.
+    """Compute J and F of one object.
 
     Args:
-        void: Pixels of each frame that count neither way.
-        skip_ends: Leave out the first and the last frame, as DAVIS does where the first mask is
-            given.
+        found: Predicted mask (H, W) of each frame.
+        truth: Ground truth mask (H, W) of each frame.
+        void: Ignored pixels of each frame.
+        skip_ends: Exclude the first and the last frame, as DAVIS does if the first mask is given.
+
+    Raises:
+        InputError: The numbers of frames differ, or no frame is left.
     """
     frames = len(truth)
     if len(found) != frames or (void is not None and len(void) != frames):
@@ -117,10 +118,10 @@ def outline_f(
     void: BoolArray | None = None,
     share: float = OUTLINE_TOLERANCE,
 ) -> float:
-    """The F measure of two masks' outlines: 1 where both are without one.
+    """F-measure of the outlines of two masks; 1 if both have none.
 
     Args:
-        share: Of the diagonal by which an outline may be off, rounded up to pixels.
+        share: Tolerance relative to the diagonal, rounded up to pixels.
     """
     return float(outline_f_table([found], [truth], void, share)[0, 0])
 
@@ -131,7 +132,7 @@ def outline_f_table(
     void: BoolArray | None = None,
     share: float = OUTLINE_TOLERANCE,
 ) -> Floats:  # (P, O)
-    """`outline_f` of each of P masks with each of O: every outline is drawn and widened once."""
+    """Compute `outline_f` of each of P masks with each of O; each outline is dilated once."""
     table = np.zeros((len(found), len(truth)))
     ours, theirs = ([_outline(mask, void, share) for mask in masks] for masks in (found, truth))
     for row, (mine, near_mine) in enumerate(ours):
@@ -147,7 +148,7 @@ def outline_f_table(
 
 
 def region_borders(regions: NDArray[Any]) -> BoolArray:  # (H, W) -> (H, W)
-    """Where the right, lower or lower right neighbour is of another region (number or bool).
+    """Mark pixels whose right, lower or lower right neighbor has another region number.
 
     `seg2bmap` of the Berkeley benchmark, which DAVIS uses as well.
     """
@@ -161,7 +162,7 @@ def region_borders(regions: NDArray[Any]) -> BoolArray:  # (H, W) -> (H, W)
 def _outline(
     mask: BoolArray, void: BoolArray | None, share: float
 ) -> tuple[BoolArray, BoolArray | None]:
-    """A mask's outline, and the pixels that are near it; None where there is no outline."""
+    """Return a mask's outline and the pixels near it; None without an outline."""
     border = region_borders(mask if void is None else mask & ~void)
     if not border.any():
         return border, None
@@ -175,7 +176,7 @@ def _disc(radius: int) -> np.ndarray[tuple[int, int], np.dtype[np.uint8]]:
 
 
 def summarise_track(values: Floats) -> TrackStatistics:  # (T,)
-    """Mean, recall and decay over at least one frame.
+    """Compute mean, recall and decay over at least one frame.
 
     The quarters share their end frames, as in the official code.
     """
@@ -191,7 +192,7 @@ def summarise_track(values: Floats) -> TrackStatistics:  # (T,)
 def score_frames(
     clip: str, number: int, label: str | None, found_by: int | None, values: Floats
 ) -> ObjectScores:  # (T, 2)
-    """The scores of one object from J and F of each frame that counts."""
+    """Combine J and F of each frame to the scores of one object."""
     j, f = values.T
     scores = TrackScores(summarise_track(j), summarise_track(f))
     return ObjectScores(
@@ -200,7 +201,7 @@ def score_frames(
 
 
 def mean_track(scores: Sequence[TrackScores]) -> TrackScores:
-    """The mean over objects (and videos: DAVIS counts every object alike). At least one."""
+    """Mean over at least one object; DAVIS weights objects of all videos equally."""
 
     def mean(part: Sequence[TrackStatistics]) -> TrackStatistics:
         table = np.array([[one.mean, one.recall, one.decay] for one in part])
@@ -210,11 +211,11 @@ def mean_track(scores: Sequence[TrackScores]) -> TrackScores:
 
 
 def mean_over_objects(found: Sequence[ObjectScores]) -> TrackScores:
-    """The mean over all objects, each counting alike. At least one."""
+    """Mean over at least one object, with equal weights."""
     return mean_track([one.scores for one in found])
 
 
 def mean_by_video(found: Sequence[ObjectScores]) -> dict[str, TrackScores]:
-    """The mean over the objects of each video."""
+    """Mean over the objects of each video."""
     names = dict.fromkeys(one.video for one in found)
     return {name: mean_over_objects([one for one in found if one.video == name]) for name in names}

@@ -1,18 +1,18 @@
-"""Trackers measured on annotated videos: J & F by three protocols.
+"""Evaluation of trackers on annotated videos: J & F by three protocols.
 
-    videos          the first mask of each object is given, as DAVIS, YouTube-VOS, MOSE, LVOS and
-                    SA-V do
-    videos-offline  clicks on the first frame; then, in each further round, on the frame that is
-                    worst of all; the video is followed anew each time
-    videos-online   one pass: where a mask is worse than GOOD, clicks are made there, and time goes
-                    on
+    videos          the first mask of each object is given, as in DAVIS, YouTube-VOS, MOSE, LVOS and
+                    SA-V
+    videos-offline  clicks on the first frame; then, in each further round, on the frame with the
+                    lowest IoU; the video is tracked again in each round
+    videos-online   one pass: if the IoU of a mask is below GOOD, clicks are added in that frame,
+                    and tracking continues
 
-Clicks are simulated: the first at the object's centre, each next one at the centre of the largest
-error (`protocols.largest_click`); CLICKS_A_FRAME on a frame. J and F are the means over all
+Clicks are simulated: the first is the center of the object, each next one the center of the largest
+error (`protocols.largest_click`), with CLICKS_A_FRAME on a frame. J and F are means over all
 annotated frames, or by another rule of `video_metrics.Rules`.
 
-Source: Ravi et al. 2024 (SAM 2, arXiv:2408.00714, section 6.1 and appendix). Deviation: the tracker
-goes forwards from the first frame on which the object is annotated, no frame before it counts.
+Source: Ravi et al. 2024 (SAM 2, arXiv:2408.00714, section 6.1 and appendix). Deviation: objects are
+tracked forwards from the first frame in which they are annotated; no frame before it counts.
 
 Letters: H W a frame, T frames, R rounds.
 """
@@ -52,19 +52,19 @@ from anymask.track import MemorySettings, VideoSession, natural_order, open_sess
 VIDEO_PROTOCOLS = {"videos": "semi", "videos-offline": "offline", "videos-online": "online"}
 HEADER = ("J&F", "J", "F")
 LOG = logging.getLogger("anymask.evaluation")
-Follow = Callable[[Clip], VideoSession]  # a new session about a clip, closed by who asked for it
+Follow = Callable[[Clip], VideoSession]  # opens a session of a clip, which the caller closes
 
 
 class VideoSettings(TypedDict, total=False):
-    """What `evaluate` takes besides on videos.
+    """Keyword arguments of `evaluate` on videos.
 
     Attributes:
-        rounds: Frames with clicks at most (default: 3).
+        rounds: Maximum number of frames with clicks (default: 3).
         tracker: "auto" (default), "memory" or "match".
-        split: Which part of the data.
-        limit: Videos at most.
-        refine_edges: Masks with refined edges.
-        memory: Settings of `MemorySettings`.
+        split: Split of the dataset.
+        limit: Maximum number of videos.
+        refine_edges: Whether to refine mask edges.
+        memory: Fields of `MemorySettings`.
     """
 
     rounds: int
@@ -81,7 +81,7 @@ def evaluate_videos(
     protocol: str = "videos",
     **settings: Unpack[VideoSettings],
 ) -> Report:
-    """Follow the objects of annotated videos: `evaluate(model, data, protocol="videos")`.
+    """Evaluate tracking on annotated videos: `evaluate(model, data, protocol="videos")`.
 
     Raises DataError that names the video, InputError, ModelError, WeightsError.
 
@@ -111,7 +111,7 @@ def evaluate_videos(
     def follow(clip: Clip) -> VideoSession:
         return open_session(opened, list(clip.frames), tracker=tracker, **more)
 
-    by_clip: list[list[list[ObjectScores]]] = []  # once, or after each round of clicks
+    by_clip: list[list[list[ObjectScores]]] = []  # one entry, or one for each round of clicks
     clips = clips[: settings.get("limit")]
     with ProgressBar("videos", len(clips)) as progress:
         for done, clip in enumerate(clips, start=1):
@@ -134,9 +134,7 @@ def evaluate_videos(
 
 
 def _video_report(way: str, rounds: list[list[ObjectScores]], about: dict[str, Any]) -> Report:
-    """Args:
-    rounds: The scores of all objects, once or after each round of clicks.
-    """
+    """Create the report from the scores of all objects, once or for each round of clicks."""
 
     def cells(scores: TrackScores) -> list[str]:
         return [f"{value:.3f}" for value in (scores.j_and_f, scores.j.mean, scores.f.mean)]
@@ -168,7 +166,7 @@ def _video_report(way: str, rounds: list[list[ObjectScores]], about: dict[str, A
 
 
 def masked_clips(folder: Path) -> list[Clip]:
-    """The videos of a folder, with as many masks as frames each. Raises DataError."""
+    """Load the videos of a folder with one mask for each frame. Raises DataError."""
     found = []
     for place in sorted(folder.glob("*/masks")):
         pictures, masks = (
@@ -194,14 +192,14 @@ def masked_clips(folder: Path) -> list[Clip]:
     return found
 
 
-CLICKS_A_FRAME = 3  # on a frame
-GOOD = 0.75  # IoU of a mask that nobody corrects
+CLICKS_A_FRAME = 3
+GOOD = 0.75  # IoU from which a mask is not corrected
 
 
 @dataclass(frozen=True, eq=False)
 class TrackTruth:
-    """One object of a clip: its masks by frame, from the first one on which it is seen; and the
-    pixels that do not count."""
+    """Ground truth of one object of a clip: its masks by frame, from the first frame in which it is
+    visible; and ignored pixels."""
 
     number: int
     masks: Mapping[int, Rle]
@@ -209,29 +207,29 @@ class TrackTruth:
 
     @property
     def first(self) -> int:
-        """The frame on which it is first seen."""
+        """First frame in which it is visible."""
         return min(frame for frame, rle in self.masks.items() if rle_area(rle))
 
     def at(self, frame: int) -> TruthMask:
-        """Pixels of one frame."""
+        """Return the ground truth of one frame."""
         void = self.void.get(frame)
         return TruthMask(
             rle_to_mask(self.masks[frame]), None if void is None else rle_to_mask(void)
         )
 
     def pair(self, frame: int, rle: Rle | None) -> tuple[BoolArray, BoolArray, BoolArray | None]:
-        """A mask that was found (None: an empty one), the true one, pixels that do not count."""
+        """Return predicted mask (None: an empty one), true mask and ignored pixels of a frame."""
         truth = self.at(frame)
         mask = np.zeros_like(truth.mask) if rle is None else rle_to_mask(rle)
         return mask, truth.mask, truth.ignore
 
     def iou(self, frame: int, rle: Rle | None) -> float:
-        """Of a mask that was found."""
+        """Return the IoU of a predicted mask."""
         return iou(*self.pair(frame, rle))
 
 
 def read_tracks(clip: Clip) -> list[TrackTruth]:
-    """The objects of a clip, in order, each with a mask for every annotated frame."""
+    """Read the objects of a clip, in order, each with a mask for every annotated frame."""
     frames = {index: clip.frame(index) for index in sorted(clip.annotations)}
     by_frame = {index: frame.by_id() for index, frame in frames.items()}
     void = {index: frame.ignore for index, frame in frames.items() if frame.ignore is not None}
@@ -248,7 +246,7 @@ def read_tracks(clip: Clip) -> list[TrackTruth]:
 
 
 def follow_given(clip: Clip, follow: Follow, rules: Rules = "davis") -> list[ObjectScores]:
-    """The semi-supervised task: every object of a clip at once, by its first mask."""
+    """Track all objects of a clip from their first masks (semi-supervised task)."""
     tracks = read_tracks(clip)
     with follow(clip) as session:
         for track in tracks:
@@ -263,9 +261,9 @@ def follow_given(clip: Clip, follow: Follow, rules: Rules = "davis") -> list[Obj
 def follow_offline(
     clip: Clip, follow: Follow, rounds: int, rules: Rules = "all-frames"
 ) -> Iterator[list[ObjectScores]]:
-    """After each of R rounds of clicks the scores of every object, each followed by itself.
+    """Yield the scores of all objects after each of R rounds of clicks, tracking each separately.
 
-    An object without an error left keeps its last score.
+    An object without errors keeps its last score.
     """
     runs = []
     for track in read_tracks(clip):
@@ -287,7 +285,7 @@ def follow_offline(
 def follow_online(
     clip: Clip, follow: Follow, rounds: int, rules: Rules = "all-frames"
 ) -> Iterator[list[ObjectScores]]:
-    """For 1 to R frames with clicks at most, the scores of every object; each is a new pass."""
+    """Yield the scores of all objects for at most 1 to R frames with clicks, each in a new pass."""
     tracks = read_tracks(clip)
     for most in range(1, rounds + 1):
         after = []
@@ -307,7 +305,7 @@ def follow_online(
 def _until_wrong(
     session: VideoSession, track: TrackTruth, start: int, found: dict[int, Rle], stops: bool
 ) -> int | None:
-    """Follow from a frame on; where `stops`, the first further frame whose mask is bad."""
+    """Track from a frame on; if `stops`, return the first further frame with a bad mask."""
     for frame in session.propagate(start=start):
         if frame.index in track.masks:
             found[frame.index] = frame.objects[track.number].rle
@@ -318,7 +316,7 @@ def _until_wrong(
 
 
 def click_on_frame(session: VideoSession, track: TrackTruth, frame: int) -> None:
-    """CLICKS_A_FRAME clicks on a frame, each where the mask is most wrong."""
+    """Add CLICKS_A_FRAME clicks to a frame, each at the largest error of the mask."""
     truth, known = track.at(frame), session.result(frame).objects.get(track.number)
     mask = np.zeros(truth.mask.shape, np.bool_) if known is None else known.mask
     for _ in range(CLICKS_A_FRAME):
@@ -331,7 +329,7 @@ def click_on_frame(session: VideoSession, track: TrackTruth, frame: int) -> None
 
 
 def readable_truth(session: VideoSession, track: TrackTruth) -> TrackTruth:
-    """A track without the frames that cannot be decoded; they are logged and do not count."""
+    """Return a track without frames that cannot be decoded; these are logged and not scored."""
     missing = [index for index in track.masks if session.is_missing(index)]
     if not missing:
         return track
@@ -341,13 +339,13 @@ def readable_truth(session: VideoSession, track: TrackTruth) -> TrackTruth:
 
 
 def _found(session: VideoSession, track: TrackTruth) -> dict[int, Rle]:
-    """What a session in the end says of an object, where that is annotated."""
+    """Return the final masks of an object in a session, for annotated frames."""
     known = {index: session.result(index).objects.get(track.number) for index in track.masks}
     return {index: one.rle for index, one in known.items() if one is not None}
 
 
 def worst_frame(track: TrackTruth, found: Mapping[int, Rle]) -> int | None:
-    """The annotated frame with the lowest IoU, the first of several; None where all are right."""
+    """Return the first annotated frame with the lowest IoU; None if all masks are exact."""
     values = {index: track.iou(index, found.get(index)) for index in track.masks}
     worst = min(values, key=lambda index: values[index])
     return None if values[worst] == 1 else worst
@@ -356,9 +354,9 @@ def worst_frame(track: TrackTruth, found: Mapping[int, Rle]) -> int | None:
 def score_object(
     clip: Clip, track: TrackTruth, found: Mapping[int, Rle | None], rules: Rules
 ) -> ObjectScores:
-    """J and F of one object; a frame without a mask has an empty one.
+    """Compute J and F of one object; frames without a prediction have an empty mask.
 
-    "davis" leaves out the first and the last annotated frame, unless nothing is left then.
+    "davis" excludes the first and the last annotated frame, unless none would be left.
     """
     frames = sorted(track.masks)
     counted = frames[1:-1] if rules == "davis" and len(frames) > 2 else frames

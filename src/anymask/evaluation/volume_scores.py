@@ -1,17 +1,17 @@
-"""Labels of scans against the truth: Dice, surface Dice (NSD) and 95 % Hausdorff distance in mm.
+"""Scores of volume labels: Dice, surface Dice (NSD) and 95 % Hausdorff distance in mm.
 
-As MONAI counts (`monai.metrics`: `get_mask_edges`, `compute_surface_dice`,
+Computed like in MONAI (`monai.metrics`: `get_mask_edges`, `compute_surface_dice`,
 `compute_hausdorff_distance`):
 
-    - the surface of a label is its voxels with one of the six neighbours outside of it; a voxel at
-      the border of the scan is on the surface
-    - distances run from the middle of a surface voxel to that of the nearest one of the other
-      surface, with the scan's spacing
-    - NSD (Nikolov et al., 2018, arXiv:1809.04430) is the share of both surfaces' voxels that lie
-      within the tolerance of the other one; voxels count alike, whatever area of surface they hold
-    - HD95 is the larger one of both directions' 95th percentiles
+    - the surface of a label consists of its voxels with one of the six neighbors outside; a voxel
+      at the border of the scan is on the surface
+    - distances are measured from the center of a surface voxel to that of the nearest one of the
+      other surface, with the scan's spacing
+    - NSD (Nikolov et al., 2018, arXiv:1809.04430) is the fraction of both surfaces' voxels within
+      the tolerance of the other one; voxels have equal weights, regardless of their surface area
+    - HD95 is the larger of the 95th percentiles of both directions
 
-A label that only one of the two has: Dice and NSD are 0, and there is no HD95.
+If only one of the two contains a label, Dice and NSD are 0 and HD95 is undefined.
 
 Letters: D H W a scan, S voxels of a surface.
 """
@@ -38,15 +38,14 @@ Spacing = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class VolumeScores:
-    """One label of a scan.
-
-    truth_ml, found_ml
-          millilitres of both
+    """Scores of one label of a scan.
 
     Attributes:
         dice: 2 |A and B| / (|A| + |B|).
-        nsd: Share of both surfaces within the tolerance.
-        hd95: Mm; None where the truth or the result has no voxel.
+        nsd: Fraction of both surfaces within the tolerance.
+        hd95: 95 % Hausdorff distance in mm; None if truth or result is empty.
+        truth_ml: Volume of the ground truth in milliliters.
+        found_ml: Volume of the result in milliliters.
     """
 
     scan: str
@@ -62,8 +61,8 @@ class VolumeScores:
 def surface_distances(
     found: BoolArray, truth: BoolArray, spacing: Spacing
 ) -> tuple[Floats, Floats]:
-    """Millimetres from each surface voxel of one mask (D, H, W) to the other one's surface, and
-    the way back: (S,), (S,); infinite where the other one is empty.
+    """Return the distances in mm from the surface voxels of each mask (D, H, W) to the surface of
+    the other: (S,), (S,); infinite if the other one is empty.
 
     Raises MissingExtra.
     """
@@ -85,11 +84,11 @@ def surface_distances(
 def score_label(
     found: BoolArray, truth: BoolArray, spacing: Spacing, tolerance: float = TOLERANCE
 ) -> tuple[float, float, float | None]:
-    """Dice, NSD and HD95 of two masks (D, H, W); of two empty ones 1, 1 and None.
+    """Compute Dice, NSD and HD95 of two masks (D, H, W); 1, 1 and None if both are empty.
 
     Args:
-        spacing: Mm along each axis.
-        tolerance: Mm that a surface may lie away.
+        spacing: Voxel spacing along each axis in mm.
+        tolerance: Tolerance of surface distances in mm.
     """
     sizes = int(found.sum()), int(truth.sum())
     if not any(sizes):
@@ -106,9 +105,9 @@ def score_label(
 def score_volume(
     found: Volume, truth: Volume, scan: str = "", tolerance: float = TOLERANCE
 ) -> list[VolumeScores]:
-    """Every label of the truth or the result, in the order of their values; 0 is no label.
+    """Score every label of truth or result, in ascending order; 0 is background.
 
-    Raises DataError for volumes that do not lie on each other.
+    Raises DataError if the grids of the volumes differ.
     """
     if found.shape != truth.shape:
         raise DataError(
@@ -132,9 +131,9 @@ def score_volume(
 
 
 def _boxes(*arrays: NDArray[Any]) -> dict[int, tuple[slice, ...]]:
-    """The part of the scan that holds each label in any of some arrays.
+    """Return the bounding box of each label over all arrays.
 
-    A part ends at the label or the border of the scan, so its surface is the same there.
+    Boxes are tight or end at the border of the scan, so the surface of the label is the same.
     """
     boxes: dict[int, tuple[slice, ...]] = {}
     for label in sorted({int(one) for array in arrays for one in np.unique(array) if one}):
@@ -149,9 +148,9 @@ def _boxes(*arrays: NDArray[Any]) -> dict[int, tuple[slice, ...]]:
 
 
 def report_volumes(results: Path, truth: Path, tolerance: float = TOLERANCE) -> Report:
-    """Files of labels of the same name in two folders, or two files, compared.
+    """Compare two label files, or the files of the same name in two folders.
 
-    Raises InputError for a tolerance that is none, DataError that names the file and the reason.
+    Raises InputError for an invalid tolerance, DataError that names the file and the reason.
     """
     if not tolerance >= 0:
         raise InputError(f"Invalid tolerance={tolerance}. Use a distance of at least 0 mm.")
@@ -221,7 +220,7 @@ def _millimetres(value: float | None) -> str:
 
 
 def _pairs(results: Path, truth: Path) -> list[tuple[Path, Path]]:
-    """Files of results and truth: two files, or those of the same name in two folders."""
+    """Pair files of results and truth: two files, or those of the same name in two folders."""
     if truth.is_file() and results.is_file():
         return [(results, truth)]
     if not (truth.is_dir() and results.is_dir()):

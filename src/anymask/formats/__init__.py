@@ -1,4 +1,4 @@
-"""Annotation files and published data sets: reading, writing, converting, with loss reports."""
+"""Reading, writing and conversion of annotation files and data sets, with loss reports."""
 
 from anymask.base.lazy import lazy_names
 

@@ -1,6 +1,6 @@
-"""Annotated images: the one record of a picture with its masks that all readers give.
+"""Annotated images: the common record of an image with its masks that all readers return.
 
-Readers and writers of formats note in a `LossReport` what does not survive.
+Readers and writers of formats record lost information in a `LossReport`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from anymask.masks import UNLABELLED, Mask, Masks, Rle, rle_merge
 if TYPE_CHECKING:
     from anymask.masks import ChannelMix
 
-VOID_LABEL = "void"  # the label of a crowd that stands for pixels of every class
+VOID_LABEL = "void"  # label of a crowd whose pixels are ignored for all classes
 
 CommonTrait = Literal[
     "labels", "scores", "stability", "clicks", "crops", "ids", "crowds", "trees"
@@ -33,14 +33,14 @@ CommonTrait = Literal[
 RareTrait = Literal["objectness", "label_probability", "runner_up", "annotator"]
 Trait = CommonTrait | RareTrait
 RARE: tuple[RareTrait, ...] = get_args(RareTrait)
-IN_RECORDS: frozenset[Trait] = frozenset(  # what a record in JSON has a key for
+IN_RECORDS: frozenset[Trait] = frozenset(  # traits with a key in JSON records
     {"labels", "scores", "stability", "clicks", "crops", "ids", "crowds", *RARE}
 )
 
 
 @dataclass(frozen=True)
 class SequencePlace:
-    """Where a picture is in a clip or a stack: whose it is, and its frame or slice from 0 on."""
+    """Position of an image in a clip or a stack: its name, and frame or slice counted from 0."""
 
     sequence: str
     index: int
@@ -49,14 +49,13 @@ class SequencePlace:
 @brief
 @dataclass(frozen=True, kw_only=True)
 class Federated:
-    """Which classes were looked for in a photo of a federated set (LVIS paper, section 3).
+    """Classes that were annotated in an image of a federated dataset (LVIS paper, section 3).
 
-    Other labels that no mask of the photo has were not looked for: their answers do not count.
+    Predictions of all other labels without a mask in the image are ignored.
 
     Attributes:
-        absent: Labels of which there is certainly none: an answer is wrong.
-        partial: Labels of which not every object has a mask: an answer without a mask is not
-            wrong.
+        absent: Labels that are certainly absent: a prediction is a false positive.
+        partial: Labels without exhaustive masks: an unmatched prediction is ignored.
     """
 
     absent: frozenset[str] = frozenset()
@@ -66,12 +65,12 @@ class Federated:
 @brief
 @dataclass(frozen=True, kw_only=True)
 class BenchmarkTruth:
-    """What only single data sets say of a photo, for their own benchmarks.
+    """Information for the benchmarks of single datasets.
 
     Attributes:
-        image_id: The photo's number in its data set (COCO's image_id), or None.
-        boundaries: The border pixels that each annotator drew (BSDS500); empty elsewhere.
-        federated: Which classes were looked for (LVIS); None means all of the set.
+        image_id: Number of the image in its dataset (COCO's image_id), or None.
+        boundaries: Border pixels by annotator (BSDS500); empty for other datasets.
+        federated: Annotated classes (LVIS). None means all classes of the dataset.
     """
 
     image_id: int | None = None
@@ -82,19 +81,19 @@ class BenchmarkTruth:
 @brief
 @dataclass(frozen=True, kw_only=True)
 class AnnotatedImage:
-    """One picture and its masks, all of its size.
-
-    Raises DataError when a mask has another size than the picture.
+    """One image and its masks, all of the same size.
 
     Attributes:
-        file_name: Of the picture, with forward slashes, relative to the data set.
-        hw: (H, W) in pixels of the upright picture, as the data set says; `image()` checks it.
-        masks: In the order of the file, crowds and pixels that do not count among them.
-        place: Its place in a clip or stack; None for a photo on its own.
-        source: The file of the picture, or its pixels (H, W, 3); None where the reader has
-            neither.
-        benchmark: What only single data sets say.
-        extra: Keys that only the format knows that the picture came from.
+        file_name: Name of the image, with forward slashes, relative to the dataset.
+        hw: (H, W) in pixels of the upright image, as declared by the dataset; `image()` checks it.
+        masks: Masks in the order of the file, including crowds and ignored pixels.
+        place: Position in a clip or stack; None for a single image.
+        source: Image file, or pixels (H, W, 3). None if the reader has neither.
+        benchmark: Information for the benchmarks of single datasets.
+        extra: Keys that only the original format supports.
+
+    Raises:
+        DataError: A mask has another size than the image.
     """
 
     file_name: str
@@ -118,36 +117,40 @@ class AnnotatedImage:
 
     @classmethod
     def of(cls, masks: Masks) -> AnnotatedImage:
-        """The picture of a list of masks. Raises InputError for an empty one of unknown size."""
+        """Create an image from its masks. Raises InputError if they are empty without a size."""
         return cls(file_name=masks.image_name, hw=masks.image_hw, masks=masks)
 
     @property
     def name(self) -> str:
-        """The file's name without folders."""
+        """File name without folders."""
         return PurePosixPath(self.file_name).name
 
     @cached_property
     def objects(self) -> tuple[Mask, ...]:
-        """The masks of one object each: those that are no crowd."""
+        """Masks of single objects, without crowds."""
         return tuple(mask for mask in self.masks if not mask.crowd)
 
     @cached_property
     def rles(self) -> tuple[Rle, ...]:
-        """The run-lengths of `objects`."""
+        """Run-length encodings of `objects`."""
         return tuple(mask.rle for mask in self.objects)
 
     def by_id(self) -> dict[int, Rle]:
-        """The masks of the objects that have a number, by that number."""
+        """Return the masks of numbered objects by number."""
         return {mask.id: mask.rle for mask in self.objects if mask.id is not None}
 
     @cached_property
     def ignore(self) -> Rle | None:
-        """The pixels that count neither as right nor as wrong: all crowds, joined."""
+        """Ignored pixels: the union of all crowds."""
         crowds = [mask.rle for mask in self.masks if mask.crowd]
         return crowds[0] if len(crowds) == 1 else rle_merge(crowds) if crowds else None
 
     def image(self) -> UintImage:  # (H, W, 3)
-        """Open the picture; DataError when its size is not the one that the masks have."""
+        """Load the image.
+
+        Raises:
+            DataError: The file is unknown, or its size differs from that of the masks.
+        """
         if self.source is None:
             raise DataError(
                 f"{self.file_name}: The location of the image file is unknown. Pass "
@@ -158,7 +161,7 @@ class AnnotatedImage:
         return found
 
     def picture(self, mix: ChannelMix | None) -> NDArray[Any]:
-        """As a model of these channels takes it: (H, W, 3), or (H, W, C). Raises as `image`."""
+        """Load the image for a model: (H, W, 3), or (H, W, C) with a mix. Raises like `image`."""
         if mix is None or self.source is None:
             return self.image()
         from anymask.images import load_for_mix
@@ -168,25 +171,25 @@ class AnnotatedImage:
         return found
 
     def check_file(self) -> None:
-        """Raises DataError where the picture's file has another size than the masks."""
+        """Raise DataError if the size of the image file differs from that of the masks."""
         if not isinstance(self.source, Path):
             return
         try:
             hw = image_hw(self.source)
-        except ImageError:  # which says more when the picture is opened
+        except ImageError:  # reported in detail when the image is loaded
             return
         if hw != self.hw:
             raise record_of_other_size(self.source, self.hw, hw)
 
     def _check_size(self, image: NDArray[Any]) -> None:
-        """Raises DataError where a picture has another size than the masks."""
+        """Raise DataError if the size of an image differs from that of the masks."""
         if image.shape[:2] != self.hw:
             where = self.source if isinstance(self.source, Path) else self.file_name
             height, width = image.shape[:2]
             raise other_size(where, self.hw, (height, width))
 
     def content(self) -> bytes:
-        """The picture's bytes, to tell whether it is still the same: of the file, or the pixels."""
+        """Return the file content or the pixels, to detect changes."""
         if isinstance(self.source, Path):
             return self.source.read_bytes()
         return b"" if self.source is None else self.source.tobytes()
@@ -200,7 +203,7 @@ def annotated_photo(
     place: SequencePlace | None = None,
     benchmark: BenchmarkTruth | None = None,
 ) -> AnnotatedImage:
-    """A photo of a data set on disk. Raises DataError where the file is absent."""
+    """Create the record of an image on disk. Raises DataError if the file is missing."""
     if not photo.is_file():
         raise DataError(f"Image not found: {str(photo)!r}. Check that the dataset is complete.")
     return AnnotatedImage(
@@ -214,13 +217,13 @@ def annotated_photo(
 
 
 def class_names(images: list[AnnotatedImage], first: Iterable[str] = ()) -> list[str]:
-    """`first`, then every other label by the alphabet; masks without one count as UNLABELLED."""
+    """Return `first`, then all other labels sorted; masks without a label count as UNLABELLED."""
     used = {mask.label or UNLABELLED for image in images for mask in image.masks}
     begun = list(dict.fromkeys(first))
     return begun + sorted(used - set(begun))
 
 
-# What is lost.
+# Losses.
 
 
 def note_traits(
@@ -230,11 +233,12 @@ def note_traits(
     keys: Container[str] = (),
     image_keys: Container[str] = (),
 ) -> None:
-    """Note, once an image, what its masks carry beside their pixels and the format does not.
+    """Report, once per image, the traits of its masks that a format does not support.
 
     Args:
-        keys: Of `Mask.extra` that the format holds.
-        image_keys: Of `AnnotatedImage.extra`, the same.
+        kept: Supported traits.
+        keys: Keys of `Mask.extra` that the format supports.
+        image_keys: Keys of `AnnotatedImage.extra` that the format supports.
     """
     traits = Counter(trait for mask in image.masks for trait in _traits(mask))
     for trait, count in traits.items():
@@ -252,7 +256,7 @@ def note_traits(
 
 
 def _traits(mask: Mask) -> list[CommonTrait]:
-    """What a mask carries beside its pixels, but rare fields and its extras."""
+    """Return the common traits that a mask has besides its pixels."""
     height, width = mask.rle.size
     there: dict[CommonTrait, bool] = {
         "labels": mask.label is not None,
@@ -268,13 +272,13 @@ def _traits(mask: Mask) -> list[CommonTrait]:
 
 
 def extras_of(mask: Mask, keys: Container[str]) -> dict[str, Any]:
-    """What an open record holds of a mask beside its fields: these keys, and who drew it."""
+    """Return the extra keys of a mask that an open record supports, and the annotator."""
     who = {} if mask.annotator is None else {"annotator": mask.annotator}
     return held(mask.extra, keys) | who
 
 
 def attributes_of(mask: Mask) -> dict[str, str]:
-    """Attributes as text: true and false of a checkbox, JSON of lists and objects."""
+    """Return attributes as text; booleans, lists and objects as JSON."""
     found = mask.extra.get("attributes") or {}
     told = found if isinstance(found, Mapping) else {"attributes": found}
     return {
@@ -284,7 +288,7 @@ def attributes_of(mask: Mask) -> dict[str, str]:
 
 
 def with_extras(mask: Mask, rest: dict[str, Any]) -> Mask:
-    """The mask with the keys that its reader did not use (`fields.rest_of`)."""
+    """Add the keys that the reader did not use (`fields.rest_of`) to a mask."""
     if not rest:
         return mask
     who = rest.pop("annotator") if type(rest.get("annotator")) is int else mask.annotator
@@ -292,7 +296,7 @@ def with_extras(mask: Mask, rest: dict[str, Any]) -> Mask:
 
 
 def note_unlabelled(report: LossReport, image: AnnotatedImage) -> None:
-    """Note that masks without a label get the class UNLABELLED."""
+    """Report that masks without a label get the class UNLABELLED."""
     for number, mask in enumerate(image.masks):
         if mask.label is None:
             report.add(

@@ -1,7 +1,7 @@
-"""Unpacks archives of annotations: a .zip, .tar, .tar.gz or .json.gz in, a temporary folder out.
+"""Unpack archives of annotations (.zip, .tar, .tar.gz, .json.gz, ...) to temporary folders.
 
-An archive is a stranger's file. Members outside of the archive's own folder (absolute names, `..`),
-links and devices are refused, and so is an archive that unpacks to far more than it is.
+Archives are untrusted. Members outside the archive's own folder (absolute names, `..`), links and
+devices are rejected, and so are archives that unpack to far more than their size.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from typing import Protocol
 
 from anymask.base import AnymaskError, DataError
 
-MAX_RATIO = 100  # times its size that an archive may unpack to,
-MIN_BOUND = 256 << 20  # bytes, or to this
+MAX_RATIO = 100  # maximum ratio of unpacked to packed size,
+MIN_BOUND = 256 << 20  # unless it unpacks to at most this number of bytes
 MAX_MEMBERS = 2_000_000
 _TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 _ENDS = (".zip", ".json.gz", ".geojson.gz", ".xml.gz", *_TARS)
-_SIDE = ("__MACOSX", ".DS_Store", "Thumbs.db")  # what file managers add
+_SIDE = ("__MACOSX", ".DS_Store", "Thumbs.db")  # added by file managers
 _PARTS = frozenset(
     [
         "annotations", "images", "labels", "masks", "train", "valid", "val", "test",
@@ -43,20 +43,20 @@ _BROKEN = (
 
 
 def is_archive(path: Path) -> bool:
-    """Whether a file's name is that of an archive of annotations."""
+    """Return whether a file has the suffix of an archive of annotations."""
     name = path.name.lower()
     return name.endswith(_ENDS) and path.is_file()
 
 
 def bare_name(path: Path) -> str:
-    """The name of an archive without its suffix: `set` of set.tar.gz."""
+    """Return the name of an archive without suffix: `set` for set.tar.gz."""
     name = path.name
     end = max((end for end in _ENDS if name.lower().endswith(end)), key=len)
     return name[: -len(end)]
 
 
 class _Process:
-    """Ends with the process, and the folders of archives with it."""
+    """Object whose finalizer removes temporary folders at the end of the process."""
 
 
 _PROCESS = _Process()
@@ -64,12 +64,12 @@ _PROCESS = _Process()
 
 @dataclass(eq=False)
 class Unpacked:
-    """An unpacked archive; its files are removed by `close`, else at the end of the process.
+    """Unpacked archive; its files are removed by `close`, or at the end of the process.
 
     Attributes:
-        archive: The file.
-        place: What is in it: its one file or folder, else the folder of all members.
-        folder: Of all members.
+        archive: Archive file.
+        place: Content: its only file or folder, else the folder of all members.
+        folder: Temporary folder of all members.
     """
 
     archive: Path
@@ -81,7 +81,7 @@ class Unpacked:
 
     @contextmanager
     def named(self) -> Iterator[None]:
-        """Errors inside name the archive, not the temporary folder."""
+        """Replace the temporary folder in errors by the name of the archive."""
         try:
             yield
         except AnymaskError as error:
@@ -91,18 +91,18 @@ class Unpacked:
             raise
 
     def plain(self, text: str) -> str:
-        """A text that names files of the temporary folder as those of the archive."""
+        """Replace paths of the temporary folder in a text by those of the archive."""
         root = self.folder / bare_name(self.archive)
         return text.replace(str(root), str(self.archive))
 
 
 def _remove(folder: Path, process: int) -> None:
-    if os.getpid() == process:  # a process that was forked off does not own it
+    if os.getpid() == process:  # a forked process does not own it
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def unpack(archive: Path) -> Unpacked:
-    """Unpack an archive. Raises DataError for one that is broken, encrypted or unsafe."""
+    """Unpack an archive. Raises DataError if it is corrupted, encrypted or unsafe."""
     unpacked = Unpacked(archive, Path(), Path(tempfile.mkdtemp(prefix="anymask-")))
     root = unpacked.folder / bare_name(archive)
     root.mkdir()
@@ -128,8 +128,8 @@ def unpack(archive: Path) -> Unpacked:
 
 
 def unpack_images(archive: Path) -> Unpacked:
-    """Unpack an archive of images; its place is the first folder that does not hold one folder
-    only. Raises DataError as `unpack`."""
+    """Unpack an archive of images; `place` is the first folder with more than a single folder in
+    it. Raises DataError like `unpack`."""
     unpacked = unpack(archive)
     place = unpacked.folder / bare_name(archive)
     while len(inside := list(place.iterdir())) == 1 and inside[0].is_dir():
@@ -139,14 +139,14 @@ def unpack_images(archive: Path) -> Unpacked:
 
 
 class Readable(Protocol):
-    """An open file, packed or not."""
+    """Interface of an open, possibly compressed file."""
 
     def read(self, size: int, /) -> bytes:
-        """At most `size` bytes; none at the end."""
+        """Read at most `size` bytes; none at the end."""
 
 
 class _Bound:
-    """Counts the bytes of what is unpacked. Raises DataError beyond the bound."""
+    """Counter of unpacked bytes. Raises DataError above the limit."""
 
     def __init__(self, archive: Path) -> None:
         self.archive = archive
@@ -210,10 +210,10 @@ def _check_count(archive: Path, count: int) -> None:
 
 
 def _inside(archive: Path, name: str, plain: bool) -> PurePosixPath | None:
-    """A member's place below the folder; None for what file managers add. Raises DataError.
+    """Return a member's path in the folder; None for files of file managers. Raises DataError.
 
     Args:
-        plain: Whether it is a file or folder.
+        plain: Whether it is a regular file or folder.
     """
     path = PurePosixPath(name.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts or (path.parts[:1] and path.parts[0][1:2] == ":"):
@@ -231,7 +231,7 @@ def _inside(archive: Path, name: str, plain: bool) -> PurePosixPath | None:
 
 
 def _inner(root: Path) -> Path:
-    """The one file or folder of an archive, without README files; else the folder itself."""
+    """Return the only file or folder of an archive, ignoring README files; else the folder."""
     found = [path for path in root.iterdir() if not path.name.lower().startswith("readme")]
     if len(found) != 1:
         return root

@@ -1,7 +1,7 @@
-"""Cellpose: `a_seg.npy` beside `a.tif`, a pickled dictionary with the label image, in and out.
+"""Cellpose: `a_seg.npy` beside `a.tif`, a pickled dictionary with the label image.
 
-A pickle can run any program, so it is read by `pickled`, which knows arrays and plain values alone.
-Written are the keys that Cellpose's page and its training read: masks, outlines, filename, ...
+A pickle can run any program, so it is read by `pickled`, which supports only arrays and plain
+values. The keys that Cellpose's GUI and training use are written: masks, outlines, filename, ...
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from anymask.images import SUFFIXES
 from anymask.masks import Mask, Masks
 
 ENDING = "_seg.npy"
-_OWN = ("masks", "outlines", "filename", "img")  # outlines follow from masks, img is the image
+_OWN = ("masks", "outlines", "filename", "img")  # outlines are derived, img is the image itself
 _HELD = (
     "diameter", "est_diam", "chan_choose", "model_path", "flow_threshold", "cellprob_threshold",
     "normalize_params",
@@ -43,10 +43,10 @@ _HELD = (
 
 
 def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:
-    """Read a file or a folder of them; the id of a mask is its number.
+    """Read a file or a folder of files; the id of a mask is its number.
 
-    Raises DataError that names file and reason, also for a pickle with anything but arrays and
-    plain values in it.
+    Raises DataError that names file and reason, also for a pickle with other content than arrays
+    and plain values.
     """
     images = []
     for path in find_files(source, ENDING):
@@ -83,7 +83,7 @@ def _image(path: Path, source: Path, report: LossReport, pictures: Path | None) 
 
 
 def _says(value: Any) -> bool:
-    """Whether a value, or one in it, is not 0, None, False or empty."""
+    """Return whether a value, or any value in it, is not 0, None, False or empty."""
     if isinstance(value, np.ndarray):
         return bool(np.count_nonzero(value))
     inside = value.values() if isinstance(value, dict) else value
@@ -93,12 +93,12 @@ def _says(value: Any) -> bool:
 
 
 def _plain(value: Any) -> Any:
-    """A value as JSON has it."""
+    """Convert a value to a JSON value."""
     return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
 
 
 def _photo_name(path: Path, source: Path, pictures: Path | None, said: Any) -> str:
-    """The picture's name: as it lies beside the file or in `pictures`, else as the file says."""
+    """Return the image name: from a file beside it or in `pictures`, else as declared."""
     here = source if source.is_dir() else source.parent
     stem = str(path.relative_to(here))[: -len(ENDING)]
     for place in (pictures, here, here / "images"):
@@ -115,7 +115,7 @@ def _photo_name(path: Path, source: Path, pictures: Path | None, said: Any) -> s
 def encode(
     images: list[AnnotatedImage], target: Path, report: LossReport, policy: Policy
 ) -> Iterator[OutFile]:
-    """A file a picture, called as Cellpose calls it."""
+    """Write a file for each image, named as by Cellpose."""
     ending = ".npy" if target.suffix.lower() == ".npy" else ENDING
     for image, path in zip(images, output_paths(images, target, ending), strict=True):
         note_traits(report, image, frozenset({"ids"}), (), _HELD)
@@ -140,7 +140,7 @@ def encode(
 
 
 def _borders(values: NDArray[Any]) -> BoolArray:
-    """Pixels with a neighbour of another number."""
+    """Mark pixels with a neighbor of another number."""
     found = np.zeros(values.shape, np.bool_)
     for here, there in ((np.s_[1:], np.s_[:-1]), (np.s_[:, 1:], np.s_[:, :-1])):
         differ = values[here] != values[there]

@@ -1,9 +1,9 @@
-"""COCO instances: one JSON with run-lengths or polygons in, annotated images out, and back.
+"""COCO instances: one JSON file with run-lengths or polygons.
 
-Layout: the format page of the COCO data set; LVIS names its pictures otherwise. Run-lengths keep
-every pixel, also of objects that are no crowd. Polygons keep parts, and holes as the policy says;
-they are filled as pycocotools does it, pixel for pixel. Beside COCO's own keys we write those of
-SA-1B (`predicted_iou`, ...) and `group_id`. Ids are given anew, from 1 on.
+Layout: the format page of the COCO dataset; LVIS names its images differently. Run-lengths keep
+every pixel, also for objects that are not crowds. Polygons keep parts, and holes according to the
+policy; they are filled like in pycocotools, pixel for pixel. Besides COCO's keys, those of SA-1B
+(`predicted_iou`, ...) and `group_id` are written. Ids are renumbered from 1.
 """
 
 from __future__ import annotations
@@ -70,11 +70,11 @@ from anymask.masks import (
 )
 
 OURS = "written by anymask"
-KEPT = (  # of SA-1B
+KEPT = (  # keys of SA-1B
     "stability_score", "point_coords", "crop_box", "group_id", "iscrowd", "objectness",
     "label_probability", "runner_up",
 )  # fmt: skip
-OF_RECORD = AllBut(  # beside these, a record holds any key
+OF_RECORD = AllBut(  # besides these, a record supports any key
     "id", "image_id", "category_id", "segmentation", "area", "bbox", "score", "predicted_iou",
     "label", "parent", "depth", "origin", *KEPT,
 )  # fmt: skip
@@ -83,16 +83,16 @@ OF_CATEGORY = AllBut("id", "name")
 OF_DOCUMENT = AllBut(
     "info", "licenses", "images", "annotations", "categories", "origins", "anymask", "videos"
 )
-IN_ATTRIBUTES = ("occluded", "rotation")  # CVAT writes them there
+IN_ATTRIBUTES = ("occluded", "rotation")  # stored in attributes by CVAT
 
 
 def read(
     source: Path, report: LossReport, pictures: Path | None = None, *, boxes: bool = False
 ) -> list[AnnotatedImage]:
-    """Read one file or a folder of them. Raises DataError that names file, record and reason.
+    """Read a file or a folder of files. Raises DataError that names file, record and reason.
 
     Args:
-        boxes: Whether records of a box alone come as rectangles.
+        boxes: Whether to read boxes without masks as rectangular masks.
     """
     found = list[tuple[Path, AnnotatedImage]]()
     for path in find_files(source, ".json"):
@@ -108,14 +108,14 @@ def read(
 def read_document(
     document: Any, report: LossReport, *, boxes: bool = False, published: bool = False
 ) -> Iterator[tuple[dict[str, Any], AnnotatedImage]]:
-    """The rows of a document's images, each with its masks, which are decoded one by one.
+    """Yield the rows of a document's images with their masks, which are decoded one at a time.
 
     Raises DataError that names the record.
 
     Args:
-        report: Is told of records without a mask, and of invalid ones.
-        boxes: Whether records of a box alone come as rectangles.
-        published: Whether every record has a mask, and `bbox` is the box that people drew.
+        report: Report for records without a mask and invalid records.
+        boxes: Whether to read boxes without masks as rectangular masks.
+        published: Whether every record has a mask, and `bbox` is the annotated box.
     """
     names = category_names(as_record(document, "the document").get("categories", []), report)
     report.list_classes({name: number for number, name in names.items()})
@@ -146,7 +146,7 @@ def read_document(
 
 
 def crowds_count(flags: Sequence[bool], report: LossReport) -> bool:
-    """Whether crowds are objects, by the settings and the `iscrowd` of all masks of a file."""
+    """Return whether crowds are objects, by the settings and the `iscrowd` flags of a file."""
     if report.settings is None or not any(flags):
         return False
     if report.settings.crowd == "auto" and all(flags):
@@ -161,7 +161,7 @@ def crowds_count(flags: Sequence[bool], report: LossReport) -> bool:
 def _by_image(
     rows: Any, images: Container[int], report: LossReport
 ) -> defaultdict[int, list[tuple[str, Any]]]:
-    """The annotations of each image, each with its place in words."""
+    """Group annotations by image, each with a description of its position."""
     found: defaultdict[int, list[tuple[str, Any]]] = defaultdict(list)
     for number, row in enumerate(as_list(rows, "annotations")):
         where = f"annotation {number}"
@@ -179,7 +179,7 @@ def _by_image(
 
 @dataclass(frozen=True)
 class _Records:
-    """The reader of a document's annotations; see `read_document`."""
+    """Reader of a document's annotations, as in `read_document`."""
 
     document: Any
     names: dict[int, str]
@@ -190,7 +190,7 @@ class _Records:
     corners: CornerCheck = field(default_factory=lambda: CornerCheck("x y width height"))
 
     def mask(self, row: Any, image: AnnotatedImage) -> Mask | None:
-        """A record's mask; None for a box alone, which the report is told."""
+        """Read the mask of a record; None for a box without a mask, which is reported."""
         if self.published or row.get("segmentation", []) not in ([], None):
             mask = with_extras(_mask(row, image.hw, self.names), record_extra(row))
             if mask.crowd and not self.crowds:
@@ -214,10 +214,10 @@ class _Records:
 
 
 def rows_by_id(rows: Any, kind: str, report: LossReport) -> dict[int, dict[str, Any]]:
-    """COCO's rows by their ids.
+    """Index COCO's rows by id.
 
-    Two that differ, as in files that were put together, are invalid both: nobody knows which of
-    them an annotation means.
+    Different rows with the same id, as in merged files, are all invalid, because references to them
+    are ambiguous.
     """
     found: dict[int, dict[str, Any]] = {}
     doubtful = set[int]()
@@ -234,7 +234,7 @@ def rows_by_id(rows: Any, kind: str, report: LossReport) -> dict[int, dict[str, 
 
 
 def category_names(rows: Any, report: LossReport) -> dict[int, str]:
-    """COCO's names of classes by their ids; one id of two names is invalid."""
+    """Return COCO's class names by id; an id with two names is invalid."""
     named = []
     for number, row in enumerate(as_list([] if rows is None else rows, "categories")):
         with report.record(f"category {number}"):
@@ -244,7 +244,7 @@ def category_names(rows: Any, report: LossReport) -> dict[int, str]:
 
 
 def read_facts(document: Mapping[str, Any], report: LossReport) -> dict[int, int]:
-    """Keep info, licences and categories' other keys; the licences' numbers by their old ones."""
+    """Store info, licences and category keys in the report; return new licence ids by old ones."""
     info = document.get("info")
     told = dict(info) if isinstance(info, dict) else {"description": info} if info else {}
     if told.get("description") == OURS:
@@ -261,7 +261,7 @@ def read_facts(document: Mapping[str, Any], report: LossReport) -> dict[int, int
 
 
 def image_extra(row: Mapping[str, Any], licences: Mapping[int, int]) -> dict[str, Any]:
-    """An image's other keys; its licence by the number that the report keeps."""
+    """Return the other keys of an image, with its licence id as renumbered in the report."""
     extra = rest_of(held(row, OF_IMAGE), ())
     if type(number := extra.get("license")) is int and number in licences:
         extra["license"] = licences[number]
@@ -269,7 +269,7 @@ def image_extra(row: Mapping[str, Any], licences: Mapping[int, int]) -> dict[str
 
 
 def record_extra(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A record's other keys. What CVAT writes among the attributes is beside them."""
+    """Return the other keys of a record, with CVAT's keys moved out of its attributes."""
     if not row.keys() - OF_RECORD.own:
         return {}
     extra = rest_of(held(row, OF_RECORD), ())
@@ -283,10 +283,10 @@ def record_extra(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def file_name(row: dict[str, Any]) -> str:
-    """A picture's name; LVIS has the folder and name at the end of `coco_url` instead."""
+    """Return an image name; LVIS has folder and name at the end of `coco_url` instead."""
     if "file_name" not in row and "coco_url" in row:
         return "/".join(str(row["coco_url"]).split("/")[-2:])
-    return str(row["file_name"]).replace("\\", "/")  # some tools write those of Windows
+    return str(row["file_name"]).replace("\\", "/")  # some tools write Windows paths
 
 
 def _label_of(row: dict[str, Any], names: dict[int, str]) -> str | None:
@@ -298,7 +298,7 @@ def _label_of(row: dict[str, Any], names: dict[int, str]) -> str | None:
 
 
 def _box(row: dict[str, Any]) -> Box | None:
-    """A record's box, as x0, y0, x1, y1; None where it has none."""
+    """Return the box of a record as x0, y0, x1, y1; None without a box."""
     if row.get("bbox") is None:
         return None
     x, y, wide, high = as_numbers(row["bbox"], 4, "bbox")
@@ -319,9 +319,10 @@ def _mask(row: dict[str, Any], hw: tuple[int, int], names: dict[int, str]) -> Ma
 
 
 def segmentation_to_rle(segmentation: Any, hw: tuple[int, int]) -> Rle:
-    """A record's run-lengths or polygons; a flat list of numbers is one polygon.
+    """Decode run-lengths or polygons of a record; a flat list of numbers is one polygon.
 
-    Raises DataError, also for polygons that cover no pixel.
+    Raises:
+        DataError: The value is invalid, or the polygons cover no pixel.
     """
     if isinstance(segmentation, dict):
         return coco_to_rle(segmentation)
@@ -345,7 +346,7 @@ def encode(
     policy: Policy,
     polygons: bool = False,
 ) -> Iterator[OutFile]:
-    """One file with compressed run-lengths, or polygons; a crowd's masks are always run-lengths."""
+    """Write one file with compressed run-lengths or polygons; crowds always have run-lengths."""
     ids = category_ids(images, policy)
     rows, kept = list[dict[str, Any]](), list[Mask]()
     for image_id, image in enumerate(images, start=1):
@@ -359,7 +360,7 @@ def encode(
                 if not rings:
                     continue
                 row["segmentation"] = [ring.ravel().tolist() for ring in rings]
-                # COCO's tools lose pixels of exact outlines where corners touch.
+                # COCO's tools lose pixels of exact outlines that touch at corners.
                 if not any(loss.kind == "pixels" for loss in report.losses[before:]):
                     again = coco_polygons_to_rle(row["segmentation"], image.hw)
                     note_changed(image, number, report, again)
@@ -373,7 +374,7 @@ def encode(
 def document_facts(
     images: list[AnnotatedImage], ids: Mapping[str, int], policy: Policy
 ) -> dict[str, Any]:
-    """Info, licences, images and categories of a document."""
+    """Return info, licences, images and categories of a document."""
     facts = policy.facts
     categories = [
         written_class(facts.classes.get(name, {})) | {"id": number, "name": name}
@@ -388,13 +389,13 @@ def document_facts(
 
 
 def written_class(about: Mapping[str, Any]) -> dict[str, Any]:
-    """What COCO says of a class beside id and name: its color in numbers."""
+    """Return COCO's record of a class without id and name; its color as numbers."""
     colour = as_colour(about.get("color"))
     return {**about} | ({} if colour is None else {"color": colour_numbers(colour)})
 
 
 def written_extra(mask: Mask) -> dict[str, Any]:
-    """The keys that a record has beside COCO's and SA-1B's; some among the attributes."""
+    """Return the keys of a record besides those of COCO and SA-1B; some move to attributes."""
     extra = extras_of(mask, OF_RECORD)
     inside, attributes = held(extra, IN_ATTRIBUTES), extra.get("attributes") or {}
     if not inside or not isinstance(attributes, dict):
@@ -403,14 +404,14 @@ def written_extra(mask: Mask) -> dict[str, Any]:
 
 
 def image_row(image_id: int, image: AnnotatedImage) -> dict[str, Any]:
-    """COCO's record of a picture."""
+    """Return COCO's record of an image."""
     height, width = image.hw
     row = {"id": image_id, "file_name": image.file_name, "height": height, "width": width}
     return row | held(image.extra, OF_IMAGE)
 
 
 def json_target(target: Path) -> Path:
-    """The file itself. Raises DataError when it does not end in .json."""
+    """Return the target. Raises DataError unless it ends in .json."""
     if target.suffix.lower() != ".json":
         raise DataError(f"{target}: This format is a single file. Use a name ending in .json.")
     return target
@@ -418,14 +419,14 @@ def json_target(target: Path) -> Path:
 
 def _annotation(mask: Mask, image_id: int, ids: dict[str, int]) -> dict[str, Any]:
     written = mask.to_coco(0, image_id, ids[mask.label or UNLABELLED])
-    if not mask.score:  # nobody gave it one
+    if not mask.score:  # no score was given
         for key in ("predicted_iou", "score"):
             written.pop(key)
     return written
 
 
 def category_ids(images: list[AnnotatedImage], policy: Policy) -> dict[str, int]:
-    """Class names and their ids: those of the source, else from 1 on."""
+    """Return ids of class names: those of the source, else consecutive ones from 1."""
     names = class_names(images, policy.classes)
     ids = dict(zip(policy.classes, policy.class_ids, strict=False))
     free = itertools.count(max(ids.values(), default=0) + 1)

@@ -1,16 +1,15 @@
-"""COCO and LVIS data sets: photos and a COCO JSON a split in, annotated images out.
+"""COCO and LVIS datasets: images with one COCO JSON per split.
 
     COCO 2017 (cocodataset.org, format page)     LVIS v1 (lvisdataset.org, data format)
-    annotations/instances_val2017.json           annotations/lvis_v1_val.json, or beside the photos
+    annotations/instances_val2017.json           annotations/lvis_v1_val.json, or beside the images
     val2017/000000000139.jpg                     train2017/, val2017/: photos of COCO
 
-A split is the year's name or the short one: "val2017" and "val" are the same. The JSON may be named
-itself instead of its folder; else it is the one that has the split in its name. Photos are looked
-for under their `file_name` in folders called like the split, `images`, `image`, `imgs` or `data`,
-beside the JSON and one folder above. Records of a crowd are pixels that do not count. Polygons are
-filled as pycocotools does it. LVIS names a photo by its `coco_url`, whose last two parts are
-its place, and says which classes were looked for (`neg_category_ids`,
-`not_exhaustive_category_ids`).
+A split is the full or the short name: "val2017" and "val" are equivalent. The JSON itself can be
+passed instead of its folder; otherwise it is the one with the split in its name. Images are
+searched by their `file_name` in folders named like the split, `images`, `image`, `imgs` or `data`,
+beside the JSON and one folder above. Crowds are ignored pixels. Polygons are filled like in
+pycocotools. LVIS identifies an image by its `coco_url`, whose last two parts are its path, and
+declares which classes were annotated (`neg_category_ids`, `not_exhaustive_category_ids`).
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ _PICTURES = ("images", "image", "imgs", "data")
 
 
 def read_coco(root: Path, split: str, report: LossReport | None = None) -> Iterator[AnnotatedImage]:
-    """The photos of a COCO JSON. Raises DataError that names file, record and reason."""
+    """Read the images of a COCO JSON. Raises DataError that names file, record and reason."""
     path = _json_of(root, split)
     folders, report = _folders(path, split), LossReport() if report is None else report
     with located(path):
@@ -40,7 +39,7 @@ def read_coco(root: Path, split: str, report: LossReport | None = None) -> Itera
 
 
 def read_lvis(root: Path, split: str, report: LossReport | None = None) -> Iterator[AnnotatedImage]:
-    """The photos of LVIS v1. Raises DataError that names file, record and reason."""
+    """Read the images of LVIS v1. Raises DataError that names file, record and reason."""
     patterns = [f"annotations/lvis_v1_{split}.json", f"lvis_v1_{split}.json"]
     path = root if root.is_file() else find_place(root, patterns, "LVIS annotations")
     top = path.parent
@@ -66,7 +65,7 @@ def _truth(row: dict[str, Any], federated: Federated | None = None) -> Benchmark
 
 
 def _json_of(root: Path, split: str) -> Path:
-    """The annotations of a split. Raises DataError where there are none, or several."""
+    """Find the annotations of a split. Raises DataError if there are none, or several."""
     if root.is_file():
         return root
     exact = [
@@ -85,12 +84,12 @@ def _json_of(root: Path, split: str) -> Path:
 
 
 def _names(split: str) -> list[str]:
-    """A split and its name with the years of COCO."""
+    """Return the names of a split, with and without the years of COCO."""
     return [split, f"{split}2017", f"{split}2014"]
 
 
 def _folders(path: Path, split: str) -> list[Path]:
-    """Where the photos of a JSON may lie, likely places first."""
+    """Return folders that may contain the images of a JSON, most likely ones first."""
     tops = [path.parent, path.parent.parent]
     named = [name for name in (path.stem.rsplit("_", 1)[-1], *_names(split)) if name]
     inside = [*named, *(f"images/{name}" for name in named), *_PICTURES, "."]

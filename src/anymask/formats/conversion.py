@@ -1,4 +1,4 @@
-"""Turning annotations of one format into another, and telling what that loses."""
+"""Convert annotations between formats and report losses."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from anymask.formats.registry import (
 )
 from anymask.formats.sets import picture_names
 
-WITH_PHOTOS = ("set", "yolo")  # the formats whose folder has a place for the photos
+WITH_PHOTOS = ("set", "yolo")  # formats with a folder for images
 
 
 @dataclass(kw_only=True, repr=False)
 class Conversion(LossReport):
-    """What a conversion lost, and what it was.
+    """Result of a conversion: losses, formats and counts.
 
     Attributes:
-        form: The formats that were read and written.
-        to: The formats that were read and written.
-        why: How the format was recognised.
-        source: What was read.
-        images: How many there were, and how many files were written.
-        masks: How many there were, and how many files were written.
-        files: How many there were, and how many files were written.
+        form: Source format.
+        to: Target format.
+        why: How the source format was detected.
+        source: Source file or folder.
+        images: Number of images.
+        masks: Number of masks.
+        files: Number of written files.
     """
 
     form: str
@@ -51,13 +51,13 @@ class Conversion(LossReport):
         return super().lines(begin, source or self.source)
 
     def to_json(self) -> dict[str, Any]:
-        """Everything but the files, ready for JSON."""
+        """Return everything except the files as JSON values."""
         about = {"from": self.form, "to": self.to, "images": self.images, "masks": self.masks}
         return about | super().to_json()
 
 
 class LossError(DataError):
-    """Something would be lost in a strict conversion; `report` tells what."""
+    """A strict conversion would lose something; `report` lists it."""
 
     def __init__(self, report: Conversion) -> None:
         super().__init__(
@@ -121,7 +121,7 @@ def convert(
 def _written(
     dataset: Dataset, target: Path, to: str, policy: Policy, *, copy_images: bool, strict: bool
 ) -> Conversion:
-    """Read a dataset and write it in another format; see `convert`."""
+    """Read a dataset and write it in another format, as in `convert`."""
     if copy_images or (dataset.pictures is not None and not dataset.published):
         dataset = dataset.with_sizes_checked()
     found = list(dataset)
@@ -148,7 +148,7 @@ def _photos(dataset: Dataset, images: Iterable[AnnotatedImage], target: Path) ->
 
 
 def _report(dataset: Dataset, found: list[AnnotatedImage], to: str) -> Conversion:
-    """The report of a conversion that has read everything and written nothing."""
+    """Create the report of a conversion after reading and before writing."""
     return Conversion(
         list(dataset.lost.losses), notes=list(dataset.lost.notes), form=dataset.form, to=to,
         why=dataset.why, source=dataset.told_source, images=len(found),
@@ -157,7 +157,7 @@ def _report(dataset: Dataset, found: list[AnnotatedImage], to: str) -> Conversio
 
 
 def with_source(policy: Policy, report: LossReport) -> Policy:
-    """The policy with the facts of the source, and its class list where the policy has none."""
+    """Add the facts of the source to a policy, and its class list unless the policy has one."""
     policy = replace(policy, facts=report.facts)
     if policy.classes or not report.classes:
         return policy
@@ -167,7 +167,7 @@ def with_source(policy: Policy, report: LossReport) -> Policy:
 
 
 def _beside(files: Iterable[OutFile], source: Path) -> Iterator[OutFile]:
-    """The files to write. Raises InputError for one that would be written over the source."""
+    """Yield the files to write. Raises InputError for one that would overwrite the source."""
     for path, data in files:
         if source.is_file() and path.exists() and path.samefile(source):
             raise InputError(f"{str(path)!r} would overwrite the input. Choose another folder.")

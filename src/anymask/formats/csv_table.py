@@ -1,8 +1,8 @@
-"""A table of measurements: annotated images in, one CSV file with a row for each mask out.
+"""Table of measurements: a CSV file with a row for each mask.
 
-Its columns are those of `masks.measure`; where the picture is known, also how bright each mask is
-in each channel (c0_mean, ...), and lengths in the file's own unit (diameter_scaled, ...) where the
-file has one. It cannot be read back: it has no outlines.
+Its columns are those of `masks.measure`. If the image is known, they include the brightness of each
+mask in each channel (c0_mean, ...), and lengths in the unit of the image file (diameter_scaled,
+...) if it has one. It has no outlines, so it cannot be read back.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from anymask.masks import (
     to_csv,
 )
 
-NAME = "masks.csv"  # in a folder
+NAME = "masks.csv"  # default name in a folder
 SCALED = {"area": 2, "perimeter": 1, "diameter": 1, "length": 1, "width": 1}  # -> power of the unit
 
 Columns = dict[str, float | str]
@@ -37,7 +37,7 @@ Columns = dict[str, float | str]
 def encode(
     images: list[AnnotatedImage], target: Path, report: LossReport, policy: Policy
 ) -> Iterator[OutFile]:
-    """One file; crowds have no row."""
+    """Write one file; crowds are omitted."""
     rows, more = [], list[Columns]()
     for image in images:
         note_traits(report, image, frozenset({"labels", "scores", "crowds"}))
@@ -56,18 +56,18 @@ def encode(
 
 
 def _order(name: str) -> tuple[int, str]:
-    """Lengths in the file's unit first, then channel by channel."""
+    """Sort key: lengths in the unit of the file first, then channels."""
     channel = name.partition("_")[0].removeprefix("c")
     return (int(channel), "") if channel.isdecimal() else (-1, "")
 
 
 def photo_columns(masks: Masks) -> list[Columns]:
-    """What a table has beside the shape of each mask, by the picture that the masks know."""
+    """Return the image-dependent columns of each mask, from the image that the masks refer to."""
     return columns_of(masks, picture_numbers(masks.picture, masks.image_hw) if masks else None)
 
 
 def columns_of(masks: Sequence[Mask], numbers: PictureNumbers | None) -> list[Columns]:
-    """The columns of each mask that a picture's numbers and scale give; none without a picture.
+    """Return the columns of each mask from an image's values and scale; empty without an image.
 
     c0_mean, c0_sum, ...     `BRIGHTNESS` of channel 0, and so on; channels count from 0, as in z1c0
     unit, pixel_size         of the file; area_scaled is in square units, the lengths in units

@@ -1,9 +1,9 @@
-"""CVAT for images 1.1: one XML file with masks as runs in, annotated images out, and back.
+"""CVAT for images 1.1: one XML file with masks as runs.
 
-A mask's runs go row by row inside its box and start with background. `mask_to_cvat` is the same as
-a list with the box behind it, as CVAT's SDK, agents and server take it (cvat-sdk, `masks.py`; MIT;
-the layout, not the code). Polygons, boxes and ellipses are read, too, turned or not, and the tracks
-of "CVAT for video" (`cvat_tracks`).
+The runs of a mask go row by row inside its box and start with background. `mask_to_cvat` returns
+the same as a list followed by the box, as CVAT's SDK, agents and server accept it (cvat-sdk,
+`masks.py`; MIT; the layout, not the code). Polygons, boxes and ellipses are read as well, rotated
+or not, and the tracks of "CVAT for video" (`cvat_tracks`).
 """
 
 from __future__ import annotations
@@ -66,19 +66,24 @@ _WITHOUT_AREA = ("points", "polyline", "tag", "cuboid", "skeleton")
 
 
 def mask_to_cvat(rle: Rle) -> list[int]:
-    """Runs inside the box, row by row, background first; then the box's first and last pixel.
+    """Encode a mask as runs inside its box, row by row, background first, followed by the box.
 
-    Raises DataError on an empty mask, which has no box.
+    Raises:
+        DataError: The mask is empty and has no box.
     """
     if not rle_area(rle):
         raise DataError("CVAT does not support empty masks. Remove the mask.")
     x0, y0, x1, y1 = rle_box_xyxy(rle)
-    rows = mask_to_rle(rle_to_mask(rle)[y0 : y1 + 1, x0 : x1 + 1].T)  # of the turned: by rows
+    rows = mask_to_rle(rle_to_mask(rle)[y0 : y1 + 1, x0 : x1 + 1].T)  # transposed: row by row
     return [*rows.counts.tolist(), x0, y0, x1, y1]
 
 
 def cvat_to_rle(points: Sequence[float], image_hw: tuple[int, int]) -> Rle:
-    """Read such a list. Raises DataError when the runs do not fill the box."""
+    """Decode the list of `mask_to_cvat`.
+
+    Raises:
+        DataError: The runs do not fill the box, or the box is outside the image.
+    """
     if len(points) < 5:
         raise DataError(
             "A CVAT mask consists of runs and the 4 numbers of a box, but this one has "
@@ -101,9 +106,9 @@ def cvat_to_rle(points: Sequence[float], image_hw: tuple[int, int]) -> Rle:
 
 
 def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:
-    """Read an export "CVAT for images" or "CVAT for video"; shapes without an area are reported.
+    """Read an export "CVAT for images" or "CVAT for video"; shapes without area are reported.
 
-    Raises DataError that names file, picture, shape and reason.
+    Raises DataError that names file, image, shape and reason.
     """
     images = list[tuple[Path, AnnotatedImage]]()
     for path in find_files(source, ".xml"):
@@ -122,7 +127,7 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
 
 
 def _take_meta(root: ET.Element, report: LossReport) -> None:
-    """Keep the list of labels, their colors and attributes, and what is said of the task."""
+    """Store the labels with colors and attributes, and the description of the task."""
     names = []
     for label in root.iterfind("meta//labels/label"):
         names.append(name := label.findtext("name") or "")
@@ -152,7 +157,7 @@ def _image(element: ET.Element, report: LossReport) -> AnnotatedImage:
 def _mask(
     shape: ET.Element, hw: tuple[int, int], report: LossReport, name: str = ""
 ) -> Mask | None:
-    """The mask of a shape; None, with a line in the report, for one without area."""
+    """Read the mask of a shape; None, with a line in the report, for shapes without area."""
     rle = _rle(shape, hw)
     if rle is None:
         report.skip(name, f"shapes of type {shape.tag!r} have no mask")
@@ -163,7 +168,7 @@ def _mask(
 
 
 def _extra(shape: ET.Element) -> dict[str, Any]:
-    """The attributes of a shape, and what it says beside its outline."""
+    """Return the attributes and other keys of a shape."""
     attributes = {one.get("name", ""): one.text or "" for one in shape.iterfind("attribute")}
     told: dict[str, Any] = rest_of(shape.attrib, _OF_SHAPE)
     for key in ("occluded", "z_order", "keyframe"):
@@ -213,7 +218,7 @@ def _rle(shape: ET.Element, hw: tuple[int, int]) -> Rle | None:
 def encode(
     images: list[AnnotatedImage], target: Path, report: LossReport, policy: Policy
 ) -> Iterator[OutFile]:
-    """One file with masks."""
+    """Write one file with masks."""
     if target.suffix.lower() != ".xml":
         raise DataError(f"{target}: This format is a single file. Use a name ending in .xml.")
     root = ET.Element("annotations")
@@ -265,7 +270,7 @@ def _write_mask(element: ET.Element, image: AnnotatedImage, place: int, report: 
 def _write_label(
     labels: ET.Element, name: str, about: Mapping[str, Any], images: Sequence[AnnotatedImage]
 ) -> None:
-    """A label with its color and the attributes that its class or its masks have."""
+    """Write a label with its color and the attributes of its class or its masks."""
     label = ET.SubElement(labels, "label")
     ET.SubElement(label, "name").text = xml_text(name)
     if colour := as_colour(about.get("color")):

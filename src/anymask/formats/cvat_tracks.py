@@ -1,10 +1,10 @@
-"""CVAT for video 1.1: tracks of an XML file in, an annotated image for each frame out.
+"""CVAT for video 1.1: tracks of an XML file, read as an annotated image for each frame.
 
-A track has elements for some frames; `outside` ends it until the next one. Frames between two
-elements are interpolated as CVAT does it: boxes, ellipses and polygons with the same number of
-points move in a straight line, masks and other polygons stay as they are. Behind its last element
-a track goes on to the end of its task. Frames are called frame_000012.png, as in CVAT's exports.
-Layout: "XML annotation format" of CVAT's documentation.
+A track has elements for some frames; `outside` ends it until the next element. Frames between two
+elements are interpolated like in CVAT: boxes, ellipses and polygons with the same number of points
+linearly, masks and other polygons are repeated. The last element of a track is repeated until the
+end of its task. Frames are named frame_000012.png, as in CVAT's exports. Layout: "XML annotation
+format" of CVAT's documentation.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _MOVED = {
     "box": ("xtl", "ytl", "xbr", "ybr", "rotation"),
     "ellipse": ("cx", "cy", "rx", "ry", "rotation"),
 }
-_MAX_FRAMES = 10_000_000  # of a task; more is a broken number
+_MAX_FRAMES = 10_000_000  # limit of a task; larger numbers are invalid
 _CHANGED = (
     "Polygons with different numbers of points are not interpolated. The frames "
     "between two such polygons repeat the earlier polygon."
@@ -35,7 +35,7 @@ _CHANGED = (
 
 @dataclass
 class _Task:
-    """A task's frames: how many there are, their size, and what is on them."""
+    """Task: number of frames, their size, and masks by frame."""
 
     name: str
     frames: int
@@ -46,10 +46,10 @@ class _Task:
 def read_tracks(
     root: ET.Element, path: Path, report: LossReport, pictures: Path | None, read: ShapeReader
 ) -> list[AnnotatedImage]:
-    """The frames of all tasks of a file. Raises DataError that names track, frame and reason.
+    """Read the frames of all tasks of a file. Raises DataError that names track, frame and reason.
 
     Args:
-        read: Makes a mask of an element; None for one without area, which it reports.
+        read: Function that reads the mask of an element; None for an element without area.
     """
     tasks = _tasks(root, path, pictures)
     for number, track in enumerate(root.iter("track"), start=1):
@@ -74,7 +74,7 @@ def read_tracks(
 
 
 def _tasks(root: ET.Element, path: Path, pictures: Path | None) -> dict[str, _Task]:
-    """The tasks or jobs of a file by their ids; one without an id if the file describes none."""
+    """Return the tasks or jobs of a file by id; one without an id if the file describes none."""
     found = {}
     for about in [*root.iterfind("meta//task"), *root.iterfind("meta//job")]:
         name = about.findtext("source") or about.findtext("name") or path.stem
@@ -101,7 +101,7 @@ def _size(root: ET.Element, about: ET.Element) -> tuple[int, int] | None:
 
 
 def frame_name(frame: int) -> str:
-    """The name of a frame's picture in CVAT's exports."""
+    """Return the name of a frame in CVAT's exports."""
     return f"frame_{frame:06d}.png"
 
 
@@ -121,7 +121,7 @@ def _images(task: _Task, path: Path, pictures: Path | None) -> Iterator[Annotate
 
 
 def _frames(track: ET.Element, frames: int, report: LossReport) -> Iterator[tuple[int, ET.Element]]:
-    """The visible elements of a track, those between two elements included."""
+    """Yield the visible elements of a track, including interpolated ones."""
     elements = dict[int, ET.Element]()
     for number, element in enumerate(track):
         with report.record(f"element {number} ({element.tag})"):
@@ -146,7 +146,7 @@ def _frames(track: ET.Element, frames: int, report: LossReport) -> Iterator[tupl
 def _between(
     before: ET.Element, after: ET.Element | None, share: float, report: LossReport
 ) -> ET.Element:
-    """The element at a share of the way from one to the next."""
+    """Interpolate between two elements."""
     found = ET.Element(before.tag, before.attrib | {"keyframe": "0"})
     found.extend(before.iterfind("attribute"))
     if after is None or after.tag != before.tag:

@@ -1,8 +1,8 @@
-"""A data set that is read while one looks at it: a source of any format, picture by picture.
+"""Datasets that are read during iteration: any source format, image by image.
 
-A folder with a file a picture is read file by file, a set of ours line by line; formats of one file
-for everything (COCO, CVAT, ...) are read whole, as their readers do. Published data sets are read
-as their layout says (`layouts`), photo by photo.
+Folders with a file per image are read file by file, a set of this project line by line. Formats
+with a single file (COCO, CVAT, ...) are read completely. Published datasets are read by their
+layout (`layouts`), image by image.
 """
 
 from __future__ import annotations
@@ -54,26 +54,26 @@ from anymask.images import PictureFile, image_hw, load_image, load_page, page_as
 from anymask.masks import Masks
 
 A_FILE_A_PICTURE = {name: one.suffixes[0] for name, one in FORMATS.items() if one.streamed}
-PHOTOS = (PICTURES, "JPEGImages")  # of our sets and others; of PASCAL VOC
+PHOTOS = (PICTURES, "JPEGImages")  # image folders of sets and others; of PASCAL VOC
 
 
 @brief
 @dataclass
 class Dataset:
-    """A data set that is read while one looks at it; iterate over it as often as one likes.
+    """Dataset that is read during iteration; it can be iterated several times.
 
     Attributes:
-        name: Of the data set: its folder, or its file without suffix.
-        source: Where it lies.
-        form: The name of its format or layout.
-        pictures: Where the pictures lie, None where nobody said.
-        split: The part of a published data set, None for the layout's own choice.
-        boxes: Whether boxes alone come as rectangles (`box_labels`), not as what was not read.
-        settings: How records are read.
+        name: Name of the dataset: its folder, or its file without suffix.
+        source: File or folder.
+        form: Name of the format or layout.
+        pictures: Folder of the images, None if unknown.
+        split: Split of a published dataset. None uses the default of the layout.
+        boxes: Whether boxes without masks are read as rectangular masks, instead of reported.
+        settings: Handling of invalid records, crowds and mask images.
         sized: Whether images of another size than their masks are invalid records.
-        lost: What the last iteration met that has no place in a `Mask`, or cannot be read.
-        why: How its format was recognised, or that it was named.
-        archives: What `source` and `pictures` were unpacked from; empty for files and folders.
+        lost: Report on unsupported content and invalid records of the last iteration.
+        why: How the format was detected, or "named".
+        archives: Archives that `source` and `pictures` were unpacked from.
     """
 
     name: str
@@ -93,10 +93,10 @@ class Dataset:
     _counted: int = 0
 
     def __iter__(self) -> Iterator[AnnotatedImage]:
-        """The pictures in order.
+        """Yield the images in order.
 
         Raises DataError that names file and reason; BadRecordsError for invalid records that are
-        errors by the settings, or leave no mask.
+        errors by the settings, or if no mask is left.
         """
         self.lost, self._below = LossReport(settings=self.settings), {}
         self._seen, self._ends, self._counted = [], Counter(), 0
@@ -118,13 +118,13 @@ class Dataset:
             self.lost.check_records(self.told_source, masks)
 
     def close(self) -> None:
-        """Remove what an archive was unpacked to; it is removed at the end of the process, too."""
+        """Remove unpacked files; they are removed at the end of the process as well."""
         for one in self.archives:
             one.close()
 
     def _is_shared(self, end: str) -> bool:
-        """Whether several pictures that were read have this end of a name, as a.jpg of cam1/a.jpg
-        and cam2/a.jpg."""
+        """Return whether several images share this end of a name, such as a.jpg of cam1/a.jpg and
+        cam2/a.jpg."""
         for name in self._seen[self._counted :]:
             self._ends.update(name_suffixes(name))
         self._counted = len(self._seen)
@@ -132,20 +132,20 @@ class Dataset:
 
     @property
     def told_source(self) -> Path:
-        """What messages call the source: the archive, where it is one."""
+        """Source in messages: the archive if it was unpacked from one."""
         packed = (one.archive for one in self.archives if self.source.is_relative_to(one.folder))
         return next(packed, self.source)
 
     @contextmanager
     def _archives_named(self) -> Iterator[None]:
-        """Errors inside name the archives, not the temporary folders."""
+        """Replace temporary folders in errors by the names of archives."""
         with ExitStack() as stack:
             for one in self.archives:
                 stack.enter_context(one.named())
             yield
 
     def _name_archives(self) -> None:
-        """Let places of skipped records name the archive, not where it was unpacked."""
+        """Replace temporary folders in skipped records by the names of archives."""
         for one in self.archives:
             self.lost.losses = [
                 replace(loss, place=one.plain(loss.place), reason=one.plain(loss.reason))
@@ -169,7 +169,7 @@ class Dataset:
 
     @property
     def published(self) -> bool:
-        """Whether the layout of a published data set is read, not a format."""
+        """Whether it is read by the layout of a published dataset instead of a format."""
         return self.form in LAYOUTS and (self.split is not None or self.form not in FORMATS)
 
     def _read(self, path: Path) -> list[AnnotatedImage]:
@@ -183,15 +183,15 @@ class Dataset:
 
     @property
     def unread(self) -> dict[str, int]:
-        """How often the last iteration met what has no place in a `Mask`, by kind."""
+        """Numbers of unsupported or invalid records of the last iteration, by kind."""
         return self.lost.counts()
 
     def unread_lines(self) -> list[str]:
-        """A line for each kind of what was not read, with its first cases."""
+        """Return a line for each kind of unread content, with its first cases."""
         return self.lost.lines("not read", self.told_source)
 
     def length(self) -> int | None:
-        """How many pictures there are, where that costs nothing to know."""
+        """Return the number of images if it is available without reading them, else None."""
         if self.form == "set":
             return count_samples(self.source)
         if self.form in A_FILE_A_PICTURE:
@@ -199,9 +199,10 @@ class Dataset:
         return None
 
     def picture(self, image: AnnotatedImage) -> Path:
-        """The file of a picture.
+        """Return the file of an image.
 
-        Raises DataError that lists where it was looked for; for a page of a file, too.
+        Raises:
+            DataError: The file is not found, with the searched folders, or it is a page of a file.
         """
         path, page = self._found(image)
         if page is not None:
@@ -213,7 +214,7 @@ class Dataset:
         return path
 
     def with_picture(self, image: AnnotatedImage) -> AnnotatedImage:
-        """The same, its masks knowing the picture's file or page where somebody finds it."""
+        """Add a reference to the file or page to the masks of an image, if it is found."""
         try:
             path, page = self._found(image)
         except DataError:
@@ -222,24 +223,24 @@ class Dataset:
         return replace(image, masks=Masks(image.masks, picture=picture))
 
     def pixels(self, image: AnnotatedImage) -> UintImage:  # -> (H, W, 3)
-        """A picture, or the page that its name means. Raises as `picture`, and ImageError."""
+        """Load an image, or a page of a file. Raises like `picture`, and ImageError."""
         path, page = self._found(image)
         return load_image(path) if page is None else load_page(path, page)
 
     def content(self, image: AnnotatedImage) -> bytes:
-        """The bytes of a picture's file, or of a page as PNG. Raises as `pixels`."""
+        """Return the content of an image file, or of a page as PNG. Raises like `pixels`."""
         path, page = self._found(image)
         return path.read_bytes() if page is None else page_as_png(path, page)
 
     def with_sizes_checked(self) -> Dataset:
-        """The same, but an image whose file has another size than its masks is an invalid record.
+        """Return a copy in which images of another size than their masks are invalid records.
 
         Images whose files are not found, and pages of a file, are not checked.
         """
         return replace(self, sized=True)
 
     def _check_size(self, image: AnnotatedImage) -> None:
-        """Raises DataError for an image whose file has another size than its masks."""
+        """Raise DataError if the size of an image file differs from that of its masks."""
         try:
             path, page = self._found(image)
             hw = image.hw if page is not None else image_hw(path)
@@ -249,12 +250,12 @@ class Dataset:
             raise record_of_other_size(path, image.hw, hw)
 
     def _found(self, image: AnnotatedImage) -> tuple[Path, int | None]:
-        """As `_searched`; errors name the archive."""
+        """Call `_searched` with archive names in errors."""
         with self._archives_named():
             return self._searched(image)
 
     def _searched(self, image: AnnotatedImage) -> tuple[Path, int | None]:
-        """The file of a picture, and the page where its name is one's (stack.tif.page3.png)."""
+        """Return the file of an image, and the page if its name has one (stack.tif.page3.png)."""
         if self.published and self.pictures is None and isinstance(image.source, Path):
             return image.source, None
         try:
@@ -270,7 +271,7 @@ class Dataset:
             raise
 
     def _find(self, file_name: str) -> Path:
-        """The file of a name. Raises DataError that lists where it was looked for."""
+        """Find the file of a name. Raises DataError that lists the searched folders."""
         if self._is_label(file_name):
             raise DataError(
                 f"{self.told_source}: The image to which the label image {file_name!r} "
@@ -305,11 +306,11 @@ class Dataset:
         )
 
     def _names(self, file_name: str) -> list[str]:
-        """The names that a picture's file may have in a folder of pictures.
+        """Return the names that an image file may have in an image folder.
 
-        With fewer folders than it has only where no other picture has that name.
+        Leading folders are omitted only if no other image has the same name.
         """
-        named = Path(file_name)  # the second: a split's own images/, as YOLO sets may have them
+        named = Path(file_name)  # second name: images/ inside a split, as in some YOLO datasets
         ends = list(name_suffixes(file_name))
         names = [file_name, str(named.parent / PICTURES / named.name)]
         names += [end for end in ends if not self._is_shared(end)]
@@ -318,7 +319,7 @@ class Dataset:
         return names
 
     def _is_label(self, file_name: str) -> bool:
-        """Whether a label picture has no photo: its name is then its own."""
+        """Return whether a label image has no separate image, so that its name is its own."""
         if self.form != FORM or self.pictures is not None or not file_name.endswith(".png"):
             return False
         if split_folders(self.source, FORM):
@@ -331,7 +332,7 @@ class Dataset:
         return frozenset(label_files(places_of(self.source, self.pictures)))
 
     def _folders_below(self, folders: list[Path]) -> list[Path]:
-        """The folders in some, and those in them, without links."""
+        """Return the subfolders of folders down to two levels, without links."""
         key = tuple(folders)
         if key not in self._below:
             every = [inside for folder in folders for inside in _folders_in(folder)]
@@ -339,10 +340,10 @@ class Dataset:
         return self._below[key]
 
     def _found_below(self, folders: list[Path], names: list[str]) -> Path | None:
-        """The file in a folder of one of these, or one deeper, as splits are laid out: annotations/
-        beside train/ or images/train/.
+        """Find a file in subfolders down to two levels, as in split layouts: annotations/ beside
+        train/ or images/train/.
 
-        Raises DataError where several folders have a file of that name.
+        Raises DataError if several folders contain such a file.
         """
         found: dict[Path, Path] = {}
         for file_name in dict.fromkeys(names):
@@ -428,7 +429,7 @@ def read(
 
 
 def _read_unpacked(unpacked: Unpacked, *arguments: Any, **settings: Any) -> Dataset:
-    """As `read`; errors name the archive, whose files are removed if there is one."""
+    """Call `read` with the archive name in errors, and remove its files if it fails."""
     with unpacked.named(), ExitStack() as stack:
         stack.callback(unpacked.close)
         found = read(*arguments, **settings)
@@ -443,6 +444,6 @@ def read_annotations(
     split: str | None = None,
     **settings: Unpack[ReadKeywords],
 ) -> tuple[list[AnnotatedImage], LossReport]:
-    """All pictures of a data set at once, and what has no place in a `Mask` (see `read`)."""
+    """Read all images of a dataset at once, with the report on unread content (see `read`)."""
     dataset = read(source, name, pictures, split, **settings)
     return list(dataset), dataset.lost

@@ -1,7 +1,7 @@
-"""Files of annotations: paths in; documents, tables or an error that names the place out.
+"""Read and write annotation files: documents, tables, names and paths.
 
-Writers of this floor yield `(path, bytes)` pairs and leave the disk to `write_files`, so that a
-conversion can be looked at before anything is written.
+Writers of formats yield `(path, bytes)` pairs, which `write_files` writes, so that a conversion can
+be checked before anything is written.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from anymask.images import SUFFIXES, image_hw
 OutFile = tuple[Path, bytes]
 SPLITS = ("train", "val", "test")
 _NOT_IN_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff]")
-_DRAFT = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{8}\.part")  # as `write_files` names them
+_DRAFT = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{8}\.part")  # drafts of `write_files`
 
 
 def find_files(source: Path, suffix: str, *others: str) -> list[Path]:
-    """The file itself, or every file with one of the suffixes in a folder and below, in order.
+    """Return the file itself, or all files with one of the suffixes in a folder, sorted.
 
-    Suffixes are compared without case. Raises DataError where there is none.
+    Suffixes are case-insensitive. Raises DataError if there are none.
     """
     if source.is_file():
         return [source]
@@ -56,22 +56,26 @@ def find_files(source: Path, suffix: str, *others: str) -> list[Path]:
 
 
 def read_json(path: Path) -> Any:
-    """One JSON document. Raises DataError that names the file."""
+    """Read a JSON document.
+
+    Raises:
+        DataError: The file is not readable JSON.
+    """
     return parse_json(read_bytes(path), path)
 
 
 def read_text(path: Path) -> str:
-    """A text file in UTF-8. Raises DataError that names the file."""
+    """Read a UTF-8 text file. Raises DataError that names the file."""
     return parse_text(read_bytes(path), path)
 
 
 def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
-    """The rows of a CSV file whose first line names its columns.
+    """Read the rows of a CSV file with a header.
 
-    Raises DataError that names the file, and the line where one has too few values.
+    Raises DataError that names the file, and the line if it has too few values.
 
     Args:
-        columns: Those that must be there.
+        columns: Required columns.
     """
     names, *rows = read_rows(path) or [[]]
     absent = [column for column in columns if column not in names]
@@ -87,9 +91,10 @@ def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
 
 
 def read_groups(path: Path) -> dict[str, str]:
-    """A group by the picture's name, of a table with the columns image and group.
+    """Read a CSV file with the columns image and group; return groups by image name.
 
-    Raises DataError.
+    Raises:
+        DataError: The table is invalid or empty.
     """
     groups = {row["image"]: row["group"] for row in read_table(path, ("image", "group"))}
     if not groups:
@@ -100,15 +105,15 @@ def read_groups(path: Path) -> dict[str, str]:
 
 
 def read_rows(path: Path) -> list[list[str]]:
-    """The rows of a CSV file without names of columns. Raises DataError that names the file."""
+    """Read the rows of a CSV file without a header. Raises DataError that names the file."""
     return read_csv(read_text(path), path)
 
 
 def read_bytes(path: Path) -> bytes:
-    """A whole file. Raises DataError that names it."""
+    """Read a file. Raises DataError that names it."""
     try:
         return path.read_bytes()
-    except (OSError, ValueError) as error:  # the last: a name with NUL
+    except (OSError, ValueError) as error:  # ValueError: a name with NUL
         raise DataError(f"{path}: Cannot be read ({_reason_of(error)}).") from error
 
 
@@ -117,12 +122,12 @@ def _reason_of(error: Exception) -> str:
 
 
 def to_json(document: Any) -> bytes:
-    """One line of JSON; run lengths are no joy to read over many."""
+    """Serialize a document as one line of JSON."""
     return json.dumps(document).encode() + b"\n"
 
 
 def read_xml(path: Path) -> ET.Element:
-    """The root of an XML file. Raises DataError; entities are refused, they can be bombs."""
+    """Parse an XML file. Raises DataError; entities are rejected because they can be bombs."""
     data = read_bytes(path)
     if b"<!ENTITY" in data:
         raise DataError(f"{path}: The file declares XML entities, which are not supported.")
@@ -141,21 +146,23 @@ def read_xml(path: Path) -> ET.Element:
 
 
 def xml_text(value: object) -> str:
-    """A value as text, without the characters that XML cannot hold."""
+    """Convert a value to text without characters that XML does not support."""
     return _NOT_IN_XML.sub("", str(value))
 
 
-# Places in a data set.
+# Paths in a dataset.
 
 
 def find_place(root: Path, patterns: Sequence[str], what: str) -> Path:
-    """The first path below `root` that fits one of the patterns, tried in order.
-
-    Raises DataError that says what was looked for.
+    """Return the first path in `root` that matches one of the patterns, tried in order.
 
     Args:
+        root: Folder to search.
         patterns: Globs with forward slashes; "." is the folder itself.
-        what: The wanted thing in words, for the error.
+        what: Description of the file, for the error.
+
+    Raises:
+        DataError: Nothing matches.
     """
     for pattern in patterns:
         found = [root] if pattern == "." else sorted(root.glob(pattern))
@@ -167,9 +174,9 @@ def find_place(root: Path, patterns: Sequence[str], what: str) -> Path:
 
 
 def find_photo(name: str, folders: Sequence[Path]) -> Path:
-    """The file of this name in one of the folders.
+    """Find a file in one of the folders.
 
-    Raises DataError that lists where it was looked for, also for a name that leads out of them.
+    Raises DataError that lists the searched folders, or if the name leads out of them.
     """
     inside = PurePosixPath(name.replace("\\", "/"))
     if inside.is_absolute() or ".." in inside.parts or not inside.name:
@@ -181,13 +188,13 @@ def find_photo(name: str, folders: Sequence[Path]) -> Path:
     raise DataError(f"{name!r} is not in {looked}. Check that the dataset is complete.")
 
 
-# Pictures beside the annotations.
+# Images beside the annotations.
 
 
 def find_picture(
     pictures: Path | None, stem: str, suffixes: Container[str] = SUFFIXES
 ) -> Path | None:
-    """The picture in a folder whose relative name without suffix is `stem`; None without one."""
+    """Find an image in a folder by its relative name without suffix; None if there is none."""
     if pictures is None:
         return None
     start = pictures / stem
@@ -202,7 +209,11 @@ def find_picture(
 
 
 def picture_hw(path: Path) -> tuple[int, int]:
-    """(H, W) of the upright picture, from its header. Raises DataError."""
+    """Read (H, W) of the upright image from its header.
+
+    Raises:
+        DataError: The file is not a readable image.
+    """
     try:
         return image_hw(path)
     except AnymaskError as error:
@@ -210,9 +221,9 @@ def picture_hw(path: Path) -> tuple[int, int]:
 
 
 def hw_of_photo(name: str, pictures: Path | None, absent: str) -> tuple[int, int]:
-    """(H, W) of the photo of a document that does not tell its size.
+    """Read (H, W) of the image of a document without a size.
 
-    Raises DataError that begins with what is absent, where no folder has the photo.
+    Raises DataError that starts with `absent` if the image is not found.
     """
     found = find_named(pictures, name)
     if found is None:
@@ -221,10 +232,10 @@ def hw_of_photo(name: str, pictures: Path | None, absent: str) -> tuple[int, int
 
 
 def seen_below(source: Path, found: Sequence[tuple[Path, AnnotatedImage]]) -> list[AnnotatedImage]:
-    """The images of files in the folders of a dataset, by their names in the dataset.
+    """Return the images of files in a dataset's folders with their names in the dataset.
 
-    A name gets the folder of its file, such as train/ of train/_annotations.coco.json, where the
-    image lies beside the file or in its images/, or where files of two folders have that name.
+    A name is prefixed by the folder of its file, such as train/ for train/_annotations.coco.json,
+    if the image lies beside the file or in its images/, or if several folders have that name.
     """
     if not source.is_dir() or all(path.parent == source for path, _ in found):
         return [image for _, image in found]
@@ -242,14 +253,14 @@ def seen_below(source: Path, found: Sequence[tuple[Path, AnnotatedImage]]) -> li
 
 
 def photo_beside(path: Path, name: str, pictures: Path | None) -> Path | None:
-    """The picture of a name in a folder, or else beside a file of annotations or in its images/."""
+    """Find an image in a folder, or beside an annotation file or in its images/."""
     folders = [path.parent, path.parent / "images"] if pictures is None else [pictures]
     found = (find_named(folder, name) for folder in folders)
     return next((photo for photo in found if photo is not None), None)
 
 
 def find_named(pictures: Path | None, name: str) -> Path | None:
-    """The picture in a folder that a name means, with as many of its folders as there are."""
+    """Find an image in a folder by the longest matching end of its name."""
     ends = list(name_suffixes(name))
     for end in [*ends, *(uploaded_name(end) for end in ends[-1:])]:
         found = find_picture(pictures, str(PurePosixPath(end).with_suffix("")))
@@ -262,9 +273,9 @@ def find_named(pictures: Path | None, name: str) -> Path | None:
 
 
 def output_paths(images: Sequence[AnnotatedImage], target: Path, suffix: str) -> list[Path]:
-    """A file for each picture: `target` itself for one picture when it ends in `suffix`.
+    """Return a file for each image: `target` itself for a single image if it ends in `suffix`.
 
-    Pictures that differ in their suffix only keep it. Raises DataError on equal names.
+    Images that differ only in their suffix keep it. Raises DataError for equal names.
     """
     if target.name.lower().endswith(suffix):
         if len(images) != 1:
@@ -289,7 +300,7 @@ def output_paths(images: Sequence[AnnotatedImage], target: Path, suffix: str) ->
 
 
 def note_renamed(report: LossReport, images: Iterable[AnnotatedImage]) -> None:
-    """Note pictures whose files have another name than they."""
+    """Report images whose output files have another name."""
     names = [image.file_name for image in images]
     for name, stem in zip(names, output_stems(names), strict=True):
         if stem.name != output_stem(name).name:
@@ -302,7 +313,7 @@ def note_renamed(report: LossReport, images: Iterable[AnnotatedImage]) -> None:
 def refuse_boxes(
     source: Path, images: Iterable[AnnotatedImage], report: LossReport, wanted: str
 ) -> None:
-    """Raises DataError for a set whose objects are all boxes, which the report has as shapes."""
+    """Raise DataError if all objects of a dataset are boxes, which are reported as shapes."""
     if "shapes" in report.counts() and not any(image.masks for image in images):
         raise DataError(
             f"{source}: The dataset contains only boxes and no {wanted}. To convert "
@@ -311,9 +322,9 @@ def refuse_boxes(
 
 
 def parts_of(images: Sequence[AnnotatedImage]) -> dict[str, list[AnnotatedImage]]:
-    """Pictures by split, where the name of each begins with train/, val/ (or valid/) or test/.
+    """Group images by split if all names start with train/, val/ (or valid/) or test/.
 
-    None where one does not.
+    Returns an empty dictionary if one does not.
     """
     found: dict[str, list[AnnotatedImage]] = {}
     for image in images:
@@ -326,14 +337,14 @@ def parts_of(images: Sequence[AnnotatedImage]) -> dict[str, list[AnnotatedImage]
 
 
 def write_files(files: Iterable[OutFile], target: Path) -> int:
-    """Write files that appear together, once all are made, and count them; folders are made.
+    """Write files that appear together once all are complete; return their number.
 
     Args:
-        files: Where each is, and its content.
-        target: The output, a file or a folder, below or beside which they are.
+        files: Path and content of each file. Parent folders are created.
+        target: Output file or folder; all files lie inside or beside it.
 
     Raises:
-        InputError: A file is in the way of a folder, or the other way round.
+        InputError: A folder exists at the path of a file or vice versa.
     """
     with staged(target) as together:
         for path, data in files:

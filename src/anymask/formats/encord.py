@@ -1,10 +1,10 @@
-"""Encord's JSON of label rows: one file for all pictures in, annotated images out, and back.
+"""Encord: one JSON file of label rows for all images.
 
-Learned from Encord's documentation of the JSON export and of its SDK 0.1 (objects, bitmasks). A
-label row has data units, one a picture; their coordinates are shares of the picture's width and
-height. A bitmask is COCO's run-length string, but along the rows, in a window of the picture. We
-write bitmasks: they keep every pixel. Hashes are new ones; the project's ontology must have the
-names of the labels.
+Based on Encord's documentation of the JSON export and of its SDK 0.1 (objects, bitmasks). A label
+row has data units, one for each image; coordinates are fractions of the image's width and height. A
+bitmask is COCO's run-length string, but row by row, in a window of the image. Bitmasks are written,
+because they keep every pixel. Hashes are newly generated; the project's ontology must contain the
+labels.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ from anymask.masks import (
     turned_ring,
 )
 
-ONTOLOGY = ".ontology.json"  # the ending of the file with the classes beside the labels
+ONTOLOGY = ".ontology.json"  # suffix of the class file beside the labels
 _OF_CLASS = ("id", "name", "shape", "featureNodeHash")
 _OF_UNIT = (
     "data_hash", "data_title", "data_type", "data_sequence", "width", "height", "labels",
@@ -83,9 +83,9 @@ _WITHOUT_AREA = ("point", "polyline", "skeleton", "cuboid", "audio", "text")
 
 
 def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:
-    """Read a file or a folder of them; shapes without an area and frames of videos are reported.
+    """Read a file or a folder of files; shapes without area and video frames are reported.
 
-    Raises DataError that names file, label row, picture, object and reason.
+    Raises DataError that names file, label row, image, object and reason.
     """
     images = []
     for path in find_files(source, ".json"):
@@ -106,7 +106,7 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
 
 
 def _take_ontology(path: Path, report: LossReport) -> None:
-    """Keep the classes of the ontology beside a file, where there is one."""
+    """Store the classes of the ontology beside a file, if there is one."""
     if not path.is_file():
         return
     with report.record(path):
@@ -144,7 +144,7 @@ def _image(unit: Any, row: Any, report: LossReport) -> AnnotatedImage:
 
 
 def _extra(one: Any, row: Any) -> dict[str, Any]:
-    """The other keys of an object, and its answers as attributes."""
+    """Return the other keys of an object, and its answers as attributes."""
     answers = as_record(row.get("object_answers") or {}, "object_answers")
     told = as_record(answers.get(one.get("objectHash")) or {}, "object answers")
     listed = as_list(told.get("classifications") or [], "classifications")
@@ -156,19 +156,19 @@ def _extra(one: Any, row: Any) -> dict[str, Any]:
 
 
 def _answer(value: Any) -> Any:
-    """A text, or the name of the option that was chosen; several as they are."""
+    """Return a text, or the name of the selected option; several options are unchanged."""
     if isinstance(value, list) and len(value) == 1 and isinstance(value[0], dict):
         return value[0].get("name", value)
     return value
 
 
 def _rle(one: Any, hw: tuple[int, int]) -> Rle | None:
-    """An object's pixels; None for one without an area."""
+    """Return the pixels of an object; None if it has no area."""
     shape, scale = one["shape"], np.array(hw[::-1], np.float64)
     if shape == "bitmask":
         about = one["bitmask"]
         size = checked_hw(about["height"], about["width"])
-        rows = string_to_rle(about["rleString"], size[::-1])  # along the rows: of the transposed
+        rows = string_to_rle(about["rleString"], size[::-1])  # row by row: transposed
         corner = [as_whole(about[key], key) for key in ("left", "top")]
         return crop_to_rle(rle_to_mask(rows).T, corner, hw)
     if shape == "polygon":
@@ -191,7 +191,7 @@ def _rle(one: Any, hw: tuple[int, int]) -> Rle | None:
 
 
 def _rings(part: Any, scale: Any) -> Polygon:
-    """One part of a polygon: flat lists of x and y, the outline first, then its holes."""
+    """Read one part of a polygon: flat lists of x and y, the outline first, then its holes."""
     rings = []
     for flat in as_list(part, "polygons"):
         if len(numbers := as_list(flat, "polygons")) % 2:
@@ -208,7 +208,7 @@ def _rings(part: Any, scale: Any) -> Polygon:
 def encode(
     images: list[AnnotatedImage], target: Path, report: LossReport, policy: Policy
 ) -> Iterator[OutFile]:
-    """One file, a label row a picture, with bitmasks."""
+    """Write one file with bitmasks, a label row for each image."""
     rows = []
     for image in images:
         note_traits(report, image, frozenset({"labels", "scores"}), _HELD, _OF_ROW_HELD)
@@ -227,7 +227,7 @@ def encode(
 
 
 def _ontology(images: list[AnnotatedImage], policy: Policy) -> dict[str, Any]:
-    """The classes, as an ontology of Encord lists them."""
+    """Return the classes as an ontology of Encord."""
     objects = [
         {
             "id": str(number),
@@ -293,7 +293,7 @@ def _object(image: AnnotatedImage, number: int) -> dict[str, Any]:
 
 
 def _answers(extra: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Attributes as answers to questions of the ontology."""
+    """Convert attributes to answers of the ontology."""
     found = extra.get("attributes") or {}
     told = found if isinstance(found, Mapping) else {"attributes": found}
     return [
@@ -309,10 +309,10 @@ def _answers(extra: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _colour(label: str) -> str:
-    """The same color for the same class."""
+    """Return a color derived from the class name."""
     return f"#{_short_hash(label)[:6]}"
 
 
 def _short_hash(text: str) -> str:
-    """Eight signs, as Encord's own hashes have, the same for the same text."""
+    """Return a stable hash of eight characters, like Encord's own hashes."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]

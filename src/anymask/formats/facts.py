@@ -1,6 +1,6 @@
-"""Facts of a data set beside its images: what it states of itself, its licences and its classes.
+"""Facts of a dataset besides its images: description, licences and classes.
 
-Readers fill in the `SetFacts` of their report (`stated`), `convert` hands them to the writer in its
+Readers fill the `SetFacts` of their report (`stated`); `convert` passes them to the writer in its
 `Policy`.
 """
 
@@ -13,17 +13,17 @@ from typing import Any
 from anymask.base import DataError
 from anymask.formats.fields import as_text, as_whole
 
-WHOLE_SET = "the dataset"  # the place of a loss that concerns no image
+WHOLE_SET = "the dataset"  # place of losses that concern no single image
 
 
 @dataclass
 class SetFacts:
-    """What a data set states.
+    """Facts that a dataset declares.
 
     Attributes:
-        info: Of itself, by COCO's keys (description, url, version, ...) or those of its format.
-        licences: Of its images: COCO's records of id, name and url.
-        classes: Of each class beside its name and number: supercategory, color ("#rrggbb"), ...
+        info: Description, by COCO's keys (description, url, version, ...) or those of its format.
+        licences: Licences of its images: COCO's records of id, name and url.
+        classes: Keys of each class besides name and number: supercategory, color ("#rrggbb"), ...
     """
 
     info: dict[str, Any] = field(default_factory=dict)
@@ -32,7 +32,7 @@ class SetFacts:
 
 
 def licence_text(licences: Iterable[Mapping[str, Any]]) -> str:
-    """Licences as formats of one text write them: names and addresses."""
+    """Format licences as one text with names and URLs."""
     told = []
     for one in licences:
         name, url = (str(one.get(key) or "") for key in ("name", "url"))
@@ -41,22 +41,22 @@ def licence_text(licences: Iterable[Mapping[str, Any]]) -> str:
 
 
 def as_licences(value: Any) -> list[dict[str, Any]]:
-    """COCO's records of a licence in words; none of an empty one."""
+    """Convert a licence text to COCO's records; [] if it is empty."""
     return [{"id": 1, "name": as_text(value, "licence")}] if value else []
 
 
 def as_colour(value: Any) -> str | None:
-    """A color as "#rrggbb": of three numbers, or of a text that is one; None for anything else."""
+    """Convert three numbers or a hex text to "#rrggbb"; None for other values."""
     if isinstance(value, str) and len(value) == 7 and value.startswith("#"):
         return value.lower()
     if isinstance(value, list | tuple) and len(value) == 3:
         try:
             return f"#{bytes(as_whole(one, 'color') for one in value).hex()}"
-        except (DataError, ValueError):  # the last: no bytes
+        except (DataError, ValueError):  # ValueError: not in 0..255
             return None
     return None
 
 
 def colour_numbers(colour: str) -> list[int]:
-    """The three numbers of "#rrggbb"."""
+    """Convert "#rrggbb" to three numbers."""
     return list(bytes.fromhex(colour[1:]))

@@ -1,6 +1,6 @@
-"""Fields of records: values that anybody may have written, checked or refused in one sentence.
+"""Validation of untrusted fields of records, with one-sentence errors.
 
-Each message begins with the sentence by which reports count invalid records (`losses`).
+Each message starts with a sentence by which reports count invalid records (`losses`).
 """
 
 from __future__ import annotations
@@ -14,32 +14,44 @@ import numpy as np
 from anymask.base import DataError, Floats
 from anymask.masks import MAX_PIXELS
 
-FURTHEST = 1e9  # pixels from the corner of the picture that a corner may lie
-_SHOWN = 60  # characters of a value that a message quotes
+FURTHEST = 1e9  # maximum distance of a corner from the origin in pixels
+_SHOWN = 60  # maximum characters of a value in a message
 
 
 def shown(value: object) -> str:
-    """A value as a message quotes it."""
+    """Format a value for a message."""
     text = repr(value)
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
 
 
 def as_record(value: Any, name: str) -> Mapping[str, Any]:
-    """An object of JSON. Raises DataError."""
+    """Return a JSON object.
+
+    Raises:
+        DataError: The value is not an object.
+    """
     if not isinstance(value, Mapping):
         raise DataError(f"`{name}` is not an object. Given: {shown(value)}.")
     return value
 
 
 def as_list(value: Any, name: str) -> list[Any]:
-    """A list of JSON. Raises DataError."""
+    """Return a JSON list.
+
+    Raises:
+        DataError: The value is not a list.
+    """
     if not isinstance(value, list):
         raise DataError(f"`{name}` is not a list. Given: {shown(value)}.")
     return value
 
 
 def as_text(value: Any, name: str) -> str:
-    """Text, also of a number. Raises DataError."""
+    """Return text; numbers are converted.
+
+    Raises:
+        DataError: The value is neither text nor a number.
+    """
     if isinstance(value, str):
         return value
     if value is None or isinstance(value, (bool, list, dict)):
@@ -48,7 +60,11 @@ def as_text(value: Any, name: str) -> str:
 
 
 def as_whole(value: Any, name: str) -> int:
-    """A whole number; 5.0 and "5" are 5. Raises DataError."""
+    """Return a whole number; 5.0 and "5" are accepted.
+
+    Raises:
+        DataError: The value is not a whole number.
+    """
     if type(value) is int:
         return value
     try:
@@ -62,7 +78,11 @@ def as_whole(value: Any, name: str) -> int:
 
 
 def as_number(value: Any, name: str) -> float:
-    """A finite number, also one that is written as text. Raises DataError."""
+    """Return a finite number, possibly given as text.
+
+    Raises:
+        DataError: The value is not a finite number.
+    """
     try:
         if not isinstance(value, bool) and math.isfinite(number := float(value)):
             return number
@@ -72,14 +92,18 @@ def as_number(value: Any, name: str) -> float:
 
 
 def as_numbers(values: Any, count: int, name: str) -> list[float]:
-    """A list of so many finite numbers. Raises DataError."""
+    """Return a list of `count` finite numbers.
+
+    Raises:
+        DataError: The value is not such a list.
+    """
     if isinstance(values, str) or not hasattr(values, "__len__") or len(values) != count:
         raise DataError(f"`{name}` is not a list of {count} numbers. Given: {shown(values)}.")
     return [as_number(value, name) for value in values]
 
 
 def as_corners(points: Any, name: str = "points", least: int = 3) -> Floats:  # -> (N, 2)
-    """The corners of an outline, (x, y) each. Raises DataError for too few or other values."""
+    """Return the corners (x, y) of an outline. Raises DataError for too few or invalid values."""
     try:
         corners = np.asarray(points, np.float64)
     except (TypeError, ValueError, OverflowError):
@@ -94,7 +118,7 @@ def as_corners(points: Any, name: str = "points", least: int = 3) -> Floats:  # 
 
 
 def checked_corners(corners: Floats, least: int = 3) -> Floats:  # (N, 2)
-    """The same corners. Raises DataError for too few, and for those that no picture has."""
+    """Return the corners unchanged. Raises DataError for too few, and for values out of range."""
     if len(corners) < least:
         raise DataError(f"Too few points. Expected at least {least}, given: {len(corners)}.")
     if not (np.abs(corners) < FURTHEST).all():  # NaN is not less
@@ -106,7 +130,7 @@ def checked_corners(corners: Floats, least: int = 3) -> Floats:  # (N, 2)
 
 
 def checked_hw(height: Any, width: Any) -> tuple[int, int]:
-    """(H, W) of whole numbers from 1 on. Raises DataError, also for more than MAX_PIXELS."""
+    """Return (H, W), at least 1 each. Raises DataError, also for more than MAX_PIXELS."""
     high, wide = as_whole(height, "height"), as_whole(width, "width")
     if min(high, wide) < 1:
         raise DataError(
@@ -120,11 +144,11 @@ def checked_hw(height: Any, width: Any) -> tuple[int, int]:
     return high, wide
 
 
-# Keys that a reader does not use, and writers may hold.
+# Keys that a reader does not use, and that writers may support.
 
 
 class AllBut:
-    """Every key but the format's own ones: what an open record, such as COCO's, can hold."""
+    """Container of all keys except those of the format, for open records such as COCO's."""
 
     def __init__(self, *own: str) -> None:
         self.own = frozenset(own)
@@ -134,10 +158,10 @@ class AllBut:
 
 
 def rest_of(record: Mapping[str, Any], known: Container[str]) -> dict[str, Any]:
-    """What a record holds beside known keys; None, False, 0 and empty values mean nothing."""
+    """Return the other keys of a record, without None, False, 0 and empty values."""
     return {str(key): value for key, value in record.items() if key not in known and value}
 
 
 def held(extra: Mapping[str, Any], keys: Container[str]) -> dict[str, Any]:
-    """Those of the keys that a format holds."""
+    """Return the keys that a format supports."""
     return {key: value for key, value in extra.items() if key in keys}

@@ -1,11 +1,11 @@
-"""GeoJSON (RFC 7946): a file a picture, a feature a mask in, annotated images out, and back.
+"""GeoJSON (RFC 7946): a file for each image, a feature for each mask.
 
-QuPath's files are read, too: a list of features or a collection in pixels, whose classes are in
-`classification`; the picture is the one of the same name beside the file, or in `pictures`.
+QuPath's files are read as well: a list of features or a collection in pixels, with classes in
+`classification`; the image is the one of the same name beside the file, or in `pictures`.
 
-Without a transform, coordinates are pixels of the picture, x to the right and y down: a viewer of
-maps shows it upside down, and RFC 7946's longitudes they are not. `to_geojson` takes the affine
-transform of a map. The picture's name and size are a foreign member, `anymask`.
+Without a transform, coordinates are pixels of the image, x to the right and y down, not longitudes
+as in RFC 7946: map viewers show them upside down. `to_geojson` accepts the affine transform of a
+map. Name and size of the image are a foreign member, `anymask`.
 """
 
 from __future__ import annotations
@@ -61,19 +61,19 @@ from anymask.masks import (
     rle_area,
 )
 
-COLOUR = "color"  # in `Mask.extra`, of the class: red, green, blue
-PLANE = "plane"  # of QuPath's geometries: channel, slice and time of a stack
+COLOUR = "color"  # key in `Mask.extra` for the class: red, green, blue
+PLANE = "plane"  # key of QuPath's geometries: channel, slice and time of a stack
 QUPATH_KEYS = ("name", "objectType", "isLocked", "measurements", "metadata")
-# Beside these, properties and documents hold any key; a classification is the label and its color.
+# Other keys of properties and documents are kept; a classification is the label and its color.
 OF_PROPERTIES = AllBut("id", "area", "score", "label", "group", "crowd", "classification")
 OF_DOCUMENT = AllBut("type", "anymask", "features", "bbox", "crs")
 _WITHOUT_AREA = ("Point", "MultiPoint", "LineString", "MultiLineString", "GeometryCollection")
 
 
 def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:
-    """Read files in pixel coordinates; features without an area are reported.
+    """Read files in pixel coordinates; features without area are reported.
 
-    Raises DataError that names file, feature and reason; also for coordinates of a map.
+    Raises DataError that names file, feature and reason; also for map coordinates.
     """
     images = []
     for path in find_files(source, ".geojson"):
@@ -117,7 +117,7 @@ def _image(document: Any, path: Path, report: LossReport, pictures: Path | None)
 
 
 def _mask(feature: Any, hw: tuple[int, int]) -> Mask | None:
-    empty = feature["geometry"] is None  # as we write empty masks
+    empty = feature["geometry"] is None  # written for empty masks
     geometry = {"type": "MultiPolygon", "coordinates": []} if empty else feature["geometry"]
     kind = as_record(geometry, "geometry")["type"]
     if kind in _WITHOUT_AREA:
@@ -155,7 +155,7 @@ def _mask(feature: Any, hw: tuple[int, int]) -> Mask | None:
 
 
 def _of_qupath(about: Any) -> tuple[Any, dict[str, Any]]:
-    """The class of an object of QuPath's, and what else it has: its score and other properties."""
+    """Return the class of a QuPath object, and its score and other properties."""
     chosen = as_record(about.get("classification") or {}, "classification")
     names = as_list(chosen.get("names") or [], "names")
     label = chosen.get("name") or (": ".join(as_text(one, "names") for one in names) or None)
@@ -163,7 +163,7 @@ def _of_qupath(about: Any) -> tuple[Any, dict[str, Any]]:
     if extra.get("objectType") == "annotation":
         del extra["objectType"]
     measured = extra.pop("measurements", {})
-    if isinstance(measured, list):  # of QuPath before 0.4
+    if isinstance(measured, list):  # QuPath before 0.4
         pairs = [as_record(one, "measurement") for one in measured]
         measured = {one.get("name"): one.get("value") for one in pairs}
     measured = dict(as_record(measured, "measurements"))
@@ -177,7 +177,7 @@ def _of_qupath(about: Any) -> tuple[Any, dict[str, Any]]:
 
 
 def _colour(chosen: Any) -> list[int]:
-    """Red, green and blue of a class; older versions of QuPath write one number, 0xAARRGGBB."""
+    """Return red, green and blue of a class; old versions of QuPath write a number 0xAARRGGBB."""
     if "color" not in chosen:
         number = as_whole(chosen["colorRGB"], "colorRGB")
         return [number >> 16 & 255, number >> 8 & 255, number & 255]
@@ -188,7 +188,7 @@ def _colour(chosen: Any) -> list[int]:
 
 
 def _rings(rings: Any) -> list[Floats]:
-    """The rings of a polygon, without their last corners, which are the first again."""
+    """Return the rings of a polygon without the repeated last corners."""
     found = []
     for ring in as_list(rings, "coordinates"):
         corners = [as_list(corner, "corner")[:2] for corner in as_list(ring, "coordinates")]
@@ -207,16 +207,16 @@ def to_geojson(
     policy: Policy | None = None,
     report: LossReport | None = None,
 ) -> dict[str, Any]:
-    """A FeatureCollection.
+    """Convert an image to a FeatureCollection.
 
-    Exteriors go anticlockwise and holes clockwise, as the RFC wants, also after a transform that
-    mirrors. An empty mask is a feature without a geometry. Raises InputError for a transform
-    without an area.
+    Exteriors are counterclockwise and holes clockwise, as the RFC requires, also after a transform
+    that mirrors. An empty mask is a feature without a geometry. Raises InputError for a degenerate
+    transform.
 
     Args:
         transform: (a, b, c, d, e, f) of a map: its x = a x + b y + c, its y = d x + e y + f,
-            with x and y in pixels, (0, 0) the outer corner of the first one.
-        policy: Its tolerance simplifies the outlines.
+            with x and y in pixels and (0, 0) the outer corner of the first one.
+        policy: Policy whose tolerance simplifies the outlines.
     """
     affine = transform or IN_PIXELS
     a, b, _, d, e, _ = affine
@@ -241,7 +241,7 @@ def to_geojson(
 
 
 def picture_member(image: AnnotatedImage) -> dict[str, Any]:
-    """The foreign member that tells the picture's name and size."""
+    """Return the foreign member with name and size of the image."""
     height, width = image.hw
     return {"file_name": image.file_name, "height": height, "width": width}
 
@@ -249,7 +249,7 @@ def picture_member(image: AnnotatedImage) -> dict[str, Any]:
 def encode(
     images: list[AnnotatedImage], target: Path, report: LossReport, policy: Policy
 ) -> Iterator[OutFile]:
-    """A file a picture, in pixels."""
+    """Write a file for each image, in pixels."""
     paths = output_paths(images, target, ".geojson")
     for image, path in zip(images, paths, strict=True):
         yield path, to_json(to_geojson(image, None, policy, report))

@@ -1,9 +1,9 @@
-"""ImageJ and Fiji: a ROI set (.zip) or one ROI (.roi) a picture in, annotated images out, and back.
+"""ImageJ and Fiji: a ROI set (.zip) or one ROI (.roi) for each image.
 
-roifile reads and writes the binary records, the extra `science`. A ROI file tells neither the
-picture's size nor its name: the picture has the name of the file, or of its folder, or is the only
-one in the folder. Corners are pixel borders, as ours are, and shapes of several paths follow the
-even-odd rule. A name that the ROI Manager makes (0005-0010) is no label.
+Requires roifile (extra `science`) for the binary records. A ROI file contains neither size nor name
+of the image: the image has the name of the file or of its folder, or is the only one in the folder.
+Corners are pixel borders, as in this package, and shapes of several paths follow the even-odd rule.
+Automatic names of the ROI Manager (0005-0010) are not labels.
 """
 
 from __future__ import annotations
@@ -38,21 +38,21 @@ from anymask.images import SUFFIXES, Pages, read_pages
 from anymask.masks import Mask, Masks, Polygon, Ring, Rle, ellipse_ring
 
 ROI, ROI_SET = ".roi", ".zip"
-MAX_ROIS = 1_000_000  # members of a set
+MAX_ROIS = 1_000_000  # maximum members of a set
 _AUTOMATIC = re.compile(r"\d{4,}(-\d{4,}){1,3}(-\d+)?")
 _NUMBERED = re.compile(r"(?P<name>.+)-\d+")
 _NOT_IN_NAMES = re.compile("[\n\r\ud800-\udfff\U00010000-\U0010ffff]")  # as roifile counts them
 _SET_ENDING = re.compile(r"[ _.-]*(roi|rois|roi[ _-]?set)$", re.IGNORECASE)
-_MOVE, _LINE, _CLOSE = 0.0, 1.0, 4.0  # of java.awt.geom.PathIterator
-_OF_PROPERTIES = frozenset(["", "score", "id", "crowd", "label"])  # which masks have fields for
+_MOVE, _LINE, _CLOSE = 0.0, 1.0, 4.0  # segment types of java.awt.geom.PathIterator
+_OF_PROPERTIES = frozenset(["", "score", "id", "crowd", "label"])  # stored in fields of masks
 _COLOUR = re.compile("#[0-9a-f]{8}")
 _COLOURS = ("stroke_color", "fill_color")  # "#aarrggbb"
 _HELD = (*_COLOURS, "roi_group", "attributes")
-_LARGEST_WHOLE = 32767  # corner that a record of whole numbers has
+_LARGEST_WHOLE = 32767  # maximum corner of a record with whole numbers
 
 
 def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:
-    """Read a file or a folder of them; lines, points and angles are reported.
+    """Read a file or a folder of files; lines, points and angles are reported.
 
     Raises DataError that names file, reason and the ROI; MissingExtra without roifile.
     """
@@ -88,7 +88,7 @@ def _images(path: Path, report: LossReport, pictures: Path | None) -> list[Annot
 
 
 def _photo_of(path: Path, pictures: Path | None) -> tuple[Path, str]:
-    """The picture of a file, and its name in the folder of pictures. Raises DataError."""
+    """Return the image of a file, and its name in the image folder. Raises DataError."""
     places = [pictures] if pictures else [path.parent, path.parent / "images", path.parent.parent]
     stems = [path.stem, _SET_ENDING.sub("", path.stem), path.parent.name]
     inside = [Path(*path.parent.parts[-n:]) for n in range(3) if n < len(path.parent.parts)]
@@ -110,7 +110,7 @@ def _photo_of(path: Path, pictures: Path | None) -> tuple[Path, str]:
 
 
 def _rois(path: Path, report: LossReport) -> list[Any]:
-    """The ROIs of a file; the name of each is that of its member where it has none."""
+    """Read the ROIs of a file; unnamed ROIs get the name of their member."""
     members = [(path.name, read_bytes(path))]
     if path.suffix.lower() == ROI_SET:
         members = _members(path)
@@ -152,7 +152,7 @@ def _roifile() -> Iterator[Any]:
 
 @contextmanager
 def _broken() -> Iterator[None]:
-    """roifile raises almost anything on altered bytes."""
+    """Convert exceptions of roifile on corrupted bytes to DataError."""
     try:
         yield
     except DataError:
@@ -162,7 +162,7 @@ def _broken() -> Iterator[None]:
 
 
 def _page_of(roi: Any, pages: Pages) -> int:
-    """The page that a ROI is of, by its position in the stack or along the axes."""
+    """Return the page of a ROI, by its position in the stack or along the axes."""
     if pages.count < 2:
         return 0
     page = max(roi.position - 1, 0)
@@ -206,7 +206,7 @@ def _label(name: str, named: set[str], report: LossReport) -> str | None:
 
 
 def _rle(roi: Any, hw: tuple[int, int]) -> Rle | None:
-    """The pixels of a ROI; None for one without an area."""
+    """Return the pixels of a ROI; None if it has no area."""
     with _broken():
         rings = _rings(roi)
     if rings is None:
@@ -238,7 +238,7 @@ _NO_SHAPE = ("TEXT", "ARROW", "IMAGE")  # subtypes
 def encode(
     images: list[AnnotatedImage], target: Path, report: LossReport, policy: Policy
 ) -> Iterator[OutFile]:
-    """A ROI set a picture: a polygon a mask, or a shape of several paths with its holes.
+    """Write a ROI set for each image: a polygon for each mask, or a shape of several paths.
 
     Score, id and crowd are properties of the ROI, which ImageJ keeps and shows.
     """
@@ -307,14 +307,14 @@ def _roi(roifile: Any, mask: Mask, polygons: list[Polygon], number: int) -> Any:
 
 
 def _whole(ring: Ring) -> Any:
-    """As whole numbers where the corners are, which every version of ImageJ reads."""
+    """Return integer corners if possible, which every version of ImageJ supports."""
     whole = np.round(ring)
     fits = (whole == ring).all() and ring.max() <= _LARGEST_WHOLE
     return whole.astype(np.int32) if fits else ring
 
 
 def _shape(roifile: Any, rings: list[Ring]) -> Any:
-    """A composite ROI: a path for each ring."""
+    """Create a composite ROI with a path for each ring."""
     path: list[float] = []
     for ring in rings:
         for start, (x, y) in enumerate(ring.tolist()):

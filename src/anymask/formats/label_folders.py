@@ -1,8 +1,8 @@
-"""Finds label pictures and the photos that they belong to, in folders of any layout.
+"""Find label images and the images that they belong to, in common folder layouts.
 
-A label picture is no photo, and both are often PNGs or TIFFs of one name in folders beside each
-other: `images/a.png` and `masks/a.png`, as StarDist has them; or in one folder, `a.tif` and
-`a_cp_masks.tif`, as Cellpose writes them. Names of folders are compared without case.
+Both are often PNGs or TIFFs of the same name in sibling folders: `images/a.png` and `masks/a.png`,
+as in StarDist; or in one folder, `a.tif` and `a_cp_masks.tif`, as in Cellpose. Names of folders are
+case-insensitive.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ _OF_OBJECT = re.compile(
 
 @dataclass(frozen=True)
 class LabelPlaces:
-    """Where label pictures lie, a folder or one file, and their photos, if that can be told.
+    """Folder or file of label images, and the folder of their images if known.
 
     Attributes:
-        inside: The folder of photos that lies in that of the labels.
+        inside: Folder of images inside the folder of labels.
     """
 
     labels: Path
@@ -52,11 +52,11 @@ class LabelPlaces:
 
 
 def places_of(source: Path, pictures: Path | None = None) -> LabelPlaces:
-    """Where the label pictures of a source lie, and their photos.
+    """Find the label images of a source, and their images.
 
     Args:
-        source: A folder of both, in a folder of photos and one of labels; or labels alone.
-        pictures: The folder of the photos; where nobody says, one beside the labels.
+        source: Folder with a folder of images and one of labels, or labels only.
+        pictures: Folder of the images. Defaults to one beside the labels.
     """
     if not source.is_dir():
         return LabelPlaces(source, pictures)
@@ -71,7 +71,7 @@ def places_of(source: Path, pictures: Path | None = None) -> LabelPlaces:
 
 
 def has_both(source: Path) -> bool:
-    """Whether a folder holds one folder of label pictures and one of photos, or is the first."""
+    """Return whether a folder has folders of label images and of images, or is the former."""
     places = places_of(source)
     if places.photos is None or not places.labels.is_dir():
         return False
@@ -79,10 +79,10 @@ def has_both(source: Path) -> bool:
 
 
 def label_files(places: LabelPlaces) -> list[Path]:
-    """The label pictures: PNGs where there are any, else TIFFs, else images of other formats.
+    """Return the label images: PNGs if there are any, else TIFFs, else other formats.
 
-    Where photos lie among them, and some names end as those of labels do, only these. Raises
-    DataError where there is none.
+    If images are mixed with them, and some names have endings of labels, only these are returned.
+    Raises DataError if there are none.
     """
     found = find_files(places.labels, *EVERY_KIND)
     photos, labels = places.photos, places.labels
@@ -95,8 +95,8 @@ def label_files(places: LabelPlaces) -> list[Path]:
 
 
 def photo_name(label: Path, places: LabelPlaces) -> str | None:
-    """The photo of a label picture, as it is called in the folder of photos; or, where there is no
-    such folder, beside the label, with another name or suffix. None where there is none."""
+    """Return the image name of a label image, relative to the image folder; without such a folder,
+    that of a file beside the label with another name or suffix. None if there is none."""
     here = places.labels if places.labels.is_dir() else places.labels.parent
     inside = label.relative_to(here)
     stems = [*_stems(inside), *(_stems_of_object(inside) if places.photos is not None else ())]
@@ -115,8 +115,8 @@ def photo_name(label: Path, places: LabelPlaces) -> str | None:
 
 
 def _are_labels_of(folder: Path, photos: Path) -> bool:
-    """Whether all pictures of a folder are called as photos of another one below it, as in an
-    export of a project: `a.png` and `images/a.png`, or `train/a.png` and `images/train/a.png`."""
+    """Whether all images of a folder have the names of images in a subfolder, as in a project
+    export: `a.png` and `images/a.png`, or `train/a.png` and `images/train/a.png`."""
     found = [
         path.relative_to(folder)
         for path in sorted(folder.rglob("*.*"))
@@ -127,13 +127,13 @@ def _are_labels_of(folder: Path, photos: Path) -> bool:
 
 
 def _only(folder: Path, names: frozenset[str]) -> Path | None:
-    """The folder inside that has one of these names; None where there is none, or several."""
+    """Return the subfolder with one of these names; None if there is none, or several."""
     found = [path for path in folder.iterdir() if path.name.lower() in names and path.is_dir()]
     return found[0] if len(found) == 1 else None
 
 
 def _stems(inside: Path) -> Iterator[str]:
-    """The names without suffix that the photo of a label picture may have."""
+    """Yield possible image names of a label image, without suffix."""
     stem = inside.with_suffix("").as_posix()
     yield stem
     for ending in ENDINGS:
@@ -142,8 +142,8 @@ def _stems(inside: Path) -> Iterator[str]:
 
 
 def _stems_of_object(inside: Path) -> Iterator[str]:
-    """The names without suffix of the photo of a file of one object: a_0, a-mask-1 or a (2) of a;
-    and a/0 of a."""
+    """Yield possible image names for a file of one object, without suffix: a for a_0, a-mask-1 or
+    a (2); and a for a/0."""
     for stem in _stems(inside):
         found = _OF_OBJECT.fullmatch(PurePosixPath(stem).name)
         if found is not None:

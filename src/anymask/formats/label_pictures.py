@@ -1,9 +1,9 @@
-"""Label pictures, a number or a color for each object: DAVIS, 16-bit PNGs, TIFFs.
+"""Label images with a number or a color for each object: DAVIS, 16-bit PNGs, TIFFs.
 
-In a PNG in color a color is an object, and black none. A pixel has one number, so masks must not
-overlap: smaller masks are painted over larger ones and the report counts what was hidden. 0 is
-background. DAVIS and YouTube-VOS (readme of the data sets) use 8 bits with PASCAL VOC's palette,
-the number of an object is the same through the video, and 255 is void: pixels that do not count.
+In a color PNG each color is an object, and black is background. A pixel has one number, so masks
+must not overlap: smaller masks are painted over larger ones, and covered pixels are reported. 0 is
+background. DAVIS and YouTube-VOS (readme of the datasets) use 8 bits with PASCAL VOC's palette,
+object numbers are constant through a video, and 255 is void: ignored pixels.
 """
 
 from __future__ import annotations
@@ -43,16 +43,16 @@ from anymask.images import strips
 from anymask.masks import Mask, Masks, rle_area, rle_to_mask
 
 VOID = 255
-RESOLUTIONS = ("480p", "1080p", "Full-Resolution")  # DAVIS' folders
-MAX_IN_TIFF = (1 << 31) - 1  # which signed and unsigned readers take
-_SAMPLE_FORMAT, _UNSIGNED = 339, 1  # a tag of TIFF 6.0, and its value
+RESOLUTIONS = ("480p", "1080p", "Full-Resolution")  # folders of DAVIS
+MAX_IN_TIFF = (1 << 31) - 1  # valid for signed and unsigned readers
+_SAMPLE_FORMAT, _UNSIGNED = 339, 1  # tag of TIFF 6.0, and its value
 
 
 def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:
-    """Read label pictures; the `id` of a mask is its value. Raises DataError, naming the file.
+    """Read label images; the `id` of a mask is its value. Raises DataError that names the file.
 
-    A picture is called as its photo where `label_folders` finds it, else as the label itself. Files
-    of one photo (a_0.png, a_1.png of a.jpg) are its masks, numbered from 1 on.
+    An image has the name found by `label_folders`, else that of the label. Several files of one
+    image (a_0.png, a_1.png for a.jpg) are its masks, numbered from 1.
     """
     places = places_of(source, pictures)
     images: dict[str, AnnotatedImage] = {}
@@ -65,7 +65,7 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
 
 
 def _joined(first: AnnotatedImage, second: AnnotatedImage) -> AnnotatedImage:
-    """The masks of two files of one photo. Raises DataError for files of two sizes."""
+    """Merge the masks of two files of one image. Raises DataError if their sizes differ."""
     if first.hw != second.hw:
         raise DataError(
             f"The mask has {second.hw[1]} x {second.hw[0]} pixels, but another mask of "
@@ -79,15 +79,15 @@ def _joined(first: AnnotatedImage, second: AnnotatedImage) -> AnnotatedImage:
 def read_davis(
     source: Path, report: LossReport, pictures: Path | None = None
 ) -> list[AnnotatedImage]:
-    """Read a data set's folder, its Annotations/<resolution>, a video's folder or one picture.
+    """Read a dataset folder, its Annotations/<resolution>, a video folder or one image.
 
-    The void becomes a mask with the label "void" that is a crowd. Raises DataError.
+    Void becomes a crowd mask with the label "void". Raises DataError.
     """
     top = source / "Annotations"
     if top.is_dir():
         inside = sorted(path for path in top.iterdir() if path.is_dir())
         deep = [path for path in inside if any(child.is_dir() for child in path.iterdir())]
-        deep = deep or [path for path in inside if path.name in RESOLUTIONS]  # of single pictures
+        deep = deep or [path for path in inside if path.name in RESOLUTIONS]  # single images
         source = deep[0] if len(deep) == 1 else top
     images = []
     for path in of_best_kind(find_files(source, *EVERY_KIND)):
@@ -98,7 +98,7 @@ def read_davis(
 
 
 def picture_name(path: Path, source: Path, pictures: Path | None, suffix: str = ".png") -> str:
-    """The picture's name: as it lies in `pictures`, else the label picture's own."""
+    """Return the image name: as found in `pictures`, else that of the label image."""
     inside = path.relative_to(source) if source.is_dir() else Path(path.name)
     stem = inside.with_suffix("").as_posix()
     found = find_picture(pictures, stem)
@@ -131,9 +131,9 @@ def encode(
     *,
     suffix: Literal[".png", ".tif"] = ".png",
 ) -> Iterator[OutFile]:
-    """A 16-bit PNG a picture, or a TIFF, with 32 bits where a number needs them.
+    """Write a 16-bit PNG for each image, or a TIFF, with 32 bits if required.
 
-    The value is the mask's group, or its place from 1 on.
+    The value is the group of the mask, or its position from 1.
     """
     most, encoded = (65535, _png) if suffix == ".png" else (MAX_IN_TIFF, _tiff)
     paths = output_paths(images, target, suffix)
@@ -150,7 +150,7 @@ encode_tif = partial(encode, suffix=".tif")
 def encode_davis(
     images: list[AnnotatedImage], target: Path, report: LossReport, policy: Policy
 ) -> Iterator[OutFile]:
-    """A palette PNG a frame, in Annotations/480p of the target folder."""
+    """Write a palette PNG for each frame, to Annotations/480p of the target folder."""
     folder = target / "Annotations" / "480p"
     for image, path in zip(images, output_paths(images, folder, ".png"), strict=True):
         void = [mask.crowd and mask.label == VOID_LABEL for mask in image.masks]
@@ -164,9 +164,9 @@ def encode_davis(
 def object_numbers(
     image: AnnotatedImage, report: LossReport, most: int, void: Sequence[bool] = ()
 ) -> list[int]:
-    """A number from 1 to `most` for each mask: the groups where they fit, else the places.
+    """Return a number from 1 to `most` for each mask: the groups if valid, else the positions.
 
-    Raises DataError when there are more masks than numbers.
+    Raises DataError if there are more masks than numbers.
 
     Args:
         void: Which masks are VOID instead.
@@ -190,10 +190,10 @@ def object_numbers(
 def paint_numbers(
     image: AnnotatedImage, numbers: Sequence[int], report: LossReport
 ) -> NDArray[Any]:
-    """(H, W) numbers of 16 or 32 bits, smaller masks over larger ones; what is hidden is reported.
+    """Paint (H, W) numbers of 16 or 32 bits, smaller masks over larger ones; report overlaps.
 
-    The picture itself first holds each pixel's mask, counted from 1, then that mask's number: a
-    picture of 200 megapixels is kept once.
+    To save memory, the array first holds the position of each pixel's mask, from 1, which is then
+    replaced by the mask's number in place.
     """
     most = max([len(image.masks), *numbers])
     values = np.zeros(image.hw, np.uint16 if most < 1 << 16 else np.uint32)
@@ -211,9 +211,7 @@ def paint_numbers(
 
 
 def _note_hidden(image: AnnotatedImage, left: NDArray[np.int64], report: LossReport) -> None:
-    """Args:
-    left: Pixels of each mask that were not painted over.
-    """
+    """Report covered and empty masks; `left` is the number of visible pixels of each mask."""
     for place, mask in enumerate(image.masks):
         area = rle_area(mask.rle)
         if not area:
@@ -226,7 +224,7 @@ def _note_hidden(image: AnnotatedImage, left: NDArray[np.int64], report: LossRep
 
 
 def encode_palette(values: NDArray[Any], level: int = 6) -> bytes:  # (H, W) 0..255
-    """An 8-bit PNG with VOC's palette, compressed by zlib's level 0 to 9."""
+    """Encode an 8-bit PNG with VOC's palette, with zlib level 0 to 9."""
     picture = Image.fromarray(values.astype(np.uint8))
     picture.putpalette(voc_palette().tobytes())
     buffer = io.BytesIO()
@@ -242,7 +240,7 @@ def _png(values: NDArray[Any]) -> bytes:
 
 def _tiff(values: NDArray[Any]) -> bytes:  # (H, W) of 16 or 32 bits
     buffer = io.BytesIO()
-    wide = values.dtype == np.uint32  # which Pillow writes as signed numbers, with the same bits
+    wide = values.dtype == np.uint32  # Pillow writes signed numbers with the same bits
     Image.fromarray(values.view(np.int32) if wide else values).save(
         buffer, "TIFF", compression="tiff_deflate"
     )
@@ -257,7 +255,7 @@ def _tiff(values: NDArray[Any]) -> bytes:  # (H, W) of 16 or 32 bits
 
 
 def voc_palette() -> UintImage:  # (256, 3)
-    """PASCAL VOC's colors: bits 0, 3, 6 of the number are red's highest bits, and so on."""
+    """Return PASCAL VOC's colors: bits 0, 3, 6 of the number are the high bits of red, etc."""
     numbers = np.arange(256)
     colours = np.zeros((256, 3), np.uint8)
     for place in range(8):

@@ -1,17 +1,17 @@
-"""Published data sets of label pictures: ADE20K and Cityscapes.
+"""Published datasets of label images: ADE20K and Cityscapes.
 
-ADE20K, whole (github.com/CSAILVision/ADE20K), below images/ADE/training and .../validation:
+ADE20K, full (github.com/CSAILVision/ADE20K), in images/ADE/training and .../validation:
     SCENE/ADE_val_00000001.jpg, .json, _seg.png: red / 10 * 256 + green is the class, blue the
-    object; the JSON's `name_ndx` names the class. Parts (_parts_1.png) are left out
-ADE20K, places challenge 2017 (github.com/CSAILVision/placeschallenge):
+    object; `name_ndx` in the JSON names the class. Parts (_parts_1.png) are ignored
+ADE20K, Places Challenge 2017 (github.com/CSAILVision/placeschallenge):
     images/validation/NAME.jpg, annotations_instance/validation/NAME.png: red is the class,
-    green the object, 0 none
-ADE20K, scene parsing (the same): annotations/validation/NAME.png, a class a pixel, 0 none;
-    objectInfo150.txt names the classes. A mask is all pixels of a class
+    green the object, 0 background
+ADE20K, scene parsing (same repository): annotations/validation/NAME.png, a class per pixel, 0
+    background; objectInfo150.txt names the classes. A mask consists of all pixels of a class
 Cityscapes (github.com/mcordts/cityscapesScripts): leftImg8bit/val/CITY/*_leftImg8bit.png and
     gtFine/val/CITY/*_gtFine_instanceIds.png (or _polygons.json without those): class * 1000 +
-    number is an object; the bare class of a class of objects is a group: pixels that do not
-    count, as those of classes that the benchmark leaves out
+    number is an object; a class of objects without a number is a group of ignored pixels, like
+    the classes that the benchmark ignores
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from anymask.masks import Mask, Rle
 
 
 def read_ade20k(root: Path, split: str) -> Iterator[AnnotatedImage]:
-    """The whole ADE20K, objects only. Raises DataError that names the file."""
+    """Read the objects of the full ADE20K. Raises DataError that names the file."""
     places = [f"{top}{split}" for top in ("images/ADE/", "*/images/ADE/", "images/")]
     folder = find_place(root, places, f"images of ADE20K's {split}")
     for path in sorted(folder.rglob("*_seg.png")):
@@ -48,7 +48,7 @@ def read_ade20k(root: Path, split: str) -> Iterator[AnnotatedImage]:
             layers = label_colours(path).copy()
             layers[..., 0] //= 10
             values = colours_to_numbers(layers)
-            values[values < 256] = 0  # blue alone is no object: it has no class
+            values[values < 256] = 0  # blue without a class is not an object
             names = _ade_names(path.with_name(f"{stem}.json"))
             found = value_rles(values)
             labels = {value: names.get(value // 256) for value in found}
@@ -56,7 +56,7 @@ def read_ade20k(root: Path, split: str) -> Iterator[AnnotatedImage]:
 
 
 def _ade_names(path: Path) -> dict[int, str]:
-    """Class -> name; none where the JSON is absent (before 2021 there was none)."""
+    """Return class names by number; {} if the JSON is missing (before 2021 there was none)."""
     if not path.is_file():
         return {}
     with located(path):
@@ -65,21 +65,21 @@ def _ade_names(path: Path) -> dict[int, str]:
 
 
 def read_ade20k_instances(root: Path, split: str) -> Iterator[AnnotatedImage]:
-    """The objects of the places challenge. Raises DataError that names the file."""
+    """Read the objects of the Places Challenge. Raises DataError that names the file."""
     folder = find_place(root, [f"annotations_instance/{split}"], f"annotations of {split}")
     names = _table(root / "objectInfo100.txt")
     for path in sorted(folder.glob("*.png")):
         with located(path):
             layers = label_colours(path)
             values = layers[..., 1].astype(np.int32) * 256 + layers[..., 0]
-            values[values < 256] = 0  # red alone is no object
+            values[values < 256] = 0  # red without a number is not an object
             found = value_rles(values)
             labels = {value: names.get(value % 256, str(value % 256)) for value in found}
             yield _sample(root / "images" / split / f"{path.stem}.jpg", values, found, labels)
 
 
 def read_ade20k_scenes(root: Path, split: str) -> Iterator[AnnotatedImage]:
-    """The classes of the scene parsing benchmark. Raises DataError that names the file."""
+    """Read the classes of the scene parsing benchmark. Raises DataError that names the file."""
     folder = find_place(root, [f"annotations/{split}"], f"annotations of {split}")
     names = _table(root / "objectInfo150.txt")
     for path in sorted(folder.glob("*.png")):
@@ -91,7 +91,7 @@ def read_ade20k_scenes(root: Path, split: str) -> Iterator[AnnotatedImage]:
 
 
 def _table(path: Path) -> dict[int, str]:
-    """Number -> first name of objectInfo's columns; none where the file is absent."""
+    """Return the first names of objectInfo's rows by number; {} if the file is missing."""
     if not path.is_file():
         return {}
     rows = [line.split("\t") for line in read_text(path).splitlines()]
@@ -101,7 +101,7 @@ def _table(path: Path) -> dict[int, str]:
         }
 
 
-# Cityscapes: labels.py of the scripts: id -> name, of objects and of what the benchmark leaves out
+# Cityscapes: labels.py of the scripts: id -> name, of objects and of ignored classes
 
 CITYSCAPES_OBJECTS = {
     24: "person", 25: "rider", 26: "car", 27: "truck", 28: "bus", 29: "caravan", 30: "trailer",
@@ -111,7 +111,7 @@ _IGNORED = frozenset([0, 1, 2, 3, 4, 5, 6, 9, 10, 14, 15, 16, 18, 29, 30])
 
 
 def read_cityscapes(root: Path, split: str) -> Iterator[AnnotatedImage]:
-    """The objects of Cityscapes' fine annotations. Raises DataError that names the file."""
+    """Read the objects of Cityscapes' fine annotations. Raises DataError that names the file."""
     places = [f"gtFine/{split}", f"*/gtFine/{split}"]
     folder = find_place(root, places, f"fine annotations of {split}")
     pictures = folder.parent.parent / "leftImg8bit" / split
@@ -143,8 +143,8 @@ _NAMES = {name: number for number, name in CITYSCAPES_OBJECTS.items()} | {
 
 
 def _paint_polygons(path: Path) -> NDArray[np.int32]:  # (H, W)
-    """The numbers that the polygons mean, drawn as json2instanceImg.py draws them: with Pillow,
-    later ones over earlier ones, licence plates not at all."""
+    """Draw the numbers of polygons like json2instanceImg.py: with Pillow, later ones over earlier
+    ones, without licence plates."""
     document = read_json(path)
     height, width = checked_hw(document["imgHeight"], document["imgWidth"])
     picture, counts = Image.new("I", (width, height)), dict[int, int]()
@@ -172,7 +172,7 @@ def _sample(
     labels: Mapping[int, str | None],
     void: NDArray[np.bool_] | None = None,
 ) -> AnnotatedImage:
-    """A photo with a mask for each value but 0."""
+    """Create an image with a mask for each value except 0."""
     masks = [Mask(rle, labels.get(value)) for value, rle in found.items() if value]
     if void is not None and void.any():
         masks.append(Mask(value_rles(void)[1], VOID_LABEL, crowd=True))

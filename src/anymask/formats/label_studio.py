@@ -1,24 +1,24 @@
-"""Label Studio's JSON: tasks with brushes or polygons in, annotated images out, and back.
+"""Label Studio's JSON: tasks with brushes or polygons.
 
 A brush is a list of bytes (thi.ng/rle-pack). Its bits: 32 the number of values; 5 the bits of a
-value less 1; 4 times 4 the bits of a run's length less 1; then the runs. A run: 1 bit whether one
-value repeats; 2 bits which of the four sizes its length has; the length less 1; then the value, or
-as many values as the length says. The values are the picture's RGBA bytes, row by row; a mask is 0
-or 255 in all four.
+value minus 1; 4 times 4 the bits of a run length minus 1; then the runs. A run: 1 bit whether one
+value repeats; 2 bits which of the four sizes its length has; the length minus 1; then the value, or
+as many values as the length. The values are the image's RGBA bytes, row by row; a mask is 0 or 255
+in all four.
 
-The encoder repeats what label-studio-sdk (Apache-2.0, `converter/brush.py`) writes, byte for byte;
-the layout, not the code. Not COCO's run-lengths, with which they share but the name.
+The encoder writes the same bytes as label-studio-sdk (Apache-2.0, `converter/brush.py`); the
+layout, not the code. It is unrelated to COCO's run-lengths.
 
-What we write are predictions, which an import shows as pre-annotations, or finished annotations,
-which alone Label Studio's own exports look at. `from_name` and `to_name` are those of Label
-Studio's templates (`tag` for brushes, `label` for polygons, `image`); a region whose names are not
-in the project's labelling interface is not shown, so the interface that fits lies beside the tasks
-as `NAME.label_config.xml`. Read are a task's annotations, or its predictions where there are none.
-Coordinates are percent of the picture's sides; a region's `score` is our quality.
+The output contains predictions, which an import shows as pre-annotations, or finished annotations,
+the only ones that Label Studio's own exports include. `from_name` and `to_name` are those of Label
+Studio's templates (`tag` for brushes, `label` for polygons, `image`). Regions with names that are
+not in the project's labeling interface are not shown, so a matching interface is written beside the
+tasks as `NAME.label_config.xml`. The annotations of a task are read, or its predictions if there
+are none. Coordinates are percentages of the image's sides; the `score` of a region is the quality.
 
-`data.image` is often an address on a server; a picture's name is its path there, and the address is
-kept and written back. What was uploaded has eight signs and a dash before its name, which photos
-are looked for without, too.
+`data.image` is often a URL on a server; the image name is its path, and the URL is kept and written
+back. Uploaded files have eight characters and a dash before their names; images are searched
+without this prefix as well.
 """
 
 from __future__ import annotations
@@ -73,17 +73,18 @@ from anymask.masks import (
     turned_ring,
 )
 
-_SIZES = np.array([3, 4, 8, 16])  # bits of a run's length
+_SIZES = np.array([3, 4, 8, 16])  # bits of a run length
 _HEADER = (5, 4, 4, 4, 4)  # bits
 _LONGEST = 1 << 16
 _CHANNELS = 4
-_HALF = 127  # a brush has soft edges; what is more than half covered is object
+_HALF = 127  # brushes have soft edges; pixels above one half are foreground
 
 
 def mask_to_brush(mask: NDArray[Any]) -> list[int]:  # (H, W)
-    """The bytes of a mask of any number type; whatever is not zero is object.
+    """Encode a mask (H, W) of any number type as bytes; nonzero pixels are foreground.
 
-    Raises InputError when `mask` is not (H, W), or has no pixel.
+    Raises:
+        InputError: `mask` is not (H, W), or has no pixel.
     """
     if mask.ndim != 2 or not mask.size:
         raise InputError(
@@ -106,22 +107,23 @@ def mask_to_brush(mask: NDArray[Any]) -> list[int]:  # (H, W)
         np.concatenate([header, words]),
         np.concatenate([[32, *_HEADER], 3 + _SIZES[which] + 8]),
     )
-    padded = np.concatenate([bits, np.zeros(8 - len(bits) % 8, np.uint8)])  # a full byte, too
+    padded = np.concatenate([bits, np.zeros(8 - len(bits) % 8, np.uint8)])  # also for full bytes
     packed: list[int] = np.packbits(padded).tolist()
     return packed
 
 
 def _bits(words: IntArray, widths: IntArray) -> NDArray[np.uint8]:
-    """The lowest `widths` bits of each word, highest first, one after the other."""
+    """Concatenate the lowest `widths` bits of each word, highest bit first."""
     ends = np.cumsum(widths)
     place = np.repeat(ends, widths) - np.arange(int(ends[-1])) - 1
     return ((np.repeat(words, widths) >> place) & 1).astype(np.uint8)
 
 
 def brush_to_rle(packed: Any, image_hw: tuple[int, int]) -> Rle:
-    """Read a list of bytes.
+    """Decode a list of bytes.
 
-    Raises DataError when it is cut, holds other things than bytes, or belongs to another size.
+    Raises:
+        DataError: It is truncated, contains other values than bytes, or has another size.
     """
     data = np.asarray(packed)
     if data.ndim != 1 or data.dtype.kind not in "iu" or (data.size and data.max() > 255):
@@ -172,7 +174,7 @@ def _values(text: str, count: int) -> NDArray[np.uint8]:  # (count,)
     return values
 
 
-CONFIG = ".label_config.xml"  # the ending of the labelling interface beside the tasks
+CONFIG = ".label_config.xml"  # suffix of the labeling interface beside the tasks
 _SIZE = ("original_width", "original_height")
 _OF_REGION = (
     "id", "type", "value", "score", "from_name", "to_name", "image_rotation", "readonly", *_SIZE,
@@ -197,7 +199,7 @@ _IMAGE_KEYS = ("image", "img", "photo", "url")
 
 
 def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:
-    """Read an export; regions without an area are reported.
+    """Read an export; regions without area are reported.
 
     Raises DataError that names file, task, region and reason.
     """
@@ -220,7 +222,7 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
 
 
 def _take_config(path: Path, report: LossReport) -> None:
-    """Keep the labels of the labelling interface beside the tasks, where there is one."""
+    """Store the labels of the labeling interface beside the tasks, if there is one."""
     if not path.is_file():
         return
     with report.record(path):
@@ -232,7 +234,7 @@ def _take_config(path: Path, report: LossReport) -> None:
 
 
 def _tasks(path: Path) -> list[Any]:
-    """The tasks of an export. Raises DataError."""
+    """Read the tasks of an export. Raises DataError."""
     tasks = read_table(path) if path.suffix.lower() in (".csv", ".tsv") else read_json(path)
     if not isinstance(tasks, list):
         raise DataError(
@@ -245,7 +247,7 @@ def _tasks(path: Path) -> list[Any]:
 def _image(
     task: Any, report: LossReport, corners: CornerCheck, pictures: Path | None
 ) -> AnnotatedImage | None:
-    """A task's picture; None where nothing tells its size, which the report is told."""
+    """Read the image of a task; None if its size is unknown, which is reported."""
     if not isinstance(task, dict) or "data" not in task:
         raise DataError(f"Expected Label Studio tasks with `data`. Given: {shown(task)}.")
     data = as_record(task["data"], "data")
@@ -286,7 +288,7 @@ def _image(
 
 
 def _check_corners(value: Mapping[str, Any], corners: CornerCheck, hw: tuple[int, int]) -> None:
-    """Look whether a rectangle in percent is given by two corners. Raises DataError."""
+    """Check whether a rectangle in percent is given by two corners. Raises DataError."""
     numbers = [
         as_number(value[key], key) * hw[1 - place % 2] / 100 for place, key in enumerate(_SIDES)
     ]
@@ -299,7 +301,7 @@ def _type_of(region: Any) -> object:
 
 
 def _shape(kind: object, value: Mapping[str, Any]) -> str | None:
-    """The shape of a region, one of `_SHAPES`; None for a region without one."""
+    """Return the shape of a region, one of `_SHAPES`; None without a shape."""
     if kind == "labels":
         return next((shape for key, shape in _MARKS.items() if key in value), None)
     plain = str(kind).removesuffix("labels")
@@ -307,7 +309,7 @@ def _shape(kind: object, value: Mapping[str, Any]) -> str | None:
 
 
 def _place(region: Mapping[str, Any]) -> str:
-    """Equal for the regions of one shape: its id, or its numbers in exports without ids."""
+    """Return a key for regions of the same shape: its id, or its numbers without ids."""
     value = region.get("value")
     if "id" in region or not isinstance(value, Mapping):
         return str(region.get("id"))
@@ -315,7 +317,7 @@ def _place(region: Mapping[str, Any]) -> str:
 
 
 def _extra(region: Any, kind: str) -> dict[str, Any]:
-    """The other keys of a region: all its labels, where it has several, and its rotation."""
+    """Return the other keys of a region, all its labels if it has several, and its rotation."""
     labels = region["value"].get(kind) or []
     told = {
         "all_labels": labels if len(labels) > 1 else None,
@@ -325,7 +327,7 @@ def _extra(region: Any, kind: str) -> dict[str, Any]:
 
 
 def _image_extra(task: Any, key: str) -> dict[str, Any]:
-    """What a task says beside its regions: its other data, and whose the annotation is."""
+    """Return the other data of a task, and the metadata of its annotation."""
     rows = _chosen(task)[1]
     annotation = rest_of(rows[0], _OF_ANNOTATION) if rows else {}
     told = {"data": rest_of(task["data"], (key, *_SIZE)), "annotation": annotation}
@@ -333,7 +335,7 @@ def _image_extra(task: Any, key: str) -> dict[str, Any]:
 
 
 def _regions(task: Any, name: str, report: LossReport) -> list[Any]:
-    """The results of the first annotation that nobody cancelled, else of the first prediction."""
+    """Return the results of the first annotation that is not cancelled, else of a prediction."""
     kind, chosen = _chosen(task)
     if len(chosen) > 1:
         reason = f"the task has {len(chosen)} {kind}; only the first one is read"
@@ -342,7 +344,7 @@ def _regions(task: Any, name: str, report: LossReport) -> list[Any]:
 
 
 def _chosen(task: Any) -> tuple[str, list[Any]]:
-    """The annotations that nobody cancelled, else the predictions, and which of them they are."""
+    """Return the annotations that are not cancelled, else the predictions, with their kind."""
     rows = [as_record(row, "annotation") for row in task.get("annotations") or []]
     if done := [row for row in rows if not row.get("was_cancelled")]:
         return "annotations", done
@@ -352,7 +354,7 @@ def _chosen(task: Any) -> tuple[str, list[Any]]:
 def _hw(
     regions: list[Any], data: Mapping[str, Any], name: str, pictures: Path | None
 ) -> tuple[int, int] | None:
-    """The picture's (H, W), of a region, the data or the photo; None where none tells it."""
+    """Return the image's (H, W), from a region, the data or the image; None if unknown."""
     wrong: DataError | None = None
     for row in (*regions, data):
         if isinstance(row, Mapping) and "original_height" in row:
@@ -381,7 +383,7 @@ def _rle(region: Any, shape: str, hw: tuple[int, int]) -> Rle:
 
 
 def _corners(value: Mapping[str, Any], shape: str, hw: tuple[int, int]) -> Ring:
-    """Pixels from percent; turns are clockwise, of a rectangle around its first corner."""
+    """Convert percentages to pixels; rectangles rotate clockwise around their first corner."""
     scale = np.array([hw[1], hw[0]]) / 100
     if shape == "polygon":
         return as_corners(value["points"]) * scale
@@ -406,7 +408,7 @@ def encode(
     policy: Policy,
     polygons: bool = False,
 ) -> Iterator[OutFile]:
-    """Tasks with brushes, which keep every pixel, or single rings; and the labelling interface."""
+    """Write tasks with brushes, which keep every pixel, or rings; and the labeling interface."""
     tasks: list[dict[str, Any]] = []
     for image in images:
         finished = policy.out_type == "annotations"
@@ -435,7 +437,7 @@ def encode(
 
 
 def _labels(mask: Mask, label: str) -> list[str]:
-    """All labels of a region: those that it was read with, where its own is still the first."""
+    """Return all original labels of a region if the first one is unchanged."""
     several = mask.extra.get("all_labels")
     return list(several) if isinstance(several, list) and several[:1] == [label] else [label]
 
@@ -443,7 +445,7 @@ def _labels(mask: Mask, label: str) -> list[str]:
 def _results(
     image: AnnotatedImage, result: list[dict[str, Any]], policy: Policy
 ) -> dict[str, list[dict[str, Any]]]:
-    """The regions of a task, as somebody's finished work or as a model's guess."""
+    """Return the regions of a task as a finished annotation or as a prediction."""
     if policy.out_type == "annotations":
         about = {"was_cancelled": False, "ground_truth": False}
         return {"annotations": [about | image.extra.get("annotation", {}) | {"result": result}]}
@@ -452,7 +454,7 @@ def _results(
 
 
 def label_config(images: list[AnnotatedImage], brushes: bool, policy: Policy | None = None) -> str:
-    """The labelling interface that shows our regions: XML for a project's settings."""
+    """Return the labeling interface for the written regions, as XML for a project's settings."""
     name, tag = ("tag", "BrushLabels") if brushes else ("label", "PolygonLabels")
     policy = policy or Policy()
     used = (mask.label or UNLABELLED for image in images for mask in image.masks)
@@ -476,11 +478,11 @@ def label_config(images: list[AnnotatedImage], brushes: bool, policy: Policy | N
 def _json_values(
     image: AnnotatedImage, number: int, report: LossReport, policy: Policy | None
 ) -> list[dict[str, Any]]:
-    """The shapes of one mask, without what all shapes have."""
+    """Return the shapes of one mask, without common keys."""
     if policy is None:
         value = {"format": "rle", "rle": mask_to_brush(rle_to_mask(image.masks[number].rle))}
         return [{"from_name": "tag", "type": "brushlabels", "value": value}]
-    wide_high = np.array([image.hw[1], image.hw[0]])  # divided last, the far side is 100 exactly
+    wide_high = np.array([image.hw[1], image.hw[0]])  # divided last, so the far side is exactly 100
     return [
         {
             "from_name": "label",

@@ -1,8 +1,8 @@
-"""Label Studio's short exports: a row of JSON-MIN, CSV or TSV in, a task as in its JSON out.
+"""Label Studio's short exports: rows of JSON-MIN, CSV or TSV, converted to tasks of its JSON.
 
-A row has the task's data (`image`), what each control of the labelling interface holds (a list of
-values, each with `original_width` and `original_height`), and facts about the annotation. In CSV
-and TSV lists are JSON in a cell. Layout: "Export annotations" in Label Studio's documentation.
+A row has the task's data (`image`), the values of each control of the labeling interface (a list,
+each with `original_width` and `original_height`), and metadata of the annotation. In CSV and TSV,
+lists are JSON in a cell. Layout: "Export annotations" in Label Studio's documentation.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ _SIZE = ("original_width", "original_height", "image_rotation")
 
 
 def is_row(row: Mapping[str, Any]) -> bool:
-    """Whether a record is a row of JSON-MIN: facts about an annotation, or regions of a control."""
+    """Return whether a record is a JSON-MIN row, by annotation metadata or control regions."""
     return "data" not in row and (len(ABOUT & row.keys()) > 1 or any(_regions(row)))
 
 
 def is_table(head: str) -> bool:
-    """Whether the first line of a text is that of a CSV or TSV export."""
+    """Return whether the first line of a text is the header of a CSV or TSV export."""
     line = head.partition("\n")[0]
     names = [name.strip('"\r ') for name in line.split("\t" if "\t" in line else ",")]
     return len(ABOUT & {*names}) > 1
 
 
 def task_of(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The task of a row of JSON-MIN."""
+    """Convert a row of JSON-MIN to a task."""
     data = {key: value for key, value in row.items() if isinstance(value, (str, int, float))}
     return {"data": data, "annotations": [{"result": list(_regions(row))}]}
 
 
 def read_table(path: Path) -> list[dict[str, Any]]:
-    """The rows of a CSV or TSV export. Raises DataError."""
+    """Read the rows of a CSV or TSV export. Raises DataError."""
     text = read_text(path)
     if "\t" in text.partition("\n")[0]:
         text = _tabs_to_commas(text)
@@ -61,19 +61,19 @@ def read_table(path: Path) -> list[dict[str, Any]]:
 
 
 def _tabs_to_commas(text: str) -> str:
-    """A table with tabs as one with commas. Tabs in cells do not occur: JSON escapes them."""
+    """Convert tabs to commas. Cells contain no tabs, because JSON escapes them."""
     rows = (line.split("\t") for line in text.splitlines())
     quoted = ([cell if cell.startswith('"') else f'"{cell}"' for cell in row] for row in rows)
     return "\n".join(",".join(row) for row in quoted)
 
 
 def _cell(cell: str, name: str) -> Any:
-    """What a cell holds: a list of regions, or plain text."""
+    """Parse a cell: a list of regions, or plain text."""
     return parse_json(cell, name) if cell.startswith(("[", "{")) else cell
 
 
 def _regions(row: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """The regions of all controls, as they are in a task."""
+    """Yield the regions of all controls in the form of a task."""
     for control, values in row.items():
         for value in values if isinstance(values, list) else [values]:
             if isinstance(value, Mapping) and "original_width" in value:
@@ -83,7 +83,7 @@ def _regions(row: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _shape(value: Mapping[str, Any]) -> str:
-    """The type of a region without labels, of a control such as `<Rectangle>`."""
+    """Return the type of a region without labels, from a control such as `<Rectangle>`."""
     if "text" in value:
         return "textarea"
     shapes = {"points": "polygon", "radiusX": "ellipse", "rle": "brush", "height": "rectangle"}

@@ -1,10 +1,10 @@
-"""labelme: a JSON file beside each picture in, annotated images out, and back.
+"""labelme: a JSON file for each image.
 
-Learned from files that labelme 5 writes (the program is GPL-3; the format, no code). `imagePath` is
-seen from the file's own folder; our names are seen from the folder that is read. Shapes with
-one label and one group_id are one object, as in labelme's own converters; that is how the parts of
-a polygon stay together. Keys that we do not know are kept and written back. The photo itself
-(`imageData`) is not; where its file is missing, too, the report names it.
+Based on files written by labelme 5 (the program is GPL-3; only the format is used, no code).
+`imagePath` is relative to the file's folder; names in this package are relative to the folder that
+is read. Shapes with the same label and group_id are one object, as in labelme's own converters, so
+the parts of a polygon stay together. Unknown keys are kept and written back. The embedded image
+(`imageData`) is not read; if the image file is missing as well, it is reported.
 """
 
 from __future__ import annotations
@@ -68,18 +68,18 @@ from anymask.masks import (
     rle_to_mask,
 )
 
-VERSION = "5.5.0"  # of labelme, whose layout this is
+VERSION = "5.5.0"  # version of labelme with this layout
 OF_DOCUMENT = AllBut("version", "shapes", "imagePath", "imageData", "imageHeight", "imageWidth")
-OF_SHAPE = AllBut("label", "points", "group_id", "shape_type", "mask", "score")  # else any key
+OF_SHAPE = AllBut("label", "points", "group_id", "shape_type", "mask", "score")  # others are kept
 _WITHOUT_AREA = ("point", "points", "line", "linestrip", "cuboid")
-_LEAST = dict.fromkeys(_WITHOUT_AREA, 0) | {  # points of each shape_type
+_LEAST = dict.fromkeys(_WITHOUT_AREA, 0) | {  # minimum points of each shape_type
     "polygon": 3, "rectangle": 2, "oriented_rectangle": 3, "circle": 2, "mask": 2,
     "rotation": 4, "quadrilateral": 4,  # of X-AnyLabeling
 }  # fmt: skip
 
 
 def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:
-    """Read a file or a folder of them; shapes without an area are reported.
+    """Read a file or a folder of files; shapes without area are reported.
 
     Raises DataError that names file, shape and reason.
     """
@@ -96,10 +96,10 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
 
 
 def seen_from(image: AnnotatedImage, source: Path, path: Path) -> AnnotatedImage:
-    """The picture of a file in a folder, by its path below that folder.
+    """Make the image name of a file relative to the dataset folder.
 
-    A name that begins with the file's own sub-folder is taken as seen from above already. Of one
-    that leads out of what is read (`../photos/a.jpg`) the way up is left out.
+    A name that starts with the file's own subfolder is considered relative already. In a name that
+    leads out of the dataset (`../photos/a.jpg`), leading `..` are removed.
     """
     below = path.parent.relative_to(source).as_posix() if source.is_dir() else "."
     name = image.file_name
@@ -128,7 +128,7 @@ def _image(document: Any, report: LossReport, pictures: Path | None) -> Annotate
                 rle = rle_merge([masks[key].rle, rle])
             score = as_number(shape.get("score") or 0, "score")
             mask = Mask(rle, label, id=group, score=score)
-            if key in masks:  # the parts of one object
+            if key in masks:  # another part of the same object
                 mask = replace(masks[key], rle=rle, score=max(score, masks[key].score))
             extra = {**mask.extra, **rest_of(held(shape, OF_SHAPE), ())}
             masks[key] = with_extras(mask, extra)
@@ -143,7 +143,7 @@ def _hw(document: Any, name: str, pictures: Path | None) -> tuple[int, int]:
 
 
 def _rle(shape: Any, hw: tuple[int, int]) -> Rle | None:
-    """The shape's pixels; None for points and lines."""
+    """Return the pixels of a shape; None for points and lines."""
     kind = shape.get("shape_type") or "polygon"
     if kind not in _LEAST:
         raise DataError(f"Unknown shape type. Given: {shown(kind)}.")
@@ -152,7 +152,7 @@ def _rle(shape: Any, hw: tuple[int, int]) -> Rle | None:
         return None
     if kind == "mask":
         return _mask_to_rle(shape["mask"], points[:2], hw)
-    if kind == "rectangle" and len(points) != 4:  # X-AnyLabeling writes all four corners
+    if kind == "rectangle" and len(points) != 4:  # X-AnyLabeling writes four corners
         (x0, y0), (x1, y1) = points[:2]
         points = box_ring(x0, y0, x1, y1)
     elif kind == "circle":
@@ -163,7 +163,7 @@ def _rle(shape: Any, hw: tuple[int, int]) -> Rle | None:
 
 
 def _mask_to_rle(text: Any, points: Any, hw: tuple[int, int]) -> Rle:
-    """A base64 PNG of the mask inside its box (first and last pixel)."""
+    """Decode a base64 PNG of the mask inside its box (first and last pixel)."""
     try:
         with open_picture(base64.b64decode(text, validate=True), "`mask`") as picture:
             stamp = np.asarray(picture.convert("L")) != 0
@@ -189,7 +189,7 @@ def encode(
     policy: Policy,
     polygons: bool = False,
 ) -> Iterator[OutFile]:
-    """A file a picture: masks with every pixel, or polygons, whose parts share a group_id."""
+    """Write a file for each image: exact masks, or polygons whose parts share a group_id."""
     paths = output_paths(images, target, ".json")
     for image, path in zip(images, paths, strict=True):
         kept = frozenset[Trait]({"labels", "ids", "scores", "annotator"})
@@ -222,7 +222,7 @@ def encode(
 
 
 def _groups(image: AnnotatedImage, report: LossReport) -> list[int | None]:
-    """Group ids under which labelme joins no two masks."""
+    """Return group ids with which labelme does not merge different masks."""
     seen: set[tuple[str, int]] = set()
     groups: list[int | None] = []
     for number, mask in enumerate(image.masks):

@@ -1,9 +1,8 @@
-"""The registry of published data sets: a folder in, its layout and annotated images out.
+"""Registry of published datasets: layouts, detection and reading.
 
 A layout is a module with a function `read(root, split)` that yields an `AnnotatedImage` for each
-photo; pictures are opened when somebody looks at them. The module says what the layout is and who
-documents it. Videos can be read as `Clip`s too. Code outside of the package adds layouts of its
-own to `LAYOUTS`.
+image; pixels are loaded on demand. The module documents the layout and its source. Videos can also
+be read as `Clip`s. Other packages can add layouts to `LAYOUTS`.
 """
 
 from __future__ import annotations
@@ -23,18 +22,17 @@ from anymask.formats.video_sets import Clip
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """One way to lay a data set out in folders.
+    """Folder layout of a dataset.
 
     Attributes:
-        module: Of the reader.
-        read: The name of the reader in it.
-        split: Which part is read when nobody says; "" where there are no parts.
-        marks: Globs by which the layout is recognised: all of one tuple must be there.
-        about: For people.
-        clips: The name of the reader of videos, whose annotated frames are the photos; "" for
-            photos.
-        report: Whether the reader takes a report, which is told of invalid records.
-        package: That the module is in.
+        module: Module of the reader.
+        read: Name of the reader function.
+        split: Default split; "" if there are no splits.
+        marks: Globs that identify the layout: all of one tuple must match.
+        about: Description.
+        clips: Name of the reader of videos, whose annotated frames are the images; "" for images.
+        report: Whether the reader accepts a report for invalid records.
+        package: Package of the module.
     """
 
     module: str
@@ -47,7 +45,7 @@ class Layout:
     package: str = __name__.rpartition(".")[0]
 
     def load(self, function: str) -> Callable[..., Any]:
-        """Import the module and give one of its functions."""
+        """Import the module and return one of its functions."""
         loaded: Callable[..., Any] = getattr(
             importlib.import_module(f"{self.package}.{self.module}"), function
         )
@@ -56,7 +54,7 @@ class Layout:
     def images(
         self, root: Path, split: str, report: LossReport | None = None
     ) -> Iterator[AnnotatedImage]:
-        """The photos, or the annotated frames of the videos. Raises DataError."""
+        """Read the images, or the annotated frames of videos. Raises DataError."""
         if self.report:
             return iter(self.load(self.read)(root, split, report))
         if not self.clips:
@@ -65,7 +63,7 @@ class Layout:
         return (clip.frame(index) for clip in clips for index in clip.annotations)
 
     def fits(self, root: Path) -> bool:
-        """Whether a folder has the marks of the layout."""
+        """Return whether a folder matches the layout."""
         return any(all(any(root.glob(mark)) for mark in marks) for marks in self.marks)
 
 
@@ -142,16 +140,16 @@ LAYOUTS: dict[str, Layout] = {
 
 
 def find_layout(name: str) -> Layout:
-    """The layout of this name. Raises InputError that lists all."""
+    """Return the layout of this name. Raises InputError that lists all."""
     if name not in LAYOUTS:
         raise InputError(f"Unknown layout {name!r}. Choose from: auto, set, {', '.join(LAYOUTS)}")
     return LAYOUTS[name]
 
 
 def recognise_layout(path: str | Path) -> str:
-    """The name of a folder's layout; "set" for a set of our own.
+    """Detect the layout of a folder; "set" for a set of this project.
 
-    Raises DataError that says what was looked for.
+    Raises DataError that lists the expected files.
     """
     root = Path(path)
     if not root.exists():
@@ -173,7 +171,7 @@ def recognise_layout(path: str | Path) -> str:
 
 
 def fitting_layout(root: Path) -> str | None:
-    """The first layout whose marks a folder has; None where it has none."""
+    """Return the first layout that matches a folder; None if there is none."""
     fitting = (name for name, layout in LAYOUTS.items() if root.is_dir() and layout.fits(root))
     return next(fitting, None)
 
@@ -184,16 +182,18 @@ def load_dataset(
     split: str | None = None,
     report: LossReport | None = None,
 ) -> tuple[SetInfo, list[AnnotatedImage]]:
-    """Read every mask of a data set, without opening a picture.
-
-    Raises DataError that names file, record and reason, or says what was looked for; InputError
-    for an unknown layout, MissingExtra where a format needs a package.
+    """Read all masks of a dataset, without loading images.
 
     Args:
-        path: The folder that the data set's archives were unpacked into.
-        layout: A name of LAYOUTS, "set" for a set of our own, or "auto".
-        split: Which part; the layout's own choice when left out.
-        report: Receives invalid records; None: the first one is an error.
+        path: Folder with the unpacked archives of the dataset.
+        layout: A name of LAYOUTS, "set" for a set of this project, or "auto".
+        split: Split to read. Defaults to that of the layout.
+        report: Report for invalid records. None raises an error for the first one.
+
+    Raises:
+        DataError: A file or record is invalid, or the layout is unknown.
+        InputError: The name of the layout is unknown.
+        MissingExtra: A format requires a package.
     """
     root = Path(path)
     name = recognise_layout(root) if layout == "auto" else layout
@@ -210,13 +210,13 @@ def iter_dataset(
     split: str | None = None,
     report: LossReport | None = None,
 ) -> Iterator[AnnotatedImage]:
-    """As `load_dataset`, photo by photo, for data sets that do not fit into memory.
+    """Read like `load_dataset`, image by image, for datasets that do not fit into memory.
 
-    Names are relative to the data set, or to the nearest folder around it that holds the picture,
-    without a first folder `images`.
+    Names are relative to the dataset, or to the nearest parent folder that contains the image,
+    without a leading folder `images`.
 
     Args:
-        report: Receives invalid records; None: the first one is an error.
+        report: Report for invalid records. None raises an error for the first one.
     """
     root = Path(path)
     name = recognise_layout(root) if layout == "auto" else layout
@@ -239,9 +239,11 @@ def iter_dataset(
 
 
 def load_clips(path: str | Path, layout: str = "auto", split: str | None = None) -> list[Clip]:
-    """Read a data set of videos; frames and masks are opened when somebody looks at them.
+    """Read a dataset of videos; frames and masks are loaded on demand.
 
-    Raises as `load_dataset`, and InputError for a layout of photos.
+    Raises:
+        DataError: A file or record is invalid, or the layout is unknown.
+        InputError: The layout has no videos.
     """
     root = Path(path)
     name = recognise_layout(root) if layout == "auto" else layout
@@ -254,7 +256,7 @@ def load_clips(path: str | Path, layout: str = "auto", split: str | None = None)
 
 
 def _part(layout: Layout, split: str | None) -> str:
-    """The split that is read. Raises InputError for one that leads out of the data set."""
+    """Return the split to read. Raises InputError for one that leads out of the dataset."""
     part = layout.split if split is None else split
     if part.startswith(("/", "\\")) or ".." in part or any(sign in part for sign in "*?[:"):
         raise InputError(f"Invalid split {part!r}. A split is a name such as val.")

@@ -1,14 +1,14 @@
-"""Losses: records that readers skip, and what a format cannot hold.
+"""Losses: skipped records, and data that a format cannot hold.
 
-A reader wraps each file, image and annotation in `report.record(place)`. What is wrong with one
-record is then noted under its place and the reader goes on with the next one:
+A reader wraps each file, image and annotation in `report.record(place)`. An error in one record is
+then noted under its place and the reader continues with the next one:
 
     for number, row in enumerate(rows):
         with report.record(f"annotation {number}"):
             masks.append(mask_of(row))
 
 A message begins with a sentence that is the same for all records of that kind ("Too few points.
-Expected at least 3, got 2."): reports count records by it.
+Expected at least 3, got 2."): reports group records by it.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ LossKind = Literal[
     "stability", "clicks", "crops", "ids", "crowds", "trees", "extras", "records", "images",
     "classes", "info", "licences",
 ]  # fmt: skip
-HOW_MADE = ("scores", "stability", "clicks", "crops")  # of a mask, beside the mask
+HOW_MADE = ("scores", "stability", "clicks", "crops")  # metadata about how a mask was made
 _SHOWN = {"pixels": "exact outlines", "parts": "separate parts"}  # kinds in words
 PLACES = 3  # places that a report names of each reason
-_WRONG_KIND = (  # what Python and numpy raise on values of another kind than the reader expects
+_WRONG_KIND = (  # raised by Python and numpy for values of an unexpected type
     TypeError, ValueError, AttributeError, IndexError, ArithmeticError, RecursionError,
 )  # fmt: skip
 _IN_RECORDS = (KeyError, AnymaskError, OSError, *_WRONG_KIND)
@@ -70,7 +70,7 @@ MASK_VALUES = Setting(
 @describe_settings
 @dataclass(frozen=True, kw_only=True)
 class ReadSettings:
-    """How annotations are read. Raises InputError for any other value."""
+    """Settings for reading annotations. Raises InputError for any other value."""
 
     on_bad: Annotated[OnBad, ON_BAD] = "skip"
     crowd: Annotated[Crowd, CROWD] = "auto"
@@ -89,7 +89,7 @@ class ReadKeywords(TypedDict, total=False):
 
 
 def reason_of(error: BaseException) -> str:
-    """Why a record cannot be read, in words without those of Python."""
+    """Return why a record cannot be read, without the wording of Python's exceptions."""
     if isinstance(error, KeyError):
         return f"the key {error} is missing"
     if isinstance(error, OSError) and not isinstance(error, AnymaskError):
@@ -99,7 +99,7 @@ def reason_of(error: BaseException) -> str:
 
 @contextmanager
 def located(where: object) -> Iterator[None]:
-    """Turn whatever a broken record raises into a DataError that starts with the place."""
+    """Convert any exception of an invalid record to a DataError that starts with the place."""
     try:
         yield
     except _IN_RECORDS as error:
@@ -108,16 +108,16 @@ def located(where: object) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Loss:
-    """One thing that a format could not keep, or a record that could not be read.
+    """One item that a format could not keep, or a record that could not be read.
 
     Attributes:
-        kind: What it was.
-        image: The picture's file name.
-        mask: The mask's index in the picture; None where it concerns the whole picture.
-        reason: What happened to it.
-        place: Of a record that was skipped: its file, and its number there.
-        name: Of what was lost, where a kind has several: a key, such as "occluded".
-        remedy: The last sentences of the reason, where they say what to do about it.
+        kind: Kind of the loss.
+        image: File name of the image.
+        mask: Index of the mask in the image; None if the whole image is concerned.
+        reason: Description of the loss.
+        place: File and number of a skipped record.
+        name: Name of the lost item if a kind has several: a key, such as "occluded".
+        remedy: The last sentences of the reason, if they describe a remedy.
     """
 
     kind: LossKind
@@ -136,12 +136,12 @@ class Loss:
 
     @property
     def summary(self) -> str:
-        """The first sentence of the reason, which records of one kind have in common."""
+        """First sentence of the reason, which records of one kind have in common."""
         return re.split(r"[.;] ", self.reason, maxsplit=1)[0].rstrip(".")
 
 
 class BadRecordsError(DataError):
-    """Records that cannot be read; `losses` has each of them."""
+    """Records that cannot be read; `losses` lists them."""
 
     def __init__(self, message: str, losses: list[Loss]) -> None:
         super().__init__(message)
@@ -177,16 +177,16 @@ class _Record:
 
 @dataclass
 class LossReport:
-    """What was lost, in the order in which it was noticed.
+    """Losses in the order in which they occurred.
 
     Attributes:
-        losses: Each loss.
-        settings: How annotations are read; None: the first invalid record is an error.
-        places: The file and the record that are being read, outermost first.
-        notes: What the reader of the report may want to know, beside losses.
-        classes: The class list of the source, unused classes too, and their ids; None without
+        losses: All losses.
+        settings: Settings for reading annotations; None: the first invalid record is an error.
+        places: File and record that are being read, outermost first.
+        notes: Further information for the user, not about losses.
+        classes: Class list of the source, with unused classes, and their ids; None without
             one.
-        facts: What else the source states of itself and its classes.
+        facts: Other metadata of the source and its classes.
     """
 
     losses: list[Loss] = field(default_factory=list)
@@ -207,12 +207,12 @@ class LossReport:
     _repr_html_ = repr_html
 
     def note(self, text: str) -> None:
-        """Add a line that is no loss; once, however often it is noted."""
+        """Add a line that is not a loss; repeated lines are added once."""
         if text not in self.notes:
             self.notes.append(text)
 
     def list_classes(self, classes: Mapping[str, int | None]) -> None:
-        """Keep the class list of a source; a second one that differs is noted, and appended."""
+        """Keep the class list of a source; a second, different one is noted and appended."""
         if self._listed and (dict(classes) != self.classes or list(classes) != self._listed):
             self.note(
                 f"Class lists differ: [{', '.join(self._listed[:5])}, ...] and "
@@ -231,30 +231,30 @@ class LossReport:
     def add(
         self, kind: LossKind, image: str, mask: int | None, reason: str, name: str = ""
     ) -> None:
-        """Note one loss."""
+        """Add one loss."""
         self.losses.append(Loss(kind, image, mask, reason, name=name))
 
     def record(self, where: object) -> _Record:
-        """Read one record, image or file inside of this context: an invalid one is skipped.
+        """Return a context in which one record, image or file is read; invalid ones are skipped.
 
         Without settings it raises DataError that begins with the place.
         """
         return _Record(self, where)
 
     def skip(self, image: str, reason: str) -> None:
-        """Note that the record that is being read has no mask, such as a point or a box alone."""
+        """Note that the current record has no mask, such as a point or a box alone."""
         self.losses.append(Loss("shapes", image, None, reason, ": ".join(map(str, self.places))))
 
     @property
     def skipped(self) -> int:
-        """How many records were skipped."""
+        """Number of skipped records."""
         return sum(bool(loss.place) for loss in self.losses)
 
     def check_records(self, source: object, masks: int) -> None:
-        """Raise BadRecordsError where invalid records are errors, or where no mask is left.
+        """Raise BadRecordsError if invalid records are errors, or if no mask is left.
 
         Args:
-            masks: How many were read.
+            masks: Number of masks that were read.
         """
         if self.settings is None or not self.skipped:
             return
@@ -274,11 +274,11 @@ class LossReport:
             )
 
     def refuse_records(self, source: object, remedy: str, *, shapes: bool = False) -> None:
-        """Raise BadRecordsError that lists invalid records, where there are any.
+        """Raise BadRecordsError with a list of the invalid records, if there are any.
 
         Args:
-            remedy: What to do instead of mending them.
-            shapes: Whether valid records without a mask, such as points, are listed, too.
+            remedy: Alternative to correcting the records.
+            shapes: Whether to list also valid records without a mask, such as points.
         """
         bad = [loss for loss in self.losses if loss.place and (shapes or loss.kind == "records")]
         if bad:
@@ -293,17 +293,17 @@ class LossReport:
             )
 
     def counts(self) -> dict[str, int]:
-        """How many losses there are of each kind."""
+        """Return the number of losses of each kind."""
         return dict(Counter(loss.kind for loss in self.losses))
 
     def lines(self, begin: str = "Not kept", source: object = "") -> list[str]:
-        """A line a kind, with the first case as an example; one for how masks were made.
+        """Return one line per kind with its first case, and one for how masks were made.
 
-        Of records that were skipped there is a line a reason, with the first places.
+        Skipped records have one line per reason, with the first places.
 
         Args:
-            begin: The first words of a line.
-            source: What was read, which places begin with and lines need not.
+            begin: First words of a line.
+            source: The source that was read; it is removed from the start of places.
         """
         kept = [loss for loss in self.losses if not loss.place]
         first = {loss.kind: loss for loss in reversed(kept) if not loss.name}
@@ -323,7 +323,7 @@ class LossReport:
         return [*self.notes, *self._record_lines(source), *told]
 
     def _record_lines(self, source: object) -> list[str]:
-        """A line for each reason why records were skipped."""
+        """Return one line for each reason why records were skipped."""
         groups: dict[tuple[str, str], list[Loss]] = {}
         for loss in self.losses:
             if loss.place:
@@ -338,7 +338,7 @@ class LossReport:
         return lines
 
     def to_json(self) -> dict[str, Any]:
-        """Counts and every single loss, ready for JSON."""
+        """Return counts and all losses as JSON values."""
         told = [
             {key: value for key, value in vars(loss).items() if value != ""} for loss in self.losses
         ]
@@ -347,7 +347,7 @@ class LossReport:
 
 
 def _short(place: str, source: object) -> str:
-    """A place without the file or folder that was read."""
+    """Return a place without the file or folder that was read."""
     for begin in (f"{source}: ", f"{source}/"):
         if place.startswith(begin) and len(place) > len(begin):
             return place.removeprefix(begin)
@@ -355,5 +355,5 @@ def _short(place: str, source: object) -> str:
 
 
 def _lowered(sentence: str) -> str:
-    """A sentence inside of another one; "RLE ..." stays as it is."""
+    """Return a sentence in lower case for use inside another one; "RLE ..." is unchanged."""
     return sentence if sentence[1:2].isupper() else sentence[:1].lower() + sentence[1:]

@@ -1,4 +1,4 @@
-"""Numbers of mask images for the formats of this room: DAVIS, VOC, label images, published sets."""
+"""Values of mask images for DAVIS, VOC, label images and published data sets."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ WHITE = 255
 
 
 def of_best_kind(paths: Iterable[Path]) -> list[Path]:
-    """The mask images of a folder: PNGs where there are any, else TIFFs, else other images."""
+    """Return the mask images of a folder: PNGs if there are any, else TIFFs, else other images."""
     found = list(paths)
     for kind in KINDS:
         few = [path for path in found if path.suffix.lower() in kind]
@@ -38,22 +38,24 @@ def of_best_kind(paths: Iterable[Path]) -> list[Path]:
 
 
 def mask_values_of(report: LossReport) -> MaskValues:
-    """What the numbers of mask images mean, as the settings of a report say."""
+    """Return the meaning of values in mask images, as set in a report."""
     return "auto" if report.settings is None else report.settings.mask_values
 
 
 def label_values(path: Path) -> NDArray[Any]:  # (H, W)
-    """The label values of an image of one channel or with a palette, as they are stored.
+    """Return the stored label values of an image with one channel or a palette.
 
-    Raises DataError.
+    Raises:
+        DataError: The image cannot be read as labels.
     """
     return _mask_image(path, "labels").values
 
 
 def binary_mask(path: Path) -> NDArray[np.bool_]:  # (H, W)
-    """The one object of an image: white on black, with soft edges or not, of any numbers.
+    """Read a mask of one object: white on black with any values, with soft edges or without.
 
-    Raises DataError.
+    Raises:
+        DataError: The image cannot be read as such a mask.
     """
     mask: NDArray[np.bool_] = _mask_image(path, "binary").values > 0
     return mask
@@ -65,19 +67,14 @@ def read_numbers(
     report: LossReport,
     palettes: Sequence[UintImage] = (),
 ) -> MaskImage:
-    """A mask image as the settings of a report say; soft edges are reported.
+    """Read a mask image as set in a report; soft edges are reported.
 
     Raises DataError, AmbiguousMaskError.
 
     Args:
-        name: Of the image that the mask belongs to, for the report.
-        palettes: (K, 3) each: a color is replaced by its place in the first palette that has
-            all of them.
-
-    Args:
-        name: Of the image that the mask belongs to, for the report.
-        palettes: (K, 3) each: a colour is replaced by its place in the first palette that has
-            all of them.
+        name: Name of the image that the mask belongs to, for the report.
+        palettes: Palettes (K, 3). A color is replaced by its index in the first palette that
+            contains all colors of the image.
     """
     found = read_mask_image(path, mask_values_of(report), "The image")
     if found.note:
@@ -92,12 +89,12 @@ def read_numbers(
 
 
 def is_binary(found: MaskImage) -> bool:
-    """Whether an image is white on black, so that 255 is its object and not void."""
+    """Return whether an image is white on black, so that 255 is its object and not void."""
     return not found.indexed and not found.coloured and set(np.unique(found.values)) == {0, WHITE}
 
 
 def _places_in(colours: NDArray[Any], palette: UintImage) -> NDArray[Any] | None:
-    """The index of each color; None where one is not in the palette."""
+    """Return the index of each color; None if a color is not in the palette."""
     table = palette.astype(np.int64) @ np.array([1 << 16, 1 << 8, 1])
     numbers, first = np.unique(table, return_index=True)
     used, inverse = np.unique(colours, return_inverse=True)
@@ -116,7 +113,7 @@ def _mask_image(path: Path, mask_values: MaskValues) -> MaskImage:
 
 
 def label_colours(path: Path) -> NDArray[np.uint8]:  # (H, W, 3)
-    """A picture's red, green and blue. Raises DataError, also for a picture of one channel."""
+    """Read an image as RGB. Raises DataError, also for an image of one channel."""
     try:
         with open_picture(path) as picture:
             if picture.mode not in ("RGB", "RGBA"):
@@ -130,7 +127,7 @@ def label_colours(path: Path) -> NDArray[np.uint8]:  # (H, W, 3)
 
 
 def colours_to_numbers(colours: NDArray[np.uint8]) -> NDArray[np.int32]:  # (H, W, 3) -> (H, W)
-    """The first channel * 65536 + the second * 256 + the third."""
+    """Return red * 65536 + green * 256 + blue for each pixel."""
     numbers = colours[..., 0].astype(np.int32)
     for channel in (1, 2):
         numbers <<= 8
@@ -139,7 +136,7 @@ def colours_to_numbers(colours: NDArray[np.uint8]) -> NDArray[np.int32]:  # (H, 
 
 
 def value_rles(values: NDArray[Any]) -> dict[int, Rle]:  # (H, W)
-    """The pixels of every value, ascending; all of them in one look at the picture."""
+    """Return the run-lengths of every value, in ascending order, in one pass over the image."""
     height, width = values.shape
     columns = values.T.reshape(-1)
     starts = np.concatenate([[0], np.flatnonzero(columns[1:] != columns[:-1]) + 1])

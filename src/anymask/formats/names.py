@@ -1,10 +1,10 @@
-"""Names of pictures: what an address or a path calls a picture, and a file for each in an output.
+"""Image names: from addresses and paths to names, and a distinct output file for each.
 
-Files of annotations name pictures as their tool does: relative to a folder, by an absolute path of
+Annotation files name images as their tool does: relative to a folder, by an absolute path of
 another machine, or by an address on a server. Folders are part of a name: `cam1/0001.jpg` and
-`cam2/0001.jpg` are two pictures. In an output each picture has a file of its own, also where upper
-and lower case are the same (Windows, macOS): names that collide get as many of their folders as
-tell them apart, and those that differ in case alone a number.
+`cam2/0001.jpg` are two images. In an output each image has its own file, also on file systems that
+ignore case (Windows, macOS): colliding names get as many of their folders as are needed to
+distinguish them, and names that differ only in case get a number.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ _BUCKETS = ("s3", "s3a", "gs", "gcs", "azure-blob", "azure", "abfs", "hdfs", "re
 
 
 def address_name(address: str) -> str:
-    """The name of a picture behind an address, with its folders.
+    """Return the image name in an address, with its folders.
 
-    s3://bucket/cam1/a.jpg, https://host/cam1/a.jpg and /data/local-files/?d=cam1/a.jpg are
-    cam1/a.jpg; a relative name and a path of Windows stay as they are.
+    s3://bucket/cam1/a.jpg, https://host/cam1/a.jpg and /data/local-files/?d=cam1/a.jpg become
+    cam1/a.jpg; relative names and Windows paths are unchanged.
     """
     if re.match(r"[A-Za-z]:[\\/]|\\\\", address):
         return address.replace("\\", "/")
@@ -47,7 +47,7 @@ def address_name(address: str) -> str:
 
 
 def _decoded(text: str) -> str:
-    """The address in Label Studio's `fileuri`; "" of any other text."""
+    """Return the address in Label Studio's `fileuri`; "" for any other text."""
     try:
         return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode()
     except (binascii.Error, UnicodeDecodeError):
@@ -55,14 +55,14 @@ def _decoded(text: str) -> str:
 
 
 def uploaded_name(name: str) -> str:
-    """A picture's name before Label Studio took it up: without `0a1b2c3d-`."""
+    """Return an image name without the prefix that Label Studio adds on upload (`0a1b2c3d-`)."""
     return _UPLOADED.sub("", name)
 
 
 def name_suffixes(file_name: str) -> Iterator[str]:
-    """The names that a picture may have in a folder, with all of its folders first.
+    """Yield the possible names of an image in a folder, beginning with all of its folders.
 
-    Of /data/cam1/a.jpg: data/cam1/a.jpg, cam1/a.jpg and a.jpg.
+    For /data/cam1/a.jpg: data/cam1/a.jpg, cam1/a.jpg and a.jpg.
     """
     parts = _parts(file_name)
     for start in range(len(parts)):
@@ -70,14 +70,14 @@ def name_suffixes(file_name: str) -> Iterator[str]:
 
 
 def name_key(name: object) -> str:
-    """Equal for names that are one file where case does not count."""
+    """Return a key that is equal for names of one file on file systems that ignore case."""
     return unicodedata.normalize("NFC", str(name)).casefold()
 
 
 def output_stem(file_name: str) -> PurePosixPath:
-    """A picture's name as a place inside the output: no drive, no way up.
+    """Return an image name as a path inside the output, without drive and `..`.
 
-    Of an absolute path it is the name alone. `output_stems` tells several pictures apart.
+    An absolute path becomes its file name. `output_stems` distinguishes several images.
     """
     parts = _parts(file_name)
     if PurePosixPath(_NOT_IN_NAMES.sub("", file_name.replace("\\", "/"))).is_absolute():
@@ -86,9 +86,9 @@ def output_stem(file_name: str) -> PurePosixPath:
 
 
 def output_stems(file_names: Sequence[str]) -> list[PurePosixPath]:
-    """The same for several pictures, each with a place of its own.
+    """Return `output_stem` for several images, with a distinct path for each.
 
-    Equal names stay equal, and so do those that differ in `..` alone.
+    Equal names stay equal, and so do names that differ only in `..`.
     """
     stems = {name: output_stem(name) for name in dict.fromkeys(file_names)}
     groups: dict[str, list[str]] = {}
@@ -102,7 +102,7 @@ def output_stems(file_names: Sequence[str]) -> list[PurePosixPath]:
 
 
 def _distinct(name: str, others: Sequence[str], stem: PurePosixPath) -> PurePosixPath:
-    """The shortest end of a name, from `stem` on, that no other name has."""
+    """Return the shortest end of a name, from `stem` on, that no other name has."""
     parts = _parts(name)
     rest = [_parts(other) for other in others if other != name]
     for count in range(len(stem.parts), len(parts) + 1):
@@ -113,7 +113,7 @@ def _distinct(name: str, others: Sequence[str], stem: PurePosixPath) -> PurePosi
 
 
 def _number(stems: dict[str, PurePosixPath]) -> None:
-    """Give a number to places that differ in case alone from one before them."""
+    """Add a number to paths that differ only in case from an earlier one."""
     taken: dict[str, PurePosixPath] = {}
     every = Counter(map(name_key, stems.values()))
     for name, stem in stems.items():
@@ -128,13 +128,13 @@ def _number(stems: dict[str, PurePosixPath]) -> None:
 
 
 def _parts(file_name: str) -> list[str]:
-    """Folders and name, without drive, root and ways up."""
+    """Return folders and name, without drive, root and `..`."""
     plain = _NOT_IN_NAMES.sub("", file_name.replace("\\", "/"))
     parts = PurePosixPath(plain).parts
     return [part for part in parts if part not in ("..", ".", "/", "//") and ":" not in part]
 
 
 def name_uuid(name: str) -> str:
-    """The UUID of a name, the same in every run; also of a name with bytes that are no text."""
+    """Return the UUID of a name, equal in every run; names may contain undecodable bytes."""
     data = uuid.NAMESPACE_URL.bytes + name.encode("utf-8", "surrogatepass")
     return str(uuid.UUID(bytes=hashlib.sha1(data, usedforsecurity=False).digest()[:16], version=5))

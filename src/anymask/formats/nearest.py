@@ -1,4 +1,4 @@
-"""Names the formats that an unknown JSON file resembles, by its keys."""
+"""Find the formats that an unknown JSON file resembles by its keys."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from difflib import get_close_matches
 
 from anymask.formats.recognition import Sniffed
 
-KEYS: dict[str, tuple[str, ...]] = {  # of a document, or of each record of a list
+KEYS: dict[str, tuple[str, ...]] = {  # keys of a document, or of each record of a list
     "coco": ("images", "annotations", "categories"),
     "sa1b": ("image", "annotations"),
     "labelme": ("shapes", "imagePath", "imageHeight", "imageWidth"),
@@ -24,8 +24,8 @@ _SHOWN = 3  # formats, and twice as many keys
 
 
 def nearest(found: Sniffed) -> str:
-    """A sentence about the keys of a JSON file and the formats that have some of them; "" for any
-    other file. Raises DataError for broken JSON."""
+    """Return a sentence about the keys of a JSON file and the formats that have some of them; ""
+    for any other file. Raises DataError for invalid JSON."""
     document = found.first if found.first is not None else found.document
     if found.suffix != ".json" or not isinstance(document, dict):
         return ""
@@ -43,7 +43,7 @@ def nearest(found: Sniffed) -> str:
 
 
 def _share(name: str, keys: list[str]) -> float:
-    """The share of a format's keys that are there, or nearly so."""
+    """Return the share of a format's keys that are present, also with small misspellings."""
     there = [key for key in KEYS[name] if key in keys]
     near = [key for key in KEYS[name] if key not in there and get_close_matches(key, keys, 1, 0.8)]
     return (len(there) + 0.5 * len(near)) / len(KEYS[name])

@@ -1,7 +1,7 @@
-"""Writes and reads where masks come from: in a document that has room, else in a file beside it.
+"""Write and read the origins of masks: in a document that supports it, else in a side file.
 
-SA-1B and COCO documents have a list `origins`, and each record the number of its own. Of all other
-formats a side file tells the same, a JSON line each: first the origins, then each picture's masks.
+SA-1B and COCO documents have a list `origins`, and each record the index of its origin. For all
+other formats a side file holds the same, one JSON line each: the origins, then the masks by image.
 
     {"origin": 0, "model": "nano", "weights": "6f0c...", "licence": "Apache-2.0"}
     {"image": "a.jpg", "masks": [0, 0, null]}
@@ -25,13 +25,13 @@ WITH_ROOM = ("sa1b", "coco")  # modules whose documents have a place for it
 
 
 def origins_of(images: Sequence[AnnotatedImage]) -> list[Origin]:
-    """Each origin of their masks once, in order."""
+    """Return the distinct origins of the masks, in order."""
     every = (mask.origin for image in images for mask in image.masks if mask.origin)
     return list(dict.fromkeys(every))
 
 
 def with_origins(document: dict[str, Any], masks: Sequence[Mask]) -> dict[str, Any]:
-    """The document, with the origins of the masks that its `annotations` are of, in order."""
+    """Return the document with the origins of `masks`, which its `annotations` hold in order."""
     known = list(dict.fromkeys(mask.origin for mask in masks if mask.origin))
     if not known:
         return document
@@ -43,7 +43,7 @@ def with_origins(document: dict[str, Any], masks: Sequence[Mask]) -> dict[str, A
 
 
 def origin_in(document: Any, row: Any) -> Origin | None:
-    """Of a record in such a document: its own, else that of a folder job's records."""
+    """Return the origin of a record in such a document; default: that of the folder job."""
     listed, number = document.get("origins"), row.get("origin")
     if isinstance(listed, list) and type(number) is int and 0 <= number < len(listed):
         return Origin.from_json(listed[number])
@@ -51,12 +51,12 @@ def origin_in(document: Any, row: Any) -> Origin | None:
 
 
 def side_path(target: Path) -> Path:
-    """The side file of a target: in its folder, or beside the file."""
+    """Return the side file of a target: in its folder, or beside the file."""
     return target.with_name(f"{target.stem}.{SIDE_FILE}") if target.suffix else target / SIDE_FILE
 
 
 def encode_side(images: Sequence[AnnotatedImage], target: Path) -> Iterator[OutFile]:
-    """The side file of pictures whose masks say where they come from; none of others."""
+    """Yield the side file of images whose masks have origins; nothing for others."""
     known = origins_of(images)
     if not known:
         return
@@ -70,9 +70,9 @@ def encode_side(images: Sequence[AnnotatedImage], target: Path) -> Iterator[OutF
 
 
 def read_side(source: Path) -> dict[str, list[Origin | None]]:
-    """The origins of each picture's masks beside a source; {} where there is no such file.
+    """Read the origins of each image's masks from the side file; {} without such a file.
 
-    Raises DataError for a broken one.
+    Raises DataError for an invalid one.
     """
     path = side_path(source)
     if not path.is_file():
@@ -93,7 +93,7 @@ def read_side(source: Path) -> dict[str, list[Origin | None]]:
 
 
 def take_origins(image: AnnotatedImage, side: dict[str, list[Origin | None]]) -> AnnotatedImage:
-    """The picture with the origins that the side file tells of as many masks."""
+    """Return the image with the origins in the side file, if their number matches the masks."""
     told = side.get(image.file_name, [])
     if len(told) != len(image.masks) or not told:
         return image

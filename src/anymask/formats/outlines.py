@@ -1,9 +1,9 @@
-"""Outlines and boxes as formats write them, and the loss where they cannot hold a mask.
+"""Outlines and boxes of masks for formats, and the losses if a format cannot hold a mask.
 
-Formats of single rings get holes and parts as the `Policy` says. Readers of COCO, YOLO and PASCAL
-VOC tell of such boxes and leave them out, as they are no masks; with `boxes=True` they give them as
-rectangles. Tools that draw masks (CVAT, labelme, Label Studio) know rectangles beside outlines:
-those come as rectangles from any reader.
+Formats of single rings write holes and parts according to the `Policy`. Readers of COCO, YOLO and
+PASCAL VOC report boxes without masks and skip them; with `boxes=True` they return them as
+rectangles. In formats of annotation tools (CVAT, labelme, Label Studio) rectangles are masks beside
+outlines: every reader returns them as rectangles.
 """
 
 from __future__ import annotations
@@ -36,7 +36,12 @@ from anymask.masks import (
 
 
 def read_class_list(path: object) -> tuple[str, ...]:
-    """The names of a file, a line each. Raises DataError, InputError for none or a repeated one."""
+    """Read class names, one per line.
+
+    Raises:
+        DataError: The file cannot be read.
+        InputError: There is no name, or a repeated one.
+    """
     lines = (line.strip() for line in read_text(Path(str(path))).splitlines())
     names = tuple(line for line in lines if line)
     if not names or len(set(names)) < len(names):
@@ -47,13 +52,13 @@ def read_class_list(path: object) -> tuple[str, ...]:
 @describe_settings
 @dataclass(frozen=True, kw_only=True)
 class Policy:
-    """What becomes of masks in formats that hold single rings, or several kinds of results.
+    """How to write masks to formats of single rings, or to formats with several variants.
 
     Raises InputError for any other value.
 
     Attributes:
-        class_ids: The numbers of `classes`, where the format has a place for them.
-        facts: What the source states beside its images.
+        class_ids: Ids of `classes`, for formats that store them.
+        facts: Metadata of the source beside its images.
     """
 
     holes: Annotated[
@@ -103,7 +108,7 @@ class Policy:
 def outline(
     image: AnnotatedImage, number: int, report: LossReport, policy: Policy
 ) -> list[Polygon]:
-    """The polygons of one mask, holes included; what simplifying changes is reported."""
+    """Return the polygons of one mask with holes; changes by simplification are reported."""
     polygons = rle_to_polygons(image.masks[number].rle, policy.tolerance)
     if policy.tolerance:
         _note_pixels(image, number, report, polygons)
@@ -113,9 +118,9 @@ def outline(
 def plain_rings(
     image: AnnotatedImage, number: int, report: LossReport, policy: Policy
 ) -> list[Ring]:
-    """One ring a part of the mask, with its holes as the policy says; none for an empty mask.
+    """Return one ring per part of the mask, with holes by the policy; none for an empty mask.
 
-    Raises DataError on a hole where the policy is "error".
+    Raises DataError for a hole if the policy is "error".
     """
     polygons = rle_to_polygons(image.masks[number].rle, policy.tolerance)
     if not polygons:
@@ -141,7 +146,7 @@ def plain_rings(
 def single_rings(
     image: AnnotatedImage, number: int, report: LossReport, policy: Policy
 ) -> list[Ring]:
-    """As `plain_rings`, with several parts joined or split as the policy says."""
+    """Return `plain_rings`, with several parts joined or split by the policy."""
     rings = plain_rings(image, number, report, policy)
     if len(rings) < 2:
         return rings
@@ -156,12 +161,12 @@ def single_rings(
 def _note_pixels(
     image: AnnotatedImage, number: int, report: LossReport, polygons: Sequence[Polygon]
 ) -> None:
-    """Report the overlap of what is written with the mask, where they differ."""
+    """Report the overlap of the written polygons with the mask, if they differ."""
     note_changed(image, number, report, mask_to_rle(polygons_to_mask(polygons, image.hw)))
 
 
 def note_changed(image: AnnotatedImage, number: int, report: LossReport, again: Rle) -> None:
-    """Report the overlap of a mask as a reader will draw it with the mask, where they differ."""
+    """Report the overlap of a mask with its rendering by a reader, if they differ."""
     rle = image.masks[number].rle
     overlap = float(rle_iou([rle], [again])[0, 0])
     if again != rle:
@@ -174,12 +179,12 @@ def note_changed(image: AnnotatedImage, number: int, report: LossReport, again: 
 
 @dataclass
 class CornerCheck:
-    """Finds boxes that were given as corners where a format has a place and a size.
+    """Detects boxes given as corners in formats that expect position and size.
 
     Attributes:
-        expected: The numbers of a box, in words.
-        leaving: Boxes that leave their picture by more than a pixel.
-        corners: Whether every box lies in its picture when its numbers are x0, y0, x1, y1.
+        expected: Description of the numbers of a box.
+        leaving: Number of boxes that exceed their image by more than a pixel.
+        corners: Whether all boxes lie in their images if read as x0, y0, x1, y1.
     """
 
     expected: str
@@ -187,7 +192,7 @@ class CornerCheck:
     corners: bool = True
 
     def add(self, box: Box, numbers: Sequence[float], image_hw: tuple[int, int]) -> None:
-        """Look at a box, x0, y0, x1, y1 as the format means it, and its numbers, in pixels."""
+        """Check a box (x0, y0, x1, y1 as the format means it) and its numbers in pixels."""
         height, width = image_hw
         least, most = min(box[:2]), (box[2] > width + 1 or box[3] > height + 1)
         self.leaving += least < -1 or most
@@ -195,7 +200,7 @@ class CornerCheck:
         self.corners &= 0 <= x0 < x1 <= width + 1 and 0 <= y0 < y1 <= height + 1
 
     def tell(self, report: LossReport) -> None:
-        """Note such boxes."""
+        """Report such boxes."""
         if self.leaving and self.corners:
             boxes = (
                 "1 box extends beyond its"
@@ -209,9 +214,9 @@ class CornerCheck:
 
 
 def box_of(mask: Mask) -> Box | None:
-    """The box, where a mask is nothing but one: its pixels fill it. None for any other mask.
+    """Return the box of a mask whose pixels fill it; None for any other mask.
 
-    In pixel-border coordinates: as it was drawn, or around the pixels.
+    The box is in pixel-border coordinates: as drawn, or around the pixels.
     """
     x, y, width, height = rle_box_xywh(mask.rle)
     if not width or rle_area(mask.rle) != width * height:

@@ -1,16 +1,16 @@
-"""What the ending of an output's name means, the same for every verb, and how it is written.
+"""Output kinds by the suffix of the file name, common to all commands, and their writers.
 
-    ending                     one thing                  the things of a picture
-    .png .webp .tif .avif      cut-out with alpha         the photo with its masks; with {n} or
+    suffix                     one object                 the objects of an image
+    .png .webp .tif .avif      cut-out with alpha         the image with its masks; with {n} or
                                                           {label} in the name a cut-out of each
-    .jpg and other pictures    cut-out on white           the same
-    .overlay.png               the photo with the mask    the photo with its masks
-    .mask.png .mask.tif        white on black             a label picture: the object's numbers
+    .jpg and other images      cut-out on white           the same
+    .overlay.png               the image with the mask    the image with its masks
+    .mask.png .mask.tif        white on black             a label image: the object numbers
     .cut.png                   a cut-out                  needs {n} or {label}
     .json .csv .svg ...        a document of that format (`DOCUMENTS`)
     .npy                       (H, W) bool                (N, H, W) bool
 
-Light to import: the command line asks it before anything else is loaded.
+Imports little: the command line loads it first.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from anymask.formats.outlines import Policy
     from anymask.masks import Masks, Prompt
 
-NUMBER, LABEL = "{n}", "{label}"  # in an output's name: which thing it is of
-_NO_NAME = re.compile(r"[^\w.-]+")  # signs of a label that a file's name had better not have
+NUMBER, LABEL = "{n}", "{label}"  # placeholders in output names
+_NO_NAME = re.compile(r"[^\w.-]+")  # characters of a label to avoid in file names
 
 PictureKind = Literal["cutout", "overlay", "mask"]
 Kind = PictureKind | str  # or the name of a format, or "npy"
@@ -43,9 +43,9 @@ OUTPUT_SUFFIXES = (
     *DOCUMENTS,
     *TRANSPARENT,
     *OPAQUE,
-)  # suffixes; Pillow writes more kinds of pictures
-LAYERS = (".gpkg", ".fgb", ".shp", ".kml")  # suffixes of what is found on a map
-_INSTEAD = {  # of suffixes that are not written
+)  # suffixes; Pillow writes more image formats
+LAYERS = (".gpkg", ".fgb", ".shp", ".kml")  # suffixes of vector map layers
+_INSTEAD = {  # replacements for unsupported suffixes
     ".shx": ".shp", ".gml": ".gpkg", ".gdb": ".gpkg", ".kmz": ".kml",
     ".xlsx": ".csv", ".xls": ".csv", ".tsv": ".csv", ".parquet": ".csv", ".pdf": ".svg",
     ".dxf": ".svg", ".yaml": ".json", ".coco": ".json",
@@ -53,13 +53,14 @@ _INSTEAD = {  # of suffixes that are not written
 
 
 def output_kind(path: Path, plain: PictureKind = "cutout", *, many: bool = False) -> Kind:
-    """What a file is to hold, by the end of its name.
-
-    Raises InputError for any other ending.
+    """Return what a file holds, by the suffix of its name.
 
     Args:
-        plain: What a picture is that is called neither .cut.png, .overlay.png nor .mask.png.
-        many: Whether it is of the things of a picture, not of one thing.
+        plain: Kind of an image named neither .cut.png, .overlay.png nor .mask.png.
+        many: Whether the output is of all objects of an image, not of one object.
+
+    Raises:
+        InputError: The suffix is not supported.
     """
     suffix = path.suffix.lower()
     if suffix in DOCUMENTS:
@@ -85,12 +86,12 @@ def output_kind(path: Path, plain: PictureKind = "cutout", *, many: bool = False
 
 
 def suffix_instead(suffix: str) -> str | None:
-    """The suffix that is written instead of another tool's, or that was probably meant."""
+    """Return a supported suffix in place of another tool's or of a probable misspelling."""
     return _INSTEAD.get(suffix) or near_suffix(suffix, (*OUTPUT_SUFFIXES, *LAYERS))
 
 
 def _labels_kind(path: Path, suffix: str) -> Kind:
-    """The format of a label picture. Raises InputError for one without 16 bits."""
+    """Return the format of a label image. Raises InputError for one without 16 bits."""
     if has_place(path):
         return "mask"
     if suffix not in LABELS:
@@ -102,14 +103,15 @@ def _labels_kind(path: Path, suffix: str) -> Kind:
 
 
 def has_place(path: Path) -> bool:
-    """Whether a name has a place for each thing's number or label: {n} or {label}."""
+    """Return whether a name has a placeholder for each object: {n} or {label}."""
     return NUMBER in path.name or LABEL in path.name
 
 
 def each_output(path: Path, masks: Masks) -> list[tuple[Path, slice]]:
-    """The files of an output and the masks of each: all, or one where the name has a place for it.
+    """Return the output files and the masks of each: all, or one each with a placeholder.
 
-    Raises InputError for two files of one name.
+    Raises:
+        InputError: Two masks have the same file name.
     """
     if not has_place(path):
         return [(path, slice(None))]
@@ -126,7 +128,7 @@ def each_output(path: Path, masks: Masks) -> list[tuple[Path, slice]]:
 
 
 def shows_photo(kind: Kind) -> bool:
-    """Whether such an output needs the photo's pixels."""
+    """Return whether such an output requires the pixels of the image."""
     return kind in ("cutout", "overlay")
 
 
@@ -139,16 +141,17 @@ def save_masks(
     prompts: Sequence[Prompt] = (),
     one: bool = False,
 ) -> Path:
-    """Write one file by the end of its name, whole or not at all; parent folders are made.
-
-    Raises InputError for another ending, a picture of a photo that is not known, the photo itself,
-    and a cut-out of several things.
+    """Write one file by the suffix of its name, atomically; parent folders are created.
 
     Args:
-        image: The photo, where the masks do not know it.
-        plain: As `output_kind` takes it; "cutout" for one thing, unless said.
-        prompts: What was asked, one for each mask, drawn on an overlay.
-        one: Whether it is one thing, not a list that has one: .npy is (H, W).
+        image: Image (H, W, 3), if the masks have no reference to it.
+        plain: As in `output_kind`. Defaults to "cutout" for one object, else "overlay".
+        prompts: Prompts, one per mask, drawn on an overlay.
+        one: Whether to write one object instead of a list of one: .npy is (H, W).
+
+    Raises:
+        InputError: The suffix is not supported, the image is missing or is itself the target, or
+            a cut-out has several objects.
     """
     from anymask.masks import spare_photo
 
@@ -177,17 +180,18 @@ def write_masks(
     *,
     one: bool = False,
 ) -> None:
-    """Write one output into an open file.
-
-    Raises InputError where the format cannot hold it.
+    """Write one output to an open file.
 
     Args:
-        suffix: With its dot: which format a picture has.
+        suffix: File suffix with its dot, which selects the image format.
+
+    Raises:
+        InputError: The format cannot hold the masks.
     """
     if kind in ("cutout", "overlay", "mask"):
         picture = mask_picture(kind, masks, image, prompts)
         if kind == "cutout" and suffix not in TRANSPARENT:
-            picture = picture[..., :3] + (255 - picture[..., 3:])  # what was cut away is black
+            picture = picture[..., :3] + (255 - picture[..., 3:])  # the removed area is black
         save_picture(file, picture, suffix)
     elif kind == "npy":
         import numpy as np
@@ -200,7 +204,7 @@ def write_masks(
 def mask_picture(
     kind: Kind, masks: Masks, image: UintImage | None = None, prompts: Sequence[Prompt] = ()
 ) -> Any:  # (H, W[, C]) uint8
-    """A cut-out of all objects, the photo with masks and prompts, or all masks white on black."""
+    """Render a cut-out of all objects, the image with masks and prompts, or a binary mask."""
     import numpy as np
 
     if kind == "overlay":
@@ -219,13 +223,13 @@ def mask_picture(
     photo = photo_of(image, masks.picture, masks.image_hw)
     rgba = np.empty((*mask.shape, 4), np.uint8)
     rgba[..., 3] = mask * np.uint8(255)
-    # What was cut away must not stay hidden in the file, so its colors go too.
+    # Set removed pixels to black, so that the file does not contain their colors.
     np.multiply(photo, mask[..., None], out=rgba[..., :3])
     return rgba
 
 
 def document_of(masks: Masks, form: str, policy: Policy | None = None) -> bytes:
-    """The one file of a picture's masks in a format: of YOLO the lines of its labels."""
+    """Encode the masks of an image as one file of a format: for YOLO the label lines."""
     from anymask.formats.registry import find_format
 
     suffix = find_format(form).suffixes[0]
@@ -234,7 +238,7 @@ def document_of(masks: Masks, form: str, policy: Policy | None = None) -> bytes:
 
 
 def encode_masks(masks: Masks, form: str, policy: Policy | None = None) -> dict[str, bytes]:
-    """The files of one picture's masks in any format, by their names."""
+    """Encode the masks of one image in any format; returns the files by name."""
     from anymask.formats.annotations import AnnotatedImage, LossReport
     from anymask.formats.registry import encode_annotations, find_format
 

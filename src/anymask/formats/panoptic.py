@@ -1,8 +1,8 @@
 """COCO panoptic: a JSON file and a folder of PNGs in, annotated images out, and back.
 
-A pixel belongs to the segment R + 256 G + 65536 B; 0 is nobody's. Layout: the format page of the
-COCO data set. Masks must not overlap: smaller ones are painted over larger ones and the report
-counts what was hidden.
+A pixel belongs to segment R + 256 G + 65536 B; 0 is unlabeled. Layout: the format page of the COCO
+data set. Masks must not overlap: smaller ones are painted over larger ones and the report counts
+the hidden pixels.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ def _values(path: Path) -> NDArray[np.int32]:  # (H, W)
 
 @dataclass(frozen=True, kw_only=True)
 class PanopticCategory:
-    """A class: its name, and whether its objects are told apart (a thing) or not (stuff)."""
+    """A class: its name, and whether it has separate objects (thing) or not (stuff)."""
 
     name: str
     thing: bool
@@ -134,7 +134,7 @@ class PanopticCategory:
 @brief
 @dataclass(frozen=True, kw_only=True)
 class PanopticSegment:
-    """A segment: the id of its pixels, of its class, whether it is a crowd, and other keys."""
+    """A segment: its id in the pixels, class id, crowd flag and other keys."""
 
     number: int
     category: int
@@ -145,16 +145,16 @@ class PanopticSegment:
 @brief
 @dataclass(frozen=True, kw_only=True)
 class PanopticPicture:
-    """The segments of one picture; its pixels are read when somebody asks for them."""
+    """The segments of one image; its pixels are read on demand."""
 
     image_id: int
     path: Path
     segments: tuple[PanopticSegment, ...]
 
     def values(self, hw: tuple[int, int] | None = None) -> NDArray[np.int32]:  # (H, W)
-        """The segment of each pixel, 0 where there is none.
+        """Return the segment id of each pixel, 0 for none.
 
-        Raises DataError for a picture that cannot be read or is of another size than `hw`, for
+        Raises DataError for an image that cannot be read or has another size than `hw`, for
         pixels without a record, and records without a pixel.
         """
         with located(self.path):
@@ -177,14 +177,15 @@ class PanopticPicture:
 def read_panoptic(
     path: Path, report: LossReport | None = None
 ) -> tuple[dict[int, PanopticCategory], dict[int, PanopticPicture]]:
-    """Classes by their ids, and pictures by theirs; the PNGs lie in the folder of the same name.
+    """Read classes and images by id; the PNGs lie in the folder of the same name.
 
     The classes may be missing, as in results.
 
-    Raises DataError that names file, record and reason.
-
     Args:
-        report: Where invalid records are skipped; None: the first one is an error.
+        report: Report of skipped invalid records; None: the first one is an error.
+
+    Raises:
+        DataError: The file or a record is invalid; the message names it and the reason.
     """
     report = LossReport() if report is None else report
     with located(path):
@@ -195,7 +196,7 @@ def read_panoptic(
 def _records(
     document: Any, path: Path, report: LossReport
 ) -> tuple[dict[int, PanopticCategory], dict[int, PanopticPicture]]:
-    """Classes by their ids, and pictures by the numbers of their records."""
+    """Return classes by id, and images by record number."""
     names = category_names(document.get("categories"), report)
     report.list_classes({name: number for number, name in names.items()})
     things = {
@@ -237,7 +238,7 @@ def _segment(row: Any) -> PanopticSegment:
 def encode(
     images: list[AnnotatedImage], target: Path, report: LossReport, policy: Policy
 ) -> Iterator[OutFile]:
-    """The PNGs, then the JSON file."""
+    """Yield the PNGs, then the JSON file."""
     folder = json_target(target).with_suffix("")
     ids = category_ids(images, policy)
     rows = []

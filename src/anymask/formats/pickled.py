@@ -1,8 +1,8 @@
-"""Reads the pickled object of a NumPy file as plain values; nothing in it is called or imported.
+"""Read the pickled object of a NumPy file as plain values; nothing in it is called or imported.
 
-A pickle names functions and calls them. Here a name means one of a few replies of ours, for arrays,
-their types, numbers and paths; any other name is an error. Arrays are made of their bytes, once
-type and length are checked.
+A pickle refers to functions by name and calls them. Here a name maps to one of a few internal
+replies, for arrays, dtypes, numbers and paths; any other name is an error. Arrays are built from
+their bytes after dtype and length are checked.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _HEAD = b"\x93NUMPY"
 
 
 def is_pickled(path: Path) -> bool:
-    """Whether a NumPy file holds a pickled object, by its header."""
+    """Return whether a NumPy file holds a pickled object, by its header."""
     try:
         with path.open("rb") as file:
             return b"'|O'" in file.read(128)
@@ -35,9 +35,9 @@ def is_pickled(path: Path) -> bool:
 
 
 def read_pickled(data: bytes) -> Any:
-    """The object of a NumPy file of one, in arrays, dict, list, tuple, str and numbers.
+    """Read the object of a NumPy file as arrays, dict, list, tuple, str and numbers.
 
-    Raises DataError, also for a pickle that names anything else.
+    Raises DataError, also for a pickle with other names.
     """
     if not data.startswith(_HEAD):
         raise DataError("The file is not a NumPy file. Expected a file written by numpy.save.")
@@ -53,14 +53,14 @@ def read_pickled(data: bytes) -> Any:
         found = _Plain()(value)
     except DataError:
         raise
-    except Exception as error:  # a pickle's machine raises almost anything on altered bytes
+    except Exception as error:  # unpickling altered bytes can raise almost any exception
         raise DataError("The pickled object is corrupted. Save the file again.") from error
     return found.item() if isinstance(found, np.ndarray) and found.shape == () else found
 
 
 @dataclass(frozen=True, slots=True)
 class _Reply:
-    """What a name means; frozen, so that no pickle changes it."""
+    """The reply for a name; frozen, so that no pickle can change it."""
 
     answer: Callable[..., Any]
 
@@ -70,7 +70,7 @@ class _Reply:
 
 @dataclass(slots=True)
 class _Type:
-    """A dtype that is being read: its name, and the order of its bytes."""
+    """A dtype during reading: its name and byte order."""
 
     name: str
     order: Literal["<", ">", "="] = "="
@@ -79,7 +79,7 @@ class _Type:
         self.order = state[1] if state[1] in ("<", ">") else "="
 
     def checked(self) -> np.dtype[Any]:
-        """Raises DataError for anything but numbers, text and objects."""
+        """Return the dtype. Raises DataError for anything but numbers, text and objects."""
         found = np.dtype(self.name)
         if found.kind not in "biufcSUO" or found.hasobject != (found.kind == "O"):
             raise DataError(
@@ -91,7 +91,7 @@ class _Type:
 
 @dataclass(slots=True)
 class _Array:
-    """An array that is being read."""
+    """An array during reading."""
 
     state: list[Any] = field(default_factory=list)
 
@@ -99,7 +99,7 @@ class _Array:
         self.state = [*state]
 
     def checked(self, plain: Callable[[Any], Any]) -> Any:
-        """The array, or the one object of an array of one. Raises DataError."""
+        """Return the array, or the object of an array with one. Raises DataError."""
         _, shape, kind, fortran, data = self.state
         dtype = kind.checked()
         if dtype.kind == "O":
@@ -115,10 +115,10 @@ class _Array:
 
 
 class _Unpickler(pickle.Unpickler):
-    """Knows the names of `_named` alone."""
+    """Unpickler that accepts only the names of `_named`."""
 
     def find_class(self, module: str, name: str) -> Any:
-        """Raises DataError for any other name."""
+        """Return the reply for a name. Raises DataError for an unknown one."""
         if (module, name) == ("numpy", "ndarray"):
             return _Reply(_refuse)
         if (module, name) == ("numpy", "dtype"):
@@ -158,9 +158,9 @@ def _scalar(kind: _Type, data: bytes = b"") -> Any:
 
 
 class _Plain:
-    """Values with their arrays made, each once, however often it is named.
+    """Conversion to plain values in which each array is built once.
 
-    Raises DataError for a value that holds itself.
+    Raises DataError for a value that contains itself.
     """
 
     def __init__(self) -> None:

@@ -1,7 +1,7 @@
-"""QuPath's GeoJSON: a file a picture, a feature an annotation or detection; read by `geojson`.
+"""QuPath GeoJSON: a file per image, a feature per annotation or detection; read by `geojson`.
 
-Made after the files that QuPath 0.5 exports and imports: a class is `classification`, its name and
-color; a score is a measurement. The foreign member `anymask` tells the picture's name and size.
+Based on files that QuPath 0.5 exports and imports: a class is `classification` with name and
+color; a score is a measurement. The foreign member `anymask` holds name and size of the image.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from anymask.formats.annotations import AnnotatedImage, LossReport, note_traits
 from anymask.formats.documents import OutFile, output_paths, to_json
 from anymask.formats.fields import held
 from anymask.formats.geojson import COLOUR, PLANE, QUPATH_KEYS, picture_member
-from anymask.formats.geojson import read as read  # of both
+from anymask.formats.geojson import read as read  # shared reader
 from anymask.formats.names import name_uuid
 from anymask.formats.outlines import Policy, outline
 from anymask.formats.stated import note_facts
@@ -24,7 +24,7 @@ from anymask.masks import Mask, colours, polygons_to_geometry
 def encode(
     images: list[AnnotatedImage], target: Path, report: LossReport, policy: Policy
 ) -> Iterator[OutFile]:
-    """A file a picture; a class has one color in all of them."""
+    """Yield one file per image; a class has the same color in all files."""
     palette = _palette([mask for image in images for mask in image.masks])
     paths = output_paths(images, target, ".geojson")
     for image, path in zip(images, paths, strict=True):
@@ -47,7 +47,7 @@ def encode(
 
 
 def _palette(masks: list[Mask]) -> dict[str, list[int]]:
-    """A color for each class: its own where it has one."""
+    """Return a color for each class: its own if it has one."""
     labels = sorted({mask.label for mask in masks if mask.label})
     found = {label: [*one] for label, one in zip(labels, colours(len(labels)), strict=True)}
     own = {mask.label: mask.extra.get(COLOUR) for mask in masks if mask.label}

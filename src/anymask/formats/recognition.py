@@ -1,7 +1,7 @@
-"""The marks of annotation formats: how a file or folder is recognised, without loading its reader.
+"""Marks by which annotation formats are recognized, without loading their readers.
 
-A row of `MARKS` names the suffix, the JSON keys, the root element of XML or the contents of a
-folder that a format has; a function where these do not suffice.
+A row of `MARKS` lists the suffix, the JSON keys, the XML root element or the folder contents of a
+format; a function if these are not sufficient.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from anymask.formats.label_folders import has_both
 from anymask.formats.label_studio_min import is_row, is_table
 from anymask.formats.pickled import is_pickled
 
-Keys = tuple[frozenset[str], ...]  # alternatives, each of keys that must all be there
+Keys = tuple[frozenset[str], ...]  # alternatives, each of keys that are all required
 _QUPATH = frozenset(["objectType", "classification", "isLocked", "measurements"])
 _VIA_TABLES = (
     "filename,file_size", "#filename,file_size", "# Exported using VGG Image Annotator",
@@ -37,40 +37,40 @@ class Fit(IntEnum):
 
     @classmethod
     def sure(cls, found: bool) -> Fit:
-        """SURE or NO."""
+        """Return SURE or NO."""
         return cls.SURE if found else cls.NO
 
 
 @dataclass(frozen=True)
 class Sniffed:
-    """A file or a folder, whose contents are read once, when a format asks."""
+    """A file or folder whose contents are read once, on demand."""
 
     path: Path
 
     @cached_property
     def suffix(self) -> str:
-        """In lower case, with its dot; "" of a folder."""
+        """Suffix in lower case with its dot; "" for a folder."""
         return "" if self.path.is_dir() else self.path.suffix.lower()
 
     @cached_property
     def head(self) -> str:
-        """The first characters of a file."""
+        """First characters of a file."""
         with self.path.open("rb") as file:
             return file.read(4096).decode("utf-8-sig", "replace")
 
     @cached_property
     def document(self) -> Any:
-        """Of a JSON file; None of any other. Raises DataError."""
+        """Parsed JSON file; None for any other. Raises DataError."""
         return read_json(self.path) if self.suffix == ".json" else None
 
     @property
     def keys(self) -> frozenset[str]:
-        """Of a JSON file that is one object; none of any other."""
+        """Keys of a JSON file with one object; none for any other."""
         return frozenset(self.document if isinstance(self.document, dict) else ())
 
     @cached_property
     def first(self) -> dict[str, Any] | None:
-        """The first record of a JSON file that is a list of objects; {} where the list is empty."""
+        """First record of a JSON file with a list of objects; {} for an empty list."""
         if not isinstance(self.document, list):
             return None
         first = self.document[0] if self.document else {}
@@ -78,23 +78,23 @@ class Sniffed:
 
     @cached_property
     def root_tag(self) -> str:
-        """Of an XML file; "" of any other. Raises DataError."""
+        """Root element of an XML file; "" for any other. Raises DataError."""
         return str(read_xml(self.path).tag) if self.suffix == ".xml" else ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Mark:
-    """What a format is recognised by; one of these is enough.
+    """A mark by which a format is recognized; one of its conditions is sufficient.
 
     Attributes:
-        about: In words.
-        suffixes: Of files that are not looked into.
-        keys: Of a JSON object.
-        first: Of the first record of a JSON list.
-        root: Element of an XML file.
-        holds: What a folder contains; folders with a slash at the end.
-        look: Answers instead of all these.
-        fit: Of what has the mark.
+        about: Description.
+        suffixes: Suffixes of files whose contents are not checked.
+        keys: Keys of a JSON object.
+        first: Keys of the first record of a JSON list.
+        root: Root element of an XML file.
+        holds: Contents of a folder; folders end with a slash.
+        look: Function in place of all conditions.
+        fit: Fit of a file or folder with the mark.
     """
 
     about: str
@@ -107,7 +107,7 @@ class Mark:
     fit: Fit = Fit.SURE
 
     def match(self, found: Sniffed) -> Fit:
-        """How well a file or folder fits. Raises DataError for a file that is broken."""
+        """Return how well a file or folder fits. Raises DataError for an invalid file."""
         if self.look is not None:
             return self.look(found)
         has_mark = (
@@ -126,7 +126,7 @@ def _holds(folder: Path, name: str) -> bool:
 
 
 def _all_of(*alternatives: str) -> Keys:
-    """Alternatives of keys, each written as one text: "images annotations"."""
+    """Return alternatives of keys, each given as one string: "images annotations"."""
     return tuple(frozenset(keys.split()) for keys in alternatives)
 
 
@@ -148,7 +148,7 @@ def _panoptic(found: Sniffed) -> Fit:
 
 
 def _has_segments(found: Sniffed) -> bool:
-    """Whether the first annotation of a JSON is a panoptic one."""
+    """Return whether the first annotation of a JSON file is a panoptic one."""
     rows = found.document["annotations"]
     first = rows[0] if isinstance(rows, list) and rows else None
     return isinstance(first, dict) and "segments_info" in first
@@ -160,7 +160,7 @@ def _davis(found: Sniffed) -> Fit:
 
 
 def _label_png(found: Sniffed) -> Fit:
-    """Raises DataError for a photo."""
+    """Return the fit of a PNG as a label image. Raises DataError for a photo."""
     if found.suffix == ".png":
         _refuse_photo(found.path)
         return Fit.SURE
@@ -168,7 +168,7 @@ def _label_png(found: Sniffed) -> Fit:
 
 
 def _refuse_photo(path: Path) -> None:
-    """Raises DataError for an image that looks like a photo, or cannot be read."""
+    """Raise DataError for an image that resembles a photo, or cannot be read."""
     from anymask.images import read_mask_image
 
     try:

@@ -1,12 +1,12 @@
-"""The registry of annotation formats: a row each, and how a file or folder is recognised.
+"""Registry of annotation formats, and recognition of the format of a file or folder.
 
-A format is a row of `WRITTEN` and a module of this folder, imported when it is used, with
+A format is a row of `WRITTEN` and a module of this folder, imported on first use, with
 
-    read(source, report, pictures) -> images         what is not read is told to the report
-    encode(images, target, report, policy) -> files  what is not kept is told to the report
+    read(source, report, pictures) -> images         skipped data goes to the report
+    encode(images, target, report, policy) -> files  data that is not kept goes to the report
     read_classes(source, report)                     optional: a class list beside the files
 
-Files and folders are recognised by the marks of `formats/recognition.py`, which imports no reader.
+Files and folders are recognized by the marks of `formats/recognition.py`, which imports no reader.
 
 Published data sets (`formats/layouts.py`) are read by the name of their layout.
 """
@@ -34,21 +34,21 @@ from anymask.images import use_instead
 
 @dataclass(frozen=True, kw_only=True)
 class Format:
-    """One format.
+    """One annotation format.
 
     Attributes:
-        module: Of this folder.
-        about: For people.
-        kind: What is written: one "file" for all pictures, "files", one a picture, or a
+        module: Name of the module in this folder.
+        about: Description for users.
+        kind: Kind of output: one "file" for all images, "files", one per image, or a
             "folder".
-        suffixes: Of its files; the first is that of a file that is written.
-        named: Whether a target that ends in the first suffix means this format.
-        also: What else it is called.
-        streamed: Whether a folder is read file by file, each for itself.
-        variant: Of the module's functions: "davis" for `read_davis`.
-        polygons: Whether a writer of masks and of polygons is to write polygons.
-        boxes: Whether the reader takes `boxes=True`: boxes alone, which it leaves out, as
-            rectangles.
+        suffixes: File suffixes; the first one is used for writing.
+        named: Whether a target with the first suffix selects this format.
+        also: Alternative names.
+        streamed: Whether the files of a folder are read independently, one by one.
+        variant: Suffix of the module's functions: "davis" for `read_davis`.
+        polygons: Whether to write polygons if the encoder supports masks and polygons.
+        boxes: Whether the reader accepts `boxes=True`: boxes without masks, which are skipped by
+            default, as rectangles.
         readable: Whether there is a reader.
     """
 
@@ -66,18 +66,18 @@ class Format:
 
     @property
     def ending(self) -> str:
-        """The suffix of the one file that is written; "" where it is several or a folder."""
+        """Suffix of the single output file; "" for several files or a folder."""
         return self.suffixes[0] if self.kind == "file" else ""
 
     def sniff(self, found: Sniffed) -> Fit:
-        """How well a file or folder fits. Raises DataError for a file that is broken."""
+        """Return how well a file or folder fits. Raises DataError for an invalid file."""
         if found.suffix and found.suffix not in self.suffixes:
             return Fit.NO
         return self._mark.match(found)
 
     @property
     def mark(self) -> str:
-        """What a file or folder of the format is recognised by."""
+        """Description of the mark by which the format is recognized."""
         return self._mark.about
 
     @property
@@ -87,13 +87,13 @@ class Format:
     def read(
         self, source: Path, report: LossReport, pictures: Path | None = None, *, boxes: bool = False
     ) -> list[AnnotatedImage]:
-        """All pictures of a file or folder. Raises DataError that names file and record."""
+        """Read all images of a file or folder. Raises DataError that names file and record."""
         more = {"boxes": True} if boxes and self.boxes else {}
         images: list[AnnotatedImage] = self._function("read")(source, report, pictures, **more)
         return images
 
     def read_classes(self, source: Path, report: LossReport) -> None:
-        """Keep a class list that lies beside the files of a format, where it has one."""
+        """Keep a class list beside the files of a format, if it has one."""
         found = getattr(self._module, "read_classes", None)
         if found is not None:
             found(source, report)
@@ -101,7 +101,7 @@ class Format:
     def encode(
         self, images: list[AnnotatedImage], target: Path, report: LossReport, policy: Policy
     ) -> Iterator[OutFile]:
-        """The files, not yet written; losses are noted as they are made. Raises DataError."""
+        """Yield the files without writing them; losses are added on the way. Raises DataError."""
         more = {"polygons": True} if self.polygons else {}
         files: Iterator[OutFile] = self._function("encode")(images, target, report, policy, **more)
         return files
@@ -227,7 +227,11 @@ READ = {**FORMATS, **READ_ONLY}
 
 
 def find_format(name: str) -> Format:
-    """The format of this name. Raises InputError that lists all."""
+    """Return the format of this name.
+
+    Raises:
+        InputError: The name is unknown; the message lists all.
+    """
     known = WRITTEN | READ_ONLY
     if name not in known:
         raise InputError(f"Unknown format {name!r}. Choose from: {', '.join(known)}")
@@ -235,7 +239,7 @@ def find_format(name: str) -> Format:
 
 
 def check_readable(name: str) -> None:
-    """Raises InputError where there is neither a format nor a layout of this name."""
+    """Raise InputError if there is neither a format nor a layout of this name."""
     if name not in READ and name not in LAYOUTS:
         raise InputError(f"Unknown format {name!r}. Choose from: {', '.join(READ | LAYOUTS)}")
 
@@ -247,9 +251,9 @@ def encode_annotations(
     report: LossReport,
     policy: Policy | None = None,
 ) -> Iterator[OutFile]:
-    """The files of a format, not yet written; losses are noted as they are made.
+    """Yield the files of a format without writing them; losses are added on the way.
 
-    Where the format has no room for the origins of masks, the last one tells them (`origins`).
+    If the format cannot store the origins of masks, the last file is a side file (`origins`).
     """
     chosen = find_format(name)
     check_target(Path(target), name)
@@ -261,7 +265,7 @@ def encode_annotations(
 
 
 def check_target(target: Path, name: str) -> None:
-    """Raises InputError for the name of a file that a format is not written as."""
+    """Raise InputError for the name of a file if the format is not written to such a file."""
     suffix, chosen = file_suffix(target), find_format(name)
     if name in READ_ONLY:
         raise InputError(
@@ -284,9 +288,11 @@ def check_target(target: Path, name: str) -> None:
 def write_annotations(
     images: list[AnnotatedImage], target: str | Path, name: str, policy: Policy | None = None
 ) -> LossReport:
-    """Write a file or a folder, and tell what could not be kept.
+    """Write a file or a folder; returns the report of what could not be kept.
 
-    Raises DataError where the format cannot hold the pictures, InputError for an unknown name.
+    Raises:
+        DataError: The format cannot hold the images.
+        InputError: The name is unknown.
     """
     report = LossReport()
     write_files(encode_annotations(images, target, name, report, policy), Path(target))
@@ -297,20 +303,24 @@ def write_annotations(
 
 
 def format_name(word: str) -> str:
-    """A format's name as it is typed, in any case, or as others call it."""
+    """Return a format's name for user input in any case, or for an alternative name."""
     plain = word.lower().replace("_", "-")
     known = WRITTEN | READ_ONLY
     return next((name for name, chosen in known.items() if plain in chosen.also), plain)
 
 
 def format_of_suffix(suffix: str) -> str | None:
-    """The format that a target of this suffix means, as .json means coco; None for any other."""
+    """Return the format for a target suffix, such as coco for .json; None for any other."""
     named = (name for name, one in WRITTEN.items() if one.named and one.suffixes[0] == suffix)
     return next(named, None)
 
 
 def format_of_target(target: Path) -> str:
-    """The format that a file's suffix or a folder's name says. Raises InputError."""
+    """Return the format by a file's suffix or a folder's name.
+
+    Raises:
+        InputError: The suffix or name means no format.
+    """
     name = format_of_suffix(target.suffix.lower()) or format_name(target.name)
     if name in WRITTEN:
         return name
@@ -325,7 +335,7 @@ def format_of_target(target: Path) -> str:
 
 
 def place_of(source: Path) -> Path:
-    """Where annotations lie: the folder of a YOLO set's YAML file, else the source itself.
+    """Return the place of annotations: the folder of a YOLO set's YAML file, else the source.
 
     Raises DataError for a YAML file without labels beside it.
     """
@@ -337,15 +347,15 @@ def place_of(source: Path) -> Path:
 
 
 def recognise(source: Path, split: str | None = None) -> str:
-    """The name of the format of a file or folder, by its files' names and first keys.
+    """Return the format name of a file or folder, by file names and first keys.
 
-    With a split it is one of the published layouts. Raises DataError where nothing fits.
+    With a split it is one of the published layouts. Raises DataError if no format fits.
     """
     return recognised(source, split)[0]
 
 
 def recognised(source: Path, split: str | None = None) -> tuple[str, str]:
-    """As `recognise`, with the reason in words."""
+    """Return the result of `recognise` and the reason in words."""
     if not source.exists():
         raise DataError(f"File or folder not found: {str(source)!r}. Check the path.")
     if split is not None:
@@ -371,7 +381,7 @@ def recognised(source: Path, split: str | None = None) -> tuple[str, str]:
 
 
 def _reason(name: str, source: Path) -> str:
-    """By what a file or folder was recognised."""
+    """Return the reason why a file or folder was recognized."""
     if name in READ and READ[name].sniff(Sniffed(source)):
         return READ[name].mark
     return _layout_reason(name) if name in LAYOUTS else ""
@@ -382,7 +392,7 @@ def _layout_reason(name: str) -> str:
 
 
 def _refuse_unknown(source: Path) -> NoReturn:
-    """Raises DataError that says what a source is instead, or what it resembles."""
+    """Raise DataError that describes what a source is instead, or what it resembles."""
     refuse_pictures(source)
     if told := use_instead(source, "labels"):
         raise DataError(told)
@@ -395,8 +405,8 @@ def _refuse_unknown(source: Path) -> NoReturn:
 
 
 def split_folders(source: Path, form: str) -> list[Path]:
-    """The folders train, val and test of a set or of label images, each a dataset of its own;
-    none of a source that is one itself, and of other formats."""
+    """Return the folders train, val and test of a set or of label images, each a separate data
+    set; none for a source that is a data set itself, and for other formats."""
     if form not in ("set", FORM) or not source.is_dir() or READ[form].sniff(Sniffed(source)):
         return []
     found = [path for path in sorted(source.iterdir()) if path.name in (*SPLITS, "valid")]
@@ -404,7 +414,7 @@ def split_folders(source: Path, form: str) -> list[Path]:
 
 
 def _refuse_splits(source: Path) -> None:
-    """Raises DataError for folders of masks with their photos inside: one is read at a time."""
+    """Raise DataError for several folders of masks with their images: one is read at a time."""
     splits = [path for path in sorted(source.iterdir()) if path.is_dir() and has_both(path)]
     if splits:
         names = ", ".join(path.name for path in splits[:3])
@@ -415,13 +425,13 @@ def _refuse_splits(source: Path) -> None:
 
 
 def is_file_of_format(source: Path) -> bool:
-    """Whether an archive is itself a file of a format, such as a ROI set of ImageJ."""
+    """Return whether an archive is itself a file of a format, such as a ROI set of ImageJ."""
     end, found = source.suffix.lower(), Sniffed(source)
     return any(end in one.suffixes and one.sniff(found) for one in READ.values())
 
 
 def _best(source: Path) -> tuple[str | None, Fit]:
-    """The first of the formats that a file or folder fits best; None where it fits none."""
+    """Return the first of the best fitting formats of a file or folder; None if none fits."""
     found = Sniffed(source)
     fits = ((name, chosen.sniff(found)) for name, chosen in READ.items())
     name, fit = max(fits, key=lambda one: one[1])
@@ -429,7 +439,7 @@ def _best(source: Path) -> tuple[str | None, Fit]:
 
 
 def refuse_picture(source: Path) -> None:
-    """Raises DataError for a photo, which is no annotation."""
+    """Raise DataError for an image file, which is not an annotation file."""
     from anymask.images.load import SUFFIXES  # loads Pillow
 
     if source.is_file() and source.suffix.lower() in SUFFIXES:
@@ -441,7 +451,7 @@ def refuse_picture(source: Path) -> None:
 
 
 def refuse_pictures(source: Path) -> None:
-    """Raises DataError for a photo, a folder of photos without annotations or an empty folder."""
+    """Raise DataError for an image, a folder of images without annotations or an empty folder."""
     from anymask.images.load import SUFFIXES  # loads Pillow
     from anymask.masks import counted
 

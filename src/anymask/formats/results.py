@@ -1,9 +1,9 @@
 """Lists of predictions: COCO results and records of segment-anything's generator in.
 
 COCO results: records with `image_id`, `category_id`, `segmentation` or `bbox` and `score`, as
-detectors write them for pycocotools' `loadRes`. They name no pictures: an id is a picture whose
-name it is, as 139 of 000000000139.jpg, in the folder of the pictures. Generators write a list a
-picture, `NAME.json`, whose records have no `image_id`.
+detectors write them for pycocotools' `loadRes`. They contain no file names: an id is matched with
+the images in the folder of images, such as 139 with 000000000139.jpg. Generators write one list per
+image, `NAME.json`, whose records have no `image_id`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from anymask.formats.shapes import with_area
 from anymask.images import SUFFIXES
 from anymask.masks import Mask, Masks
 
-_ABOUT = ("predicted_iou", "stability_score", "point_coords", "crop_box")  # of a generator
+_ABOUT = ("predicted_iou", "stability_score", "point_coords", "crop_box")  # keys of a generator
 
 
 def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:
@@ -54,7 +54,7 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
 
 
 def _by_image(rows: list[Any], path: Path, report: LossReport) -> dict[str, list[tuple[int, Any]]]:
-    """The records of each picture with their numbers, by `image_id`; by the file without it."""
+    """Return the numbered records of each image, by `image_id`; by file name without it."""
     found: dict[str, list[tuple[int, Any]]] = {}
     for number, row in enumerate(rows):
         with report.record(f"record {number}"):
@@ -98,12 +98,12 @@ def _image(
 
 @dataclass
 class _Photos:
-    """The pictures of a folder by the numbers at the ends of their names."""
+    """The images of a folder by the numbers at the ends of their names."""
 
     found: dict[Path, dict[int, list[Path]]] = field(default_factory=dict)
 
     def numbered(self, name: str, folders: list[Path]) -> Path | None:
-        """The picture of a number: 000000000139.jpg or val_139.jpg of 139. Raises DataError."""
+        """Return the image of an id: 000000000139.jpg or val_139.jpg for 139. Raises DataError."""
         for folder in folders if name.isdecimal() else ():
             if folder not in self.found:
                 self.found[folder] = _by_number(folder)
@@ -133,7 +133,7 @@ def _number_of(stem: str) -> int | None:
 
 
 def _size_of(row: Mapping[str, Any]) -> tuple[int, int] | None:
-    """(H, W) of a record's run-lengths; None of any other."""
+    """Return the size (H, W) of a record's run-lengths; None for any other record."""
     held = row.get("segmentation")
     size = held.get("size") if isinstance(held, dict) else None
     if not isinstance(size, list) or len(size) != 2:

@@ -1,7 +1,7 @@
-"""SA-1B: a JSON file a picture in, annotated images out, and back; nothing is lost.
+"""SA-1B: a JSON file per image in, annotated images out, and back; nothing is lost.
 
-The layout is that of the Segment Anything data set (its README, "Dataset"). Keys that it does not
-know and that we add where they are needed: `label`, `group_id`, `iscrowd`, `parent`, `depth`.
+The layout is that of the Segment Anything data set (its README, "Dataset"). Keys that are not part
+of it and that are added if needed: `label`, `group_id`, `iscrowd`, `parent`, `depth`.
 """
 
 from __future__ import annotations
@@ -51,10 +51,10 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
 
 
 def document_to_image(document: Any, report: LossReport | None = None) -> AnnotatedImage:
-    """A picture's masks from the JSON of its file. Raises KeyError, TypeError, DataError.
+    """Convert the JSON of a file to an image's masks. Raises KeyError, TypeError, DataError.
 
     Args:
-        report: Is told of invalid records; None: they are errors.
+        report: Report of skipped invalid records; None: they are errors.
     """
     about = as_record(as_record(document, "the document")["image"], "image")
     masks, ids, report = list[Mask](), list[object](), LossReport() if report is None else report
@@ -72,7 +72,7 @@ def document_to_image(document: Any, report: LossReport | None = None) -> Annota
 def encode(
     images: list[AnnotatedImage], target: Path, report: LossReport, policy: Policy
 ) -> Iterator[OutFile]:
-    """A JSON file a picture; ids count from 1."""
+    """Yield a JSON file per image; ids count from 1."""
     first = 1
     paths = output_paths(images, target, ".json")
     for number, (image, path) in enumerate(zip(images, paths, strict=True), start=1):
@@ -83,7 +83,7 @@ def encode(
 
 
 def image_to_document(image: AnnotatedImage, number: int = 1, first: int = 1) -> dict[str, Any]:
-    """The JSON of a picture's file; its masks are numbered from `first` on."""
+    """Convert an image to the JSON of its file; its masks are numbered from `first`."""
     height, width = image.hw
     about = {"image_id": number, "width": width, "height": height, "file_name": image.file_name}
     about = held(image.extra, OF_IMAGE) | about
@@ -94,12 +94,12 @@ def image_to_document(image: AnnotatedImage, number: int = 1, first: int = 1) ->
 
 def _annotation(mask: Mask, annotation_id: int) -> dict[str, Any]:
     written = mask.to_sa1b(annotation_id)
-    if not mask.score:  # nobody gave it one
+    if not mask.score:  # no score was set
         written.pop("predicted_iou")
     return extras_of(mask, OF_RECORD) | written
 
 
 def read_sa1b(records: Sequence[Any]) -> list[Mask]:
-    """The masks of a list of SA-1B records. Raises DataError as `Mask.from_sa1b`."""
+    """Convert a list of SA-1B records to masks. Raises DataError as in `Mask.from_sa1b`."""
     masks = [Mask.from_sa1b(record) for record in records]
     return parents_to_places(masks, [record.get("id") for record in records])

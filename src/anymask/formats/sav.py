@@ -1,10 +1,10 @@
-"""SA-V: a JSON file a video with run-lengths of each object in, annotated frames out, and back.
+"""SA-V: a JSON file per video with run-lengths of each object in, annotated frames out, and back.
 
-Layout: the readme of the data set (segment-anything-2, `sav_dataset`). Videos have 24 frames a
-second and every fourth one is annotated: list entry i is frame 4 i, whose picture we call
-<video>/<frame>.jpg. A mask's group is its object. Empty masks mean that an object is out of sight;
-they are made when writing and left out when reading. The val and test splits, a PNG for each object
-and frame, are read too; the name of a picture is the number of its frame there.
+Layout: the readme of the data set (segment-anything-2, `sav_dataset`). Videos have 24 frames per
+second and every fourth one is annotated: list entry i is frame 4 i, with the image name
+<video>/<frame>.jpg. A mask's group is its object. Empty masks mean that an object is not visible;
+they are added in writing and dropped in reading. The val and test splits, a PNG per object and
+frame, are read too; an image is named by the number of its frame there.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def _frame(frame: Any, place: SequencePlace, hw: tuple[int, int], ids: list[int]
 
 
 def _split(folder: Path) -> list[AnnotatedImage]:
-    """<video>/<object>/<frame>.png, a picture of one object each, white on black."""
+    """Read <video>/<object>/<frame>.png, an image of one object each, white on black."""
     frames: dict[tuple[str, str], dict[int, Rle]] = {}
     for path in find_files(folder, ".png"):
         with located(path):
@@ -114,7 +114,7 @@ def _split(folder: Path) -> list[AnnotatedImage]:
 def encode(
     images: list[AnnotatedImage], target: Path, report: LossReport, policy: Policy
 ) -> Iterator[OutFile]:
-    """A file a video; pictures of one folder are the frames of one video, in order of name."""
+    """Yield a file per video; images in one folder are the frames of one video, in name order."""
     videos: dict[str, list[AnnotatedImage]] = {}
     for image in sorted(images, key=lambda image: image.file_name):
         folder = PurePosixPath(image.file_name).parent.as_posix()
@@ -157,7 +157,7 @@ def _document(video: str, frames: list[AnnotatedImage], report: LossReport) -> d
 
 
 def video_facts(name: str, hw: tuple[int, int], seconds: float, count: int) -> dict[str, Any]:
-    """What SA-V states of a video: its id, duration, number of frames and size."""
+    """Return SA-V's metadata of a video: its id, duration, number of frames and size."""
     height, width = hw
     return {
         "video_id": name,
@@ -170,7 +170,7 @@ def video_facts(name: str, hw: tuple[int, int], seconds: float, count: int) -> d
 
 
 def _tracks(frames: list[AnnotatedImage], report: LossReport) -> dict[int, list[Rle]]:
-    """Object number -> its mask in every frame."""
+    """Return the mask in every frame for each object number."""
     tracks: dict[int, list[Rle]] = {}
     for number, image in enumerate(frames):
         note_traits(report, image, frozenset({"ids"}), (), _OF_VIDEO)
@@ -192,7 +192,7 @@ def _tracks(frames: list[AnnotatedImage], report: LossReport) -> dict[int, list[
 
 
 def _statistics(areas: NDArray[np.int64], pixels: int) -> dict[str, Any]:  # (objects, frames)
-    """What SA-V states of each object."""
+    """Return SA-V's statistics of each object."""
     seen = areas > 0
     means = [
         float(row[there].mean()) if there.any() else 0.0

@@ -1,7 +1,7 @@
 """The JSON Schema of mask records: SA-1B's layout with the keys that anymask adds.
 
-For other programs that read or write what `anymask` writes (`everything`, `segment`, and the
-format `sa1b`). What a schema cannot say is checked when a file is read: run-lengths sum to H * W.
+For other programs that read or write files of anymask (`everything`, `segment`, and the format
+`sa1b`). One rule is beyond a schema and is checked in reading: run-lengths sum to H * W.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _SIDE = {"type": "integer", "minimum": 1}
 
 
 def record_schema() -> dict[str, Any]:
-    """JSON Schema (draft 2020-12) of one picture's file; a new dict each time."""
+    """Return the JSON Schema (draft 2020-12) of one image's file; a new dict each time."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "anymask: the mask records of one image",

@@ -1,13 +1,13 @@
-"""Our own sets: a folder with `masks.jsonl` and `images/` to pictures with masks, and back.
+"""Mask sets of anymask: a folder with `masks.jsonl` and `images/` to annotated images, and back.
 
-    <set>/set.json     domain, licence, source, what the masks are, `ships`
-    <set>/masks.jsonl  a line an image: {"image": "images/a.jpg", "hw": [H, W],
+    <set>/set.json     domain, licence, source, meaning of the masks, `ships`
+    <set>/masks.jsonl  one line per image: {"image": "images/a.jpg", "hw": [H, W],
                        "masks": [{"rle": counts, "area"?, "label"?, "annotator"?}],
                        "ignore_rle"?: counts}
 
-`counts` are COCO's compressed run-lengths. Pictures are opened only when asked for; what is written
-is the two files, the pictures are the user's to put into `images/`. Crowds are written as pixels
-that do not count, one list for the picture; it is read as one crowd with the label "void".
+`counts` are COCO's compressed run-lengths. Images are opened on demand only; the writer makes the
+two files, and the user adds the images to `images/`. Crowds are written as pixels that do not
+count, one list per image; it is read as one crowd with the label "void".
 """
 
 from __future__ import annotations
@@ -53,16 +53,16 @@ _OF_ROW = ("image", "hw", "masks", "ignore_rle")
 
 @dataclass(frozen=True, kw_only=True)
 class SetInfo:
-    """What a set says of itself.
+    """Metadata of a set.
 
     Attributes:
-        name: As written in set.json, else the folder's name.
-        folder: Where the set lies.
-        domain: What the photos show.
-        licence: Of photos and masks, in words.
-        source: Where they came from.
-        mask_kind: What counts as one mask.
-        ships: Whether weights trained on the set may be published; None when it does not say.
+        name: Name in set.json, else the folder's name.
+        folder: Folder of the set.
+        domain: Subject of the images.
+        licence: Licence of images and masks, in words.
+        source: Origin of the images and masks.
+        mask_kind: Definition of one mask in this set.
+        ships: Whether weights trained on the set may be published; None if not stated.
     """
 
     name: str
@@ -75,7 +75,7 @@ class SetInfo:
 
 
 def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:
-    """Read a set's folder as one of the formats; photos may be missing.
+    """Read a set's folder as one of the formats; images may be missing.
 
     Raises DataError that names file, line and reason.
     """
@@ -83,7 +83,7 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
 
 
 def read_classes(source: Path, report: LossReport) -> None:
-    """Keep the classes and what else the set.json states. Raises DataError for a damaged one."""
+    """Keep the classes and other metadata of the set.json. Raises DataError for an invalid one."""
     path = source / INFO_FILE
     if not path.is_file():
         return
@@ -95,7 +95,7 @@ def read_classes(source: Path, report: LossReport) -> None:
             report.list_classes(dict.fromkeys(names))
         info = held(document, AllBut("licence", "classes"))
         if info.get("name") == source.resolve().name:
-            del info["name"]  # as a set without a name is called
+            del info["name"]  # the default name
         take_info(report, info)
         take_licences(report, as_licences(document.get("licence")))
 
@@ -103,13 +103,14 @@ def read_classes(source: Path, report: LossReport) -> None:
 def load_set(
     folder: str | Path, *, absent_photos: bool = False, report: LossReport | None = None
 ) -> tuple[SetInfo, list[AnnotatedImage]]:
-    """Read a set's description and all of its run-lengths, without opening a picture.
-
-    Raises DataError that names file, line and reason.
+    """Read a set's metadata and all of its run-lengths, without opening an image.
 
     Args:
-        absent_photos: Whether photos may be missing: masks can be converted without them.
-        report: Is told of invalid records; None: they are errors.
+        absent_photos: Whether images may be missing: masks can be converted without them.
+        report: Report of skipped invalid records; None: they are errors.
+
+    Raises:
+        DataError: A file or line is invalid; the message names it and the reason.
     """
     folder = Path(folder)
     path = _masks_file(folder)
@@ -123,10 +124,11 @@ def load_set(
 def iter_samples(
     folder: str | Path, *, absent_photos: bool = False, report: LossReport | None = None
 ) -> Iterator[AnnotatedImage]:
-    """The samples of a set one by one, for sets that do not fit into memory; as above.
+    """Yield the samples of a set one by one, for sets larger than memory, as in `load_set`.
 
     Args:
-        report: Is told of invalid records; None: they are errors.
+        absent_photos: Whether images may be missing.
+        report: Report of skipped invalid records; None: they are errors.
     """
     folder, report = Path(folder), LossReport() if report is None else report
     path = _masks_file(folder)
@@ -142,7 +144,7 @@ def iter_samples(
 
 
 def count_samples(folder: str | Path) -> int:
-    """How many samples a set has, without reading them."""
+    """Count the samples of a set without reading them."""
     with _masks_file(Path(folder)).open("rb") as file:
         return sum(bool(line.strip()) for line in file)
 
@@ -158,7 +160,7 @@ def _masks_file(folder: Path) -> Path:
 
 
 def is_set(folder: str | Path) -> bool:
-    """Whether a folder looks like a set (it has a masks.jsonl)."""
+    """Return whether a folder is a set (it has a masks.jsonl)."""
     return (Path(folder) / MASKS_FILE).is_file()
 
 
@@ -166,7 +168,7 @@ def is_set(folder: str | Path) -> bool:
 
 
 def read_info(folder: Path) -> SetInfo:
-    """What a set's folder says of itself. Raises DataError for a damaged set.json."""
+    """Read the metadata in a set's folder. Raises DataError for an invalid set.json."""
     path = folder / INFO_FILE
     if not path.is_file():
         return SetInfo(name=folder.resolve().name, folder=folder)
@@ -255,7 +257,7 @@ def _rle_of(counts: object, hw: tuple[int, int]) -> Rle:
 def encode(
     images: list[AnnotatedImage], target: Path, report: LossReport, policy: Policy
 ) -> Iterator[OutFile]:
-    """The two files of a set's folder."""
+    """Yield the two files of a set's folder."""
     names, keys = picture_names([image.file_name for image in images]), implied(policy)
     lines = [to_json(_row(*one, report, keys)) for one in zip(images, names, strict=True)]
     yield target / MASKS_FILE, b"".join(lines)
@@ -266,17 +268,17 @@ def encode(
 
 
 def _told(info: Mapping[str, Any]) -> dict[str, Any]:
-    """What a set states of itself; `ships` of any other set is no promise of ours."""
+    """Return the metadata to write, without a `ships` that is not a bool."""
     return {key: value for key, value in info.items() if key != "ships" or type(value) is bool}
 
 
 def picture_name(file_name: str) -> str:
-    """Where a set has the picture of this name."""
+    """Return the path of an image inside a set."""
     return f"{PICTURES}/{output_stem(file_name).as_posix()}"
 
 
 def picture_names(file_names: Sequence[str]) -> list[str]:
-    """The same of several pictures, each with a file of its own."""
+    """Return `picture_name` for several images, with a distinct path for each."""
     return [f"{PICTURES}/{stem.as_posix()}" for stem in output_stems(file_names)]
 
 

@@ -1,7 +1,7 @@
-"""Shapes of files to masks: rings, boxes, stamps and runs along the rows.
+"""Convert shapes in files to masks: rings, boxes, stamps and run-lengths along rows.
 
-Readers take keys and numbers out of their files; every mask of a shape is made here. A shape that
-covers no pixel is an error of its record.
+Readers parse keys and numbers; this module renders the masks. A shape that covers no pixel is an
+error of its record.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ _LINE = 1e-6  # square pixels that rounding may give to a line
 
 
 def with_area(rle: Rle, covering: str = "its outline covers") -> Rle:
-    """The mask itself. Raises DataError where it has no pixel.
+    """Return the mask unchanged. Raises DataError if it has no pixel.
 
     Args:
-        covering: What covers no pixel, with its verb.
+        covering: Subject and verb for the message, such as "its outline covers".
     """
     if not rle_area(rle):
         raise DataError(f"The mask has no area: {covering} no pixel of the image.")
@@ -45,7 +45,7 @@ def with_area(rle: Rle, covering: str = "its outline covers") -> Rle:
 
 
 def polygons_to_rle(polygons: Sequence[Polygon], image_hw: tuple[int, int]) -> Rle:
-    """The pixels inside of the polygons of a record. Raises DataError where there is none."""
+    """Return the pixels inside the polygons of a record. Raises DataError if there is none."""
     for polygon in polygons:
         for ring in (polygon.exterior, *polygon.holes):
             checked_corners(ring)
@@ -54,12 +54,12 @@ def polygons_to_rle(polygons: Sequence[Polygon], image_hw: tuple[int, int]) -> R
 
 
 def ring_to_rle(ring: Floats, image_hw: tuple[int, int], holes: Sequence[Floats] = ()) -> Rle:
-    """The pixels inside of one ring, (N, 2) x y, without those in its holes. Raises DataError."""
+    """Return the pixels inside a ring (N, 2), x and y, without its holes. Raises DataError."""
     return polygons_to_rle([Polygon(ring, tuple(holes))], image_hw)
 
 
 def even_odd_to_rle(rings: Sequence[Ring], image_hw: tuple[int, int]) -> Rle:
-    """The pixels that an odd number of rings covers; there may be none."""
+    """Return the pixels that an odd number of rings covers; there may be none."""
     if not rings:
         return empty_rle(image_hw)
     corners = np.concatenate(rings)
@@ -68,13 +68,13 @@ def even_odd_to_rle(rings: Sequence[Ring], image_hw: tuple[int, int]) -> Rle:
     x1, y1 = np.clip(most, 0, image_hw[::-1]).astype(int).tolist()
     frame = box_ring(x0, y0, x1, y1) - (x0, y0)
     inside = Polygon(frame, tuple(ring - (x0, y0) for ring in rings))
-    # A ring around all of the window turns every pixel's side once.
+    # A ring around the whole window inverts every pixel once.
     window = ~polygons_to_mask([inside], (y1 - y0, x1 - x0))
     return crop_to_rle(window, (x0, y0), image_hw)
 
 
 def box_ring(x0: float, y0: float, x1: float, y1: float) -> Ring:
-    """The corners of a box, (4, 2), clockwise from the first."""
+    """Return the corners of a box (4, 2), clockwise from the first."""
     return np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]], np.float64)
 
 
@@ -84,17 +84,17 @@ def stamp_to_rle(
     image_hw: tuple[int, int],
     covering: str = "it covers",
 ) -> Rle:
-    """The pixels of a mask (h, w) whose first pixel lies at a corner. Raises DataError."""
+    """Return the pixels of a mask (h, w) at the given first pixel. Raises DataError."""
     return with_area(crop_to_rle(stamp, corner_xy, image_hw), covering)
 
 
 def transpose_rle(rle: Rle) -> Rle:
-    """The mask with rows and columns exchanged: COCO's runs of it go along the rows."""
+    """Return the mask with rows and columns exchanged: its COCO runs follow the original rows."""
     return mask_to_rle(rle_to_mask(rle).T)
 
 
 def _is_line(polygon: Polygon) -> bool:
-    """Whether all corners lie on one line; rounding may give such an outline a pixel."""
+    """Return whether all corners lie on one line; rounding may give such an outline a pixel."""
     ring = polygon.exterior
     ways = ring - ring[0]
     x, y = ways[np.abs(ways).sum(axis=1).argmax()]
@@ -102,12 +102,12 @@ def _is_line(polygon: Polygon) -> bool:
 
 
 def box_to_mask(box: Box, image_hw: tuple[int, int], label: str | None = None) -> Mask | None:
-    """All pixels that a box touches; the box itself, cut at the picture's border, is `drawn_box`.
+    """Return all pixels that a box touches; `drawn_box` is the box clipped to the image.
 
-    None for a box that lies off the picture. Raises DataError for one without an inside.
+    None for a box outside the image. Raises DataError for one without an inside.
 
     Args:
-        box: x0, y0, x1, y1 in pixel-border coordinates, the first two included.
+        box: x0, y0, x1, y1 in pixel-border coordinates; x0 and y0 are inclusive.
     """
     height, width = image_hw
     x0, y0, x1, y1 = box

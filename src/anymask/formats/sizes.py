@@ -1,4 +1,4 @@
-"""Sizes in annotations that are not those of the image: what is wrong, and what to do about it."""
+"""Errors for annotation sizes that differ from the image size, and their remedies."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from anymask.base import DataError
 from anymask.images import is_turned
 
 _OTHER_IMAGE = "Use the image on which the masks were drawn, or draw the masks again."
-_CUT = 0.02  # a scale that is nearer to 1 is none: some rows or columns were cut off
+_CUT = 0.02  # a scale closer to 1 means cropped rows or columns
 
 
 class SizeError(DataError):
-    """Masks of another size than their image; `remedy` is what to do in this case."""
+    """Masks of another size than their image; `remedy` describes the correction."""
 
     def __init__(self, message: str, remedy: str) -> None:
         super().__init__(f"{message} {remedy}")
@@ -22,10 +22,10 @@ class SizeError(DataError):
 def other_size(
     name: object, masks_hw: tuple[int, int], shown_hw: tuple[int, int] | None = None
 ) -> SizeError:
-    """The refusal of an image of another size than its masks have, and what it has if known.
+    """Return the error for an image and masks of different sizes.
 
     Args:
-        name: Of the image; its path, where an EXIF rotation may be the cause.
+        name: Name of the image; its path, if an EXIF rotation may be the cause.
     """
     return SizeError(
         f"{name}: {size_differs(masks_hw, shown_hw)}", _remedy(name, masks_hw, shown_hw)
@@ -35,13 +35,13 @@ def other_size(
 def record_of_other_size(
     path: Path, masks_hw: tuple[int, int], shown_hw: tuple[int, int]
 ) -> SizeError:
-    """The same of a record, whose place the report names."""
+    """Return the same error for a record, whose place the report adds."""
     told = size_differs(masks_hw, shown_hw)
     return SizeError(told[:1].upper() + told[1:], _remedy(path, masks_hw, shown_hw))
 
 
 def size_differs(masks_hw: tuple[int, int], shown_hw: tuple[int, int] | None) -> str:
-    """Both sizes in a sentence."""
+    """Return both sizes in a sentence."""
     found = "another size" if shown_hw is None else f"{shown_hw[1]} x {shown_hw[0]}"
     masks = f"{masks_hw[1]} x {masks_hw[0]}"
     return f"the masks were drawn on an image of {masks} pixels, but the image file has {found}."

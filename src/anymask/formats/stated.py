@@ -1,4 +1,4 @@
-"""Facts of a data set, as readers keep them and writers report what they do not hold of them."""
+"""Metadata of a data set: kept by readers; writers report what their format does not hold."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SHOWN = 3  # unused classes that a report names
 
 
 def take_info(report: LossReport, info: Mapping[str, Any]) -> None:
-    """Keep what a file states of its set; of files that differ the first one counts."""
+    """Keep the metadata of the set in a file; of files that differ the first one is used."""
     for key, value in info.items():
         if value in (None, "", [], {}):
             continue
@@ -25,7 +25,7 @@ def take_info(report: LossReport, info: Mapping[str, Any]) -> None:
 
 
 def take_class(report: LossReport, name: str, about: Mapping[str, Any]) -> None:
-    """Keep what a file states of a class; of files that differ the first one counts."""
+    """Keep the metadata of a class in a file; of files that differ the first one is used."""
     told = {key: value for key, value in about.items() if value not in (None, "", [], {})}
     if (colour := as_colour(told.get("color"))) is not None:
         told["color"] = colour
@@ -40,7 +40,7 @@ def take_class(report: LossReport, name: str, about: Mapping[str, Any]) -> None:
 
 
 def take_licences(report: LossReport, rows: Iterable[Any]) -> dict[int, int]:
-    """Keep COCO's licences; the number of each by its number in this file."""
+    """Keep COCO's licences; returns the index of each by its id in this file."""
     numbers, known = dict[int, int](), report.facts.licences
     for place, row in enumerate(rows):
         with report.record(f"licence {place}"):
@@ -58,7 +58,7 @@ def take_licences(report: LossReport, rows: Iterable[Any]) -> dict[int, int]:
 
 
 def implied(policy: Policy) -> tuple[str, ...]:
-    """The keys of an image that say nothing new: the only licence of a set."""
+    """Return the keys of an image that add no information: the only licence of a set."""
     return ("license",) if len(policy.facts.licences) == 1 else ()
 
 
@@ -70,12 +70,12 @@ def note_facts(
     of_classes: Container[str] = (),
     of_info: Container[str] = (),
 ) -> None:
-    """Note what a format does not keep of the set.
+    """Report metadata of the set that a format does not keep.
 
     Args:
-        kept: Of "classes" (a class list), "class ids", "info" and "licences".
-        of_classes: The keys of a class that the format has a place for.
-        of_info: The same of `SetFacts.info`, where the format does not keep all.
+        kept: Subset of "classes" (a class list), "class ids", "info" and "licences".
+        of_classes: Keys of a class that the format stores.
+        of_info: Keys of `SetFacts.info` that the format stores, if not all.
     """
     facts = policy.facts
     if CLASSES not in kept and policy.classes:

@@ -1,7 +1,7 @@
-"""Streaming encoders of videos: SA-V and COCO as one JSON file, DAVIS as a palette PNG a frame.
+"""Streaming encoders of videos: SA-V and COCO as one JSON file, DAVIS as a palette PNG per frame.
 
-A frame is written when it comes, and no frame is held. The rows of a JSON file wait in a hidden
-file beside it, because its head, which counts them, stands before them.
+Each frame is written at once and none is kept in memory. The rows of a JSON file are collected in a
+hidden file beside it, because its header, which contains their count, precedes them.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ class StreamedFrame:
     """A frame of a video with its objects.
 
     Attributes:
-        index: Its place in the video, from 0.
-        seconds: At which it is shown.
-        stem: What files about the frame are called.
-        name: The file of its image; empty in a video file.
-        objects: Masks by number; where they overlap, the one with the higher score is on top.
+        index: Index in the video, from 0.
+        seconds: Presentation time in seconds.
+        stem: File name stem for files of the frame.
+        name: File of the frame's image; empty for a video file.
+        objects: Masks by object number; where they overlap, the higher score is on top.
     """
 
     index: int
@@ -45,7 +45,7 @@ class StreamedFrame:
 
 
 class _RowFile:
-    """Rows of a JSON list, in a hidden file beside the one of which they become a part."""
+    """Rows of a JSON list, in a hidden file beside the file into which they are copied."""
 
     def __init__(self, path: Path, kind: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -58,7 +58,7 @@ class _RowFile:
         self.count += 1
 
     def append_to(self, out: BinaryIO, key: str) -> None:
-        """The key and the list in an object that is being written; the hidden file is gone then."""
+        """Append the key and the list to an open JSON object and delete the hidden file."""
         self._file.close()
         out.write(f', "{key}": ['.encode())
         with self._path.open("rb") as file:
@@ -72,7 +72,7 @@ class _RowFile:
 
 
 def _write_document(path: Path, head: Mapping[str, object], lists: Mapping[str, _RowFile]) -> None:
-    """Write an object whose last keys are lists that were collected in files."""
+    """Write an object whose last keys are lists collected in files."""
     with whole_file(path) as out:
         out.write(json.dumps(head)[:-1].encode())
         for key, rows in lists.items():
@@ -84,10 +84,10 @@ class SavStream:
     """SA-V's JSON of one video; every frame has a row of all objects.
 
     Args:
-        name: The id of the video.
+        name: Id of the video.
         hw: Height and width of all frames.
         rate: Frames per second.
-        objects: Their numbers.
+        objects: Object numbers.
     """
 
     def __init__(
@@ -99,9 +99,9 @@ class SavStream:
         self._first: dict[int, int] = {}
 
     def add(self, frame: StreamedFrame) -> None:
-        """Write one frame; those that are missing before it have empty masks."""
+        """Write one frame; missing frames before it get empty masks."""
         empty = rle_to_coco(empty_rle(self._hw))
-        while self._rows.count < frame.index:  # damaged frames: a row is a frame by its place
+        while self._rows.count < frame.index:  # damaged frames: a row is a frame by its index
             self._rows.add([empty] * len(self._areas))
         row = []
         for number in self._areas:
@@ -134,13 +134,13 @@ class SavStream:
 
 
 class CocoStream:
-    """COCO's instances. An image of it is a frame (`00012.png`), an annotation an object on it: its
-    `category_id` is the object's name, its `group_id` the object's number, as in `formats.coco`.
+    """COCO instances. An image is a frame (`00012.png`), an annotation an object in it: its
+    `category_id` is the object's class, its `group_id` the object's number, as in `formats.coco`.
 
     Args:
         hw: Height and width of all frames.
-        objects: Their numbers.
-        names: Object -> its class; objects without one are called as masks without a label are.
+        objects: Object numbers.
+        names: Class of each object; objects without one get the class of unlabeled masks.
     """
 
     def __init__(
@@ -153,7 +153,7 @@ class CocoStream:
         self._images, self._rows = _RowFile(path, "images"), _RowFile(path, "rows")
 
     def add(self, frame: StreamedFrame) -> None:
-        """Write one frame and the objects that are visible on it."""
+        """Write one frame and its visible objects."""
         number = self._images.count + 1
         name = frame.name or f"{frame.stem}.png"
         self._images.add(image_row(number, AnnotatedImage(file_name=name, hw=self._hw)))
@@ -187,13 +187,13 @@ class CocoStream:
 
 
 class PaletteStream:
-    """A folder of palette PNGs; where objects overlap, the one with the higher score is on top.
+    """A folder of palette PNGs; where objects overlap, the higher score is on top.
 
-    Raises InputError for numbers that a palette does not have.
+    Raises InputError for numbers beyond a palette.
 
     Args:
         hw: Height and width of frames without objects.
-        objects: Their numbers, which are the values of the PNGs.
+        objects: Object numbers, which are the values of the PNGs.
     """
 
     def __init__(self, folder: Path, hw: tuple[int, int], objects: Sequence[int]) -> None:
@@ -216,10 +216,10 @@ class PaletteStream:
             file.write(encode_palette(values, _FAST))
 
     def close(self) -> None:
-        """All PNGs are written."""
+        """Do nothing: all PNGs are written."""
 
     def abandon(self) -> None:
-        """PNGs that are written stay."""
+        """Keep the PNGs that are written."""
 
 
 FrameEncoder = SavStream | CocoStream | PaletteStream  # frames are added in order

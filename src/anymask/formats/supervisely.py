@@ -1,10 +1,10 @@
 """Supervisely's JSON: a project folder or its files in, annotated images out, and back.
 
-Learned from Supervisely's documentation of its annotation format ("Objects", "Image Annotation",
-"Project Structure", 2024). A project has `meta.json` with the classes, and a folder a data set with
-`ann/PHOTO.json` beside `img/PHOTO`. A bitmap is a PNG, packed by zlib, in base64, at the pixel
-`origin`. We write bitmaps: they keep every pixel. The ends of a rectangle are pixels, both inside,
-the corners of a polygon are on the pixels' borders. Pictures of no folder are the data set `ds0`.
+Based on Supervisely's documentation of its annotation format ("Objects", "Image Annotation",
+"Project Structure", 2024). A project has `meta.json` with the classes, and a folder per data set
+with `ann/IMAGE.json` beside `img/IMAGE`. A bitmap is a PNG, compressed by zlib, in base64, at the
+pixel `origin`. Masks are written as bitmaps, which keep every pixel. The corners of a rectangle are
+inclusive pixels, those of a polygon lie on pixel borders. Images without a folder are in set `ds0`.
 """
 
 from __future__ import annotations
@@ -71,10 +71,10 @@ _OF_CLASS = ("title", "shape", "id")
 _OF_OBJECT = ("id", "classId", "classTitle", "geometryType", "points", "bitmap", "tags")
 _OF_DOCUMENT = ("size", "objects", "tags")
 _HELD = ("attributes", "description", "labelerLogin", "createdAt", "updatedAt")
-_PLAIN = "ds0"  # the data set of pictures that lie in no folder
-_NESTED = "datasets"  # the folder of a data set for those inside of it
+_PLAIN = "ds0"  # the data set of images without a folder
+_NESTED = "datasets"  # the folder for nested data sets
 _WITHOUT_AREA = ("point", "line", "graph", "cuboid", "cuboid_2d", "any")
-_HALF = 128  # of an alpha mask, from which on a pixel is object
+_HALF = 128  # least alpha of an object pixel
 
 
 def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:
@@ -95,7 +95,7 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
     for path in find_files(source, ".json"):
         in_project = source.is_dir() and (source / _META).is_file()
         if in_project and path.parent.name != "ann":
-            continue  # meta.json, and what other tools keep beside it
+            continue  # meta.json, and files of other tools
         with report.record(path):
             document = as_record(read_json(path), "the document")
             images.append(_image(document, _photo_name(source, path), report))
@@ -103,7 +103,7 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
 
 
 def _photo_name(source: Path, path: Path) -> str:
-    """The photo of an annotation file, seen from the folder that is read."""
+    """Return the image path of an annotation file, relative to the source folder."""
     photo = path.name[: -len(path.suffix)]
     if source.is_file():
         return photo
@@ -134,7 +134,7 @@ def _image(document: Any, name: str, report: LossReport) -> AnnotatedImage:
 
 
 def _extra(record: Mapping[str, Any], known: Container[str]) -> dict[str, Any]:
-    """The other keys of a record; its tags as attributes."""
+    """Return the other keys of a record, with its tags as attributes."""
     tags = as_list(record.get("tags") or [], "tags")
     attributes = {
         as_text(as_record(tag, "tag")["name"], "name"): True
@@ -146,7 +146,7 @@ def _extra(record: Mapping[str, Any], known: Container[str]) -> dict[str, Any]:
 
 
 def _rle(one: Any, hw: tuple[int, int]) -> Rle | None:
-    """An object's pixels; None for one without an area."""
+    """Return the pixels of an object; None for one without an area."""
     kind = one["geometryType"]
     if kind in ("bitmap", "alpha_mask"):
         stamp = _stamp_to_mask(one["bitmap"]["data"], soft=kind == "alpha_mask")
@@ -166,7 +166,7 @@ def _rle(one: Any, hw: tuple[int, int]) -> Rle | None:
 
 
 def _stamp_to_mask(text: Any, *, soft: bool) -> BoolArray:  # -> (h, w)
-    """The mask of a packed PNG: what can be seen of it, or the bright half of a soft one."""
+    """Decode a packed PNG: its visible pixels, or those above half of a soft mask."""
     try:
         packed = base64.b64decode(text, validate=True)
         data = zlib.decompressobj().decompress(packed, MAX_PIXELS)
@@ -185,7 +185,7 @@ def _stamp_to_mask(text: Any, *, soft: bool) -> BoolArray:  # -> (h, w)
 def encode(
     images: list[AnnotatedImage], target: Path, report: LossReport, policy: Policy
 ) -> Iterator[OutFile]:
-    """The project's meta.json, and a file a picture with bitmaps."""
+    """Yield the project's meta.json, and a file per image with bitmaps."""
     known = policy.facts.classes
     classes = [
         {"title": name, "shape": "bitmap", "color": as_colour(about.get("color")) or _colour(name)}
@@ -219,7 +219,7 @@ def encode(
 
 
 def _path(name: PurePosixPath, target: Path) -> Path:
-    """PROJECT/DATA SET/ann/PHOTO.json; folders inside of a folder are nested data sets."""
+    """Return PROJECT/DATA SET/ann/IMAGE.json; nested folders are nested data sets."""
     folder = f"/{_NESTED}/".join(name.parent.parts) or _PLAIN
     return target / folder / "ann" / f"{name.name}.json"
 
@@ -246,7 +246,7 @@ def _object(mask: Mask) -> dict[str, Any]:
 
 
 def _tags(extra: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Attributes as tags: of a value, or of none where the value is true."""
+    """Return attributes as tags: with a value, or without one if the value is true."""
     found = extra.get("attributes") or {}
     told = found if isinstance(found, Mapping) else {"attributes": found}
     return [
@@ -261,7 +261,7 @@ def _tag_value(value: Any) -> str | float:
 
 
 def _tag_kinds(images: Sequence[AnnotatedImage]) -> list[dict[str, Any]]:
-    """The tags of a project: each with the kind of its values."""
+    """Return the tags of a project, each with the type of its values."""
     values: dict[str, list[Any]] = {}
     for one in (one for image in images for one in (image, *image.masks)):
         for tag in _tags(one.extra):
@@ -276,5 +276,5 @@ def _tag_kinds(images: Sequence[AnnotatedImage]) -> list[dict[str, Any]]:
 
 
 def _colour(name: str) -> str:
-    """The same color for the same class."""
+    """Return a color that is constant for each class."""
     return "#" + hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:6].upper()

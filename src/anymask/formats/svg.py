@@ -1,7 +1,7 @@
-"""SVG: a file a picture, a path a mask in, annotated images out, and back.
+"""SVG: a file per image, a path per mask in, annotated images out, and back.
 
-Labels and numbers are `data-` attributes, the picture's name is the title. Paths of straight lines
-and polygons of other programs are read, too, with the even-odd rule.
+Labels and numbers are `data-` attributes, the image name is the title. Paths of straight lines and
+polygons of other programs are read too, with the even-odd rule.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _SHAPES = ("rect", "circle", "ellipse", "line", "polyline", "image", "text", "us
 def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:
     """Read a file or a folder; shapes other than paths and polygons are reported.
 
-    Raises DataError that names file, path and reason: curves and transforms are not read.
+    Raises DataError that names file, path and reason: curves and transforms are not supported.
     """
     images = []
     for path in find_files(source, ".svg"):
@@ -97,7 +97,7 @@ def _mask(element: ET.Element, kind: str, hw: tuple[int, int]) -> Mask:
     group = element.get("data-group")
     rings = path_to_rings(text if text != "MZ" else "")
     rle = even_odd_to_rle(rings, hw)
-    if element.get("d") != "":  # an empty path is an empty mask of ours
+    if element.get("d") != "":  # anymask writes an empty path for an empty mask
         with_area(rle)
     mask = Mask(
         rle,
@@ -111,9 +111,9 @@ def _mask(element: ET.Element, kind: str, hw: tuple[int, int]) -> Mask:
 
 
 def path_to_rings(text: str) -> list[Ring]:
-    """The rings of a path of straight lines (M L H V Z, large or small).
+    """Parse the rings of a path of straight lines (M L H V Z, upper or lower case).
 
-    Raises DataError on curves and broken text.
+    Raises DataError for curves and invalid text.
     """
     rings: list[list[list[float]]] = []
     here, command = [0.0, 0.0], ""
@@ -172,7 +172,7 @@ def _move(here: list[float], command: str, numbers: list[float]) -> list[float]:
 def encode(
     images: list[AnnotatedImage], target: Path, report: LossReport, policy: Policy
 ) -> Iterator[OutFile]:
-    """A file a picture; masks are half see-through, in the colors of our overlays."""
+    """Yield a file per image; masks are semi-transparent, in the colors of anymask overlays."""
     paths = output_paths(images, target, ".svg")
     for image, path in zip(images, paths, strict=True):
         note_traits(report, image, frozenset({"labels", "scores", "ids", "crowds"}))

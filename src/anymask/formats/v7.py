@@ -1,9 +1,9 @@
-"""V7's Darwin JSON 2.0: a file a picture in, annotated images out, and back.
+"""V7's Darwin JSON 2.0: a file per image in, annotated images out, and back.
 
-Learned from V7's documentation ("Darwin JSON Format", version 2.0). A polygon's `paths` are its
-outlines, holes among them, and are filled by the even-odd rule: parts and holes come back. Masks of
-V7's brush are all in one `raster_layer`, value and length in turn along the rows. We write
-polygons: they may overlap, which a raster layer cannot. `item.path` and `item.name` are the photo.
+Based on V7's documentation ("Darwin JSON Format", version 2.0). A polygon's `paths` are its
+outlines and holes, filled by the even-odd rule: parts and holes are preserved. Masks of V7's brush
+share one `raster_layer`, with alternating values and lengths along the rows. Masks are written as
+polygons, which may overlap, unlike a raster layer. `item.path` and `item.name` are the image.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ from anymask.masks import (
     rle_box_xywh,
 )
 
-VERSION = "2.0"  # of Darwin JSON
+VERSION = "2.0"  # version of Darwin JSON
 METADATA = ".v7/metadata.json"  # in an export's folder
 _OF_CLASS = ("name", "type", "color", "properties", "sub_types", "id", "slug")
 _OF_ITEM = ("name", "path", "slots")
@@ -79,7 +79,7 @@ _WITHOUT_AREA = (
 
 
 def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:
-    """Read a file or a folder of them; annotations without an area and of videos are reported.
+    """Read a file or a folder; annotations without an area and of videos are reported.
 
     Raises DataError that names file, annotation and reason.
     """
@@ -121,7 +121,7 @@ def _image(document: Any, report: LossReport, pictures: Path | None) -> Annotate
 
 
 def _extra(annotation: Any) -> dict[str, Any]:
-    """The other keys of an annotation; its attributes and properties as attributes."""
+    """Return the other keys of an annotation, with its attributes and properties as attributes."""
     listed = as_list(annotation.get("attributes") or [], "attributes")
     attributes: dict[str, Any] = {as_text(name, "attribute"): True for name in listed}
     for row in as_list(annotation.get("properties") or [], "properties"):
@@ -133,7 +133,7 @@ def _extra(annotation: Any) -> dict[str, Any]:
 
 
 def _reason(annotation: Mapping[str, Any]) -> str:
-    """Why an annotation has no mask."""
+    """Return the reason why an annotation has no mask."""
     if "mask" in annotation:
         return "the mask has no pixels in the raster layer"
     kind = next((key for key in _WITHOUT_AREA if key in annotation), None)
@@ -141,7 +141,7 @@ def _reason(annotation: Mapping[str, Any]) -> str:
 
 
 def _hw(item: Any, name: str, pictures: Path | None) -> tuple[int, int]:
-    """The size that the item's first slot tells, or that of the photo."""
+    """Return the size (H, W) in the item's first slot, or that of the image."""
     slot = item["slots"][0] if item.get("slots") else {}
     if slot.get("height") and slot.get("width"):
         return checked_hw(slot["height"], slot["width"])
@@ -149,7 +149,7 @@ def _hw(item: Any, name: str, pictures: Path | None) -> tuple[int, int]:
 
 
 def _stamps(annotations: list[Any], hw: tuple[int, int], report: LossReport) -> dict[str, Rle]:
-    """The masks of the raster layers by the ids of their annotations."""
+    """Return the masks of the raster layers by annotation id."""
     found: dict[str, Rle] = {}
     for number, annotation in enumerate(annotations):
         layer = annotation.get("raster_layer") if isinstance(annotation, dict) else None
@@ -171,7 +171,7 @@ def _stamps(annotations: list[Any], hw: tuple[int, int], report: LossReport) -> 
 
 
 def _rle(annotation: Any, hw: tuple[int, int]) -> Rle | None:
-    """The pixels of an outline or a box; None for what has no area."""
+    """Return the pixels of an outline or a box; None for annotations without an area."""
     if "polygon" in annotation:
         about = annotation["polygon"]
         paths = about["paths"] if "paths" in about else [about["path"]]
@@ -202,7 +202,7 @@ def _rle(annotation: Any, hw: tuple[int, int]) -> Rle | None:
 def encode(
     images: list[AnnotatedImage], target: Path, report: LossReport, policy: Policy
 ) -> Iterator[OutFile]:
-    """A file a picture, with polygons of several paths."""
+    """Yield a file per image, with polygons of several paths."""
     paths = output_paths(images, target, ".json")
     for image, path in zip(images, paths, strict=True):
         kept = frozenset[Trait]({"labels", "ids", "scores"})
@@ -232,7 +232,7 @@ def encode(
 
 
 def _metadata(images: list[AnnotatedImage], policy: Policy) -> dict[str, Any]:
-    """The list of the classes, as V7's exports have it."""
+    """Return the list of classes in the layout of V7's exports."""
     classes = []
     for name in class_names(images, policy.classes):
         colour = as_colour(policy.facts.classes.get(name, {}).get("color"))
@@ -243,7 +243,7 @@ def _metadata(images: list[AnnotatedImage], policy: Policy) -> dict[str, Any]:
 
 
 def read_classes(source: Path, report: LossReport) -> None:
-    """Keep the class list of an export's folder, where it has one."""
+    """Keep the class list of an export's folder, if it has one."""
     path = (source if source.is_dir() else source.parent) / METADATA
     if not path.is_file():
         return
@@ -284,7 +284,7 @@ def _annotation(
 
 
 def _written_attributes(extra: Mapping[str, Any]) -> dict[str, Any]:
-    """Attributes of V7, which have no value, and properties, which have one; the description."""
+    """Return V7's attributes (without values), properties (with values) and the description."""
     found = extra.get("attributes") or {}
     told = found if isinstance(found, Mapping) else {"attributes": found}
     properties = [

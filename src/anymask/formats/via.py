@@ -1,14 +1,14 @@
 """VGG Image Annotator (VIA) 1, 2 and 3: projects and exports of annotations in.
 
-VIA 2 and 1: JSON of `filename`, `size` and `regions` by picture, alone or as `_via_img_metadata` of
-a project, and CSV with a row a region. VIA 3: a project's `file`, `view`, `attribute` and
-`metadata`, where a region is [shape, numbers ...], and CSV with a row a region. Layout: the code
-documentation of both versions (BSD-2; the layout, no code). None of them tells the size of a
-picture, so the pictures have to lie beside the file, in images/, or in the folder that is named.
+VIA 2 and 1: JSON of `filename`, `size` and `regions` by image, alone or as `_via_img_metadata` of a
+project, and CSV with a row per region. VIA 3: a project's `file`, `view`, `attribute` and
+`metadata`, where a region is [shape, numbers ...], and CSV with a row per region. Layout: the code
+documentation of both versions (BSD-2; the layout, no code). None of them stores the image size, so
+the images must be beside the file, in images/, or in the given folder.
 
-A region's class is the attribute of that name (label, class, category, ...), or the first one that
-has a value; the others are kept as `attributes` of the mask, those of a file as `file_attributes`.
-The options of the attribute that names the class are the class list.
+A region's class is the attribute of that name (label, class, category, ...), or the first one with
+a value; the others become `attributes` of the mask, those of a file `file_attributes`. The options
+of the class attribute are the class list.
 """
 
 from __future__ import annotations
@@ -49,13 +49,13 @@ _KINDS_3 = dict(
          "extreme_circle"), start=1,
     )
 )  # fmt: skip
-_PARTS = ("shape_attributes", "attributes")  # of a region, in columns
+_PARTS = ("shape_attributes", "attributes")  # CSV columns of a region
 _WITHOUT_AREA = ("point", "line", "polyline")
 
 
 @dataclass
 class _Region:
-    """A region before it is drawn: a shape, its numbers in pixels, and what it is called."""
+    """A region before rendering: a shape, its numbers in pixels, and its attributes."""
 
     kind: str
     numbers: list[float]
@@ -65,7 +65,7 @@ class _Region:
 
 @dataclass
 class _Picture:
-    """Its regions, each read when it is drawn (a broken one is skipped alone), and attributes."""
+    """The attributes and regions of an image; each region is parsed and skipped separately."""
 
     regions: list[Callable[[], _Region]] = field(default_factory=list)
     attributes: dict[str, Any] = field(default_factory=dict)
@@ -75,9 +75,9 @@ _Pictures = defaultdict[str, _Picture]  # by name
 
 
 def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:
-    """Read a project or an export; points and lines, and regions of videos, are reported.
+    """Read a project or an export; points, lines and regions of videos are reported.
 
-    Raises DataError that names file, picture, region and reason.
+    Raises DataError that names file, image, region and reason.
     """
     images, corners = [], CornerCheck("x y width height")
     for path in find_files(source, ".json", ".csv"):
@@ -124,7 +124,7 @@ def _image(
 
 
 def _label_of(attributes: Mapping[str, Any]) -> tuple[str | None, dict[str, Any]]:
-    """A region's class, and its other attributes."""
+    """Return a region's class and its other attributes."""
     held = {name: value for name, value in attributes.items() if _first(value)}
     chosen = _class_attribute(held)
     if chosen is None:
@@ -135,13 +135,13 @@ def _label_of(attributes: Mapping[str, Any]) -> tuple[str | None, dict[str, Any]
 
 
 def _class_attribute(names: Iterable[str]) -> str | None:
-    """The attribute that names the class: one that is called so, or the first one."""
+    """Return the class attribute: one with a known name, or the first one."""
     known = {name.strip().lower(): name for name in reversed([*names])}
     return next((known[name] for name in _NAMES if name in known), next(iter(names), None))
 
 
 def _take_classes(options: Mapping[str, Any], report: LossReport) -> None:
-    """Keep the options of the attribute that names the class, by the name of each attribute."""
+    """Keep the options of the class attribute; `options` are by attribute name."""
     about = options.get(_class_attribute(options) or "")
     listed = about.get("options") if isinstance(about, Mapping) else None
     if isinstance(listed, Mapping) and listed:
@@ -149,14 +149,14 @@ def _take_classes(options: Mapping[str, Any], report: LossReport) -> None:
 
 
 def _first(value: Any) -> str:
-    """An attribute's value as text; the first of several that are ticked."""
+    """Return an attribute's value as text; the first one of several selected options."""
     if isinstance(value, list):
         return str(value[0]) if value else ""
     return "" if value is None else str(value).strip()
 
 
 def _ring(kind: str, numbers: Sequence[float]) -> Ring:
-    """The outline of a shape. Raises DataError."""
+    """Return the outline of a shape. Raises DataError."""
     wanted = {"rect": 4, "circle": 3, "ellipse": 5, "extreme_rect": 8, "extreme_circle": 6}
     if kind == "polygon" and len(numbers) % 2 == 0:
         return as_corners(np.reshape(numbers, (-1, 2)))
@@ -181,7 +181,7 @@ def _ring(kind: str, numbers: Sequence[float]) -> Ring:
 
 
 def _through(numbers: Sequence[float]) -> tuple[float, float, float]:
-    """Centre and radius of the circle through three points. Raises DataError."""
+    """Return center and radius of the circle through three points. Raises DataError."""
     points = np.reshape(numbers, (3, 2))
     sides = 2 * (points[1:] - points[0])
     if abs(np.linalg.det(sides)) < 1e-9:
@@ -194,7 +194,7 @@ def _through(numbers: Sequence[float]) -> tuple[float, float, float]:
 
 
 def _pictures(path: Path, report: LossReport) -> _Pictures:
-    """The regions of each picture of a file, by its name. Raises DataError."""
+    """Return the regions of each image of a file by name. Raises DataError."""
     if path.suffix.lower() == ".csv":
         text = read_text(path)
         table = _table_3 if text.startswith("#") and _is_3(text) else _table_2
@@ -221,7 +221,7 @@ def _pictures(path: Path, report: LossReport) -> _Pictures:
 
 
 def _region_2(row: Any, options: Mapping[str, Any]) -> _Region:
-    """A region of VIA 1 and 2."""
+    """Parse a region of VIA 1 and 2."""
     shape = as_record(as_record(row, "region")["shape_attributes"], "shape_attributes")
     kind = as_text(shape["name"], "name")
     keys = {
@@ -249,7 +249,7 @@ def _values(given: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, A
 
 
 def _value(value: Any, about: Any) -> Any:
-    """An attribute's value: ticked boxes as a list, numbered options by their description."""
+    """Return an attribute's value: checkboxes as a list, numbered options by description."""
     if isinstance(value, Mapping):
         return [_value(one, about) for one, ticked in value.items() if ticked]
     options = about.get("options") if isinstance(about, Mapping) else None
@@ -258,7 +258,7 @@ def _value(value: Any, about: Any) -> Any:
 
 
 def _table_2(text: str, path: Path, report: LossReport) -> _Pictures:
-    """A CSV export of VIA 1 and 2. Raises DataError."""
+    """Read a CSV export of VIA 1 and 2. Raises DataError."""
     names, *rows = read_csv(text, path)
     names = [name.lstrip("#") for name in names]
     found = _Pictures(_Picture)
@@ -286,7 +286,7 @@ def _is_3(text: str) -> bool:
 
 
 def _table_3(text: str, path: Path, report: LossReport) -> _Pictures:
-    """A CSV export of VIA 3: lines of comments, then a row a region."""
+    """Read a CSV export of VIA 3: comment lines, then a row per region."""
     plain = "\n".join(line for line in text.splitlines() if not line.startswith("#"))
     found = _Pictures(_Picture)
     for line, row in enumerate(read_csv(plain, path), start=1):
@@ -305,7 +305,7 @@ def _table_3(text: str, path: Path, report: LossReport) -> _Pictures:
 def _take_3(
     row: Mapping[str, Any], attributes: Mapping[str, Any], pictures: Sequence[_Picture]
 ) -> None:
-    """A row of VIA 3: a region, or attributes of the whole file."""
+    """Add a row of VIA 3: a region, or attributes of the whole file."""
     for picture in pictures:
         if row["xy"] or row.get("z"):
             picture.regions.append(partial(_region_3, row, attributes))
@@ -314,7 +314,7 @@ def _take_3(
 
 
 def _project_3(document: Mapping[str, Any], report: LossReport) -> _Pictures:
-    """A project of VIA 3. Raises DataError."""
+    """Read a project of VIA 3. Raises DataError."""
     files, views = (as_record(document[key], key) for key in ("file", "view"))
     attributes = as_record(document.get("attribute", {}), "attribute")
     shown_in = {
@@ -340,7 +340,7 @@ def _project_3(document: Mapping[str, Any], report: LossReport) -> _Pictures:
 
 
 def _region_3(row: Mapping[str, Any], attributes: Mapping[str, Any]) -> _Region:
-    """A region of VIA 3."""
+    """Parse a region of VIA 3."""
     given = _attributes_3(row, attributes)
     numbers = [as_number(one, "xy") for one in as_list(row["xy"], "xy")]
     if not numbers:
@@ -363,7 +363,7 @@ def _title(number: str, attributes: Mapping[str, Any]) -> str:
 
 
 def _option(value: Any, about: Any) -> Any:
-    """The text of an option that is named by its number; several are separated by commas."""
+    """Return the text of a numbered option; several are separated by commas."""
     options = about.get("options") if isinstance(about, Mapping) else None
     if not isinstance(options, Mapping) or not options:
         return value

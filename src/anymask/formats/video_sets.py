@@ -1,24 +1,24 @@
-"""Video clips on disk: frames and masks that are read when they are asked for.
+"""Video clips on disk, with frames and masks that are read on demand.
 
 Data sets of videos (DAVIS, YouTube-VOS, MOSE, LVOS, SA-V, JSON of tracks): clips, or frames.
 
     DAVIS 2017 (davischallenge.org):  JPEGImages/480p/VIDEO/00000.jpg, Annotations/480p/VIDEO/
-        00000.png with a palette: the number of an object, 0 none, 255 void;
+        00000.png with a palette: the number of an object, 0 background, 255 void;
         ImageSets/2017/val.txt lists the videos
     DAVIS 2016: the same folders; 0 and 255 are background and the one object. Its lists are
-        ImageSets/480p/val.txt with two paths a line, or ImageSets/2016/val.txt inside DAVIS 2017,
-        where all objects count as one. The split is "2016/val"
+        ImageSets/480p/val.txt with two paths per line, or ImageSets/2016/val.txt inside DAVIS
+        2017, where all objects count as one. The split is "2016/val"
     YouTube-VOS (youtube-vos.org): valid/JPEGImages/VIDEO/00000.jpg, valid/Annotations/VIDEO/
         00000.png, valid/meta.json: {"videos": {VIDEO: {"objects": {"1": {"category": ...}}}}}.
-        Every fifth frame has masks, in `valid` only those where an object is first seen
+        Every fifth frame has masks, in `valid` only the first frame of each object
     MOSE (henghuiding.com/MOSE) and LVOS (lingyihongfd.github.io/lvos.github.io): the folders of
         YouTube-VOS, valid/JPEGImages/VIDEO/00000.jpg and valid/Annotations/VIDEO/00000.png, without
         a list; every folder below JPEGImages is a video
     SA-V, val and test (segment-anything-2, `sav_dataset`): sav_val/JPEGImages_24fps/VIDEO/00000.jpg
-        and sav_val/Annotations_6fps/VIDEO/000/00000.png, white on black, a folder an object;
+        and sav_val/Annotations_6fps/VIDEO/000/00000.png, white on black, a folder per object;
         sav_val/sav_val.txt lists the videos
     YouTube-VIS and OVIS (songbai.site/ovis): annotations_train.json: videos with `file_names`,
-        annotations with `segmentations`, run-lengths or null a frame; photos below train/
+        annotations with `segmentations`, run-lengths or null per frame; images below train/
 
 `Annotations_unsupervised` (DAVIS 2019) is read as the split "unsupervised/val".
 """
@@ -53,14 +53,14 @@ class Clip:
     """One video.
 
     Attributes:
-        name: Of the video in its data set.
-        frames: The pictures in order.
-        annotations: Index of a frame -> the picture of its objects' numbers (8-bit, or a
+        name: Name of the video in its data set.
+        frames: Image files in order.
+        annotations: Label image for each annotated frame index (8-bit, or with a
             palette).
-        labels: Number of an object -> its class, where the data set says it.
-        single: Whatever is not background is object 1 (DAVIS 2016); 255 is no void then.
-        layers: Number of an object -> the folder of its own pictures, white on black (SA-V), so
-            that objects may overlap; `annotations` then name the pictures.
+        labels: Class of each object number, if the data set provides it.
+        single: Whether all foreground is object 1 (DAVIS 2016); 255 is not void then.
+        layers: Folder of each object's own mask images, white on black (SA-V), so that objects may
+            overlap; `annotations` then hold only the file names.
     """
 
     name: str
@@ -71,14 +71,13 @@ class Clip:
     layers: Mapping[int, Path] = field(default_factory=dict)
 
     def image(self, index: int) -> UintImage:  # (H, W, 3)
-        """Open a frame. Raises ImageError."""
+        """Decode a frame. Raises ImageError."""
         return load_image(self.frames[index])
 
     def frame(self, index: int) -> AnnotatedImage:
-        """An annotated frame with its masks, whose groups are the numbers of the objects.
+        """Read an annotated frame with its masks, whose ids are the object numbers.
 
-        An object that is hidden has no mask. Raises DataError, also for a frame that nobody
-        annotated.
+        A hidden object has no mask. Raises DataError, also for a frame without annotations.
         """
         if index not in self.annotations:
             raise DataError(
@@ -101,7 +100,7 @@ class Clip:
         return annotated_photo(self.frames[index], hw, masks, place=SequencePlace(self.name, index))
 
     def _layered(self, index: int, name: str) -> AnnotatedImage:
-        """A frame whose objects have a picture each; an object without one is not seen."""
+        """Read a frame with one image per object; an object without one is not visible."""
         found: dict[int, Rle] = {}
         for number, folder in self.layers.items():
             if (folder / name).is_file():
@@ -123,7 +122,7 @@ class Clip:
 
 
 def read_davis_clips(root: Path, split: str) -> list[Clip]:
-    """The videos of a split of DAVIS. Raises DataError that names the file."""
+    """Return the videos of a split of DAVIS. Raises DataError that names the file."""
     year, _, part = split.rpartition("/")
     top = find_place(root, ["JPEGImages", "DAVIS*/JPEGImages"], "frames of DAVIS").parent
     frames = find_place(top, ["JPEGImages/480p", "JPEGImages/Full-Resolution"], "frames of DAVIS")
@@ -144,13 +143,13 @@ def read_davis_clips(root: Path, split: str) -> list[Clip]:
 
 
 def _video(line: str) -> str:
-    """The video of a line: a name, or the path of a frame and that of its masks."""
+    """Return the video of a line: a name, or the paths of a frame and its masks."""
     first = line.split()[0] if line.split() else ""
     return Path(first).parent.name if "/" in first else first
 
 
 def read_youtube_vos_clips(root: Path, split: str) -> list[Clip]:
-    """The videos of a split of YouTube-VOS. Raises DataError that names the file."""
+    """Return the videos of a split of YouTube-VOS. Raises DataError that names the file."""
     path = find_place(root, [f"{split}/meta.json", "meta.json"], f"meta.json of {split!r}")
     videos = read_json(path)
     clips = []
@@ -170,7 +169,7 @@ def read_youtube_vos_clips(root: Path, split: str) -> list[Clip]:
 
 
 def read_mose_clips(root: Path, split: str) -> list[Clip]:
-    """The videos of a split of MOSE or LVOS. Raises DataError that names what is absent."""
+    """Return the videos of a split of MOSE or LVOS. Raises DataError that names what is missing."""
     patterns = [f"{split}/JPEGImages", f"*/{split}/JPEGImages", "JPEGImages"]
     frames = find_place(root, patterns, f"frames of {split!r}")
     names = sorted(path.name for path in frames.iterdir() if path.is_dir())
@@ -182,7 +181,7 @@ def read_mose_clips(root: Path, split: str) -> list[Clip]:
 
 
 def read_sav_clips(root: Path, split: str) -> list[Clip]:
-    """The videos of SA-V's val or test. Raises DataError that names what is absent."""
+    """Return the videos of SA-V's val or test. Raises DataError that names what is missing."""
     patterns = [f"sav_{split}/JPEGImages_24fps", "JPEGImages_24fps"]
     frames = find_place(root, patterns, f"frames of SA-V's {split!r}")
     listed = frames.parent / f"sav_{split}.txt"
@@ -212,7 +211,7 @@ def _clip(
     labels: dict[int, str] | None = None,
     single: bool = False,
 ) -> Clip:
-    """A video of two folders whose files have the same names."""
+    """Create a clip from two folders whose files have the same names."""
     if not frames.is_dir():
         raise DataError(
             f"{frames}: The frames of this video are missing. Check that the dataset is complete."
@@ -234,7 +233,7 @@ def _clip(
 
 
 def read_youtube_vis(root: Path, split: str) -> Iterator[AnnotatedImage]:
-    """Every frame of a JSON with tracks. Raises DataError that names file, record and reason."""
+    """Yield all frames of a JSON with tracks. Raises DataError that names file and record."""
     patterns = [f"annotations_{split}.json", f"{split}/instances.json", f"annotations/{split}.json"]
     path = find_place(root, patterns, f"JSON of {split!r}")
     places = [root / split, root / split / "JPEGImages", root / "JPEGImages", root]
@@ -260,7 +259,7 @@ def _frame(
     hw: tuple[int, int],
     names: dict[int, str],
 ) -> Iterator[Mask]:
-    """The objects that are seen in a frame; a group is the number of the object's track."""
+    """Yield the visible objects of a frame; a group is the number of the object's track."""
     for number, row in tracks:
         with located(f"annotation {number} (id {row.get('id')}), frame {index}"):
             if row["segmentations"][index] is None:

@@ -1,17 +1,17 @@
-"""PASCAL VOC: pictures of class and object numbers in, annotated images out, and back.
+"""PASCAL VOC: images of class and object numbers in, annotated images out, and back.
 
-    <set>/SegmentationClass/<stem>.png        the class of each pixel, 0 background, 255 void
-    <set>/SegmentationObject/<stem>.png       the object of each pixel, the same
-    <set>/ImageSets/Segmentation/val.txt      the stems; train.txt and test.txt of other splits
-    <set>/labelmap.txt                        name:r,g,b:: for each class, the background first
-    <set>/JPEGImages/<stem>.jpg               the photos, which are the user's to put there
-    <set>/Annotations/<stem>.xml              <filename> of a photo that is called otherwise
+    <set>/SegmentationClass/<stem>.png        class of each pixel, 0 background, 255 void
+    <set>/SegmentationObject/<stem>.png       object of each pixel, the same
+    <set>/ImageSets/Segmentation/val.txt      the stems; train.txt and test.txt for other splits
+    <set>/labelmap.txt                        name:r,g,b:: for each class, background first
+    <set>/JPEGImages/<stem>.jpg               the images, which the user adds
+    <set>/Annotations/<stem>.xml              <filename> of an image with another name
 
-The class numbers are those of the VOC challenge where all labels are its classes, else those of
-labelmap.txt, as CVAT writes it. Both pictures have 8 bits and VOC's palette. Layout: the VOC2012
-development kit (facts, no code). labelme's converter has class_names.txt, no lists, and may call
-the folders SegmentationClassPNG and SegmentationObjectPNG. Sets without these pictures have
-polygons in their XML (`voc_xml`).
+The class numbers are those of the VOC challenge if all labels are its classes, else those of
+labelmap.txt, as CVAT writes it. Both PNGs have 8 bits and VOC's palette. Layout: the VOC2012
+development kit (facts, no code). labelme's converter writes class_names.txt, no lists, and may name
+the folders SegmentationClassPNG and SegmentationObjectPNG. Sets without these PNGs have polygons in
+their XML (`voc_xml`).
 """
 
 from __future__ import annotations
@@ -85,12 +85,12 @@ VOC_CLASSES = (
 def read(
     source: Path, report: LossReport, pictures: Path | None = None, *, boxes: bool = False
 ) -> list[AnnotatedImage]:
-    """Read a set's folder: the challenge's own val, or every object picture of another one.
+    """Read a set's folder: the challenge's val split, or all object PNGs of another set.
 
     Raises DataError that names the file.
 
     Args:
-        boxes: Whether the XML is read instead, with boxes alone as rectangles.
+        boxes: Whether to read the XML instead, with boxes without masks as rectangles.
     """
     if boxes or not source.is_dir() or not any(any(source.glob(place)) for place in PLACES):
         return voc_xml.read(source, report, pictures, boxes=boxes)
@@ -113,7 +113,7 @@ def read(
 
 
 def read_voc(root: Path, split: str) -> Iterator[AnnotatedImage]:
-    """The photos of a split of the published set. Raises DataError that names the file."""
+    """Yield the images of a split of the published set. Raises DataError that names the file."""
     objects = find_place(root, PLACES, "objects of PASCAL VOC")
     top = objects.parent
     listed = find_place(top, [f"{LISTS}/{split}.txt"], f"list of {split}")
@@ -126,14 +126,14 @@ def read_voc(root: Path, split: str) -> Iterator[AnnotatedImage]:
 
 
 def _class_names(path: Path) -> tuple[str, ...] | None:
-    """The names of labelme's class_names.txt by class number; None where there is no such file."""
+    """Read labelme's class_names.txt by class number; None if there is no such file."""
     if not path.is_file():
         return None
     return tuple(line.strip() for line in read_text(path).splitlines() if line.strip())
 
 
 def _photo_name(path: Path, objects: Path, pictures: Path | None) -> str:
-    """As the photo lies in `pictures`, else what its XML says, else <stem>.jpg."""
+    """Return the image name: as in `pictures`, else as in its XML, else <stem>.jpg."""
     inside = path.relative_to(objects)
     details = (objects.parent / DETAILS / inside).with_suffix(".xml")
     stem = inside.with_suffix("").as_posix()
@@ -145,7 +145,7 @@ def _photo_name(path: Path, objects: Path, pictures: Path | None) -> str:
 
 
 def read_labels(path: Path) -> tuple[str, ...] | None:
-    """The names of a labelmap.txt by class number; None where there is no such file."""
+    """Read the names of a labelmap.txt by class number; None if there is no such file."""
     if not path.is_file():
         return None
     lines = [line for line in read_text(path).splitlines() if line and not line.startswith("#")]
@@ -153,7 +153,7 @@ def read_labels(path: Path) -> tuple[str, ...] | None:
 
 
 def _take_about(path: Path, report: LossReport) -> None:
-    """Keep parts, actions and colors, other than VOC's, of the classes of a labelmap.txt."""
+    """Keep parts, actions and colors (other than VOC's) of the classes of a labelmap.txt."""
     if not path.is_file():
         return
     lines = [line for line in read_text(path).splitlines() if line and not line.startswith("#")]
@@ -167,7 +167,7 @@ def _take_about(path: Path, report: LossReport) -> None:
 
 
 def _label_colours(path: Path) -> list[UintImage]:
-    """The colors of a labelmap.txt by class number, (K, 3); none where they are not all there."""
+    """Read the colors (K, 3) of a labelmap.txt by class number; none if they are incomplete."""
     if not path.is_file():
         return []
     lines = [line for line in read_text(path).splitlines() if line and not line.startswith("#")]
@@ -208,7 +208,7 @@ def _classes(
     report: LossReport,
     palettes: list[UintImage],
 ) -> dict[int, int]:
-    """The class number of each object, which is that of its first pixel."""
+    """Return the class number of each object, which is that of its first pixel."""
     if not path.is_file():
         return {}
     with located(path):
@@ -225,9 +225,9 @@ def _classes(
 def encode(
     images: list[AnnotatedImage], target: Path, report: LossReport, policy: Policy
 ) -> Iterator[OutFile]:
-    """Both pictures of each photo, the list of their names, and the names of the classes.
+    """Yield both PNGs of each image, the lists of names, and the class names.
 
-    Pictures whose names begin with train/, val/ or test/ are listed by these splits, others as val.
+    Images in train/, val/ or test/ are listed in these splits, others in val.
     """
     seen = [replace(image, masks=Masks(m for m in image.masks if not _void(m))) for image in images]
     names = _names(seen, report, policy)
@@ -266,7 +266,7 @@ def encode(
 
 
 def _details(image: AnnotatedImage) -> bytes:
-    """The XML that names a photo, with its size."""
+    """Return the XML with name and size of an image."""
     root = ET.Element("annotation")
     ET.SubElement(root, "filename").text = xml_text(image.name)
     size = ET.SubElement(root, "size")
@@ -286,7 +286,7 @@ def _one_line(label: str) -> str:
 
 
 def _names(images: list[AnnotatedImage], report: LossReport, policy: Policy) -> list[str]:
-    """The classes by number, the background first. Raises DataError for more than 254."""
+    """Return the classes by number, background first. Raises DataError for more than 254."""
     first = [name for name in policy.classes if name not in (VOID_LABEL, VOC_CLASSES[0])]
     labels = class_names(images, first)
     if VOC_CLASSES[0] in policy.classes and VOC_CLASSES[0] not in labels:

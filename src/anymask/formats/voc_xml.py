@@ -1,12 +1,12 @@
-"""PASCAL VOC's XML files with polygons, a file a picture: annotated images out.
+"""PASCAL VOC's XML files with polygons, one file per image: annotated images out.
 
     <set>/Annotations/<stem>.xml, <set>/JPEGImages/<stem>.jpg     as supervision writes them
-    <set>/train/<stem>.xml, <set>/train/<stem>.jpg                as Roboflow does
-    <object><name>cat</name><polygon><x1>3</x1><y1>4</y1><x2>...  of each object
+    <set>/train/<stem>.xml, <set>/train/<stem>.jpg                as Roboflow writes them
+    <object><name>cat</name><polygon><x1>3</x1><y1>4</y1><x2>...  for each object
 
-VOC counts pixels from 1: a polygon of whole numbers names pixels, which belong to the object, as
-supervision fills it again (`cv2.fillPoly`; MIT; facts, no code). One with fractions is an outline.
-Objects of a box alone are reported.
+VOC counts pixels from 1: a polygon of integers lists pixels that belong to the object, filled as in
+supervision (`cv2.fillPoly`; MIT; facts, no code). One with fractions is an outline. Objects of a
+box alone are reported.
 """
 
 from __future__ import annotations
@@ -35,7 +35,13 @@ from anymask.masks import UNLABELLED, Box, Mask, Masks, Rle, mask_to_rle
 ROOT, PHOTOS = "annotation", "JPEGImages"
 _OF_OBJECT = ("name", "polygon", "bndbox", "attributes")
 _FLAGS = ("truncated", "difficult", "occluded")
-_UNSAID = ("Unspecified", "Unknown", "roboflow.com", "roboflow.ai", "")  # as other tools fill in
+_UNSAID = (
+    "Unspecified",
+    "Unknown",
+    "roboflow.com",
+    "roboflow.ai",
+    "",
+)  # placeholders of other tools
 
 
 def read(
@@ -43,10 +49,10 @@ def read(
 ) -> list[AnnotatedImage]:
     """Read a file, or every XML file in a folder and below.
 
-    Raises DataError that names file, object and reason; also where all objects are boxes.
+    Raises DataError that names file, object and reason; also if all objects are boxes.
 
     Args:
-        boxes: Whether objects of a box alone come as rectangles.
+        boxes: Whether to return objects of a box alone as rectangles.
     """
     images = []
     for path in find_files(source, ".xml"):
@@ -96,7 +102,7 @@ def _image(
 
 
 def _extra(element: ET.Element) -> dict[str, Any]:
-    """What an object says beside its outline: pose, flags, and attributes as CVAT writes them."""
+    """Return an object's data beside its outline: pose, flags, and attributes as in CVAT."""
     told: dict[str, Any] = {
         one.tag: one.text.strip()
         for one in element
@@ -113,7 +119,7 @@ def _extra(element: ET.Element) -> dict[str, Any]:
 
 
 def _texts(element: ET.Element | None) -> dict[str, str]:
-    """The texts of what is inside an element, but those that say nothing."""
+    """Return the texts inside an element, without placeholders of other tools."""
     inside = () if element is None else tuple(element)
     return {one.tag: one.text for one in inside if one.text and one.text not in _UNSAID}
 
@@ -121,7 +127,7 @@ def _texts(element: ET.Element | None) -> dict[str, str]:
 def _photo(
     root: ET.Element, path: Path, source: Path, pictures: Path | None
 ) -> tuple[str, Path | None]:
-    """What the photo is called, and its file where it lies in one of the usual places."""
+    """Return the image name, and its file if it lies in one of the usual folders."""
     told = (root.findtext("filename") or "").replace("\\", "/").rpartition("/")[2].strip()
     here = path.parent
     for folder in (pictures, here, here.parent / PHOTOS):
@@ -134,7 +140,7 @@ def _photo(
 
 
 def _corners(element: ET.Element) -> Floats | None:  # -> (N, 2)
-    """x1, y1, x2, y2, ... of the polygon; None without one. Raises KeyError, ValueError."""
+    """Return x1, y1, x2, y2, ... of the polygon or None. Raises KeyError, ValueError."""
     polygon = element.find("polygon")
     if polygon is None or not len(polygon):
         return None
@@ -146,7 +152,7 @@ def _corners(element: ET.Element) -> Floats | None:  # -> (N, 2)
 
 
 def _box(element: ET.Element) -> Box:
-    """First and last pixel, which are counted from 1, as borders. Raises DataError."""
+    """Convert first and last pixel, counted from 1, to pixel borders. Raises DataError."""
     texts = [element.findtext(f"bndbox/{key}") for key in ("xmin", "ymin", "xmax", "ymax")]
     if None in texts:
         raise DataError("Expected a <bndbox> with xmin, ymin, xmax and ymax.")

@@ -1,14 +1,14 @@
-"""YOLO-seg: a text file a picture and `data.yaml` in, annotated images out, and back.
+"""YOLO-seg: a text file per image and `data.yaml` in, annotated images out, and back.
 
     <set>/data.yaml             train, val, test (folders beside it), names
-    <set>/labels/<stem>.txt     class x1 y1 x2 y2 ... , each 0..1 of the picture's sides
-    <set>/images/<stem>.jpg     the pictures; sizes are read from them
-    <set>/<split>/labels, <set>/<split>/images   the same by splits, as Roboflow lays them out
-    <set>/classes.txt           a name a line, as Label Studio and labelImg write them
+    <set>/labels/<stem>.txt     class x1 y1 x2 y2 ..., each 0..1 of the image width or height
+    <set>/images/<stem>.jpg     the images; sizes are read from them
+    <set>/<split>/labels, <set>/<split>/images   the same by splits, as in Roboflow exports
+    <set>/classes.txt           one name per line, as Label Studio and labelImg write them
     <run>/labels/<stem>.txt     predictions of Ultralytics' `save_txt` (`yolo_lines`)
-    <run>/<stem>.jpg            the pictures, or the video of labels/<stem>_12.txt
+    <run>/<stem>.jpg            the images, or the video of labels/<stem>_12.txt
 
-A line is one ring: holes and parts are bridged, filled or split as the policy says, and the report
+A line is one ring: holes and parts are bridged, filled or split by the policy, and the report
 counts them. Layout: the segmentation page of the Ultralytics documentation (facts, no code).
 """
 
@@ -75,7 +75,7 @@ from anymask.masks import (
 _OF_YAML = AllBut(  # the others state something of the set
     "path", "train", "val", "test", "names", "nc", "download", "channels", "license", "info",
 )  # fmt: skip
-_DIGITS = 1e-6  # of a side; twice what the last digit may be off
+_DIGITS = 1e-6  # share of a side; twice the rounding error of the last digit
 
 
 def read(
@@ -83,14 +83,14 @@ def read(
 ) -> list[AnnotatedImage]:
     """Read a set's folder.
 
-    A picture without a text file is one without masks. Lines of a box alone are reported, and so
-    are classes without names. Raises DataError that names file, line and reason, also for a text
-    file without its picture: the sizes are known from there only.
+    An image without a text file has no masks. Lines of a box alone and classes without names are
+    reported. Raises DataError that names file, line and reason, also for a text file without its
+    image, as only the image has the size.
 
     Args:
-        pictures: Where the pictures lie; the images/ beside each labels/ when left out.
-        boxes: Whether boxes alone come as rectangles, also those of predictions, whose lines
-            have a number more.
+        pictures: Folder of the images; default: the images/ beside each labels/.
+        boxes: Whether to return boxes without masks as rectangles, also those of predictions,
+            whose lines have one more number.
     """
     if not source.is_dir():
         raise DataError(
@@ -116,7 +116,7 @@ def read(
         top = folder.parent
         inside = "" if top in (source, source.parent) else f"{top.relative_to(source)}/"
         folders = [pictures or folder]
-        if described is None and pictures is None:  # predictions lie beside their pictures
+        if described is None and pictures is None:  # predictions are beside their images
             folders += [labels.parent, labels]
         for path in files[labels]:
             with report.record(path):
@@ -129,7 +129,7 @@ def read(
 
 
 def label_texts(labels: Path) -> list[Path]:
-    """The text files of labels, without README files and lists of classes. Raises DataError."""
+    """Return the label files, without README files and class lists. Raises DataError."""
     return [
         path
         for path in find_files(labels, ".txt")
@@ -138,16 +138,16 @@ def label_texts(labels: Path) -> list[Path]:
 
 
 def _all_lines(files: list[Path]) -> Iterator[str]:
-    """The lines of all files; those of files that cannot be read are reported later."""
+    """Yield the lines of all files; errors of unreadable files are reported later."""
     for path in files:
         with suppress(DataError):
             yield from read_text(path).splitlines()
 
 
 def folder_of_yaml(path: Path) -> Path:
-    """The folder of a set that is named by its YAML file. Raises DataError where it has no labels.
+    """Return the folder of a set by its YAML file. Raises DataError if it has no labels.
 
-    A `path` in it, which may lead anywhere, is not followed.
+    The key `path`, which may refer to any folder, is ignored.
     """
     folder = path.parent
     if label_places(folder) == [(folder, folder / "images")]:
@@ -159,17 +159,17 @@ def folder_of_yaml(path: Path) -> Path:
 
 
 def label_places(source: Path) -> list[tuple[Path, Path]]:
-    """The folders of labels, each with that of its pictures: one, or one a split."""
+    """Return the folders of labels, each with that of its images: one, or one per split."""
     if (source / "labels").is_dir():
         return [(source / "labels", source / "images")]
     splits = sorted(path for path in source.glob("*/labels") if path.is_dir())
-    if not splits and source.name == "labels":  # of a set whose folder is above
+    if not splits and source.name == "labels":  # the set is the parent folder
         return [(source, source.with_name("images"))]
     return [(path, path.with_name("images")) for path in splits] or [(source, source / "images")]
 
 
 def _yaml_of(source: Path) -> Path | None:
-    """The YAML file that describes a set; None where there is none."""
+    """Return the YAML file of a set; None if there is none."""
     for path in (source / "data.yaml", *sorted(source.glob("*.y*ml"))):
         if path.is_file() and (path.name == "data.yaml" or _keyed(path)):
             return path
@@ -177,7 +177,7 @@ def _yaml_of(source: Path) -> Path | None:
 
 
 def _keypoints_of(path: Path | None) -> int | None:
-    """Numbers of the keypoints of a set of poses, by its YAML file; None of any other."""
+    """Return the count of keypoint numbers in a YAML file of poses; None for any other."""
     document = None if path is None else _read_yaml(path)
     shape = document.get("kpt_shape") if isinstance(document, dict) else None
     if not isinstance(shape, list) or len(shape) != 2:
@@ -186,7 +186,7 @@ def _keypoints_of(path: Path | None) -> int | None:
 
 
 def _names_of(source: Path, report: LossReport) -> list[str]:
-    """The names of the classes, of the set or of the folder that it is a split of."""
+    """Return the class names of a set, or of the set that the folder is a split of."""
     if (described := _yaml_of(source)) is not None:
         return read_names(described)
     if (path := source / "classes.txt").is_file():
@@ -209,7 +209,7 @@ def _keyed(path: Path) -> bool:
 
 @dataclass(frozen=True)
 class _Lines:
-    """Makes masks of the lines of a set; see `read`."""
+    """Converts the lines of a set to masks; see `read`."""
 
     reader: LineReader
     names: list[str]
@@ -220,7 +220,7 @@ class _Lines:
     )
 
     def mask(self, line: str, picture: str, hw: tuple[int, int]) -> Mask | None:
-        """The mask of a line; None for a box alone, which the report is told."""
+        """Return the mask of a line; None for a box alone, which is reported."""
         if "," in line and len(line.split()) <= BOX:
             raise DataError(
                 "The values are separated by commas, but spaces are required, as in 0 "
@@ -257,8 +257,8 @@ def _image(path: Path, labels: Path, folders: list[Path], lines: _Lines) -> Anno
 
 
 def _picture(stem: str, folders: list[Path]) -> AnnotatedImage | None:
-    """The picture of a label, without masks: a file, or a frame of a video (clip_12 of clip.mp4,
-    counted from 1); None where there is none."""
+    """Return the image of a label without masks: a file, or a frame of a video (clip_12 of
+    clip.mp4, counted from 1); None if there is none."""
     every = [(folder, find_picture(folder, stem)) for folder in folders]
     every += [(folder, find_named(folder, f"{stem}.txt")) for folder in folders]
     for folder, photo in every:
@@ -277,7 +277,7 @@ def _picture(stem: str, folders: list[Path]) -> AnnotatedImage | None:
 
 @lru_cache(maxsize=1)
 def video_hw(path: Path) -> tuple[int, int]:
-    """(H, W) of the upright frames of a video. Raises DataError."""
+    """Return the size (H, W) of a video's frames after rotation. Raises DataError."""
     import cv2  # slow to load, and only videos need it
 
     video = cv2.VideoCapture(str(path))
@@ -289,7 +289,7 @@ def video_hw(path: Path) -> tuple[int, int]:
 
 
 def _box(numbers: list[str], hw: tuple[int, int]) -> Box:
-    """A line's middle and size, 0..1 of the picture's sides, as x0, y0, x1, y1 in pixels."""
+    """Convert center and size, 0..1 of the image sides, to x0, y0, x1, y1 in pixels."""
     x, y, wide, high = _shares(numbers).tolist()
     height, width = hw
     left, top = (x - wide / 2) * width, (y - high / 2) * height
@@ -310,8 +310,8 @@ def _mask(line: Line, hw: tuple[int, int], names: list[str]) -> Mask:
     corners = _shares(rest).reshape(-1, 2)
     sides = np.array([hw[1], hw[0]])
     ring = corners * sides
-    # Seven digits were written: a corner between pixels, or in the middle of a pixel's side, is put
-    # back there, for slanted lines run through pixel centres, where a hair decides.
+    # Files have seven digits: restore corners between pixels or at the middle of a pixel's side,
+    # because slanted lines run through pixel centers, where rounding changes the result.
     near = (2 * ring).round() / 2
     ring = np.where(np.abs(ring - near) < _DIGITS * sides, near, ring)
     score = 0.0 if line.confidence is None else as_number(line.confidence, "confidence")
@@ -320,7 +320,7 @@ def _mask(line: Line, hw: tuple[int, int], names: list[str]) -> Mask:
 
 
 def _shares(numbers: list[str]) -> Floats:
-    """Numbers of a line, 0..1 of the picture's sides. Raises DataError."""
+    """Parse the numbers of a line, 0..1 of the image sides. Raises DataError."""
     found = np.array([as_number(number, "corner") for number in numbers])
     if not ((found > -0.5) & (found < 1.5)).all():
         raise DataError(
@@ -330,7 +330,7 @@ def _shares(numbers: list[str]) -> Floats:
 
 
 def _label_of(number: str, names: list[str]) -> str:
-    """The name of a class, or its number where there are no names. Raises DataError."""
+    """Return the name of a class, or its number if there are no names. Raises DataError."""
     place = as_whole(number, "class")
     if place < 0 or (names and place >= len(names)):
         raise DataError(f"The class {place} is out of range: data.yaml has {len(names)} names.")
@@ -338,7 +338,7 @@ def _label_of(number: str, names: list[str]) -> str:
 
 
 def read_names(path: Path) -> list[str]:
-    """The class names of a data.yaml: a list, or numbers with names. Raises DataError."""
+    """Read the class names of a data.yaml: a list, or numbers with names. Raises DataError."""
     with located(path):
         document = _read_yaml(path)
         if not isinstance(document, dict) or "names" not in document:
@@ -360,7 +360,7 @@ def read_names(path: Path) -> list[str]:
 
 
 def _take_facts(path: Path, report: LossReport) -> None:
-    """Keep what a data.yaml states beside the classes and places."""
+    """Keep the metadata of a data.yaml beside the classes and folders."""
     with report.record(path):
         document = as_record(_read_yaml(path), "the document")
         info = document.get("info")
@@ -370,7 +370,7 @@ def _take_facts(path: Path, report: LossReport) -> None:
 
 
 def _read_yaml(path: Path) -> Any:
-    """A YAML file whose scalars stay the words that are written: a class may be called `no`.
+    """Read a YAML file with all scalars as strings: a class may be named `no`.
 
     Raises DataError.
     """
@@ -390,9 +390,9 @@ def _read_yaml(path: Path) -> Any:
 def encode(
     images: list[AnnotatedImage], target: Path, report: LossReport, policy: Policy
 ) -> Iterator[OutFile]:
-    """labels/ and data.yaml; the pictures are the user's to put into images/.
+    """Yield labels/ and data.yaml; the user adds the images to images/.
 
-    Pictures whose names begin with train/, val/ or test/ are the splits of these names.
+    Images in train/, val/ or test/ form the splits of these names.
     """
     names = class_names(images, policy.classes)
     _check_stems(images)
@@ -415,7 +415,7 @@ def encode(
 
 
 def _check_stems(images: list[AnnotatedImage]) -> None:
-    """Raises DataError for pictures of one stem: both would look unlabelled."""
+    """Raise DataError for images with one stem, as they would share a label file."""
     first: dict[str, str] = {}
     names = output_stems([image.file_name for image in images])
     for image, name in zip(images, names, strict=True):
@@ -430,7 +430,7 @@ def _check_stems(images: list[AnnotatedImage]) -> None:
 
 
 def _check_others(target: Path, names: list[str], paths: list[Path]) -> None:
-    """Raises DataError where labels of other pictures would stay, and get other classes' names."""
+    """Raise DataError if labels of other images would remain with different class names."""
     file, mine = target / "data.yaml", set(paths)
     others = (path for path in (target / "labels").rglob("*.txt") if path not in mine)
     if not file.is_file() or (other := next(others, None)) is None:
@@ -445,7 +445,7 @@ def _check_others(target: Path, names: list[str], paths: list[Path]) -> None:
 
 
 def _split_folders(images: list[AnnotatedImage]) -> dict[str, str]:
-    """The folder of each split; without `path` they are beside the file."""
+    """Return the folder of each split, relative to the YAML file, which has no `path`."""
     folders = {split: few[0].file_name.split("/")[0] for split, few in parts_of(images).items()}
     if not folders:
         return {"train": "images", "val": "images"}
@@ -455,7 +455,7 @@ def _split_folders(images: list[AnnotatedImage]) -> dict[str, str]:
 
 
 def ring_to_yolo(ring: Ring, image_hw: tuple[int, int], place: int = 0) -> str:
-    """The line of one object: its class, then x and y of each corner, 0..1 of the photo's sides."""
+    """Return the line of one object: its class, then x and y of each corner, 0..1 of the sides."""
     height, width = image_hw
     numbers = (ring / (width, height)).ravel().tolist()
     return " ".join([str(place), *(f"{value:.7g}" for value in numbers)]) + "\n"

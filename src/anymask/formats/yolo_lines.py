@@ -1,13 +1,13 @@
-"""Tells what the lines of a folder of YOLO labels are: outlines, boxes or predictions of any task.
+"""Detect the content of YOLO label lines: outlines, boxes or predictions of any task.
 
 A label has a class and numbers. Ultralytics' `save_txt` writes predictions in the same files, with
-numbers that no line explains: a confidence with `save_conf=True`, the number of a track, and for
-poses the keypoints behind the box. What they are is told by all lines together.
+further numbers: a confidence with `save_conf=True`, the number of a track, and for poses the
+keypoints after the box. All lines of a folder together determine their meaning.
 
-    class x y x y ... [confidence] [track]              outlines; turned boxes have four corners
+    class x y x y ... [confidence] [track]              outlines; rotated boxes have four corners
     class x y width height [confidence] [track]         boxes
     class x y width height x y visible ... [confidence] [track]     poses
-    0.93 name                                           classes of the whole picture
+    0.93 name                                           classes of the whole image
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-BOX = 4  # numbers of a box
-_LEAST = 6  # numbers of an outline
+BOX = 4  # count of numbers of a box
+_LEAST = 6  # least count of numbers of an outline
 _MIN_KEYPOINTS = 5
 _COCO_KEYPOINTS = 17
-_SEEN = 0.5  # a keypoint of this confidence lies in its box,
-_MARGIN = 0.6  # which reaches so far from its middle, in its sides
+_SEEN = 0.5  # a keypoint above this confidence lies in its box,
+_MARGIN = 0.6  # which extends this far from its center, in its sides
 
 
 @dataclass(frozen=True)
 class Line:
-    """The numbers of a line by what they mean, as text. Without corners it is a box alone."""
+    """The numbers of a line by their meaning, as text. Without corners it is a box alone."""
 
     label: str
     corners: list[str] = field(default_factory=list)
@@ -37,13 +37,13 @@ class Line:
 
 @dataclass(frozen=True)
 class LineReader:
-    """How the lines of a folder are read.
+    """Reads the lines of a folder.
 
     Attributes:
-        confidence: Whether outlines end in them.
-        track: Whether outlines end in them.
-        keypoints: Numbers of the keypoints behind a box; 0 where there are none.
-        loose: Whether a box may have a confidence, too: there is no data.yaml.
+        confidence: Whether outlines end with a confidence.
+        track: Whether outlines end with a track number.
+        keypoints: Count of keypoint numbers after a box; 0 without keypoints.
+        loose: Whether a box may have a confidence: there is no data.yaml.
     """
 
     confidence: bool = False
@@ -52,7 +52,7 @@ class LineReader:
     loose: bool = False
 
     def read(self, line: str) -> Line:
-        """Split a line; what does not fit comes as corners, for the caller to refuse."""
+        """Split a line; numbers that do not fit become corners, which the caller rejects."""
         if is_class_line(line):
             return Line("", kind="a class of the whole image, without an outline")
         label, *numbers = line.split()
@@ -77,7 +77,7 @@ class LineReader:
         return self._ended(found, numbers[-last:])
 
     def _ended(self, line: Line, numbers: list[str]) -> Line:
-        """A line with a confidence and a track, or one of both."""
+        """Return a line with a confidence and a track, or one of both."""
         if len(numbers) == 2:
             return replace(line, confidence=numbers[0], track=numbers[1])
         if not numbers:
@@ -90,10 +90,10 @@ class LineReader:
 def line_reader(
     lines: Iterable[str], keypoints: int | None = None, *, loose: bool = False
 ) -> LineReader:
-    """How to read lines, by all of them together.
+    """Return the reader for lines, determined from all of them.
 
     Args:
-        keypoints: Numbers of the keypoints of a pose, where data.yaml tells them.
+        keypoints: Count of keypoint numbers of a pose, if data.yaml states it.
         loose: Whether there is no data.yaml.
     """
     seen = _Evidence()
@@ -112,7 +112,7 @@ def line_reader(
 
 
 def is_class_line(line: str) -> bool:
-    """Whether a line is a confidence and a name, as for classification: `0.93 tabby cat`."""
+    """Return whether a line is a confidence and a name, as in classification: `0.93 tabby cat`."""
     first, _, name = line.strip().partition(" ")
     whole, dot, digits = first.partition(".")
     is_share = dot == "." and whole in ("0", "1") and len(digits) == 2 and digits.isdecimal()
@@ -124,11 +124,11 @@ class _Evidence:
     """Counts of the lines of a folder.
 
     Attributes:
-        even: Lines of as many numbers as an outline, and with one more.
-        odd: Lines of as many numbers as an outline, and with one more.
-        even_tracks: Those that end as with a track: a whole number behind shares of 1.
-        odd_tracks: Like `even_tracks`.
-        above_one: Whether one of the even ones is above 1, which no share is.
+        even: Number of lines with an outline's count of numbers, without an extra one.
+        odd: Number of lines with one number more.
+        even_tracks: Even lines that may end with a track: an integer after a share of 1.
+        odd_tracks: The same for odd lines, with a track above 1.
+        above_one: Whether a track of an even line exceeds 1, unlike a share.
     """
 
     even: int = 0
@@ -163,7 +163,7 @@ class _Evidence:
                 self.poses[last] = self.poses.get(last, True) and _is_pose(numbers, last)
 
     def keypoints(self) -> int:
-        """Numbers of the keypoints behind each box; 0 where the lines are no poses."""
+        """Count of keypoint numbers after each box; 0 if the lines are not poses."""
         if len(self.counts) != 1:
             return 0
         count = next(iter(self.counts))
@@ -173,7 +173,7 @@ class _Evidence:
 
 
 def _is_pose(numbers: list[str], last: int) -> bool:
-    """Whether numbers are a box and keypoints, of which those that are seen lie in the box."""
+    """Return whether numbers are a box and keypoints, with the visible keypoints in the box."""
     count = len(numbers) - BOX - last
     if count % 3 or count < 3 * _MIN_KEYPOINTS or not all(map(_is_share, numbers[: BOX + count])):
         return False
@@ -197,7 +197,7 @@ def _is_number(text: str) -> bool:
 
 
 def _is_share(text: str) -> bool:
-    """Whether a number is 0 to 1, or 2, as keypoints have it that are seen."""
+    """Return whether a number is a share with margin, or at most 2 (visible keypoints)."""
     return _is_number(text) and -0.5 < float(text) <= 2
 
 

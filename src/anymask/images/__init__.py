@@ -1,4 +1,4 @@
-"""Reading pictures of any kind: paths, addresses, arrays, stacks, bands and channels."""
+"""Reading of images: paths, URLs, arrays, stacks, bands and channels."""
 
 from anymask.base.lazy import lazy_names
 

@@ -1,8 +1,8 @@
-"""Frames of animated images (GIF, PNG, WebP, AVIF), past frames that are damaged.
+"""Frames of animated images (GIF, PNG, WebP, AVIF), skipping corrupted frames.
 
-Pillow builds each frame on the one before it, so frames are decoded in order and a step back starts
-again. libwebp stops at the first damaged frame: its chunk is removed, and decoding continues behind
-it (WebP container specification, chunks ANMF).
+Pillow composes each frame on the previous one, so frames are decoded in order and seeking back
+restarts. libwebp stops at the first corrupted frame: its chunk is removed, and decoding continues
+after it (WebP container specification, chunks ANMF).
 """
 
 from __future__ import annotations
@@ -18,16 +18,20 @@ from anymask.base import DamagedImageError, ImageError, UintImage
 from anymask.images.decoding import AS_IT_IS, decoding, open_header, unidentified
 from anymask.images.load import open_path, read_view
 
-_RIFF, _CHUNK, _DURATION = 12, 8, 12  # bytes of both headers; place of a duration in ANMF
+_RIFF, _CHUNK, _DURATION = 12, 8, 12  # bytes of both headers; offset of the duration in ANMF
 
 
 class Animation:
-    """The frames of one animated image by their number, counted from 0.
+    """Random access to the frames of an animated image, counted from 0.
 
-    Raises ImageError for a file that is no image.
+    Args:
+        path: Image file.
 
     Attributes:
-        damaged: Frames that cannot be decoded, as far as they were reached.
+        damaged: Corrupted frames found so far.
+
+    Raises:
+        ImageError: The file is not an image.
     """
 
     def __init__(self, path: Path) -> None:
@@ -39,7 +43,7 @@ class Animation:
         self._at = -1
 
     def read(self, frame: int) -> UintImage | None:
-        """A frame (H, W, 3); None behind the last one, and where it is damaged."""
+        """Return a frame (H, W, 3); None if it is corrupted or does not exist."""
         if not 0 <= frame < self.length or frame in self.damaged:
             return None
         if frame < self._at:
@@ -49,7 +53,7 @@ class Animation:
         return None if frame in self.damaged else read_view(self._picture, AS_IT_IS)
 
     def times(self) -> list[float] | None:
-        """When each frame is shown, in seconds; None where the file does not say."""
+        """Return the start time of each frame in seconds; None if the file does not declare it."""
         if self._picture.format == "WEBP":
             durations = [_webp_duration(self._data, start) for start, _ in _webp_frames(self._data)]
         else:
@@ -68,7 +72,7 @@ class Animation:
             raise unidentified(file, self._name) from None
 
     def _step(self, frame: int) -> None:
-        """Decode the frame behind the last one, or note that it is damaged."""
+        """Decode the next frame, or record that it is corrupted."""
         self._at, webp = frame, self._picture.format == "WEBP"
         place = frame - (sum(one < frame for one in self.damaged) if webp else 0)
         if webp and frame in self.damaged:
@@ -83,12 +87,12 @@ class Animation:
                 rest = _without_webp_frame(self._data, place)
                 try:
                     self._picture, self._data = self._open(rest), rest
-                except ImageError:  # no frame behind this one can be reached
+                except ImageError:  # no later frame can be reached
                     self.damaged |= {*range(frame, self.length)}
 
 
 def _webp_frames(data: bytes) -> list[tuple[int, int]]:
-    """Begin and end of the chunk of each frame."""
+    """Return start and end of the chunk of each frame."""
     frames, place = [], _RIFF
     while place + _CHUNK <= len(data):
         (size,) = struct.unpack_from("<I", data, place + 4)
@@ -100,13 +104,13 @@ def _webp_frames(data: bytes) -> list[tuple[int, int]]:
 
 
 def _webp_duration(data: bytes, start: int) -> float:
-    """Thousandths of a second for which a frame is shown."""
+    """Return the duration of a frame in milliseconds."""
     place = start + _CHUNK + _DURATION
     return float(int.from_bytes(data[place : place + 3], "little"))
 
 
 def _without_webp_frame(data: bytes, frame: int) -> bytes:
-    """Raises ImageError where no frame is left."""
+    """Remove the chunk of a frame. Raises ImageError if no frame is left."""
     frames = _webp_frames(data)
     if frame >= len(frames) or len(frames) == 1:
         raise ImageError("No frame of this animation can be decoded. Copy or download it again.")

@@ -1,16 +1,17 @@
-"""Decodes picture files with Pillow, and converts arrays of any numbers to (H, W, 3) uint8 RGB.
+"""Decode image files with Pillow, and convert arrays of any number type to (H, W, 3) uint8 RGB.
 
-uint8 stays as it is. bool becomes 0 and 255. Floats within 0..1 are scaled by 255; floats and 32 or
-64 bit integers within 0..255 are rounded; everything else (16-bit sensors, heights, X-rays, floats
-that stay below an eighth of that: ratios, indices, -1..1) is stretched from its 0.1th to its 99.9th
-percentile, all channels together. A stretch that is asked for is done band by band, whatever the
-type, and leaves NaN and infinity out; so are ranges, and what has none is then looked at by itself.
+uint8 is unchanged. bool becomes 0 and 255. Floats within 0..1 are scaled by 255; floats and 32 or
+64-bit integers within 0..255 are rounded. All other values (16-bit sensors, heights, X-rays, floats
+that stay below an eighth of that range: ratios, indices, -1..1) are stretched from their 0.1th to
+their 99.9th percentile, over all channels together. An explicit stretch is applied to each band,
+for any type, and ignores NaN and infinity. The same applies to explicit ranges; bands without a
+range are then converted separately.
 
-Decoders answer damaged files with whatever they stumble over, from OSError to AssertionError. Here
-they all become ImageError, and a picture whose header states more than MAX_PIXELS is refused before
-memory is taken for it. Pillow's own limit, which is below ours, is raised to it meanwhile.
+Decoders raise anything from OSError to AssertionError for corrupted files; all become ImageError.
+An image whose header declares more than MAX_PIXELS is rejected before memory is allocated. Pillow's
+own limit is lower, so it is raised during decoding.
 
-Letters: H W the picture, C its channels or bands.
+Letters: H W the image, C its channels or bands.
 """
 
 from __future__ import annotations
@@ -39,29 +40,29 @@ from anymask.base import (
 )
 from anymask.masks import MAX_PIXELS
 
-PERCENTILES = (0.1, 99.9)  # of a stretch: a few hot or dead pixels do not count
-_MIN_WHITE = 1 / 8  # of white, which colors in floats reach somewhere; 0..3 are no colors
-Ends = float | NDArray[np.float64]  # one, or one a band
+PERCENTILES = (0.1, 99.9)  # for a stretch: ignores a few hot or dead pixels
+_MIN_WHITE = 1 / 8  # fraction of white that the maximum of float colors reaches
+Ends = float | NDArray[np.float64]  # one value, or one for each band
 Range = tuple[float, float]
 Ranges = tuple[Range | None, ...]
 AnyRanges = Sequence[float] | Sequence[Sequence[float] | None]
 _STRIP_PIXELS = 4_000_000
-_SAMPLE_PIXELS = 2_000_000  # of a large picture, that the percentiles are read from
+_SAMPLE_PIXELS = 2_000_000  # pixels of a large image that the percentiles are computed from
 
 
 @dataclass(frozen=True)
 class PictureView:
-    """What of a picture is looked at; `PictureView()` is everything as it is.
+    """Bands, page and value range to read; `PictureView()` reads the image as it is.
 
     Attributes:
-        bands: One or three numbers of bands, counted from 1: grey, or red, green and blue, of
-            which 0 is black; None leaves the picture's own colors.
-        page: Of a file of several, or the frame of an animation, counted from 0.
-        stretch: The two percentiles, 0..100, that become black and white; None as the module
-            says.
-        ranges: The two values that become black and white, for all bands or for each; None of a
-            band: as its type says.
-        raw: All channels with the numbers that they have: (H, W, C) of any type, not a picture.
+        bands: One or three band numbers, counted from 1: gray, or red, green and blue, where 0 is
+            black. None reads the image's own colors.
+        page: Page of a multi-page file or frame of an animation, counted from 0.
+        stretch: Two percentiles, 0..100, that become black and white. None uses the defaults of
+            this module.
+        ranges: Two values that become black and white, for all bands or for each. None for a band
+            uses the default of its type.
+        raw: Return all channels with their stored values: (H, W, C) of any type.
     """
 
     bands: tuple[int, ...] | None = None
@@ -78,7 +79,7 @@ class PictureView:
         stretch: Sequence[float] | None = None,
         ranges: AnyRanges | None = None,
     ) -> PictureView:
-        """Checked settings. Raises InputError."""
+        """Create a view from validated arguments. Raises InputError."""
         chosen = None if bands is None else _check_bands(bands)
         if type(page) is not int or page < 0:
             raise InputError(f"Invalid page {page!r}. Use a whole number of at least 0.")
@@ -103,17 +104,17 @@ class PictureView:
 
     @property
     def is_as_stored(self) -> bool:
-        """Whether 8 bits stay as they are."""
+        """Whether 8-bit values are unchanged."""
         return self.stretch is None and self.ranges is None and 0 not in (self.bands or ())
 
     @property
     def plain(self) -> bool:
-        """Whether the picture's own colors are taken as they are."""
+        """Whether the image's own colors are used unchanged."""
         return self.bands is None and self.stretch is None and self.ranges is None
 
     @property
     def all_bands(self) -> bool:
-        """Whether bands are wanted that the picture's own colors do not show."""
+        """Whether bands are read that the image's own colors do not include."""
         return self.raw or self.bands is not None
 
 
@@ -153,12 +154,17 @@ def _check_ranges(ranges: AnyRanges, bands: int) -> Ranges:
 def array_to_image(
     source: ArrayLike, name: str = "the array", view: PictureView = AS_IT_IS
 ) -> UintImage:  # -> (H, W, 3)
-    """(H, W[, C]) of any number type -> RGB; `name` is what an error calls it.
+    """Convert an array (H, W[, C]) of any number type to RGB.
 
-    Without bands, C = 1 is grey, 2 grey + alpha, 3 RGB, 4 RGBA; with bands, C may be anything.
-    A raw view gives the checked array itself, (H, W, C).
-    Raises ImageError for another shape, values that are no real numbers, a band that is not there;
-    for NaN and infinity where no stretch leaves them out.
+    Args:
+        source: Array. Without bands, C = 1 is gray, 2 gray + alpha, 3 RGB, 4 RGBA; with bands, C
+            can be any number.
+        name: Name for error messages.
+        view: Bands and value range. A raw view returns the checked array (H, W, C).
+
+    Raises:
+        ImageError: The shape or type is not supported, a band does not exist, or NaN or infinity
+            occur without a stretch.
     """
     array = _check_array(source, name, view)
     if view.raw:
@@ -231,7 +237,7 @@ def _check_array(source: ArrayLike, name: str, view: PictureView) -> NDArray[Any
 
 
 def pick_bands(array: NDArray[Any], name: str, view: PictureView) -> NDArray[Any]:  # (H, W, C)
-    """The bands that are looked at. Raises ImageError for one that is not there."""
+    """Select the bands of a view. Raises ImageError if one does not exist."""
     if view.bands is None:
         return array
     count = array.shape[2]
@@ -242,12 +248,12 @@ def pick_bands(array: NDArray[Any], name: str, view: PictureView) -> NDArray[Any
         )
     if view.bands == tuple(range(1, count + 1)):
         return array
-    some = next(band for band in view.bands if band)  # stands where it is black in the end
+    some = next(band for band in view.bands if band)  # placeholder for black bands
     return array[..., [(band or some) - 1 for band in view.bands]]
 
 
 def value_range(values: NDArray[Any], name: str) -> tuple[float, float]:
-    """The two values that become 0 and 255."""
+    """Return the two values that become 0 and 255."""
     if values.dtype == np.uint8:
         return (0.0, 255.0)
     least, most = float(values.min()), float(values.max())
@@ -263,7 +269,7 @@ def value_range(values: NDArray[Any], name: str) -> tuple[float, float]:
 
 
 def _colour_range(kind: np.dtype[Any], least: float, most: float) -> tuple[float, float] | None:
-    """Black and white of numbers that may be colors; None of others."""
+    """Return black and white of values that may be colors; None for other values."""
     if kind.kind in "bf" and least >= -0.1 and most <= 1.1:
         return (0.0, 1.0)
     if (kind.kind == "f" or kind.itemsize >= 4) and least >= -1 and most <= 256:
@@ -272,7 +278,7 @@ def _colour_range(kind: np.dtype[Any], least: float, most: float) -> tuple[float
 
 
 def _stretch(values: NDArray[Any], least: float, most: float) -> tuple[float, float]:
-    """The percentiles, of every n-th row and column of a large picture."""
+    """Return the percentiles; large images are subsampled."""
     step = max(1, int(np.sqrt(values.shape[0] * values.shape[1] / _SAMPLE_PIXELS)))
     low, high = np.percentile(values[::step, ::step], PERCENTILES)
     if high <= low:  # all but a few pixels are equal
@@ -283,7 +289,7 @@ def _stretch(values: NDArray[Any], least: float, most: float) -> tuple[float, fl
 def _band_ranges(
     values: NDArray[Any], name: str, stretch: tuple[float, float]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The two percentiles of each band's finite values, (C,) each."""
+    """Return two percentiles of the finite values of each band, (C,) each."""
     step = max(1, int(np.sqrt(values.shape[0] * values.shape[1] / _SAMPLE_PIXELS)))
     ranges = []
     for band in range(values.shape[2]):
@@ -300,7 +306,7 @@ def _band_ranges(
 
 
 def _above(value: float) -> float:
-    """The white of a picture of one value, at least 1 more, also where 1 more is no other float."""
+    """White of a constant image: at least 1 more, or the next float if 1 more is not another."""
     return max(value + 1.0, float(np.nextafter(value, np.inf)))
 
 
@@ -316,7 +322,7 @@ def _eight_bit(
     low: Ends,
     high: Ends,
 ) -> UintImage:
-    """Low becomes 0 and high 255; NaN becomes 0."""
+    """Map low to 0 and high to 255; NaN becomes 0."""
     if values.dtype == np.uint8 and isinstance(low, float) and (low, high) == (0.0, 255.0):
         return values
     wide: NDArray[Any] = values.astype(np.float64 if values.dtype.itemsize > 2 else np.float32)
@@ -327,7 +333,7 @@ def _eight_bit(
 
 
 def check_size(image_hw: tuple[int, int], name: str) -> None:
-    """Raises ImageError for no pixel, and for more than MAX_PIXELS."""
+    """Raise ImageError for an empty image and for more than MAX_PIXELS."""
     height, width = image_hw
     if height < 1 or width < 1:
         raise ImageError(
@@ -341,28 +347,28 @@ def check_size(image_hw: tuple[int, int], name: str) -> None:
 
 
 def strips(image_hw: tuple[int, int]) -> Iterator[slice]:
-    """Rows that are few enough to convert at once."""
+    """Yield slices of rows that are small enough to convert at once."""
     height, width = image_hw
     step = max(1, _STRIP_PIXELS // width)
     return (slice(top, min(top + step, height)) for top in range(0, height, step))
 
 
 def on_white(colour: UintImage, alpha: NDArray[np.uint8]) -> UintImage:  # (h, w, 3), (h, w)
-    """The colors over white paper, rounded to the nearest."""
+    """Composite the colors on white, rounded to the nearest integer."""
     cover = alpha.astype(np.uint16)[..., None]
     mixed: NDArray[np.uint16] = (colour * cover + 255 * (255 - cover) + 127) // 255
     return mixed.astype(np.uint8)
 
 
-# Decoders that read files of strangers. Pillow has forty more: EPS starts Ghostscript, which runs
-# the PostScript inside, and a file may have any name. AVIF is last: Pillow before 11.3 lacks it.
+# Decoders for untrusted files. Pillow has forty more: EPS starts Ghostscript, which runs the
+# PostScript inside, and a file may have any name. AVIF is last: Pillow before 11.3 lacks it.
 _JP2 = b"\0\0\0\x0cjP  "  # the first bytes of a JPEG 2000 file
-NO_ALPHA = "anymask_no_alpha"  # of Image.info: the fourth band is not transparency
+NO_ALPHA = "anymask_no_alpha"  # key of Image.info: the fourth band is not transparency
 DECODERS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP", "JPEG2000", "AVIF")
 
 
 class _Limit:
-    """Pillow's limit as it was, and how many have put ours in its place."""
+    """Original pixel limit of Pillow, and the number of threads that have raised it."""
 
     def __init__(self) -> None:
         self.lock, self.users = threading.Lock(), 0
@@ -374,7 +380,7 @@ _limit = _Limit()
 
 @contextmanager
 def _our_limit() -> Iterator[None]:
-    """Pillow's limit at MAX_PIXELS while anybody decodes; it is one for the whole process."""
+    """Raise Pillow's process-wide limit to MAX_PIXELS inside the block."""
     with _limit.lock:
         if not _limit.users:
             _limit.usual, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, MAX_PIXELS
@@ -390,16 +396,16 @@ def _our_limit() -> Iterator[None]:
 
 @contextmanager
 def decoding(name: str) -> Iterator[None]:
-    """Turn whatever a decoder raises into an ImageError that says that `name` is damaged.
+    """Convert any exception of a decoder to DamagedImageError.
 
-    A decoder that is not installed is a MissingExtra.
+    An ImportError of a missing decoder becomes MissingExtra.
     """
     try:
         with _our_limit():
             yield
     except AnymaskError:
         raise
-    except Exception as error:  # decoders raise anything at all on damaged files
+    except Exception as error:  # decoders raise arbitrary exceptions on corrupted files
         if isinstance(error, ImportError) and (missing := missing_extra(error, f"reading {name}")):
             raise missing from None
         raise DamagedImageError(
@@ -408,15 +414,15 @@ def decoding(name: str) -> Iterator[None]:
 
 
 def open_header(file: Any) -> Image.Image:
-    """Read a picture's header only, whatever size it states.
+    """Open an image without decoding pixels and without a size limit.
 
-    A file that no decoder of the list opens is refused.
-
-    Raises UnidentifiedImageError, and MissingExtra for a HEIC photo without pi-heif.
+    Raises:
+        UnidentifiedImageError: No allowed decoder supports the file.
+        MissingExtra: A HEIC file without the package pi-heif.
     """
     formats = ("HEIF", *DECODERS) if _knows_heic(file) else DECODERS
     shown, is_colourless = file, False
-    with contextlib.suppress(OSError, ValueError, AttributeError):  # Pillow says so
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # Pillow reports these
         file.seek(0)
         if file.read(len(_JP2)) == _JP2:
             shown, is_colourless = _with_colours(file)
@@ -435,12 +441,12 @@ def open_header(file: Any) -> Image.Image:
 
 
 def _knows_heic(file: Any) -> bool:
-    """Whether a file is HEIC, which pi-heif then reads. Raises MissingExtra without it."""
+    """Register pi-heif if a file is HEIC. Raises MissingExtra if it is not installed."""
     try:
         file.seek(0)
         head = file.read(12)
     except (OSError, ValueError, AttributeError):
-        return False  # Pillow says so
+        return False  # Pillow reports it
     if not isinstance(head, bytes) or head[4:8] != b"ftyp" or head[8:12] not in _HEIC:
         return False
     try:
@@ -453,14 +459,15 @@ def _knows_heic(file: Any) -> bool:
 
 @contextmanager
 def open_picture(source: Path | bytes, name: str | None = None) -> Iterator[Image.Image]:
-    """A picture to look at inside the `with`; its pixels are not decoded yet.
-
-    Raises ImageError for what Pillow cannot open, for a header that states no pixel or more than
-    MAX_PIXELS, and for whatever fails inside the `with`.
+    """Open an image inside the `with` block without decoding its pixels.
 
     Args:
-        source: A file, or the bytes of one.
-        name: What an error calls it; the file's name when left out.
+        source: Image file, or its bytes.
+        name: Name for error messages. Defaults to the file name.
+
+    Raises:
+        ImageError: The file cannot be opened, is empty, declares more than MAX_PIXELS, or decoding
+            it inside the `with` block fails.
     """
     name = name or (str(source) if isinstance(source, Path) else f"the image ({len(source)} bytes)")
     opened = open_file(source) if isinstance(source, Path) else io.BytesIO(source)
@@ -475,27 +482,27 @@ def open_picture(source: Path | bytes, name: str | None = None) -> Iterator[Imag
 
 
 def open_file(path: Path) -> io.BufferedReader:
-    """A file for reading.
+    """Open a file for reading.
 
-    Raises OSError, also for a named pipe, which would be waited for, and for an impossible name.
+    Raises OSError, also for named pipes, which would block, and for invalid names.
     """
     try:
         if path.exists() and not path.is_file() and not path.is_dir():
             raise OSError("Not a regular file")
         return path.open("rb")
-    except ValueError as error:  # a NUL in its name
+    except ValueError as error:  # a NUL in the name
         raise OSError(str(error)) from error
 
 
-# What to tell about a file that is not read as a picture, by its first bytes.
+# Descriptions of unsupported files, by their first bytes.
 
 _POSTSCRIPT = ("a PostScript document", "Export it as PNG from the program that created it.")
 _RAW = ("a camera raw file", "Develop it to TIFF or JPEG first, for example with darktable.")
 
-# The first bytes of pictures that are read: such a file is damaged.
+# First bytes of supported images: such a file is corrupted.
 _PICTURES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"RIFF", b"BM", b"II*\0", b"MM\0*")
 
-# The first bytes of other kinds: what they are, and the way to a picture.
+# First bytes of other file types, with a description and the way to convert them.
 _KINDS: tuple[tuple[bytes, str, str], ...] = (
     (b"\x93NUMPY", "a NumPy array", "In Python, pass numpy.load(FILE), or save it as TIFF."),
     (
@@ -520,7 +527,7 @@ _KINDS: tuple[tuple[bytes, str, str], ...] = (
     (b"IIU\0", *_RAW),
 )
 _HEIC = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
-_BOXED = {  # the brand of an ISO base media file, behind "ftyp"
+_BOXED = {  # brand of an ISO base media file, after "ftyp"
     **dict.fromkeys(
         _HEIC,
         (
@@ -537,7 +544,7 @@ _AVIF = (b"avif", b"avis")
 
 
 def unidentified(file: Any, name: str) -> ImageError:
-    """The error for a file that Pillow does not know: what it is, and the way to a picture."""
+    """Return the error for a file that Pillow does not support: its type and how to convert it."""
     from anymask.images.kinds import HEAD, recognise_head
 
     try:
@@ -574,7 +581,7 @@ def unidentified(file: Any, name: str) -> ImageError:
 
 
 def _kind_of(head: bytes) -> tuple[str, str] | None:
-    """What a file is that is not read, and the way to a picture; None for anything else."""
+    """Return type and conversion advice for an unsupported file; None for anything else."""
     for begin, what, remedy in _KINDS:
         if head.startswith(begin):
             return what, remedy
@@ -588,18 +595,18 @@ def _kind_of(head: bytes) -> tuple[str, str] | None:
     return None
 
 
-# Color profiles. Everything that is written is sRGB without a profile, so colors that have one
-# are converted on reading; an image without a profile, or with one of sRGB, keeps every byte.
+# Color profiles. All output is sRGB without a profile, so colors with a profile are converted on
+# reading. An image without a profile, or with an sRGB profile, is unchanged.
 
-_MODES = {"RGB ": "RGB", "CMYK": "CMYK", "GRAY": "L"}  # of ICC.1, and Pillow's
+_MODES = {"RGB ": "RGB", "CMYK": "CMYK", "GRAY": "L"}  # ICC.1 color space -> Pillow mode
 ToSrgb = Callable[[Image.Image], Image.Image]
 
 
 def to_srgb(picture: Image.Image) -> ToSrgb | None:
-    """What converts parts of an image to sRGB (mode RGB); None where nothing is to be converted.
+    """Return a function that converts parts of an image to sRGB (mode RGB); None if not needed.
 
-    A profile that is damaged, or of another color space than the pixels, is left out of account,
-    as browsers do.
+    Like browsers, it ignores profiles that are corrupted or for another color space than the
+    pixels.
     """
     profile = picture.info.get("icc_profile")
     if not isinstance(profile, bytes) or not profile:
@@ -616,7 +623,7 @@ def to_srgb(picture: Image.Image) -> ToSrgb | None:
         ):
             return None
         transform = ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB")
-    except Exception:  # LittleCMS and its wrapper raise almost anything on damaged profiles
+    except Exception:  # LittleCMS raises arbitrary exceptions on corrupted profiles
         return None
 
     def convert(part: Image.Image) -> Image.Image:
@@ -627,30 +634,30 @@ def to_srgb(picture: Image.Image) -> ToSrgb | None:
 
 
 # JPEG 2000 files without colors. GDAL declares bands without a color interpretation as grayscale,
-# however many there are: Pillow then fails on three and takes the fourth of four as transparency.
+# whatever their number: Pillow then fails on three and treats the fourth of four as transparency.
 # Layout: ISO/IEC 15444-1, annex I.
 
-_MAX_BANDS = 4  # that Pillow reads of a JPEG 2000 file
+_MAX_BANDS = 4  # that Pillow supports in a JPEG 2000 file
 _HEAD = 4096  # bytes that hold the header
 _SRGB, _GRAY = b"\0\0\0\x10", b"\0\0\0\x11"
-_ENUMERATED = b"colr\1"  # a box of one of the color spaces that have a number
+_ENUMERATED = b"colr\1"  # box of an enumerated color space
 
 
 def _count_bands(head: bytes) -> int:
-    """How many bands a JP2 file declares; 0 for other files."""
+    """Return the number of bands that a JP2 file declares; 0 for other files."""
     at = head.find(b"ihdr") if head.startswith(_JP2) else -1
     return int.from_bytes(head[at + 12 : at + 14], "big") if at > 0 else 0
 
 
 def _is_colourless(head: bytes) -> bool:
-    """Whether a JP2 file declares three bands or more as grayscale, none of them as alpha."""
+    """Return whether a JP2 file declares three or more bands as grayscale, without alpha."""
     at = head.find(_ENUMERATED)
     declared = head[at + 7 : at + 11] if at > 0 else b""
     return _count_bands(head) > 2 and declared == _GRAY and b"cdef" not in head[: at + 64]
 
 
 def _with_colours(file: Any) -> tuple[Any, bool]:
-    """The file, with its first three bands as red, green and blue, and whether that was needed."""
+    """Declare the first three bands as RGB if needed; return the file and whether it changed."""
     file.seek(0)
     head = file.read(_HEAD)
     if not isinstance(head, bytes) or not _is_colourless(head):

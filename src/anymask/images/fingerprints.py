@@ -1,10 +1,10 @@
-"""Fingerprints of photos by what they show: files in, pairs that are the same picture out.
+"""Perceptual fingerprints of image files, to find duplicates.
 
-A photo is recognised when it was encoded again (JPEG of another quality, PNG, WebP) or made
-smaller, not when it was cut or changed. Measured on photos, microscopy, X-rays and documents: the
-same picture again, JPEG of quality 50 included, is at most 1.2 grey levels apart in the mean and
-8.6 in one cell; other pictures of the same set 2.6 and 13 at least, neighbouring frames of films
-1.9 and 10.
+A duplicate is detected if it was re-encoded (JPEG of another quality, PNG, WebP) or scaled down,
+but not if it was cropped or edited. Measured on photos, microscopy, X-rays and documents:
+duplicates, including JPEG of quality 50, differ by at most 1.2 gray levels on average and 8.6 in
+one cell. Different images of one set differ by at least 2.6 and 13, consecutive video frames by 1.9
+and 10.
 """
 
 from __future__ import annotations
@@ -19,26 +19,27 @@ from PIL import ImageOps
 from anymask.base import Floats, ImageError
 from anymask.images.decoding import open_picture
 
-CELLS = 16  # a side of the grey thumbnail
-MEAN, MOST = 1.5, 9.0  # grey levels of 255 that the same picture may differ by: in all, in a cell
-ASPECT = 0.02  # relative difference of width by height
-FLAT = 1.0  # grey levels of deviation, below which a picture shows nothing to be known by
-MODES = frozenset(["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr"])  # of 8 bits
+CELLS = 16  # side of the gray thumbnail
+MEAN, MOST = 1.5, 9.0  # maximum difference of duplicates in gray levels: on average, in one cell
+ASPECT = 0.02  # relative difference of the aspect ratios
+FLAT = 1.0  # standard deviation in gray levels; images below have no usable contrast
+MODES = frozenset(["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr"])  # 8 bits
 
 
 def fingerprint(path: Path) -> Floats | None:
-    """Width by height, then the cells of the upright grey thumbnail (1 + CELLS * CELLS,).
+    """Compute the aspect ratio and the cells of the upright gray thumbnail (1 + CELLS * CELLS,).
 
-    None for a picture that has none: of more than 8 bits, several pages, or without contrast.
+    Returns:
+        Floats | None: None for images with more than 8 bits, several pages, or no contrast.
     """
     try:
         with open_picture(path) as picture:
             if picture.mode not in MODES or getattr(picture, "n_frames", 1) > 1:
                 return None
-            picture.draft("L", (8 * CELLS, 8 * CELLS))  # JPEG is decoded as small as will do
+            picture.draft("L", (8 * CELLS, 8 * CELLS))  # decodes JPEG at reduced size
             grey = np.asarray(ImageOps.exif_transpose(picture).convert("L"), np.float32)
     except ImageError:
-        return None  # another reader may know it
+        return None  # another reader may support it
     cells = cv2.resize(grey, (CELLS, CELLS), interpolation=cv2.INTER_AREA).ravel()
     if cells.std() < FLAT:
         return None
@@ -46,9 +47,9 @@ def fingerprint(path: Path) -> Floats | None:
 
 
 def first_alike(prints: Sequence[Floats | None], others: Sequence[Floats | None]) -> list[int]:
-    """For each fingerprint the first of `others` that is of the same picture, -1 for none.
+    """For each fingerprint, find the first duplicate in `others`, -1 for none.
 
-    Only those of about the same mean are compared: means differ by no more than their cells do.
+    Only fingerprints of similar mean are compared: the means of duplicates differ by at most MEAN.
     """
     kept = [place for place, one in enumerate(others) if one is not None]
     found = [-1] * len(prints)

@@ -1,6 +1,6 @@
-"""Files and folders that are no images: scans, videos, maps and layers, and the command for each.
+"""Recognize files and folders that are not images (scans, videos, maps, layers) and advise on them.
 
-A file is known by its first bytes, a folder by the first files in it.
+A file is recognized by its first bytes, a folder by its first files.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from typing import Literal
 Kind = Literal["image", "scan", "other scan", "video", "map", "layer"]
 Wanted = Literal["image", "scan", "video", "map", "labels"]
 
-HEAD = 512  # bytes that are looked at
-_LOOKED_AT = 50  # files of a folder
-_NIFTI = 348  # bytes of its header, whose last four are its magic
-_DEPTH = 3  # folders below a folder
+HEAD = 512  # bytes that are inspected
+_LOOKED_AT = 50  # files of a folder that are inspected
+_NIFTI = 348  # size of the header in bytes; its last four are the magic number
+_DEPTH = 3  # levels of subfolders
 
-# What to do with each instead; FILE is the path.
+# The command to use instead; FILE is the path.
 COMMANDS: dict[Kind, str] = {
     "image": "Segment it with: anymask segment FILE --point X,Y",
     "scan": (
@@ -56,10 +56,12 @@ _NOUNS: dict[Kind, str] = {
 
 @dataclass(frozen=True)
 class OtherInput:
-    """What a file or a folder is: "a NIfTI scan", and of which kind.
+    """Recognized file or folder.
 
     Attributes:
-        first: Of a folder of several, one of them.
+        what: Description, such as "a NIfTI scan".
+        kind: Kind of input.
+        first: For a folder with several files, one of them.
     """
 
     what: str
@@ -68,7 +70,7 @@ class OtherInput:
 
     @property
     def remedy(self) -> str:
-        """What to do with it."""
+        """Command to use for this input."""
         return COMMANDS[self.kind]
 
 
@@ -97,7 +99,7 @@ _ZARR = (".zattrs", ".zgroup", "zarr.json")
 
 
 def recognise_head(head: bytes) -> OtherInput | None:
-    """What a file is by its first HEAD bytes; None for what is not known here."""
+    """Recognize a file by its first HEAD bytes; None if unknown."""
     if head.startswith(b"\x1f\x8b"):
         try:
             head = zlib.decompressobj(31).decompress(head, HEAD)
@@ -124,7 +126,7 @@ def recognise_head(head: bytes) -> OtherInput | None:
 
 
 def recognise(path: Path) -> OtherInput | None:
-    """What a file or a folder is; of a folder, what most of its first files are."""
+    """Recognize a file or folder; a folder by the most frequent type of its first files."""
     if not path.is_dir():
         return recognise_head(_head_of(path))
     if any((path / name).is_file() for name in _ZARR):
@@ -142,8 +144,8 @@ def recognise(path: Path) -> OtherInput | None:
 
 
 def use_instead(path: Path, wanted: Wanted) -> str | None:
-    """A sentence that says what a file or folder is and what to do with it; None where it may be
-    what is wanted, or is not known."""
+    """Describe an unsuitable input and the command to use instead; None if it is suitable or
+    unknown."""
     found = recognise(path)
     if found is None or (found.kind == wanted and found.first is None):
         return None
@@ -158,14 +160,14 @@ def use_instead(path: Path, wanted: Wanted) -> str | None:
 
 
 def one_image_instead(path: Path, wanted: Wanted, *, is_map: bool) -> str:
-    """As `use_instead`, for a file with one image where several were wanted."""
+    """Like `use_instead`, for a single image where a scan or a video is required."""
     found = OtherInput("a map (GeoTIFF)", "map") if is_map else OtherInput("one image", "image")
     remedy = found.remedy.replace("FILE", shlex.quote(str(path)))
     return f"{str(path)!r} is {found.what}{_NOT_THIS[wanted]}. {remedy}."
 
 
 def _files_in(folder: Path) -> Iterator[Path]:
-    """Its files and those of its sub-folders, in order; hidden ones and links to folders aside."""
+    """Yield files of a folder and its subfolders, in order, without hidden ones and links."""
     depth = len(folder.parts)
     for here, inside, names in os.walk(folder):
         deep = len(Path(here).parts) - depth
@@ -177,7 +179,7 @@ def _files_in(folder: Path) -> Iterator[Path]:
 
 def _head_of(path: Path) -> bytes:
     try:
-        if not path.is_file():  # a pipe would be waited for
+        if not path.is_file():  # reading a pipe would block
             return b""
         with path.open("rb") as file:
             return file.read(HEAD)

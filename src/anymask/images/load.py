@@ -1,19 +1,18 @@
-"""Reads pictures: files, addresses, bytes, Pillow images and arrays in, (H, W, 3) uint8 RGB out.
+"""Read images: files, URLs, bytes, Pillow images and arrays become (H, W, 3) uint8 RGB.
 
-Letters: H W the picture, C channels.
+Letters: H W the image, C channels.
 
-- Files, bytes and Pillow images are turned upright as their EXIF tag says, as every viewer does;
-  coordinates are those of the upright picture. Arrays carry no tag and are taken as they lie.
-- Grey becomes three equal channels. Transparency is laid on white. Of several frames or pages the
-  first one is taken, or the one that is asked for. Colors with an ICC
-  profile are converted to sRGB; CMYK and other color spaces without one are converted by Pillow.
-- Numbers of other types than uint8 become eight bits as `images/decoding.py` says; 16-bit colors
-  and TIFF of any bands are read as `images/tiff.py` says.
-- An address is opened only where a caller says `allow_url=True`; nothing else in the package opens
-  an address of somebody else's.
+- Files, bytes and Pillow images are rotated by their EXIF tag, like in every viewer; coordinates
+  refer to the upright image. Arrays have no tag and are not rotated.
+- Gray becomes three equal channels. Transparency is composited on white. Of several frames or pages
+  the first one is read by default. Colors with an ICC profile are converted to sRGB; CMYK and other
+  color spaces without a profile are converted by Pillow.
+- Number types other than uint8 are converted to 8 bits as described in `images/decoding.py`; 16-bit
+  colors and multi-band TIFF are read as described in `images/tiff.py`.
+- URLs are opened only with `allow_url=True`. No other code in the package opens third-party URLs.
 
-A photo of 100 megapixels is 300 MB here. The conversions work in strips, so that no float copy of
-it is ever made, and none beside the one that Pillow decodes into.
+An image of 100 megapixels takes 300 MB. The conversions process strips, so no float copy of the
+whole image is created, and no copy besides the one that Pillow decodes into.
 """
 
 from __future__ import annotations
@@ -63,7 +62,7 @@ from anymask.masks import HeldPicture, Picture
 
 ImageSource = str | Path | bytes | bytearray | memoryview | BinaryIO | Image.Image | ArrayLike
 
-SUFFIXES = frozenset(  # that `find_images` looks for
+SUFFIXES = frozenset(  # suffixes of images that `find_images` lists
     [".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif"]
 ) | {".tiff", ".webp", ".heic", ".heif", ".czi", ".lif", ".nd2"}
 
@@ -71,7 +70,7 @@ VIDEO_SUFFIXES = frozenset(
     [".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp"]
 )
 
-# Of cameras' raw files; many are TIFFs whose first picture is a thumbnail, which nobody means.
+# Camera raw files; many are TIFFs whose first image is only a thumbnail.
 _RAW_SUFFIXES = frozenset(
     [".3fr", ".arw", ".cr2", ".cr3", ".dng", ".erf", ".iiq", ".nef", ".nrw", ".orf", ".pef"]
 ) | {".raf", ".rw2", ".srw"}
@@ -82,10 +81,10 @@ _WHITE_16 = 65535
 
 SAMPLES = ("cat", "coffee", "rocket")
 _PHOTOS = Path(__file__).parents[1] / "assets" / "photos"
-_PATTERN = "*?["  # what makes a path a pattern
+_PATTERN = "*?["  # characters that make a path a pattern
 
-MAX_BYTES = 100_000_000  # of a file from an address
-_AGENT = "anymask (https://pypi.org/project/anymask)"  # some servers refuse Python's own name
+MAX_BYTES = 100_000_000  # size limit of a downloaded file
+_AGENT = "anymask (https://pypi.org/project/anymask)"  # some servers reject Python's default
 
 
 @check_types
@@ -137,7 +136,12 @@ def load_image(
 def resolve_place(
     source: ImageSource, page: str, bands: int | Sequence[int] | None = None
 ) -> tuple[int, tuple[int, ...] | None]:
-    """The page and bands of a place such as "z1c0". Raises InputError, ImageError."""
+    """Resolve a position such as "z1c0" to page and bands.
+
+    Raises:
+        InputError: The position is invalid, or the source is not a file.
+        ImageError: The file cannot be read, or its axes are unknown.
+    """
     if not isinstance(source, str | Path) or is_address(source):
         raise InputError(
             f"page={page!r} is a position in a stack, which is only supported for "
@@ -149,7 +153,7 @@ def resolve_place(
 
 
 def read_view(source: ImageSource, view: PictureView) -> UintImage:
-    """Read what a view asks for. Raises as `load_image` does."""
+    """Read an image with a given view. Raises like `load_image`."""
     if isinstance(source, str | Path):
         with open_path(Path(source)) as file:
             return _load_stream(file, repr(str(source)), view)
@@ -170,7 +174,7 @@ def read_view(source: ImageSource, view: PictureView) -> UintImage:
 
 
 def is_address(source: object) -> bool:
-    """Whether text is the address of something in the web."""
+    """Return whether a value is an http or https URL."""
     return isinstance(source, str) and source.partition("://")[0].lower() in ("http", "https")
 
 
@@ -195,7 +199,7 @@ def _load_bgr(source: ImageSource, view: PictureView) -> UintImage:
 
 @contextmanager
 def open_path(path: Path) -> Iterator[BinaryIO]:
-    """A picture's file. Raises ImageError that says what is wrong with the path."""
+    """Open an image file. Raises ImageError that states what is wrong with the path."""
     name = repr(str(path))
     if path.suffix.lower() in _RAW_SUFFIXES:
         raise ImageError(
@@ -208,7 +212,7 @@ def open_path(path: Path) -> Iterator[BinaryIO]:
     except FileNotFoundError:
         raise ImageError(f"File not found: {name}. Check the path.") from None
     except OSError as error:
-        if os.path.isdir(path):  # noqa: PTH112 - False for impossible names, too
+        if os.path.isdir(path):  # noqa: PTH112 - also False for invalid names
             from anymask.images.kinds import use_instead
 
             if told := use_instead(path, "image"):
@@ -246,16 +250,16 @@ def _load_stream(file: Any, name: str, view: PictureView) -> UintImage:
             pixels = _pillow_to_array(picture, name, view)
         else:
             pixels = _deep_to_image(deep, picture, name, view)
-        turns = orientation_of(picture)  # after the size was checked: a PNG is decoded to look
+        turns = orientation_of(picture)  # after the size check: for PNG this decodes pixels
     finally:
-        picture.close()  # gives back its copy of the pixels, which leaving a `with` would not
+        picture.close()  # frees its pixel buffer, which leaving a `with` block does not
     return upright(pixels, turns)
 
 
 def _deep_to_image(
     deep: NDArray[Any], picture: Image.Image, name: str, view: PictureView
 ) -> UintImage:
-    """16-bit colors (H, W, C) of a PNG or TIFF that Pillow opened as 8 bits, in sRGB."""
+    """Convert 16-bit colors (H, W, C) of a PNG or TIFF that Pillow opened as 8 bits to sRGB."""
     tags = getattr(picture, "tag_v2", {})
     known = "icc_profile" in picture.info or (
         picture.format == "PNG" or is_photo(tags, tags.get(_PHOTOMETRIC))
@@ -272,12 +276,12 @@ def _in_srgb(
     *,
     known: bool,
 ) -> UintImage:
-    """Colors (H, W, C) as 8 bits.
+    """Convert colors (H, W, C) to 8 bits.
 
     Args:
-        known: Whether white is 65535, as in a PNG, a photo as TIFF or by a color profile:
-            colors keep their brightness, but those that stay below an eighth of white are a
-            sensor's numbers, which are stretched.
+        known: Whether white is 65535, as in PNG, photographic TIFF or with a color profile. Such
+            colors keep their brightness, unless all stay below an eighth of white: these are
+            sensor values, which are stretched.
     """
     plain = view.plain and not view.raw
     colours = deep[..., : 3 if deep.shape[2] > 2 else 1]
@@ -294,7 +298,7 @@ def _begins_like_tiff(file: Any) -> bool:
     try:
         return is_tiff(file)
     except (OSError, ValueError, AttributeError):
-        return False  # it cannot be read again
+        return False  # not seekable
 
 
 def _load_tiff(file: Any, name: str, view: PictureView) -> UintImage:
@@ -310,7 +314,7 @@ def _load_tiff(file: Any, name: str, view: PictureView) -> UintImage:
 
 
 def _seek(picture: Image.Image, name: str, view: PictureView) -> None:
-    """Turn to the page. Raises ImageError where there is none."""
+    """Seek to the page of a view. Raises ImageError if it does not exist."""
     if view.page == 0:
         return
     with decoding(name):
@@ -321,16 +325,16 @@ def _seek(picture: Image.Image, name: str, view: PictureView) -> None:
 
 
 def orientation_of(picture: Image.Image) -> int:
-    """The EXIF orientation 1..8; 1 (upright) where the tag is absent or damaged."""
+    """Return the EXIF orientation 1..8; 1 (upright) if the tag is missing or corrupted."""
     try:
         value = picture.getexif().get(_ORIENTATION, 1)
-    except Exception:  # a damaged tag may raise anything; the picture is shown as it lies
+    except Exception:  # a corrupted tag can raise anything; the image is not rotated
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
 def upright(image: NDArray[Any], orientation: int) -> NDArray[Any]:
-    """Undo what EXIF orientation 2..8 says that the camera did (EXIF 2.3, tag 0x0112)."""
+    """Undo EXIF orientation 2..8 (EXIF 2.3, tag 0x0112)."""
     if orientation >= 5:
         image = image.swapaxes(0, 1)
     if orientation in (2, 3, 6, 7):
@@ -380,11 +384,15 @@ def _has_alpha(picture: Image.Image) -> bool:
     return picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info
 
 
-# Where pictures are.
+# Image files.
 
 
 def image_hw(path: Path) -> tuple[int, int]:
-    """(H, W) of the upright picture, from its header. Raises ImageError as `load_image` does."""
+    """Read (H, W) of the upright image from its header.
+
+    Raises:
+        ImageError: The image cannot be read, as in `load_image`.
+    """
     name = repr(str(path))
     with open_path(path) as file:
         try:
@@ -403,7 +411,7 @@ def image_hw(path: Path) -> tuple[int, int]:
 
 
 def is_turned(path: Path) -> bool:
-    """Whether an EXIF tag turns an image by a quarter, so that its sides are swapped when shown."""
+    """Return whether the EXIF tag rotates an image by a quarter turn, which swaps its sides."""
     try:
         with open_path(path) as file, open_header(file) as picture:
             return orientation_of(picture) >= 5
@@ -417,15 +425,16 @@ def find_images(
     unreadable: Callable[[OSError], None] | None = None,
     suffixes: Container[str] = SUFFIXES,
 ) -> Iterator[Path]:
-    """The pictures in a folder, then those in its sub-folders, in order, as they are found.
+    """Yield the images of a folder and its subfolders, in order.
 
-    Hidden files and folders, and links to folders, are left out; a link that leads nowhere is not,
-    so that somebody notices.
+    Hidden files and folders, and links to folders, are skipped. Broken links are included, so that
+    they are reported.
 
     Args:
-        leave_out: A folder that is not looked into.
-        unreadable: Told of each folder that cannot be listed; without it they are passed over.
-        suffixes: Of what is looked for, such as VIDEO_SUFFIXES.
+        folder: Folder to search.
+        leave_out: Subfolder to skip.
+        unreadable: Callback for folders that cannot be listed. They are skipped by default.
+        suffixes: File suffixes, such as VIDEO_SUFFIXES. Defaults to images.
     """
     out = None if leave_out is None else leave_out.resolve()
     for here, inside, names in os.walk(folder, onerror=unreadable):
@@ -438,7 +447,7 @@ def find_images(
             path = Path(here, name)
             if path.suffix.lower() not in suffixes or name.startswith("."):
                 continue
-            if path.is_file() or not path.exists():  # no pipe, which would be waited for
+            if path.is_file() or not path.exists():  # reading a pipe would block
                 yield path
 
 
@@ -455,11 +464,12 @@ def sample(name: str = "coffee") -> Path:
 
 @dataclass(frozen=True)
 class PictureFile:
-    """A photo that is read from its file when it is shown.
+    """Image that is read from its file on demand.
 
     Attributes:
-        page: Of a file of several.
-        called: Its name where it is not that of the file, as a page's is.
+        path: Image file.
+        page: Page of a multi-page file.
+        called: Name in results, if it is not the file name.
     """
 
     path: Path
@@ -468,7 +478,7 @@ class PictureFile:
 
     @property
     def name(self) -> str:
-        """What results call it."""
+        """Name in results."""
         return self.called or self.path.name
 
     def __call__(self) -> UintImage:
@@ -476,7 +486,7 @@ class PictureFile:
 
 
 def picture_of(source: ImageSource, photo: UintImage) -> Picture:
-    """What an answer remembers of its photo: the path of a file, or the pixels."""
+    """Create a result's reference to its image: the path of a file, or the pixels."""
     if isinstance(source, str | Path) and not is_address(source):
         return PictureFile(Path(source).absolute())
     return HeldPicture(photo, values=source if isinstance(source, np.ndarray) else None)
@@ -517,10 +527,15 @@ def list_photos(where: str | Path | Iterable[str | Path]) -> list[Path]:
 
 
 def fetch_picture(address: str, most_bytes: int = MAX_BYTES) -> bytes:
-    """The file at an address.
+    """Download an image.
 
-    Raises ImageError, naming the address, for another kind of address, where nothing answers, and
-    for a file of more than `most_bytes`.
+    Args:
+        address: http or https URL.
+        most_bytes: Maximum size in bytes.
+
+    Raises:
+        ImageError: The URL is invalid, the download fails, or the file is larger than
+            `most_bytes`.
     """
     if address.partition("://")[0].lower() not in ("http", "https"):
         raise ImageError(f"Invalid address {address[:200]!r}. Expected an http or https URL.")

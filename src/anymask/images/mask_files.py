@@ -1,7 +1,7 @@
-"""Reads mask images as stored: numbers of labels, palette indices or colors, with transparency.
+"""Read mask images with their stored values: label numbers, palette indices or colors, and alpha.
 
-A mask is no photo: numbers are neither scaled nor inverted, so a TIFF whose white is 0 keeps its
-numbers, and a palette keeps its indices. `mask_values` decides what the numbers mean.
+Values are neither scaled nor inverted, unlike those of photos: a TIFF whose white is 0 keeps its
+values, and a palette image keeps its indices. `mask_values` interprets them.
 
 Letters: H W the image, K colors of a palette.
 """
@@ -36,9 +36,9 @@ from anymask.images.tiff import is_tiff, needs_tifffile, read_deep_colours, read
 
 LOG = logging.getLogger("anymask.images")
 _BITS, _COMPRESSION, _PHOTOMETRIC, _WHITE_IS_ZERO = 258, 259, 262, 0  # tags of TIFF 6.0
-_LOSSY_TIFF = (6, 7, 34892, 50001)  # JPEG, twice; lossy JPEG; WebP
+_LOSSY_TIFF = (6, 7, 34892, 50001)  # old and new JPEG; lossy JPEG; WebP
 _LOSSY = frozenset(["JPEG", "MPO", "AVIF", "HEIF"])
-_WEBP_HEAD = 16384  # bytes in which the chunk of lossless pixels begins, behind a color profile
+_WEBP_HEAD = 16384  # bytes that contain the start of the pixel chunk, even after a color profile
 _GREY = ("1", "L", "I", "I;16", "I;16B", "I;16L", "I;16N", "F")
 _RAW = PictureView(raw=True)
 
@@ -46,13 +46,13 @@ _RAW = PictureView(raw=True)
 @brief
 @dataclass(frozen=True, eq=False)
 class MaskImage:
-    """The numbers of a mask image.
+    """Interpreted values of a mask image.
 
     Attributes:
-        values: (H, W) integers, 0 for no object.
-        colored: Whether each is a color: red * 65536 + green * 256 + blue.
-        indexed: Whether they are the indices of a palette.
-        note: What was changed to read it, as a sentence; "" where nothing was.
+        values: (H, W) integers, 0 for background.
+        coloured: Whether the values are colors: red * 65536 + green * 256 + blue.
+        indexed: Whether the values are palette indices.
+        note: Sentence that describes a lossy conversion; "" if values are unchanged.
     """
 
     values: NDArray[Any]
@@ -66,21 +66,16 @@ def read_mask_image(
 ) -> MaskImage:
     """Read a mask image of any format.
 
-    Raises ImageError, and AmbiguousMaskError where "auto" cannot decide.
-
     Args:
-        source: A file, or the bytes of one.
-        mask_values: "labels": each number is an object. "binary": one object, at least half of
-            white. "colours": each color is an object, black is none. "auto": whichever the
-            image clearly is.
-        name: What an error calls it; the file's name when left out.
+        source: Image file, or its bytes.
+        mask_values: "labels": each value is an object. "binary": one object, at least half of
+            white. "colours": each color is an object, black is background. "auto": detect the
+            interpretation.
+        name: Name for error messages. Defaults to the file name.
 
-    Args:
-        source: A file, or the bytes of one.
-        mask_values: "labels": each number is an object. "binary": one object, at least half of
-            white. "colours": each colour is an object, black is none. "auto": whichever the
-            image clearly is.
-        name: What an error calls it; the file's name when left out.
+    Raises:
+        ImageError: The image cannot be read as a mask.
+        AmbiguousMaskError: "auto" cannot determine the interpretation.
     """
     name = name or (repr(str(source)) if isinstance(source, Path) else "the mask image")
     with _opened(source) as file:
@@ -159,14 +154,14 @@ def _by_pillow(picture: Image.Image, file: Any, lossy: bool) -> MaskPixels:
 
 
 def _numbers(picture: Image.Image) -> NDArray[Any]:  # (H, W)
-    """As they are stored: Pillow turns a TIFF of at most 8 bits whose white is 0."""
+    """Return the stored values; Pillow inverts a TIFF of at most 8 bits whose white is 0."""
     values: NDArray[Any] = np.asarray(picture)
     values = values.astype(np.uint8 if picture.mode == "1" else values.dtype.newbyteorder("="))
     tags = getattr(picture, "tag_v2", {})
     if picture.mode not in ("1", "L") or not tags:
         return values
     bits = max(tags.get(_BITS, (1,)))
-    if picture.mode == "L" and bits < 8:  # Pillow spreads 2 and 4 bits over 0..255
+    if picture.mode == "L" and bits < 8:  # Pillow scales 2 and 4 bits to 0..255
         values = values // (255 // ((1 << bits) - 1))
     if tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO:
         values = np.uint8((1 << bits) - 1) - values
@@ -174,7 +169,7 @@ def _numbers(picture: Image.Image) -> NDArray[Any]:  # (H, W)
 
 
 def _alpha_of(picture: Image.Image) -> UintImage | None:  # (H, W)
-    """None where everything is opaque."""
+    """Return the alpha channel; None if all pixels are opaque."""
     if picture.mode not in ("RGBA", "LA", "PA", "RGBa", "La") and (
         "transparency" not in picture.info
     ):
@@ -185,7 +180,7 @@ def _alpha_of(picture: Image.Image) -> UintImage | None:  # (H, W)
 
 
 def _is_lossy(picture: Image.Image, file: Any) -> bool:
-    """Whether the format changes numbers."""
+    """Return whether the format is lossy."""
     if picture.format == "WEBP":
         file.seek(0)
         return b"VP8L" not in file.read(_WEBP_HEAD)
@@ -194,13 +189,17 @@ def _is_lossy(picture: Image.Image, file: Any) -> bool:
 
 
 def load_mask(path: str | Path, mask_values: MaskValues = "auto") -> NDArray[Any]:  # -> (H, W)
-    """Read the mask of one object: an array file (.npy: bool, integers or float logits), or an
-    image.
+    """Read the mask of one object from an image or an array file.
 
-    Where an image is transparent somewhere, what can be seen is the object; in any other one, what
-    is at least half as bright as white. Soft edges are logged.
+    In an image with transparency, visible pixels are the object; in other images, pixels of at
+    least half of white. Soft edges are logged.
 
-    Raises ImageError as `load_image` does, for a photo, and for an image of several objects.
+    Args:
+        path: Image, or .npy file with bool, integers or float logits.
+        mask_values: Interpretation of an image's values, as in `read_mask_image`.
+
+    Raises:
+        ImageError: The file cannot be read, is a photo, or contains several objects.
     """
     path = Path(path)
     if path.suffix.lower() == ".npy":

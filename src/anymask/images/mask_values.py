@@ -1,15 +1,15 @@
-"""Decides what the numbers of a mask image mean: labels, one object, or a color for each object.
+"""Interpret the values of a mask image: labels, one object, or a color for each object.
 
-Images of masks come from many tools. Labels have regions of one number. Edges that are soft from
-scaling or smoothing, or noisy from JPEG, have numbers that no region has: they lie between those of
-their neighbours. Two shares of the pixels that are neither 0 nor white tell these apart:
+Labels form regions of a single value. Soft edges (from scaling or smoothing) and noisy edges (from
+JPEG) have values between those of their neighbors. Two fractions of the pixels that are neither 0
+nor white distinguish these cases:
 
-    alike    equal to two neighbours around a corner: nearly all of labels, few of soft edges
-    between  strictly between two opposite neighbours: most of soft edges, hardly any of labels
+    alike    equal to two neighbors around a corner: nearly all of labels, few of soft edges
+    between  strictly between two opposite neighbors: most of soft edges, hardly any of labels
 
-On made images (discs and cells of 1 to 60 pixels; blurred, scaled, JPEG 30 to 100) labels of at
-least 3 pixels have alike > 0.9, soft and noisy edges < 0.15; of labels below that size no pixel is
-between. What lies in the middle is an error that names the choice.
+On synthetic images (discs and cells of 1 to 60 pixels; blurred, scaled, JPEG 30 to 100) labels of
+at least 3 pixels have alike > 0.9, soft and noisy edges < 0.15; smaller labels have no pixel
+between. Cases in the middle raise an error that names the options.
 
 Letters: H W the image, C colors, K colors of a palette.
 """
@@ -28,19 +28,19 @@ from anymask.base import AmbiguousMaskError, BoolArray, ImageError, UintImage
 
 MaskValues = Literal["auto", "labels", "binary", "colours"]
 WHITE, WHITE_16 = 255, 65535
-MIN_WHITE = 0.9  # of white, from which on the largest number may be meant for it
-MAX_SMALL = 127  # the largest number that no tool means for white
-MAX_CLASSES = 20  # numbers without white that are classes, however thin their regions are
-ALIKE, NOT_ALIKE = 0.5, 0.2  # shares from which on they are labels, and up to which edges
+MIN_WHITE = 0.9  # minimum fraction of white for a maximum that may represent white
+MAX_SMALL = 127  # maximum value that never represents white
+MAX_CLASSES = 20  # up to this number of values without white are classes, however thin
+ALIKE, NOT_ALIKE = 0.5, 0.2  # minimum fraction of labels, maximum of edges
 BETWEEN, NOT_BETWEEN = 0.3, 0.05
-FEW = 0.25  # of the white pixels, that stray numbers may be without lying between
-ENDS, NEAR = 0.5, 0.15  # the share of an image near black and white, and how near
-GREY_TONES = 24  # between the channels of a pixel in a lossy file, up to which it is grey
-FLAT, GAP = 12, 12  # of lossy files: the range of pixels around one in a region; between levels
-PLATEAU = 64  # levels of one region at most
-MIN_SHARE, MIN_PIXELS = 0.0005, 16  # of a level or color of a lossy file
-APART = 32  # distance of two colors of a lossy file
-MAX_COLOURS = 64  # classes of a lossy file, and colors of few pixels, that no photo has
+FEW = 0.25  # maximum ratio of stray to white pixels if they do not lie between
+ENDS, NEAR = 0.5, 0.15  # fraction of an image near black and white, and the distance
+GREY_TONES = 24  # maximum channel difference of a gray pixel in a lossy file
+FLAT, GAP = 12, 12  # lossy files: value range within a region; gap between levels
+PLATEAU = 64  # maximum levels of one region
+MIN_SHARE, MIN_PIXELS = 0.0005, 16  # minimum size of a level or color in a lossy file
+APART = 32  # distance of two colors in a lossy file
+MAX_COLOURS = 64  # maximum classes of a lossy file; photos have more colors
 
 SOFT = "The mask has soft or noisy edges: pixels from half of the maximum value are foreground."
 NEAREST = "The edges between colors are soft or noisy: each pixel is assigned to the nearest color."
@@ -48,13 +48,13 @@ NEAREST = "The edges between colors are soft or noisy: each pixel is assigned to
 
 @dataclass(frozen=True, eq=False)
 class MaskPixels:
-    """A mask image as it is stored.
+    """Mask image as stored.
 
     Attributes:
-        values: (H, W) numbers, or (H, W, 3) colors of 8 bits.
-        palette: (K, 3) where the numbers are indices.
-        alpha: (H, W) 0..255; None where everything is opaque.
-        lossy: Whether the format changes numbers, as JPEG does.
+        values: (H, W) values, or (H, W, 3) 8-bit colors.
+        palette: (K, 3) colors if the values are indices.
+        alpha: (H, W) 0..255; None if all pixels are opaque.
+        lossy: Whether the format is lossy, like JPEG.
     """
 
     values: NDArray[Any]
@@ -63,11 +63,11 @@ class MaskPixels:
     lossy: bool = False
 
 
-Found = tuple[NDArray[Any], bool, str]  # numbers, whether they are colors, a note
+Found = tuple[NDArray[Any], bool, str]  # values, whether they are colors, note
 
 
 def interpret(stored: MaskPixels, wanted: MaskValues, name: str) -> Found:
-    """The numbers of objects (H, W), 0 for none; see `MaskImage`. Raises ImageError."""
+    """Return object values (H, W), 0 for background, as in `MaskImage`. Raises ImageError."""
     if wanted == "binary":
         return _joined(stored, name), False, ""
     if wanted == "labels":
@@ -101,16 +101,16 @@ def interpret(stored: MaskPixels, wanted: MaskValues, name: str) -> Found:
     return _colours(colours, stored, name, ask=wanted == "auto")
 
 
-# Greys and indices.
+# Gray values and indices.
 
 
 def _has_colours(stored: MaskPixels) -> bool:
-    """Whether a palette says more than its indices: where black is a color that is not the first,
-    or all colors that are used are greys of more than their places."""
+    """Whether a palette carries more information than its indices: black is not the first color,
+    or all used colors are grays that differ from their indices."""
     assert stored.palette is not None
     used = np.flatnonzero(np.bincount(stored.values.ravel(), minlength=256))
     colours = stored.palette[used]
-    if len(np.unique(colours, axis=0)) < len(used):  # a palette that nobody filled in
+    if len(np.unique(colours, axis=0)) < len(used):  # a palette that was not filled in
         return False
     greys = bool((colours == colours[:, :1]).all())
     black = bool((colours == 0).all(axis=1).any())
@@ -119,13 +119,13 @@ def _has_colours(stored: MaskPixels) -> bool:
 
 
 def _is_plain(values: NDArray[Any], alpha: UintImage) -> bool:
-    """Whether what can be seen has one number or color alone: the alpha channel is the mask."""
+    """Return whether all visible pixels have one color, so that the alpha channel is the mask."""
     seen = values[alpha > 0]
     return not len(seen) or bool((seen == seen[:1]).all())
 
 
 def _joined(stored: MaskPixels, name: str) -> NDArray[Any]:
-    """One object: all labels or colors, or at least half of white."""
+    """Merge all labels or colors to one object, else threshold at half of white."""
     try:
         values, *_ = interpret(stored, "auto", name)
         return (values > 0).astype(np.uint8)
@@ -135,7 +135,7 @@ def _joined(stored: MaskPixels, name: str) -> NDArray[Any]:
 
 
 def _brightness(stored: MaskPixels) -> NDArray[Any]:  # -> (H, W)
-    """What is compared with half of white."""
+    """Return the values that are compared with half of white."""
     if stored.alpha is not None:
         return stored.alpha
     values = stored.values if stored.palette is None else stored.palette[stored.values]
@@ -143,7 +143,7 @@ def _brightness(stored: MaskPixels) -> NDArray[Any]:  # -> (H, W)
 
 
 def _white(values: NDArray[Any], name: str) -> float:
-    """The number that is white. Raises ImageError for NaN."""
+    """Return the value of white. Raises ImageError for NaN."""
     most = float(values.max(initial=0))
     if not np.isfinite(most):
         raise ImageError(f"The mask image {name} contains NaN or infinity. Replace them with 0.")
@@ -155,14 +155,14 @@ def _white(values: NDArray[Any], name: str) -> float:
 
 
 def _cut(values: NDArray[Any], white: float) -> NDArray[Any]:
-    """White where a pixel has at least half of it; logits (`white` 0) where they are positive."""
+    """Threshold at half of white; logits (`white` 0) at 0."""
     object_at: BoolArray = values * 2.0 >= white if white else values > 0
     kind = np.uint8 if white <= WHITE else np.uint16 if white <= WHITE_16 else np.int64
     return np.where(object_at & (values != 0), kind(white or 1), kind(0))
 
 
 def _as_labels(stored: MaskPixels, name: str) -> NDArray[Any]:
-    """The numbers as they are. Raises ImageError for colors and fractions."""
+    """Return the stored values. Raises ImageError for colors and fractions."""
     values = stored.values
     if values.ndim == 3:
         if not (values == values[..., :1]).all():
@@ -179,7 +179,7 @@ def _without_hidden(values: NDArray[Any], alpha: UintImage | None) -> NDArray[An
 
 
 def _whole(values: NDArray[Any], name: str) -> NDArray[Any]:
-    """Integers from 0 on. Raises ImageError for other numbers."""
+    """Convert to non-negative integers. Raises ImageError for other values."""
     if values.dtype.kind == "b":
         return values.astype(np.uint8)
     if values.dtype.kind == "f":
@@ -198,7 +198,7 @@ def _whole(values: NDArray[Any], name: str) -> NDArray[Any]:
 
 
 def _greys(values: NDArray[Any], stored: MaskPixels, name: str) -> tuple[NDArray[Any], str]:
-    """Numbers of one channel, by what they are. Raises ImageError, AmbiguousMaskError."""
+    """Interpret the values of one channel. Raises ImageError or AmbiguousMaskError."""
     if values.dtype.kind == "f" and not _are_whole(values):
         return _fractions(values, name)
     values = _whole(values, name)
@@ -230,7 +230,7 @@ def _are_whole(values: NDArray[Any]) -> bool:
 
 
 def _fractions(values: NDArray[Any], name: str) -> tuple[NDArray[Any], str]:
-    """Probabilities, or a mask of 8 bits that was scaled as floats."""
+    """Threshold probabilities, or an 8-bit mask that was scaled as floats."""
     white = _white(values, name)
     least, most = float(values.min()), float(values.max())
     if least >= 0 and (most <= 1 or (MIN_WHITE * WHITE <= most <= WHITE)):
@@ -241,7 +241,7 @@ def _fractions(values: NDArray[Any], name: str) -> tuple[NDArray[Any], str]:
 
 
 def _count_numbers(values: NDArray[Any]) -> int:
-    """How many different numbers there are beside 0."""
+    """Count the different values besides 0."""
     if values.dtype.itemsize <= 2 and values.dtype.kind == "u":
         return int(np.count_nonzero(np.bincount(values.ravel())[1:]))
     return int(np.count_nonzero(np.unique(values)))
@@ -253,19 +253,19 @@ def _may_be_white(values: NDArray[Any], most: int) -> bool:
 
 
 def _has_ends(values: NDArray[Any], most: float) -> bool:
-    """Whether most pixels are nearly black or white, which those of a photo are not."""
+    """Return whether most pixels are nearly black or white, unlike those of a photo."""
     ends = (values < NEAR * most) | (values > (1 - NEAR) * most)
     return bool(ends.mean() >= ENDS)
 
 
 def _neighbours(values: NDArray[Any]) -> list[NDArray[Any]]:
-    """Each pixel's neighbours: left, right, above, below."""
+    """Return the neighbors of each pixel: left, right, above, below."""
     wide = np.pad(values, [(1, 1), (1, 1)] + [(0, 0)] * (values.ndim - 2), "edge")
     return [wide[1:-1, :-2], wide[1:-1, 2:], wide[:-2, 1:-1], wide[2:, 1:-1]]
 
 
 def _alike(values: NDArray[Any]) -> BoolArray:  # (H, W)
-    """Pixels equal to two neighbours around a corner; outside of the image nothing is."""
+    """Pixels equal to two neighbors around a corner; pixels outside the image never match."""
     across = np.pad(values[:, 1:] == values[:, :-1], ((0, 0), (1, 1)))
     down = np.pad(values[1:] == values[:-1], ((1, 1), (0, 0)))
     found: BoolArray = (across[:, 1:] | across[:, :-1]) & (down[1:] | down[:-1])
@@ -273,7 +273,7 @@ def _alike(values: NDArray[Any]) -> BoolArray:  # (H, W)
 
 
 def _between(values: NDArray[Any]) -> BoolArray:  # (H, W[, C]) -> (H, W)
-    """Pixels strictly between two opposite neighbours; of colors, in no channel outside."""
+    """Pixels strictly between two opposite neighbors; for colors, in no channel outside."""
     left, right, above, below = _neighbours(values)
     found = np.zeros(values.shape[:2], np.bool_)
     for one, other in ((left, right), (above, below)):
@@ -294,7 +294,7 @@ def _share(of: BoolArray, among: BoolArray) -> float:
 
 
 def _flat(values: UintImage, side: int = 3) -> BoolArray:  # (H, W[, 3]) -> (H, W)
-    """Pixels of regions: their surroundings are nearly of one number."""
+    """Pixels inside regions: their neighborhood has nearly one value."""
     square = np.ones((side, side), np.uint8)
     spread = cv2.dilate(values, square).astype(np.int16) - cv2.erode(values, square)
     return np.asarray(spread <= FLAT if spread.ndim == 2 else spread.max(axis=2) <= FLAT)
@@ -303,7 +303,7 @@ def _flat(values: UintImage, side: int = 3) -> BoolArray:  # (H, W[, 3]) -> (H, 
 def _lossy_levels(
     values: NDArray[Any], name: str, *, ask: bool = True
 ) -> tuple[NDArray[Any], bool]:
-    """A mask in greys, cut at half of white; where nobody is to be asked, the nearest level.
+    """Threshold a gray mask of a lossy file at half of white; without `ask`, use the nearest level.
 
     Raises AmbiguousMaskError for several levels.
     """
@@ -347,7 +347,7 @@ def _visible(colours: UintImage, stored: MaskPixels) -> UintImage:  # -> (P, 3)
 
 
 def _tones(colours: UintImage, stored: MaskPixels) -> Literal["grey", "hue", "many"]:
-    """Whether there are greys alone, shades of one color alone, or several colors."""
+    """Classify the colors: only grays, shades of one color, or several colors."""
     seen = _visible(colours, stored).astype(np.int16)
     if not len(seen):
         return "grey"
@@ -365,7 +365,7 @@ def _tones(colours: UintImage, stored: MaskPixels) -> Literal["grey", "hue", "ma
 
 
 def _looks_like_photo(colours: UintImage) -> bool:
-    """Whether hardly any two neighbours have one color, where it is not black."""
+    """Return whether few adjacent pixels of many have the same color, apart from black."""
     packed = _packed(colours)
     same = (packed[:, 1:] == packed[:, :-1])[(packed[:, 1:] > 0) | (packed[:, :-1] > 0)]
     few = bool(same.size) and float(same.mean()) < 0.75
@@ -373,7 +373,7 @@ def _looks_like_photo(colours: UintImage) -> bool:
 
 
 def _packed(colours: NDArray[Any]) -> NDArray[np.int32]:  # (..., 3) -> (...)
-    """Red * 65536 + green * 256 + blue."""
+    """Encode colors as red * 65536 + green * 256 + blue."""
     numbers = colours[..., 0].astype(np.int32)
     for channel in (1, 2):
         numbers = (numbers << 8) | colours[..., channel]
@@ -389,7 +389,7 @@ def _photo(name: str) -> ImageError:
 
 
 def _colours(colours: UintImage, stored: MaskPixels, name: str, *, ask: bool) -> Found:
-    """A number for each color, 0 for black and for what is transparent. Raises ImageError."""
+    """Assign a value to each color, 0 to black and transparent pixels. Raises ImageError."""
     shown = colours
     if stored.alpha is not None:
         shown = np.where((stored.alpha > 0)[..., None], colours, np.uint8(0))
@@ -426,7 +426,7 @@ def _colours(colours: UintImage, stored: MaskPixels, name: str, *, ask: bool) ->
 
 
 def _lossy_colours(colours: UintImage, name: str) -> tuple[BoolArray, UintImage]:
-    """Where regions of one color are, and (H, W, 3) with these colors there."""
+    """Find regions of one color: their mask, and (H, W, 3) with the region colors."""
     flat = _flat(colours)
     tones, counts = np.unique(_packed(colours[flat] >> 3), return_counts=True)
     order = np.argsort(-counts)
@@ -454,7 +454,7 @@ def _lossy_colours(colours: UintImage, name: str) -> tuple[BoolArray, UintImage]
         away = ((pixels - colour) ** 2).sum(axis=1)
         closer = away < best
         nearest[closer], best[closer] = place, away[closer]
-    for place in np.flatnonzero(table.any(axis=1)):  # the color itself, not its tones' middle
+    for place in np.flatnonzero(table.any(axis=1)):  # exact color instead of the bin center
         own = pixels[nearest == place]
         table[place] = np.median(own, axis=0) if len(own) else table[place]
     classes = np.zeros_like(colours)
@@ -463,7 +463,7 @@ def _lossy_colours(colours: UintImage, name: str) -> tuple[BoolArray, UintImage]
 
 
 def _nearest(colours: UintImage, solid: BoolArray, classes: UintImage) -> UintImage:
-    """The classes, and elsewhere the most similar one of those that lie next along each side."""
+    """Fill other pixels with the most similar class among the next ones in four directions."""
     height, width = solid.shape
     best = np.full(solid.shape, np.iinfo(np.int32).max, np.int32)
     found = np.where(solid[..., None], classes, np.uint8(0))

@@ -1,8 +1,8 @@
-"""Reads the files of microscopes' makers: CZI (Zeiss), LIF (Leica) and ND2 (Nikon).
+"""Read microscope files: CZI (Zeiss), LIF (Leica) and ND2 (Nikon).
 
-czifile, liffile and nd2 read them, the extra `microscopes`. A page is a place: a step along all
-axes but the channels; of a LIF, whose images may differ in size, those of one after the other.
-The channels are bands. Without bands the first one is shown, or the colors where it has colors.
+Requires czifile, liffile and nd2 from the extra `microscopes`. A page is one step along all axes
+except the channels; the images of a LIF, whose sizes may differ, follow one another. The channels
+are bands. Without bands, the first channel is read, or the colors if it has colors.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from anymask.images.tiff import no_such_page
 from anymask.masks import MAX_PIXELS
 
 MICROSCOPES = (".czi", ".lif", ".nd2")  # suffixes
-_MAX_BYTES = 12 * MAX_PIXELS  # of what is decoded at once: a CZI whole, of others a page
-_FLAT = ("C", "Y", "X", "S", "0")  # axes of one page; the last two are a pixel's red, green, blue
+_MAX_BYTES = 12 * MAX_PIXELS  # decoded at once: a whole CZI, one page of other formats
+_FLAT = ("C", "Y", "X", "S", "0")  # axes of one page; the last two are the RGB samples of a pixel
 
 
 @dataclass(frozen=True)
 class Places:
-    """What a file holds.
+    """Contents of a microscope file.
 
     Attributes:
-        count: Of pages.
-        hw: (H, W) of the first one.
-        channels: Of the first one.
+        count: Number of pages.
+        hw: (H, W) of the first page.
+        channels: Channels of the first page.
         colours: Whether the channels are red, green and blue.
-        read: A page by its number: (H, W, C) of any number type.
-        axes: Of the pages with their lengths, outermost first; () where images differ.
+        read: Function that reads a page by number: (H, W, C) of any number type.
+        axes: (name, length) of the axes of the pages, outermost first; () if images differ.
     """
 
     count: int
@@ -48,12 +48,12 @@ class Places:
 
 
 def is_microscope(file: Any) -> bool:
-    """Whether a file begins like one of the three."""
+    """Return whether a file starts like a CZI, LIF or ND2 file."""
     return _opener(file) is not None
 
 
 def read_microscope(file: BinaryIO, name: str, view: PictureView) -> NDArray[Any]:  # (H, W, C)
-    """A page with the channels that are looked at. Raises ImageError, MissingExtra."""
+    """Read the channels of a view from a page. Raises ImageError or MissingExtra."""
     with open_microscope(file, name) as places:
         if view.page >= places.count:
             raise ImageError(no_such_page(view.page, places.count, name))
@@ -64,7 +64,7 @@ def read_microscope(file: BinaryIO, name: str, view: PictureView) -> NDArray[Any
 
 @contextmanager
 def open_microscope(file: BinaryIO, name: str) -> Iterator[Places]:
-    """A file's places; whatever fails inside the `with` becomes an ImageError, or MissingExtra."""
+    """Open a microscope file; errors inside the block become ImageError or MissingExtra."""
     opener = _opener(file)
     if opener is None:
         raise ImageError(f"{name} is not a CZI, LIF or ND2 file. Convert it to TIFF.")
@@ -78,7 +78,7 @@ def open_microscope(file: BinaryIO, name: str) -> Iterator[Places]:
         raise
     except ImportError:
         raise MissingExtra(package, "microscopes", f"{name}, {what},") from None
-    except Exception as error:  # the packages raise almost anything on damaged files
+    except Exception as error:  # the packages raise arbitrary exceptions on corrupted files
         raise ImageError(
             f"{name} is {what}, but it is corrupted or uses an unsupported "
             "compression. Copy it again, or export it as TIFF, for example from Fiji."
@@ -86,12 +86,12 @@ def open_microscope(file: BinaryIO, name: str) -> Iterator[Places]:
 
 
 def _opener(file: Any) -> tuple[str, str, Any] | None:
-    """By a file's first bytes: the package that reads it, what it is, and our function for it."""
+    """Return package, description and open function, chosen by the first bytes of a file."""
     try:
         file.seek(0)
         head = file.read(10)
     except (OSError, ValueError, AttributeError):
-        return None  # it cannot be read again
+        return None  # not seekable
     kinds = {
         b"ZISRAWFILE": ("czifile", "a Zeiss CZI file", _open_czi),
         b"\x70\0\0\0": ("liffile", "a Leica LIF file", _open_lif),
@@ -103,7 +103,7 @@ def _opener(file: Any) -> tuple[str, str, Any] | None:
 
 @contextmanager
 def _open_czi(file: BinaryIO) -> Iterator[Places]:
-    """The whole file is decoded at once, its tiles put together."""
+    """Open a CZI; the whole file is decoded at once, with its tiles stitched."""
     import czifile
 
     with czifile.CziFile(file, multifile=False) as document:
@@ -159,7 +159,7 @@ def _open_nd2(file: BinaryIO) -> Iterator[Places]:
         _check_bytes(inner, np.dtype(document.dtype).itemsize)
 
         def read(page: int) -> NDArray[Any]:
-            frame = document.read_frame(page).copy()  # of a file mapped into memory until it closes
+            frame = document.read_frame(page).copy()  # the file is memory-mapped until it closes
             return _channels_last(frame, inner)
 
         yield _places(sizes, read)
@@ -179,12 +179,12 @@ def _places(sizes: Mapping[str, int], read: Callable[[int], NDArray[Any]]) -> Pl
 
 
 def _loops(sizes: Mapping[str, int]) -> dict[str, int]:
-    """The axes that pages go along."""
+    """Return the axes that pages are counted along."""
     return {axis: n for axis, n in sizes.items() if axis not in _FLAT}
 
 
 def _steps(sizes: Mapping[str, int], page: int) -> dict[str, int]:
-    """How far along each of those axes a page lies."""
+    """Return the position of a page along each of these axes."""
     found: dict[str, int] = {}
     for axis, length in reversed(_loops(sizes).items()):
         page, found[axis] = divmod(page, length)
@@ -192,7 +192,7 @@ def _steps(sizes: Mapping[str, int], page: int) -> dict[str, int]:
 
 
 def _channels_last(array: NDArray[Any], sizes: Mapping[str, int]) -> NDArray[Any]:  # (H, W, C)
-    """A page whose axes may lie in any order, all channels and samples as its last one."""
+    """Transpose a page of any axis order, with all channels and samples as the last axis."""
     whole = np.asarray(array).reshape(list(sizes.values()))
     order = [axis for axis in ("Y", "X", "C", "S", "0") if axis in sizes]
     placed = whole.transpose([list(sizes).index(axis) for axis in order])
@@ -200,7 +200,7 @@ def _channels_last(array: NDArray[Any], sizes: Mapping[str, int]) -> NDArray[Any
 
 
 def _check_bytes(sizes: Mapping[str, int], item: int) -> None:
-    """Raises ImageError for more than can be decoded at once."""
+    """Raise ImageError if the size exceeds what can be decoded at once."""
     if (size := math.prod(sizes.values()) * item) > _MAX_BYTES:
         raise ImageError(
             f"One plane requires {size >> 20} MB of memory, but at most "

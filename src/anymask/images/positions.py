@@ -1,8 +1,8 @@
-"""Finds planes of a stack that are named by their axes: "z1c0" in, a page and a band out.
+"""Resolve positions along named axes of a stack, such as "z1c0", to page and band.
 
-Z, C and T, and other axes that a file names, are counted from 0, as pages are. An axis that is not
-named is at its first step. Where the channels are bands of each page (CZI, LIF, ND2, TIFF with
-samples), C is a band: `bands` counts those from 1, because its 0 is black.
+Z, C, T and other axes that a file names are counted from 0, like pages. An axis that is not given
+is at its first step. If the channels are bands of each page (CZI, LIF, ND2, TIFF with samples), C
+selects a band; `bands` counts from 1, because its 0 is black.
 """
 
 from __future__ import annotations
@@ -17,13 +17,17 @@ from anymask.images.tiff import is_tiff, tiff_axes, tiff_facts
 
 _POSITION = re.compile(r"(?:[a-z]\d{1,6})+")
 _STEP = re.compile(r"([a-z])(\d+)")
-_OTHER = ("Q", "I")  # names that tifffile gives to axes without one
+_OTHER = ("Q", "I")  # names that tifffile gives to unnamed axes
 
 Axes = tuple[tuple[str, int], ...]
 
 
 def parse_position(text: str) -> dict[str, int]:
-    """ "z1c0" -> {"Z": 1, "C": 0}. Raises InputError for other texts and an axis named twice."""
+    """Parse a position: "z1c0" -> {"Z": 1, "C": 0}.
+
+    Raises:
+        InputError: The text is invalid, or names an axis twice.
+    """
     plain = text.lower()
     steps = [(name.upper(), int(step)) for name, step in _STEP.findall(plain)]
     if not _POSITION.fullmatch(plain) or len(dict(steps)) < len(steps):
@@ -37,10 +41,10 @@ def parse_position(text: str) -> dict[str, int]:
 def find_plane(
     file: BinaryIO, name: str, text: str, bands: int | Sequence[int] | None = None
 ) -> tuple[int, int | Sequence[int] | None]:
-    """The page of a position, and the bands that are looked at: those given, or what C says.
+    """Return the page of a position, and the bands: those given, or the band that C selects.
 
-    Raises InputError where the file has no such axis or step, or bands are given twice; ImageError
-    for a file whose axes nobody names; MissingExtra.
+    Raises InputError if the file has no such axis or step, or if bands are given twice; ImageError
+    if the axes of the file are unnamed; MissingExtra.
     """
     asked = parse_position(text)
     axes, channels = _axes_of(file, name)
@@ -67,7 +71,7 @@ def find_plane(
 
 
 def _axes_of(file: BinaryIO, name: str) -> tuple[Axes, int]:
-    """The axes of the pages, outermost first, and how many channels are bands of each page."""
+    """Return the axes of the pages, outermost first, and the channels that are bands of a page."""
     if is_tiff(file):
         axes = tiff_axes(file)
         along = any(axis == "C" for axis, _ in axes)

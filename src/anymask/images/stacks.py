@@ -1,17 +1,17 @@
-"""Reads stacks and pictures of several channels: their pages, planes and all channel values.
+"""Read stacks and multi-channel images: pages, planes and all channel values.
 
-Pages are those of a TIFF and the frames of an animation, counted from 0. Where tifffile is there,
-it says which channel, depth and time a TIFF's page is of (axes C, Z, T of ImageJ and OME).
+Pages are those of a TIFF and the frames of an animation, counted from 0. If tifffile is installed,
+it provides the channel, depth and time of a TIFF's page (axes C, Z, T of ImageJ and OME).
 
-A place is where masks lie: a page of its own in depth or time. A channel is another look at the
-same place: a page along the axis C of ImageJ and OME, or a band of a TIFF. A place is called by the
-number of its page (of its first channel), as `--page` counts them. Where a TIFF names no axes and
-has a single band, its pages are the channels if they are as many as are wanted.
+A place is where masks lie: a page of its own in depth or time. Channels show the same place: pages
+along the axis C of ImageJ and OME, or bands of a TIFF. A place is identified by its page number (of
+its first channel), as `--page` counts them. If a TIFF names no axes and has a single band, its
+pages are the channels if their number matches the requested one.
 
-How large a pixel is stands in the metadata of OME-TIFF (PhysicalSizeX) and of ImageJ (`unit`, and
-the pixels in one of it, XResolution); a printer's dots per inch say nothing about it.
+The pixel size is read from the metadata of OME-TIFF (PhysicalSizeX) and of ImageJ (`unit`, and
+pixels per unit, XResolution); a resolution in dots per inch is not used.
 
-Letters: H W the picture, C its channels.
+Letters: H W the image, C its channels.
 """
 
 from __future__ import annotations
@@ -50,29 +50,29 @@ from anymask.images.tiff import (
 )
 from anymask.masks import ChannelMix, Picture, save_picture
 
-_AXES = "CZTVHRPLASE"  # that mean something; tifffile calls others Q and I
-_OF_ONE_PHOTO = ("MPO",)  # a camera's previews of the same photo are no pages
+_AXES = "CZTVHRPLASE"  # axes with a meaning; tifffile names others Q and I
+_OF_ONE_PHOTO = ("MPO",)  # its other frames are camera previews of the same image
 
 
 @dataclass(frozen=True)
 class Pages:
-    """What a file holds.
+    """Pages of a file.
 
     Attributes:
-        count: Of pages, 1 for a plain picture.
-        axes: Names and lengths, outermost first: (("T", 3), ("C", 2)); () where nobody says.
+        count: Number of pages, 1 for a plain image.
+        axes: Names and lengths, outermost first: (("T", 3), ("C", 2)); () if unknown.
     """
 
     count: int = 1
     axes: tuple[tuple[str, int], ...] = ()
 
     def axes_in_words(self) -> str:
-        """The axes as a person reads them: " (Z 3 x C 2)"; "" where nobody says."""
+        """Format the axes: " (Z 3 x C 2)"; "" if unknown."""
         sides = " x ".join(f"{name} {length}" for name, length in self.axes)
         return f" ({sides})" if sides else ""
 
     def place(self, page: int) -> str:
-        """Where a page is along the axes: "T 1, C 0"; "" where nobody says."""
+        """Format the position of a page along the axes: "T 1, C 0"; "" if unknown."""
         places = []
         for name, length in reversed(self.axes):
             page, at = divmod(page, length)
@@ -81,14 +81,18 @@ class Pages:
 
 
 def read_pages(path: Path) -> Pages:
-    """The pages of a picture, from its headers. Raises ImageError for a file that is none."""
+    """Read the pages of an image from its headers.
+
+    Raises:
+        ImageError: The file is not a readable image.
+    """
     name = repr(str(path))
     with open_path(path) as file:
         if is_tiff(file):
             with decoding(name):
                 count = count_tiff_pages(file)
             axes: tuple[tuple[str, int], ...] = ()
-            with contextlib.suppress(Exception):  # names are no more than a help
+            with contextlib.suppress(Exception):  # axis names are optional
                 axes = tiff_axes(file)
             named = all(axis in _AXES for axis, _ in axes)
             fits = math.prod(length for _, length in axes) == count
@@ -108,9 +112,9 @@ def read_pages(path: Path) -> Pages:
                 return Pages(int(getattr(picture, "n_frames", 1)))
 
 
-TIFF = (".tif", ".tiff")  # of files that may have pages and channels
+TIFF = (".tif", ".tiff")  # suffixes of files that may have pages and channels
 
-_UNITS = {  # as files write them -> as people read them
+_UNITS = {  # spelling in files -> displayed unit
     "nm": "nm", "nanometer": "nm", "µm": "µm", "\u03bcm": "µm", "um": "µm", "micron": "µm",
     "microns": "µm", "micrometer": "µm", "\\u00b5m": "µm", "mm": "mm", "millimeter": "mm",
     "cm": "cm", "centimeter": "cm", "m": "m", "meter": "m", "pm": "pm", "km": "km",
@@ -119,7 +123,7 @@ _UNITS = {  # as files write them -> as people read them
 
 @dataclass(frozen=True)
 class PixelSize:
-    """The side of a pixel along x, in a unit such as µm."""
+    """Length of a pixel along x, in a unit such as µm."""
 
     size: float
     unit: str
@@ -127,15 +131,15 @@ class PixelSize:
 
 @dataclass(frozen=True)
 class Planes:
-    """What of a picture can be looked at.
+    """Places and channels of an image.
 
     Attributes:
-        pages: Its pages along all axes.
-        channels: Their names; () where there is one look alone.
-        bands: The channels are bands of each page, not pages.
-        colours: The picture has a look of its own: without a channel its colors are shown.
-        pixel: How large a pixel is, where the file says so.
-        deep: Its numbers are not those of 8 bits.
+        pages: Pages along all axes.
+        channels: Names of the channels; () if there is only one.
+        bands: Whether the channels are bands of each page instead of pages.
+        colours: Whether the image has colors, which are shown if no channel is selected.
+        pixel: Pixel size, None if unknown.
+        deep: Whether the values have more than 8 bits.
     """
 
     pages: Pages
@@ -147,33 +151,33 @@ class Planes:
 
     @property
     def places(self) -> tuple[int, ...]:
-        """The numbers of the pages that masks lie on."""
+        """Page numbers of the places that masks lie on."""
         if self.bands or not self.channels:
             return tuple(range(self.pages.count))
         step, count = self._step(), len(self.channels)
         return tuple(p for p in range(self.pages.count) if p // step % count == 0)
 
     def place_of(self, page: int) -> int:
-        """The place that a page is at: that of its first channel."""
+        """Return the place of a page: the page of its first channel."""
         if self.bands or not self.channels:
             return page
         step = self._step()
         return page - page // step % len(self.channels) * step
 
     def _step(self) -> int:
-        """Pages from one channel to the next."""
+        """Return the number of pages from one channel to the next."""
         return channel_step(self.pages.axes)[0]
 
     def name(self, place: int) -> str:
-        """Where a place lies, such as "T 1, Z 0"; "" where nobody says."""
+        """Format the position of a place, such as "T 1, Z 0"; "" if unknown."""
         parts = self.pages.place(place).split(", ")
         return ", ".join(part for part in parts if self.bands or not part.startswith("C "))
 
     def view(self, place: int, channel: int | None, view: PictureView) -> PictureView:
-        """How a plane is read; `view` says the rest. Raises InputError for one that is not there.
+        """Return the view that reads a plane. Raises InputError if it does not exist.
 
-        Without a channel: the bands of `view`, which are channels put together (a composite), else
-        the picture's colors, else the first channel.
+        Without a channel, it reads the bands of `view` (a composite of channels), else the image's
+        colors, else the first channel.
         """
         if place not in self.places:
             some = ", ".join(str(page) for page in self.places[:8])
@@ -193,7 +197,7 @@ class Planes:
 
 
 def _range_of(band: int, view: PictureView) -> Ranges | None:
-    """The range that a band has among others, for a look at it alone."""
+    """Return the range of one band for displaying it alone."""
     if view.ranges is None or len(view.ranges) == 1:
         return view.ranges
     bands = view.bands or ()
@@ -201,7 +205,11 @@ def _range_of(band: int, view: PictureView) -> Ranges | None:
 
 
 def read_planes(path: Path) -> Planes:
-    """The planes of a picture, from its headers. Raises ImageError for a file that is none."""
+    """Read the planes of an image from its headers.
+
+    Raises:
+        ImageError: The file is not a readable image.
+    """
     pages = read_pages(path)
     with open_file(path) as file:
         deep = _is_deep(file)
@@ -212,7 +220,7 @@ def read_planes(path: Path) -> Planes:
         if not is_tiff(file):
             return Planes(pages, deep=deep)
         facts = TiffFacts()
-        with contextlib.suppress(Exception):  # damage is told when a plane is read
+        with contextlib.suppress(Exception):  # reported when a plane is read
             facts = tiff_facts(file)
     names, pixel = _read_ome(facts.ome)
     if pixel is None and facts.a_unit > 0:
@@ -228,12 +236,12 @@ def read_planes(path: Path) -> Planes:
 
 
 def _is_deep(file: BinaryIO) -> bool:
-    """Whether Pillow says that the numbers have more than 8 bits; it does not know every TIFF."""
+    """Return whether Pillow reports more than 8 bits; it does not support every TIFF."""
     file.seek(0)
     try:
         with open_header(file) as picture:
             return picture.mode.startswith(("I", "F"))
-    except Exception:  # damage is told when a plane is read
+    except Exception:  # reported when a plane is read
         return False
 
 
@@ -243,9 +251,17 @@ def load_plane(
     channel: int | None = None,
     view: PictureView | None = None,
 ) -> UintImage:  # -> (H, W, 3)
-    """Read one plane; `view` says bands, stretch and ranges.
+    """Read one plane as RGB.
 
-    Raises ImageError as `load_image` does; InputError for a page or channel that is not there.
+    Args:
+        path: Image file.
+        place: Page number of the place.
+        channel: Channel, counted from 0. None reads the colors or a composite.
+        view: Bands, stretch and ranges.
+
+    Raises:
+        ImageError: The image cannot be read.
+        InputError: The page or channel does not exist.
     """
     view = view or PictureView()
     if path.suffix.lower() in (*TIFF, *MICROSCOPES) or place or channel is not None:
@@ -256,26 +272,36 @@ def load_plane(
 
 
 def load_page(path: Path, page: int) -> UintImage:  # -> (H, W, 3)
-    """Any page by its number, a channel's too, as it is shown. Raises as `load_plane` does."""
+    """Read any page by number, including pages of channels.
+
+    Raises:
+        ImageError: The image cannot be read.
+        InputError: The page does not exist.
+    """
     is_place = page in read_planes(path).places
     return load_plane(path, page) if is_place else load_image(path, page=page)
 
 
 def page_as_png(path: Path, page: int) -> bytes:
-    """A page of a photo as it is shown. Raises ImageError, InputError."""
+    """Read a page of an image as PNG.
+
+    Raises:
+        ImageError: The image cannot be read.
+        InputError: The page does not exist.
+    """
     file = io.BytesIO()
     save_picture(file, load_page(path, page))
     return file.getvalue()
 
 
 def _named(names: tuple[str, ...], count: int, word: str) -> tuple[str, ...]:
-    """The names of the file where each channel has one."""
+    """Return the channel names of the file, or numbered names unless each channel has one."""
     fitting = len(names) == count and all(names)
     return names if fitting else tuple(f"{word} {number + 1}" for number in range(count))
 
 
 def _read_ome(text: str) -> tuple[tuple[str, ...], PixelSize | None]:
-    """The names of the channels in OME-XML, and the size of a pixel; nothing where it is broken."""
+    """Read channel names and pixel size from OME-XML; nothing if it is invalid."""
     if len(text) > 50_000_000 or "<!DOCTYPE" in text or "<!ENTITY" in text:
         return (), None
     names: tuple[str, ...] = ()
@@ -294,7 +320,7 @@ def _sized(size: float, unit: str) -> PixelSize | None:
     return PixelSize(size, known) if known and 0 < size < 1e9 else None
 
 
-# All channels with their numbers.
+# Stored values of all channels.
 
 
 @dataclass(frozen=True)
@@ -313,10 +339,11 @@ class ChannelValues:
 
 
 def read_values(path: Path, page: int = 0) -> list[ChannelValues]:
-    """The values of each channel that `read_planes` names, or of a grey picture of more than 8
-    bits; [] of other pictures.
+    """Return the value range of each channel, or of a gray image with more than 8 bits; else [].
 
-    Raises as `load_channels` does; ImageError for NaN and infinity.
+    Raises:
+        ImageError: The image cannot be read, or contains NaN or infinity.
+        InputError: The page is not a place of masks.
     """
     planes = read_planes(path)
     if not planes.channels and not planes.deep:
@@ -334,13 +361,17 @@ def read_values(path: Path, page: int = 0) -> list[ChannelValues]:
 def load_channels(
     source: ImageSource, page: int = 0, count: int | None = None
 ) -> NDArray[Any]:  # -> (H, W, C)
-    """Read all channels of a picture, with the numbers that they have.
-
-    Raises ImageError as `load_image` does, InputError for a page that no mask lies on.
+    """Read all channels of an image with their stored values.
 
     Args:
-        page: The place of a stack (its first channel), as `--page` counts.
-        count: How many are wanted, to tell channels from places where a file does not say.
+        source: Image.
+        page: Page number of the place (its first channel), as `--page` counts them.
+        count: Expected number of channels, to distinguish channels from places if the file does
+            not name its axes.
+
+    Raises:
+        ImageError: The image cannot be read.
+        InputError: The page is not a place of masks.
     """
     if isinstance(source, str):
         source = Path(source)
@@ -357,20 +388,32 @@ def load_channels(
 
 
 def load_mixed(source: ImageSource, mix: ChannelMix, page: int = 0) -> UintImage:  # -> (H, W, 3)
-    """A picture as a model of these channels sees it. Raises as `load_channels` and `mix.check`."""
+    """Read an image as the RGB input of a model with a channel mix.
+
+    Raises:
+        ImageError: The image cannot be read.
+        InputError: The page is not a place of masks, or the channels do not fit the mix.
+    """
     return mix.to_rgb(load_for_mix(source, mix, page))
 
 
 def load_for_mix(source: ImageSource, mix: ChannelMix, page: int = 0) -> NDArray[Any]:
-    """The channels that a mix takes, as they are: (H, W, C). Raises as `load_mixed` does."""
+    """Read the stored values (H, W, C) of the channels of a mix.
+
+    Raises:
+        ImageError: The image cannot be read.
+        InputError: The page is not a place of masks, or the channels do not fit the mix.
+    """
     name = repr(str(source)) if isinstance(source, str | Path) else "the picture"
     return mix.check(load_channels(source, page, mix.count), name)
 
 
 def load_for_model(source: Path, mix: ChannelMix, view: PictureView) -> NDArray[Any]:
-    """A picture as a model with a mix takes it: all channels, as they are.
+    """Read an image for a model with a channel mix: all channels with their stored values.
 
-    Raises as `load_mixed` does; InputError for bands, a stretch or ranges: the model knows its own.
+    Raises:
+        ImageError: The image cannot be read.
+        InputError: The view sets bands, a stretch or ranges, which the model defines itself.
     """
     if not view.plain:
         raise InputError(
@@ -381,12 +424,12 @@ def load_for_model(source: Path, mix: ChannelMix, view: PictureView) -> NDArray[
 
 
 def shown_picture(array: NDArray[Any], mix: ChannelMix | None) -> UintImage:  # -> (H, W, 3)
-    """What of a picture is drawn on: the picture, or what a model with a mix sees."""
+    """Return the image to display: the array, or the RGB input of a model with a channel mix."""
     return array if mix is None else mix.to_rgb(array)
 
 
 def _pages_of_place(planes: Planes, page: int, count: int | None) -> list[int]:
-    """The pages that together are the picture of a place. Raises InputError."""
+    """Return the pages that form the image of a place. Raises InputError."""
     along = dict(planes.pages.axes).get("C", 1)
     if along > 1 and not planes.bands:
         views = (planes.view(page, channel, PictureView()) for channel in range(along))
@@ -397,18 +440,18 @@ def _pages_of_place(planes: Planes, page: int, count: int | None) -> list[int]:
     return [page]
 
 
-# The numbers that are measured.
+# Values for measurements.
 
 
 @brief
 @dataclass(frozen=True)
 class PictureNumbers:
-    """A picture as it was measured.
+    """Stored values of an image, for measurements.
 
     Attributes:
-        values: (H, W, C) of any number type: all channels at the place; grey in three equal
-            ones is one.
-        pixel: How large a pixel is, where the file says so.
+        values: (H, W, C) of any number type: all channels of the place. Three equal channels of a
+            gray image are reduced to one.
+        pixel: Pixel size, None if unknown.
     """
 
     values: NDArray[Any]
@@ -418,12 +461,12 @@ class PictureNumbers:
 def picture_numbers(
     picture: Picture | Path | NDArray[Any] | None, image_hw: tuple[int, int]
 ) -> PictureNumbers | None:
-    """What is known of the picture of some masks; None where it cannot be read any more.
+    """Read the stored values of the image of some masks; None if it is no longer readable.
 
     Args:
-        picture: As masks know it, its file, or its pixels; of an array of more than 8 bits that
-            was given to a model these are its own numbers.
-        image_hw: (H, W) of the masks; a picture of another size is another one.
+        picture: Image reference of the masks, file, or pixels. An array with more than 8 bits that
+            was passed to a model keeps its stored values.
+        image_hw: (H, W) of the masks. An image of another size is ignored.
     """
     found: PictureNumbers | None
     path = picture if isinstance(picture, Path) else getattr(picture, "path", None)

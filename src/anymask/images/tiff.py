@@ -1,9 +1,9 @@
-"""Reads pictures of more than 8 bits or 3 bands: 16-bit PNG and any TIFF.
+"""Read images of more than 8 bits or 3 bands: 16-bit PNG and any TIFF.
 
-16-bit PNG and TIFF in color are read by OpenCV, which keeps the bits. Everything else that Pillow
-does not know of a TIFF (more bands, floats in color, planes) is read by tifffile, the extra
-`science`. Colors of a TIFF are those that its tags call red, green and blue; of bands without such
-a name the user chooses.
+16-bit color PNG and TIFF are read by OpenCV, which keeps all bits. TIFFs that Pillow does not
+support (more bands, float colors, planes) are read by tifffile, from the extra `science`. The
+colors of a TIFF are those that its tags declare as red, green and blue; for other bands the user
+selects them.
 """
 
 from __future__ import annotations
@@ -30,36 +30,36 @@ from anymask.images.decoding import PictureView, check_size, open_header
 from anymask.masks import MAX_PIXELS
 
 _TIFF_HEADS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_MAX_BYTES = 12 * MAX_PIXELS  # of a page with all its bands
-_COLOURS = ("RGB", "RGBA", "RGBX", "LA")  # modes that Pillow cuts down to 8 bits
+_MAX_BYTES = 12 * MAX_PIXELS  # size limit of a page with all its bands
+_COLOURS = ("RGB", "RGBA", "RGBX", "LA")  # modes that Pillow reduces to 8 bits
 _BITS, _SAMPLES, _ORIENTATION, _SIGNS = 258, 277, 274, 339  # tags of TIFF 6.0
 _GEO_KEYS = 34735  # the tag of TIFF that holds GeoTIFF's keys
 _X_RESOLUTION, _PHOTOMETRIC = 282, 262
 _PROFILE = 34675
 _GEOREFERENCE = (33550, 34264, 34735)  # GeoTIFF: scale, transformation, keys
-_ALPHA = (1, 2)  # of the tag ExtraSamples
-_STORED, _DEFLATE, _ZSTD = 1, (8, 32946, 50013), (34926, 50000)  # of Compression
+_ALPHA = (1, 2)  # values of the tag ExtraSamples
+_STORED, _DEFLATE, _ZSTD = 1, (8, 32946, 50013), (34926, 50000)  # values of Compression
 _NO_CODEC = re.compile(r"COMPRESSION\.(\w+).* requires the 'imagecodecs'")
-_UNBOUNDED: dict[int, Callable[[], Any]] = {  # of Compression, whose decoders know no end
+_UNBOUNDED: dict[int, Callable[[], Any]] = {  # compressions whose decoders have no size limit
     **dict.fromkeys(_DEFLATE, zlib.decompressobj), 34925: lzma.LZMADecompressor
 }  # fmt: skip
-_HARMLESS = 256 << 20  # bytes that one segment may unpack to, whatever is stated
-_MAX_PLANES = 9_999_999  # of an OME-TIFF: tifffile makes a list of them
+_HARMLESS = 256 << 20  # bytes that one segment may always unpack to
+_MAX_PLANES = 9_999_999  # limit for an OME-TIFF: tifffile creates a list of them
 _MANY_PLANES = re.compile(
     r"""\b(?:Size[CZT]|PlaneCount|NumPlanes|IFD|First[CZT])\s*=\s*["']\s*\+?0*(\d{8,})"""
 )
-_WHITE_IS_ZERO, _PALETTE, _SEPARATED, _RGB = 0, 3, 5, 2  # of PhotometricInterpretation
+_WHITE_IS_ZERO, _PALETTE, _SEPARATED, _RGB = 0, 3, 5, 2  # PhotometricInterpretation
 
 
 @dataclass(frozen=True)
 class DeepPicture:
-    """A picture with all its bits.
+    """Image with its full bit depth.
 
     Attributes:
-        pixels: (H, W, C) of any number type, as `array_to_image` takes it.
-        orientation: 1..8, as EXIF has it.
-        in_colour: Whether white is known: red, green and blue of 16 bits that are no map.
-        profile: The ICC profile; b"" without one.
+        pixels: (H, W, C) of any number type, as `array_to_image` accepts it.
+        orientation: EXIF orientation 1..8.
+        in_colour: Whether white is 65535: 16-bit RGB that is not a map.
+        profile: ICC profile, b"" for none.
     """
 
     pixels: NDArray[Any]
@@ -69,13 +69,13 @@ class DeepPicture:
 
 
 def is_tiff(file: BinaryIO) -> bool:
-    """Whether a file begins like a TIFF or a BigTIFF."""
+    """Return whether a file starts like a TIFF or a BigTIFF."""
     file.seek(0)
     return file.read(4) in _TIFF_HEADS
 
 
 def is_geotiff(path: Path) -> bool:
-    """Whether an image says where on earth it lies."""
+    """Return whether an image is georeferenced."""
     try:
         with path.open("rb") as file, open_header(file) as picture:
             return _GEO_KEYS in getattr(picture, "tag_v2", {})
@@ -84,26 +84,26 @@ def is_geotiff(path: Path) -> bool:
 
 
 def needs_tifffile(picture: Image.Image, view: PictureView) -> bool:
-    """Whether Pillow, which opened it, cannot give what is looked at of a TIFF."""
+    """Return whether Pillow, which opened a TIFF, cannot read what a view requires."""
     if picture.format != "TIFF":
         return False
-    tags: Any = picture.tag_v2  # type: ignore[attr-defined]  # a TIFF has them
+    tags: Any = picture.tag_v2  # type: ignore[attr-defined]  # TIFF images have it
     samples, bits = int(tags.get(_SAMPLES, 1)), max(tags.get(_BITS, (1,)))
-    if samples == 1:  # Pillow reads these two as if their sign were another one
+    if samples == 1:  # Pillow reads these two with the wrong sign
         wrong_sign = (bits, *tags.get(_SIGNS, (1,))[:1]) in ((32, 1), (8, 2))
         return wrong_sign or (_wants_channels(view) and getattr(picture, "n_frames", 1) > 1)
     return view.all_bands or (bits > 8 and not _has_deep_colours(picture))
 
 
 def _has_deep_colours(picture: Image.Image) -> bool:
-    """Whether Pillow is about to cut 16-bit colors down to 8 bits."""
+    """Return whether Pillow would reduce 16-bit colors to 8 bits."""
     return picture.mode in _COLOURS and ";16" in str(getattr(picture, "tile", ""))
 
 
 def read_deep_colours(picture: Image.Image, file: BinaryIO, page: int) -> NDArray[Any] | None:
-    """16-bit colors (H, W, C) of a PNG or TIFF; None where it has none.
+    """Read 16-bit colors (H, W, C) of a PNG or TIFF; None for other images.
 
-    Pillow decodes the picture, too: it notices damage that OpenCV passes over.
+    Pillow decodes the image as well, because it reports corruption that OpenCV ignores.
     """
     if not _has_deep_colours(picture):
         return None
@@ -125,9 +125,9 @@ def read_deep_colours(picture: Image.Image, file: BinaryIO, page: int) -> NDArra
 
 
 def deep_grey(picture: Image.Image) -> NDArray[Any]:  # -> (H, W)
-    """A picture of 16 or 32 bits, white the largest number.
+    """Return a gray image of 16 or 32 bits in which white is the maximum.
 
-    Pillow turns a TIFF whose white is 0 by itself only up to 8 bits a pixel.
+    Pillow inverts a TIFF whose white is 0 only up to 8 bits.
     """
     array, tags = np.asarray(picture), getattr(picture, "tag_v2", {})
     if array.dtype.kind != "u" or tags.get(_PHOTOMETRIC) != _WHITE_IS_ZERO:
@@ -138,7 +138,7 @@ def deep_grey(picture: Image.Image) -> NDArray[Any]:  # -> (H, W)
 
 
 def read_tiff(file: BinaryIO, name: str, view: PictureView) -> DeepPicture:
-    """A page of a TIFF by tifffile. Raises ImageError; MissingExtra without the package."""
+    """Read a page of a TIFF with tifffile. Raises ImageError or MissingExtra."""
     with _tiff_page(file, name, view.page) as page:
         if page.imagedepth != 1 or page.nbytes > _MAX_BYTES:
             raise ImageError(
@@ -159,18 +159,18 @@ def read_tiff(file: BinaryIO, name: str, view: PictureView) -> DeepPicture:
 
 
 def is_photo(tags: Any, photometric: object) -> bool:
-    """Whether colors of 16 bits reach to 65535, as those of photos: red, green and blue without
-    the tags of a map, whose numbers are a sensor's."""
+    """Whether 16-bit colors use the range 0..65535 like photos: RGB without the tags of a map,
+    whose values come from a sensor."""
     return photometric == _RGB and not any(tag in tags for tag in _GEOREFERENCE)
 
 
 def _wants_channels(view: PictureView) -> bool:
-    """Whether bands are looked at that one page of one sample cannot have."""
+    """Return whether a view requires more bands than one page with one sample has."""
     return view.bands is not None and (len(view.bands) > 1 or max(view.bands) > 1)
 
 
 def channel_step(axes: Sequence[tuple[str, int]]) -> tuple[int, int]:
-    """Of the axes of pages, outermost first: pages from one channel to the next, and channels."""
+    """Return the pages between channels and the number of channels, for axes outermost first."""
     step = 1
     for name, length in reversed(axes):
         if name == "C":
@@ -180,7 +180,7 @@ def channel_step(axes: Sequence[tuple[str, int]]) -> tuple[int, int]:
 
 
 def _channels_of(page: Any, name: str, view: PictureView) -> NDArray[Any] | None:  # -> (H, W, C)
-    """The channels at a page's place, those that are looked at; None where they are no pages."""
+    """Read the selected channels at the place of a page; None if channels are not pages."""
     document, number = page.parent, view.page
     axes = _page_axes(document)
     step, count = channel_step(axes)
@@ -191,7 +191,7 @@ def _channels_of(page: Any, name: str, view: PictureView) -> NDArray[Any] | None
     ):
         return None
     first = number - number // step % count * step
-    planes = np.zeros((count, *page.shape), page.dtype)  # what is not looked at takes no memory
+    planes = np.zeros((count, *page.shape), page.dtype)  # unused planes take no physical memory
     for channel in {band - 1 for band in view.bands or () if 0 < band <= count}:
         plane: Any = document.pages[first + channel * step]
         check_segments(plane, name)
@@ -200,14 +200,14 @@ def _channels_of(page: Any, name: str, view: PictureView) -> NDArray[Any] | None
 
 
 def tiff_hw(file: BinaryIO, name: str) -> tuple[int, int]:
-    """(H, W) of the upright first page of a TIFF by tifffile. Raises as `read_tiff` does."""
+    """Read (H, W) of the upright first page of a TIFF with tifffile. Raises like `read_tiff`."""
     with _tiff_page(file, name, 0) as page:
         height, width = int(page.imagelength), int(page.imagewidth)
         return (width, height) if _turns(page) >= 5 else (height, width)
 
 
 def count_tiff_pages(file: BinaryIO) -> int:
-    """How many pages a TIFF has, by Pillow, or by tifffile where Pillow does not know it."""
+    """Count the pages of a TIFF with Pillow, or with tifffile if Pillow does not support it."""
     file.seek(0)
     try:
         with open_header(file) as picture:
@@ -218,9 +218,9 @@ def count_tiff_pages(file: BinaryIO) -> int:
 
 
 def tiff_axes(file: BinaryIO) -> tuple[tuple[str, int], ...]:
-    """The axes of a TIFF's pages with their lengths, as ImageJ or OME names them.
+    """Return names and lengths of the axes of a TIFF's pages, from ImageJ or OME metadata.
 
-    Raises whatever tifffile does, and ImportError without it.
+    Raises any exception of tifffile, and ImportError if it is not installed.
     """
     with open_tiff(file) as document:
         return _page_axes(document)
@@ -234,15 +234,15 @@ def _page_axes(document: Any) -> tuple[tuple[str, int], ...]:
 
 @dataclass(frozen=True)
 class TiffFacts:
-    """What the headers of a TIFF's first page say beside its size.
+    """Header fields of a TIFF's first page.
 
     Attributes:
         samples: Bands of a page.
-        colours: It says how they are seen: as grey, or red, green and blue.
-        ome: OME-XML, "" where there is none.
-        unit: Of ImageJ, such as micron; "" where there is none.
-        a_unit: Pixels along x in one of these.
-        deep: Its numbers are not those of 8 bits.
+        colours: Whether it declares how to display them: as gray, or red, green and blue.
+        ome: OME-XML, "" for none.
+        unit: ImageJ unit, such as micron; "" for none.
+        a_unit: Pixels along x per unit.
+        deep: Whether the values have more than 8 bits.
     """
 
     samples: int = 1
@@ -254,7 +254,7 @@ class TiffFacts:
 
 
 def tiff_facts(file: BinaryIO) -> TiffFacts:
-    """Read the headers. Raises whatever tifffile does, and ImportError without it."""
+    """Read the headers. Raises any exception of tifffile, and ImportError without it."""
     with open_tiff(file) as document:
         page: Any = document.pages[0]
         samples, extra = int(page.samplesperpixel), tuple(page.extrasamples)
@@ -276,7 +276,7 @@ def tiff_facts(file: BinaryIO) -> TiffFacts:
 
 @contextmanager
 def _tiff_page(file: BinaryIO, name: str, number: int) -> Iterator[Any]:
-    """A page of at most MAX_PIXELS; whatever fails inside the `with` becomes an ImageError."""
+    """Open a page of at most MAX_PIXELS; errors inside the block become ImageError."""
     try:
         with open_tiff(file) as document:
             count = len(document.pages)
@@ -293,7 +293,7 @@ def _tiff_page(file: BinaryIO, name: str, number: int) -> Iterator[Any]:
         raise MissingExtra(
             "tifffile", "science", f"{name}, a TIFF with bands or data types of this kind,"
         ) from None
-    except Exception as error:  # tifffile's readers raise almost anything on damaged files
+    except Exception as error:  # tifffile raises arbitrary exceptions on corrupted files
         raise ImageError(
             f"{name} is corrupted or truncated, or its compression is not supported. "
             "Copy it again, or convert it to an uncompressed TIFF."
@@ -301,15 +301,15 @@ def _tiff_page(file: BinaryIO, name: str, number: int) -> Iterator[Any]:
 
 
 def _missing_codec(error: Exception) -> str:
-    """The compression that tifffile cannot unpack without another package; "" for other errors."""
+    """Return the compression that requires another package; "" for other errors."""
     if isinstance(error, ImportError):
-        return "" if error.name == "tifffile" else "Zstandard"  # of Python from 3.14 on
+        return "" if error.name == "tifffile" else "Zstandard"  # in Python 3.14 and later
     found = _NO_CODEC.search(str(error))
     return found[1] if found else ""
 
 
 class _OneFile(io.RawIOBase):
-    """A file whose folder tifffile cannot find: it opens further files that a TIFF names."""
+    """File without a folder, so that tifffile cannot open other files that a TIFF names."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -334,11 +334,14 @@ class _OneFile(io.RawIOBase):
 
 @contextmanager
 def open_tiff(file: BinaryIO) -> Iterator[Any]:
-    """Open a TIFF by tifffile, without the other files that it may name.
+    """Open a TIFF with tifffile, without the other files that it may name.
 
-    tifffile reports no damage on the terminal: an error does. Raises whatever tifffile does,
-    ImageError for a compression that it cannot unpack and for metadata that state millions of
-    planes, and MissingExtra without it.
+    Log messages of tifffile about corruption are suppressed, because errors report it.
+
+    Raises:
+        Exception: Any exception of tifffile.
+        ImageError: The compression is not supported, or the metadata declare millions of planes.
+        MissingExtra: tifffile is not installed.
     """
     try:
         import tifffile
@@ -368,10 +371,10 @@ def open_tiff(file: BinaryIO) -> Iterator[Any]:
 
 
 def check_segments(page: Any, name: str) -> None:
-    """Refuse a page of tifffile whose strips or tiles unpack to more than its header states.
+    """Reject a tifffile page whose strips or tiles unpack to more than its header declares.
 
     Raises:
-        ImageError: They do, or the header states more than the file can hold.
+        ImageError: They unpack to more, or the header declares more than the file can hold.
     """
     from anymask.base import DEFLATE_RATIO, unpacked_size, zstd_bound
 
@@ -392,7 +395,7 @@ def check_segments(page: Any, name: str) -> None:
             continue
         file.seek(offset)
         data, size = file.read(min(count, file.size)), 0
-        with contextlib.suppress(Exception):  # damage is reported by what reads it
+        with contextlib.suppress(Exception):  # corruption is reported when it is read
             size = zstd_bound(data) if make is None else unpacked_size(data, expected + 1, make)
         if size > (max(2 * expected, _HARMLESS) if is_zstd else expected + 1):
             raise ImageError(
@@ -403,7 +406,7 @@ def check_segments(page: Any, name: str) -> None:
 
 
 def no_such_page(page: int, count: int, name: str) -> str:
-    """What to tell about a page that a file does not have."""
+    """Return the message for a page that a file does not have."""
     pages = f"{count} page{'s' if count > 1 else ''}"
     return f"Page {page} is out of range: {name} has {pages}, numbered from 0."
 
@@ -414,7 +417,7 @@ def _turns(page: Any) -> int:
 
 
 def _in_colour(page: Any, name: str, view: PictureView) -> NDArray[Any]:  # -> (H, W, C)
-    """Bands last; without bands chosen, those that the tags call colors."""
+    """Return the page with bands last; without a selection, the bands that are colors."""
     array: NDArray[Any] = page.asarray()
     array = array[..., None] if array.ndim == 2 else array
     if page.axes.startswith("S"):

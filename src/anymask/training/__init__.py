@@ -1,4 +1,4 @@
-"""Fine-tuning, training and distillation, and the export of what they made."""
+"""Fine-tuning, training, distillation and export of models."""
 
 from anymask.base import lazy_names
 

@@ -1,7 +1,7 @@
-"""Augmentation: a photo and its masks in, both cropped, flipped and recolored out.
+"""Data augmentation: crops, flips and color changes of an image and its masks.
 
-Letters: H W the photo, M masks, S the training side. Pictures are uint8 RGB, or of the channels
-that they have; masks are uint8 0/1.
+Letters: H W the image, M masks, S the training side. Images are uint8 RGB, or have the channels of
+the data; masks are uint8 0/1.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from anymask.masks import ModelSpec
 
 Pair = tuple[UintImage, UintImage]  # (H, W, 3), (M, H, W)
 
-SMALLEST_PART, STRETCH = 0.35, 0.2  # of a random crop: of the shorter side; sides' ratio, its log
-NEARNESS = 0.3  # by which a crop at scale is larger or smaller, its log
-FINEST_CROP = SMALLEST_PART * math.exp(-STRETCH)  # a crop's side, of the photo's shorter one
-FINEST_AT_SCALE = math.exp(NEARNESS)  # things are at most so much larger than the model sees them
+SMALLEST_PART, STRETCH = 0.35, 0.2  # random crops: minimum part of the shorter side; log of ratio
+NEARNESS = 0.3  # maximum log of the random scale of a crop at scale
+FINEST_CROP = SMALLEST_PART * math.exp(-STRETCH)  # minimum side, relative to the shorter side
+FINEST_AT_SCALE = math.exp(NEARNESS)  # maximum magnification relative to inference
 
 
 def fit_square(
@@ -31,11 +31,10 @@ def fit_square(
     spec: ModelSpec,
     at_scale: float = 0.0,
 ) -> Pair:
-    """A random crop stretched to (S, S), or at times the whole photo as the model sees it.
+    """Crop at random and resize to (S, S), or resize the whole image as for inference.
 
     Args:
-        at_scale: Part of the pictures that are cut as `crop_at_scale` does, where S is less
-            than the side that the model sees photos at.
+        at_scale: Probability of `crop_at_scale`, if S is less than the model's input side.
     """
     if side < spec.image_side and at_scale and rng.random() < at_scale:
         return crop_at_scale(image, masks, side, rng, spec)
@@ -56,10 +55,10 @@ def fit_square(
 def crop_at_scale(
     image: UintImage, masks: UintImage, side: int, rng: Generator, spec: ModelSpec
 ) -> Pair:
-    """A part of the photo in (S, S) whose things are as large as the model will see them.
+    """Crop a square so that objects in (S, S) have the size that they have at inference.
 
-    A photo's longest side is `spec.image_side` pixels for the model; so many of its pixels as S of
-    those are cut out, times e^-.3 to e^.3.
+    At inference the longest side of an image becomes `spec.image_side` pixels; the crop covers S of
+    these, times exp(-0.3) to exp(0.3).
     """
     h, w = image.shape[:2]
     crop = side / spec.image_side * max(h, w) * np.exp(rng.uniform(-NEARNESS, NEARNESS))
@@ -70,7 +69,7 @@ def crop_at_scale(
 
 
 def letterbox(image: UintImage, masks: UintImage, side: int, spec: ModelSpec) -> Pair:
-    """Longest side to S; the rest the model's mean color, which it sees as zero."""
+    """Resize the longest side to S and pad with the mean color, which is normalized to zero."""
     h, w = image.shape[:2]
     scale = side / max(h, w)
     nh, nw = max(1, int(h * scale + 0.5)), max(1, int(w * scale + 0.5))
@@ -84,7 +83,7 @@ def letterbox(image: UintImage, masks: UintImage, side: int, spec: ModelSpec) ->
 
 
 def resize(image: UintImage, masks: UintImage, hw: tuple[int, int]) -> Pair:
-    """Both to (h, w): the photo by area or linear, masks by the half rule."""
+    """Resize to (h, w): the image by area or linearly, masks thresholded at one half."""
     h, w = hw
     shrinks = h < image.shape[0]
     how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
@@ -97,10 +96,10 @@ def resize(image: UintImage, masks: UintImage, hw: tuple[int, int]) -> Pair:
 
 
 def resize_planes(image: UintImage, hw: tuple[int, int], how: int) -> UintImage:  # -> (h, w, C)
-    """A picture of any number of channels at another size; OpenCV takes four of them at a time.
+    """Resize an image of any number of channels; OpenCV supports four at a time.
 
     Args:
-        how: OpenCV's interpolation.
+        how: OpenCV interpolation flag.
     """
     few = (image[..., first : first + 4] for first in range(0, image.shape[2], 4))
     parts = [cv2.resize(np.ascontiguousarray(one), hw[::-1], interpolation=how) for one in few]
@@ -109,9 +108,9 @@ def resize_planes(image: UintImage, hw: tuple[int, int], how: int) -> UintImage:
 
 
 def turn(image: UintImage, masks: UintImage, rng: Generator, turns: float = 0.12) -> Pair:
-    """Mirror half of the time; upside down and by a quarter in a part `turns` of the times each.
+    """Mirror with probability 0.5; flip upside down and transpose with probability `turns` each.
 
-    The masks are a view: only what is cut out of them is worth a copy.
+    The masks are views, because only a crop of them is copied later.
     """
     if rng.random() < 0.5:
         image, masks = image[:, ::-1], masks[:, :, ::-1]
@@ -123,7 +122,7 @@ def turn(image: UintImage, masks: UintImage, rng: Generator, turns: float = 0.12
 
 
 def recolour(image: UintImage, rng: Generator) -> UintImage:
-    """Brightness, contrast, gamma, saturation, gray, inversion, blur, grain: each at times."""
+    """Randomly change brightness, contrast, gamma, saturation, gray, inversion, blur and grain."""
     image = shade(image, rng, inversion=0.06)
     if rng.random() < 0.5:
         saturation = 0.0 if rng.random() < 0.35 else np.exp(rng.uniform(-0.7, 0.5))
@@ -134,7 +133,7 @@ def recolour(image: UintImage, rng: Generator) -> UintImage:
 
 
 def brighten(image: UintImage, rng: Generator) -> UintImage:
-    """What becomes of channels that are no colors: brightness, gamma, gains, blur and grain."""
+    """Augment channels that are not colors: brightness, gamma, gains, blur and grain."""
     image = shade(image, rng, inversion=0.0)
     if rng.random() < 0.5:
         gains = np.exp(rng.uniform(-0.12, 0.12, image.shape[2])).astype(np.float32)
@@ -143,7 +142,7 @@ def brighten(image: UintImage, rng: Generator) -> UintImage:
 
 
 def shade(image: UintImage, rng: Generator, inversion: float) -> UintImage:
-    """Brightness, contrast and gamma of all channels alike; light for dark in a part of them."""
+    """Change brightness, contrast and gamma of all channels; invert with a given probability."""
     table = np.arange(256, dtype=np.float32) / 255
     if rng.random() < 0.7:
         table = table ** np.exp(rng.uniform(-0.5, 0.5))
@@ -156,7 +155,7 @@ def shade(image: UintImage, rng: Generator, inversion: float) -> UintImage:
 
 
 def damage(image: UintImage, rng: Generator) -> UintImage:
-    """What cameras and files do: blur, grain, compression."""
+    """Simulate camera and file artifacts: blur, grain, compression."""
     image = soften(image, rng)
     if rng.random() < 0.1:
         _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(25, 80))])
@@ -165,7 +164,7 @@ def damage(image: UintImage, rng: Generator) -> UintImage:
 
 
 def soften(image: UintImage, rng: Generator) -> UintImage:
-    """Blur and grain, each at times."""
+    """Randomly add blur and grain."""
     if rng.random() < 0.15:
         sigma = float(rng.uniform(0.4, 1.6))
         image = cv2.GaussianBlur(image, (0, 0), sigma).reshape(image.shape).astype(np.uint8)

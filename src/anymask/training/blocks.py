@@ -1,7 +1,7 @@
-"""The blocks of a network: a module in, its repeated parts in order out.
+"""Repeated blocks of a network.
 
-They are what is recomputed (activation checkpointing), what is sharded one by one (FSDP), and what
-rates fall along (layer-wise decay, Clark et al. 2020, ELECTRA, section 3.2).
+They are the units of activation checkpointing, of sharding (FSDP), and of layer-wise learning rate
+decay (Clark et al. 2020, ELECTRA, section 3.2).
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ _NUMBERED = re.compile(r"\d+$")
 
 
 def repeated_blocks(model: nn.Module) -> dict[str, nn.Module]:
-    """The innermost modules that stand in a row with others of their class, by name, in order.
+    """Return the innermost repeated modules by name, in order.
 
-    Such are numbered children (`blocks.3`, `b3`) with children of their own.
+    These are numbered children (`blocks.3`, `b3`) with siblings of their class and children.
     """
     found: dict[str, nn.Module] = {}
     for name, parent in model.named_modules():
@@ -37,10 +37,10 @@ def repeated_blocks(model: nn.Module) -> dict[str, nn.Module]:
 
 
 def layer_decays(model: nn.Module, encoder: str, decay: float) -> Callable[[str], float]:
-    """What the rate of a parameter is multiplied by, by the parameter's name.
+    """Return a function from parameter name to learning rate factor (layer-wise decay).
 
-    A block of the encoder learns `decay` times as fast as the one behind it, the last one `decay`
-    times as fast as what comes after the blocks; what comes before them slowest of all.
+    The factor of each encoder block is `decay` times that of the next block, starting at `decay`
+    for the last block. Parameters before the first block have the smallest factor.
 
     Args:
         encoder: Prefix of the encoder's parameters.
@@ -62,9 +62,9 @@ def layer_decays(model: nn.Module, encoder: str, decay: float) -> Callable[[str]
 
 
 def recompute_blocks(model: nn.Module) -> None:
-    """Keep no activations inside the blocks: the backward pass computes them once more.
+    """Enable activation checkpointing: the backward pass recomputes activations inside blocks.
 
-    Outputs and gradients stay as they are (dropout draws the same numbers).
+    Outputs and gradients are unchanged (dropout uses the same random numbers).
     """
     for block in repeated_blocks(model).values():
         plain: Callable[..., Any] = block.forward

@@ -1,4 +1,4 @@
-"""Training by a recipe: a recipe and labelled photos in, a run's folder and a bundle out."""
+"""Training from a recipe (config file) and datasets."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ MB = 1_000_000
 @describe_settings
 @dataclass(frozen=True, kw_only=True)
 class TrainOptions(RunOptions):
-    """What a training by a recipe is asked for.
+    """Options of `train`.
 
     Attributes:
-        scenes: Composes pictures, where the recipe has `synthetic` ones
+        scenes: Generator of synthetic images, if the recipe has `synthetic` ones
             (research/nano/scenes.py).
     """
 
@@ -115,7 +115,7 @@ def train(
 
 
 def _write_results(folder: Path, options: TrainOptions, tell: Callable[[str], None]) -> None:
-    """The bundle and the last row of the log, where they are asked for."""
+    """Write the bundle and the last row of the log if requested."""
     from anymask.training.run_folder import LOG, write_bundle
 
     if options.bundle is not None:
@@ -129,12 +129,12 @@ def _write_results(folder: Path, options: TrainOptions, tell: Callable[[str], No
 def write_recipe_shards(
     config: str | Path, data: Path, target: Path, shard_mb: float = 256.0
 ) -> None:
-    """The recipe's sets as tar shards, and a line that says how many pictures they hold.
+    """Write the datasets of a recipe as tar shards and print the number of images.
 
-    Raises ConfigError, DataError, InputError.
+    Raises ConfigError, DataError or InputError.
 
     Args:
-        shard_mb: Of each, in megabytes.
+        shard_mb: Size of a shard in megabytes.
     """
     from anymask.training.recipe import find_recipe, read_recipe
     from anymask.training.samples import training_sets
@@ -151,11 +151,11 @@ def write_recipe_shards(
 
 
 def _say_nothing(_: str) -> None:
-    """In place of `say` in the workers of torchrun, except the first one."""
+    """Replace `say` in all torchrun workers except the first."""
 
 
 def _time_of(path: Path) -> int:
-    """When a file was last written; 0 where there is none."""
+    """Return the modification time of a file; 0 if it does not exist."""
     return path.stat().st_mtime_ns if path.is_file() else 0
 
 

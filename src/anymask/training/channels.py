@@ -1,8 +1,8 @@
-"""Learning on pictures of any channels: a model in, it behind a learned 1 x 1 convolution out.
+"""Training on images with any number of channels, through a learned 1 x 1 convolution.
 
-`add_channels` gives a model the convolution of its recipe, `take_channels` takes it away again and
-leaves what it learned in the model's spec (`masks.spec`), where every command reads it.
-Training pictures are (H, W, C) uint8 on the mix's scale, C 1 to 16.
+`add_channels` adds the convolution of a recipe to a model. `take_channels` removes it and stores
+the learned weights in the model's spec (`masks.spec`), which every command reads. Training images
+are (H, W, C) uint8 on the scale of the mix, with C from 1 to 16.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from anymask.models.layers import ModelParts
 
 
 class Trainee(Protocol):
-    """What training needs of a torch module."""
+    """Interface of a torch module that can be trained."""
 
     spec: ModelSpec
     parts: ModelParts
@@ -40,17 +40,18 @@ class Trainee(Protocol):
     ) -> tuple[Tensor, Tensor]: ...
 
 
-MIX = "channel_mix"  # the name of the convolution in the model
-PACE = 10.0  # how much faster than the recipe's rate its weights move: they are of order 1
-PERCENTILES = (0.1, 99.9)  # of the training pictures' numbers, that become 0 and 255
-MEASURED = 100  # pictures, evenly, whose numbers give the ranges
-_SAMPLES = 200  # rows and columns of each that are looked at
+MIX = "channel_mix"  # name of the convolution in the model
+PACE = 10.0  # learning rate factor of its weights, which are of order 1
+PERCENTILES = (0.1, 99.9)  # percentiles of training values mapped to 0 and 255
+MEASURED = 100  # images, evenly spaced, that the ranges are computed from
+_SAMPLES = 200  # rows and columns of each image that are sampled
 
 
 class ChannelConvolution(nn.Module):
-    """(B, C, S, S) on the scale 0..255 -> (B, 3, S, S) on the same, by what is learned.
+    """Learned mix of channels: (B, C, S, S) on the scale 0..255 -> (B, 3, S, S) on the same scale.
 
-    Learned is the change from the start over `PACE`, so that decay pulls back to the start.
+    The parameters are the change from the start divided by `PACE`, so weight decay pulls back to
+    the start.
     """
 
     def __init__(self, mix: ChannelMix) -> None:
@@ -63,19 +64,19 @@ class ChannelConvolution(nn.Module):
             self.register_buffer(name, value, persistent=False)
 
     def now(self) -> tuple[Tensor, Tensor]:
-        """(3, C) and (3,), the latter in parts of white."""
+        """Return weights (3, C) and bias (3,), the latter as a fraction of white."""
         weights, bias = cast(Tensor, self.start_weights), cast(Tensor, self.start_bias)
         return weights + PACE * self.weights, bias + PACE * self.bias
 
     def forward(self, images: Tensor) -> Tensor:
-        """Red, green and blue, cut to 0..255."""
+        """Mix to red, green and blue, clipped to 0..255."""
         weights, bias = self.now()
         with torch.autocast(images.device.type, enabled=False):
             mixed = torch.einsum("oc,bchw->bohw", weights.float(), images.float() / WHITE)
             return WHITE * (mixed + bias.float()[:, None, None]).clamp(0, 1)
 
     def learned(self) -> ChannelMix:
-        """What it has become, as numbers."""
+        """Return the learned mix."""
         weights, bias = (one.detach().cpu().double() for one in self.now())
         return replace(
             self.mix,
@@ -85,7 +86,7 @@ class ChannelConvolution(nn.Module):
 
 
 def mix_of(channels: dict[str, Any], where: str = "the recipe") -> ChannelMix | None:
-    """The mix that a recipe's field `channels` begins with; None for photos. Raises ConfigError."""
+    """Return the initial mix of a recipe's `channels`; None for RGB. Raises ConfigError."""
     if not channels:
         return None
     try:
@@ -98,14 +99,14 @@ def mix_of(channels: dict[str, Any], where: str = "the recipe") -> ChannelMix | 
 
 
 def add_channels(model: nn.Module, channels: dict[str, Any]) -> None:
-    """Put the recipe's convolution in front of the model, where it has one. It learns."""
+    """Add the trainable convolution of a recipe in front of the model, if it has one."""
     mix = mix_of(channels)
     if mix is not None:
         model.add_module(MIX, ChannelConvolution(mix))
 
 
 def take_channels(model: nn.Module) -> None:
-    """Take the convolution away and say in the model's spec what it does."""
+    """Remove the convolution and store it in the model's spec."""
     convolution = getattr(model, MIX, None)
     if convolution is None:
         return
@@ -115,24 +116,24 @@ def take_channels(model: nn.Module) -> None:
 
 
 def as_colours(model: nn.Module, images: Tensor) -> Tensor:  # (B, C, S, S) -> (B, 3, S, S)
-    """Training pictures as the model's own layers take them, before normalisation."""
+    """Convert training images to the RGB input of the model's own layers, before normalization."""
     convolution = getattr(model, MIX, None)
     return images if convolution is None else cast(Tensor, convolution(images))
 
 
 def load_scaled(path: Path, mix: ChannelMix) -> UintImage:  # -> (H, W, C)
-    """A picture on the scale that it is learned from. Raises ImageError, InputError."""
+    """Read an image on the scale used in training. Raises ImageError or InputError."""
     return mix.scaled(load_for_mix(path, mix))
 
 
 def starting_mix(paths: Sequence[Path], count: int, rgb: Sequence[int] | None) -> ChannelMix:
-    """The mix to begin with: ranges of these pictures, red, green and blue where they are known.
+    """Compute the initial mix: value ranges of these images, and red, green and blue if known.
 
-    Raises ImageError, InputError for a picture of other channels or numbers than the first one.
+    Raises ImageError, or InputError if an image differs in channels or data type from the first.
 
     Args:
-        rgb: Which channels these are, counted from 1; None: those that the first picture calls
-            so.
+        rgb: Channels to use as red, green and blue, counted from 1. Defaults to those that the
+            first image declares.
     """
     chosen = [paths[i * len(paths) // MEASURED] for i in range(MEASURED)]
     parts: list[np.ndarray[Any, Any]] = []
@@ -152,7 +153,7 @@ def starting_mix(paths: Sequence[Path], count: int, rgb: Sequence[int] | None) -
 
 
 def _named_colours(path: Path, count: int) -> Sequence[int] | None:
-    """The channels that a picture calls red, green and blue; three channels are taken for them."""
+    """Return the channels that an image declares as RGB; three channels always count as RGB."""
     planes = read_planes(path)
     known = planes.colours and not any(name == "C" for name, _ in planes.pages.axes)
     return (1, 2, 3) if count == 3 or (count > 3 and known and planes.bands) else None

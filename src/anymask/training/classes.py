@@ -1,7 +1,7 @@
-"""Learning classes: masks with labels in, a map of class numbers and the loss of a class head out.
+"""Semantic classes: label maps from labelled masks, and the loss of a class head.
 
-Letters: B pictures, K classes, s the side of the low-resolution masks. A map holds 0 where a
-picture shows none of the classes, else 1 to K in the recipe's order.
+Letters: B images, K classes, s the side of the low-resolution masks. A map holds 0 for background,
+else 1 to K in the recipe's order.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from anymask.masks import UNLABELLED, rle_merge, rle_to_mask
 from anymask.models.class_head import add_class_head
 from anymask.training.channels import Trainee
 
-DICE = 0.8  # of the loss, the rest is cross-entropy (SAMed, section 3.4)
+DICE = 0.8  # weight of the Dice loss; the rest is cross-entropy (SAMed, section 3.4)
 MAX_CLASSES = 100
 
 
 def class_names(
     labels: Sequence[str], wanted: Sequence[str] | None, listed: Sequence[str] = ()
 ) -> tuple[str, ...]:
-    """The classes of a run, in order: those wanted, or all that the masks have.
+    """Return the classes of a run, in order: those requested, or all labels of the masks.
 
-    Raises InputError for a class that no mask has, and for too many.
+    Raises InputError for a class without masks, and for too many classes.
 
     Args:
-        listed: The class list of the data, whose order counts.
+        listed: Class list of the dataset, which defines the order.
     """
     used = {label or UNLABELLED for label in labels}
     first = [name for name in listed if name in used]
@@ -55,7 +55,7 @@ def class_names(
 
 
 def class_masks(image: AnnotatedImage, classes: Sequence[str]) -> UintImage:  # -> (K, H, W) 0, 1
-    """What of a picture is of each class: all masks of its label together."""
+    """Return one mask for each class: the union of all masks with its label."""
     masks = np.zeros((len(classes), *image.hw), np.uint8)
     for number, name in enumerate(classes):
         rles = [one.rle for one in image.objects if (one.label or UNLABELLED) == name]
@@ -65,7 +65,7 @@ def class_masks(image: AnnotatedImage, classes: Sequence[str]) -> UintImage:  # 
 
 
 def class_numbers(masks: UintImage, small: tuple[int, int]) -> UintImage:  # (K, S, S) -> (s, s)
-    """The class that most of a cell is of; 0 where that is none."""
+    """Return the majority class of each cell; 0 for background."""
     shares = [
         cv2.resize(mask * np.uint8(255), small, interpolation=cv2.INTER_AREA).astype(np.int64)
         for mask in masks
@@ -75,7 +75,7 @@ def class_numbers(masks: UintImage, small: tuple[int, int]) -> UintImage:  # (K,
 
 
 def add_classes(model: nn.Module, classes: Sequence[str], prompts: bool = False) -> None:
-    """Give the model a head for the recipe's classes, where it has any. It learns."""
+    """Add a trainable head for the recipe's classes, if it has any."""
     if classes:
         add_class_head(model, len(classes), prompts)
         own = cast(Trainee, model)

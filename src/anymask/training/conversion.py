@@ -1,7 +1,7 @@
-"""Conversion of checkpoints for CPUs: a weights file in, a compared bundle beside it out.
+"""Conversion of checkpoints to ONNX Runtime, for faster inference on CPUs.
 
-The bundle is written aside and renamed when it has been compared, so an interrupted conversion
-leaves nothing that is used. `runtime.converted` finds and opens it.
+The bundle is written to a temporary folder beside the weights and renamed after verification, so an
+interrupted conversion leaves nothing that is used. `runtime.converted` finds and opens it.
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ from anymask.runtime.converted import (
 from anymask.runtime.store import advise_once
 from anymask.training.export_folder import write_manifest
 
-LOGIT_ERROR = 1e-3  # of the largest logit: the bound of the reference tests
-SPARE = 2.5  # times the bytes of the weights: the disk space that a conversion needs meanwhile
-STEPS = 3  # of the progress bar
+LOGIT_ERROR = 1e-3  # relative to the largest logit; the tolerance of the reference tests
+SPARE = 2.5  # required disk space, relative to the size of the weights
+STEPS = 3  # steps of the progress bar
 
 
 def convert(name: str, weights: str | Path | None = None, *, again: bool = False) -> Path:
@@ -94,7 +94,7 @@ def convert(name: str, weights: str | Path | None = None, *, again: bool = False
 
 
 def _convert_once(name: str, weights: str | Path | None, path: Path, again: bool) -> Path:
-    """Convert while the lock is held; a failure is recorded unless another attempt may succeed."""
+    """Convert while the lock is held, and record a failure that would happen again."""
     folder = converted_folder(path, file_hash(path))
     if (folder / FAILED).is_file() and not again:
         raise ModelError(
@@ -102,13 +102,13 @@ def _convert_once(name: str, weights: str | Path | None, path: Path, again: bool
         )
     _check_space(path)
     stage = path.with_name(f"{path.name}.onnx-unfinished")
-    shutil.rmtree(stage, ignore_errors=True)  # of a process that was killed
+    shutil.rmtree(stage, ignore_errors=True)  # left by a killed process
     try:
         _convert(name, weights, stage)
         shutil.rmtree(folder, ignore_errors=True)
         stage.rename(folder)
     except (OSError, MemoryError, MissingExtra, WeightsError):
-        raise  # of this machine, not of the model
+        raise  # caused by this machine, not by the model
     except Exception as error:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
@@ -128,7 +128,7 @@ def _convert_once(name: str, weights: str | Path | None, path: Path, again: bool
 
 
 def convert_on_load(name: str, weights: str | Path | None = None) -> None:
-    """Convert before a model is loaded; a failure is logged once, and PyTorch runs the model."""
+    """Convert before loading; a failure is logged once, and the model runs on PyTorch instead."""
     try:
         convert(name, weights)
     except (AnymaskError, MemoryError) as error:
@@ -140,7 +140,7 @@ def convert_on_load(name: str, weights: str | Path | None = None) -> None:
 
 
 def _check_space(path: Path) -> None:
-    """Raises WeightsError for a disk that cannot hold the conversion."""
+    """Raise WeightsError if the disk cannot hold the conversion."""
     needed, free = SPARE * path.stat().st_size, shutil.disk_usage(path.parent).free
     if free < needed:
         raise WeightsError(
@@ -151,13 +151,13 @@ def _check_space(path: Path) -> None:
 
 
 def _convert(name: str, weights: str | Path | None, stage: Path) -> None:
-    """Write and compare the bundle. Raises ModelError where it differs."""
+    """Write and verify the bundle. Raises ModelError if its output differs."""
     import torch
 
     from anymask.training.export_graphs import export_bundle
 
     progress = ProgressBar(f"{name}: converting for ONNX Runtime", STEPS)
-    with torch.inference_mode(False), progress as bar:  # whatever mode the caller is in
+    with torch.inference_mode(False), progress as bar:  # independent of the caller's mode
         module, digest = load_module(name, weights)
         bar.update(1)
         spec = cast(ModelSpec, module.spec)
@@ -179,9 +179,9 @@ def _convert(name: str, weights: str | Path | None, stage: Path) -> None:
 
 
 def difference(eager: ImageRuntime, graphs: OnnxRuntime) -> float:
-    """The largest difference of the logits for one image, over the largest logit.
+    """Return the maximum difference of the logits for one image, relative to the largest logit.
 
-    Prompts with and without masks, as a bundle may decode the latter by graphs of their own.
+    Covers prompts with and without masks, because a bundle may have separate graphs for the latter.
     """
     from anymask.training.export_verify import random_picture, random_prompts
 
@@ -199,7 +199,7 @@ def difference(eager: ImageRuntime, graphs: OnnxRuntime) -> float:
 
 
 def _describe(stage: Path, eager: ImageRuntime, graphs: OnnxRuntime, data: str) -> None:
-    """Record which capabilities only PyTorch has, and what the weights learned from."""
+    """Record the capabilities that only PyTorch supports, and the training data of the weights."""
     lacking = [
         kind.__name__
         for kind in KINDS

@@ -1,8 +1,8 @@
-"""Distillation: a teacher and pictures in, a student that answers like it out.
+"""Knowledge distillation: train a student model to match a teacher.
 
-A part of the pictures is held out, chosen by their names alone: a key is SET/NAME in a folder of
-sets, SHARD/NUMBER in a folder of shards. It is measured how well their masks are answered; where
-they have none, the masks are those that the teacher answers to clicks at random places.
+Part of the images is held out, chosen by a hash of their keys: SET/NAME in a folder of sets,
+SHARD/NUMBER in a folder of shards. The student is evaluated on their masks. If they have none, the
+teacher predicts masks from clicks at random positions.
 """
 
 from __future__ import annotations
@@ -64,9 +64,9 @@ if TYPE_CHECKING:
     from anymask.segment import Model
     from anymask.training.held_out import Measured
 
-BEFORE = "before.json"  # of a run's folder
-SHARE, MOST = 0.2, 50  # of the pictures that are held out, and how many at most
-ASKED_PHOTOS = 24  # that the teacher is asked about: large ones take seconds for a photo
+BEFORE = "before.json"  # in the run folder
+SHARE, MOST = 0.2, 50  # held-out fraction of the images, and maximum number
+ASKED_PHOTOS = 24  # images that the teacher predicts: large teachers take seconds for each
 CLICKS_A_PHOTO = 5
 
 
@@ -113,7 +113,7 @@ def distil(
 
 
 def _teach(options: DistilOptions, recipe: Recipe) -> None:
-    """Measure, train and write, as far as the time allows."""
+    """Evaluate, train and write the results, as far as the time limit allows."""
     folder = options.output
     teller = TrainingTeller(folder if options.tensorboard else None)
     device = str(pick_device(options.device))
@@ -140,7 +140,7 @@ def _teach(options: DistilOptions, recipe: Recipe) -> None:
 
 
 def recipe_of_options(options: DistilOptions) -> Recipe:
-    """The recipe of a distillation. Raises InputError, ModelError, WeightsError."""
+    """Create the recipe of a distillation. Raises InputError, ModelError or WeightsError."""
     student, start = named(options.student, options.weights)
     teacher, weights = named(options.teacher, options.teacher_weights)
     models.spec(teacher)
@@ -176,13 +176,13 @@ def recipe_of_options(options: DistilOptions) -> Recipe:
 
 
 def begin(options: DistilOptions) -> None:
-    """Keep the options that decide what is learned, or compare them with those of the run.
+    """Store the options that affect training, or compare them with those of an existing run.
 
-    A run that has learned nothing yet begins anew with others. Raises InputError.
+    A run without a checkpoint restarts with the new options. Raises InputError.
     """
     files = {"--teacher-weights": options.teacher_weights, "--weights": options.weights}
     now: dict[str, Any] = {
-        "--teacher": named(options.teacher, None)[1] or options.teacher,  # a file, from any folder
+        "--teacher": named(options.teacher, None)[1] or options.teacher,  # absolute if a file
         "--student": named(options.student, None)[1] or options.student,
         "--pictures": options.pictures,
         "--side": options.side,
@@ -194,22 +194,22 @@ def begin(options: DistilOptions) -> None:
         return
     path = options.output / OPTIONS
     if path.is_file() and path.read_bytes() != json_bytes(now, indent=1):
-        (options.output / BEFORE).unlink(missing_ok=True)  # what another teacher said
+        (options.output / BEFORE).unlink(missing_ok=True)  # predictions of another teacher
     write_json(path, now, indent=1)
 
 
-Figures = dict[str, float]  # mean IoU by what was asked: one_click, three_clicks, box
+Figures = dict[str, float]  # mean IoU by prompt type: one_click, three_clicks, box
 
 
 @dataclass(frozen=True)
 class HeldPart:
-    """What a student is measured on.
+    """Held-out images that a student is evaluated on.
 
     Attributes:
-        keys: Of the pictures that are not learned from.
-        photos: Those that are measured, with their own masks or the teacher's.
-        against: Whose masks these are.
-        before: The student's figures before it learned.
+        keys: Keys of the images that are excluded from training.
+        photos: Evaluated images, with their own masks or the teacher's.
+        against: "masks" or "teacher": source of the masks.
+        before: Metrics of the student before training.
     """
 
     keys: tuple[str, ...]
@@ -219,16 +219,16 @@ class HeldPart:
 
     @property
     def masks(self) -> str:
-        """What is measured, in words."""
+        """Description of the metric."""
         whose = "against the teacher's masks" if self.against == "teacher" else "on held-out masks"
         return f"mean IoU {whose}"
 
 
 def choose_held(keys: Iterable[str], count: int | None = None) -> tuple[str, ...]:
-    """So many pictures, if one at least is left; none where there are fewer than two.
+    """Choose held-out images, leaving at least one for training; () if there are fewer than two.
 
     Args:
-        count: None: a fifth of them, `MOST` at most.
+        count: Number of images. Defaults to a fifth, but at most `MOST`.
     """
     known = sorted(set(keys), key=lambda key: hashlib.sha256(key.encode()).digest())
     wanted = min(MOST, max(1, round(SHARE * len(known)))) if count is None else count
@@ -236,10 +236,10 @@ def choose_held(keys: Iterable[str], count: int | None = None) -> tuple[str, ...
 
 
 def known_keys(recipe: Recipe, data: Path, index: Path) -> list[str]:
-    """The keys of all pictures that a recipe learns from. Raises ConfigError, DataError.
+    """Return the keys of all training images of a recipe. Raises ConfigError or DataError.
 
     Args:
-        index: The run's folder; of shards it gets the index.
+        index: Run folder, where the index of shards is written.
     """
     if not is_sharded(data):
         return [key_of(info, one) for info, some in training_sets(recipe, data) for one in some]
@@ -251,7 +251,7 @@ def known_keys(recipe: Recipe, data: Path, index: Path) -> list[str]:
 def held_pictures(
     recipe: Recipe, data: Path, index: Path, keys: Collection[str]
 ) -> list[AnnotatedImage]:
-    """The pictures of some keys, in the order of the data. Raises ConfigError, DataError."""
+    """Load the images of some keys, in the order of the data. Raises ConfigError or DataError."""
     if is_sharded(data):
         index_shards(data, index)
         shards = ShardPictures.open(data, index, recipe.seed)
@@ -263,13 +263,13 @@ def held_pictures(
 def held_part(
     recipe: Recipe, data: Path, folder: Path, device: str, count: int | None = None
 ) -> HeldPart | None:
-    """The held-out part with the student's figures before, found once and kept in `folder`.
+    """Load or create the held-out part and the student's initial metrics, stored in `folder`.
 
-    None where nothing is held out, as of a single picture.
-    Raises ConfigError, DataError, InputError, ModelError, WeightsError.
+    Returns None if nothing is held out, for example with a single image. Raises ConfigError,
+    DataError, InputError, ModelError or WeightsError.
 
     Args:
-        count: Of the pictures that are held out when a run begins; None: as `choose_held`.
+        count: Number of held-out images of a new run. Defaults to that of `choose_held`.
     """
     path = folder / BEFORE
     kept = parse_json(path.read_bytes(), path) if path.is_file() else None
@@ -301,9 +301,9 @@ def held_part(
 
 
 def ask_teacher(recipe: Recipe, photos: Sequence[AnnotatedImage], device: str) -> list[list[str]]:
-    """The masks that the teacher answers to clicks at random places of each photo.
+    """Predict masks with the teacher from clicks at random positions of each image.
 
-    They are COCO's compressed run-lengths; empty answers, and those that are there, are left out.
+    Returns COCO compressed RLE strings, without empty masks and duplicates.
     """
     model = model_of(Teacher.open(recipe).module, device)
     found = []
@@ -319,13 +319,13 @@ def ask_teacher(recipe: Recipe, photos: Sequence[AnnotatedImage], device: str) -
 
 
 def with_masks(photo: AnnotatedImage, told: Sequence[str]) -> AnnotatedImage:
-    """A photo with what the teacher said of it."""
+    """Return an image with the masks that the teacher predicted."""
     masks = [Mask(rle=string_to_rle(one, photo.hw)) for one in told]
     return replace(photo, masks=Masks(masks))
 
 
 def score(model: Model, photos: Sequence[AnnotatedImage]) -> tuple[Figures, Measured]:
-    """Mean IoU of the photos' masks by what was asked, and each mask's by each click."""
+    """Return the mean IoU by prompt type, and the IoU of each mask after each click."""
     measured = measure(model, photos)
     ious: dict[str, Floats] = {"one_click": measured.ious[:, 0]}
     if measured.ious.shape[1] > 2:
@@ -336,15 +336,15 @@ def score(model: Model, photos: Sequence[AnnotatedImage]) -> tuple[Figures, Meas
 
 
 def in_words(part: HeldPart, figures: Figures) -> str:
-    """One line."""
+    """Format metrics as one line."""
     shown = ", ".join(f"{word.replace('_', ' ')} {value:.3f}" for word, value in figures.items())
     return f"{part.masks} on {len(part.photos)} held-out images: {shown}"
 
 
 def finish(options: DistilOptions, recipe: Recipe, held: HeldPart | None) -> None:
-    """Write the student's weights, the report, and the bundle where one is wanted."""
+    """Write the student's weights, the report, and a bundle if requested."""
     folder, found = options.output, newest_state(options.output)
-    assert found is not None  # the run has just ended
+    assert found is not None  # the run has just finished
     student = trained_module(found[1])
     figures = {} if held is None else write_report(folder, recipe, model_of(student), held)
     data = {"folder": options.data.name}
@@ -362,7 +362,7 @@ def finish(options: DistilOptions, recipe: Recipe, held: HeldPart | None) -> Non
 
 
 def write_report(folder: Path, recipe: Recipe, model: Model, part: HeldPart) -> dict[str, Any]:
-    """Measure the student that was learned and write the page; returns the figures."""
+    """Evaluate the trained student, write the report page and return the metrics."""
     after, measured = score(model, part.photos)
     figures = {
         "against": part.against, "held_photos": len(part.photos), "masks": len(measured.ious),

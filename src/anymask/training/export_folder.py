@@ -1,6 +1,6 @@
-"""The folder of an exported model, a bundle: written whole or not at all, copied, added to.
+"""Folders of exported models (bundles): atomic writing, copying, and adding graphs.
 
-The model of the package is an exported model already; it is copied, which needs no torch.
+The models in the package are bundles already; they are copied without torch.
 """
 
 from __future__ import annotations
@@ -48,10 +48,10 @@ if TYPE_CHECKING:
 
 ExportFormat = Literal["onnx", "openvino"]
 README, EXAMPLE, MODEL_CARD = "README.md", "example.py", "MODEL_CARD.md"
-TEMPLATES = ASSETS / "bundle"  # of README and example
-RULES = [ASSETS.parent / "masks" / name for name in ("answer.py", "shapes.py")]  # that it imports
+TEMPLATES = ASSETS / "bundle"  # templates of README and example
+RULES = [ASSETS.parent / "masks" / name for name in ("answer.py", "shapes.py")]  # example imports
 PROGRAM = (TEMPLATES / EXAMPLE, *RULES)
-BESIDE = {REFINER: REFINER_WEIGHTS, NAMES: NAME_VECTORS}  # further files of graphs
+BESIDE = {REFINER: REFINER_WEIGHTS, NAMES: NAME_VECTORS}  # additional files of graphs
 OURS = {MANIFEST, TABLES, CONSTANTS, README, REFINER_WEIGHTS, *(path.name for path in PROGRAM)}
 
 
@@ -121,7 +121,7 @@ def _export_openvino(
     video: bool,
     verify: bool,
 ) -> Path:
-    """The same graphs as OpenVINO's own files, by way of ours."""
+    """Export to ONNX and convert the graphs to OpenVINO IR files."""
     from anymask.runtime import import_openvino, write_ir
 
     import_openvino()
@@ -133,7 +133,7 @@ def _export_openvino(
         for info, graph in zip(manifest.graphs, graphs, strict=True):
             write_ir(ours / info.file, stage / graph.file)
         for name in manifest.sha256:
-            if ".onnx" not in name and name != WEIGHTS:  # whose numbers lie in the graphs now
+            if ".onnx" not in name and name != WEIGHTS:  # the weights are part of the IR files
                 shutil.copyfile(ours / name, stage / name)
         hashes = {path.name: file_sha256(path) for path in sorted(stage.iterdir())}
         write_manifest(stage, replace(manifest, graphs=graphs, sha256=hashes))
@@ -175,22 +175,25 @@ def _export_checkpoint(
 
 
 def export_beside(weights: Path) -> None:
-    """Export trained weights into the folder beside them, unless that is there already.
+    """Export trained weights to the folder beside them, unless it exists.
 
-    `anymask.load` takes it in their place, where ONNX Runtime can run.
+    `anymask.load` uses it instead of the weights if ONNX Runtime is available.
     """
     if exported_beside(weights) is None:
         export(weights, weights.parent / EXPORTED)
 
 
 def copy_bundle(source: Path, target: Path, side: int | None = None) -> Manifest:
-    """An exported model's files in another folder, each compared with its hash.
-
-    Raises WeightsError for a bundle that is not whole, InputError for a foreign target or a side
-    that the model does not see.
+    """Copy an exported model to another folder, verifying the hash of each file.
 
     Args:
-        side: Of the copy's pictures, in pixels (`OnnxRuntime`); None: as before.
+        source: Folder of the exported model.
+        target: Output folder.
+        side: Input side of the copy in pixels (`OnnxRuntime`). Defaults to that of `source`.
+
+    Raises:
+        WeightsError: The source is incomplete or corrupted.
+        InputError: The target has other content, or the model does not support the side.
     """
     refuse_to_replace(target)
     manifest = read_manifest(source) if side is None else OnnxRuntime(source, side=side).manifest
@@ -204,7 +207,7 @@ def copy_bundle(source: Path, target: Path, side: int | None = None) -> Manifest
 
 
 def refuse_to_replace(target: Path) -> None:
-    """Raises InputError for a file, or a folder of other things than an exported model."""
+    """Raise InputError for a file, or for a folder that is not an exported model."""
     if not target.exists():
         return
     if not target.is_dir():
@@ -217,7 +220,7 @@ def refuse_to_replace(target: Path) -> None:
 
 @contextlib.contextmanager
 def staging(target: Path) -> Iterator[Path]:
-    """A folder beside `target` that takes its place at the end, or vanishes on an error."""
+    """Yield a temporary folder that replaces `target` at the end, or is deleted on an error."""
     target.parent.mkdir(parents=True, exist_ok=True)
     stage = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     try:
@@ -236,7 +239,7 @@ def staging(target: Path) -> Iterator[Path]:
 
 
 def _keep_others(target: Path, stage: Path) -> None:
-    """Carry over what an earlier export did not write, such as a model card."""
+    """Copy files that no export wrote, such as a model card."""
     for path in target.iterdir():
         if path.name in OURS or ".onnx" in path.name or path.suffix in (IR, IR_WEIGHTS):
             continue
@@ -278,9 +281,9 @@ def _graph_to_table(info: GraphInfo) -> str:
 
 
 def enter_graphs(folder: Path, *graphs: GraphInfo, further: tuple[str, ...] = ()) -> Manifest:
-    """Name graphs that lie in a bundle, and further files of it, in its manifest and README.
+    """Add graphs and other files of a bundle to its manifest and README.
 
-    Graphs of the same names give way. Raises WeightsError for a folder that is no bundle.
+    Graphs of the same names are replaced. Raises WeightsError if the folder is not a bundle.
     """
     manifest, names = read_manifest(folder), {info.name for info in graphs}
     parts = [path.name for info in graphs for path in sorted(folder.glob(f"{info.file}*"))]
@@ -297,11 +300,11 @@ def enter_graphs(folder: Path, *graphs: GraphInfo, further: tuple[str, ...] = ()
 
 
 def add_shared_networks(folder: Path, spec: ModelSpec) -> Manifest:
-    """Give a bundle the networks that the package has for its family, if any; its manifest then.
+    """Add the networks that the package provides for a model family; return the manifest.
 
-    Those of edges and names look at the photo and at a mask, whatever weights drew it: they serve
-    every model of the family. What reads a video's earlier frames was learned with certain maps,
-    and stays behind.
+    The edge and name networks take an image and a mask of any origin, so they work with every model
+    of the family. The network for earlier video frames depends on the feature maps that it was
+    trained with, and is not copied.
     """
     source = shared_folder(spec)
     for info in read_manifest(source).graphs if source is not None else ():

@@ -1,21 +1,21 @@
-"""Export: a model in, a folder of ONNX graphs with manifest, tables and example out.
+"""Export a model to ONNX graphs with a manifest, tables and an example.
 
 Letters: B images, S the model's input side, N prompts or objects, P points, T mask tokens, m the
-side of a mask, C channels, h w features, K tokens of memories, Cm their channels. B, N, P and K may
-vary, and H and W; everything else is a number in the graph.
+side of a mask, C channels, h w features, K memory tokens, Cm their channels. B, N, P, K, H and W
+are dynamic; all other sizes are fixed in the graph.
 
-encoder.onnx  images (B, 3, S, S) -> features, extras_0, ... (B, C, h, w) each; a model that takes
-              rectangles (ModelSpec.pad_multiple) has images (B, 3, H, W)
+encoder.onnx  images (B, 3, S, S) -> features, extras_0, ... (B, C, h, w) each; a model that
+              supports rectangles (ModelSpec.pad_multiple) has images (B, 3, H, W)
 decoder.onnx  features, extras_0, ... (1, C, h, w) each, coords (N, P, 2), labels (N, P),
-              masks (N, 1, m, m), has_mask (N,) -> logits (N, T, m, m), quality (N, T); of a model
-              that takes rectangles h, w and m may be those of another S
-sweep_*.onnx  of a model with SAM's own decoder, for many clicks on one image: see
+              masks (N, 1, m, m), has_mask (N,) -> logits (N, T, m, m), quality (N, T); with
+              rectangles, h, w and m may be those of another S
+sweep_*.onnx  of a model with SAM's decoder, for many clicks on one image: see
               `models.fast.sweep_graphs`
-classes.onnx  of a model that was tuned on K classes: features, extras_0, ... -> labels
-              (1, 1 + K, m, m), logits of "none of them" and of each class
+classes.onnx  of a model that was fine-tuned on K classes: features, extras_0, ... -> labels
+              (1, 1 + K, m, m), logits of background and of each class
 
-Every mask token is an output: which of them answers a prompt is chosen outside of the graph
-(`models.rules`), where it can still be asked for at run time. Further graphs stand beside them:
+Every mask token is an output; `models.rules` selects among them at run time. Optional graphs of
+video models:
 
 video_attention.onnx  features (1, C, h, w), tokens (N, K, Cm), places (1, K, Cm), cosine and sine
                       (K, C / 2) -> conditioned (N, C, h, w)
@@ -23,16 +23,16 @@ video_decoder.onnx    conditioned, extras_0, ..., coords (N, P, 2), labels (N, P
                       (N, 1, m, m), has_mask (N,) -> logits (N, T, m, m), quality (N, T), score
                       (N, 1), pointers (N, T, C)
 video_memory.onnx     features, logits (N, 1, m, m), sharp (N,), absent (N,) -> tokens (N, K, Cm)
-video.npz             what is added to memories and pointers: `runtime.onnx_video.VideoConstants`
+video.npz             added to memories and pointers: `runtime.onnx_video.VideoConstants`
 
-Graphs are optimised once here: one opens in half the time then, and the browser, which optimises
-little, gets the fused operators too. The level is ONNX Runtime's "extended": its fusions are
-ordinary operators of every build of ONNX Runtime. The next level would bake the blocked layout of
-this machine's processor into the file; ONNX Runtime does that anew wherever a graph is opened.
+Graphs are optimized at export: they open in half the time, and the browser, which optimizes little,
+uses the fused operators as well. The level is ONNX Runtime's "extended", whose fusions every build
+of ONNX Runtime supports. The next level would store the memory layout of this machine's processor;
+ONNX Runtime applies it whenever a graph is opened.
 
-Weights in 16 bits are the same graph in half the bytes: a `Cast` brings each back to float32, which
-ONNX Runtime folds away when it opens the graph. Exact where the weights were rounded to float16
-before (`round_to_half`).
+Weights in 16 bits halve the file size: a `Cast` converts each to float32, which ONNX Runtime folds
+when it opens the graph. This is exact for weights that were rounded to float16 before
+(`round_to_half`).
 """
 
 from __future__ import annotations
@@ -104,14 +104,14 @@ from anymask.training.export_folder import (
     write_manifest,
 )
 
-OPSET = 20  # the first that has GELU as one operator
+OPSET = 20  # the first with a GELU operator
 PROMPTS = ("coords", "labels", "masks", "has_mask")
 ANSWERS = ("logits", "quality")
-Letters = Sequence[int | str]  # the first sizes of a shape, a letter for each that varies
+Letters = Sequence[int | str]  # the first sizes of a shape, a letter for each dynamic one
 
 
 class EncoderGraph(nn.Module):
-    """The model's `encode` as a module's `forward`, which is what torch exports."""
+    """Wrap the model's `encode` as `forward`, for the torch exporter."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -122,7 +122,7 @@ class EncoderGraph(nn.Module):
 
 
 class ClassGraph(nn.Module):
-    """The model's class head: maps in, logits of the classes out."""
+    """Wrap the model's class head: feature maps -> logits of the classes."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -133,7 +133,7 @@ class ClassGraph(nn.Module):
 
 
 class DecoderGraph(nn.Module):
-    """The model's `decode` as a module's `forward`: first the maps, then the four prompt inputs."""
+    """Wrap the model's `decode` as `forward`: feature maps, then the four prompt inputs."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -154,17 +154,18 @@ def export_bundle(
     int8: bool = False,
     half: bool = False,
 ) -> Manifest:
-    """Write a model as a bundle folder, whole or not at all, and return its manifest.
+    """Write a model as a bundle, atomically, and return its manifest.
 
-    Tables, networks of edges and names are the package's. Raises InputError for a foreign folder.
+    Tables and the edge and name networks come from the package. Raises InputError if the folder has
+    other content.
 
     Args:
-        module: With `encode` and `decode` as `anymask.models` builds them; left alone.
-        folder: Made, or replaced where it is a bundle already (files of other names stay).
-        licence: Of the weights, for the manifest and the README.
-        weights_hash: Of the weights; an embedding of the same weights fits this bundle.
-        int8: The encoder's matrix products in 8 bits: smaller, and faster on most CPUs.
-        half: Weights stored in 16 bits; they run in 32, see `training.export_optimise`.
+        module: Model with `encode` and `decode` from `anymask.models`; not modified.
+        folder: Output folder. An existing bundle is replaced; files of other names are kept.
+        licence: Licence of the weights, for the manifest and the README.
+        weights_hash: Hash of the weights, which links image embeddings to this bundle.
+        int8: Use 8-bit matrix products in the encoder: smaller, and faster on most CPUs.
+        half: Store weights in 16 bits; inference uses 32 bits.
     """
     refuse_to_replace(Path(folder))
     with staging(Path(folder)) as stage:
@@ -187,7 +188,7 @@ def export_bundle(
 
 
 def example_images(spec: ModelSpec) -> tuple[Tensor, Letters, dict[str, Any]]:
-    """Two pictures as an encoder takes them, their shape in letters, the letters' dimensions."""
+    """Return two example images for an encoder, the letters of their shape, and the dimensions."""
     side, step = spec.image_side, spec.pad_multiple
     if not step:
         return torch.zeros(2, 3, side, side), "B", {}
@@ -196,7 +197,7 @@ def example_images(spec: ModelSpec) -> tuple[Tensor, Letters, dict[str, Any]]:
 
 
 def varying_sides(spec: ModelSpec, planes: Sequence[Tensor]) -> list[dict[int, Any]]:
-    """Of maps and masks (.., h, w), which grow with S: the dimensions that vary."""
+    """Return the dynamic dimensions of maps and masks (.., h, w), which grow with S."""
     if not spec.pad_multiple:
         return [{} for _ in planes]
     steps = spec.image_side // spec.pad_multiple
@@ -205,7 +206,7 @@ def varying_sides(spec: ModelSpec, planes: Sequence[Tensor]) -> list[dict[int, A
 
 
 def example_prompts(spec: ModelSpec, n: int, p: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """N prompts of P positive clicks, without a mask: what a decoder takes after the maps."""
+    """Return N prompts of P positive points without a mask, as decoder inputs."""
     coords = torch.linspace(0.1, 0.9, n * p * 2).reshape(n, p, 2) * spec.image_side
     masks = torch.zeros(n, 1, spec.mask_side, spec.mask_side)
     return coords, torch.ones(n, p, dtype=torch.int64), masks, torch.zeros(n)
@@ -246,7 +247,7 @@ def _write_graphs(
 def _write_sweep(
     model: nn.Module, spec: ModelSpec, maps: Mapping[str, Tensor], stage: Path
 ) -> list[GraphInfo]:
-    """The graphs for many clicks on one image; none for a decoder that is not SAM's own."""
+    """Write the graphs for many clicks on one image; none unless the decoder is SAM's."""
     parts = decoder_of(model)
     if parts is None or spec.pad_multiple or spec.fixed_points:
         return []
@@ -294,16 +295,16 @@ def write_graph(
     *,
     int8: bool = False,
 ) -> GraphInfo:
-    """Write one graph into the bundle's folder; what its manifest says of it.
+    """Write one graph to the bundle folder and return its manifest entry.
 
     Args:
-        given: Its inputs, with two of all that varies: torch takes a size of one for a
+        given: Example inputs. Dynamic sizes must be at least two, because torch treats one as a
             constant.
-        takes: Names and shapes of inputs and outputs: a letter for what varies; sizes that are
-            left out at the end are the example's.
-        gives: Like `takes`.
-        dims: What letters stand for; others: any size.
-        sides: Of each input, what varies although its shape has a number.
+        takes: Names and shapes of inputs: letters for dynamic sizes. Omitted trailing sizes are
+            those of the example.
+        gives: Names and shapes of outputs, like `takes`.
+        dims: Dimensions of letters. Defaults to any size.
+        sides: Dynamic dimensions of each input whose shape has a number there.
     """
     answers = graph(*given)
     outputs = answers if isinstance(answers, tuple) else (answers,)
@@ -331,7 +332,7 @@ def trace_graph(
     *,
     int8: bool,
 ) -> None:
-    """Let torch trace a network, and write the optimised graph into the folder."""
+    """Trace a network with torch and write the optimized graph to the folder."""
     size = sum(parameter.numel() * 4 for parameter in graph.parameters())
     with tempfile.TemporaryDirectory(dir=stage) as scratch, _quiet():
         raw = Path(scratch) / "raw.onnx"
@@ -354,7 +355,7 @@ def trace_graph(
 
 
 def _describe(named: Mapping[str, Letters], tensors: Sequence[Tensor]) -> tuple[TensorInfo, ...]:
-    """Names, types and shapes; the first dimensions are letters instead of the example's."""
+    """Return names, types and shapes; the first dimensions are letters instead of numbers."""
     return tuple(
         TensorInfo(
             name,
@@ -367,7 +368,7 @@ def _describe(named: Mapping[str, Letters], tensors: Sequence[Tensor]) -> tuple[
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """The exporter tells its own developers about packages and deprecations; users need none."""
+    """Suppress exporter messages for developers about packages and deprecations."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -380,7 +381,7 @@ def _quiet() -> Iterator[None]:
 
 
 class AttentionGraph(nn.Module):
-    """A frame reads its memories."""
+    """Memory attention of one frame."""
 
     def __init__(self, model: VideoModel) -> None:
         super().__init__()
@@ -389,7 +390,7 @@ class AttentionGraph(nn.Module):
     def forward(
         self, features: Tensor, tokens: Tensor, places: Tensor, cosine: Tensor, sine: Tensor
     ) -> Tensor:
-        """See the module."""
+        """Condition the features of a frame on its memories."""
         h, w = features.shape[-2:]
         frame = plain_features(self.model, features).flatten(2).transpose(1, 2)
         positions, turns = self.model._of_frame(h, w)
@@ -399,14 +400,14 @@ class AttentionGraph(nn.Module):
 
 
 class TrackDecoderGraph(nn.Module):
-    """Every mask of each object, with what the choice between them needs."""
+    """Decoder with all masks of each object, and the values required to choose among them."""
 
     def __init__(self, model: VideoModel) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """See the module."""
+        """Decode logits, quality, object score and pointers."""
         *maps, coords, labels, masks, has_mask = inputs
         decoded = self.model._decode(tuple(maps), coords, labels, masks, has_mask)
         pointers = self.model.obj_ptr_proj(decoded.tokens)
@@ -414,28 +415,28 @@ class TrackDecoderGraph(nn.Module):
 
 
 class TrackMemoryGraph(nn.Module):
-    """What a frame leaves in memory of each object."""
+    """Memory encoder of one frame and its objects."""
 
     def __init__(self, model: VideoModel) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, features: Tensor, logits: Tensor, sharp: Tensor, absent: Tensor) -> Tensor:
-        """See the module."""
+        """Encode the features and masks of a frame as memory tokens."""
         frame = Frame(plain_features(self.model, features), ())
         return self.model.memory_tokens(frame, logits, sharp, absent)
 
 
 def plain_features(model: VideoModel, features: Tensor) -> Tensor:
-    """The features as they are without the mark of a picture that has no memory."""
+    """Remove the embedding that marks an image without memory from the features."""
     return features - model.no_mem_embed.reshape(1, -1, 1, 1)
 
 
 @torch.no_grad()
 def add_video_graphs(model: VideoModel, folder: Path) -> Manifest:
-    """Write the graphs of a video into a bundle that `export_bundle` wrote; its new manifest.
+    """Add the video graphs to a bundle written by `export_bundle`; return its new manifest.
 
-    Raises InputError for settings that the graphs do not have.
+    Raises InputError for settings that the graphs do not support.
     """
     settings, spec = model.config.settings, model.spec
     if settings.exclusive_memory or model.dtype != torch.float32:
@@ -444,7 +445,7 @@ def add_video_graphs(model: VideoModel, folder: Path) -> Manifest:
             f"in {model.dtype}. Export it in float32, with exclusive_memory=False."
         )
     manifest, model = read_manifest(folder), model.cpu().eval()
-    maps = {  # one frame's, by their names
+    maps = {  # of one frame, by name
         one.name: torch.zeros(1, *(int(side) for side in one.shape[1:]))
         for one in manifest.graph(ENCODER).outputs
     }
@@ -478,7 +479,7 @@ def add_video_graphs(model: VideoModel, folder: Path) -> Manifest:
 
 
 def video_constants(model: VideoModel) -> dict[str, NDArray[Any]]:
-    """What the graphs leave to their runner, by name, with the family's settings."""
+    """Return the constants that the runner of the graphs requires, and the family's settings."""
     side = model.spec.image_side // 16
     places, turns = model._of_memory(side, side, pool=1)
     tensors = {
@@ -504,18 +505,17 @@ def video_constants(model: VideoModel) -> dict[str, NDArray[Any]]:
     return arrays | {"settings": settings_to_bytes(model.config.settings)}
 
 
-BIG = 1_500_000_000  # bytes; larger weights lie beside the graph, as protobuf ends at 2 GB
-SMALLEST_HALF = 256  # numbers; what is smaller is not stored in 16 bits
-LARGEST = 65504.0  # of float16
+BIG = 1_500_000_000  # bytes; larger weights are stored beside the graph, as protobuf ends at 2 GB
+SMALLEST_HALF = 256  # minimum number of elements to store in 16 bits
+LARGEST = 65504.0  # maximum of float16
 
 
 def optimise(source: Path, target: Path, *, level: str = "extended", fold: bool = True) -> None:
     """Write `source` to `target` with constants folded and operators fused.
 
     Args:
-        level: "extended", or "basic": only what is standard ONNX, for tools that read the
-            graph.
-        fold: False: constants that are computed are left to whoever opens the graph.
+        level: "extended", or "basic" for standard ONNX only, for tools that read the graph.
+        fold: Whether to fold constants. False leaves it to the runtime.
     """
     ort = import_offline("onnxruntime")
     levels = {
@@ -540,10 +540,11 @@ def optimise(source: Path, target: Path, *, level: str = "extended", fold: bool 
 
 
 def quantise(source: Path, target: Path) -> None:
-    """Write `source` to `target` with the weights of its matrix products in 8 bits.
+    """Write `source` to `target` with 8-bit weights in its matrix products.
 
-    Activations are measured at run time ("dynamic"), so no photos are needed. Convolutions stay
-    in float32: ONNX Runtime's integer convolution is slower than its float one on a CPU.
+    Activations are quantized at run time ("dynamic"), so no calibration images are required.
+    Convolutions stay in float32: ONNX Runtime's integer convolution is slower than its float one on
+    a CPU.
     """
     quantization = import_offline("onnxruntime.quantization")
     with tempfile.TemporaryDirectory(dir=source.parent) as scratch:
@@ -561,14 +562,14 @@ def quantise(source: Path, target: Path) -> None:
 
 
 def round_to_half(module: nn.Module) -> None:
-    """Round every float weight to what float16 can hold, in place; the type stays float32."""
+    """Round every float weight to float16 precision, in place; the type stays float32."""
     for tensor in (*module.parameters(), *module.buffers()):
         if tensor.is_floating_point():
             tensor.data = tensor.data.half().to(tensor.dtype)
 
 
 def store_half(path: Path) -> None:
-    """Rewrite a graph file with its float32 weights in float16 behind a `Cast` each."""
+    """Rewrite a graph file with float32 weights stored as float16, each followed by a `Cast`."""
     model = onnx.load(path)
     casts = []
     for weight in model.graph.initializer:
@@ -586,12 +587,12 @@ def store_half(path: Path) -> None:
 
 
 def weight_bytes(path: Path) -> int:
-    """The bytes of a graph file and of the weights beside it."""
+    """Return the size of a graph file and its external weights in bytes."""
     return sum(part.stat().st_size for part in path.parent.glob(f"{path.name}*"))
 
 
 def _drop_unused_domains(path: Path) -> None:
-    """ONNX Runtime declares every operator set it knows; a reader may refuse a strange one."""
+    """Remove unused operator sets, which ONNX Runtime declares and other readers may reject."""
     model = onnx.load(path, load_external_data=False)
     used = {node.domain for node in model.graph.node} | {""}
     kept = [entry for entry in model.opset_import if entry.domain in used]

@@ -1,9 +1,9 @@
-"""Verification of a bundle: a module and its exported graphs in, their differences out.
+"""Verify a bundle against the module that it was exported from.
 
 Letters: N prompts, P points, T mask tokens, S the model's input side, m the side of a mask.
 
-The pictures are smooth random blobs of three shapes, so that no file is needed. Both sides see the
-same inputs from the pixels on: the bundle's decoder reads the bundle's own embedding.
+Images are smooth random blobs of three shapes, so no files are required. Both sides process the
+same pixels: the bundle's decoder uses the bundle's own embedding.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from anymask.runtime import (
     require,
 )
 
-SHAPES = ((1.0, 1.0), (0.75, 1.0), (1.0, 0.5))  # the part of S x S that a picture fills, h and w
+SHAPES = ((1.0, 1.0), (0.75, 1.0), (1.0, 0.5))  # part of S x S that an image fills, h and w
 N_PROMPTS = (1, 3, 17)
 N_POINTS = (1, 2, 5)
 
-# Relative to the largest value; the fp32 bound is the one of the reference tests.
+# Relative to the largest value; the fp32 tolerance is that of the reference tests.
 FEATURE_ERROR = {"fp32": 1e-4}
 LOGIT_ERROR = {"fp32": 1e-3}
 QUALITY_ERROR = {"fp32": 1e-3}
@@ -41,15 +41,15 @@ MASK_IOU = {"fp32": 0.999, "int8": 0.98}
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """One picture with N prompts of P points, eager against exported.
+    """Comparison of one image with N prompts of P points, eager against exported.
 
     Attributes:
-        input_hw: The part of the model input that the picture fills.
+        input_hw: Part of the model input that the image fills.
         feature_error: Max |a - b| / max |a| over the encoder's maps.
         logit_error: The same over the logits.
         quality_error: Max |a - b| of the quality.
-        mask_iou: Of the masks of both, mean over all N * T; pixels that lie within the logits'
-            own error bound of the threshold do not count.
+        mask_iou: Mean IoU of the masks of both, over all N * T. Pixels whose logits are within the
+            error tolerance of the threshold are ignored.
     """
 
     input_hw: tuple[int, int]
@@ -72,11 +72,11 @@ class Verification:
 
     @property
     def passed(self) -> bool:
-        """Whether every check is within the bounds of the bundle's precision."""
+        """Whether every check is within the tolerances of the bundle's precision."""
         return not self.complaints()
 
     def complaints(self) -> list[str]:
-        """What is out of bounds, worst first; empty when the bundle is right."""
+        """Return the failed comparisons; empty if the bundle is correct."""
         said = []
         for name, bounds in (
             ("feature_error", FEATURE_ERROR),
@@ -88,7 +88,7 @@ class Verification:
             bound = bounds.get(self.precision, np.inf)
             if not worst <= bound:
                 said.append(f"{name} is {worst:.2e} (at most {bound:.0e} is allowed)")
-        # One odd mask of an 8-bit model is no defect; the mean over a check's masks is what counts.
+        # A single deviating mask of an 8-bit model is no defect, so the mean over masks counts.
         lowest = float(np.min([check.mask_iou for check in self.checks]))
         if not lowest >= MASK_IOU[self.precision]:
             said.append(
@@ -97,7 +97,7 @@ class Verification:
         return said
 
     def check(self, folder: Path) -> None:
-        """Raises ModelError where the graphs in the folder do not agree with the checkpoint."""
+        """Raise ModelError if the graphs in the folder do not match the checkpoint."""
         if not self.passed:
             raise ModelError(
                 f"The exported model in {folder} does not match the checkpoint: "
@@ -106,7 +106,7 @@ class Verification:
             )
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return a JSON-serializable dictionary."""
         return {
             "precision": self.precision,
             "passed": self.passed,
@@ -115,7 +115,7 @@ class Verification:
         }
 
     def to_table(self) -> str:
-        """For people: one line a check."""
+        """Format as a table, one line for each check."""
         head = f"{'input':>11} {'N':>3} {'P':>2} {'mask':>4} {'features':>9} {'logits':>9} "
         lines = [head + f"{'quality':>9} {'mask IoU':>9}"]
         lines += [
@@ -129,7 +129,7 @@ class Verification:
 
 
 def verify_export(model: str, folder: Path, weights: str | Path | None = None) -> Verification:
-    """As `verify_bundle`, with the model of that name and weights."""
+    """Run `verify_bundle` with the model of a name and weights."""
     module, _ = load_module(model, weights)
     return verify_bundle(module, folder)
 
@@ -137,7 +137,7 @@ def verify_export(model: str, folder: Path, weights: str | Path | None = None) -
 def verify_bundle(module: nn.Module, folder: str | Path) -> Verification:
     """Compare a bundle with the module that it was exported from, both on the CPU in float32.
 
-    Raises WeightsError for a folder that is no whole bundle.
+    Raises WeightsError if the bundle is incomplete.
     """
     exported = open_bundle(Path(folder))
     eager = TorchRuntime(module, exported.weights_hash, device="cpu")
@@ -173,7 +173,7 @@ def verify_bundle(module: nn.Module, folder: str | Path) -> Verification:
 def random_picture(
     spec: ModelSpec, input_hw: tuple[int, int], rng: np.random.Generator
 ) -> FloatArray:
-    """Blobs of every size, normalised and padded as the model takes it: (1, 3, h, w) float32."""
+    """Return random blobs of all sizes, normalized and padded for the model: (1, 3, h, w)."""
     h, w = input_hw
     picture = np.zeros((h, w, 3), np.float32)
     for cells in (3, 9, 27, 81):
@@ -193,7 +193,7 @@ def random_prompts(
     with_mask: bool,
     rng: np.random.Generator,
 ) -> ModelPrompts:
-    """N prompts of P points of the kinds that the model takes; half of them with a mask, if any.
+    """Return N prompts of P points of the supported types; half of them with a mask if requested.
 
     Models with a fixed number of points get P of them and "not a point" for the rest.
     """
@@ -202,8 +202,8 @@ def random_prompts(
     if "box" in spec.accepts and p >= 2:
         labels[::2, :2] = (2, 3)
     coords = rng.random((n, p, 2)) * (input_hw[1], input_hw[0])
-    # Corners in order, as the gate of every prompt wants them. What lies in a box without an inside
-    # is empty, and of what is empty ONNX Runtime's sigmoid, which ends at -18, judges otherwise.
+    # Box corners in order, as prompts require. A degenerate box yields an empty mask, for which
+    # ONNX Runtime's sigmoid, which ends at -18, gives another result.
     boxed = labels[:, 0] == 2
     coords[boxed, :2] = np.sort(coords[boxed, :2], axis=1)
     missing = spec.fixed_points - p

@@ -1,4 +1,4 @@
-"""Fine-tuning: annotated photos of any format in, a tuned model and its report out."""
+"""Fine-tuning on annotated images, with a report."""
 
 from __future__ import annotations
 
@@ -100,9 +100,9 @@ if TYPE_CHECKING:
     from anymask.segment import Model
 
 PROJECT = ".anymask"  # in the folder of a project
-DATA, ADAPTER, SHEET, RECIPE = "data", "adapter", "data.jpg", "recipe.json"  # of a run's folder
-JUDGED_PHOTOS = 16  # while training
-MEASURED_PHOTOS = 100  # before and after, of more that are held out
+DATA, ADAPTER, SHEET, RECIPE = "data", "adapter", "data.jpg", "recipe.json"  # in the run folder
+JUDGED_PHOTOS = 16  # held-out images that are evaluated during training
+MEASURED_PHOTOS = 100  # held-out images that are evaluated before and after training
 
 
 @check_types
@@ -145,16 +145,16 @@ def finetune(
 
 
 def _tune(options: TuningOptions, variant: str, start: str) -> None:
-    """Prepare the data, train, measure and write, as far as the time allows."""
+    """Prepare the data, train, evaluate and write the results, as far as the time limit allows."""
     folder, device = options.output, str(pick_device(options.device))
 
-    # What it learns from.
+    # Training data.
     report = _prepared(options)
     print("\n".join(report.lines()), flush=True)
     learned = load_set(folder / DATA / TRAIN)[1]
     held = evenly(load_set(folder / DATA / HELD_OUT)[1], MEASURED_PHOTOS)
     recipe = _kept_recipe(variant, start, options, report, learned)
-    SetPictures.of(recipe, folder / DATA)  # refuses what no training picture can show
+    SetPictures.of(recipe, folder / DATA)  # rejects masks that no training crop can show
     names = own_names(folder / DATA)
     for line in doubts(learned, names, recipe.channels):
         print(line, flush=True)
@@ -183,7 +183,7 @@ def _tune(options: TuningOptions, variant: str, start: str) -> None:
 
 
 def _prepared(options: TuningOptions) -> DataReport:
-    """Write the data into the run's folder, and say what they are. Raises as `_opened`."""
+    """Write the data to the run folder and return its report. Raises like `_opened`."""
     with tempfile.TemporaryDirectory() as scratch:
         source = _opened(options.data, options, Path(scratch) / "data")
         held = None
@@ -193,8 +193,8 @@ def _prepared(options: TuningOptions) -> DataReport:
 
 
 def _opened(path: Path, options: TuningOptions, scratch: Path) -> Dataset:
-    """The annotated pictures of a data set, or of a project's folder, whose accepted masks and
-    photos are written below `scratch`. Raises DataError, InputError, MissingExtra."""
+    """Read the annotated images of a dataset, or of a project, whose accepted masks are exported
+    below `scratch`. Raises DataError, InputError or MissingExtra."""
     if options.form is not None or not (path / PROJECT).is_dir():
         return read(
             path, options.form, options.images, on_bad=options.on_bad, crowd=options.crowd,
@@ -211,9 +211,10 @@ def _opened(path: Path, options: TuningOptions, scratch: Path) -> Dataset:
 
 
 def _checked_start(options: TuningOptions) -> tuple[str, str]:
-    """The network that is tuned, and what it starts from: a file, a folder of adapters, "shipped".
+    """Return model name and starting weights: a file, a folder of adapters, or "shipped".
 
-    It is opened once before the data are read. Raises InputError, ModelError, WeightsError.
+    The weights are opened once before the data is read. Raises InputError, ModelError or
+    WeightsError.
     """
     variant, start = named(options.model, options.weights)
     start = start or "shipped"
@@ -229,9 +230,9 @@ def _checked_start(options: TuningOptions) -> tuple[str, str]:
 
 
 def wanted_classes(asks: str) -> list[str] | None:
-    """The names of `--classes`: a file has one a line; None for all.
+    """Parse `--classes`: names, or a .txt file with one name a line. None for "all".
 
-    Raises InputError, DataError.
+    Raises InputError or DataError.
     """
     if asks == "all":
         return None
@@ -247,13 +248,13 @@ def _kept_recipe(
     report: DataReport,
     photos: Sequence[AnnotatedImage],
 ) -> Recipe:
-    """The recipe that the run began with, so that another option cannot change it midway.
+    """Return the stored recipe of a run, or create it; other options cannot change it later.
 
     Raises InputError.
 
     Args:
         start: A file, a folder of adapters, or "shipped".
-        photos: That are learned from.
+        photos: Training images.
     """
     path = options.output / RECIPE
     if path.is_file():
@@ -288,7 +289,7 @@ def _kept_recipe(
 def _kept_before(
     folder: Path, recipe: Recipe, held: Sequence[AnnotatedImage], frozen: FrozenOutputs | None
 ) -> Measured:
-    """What the model could before, measured once."""
+    """Return the metrics of the starting weights, computed once."""
     path = folder / "before.json"
     if not path.is_file():
         start = starting_module(folder, recipe)
@@ -300,8 +301,8 @@ def _kept_before(
 
 @dataclass(frozen=True)
 class _Judge:
-    """The mean IoU over the clicks on some held-out photos, or over the classes where these alone
-    learn; it travels to the workers."""
+    """Mean IoU over the clicks on some held-out images, or over the classes if only these are
+    trained. Must be picklable for worker processes."""
 
     photos: Sequence[AnnotatedImage]
     by_classes: bool = False
@@ -328,11 +329,11 @@ def finish(
     bundle: Path | None,
     frozen: FrozenOutputs | None = None,
 ) -> None:
-    """Write weights, check that they answer as measured once reloaded, then report and bundle."""
+    """Write weights, verify that the reloaded file gives the same metrics, then write reports."""
     import anymask
 
     found = newest_state(folder)
-    assert found is not None  # the run has just ended
+    assert found is not None  # the run has just finished
     module, outcome, end = choose_end(folder, recipe, found[1], held, before, frozen)
     figures: dict[str, Any] = {"clicks": CLICKS, "kept": "start" if outcome.started else "trained"}
     if not outcome.started:
@@ -370,9 +371,9 @@ def finish(
 
 
 def adapters_are_all(recipe: Recipe) -> bool:
-    """Whether adapters, merged into the model's own weights, are what a run has learned.
+    """Return whether the trained weights consist of adapters for the model's released weights.
 
-    They are not where it started from other weights, or where channels are mixed before them.
+    This is not the case if the run started from other weights, or mixes channels.
     """
     return recipe.learn == "lora" and recipe.init == "shipped" and not recipe.channels
 
@@ -395,13 +396,13 @@ def write_page(
     recipe: Recipe,
     kinds: Mapping[str, float | None],
 ) -> None:
-    """Write the report as a page.
+    """Write the report as an HTML page.
 
     Args:
-        model: The weights that were written.
-        held: The held-out photos.
-        outcome: Before and after, on these.
-        kinds: IoU of each class that was learned.
+        model: Model with the written weights.
+        held: Held-out images.
+        outcome: Metrics before and after training.
+        kinds: IoU of each trained class.
     """
     before, after = outcome.before, outcome.trained
     counts = [f"{n} click{'s' if n > 1 else ''}" for n in range(1, after.ious.shape[1] + 1)]

@@ -1,8 +1,8 @@
-"""Outputs of a part of a network that does not learn, each computed once.
+"""Cache the outputs of the frozen part of a network.
 
-Where a fine-tuning draws its pictures from a small pool (`Recipe.views`), the frozen part computes
-the same maps in every round over the pool. They are stored by a hash of the input, in 16 bits, so
-that a step costs only what learns. Held-out images are stored in the same way.
+If fine-tuning draws its crops from a small pool (`Recipe.views`), the frozen part computes the same
+maps in every pass over the pool. They are stored in 16 bits by a hash of the input, so that a step
+only computes the trained part. Held-out images are cached in the same way.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from torch import Tensor, nn
 from anymask.training.channels import Trainee
 from anymask.training.recipe import Learn, Recipe
 
-MAX_BYTES = 2 << 30  # of stored maps; what comes after them is computed each time
+MAX_BYTES = 2 << 30  # limit of stored maps; later ones are not cached
 
 
 def frozen_prefix(module: nn.Module, learn: Learn) -> str:
-    """What the names of the parameters that see the picture and do not learn begin with; "" where
-    all of them may learn."""
+    """Return the name prefix of the frozen parameters that process the image; "" if all may be
+    trained."""
     parts = cast(Trainee, module).parts
     return {"decoder": parts.encoder, "neck": parts.pretrained}.get(learn, "")
 
 
 class FrozenOutputs:
-    """Outputs of the frozen part of one run's networks, which all have the same weights there.
+    """Cache for networks that share the weights of their frozen part.
 
     Args:
-        learn: Of the recipe.
+        learn: Trained part, as in the recipe.
     """
 
     def __init__(self, learn: Learn) -> None:
@@ -42,15 +42,15 @@ class FrozenOutputs:
 
     @classmethod
     def of(cls, recipe: Recipe) -> FrozenOutputs | None:
-        """For a recipe with a pool of pictures; None for others."""
+        """Create a cache for a recipe with a pool of crops; None for other recipes."""
         return cls(recipe.learn) if recipe.views else None
 
     def __deepcopy__(self, _: dict[int, Any]) -> FrozenOutputs:
-        """The same store: a copied network has the same frozen weights."""
+        """Return the same cache: a copied network has the same frozen weights."""
         return self
 
     def attach(self, module: nn.Module) -> nn.Module:
-        """The module itself, whose frozen part computes each output once from now on."""
+        """Cache the outputs of the frozen part of a module; return the module."""
         prefix = frozen_prefix(module, self.learn)
         if prefix:
             part = module.get_submodule(prefix.rstrip("."))
@@ -58,7 +58,7 @@ class FrozenOutputs:
         return module
 
     def _look_up(self, plain: Callable[[Tensor], Any], images: Tensor) -> Any:  # (B, 3, H, W)
-        """What `plain` returns for B images; other things than maps are computed each time."""
+        """Return cached outputs for B images; outputs other than maps are not cached."""
         rows = [self._row(plain, image) for image in images]
         if any(row is None for row in rows):
             return plain(images)

@@ -1,14 +1,14 @@
-"""How good a model is on held-out photos, and which weights a fine-tuning ends with.
+"""Evaluate models on held-out images, and choose the final weights of a fine-tuning run.
 
-All weights that a run may end with answer the same held-out masks: those of its last step and those
-of its best judgement, each a quarter of the way back to the start and as they are. The first of
-these is written, unless a later one is surely better on the mean over the clicks. Of a run on few
-photos they lie half of the way back, and the best one is written. The start stays where nothing
-gained.
+The candidates are evaluated on the same held-out masks: the weights of the last step and of the
+best validation step, each interpolated a quarter of the way back to the start, and as trained. The
+first candidate is chosen, unless a later one is significantly better in the mean over the clicks.
+With few images, the interpolation is half of the way, and the best candidate is chosen. If nothing
+improved, the starting weights are kept.
 
-A straight line leads from weights to those that were tuned from them, and a network on it often
-answers new pictures better than both ends (Wortsman et al. 2022, "Robust fine-tuning of zero-shot
-models", section 3): it keeps more of what the start had learned from many pictures.
+Networks on the straight line between starting and fine-tuned weights often generalize better than
+both ends (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models", section 3), because they
+preserve more of the original training.
 """
 
 from __future__ import annotations
@@ -39,34 +39,34 @@ if TYPE_CHECKING:
 
 CLICKS = 3  # on every mask
 MASKS_A_PHOTO = 5
-ENOUGH_MASKS = 60  # of few photos more masks each are measured, up to so many in all
-SAME = 0.005  # difference of IoU that the same weights may show: the last bit moves a pixel
-FLIPPED = 0.5  # IoU by which one mask of all may differ: a click falls on the other side of an edge
-FEW = 4  # masks, or photos, below which one of them says nothing about the others
+ENOUGH_MASKS = 60  # with few images, more masks of each are evaluated, up to this total
+SAME = 0.005  # IoU tolerance for equal weights: rounding can move a pixel
+FLIPPED = 0.5  # IoU by which one single mask may differ: a click lands on the other side of an edge
+FEW = 4  # minimum number of masks or images for a meaningful median
 
 
 @brief
 @dataclass(frozen=True)
 class Measured:
-    """IoU of held-out masks (N, CLICKS) after each click, and each mask's photo and number."""
+    """IoU of held-out masks (N, CLICKS) after each click, and the (image, mask) numbers."""
 
     ious: np.ndarray
     places: list[tuple[int, int]]
 
     def means(self) -> list[float]:
-        """By clicks."""
+        """Return the mean IoU after each click."""
         return [round(float(value), 4) for value in self.ious.mean(0)]
 
 
 @dataclass(frozen=True)
 class TuningOutcome:
-    """What a fine-tuning brought on the same held-out masks.
+    """Metrics of a fine-tuning run on the same held-out masks.
 
     Attributes:
-        before: Of the starting weights.
-        trained: Of what was learned.
-        kept: Of the weights that are written.
-        started: Whether those are the starting weights.
+        before: Metrics of the starting weights.
+        trained: Metrics of the trained weights.
+        kept: Metrics of the written weights.
+        started: Whether the starting weights are written.
     """
 
     before: Measured
@@ -75,7 +75,7 @@ class TuningOutcome:
     started: bool
 
     def verdict(self) -> str:
-        """One sentence where nothing was gained, else ""."""
+        """Return a warning if nothing improved, else ""."""
         if np.array_equal(self.before.ious, self.trained.ious):
             return (
                 "No change: the predictions for all held-out masks are the same as before training."
@@ -94,23 +94,22 @@ class TuningOutcome:
 
 
 def gained(before: Measured, after: Measured) -> bool:
-    """Whether held-out masks are answered better than before, over all clicks."""
+    """Return whether the mean IoU over all clicks increased."""
     return bool(after.ious.mean() > before.ious.mean())
 
 
 def significantly_better(before: Measured, after: Measured) -> bool:
-    """As `gained`, by more than twice the error of the mean."""
+    """Return whether the mean IoU increased by more than twice its standard error."""
     apart = (after.ious - before.ious).mean(1)
     error = apart.std(ddof=1) / np.sqrt(len(apart)) if len(apart) > 1 else np.inf
     return bool(apart.mean() > 2 * error)
 
 
 def difference(again: Measured, after: Measured) -> float:
-    """By how much two measurements differ that should be of the same weights; 0: they do not.
+    """Return the difference of two evaluations of the same weights; 0 if within tolerance.
 
-    Products of the same weights may be summed in another order, and the last bit of a logit can
-    move a pixel of the edge, and the next click with it. So one mask may differ much, but not the
-    usual one.
+    Floating-point sums may be computed in another order, which can move an edge pixel, and the next
+    click with it. A single mask may therefore differ much, but not the median one.
     """
     if again.ious.shape != after.ious.shape:
         return 1.0
@@ -123,12 +122,12 @@ def difference(again: Measured, after: Measured) -> float:
 
 
 def model_of(module: nn.Module, device: str = "cpu") -> Model:
-    """A network in memory as a model that answers."""
+    """Wrap a torch module as a `Model`."""
     return Model(TorchRuntime(module, device=device))
 
 
 def class_ious(model: Model, photos: Sequence[AnnotatedImage]) -> dict[str, float | None]:
-    """IoU of each class that the model tells apart, over all pixels of the photos."""
+    """Return the IoU of each class over all pixels of the images."""
     overlaps = ClassOverlaps(model.spec.classes)
     for photo in photos:
         truth = np.zeros(photo.hw, np.uint8)
@@ -139,21 +138,21 @@ def class_ious(model: Model, photos: Sequence[AnnotatedImage]) -> dict[str, floa
 
 
 def evenly(photos: Sequence[AnnotatedImage], most: int) -> list[AnnotatedImage]:
-    """All photos, or `most` of them at equal distances, so that measuring takes no longer."""
+    """Return at most `most` images, evenly spaced, to limit the evaluation time."""
     return (
         [photos[i * len(photos) // most] for i in range(most)] if len(photos) > most else [*photos]
     )
 
 
 def prompted_masks(photos: Sequence[AnnotatedImage]) -> Iterator[list[TruthMask]]:
-    """The first masks of each photo, more where the photos are few; read one photo at a time."""
+    """Yield the first masks of each image, more if there are few images; one image at a time."""
     most = max(MASKS_A_PHOTO, ENOUGH_MASKS // max(1, len(photos)))
     for photo in photos:
         yield [TruthMask(rle_to_mask(rle)) for rle in photo.rles[:most]]
 
 
 def measure(model: Model, photos: Sequence[AnnotatedImage], clicks: int = CLICKS) -> Measured:
-    """IoU of the first masks of each photo after each click, in the order of the photos."""
+    """Return the IoU of the first masks of each image after each click."""
     scores, places = [], []
     for number, (photo, truths) in enumerate(zip(photos, prompted_masks(photos), strict=True)):
         seen = model.encode(photo.picture(model.spec.channels))
@@ -163,7 +162,7 @@ def measure(model: Model, photos: Sequence[AnnotatedImage], clicks: int = CLICKS
 
 
 def measure_boxes(model: Model, photos: Sequence[AnnotatedImage]) -> Floats:  # (N,)
-    """IoU of the masks that `measure` asks for, each by its tight box."""
+    """Return the IoU of the masks that `measure` uses, each prompted by its tight box."""
     scores = []
     for photo, truths in zip(photos, prompted_masks(photos), strict=True):
         seen = model.encode(photo.picture(model.spec.channels))
@@ -173,12 +172,12 @@ def measure_boxes(model: Model, photos: Sequence[AnnotatedImage]) -> Floats:  # 
 
 @torch.no_grad()
 def blend(learned: nn.Module, start: nn.Module, share: float) -> nn.Module:
-    """`learned` itself, its numbers now `share` of the way from those of `start`.
+    """Interpolate the weights of `learned` in place, between `start` (0) and `learned` (1).
 
-    What `start` has not, or has in another shape, stays as it was learned; so do whole numbers.
+    Tensors that are missing in `start`, have another shape, or hold integers are unchanged.
 
     Args:
-        share: 0 to 1: of what was learned; 1 changes nothing.
+        share: Weight of the trained values, 0 to 1.
     """
     old = start.state_dict()
     for name, value in learned.state_dict().items():
@@ -188,24 +187,24 @@ def blend(learned: nn.Module, start: nn.Module, share: float) -> nn.Module:
     return learned
 
 
-SHARES = (0.75, 1.0)  # of what was learned
-FEW_SHARES = (0.5, 1.0)  # the same, from few photos
+SHARES = (0.75, 1.0)  # weights of the trained values
+FEW_SHARES = (0.5, 1.0)  # the same, for few images
 
 
 @dataclass(frozen=True)
 class TuningEnd:
-    """Weights that a run may end with.
+    """Candidate for the final weights of a run.
 
     Attributes:
-        judged: Whether they are those of the best judgement, not of the last step.
-        share: Of what was learned; the rest is of the start.
+        judged: Whether it comes from the best validation step, not the last step.
+        share: Weight of the trained values; the rest comes from the starting weights.
     """
 
     judged: bool = False
     share: float = 1.0
 
     def in_words(self) -> str:
-        """Which weights were written."""
+        """Describe the written weights."""
         when = "best validation step" if self.judged else "last step"
         back = (
             f", interpolated {1 - self.share:.0%} towards the starting weights"
@@ -223,22 +222,22 @@ def choose_end(
     before: Measured,
     frozen: FrozenOutputs | None = None,
 ) -> tuple[nn.Module, TuningOutcome, TuningEnd]:
-    """The network to write, what it brought, and where it is from: the start if nothing gained.
+    """Return the network to write, its metrics, and its origin: the start if nothing improved.
 
-    Classes are only in what was learned, which is kept then.
+    With classes, the trained weights are always kept, because the start has no class head.
 
     Args:
-        state: Of the run's last checkpoint.
-        frozen: Outputs that all ends share.
+        state: Last checkpoint of the run.
+        frozen: Cache that all candidates share.
     """
     best: tuple[Measured, TuningEnd] | None = None
-    for end in ends_of(recipe, state):  # one network at a time: a large one has gigabytes
+    for end in ends_of(recipe, state):  # one network at a time, to limit memory
         network = network_at(folder, recipe, state, end)
         measured = measure(model_of(network if frozen is None else frozen.attach(network)), held)
         better = gained if recipe.views else significantly_better
         if best is None or better(best[0], measured):
             best = (measured, end)
-    assert best is not None  # a run has a last step
+    assert best is not None  # there is at least one candidate
     trained, end = best
     if recipe.classes or gained(before, trained):
         module = network_at(folder, recipe, state, end)
@@ -249,14 +248,14 @@ def choose_end(
 
 
 def ends_of(recipe: Recipe, state: dict[str, Any]) -> Iterator[TuningEnd]:
-    """What a run may end with.
+    """Yield the candidates of a run.
 
-    Adapters, and what is added to a network, are not in the start: there is no way back for them.
+    Adapters and added layers are not part of the start, so they cannot be interpolated.
     """
     whole = recipe.learn in ("all", "decoder", "neck") and not recipe.classes
     shares = FEW_SHARES if recipe.views else SHARES
     best = state.get("best")
-    if recipe.learn == "no-prompt":  # clicks do not tell: all ends answer them alike
+    if recipe.learn == "no-prompt":  # the click metrics of all candidates are equal
         yield TuningEnd(judged=best is not None)
         return
     apart = best is not None and best["step"] not in (0, state["progress"]["step"])
@@ -266,12 +265,12 @@ def ends_of(recipe: Recipe, state: dict[str, Any]) -> Iterator[TuningEnd]:
 
 
 def network_at(folder: Path, recipe: Recipe, state: dict[str, Any], end: TuningEnd) -> nn.Module:
-    """The finished network at one end of a run."""
+    """Build the network of a candidate."""
     learned = trained_module(state_at(state, end))
     return learned if end.share == 1 else blend(learned, starting_module(folder, recipe), end.share)
 
 
 def state_at(state: dict[str, Any], end: TuningEnd) -> dict[str, Any]:
-    """A checkpoint whose averaged weights are those of an end."""
+    """Return the checkpoint with the averaged weights of a candidate."""
     average = state["best"]["average"] if end.judged else state["average"]
     return state | {"average": average, "best": None}

@@ -1,11 +1,10 @@
-"""Random numbers of a training step: seed, step and picture numbers in, draws for N prompts out.
+"""Simulated prompts for training: a first prompt, then clicks on errors (appendix A).
 
-A prompt's draws depend on its picture's number only, so that one process and several give the same
-prompts for the same batch. Letters: N prompts, the same number for each picture.
+The random numbers of a prompt depend on seed, step and the number of its image only, so one process
+and several create the same prompts for the same batch.
 
-Simulated prompts: true masks in, a first prompt, then clicks on errors out (appendix A).
-
-Letters: N prompts (objects), P points, s the side of the low-resolution masks. Model pixels.
+Letters: N prompts (objects), the same number for each image, P points, s the side of the
+low-resolution masks. Coordinates are in model pixels.
 """
 
 from __future__ import annotations
@@ -24,11 +23,11 @@ from anymask.masks import ModelSpec
 
 
 class Draws:
-    """One generator for each picture of a worker's part of a batch.
+    """Random generators, one for each image of a worker's part of a batch.
 
     Attributes:
-        of_step: Draws what all workers share.
-        of_worker: Draws what each worker may have by itself.
+        of_step: Generator with the same state in all workers.
+        of_worker: Generator of this worker.
     """
 
     def __init__(self, seed: int, step: int, pictures: Sequence[int]) -> None:
@@ -37,37 +36,37 @@ class Draws:
         self._of_pictures = [np.random.default_rng([seed, step, i, 2]) for i in pictures]
 
     def uniform(self, n: int) -> NDArray[np.float64]:  # -> (N,) in 0..1
-        """A number for each of N prompts, those of one picture behind each other."""
+        """Return a random number for each of N prompts, grouped by image."""
         each = n // len(self._of_pictures)
         return np.concatenate([rng.random(each) for rng in self._of_pictures])
 
     def normal(self, n: int, columns: int) -> NDArray[np.float32]:  # -> (N, columns)
-        """Standard normal numbers for each of N prompts."""
+        """Return standard normal numbers for each of N prompts."""
         shape = (n // len(self._of_pictures), columns)
         drawn = np.concatenate([rng.standard_normal(shape) for rng in self._of_pictures])
         return drawn.astype(np.float32)
 
     def of_prompt(self, row: int, n: int) -> Generator:
-        """The generator of one of N prompts."""
+        """Return the generator of one of N prompts."""
         return self._of_pictures[row // (n // len(self._of_pictures))]
 
 
-FIRST_SLOTS = 3  # two corners of a box and a click; absent ones carry the label -1
-BOX_AND_CLICK = 0.1  # of the objects get both
-TIGHT = 0.7  # of the boxes are nearly exact
-WITHOUT_CLICK = 0.3  # of the corrections bring nothing but the answer so far
+FIRST_SLOTS = 3  # two box corners and a click; unused slots have the label -1
+BOX_AND_CLICK = 0.1  # fraction of the objects that get both
+TIGHT = 0.7  # fraction of the boxes that are nearly exact
+WITHOUT_CLICK = 0.3  # fraction of the corrections that only feed back the predicted mask
 
 
 @dataclass(frozen=True, kw_only=True)
 class PromptRules:
-    """Which prompts a model takes, and how many of the first ones are boxes.
+    """Prompt types that a model supports, and the fraction of boxes among first prompts.
 
     Attributes:
-        boxes: Part of the objects that get a box first; the others are clicked.
-        negatives: Whether clicks off the object are taken.
-        masks: Whether an earlier answer is taken.
-        slots: Points that every prompt is padded to, or 0.
-        stride: Model pixels a cell of the low-resolution masks.
+        boxes: Fraction of the objects that get a box first; the others get a click.
+        negatives: Whether negative points are supported.
+        masks: Whether mask prompts are supported.
+        slots: Number of points that every prompt is padded to, or 0.
+        stride: Model pixels per cell of the low-resolution masks.
     """
 
     boxes: float
@@ -78,7 +77,7 @@ class PromptRules:
 
     @classmethod
     def of(cls, spec: ModelSpec, boxes: float) -> PromptRules:
-        """As a model's spec says."""
+        """Create the rules for a model's spec."""
         return cls(
             boxes=boxes if "box" in spec.accepts else 0.0,
             negatives="negative_point" in spec.accepts,
@@ -90,10 +89,10 @@ class PromptRules:
 
 @dataclass(frozen=True, eq=False)
 class SimulatedPrompts:
-    """N prompts of P slots, as a decoder takes them.
+    """N prompts of P slots, as decoder inputs.
 
     coords (N, P, 2), labels (N, P) int64, masks (N, 1, s, s), has_mask (N,), ambiguous (N,) bool:
-    a lone click
+    a single click
     """
 
     coords: Tensor
@@ -106,11 +105,11 @@ class SimulatedPrompts:
 def first_prompts(
     places: tuple[Tensor, Tensor, Tensor], side: int, draws: Draws, rules: PromptRules
 ) -> SimulatedPrompts:
-    """A click on each of N objects, or a box around it, sometimes both.
+    """Create a click on each of N objects, or a box around it, sometimes both.
 
     Args:
-        places: Centres (N, 2), other inner places (N, 2), boxes (N, 4).
-        side: The picture's.
+        places: Centers (N, 2), other inner positions (N, 2), boxes (N, 4).
+        side: Side of the image.
     """
     box_part = rules.boxes
     centres, insides, boxes = places
@@ -134,7 +133,7 @@ def first_prompts(
 
 
 def noisy_boxes(boxes: Tensor, side: int, draws: Draws) -> Tensor:
-    """Corners moved by a part of the box's side, at most 20 pixels; most of them only slightly."""
+    """Move corners by a fraction of the box size, at most 20 pixels; most only slightly."""
     n = len(boxes)
     size = (boxes[:, 2:] - boxes[:, :2]).repeat(1, 2)
     part = torch.from_numpy(np.where(draws.uniform(n) < TIGHT, 0.01, 0.08).astype(np.float32))
@@ -145,17 +144,17 @@ def noisy_boxes(boxes: Tensor, side: int, draws: Draws) -> Tensor:
 def corrected(
     prompts: SimulatedPrompts, logits: Tensor, targets: Tensor, draws: Draws, rules: PromptRules
 ) -> SimulatedPrompts:
-    """The answer fed back, mostly with one more click a prompt, in the largest error.
+    """Feed back the predicted mask, mostly with one more click in the largest error.
 
-    Without a click the model learns to better its own answer (appendix A, "no additional points").
+    Without a click the model learns to refine its own mask (appendix A, "no additional points").
 
     Args:
-        logits: (N, s, s) the answer so far.
+        logits: (N, s, s) current prediction.
         targets: (N, s, s) 0..1.
     """
     wanted, given = targets.numpy() > 0.5, logits.numpy() > 0
     if not rules.negatives:
-        given = given & wanted  # only what is missing can be clicked
+        given = given & wanted  # only missing parts can be clicked
     clicks = np.zeros((len(wanted), 2), np.float32)
     labels = np.full(len(wanted), -1, np.int64)
     n = len(wanted)
@@ -174,7 +173,7 @@ def corrected(
 def with_clicks(
     prompts: SimulatedPrompts, clicks: Tensor, labels: Tensor, rules: PromptRules
 ) -> SimulatedPrompts:  # (N, 2), (N,)
-    """One more click a prompt, in a slot of its own, or in the first free one of fixed slots."""
+    """Add one click to each prompt: in a new slot, or in the first free one of fixed slots."""
     if not rules.slots:
         return replace(
             prompts,
@@ -192,7 +191,7 @@ def with_clicks(
 def error_click(
     given: np.ndarray, wanted: np.ndarray, rng: Generator
 ) -> tuple[tuple[float, float], int]:
-    """The middle of the thickest error, or any wrong place, in cells; -1 where none is wrong."""
+    """Return the center of the thickest error, or any wrong cell; label -1 if none is wrong."""
     missing = (wanted & ~given).astype(np.uint8)
     extra = (given & ~wanted).astype(np.uint8)
     if not missing.any() and not extra.any():

@@ -1,8 +1,8 @@
-"""The training loop: a recipe and a folder of sets in, checkpoints and a log out.
+"""Training loop of a recipe, with checkpoints and a log.
 
-`train` runs a recipe from wherever its folder says it stopped: on a processor in several processes
-of one thread each (torch's DistributedDataParallel over gloo), on a GPU in one, and under torchrun
-in as many as it started. Each process is a `TrainingWorker`.
+`train` resumes from the last checkpoint in the run folder. On a CPU it uses several processes of
+one thread each (DistributedDataParallel over gloo), on a GPU one, and under torchrun those that it
+started. Each process is a `TrainingWorker`.
 """
 
 from __future__ import annotations
@@ -81,10 +81,10 @@ from anymask.training.workers import (
     whole,
 )
 
-BAD_STEPS = 8  # in a row without a finite gradient before the last checkpoint comes back
-GOOD_STEPS = 100  # in a row with one before it may come back again
+BAD_STEPS = 8  # consecutive steps without a finite gradient before the last checkpoint is restored
+GOOD_STEPS = 100  # consecutive finite steps before it can be restored again
 LOG_EVERY = 20
-SAVING_S = 300  # at most, for a checkpoint of the workers that are left when one has failed
+SAVING_S = 300  # maximum seconds for the remaining workers to save after one has failed
 
 Report = Callable[[dict[str, Any]], None]
 Judge = Callable[[nn.Module], float]
@@ -93,23 +93,23 @@ Judge = Callable[[nn.Module], float]
 @brief
 @dataclass(frozen=True)
 class TrainingRun:
-    """What one sitting of a training needs beside its recipe.
+    """Settings of one training session besides the recipe.
 
     Attributes:
         data: Folder of training sets, or of tar shards.
-        folder: Of the run: checkpoints, log, decoded photos.
-        device: "cpu", "cuda", ...
-        max_minutes: After which the sitting ends with a checkpoint; None: at the recipe's end.
-        report: Is told each row of the log (by the first worker).
-        source: Folder of another run, whose state the first sitting begins with.
-        judge: Is given the averaged weights as a finished module every `judge_every` steps, and
-            says how good they are on held-out pictures; the best ones are kept.
-        told: Is told of each step (by the first worker).
-        parallel: How several processes share the weights: "ddp", each has all; "fsdp", a part.
-        held_out: Keys of pictures that are not learned from (`held_pictures`).
-        scenes: Composes pictures, where the recipe has `synthetic` ones
+        folder: Run folder: checkpoints, log, decoded images.
+        device: Torch device such as "cpu" or "cuda".
+        max_minutes: Time limit, after which a checkpoint is saved. None for no limit.
+        report: Callback for each row of the log (in the first worker).
+        source: Folder of another run, whose state a new run starts with.
+        judge: Function that evaluates the averaged weights on held-out images, called with a
+            finished module every `judge_every` steps. The best weights are kept.
+        told: Callback for each step (in the first worker).
+        parallel: "ddp": each process holds all weights. "fsdp": the weights are sharded.
+        held_out: Keys of images that are excluded from training (`held_pictures`).
+        scenes: Generator of synthetic images, if the recipe has `synthetic` ones
             (research/nano/scenes.py).
-        frozen: Outputs of what does not learn, where the recipe has a pool of pictures.
+        frozen: Cache of the frozen part, if the recipe has a pool of crops.
     """
 
     data: Path
@@ -127,10 +127,10 @@ class TrainingRun:
 
 
 def train(recipe: Recipe, run: TrainingRun) -> None:
-    """Run the recipe to its end, resuming what the run's folder holds.
+    """Run the recipe to its end, resuming from the run folder.
 
-    Raises ConfigError, DataError, WeightsError, ModelError, AnymaskError for a process that the
-    system killed: the same call goes on from the last checkpoint.
+    Raises ConfigError, DataError, WeightsError, ModelError, or AnymaskError if the system killed a
+    process; the same call resumes from the last checkpoint.
     """
     check_sides(recipe)
     if recipe.synthetic and run.scenes is None:
@@ -150,13 +150,13 @@ def train(recipe: Recipe, run: TrainingRun) -> None:
         run_worker(0, replace(recipe, workers=1), run, None)
         return
     with tempfile.TemporaryDirectory() as meeting, signals_blocked(STOPPING):
-        # Signals wait until the workers can be told of them, who wait until they can save.
-        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # the workers', read when they start
+        # Signals are blocked until they can be forwarded to workers that can save.
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # workers read it when they start
         given = (recipe, run, Path(meeting))
         workers = spawn(run_worker, given, nprocs=recipe.workers, join=False)
 
         def stop(*_: object) -> None:
-            for pid in workers.pids():  # where a signal has reached them, twice does no harm
+            for pid in workers.pids():  # receiving a signal twice is harmless
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGTERM)
 
@@ -183,7 +183,7 @@ def train(recipe: Recipe, run: TrainingRun) -> None:
 
 
 def check_processes(recipe: Recipe) -> None:
-    """Raises ConfigError for more processes than there are cores to run them."""
+    """Raise ConfigError if there are more processes than cores."""
     cores = usable_cores()
     if recipe.workers > max(cores, Recipe().workers):
         raise ConfigError(
@@ -195,7 +195,7 @@ def check_processes(recipe: Recipe) -> None:
 
 
 def check_sides(recipe: Recipe) -> None:
-    """Raises ConfigError for pictures of a size that the model cannot see."""
+    """Raise ConfigError if the model does not support an image size of the recipe."""
     spec = models.spec(recipe.model)
     if spec.pad_multiple:
         return
@@ -209,7 +209,7 @@ def check_sides(recipe: Recipe) -> None:
 
 
 def get_ready(recipe: Recipe, run: TrainingRun) -> None:
-    """What is done once before the processes learn: data checked, folder made, photos decoded."""
+    """Check the data, create the folder and decode images, once before training starts."""
     sets = [] if is_sharded(run.data) else training_sets(recipe, run.data)
     try:
         run.folder.mkdir(parents=True, exist_ok=True)
@@ -226,9 +226,9 @@ def get_ready(recipe: Recipe, run: TrainingRun) -> None:
 
 
 def _train_under_torchrun(recipe: Recipe, run: TrainingRun, place: TorchrunPlace) -> None:
-    """This process's part of a run that torchrun has started.
+    """Run this process's part of a training that torchrun started.
 
-    Raises ConfigError where the recipe's pictures cannot be shared out evenly.
+    Raises ConfigError if the recipe's images cannot be divided evenly.
     """
     recipe = replace(recipe, workers=place.size)
     check_shares(recipe, f"torchrun with {place.size} processes")
@@ -246,7 +246,7 @@ def _train_under_torchrun(recipe: Recipe, run: TrainingRun, place: TorchrunPlace
 
 
 def run_worker(rank: int, recipe: Recipe, run: TrainingRun, meeting: Path | None) -> None:
-    """One of the processes; `rank` 0 writes. Where they meet, the reason of an end is left, too."""
+    """Run one worker process; rank 0 writes files. Errors are recorded in the `meeting` folder."""
     if run.device == "cpu":
         torch.set_num_threads(1)
     if meeting is not None:
@@ -267,7 +267,7 @@ def run_worker(rank: int, recipe: Recipe, run: TrainingRun, meeting: Path | None
 
 
 class TrainingWorker:
-    """The state of one process: model, its running average, optimiser, progress."""
+    """State of one training process: model, averaged weights, optimizer, progress."""
 
     def __init__(self, rank: int, recipe: Recipe, run: TrainingRun) -> None:
         torch.manual_seed(recipe.seed)
@@ -298,9 +298,9 @@ class TrainingWorker:
         self.saved_step = self.progress.step
 
     def resume(self) -> None:
-        """Take everything from the folder's newest whole checkpoint, if there is one.
+        """Restore the newest complete checkpoint of the run folder, if there is one.
 
-        Raises WeightsError for the checkpoint of another recipe.
+        Raises WeightsError if the checkpoint belongs to another recipe.
         """
         found = newest_state(self.sitting.folder)
         if found is None:
@@ -319,10 +319,10 @@ class TrainingWorker:
                 "the recipe that created the checkpoint."
             ) from error
         for group, (scale, decay) in zip(self.optimiser.param_groups, own, strict=True):
-            group["scale"], group["weight_decay"] = scale, decay  # of the recipe as it is now
+            group["scale"], group["weight_decay"] = scale, decay  # from the current recipe
 
     def run(self) -> None:
-        """All remaining steps; SIGTERM, SIGINT and SIGHUP end it after a checkpoint."""
+        """Run all remaining steps; SIGTERM, SIGINT and SIGHUP stop it after a checkpoint."""
         with handling_signals(lambda *_: setattr(self, "stopping", True)):
             take_signals()
             self.began, self.began_at = time.monotonic(), dataclasses.replace(self.progress)
@@ -338,11 +338,11 @@ class TrainingWorker:
                 scenes=self.sitting.scenes,
             )  # fmt: skip
             if not first and not self.recipe.classes:
-                self.judge()  # the weights to beat; a new class head is none
+                self.judge()  # baseline; a new class head has none
             self.learn_all(coming)
 
     def learn_all(self, coming: Iterator[Batch]) -> None:
-        """One step for each batch, until a worker wishes to stop or has no batch for a step."""
+        """Train on each batch until a worker requests a stop or runs out of batches."""
         first = self.progress.step
         while self.progress.step < self.recipe.steps:
             batch, error = None, None
@@ -356,7 +356,7 @@ class TrainingWorker:
             over = begun and (over or self.progress.ended)
             late = now - self.saved > 60 * self.recipe.save_minutes
             flags = [float(flag) for flag in (over, late, error is not None)]
-            # Where any worker raises a flag, all follow it.
+            # A flag of any worker applies to all.
             stop, late, lost = (part > 0 for part in mean_of_all(flags, self.device))
             due = late or self.progress.step % self.recipe.save_every == 0
             if begun and (stop or lost or due):
@@ -373,9 +373,9 @@ class TrainingWorker:
             self.save()
 
     def judge(self) -> None:
-        """Measure the averaged weights when it is time to, in the first worker, and keep the best.
+        """Evaluate the averaged weights if due, in the first worker, and keep the best.
 
-        A run whose measurements gain nothing any more has ended.
+        Training ends if the metric stops improving.
         """
         every, step = self.recipe.judge_every, self.progress.step
         due = every and (step % every == 0 or step == self.recipe.steps)
@@ -392,12 +392,12 @@ class TrainingWorker:
             kept = {name: tensor.detach().cpu().clone() for name, tensor in average.items()}
             self.best = {"score": score, "step": step, "average": kept}
             self.progress.stale = 0
-            self.saved = -math.inf  # it is written at once
+            self.saved = -math.inf  # triggers a checkpoint
         patience = self.recipe.patience
         self.progress.ended = bool(patience) and self.progress.stale >= patience
 
     def learn(self, batch: Batch) -> None:
-        """One optimiser step on one batch, and a row of the log now and then."""
+        """Run one optimizer step on a batch, and log regularly."""
         step = self.progress.step
         stage, _ = self.recipe.stage_at(step)
         set_rates(self.optimiser, self.recipe, self.progress)
@@ -406,7 +406,7 @@ class TrainingWorker:
         for part in range(self.recipe.accumulate):
             first = (self.rank * self.recipe.accumulate + part) * each
             draws = Draws(self.recipe.seed, step, range(first, first + each))
-            torch.manual_seed(int(draws.of_worker.integers(2**62)))  # of dropout
+            torch.manual_seed(int(draws.of_worker.integers(2**62)))  # for dropout
             last = part == self.recipe.accumulate - 1
             outcome = self.forth_and_back(batch.part(part * each, each), draws, meet=last)
             self.recent.append(dataclasses.replace(outcome, loss=outcome.loss.detach()))
@@ -421,7 +421,7 @@ class TrainingWorker:
             self.sitting.told(self.progress.step, self.recipe.steps)
 
     def forth_and_back(self, batch: Batch, draws: Draws, *, meet: bool) -> StepOutcome:
-        """Add the gradient of a part of a step; `meet` says whether to share it with the others."""
+        """Accumulate the gradient of a part of a step; `meet` synchronizes it across workers."""
         balance = max(0.0, 1 - self.progress.age / max(1, self.recipe.balanced_steps))
         alone = isinstance(self.step, DistributedDataParallel) and not meet
         with self.step.no_sync() if alone else contextlib.nullcontext():  # type: ignore[operator]
@@ -432,7 +432,7 @@ class TrainingWorker:
         return outcome
 
     def descend(self) -> float:
-        """One optimiser step, skipped when the gradient is not finite: the gradient's norm."""
+        """Apply one optimizer step, unless the gradient is not finite; return its norm."""
         learning = [p for p in self.model.parameters() if p.requires_grad]
         total = nn.utils.clip_grad_norm_(learning, self.recipe.clip)
         norm = float(total.full_tensor() if isinstance(total, DTensor) else total)
@@ -447,15 +447,15 @@ class TrainingWorker:
         with torch.no_grad():
             for kept, new in zip(self.average.parameters(), self.model.parameters(), strict=True):
                 kept.lerp_(new, 1 - decay)
-            # Statistics of batch norms, where a network learns from nothing, are averages already.
+            # Buffers are batch norm statistics, which are averages already.
             for held, now in zip(self.average.buffers(), self.model.buffers(), strict=True):
                 held.copy_(now)
         return norm
 
     def skip(self) -> None:
-        """Leave the weights as they are; after too many such steps go back to the checkpoint, once.
+        """Skip a step; after too many in a row, restore the last checkpoint once.
 
-        Raises ConfigError where that did not help.
+        Raises ConfigError if the gradients are still not finite after that.
         """
         self.progress.skipped += 1
         self.bad_in_a_row, self.good_in_a_row = self.bad_in_a_row + 1, 0
@@ -474,7 +474,7 @@ class TrainingWorker:
         self.progress, self.bad_in_a_row, self.went_back = progress, 0, True
 
     def go_back(self) -> None:
-        """Take weights and optimiser from the last checkpoint, or from where the run began."""
+        """Restore weights and optimizer from the last checkpoint, or from the start of the run."""
         if newest_state(self.sitting.folder) is not None:
             self.resume()
             return
@@ -485,7 +485,7 @@ class TrainingWorker:
         self.optimiser.state.clear()
 
     def save(self) -> None:
-        """Write a checkpoint (the first worker; the others bring their parts of the weights)."""
+        """Write a checkpoint in the first worker; the others provide their shards."""
         self.saved, self.saved_step = time.monotonic(), self.progress.step
         model, average = whole(self.model.state_dict()), whole(self.average.state_dict())
         optimiser = whole(self.optimiser.state_dict())
@@ -499,7 +499,7 @@ class TrainingWorker:
             )
 
     def log(self, norm: float, pace: float) -> None:
-        """One row of the log, in the first worker: means over the steps since the last row."""
+        """Write a row of the log in the first worker: means over the steps since the last row."""
         recent, self.recent = self.recent, []
         names = [field.name for field in dataclasses.fields(StepOutcome)]
         own = [sum(float(getattr(o, name)) for o in recent) / len(recent) for name in names]
@@ -525,8 +525,8 @@ class TrainingWorker:
 
 
 def set_rates(optimiser: torch.optim.Optimizer, recipe: Recipe, progress: TrainingProgress) -> None:
-    """Linear warm-up, then level, a tenth after each of `falls`; a cooling stage falls to nothing
-    along a cosine."""
+    """Set learning rates: linear warm-up, then constant, a tenth after each step in `falls`, and
+    cosine decay to zero in cooling stages."""
     stage, _ = recipe.stage_at(progress.step)
     rate = recipe.rate * min(1.0, (progress.age + 1) / max(1, recipe.warmup))
     rate *= 0.1 ** sum(progress.step >= step for step in recipe.falls)

@@ -1,9 +1,9 @@
-"""Low-rank adapters (LoRA): a model in, the same model with few trainable numbers out, and back.
+"""Low-rank adapters (LoRA): add them to a model, merge them, and save or load PEFT files.
 
 Hu et al. 2021, "LoRA: Low-Rank Adaptation of Large Language Models" (arXiv 2106.09685, 4.1):
-W + (alpha / r) * B A, where only B (rows x r, zeros at first) and A (r x columns) learn. Adapted
-are all linear layers and 1 x 1 convolutions. Adapter files are those of the package PEFT: its
-parameter names and its adapter_config.json.
+W + (alpha / r) * B A, where only B (rows x r, initially zero) and A (r x columns) are trained. All
+linear layers and 1 x 1 convolutions are adapted. Files use the parameter names and the
+adapter_config.json of the package PEFT.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from anymask.runtime import CONFIG, PREFIX, TENSORS, read_adapters
 
 
 class LowRankChange(nn.Module):
-    """A weight of any shape (rows, ...) -> the same plus (alpha / rank) * B A."""
+    """Parametrization that adds (alpha / rank) * B A to a weight of any shape (rows, ...)."""
 
     def __init__(self, weight: Tensor, rank: int, alpha: float) -> None:
         super().__init__()
@@ -32,12 +32,12 @@ class LowRankChange(nn.Module):
         self.scale = alpha / rank
 
     def forward(self, weight: Tensor) -> Tensor:
-        """The changed weight, of the same shape."""
+        """Return the changed weight, of the same shape."""
         return weight + self.scale * (self.lora_B @ self.lora_A).view_as(weight)
 
 
 def adapted_layers(model: nn.Module) -> dict[str, nn.Module]:
-    """The layers that adapters change, by name: linear ones and 1 x 1 convolutions."""
+    """Return the layers that adapters apply to, by name: linear layers and 1 x 1 convolutions."""
     return {
         name: layer
         for name, layer in model.named_modules()
@@ -49,7 +49,7 @@ def adapted_layers(model: nn.Module) -> dict[str, nn.Module]:
 def add_adapters(
     model: nn.Module, rank: int, alpha: float, names: Collection[str] | None = None
 ) -> None:
-    """Give every adapted layer, or some by name, its adapter; nothing else learns any more."""
+    """Add adapters to all supported layers, or to some by name, and freeze everything else."""
     model.requires_grad_(False)
     for name, layer in adapted_layers(model).items():
         if names is not None and name not in names:
@@ -59,14 +59,14 @@ def add_adapters(
 
 
 def merge_adapters(model: nn.Module) -> None:
-    """Write the changed weights in place of weight and adapter: the model is an ordinary one."""
+    """Merge the adapters into the weights, which gives an ordinary model."""
     for layer in list(model.modules()):
         if parametrize.is_parametrized(layer, "weight"):
             parametrize.remove_parametrizations(layer, "weight", leave_parametrized=True)
 
 
 def adapters_of(model: nn.Module) -> dict[str, LowRankChange]:
-    """The adapters of a model by the names of their layers."""
+    """Return the adapters of a model by layer name."""
     found = {}
     for name, part in model.named_modules():
         if isinstance(part, LowRankChange):
@@ -75,11 +75,11 @@ def adapters_of(model: nn.Module) -> dict[str, LowRankChange]:
 
 
 def save_adapters(model: nn.Module, folder: Path, base: str, alpha: float) -> None:
-    """Write the adapters as PEFT does.
+    """Write the adapters in PEFT format.
 
     Args:
-        folder: Gets adapter_model.safetensors and adapter_config.json.
-        base: The name of the model that they change.
+        folder: Output folder for adapter_model.safetensors and adapter_config.json.
+        base: Name of the base model.
     """
     from safetensors.torch import save
 
@@ -109,7 +109,7 @@ def save_adapters(model: nn.Module, folder: Path, base: str, alpha: float) -> No
 
 
 def load_adapters(model: nn.Module, folder: Path) -> None:
-    """Give a model a folder's adapters, to learn on. Raises WeightsError for what does not fit."""
+    """Add the adapters of a folder for further training. Raises WeightsError on a mismatch."""
     read = read_adapters(folder)
     strange = sorted(set(read.pairs) - set(adapted_layers(model)))
     if strange:

@@ -1,6 +1,6 @@
-"""Losses (Kirillov et al. 2023, appendix A): logits and truth in; focal, dice, quality losses out.
+"""Mask and quality losses (Kirillov et al. 2023, appendix A): focal, Dice, balanced, quality.
 
-Letters: N prompts, T masks a prompt, s the side of a mask. Logits and targets (0..1) are float32.
+Letters: N prompts, T masks per prompt, s the side of a mask. Logits and targets (0..1) are float32.
 """
 
 from __future__ import annotations
@@ -22,7 +22,12 @@ RANK_WEIGHT, RANK_TEMPERATURE = 0.05, 0.1
 
 
 def focal_loss(logits: Tensor, targets: Tensor) -> Tensor:
-    """Lin et al. 2017, equation 5, mean over pixels: (N, T, s, s), (N, 1, s, s) -> (N, T)."""
+    """Focal loss (Lin et al. 2017, equation 5), mean over pixels: -> (N, T).
+
+    Args:
+        logits: (N, T, s, s).
+        targets: (N, 1, s, s).
+    """
     p = torch.sigmoid(logits)
     entropy = F.binary_cross_entropy_with_logits(
         logits, targets.expand_as(logits), reduction="none"
@@ -35,9 +40,9 @@ def focal_loss(logits: Tensor, targets: Tensor) -> Tensor:
 def normalised_focal_loss(logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
     """Focal loss divided by the sum of its own weights: (N, T, s, s), (N, 1, s, s) twice -> (N, T).
 
-    Sofiiuk et al. 2021 ("Reviving iterative training with mask guidance"), section 3.2: the few
-    hard pixels keep their pull however many are easy. Deviations: a soft target's error is |p - t|,
-    and the weights carry no gradient.
+    Sofiiuk et al. 2021 ("Reviving iterative training with mask guidance"), section 3.2: hard pixels
+    keep their influence regardless of the number of easy ones. Deviations: the error of a soft
+    target is |p - t|, and the weights carry no gradient.
     """
     error = (torch.sigmoid(logits.detach()) - targets).abs()
     pull = error**GAMMA * weights
@@ -48,21 +53,21 @@ def normalised_focal_loss(logits: Tensor, targets: Tensor, weights: Tensor) -> T
 
 
 def edge_weights(targets: Tensor) -> Tensor:
-    """`EDGE_WEIGHT` within two cells of the object's edge, else 1: (N, 1, s, s) -> the same."""
+    """Return `EDGE_WEIGHT` within two cells of the object's edge, else 1: (N, 1, s, s)."""
     widest = F.max_pool2d(targets, 5, stride=1, padding=2)
     narrowest = -F.max_pool2d(-targets, 5, stride=1, padding=2)
     return 1 + (EDGE_WEIGHT - 1) * (widest - narrowest)
 
 
 def dice_loss(logits: Tensor, targets: Tensor) -> Tensor:
-    """One minus the soft overlap: (N, T, s, s), (N, 1, s, s) -> (N, T)."""
+    """Dice loss, one minus the soft overlap: (N, T, s, s), (N, 1, s, s) -> (N, T)."""
     p = torch.sigmoid(logits)
     both = (p * targets).sum((2, 3))
     return 1 - (2 * both + 1) / (p.sum((2, 3)) + targets.sum((2, 3)) + 1)
 
 
 def balanced_loss(logits: Tensor, targets: Tensor) -> Tensor:
-    """Cross-entropy in which object and background weigh the same; frees a start from scratch."""
+    """Cross-entropy with equal weight for object and background, for training from scratch."""
     targets = targets.expand_as(logits)
     entropy = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
     on = (entropy * targets).sum((2, 3)) / (targets.sum((2, 3)) + 1)
@@ -71,7 +76,7 @@ def balanced_loss(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 def mask_iou(logits: Tensor, targets: Tensor) -> Tensor:
-    """Overlap over the threshold: (N, T, s, s), (N, 1, s, s) -> (N, T), 1 for two voids."""
+    """IoU at the threshold: (N, T, s, s), (N, 1, s, s) -> (N, T), 1 if both are empty."""
     predicted, wanted = logits > 0, targets > 0.5
     both = (predicted & wanted).sum((2, 3))
     either = (predicted | wanted).sum((2, 3))
@@ -81,9 +86,9 @@ def mask_iou(logits: Tensor, targets: Tensor) -> Tensor:
 def mask_losses(
     logits: Tensor, targets: Tensor, balance: float, kind: MaskLoss = "focal"
 ) -> Tensor:
-    """The loss of each mask (N, T); at first, where `balance` is near 1, the balanced term leads.
+    """Return the loss of each mask (N, T); the balanced term dominates if `balance` is near 1.
 
-    From scratch, focal and dice alone are content with "all background" for thousands of photos.
+    From scratch, focal and Dice loss alone stay at "all background" for thousands of images.
     """
     if kind == "normalised":
         hard = normalised_focal_loss(logits, targets, edge_weights(targets))
@@ -99,11 +104,11 @@ def mask_losses(
 def prompt_loss(
     losses: Tensor, ambiguous: Tensor, roles: TokenRoles, all_share: float = ALL_SHARE
 ) -> Tensor:
-    """One number a prompt from its T masks: (N, T), (N,) bool -> (N,).
+    """Reduce the losses of the T masks of each prompt: (N, T), (N,) bool -> (N,).
 
-    A lone click may mean several things: the best of its masks learns, the others a little
-    (`all_share` times the mean), so that none of them dies. Any other prompt means one thing: its
-    own mask learns, and the best of the others a little, so that it can compete.
+    A single click is ambiguous: the best of its masks is trained, and the others with a small
+    weight (`all_share` times the mean), so that none collapses. Other prompts are unambiguous:
+    their own mask is trained, and the best of the others with a small weight.
     """
     several = losses[:, list(roles.ambiguous)]
     best = several.min(dim=1).values + all_share * several.mean(dim=1)
@@ -114,10 +119,10 @@ def prompt_loss(
 
 
 def quality_loss(quality: Tensor, iou: Tensor) -> Tensor:
-    """Squared error of the predicted overlap, and how well it ranks: (N, T), (N, T) -> (N,).
+    """Loss of the predicted IoU: squared error, and ranking: (N, T), (N, T) -> (N,).
 
-    The ranking term is the cross-entropy between softmax(overlap) and softmax(quality), both
-    divided by RANK_TEMPERATURE: what counts is which mask of a prompt comes first.
+    The ranking term is the cross-entropy between softmax(iou) and softmax(quality), both divided by
+    RANK_TEMPERATURE: it depends on which mask of a prompt ranks first.
     """
     wanted = torch.softmax(iou / RANK_TEMPERATURE, dim=1)
     given = torch.log_softmax(quality / RANK_TEMPERATURE, dim=1)

@@ -1,8 +1,8 @@
-"""What a training, a fine-tuning and a distillation are asked for: each option is declared once.
+"""Options of training, fine-tuning and distillation; each option is declared once.
 
-The command line is made of the fields of the dataclasses. The TypedDicts repeat names and types,
-because type checkers cannot derive them; a test compares both. A run's folder keeps the options
-that it was begun with, and another call for the same folder must have the same.
+The command line is generated from the fields of the dataclasses. The TypedDicts repeat names and
+types, because type checkers cannot derive them; a test compares both. A run folder stores the
+options of its first call, and later calls for the same folder require the same options.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ from anymask.jobs import parse_bands
 from anymask.masks import MAX_CHANNELS
 from anymask.models.rules import DEFAULT_IMAGE_MODEL
 
-# Composes a picture of a side from some photo and cut-out objects (h, w, 3), (h, w), which it asks
-# for: the picture (S, S, 3) and masks (M, S, S).
+# Composes a synthetic image of a given side from random images and cut-out objects (h, w, 3),
+# (h, w), which it gets from callbacks: the image (S, S, 3) and masks (M, S, S).
 Scenes = Callable[
     [int, Generator, Callable[[], UintImage], Callable[[], tuple[UintImage, UintImage]]],
     tuple[UintImage, UintImage],
@@ -42,12 +42,12 @@ Scenes = Callable[
 Method = Literal["auto", "full", "decoder", "head", "lora", "hq", "adapter", "no-prompt"]
 Kind = Literal["photos", "microscopy", "medical", "satellite"]
 Parallel = Literal["ddp", "fsdp"]
-OPTIONS = "options.json"  # of a run's folder
+OPTIONS = "options.json"  # in the run folder
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
-    """What every training is asked for."""
+    """Options of every training run."""
 
     device: Annotated[str, Setting("device: cpu, cuda, cuda:1 or mps")] = "cpu"
     max_minutes: Annotated[
@@ -69,7 +69,7 @@ class RunOptions:
     ] = False  # fmt: skip
 
     def __post_init__(self) -> None:
-        """Raises InputError for options that cannot be meant, MissingExtra without tensorboard."""
+        """Validate the options. Raises InputError, or MissingExtra without tensorboard."""
         check_settings(self)
         if self.tensorboard:
             need_packages(("tensorboard",), "tensorboard", "--tensorboard")
@@ -88,7 +88,7 @@ class RunSettings(TypedDict, total=False):
 @describe_settings
 @dataclass(frozen=True, kw_only=True)
 class TuningOptions(RunOptions):
-    """What a fine-tuning is asked for; `anymask.finetune` tells of data, output and model."""
+    """Options of fine-tuning; `anymask.finetune` describes data, output and model."""
 
     data: Path
     output: Path
@@ -179,7 +179,7 @@ class TuningOptions(RunOptions):
     ] = None
 
     def __post_init__(self) -> None:
-        """Raises InputError for options that cannot be meant."""
+        """Validate the options. Raises InputError."""
         super().__post_init__()
         lora = [one for one in ("lora_rank", "lora_alpha") if getattr(self, one) is not None]
         if lora and self.method != "lora":
@@ -220,7 +220,7 @@ class TuningSettings(RunSettings, total=False):
 @describe_settings
 @dataclass(frozen=True, kw_only=True)
 class DistilOptions(RunOptions):
-    """What a distillation is asked for; `anymask.distil` tells of the first four."""
+    """Options of distillation; `anymask.distil` describes the first four."""
 
     teacher: str
     student: str
@@ -260,12 +260,14 @@ Options = TypeVar("Options", bound=RunOptions)
 
 
 def as_options(kind: type[Options], settings: Mapping[str, Any], **more: Any) -> Options:
-    """Keywords as the options of their kind; words become paths.
+    """Create options from keyword arguments; strings become paths where required.
 
-    Raises InputError for keywords and values that there are not.
+    Raises InputError for unknown keywords and invalid values.
 
     Args:
-        more: What is no keyword.
+        kind: Options class.
+        settings: Keyword arguments.
+        more: Fields that are not keyword arguments.
     """
     declared = {one.name: one for one in list_settings(kind)}
     known = {one.name for one in fields(kind)} - more.keys()
@@ -278,7 +280,7 @@ def as_options(kind: type[Options], settings: Mapping[str, Any], **more: Any) ->
 
 
 def check_end(data: Path, options: RunOptions) -> None:
-    """Raises InputError, OSError where data are absent, or the end could not be written."""
+    """Raise InputError or OSError if the data is missing or outputs cannot be written."""
     from anymask.training.export_folder import refuse_to_replace  # loads ONNX Runtime
 
     if not data.exists():
@@ -290,10 +292,10 @@ def check_end(data: Path, options: RunOptions) -> None:
 
 
 def refuse_other_options(folder: Path, now: Mapping[str, Any]) -> None:
-    """Raises InputError where the run's folder says other options than these.
+    """Raise InputError if the run folder was created with other options.
 
     Args:
-        now: By their names, as JSON holds them.
+        now: Current options by name, as stored in JSON.
     """
     path = folder / OPTIONS
     kept = parse_json(path.read_bytes(), path)

@@ -1,13 +1,12 @@
-"""Decoded training photos: each is decoded once, and made no larger than training can use.
+"""Cache of decoded training images, scaled down to the size that training can use.
 
-Compressed photos (AVIF above all) decode slower than a training step can wait for, so that each is
-kept as an .npy file, which is mapped into memory. A photo of a telephone has ten times the pixels
-that `nano` learns from: the smallest part of a photo that a training picture shows decides how much
-of it is kept. Where even that part is made smaller, it can be as well in a smaller photo, which is
-cut, turned and colored in a fraction of the time.
+Decoding compressed images (AVIF above all) takes longer than a training step, so each is stored as
+an .npy file, which is memory-mapped. Photos of phones have ten times the pixels that `nano` is
+trained on: the smallest crop that training uses determines the stored size. If even that crop would
+be scaled down, a smaller image gives the same result, and is faster to crop, rotate and recolor.
 
-Letters: H W the photo, h w what is kept of it, C channels (3, or those of a mix,
-`training.channels`). Pixels are uint8.
+Letters: H W the image, h w its stored size, C channels (3, or those of a mix, `training.channels`).
+Pixels are uint8.
 """
 
 from __future__ import annotations
@@ -29,17 +28,17 @@ from anymask.training.augment import FINEST_AT_SCALE, FINEST_CROP, resize_planes
 from anymask.training.channels import load_scaled
 from anymask.training.recipe import Recipe
 
-SMALLEST = 16  # pixels of a mask, at the training size, that is worth a prompt
+SMALLEST = 16  # minimum pixels of a mask, at the training size, to be used as a target
 DECODERS = 2  # threads; Pillow's decoders release the interpreter lock
 
 
 def enough(recipe: Recipe) -> int:
-    """Pixels of a photo's shorter side that training can use, at most; 0: any number."""
+    """Return the maximum useful pixels of an image's shorter side; 0 for no limit."""
     return math.ceil(recipe.largest_side / FINEST_CROP)
 
 
 def kept_hw(hw: tuple[int, int], shorter: int) -> tuple[int, int]:
-    """(H, W) -> (h, w), whose shorter side is at most so many pixels; 0: any."""
+    """Return the size with at most `shorter` pixels on the shorter side; 0 for no limit."""
     if not shorter or min(hw) <= shorter:
         return hw
     height, width = (max(1, round(side * shorter / min(hw))) for side in hw)
@@ -47,14 +46,15 @@ def kept_hw(hw: tuple[int, int], shorter: int) -> tuple[int, int]:
 
 
 def shrunk(image: UintImage, hw: tuple[int, int]) -> UintImage:  # (H, W, C) -> (h, w, C)
-    """The picture at a smaller size, or itself at its own."""
+    """Scale an image down; return it unchanged if it has that size."""
     return image if image.shape[:2] == hw else resize_planes(image, hw, cv2.INTER_AREA)
 
 
 def is_seen(image: AnnotatedImage, recipe: Recipe, spec: ModelSpec) -> bool:
-    """Whether some mask of a photo can be large enough in a training picture to be learned from.
+    """Return whether some mask of an image can be large enough in a training crop.
 
-    Half of what is wanted is enough: edges are rounded. Of a recipe without stages all can be.
+    Half of the minimum area is sufficient, because edges are rounded. True for a recipe without
+    stages.
     """
     side = recipe.largest_side
     if not side:
@@ -66,24 +66,24 @@ def is_seen(image: AnnotatedImage, recipe: Recipe, spec: ModelSpec) -> bool:
 
 
 class PhotoStore:
-    """Photos that `keep` has decoded into a folder; others are decoded when they are asked for.
+    """Cache of images that `keep` decodes to a folder; others are decoded on demand.
 
-    A file is named by the photo's path, size and time, so that an edited photo is decoded anew.
+    A file is named by a hash of path, size and time, so edited images are decoded again.
 
     Args:
-        channels: Of pictures that are no photos.
-        shorter: Pixels that larger photos are made smaller to along their shorter side; 0: none
-            are.
+        folder: Cache folder.
+        channels: Mix for multi-channel images. None for RGB.
+        shorter: Maximum pixels of the shorter side; larger images are scaled down. 0 for no limit.
     """
 
     def __init__(self, folder: Path, channels: ChannelMix | None = None, shorter: int = 0) -> None:
         self.folder, self.channels, self.shorter = folder, channels, shorter
 
     def keep(self, photos: Sequence[AnnotatedImage]) -> None:
-        """Decode the files of all photos that are not here yet; files of other photos go.
+        """Decode all images that are not cached yet, and delete files of other images.
 
-        Raises ImageError for a photo that cannot be read, DataError for one of another size than
-        its masks have, OSError from the disk.
+        Raises ImageError for unreadable images, DataError if the size differs from the masks, or
+        OSError.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         wanted = {self.place(one.source): one for one in photos if isinstance(one.source, Path)}
@@ -100,18 +100,18 @@ class PhotoStore:
                 np.save(file, pixels)
 
     def place(self, path: Path) -> Path:
-        """The file that has a photo's pixels, or would have them."""
+        """Return the path of the cached pixels of an image."""
         stat = path.stat()
         about = f"{path} {stat.st_size} {stat.st_mtime_ns} {self.shorter} {self.channels}"
         return self.folder / f"{hashlib.sha256(about.encode()).hexdigest()[:32]}.npy"
 
     def pixels(self, photo: AnnotatedImage) -> UintImage:  # (h, w, C), read-only where it was kept
-        """One photo's pixels. Raises ImageError, InputError for other channels, DataError."""
+        """Load the pixels of an image. Raises ImageError, InputError or DataError."""
         path = photo.source
         assert isinstance(path, Path)
         try:
             image: UintImage = np.load(self.place(path), mmap_mode="r")
-        except (OSError, EOFError, ValueError):  # not kept, or cut off by a full disk
+        except (OSError, EOFError, ValueError):  # not cached, or truncated by a full disk
             whole = load_image(path) if self.channels is None else load_scaled(path, self.channels)
             image = shrunk(whole, kept_hw((whole.shape[0], whole.shape[1]), self.shorter))
         if image.shape[:2] != kept_hw(photo.hw, self.shorter):
@@ -120,7 +120,7 @@ class PhotoStore:
 
 
 class SmallMasks:
-    """Masks of photos in the size in which these are kept; each is made smaller once."""
+    """Cache of masks at the stored size of their images."""
 
     def __init__(self) -> None:
         self._small: dict[tuple[str, tuple[int, ...]], Rle] = {}
@@ -128,7 +128,7 @@ class SmallMasks:
     def mask(
         self, photo: AnnotatedImage, numbers: tuple[int, ...], hw: tuple[int, int]
     ) -> UintImage:  # -> (h, w) 0, 1
-        """The mask of some of the photo's objects together."""
+        """Return the union of the masks of some objects."""
         if not numbers:
             return np.zeros(hw, np.uint8)
         rles = [photo.rles[one] for one in numbers]

@@ -1,10 +1,10 @@
-"""The recipe of a fine-tuning by model, method and photos.
+"""Recipes of fine-tuning, by model, method and number of images.
 
-What decides a recipe is how many photos there are. Up to 50 would be learned by heart: the backbone
-stays as it is, and what is behind it learns slowly from a small pool of pictures, whose maps are
-computed once (`frozen`). More train all weights; thousands are worth a run of hours. The rate falls
-to nothing along a cosine, and the best weights on held-out photos are kept. What kind of pictures
-they are says which way is up, and how they are prompted.
+Up to 50 images would be memorized: the backbone is frozen, and the layers after it are trained
+slowly on a small pool of crops, whose feature maps are computed once (`frozen`). With more images
+all weights are trained; thousands justify a run of hours. The learning rate decays to zero along a
+cosine, and the best weights on held-out images are kept. The kind of images determines rotations
+and the fraction of box prompts.
 """
 
 from __future__ import annotations
@@ -21,14 +21,17 @@ from anymask.training.recipe import Learn, Recipe, RecipeStage
 
 
 def named(word: str, weights: Path | None) -> tuple[str, str]:
-    """A model's variant and the file of its weights, "" for those in the store.
-
-    Raises InputError, ModelError, WeightsError.
+    """Resolve a model to its variant and the path of its weights, "" for downloaded weights.
 
     Args:
-        word: A name of `anymask models list`, or a weights.safetensors, a folder of adapters or
-            the folder of a run.
-        weights: Of a model that was named.
+        word: Name from `anymask models list`, or a weights.safetensors, a folder of adapters or the
+            folder of a run.
+        weights: Weights file for a model name.
+
+    Raises:
+        InputError: A file does not exist, or does not contain the name of its model.
+        ModelError: The model is unknown.
+        WeightsError: The weights are invalid.
     """
     if weights is None and (inside := run_weights(word)) is not None:
         word = str(inside)
@@ -49,35 +52,39 @@ def named(word: str, weights: Path | None) -> tuple[str, str]:
 
 
 def variant_of(path: Path) -> str:
-    """The network that a weights.safetensors or a run's checkpoint is of. Raises WeightsError."""
+    """Return the model variant of a weights.safetensors or checkpoint.
+
+    Raises:
+        WeightsError: The file is invalid.
+    """
     from anymask.training.run_folder import read_state  # needs torch
 
     about = about_weights(path)
     return str(read_state(path)["recipe"]["model"] if about is None else about["variant"])
 
 
-# What learns; the other ways are called alike in a recipe.
+# Trained part by method; other names are the same in a recipe.
 LEARN: dict[Method, Learn] = {
     "full": "all", "decoder": "decoder", "head": "neck", "lora": "lora", "hq": "hq",
     "adapter": "adapter", "no-prompt": "no-prompt",
 }  # fmt: skip
-ADDED: tuple[Method, ...] = ("lora", "hq", "adapter", "no-prompt")  # the model's own weights stay
+ADDED: tuple[Method, ...] = ("lora", "hq", "adapter", "no-prompt")  # the model itself is frozen
 BESIDE = {one.name for one in list_settings(RunOptions)} | {"val", "form", "images"}
-OF_RECIPE = ("keep", "accumulate", "lora_rank", "lora_alpha")  # fields of a recipe, named alike
+OF_RECIPE = ("keep", "accumulate", "lora_rank", "lora_alpha")  # recipe fields of the same name
 
 
 def asked(options: TuningOptions) -> dict[str, Any]:
-    """The options that decide what is learned, beside the data, as JSON holds them."""
+    """Return the options that affect training, except the data, as JSON values."""
     declared = list_settings(TuningOptions)
     told = {one.option: getattr(options, one.name) for one in declared if one.name not in BESIDE}
     told |= {"--model": options.model, "--rgb": options.rgb and list(options.rgb)}
     if options.weights is not None:
         return told | {"--weights": str(options.weights.absolute())}
-    return told | {"--model": named(options.model, None)[1] or options.model}  # from any folder
+    return told | {"--model": named(options.model, None)[1] or options.model}  # absolute if a file
 
 
 def check_parts(variant: str, parts: int | None) -> None:
-    """Raises InputError for a number of parts that the pictures of a step cannot be cut into."""
+    """Raise InputError if the images of a step are not divisible by the number of parts."""
     images = tuning_stage(variant, 1, None).images
     if parts is not None and images % parts:
         whole = [str(n) for n in range(1, images + 1) if images % n == 0]
@@ -88,7 +95,7 @@ def check_parts(variant: str, parts: int | None) -> None:
 
 
 def with_fields(recipe: Recipe, options: TuningOptions) -> Recipe:
-    """The recipe with what was given of its fields; one process where two cannot share a step."""
+    """Set recipe fields from options; use one worker if the step cannot be divided."""
     given = {
         name: getattr(options, name) for name in OF_RECIPE if getattr(options, name) is not None
     }
@@ -98,9 +105,9 @@ def with_fields(recipe: Recipe, options: TuningOptions) -> Recipe:
 
 
 def check_method(variant: str, method: str) -> None:
-    """Raises InputError for a method that there is not, or by which the network cannot learn.
+    """Raise InputError if a method is unknown or not supported by the network.
 
-    Nothing is allocated for it: the network is built without numbers.
+    The network is built without allocating its weights.
     """
     import torch
 
@@ -109,7 +116,7 @@ def check_method(variant: str, method: str) -> None:
     if method not in get_args(Method):
         raise InputError(f"Unknown method {method!r}. Use one of: {', '.join(get_args(Method))}.")
     learn = LEARN.get(method)  # type: ignore[call-overload]  # any text
-    if learn is None:  # "auto" takes what there is
+    if learn is None:  # "auto" chooses a supported method
         return
     with torch.device("meta"):
         lacks = what_lacks(models.build(variant), learn)
@@ -123,14 +130,14 @@ RATES: dict[Method, float] = {
     "head": 3e-4,
     **dict.fromkeys(ADDED, 1e-3),
 }
-LARGE_RATE = 1e-4  # at most, of models that saw a million photos (MedSAM tunes SAM at this rate)
+LARGE_RATE = 1e-4  # maximum for models trained on a million images (MedSAM tunes SAM at this rate)
 PATIENCE = 4
-BRIEF = 200  # pictures of a run for which processes of its own take longer to start than to help
-AVERAGED = 0.1  # part of a run over which its weights are averaged
-ONE_MEANING = 0.1  # part of the masks that lie inside others, up to which a click means one thing
+BRIEF = 200  # images of a run up to which additional processes take longer to start than they save
+AVERAGED = 0.1  # fraction of a run over which its weights are averaged
+ONE_MEANING = 0.1  # fraction of nested masks up to which a click is unambiguous
 
 
-# What all fine-tunings have in common.
+# Common settings of all fine-tunings.
 TUNING = Recipe(
     sets=("train",),
     backbone_rate=0.5,
@@ -145,12 +152,11 @@ TUNING = Recipe(
 
 @dataclass(frozen=True, kw_only=True)
 class PictureKind:
-    """What holds for pictures of a kind.
+    """Augmentation and prompts for a kind of images.
 
     Attributes:
-        turns: Part of them that is turned upside down, and by a quarter; None: by the number of
-            photos.
-        boxes: Part of the first prompts that are boxes.
+        turns: Probability of flipping upside down and of transposing. None uses that of the size.
+        boxes: Fraction of the first prompts that are boxes.
     """
 
     turns: float | None = None
@@ -159,24 +165,24 @@ class PictureKind:
 
 KINDS = {
     "photos": PictureKind(),
-    "microscopy": PictureKind(turns=0.5),  # no side is up: all eight ways to lie are alike
-    "medical": PictureKind(turns=0.0, boxes=0.7),  # bodies lie as they lie; MedSAM asks by boxes
+    "microscopy": PictureKind(turns=0.5),  # no preferred orientation: all eight are equal
+    "medical": PictureKind(turns=0.0, boxes=0.7),  # fixed orientation; MedSAM uses box prompts
     "satellite": PictureKind(turns=0.5),
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class TuningSize:
-    """A run for sets of up to so many photos.
+    """Preset for datasets of up to a number of images.
 
     Attributes:
-        photos: That it is meant for, at most.
-        views: How often each photo is seen.
-        fewest: Pictures of the run at least.
-        most: Pictures of the run at most.
-        sides: Pixels, in turn, of models that see pictures of any side.
-        judgements: Measurements on held-out photos.
-        turns: Part of the pictures that are turned upside down, and by a quarter.
+        photos: Maximum number of images.
+        views: Crops of each image.
+        fewest: Minimum number of crops in a run.
+        most: Maximum number of crops in a run.
+        sides: Crop sides in pixels, used in turn, for models that support any side.
+        judgements: Number of evaluations on held-out images.
+        turns: Probability of flipping upside down and of transposing.
     """
 
     photos: int
@@ -198,12 +204,12 @@ SIZES = (
 
 
 FEW_PHOTOS = TuningSize(photos=50, views=10, fewest=200, most=320, sides=(512,), judgements=5)
-VIEWS = 4  # pictures of each of few photos
+VIEWS = 4  # crops of each image in the pool
 FEW_PATIENCE = 3
 
 
 def chosen_method(options: TuningOptions, photos: int) -> Method:
-    """The method that was asked for, or the one that suits a number of photos."""
+    """Return the requested method, or the default for a number of images."""
     if options.method != "auto":
         return options.method
     others = options.classes or options.channels
@@ -211,7 +217,7 @@ def chosen_method(options: TuningOptions, photos: int) -> Method:
 
 
 def tuning_size(photos: int, method: str = "full") -> TuningSize:
-    """The preset of a number of photos."""
+    """Return the preset for a number of images."""
     if method == "head":
         return FEW_PHOTOS
     return next(size for size in SIZES if photos <= size.photos)
@@ -227,15 +233,20 @@ def tuning_recipe(
     nested: float = 0.0,
     kind: str = "photos",
 ) -> Recipe:
-    """The recipe of a fine-tuning of a variant. Raises InputError, ModelError.
+    """Create the recipe for fine-tuning a variant.
 
     Args:
-        method: What learns, see `LEARN`.
-        photos: That are learned from.
-        init: File of weights to start from, or "shipped".
-        pictures: That the run sees, each photo many times; None: by `photos`.
-        nested: Part of the masks that lie inside another one: near 0 a click means one thing.
-        kind: Of pictures, see `KINDS`.
+        model: Model variant.
+        method: Trained part, a key of `LEARN`.
+        photos: Number of training images.
+        init: Weights file to start from, or "shipped".
+        pictures: Number of crops in the run. Defaults to a value that depends on `photos`.
+        nested: Fraction of the masks inside another one; near 0 a click is unambiguous.
+        kind: Kind of images, a key of `KINDS`.
+
+    Raises:
+        InputError: The method or kind is unknown.
+        ModelError: The model is unknown.
     """
     if method not in LEARN:
         raise InputError(f"Unknown method {method!r}. Use one of: {', '.join(LEARN)}.")
@@ -269,7 +280,7 @@ def tuning_recipe(
 
 
 def tuning_rate(model: str, method: str) -> float:
-    """How fast the weights learn: gently where all weights of a large model do."""
+    """Return the learning rate, reduced if all weights of a large model are trained."""
     rate = RATES[method]  # type: ignore[index]  # checked above
     small = bool(models.spec(model).pad_multiple)
     return rate if small or method in ADDED else min(rate, LARGE_RATE)
@@ -278,7 +289,7 @@ def tuning_rate(model: str, method: str) -> float:
 def tuning_stage(
     model: str, photos: int, pictures: int | None, method: str = "full"
 ) -> RecipeStage:
-    """The one stage of a fine-tuning: pictures of the sides that the model sees."""
+    """Create the single stage of a fine-tuning, with sides that the model supports."""
     spec, size = models.spec(model), tuning_size(photos, method)
     free = bool(spec.pad_multiple)
     images = 4 if free and method != "head" else 2

@@ -1,6 +1,6 @@
-"""Recipes: a TOML file in, the checked settings of a training out.
+"""Training recipes: settings that are read from a TOML file and validated.
 
-A recipe is frozen, has no default path, and is stored inside every checkpoint.
+A recipe is immutable, has no default path, and is stored in every checkpoint.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from anymask.base import ConfigError, brief, parse_toml
 from anymask.models.rules import DEFAULT_VIDEO_MODEL
 
 SHIPPED = Path(__file__).parents[1] / "assets" / "recipes"
-_LARGEST = 1 << 62  # of any number of a recipe
+_LARGEST = 1 << 62  # limit of all numbers in a recipe
 
 MaskLoss = Literal["focal", "normalised"]
 Task = Literal["masks", "distil"]
@@ -25,15 +25,15 @@ Learn = Literal["all", "decoder", "neck", "quality", "lora", "hq", "adapter", "n
 
 @dataclass(frozen=True, kw_only=True)
 class RecipeStage:
-    """A stretch of training at one picture size.
+    """Part of a training with constant settings.
 
     Attributes:
-        steps: Optimiser steps.
-        side: Side of the square training pictures, pixels, a multiple of 32.
-        images: Pictures a step, over all workers together.
-        masks: Objects a picture.
-        cool: Whether the rate falls: to nothing along a cosine over all cooling stages, the
-            last ones.
+        steps: Optimizer steps.
+        side: Side of the square training crops in pixels, a multiple of 32.
+        images: Crops per step, over all workers.
+        masks: Objects per crop.
+        cool: Whether the learning rate decays to zero, along a cosine over all cooling stages.
+            These must come last.
         sides: Sides that are used in turn instead of `side`, one for each step.
     """
 
@@ -45,74 +45,72 @@ class RecipeStage:
     sides: tuple[int, ...] = ()
 
     def side_at(self, step: int) -> int:
-        """The side of the pictures of an optimiser step."""
+        """Return the side of the crops of an optimizer step."""
         return self.sides[step % len(self.sides)] if self.sides else self.side
 
 
 @brief
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """Everything that decides what comes out of a training run.
+    """All settings that determine the result of a training run.
 
     Attributes:
         model: Variant to train: any image model of `anymask models list`.
-        sets: Set folder names below the data folder; () takes every set that ships.
-        weights: Sampling weight by set name, 1 where absent; a set's draw is weight *
-            sqrt(number of photos).
-        backbone: File of ImageNet weights below the data folder's parent, or "".
-        init: Checkpoint to start from, "shipped" for the weights in the package, or "".
-        learn: "all"; "decoder": what sees the picture stays as it is; "neck": the pretrained
-            backbone alone stays; "quality": a new quality head, the rest stays as `init` has
-            it; "lora": low-rank adapters of all linear layers and 1 x 1 convolutions
-            (`training.lora`); "hq": the token and the layers that SAM-HQ adds to SAM;
-            "adapter": the bottlenecks of Medical SAM Adapter (`models.bottlenecks`);
-            "no-prompt": a head that prompts SAM for each of the `classes`, as AutoSAM does
-            (`models.class_head`).
-        lora_rank: R of the adapters.
-        lora_alpha: Their scale is lora_alpha / lora_rank.
-        stages: In order.
-        rate: AdamW rate of new layers; the backbone learns at `backbone_rate` times that.
+        sets: Names of set folders in the data folder; () uses every set with `ships` not false.
+        weights: Sampling weight by set name, 1 if missing. The probability of a set is proportional
+            to weight * sqrt(number of images).
+        backbone: File of ImageNet weights, relative to the parent of the data folder, or "".
+        init: Checkpoint to start from, "shipped" for the released weights, or "".
+        learn: Trained part. "all"; "decoder": the image encoder is frozen; "neck": only the
+            pretrained backbone is frozen; "quality": a new quality head; "lora": low-rank adapters
+            of all linear layers and 1 x 1 convolutions (`training.lora`); "hq": the token and
+            layers that SAM-HQ adds to SAM; "adapter": the bottlenecks of Medical SAM Adapter
+            (`models.bottlenecks`); "no-prompt": a head that prompts SAM for each of the
+            `classes`, as in AutoSAM (`models.class_head`).
+        lora_rank: Rank r of the adapters.
+        lora_alpha: Scale of the adapters is lora_alpha / lora_rank.
+        stages: Stages in order.
+        rate: AdamW learning rate of new layers.
+        backbone_rate: Factor of the learning rate for the backbone.
         warmup: Steps of linear warm-up.
-        synthetic: Part of the pictures that are composed scenes, by a function that is handed
-            over.
-        boxes: Part of the first prompts that are boxes; the others are clicks.
-        balanced_steps: Steps over which the balanced cross-entropy gives way to focal loss.
-        ema: Decay of the averaged weights, which are what ships.
-        clip: Bound of the gradient norm.
+        synthetic: Fraction of synthetic images, from a generator that the caller passes.
+        boxes: Fraction of the first prompts that are boxes; the others are clicks.
+        balanced_steps: Steps over which the balanced cross-entropy is replaced by focal loss.
+        ema: Decay of the averaged weights, which are the result.
+        clip: Maximum gradient norm.
         workers: Data-parallel processes on a CPU, one thread each.
-        prepare_ahead: Whether each worker has a process beside it that prepares its pictures.
-        seed: Of everything random.
+        prepare_ahead: Whether each worker prepares its crops in another process.
+        seed: Random seed.
         save_every: Steps between checkpoints.
-        save_minutes: Wall time between checkpoints, at most.
-        decode_once: Whether photos are decoded once into the run's folder.
-        mask_loss: "focal": the paper's focal 20 : dice 1; "normalised": RITM's focal divided by
-            its own sum (Sofiiuk et al. 2021, section 3.2), weighted at edges, and dice.
-        judge_every: Steps between measurements on held-out pictures, where the sitting has a
-            judge; 0: never.
-        patience: Measurements without a gain after which the run ends; 0: never.
-        turns: Part of the photos that are turned upside down, and by a quarter.
-        at_scale: Part of the pictures that are cut so that things have the size in which the
-            model will see them, where the side of a step is less than the model's.
-        several: Weight of all masks that answer a lone click, beside the best one's 1; near 0
-            for things of any kind, 1 where a click means one kind of thing only.
-        falls: Steps after each of which the rate is a tenth of what it was.
-        layer_decay: What a block of the encoder learns slower than the one behind it, times.
-        accumulate: Parts of a step that are learned one after the other, to save memory.
-        recompute: Whether activations inside blocks are computed again instead of kept.
-        bf16: Whether products are in bf16 where the device is faster so; false: in float32, and
-            every processor learns the same.
-        task: "masks"; "distil": a teacher's features and masks (`training.tasks`).
-        teacher: Model to learn from.
-        teacher_weights: File of its weights; "" for those in the store.
-        feature_weight: Of the features' error in "distil".
-        truth: Of "distil": whose masks the student learns, the "teacher"'s answers to the same
-            prompts, or the pictures' own, "labels", beside the teacher's features.
-        keep: Checkpoints that stay beside the last one, the newest ones.
-        classes: Labels that a head learns to tell apart, in order; () for none.
-        views: Pictures that are cut from each photo once and used in turn, so that the maps of
-            what does not learn are computed once; 0: each picture is new.
-        channels: Of pictures that are no photos: what they begin to be seen as, the values of a
-            `masks.spec.ChannelMix`; nothing: photos.
+        save_minutes: Maximum minutes between checkpoints.
+        decode_once: Whether images are decoded once to the run folder.
+        mask_loss: "focal": the paper's focal 20 : Dice 1; "normalised": RITM's focal divided by
+            its own sum (Sofiiuk et al. 2021, section 3.2), weighted at edges, and Dice.
+        judge_every: Steps between evaluations on held-out images, if the session has a judge;
+            0 for none.
+        patience: Evaluations without an improvement after which the run ends; 0 for no limit.
+        turns: Probability of flipping upside down and of transposing.
+        at_scale: Fraction of the crops whose objects have the size that they have at inference, if
+            the side of a step is less than the model's.
+        several: Weight of all masks for a single click, relative to the best one's 1; near 0 for
+            objects of any kind, 1 if a click is unambiguous.
+        falls: Steps after each of which the learning rate is divided by ten.
+        layer_decay: Factor of the learning rate from each encoder block to the previous one.
+        accumulate: Parts of a step that are processed one after the other, to save memory.
+        recompute: Whether to recompute activations inside blocks (activation checkpointing).
+        bf16: Whether to use bf16 on devices where it is faster. False uses float32, which gives the
+            same result on every processor.
+        task: "masks"; "distil": a teacher's features and masks (`training.step`).
+        teacher: Teacher model.
+        teacher_weights: Weights file of the teacher; "" for the downloaded weights.
+        feature_weight: Weight of the feature loss in "distil".
+        truth: Target masks in "distil": predictions of the "teacher" for the same prompts, or the
+            "labels" of the images, in addition to the teacher's features.
+        keep: Number of recent checkpoints to keep besides the last one.
+        classes: Labels of a class head, in order; () for none.
+        views: Crops of each image in a fixed pool, so that the outputs of frozen layers are
+            computed once; 0 for new crops in every step.
+        channels: Initial values of a `masks.spec.ChannelMix` for multi-channel images; {} for RGB.
     """
 
     model: str = DEFAULT_VIDEO_MODEL
@@ -162,25 +160,25 @@ class Recipe:
 
     @property
     def needs_masks(self) -> bool:
-        """Whether there is nothing to learn from pictures without masks."""
+        """Whether images without masks cannot be used."""
         return self.task == "masks" or self.truth == "labels"
 
     @property
     def largest_side(self) -> int:
-        """Pixels of the largest training pictures; 0 where there are no stages."""
+        """Side of the largest training crops in pixels; 0 without stages."""
         return max((side for one in self.stages for side in (one.side, *one.sides)), default=0)
 
     @property
     def steps(self) -> int:
-        """Optimiser steps of all stages."""
+        """Optimizer steps of all stages."""
         return sum(stage.steps for stage in self.stages)
 
     def images_before(self, step: int) -> int:
-        """Pictures of the optimiser steps before `step`."""
+        """Return the number of crops in the optimizer steps before `step`."""
         return self.images_after(0) - self.images_after(step)
 
     def images_after(self, step: int) -> int:
-        """Pictures of the optimiser steps from `step` to the end."""
+        """Return the number of crops in the optimizer steps from `step` to the end."""
         left = 0
         for stage in self.stages:
             left += stage.images * max(0, stage.steps - max(0, step))
@@ -188,7 +186,7 @@ class Recipe:
         return left
 
     def stage_at(self, step: int) -> tuple[RecipeStage, int]:
-        """The stage of an optimiser step and the step's number inside it."""
+        """Return the stage of an optimizer step and the number of the step in it."""
         for stage in self.stages:
             if step < stage.steps:
                 return stage, step
@@ -199,12 +197,12 @@ class Recipe:
 
 
 def shipped_recipes() -> tuple[str, ...]:
-    """The names of the recipes in the package."""
+    """Return the names of the bundled recipes."""
     return tuple(sorted(path.stem for path in SHIPPED.glob("*.toml")))
 
 
 def find_recipe(word: str) -> Path:
-    """The file of a recipe: a path, or the name of one in the package. Raises ConfigError."""
+    """Resolve a recipe file or the name of a bundled recipe. Raises ConfigError."""
     if Path(word).is_file():
         return Path(word)
     if word in shipped_recipes():
@@ -216,7 +214,7 @@ def find_recipe(word: str) -> Path:
 
 
 def read_recipe(path: str | Path) -> Recipe:
-    """Read and check a recipe. Raises ConfigError that names the file and the field."""
+    """Read and validate a recipe. Raises ConfigError that names the file and the field."""
     path = Path(path)
     try:
         raw = parse_toml(path.read_bytes(), path)
@@ -228,9 +226,9 @@ def read_recipe(path: str | Path) -> Recipe:
 
 
 def recipe_of(raw: dict[str, Any], where: str) -> Recipe:
-    """A recipe from plain values, as TOML or a checkpoint holds them.
+    """Create a recipe from plain values of TOML or a checkpoint.
 
-    Raises ConfigError that says `where` and the field.
+    Raises ConfigError that names `where` and the field.
     """
     stages = raw.pop("stages", raw.pop("stage", []))
     if not isinstance(stages, list | tuple) or not all(isinstance(row, dict) for row in stages):
@@ -262,7 +260,7 @@ def _with_tuples(raw: dict[str, Any]) -> dict[str, Any]:
 
 RANGES: dict[
     str, tuple[str, Callable[[float], bool]]
-] = {  # of numbers: what is told of a wrong one, and whether it is right
+] = {  # text of the error message, and the check
     "workers": ("be at least 1", lambda n: n >= 1),
     "save_every": ("be at least 1", lambda n: n >= 1),
     "save_minutes": ("be above 0", lambda n: n > 0),
@@ -281,7 +279,7 @@ RANGES: dict[
 
 
 def _check(recipe: Recipe, where: str) -> None:
-    """Raises ConfigError for values of another kind or out of range, and for what clashes."""
+    """Raise ConfigError for wrong types, values out of range and conflicting fields."""
     if not recipe.stages:
         raise ConfigError(f"{where} has no [[stage]]. Add at least one with steps and side.")
     _check_kinds(recipe, Recipe(), where)
@@ -309,7 +307,7 @@ def _check(recipe: Recipe, where: str) -> None:
 
 
 def _check_stages(recipe: Recipe, where: str) -> None:
-    """As `_check`."""
+    """Raise ConfigError for invalid stages."""
     for stage in recipe.stages:
         _check_kinds(stage, RecipeStage(steps=1, side=32, images=1, masks=1), where)
         for side in (stage.side, *stage.sides):
@@ -330,7 +328,7 @@ def _check_stages(recipe: Recipe, where: str) -> None:
 
 
 def check_shares(recipe: Recipe, where: str) -> None:
-    """Raises ConfigError for pictures of a step that cannot be shared out evenly."""
+    """Raise ConfigError if the images of a step cannot be divided evenly among workers."""
     for stage in recipe.stages:
         if stage.images % (recipe.workers * recipe.accumulate):
             raise ConfigError(
@@ -346,7 +344,7 @@ _KIND_NAMES: dict[type, str] = {
 
 
 def _check_kinds(given: Recipe | RecipeStage, usual: Recipe | RecipeStage, where: str) -> None:
-    """Each value is of the kind of the default's; whole numbers serve as numbers."""
+    """Compare types with those of the defaults; integers are allowed for floats."""
     for field in dataclasses.fields(given):
         name, value = field.name, getattr(given, field.name)
         wanted = type(getattr(usual, name))

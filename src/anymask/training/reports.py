@@ -1,4 +1,4 @@
-"""What a tuning tells: its plan, and figures, a curve and the worst answers of the report page."""
+"""Texts, tables and figures of training reports, and the estimated duration of a run."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from anymask.segment import Model
     from anymask.training.held_out import Measured
 
-RESULT, PAGE = "result.json", "report.html"  # of a run's folder
+RESULT, PAGE = "result.json", "report.html"  # in the run folder
 WORST = 8
 ROOM = 24  # pixels around a mask
 TRUTH, ANSWER = (40, 200, 80), (240, 60, 180)
@@ -49,7 +49,7 @@ TRUTH, ANSWER = (40, 200, 80), (240, 60, 180)
 def gain_table(
     what: str, columns: Sequence[str], before: Sequence[float], after: Sequence[float]
 ) -> str:
-    """Figures before and after, and their difference, one column each."""
+    """Format metrics before and after training, and their difference, as an HTML table."""
     rows = [
         ["before", *(f"{value:.3f}" for value in before)],
         ["after", *(f"{value:.3f}" for value in after)],
@@ -59,9 +59,9 @@ def gain_table(
 
 
 def curve(folder: Path, key: str, name: str) -> str:
-    """A figure over the steps, as the run's log has it under `key`.
+    """Plot a metric of the run's log over the steps.
 
-    Steps that were learned again, as the run was killed after them, are shown once.
+    Steps that were repeated after an interruption are shown once.
     """
     path = folder / LOG
     lines = path.read_text("utf-8").splitlines() if path.is_file() else []
@@ -77,13 +77,15 @@ def curve(folder: Path, key: str, name: str) -> str:
 def worst_answers(
     model: Model, held: Sequence[AnnotatedImage], after: Measured, names: Sequence[str]
 ) -> str:
-    """Pictures of the lowest masks by one click, one a photo: truth green, answer pink.
+    """Show the masks with the lowest IoU after one click, one per image, as HTML figures.
+
+    The ground truth is green, the prediction pink.
 
     Args:
-        after: How the held-out photos' masks were answered.
-        names: What the photos are called, in their order.
+        after: Metrics of the held-out masks.
+        names: Names of the images, in order.
     """
-    lowest: dict[int, int] = {}  # the place of each photo's lowest mask, the lowest ones first
+    lowest: dict[int, int] = {}  # row of each image's worst mask, in ascending order of IoU
     for place in np.argsort(after.ious[:, 0], kind="stable"):
         lowest.setdefault(after.places[place][0], int(place))
     made, mix = [], model.spec.channels
@@ -106,7 +108,7 @@ def worst_answers(
     )
 
 
-# The plan of a fine-tuning.
+# Plan of a fine-tuning.
 
 TRAINED = {
     "all": "all weights", "decoder": "decoder only", "neck": "image backbone frozen",
@@ -116,12 +118,12 @@ TRAINED = {
 
 
 def plan_in_words(recipe: Recipe, photos: int, held: int, minutes: float) -> str:
-    """The model, what is trained, how long and how the result is chosen.
+    """Describe the model, the trained part, the duration and the selection of the result.
 
     Args:
-        photos: Training images.
-        held: Held-out images.
-        minutes: That the run takes, about.
+        photos: Number of training images.
+        held: Number of held-out images.
+        minutes: Estimated duration.
     """
     stage = recipe.stages[0]
     most = f"at most {recipe.steps}" if recipe.patience else str(recipe.steps)
@@ -141,12 +143,12 @@ def plan_in_words(recipe: Recipe, photos: int, held: int, minutes: float) -> str
 def minutes_of(
     recipe: Recipe, data: Path, photos: int, device: str, frozen: FrozenOutputs | None
 ) -> float:
-    """About how long all steps take on this machine: one of them is timed, and thrown away.
+    """Estimate the duration of all steps on this machine by timing a single one.
 
     Args:
-        data: Folder of the sets, in that of the run.
-        photos: Training images.
-        frozen: Outputs that the run will use, too.
+        data: Folder of the sets in the run folder.
+        photos: Number of training images.
+        frozen: Cache that the run will use.
     """
     one = replace(recipe, prepare_ahead=False, workers=1)
     model = learning_mode(build_trainee(one, data), one).to(device)

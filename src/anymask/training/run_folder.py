@@ -1,4 +1,4 @@
-"""A run's folder: checkpoints that resume exactly, the log, and the bundle of what was learned."""
+"""Run folders: checkpoints, log and exported bundle of a training run."""
 
 from __future__ import annotations
 
@@ -39,22 +39,23 @@ LAST = "last.pt"
 BEFORE = "before.pt"
 DRAFT = f".{LAST}.part"
 LOG = "log.jsonl"
-PHOTOS = "photos"  # folder of the decoded photos
+PHOTOS = "photos"  # folder of decoded images
 KEPT = "step-{:09d}.pt"
 
 
 @dataclasses.dataclass(eq=False)
 class TrainingProgress:
-    """Where a run stands.
+    """Progress of a run.
 
     Attributes:
-        step: Optimiser steps done.
-        images: Pictures seen.
-        hours: Of work, over all sittings skipped steps without a finite gradient.
-        before: Optimiser steps of the run that this one was copied from; images and hours count
-            them.
-        stale: Measurements on held-out pictures since the best one.
-        ended: Whether the run ended before its last step, as nothing was gained any more.
+        step: Finished optimizer steps.
+        images: Processed images.
+        hours: Training time over all sessions.
+        skipped: Steps without a finite gradient.
+        before: Optimizer steps of the run that this one was copied from; `images` and `hours`
+            include them.
+        stale: Evaluations on held-out images since the best one.
+        ended: Whether the run ended early because the metric stopped improving.
     """
 
     step: int = 0
@@ -67,7 +68,7 @@ class TrainingProgress:
 
     @property
     def age(self) -> int:
-        """Optimiser steps that the weights have seen."""
+        """Optimizer steps that the weights were trained for."""
         return self.step + self.before
 
 
@@ -79,12 +80,12 @@ def save_checkpoint(
     *,
     keep: int = 0,
 ) -> Path:
-    """Write `last.pt` in one move; the one before it stays as `before.pt`.
+    """Write `last.pt` atomically; the previous one is kept as `before.pt`.
 
     Args:
-        state: "model", its running "average", "optimiser": their states; "best": "score" on
-            held-out pictures, "step" and "average" weights of the best measurement, or None.
-        keep: How many of the newest checkpoints stay beside it, as `step-NUMBER.pt`.
+        state: States of "model", its "average" and "optimiser"; "best": "score" on held-out images,
+            "step" and "average" weights of the best evaluation, or None.
+        keep: Number of recent checkpoints to keep as `step-NUMBER.pt`.
     """
     state = {
         "format": FORMAT,
@@ -103,7 +104,7 @@ def save_checkpoint(
 
 
 def _keep(path: Path, name: Path, count: int) -> None:
-    """The checkpoint under a name of its own, which takes no room of its own; older ones go."""
+    """Keep the checkpoint as a hard link, or a copy; delete older ones."""
     name.unlink(missing_ok=True)
     try:
         os.link(path, name)
@@ -114,11 +115,11 @@ def _keep(path: Path, name: Path, count: int) -> None:
 
 
 def copy_run(source: Path, folder: Path, recipe: dict[str, Any]) -> None:
-    """Begin a run in `folder` with all that another one has learned, which is only read.
+    """Start a run in `folder` from the last state of another run.
 
-    Weights, averaged weights and the optimiser's moments go along; steps are counted anew, as the
-    recipe is another. Raises WeightsError where there is no checkpoint, ConfigError for another
-    model.
+    Weights, averaged weights and optimizer state are copied. Steps are counted from zero, because
+    the recipe is another one. Raises WeightsError if there is no checkpoint, and ConfigError for
+    another model.
     """
     found = newest_state(source)
     if found is None:
@@ -141,13 +142,13 @@ def copy_run(source: Path, folder: Path, recipe: dict[str, Any]) -> None:
 
 
 def remove_drafts(folder: Path) -> None:
-    """Remove the unfinished checkpoint of a run that was killed; one run works in a folder."""
+    """Delete unfinished checkpoints of a killed run."""
     for draft in (folder / DRAFT, *folder.glob(f"{LAST}.*.part")):
         draft.unlink(missing_ok=True)
 
 
 def read_state(path: Path) -> dict[str, Any]:
-    """A checkpoint's content. Raises WeightsError for anything that is not one."""
+    """Read a checkpoint. Raises WeightsError if it is invalid."""
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
@@ -164,10 +165,10 @@ def read_state(path: Path) -> dict[str, Any]:
 
 
 def newest_state(folder: Path) -> tuple[Path, dict[str, Any]] | None:
-    """The newest checkpoint that can be read and its content; None where the run has none yet.
+    """Return path and content of the newest readable checkpoint; None for a new run.
 
-    Raises WeightsError where there are checkpoints and none can be read: a run that began anew
-    would write over them.
+    Raises:
+        WeightsError: There are checkpoints but none is readable. A restart would overwrite them.
     """
     paths = [path for path in (folder / LAST, folder / BEFORE) if path.is_file()]
     errors = []
@@ -185,7 +186,7 @@ def newest_state(folder: Path) -> tuple[Path, dict[str, Any]] | None:
 
 
 def tensors_hash(tensors: dict[str, Tensor]) -> str:
-    """sha256 over names, shapes and values, which does not depend on a file's layout."""
+    """Return the SHA-256 of names, shapes and values, independent of the file layout."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
         values = tensors[name].detach().cpu().contiguous().numpy()
@@ -195,16 +196,16 @@ def tensors_hash(tensors: dict[str, Tensor]) -> str:
 
 
 def append_log(folder: Path, row: dict[str, Any]) -> None:
-    """One JSON line, at once on disk."""
+    """Append a row to the log as a JSON line."""
     with (folder / LOG).open("a", encoding="utf-8") as file:
         file.write(json.dumps(row) + "\n")
 
 
-EVENTS = "events"  # folder of TensorBoard's files in a run's folder
+EVENTS = "events"  # folder of TensorBoard files in the run folder
 
 
 def check_one_process(command: str) -> None:
-    """Raises InputError where torchrun started several, which would all write the same files."""
+    """Raise InputError if torchrun started several processes, which would write the same files."""
     count = os.environ.get("WORLD_SIZE", "1")
     if "TORCHELASTIC_RUN_ID" in os.environ and count != "1":
         raise InputError(
@@ -214,7 +215,7 @@ def check_one_process(command: str) -> None:
 
 
 def is_done(folder: Path, steps: int) -> bool:
-    """Whether the run's checkpoint is the recipe's last step."""
+    """Return whether the run has reached the last step of the recipe, or ended early."""
     found = newest_state(folder)
     return found is not None and (
         int(found[1]["progress"]["step"]) >= steps or bool(found[1]["progress"].get("ended"))
@@ -222,7 +223,7 @@ def is_done(folder: Path, steps: int) -> bool:
 
 
 def print_row(row: dict[str, Any]) -> None:
-    """One line of progress, on standard error."""
+    """Print a row of the log to standard error."""
     ious = (
         f"IoU after the first prompt {row['first_iou']:.3f}, after the last {row['last_iou']:.3f}  "
         if "first_iou" in row
@@ -237,12 +238,15 @@ def print_row(row: dict[str, Any]) -> None:
 
 
 class TrainingTeller:
-    """Tells how far a training is: rows as lines and, on a terminal, a bar with the time left.
+    """Report the progress of a training: rows as lines and, on a terminal, a bar.
 
-    It travels to the process that learns; only there a bar begins. Raises MissingExtra.
+    It is pickled to the training process, where the bar is created on the first step.
 
     Args:
-        run: The run's folder, where rows are also written for TensorBoard; None: they are not.
+        run: Run folder, to write rows for TensorBoard as well. None for no TensorBoard logs.
+
+    Raises:
+        MissingExtra: TensorBoard is not installed.
     """
 
     def __init__(self, run: Path | None = None) -> None:
@@ -253,7 +257,7 @@ class TrainingTeller:
         self._begun_at = 0
 
     def row(self, row: dict[str, Any]) -> None:
-        """A row of the log."""
+        """Report a row of the log."""
         if self._bar is None:
             print_row(row)
         else:
@@ -263,7 +267,7 @@ class TrainingTeller:
             write_scalars(self.run / EVENTS, row)
 
     def step(self, done: int, total: int | None) -> None:
-        """A step is done."""
+        """Report a finished step."""
         if not sys.stderr.isatty():
             return
         if self._bar is None:
@@ -274,7 +278,7 @@ class TrainingTeller:
 
 
 def write_scalars(folder: Path, row: dict[str, Any]) -> None:
-    """A row of the log as TensorBoard's events."""
+    """Write a row of the log as TensorBoard events."""
     from torch.utils.tensorboard import SummaryWriter
 
     with SummaryWriter(str(folder)) as writer:
@@ -284,9 +288,9 @@ def write_scalars(folder: Path, row: dict[str, Any]) -> None:
 
 
 def tidy(folder: Path) -> str:
-    """Remove what a finished run needs no more: how large its folder is, in words.
+    """Delete files that a finished run no longer needs; describe the size of its folder.
 
-    Decoded photos are made anew where a run goes on, and the last checkpoint is enough for that.
+    Decoded images can be recreated, and the last checkpoint is sufficient to continue.
     """
     shutil.rmtree(folder / PHOTOS, ignore_errors=True)
     (folder / BEFORE).unlink(missing_ok=True)
@@ -300,7 +304,7 @@ def tidy(folder: Path) -> str:
 
 
 def write_bundle(folder: Path, target: Path) -> None:
-    """The run's averaged weights as an ONNX bundle, 16 bits a weight."""
+    """Export the averaged weights of a run as an ONNX bundle with 16-bit weights."""
     found = newest_state(folder)
     if found is None:
         raise InputError(f"{folder} contains no checkpoint. Train first, or pass the run folder.")
@@ -310,7 +314,7 @@ def write_bundle(folder: Path, target: Path) -> None:
 
 
 def write_module(model: nn.Module, target: Path, licence: str) -> None:
-    """A network in memory, which is rounded to 16 bits a weight, as an ONNX bundle."""
+    """Round a model to 16-bit weights in place and export it as an ONNX bundle."""
     from anymask.training.export_graphs import export_bundle, round_to_half
 
     round_to_half(model)
@@ -325,9 +329,10 @@ def write_module(model: nn.Module, target: Path, licence: str) -> None:
 
 
 def licence_with_data(recipe: Recipe, known: Iterable[str] = ()) -> str:
-    """Of trained weights: that of the weights behind them, and of the data where it is known.
+    """Return the licence of trained weights: that of the starting weights and of the data.
 
-    Raises WeightsError.
+    Raises:
+        WeightsError: A checkpoint or weights file is invalid.
     """
     of_data = "; ".join(known)
     return (
@@ -336,9 +341,9 @@ def licence_with_data(recipe: Recipe, known: Iterable[str] = ()) -> str:
 
 
 def licence_of_run(recipe: Recipe) -> str:
-    """The licences of all weights that a run learned from: those it started with, its teachers'.
+    """Return the licences of all weights used in a run: starting weights and teacher.
 
-    A network that started from nothing counts as its published weights do. Raises WeightsError.
+    A network trained from scratch has the licence of its published weights. Raises WeightsError.
     """
     known = [_licence_of(recipe.model, recipe.init, frozenset())]
     if recipe.task == "distil":
@@ -347,17 +352,17 @@ def licence_of_run(recipe: Recipe) -> str:
 
 
 def _licence_of(model: str, word: str, seen: frozenset[Path]) -> str:
-    """Of the weights that a recipe names; a run's checkpoint leads to what that run started from.
+    """Return the licence of weights that a recipe names, following checkpoints to their start.
 
     Args:
         word: A file, "shipped" or "" for the published weights.
-        seen: Checkpoints on the way, as a run may have gone on from itself.
+        seen: Visited checkpoints, because a run may be its own start.
     """
     path = None if word in ("", "shipped") else Path(word)
     if path is None or path.suffix == ".safetensors" or not path.is_file() or path in seen:
         return licence_of_weights(model, path)
     try:
         recipe = recipe_of(dict(read_state(path)["recipe"]), str(path))
-    except WeightsError:  # a checkpoint of others
+    except WeightsError:  # a checkpoint of another tool
         return licence_of_weights(model, path)
     return _licence_of(recipe.model, recipe.init, seen | {path})

@@ -1,8 +1,8 @@
-"""Training samples: sets of annotated photos in; random crops with masks of some objects out.
+"""Training samples: random crops of annotated images, with the masks of some objects.
 
-A picture depends on nothing but the seed and its number, so that a resumed run sees the same ones.
-Letters: B pictures, M objects a picture, S side, s the side of the target masks, which is that of
-the model's low-resolution masks.
+A crop depends only on the seed and its number, so a resumed run uses the same ones. Letters: B
+crops, M objects per crop, S side, s the side of the target masks, which is that of the model's
+low-resolution masks.
 """
 
 from __future__ import annotations
@@ -35,27 +35,26 @@ from anymask.training.shards import ShardPictures, check_for_shards, is_sharded
 from anymask.training.workers import prepared, shared_memory_free
 
 LOG = logging.getLogger(__name__)
-AHEAD = 3  # batches that are prepared before they are needed
-CROPS = 8  # tries of a picture before the next one is taken, where pictures have an order
-SPOT = 8  # pixels a side of a place that is asked about, where no object is known
-LARGEST = 0.95  # of a training picture: a mask that covers more says nothing
-TRIES = 1000  # pictures without an object in a row, after which there is none to learn
-MAX_PER_PHOTO = 40  # masks that are decoded from one photo
+AHEAD = 3  # batches that are prepared in advance
+CROPS = 8  # attempts for an image before the next one is used, if images have an order
+SPOT = 8  # side in pixels of a target region if no object is known
+LARGEST = 0.95  # maximum fraction of a crop that a mask covers
+TRIES = 1000  # consecutive crops without an object before an error is raised
+MAX_PER_PHOTO = 40  # masks that are decoded from one image
 
 
 @brief
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Pictures and objects, ready for the model.
+    """Crops and objects as model inputs and targets.
 
     Attributes:
-        images: (B, 3, S, S) uint8; of other channels (B, C, S, S).
-        targets: (B, M, s, s) uint8, the covered part of each cell, 0..255.
-        centres: (B, M, 2) the distance-transform centre of each object, model pixels.
-        insides: (B, M, 2) some place on the object, model pixels.
+        images: (B, 3, S, S) uint8, or (B, C, S, S) with other channels.
+        targets: (B, M, s, s) uint8, covered fraction of each cell, 0..255.
+        centres: (B, M, 2) distance-transform center of each object, model pixels.
+        insides: (B, M, 2) random position on the object, model pixels.
         boxes: (B, M, 4) tight, xyxy, model pixels.
-        numbers: (B, s, s) uint8, the class of each cell (`training.classes`), where any are
-            learned.
+        numbers: (B, s, s) uint8, class of each cell (`training.classes`), if classes are trained.
     """
 
     images: Tensor
@@ -66,7 +65,7 @@ class Batch:
     numbers: Tensor | None = None
 
     def part(self, first: int, count: int) -> Batch:
-        """Some of the pictures."""
+        """Return a part of the batch."""
         if count == len(self.images):
             return self
         rows = slice(first, first + count)
@@ -75,12 +74,12 @@ class Batch:
 
 
 class PictureSource(TypedDict, total=False):
-    """What there is to know of the data beside their folder.
+    """Details of the training data.
 
     Attributes:
-        index: Folder of the index of the data, where these are shards.
-        without: Keys of pictures that are held out (`held_pictures`).
-        scenes: What composes pictures, where the recipe has some.
+        index: Folder of the shard index.
+        without: Keys of held-out images (`held_pictures`).
+        scenes: Generator of synthetic images, if the recipe uses them.
     """
 
     index: Path | None
@@ -89,7 +88,7 @@ class PictureSource(TypedDict, total=False):
 
 
 class TrainingPictures(IterableDataset[tuple[Tensor, ...]]):
-    """Endless training pictures of one worker, from picture number `first` on."""
+    """Endless training crops of one worker, starting at optimizer step `first_step`."""
 
     def __init__(
         self,
@@ -111,9 +110,7 @@ class TrainingPictures(IterableDataset[tuple[Tensor, ...]]):
         self.first_step = first_step
         self.masks = SmallMasks()
         self.spec = models.spec(recipe.model)
-        if (
-            recipe.channels
-        ):  # what stands beside a picture is no color of theirs: they are stretched
+        if recipe.channels:  # padding has no defined color in channels, so images are stretched
             self.spec = replace(self.spec, fit="square")
         self.source: SetPictures | ShardPictures | PicturesInTurn
         if is_sharded(data):
@@ -127,7 +124,7 @@ class TrainingPictures(IterableDataset[tuple[Tensor, ...]]):
                 raise ConfigError(
                     "Shards do not support a fixed number of views per image. Set views = 0."
                 )
-            assert index is not None  # `loop.get_ready` made it
+            assert index is not None  # created by `loop.get_ready`
             self.source = ShardPictures.open(data, index, recipe.seed, without)
         else:
             self.source = SetPictures.of(recipe, data, without)
@@ -136,11 +133,11 @@ class TrainingPictures(IterableDataset[tuple[Tensor, ...]]):
 
     def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
         if self.recipe.prepare_ahead:
-            cv2.setNumThreads(1)  # this process prepares pictures beside one that learns
+            cv2.setNumThreads(1)  # this process runs beside a training process
         try:
             yield from self._pictures()
         except AnymaskError as error:
-            # As an item: raised here, a loader's process would wrap it into its traceback.
+            # Yielded, because the loader's process would wrap a raised error in its traceback.
             yield (error,)  # type: ignore[misc]
 
     def _pictures(self) -> Iterator[tuple[Tensor, ...]]:
@@ -157,12 +154,12 @@ class TrainingPictures(IterableDataset[tuple[Tensor, ...]]):
                 yield self.picture(rng, stage.side_at(step), stage.masks, before + slot)
 
     def pooled(self, done: int, stage: RecipeStage) -> tuple[Tensor, ...]:
-        """A picture of this worker's part of the pool, each once a round, in any order.
+        """Return a crop of this worker's part of the pool; each is used once per pass, shuffled.
 
         Args:
-            done: Pictures of this worker before this one.
+            done: Crops of this worker before this one.
         """
-        assert isinstance(self.source, PicturesInTurn)  # `views` of shards are refused
+        assert isinstance(self.source, PicturesInTurn)  # `views` does not support shards
         count, workers = self.recipe.views * len(self.source.samples), self.recipe.workers
         own = range(min(self.rank, count - 1), count, workers)
         turn, place = divmod(done, len(own))
@@ -176,11 +173,11 @@ class TrainingPictures(IterableDataset[tuple[Tensor, ...]]):
     def picture(
         self, rng: Generator, side: int, objects: int, place: int = 0
     ) -> tuple[Tensor, ...]:
-        """One picture with its objects, as the fields of Batch without B.
+        """Create one crop with its objects, as the fields of Batch without B.
 
         Args:
-            place: In the run, of data that are read in an order; after some crops without an
-                object the next picture takes its place.
+            place: Number of the image, for data with an order. After several crops without an
+                object the next image is used.
         """
         for attempt in range(TRIES):
             image, masks = self._scene(rng, side, place + attempt // CROPS)
@@ -208,7 +205,7 @@ class TrainingPictures(IterableDataset[tuple[Tensor, ...]]):
 
     def _scene(self, rng: Generator, side: int, place: int) -> tuple[UintImage, UintImage]:
         if rng.random() < self.recipe.synthetic:
-            assert self.scenes is not None  # `loop.train` has looked
+            assert self.scenes is not None  # checked by `loop.train`
             image, masks = self.scenes(
                 side, rng, lambda: self.photo(rng), lambda: self.cut_out(rng)
             )
@@ -222,7 +219,7 @@ class TrainingPictures(IterableDataset[tuple[Tensor, ...]]):
         return fit_square(image, masks, side, rng, self.spec, self.recipe.at_scale)
 
     def photo(self, rng: Generator) -> UintImage:
-        """Any photo."""
+        """Return the pixels of a random image."""
         return self._pixels(self.source.sample(rng, 0))
 
     def _pixels(self, sample: AnnotatedImage) -> UintImage:
@@ -233,10 +230,10 @@ class TrainingPictures(IterableDataset[tuple[Tensor, ...]]):
     def _some_masks(
         self, sample: AnnotatedImage, hw: tuple[int, int], rng: Generator
     ) -> UintImage:  # -> (M, h, w)
-        """Objects in any order, and behind them what is of each class, to be turned and cut along.
+        """Return object masks in random order, followed by one mask for each class.
 
         Args:
-            hw: Of what is kept of the photo.
+            hw: Stored size of the image.
         """
         order = rng.permutation(len(sample.rles))[:MAX_PER_PHOTO]
         masks = [self.masks.mask(sample, (int(number),), hw) for number in order]
@@ -247,7 +244,7 @@ class TrainingPictures(IterableDataset[tuple[Tensor, ...]]):
         return np.stack(masks) if masks else np.zeros((0, *hw), np.uint8)
 
     def cut_out(self, rng: Generator) -> tuple[UintImage, UintImage]:
-        """One object of at least 400 pixels, in its box."""
+        """Return a random object of at least 400 pixels, cropped to its box."""
         for _ in range(20):
             sample = self.source.sample(rng, 0)
             image, number = self._pixels(sample), int(rng.integers(len(sample.rles)))
@@ -261,11 +258,11 @@ class TrainingPictures(IterableDataset[tuple[Tensor, ...]]):
 
 
 class SetPictures:
-    """Pictures drawn at random from sets, each set by its chance, whatever their place in the run.
+    """Images drawn at random from sets with given probabilities.
 
     Args:
-        sets: With the samples of each.
-        chances: One for each set, together 1.
+        sets: Sets with their images.
+        chances: Probability of each set; the sum is 1.
     """
 
     def __init__(
@@ -275,14 +272,14 @@ class SetPictures:
 
     @classmethod
     def of(cls, recipe: Recipe, data: Path, without: frozenset[str] = frozenset()) -> SetPictures:
-        """The recipe's sets, without the pictures of some keys (`held_pictures`).
+        """Load the recipe's sets, without held-out keys (`held_pictures`).
 
-        Raises ConfigError, DataError.
+        Raises ConfigError or DataError.
         """
         all_sets, spec = training_sets(recipe, data), models.spec(recipe.model)
         left = [(i, [s for s in some if key_of(i, s) not in without])
                 for i, some in all_sets]  # fmt: skip
-        # What no training picture can show would only be drawn in vain.
+        # Exclude images whose masks cannot appear in any training crop.
         left = [(i, [s for s in some if not s.rles or is_seen(s, recipe, spec)])
                 for i, some in left]  # fmt: skip
         sets = [(info, samples) for info, samples in left if samples]
@@ -302,33 +299,33 @@ class SetPictures:
         return cls(sets, weights / weights.sum())
 
     def sample(self, rng: Generator, place: int) -> AnnotatedImage:
-        """Any picture."""
+        """Draw a random image; `place` is ignored."""
         samples = self.sets[int(rng.choice(len(self.sets), p=self.chances))][1]
         return samples[int(rng.integers(len(samples)))]
 
     def in_turn(self) -> PicturesInTurn:
-        """All pictures, one after the other."""
+        """Return all images in a fixed order."""
         return PicturesInTurn([sample for _, samples in self.sets for sample in samples])
 
 
 @dataclass(frozen=True)
 class PicturesInTurn:
-    """Pictures by their place: each is drawn as often as the others."""
+    """Images in a fixed order, each used equally often."""
 
     samples: list[AnnotatedImage]
 
     def sample(self, _: Generator, place: int) -> AnnotatedImage:
-        """The picture at a place, counted over and over."""
+        """Return the image at a position, modulo their number."""
         return self.samples[place % len(self.samples)]
 
 
 def key_of(info: SetInfo, sample: AnnotatedImage) -> str:
-    """What a picture of a set is held out by, SET/NAME (`held_pictures`)."""
+    """Return the key of an image, SET/NAME, for holding it out (`held_pictures`)."""
     return f"{info.folder.name}/{sample.file_name}"
 
 
 def _without_sets(data: Path) -> str:
-    """What to do about a folder that holds no set."""
+    """Explain how to fix a folder without training sets."""
     if (data / "masks.jsonl").is_file():
         above = data.resolve().parent
         return (
@@ -342,7 +339,7 @@ def _without_sets(data: Path) -> str:
 
 
 def training_sets(recipe: Recipe, data: Path) -> list[tuple[SetInfo, list[AnnotatedImage]]]:
-    """The recipe's sets, photos without masks left out. Raises ConfigError, DataError."""
+    """Load the recipe's sets, without images that have no masks. Raises ConfigError, DataError."""
     names = recipe.sets or tuple(
         sorted(path.name for path in data.iterdir() if (path / "masks.jsonl").is_file())
     )
@@ -374,7 +371,7 @@ def training_sets(recipe: Recipe, data: Path) -> list[tuple[SetInfo, list[Annota
 
 
 def unlabelled_set(folder: Path) -> tuple[SetInfo, list[AnnotatedImage]]:
-    """All pictures of a folder and below, without masks. Raises DataError where there is none."""
+    """Return all images of a folder and its subfolders as a set. Raises DataError if empty."""
     images = [
         AnnotatedImage(file_name=path.name, hw=image_hw(path), source=path)
         for path in find_images(folder)
@@ -385,7 +382,7 @@ def unlabelled_set(folder: Path) -> tuple[SetInfo, list[AnnotatedImage]]:
 
 
 def spots(hw: tuple[int, int], count: int, rng: Generator) -> UintImage:  # -> (M, H, W)
-    """Small squares at random places: what is asked about where no object is known."""
+    """Create small squares at random positions, as targets if no object is known."""
     masks = np.zeros((count, *hw), np.uint8)
     for mask in masks:
         y, x = (int(rng.integers(0, max(1, side - SPOT + 1))) for side in hw)
@@ -419,7 +416,7 @@ def as_tensors(
 
 
 def collate(rows: Sequence[tuple[Any, ...]]) -> Batch | AnymaskError:
-    """Stack pictures of one size; the error instead, where one of them could not be read."""
+    """Stack crops of one size; return the error if one could not be read."""
     for first, *_ in rows:
         if isinstance(first, AnymaskError):
             return first
@@ -435,7 +432,7 @@ def batches(
     first_step: int,
     **source: Unpack[PictureSource],
 ) -> Iterator[Batch]:
-    """The batches of one worker, from a process beside it; a new stage begins a new loader."""
+    """Yield the batches of one worker, prepared by another process; one loader for each stage."""
     recipe = _ahead_if_possible(recipe)
     pictures = TrainingPictures(recipe, data, photos, rank=rank, first_step=first_step, **source)
     step = first_step
@@ -462,7 +459,7 @@ def batches(
 
 
 def _ahead_if_possible(recipe: Recipe) -> Recipe:
-    """The recipe, without a process beside each worker where shared memory is too small for it."""
+    """Disable `prepare_ahead` if shared memory is too small."""
     channels = len(recipe.channels.get("lows", "rgb"))
     wanted = 100_000 + (AHEAD + 3) * max(
         one.images * max(one.side, *one.sides, 0) ** 2 * (channels + 1 + one.masks / 4)

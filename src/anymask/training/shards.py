@@ -1,13 +1,13 @@
-"""Tar shards: a folder of .tar files in, training pictures of any epoch out, and back.
+"""Tar shards of training images: index, random access by position, and writing.
 
-A shard is laid out as those of SA-1B: beside each picture NAME.jpg (.png, .webp, ...) stands
-NAME.json with its masks. Where each file lies is read once from the tars' headers; after that a
-picture is two reads. Which picture is the n-th of a run depends on seed and n only, so a run is
-resumed in the middle of an epoch, by any number of processes. Shards are shuffled in every epoch,
-and pictures inside a window of `WINDOW` shards, so that reading stays local.
+The layout is that of SA-1B: each image NAME.jpg (.png, .webp, ...) has a NAME.json with its masks.
+The tar headers are indexed once; after that an image takes two reads. The n-th image of a
+run depends only on seed and n, so a run can be resumed in the middle of an epoch with any number of
+processes. Each epoch shuffles the shards, and the images inside a window of `WINDOW` shards, so
+that reads stay local.
 
-    shards.json  {"format": 1, "shards": {file: bytes}, "counts": [pictures of each]}
-    shards.npy   (N, 4) int64: offset and size of the picture, offset and size of its JSON
+    shards.json  {"format": 1, "shards": {file: bytes}, "counts": [images of each]}
+    shards.npy   (N, 4) int64: offset and size of the image, offset and size of its JSON
 """
 
 from __future__ import annotations
@@ -30,23 +30,22 @@ from anymask.images import load_image
 
 FORMAT = 1
 INDEX, PLACES = "shards.json", "shards.npy"
-WINDOW = 8  # shards whose pictures are mixed
+WINDOW = 8  # shards whose images are shuffled together
 MB = 1_000_000
 
 
 @brief
 @dataclass(frozen=True, eq=False)
 class ShardPictures:
-    """The pictures of a folder of shards, by their place in a run.
-
-    without pictures that are never drawn, by their keys, SHARD/NUMBER; the next one takes the place
+    """Images of a folder of shards, by their position in a run.
 
     Attributes:
-        folder: Of the .tar files.
-        seed: Of the order.
-        names: Of the shards, in order.
-        counts: (S,) pictures of each.
-        places: (N, 4), see the module.
+        folder: Folder of the .tar files.
+        seed: Seed of the order.
+        names: File names of the shards, in order.
+        counts: (S,) number of images in each shard.
+        places: (N, 4) offsets and sizes, as in shards.npy.
+        without: Keys of excluded images, SHARD/NUMBER; the next image is used instead.
     """
 
     folder: Path
@@ -60,14 +59,14 @@ class ShardPictures:
     def open(
         cls, folder: Path, index: Path, seed: int, without: frozenset[str] = frozenset()
     ) -> ShardPictures:
-        """Open the folder's shards by what `index_shards` wrote into `index`."""
+        """Open the shards of a folder with the index that `index_shards` wrote."""
         raw = parse_json((index / INDEX).read_bytes(), index / INDEX)
         counts = np.array(raw["counts"], np.int64)
         places = np.load(index / PLACES, mmap_mode="r")
         return cls(folder, seed, tuple(raw["shards"]), counts, places, without)
 
     def sample(self, rng: Generator, place: int) -> AnnotatedImage:
-        """The picture of a place in the run, over all epochs. Raises DataError, ImageError."""
+        """Return the image at a position, over all epochs. Raises DataError or ImageError."""
         while True:
             shard, number = self.which(place)
             if f"{self.names[shard]}/{number}" not in self.without:
@@ -75,12 +74,12 @@ class ShardPictures:
             place += 1
 
     def keys(self) -> list[str]:
-        """Of all pictures."""
+        """Return the keys of all images."""
         counted = zip(self.names, self.counts.tolist(), strict=True)
         return [f"{name}/{number}" for name, count in counted for number in range(count)]
 
     def of_key(self, key: str) -> AnnotatedImage:
-        """A picture by its key. Raises DataError, ImageError."""
+        """Return an image by key. Raises DataError or ImageError."""
         name, _, number = key.rpartition("/")
         if name not in self.names or int(number) >= self.counts[self.names.index(name)]:
             raise DataError(
@@ -89,7 +88,7 @@ class ShardPictures:
         return self.at(self.names.index(name), int(number))
 
     def at(self, shard: int, number: int) -> AnnotatedImage:
-        """A picture by its shard and its number inside it. Raises DataError, ImageError."""
+        """Return an image by shard and number in it. Raises DataError or ImageError."""
         begin = int(self.counts[:shard].sum())
         offset, size, json_offset, json_size = self.places[begin + number].tolist()
         path = self.folder / self.names[shard]
@@ -103,7 +102,7 @@ class ShardPictures:
             return replace(image, source=load_image(photo))
 
     def which(self, place: int) -> tuple[int, int]:
-        """The shard of a place in the run, and the picture's number inside it."""
+        """Return the shard and the number in it for a position in the run."""
         epoch, place = divmod(place, int(self.counts.sum()))
         shards = _shards_of(self.seed, epoch, len(self.names))
         ends = self.counts[shards].cumsum()
@@ -118,25 +117,25 @@ class ShardPictures:
 
 @lru_cache(maxsize=2)
 def _shards_of(seed: int, epoch: int, count: int) -> NDArray[np.int64]:
-    """The order of the shards in an epoch."""
+    """Return the order of the shards in an epoch."""
     return np.random.default_rng([seed, epoch, 3]).permutation(count)
 
 
 @lru_cache(maxsize=4)
 def _mixed(seed: int, epoch: int, first: int, count: int) -> NDArray[np.int64]:
-    """The order of the pictures in the window that begins with the shard `first`."""
+    """Return the order of the images in the window that starts with shard `first`."""
     return np.random.default_rng([seed, epoch, 4, first]).permutation(count)
 
 
 def is_sharded(folder: Path) -> bool:
-    """Whether a folder holds .tar shards."""
+    """Return whether a folder contains .tar shards."""
     return folder.is_dir() and next(folder.glob("*.tar"), None) is not None
 
 
 def index_shards(folder: Path, index: Path) -> None:
-    """Read the headers of all shards, unless `index` holds just these already.
+    """Index the headers of all shards, unless `index` is up to date.
 
-    Raises DataError for a shard that is no tar or holds a picture without masks' file.
+    Raises DataError if a shard is not a tar file or has an image without a JSON file.
     """
     shards = {path.name: path.stat().st_size for path in sorted(folder.glob("*.tar"))}
     if (index / INDEX).is_file():
@@ -160,7 +159,7 @@ def index_shards(folder: Path, index: Path) -> None:
 
 
 def _pairs(path: Path) -> list[tuple[int, int, int, int]]:
-    """Where each picture of a shard and its JSON lie."""
+    """Return offsets and sizes of each image and its JSON in a shard."""
     pictures: dict[str, tuple[int, int]] = {}
     texts: dict[str, tuple[int, int]] = {}
     try:
@@ -184,7 +183,7 @@ def _pairs(path: Path) -> list[tuple[int, int, int, int]]:
 
 
 def check_for_shards(synthetic: float, sets: tuple[str, ...]) -> None:
-    """Raises ConfigError for what a recipe cannot want of shards."""
+    """Raise ConfigError for recipe settings that shards do not support."""
     if synthetic or sets:
         raise ConfigError(
             "Shards do not support synthetic scenes or `sets`. Set synthetic = 0 and remove "
@@ -193,9 +192,9 @@ def check_for_shards(synthetic: float, sets: tuple[str, ...]) -> None:
 
 
 def write_shards(images: Iterable[AnnotatedImage], folder: Path, shard_bytes: int) -> int:
-    """Write pictures and masks as shards of about `shard_bytes` each: the number of pictures.
+    """Write images and masks as shards of about `shard_bytes`; return the number of images.
 
-    Raises DataError for a folder that holds shards already, ImageError for what is no picture.
+    Raises DataError if the folder already contains shards, ImageError for invalid images.
     """
     if is_sharded(folder):
         raise DataError(f"{folder} already contains shards. Choose a new folder.")
@@ -224,7 +223,7 @@ def write_shards(images: Iterable[AnnotatedImage], folder: Path, shard_bytes: in
 def _grouped(
     images: Iterable[AnnotatedImage], shard_bytes: int
 ) -> Iterator[list[tuple[AnnotatedImage, bytes, str]]]:
-    """Pictures with the bytes of their files, about `shard_bytes` at a time."""
+    """Yield groups of images with their file contents, of about `shard_bytes` each."""
     group: list[tuple[AnnotatedImage, bytes, str]] = []
     size = 0
     for image in images:

@@ -1,13 +1,13 @@
-"""One training step: photos and masks in; prompts, answers, corrections and the loss out.
+"""One training step: simulated prompts, predictions, corrections and the loss.
 
-    masks    objects from prompts
-    distil   a larger model's features, and its masks for the same prompts: features as MobileSAM
-             (Zhang et al. 2023, arXiv 2306.14289, section 3.2), prompts in the loop as EdgeSAM
-             (Zhou et al. 2023, arXiv 2312.06660, section 3.3). Deviations: features go through a
-             learned 1 x 1 convolution, so that any two encoders fit; the next click stands where
-             the student errs against the teacher; the teacher sees clicks and boxes, not masks
+    masks    masks from prompts
+    distil   features and masks of a teacher: features as in MobileSAM (Zhang et al. 2023, arXiv
+             2306.14289, section 3.2), prompts in the loop as in EdgeSAM (Zhou et al. 2023, arXiv
+             2312.06660, section 3.3). Deviations: features pass through a learned 1 x 1
+             convolution, so that any two encoders can be combined; the next click is placed where
+             student and teacher differ; the teacher gets clicks and boxes, not masks
 
-Letters: B pictures, M objects a picture, N = B * M prompts, s the side of the masks, T masks, C
+Letters: B images, M objects per image, N = B * M prompts, s the side of the masks, T masks, C
 channels, h w features.
 """
 
@@ -43,20 +43,18 @@ from anymask.training.samples import Batch
 from anymask.training.weights import HEAD, load_start
 
 QUALITY_WEIGHT = 2.0
-THIRD_CLICK = 0.4  # how often a correction without gradient comes before the last one
+THIRD_CLICK = 0.4  # probability of an additional correction without gradient before the last one
 
 
 @brief
 @dataclass(frozen=True, eq=False)
 class StepOutcome:
-    """What a step says: the loss to descend, and numbers for the log (detached).
-
-    What a task does not have is NaN.
+    """Loss of a step, and metrics for the log (detached). Metrics that a task lacks are NaN.
 
     Attributes:
-        first_iou: Of the mask that would be shown, mean over prompts.
-        last_iou: Of the mask that would be shown, mean over prompts.
-        oracle_iou: The best of the first answer's masks.
+        first_iou: IoU of the best-rated mask after the first prompt, mean over prompts.
+        oracle_iou: IoU of the best of the first masks.
+        last_iou: IoU of the best mask after the last prompt, mean over prompts.
         quality_error: Mean absolute error of the predicted quality.
     """
 
@@ -68,9 +66,9 @@ class StepOutcome:
 
 
 class TrainingStep(nn.Module):
-    """A model with the rules of its training; `forward` is one whole step.
+    """Model and loss of one training step.
 
-    It is a module so that torch's DistributedDataParallel can wrap it.
+    It is a module so that DistributedDataParallel can wrap it.
     """
 
     def __init__(self, model: nn.Module, recipe: Recipe) -> None:
@@ -82,11 +80,11 @@ class TrainingStep(nn.Module):
         self.rules = PromptRules.of(spec, recipe.boxes)
 
     def forward(self, batch: Batch, balance: float, draws: Draws) -> StepOutcome:
-        """Forward of one batch with two answers that learn.
+        """Run the forward pass of one batch with two predictions that contribute to the loss.
 
         Args:
             balance: Weight of the balanced loss.
-            draws: The random numbers of this step.
+            draws: Random numbers of this step.
         """
         seen = self.see(batch)
         if self.recipe.learn == "no-prompt":
@@ -95,23 +93,23 @@ class TrainingStep(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the model is."""
+        """Device of the model."""
         return next(self.model.parameters()).device
 
     def see(self, batch: Batch) -> tuple[Tensor, ...]:
-        """What the encoder makes of the pictures."""
+        """Encode the images."""
         images = as_colours(self.model, batch.images.to(self.device).float())
         images = normalised(images, self.spec)
         return cast(Trainee, self.model).encode(images)
 
     def truth(self, batch: Batch, prompts: SimulatedPrompts) -> Tensor:
-        """What the prompts mean, 0..1: (N, 1, s, s)."""
+        """Return the target masks of the prompts, 0..1: (N, 1, s, s)."""
         return batch.targets.flatten(0, 1).float()[:, None].to(self.device) / 255
 
     def learn_from(
         self, batch: Batch, seen: tuple[Tensor, ...], balance: float, draws: Draws
     ) -> StepOutcome:
-        """Ask twice, and say how wrong the answers are."""
+        """Predict masks for the first prompts and for corrected prompts; return both losses."""
         objects, side = batch.targets.shape[1], batch.images.shape[-1]
         features = tuple(one.repeat_interleave(objects, dim=0) for one in seen)
         places = (
@@ -142,7 +140,7 @@ class TrainingStep(nn.Module):
         )
 
     def naming_loss(self, batch: Batch, seen: tuple[Tensor, ...]) -> Tensor | float:
-        """How wrong the label map is, where classes are learned."""
+        """Return the loss of the label map; 0 if no classes are trained."""
         if class_head_of(self.model) is None or batch.numbers is None:
             return 0.0
         return class_loss(class_logits(self.model, seen), batch.numbers.long().to(self.device))
@@ -150,7 +148,7 @@ class TrainingStep(nn.Module):
     def answer(
         self, features: tuple[Tensor, ...], prompts: SimulatedPrompts
     ) -> tuple[Tensor, Tensor]:
-        """-> logits (N, T, s, s), quality (N, T), float32; a correction is added already."""
+        """Decode logits (N, T, s, s) and quality (N, T), float32, with corrections added."""
         given = (prompts.coords, prompts.labels, prompts.masks, prompts.has_mask)
         logits, quality = cast(Trainee, self.model).decode(
             features, *(tensor.to(features[0].device) for tensor in given)
@@ -165,7 +163,7 @@ class TrainingStep(nn.Module):
         prompts: SimulatedPrompts,
         balance: float,
     ) -> tuple[Tensor, Tensor]:
-        """The mean loss of one answer, and each mask's true overlap (N, T)."""
+        """Return the mean loss of one prediction, and the IoU of each mask (N, T)."""
         iou = mask_iou(logits.detach(), targets)
         wrong = self.wrong(logits, targets, prompts, balance)
         return (wrong + QUALITY_WEIGHT * quality_loss(quality, iou)).mean(), iou
@@ -173,25 +171,25 @@ class TrainingStep(nn.Module):
     def wrong(
         self, logits: Tensor, targets: Tensor, prompts: SimulatedPrompts, balance: float
     ) -> Tensor:
-        """How wrong the masks of each prompt are: (N,)."""
+        """Return the mask loss of each prompt: (N,)."""
         losses = mask_losses(logits, targets, balance, self.recipe.mask_loss)
         ambiguous = prompts.ambiguous.to(losses.device)
         return prompt_loss(losses, ambiguous, self.roles, self.recipe.several)
 
     def best_shown(self, logits: Tensor, quality: Tensor, prompts: SimulatedPrompts) -> Tensor:
-        """The mask a user would see: the best of a lone click's or a clear prompt's: (N, s, s)."""
+        """Return the mask that inference would select for each prompt: (N, s, s)."""
         return best_shown(logits.detach(), quality, prompts.ambiguous, self.roles)
 
     def correct(
         self, prompts: SimulatedPrompts, shown: Tensor, targets: Tensor, draws: Draws
     ) -> SimulatedPrompts:
-        """The prompts with the answer fed back and mostly one more click."""
+        """Feed back the predicted mask, mostly with one more click."""
         return corrected(prompts, shown.cpu(), targets[:, 0].cpu(), draws, self.rules)
 
 
 def normalised(images: Tensor, spec: ModelSpec) -> Tensor:  # (B, 3, S, S) 0..255 -> the same
-    """Pictures as a model sees them."""
-    if spec.resample == "medsam":  # each picture's own range becomes 0..255
+    """Normalize images for a model."""
+    if spec.resample == "medsam":  # stretches each image's own range to 0..255
         low, high = images.amin((1, 2, 3), True), images.amax((1, 2, 3), True)
         images = (images - low) * (255 / (high - low).clamp(min=1e-8))
     mean, std = (
@@ -203,14 +201,14 @@ def normalised(images: Tensor, spec: ModelSpec) -> Tensor:  # (B, 3, S, S) 0..25
 def corrections_added(
     logits: Tensor, quality: Tensor, roles: TokenRoles
 ) -> tuple[Tensor, Tensor]:  # (N, T, s, s), (N, T)
-    """The masks with the correction that is added to each of them, where a family has one."""
+    """Add the correction output to the masks, for model families that have one."""
     if roles.added is None:
         return logits, quality
     return logits[:, : roles.added] + logits[:, roles.added :], quality[:, : roles.added]
 
 
 def best_shown(logits: Tensor, quality: Tensor, ambiguous: Tensor, roles: TokenRoles) -> Tensor:
-    """The best of the masks that answer each prompt: (N, T, s, s), (N, T), (N,) -> (N, s, s)."""
+    """Select the mask of highest quality: (N, T, s, s), (N, T), (N,) -> (N, s, s)."""
     picks = []
     for tokens in (roles.ambiguous, roles.clear):
         of_tokens = torch.tensor(tokens, device=quality.device)
@@ -220,30 +218,30 @@ def best_shown(logits: Tensor, quality: Tensor, ambiguous: Tensor, roles: TokenR
 
 
 def build_step(model: nn.Module, recipe: Recipe) -> nn.Module:
-    """The step of the recipe's task. Raises ConfigError, ModelError, WeightsError."""
+    """Create the step of the recipe's task. Raises ConfigError, ModelError or WeightsError."""
     if recipe.task == "masks":
         return TrainingStep(model, recipe)
     return DistillationStep(model, recipe, Teacher.open(recipe))
 
 
 def add_head(model: nn.Module, recipe: Recipe) -> None:
-    """Give the model the layer that its task needs, if any: `HEAD`, a 1 x 1 convolution."""
+    """Add the layer that the task requires, if any: `HEAD`, a 1 x 1 convolution."""
     if recipe.task == "masks":
         return
     head = nn.Conv2d(feature_channels(recipe.model), feature_channels(recipe.teacher), 1)
-    for one in head.parameters():  # what it has not learned yet must not pull at the features
+    for one in head.parameters():  # an untrained head must not affect the features
         nn.init.zeros_(one)
     model.add_module(HEAD, head)
 
 
 def remove_head(model: nn.Module) -> None:
-    """Take the task's layer away again, where there is one."""
+    """Remove the layer of the task, if there is one."""
     if hasattr(model, HEAD):
         delattr(model, HEAD)
 
 
 def feature_channels(name: str) -> int:
-    """C of the coarsest features that a model makes of a picture."""
+    """Return the number of channels of a model's coarsest features."""
     spec = models.spec(name)
     side = spec.pad_multiple or spec.image_side
     with torch.device("meta"), torch.no_grad():
@@ -252,14 +250,14 @@ def feature_channels(name: str) -> int:
 
 
 def open_teacher(name: str, path: Path) -> nn.Module:
-    """A model with the weights of a file. Raises InputError, ModelError, WeightsError."""
+    """Build a model with the weights of a file. Raises InputError, ModelError or WeightsError."""
     module = models.build(name)
     load_start(module, path)
     return module
 
 
 class Teacher:
-    """A larger model that answers; it is no part of what learns, is saved or is sharded."""
+    """Teacher model; not part of the module that is trained, saved or sharded."""
 
     def __init__(self, module: nn.Module) -> None:
         self.module = module.eval().requires_grad_(False)
@@ -268,14 +266,14 @@ class Teacher:
 
     @classmethod
     def open(cls, recipe: Recipe) -> Teacher:
-        """The recipe's teacher with its weights. Raises ModelError, WeightsError."""
+        """Load the recipe's teacher with its weights. Raises ModelError or WeightsError."""
         named = recipe.teacher_weights
         path = Path(named) if named else trainable_weights(recipe.teacher)
         return cls(open_teacher(recipe.teacher, path))
 
     @torch.no_grad()
     def features(self, images: Tensor) -> tuple[Tensor, ...]:  # (B, 3, S, S) uint8
-        """What the teacher sees in the pictures, brought to its own size."""
+        """Encode images with the teacher, resized to its input size."""
         self.module.to(images.device)
         side = images.shape[-1] if self.spec.pad_multiple else self.spec.image_side
         large = F.interpolate(
@@ -288,11 +286,11 @@ class Teacher:
     def masks(
         self, features: tuple[Tensor, ...], prompts: SimulatedPrompts, side: int, cells: int
     ) -> Tensor:
-        """The masks that the teacher shows for prompts in pictures of `side`: (N, 1, s, s), 0..1.
+        """Predict masks with the teacher for prompts in images of `side`: (N, 1, s, s), 0..1.
 
         Args:
-            features: Of each prompt's picture, N.
-            cells: S.
+            features: Features of each prompt's image (N, ...).
+            cells: Side s of the masks.
         """
         device = features[0].device
         own = side if self.spec.pad_multiple else self.spec.image_side
@@ -312,7 +310,7 @@ class Teacher:
 
 
 class DistillationStep(TrainingStep):
-    """A step whose truth is what the teacher answers, and whose features follow the teacher's."""
+    """Step with the teacher's masks as targets, and a loss on the teacher's features."""
 
     def __init__(self, model: nn.Module, recipe: Recipe, teacher: Teacher) -> None:
         super().__init__(model, recipe)
@@ -326,7 +324,7 @@ class DistillationStep(TrainingStep):
         )
 
     def forward(self, batch: Batch, balance: float, draws: Draws) -> StepOutcome:
-        """As `TrainingStep.forward`, with the teacher's features beside."""
+        """Run `TrainingStep.forward` with an additional loss on the teacher's features."""
         objects = batch.targets.shape[1]
         images = batch.images.to(self.device)
         told = self.teacher.features(images)
@@ -337,7 +335,7 @@ class DistillationStep(TrainingStep):
         return replace(outcome, loss=outcome.loss + self.recipe.feature_weight * loss)
 
     def truth(self, batch: Batch, prompts: SimulatedPrompts) -> Tensor:
-        """What the teacher says to the prompts, or the labels of the pictures: (N, 1, s, s)."""
+        """Return the teacher's masks for the prompts, or the labels of the images: (N, 1, s, s)."""
         if self.recipe.truth == "labels":
             return super().truth(batch, prompts)
         return self.teacher.masks(
@@ -346,13 +344,13 @@ class DistillationStep(TrainingStep):
 
 
 def feature_loss(made: Tensor, wanted: Tensor) -> Tensor:
-    """Mean squared error of features, made as large as the teacher's: (B, C, h, w) twice -> ()."""
+    """Mean squared error of features, resized to the teacher's: (B, C, h, w) twice -> ()."""
     if made.shape[-2:] != wanted.shape[-2:]:
         made = F.interpolate(made, wanted.shape[-2:], mode="bilinear", align_corners=False)
     return F.mse_loss(made, wanted)
 
 
 def check_task(recipe: Recipe) -> None:
-    """Raises ConfigError for a task that lacks its teacher."""
+    """Raise ConfigError for a task without its teacher."""
     if recipe.task == "distil" and not recipe.teacher:
         raise ConfigError("The task 'distil' requires a teacher. Set teacher = NAME.")

@@ -1,7 +1,7 @@
-"""The model that a recipe trains: a recipe in, a module with its rules and its optimiser out.
+"""Build the model that a recipe trains, choose its trainable parameters, and create its optimizer.
 
-Any image model of `anymask.models` can be trained. Its spec says how it sees pictures, its family
-which masks learn from which prompts (`masks.spec.TokenRoles`), its parts what learns how fast.
+Any image model of `anymask.models` can be trained. Its spec defines the preprocessing, its family
+which masks are trained with which prompts (`masks.spec.TokenRoles`), its parts the learning rates.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from anymask.training.recipe import Learn, Recipe, recipe_of
 from anymask.training.step import add_head, check_task, remove_head
 from anymask.training.weights import HEAD, load_start
 
-HEAD_RATE = 10.0  # times the rate: a distillation's layer begins with nothing, the rest does not
+HEAD_RATE = 10.0  # learning rate factor of a distillation's head, which starts at zero
 
 
 def build_trainee(recipe: Recipe, data: Path) -> nn.Module:
-    """The recipe's model before its first step. Raises ModelError, ConfigError, WeightsError."""
+    """Build the recipe's initial model. Raises ModelError, ConfigError or WeightsError."""
     check_task(recipe)
     model = models.build(recipe.model)
     if recipe.backbone:
@@ -43,9 +43,9 @@ def build_trainee(recipe: Recipe, data: Path) -> nn.Module:
 
 
 def set_learning(model: nn.Module, recipe: Recipe) -> None:
-    """Say which parameters learn; adapters, the task's head and channels are added where wanted.
+    """Choose the trainable parameters, and add adapters, heads and channels if required.
 
-    Raises ConfigError where the model has not the part that is to learn.
+    Raises ConfigError if the model lacks the part to train.
     """
     if lacks := what_lacks(model, recipe.learn):
         raise ConfigError(f"{recipe.model} {lacks}")
@@ -61,7 +61,7 @@ def set_learning(model: nn.Module, recipe: Recipe) -> None:
 
 
 def what_lacks(model: nn.Module, learn: Learn) -> str:
-    """What keeps a model from learning so, as the rest of a sentence; "" where nothing does."""
+    """Describe why a model does not support a trained part; "" if it does."""
     parts = getattr(model, "parts", None)
     if learn == "hq" and not getattr(parts, "hq", ()):
         return (
@@ -82,7 +82,7 @@ def what_lacks(model: nn.Module, learn: Learn) -> str:
 
 
 def _choose_learning(model: nn.Module, recipe: Recipe) -> None:
-    """Which of the model's own parameters learn."""
+    """Choose the trainable parameters among those of the original model."""
     parts = cast(Trainee, model).parts
     for name, parameter in model.named_parameters():
         learns = not name.startswith(parts.frozen)
@@ -102,16 +102,19 @@ def _choose_learning(model: nn.Module, recipe: Recipe) -> None:
 
 
 def trained_module(state: dict[str, Any]) -> nn.Module:
-    """The finished model in a checkpoint: the best judged weights, else the averaged ones.
+    """Build the finished model of a checkpoint: the best evaluated weights, else the averaged ones.
 
-    Adapters are merged. In eval mode. Raises WeightsError for the checkpoint of another model.
+    Adapters are merged, and the model is in eval mode.
+
+    Raises:
+        WeightsError: The checkpoint belongs to another model.
     """
     recipe = recipe_of(dict(state["recipe"]), "the checkpoint")
     model = models.build(recipe.model)
     best = state.get("best")
     try:
         weights = best["average"] if best else state["average"]
-        if has_bottlenecks(weights):  # of the start
+        if has_bottlenecks(weights):  # part of the starting weights
             add_bottlenecks(model)
         set_learning(model, recipe)
         model.load_state_dict(weights)
@@ -126,7 +129,7 @@ def trained_module(state: dict[str, Any]) -> nn.Module:
 
 
 def learning_mode(model: nn.Module, recipe: Recipe) -> nn.Module:
-    """Training mode; where trained weights are tuned, batch norms keep their statistics."""
+    """Set training mode; when fine-tuning, batch norms keep their statistics."""
     model.train()
     if recipe.init:
         for layer in model.modules():
@@ -136,19 +139,20 @@ def learning_mode(model: nn.Module, recipe: Recipe) -> nn.Module:
 
 
 def find_start(recipe: Recipe) -> Path:
-    """The file that a recipe starts from: a path, or "shipped" for the weights in the package."""
+    """Return the file of a recipe's starting weights: a path, or "shipped" for released weights."""
     if recipe.init != "shipped":
         return Path(recipe.init)
     return trainable_weights(recipe.model)
 
 
 def starting_module(folder: Path, recipe: Recipe) -> nn.Module:
-    """The network that a run began with, as it answers. Raises ModelError, WeightsError.
+    """Build the initial network of a run in eval mode. Raises ModelError or WeightsError.
 
-    What no file holds, SAM-HQ's part where SAM itself is the start, is as the run has drawn it.
+    Parts without weights in a file (those of SAM-HQ if SAM is the start) are initialized from the
+    seed of the run.
 
     Args:
-        folder: Of the run.
+        folder: Run folder.
     """
     start = str(find_start(recipe))
     learn = recipe.learn if recipe.learn == "hq" else "all"
@@ -160,11 +164,11 @@ def starting_module(folder: Path, recipe: Recipe) -> nn.Module:
     return module.eval()
 
 
-FOLDED = (".weight", ".bias")  # of a backbone's arrays: others tell of it in words
+FOLDED = (".weight", ".bias")  # suffixes of a backbone's arrays; others are metadata
 
 
 def load_backbone(model: nn.Module, path: Path) -> None:
-    """ImageNet weights of the encoder, from an .npz of folded arrays. Raises ConfigError."""
+    """Load ImageNet weights of the encoder from an .npz of folded arrays. Raises ConfigError."""
     take = getattr(model, "load_backbone", None)
     if take is None:
         raise ConfigError(
@@ -188,14 +192,14 @@ def load_backbone(model: nn.Module, path: Path) -> None:
 
 
 def multiplies_halves(device: torch.device) -> bool:
-    """Whether bf16 products are faster there: a processor that emulates them is slower."""
+    """Return whether bf16 is faster on a device; processors that emulate it are slower."""
     if device.type != "cpu":
         return device.type == "cuda"
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
 def make_optimiser(model: nn.Module, recipe: Recipe) -> torch.optim.AdamW:
-    """AdamW; what was pretrained learns slower, deep blocks slower still, no decay on vectors."""
+    """Create AdamW with lower rates for pretrained and deep layers, and no decay on vectors."""
     parts = cast(Trainee, model).parts
     decays = layer_decays(model, parts.encoder, recipe.layer_decay)
     groups: dict[tuple[bool, float, bool], list[nn.Parameter]] = {}

@@ -1,8 +1,8 @@
-"""Data of a fine-tuning: annotated pictures of any format in, checked sets of a run's folder out.
+"""Prepare fine-tuning data: check annotated images and write training and held-out sets.
 
-`prepare` writes two sets (`formats.sets`), `train` and `held_out`, so that a run owns all that it
-learns from and resumes alike when the source has moved. Pictures are linked, or copied where the
-disk cannot link. `doubts` and `write_sheet` show what only the owner of the data can judge.
+`prepare` writes two sets (`formats.sets`), `train` and `held_out`, so that a run is independent of
+its source and can be resumed if the source is moved. Images are hard-linked, or copied if that is
+not possible. `doubts` and `write_sheet` help users to check their data.
 """
 
 from __future__ import annotations
@@ -48,38 +48,37 @@ if TYPE_CHECKING:
 
 TRAIN, HELD_OUT = "train", "held_out"
 REPORT = "data.json"
-NAMES = "names.json"  # what its owner calls each photo
-HELD_SHARE = 0.2  # of the photos, where no held-out set is given
-MAX_HELD = 50  # photos that are held out of a large set
-INSIDE = 0.8  # of a mask's pixels, that make it nested in another one
-NESTED_PHOTOS = 200  # that are looked at for it
-TINY = 16  # pixels of a mask, below which nothing can be learned from it
+NAMES = "names.json"  # original file names of the images
+HELD_SHARE = 0.2  # fraction of the images that is held out by default
+MAX_HELD = 50  # maximum number of images that are held out by default
+INSIDE = 0.8  # minimum fraction of a nested mask inside another one
+NESTED_PHOTOS = 200  # images that are checked for nested masks
+TINY = 16  # minimum pixels of a mask
 
 
 @dataclass(kw_only=True)
 class DataReport:
-    """What a fine-tuning learns from, and what is wrong with it.
+    """Contents and problems of fine-tuning data.
 
     Attributes:
-        photos: Of the part that is learned from.
-        masks: Of the part that is learned from.
-        held_photos: Of the part that is held out.
-        held_masks: Of the part that is held out.
-        labels: How many masks each label has.
-        classes: The class list of the data, in its order.
-        empty: Masks without a pixel, and with fewer than `TINY`; both are left out.
-        tiny: Like `empty`.
-        nested: Part of the masks that lie inside a larger one of their photo.
-        unlabelled_photos: Photos without a mask; they are left out.
-        duplicates: Photos whose file is there twice, byte by byte; one is kept.
-        alike: Photos that show what another one shows, encoded otherwise; one is kept.
-        leaks: Held-out photos that are also learned from, byte by byte; they are left out of
-            learning.
-        alike_leaks: The same, encoded otherwise.
-        sources: The data sets: what they hold, their licence and source where they state them.
-        content: Hash of the files of the photos that are learned from.
-        held_left: What was left out of the held-out set, in lines.
-        unread: What the data sets hold that is no mask, or was not understood, in lines.
+        photos: Number of training images.
+        masks: Number of training masks.
+        held_photos: Number of held-out images.
+        held_masks: Number of held-out masks.
+        labels: Number of masks by label.
+        classes: Class list of the data, in order.
+        empty: Skipped masks without a pixel.
+        tiny: Skipped masks with fewer than `TINY` pixels.
+        unlabelled_photos: Skipped images without a mask.
+        nested: Fraction of the masks that lie inside a larger one of their image.
+        duplicates: Skipped images with an identical file.
+        alike: Skipped images with the same content in another encoding.
+        leaks: Training images that are skipped because the same file is held out.
+        alike_leaks: Training images that are held out in another encoding.
+        sources: Datasets with their size, licence and source.
+        content: Hash of the training image files.
+        unread: Lines about contents of the datasets that are not masks or not supported.
+        held_left: Lines about skipped images and masks of the held-out set.
     """
 
     photos: int = 0
@@ -102,7 +101,7 @@ class DataReport:
     held_left: list[str] = field(default_factory=list)
 
     def lines(self) -> list[str]:
-        """For people: what there is, then whatever was left out."""
+        """Format the sizes and everything that was skipped, one line each."""
         found = [
             f"{self.photos} training images with {self.masks} masks, and {self.held_photos} "
             f"held-out images with {self.held_masks} masks"
@@ -110,7 +109,7 @@ class DataReport:
         return found + self.left_out() + self.held_left + self.unread
 
     def left_out(self) -> list[str]:
-        """A line for each kind of what was left out."""
+        """Format a line for each reason why something was skipped."""
         counts = (
             (self.unlabelled_photos, "images without a mask"),
             (self.empty, "empty masks"),
@@ -123,7 +122,7 @@ class DataReport:
         return [f"Skipped: {count} {what}" for count, what in counts if count]
 
     def stated(self) -> dict[str, Any]:
-        """What the tuned weights say of the data."""
+        """Return the description of the data for the metadata of the weights."""
         return {
             "photos": self.photos,
             "masks": self.masks,
@@ -135,13 +134,13 @@ class DataReport:
         }
 
     def licences(self) -> list[str]:
-        """The licences that the data sets state, each once."""
+        """Return the different licences of the datasets."""
         return list(dict.fromkeys(one["licence"] for one in self.sources if one.get("licence")))
 
 
 @dataclass(frozen=True)
 class _Photo:
-    """One photo that can be learned from: its file, its masks that are large enough."""
+    """Usable image: its file and its sufficiently large masks."""
 
     image: AnnotatedImage
     path: Path
@@ -151,18 +150,18 @@ class _Photo:
 
     @property
     def name(self) -> str:
-        """By its content, so that no two names meet."""
+        """File name from the content hash, which is unique."""
         return f"{self.digest[:24]}{self.path.suffix.lower()}"
 
 
 def prepare(source: Dataset, held_out: Dataset | None, folder: Path) -> DataReport:
-    """Check the data and write the sets `train` and `held_out` below `folder`.
+    """Check the data and write the sets `train` and `held_out` in `folder`.
 
-    Without a held-out source, a fifth of the photos (`MAX_HELD` at most) is held out; which ones
-    depends on their content alone. A folder that was prepared already is left as it is.
+    Without a held-out source, a fifth of the images (at most `MAX_HELD`) is held out, chosen by
+    their content. A folder that is already prepared is not changed.
 
-    Raises DataError for a damaged source, InputError where too little is left, or where the folder
-    was made of other data.
+    Raises DataError for a corrupted source, InputError if too little is left or the folder was
+    created from other data.
     """
     if (folder / REPORT).is_file():
         kept = DataReport(**parse_json((folder / REPORT).read_bytes(), folder / REPORT))
@@ -199,7 +198,7 @@ def prepare(source: Dataset, held_out: Dataset | None, folder: Path) -> DataRepo
 
 
 def _class_list(streams: Sequence[Dataset]) -> tuple[list[str], list[str]]:
-    """The class list of the data, and a line where the lists of --data and --val differ."""
+    """Return the class list of the data, and a line if the lists of --data and --val differ."""
     merged = LossReport()
     for stream in streams:
         if stream.lost.classes:
@@ -210,7 +209,7 @@ def _class_list(streams: Sequence[Dataset]) -> tuple[list[str], list[str]]:
 def _too_few(
     source: Dataset, held_out: Dataset | None, report: DataReport, learned: int, held: int
 ) -> str:
-    """Why nothing is left to learn from, or to hold out, and what to do."""
+    """Explain why too few images are left, and how to fix it."""
     wanted = (
         f"{source.source} has too few images with masks. At least one image is required for "
         "training and one for "
@@ -234,16 +233,16 @@ def _too_few(
 
 
 def own_names(folder: Path) -> dict[str, str]:
-    """What their owner calls the photos of a folder that `prepare` wrote, by their names there.
+    """Return the original names of the images of a prepared folder, by their names there.
 
-    Raises DataError for a damaged file.
+    Raises DataError if the file is corrupted.
     """
     path = folder / NAMES
     return dict(parse_json(path.read_bytes(), path))
 
 
 def _source_of(stream: Dataset, option: str, photos: Sequence[_Photo]) -> dict[str, Any]:
-    """What a data set holds, and what it states of its name, licence and source."""
+    """Describe a dataset: its size, name, licence and source."""
     found = {"option": option, "name": stream.name, "format": stream.form, "photos": len(photos)}
     found["masks"] = sum(len(photo.rles) for photo in photos)
     facts = stream.lost.facts
@@ -258,9 +257,9 @@ def _source_of(stream: Dataset, option: str, photos: Sequence[_Photo]) -> dict[s
 
 
 def _check_same(kept: DataReport, source: Dataset, held_out: Dataset | None, folder: Path) -> None:
-    """Raises InputError for data other than those that the folder was made of.
+    """Raise InputError if the data differs from that of the folder.
 
-    The folder's own sets are the same, too, wherever it lies.
+    The sets in the folder itself are always accepted.
     """
     if source.source.resolve().is_relative_to(folder.resolve()):
         return
@@ -287,7 +286,7 @@ def _in_words(source: dict[str, Any] | None) -> str:
 
 
 def nested_part(photos: Sequence[Sequence[Rle]]) -> float:
-    """The part of all masks of which `INSIDE` lies within one larger mask of the same photo."""
+    """Return the fraction of masks with at least `INSIDE` in one larger mask of the same image."""
     nested = count = 0
     for rles in photos[:NESTED_PHOTOS]:
         areas = np.array([rle_area(rle) for rle in rles])
@@ -299,9 +298,9 @@ def nested_part(photos: Sequence[Sequence[Rle]]) -> float:
 
 
 def _usable(source: Dataset, report: DataReport) -> list[_Photo]:
-    """The photos of a source that something can be learned from, each file once.
+    """Return the usable images of a source, each file once.
 
-    Raises DataError for a photo that is missing.
+    Raises DataError if an image is missing.
     """
     seen: set[str] = set()
     found = []
@@ -327,7 +326,7 @@ def _usable(source: Dataset, report: DataReport) -> list[_Photo]:
 
 
 def _print_of(path: Path) -> Floats | None:
-    """The fingerprint of a photo. Raises ImageError for a damaged one, as its owner names it."""
+    """Return the fingerprint of an image. Raises ImageError if it is corrupted."""
     found = fingerprint(path)
     if found is None and path.suffix.lower() not in TIFF:
         load_image(path)
@@ -337,7 +336,7 @@ def _print_of(path: Path) -> Floats | None:
 def _seen_once(
     photos: list[_Photo], report: DataReport
 ) -> tuple[list[_Photo], list[Floats | None]]:
-    """The photos without those that show what one before them shows, and their fingerprints."""
+    """Return the images without duplicates in another encoding, and their fingerprints."""
     prints = [_print_of(photo.path) for photo in photos]
     first = first_alike(prints, prints)
     report.alike = [p.image.file_name for i, p in enumerate(photos) if 0 <= first[i] < i]
@@ -351,7 +350,7 @@ def _not_held_out(
     held: list[_Photo],
     report: DataReport,
 ) -> list[_Photo]:
-    """The photos that nobody holds out: neither their very file nor what it shows."""
+    """Return the images that are not held out, by file and by content."""
     kept_out = {photo.digest for photo in held}
     report.leaks = [p.image.file_name for p in photos if p.digest in kept_out]
     alike = first_alike(prints, [_print_of(photo.path) for photo in held])
@@ -367,7 +366,7 @@ def _not_held_out(
 
 
 def _divided(photos: list[_Photo]) -> tuple[list[_Photo], list[_Photo]]:
-    """(held out, to learn from), by the digests of the files, each in the source's order."""
+    """Split into (held out, training) by the hashes of the files, keeping the order."""
     count = min(MAX_HELD, max(1, round(HELD_SHARE * len(photos))))
     chosen = set(sorted(photo.digest for photo in photos)[:count])
     return (
@@ -377,7 +376,7 @@ def _divided(photos: list[_Photo]) -> tuple[list[_Photo], list[_Photo]]:
 
 
 def _write_set(folder: Path, photos: list[_Photo]) -> None:
-    """A set of ours, whose photos are named by their content."""
+    """Write a set whose images are named by their content."""
     (folder / "images").mkdir(parents=True, exist_ok=True)
     lines = []
     for photo in photos:
@@ -394,7 +393,7 @@ def _write_set(folder: Path, photos: list[_Photo]) -> None:
 
 
 def _link(source: Path, target: Path) -> None:
-    """The same file under another name, or a copy of it."""
+    """Hard-link a file, or copy it."""
     target.unlink(missing_ok=True)
     try:
         os.link(source.resolve(), target)
@@ -408,18 +407,18 @@ def _link(source: Path, target: Path) -> None:
             ) from error
 
 
-PHOTOS = 50  # that are looked at for masks of many parts
-MANY = 4  # parts of a lone mask, from which on they may be objects
+PHOTOS = 50  # images that are checked for masks of many parts
+MANY = 4  # minimum parts of a single mask that may be separate objects
 
 
 def doubts(
     photos: Sequence[AnnotatedImage], names: Mapping[str, str], channels: Mapping[str, Any]
 ) -> Iterator[str]:
-    """What may be meant otherwise than it is learned.
+    """Yield warnings about data that may be interpreted differently than intended.
 
     Args:
-        names: What their owner calls the photos, by their names.
-        channels: Those that are learned from together, as a recipe has them; of photos none.
+        names: Original names of the images.
+        channels: Channel mix of the recipe; empty for RGB.
     """
     files = [one.source for one in photos if isinstance(one.source, Path)]
     held = ((file.name, read_pages(file)) for file in files if file.suffix.lower() in TIFF)
@@ -432,7 +431,7 @@ def doubts(
             f"stack is used. If the pages are channels, set channels to {pages.count}."
         )
 
-    # One mask a photo, of many parts: objects without numbers, as in black and white masks.
+    # A single mask of many parts per image: unnumbered objects, as in black and white masks.
     some = evenly(photos, PHOTOS)
     if any(len(photo.rles) != 1 for photo in some):
         return
@@ -447,8 +446,8 @@ def doubts(
 
 
 SHEET_PHOTOS = 24
-CELL = 320  # pixels of a photo on the sheet
-MAX_MASKS = 200  # that are outlined on one photo
+CELL = 320  # pixels of an image on the sheet
+MAX_MASKS = 200  # masks that are outlined on one image
 
 
 def write_sheet(
@@ -457,13 +456,13 @@ def write_sheet(
     mix: ChannelMix | None = None,
     names: Mapping[str, str] | None = None,
 ) -> None:
-    """Photos at equal distances, each with the outlines of its masks, as a JPEG.
+    """Write a JPEG contact sheet of evenly spaced images with mask outlines.
 
-    Raises ImageError, DataError for a photo that cannot be opened.
+    Raises ImageError or DataError if an image cannot be opened.
 
     Args:
-        mix: How pictures of other channels are seen.
-        names: What their owner calls the photos, by their names.
+        mix: Channel mix for multi-channel images.
+        names: Original names of the images.
     """
     if path.is_file():
         return
@@ -476,7 +475,7 @@ def write_sheet(
 
 
 def outlined(photo: AnnotatedImage, mix: ChannelMix | None = None) -> UintImage:
-    """The photo, about as large as its cell, with the outlines of its masks."""
+    """Return an image, scaled to about the size of its cell, with mask outlines."""
     image = shown_picture(photo.picture(mix), mix)
     scale = min(1.0, 2 * CELL / max(image.shape[:2]))
     size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))

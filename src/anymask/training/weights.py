@@ -1,9 +1,9 @@
-"""Weights before and after a training: what a network starts from, and the file of what it learned.
+"""Starting weights and result files of a training.
 
-A start is any file that `anymask.load` takes as weights, official checkpoints among them, and a
-run's checkpoints, of which the averaged weights count. The result is one safetensors file whose
+A start is any file that `anymask.load` accepts as weights, including official checkpoints, or a
+run's checkpoint, of which the averaged weights are used. The result is a safetensors file whose
 metadata has a key "anymask" with JSON: format, variant, licence, data, recipe, figures, and
-channels where pictures are no photos; nothing in it is executed.
+channels for multi-channel images. It contains no executable code.
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ from anymask.training.recipe import Learn, Recipe
 if TYPE_CHECKING:
     from anymask.masks import ModelSpec
 
-HEAD = "task_head"  # the name of a task's own layer in the model
-PASSING = (HEAD, MIX, CLASSES)  # beginnings of names that a run needs only while it goes on
+HEAD = "task_head"  # name of a task's layer in the model
+PASSING = (HEAD, MIX, CLASSES)  # name prefixes of tensors that only a run requires
 
 
 def load_start(model: nn.Module, path: Path, learn: Learn = "all") -> None:
-    """Give a network the weights of a file, or its own, changed by a folder of adapters.
+    """Load the starting weights of a network from a file, or merge a folder of adapters.
 
-    Raises InputError for adapters of another model, WeightsError for what does not fit.
+    Raises InputError for adapters of another model, WeightsError on a mismatch.
 
     Args:
-        learn: What will learn: where that is the quality alone, its head starts anew, and so
-            does the part of SAM-HQ, and bottlenecks, that are not in the file.
+        learn: Trained part. "quality" reinitializes its head; parts of SAM-HQ and bottlenecks that
+            are missing in the file are initialized as well.
     """
     parts, name = cast(Trainee, model).parts, cast(Trainee, model).spec.name
     adapters = None if adapter_folder(path) is None else read_adapters(path)
@@ -60,7 +60,7 @@ def load_start(model: nn.Module, path: Path, learn: Learn = "all") -> None:
         start = {name: own[name] for name in own if has_bottlenecks([name])} | start
     if learn == "quality":
         start |= {name: own[name] for name in own if name.startswith(parts.quality)}
-    if learn == "hq":  # SAM itself is a start, too: the added part begins anew
+    if learn == "hq":  # for a start from SAM, the added part is initialized
         start = {name: own[name] for name in own if name.startswith(parts.hq)} | start
     try:
         load_official(model, start)
@@ -71,7 +71,7 @@ def load_start(model: nn.Module, path: Path, learn: Learn = "all") -> None:
 
 
 def trained_weights(path: Path) -> dict[str, Tensor]:
-    """The tensors of a file of weights by name. Raises WeightsError."""
+    """Read the tensors of a weights file by name. Raises WeightsError."""
     state = read_checkpoint(path)
     return {name: tensor for name, tensor in state.items() if not name.startswith(PASSING)}
 
@@ -80,12 +80,12 @@ FORMAT = 1
 
 
 def write_result(path: Path, module: nn.Module, variant: str, about: dict[str, Any]) -> None:
-    """Write the weights whole or not at all.
+    """Write the weights atomically.
 
     Args:
-        variant: The network's name.
-        about: "licence", "data", "recipe", "figures": plain values; "channels": the mix in
-            front of the network, where pictures are no photos (`masks.spec`).
+        variant: Model variant.
+        about: Metadata "licence", "data", "recipe", "figures" as plain values; "channels": mix
+            for multi-channel images (`masks.spec`).
     """
     from safetensors.torch import save
 
@@ -96,7 +96,7 @@ def write_result(path: Path, module: nn.Module, variant: str, about: dict[str, A
 
 
 def check_result(path: Path, module: nn.Module) -> None:
-    """Raises AnymaskError where a written file does not hold the very tensors of the module."""
+    """Raise AnymaskError if a written file differs from the tensors of the module."""
     from safetensors.torch import load_file
 
     kept, wanted = load_file(path), module.state_dict()
@@ -115,23 +115,27 @@ def check_result(path: Path, module: nn.Module) -> None:
         )
 
 
-WEIGHTS = "weights.safetensors"  # of a run's folder
+WEIGHTS = "weights.safetensors"  # in the run folder
 
 
 def write_weights(path: Path, module: nn.Module, recipe: Recipe, about: dict[str, Any]) -> None:
-    """Write a trained network with what it is, and read the file again to compare.
-
-    Raises AnymaskError where the file does not hold what was learned.
+    """Write a trained network with its metadata, and verify the file.
 
     Args:
-        about: Beside recipe, channels and classes: "licence", "data", "figures".
+        path: Output file.
+        module: Trained network.
+        recipe: Recipe of the run.
+        about: Metadata "licence", "data" and "figures".
+
+    Raises:
+        AnymaskError: The file differs from the trained weights.
     """
     write_result(path, module, recipe.model, {"recipe": asdict(recipe), **about, **stated(module)})
     check_result(path, module)
 
 
 def stated(module: nn.Module) -> dict[str, Any]:
-    """Channels and classes of a network, where it has any, as its file says them."""
+    """Return the metadata about channels and classes of a network."""
     spec = cast("ModelSpec", module.spec)
     said: dict[str, Any] = {}
     if spec.classes:

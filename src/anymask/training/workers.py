@@ -1,13 +1,13 @@
-"""Processes of a training run: signals that end it after a checkpoint, and weights in several.
+"""Processes of a training run: signal handling, data loading, and distributed weights.
 
-A signal may reach one process of a run or its whole process group, as `timeout`, terminals and
-batch systems send it. Processes that only prepare pictures outlive it until the checkpoint is
-written. SIGHUP that `nohup` made ignored stays ignored.
+A signal may reach one process of a run or its process group, as sent by `timeout`, terminals and
+batch systems. Data loading processes survive it until the checkpoint is written. SIGHUP that
+`nohup` ignores stays ignored.
 
-Processes are started by `anymask train` itself (on a processor) or by torchrun, on any number of
-machines. Each learns from its part of every batch; `ddp` keeps all weights in every process
-(DistributedDataParallel), `fsdp` a part of them (FSDP2, `fully_shard`). What is written to disk is
-the same: whole tensors, so that a run goes on with another number of processes.
+Processes are started by `anymask train` itself (on a CPU) or by torchrun, on any number of
+machines. Each processes its part of every batch. `ddp` keeps all weights in every process
+(DistributedDataParallel), `fsdp` shards them (FSDP2, `fully_shard`). Checkpoints hold whole tensors
+in both cases, so a run can be resumed with another number of processes.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 @contextmanager
 def handling_signals(handler: Handler) -> Iterator[None]:
-    """Send what asks to stop to `handler` for a while; afterwards it does what it did before."""
+    """Handle stop signals with `handler` inside the block, then restore the previous handlers."""
     before = {name: signal.signal(name, handler) for name in _heeded()}
     try:
         yield
@@ -54,14 +54,14 @@ def handling_signals(handler: Handler) -> Iterator[None]:
 
 
 def take_signals() -> None:
-    """Undo `signals_blocked(STOPPING)` in a process that was started inside of it."""
+    """Undo `signals_blocked(STOPPING)` in a process that was started inside it."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
 
 
 def ignore_signals() -> None:
-    """What asks to stop does nothing from now on, but while it is heeded.
+    """Ignore stop signals from now on, except inside `handling_signals`.
 
-    A process that has heeded one, and ends, may be asked once more by those that wait for it.
+    A process that is ending after a signal may receive another one from its parent.
     """
     for name in _heeded():
         signal.signal(name, lambda *_: None)
@@ -77,14 +77,14 @@ GOES_ON = "Run the same command to resume from the last checkpoint."
 
 def _kill(processes: Sequence[BaseProcess]) -> None:
     for process in processes:
-        with suppress(ValueError):  # of one that was closed
+        with suppress(ValueError):  # the process was closed
             process.kill()
 
 
 def shared_memory_free() -> int | None:
-    """Bytes free in the shared memory by which tensors reach another process; None: no limit known.
+    """Return the free bytes of shared memory for tensors; None if there is no known limit.
 
-    torch waits for ever, or is killed, where none is left.
+    torch hangs or is killed if none is left.
     """
     folder = Path("/dev/shm")
     if sys.platform != "linux":
@@ -93,17 +93,17 @@ def shared_memory_free() -> int | None:
 
 
 def prepared(loader: DataLoader[Any]) -> Iterator[Any]:
-    """What a loader prepares for a worker, from one process beside it or from none.
+    """Yield the batches of a loader with one or no worker process.
 
-    Raises AnymaskError where that process was killed.
+    Raises AnymaskError if that process was killed.
     """
     handler = signal.getsignal(signal.SIGCHLD)
-    with signals_blocked(STOPPING):  # the process beside ends with this one, not by a signal
+    with signals_blocked(STOPPING):  # the loader ends with this process, not by a signal
         coming = iter(loader)
-    # A worker that ends by an error asks its processes to end, by a signal that waits in them, and
-    # would wait for them for ever: they are killed before that.
+    # A worker that fails sends its loader processes a signal, which stays blocked in them, and
+    # would wait for them forever: they are killed before that.
     Finalize(None, _kill, (getattr(coming, "_workers", ()),), exitpriority=10)
-    signal.signal(signal.SIGCHLD, handler)  # torch's raises anywhere, within a step or a write
+    signal.signal(signal.SIGCHLD, handler)  # torch's handler raises at any point of a step
     while True:
         try:
             batch = next(coming)
@@ -121,7 +121,7 @@ def prepared(loader: DataLoader[Any]) -> Iterator[Any]:
 
 @dataclass(frozen=True, kw_only=True)
 class TorchrunPlace:
-    """What torchrun told a process: its number, how many there are, its number on this machine."""
+    """Rank, world size and local rank of a process that torchrun started."""
 
     rank: int
     size: int
@@ -129,7 +129,7 @@ class TorchrunPlace:
 
     @classmethod
     def of_environment(cls) -> TorchrunPlace | None:
-        """This process's, or None where torchrun did not start it. Raises ConfigError."""
+        """Read them from the environment; None without torchrun. Raises ConfigError."""
         if "TORCHELASTIC_RUN_ID" not in os.environ:
             return None
         names = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
@@ -144,46 +144,46 @@ class TorchrunPlace:
         return cls(rank=rank, size=size, local_rank=local)
 
     def device(self, device: str) -> str:
-        """This process's own device: `cuda` becomes the card of its number."""
+        """Return the device of this process: `cuda` becomes the GPU of its local rank."""
         return f"cuda:{self.local_rank}" if device == "cuda" else device
 
 
 def spread(step: nn.Module, parallel: Parallel, device: torch.device) -> nn.Module:
-    """The step of a process that belongs to a group, so that gradients are those of all."""
+    """Wrap a step for distributed training, so that gradients are averaged over all processes."""
     if parallel == "fsdp":
         shard(step)
         return step
     cards = [device] if device.type == "cuda" else None
-    # The maps of 1 x 1 kernels have one layout under two names, which torch remarks on.
+    # torch warns about 1 x 1 kernels, whose layout has two equivalent descriptions.
     warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
-    # Each step leaves out some heads.
+    # Not every step uses all heads.
     return DistributedDataParallel(step, device_ids=cards, find_unused_parameters=True)
 
 
 def shard(model: nn.Module) -> None:
-    """Leave a part of every weight in this process, block by block."""
-    model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # FSDP's wish
+    """Shard the weights of a model block by block."""
+    model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # for FSDP
     for block in repeated_blocks(model).values():
         fully_shard(block)
     fully_shard(model)
 
 
 def whole(state: Any) -> Any:
-    """A tree of values with every sharded tensor made whole; all processes must ask."""
+    """Gather all sharded tensors in a tree of values; every process must call it."""
     return _pytree.tree_map(
         lambda one: one.full_tensor() if isinstance(one, DTensor) else one, state
     )
 
 
 def sharded_as(tensor: Tensor, pattern: Tensor) -> Tensor:
-    """A whole tensor as the pattern is sharded, or as it is."""
+    """Shard a whole tensor like `pattern`; return it unchanged if `pattern` is not sharded."""
     if isinstance(pattern, DTensor) and tensor.shape == pattern.shape:
         return distribute_tensor(tensor, pattern.device_mesh, pattern.placements)
     return tensor
 
 
 def load_whole(model: nn.Module, state: dict[str, Tensor]) -> None:
-    """`load_state_dict` of whole tensors. Raises RuntimeError as it does."""
+    """Call `load_state_dict` with whole tensors. Raises RuntimeError on a mismatch."""
     own = model.state_dict()
     model.load_state_dict(
         {name: sharded_as(t, own[name]) if name in own else t for name, t in state.items()}
@@ -191,7 +191,7 @@ def load_whole(model: nn.Module, state: dict[str, Tensor]) -> None:
 
 
 def load_whole_optimiser(optimiser: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    """`load_state_dict` of an optimiser from whole tensors. Raises ValueError as it does."""
+    """Call an optimizer's `load_state_dict` with whole tensors. Raises ValueError on a mismatch."""
     own = [p for group in optimiser.param_groups for p in group["params"]]
     moments = {
         number: {
@@ -204,7 +204,7 @@ def load_whole_optimiser(optimiser: torch.optim.Optimizer, state: dict[str, Any]
 
 
 def mean_of_all(values: list[float], device: torch.device) -> list[float]:
-    """The mean of each value over all processes."""
+    """Return the mean of each value over all processes."""
     if not distributed.is_initialized():
         return values
     total = torch.tensor(values, dtype=torch.float64, device=device)

@@ -1,4 +1,4 @@
-"""Commands that this room adds to `anymask`, each reached by its entry point; what they share."""
+"""Evaluation commands of `anymask`, loaded by their entry points, and their shared options."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ FORMS = {"json": "json", "csv": "csv", "markdown": "md", "html": "html"}  # opti
 
 
 def add_report_options(parser: argparse.ArgumentParser) -> None:
-    """Where a report is saved."""
+    """Add the options for saving a report."""
     add = parser.add_argument_group("the report").add_argument
     add(
         "--json",
@@ -32,7 +32,7 @@ def add_report_options(parser: argparse.ArgumentParser) -> None:
 
 
 def write_report(report: Report, args: argparse.Namespace) -> None:
-    """Save where the options say, then print."""
+    """Save a report to the files given by options, then print it."""
     for option, form in FORMS.items():
         if (path := vars(args).get(option)) is not None:
             report.save(path, form)

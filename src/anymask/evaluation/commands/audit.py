@@ -1,4 +1,4 @@
-"""`anymask audit`: grade the masks of a data set, show the suspects, propose better ones."""
+"""`anymask audit`: score the masks of a data set, list suspicious ones, propose corrections."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _numbers(text: str) -> frozenset[int]:
-    """1,4-9 -> 1, 4, 5, 6, 7, 8, 9."""
+    """Parse a list of numbers and ranges: 1,4-9 is 1, 4, 5, 6, 7, 8, 9."""
     found: set[int] = set()
     for part in text.split(","):
         low, dash, high = part.strip().partition("-")

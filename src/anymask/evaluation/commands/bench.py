@@ -1,6 +1,6 @@
-"""`anymask bench`: how fast this machine is, from a cold start to the last click.
+"""`anymask bench`: measure speed on this machine, from a cold start to a click.
 
-Contenders take turns, so that a busy moment of the machine hits all of them; the median counts.
+Runtimes are timed in turns, so that other load affects all of them; the median is reported.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ K = TypeVar("K")
 
 @dataclass(frozen=True)
 class Measurement:
-    """One cell of the table: the row, the column, the value and its unit ("s", "bytes" or "" for a
-    plain number), and each turn's value where there were several."""
+    """One cell of the table: row, column, value, its unit ("s", "bytes" or "" for a plain number),
+    and the value of each turn if there are several."""
 
     what: str
     runtime: str
@@ -50,7 +50,7 @@ class Measurement:
     turns: tuple[float, ...] = ()
 
     def text(self) -> str:
-        """The value as the table shows it."""
+        """Return the value as shown in the table."""
         if self.unit == "s":
             return f"{self.value * 1000:.1f} ms" if self.value < 1 else f"{self.value:.2f} s"
         return f"{self.value / 2**20:.0f} MiB" if self.unit else f"{self.value:.4g}"
@@ -74,7 +74,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Measure and print one table. Raises InputError where nothing can be measured."""
+    """Measure and print one table. Raises InputError if nothing can be measured."""
     notes = ["times are medians over several rounds; each round runs every step once"]
     args.model = args.name or args.model
     machine = this_machine()
@@ -106,7 +106,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def announcement(args: argparse.Namespace) -> str:
-    """What is measured, for the time in which nothing else is printed."""
+    """Return a description of the measurement, printed before it starts."""
     image = args.photo or f"a generated image of {PHOTO_HW[1]} x {PHOTO_HW[0]} pixels"
     parts = "automatic mask generation in every mode"
     if not args.everything:
@@ -118,7 +118,7 @@ def announcement(args: argparse.Namespace) -> str:
 
 
 def _draw_photo(path: Path) -> Path:
-    """Soft blobs, the same every time, as a file."""
+    """Write an image of smooth blobs, equal in every run; returns its path."""
     import cv2
     import numpy as np
 
@@ -131,7 +131,7 @@ def _draw_photo(path: Path) -> Path:
 def _measure_processes(
     args: argparse.Namespace, photo: Path, folder: Path, notes: list[str]
 ) -> list[Measurement]:
-    """The import, and a whole `anymask segment` in a process of its own, with its peak memory."""
+    """Measure import and `anymask segment` in separate processes, with peak memory."""
     given = [f"--{name}={value}" for name in ("model", "weights") if (value := vars(args)[name])]
     segment = ["-m", "anymask", "segment", str(photo), "--point", "40,40"]
     jobs = {
@@ -161,10 +161,10 @@ def _measure_processes(
 
 
 def run_process(words: list[str]) -> tuple[float, int | None]:
-    """Run a program: seconds to its end, its largest resident memory in bytes (None on Windows).
+    """Run a program; returns seconds and peak resident memory in bytes (None on Windows).
 
-    Raises AnymaskError with its last words when it fails. On Linux a process starts with its
-    parent's memory as its peak: call this from a small one.
+    Raises AnymaskError with the end of its output if it fails. On Linux a process starts with its
+    parent's memory as its peak, so the parent must be small.
     """
     with tempfile.TemporaryFile() as said:
         start = time.perf_counter()
@@ -177,7 +177,7 @@ def run_process(words: list[str]) -> tuple[float, int | None]:
                 _, status, usage = os.wait4(process.pid, 0)
                 process.returncode = os.waitstatus_to_exitcode(status)
                 peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-        except BaseException:  # Ctrl-C: it may have workers of its own, which it ends
+        except BaseException:  # Ctrl-C: the program ends its own workers
             process.terminate()
             process.wait()
             raise
@@ -191,7 +191,7 @@ def run_process(words: list[str]) -> tuple[float, int | None]:
 
 
 def _measure_steps(args: argparse.Namespace, photo: Path, notes: list[str]) -> list[Measurement]:
-    """Every step inside this process, for each runtime that can open the model."""
+    """Measure the steps in this process, for each runtime that can load the model."""
     from anymask.images import load_image
 
     image = load_image(photo)
@@ -232,8 +232,8 @@ def _measure_steps(args: argparse.Namespace, photo: Path, notes: list[str]) -> l
 def _measure_turns(
     models: Mapping[str, Any], image: Any, args: argparse.Namespace
 ) -> list[Measurement]:
-    """The steps of all runtimes in turns, and how many times as fast as ONNX Runtime OpenVINO is:
-    the median over the turns, as a busy moment of the machine hits both in a turn."""
+    """Measure the steps of all runtimes in turns, and the speed of OpenVINO relative to ONNX
+    Runtime: the median of the ratios in each turn, because other load affects both."""
     of_runtimes = {runtime: _steps(model, image) for runtime, model in models.items()}
     whats = list(dict.fromkeys(what for steps in of_runtimes.values() for what in steps))
     timed = time_in_turns(
@@ -261,7 +261,7 @@ def time_in_turns(
     rounds: int,
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[K, tuple[float, ...]]:
-    """Seconds of each step: all one after the other, `rounds` times, after a turn to warm up."""
+    """Return the seconds of each step in `rounds` turns, after one warm-up turn."""
     seconds: dict[K, list[float]] = {name: [] for name in steps}
     for turn in range(1 + rounds):
         for name, step in steps.items():
@@ -273,7 +273,7 @@ def time_in_turns(
 
 
 def _steps(model: Any, image: Any) -> dict[str, Callable[[], object]]:
-    """What is timed in turns."""
+    """Return the steps that are timed in turns."""
     from anymask.masks import Prompt, point_grid
 
     points = point_grid(16) * (image.shape[1], image.shape[0])

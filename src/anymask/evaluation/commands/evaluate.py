@@ -1,4 +1,4 @@
-"""`anymask evaluate`: measure models on photos or videos with masks, or score files of results."""
+"""`anymask evaluate`: measure models on annotated images or videos, or score result files."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ KINDS = {"video": "tracks", "panoptic": "panoptic", "volume": "volume"}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the actions; without one it is `photos`."""
+    """Add the actions; default `photos`."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION")
     parser.set_defaults(action="photos")
     fill = (configure_photos, _configure_videos, _configure_find, _configure_score)
@@ -54,7 +54,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def configure_photos(parser: argparse.ArgumentParser) -> None:
-    """Of `photos`."""
+    """Add the options of `photos`."""
     add = parser.add_argument
     suites = ", ".join(shipped_suites())
     # fmt: off
@@ -166,7 +166,7 @@ def _configure_score(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Measure, print, save. Raises as `anymask.evaluate`."""
+    """Evaluate, print and save. Raises as `anymask.evaluate`."""
     if args.action == "photos":
         report = evaluate(read_methods(args), args.data, **read_photos(args))
     elif args.action == "videos":
@@ -192,7 +192,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def read_methods(args: argparse.Namespace) -> list[ModelChoice | str]:
-    """What --model, --weights and --peer name. Raises InputError."""
+    """Return the models of --model, --weights and --peer. Raises InputError."""
     words = args.model or [default_model()]
     if args.weights and len(words) > 1:
         raise InputError(
@@ -208,7 +208,7 @@ def read_methods(args: argparse.Namespace) -> list[ModelChoice | str]:
 
 
 def read_photos(args: argparse.Namespace) -> dict[str, Any]:
-    """The other options of `photos`, as `evaluate` takes them. Raises InputError."""
+    """Return the other options of `photos` as arguments of `evaluate`. Raises InputError."""
     if args.only and not args.measure:
         raise InputError("--only requires at least one --measure NAME.")
     names = {"protocol" if args.only else "also": args.measure}

@@ -1,4 +1,4 @@
-"""`anymask stats`: what data sets hold, side by side, as tables and plots."""
+"""`anymask stats`: compare statistics of data sets in tables and plots."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Count, save and print. Raises as `anymask.stats`."""
+    """Compute, save and print statistics. Raises as `anymask.stats`."""
     from anymask.evaluation.statistics_report import stats
 
     if args.group_by and args.groups:

@@ -1,1 +1,1 @@
-"""Commands that this room adds to `anymask`; each is reached by its entry point."""
+"""Training commands of `anymask`, loaded by their entry points."""

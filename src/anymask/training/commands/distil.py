@@ -1,4 +1,4 @@
-"""`anymask distil`: a teacher and pictures in, a student that answers like it out."""
+"""`anymask distil`: train a student model to match a teacher on images."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Distil to the end, resuming what the run's folder holds. Raises as `anymask.distil`."""
+    """Distil, or resume the run in the folder. Raises as `anymask.distil`."""
     need_torch()
     from anymask.training.distillation import distil
 

@@ -1,4 +1,4 @@
-"""`anymask export`: write a model as graphs that run without torch and without anymask."""
+"""`anymask export`: write a model as graphs that run without torch and anymask."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Export, report, and verify where asked. Raises as `training.export`."""
+    """Export, report, and verify if requested. Raises as `training.export`."""
     if args.verify:
         need_packages(("torch",), "torch", "--verify")
     from anymask.runtime import read_manifest
@@ -83,7 +83,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def describe(manifest: Manifest, folder: Path) -> dict[str, Any]:
-    """The figures of a written bundle."""
+    """Return licence, settings, file sizes and hashes of a written bundle."""
     taken = ("licence", "precision", "opset", "weights_hash")
     return {"name": manifest.spec.name, "folder": str(folder)} | {
         **{name: getattr(manifest, name) for name in taken},
@@ -93,7 +93,7 @@ def describe(manifest: Manifest, folder: Path) -> dict[str, Any]:
 
 
 def report_to_text(report: dict[str, Any]) -> str:
-    """What `run` prints after writing."""
+    """Return the text that `run` prints after writing."""
     lines = [f"{report['name']} ({report['precision']}) -> {report['folder']}"]
     lines += [f"  {name:<14} {size / 1e6:8.1f} MB" for name, size in report["bytes"].items()]
     lines += [f"  {'licence':<14} {report['licence']}", "  usage:  README.md"]

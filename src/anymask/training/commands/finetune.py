@@ -1,4 +1,4 @@
-"""`anymask finetune`: annotated photos of any format in, a tuned model and its report out."""
+"""`anymask finetune`: fine-tune a model on annotated images of any format, and report."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Tune to the end, resuming what the run's folder holds. Raises as `anymask.finetune`."""
+    """Fine-tune, or resume the run in the folder. Raises as `anymask.finetune`."""
     need_torch()
     from anymask.training.finetuning import finetune
 

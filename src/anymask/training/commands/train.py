@@ -1,4 +1,4 @@
-"""`anymask train RECIPE`: a recipe and labelled photos in, a run's folder and a bundle out."""
+"""`anymask train RECIPE`: train a model on annotated images and write its bundle."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, scenes: Scenes | None = None) -> None:
-    """Train to the recipe's end, with composed `scenes`, if any. Raises as `anymask.train`."""
-    need_torch()  # to name the extra before anything else starts
+    """Train by a recipe, with composed `scenes`, if any. Raises as `anymask.train`."""
+    need_torch()  # fail early with the name of the extra
     if args.shards is not None:
         write_recipe_shards(args.recipe, args.data, args.shards, args.shard_mb)
         return
