@@ -126,6 +126,7 @@ def test_a_training_that_was_stopped_makes_no_model(
     assert not (tmp_path / "bundle").exists()
 
 
+@pytest.mark.usefixtures("no_sweep")
 def test_another_family_is_tuned_leads_and_is_gone_on_from(
     project: Path, tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -55,8 +55,8 @@ print(json.dumps({room: reference.room_page(room) for room in rooms}))
         inherited = {"train", "eval", "forward"}  # of torch's own classes
         assert set(heading.findall(here)) - set(heading.findall(page)) <= inherited, room
     training = json.loads(done.stdout)["anymask.training"]
-    assert "dice_loss(logits: Tensor, targets: Tensor) -> Tensor" in training
-    assert "One minus the soft overlap" in training
+    assert "trained_module(state: dict[str, Any]) -> nn.Module" in training
+    assert "Build the finished model of a checkpoint" in training
 
 
 def test_docstrings_become_paragraphs_tables_and_code() -> None:

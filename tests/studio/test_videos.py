@@ -153,7 +153,9 @@ def test_what_cannot_be_done_is_refused(clip: Path) -> None:
         assert error_of(http.put(f"{video}/file", content=b"no video at all" * 50))
         error_of(http.post(f"{video}/prompts", json={"frame": 3, "points": START}))
         http.put(f"{video}/file", content=clip.read_bytes())
-        assert "already has" in error_of(http.put(f"{video}/file", content=clip.read_bytes()), 409)
+        assert "already contains" in error_of(
+            http.put(f"{video}/file", content=clip.read_bytes()), 409
+        )
         assert "has a file" in error_of(http.post(f"{video}/frames", content=png(PICTURES[0])), 409)
         error_of(http.post(f"{video}/prompts", json={"frame": 99, "points": START}))
 

@@ -187,7 +187,9 @@ def test_what_cannot_be_done_is_refused(scan: Path, tmp_path: Path) -> None:
         large = write_scan(tmp_path / "large.nii", np.zeros((12, 60, 64), np.int16))
         error_of(http.put(f"{volume}/file?ending=.nii", content=large.read_bytes()), 413)
         assert http.put(f"{volume}/file", content=scan.read_bytes()).status_code == 200
-        assert "already has" in error_of(http.put(f"{volume}/file", content=scan.read_bytes()), 409)
+        assert "already contains" in error_of(
+            http.put(f"{volume}/file", content=scan.read_bytes()), 409
+        )
         error_of(http.get(f"{volume}/masks"))  # nothing says which object is meant
         error_of(http.post(f"{volume}/export", json={"ending": ".nii.gz"}))
         error_of(http.get(f"{volume}/labels", params={"z": SHAPE[0]}))

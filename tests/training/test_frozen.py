@@ -103,7 +103,7 @@ def test_the_number_of_photos_chooses_the_method(tmp_path: Path) -> None:
     assert presets.tuning_recipe("small", "full", 20).views == 0
     said = plan_in_words(recipe, 16, 4, 6.4)
     assert said.startswith(
-        "Plan: fine-tune small (image backbone frozen) on 16 images in at most 100 steps of 2 "
+        "Plan: fine-tune small (image backbone frozen) on 16 images for at most 100 steps of 2 "
         "images, about 6 minutes."
     )
     assert "on the 4 held-out images" in said

@@ -239,7 +239,7 @@ def test_an_exported_model_has_both(tmp_path: Path) -> None:
 @pytest.mark.parametrize("learn", ["adapter", "no-prompt"])
 def test_a_model_that_lacks_what_learns_is_refused(learn: str, data: Path) -> None:
     with pytest.raises(
-        InputError, match=rf"Method {learn} is not supported: nano .* such as sam_vit_b"
+        InputError, match=rf"Method '{learn}' is not supported: nano .* such as sam_vit_b"
     ):
         check_method("nano", learn)
     for fine in ("sam_vit_b", "mobile_sam", "sam2.1_hiera_t", "efficient_sam_ti"):

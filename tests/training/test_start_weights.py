@@ -67,7 +67,7 @@ def test_adapters_are_a_start_merged_into_the_models_own_weights(
     load_start(begun, tmp_path / "adapter")
     for name, value in begun.state_dict().items():
         torch.testing.assert_close(value, own.state_dict()[name])
-    with pytest.raises(InputError, match="belong to tiny, not to nano"):
+    with pytest.raises(InputError, match="trained for tiny, not for nano"):
         load_start(network("nano_tiny", 5), tmp_path / "adapter")
 
 

@@ -236,5 +236,5 @@ def test_an_image_model_has_no_graphs_of_a_video(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["export", "nano", "-o", str(tmp_path / "out"), "--video"]) == 2
-    assert "nano is not a video model" in capsys.readouterr().err
+    assert "nano is an image model" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

@@ -162,7 +162,7 @@ class OpenSession:
     def check_new(self) -> None:
         """Raise Refusal (409) if the session already has a file or objects."""
         if self.objects or self.path is not None:
-            message = "The session already contains a video or objects. Open a new session."
+            message = "The session already contains a file or objects. Open a new session."
             raise Refusal(409, message)
 
     def state(self, videos: VideoSessions) -> dict[str, Any]:

@@ -369,15 +369,17 @@ def _describe(named: Mapping[str, Letters], tensors: Sequence[Tensor]) -> tuple[
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Suppress exporter messages for developers about packages and deprecations."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnx_ir", "onnxscript")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 class AttentionGraph(nn.Module):

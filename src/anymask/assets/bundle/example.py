@@ -2,11 +2,10 @@
 
 python example.py PHOTO X Y MASK.png            the object at X, Y (pixels of the image)
 python example.py PHOTO X0 Y0 X1 Y1 MASK.png    the object in a box
-python example.py PHOTO +X,Y -X,Y MASK.png      clicks on (+) and off (-) the object, as many as
-                                                you need; they can follow a box
+python example.py PHOTO +X,Y -X,Y MASK.png      clicks on (+) and off (-) the object, or after a box
 
-The mask is the first one that anymask returns without crops and edge refinement (README.md).
-For a model with other channels than RGB, pass a .npy file (H, W, C).
+The mask is the first one that anymask returns without crops and edge refinement (README.md). For
+a model with other channels than RGB, pass a .npy file (H, W, C).
 """
 
 import json
