@@ -67,7 +67,7 @@ def test_the_grid_is_asked_without_filters(tmp_path: Path) -> None:
     result = measure_everything(finder, one, EvalSettings(), lambda *n: told.append(n))
     assert told == [(1, 2), (2, 2)]
     assert finder.asked == {**GRID_SETTINGS, "grid": 16, "crop_n_layers": 0}
-    assert result.notes == ("16 x 16 clicks, 1 masks per image",)
+    assert result.notes == ("16 x 16 clicks, 1 masks per image on average",)
     assert result.curves[0].y.tolist() == pytest.approx([2 / 3] * 10)
     assert result.tables[0].rows[0][:2] == ("all", 3)
 
@@ -77,7 +77,7 @@ def test_the_paper_asks_more_clicks(tmp_path: Path) -> None:
     one = small_set(tmp_path / "set")
     result = measure_everything(finder, one, EvalSettings(grid=64), lambda *n: None)
     assert finder.asked["grid"] == 64
-    assert result.notes == ("64 x 64 clicks, 1 masks per image",)
+    assert result.notes == ("64 x 64 clicks, 1 masks per image on average",)
 
 
 def test_crops_are_asked_for_by_their_layers(tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ def test_crops_are_asked_for_by_their_layers(tmp_path: Path) -> None:
     result = measure_everything(finder, one, EvalSettings(crop_n_layers=2), lambda *n: None)
     assert finder.asked["crop_n_layers"] == 2
     crops = "and in each of 2 x 2 crops, and in each of 4 x 4 crops"
-    assert result.notes == (f"16 x 16 clicks, {crops}, 1 masks per image",)
+    assert result.notes == (f"16 x 16 clicks, {crops}, 1 masks per image on average",)
 
 
 def test_a_limit_draws_objects(tmp_path: Path) -> None:

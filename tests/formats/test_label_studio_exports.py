@@ -159,9 +159,8 @@ def test_shapes_and_labels_are_one_in_json_min_too(tmp_path: Path) -> None:
 def test_verbose_names_the_short_export(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "a.json").write_text(json.dumps([ROW]))
     assert main(["convert", str(tmp_path / "a.json"), str(tmp_path / "o.xml"), "-v"]) == 0
-    assert (
-        "a.json: label-studio (JSON that is a list of tasks, or rows of JSON-MIN, CSV or TSV)"
-        in (capsys.readouterr().err)
+    assert "a.json: label-studio (JSON with a list of tasks, or JSON-MIN, CSV or TSV)" in (
+        capsys.readouterr().err
     )
 
 

@@ -97,7 +97,7 @@ def test_soft_edges_are_one_object_and_reported(
     (tmp_path / "masks").mkdir()
     white().filter(ImageFilter.GaussianBlur(2)).save(tmp_path / "masks" / "a.png")
     assert main(["convert", str(tmp_path), str(tmp_path / "out.json")]) == 0
-    assert "a.jpg: The edge of the mask is soft or noisy" in capsys.readouterr().err
+    assert "a.jpg: The mask has soft or noisy edges" in capsys.readouterr().err
     document = json.loads((tmp_path / "out.json").read_text("utf-8"))
     (row,) = document["annotations"]
     assert row["area"] == pytest.approx(OBJECT.sum(), rel=0.01)

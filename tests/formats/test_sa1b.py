@@ -91,7 +91,7 @@ def document() -> dict[str, object]:
         ),
         (
             {"image": {"width": 3, "height": 3, "file_name": "a.jpg"}},
-            "a.json: a.jpg, mask 0: The mask has .*, the image \\(3, 3\\)",
+            "a.json: a.jpg, mask 0: The mask has .*, but the image has \\(3, 3\\)",
         ),
         (
             {"annotations": [{"segmentation": {"size": [3, 2], "counts": [5]}}]},

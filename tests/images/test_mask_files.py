@@ -164,7 +164,7 @@ def test_soft_edges_are_cut_at_half_of_white(
     truth = np.asarray(white().resize(size, Image.Resampling.NEAREST)) > 0
     assert_same(objects(tmp_path / name), [truth], least=0.95)
     assert iou(load_mask(tmp_path / name), truth) > 0.95
-    assert "The edge of the mask is soft or noisy" in caplog.text
+    assert "The mask has soft or noisy edges" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -205,5 +205,5 @@ def test_a_file_that_is_no_photo_is_refused_by_name(
     bad.write_bytes(b"\x89PNG not really")
     ann = sit_down(None)
     open_photos(ann, [bad, photo_files[0]])
-    ann.message("broken.png. Save it as JPEG or PNG first.")
+    ann.message("broken.png. Save such files as JPEG or PNG first.")
     assert ann.ask("s.images.map(i => i.name)") == ["coffee.png"]
