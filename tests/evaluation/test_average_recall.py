@@ -85,8 +85,8 @@ def test_crops_are_asked_for_by_their_layers(tmp_path: Path) -> None:
     one = small_set(tmp_path / "set")
     result = measure_everything(finder, one, EvalSettings(crop_n_layers=2), lambda *n: None)
     assert finder.asked["crop_n_layers"] == 2
-    crops = "and in each of 2 x 2 crops, and in each of 4 x 4 crops"
-    assert result.notes == (f"16 x 16 clicks, {crops}, 1 masks per image on average",)
+    crops = "and in each of 2 x 2 crops and in each of 4 x 4 crops"
+    assert result.notes == (f"16 x 16 clicks {crops}, 1 masks per image on average",)
 
 
 def test_a_limit_draws_objects(tmp_path: Path) -> None:

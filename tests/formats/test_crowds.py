@@ -46,7 +46,7 @@ def test_a_file_of_crowds_alone_counts_them(
 ) -> None:
     dataset = anymask.read(write(tmp_path / "a.json", *flags), crowd=crowd)
     assert crowds(dataset) == wanted
-    told = [line for line in dataset.unread_lines() if "masks are crowds" in line]
+    told = [line for line in dataset.unread_lines() if "masks are marked as crowds" in line]
     assert bool(told) == (all(flags) and crowd == "auto")
 
 
@@ -89,10 +89,10 @@ def test_the_commands_say_it(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert "nothing was lost" in told
     assert len(next(iter(anymask.read(tmp_path / "set"))).objects) == 2
     assert main(["stats", str(source)]) == 0
-    assert "All 2 masks are crowds" in capsys.readouterr().out
+    assert "All 2 masks are marked as crowds" in capsys.readouterr().out
     words = ["convert", str(source), str(tmp_path / "b.json"), "--crowd", "ignore"]
     assert main(words) == 0
-    assert "are crowds" not in capsys.readouterr().err
+    assert "marked as crowds" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("boxes", [True, False])

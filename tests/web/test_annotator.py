@@ -82,7 +82,7 @@ def test_a_mask_that_is_left_behind_is_told_of(sit_down: SitDown, project: Proje
     ann = opened(sit_down, project)
     ann.click(300, 180)
     ann.keys("PageDown")
-    ann.message("left on coffee")
+    ann.message("The mask on coffee.png is not finished")
     ann.page.get_by_role("button", name="Go back").click()
     ann.until("s.editor?.entry.id === 'coffee' && s.editor.draft.clicks.length", 1)
 

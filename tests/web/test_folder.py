@@ -64,7 +64,7 @@ def test_photos_that_are_put_there_or_taken_away_are_noticed(
     ann.keys("i")
     ann.until("s.gone.size", 1)
     assert names(ann) == ["a.png", "b.png", "c.png", "d.png"]
-    ann.message("2 new images in the folder")
+    ann.message("2 new images found in the folder")
     ann.message("Missing from the folder: b.png.")
     ann.message("e.png cannot be read")
     lines = ann.page.locator(".photo-line")
