@@ -78,7 +78,7 @@ def test_nothing_is_moved_where_a_file_and_a_folder_meet(
 ) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").write_bytes(b"old")
-    with pytest.raises(InputError, match="is a folder|Cannot create the folder of"):
+    with pytest.raises(InputError, match="is a folder|Cannot create the output folder of"):
         write(tmp_path, *names)
     assert tree(tmp_path) == {"file": b"old"}
 

@@ -92,7 +92,7 @@ def test_options_reach_the_writer(source: Path, capsys: pytest.CaptureFixture[st
         (["in/rings.json/x", "out", "--to", "yolo"], "File or folder not found"),
         (
             ["in", "x.txt/deep", "--to", "sa1b"],
-            "Cannot create the folder of 'rings.json', because part of",
+            "Cannot create the output folder of 'rings.json', because a part of",
         ),
     ],
 )

@@ -52,7 +52,7 @@ from anymask.training.weights import write_result
         (["--bundle", "/"], "/ contains files that are not"),
         (
             ["--json", f"{__file__}/told.json"],
-            "Cannot create the folder of 'told.json', because part of",
+            "Cannot create the output folder of 'told.json', because a part of",
         ),
         (["--device", "cuda:99"], "Device 'cuda:99' is not available"),
         (["--model", "nowhere.safetensors"], "'nowhere.safetensors' does not exist"),

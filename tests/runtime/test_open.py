@@ -121,7 +121,7 @@ def test_adapters_are_merged_into_their_model(
     assert licence_of_weights("mobile_sam", tmp_path / "adapter").startswith(
         "unknown (from the adapters in adapter; the licence of the published mobile_sam"
     )
-    with pytest.raises(InputError, match="belong to mobile_sam, not to edge_sam"):
+    with pytest.raises(InputError, match="trained for mobile_sam, not for edge_sam"):
         open_runtime("edge_sam", weights=tmp_path / "adapter")
 
 

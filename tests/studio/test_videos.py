@@ -156,7 +156,9 @@ def test_what_cannot_be_done_is_refused(clip: Path) -> None:
         assert "already contains" in error_of(
             http.put(f"{video}/file", content=clip.read_bytes()), 409
         )
-        assert "has a file" in error_of(http.post(f"{video}/frames", content=png(PICTURES[0])), 409)
+        assert "has a video file" in error_of(
+            http.post(f"{video}/frames", content=png(PICTURES[0])), 409
+        )
         error_of(http.post(f"{video}/prompts", json={"frame": 99, "points": START}))
 
 

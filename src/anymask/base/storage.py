@@ -36,7 +36,7 @@ def make_room(path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
         raise InputError(
-            f"Cannot create the folder of {path.name!r}, because part of "
+            f"Cannot create the output folder of {path.name!r}, because a part of the path "
             f"{str(path.parent)!r} is a file. Choose another output."
         ) from None
 
