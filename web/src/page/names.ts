@@ -24,7 +24,9 @@ export function namesDialog(session: Session): void {
   const draw = () => {
     if (typing(list)) return list.addEventListener("focusout", draw, { once: true });
     const all = session.labels.all;
+    const refocus = focusIn(list);
     fill(list, JSON.stringify(all), () => all.map((one, i) => row(session, one, i, work, said)));
+    refocus();
   };
   const work = async (doing: Promise<void>) => {
     said.textContent = "";
@@ -61,6 +63,21 @@ function typing(list: HTMLElement): boolean {
   const field = document.activeElement;
   if (!(field instanceof HTMLInputElement) || !list.contains(field)) return false;
   return field.type === "text" && field.value !== field.defaultValue;
+}
+
+/** Remember the focused control of a list, to focus its successor when the list is rendered again. */
+function focusIn(list: HTMLElement): () => void {
+  const held = document.activeElement;
+  const label = held && list.contains(held) ? held.getAttribute("aria-label") : null;
+  const whole = held instanceof HTMLInputElement && held.selectionEnd === held.value.length;
+  const selected = whole && held.selectionStart === 0;
+  return () => {
+    if (!label || list.contains(document.activeElement)) return;
+    const next = [...list.querySelectorAll<HTMLElement>("[aria-label]")];
+    const same = next.find((one) => one.getAttribute("aria-label") === label);
+    same?.focus();
+    if (selected && same instanceof HTMLInputElement) same.select();
+  };
 }
 
 const submit = (text: string) => h("button", { class: "button", type: "submit" }, text);
