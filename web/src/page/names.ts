@@ -65,7 +65,7 @@ function typing(list: HTMLElement): boolean {
   return field.type === "text" && field.value !== field.defaultValue;
 }
 
-/** Remember the focused control of a list, to focus its successor when the list is rendered again. */
+/** Remember the focused control of a list, to focus it again after the list is rendered. */
 function focusIn(list: HTMLElement): () => void {
   const held = document.activeElement;
   const label = held && list.contains(held) ? held.getAttribute("aria-label") : null;
