@@ -532,7 +532,7 @@ export interface PageBody {
   name: string;
 }
 
-/** The side of a pixel along x, in a unit such as µm. */
+/** Length of a pixel along x, in a unit such as µm. */
 export interface PixelSize {
   size: number;
   unit: string;
