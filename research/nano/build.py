@@ -21,11 +21,11 @@ from pathlib import Path
 import torch
 
 from anymask import models
+from anymask.base import file_sha256
 from anymask.runtime import (
     DECODER,
     ENCODER,
     MANIFEST,
-    file_sha256,
     load_official,
     manifest_to_json,
     read_checkpoint,

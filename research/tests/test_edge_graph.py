@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 import anymask
-from anymask.base import WeightsError
+from anymask.base import WeightsError, file_sha256
 from anymask.models.edge_refiner import EdgeRefiner
 from anymask.models.rules.edges import SIDE
 from anymask.runtime import (
@@ -20,7 +20,6 @@ from anymask.runtime import (
     REFINER_WEIGHTS,
     EdgeRefining,
     OnnxRuntime,
-    file_sha256,
     manifest_to_json,
     read_checkpoint,
     read_manifest,

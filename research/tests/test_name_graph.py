@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from anymask.base import WeightsError
+from anymask.base import WeightsError, file_sha256
 from anymask.models.rules import NameTable
 from anymask.models.rules.crops import SIDE
 from anymask.runtime import (
@@ -17,7 +17,6 @@ from anymask.runtime import (
     NAMES,
     MaskNaming,
     OnnxRuntime,
-    file_sha256,
     read_manifest,
 )
 from anymask.runtime.onnx import read_table

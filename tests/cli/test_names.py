@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from anymask.base import file_sha256
 from anymask.cli.main import main
 from anymask.masks import mask_to_rle, rle_to_string
 from anymask.models.rules import NameTable
@@ -15,7 +16,6 @@ from anymask.runtime import (
     ASSETS,
     MANIFEST,
     NAME_VECTORS,
-    file_sha256,
     manifest_to_json,
     read_manifest,
 )

@@ -9,8 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from anymask.base import InputError, WeightsError
-from anymask.runtime import ImageRuntime, OnnxRuntime, ThreadSharing, TorchRuntime, file_sha256
+from anymask.base import InputError, WeightsError, file_sha256
+from anymask.runtime import (
+    ImageRuntime,
+    OnnxRuntime,
+    ThreadSharing,
+    TorchRuntime,
+)
 from anymask.runtime.manifest import write_tables
 from tests.runtime.stand_in import build, some_prompts
 

@@ -8,8 +8,13 @@ import onnx
 import onnxruntime
 import pytest
 
-from anymask.base import InputError
-from anymask.runtime import GraphInfo, OnnxRuntime, TensorInfo, file_sha256, read_manifest
+from anymask.base import InputError, file_sha256
+from anymask.runtime import (
+    GraphInfo,
+    OnnxRuntime,
+    TensorInfo,
+    read_manifest,
+)
 from anymask.training import export_graphs as graphs
 from anymask.training.export_graphs import export_bundle
 from anymask.training.export_verify import verify_bundle

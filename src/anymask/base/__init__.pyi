@@ -66,6 +66,7 @@ from anymask.base.settings import list_settings as list_settings
 from anymask.base.settings import our_word as our_word
 from anymask.base.staging import staged as staged
 from anymask.base.storage import disk_message as disk_message
+from anymask.base.storage import file_sha256 as file_sha256
 from anymask.base.storage import file_suffix as file_suffix
 from anymask.base.storage import is_folder as is_folder
 from anymask.base.storage import json_bytes as json_bytes

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from anymask.base.parsing import parse_json
-from anymask.base.storage import write_whole
+from anymask.base.storage import file_sha256, write_whole
 
 
 class Ledger:
@@ -89,7 +89,4 @@ def facts_hash(facts: Sequence[Any]) -> str:
 
 def file_hash(path: Path) -> str:
     """Return the SHA-256 of a file; "" if it does not exist. Raises OSError."""
-    if not path.is_file():
-        return ""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return file_sha256(path) if path.is_file() else ""

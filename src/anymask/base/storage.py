@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import errno
+import hashlib
 import json
 import os
 import re
@@ -24,6 +25,12 @@ from typing import Any, BinaryIO
 from anymask.base.errors import InputError
 from anymask.base.locks import ON_WINDOWS, is_at, lock_file
 from anymask.base.parsing import to_utf8
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file in hexadecimal digits. Raises OSError."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def make_room(path: Path) -> None:

@@ -5,13 +5,12 @@ An image is skipped if its records have the same pixels, model and settings.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from anymask.base import DataError, OnProgress, parse_json, whole_file, write_json
+from anymask.base import DataError, OnProgress, file_sha256, parse_json, whole_file, write_json
 from anymask.jobs.photos import PhotoItem
 from anymask.jobs.settings import PictureChoice
 from anymask.masks import save_picture
@@ -152,9 +151,7 @@ class PhotoFile:
     def file_hash(self) -> str:
         """Hash of the file and reading options; "" if it cannot be read (`pixels` raises)."""
         try:
-            with self.path.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()[:HASH_DIGITS]
-            return digest + self.pictures.mark(self.page)
+            return file_sha256(self.path)[:HASH_DIGITS] + self.pictures.mark(self.page)
         except OSError:
             return ""
 

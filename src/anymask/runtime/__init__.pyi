@@ -43,7 +43,6 @@ from anymask.runtime.manifest import Manifest as Manifest
 from anymask.runtime.manifest import TensorInfo as TensorInfo
 from anymask.runtime.manifest import check_file as check_file
 from anymask.runtime.manifest import describe_preprocessing as describe_preprocessing
-from anymask.runtime.manifest import file_sha256 as file_sha256
 from anymask.runtime.manifest import manifest_to_json as manifest_to_json
 from anymask.runtime.manifest import read_manifest as read_manifest
 from anymask.runtime.manifest import shared_folder as shared_folder

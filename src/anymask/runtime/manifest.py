@@ -7,14 +7,13 @@ validates and writes the manifest.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, get_args
 
-from anymask.base import DataError, WeightsError, brief, parse_json, write_whole
+from anymask.base import DataError, WeightsError, brief, file_sha256, parse_json, write_whole
 from anymask.masks import (
     MAX_POINTS,
     ChannelMix,
@@ -316,12 +315,6 @@ def write_tables(folder: Path, tables: Tables) -> None:
     hashes = {**manifest.sha256, TABLES: file_sha256(path)}
     changed = replace(manifest, sha256=hashes)
     write_whole(folder / MANIFEST, manifest_to_json(changed))
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file in hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def spec_to_dict(spec: ModelSpec) -> dict[str, Any]:

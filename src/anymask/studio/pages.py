@@ -22,7 +22,7 @@ from starlette.responses import FileResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
-from anymask.base import InputError, import_offline, parse_json, staged
+from anymask.base import InputError, file_sha256, import_offline, parse_json, staged
 from anymask.images import sample
 from anymask.models.rules import DEFAULT_VIDEO_MODEL
 from anymask.runtime import (
@@ -35,7 +35,6 @@ from anymask.runtime import (
     TABLES,
     WEIGHTS,
     check_file,
-    file_sha256,
     read_manifest,
     shared_folder,
 )

@@ -20,6 +20,7 @@ from anymask.base import (
     ModelError,
     ProgressBar,
     WeightsError,
+    file_sha256,
     write_json,
 )
 from anymask.masks import ModelSpec
@@ -29,7 +30,6 @@ from anymask.runtime import (
     PromptDecoding,
     entry,
     file_hash,
-    file_sha256,
     load_module,
     open_runtime,
     read_manifest,

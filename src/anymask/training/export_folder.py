@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast, get_args
 
-from anymask.base import InputError, ModelError, check_types, write_whole
+from anymask.base import InputError, ModelError, check_types, file_sha256, write_whole
 from anymask.models.rules import BUNDLED_MODELS, DEFAULT_VIDEO_MODEL
 from anymask.runtime import (
     ASSETS,
@@ -34,7 +34,6 @@ from anymask.runtime import (
     check_file,
     describe_preprocessing,
     exported_beside,
-    file_sha256,
     load_module,
     manifest_to_json,
     named_weights,

@@ -54,7 +54,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
-from anymask.base import InputError, import_offline
+from anymask.base import InputError, file_sha256, import_offline
 from anymask.masks import MAX_SIDE, ModelSpec
 from anymask.models.class_head import class_head_of, class_logits
 from anymask.models.fast import (
@@ -92,7 +92,6 @@ from anymask.runtime import (
     GraphInfo,
     Manifest,
     TensorInfo,
-    file_sha256,
     read_manifest,
     settings_to_bytes,
 )
