@@ -89,13 +89,10 @@ def group_fragments(
         strip = joining.common_window(first, second)
         assert strip is not None
         ours, theirs = (
-            [one for one in work.fragments(window) if _meets(one, strip)]
+            [(one.id, one, one.cut) for one in work.fragments(window) if _meets(one, strip)]
             for window in (first, second)
         )
-        if ours and theirs and any(one.cut for one in (*ours, *theirs)):
-            for row, column in joining.best_matches(overlap.iou(ours, theirs, strip)):
-                if ours[row].cut or theirs[column].cut:
-                    groups.join(ours[row].id, theirs[column].id)
+        joining.join_matches(groups, overlap, strip, ours, theirs)
     return groups
 
 

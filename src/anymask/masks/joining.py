@@ -120,6 +120,31 @@ class Groups:
             yield group
 
 
+def join_matches(
+    groups: Groups,
+    overlap: Overlap[T],
+    strip: Window,
+    ours: Sequence[tuple[int, T, bool]],
+    theirs: Sequence[tuple[int, T, bool]],
+) -> None:
+    """Join the pieces of two windows that are one object, if either is cut.
+
+    Args:
+        groups: Groups to extend.
+        overlap: Comparison of the pieces.
+        strip: Intersection of the windows.
+        ours: Number, piece and whether a border cuts it, for the pieces that reach the strip.
+        theirs: The same for the other window.
+    """
+    if not (ours and theirs and any(cut for _, _, cut in (*ours, *theirs))):
+        return
+    iou = overlap.iou([piece for _, piece, _ in ours], [piece for _, piece, _ in theirs], strip)
+    for row, column in best_matches(iou):
+        (first, _, is_cut), (second, _, other_is_cut) = ours[row], theirs[column]
+        if is_cut or other_is_cut:
+            groups.join(first, second)
+
+
 def is_confirmed(
     overlap: Overlap[T], piece: T, bands: Sequence[Window], partners: Sequence[T]
 ) -> bool:

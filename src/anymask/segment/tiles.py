@@ -307,15 +307,14 @@ def _group(pieces: Sequence[Piece], is_cut: Sequence[bool]) -> joining.Groups:
         x0, y0, x1, y1 = strip
         last = (x0, y0, x1 - 1, y1 - 1)
         ours, theirs = (
-            [index for index in by_tile[tile] if boxes_meet(pieces[index].record.box, last)]
+            [
+                (index, pieces[index], is_cut[index])
+                for index in by_tile[tile]
+                if boxes_meet(pieces[index].record.box, last)
+            ]
             for tile in (first, second)
         )
-        if not (ours and theirs and any(is_cut[index] for index in (*ours, *theirs))):
-            continue
-        iou = RLE.iou([pieces[i] for i in ours], [pieces[i] for i in theirs], strip)
-        for row, column in joining.best_matches(iou):
-            if is_cut[ours[row]] or is_cut[theirs[column]]:
-                groups.join(ours[row], theirs[column])
+        joining.join_matches(groups, RLE, strip, ours, theirs)
     return groups
 
 
