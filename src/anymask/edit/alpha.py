@@ -153,9 +153,7 @@ def edge_width(photo: UintImage, mask: BoolArray, distance: FloatArray) -> Float
     Texture increases slopes, so the width is a lower bound.
     """
     colours = photo.astype(np.float32)
-    inside, outside = (
-        mean for mean, _ in _sides(colours, mask, (distance > REACHES[0]) & (distance <= FARTHEST))
-    )
+    inside, outside = _means(colours, mask, (distance > REACHES[0]) & (distance <= FARTHEST))
     step = inside - outside
     height = np.linalg.norm(step, axis=2) + 1e-3
     smooth = cv2.GaussianBlur(colours, (0, 0), 1.0)
@@ -171,18 +169,16 @@ def edge_width(photo: UintImage, mask: BoolArray, distance: FloatArray) -> Float
     return np.asarray(width, np.float32)
 
 
-def _sides(
-    colours: FloatArray, mask: BoolArray, near: BoolArray, reach: int = REACHES[1]
-) -> list[tuple[FloatArray, FloatArray]]:
-    """Mean and variance of the nearby colors inside and outside the mask, around each pixel."""
+def _means(
+    values: FloatArray, mask: BoolArray, near: BoolArray, reach: int = REACHES[1]
+) -> list[FloatArray]:
+    """Mean of the nearby values inside and outside the mask, around each pixel."""
     window = (8 * reach + 1,) * 2
     found = []
     for side in (mask, ~mask):
         counted = (near & side).astype(np.float32)[..., None]
         weight = np.asarray(cv2.blur(counted, window), np.float32)[..., None] + 1e-6
-        mean = np.asarray(cv2.blur(colours * counted, window) / weight, np.float32)
-        variance = np.asarray(cv2.blur(colours**2 * counted, window) / weight, np.float32)
-        found.append((mean, variance - mean**2))
+        found.append(np.asarray(cv2.blur(values * counted, window) / weight, np.float32))
     return found
 
 
@@ -220,8 +216,15 @@ def _apart(photo: UintImage, mask: BoolArray, distance: FloatArray, reach: int) 
     If both are similar, the color does not determine the edge, and the mask does.
     """
     near = (distance > OUTER * reach) & (distance <= 3 * reach)
-    (inside, some), (outside, other) = _sides(photo.astype(np.float32), mask, near, reach)
-    spread = np.sqrt(np.maximum(some + other, 0).sum(axis=2)) + 4
+    colours = photo.astype(np.float32)
+    inside, outside = _means(colours, mask, near, reach)
+    variances = (
+        square - mean**2
+        for square, mean in zip(
+            _means(colours**2, mask, near, reach), (inside, outside), strict=True
+        )
+    )
+    spread = np.sqrt(np.maximum(sum(variances), 0).sum(axis=2)) + 4
     return np.asarray(np.linalg.norm(inside - outside, axis=2) / spread, np.float32)
 
 

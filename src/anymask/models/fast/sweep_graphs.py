@@ -324,9 +324,7 @@ class SweepClicks(SweepPart):
             of_2nd.append(taken @ second.t())
             taken = taken * r1
             of_1st.append(taken @ first.t())
-            of_image.append(
-                taken.unflatten(0, (self.heads, -1)) @ work.final_values.transpose(1, 2)
-            )
+            of_image.append(self._take(taken, work.final_values))
         seen = torch.stack(of_1st) @ rows[0] + torch.stack(of_2nd) @ rows[1]
         seen = seen + self.second.norm4.bias
         tokens = tokens + self._read(read, torch.stack(of_image), seen)
