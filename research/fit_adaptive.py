@@ -52,10 +52,10 @@ class Answered:
     """One photo, of which every click was answered.
 
     Attributes:
-        clicks: (N, 2) in pixels.
-        maps: The encoder's.
-        planes: Of each click what is worth a look: logits (m, m) and quality.
-        finds: (N, M) which of exact mode's M masks each click finds.
+        clicks: Clicks (N, 2) in pixels.
+        maps: Feature maps of the encoder.
+        planes: Candidates of each click: logits (m, m) and predicted IoU.
+        finds: Which of the M masks of exact mode each click finds (N, M).
     """
 
     clicks: Floats

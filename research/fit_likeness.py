@@ -169,8 +169,8 @@ def tell_thresholds(
     """Print what each threshold does; how often each is right where the thing is not.
 
     Args:
-        chances: (n,) of the masks of each row.
-        of_photo: `PHOTO_WEIGHTS`.
+        chances: Probabilities of the masks of each row (n,).
+        of_photo: Weights of the image's features, see `PHOTO_WEIGHTS`.
     """
     there = np.array([row["there"] for row in rows])
     print(f"{there.sum()} photos with, {(~there).sum()} without")

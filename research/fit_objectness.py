@@ -74,14 +74,14 @@ class JudgedPhoto:
     """What was found in one photo.
 
     Attributes:
-        facts: (n, F).
-        ious: (n, M) with the M masks that people drew.
-        labels: (n,) 1 for an object, else 0.
-        counts: (n,) how much each mask counts.
-        shared: (n, n) IoU of every two.
-        inside: (n, n) of every two the share of the smaller one that lies in the other.
-        covers: (n,) the share of the photo.
-        truths: M.
+        facts: Features (n, F).
+        ious: IoU with the M annotated masks (n, M).
+        labels: 1 for an object, else 0 (n,).
+        counts: Weight of each mask (n,).
+        shared: Pairwise IoU (n, n).
+        inside: Share of the smaller mask inside the other, pairwise (n, n).
+        covers: Share of the image (n,).
+        truths: Number of annotated masks M.
     """
 
     name: str
@@ -162,7 +162,7 @@ def photos(
     """What a bundled model finds in photos number a, a + b, ... of them, for a part (a, b).
 
     Args:
-        facts: A folder that keeps it.
+        facts: Cache folder.
     """
     model = anymask.load(name)
     wanted = dict(zip(("score", "stability"), SEARCHED[name], strict=True))
@@ -251,7 +251,7 @@ def apart(
     """Those that overlap none of their betters by more, the best first; as `mask_nms`.
 
     Args:
-        rank: (n,) a mask is dropped only below `PART` of the better one's rank; None: always.
+        rank: (n,) A mask is dropped below `PART` of the better mask's rank. None: always.
     """
     kept: list[int] = []
     for index in order:

@@ -86,11 +86,11 @@ class Answers:
     """What N clicks were answered with.
 
     Attributes:
-        found: (N, T, F).
-        shared: (N, T, T).
-        ious: (N, T) with the truth.
-        names: (N,) the set.
-        looks: (N,) 0 for the photo as it is.
+        found: Features of the candidates (N, T, F).
+        shared: Pairwise IoU of the candidates (N, T, T).
+        ious: IoU with the ground truth (N, T).
+        names: Names of the datasets (N,).
+        looks: Augmented view of each click, 0 for the unchanged image (N,).
     """
 
     found: Arrays

@@ -53,7 +53,7 @@ class NameHead(nn.Module):
     """Averages -> vectors (n, D) of length 1, and the vectors of all names.
 
     Attributes:
-        learned: (N,) names that training pictures show.
+        learned: Whether each name occurs in the training images (N,).
     """
 
     middle: Tensor

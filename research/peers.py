@@ -40,7 +40,7 @@ from anymask.runtime import VideoSteps, require
 CLICK = (0.5, 0.5)  # of the image's width and height
 PLACES = ((0.3, 0.5), (0.7, 0.5))  # of the objects of a video
 FRAMES = 3  # of a video in each turn
-CLICKS = 4  # on each encoded image; the first is a step of its own
+CLICKS = 4  # per encoded image; the first one is timed separately
 Steps = dict[str, Callable[[], Any]]
 
 

@@ -91,7 +91,7 @@ def examples(
     """So many photos of each set, drawn, those with kept features first; None: all of them.
 
     Args:
-        subjects: Those with one mask alone, that is no speck.
+        subjects: Images with exactly one mask of sufficient size.
     """
     random = np.random.default_rng(0)
     for name, count in counts.items():

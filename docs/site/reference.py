@@ -47,7 +47,7 @@ def module_of(room: str) -> types.ModuleType:
 
 
 def names_of(room: str) -> list[str]:
-    """The public names of a room, or of a module that has no list of its own."""
+    """The public names of a room, or of a module without `__all__`."""
     module = module_of(room)
     if hasattr(module, "__all__"):
         return sorted(set(module.__all__) - {"__version__"}, key=str.lower)

@@ -38,8 +38,8 @@ class CorruptedMask:
     """What has become of a mask.
 
     Attributes:
-        mask: (H, W).
-        others: The masks that stand beside it now.
+        mask: Corrupted mask (H, W).
+        others: Other masks of the image after the corruption.
     """
 
     mask: BoolArray
@@ -56,8 +56,8 @@ def corrupt(
     """The mask made wrong, or None where that is impossible or changes nothing.
 
     Args:
-        others: The other masks of the photo.
-        elsewhere: A mask of another photo, of any size; only "swapped" looks at it.
+        others: Other masks of the image.
+        elsewhere: Mask of another image, of any size, for "swapped".
     """
     around = tuple(others)
     made: BoolArray | None

@@ -47,12 +47,12 @@ class SelfTestCase:
     """One mask, careful or made wrong, and what was found about it.
 
     Attributes:
-        name: Of its set.
-        kind: CLEAN or what was done to it.
-        values: (F,) the features.
-        answers: (A, G) what is known about the model's answers.
-        truths: (A,) their IoU with the truth.
-        given: Its own IoU with the truth.
+        name: Name of the dataset.
+        kind: CLEAN or the kind of corruption.
+        values: Features (F,).
+        answers: Features of the model's predictions (A, G).
+        truths: IoU of the predictions with the ground truth (A,).
+        given: IoU of the mask with the ground truth.
     """
 
     name: str
@@ -83,9 +83,9 @@ def run_self_test(
     """Make masks of one set wrong and look at them.
 
     Args:
-        masks: At most, drawn at random, the same ones every time.
-        deletions: In how many photos a mask is taken away and looked for; the slow part.
-        progress: Told how many masks are done.
+        masks: Maximum number of masks, drawn with a fixed seed.
+        deletions: Number of images in which a mask is deleted and searched; the slow part.
+        progress: Callable (masks done).
     """
     rng = np.random.default_rng(zlib.crc32(name.encode()))
     cases: list[SelfTestCase] = []

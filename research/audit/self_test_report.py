@@ -33,13 +33,12 @@ class CorruptionResult:
     """One kind of masks.
 
     Attributes:
-        masks: How many there were.
-        auc: Of the grade against careful masks of the same set; NaN for careful ones.
-        caught: The share with a grade under the threshold.
-        proposals: Better masks that were proposed.
-        before: Mean IoU with the truth of the masks for which one was proposed; NaN without
-            any.
-        after: The same of the proposals.
+        masks: Number of masks.
+        auc: AUC of the grade against correct masks of the same dataset; NaN for correct ones.
+        caught: Share with a grade below the threshold.
+        proposals: Number of proposed better masks.
+        before: Mean IoU of the masks with proposals with the ground truth; NaN without any.
+        after: Mean IoU of the proposals with the ground truth.
     """
 
     kind: str
@@ -56,8 +55,8 @@ class SelfTestResult:
     """Everything that a trial says.
 
     Attributes:
-        kinds: Careful masks, then each kind of wrong ones, then all wrong ones.
-        deletions: Masks taken away.
+        kinds: Correct masks, each kind of wrong masks, all wrong masks.
+        deletions: Number of deleted masks.
     """
 
     kinds: tuple[CorruptionResult, ...]

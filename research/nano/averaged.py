@@ -29,10 +29,10 @@ class AveragedLearner(Generic[N]):
     """A network that learns, and the average of its weights, which is what ships.
 
     Args:
-        rate: AdamW's, at its highest.
-        ema: Decay of the averaged weights, from a smaller one in the first steps.
-        warm_up: Steps.
-        slower: Beginnings of parameters' names, and the share of the rate that they get.
+        rate: Maximum learning rate of AdamW.
+        ema: Decay of the averaged weights; smaller in the first steps.
+        warm_up: Number of warm-up steps.
+        slower: Prefixes of parameter names, and their factor of the learning rate.
     """
 
     def __init__(
@@ -95,10 +95,10 @@ class Sitting:
     """How long a learner learns, and who is told.
 
     Attributes:
-        path: Of its checkpoint.
-        minutes: Of the whole run, over all sittings.
-        report: Is told step, minutes and mean loss every 50 steps.
-        clock: Seconds that only grow.
+        path: Checkpoint file.
+        minutes: Length of the run, over all sessions.
+        report: Called with step, minutes and mean loss every 50 steps.
+        clock: Monotonic clock in seconds.
     """
 
     path: Path
@@ -110,7 +110,7 @@ class Sitting:
         """Take steps until the minutes are over, or a signal asks to end; whether they are over.
 
         Args:
-            step: Learns once; its loss.
+            step: Runs one step and returns its loss.
         """
         losses, began, before, asked = [0.0], self.clock(), learner.minutes, list[int]()
         saved = began

@@ -63,10 +63,10 @@ def gather_windows(
     Raises ConfigError, DataError for the sets.
 
     Args:
-        data: Folder of sets that ship.
-        folder: See `edge_samples`.
-        see: What opens a photo for questions.
-        told: Is told pictures done, and all.
+        data: Folder of the datasets for shipped weights.
+        folder: Output folder, see `edge_samples`.
+        see: Function that encodes an image.
+        told: Progress callable (images done, all images).
     """
     drawn = TrainingPictures(Recipe(), data)
     with WindowWriter(folder) as writer:

@@ -45,9 +45,9 @@ class WindowRow:
     """One line of `rows.jsonl`.
 
     Attributes:
-        group: Of photos that belong together: those of one group are all held out, or none.
-        kind: Of the picture: the set's name, or what was composed.
-        iou: Of the answer with the truth, in the photo.
+        group: Group of related images, which is held out as a whole.
+        kind: Name of the dataset, or kind of composed image.
+        iou: IoU of the prediction with the ground truth, in the image.
     """
 
     group: str
@@ -163,10 +163,10 @@ class EdgeBatch:
     """Windows, or parts of windows, ready for the network.
 
     Attributes:
-        clues: (B, CLUES, s, s), see `models.edge_refiner.clues`.
-        wide: (B, 1, s, s) coarse logits.
-        target: (B, 1, s, s) 0 or 1.
-        weight: (B, 1, s, s).
+        clues: Inputs (B, CLUES, s, s), see `models.edge_refiner.clues`.
+        wide: Coarse logits (B, 1, s, s).
+        target: Target (B, 1, s, s), 0 or 1.
+        weight: Weight of each pixel (B, 1, s, s).
     """
 
     clues: Tensor
@@ -187,9 +187,9 @@ def training_window(
     """One window as the fields of EdgeBatch, one map after the other.
 
     Args:
-        rng: Of turns, colours and the part that is cut out around some place of the edge; None:
-            the window as it is.
-        spoiled: Part of the windows whose logits are made from the truth instead
+        rng: Random rotations, colors and crops around a place of the edge. None: the unchanged
+            window.
+        spoiled: Share of windows whose logits are derived from the ground truth instead
             (`spoiled_cells`).
     """
     photo, truth, cells = store.photo(place), store.truth(place), store.logits(place)
@@ -223,8 +223,8 @@ def edge_target(
     click may mean something else than the photo's annotator, and is to be left alone then.
 
     Args:
-        cell: Pixels a cell is wide.
-        fit: The IoU, where it is known to be right.
+        cell: Width of a cell in pixels.
+        fit: IoU, if it is known.
     """
     coarse: BoolArray = wide > 0
     if (iou(coarse, truth) if fit is None else fit) < MEANT:

@@ -35,12 +35,12 @@ class EdgeRecipe:
     """What decides a training of edges.
 
     Attributes:
-        minutes: Until the rate is nothing.
-        windows: B, a step.
-        side: Of the parts of windows that are trained on, a multiple of 16.
-        rate: AdamW's, at its highest.
+        minutes: Length of the run; the learning rate decreases to 0.
+        windows: Batch size B.
+        side: Side of the crops of windows, a multiple of 16.
+        rate: Maximum learning rate of AdamW.
         ema: Decay of the averaged weights.
-        seed: Of everything random.
+        seed: Seed of all random numbers.
     """
 
     minutes: float = 30.0
@@ -77,7 +77,7 @@ class EdgeLearner(AveragedLearner[EdgeRefiner]):
     """See `AveragedLearner`.
 
     Args:
-        start: Averaged weights of an earlier run to go on from, or None.
+        start: Averaged weights to start from, or None.
     """
 
     def __init__(self, recipe: EdgeRecipe, start: dict[str, Tensor] | None) -> None:
@@ -105,7 +105,7 @@ def train_edges(
     Where it has some already, they are what the training starts from.
 
     Args:
-        report: Is told step, minutes and mean loss every 50 steps.
+        report: Called with step, minutes and mean loss every 50 steps.
     """
     torch.manual_seed(recipe.seed)
     rng, path = np.random.default_rng(recipe.seed), folder / CHECKPOINT

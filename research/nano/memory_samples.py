@@ -55,8 +55,8 @@ def gather_clips(
     Raises ConfigError, DataError for the sets.
 
     Args:
-        data: Folder of sets that ship.
-        told: Is told clips done, and all.
+        data: Folder of the datasets for shipped weights.
+        told: Progress callable (clips done, all clips).
     """
     folder.mkdir(parents=True, exist_ok=True)
     source = TrainingPictures(Recipe(), data)
@@ -123,9 +123,12 @@ class MemoryBatch:
     """Questions with the truth.
 
     Attributes:
-        keys: (B, K, h, w) middle (B, C, 2h, 2w) fine (B, C, 4h, 4w) hints (B, 5, 4h, 4w).
-        memory: Keys (B, M, K), labels (B, M, 16), kinds (B, M).
-        target: (B, 1, 4h, 4w) 0..1.
+        keys: Keys of the frame (B, K, h, w).
+        middle: Second feature map (B, C, 2h, 2w).
+        fine: Third feature map (B, C, 4h, 4w).
+        hints: Hints (B, 5, 4h, 4w).
+        memory: Keys (B, M, K), labels (B, M, 16) and kinds (B, M) of the memories.
+        target: Target (B, 1, 4h, 4w), 0..1.
     """
 
     keys: Tensor
@@ -165,8 +168,8 @@ def read_questions(path: Path, time: int | None, rng: Generator | None) -> list[
     """The questions of one frame of a clip, one an object.
 
     Args:
-        time: Of the frame; None: any.
-        rng: Forgets some memories and cuts out the object's surroundings; None: all is kept.
+        time: Index of the frame; None: random.
+        rng: Drops memories and crops around the object at random. None: no augmentation.
     """
     with np.load(path) as clip:
         memories = clip["memories"]

@@ -38,11 +38,11 @@ class MemoryRecipe:
     """What decides a training of memory.
 
     Attributes:
-        minutes: Until the rate is nothing.
-        clips: A step; of each, the objects of one frame.
-        rate: AdamW's, at its highest.
+        minutes: Length of the run; the learning rate decreases to 0.
+        clips: Clips per step; of each, the objects of one frame.
+        rate: Maximum learning rate of AdamW.
         ema: Decay of the averaged weights.
-        seed: Of everything random.
+        seed: Seed of all random numbers.
     """
 
     minutes: float = 30.0
@@ -111,7 +111,7 @@ def train_memory(
     the minutes are over. `folder` gets a checkpoint now and then, and goes on from one.
 
     Args:
-        report: Is told step, minutes and mean loss every 50 steps.
+        report: Called with step, minutes and mean loss every 50 steps.
     """
     torch.manual_seed(recipe.seed)
     learner, path, paths = _begin(store, folder, recipe), folder / CHECKPOINT, store.learned

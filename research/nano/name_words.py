@@ -93,9 +93,9 @@ class NameWords:
     """All names.
 
     Attributes:
-        words: N, the first 80 of them COCO's.
-        texts: (N, T), a row of zeros for a name without an embedding.
-        also: Other spellings, and the place of their name.
+        words: N names; the first 80 are those of COCO.
+        texts: Text embeddings (N, T); zeros for names without one.
+        also: Other spellings, and the index of their name.
     """
 
     words: tuple[str, ...]

@@ -32,7 +32,7 @@ def judge_proposals(
     """IoU of each with each mask that people drew, and how much each counts.
 
     Args:
-        complete: Whether people drew all that there is.
+        complete: Whether all objects are annotated.
     """
     truths = sample.rles
     ious = rle_iou(rles, truths).astype(np.float64).reshape(len(rles), len(truths))

@@ -39,11 +39,10 @@ class Rehearsal:
     """What the network was asked while N objects were followed through T frames.
 
     Attributes:
-        maps: Of each frame.
-        hints: (T, N, 5, 4h, 4w), from the second frame on.
-        parts: (T, N, h * w, 16) what was found on each frame, as it is remembered.
-        memories: (T, N, R) the frames that were remembered, -1 where there was none; frame 0 is
-            the one that a person spoke of.
+        maps: Feature maps of each frame.
+        hints: Hints from the second frame on (T, N, 5, 4h, 4w).
+        parts: Predicted labels of each frame, as stored in the memory (T, N, h * w, 16).
+        memories: Frames in the memory (T, N, R), -1 for none; frame 0 is the prompted one.
     """
 
     maps: list[FrameMaps]

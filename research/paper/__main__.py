@@ -51,7 +51,7 @@ def find_sets(what: str, asked: dict[str, Any]) -> tuple[Suite, list[EvalSet]]:
     """What WHAT means, with what is measured there.
 
     Args:
-        asked: Options as `evaluate_photos` takes them; those about sets are taken out.
+        asked: Options of `evaluate_photos`; those about datasets are removed.
     """
     names, only, also = (tuple(asked.pop(n, ())) for n in ("sets", "protocol", "also"))
     labels = {name: asked.pop(name, None) for name in ("root", "form", "images", "split")}

@@ -61,12 +61,12 @@ class RankedCandidates:
     """Prediction of N masks, rows of K, NaN where a mask got fewer.
 
     Attributes:
-        ious: With the truth.
-        quality: What the model says of them.
-        image: (N,) whose mask it is.
-        first: (N,) the candidate that is put first; None: the one of the highest quality.
-        own: (N, 2) IoU of the first and of the best of the candidates that the network's own
-            number chooses; None: the same.
+        ious: IoU with the ground truth.
+        quality: Predicted IoU.
+        image: Image of each mask (N,).
+        first: First candidate (N,); None: the one with the highest predicted IoU.
+        own: IoU of the first and of the best candidate when ranked by the network's own score
+            (N, 2); None: the same ranking.
     """
 
     ious: Floats

@@ -24,7 +24,7 @@ def cut(edges: FloatArray, thresholds: NDArray[np.float64] = THRESHOLDS) -> Bits
     """The bits of an edge map: (H, W) -> (H, W, B), bit n set where edges >= thresholds[n].
 
     Args:
-        thresholds: (L,) ascending.
+        thresholds: Thresholds (L,), ascending.
     """
     level = np.searchsorted(thresholds, edges, side="right")
     below = np.arange(len(thresholds) + 1)[:, None] > np.arange(len(thresholds))
@@ -90,8 +90,8 @@ def _removable(*x: Bits, turn: int) -> Bits:
     """Where a pixel with these neighbours is not needed.
 
     Args:
-        x: Eight neighbours, against the clock from the right one.
-        turn: 0: from the right and above; 4: from the left and below.
+        x: Eight neighbors, counterclockwise from the right.
+        turn: Side that is thinned. 0: from the right and above; 4: from the left and below.
     """
     odd, even, after = x[0::2], x[1::2], (*x[2::2], x[0])
     a, b, c, d = (~o & (e | n) for o, e, n in zip(odd, even, after, strict=True))

@@ -31,10 +31,10 @@ def match_levels(found: Bits, truth: BoolArray, radius: float, count: int) -> Bi
     As many pixels have a partner as can have one; so many pixels of the truth have one, too.
 
     Args:
-        found: Bit n of a pixel: found at threshold n.
-        truth: The pixels that were drawn.
-        radius: In pixels, straight; a pair may be exactly as far apart.
-        count: Of the thresholds.
+        found: Bit n of a pixel is 1 if it is detected at threshold n.
+        truth: Annotated pixels.
+        radius: Maximum Euclidean distance of a pair in pixels, inclusive.
+        count: Number of thresholds.
     """
     reach = int(radius)
     board = np.pad(found, ((reach, reach), (reach, reach), (0, 0)))
@@ -69,9 +69,9 @@ class _Pairs:
     """The matchings of all L thresholds.
 
     Attributes:
-        left: The found pixels without a partner, as bits, one row a place.
-        mate: (T, L) the place of the found pixel that a pixel of the truth has, or -1.
-        needy: (T, L) whether it has none although some are in reach.
+        left: Detected pixels without a partner, as bits, one row per place.
+        mate: Place of the detected pixel matched to each annotated one (T, L), or -1.
+        needy: Whether it has no match although some are in reach (T, L).
     """
 
     left: Bits
@@ -106,10 +106,9 @@ class _Graph:
     """Who is in reach of whom. Plain lists: numpy is slow at single numbers.
 
     Attributes:
-        places: (D,) of the found pixels.
-        near: Numbers among `places` in reach of the first pixel of the truth, then of the
-            second, ...
-        ends: Where each one's end, after a leading 0.
+        places: Places of the detected pixels (D,).
+        near: Indices of `places` in reach of each annotated pixel, one list after the other.
+        ends: End of each list, after a leading 0.
     """
 
     places: IntArray
@@ -143,10 +142,10 @@ class _Search:
     """Looks for augmenting paths at one threshold.
 
     Attributes:
-        owner: Of each found pixel, the one of the truth that has it, or _FREE, or _ABSENT.
-        mate: Of each pixel of the truth, the found one that it has, or -1.
-        seen: Of each found pixel, whether the search came by; what a failed one reached has no
-            way to a free pixel, then and later, and stays seen.
+        owner: Annotated pixel matched to each detected one, or _FREE, or _ABSENT.
+        mate: Detected pixel matched to each annotated one, or -1.
+        seen: Whether the search visited each detected pixel. Pixels of a failed search have no
+            path to a free pixel, now or later, and stay visited.
     """
 
     def __init__(self, graph: _Graph, owner: IntArray, mate: IntArray) -> None:

@@ -77,10 +77,10 @@ class EdgeCounts:
     """What the benchmark counts, (I, L) whole numbers each.
 
     Attributes:
-        drawn_matched: Pixels of people's lines with a partner, summed over the people.
-        drawn: All of them.
-        found_matched: Found pixels with a partner in anybody's lines.
-        found: All of them.
+        drawn_matched: Annotated pixels with a partner, summed over annotators.
+        drawn: Annotated pixels, summed over annotators.
+        found_matched: Detected pixels with a partner of any annotator.
+        found: Detected pixels.
     """
 
     drawn_matched: IntArray
@@ -140,8 +140,8 @@ def count_edges(found: FloatArray, drawn: Sequence[BoolArray]) -> IntArray:  # -
     """One photo's row of `EdgeCounts`, in its order.
 
     Args:
-        found: (H, W) 0..1, thick or thin.
-        drawn: (H, W) thin lines, one map a person.
+        found: Edge map (H, W), 0..1, thick or thin.
+        drawn: Thin lines (H, W), one map per annotator.
     """
     levels = len(THRESHOLDS)
     bits = thin_levels(cut(suppress(found)))

@@ -38,9 +38,9 @@ class PackedPhoto:
     """A photo of a set.
 
     Attributes:
-        hw: Of the masks, in the set.
-        size: Bytes of the photo.
-        masks: Compressed counts of COCO's run-lengths.
+        hw: Size of the masks in the dataset.
+        size: Size of the image file in bytes.
+        masks: Compressed COCO run-lengths.
     """
 
     set: str

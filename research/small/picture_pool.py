@@ -50,10 +50,10 @@ class Crops(NamedTuple):
     """What a batch shows.
 
     Attributes:
-        photos: (B,) places in the pool.
-        masks: (B, K) places in the pool.
-        geometry: (B, 9): left, top, photo pixels a picture's pixel along x and y, whether it is
-            turned by a quarter, mirrored, upside down; width, height of the photo.
+        photos: Indices in the pool (B,).
+        masks: Indices in the pool (B, K).
+        geometry: (B, 9): left, top, source pixels per output pixel along x and y, whether the
+            output is transposed, mirrored, flipped; width and height of the source.
     """
 
     photos: NDArray[np.int64]
@@ -137,8 +137,8 @@ def open_pool(
     """Decode the files of `pack_pictures`, by `procs` processes.
 
     Args:
-        weights: Of sets, 1 where none is named; a set's chance is that times the root of its
-            photos.
+        weights: Weight of each dataset, 1 by default. Its probability is proportional to the
+            weight times the square root of its number of images.
     """
     rows = [(part, one) for part in parts for one in read_photos(place, part)]
     offsets = dict.fromkeys(parts, 0)

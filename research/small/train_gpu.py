@@ -66,9 +66,9 @@ class GpuRun:
     """How long and how fast `small` learns.
 
     Attributes:
-        seconds: Of learning.
-        rate: AdamW's, at its highest.
-        batches: Pictures, by their side.
+        seconds: Length of the training.
+        rate: Maximum learning rate of AdamW.
+        batches: Images per batch, by image side.
     """
 
     seconds: float

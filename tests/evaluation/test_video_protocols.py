@@ -56,7 +56,7 @@ class Scripted:
     """A session whose errors are known.
 
     Args:
-        errors: Frame -> the mask from there on, where nobody clicked on it or after it.
+        errors: Frame -> mask from that frame on, unless a later frame is clicked.
     """
 
     def __init__(self, errors: dict[int, np.ndarray]) -> None:

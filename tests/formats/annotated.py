@@ -17,7 +17,7 @@ def annotated_images(draw: Any, least: int = 0, filled: bool = False) -> Annotat
     """Up to four masks, which may overlap, with labels and groups of their own.
 
     Args:
-        filled: No empty masks.
+        filled: Whether all masks have pixels.
     """
     hw = draw(sizes(16))
     found = []

@@ -60,10 +60,10 @@ class Target:
     """Files and their reader.
 
     Attributes:
-        name: Of the target.
-        root: The folder of the files.
-        files: Those that are damaged, one at a time.
-        use: Reads what is in the folder; it is told the damaged file.
+        name: Name of the target.
+        root: Folder of the files.
+        files: Files that are damaged, one at a time.
+        use: Function that reads the folder; it gets the damaged file.
     """
 
     name: str

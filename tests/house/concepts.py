@@ -18,10 +18,10 @@ class Concept:
     """One row.
 
     Attributes:
-        name: For people.
-        pattern: A regular expression, searched in each line of code.
-        home: The files, or folders ending in "/", that may hold it.
-        remedy: What to use instead.
+        name: Description of the concept.
+        pattern: Regular expression that is searched in each line of code.
+        home: Files, or folders ending in "/", that may contain it.
+        remedy: Replacement to suggest.
     """
 
     name: str

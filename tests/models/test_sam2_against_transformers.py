@@ -185,7 +185,7 @@ def same_weights(theirs: nn.Module, name: str, there: bool = True) -> VideoModel
     """Our tiny model with random weights that are also put into `theirs`.
 
     Args:
-        there: Whether the object score says that objects are there.
+        there: Whether the object score is above 0.
     """
     torch.manual_seed(7)
     for key, parameter in theirs.named_parameters():

@@ -24,17 +24,17 @@ class Answers:
     """What the server does.
 
     Attributes:
-        files: Bytes by path; anything else is a 404.
-        etag: Of every file; None: no validator.
-        ranges: Whether it understands Range.
-        cut: How many bytes of each answer are sent before the line drops; one used up a
-            request.
-        drips: Sends the bytes after the cut one by one, instead of dropping the line.
-        redirect: From path to path or address.
-        kind: The Content-Type.
-        chunked: Sends without a length.
-        shift: Answers a range with one that starts so many bytes later.
-        asked: (path, Range, If-Range) of every request so far.
+        files: Bytes by path; other paths return 404.
+        etag: ETag of every file; None: no validator.
+        ranges: Whether Range requests are supported.
+        cut: Bytes of each response that are sent before the connection is closed; each request
+            uses one entry.
+        drips: Send the bytes after the cut one by one instead of closing the connection.
+        redirect: Redirects, from path to path or address.
+        kind: Content-Type.
+        chunked: Send without Content-Length.
+        shift: Bytes by which the returned range starts later than requested.
+        asked: (path, Range, If-Range) of every request.
     """
 
     files: dict[str, bytes] = field(default_factory=dict)

@@ -24,7 +24,7 @@ def find_plainly(
     """All masks of one photo that pass, best quality first.
 
     Args:
-        batch: Clicks that are decoded at once.
+        batch: Number of clicks decoded at once.
     """
     spec, place = runtime.spec, embedding.geometry
     clicked = require(runtime, PromptDecoding)

@@ -35,7 +35,7 @@ def rles(frames: list[TrackedFrame]) -> list[dict[int, object]]:
 
 def assert_followed(frames: list[TrackedFrame], objects: dict[int, int]) -> None:
     """Args:
-    objects: Number -> which disc it is.
+    objects: Object number -> index of the disc.
     """
     for frame in frames:
         assert set(frame.objects) == set(objects)

@@ -8,7 +8,7 @@ regardless of their video. Frames are read one at a time, so memory use is const
                     the first and the last frame do not count
     "all-frames"    the same, with those two frames
     "unsupervised"  no objects are given (Caelles et al., 2019): numbers 1 to 20 are proposals,
-                    every frame counts, and each object is assigned a proposal of its own so that
+                    every frame counts, and objects are matched one-to-one to proposals so that
                     the mean of J and F over the video is maximal; other objects have empty masks
 
 Letters: T frames that count, O objects, P proposals, H W a frame.

@@ -3,7 +3,7 @@
 Pages are those of a TIFF and the frames of an animation, counted from 0. If tifffile is installed,
 it provides the channel, depth and time of a TIFF's page (axes C, Z, T of ImageJ and OME).
 
-A place is where masks lie: a page of its own in depth or time. Channels show the same place: pages
+A place is a page in depth or time, to which masks belong. Channels show the same place: pages
 along the axis C of ImageJ and OME, or bands of a TIFF. A place is identified by its page number (of
 its first channel), as `--page` counts them. If a TIFF names no axes and has a single band, its
 pages are the channels if their number matches the requested one.
