@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-NAME = re.compile(r"^from (\S+) import (\w+) as \w+$", re.MULTILINE)
+from docs.site.stubs import NAME
+
 MAX_NAMES = 800  # of all rooms together; it only shrinks
 IN_TEXT = re.compile(r"anymask\.(\w+)(?: import (\([^)]*\)|[\w, ]+)|\.(\w+))|`(\w+)\.(\w+)`")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -60,6 +60,17 @@ class AuditResult:
         return self.photos[one.photo].file_name
 
 
+def _reading_notes(hidden: int, has_pictures: bool) -> Iterator[str]:
+    """Notes on suspects that are not shown, and on the sides of the images."""
+    if hidden:
+        yield (
+            f"audit.json lists {hidden} more suspects. To show up to N of each kind in this "
+            "report, use --top N."
+        )
+    if has_pictures:
+        yield "images: the current mask is on the left, the proposed mask on the right"
+
+
 def report_audit(
     result: AuditResult,
     top: int,
@@ -88,14 +99,6 @@ def report_audit(
             pictures=[_card(result, s, p) for s, p in pictures if s.mask is None],
         ),
     ]
-    more, sides = [], []
-    if hidden:
-        more.append(
-            f"audit.json lists {hidden} more suspects. To show up to N of each kind in this "
-            "report, use --top N."
-        )
-    if pictures:
-        sides.append("images: the current mask is on the left, the proposed mask on the right")
     graded = [
         {
             "image": result.image_of(one), "mask": one.found.mask, "label": one.found.label,
@@ -107,7 +110,7 @@ def report_audit(
         title=f"Audit: {result.name}",
         about=f"{result.header.model}, weights {result.header.weights[:12]}",
         sections=[s for s in sections if not s.tables or s.tables[0].rows],
-        notes=[*more, *sides, *notes],
+        notes=[*_reading_notes(hidden, bool(pictures)), *notes],
         rows=graded,
         data={
             "format": AUDIT_FORMAT,
