@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from functools import partial
 
+import numpy as np
+
 from anymask.base import InputError, need_packages
 from anymask.cli.maps import PACKAGES, add_map_options, open_scene, read_map, write_survey
 from anymask.cli.options import (
@@ -14,6 +16,7 @@ from anymask.cli.options import (
     read_model,
     read_options,
 )
+from anymask.cli.streams import say
 from anymask.jobs import EverythingTask, LookChoice
 
 
@@ -41,6 +44,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help=("minimum share of an object's pixels that must have changed, 0 to 1 (default: "
             "0.5)"),
     )  # fmt: skip
+    parser.add_argument(
+        "--no-register", action="store_true",
+        help="do not correct a displacement of the later map of a few pixels",
+    )  # fmt: skip
     add_options(parser.add_argument_group("the grid"), Grid, ("grid", "score", "stability"))
     add_map_options(parser)
     add_picture_options(parser)
@@ -59,8 +66,13 @@ def run(args: argparse.Namespace) -> None:
     with (
         open_scene(args, [args.before], settings) as first,
         open_scene(args, [args.after], settings) as other,
-        aligned(other, first) as second,
+        aligned(other, first, register=not args.no_register) as second,
     ):
+        if found := second.about.get("registered"):
+            (height, width), move = first.image_hw, np.array(found)
+            center = np.array([width / 2, height / 2])
+            x, y = move[:, :2] @ center + move[:, 2] - center
+            say(f"registered {second.name}: its content is displaced by {x:.1f}, {y:.1f} pixels")
         if first.view.bands != second.view.bands:
             raise InputError(
                 f"Both maps must have the same bands, but {first.name} has "

@@ -1,10 +1,11 @@
 """Change detection between two maps: objects that appeared, vanished or changed.
 
-Both maps are segmented tile by tile, with the second one warped to the pixels of the first. An
-object has changed if most of its pixels have. A pixel has changed if its color difference exceeds
-the noise of unchanged pixels, after a linear correction of light and sensor for each band (relative
-radiometric normalization: trimmed least squares on samples of both maps). Objects only in the
-second map have appeared, objects only in the first have vanished, and objects in both have changed.
+Both maps are segmented tile by tile, with the second one warped to the pixels of the first and
+registered to its content (`maps.registration`). An object has changed if most of its pixels have.
+A pixel has changed if its color difference exceeds the noise of unchanged pixels, after a linear
+correction of light and sensor for each band (relative radiometric normalization: trimmed least
+squares on samples of both maps). Objects only in the second map have appeared, objects only in the
+first have vanished, and objects in both have changed.
 
 Letters: h w a window, n samples.
 """
@@ -12,6 +13,7 @@ Letters: h w a window, n samples.
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,10 +21,12 @@ from typing import Any
 import cv2
 import numpy as np
 from rasterio.enums import Resampling
+from rasterio.transform import Affine
 from rasterio.vrt import WarpedVRT
 
 from anymask.base import BoolArray, Floats, InputError, UintImage
 from anymask.maps.joining import RIVAL
+from anymask.maps.registration import registration, sample_windows
 from anymask.maps.scene import Scene
 from anymask.maps.survey import Cutting, TileEye, asked_by_clicks
 from anymask.maps.worksheet import Fragment
@@ -32,32 +36,55 @@ from anymask.segment import Model
 LEAST = 0.5  # default minimum share of changed pixels of an object
 _NOISE = 4.0  # minimum change, in standard deviations of the noise
 _LEVELS = 12.0  # minimum change, of 255
-_SAMPLES, _SAMPLE_SIDE = 5, 256  # samples per side for the correction, and their size in pixels
 _SPREAD = 1.4826  # standard deviation per median absolute deviation
 _ROUNDS = 6  # iterations of the trimmed fit
+_MOST_PIXELS = 100_000  # that it uses
 _FLOOR = 3.0  # maximum difference that always counts as unchanged
 
 
 @contextlib.contextmanager
-def aligned(second: Scene, first: Scene) -> Iterator[Scene]:
-    """Warp the second map to the pixels of the first. Raises InputError if they do not overlap."""
+def aligned(second: Scene, first: Scene, register: bool = True) -> Iterator[Scene]:
+    """Warp the second map to the pixels of the first.
+
+    Args:
+        register: Whether to correct a displacement of the content as well. The transform from
+            pixels of the first map to pixels of the second is `about["registered"]` of the result.
+
+    Raises:
+        InputError: The maps do not overlap.
+    """
     ours, theirs = first.dataset, second.dataset
     same = theirs.crs == ours.crs and theirs.shape == ours.shape
-    if same and np.allclose(tuple(theirs.transform), tuple(ours.transform), rtol=1e-9):
-        yield replace(second, step=first.step)
-        return
+    with contextlib.ExitStack() as stack:
+        scene = replace(second, step=first.step)
+        if not (same and np.allclose(tuple(theirs.transform), tuple(ours.transform), rtol=1e-9)):
+            scene = stack.enter_context(_warped(scene, first, ours.transform))
+            _, valid = scene.read_scaled((0, 0, *first.image_hw[::-1]), (64, 64))
+            if not valid.any():
+                raise InputError(
+                    f"{first.name} and {second.name} do not overlap. Use maps of the same area."
+                )
+        found = registration(first, scene) if register else None
+        if found is not None:
+            scale = np.diag([*first.step, 1.0])
+            moved = Affine(*(scale @ found @ np.linalg.inv(scale))[:2].ravel().tolist())
+            scene = stack.enter_context(
+                _warped(replace(second, step=first.step), first, ours.transform * moved)
+            )
+            scene.about["registered"] = found[:2].round(6).tolist()
+        yield scene
+
+
+@contextlib.contextmanager
+def _warped(second: Scene, first: Scene, transform: Any) -> Iterator[Scene]:
+    """Resample the second map to a grid of the size of the first."""
+    theirs, ours = second.dataset, first.dataset
     with WarpedVRT(
-        theirs, crs=ours.crs, transform=ours.transform, width=ours.width, height=ours.height,
+        theirs, crs=ours.crs, transform=transform, width=ours.width, height=ours.height,
         resampling=Resampling.bilinear, add_alpha=theirs.nodata is None
         and "alpha" not in [kind.name for kind in theirs.colorinterp],
     ) as warped:  # fmt: skip
-        scene = replace(second, dataset=warped, step=first.step)
-        _, valid = scene.read_scaled((0, 0, *first.image_hw[::-1]), (64, 64))
-        if not valid.any():
-            raise InputError(
-                f"{first.name} and {second.name} do not overlap. Use maps of the same area."
-            )
-        yield scene
+        yield replace(second, dataset=warped, about=dict(second.about))
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,17 +115,15 @@ class ColourLine:
 def fit_line(first: Scene, second: Scene) -> ColourLine:
     """Fit the correction of each band to samples of both maps."""
     before, after = [], []
-    height, width = first.image_hw
-    for y in np.linspace(0, max(0, height - _SAMPLE_SIDE), _SAMPLES).astype(int).tolist():
-        for x in np.linspace(0, max(0, width - _SAMPLE_SIDE), _SAMPLES).astype(int).tolist():
-            window = (x, y, min(x + _SAMPLE_SIDE, width), min(y + _SAMPLE_SIDE, height))
-            (ours, here), (theirs, there) = first.read(window), second.read(window)
-            before.append(cv2.GaussianBlur(ours, (5, 5), 0)[here & there])
-            after.append(cv2.GaussianBlur(theirs, (5, 5), 0)[here & there])
+    for window in sample_windows(first):
+        (ours, here), (theirs, there) = first.read(window), second.read(window)
+        before.append(cv2.GaussianBlur(ours, (5, 5), 0)[here & there])
+        after.append(cv2.GaussianBlur(theirs, (5, 5), 0)[here & there])
     one, other = (np.concatenate(part).astype(np.float64) for part in (before, after))
     if not len(one):
         return ColourLine(np.ones(3), np.zeros(3), np.zeros(3))
-    return trimmed_line(one, other)
+    stride = math.ceil(len(one) / _MOST_PIXELS)
+    return trimmed_line(one[::stride], other[::stride])
 
 
 def trimmed_line(before: Floats, after: Floats) -> ColourLine:  # (n, 3), (n, 3)
