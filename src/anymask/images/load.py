@@ -46,7 +46,7 @@ from anymask.images.decoding import (
     to_srgb,
     unidentified,
 )
-from anymask.images.microscopes import is_microscope, open_microscope, read_microscope
+from anymask.images.microscopes import MICROSCOPES, is_microscope, open_microscope, read_microscope
 from anymask.images.positions import find_plane
 from anymask.images.tiff import (
     deep_grey,
@@ -64,7 +64,7 @@ ImageSource = str | Path | bytes | bytearray | memoryview | BinaryIO | Image.Ima
 
 SUFFIXES = frozenset(  # suffixes of images that `find_images` lists
     [".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif"]
-) | {".tiff", ".webp", ".heic", ".heif", ".czi", ".lif", ".nd2"}
+) | {".tiff", ".webp", ".heic", ".heif", *MICROSCOPES}
 
 VIDEO_SUFFIXES = frozenset(
     [".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp"]

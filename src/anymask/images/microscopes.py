@@ -1,6 +1,7 @@
-"""Read microscope files: CZI (Zeiss), LIF (Leica) and ND2 (Nikon).
+"""Read files of instruments: CZI (Zeiss), LIF (Leica), ND2 (Nikon), FITS and MRC.
 
-Requires czifile, liffile and nd2 from the extra `microscopes`. A page is one step along all axes
+The first three require czifile, liffile and nd2 from the extra `microscopes`; FITS and MRC are read
+by `images.instruments`. A page is one step along all axes
 except the channels; the images of a LIF, whose sizes may differ, follow one another. The channels
 are bands. Without bands, the first channel is read, or the colors if it has colors.
 """
@@ -10,7 +11,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -18,37 +18,19 @@ from numpy.typing import NDArray
 
 from anymask.base import ImageError, MissingExtra
 from anymask.images.decoding import PictureView, check_size
+from anymask.images.instruments import FITS, INSTRUMENTS, is_mrc, open_fits, open_mrc
+from anymask.images.places import Places
 from anymask.images.tiff import no_such_page
 from anymask.masks import MAX_PIXELS
 
-MICROSCOPES = (".czi", ".lif", ".nd2")  # suffixes
+MICROSCOPES = (".czi", ".lif", ".nd2", *INSTRUMENTS)  # suffixes
+_HEAD = 512  # bytes that identify a file
 _MAX_BYTES = 12 * MAX_PIXELS  # decoded at once: a whole CZI, one page of other formats
 _FLAT = ("C", "Y", "X", "S", "0")  # axes of one page; the last two are the RGB samples of a pixel
 
 
-@dataclass(frozen=True)
-class Places:
-    """Contents of a microscope file.
-
-    Attributes:
-        count: Number of pages.
-        hw: (H, W) of the first page.
-        channels: Channels of the first page.
-        colours: Whether the channels are red, green and blue.
-        read: Function that reads a page by number: (H, W, C) of any number type.
-        axes: (name, length) of the axes of the pages, outermost first; () if images differ.
-    """
-
-    count: int
-    hw: tuple[int, int]
-    channels: int
-    colours: bool
-    read: Callable[[int], NDArray[Any]]
-    axes: tuple[tuple[str, int], ...] = ()
-
-
 def is_microscope(file: Any) -> bool:
-    """Return whether a file starts like a CZI, LIF or ND2 file."""
+    """Return whether a file starts like a CZI, LIF, ND2, FITS or MRC file."""
     return _opener(file) is not None
 
 
@@ -67,7 +49,7 @@ def open_microscope(file: BinaryIO, name: str) -> Iterator[Places]:
     """Open a microscope file; errors inside the block become ImageError or MissingExtra."""
     opener = _opener(file)
     if opener is None:
-        raise ImageError(f"{name} is not a CZI, LIF or ND2 file. Convert it to TIFF.")
+        raise ImageError(f"{name} is not a CZI, LIF, ND2, FITS or MRC file. Convert it to TIFF.")
     package, what, opened = opener
     file.seek(0)
     try:
@@ -89,16 +71,20 @@ def _opener(file: Any) -> tuple[str, str, Any] | None:
     """Return package, description and open function, chosen by the first bytes of a file."""
     try:
         file.seek(0)
-        head = file.read(10)
+        head = file.read(_HEAD)
     except (OSError, ValueError, AttributeError):
         return None  # not seekable
     kinds = {
         b"ZISRAWFILE": ("czifile", "a Zeiss CZI file", _open_czi),
         b"\x70\0\0\0": ("liffile", "a Leica LIF file", _open_lif),
         b"\xda\xce\xbe\x0a": ("nd2", "a Nikon ND2 file", _open_nd2),
+        FITS: ("", "a FITS file", open_fits),
     }
-    text = not isinstance(head, bytes)
-    return None if text else next((kinds[one] for one in kinds if head.startswith(one)), None)
+    if not isinstance(head, bytes):
+        return None  # text
+    if is_mrc(head):
+        return "", "an MRC file", open_mrc
+    return next((kinds[one] for one in kinds if head.startswith(one)), None)
 
 
 @contextmanager

@@ -216,7 +216,9 @@ def read_planes(path: Path) -> Planes:
         if is_microscope(file):
             with open_microscope(file, repr(str(path))) as places:
                 count = 0 if places.colours or places.channels == 1 else places.channels
-            return Planes(pages, _named((), count, "Channel"), count > 0, count == 0, deep=True)
+                pixel = _sized(places.nm, "nm")
+            names = _named((), count, "Channel")
+            return Planes(pages, names, count > 0, count == 0, pixel, deep=True)
         if not is_tiff(file):
             return Planes(pages, deep=deep)
         facts = TiffFacts()
