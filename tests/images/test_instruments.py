@@ -144,7 +144,10 @@ COMPRESSED = header("SIMPLE  = T", "BITPIX  = 8", "NAXIS   = 0") + fits(
         (fits(ramp("f8", 60, 60))[:9000], "corrupted"),
         (fits(ramp("u1", 6, 6))[:2000], "corrupted"),
         (header("SIMPLE  = T", "NAXIS   = 2"), "corrupted"),
-        (header("SIMPLE  = T", "BITPIX  = 8", "NAXIS   = 2", "NAXIS1  = -4", "NAXIS2  = 4"), "corrupted"),
+        (
+            header("SIMPLE  = T", "BITPIX  = 8", "NAXIS   = 2", "NAXIS1  = -4", "NAXIS2  = 4"),
+            "corrupted",
+        ),
         (mrc(ramp("f4", 2, 5, 5))[:1100], "corrupted"),
         (mrc(ramp("f4", 1, 5, 5))[:600], "corrupted"),
         (mrc(ramp("f4", 1, 5, 5)).replace(b"\2\0\0\0", b"\4\0\0\0", 1), "mode 4"),
