@@ -2,8 +2,8 @@
 
     python research/fit_adaptive.py ../shared/data/train --photos 75
 
-`segment/adaptive.py` asks some clicks of a grid and chooses the next ones by a small network
-(`segment/adaptive.py`). Here every click of each photo is answered once, which says what
+`segment/everything/grid.py` asks some clicks of a grid and chooses the next ones by a small network
+(`segment/everything/grid.py`). Here every click of each photo is answered once, which says what
 each of them finds. Then adaptive mode is played with the weights so far, and at each of its states
 the network learns which of the clicks that are left find a mask of exact mode's that is still
 missing: logistic loss, the clicks of a photo counting for `PER_PHOTO` of them at most. After each
@@ -36,8 +36,9 @@ from anymask.models.rules import SHIPPED, adaptive_table
 from anymask.runtime import open_sweep, read_manifest
 from anymask.runtime.manifest import read_tables, write_tables
 from anymask.segment import Grid, encode_image, grid_of
-from anymask.segment.adaptive import CropView, Frontier, TanhNetwork
-from anymask.segment.search import click_prompts, good_enough, make_record
+from anymask.segment.everything.filter import good_enough, make_record
+from anymask.segment.everything.grid import CropView, Frontier, TanhNetwork
+from anymask.segment.everything.search import click_prompts
 
 Floats = NDArray[np.float64]
 

@@ -40,9 +40,9 @@ from anymask.models.rules import DEFAULT_VIDEO_MODEL, SHIPPED
 from anymask.runtime import open_sweep, read_manifest
 from anymask.runtime.manifest import read_tables, write_tables
 from anymask.segment import Grid, encode_image, grid_of
-from anymask.segment.adaptive import CropView, TanhNetwork
-from anymask.segment.automatic import PART
-from anymask.segment.search import SHAPE, Clock, Objectness, ObjectnessWeights, Scan, search_view
+from anymask.segment.everything.filter import PART, SHAPE, Objectness, ObjectnessWeights
+from anymask.segment.everything.grid import CropView, TanhNetwork
+from anymask.segment.everything.search import Clock, Scan, search_view
 from anymask.segment.settings import ADAPTIVE_NMS, CONTAINED, SURROUNDING
 from research.nano.proposals import COMPLETE, ROUND, SAME, judge_proposals
 

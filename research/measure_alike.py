@@ -21,7 +21,7 @@ from anymask.base import BoolArray, Floats
 from anymask.evaluation.coco import match_photo
 from anymask.formats import AnnotatedImage, load_set
 from anymask.masks import Mask
-from anymask.segment.alike import only_alike
+from anymask.segment.everything.alike import only_alike
 
 HALF = 0  # place of IoU .5 among the thresholds
 Row = tuple[Floats, BoolArray, int]  # scores, whether each is right, truths

@@ -13,7 +13,7 @@ from anymask.base import FloatArray
 from anymask.masks import ALL_KINDS, EncoderOutput, ModelPrompts, ModelSpec
 from anymask.models.rules import open_family
 from anymask.segment import Grid
-from anymask.segment.search import find_everything
+from anymask.segment.everything.search import find_everything
 from tests.golden.parity import load_recipe
 from tests.segment.fakes import seen_of
 

@@ -15,7 +15,7 @@ from anymask.base import FloatArray
 from anymask.masks import Features, Mask, box_nms, logits_to_image, mask_to_rle, stability_score
 from anymask.runtime import ImageRuntime, PromptDecoding, require
 from anymask.segment import Grid
-from anymask.segment.search import click_prompts
+from anymask.segment.everything.search import click_prompts
 
 
 def find_plainly(

@@ -6,7 +6,7 @@ import pytest
 from anymask.masks import geometry, point_grid
 from anymask.models.rules import DEFAULT_VIDEO_MODEL, shipped_tables
 from anymask.segment import Grid, Model
-from anymask.segment.adaptive import CropView, Frontier, TanhNetwork, most_clicks
+from anymask.segment.everything.grid import CropView, Frontier, TanhNetwork, most_clicks
 from tests.segment.fakes import SPEC, ColourRuntime, discs, iou
 
 WEIGHTS = TanhNetwork.of(shipped_tables(DEFAULT_VIDEO_MODEL)["adaptive"])

@@ -8,7 +8,7 @@ import pytest
 from anymask.base import InputError
 from anymask.masks import Mask, mask_to_rle
 from anymask.segment import Arrangement, Model
-from anymask.segment.alike import only_alike
+from anymask.segment.everything.alike import only_alike
 from tests.segment.fakes import ColourRuntime, iou
 
 HW = (120, 200)

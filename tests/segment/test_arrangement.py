@@ -8,8 +8,7 @@ import pytest
 from anymask.base import InputError
 from anymask.masks import Mask, mask_to_rle
 from anymask.segment import Arrangement, Grid, split_by_score
-from anymask.segment.automatic import arrange, keep_level
-from anymask.segment.search import without_duplicates
+from anymask.segment.everything.filter import arrange, keep_level, without_duplicates
 from anymask.segment.settings import ADAPTIVE_NMS, arrangement_of, check_level
 
 

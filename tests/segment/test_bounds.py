@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anymask.masks import ModelSpec, geometry, logits_to_image, stability_score
-from anymask.segment.search import stability_range
+from anymask.segment.everything.filter import stability_range
 
 SPEC = ModelSpec(name="tiny", image_side=64)
 SIDES = st.integers(1, 150)

@@ -5,7 +5,7 @@ import pytest
 
 from anymask.masks import geometry, point_grid
 from anymask.models.rules import DEFAULT_VIDEO_MODEL, shipped_tables
-from anymask.segment.adaptive import ExpectedGain, TanhNetwork
+from anymask.segment.everything.grid import ExpectedGain, TanhNetwork
 from tests.segment.fakes import SPEC
 
 SIDE = 16

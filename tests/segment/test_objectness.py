@@ -15,13 +15,20 @@ from anymask.segment import (
     Arrangement,
     Grid,
     GridDict,
-    automatic,
+    everything,
     grid_of,
     least_objectness,
     split_by_score,
 )
-from anymask.segment.automatic import arrange, best_of, without_unlikely
-from anymask.segment.search import SHAPE, Objectness, ObjectnessWeights, find_everything
+from anymask.segment.everything.filter import (
+    SHAPE,
+    Objectness,
+    ObjectnessWeights,
+    arrange,
+    best_of,
+    without_unlikely,
+)
+from anymask.segment.everything.search import find_everything
 from anymask.segment.settings import ADAPTIVE_NMS, CONTAINED, arrangement_of
 from tests.scripts import loaded_script
 
@@ -177,7 +184,7 @@ def test_masks_that_cannot_be_shown_are_not_cut_out() -> None:
 def test_what_is_left_out_early_changes_nothing(
     least: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(automatic, "least_objectness", lambda _: least)
+    monkeypatch.setattr(everything, "least_objectness", lambda _: least)
     model, photo = anymask.load("nano"), anymask.sample("coffee")
     settings: dict[str, Any] = {"grid": 12, "refine_edges": False}
     runtime, seen = model.runtime, model.encode(photo)

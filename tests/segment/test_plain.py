@@ -12,7 +12,7 @@ from anymask.masks import Mask
 from anymask.models.variants import TINY
 from anymask.runtime import TorchRuntime
 from anymask.segment import Grid, encode_image
-from anymask.segment.search import find_everything
+from anymask.segment.everything.search import find_everything
 from tests.segment.fakes import SPEC, ColourRuntime, NoiseRuntime
 from tests.segment.plain import find_plainly
 

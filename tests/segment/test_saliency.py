@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from anymask.masks import geometry, point_grid
-from anymask.segment.adaptive import MAPS, Saliency, squares, values_at
+from anymask.segment.everything.grid import MAPS, Saliency, squares, values_at
 from tests.segment.fakes import SPEC
 
 SIDE = 8

@@ -11,7 +11,8 @@ import anymask
 from anymask.cli.main import main
 from anymask.masks import Mask, mask_to_rle
 from anymask.segment import Model, SearchLog
-from anymask.segment.adaptive import LoggedBatch, Observation
+from anymask.segment.everything.grid import Observation
+from anymask.segment.everything.log import LoggedBatch
 from tests.segment.fakes import ColourRuntime, discs
 
 PICTURE, _ = discs((180, 240), [(60, 90, 40), (180, 90, 44), (120, 20, 9)])

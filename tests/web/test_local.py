@@ -15,7 +15,7 @@ from PIL import Image
 
 from anymask.masks import Mask, coco_to_rle, mask_to_rle, measure_mask, rle_area, rle_iou
 from anymask.segment import split_by_score
-from anymask.segment.search import without_duplicates
+from anymask.segment.everything.filter import without_duplicates
 from anymask.segment.settings import ADAPTIVE_NMS
 from tests.web.test_parity import ANSWER
 

@@ -15,7 +15,7 @@ import anymask
 from anymask.images import load_image
 from anymask.masks import CLEAN, Mask, iou, mask_to_rle, rle_iou
 from anymask.segment import Arrangement
-from anymask.segment.automatic import arrange
+from anymask.segment.everything.filter import arrange
 from anymask.segment.settings import ADAPTIVE_NMS, CONTAINED
 from tests.web.package_server import ASSETS, PHOTO, example_page
 from tests.web.test_package import ask, bits

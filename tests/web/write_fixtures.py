@@ -38,8 +38,8 @@ from anymask.masks import (
 from anymask.masks.answer import chances, facts, with_middle_clicks
 from anymask.models.rules import NanoFamily, family_names, open_family
 from anymask.segment import Prediction, split_by_score
+from anymask.segment.everything.filter import without_duplicates
 from anymask.segment.postprocess import clean_kept, hold_to_clicks
-from anymask.segment.search import without_duplicates
 from anymask.segment.settings import ADAPTIVE_NMS
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))

@@ -5,8 +5,8 @@ is the other's best match with an IoU of at least `AGREE`. Connected pieces form
 window's border cuts a piece and no partner covers the cut, the object is prompted again in a window
 around it.
 
-An `Overlap` compares two pieces: as run-length encodings in `segment/tiles.py`, as outlines in
-`maps/joining.py`.
+An `Overlap` compares two pieces: as run-length encodings in `segment/everything/tiles.py`, as
+outlines in `maps/joining.py`.
 
 Letters: N M pieces of two windows.
 """

@@ -1,7 +1,9 @@
-from anymask.segment.adaptive import SearchLog as SearchLog
-from anymask.segment.automatic import AS_SHOWN as AS_SHOWN
-from anymask.segment.automatic import refine_record_edges as refine_record_edges
-from anymask.segment.automatic import split_by_score as split_by_score
+from anymask.segment.everything.edges import AS_SHOWN as AS_SHOWN
+from anymask.segment.everything.edges import refine_record_edges as refine_record_edges
+from anymask.segment.everything.filter import least_objectness as least_objectness
+from anymask.segment.everything.filter import split_by_score as split_by_score
+from anymask.segment.everything.log import SearchLog as SearchLog
+from anymask.segment.everything.tiles import count_looks as count_looks
 from anymask.segment.labels import choose_names as choose_names
 from anymask.segment.labels import naming_network as naming_network
 from anymask.segment.labels import write_own_names as write_own_names
@@ -19,7 +21,6 @@ from anymask.segment.postprocess import photo_for_edges as photo_for_edges
 from anymask.segment.postprocess import without_small_regions as without_small_regions
 from anymask.segment.prediction import Candidate as Candidate
 from anymask.segment.prediction import Prediction as Prediction
-from anymask.segment.search import least_objectness as least_objectness
 from anymask.segment.sequence import count_steps as count_steps
 from anymask.segment.settings import Arrangement as Arrangement
 from anymask.segment.settings import EverythingDict as EverythingDict
@@ -32,4 +33,3 @@ from anymask.segment.settings import SegmentSettingsDict as SegmentSettingsDict
 from anymask.segment.settings import Zoom as Zoom
 from anymask.segment.settings import grid_of as grid_of
 from anymask.segment.settings import wider_grid as wider_grid
-from anymask.segment.tiles import count_looks as count_looks

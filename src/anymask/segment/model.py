@@ -63,7 +63,7 @@ if TYPE_CHECKING:
     from anymask.find import Examples, FindKeywords, Phrases
     from anymask.masks import LabelMap, Masks
     from anymask.models.rules import LabelSuggestion
-    from anymask.segment.adaptive import SearchLog
+    from anymask.segment.everything.log import SearchLog
     from anymask.segment.labels import FoundMasks, Nameable, Names
     from anymask.track import TrackOptions, VideoSession
     from anymask.volumes import VolumeOptions, VolumeSession
@@ -514,7 +514,7 @@ class Model:
                 the image is not supported.
         """
         from anymask.masks import Masks
-        from anymask.segment.automatic import Looks, find_masks
+        from anymask.segment.everything import Looks, find_masks
 
         own = ("progress", "tile", *sorted(EverythingDict.__optional_keys__))
         check_keywords(settings, [*own, *SOURCE_WORDS])

@@ -102,8 +102,8 @@ def shipped_tables(family: str) -> Tables:
     """Learned parameters of a family in the package, possibly empty.
 
     "ranking" orders the masks of a single click (`research/fit_ranking.py`), "adaptive" selects the
-    clicks of automatic mask generation (`segment.adaptive`), "objectness" scores its masks
-    (`segment.search`) and states the weights it was trained with.
+    clicks of automatic mask generation (`segment.everything.grid`), "objectness" scores its masks
+    (`segment.everything.filter`) and states the weights it was trained with.
     """
     path = SHIPPED / family / "tables.json"
     if not path.is_file():

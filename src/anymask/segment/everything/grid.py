@@ -1,4 +1,4 @@
-"""Select the clicks of a grid that probably find new masks, and log their results.
+"""Select the clicks of a grid that probably find new masks.
 
 Every fourth click along each side is decoded first. Then the clicks with the largest expected gain,
 given all predictions so far, are decoded a few at a time (`Frontier`).
@@ -17,32 +17,15 @@ maps, F features, H hidden units, m the side of a low-resolution mask.
 
 from __future__ import annotations
 
-import base64
-import contextlib
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from anymask.base import (
-    BoolArray,
-    DataError,
-    FloatArray,
-    Floats,
-    IntArray,
-    brief,
-    ledger,
-    parse_json,
-)
-from anymask.masks import Canvas, Geometry, Mask, Window, points_to_model
+from anymask.base import BoolArray, FloatArray, Floats, IntArray, brief
+from anymask.masks import Canvas, Geometry, Window, points_to_model
 from anymask.segment.settings import Grid
-
-FORMAT = 1
-KEY_DIGITS = 32
 
 
 @dataclass(frozen=True)
@@ -80,86 +63,6 @@ class Observation:
     place: int
     value: float
     area: float
-
-
-@brief
-@dataclass(frozen=True)
-class LoggedBatch:
-    """Masks and observations of one batch of clicks."""
-
-    records: list[Mask]
-    lessons: list[Observation]
-
-
-class SearchLog:
-    """Log of the batches of a search, from which an interrupted search resumes.
-
-    The file has a JSON header that identifies the image, settings and model, then one line per
-    batch with the accepted masks and the observations of the adaptive mode. It is removed at the
-    end of the search. An incomplete line is ignored, and its batch is decoded again.
-
-    Args:
-        path: File of the log, created with the first batch.
-        about: Identity of the search. The file of another search is overwritten.
-    """
-
-    def __init__(self, path: Path, about: Mapping[str, Any]) -> None:
-        self._ledger = ledger.Ledger(path)
-        self._head = json.loads(json.dumps({"format": FORMAT, **about}, sort_keys=True))
-        self._known: dict[str, dict[str, Any]] = {}
-        if self._ledger.head != json.dumps(self._head).encode():
-            self._ledger.restart()
-        for line in self._ledger.rows:
-            with contextlib.suppress(DataError, LookupError, TypeError):
-                row = parse_json(line, path)
-                self._known[str(row["key"])] = row
-
-    def recall(self, key: str) -> LoggedBatch | None:
-        """Return a logged batch, or None if it is missing or invalid."""
-        if key not in self._known:
-            return None
-        row, lessons = self._known[key], []
-        try:
-            records = [Mask.from_sa1b(record) for record in row["records"]]
-            for one in row["lessons"]:
-                bits = np.frombuffer(base64.b64decode(one["on"]), np.uint8)
-                on = np.unpackbits(bits, count=int(one["count"])).astype(np.bool_)
-                about = int(one["place"]), float(one["value"]), float(one["area"])
-                lessons.append(Observation(on, *about))
-        except (DataError, ValueError, LookupError, TypeError):
-            return None
-        return LoggedBatch(records, lessons)
-
-    def keep(self, key: str, batch: LoggedBatch) -> None:
-        """Append a batch to the log.
-
-        Raises:
-            OSError: The file cannot be written.
-        """
-        lessons = [
-            {
-                "on": base64.b64encode(np.packbits(lesson.on).tobytes()).decode(),
-                "count": len(lesson.on),
-                "place": lesson.place,
-                "value": lesson.value,
-                "area": lesson.area,
-            }
-            for lesson in batch.lessons
-        ]
-        records = [record.to_sa1b() for record in batch.records]
-        self._ledger.add({"key": key, "records": records, "lessons": lessons}, self._head)
-
-    def close(self, *, done: bool) -> None:
-        """Remove the file if the search is done."""
-        if done:
-            self._ledger.path.unlink(missing_ok=True)
-
-
-def batch_key(image_hash: str, window: Window, clicks: Floats) -> str:
-    """Hash of the clicks (N, 2) of a batch, the window and the image."""
-    digest = hashlib.sha256(f"{image_hash} {window}".encode())
-    digest.update(np.ascontiguousarray(clicks).tobytes())
-    return digest.hexdigest()[:KEY_DIGITS]
 
 
 MAPS = 2  # number of feature maps used; later ones represent edges and colors more than objects

@@ -40,9 +40,10 @@ from anymask.masks import (
     tile_side,
 )
 from anymask.runtime import ImageRuntime
-from anymask.segment.adaptive import SearchLog
+from anymask.segment.everything.filter import without_duplicates
+from anymask.segment.everything.log import SearchLog
+from anymask.segment.everything.search import find_everything
 from anymask.segment.pipeline import decode_prompts, encode_image
-from anymask.segment.search import find_everything, without_duplicates
 from anymask.segment.settings import Grid, SegmentSettings
 
 AS_FOUND = SegmentSettings(multimask=True, ranking="own")  # the masks of a grid's clicks
