@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from anymask.cli import SUMMARIES, CommandParser
+from anymask.cli import SUMMARIES
 from anymask.cli import main as command_line
 from docs.site.reference import escaped
 from tests.docs.settings_tables import DECLARED, settings_table
@@ -38,8 +38,7 @@ def command_page() -> str:
     ]
     for name, module in command_line.commands().items():
         command = command_line.load(module)
-        parser = CommandParser(prog=f"anymask {name}", description=SUMMARIES.get(name))
-        command.configure(parser)
+        parser = command.parser(f"anymask {name}", SUMMARIES.get(name))
         parts.extend(_parser_sections(parser, "##"))
     return "\n\n".join(parts) + "\n"
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from anymask.base import AnymaskError, InputError, ProgressBar, this_machine, write_json
-from anymask.cli import add_model_options, read_model
+from anymask.cli import MODEL, read_model
 from anymask.evaluation.audit_grading import grader_to_json, load_grader
 from anymask.formats import is_set, load_set
 from research.audit import self_test_report as report
@@ -27,7 +27,7 @@ def main(words: Sequence[str] | None = None) -> int:
     add("--grades", metavar="FILE", type=Path, help="grade by what --fit wrote")
     add("--below", metavar="GRADE", type=float, default=0.5, help="a suspect's grade (0.5)")
     add("--json", metavar="FILE", type=Path, help="write the figures there")
-    add_model_options(parser)
+    MODEL.add_to(parser)
     try:
         run_trial(parser.parse_args(words))
     except AnymaskError as error:

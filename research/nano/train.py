@@ -11,7 +11,7 @@ from research.nano.scenes import compose
 def main() -> None:
     """Read the words of `anymask train` and train."""
     parser = argparse.ArgumentParser(prog="python -m research.nano.train", description=__doc__)
-    train.configure(parser)
+    train.COMMAND.add_to(parser)
     train.run(parser.parse_args(), scenes=compose)
 
 

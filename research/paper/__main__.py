@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from anymask.base import AnymaskError, DataError
-from anymask.cli import add_options, read_options
-from anymask.evaluation.commands import add_report_options, write_report
-from anymask.evaluation.commands.evaluate import configure_photos, read_methods, read_photos
+from anymask.cli import Settings, read_options
+from anymask.evaluation.commands import write_report
+from anymask.evaluation.commands.evaluate import ACTIONS, read_methods, read_photos
 from anymask.evaluation.evaluating import evaluate_photos
 from anymask.evaluation.measures import MEASURES, Measure
 from anymask.evaluation.selection import EvalSet, EvalSettings
@@ -94,10 +94,9 @@ def read_words(words: Sequence[str] | None) -> argparse.Namespace:
         "python -m research.paper", description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
-    configure_photos(parser)
-    add_report_options(parser)
+    ACTIONS["photos"].add_to(parser)
     parser.add_argument("--baselines", action="store_true", help="GrabCut, flood fill, regions too")
-    add_options(parser, EvalSettings, ("slow",))
+    Settings(EvalSettings, only=("slow",)).add_to(parser)
     return parser.parse_args(words)
 
 

@@ -318,7 +318,7 @@ def test_the_kind_of_pictures_says_how_they_lie(kind: str, turns: float, boxes: 
     recipe = presets.tuning_recipe("nano", "full", 40, kind=kind)
     assert (recipe.turns, recipe.boxes) == (turns, boxes)
     parser = argparse.ArgumentParser()
-    command.configure(parser)
+    command.COMMAND.add_to(parser)
     words = ["--data", "x", "-o", "y", "--kind", kind]
     assert parser.parse_args(words).kind in presets.KINDS
 

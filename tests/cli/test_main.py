@@ -12,6 +12,7 @@ import pytest
 from anymask import __version__
 from anymask.base import InputError, disk_message
 from anymask.cli import SUMMARIES
+from anymask.cli.command import Argument, Command
 from anymask.cli.command_table import COMMANDS
 from anymask.cli.main import main
 
@@ -22,14 +23,12 @@ def command(monkeypatch: pytest.MonkeyPatch) -> types.SimpleNamespace:
     module = types.ModuleType("anymask_probe")
     state = types.SimpleNamespace(action=lambda args: None, args=None)
 
-    def configure(parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("--number", type=int)
-
     def run(args: argparse.Namespace) -> None:
         state.args = args
         state.action(args)
 
-    module.configure, module.run = configure, run  # type: ignore[attr-defined]
+    number = Argument("--number", type=int)
+    module.COMMAND = Command(run=run, arguments=(number,))  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "anymask_probe", module)
     monkeypatch.setitem(COMMANDS, "probe", "anymask_probe")
     return state
@@ -218,8 +217,9 @@ def test_a_closed_pipe_leaves_no_noise_behind() -> None:
         "from anymask.cli.main import COMMANDS, main\n"
         "import types\n"
         "m = types.ModuleType('flood')\n"
-        "m.configure = lambda parser: None\n"
-        "m.run = lambda args: [print('line', i) for i in range(100_000)]\n"
+        "from anymask.cli import Command\n"
+        "run = lambda args: [print('line', i) for i in range(100_000)]\n"
+        "m.COMMAND = Command(run=run)\n"
         "sys.modules['flood'] = m; COMMANDS['flood'] = 'flood'\n"
         "sys.exit(main(['flood']))\n"
     )

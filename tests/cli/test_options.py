@@ -7,14 +7,14 @@ import pytest
 
 import anymask
 from anymask.base import InputError, list_settings
-from anymask.cli import add_options, read_model, read_options
+from anymask.cli import Settings, read_model, read_options
 from anymask.cli.command_table import commands
 from anymask.cli.main import load, main
 from anymask.cli.options import option_of
 from anymask.evaluation.selection import EvalSettings
 from anymask.jobs import LookChoice, ModelChoice
 from anymask.segment import Arrangement, Grid, SegmentSettings
-from anymask.studio.commands.serve import add_server_options, read_server
+from anymask.studio.commands.serve import SERVER, read_server
 from anymask.studio.limits import Limits
 
 LOADING = ["annotate", "audit", "encode", "evaluate", "everything", "segment", "serve"]
@@ -22,7 +22,7 @@ LOADING = ["annotate", "audit", "encode", "evaluate", "everything", "segment", "
 
 def parser_of(command: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser()
-    load(commands()[command]).configure(parser)
+    load(commands()[command]).add_to(parser)
     for action in parser._actions:
         if action.dest == "action" and action.choices:
             return action.choices[parser.get_default("action")]
@@ -62,16 +62,16 @@ def test_a_setting_of_a_click_and_of_everything_has_one_option() -> None:
 
 def test_a_word_for_none_is_not_the_same_as_no_word() -> None:
     parser = argparse.ArgumentParser()
-    add_options(parser, LookChoice, ("tile",))
+    Settings(LookChoice, only=("tile",)).add_to(parser)
     assert read_options(parser.parse_args([]), LookChoice) == {}
     assert read_options(parser.parse_args(["--tile", "none"]), LookChoice) == {"tile": None}
-    add_options(parser, EvalSettings, ("slow",))
+    Settings(EvalSettings, only=("slow",)).add_to(parser)
     assert read_options(parser.parse_args(["--slow-limit", "all"]), EvalSettings) == {"slow": None}
 
 
 def test_limits_are_given_in_millions_and_nothing_else_is_taken_for_one() -> None:
     parser = argparse.ArgumentParser()
-    add_server_options(parser)
+    SERVER.add_to(parser)
     parser.add_argument("--grid", type=int)
     assert read_server(parser.parse_args(["--grid", "9"]))["limits"] == Limits()
     words = ["--upload-megabytes", "1.5", "--megapixels", "2"]
@@ -83,7 +83,7 @@ def test_limits_are_given_in_millions_and_nothing_else_is_taken_for_one() -> Non
 
 def test_what_was_given_is_read_and_the_rest_left_to_the_class() -> None:
     parser = argparse.ArgumentParser()
-    add_options(parser, Grid, ("mode", "grid", "score"))
+    Settings(Grid, only=("mode", "grid", "score")).add_to(parser)
     args = parser.parse_args(["--grid", "8", "--score", "0"])
     assert read_options(args, Grid) == {"grid": 8, "score": 0.0}
     assert read_options(parser.parse_args([]), Grid) == {}

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from anymask.base import InputError
-from anymask.cli import CommandParser, add_options
+from anymask.cli import CommandParser, Settings
 from anymask.cli.main import main
 from anymask.cli.parser import nearest
 from anymask.segment import SegmentSettings
@@ -19,7 +19,7 @@ def parser() -> CommandParser:
     made.add_argument("--count", metavar="N", type=int)
     made.add_argument("--layout", choices=("flat", "tree"))
     group = made.add_argument_group("declared")
-    add_options(group, SegmentSettings, ("zoom", "mirror"))
+    Settings(SegmentSettings, only=("zoom", "mirror")).add_to(group)
     made.add_argument("--quiet", action="store_true")
     made.add_argument("photo", metavar="PHOTO", nargs="?")
     return made

@@ -8,7 +8,7 @@ import pytest
 import tifffile
 
 import anymask
-from anymask.cli import CommandParser, add_picture_options, read_pictures
+from anymask.cli import PICTURES, CommandParser, read_pictures
 from anymask.cli.main import main
 from anymask.jobs import PictureChoice
 from anymask.masks import Features
@@ -28,7 +28,7 @@ def scene(tmp_path: Path) -> Path:
 
 def choice(*words: str) -> PictureChoice:
     parser = CommandParser()
-    add_picture_options(parser)
+    PICTURES.add_to(parser)
     return read_pictures(parser.parse_args(words))
 
 

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from anymask.cli import CommandParser
 from anymask.cli import main as door
 from anymask.images import sample
 from anymask.runtime import open as opening
@@ -127,9 +126,7 @@ def script(words: list[str]) -> Path:
 
 def parse(words: list[str]) -> None:
     """Check that the command and its options exist."""
-    parser = CommandParser()
-    door.load(door.commands()[words[0]]).configure(parser)
-    parser.parse_args(words[1:])
+    door.load(door.commands()[words[0]]).parser(words[0]).parse_args(words[1:])
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

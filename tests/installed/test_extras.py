@@ -15,7 +15,6 @@ from tests.house import gates
 
 HELPS = """
 import argparse, contextlib, io, json
-from anymask.cli import CommandParser
 from anymask.cli.command_table import commands
 from anymask.cli.main import load
 from anymask.cli.main import main
@@ -23,8 +22,7 @@ from anymask.cli.main import main
 def lines():
     yield from ([], ["help"], ["-h"], ["--help"], ["--version"])
     for name, module in commands().items():
-        parser = CommandParser()
-        load(module).configure(parser)
+        parser = load(module).parser(name)
         found = [one for one in parser._actions if isinstance(one, argparse._SubParsersAction)]
         for words in [[], *([action] for one in found for action in one.choices)]:
             yield from ([name, *words, "--help"], [name, *words, "--help-all"])
@@ -132,13 +130,13 @@ def test_a_star_import_works_where_packages_are_missing() -> None:
 def test_a_package_that_only_a_module_s_head_needs_is_named() -> None:
     program = """
 import sys, types
+from anymask.cli import Command
 from anymask.cli.command_table import COMMANDS
 from anymask.cli.main import main
 module = types.ModuleType("late")
-module.configure = lambda parser: None
 def run(args):
     import torch
-module.run = run
+module.COMMAND = Command(run=run)
 sys.modules["late"], COMMANDS["late"] = module, "late"
 sys.exit(main(["late"]))
 """

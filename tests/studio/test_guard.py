@@ -200,7 +200,7 @@ def test_a_page_that_was_allowed_may_show_ours_in_a_frame() -> None:
 
 def test_the_command_takes_other_pages_several_times() -> None:
     parser = argparse.ArgumentParser()
-    serve.configure(parser)
+    serve.COMMAND.add_to(parser)
     words = ["--allow-origin", "https://a.example", "--allow-origin", "https://b.example"]
     told = serve.read_server(parser.parse_args([*words, "--allow-frame", "https://c.example"]))
     assert told["origins"] == ["https://a.example", "https://b.example"]

@@ -16,7 +16,6 @@ test compares it with the dataclass.
 
 from __future__ import annotations
 
-import difflib
 import functools
 import inspect
 import math
@@ -79,6 +78,8 @@ def check_keywords(given: Iterable[str], known: Collection[str]) -> None:
     for name in given:
         if name in known:
             continue
+        import difflib
+
         if our_word(name) in known:
             remedy = f"Use {OTHER_WORDS[name]}."
         elif name in NO_KEYWORDS:

@@ -12,7 +12,6 @@ multi-page image has its own mask file: page 3 of stack.tif is stack.tif.page3.p
 from __future__ import annotations
 
 import contextlib
-import difflib
 import errno
 import hashlib
 import json
@@ -148,6 +147,8 @@ def file_suffix(output: str | Path) -> str:
 
 def near_suffix(suffix: str, known: Sequence[str]) -> str | None:
     """Return the closest known suffix, or None."""
+    import difflib
+
     near = difflib.get_close_matches(suffix, known, 1, _NEAR)
     return near[0] if near else None
 

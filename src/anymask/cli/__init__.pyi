@@ -1,8 +1,12 @@
+from anymask.cli.command import Argument as Argument
+from anymask.cli.command import Command as Command
+from anymask.cli.command import Group as Group
+from anymask.cli.command import Settings as Settings
 from anymask.cli.command_table import SUMMARIES as SUMMARIES
 from anymask.cli.folders import finish_job as finish_job
-from anymask.cli.options import add_model_options as add_model_options
-from anymask.cli.options import add_options as add_options
-from anymask.cli.options import add_picture_options as add_picture_options
+from anymask.cli.options import MODEL as MODEL
+from anymask.cli.options import PICTURES as PICTURES
+from anymask.cli.options import SPLIT as SPLIT
 from anymask.cli.options import need_engine as need_engine
 from anymask.cli.options import need_server as need_server
 from anymask.cli.options import need_torch as need_torch

@@ -7,35 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from anymask.base import DataError
-from anymask.cli.folders import add_folder_options, read_job, run_folder
-from anymask.cli.options import add_model_options, add_options, read_model, read_options
+from anymask.cli.command import Argument, Command, Settings
+from anymask.cli.folders import FOLDER, read_job, run_folder
+from anymask.cli.options import MODEL, OVERLAY, read_model, read_options
 from anymask.cli.outputs import new_folder
 from anymask.cli.streams import say
 from anymask.formats import ReadSettings
-
-
-def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the command's options."""
-    add = parser.add_argument
-    # fmt: off
-    add("source", metavar="LABELS", type=Path,
-        help="file or folder of labels with boxes: COCO, YOLO, PASCAL VOC, or rectangles "
-            "of CVAT, labelme or Label Studio. Masks that are not rectangles stay "
-            "unchanged")
-    add("-o", "--output", metavar="DIR", type=new_folder,
-        help=("folder for two files per image: a .json (SA-1B records with the labels) and "
-            "a .png (the image with its masks drawn on it). The same command resumes an "
-            "interrupted run; `anymask convert DIR` converts the results to other formats "
-            "(default: NAME-masks in the current folder)"))
-    add("--from", dest="origin", metavar="FORMAT", help="format of the labels (default: detected)")
-    add("--images", metavar="DIR", type=Path,
-        help="folder or archive with the images that the labels refer to")
-    add("--overlay", action=argparse.BooleanOptionalAction, default=True,
-        help="also write the .png images (default), or only the .json records")
-    # fmt: on
-    add_options(parser, ReadSettings)
-    add_folder_options(parser)
-    add_model_options(parser)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -58,3 +35,28 @@ def run(args: argparse.Namespace) -> None:
     say(f"The masks are in {output}. To convert them: anymask convert {output} OUT --to FORMAT")
     if labels.lost:
         raise DataError(f"{counted(len(labels.lost), 'image')} not found, first: {labels.lost[0]}")
+
+
+# fmt: off
+COMMAND = Command(
+    run=run,
+    arguments=(
+        Argument("source", metavar="LABELS", type=Path,
+            help="file or folder of labels with boxes: COCO, YOLO, PASCAL VOC, or rectangles of "
+                 "CVAT, labelme or Label Studio. Masks that are not rectangles stay unchanged"),
+        Argument("-o --output", metavar="DIR", type=new_folder,
+            help="folder for two files per image: a .json (SA-1B records with the labels) and a "
+                 ".png (the image with its masks drawn on it). The same command resumes an "
+                 "interrupted run; `anymask convert DIR` converts the results to other formats "
+                 "(default: NAME-masks in the current folder)"),
+        Argument("--from", dest="origin", metavar="FORMAT",
+            help="format of the labels (default: detected)"),
+        Argument("--images", metavar="DIR", type=Path,
+            help="folder or archive with the images that the labels refer to"),
+        OVERLAY,
+        Settings(ReadSettings),
+        FOLDER,
+        MODEL,
+    ),
+)
+# fmt: on

@@ -8,56 +8,16 @@ from functools import partial
 import numpy as np
 
 from anymask.base import InputError, need_packages
-from anymask.cli.maps import PACKAGES, add_map_options, open_scene, read_map, write_survey
-from anymask.cli.options import (
-    add_model_options,
-    add_options,
-    add_picture_options,
-    read_model,
-    read_options,
-)
+from anymask.cli.command import Argument, Command, Settings
+from anymask.cli.maps import PACKAGES, map_options, open_scene, read_map, write_survey
+from anymask.cli.options import MODEL, PICTURES, read_model, read_options
 from anymask.cli.streams import say
 from anymask.jobs import EverythingTask, LookChoice
-
-
-def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the command's options."""
-    from anymask.segment import Grid
-
-    parser.add_argument(
-        "before", metavar="BEFORE", help="map of the earlier date: a file or a folder of tiles"
-    )
-    parser.add_argument(
-        "after",
-        metavar="AFTER",
-        help="map of the later date; its grid and CRS may differ from those of the earlier map",
-    )
-    parser.add_argument(
-        "-o", "--output", metavar="FILE", action="append", dest="outputs", required=True,
-        help=("output file: a vector layer (.gpkg, .fgb, .shp, .geojson or .kml in WGS 84) "
-            "or a label raster (.tif). Each object has the attributes label (appeared, "
-            "vanished or changed), score (share of its pixels that changed) and area_m2; "
-            "repeatable"),
-    )  # fmt: skip
-    parser.add_argument(
-        "--share", metavar="X", type=float,
-        help=("minimum share of an object's pixels that must have changed, 0 to 1 (default: "
-            "0.5)"),
-    )  # fmt: skip
-    parser.add_argument(
-        "--no-register", action="store_true",
-        help="do not correct a displacement of the later map of a few pixels",
-    )  # fmt: skip
-    add_options(parser.add_argument_group("the grid"), Grid, ("grid", "score", "stability"))
-    add_map_options(parser)
-    add_picture_options(parser)
-    add_model_options(parser)
+from anymask.segment import Grid
 
 
 def run(args: argparse.Namespace) -> None:
     """Compare the maps. Raises AnymaskError for user errors."""
-    from anymask.segment import Grid
-
     need_packages(PACKAGES, "maps", "a map")
     from anymask.maps import LEAST, ChangeEye, aligned
 
@@ -84,3 +44,30 @@ def run(args: argparse.Namespace) -> None:
         make = partial(ChangeEye, first, second, work.model, work.look, about=work.about)
         eye = make(tile=tile, least=LEAST if args.share is None else args.share)
         write_survey(args, first, eye, settings)
+
+
+# fmt: off
+COMMAND = Command(
+    run=run,
+    arguments=(
+        Argument("before", metavar="BEFORE",
+            help="map of the earlier date: a file or a folder of tiles"),
+        Argument("after", metavar="AFTER",
+            help="map of the later date; its grid and CRS may differ from those of the earlier "
+                 "map"),
+        Argument("-o --output", metavar="FILE", action="append", dest="outputs", required=True,
+            help="output file: a vector layer (.gpkg, .fgb, .shp, .geojson or .kml in WGS 84) or "
+                 "a label raster (.tif). Each object has the attributes label (appeared, vanished "
+                 "or changed), score (share of its pixels that changed) and area_m2; repeatable"),
+        Argument("--share", metavar="X", type=float,
+            help="minimum share of an object's pixels that must have changed, 0 to 1 (default: "
+                 "0.5)"),
+        Argument("--no-register", action="store_true",
+            help="do not correct a displacement of the later map of a few pixels"),
+        Settings(Grid, "the grid", only=("grid", "score", "stability")),
+        map_options(),
+        PICTURES,
+        MODEL,
+    ),
+)
+# fmt: on

@@ -6,75 +6,23 @@ import argparse
 from pathlib import Path
 
 from anymask.base import write_json
-from anymask.cli.options import add_options, read_options
+from anymask.cli.command import Argument, Command, Settings
+from anymask.cli.options import SPLIT, read_options
 from anymask.cli.streams import say
+from anymask.formats import (
+    LAYOUTS,
+    READ,
+    WRITTEN,
+    Policy,
+    ReadSettings,
+    format_name,
+)
 from anymask.masks import counted
-
-
-def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the command's options."""
-    from anymask.formats import LAYOUTS, READ, WRITTEN, Policy, ReadSettings, format_name
-
-    width = max(map(len, [*WRITTEN, *READ, *LAYOUTS]))
-    formats = [f"  {name:<{width}}  {one.about}" for name, one in (WRITTEN | READ).items()]
-    layouts = [f"  {name:<{width}}  {one.about}" for name, one in LAYOUTS.items()]
-    rows = [
-        "formats:",
-        *formats,
-        "",
-        "options for an IN that has the layout of a published dataset:",
-        *layouts,
-    ]
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.epilog = "\n".join(rows)
-    parser.add_argument(
-        "source", metavar="IN", type=Path,
-        help="file, folder, or archive of them (.zip, .tar, .tar.gz, .json.gz)",
-    )  # fmt: skip
-    parser.add_argument("target", metavar="OUT", type=Path, help="file or folder")
-    parser.add_argument(
-        "--to", metavar="FORMAT", choices=WRITTEN, type=format_name,
-        help=("format of OUT (default: by the suffix of OUT, such as .json for COCO, .xml "
-            "for CVAT, .png, .svg, .geojson or .csv; or by the name of its folder, such "
-            "as yolo/)"),
-    )  # fmt: skip
-    parser.add_argument(
-        "--from", dest="origin", metavar="FORMAT", choices=[*READ, *LAYOUTS], type=format_name,
-        help="format of IN (default: detected)",
-    )  # fmt: skip
-    parser.add_argument("--split", metavar="NAME", help="split of a published dataset, such as val")
-    parser.add_argument(
-        "--images", metavar="DIR", type=Path,
-        help=("folder or archive of the images; required by formats that do not store image "
-            "sizes or names"),
-    )  # fmt: skip
-    add_options(parser, ReadSettings)
-    add_options(parser, Policy)
-    parser.add_argument(
-        "--copy-images", action="store_true",
-        help="with --to set or yolo: copy the images into images/, so that the dataset can "
-            "be used for training and evaluation",
-    )  # fmt: skip
-    parser.add_argument(
-        "--strict",
-        action="store_true",
-        help="write no output if any annotation would be lost or skipped",
-    )
-    parser.add_argument(
-        "-v", "--verbose", action="store_true",
-        help="print the detected format of IN and how it was detected",
-    )  # fmt: skip
-    parser.add_argument(
-        "--json",
-        metavar="FILE",
-        type=Path,
-        help="write a report of every lost or changed annotation as JSON",
-    )
 
 
 def run(args: argparse.Namespace) -> None:
     """Convert and report. Raises DataError if something is lost with `--strict`."""
-    from anymask.formats import LossError, Policy, ReadSettings, convert
+    from anymask.formats import LossError, convert
 
     refused: LossError | None = None
     try:
@@ -99,3 +47,47 @@ def run(args: argparse.Namespace) -> None:
         f"{report.form} to {report.to}; "
         f"{'losses are listed above' if report else 'nothing was lost'}"
     )
+
+
+def list_formats() -> str:
+    """Return the formats and layouts with their descriptions."""
+    width = max(map(len, [*WRITTEN, *READ, *LAYOUTS]))
+    formats = [f"  {name:<{width}}  {one.about}" for name, one in (WRITTEN | READ).items()]
+    layouts = [f"  {name:<{width}}  {one.about}" for name, one in LAYOUTS.items()]
+    about = "options for an IN that has the layout of a published dataset:"
+    return "\n".join(["formats:", *formats, "", about, *layouts])
+
+
+# fmt: off
+COMMAND = Command(
+    run=run,
+    arguments=(
+        Argument("source", metavar="IN", type=Path,
+            help="file, folder, or archive of them (.zip, .tar, .tar.gz, .json.gz)"),
+        Argument("target", metavar="OUT", type=Path, help="file or folder"),
+        Argument("--to", metavar="FORMAT", choices=WRITTEN, type=format_name,
+            help="format of OUT (default: by the suffix of OUT, such as .json for COCO, .xml for "
+                 "CVAT, .png, .svg, .geojson or .csv; or by the name of its folder, such as "
+                 "yolo/)"),
+        Argument("--from", dest="origin", metavar="FORMAT", type=format_name,
+                 choices=[*READ, *LAYOUTS],
+            help="format of IN (default: detected)"),
+        SPLIT,
+        Argument("--images", metavar="DIR", type=Path,
+            help="folder or archive of the images; required by formats that do not store image "
+                 "sizes or names"),
+        Settings(ReadSettings),
+        Settings(Policy),
+        Argument("--copy-images", action="store_true",
+            help="with --to set or yolo: copy the images into images/, so that the dataset can be "
+                 "used for training and evaluation"),
+        Argument("--strict", action="store_true",
+            help="write no output if any annotation would be lost or skipped"),
+        Argument("-v --verbose", action="store_true",
+            help="print the detected format of IN and how it was detected"),
+        Argument("--json", metavar="FILE", type=Path,
+            help="write a report of every lost or changed annotation as JSON"),
+    ),
+    epilog=list_formats(),
+)
+# fmt: on

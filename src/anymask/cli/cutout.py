@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from anymask.base import InputError, ProgressBar, file_suffix
-from anymask.cli.find import is_video
-from anymask.cli.folders import add_folder_options, read_job, run_folder, run_photo
+from anymask.cli.command import Argument, Command, Settings
+from anymask.cli.folders import FOLDER, read_job, run_folder, run_photo
 from anymask.cli.options import (
-    add_model_options,
-    add_options,
-    add_picture_options,
+    MODEL,
+    PICTURES,
     read_count,
     read_default_model,
     read_model,
@@ -31,53 +30,21 @@ from anymask.cli.outputs import (
     or_stdout,
     stdout_suffix,
 )
-from anymask.cli.prompts import add_prompt_options, read_prompts
-from anymask.cli.sources import add_sources, check_not_address, open_sources, read_example
+from anymask.cli.prompts import PROMPTS, read_one_prompt
+from anymask.cli.sources import (
+    check_not_address,
+    is_video,
+    open_sources,
+    read_example,
+    sources,
+)
 from anymask.cli.streams import say, tell, write_stdout
+from anymask.edit import CutoutSettings
 from anymask.formats import output_kind
 from anymask.jobs import CutoutTask, FolderJob
 
 NO_SUBJECT = "No main subject found in this image. Pass --box, --point or --words."
 NO_OBJECT = "No object found in this image. Pass other words or exemplars, --box or --point."
-
-
-def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the command's options."""
-    from anymask.edit import CutoutSettings
-
-    more = "; or folders, including subfolders; or one video, in which the subject is tracked"
-    add_sources(parser, "PHOTO|FOLDER|VIDEO", more)
-    add = parser.add_argument
-    # fmt: off
-    add("-o", "--output", metavar="DIR|FILE", action="append", dest="outputs", default=[],
-        help="image with alpha (.png, .webp, ...; .jpg on white), or a folder; its "
-            ".masks/ holds the masks, and existing results are skipped. OUT/{name}.webp "
-            "sets the suffix; - is standard output (-.webp: in that format). For a video: "
-            ".webm or .mov with alpha and sound, NAME_{n}.png (numbered NAME_00000.png), "
-            "or a folder of PNG frames (default: PHOTO.cut.png or VIDEO.cut.webm in the "
-            "current folder, FOLDER-cutouts/ for a folder; standard output for an image "
-            "from standard input)")
-    add("--words", metavar="WORDS",
-        help="names of the objects to cut out, as in `anymask find`: 'cup, spoon'")
-    add("--like", metavar="EXAMPLE", action="append", type=read_example,
-        help=("exemplar object, instead of words: PHOTO@click:X,Y, PHOTO@box:X0,Y0,X1,Y1 or "
-            "PHOTO@mask:FILE; repeatable"))
-    add("--unlike", metavar="EXAMPLE", action="append", type=read_example,
-        help="negative exemplar: objects similar to it are excluded")
-    add("--detector", metavar="NAME|FOLDER",
-        help="detector for arbitrary words, as in `anymask find`")
-    add("--score", metavar="X", type=float,
-        help=("minimum confidence score of objects found by words or exemplars, 0 to 1 "
-            "(default: set by the detector)"))
-    add("--top-k", metavar="N", type=read_count,
-        help="maximum number of objects, highest score first (default: all)")
-    # fmt: on
-    add_prompt_options(parser)
-    add_options(parser.add_argument_group("output image"), CutoutSettings)
-    add_folder_options(parser)
-    add_picture_options(parser)
-    add_model_options(parser)
-    parser.set_defaults(stdout=True)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -106,13 +73,12 @@ def run(args: argparse.Namespace) -> None:
 
 def cut_film(args: argparse.Namespace) -> None:
     """Cut out the subject of a video. Raises AnymaskError for user errors."""
-    from anymask.edit import CutoutSettings
     from anymask.track import CutoutLook, FilePrompt, TrackFiles, cut_words, track_files
 
     if args.like:
         raise InputError("--like does not support videos. Pass --words or a prompt.")
     check_not_address(args.sources[0])
-    video, prompt, model = Path(args.sources[0]), read_prompt(args), read_default_model(args)
+    video, prompt, model = Path(args.sources[0]), read_one_prompt(args), read_default_model(args)
     look = CutoutLook(read_options(args, CutoutSettings), folders=True)
     outputs = args.outputs or [f"{video.stem}.cut.webm"]
     with ProgressBar("frames", None) as bar:
@@ -143,12 +109,10 @@ def cut_film(args: argparse.Namespace) -> None:
 
 def read_task(args: argparse.Namespace) -> CutoutTask:
     """Create a task from the options. Raises InputError or PromptError."""
-    from anymask.edit import CutoutSettings
-
     model, pictures = read_model(args), read_pictures(args)
     settings: dict[str, Any] = {
         **read_options(args, CutoutSettings),
-        **read_prompt(args),
+        **read_one_prompt(args),
         "words": args.words,
         "like": args.like,
         "unlike": args.unlike,
@@ -167,35 +131,20 @@ def read_task(args: argparse.Namespace) -> CutoutTask:
     return CutoutTask.plan("", settings)[1]
 
 
-def read_prompt(args: argparse.Namespace) -> dict[str, Any]:
-    """Return the points and box of one object; {} without prompts. Raises PromptError."""
-    if not args.parts:
-        return {}
-    prompts = read_prompts(args.parts)
-    if len(prompts) > 1 or prompts[0].mask is not None:
-        raise InputError(
-            "A cut-out shows one object, selected by points and at most one box. For "
-            "several objects or a mask prompt, use anymask segment."
-        )
-    (one,) = prompts
-    given = {"points": one.points, "point_labels": one.labels, "box": one.box}
-    return {name: value.tolist() for name, value in given.items() if value is not None}
-
-
 @contextlib.contextmanager
 def _job(args: argparse.Namespace) -> Iterator[tuple[FolderJob, str]]:
     """Yield the job and the suffix of its images. Raises InputError."""
     outputs: list[str] = args.outputs
     with (
-        open_sources(args.sources, allow_url=args.allow_url) as sources,
+        open_sources(args.sources, allow_url=args.allow_url) as paths,
         tempfile.TemporaryDirectory() as aside,
     ):
-        is_folder = len(sources) == 1 and sources[0].is_dir()
-        one = len(sources) == 1 and not is_folder
+        is_folder = len(paths) == 1 and paths[0].is_dir()
+        one = len(paths) == 1 and not is_folder
         if len(outputs) == 1 and NAME in Path(outputs[0]).name:
             _check_picture(outputs[0])
             suffix = file_suffix(outputs[0])
-            yield read_job(args, sources, outputs, ("", ""), suffix), suffix
+            yield read_job(args, paths, outputs, ("", ""), suffix), suffix
         elif len(outputs) == 1 and is_file_name(outputs[0]):
             _check_picture(outputs[0])
             if not one:
@@ -204,17 +153,17 @@ def _job(args: argparse.Namespace) -> Iterator[tuple[FolderJob, str]]:
                     f"-o {outputs[0]} is one file, but there are several images. Pass "
                     f"a folder, or -o '{NAME}{suffix or '.png'}'"
                 )
-            job = read_job(args, sources, [aside], ("", ""))
+            job = read_job(args, paths, [aside], ("", ""))
             if is_stdout(outputs[0]):
                 yield job, stdout_suffix(outputs[0])
                 return
             suffix = file_suffix(outputs[0])
             yield replace(job, named=((suffix, Path(outputs[0])),)), suffix
         elif not outputs and one:
-            job = read_job(args, sources, [aside], ("", ""))
-            yield replace(job, named=((".png", Path(sources[0].stem + ".cut.png")),)), ".png"
+            job = read_job(args, paths, [aside], ("", ""))
+            yield replace(job, named=((".png", Path(paths[0].stem + ".cut.png")),)), ".png"
         else:
-            yield read_job(args, sources, outputs, (".cut", "-cutouts")), ".png"
+            yield read_job(args, paths, outputs, (".cut", "-cutouts")), ".png"
 
 
 def _check_picture(output: str) -> None:
@@ -225,3 +174,43 @@ def _check_picture(output: str) -> None:
             f"-o {output} is not an image file. Use a suffix such as .png, .webp or "
             ".jpg. For masks in other formats, use anymask segment."
         )
+
+
+# fmt: off
+COMMAND = Command(
+    run=run,
+    arguments=(
+        *sources(
+            "PHOTO|FOLDER|VIDEO",
+            "; or folders, including subfolders; or one video, in which the subject is tracked",
+        ),
+        Argument("-o --output", metavar="DIR|FILE", action="append", dest="outputs", default=[],
+            help="image with alpha (.png, .webp, ...; .jpg on white), or a folder; its .masks/ "
+                 "holds the masks, and existing results are skipped. OUT/{name}.webp sets the "
+                 "suffix; - is standard output (-.webp: in that format). For a video: .webm or "
+                 ".mov with alpha and sound, NAME_{n}.png (numbered NAME_00000.png), or a folder "
+                 "of PNG frames (default: PHOTO.cut.png or VIDEO.cut.webm in the current folder, "
+                 "FOLDER-cutouts/ for a folder; standard output for an image from standard input)"),
+        Argument("--words", metavar="WORDS",
+            help="names of the objects to cut out, as in `anymask find`: 'cup, spoon'"),
+        Argument("--like", metavar="EXAMPLE", action="append", type=read_example,
+            help="exemplar object, instead of words: PHOTO@click:X,Y, PHOTO@box:X0,Y0,X1,Y1 or "
+                 "PHOTO@mask:FILE; repeatable"),
+        Argument("--unlike", metavar="EXAMPLE", action="append", type=read_example,
+            help="negative exemplar: objects similar to it are excluded"),
+        Argument("--detector", metavar="NAME|FOLDER",
+            help="detector for arbitrary words, as in `anymask find`"),
+        Argument("--score", metavar="X", type=float,
+            help="minimum confidence score of objects found by words or exemplars, 0 to 1 "
+                 "(default: set by the detector)"),
+        Argument("--top-k", metavar="N", type=read_count,
+            help="maximum number of objects, highest score first (default: all)"),
+        PROMPTS,
+        Settings(CutoutSettings, "output image"),
+        FOLDER,
+        PICTURES,
+        MODEL,
+    ),
+    stdout=True,
+)
+# fmt: on

@@ -4,38 +4,25 @@ from __future__ import annotations
 
 import argparse
 
-from anymask.cli.folders import add_folder_options, read_job, run_folder, run_photo
+from anymask.cli.command import Argument, Command
+from anymask.cli.folders import FOLDER, read_job, run_folder, run_photo
 from anymask.cli.options import (
-    add_model_options,
-    add_picture_options,
+    MODEL,
+    PICTURES,
     read_model,
     read_pictures,
     report_pages,
 )
-from anymask.cli.sources import add_sources, open_sources
+from anymask.cli.sources import open_sources, sources
 from anymask.cli.streams import say
 from anymask.jobs import EncodeTask
-
-
-def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the command's options."""
-    add_sources(parser, "PHOTO|FOLDER", "; or folders, including subfolders")
-    parser.add_argument(
-        "-o", "--output", metavar="DIR|FILE", dest="outputs", default=[], action="append",
-        help=("folder for the .npz files, or one .npz file for one image; an image is "
-            "skipped if its embedding by the same model exists (default: PHOTO.npz in the "
-            "current folder, FOLDER-embeddings/ for a folder)"),
-    )  # fmt: skip
-    add_folder_options(parser)
-    add_picture_options(parser)
-    add_model_options(parser)
 
 
 def run(args: argparse.Namespace) -> None:
     """Encode all images. Raises DataError at the end if some failed."""
     task = EncodeTask(read_model(args), read_pictures(args))
-    with open_sources(args.sources, allow_url=args.allow_url) as sources:
-        job = read_job(args, sources, args.outputs, ("", "-embeddings"), ".npz")
+    with open_sources(args.sources, allow_url=args.allow_url) as paths:
+        job = read_job(args, paths, args.outputs, ("", "-embeddings"), ".npz")
         if not job.one:
             run_folder(job, task, args.json)
             return
@@ -44,3 +31,20 @@ def run(args: argparse.Namespace) -> None:
             report_pages(item.photo, say, task.model)
         made = run_photo(job, task, args.json)
         say(f"{'wrote' if made else 'exists:'} {item.output('.npz')}")
+
+
+# fmt: off
+COMMAND = Command(
+    run=run,
+    arguments=(
+        *sources("PHOTO|FOLDER", "; or folders, including subfolders"),
+        Argument("-o --output", metavar="DIR|FILE", dest="outputs", default=[], action="append",
+            help="folder for the .npz files, or one .npz file for one image; an image is skipped "
+                 "if its embedding by the same model exists (default: PHOTO.npz in the current "
+                 "folder, FOLDER-embeddings/ for a folder)"),
+        FOLDER,
+        PICTURES,
+        MODEL,
+    ),
+)
+# fmt: on

@@ -4,92 +4,46 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import Any, get_args
 
 from anymask.base import InputError
+from anymask.cli.command import Argument, Command
 from anymask.cli.everything_files import process_files
-from anymask.cli.folders import add_folder_options
-from anymask.cli.maps import add_map_options, search_map, wants_map
+from anymask.cli.folders import FOLDER
+from anymask.cli.maps import map_options, search_map, wants_map
 from anymask.cli.options import (
-    add_model_options,
-    add_picture_options,
+    MODEL,
+    OVERLAY,
+    PICTURES,
     read_count,
     read_default_model,
     read_model,
     read_pictures,
 )
-from anymask.cli.sources import add_sources, check_not_address, read_example
+from anymask.cli.sources import check_not_address, is_video, read_example, sources
 from anymask.cli.streams import tell
-from anymask.images import VIDEO_SUFFIXES
+from anymask.find import (
+    DEFAULT_DETECTOR,
+    NOTHING,
+    FindSettings,
+    Method,
+    Phrase,
+    known_detectors,
+    read_phrases,
+)
 from anymask.jobs import FindTask
 
-if TYPE_CHECKING:
-    from anymask.find import Phrase
-
+MORE = (
+    "; or folders with their subfolders, or one video. Then the text prompts, "
+    "separated by , ; | . or line breaks: 'helmet, red cup'. 'lorry = truck' "
+    "finds the left name and labels it with the right one, 'helmet @ 0.4' sets "
+    "its own score threshold; or a text file of prompts; no text with --like"
+)
 ENDINGS = (".found", "-found")  # suffixes of results, and of an output folder
-
-
-def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the command's options."""
-    from anymask.find import DEFAULT_DETECTOR, Method, known_detectors
-
-    parser.usage = "%(prog)s PHOTO|FOLDER|VIDEO [PHOTO ...] WORDS|--like EXAMPLE [options]"
-    more = (
-        "; or folders with their subfolders, or one video. Then the text prompts, "
-        "separated by , ; | . or line breaks: 'helmet, red cup'. 'lorry = truck' "
-        "finds the left name and labels it with the right one, 'helmet @ 0.4' sets "
-        "its own score threshold; or a text file of prompts; no text with --like"
-    )
-    add_sources(parser, "PHOTO|FOLDER|VIDEO|WORDS", more)
-    add = parser.add_argument
-    # fmt: off
-    add("--like", metavar="EXAMPLE", action="append", type=read_example, default=[],
-        help=("exemplar object, instead of text: PHOTO@click:X,Y, PHOTO@box:X0,Y0,X1,Y1 or "
-            "PHOTO@mask:FILE (the object is white); repeatable"))
-    add("--unlike", metavar="EXAMPLE", action="append", type=read_example, default=[],
-        help="negative exemplar: objects similar to it are excluded")
-    add("--method", choices=get_args(Method),
-        help=("how objects are compared with an exemplar: by the features of a bundled "
-            "model, or by PerSAM with a SAM-type model on PyTorch (default: the method "
-            "that the model supports)"))
-    add("-o", "--output", metavar="DIR|FILE", action="append", dest="outputs", default=[],
-        help=("as for `anymask everything`: folder for two files per image, a .json (SA-1B "
-            "records with labels) and a .png; or file names for one image (default: "
-            "PHOTO.found.json and .png in the current folder, FOLDER-found/ for a folder)"))
-    add("--detector", metavar="NAME|FOLDER",
-        help=("detector that finds objects by arbitrary words: "
-            f"{', '.join(known_detectors())}, or a folder with a detector; "
-            f"{DEFAULT_DETECTOR} is a good choice (default: none; only the built-in names "
-            "are found)"))
-    add("--score", metavar="X", type=float,
-        help="minimum confidence score, 0 to 1 (default: set by the detector)")
-    add("--top-k", metavar="N", type=read_count,
-        help="maximum number of objects per label, highest score first (default: all)")
-    add("--iou", metavar="X", type=float,
-        help="minimum overlap (IoU) at which two masks are merged (default: 0.7)")
-    add("--side", metavar="PIXELS", type=int,
-        help="longer side of the detector input, in pixels (default: set by the detector; "
-            "on a CPU 640)")
-    add("--every", metavar="N", type=read_count,
-        help=("for a video or a folder of its frames: search every N-th frame, and track "
-            "the objects in the frames between. -o is then .json (COCO; group_id is the "
-            "object number), .jsonl, .csv, .mp4 .mov .mkv .webm, NAME_{n}.png (white on "
-            "black), or a folder (palette PNGs and things.json) (default: 10 for a video "
-            "file)"))
-    add("--overlay", action=argparse.BooleanOptionalAction, default=True,
-        help="also write the .png images (default), or only the .json records")
-    # fmt: on
-    add_map_options(parser)
-    add_folder_options(parser)
-    add_picture_options(parser)
-    add_model_options(parser)
-    parser.set_defaults(stdout=True)
 
 
 def run(args: argparse.Namespace) -> None:
     """Process all images. Raises DataError at the end if some failed."""
-    from anymask.find import NOTHING, FindSettings, read_phrases
-
     given = {
         name: value
         for name in ("detector", "score", "top_k", "iou", "side", "method")
@@ -126,11 +80,6 @@ def run(args: argparse.Namespace) -> None:
         process_files(args, task, NOTHING, ENDINGS)
 
 
-def is_video(sources: list[str]) -> bool:
-    """Return whether the only source is a video file, by its suffix."""
-    return len(sources) == 1 and Path(sources[0]).suffix.lower() in VIDEO_SUFFIXES
-
-
 def follow(args: argparse.Namespace, words: str | Path, given: dict[str, Any]) -> None:
     """Find and track objects in one video. Raises AnymaskError for user errors."""
     from anymask.base import ProgressBar
@@ -151,3 +100,51 @@ def follow(args: argparse.Namespace, words: str | Path, given: dict[str, Any]) -
     ):
         notes = write_finds(finds, video, paths, bar.update)
     tell(notes)
+
+
+# fmt: off
+COMMAND = Command(
+    run=run,
+    arguments=(
+        *sources("PHOTO|FOLDER|VIDEO|WORDS", MORE),
+        Argument("--like", metavar="EXAMPLE", action="append", type=read_example, default=[],
+            help="exemplar object, instead of text: PHOTO@click:X,Y, PHOTO@box:X0,Y0,X1,Y1 or "
+                 "PHOTO@mask:FILE (the object is white); repeatable"),
+        Argument("--unlike", metavar="EXAMPLE", action="append", type=read_example, default=[],
+            help="negative exemplar: objects similar to it are excluded"),
+        Argument("--method", choices=get_args(Method),
+            help="how objects are compared with an exemplar: by the features of a bundled model, "
+                 "or by PerSAM with a SAM-type model on PyTorch (default: the method that the "
+                 "model supports)"),
+        Argument("-o --output", metavar="DIR|FILE", action="append", dest="outputs", default=[],
+            help="as for `anymask everything`: folder for two files per image, a .json (SA-1B "
+                 "records with labels) and a .png; or file names for one image (default: "
+                 "PHOTO.found.json and .png in the current folder, FOLDER-found/ for a folder)"),
+        Argument("--detector", metavar="NAME|FOLDER",
+            help=f"detector that finds objects by arbitrary words: {', '.join(known_detectors())}, "
+                 f"or a folder with a detector; {DEFAULT_DETECTOR} is a good choice (default: "
+                 "none; only the built-in names are found)"),
+        Argument("--score", metavar="X", type=float,
+            help="minimum confidence score, 0 to 1 (default: set by the detector)"),
+        Argument("--top-k", metavar="N", type=read_count,
+            help="maximum number of objects per label, highest score first (default: all)"),
+        Argument("--iou", metavar="X", type=float,
+            help="minimum overlap (IoU) at which two masks are merged (default: 0.7)"),
+        Argument("--side", metavar="PIXELS", type=int,
+            help="longer side of the detector input, in pixels (default: set by the detector; on "
+                 "a CPU 640)"),
+        Argument("--every", metavar="N", type=read_count,
+            help="for a video or a folder of its frames: search every N-th frame, and track the "
+                 "objects in the frames between. -o is then .json (COCO; group_id is the object "
+                 "number), .jsonl, .csv, .mp4 .mov .mkv .webm, NAME_{n}.png (white on black), or "
+                 "a folder (palette PNGs and things.json) (default: 10 for a video file)"),
+        OVERLAY,
+        map_options(),
+        FOLDER,
+        PICTURES,
+        MODEL,
+    ),
+    usage="%(prog)s PHOTO|FOLDER|VIDEO [PHOTO ...] WORDS|--like EXAMPLE [options]",
+    stdout=True,
+)
+# fmt: on

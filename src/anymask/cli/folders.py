@@ -15,32 +15,13 @@ from pathlib import Path
 from types import FrameType
 
 from anymask.base import InputError, ProgressBar, clock_text, file_suffix, write_json
+from anymask.cli.command import Argument, Group
 from anymask.cli.outputs import NAME, check_suffix
 from anymask.cli.sources import check_own_names
 from anymask.cli.streams import say
 from anymask.jobs import FIRST_FAILURES, FolderJob, PhotoTask, Summary, run_job
 
-
-def add_folder_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of folder jobs: workers, shards, summary."""
-    add = parser.add_argument_group("many photos").add_argument
-    # fmt: off
-    add("--workers", metavar="N", type=int, default=0,
-        help=("number of worker processes; an image that crashes a worker does not stop the "
-            "others (default: 0, no extra process)"))
-    add("--engine", choices=["processes", "ray"], default="processes",
-        help=("how workers are started: as processes on this machine, or on a Ray cluster "
-            "(RAY_ADDRESS, or a local one; requires the [ray] extra) (default: processes)"))
-    add("--shard", metavar="I/N", type=read_shard, default=(1, 1),
-        help=("process part I of N of the images; pass a different I from 1 to N on each "
-            "machine (default: all images)"))
-    add("--output-shards", metavar="K", type=int, default=0,
-        help=("distribute the results over K folders named sa_000000, sa_000001, ...; "
-            "for example K = number of images / 1000 (default: 0, one folder)"))
-    add("--json", metavar="FILE", type=Path,
-        help=("write a summary with counts, speed and settings; failures are always listed "
-            "in DIR/errors.jsonl"))
-    # fmt: on
+# fmt: on
 
 
 def read_shard(text: str) -> tuple[int, int]:
@@ -54,6 +35,27 @@ def read_shard(text: str) -> tuple[int, int]:
     )
 
 
+# fmt: off
+FOLDER = Group("many photos", (
+    Argument("--workers", metavar="N", type=int, default=0,
+        help="number of worker processes; an image that crashes a worker does not stop the others "
+             "(default: 0, no extra process)"),
+    Argument("--engine", choices=["processes", "ray"], default="processes",
+        help="how workers are started: as processes on this machine, or on a Ray cluster "
+             "(RAY_ADDRESS, or a local one; requires the [ray] extra) (default: processes)"),
+    Argument("--shard", metavar="I/N", type=read_shard, default=(1, 1),
+        help="process part I of N of the images; pass a different I from 1 to N on each machine "
+             "(default: all images)"),
+    Argument("--output-shards", metavar="K", type=int, default=0,
+        help="distribute the results over K folders named sa_000000, sa_000001, ...; for example "
+             "K = number of images / 1000 (default: 0, one folder)"),
+    Argument("--json", metavar="FILE", type=Path,
+        help="write a summary with counts, speed and settings; failures are always listed in "
+             "DIR/errors.jsonl"),
+))
+# fmt: on
+
+
 def read_job(
     args: argparse.Namespace,
     sources: Sequence[Path],
@@ -61,7 +63,7 @@ def read_job(
     endings: tuple[str, str],
     own_suffix: str = "",
 ) -> FolderJob:
-    """Create a job from the options of `add_folder_options` and the images. Raises InputError.
+    """Create a job from the options of `FOLDER` and the images. Raises InputError.
 
     Args:
         sources: Folders and images.

@@ -1,6 +1,6 @@
 """Entry point of the command line.
 
-A command is a module with `configure(parser)` and `run(args)`, and a row in the table of
+A command is a module with a record `COMMAND` (`anymask.cli.command`), and a row in the table of
 `anymask.cli.command_table`. Only the selected one is imported.
 
 Exit codes: 0 success; 2 user error (invalid option, missing file, invalid prompt); 130 interrupted;
@@ -9,7 +9,6 @@ Exit codes: 0 success; 2 user error (invalid option, missing file, invalid promp
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import importlib
 import os
@@ -17,13 +16,16 @@ import re
 import sys
 import warnings
 from collections.abc import Sequence
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING
 
 from anymask import __version__
 from anymask.base import AnymaskError, disk_message, missing_extra
 from anymask.cli.command_table import COMMANDS, SUMMARIES, commands
-from anymask.cli.parser import CommandParser, nearest
+from anymask.cli.parser import nearest
 from anymask.cli.streams import quieten_decoders, utf8_stdio
+
+if TYPE_CHECKING:
+    from anymask.cli.command import Command
 
 USAGE = 2
 INTERRUPTED = 130
@@ -82,16 +84,6 @@ examples:
   anymask find photos/ "cat, dog" -o out/
   anymask models list
 """
-
-
-class Command(Protocol):
-    """Interface of a command module."""
-
-    def configure(self, parser: argparse.ArgumentParser) -> None:
-        """Add the command's options."""
-
-    def run(self, args: argparse.Namespace) -> Any:
-        """Run the command. Raises AnymaskError for user errors."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -175,19 +167,14 @@ def run(words: list[str]) -> int:
     if module is None:
         return print_error(unknown(name, rest))
     command = load(module)
-    parser = CommandParser(
-        prog=f"anymask {name}",
-        description=SUMMARIES.get(name),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    command.configure(parser)
-    command.run(parser.parse_args(rest))
+    command.execute(command.parser(f"anymask {name}", SUMMARIES.get(name)).parse_args(rest))
     return 0
 
 
 def load(module: str) -> Command:
-    """Import the module of a command."""
-    return cast(Command, importlib.import_module(module))
+    """Import the module of a command and return its record."""
+    command: Command = importlib.import_module(module).COMMAND
+    return command
 
 
 def help_text() -> str:

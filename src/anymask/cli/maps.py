@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from anymask.base import InputError, ProgressBar, need_packages
-from anymask.cli.options import add_options, read_model, read_options, read_pictures
+from anymask.cli.command import Group, Settings
+from anymask.cli.options import read_model, read_options, read_pictures
 from anymask.cli.sources import open_sources
 from anymask.cli.streams import say
 from anymask.formats import LAYERS
@@ -32,24 +33,21 @@ FEW = 50  # objects per megapixel; a suburb has more houses
 PACKAGES = ("rasterio", "pyogrio", "shapely")
 
 
-def add_map_options(
-    parser: argparse.ArgumentParser, prompts: bool = False, tile: bool = True
-) -> None:
-    """Add the options for reading and writing maps.
+def map_options(*, prompts: bool = False, tile: bool = True) -> Group:
+    """Return the options for reading and writing maps.
 
     Args:
         prompts: Whether the command supports prompts.
         tile: Whether to add `--tile`, if the command does not have it already.
     """
-    group = parser.add_argument_group(
-        "options for maps (GeoTIFF, COG, VRT, JPEG 2000 or a folder of tiles; -o "
-        ".gpkg, .fgb, .shp, .kml, .geojson or .tif)"
-    )
     own = [] if prompts else ["crs", "prompts"]
     names = [name for name in MapChoice.__dataclass_fields__ if name not in own]
-    add_options(group, MapChoice, names)
-    if tile:
-        add_options(group, LookChoice, ("tile",), {"tile": "auto; 1024 pixels for maps"})
+    tiles = Settings(LookChoice, only=("tile",), defaults={"tile": "auto; 1024 pixels for maps"})
+    return Group(
+        "options for maps (GeoTIFF, COG, VRT, JPEG 2000 or a folder of tiles; -o "
+        ".gpkg, .fgb, .shp, .kml, .geojson or .tif)",
+        (Settings(MapChoice, only=names), *[tiles] * tile),
+    )
 
 
 def wants_map(args: argparse.Namespace) -> bool:

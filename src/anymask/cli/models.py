@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
+from argparse import Namespace
 from pathlib import Path
 
+from anymask.cli.command import Argument, Command
 from anymask.cli.model_facts import (
     convert,
     get,
@@ -27,90 +28,100 @@ EXAMPLES = (
 )
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the subcommands."""
-    parser.epilog = EXAMPLES
-    commands = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-
-    listing = commands.add_parser("list", help="list all models, and whether each is installed")
-    listing.add_argument(
-        "--json", type=Path, metavar="FILE", help="also write the list to a JSON file"
-    )
-
-    get = commands.add_parser(
-        "get", help="download published weights; resumes interrupted downloads"
-    )
-    get.add_argument("names", nargs="+", metavar="NAME")
-    get.add_argument("--again", action="store_true", help="download the file even if it exists")
-
-    get.add_argument(
-        "--no-convert", action="store_true", help="do not convert the weights for ONNX Runtime"
-    )
-
-    converting = commands.add_parser(
-        "convert", help="convert a checkpoint for ONNX Runtime, which runs faster on a CPU"
-    )
-    converting.add_argument(
-        "name", metavar="NAME|FILE", help="name of a downloaded model, or a checkpoint file"
-    )
-    converting.add_argument(
-        "--model",
-        metavar="NAME",
-        help="name of the model in the checkpoint file (default: detected)",
-    )
-
-    removal = commands.add_parser("remove", help="delete downloaded weights and their conversion")
-    removal.add_argument("names", nargs="+", metavar="NAME")
-    removal.add_argument("--converted", action="store_true", help="delete only the conversion")
-
-    add = commands.add_parser("add", help="verify a downloaded file and add it to ANYMASK_HOME")
-    add.add_argument("name", metavar="NAME")
-    add.add_argument("file", type=Path, metavar="FILE")
-    add.add_argument(
-        "--link", action="store_true", help="create a link to the file instead of a copy"
-    )
-
-    verify = commands.add_parser("verify", help="verify the hashes of installed files")
-    verify.add_argument(
-        "names", nargs="*", metavar="NAME", help="models to verify (default: all installed models)"
-    )
-    verify.add_argument(
-        "--json", type=Path, metavar="FILE", help="also write the result to a JSON file"
-    )
-
-    info = commands.add_parser("info", help="show the source, licence and hashes of a model")
-    info.add_argument(
-        "name",
-        metavar="NAME|FILE|DIR",
-        help="name of a listed model, or a folder written by training or export",
-    )
+def plain_names(args: Namespace) -> list[str]:
+    """Return the models of a command line; "nano@640" uses the weights of the plain name."""
+    return [split_side(name)[0] for name in args.names]
 
 
-def run(args: argparse.Namespace) -> None:
-    """Run one action. Raises AnymaskError for user errors.
+def get_all(args: Namespace) -> None:
+    """Download weights."""
+    names = plain_names(args)
+    for name in names:
+        catalogue.entry(name)  # report unknown names before any download
+    for name in names:
+        get(name, again=args.again, converts=not args.no_convert)
 
-    A name with an input side, such as "nano@640", uses the weights of the plain name.
-    """
-    names = [split_side(name)[0] for name in getattr(args, "names", [])]
-    match args.action:
-        case "list":
-            show_list(args.json)
-        case "get":
-            for name in names:
-                catalogue.entry(name)  # report unknown names before any download
-            for name in names:
-                get(name, again=args.again, converts=not args.no_convert)
-        case "convert":
-            convert(args.name, args.model)
-        case "remove":
-            for name in names:
-                remove(name, converted_only=args.converted)
-        case "add":
-            name = split_side(args.name)[0]
-            state = store.add(name, args.file, link=args.link)
-            print(f"{name}: {state.path}\n  {SAYS[state.status]}")
-            warn_of_licence(catalogue.entry(name))
-        case "verify":
-            show_verify(names, args.json)
-        case "info":
-            show_info(split_side(args.name)[0])
+
+def remove_all(args: Namespace) -> None:
+    """Delete weights."""
+    for name in plain_names(args):
+        remove(name, converted_only=args.converted)
+
+
+def add(args: Namespace) -> None:
+    """Verify a file and add it."""
+    name = split_side(args.name)[0]
+    state = store.add(name, args.file, link=args.link)
+    print(f"{name}: {state.path}\n  {SAYS[state.status]}")
+    warn_of_licence(catalogue.entry(name))
+
+
+# fmt: off
+ACTIONS = {
+    "list": Command(
+        run=lambda args: show_list(args.json),
+        summary="list all models, and whether each is installed",
+        arguments=(
+            Argument("--json", type=Path, metavar="FILE",
+                help="also write the list to a JSON file"),
+        ),
+    ),
+    "get": Command(
+        run=get_all,
+        summary="download published weights; resumes interrupted downloads",
+        arguments=(
+            Argument("names", nargs="+", metavar="NAME"),
+            Argument("--again", action="store_true", help="download the file even if it exists"),
+            Argument("--no-convert", action="store_true",
+                help="do not convert the weights for ONNX Runtime"),
+        ),
+    ),
+    "convert": Command(
+        run=lambda args: convert(args.name, args.model),
+        summary="convert a checkpoint for ONNX Runtime, which runs faster on a CPU",
+        arguments=(
+            Argument("name", metavar="NAME|FILE",
+                help="name of a downloaded model, or a checkpoint file"),
+            Argument("--model", metavar="NAME",
+                help="name of the model in the checkpoint file (default: detected)"),
+        ),
+    ),
+    "remove": Command(
+        run=remove_all,
+        summary="delete downloaded weights and their conversion",
+        arguments=(
+            Argument("names", nargs="+", metavar="NAME"),
+            Argument("--converted", action="store_true", help="delete only the conversion"),
+        ),
+    ),
+    "add": Command(
+        run=add,
+        summary="verify a downloaded file and add it to ANYMASK_HOME",
+        arguments=(
+            Argument("name", metavar="NAME"),
+            Argument("file", type=Path, metavar="FILE"),
+            Argument("--link", action="store_true",
+                help="create a link to the file instead of a copy"),
+        ),
+    ),
+    "verify": Command(
+        run=lambda args: show_verify(plain_names(args), args.json),
+        summary="verify the hashes of installed files",
+        arguments=(
+            Argument("names", nargs="*", metavar="NAME",
+                help="models to verify (default: all installed models)"),
+            Argument("--json", type=Path, metavar="FILE",
+                help="also write the result to a JSON file"),
+        ),
+    ),
+    "info": Command(
+        run=lambda args: show_info(split_side(args.name)[0]),
+        summary="show the source, licence and hashes of a model",
+        arguments=(
+            Argument("name", metavar="NAME|FILE|DIR",
+                help="name of a listed model, or a folder written by training or export"),
+        ),
+    ),
+}
+COMMAND = Command(actions=ACTIONS, epilog=EXAMPLES)
+# fmt: on

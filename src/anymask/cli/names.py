@@ -6,37 +6,12 @@ import argparse
 from pathlib import Path
 
 from anymask.base import InputError
-from anymask.cli.options import (
-    add_model_options,
-    add_options,
-    read_count,
-    read_model,
-    read_options,
-)
+from anymask.cli.command import Argument, Command, Settings
+from anymask.cli.options import MODEL, read_count, read_model, read_options
 from anymask.cli.streams import say
 from anymask.formats import ReadSettings
 
 MOST = 200  # maximum number of masks per label
-
-
-def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the command's options."""
-    add = parser.add_argument
-    add("sources", metavar="DATASET", nargs="*", type=Path,
-        help=("files or folders of labeled masks in any format of `anymask convert`. "
-            "Without datasets, the known names are printed"))  # fmt: skip
-    add("-o", "--output", metavar="FILE.json", type=Path,
-        help=("output file for the learned names; pass it as --names to segment and "
-            "everything"))  # fmt: skip
-    add("--from", dest="origin", metavar="FORMAT",
-        help="format of the datasets (default: detected)")  # fmt: skip
-    add("--images", metavar="DIR", type=Path,
-        help="folder or archive of the images; required if the annotations contain no "
-             "image paths")  # fmt: skip
-    add("--most", metavar="N", type=read_count, default=MOST,
-        help=f"maximum number of masks per label (default: {MOST})")  # fmt: skip
-    add_options(parser, ReadSettings)
-    add_model_options(parser)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -71,3 +46,26 @@ def run(args: argparse.Namespace) -> None:
         say(line)
     told = ", ".join(f"{label} ({count})" for label, count in sorted(counts.items()))
     say(f"wrote {args.output}: {told}")
+
+
+# fmt: off
+COMMAND = Command(
+    run=run,
+    arguments=(
+        Argument("sources", metavar="DATASET", nargs="*", type=Path,
+            help="files or folders of labeled masks in any format of `anymask convert`. Without "
+                 "datasets, the known names are printed"),
+        Argument("-o --output", metavar="FILE.json", type=Path,
+            help="output file for the learned names; pass it as --names to segment and everything"),
+        Argument("--from", dest="origin", metavar="FORMAT",
+            help="format of the datasets (default: detected)"),
+        Argument("--images", metavar="DIR", type=Path,
+            help="folder or archive of the images; required if the annotations contain no image "
+                 "paths"),
+        Argument("--most", metavar="N", type=read_count, default=MOST,
+            help=f"maximum number of masks per label (default: {MOST})"),
+        Settings(ReadSettings),
+        MODEL,
+    ),
+)
+# fmt: on

@@ -1,4 +1,4 @@
-"""Options shared by several commands, generated from declared settings; and checks of extras."""
+"""Options shared by several commands, and checks of extras."""
 
 from __future__ import annotations
 
@@ -7,10 +7,20 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
-from anymask.base import DeclaredSetting, InputError, list_settings, need_packages
-from anymask.cli.parser import nearest
+from anymask.base import list_settings, need_packages
+from anymask.cli.command import Argument, Settings
 from anymask.jobs import ModelChoice, PictureChoice
 from anymask.models.rules import DEFAULT_VIDEO_MODEL, default_model
+
+MODEL = Settings(ModelChoice, "the model")
+PICTURES = Settings(PictureChoice, "the picture")
+SPLIT = Argument("--split", metavar="NAME", help="split of a published dataset, such as val")
+OVERLAY = Argument(
+    "--overlay", action=argparse.BooleanOptionalAction, default=True,
+    help="also write the .png images (default), or only the .json records",
+)  # fmt: skip
+
+SESSION = {"session": "a file next to the first output, deleted when the run is complete"}
 
 
 def need_engine() -> None:
@@ -26,11 +36,6 @@ def need_server() -> None:
 def need_torch() -> None:
     """Raise MissingExtra if PyTorch is not installed."""
     need_packages(("torch",), "torch", "training")
-
-
-def add_picture_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options for reading images: bands, pages, value ranges."""
-    add_options(parser.add_argument_group("the picture"), PictureChoice)
 
 
 def read_pictures(args: argparse.Namespace) -> PictureChoice:
@@ -59,94 +64,9 @@ def _spoken(place: str) -> str:
     return f" or {place.lower().replace(' ', '').replace(',', '')}" if place else ""
 
 
-_TRUTHS = {"on": "yes", "true": "yes", "1": "yes", "off": "no", "false": "no", "0": "no"}
-
-
-def add_options(
-    group: argparse._ActionsContainer,
-    declared: type,
-    only: Collection[str] = (),
-    defaults: dict[str, str] | None = None,
-) -> None:
-    """Add an option for each setting, such as `--grid` for `grid`.
-
-    Args:
-        only: Names of settings. Defaults to all.
-        defaults: Descriptions of defaults by setting name.
-    """
-    for setting in list_settings(declared):
-        if only and setting.name not in only:
-            continue
-        told = (defaults or {}).get(setting.name, setting.default_in_words)
-        told = {"True": "yes", "False": "no"}.get(told, told)  # as on the command line
-        group.add_argument(
-            setting.option,
-            dest=setting.name,
-            help=f"{setting.about.does} (default: {told})".replace("%", "%%"),
-            **_value_of(setting),
-        )
-
-
 def option_of(name: str) -> str:
     """Return the default option name of a setting."""
     return f"--{name.replace('_', '-')}"
-
-
-def _value_of(setting: DeclaredSetting) -> dict[str, Any]:
-    """Return the argparse arguments for a setting's value; its class validates the range."""
-    about, members = setting.about, setting.members
-    if about.parse is not None:
-        kept = argparse.SUPPRESS  # the parsed value can be None, which differs from "not given"
-        return {"metavar": about.form or "X", "type": _parse_with(about.parse), "default": kept}
-    if bool in members:
-        words = ("yes", "no", *setting.words)
-        return {"nargs": "?", "const": True, "metavar": "|".join(words), "type": _truth(words)}
-    if setting.words and not setting.number:
-        return {"choices": setting.words}
-    if setting.number and (setting.words or str in members):
-        return {"metavar": about.form or "WORD|X", "type": _number_or_word}
-    if setting.number:
-        letter = "N" if setting.number is int else "X"
-        return {"metavar": about.form or about.unit.upper() or letter, "type": setting.number}
-    if Path in members:
-        return {"metavar": "FILE", "type": Path}
-    return {"metavar": about.form or "NAME"}
-
-
-def _parse_with(parse: Callable[[str], object]) -> Callable[[str], object]:
-    """Wrap a function so that its InputError becomes an argparse error."""
-
-    def read(text: str) -> object:
-        try:
-            return parse(text)
-        except InputError as error:
-            raise argparse.ArgumentTypeError(str(error)) from error
-
-    return read
-
-
-def _truth(words: Collection[str]) -> Callable[[str], bool | str]:
-    """Return a function that parses `yes`, `no` or another of the words."""
-
-    def read(text: str) -> bool | str:
-        if text not in words:
-            meant = _TRUTHS.get(text.lower()) or nearest(text, words)
-            remedy = (
-                f"Did you mean {meant!r}?" if meant else "Without a value, the option means yes."
-            )
-            raise argparse.ArgumentTypeError(
-                f"Invalid value {text!r}. Expected {', '.join(words)} or no value. {remedy}"
-            )
-        return text == "yes" if text in ("yes", "no") else text
-
-    return read
-
-
-def _number_or_word(text: str) -> float | str:
-    try:
-        return float(text)
-    except ValueError:
-        return text
 
 
 def read_options(
@@ -172,13 +92,8 @@ def read_count(text: str, least: int = 1) -> int:
     )
 
 
-def add_model_options(parser: argparse.ArgumentParser, only: Collection[str] = ()) -> None:
-    """Add the options of the model and its device."""
-    add_options(parser.add_argument_group("the model"), ModelChoice, only)
-
-
 def read_model(args: argparse.Namespace, **chosen: object) -> ModelChoice:
-    """Read the options of `add_model_options`, overridden by `chosen`; paths become absolute."""
+    """Read the options of `MODEL`, overridden by `chosen`; paths become absolute."""
     given = read_options(args, ModelChoice) | chosen
     if given.get("weights") is not None:
         given["weights"] = Path(given["weights"]).expanduser().absolute()

@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -216,6 +215,8 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     begun = [name for key, name in by_plain.items() if key.startswith(plain)]
     if len(begun) == 1 and len(plain.strip("-")) > 1:
         return begun[0]
+    import difflib
+
     near = difflib.get_close_matches(plain, by_plain, 1)
     return by_plain[near[0]] if near else None
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 from anymask.base import InputError, PromptError
+from anymask.cli.command import Argument, Group
 
 if TYPE_CHECKING:
     from anymask.images import MaskValues
@@ -36,36 +37,31 @@ ABOUT_VALUES = (
 )
 
 
-def add_prompt_options(parser: argparse.ArgumentParser) -> None:
-    """Add the prompt options, which keep their order."""
-    group = parser.add_argument_group(
-        "prompts (in pixels of the image as displayed; separate numbers by commas or spaces)"
-    )
-
-    def add(option: str, kind: Kind, text: str, **how: Any) -> None:
-        how |= {"dest": "parts", "action": "append", "default": []}
-        if kind == "next":
-            how |= {"action": "append_const", "const": (kind, "")}
-        else:
-            how["type"] = lambda text: (kind, text)
-        group.add_argument(option, help=text, **how)
-
-    add("--point", "point", "point on the object; repeatable", metavar="X,Y")
-    add("--negative", "negative", "point on the background; repeatable", metavar="X,Y")
-    add(
-        "--box",
-        "box",
-        "box around the object; a second box starts another object",
-        metavar="X0,Y0,X1,Y1",
-    )
-    add(
-        "--mask", "mask",
-        ("mask prompt: an image, a cut-out or a .npy file; without other prompts, the "
-            "mask is refined; a second mask starts another object"),
-        metavar="FILE",
+def _part(option: str, kind: Kind, metavar: str, text: str) -> Argument:
+    """Return an option whose values keep their order among those of all prompt options."""
+    return Argument(
+        option, metavar=metavar, dest="parts", action="append", default=[],
+        type=lambda value: (kind, value), help=text,
     )  # fmt: skip
-    add("--next", "next", "start another object: the prompts that follow belong to it")
-    add("--mask-values", "values", ABOUT_VALUES, metavar="{auto,labels,binary,colours}")
+
+
+# fmt: off
+PROMPTS = Group(
+    "prompts (in pixels of the image as displayed; separate numbers by commas or spaces)",
+    (
+        _part("--point", "point", "X,Y", "point on the object; repeatable"),
+        _part("--negative", "negative", "X,Y", "point on the background; repeatable"),
+        _part("--box", "box", "X0,Y0,X1,Y1",
+              "box around the object; a second box starts another object"),
+        _part("--mask", "mask", "FILE",
+              "mask prompt: an image, a cut-out or a .npy file; without other prompts, the "
+              "mask is refined; a second mask starts another object"),
+        Argument("--next", dest="parts", action="append_const", const=("next", ""), default=[],
+            help="start another object: the prompts that follow belong to it"),
+        _part("--mask-values", "values", "{auto,labels,binary,colours}", ABOUT_VALUES),
+    ),
+)
+# fmt: on
 
 
 def read_prompts(parts: Sequence[Part]) -> list[Prompt]:
@@ -89,6 +85,21 @@ def read_prompts(parts: Sequence[Part]) -> list[Prompt]:
             "--next separates the prompts of two objects. Pass points or boxes before and after it."
         )
     return [_prompt(one, values) for one in objects]
+
+
+def read_one_prompt(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the points and box of one object; {} without prompts. Raises PromptError."""
+    if not args.parts:
+        return {}
+    prompts = read_prompts(args.parts)
+    if len(prompts) > 1 or prompts[0].mask is not None:
+        raise InputError(
+            "A cut-out shows one object, selected by points and at most one box. For "
+            "several objects or a mask prompt, use anymask segment."
+        )
+    (one,) = prompts
+    given = {"points": one.points, "point_labels": one.labels, "box": one.box}
+    return {name: value.tolist() for name, value in given.items() if value is not None}
 
 
 def _read_values(given: Sequence[str]) -> MaskValues:
@@ -172,12 +183,19 @@ TRACKED = {
 }
 
 
-def add_mask_values(group: Any) -> None:
-    """Add the option --mask-values for masks of frames and slices."""
-    group.add_argument(
+TRACKED_PROMPTS = (
+    *(
+        Argument(
+            f"--{name}", metavar=f"[PLACE]{shape}", action="append", default=[],
+            help=f"{about}; repeatable",
+        )
+        for name, (shape, about) in TRACKED.items()
+    ),
+    Argument(
         "--mask-values", choices=("auto", "labels", "binary", "colours"), default="auto",
         help=ABOUT_VALUES,
-    )  # fmt: skip
+    ),
+)  # fmt: skip
 
 
 def read_tracked_prompts(

@@ -9,11 +9,17 @@ from pathlib import Path
 from typing import Any, get_args
 
 from anymask.base import InputError, ProgressBar
-from anymask.cli.find import is_video
-from anymask.cli.folders import add_folder_options, run_folder, run_photo
-from anymask.cli.options import add_model_options, read_default_model, read_model
+from anymask.cli.command import Argument, Command
+from anymask.cli.folders import FOLDER, run_folder, run_photo
+from anymask.cli.options import MODEL, read_default_model, read_model
 from anymask.cli.outputs import STDOUT, is_stdout, or_stdout, stdout_suffix
-from anymask.cli.sources import add_sources, check_not_address, open_sources, read_example
+from anymask.cli.sources import (
+    check_not_address,
+    is_video,
+    open_sources,
+    read_example,
+    sources,
+)
 from anymask.cli.streams import say, write_stdout
 from anymask.images import MaskValues
 from anymask.jobs import (
@@ -41,53 +47,6 @@ NOTE = (
 )
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the command's options."""
-    parser.epilog = NOTE
-    add_sources(parser, "PHOTO|FOLDER|VIDEO", "; or one folder, including subfolders; or one video")
-    add = parser.add_argument
-    # fmt: off
-    add("--words", metavar="WORDS",
-        help=("names of the objects to redact, as in `anymask find`: 'face, number plate'. "
-            "With --labels, the labels of the masks to redact (default: all labels)"))
-    add("--like", metavar="EXAMPLE", action="append", type=read_example,
-        help=("exemplar objects, instead of words, for images only: PHOTO@click:X,Y or "
-            "PHOTO@box:X0,Y0,X1,Y1"))
-    add("--detector", metavar="NAME|FOLDER",
-        help=("detector that finds objects by arbitrary words, as in `anymask find` "
-            "(default: built-in names, which do not include faces)"))
-    add("--score", metavar="X", type=float,
-        help=("minimum confidence score of a detection, 0 to 1; a lower score redacts more "
-            "objects (default: set by the detector)"))
-    add("--labels", metavar="FILE|DIR", type=Path,
-        help=("reviewed masks in any format of `anymask convert`; for one image, also a "
-            "mask image; for a video, a .jsonl of `anymask track` or `find`"))
-    add("--mask-values", choices=get_args(MaskValues), default="auto",
-        help=("how to interpret mask images among the labels: labels (each pixel value is "
-            "an object), binary (one object) or colours (each color is an object); auto "
-            "detects it, and reports an error if the image is ambiguous (default: auto)"))
-    add("--force", action="store_true",
-        help=("write redacted copies without a review; images without a detection are "
-            "copied without redaction"))
-    add("--how", choices=("solid", "pixels", "blur"), default="solid",
-        help=("how to redact: a solid color, large cells of the mean color, or a blur; "
-            f"{UNDONE} (default: solid)"))
-    add("--colour", metavar="COLOUR", default="black",
-        help="color for `--how solid` (default: black)")
-    add("-o", "--output", metavar="DIR|FILE", type=Path,
-        help=("output folder; for one image, also a file, or - for standard output (-.jpg: "
-            "in that format); for a video, a video file (default: FOLDER-redacted/, "
-            "PHOTO.redacted.jpg; with --labels or --force and an image from standard "
-            "input, standard output)"))
-    add("--list", metavar="FILE", type=Path, dest="list_to",
-        help=("output file, .csv or .json, that lists images or frames without a detection "
-            "(default: OUT-without.csv)"))
-    # fmt: on
-    add_folder_options(parser)
-    add_model_options(parser)
-    parser.set_defaults(stdout=True)
-
-
 def run(args: argparse.Namespace) -> None:
     """Find objects, or write redacted copies, and print the next steps. Raises AnymaskError."""
     if args.how == "blur":
@@ -98,11 +57,11 @@ def run(args: argparse.Namespace) -> None:
     writes = args.labels is not None or args.force
     if writes and args.output is None and or_stdout([], args.sources):
         args.output = Path(STDOUT)
-    with open_sources(args.sources, allow_url=args.allow_url) as sources:
+    with open_sources(args.sources, allow_url=args.allow_url) as paths:
         if args.output is not None and is_stdout(str(args.output)):
-            redact_to_stdout(args, sources, writes)
+            redact_to_stdout(args, paths, writes)
             return
-        asked = read_redaction(args, sources)
+        asked = read_redaction(args, paths)
         report = redact_photos(asked, lambda job, task: _do(job, task, args.json))
     say("\n".join(told(asked, report, args.sources)))
 
@@ -255,3 +214,52 @@ def redact_film(args: argparse.Namespace) -> None:
             f"objects are not fully redacted on {counted(len(gaps), 'frame')}, listed "
             f"in {place}; check these frames"
         )
+
+
+# fmt: off
+COMMAND = Command(
+    run=run,
+    arguments=(
+        *sources("PHOTO|FOLDER|VIDEO", "; or one folder, including subfolders; or one video"),
+        Argument("--words", metavar="WORDS",
+            help="names of the objects to redact, as in `anymask find`: 'face, number plate'. "
+                 "With --labels, the labels of the masks to redact (default: all labels)"),
+        Argument("--like", metavar="EXAMPLE", action="append", type=read_example,
+            help="exemplar objects, instead of words, for images only: PHOTO@click:X,Y or "
+                 "PHOTO@box:X0,Y0,X1,Y1"),
+        Argument("--detector", metavar="NAME|FOLDER",
+            help="detector that finds objects by arbitrary words, as in `anymask find` (default: "
+                 "built-in names, which do not include faces)"),
+        Argument("--score", metavar="X", type=float,
+            help="minimum confidence score of a detection, 0 to 1; a lower score redacts more "
+                 "objects (default: set by the detector)"),
+        Argument("--labels", metavar="FILE|DIR", type=Path,
+            help="reviewed masks in any format of `anymask convert`; for one image, also a mask "
+                 "image; for a video, a .jsonl of `anymask track` or `find`"),
+        Argument("--mask-values", choices=get_args(MaskValues), default="auto",
+            help="how to interpret mask images among the labels: labels (each pixel value is an "
+                 "object), binary (one object) or colours (each color is an object); auto detects "
+                 "it, and reports an error if the image is ambiguous (default: auto)"),
+        Argument("--force", action="store_true",
+            help="write redacted copies without a review; images without a detection are copied "
+                 "without redaction"),
+        Argument("--how", choices=("solid", "pixels", "blur"), default="solid",
+            help="how to redact: a solid color, large cells of the mean color, or a blur; "
+                 f"{UNDONE} (default: solid)"),
+        Argument("--colour", metavar="COLOUR", default="black",
+            help="color for `--how solid` (default: black)"),
+        Argument("-o --output", metavar="DIR|FILE", type=Path,
+            help="output folder; for one image, also a file, or - for standard output (-.jpg: in "
+                 "that format); for a video, a video file (default: FOLDER-redacted/, "
+                 "PHOTO.redacted.jpg; with --labels or --force and an image from standard input, "
+                 "standard output)"),
+        Argument("--list", metavar="FILE", type=Path, dest="list_to",
+            help="output file, .csv or .json, that lists images or frames without a detection "
+                 "(default: OUT-without.csv)"),
+        FOLDER,
+        MODEL,
+    ),
+    epilog=NOTE,
+    stdout=True,
+)
+# fmt: on

@@ -6,23 +6,10 @@ import argparse
 from pathlib import Path
 
 from anymask.base import InputError, write_whole
+from anymask.cli.command import Argument, Command
 from anymask.cli.outputs import STDOUT
 from anymask.cli.streams import say, write_stdout
 from anymask.images import SAMPLES, sample
-
-
-def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the command's options."""
-    parser.add_argument(
-        "name", metavar="NAME", nargs="?", default="coffee",
-        help=f"{', '.join(SAMPLES)} (default: coffee)",
-    )  # fmt: skip
-    parser.add_argument(
-        "-o", "--output", metavar="FILE", type=Path, default=Path("photo.jpg"),
-        help="output file, .jpg, or - for standard output (default: photo.jpg in the "
-            "current folder)",
-    )  # fmt: skip
-    parser.set_defaults(stdout=True)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -40,3 +27,18 @@ def run(args: argparse.Namespace) -> None:
         raise InputError(f"Sample images are JPEG. Use a name ending in .jpg, got {str(target)!r}.")
     write_whole(target, data)
     say(f"wrote {target}")
+
+
+# fmt: off
+COMMAND = Command(
+    run=run,
+    arguments=(
+        Argument("name", metavar="NAME", nargs="?", default="coffee",
+            help=f"{', '.join(SAMPLES)} (default: coffee)"),
+        Argument("-o --output", metavar="FILE", type=Path, default=Path("photo.jpg"),
+            help="output file, .jpg, or - for standard output (default: photo.jpg in the current "
+                 "folder)"),
+    ),
+    stdout=True,
+)
+# fmt: on

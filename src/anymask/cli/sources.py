@@ -14,6 +14,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from anymask.base import AnymaskError, InputError
+from anymask.cli.command import Argument
 from anymask.images import VIDEO_SUFFIXES, sample
 
 STDIN = "-"
@@ -22,17 +23,24 @@ _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://.+")
 _DOCUMENTS = frozenset([".pdf", ".ps", ".eps", ".doc", ".docx", ".ppt", ".pptx"])
 
 
-def add_sources(parser: argparse.ArgumentParser, metavar: str, more: str = "") -> None:
-    """Add the arguments for input images."""
-    parser.add_argument(
-        "sources", metavar=metavar, nargs="+",
-        help=("images, a quoted glob such as 'photos/*.jpg', - for standard input, or "
-            "sample:coffee, a sample image") + more,
+def sources(metavar: str, more: str = "") -> tuple[Argument, Argument]:
+    """Return the arguments for input images; `more` describes further ones."""
+    return (
+        Argument(
+            "sources", metavar=metavar, nargs="+",
+            help="images, a quoted glob such as 'photos/*.jpg', - for standard input, or "
+                 f"sample:coffee, a sample image{more}",
+        ),
+        Argument(
+            "--allow-url", action="store_true",
+            help="download images that are passed as http or https URLs (off by default)",
+        ),
     )  # fmt: skip
-    parser.add_argument(
-        "--allow-url", action="store_true",
-        help="download images that are passed as http or https URLs (off by default)",
-    )  # fmt: skip
+
+
+def is_video(sources: Sequence[str]) -> bool:
+    """Return whether the only source is a video file, by its suffix."""
+    return len(sources) == 1 and Path(sources[0]).suffix.lower() in VIDEO_SUFFIXES
 
 
 def read_example(text: str) -> str:

@@ -5,10 +5,21 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from anymask.cli.options import add_model_options, add_options, read_default_model, read_options
-from anymask.cli.prompts import TRACKED, add_mask_values, read_tracked_prompts
+from anymask.cli.command import Argument, Command, Group, Settings
+from anymask.cli.options import MODEL, SESSION, read_default_model, read_options
+from anymask.cli.prompts import TRACKED_PROMPTS, read_tracked_prompts
 from anymask.cli.sources import check_not_address
 from anymask.cli.streams import say, tell
+from anymask.track import (
+    GROUPS,
+    CutoutLook,
+    FrameSampling,
+    MemorySettings,
+    MonitorSettings,
+    TrackFiles,
+    TrackSettings,
+    track_files,
+)
 
 NOTE = (
     "PLACE is FRAME:OBJECT: or empty. FRAME is the frame of the video, counted from "
@@ -18,58 +29,9 @@ NOTE = (
 )
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the command's options."""
-    from anymask.track import FrameSampling, MemorySettings, MonitorSettings, TrackSettings
-
-    parser.epilog = NOTE
-    told = "video file, folder of frames, or camera number"
-    parser.add_argument("video", metavar="VIDEO", help=told)
-    said = parser.add_argument_group(
-        "prompts (PLACE is an optional prefix FRAME:OBJECT: ; pixels of the displayed frame)"
-    )
-    for name, (shape, about) in TRACKED.items():
-        said.add_argument(
-            f"--{name}", metavar=f"[PLACE]{shape}", action="append", default=[],
-            help=f"{about}; repeatable",
-        )  # fmt: skip
-    add_mask_values(said)
-    said.add_argument(
-        "--from", metavar="FILE", dest="known", type=Path,
-        help=("known masks: a .jsonl of this command, or a .json of SA-V or YouTube-VIS; "
-            "further prompts correct these masks"),
-    )  # fmt: skip
-    out = parser.add_argument_group("the masks")
-    out.add_argument(
-        "-o", "--output", metavar="OUT", action="append", dest="outputs", required=True,
-        help=".json (SA-V), .jsonl (one line per frame), .csv (one row per object and "
-            "frame: area, centroid, box, score), .mp4 .mov .mkv .webm (masks drawn on the "
-            "video, sound kept; NAME.mask.mp4: white on black), NAME_{n}.png (white on "
-            "black, numbered NAME_00000.png), or a folder (DAVIS palette PNGs); "
-            "repeatable",
-    )  # fmt: skip
-    out.add_argument(
-        "--cutout", action="store_true",
-        help=("draw only the objects in videos and NAME_{n}.png, with soft alpha (.webm, "
-            ".mov or .png)"),
-    )  # fmt: skip
-    out.add_argument(
-        "--direction", choices=("forward", "backward", "both"), default="forward",
-        help="tracking direction from the prompts (default: forward)",
-    )  # fmt: skip
-    kept = {"session": "a file next to the first output, deleted when the run is complete"}
-    add_options(parser.add_argument_group("which frames"), FrameSampling)
-    group = parser.add_argument_group("tracking")
-    add_options(group, TrackSettings, defaults=kept)
-    add_options(parser.add_argument_group("confidence checks"), MonitorSettings)
-    add_options(parser.add_argument_group("memory"), MemorySettings)
-    add_model_options(parser)
-
-
 def run(args: argparse.Namespace) -> None:
     """Track objects, write the outputs and report. Raises AnymaskError for user errors."""
     from anymask.base import ProgressBar
-    from anymask.track import GROUPS, CutoutLook, TrackFiles, track_files
 
     settings = {name: one for group in GROUPS for name, one in read_options(args, group).items()}
     asked = TrackFiles(
@@ -84,3 +46,41 @@ def run(args: argparse.Namespace) -> None:
     for note in report.moved:
         say(f"anymask: {note}")
     tell(report.notes)
+
+
+# fmt: off
+COMMAND = Command(
+    run=run,
+    arguments=(
+        Argument("video", metavar="VIDEO", help="video file, folder of frames, or camera number"),
+        Group(
+            "prompts (PLACE is an optional prefix FRAME:OBJECT: ; pixels of the displayed frame)",
+            (
+                *TRACKED_PROMPTS,
+                Argument("--from", metavar="FILE", dest="known", type=Path,
+                    help="known masks: a .jsonl of this command, or a .json of SA-V or "
+                         "YouTube-VIS; further prompts correct these masks"),
+            ),
+        ),
+        Group("the masks", (
+            Argument("-o --output", metavar="OUT", action="append", dest="outputs", required=True,
+                help=".json (SA-V), .jsonl (one line per frame), .csv (one row per object and "
+                     "frame: area, centroid, box, score), .mp4 .mov .mkv .webm (masks drawn on "
+                     "the video, sound kept; NAME.mask.mp4: white on black), NAME_{n}.png (white "
+                     "on black, numbered NAME_00000.png), or a folder (DAVIS palette PNGs); "
+                     "repeatable"),
+            Argument("--cutout", action="store_true",
+                help="draw only the objects in videos and NAME_{n}.png, with soft alpha (.webm, "
+                     ".mov or .png)"),
+            Argument("--direction", choices=("forward", "backward", "both"), default="forward",
+                help="tracking direction from the prompts (default: forward)"),
+        )),
+        Settings(FrameSampling, "which frames"),
+        Settings(TrackSettings, "tracking", defaults=SESSION),
+        Settings(MonitorSettings, "confidence checks"),
+        Settings(MemorySettings, "memory"),
+        MODEL,
+    ),
+    epilog=NOTE,
+)
+# fmt: on

@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from anymask.cli.options import add_model_options, add_options, read_default_model, read_options
-from anymask.cli.prompts import TRACKED, add_mask_values, read_tracked_prompts
+from anymask.cli.command import Argument, Command, Group, Settings
+from anymask.cli.options import MODEL, SESSION, read_default_model, read_options
+from anymask.cli.prompts import TRACKED_PROMPTS, read_tracked_prompts
 from anymask.cli.sources import check_not_address
 from anymask.cli.streams import tell
+from anymask.volumes import VolumeFiles, VolumeSettings, follow_volume
 
 NOTE = (
     "PLACE is SLICE:OBJECT: or empty. SLICE is the slice, counted from 0. OBJECT is "
@@ -20,46 +22,9 @@ NOTE = (
 )
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the command's options."""
-    from anymask.volumes import VolumeSettings
-
-    parser.epilog, add = NOTE, parser.add_argument
-    # fmt: off
-    add("scan", metavar="SCAN", help="NIfTI, NRRD, a TIFF stack, OME-Zarr, or a folder or zip of a "
-        "DICOM series")
-    said = parser.add_argument_group(
-        "prompts (PLACE is an optional prefix SLICE:OBJECT: ; pixels of the slice)"
-    )
-    said.add_argument("--slice", metavar="N", type=int, default=0, dest="start",
-                      help="index of the slice for all prompts that have no PLACE (default: 0)")
-    said.add_argument("--axis", choices=("z", "y", "x"), default="z",
-                      help=("axis, as stored in the file, along which the slices are "
-                          "counted (default: z)"))
-    for name, (shape, about) in TRACKED.items():
-        said.add_argument(f"--{name}", metavar=f"[PLACE]{shape}", action="append", default=[],
-                          help=f"{about}; repeatable")
-    add_mask_values(said)
-    add("-o", "--output", metavar="OUT", action="append", dest="outputs", required=True, type=Path,
-        help=(".nii.gz, .nii, .seg.nrrd (with names and colors); for a DICOM series also "
-            ".dcm (DICOM SEG) or .rtstruct.dcm; repeatable"))
-    add("--label", metavar="NAME", action="append", default=[], dest="names",
-        help="name of object 1, then of object 2, ...")
-    add("--frame", type=int, metavar="N", help="time point or channel of a file that has several")
-    add("--series", metavar="N|UID|NAME", help="DICOM series of a folder that has several")
-    # fmt: on
-    add_options(
-        parser.add_argument_group("tracking"),
-        VolumeSettings,
-        defaults={"session": "a file next to the first output, deleted when the run is complete"},
-    )  # fmt: skip
-    add_model_options(parser)
-
-
 def run(args: argparse.Namespace) -> None:
     """Track objects through slices, write the outputs and report. Raises AnymaskError."""
     from anymask.base import ProgressBar
-    from anymask.volumes import VolumeFiles, VolumeSettings, follow_volume
 
     check_not_address(args.scan)
     args.known = args.session if args.session and Path(args.session).exists() else None
@@ -75,3 +40,35 @@ def run(args: argparse.Namespace) -> None:
     with ProgressBar("slices", None) as bar:
         notes = follow_volume(model.load, asked, str(model), bar.update)
     tell(notes)
+
+
+# fmt: off
+COMMAND = Command(
+    run=run,
+    arguments=(
+        Argument("scan", metavar="SCAN",
+            help="NIfTI, NRRD, a TIFF stack, OME-Zarr, or a folder or zip of a DICOM series"),
+        Group("prompts (PLACE is an optional prefix SLICE:OBJECT: ; pixels of the slice)", (
+            Argument("--slice", metavar="N", type=int, default=0, dest="start",
+                help="index of the slice for all prompts that have no PLACE (default: 0)"),
+            Argument("--axis", choices=("z", "y", "x"), default="z",
+                help="axis, as stored in the file, along which the slices are counted (default: "
+                     "z)"),
+            *TRACKED_PROMPTS,
+        )),
+        Argument("-o --output", metavar="OUT", action="append", dest="outputs", required=True,
+                 type=Path,
+            help=".nii.gz, .nii, .seg.nrrd (with names and colors); for a DICOM series also .dcm "
+                 "(DICOM SEG) or .rtstruct.dcm; repeatable"),
+        Argument("--label", metavar="NAME", action="append", default=[], dest="names",
+            help="name of object 1, then of object 2, ..."),
+        Argument("--frame", type=int, metavar="N",
+            help="time point or channel of a file that has several"),
+        Argument("--series", metavar="N|UID|NAME",
+            help="DICOM series of a folder that has several"),
+        Settings(VolumeSettings, "tracking", defaults=SESSION),
+        MODEL,
+    ),
+    epilog=NOTE,
+)
+# fmt: on

@@ -7,7 +7,6 @@ spec(name)    the specification of a model, without building it
 
 from __future__ import annotations
 
-import difflib
 import importlib.util
 from typing import TYPE_CHECKING
 
@@ -53,6 +52,8 @@ def _entry(name: str) -> Entry:
     published, for_tests = _registries()
     entry = published.get(name) or for_tests.get(name)
     if entry is None:
+        import difflib
+
         close = difflib.get_close_matches(name, published, n=1)
         hint = f"Did you mean {close[0]!r}? " if close else ""
         raise ModelError(f"Unknown model {name!r}. {hint}Available models: {', '.join(published)}.")

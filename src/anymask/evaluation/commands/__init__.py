@@ -6,29 +6,25 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from anymask.cli import Argument, Group
+
 if TYPE_CHECKING:
     from anymask.evaluation.report import Report
 
 FORMS = {"json": "json", "csv": "csv", "markdown": "md", "html": "html"}  # option -> form
 
 
-def add_report_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options for saving a report."""
-    add = parser.add_argument_group("the report").add_argument
-    add(
-        "--json",
-        metavar="FILE",
-        type=Path,
-        help="write the full report to this file (.html, .json, .csv or .md)",
-    )
-    add("--csv", metavar="FILE", type=Path, help="write the metrics to this CSV file")
-    add("--markdown", metavar="FILE", type=Path, help="also write the tables to this Markdown file")
-    add(
-        "--html",
-        metavar="FILE",
-        type=Path,
-        help="write an HTML report with tables, plots and images",
-    )
+# fmt: off
+REPORT = Group("the report", (
+    Argument("--json", metavar="FILE", type=Path,
+        help="write the full report to this file (.html, .json, .csv or .md)"),
+    Argument("--csv", metavar="FILE", type=Path, help="write the metrics to this CSV file"),
+    Argument("--markdown", metavar="FILE", type=Path,
+        help="also write the tables to this Markdown file"),
+    Argument("--html", metavar="FILE", type=Path,
+        help="write an HTML report with tables, plots and images"),
+))
+# fmt: on
 
 
 def write_report(report: Report, args: argparse.Namespace) -> None:

@@ -8,8 +8,12 @@ from pathlib import Path
 
 from anymask.base import InputError
 from anymask.cli import (
-    add_model_options,
-    add_options,
+    MODEL,
+    SPLIT,
+    Argument,
+    Command,
+    Group,
+    Settings,
     new_folder,
     read_count,
     read_default_model,
@@ -18,45 +22,6 @@ from anymask.cli import (
 from anymask.evaluation.commands import write_report
 from anymask.formats import ReadKeywords, ReadSettings
 from anymask.models.rules import DEFAULT_VIDEO_MODEL
-
-
-def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the command's options."""
-    add = parser.add_argument
-    # fmt: off
-    add("data", metavar="DATASET", type=Path,
-        help="annotation file or folder in any format that `anymask convert` reads")
-    add("-o", "--output", metavar="DIR", type=new_folder,
-        help="output folder for the report; run the same command to resume")
-    add("--json", metavar="FILE", type=Path, help="also write audit.json to this file")
-    add("--csv", metavar="FILE", type=Path, help="write one row per mask to this CSV file")
-    add("--from", dest="form", metavar="FORMAT", help="annotation format (default: detected)")
-    add("--split", metavar="NAME", help="split of a published dataset, such as val")
-    add("--images", metavar="DIR", type=Path, help="folder or archive of the images")
-    add("--limit", metavar="N", type=read_count, help="maximum number of images (default: all)")
-    add("--below", metavar="GRADE", type=float, default=0.5,
-        help="report masks with a grade below this as suspects (default: 0.5)")
-    add("--top", metavar="N", type=read_count, default=20,
-        help="maximum number of suspect masks, and of missing objects, in the report "
-             "(default: 20)")
-    add("--grid", metavar="N", type=partial(read_count, least=0), default=12,
-        help=(
-            "points per side of the prompt grid that searches for objects without a mask; 0 "
-            "disables the search (default: 12)"
-        ))
-    add = parser.add_argument_group("corrections").add_argument
-    add("--proposals", metavar="DIR", type=new_folder,
-        help="write a corrected copy of the dataset and a list of the origin of each proposal "
-             "to this folder")
-    add("--to", metavar="FORMAT", help="format of --proposals (default: the input format, or coco)")
-    add("--accept", metavar="NUMBERS", type=_numbers,
-        help="apply only the proposals for these suspects, for example 1,4-9 (default: all)")
-    add = parser.add_argument_group("grading").add_argument
-    add("--grades", metavar="FILE", type=Path,
-        help=f"grader file (default: the built-in grader for {DEFAULT_VIDEO_MODEL})")
-    # fmt: on
-    add_options(parser, ReadSettings)
-    add_model_options(parser)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -84,3 +49,49 @@ def _numbers(text: str) -> frozenset[int]:
             raise argparse.ArgumentTypeError(f"Invalid numbers {text!r}; use a list such as 1,4-9")
         found.update(range(int(low), int(high or low) + 1))
     return frozenset(found)
+
+
+# fmt: off
+COMMAND = Command(
+    run=run,
+    arguments=(
+        Argument("data", metavar="DATASET", type=Path,
+            help="annotation file or folder in any format that `anymask convert` reads"),
+        Argument("-o --output", metavar="DIR", type=new_folder,
+            help="output folder for the report; run the same command to resume"),
+        Argument("--json", metavar="FILE", type=Path, help="also write audit.json to this file"),
+        Argument("--csv", metavar="FILE", type=Path,
+            help="write one row per mask to this CSV file"),
+        Argument("--from", dest="form", metavar="FORMAT",
+            help="annotation format (default: detected)"),
+        SPLIT,
+        Argument("--images", metavar="DIR", type=Path, help="folder or archive of the images"),
+        Argument("--limit", metavar="N", type=read_count,
+            help="maximum number of images (default: all)"),
+        Argument("--below", metavar="GRADE", type=float, default=0.5,
+            help="report masks with a grade below this as suspects (default: 0.5)"),
+        Argument("--top", metavar="N", type=read_count, default=20,
+            help="maximum number of suspect masks, and of missing objects, in the report "
+                 "(default: 20)"),
+        Argument("--grid", metavar="N", type=partial(read_count, least=0), default=12,
+            help="points per side of the prompt grid that searches for objects without a mask; 0 "
+                 "disables the search (default: 12)"),
+        Group("corrections", (
+            Argument("--proposals", metavar="DIR", type=new_folder,
+                help="write a corrected copy of the dataset and a list of the origin of each "
+                     "proposal to this folder"),
+            Argument("--to", metavar="FORMAT",
+                help="format of --proposals (default: the input format, or coco)"),
+            Argument("--accept", metavar="NUMBERS", type=_numbers,
+                help="apply only the proposals for these suspects, for example 1,4-9 (default: "
+                     "all)"),
+        )),
+        Group("grading", (
+            Argument("--grades", metavar="FILE", type=Path,
+                help=f"grader file (default: the built-in grader for {DEFAULT_VIDEO_MODEL})"),
+        )),
+        Settings(ReadSettings),
+        MODEL,
+    ),
+)
+# fmt: on

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from anymask.base import AnymaskError, InputError, this_machine, thread_setting
-from anymask.cli import add_model_options, read_count, read_model
+from anymask.cli import MODEL, Argument, Command, read_count, read_model
 from anymask.evaluation.commands import write_report
 from anymask.evaluation.report import Report, Section, TextTable
 
@@ -55,26 +55,11 @@ class Measurement:
             return f"{self.value * 1000:.1f} ms" if self.value < 1 else f"{self.value:.2f} s"
         return f"{self.value / 2**20:.0f} MiB" if self.unit else f"{self.value:.4g}"
 
-
-def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the command's options."""
-    add = parser.add_argument
-    # fmt: off
-    add("name", metavar="MODEL", nargs="?", help="model to measure; the same as --model")
-    add_model_options(parser)
-    add("--everything", action="store_true", help="measure only automatic mask generation")
-    add("--photo", metavar="FILE", help="image file (default: a generated image)")
-    add("--threads", metavar="N", type=int, help="number of threads (default: all)")
-    add("--rounds", metavar="N", type=read_count, default=5,
-        help="number of measurement rounds (default: 5)")
-    add("--grid", metavar="N", type=int, default=32,
-        help="points per side for automatic mask generation (default: 32)")
-    add("--json", metavar="FILE", type=Path, help="also write the results to this JSON file")
     # fmt: on
 
 
-def run(args: argparse.Namespace) -> None:
-    """Measure and print one table. Raises InputError if nothing can be measured."""
+def run(args: argparse.Namespace) -> Report:
+    """Measure everything. Raises InputError if nothing can be measured."""
     notes = ["times are medians over several rounds; each round runs every step once"]
     args.model = args.name or args.model
     machine = this_machine()
@@ -95,14 +80,13 @@ def run(args: argparse.Namespace) -> None:
     ]
     plain = [dataclasses.asdict(figure) for figure in figures]
     about = {"machine": dataclasses.asdict(machine), "model": read_model(args).model}
-    report = Report(
+    return Report(
         title="bench",
         sections=[Section(tables=[TextTable(["", *columns], rows)])],
         notes=[*notes, f"machine: {machine.line()}"],
         rows=plain,
         data={**about, "threads": args.threads, "notes": notes, "figures": plain},
     )
-    write_report(report, args)
 
 
 def announcement(args: argparse.Namespace) -> str:
@@ -302,3 +286,25 @@ def _steps(model: Any, image: Any) -> dict[str, Callable[[], object]]:
         steps["box, with mask"] = partial(masks, features, box=box)
     steps["encode + click + masks"] = partial(masks, image, points=points[[100]], multimask=True)
     return steps
+
+
+# fmt: off
+COMMAND = Command(
+    run=run,
+    arguments=(
+        Argument("name", metavar="MODEL", nargs="?", help="model to measure; the same as --model"),
+        MODEL,
+        Argument("--everything", action="store_true",
+            help="measure only automatic mask generation"),
+        Argument("--photo", metavar="FILE", help="image file (default: a generated image)"),
+        Argument("--threads", metavar="N", type=int, help="number of threads (default: all)"),
+        Argument("--rounds", metavar="N", type=read_count, default=5,
+            help="number of measurement rounds (default: 5)"),
+        Argument("--grid", metavar="N", type=int, default=32,
+            help="points per side for automatic mask generation (default: 32)"),
+        Argument("--json", metavar="FILE", type=Path,
+            help="also write the results to this JSON file"),
+    ),
+    report=write_report,
+)
+# fmt: on

@@ -6,36 +6,13 @@ import argparse
 from pathlib import Path
 
 from anymask.base import need_packages
-from anymask.cli import add_model_options, read_model
+from anymask.cli import MODEL, Argument, Command, read_model
 
 NOTE = """\
 An assistant starts this command and communicates with it over standard input and output (Model
 Context Protocol). The assistant can read images in these folders and their subfolders, and nothing
 else.
 """
-
-
-def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the command's options."""
-    parser.epilog = NOTE
-    parser.add_argument(
-        "folders",
-        metavar="FOLDER",
-        nargs="+",
-        type=Path,
-        help="folders with images that the assistant may read",
-    )
-    parser.add_argument(
-        "-o", "--output", metavar="DIR", type=Path,
-        help=("existing folder in which cut-outs are saved in full size (default: cut-outs "
-              "are not saved)"),
-    )  # fmt: skip
-    parser.add_argument(
-        "--detector", metavar="NAME|FOLDER",
-        help=("detector for text prompts, as in `anymask find` (default: none; only the "
-              "known names of the model)"),
-    )  # fmt: skip
-    add_model_options(parser)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -45,3 +22,22 @@ def run(args: argparse.Namespace) -> None:
 
     model = read_model(args).load()
     assistant_server(model, args.folders, detector=args.detector, out=args.output).run("stdio")
+
+
+# fmt: off
+COMMAND = Command(
+    run=run,
+    arguments=(
+        Argument("folders", metavar="FOLDER", nargs="+", type=Path,
+            help="folders with images that the assistant may read"),
+        Argument("-o --output", metavar="DIR", type=Path,
+            help="existing folder in which cut-outs are saved in full size (default: cut-outs are "
+                 "not saved)"),
+        Argument("--detector", metavar="NAME|FOLDER",
+            help="detector for text prompts, as in `anymask find` (default: none; only the known "
+                 "names of the model)"),
+        MODEL,
+    ),
+    epilog=NOTE,
+)
+# fmt: on

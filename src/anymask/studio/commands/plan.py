@@ -6,34 +6,11 @@ import argparse
 from pathlib import Path
 
 from anymask.base import write_json
-from anymask.cli import need_engine
-
-
-def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the command's options."""
-    parser.add_argument("folder", metavar="DIR", type=Path, help="project with accepted masks")
-    parser.add_argument(
-        "--images", metavar="N", type=int, required=True, help="number of images to label"
-    )
-    parser.add_argument(
-        "--rate",
-        metavar="MONEY",
-        type=float,
-        default=0.0,
-        help="hourly cost of an annotator (default: 0)",
-    )
-    parser.add_argument(
-        "--masks-per-image",
-        metavar="M",
-        type=float,
-        help=("masks per image (default: the average of each stage)"),
-    )
-    parser.add_argument("--json", metavar="FILE", type=Path, help="write the plan to this file")
+from anymask.cli import Argument, Command, need_engine
 
 
 def run(args: argparse.Namespace) -> None:
     """Print the estimate of each measured stage. Raises InputError, StoreError."""
-    need_engine()
     from anymask.studio.figures import plan
     from anymask.studio.project import Project
 
@@ -51,3 +28,21 @@ def run(args: argparse.Namespace) -> None:
     if args.json:
         rows = [vars(cost) for cost in costs]
         write_json(args.json, {"images": args.images, "rate": args.rate, "ways": rows})
+
+
+# fmt: off
+COMMAND = Command(
+    run=run,
+    needs=need_engine,
+    arguments=(
+        Argument("folder", metavar="DIR", type=Path, help="project with accepted masks"),
+        Argument("--images", metavar="N", type=int, required=True,
+            help="number of images to label"),
+        Argument("--rate", metavar="MONEY", type=float, default=0.0,
+            help="hourly cost of an annotator (default: 0)"),
+        Argument("--masks-per-image", metavar="M", type=float,
+            help="masks per image (default: the average of each stage)"),
+        Argument("--json", metavar="FILE", type=Path, help="write the plan to this file"),
+    ),
+)
+# fmt: on

@@ -4,36 +4,30 @@ from __future__ import annotations
 
 import argparse
 import getpass
-from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from anymask.base import InputError, ProgressBar, write_json
-from anymask.cli import add_options, need_engine, need_torch, read_example, read_options, say
+from anymask.cli import (
+    Argument,
+    Command,
+    Group,
+    Settings,
+    need_engine,
+    need_torch,
+    read_example,
+    read_options,
+    say,
+)
 from anymask.formats import ReadSettings
 from anymask.jobs import parse_page
 from anymask.studio.options import STAGES, ExportSettings, State, Tuning
 
+UNATTENDED = tuple(stage for stage in STAGES if stage != "assisted")  # require no person
+
 if TYPE_CHECKING:
     from anymask.studio.project import Project
-
-
-def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the sub-commands."""
-    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    for name, (text, options, _) in ACTIONS.items():
-        action = actions.add_parser(name, help=text, description=text, allow_abbrev=False)
-        action.add_argument(
-            "folder", metavar="DIR", type=Path, help="folder with the images of the project"
-        )
-        options(action)
-
-
-def run(args: argparse.Namespace) -> None:
-    """Run one action. Raises AnymaskError for user errors."""
-    need_engine()
-    ACTIONS[args.action][2](args)
 
 
 def opened(args: argparse.Namespace) -> Project:
@@ -52,30 +46,6 @@ def login() -> str:
         return getpass.getuser()
     except (OSError, KeyError, ImportError):
         return "annotator"
-
-
-def add_init_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of a new project."""
-    group = parser.add_argument_group("the project")
-    group.add_argument("--name", help="name of the project (default: the name of the folder)")
-    group.add_argument(
-        "--label", dest="labels", metavar="NAME", action="append", default=[],
-        help="class to annotate; repeatable",
-    )  # fmt: skip
-    group.add_argument(
-        "--database", metavar="URL",
-        help=("database address, such as postgresql://USER@HOST/NAME (default: an SQLite "
-              "file in the folder)"),
-    )  # fmt: skip
-    group.add_argument(
-        "--set", dest="settings", metavar="NAME=VALUE", action="append", default=[],
-        help=("project setting, such as good_iou=0.9, good_share=0.9, sample=20, batch=50, "
-              "confident=0.7"),
-    )  # fmt: skip
-    group.add_argument(
-        "--groups", metavar="FILE.csv", type=Path,
-        help="CSV file with image groups for the report, with the columns image and group",
-    )  # fmt: skip
 
 
 def read_settings(words: list[str]) -> dict[str, Any]:
@@ -139,27 +109,6 @@ def init(args: argparse.Namespace) -> None:
 # import
 
 
-def import_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of `import`."""
-    parser.add_argument(
-        "source",
-        metavar="SOURCE",
-        type=Path,
-        help="masks in any format that `anymask convert` reads",
-    )
-    parser.add_argument("--from", dest="origin", metavar="FORMAT", help="(default: recognized)")
-    add_options(parser, ReadSettings)
-    parser.add_argument("--user", default=login(), help="author of the masks (default: your login)")
-    parser.add_argument(
-        "--proposals", action="store_true", help="import as proposals, which a person must review"
-    )
-    parser.add_argument(
-        "--page", metavar="N|z1c0", type=parse_page,
-        help=("page of an image stack for masks whose file names contain no page, counted "
-              "from 0 (default: 0)"),
-    )  # fmt: skip
-
-
 def take(args: argparse.Namespace) -> None:
     """Import masks."""
     from anymask.masks import counted
@@ -189,18 +138,6 @@ def take(args: argparse.Namespace) -> None:
 
 
 # run
-
-
-def run_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of `run`."""
-    stages = tuple(stage for stage in STAGES if stage != "assisted")  # requires a person
-    parser.add_argument(
-        "--stage", choices=stages, default="auto", help="stage to run (default: auto)"
-    )
-    parser.add_argument("--limit", metavar="N", type=int, help="maximum number of images")
-    parser.add_argument(
-        "--model", metavar="NAME", help="model (default: the best model of the project)"
-    )
 
 
 def run_photos(args: argparse.Namespace) -> None:
@@ -234,37 +171,6 @@ def run_photos(args: argparse.Namespace) -> None:
 
 
 # find
-
-
-def find_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of `find`."""
-    parser.add_argument(
-        "words", metavar="WORDS", nargs="?",
-        help=("text prompts as in `anymask find`, such as 'helmet, red cup' or 'lorry = "
-              "truck'; omit with --like"),
-    )  # fmt: skip
-    for name, about in (
-        ("--like", "exemplar instead of a text prompt: the number of a mask in the project, or "
-         "PHOTO@click:X,Y, PHOTO@box:X0,Y0,X1,Y1 or PHOTO@mask:FILE; repeatable"),
-        ("--unlike", "negative exemplar: similar objects are not proposed; repeatable"),
-    ):  # fmt: skip
-        parser.add_argument(
-            name, metavar="MASK|EXAMPLE", action="append", type=read_example, default=[], help=about
-        )
-    parser.add_argument(
-        "--label",
-        metavar="NAME",
-        help=("class of the proposed objects with --like (default: the class of the exemplar)"),
-    )
-    parser.add_argument(
-        "--detector", metavar="NAME|FOLDER",
-        help="detector for text prompts (default: none; only the known names of the model)",
-    )  # fmt: skip
-    parser.add_argument("--score", metavar="X", type=float, help="minimum confidence score, 0 to 1")
-    parser.add_argument("--limit", metavar="N", type=int, help="maximum number of images")
-    parser.add_argument(
-        "--model", metavar="NAME", help="model (default: the best model of the project)"
-    )
 
 
 def find_things(args: argparse.Namespace) -> None:
@@ -302,14 +208,6 @@ def find_things(args: argparse.Namespace) -> None:
 # review
 
 
-def review_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of `review`."""
-    parser.add_argument(
-        "--accept-rest", action="store_true",
-        help="accept the remaining proposals of batches that meet the acceptance rule",
-    )  # fmt: skip
-
-
 def review(args: argparse.Namespace) -> None:
     """Print the state of the batches under the acceptance rule."""
     project = opened(args)
@@ -332,14 +230,6 @@ def review(args: argparse.Namespace) -> None:
 # report
 
 
-def report_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of `report`."""
-    parser.add_argument(
-        "--json", metavar="FILE", type=Path, help="write all figures to this JSON file"
-    )
-    parser.add_argument("--html", metavar="FILE", type=Path, help="write an HTML page with plots")
-
-
 def report(args: argparse.Namespace) -> None:
     """Print the report as Markdown."""
     from anymask.studio.figures import to_report
@@ -355,15 +245,6 @@ def report(args: argparse.Namespace) -> None:
 # export
 
 
-def export_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of `export`."""
-    parser.add_argument("-o", "--output", type=Path, required=True, help="output file or folder")
-    parser.add_argument(
-        "--to", metavar="FORMAT", default="coco", help="format of the masks (default: coco)"
-    )
-    add_options(parser, ExportSettings)
-
-
 def export(args: argparse.Namespace) -> None:
     """Export masks and print what the format does not support."""
     lines = opened(args).export(args.output, args.to, **read_options(args, ExportSettings))
@@ -371,31 +252,6 @@ def export(args: argparse.Namespace) -> None:
 
 
 # clips
-
-
-def clip_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of `clips`."""
-    parser.add_argument(
-        "--take", metavar="VIDEO", help="name of a video in DIR to add to the project"
-    )
-    parser.add_argument(
-        "--session", metavar="FILE", type=Path,
-        help=("with --take: add the objects of this session as proposals (anymask track VIDEO "
-              "--session FILE)"),
-    )  # fmt: skip
-    parser.add_argument("--label", metavar="NAME", help="class of these objects")
-    parser.add_argument(
-        "--user", default=login(), help="author of the tracks (default: your login)"
-    )
-    parser.add_argument(
-        "-o", "--output", metavar="OUT", type=Path, help="write the accepted tracks"
-    )
-    parser.add_argument(
-        "--to", metavar="FORMAT", default="sav", help="format of the tracks (default: sav)"
-    )
-    parser.add_argument(
-        "--proposals", action="store_true", help="include tracks that are not reviewed"
-    )
 
 
 def clips(args: argparse.Namespace) -> None:
@@ -425,17 +281,8 @@ def clips(args: argparse.Namespace) -> None:
 # retrain
 
 
-def retrain_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of `retrain`."""
-    add_options(parser, Tuning)
-    parser.add_argument(
-        "--json", metavar="FILE", type=Path, help="write the result to this JSON file"
-    )
-
-
 def retrain_project(args: argparse.Namespace) -> None:
     """Fine-tune on accepted masks, evaluate on held-out images, and promote a better model."""
-    need_torch()
     from anymask.runtime import WEIGHTS
     from anymask.studio.rounds import round_folder
     from anymask.training import print_row
@@ -460,31 +307,147 @@ def retrain_project(args: argparse.Namespace) -> None:
     print(weights)
 
 
-Options = Callable[[argparse.ArgumentParser], None]
-Act = Callable[[argparse.Namespace], None]
-ACTIONS: dict[str, tuple[str, Options, Act]] = {
-    "init": ("create a project from a folder of images", add_init_options, init),
-    "import": ("import masks of any format", import_options, take),
-    "run": (
-        "run a stage on new images; resumes after an interruption",
-        run_options, run_photos,
+# fmt: off
+PROJECT = Group("the project", (
+    Argument("--name", help="name of the project (default: the name of the folder)"),
+    Argument("--label", dest="labels", metavar="NAME", action="append", default=[],
+        help="class to annotate; repeatable"),
+    Argument("--database", metavar="URL",
+        help="database address, such as postgresql://USER@HOST/NAME (default: an SQLite file in "
+             "the folder)"),
+    Argument("--set", dest="settings", metavar="NAME=VALUE", action="append", default=[],
+        help="project setting, such as good_iou=0.9, good_share=0.9, sample=20, batch=50, "
+             "confident=0.7"),
+    Argument("--groups", metavar="FILE.csv", type=Path,
+        help="CSV file with image groups for the report, with the columns image and group"),
+))
+FOLDER = Argument("folder", metavar="DIR", type=Path,
+    help="folder with the images of the project")
+LIMIT = Argument("--limit", metavar="N", type=int, help="maximum number of images")
+BEST = Argument("--model", metavar="NAME", help="model (default: the best model of the project)")
+ACTIONS = {
+    "init": Command(
+        run=init,
+        summary="create a project from a folder of images",
+        arguments=(
+            FOLDER,
+            PROJECT,
+        ),
     ),
-    "find": (
-        "propose objects from text prompts or examples; resumes after an interruption",
-        find_options, find_things,
+    "import": Command(
+        run=take,
+        summary="import masks of any format",
+        arguments=(
+            FOLDER,
+            Argument("source", metavar="SOURCE", type=Path,
+                help="masks in any format that `anymask convert` reads"),
+            Argument("--from", dest="origin", metavar="FORMAT", help="(default: recognized)"),
+            Settings(ReadSettings),
+            Argument("--user", default=login, help="author of the masks (default: your login)"),
+            Argument("--proposals", action="store_true",
+                help="import as proposals, which a person must review"),
+            Argument("--page", metavar="N|z1c0", type=parse_page,
+                help="page of an image stack for masks whose file names contain no page, counted "
+                     "from 0 (default: 0)"),
+        ),
     ),
-    "review": (
-        "check each batch of proposals against the acceptance rule",
-        review_options, review,
+    "run": Command(
+        run=run_photos,
+        summary="run a stage on new images; resumes after an interruption",
+        arguments=(
+            FOLDER,
+            Argument("--stage", choices=UNATTENDED, default="auto",
+                help="stage to run (default: auto)"),
+            LIMIT,
+            BEST,
+        ),
     ),
-    "report": (
-        "report masks per hour, seconds per mask, quality and coverage",
-        report_options, report,
+    "find": Command(
+        run=find_things,
+        summary="propose objects from text prompts or examples; resumes after an interruption",
+        arguments=(
+            FOLDER,
+            Argument("words", metavar="WORDS", nargs="?",
+                help="text prompts as in `anymask find`, such as 'helmet, red cup' or 'lorry = "
+                     "truck'; omit with --like"),
+            Argument("--like", metavar="MASK|EXAMPLE", action="append", type=read_example,
+                     default=[],
+                help="exemplar instead of a text prompt: the number of a mask in the project, or "
+                     "PHOTO@click:X,Y, PHOTO@box:X0,Y0,X1,Y1 or PHOTO@mask:FILE; repeatable"),
+            Argument("--unlike", metavar="MASK|EXAMPLE", action="append", type=read_example,
+                     default=[],
+                help="negative exemplar: similar objects are not proposed; repeatable"),
+            Argument("--label", metavar="NAME",
+                help="class of the proposed objects with --like (default: the class of the "
+                     "exemplar)"),
+            Argument("--detector", metavar="NAME|FOLDER",
+                help="detector for text prompts (default: none; only the known names of the "
+                     "model)"),
+            Argument("--score", metavar="X", type=float, help="minimum confidence score, 0 to 1"),
+            LIMIT,
+            BEST,
+        ),
     ),
-    "export": ("export the accepted masks in any format", export_options, export),
-    "clips": ("list, import and export videos and tracks", clip_options, clips),
-    "retrain": (
-        "fine-tune on accepted masks and promote better models",
-        retrain_options, retrain_project,
+    "review": Command(
+        run=review,
+        summary="check each batch of proposals against the acceptance rule",
+        arguments=(
+            FOLDER,
+            Argument("--accept-rest", action="store_true",
+                help="accept the remaining proposals of batches that meet the acceptance rule"),
+        ),
     ),
-}  # fmt: skip
+    "report": Command(
+        run=report,
+        summary="report masks per hour, seconds per mask, quality and coverage",
+        arguments=(
+            FOLDER,
+            Argument("--json", metavar="FILE", type=Path,
+                help="write all figures to this JSON file"),
+            Argument("--html", metavar="FILE", type=Path, help="write an HTML page with plots"),
+        ),
+    ),
+    "export": Command(
+        run=export,
+        summary="export the accepted masks in any format",
+        arguments=(
+            FOLDER,
+            Argument("-o --output", type=Path, required=True, help="output file or folder"),
+            Argument("--to", metavar="FORMAT", default="coco",
+                help="format of the masks (default: coco)"),
+            Settings(ExportSettings),
+        ),
+    ),
+    "clips": Command(
+        run=clips,
+        summary="list, import and export videos and tracks",
+        arguments=(
+            FOLDER,
+            Argument("--take", metavar="VIDEO",
+                help="name of a video in DIR to add to the project"),
+            Argument("--session", metavar="FILE", type=Path,
+                help="with --take: add the objects of this session as proposals (anymask track "
+                     "VIDEO --session FILE)"),
+            Argument("--label", metavar="NAME", help="class of these objects"),
+            Argument("--user", default=login, help="author of the tracks (default: your login)"),
+            Argument("-o --output", metavar="OUT", type=Path, help="write the accepted tracks"),
+            Argument("--to", metavar="FORMAT", default="sav",
+                help="format of the tracks (default: sav)"),
+            Argument("--proposals", action="store_true",
+                help="include tracks that are not reviewed"),
+        ),
+    ),
+    "retrain": Command(
+        run=retrain_project,
+        summary="fine-tune on accepted masks and promote better models",
+        needs=need_torch,
+        arguments=(
+            FOLDER,
+            Settings(Tuning),
+            Argument("--json", metavar="FILE", type=Path,
+                help="write the result to this JSON file"),
+        ),
+    ),
+}
+COMMAND = Command(actions=ACTIONS, needs=need_engine)
+# fmt: on

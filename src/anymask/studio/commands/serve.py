@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from anymask.cli import (
-    add_model_options,
-    add_options,
+    MODEL,
+    Argument,
+    Command,
+    Group,
+    Settings,
     need_server,
     new_folder,
     read_default_model,
@@ -28,89 +31,40 @@ PORT = 8765
 OF_LIMITS = ("upload_bytes", "pixels", "volume_bytes", "volume_seconds")
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the command's options."""
-    parser.add_argument(
-        "--static", metavar="OUT", type=new_folder,
-        help=("write the page and the model to a folder that any web server can serve, and "
-              "exit"),
-    )  # fmt: skip
-    group = parser.add_argument_group("run as a backend of Label Studio")
-    group.add_argument(
-        "--label-studio", metavar="URL", default="",
-        help=("address of a Label Studio server from which images may be downloaded; set "
-              "its API key in $LABEL_STUDIO_API_KEY"),
-    )  # fmt: skip
-    group.add_argument(
-        "--photos",
-        metavar="DIR",
-        type=Path,
-        help="folder with the images of the Label Studio tasks",
-    )
-    add_server_options(parser)
-    add_model_options(parser)
-
-
-def add_server_options(parser: argparse.ArgumentParser) -> None:
-    """Add the server options shared by all commands that start a server."""
-    group = parser.add_argument_group("the server")
-    group.add_argument(
-        "--host",
-        default="127.0.0.1",
-        help=("host to listen on (default: 127.0.0.1, this machine only)"),
-    )
-    group.add_argument(
-        "--port",
-        type=int,
-        default=PORT,
-        help=(f"port to listen on; 0 selects a free one (default: {PORT})"),
-    )
-    group.add_argument(
-        "--token", metavar="SECRET", default=os.environ.get(TOKEN, ""),
-        help=(f"access token for all requests (default: ${TOKEN}); required if --host makes "
-              "the server reachable from other machines"),
-    )  # fmt: skip
-    group.add_argument(
-        "--allow-origin", metavar="URL", action="append", default=[],
-        help=("origin of another web page that may send requests (CORS), such as "
-              "https://tool.example; repeatable. '*' allows any origin and requires a token"),
-    )  # fmt: skip
-    group.add_argument(
-        "--allow-frame", metavar="URL", action="append", default=[],
-        help="origin of another web page that may embed this page in a frame; repeatable",
-    )  # fmt: skip
-    group.add_argument(
-        "--video", metavar="PATH", type=Path, action="append", default=[],
-        help="video file or folder of frames to offer on the page; repeatable",
-    )  # fmt: skip
-    group.add_argument(
-        "--volume", metavar="PATH", type=Path, action="append", default=[],
-        help="scan to offer on the page (NIfTI, NRRD or a folder of DICOM); repeatable",
-    )  # fmt: skip
-    group.add_argument(
-        "--detector", metavar="NAME|FOLDER",
-        help=("detector for text prompts, as in `anymask find` (default: none; only the "
-              "known names of the model)"),
-    )  # fmt: skip
-    group.add_argument(
-        "--memory", metavar="N", type=float, default=512,
-        help="size of the image embedding cache in megabytes (default: 512)",
-    )  # fmt: skip
-    group.add_argument(
-        "--log-level", choices=("debug", "info", "warning", "error"), default="warning",
-        help=("level of the log on standard error; info logs each request (default: "
-              "warning)"),
-    )  # fmt: skip
-    group.add_argument(
-        "--log-format", choices=("text", "json"), default="text",
-        help="log format; json writes one JSON object per line (default: text)",
-    )  # fmt: skip
-    add_options(group, Limits, OF_LIMITS)
+# fmt: off
+SERVER = Group("the server", (
+    Argument("--host", default="127.0.0.1",
+        help="host to listen on (default: 127.0.0.1, this machine only)"),
+    Argument("--port", type=int, default=PORT,
+        help=f"port to listen on; 0 selects a free one (default: {PORT})"),
+    Argument("--token", metavar="SECRET", default=lambda: os.environ.get(TOKEN, ""),
+        help=f"access token for all requests (default: ${TOKEN}); required if --host makes the "
+             "server reachable from other machines"),
+    Argument("--allow-origin", metavar="URL", action="append", default=[],
+        help="origin of another web page that may send requests (CORS), such as "
+             "https://tool.example; repeatable. '*' allows any origin and requires a token"),
+    Argument("--allow-frame", metavar="URL", action="append", default=[],
+        help="origin of another web page that may embed this page in a frame; repeatable"),
+    Argument("--video", metavar="PATH", type=Path, action="append", default=[],
+        help="video file or folder of frames to offer on the page; repeatable"),
+    Argument("--volume", metavar="PATH", type=Path, action="append", default=[],
+        help="scan to offer on the page (NIfTI, NRRD or a folder of DICOM); repeatable"),
+    Argument("--detector", metavar="NAME|FOLDER",
+        help="detector for text prompts, as in `anymask find` (default: none; only the known "
+             "names of the model)"),
+    Argument("--memory", metavar="N", type=float, default=512,
+        help="size of the image embedding cache in megabytes (default: 512)"),
+    Argument("--log-level", choices=("debug", "info", "warning", "error"), default="warning",
+        help="level of the log on standard error; info logs each request (default: warning)"),
+    Argument("--log-format", choices=("text", "json"), default="text",
+        help="log format; json writes one JSON object per line (default: text)"),
+    Settings(Limits, only=OF_LIMITS),
+))
+# fmt: on
 
 
 def run(args: argparse.Namespace) -> None:
     """Serve until Ctrl-C. Raises AnymaskError for user errors."""
-    need_server()
     from anymask.studio import start
 
     if args.static is not None:
@@ -146,3 +100,25 @@ def read_server(args: argparse.Namespace) -> ServerSettings:
             f"serving on {address}/{token}; press Ctrl-C to stop", flush=True
         ),
     }  # fmt: skip
+
+
+# fmt: off
+COMMAND = Command(
+    run=run,
+    needs=need_server,
+    arguments=(
+        Argument("--static", metavar="OUT", type=new_folder,
+            help="write the page and the model to a folder that any web server can serve, and "
+                 "exit"),
+        Group("run as a backend of Label Studio", (
+            Argument("--label-studio", metavar="URL", default="",
+                help="address of a Label Studio server from which images may be downloaded; set "
+                     "its API key in $LABEL_STUDIO_API_KEY"),
+            Argument("--photos", metavar="DIR", type=Path,
+                help="folder with the images of the Label Studio tasks"),
+        )),
+        SERVER,
+        MODEL,
+    ),
+)
+# fmt: on

@@ -8,51 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from anymask.base import need_packages, write_json
-from anymask.cli import new_folder
+from anymask.cli import Argument, Command, new_folder
 
 if TYPE_CHECKING:
     from anymask.runtime import Manifest
-
-
-def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the command's options."""
-    add = parser.add_argument
-    add("name", metavar="NAME", help="model name (see `anymask models list`)")
-    add("-o", "--output", metavar="DIR", type=new_folder, required=True, help="output folder")
-    add(
-        "--weights",
-        metavar="FILE",
-        type=Path,
-        help="checkpoint file (default: the downloaded weights)",
-    )
-    add(
-        "--format", choices=("onnx", "openvino"), default="onnx",
-        help="format of the exported model: onnx (default) or openvino (for --runtime "
-             "openvino)",
-    )  # fmt: skip
-    add(
-        "--int8",
-        action="store_true",
-        help="quantize the matrix multiplications of the encoder to 8 bits",
-    )
-    add(
-        "--video", action="store_true",
-        help="also export the video graphs, for `anymask track --model DIR` without PyTorch",
-    )  # fmt: skip
-    add(
-        "--verify",
-        action="store_true",
-        help=(
-            "compare the exported model with the checkpoint on several images and prompts "
-            "(requires PyTorch); the exit code is 2 if they differ"
-        ),
-    )
-    add(
-        "--json",
-        metavar="FILE",
-        type=Path,
-        help="also write the comparison report to this JSON file",
-    )
 
 
 def run(args: argparse.Namespace) -> None:
@@ -98,3 +57,29 @@ def report_to_text(report: dict[str, Any]) -> str:
     lines += [f"  {name:<14} {size / 1e6:8.1f} MB" for name, size in report["bytes"].items()]
     lines += [f"  {'licence':<14} {report['licence']}", "  usage:  README.md"]
     return "\n".join(lines)
+
+
+# fmt: off
+COMMAND = Command(
+    run=run,
+    arguments=(
+        Argument("name", metavar="NAME", help="model name (see `anymask models list`)"),
+        Argument("-o --output", metavar="DIR", type=new_folder, required=True,
+            help="output folder"),
+        Argument("--weights", metavar="FILE", type=Path,
+            help="checkpoint file (default: the downloaded weights)"),
+        Argument("--format", choices=("onnx", "openvino"), default="onnx",
+            help="format of the exported model: onnx (default) or openvino (for --runtime "
+                 "openvino)"),
+        Argument("--int8", action="store_true",
+            help="quantize the matrix multiplications of the encoder to 8 bits"),
+        Argument("--video", action="store_true",
+            help="also export the video graphs, for `anymask track --model DIR` without PyTorch"),
+        Argument("--verify", action="store_true",
+            help="compare the exported model with the checkpoint on several images and prompts "
+                 "(requires PyTorch); the exit code is 2 if they differ"),
+        Argument("--json", metavar="FILE", type=Path,
+            help="also write the comparison report to this JSON file"),
+    ),
+)
+# fmt: on

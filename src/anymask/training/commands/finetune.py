@@ -5,27 +5,31 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from anymask.cli import add_options, need_torch, new_folder, read_options
+from anymask.cli import Argument, Command, Settings, need_torch, new_folder, read_options
 from anymask.models.rules import DEFAULT_IMAGE_MODEL, MODEL_VARIABLE
 from anymask.training.options import TuningOptions
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the command's options."""
-    add = parser.add_argument
-    add("--data", type=Path, required=True,
-        help="annotated images: any dataset that `anymask convert` reads")  # fmt: skip
-    add("-o", "--output", type=new_folder, required=True, help="run folder")
-    add("--model", default=None, metavar="NAME",
-        help=f"model name, or the folder of an earlier run (default: {DEFAULT_IMAGE_MODEL}, or the "
-             f"value of {MODEL_VARIABLE})")  # fmt: skip
-    add_options(parser, TuningOptions)
-
-
 def run(args: argparse.Namespace) -> None:
     """Fine-tune, or resume the run in the folder. Raises as `anymask.finetune`."""
-    need_torch()
     from anymask.training.finetuning import finetune
 
     options = read_options(args, TuningOptions)
     finetune(args.data, out=args.output, model=args.model, **options)
+
+
+# fmt: off
+COMMAND = Command(
+    run=run,
+    needs=need_torch,
+    arguments=(
+        Argument("--data", type=Path, required=True,
+            help="annotated images: any dataset that `anymask convert` reads"),
+        Argument("-o --output", type=new_folder, required=True, help="run folder"),
+        Argument("--model", metavar="NAME",
+            help=f"model name, or the folder of an earlier run (default: {DEFAULT_IMAGE_MODEL}, or "
+                 f"the value of {MODEL_VARIABLE})"),
+        Settings(TuningOptions),
+    ),
+)
+# fmt: on

@@ -6,33 +6,13 @@ import argparse
 from pathlib import Path
 
 from anymask.base import InputError
-from anymask.cli import add_options, need_torch, new_folder, read_options
+from anymask.cli import Argument, Command, Settings, need_torch, new_folder, read_options
 from anymask.training.by_recipe import TrainOptions, train, write_recipe_shards
 from anymask.training.options import Scenes
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the command's arguments."""
-    add = parser.add_argument
-    add("recipe", metavar="RECIPE", help="TOML config file, or the name of a built-in recipe")
-    add("--data", type=Path, required=True,
-        help="folder of training sets (each with a masks.jsonl file)")  # fmt: skip
-    add("-o", "--output", type=new_folder, help="run folder for checkpoints and the log")
-    add("--shards", type=new_folder, metavar="DIR",
-        help="write the training sets as tar shards to this folder and exit, "
-             "without training")  # fmt: skip
-    add(
-        "--shard-mb",
-        type=float,
-        default=256.0,
-        help="shard size in MB, with --shards (default: 256)",
-    )
-    add_options(parser, TrainOptions)
-
-
 def run(args: argparse.Namespace, scenes: Scenes | None = None) -> None:
     """Train by a recipe, with composed `scenes`, if any. Raises as `anymask.train`."""
-    need_torch()  # fail early with the name of the extra
     if args.shards is not None:
         write_recipe_shards(args.recipe, args.data, args.shards, args.shard_mb)
         return
@@ -40,3 +20,23 @@ def run(args: argparse.Namespace, scenes: Scenes | None = None) -> None:
         raise InputError("The run folder is missing. Set it with -o FOLDER.")
     options = read_options(args, TrainOptions)
     train(args.recipe, args.data, args.output, scenes=scenes, **options)
+
+
+# fmt: off
+COMMAND = Command(
+    run=run,
+    needs=need_torch,
+    arguments=(
+        Argument("recipe", metavar="RECIPE",
+            help="TOML config file, or the name of a built-in recipe"),
+        Argument("--data", type=Path, required=True,
+            help="folder of training sets (each with a masks.jsonl file)"),
+        Argument("-o --output", type=new_folder, help="run folder for checkpoints and the log"),
+        Argument("--shards", type=new_folder, metavar="DIR",
+            help="write the training sets as tar shards to this folder and exit, without training"),
+        Argument("--shard-mb", type=float, default=256.0,
+            help="shard size in MB, with --shards (default: 256)"),
+        Settings(TrainOptions),
+    ),
+)
+# fmt: on

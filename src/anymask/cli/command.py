@@ -1,0 +1,254 @@
+"""Commands as data: the function that a command runs, and its arguments in the order of `--help`.
+
+    COMMAND = Command(
+        run=run,
+        arguments=(
+            Argument("photo", metavar="PHOTO", help="image"),
+            Settings(SegmentSettings, "the answer"),
+            MODEL,
+        ),
+    )
+
+A command module ends with such a record. Options of the package are fields of a frozen dataclass
+(`anymask.base.Setting`); `Argument` is for inputs, outputs and other arguments of one command.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Protocol
+
+from anymask.base import DeclaredSetting, InputError, list_settings
+from anymask.cli.parser import CommandParser, nearest
+
+
+class Item(Protocol):
+    """Part of a command's arguments."""
+
+    def add_to(self, parser: argparse._ActionsContainer) -> None:
+        """Add the arguments to a parser, or to a group of one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """A command or subcommand.
+
+    Attributes:
+        run: Function that runs it. Raises AnymaskError for user errors.
+        arguments: Positional arguments and options, in the order of `--help`.
+        actions: Subcommands by name.
+        default_action: Subcommand that runs if the first argument names none. "": one is required.
+        summary: One line for the help text of a subcommand.
+        needs: Function that raises MissingExtra if packages are missing, called before `run`.
+        report: Function that prints or saves the result of `run`, with the arguments.
+        usage: Usage line, if it is not the generated one.
+        epilog: Text after the options.
+        stdout: Whether it writes results to standard output, as `-o -`.
+    """
+
+    run: Callable[[argparse.Namespace], Any] | None = None
+    arguments: tuple[Item, ...] = ()
+    actions: Mapping[str, Command] = field(default_factory=dict)
+    default_action: str = ""
+    summary: str = ""
+    needs: Callable[[], None] | None = None
+    report: Callable[[Any, argparse.Namespace], None] | None = None
+    usage: str | None = None
+    epilog: str | None = None
+    stdout: bool = False
+
+    def parser(self, name: str, summary: str | None = None) -> CommandParser:
+        """Return a parser of the arguments; `name` is the program and the command."""
+        parser = CommandParser(
+            prog=name, description=summary, usage=self.usage, epilog=self.epilog,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )  # fmt: skip
+        self.add_to(parser)
+        return parser
+
+    def add_to(self, parser: argparse.ArgumentParser) -> None:
+        """Add the arguments and the subcommands to a parser."""
+        for one in self.arguments:
+            one.add_to(parser)
+        if self.stdout:
+            parser.set_defaults(stdout=True)
+        if self.actions:
+            must = not self.default_action
+            actions = parser.add_subparsers(dest="action", metavar="ACTION", required=must)
+            parser.set_defaults(action=self.default_action or None)
+            for name, action in self.actions.items():
+                action.add_to(
+                    actions.add_parser(name, help=action.summary, description=action.summary)
+                )
+
+    def execute(self, args: argparse.Namespace) -> None:
+        """Run the command or the chosen subcommand, and report its result."""
+        if self.needs is not None:
+            self.needs()
+        if self.actions:
+            self.actions[args.action].execute(args)
+        elif self.run is not None:
+            result = self.run(args)
+            if self.report is not None:
+                self.report(result, args)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Keywords:
+    """Keyword arguments of `argparse.ArgumentParser.add_argument`, with the same meaning.
+
+    A `default` that is a function is called when a parser is built.
+    """
+
+    help: str | None = None
+    metavar: str | None = None
+    dest: str | None = None
+    type: Callable[[str], Any] | None = None
+    default: Any = None
+    action: Any = None
+    nargs: str | None = None
+    choices: Collection[str] | None = None
+    const: Any = None
+    required: bool | None = None
+
+
+@dataclass(frozen=True)
+class Argument(_Keywords):
+    """A positional argument, or an option that is no setting of the package.
+
+    Attributes:
+        names: Name of a positional argument, or option strings: "-o --output".
+    """
+
+    names: str
+
+    def add_to(self, parser: argparse._ActionsContainer) -> None:
+        """Add the argument."""
+        given = {one.name: getattr(self, one.name) for one in fields(_Keywords)}
+        if callable(self.default):
+            given["default"] = self.default()
+        how = {name: value for name, value in given.items() if value is not None}
+        parser.add_argument(*self.names.split(), **how)
+
+
+@dataclass(frozen=True)
+class Group:
+    """Arguments under a heading of the help text."""
+
+    title: str
+    items: tuple[Item, ...]
+
+    def add_to(self, parser: argparse._ActionsContainer) -> None:
+        """Add the group."""
+        group = parser.add_argument_group(self.title)
+        for one in self.items:
+            one.add_to(group)
+
+
+@dataclass(frozen=True)
+class Exclusive:
+    """Options of which at most one can be given."""
+
+    items: tuple[Argument, ...]
+    required: bool = False
+
+    def add_to(self, parser: argparse._ActionsContainer) -> None:
+        """Add the options."""
+        group = parser.add_mutually_exclusive_group(required=self.required)
+        for one in self.items:
+            one.add_to(group)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Options that are generated from a settings class, such as `--grid` for `grid`.
+
+    Attributes:
+        declared: Dataclass with fields that are annotated with a `Setting`.
+        title: Heading of the help text. "" for none.
+        only: Names of settings. Defaults to all.
+        defaults: Descriptions of defaults by setting name.
+    """
+
+    declared: type
+    title: str = ""
+    only: Collection[str] = ()
+    defaults: Mapping[str, str] = field(default_factory=dict)
+
+    def add_to(self, parser: argparse._ActionsContainer) -> None:
+        """Add the options."""
+        group = parser.add_argument_group(self.title) if self.title else parser
+        for setting in list_settings(self.declared):
+            if self.only and setting.name not in self.only:
+                continue
+            told = self.defaults.get(setting.name, setting.default_in_words)
+            told = {"True": "yes", "False": "no"}.get(told, told)  # as on the command line
+            group.add_argument(
+                setting.option,
+                dest=setting.name,
+                help=f"{setting.about.does} (default: {told})".replace("%", "%%"),
+                **_value_of(setting),
+            )
+
+
+def _value_of(setting: DeclaredSetting) -> dict[str, Any]:
+    """Return the argparse arguments for a setting's value; its class validates the range."""
+    about, members = setting.about, setting.members
+    if about.parse is not None:
+        kept = argparse.SUPPRESS  # the parsed value can be None, which differs from "not given"
+        return {"metavar": about.form or "X", "type": _parse_with(about.parse), "default": kept}
+    if bool in members:
+        words = ("yes", "no", *setting.words)
+        return {"nargs": "?", "const": True, "metavar": "|".join(words), "type": _truth(words)}
+    if setting.words and not setting.number:
+        return {"choices": setting.words}
+    if setting.number and (setting.words or str in members):
+        return {"metavar": about.form or "WORD|X", "type": _number_or_word}
+    if setting.number:
+        letter = "N" if setting.number is int else "X"
+        return {"metavar": about.form or about.unit.upper() or letter, "type": setting.number}
+    if Path in members:
+        return {"metavar": "FILE", "type": Path}
+    return {"metavar": about.form or "NAME"}
+
+
+def _parse_with(parse: Callable[[str], object]) -> Callable[[str], object]:
+    """Wrap a function so that its InputError becomes an argparse error."""
+
+    def read(text: str) -> object:
+        try:
+            return parse(text)
+        except InputError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+
+    return read
+
+
+_TRUTHS = {"on": "yes", "true": "yes", "1": "yes", "off": "no", "false": "no", "0": "no"}
+
+
+def _truth(words: Collection[str]) -> Callable[[str], bool | str]:
+    """Return a function that parses `yes`, `no` or another of the words."""
+
+    def read(text: str) -> bool | str:
+        if text not in words:
+            meant = _TRUTHS.get(text.lower()) or nearest(text, words)
+            remedy = (
+                f"Did you mean {meant!r}?" if meant else "Without a value, the option means yes."
+            )
+            raise argparse.ArgumentTypeError(
+                f"Invalid value {text!r}. Expected {', '.join(words)} or no value. {remedy}"
+            )
+        return text == "yes" if text in ("yes", "no") else text
+
+    return read
+
+
+def _number_or_word(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
