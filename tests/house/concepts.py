@@ -80,6 +80,12 @@ CONCEPTS = (
         "ring_to_rle, box_ring, stamp_to_rle and with_area of formats/shapes.py",
     ),
     Concept(
+        "options of a command",
+        r"\.add_(argument|argument_group|subparsers)\(|\bdef (configure\w*|add_\w*options)\(",
+        ("cli/command.py", "cli/parser.py"),
+        "Command, Argument, Group and Settings of cli/command.py",
+    ),
+    Concept(
         "SA-V, COCO or DAVIS written",
         r"\"(video_frame_count|masklet_num)\": |putpalette\(voc_palette",
         ("formats/",),

@@ -6,7 +6,6 @@ source states them; unknown values are None.
 
 from __future__ import annotations
 
-import difflib
 import os
 import tomllib
 from dataclasses import dataclass
@@ -115,6 +114,8 @@ def entry(name: str) -> Checkpoint:
     _refuse_path(name)
     plain = name.lower().replace("-", "_")
     begun = [other for other in reversed(known) if plain and other.startswith(plain)]
+    import difflib
+
     near = begun[:3] or difflib.get_close_matches(plain, known, n=3)
     guess = f"Did you mean {' or '.join(near)}? " if near else ""
     raise ModelError(
