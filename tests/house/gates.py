@@ -18,7 +18,7 @@ LONG_SIGNATURES = frozenset({"annotate", "convert", "write_graph"})  # this list
 
 CORE = frozenset(
     {"base", "masks", "images", "formats", "models", "runtime", "find", "edit", "segment", "track"}
-    | {"volumes", "maps"}
+    | {"volumes", "points", "maps"}
 )
 APPLICATIONS = frozenset({"training", "evaluation", "studio", "integrations"})
 
@@ -35,6 +35,7 @@ ROOMS: dict[str, frozenset[str]] = {
     "segment": CORE - {"segment", "track", "volumes", "maps"},
     "track": CORE - {"track", "volumes", "maps"},
     "volumes": CORE - {"volumes", "maps"},
+    "points": frozenset({"base", "masks", "models", "runtime"}),
     "maps": CORE - {"volumes", "maps"},
     "jobs": CORE | {"anymask"},
     "cli": CORE | {"jobs", "anymask"},

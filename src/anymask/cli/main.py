@@ -72,6 +72,9 @@ ALIASES: dict[str, str] = {
     "ct": "volume",
     "dicom": "volume",
     "nifti": "volume",
+    "cloud": "points",
+    "pointcloud": "points",
+    "lidar": "points",
     "server": "serve",
 }
 FILE = re.compile(r".*[./\\].*|-", re.DOTALL)  # matches file names and URLs

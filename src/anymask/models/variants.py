@@ -16,7 +16,16 @@ from dataclasses import dataclass, field, replace
 from torch import nn
 
 from anymask.masks import ALL_KINDS, ModelSpec
-from anymask.models import efficient_vit, hiera, nano, repvit, repvit_stages, sam_med3d, tiny_vit
+from anymask.models import (
+    efficient_vit,
+    hiera,
+    nano,
+    point_sam,
+    repvit,
+    repvit_stages,
+    sam_med3d,
+    tiny_vit,
+)
 from anymask.models.efficient_vit import EfficientVit, EfficientVitConfig
 from anymask.models.fpn import ImageEncoder, Neck, NeckConfig
 from anymask.models.hiera import Hiera, HieraConfig
@@ -346,6 +355,9 @@ REGISTRY: dict[str, Variant | VideoVariant | RegistryEntry] = {
     "sam_med3d_b": RegistryEntry(
         sam_med3d.SAM_MED3D, lambda: sam_med3d.CubeModel(sam_med3d.SAM_MED3D).eval()
     ),
+    "point_sam_l": RegistryEntry(
+        point_sam.POINT_SAM_L, lambda: point_sam.PointModel(point_sam.POINT_SAM_L).eval()
+    ),
 }
 
 # Not listed by `names`, but accepted by `build` and `spec`.
@@ -354,5 +366,9 @@ FOR_TESTS: dict[str, Variant | VideoVariant | RegistryEntry] = {
     **{variant.spec.name: variant for variant in _TINY},
     "tiny_cubes": RegistryEntry(
         sam_med3d.TINY_SPEC, lambda: sam_med3d.CubeModel(sam_med3d.TINY_SPEC, sam_med3d.TINY).eval()
+    ),
+    "tiny_points": RegistryEntry(
+        point_sam.TINY_SPEC,
+        lambda: point_sam.PointModel(point_sam.TINY_SPEC, point_sam.TINY).eval(),
     ),
 }

@@ -33,6 +33,14 @@ class Licence:
     commercial: bool
 
 
+# Kind of input, and the function that loads such a model.
+_OPENED = {
+    "images": ("2D images", "anymask.load"),
+    "scans": ("3D scans", "anymask.volumes.load_cube_model"),
+    "points": ("point clouds", "anymask.points.load_point_model"),
+}
+
+
 @brief
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
@@ -50,7 +58,7 @@ class Checkpoint:
         licence: Licence of the weights.
         home: Web page of the project.
         notes: Remarks.
-        volumes: Whether the model segments 3D scans instead of images.
+        input: Input of the model; models of other inputs than images have functions of their own.
         data: Training data and its terms; "" if not researched.
     """
 
@@ -65,7 +73,7 @@ class Checkpoint:
     licence: Licence
     home: str
     notes: str = ""
-    volumes: bool = False
+    input: Literal["images", "scans", "points"] = "images"
     data: str = ""
 
     @property
@@ -77,6 +85,15 @@ class Checkpoint:
     def published_hash(self) -> Literal["sha256", "md5", "none"]:
         """Hash available to verify a download; `md5` detects accidental changes only."""
         return "sha256" if self.sha256 else "md5" if self.md5 else "none"
+
+    def check_input(self, wanted: Literal["images", "scans", "points"]) -> None:
+        """Raise ModelError if the model is not for this input."""
+        if self.input != wanted:
+            (own, function), (given, _) = _OPENED[self.input], _OPENED[wanted]
+            raise ModelError(
+                f"{self.name} is a model for {own}, not for {given}. Load it with "
+                f"{function}({self.name!r})."
+            )
 
 
 @cache

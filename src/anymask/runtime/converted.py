@@ -82,8 +82,8 @@ def checkpoint_file(name: str, weights: str | Path | None = None) -> Path | None
     what = entry(name)
     if weights is not None:
         path = Path(weights).expanduser()
-        return path if path.is_file() and not what.volumes else None
-    if what.bundled or what.volumes or current(name).status in ("absent", "altered"):
+        return path if path.is_file() and what.input == "images" else None
+    if what.bundled or what.input != "images" or current(name).status in ("absent", "altered"):
         return None
     return path_of(what)
 

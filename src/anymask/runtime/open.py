@@ -333,11 +333,7 @@ def _open_torch(name: str, weights: str | Path | None, device: str, precision: s
     from anymask.runtime import entry
 
     network, _ = split_side(name)
-    if entry(network).volumes:  # an unknown name is reported before a missing file
-        raise ModelError(
-            f"{network} is a model for 3D scans, not for images. Load it with "
-            f"anymask.volumes.load_cube_model({network!r})."
-        )
+    entry(network).check_input("images")  # an unknown name is reported before a missing file
     path, adapters = _checkpoint_of(network, weights)
     module, weights_hash = load_module(name, adapters or path)
     from anymask.runtime.torch import TorchRuntime  # load_module imported torch

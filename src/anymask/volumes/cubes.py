@@ -243,13 +243,9 @@ def load_cube_model(
     Raises:
         ModelError: The model is for 2D images. Otherwise as `anymask.load`.
     """
-    from anymask.base import ModelError
     from anymask.runtime import entry, load_module
 
-    if not entry(name).volumes:
-        raise ModelError(
-            f"{name} is a model for 2D images, not for scans. Load it with anymask.load({name!r})."
-        )
+    entry(name).check_input("scans")
     module, weights_hash = load_module(name, weights)
     return ClicksInVolumes(module, weights_hash, device)  # type: ignore[arg-type]
 

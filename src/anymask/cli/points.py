@@ -1,0 +1,55 @@
+"""`anymask points`: segment an object in a point cloud from points in 3D."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from anymask.base import PromptError, need_packages
+from anymask.cli.options import add_model_options, read_model
+from anymask.cli.prompts import numbers
+from anymask.cli.streams import say
+
+SHAPE = "X,Y,Z"
+OF_MODEL = ("model", "weights", "device")
+DEFAULT_MODEL = "point_sam_l"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options."""
+    add = parser.add_argument
+    # fmt: off
+    add("cloud", metavar="CLOUD", type=Path, help=".ply, .npz with the arrays points and colors, "
+        "or .npy, .xyz, .txt, .csv or .pts with 3 or 6 columns")
+    add("--point", metavar=SHAPE, action="append", default=[],
+        help="point on the object, in the coordinates of the cloud; repeatable")
+    add("--negative", metavar=SHAPE, action="append", default=[],
+        help="point on the background; repeatable")
+    add("-o", "--output", metavar="FILE", type=Path, required=True,
+        help="all points with their mask: .ply (property mask, 0 or 1) or .npz (array mask)")
+    # fmt: on
+    add_model_options(parser, OF_MODEL)
+    parser.set_defaults(model=DEFAULT_MODEL)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Segment the object, write the mask and report. Raises AnymaskError for user errors."""
+    if not args.point:
+        raise PromptError(f"No prompt was passed. Add --point {SHAPE}.")
+    need_packages(("torch",), "torch", "a model for point clouds")
+    from anymask.points import load_point_model
+    from anymask.points.cloud import check_written, read_points
+
+    check_written(args.output)
+    clicks = [numbers(text, f"--point {SHAPE}", 3) for text in args.point]
+    clicks += [numbers(text, f"--negative {SHAPE}", 3) for text in args.negative]
+    labels = [1] * len(args.point) + [0] * len(args.negative)
+    cloud = read_points(args.cloud)
+    if cloud.skipped:
+        say(f"{args.cloud}: skipped {cloud.skipped} points whose coordinates are not finite")
+    choice = read_model(args)
+    model = load_point_model(choice.model, choice.weights, choice.device)
+    answer = model.segment(cloud, clicks, labels)
+    answer.save(args.output)
+    count, total = int(answer.mask.sum()), len(answer.mask)
+    say(f"{count} of {total} points, predicted IoU {answer.scores[0]:.2f}; wrote {args.output}")
