@@ -77,6 +77,7 @@ def test_colors_in_bytes_and_fractions_are_the_same(colors: np.ndarray, tmp_path
         PointCloud.of(POINTS, colors),
     ):  # fmt: skip
         np.testing.assert_array_equal(cloud.points, POINTS)
+        assert cloud.colors is not None
         np.testing.assert_allclose(cloud.colors, BYTES / 255, atol=1e-7)
 
 
@@ -87,6 +88,7 @@ def test_a_written_file_is_read_again(tmp_path: Path) -> None:
         PointCloud.of(points, BYTES).write(tmp_path / "a.ply", mask)
         cloud = read_points(tmp_path / "a.ply")
         np.testing.assert_array_equal(cloud.points, points)
+        assert cloud.colors is not None
         np.testing.assert_allclose(cloud.colors, BYTES / 255, atol=1e-7)
         assert b"property uchar mask\n" in (tmp_path / "a.ply").read_bytes()
         last_bytes = np.frombuffer((tmp_path / "a.ply").read_bytes()[-1:], np.uint8)
@@ -103,6 +105,7 @@ def test_points_that_are_not_finite_are_skipped_and_counted(tmp_path: Path) -> N
     cloud = read_points(tmp_path / "a.npz")
     assert cloud.skipped == 1
     np.testing.assert_array_equal(cloud.points, POINTS)
+    assert cloud.colors is not None
     np.testing.assert_allclose(cloud.colors, BYTES / 255, atol=1e-7)
     with pytest.raises(InputError, match="1 of 4 points have coordinates that are not finite"):
         PointCloud.of(holes)

@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -91,8 +92,10 @@ class PointCloud:
             return
         check_written(path)
         found = io.BytesIO()
-        colors = {} if self.colors is None else {"colors": self.colors}
-        np.savez_compressed(found, points=self.points, mask=mask, **colors)
+        arrays: dict[str, NDArray[Any]] = {"points": self.points, "mask": mask}
+        if self.colors is not None:
+            arrays["colors"] = self.colors
+        np.savez_compressed(found, **arrays)  # type: ignore[arg-type]  # stub mixes up allow_pickle
         write_whole(path, found.getvalue())
 
 
@@ -149,7 +152,7 @@ def read_points(path: str | Path) -> PointCloud:
     return PointCloud(at[finite], kept, int((~finite).sum()))
 
 
-def _from_archive(arrays: dict[str, NDArray[np.generic]]) -> tuple[NDArray[np.generic], ...]:
+def _from_archive(arrays: dict[str, NDArray[Any]]) -> tuple[NDArray[Any], NDArray[Any] | None]:
     """Find the points and colors among the arrays of an .npz file."""
     at = next((arrays[name] for name in POINT_NAMES if name in arrays), None)
     if at is None:
@@ -166,7 +169,7 @@ def _from_archive(arrays: dict[str, NDArray[np.generic]]) -> tuple[NDArray[np.ge
     return at, colors
 
 
-def _columns(table: NDArray[np.generic]) -> tuple[NDArray[np.generic], NDArray[np.generic] | None]:
+def _columns(table: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any] | None]:
     """Split a table into points and colors."""
     if table.ndim != 2 or table.shape[1] not in (3, 6):
         raise DataError(
@@ -203,7 +206,7 @@ def _lines(text: str) -> Iterator[str]:
             yield bare
 
 
-def _unit_colors(colors: NDArray[np.generic]) -> FloatArray:
+def _unit_colors(colors: NDArray[Any]) -> FloatArray:
     """Convert colors to 0..1. Raises DataError if a value is out of range."""
     kind = colors.dtype
     values = np.asarray(colors, np.float64)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +26,7 @@ LONGEST_HEADER = 1 << 20
 _END = re.compile(rb"end_header[ \t]*\r?\n")
 _REMEDY = "Export the point cloud again."
 
-Columns = NDArray[np.generic]
+Columns = NDArray[Any]
 
 
 @dataclass
