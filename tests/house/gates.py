@@ -35,7 +35,7 @@ ROOMS: dict[str, frozenset[str]] = {
     "segment": CORE - {"segment", "track", "volumes", "maps"},
     "track": CORE - {"track", "volumes", "maps"},
     "volumes": CORE - {"volumes", "maps"},
-    "points": frozenset({"base", "masks", "models", "runtime"}),
+    "points": frozenset({"base", "masks", "images", "models", "runtime"}),
     "maps": CORE - {"volumes", "maps"},
     "jobs": CORE | {"anymask"},
     "cli": CORE | {"jobs", "anymask"},

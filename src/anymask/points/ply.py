@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from anymask.base import BoolArray, DataError, FloatArray, Floats
+from anymask.base import DataError, FloatArray, Floats
 
 TYPES = {
     "char": "i1", "uchar": "u1", "short": "i2", "ushort": "u2", "int": "i4", "uint": "u4",
@@ -127,8 +127,17 @@ def _text_rows(data: bytes, vertex: _Element) -> NDArray[np.void]:
     return rows
 
 
-def ply_bytes(points: Floats, colors: FloatArray | None, mask: BoolArray) -> bytes:
-    """Encode points with their mask as a binary PLY file, coordinates as exact as required."""
+def ply_bytes(
+    points: Floats, colors: FloatArray | None, values: Columns, property_name: str = "mask"
+) -> bytes:
+    """Encode points as a binary PLY file, with coordinates as exact as required.
+
+    Args:
+        points: Coordinates (N, 3).
+        colors: Colors (N, 3) in 0..1.
+        values: Mask or object number (N,) of each point: bool, uint8 or uint16.
+        property_name: Name of the property of these values.
+    """
     exact = (points == points.astype(np.float32)).all()
     number, name = ("<f4", "float") if exact else ("<f8", "double")
     columns: list[tuple[str, str, str, Columns]] = [
@@ -137,7 +146,10 @@ def ply_bytes(points: Floats, colors: FloatArray | None, mask: BoolArray) -> byt
     if colors is not None:
         levels = np.rint(colors * 255).astype(np.uint8)
         columns += [(c, "u1", "uchar", levels[:, place]) for place, c in enumerate(COLORS[0])]
-    columns.append(("mask", "u1", "uchar", mask.astype(np.uint8)))
+    small = values.dtype.itemsize == 1
+    columns.append(
+        (property_name, "u1" if small else "<u2", "uchar" if small else "ushort", values)
+    )
     rows = np.empty(len(points), [(name, kind) for name, kind, _, _ in columns])
     for column, _, _, values in columns:
         rows[column] = values
