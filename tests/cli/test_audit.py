@@ -164,7 +164,7 @@ def test_results_never_lie_among_the_annotations(
         (["discs"], "The output folder is missing"),
         (["discs", "discs", "-o", "out"], "Unexpected argument 'discs'"),
         (["discs", "-o", "out", "--to", "coco"], "require `proposals`"),
-        (["discs", "-o", "out", "--below", "2"], "Invalid below=2"),
+        (["discs", "-o", "out", "--below", "2"], "below must be a number from 0 to 1, got 2"),
         (["discs", "-o", "out", "--accept", "x"], "Invalid numbers 'x'"),
         (["discs", "-o", "out", "--grades", "none.json"], "none.json is not a grader file"),
         (["discs", "-o", "out", "--images", "none"], "none: The image folder does not exist"),

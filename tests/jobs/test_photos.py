@@ -1,6 +1,5 @@
 """Which photos are whose, and where results go."""
 
-import argparse
 import os
 from pathlib import Path
 from typing import Any
@@ -10,9 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anymask.base import InputError
-from anymask.cli.folders import read_shard
 from anymask.jobs import FolderJob, PhotoItem, own_names
-from anymask.jobs.photos import PlacedPhotos, output_names, place_number
+from anymask.jobs.photos import PlacedPhotos, output_names, parse_shard, place_number
 
 NAMES = st.lists(
     st.builds("".join, st.lists(st.sampled_from(["a", "b", ".", ".jpg", ".png"]), max_size=4)),
@@ -101,12 +99,12 @@ def test_a_photo_s_folder_does_not_depend_on_the_others(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["", "1", "0/4", "5/4", "1/0", "a/b", "-1/4", "1/2/3", "1.5/2"])
 def test_a_shard_that_makes_no_sense_is_told(text: str) -> None:
-    with pytest.raises(argparse.ArgumentTypeError, match="such as 1/4 to 4/4"):
-        read_shard(text)
+    with pytest.raises(InputError, match="such as 1/4 to 4/4"):
+        parse_shard(text)
 
 
 def test_a_shard_is_two_numbers() -> None:
-    assert read_shard("3/16") == (3, 16)
+    assert parse_shard("3/16") == (3, 16)
 
 
 @pytest.mark.parametrize("out", [".", "in", "in/../in"])

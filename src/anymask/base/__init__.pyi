@@ -57,6 +57,7 @@ from anymask.base.progress import follow as follow
 from anymask.base.progress import report_progress as report_progress
 from anymask.base.settings import DeclaredSetting as DeclaredSetting
 from anymask.base.settings import Setting as Setting
+from anymask.base.settings import as_settings as as_settings
 from anymask.base.settings import check_keywords as check_keywords
 from anymask.base.settings import check_number as check_number
 from anymask.base.settings import check_settings as check_settings

@@ -20,8 +20,9 @@ import functools
 import inspect
 import math
 import textwrap
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import MISSING, dataclass, fields
+from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -107,10 +108,12 @@ class Setting:
         most: Maximum value.
         below: Exclusive maximum. None also allows infinity.
         unit: Unit of a number, such as "pixels".
-        default: Description of the default, if its value is not self-explanatory.
+        default: Description of the default, if its value is not self-explanatory. None: `does`
+            states it.
         check: Function that raises InputError for invalid values, instead of the built-in check.
         option: Command-line option, if it is not the name with hyphens.
         form: Metavar of the option, such as "LOW,HIGH".
+        repeat: Whether the option can be repeated; the value is a list.
         parse: Function that converts the command-line text to a value, instead of a conversion by
             type. Raises InputError.
     """
@@ -121,10 +124,11 @@ class Setting:
     most: float = math.inf
     below: float | None = math.inf
     unit: str = ""
-    default: str = ""
+    default: str | None = ""
     check: Callable[[object], object] | None = None
     option: str = ""
     form: str = ""
+    repeat: bool = False
     parse: Callable[[str], object] | None = None
 
 
@@ -251,6 +255,26 @@ def check_settings(values: object) -> None:
             value = value.item()
             object.__setattr__(values, setting.name, value)
         setting.check(value)
+
+
+def as_settings(kind: type[Settings], given: Mapping[str, Any], **more: Any) -> Settings:
+    """Create settings from keyword arguments; strings become paths where required.
+
+    Args:
+        kind: Settings class.
+        given: Keyword arguments.
+        more: Fields that are not keyword arguments.
+
+    Raises:
+        InputError: A keyword is unknown, or a value is invalid.
+    """
+    check_keywords(given, sorted({one.name for one in fields(kind)} - more.keys()))  # type: ignore[arg-type]  # a dataclass
+    paths = {one.name for one in list_settings(kind) if Path in one.members}
+    values = {
+        name: Path(value) if name in paths and value is not None else value
+        for name, value in given.items()
+    }
+    return kind(**more, **values)
 
 
 def describe_settings(declared: type[Settings]) -> type[Settings]:

@@ -184,14 +184,18 @@ class Settings:
         for setting in list_settings(self.declared):
             if self.only and setting.name not in self.only:
                 continue
-            told = self.defaults.get(setting.name, setting.default_in_words)
-            told = {"True": "yes", "False": "no"}.get(told, told)  # as on the command line
             group.add_argument(
-                setting.option,
+                *setting.option.split(),
                 dest=setting.name,
-                help=f"{setting.about.does} (default: {told})".replace("%", "%%"),
+                help=self._help_of(setting).replace("%", "%%"),
                 **_value_of(setting),
             )
+
+    def _help_of(self, setting: DeclaredSetting) -> str:
+        told = self.defaults.get(setting.name, setting.default_in_words)
+        told = {"True": "yes", "False": "no"}.get(told, told)  # as on the command line
+        stated = setting.about.default is None
+        return setting.about.does + ("" if stated else f" (default: {told})")
 
 
 def _value_of(setting: DeclaredSetting) -> dict[str, Any]:
@@ -210,9 +214,9 @@ def _value_of(setting: DeclaredSetting) -> dict[str, Any]:
     if setting.number:
         letter = "N" if setting.number is int else "X"
         return {"metavar": about.form or about.unit.upper() or letter, "type": setting.number}
-    if Path in members:
-        return {"metavar": "FILE", "type": Path}
-    return {"metavar": about.form or "NAME"}
+    kind = {"type": Path} if Path in members else {}
+    more = {"action": "append"} if about.repeat else {}
+    return {"metavar": about.form or ("FILE" if kind else "NAME"), **kind, **more}
 
 
 def _parse_with(parse: Callable[[str], object]) -> Callable[[str], object]:

@@ -15,40 +15,16 @@ from pathlib import Path
 from types import FrameType
 
 from anymask.base import InputError, ProgressBar, clock_text, file_suffix, write_json
-from anymask.cli.command import Argument, Group
+from anymask.cli.command import Argument, Group, Settings
+from anymask.cli.options import read_options
 from anymask.cli.outputs import NAME, check_suffix
 from anymask.cli.sources import check_own_names
 from anymask.cli.streams import say
 from anymask.jobs import FIRST_FAILURES, FolderJob, PhotoTask, Summary, run_job
 
-# fmt: on
-
-
-def read_shard(text: str) -> tuple[int, int]:
-    """Parse `I/N` to (I, N), as an argparse type."""
-    first, _, last = text.partition("/")
-    if first.isdecimal() and last.isdecimal() and 1 <= int(first) <= int(last):
-        return int(first), int(last)
-    raise argparse.ArgumentTypeError(
-        f"Invalid part {text!r}. Expected the number of this machine and the number of "
-        "machines, such as 1/4 to 4/4."
-    )
-
-
 # fmt: off
 FOLDER = Group("many photos", (
-    Argument("--workers", metavar="N", type=int, default=0,
-        help="number of worker processes; an image that crashes a worker does not stop the others "
-             "(default: 0, no extra process)"),
-    Argument("--engine", choices=["processes", "ray"], default="processes",
-        help="how workers are started: as processes on this machine, or on a Ray cluster "
-             "(RAY_ADDRESS, or a local one; requires the [ray] extra) (default: processes)"),
-    Argument("--shard", metavar="I/N", type=read_shard, default=(1, 1),
-        help="process part I of N of the images; pass a different I from 1 to N on each machine "
-             "(default: all images)"),
-    Argument("--output-shards", metavar="K", type=int, default=0,
-        help="distribute the results over K folders named sa_000000, sa_000001, ...; for example "
-             "K = number of images / 1000 (default: 0, one folder)"),
+    Settings(FolderJob),
     Argument("--json", metavar="FILE", type=Path,
         help="write a summary with counts, speed and settings; failures are always listed in "
              "DIR/errors.jsonl"),
@@ -94,9 +70,8 @@ def read_job(
         check_suffix(outputs[0], (own_suffix,))
     job = FolderJob(
         source=sources[0] if len(sources) == 1 else tuple(sources),
-        output=output, workers=args.workers, engine=args.engine, shard=args.shard,
-        output_shards=args.output_shards, page=getattr(args, "page", 0),
-        beginning=beginning, ending=ending, named=named,
+        output=output, page=getattr(args, "page", 0), beginning=beginning, ending=ending,
+        named=named, **read_options(args, FolderJob),
     )  # fmt: skip
     if named and not job.one:
         raise InputError(f"-o {outputs[0]} is a file, but there are several images. Pass a folder.")

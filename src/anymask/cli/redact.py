@@ -11,7 +11,7 @@ from typing import Any, get_args
 from anymask.base import InputError, ProgressBar
 from anymask.cli.command import Argument, Command
 from anymask.cli.folders import FOLDER, run_folder, run_photo
-from anymask.cli.options import MODEL, read_default_model, read_model
+from anymask.cli.options import MODEL, read_default_model, read_model, read_options
 from anymask.cli.outputs import STDOUT, is_stdout, or_stdout, stdout_suffix
 from anymask.cli.sources import (
     check_not_address,
@@ -106,8 +106,7 @@ def read_redaction(args: argparse.Namespace, sources: Sequence[Path]) -> Redacti
         mask_values=args.mask_values, how=args.how, colour=args.colour,
         force=args.force, list_to=args.list_to,
         finding={"model": read_model(args)} | {k: v for k, v in given.items() if v is not None},
-        sharing={"workers": args.workers, "engine": args.engine, "shard": args.shard,
-                 "output_shards": args.output_shards},
+        sharing=read_options(args, FolderJob),
     )  # fmt: skip
 
 

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import sys
 import zlib
-from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Unpack
 
 from anymask.base import (
     AnymaskError,
     DataError,
     InputError,
     UintImage,
+    as_settings,
     check_types,
     claimed,
     follow,
@@ -23,6 +24,7 @@ from anymask.base import (
     write_whole,
 )
 from anymask.evaluation.audit_grading import Grader, grader_to_json, load_grader
+from anymask.evaluation.audit_options import AuditOptions, AuditSettings
 from anymask.evaluation.audit_photos import (
     AuditFile,
     AuditHeader,
@@ -44,7 +46,6 @@ from anymask.formats import (
     FORMATS,
     AnnotatedImage,
     Dataset,
-    ReadKeywords,
     find_format,
     read,
     write_annotations,
@@ -66,51 +67,6 @@ class NotAudited(DataError):
     def __init__(self, text: str, report: Report) -> None:
         super().__init__(text)
         self.report = report
-
-
-class AuditSettings(ReadKeywords, total=False):
-    """Keyword arguments of `audit`, in addition to those of `anymask.formats.ReadSettings`.
-
-    Attributes:
-        form: Format of `data`. Detected by default.
-        split: Split of a published dataset, such as "val".
-        images: Folder of the images.
-        limit: Maximum number of images.
-        below: Masks with a lower grade, 0 to 1, are suspects (default: 0.5).
-        top: Maximum number of suspects and of missing objects in the table and as images (default:
-            20).
-        grid: Clicks along each side of the grid for objects without a mask; 0 to skip them
-            (default: 12).
-        proposals: Output folder for the dataset with the proposals applied.
-        to: Format of `proposals` (default: that of `data`, or coco).
-        accept: Numbers of the suspects whose proposals are applied (default: all).
-        grades: Grader file (default: the bundled grader).
-    """
-
-    form: str | None
-    split: str | None
-    images: str | Path | None
-    limit: int | None
-    below: float
-    top: int
-    grid: int
-    proposals: str | Path | None
-    to: str | None
-    accept: Collection[int] | None
-    grades: str | Path | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Options:
-    """Validated settings."""
-
-    limit: int | None = None
-    below: float = 0.5
-    top: int = 20
-    grid: int = 12
-    proposals: Path | None = None
-    to: str | None = None
-    accept: frozenset[int] | None = None
 
 
 @check_types
@@ -136,26 +92,16 @@ def audit(
         NotAudited: Some images could not be audited. Raised after all other images.
         ModelError, WeightsError: The model cannot be loaded.
     """
-    given: dict[str, Any] = dict(settings)
-    form, split, images, grades = (
-        given.pop(name, None) for name in ("form", "split", "images", "grades")
-    )
-    for name, kind in (("proposals", Path), ("accept", frozenset)):
-        given[name] = None if given.get(name) is None else kind(given[name])
-    reading = {name: given.pop(name) for name in ReadKeywords.__annotations__ if name in given}
-    options, folder = _Options(**given), Path(out)
-    if (options.to or options.accept) and options.proposals is None:
-        raise InputError(
-            "Options `to` and `accept` require `proposals`. Set `proposals` to an output folder."
-        )
+    options, folder = as_settings(AuditOptions, settings), Path(out)
     if options.to:
         find_format(options.to)
-    if not 0 <= options.below <= 1:
-        raise InputError(f"Invalid below={options.below:g}. Use a number from 0 to 1.")
-    stream = read(Path(data), form, None if images is None else Path(images), split, **reading)
+    stream = read(
+        Path(data), options.form, options.images, options.split, on_bad=options.on_bad,
+        crowd=options.crowd, mask_values=options.mask_values,
+    )  # fmt: skip
     stream = stream.with_sizes_checked()
     _check_places(stream, folder, options.proposals)
-    grader = load_grader(None if grades is None else Path(grades))
+    grader = load_grader(options.grades)
 
     def opened() -> Model:
         return (
@@ -167,7 +113,11 @@ def audit(
 
 
 def _audit(
-    stream: Dataset, folder: Path, options: _Options, grader: Grader, opened: Callable[[], Model]
+    stream: Dataset,
+    folder: Path,
+    options: AuditOptions,
+    grader: Grader,
+    opened: Callable[[], Model],
 ) -> Report:
     """Examine the images and write the report. Raises NotAudited."""
     result, failed = _examine(stream, folder, options, grader, opened)
@@ -202,7 +152,11 @@ def _check_places(stream: Dataset, output: Path, proposals: Path | None) -> None
 
 
 def _examine(
-    stream: Dataset, folder: Path, options: _Options, grader: Grader, opened: Callable[[], Model]
+    stream: Dataset,
+    folder: Path,
+    options: AuditOptions,
+    grader: Grader,
+    opened: Callable[[], Model],
 ) -> tuple[AuditResult, int]:
     """Examine the remaining images and grade all masks; return the number of failed images."""
     sizes = count_sizes(islice(stream, options.limit))
@@ -302,7 +256,7 @@ def _write_pictures(
 
 
 def _write_proposals(
-    folder: Path, stream: Dataset, options: _Options, result: AuditResult
+    folder: Path, stream: Dataset, options: AuditOptions, result: AuditResult
 ) -> list[str]:
     """Write the dataset with accepted proposals applied, and the origin of each.
 
@@ -310,7 +264,7 @@ def _write_proposals(
     """
     changing = [suspect for suspect in result.suspects if suspect.action != "keep"]
     if options.accept is not None:
-        unknown = sorted(options.accept - {suspect.number for suspect in changing})
+        unknown = sorted({*options.accept} - {suspect.number for suspect in changing})
         if unknown:
             raise InputError(
                 f"No proposal exists for suspect {unknown[0]}. {REPORT} lists the suspects "

@@ -17,9 +17,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
-from anymask.base import AnymaskError, InputError, brief, page_name
+from anymask.base import AnymaskError, InputError, Setting, brief, check_settings, page_name
 from anymask.jobs.settings import Page
 
 Engine = Literal["processes", "ray"]
@@ -73,6 +73,17 @@ class PlacedPhotos:
         return self.name
 
 
+def parse_shard(text: str) -> tuple[int, int]:
+    """Parse `I/N` to (I, N). Raises InputError."""
+    first, _, last = text.partition("/")
+    if first.isdecimal() and last.isdecimal() and 1 <= int(first) <= int(last):
+        return int(first), int(last)
+    raise InputError(
+        f"Invalid part {text!r}. Expected the number of this machine and the number of "
+        "machines, such as 1/4 to 4/4."
+    )
+
+
 @brief
 @dataclass(frozen=True, kw_only=True)
 class FolderJob:
@@ -94,22 +105,45 @@ class FolderJob:
 
     source: Path | tuple[Path, ...] | PlacedPhotos
     output: Path
-    workers: int = 0
-    engine: Engine = "processes"
-    shard: tuple[int, int] = (1, 1)
-    output_shards: int = 0
+    workers: Annotated[
+        int,
+        Setting(
+            "number of worker processes; an image that crashes a worker does not stop the others",
+            default="0, no extra process",
+        ),
+    ] = 0
+    engine: Annotated[
+        Engine,
+        Setting(
+            "how workers are started: as processes on this machine, or on a Ray cluster "
+            "(RAY_ADDRESS, or a local one; requires the [ray] extra)"
+        ),
+    ] = "processes"
+    shard: Annotated[
+        tuple[int, int],
+        Setting(
+            "process part I of N of the images; pass a different I from 1 to N on each machine",
+            form="I/N",
+            parse=parse_shard,
+            default="all images",
+        ),
+    ] = (1, 1)
+    output_shards: Annotated[
+        int,
+        Setting(
+            "distribute the results over K folders named sa_000000, sa_000001, ...; for example "
+            "K = number of images / 1000",
+            form="K",
+            default="0, one folder",
+        ),
+    ] = 0
     page: Page = 0
     beginning: str = ""
     ending: str = ""
     named: tuple[tuple[str, Path], ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("workers", "output_shards"):
-            value: object = getattr(self, name)
-            if not isinstance(value, int) or value < 0:
-                raise InputError(f"Setting {name} must be 0 or more, got {value!r}.")
-        if self.engine not in get_args(Engine):
-            raise InputError(f'Invalid engine {self.engine!r}. Use "processes" or "ray".')
+        check_settings(self)
         shard: Any = self.shard
         whole = isinstance(shard, tuple) and all(isinstance(number, int) for number in shard)
         if not whole or len(shard) != 2 or not 1 <= shard[0] <= shard[1]:

@@ -9,14 +9,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Unpack
 
-from anymask.base import InputError, Setting, check_types, claimed, describe_settings, write_whole
+from anymask.base import (
+    InputError,
+    Setting,
+    as_settings,
+    check_types,
+    claimed,
+    describe_settings,
+    write_whole,
+)
 from anymask.cli import need_torch, say
 from anymask.training.options import (
     Parallel,
     RunOptions,
     RunSettings,
     Scenes,
-    as_options,
     check_end,
 )
 
@@ -87,7 +94,7 @@ def train(
     from anymask.training.workers import TorchrunPlace
 
     folder, sets = Path(out), Path(data)
-    options = as_options(TrainOptions, settings)
+    options = as_settings(TrainOptions, settings)
     check_end(sets, options)
     recipe = read_recipe(find_recipe(str(config)))
     _check_sets(sets)

@@ -18,6 +18,7 @@ import numpy as np
 from anymask import models
 from anymask.base import (
     InputError,
+    as_settings,
     check_types,
     claimed,
     json_bytes,
@@ -36,7 +37,6 @@ from anymask.training.options import (
     OPTIONS,
     DistilOptions,
     DistilSettings,
-    as_options,
     check_end,
     refuse_other_options,
 )
@@ -96,7 +96,7 @@ def distil(
         ModelError, WeightsError, MissingExtra: A model cannot be loaded, or PyTorch is missing.
     """
     need_torch()
-    options = as_options(
+    options = as_settings(
         DistilOptions, settings, teacher=teacher, student=student, data=Path(data), output=Path(out)
     )
     if not options.data.is_dir():

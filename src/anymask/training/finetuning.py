@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
@@ -13,7 +12,7 @@ import numpy as np
 
 from anymask.base import (
     AnymaskError,
-    InputError,
+    as_settings,
     check_types,
     claimed,
     parse_json,
@@ -21,17 +20,16 @@ from anymask.base import (
     write_whole,
 )
 from anymask.cli import need_torch
-from anymask.evaluation import html_page, html_table, note, section
-from anymask.formats import load_set, read, read_class_list
+from anymask.formats import load_set, read
 from anymask.models.rules import default_model
-from anymask.runtime import channels_of_weights, pick_device
-from anymask.training.channels import mix_of, starting_mix
-from anymask.training.classes import class_names
+from anymask.runtime import pick_device
+from anymask.training.channels import mix_of
 from anymask.training.export_folder import export_beside
 from anymask.training.frozen import FrozenOutputs
 from anymask.training.held_out import (
     CLICKS,
     Measured,
+    TuningEnd,
     TuningOutcome,
     choose_end,
     class_ious,
@@ -44,32 +42,17 @@ from anymask.training.held_out import (
 from anymask.training.loop import TrainingRun, train
 from anymask.training.lora import save_adapters
 from anymask.training.options import (
-    OPTIONS,
     TuningOptions,
     TuningSettings,
-    as_options,
     check_end,
-    refuse_other_options,
 )
-from anymask.training.presets import (
-    LEARN,
-    asked,
-    check_method,
-    check_parts,
-    chosen_method,
-    named,
-    tuning_recipe,
-    with_fields,
-)
-from anymask.training.recipe import Recipe, recipe_of
+from anymask.training.recipe import Recipe
 from anymask.training.reports import (
     PAGE,
     RESULT,
-    curve,
-    gain_table,
     minutes_of,
     plan_in_words,
-    worst_answers,
+    write_page,
 )
 from anymask.training.run_folder import (
     TrainingTeller,
@@ -91,6 +74,7 @@ from anymask.training.tuning_data import (
     prepare,
     write_sheet,
 )
+from anymask.training.tuning_recipe import RECIPE, check_start, kept_recipe
 from anymask.training.weights import WEIGHTS, write_weights
 
 if TYPE_CHECKING:
@@ -100,7 +84,7 @@ if TYPE_CHECKING:
     from anymask.segment import Model
 
 PROJECT = ".anymask"  # in the folder of a project
-DATA, ADAPTER, SHEET, RECIPE = "data", "adapter", "data.jpg", "recipe.json"  # in the run folder
+DATA, ADAPTER, SHEET = "data", "adapter", "data.jpg"  # in the run folder
 JUDGED_PHOTOS = 16  # held-out images that are evaluated during training
 MEASURED_PHOTOS = 100  # held-out images that are evaluated before and after training
 
@@ -134,52 +118,175 @@ def finetune(
         ModelError, WeightsError, MissingExtra: The model cannot be loaded, or PyTorch is missing.
     """
     chosen = model or default_model(settings.get("weights"))
-    options = as_options(TuningOptions, settings, data=Path(data), output=Path(out), model=chosen)
+    options = as_settings(TuningOptions, settings, data=Path(data), output=Path(out), model=chosen)
     need_torch()
     check_end(options.data, options)
     check_one_process("anymask finetune")
-    variant, start = _checked_start(options)
+    start = check_start(options)
     with claimed(options.output):
-        _tune(options, variant, start)
+        run = prepare_data(options, start)
+        if train_recipe(run):
+            selected = select_checkpoint(run)
+            tuned = export_weights(run, selected)
+            report_gain(run, selected, tuned)
     return options.output / WEIGHTS
 
 
-def _tune(options: TuningOptions, variant: str, start: str) -> None:
-    """Prepare the data, train, evaluate and write the results, as far as the time limit allows."""
-    folder, device = options.output, str(pick_device(options.device))
+@dataclass(frozen=True)
+class TuningRun:
+    """A run whose data is prepared.
 
-    # Training data.
+    Attributes:
+        options: Options of the call.
+        recipe: Recipe of the training.
+        data: Report on the training data.
+        held: Held-out images that are evaluated before and after training.
+        before: Metrics of the starting weights.
+        frozen: Outputs of frozen layers, computed once; None if no layer is frozen.
+    """
+
+    options: TuningOptions
+    recipe: Recipe
+    data: DataReport
+    held: Sequence[AnnotatedImage]
+    before: Measured
+    frozen: FrozenOutputs | None
+
+    @property
+    def folder(self) -> Path:
+        """Run folder."""
+        return self.options.output
+
+
+@dataclass(frozen=True)
+class Selected:
+    """The checkpoint that is kept.
+
+    Attributes:
+        module: Network with its weights.
+        outcome: Metrics before and after training.
+        end: Origin of the weights.
+        state: Last checkpoint of the run.
+    """
+
+    module: nn.Module
+    outcome: TuningOutcome
+    end: TuningEnd
+    state: dict[str, Any]
+
+    def figures(self) -> dict[str, Any]:
+        """Return the metrics and the origin as JSON values."""
+        outcome = self.outcome
+        kept = "start" if outcome.started else "trained"
+        figures: dict[str, Any] = {"clicks": CLICKS, "kept": kept}
+        if not outcome.started:
+            step = "best" if self.end.judged else "last"
+            figures |= {"step": step, "share": self.end.share}
+        figures |= {"before": outcome.before.means(), "after": outcome.kept.means()}
+        return figures | ({"trained": outcome.trained.means()} if outcome.started else {})
+
+
+def prepare_data(options: TuningOptions, start: tuple[str, str]) -> TuningRun:
+    """Write the data and the recipe to the run folder, and evaluate the starting weights.
+
+    Raises InputError or DataError.
+
+    Args:
+        start: Model variant and its weights.
+    """
+    folder = options.output
     report = _prepared(options)
     print("\n".join(report.lines()), flush=True)
     learned = load_set(folder / DATA / TRAIN)[1]
     held = evenly(load_set(folder / DATA / HELD_OUT)[1], MEASURED_PHOTOS)
-    recipe = _kept_recipe(variant, start, options, report, learned)
+    recipe = kept_recipe(options, start, report, learned)
     SetPictures.of(recipe, folder / DATA)  # rejects masks that no training crop can show
     names = own_names(folder / DATA)
     for line in doubts(learned, names, recipe.channels):
         print(line, flush=True)
     write_sheet(folder / SHEET, learned, mix_of(recipe.channels), names)
-
     frozen = FrozenOutputs.of(recipe)
     if newest_state(folder) is None:
+        device = str(pick_device(options.device))
         minutes = minutes_of(recipe, folder / DATA, len(learned), device, frozen)
         print(plan_in_words(recipe, len(learned), len(held), minutes), flush=True)
     before = _kept_before(folder, recipe, held, frozen)
     print(f"before: {_in_words(before)}", flush=True)
+    return TuningRun(options, recipe, report, held, before, frozen)
+
+
+def train_recipe(run: TuningRun) -> bool:
+    """Train, or resume the training; return whether it is complete."""
+    options, folder, recipe = run.options, run.folder, run.recipe
     teller = TrainingTeller(folder if options.tensorboard else None)
+    judged = evenly(run.held, JUDGED_PHOTOS)
     sitting = TrainingRun(
-        folder / DATA, folder, device=device, max_minutes=options.max_minutes,
-        report=teller.row, told=teller.step,
-        judge=_Judge(evenly(held, JUDGED_PHOTOS), recipe.learn == "no-prompt", frozen),
-        frozen=frozen,
+        folder / DATA, folder, device=str(pick_device(options.device)),
+        max_minutes=options.max_minutes, report=teller.row, told=teller.step,
+        judge=_Judge(judged, recipe.learn == "no-prompt", run.frozen), frozen=run.frozen,
     )  # fmt: skip
     train(recipe, sitting)
-    if not is_done(folder, recipe.steps):
-        print(f"Stopped. The checkpoint is in {folder}. Run the same command to resume.")
-        return
-    finish(folder, recipe, report, held, before, options.bundle, frozen)
-    if options.json is not None:
-        write_whole(options.json, (folder / RESULT).read_bytes())
+    if is_done(folder, recipe.steps):
+        return True
+    print(f"Stopped. The checkpoint is in {folder}. Run the same command to resume.")
+    return False
+
+
+def select_checkpoint(run: TuningRun) -> Selected:
+    """Choose the weights to keep by their metrics on the held-out images."""
+    found = newest_state(run.folder)
+    assert found is not None  # the run has just finished
+    ended = choose_end(run.folder, run.recipe, found[1], run.held, run.before, run.frozen)
+    return Selected(*ended, found[1])
+
+
+def export_weights(run: TuningRun, selected: Selected) -> Model:
+    """Write weights, adapters and bundle, and return the reloaded model.
+
+    Raises AnymaskError if the reloaded weights predict other masks.
+    """
+    import anymask
+
+    folder, recipe, path = run.folder, run.recipe, run.folder / WEIGHTS
+    licence = licence_with_data(recipe, run.data.licences())
+    about = {"data": run.data.stated(), "figures": selected.figures(), "licence": licence}
+    write_weights(path, selected.module, recipe, about)
+    tuned = anymask.load(str(path), device="cpu", runtime="torch")
+    apart = difference(measure(tuned, run.held), selected.outcome.kept)
+    if apart:
+        raise AnymaskError(
+            f"{path} was written, but the loaded file predicts masks that differ "
+            f"from those of the trained model (IoU difference {apart:.2g}). Report this as a "
+            f"bug and attach {folder / RECIPE}."
+        )
+    if adapters_are_all(recipe) and not selected.outcome.started:
+        _write_adapters(folder, recipe, state_at(selected.state, selected.end))
+    export_beside(path)
+    if run.options.bundle is not None:
+        write_module(selected.module, run.options.bundle, licence)
+    return tuned
+
+
+def report_gain(run: TuningRun, selected: Selected, tuned: Model) -> None:
+    """Write result.json and report.html, and print the metrics before and after training."""
+    folder, recipe, outcome = run.folder, run.recipe, selected.outcome
+    kinds = class_ious(tuned, run.held) if recipe.classes else {}
+    names = own_names(folder / DATA)
+    shown = [names.get(photo.name, photo.name) for photo in run.held]
+    write_page(folder, tuned, run.held, outcome, run.data, recipe, kinds, shown)
+    figures = selected.figures() | ({"class_ious": kinds} if kinds else {})
+    result = {"weights": WEIGHTS, **figures, "data": run.data.stated()}
+    write_json(folder / RESULT, result, indent=1)
+    told = [
+        f"class {name}: IoU on held-out images {'-' if k is None else k}"
+        for name, k in kinds.items()
+    ]
+    told += [f"after:  {_in_words(outcome.trained)}"]
+    told += [outcome.verdict(), "" if outcome.started else selected.end.in_words()]
+    told += [tidy(folder), f"{folder / WEIGHTS}  {folder / PAGE}"]
+    print("\n".join(line for line in told if line))
+    if run.options.json is not None:
+        write_whole(run.options.json, (folder / RESULT).read_bytes())
 
 
 def _prepared(options: TuningOptions) -> DataReport:
@@ -208,82 +315,6 @@ def _opened(path: Path, options: TuningOptions, scratch: Path) -> Dataset:
     finally:
         project.close()
     return read(exported)
-
-
-def _checked_start(options: TuningOptions) -> tuple[str, str]:
-    """Return model name and starting weights: a file, a folder of adapters, or "shipped".
-
-    The weights are opened once before the data is read. Raises InputError, ModelError or
-    WeightsError.
-    """
-    variant, start = named(options.model, options.weights)
-    start = start or "shipped"
-    check_method(variant, options.method)
-    check_parts(variant, options.accumulate)
-    if (options.output / RECIPE).is_file():
-        refuse_other_options(options.output, asked(options))
-    else:
-        learn = "all" if options.method == "auto" else LEARN[options.method]
-        recipe = Recipe(model=variant, init=start, learn=learn)
-        starting_module(options.output, recipe)
-    return variant, start
-
-
-def wanted_classes(asks: str) -> list[str] | None:
-    """Parse `--classes`: names, or a .txt file with one name a line. None for "all".
-
-    Raises InputError or DataError.
-    """
-    if asks == "all":
-        return None
-    if Path(asks).suffix.lower() == ".txt":
-        return [*read_class_list(asks)]
-    return [word.strip() for word in asks.split(",")]
-
-
-def _kept_recipe(
-    variant: str,
-    start: str,
-    options: TuningOptions,
-    report: DataReport,
-    photos: Sequence[AnnotatedImage],
-) -> Recipe:
-    """Return the stored recipe of a run, or create it; other options cannot change it later.
-
-    Raises InputError.
-
-    Args:
-        start: A file, a folder of adapters, or "shipped".
-        photos: Training images.
-    """
-    path = options.output / RECIPE
-    if path.is_file():
-        return recipe_of(parse_json(path.read_bytes(), path), str(path))
-    recipe = tuning_recipe(
-        variant, chosen_method(options, report.photos), report.photos, init=start,
-        pictures=options.pictures, nested=report.nested, kind=options.kind,
-    )  # fmt: skip
-    asks = options.classes or ("all" if options.method == "no-prompt" else None)
-    if asks is not None:
-        labels = [one.label or "" for photo in photos for one in photo.objects]
-        names = class_names(labels, wanted_classes(asks), report.classes)
-        recipe = dataclasses.replace(recipe, classes=names)
-    mix = None if start == "shipped" else channels_of_weights(Path(start))
-    if mix is not None and options.channels not in (None, mix.count):
-        raise InputError(
-            f"{start} was fine-tuned on images with {mix.count} channels, but "
-            f"channels={options.channels} was given. Omit channels, or start from other weights."
-        )
-    if mix is None and options.channels is not None:
-        paths = [photo.source for photo in photos if isinstance(photo.source, Path)]
-        mix = starting_mix(paths, options.channels, options.rgb)
-    if mix is not None:
-        recipe = dataclasses.replace(recipe, channels=dataclasses.asdict(mix))
-    options.output.mkdir(parents=True, exist_ok=True)
-    made = dataclasses.asdict(with_fields(recipe, options))
-    write_json(options.output / OPTIONS, asked(options), indent=1)
-    write_json(path, made, indent=1)
-    return recipe_of(parse_json(path.read_bytes(), path), str(path))
 
 
 def _kept_before(
@@ -320,56 +351,6 @@ class _Judge:
         return score
 
 
-def finish(
-    folder: Path,
-    recipe: Recipe,
-    report: DataReport,
-    held: Sequence[AnnotatedImage],
-    before: Measured,
-    bundle: Path | None,
-    frozen: FrozenOutputs | None = None,
-) -> None:
-    """Write weights, verify that the reloaded file gives the same metrics, then write reports."""
-    import anymask
-
-    found = newest_state(folder)
-    assert found is not None  # the run has just finished
-    module, outcome, end = choose_end(folder, recipe, found[1], held, before, frozen)
-    figures: dict[str, Any] = {"clicks": CLICKS, "kept": "start" if outcome.started else "trained"}
-    if not outcome.started:
-        figures |= {"step": "best" if end.judged else "last", "share": end.share}
-    figures |= {"before": outcome.before.means(), "after": outcome.kept.means()}
-    figures |= {"trained": outcome.trained.means()} if outcome.started else {}
-    data, licence = report.stated(), licence_with_data(recipe, report.licences())
-    about = {"data": data, "figures": figures, "licence": licence}
-    write_weights(folder / WEIGHTS, module, recipe, about)
-    again = anymask.load(str(folder / WEIGHTS), device="cpu", runtime="torch")
-    apart = difference(measure(again, held), outcome.kept)
-    if apart:
-        raise AnymaskError(
-            f"{folder / WEIGHTS} was written, but the loaded file predicts masks that differ "
-            f"from those of the trained model (IoU difference {apart:.2g}). Report this as a "
-            f"bug and attach {folder / RECIPE}."
-        )
-    kinds = class_ious(again, held) if recipe.classes else {}
-    if adapters_are_all(recipe) and not outcome.started:
-        _write_adapters(folder, recipe, state_at(found[1], end))
-    write_page(folder, again, held, outcome, report, recipe, kinds)
-    export_beside(folder / WEIGHTS)
-    if bundle is not None:
-        write_module(module, bundle, licence)
-    figures |= {"class_ious": kinds} if kinds else {}
-    write_json(folder / RESULT, {"weights": WEIGHTS, **figures, "data": data}, indent=1)
-    told = [
-        f"class {name}: IoU on held-out images {'-' if k is None else k}"
-        for name, k in kinds.items()
-    ]
-    told += [f"after:  {_in_words(outcome.trained)}"]
-    told += [outcome.verdict(), "" if outcome.started else end.in_words()]
-    told += [tidy(folder), f"{folder / WEIGHTS}  {folder / PAGE}"]
-    print("\n".join(line for line in told if line))
-
-
 def adapters_are_all(recipe: Recipe) -> bool:
     """Return whether the trained weights consist of adapters for the model's released weights.
 
@@ -385,44 +366,6 @@ def _write_adapters(folder: Path, recipe: Recipe, state: dict[str, Any]) -> None
     set_learning(module, recipe)
     module.load_state_dict(state["average"])
     save_adapters(module, folder / ADAPTER, recipe.model, recipe.lora_alpha)
-
-
-def write_page(
-    folder: Path,
-    model: Model,
-    held: Sequence[AnnotatedImage],
-    outcome: TuningOutcome,
-    report: DataReport,
-    recipe: Recipe,
-    kinds: Mapping[str, float | None],
-) -> None:
-    """Write the report as an HTML page.
-
-    Args:
-        model: Model with the written weights.
-        held: Held-out images.
-        outcome: Metrics before and after training.
-        kinds: IoU of each trained class.
-    """
-    before, after = outcome.before, outcome.trained
-    counts = [f"{n} click{'s' if n > 1 else ''}" for n in range(1, after.ious.shape[1] + 1)]
-    table = gain_table("mean IoU on held-out masks", counts, before.means(), after.means())
-    told = [outcome.verdict(), f"{len(after.places)} masks on {len(held)} held-out images"]
-    rows = [[name, "-" if iou is None else f"{iou:.3f}"] for name, iou in kinds.items()]
-    names = own_names(folder / DATA)
-    shown = [names.get(photo.name, photo.name) for photo in held]
-    parts = [
-        section("Before and after", table, *(note(line) for line in told if line)),
-        section("Classes", html_table(["class", "IoU on held-out images"], rows, [1]))
-        if rows
-        else "",
-        curve(folder, "held_out", "mean IoU on held-out masks, averaged over the clicks"),
-        worst_answers(model, held, outcome.kept, shown),
-        section("Data", *(note(line) for line in report.lines())),
-    ]
-    stage = recipe.stages[0]
-    about = f"{recipe.model}, learn = {recipe.learn}, {stage.steps} steps at {stage.side} pixels"
-    write_whole(folder / PAGE, html_page("Fine-tuning", about, [one for one in parts if one]))
 
 
 def _in_words(measured: Measured) -> str:

@@ -8,9 +8,9 @@ options of its first call, and later calls for the same folder require the same 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypedDict, TypeVar
+from typing import Annotated, Any, Literal, TypedDict
 
 from numpy.random import Generator
 
@@ -18,10 +18,8 @@ from anymask.base import (
     InputError,
     Setting,
     UintImage,
-    check_keywords,
     check_settings,
     describe_settings,
-    list_settings,
     make_room,
     need_packages,
     parse_json,
@@ -254,29 +252,6 @@ class DistilSettings(RunSettings, total=False):
     pictures: int
     side: int | None
     held_out: int | None
-
-
-Options = TypeVar("Options", bound=RunOptions)
-
-
-def as_options(kind: type[Options], settings: Mapping[str, Any], **more: Any) -> Options:
-    """Create options from keyword arguments; strings become paths where required.
-
-    Raises InputError for unknown keywords and invalid values.
-
-    Args:
-        kind: Options class.
-        settings: Keyword arguments.
-        more: Fields that are not keyword arguments.
-    """
-    declared = {one.name: one for one in list_settings(kind)}
-    known = {one.name for one in fields(kind)} - more.keys()
-    check_keywords(settings, sorted(known))
-    given: dict[str, Any] = dict(settings)
-    for name, value in given.items():
-        if value is not None and name in declared and Path in declared[name].members:
-            given[name] = Path(value)
-    return kind(**more, **given)
 
 
 def check_end(data: Path, options: RunOptions) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from html import escape
 from pathlib import Path
@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from anymask.base import parse_json
+from anymask.base import parse_json, write_whole
 from anymask.evaluation import (
     Points,
     curve_plot,
+    html_page,
     html_table,
     jpeg_bytes,
     note,
@@ -38,7 +39,8 @@ from anymask.training.trainee import build_trainee, learning_mode, multiplies_ha
 if TYPE_CHECKING:
     from anymask.formats import AnnotatedImage
     from anymask.segment import Model
-    from anymask.training.held_out import Measured
+    from anymask.training.held_out import Measured, TuningOutcome
+    from anymask.training.tuning_data import DataReport
 
 RESULT, PAGE = "result.json", "report.html"  # in the run folder
 WORST = 8
@@ -106,6 +108,44 @@ def worst_answers(
     return section(
         "Masks with the lowest IoU after one click", f'<div class="shots">{"".join(made)}</div>'
     )
+
+
+def write_page(
+    folder: Path,
+    model: Model,
+    held: Sequence[AnnotatedImage],
+    outcome: TuningOutcome,
+    report: DataReport,
+    recipe: Recipe,
+    kinds: Mapping[str, float | None],
+    names: Sequence[str],
+) -> None:
+    """Write the report as an HTML page.
+
+    Args:
+        model: Model with the written weights.
+        held: Held-out images.
+        outcome: Metrics before and after training.
+        kinds: IoU of each trained class.
+        names: Names of the held-out images, in order.
+    """
+    before, after = outcome.before, outcome.trained
+    counts = [f"{n} click{'s' if n > 1 else ''}" for n in range(1, after.ious.shape[1] + 1)]
+    table = gain_table("mean IoU on held-out masks", counts, before.means(), after.means())
+    told = [outcome.verdict(), f"{len(after.places)} masks on {len(held)} held-out images"]
+    rows = [[name, "-" if iou is None else f"{iou:.3f}"] for name, iou in kinds.items()]
+    parts = [
+        section("Before and after", table, *(note(line) for line in told if line)),
+        section("Classes", html_table(["class", "IoU on held-out images"], rows, [1]))
+        if rows
+        else "",
+        curve(folder, "held_out", "mean IoU on held-out masks, averaged over the clicks"),
+        worst_answers(model, held, outcome.kept, names),
+        section("Data", *(note(line) for line in report.lines())),
+    ]
+    stage = recipe.stages[0]
+    about = f"{recipe.model}, learn = {recipe.learn}, {stage.steps} steps at {stage.side} pixels"
+    write_whole(folder / PAGE, html_page("Fine-tuning", about, [one for one in parts if one]))
 
 
 # Plan of a fine-tuning.

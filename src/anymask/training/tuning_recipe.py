@@ -1,0 +1,123 @@
+"""From the options of a fine-tuning to its recipe, which the run folder keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from anymask.base import InputError, parse_json, write_json
+from anymask.formats import read_class_list
+from anymask.runtime import channels_of_weights
+from anymask.training.channels import starting_mix
+from anymask.training.classes import class_names
+from anymask.training.options import OPTIONS, TuningOptions, refuse_other_options
+from anymask.training.presets import (
+    LEARN,
+    asked,
+    check_method,
+    check_parts,
+    chosen_method,
+    named,
+    tuning_recipe,
+    with_fields,
+)
+from anymask.training.recipe import Recipe, recipe_of
+from anymask.training.trainee import starting_module
+
+if TYPE_CHECKING:
+    from anymask.formats import AnnotatedImage
+    from anymask.training.tuning_data import DataReport
+
+RECIPE = "recipe.json"  # in the run folder
+
+
+def check_start(options: TuningOptions) -> tuple[str, str]:
+    """Return model name and starting weights: a file, a folder of adapters, or "shipped".
+
+    The weights are opened once before the data is read. Raises InputError, ModelError or
+    WeightsError.
+    """
+    variant, start = named(options.model, options.weights)
+    start = start or "shipped"
+    check_method(variant, options.method)
+    check_parts(variant, options.accumulate)
+    if (options.output / RECIPE).is_file():
+        refuse_other_options(options.output, asked(options))
+    else:
+        learn = "all" if options.method == "auto" else LEARN[options.method]
+        recipe = Recipe(model=variant, init=start, learn=learn)
+        starting_module(options.output, recipe)
+    return variant, start
+
+
+def kept_recipe(
+    options: TuningOptions,
+    start: tuple[str, str],
+    report: DataReport,
+    photos: Sequence[AnnotatedImage],
+) -> Recipe:
+    """Return the stored recipe of a run, or create and store it; other options cannot change it.
+
+    Args:
+        start: Model variant and its weights, as `check_start` returns them.
+        report: Report on the training data.
+        photos: Training images.
+
+    Raises:
+        InputError: The classes or channels do not fit the images or the weights.
+        ConfigError: The recipe is invalid.
+    """
+    path = options.output / RECIPE
+    if not path.is_file():
+        recipe = options_to_recipe(options, start, report, photos)
+        options.output.mkdir(parents=True, exist_ok=True)
+        write_json(options.output / OPTIONS, asked(options), indent=1)
+        write_json(path, asdict(recipe), indent=1)
+    return recipe_of(parse_json(path.read_bytes(), path), str(path))
+
+
+def options_to_recipe(
+    options: TuningOptions,
+    start: tuple[str, str],
+    report: DataReport,
+    photos: Sequence[AnnotatedImage],
+) -> Recipe:
+    """Convert options to a recipe, by the number and contents of the training images.
+
+    Raises InputError. The arguments are those of `kept_recipe`.
+    """
+    variant, weights = start
+    recipe = tuning_recipe(
+        variant, chosen_method(options, report.photos), report.photos, init=weights,
+        pictures=options.pictures, nested=report.nested, kind=options.kind,
+    )  # fmt: skip
+    asks = options.classes or ("all" if options.method == "no-prompt" else None)
+    if asks is not None:
+        labels = [one.label or "" for photo in photos for one in photo.objects]
+        recipe = replace(recipe, classes=class_names(labels, wanted_classes(asks), report.classes))
+    mix = None if weights == "shipped" else channels_of_weights(Path(weights))
+    if mix is not None and options.channels not in (None, mix.count):
+        raise InputError(
+            f"{weights} was fine-tuned on images with {mix.count} channels, but "
+            f"channels={options.channels} was given. Omit channels, or start from other weights."
+        )
+    if mix is None and options.channels is not None:
+        paths = [photo.source for photo in photos if isinstance(photo.source, Path)]
+        mix = starting_mix(paths, options.channels, options.rgb)
+    if mix is not None:
+        recipe = replace(recipe, channels=asdict(mix))
+    return with_fields(recipe, options)
+
+
+def wanted_classes(asks: str) -> list[str] | None:
+    """Parse `--classes`: names, or a .txt file with one name a line. None for "all".
+
+    Raises InputError or DataError.
+    """
+    if asks == "all":
+        return None
+    if Path(asks).suffix.lower() == ".txt":
+        return [*read_class_list(asks)]
+    return [word.strip() for word in asks.split(",")]
