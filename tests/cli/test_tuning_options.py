@@ -1,7 +1,7 @@
 """Options of `anymask finetune`: what cannot be meant, and what a run was begun with."""
 
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import get_type_hints
 
@@ -12,6 +12,8 @@ import anymask
 from anymask import models
 from anymask.base import InputError, list_settings, write_json
 from anymask.cli.main import main
+from anymask.evaluation.audit_options import AuditOptions, AuditSettings
+from anymask.studio.server_options import ServerOptions, ServerSettings
 from anymask.training import check_method, presets
 from anymask.training import finetuning as finetune
 from anymask.training.by_recipe import TrainOptions, TrainSettings
@@ -84,12 +86,14 @@ def test_a_tuned_model_is_named_by_its_file(coco: Path, tmp_path: Path) -> None:
     ("options", "settings"),
     [
         (RunOptions, RunSettings), (TrainOptions, TrainSettings), (TuningOptions, TuningSettings),
-        (DistilOptions, DistilSettings),
+        (DistilOptions, DistilSettings), (AuditOptions, AuditSettings),
+        (ServerOptions, ServerSettings),
     ],
 )  # fmt: skip
 def test_keywords_are_those_of_the_options(options: type, settings: type) -> None:
     declared = {one.name for one in list_settings(options)}
-    assert declared <= get_type_hints(settings).keys() <= declared | {"scenes"}
+    known = {one.name for one in fields(options)}
+    assert declared <= get_type_hints(settings).keys() <= known
 
 
 def test_a_keyword_that_there_is_not_is_named(coco: Path, tmp_path: Path) -> None:

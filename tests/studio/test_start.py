@@ -45,7 +45,7 @@ def test_the_server_tells_its_address(folder: Path, project: bool) -> None:
     ("settings", "message"),
     [
         ({"host": "0.0.0.0"}, "token"),
-        ({"memory": -1}, "at least 0 megabytes"),
+        ({"memory": -1}, "a number of megabytes, 0 or more"),
         ({"videos": ["absent.mp4"]}, "does not exist"),
         ({"photos": "absent"}, "folder"),
     ],

@@ -19,7 +19,7 @@ from anymask.base import InputError
 from anymask.formats import read_annotations
 from anymask.masks import mask_to_rle, rle_to_mask
 from anymask.studio.limits import Limits
-from anymask.studio.start import named_videos
+from anymask.studio.server_options import named_videos
 from tests.patience import PATIENCE_S
 from tests.segment.fakes import ColourRuntime, iou
 from tests.studio.servers import client, error_of, in_thread

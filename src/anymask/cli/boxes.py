@@ -38,25 +38,22 @@ def run(args: argparse.Namespace) -> None:
 
 
 # fmt: off
-COMMAND = Command(
-    run=run,
-    arguments=(
-        Argument("source", metavar="LABELS", type=Path,
-            help="file or folder of labels with boxes: COCO, YOLO, PASCAL VOC, or rectangles of "
-                 "CVAT, labelme or Label Studio. Masks that are not rectangles stay unchanged"),
-        Argument("-o --output", metavar="DIR", type=new_folder,
-            help="folder for two files per image: a .json (SA-1B records with the labels) and a "
-                 ".png (the image with its masks drawn on it). The same command resumes an "
-                 "interrupted run; `anymask convert DIR` converts the results to other formats "
-                 "(default: NAME-masks in the current folder)"),
-        Argument("--from", dest="origin", metavar="FORMAT",
-            help="format of the labels (default: detected)"),
-        Argument("--images", metavar="DIR", type=Path,
-            help="folder or archive with the images that the labels refer to"),
-        OVERLAY,
-        Settings(ReadSettings),
-        FOLDER,
-        MODEL,
-    ),
-)
+COMMAND = Command(run, (
+    Argument("source", metavar="LABELS", type=Path,
+        help="file or folder of labels with boxes: COCO, YOLO, PASCAL VOC, or rectangles of CVAT, "
+             "labelme or Label Studio. Masks that are not rectangles stay unchanged"),
+    Argument("-o --output", metavar="DIR", type=new_folder,
+        help="folder for two files per image: a .json (SA-1B records with the labels) and a .png "
+             "(the image with its masks drawn on it). The same command resumes an interrupted "
+             "run; `anymask convert DIR` converts the results to other formats (default: "
+             "NAME-masks in the current folder)"),
+    Argument("--from", dest="origin", metavar="FORMAT",
+        help="format of the labels (default: detected)"),
+    Argument("--images", metavar="DIR", type=Path,
+        help="folder or archive with the images that the labels refer to"),
+    OVERLAY,
+    Settings(ReadSettings),
+    FOLDER,
+    MODEL,
+))
 # fmt: on

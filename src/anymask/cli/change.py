@@ -47,27 +47,22 @@ def run(args: argparse.Namespace) -> None:
 
 
 # fmt: off
-COMMAND = Command(
-    run=run,
-    arguments=(
-        Argument("before", metavar="BEFORE",
-            help="map of the earlier date: a file or a folder of tiles"),
-        Argument("after", metavar="AFTER",
-            help="map of the later date; its grid and CRS may differ from those of the earlier "
-                 "map"),
-        Argument("-o --output", metavar="FILE", action="append", dest="outputs", required=True,
-            help="output file: a vector layer (.gpkg, .fgb, .shp, .geojson or .kml in WGS 84) or "
-                 "a label raster (.tif). Each object has the attributes label (appeared, vanished "
-                 "or changed), score (share of its pixels that changed) and area_m2; repeatable"),
-        Argument("--share", metavar="X", type=float,
-            help="minimum share of an object's pixels that must have changed, 0 to 1 (default: "
-                 "0.5)"),
-        Argument("--no-register", action="store_true",
-            help="do not correct a displacement of the later map of a few pixels"),
-        Settings(Grid, "the grid", only=("grid", "score", "stability")),
-        map_options(),
-        PICTURES,
-        MODEL,
-    ),
-)
+COMMAND = Command(run, (
+    Argument("before", metavar="BEFORE",
+        help="map of the earlier date: a file or a folder of tiles"),
+    Argument("after", metavar="AFTER",
+        help="map of the later date; its grid and CRS may differ from those of the earlier map"),
+    Argument("-o --output", metavar="FILE", action="append", dest="outputs", required=True,
+        help="output file: a vector layer (.gpkg, .fgb, .shp, .geojson or .kml in WGS 84) or a "
+             "label raster (.tif). Each object has the attributes label (appeared, vanished or "
+             "changed), score (share of its pixels that changed) and area_m2; repeatable"),
+    Argument("--share", metavar="X", type=float,
+        help="minimum share of an object's pixels that must have changed, 0 to 1 (default: 0.5)"),
+    Argument("--no-register", action="store_true",
+        help="do not correct a displacement of the later map of a few pixels"),
+    Settings(Grid, "the grid", only=("grid", "score", "stability")),
+    map_options(),
+    PICTURES,
+    MODEL,
+))
 # fmt: on

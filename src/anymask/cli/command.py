@@ -1,13 +1,10 @@
 """Commands as data: the function that a command runs, and its arguments in the order of `--help`.
 
-    COMMAND = Command(
-        run=run,
-        arguments=(
-            Argument("photo", metavar="PHOTO", help="image"),
-            Settings(SegmentSettings, "the answer"),
-            MODEL,
-        ),
-    )
+    COMMAND = Command(run, (
+        Argument("photo", metavar="PHOTO", help="image"),
+        Settings(SegmentSettings, "the answer"),
+        MODEL,
+    ))
 
 A command module ends with such a record. Options of the package are fields of a frozen dataclass
 (`anymask.base.Setting`); `Argument` is for inputs, outputs and other arguments of one command.
@@ -17,7 +14,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import KW_ONLY, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -32,7 +29,7 @@ class Item(Protocol):
         """Add the arguments to a parser, or to a group of one."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Command:
     """A command or subcommand.
 
@@ -51,6 +48,7 @@ class Command:
 
     run: Callable[[argparse.Namespace], Any] | None = None
     arguments: tuple[Item, ...] = ()
+    _: KW_ONLY
     actions: Mapping[str, Command] = field(default_factory=dict)
     default_action: str = ""
     summary: str = ""

@@ -59,35 +59,29 @@ def list_formats() -> str:
 
 
 # fmt: off
-COMMAND = Command(
-    run=run,
-    arguments=(
-        Argument("source", metavar="IN", type=Path,
-            help="file, folder, or archive of them (.zip, .tar, .tar.gz, .json.gz)"),
-        Argument("target", metavar="OUT", type=Path, help="file or folder"),
-        Argument("--to", metavar="FORMAT", choices=WRITTEN, type=format_name,
-            help="format of OUT (default: by the suffix of OUT, such as .json for COCO, .xml for "
-                 "CVAT, .png, .svg, .geojson or .csv; or by the name of its folder, such as "
-                 "yolo/)"),
-        Argument("--from", dest="origin", metavar="FORMAT", type=format_name,
-                 choices=[*READ, *LAYOUTS],
-            help="format of IN (default: detected)"),
-        SPLIT,
-        Argument("--images", metavar="DIR", type=Path,
-            help="folder or archive of the images; required by formats that do not store image "
-                 "sizes or names"),
-        Settings(ReadSettings),
-        Settings(Policy),
-        Argument("--copy-images", action="store_true",
-            help="with --to set or yolo: copy the images into images/, so that the dataset can be "
-                 "used for training and evaluation"),
-        Argument("--strict", action="store_true",
-            help="write no output if any annotation would be lost or skipped"),
-        Argument("-v --verbose", action="store_true",
-            help="print the detected format of IN and how it was detected"),
-        Argument("--json", metavar="FILE", type=Path,
-            help="write a report of every lost or changed annotation as JSON"),
-    ),
-    epilog=list_formats(),
-)
+COMMAND = Command(run, (
+    Argument("source", metavar="IN", type=Path,
+        help="file, folder, or archive of them (.zip, .tar, .tar.gz, .json.gz)"),
+    Argument("target", metavar="OUT", type=Path, help="file or folder"),
+    Argument("--to", metavar="FORMAT", choices=WRITTEN, type=format_name,
+        help="format of OUT (default: by the suffix of OUT, such as .json for COCO, .xml for "
+             "CVAT, .png, .svg, .geojson or .csv; or by the name of its folder, such as yolo/)"),
+    Argument("--from", dest="origin", metavar="FORMAT", type=format_name, choices=[*READ, *LAYOUTS],
+        help="format of IN (default: detected)"),
+    SPLIT,
+    Argument("--images", metavar="DIR", type=Path,
+        help="folder or archive of the images; required by formats that do not store image sizes "
+             "or names"),
+    Settings(ReadSettings),
+    Settings(Policy),
+    Argument("--copy-images", action="store_true",
+        help="with --to set or yolo: copy the images into images/, so that the dataset can be "
+             "used for training and evaluation"),
+    Argument("--strict", action="store_true",
+        help="write no output if any annotation would be lost or skipped"),
+    Argument("-v --verbose", action="store_true",
+        help="print the detected format of IN and how it was detected"),
+    Argument("--json", metavar="FILE", type=Path,
+        help="write a report of every lost or changed annotation as JSON"),
+), epilog=list_formats())
 # fmt: on

@@ -177,40 +177,36 @@ def _check_picture(output: str) -> None:
 
 
 # fmt: off
-COMMAND = Command(
-    run=run,
-    arguments=(
-        *sources(
-            "PHOTO|FOLDER|VIDEO",
-            "; or folders, including subfolders; or one video, in which the subject is tracked",
-        ),
-        Argument("-o --output", metavar="DIR|FILE", action="append", dest="outputs", default=[],
-            help="image with alpha (.png, .webp, ...; .jpg on white), or a folder; its .masks/ "
-                 "holds the masks, and existing results are skipped. OUT/{name}.webp sets the "
-                 "suffix; - is standard output (-.webp: in that format). For a video: .webm or "
-                 ".mov with alpha and sound, NAME_{n}.png (numbered NAME_00000.png), or a folder "
-                 "of PNG frames (default: PHOTO.cut.png or VIDEO.cut.webm in the current folder, "
-                 "FOLDER-cutouts/ for a folder; standard output for an image from standard input)"),
-        Argument("--words", metavar="WORDS",
-            help="names of the objects to cut out, as in `anymask find`: 'cup, spoon'"),
-        Argument("--like", metavar="EXAMPLE", action="append", type=read_example,
-            help="exemplar object, instead of words: PHOTO@click:X,Y, PHOTO@box:X0,Y0,X1,Y1 or "
-                 "PHOTO@mask:FILE; repeatable"),
-        Argument("--unlike", metavar="EXAMPLE", action="append", type=read_example,
-            help="negative exemplar: objects similar to it are excluded"),
-        Argument("--detector", metavar="NAME|FOLDER",
-            help="detector for arbitrary words, as in `anymask find`"),
-        Argument("--score", metavar="X", type=float,
-            help="minimum confidence score of objects found by words or exemplars, 0 to 1 "
-                 "(default: set by the detector)"),
-        Argument("--top-k", metavar="N", type=read_count,
-            help="maximum number of objects, highest score first (default: all)"),
-        PROMPTS,
-        Settings(CutoutSettings, "output image"),
-        FOLDER,
-        PICTURES,
-        MODEL,
+COMMAND = Command(run, (
+    *sources(
+        "PHOTO|FOLDER|VIDEO",
+        "; or folders, including subfolders; or one video, in which the subject is tracked",
     ),
-    stdout=True,
-)
+    Argument("-o --output", metavar="DIR|FILE", action="append", dest="outputs", default=[],
+        help="image with alpha (.png, .webp, ...; .jpg on white), or a folder; its .masks/ holds "
+             "the masks, and existing results are skipped. OUT/{name}.webp sets the suffix; - is "
+             "standard output (-.webp: in that format). For a video: .webm or .mov with alpha and "
+             "sound, NAME_{n}.png (numbered NAME_00000.png), or a folder of PNG frames (default: "
+             "PHOTO.cut.png or VIDEO.cut.webm in the current folder, FOLDER-cutouts/ for a "
+             "folder; standard output for an image from standard input)"),
+    Argument("--words", metavar="WORDS",
+        help="names of the objects to cut out, as in `anymask find`: 'cup, spoon'"),
+    Argument("--like", metavar="EXAMPLE", action="append", type=read_example,
+        help="exemplar object, instead of words: PHOTO@click:X,Y, PHOTO@box:X0,Y0,X1,Y1 or "
+             "PHOTO@mask:FILE; repeatable"),
+    Argument("--unlike", metavar="EXAMPLE", action="append", type=read_example,
+        help="negative exemplar: objects similar to it are excluded"),
+    Argument("--detector", metavar="NAME|FOLDER",
+        help="detector for arbitrary words, as in `anymask find`"),
+    Argument("--score", metavar="X", type=float,
+        help="minimum confidence score of objects found by words or exemplars, 0 to 1 (default: "
+             "set by the detector)"),
+    Argument("--top-k", metavar="N", type=read_count,
+        help="maximum number of objects, highest score first (default: all)"),
+    PROMPTS,
+    Settings(CutoutSettings, "output image"),
+    FOLDER,
+    PICTURES,
+    MODEL,
+), stdout=True)
 # fmt: on

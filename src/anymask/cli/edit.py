@@ -106,37 +106,33 @@ def _changed(
 
 
 # fmt: off
-COMMAND = Command(
-    run=run,
-    arguments=(
-        Argument("photo", metavar="PHOTO",
-            help="image, - for standard input, or sample:coffee, an image included in the package"),
-        Group("operation", (Exclusive((
-            Argument("--remove", action="store_true",
-                help="remove the object and fill its area from the surroundings; suitable for "
-                     "small objects on plain backgrounds"),
-            Argument("--blur", action="store_true",
-                help="blur the object; to make it unrecognizable, use anymask.edit.redact"),
-            Argument("--replace", metavar="FILE",
-                help="fill the area of the object with another image"),
-            Argument("--collage", action="store_true",
-                help="draw all selected objects as cut-outs, side by side on white"),
-        ), required=True),)),
-        Argument("--with", metavar="cv2|lama|FILE", dest="filler",
-            help="fill method of --remove: cv2, or LaMa, which also fills large areas. `lama` "
-                 "uses the model in ANYMASK_HOME, FILE uses your own weights (.ckpt, .pth, "
-                 ".safetensors, .onnx) (default: cv2)"),
-        Argument("-o --output", metavar="FILE",
-            help="output image, or - for standard output (-.jpg: in that format) (default: "
-                 "PHOTO.edit.png in the current folder; standard output for an image from "
-                 "standard input)"),
-        Argument("--words", metavar="WORDS",
-            help="names of the objects to edit, as in `anymask find`: 'cup, spoon' (default: the "
-                 "main subject)"),
-        PROMPTS,
-        PICTURES,
-        MODEL,
-    ),
-    stdout=True,
-)
+COMMAND = Command(run, (
+    Argument("photo", metavar="PHOTO",
+        help="image, - for standard input, or sample:coffee, an image included in the package"),
+    Group("operation", (Exclusive((
+        Argument("--remove", action="store_true",
+            help="remove the object and fill its area from the surroundings; suitable for small "
+                 "objects on plain backgrounds"),
+        Argument("--blur", action="store_true",
+            help="blur the object; to make it unrecognizable, use anymask.edit.redact"),
+        Argument("--replace", metavar="FILE",
+            help="fill the area of the object with another image"),
+        Argument("--collage", action="store_true",
+            help="draw all selected objects as cut-outs, side by side on white"),
+    ), required=True),)),
+    Argument("--with", metavar="cv2|lama|FILE", dest="filler",
+        help="fill method of --remove: cv2, or LaMa, which also fills large areas. `lama` uses "
+             "the model in ANYMASK_HOME, FILE uses your own weights (.ckpt, .pth, .safetensors, "
+             ".onnx) (default: cv2)"),
+    Argument("-o --output", metavar="FILE",
+        help="output image, or - for standard output (-.jpg: in that format) (default: "
+             "PHOTO.edit.png in the current folder; standard output for an image from standard "
+             "input)"),
+    Argument("--words", metavar="WORDS",
+        help="names of the objects to edit, as in `anymask find`: 'cup, spoon' (default: the main "
+             "subject)"),
+    PROMPTS,
+    PICTURES,
+    MODEL,
+), stdout=True)
 # fmt: on

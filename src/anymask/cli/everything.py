@@ -49,28 +49,24 @@ def grid_defaults() -> dict[str, str]:
 
 
 # fmt: off
-COMMAND = Command(
-    run=run,
-    arguments=(
-        *sources("PHOTO|FOLDER", "; or folders, including subfolders"),
-        Argument("-o --output", metavar="DIR|FILE", action="append", dest="outputs", default=[],
-            help="folder for one .json (SA-1B records) and one .png (the image with its masks) "
-                 "per image; existing results of the same pixels, model and settings are skipped. "
-                 "For one image also files: .json, an image (a cut-out of each mask with {n} or "
-                 "{label} in its name), .csv measurements, .svg, .geojson, .xml, .txt, .npy, or - "
-                 "for the records on standard output. For a map a layer: .gpkg, .fgb, .shp, .kml, "
-                 ".geojson, .tif; repeatable (default: PHOTO.everything.json and .png in the "
-                 "current folder, FOLDER-everything/ for a folder)"),
-        OVERLAY,
-        Settings(Grid, "the grid", defaults=grid_defaults()),
-        Settings(Arrangement, "options for filtering and arranging the masks"),
-        Settings(NamesChoice, "names"),
-        Settings(LookChoice, "large photos"),
-        map_options(tile=False),
-        FOLDER,
-        PICTURES,
-        MODEL,
-    ),
-    stdout=True,
-)
+COMMAND = Command(run, (
+    *sources("PHOTO|FOLDER", "; or folders, including subfolders"),
+    Argument("-o --output", metavar="DIR|FILE", action="append", dest="outputs", default=[],
+        help="folder for one .json (SA-1B records) and one .png (the image with its masks) per "
+             "image; existing results of the same pixels, model and settings are skipped. For one "
+             "image also files: .json, an image (a cut-out of each mask with {n} or {label} in "
+             "its name), .csv measurements, .svg, .geojson, .xml, .txt, .npy, or - for the "
+             "records on standard output. For a map a layer: .gpkg, .fgb, .shp, .kml, .geojson, "
+             ".tif; repeatable (default: PHOTO.everything.json and .png in the current folder, "
+             "FOLDER-everything/ for a folder)"),
+    OVERLAY,
+    Settings(Grid, "the grid", defaults=grid_defaults()),
+    Settings(Arrangement, "options for filtering and arranging the masks"),
+    Settings(NamesChoice, "names"),
+    Settings(LookChoice, "large photos"),
+    map_options(tile=False),
+    FOLDER,
+    PICTURES,
+    MODEL,
+), stdout=True)
 # fmt: on

@@ -103,48 +103,43 @@ def follow(args: argparse.Namespace, words: str | Path, given: dict[str, Any]) -
 
 
 # fmt: off
-COMMAND = Command(
-    run=run,
-    arguments=(
-        *sources("PHOTO|FOLDER|VIDEO|WORDS", MORE),
-        Argument("--like", metavar="EXAMPLE", action="append", type=read_example, default=[],
-            help="exemplar object, instead of text: PHOTO@click:X,Y, PHOTO@box:X0,Y0,X1,Y1 or "
-                 "PHOTO@mask:FILE (the object is white); repeatable"),
-        Argument("--unlike", metavar="EXAMPLE", action="append", type=read_example, default=[],
-            help="negative exemplar: objects similar to it are excluded"),
-        Argument("--method", choices=get_args(Method),
-            help="how objects are compared with an exemplar: by the features of a bundled model, "
-                 "or by PerSAM with a SAM-type model on PyTorch (default: the method that the "
-                 "model supports)"),
-        Argument("-o --output", metavar="DIR|FILE", action="append", dest="outputs", default=[],
-            help="as for `anymask everything`: folder for two files per image, a .json (SA-1B "
-                 "records with labels) and a .png; or file names for one image (default: "
-                 "PHOTO.found.json and .png in the current folder, FOLDER-found/ for a folder)"),
-        Argument("--detector", metavar="NAME|FOLDER",
-            help=f"detector that finds objects by arbitrary words: {', '.join(known_detectors())}, "
-                 f"or a folder with a detector; {DEFAULT_DETECTOR} is a good choice (default: "
-                 "none; only the built-in names are found)"),
-        Argument("--score", metavar="X", type=float,
-            help="minimum confidence score, 0 to 1 (default: set by the detector)"),
-        Argument("--top-k", metavar="N", type=read_count,
-            help="maximum number of objects per label, highest score first (default: all)"),
-        Argument("--iou", metavar="X", type=float,
-            help="minimum overlap (IoU) at which two masks are merged (default: 0.7)"),
-        Argument("--side", metavar="PIXELS", type=int,
-            help="longer side of the detector input, in pixels (default: set by the detector; on "
-                 "a CPU 640)"),
-        Argument("--every", metavar="N", type=read_count,
-            help="for a video or a folder of its frames: search every N-th frame, and track the "
-                 "objects in the frames between. -o is then .json (COCO; group_id is the object "
-                 "number), .jsonl, .csv, .mp4 .mov .mkv .webm, NAME_{n}.png (white on black), or "
-                 "a folder (palette PNGs and things.json) (default: 10 for a video file)"),
-        OVERLAY,
-        map_options(),
-        FOLDER,
-        PICTURES,
-        MODEL,
-    ),
-    usage="%(prog)s PHOTO|FOLDER|VIDEO [PHOTO ...] WORDS|--like EXAMPLE [options]",
-    stdout=True,
-)
+COMMAND = Command(run, (
+    *sources("PHOTO|FOLDER|VIDEO|WORDS", MORE),
+    Argument("--like", metavar="EXAMPLE", action="append", type=read_example, default=[],
+        help="exemplar object, instead of text: PHOTO@click:X,Y, PHOTO@box:X0,Y0,X1,Y1 or "
+             "PHOTO@mask:FILE (the object is white); repeatable"),
+    Argument("--unlike", metavar="EXAMPLE", action="append", type=read_example, default=[],
+        help="negative exemplar: objects similar to it are excluded"),
+    Argument("--method", choices=get_args(Method),
+        help="how objects are compared with an exemplar: by the features of a bundled model, or "
+             "by PerSAM with a SAM-type model on PyTorch (default: the method that the model "
+             "supports)"),
+    Argument("-o --output", metavar="DIR|FILE", action="append", dest="outputs", default=[],
+        help="as for `anymask everything`: folder for two files per image, a .json (SA-1B records "
+             "with labels) and a .png; or file names for one image (default: PHOTO.found.json and "
+             ".png in the current folder, FOLDER-found/ for a folder)"),
+    Argument("--detector", metavar="NAME|FOLDER",
+        help=f"detector that finds objects by arbitrary words: {', '.join(known_detectors())}, or "
+             f"a folder with a detector; {DEFAULT_DETECTOR} is a good choice (default: none; only "
+             "the built-in names are found)"),
+    Argument("--score", metavar="X", type=float,
+        help="minimum confidence score, 0 to 1 (default: set by the detector)"),
+    Argument("--top-k", metavar="N", type=read_count,
+        help="maximum number of objects per label, highest score first (default: all)"),
+    Argument("--iou", metavar="X", type=float,
+        help="minimum overlap (IoU) at which two masks are merged (default: 0.7)"),
+    Argument("--side", metavar="PIXELS", type=int,
+        help="longer side of the detector input, in pixels (default: set by the detector; on a "
+             "CPU 640)"),
+    Argument("--every", metavar="N", type=read_count,
+        help="for a video or a folder of its frames: search every N-th frame, and track the "
+             "objects in the frames between. -o is then .json (COCO; group_id is the object "
+             "number), .jsonl, .csv, .mp4 .mov .mkv .webm, NAME_{n}.png (white on black), or a "
+             "folder (palette PNGs and things.json) (default: 10 for a video file)"),
+    OVERLAY,
+    map_options(),
+    FOLDER,
+    PICTURES,
+    MODEL,
+), usage="%(prog)s PHOTO|FOLDER|VIDEO [PHOTO ...] WORDS|--like EXAMPLE [options]", stdout=True)
 # fmt: on

@@ -58,70 +58,39 @@ def add(args: Namespace) -> None:
 
 # fmt: off
 ACTIONS = {
-    "list": Command(
-        run=lambda args: show_list(args.json),
-        summary="list all models, and whether each is installed",
-        arguments=(
-            Argument("--json", type=Path, metavar="FILE",
-                help="also write the list to a JSON file"),
-        ),
-    ),
-    "get": Command(
-        run=get_all,
-        summary="download published weights; resumes interrupted downloads",
-        arguments=(
-            Argument("names", nargs="+", metavar="NAME"),
-            Argument("--again", action="store_true", help="download the file even if it exists"),
-            Argument("--no-convert", action="store_true",
-                help="do not convert the weights for ONNX Runtime"),
-        ),
-    ),
-    "convert": Command(
-        run=lambda args: convert(args.name, args.model),
-        summary="convert a checkpoint for ONNX Runtime, which runs faster on a CPU",
-        arguments=(
-            Argument("name", metavar="NAME|FILE",
-                help="name of a downloaded model, or a checkpoint file"),
-            Argument("--model", metavar="NAME",
-                help="name of the model in the checkpoint file (default: detected)"),
-        ),
-    ),
-    "remove": Command(
-        run=remove_all,
-        summary="delete downloaded weights and their conversion",
-        arguments=(
-            Argument("names", nargs="+", metavar="NAME"),
-            Argument("--converted", action="store_true", help="delete only the conversion"),
-        ),
-    ),
-    "add": Command(
-        run=add,
-        summary="verify a downloaded file and add it to ANYMASK_HOME",
-        arguments=(
-            Argument("name", metavar="NAME"),
-            Argument("file", type=Path, metavar="FILE"),
-            Argument("--link", action="store_true",
-                help="create a link to the file instead of a copy"),
-        ),
-    ),
-    "verify": Command(
-        run=lambda args: show_verify(plain_names(args), args.json),
-        summary="verify the hashes of installed files",
-        arguments=(
-            Argument("names", nargs="*", metavar="NAME",
-                help="models to verify (default: all installed models)"),
-            Argument("--json", type=Path, metavar="FILE",
-                help="also write the result to a JSON file"),
-        ),
-    ),
-    "info": Command(
-        run=lambda args: show_info(split_side(args.name)[0]),
-        summary="show the source, licence and hashes of a model",
-        arguments=(
-            Argument("name", metavar="NAME|FILE|DIR",
-                help="name of a listed model, or a folder written by training or export"),
-        ),
-    ),
+    "list": Command(lambda args: show_list(args.json), (
+        Argument("--json", type=Path, metavar="FILE", help="also write the list to a JSON file"),
+    ), summary="list all models, and whether each is installed"),
+    "get": Command(get_all, (
+        Argument("names", nargs="+", metavar="NAME"),
+        Argument("--again", action="store_true", help="download the file even if it exists"),
+        Argument("--no-convert", action="store_true",
+            help="do not convert the weights for ONNX Runtime"),
+    ), summary="download published weights; resumes interrupted downloads"),
+    "convert": Command(lambda args: convert(args.name, args.model), (
+        Argument("name", metavar="NAME|FILE",
+            help="name of a downloaded model, or a checkpoint file"),
+        Argument("--model", metavar="NAME",
+            help="name of the model in the checkpoint file (default: detected)"),
+    ), summary="convert a checkpoint for ONNX Runtime, which runs faster on a CPU"),
+    "remove": Command(remove_all, (
+        Argument("names", nargs="+", metavar="NAME"),
+        Argument("--converted", action="store_true", help="delete only the conversion"),
+    ), summary="delete downloaded weights and their conversion"),
+    "add": Command(add, (
+        Argument("name", metavar="NAME"),
+        Argument("file", type=Path, metavar="FILE"),
+        Argument("--link", action="store_true", help="create a link to the file instead of a copy"),
+    ), summary="verify a downloaded file and add it to ANYMASK_HOME"),
+    "verify": Command(lambda args: show_verify(plain_names(args), args.json), (
+        Argument("names", nargs="*", metavar="NAME",
+            help="models to verify (default: all installed models)"),
+        Argument("--json", type=Path, metavar="FILE", help="also write the result to a JSON file"),
+    ), summary="verify the hashes of installed files"),
+    "info": Command(lambda args: show_info(split_side(args.name)[0]), (
+        Argument("name", metavar="NAME|FILE|DIR",
+            help="name of a listed model, or a folder written by training or export"),
+    ), summary="show the source, licence and hashes of a model"),
 }
 COMMAND = Command(actions=ACTIONS, epilog=EXAMPLES)
 # fmt: on

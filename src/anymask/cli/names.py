@@ -49,23 +49,19 @@ def run(args: argparse.Namespace) -> None:
 
 
 # fmt: off
-COMMAND = Command(
-    run=run,
-    arguments=(
-        Argument("sources", metavar="DATASET", nargs="*", type=Path,
-            help="files or folders of labeled masks in any format of `anymask convert`. Without "
-                 "datasets, the known names are printed"),
-        Argument("-o --output", metavar="FILE.json", type=Path,
-            help="output file for the learned names; pass it as --names to segment and everything"),
-        Argument("--from", dest="origin", metavar="FORMAT",
-            help="format of the datasets (default: detected)"),
-        Argument("--images", metavar="DIR", type=Path,
-            help="folder or archive of the images; required if the annotations contain no image "
-                 "paths"),
-        Argument("--most", metavar="N", type=read_count, default=MOST,
-            help=f"maximum number of masks per label (default: {MOST})"),
-        Settings(ReadSettings),
-        MODEL,
-    ),
-)
+COMMAND = Command(run, (
+    Argument("sources", metavar="DATASET", nargs="*", type=Path,
+        help="files or folders of labeled masks in any format of `anymask convert`. Without "
+             "datasets, the known names are printed"),
+    Argument("-o --output", metavar="FILE.json", type=Path,
+        help="output file for the learned names; pass it as --names to segment and everything"),
+    Argument("--from", dest="origin", metavar="FORMAT",
+        help="format of the datasets (default: detected)"),
+    Argument("--images", metavar="DIR", type=Path,
+        help="folder or archive of the images; required if the annotations contain no image paths"),
+    Argument("--most", metavar="N", type=read_count, default=MOST,
+        help=f"maximum number of masks per label (default: {MOST})"),
+    Settings(ReadSettings),
+    MODEL,
+))
 # fmt: on

@@ -216,49 +216,43 @@ def redact_film(args: argparse.Namespace) -> None:
 
 
 # fmt: off
-COMMAND = Command(
-    run=run,
-    arguments=(
-        *sources("PHOTO|FOLDER|VIDEO", "; or one folder, including subfolders; or one video"),
-        Argument("--words", metavar="WORDS",
-            help="names of the objects to redact, as in `anymask find`: 'face, number plate'. "
-                 "With --labels, the labels of the masks to redact (default: all labels)"),
-        Argument("--like", metavar="EXAMPLE", action="append", type=read_example,
-            help="exemplar objects, instead of words, for images only: PHOTO@click:X,Y or "
-                 "PHOTO@box:X0,Y0,X1,Y1"),
-        Argument("--detector", metavar="NAME|FOLDER",
-            help="detector that finds objects by arbitrary words, as in `anymask find` (default: "
-                 "built-in names, which do not include faces)"),
-        Argument("--score", metavar="X", type=float,
-            help="minimum confidence score of a detection, 0 to 1; a lower score redacts more "
-                 "objects (default: set by the detector)"),
-        Argument("--labels", metavar="FILE|DIR", type=Path,
-            help="reviewed masks in any format of `anymask convert`; for one image, also a mask "
-                 "image; for a video, a .jsonl of `anymask track` or `find`"),
-        Argument("--mask-values", choices=get_args(MaskValues), default="auto",
-            help="how to interpret mask images among the labels: labels (each pixel value is an "
-                 "object), binary (one object) or colours (each color is an object); auto detects "
-                 "it, and reports an error if the image is ambiguous (default: auto)"),
-        Argument("--force", action="store_true",
-            help="write redacted copies without a review; images without a detection are copied "
-                 "without redaction"),
-        Argument("--how", choices=("solid", "pixels", "blur"), default="solid",
-            help="how to redact: a solid color, large cells of the mean color, or a blur; "
-                 f"{UNDONE} (default: solid)"),
-        Argument("--colour", metavar="COLOUR", default="black",
-            help="color for `--how solid` (default: black)"),
-        Argument("-o --output", metavar="DIR|FILE", type=Path,
-            help="output folder; for one image, also a file, or - for standard output (-.jpg: in "
-                 "that format); for a video, a video file (default: FOLDER-redacted/, "
-                 "PHOTO.redacted.jpg; with --labels or --force and an image from standard input, "
-                 "standard output)"),
-        Argument("--list", metavar="FILE", type=Path, dest="list_to",
-            help="output file, .csv or .json, that lists images or frames without a detection "
-                 "(default: OUT-without.csv)"),
-        FOLDER,
-        MODEL,
-    ),
-    epilog=NOTE,
-    stdout=True,
-)
+COMMAND = Command(run, (
+    *sources("PHOTO|FOLDER|VIDEO", "; or one folder, including subfolders; or one video"),
+    Argument("--words", metavar="WORDS",
+        help="names of the objects to redact, as in `anymask find`: 'face, number plate'. With "
+             "--labels, the labels of the masks to redact (default: all labels)"),
+    Argument("--like", metavar="EXAMPLE", action="append", type=read_example,
+        help="exemplar objects, instead of words, for images only: PHOTO@click:X,Y or "
+             "PHOTO@box:X0,Y0,X1,Y1"),
+    Argument("--detector", metavar="NAME|FOLDER",
+        help="detector that finds objects by arbitrary words, as in `anymask find` (default: "
+             "built-in names, which do not include faces)"),
+    Argument("--score", metavar="X", type=float,
+        help="minimum confidence score of a detection, 0 to 1; a lower score redacts more objects "
+             "(default: set by the detector)"),
+    Argument("--labels", metavar="FILE|DIR", type=Path,
+        help="reviewed masks in any format of `anymask convert`; for one image, also a mask "
+             "image; for a video, a .jsonl of `anymask track` or `find`"),
+    Argument("--mask-values", choices=get_args(MaskValues), default="auto",
+        help="how to interpret mask images among the labels: labels (each pixel value is an "
+             "object), binary (one object) or colours (each color is an object); auto detects it, "
+             "and reports an error if the image is ambiguous (default: auto)"),
+    Argument("--force", action="store_true",
+        help="write redacted copies without a review; images without a detection are copied "
+             "without redaction"),
+    Argument("--how", choices=("solid", "pixels", "blur"), default="solid",
+        help=f"how to redact: a solid color, large cells of the mean color, or a blur; {UNDONE} "
+             "(default: solid)"),
+    Argument("--colour", metavar="COLOUR", default="black",
+        help="color for `--how solid` (default: black)"),
+    Argument("-o --output", metavar="DIR|FILE", type=Path,
+        help="output folder; for one image, also a file, or - for standard output (-.jpg: in that "
+             "format); for a video, a video file (default: FOLDER-redacted/, PHOTO.redacted.jpg; "
+             "with --labels or --force and an image from standard input, standard output)"),
+    Argument("--list", metavar="FILE", type=Path, dest="list_to",
+        help="output file, .csv or .json, that lists images or frames without a detection "
+             "(default: OUT-without.csv)"),
+    FOLDER,
+    MODEL,
+), epilog=NOTE, stdout=True)
 # fmt: on

@@ -30,15 +30,11 @@ def run(args: argparse.Namespace) -> None:
 
 
 # fmt: off
-COMMAND = Command(
-    run=run,
-    arguments=(
-        Argument("name", metavar="NAME", nargs="?", default="coffee",
-            help=f"{', '.join(SAMPLES)} (default: coffee)"),
-        Argument("-o --output", metavar="FILE", type=Path, default=Path("photo.jpg"),
-            help="output file, .jpg, or - for standard output (default: photo.jpg in the current "
-                 "folder)"),
-    ),
-    stdout=True,
-)
+COMMAND = Command(run, (
+    Argument("name", metavar="NAME", nargs="?", default="coffee",
+        help=f"{', '.join(SAMPLES)} (default: coffee)"),
+    Argument("-o --output", metavar="FILE", type=Path, default=Path("photo.jpg"),
+        help="output file, .jpg, or - for standard output (default: photo.jpg in the current "
+             "folder)"),
+), stdout=True)
 # fmt: on

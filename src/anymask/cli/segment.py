@@ -24,39 +24,35 @@ def run(args: argparse.Namespace) -> None:
 
 
 # fmt: off
-COMMAND = Command(
-    run=run,
-    arguments=(
-        *sources("PHOTO", "; or an .npz file of `anymask encode`"),
-        PROMPTS,
-        Argument("--semantic", action="store_true",
-            help="without prompts: predict the class of every pixel with a semantic segmentation "
-                 "model. -o is .png (class numbers), .overlay.png or .npy (default: "
-                 "PHOTO.classes.png)"),
-        Group("the answer", (
-            Argument("-o --output", metavar="FILE", action="append", dest="outputs", default=[],
-                help=".png cut-out (.overlay.png, .mask.png: see below; .jpg on white, .webp, "
-                     ".tif, ...), .json SA-1B record, .csv measurements, .svg or .geojson "
-                     "outline, .txt YOLO, .npy array, a folder, or - for standard output (-.json: "
-                     "in that format); {name} is replaced by the image name, {n} by the object "
-                     "number; repeatable (default: PHOTO.cut.png in the current folder; standard "
-                     "output for an image from standard input)"),
-            Exclusive((
-                Argument("--overlay", action="store_const", const="overlay", dest="png",
-                         default="cutout",
-                    help="a .png output shows the image with the mask drawn on it"),
-                Argument("--mask-png", action="store_const", const="mask", dest="png",
-                    help="a .png output is the mask, white on black"),
-            )),
-            Settings(SegmentSettings),
-            Argument("--single", action="store_const", const=False, dest="multimask",
-                help="predict one mask instead of the best of three: --multimask no"),
-            Settings(NamesChoice),
+COMMAND = Command(run, (
+    *sources("PHOTO", "; or an .npz file of `anymask encode`"),
+    PROMPTS,
+    Argument("--semantic", action="store_true",
+        help="without prompts: predict the class of every pixel with a semantic segmentation "
+             "model. -o is .png (class numbers), .overlay.png or .npy (default: "
+             "PHOTO.classes.png)"),
+    Group("the answer", (
+        Argument("-o --output", metavar="FILE", action="append", dest="outputs", default=[],
+            help=".png cut-out (.overlay.png, .mask.png: see below; .jpg on white, .webp, .tif, "
+                 "...), .json SA-1B record, .csv measurements, .svg or .geojson outline, .txt "
+                 "YOLO, .npy array, a folder, or - for standard output (-.json: in that format); "
+                 "{name} is replaced by the image name, {n} by the object number; repeatable "
+                 "(default: PHOTO.cut.png in the current folder; standard output for an image "
+                 "from standard input)"),
+        Exclusive((
+            Argument("--overlay", action="store_const", const="overlay", dest="png",
+                     default="cutout",
+                help="a .png output shows the image with the mask drawn on it"),
+            Argument("--mask-png", action="store_const", const="mask", dest="png",
+                help="a .png output is the mask, white on black"),
         )),
-        map_options(prompts=True),
-        PICTURES,
-        MODEL,
-    ),
-    stdout=True,
-)
+        Settings(SegmentSettings),
+        Argument("--single", action="store_const", const=False, dest="multimask",
+            help="predict one mask instead of the best of three: --multimask no"),
+        Settings(NamesChoice),
+    )),
+    map_options(prompts=True),
+    PICTURES,
+    MODEL,
+), stdout=True)
 # fmt: on

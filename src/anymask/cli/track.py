@@ -49,38 +49,33 @@ def run(args: argparse.Namespace) -> None:
 
 
 # fmt: off
-COMMAND = Command(
-    run=run,
-    arguments=(
-        Argument("video", metavar="VIDEO", help="video file, folder of frames, or camera number"),
-        Group(
-            "prompts (PLACE is an optional prefix FRAME:OBJECT: ; pixels of the displayed frame)",
-            (
-                *TRACKED_PROMPTS,
-                Argument("--from", metavar="FILE", dest="known", type=Path,
-                    help="known masks: a .jsonl of this command, or a .json of SA-V or "
-                         "YouTube-VIS; further prompts correct these masks"),
-            ),
+COMMAND = Command(run, (
+    Argument("video", metavar="VIDEO", help="video file, folder of frames, or camera number"),
+    Group(
+        "prompts (PLACE is an optional prefix FRAME:OBJECT: ; pixels of the displayed frame)",
+        (
+            *TRACKED_PROMPTS,
+            Argument("--from", metavar="FILE", dest="known", type=Path,
+                help="known masks: a .jsonl of this command, or a .json of SA-V or YouTube-VIS; "
+                     "further prompts correct these masks"),
         ),
-        Group("the masks", (
-            Argument("-o --output", metavar="OUT", action="append", dest="outputs", required=True,
-                help=".json (SA-V), .jsonl (one line per frame), .csv (one row per object and "
-                     "frame: area, centroid, box, score), .mp4 .mov .mkv .webm (masks drawn on "
-                     "the video, sound kept; NAME.mask.mp4: white on black), NAME_{n}.png (white "
-                     "on black, numbered NAME_00000.png), or a folder (DAVIS palette PNGs); "
-                     "repeatable"),
-            Argument("--cutout", action="store_true",
-                help="draw only the objects in videos and NAME_{n}.png, with soft alpha (.webm, "
-                     ".mov or .png)"),
-            Argument("--direction", choices=("forward", "backward", "both"), default="forward",
-                help="tracking direction from the prompts (default: forward)"),
-        )),
-        Settings(FrameSampling, "which frames"),
-        Settings(TrackSettings, "tracking", defaults=SESSION),
-        Settings(MonitorSettings, "confidence checks"),
-        Settings(MemorySettings, "memory"),
-        MODEL,
     ),
-    epilog=NOTE,
-)
+    Group("the masks", (
+        Argument("-o --output", metavar="OUT", action="append", dest="outputs", required=True,
+            help=".json (SA-V), .jsonl (one line per frame), .csv (one row per object and frame: "
+                 "area, centroid, box, score), .mp4 .mov .mkv .webm (masks drawn on the video, "
+                 "sound kept; NAME.mask.mp4: white on black), NAME_{n}.png (white on black, "
+                 "numbered NAME_00000.png), or a folder (DAVIS palette PNGs); repeatable"),
+        Argument("--cutout", action="store_true",
+            help="draw only the objects in videos and NAME_{n}.png, with soft alpha (.webm, .mov "
+                 "or .png)"),
+        Argument("--direction", choices=("forward", "backward", "both"), default="forward",
+            help="tracking direction from the prompts (default: forward)"),
+    )),
+    Settings(FrameSampling, "which frames"),
+    Settings(TrackSettings, "tracking", defaults=SESSION),
+    Settings(MonitorSettings, "confidence checks"),
+    Settings(MemorySettings, "memory"),
+    MODEL,
+), epilog=NOTE)
 # fmt: on

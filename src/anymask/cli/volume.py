@@ -43,32 +43,26 @@ def run(args: argparse.Namespace) -> None:
 
 
 # fmt: off
-COMMAND = Command(
-    run=run,
-    arguments=(
-        Argument("scan", metavar="SCAN",
-            help="NIfTI, NRRD, a TIFF stack, OME-Zarr, or a folder or zip of a DICOM series"),
-        Group("prompts (PLACE is an optional prefix SLICE:OBJECT: ; pixels of the slice)", (
-            Argument("--slice", metavar="N", type=int, default=0, dest="start",
-                help="index of the slice for all prompts that have no PLACE (default: 0)"),
-            Argument("--axis", choices=("z", "y", "x"), default="z",
-                help="axis, as stored in the file, along which the slices are counted (default: "
-                     "z)"),
-            *TRACKED_PROMPTS,
-        )),
-        Argument("-o --output", metavar="OUT", action="append", dest="outputs", required=True,
-                 type=Path,
-            help=".nii.gz, .nii, .seg.nrrd (with names and colors); for a DICOM series also .dcm "
-                 "(DICOM SEG) or .rtstruct.dcm; repeatable"),
-        Argument("--label", metavar="NAME", action="append", default=[], dest="names",
-            help="name of object 1, then of object 2, ..."),
-        Argument("--frame", type=int, metavar="N",
-            help="time point or channel of a file that has several"),
-        Argument("--series", metavar="N|UID|NAME",
-            help="DICOM series of a folder that has several"),
-        Settings(VolumeSettings, "tracking", defaults=SESSION),
-        MODEL,
-    ),
-    epilog=NOTE,
-)
+COMMAND = Command(run, (
+    Argument("scan", metavar="SCAN",
+        help="NIfTI, NRRD, a TIFF stack, OME-Zarr, or a folder or zip of a DICOM series"),
+    Group("prompts (PLACE is an optional prefix SLICE:OBJECT: ; pixels of the slice)", (
+        Argument("--slice", metavar="N", type=int, default=0, dest="start",
+            help="index of the slice for all prompts that have no PLACE (default: 0)"),
+        Argument("--axis", choices=("z", "y", "x"), default="z",
+            help="axis, as stored in the file, along which the slices are counted (default: z)"),
+        *TRACKED_PROMPTS,
+    )),
+    Argument("-o --output", metavar="OUT", action="append", dest="outputs", required=True,
+             type=Path,
+        help=".nii.gz, .nii, .seg.nrrd (with names and colors); for a DICOM series also .dcm "
+             "(DICOM SEG) or .rtstruct.dcm; repeatable"),
+    Argument("--label", metavar="NAME", action="append", default=[], dest="names",
+        help="name of object 1, then of object 2, ..."),
+    Argument("--frame", type=int, metavar="N",
+        help="time point or channel of a file that has several"),
+    Argument("--series", metavar="N|UID|NAME", help="DICOM series of a folder that has several"),
+    Settings(VolumeSettings, "tracking", defaults=SESSION),
+    MODEL,
+), epilog=NOTE)
 # fmt: on

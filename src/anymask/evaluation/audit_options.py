@@ -50,18 +50,13 @@ class AuditOptions(ReadSettings):
     ] = 20
     grid: Annotated[
         int,
-        Setting(
-            "points per side of the prompt grid that searches for objects without a mask; 0 "
-            "disables the search"
-        ),
-    ] = 12
+        Setting("points per side of the prompt grid that searches for objects without a mask; 0 "
+                "disables the search"),
+    ] = 12  # fmt: skip
     proposals: Annotated[
         Path | None,
-        Setting(
-            "write a corrected copy of the dataset and a list of the origin of each proposal to "
-            "this folder",
-            form="DIR", parse=new_folder, default=None,
-        ),
+        Setting("write a corrected copy of the dataset and a list of the origin of each proposal "
+                "to this folder", form="DIR", parse=new_folder, default=None),
     ] = None  # fmt: skip
     to: Annotated[
         str | None,

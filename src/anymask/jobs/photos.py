@@ -107,36 +107,24 @@ class FolderJob:
     output: Path
     workers: Annotated[
         int,
-        Setting(
-            "number of worker processes; an image that crashes a worker does not stop the others",
-            default="0, no extra process",
-        ),
-    ] = 0
+        Setting("number of worker processes; an image that crashes a worker does not stop the "
+                "others", default="0, no extra process"),
+    ] = 0  # fmt: skip
     engine: Annotated[
         Engine,
-        Setting(
-            "how workers are started: as processes on this machine, or on a Ray cluster "
-            "(RAY_ADDRESS, or a local one; requires the [ray] extra)"
-        ),
-    ] = "processes"
+        Setting("how workers are started: as processes on this machine, or on a Ray cluster "
+                "(RAY_ADDRESS, or a local one; requires the [ray] extra)"),
+    ] = "processes"  # fmt: skip
     shard: Annotated[
         tuple[int, int],
-        Setting(
-            "process part I of N of the images; pass a different I from 1 to N on each machine",
-            form="I/N",
-            parse=parse_shard,
-            default="all images",
-        ),
-    ] = (1, 1)
+        Setting("process part I of N of the images; pass a different I from 1 to N on each machine",
+                form="I/N", parse=parse_shard, default="all images"),
+    ] = (1, 1)  # fmt: skip
     output_shards: Annotated[
         int,
-        Setting(
-            "distribute the results over K folders named sa_000000, sa_000001, ...; for example "
-            "K = number of images / 1000",
-            form="K",
-            default="0, one folder",
-        ),
-    ] = 0
+        Setting("distribute the results over K folders named sa_000000, sa_000001, ...; for "
+                "example K = number of images / 1000", form="K", default="0, one folder"),
+    ] = 0  # fmt: skip
     page: Page = 0
     beginning: str = ""
     ending: str = ""

@@ -6,11 +6,11 @@ import contextlib
 import logging
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict, Unpack
+from typing import TYPE_CHECKING, Unpack
 
 from anymask.base import THREADS, InputError, check_types, import_offline, pick_threads
 from anymask.cli import finish_job
@@ -19,102 +19,17 @@ from anymask.models.rules import default_model
 from anymask.studio.app import ServerParts, create_app
 from anymask.studio.caches import EmbeddingCache
 from anymask.studio.inference import Inference
-from anymask.studio.limits import Limits
-from anymask.studio.middleware import Access
 from anymask.studio.options import Stage
 from anymask.studio.pages import page_bundle
 from anymask.studio.project import Project, create_project
 from anymask.studio.project_routes import ServedProject
 from anymask.studio.server import address_of, open_socket, run_server
+from anymask.studio.server_options import ServerOptions, ServerSettings, named_videos
 
 if TYPE_CHECKING:
     from anymask.find import Detector
 
 LOG = logging.getLogger("anymask.studio")
-PORT = 8765
-
-
-class ServerSettings(TypedDict, total=False):
-    """Settings of `serve` and `annotate` besides the model.
-
-    Attributes:
-        weights: As for `anymask.load`.
-        device: As for `anymask.load`.
-        precision: As for `anymask.load`.
-        runtime: As for `anymask.load`.
-        host: Host to listen on (default "127.0.0.1"). Other than local hosts require a token.
-        port: Port (default 8765). 0: a free one.
-        token: Required token of requests, at least 8 characters. Default: none.
-        origins: Allowed origins of other web pages: ["https://tool.example"]; ["*"] with a token.
-        frames: Origins of web pages that may embed the page in a frame.
-        memory: Size of the embedding cache in megabytes (default 512).
-        videos: Video files and folders of frames that the page offers.
-        volumes: Scans that the page offers.
-        limits: Limits of requests.
-        detector: Detector for text prompts, as for `Model.find`. None: known names of the model.
-        ready: Called with the URL when the server listens.
-    """
-
-    weights: str | Path | None
-    device: str
-    precision: str
-    runtime: str
-    host: str
-    port: int
-    token: str
-    origins: Sequence[str]
-    frames: Sequence[str]
-    memory: float
-    videos: Sequence[str | Path]
-    volumes: Sequence[str | Path]
-    limits: Limits
-    detector: str | Path | None
-    ready: Callable[[str], None]
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Server:
-    """Server settings with defaults. Raises InputError if they are invalid."""
-
-    weights: str | Path | None = None
-    device: str = "auto"
-    precision: str = "fp32"
-    runtime: str = "auto"
-    host: str = "127.0.0.1"
-    port: int = PORT
-    token: str = field(default="", repr=False)
-    origins: Sequence[str] = ()
-    frames: Sequence[str] = ()
-    memory: float = 512
-    videos: Sequence[str | Path] = ()
-    volumes: Sequence[str | Path] = ()
-    limits: Limits = field(default_factory=Limits)
-    detector: str | Path | None = None
-    ready: Callable[[str], None] = lambda address: None
-
-    def __post_init__(self) -> None:
-        if self.memory < 0:
-            raise InputError(
-                f"The cache size must be at least 0 megabytes. Given: {self.memory:g}."
-            )
-        self.access  # noqa: B018  # validates the combination of settings
-        named_videos(self.videos)
-        named_videos(self.volumes, "scan")
-
-    @property
-    def access(self) -> Access:
-        """Access control."""
-        return Access(self.host, self.token, tuple(self.origins), tuple(self.frames))
-
-    def model(self, name: str | Path) -> ModelChoice:
-        """Model, weights and device."""
-        weights = None if self.weights is None else Path(self.weights).expanduser().absolute()
-        return ModelChoice(str(name), weights, self.device, self.precision, self.runtime)
-
-
-def check_server(**settings: Unpack[ServerSettings]) -> None:
-    """Validate server settings. Raises InputError."""
-    _Server(**settings)
 
 
 @check_types
@@ -133,13 +48,13 @@ def serve(
         label_studio: URL of a Label Studio for which this server is a machine learning backend.
         label_studio_key: API key of this Label Studio.
         photos: Folder with the images of Label Studio, to read them instead of downloading them.
-        settings: Fields of `ServerSettings`.
+        settings: Fields of `ServerOptions`.
 
     Raises:
         InputError: The address is not available, or the settings cannot be combined.
         ModelError, WeightsError: The model cannot be loaded.
     """
-    server = _Server(**settings)
+    server = ServerOptions(**settings)
     if photos is not None and not Path(photos).is_dir():
         raise InputError(f"{photos} is not a folder of images. Pass a folder.")
     pictures = None
@@ -176,12 +91,12 @@ def annotate(
         labels: Classes of a new project.
         database: Address of the database of a new project, as for `create_project`.
         pictures: How images with several bands and pages are shown.
-        settings: Fields of `ServerSettings`.
+        settings: Fields of `ServerOptions`.
 
     Raises:
         StoreError: The database does not respond. `annotate` also raises the errors of `serve`.
     """
-    server = _Server(**settings)
+    server = ServerOptions(**settings)
     project = folder
     if not isinstance(project, Project):
         project = create_project(project, name=name, labels=labels, database=database)
@@ -195,7 +110,7 @@ def annotate(
 
 
 @contextmanager
-def _opened(server: _Server, choice: ModelChoice) -> Iterator[ServerParts]:
+def _opened(server: ServerOptions, choice: ModelChoice) -> Iterator[ServerParts]:
     """Components of a server for a model that is not loaded yet."""
     from anymask.runtime import find_bundle
 
@@ -222,21 +137,6 @@ def _opened(server: _Server, choice: ModelChoice) -> Iterator[ServerParts]:
         clips = named_videos(server.videos)
         scans = named_videos(server.volumes, "scan")
         yield ServerParts(inference, server.access, server.limits, bundle, clips, scans)
-
-
-def named_videos(paths: Sequence[str | Path], what: str = "video") -> dict[str, Path]:
-    """Videos or scans by name. Raises InputError if one is missing, or two have the same name."""
-    clips: dict[str, Path] = {}
-    for path in map(Path, paths):
-        if not path.exists():
-            raise InputError(f"The {what} {path} does not exist. Check the path.")
-        name = path.resolve().name
-        if name in clips:
-            raise InputError(
-                f"The files {clips[name]} and {path} have the same name. Rename one of them."
-            )
-        clips[name] = path.resolve()
-    return clips
 
 
 def exported_choice(choice: ModelChoice, folder: Path) -> ModelChoice:
@@ -278,7 +178,7 @@ def check_model(choice: ModelChoice) -> None:
         )
 
 
-def _listen(parts: ServerParts, server: _Server) -> None:
+def _listen(parts: ServerParts, server: ServerOptions) -> None:
     """Serve until Ctrl-C or SIGTERM. Raises the error of loading the model."""
     bound = open_socket(server.host, server.port)
     address = address_of(bound)

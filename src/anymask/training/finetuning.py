@@ -143,6 +143,7 @@ class TuningRun:
         held: Held-out images that are evaluated before and after training.
         before: Metrics of the starting weights.
         frozen: Outputs of frozen layers, computed once; None if no layer is frozen.
+        device: Device of the training.
     """
 
     options: TuningOptions
@@ -151,6 +152,7 @@ class TuningRun:
     held: Sequence[AnnotatedImage]
     before: Measured
     frozen: FrozenOutputs | None
+    device: str
 
     @property
     def folder(self) -> Path:
@@ -194,7 +196,7 @@ def prepare_data(options: TuningOptions, start: tuple[str, str]) -> TuningRun:
     Args:
         start: Model variant and its weights.
     """
-    folder = options.output
+    folder, device = options.output, str(pick_device(options.device))
     report = _prepared(options)
     print("\n".join(report.lines()), flush=True)
     learned = load_set(folder / DATA / TRAIN)[1]
@@ -207,12 +209,11 @@ def prepare_data(options: TuningOptions, start: tuple[str, str]) -> TuningRun:
     write_sheet(folder / SHEET, learned, mix_of(recipe.channels), names)
     frozen = FrozenOutputs.of(recipe)
     if newest_state(folder) is None:
-        device = str(pick_device(options.device))
         minutes = minutes_of(recipe, folder / DATA, len(learned), device, frozen)
         print(plan_in_words(recipe, len(learned), len(held), minutes), flush=True)
     before = _kept_before(folder, recipe, held, frozen)
     print(f"before: {_in_words(before)}", flush=True)
-    return TuningRun(options, recipe, report, held, before, frozen)
+    return TuningRun(options, recipe, report, held, before, frozen, device)
 
 
 def train_recipe(run: TuningRun) -> bool:
@@ -221,8 +222,8 @@ def train_recipe(run: TuningRun) -> bool:
     teller = TrainingTeller(folder if options.tensorboard else None)
     judged = evenly(run.held, JUDGED_PHOTOS)
     sitting = TrainingRun(
-        folder / DATA, folder, device=str(pick_device(options.device)),
-        max_minutes=options.max_minutes, report=teller.row, told=teller.step,
+        folder / DATA, folder, device=run.device, max_minutes=options.max_minutes,
+        report=teller.row, told=teller.step,
         judge=_Judge(judged, recipe.learn == "no-prompt", run.frozen), frozen=run.frozen,
     )  # fmt: skip
     train(recipe, sitting)

@@ -38,21 +38,17 @@ def run(args: argparse.Namespace) -> None:
 
 
 # fmt: off
-COMMAND = Command(
-    run=run,
-    arguments=(
-        Argument("data", metavar="DATASET", type=Path,
-            help="annotation file or folder in any format that `anymask convert` reads"),
-        Argument("-o --output", metavar="DIR", type=new_folder,
-            help="output folder for the report; run the same command to resume"),
-        Argument("--json", metavar="FILE", type=Path, help="also write audit.json to this file"),
-        Argument("--csv", metavar="FILE", type=Path,
-            help="write one row per mask to this CSV file"),
-        Settings(AuditOptions, only=SEARCH),
-        Settings(AuditOptions, "corrections", only=("proposals", "to", "accept")),
-        Settings(AuditOptions, "grading", only=("grades",)),
-        Settings(ReadSettings),
-        MODEL,
-    ),
-)
+COMMAND = Command(run, (
+    Argument("data", metavar="DATASET", type=Path,
+        help="annotation file or folder in any format that `anymask convert` reads"),
+    Argument("-o --output", metavar="DIR", type=new_folder,
+        help="output folder for the report; run the same command to resume"),
+    Argument("--json", metavar="FILE", type=Path, help="also write audit.json to this file"),
+    Argument("--csv", metavar="FILE", type=Path, help="write one row per mask to this CSV file"),
+    Settings(AuditOptions, only=SEARCH),
+    Settings(AuditOptions, "corrections", only=("proposals", "to", "accept")),
+    Settings(AuditOptions, "grading", only=("grades",)),
+    Settings(ReadSettings),
+    MODEL,
+))
 # fmt: on

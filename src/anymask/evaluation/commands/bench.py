@@ -289,22 +289,16 @@ def _steps(model: Any, image: Any) -> dict[str, Callable[[], object]]:
 
 
 # fmt: off
-COMMAND = Command(
-    run=run,
-    arguments=(
-        Argument("name", metavar="MODEL", nargs="?", help="model to measure; the same as --model"),
-        MODEL,
-        Argument("--everything", action="store_true",
-            help="measure only automatic mask generation"),
-        Argument("--photo", metavar="FILE", help="image file (default: a generated image)"),
-        Argument("--threads", metavar="N", type=int, help="number of threads (default: all)"),
-        Argument("--rounds", metavar="N", type=read_count, default=5,
-            help="number of measurement rounds (default: 5)"),
-        Argument("--grid", metavar="N", type=int, default=32,
-            help="points per side for automatic mask generation (default: 32)"),
-        Argument("--json", metavar="FILE", type=Path,
-            help="also write the results to this JSON file"),
-    ),
-    report=write_report,
-)
+COMMAND = Command(run, (
+    Argument("name", metavar="MODEL", nargs="?", help="model to measure; the same as --model"),
+    MODEL,
+    Argument("--everything", action="store_true", help="measure only automatic mask generation"),
+    Argument("--photo", metavar="FILE", help="image file (default: a generated image)"),
+    Argument("--threads", metavar="N", type=int, help="number of threads (default: all)"),
+    Argument("--rounds", metavar="N", type=read_count, default=5,
+        help="number of measurement rounds (default: 5)"),
+    Argument("--grid", metavar="N", type=int, default=32,
+        help="points per side for automatic mask generation (default: 32)"),
+    Argument("--json", metavar="FILE", type=Path, help="also write the results to this JSON file"),
+), report=write_report)
 # fmt: on

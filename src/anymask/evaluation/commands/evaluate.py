@@ -103,124 +103,103 @@ def read_photos(args: argparse.Namespace) -> dict[str, Any]:
 
 # fmt: off
 ACTIONS = {
-    "photos": Command(
-        run=evaluate_photos,
-        summary="evaluate prompts and automatic mask generation on labeled images (default)",
-        arguments=(
-            Argument("data", metavar="LABELS|SUITE",
-                help="labeled dataset in any format that `anymask convert` reads, a folder of "
-                     f"sets, or a suite ({', '.join(shipped_suites())}, or a .toml file)"),
-            Argument("--data", dest="root", metavar="DIR",
-                help="folder with the sets of the suite"),
-            Argument("--sets", metavar="A,B", default="",
-                help="evaluate only these sets of the suite"),
-            Argument("--model", action="append", default=[], metavar="NAME[=WEIGHTS]",
-                help=f"model name (see `anymask models list`; default: {default_model()}); repeat "
-                     "the option to evaluate several models"),
-            Argument("--peer", action="append", default=[], metavar="MODULE:NAME",
-                help="other implementation to evaluate: callable(image, points, labels, box) that "
-                     "returns masks and scores"),
-            Argument("--measure", action="append", default=[], metavar="NAME",
-                help=f"additional measure; repeat the option for several: {', '.join(MEASURES)}"),
-            Argument("--only", action="store_true",
-                help="run only the measures given with --measure"),
-            Argument("--refine-edges", action="store_true",
-                help="also evaluate the model with refined edges"),
-            Argument("--mirror", action="store_true",
-                help="with --refine-edges, also average the predictions for the mirrored image"),
-            Argument("--workers", type=read_count, metavar="N",
-                help="number of worker processes (default: 1 or 2)"),
-            Argument("--resume", action="store_true",
-                help="skip sets that the --json file already contains"),
-            Settings(ModelChoice, "the model", only=WHERE),
-            Settings(EvalSettings,
-                     only=("clicks", "limit", "per_image", "grid", "crop_n_layers"),
-                     defaults={"clicks": "the value in the suite, or 3"}),
-            Group("labels", (
-                Argument("--from", dest="form", metavar="FORMAT",
-                    help="annotation format (default: detected)"),
-                Argument("--images", metavar="DIR", type=Path,
-                    help="folder or archive of the images"),
-                SPLIT,
-            )),
-            Settings(ReadSettings),
-            REPORT,
-        ),
-        report=write_report,
-    ),
-    "videos": Command(
-        run=evaluate_videos,
-        summary="evaluate tracking on annotated videos (J and F)",
-        arguments=(
-            Argument("data", metavar="DIR",
-                help="DAVIS, YouTube-VOS, MOSE, LVOS or SA-V dataset, or a folder with "
-                     "VIDEO/images and VIDEO/masks"),
-            Argument("--protocol", choices=("semi", "offline", "online"), default="semi",
-                help="semi (default): start from the masks of the first frame; offline: click on "
-                     "the first frame, then in each round on the worst frame of the video; "
-                     "online: one pass, click on frames with a low IoU"),
-            Argument("--rounds", type=int, metavar="R", default=3,
-                help="number of frames with clicks (default: 3)"),
-            Argument("--tracker", default="auto", help="tracker: auto (default), memory or match"),
-            Argument("--split", metavar="NAME", help="dataset split, such as val"),
-            Argument("--limit", type=read_count, metavar="N",
-                help="maximum number of videos (default: all)"),
-            Argument("--refine-edges", action="store_true", help="refine the mask edges"),
-            MODEL,
-            Settings(MemorySettings, "memory"),
-            REPORT,
-        ),
-        report=write_report,
-    ),
-    "find": Command(
-        run=evaluate_find,
-        summary="evaluate text and exemplar prompts (precision, recall, AP50, mIoU)",
-        arguments=(
-            Argument("data", metavar="LABELS",
-                help="labeled images in any format that `anymask convert` reads; exemplar prompts "
-                     "use labels that occur in at least two images"),
-            Argument("--by", choices=get_args(Way), default="example",
-                help="type of prompt: an exemplar from another image (default), the label as "
-                     "text, or a baseline by color or name"),
-            Argument("--absent", metavar="LABELS",
-                help="images from another set that contain none of these objects (default: images "
-                     "of this set without the label)"),
-            Argument("--detector", metavar="NAME|FOLDER", help="detector, as for `anymask find`"),
-            Argument("--method", choices=get_args(Method),
-                help="detection method, as for `anymask find`"),
-            Argument("--score", metavar="X", type=float, help="minimum confidence score"),
-            Argument("--limit", type=read_count, metavar="N",
-                help="maximum number of image-label pairs (default: all)"),
-            MODEL,
-            Settings(ReadSettings),
-            REPORT,
-        ),
-        report=write_report,
-    ),
-    "score": Command(
-        run=score_files,
-        summary="score result files of any program against the ground truth (J and F for videos, "
+    "photos": Command(evaluate_photos, (
+        Argument("data", metavar="LABELS|SUITE",
+            help="labeled dataset in any format that `anymask convert` reads, a folder of sets, "
+                 f"or a suite ({', '.join(shipped_suites())}, or a .toml file)"),
+        Argument("--data", dest="root", metavar="DIR", help="folder with the sets of the suite"),
+        Argument("--sets", metavar="A,B", default="", help="evaluate only these sets of the suite"),
+        Argument("--model", action="append", default=[], metavar="NAME[=WEIGHTS]",
+            help=f"model name (see `anymask models list`; default: {default_model()}); repeat the "
+                 "option to evaluate several models"),
+        Argument("--peer", action="append", default=[], metavar="MODULE:NAME",
+            help="other implementation to evaluate: callable(image, points, labels, box) that "
+                 "returns masks and scores"),
+        Argument("--measure", action="append", default=[], metavar="NAME",
+            help=f"additional measure; repeat the option for several: {', '.join(MEASURES)}"),
+        Argument("--only", action="store_true", help="run only the measures given with --measure"),
+        Argument("--refine-edges", action="store_true",
+            help="also evaluate the model with refined edges"),
+        Argument("--mirror", action="store_true",
+            help="with --refine-edges, also average the predictions for the mirrored image"),
+        Argument("--workers", type=read_count, metavar="N",
+            help="number of worker processes (default: 1 or 2)"),
+        Argument("--resume", action="store_true",
+            help="skip sets that the --json file already contains"),
+        Settings(ModelChoice, "the model", only=WHERE),
+        Settings(EvalSettings,
+                 only=("clicks", "limit", "per_image", "grid", "crop_n_layers"),
+                 defaults={"clicks": "the value in the suite, or 3"}),
+        Group("labels", (
+            Argument("--from", dest="form", metavar="FORMAT",
+                help="annotation format (default: detected)"),
+            Argument("--images", metavar="DIR", type=Path, help="folder or archive of the images"),
+            SPLIT,
+        )),
+        Settings(ReadSettings),
+        REPORT,
+    ), summary="evaluate prompts and automatic mask generation on labeled images (default)",
+       report=write_report),
+    "videos": Command(evaluate_videos, (
+        Argument("data", metavar="DIR",
+            help="DAVIS, YouTube-VOS, MOSE, LVOS or SA-V dataset, or a folder with VIDEO/images "
+                 "and VIDEO/masks"),
+        Argument("--protocol", choices=("semi", "offline", "online"), default="semi",
+            help="semi (default): start from the masks of the first frame; offline: click on the "
+                 "first frame, then in each round on the worst frame of the video; online: one "
+                 "pass, click on frames with a low IoU"),
+        Argument("--rounds", type=int, metavar="R", default=3,
+            help="number of frames with clicks (default: 3)"),
+        Argument("--tracker", default="auto", help="tracker: auto (default), memory or match"),
+        Argument("--split", metavar="NAME", help="dataset split, such as val"),
+        Argument("--limit", type=read_count, metavar="N",
+            help="maximum number of videos (default: all)"),
+        Argument("--refine-edges", action="store_true", help="refine the mask edges"),
+        MODEL,
+        Settings(MemorySettings, "memory"),
+        REPORT,
+    ), summary="evaluate tracking on annotated videos (J and F)", report=write_report),
+    "find": Command(evaluate_find, (
+        Argument("data", metavar="LABELS",
+            help="labeled images in any format that `anymask convert` reads; exemplar prompts use "
+                 "labels that occur in at least two images"),
+        Argument("--by", choices=get_args(Way), default="example",
+            help="type of prompt: an exemplar from another image (default), the label as text, or "
+                 "a baseline by color or name"),
+        Argument("--absent", metavar="LABELS",
+            help="images from another set that contain none of these objects (default: images of "
+                 "this set without the label)"),
+        Argument("--detector", metavar="NAME|FOLDER", help="detector, as for `anymask find`"),
+        Argument("--method", choices=get_args(Method),
+            help="detection method, as for `anymask find`"),
+        Argument("--score", metavar="X", type=float, help="minimum confidence score"),
+        Argument("--limit", type=read_count, metavar="N",
+            help="maximum number of image-label pairs (default: all)"),
+        MODEL,
+        Settings(ReadSettings),
+        REPORT,
+    ), summary="evaluate text and exemplar prompts (precision, recall, AP50, mIoU)",
+       report=write_report),
+    "score": Command(score_files, (
+        Argument("kind", metavar="KIND", choices=tuple(KINDS),
+            help="type of the files: video, panoptic or volume"),
+        Argument("truth", metavar="TRUTH", type=Path,
+            help="ground truth: a DAVIS folder or a folder with VIDEO/00000.png; a panoptic JSON "
+                 "file next to its PNG folder; a label volume, or a folder of volumes"),
+        Argument("results", metavar="RESULTS", type=Path,
+            help="result files, in the same layout as the ground truth"),
+        Argument("--split", metavar="NAME",
+            help="for video: dataset split, such as val or 2016/val"),
+        Argument("--rules", default="davis",
+            help="for video: davis (default), all-frames (also scores the first and the last "
+                 "frame) or unsupervised (up to 20 proposals in any order)"),
+        Argument("--tolerance", type=float, metavar="MM",
+            help="for volume: surface tolerance in mm (default: 1)"),
+        Settings(ReadSettings, "panoptic", only=("on_bad",)),
+        REPORT,
+    ), summary="score result files of any program against the ground truth (J and F for videos, "
                 "panoptic quality, Dice and surface distances for volumes)",
-        arguments=(
-            Argument("kind", metavar="KIND", choices=tuple(KINDS),
-                help="type of the files: video, panoptic or volume"),
-            Argument("truth", metavar="TRUTH", type=Path,
-                help="ground truth: a DAVIS folder or a folder with VIDEO/00000.png; a panoptic "
-                     "JSON file next to its PNG folder; a label volume, or a folder of volumes"),
-            Argument("results", metavar="RESULTS", type=Path,
-                help="result files, in the same layout as the ground truth"),
-            Argument("--split", metavar="NAME",
-                help="for video: dataset split, such as val or 2016/val"),
-            Argument("--rules", default="davis",
-                help="for video: davis (default), all-frames (also scores the first and the last "
-                     "frame) or unsupervised (up to 20 proposals in any order)"),
-            Argument("--tolerance", type=float, metavar="MM",
-                help="for volume: surface tolerance in mm (default: 1)"),
-            Settings(ReadSettings, "panoptic", only=("on_bad",)),
-            REPORT,
-        ),
-        report=write_report,
-    ),
+       report=write_report),
 }
 COMMAND = Command(actions=ACTIONS, default_action="photos")
 # fmt: on

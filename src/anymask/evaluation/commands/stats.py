@@ -25,27 +25,23 @@ def run(args: argparse.Namespace) -> Report:
 
 
 # fmt: off
-COMMAND = Command(
-    run=run,
-    arguments=(
-        Argument("sources", metavar="DATASET", nargs="+", type=Path,
-            help="annotation file or folder in any format that `anymask convert` reads; several "
-                 "datasets are compared"),
-        Argument("--from", dest="form", metavar="FORMAT",
-            help="format of the datasets (default: detected)"),
-        SPLIT,
-        Argument("--images", metavar="DIR", type=Path,
-            help="folder or archive of the images, for formats without image sizes"),
-        Argument("--limit", metavar="N", type=read_count,
-            help="maximum number of images per dataset (default: all)"),
-        Argument("--group-by", metavar="KEY",
-            help="group masks by label, annotator, group, or any key that the format stores for a "
-                 "mask or an image"),
-        Argument("--groups", metavar="FILE.csv", type=Path,
-            help="group images by this table, which has the columns image and group"),
-        Settings(ReadSettings),
-        REPORT,
-    ),
-    report=write_report,
-)
+COMMAND = Command(run, (
+    Argument("sources", metavar="DATASET", nargs="+", type=Path,
+        help="annotation file or folder in any format that `anymask convert` reads; several "
+             "datasets are compared"),
+    Argument("--from", dest="form", metavar="FORMAT",
+        help="format of the datasets (default: detected)"),
+    SPLIT,
+    Argument("--images", metavar="DIR", type=Path,
+        help="folder or archive of the images, for formats without image sizes"),
+    Argument("--limit", metavar="N", type=read_count,
+        help="maximum number of images per dataset (default: all)"),
+    Argument("--group-by", metavar="KEY",
+        help="group masks by label, annotator, group, or any key that the format stores for a "
+             "mask or an image"),
+    Argument("--groups", metavar="FILE.csv", type=Path,
+        help="group images by this table, which has the columns image and group"),
+    Settings(ReadSettings),
+    REPORT,
+), report=write_report)
 # fmt: on

@@ -25,19 +25,15 @@ def run(args: argparse.Namespace) -> None:
 
 
 # fmt: off
-COMMAND = Command(
-    run=run,
-    arguments=(
-        Argument("folders", metavar="FOLDER", nargs="+", type=Path,
-            help="folders with images that the assistant may read"),
-        Argument("-o --output", metavar="DIR", type=Path,
-            help="existing folder in which cut-outs are saved in full size (default: cut-outs are "
-                 "not saved)"),
-        Argument("--detector", metavar="NAME|FOLDER",
-            help="detector for text prompts, as in `anymask find` (default: none; only the known "
-                 "names of the model)"),
-        MODEL,
-    ),
-    epilog=NOTE,
-)
+COMMAND = Command(run, (
+    Argument("folders", metavar="FOLDER", nargs="+", type=Path,
+        help="folders with images that the assistant may read"),
+    Argument("-o --output", metavar="DIR", type=Path,
+        help="existing folder in which cut-outs are saved in full size (default: cut-outs are not "
+             "saved)"),
+    Argument("--detector", metavar="NAME|FOLDER",
+        help="detector for text prompts, as in `anymask find` (default: none; only the known "
+             "names of the model)"),
+    MODEL,
+), epilog=NOTE)
 # fmt: on

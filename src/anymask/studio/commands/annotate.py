@@ -18,16 +18,17 @@ from anymask.cli import (
 from anymask.studio.commands.project import PROJECT, login, make_project
 from anymask.studio.commands.serve import SERVER, read_server
 from anymask.studio.options import Stage
+from anymask.studio.server_options import ServerOptions
 
 
 def run(args: argparse.Namespace) -> None:
     """Serve page and project until Ctrl-C. Raises AnymaskError for user errors."""
     need_server()
     need_engine()
-    from anymask.studio.start import annotate, check_server
+    from anymask.studio.start import annotate
 
     server, pictures, model = read_server(args), read_pictures(args), args.model
-    check_server(**server)
+    ServerOptions(**server)  # before the project is created
     annotate(
         make_project(args), model, user=args.user,
         stage=args.stage, pictures=pictures, **server,
@@ -35,19 +36,16 @@ def run(args: argparse.Namespace) -> None:
 
 
 # fmt: off
-COMMAND = Command(
-    run=run,
-    arguments=(
-        Argument("folder", metavar="DIR", type=Path,
-            help="folder with images, which becomes a project"),
-        Argument("--user", metavar="NAME", default=login,
-            help="annotator name stored with the masks (default: your login name)"),
-        Argument("--stage", choices=get_args(Stage),
-            help="annotation mode to start in (default: the last one used)"),
-        PROJECT,
-        PICTURES,
-        SERVER,
-        MODEL,
-    ),
-)
+COMMAND = Command(run, (
+    Argument("folder", metavar="DIR", type=Path,
+        help="folder with images, which becomes a project"),
+    Argument("--user", metavar="NAME", default=login,
+        help="annotator name stored with the masks (default: your login name)"),
+    Argument("--stage", choices=get_args(Stage),
+        help="annotation mode to start in (default: the last one used)"),
+    PROJECT,
+    PICTURES,
+    SERVER,
+    MODEL,
+))
 # fmt: on

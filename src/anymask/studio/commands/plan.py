@@ -31,18 +31,13 @@ def run(args: argparse.Namespace) -> None:
 
 
 # fmt: off
-COMMAND = Command(
-    run=run,
-    needs=need_engine,
-    arguments=(
-        Argument("folder", metavar="DIR", type=Path, help="project with accepted masks"),
-        Argument("--images", metavar="N", type=int, required=True,
-            help="number of images to label"),
-        Argument("--rate", metavar="MONEY", type=float, default=0.0,
-            help="hourly cost of an annotator (default: 0)"),
-        Argument("--masks-per-image", metavar="M", type=float,
-            help="masks per image (default: the average of each stage)"),
-        Argument("--json", metavar="FILE", type=Path, help="write the plan to this file"),
-    ),
-)
+COMMAND = Command(run, (
+    Argument("folder", metavar="DIR", type=Path, help="project with accepted masks"),
+    Argument("--images", metavar="N", type=int, required=True, help="number of images to label"),
+    Argument("--rate", metavar="MONEY", type=float, default=0.0,
+        help="hourly cost of an annotator (default: 0)"),
+    Argument("--masks-per-image", metavar="M", type=float,
+        help="masks per image (default: the average of each stage)"),
+    Argument("--json", metavar="FILE", type=Path, help="write the plan to this file"),
+), needs=need_engine)
 # fmt: on

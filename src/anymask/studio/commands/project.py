@@ -326,128 +326,83 @@ FOLDER = Argument("folder", metavar="DIR", type=Path,
 LIMIT = Argument("--limit", metavar="N", type=int, help="maximum number of images")
 BEST = Argument("--model", metavar="NAME", help="model (default: the best model of the project)")
 ACTIONS = {
-    "init": Command(
-        run=init,
-        summary="create a project from a folder of images",
-        arguments=(
-            FOLDER,
-            PROJECT,
-        ),
-    ),
-    "import": Command(
-        run=take,
-        summary="import masks of any format",
-        arguments=(
-            FOLDER,
-            Argument("source", metavar="SOURCE", type=Path,
-                help="masks in any format that `anymask convert` reads"),
-            Argument("--from", dest="origin", metavar="FORMAT", help="(default: recognized)"),
-            Settings(ReadSettings),
-            Argument("--user", default=login, help="author of the masks (default: your login)"),
-            Argument("--proposals", action="store_true",
-                help="import as proposals, which a person must review"),
-            Argument("--page", metavar="N|z1c0", type=parse_page,
-                help="page of an image stack for masks whose file names contain no page, counted "
-                     "from 0 (default: 0)"),
-        ),
-    ),
-    "run": Command(
-        run=run_photos,
-        summary="run a stage on new images; resumes after an interruption",
-        arguments=(
-            FOLDER,
-            Argument("--stage", choices=UNATTENDED, default="auto",
-                help="stage to run (default: auto)"),
-            LIMIT,
-            BEST,
-        ),
-    ),
-    "find": Command(
-        run=find_things,
-        summary="propose objects from text prompts or examples; resumes after an interruption",
-        arguments=(
-            FOLDER,
-            Argument("words", metavar="WORDS", nargs="?",
-                help="text prompts as in `anymask find`, such as 'helmet, red cup' or 'lorry = "
-                     "truck'; omit with --like"),
-            Argument("--like", metavar="MASK|EXAMPLE", action="append", type=read_example,
-                     default=[],
-                help="exemplar instead of a text prompt: the number of a mask in the project, or "
-                     "PHOTO@click:X,Y, PHOTO@box:X0,Y0,X1,Y1 or PHOTO@mask:FILE; repeatable"),
-            Argument("--unlike", metavar="MASK|EXAMPLE", action="append", type=read_example,
-                     default=[],
-                help="negative exemplar: similar objects are not proposed; repeatable"),
-            Argument("--label", metavar="NAME",
-                help="class of the proposed objects with --like (default: the class of the "
-                     "exemplar)"),
-            Argument("--detector", metavar="NAME|FOLDER",
-                help="detector for text prompts (default: none; only the known names of the "
-                     "model)"),
-            Argument("--score", metavar="X", type=float, help="minimum confidence score, 0 to 1"),
-            LIMIT,
-            BEST,
-        ),
-    ),
-    "review": Command(
-        run=review,
-        summary="check each batch of proposals against the acceptance rule",
-        arguments=(
-            FOLDER,
-            Argument("--accept-rest", action="store_true",
-                help="accept the remaining proposals of batches that meet the acceptance rule"),
-        ),
-    ),
-    "report": Command(
-        run=report,
-        summary="report masks per hour, seconds per mask, quality and coverage",
-        arguments=(
-            FOLDER,
-            Argument("--json", metavar="FILE", type=Path,
-                help="write all figures to this JSON file"),
-            Argument("--html", metavar="FILE", type=Path, help="write an HTML page with plots"),
-        ),
-    ),
-    "export": Command(
-        run=export,
-        summary="export the accepted masks in any format",
-        arguments=(
-            FOLDER,
-            Argument("-o --output", type=Path, required=True, help="output file or folder"),
-            Argument("--to", metavar="FORMAT", default="coco",
-                help="format of the masks (default: coco)"),
-            Settings(ExportSettings),
-        ),
-    ),
-    "clips": Command(
-        run=clips,
-        summary="list, import and export videos and tracks",
-        arguments=(
-            FOLDER,
-            Argument("--take", metavar="VIDEO",
-                help="name of a video in DIR to add to the project"),
-            Argument("--session", metavar="FILE", type=Path,
-                help="with --take: add the objects of this session as proposals (anymask track "
-                     "VIDEO --session FILE)"),
-            Argument("--label", metavar="NAME", help="class of these objects"),
-            Argument("--user", default=login, help="author of the tracks (default: your login)"),
-            Argument("-o --output", metavar="OUT", type=Path, help="write the accepted tracks"),
-            Argument("--to", metavar="FORMAT", default="sav",
-                help="format of the tracks (default: sav)"),
-            Argument("--proposals", action="store_true",
-                help="include tracks that are not reviewed"),
-        ),
-    ),
-    "retrain": Command(
-        run=retrain_project,
-        summary="fine-tune on accepted masks and promote better models",
-        needs=need_torch,
-        arguments=(
-            FOLDER,
-            Settings(Tuning),
-            Argument("--json", metavar="FILE", type=Path,
-                help="write the result to this JSON file"),
-        ),
-    ),
+    "init": Command(init, (
+        FOLDER,
+        PROJECT,
+    ), summary="create a project from a folder of images"),
+    "import": Command(take, (
+        FOLDER,
+        Argument("source", metavar="SOURCE", type=Path,
+            help="masks in any format that `anymask convert` reads"),
+        Argument("--from", dest="origin", metavar="FORMAT", help="(default: recognized)"),
+        Settings(ReadSettings),
+        Argument("--user", default=login, help="author of the masks (default: your login)"),
+        Argument("--proposals", action="store_true",
+            help="import as proposals, which a person must review"),
+        Argument("--page", metavar="N|z1c0", type=parse_page,
+            help="page of an image stack for masks whose file names contain no page, counted from "
+                 "0 (default: 0)"),
+    ), summary="import masks of any format"),
+    "run": Command(run_photos, (
+        FOLDER,
+        Argument("--stage", choices=UNATTENDED, default="auto",
+            help="stage to run (default: auto)"),
+        LIMIT,
+        BEST,
+    ), summary="run a stage on new images; resumes after an interruption"),
+    "find": Command(find_things, (
+        FOLDER,
+        Argument("words", metavar="WORDS", nargs="?",
+            help="text prompts as in `anymask find`, such as 'helmet, red cup' or 'lorry = "
+                 "truck'; omit with --like"),
+        Argument("--like", metavar="MASK|EXAMPLE", action="append", type=read_example, default=[],
+            help="exemplar instead of a text prompt: the number of a mask in the project, or "
+                 "PHOTO@click:X,Y, PHOTO@box:X0,Y0,X1,Y1 or PHOTO@mask:FILE; repeatable"),
+        Argument("--unlike", metavar="MASK|EXAMPLE", action="append", type=read_example, default=[],
+            help="negative exemplar: similar objects are not proposed; repeatable"),
+        Argument("--label", metavar="NAME",
+            help="class of the proposed objects with --like (default: the class of the exemplar)"),
+        Argument("--detector", metavar="NAME|FOLDER",
+            help="detector for text prompts (default: none; only the known names of the model)"),
+        Argument("--score", metavar="X", type=float, help="minimum confidence score, 0 to 1"),
+        LIMIT,
+        BEST,
+    ), summary="propose objects from text prompts or examples; resumes after an interruption"),
+    "review": Command(review, (
+        FOLDER,
+        Argument("--accept-rest", action="store_true",
+            help="accept the remaining proposals of batches that meet the acceptance rule"),
+    ), summary="check each batch of proposals against the acceptance rule"),
+    "report": Command(report, (
+        FOLDER,
+        Argument("--json", metavar="FILE", type=Path, help="write all figures to this JSON file"),
+        Argument("--html", metavar="FILE", type=Path, help="write an HTML page with plots"),
+    ), summary="report masks per hour, seconds per mask, quality and coverage"),
+    "export": Command(export, (
+        FOLDER,
+        Argument("-o --output", type=Path, required=True, help="output file or folder"),
+        Argument("--to", metavar="FORMAT", default="coco",
+            help="format of the masks (default: coco)"),
+        Settings(ExportSettings),
+    ), summary="export the accepted masks in any format"),
+    "clips": Command(clips, (
+        FOLDER,
+        Argument("--take", metavar="VIDEO", help="name of a video in DIR to add to the project"),
+        Argument("--session", metavar="FILE", type=Path,
+            help="with --take: add the objects of this session as proposals (anymask track VIDEO "
+                 "--session FILE)"),
+        Argument("--label", metavar="NAME", help="class of these objects"),
+        Argument("--user", default=login, help="author of the tracks (default: your login)"),
+        Argument("-o --output", metavar="OUT", type=Path, help="write the accepted tracks"),
+        Argument("--to", metavar="FORMAT", default="sav",
+            help="format of the tracks (default: sav)"),
+        Argument("--proposals", action="store_true", help="include tracks that are not reviewed"),
+    ), summary="list, import and export videos and tracks"),
+    "retrain": Command(retrain_project, (
+        FOLDER,
+        Settings(Tuning),
+        Argument("--json", metavar="FILE", type=Path, help="write the result to this JSON file"),
+    ), summary="fine-tune on accepted masks and promote better models", needs=need_torch),
 }
 COMMAND = Command(actions=ACTIONS, needs=need_engine)
 # fmt: on

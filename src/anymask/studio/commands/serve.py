@@ -6,7 +6,7 @@ import argparse
 import os
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import cast
 
 from anymask.cli import (
     MODEL,
@@ -22,38 +22,14 @@ from anymask.cli import (
     say,
 )
 from anymask.studio.limits import Limits
+from anymask.studio.server_options import TOKEN, ServerOptions, ServerSettings
 
-if TYPE_CHECKING:
-    from anymask.studio.start import ServerSettings
-
-TOKEN = "ANYMASK_TOKEN"
-PORT = 8765
 OF_LIMITS = ("upload_bytes", "pixels", "volume_bytes", "volume_seconds")
 
 
 # fmt: off
 SERVER = Group("the server", (
-    Argument("--host", default="127.0.0.1",
-        help="host to listen on (default: 127.0.0.1, this machine only)"),
-    Argument("--port", type=int, default=PORT,
-        help=f"port to listen on; 0 selects a free one (default: {PORT})"),
-    Argument("--token", metavar="SECRET", default=lambda: os.environ.get(TOKEN, ""),
-        help=f"access token for all requests (default: ${TOKEN}); required if --host makes the "
-             "server reachable from other machines"),
-    Argument("--allow-origin", metavar="URL", action="append", default=[],
-        help="origin of another web page that may send requests (CORS), such as "
-             "https://tool.example; repeatable. '*' allows any origin and requires a token"),
-    Argument("--allow-frame", metavar="URL", action="append", default=[],
-        help="origin of another web page that may embed this page in a frame; repeatable"),
-    Argument("--video", metavar="PATH", type=Path, action="append", default=[],
-        help="video file or folder of frames to offer on the page; repeatable"),
-    Argument("--volume", metavar="PATH", type=Path, action="append", default=[],
-        help="scan to offer on the page (NIfTI, NRRD or a folder of DICOM); repeatable"),
-    Argument("--detector", metavar="NAME|FOLDER",
-        help="detector for text prompts, as in `anymask find` (default: none; only the known "
-             "names of the model)"),
-    Argument("--memory", metavar="N", type=float, default=512,
-        help="size of the image embedding cache in megabytes (default: 512)"),
+    Settings(ServerOptions),
     Argument("--log-level", choices=("debug", "info", "warning", "error"), default="warning",
         help="level of the log on standard error; info logs each request (default: warning)"),
     Argument("--log-format", choices=("text", "json"), default="text",
@@ -89,36 +65,31 @@ def read_server(args: argparse.Namespace) -> ServerSettings:
     from anymask.studio.server import log_to_stderr
 
     log_to_stderr(args.log_level, args.log_format)
-    choice, token = read_model(args), "?token=..." if args.token else ""
-    return {
+    choice = read_model(args)
+    given = {"token": os.environ.get(TOKEN, "")} | read_options(args, ServerOptions)
+    token = "?token=..." if given["token"] else ""
+    settings = given | {
         "weights": choice.weights, "device": choice.device, "precision": choice.precision,
-        "runtime": choice.runtime, "host": args.host, "port": args.port, "token": args.token,
-        "origins": args.allow_origin, "frames": args.allow_frame, "detector": args.detector,
-        "memory": args.memory, "videos": args.video, "volumes": args.volume,
-        "limits": Limits(**read_options(args, Limits, OF_LIMITS)),
+        "runtime": choice.runtime, "limits": Limits(**read_options(args, Limits, OF_LIMITS)),
         "ready": lambda address: print(
             f"serving on {address}/{token}; press Ctrl-C to stop", flush=True
         ),
     }  # fmt: skip
+    return cast("ServerSettings", settings)
 
 
 # fmt: off
-COMMAND = Command(
-    run=run,
-    needs=need_server,
-    arguments=(
-        Argument("--static", metavar="OUT", type=new_folder,
-            help="write the page and the model to a folder that any web server can serve, and "
-                 "exit"),
-        Group("run as a backend of Label Studio", (
-            Argument("--label-studio", metavar="URL", default="",
-                help="address of a Label Studio server from which images may be downloaded; set "
-                     "its API key in $LABEL_STUDIO_API_KEY"),
-            Argument("--photos", metavar="DIR", type=Path,
-                help="folder with the images of the Label Studio tasks"),
-        )),
-        SERVER,
-        MODEL,
-    ),
-)
+COMMAND = Command(run, (
+    Argument("--static", metavar="OUT", type=new_folder,
+        help="write the page and the model to a folder that any web server can serve, and exit"),
+    Group("run as a backend of Label Studio", (
+        Argument("--label-studio", metavar="URL", default="",
+            help="address of a Label Studio server from which images may be downloaded; set its "
+                 "API key in $LABEL_STUDIO_API_KEY"),
+        Argument("--photos", metavar="DIR", type=Path,
+            help="folder with the images of the Label Studio tasks"),
+    )),
+    SERVER,
+    MODEL,
+), needs=need_server)
 # fmt: on

@@ -19,18 +19,14 @@ def run(args: argparse.Namespace) -> None:
 
 
 # fmt: off
-COMMAND = Command(
-    run=run,
-    needs=need_torch,
-    arguments=(
-        Argument("--teacher", required=True, metavar="NAME",
-            help="model name, or the weights.safetensors of a run"),
-        Argument("--student", default=DEFAULT_VIDEO_MODEL, metavar="NAME",
-            help=f"model to train (default: {DEFAULT_VIDEO_MODEL})"),
-        Argument("--data", type=Path, required=True,
-            help="folder of training sets, tar shards or unlabeled images"),
-        Argument("-o --output", type=new_folder, required=True, help="run folder"),
-        Settings(DistilOptions),
-    ),
-)
+COMMAND = Command(run, (
+    Argument("--teacher", required=True, metavar="NAME",
+        help="model name, or the weights.safetensors of a run"),
+    Argument("--student", default=DEFAULT_VIDEO_MODEL, metavar="NAME",
+        help=f"model to train (default: {DEFAULT_VIDEO_MODEL})"),
+    Argument("--data", type=Path, required=True,
+        help="folder of training sets, tar shards or unlabeled images"),
+    Argument("-o --output", type=new_folder, required=True, help="run folder"),
+    Settings(DistilOptions),
+), needs=need_torch)
 # fmt: on

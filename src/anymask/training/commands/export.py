@@ -60,26 +60,21 @@ def report_to_text(report: dict[str, Any]) -> str:
 
 
 # fmt: off
-COMMAND = Command(
-    run=run,
-    arguments=(
-        Argument("name", metavar="NAME", help="model name (see `anymask models list`)"),
-        Argument("-o --output", metavar="DIR", type=new_folder, required=True,
-            help="output folder"),
-        Argument("--weights", metavar="FILE", type=Path,
-            help="checkpoint file (default: the downloaded weights)"),
-        Argument("--format", choices=("onnx", "openvino"), default="onnx",
-            help="format of the exported model: onnx (default) or openvino (for --runtime "
-                 "openvino)"),
-        Argument("--int8", action="store_true",
-            help="quantize the matrix multiplications of the encoder to 8 bits"),
-        Argument("--video", action="store_true",
-            help="also export the video graphs, for `anymask track --model DIR` without PyTorch"),
-        Argument("--verify", action="store_true",
-            help="compare the exported model with the checkpoint on several images and prompts "
-                 "(requires PyTorch); the exit code is 2 if they differ"),
-        Argument("--json", metavar="FILE", type=Path,
-            help="also write the comparison report to this JSON file"),
-    ),
-)
+COMMAND = Command(run, (
+    Argument("name", metavar="NAME", help="model name (see `anymask models list`)"),
+    Argument("-o --output", metavar="DIR", type=new_folder, required=True, help="output folder"),
+    Argument("--weights", metavar="FILE", type=Path,
+        help="checkpoint file (default: the downloaded weights)"),
+    Argument("--format", choices=("onnx", "openvino"), default="onnx",
+        help="format of the exported model: onnx (default) or openvino (for --runtime openvino)"),
+    Argument("--int8", action="store_true",
+        help="quantize the matrix multiplications of the encoder to 8 bits"),
+    Argument("--video", action="store_true",
+        help="also export the video graphs, for `anymask track --model DIR` without PyTorch"),
+    Argument("--verify", action="store_true",
+        help="compare the exported model with the checkpoint on several images and prompts "
+             "(requires PyTorch); the exit code is 2 if they differ"),
+    Argument("--json", metavar="FILE", type=Path,
+        help="also write the comparison report to this JSON file"),
+))
 # fmt: on

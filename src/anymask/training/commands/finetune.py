@@ -19,17 +19,13 @@ def run(args: argparse.Namespace) -> None:
 
 
 # fmt: off
-COMMAND = Command(
-    run=run,
-    needs=need_torch,
-    arguments=(
-        Argument("--data", type=Path, required=True,
-            help="annotated images: any dataset that `anymask convert` reads"),
-        Argument("-o --output", type=new_folder, required=True, help="run folder"),
-        Argument("--model", metavar="NAME",
-            help=f"model name, or the folder of an earlier run (default: {DEFAULT_IMAGE_MODEL}, or "
-                 f"the value of {MODEL_VARIABLE})"),
-        Settings(TuningOptions),
-    ),
-)
+COMMAND = Command(run, (
+    Argument("--data", type=Path, required=True,
+        help="annotated images: any dataset that `anymask convert` reads"),
+    Argument("-o --output", type=new_folder, required=True, help="run folder"),
+    Argument("--model", metavar="NAME",
+        help=f"model name, or the folder of an earlier run (default: {DEFAULT_IMAGE_MODEL}, or the "
+             f"value of {MODEL_VARIABLE})"),
+    Settings(TuningOptions),
+), needs=need_torch)
 # fmt: on

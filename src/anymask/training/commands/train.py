@@ -23,20 +23,15 @@ def run(args: argparse.Namespace, scenes: Scenes | None = None) -> None:
 
 
 # fmt: off
-COMMAND = Command(
-    run=run,
-    needs=need_torch,
-    arguments=(
-        Argument("recipe", metavar="RECIPE",
-            help="TOML config file, or the name of a built-in recipe"),
-        Argument("--data", type=Path, required=True,
-            help="folder of training sets (each with a masks.jsonl file)"),
-        Argument("-o --output", type=new_folder, help="run folder for checkpoints and the log"),
-        Argument("--shards", type=new_folder, metavar="DIR",
-            help="write the training sets as tar shards to this folder and exit, without training"),
-        Argument("--shard-mb", type=float, default=256.0,
-            help="shard size in MB, with --shards (default: 256)"),
-        Settings(TrainOptions),
-    ),
-)
+COMMAND = Command(run, (
+    Argument("recipe", metavar="RECIPE", help="TOML config file, or the name of a built-in recipe"),
+    Argument("--data", type=Path, required=True,
+        help="folder of training sets (each with a masks.jsonl file)"),
+    Argument("-o --output", type=new_folder, help="run folder for checkpoints and the log"),
+    Argument("--shards", type=new_folder, metavar="DIR",
+        help="write the training sets as tar shards to this folder and exit, without training"),
+    Argument("--shard-mb", type=float, default=256.0,
+        help="shard size in MB, with --shards (default: 256)"),
+    Settings(TrainOptions),
+), needs=need_torch)
 # fmt: on
