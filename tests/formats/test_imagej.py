@@ -156,9 +156,11 @@ def test_the_image_is_found(name: str, tmp_path: Path) -> None:
 def test_several_images_and_none_of_the_name_is_an_error(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    blank(tmp_path / "a.tif")
-    blank(tmp_path / "b.tif")
-    source = archive(tmp_path / "RoiSet.zip", {"1.roi": roi(box(1, 1, 9, 9), "cell")})
+    blank(tmp_path / "unrelated.tif")  # further up, alone: not a substitute for the two
+    folder = tmp_path / "set"
+    blank(folder / "a.tif")
+    blank(folder / "b.tif")
+    source = archive(folder / "RoiSet.zip", {"1.roi": roi(box(1, 1, 9, 9), "cell")})
     assert main(["convert", str(source), str(tmp_path / "o.json")]) == 2
     told = capsys.readouterr().err
     assert "The image of this ROI file is missing. ROI files do not" in told

@@ -102,6 +102,8 @@ def _photo_of(path: Path, pictures: Path | None) -> tuple[Path, str]:
         only = [one for one in place.iterdir() if one.suffix.lower() in SUFFIXES]
         if len(only) == 1:
             return only[0], only[0].name
+        if only:  # ambiguous; a lone image of a folder further up would be a guess
+            break
     raise DataError(
         "The image of this ROI file is missing. ROI files do not store the image "
         f"size, so an image with the name {path.stem!r} (plus suffix) is required. "
