@@ -6,30 +6,15 @@ import argparse
 from pathlib import Path
 
 from anymask.base import PromptError, need_packages
-from anymask.cli.options import add_model_options, read_model
+from anymask.cli.command import Argument, Command, Settings
+from anymask.cli.options import read_model
 from anymask.cli.prompts import numbers
 from anymask.cli.streams import say
+from anymask.jobs import ModelChoice
 
 SHAPE = "X,Y,Z"
 OF_MODEL = ("model", "weights", "device")
 DEFAULT_MODEL = "point_sam_l"
-
-
-def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the command's options."""
-    add = parser.add_argument
-    # fmt: off
-    add("cloud", metavar="CLOUD", type=Path, help=".ply, .npz with the arrays points and colors, "
-        "or .npy, .xyz, .txt, .csv or .pts with 3 or 6 columns")
-    add("--point", metavar=SHAPE, action="append", default=[],
-        help="point on the object, in the coordinates of the cloud; repeatable")
-    add("--negative", metavar=SHAPE, action="append", default=[],
-        help="point on the background; repeatable")
-    add("-o", "--output", metavar="FILE", type=Path, required=True,
-        help="all points with their mask: .ply (property mask, 0 or 1) or .npz (array mask)")
-    # fmt: on
-    add_model_options(parser, OF_MODEL)
-    parser.set_defaults(model=DEFAULT_MODEL)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -47,9 +32,25 @@ def run(args: argparse.Namespace) -> None:
     cloud = read_points(args.cloud)
     if cloud.skipped:
         say(f"{args.cloud}: skipped {cloud.skipped} points whose coordinates are not finite")
-    choice = read_model(args)
+    choice = read_model(args, model=args.model or DEFAULT_MODEL)
     model = load_point_model(choice.model, choice.weights, choice.device)
     answer = model.segment(cloud, clicks, labels)
     answer.save(args.output)
     count, total = int(answer.mask.sum()), len(answer.mask)
     say(f"{count} of {total} points, predicted IoU {answer.scores[0]:.2f}; wrote {args.output}")
+
+
+# fmt: off
+COMMAND = Command(run, (
+    Argument("cloud", metavar="CLOUD", type=Path,
+        help=".ply, .npz with the arrays points and colors, or .npy, .xyz, .txt, .csv or .pts "
+             "with 3 or 6 columns"),
+    Argument("--point", metavar=SHAPE, action="append", default=[],
+        help="point on the object, in the coordinates of the cloud; repeatable"),
+    Argument("--negative", metavar=SHAPE, action="append", default=[],
+        help="point on the background; repeatable"),
+    Argument("-o --output", metavar="FILE", type=Path, required=True,
+        help="all points with their mask: .ply (property mask, 0 or 1) or .npz (array mask)"),
+    Settings(ModelChoice, "the model", only=OF_MODEL),
+))
+# fmt: on
