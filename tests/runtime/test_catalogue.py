@@ -17,7 +17,7 @@ FAMILIES = {
     *("sam_med2d_b", "sam_med3d_b", "point_sam_l"),
     *(f"sam2{point}_hiera_{size}" for point in ("", ".1") for size in ("t", "s", "b+", "l")),
     *("medsam2", "edgetam", "efficienttam_ti", "efficienttam_s"),
-    *("efficienttam_ti_512x512", "efficienttam_s_512x512"),
+    *("efficienttam_ti_512x512", "efficienttam_s_512x512", "semantic_sam_swint"),
 }
 PUBLISHED = [name for name in catalogue.names() if not catalogue.entry(name).bundled]
 
@@ -63,9 +63,9 @@ def test_no_two_files_share_a_name_so_that_a_mirror_may_be_one_folder():
     assert len(set(files)) == len(files)
 
 
-def test_two_families_are_not_for_commercial_use_and_the_others_are():
+def test_three_families_are_not_for_commercial_use_and_the_others_are():
     forbidden = {name for name in catalogue.names() if not catalogue.entry(name).licence.commercial}
-    assert forbidden == {"edge_sam", "edge_sam_3x", "medsam2"}
+    assert forbidden == {"edge_sam", "edge_sam_3x", "medsam2", "semantic_sam_swint"}
 
 
 def test_every_network_of_the_catalogue_exists():

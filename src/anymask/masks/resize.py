@@ -53,6 +53,8 @@ def geometry(image_hw: tuple[int, int], spec: ModelSpec) -> Geometry:
     if spec.fit == "square":
         return Geometry((height, width), (side, side), side)
     scale = side / max(height, width)
+    if spec.fit == "short_side":
+        scale = min(scale, side / 2 / min(height, width))
     input_hw = (max(1, int(height * scale + 0.5)), max(1, int(width * scale + 0.5)))
     return Geometry((height, width), input_hw, side)
 

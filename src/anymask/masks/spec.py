@@ -205,7 +205,7 @@ def _strips(array: NDArray[Any]) -> list[slice]:
 
 
 PromptKind = Literal["point", "negative_point", "box", "mask", "words", "example", "embedding"]
-Fit = Literal["longest_side", "square"]
+Fit = Literal["longest_side", "short_side", "square"]
 Resample = Literal[
     "pillow_bilinear", "pillow_bicubic", "torch_bilinear", "torch_antialias", "area", "nearest",
     "medsam",
@@ -231,7 +231,8 @@ class ModelSpec:
         mean: Mean per RGB channel on the 0..255 scale: x = (pixel - mean) / std.
         std: Standard deviation per RGB channel on the 0..255 scale.
         fit: "longest_side": keep the aspect ratio, pad right and bottom with zeros after
-            normalization; "square": stretch both sides to S.
+            normalization; "short_side": the same with S / 2 for the shorter side, and at most S for
+            the longer one; "square": stretch both sides to S.
         pad_multiple: 0 to pad to S x S, else pad only to a multiple of it, at most S. The model
             pads its feature maps to the square.
         resample: Resize function of the reference code. "medsam": cubic, then the range of the

@@ -5,7 +5,7 @@ Aliases share a row and change what the checkpoint's own code does differently. 
 numbers: `build_sam.py` of segment-anything, MobileSAM, sam-hq, EdgeSAM, TinySAM and SAM-Med2D,
 `build_efficient_sam.py` of EfficientSAM, `MedSAM_Inference.py` of MedSAM; the configurations of
 sam2 (`configs/sam2`, `configs/sam2.1`), EdgeTAM (`configs/edgetam.yaml`) and EfficientTAM
-(`configs/`), all three Apache-2.0.
+(`configs/`), all three Apache-2.0. Models with another structure have their sizes in their module.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from anymask.models import (
     repvit,
     repvit_stages,
     sam_med3d,
+    semantic_sam,
     tiny_vit,
 )
 from anymask.models.efficient_vit import EfficientVit, EfficientVitConfig
@@ -358,6 +359,10 @@ REGISTRY: dict[str, Variant | VideoVariant | RegistryEntry] = {
     "point_sam_l": RegistryEntry(
         point_sam.POINT_SAM_L, lambda: point_sam.PointModel(point_sam.POINT_SAM_L).eval()
     ),
+    "semantic_sam_swint": RegistryEntry(
+        semantic_sam.SEMANTIC_SAM,
+        lambda: semantic_sam.SemanticSam(semantic_sam.SEMANTIC_SAM).eval(),
+    ),
 }
 
 # Not listed by `names`, but accepted by `build` and `spec`.
@@ -370,5 +375,9 @@ FOR_TESTS: dict[str, Variant | VideoVariant | RegistryEntry] = {
     "tiny_points": RegistryEntry(
         point_sam.TINY_SPEC,
         lambda: point_sam.PointModel(point_sam.TINY_SPEC, point_sam.TINY).eval(),
+    ),
+    "tiny_semantic": RegistryEntry(
+        semantic_sam.TINY_SPEC,
+        lambda: semantic_sam.SemanticSam(semantic_sam.TINY_SPEC, semantic_sam.TINY).eval(),
     ),
 }

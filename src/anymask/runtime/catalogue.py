@@ -59,6 +59,7 @@ class Checkpoint:
         home: Web page of the project.
         notes: Remarks.
         input: Input of the model; models of other inputs than images have functions of their own.
+        exportable: Whether the model can be converted to ONNX.
         data: Training data and its terms; "" if not researched.
     """
 
@@ -74,6 +75,7 @@ class Checkpoint:
     home: str
     notes: str = ""
     input: Literal["images", "scans", "points"] = "images"
+    exportable: bool = True
     data: str = ""
 
     @property

@@ -91,7 +91,9 @@ def checkpoint_file(name: str, weights: str | Path | None = None) -> Path | None
 def needs_conversion(name: str, weights: str | Path | None = None) -> bool:
     """Whether a checkpoint can be converted here, is not converted, and no attempt has failed."""
     path = checkpoint_file(name, weights)
-    if path is None or not find_spec("torch") or find_converted(name, weights) is not None:
+    if path is None or not entry(name).exportable:
+        return False
+    if not find_spec("torch") or find_converted(name, weights) is not None:
         return False
     return not (converted_folder(path, file_hash(path)) / FAILED).is_file()
 

@@ -374,11 +374,16 @@ def spec_from_dict(record: Mapping[str, Any]) -> ModelSpec:
 def describe_preprocessing(spec: ModelSpec) -> list[str]:
     """Preprocessing steps from an image and a prompt to graph inputs, for other implementations."""
     side = spec.image_side
-    fit = (
-        (f"resize so that the longer side is {side}, keeping the aspect ratio (sides rounded)")
-        if spec.fit == "longest_side"
-        else f"resize both sides to {side}"
-    )
+    fit = {
+        "longest_side": (
+            f"resize so that the longer side is {side}, keeping the aspect ratio (sides rounded)"
+        ),
+        "short_side": (
+            f"resize so that the shorter side is {side // 2} and the longer side at most {side}, "
+            "keeping the aspect ratio (sides rounded)"
+        ),
+        "square": f"resize both sides to {side}",
+    }[spec.fit]
     size = f"{side} x {side}"
     if spec.pad_multiple:
         size = f"the next multiples of {spec.pad_multiple} (or to {size}, which is slower)"

@@ -268,7 +268,7 @@ def _decode_obeyed(
     answers: dict[int, Prediction] = {}
     for place, answer in _decode(runtime, features, prompts, settings):
         answer = answer if first is None else first(answer)
-        answer = order_by_granularity(answer, settings.granularity)
+        answer = order_by_granularity(answer, settings.granularity, runtime.family.graded)
         if settings.multimask == "auto":
             answer = _obey_negative_clicks(answer, prompts[place])
         answers[place] = answer
@@ -298,18 +298,20 @@ def _decode(
             yield place, Prediction.of_logits(*answer, where, spec.mask_threshold)
 
 
-def order_by_granularity(answer: Prediction, granularity: Granularity) -> Prediction:
+def order_by_granularity(
+    answer: Prediction, granularity: Granularity, graded: bool = False
+) -> Prediction:
     """Move the candidate of the requested granularity to the front.
 
     A click on a wheel may mean the bolt, the wheel or the car (Segment Anything, section 3,
     "resolving ambiguity"). Among the nonempty candidates whose score is within `COMPARABLE` of the
     best score, "part" selects the smallest, "whole" the largest, and a number interpolates between
-    them. "all" keeps the order.
+    them. "all" keeps the order. If the candidates are `graded`, all nonempty ones can be selected.
     """
     if granularity == "all" or len(answer) < 2:
         return answer
     sizes = answer.cells()
-    good = answer.scores >= answer.scores.max() - np.float32(COMPARABLE)
+    good = graded | (answer.scores >= answer.scores.max() - np.float32(COMPARABLE))
     choice = np.flatnonzero(good & (sizes > 0))
     if not len(choice):
         return answer

@@ -36,6 +36,7 @@ from anymask.runtime import (
     require,
 )
 from anymask.runtime.adapters import licence_of_weights
+from anymask.runtime.catalogue import catalogue
 from anymask.runtime.converted import (
     FAILED,
     KINDS,
@@ -77,6 +78,7 @@ def convert(name: str, weights: str | Path | None = None, *, again: bool = False
             f"{name} has no image checkpoint to convert. Bundled models and exported folders run "
             f"on ONNX Runtime already. Run: anymask models get {name}"
         )
+    check_exportable(name)
     for package in ("torch", "onnx", "onnxscript"):
         if not find_spec(package):
             raise MissingExtra(package, "torch", "converting a checkpoint")
@@ -91,6 +93,15 @@ def convert(name: str, weights: str | Path | None = None, *, again: bool = False
             "Check the permissions of the folder, or load the model with runtime='torch'."
         ) from error
     return found
+
+
+def check_exportable(name: str) -> None:
+    """Raise ModelError if a model of the catalogue has no ONNX export."""
+    known = catalogue().get(name)
+    if known is not None and not known.exportable:
+        raise ModelError(
+            f"{name} cannot be exported to ONNX. It runs on PyTorch: anymask.load({name!r})."
+        )
 
 
 def _convert_once(name: str, weights: str | Path | None, path: Path, again: bool) -> Path:

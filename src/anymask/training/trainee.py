@@ -63,12 +63,14 @@ def set_learning(model: nn.Module, recipe: Recipe) -> None:
 def what_lacks(model: nn.Module, learn: Learn) -> str:
     """Describe why a model does not support a trained part; "" if it does."""
     parts = getattr(model, "parts", None)
+    if parts is None:
+        return "does not support training. Use a model such as small, sam_vit_b or sam2.1_hiera_t."
     if learn == "hq" and not getattr(parts, "hq", ()):
         return (
             "has no HQ token to train. Use a model such as sam_hq_vit_b, which can start from "
             "SAM weights."
         )
-    if learn == "adapter" and (parts is None or not adapted_blocks(model)):
+    if learn == "adapter" and not adapted_blocks(model):
         return (
             "has no attention blocks for adapters. Use a model such as sam_vit_b, medsam or "
             "mobile_sam, or train with method='decoder' or method='lora'."

@@ -52,6 +52,8 @@ class Family(Protocol):
             if the family does not gain from it.
         stepwise: Whether several clicks of one call are decoded one after the other, each with the
             logits of the one before. False for all at once, as in the reference code.
+        graded: Whether the candidates are levels of granularity. Then `granularity` selects among
+            all of them, not only among those with a score near the best.
     """
 
     @property
@@ -71,6 +73,9 @@ class Family(Protocol):
 
     @property
     def stepwise(self) -> bool: ...
+
+    @property
+    def graded(self) -> bool: ...
 
     def candidates(self, logits: FloatArray, quality: FloatArray) -> tuple[FloatArray, FloatArray]:
         """(N, T, m, m), (N, T) -> the K candidates of ambiguous prompts, in the model's order."""

@@ -34,6 +34,7 @@ class NanoFamily:
     closer: CropRefinement | None = None
     roles: TokenRoles = ONE_OR_THREE
     stepwise: bool = True
+    graded: bool = False
 
     @cached_property
     def rules(self) -> LearnedRules:

@@ -17,7 +17,7 @@ from anymask.base import ModelError, parse_json
 from anymask.masks import CropRefinement, GridDefaults, ModelSpec, Tables
 from anymask.models.rules.family import Family
 from anymask.models.rules.nano import NanoFamily
-from anymask.models.rules.sam import efficient_sam, sam, sam_hq
+from anymask.models.rules.sam import efficient_sam, sam, sam_hq, semantic_sam
 
 LOG = logging.getLogger(__name__)
 
@@ -32,11 +32,13 @@ MODEL_VARIABLE = "ANYMASK_MODEL"  # environment variable with another default fo
 NANO_GRID = GridDefaults(score=0.5, stability=0.3)
 NANO_CLOSER = CropRefinement(margin=1.0, gain=1.2, weight=0.6, min_side=96)
 SAM_GRID = GridDefaults(score=0.88, stability=0.95)
+SEMANTIC_GRID = GridDefaults(score=0.7, stability=0.9)  # of its published demo
 
 _MAKERS: Mapping[str, Callable[[ModelSpec, Tables], Family]] = {
     "sam": lambda spec, tables: sam(spec, SAM_GRID, tables),
     "sam_hq": lambda spec, tables: sam_hq(spec, SAM_GRID, tables),
     "efficient_sam": lambda spec, tables: efficient_sam(spec, SAM_GRID, tables),
+    "semantic_sam": lambda spec, tables: semantic_sam(spec, SEMANTIC_GRID, tables),
     "nano": lambda spec, tables: NanoFamily(spec, NANO_GRID, tables, NANO_CLOSER),
     "small": lambda spec, tables: NanoFamily(spec, NANO_GRID, tables, NANO_CLOSER),
 }
