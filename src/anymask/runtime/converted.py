@@ -16,9 +16,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from anymask.base import FloatArray, WeightsError, exclusive
+from anymask.base import FloatArray, ModelError, WeightsError, exclusive
 from anymask.masks import EncoderOutput, ModelPrompts
-from anymask.runtime.catalogue import Checkpoint, entry, names
+from anymask.runtime.catalogue import Checkpoint, catalogue, entry, names
 from anymask.runtime.manifest import FORMAT, MANIFEST, check_file, read_manifest
 from anymask.runtime.onnx import OnnxRuntime
 from anymask.runtime.protocol import (
@@ -96,6 +96,15 @@ def needs_conversion(name: str, weights: str | Path | None = None) -> bool:
     if not find_spec("torch") or find_converted(name, weights) is not None:
         return False
     return not (converted_folder(path, file_hash(path)) / FAILED).is_file()
+
+
+def check_exportable(name: str) -> None:
+    """Raise ModelError if a model of the catalogue has no ONNX export."""
+    known = catalogue().get(name)
+    if known is not None and not known.exportable:
+        raise ModelError(
+            f"{name} cannot be exported to ONNX. It runs on PyTorch: anymask.load({name!r})."
+        )
 
 
 @contextlib.contextmanager

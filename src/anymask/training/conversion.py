@@ -36,11 +36,11 @@ from anymask.runtime import (
     require,
 )
 from anymask.runtime.adapters import licence_of_weights
-from anymask.runtime.catalogue import catalogue
 from anymask.runtime.converted import (
     FAILED,
     KINDS,
     LACKING,
+    check_exportable,
     checkpoint_file,
     conversion_lock,
     conversions_of,
@@ -93,15 +93,6 @@ def convert(name: str, weights: str | Path | None = None, *, again: bool = False
             "Check the permissions of the folder, or load the model with runtime='torch'."
         ) from error
     return found
-
-
-def check_exportable(name: str) -> None:
-    """Raise ModelError if a model of the catalogue has no ONNX export."""
-    known = catalogue().get(name)
-    if known is not None and not known.exportable:
-        raise ModelError(
-            f"{name} cannot be exported to ONNX. It runs on PyTorch: anymask.load({name!r})."
-        )
 
 
 def _convert_once(name: str, weights: str | Path | None, path: Path, again: bool) -> Path:

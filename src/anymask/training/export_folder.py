@@ -146,7 +146,7 @@ def _export_openvino(
 def _export_checkpoint(
     model: str, folder: Path, weights: str | Path | None, int8: bool, video: bool
 ) -> None:
-    from anymask.training.conversion import check_exportable
+    from anymask.runtime.converted import check_exportable
 
     check_exportable(split_side(model)[0])
     module, weights_hash = load_module(model, weights)
