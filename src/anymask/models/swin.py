@@ -120,7 +120,7 @@ class _Block(nn.Module):
         super().__init__()
         self.window, self.shift = window, window // 2 if shifted else 0
         self.norm1 = nn.LayerNorm(dim)
-        self.attn = WindowAttention(dim, heads, window)
+        self.attn = ShiftedAttention(dim, heads, window)
         self.norm2 = nn.LayerNorm(dim)
         self.mlp = Mlp((dim, 4 * dim, dim), ("fc1", "fc2"), "gelu")
 
@@ -138,7 +138,7 @@ class _Block(nn.Module):
         return answer
 
 
-class WindowAttention(nn.Module):
+class ShiftedAttention(nn.Module):
     """Attention in windows, with a learned bias by relative position."""
 
     relative_position_index: Tensor  # (L, L), stored in checkpoints
@@ -182,6 +182,6 @@ class _Merging(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:  # (B, h, w, C) -> (B, h / 2, w / 2, 2 C)
         x = F.pad(x, (0, 0, 0, x.shape[2] % 2, 0, x.shape[1] % 2))
-        four = [x[:, row::2, column::2] for column in (0, 1) for row in (0, 1)]
-        merged: Tensor = self.reduction(self.norm(torch.cat(four, dim=-1)))
+        nearby = [x[:, row::2, column::2] for column in (0, 1) for row in (0, 1)]
+        merged: Tensor = self.reduction(self.norm(torch.cat(nearby, dim=-1)))
         return merged
