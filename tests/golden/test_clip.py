@@ -50,9 +50,7 @@ def tokenizer(shared: Path) -> BytePairs:
 
 
 @pytest.mark.slow
-def test_vectors_are_the_references(
-    shared: Path, tokenizer: BytePairs, tmp_path: Path
-) -> None:
+def test_vectors_are_the_references(shared: Path, tokenizer: BytePairs, tmp_path: Path) -> None:
     weights = made_weights(shared)
     path = tmp_path / "ViT-B-32.pt"
     torch.save({name: value.half() for name, value in weights.items()}, path)

@@ -51,7 +51,7 @@ class DetectorFacts:
         sha256: Hash of the weights, 64 hexadecimal digits, or None.
         licence: Licence of the weights.
         stated_by: Source of revision, size and hash.
-        runs: Runtime: "transformers" or "onnx".
+        runs: Runtime: "transformers", "onnx" or "clip" (PyTorch alone).
         files: Required files. Empty for all files of the repository.
         threshold: Minimum score in the published examples, 0..1.
         parameters: Number of parameters.
@@ -99,7 +99,8 @@ def open_detector(detector: str | Path | Detector, device: str = "auto") -> Dete
     """Load a detector. The most recent one is cached.
 
     Args:
-        detector: A name of `known_detectors()`, a folder, or a loaded detector.
+        detector: A name of `known_detectors()`, a folder, a weights file of CLIP, or a loaded
+            detector.
         device: Torch device: "auto", "cpu", "cuda", ...
 
     Raises:
@@ -124,7 +125,7 @@ def open_detector(detector: str | Path | Detector, device: str = "auto") -> Dete
             f"The detector {facts.name} is not downloaded ({facts.licence}). Download it with: "
             f"{facts.command}. Or pass the folder of a local copy."
         )
-    if not facts and not folder.is_dir():
+    if not facts and not folder.exists():
         raise ModelError(_unknown(str(detector)))
     with _OPENING:
         return _open_folder(folder.resolve(), facts, device)
@@ -148,10 +149,11 @@ def _unknown(name: str) -> str:
 
 
 def _open_folder(folder: Path, facts: DetectorFacts | None, device: str) -> Detector:
-    """Load the detector in a folder, selected by its files."""
+    """Load the detector in a folder, selected by its files, or the CLIP model of a file."""
     name = facts.name if facts else folder.name
-    weights = _weights_of(folder)
-    if weights.suffix != ".onnx":
+    kind = _kind_of(folder) if folder.is_dir() else "clip"
+    weights = _weights_of(folder) if folder.is_dir() else folder
+    if weights.suffix != ".onnx" and kind != "clip":
         _need_transformers()
     digest = _checked_hash(weights, facts)
     key = (weights, digest, device)
@@ -164,7 +166,11 @@ def _open_folder(folder: Path, facts: DetectorFacts | None, device: str) -> Dete
         from anymask.find.onnx_detector import OnnxDetector
 
         opened = OnnxDetector(name, weights, folder, threshold)
-    elif _kind_of(folder).startswith("sam3"):
+    elif kind == "clip":
+        from anymask.find.clip import ClipNames
+
+        opened = ClipNames(name, weights, threshold, device)
+    elif kind.startswith("sam3"):
         from anymask.find.sam3 import Sam3
 
         opened = Sam3(name, folder, threshold, device)

@@ -57,6 +57,7 @@ class SeenMasks:
         records: The masks.
         vectors: Vectors (n, D) of the masks.
         lone: Vectors with everything outside the mask gray, by index, computed on demand.
+        naming: Name model, or None for that of the model.
     """
 
     model: Model
@@ -64,27 +65,31 @@ class SeenMasks:
     records: list[Mask]
     vectors: FloatArray
     lone: dict[int, FloatArray] = field(default_factory=dict)
+    naming: MaskNaming | None = None
 
     @classmethod
-    def of(cls, model: Model, photo: UintImage) -> SeenMasks:
+    def of(cls, model: Model, photo: UintImage, naming: MaskNaming | None = None) -> SeenMasks:
         """Find the candidates of an image.
 
         Raises:
             ModelError: The model does not support names.
         """
-        require(model.runtime, MaskNaming)
+        if naming is None:
+            require(model.runtime, MaskNaming)
         found = model.everything(
             photo, iou=ALIKE, contained=1, min_objectness=LIKELY, refine_edges=False
         )
         records = [one for one in sorted(found, key=lambda one: -one.rank) if one.area][:MOST]
-        vectors = mask_vectors(model.runtime, photo, [one.rle for one in records])
-        return cls(model, photo, records, vectors)
+        rles = [one.rle for one in records]
+        vectors = mask_vectors(model.runtime, photo, rles, naming=naming)
+        return cls(model, photo, records, vectors, naming=naming)
 
     def alone(self, places: Sequence[int]) -> FloatArray:  # -> (n, D)
         """Vectors with everything outside gray for some masks, unchanged for the others."""
         new = [place for place in places if place not in self.lone]
         rles = [self.records[place].rle for place in new]
-        found = mask_vectors(self.model.runtime, self.photo, rles, alone=True)
+        runtime, naming = self.model.runtime, self.naming
+        found = mask_vectors(runtime, self.photo, rles, alone=True, naming=naming)
         self.lone.update(zip(new, found, strict=True))
         vectors = self.vectors.copy()
         for place in places:
@@ -93,8 +98,8 @@ class SeenMasks:
 
     def chances(self, names: Sequence[str]) -> tuple[Floats, Floats]:  # -> (n, P) each
         """Probability of each name, and the same with everything outside the mask gray."""
-        table = require(self.model.runtime, MaskNaming).name_table()
-        chosen = table.chosen([*dict.fromkeys(names)])
+        naming = self.naming or require(self.model.runtime, MaskNaming)
+        chosen = naming.name_table().chosen([*dict.fromkeys(names)])
 
         def told(vectors: FloatArray) -> Floats:
             rows = [dict(row) for row in chosen.suggest(vectors, len(names))]
@@ -131,17 +136,23 @@ def word_scores(seen: Floats, alone: Floats, objectness: Floats) -> Floats:  # (
 
 
 def find_by_name(
-    model: Model, photo: UintImage, phrases: Sequence[Phrase], seen: SeenMasks | None = None
+    model: Model,
+    photo: UintImage,
+    phrases: Sequence[Phrase],
+    seen: SeenMasks | None = None,
+    naming: MaskNaming | None = None,
 ) -> list[Mask]:
     """Masks that match the phrases, best first.
 
     Args:
         seen: Candidates of this image, or None to find them.
+        naming: Name model. Defaults to that of the model.
 
     Raises ModelError for a model without names, InputError for unknown names.
     """
-    names = match_names(require(model.runtime, MaskNaming).name_table(), phrases)
-    seen = SeenMasks.of(model, photo) if seen is None else seen
+    table = (naming or require(model.runtime, MaskNaming)).name_table()
+    names = match_names(table, phrases)
+    seen = SeenMasks.of(model, photo, naming) if seen is None else seen
     if not seen.records:
         return []
     named, alone = seen.chances(names)
@@ -254,8 +265,8 @@ def match_names(table: NameTable, phrases: Sequence[Phrase]) -> list[str]:
         raise InputError(
             f"Unknown names: {told}{more}. Without a detector, only {len(table.words)} "
             "names are known. Use known names, pass a detector "
-            '(detector="llmdet_tiny"), or learn the names from your own examples '
-            "(`anymask names`)."
+            '(detector="llmdet_tiny") or a CLIP model (detector="clip_vit_b32"), '
+            "or learn the names from your own examples (`anymask names`)."
         )
     names = [name for name in found if name is not None]
     if rough := untrained_names(table, names):

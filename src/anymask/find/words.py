@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict, Unpack, g
 import numpy as np
 
 from anymask.base import InputError, UintImage, check_keywords, check_number
+from anymask.find.clip import ClipNames
 from anymask.find.detectors import open_detector
 from anymask.find.grounding import Detector, ScoredBoxes, SegmentedBoxes
 from anymask.find.known_names import SeenMasks, check_names, find_by_name
@@ -188,6 +189,10 @@ def find_phrases(
     """
     if detector is None:
         found = find_by_name(model, photo, phrases, seen)
+    elif isinstance(detector, ClipNames):
+        if settings.side is not None:
+            raise InputError(f"{detector.name} has a fixed input size. Omit side.")
+        found = find_by_name(model, photo, phrases, naming=detector.naming(phrases))
     else:
         boxes = detector.detect(photo, [one.prompt for one in phrases], settings.side)
         named = name_boxes(boxes, phrases, detector.threshold)

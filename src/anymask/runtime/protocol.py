@@ -348,7 +348,11 @@ def require(runtime: ImageRuntime, kind: type[C]) -> C:
 
 
 def mask_vectors(
-    runtime: ImageRuntime, photo: UintImage, rles: Sequence[Rle], alone: bool = False
+    runtime: ImageRuntime,
+    photo: UintImage,
+    rles: Sequence[Rle],
+    alone: bool = False,
+    naming: MaskNaming | None = None,
 ) -> FloatArray:  # -> (n, D)
     """Vectors of the masks of an image.
 
@@ -357,11 +361,12 @@ def mask_vectors(
         photo: Image (H, W, 3).
         rles: n masks.
         alone: Whether to replace everything outside the mask by gray.
+        naming: Name model. Defaults to that of the runtime.
 
     Raises:
         ModelError: The model does not support names.
     """
-    naming = require(runtime, MaskNaming)
+    naming = require(runtime, MaskNaming) if naming is None else naming
     found = []
     for start in range(0, len(rles), CLOSE_UPS_AT_ONCE):
         seen = [close_up(photo, rle) for rle in rles[start : start + CLOSE_UPS_AT_ONCE]]
