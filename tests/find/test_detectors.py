@@ -130,7 +130,9 @@ def test_the_catalogue_states_licence_and_source_of_every_checkpoint() -> None:
     catalogue = known_detectors()
     assert next(iter(catalogue)) == DEFAULT_DETECTOR
     for facts in catalogue.values():
-        assert facts.licence == "Apache-2.0" or facts.licence.startswith("SAM License, gated")
+        assert facts.licence in ("Apache-2.0", "MIT") or facts.licence.startswith(
+            "SAM License, gated"
+        )
         assert facts.stated_by
         assert 0 < facts.threshold < 1
         assert facts.revision is None or re.fullmatch("[0-9a-f]{40}", facts.revision)

@@ -75,26 +75,22 @@ Reply = Prediction | list[Prediction]
 
 SOURCE_WORDS = tuple(sorted(SourceDict.__optional_keys__))
 PROMPT_WORDS = (
-    "points", "point_labels", "box", "boxes", "names", "mask", "prompts", "previous",
+    "points", "point_labels", "box", "boxes", "names", "mask", "text", "prompts", "previous",
+    "detector",
 )  # fmt: skip
 SEVERAL_WORDS = ("on_error", "progress")
 DEFAULT_SETTINGS = SegmentSettings()
 
-_PREDICTOR = (
-    "segment(image, points=...), or anymask.sam.SamPredictor(model) for the segment-anything API"
-)
+_API = "for the segment-anything API"
+_PREDICTOR = f"segment(image, points=...), or anymask.sam.SamPredictor(model) {_API}"
 _LOAD = 'anymask.load(name, device="cuda")'
 OTHER_METHODS = {
     "set_image": (
-        "encode(image) and segment(features, ...), or anymask.sam.SamPredictor(model) for the "
-        "segment-anything API"
+        f"encode(image) and segment(features, ...), or anymask.sam.SamPredictor(model) {_API}"
     ),
     "predict": _PREDICTOR,
     "predict_torch": _PREDICTOR,
-    "generate": (
-        "everything(image), or anymask.sam.SamAutomaticMaskGenerator(model) for the "
-        "segment-anything API"
-    ),
+    "generate": f"everything(image), or anymask.sam.SamAutomaticMaskGenerator(model) {_API}",
     "to": _LOAD,
     "cpu": _LOAD,
     "cuda": _LOAD,
@@ -329,9 +325,7 @@ class Model:
         prompts: Any = None,
         **settings: Unpack[BatchKeywords],
     ) -> Reply | Masks | Iterator[Reply | AnymaskError]:
-        """Segment one or several objects from point, box or mask prompts.
-
-        `small` and `nano` decode several points one after the other, others at once.
+        """Segment one or several objects from point, box, mask or text prompts.
 
         Args:
             image: Image as for `encode`, or `Features`, or a list or iterator of these.
@@ -340,9 +334,10 @@ class Model:
             box: Box (4,) as x0, y0, x1, y1, clipped to the image.
             mask: Mask prompt: bool of any size, or `prediction.logits[i]`.
             prompts: List of `Prompt`, one object each; for several images, one list per image.
-            settings: Fields of `segment.SegmentSettings`; boxes (N, 4) with N names; previous, the
-                prediction for the first of these points; bgr and allow_url as for `encode`; for
-                several images progress, and on_error="return".
+            settings: Fields of `segment.SegmentSettings`; text, a phrase for `find`, with its
+                detector; boxes (N, 4) with N names; previous, the prediction for the first of these
+                points; as for `encode`, bgr and allow_url; for several images progress and
+                on_error="return".
 
         Returns:
             Prediction: Candidate masks, best first; with `prompts` a list, with `boxes` `Masks`.
@@ -353,30 +348,32 @@ class Model:
             InputError: A setting is invalid, or the features belong to another model.
         """
         boxes, names = settings.pop("boxes", None), settings.pop("names", None)
-        previous = settings.pop("previous", None)
+        previous, text = settings.pop("previous", None), settings.pop("text", None)
+        detector = settings.pop("detector", None)
         on_error, progress = settings.pop("on_error", "raise"), settings.pop("progress", None)
         source, chosen = _split_segment(settings, (*PROMPT_WORDS, *SEVERAL_WORDS))
-        one = (points, point_labels, box, mask)
+        one: Any = (points, point_labels, box, mask, text)
         ways = [prompts is not None, boxes is not None, any(part is not None for part in one)]
         if sum(ways) > 1:
             raise PromptError(
-                "Options points=, box= and mask= describe one object and cannot be combined with "
-                "boxes= or prompts=. Pass one of these ways."
+                "Options points=, box=, mask= and text= describe one object and cannot be combined "
+                "with boxes= or prompts=. Pass one of these ways."
             )
         if previous is not None and (boxes is not None or is_several(image)):
-            raise PromptError(
-                "previous= is supported only for points or prompts of one image. Omit previous=."
-            )
+            why = "previous= is supported only for points or prompts of one image. Omit previous=."
+            raise PromptError(why)
         if is_several(image):
             if prompts is None:
                 raise PromptError("Several images require prompts=, with one entry for each image.")
             if on_error not in ("raise", "return"):
                 raise InputError(f'Invalid on_error {on_error!r}. Use "raise" or "return".')
-            return self._segment_each(_each(image, progress), prompts, on_error, source, chosen)
+            pairs = zip(_each(image, progress), prompts, strict=True)
+            return self._segment_each(pairs, on_error, source, chosen, detector)
         if boxes is not None:
             return self._segment_boxes(image, boxes, names, source, chosen)
-        asked = [Prompt.of(*one)] if prompts is None else prompt_list(prompts)
-        answers = self._answers(asked, chosen, self._view(image, source, chosen), previous)
+        asked = [Prompt(*one)] if prompts is None else prompt_list(prompts)
+        view = self._view(image, source, chosen)
+        answers = self._answers(asked, chosen, view, previous, detector)
         return answers[0] if prompts is None else answers
 
     def _answers(
@@ -385,7 +382,13 @@ class Model:
         settings: SegmentSettings,
         view: EncodedPhoto,
         previous: Previous = None,
+        detector: Any = None,
     ) -> list[Prediction]:
+        if any(one.words is not None for one in prompts):
+            from anymask.segment.text_prompts import ground_words, with_words
+
+            boxed = ground_words(self, view, prompts, detector)
+            return with_words(self._answers(boxed, settings, view, previous), prompts)
         features = view.embedding
         warn_of_cut_boxes(prompts, features.image_hw)
         found = answer_prompts(self.runtime, view.photo, features, prompts, settings, previous)
@@ -417,20 +420,20 @@ class Model:
 
     def _segment_each(
         self,
-        images: Iterator[Photo],
-        prompts: Iterable[Prompt | Sequence[Prompt]],
+        pairs: Iterable[tuple[Photo, Prompt | Sequence[Prompt]]],
         on_error: str,
         source: SourceDict,
         settings: SegmentSettings,
+        detector: Any,
     ) -> Iterator[Reply | AnymaskError]:
         """Yield the predictions for several images one after the other."""
-        for image, asked in zip(images, prompts, strict=True):
+        for image, asked in pairs:
             try:
                 several = prompt_list(asked)
                 view = self._view(image, source, settings)
                 if not isinstance(image, str | Path):  # limits memory for many images
                     view = replace(view, picture=None)
-                answers = self._answers(several, settings, view)
+                answers = self._answers(several, settings, view, None, detector)
             except AnymaskError as error:
                 if on_error == "raise":
                     raise
@@ -749,11 +752,7 @@ def _split_source(given: Mapping[str, Any]) -> tuple[SourceDict, dict[str, Any]]
 def _split_segment(
     given: Mapping[str, Any], also: Sequence[str]
 ) -> tuple[SourceDict, SegmentSettings]:
-    """Split keywords into image options and settings.
-
-    Args:
-        given: Keywords of the call.
-        also: Other arguments of the call, listed in the error message.
+    """Split keywords into image options and settings; messages also list the arguments `also`.
 
     Raises InputError for an unknown keyword or an invalid value.
     """

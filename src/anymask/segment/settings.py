@@ -32,9 +32,12 @@ from anymask.masks import (
 from anymask.models.rules import Family
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import ArrayLike
 
     from anymask.base import Progress
+    from anymask.find import Detector
     from anymask.runtime import SweepPrecision
     from anymask.segment.prediction import Previous
 
@@ -554,8 +557,11 @@ class SegmentKeywords(SegmentSettingsDict, SourceDict, total=False):
 
 
 class BatchKeywords(SegmentKeywords, total=False):
-    """`SegmentKeywords`, and arguments for several objects (N boxes and names) or images."""
+    """`SegmentKeywords`, a text prompt, and arguments for several objects (N boxes and names) or
+    images."""
 
+    text: str | None
+    detector: str | Path | Detector | None
     boxes: ArrayLike | None
     names: Sequence[str | None] | None
     previous: Previous

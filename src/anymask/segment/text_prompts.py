@@ -1,0 +1,98 @@
+"""Text prompts of `Model.segment`: the best match of `find` becomes a box or a click.
+
+SAM's released decoders have no text encoder. As in Grounded SAM, a detector, a CLIP model or the
+model's own names find the object, and its box is the prompt. Points of the same prompt select among
+several matches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from anymask.base import PromptError
+from anymask.find import find_words
+from anymask.masks import Mask, Prompt, centre_click, rle_box_xyxy, rle_to_mask, violated_points
+from anymask.runtime import MaskNaming
+from anymask.segment.pipeline import EncodedPhoto
+from anymask.segment.prediction import Prediction
+
+if TYPE_CHECKING:
+    from anymask.segment import Model
+
+
+def ground_words(
+    model: Model, view: EncodedPhoto, prompts: Sequence[Prompt], detector: Any
+) -> list[Prompt]:
+    """Replace the words of prompts by the box of their best match; others are unchanged.
+
+    Args:
+        model: The model.
+        view: The image and its embedding.
+        prompts: Prompts in image pixels.
+        detector: Detector as for `find`, or None for the names of the model.
+
+    Raises:
+        PromptError: There is no image, no detector or no match, or a prompt with words also has a
+            box or mask. `ground_words` also raises the errors of `find`.
+    """
+    return [
+        one if one.words is None else _grounded(model, view, one, one.words, detector)
+        for one in prompts
+    ]
+
+
+def _grounded(
+    model: Model, view: EncodedPhoto, prompt: Prompt, words: str, detector: Any
+) -> Prompt:
+    if prompt.box is not None or prompt.mask is not None:
+        raise PromptError(
+            f"The text prompt {words!r} cannot be combined with a box or mask. Pass one of them, "
+            "or text and points."
+        )
+    if view.photo is None:
+        raise PromptError(
+            "A text prompt requires the image, but only its embedding was passed. Pass the image."
+        )
+    if detector is None and model.runtime.capability(MaskNaming) is None:
+        raise PromptError(
+            f"{model.name} has no text encoder. Pass detector= with a detector or CLIP model, such "
+            'as detector="llmdet_tiny" or detector="clip_vit_b32", or use the model small, which '
+            "knows the names that `anymask names` lists."
+        )
+    found = find_words(model, view.photo, [words], detector=detector)
+    chosen = next((one for one in found if _fits(one, prompt)), None)
+    if chosen is None:
+        there = "" if prompt.points is None else " at these points"
+        raise PromptError(
+            f"No object matches {words!r}{there}. Pass other words, or a point or box."
+        )
+    if "box" not in model.spec.accepts:
+        points = prompt.points
+        if points is None:
+            points = np.array([centre_click(rle_to_mask(chosen.rle))], np.float32)
+        return replace(prompt, words=None, points=points)
+    x0, y0, x1, y1 = rle_box_xyxy(chosen.rle)
+    box = np.array([x0, y0, x1 + 1, y1 + 1], np.float32)
+    return replace(prompt, words=None, box=box)
+
+
+def _fits(mask: Mask, prompt: Prompt) -> bool:
+    """Whether a mask agrees with the points of a prompt."""
+    if prompt.points is None or prompt.labels is None:
+        return True
+    return not violated_points(rle_to_mask(mask.rle), prompt.points, prompt.labels)
+
+
+def with_words(answers: Sequence[Prediction], prompts: Sequence[Prompt]) -> list[Prediction]:
+    """Set the words of prompts as labels of their masks."""
+    named = []
+    for answer, prompt in zip(answers, prompts, strict=True):
+        if prompt.words is not None:
+            items = tuple(replace(one, label=prompt.words) for one in answer.items)
+            answer = replace(answer, items=items)
+        named.append(answer)
+    return named
