@@ -53,7 +53,7 @@ def test_the_best_match_is_segmented_and_labeled(model: anymask.Model) -> None:
 def test_points_select_among_the_matches(model: anymask.Model) -> None:
     at = [(120, 80)]
     assert iou(model.segment(PHOTO, text="thing", points=at, detector=Boxes()), BLUE) > 0.85
-    off = {"points": [(40, 40)], "point_labels": [0]}
+    off: Any = {"points": [(40, 40)], "point_labels": [0]}
     assert iou(model.segment(PHOTO, text="thing", detector=Boxes(), **off), BLUE) > 0.85
 
 
@@ -63,7 +63,7 @@ def test_prompts_with_and_without_words_go_together(model: anymask.Model) -> Non
     assert (blue.first.label, red.first.label) == (None, "thing")
     assert iou(blue, BLUE) > 0.85
     (several,) = model.segment([PHOTO], prompts=[prompts], detector=Boxes())
-    np.testing.assert_array_equal(several[1].masks, red.masks)  # type: ignore[index]
+    np.testing.assert_array_equal(several[1].masks, red.masks)  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(
@@ -87,6 +87,6 @@ def test_an_embedding_is_not_enough(model: anymask.Model) -> None:
 
 
 def test_a_model_without_names_says_which_weights_it_needs() -> None:
-    model = anymask.Model(ColourRuntime())  # type: ignore[arg-type]
+    model = anymask.Model(ColourRuntime())
     with pytest.raises(PromptError, match=r"has no text encoder\. Pass detector="):
         model.segment(PHOTO, text="cup")

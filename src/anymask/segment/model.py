@@ -56,6 +56,7 @@ from anymask.segment.settings import (
     SegmentSettings,
     SegmentSettingsDict,
     SourceDict,
+    TextKeywords,
 )
 
 if TYPE_CHECKING:
@@ -277,7 +278,7 @@ class Model:
         *,
         prompts: Sequence[Prompt],
         previous: Sequence[Prediction | None] | None = None,
-        **settings: Unpack[SegmentKeywords],
+        **settings: Unpack[TextKeywords],
     ) -> list[Prediction]: ...
 
     @overload
@@ -300,7 +301,7 @@ class Model:
         box: ArrayLike | None = None,
         mask: ArrayLike | None = None,
         previous: Prediction | None = None,
-        **settings: Unpack[SegmentKeywords],
+        **settings: Unpack[TextKeywords],
     ) -> Prediction: ...
 
     @overload
@@ -311,7 +312,7 @@ class Model:
         prompts: Iterable[Prompt | Sequence[Prompt]],
         on_error: Literal["raise", "return"] = "raise",
         progress: Progress = None,
-        **settings: Unpack[SegmentKeywords],
+        **settings: Unpack[TextKeywords],
     ) -> Iterator[Reply | AnymaskError]: ...
 
     def segment(

@@ -556,12 +556,16 @@ class SegmentKeywords(SegmentSettingsDict, SourceDict, total=False):
     """Keyword arguments of `Model.segment` in addition to the prompt."""
 
 
-class BatchKeywords(SegmentKeywords, total=False):
-    """`SegmentKeywords`, a text prompt, and arguments for several objects (N boxes and names) or
-    images."""
+class TextKeywords(SegmentKeywords, total=False):
+    """`SegmentKeywords`, and a text prompt with the detector that finds it."""
 
     text: str | None
     detector: str | Path | Detector | None
+
+
+class BatchKeywords(TextKeywords, total=False):
+    """`TextKeywords`, and arguments for several objects (N boxes and names) or images."""
+
     boxes: ArrayLike | None
     names: Sequence[str | None] | None
     previous: Previous
