@@ -12,6 +12,7 @@ from pathlib import Path
 
 from anymask.base import DeclaredSetting, list_settings
 from anymask.evaluation.audit_options import AuditOptions
+from anymask.find import FindSettings
 from anymask.jobs import FolderJob, LookChoice, MapChoice, ModelChoice, NamesChoice, PictureChoice
 from anymask.segment import Arrangement, Grid, SegmentSettings
 from anymask.studio.server_options import ServerOptions
@@ -24,7 +25,7 @@ DECLARED = {declared.__name__: declared for declared in (SegmentSettings, Grid, 
 DECLARED |= {one.__name__: one for one in (ModelChoice, PictureChoice, LookChoice, ProjectSettings)}
 DECLARED |= {one.__name__: one for one in (TrackSettings, FrameSampling, MonitorSettings)}
 DECLARED |= {one.__name__: one for one in (MemorySettings, NamesChoice, VolumeSettings, MapChoice)}
-DECLARED |= {one.__name__: one for one in (FolderJob, AuditOptions, ServerOptions)}
+DECLARED |= {one.__name__: one for one in (FolderJob, AuditOptions, ServerOptions, FindSettings)}
 BLOCK = re.compile(r"(?<=<!-- settings: )(?P<name>\w+) -->\n(?P<table>(?:\|.*\n)*)")
 
 

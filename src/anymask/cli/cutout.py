@@ -40,6 +40,7 @@ from anymask.cli.sources import (
 )
 from anymask.cli.streams import say, tell, write_stdout
 from anymask.edit import CutoutSettings
+from anymask.find import FindSettings
 from anymask.formats import output_kind
 from anymask.jobs import CutoutTask, FolderJob
 
@@ -88,11 +89,7 @@ def cut_film(args: argparse.Namespace) -> None:
                     "Objects are selected by --words, or by points and a box, not by "
                     "both. Remove one of them."
                 )
-            given: Any = {
-                name: value
-                for name in ("detector", "score", "top_k")
-                if (value := getattr(args, name)) is not None
-            }
+            given: Any = read_options(args, FindSettings)
             paths = [Path(text) for text in outputs]
             notes = cut_words(model.load, video, args.words, paths, look, bar.update, **given)
         else:

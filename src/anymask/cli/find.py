@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from anymask.base import InputError
-from anymask.cli.command import Argument, Command
+from anymask.cli.command import Argument, Command, Settings
 from anymask.cli.everything_files import process_files
 from anymask.cli.folders import FOLDER
 from anymask.cli.maps import map_options, search_map, wants_map
@@ -18,6 +18,7 @@ from anymask.cli.options import (
     read_count,
     read_default_model,
     read_model,
+    read_options,
     read_pictures,
 )
 from anymask.cli.sources import check_not_address, is_video, read_example, sources
@@ -26,7 +27,6 @@ from anymask.find import (
     DEFAULT_DETECTOR,
     NOTHING,
     FindSettings,
-    Method,
     Phrase,
     known_detectors,
     read_phrases,
@@ -44,11 +44,7 @@ ENDINGS = (".found", "-found")  # suffixes of results, and of an output folder
 
 def run(args: argparse.Namespace) -> None:
     """Process all images. Raises DataError at the end if some failed."""
-    given = {
-        name: value
-        for name in ("detector", "score", "top_k", "iou", "side", "method")
-        if (value := getattr(args, name)) is not None
-    }
+    given = read_options(args, FindSettings)
     if "detector" in given and Path(args.detector).is_dir():
         given["detector"] = Path(args.detector).absolute()
     model = read_model(args)
@@ -110,10 +106,7 @@ COMMAND = Command(run, (
              "PHOTO@mask:FILE (the object is white); repeatable"),
     Argument("--unlike", metavar="EXAMPLE", action="append", type=read_example, default=[],
         help="negative exemplar: objects similar to it are excluded"),
-    Argument("--method", choices=get_args(Method),
-        help="how objects are compared with an exemplar: by the features of a bundled model, or "
-             "by PerSAM with a SAM-type model on PyTorch (default: the method that the model "
-             "supports)"),
+    Settings(FindSettings, only=("method",)),
     Argument("-o --output", metavar="DIR|FILE", action="append", dest="outputs", default=[],
         help="as for `anymask everything`: folder for two files per image, a .json (SA-1B records "
              "with labels) and a .png; or file names for one image (default: PHOTO.found.json and "
@@ -122,15 +115,8 @@ COMMAND = Command(run, (
         help=f"detector that finds objects by arbitrary words: {', '.join(known_detectors())}, or "
              f"a folder with a detector; {DEFAULT_DETECTOR} is a good choice (default: none; only "
              "the built-in names are found)"),
-    Argument("--score", metavar="X", type=float,
-        help="minimum confidence score, 0 to 1 (default: set by the detector)"),
-    Argument("--top-k", metavar="N", type=read_count,
-        help="maximum number of objects per label, highest score first (default: all)"),
-    Argument("--iou", metavar="X", type=float,
-        help="minimum overlap (IoU) at which two masks are merged (default: 0.7)"),
-    Argument("--side", metavar="PIXELS", type=int,
-        help="longer side of the detector input, in pixels (default: set by the detector; on a "
-             "CPU 640)"),
+    Settings(FindSettings, only=("score", "top_k")),
+    Settings(FindSettings, only=("iou", "side")),
     Argument("--every", metavar="N", type=read_count,
         help="for a video or a folder of its frames: search every N-th frame, and track the "
              "objects in the frames between. -o is then .json (COCO; group_id is the object "

@@ -51,6 +51,6 @@ COMMAND = Command(run, (
         help="point on the background; repeatable"),
     Argument("-o --output", metavar="FILE", type=Path, required=True,
         help="all points with their mask: .ply (property mask, 0 or 1) or .npz (array mask)"),
-    Settings(ModelChoice, "the model", only=OF_MODEL),
+    Settings(ModelChoice, "the model", only=OF_MODEL, defaults={"model": DEFAULT_MODEL}),
 ))
 # fmt: on

@@ -21,6 +21,7 @@ from anymask.cli.sources import (
     sources,
 )
 from anymask.cli.streams import say, write_stdout
+from anymask.find import FindSettings
 from anymask.images import MaskValues
 from anymask.jobs import (
     FolderJob,
@@ -97,7 +98,6 @@ def redact_to_stdout(args: argparse.Namespace, sources: Sequence[Path], writes: 
 
 def read_redaction(args: argparse.Namespace, sources: Sequence[Path]) -> Redaction:
     """Create the redaction from the options. Raises InputError."""
-    given = {name: getattr(args, name) for name in ("detector", "score")}
     one = sources[0] if len(sources) == 1 else None
     return Redaction(
         source=[*sources] if one is None else one,
@@ -105,7 +105,7 @@ def read_redaction(args: argparse.Namespace, sources: Sequence[Path]) -> Redacti
         words=args.words, like=args.like, labels=args.labels,
         mask_values=args.mask_values, how=args.how, colour=args.colour,
         force=args.force, list_to=args.list_to,
-        finding={"model": read_model(args)} | {k: v for k, v in given.items() if v is not None},
+        finding={"model": read_model(args)} | read_options(args, FindSettings),
         sharing=read_options(args, FolderJob),
     )  # fmt: skip
 
@@ -184,10 +184,7 @@ def redact_film(args: argparse.Namespace) -> None:
         if args.words is None or args.like:
             raise InputError("A video requires --words, or --labels with tracks.")
         model = read_default_model(args)
-        given: dict[str, Any] = {
-            name: value for name in ("detector", "score")
-            if (value := getattr(args, name)) is not None
-        }  # fmt: skip
+        given: dict[str, Any] = read_options(args, FindSettings)
         with ProgressBar("frames", None) as bar:
             tracks = find_for_review(
                 model.load, video, args.words, review, bar.update, device=model.device, **given

@@ -15,11 +15,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict, Unpack, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypedDict, Unpack
 
 import numpy as np
 
-from anymask.base import InputError, UintImage, check_keywords, check_number
+from anymask.base import InputError, Setting, UintImage, check_keywords, check_settings
 from anymask.find.clip import ClipNames
 from anymask.find.detectors import open_detector
 from anymask.find.grounding import Detector, ScoredBoxes, SegmentedBoxes
@@ -76,25 +76,37 @@ class FindSettings:
         InputError: A value is out of range.
     """
 
-    detector: str | Path | Detector | None = None
-    score: float | Mapping[str, float] | None = None
-    iou: float = DUPLICATE
-    top_k: int | None = None
-    side: int | None = None
+    detector: Annotated[
+        str | Path | Detector | None,
+        Setting("detector that finds objects by arbitrary words", form="NAME|FOLDER",
+                default="none; only the built-in names are found"),
+    ] = None  # fmt: skip
+    score: Annotated[
+        float | Mapping[str, float] | None,
+        Setting("minimum confidence score, 0 to 1", default="set by the detector"),
+    ] = None
+    iou: Annotated[
+        float, Setting("minimum overlap (IoU) at which two masks are merged", most=1)
+    ] = DUPLICATE
+    top_k: Annotated[
+        int | None,
+        Setting("maximum number of objects per label, highest score first", least=1, default="all"),
+    ] = None
+    side: Annotated[
+        int | None,
+        Setting("longer side of the detector input, in pixels", least=1, unit="pixels",
+                default="set by the detector; on a CPU 640"),
+    ] = None  # fmt: skip
     device: str = "auto"
-    method: Method | None = None
+    method: Annotated[
+        Method | None,
+        Setting("how objects are compared with an exemplar: by the features of a bundled model, or "
+                "by PerSAM with a SAM-type model on PyTorch",
+                default="the method that the model supports"),
+    ] = None  # fmt: skip
 
     def __post_init__(self) -> None:
-        check_number("iou", self.iou, 0, 1)
-        if self.top_k is not None and (type(self.top_k) is not int or self.top_k < 1):
-            raise InputError(
-                f"Invalid top_k {self.top_k!r}. Use a whole number of at least 1, or None."
-            )
-        if self.method is not None and self.method not in get_args(Method):
-            raise InputError(
-                f"Unknown method {self.method!r}. Use one of: "
-                f"{', '.join(map(str, get_args(Method)))}."
-            )
+        check_settings(self)
         if self.side is not None and self.detector is None:
             raise InputError("Option side requires a detector. Pass detector, or omit side.")
 

@@ -58,7 +58,7 @@ def evaluate_videos(args: argparse.Namespace) -> Report:
 
 def evaluate_find(args: argparse.Namespace) -> Report:
     """Evaluate text and exemplar prompts."""
-    settings = FindSettings(detector=args.detector, score=args.score, method=args.method)
+    settings = FindSettings(**read_options(args, FindSettings))
     model, reading = read_model(args).load(), read_options(args, ReadSettings)
     return evaluate_finding(model, args.data, args.by, args.absent, args.limit, settings, **reading)
 
