@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from anymask.base import InputError
-from anymask.cli import CommandParser, Settings
+from anymask.cli import Settings
 from anymask.cli.main import main
-from anymask.cli.parser import nearest
+from anymask.cli.parser import CommandParser, nearest
 from anymask.segment import SegmentSettings
 
 

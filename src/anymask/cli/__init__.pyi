@@ -16,6 +16,5 @@ from anymask.cli.options import read_model as read_model
 from anymask.cli.options import read_options as read_options
 from anymask.cli.options import read_pictures as read_pictures
 from anymask.cli.outputs import new_folder as new_folder
-from anymask.cli.parser import CommandParser as CommandParser
 from anymask.cli.sources import read_example as read_example
 from anymask.cli.streams import say as say

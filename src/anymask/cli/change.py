@@ -9,8 +9,15 @@ import numpy as np
 
 from anymask.base import InputError, need_packages
 from anymask.cli.command import Argument, Command, Settings
-from anymask.cli.maps import PACKAGES, map_options, open_scene, read_map, write_survey
-from anymask.cli.options import MODEL, PICTURES, read_model, read_options
+from anymask.cli.maps import open_scene, read_map, write_survey
+from anymask.cli.options import (
+    MODEL,
+    OF_MAPS,
+    PICTURES,
+    map_options,
+    read_model,
+    read_options,
+)
 from anymask.cli.streams import say
 from anymask.jobs import EverythingTask, LookChoice
 from anymask.segment import Grid
@@ -18,7 +25,7 @@ from anymask.segment import Grid
 
 def run(args: argparse.Namespace) -> None:
     """Compare the maps. Raises AnymaskError for user errors."""
-    need_packages(PACKAGES, "maps", "a map")
+    need_packages(OF_MAPS, "maps", "a map")
     from anymask.maps import LEAST, ChangeEye, aligned
 
     settings = read_map(args)

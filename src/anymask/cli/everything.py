@@ -8,14 +8,15 @@ from anymask.base import list_settings
 from anymask.cli.command import Argument, Command, Settings
 from anymask.cli.everything_files import process_files
 from anymask.cli.folders import FOLDER
-from anymask.cli.maps import map_options, search_map, wants_map
 from anymask.cli.options import (
     MODEL,
     OVERLAY,
     PICTURES,
+    map_options,
     read_model,
     read_options,
     read_pictures,
+    wants_map,
 )
 from anymask.cli.sources import sources
 from anymask.jobs import EverythingTask, LookChoice, NamesChoice
@@ -33,6 +34,8 @@ def run(args: argparse.Namespace) -> None:
         NamesChoice(**read_options(args, NamesChoice)), args.overlay,
     )  # fmt: skip
     if wants_map(args):
+        from anymask.cli.maps import search_map
+
         search_map(args, task)
     else:
         process_files(args, task, NOTHING)

@@ -10,16 +10,17 @@ from anymask.base import InputError
 from anymask.cli.command import Argument, Command, Settings
 from anymask.cli.everything_files import process_files
 from anymask.cli.folders import FOLDER
-from anymask.cli.maps import map_options, search_map, wants_map
 from anymask.cli.options import (
     MODEL,
     OVERLAY,
     PICTURES,
+    map_options,
     read_count,
     read_default_model,
     read_model,
     read_options,
     read_pictures,
+    wants_map,
 )
 from anymask.cli.sources import check_not_address, is_video, read_example, sources
 from anymask.cli.streams import tell
@@ -71,6 +72,8 @@ def run(args: argparse.Namespace) -> None:
     like, unlike = (given or None for given in (args.like, args.unlike))
     task = FindTask(phrases, settings, model, read_pictures(args), args.overlay, like, unlike)
     if wants_map(args):
+        from anymask.cli.maps import search_map
+
         search_map(args, task)
     else:
         process_files(args, task, NOTHING, ENDINGS)

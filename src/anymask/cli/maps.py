@@ -1,24 +1,16 @@
-"""Maps on the command line: options, detection of map commands, and reports.
-
-A command processes a map if `-o` ends in .gpkg, .fgb, .shp or .kml, or if it ends in .geojson or
-.tif and the source is georeferenced.
-"""
+"""Maps on the command line: reading, segmentation and reports."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import glob
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from anymask.base import InputError, ProgressBar, need_packages
-from anymask.cli.command import Group, Settings
+from anymask.base import InputError, ProgressBar
 from anymask.cli.options import read_model, read_options, read_pictures
 from anymask.cli.sources import open_sources
 from anymask.cli.streams import say
-from anymask.formats import LAYERS
 from anymask.jobs import LookChoice, MapChoice
 from anymask.masks import counted
 
@@ -26,49 +18,8 @@ if TYPE_CHECKING:
     from anymask.jobs import EverythingTask, FindTask
     from anymask.maps import MapPrompt, MapReport, Scene
 
-_SURE, _MAYBE = LAYERS, (".geojson", ".tif", ".tiff")
-_RASTERS = (".tif", ".tiff", ".vrt", ".jp2", ".j2k")
 MAX_TOLD = 100  # maximum number of listed prompts without a mask
 FEW = 50  # objects per megapixel; a suburb has more houses
-PACKAGES = ("rasterio", "pyogrio", "shapely")
-
-
-def map_options(*, prompts: bool = False, tile: bool = True) -> Group:
-    """Return the options for reading and writing maps.
-
-    Args:
-        prompts: Whether the command supports prompts.
-        tile: Whether to add `--tile`, if the command does not have it already.
-    """
-    own = [] if prompts else ["crs", "prompts"]
-    names = [name for name in MapChoice.__dataclass_fields__ if name not in own]
-    tiles = Settings(LookChoice, only=("tile",), defaults={"tile": "auto; 1024 pixels for maps"})
-    return Group(
-        "options for maps (GeoTIFF, COG, VRT, JPEG 2000 or a folder of tiles; -o "
-        ".gpkg, .fgb, .shp, .kml, .geojson or .tif)",
-        (Settings(MapChoice, only=names), *[tiles] * tile),
-    )
-
-
-def wants_map(args: argparse.Namespace) -> bool:
-    """Return whether a command line processes a map. Raises MissingExtra if it certainly does."""
-    if getattr(args, "prompts", None) is not None:
-        need_packages(PACKAGES, "maps", "--prompts")
-    suffixes = {Path(output).suffix.lower() for output in args.outputs}
-    if suffixes.intersection(_SURE):
-        need_packages(PACKAGES, "maps", "a map")
-        return True
-    first = Path(min(glob.glob(args.sources[0]), default=args.sources[0]))  # noqa: PTH207 - of any root
-    if not suffixes.intersection(_MAYBE):
-        return False
-    if not first.is_dir() and first.suffix.lower() not in _RASTERS:
-        return False
-    try:
-        need_packages(PACKAGES, "maps", "a map")
-        from anymask.maps import is_map
-    except ImportError:
-        return False
-    return is_map(first)
 
 
 def read_map(args: argparse.Namespace) -> MapChoice:

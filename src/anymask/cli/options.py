@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import glob
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
 from anymask.base import list_settings, need_packages
-from anymask.cli.command import Argument, Settings
-from anymask.jobs import ModelChoice, PictureChoice
+from anymask.cli.command import Argument, Group, Settings
+from anymask.formats import LAYERS
+from anymask.jobs import LookChoice, MapChoice, ModelChoice, PictureChoice
 from anymask.models.rules import DEFAULT_VIDEO_MODEL, default_model
 
 MODEL = Settings(ModelChoice, "the model")
@@ -20,7 +22,52 @@ OVERLAY = Argument(
     help="also write the .png images (default), or only the .json records",
 )  # fmt: skip
 
+OF_MAPS = ("rasterio", "pyogrio", "shapely")  # packages of the maps extra
+_SURE, _MAYBE = LAYERS, (".geojson", ".tif", ".tiff")
+_RASTERS = (".tif", ".tiff", ".vrt", ".jp2", ".j2k")
 SESSION = {"session": "a file next to the first output, deleted when the run is complete"}
+
+
+def map_options(*, prompts: bool = False, tile: bool = True) -> Group:
+    """Return the options for reading and writing maps.
+
+    Args:
+        prompts: Whether the command supports prompts.
+        tile: Whether to add `--tile`, if the command does not have it already.
+    """
+    own = [] if prompts else ["crs", "prompts"]
+    names = [name for name in MapChoice.__dataclass_fields__ if name not in own]
+    tiles = Settings(LookChoice, only=("tile",), defaults={"tile": "auto; 1024 pixels for maps"})
+    return Group(
+        "options for maps (GeoTIFF, COG, VRT, JPEG 2000 or a folder of tiles; -o "
+        ".gpkg, .fgb, .shp, .kml, .geojson or .tif)",
+        (Settings(MapChoice, only=names), *[tiles] * tile),
+    )
+
+
+def wants_map(args: argparse.Namespace) -> bool:
+    """Return whether a command line processes a map. Raises MissingExtra if it certainly does.
+
+    It does if `-o` ends in .gpkg, .fgb, .shp or .kml, or if it ends in .geojson or .tif and the
+    source is georeferenced.
+    """
+    if getattr(args, "prompts", None) is not None:
+        need_packages(OF_MAPS, "maps", "--prompts")
+    suffixes = {Path(output).suffix.lower() for output in args.outputs}
+    if suffixes.intersection(_SURE):
+        need_packages(OF_MAPS, "maps", "a map")
+        return True
+    first = Path(min(glob.glob(args.sources[0]), default=args.sources[0]))  # noqa: PTH207 - of any root
+    if not suffixes.intersection(_MAYBE):
+        return False
+    if not first.is_dir() and first.suffix.lower() not in _RASTERS:
+        return False
+    try:
+        need_packages(OF_MAPS, "maps", "a map")
+        from anymask.maps import is_map
+    except ImportError:
+        return False
+    return is_map(first)
 
 
 def need_engine() -> None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 
 from anymask.cli.command import Argument, Command, Exclusive, Group, Settings
-from anymask.cli.maps import map_options, segment_map, wants_map
-from anymask.cli.options import MODEL, PICTURES
+from anymask.cli.options import MODEL, PICTURES, map_options, wants_map
 from anymask.cli.prompts import PROMPTS
 from anymask.cli.segment_photos import read_settings, segment_photos
 from anymask.cli.sources import open_sources, sources
@@ -17,6 +16,8 @@ from anymask.segment import SegmentSettings
 def run(args: argparse.Namespace) -> None:
     """Segment the prompts and write all outputs. Raises AnymaskError for user errors."""
     if not args.semantic and wants_map(args):
+        from anymask.cli.maps import segment_map
+
         segment_map(args, dict(read_settings(args)))
         return
     with open_sources(args.sources, allow_url=args.allow_url) as paths:

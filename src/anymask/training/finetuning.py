@@ -66,6 +66,7 @@ from anymask.training.run_folder import (
 from anymask.training.samples import SetPictures
 from anymask.training.trainee import set_learning, starting_module
 from anymask.training.tuning_data import (
+    DATA,
     HELD_OUT,
     TRAIN,
     DataReport,
@@ -84,7 +85,7 @@ if TYPE_CHECKING:
     from anymask.segment import Model
 
 PROJECT = ".anymask"  # in the folder of a project
-DATA, ADAPTER, SHEET = "data", "adapter", "data.jpg"  # in the run folder
+ADAPTER, SHEET = "adapter", "data.jpg"  # in the run folder
 JUDGED_PHOTOS = 16  # held-out images that are evaluated during training
 MEASURED_PHOTOS = 100  # held-out images that are evaluated before and after training
 
@@ -161,7 +162,7 @@ class TuningRun:
 
 
 @dataclass(frozen=True)
-class Selected:
+class SelectedCheckpoint:
     """The checkpoint that is kept.
 
     Attributes:
@@ -233,15 +234,15 @@ def train_recipe(run: TuningRun) -> bool:
     return False
 
 
-def select_checkpoint(run: TuningRun) -> Selected:
+def select_checkpoint(run: TuningRun) -> SelectedCheckpoint:
     """Choose the weights to keep by their metrics on the held-out images."""
     found = newest_state(run.folder)
     assert found is not None  # the run has just finished
     ended = choose_end(run.folder, run.recipe, found[1], run.held, run.before, run.frozen)
-    return Selected(*ended, found[1])
+    return SelectedCheckpoint(*ended, found[1])
 
 
-def export_weights(run: TuningRun, selected: Selected) -> Model:
+def export_weights(run: TuningRun, selected: SelectedCheckpoint) -> Model:
     """Write weights, adapters and bundle, and return the reloaded model.
 
     Raises AnymaskError if the reloaded weights predict other masks.
@@ -268,13 +269,11 @@ def export_weights(run: TuningRun, selected: Selected) -> Model:
     return tuned
 
 
-def report_gain(run: TuningRun, selected: Selected, tuned: Model) -> None:
+def report_gain(run: TuningRun, selected: SelectedCheckpoint, tuned: Model) -> None:
     """Write result.json and report.html, and print the metrics before and after training."""
     folder, recipe, outcome = run.folder, run.recipe, selected.outcome
     kinds = class_ious(tuned, run.held) if recipe.classes else {}
-    names = own_names(folder / DATA)
-    shown = [names.get(photo.name, photo.name) for photo in run.held]
-    write_page(folder, tuned, run.held, outcome, run.data, recipe, kinds, shown)
+    write_page(folder, tuned, run.held, outcome, run.data, recipe, kinds)
     figures = selected.figures() | ({"class_ious": kinds} if kinds else {})
     result = {"weights": WEIGHTS, **figures, "data": run.data.stated()}
     write_json(folder / RESULT, result, indent=1)

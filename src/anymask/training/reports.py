@@ -35,12 +35,12 @@ from anymask.training.run_folder import LOG, PHOTOS
 from anymask.training.samples import batches
 from anymask.training.step import build_step
 from anymask.training.trainee import build_trainee, learning_mode, multiplies_halves
+from anymask.training.tuning_data import DATA, DataReport, own_names
 
 if TYPE_CHECKING:
     from anymask.formats import AnnotatedImage
     from anymask.segment import Model
     from anymask.training.held_out import Measured, TuningOutcome
-    from anymask.training.tuning_data import DataReport
 
 RESULT, PAGE = "result.json", "report.html"  # in the run folder
 WORST = 8
@@ -118,7 +118,6 @@ def write_page(
     report: DataReport,
     recipe: Recipe,
     kinds: Mapping[str, float | None],
-    names: Sequence[str],
 ) -> None:
     """Write the report as an HTML page.
 
@@ -127,20 +126,21 @@ def write_page(
         held: Held-out images.
         outcome: Metrics before and after training.
         kinds: IoU of each trained class.
-        names: Names of the held-out images, in order.
     """
     before, after = outcome.before, outcome.trained
     counts = [f"{n} click{'s' if n > 1 else ''}" for n in range(1, after.ious.shape[1] + 1)]
     table = gain_table("mean IoU on held-out masks", counts, before.means(), after.means())
     told = [outcome.verdict(), f"{len(after.places)} masks on {len(held)} held-out images"]
     rows = [[name, "-" if iou is None else f"{iou:.3f}"] for name, iou in kinds.items()]
+    names = own_names(folder / DATA)
+    shown = [names.get(photo.name, photo.name) for photo in held]
     parts = [
         section("Before and after", table, *(note(line) for line in told if line)),
         section("Classes", html_table(["class", "IoU on held-out images"], rows, [1]))
         if rows
         else "",
         curve(folder, "held_out", "mean IoU on held-out masks, averaged over the clicks"),
-        worst_answers(model, held, outcome.kept, names),
+        worst_answers(model, held, outcome.kept, shown),
         section("Data", *(note(line) for line in report.lines())),
     ]
     stage = recipe.stages[0]
