@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from anymask.base import UintImage
     from anymask.masks import ChannelMix
 
+DATA = "data"  # in the run folder
 TRAIN, HELD_OUT = "train", "held_out"
 REPORT = "data.json"
 NAMES = "names.json"  # original file names of the images
