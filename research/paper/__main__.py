@@ -12,6 +12,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from research import datasets
 from research.paper.baselines import list_baselines
 from research.paper.calibration import measure_calibration
 from research.paper.edges import measure_edges
+from research.paper.fairness import measure_fairness
 from research.paper.naming import measure_names
 
 SUITES = Path(__file__).parent / "suites"
@@ -39,6 +41,10 @@ PAPER_MEASURES = {
     "names": Measure(
         about="the right name among a set's labels, first and first five: drawn masks, box answers",
         function=measure_names,
+    ),
+    "fairness": Measure(
+        about="mean IoU by groups (--groups FILE.csv, else labels), and the largest gap",
+        function=measure_fairness,
     ),
     "edges": Measure(
         about="edges of a grid of clicks against people's: ODS, OIS, AP, R50 (annotated sets)",
@@ -95,6 +101,7 @@ def read_words(words: Sequence[str] | None) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     ACTIONS["photos"].add_to(parser)
+    parser.add_argument("--groups", metavar="FILE.csv", type=Path, help="of `--measure fairness`")
     parser.add_argument("--baselines", action="store_true", help="GrabCut, flood fill, regions too")
     Settings(EvalSettings, only=("slow",)).add_to(parser)
     return parser.parse_args(words)
@@ -104,6 +111,9 @@ def main(words: Sequence[str] | None = None) -> int:
     """Measure, print the tables; the exit status."""
     try:
         args = read_words(words)
+        if args.groups:
+            by_file = partial(measure_fairness, groups=args.groups)
+            MEASURES["fairness"] = replace(PAPER_MEASURES["fairness"], function=by_file)
         asked = read_photos(args) | read_options(args, EvalSettings)
         sets = find_sets(args.data, asked)
         methods = read_methods(args)

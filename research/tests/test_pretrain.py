@@ -1,0 +1,104 @@
+"""Pretraining by hidden cells and by a teacher: its parts, its loss, and its features."""
+
+import copy
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from anymask import models
+from research.pretrain import (
+    HIDDEN,
+    PretrainConfig,
+    Reconstruction,
+    cell_pixels,
+    crops,
+    features_of,
+    hidden_cells,
+    hide,
+    main,
+    pixels_of,
+    pretrain,
+    probe,
+)
+from tests.conftest import SHARED
+
+TINY = PretrainConfig(steps=60, side=64, images=8, rate=2e-3, seed=1)
+NUCLEI = SHARED / "data" / "finetune"
+
+
+def test_the_same_number_of_cells_is_hidden_in_each_image() -> None:
+    hidden = hidden_cells(5, 8, torch.Generator().manual_seed(0))
+    assert hidden.shape == (5, 8, 8)
+    assert hidden.sum(dim=(1, 2)).tolist() == [round(HIDDEN * 64)] * 5
+    assert not torch.equal(hidden[0], hidden[1])
+
+
+def test_hidden_cells_are_blank_and_the_others_unchanged() -> None:
+    images = torch.rand(2, 3, 8, 8) + 1
+    hidden = torch.zeros(2, 2, 2, dtype=torch.bool)
+    hidden[0, 0, 1] = True
+    found = hide(images, hidden)
+    assert (found[0, :, :4, 4:] == 0).all()
+    found[0, :, :4, 4:] = images[0, :, :4, 4:]
+    assert torch.equal(found, images)
+
+
+def test_targets_are_the_pixels_of_a_cell_with_mean_0_and_deviation_1() -> None:
+    images = torch.rand(1, 3, 8, 8)
+    targets = cell_pixels(images, 2)
+    assert targets.shape == (1, 48, 2, 2)
+    cell = images[0, :, 4:, :4]  # second row, first column
+    wanted = (cell - cell.mean()) / cell.std()
+    torch.testing.assert_close(targets[0, :, 1, 0], wanted.reshape(48), atol=1e-3, rtol=1e-3)
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Images of colored stripes, whose hidden cells follow from the visible ones."""
+    folder, rng = tmp_path_factory.mktemp("photos"), np.random.default_rng(0)
+    paths = []
+    for number in range(8):
+        y, x = np.mgrid[:96, :96] / 96
+        wave = np.sin(20 * (x * np.cos(number) + y * np.sin(number)))
+        image = 127 + 100 * wave[..., None] * rng.uniform(-1, 1, 3)
+        paths.append(folder / f"{number}.png")
+        Image.fromarray(image.astype(np.uint8)).save(paths[-1])
+    return paths
+
+
+@pytest.mark.parametrize("kind", ["mae", "sami"])
+def test_the_loss_of_hidden_cells_falls(kind: str, photos: list[Path]) -> None:
+    torch.manual_seed(0)
+    model, teacher = models.build("nano_tiny"), models.build("nano_tiny")
+    target = pixels_of(model, 64) if kind == "mae" else features_of(teacher)
+    task = Reconstruction(model, 64, target)
+    losses = list(pretrain(task, crops(photos, TINY), TINY))
+    assert len(losses) == TINY.steps
+    assert np.mean(losses[-10:]) < 0.9 * np.mean(losses[:5])
+    assert not any(parameter.requires_grad for parameter in teacher.parameters()) or kind == "mae"
+
+
+def test_features_of_hidden_cells_beat_random_ones_on_nuclei() -> None:
+    if not (NUCLEI / "nuclei_train").is_dir():
+        pytest.skip("needs ../shared/data/finetune/nuclei_train")
+    torch.manual_seed(0)
+    model = models.build("nano_tiny")
+    random = copy.deepcopy(model)
+    config = PretrainConfig(steps=150, side=64, images=8, rate=2e-3)
+    found = sorted((NUCLEI / "nuclei_train" / "images").iterdir())[:40]
+    task = Reconstruction(model, 64, pixels_of(model, 64))
+    list(pretrain(task, crops(found, config), config))
+    sets = (NUCLEI / "nuclei_train", NUCLEI / "nuclei_test")
+    assert probe(model, *sets, side=128, limit=12) > probe(random, *sets, side=128, limit=12)
+
+
+def test_the_command_writes_a_start(photos: list[Path], tmp_path: Path) -> None:
+    out = tmp_path / "runs" / "mae.pt"
+    words = ["--data", str(photos[0].parent), "--model", "nano_tiny", "--side", "64"]
+    assert main(["mae", *words, "--steps", "2", "--images", "2", "-o", str(out)]) == 0
+    saved = torch.load(out, weights_only=True)["model"]
+    models.build("nano_tiny").load_state_dict(saved, strict=True)
+    assert main(["mae", *words]) == 2
