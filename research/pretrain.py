@@ -22,10 +22,12 @@ from __future__ import annotations
 
 import argparse
 import copy
+import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -106,10 +108,11 @@ def cell_pixels(images: Tensor, cells: int) -> Tensor:
     return (pixels - mean) / (variance + 1e-6).sqrt()
 
 
-def normalized(images: Tensor, model: nn.Module) -> Tensor:
+def normalized(images: Tensor, model: Any) -> Tensor:
     """Normalize images (B, 3, S, S) in 0..255 as the model requires."""
     mean, std = (torch.tensor(three)[:, None, None] for three in (model.spec.mean, model.spec.std))
-    return (images - mean) / std
+    scaled: Tensor = (images - mean) / std
+    return scaled
 
 
 Target = Callable[[Tensor], Tensor]  # (B, 3, S, S) in 0..255 -> (B, C, g, g)
@@ -118,7 +121,7 @@ Target = Callable[[Tensor], Tensor]  # (B, 3, S, S) in 0..255 -> (B, C, g, g)
 class Reconstruction(nn.Module):
     """An encoder with a 1 x 1 convolution that reconstructs targets from its coarsest map."""
 
-    def __init__(self, model: nn.Module, side: int, target: Target) -> None:
+    def __init__(self, model: Any, side: int, target: Target) -> None:
         super().__init__()
         self.model, self.target = model, target
         with torch.no_grad():
@@ -131,18 +134,18 @@ class Reconstruction(nn.Module):
         """Mean squared error of the hidden cells (B, g, g) of images (B, 3, S, S) in 0..255."""
         wanted = F.interpolate(self.target(images), hidden.shape[1:], mode="area")
         seen = self.model.encode(hide(normalized(images, self.model), hidden))[0]
-        error = (self.head(seen) - wanted).square().mean(dim=1)
+        error: Tensor = (self.head(seen) - wanted).square().mean(dim=1)
         return error[hidden].mean()
 
 
-def pixels_of(model: nn.Module, side: int) -> Target:
+def pixels_of(model: Any, side: int) -> Target:
     """The targets of MAE: the pixels of the cells of the model's coarsest map."""
     with torch.no_grad():
         cells = model.encode(torch.zeros(1, 3, side, side))[0].shape[-1]
     return lambda images: cell_pixels(normalized(images, model), cells)
 
 
-def features_of(teacher: nn.Module) -> Target:
+def features_of(teacher: Any) -> Target:
     """The targets of SAMI: the teacher's coarsest map, computed at its own input size."""
     teacher = teacher.eval().requires_grad_(False)
     spec = teacher.spec
@@ -170,7 +173,7 @@ def pretrain(
 
     def factor(step: int) -> float:
         done = max(0, step - warmup) / max(1, config.steps - warmup)
-        return min((step + 1) / warmup, 0.5 * (1 + np.cos(np.pi * done)))
+        return min((step + 1) / warmup, 0.5 * (1 + math.cos(math.pi * done)))
 
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
     for _ in range(config.steps):
@@ -185,7 +188,7 @@ def pretrain(
 
 
 def cell_features(
-    model: nn.Module, folder: Path, side: int, limit: int
+    model: Any, folder: Path, side: int, limit: int
 ) -> tuple[Floats, Floats]:  # -> (N, C), (N,)
     """Features of all cells of a set's images, and the share of each cell that is annotated."""
     features, shares = [], []
@@ -206,7 +209,7 @@ def cell_features(
     return np.concatenate(features), np.concatenate(shares)
 
 
-def probe(model: nn.Module, train: Path, test: Path, side: int = 256, limit: int = 40) -> float:
+def probe(model: Any, train: Path, test: Path, side: int = 256, limit: int = 40) -> float:
     """Correlation on `test` of a linear prediction that was fitted on `train`."""
     (x, y), (u, v) = (cell_features(model, folder, side, limit) for folder in (train, test))
     mean, center = x.mean(axis=0), y.mean()

@@ -139,7 +139,8 @@ class FocalNet(nn.Module):
             dim = config.dim * 2**stage
             layer = nn.Module()
             layer.blocks = nn.ModuleList(FocalBlock(dim) for _ in range(depth))
-            layer.downsample = Downsample(dim, 2 * dim, 3, 2) if stage < last else None
+            if stage < last:
+                layer.downsample = Downsample(dim, 2 * dim, 3, 2)
             self.layers.append(layer)
             self.add_module(f"norm{stage}", nn.LayerNorm(dim))
 
@@ -151,8 +152,9 @@ class FocalNet(nn.Module):
                 x = block(x)
             norm = self.get_submodule(f"norm{stage}")
             maps.append(norm(x.movedim(1, -1)).movedim(-1, 1))
-            if isinstance(layer.downsample, Downsample):
-                x = layer.downsample(x)
+            for step in layer.children():
+                if isinstance(step, Downsample):
+                    x = step(x)
         return maps
 
 
@@ -392,7 +394,7 @@ class Predictor(nn.Module):
         maps = self.levels(scene)
         sizes = [one.shape[1:] for one in maps]
         flat = [one.flatten(1).T for one in maps]
-        at = [sine_grid(*size, flat[0].shape[1], flat[0].device)[0] for size in sizes]
+        at = [sine_grid(size[0], size[1], flat[0].shape[1], flat[0].device)[0] for size in sizes]
         queries, query_at = self.query_feat.weight, self.query_embed.weight
         spoken = words.tokens if words else queries[:0]
         spoken_at = spoken
@@ -476,7 +478,7 @@ class Seem(nn.Module):
         features, scales = self.get_submodule("sem_seg_head.pixel_decoder")(
             self.backbone(pixels[None])
         )
-        return Scene(features[0], [one[0] for one in scales], tuple(pixels.shape[1:]))
+        return Scene(features[0], [one[0] for one in scales], (pixels.shape[1], pixels.shape[2]))
 
     def stroke(self, scene: Scene, drawn: BoolArray, background: BoolArray | None = None) -> Stroke:
         """Encode strokes (H, W) on the object and on the background. Raises InputError."""
@@ -514,8 +516,9 @@ class Seem(nn.Module):
     def class_logits(self, answer: Answer, classes: Tensor) -> Tensor:
         """Similarity (Q, K) of all queries with normalized class embeddings (K, C)."""
         scale = self.predictor.lang_encoder.logit_scale.exp()
-        unit = answer.class_embeddings / (answer.class_embeddings.norm(dim=1, keepdim=True) + 1e-7)
-        return scale * unit @ classes.T
+        unit = F.normalize(answer.class_embeddings, dim=1)
+        similar: Tensor = scale * unit @ classes.T
+        return similar
 
 
 @dataclass(frozen=True)

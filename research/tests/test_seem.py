@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -103,7 +105,7 @@ def test_prompts_are_combined() -> None:
     assert [len(one) for one in corrected.tokens] == [len(stroke.tokens[0]) + 1] * 3
     torch.testing.assert_close(corrected.mean, stroke.mean)
     words = tiny.words([5, 6])
-    parts = {
+    parts: dict[str, Any] = {
         "stroke": stroke,
         "example": tiny.stroke(tiny.encode(photo[::-1]), clicked),
         "words": words,
