@@ -1,7 +1,8 @@
 """SEEM v0 with FocalNet-T: scribbles, points, a referring image and text in one prompt.
 
     python -m research.seem PHOTO --weights seem_focalt_v0.pt --stroke mask.png -o out.png
-    python -m research.seem PHOTO --weights seem_focalt_v0.pt --point 500,375 --tokens 518,4629
+    python -m research.seem PHOTO --weights seem_focalt_v0.pt --point 500,375
+    python -m research.seem PHOTO --weights seem_focalt_v0.pt --text 'red truck' --vocabulary CLIP
     python -m research.seem PHOTO --weights seem_focalt_v0.pt --example other.jpg mask.png
 
 Source: Zou et al. 2023 (SEEM, arXiv:2304.06718) and UX-Decoder's repository of it (Apache-2.0,
@@ -11,10 +12,10 @@ self-attention of the queries. The mask is that of the query whose mask embeddin
 the mean feature under the stroke, else under the referring stroke; with text alone, that of the
 query whose class embedding is most similar to the sentence.
 
-It stays in research/: its masks come with class names of a text encoder, which is not an image
-model of the catalogue, and the licence of its weights is not stated. Text is given as token ids of
-CLIP's tokenizer. Difference: above 512 points of a stroke, the reference draws 512 at random; here
-they are evenly spaced in row order.
+It is in research/ because its choice of one mask of 101 queries is not that of a detector or of an
+image model of the catalogue, and the licence of its weights is not stated. Text requires CLIP's
+vocabulary, a folder as for `anymask find`. Difference: of more than 512 points of a stroke, the
+reference draws 512 at random; here they are evenly spaced in the order of rows.
 
 Letters: C channels, h w a map, L = h * w, Q queries, T tokens, P points of a stroke, K classes.
 """
@@ -34,7 +35,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from anymask.base import AnymaskError, BoolArray, InputError, UintImage
+from anymask.find.byte_pairs import BytePairs
 from anymask.images import load_mask
+from anymask.models.clip import ClipConfig, tower_blocks
 from anymask.models.layers import Mlp, plant
 from anymask.models.positions import sine_grid
 from anymask.runtime import load_official, read_checkpoint
@@ -227,26 +230,6 @@ class PixelDecoder(nn.Module):
         return self.mask_features(y), scales[:3]
 
 
-class TextBlock(nn.Module):
-    """A pre-norm block of the text encoder, with the activation of CLIP."""
-
-    def __init__(self, config: SeemConfig) -> None:
-        super().__init__()
-        hidden = config.hidden
-        self.attn = attention(config)
-        self.ln_1, self.ln_2 = (nn.LayerNorm(hidden, eps=1e-12) for _ in range(2))
-        self.mlp = nn.ModuleDict(
-            {"c_fc": nn.Linear(hidden, 4 * hidden), "c_proj": nn.Linear(4 * hidden, hidden)}
-        )
-
-    def forward(self, x: Tensor, causal: Tensor) -> Tensor:  # (1, T, C), (T, T) -> (1, T, C)
-        y = self.ln_1(x)
-        x = x + self.attn(y, y, y, need_weights=False, attn_mask=causal)[0]
-        z = self.mlp["c_fc"](self.ln_2(x))
-        done: Tensor = x + self.mlp["c_proj"](z * torch.sigmoid(1.702 * z))
-        return done
-
-
 class TextEncoder(nn.Module):
     """The text encoder and its projection."""
 
@@ -259,9 +242,12 @@ class TextEncoder(nn.Module):
         table = nn.Parameter(torch.zeros(config.context, hidden))
         self.lang_encoder.positional_embedding = table
         self.lang_encoder.token_embedding = nn.Embedding(config.vocabulary, hidden)
-        blocks = nn.ModuleList(TextBlock(config) for _ in range(config.text_layers))
-        self.lang_encoder.resblocks = blocks
-        self.lang_encoder.ln_final = nn.LayerNorm(hidden, eps=1e-12)
+        sizes = ClipConfig(head_dim=hidden // config.heads)
+        self.lang_encoder.resblocks = tower_blocks(sizes, hidden, config.text_layers)
+        self.lang_encoder.ln_final = nn.LayerNorm(hidden)
+        for norm in self.lang_encoder.modules():
+            if isinstance(norm, nn.LayerNorm):
+                norm.eps = 1e-12
 
     def forward(self, ids: Tensor) -> Tensor:  # (T,) -> projected tokens (T, C)
         inner = self.lang_encoder
@@ -574,7 +560,11 @@ def _read_prompt(
         other = resized(Image.open(args.example[0]))
         mask = _drawn(load_mask(Path(args.example[1])), other.shape[:2])
         example = seem.stroke(seem.encode(other), mask)
-    words = seem.words([int(one) for one in args.tokens.split(",")]) if args.tokens else None
+    words = None
+    if args.text:
+        if args.vocabulary is None:
+            raise InputError("--text requires the vocabulary of CLIP. Pass --vocabulary FOLDER.")
+        words = seem.words(BytePairs.read(args.vocabulary).encode(args.text))
     return SeemPrompt(stroke, example, words)
 
 
@@ -586,7 +576,8 @@ def main() -> None:
     parser.add_argument("--stroke", type=Path, help="mask image, white on the object")
     parser.add_argument("--point", metavar="X,Y", action="append", default=[])
     parser.add_argument("--example", nargs=2, metavar=("IMAGE", "MASK"))
-    parser.add_argument("--tokens", metavar="ID,ID", help="token ids of CLIP's tokenizer")
+    parser.add_argument("--text")
+    parser.add_argument("--vocabulary", type=Path, help="folder with the vocabulary of CLIP")
     parser.add_argument("-o", "--output", type=Path, default=Path("mask.png"))
     args = parser.parse_args()
     try:

@@ -10,13 +10,13 @@ import torch
 from PIL import Image
 
 from anymask.base import InputError
+from anymask.find.byte_pairs import BytePairs
 from research.seem import Answer, Seem, SeemConfig, SeemPrompt, resized
 from tests.conftest import SHARED
 from tests.golden.parity import load_recipe
 
 CASE = "seem_focalt_v0"
 MASKS = 1e-2  # of the largest value: attention masks are thresholds (../shared/golden/README.md)
-SENTENCE = [518, 736, 4629, 525, 518, 1823]  # the red truck on the left
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +73,8 @@ def test_all_prompts_are_the_references(seem: Seem, reference: dict[str, np.ndar
     near(stroke.mean[None], reference["stroke_pspatials"], 1e-3)
     example = seem.stroke(other, strip(photos[1].shape[:2]))
     near(example.mean[None], reference["example_pvisuals"], 1e-3)
-    words = seem.words(SENTENCE)
+    vocabulary = BytePairs.read(SHARED / "data" / "text")
+    words = seem.words(vocabulary.encode(str(reference["text"])))
     near(words.tokens, reference["text_tokens"], 1e-3)
     near(words.sentence[None], reference["text_class"], 1e-3)
     agrees(seem, seem.predictor(scene, [], None), reference, "plain")

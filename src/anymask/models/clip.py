@@ -90,7 +90,9 @@ class ClipModel(nn.Module):
         self.config = config
         self.visual = _ImageTower(config)
         plant(
-            self, "transformer.resblocks", _blocks_of(config, config.text_width, config.text_depth)
+            self,
+            "transformer.resblocks",
+            tower_blocks(config, config.text_width, config.text_depth),
         )
         self.token_embedding = nn.Embedding(config.vocabulary, config.text_width)
         self.positional_embedding = nn.Parameter(torch.zeros(config.tokens, config.text_width))
@@ -123,7 +125,7 @@ class _ImageTower(nn.Module):
         self.class_embedding = nn.Parameter(torch.zeros(width))
         self.positional_embedding = nn.Parameter(torch.zeros(places + 1, width))
         self.ln_pre, self.ln_post = nn.LayerNorm(width), nn.LayerNorm(width)
-        plant(self, "transformer.resblocks", _blocks_of(config, width, config.depth))
+        plant(self, "transformer.resblocks", tower_blocks(config, width, config.depth))
         self.proj = nn.Parameter(torch.zeros(width, config.length))
 
     def forward(self, images: Tensor) -> Tensor:
@@ -136,7 +138,8 @@ class _ImageTower(nn.Module):
         return vectors
 
 
-def _blocks_of(config: ClipConfig, width: int, depth: int) -> nn.ModuleList:
+def tower_blocks(config: ClipConfig, width: int, depth: int) -> nn.ModuleList:
+    """Blocks of a tower; each requires the tokens, and the hidden pairs of a text."""
     return nn.ModuleList(_Block(width, config.head_dim, config.activation) for _ in range(depth))
 
 
