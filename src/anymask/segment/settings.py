@@ -450,7 +450,7 @@ class Arrangement:
         Setting(
             (
                 "if more than this share of a smaller mask is inside a larger one, remove "
-                "the worse of the two, unless it is at least a fifth as likely to be an "
+                "the worse of the two, unless it is at least a tenth as likely to be an "
                 f"object; masks of more than {SURROUNDING:.0%} of the image are not "
                 "compared; 1 keeps parts and wholes"
             ),

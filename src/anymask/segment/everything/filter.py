@@ -36,6 +36,7 @@ from anymask.masks import (
     part_tree,
     remove_small_regions,
     rle_area,
+    rle_iou,
     rle_to_mask,
     window_strips,
 )
@@ -47,8 +48,9 @@ Refine = Callable[[list[Mask]], list[Mask]]
 
 NEARLY_BEST = 0.8  # of the best rank: shown if no mask passes
 LITTLE = 0.1  # IoU
-PART = 0.2  # of the surrounding mask's objectness, from which a contained mask is kept
-TYPICAL, SHARE, POWER = 10, 0.6, 2.5  # parameters of `without_unlikely`
+PART = 0.1  # of the surrounding mask's objectness, from which a contained mask is kept
+TYPICAL, SHARE, POWER = 10, 0.6, 3.0  # threshold of `without_unlikely`
+SPREAD = 0.4  # squared IoU at which `without_unlikely` divides the objectness by e
 
 
 # The filters of a candidate in order of cost: its score requires no mask; its stability is bounded
@@ -392,7 +394,7 @@ def arrange(
     if settings.iou < 1:
         kept = without_duplicates(kept, settings.iou)
     if relative:
-        kept = without_unlikely(kept)
+        kept = without_unlikely(kept, settings.min_objectness)
     if refine is not None:
         kept = refine(kept)
     kept = keep_level(kept, settings.granularity)
@@ -437,17 +439,39 @@ def without_contained(records: Sequence[Mask], threshold: float) -> list[Mask]:
     return [r for r in records if r.coverage > SURROUNDING or id(r) in kept]
 
 
-def without_unlikely(records: Sequence[Mask]) -> list[Mask]:
-    """Remove masks whose objectness is low compared with the best masks of the image.
+def without_unlikely(records: Sequence[Mask], least: float = 0.0) -> list[Mask]:
+    """Remove masks whose objectness is low, given better masks that they overlap.
 
-    The threshold is `SHARE` of the mean objectness of the `TYPICAL` best masks, raised to `POWER`:
-    high in an image of clear objects, low in one of many uncertain ones. The three numbers were
-    chosen on coco_val for a recall of 0.4 with few masks, and on sets where every object is
-    labelled for precision (docs/reference/results.md).
+    The objectness of a mask is multiplied by exp(-IoU^2 / `SPREAD`) for each better mask that is
+    kept: soft non-maximum suppression (Bodla et al. 2017), in the order of the objectness. The
+    threshold of the product is `SHARE` of the mean of the `TYPICAL` best, raised to `POWER`: high
+    in an image of clear objects, low in one of many uncertain ones. The numbers were chosen on
+    coco_val and on sets where every object is labelled (docs/reference/results.md).
+
+    Args:
+        records: Masks; those of unknown objectness are kept.
+        least: Minimum of the product.
     """
-    known = sorted(r.objectness for r in records if r.objectness is not None)
-    least = SHARE * float(np.mean(known[-TYPICAL:])) ** POWER if known else 0.0
-    return [record for record in records if is_likely(record, least)]
+    known = [(record.objectness, record) for record in records if record.objectness is not None]
+    kept: list[Mask] = []
+    left = list[float]()
+    boxes = np.zeros((len(known), 4))
+    for objectness, record in sorted(known, key=lambda one: -one[0]):
+        mine, others = np.array(record.box), boxes[: len(kept)]
+        apart = (others[:, 2:] < mine[:2]) | (others[:, :2] > mine[2:])
+        close = [kept[index].rle for index in np.flatnonzero(~apart.any(axis=1))]
+        overlaps = rle_iou([record.rle], close)
+        product = objectness * float(np.exp(-np.square(overlaps).sum() / SPREAD))
+        if product >= least:
+            boxes[len(kept)] = mine
+            kept.append(record)
+            left.append(product)
+    best = sorted(left)[-TYPICAL:]
+    threshold = SHARE * float(np.mean(best)) ** POWER if best else 0.0
+    likely = {
+        id(record) for record, product in zip(kept, left, strict=True) if product >= threshold
+    }
+    return [one for one in records if one.objectness is None or id(one) in likely]
 
 
 def best_of(records: Sequence[Mask]) -> list[Mask]:
@@ -469,6 +493,6 @@ def split_by_score(
         for record in records
         if (record.score > score or not score) and is_likely(record, objectness)
     ]
-    shown = without_unlikely(without_contained(good, CONTAINED)) or best_of(records)
+    shown = without_unlikely(without_contained(good, CONTAINED), objectness) or best_of(records)
     rest = [record for record in records if not any(record is one for one in shown)]
     return shown, rest
