@@ -1,0 +1,120 @@
+"""Release workflow and container: what they name exists, and their commands parse."""
+
+import json
+import os
+import re
+import subprocess
+import tarfile
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import anymask
+from anymask.cli import main as door
+
+ROOT = Path(__file__).parents[2]
+WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
+RELEASE = ROOT / ".ci/release"
+
+
+def project() -> dict[str, Any]:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+
+
+def container() -> list[tuple[str, str]]:
+    """Instructions of the Dockerfile and their text."""
+    text = (ROOT / "Dockerfile").read_text("utf-8").replace("\\\n", " ")
+    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    return [(word, rest) for word, _, rest in (line.partition(" ") for line in lines)]
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_a_workflow_runs_what_exists(path: Path) -> None:
+    jobs = yaml.safe_load(path.read_text("utf-8"))["jobs"]
+    for name, job in jobs.items():
+        assert set(job.get("needs", [])) <= set(jobs), name
+        for step in job["steps"]:
+            assert ("uses" in step) != ("run" in step), step
+            for script in re.findall(r"\.ci/[\w.]+", step.get("run", "")):
+                assert os.access(ROOT / script, os.X_OK), script
+            for extras in re.findall(r"\.\[([\w,-]+)\]", step.get("run", "")):
+                assert set(extras.split(",")) <= set(project()["optional-dependencies"])
+
+
+def test_publishing_waits_for_the_build_and_stores_no_secret() -> None:
+    (path,) = [one for one in WORKFLOWS if one.name == "release.yml"]
+    text = path.read_text("utf-8")
+    assert "secrets." not in text
+    jobs = yaml.safe_load(text)["jobs"]
+    for name in ("pypi", "npm"):
+        assert jobs[name]["needs"] == ["build", "container"]
+        assert jobs[name]["permissions"] == {"id-token": "write"}
+
+
+def test_another_version_than_the_tag_is_refused() -> None:
+    done = subprocess.run([RELEASE, "--version", "v9.9.9"], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert f"version {anymask.__version__}" in done.stderr
+    assert subprocess.run([RELEASE, "cake"], capture_output=True).returncode == 2
+
+
+def test_the_versions_of_wheel_and_npm_package_agree() -> None:
+    package = json.loads((ROOT / "web/package/package.json").read_text("utf-8"))
+    assert package["version"] == anymask.__version__
+
+
+def test_the_container_copies_and_installs_what_exists() -> None:
+    ignored = (ROOT / ".dockerignore").read_text("utf-8").split()
+    steps = container()
+    for word, rest in steps:
+        if word == "COPY" and not rest.startswith("--from"):
+            for source in rest.split()[:-1]:
+                assert (ROOT / source).exists(), source
+                assert f"!{source}" in ignored
+    (extras,) = [rest.partition("=")[2] for word, rest in steps if word == "ARG"]
+    assert set(extras.split(",")) <= set(project()["optional-dependencies"])
+    needed = {"pyproject.toml", project()["readme"], *project()["license-files"], "src"}
+    copied = {part for word, rest in steps if word == "COPY" for part in rest.split()}
+    assert needed <= copied
+
+
+def test_the_command_of_the_container_parses() -> None:
+    steps = dict(container())
+    assert json.loads(steps["ENTRYPOINT"]) == ["anymask"]
+    assert "anymask" in project()["scripts"]
+    text = (ROOT / "Dockerfile").read_text("utf-8")
+    shown = re.search(r"anymask (annotate photos .*)", text)
+    assert shown is not None
+    for words in (json.loads(steps["CMD"]), shown[1].split()):
+        door.load(door.commands()[words[0]]).parser(words[0]).parse_args(words[1:])
+
+
+def test_the_container_names_the_licences_of_its_contents() -> None:
+    steps = container()
+    notice = (ROOT / "NOTICE").read_text("utf-8")
+    (label,) = [rest for word, rest in steps if word == "LABEL"]
+    for licence, package in (("GPL-2.0-or-later", "libx264"), ("LGPL-3.0", "psycopg")):
+        assert licence in label
+        assert package in notice
+    assert any(word == "COPY" and "NOTICE /usr/share/doc" in rest for word, rest in steps)
+
+
+@pytest.mark.slow
+def test_the_demo_is_a_page_with_its_model(tmp_path: Path) -> None:
+    version = anymask.__version__
+    copy = tmp_path / "copy"
+    (copy / ".ci").mkdir(parents=True)
+    for name in ("LICENSE", "NOTICE"):
+        (copy / name).write_bytes((ROOT / name).read_bytes())
+    (copy / ".ci/release").write_bytes(RELEASE.read_bytes())
+    (copy / "src").symlink_to(ROOT / "src")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    subprocess.run(["bash", ".ci/release", "demo"], cwd=copy, env=environment, check=True)
+    with tarfile.open(copy / f"dist/anymask-demo-{version}.tar.gz") as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert {"index.html", "LICENSE", "NOTICE"} <= names
+    assert any(name.endswith("encoder.onnx") for name in names)
+    assert (copy / "dist/SHA256SUMS").read_text().endswith(f"anymask-demo-{version}.tar.gz\n")
