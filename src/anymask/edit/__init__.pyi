@@ -10,6 +10,7 @@ from anymask.edit.cutouts import object_pixels as object_pixels
 from anymask.edit.cutouts import objects_sought as objects_sought
 from anymask.edit.cutouts import save_cutout as save_cutout
 from anymask.edit.cutouts import write_cutout as write_cutout
+from anymask.edit.diffusion import open_diffusion as open_diffusion
 from anymask.edit.inpainting import Filler as Filler
 from anymask.edit.inpainting import open_lama as open_lama
 from anymask.edit.redaction import Hiding as Hiding
