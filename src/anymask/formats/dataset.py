@@ -50,6 +50,7 @@ from anymask.formats.registry import (
 )
 from anymask.formats.sets import PICTURES, count_samples, iter_samples
 from anymask.formats.sizes import record_of_other_size
+from anymask.formats.terms import take_terms
 from anymask.images import PictureFile, image_hw, load_image, load_page, page_as_png
 from anymask.masks import Masks
 
@@ -114,6 +115,8 @@ class Dataset:
                 if kept:
                     masks += len(image.masks)
                     yield take_origins(image, side)
+            if not self.published:
+                take_terms(self.source, self.lost.facts)
             self._name_archives()
             self.lost.check_records(self.told_source, masks)
 

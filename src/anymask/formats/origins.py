@@ -50,9 +50,9 @@ def origin_in(document: Any, row: Any) -> Origin | None:
     return Origin.from_json(document.get("anymask"))
 
 
-def side_path(target: Path) -> Path:
-    """Return the side file of a target: in its folder, or beside the file."""
-    return target.with_name(f"{target.stem}.{SIDE_FILE}") if target.suffix else target / SIDE_FILE
+def side_path(target: Path, name: str = SIDE_FILE) -> Path:
+    """Return a side file of a target: in its folder, or beside the file."""
+    return target.with_name(f"{target.stem}.{name}") if target.suffix else target / name
 
 
 def encode_side(images: Sequence[AnnotatedImage], target: Path) -> Iterator[OutFile]:

@@ -29,6 +29,7 @@ from anymask.formats.nearest import nearest
 from anymask.formats.origins import WITH_ROOM, encode_side
 from anymask.formats.outlines import Policy
 from anymask.formats.recognition import MARKS, Fit, Mark, Sniffed
+from anymask.formats.terms import WITH_TERMS, encode_terms
 from anymask.images import use_instead
 
 
@@ -253,15 +254,19 @@ def encode_annotations(
 ) -> Iterator[OutFile]:
     """Yield the files of a format without writing them; losses are added on the way.
 
-    If the format cannot store the origins of masks, the last file is a side file (`origins`).
+    If the format cannot store the origins of masks or the terms of the dataset, the last files are
+    side files (`origins`, `terms`).
     """
     chosen = find_format(name)
     check_target(Path(target), name)
     if chosen.kind != "file":
         note_renamed(report, images)
-    yield from chosen.encode(images, Path(target), report, policy or Policy())
+    policy = policy or Policy()
+    yield from chosen.encode(images, Path(target), report, policy)
     if chosen.module not in WITH_ROOM:
         yield from encode_side(images, Path(target))
+    if chosen.module not in WITH_TERMS:
+        yield from encode_terms(policy.facts, Path(target))
 
 
 def check_target(target: Path, name: str) -> None:

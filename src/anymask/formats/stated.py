@@ -6,9 +6,10 @@ from collections.abc import Container, Iterable, Mapping
 from typing import Any
 
 from anymask.formats.annotations import AnnotatedImage, LossReport
-from anymask.formats.facts import WHOLE_SET, as_colour, licence_text
+from anymask.formats.facts import WHOLE_SET, as_colour
 from anymask.formats.fields import as_record, as_whole
 from anymask.formats.outlines import Policy
+from anymask.formats.terms import TERMS
 
 CLASSES, CLASS_IDS, INFO, LICENCES = "classes", "class ids", "info", "licences"
 _SHOWN = 3  # unused classes that a report names
@@ -70,7 +71,7 @@ def note_facts(
     of_classes: Container[str] = (),
     of_info: Container[str] = (),
 ) -> None:
-    """Report metadata of the set that a format does not keep.
+    """Report metadata of the set that a format does not keep. Terms are in a side file (`terms`).
 
     Args:
         kept: Subset of "classes" (a class list), "class ids", "info" and "licences".
@@ -96,11 +97,8 @@ def note_facts(
             "the format numbers classes without gaps or stores only names."
         )
     if INFO not in kept:
-        for key in (key for key in facts.info if key not in of_info):
+        for key in (key for key in facts.info if key not in of_info and key not in TERMS):
             report.add("info", WHOLE_SET, None, f"`{key}` is not supported", key)
-    if LICENCES not in kept and facts.licences:
-        told = licence_text(facts.licences) or f"{len(facts.licences)} records"
-        report.add("licences", WHOLE_SET, None, f"not supported: {told}", LICENCES)
     keys = dict.fromkeys(key for about in facts.classes.values() for key in about)
     for key in keys:
         if key not in of_classes:

@@ -70,6 +70,7 @@ from anymask.training.tuning_data import (
     HELD_OUT,
     TRAIN,
     DataReport,
+    check_terms,
     doubts,
     own_names,
     prepare,
@@ -296,7 +297,10 @@ def _prepared(options: TuningOptions) -> DataReport:
         held = None
         if options.val is not None:
             held = _opened(options.val, options, Path(scratch) / "val")
-        return prepare(source, held, options.output / DATA)
+        report = prepare(source, held, options.output / DATA)
+    if not options.accept_terms:
+        check_terms(report)
+    return report
 
 
 def _opened(path: Path, options: TuningOptions, scratch: Path) -> Dataset:

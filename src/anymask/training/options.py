@@ -126,6 +126,10 @@ class TuningOptions(RunOptions):
     on_bad: Annotated[OnBad, ON_BAD] = "skip"
     crowd: Annotated[Crowd, CROWD] = "auto"
     mask_values: Annotated[MaskValues, MASK_VALUES] = "auto"
+    accept_terms: Annotated[
+        bool,
+        Setting("train although the restrictions of the data forbid it, if you have permission"),
+    ] = False
     pictures: Annotated[
         int | None,
         Setting(
@@ -204,6 +208,7 @@ class TuningSettings(RunSettings, total=False):
     on_bad: OnBad
     crowd: Crowd
     mask_values: MaskValues
+    accept_terms: bool
     pictures: int | None
     kind: Kind
     classes: str | None

@@ -23,6 +23,7 @@ import numpy as np
 from anymask.base import DataError, Floats, InputError, parse_json, write_json, write_whole
 from anymask.evaluation import jpeg_bytes
 from anymask.formats import AnnotatedImage, Dataset, LossReport, licence_text
+from anymask.formats.terms import RESTRICTIONS, restrictions_of
 from anymask.images import (
     TIFF,
     fingerprint,
@@ -76,7 +77,7 @@ class DataReport:
         alike: Skipped images with the same content in another encoding.
         leaks: Training images that are skipped because the same file is held out.
         alike_leaks: Training images that are held out in another encoding.
-        sources: Datasets with their size, licence and source.
+        sources: Datasets with their size, licence, source, consent and restrictions.
         content: Hash of the training image files.
         unread: Lines about contents of the datasets that are not masks or not supported.
         held_left: Lines about skipped images and masks of the held-out set.
@@ -233,6 +234,21 @@ def _too_few(
     )
 
 
+def check_terms(report: DataReport) -> None:
+    """Raise InputError if the terms of the data forbid this training run."""
+    for one in report.sources:
+        told = one.get("restrictions", "").split(", ")
+        forbidden = ["no-training"] if "no-training" in told else []
+        if "no-mixing" in told and len(report.sources) > 1:
+            forbidden.append("no-mixing")
+        if forbidden:
+            reasons = " and ".join(RESTRICTIONS[word] for word in forbidden)
+            raise InputError(
+                f"The terms of {one['name']} state that it {reasons} ({', '.join(forbidden)}). Use "
+                "other data, or pass accept_terms=True (--accept-terms) if you have permission."
+            )
+
+
 def own_names(folder: Path) -> dict[str, str]:
     """Return the original names of the images of a prepared folder, by their names there.
 
@@ -243,13 +259,16 @@ def own_names(folder: Path) -> dict[str, str]:
 
 
 def _source_of(stream: Dataset, option: str, photos: Sequence[_Photo]) -> dict[str, Any]:
-    """Describe a dataset: its size, name, licence and source."""
+    """Describe a dataset: its size, name and terms."""
     found = {"option": option, "name": stream.name, "format": stream.form, "photos": len(photos)}
     found["masks"] = sum(len(photo.rles) for photo in photos)
     facts = stream.lost.facts
     source = facts.info.get("source") or facts.info.get("url")
     stated = {"name": facts.info.get("name"), "licence": licence_text(facts.licences)}
     stated["source"] = source if isinstance(source, str) else None
+    consent = facts.info.get("consent")
+    stated["consent"] = consent if isinstance(consent, str) else None
+    stated["restrictions"] = ", ".join(restrictions_of(facts.info))
     found |= {key: value for key, value in stated.items() if value and isinstance(value, str)}
     lines = (
         json.dumps([p.digest, [rle_to_string(rle) for rle in p.rles], p.labels]) for p in photos
