@@ -13,37 +13,42 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from anymask.base import ImageError
-from anymask.images.places import Places
 
-FITS, MRC = b"SIMPLE  =", b"MAP "  # first bytes of FITS; bytes of MRC at _MRC_MAP
-INSTRUMENTS = (".fits", ".fit", ".fts", ".mrc", ".mrcs")  # suffixes
 _BLOCK, _CARD = 2880, 80  # bytes of a FITS block and of a header card
 _MAX_BLOCKS, _MAX_UNITS = 1000, 1000  # of a header, and headers that are read
-_MRC_HEADER, _MRC_MAP, _MRC_STAMP = 1024, 208, 212
-_NAMED = ("Z", "T", "P")  # names of the third and higher axes
+_MRC_HEADER, _MRC_STAMP = 1024, 212
 _FITS_TYPES = {8: ">u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 _MRC_TYPES = {0: "i1", 1: "i2", 2: "f4", 6: "u2", 12: "f2"}
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([EeDd][+-]?\d+)?")
 
 
-def is_mrc(head: bytes) -> bool:
-    """Return whether the first 512 bytes of a file are those of an MRC file."""
-    return head[_MRC_MAP : _MRC_MAP + 4] == MRC
+@dataclass(frozen=True)
+class Sections:
+    """Image of two or more axes, read by sections.
+
+    Attributes:
+        shape: Lengths of the axes, outermost first; the last two are height and width.
+        read: Function that reads a section by number: (H, W, 1) of any number type.
+        nm: Length of a pixel along x in nanometers, 0 if unknown.
+    """
+
+    shape: tuple[int, ...]
+    read: Callable[[int], NDArray[Any]]
+    nm: float = 0.0
 
 
 # FITS.
 
 
-@contextmanager
-def open_fits(file: BinaryIO) -> Iterator[Places]:
+def open_fits(file: BinaryIO) -> Sections:
     """Open the first image of a FITS file."""
     file.seek(0)
     cards, start = _find_image(file)
@@ -55,7 +60,7 @@ def open_fits(file: BinaryIO) -> Iterator[Places]:
         flat = _section(file, start, kind, shape, page)
         return _scaled(flat, scale or 1.0, zero or 0.0, blank)[..., None]
 
-    yield _places_of(shape, read)
+    return Sections(shape, read)
 
 
 def _find_image(file: BinaryIO) -> tuple[dict[str, float], int]:
@@ -118,10 +123,10 @@ def _shape(cards: dict[str, float]) -> tuple[int, ...]:
     """Lengths of the axes, outermost first."""
     count = int(cards["NAXIS"])
     if not 0 <= count <= 999:
-        raise ValueError("invalid number of axes")
+        raise ValueError("Invalid number of axes")
     shape = tuple(int(cards[f"NAXIS{axis}"]) for axis in range(count, 0, -1))
     if any(length < 0 for length in shape):
-        raise ValueError("invalid length of an axis")
+        raise ValueError("Invalid length of an axis")
     return shape
 
 
@@ -149,8 +154,7 @@ def _scaled(flat: NDArray[Any], scale: float, zero: float, blank: float | None) 
 # MRC.
 
 
-@contextmanager
-def open_mrc(file: BinaryIO) -> Iterator[Places]:
+def open_mrc(file: BinaryIO) -> Sections:
     """Open an MRC image, stack or volume."""
     file.seek(0)
     head = file.read(_MRC_HEADER)
@@ -165,7 +169,7 @@ def open_mrc(file: BinaryIO) -> Iterator[Places]:
             "12. Convert it, for example with: newstack -mode 2 FILE out.mrc"
         )
     if min(width, height, count) < 1 or numbers[23] < 0:
-        raise ValueError("invalid size")
+        raise ValueError("Invalid size")
     kind = np.dtype(f"{order}{_MRC_TYPES[mode]}")
     start, shape = _MRC_HEADER + int(numbers[23]), (count, height, width)
     cell, across = float(np.frombuffer(head, f"{order}f4", 1, 40)[0]), int(numbers[7])
@@ -175,7 +179,7 @@ def open_mrc(file: BinaryIO) -> Iterator[Places]:
         flat = _section(file, start, kind, shape, page)
         return flat.astype(kind.newbyteorder("="))[..., None]
 
-    yield _places_of(shape, read, nm=angstrom / 10)
+    return Sections(shape, read, angstrom / 10)
 
 
 # Both.
@@ -192,11 +196,3 @@ def _section(
     if len(data) < size:
         raise EOFError("The data are incomplete")
     return np.frombuffer(data, kind).reshape(height, width)
-
-
-def _places_of(shape: tuple[int, ...], read: Any, nm: float = 0.0) -> Places:
-    height, width = shape[-2:]
-    loops = [length for length in shape[:-2] if length > 1]
-    names = reversed(_NAMED[: len(loops)])
-    axes = tuple(zip(names, loops, strict=True)) if len(loops) <= len(_NAMED) else ()
-    return Places(math.prod(loops), (height, width), 1, False, read, axes, nm)

@@ -10,23 +10,52 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any, BinaryIO
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from anymask.base import ImageError, MissingExtra
 from anymask.images.decoding import PictureView, check_size
-from anymask.images.instruments import FITS, INSTRUMENTS, is_mrc, open_fits, open_mrc
-from anymask.images.places import Places
 from anymask.images.tiff import no_such_page
 from anymask.masks import MAX_PIXELS
 
+if TYPE_CHECKING:
+    from anymask.images.instruments import Sections
+
+FITS, MRC = b"SIMPLE  =", b"MAP "  # first bytes of FITS; bytes of MRC at _MRC_MAP
+_MRC_MAP = 208
+INSTRUMENTS = (".fits", ".fit", ".fts", ".mrc", ".mrcs")  # suffixes
 MICROSCOPES = (".czi", ".lif", ".nd2", *INSTRUMENTS)  # suffixes
 _HEAD = 512  # bytes that identify a file
 _MAX_BYTES = 12 * MAX_PIXELS  # decoded at once: a whole CZI, one page of other formats
+_NAMED = ("Z", "T", "P")  # names of the third and higher axes of FITS and MRC
 _FLAT = ("C", "Y", "X", "S", "0")  # axes of one page; the last two are the RGB samples of a pixel
+
+
+@dataclass(frozen=True)
+class Places:
+    """Contents of a file with one or more pages.
+
+    Attributes:
+        count: Number of pages.
+        hw: (H, W) of the first page.
+        channels: Channels of the first page.
+        colours: Whether the channels are red, green and blue.
+        read: Function that reads a page by number: (H, W, C) of any number type.
+        axes: (name, length) of the axes of the pages, outermost first; () if images differ.
+        nm: Length of a pixel along x in nanometers, 0 if unknown.
+    """
+
+    count: int
+    hw: tuple[int, int]
+    channels: int
+    colours: bool
+    read: Callable[[int], NDArray[Any]]
+    axes: tuple[tuple[str, int], ...] = ()
+    nm: float = 0.0
 
 
 def is_microscope(file: Any) -> bool:
@@ -78,12 +107,15 @@ def _opener(file: Any) -> tuple[str, str, Any] | None:
         b"ZISRAWFILE": ("czifile", "a Zeiss CZI file", _open_czi),
         b"\x70\0\0\0": ("liffile", "a Leica LIF file", _open_lif),
         b"\xda\xce\xbe\x0a": ("nd2", "a Nikon ND2 file", _open_nd2),
-        FITS: ("", "a FITS file", open_fits),
     }
     if not isinstance(head, bytes):
         return None  # text
-    if is_mrc(head):
-        return "", "an MRC file", open_mrc
+    if head.startswith(FITS) or head[_MRC_MAP : _MRC_MAP + 4] == MRC:
+        from anymask.images.instruments import open_fits, open_mrc
+
+        fits = head.startswith(FITS)
+        what, opened = ("a FITS file", open_fits) if fits else ("an MRC file", open_mrc)
+        return "", what, lambda file: nullcontext(_places_of(opened(file)))
     return next((kinds[one] for one in kinds if head.startswith(one)), None)
 
 
@@ -149,6 +181,14 @@ def _open_nd2(file: BinaryIO) -> Iterator[Places]:
             return _channels_last(frame, inner)
 
         yield _places(sizes, read)
+
+
+def _places_of(image: Sections) -> Places:
+    loops = [length for length in image.shape[:-2] if length > 1]
+    names = reversed(_NAMED[: len(loops)])
+    axes = tuple(zip(names, loops, strict=True)) if len(loops) <= len(_NAMED) else ()
+    height, width = image.shape[-2:]
+    return Places(math.prod(loops), (height, width), 1, False, image.read, axes, image.nm)
 
 
 def _places(sizes: Mapping[str, int], read: Callable[[int], NDArray[Any]]) -> Places:
