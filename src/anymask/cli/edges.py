@@ -1,0 +1,63 @@
+"""`anymask edges`: detect the edges of an image from the masks of a grid of clicks."""
+
+from __future__ import annotations
+
+import argparse
+import io
+from pathlib import Path
+
+import numpy as np
+
+from anymask.base import InputError, write_whole
+from anymask.cli.command import Argument, Command
+from anymask.cli.options import MODEL, PICTURES, read_count, read_model, read_pictures
+from anymask.cli.sources import open_sources
+from anymask.cli.streams import say
+
+WRITTEN = (".png", ".npy")
+MOST = 64  # clicks of a side
+
+
+def run(args: argparse.Namespace) -> None:
+    """Write the edge map. Raises AnymaskError for user errors."""
+    suffix = args.output.suffix.lower()
+    if suffix not in WRITTEN:
+        raise InputError(
+            f"Unsupported suffix of {str(args.output)!r}. Edge maps are written as .png or .npy."
+        )
+    if args.grid > MOST:
+        raise InputError(f"--grid is at most {MOST}, got {args.grid}.")
+    from PIL import Image
+
+    from anymask.segment.edge_maps import find_edges, suppress
+
+    pictures = read_pictures(args)
+    with open_sources([args.photo], allow_url=args.allow_url) as paths:
+        image = pictures.load(paths[0])
+    edges = find_edges(read_model(args).load(), image, args.grid)
+    if args.thin:
+        edges = suppress(edges)
+    made = io.BytesIO()
+    if suffix == ".png":
+        Image.fromarray(np.rint(edges * 255).astype(np.uint8)).save(made, "PNG")
+    else:
+        np.save(made, edges)
+    write_whole(args.output, made.getvalue())
+    say(f"wrote {args.output}")
+
+
+# fmt: off
+COMMAND = Command(run, (
+    Argument("photo", metavar="PHOTO", help="image, or sample:coffee, a sample image"),
+    Argument("-o --output", metavar="FILE", type=Path, required=True,
+        help=".png (8-bit gray, strong edges are white) or .npy (32-bit numbers in 0..1)"),
+    Argument("--thin", action="store_true",
+        help="thin the edges by non-maximum suppression, as the benchmark BSDS500 requires"),
+    Argument("--grid", metavar="N", type=read_count, default=16,
+        help="clicks along each side of the image (default: 16)"),
+    Argument("--allow-url", action="store_true",
+        help="download an image that is passed as an http or https URL (off by default)"),
+    PICTURES,
+    MODEL,
+))
+# fmt: on
