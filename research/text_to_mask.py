@@ -158,7 +158,7 @@ def train(
         target = torch.stack([one.target for one in chosen])
         loss = (FOCAL_WEIGHT * focal_loss(logits, target) + dice_loss(logits, target)).mean()
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimizer.step()
         told(step, float(loss.detach()))
     return projection.requires_grad_(False)
