@@ -95,7 +95,8 @@ def _begin_session(
     """What `Model.track` does; the sessions' floor lies above the model's."""
     from anymask.track import open_session, tracking_model
 
-    return open_session(tracking_model(model, named), source, **settings)
+    chosen = tracking_model(model, named, settings.get("tracker", "auto"))
+    return open_session(chosen, source, **settings)
 
 
 def _begin_volume(
@@ -105,7 +106,8 @@ def _begin_volume(
     from anymask.track import tracking_model
     from anymask.volumes import open_volume_session
 
-    return open_volume_session(tracking_model(model, named), scan, **settings)
+    chosen = tracking_model(model, named, settings.get("tracker", "auto"))
+    return open_volume_session(chosen, scan, **settings)
 
 
 def _follow_words(

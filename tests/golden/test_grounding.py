@@ -9,9 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import anymask
 from anymask.find import open_detector
+from anymask.find.official_names import transformers_names
 from tests.find.tiny import grounding_model, write_preprocessor
 from tests.golden.parity import load_recipe
 
@@ -21,9 +23,12 @@ BOXES = 2e-3  # of the photo's sides
 AGREE = 0.98  # of the queries, which near ties may swap
 
 
-@pytest.fixture(scope="module")
-def folder(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A published detector's folder with the recipe's weights, by transformers' names."""
+@pytest.fixture(scope="module", params=["transformers", "official"])
+def folder(
+    request: pytest.FixtureRequest, shared: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A published detector's folder with the recipe's weights, by transformers' names, or with the
+    official file."""
     safetensors = pytest.importorskip("safetensors.numpy")
     golden, place = shared / "golden", tmp_path_factory.mktemp("detector")
     if not (golden / f"{CASE}.npz").is_file():
@@ -36,19 +41,36 @@ def folder(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     words = gzip.decompress((golden / "bert_uncased_vocab.txt.gz").read_bytes()).decode()
     published: dict[str, np.ndarray] = {}
     heads: dict[str, np.ndarray] = {}  # one and the same, under several names
+    official: dict[str, np.ndarray] = {}
     for name, array in arrays.items():
+        official[name] = array
         if name not in theirs or "relative_position_index" in name:
             continue
         if head := re.fullmatch(r"(?:transformer\.decoder\.)?bbox_embed\.\d+\.(.+)", name):
-            array = heads.setdefault(head[1], array)
+            official[name] = array = heads.setdefault(head[1], array)
         names = theirs[name] if isinstance(theirs[name], list) else [theirs[name]]
         for one, piece in zip(names, np.split(array, len(names)), strict=True):
             published[one] = np.ascontiguousarray(piece)
     grounding_model(vocabulary=len(words.splitlines())).config.save_pretrained(place)
-    safetensors.save_file(published, place / "model.safetensors", metadata={"format": "pt"})
+    if request.param == "official":
+        named = {f"module.{name}": torch.from_numpy(one) for name, one in official.items()}
+        named["module.bert.embeddings.position_ids"] = torch.arange(512)[None]
+        torch.save({"model": named}, place / "groundingdino_swint_ogc.pth")
+    else:
+        safetensors.save_file(published, place / "model.safetensors", metadata={"format": "pt"})
     (place / "vocab.txt").write_text(words, "utf-8")
     write_preprocessor(place, shortest_edge=320, longest_edge=560)
     return place
+
+
+def test_every_official_name_is_that_of_transformers(shared: Path) -> None:
+    golden = shared / "golden"
+    official = json.loads((golden / "groundingdino_swint_ogc.shapes.json").read_text())
+    theirs = json.loads((golden / "groundingdino_swint_ogc.names_hf.json").read_text())
+    found = transformers_names(official)
+    assert found == {
+        name: tuple(one) if isinstance(one, list) else (one,) for name, one in theirs.items()
+    }
 
 
 def test_boxes_and_scores_are_the_references(folder: Path, shared: Path) -> None:

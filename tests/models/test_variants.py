@@ -19,6 +19,7 @@ OFFICIAL = {
     "sam_med2d_b": "sam_med2d_b",
     "sam_med3d_b": "sam_med3d_b",
     "point_sam_l": "point_sam_l",
+    "xmem": "xmem",
     "mobile_sam": "mobile_sam",
     "tinysam": "mobile_sam",
     "sam_hq_vit_b": "sam_hq_vit_b",

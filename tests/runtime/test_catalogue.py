@@ -14,7 +14,7 @@ FAMILIES = {
     *("mobile_sam", "edge_sam", "edge_sam_3x"),
     *("sam_hq_vit_b", "sam_hq_vit_l", "sam_hq_vit_h", "sam_hq_vit_tiny"),
     *("efficient_sam_ti", "efficient_sam_s", "medsam", "tinysam"),
-    *("sam_med2d_b", "sam_med3d_b", "point_sam_l"),
+    *("sam_med2d_b", "sam_med3d_b", "point_sam_l", "xmem"),
     *(f"sam2{point}_hiera_{size}" for point in ("", ".1") for size in ("t", "s", "b+", "l")),
     *("medsam2", "edgetam", "efficienttam_ti", "efficienttam_s"),
     *("efficienttam_ti_512x512", "efficienttam_s_512x512", "semantic_sam_swint"),

@@ -1,7 +1,7 @@
 """Prompts on the command line: points, boxes and masks, one prompt for each object.
 
-Points, a box and a mask belong to one object. `--next` starts another object, and so does a second
-`--box` or `--mask`; the points after it belong to the new object.
+Points, scribbles, a box, a lasso and a mask belong to one object. `--next` starts another object,
+and so does a second `--box`, `--lasso` or `--mask`; the points after it belong to the new object.
 """
 
 from __future__ import annotations
@@ -19,8 +19,11 @@ if TYPE_CHECKING:
     from anymask.masks import Prompt
     from anymask.track import FilePrompt
 
-Kind = Literal["point", "negative", "box", "mask", "next", "values"]
+Kind = Literal["point", "negative", "box", "mask", "scribble", "lasso", "next", "values"]
 Part = tuple[Kind, str]  # an option and its value as given
+
+MAX_NAME = 200  # maximum length of a file name; longer texts are lines
+MAX_LINE_BYTES = 1_000_000  # maximum size of a file with a line
 
 FORMS: dict[Kind, tuple[str, int]] = {
     "point": ("--point X,Y", 2),
@@ -35,6 +38,10 @@ ABOUT_VALUES = (
     "colours (each color is an object); auto detects it, and reports an error if the "
     "image is ambiguous"
 )
+
+
+ABOUT_LINE = "X,Y X,Y ... in quotes, or a text file with them"
+SINGLE = ("box", "mask", "lasso")  # prompts of which an object has at most one
 
 
 def _part(option: str, kind: Kind, metavar: str, text: str) -> Argument:
@@ -56,6 +63,9 @@ PROMPTS = Group(
         _part("--mask", "mask", "FILE",
               "mask prompt: an image, a cut-out or a .npy file; without other prompts, the "
               "mask is refined; a second mask starts another object"),
+        _part("--scribble", "scribble", "LINE", f"line along the object; {ABOUT_LINE}; repeatable"),
+        _part("--lasso", "lasso", "LINE",
+              f"line around the object; {ABOUT_LINE}; a second lasso starts another object"),
         Argument("--next", dest="parts", action="append_const", const=("next", ""), default=[],
             help="start another object: the prompts that follow belong to it"),
         _part("--mask-values", "values", "{auto,labels,binary,colours}", ABOUT_VALUES),
@@ -72,7 +82,7 @@ def read_prompts(parts: Sequence[Part]) -> list[Prompt]:
         if kind == "values":
             continue
         kinds = [other for other, _ in objects[-1]]
-        if kind == "next" or (kind in ("box", "mask") and kind in kinds):
+        if kind == "next" or (kind in SINGLE and kind in kinds):
             objects.append([])
         if kind != "next":
             objects[-1].append((kind, text))
@@ -118,11 +128,12 @@ def _read_values(given: Sequence[str]) -> MaskValues:
 
 
 def _prompt(parts: Sequence[Part], values: MaskValues) -> Prompt:
-    from anymask.masks import Prompt
+    from anymask.masks import Prompt, merged_prompts
 
     clicks = [(kind, text) for kind, text in parts if kind in ("point", "negative")]
-    named = {kind: text for kind, text in parts if kind in ("box", "mask")}
-    if not named and all(kind == "negative" for kind, _ in clicks):
+    named = {kind: text for kind, text in parts if kind in SINGLE}
+    scribbles = [read_line(text, "--scribble LINE") for kind, text in parts if kind == "scribble"]
+    if not (named or scribbles) and all(kind == "negative" for kind, _ in clicks):
         raise PromptError(
             "--negative requires an object to subtract from. Add --point X,Y, --box "
             "X0,Y0,X1,Y1 or --mask FILE."
@@ -132,12 +143,37 @@ def _prompt(parts: Sequence[Part], values: MaskValues) -> Prompt:
         from anymask.images import load_mask
 
         mask = load_mask(Path(named["mask"]), values)
-    return Prompt.of(
-        points=[numbers(text, *FORMS[kind]) for kind, text in clicks] or None,
-        labels=[int(kind == "point") for kind, _ in clicks] or None,
-        box=numbers(named["box"], *FORMS["box"]) if "box" in named else None,
-        mask=mask,
-    )
+    said: dict[str, Any] = {
+        "points": [numbers(text, *FORMS[kind]) for kind, text in clicks] or None,
+        "labels": [int(kind == "point") for kind, _ in clicks] or None,
+        "box": numbers(named["box"], *FORMS["box"]) if "box" in named else None,
+        "mask": mask,
+        "lasso": read_line(named["lasso"], "--lasso LINE") if "lasso" in named else None,
+    }
+    prompt = Prompt.of(**said, scribble=scribbles[0] if scribbles else None)
+    for line in scribbles[1:]:
+        prompt = merged_prompts(prompt, Prompt.of(scribble=line))
+    return prompt
+
+
+def read_line(text: str, option: str) -> list[list[float]]:
+    """Parse the points of a line: X,Y X,Y ... or a text file with them. Raises PromptError."""
+    path = Path(text)
+    is_file = len(text) < MAX_NAME and path.is_file()
+    try:
+        if is_file:
+            if path.stat().st_size > MAX_LINE_BYTES:
+                raise ValueError
+            text = path.read_text("utf-8").strip("[] \n").replace("[", " ").replace("]", " ")
+        values = [float(part) for part in text.replace(",", " ").split()]
+    except (OSError, ValueError):
+        values = []
+    if len(values) < 4 or len(values) % 2:
+        raise PromptError(
+            f"Invalid {option} {str(path)!r}. Expected at least two points, such as "
+            "'100,80 120,90', or a text file with them."
+        )
+    return [values[place : place + 2] for place in range(0, len(values), 2)]
 
 
 def numbers(text: str, option: str, count: int) -> list[float]:
@@ -180,6 +216,8 @@ TRACKED = {
     "negative": ("X,Y", "background point"),
     "box": ("X0,Y0,X1,Y1", "box around an object"),
     "mask": ("FILE", "mask of an object: an image (white on black) or a .npy file"),
+    "scribble": ("LINE", f"line along an object; {ABOUT_LINE}"),
+    "lasso": ("LINE", f"line around an object; {ABOUT_LINE}"),
 }
 
 
@@ -207,6 +245,7 @@ def read_tracked_prompts(
         unit: The command's word for a frame, for errors.
         known: Option that loads existing objects.
     """
+    from anymask.masks import Prompt
     from anymask.track import FilePrompt
 
     found: dict[tuple[int, int], FilePrompt] = {}
@@ -217,6 +256,11 @@ def read_tracked_prompts(
             if name in ("point", "negative"):
                 one.points.append(numbers(rest, f"--{name} [PLACE]{shape}", 2))
                 one.labels.append(int(name == "point"))
+            elif name == "scribble":
+                drawn = Prompt.of(scribble=read_line(rest, "--scribble [PLACE]LINE"))
+                assert drawn.points is not None
+                one.points += drawn.points.tolist()
+                one.labels += [1] * len(drawn.points)
             elif getattr(one, name) is not None:
                 raise PromptError(
                     f"Only one --{name} per object is allowed, but object {number} on "
@@ -225,6 +269,8 @@ def read_tracked_prompts(
                 )
             elif name == "box":
                 one.box = numbers(rest, f"--box [PLACE]{shape}", 4)
+            elif name == "lasso":
+                one.lasso = read_line(rest, "--lasso [PLACE]LINE")
             else:
                 one.mask, one.mask_values = Path(rest), args.mask_values
     ways = "--point X,Y, --box X0,Y0,X1,Y1 or --mask FILE"
@@ -232,7 +278,11 @@ def read_tracked_prompts(
         return found
     if not found:
         raise PromptError(f"No prompt was passed. Add {ways}, or {known}.")
-    begun = {number for (_, number), one in found.items() if 1 in one.labels or one.box or one.mask}
+    begun = {
+        number
+        for (_, number), one in found.items()
+        if 1 in one.labels or one.box or one.mask or one.lasso
+    }
     for _, number in found:
         if number not in begun:
             raise PromptError(

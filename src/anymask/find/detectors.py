@@ -27,6 +27,7 @@ from anymask.base import (
     write_json,
 )
 from anymask.find.grounding import Detector
+from anymask.find.official_names import official_file
 from anymask.runtime import download_command, file_hash, home
 
 log = logging.getLogger("anymask.find")
@@ -196,6 +197,8 @@ def _weights_of(folder: Path) -> Path:
     for name in WEIGHTS:
         if (folder / name).is_file():
             return folder / name
+    if (official := official_file(folder)) is not None:
+        return official
     graphs = [path for place in (folder, folder / "onnx") for path in sorted(place.glob("*.onnx"))]
     known = [path for name in GRAPHS for path in graphs if path.name == name]
     for path in [*known, *graphs]:
@@ -206,8 +209,8 @@ def _weights_of(folder: Path) -> Path:
         else ""
     )
     raise WeightsError(
-        f"{folder} does not contain a detector. Expected {WEIGHTS[0]} with config.json, or an "
-        f".onnx graph, but found {there or 'neither'}."
+        f"{folder} does not contain a detector. Expected {WEIGHTS[0]} with config.json, an .onnx "
+        f"graph, or groundingdino_swint_ogc.pth, but found {there or 'neither'}."
     )
 
 

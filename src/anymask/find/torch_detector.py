@@ -43,6 +43,7 @@ from anymask.find.grounding import (
     sigmoid,
     write_captions,
 )
+from anymask.find.official_names import official_file, read_official
 from anymask.find.wordpiece import WordPiece
 from anymask.masks import pairwise_box_iou
 from anymask.runtime import pick_device
@@ -72,10 +73,16 @@ class TorchDetector:
         self.name, self.threshold = name, threshold
         self._torch, self._device = torch, pick_device(device)
         try:
+            official = official_file(folder)
             with silent():
-                model, loaded = kind.from_pretrained(
-                    folder, local_files_only=True, use_safetensors=True, output_loading_info=True
-                )
+                model, loaded = (
+                    kind.from_pretrained(
+                        folder, local_files_only=True, use_safetensors=True,
+                        output_loading_info=True,
+                    )
+                    if official is None
+                    else _load_official(folder, official)
+                )  # fmt: skip
         except (OSError, ValueError, RuntimeError, KeyError) as error:
             raise WeightsError(
                 f"Cannot load the detector from {folder}. Expected config.json, "
@@ -86,6 +93,11 @@ class TorchDetector:
                 f"The weights in {folder} are incomplete: {len(missing)} tensors are missing, "
                 f"such as {missing[0]}. Copy them again."
             )
+        if official is not None and (strange := sorted(loaded["unexpected_keys"])):
+            raise WeightsError(
+                f"{official} is not a checkpoint of Grounding DINO with Swin-T: {len(strange)} "
+                f"tensors are unexpected, such as {strange[0]}. Use groundingdino_swint_ogc.pth."
+            )
         self.kind = str(model.config.model_type)
         if self.kind not in GROUNDING + OWL:
             raise ModelError(
@@ -93,7 +105,10 @@ class TorchDetector:
                 f"{', '.join(GROUNDING + OWL)}."
             )
         self._model = model.eval().requires_grad_(False).to(self._device)
-        self._rule = PhotoRule.read(folder, square=self.kind == "owlv2")
+        described = official is None or (folder / "preprocessor_config.json").is_file()
+        self._rule = (
+            PhotoRule.read(folder, square=self.kind == "owlv2") if described else PhotoRule()
+        )
         if self.kind in OWL:
             self._tokenizer: Any = _owl_tokenizer(folder)
             _remember(self._model.base_model, "text_model")
@@ -250,3 +265,15 @@ def as_numpy(tensor: Any) -> FloatArray:
     """Values of a tensor as float32."""
     array: FloatArray = tensor.float().cpu().numpy()
     return array
+
+
+def _load_official(folder: Path, file: Path) -> tuple[Any, dict[str, Any]]:
+    """Load an official checkpoint of Grounding DINO, with config.json if the folder has it."""
+    transformers = import_offline("transformers")
+    kind, config = transformers.GroundingDinoForObjectDetection, transformers.GroundingDinoConfig()
+    if (folder / "config.json").is_file():
+        config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
+    found: tuple[Any, dict[str, Any]] = kind.from_pretrained(
+        None, config=config, state_dict=read_official(file), output_loading_info=True
+    )
+    return found

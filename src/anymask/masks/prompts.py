@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import cv2
@@ -23,6 +23,8 @@ from anymask.masks.spec import MAX_PIXELS, MAX_POINTS, PromptKind
 
 log = logging.getLogger(__name__)
 SLACK = 1.0  # pixels that a box may extend beyond the image without a warning
+SCRIBBLE_POINTS = 6  # points of a scribble, as in the page
+MAX_CORNERS = 10_000  # maximum number of corners of a scribble or lasso
 
 
 class Click(NamedTuple):
@@ -155,6 +157,7 @@ class Prompt:
             embedding (Segment Anything, section 2).
         object_id: Number of the object in a video or volume; None for images.
         frame: Number of the frame or slice, counted from 0; None for images.
+        lasso: Line (K, 2) of x, y around the object, which need not be closed.
 
     Raises:
         PromptError: The prompt is empty, has a wrong shape or label, is not finite, or its box has
@@ -170,6 +173,7 @@ class Prompt:
     embedding: FloatArray | None = None
     object_id: int | None = None
     frame: int | None = None
+    lasso: FloatArray | None = None
 
     def __post_init__(self) -> None:
         given = {
@@ -179,6 +183,7 @@ class Prompt:
             "words": None if self.words is None else _check_words(self.words),
             "example": None if self.example is None else _check_box(self.example, "example"),
             "embedding": None if self.embedding is None else _check_vectors(self.embedding),
+            "lasso": None if self.lasso is None else _check_line(self.lasso, "lasso", 3),
         }
         labels = _check_labels(self.labels, given["points"])
         if all(value is None for value in given.values()):
@@ -203,6 +208,8 @@ class Prompt:
                 told.append(f"{name} {','.join(f'{side:g}' for side in corners.tolist())}")
         if self.mask is not None:
             told.append(f"mask {'x'.join(map(str, self.mask.shape[::-1]))}")
+        if self.lasso is not None:
+            told.append(f"lasso of {len(self.lasso)} corners")
         if self.embedding is not None:
             told.append(f"embedding {'x'.join(map(str, self.embedding.shape))}")
         told += [] if self.words is None else [f"words {self.words!r}"]
@@ -218,7 +225,7 @@ class Prompt:
         given: dict[PromptKind, bool] = {
             "point": on,
             "negative_point": off,
-            "box": self.box is not None,
+            "box": self.box is not None or self.lasso is not None,
             "mask": self.mask is not None,
             "words": self.words is not None,
             "example": self.example is not None,
@@ -233,9 +240,60 @@ class Prompt:
         labels: ArrayLike | None = None,
         box: ArrayLike | None = None,
         mask: ArrayLike | None = None,
+        words: str | None = None,
+        scribble: ArrayLike | None = None,
+        lasso: ArrayLike | None = None,
     ) -> Prompt:
-        """Create a prompt from lists, tuples or arrays, with the checks of the constructor."""
-        return cls(points, labels, box, mask)  # type: ignore[arg-type]  # __post_init__ converts
+        """Create a prompt from lists, tuples or arrays, with the checks of the constructor.
+
+        Args:
+            scribble: Line (K, 2) along the object. Six points on it become foreground points.
+        """
+        if scribble is not None:
+            drawn = cls(scribble_points(_check_line(scribble, "scribble", 1)))
+            if points is box is mask is words is lasso is labels is None:
+                return drawn
+            said = cls.of(points, labels, box, mask, words, lasso=lasso)
+            return replace(merged_prompts(said, drawn), words=words)
+        return cls(points, labels, box, mask, words, lasso=lasso)  # type: ignore[arg-type]  # converted
+
+    def drawn_in(self, image_hw: tuple[int, int], accepts: frozenset[PromptKind]) -> Prompt:
+        """Replace a lasso by its box and the mask of the pixels that it encloses.
+
+        Args:
+            image_hw: Size of the image.
+            accepts: Prompt kinds of the model. Without masks, a point in the lasso is added.
+
+        Raises:
+            PromptError: The lasso encloses no pixel of the image.
+        """
+        if self.lasso is None:
+            return self
+        from anymask.masks.polygons import Polygon, polygons_to_mask  # rarely needed
+
+        inside = polygons_to_mask([Polygon(self.lasso.astype(np.float64))], image_hw)
+        if not inside.any():
+            raise PromptError(
+                "The lasso does not enclose a pixel of the image. Draw it around the object, in "
+                "pixels of the image."
+            )
+        box = np.concatenate([self.lasso.min(axis=0), self.lasso.max(axis=0)])
+        whole = replace(self, box=box if self.box is None else self.box, lasso=None)
+        if "mask" not in accepts:
+            return merged_prompts(whole, Prompt.of(points=[centre_click(inside)]))
+        return replace(whole, mask=inside) if whole.mask is None else whole
+
+
+def scribble_points(line: FloatArray) -> FloatArray:  # (K, 2) -> (6, 2)
+    """Points in the middle of six equal parts of a line."""
+    lengths = np.hypot(*np.diff(line, axis=0).T)
+    walked = np.concatenate([[0.0], np.cumsum(lengths)])
+    if not walked[-1]:
+        return line[:1]
+    due = (np.arange(SCRIBBLE_POINTS) + 0.5) / SCRIBBLE_POINTS * walked[-1]
+    return np.stack([np.interp(due, walked, line[:, side]) for side in (0, 1)], 1).astype(
+        np.float32
+    )
 
 
 def warn_of_cut_boxes(prompts: Iterable[Prompt], image_hw: tuple[int, int]) -> None:
@@ -302,6 +360,16 @@ def _check_points(points: Any) -> FloatArray | None:
         raise PromptError(
             f"A prompt supports at most {MAX_POINTS} points, but {len(array)} were "
             "passed. Pass fewer points, or a mask."
+        )
+    return array.astype(np.float32)
+
+
+def _check_line(line: Any, name: str, least: int) -> FloatArray:
+    array = _numbers(line, name, f"{name}=[(x, y), (x, y), ...]")
+    if array.ndim != 2 or array.shape[1] != 2 or not least <= len(array) <= MAX_CORNERS:
+        raise PromptError(
+            f"Invalid {name} of shape {array.shape}. Expected {least} to {MAX_CORNERS} corners "
+            "(x, y) of one line."
         )
     return array.astype(np.float32)
 
@@ -456,4 +524,5 @@ def merged_prompts(before: Prompt, said: Prompt) -> Prompt:
         labels,
         before.box if said.box is None else said.box,
         before.mask if said.mask is None else said.mask,
+        lasso=before.lasso if said.lasso is None else said.lasso,
     )

@@ -26,6 +26,7 @@ from anymask.models import (
     sam_med3d,
     semantic_sam,
     tiny_vit,
+    xmem,
 )
 from anymask.models.efficient_vit import EfficientVit, EfficientVitConfig
 from anymask.models.fpn import ImageEncoder, Neck, NeckConfig
@@ -363,6 +364,7 @@ REGISTRY: dict[str, Variant | VideoVariant | RegistryEntry] = {
         semantic_sam.SEMANTIC_SAM,
         lambda: semantic_sam.SemanticSam(semantic_sam.SEMANTIC_SAM).eval(),
     ),
+    "xmem": RegistryEntry(xmem.XMEM, lambda: xmem.XMem().eval()),
 }
 
 # Not listed by `names`, but accepted by `build` and `spec`.

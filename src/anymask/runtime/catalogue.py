@@ -33,11 +33,13 @@ class Licence:
     commercial: bool
 
 
-# Kind of input, and the function that loads such a model.
-_OPENED = {
-    "images": ("2D images", "anymask.load"),
-    "scans": ("3D scans", "anymask.volumes.load_cube_model"),
-    "points": ("point clouds", "anymask.points.load_point_model"),
+Input = Literal["images", "scans", "points", "videos"]
+# Kind of input, and how to open such a model.
+_OPENED: dict[Input, tuple[str, str]] = {
+    "images": ("2D images", "Load it with anymask.load({!r})."),
+    "scans": ("3D scans", "Load it with anymask.volumes.load_cube_model({!r})."),
+    "points": ("point clouds", "Load it with anymask.points.load_point_model({!r})."),
+    "videos": ("tracking in videos", "Use it with: anymask track VIDEO --tracker {}"),
 }
 
 
@@ -74,7 +76,7 @@ class Checkpoint:
     licence: Licence
     home: str
     notes: str = ""
-    input: Literal["images", "scans", "points"] = "images"
+    input: Input = "images"
     exportable: bool = True
     data: str = ""
 
@@ -88,13 +90,12 @@ class Checkpoint:
         """Hash available to verify a download; `md5` detects accidental changes only."""
         return "sha256" if self.sha256 else "md5" if self.md5 else "none"
 
-    def check_input(self, wanted: Literal["images", "scans", "points"]) -> None:
+    def check_input(self, wanted: Input) -> None:
         """Raise ModelError if the model is not for this input."""
         if self.input != wanted:
-            (own, function), (given, _) = _OPENED[self.input], _OPENED[wanted]
+            (own, way), (given, _) = _OPENED[self.input], _OPENED[wanted]
             raise ModelError(
-                f"{self.name} is a model for {own}, not for {given}. Load it with "
-                f"{function}({self.name!r})."
+                f"{self.name} is a model for {own}, not for {given}. {way.format(self.name)}"
             )
 
 

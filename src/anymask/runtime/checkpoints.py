@@ -5,7 +5,8 @@ rejected. Common wrappers are removed: {"model": ...} of EfficientSAM and most t
 "module." of DistributedDataParallel, "_orig_mod." of torch.compile, "sam." of wrappers around a
 whole model.
 
-The modules use the official parameter names, so nothing is renamed. Two kinds of tensors are
+The modules use the official parameter names. Weights with the names of the transformers library are
+renamed (`transformers_names`); no other names are accepted. Two kinds of tensors are
 dropped if the model does not have them, because it computes these constants itself: SAM's
 `pixel_mean` and `pixel_std`, which some trainers save, and TinyViT's `attention_bias_idxs`, which
 versions of timm save.
@@ -18,7 +19,7 @@ import pickle
 import re
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,12 @@ from numpy.typing import NDArray
 
 from anymask.base import DataError, MissingExtra, WeightsError, check_members, parse_json
 from anymask.runtime.manifest import GRAPH_WEIGHTS, check_file, read_manifest
+from anymask.runtime.transformers_names import (
+    DUPLICATE,
+    POSITIONS,
+    is_transformers,
+    transformers_names,
+)
 from anymask.runtime.weight_files import only_checkpoint, sniff
 
 try:
@@ -40,7 +47,6 @@ Shapes = dict[str, tuple[int, ...]]
 
 LINES = 12  # maximum number of differences in an error message
 CONSTANTS = re.compile(r"(^|\.)(pixel_mean|pixel_std|attention_bias_idxs)$")
-TRANSFORMERS = ("vision_encoder.", "shared_image_embedding.")
 
 WRAPPERS = (
     "average", "model", "state_dict", "model_state_dict", "model_state", "module", "net", "weights",
@@ -220,15 +226,16 @@ def load_official(model: torch.nn.Module, state_dict: Mapping[str, torch.Tensor]
 
     Args:
         model: The network.
-        state_dict: Tensors of `read_checkpoint`, or with the official names; prefixes shared by all
-            names are removed.
+        state_dict: Tensors of `read_checkpoint`, or with the official names or those of
+            transformers; prefixes shared by all names are removed.
 
     Raises:
         WeightsError: A tensor is missing, unexpected or of another shape. The message has at most a
             dozen differences and, if the shapes match one, the right model. The model is unchanged.
     """
     wanted = {name: tuple(value.shape) for name, value in model.state_dict().items()}
-    weights = without_prefix(dict(state_dict))
+    given = without_prefix(dict(state_dict))
+    weights = from_transformers(given, wanted) if is_transformers(given) else given
     weights = {  # a number may be stored as a list of one, which torch also accepts
         name: value.reshape(()) if wanted.get(name) == () and value.shape == (1,) else value
         for name, value in weights.items()
@@ -237,7 +244,8 @@ def load_official(model: torch.nn.Module, state_dict: Mapping[str, torch.Tensor]
     got = {name: tuple(value.shape) for name, value in weights.items()}
     if got != wanted:
         spec = getattr(model, "spec", None)
-        raise WeightsError(difference(wanted, got, getattr(spec, "name", type(model).__name__)))
+        name = getattr(spec, "name", type(model).__name__)
+        raise WeightsError(difference(wanted, got, name, _shapes(given)))
     model.load_state_dict(weights, strict=True)
 
 
@@ -246,12 +254,54 @@ def detect_variant(state_dict: Mapping[str, torch.Tensor]) -> str | None:
 
     Networks with the same architecture return the first name (MedSAM: sam_vit_b).
     """
-    weights = without_prefix(dict(state_dict))
-    return _whose({name: tuple(value.shape) for name, value in weights.items()})
+    return _whose(_shapes(without_prefix(dict(state_dict))))
 
 
-def difference(wanted: Shapes, got: Shapes, name: str) -> str:
-    """Error message with at most a dozen differences and a hint."""
+def from_transformers(weights: Weights, official: Iterable[str]) -> Weights:
+    """Rename tensors of transformers; tensors without an official name keep theirs.
+
+    Args:
+        weights: Tensors by their names in transformers.
+        official: All names of the network.
+    """
+    theirs = dict(weights)
+    table = theirs.pop(DUPLICATE, None)  # files have it under one or both of its names
+    if table is not None:
+        theirs.setdefault(POSITIONS, table)
+    found, used = Weights(), set[str]()
+    for name, part in transformers_names(official).items():
+        pieces = [theirs[one] for one in part.names if one in theirs]
+        if len(pieces) == len(part.names):
+            whole = pieces[0] if len(pieces) == 1 else torch.cat(pieces)
+            found[name] = whole if part.row is None else whole[part.row : part.row + 1]
+            used |= set(part.names)
+    return found | {name: one for name, one in theirs.items() if name not in used}
+
+
+def variant_of(path: Path) -> str | None:
+    """Identify the network of a safetensors file, whose tensors are not read.
+
+    Raises WeightsError if the file is not readable.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as file:
+            return _whose({key: tuple(file.get_slice(key).get_shape()) for key in file.keys()})  # noqa: SIM118 - not a dict
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(_broken(path)) from error
+
+
+def _shapes(weights: Mapping[str, torch.Tensor]) -> Shapes:
+    return {name: tuple(value.shape) for name, value in weights.items()}
+
+
+def difference(wanted: Shapes, got: Shapes, name: str, given: Shapes | None = None) -> str:
+    """Error message with at most a dozen differences and a hint.
+
+    Args:
+        given: Names and shapes in the file, if they were renamed.
+    """
     missing = [key for key in wanted if key not in got]
     left_over = [key for key in got if key not in wanted]
     misshapen = [key for key in wanted if key in got and got[key] != wanted[key]]
@@ -277,20 +327,20 @@ def difference(wanted: Shapes, got: Shapes, name: str) -> str:
             f"missing: {len(missing)}, unexpected: {len(left_over)}\n"
         )
         + "\n".join(lines)
-        + f"\n{_hint(got, name)}"
+        + f"\n{_hint(given or got, name)}"
     )
 
 
 def _hint(got: Shapes, name: str) -> str:
     """Hint for weights that do not fit."""
-    if any(key.startswith(TRANSFORMERS) for key in got):
+    whose = _whose(got)
+    if whose is not None and whose != name:
+        return f"These are probably weights of {whose}. Load them with that name."
+    if is_transformers(got):
         return (
             "The parameter names are those of the transformers library. Use the original "
             f"checkpoint: anymask models get {name}"
         )
-    whose = _whose(got)
-    if whose is not None and whose != name:
-        return f"These are probably weights of {whose}. Load them with that name."
     return (
         f"Check that the file belongs to {name}: anymask models info {name} shows its "
         "official source."
@@ -301,8 +351,12 @@ def _whose(got: Shapes) -> str | None:
     from anymask import models
 
     got = {key: shape for key, shape in got.items() if not CONSTANTS.search(key)}
+    theirs = None
+    if is_transformers(got):
+        theirs = {key: torch.empty(shape, device="meta") for key, shape in got.items()}
     for name in models.names():
-        if {k: s for k, s in shapes_of(name).items() if not CONSTANTS.search(k)} == got:
+        wanted = {k: s for k, s in shapes_of(name).items() if not CONSTANTS.search(k)}
+        if wanted == (got if theirs is None else _shapes(from_transformers(theirs, wanted))):
             return name
     return None
 

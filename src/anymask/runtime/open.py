@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 Runtime = Literal["auto", "onnx", "torch", "openvino"]
 EXPORTED = "bundle"  # in a training folder, next to its weights
 ADAPTERS = "adapter_config.json"  # in a folder of low-rank adapters (`runtime.adapters`)
+TRANSFORMERS = "model.safetensors"  # in a folder of transformers, next to its config.json
 
 
 def open_runtime(
@@ -51,10 +52,10 @@ def open_runtime(
 
     Args:
         name: "nano", "small", another name of `anymask models list`, the folder of an exported
-            model, or the weights.safetensors of a training. Append @SIDE for another input side
-            (`masks.spec.spec_at`).
+            model or of transformers (SAM, SAM-HQ, SAM 2, EdgeTAM), or the weights.safetensors of a
+            training. Append @SIDE for another input side (`masks.spec.spec_at`).
         weights: Checkpoint file instead of the one in the store, or the folder of an exported
-            model.
+            model or of transformers.
         device: "auto", "cpu", "cuda", "cuda:1", "mps".
         precision: "fp32", "bf16" or "fp16". Exported models have a fixed precision ("fp32"), except
             on OpenVINO: "fp32", "bf16" or "int8".
@@ -193,16 +194,32 @@ def run_weights(name: str | Path) -> Path | None:
 
 def named_weights(name: str, weights: str | Path | None) -> tuple[str, str | Path | None]:
     """Resolve a training folder, a file in it, or a folder of adapters to the network's name and
-    the weights; other names are returned unchanged."""
-    if weights is None and (inside := run_weights(name)) is not None:
+    the weights; other names are returned unchanged. So are folders of transformers.
+
+    Raises:
+        ModelError: A folder of transformers contains another network.
+    """
+    if weights is not None:
+        return name, transformers_file(weights) or weights
+    if (file := transformers_file(name)) is not None:
+        from anymask.runtime.checkpoints import variant_of
+
+        variant = variant_of(file)
+        if variant is None:
+            raise ModelError(
+                f"{name!r} contains a network of transformers that is not supported. Supported are "
+                "SAM, SAM-HQ, SAM 2 and EdgeTAM in the published sizes."
+            )
+        return variant, file
+    if (inside := run_weights(name)) is not None:
         name = str(inside)
     path = Path(name).expanduser()
-    if weights is None and os.path.isfile(path / ADAPTERS):  # noqa: PTH113 - False for any name
+    if os.path.isfile(path / ADAPTERS):  # noqa: PTH113 - False for any name
         from anymask.runtime.adapters import base_of
 
         return base_of(path), path
-    if weights is not None or path.suffix != ".safetensors" or not os.path.isfile(path):  # noqa: PTH113
-        return name, weights
+    if path.suffix != ".safetensors" or not os.path.isfile(path):  # noqa: PTH113
+        return name, None
     from anymask.runtime.weight_files import about_weights
 
     about = about_weights(path)
@@ -212,6 +229,13 @@ def named_weights(name: str, weights: str | Path | None) -> tuple[str, str | Pat
             "the file as weights."
         )
     return about["variant"], path
+
+
+def transformers_file(path: str | Path) -> Path | None:
+    """Weights in a folder that transformers has saved, or None for other paths."""
+    folder = Path(path).expanduser()
+    there = [os.path.isfile(folder / name) for name in (MANIFEST, "config.json", TRANSFORMERS)]  # noqa: PTH113 - False for any name
+    return folder / TRANSFORMERS if there == [False, True, True] else None
 
 
 def stated_channels(name: str, weights: str | Path | None = None) -> ChannelMix | None:

@@ -77,9 +77,8 @@ Reply = Prediction | list[Prediction]
 SOURCE_WORDS = tuple(sorted(SourceDict.__optional_keys__))
 PROMPT_WORDS = (
     "points", "point_labels", "box", "boxes", "names", "mask", "text", "prompts", "previous",
-    "detector",
+    "detector", "scribble", "lasso", "on_error", "progress",
 )  # fmt: skip
-SEVERAL_WORDS = ("on_error", "progress")
 DEFAULT_SETTINGS = SegmentSettings()
 
 _API = "for the segment-anything API"
@@ -336,9 +335,9 @@ class Model:
             mask: Mask prompt: bool of any size, or `prediction.logits[i]`.
             prompts: List of `Prompt`, one object each; for several images, one list per image.
             settings: Fields of `segment.SegmentSettings`; text, a phrase for `find`, with its
-                detector; boxes (N, 4) with N names; previous, the prediction for the first of these
-                points; as for `encode`, bgr and allow_url; for several images progress and
-                on_error="return".
+                detector; lines (K, 2) scribble, lasso; boxes (N, 4) with N names; previous, the
+                prediction for the first of these points; as for `encode`, bgr and allow_url; for
+                several images progress and on_error="return".
 
         Returns:
             Prediction: Candidate masks, best first; with `prompts` a list, with `boxes` `Masks`.
@@ -350,10 +349,10 @@ class Model:
         """
         boxes, names = settings.pop("boxes", None), settings.pop("names", None)
         previous, text = settings.pop("previous", None), settings.pop("text", None)
-        detector = settings.pop("detector", None)
+        detector, lasso = settings.pop("detector", None), settings.pop("lasso", None)
         on_error, progress = settings.pop("on_error", "raise"), settings.pop("progress", None)
-        source, chosen = _split_segment(settings, (*PROMPT_WORDS, *SEVERAL_WORDS))
-        one: Any = (points, point_labels, box, mask, text)
+        one: Any = points, point_labels, box, mask, text, settings.pop("scribble", None), lasso
+        source, chosen = _split_segment(settings, PROMPT_WORDS)
         ways = [prompts is not None, boxes is not None, any(part is not None for part in one)]
         if sum(ways) > 1:
             raise PromptError(
@@ -372,7 +371,7 @@ class Model:
             return self._segment_each(pairs, on_error, source, chosen, detector)
         if boxes is not None:
             return self._segment_boxes(image, boxes, names, source, chosen)
-        asked = [Prompt(*one)] if prompts is None else prompt_list(prompts)
+        asked = [Prompt.of(*one)] if prompts is None else prompt_list(prompts)
         view = self._view(image, source, chosen)
         answers = self._answers(asked, chosen, view, previous, detector)
         return answers[0] if prompts is None else answers
@@ -453,8 +452,7 @@ class Model:
             settings: Keywords as for `segment`.
 
         Raises:
-            PromptError: The mask is empty or has a wrong shape. `refine` also raises the errors of
-                `segment`.
+            PromptError: The mask is empty or has a wrong shape. Also the errors of `segment`.
         """
         start = Prompt.of(mask=mask).mask
         assert start is not None

@@ -553,7 +553,10 @@ class SourceDict(TypedDict, total=False):
 
 
 class SegmentKeywords(SegmentSettingsDict, SourceDict, total=False):
-    """Keyword arguments of `Model.segment` in addition to the prompt."""
+    """Keyword arguments of `Model.segment` in addition to points, box and mask."""
+
+    scribble: ArrayLike | None
+    lasso: ArrayLike | None
 
 
 class TextKeywords(SegmentKeywords, total=False):

@@ -18,8 +18,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSche
 from anymask.base import DeclaredSetting, Setting, list_settings
 from anymask.find import DUPLICATE, MAX_CHARACTERS, MAX_PHRASES, Detector, FindSettings
 from anymask.masks import (
+    MAX_CORNERS,
     MAX_STEPS,
     MIN_SIDE,
+    SCRIBBLE_POINTS,
     Multimask,
     Prompt,
     Ranking,
@@ -96,7 +98,7 @@ class Strict(BaseModel):
 
 _NOT_OVER_HTTP = {
     "memory_limit", "points_per_batch",  # memory and batches of the server
-    "session", "start", "end", "every", "fps",  # controlled by the client
+    "session", "tracker_weights", "start", "end", "every", "fps",  # controlled by the client
 }  # fmt: skip
 
 
@@ -176,11 +178,23 @@ class PromptBody(Strict):
     labels: Annotated[list[Literal[0, 1]], Few, _POINTS] | None = None
     box: Corners | None = None
     mask: CocoRleBody | None = None
+    scribble: Annotated[list[Place], Few, at_most(MAX_CORNERS, "corners")] | None = Field(
+        None, description="line along the object; six points on it are foreground points"
+    )
+    lasso: Annotated[list[Place], Few, at_most(MAX_CORNERS, "corners")] | None = Field(
+        None, description="line around the object, which need not be closed"
+    )
 
     def as_prompt(self) -> Prompt:
         """Convert to a prompt. Raises PromptError, DataError if it is invalid."""
         mask = None if self.mask is None else rle_to_mask(self.mask.rle())
-        return Prompt.of(points=self.points, labels=self.labels, box=self.box, mask=mask)
+        lines = {"scribble": self.scribble, "lasso": self.lasso}
+        return Prompt.of(self.points, self.labels, self.box, mask, **lines)
+
+    @property
+    def count(self) -> int:
+        """Number of points, including those of a scribble."""
+        return len(self.points or ()) + SCRIBBLE_POINTS * (self.scribble is not None)
 
 
 class CorrectingBody(PromptBody):
@@ -209,8 +223,8 @@ class CorrectingBody(PromptBody):
 class SegmentBody(CorrectingBody):
     """`image`: the hash from an earlier response, or an image as base64.
 
-    For one object, pass `points`, `labels`, `box` and `mask`, or `prompt`. For several objects,
-    pass `prompts`, or `boxes` with one box per object.
+    For one object, pass `points`, `labels`, `box`, `mask`, `scribble` and `lasso`, or `prompt`.
+    For several objects, pass `prompts`, or `boxes` with one box per object.
     """
 
     model_config = example(image=DISC, points=[[24, 24]])
@@ -249,7 +263,7 @@ class SegmentBody(CorrectingBody):
         if len(given) != 1:
             message = (
                 "The request must contain exactly one kind of prompt: the fields "
-                "points, labels, box and mask; or prompt; or prompts; or boxes. "
+                "points, labels, box, mask, scribble and lasso; or prompt; or prompts; or boxes. "
                 f'Given: {", ".join(given) or "none"}. Send "points": [[x, y]] or '
                 '"box": [x0, y0, x1, y1], for example.'
             )
@@ -489,7 +503,7 @@ def check_prompts(bodies: Sequence[PromptBody], limits: Limits) -> None:
     Raises Refusal.
     """
     check_count(len(bodies), "prompts", limits)
-    points = [len(body.points or ()) for body in bodies]
+    points = [body.count for body in bodies]
     if (decodings := sum(map(count_steps, points))) > limits.decodings:
         message = (
             f"The request requires up to {decodings} decoder runs, but at most "

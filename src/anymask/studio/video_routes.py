@@ -197,7 +197,7 @@ async def prompt(
         said = body.as_prompt()  # decode one mask at a time
         one = video.session.add(
             frame=body.frame, id=body.object, points=said.points, labels=said.labels,
-            box=said.box, mask=said.mask, anew=body.anew,
+            box=said.box, mask=said.mask, lasso=said.lasso, anew=body.anew,
         )  # fmt: skip
         video.objects.add(body.object)
         known = {"known": video.session.known(body.object)}

@@ -345,7 +345,8 @@ async def prompt(
         said, session = body.as_prompt(), scan.changed()
         one = session.add(
             body.slice, body.object, axis=AXES.index(body.axis), points=said.points,
-            labels=said.labels, box=said.box, mask=said.mask, anew=body.anew,
+            labels=said.labels, box=said.box, mask=said.mask, lasso=said.lasso,
+            anew=body.anew,
         )  # fmt: skip
         scan.objects.add(body.object)
         return object_body(body.object, one) | {"known": session.known(body.object)}

@@ -36,9 +36,7 @@ from anymask.track.redaction import redact_video as redact_video
 from anymask.track.session import VideoSession as VideoSession
 from anymask.track.session import frame_numbering as frame_numbering
 from anymask.track.session import open_session as open_session
-from anymask.track.session import open_tracker as open_tracker
 from anymask.track.session import read_whole as read_whole
-from anymask.track.session import tracking_model as tracking_model
 from anymask.track.settings import GROUPS as GROUPS
 from anymask.track.settings import FrameSampling as FrameSampling
 from anymask.track.settings import MemorySettings as MemorySettings
@@ -54,6 +52,8 @@ from anymask.track.sources import natural_order as natural_order
 from anymask.track.sources import open_source as open_source
 from anymask.track.sources import read_facts as read_facts
 from anymask.track.store import SessionStore as SessionStore
+from anymask.track.trackers import open_tracker as open_tracker
+from anymask.track.trackers import tracking_model as tracking_model
 from anymask.track.words import VideoFindKeywords as VideoFindKeywords
 from anymask.track.words import cut_words as cut_words
 from anymask.track.words import find_in_video as find_in_video

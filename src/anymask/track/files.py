@@ -54,6 +54,7 @@ class FilePrompt:
     Attributes:
         mask: Mask image file.
         mask_values: Interpretation of its pixel values.
+        lasso: Line around the object.
     """
 
     points: list[list[float]] = field(default_factory=list)
@@ -61,6 +62,7 @@ class FilePrompt:
     box: list[float] | None = None
     mask: Path | None = None
     mask_values: MaskValues = "auto"
+    lasso: list[list[float]] | None = None
 
     def read_mask(self) -> NDArray[Any] | None:
         """Load the pixels of `mask`, or return None. Raises ImageError."""
@@ -290,13 +292,13 @@ def _begin(model: Model, session: VideoSession, asked: TrackFiles, words: str) -
         taken = session.frames.source_frame(place)
         if taken != frame:
             moved.append(f"Frame {frame} is not sampled, so its prompts are used on frame {taken}.")
-        is_correction = one.box is None and one.mask is None
+        is_correction = one.box is None and one.mask is None and one.lasso is None
         if is_correction and any(other < place for other in session.prompts(number)):
             for _ in session.propagate(stop=place):
                 pass
         session.add(
             place, number, points=one.points or None, labels=one.labels or None, box=one.box,
-            mask=one.read_mask(), anew=True,
+            mask=one.read_mask(), lasso=one.lasso, anew=True,
         )  # fmt: skip
     session.note("command", words)
     session.checkpoint()

@@ -224,7 +224,7 @@ class ImageTracker:
     def answer(self, seen: SeenFrame, prompt: Prompt, earlier: Rle | None) -> FramePrediction:
         """Predict a mask from prompts. A mask prompt without other prompts is used unchanged."""
         if prompt.mask is not None and prompt.points is None and prompt.box is None:
-            mask = _given_mask(prompt, seen.embedding.image_hw)
+            mask = given_mask(prompt, seen.embedding.image_hw)
             return FramePrediction(mask_to_rle(mask), 1.0, 1.0, _soft_of(mask, seen))
         if earlier is not None and prompt.mask is None:
             prompt = replace(prompt, mask=rle_to_mask(earlier))
@@ -430,7 +430,8 @@ def _soft_of(mask: BoolArray, seen: SeenFrame) -> FloatArray:  # (H, W) -> (h, w
     return np.asarray(small, np.float32)
 
 
-def _given_mask(prompt: Prompt, hw: tuple[int, int]) -> BoolArray:
+def given_mask(prompt: Prompt, hw: tuple[int, int]) -> BoolArray:
+    """Mask prompt in frame size (H, W); logits above 0 are foreground."""
     mask = np.asarray(prompt.mask)
     mask = mask if mask.dtype == np.bool_ else mask > 0
     if mask.shape != hw:

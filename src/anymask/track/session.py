@@ -18,7 +18,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
-from typing import Any, Unpack
+from typing import Any, TypedDict, Unpack
 
 import cv2
 import numpy as np
@@ -28,25 +28,16 @@ from anymask.base import (
     InputError,
     PromptError,
     UintImage,
+    check_keywords,
     check_types,
     explain_keywords,
     parse_json,
     preview_html,
 )
-from anymask.masks import Prompt, merged_prompts, rle_to_mask, warn_of_cut_boxes
-from anymask.models.rules import BUNDLED_MODELS, DEFAULT_VIDEO_MODEL
-from anymask.runtime import (
-    ASSETS,
-    Remembering,
-    ThreadSharing,
-    VideoSteps,
-    open_runtime,
-    read_manifest,
-)
+from anymask.masks import ALL_KINDS, Prompt, merged_prompts, rle_to_mask, warn_of_cut_boxes
+from anymask.runtime import ThreadSharing, VideoSteps
 from anymask.segment import Model
 from anymask.track.flow import is_cut, reduce_frame
-from anymask.track.image_tracker import ImageTracker
-from anymask.track.memory_tracker import MemoryTracker
 from anymask.track.monitor import TrackCheck, TrackMonitor, check_prompted, check_tracked
 from anymask.track.records import (
     Direction,
@@ -61,12 +52,12 @@ from anymask.track.settings import (
     FrameSampling,
     MemorySettings,
     MonitorSettings,
-    TrackerName,
     TrackOptions,
     TrackSettings,
 )
 from anymask.track.sources import SampledFrames, first_readable, open_source
 from anymask.track.store import SessionStore, SpokenPrompt, StoredState
+from anymask.track.trackers import open_tracker
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,6 +147,14 @@ SECONDS = 10.0  # maximum time between checkpoints
 NOWHERE = -10  # frame of a state that is no longer valid at its position
 
 
+class PromptOptions(TypedDict, total=False):
+    """Further arguments of `VideoSession.add`."""
+
+    scribble: ArrayLike | None
+    lasso: ArrayLike | None
+    anew: bool
+
+
 @dataclass(frozen=True, eq=False)
 class _Live:
     """State of an object after a frame, and its history."""
@@ -229,7 +228,7 @@ class VideoSession:
         labels: ArrayLike | None = None,
         box: ArrayLike | None = None,
         mask: ArrayLike | None = None,
-        anew: bool = False,
+        **more: Unpack[PromptOptions],
     ) -> ObjectMask:
         """Prompt an object on a frame, or correct its mask there, and return the mask.
 
@@ -243,17 +242,22 @@ class VideoSession:
             labels: Labels of the points (P,), 1 foreground, 0 background.
             box: Box (4,). Replaces an earlier box.
             mask: Mask prompt. Without other prompts it is used unchanged.
-            anew: Discard the earlier prompts of this object on this frame.
+            more: scribble and lasso, lines (K, 2) along or around the object, in pixels;
+                anew=True discards the earlier prompts of this object on this frame.
 
         Raises:
             PromptError: The prompt is invalid.
             InputError: The frame does not exist.
         """
         frame, id = read_whole(frame=frame, id=id)  # noqa: A001
-        said = Prompt.of(points, labels, box, mask)
+        check_keywords(more, PromptOptions.__annotations__)
+        lines = {name: more.get(name) for name in ("scribble", "lasso")}
+        said = Prompt.of(points, labels, box, mask, **lines)
         look = self._look_at(frame)
-        warn_of_cut_boxes([said], (look.image.shape[0], look.image.shape[1]))
-        spoken = self._spoken(id, frame, said, anew)
+        hw = look.image.shape[0], look.image.shape[1]
+        said = said.drawn_in(hw, ALL_KINDS)
+        warn_of_cut_boxes([said], hw)
+        spoken = self._spoken(id, frame, said, more.get("anew", False))
         prediction = self.tracker.answer(look.seen, spoken.prompt, spoken.earlier)
         self._store.write_prompt(id, frame, spoken)
         self._forget_around(id, frame)
@@ -685,7 +689,7 @@ def open_session(
         # The next frame is encoded while the current one is tracked, with half the threads each:
         # waiting threads would busy-wait on cores of the other call.
         model = Model(runtime.with_threads(-(-runtime.threads // 2)))
-    tracker = open_tracker(model, track.tracker, memory, track.refine_edges)
+    tracker = open_tracker(model, track.tracker, memory, track.refine_edges, track.tracker_weights)
     tracker = tracker if around is None else around(tracker)
     frames = SampledFrames(open_source(source), sampling)
     store = None
@@ -700,60 +704,6 @@ def open_session(
         if store is not None:
             store.close()
         raise
-
-
-def tracking_model(model: Model, named: Model | str | None = None) -> Model:
-    """Return the model that tracks: this model, or for larger bundled ones the default tracker.
-
-    Args:
-        named: Loaded model or model name to use instead.
-    """
-    if isinstance(named, Model):
-        return named
-    family, runtime = model.spec.family, model.runtime
-    if named is None:
-        if family == DEFAULT_VIDEO_MODEL or family not in BUNDLED_MODELS:
-            return model
-        if runtime.weights_hash != read_manifest(ASSETS / family).weights_hash:
-            return model  # fine-tuned weights may support objects that the default model does not
-        LOG.info(
-            "Tracking with %s, because %s does not support video memory.",
-            DEFAULT_VIDEO_MODEL,
-            model.name,
-        )
-    opened = open_runtime(named or DEFAULT_VIDEO_MODEL)
-    if isinstance(opened, ThreadSharing) and isinstance(runtime, ThreadSharing):
-        opened = opened.with_threads(runtime.threads)
-    return Model(opened)
-
-
-def open_tracker(
-    model: Model,
-    name: TrackerName = "auto",
-    memory: MemorySettings | None = None,
-    refine_edges: bool = False,
-) -> Tracker:
-    """Create a tracker for a model. Raises ModelError if the model does not support it, InputError
-    if a setting does not apply to it, or the model is not for RGB images."""
-    if model.spec.channels is not None:
-        raise InputError(
-            f"This model was fine-tuned on images with {model.spec.channels.count} "
-            "channels, but video frames have 3. Use a model for RGB images."
-        )
-    memory, steps = memory or MemorySettings(), model.runtime.capability(VideoSteps)
-    reader = None if steps is not None else model.runtime.capability(Remembering)
-    if name == "auto":
-        name = "match" if steps is None and reader is None else "memory"
-    if name == "match" or reader is not None:
-        memory.check_unset("match" if name == "match" else "a memory network")
-        reader = reader if name == "memory" else None
-        return ImageTracker(model, name, reader=reader, refine_edges=refine_edges)
-    if refine_edges:
-        raise InputError(
-            f"Option refine_edges requires an image model, but {model.name} is a video model. "
-            "Omit it."
-        )
-    return MemoryTracker(model, steps, memory)
 
 
 def check_same_video(store: SessionStore, frames: SampledFrames) -> None:

@@ -14,13 +14,14 @@ from typing import Annotated, Literal, TypedDict
 from anymask.base import InputError, Setting, check_settings, describe_settings
 from anymask.runtime import MemoryChoice
 
-TrackerName = Literal["auto", "memory", "match"]
+TrackerName = Literal["auto", "memory", "match", "xmem"]
 TrackerSetting = Annotated[
     TrackerName,
     Setting(
         'how objects are tracked. "memory" uses the memory of a video model, or the memory network '
         'trained for an image model. "match" uses feature matching and optical flow, with any '
-        'image model. "auto" uses "memory" if the model has one, else "match"'
+        'image model. "xmem" uses the weights of XMem, with any image model for the prompts. '
+        '"auto" uses "memory" if the model has one, else "match"'
     ),
 ]
 SessionFile = Annotated[
@@ -35,6 +36,10 @@ class TrackSettings:
     """Tracker settings. Raises InputError if a value is out of range."""
 
     tracker: TrackerSetting = "auto"
+    tracker_weights: Annotated[
+        Path | str | None,
+        Setting('weights file for tracker "xmem"', default="the file of: anymask models get xmem"),
+    ] = None
     refine_edges: Annotated[
         bool,
         Setting(
@@ -46,6 +51,11 @@ class TrackSettings:
 
     def __post_init__(self) -> None:
         check_settings(self)
+        if self.tracker_weights is not None and self.tracker != "xmem":
+            raise InputError(
+                f"Option tracker_weights requires tracker 'xmem', but the tracker is "
+                f"{self.tracker!r}. Set tracker to 'xmem', or omit tracker_weights."
+            )
 
 
 @describe_settings
@@ -180,6 +190,7 @@ class TrackOptions(TypedDict, total=False):
     """Keyword arguments of `Model.track`, the fields of four settings groups."""
 
     tracker: TrackerName
+    tracker_weights: Path | str | None
     refine_edges: bool
     session: Path | str | None
     every: int

@@ -151,7 +151,7 @@ def _say(session: VolumeSession, asked: VolumeFiles, words: str) -> None:
     for (index, number), one in sorted(asked.prompts.items(), key=lambda pair: pair[0]):
         session.add(
             index, number, axis=asked.axis, points=one.points or None, labels=one.labels or None,
-            box=one.box, mask=one.read_mask(),
+            box=one.box, mask=one.read_mask(), lasso=one.lasso,
         )  # fmt: skip
     session.note("command", words)
     session.checkpoint()

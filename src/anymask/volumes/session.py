@@ -132,6 +132,8 @@ class SlicePrompt(TypedDict, total=False):
     labels: ArrayLike | None
     box: ArrayLike | None
     mask: ArrayLike | None
+    scribble: ArrayLike | None
+    lasso: ArrayLike | None
     anew: bool
 
 
@@ -249,8 +251,8 @@ class VolumeSession:
             slice: Slice index along the axis, from 0.
             id: Number of the object from 1, its label value.
             axis: 0: slice (Y, X) across z; 1: (Z, X) across y; 2: (Z, Y) across x.
-            said: `points`, `labels`, `box`, `mask` and `anew` as for `VideoSession.add`, in pixels
-                of the slice; (x, y) is (column, row).
+            said: `points`, `labels`, `box`, `mask`, `scribble`, `lasso` and `anew` as for
+                `VideoSession.add`, in pixels of the slice; (x, y) is (column, row).
 
         Raises:
             PromptError: The prompt is invalid.
@@ -268,7 +270,7 @@ class VolumeSession:
                 f"{AXES[axis]}."
             )
         video, seen = self._open(axis), id in self.objects
-        corrects = not any(said.get(name) is not None for name in ("mask", "box"))
+        corrects = not any(said.get(name) is not None for name in ("mask", "box", "lasso"))
         if seen and id not in video.objects and corrects and not said.get("anew"):
             said["mask"] = self._cut(id, axis, slice)
         return video.add(slice, id, **said)

@@ -108,6 +108,8 @@ export interface CorrectingBody {
   labels?: (0 | 1)[] | null;
   box?: [number, number, number, number] | null;
   mask?: CocoRleBody | null;
+  scribble?: [number, number][] | null;
+  lasso?: [number, number][] | null; // line around the object, which need not be closed
   previous?: string | null;
   candidate?: number; // index of the candidate mask in `previous` to correct, counted from 0
 }
@@ -714,6 +716,8 @@ export interface SegmentBody {
   labels?: (0 | 1)[] | null;
   box?: [number, number, number, number] | null;
   mask?: CocoRleBody | null;
+  scribble?: [number, number][] | null;
+  lasso?: [number, number][] | null; // line around the object, which need not be closed
   previous?: string | null;
   candidate?: number; // index of the candidate mask in `previous` to correct, counted from 0
   image: string;
@@ -744,6 +748,8 @@ export interface SlicePromptBody {
   labels?: (0 | 1)[] | null;
   box?: [number, number, number, number] | null;
   mask?: CocoRleBody | null;
+  scribble?: [number, number][] | null;
+  lasso?: [number, number][] | null; // line around the object, which need not be closed
   axis?: "z" | "y" | "x";
   slice?: number;
   object?: number;
@@ -832,6 +838,8 @@ export interface VideoPromptBody {
   labels?: (0 | 1)[] | null;
   box?: [number, number, number, number] | null;
   mask?: CocoRleBody | null;
+  scribble?: [number, number][] | null;
+  lasso?: [number, number][] | null; // line around the object, which need not be closed
   frame?: number;
   object?: number;
   anew?: boolean; // remove the earlier prompts of this frame

@@ -123,9 +123,12 @@ KIND_NAMES: dict[PromptKind, str] = {
 def check_prompt(prompt: Prompt, image_hw: tuple[int, int], spec: ModelSpec) -> Prompt:
     """Validate a prompt, and clip its box to the image, before anything is computed.
 
+    A lasso becomes a box and a mask.
+
     Raises:
         PromptError: The prompt is not supported, or its points or box are outside the image.
     """
+    prompt = prompt.drawn_in(image_hw, spec.accepts)
     refused = prompt.kinds - spec.accepts
     if refused:
         raise PromptError(

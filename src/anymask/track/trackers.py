@@ -1,0 +1,101 @@
+"""Choice of the model and the tracker of a session."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from anymask.base import InputError
+from anymask.models.rules import BUNDLED_MODELS, DEFAULT_VIDEO_MODEL
+from anymask.runtime import (
+    ASSETS,
+    Remembering,
+    ThreadSharing,
+    VideoSteps,
+    open_runtime,
+    read_manifest,
+)
+from anymask.segment import Model
+from anymask.track.image_tracker import ImageTracker
+from anymask.track.memory_tracker import MemoryTracker
+from anymask.track.records import Tracker
+from anymask.track.settings import MemorySettings, TrackerName
+
+LOG = logging.getLogger("anymask.track.session")
+
+
+def tracking_model(
+    model: Model, named: Model | str | None = None, tracker: TrackerName = "auto"
+) -> Model:
+    """Return the model that tracks: this model, or for larger bundled ones the default tracker.
+
+    Args:
+        named: Loaded model or model name to use instead.
+        tracker: With "xmem", the model only answers prompts, so it stays.
+    """
+    if isinstance(named, Model):
+        return named
+    family, runtime = model.spec.family, model.runtime
+    if named is None:
+        if tracker == "xmem" or family == DEFAULT_VIDEO_MODEL or family not in BUNDLED_MODELS:
+            return model
+        if runtime.weights_hash != read_manifest(ASSETS / family).weights_hash:
+            return model  # fine-tuned weights may support objects that the default model does not
+        LOG.info(
+            "Tracking with %s, because %s does not support video memory.",
+            DEFAULT_VIDEO_MODEL,
+            model.name,
+        )
+    opened = open_runtime(named or DEFAULT_VIDEO_MODEL)
+    if isinstance(opened, ThreadSharing) and isinstance(runtime, ThreadSharing):
+        opened = opened.with_threads(runtime.threads)
+    return Model(opened)
+
+
+def open_tracker(
+    model: Model,
+    name: TrackerName = "auto",
+    memory: MemorySettings | None = None,
+    refine_edges: bool = False,
+    weights: str | Path | None = None,
+) -> Tracker:
+    """Create a tracker for a model.
+
+    Args:
+        weights: Weights file of tracker "xmem".
+
+    Raises:
+        ModelError: The model does not support this tracker.
+        InputError: A setting does not apply to it, or the model is not for RGB images.
+        WeightsError: Weights of the tracker are missing or invalid.
+    """
+    if model.spec.channels is not None:
+        raise InputError(
+            f"This model was fine-tuned on images with {model.spec.channels.count} "
+            "channels, but video frames have 3. Use a model for RGB images."
+        )
+    memory = memory or MemorySettings()
+    if name == "xmem":
+        memory.check_unset(name)
+        if refine_edges:
+            raise InputError(
+                "Option refine_edges does not apply to tracker 'xmem'. Omit it, or use tracker "
+                "'match' or 'memory' with an image model."
+            )
+        from anymask.track.xmem_tracker import open_xmem
+
+        return open_xmem(model, weights)
+    steps = model.runtime.capability(VideoSteps)
+    reader = None if steps is not None else model.runtime.capability(Remembering)
+    if name == "auto":
+        name = "match" if steps is None and reader is None else "memory"
+    if name == "match" or reader is not None:
+        memory.check_unset("match" if name == "match" else "a memory network")
+        reader = reader if name == "memory" else None
+        return ImageTracker(model, name, reader=reader, refine_edges=refine_edges)
+    if refine_edges:
+        raise InputError(
+            f"Option refine_edges requires an image model, but {model.name} is a video model. "
+            "Omit it."
+        )
+    return MemoryTracker(model, steps, memory)

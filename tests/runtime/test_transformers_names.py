@@ -1,0 +1,181 @@
+"""Weights with the names of transformers: SAM, SAM-HQ, SAM 2 and EdgeTAM."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+import anymask
+from anymask import models
+from anymask.base import ModelError, WeightsError
+from anymask.runtime.checkpoints import detect_variant, from_transformers, load_official
+from anymask.runtime.transformers_names import DUPLICATE, POSITIONS, transformers_names
+
+SAM = ("sam_vit_b", "sam_vit_l", "sam_vit_h", "sam_hq_vit_b", "sam_hq_vit_l", "sam_hq_vit_h")
+SAM_2 = tuple(f"sam2{point}_hiera_{size}" for point in ("", ".1") for size in ("t", "s", "b+", "l"))
+NAMED = (*SAM, *SAM_2, "edgetam")
+Shapes = dict[str, tuple[int, ...]]
+
+
+def to_transformers(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The same tensors under transformers' names: the table in the other direction."""
+    found: dict[str, torch.Tensor] = {}
+    rows: dict[str, dict[int, torch.Tensor]] = {}
+    for name, part in transformers_names(state).items():
+        if part.row is not None:
+            rows.setdefault(part.names[0], {})[part.row] = state[name]
+            continue
+        pieces = state[name].chunk(len(part.names)) if len(part.names) > 1 else [state[name]]
+        found |= {one: piece.clone() for one, piece in zip(part.names, pieces, strict=True)}
+    return found | {
+        name: torch.cat([one[row] for row in sorted(one)]) for name, one in rows.items()
+    }
+
+
+def meta(name: str) -> dict[str, torch.Tensor]:
+    with torch.device("meta"):
+        return models.build(name).state_dict()
+
+
+def shapes_of(state: dict[str, torch.Tensor]) -> Shapes:
+    return {name: tuple(one.shape) for name, one in state.items()}
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_every_official_name_has_its_own_name_there(name: str, shared: Path) -> None:
+    official = json.loads((shared / "golden" / f"{name}.shapes.json").read_text())
+    named = transformers_names(official)
+    assert list(named) == list(official)
+    places = [(one, part.row) for part in named.values() for one in part.names]
+    assert len(set(places)) == len(places)
+    begins = {one.split(".")[0] for one, _ in places}
+    assert not begins & {"image_encoder", "sam_mask_decoder", "sam_prompt_encoder"}
+
+
+@pytest.mark.parametrize("name", ["sam_vit_b", "sam_hq_vit_b", "sam2.1_hiera_t", "sam2_hiera_s"])
+def test_the_names_are_those_of_transformers_own_models(name: str) -> None:
+    transformers = pytest.importorskip("transformers")
+    with torch.device("meta"):
+        if name.startswith("sam2"):
+            config: Any = transformers.Sam2VideoConfig()
+            if name == "sam2_hiera_s":
+                config.vision_config.backbone_config.blocks_per_stage = [1, 2, 11, 2]
+                config.vision_config.backbone_config.global_attention_blocks = [7, 10, 13]
+                config.enable_occlusion_spatial_embedding = False
+                config.enable_temporal_pos_encoding_for_object_pointers = False
+            model = transformers.Sam2VideoModel(config)
+        elif "hq" in name:
+            model = transformers.SamHQModel(transformers.SamHQConfig())
+        else:
+            model = transformers.SamModel(transformers.SamConfig())
+    theirs = shapes_of(model.state_dict())
+    theirs.pop(DUPLICATE)
+    assert shapes_of(to_transformers(meta(name))) == theirs
+    assert detect_variant(model.state_dict()) == name
+
+
+def test_the_names_of_edgetam_are_those_of_transformers_own_parts() -> None:
+    pytest.importorskip("transformers")
+    from transformers import EdgeTamVideoConfig
+    from transformers.models.edgetam_video import modeling_edgetam_video as theirs
+
+    config: Any = EdgeTamVideoConfig()
+    with torch.device("meta"):
+        parts: dict[str, torch.nn.Module] = {
+            "memory_attention": theirs.EdgeTamVideoMemoryAttention(config),
+            "memory_encoder": theirs.EdgeTamVideoMemoryEncoder(config),
+            "spatial_perceiver": theirs.EdgeTamVideoPerceiverResampler(config),
+            "prompt_encoder": theirs.EdgeTamVideoPromptEncoder(config.prompt_encoder_config),
+            "mask_decoder": theirs.EdgeTamVideoMaskDecoder(config.mask_decoder_config),
+        }
+    wanted = {
+        f"{begin}.{name}": shape
+        for begin, part in parts.items()
+        for name, shape in shapes_of(part.state_dict()).items()
+    }
+    found = shapes_of(to_transformers(meta("edgetam")))
+    assert {name: one for name, one in found.items() if name.split(".")[0] in parts} == wanted
+    others = {name.split(".")[0] for name in found} - set(parts)
+    assert others == {
+        "vision_encoder", "mask_downsample", "object_pointer_proj", "no_memory_embedding",
+        "no_memory_positional_encoding", "memory_temporal_positional_encoding",
+        "no_object_pointer",
+    }  # fmt: skip
+
+
+def test_a_small_network_of_transformers_encodes_alike() -> None:
+    """The same weights in both networks give the same image embedding."""
+    transformers = pytest.importorskip("transformers")
+    vision = {
+        "hidden_size": 24, "output_channels": 32, "num_hidden_layers": 3, "num_attention_heads": 2,
+        "image_size": 64, "patch_size": 8, "window_size": 3, "global_attn_indexes": [1],
+        "mlp_dim": 96,
+    }  # fmt: skip
+    torch.manual_seed(0)
+    config = transformers.SamVisionConfig(**vision)
+    theirs = transformers.SamVisionModel(config).eval()
+    for one in theirs.parameters():
+        torch.nn.init.normal_(one, std=0.1)
+    ours = models.build("tiny")
+    named = transformers_names(ours.state_dict())
+    given = to_transformers(ours.state_dict()) | dict(theirs.state_dict())
+    load_official(ours, given | {DUPLICATE: given[POSITIONS]})
+    assert all(
+        torch.equal(one, theirs.state_dict()[named[name].names[0]])
+        for name, one in ours.state_dict().items()
+        if name.startswith("image_encoder.")
+    )
+    pixels = torch.randn(1, 3, 64, 64)
+    with torch.inference_mode():
+        wanted = theirs(pixels).last_hidden_state
+        found = ours.encode(pixels)  # type: ignore[operator]
+    embedding = next(one for one in _tensors(found) if one.shape == wanted.shape)
+    torch.testing.assert_close(embedding, wanted, rtol=1e-4, atol=1e-5)
+
+
+def _tensors(found: Any) -> list[torch.Tensor]:
+    if isinstance(found, torch.Tensor):
+        return [found]
+    values = vars(found).values() if hasattr(found, "__dict__") else found
+    return [one for value in values if value is not None for one in _tensors(value)]
+
+
+def test_a_folder_of_transformers_is_a_model(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    official = models.build("edgetam").state_dict()
+    folder = tmp_path / "EdgeTAM-hf"
+    folder.mkdir()
+    (folder / "config.json").write_text('{"model_type": "edgetam_video"}')
+    save_file(to_transformers(official), folder / "model.safetensors")
+    image = np.zeros((40, 60, 3), np.uint8)
+    image[10:30, 20:40] = 255
+    found = [
+        model.segment(image, points=[(30, 20)]).logits
+        for model in (
+            anymask.load(str(folder), runtime="torch"),
+            anymask.load("edgetam", weights=folder, runtime="torch"),
+        )
+    ]
+    np.testing.assert_array_equal(found[0], found[1])
+    with pytest.raises(WeightsError, match="probably weights of edgetam"):
+        anymask.load("sam2.1_hiera_t", weights=folder, runtime="torch")
+    save_file({"vision_encoder.strange": torch.zeros(3)}, folder / "model.safetensors")
+    with pytest.raises(ModelError, match="not supported"):
+        anymask.load(str(folder))
+
+
+def test_tensors_that_are_not_known_are_reported() -> None:
+    model = models.build("tiny")
+    state = to_transformers(model.state_dict())
+    state["vision_encoder.more"] = torch.zeros(2)
+    state.pop("vision_encoder.layers.0.mlp.lin1.weight")
+    renamed = from_transformers(state, model.state_dict())
+    assert "vision_encoder.more" in renamed
+    with pytest.raises(WeightsError, match=r"missing +image_encoder\.blocks\.0\.mlp\.lin1\.weight"):
+        load_official(model, state)
