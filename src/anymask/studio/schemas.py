@@ -188,8 +188,9 @@ class PromptBody(Strict):
     def as_prompt(self) -> Prompt:
         """Convert to a prompt. Raises PromptError, DataError if it is invalid."""
         mask = None if self.mask is None else rle_to_mask(self.mask.rle())
-        lines = {"scribble": self.scribble, "lasso": self.lasso}
-        return Prompt.of(self.points, self.labels, self.box, mask, **lines)
+        return Prompt.of(
+            self.points, self.labels, self.box, mask, scribble=self.scribble, lasso=self.lasso
+        )
 
     @property
     def count(self) -> int:

@@ -251,8 +251,8 @@ class VideoSession:
         """
         frame, id = read_whole(frame=frame, id=id)  # noqa: A001
         check_keywords(more, PromptOptions.__annotations__)
-        lines = {name: more.get(name) for name in ("scribble", "lasso")}
-        said = Prompt.of(points, labels, box, mask, **lines)
+        lasso = more.get("lasso")
+        said = Prompt.of(points, labels, box, mask, scribble=more.get("scribble"), lasso=lasso)
         look = self._look_at(frame)
         hw = look.image.shape[0], look.image.shape[1]
         said = said.drawn_in(hw, ALL_KINDS)
