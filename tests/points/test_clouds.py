@@ -121,6 +121,14 @@ def test_points_that_are_not_finite_are_skipped_and_counted(tmp_path: Path) -> N
         ("a.ply", ply("ascii").replace(b"element vertex 3", b"element vertex -3"), "invalid line"),
         ("a.ply", ply("ascii").replace(b"vertex 3", b"vertex 0"), "has no points. Export"),
         ("a.ply", ply("ascii").replace(b"vertex 3", b"face 3"), "no element 'vertex'"),
+        ("a.ply", ply("ascii").replace(b"vertex 3", b"vertex " + b"9" * 5000), "invalid line"),
+        ("a.ply", ply("ascii").replace(b"float y", b"float x"), "without lists or repeated names"),
+        (
+            "a.ply",
+            b"ply\nformat binary_little_endian 1.0\nelement e 1\nproperty int a\nproperty int a\n"
+            b"element vertex 1\nproperty float x\nend_header\n",
+            "precedes the vertices",
+        ),
         ("a.xyz", b"1 2\n", r"shape \(1, 2\). Expected 3 columns"),
         ("a.xyz", b"a b c\n", "not a table of numbers"),
         ("a.xyz", b"\xff\xfe\x00", "not text"),

@@ -1,8 +1,8 @@
 """Point clouds, and their files: PLY, NumPy arrays and tables of text.
 
 Points of a file that are not finite are skipped and counted. In NumPy and text files, columns 4 to
-6 are the colors red, green and blue. Integers are relative to the largest value of their type.
-Other numbers are in 0..1, or in 0..255 if one of them is above 1.
+6 are the colors red, green and blue. Unsigned integers are relative to the largest value of their
+type. Other numbers are in 0..1, or in 0..255 if one of them is above 1.
 """
 
 from __future__ import annotations

@@ -39,6 +39,11 @@ class _Element:
     lists: bool = False
 
     @property
+    def repeats(self) -> bool:
+        """Whether two properties have the same name."""
+        return len({name for name, _ in self.fields}) < len(self.fields)
+
+    @property
     def kind(self) -> np.dtype[np.void]:
         return np.dtype(self.fields)
 
@@ -57,13 +62,13 @@ def read_ply(data: bytes) -> tuple[Columns, Columns | None]:
     if vertex is None:
         raise DataError("It has no element 'vertex', so it is not a point cloud.")
     before = elements[: elements.index(vertex)]
-    if blocking := [one.name for one in before if one.lists or order == ""]:
+    if blocking := [one.name for one in before if one.lists or one.repeats or order == ""]:
         raise DataError(
             f"Its element {blocking[0]!r} precedes the vertices. Write the vertices first."
         )
     start = end.end() + sum(one.count * one.kind.itemsize for one in before)
     names = [name for name, _ in vertex.fields]
-    if vertex.lists or not {"x", "y", "z"} <= set(names) or len(set(names)) < len(names):
+    if vertex.lists or not {"x", "y", "z"} <= set(names) or vertex.repeats:
         raise DataError(
             "Its vertices require the properties x, y and z, without lists or repeated names. "
             f"Given: {', '.join(names) or 'none'}."
@@ -81,7 +86,7 @@ def _header(lines: list[str]) -> tuple[str, list[_Element]]:
         match line.split():
             case ["format", name, *_] if name in ORDERS:
                 order = ORDERS[name]
-            case ["element", name, count] if count.isascii() and count.isdigit():
+            case ["element", name, count] if re.fullmatch("[0-9]{1,15}", count):
                 elements.append(_Element(name, int(count)))
             case ["property", "list", *_] if elements:
                 elements[-1].lists = True
