@@ -96,6 +96,8 @@ def test_a_click_in_one_view_segments_the_object_in_all(tmp_path: Path) -> None:
         (["a.png", "--depth", "depth.npy", "--intrinsics", "1,2", "--point", "1,1"], "Expected 4"),
         (["a.png", "--depth", "rgb.png", "--intrinsics", "9,9,1,1", "--point", "1,1"], "depth map"),
         (["a.png", "--depth", "s.npy", "--intrinsics", "9,9,1,1", "--point", "1,1"], "4 x 3 pix"),
+        (["a.png", "--depth", "n.npy", "--intrinsics", "9,9,1,1", "--point", "1,1"], "not found"),
+        (["a.png", "--depth", "b.npy", "--intrinsics", "9,9,1,1", "--point", "1,1"], "corrupted"),
         (["a.png"], "--labels, or by prompts"),
         (["t.json", "--depth", "depth.npy", "--point", "1,1"], "Remove these options"),
         (["t.json", "--point", "1,1"], "no list `frames`"),
@@ -109,6 +111,7 @@ def test_errors_are_sentences(
     np.save("s.npy", np.ones((3, 4)))
     colors = np.arange(192 * 256 * 3).reshape(192, 256, 3).astype(np.uint8)
     Image.fromarray(colors).save("rgb.png")
+    Path("b.npy").write_bytes(b"\x93NUMPY rotten")
     Path("t.json").write_text("{}")
     assert run("lift", *words, "-o", "o.ply") == 2
     assert telling in capsys.readouterr().err

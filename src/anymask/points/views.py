@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from anymask.base import BoolArray, DataError, Floats, InputError, UintImage, parse_json
+from anymask.base import BoolArray, DataError, Floats, InputError, UintImage, parse_json, read_array
 from anymask.images import image_hw, load_channels, load_image
 
 _UP_BACK = np.diag([1.0, -1.0, -1.0, 1.0])  # from y down, z forward to y up, z backward
@@ -123,8 +123,9 @@ def read_depth(path: Path, scale: float | None = None) -> Floats:  # -> (H, W)
     """
     if scale is not None and not 0 < scale < math.inf:
         raise InputError(f"The depth scale must be above 0. Given: {scale}.")
-    values = np.load(path, allow_pickle=False) if path.suffix.lower() == ".npy" else None
-    if values is None:
+    if path.suffix.lower() == ".npy":
+        values = _array_of(path)
+    else:
         values = load_channels(path)
         if values.shape[2] == 3 and (values == values[..., :1]).all():
             values = values[..., :1]
@@ -136,6 +137,19 @@ def read_depth(path: Path, scale: float | None = None) -> Floats:  # -> (H, W)
         )
     unit = scale or (_MILLIMETERS if values.dtype.kind in "iu" else 1.0)
     return values.astype(np.float64) * unit
+
+
+def _array_of(path: Path) -> NDArray[np.generic]:
+    """Read an .npy file. Raises InputError or DataError."""
+    if not path.is_file():
+        raise InputError(f"File not found: {str(path)!r}. Check the path.")
+    try:
+        with path.open("rb") as file:
+            return read_array(file)
+    except (DataError, ValueError) as error:
+        raise DataError(
+            f"{path} is not a NumPy array, or is corrupted. Write it again with numpy.save."
+        ) from error
 
 
 def read_views(path: Path, scale: float | None = None) -> list[View]:
@@ -157,7 +171,7 @@ def read_views(path: Path, scale: float | None = None) -> list[View]:
     for number, frame in enumerate(frames):
         try:
             found.append(_view(path, {**document, **frame}, scale))
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, IndexError) as error:
             raise DataError(
                 f"{path}: frame {number} is invalid. Expected file_path, depth_file_path, a "
                 "transform_matrix of 4 x 4 numbers, and fl_x, fl_y, cx and cy, or camera_angle_x."
