@@ -122,7 +122,7 @@ def play(
         for click in chosen.tolist():
             missing &= ~photo.finds[click]
             for plane, quality in photo.planes[click]:
-                frontier.learn(frontier.lesson(plane, quality, photo.clicks[click]))
+                frontier.learn(frontier.observe(plane, quality, photo.clicks[click]))
 
 
 def share_found(photo: Answered, settings: Grid, weights: TanhNetwork) -> float:
@@ -133,7 +133,7 @@ def share_found(photo: Answered, settings: Grid, weights: TanhNetwork) -> float:
         for click in chosen.tolist():
             found |= photo.finds[click]
             for plane, quality in photo.planes[click]:
-                frontier.learn(frontier.lesson(plane, quality, photo.clicks[click]))
+                frontier.learn(frontier.observe(plane, quality, photo.clicks[click]))
     return float(found.mean()) if len(found) else 1.0
 
 

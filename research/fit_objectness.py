@@ -44,7 +44,7 @@ from anymask.runtime.manifest import read_tables, write_tables
 from anymask.segment import Grid, encode_image, grid_of
 from anymask.segment.everything.filter import PART, SHAPE, Objectness, ObjectnessWeights
 from anymask.segment.everything.grid import CropView, TanhNetwork
-from anymask.segment.everything.search import Clock, Scan, search_view
+from anymask.segment.everything.search import ProgressCounter, Scan, search_view
 from anymask.segment.settings import ADAPTIVE_NMS, CONTAINED, SURROUNDING
 from research.nano.proposals import COMPLETE, ROUND, SAME, judge_proposals
 
@@ -123,7 +123,7 @@ def looked_at(model: anymask.Model, photo: UintImage, settings: Grid) -> tuple[l
     clicks = settings.points(0).astype(np.float64) * seen.image_hw[::-1]
     with ThreadPoolExecutor(1) as cutters:
         scan = Scan(sweep, runtime.family, view, settings, seen, cutters, judge=judge)
-        records = [one for one in search_view(scan, clicks, Clock()) if one.area]
+        records = [one for one in search_view(scan, clicks, ProgressCounter()) if one.area]
     once = mask_nms([one.rle for one in records], [one.score for one in records], TWICE)
     kept = [records[index] for index in once]
     facts = [judge.rows[int(record.objectness or 0)] for record in kept]

@@ -69,7 +69,7 @@ class OfPictures:
 
     def see(self) -> EncoderOutput:
         """The encoder."""
-        return self.runtime.see(self.picture[None])[0]
+        return self.runtime.encode_images(self.picture[None])[0]
 
     def answer(self, seen: EncoderOutput) -> tuple[list[Any], Any]:
         """Maps and logits."""

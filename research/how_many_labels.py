@@ -29,7 +29,7 @@ import anymask
 from anymask.evaluation import TruthMask
 from anymask.formats import AnnotatedImage, load_set
 from anymask.masks import centre_click, iou, rle_to_string
-from anymask.training.held_out import evenly, measure, prompted_masks
+from anymask.training.held_out import measure, prompted_masks, subsample
 
 UNET_STEPS = 4_000
 TEST_PHOTOS = 100
@@ -59,7 +59,7 @@ def row_of(count: int, photos: list[AnnotatedImage], args: argparse.Namespace) -
         subset = args.output / f"photos-{count}"
         write_subset(photos, subset)
         weights, minutes = tuned(subset, args.output / f"run-{count}", args)
-        test = evenly(load_set(args.test)[1], TEST_PHOTOS)
+        test = subsample(load_set(args.test)[1], TEST_PHOTOS)
         before, after = (measure(anymask.load(one), test) for one in (args.model, str(weights)))
         row = {"photos": count, "masks": sum(len(p.rles) for p in photos), "minutes": minutes}
         row |= {"before": before.means(), "after": after.means(), "unet": None}

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 import anymask
-from anymask.maps import TileEye, open_map, segment_tiles
+from anymask.maps import TileProcessor, open_map, segment_tiles
 from tests.maps.made import field, photo_of
 
 BLOCK = 2000  # pixels of a side of what is drawn at once; its things never reach the next
@@ -54,7 +54,7 @@ def main() -> None:
     began, before = time.perf_counter(), time.process_time()
     model = anymask.load(args.model)
     with open_map([path]) as scene:
-        eye = TileEye(scene, model, functools.partial(model.everything, grid=args.grid))
+        eye = TileProcessor(scene, model, functools.partial(model.everything, grid=args.grid))
         report = segment_tiles(scene, eye, [args.folder / "things.gpkg"], progress=True)
     gib = 2**20  # ru_maxrss is in KiB on Linux
     print(

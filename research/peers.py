@@ -221,7 +221,7 @@ def ours(name: str, weights: Path, image: np.ndarray, everything: bool) -> Steps
 
     def encode() -> None:
         if PEERS[name][0] == "transformers":
-            held["seen"] = replace(features, seen=model.runtime.see(pixels)[0])
+            held["seen"] = replace(features, seen=model.runtime.encode_images(pixels)[0])
         else:
             held["seen"] = model.encode(image)
 

@@ -84,7 +84,7 @@ def rehearse(
     maps, states, parts = list[FrameMaps](), list[MatchState](), list[np.ndarray]()
     remembered = np.full((len(frames), len(masks), 1 + RECENT_FRAMES), -1, np.int64)
     for time, image in enumerate(frames):
-        seen, at = tracker.see(image, reduce_frame(image)), TrackMoment(time)
+        seen, at = tracker.encode_frame(image, reduce_frame(image)), TrackMoment(time)
         maps.append(frame_maps(seen))
         if time == 0:
             given = [tracker.answer(seen, Prompt(mask=mask), None) for mask in masks]

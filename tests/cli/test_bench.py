@@ -34,7 +34,7 @@ class Blank:
     def capability(self, kind: type[C]) -> C | None:
         return self if isinstance(self, kind) else None
 
-    def see(self, images: np.ndarray) -> list[EncoderOutput]:
+    def encode_images(self, images: np.ndarray) -> list[EncoderOutput]:
         return [seen_of(np.zeros((4, 4, 4), np.float32)) for _ in images]
 
     def decode(self, seen: EncoderOutput, prompts: ModelPrompts) -> tuple[np.ndarray, np.ndarray]:

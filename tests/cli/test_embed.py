@@ -21,9 +21,9 @@ class Counting(ColourRuntime):
 
     seen = 0
 
-    def see(self, images: np.ndarray) -> list:
+    def encode_images(self, images: np.ndarray) -> list:
         type(self).seen += len(images)
-        return super().see(images)
+        return super().encode_images(images)
 
 
 @pytest.fixture
@@ -117,10 +117,10 @@ def test_an_interruption_keeps_what_was_done(
     runtime: type[Counting], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Stopping(Counting):
-        def see(self, images: np.ndarray) -> list:
+        def encode_images(self, images: np.ndarray) -> list:
             if self.seen == 2:
                 raise KeyboardInterrupt
-            return super().see(images)
+            return super().encode_images(images)
 
     monkeypatch.setattr(anymask, "load", lambda *_, **__: Model(Stopping()))
     assert main(["encode", "photos", "-o", "out"]) == 130

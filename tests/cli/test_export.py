@@ -70,8 +70,8 @@ def test_the_bundled_model_is_exported_from_the_weights_beside_its_graphs() -> N
     folder = Path(anymask.__file__).parent / "assets" / "nano"
     assert digest == read_manifest(folder).weights_hash  # the same numbers, whatever the file
     pixels = np.random.default_rng(0).standard_normal((1, 3, 320, 512)).astype(np.float32)
-    ours = TorchRuntime(module, device="cpu").see(pixels)[0].maps()
-    shipped = OnnxRuntime(folder).see(pixels)[0].maps()
+    ours = TorchRuntime(module, device="cpu").encode_images(pixels)[0].maps()
+    shipped = OnnxRuntime(folder).encode_images(pixels)[0].maps()
     for one, other in zip(ours, shipped, strict=True):
         assert one.name == other.name
         assert np.abs(one.values - other.values).max() < 1e-3 * np.abs(other.values).max()

@@ -157,7 +157,7 @@ def test_adapters_have_no_way_back_and_one_end_is_not_tried_twice() -> None:
 
 
 def test_it_says_which_weights_they_are() -> None:
-    assert TuningEnd().in_words() == "Saved weights: last step"
-    assert TuningEnd(judged=True, share=0.75).in_words() == (
+    assert TuningEnd().describe() == "Saved weights: last step"
+    assert TuningEnd(judged=True, share=0.75).describe() == (
         "Saved weights: best validation step, interpolated 25% towards the starting weights"
     )

@@ -41,7 +41,7 @@ class PlantedRuntime:
     def capability(self, kind: type[C]) -> C | None:
         return self if isinstance(self, kind) else None
 
-    def see(self, images: FloatArray) -> list[EncoderOutput]:
+    def encode_images(self, images: FloatArray) -> list[EncoderOutput]:
         return [seen_of(np.zeros((1, 1, 1), np.float32)) for _ in images]
 
     def decode(self, seen: EncoderOutput, prompts: ModelPrompts) -> tuple[FloatArray, FloatArray]:

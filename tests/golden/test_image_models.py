@@ -128,7 +128,7 @@ def looked(request: pytest.FixtureRequest, shared: Path, vit_b: list[SeesOnce]) 
     runtime = TorchRuntime(module, device="cpu")
     image = np.asarray(Image.open(shared / "images" / "truck.jpg").convert("RGB"))
     spec = runtime.spec
-    seen = runtime.see(image_to_model(image, spec)[None])[0]
+    seen = runtime.encode_images(image_to_model(image, spec)[None])[0]
     with recipe.reference(name) as stored:
         reference = dict(stored)
     return Looked(runtime, seen, geometry(image.shape[:2], spec), reference)

@@ -45,7 +45,7 @@ class Followed:
             # A frame of a video is resized by Pillow, bicubic; a picture by torch, bilinear.
             spec = replace(self.model.spec, resample="pillow_bicubic")
             pixels = torch.from_numpy(image_to_model(self.pictures[number], spec))
-            self.frames[number] = self.model.see(pixels[None])
+            self.frames[number] = self.model.encode_frame(pixels[None])
         return self.frames[number]
 
     def prompt(self, number: int, which: int, points: np.ndarray, labels: list[int]) -> None:

@@ -20,9 +20,9 @@ pyogrio = pytest.importorskip("pyogrio")
 shapely = pytest.importorskip("shapely")
 
 from anymask.maps import (  # noqa: E402
-    ChangeEye,
-    PromptEye,
-    TileEye,
+    ChangeProcessor,
+    PromptProcessor,
+    TileProcessor,
     aligned,
     on_the_map,
     open_map,
@@ -46,7 +46,7 @@ def read_layer(path: Path) -> tuple[NDArray[Any], dict[str, Any]]:
 def search(source: Any, *outputs: Path, tile: int = 256, min_area: float = 0, **how: Any):
     model = how.pop("model", None) or ThresholdModel()
     with open_map(source, **how) as scene:
-        eye = TileEye(scene, model, model.everything, tile=tile)
+        eye = TileProcessor(scene, model, model.everything, tile=tile)
         return segment_tiles(scene, eye, outputs, simplify=0, min_area=min_area)
 
 
@@ -409,7 +409,9 @@ def test_buildings_get_right_angles_and_round_things_stay() -> None:
 
 def prompted(scene: Any, *prompts: Any, **how: Any) -> NDArray[Any]:
     out = Path(scene.dataset.name).with_suffix(".gpkg")
-    segment_tiles(scene, PromptEye(scene, ThresholdModel(), prompts, **how), [out], simplify=0)
+    segment_tiles(
+        scene, PromptProcessor(scene, ThresholdModel(), prompts, **how), [out], simplify=0
+    )
     return read_layer(out)[0]
 
 
@@ -486,7 +488,7 @@ def test_change_tells_what_appeared_and_what_vanished_also_on_another_grid(tmp_p
     for second in (new, other):
         out, model = tmp_path / "change.gpkg", ThresholdModel()
         with open_map(old) as a, open_map(second) as b, aligned(b, a) as on_a:
-            eye = ChangeEye(a, on_a, model, model.everything, tile=256)
+            eye = ChangeProcessor(a, on_a, model, model.everything, tile=256)
             segment_tiles(a, eye, [out], simplify=0)
         _, columns = read_layer(out)
         found = sorted(zip(columns["label"], columns["area_m2"], strict=True))

@@ -16,7 +16,7 @@ rasterio = pytest.importorskip("rasterio")
 pyogrio = pytest.importorskip("pyogrio")
 shapely = pytest.importorskip("shapely")
 
-from anymask.maps import PromptEye, open_map, placed_prompt, read_prompts, segment_tiles  # noqa: E402
+from anymask.maps import PromptProcessor, open_map, placed_prompt, read_prompts, segment_tiles  # noqa: E402
 from tests.maps.made import UTM, ThresholdModel, field, photo_of, write_map  # noqa: E402
 
 
@@ -77,7 +77,7 @@ def test_each_prompt_without_a_mask_is_listed_with_the_reason(
 
         def survey(**how: Any) -> Any:
             return segment_tiles(
-                scene, PromptEye(scene, ThresholdModel(), prompts, tile=64), [out], **how
+                scene, PromptProcessor(scene, ThresholdModel(), prompts, tile=64), [out], **how
             )
 
         if killed:

@@ -16,7 +16,7 @@ rasterio = pytest.importorskip("rasterio")
 pytest.importorskip("pyogrio")
 pytest.importorskip("shapely")
 
-from anymask.maps import ChangeEye, aligned, open_map  # noqa: E402
+from anymask.maps import ChangeProcessor, aligned, open_map  # noqa: E402
 from anymask.maps.registration import apply_transform, registration  # noqa: E402
 from tests.maps.made import ThresholdModel, field, photo_of, write_map  # noqa: E402
 
@@ -98,7 +98,7 @@ def changes(folder: Path, pair: Pair, **how: Any) -> list[tuple[str, NDArray[np.
 
     model: Any = ThresholdModel()
     with opened(folder, pair.before, pair.after, **how) as (first, second):
-        eye = ChangeEye(first, second, model, model.everything)
+        eye = ChangeProcessor(first, second, model, model.everything)
         pieces = eye.look((0, 0, SIDE, SIDE))
     return [
         (str(one.label), rasterize([one.outline], (SIDE, SIDE)) > 0)

@@ -32,7 +32,7 @@ class Shy:
     def __init__(self) -> None:
         self.asked: list[ModelPrompts] = []
 
-    def see(self, images: FloatArray) -> list[EncoderOutput]:
+    def encode_images(self, images: FloatArray) -> list[EncoderOutput]:
         return [seen_of(image) for image in images]
 
     def capability(self, kind: type[C]) -> C | None:

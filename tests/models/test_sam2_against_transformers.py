@@ -247,7 +247,7 @@ def test_two_objects_are_followed_as_transformers_does(
     banks = [MemoryBank(), MemoryBank()]
     steps = [(number, False) for number in range(FRAMES)]
     for number, backward in [*steps, *((number, True) for number in range(FRAMES - 2, 0, -1))]:
-        frame = ours.see(video[number : number + 1])
+        frame = ours.encode_frame(video[number : number + 1])
         at = VideoMoment(number, backward, FRAMES)
         expected = theirs(inference_session=asked, frame_idx=number, reverse=backward)
         if number == 0:
@@ -297,7 +297,7 @@ def test_medsam2_follows_at_512_pixels_as_transformers_does() -> None:
     asked.obj_with_new_inputs.append("one")
     bank = MemoryBank()
     for number, prompt in enumerate((FramePrompts(coords, labels), None)):
-        frame, at = ours.see(video[number : number + 1]), VideoMoment(number, False, 2)
+        frame, at = ours.encode_frame(video[number : number + 1]), VideoMoment(number, False, 2)
         expected = theirs(inference_session=asked, frame_idx=number)
         answer = ours.step(frame, [bank], at, prompt, settings)
         if prompt is not None:
@@ -310,7 +310,7 @@ def test_medsam2_follows_at_512_pixels_as_transformers_does() -> None:
 def test_an_unstable_mask_gives_way_to_the_best_as_in_transformers(video: Tensor) -> None:
     theirs = sam2(stability=True)
     ours = same_weights(theirs, "tiny_video")
-    frame, at = ours.see(video[:1]), VideoMoment(0)
+    frame, at = ours.encode_frame(video[:1]), VideoMoment(0)
     changed = []
     for stability in (None, UNSTABLE):
         settings = TrackingSettings(pointer_times="signed", stability=stability)
@@ -330,7 +330,7 @@ def test_an_unstable_mask_gives_way_to_the_best_as_in_transformers(video: Tensor
 def test_a_given_mask_is_the_answer_and_gets_a_pointer_as_in_transformers(video: Tensor) -> None:
     theirs = sam2()
     ours = same_weights(theirs, "tiny_video")
-    frame = ours.see(video[:1])
+    frame = ours.encode_frame(video[:1])
     masks = torch.zeros(2, 1, SIDE, SIDE)
     masks[0, :, 10:30, 20:50] = 1
     answer: ObjectAnswer = ours.given(frame, masks)

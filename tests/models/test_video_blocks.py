@@ -101,7 +101,7 @@ def test_pooled_memories_are_read_as_if_each_place_had_the_mean_of_its_square() 
     for parameter in model.parameters():
         nn.init.normal_(parameter, std=0.3)
     side, at = TINY_VIDEO.spec.image_side, VideoMoment(3)
-    frame = model.see(noise(1, 3, side, side))
+    frame = model.encode_frame(noise(1, 3, side, side))
     (h, w), dim = frame.features.shape[-2:], model.config.attention.memory_dim
     memories = [
         Memory(n, noise(1, h * w, dim, seed=n), noise(1, model.config.attention.dim, seed=9 + n))
@@ -212,7 +212,7 @@ def test_a_windowed_block_sees_each_window_by_itself() -> None:
 @torch.inference_mode()
 def test_the_fast_step_is_the_plain_one_and_objects_do_not_disturb_each_other(name: str) -> None:
     model = _random(name)
-    frames = [model.see(noise(1, 3, 64, 64, seed=seed)) for seed in range(4)]
+    frames = [model.encode_frame(noise(1, 3, 64, 64, seed=seed)) for seed in range(4)]
     banks = [_prompted(model, frames[0], 10.0), _prompted(model, frames[0], 40.0)]
     late = MemoryBank()  # its first prompt is on frame 1: another layout than the others'
     for number in (1, 2, 3):
@@ -277,7 +277,7 @@ def test_a_pixel_stays_with_the_likeliest_object() -> None:
 @torch.inference_mode()
 def test_settings_change_what_a_person_gets_and_what_is_remembered() -> None:
     model = _random("tiny_video")
-    frame = model.see(noise(1, 3, 64, 64))
+    frame = model.encode_frame(noise(1, 3, 64, 64))
     prompts = FramePrompts(torch.tensor([[[9.0, 9.0]], [[40.0, 9.0]]]), torch.ones(2, 1))
     answer = model.step(frame, [MemoryBank(), MemoryBank()], VideoMoment(0), prompts)
     settings = replace(model.config.settings, exclusive=True, hole_area=64)

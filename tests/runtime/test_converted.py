@@ -79,9 +79,9 @@ def test_the_conversion_has_every_capability_of_pytorch(
         if eager.capability(kind) is not None:
             assert ours.capability(kind) is not None, kind
     assert ours._torch is None  # asking opens nothing
-    seen = ours.see(image(ours))[0]
+    seen = ours.encode_images(image(ours))[0]
     logits, quality = ours.decode(seen, prompts(ours))
-    wanted = eager.decode(eager.see(image(ours))[0], prompts(ours))
+    wanted = eager.decode(eager.encode_images(image(ours))[0], prompts(ours))
     np.testing.assert_allclose(logits, wanted[0], rtol=0, atol=1e-3 * np.abs(wanted[0]).max())
     np.testing.assert_allclose(quality, wanted[1], rtol=0, atol=1e-3)
     assert (ours.weights_hash, ours.spec) == (eager.weights_hash, eager.spec)
@@ -93,7 +93,7 @@ def test_pytorch_answers_what_the_graphs_do_not_take(shelf: Shelf, tmp_path: Pat
     install(shelf, tmp_path)
     ours = anymask.load("tiny", device="cpu").runtime
     eager = open_runtime("tiny", device="cpu", runtime="torch")
-    seen, theirs = ours.see(image(ours))[0], eager.see(image(ours))[0]
+    seen, theirs = ours.encode_images(image(ours))[0], eager.encode_images(image(ours))[0]
     wide = ours.capability(VectorPrompts).vector_length()
     given = prompts(ours, wide)
     for got, wanted in zip(ours.decode(seen, given), eager.decode(theirs, given), strict=True):

@@ -48,7 +48,7 @@ def test_a_trunk_of_convolutions_keeps_all_its_bits_in_half_precision() -> None:
         assert torch.equal(kept, own)
     side = module.spec.image_side
     with torch.inference_mode():
-        frame = halves.see(noise(1, 3, side, side))
+        frame = halves.encode_frame(noise(1, 3, side, side))
     assert {frame.features.dtype, *(one.dtype for one in frame.fine)} == {torch.bfloat16}
 
 

@@ -64,7 +64,7 @@ def test_graphs_answer_at_any_side_as_the_network_does(side: int) -> None:
     module.load_state_dict(read_checkpoint(WEIGHTS))
     eager, graphs = TorchRuntime(module, device="cpu"), open_runtime(f"nano@{side}")
     image = np.random.default_rng(side).uniform(-1, 1, (1, 3, side - 64, side))
-    seen = [one.see(image.astype(np.float32))[0] for one in (graphs, eager)]
+    seen = [one.encode_images(image.astype(np.float32))[0] for one in (graphs, eager)]
     prompts = some_prompts(2, 3, module.spec)
     ours, theirs = graphs.decode(seen[0], prompts), eager.decode(seen[1], prompts)
     assert ours[0].shape == (2, 4, side // 4, side // 4)
@@ -145,6 +145,6 @@ def test_weights_of_a_training_are_a_models_name_with_a_side(
 
 def test_frames_of_videos_have_the_side_too() -> None:
     frame = np.zeros((90, 160, 3), np.uint8)
-    seen = ImageTracker(anymask.load("nano@384")).see(frame, frame[..., 0])
+    seen = ImageTracker(anymask.load("nano@384")).encode_frame(frame, frame[..., 0])
     assert seen.embedding.geometry.side == 384
     assert seen.embedding.geometry.input_hw == (216, 384)

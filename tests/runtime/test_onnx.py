@@ -39,7 +39,9 @@ def test_it_is_an_image_runtime_with_the_manifests_facts(bundle: Path) -> None:
 def test_it_answers_as_torch_does(bundle: Path) -> None:
     exported, eager = OnnxRuntime(bundle), TorchRuntime(build(), device="cpu")
     images = some_images(3)
-    for ours, theirs in zip(exported.see(images), eager.see(images), strict=True):
+    for ours, theirs in zip(
+        exported.encode_images(images), eager.encode_images(images), strict=True
+    ):
         for a, b in zip(ours.maps(), theirs.maps(), strict=True):
             assert a.name == b.name
             np.testing.assert_allclose(a.values, b.values, rtol=1e-4, atol=1e-5)
@@ -55,15 +57,17 @@ def test_it_answers_as_torch_does(bundle: Path) -> None:
 
 def test_a_batch_equals_one_by_one(bundle: Path) -> None:
     runtime, images = OnnxRuntime(bundle), some_images(3)
-    together = runtime.see(images)
+    together = runtime.encode_images(images)
     for i, seen in enumerate(together):
-        for a, b in zip(seen.maps(), runtime.see(images[i : i + 1])[0].maps(), strict=True):
+        for a, b in zip(
+            seen.maps(), runtime.encode_images(images[i : i + 1])[0].maps(), strict=True
+        ):
             np.testing.assert_array_equal(a.values, b.values)
 
 
 def test_many_threads_share_one_runtime(bundle: Path) -> None:
     runtime = OnnxRuntime(bundle, threads=1)
-    maps = OnnxRuntime(bundle).see(some_images(1))[0]
+    maps = OnnxRuntime(bundle).encode_images(some_images(1))[0]
     wanted = OnnxRuntime(bundle, threads=1).decode(maps, some_prompts(3, 2))[0]
     with ThreadPoolExecutor(8) as pool:  # the first ones also race to open the graph
         answers = pool.map(lambda _: runtime.decode(maps, some_prompts(3, 2))[0], range(32))
@@ -72,19 +76,19 @@ def test_many_threads_share_one_runtime(bundle: Path) -> None:
 
 
 def test_decoding_alone_never_reads_the_encoder(copied: Path) -> None:
-    maps = OnnxRuntime(copied).see(some_images(1))[0]
+    maps = OnnxRuntime(copied).encode_images(some_images(1))[0]
     (copied / "encoder.onnx").unlink()
     runtime = OnnxRuntime(copied)
     assert runtime.decode(maps, some_prompts(1, 1))[0].shape == (1, 4, 8, 8)
     with pytest.raises(WeightsError, match=r"encoder.onnx is missing, but manifest.json lists"):
-        runtime.see(some_images(1))
+        runtime.encode_images(some_images(1))
 
 
 def test_an_altered_graph_is_refused(copied: Path) -> None:
     path = copied / "decoder.onnx"
     path.write_bytes(path.read_bytes()[:-7])
     runtime = OnnxRuntime(copied)
-    maps = runtime.see(some_images(1))[0]
+    maps = runtime.encode_images(some_images(1))[0]
     with pytest.raises(WeightsError, match=r"decoder.onnx was changed or truncated: its sha256 is"):
         runtime.decode(maps, some_prompts(1, 1))
 
@@ -100,7 +104,7 @@ def test_a_file_that_is_no_graph_is_refused(copied: Path) -> None:
     hashes = {name: file_sha256(copied / name) for name in ("encoder.onnx", "decoder.onnx")}
     rewrite_manifest(copied, {"sha256": hashes})
     with pytest.raises(WeightsError, match=r"cannot open .*encoder.onnx. Upgrade onnxruntime"):
-        OnnxRuntime(copied).see(some_images(1))
+        OnnxRuntime(copied).encode_images(some_images(1))
 
 
 def test_a_graph_with_other_inputs_than_its_manifest_says_is_refused(copied: Path) -> None:
@@ -108,7 +112,7 @@ def test_a_graph_with_other_inputs_than_its_manifest_says_is_refused(copied: Pat
     record["graphs"]["encoder"]["inputs"][0]["name"] = "photo"
     rewrite_manifest(copied, record)
     with pytest.raises(WeightsError, match=r"has the inputs images and 2 outputs, .* declares"):
-        OnnxRuntime(copied).see(some_images(1))
+        OnnxRuntime(copied).encode_images(some_images(1))
 
 
 def test_a_device_that_onnx_runtime_lacks_is_refused(bundle: Path) -> None:
@@ -166,8 +170,8 @@ def test_tables_that_are_none_are_told(learned: Path, text: str, told: str) -> N
 def test_other_tables_leave_the_graphs_as_they_are(learned: Path, bundle: Path) -> None:
     images = some_images(1)
     for one, other in zip(
-        OnnxRuntime(learned).see(images)[0].maps(),
-        OnnxRuntime(bundle).see(images)[0].maps(),
+        OnnxRuntime(learned).encode_images(images)[0].maps(),
+        OnnxRuntime(bundle).encode_images(images)[0].maps(),
         strict=True,
     ):
         np.testing.assert_array_equal(one.values, other.values)
@@ -180,7 +184,9 @@ def test_a_sibling_has_other_threads_the_same_answers_and_is_opened_once(bundle:
     assert (sibling.threads, runtime.threads) == (2, 3)
     assert sibling is runtime.with_threads(2)
     assert runtime.with_threads(3) is runtime
-    for a, b in zip(runtime.see(some_images(1)), sibling.see(some_images(1)), strict=True):
+    for a, b in zip(
+        runtime.encode_images(some_images(1)), sibling.encode_images(some_images(1)), strict=True
+    ):
         for ours, theirs in zip(a.maps(), b.maps(), strict=True):
             np.testing.assert_allclose(ours.values, theirs.values, rtol=1e-4, atol=1e-5)
 
@@ -196,7 +202,7 @@ def test_the_graphs_of_prompts_are_opened_while_the_first_image_is_encoded(
     assert opened == []
     side = runtime.spec.image_side
     for _ in range(2):
-        runtime.see(np.zeros((1, 3, side, side), np.float32))
+        runtime.encode_images(np.zeros((1, 3, side, side), np.float32))
     for thread in threading.enumerate():
         if thread.name == "anymask-open":
             thread.join()

@@ -34,7 +34,7 @@ def images(b: int, side: int) -> np.ndarray:
 def assert_same_answers(one: OnnxRuntime, other: OnnxRuntime, prompts: list[ModelPrompts]) -> None:
     """From the pixels on, each with its own maps."""
     pixels = images(2, one.spec.image_side)
-    for ours, theirs in zip(one.see(pixels), other.see(pixels), strict=True):
+    for ours, theirs in zip(one.encode_images(pixels), other.encode_images(pixels), strict=True):
         assert [m.name for m in ours.maps()] == [m.name for m in theirs.maps()]
         for given in prompts:
             for a, b in zip(one.decode(ours, given), other.decode(theirs, given), strict=True):
@@ -60,14 +60,16 @@ def test_weights_in_16_bits_are_multiplied_in_float32() -> None:
     """`small`: in OpenVINO's other mode its maps move by a hundredth of their largest value."""
     ours, theirs = open_runtime("small", runtime="openvino"), OnnxRuntime(ASSETS / "small")
     pixels = images(1, 256)
-    pairs = zip(ours.see(pixels)[0].maps(), theirs.see(pixels)[0].maps(), strict=True)
+    pairs = zip(
+        ours.encode_images(pixels)[0].maps(), theirs.encode_images(pixels)[0].maps(), strict=True
+    )
     for a, b in pairs:
         assert np.abs(a.values - b.values).max() <= 1e-4 * np.abs(b.values).max()
 
 
 def test_many_threads_share_one_runtime(bundle: Path) -> None:
     runtime = open_runtime(str(bundle), runtime="openvino")
-    seen = runtime.see(images(1, 32))[0]
+    seen = runtime.encode_images(images(1, 32))[0]
     asked = [some_prompts(n, 2) for n in (1, 2, 3, 5)] * 8
     wanted = [OnnxRuntime(bundle).decode(seen, one)[0] for one in asked[:4]] * 8
     with ThreadPoolExecutor(8) as pool:
@@ -95,15 +97,17 @@ def test_its_own_files_answer_alike_and_open_nowhere_else(tmp_path: Path) -> Non
     data = (folder / "encoder.bin").read_bytes()
     (folder / "encoder.bin").write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
     with pytest.raises(WeightsError, match=r"encoder\.bin was changed"):
-        open_bundle(folder).see(images(1, spec.image_side))
+        open_bundle(folder).encode_images(images(1, spec.image_side))
 
 
 def test_bfloat16_and_8_bits_are_near(bundle: Path) -> None:
     """Both precisions are the same model; the guide on deployment has figures on photos."""
     pixels, theirs = images(1, 32), OnnxRuntime(bundle)
-    wanted = theirs.see(pixels)[0].maps()
+    wanted = theirs.encode_images(pixels)[0].maps()
     for precision in ("bf16", "int8"):
-        found = open_runtime(str(bundle), runtime="openvino", precision=precision).see(pixels)[0]
+        found = open_runtime(str(bundle), runtime="openvino", precision=precision).encode_images(
+            pixels
+        )[0]
         for a, b in zip(found.maps(), wanted, strict=True):
             assert np.abs(a.values - b.values).max() <= 0.05 * np.abs(b.values).max()
 
@@ -122,7 +126,7 @@ def test_what_it_does_not_do_is_said(bundle: Path, tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(WeightsError, match=r"decoder\.onnx was changed"):
         open_runtime(str(broken), runtime="openvino").decode(
-            OnnxRuntime(bundle).see(images(1, 32))[0], some_prompts(1, 1)
+            OnnxRuntime(bundle).encode_images(images(1, 32))[0], some_prompts(1, 1)
         )
 
 
@@ -159,8 +163,8 @@ from anymask.runtime import open_runtime
 signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background nobody hears it
 first, second = (open_runtime(sys.argv[1], runtime="openvino") for _ in range(2))
 pixels = np.zeros((1, 3, 32, 32), np.float32)
-first.see(pixels)
-second.see(pixels)
+first.encode_images(pixels)
+second.encode_images(pixels)
 del first
 del second
 try:

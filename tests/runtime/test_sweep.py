@@ -42,7 +42,7 @@ def test_a_sweep_answers_as_decoding_and_choosing_do(variant: Variant, kind: typ
     torch.manual_seed(0)
     runtime = TorchRuntime(variant.build(), device="cpu")
     images = np.random.default_rng(1).standard_normal((1, 3, 64, 64)).astype(np.float32)
-    seen = runtime.see(images)[0]
+    seen = runtime.encode_images(images)[0]
     sweep = open_sweep(runtime, seen, GEOMETRY)
     assert isinstance(sweep, kind)
     assert sweep.bytes_per_prompt > 0
@@ -58,7 +58,7 @@ def test_a_sweep_answers_as_decoding_and_choosing_do(variant: Variant, kind: typ
 
 def test_a_runtime_without_a_sweep_decodes() -> None:
     runtime = ColourRuntime()
-    seen = runtime.see(np.zeros((1, 3, 128, 128), np.float32))[0]
+    seen = runtime.encode_images(np.zeros((1, 3, 128, 128), np.float32))[0]
     sweep = open_sweep(runtime, seen, GEOMETRY, "mixed")
     assert sweep.ask(prompts(64)).quality.shape == (N, 3)
     assert runtime.calls == [(N, 2)]
@@ -69,7 +69,7 @@ def test_any_number_of_threads_answers_alike_and_torch_keeps_its_own(threads: in
     torch.manual_seed(0)
     runtime = TorchRuntime(TINY.build(), device="cpu")
     images = np.random.default_rng(1).standard_normal((1, 3, 64, 64)).astype(np.float32)
-    seen = runtime.see(images)[0]
+    seen = runtime.encode_images(images)[0]
     _, quality = runtime.family.candidates(*runtime.decode(seen, prompts(32)))
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
@@ -92,7 +92,7 @@ def test_the_graphs_of_a_bundle_answer_as_decoding_and_choosing_do(
     runtime = OnnxRuntime(exported(name, tmp_path_factory), threads=threads, device="cpu")
     side, m = runtime.spec.image_side, runtime.spec.mask_side
     images = np.random.default_rng(1).standard_normal((1, 3, side, side)).astype(np.float32)
-    seen = runtime.see(images)[0]
+    seen = runtime.encode_images(images)[0]
     rows, columns = side - 24, side - 8
     sweep = open_sweep(runtime, seen, Geometry((rows, columns), (rows, columns), side))
     assert isinstance(sweep, OnnxSweep)
@@ -124,7 +124,7 @@ def test_prompts_without_masks_are_decoded_as_the_decoder_does(
     side, m = runtime.spec.image_side, runtime.spec.mask_side
     rng, graphs = np.random.default_rng(1), []
     images = rng.standard_normal((3, 3, side, side)).astype(np.float32)
-    seen = runtime.see(images)
+    seen = runtime.encode_images(images)
     run = OnnxRuntime.run_named
     monkeypatch.setattr(
         OnnxRuntime, "run_named", lambda self, *given: graphs.append(given[0]) or run(self, *given)
@@ -158,5 +158,5 @@ def test_a_bundle_of_an_earlier_version_decodes(
     (folder / MANIFEST).write_text(manifest_to_json(replace(manifest, graphs=graphs)))
     runtime = OnnxRuntime(folder, device="cpu")
     assert not runtime.manifest.has_graph(SWEEP_CLICKS)
-    seen = runtime.see(np.zeros((1, 3, 64, 64), np.float32))[0]
+    seen = runtime.encode_images(np.zeros((1, 3, 64, 64), np.float32))[0]
     assert isinstance(open_sweep(runtime, seen, GEOMETRY), DecodingSweep)

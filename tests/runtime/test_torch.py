@@ -35,7 +35,7 @@ def test_it_is_an_image_runtime() -> None:
 
 
 def test_maps_come_one_image_at_a_time_features_first() -> None:
-    seen = TorchRuntime(build(), device="cpu").see(some_images(2, 32))
+    seen = TorchRuntime(build(), device="cpu").encode_images(some_images(2, 32))
     shapes = [[(one.name, one.values.shape) for one in each.maps()] for each in seen]
     assert shapes == [[("features", (8, 8, 8)), ("extras_0", (1, 8, 8))]] * 2
 
@@ -46,10 +46,10 @@ def test_half_precision_answers_in_float32_near_the_whole(name: str, precision: 
     module = models.build(name)
     whole, prompts = TorchRuntime(module, device="cpu"), some_prompts(3, 2, models.spec(name))
     images = some_images(1, 64)
-    maps = whole.see(images)[0]
+    maps = whole.encode_images(images)[0]
     logits, quality = whole.decode(maps, prompts)
     half = TorchRuntime(module, device="cpu", precision=precision)
-    half_maps = half.see(images)[0]
+    half_maps = half.encode_images(images)[0]
     half_logits, half_quality = half.decode(half_maps, prompts)
     answers, wanted = (
         (*(one.values for one in seen.maps()), *decoded)
@@ -62,7 +62,7 @@ def test_half_precision_answers_in_float32_near_the_whole(name: str, precision: 
 
 def test_a_read_only_embedding_is_taken_without_a_warning() -> None:
     runtime = TorchRuntime(build(), device="cpu")
-    maps = runtime.see(some_images(1, 32))[0]
+    maps = runtime.encode_images(some_images(1, 32))[0]
     wanted = runtime.decode(maps, some_prompts(2, 2))[0]
     copied = StoredMaps(maps.maps())
     for one in copied.maps():
@@ -72,7 +72,7 @@ def test_a_read_only_embedding_is_taken_without_a_warning() -> None:
 
 def test_many_threads_share_one_runtime() -> None:
     runtime = TorchRuntime(models.build("tiny"), device="cpu")
-    maps = runtime.see(some_images(1, 64))[0]
+    maps = runtime.encode_images(some_images(1, 64))[0]
     asked: list[ModelPrompts] = [some_prompts(n, 2, runtime.spec) for n in (1, 2, 3, 4)] * 4
     wanted = [runtime.decode(maps, prompts)[0] for prompts in asked]
     with ThreadPoolExecutor(8) as pool:
@@ -86,7 +86,7 @@ def test_many_threads_share_one_runtime() -> None:
 
 def test_what_was_seen_stays_on_its_device_until_its_maps_are_wanted() -> None:
     runtime = TorchRuntime(build(), device="cpu", precision="bf16")
-    (seen,) = runtime.see(some_images(1, 32))
+    (seen,) = runtime.encode_images(some_images(1, 32))
     assert isinstance(seen, SeenTensors)
     assert all(one.dtype == torch.bfloat16 for one in seen.tensors)
     assert seen.nbytes == 2 * (8 * 8 * 8 + 8 * 8)
@@ -96,7 +96,7 @@ def test_what_was_seen_stays_on_its_device_until_its_maps_are_wanted() -> None:
 
 def test_a_runtime_of_another_precision_reads_the_maps() -> None:
     whole, half = (TorchRuntime(build(), device="cpu", precision=p) for p in ("fp32", "bf16"))
-    (seen,) = half.see(some_images(1, 32))
+    (seen,) = half.encode_images(some_images(1, 32))
     assert {one.dtype for one in whole._maps(seen)} == {torch.float32}
     near = whole.decode(seen, some_prompts(2, 2))[0]
     np.testing.assert_array_equal(

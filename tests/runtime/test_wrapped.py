@@ -94,20 +94,20 @@ def test_it_is_the_same_model() -> None:
 def test_seeing_and_decoding_go_through_the_function() -> None:
     inside = ColourRuntime()
     outside, calls = noted(inside)
-    (seen,) = outside.see(IMAGES)
+    (seen,) = outside.encode_images(IMAGES)
     told = require(outside, PromptDecoding).decode(seen, one_click())
     for ours, theirs in zip(told, inside.decode(seen, one_click()), strict=True):
         np.testing.assert_array_equal(ours, theirs)
-    assert calls == ["see", "decode"]
+    assert calls == ["encode_images", "decode"]
 
 
 def test_a_capability_that_no_wrapper_knows_is_forwarded() -> None:
     outside, calls = noted(Tracking())
     tracks = require(outside, Tracks)
-    assert tracks.follow(outside.see(IMAGES)[0], 3) == [0, 1, 2]
-    assert tracks.follow(outside.see(IMAGES)[0], frames=2) == [0, 1]
+    assert tracks.follow(outside.encode_images(IMAGES)[0], 3) == [0, 1, 2]
+    assert tracks.follow(outside.encode_images(IMAGES)[0], frames=2) == [0, 1]
     assert tracks.speed == 2.5
-    assert calls == ["see", "follow", "see", "follow"]
+    assert calls == ["encode_images", "follow", "encode_images", "follow"]
 
 
 def test_a_capability_that_the_model_lacks_is_lacking() -> None:
@@ -125,7 +125,7 @@ def test_a_call_may_be_answered_without_the_model() -> None:
 def test_every_step_of_a_sweep_goes_through_every_wrapper() -> None:
     inner, inner_calls = noted(Sweeping())
     outer, outer_calls = noted(inner)
-    (seen,) = outer.see(IMAGES)
+    (seen,) = outer.encode_images(IMAGES)
     sweep = open_sweep(outer, seen, GEOMETRY)
     assert sweep.bytes_per_prompt == 7
     asked = sweep.ask(one_click())
@@ -134,7 +134,7 @@ def test_every_step_of_a_sweep_goes_through_every_wrapper() -> None:
     planes = asked.logits(np.array([[True, False, True]]))
     assert Drawn.drawn == before + 2  # drawn inside of the call, not when they are read
     assert len(list(planes)) == 2
-    assert inner_calls == outer_calls == ["see", "sweep", "ask", "logits"]
+    assert inner_calls == outer_calls == ["encode_images", "sweep", "ask", "logits"]
 
 
 class Choosing(ColourRuntime):

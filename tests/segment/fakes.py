@@ -50,7 +50,7 @@ class ColourRuntime:
     def capability(self, kind: type[C]) -> C | None:
         return self if isinstance(self, kind) else None
 
-    def see(self, images: FloatArray) -> list[EncoderOutput]:
+    def encode_images(self, images: FloatArray) -> list[EncoderOutput]:
         step = self.spec.image_side // self.spec.mask_side
         return [seen_of(np.ascontiguousarray(image[:, ::step, ::step])) for image in images]
 

@@ -49,7 +49,7 @@ def test_the_first_clicks_are_every_fourth_and_the_rest_stays_within_the_limit(s
     first = asking.next()
     assert 1 <= len(first) <= most_clicks(side * side) <= side * side
     everywhere = np.full((64, 64), 9, np.float32)
-    asking.learn(asking.lesson(everywhere, 0.8, np.zeros(2)))
+    asking.learn(asking.observe(everywhere, 0.8, np.zeros(2)))
     asked = list(first)
     while len(more := asking.next()):
         asked += more.tolist()
@@ -73,10 +73,10 @@ def test_clicks_on_a_mask_that_nearly_passed_go_first_and_of_them_those_close_by
     asking = frontier(18, score=0.8, stability=0.9)
     asking.next()
     asking.learn(
-        asking.lesson(square(0, 0, 64, 64), 0.41, np.array([64.0, 64.0]))
+        asking.observe(square(0, 0, 64, 64), 0.41, np.array([64.0, 64.0]))
     )  # every place was seen
     click = (np.array([5, 9]) + 0.5) / 18 * 128
-    asking.learn(asking.lesson(square(0, 31, 64, 36), 0.79, click))  # row 9 of the grid
+    asking.learn(asking.observe(square(0, 31, 64, 36), 0.79, click))  # row 9 of the grid
     chosen = asking.next()
     assert chosen[0] // 18 == 9
     assert abs(chosen[0] % 18 - 5) == 1
@@ -85,7 +85,7 @@ def test_clicks_on_a_mask_that_nearly_passed_go_first_and_of_them_those_close_by
 def test_what_is_learned_belongs_to_the_click_that_found_it() -> None:
     asking = frontier(9)
     for place, click in enumerate(point_grid(9) * 128):
-        assert asking.lesson(square(0, 0, 9, 9), 0.5, click).place == place
+        assert asking.observe(square(0, 0, 9, 9), 0.5, click).place == place
 
 
 def test_masks_of_hardly_any_quality_are_not_drawn() -> None:

@@ -37,7 +37,7 @@ def fact(known: ExpectedGain, name: str) -> np.ndarray:
 
 def test_every_fact_has_its_weights() -> None:
     known = gain()
-    known.notice(np.array([0]))
+    known.update(np.array([0]))
     assert known.facts().shape == (SIDE**2, len(FACTS)) == (SIDE**2, len(WEIGHTS.into))
     assert WEIGHTS.into.shape[1:] == WEIGHTS.bias.shape == WEIGHTS.out.shape
 
@@ -46,16 +46,16 @@ def test_every_fact_has_its_weights() -> None:
 def test_every_click_has_a_finite_promise_whatever_was_asked(side: int) -> None:
     known = gain(np.random.default_rng(0).normal(size=(3, 8, 8)).astype(np.float32), side=side)
     for asked in (np.array([0]), np.arange(side**2)):
-        known.see(np.ones(side**2, np.bool_), 0, 1.0, 1.0)
-        known.notice(asked)
+        known.register_mask(np.ones(side**2, np.bool_), 0, 1.0, 1.0)
+        known.update(asked)
         assert known.of_clicks().shape == (side**2,)
         assert np.isfinite(known.of_clicks()).all()
 
 
 def test_a_click_beside_a_worthwhile_one_promises_more_than_beside_a_dull_one() -> None:
     known = gain()
-    known.see(on(place(4, 4)), place(4, 4), 1.0, 0.01)
-    known.notice(np.array([place(4, 4), place(12, 12)]))
+    known.register_mask(on(place(4, 4)), place(4, 4), 1.0, 0.01)
+    known.update(np.array([place(4, 4), place(12, 12)]))
     beside, away = place(4, 6), place(12, 10)
     for name in ("worth", "value", "wide", "alike"):
         assert fact(known, name)[beside] > fact(known, name)[away]
@@ -67,8 +67,8 @@ def test_a_click_like_a_worthwhile_one_promises_more_than_one_like_a_dull_one() 
     seen = np.zeros((2, SIDE, SIDE), np.float32)
     seen[0, 4, 4] = seen[0, 4, 11] = seen[1, 11, 4] = seen[1, 11, 11] = 1
     known = gain(seen)
-    known.see(on(place(4, 4)), place(4, 4), 1.0, 0.001)
-    known.notice(np.array([place(4, 4), place(11, 4), place(0, 0)]))
+    known.register_mask(on(place(4, 4)), place(4, 4), 1.0, 0.001)
+    known.update(np.array([place(4, 4), place(11, 4), place(0, 0)]))
     like_a_good_one, like_a_dull_one = place(4, 11), place(11, 11)
     assert fact(known, "alike")[like_a_good_one] > 0.5 > fact(known, "alike")[like_a_dull_one]
     assert known.of_clicks()[like_a_good_one] > known.of_clicks()[like_a_dull_one]
@@ -79,9 +79,9 @@ def test_a_mask_that_nearly_passed_promises_close_to_its_click_and_one_that_pass
 ):
     known = gain()
     row = [place(3, column) for column in range(SIDE)]
-    known.see(on(*row), place(3, 3), 0.9, 0.05)
-    known.see(on(*(place(12, column) for column in range(SIDE))), place(12, 3), 1.0, 0.05)
-    known.notice(np.array([place(3, 3), place(12, 3)]))
+    known.register_mask(on(*row), place(3, 3), 0.9, 0.05)
+    known.register_mask(on(*(place(12, column) for column in range(SIDE))), place(12, 3), 1.0, 0.05)
+    known.update(np.array([place(3, 3), place(12, 3)]))
     nearly = fact(known, "nearly").reshape(SIDE, SIDE)
     assert (np.diff(nearly[3, 3:]) < 0).all()
     assert not np.delete(nearly, 3, axis=0).any()
@@ -93,8 +93,8 @@ def test_a_mask_that_nearly_passed_promises_close_to_its_click_and_one_that_pass
 def test_of_masks_on_a_click_the_smallest_counts() -> None:
     known = gain()
     for area in (0.5, 0.01, 0.2):
-        known.see(on(5), 5, 0.5, area)
-    known.notice(np.array([5]))
+        known.register_mask(on(5), 5, 0.5, area)
+    known.update(np.array([5]))
     assert fact(known, "smallest")[5] == pytest.approx(np.log(0.01 + 0.001))
     assert fact(known, "smallest")[6] == pytest.approx(np.log(1 + 0.001))
     assert fact(known, "unseen").tolist() == [float(index != 5) for index in range(SIDE**2)]
@@ -106,8 +106,8 @@ def test_clicks_noticed_at_once_or_one_after_the_other_are_the_same() -> None:
     once, slowly = gain(*maps), gain(*maps)
     for known in (once, slowly):
         for click in asked:
-            known.see(on(int(click)), int(click), 0.7, 0.02)
-    once.notice(asked)
+            known.register_mask(on(int(click)), int(click), 0.7, 0.02)
+    once.update(asked)
     for click in asked:
-        slowly.notice(np.array([click]))
+        slowly.update(np.array([click]))
     assert np.allclose(once.of_clicks(), slowly.of_clicks(), atol=1e-4)

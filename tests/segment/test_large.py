@@ -50,7 +50,7 @@ class FlatRuntime:
     def capability(self, kind: type[C]) -> C | None:
         return self if isinstance(self, kind) else None
 
-    def see(self, images: FloatArray) -> list[EncoderOutput]:
+    def encode_images(self, images: FloatArray) -> list[EncoderOutput]:
         self.looks += len(images)
         return [seen_of(regions(image)[None]) for image in images]
 

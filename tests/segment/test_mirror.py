@@ -102,13 +102,13 @@ def test_windows_are_looked_at_both_ways_too(monkeypatch: pytest.MonkeyPatch) ->
     model, photo = anymask.load(), photo_of("wide")
     seen: list[np.ndarray] = []
     runtime = OnnxRuntime
-    see = runtime.see
+    see = runtime.encode_images
 
     def spy(self: OnnxRuntime, images: FloatArray) -> list[EncoderOutput]:
         seen.extend(images)
         return see(self, images)
 
-    monkeypatch.setattr(runtime, "see", spy)
+    monkeypatch.setattr(runtime, "encode_images", spy)
     model.segment(photo, box=(250, 80, 330, 160), mirror=True)
     assert len(seen) == 4  # photo and window, each with its mirror image
     assert np.abs(seen[1] - seen[0][:, :, ::-1]).mean() < 0.01  # resized the other way round

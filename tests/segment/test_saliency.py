@@ -24,23 +24,23 @@ def with_spots(*spots: tuple[int, int]) -> np.ndarray:
 def test_a_spot_is_the_most_unusual_place_and_the_newest() -> None:
     saliency = Saliency([with_spots((2, 5))], CLICKS, PLACE)
     assert np.isinf(saliency.new).all()
-    saliency.notice(np.array([0, 7, 56, 63]))
+    saliency.update(np.array([0, 7, 56, 63]))
     for each in (*saliency.unusual, *saliency.new):
         assert each.argmax() == 2 * SIDE + 5
 
 
 def test_what_looks_like_an_asked_place_is_less_new() -> None:
     saliency = Saliency([with_spots((2, 5), (6, 1))], CLICKS, PLACE)
-    saliency.notice(np.array([0]))
+    saliency.update(np.array([0]))
     before = saliency.new.copy()
-    saliency.notice(np.array([2 * SIDE + 5]))
+    saliency.update(np.array([2 * SIDE + 5]))
     assert (saliency.new[:, 6 * SIDE + 1] < before[:, 6 * SIDE + 1]).all()
     assert (saliency.new <= before).all()
 
 
 def test_a_click_is_as_unlike_the_asked_ones_as_their_values_differ() -> None:
     maps = [with_spots((2, 5)), with_spots((1, 1))]
-    unlike = Saliency(maps, CLICKS, PLACE).notice(np.array([3, 21]))
+    unlike = Saliency(maps, CLICKS, PLACE).update(np.array([3, 21]))
     slowly = np.zeros((SIDE**2, 2))
     for one in maps:
         values = one.reshape(4, -1).T.astype(np.float64)
@@ -51,15 +51,15 @@ def test_a_click_is_as_unlike_the_asked_ones_as_their_values_differ() -> None:
 
 def test_noticing_no_click_changes_nothing() -> None:
     saliency = Saliency([with_spots((2, 5))], CLICKS, PLACE)
-    saliency.notice(np.array([0]))
+    saliency.update(np.array([0]))
     before = saliency.new.copy()
-    assert saliency.notice(np.array([], np.int64)).shape == (SIDE**2, 0)
+    assert saliency.update(np.array([], np.int64)).shape == (SIDE**2, 0)
     assert np.array_equal(saliency.new, before)
 
 
 def test_without_maps_all_clicks_are_alike() -> None:
     saliency = Saliency([], CLICKS, PLACE)
-    assert not saliency.notice(np.array([3])).any()
+    assert not saliency.update(np.array([3])).any()
     assert not saliency.unusual.any()
     assert not saliency.new.any()
 
@@ -69,7 +69,7 @@ def test_one_map_counts_for_both_and_only_the_first_are_read(count: int) -> None
     maps = [with_spots((1, 1)), with_spots((5, 5)), with_spots((7, 0))][:count]
     expected = maps[:MAPS] if count > 1 else maps * MAPS
     some, others = (Saliency(each, CLICKS, PLACE) for each in (maps, expected))
-    assert np.array_equal(some.notice(np.array([0])), others.notice(np.array([0])))
+    assert np.array_equal(some.update(np.array([0])), others.update(np.array([0])))
     assert np.array_equal(some.new, others.new)
 
 

@@ -82,7 +82,7 @@ def test_a_lesson_comes_back_bit_by_bit_and_a_cut_line_is_asked_again(tmp_path: 
     data = (tmp_path / "log").read_bytes()
     (tmp_path / "log").write_bytes(data[:-9])
     again = SearchLog(tmp_path / "log", {})
-    (lesson,) = again.recall("a").lessons
+    (lesson,) = again.recall("a").observations
     np.testing.assert_array_equal(lesson.on, on)
     assert (lesson.place, lesson.value, lesson.area) == (5, 1 / 3, 0.1)
     assert again.recall("b") is None

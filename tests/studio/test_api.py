@@ -226,8 +226,8 @@ def test_an_embedding_travels_whole() -> None:
 
 def test_numbers_that_half_precision_cannot_hold_travel_as_float32() -> None:
     class Loud(ColourRuntime):
-        def see(self, images: np.ndarray) -> list[EncoderOutput]:
-            return [seen_of(one.maps()[0].values * 1e6) for one in super().see(images)]
+        def encode_images(self, images: np.ndarray) -> list[EncoderOutput]:
+            return [seen_of(one.maps()[0].values * 1e6) for one in super().encode_images(images)]
 
     with client(inference(lambda: Model(Loud()))) as http:
         reply = http.post("/api/encode", content=png(PICTURE))

@@ -53,10 +53,10 @@ class Interrupted(ColourRuntime):
         super().__init__()
         self.meanwhile: list[Callable[[], object]] = [meanwhile]
 
-    def see(self, images):  # type: ignore[no-untyped-def]
+    def encode_images(self, images):  # type: ignore[no-untyped-def]
         while self.meanwhile:
             self.meanwhile.pop()()
-        return super().see(images)
+        return super().encode_images(images)
 
 
 def run(project: Project, runtime: ColourRuntime | None = None) -> list[str]:

@@ -181,9 +181,9 @@ def test_the_cost_is_the_clicks_and_looks_that_are_made(
     class Counting(ColourRuntime):
         looks = 0
 
-        def see(self, images: Any) -> Any:
+        def encode_images(self, images: Any) -> Any:
             self.looks += len(images)
-            return super().see(images)
+            return super().encode_images(images)
 
     assert cost_of(image_hw, settings) == cost
     runtime = Counting()

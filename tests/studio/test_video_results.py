@@ -96,7 +96,7 @@ def test_clicks_are_taken_back_one_by_one(followed: tuple[Any, str]) -> None:
 def test_a_pause_ends_the_stream_and_the_next_one_goes_on(
     clip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    held, go_on, see = threading.Event(), threading.Event(), ColourRuntime.see
+    held, go_on, see = threading.Event(), threading.Event(), ColourRuntime.encode_images
     looks: list[int] = []
 
     def slow(self: ColourRuntime, images: np.ndarray) -> Any:
@@ -110,7 +110,7 @@ def test_a_pause_ends_the_stream_and_the_next_one_goes_on(
         video = opened(http)
         http.put(f"{video}/file", content=clip.read_bytes())
         http.post(f"{video}/prompts", json={"points": START})
-        monkeypatch.setattr(ColourRuntime, "see", slow)
+        monkeypatch.setattr(ColourRuntime, "encode_images", slow)
         stream = in_thread(lambda: lines(http.get(f"{video}/masks")))
         assert held.wait(PATIENCE_S)
         pausing = in_thread(lambda: http.post(f"{video}/pause").status_code)

@@ -215,9 +215,9 @@ def test_a_failure_on_the_way_is_the_last_line(monkeypatch: pytest.MonkeyPatch, 
         self.looks += 1
         return seen(self, images)
 
-    seen = ColourRuntime.see
+    seen = ColourRuntime.encode_images
     monkeypatch.setattr(ColourRuntime, "looks", 0, raising=False)
-    monkeypatch.setattr(ColourRuntime, "see", broken)
+    monkeypatch.setattr(ColourRuntime, "encode_images", broken)
     with client() as http:
         video = opened(http)
         http.put(f"{video}/file", content=clip.read_bytes())
@@ -225,5 +225,5 @@ def test_a_failure_on_the_way_is_the_last_line(monkeypatch: pytest.MonkeyPatch, 
         found = lines(http.get(f"{video}/masks"))
         assert [line.get("frame") for line in found[:-1]] == [0, 1, 2, 3]
         assert found[-1]["error"]["message"]
-        monkeypatch.setattr(ColourRuntime, "see", seen)
+        monkeypatch.setattr(ColourRuntime, "encode_images", seen)
         assert len(lines(http.get(f"{video}/masks"))) == 8

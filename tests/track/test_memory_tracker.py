@@ -43,7 +43,7 @@ def by_hand(model: Model) -> list[object]:
     where = geometry(PICTURES[0].shape[:2], spec)
     bank, masks = MemoryBank(), []
     for number, picture in enumerate(PICTURES):
-        frame = module.see(torch.from_numpy(image_to_model(picture, spec))[None])
+        frame = module.encode_frame(torch.from_numpy(image_to_model(picture, spec))[None])
         prompts = None
         if number == 0:
             coords = torch.from_numpy(points_to_model(np.array([POINT]), where))

@@ -20,7 +20,7 @@ class Watching:
     def __init__(self) -> None:
         self.seen: list[tuple[int, str]] = []
 
-    def see(self, image: np.ndarray, grey: np.ndarray) -> int:
+    def encode_frame(self, image: np.ndarray, grey: np.ndarray) -> int:
         assert grey.ndim == 2
         number = int(image[0, 0, 0])
         self.seen.append((number, threading.current_thread().name.partition("_")[0]))

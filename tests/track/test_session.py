@@ -158,9 +158,9 @@ def test_only_what_a_correction_changed_is_looked_at_again() -> None:
     looked: list[int] = []
 
     class Counting(ColourRuntime):
-        def see(self, images: np.ndarray) -> list:
+        def encode_images(self, images: np.ndarray) -> list:
             looked.append(len(looked))
-            return super().see(images)
+            return super().encode_images(images)
 
     with open_session(Model(Counting()), PICTURES) as session:
         session.add(frame=0, points=[START])

@@ -116,7 +116,7 @@ def test_the_head_learns_a_map(data: Path) -> None:
     module = build_trainee(recipe, data).eval()
     step = TrainingStep(module, recipe)
     (batch,) = batches(recipe, data, None, rank=0, first_step=0)
-    seen = tuple(one.detach() for one in step.see(batch))
+    seen = tuple(one.detach() for one in step.encode_batch(batch))
     head = class_head_of(module)
     assert head is not None
     optimiser = torch.optim.AdamW(head.parameters(), lr=1e-2)

@@ -136,7 +136,7 @@ def test_weights_too_big_for_one_file_lie_beside_the_graph(
     assert "decoder.onnx.data" in read_manifest(tmp_path / "x").sha256
     (tmp_path / "x").rename(tmp_path / "moved")
     runtime = OnnxRuntime(tmp_path / "moved")
-    (seen,) = runtime.see(np.zeros((1, 3, 32, 32), np.float32))
+    (seen,) = runtime.encode_images(np.zeros((1, 3, 32, 32), np.float32))
     assert runtime.decode(seen, some_prompts(2, 2))[0].shape == (2, 4, 8, 8)
 
 

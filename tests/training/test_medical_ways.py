@@ -124,7 +124,7 @@ def test_bottlenecks_alone_learn_and_the_loss_falls(data: Path) -> None:
     losses = []
     for _ in range(40):
         optimiser.zero_grad()
-        features = tuple(one.repeat_interleave(2, dim=0) for one in step.see(batch))
+        features = tuple(one.repeat_interleave(2, dim=0) for one in step.encode_batch(batch))
         centre = batch.centres.flatten(0, 1)[:, None]
         logits, _ = module.decode(
             features, centre, torch.ones(4, 1, dtype=torch.long), torch.zeros(4, 1, 32, 32),
@@ -181,7 +181,7 @@ def test_a_head_that_prompts_learns_a_map_while_the_model_stays(name: str, data:
     (batch,) = batches(recipe, data, None, rank=0, first_step=0)
     speak_up(module)
     before = {n: one.clone() for n, one in module.state_dict().items()}
-    seen = step.see(batch)
+    seen = step.encode_batch(batch)
     assert not any(one.requires_grad for one in seen)
     optimiser = torch.optim.AdamW([p for p in module.parameters() if p.requires_grad], lr=1e-2)
     losses = []

@@ -73,7 +73,7 @@ def read_by_frame(model: VideoModel, number: int) -> tuple:
     settings = model.config.settings
     with torch.no_grad():
         for frame in range(number):
-            seen = model.see(torch.randn(1, 3, 64, 64, generator=noise))
+            seen = model.encode_frame(torch.randn(1, 3, 64, 64, generator=noise))
             at = VideoMoment(frame)
             answer = model.step(seen, banks, at, prompts if frame == 0 else None)
             memories = model.remember(seen, answer, at, prompted=frame == 0)

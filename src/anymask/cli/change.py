@@ -26,7 +26,7 @@ from anymask.segment import Grid
 def run(args: argparse.Namespace) -> None:
     """Compare the maps. Raises AnymaskError for user errors."""
     need_packages(OF_MAPS, "maps", "a map")
-    from anymask.maps import LEAST, ChangeEye, aligned
+    from anymask.maps import LEAST, ChangeProcessor, aligned
 
     settings = read_map(args)
     task = EverythingTask(read_model(args), grid=read_options(args, Grid))
@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> None:
             )
         work = task.open()
         tile = LookChoice(**read_options(args, LookChoice, ("tile",))).tile
-        make = partial(ChangeEye, first, second, work.model, work.look, about=work.about)
+        make = partial(ChangeProcessor, first, second, work.model, work.look, about=work.about)
         eye = make(tile=tile, least=LEAST if args.share is None else args.share)
         write_survey(args, first, eye, settings)
 

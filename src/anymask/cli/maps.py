@@ -60,7 +60,7 @@ def warn_few_results(report: MapReport, scene: Scene, source: str) -> None:
 
 def search_map(args: argparse.Namespace, task: EverythingTask | FindTask) -> None:
     """Segment everything, or what matches a text or exemplar prompt, on a map."""
-    from anymask.maps import TileEye
+    from anymask.maps import TileProcessor
 
     settings = read_map(args)
     with open_scene(args, args.sources, settings) as scene:
@@ -70,7 +70,7 @@ def search_map(args: argparse.Namespace, task: EverythingTask | FindTask) -> Non
         prompt = ", ".join(one.prompt for one in phrases or ()) or words
         nested = bool({"granularity", "layout"} & set(getattr(task, "arrangement", ())))
         tile = LookChoice(**read_options(args, LookChoice, ("tile",))).tile
-        eye = TileEye(
+        eye = TileProcessor(
             scene, work.model, work.look, about=work.about, prompt=prompt, tile=tile, nested=nested
         )
         report = write_survey(args, scene, eye, settings)
@@ -84,7 +84,7 @@ def segment_map(args: argparse.Namespace, given: dict[str, Any]) -> None:
     Args:
         given: Settings of `Model.segment`.
     """
-    from anymask.maps import PromptEye
+    from anymask.maps import PromptProcessor
 
     settings = read_map(args)
     with open_scene(args, args.sources, settings) as scene:
@@ -92,7 +92,7 @@ def segment_map(args: argparse.Namespace, given: dict[str, Any]) -> None:
         model = read_model(args).load()
         tile = LookChoice(**read_options(args, LookChoice, ("tile",))).tile
         write_survey(
-            args, scene, PromptEye(scene, model, prompts, tile=tile, settings=given), settings
+            args, scene, PromptProcessor(scene, model, prompts, tile=tile, settings=given), settings
         )
 
 

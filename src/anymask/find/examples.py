@@ -196,14 +196,16 @@ def _example_mask(model: Model, photo: UintImage, kind: str, value: Any) -> Bool
 
 
 @dataclass(frozen=True, eq=False)
-class Wanted:
+class ExampleQuery:
     """Kind of object to find, and optionally the kind to exclude."""
 
     like: Kind
     unlike: Kind | None = None
 
 
-def learn_kinds(model: Model, like: Sequence[Example], unlike: Sequence[Example] = ()) -> Wanted:
+def learn_kinds(
+    model: Model, like: Sequence[Example], unlike: Sequence[Example] = ()
+) -> ExampleQuery:
     """Learn the appearance of exemplars. Raises ModelError for a model without names."""
     seen = {
         id(one.photo): PhotoCells.of(one.photo, model.encode(one.photo)) for one in (*like, *unlike)
@@ -213,7 +215,7 @@ def learn_kinds(model: Model, like: Sequence[Example], unlike: Sequence[Example]
         rows = [(one.photo, one.mask, seen[id(one.photo)]) for one in examples]
         return Kind.of(model.runtime, rows)
 
-    return Wanted(kind(like), kind(unlike) if unlike else None)
+    return ExampleQuery(kind(like), kind(unlike) if unlike else None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -356,7 +358,9 @@ def without_parts(records: Sequence[Mask]) -> list[Mask]:
     return kept
 
 
-def find_alike(model: Model, photo: UintImage, wanted: Wanted, score: float | None) -> list[Mask]:
+def find_alike(
+    model: Model, photo: UintImage, wanted: ExampleQuery, score: float | None
+) -> list[Mask]:
     """Objects in an image (H, W, 3) with a minimum score, best first.
 
     Groups of objects, and parts of better objects, are removed.
@@ -423,7 +427,7 @@ def logit(chance: float) -> float:
 
 
 def compare(
-    model: Model, photo: UintImage, wanted: Wanted, most: int = MAX_COMPARED
+    model: Model, photo: UintImage, wanted: ExampleQuery, most: int = MAX_COMPARED
 ) -> ScoredCandidates:
     """Predict masks at the best locations of an image, and compare them with the exemplars.
 
@@ -468,7 +472,7 @@ def compare(
 
 
 def _add_names(
-    model: Model, photo: UintImage, wanted: Wanted, masks: list[Mask], facts: FloatArray
+    model: Model, photo: UintImage, wanted: ExampleQuery, masks: list[Mask], facts: FloatArray
 ) -> BoolArray:  # -> (n,)
     """Set the features of the name model; returns whether each mask is of the excluded kind."""
     vectors = mask_vectors(model.runtime, photo, [one.rle for one in masks])

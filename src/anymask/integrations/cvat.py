@@ -82,7 +82,7 @@ class CvatModel:
     def preprocess_frame(self, image: ImageSource) -> CvatFrame:
         """Encode a video frame for `begin` and `follow`."""
         picture = load_image(image)
-        seen = self._tracker.see(picture, reduce_frame(picture))
+        seen = self._tracker.encode_frame(picture, reduce_frame(picture))
         return CvatFrame(seen, (picture.shape[0], picture.shape[1]))
 
     def detect(self, image: ImageSource, least: float | None = None) -> list[CvatMask]:

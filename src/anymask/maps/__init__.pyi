@@ -1,14 +1,14 @@
 from anymask.maps.change import LEAST as LEAST
-from anymask.maps.change import ChangeEye as ChangeEye
+from anymask.maps.change import ChangeProcessor as ChangeProcessor
 from anymask.maps.change import aligned as aligned
 from anymask.maps.layers import MapPrompt as MapPrompt
 from anymask.maps.layers import on_the_map as on_the_map
 from anymask.maps.layers import placed_prompt as placed_prompt
 from anymask.maps.layers import read_prompts as read_prompts
-from anymask.maps.prompting import PromptEye as PromptEye
+from anymask.maps.prompting import PromptProcessor as PromptProcessor
 from anymask.maps.scene import Scene as Scene
 from anymask.maps.scene import is_map as is_map
 from anymask.maps.scene import open_map as open_map
 from anymask.maps.survey import MapReport as MapReport
-from anymask.maps.survey import TileEye as TileEye
+from anymask.maps.survey import TileProcessor as TileProcessor
 from anymask.maps.survey import segment_tiles as segment_tiles

@@ -28,7 +28,7 @@ from anymask.base import BoolArray, Floats, InputError, UintImage
 from anymask.maps.joining import RIVAL
 from anymask.maps.registration import registration, sample_windows
 from anymask.maps.scene import Scene
-from anymask.maps.survey import Cutting, TileEye, asked_by_clicks
+from anymask.maps.survey import Cutting, TileProcessor, asked_by_clicks
 from anymask.maps.worksheet import Fragment
 from anymask.masks import Mask, Tile, Window, rle_iou, rle_to_mask
 from anymask.segment import Model
@@ -147,8 +147,8 @@ def trimmed_line(before: Floats, after: Floats) -> ColourLine:  # (n, 3), (n, 3)
     return ColourLine(gain, bias, noise)
 
 
-class ChangeEye(TileEye):
-    """Detect changes between two maps in tiles. See `survey.Eye`.
+class ChangeProcessor(TileProcessor):
+    """Detect changes between two maps in tiles. See `survey.WindowProcessor`.
 
     Args:
         second: Second map, warped by `aligned`.
@@ -206,7 +206,7 @@ class ChangeEye(TileEye):
         return kept
 
     def again(self, window: Window, pieces: Sequence[Fragment]) -> list[list[Fragment]]:
-        """Predict again on the map that contains the object. See `Eye`."""
+        """Predict again on the map that contains the object. See `WindowProcessor`."""
         answers: dict[int, list[Fragment]] = {}
         cutting = Cutting(window, self.scene.image_hw, self.prompt)
         for scene, labels in ((self.scene, ("vanished", "changed")), (self.second, ("appeared",))):

@@ -25,8 +25,8 @@ _ROOM = 1.5  # minimum window size, relative to the box of a prompt
 _LARGEST = 16  # maximum window size, in tiles per side
 
 
-class PromptEye:
-    """Segment prompts on a map. See `survey.Eye`.
+class PromptProcessor:
+    """Segment prompts on a map. See `survey.WindowProcessor`.
 
     Args:
         prompts: Prompts in pixels of the scene.
@@ -86,7 +86,7 @@ class PromptEye:
         return found
 
     def again(self, window: Window, pieces: Sequence[Fragment]) -> list[list[Fragment]]:
-        """Return nothing, because prompted objects are not merged. See `Eye`."""
+        """Return nothing, because prompted objects are not merged. See `WindowProcessor`."""
         return [[] for _ in pieces]
 
     def _grows(self, window: Window) -> bool:

@@ -1,7 +1,7 @@
 """Segment a map tile by tile, join the results and write them; a killed run is resumed.
 
-`segment_tiles` runs one detector on each tile: everything or text prompts (`TileEye`), prompts
-(`prompting.PromptEye`) or changes between two dates (`change.ChangeEye`).
+`segment_tiles` runs one processor on each tile: everything or text prompts (`TileProcessor`),
+prompts (`prompting.PromptProcessor`) or changes between two dates (`change.ChangeProcessor`).
 
 Letters: H W the scene, h w a window.
 """
@@ -34,7 +34,7 @@ from anymask.segment import Model
 SIDE = 1024  # default tile size in pixels
 
 
-class Eye(Protocol):
+class WindowProcessor(Protocol):
     """Interface of detectors that process the windows of a map.
 
     Attributes:
@@ -84,7 +84,7 @@ class MapReport(NamedTuple):
 
 def segment_tiles(
     scene: Scene,
-    eye: Eye,
+    processor: WindowProcessor,
     outputs: Sequence[str | Path],
     *,
     simplify: float | None = None,
@@ -113,33 +113,37 @@ def segment_tiles(
         raise InputError(f"Invalid simplify={simplify}, min_area={min_area}. Use 0 or more.")
     paths = [Path(one) for one in outputs]
     check_map_outputs(paths)
-    windows = eye.windows()
-    about = {"scene": scene.about, "eye": eye.about}
+    windows = processor.windows()
+    about = {"scene": scene.about, "processor": processor.about}
     with open_worksheet(paths[0], about) as work, choose_progress(progress, "windows") as tell:
         for done, window in enumerate(windows, start=1):
             if not work.looked(key_of(window)):
-                work.keep(key_of(window), eye.look(window))
+                work.keep(key_of(window), processor.look(window))
             if tell is not None:
                 tell(done, len(windows))
         work.clear_things()
         left_out = 0
-        if eye.joins:
-            left_out = _join(scene, eye, work, windows, tell)
-            settle_things(work, eye.nested, eye.by_label)
+        if processor.joins:
+            left_out = _join(scene, processor, work, windows, tell)
+            settle_things(work, processor.nested, processor.by_label)
         else:
             _take_each(work, windows)
         things = _finish(scene, work, tolerance, right_angles, min_area)
-        without = prompts_without(scene, eye.prompts, work)
+        without = prompts_without(scene, processor.prompts, work)
         for path in paths:
             write_things(path, scene, work)
     return MapReport(things, left_out, len(windows), without)
 
 
 def _join(
-    scene: Scene, eye: Eye, work: TileStore, windows: list[Window], tell: OnProgress | None
+    scene: Scene,
+    processor: WindowProcessor,
+    work: TileStore,
+    windows: list[Window],
+    tell: OnProgress | None,
 ) -> int:
     """Merge fragments to objects and predict cut ones again. Returns how many are left out."""
-    groups = group_fragments(work, windows, eye.by_label)
+    groups = group_fragments(work, windows, processor.by_label)
     cut = join_fragments(work, groups, windows, scene.image_hw)
     side = max(max(x1 - x0, y1 - y0) for x0, y0, x1, y1 in windows)
     by_window: dict[Window, list[int]] = {}
@@ -152,7 +156,7 @@ def _join(
         key = f"again {key_of(window)}"
         if not work.looked(key):
             pieces = [work.fragment(number) for number in numbers]
-            answers = eye.again(window, pieces)
+            answers = processor.again(window, pieces)
             found = [whole_answer(*one) for one in zip(pieces, answers, strict=True)]
             work.keep(
                 key,
@@ -242,7 +246,7 @@ def has_data(scene: Scene, prompt: MapPrompt) -> bool:
 # Detectors.
 
 
-class TileEye:
+class TileProcessor:
     """Automatic masks or text prompts, in overlapping tiles.
 
     Args:

@@ -222,7 +222,7 @@ class VideoModel(nn.Module):
         Returns:
             Features (B, C, h, w), then the fine maps, in the model's dtype.
         """
-        frame = self.see(images)
+        frame = self.encode_frame(images)
         return (self._without_memory(frame), *frame.fine)
 
     def decode(
@@ -259,7 +259,7 @@ class VideoModel(nn.Module):
 
     # --------------------------------------------------------------------------------- videos
 
-    def see(self, images: Tensor) -> Frame:
+    def encode_frame(self, images: Tensor) -> Frame:
         """Encode a frame, or B images: (B, 3, S, S) normalized."""
         own = next(self.image_encoder.parameters()).dtype
         maps = tuple(x.to(self.dtype) for x in self.image_encoder(images.to(own)))

@@ -221,7 +221,7 @@ class OnnxRuntime:
         """Constructor arguments other than folder, threads and side."""
         return {"device": self._device}
 
-    def see(self, images: FloatArray) -> list[EncoderOutput]:
+    def encode_images(self, images: FloatArray) -> list[EncoderOutput]:
         """Encode images (B, 3, S, S) float32, normalized, to the feature maps of each image.
 
         Images are encoded one by one: a batch is not faster on a CPU and requires B times the
@@ -268,7 +268,7 @@ class OnnxRuntime:
 
     def _see_one(self, image: FloatArray) -> dict[str, FloatArray]:
         """Feature maps of one image, (1, C, h, w) by name."""
-        return {one.name: one.values[None] for one in self.see(image[None])[0].maps()}
+        return {one.name: one.values[None] for one in self.encode_images(image[None])[0].maps()}
 
     def label_cells(self, seen: EncoderOutput) -> FloatArray:
         """See `ClassLabelling`; requires a graph of classes."""

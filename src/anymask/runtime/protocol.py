@@ -79,7 +79,7 @@ class ImageRuntime(Protocol):
     @property
     def weights_hash(self) -> str: ...
 
-    def see(self, images: FloatArray) -> list[EncoderOutput]:
+    def encode_images(self, images: FloatArray) -> list[EncoderOutput]:
         """Encode images (B, 3, S, S) float32, normalized; the outputs stay on the device."""
         ...
 
@@ -578,8 +578,10 @@ class WrappedRuntime:
         """Hash of the weights."""
         return self._inside.weights_hash
 
-    def see(self, images: FloatArray) -> list[EncoderOutput]:
-        seen: list[EncoderOutput] = self._around("see", (images,), lambda: self._inside.see(images))
+    def encode_images(self, images: FloatArray) -> list[EncoderOutput]:
+        seen: list[EncoderOutput] = self._around(
+            "encode_images", (images,), lambda: self._inside.encode_images(images)
+        )
         return seen
 
     def capability(self, kind: type[C]) -> C | None:

@@ -121,7 +121,7 @@ class TorchRuntime:
             )
         return self._reopened
 
-    def see(self, images: FloatArray) -> list[EncoderOutput]:
+    def encode_images(self, images: FloatArray) -> list[EncoderOutput]:
         """Encode images (B, 3, S, S) float32, normalized; the feature maps stay on the device."""
         with _computing(f"the encoder of {self.spec.name}"):
             maps = self._module.encode(_to_tensor(images, self.device, self.dtype))
@@ -379,7 +379,7 @@ class TorchVideo:
 
     def see_frame(self, image: FloatArray) -> Frame:
         with self._computing("encoder"):
-            return self._module.see(_to_tensor(image[None], self._device))
+            return self._module.encode_frame(_to_tensor(image[None], self._device))
 
     def answer_points(
         self, frame: Frame, coords: FloatArray, labels: IntArray, earlier: FloatArray | None

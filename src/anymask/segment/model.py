@@ -516,7 +516,7 @@ class Model:
                 the image is not supported.
         """
         from anymask.masks import Masks
-        from anymask.segment.everything import Looks, find_masks
+        from anymask.segment.everything import TilingOptions, find_masks
 
         own = ("progress", "tile", *sorted(EverythingDict.__optional_keys__))
         check_keywords(settings, [*own, *SOURCE_WORDS])
@@ -533,9 +533,9 @@ class Model:
             image_hw = (photo.shape[0], photo.shape[1])
         if log is not None and not hasattr(log, "recall"):
             raise InputError(f"Invalid log. Expected a SearchLog, got {str(log)[:60]!r}.")
-        looks = Looks(tile, log)
+        tiling = TilingOptions(tile, log)
         wanted = cast("EverythingDict", given)
-        found = find_masks(self.runtime, photo, features, wanted, looks, progress)
+        found = find_masks(self.runtime, photo, features, wanted, tiling, progress)
         return Masks(found, image_hw=image_hw, picture=picture, origin=self.origin)
 
     @overload

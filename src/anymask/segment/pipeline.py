@@ -73,7 +73,7 @@ def encode_image(
     """Encode one image, and optionally its mirror image."""
     spec = runtime.spec
     return Features(
-        seen=runtime.see(image_to_model(image, spec)[None])[0],
+        seen=runtime.encode_images(image_to_model(image, spec)[None])[0],
         mirrored=_encode_mirrored(runtime, image) if mirror else None,
         geometry=geometry((image.shape[0], image.shape[1]), spec),
         model=spec.name,
@@ -84,7 +84,7 @@ def encode_image(
 
 def _encode_mirrored(runtime: ImageRuntime, image: UintImage) -> EncoderOutput:  # (H, W, 3)
     turned = np.ascontiguousarray(image[:, ::-1])
-    return runtime.see(image_to_model(turned, runtime.spec)[None])[0]
+    return runtime.encode_images(image_to_model(turned, runtime.spec)[None])[0]
 
 
 def image_hash(image: UintImage) -> str:

@@ -377,9 +377,9 @@ async def segment(
 
     if all(prompt.mask is None for prompt in asked):
         prompts = [prompt.as_prompt() for prompt in asked]  # validate before the image is encoded
-        seen = await see(inference, body.image, limits)
+        seen = await encode_photo(inference, body.image, limits)
         return await answered(prompts)
-    seen = await see(inference, body.image, limits)
+    seen = await encode_photo(inference, body.image, limits)
     async with request.app.state.unpacking:
         if await request.is_disconnected():
             raise _gone()
@@ -546,7 +546,7 @@ def features_to_bytes(features: Features, spec: ModelSpec) -> bytes:
     return b"".join([struct.pack("<I", len(text)), text, *(one.tobytes() for one in maps.values())])
 
 
-async def see(inference: Inference, image: str, limits: Limits) -> EncodedPhoto:
+async def encode_photo(inference: Inference, image: str, limits: Limits) -> EncodedPhoto:
     """Return the embedding of an image given by hash or base64. Raises Refusal (404, 422, ...)."""
     if not inference.model.done():
         await asyncio.wait([asyncio.wrap_future(inference.model)])
@@ -563,7 +563,7 @@ async def see(inference: Inference, image: str, limits: Limits) -> EncodedPhoto:
 async def view_of(inference: Inference, image: str, limits: Limits) -> Callable[[], Look]:
     """Like `see`, but a base64 image is only decoded, on demand, and not encoded."""
     if HASH.fullmatch(image):
-        seen = await see(inference, image, limits)
+        seen = await encode_photo(inference, image, limits)
         return lambda: seen
     photo = await run_in_threadpool(from_base64, image)
     return lambda: read_photo(photo, limits)

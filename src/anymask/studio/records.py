@@ -149,7 +149,7 @@ Labels = Annotated[list[Literal[0, 1]], Field(max_length=MAX_PLACES, fail_fast=T
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
-class Kept(BaseModel):
+class JsonColumn(BaseModel):
     """Part of a mask that the database stores as one JSON object.
 
     Raises InputError for other keys or values.
@@ -173,7 +173,7 @@ class Kept(BaseModel):
         return self.model_dump(mode="json", exclude_defaults=True)
 
 
-class _Prompt(Kept):
+class _Prompt(JsonColumn):
     """Prompt of a model: points with labels 1 or 0, a box x0, y0, x1, y1, or a lasso line."""
 
     points: Places | None = None
@@ -187,7 +187,7 @@ Prompted = Annotated[
 ]
 
 
-class Provenance(Kept):
+class Provenance(JsonColumn):
     """The origin of a mask.
 
     Attributes:
@@ -235,7 +235,7 @@ class Provenance(Kept):
         )
 
 
-class MaskNotes(Kept):
+class MaskNotes(JsonColumn):
     """Tags, attributes, comment and display properties of a mask."""
 
     tags: Annotated[tuple[Text, ...], Field(max_length=MAX_TAGS)] = ()

@@ -51,7 +51,7 @@ from anymask.studio.records import (
     Action,
     Draft,
     ImageEntry,
-    Kept,
+    JsonColumn,
     MaskNotes,
     Provenance,
     StoredMask,
@@ -102,12 +102,12 @@ class RleColumn(TypeDecorator[Rle]):
 
 
 class Document(TypeDecorator[Any]):
-    """A `records.Kept` as a JSON object."""
+    """A `records.JsonColumn` as a JSON object."""
 
     impl = JSON
     cache_ok = True
 
-    def __init__(self, kept: type[Kept]) -> None:
+    def __init__(self, kept: type[JsonColumn]) -> None:
         super().__init__()
         self.kept = kept
 

@@ -370,7 +370,7 @@ class VideoSessions:
         if (known := self.opened(name, OpenVideo)) is not None:
             return known
         session = open_session(self.model, None, **settings)
-        return self.admit(OpenVideo(session=session, settings=settings, **self.begun(name)))
+        return self.register(OpenVideo(session=session, settings=settings, **self.begun(name)))
 
     def opened(self, name: str | None, kind: type[S]) -> S | None:
         """Open session with a name, or None. Raises Refusal (429) if too many are open."""
@@ -394,7 +394,7 @@ class VideoSessions:
         now = self._clock()
         return {"name": name or secrets.token_urlsafe(16), "opened": now, "asked": now}
 
-    def admit(self, session: S) -> S:
+    def register(self, session: S) -> S:
         """Register a session."""
         with self._lock:
             self._open[session.name] = session

@@ -147,7 +147,7 @@ def begin_scan(videos: VideoSessions, settings: dict[str, Any], name: str | None
     known = videos.opened(name, OpenScan)
     if known is not None:
         return known
-    return videos.admit(OpenScan(settings=settings, **videos.begun(name)))
+    return videos.register(OpenScan(settings=settings, **videos.begun(name)))
 
 
 async def read_scan(

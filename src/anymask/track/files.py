@@ -283,7 +283,7 @@ def _begin(model: Model, session: VideoSession, asked: TrackFiles, words: str) -
         first = first_readable(session.frames) or 0
         session.add(first, 1, mask=_subject(model, session, first))
     if said is None and asked.known is not None:
-        _take_up(session, asked.known)
+        _import_tracks(session, asked.known)
     before = [] if said is None else _prompts_of(said)[0]
     for (frame, number), one in sorted(asked.prompts.items(), key=lambda pair: pair[0]):
         if [frame, number, str(one)] in before:
@@ -318,7 +318,7 @@ def _subject(model: Model, session: VideoSession, first: int) -> BoolArray:  # -
     return found.mask
 
 
-def _take_up(session: VideoSession, path: Path) -> None:
+def _import_tracks(session: VideoSession, path: Path) -> None:
     """Import a file of tracks. Raises InputError if the masks belong to another video."""
     tracks, frames = read_tracks(path), session.frames
     first = first_readable(frames)

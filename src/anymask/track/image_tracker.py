@@ -216,7 +216,7 @@ class ImageTracker:
     def name(self) -> str:
         return f"{self.way}:{self.model.name}:{self.model.runtime.weights_hash[:16]}"
 
-    def see(self, image: UintImage, grey: UintImage) -> SeenFrame:
+    def encode_frame(self, image: UintImage, grey: UintImage) -> SeenFrame:
         embedding = self.model.encode(image)
         keys = maps_to_keys(embedding.maps, embedding.geometry, self._cells)
         return SeenFrame(embedding, keys, grey, image)

@@ -63,7 +63,7 @@ class MemoryTracker:
     def name(self) -> str:
         return f"memory:{self.model.name}:{self.model.runtime.weights_hash[:16]}"
 
-    def see(self, image: UintImage, grey: UintImage) -> SeenByVideo:
+    def encode_frame(self, image: UintImage, grey: UintImage) -> SeenByVideo:
         """Encode a frame, resized as in the original code of the model families."""
         spec = replace(self.model.spec, resample="pillow_bicubic")
         where = geometry((image.shape[0], image.shape[1]), spec)

@@ -129,7 +129,7 @@ class Tracker(Protocol):
     @property
     def name(self) -> str: ...
 
-    def see(self, image: UintImage, grey: UintImage) -> Any:
+    def encode_frame(self, image: UintImage, grey: UintImage) -> Any:
         """Encode a frame (H, W, 3) once for all objects.
 
         Args:

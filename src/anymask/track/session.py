@@ -136,7 +136,7 @@ class FramePrefetcher:
         if image is None:
             return None
         grey = reduce_frame(image)
-        return PrefetchedFrame(frame, image, self._tracker.see(image, grey), grey)
+        return PrefetchedFrame(frame, image, self._tracker.encode_frame(image, grey), grey)
 
 
 # Sessions.
@@ -144,7 +144,7 @@ class FramePrefetcher:
 LOG = logging.getLogger("anymask.track.session")
 FRAMES = 50  # maximum number of frames between checkpoints
 SECONDS = 10.0  # maximum time between checkpoints
-NOWHERE = -10  # frame of a state that is no longer valid at its position
+INVALID_FRAME = -10  # frame of a state that is no longer valid at its position
 
 
 class PromptOptions(TypedDict, total=False):
@@ -371,7 +371,7 @@ class VideoSession:
         for backward in (False, True):
             live = self._live.get((number, backward))
             if live is not None and rests_on(frame, live.frame, prompted, backward):
-                self._live[number, backward] = replace(live, frame=NOWHERE)
+                self._live[number, backward] = replace(live, frame=INVALID_FRAME)
 
     # ------------------------------------------------------------------------------------ frames
 

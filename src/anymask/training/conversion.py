@@ -191,7 +191,7 @@ def difference(eager: ImageRuntime, graphs: OnnxRuntime) -> float:
     side = (spec.image_side, spec.image_side)
     image = random_picture(spec, side, rng)
     points = min(2, spec.fixed_points or 2)
-    seen = [(one, one.see(image)[0]) for one in (eager, graphs)]
+    seen = [(one, one.encode_images(image)[0]) for one in (eager, graphs)]
     errors = []
     for masks in {False, "mask" in spec.accepts}:
         prompts = random_prompts(spec, (3, points), side, masks, rng)

@@ -31,7 +31,7 @@ from anymask.evaluation import html_page, note, section
 from anymask.masks import Mask, Masks, mask_to_rle, rle_to_string, string_to_rle
 from anymask.runtime import channels_of_weights, pick_device
 from anymask.training.export_folder import export_beside
-from anymask.training.held_out import evenly, measure, measure_boxes, model_of
+from anymask.training.held_out import measure, measure_boxes, model_of, subsample
 from anymask.training.loop import TrainingRun, train
 from anymask.training.options import (
     OPTIONS,
@@ -120,7 +120,7 @@ def _teach(options: DistilOptions, recipe: Recipe) -> None:
     begin(options)
     held = held_part(recipe, options.data, folder, device, options.held_out)
     if held is not None:
-        print(f"before: {in_words(held, held.before)}", flush=True)
+        print(f"before: {describe(held, held.before)}", flush=True)
     elif options.held_out == 0:
         print("No report was written: no images are held out.")
     else:
@@ -286,7 +286,7 @@ def held_part(
     labelled = [photo for photo in photos if photo.rles]
     told: list[list[str]] = kept["teacher"] if kept else []
     if not labelled:
-        photos = evenly(photos, ASKED_PHOTOS)
+        photos = subsample(photos, ASKED_PHOTOS)
         told = told or ask_teacher(recipe, photos, device)
         labelled = [with_masks(*one) for one in zip(photos, told, strict=True) if one[1]]
         if not labelled:
@@ -335,7 +335,7 @@ def score(model: Model, photos: Sequence[AnnotatedImage]) -> tuple[Figures, Meas
     return {word: round(float(values.mean()), 4) for word, values in ious.items()}, measured
 
 
-def in_words(part: HeldPart, figures: Figures) -> str:
+def describe(part: HeldPart, figures: Figures) -> str:
     """Format metrics as one line."""
     shown = ", ".join(f"{word.replace('_', ' ')} {value:.3f}" for word, value in figures.items())
     return f"{part.masks} on {len(part.photos)} held-out images: {shown}"
@@ -382,5 +382,5 @@ def write_report(folder: Path, recipe: Recipe, model: Model, part: HeldPart) -> 
         worst_answers(model, part.photos, measured, [one.name for one in part.photos]),
     ]
     write_whole(folder / PAGE, html_page("Distillation", about, sections))
-    print(f"after:  {in_words(part, after)}", flush=True)
+    print(f"after:  {describe(part, after)}", flush=True)
     return figures

@@ -149,7 +149,7 @@ def verify_bundle(module: nn.Module, folder: str | Path) -> Verification:
         if spec.fit == "square":
             input_hw = (spec.image_side, spec.image_side)
         image = random_picture(spec, input_hw, rng)
-        seen = tuple(runtime.see(image)[0] for runtime in (eager, exported))
+        seen = tuple(runtime.encode_images(image)[0] for runtime in (eager, exported))
         pairs = zip(*(one.maps() for one in seen), strict=True)
         error = float(np.max([_relative_error(a.values, b.values) for a, b in pairs]))
         fitting = [p for p in N_POINTS if not spec.fixed_points or p <= spec.fixed_points]

@@ -34,10 +34,10 @@ from anymask.training.held_out import (
     choose_end,
     class_ious,
     difference,
-    evenly,
     measure,
     model_of,
     state_at,
+    subsample,
 )
 from anymask.training.loop import TrainingRun, train
 from anymask.training.lora import save_adapters
@@ -202,7 +202,7 @@ def prepare_data(options: TuningOptions, start: tuple[str, str]) -> TuningRun:
     report = _prepared(options)
     print("\n".join(report.lines()), flush=True)
     learned = load_set(folder / DATA / TRAIN)[1]
-    held = evenly(load_set(folder / DATA / HELD_OUT)[1], MEASURED_PHOTOS)
+    held = subsample(load_set(folder / DATA / HELD_OUT)[1], MEASURED_PHOTOS)
     recipe = kept_recipe(options, start, report, learned)
     SetPictures.of(recipe, folder / DATA)  # rejects masks that no training crop can show
     names = own_names(folder / DATA)
@@ -222,7 +222,7 @@ def train_recipe(run: TuningRun) -> bool:
     """Train, or resume the training; return whether it is complete."""
     options, folder, recipe = run.options, run.folder, run.recipe
     teller = TrainingTeller(folder if options.tensorboard else None)
-    judged = evenly(run.held, JUDGED_PHOTOS)
+    judged = subsample(run.held, JUDGED_PHOTOS)
     sitting = TrainingRun(
         folder / DATA, folder, device=run.device, max_minutes=options.max_minutes,
         report=teller.row, told=teller.step,

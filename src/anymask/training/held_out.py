@@ -137,7 +137,7 @@ def class_ious(model: Model, photos: Sequence[AnnotatedImage]) -> dict[str, floa
     return overlaps.ious()
 
 
-def evenly(photos: Sequence[AnnotatedImage], most: int) -> list[AnnotatedImage]:
+def subsample(photos: Sequence[AnnotatedImage], most: int) -> list[AnnotatedImage]:
     """Return at most `most` images, evenly spaced, to limit the evaluation time."""
     return (
         [photos[i * len(photos) // most] for i in range(most)] if len(photos) > most else [*photos]
@@ -203,7 +203,7 @@ class TuningEnd:
     judged: bool = False
     share: float = 1.0
 
-    def in_words(self) -> str:
+    def describe(self) -> str:
         """Describe the written weights."""
         when = "best validation step" if self.judged else "last step"
         back = (

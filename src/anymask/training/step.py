@@ -86,7 +86,7 @@ class TrainingStep(nn.Module):
             balance: Weight of the balanced loss.
             draws: Random numbers of this step.
         """
-        seen = self.see(batch)
+        seen = self.encode_batch(batch)
         if self.recipe.learn == "no-prompt":
             return StepOutcome(cast(Tensor, self.naming_loss(batch, seen)))
         return self.learn_from(batch, seen, balance, draws)
@@ -96,7 +96,7 @@ class TrainingStep(nn.Module):
         """Device of the model."""
         return next(self.model.parameters()).device
 
-    def see(self, batch: Batch) -> tuple[Tensor, ...]:
+    def encode_batch(self, batch: Batch) -> tuple[Tensor, ...]:
         """Encode the images."""
         images = as_colours(self.model, batch.images.to(self.device).float())
         images = normalised(images, self.spec)
@@ -329,7 +329,7 @@ class DistillationStep(TrainingStep):
         images = batch.images.to(self.device)
         told = self.teacher.features(images)
         self.of_teacher = tuple(one.repeat_interleave(objects, dim=0) for one in told)
-        seen = self.see(batch)
+        seen = self.encode_batch(batch)
         outcome = self.learn_from(batch, seen, balance, draws)
         loss = feature_loss(getattr(self.model, HEAD)(seen[0].float()), told[0])
         return replace(outcome, loss=outcome.loss + self.recipe.feature_weight * loss)

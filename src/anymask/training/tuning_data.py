@@ -41,7 +41,7 @@ from anymask.masks import (
     rle_to_mask,
     rle_to_string,
 )
-from anymask.training.held_out import evenly
+from anymask.training.held_out import subsample
 
 if TYPE_CHECKING:
     from anymask.base import UintImage
@@ -452,7 +452,7 @@ def doubts(
         )
 
     # A single mask of many parts per image: unnumbered objects, as in black and white masks.
-    some = evenly(photos, PHOTOS)
+    some = subsample(photos, PHOTOS)
     if any(len(photo.rles) != 1 for photo in some):
         return
     masks = (rle_to_mask(photo.rles[0]).view(np.uint8) for photo in some)
@@ -489,7 +489,7 @@ def write_sheet(
     known = names or {}
     cells = [
         (outlined(photo, mix), f"{known.get(photo.name, photo.name)}: {len(photo.rles)} masks")
-        for photo in evenly(photos, SHEET_PHOTOS)
+        for photo in subsample(photos, SHEET_PHOTOS)
     ]
     write_whole(path, jpeg_bytes(contact_sheet(cells, cell=CELL)))
 

@@ -72,7 +72,7 @@ class FailedSlice:
     reason: EndReason
     left: float = 0.0
 
-    def in_words(self) -> str:
+    def describe(self) -> str:
         """Reason, as the end of a sentence."""
         return {
             "empty": "no mask was found",
@@ -153,8 +153,8 @@ class EndingTracker:
         """Tracker name. It differs from the inner one, because the states are incompatible."""
         return f"volume:{self._inner.name}"
 
-    def see(self, image: UintImage, grey: UintImage) -> SeenSlice:
-        return SeenSlice(self._inner.see(image, grey), np.ascontiguousarray(image[..., 0]))
+    def encode_frame(self, image: UintImage, grey: UintImage) -> SeenSlice:
+        return SeenSlice(self._inner.encode_frame(image, grey), np.ascontiguousarray(image[..., 0]))
 
     def answer(self, seen: SeenSlice, prompt: Prompt, earlier: Rle | None) -> FramePrediction:
         return self._inner.answer(seen.inner, prompt, earlier)

@@ -367,7 +367,7 @@ class VolumeSession:
                 state = video.state_of(id, backward=backward)
                 if isinstance(state, FollowedState) and (first := state.past.first) is not None:
                     last, name = first.slice + step, AXES[axis]
-                    found.append(f"{name} {last} ({name} {first.slice}: {first.in_words()})")
+                    found.append(f"{name} {last} ({name} {first.slice}: {first.describe()})")
         return found
 
     def doubtful(self) -> list[tuple[int, int, int, tuple[str, ...]]]:

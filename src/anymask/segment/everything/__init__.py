@@ -29,7 +29,7 @@ from anymask.segment.settings import (
 )
 
 
-class Looks(NamedTuple):
+class TilingOptions(NamedTuple):
     """Tiling, and the log of a search (`Model.everything`)."""
 
     tile: Tile = "auto"
@@ -41,7 +41,7 @@ def find_masks(
     photo: UintImage | None,
     features: Features | None,
     given: EverythingDict,
-    looks: Looks,
+    tiling: TilingOptions,
     progress: Progress,
 ) -> list[Mask]:
     """Implementation of `Model.everything`.
@@ -51,7 +51,7 @@ def find_masks(
         photo: Image (H, W, 3), possibly smaller than the image of the features, or None.
         features: Embedding, or None to encode the image.
         given: Settings passed by the user.
-        looks: Tiling and log.
+        tiling: Tiling and log.
         progress: True for a progress bar, or a callable.
 
     Raises PromptError if the model does not support points, InputError for invalid settings and for
@@ -64,12 +64,12 @@ def find_masks(
     relative = grid.mode == "adaptive" and "min_objectness" not in of_arrangement
     if features is not None:
         check_features(runtime, features)
-        if looks.tile not in ("auto", None):
+        if tiling.tile not in ("auto", None):
             raise InputError(
-                f"tile={looks.tile!r} requires the image, but only its embedding was "
+                f"tile={tiling.tile!r} requires the image, but only its embedding was "
                 "passed. Pass the image."
             )
-    whole = photo if photo is not None and tile_side(looks.tile, photo.shape[:2]) is None else None
+    whole = photo if photo is not None and tile_side(tiling.tile, photo.shape[:2]) is None else None
     once = not grid.crop_n_layers and "point" in runtime.spec.accepts
     if features is None and whole is not None and once:
         features = encode_image(runtime, whole)
@@ -82,11 +82,11 @@ def find_masks(
         refine = partial(_alike, photo, refine)
     look = partial(_look, runtime, photo, features)
     with choose_progress(progress, "everything") as tell:
-        every = look(grid, looks, tell, wanted.min_objectness)
+        every = look(grid, tiling, tell, wanted.min_objectness)
         found = arrange(every, wanted, refine, relative)
         found = found or arrange(best_of(every), loose, refine)
         if not found and (wider := wider_grid(grid, of_grid)):
-            again = look(wider, looks._replace(log=None), tell)
+            again = look(wider, tiling._replace(log=None), tell)
             found = arrange(best_of(again), loose, refine)
     if runtime.spec.classes and found:
         from anymask.segment.labels import label_masks  # few models need it
@@ -114,7 +114,7 @@ def _look(
     photo: UintImage | None,
     features: Features | None,
     grid: Grid,
-    looks: Looks,
+    tiling: TilingOptions,
     tell: OnProgress | None,
     least: float = 0.0,
 ) -> list[Mask]:
@@ -124,10 +124,10 @@ def _look(
         least: Minimum objectness. Tiles keep all masks, because each may be part of a larger one.
     """
     if features is not None:
-        return find_everything(runtime, features, grid, tell, looks.log, least)
+        return find_everything(runtime, features, grid, tell, tiling.log, least)
     assert photo is not None
-    eye = WindowScanner(runtime, grid, looks.log)
-    side = tile_side(looks.tile, photo.shape[:2])
+    scanner = WindowScanner(runtime, grid, tiling.log)
+    side = tile_side(tiling.tile, photo.shape[:2])
     if side is None:
-        return eye.everything(photo, progress=tell)
-    return find_in_tiles(eye, photo, side, tell)
+        return scanner.everything(photo, progress=tell)
+    return find_in_tiles(scanner, photo, side, tell)

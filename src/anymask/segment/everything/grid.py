@@ -96,7 +96,7 @@ class Saliency:
         self.unusual = np.stack([np.square(values).mean(1) for values in self._seen])
         self.new = np.full_like(self.unusual, np.inf)
 
-    def notice(self, asked: IntArray) -> FloatArray:  # (n,) -> (N, n)
+    def update(self, asked: IntArray) -> FloatArray:  # (n,) -> (N, n)
         """Register decoded clicks and return the distances of all clicks to each of them.
 
         The distances are mean squared distances per channel, averaged over the maps.
@@ -201,7 +201,7 @@ class ExpectedGain:
         self._sums = np.zeros((7, count))
         self._asked, self._total = 0, 0.0
 
-    def see(self, on: BoolArray, click: int, value: float, area: float) -> None:
+    def register_mask(self, on: BoolArray, click: int, value: float, area: float) -> None:
         """Register a mask.
 
         Args:
@@ -221,10 +221,10 @@ class ExpectedGain:
             nearly = value * np.exp(-apart / (2 * CLOSE**2))
             self._nearly[on] = np.maximum(self._nearly[on], nearly)
 
-    def notice(self, asked: IntArray) -> None:
-        """Register decoded clicks (n,), after `see` for all of their masks."""
+    def update(self, asked: IntArray) -> None:
+        """Register decoded clicks (n,), after `register_mask` for all of their masks."""
         apart = squares(self._at, self._at[asked])
-        unlike = self._salience.notice(asked)
+        unlike = self._salience.update(asked)
         np.minimum(self._far, apart.min(1, initial=np.inf), out=self._far)
         worth, value = self._worth[asked], self._value[asked]
         near, wide = (np.exp(-apart / (2 * width**2)) for width in (NEAR, WIDE))
@@ -240,7 +240,7 @@ class ExpectedGain:
         self._total += float(worth.sum())
 
     def of_clicks(self) -> Floats:  # (N,)
-        """Score of each click for finding a new mask. Requires at least one `notice`."""
+        """Score of each click for finding a new mask. Requires at least one `update`."""
         return self._weights.scores(self.facts())
 
     def facts(self) -> Floats:  # (N, F)
@@ -320,7 +320,7 @@ class Frontier:
         elif not self._left:
             return np.zeros(0, np.int64)
         else:
-            self._gain.notice(self._last)
+            self._gain.update(self._last)
             gain = np.where(self._asked, -np.inf, self._gain.of_clicks())
             chosen = np.argsort(-gain, kind="stable")[: min(AT_ONCE, self._left)]
         self._asked[chosen] = True
@@ -337,7 +337,7 @@ class Frontier:
         looked: BoolArray = quality > PROMISING * self._settings.score
         return looked
 
-    def lesson(self, plane: FloatArray, quality: float, click: Floats) -> Observation:
+    def observe(self, plane: FloatArray, quality: float, click: Floats) -> Observation:
         """Observation of a candidate (m, m) and the click (2,) that found it."""
         settings, view = self._settings, self._view
         step = view.geometry.side / len(plane)
@@ -353,9 +353,11 @@ class Frontier:
         place = int(np.abs(self._clicks - click).sum(1).argmin())
         return Observation(on, place, value, np.count_nonzero(inside) / inside.size)
 
-    def learn(self, lesson: Observation) -> None:
+    def learn(self, observation: Observation) -> None:
         """Register the observation of a candidate."""
-        self._gain.see(lesson.on, lesson.place, lesson.value, lesson.area)
+        self._gain.register_mask(
+            observation.on, observation.place, observation.value, observation.area
+        )
 
 
 def _part(value: float, wanted: float) -> float:

@@ -27,7 +27,7 @@ class LoggedBatch:
     """Masks and observations of one batch of clicks."""
 
     records: list[Mask]
-    lessons: list[Observation]
+    observations: list[Observation]
 
 
 class SearchLog:
@@ -57,17 +57,17 @@ class SearchLog:
         """Return a logged batch, or None if it is missing or invalid."""
         if key not in self._known:
             return None
-        row, lessons = self._known[key], []
+        row, observations = self._known[key], []
         try:
             records = [Mask.from_sa1b(record) for record in row["records"]]
             for one in row["lessons"]:
                 bits = np.frombuffer(base64.b64decode(one["on"]), np.uint8)
                 on = np.unpackbits(bits, count=int(one["count"])).astype(np.bool_)
                 about = int(one["place"]), float(one["value"]), float(one["area"])
-                lessons.append(Observation(on, *about))
+                observations.append(Observation(on, *about))
         except (DataError, ValueError, LookupError, TypeError):
             return None
-        return LoggedBatch(records, lessons)
+        return LoggedBatch(records, observations)
 
     def keep(self, key: str, batch: LoggedBatch) -> None:
         """Append a batch to the log.
@@ -75,18 +75,18 @@ class SearchLog:
         Raises:
             OSError: The file cannot be written.
         """
-        lessons = [
+        observations = [
             {
-                "on": base64.b64encode(np.packbits(lesson.on).tobytes()).decode(),
-                "count": len(lesson.on),
-                "place": lesson.place,
-                "value": lesson.value,
-                "area": lesson.area,
+                "on": base64.b64encode(np.packbits(observation.on).tobytes()).decode(),
+                "count": len(observation.on),
+                "place": observation.place,
+                "value": observation.value,
+                "area": observation.area,
             }
-            for lesson in batch.lessons
+            for observation in batch.observations
         ]
         records = [record.to_sa1b() for record in batch.records]
-        self._ledger.add({"key": key, "records": records, "lessons": lessons}, self._head)
+        self._ledger.add({"key": key, "records": records, "lessons": observations}, self._head)
 
     def close(self, *, done: bool) -> None:
         """Remove the file if the search is done."""

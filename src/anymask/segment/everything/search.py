@@ -90,7 +90,7 @@ def find_everything(
     windows, layers = crop_boxes(image_hw, settings.crop_n_layers, settings.crop_overlap_ratio)
     grids = [settings.points(layer) for layer in layers]
     exact = settings.mode == "exact"
-    clock = Clock(progress, sum(len(g) if exact else most_clicks(len(g)) for g in grids))
+    clock = ProgressCounter(progress, sum(len(g) if exact else most_clicks(len(g)) for g in grids))
     found: list[Mask] = []
     with ThreadPoolExecutor(CUTTERS, "anymask-cut") as cutters:
         for window, grid in zip(windows, grids, strict=True):
@@ -112,7 +112,7 @@ def find_everything(
 
 
 @dataclass
-class Clock:
+class ProgressCounter:
     """Progress of the clicks."""
 
     progress: OnProgress | None = None
@@ -164,8 +164,8 @@ class Scan:
             batch = self._answer(clicks, frontier)
             self.log.keep(key, batch)
         elif frontier is not None:
-            for lesson in batch.lessons:
-                frontier.learn(lesson)
+            for observation in batch.observations:
+                frontier.learn(observation)
         return batch.records
 
     def _answer(self, clicks: Floats, frontier: Frontier | None) -> LoggedBatch:
@@ -175,12 +175,12 @@ class Scan:
         looked = good if frontier is None else good | frontier.worth_a_look(asked.quality)
         judged: list[tuple[FloatArray, float, Floats]] = []
         cut: list[Future[list[Mask]]] = []
-        lessons: list[Observation] = []
+        observations: list[Observation] = []
         for (row, mask), plane in zip(np.argwhere(looked), asked.logits(looked), strict=True):
             score, click = float(asked.quality[row, mask]), clicks[row]
             if frontier is not None:
-                lessons.append(frontier.lesson(plane, score, click))
-                frontier.learn(lessons[-1])
+                observations.append(frontier.observe(plane, score, click))
+                frontier.learn(observations[-1])
             if good[row, mask] and self.judge is None:
                 cut.append(self._cut(plane, score, click))
             elif good[row, mask]:
@@ -194,13 +194,13 @@ class Scan:
             likely = self.judge.above_threshold(chances)
             for n, future in [(n, self._cut(*judged[n])) for n in likely]:
                 records += [replace(one, objectness=float(chances[n])) for one in future.result()]
-        return LoggedBatch(records, lessons)
+        return LoggedBatch(records, observations)
 
     def _cut(self, plane: FloatArray, score: float, click: Floats) -> Future[list[Mask]]:
         return self.cutters.submit(make_record, plane, score, click, self.view, self.settings)
 
 
-def search_view(scan: Scan, clicks: Floats, clock: Clock) -> list[Mask]:
+def search_view(scan: Scan, clicks: Floats, clock: ProgressCounter) -> list[Mask]:
     """All masks of one view that pass: of every click (N, 2), or of the selected ones."""
     batch = scan.settings.batch(scan.sweep.bytes_per_prompt)
     found: list[Mask] = []

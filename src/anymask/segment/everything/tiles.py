@@ -107,12 +107,12 @@ class WindowScanner:
 
 
 def find_in_tiles(
-    eye: WindowScanner, photo: UintImage, side: int, progress: OnProgress | None = None
+    scanner: WindowScanner, photo: UintImage, side: int, progress: OnProgress | None = None
 ) -> list[Mask]:
     """All masks of an image (H, W, 3), best first, without duplicates.
 
     Args:
-        eye: Search of one tile.
+        scanner: Search of one tile.
         photo: Image (H, W, 3).
         side: Side of the tiles in pixels.
         progress: Callable (images done, all images), called after every tile.
@@ -122,14 +122,14 @@ def find_in_tiles(
     windows = tile_boxes(image_hw, side, overlap)
     pieces: list[Piece] = []
     for number, window in enumerate(windows, start=1):
-        records = eye.everything(_pixels(photo, window))
+        records = scanner.everything(_pixels(photo, window))
         pieces += [Piece(_on_photo(record, window, image_hw), window) for record in records]
         if progress is not None:
             progress(number, len(windows) + 1)
     objects = stitch(pieces, image_hw)
     whole = [one.record for one in objects if not one.cut]
-    whole += _asked_again(eye, photo, [one for one in objects if one.cut], side)
-    large = _seen_from_afar(eye, photo, side)
+    whole += _reprompt_truncated(scanner, photo, [one for one in objects if one.cut], side)
+    large = _large_objects_at_low_resolution(scanner, photo, side)
     if progress is not None:
         progress(len(windows) + 1, len(windows) + 1)
     return _once(whole, large)
@@ -152,7 +152,9 @@ def _on_photo(record: Mask, window: Window, image_hw: tuple[int, int]) -> Mask:
     )
 
 
-def _seen_from_afar(eye: WindowScanner, photo: UintImage, side: int) -> list[Mask]:
+def _large_objects_at_low_resolution(
+    scanner: WindowScanner, photo: UintImage, side: int
+) -> list[Mask]:
     """Masks of at least half a tile in the downscaled image."""
     height, width = photo.shape[:2]
     scale = max(height, width) / side
@@ -160,7 +162,7 @@ def _seen_from_afar(eye: WindowScanner, photo: UintImage, side: int) -> list[Mas
     small = cv2.resize(photo, (small_hw[1], small_hw[0]), interpolation=cv2.INTER_AREA)
     along_x, along_y = width / small_hw[1], height / small_hw[0]
     found = []
-    for record in eye.everything(np.asarray(small, np.uint8), scale):
+    for record in scanner.everything(np.asarray(small, np.uint8), scale):
         x0, y0, x1, y1 = record.box
         if max((x1 - x0 + 1) * along_x, (y1 - y0 + 1) * along_y) < side / 2:
             continue
@@ -171,8 +173,8 @@ def _seen_from_afar(eye: WindowScanner, photo: UintImage, side: int) -> list[Mas
     return found
 
 
-def _asked_again(
-    eye: WindowScanner, photo: UintImage, cut: Sequence[Stitched], side: int
+def _reprompt_truncated(
+    scanner: WindowScanner, photo: UintImage, cut: Sequence[Stitched], side: int
 ) -> list[Mask]:
     """Predict truncated objects again in windows that contain them completely."""
     image_hw = (photo.shape[0], photo.shape[1])
@@ -184,14 +186,14 @@ def _asked_again(
     found = []
     for window, pieces in by_window.items():
         clicks = [(x - window[0], y - window[1]) for x, y in (p.record.points[0] for p in pieces)]
-        answers = eye.clicks(_pixels(photo, window), clicks)
+        answers = scanner.clicks(_pixels(photo, window), clicks)
         for piece, answer in zip(pieces, answers, strict=True):
             records = [_on_photo(record, window, image_hw) for record in answer]
-            found += _same_whole(records, piece, window, image_hw)
+            found += _match_untruncated(records, piece, window, image_hw)
     return found
 
 
-def _same_whole(
+def _match_untruncated(
     records: Sequence[Mask], piece: Piece, window: Window, image_hw: tuple[int, int]
 ) -> list[Mask]:
     """The mask, if any, that no border cuts and that matches the piece of the tile."""
