@@ -13,7 +13,7 @@ Printed: one click, its best mask, three clicks, box.
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -90,7 +90,7 @@ def main() -> None:
     model = anymask.load(asked.model)
     family = model.runtime.family
     assert isinstance(family, NanoFamily)
-    plainer = Plainer(family.spec, family.grid, family.tables, family.closer, family.roles)
+    plainer = Plainer(**{one.name: getattr(family, one.name) for one in fields(family)})
     found: dict[str, dict[str, list[Floats]]] = {name: {} for name in WITHOUT}
     suite = read_suite(find_suite("zero-shot"))
     wanted = [one.name for one in suite.sets if "dev" in one.groups or one.name in PAIR]

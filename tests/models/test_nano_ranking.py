@@ -97,7 +97,7 @@ def test_a_cell_near_the_threshold_is_a_doubt() -> None:
 
 
 def test_the_chances_are_a_softmax_of_a_network() -> None:
-    weights, found = NANO.rules.weights, np.random.default_rng(0).normal(size=(4, len(FACTS)))
+    weights, found = NANO.weights, np.random.default_rng(0).normal(size=(4, len(FACTS)))
     score = []
     for row in found:
         hidden = [
@@ -137,10 +137,10 @@ def test_the_first_has_the_most_worth(likely: np.ndarray, overlap: float) -> Non
 @given(arrays(np.float32, (4, 16, 16), elements=st.floats(-5, 5, width=32)))
 def test_a_mask_keeps_its_place_and_what_its_own_number_is_worth(logits: np.ndarray) -> None:
     click = np.array([9, 9], np.float32)
-    planes, quality, order = NANO.rules.ranked(logits, QUALITY, click, WHOLE)
+    planes, quality, order = NANO.ranked(logits, QUALITY, click, WHOLE)
     parts = without_parts(logits, [(2, 2)], np.inf, SPEC.mask_threshold, OPENCV)
     found, shared = facts(QUALITY, parts, click, WHOLE, SPEC, OPENCV)
-    shown = order_masks(chances(found, NANO.rules.weights), shared)[:3]
+    shown = order_masks(chances(found, NANO.weights), shared)[:3]
     np.testing.assert_array_equal(planes, parts[shown])
     np.testing.assert_array_equal(quality, expected_iou(QUALITY[shown], NANO.tables["scores"]))
     assert [sorted(shown)[place] for place in order] == shown

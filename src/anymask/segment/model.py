@@ -45,7 +45,7 @@ from anymask.masks import (
 )
 from anymask.models.rules import mask_on_photo
 from anymask.runtime import ImageRuntime
-from anymask.segment.pipeline import EncodedPhoto, answer_prompts, check_features, encode_image
+from anymask.segment.pipeline import EncodedPhoto, answer_prompts, encode_image
 from anymask.segment.prediction import Prediction, Previous
 from anymask.segment.sequence import GIVEN, refining_prompts
 from anymask.segment.settings import (
@@ -224,7 +224,7 @@ class Model:
         from anymask.segment.labels import label_photo
 
         features = self._view(image, source).embedding
-        check_features(self.runtime, features)
+        features.check_model(self.spec, self.runtime.weights_hash)
         return label_photo(self.runtime, features)
 
     def suggest_labels(
@@ -459,7 +459,7 @@ class Model:
         source, chosen = _split_segment(settings, ())
         chosen = replace(chosen, zoom=chosen.zoom is True)  # "auto" applies to single predictions
         view = self._view(image, source, chosen)
-        check_features(self.runtime, view.embedding)
+        view.embedding.check_model(self.spec, self.runtime.weights_hash)
         given = mask_on_photo(
             start, view.embedding.geometry, self.spec.mask_side, self.spec.mask_threshold
         )

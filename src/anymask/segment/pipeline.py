@@ -19,7 +19,7 @@ from functools import partial
 import cv2
 import numpy as np
 
-from anymask.base import BoolArray, FloatArray, InputError, PromptError, UintImage, brief
+from anymask.base import BoolArray, FloatArray, PromptError, UintImage, brief
 from anymask.masks import (
     CORNERS,
     NO_POINT,
@@ -94,24 +94,6 @@ def image_hash(image: UintImage) -> str:
     return digest.hexdigest()[:32]
 
 
-def check_features(runtime: ImageRuntime, features: Features) -> None:
-    """Raises InputError if the embedding was created by another model."""
-    made_by = (features.model, features.model_hash)
-    wanted = (runtime.spec.name, runtime.weights_hash)
-    if made_by != wanted:
-        raise InputError(
-            f"The embedding was created by {made_by[0]} (weights {made_by[1][:12]}), "
-            f"but this model is {wanted[0]} (weights {wanted[1][:12]}). Encode the "
-            "image again with this model."
-        )
-    if features.geometry.side != runtime.spec.image_side:
-        raise InputError(
-            f"The input size of {wanted[0]} is {runtime.spec.image_side} x "
-            f"{runtime.spec.image_side} pixels, but the embedding was created with "
-            f"input size {features.geometry.side}. Encode the image again."
-        )
-
-
 # Prediction for a prompt.
 
 
@@ -182,7 +164,7 @@ def answer_prompts(
     Raises:
         PromptError, InputError: A prompt is invalid, or the features belong to another model.
     """
-    check_features(runtime, features)
+    features.check_model(runtime.spec, runtime.weights_hash)
     if settings.mirror and photo is not None and features.mirrored is None:
         features = replace(features, mirrored=_encode_mirrored(runtime, photo))
     spec, vectors = runtime.spec, runtime.capability(VectorPrompts)

@@ -34,13 +34,18 @@ NANO_CLOSER = CropRefinement(margin=1.0, gain=1.2, weight=0.6, min_side=96)
 SAM_GRID = GridDefaults(score=0.88, stability=0.95)
 SEMANTIC_GRID = GridDefaults(score=0.7, stability=0.9)  # of its published demo
 
+
+def _nano(spec: ModelSpec, tables: Tables) -> NanoFamily:
+    return NanoFamily(spec=spec, tables=tables, grid=NANO_GRID, closer=NANO_CLOSER)
+
+
 _MAKERS: Mapping[str, Callable[[ModelSpec, Tables], Family]] = {
     "sam": lambda spec, tables: sam(spec, SAM_GRID, tables),
     "sam_hq": lambda spec, tables: sam_hq(spec, SAM_GRID, tables),
     "efficient_sam": lambda spec, tables: efficient_sam(spec, SAM_GRID, tables),
     "semantic_sam": lambda spec, tables: semantic_sam(spec, SEMANTIC_GRID, tables),
-    "nano": lambda spec, tables: NanoFamily(spec, NANO_GRID, tables, NANO_CLOSER),
-    "small": lambda spec, tables: NanoFamily(spec, NANO_GRID, tables, NANO_CLOSER),
+    "nano": _nano,
+    "small": _nano,
 }
 
 

@@ -18,7 +18,7 @@ from anymask.segment.everything.filter import Refine, arrange, best_of, least_ob
 from anymask.segment.everything.log import SearchLog
 from anymask.segment.everything.search import find_everything
 from anymask.segment.everything.tiles import WindowScanner, find_in_tiles
-from anymask.segment.pipeline import check_features, encode_image
+from anymask.segment.pipeline import encode_image
 from anymask.segment.settings import (
     EverythingDict,
     Grid,
@@ -63,7 +63,7 @@ def find_masks(
     loose = arrangement_of(grid, of_arrangement)
     relative = grid.mode == "adaptive" and "min_objectness" not in of_arrangement
     if features is not None:
-        check_features(runtime, features)
+        features.check_model(runtime.spec, runtime.weights_hash)
         if tiling.tile not in ("auto", None):
             raise InputError(
                 f"tile={tiling.tile!r} requires the image, but only its embedding was "
