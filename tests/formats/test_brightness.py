@@ -12,7 +12,7 @@ from skimage import measure
 
 from anymask.cli.main import main
 from anymask.formats import AnnotatedImage, write_annotations
-from anymask.images import PictureFile
+from anymask.images import ImageFile
 from anymask.masks import (
     BRIGHTNESS,
     HEADER,
@@ -71,7 +71,7 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 
 
 def test_a_table_has_every_channel_and_lengths_in_the_file_s_unit(tmp_path: Path) -> None:
-    picture = PictureFile(stack(tmp_path / "a.tif"), page=2)
+    picture = ImageFile(stack(tmp_path / "a.tif"), page=2)
     Masks([Mask(mask_to_rle(cell()))], picture=picture).save(tmp_path / "a.csv")
     (row,) = rows_of(tmp_path / "a.csv")
     told = {name: row[name] for name in row if name.startswith("c") and name[1].isdecimal()}
@@ -90,7 +90,7 @@ def test_a_table_has_every_channel_and_lengths_in_the_file_s_unit(tmp_path: Path
 def test_a_page_of_another_channel_is_measured_at_its_place(tmp_path: Path) -> None:
     path = stack(tmp_path / "a.tif")
     for page in (2, 3):
-        Masks([Mask(mask_to_rle(cell()))], picture=PictureFile(path, page)).save(
+        Masks([Mask(mask_to_rle(cell()))], picture=ImageFile(path, page)).save(
             tmp_path / f"{page}.csv"
         )
     assert (tmp_path / "2.csv").read_text() == (tmp_path / "3.csv").read_text()

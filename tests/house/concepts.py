@@ -62,6 +62,12 @@ CONCEPTS = (
         "Redactor and RedactedCopy of edit/redaction.py",
     ),
     Concept(
+        "which pixels of an image file",
+        r"\bload_for_model\(|\bload_image\(.*\b(bands|stretch)=",
+        ("images/",),
+        "ImageFile of images/load.py",
+    ),
+    Concept(
         "joining tiles",
         r"^(AGREE|CONFIRMED|WINDOW_STEPS) = |argmax\(axis=1\), iou\.argmax",
         ("masks/joining.py",),

@@ -12,12 +12,12 @@ from anymask.base import ImageError, InputError
 from anymask.images import (
     PictureView,
     load_channels,
-    load_for_model,
     load_image,
     load_mixed,
     read_values,
     shown_picture,
 )
+from anymask.images.stacks import load_for_model
 from anymask.masks import ChannelMix
 
 HW = (9, 12)

@@ -12,7 +12,7 @@ from PIL import Image
 from anymask.base import ImageError, InputError
 from anymask.images import (
     SAMPLES,
-    PictureFile,
+    ImageFile,
     fetch_picture,
     list_photos,
     load_image,
@@ -62,7 +62,7 @@ def test_an_answer_remembers_the_path_of_a_file_and_the_pixels_of_anything_else(
 ) -> None:
     monkeypatch.chdir(folder)
     kept = picture_of("a.png", PIXELS)
-    assert isinstance(kept, PictureFile)
+    assert isinstance(kept, ImageFile)
     monkeypatch.chdir(folder / "sub")
     np.testing.assert_array_equal(kept(), PIXELS)
     assert kept.name == "a.png"

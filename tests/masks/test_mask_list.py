@@ -15,7 +15,7 @@ from PIL import Image
 
 from anymask.base import ImageError, InputError
 from anymask.formats import FORMATS, Policy, read_annotations
-from anymask.images import PictureFile
+from anymask.images import ImageFile
 from anymask.masks import SMOOTH, HeldPicture, Mask, Masks, mask_to_rle
 from anymask.segment import Model
 from tests.segment.fakes import ColourRuntime, discs
@@ -137,7 +137,7 @@ def test_a_sum_a_multiple_and_a_copy_are_lists_of_the_same_photo(tmp_path: Path)
 def test_lists_of_other_photos_join_without_a_photo_and_of_other_sizes_not_at_all() -> None:
     seen = Masks(SOME, picture=HeldPicture(PHOTO))
     assert (seen + Masks(SOME, picture=HeldPicture(PHOTO.copy()))).picture is None
-    files = [Masks(SOME, picture=PictureFile(Path(name))) for name in ("a.png", "b.png")]
+    files = [Masks(SOME, picture=ImageFile(Path(name))) for name in ("a.png", "b.png")]
     assert (files[0] + files[1]).picture is None
     assert (files[0] + files[0].copy()).picture == files[0].picture
     with pytest.raises(InputError, match=r"different images: \(4, 5\) and \(20, 30\)"):
@@ -155,7 +155,7 @@ def test_an_empty_list_is_drawn_as_the_photo_alone() -> None:
 
 
 def test_a_photo_that_is_gone_leaves_the_words(tmp_path: Path) -> None:
-    gone = PictureFile(tmp_path / "gone.png")
+    gone = ImageFile(tmp_path / "gone.png")
     shown = Masks(SOME, picture=gone)
     assert shown._repr_png_() is None
     assert "3 masks of 30x20" in shown._repr_html_()

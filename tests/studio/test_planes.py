@@ -13,7 +13,7 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from anymask.cli.main import main
-from anymask.images import PictureFile
+from anymask.images import ImageFile
 from anymask.jobs import PictureChoice
 from anymask.masks import Mask, Masks, coco_to_rle, mask_to_rle, rle_to_mask
 from anymask.studio import Draft, create_project
@@ -252,7 +252,7 @@ def test_masks_that_do_not_say_a_page_go_where_they_are_told(
 ) -> None:
     (tmp_path / "labels").mkdir()
     source = tmp_path / "labels" / "stack.json"
-    masks = Masks([Mask(mask_to_rle(LEFT), "disc")], picture=PictureFile(tmp_path / "stack.tif"))
+    masks = Masks([Mask(mask_to_rle(LEFT), "disc")], picture=ImageFile(tmp_path / "stack.tif"))
     masks.write(source, "sa1b")
     asked = ["project", "import", str(tmp_path), str(source)]
     for page, place in (("z1c2", 3), ("4", 3), ("0", 0)):

@@ -137,14 +137,14 @@ def write_others(files: Files, item: PhotoItem, pictures: PictureChoice) -> list
 def read_records(item: PhotoItem) -> Masks:
     """Read the records of an image from its .json output, with a reference to the image."""
     from anymask.formats import read_sa1b
-    from anymask.images import PictureFile
+    from anymask.images import ImageFile
     from anymask.masks import Masks
 
     path = item.output(".json")
     document = parse_json(path.read_bytes(), path)
     records = read_sa1b(document["annotations"])
     about = document["image"]
-    picture = PictureFile(item.photo, item.page or 0, about["file_name"])
+    picture = ImageFile(item.photo, item.page or 0, about["file_name"])
     return Masks(records, image_hw=(about["height"], about["width"]), picture=picture)
 
 

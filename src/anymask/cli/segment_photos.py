@@ -205,7 +205,7 @@ def read_settings(args: argparse.Namespace) -> SegmentSettingsDict:
 
 def segment_photo(model: Model, job: Job, item: PhotoItem, targets: Sequence[Target]) -> None:
     """Segment all prompts in one image, write the masks and report them."""
-    from anymask.images import PictureFile
+    from anymask.images import ImageFile
     from anymask.masks import Features, Masks
 
     seen: NDArray[Any] | Features
@@ -225,7 +225,7 @@ def segment_photo(model: Model, job: Job, item: PhotoItem, targets: Sequence[Tar
     lines = list[str]()
     answers = named_answers(model, job, seen)
     called = item.stem.name if is_embedding(item.photo) else item.name
-    photo = PictureFile(item.photo, item.page or 0, called)
+    photo = ImageFile(item.photo, item.page or 0, called)
     found = Masks(image_hw=image_hw, picture=photo)  # other candidate masks are never decoded
     for number, (prompt, answer) in enumerate(zip(job.prompts, answers, strict=True), start=1):
         found.append(replace(answer, prompt=prompt).best)

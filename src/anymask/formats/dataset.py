@@ -51,7 +51,7 @@ from anymask.formats.registry import (
 from anymask.formats.sets import PICTURES, count_samples, iter_samples
 from anymask.formats.sizes import record_of_other_size
 from anymask.formats.terms import take_terms
-from anymask.images import PictureFile, image_hw, load_image, load_page, page_as_png
+from anymask.images import ImageFile, image_hw, load_image, load_page, page_as_png
 from anymask.masks import Masks
 
 A_FILE_A_PICTURE = {name: one.suffixes[0] for name, one in FORMATS.items() if one.streamed}
@@ -222,7 +222,7 @@ class Dataset:
             path, page = self._found(image)
         except DataError:
             return image
-        picture = PictureFile(path, page or 0, image.file_name)
+        picture = ImageFile(path, page or 0, image.file_name)
         return replace(image, masks=Masks(image.masks, picture=picture))
 
     def pixels(self, image: AnnotatedImage) -> UintImage:  # -> (H, W, 3)

@@ -13,8 +13,8 @@ from anymask.images.kinds import use_instead as use_instead
 from anymask.images.load import SAMPLES as SAMPLES
 from anymask.images.load import SUFFIXES as SUFFIXES
 from anymask.images.load import VIDEO_SUFFIXES as VIDEO_SUFFIXES
+from anymask.images.load import ImageFile as ImageFile
 from anymask.images.load import ImageSource as ImageSource
-from anymask.images.load import PictureFile as PictureFile
 from anymask.images.load import fetch_picture as fetch_picture
 from anymask.images.load import find_images as find_images
 from anymask.images.load import image_hw as image_hw
@@ -38,7 +38,6 @@ from anymask.images.stacks import PictureNumbers as PictureNumbers
 from anymask.images.stacks import PixelSize as PixelSize
 from anymask.images.stacks import load_channels as load_channels
 from anymask.images.stacks import load_for_mix as load_for_mix
-from anymask.images.stacks import load_for_model as load_for_model
 from anymask.images.stacks import load_mixed as load_mixed
 from anymask.images.stacks import load_page as load_page
 from anymask.images.stacks import load_plane as load_plane

@@ -22,7 +22,7 @@ import io
 import os
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -32,6 +32,7 @@ from PIL import Image, UnidentifiedImageError
 
 from anymask.base import ImageError, InputError, UintImage, check_types
 from anymask.images.decoding import (
+    AS_IT_IS,
     NO_ALPHA,
     AnyRanges,
     PictureView,
@@ -58,7 +59,7 @@ from anymask.images.tiff import (
     read_tiff,
     tiff_hw,
 )
-from anymask.masks import HeldPicture, Picture
+from anymask.masks import ChannelMix, HeldPicture, Picture
 
 ImageSource = str | Path | bytes | bytearray | memoryview | BinaryIO | Image.Image | ArrayLike
 
@@ -463,18 +464,20 @@ def sample(name: str = "coffee") -> Path:
 
 
 @dataclass(frozen=True)
-class PictureFile:
-    """Image that is read from its file on demand.
+class ImageFile:
+    """Image in a file that is read on demand, and which of its pixels are read.
 
     Attributes:
         path: Image file.
-        page: Page of a multi-page file.
+        page: Page of a multi-page file, or a position along its axes, such as "z1c0".
         called: Name in results, if it is not the file name.
+        view: Bands, stretch and ranges; its page is not used.
     """
 
     path: Path
-    page: int = 0
+    page: int | str = 0
     called: str = ""
+    view: PictureView = AS_IT_IS
 
     @property
     def name(self) -> str:
@@ -482,13 +485,31 @@ class PictureFile:
         return self.called or self.path.name
 
     def __call__(self) -> UintImage:
-        return load_image(self.path, page=self.page)
+        return self.read()
+
+    def read(self, channels: ChannelMix | None = None) -> NDArray[Any]:
+        """Read the image (H, W, 3), or all channels (H, W, C) for a model with a channel mix.
+
+        Raises:
+            ImageError: The image cannot be read.
+            InputError: The position is invalid, or the model has its own bands or value range.
+        """
+        page, view = self.page, self.view
+        if isinstance(page, str):
+            page, bands = resolve_place(self.path, page, view.bands)
+            view = replace(view, bands=bands)
+        view = replace(view, page=page)
+        if channels is None:
+            return read_view(self.path, view)
+        from anymask.images.stacks import load_for_model
+
+        return load_for_model(self.path, channels, view)
 
 
 def picture_of(source: ImageSource, photo: UintImage) -> Picture:
     """Create a result's reference to its image: the path of a file, or the pixels."""
     if isinstance(source, str | Path) and not is_address(source):
-        return PictureFile(Path(source).absolute())
+        return ImageFile(Path(source).absolute())
     return HeldPicture(photo, values=source if isinstance(source, np.ndarray) else None)
 
 

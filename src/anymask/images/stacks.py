@@ -268,9 +268,7 @@ def load_plane(
     view = view or PictureView()
     if path.suffix.lower() in (*TIFF, *MICROSCOPES) or place or channel is not None:
         view = read_planes(path).view(place, channel, view)
-    return load_image(
-        path, bands=view.bands, page=view.page, stretch=view.stretch, ranges=view.ranges
-    )
+    return read_view(path, view)
 
 
 def load_page(path: Path, page: int) -> UintImage:  # -> (H, W, 3)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -236,7 +236,7 @@ class PictureChoice:
             ImageError: The image cannot be read.
             InputError: The model has its own bands or value range.
         """
-        from anymask.images import load_image, resolve_place
+        from anymask.images import ImageFile
 
         number = self._page(page)
         if number == "all":
@@ -244,18 +244,7 @@ class PictureChoice:
                 f"A single page of {str(path)!r} is required, but all were "
                 "requested. Pass a page number."
             )
-        look = self.view
-        if isinstance(number, str):
-            number, bands = resolve_place(path, number, look.bands)
-            look = replace(look, bands=bands)
-        look = replace(look, page=number)
-        if channels is None:
-            return load_image(
-                path, bands=look.bands, page=number, stretch=look.stretch, ranges=look.ranges
-            )
-        from anymask.images import load_for_model
-
-        return load_for_model(path, channels, look)
+        return ImageFile(path, number, view=self.view).read(channels)
 
     def _page(self, page: int | None) -> Page:
         """`page`, unless the setting is a position such as "z1c0", which may include a band."""
