@@ -163,6 +163,7 @@ from anymask.masks.spec import PromptKind as PromptKind
 from anymask.masks.spec import Resample as Resample
 from anymask.masks.spec import StoredMaps as StoredMaps
 from anymask.masks.spec import TokenRoles as TokenRoles
+from anymask.masks.spec import check_features as check_features
 from anymask.masks.spec import measure_ranges as measure_ranges
 from anymask.masks.spec import spec_at as spec_at
 from anymask.masks.tiles import MIN_SIDE as MIN_SIDE

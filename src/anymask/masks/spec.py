@@ -441,21 +441,6 @@ class Features:
         """Size (H, W) of the image."""
         return self.geometry.image_hw
 
-    def check_model(self, spec: ModelSpec, weights_hash: str) -> None:
-        """Raises InputError if the embedding was created by another model or input size."""
-        if (self.model, self.model_hash) != (spec.name, weights_hash):
-            raise InputError(
-                f"The embedding was created by {self.model} (weights {self.model_hash[:12]}), "
-                f"but this model is {spec.name} (weights {weights_hash[:12]}). Encode the "
-                "image again with this model."
-            )
-        if self.geometry.side != spec.image_side:
-            raise InputError(
-                f"The input size of {spec.name} is {spec.image_side} x "
-                f"{spec.image_side} pixels, but the embedding was created with "
-                f"input size {self.geometry.side}. Encode the image again."
-            )
-
     def save(self, path: str | Path, *, precision: Literal["fp32", "fp16"] = "fp32") -> None:
         """Write the embedding to a file, atomically.
 
@@ -581,3 +566,19 @@ def _feature_map(array: NDArray[Any]) -> FloatArray:
             f"{array.shape} and type {array.dtype}"
         )
     return array.astype(np.float32, copy=False)
+
+
+def check_features(features: Features, spec: ModelSpec, weights_hash: str) -> None:
+    """Raises InputError if the embedding was created by another model or input size."""
+    if (features.model, features.model_hash) != (spec.name, weights_hash):
+        raise InputError(
+            f"The embedding was created by {features.model} (weights {features.model_hash[:12]}), "
+            f"but this model is {spec.name} (weights {weights_hash[:12]}). Encode the "
+            "image again with this model."
+        )
+    if features.geometry.side != spec.image_side:
+        raise InputError(
+            f"The input size of {spec.name} is {spec.image_side} x "
+            f"{spec.image_side} pixels, but the embedding was created with "
+            f"input size {features.geometry.side}. Encode the image again."
+        )

@@ -38,6 +38,7 @@ from anymask.masks import (
     Prompt,
     Tile,
     box_prompts,
+    check_features,
     mask_iou,
     mask_to_model,
     prompt_list,
@@ -224,7 +225,7 @@ class Model:
         from anymask.segment.labels import label_photo
 
         features = self._view(image, source).embedding
-        features.check_model(self.spec, self.runtime.weights_hash)
+        check_features(features, self.spec, self.runtime.weights_hash)
         return label_photo(self.runtime, features)
 
     def suggest_labels(
@@ -459,7 +460,7 @@ class Model:
         source, chosen = _split_segment(settings, ())
         chosen = replace(chosen, zoom=chosen.zoom is True)  # "auto" applies to single predictions
         view = self._view(image, source, chosen)
-        view.embedding.check_model(self.spec, self.runtime.weights_hash)
+        check_features(view.embedding, self.spec, self.runtime.weights_hash)
         given = mask_on_photo(
             start, view.embedding.geometry, self.spec.mask_side, self.spec.mask_threshold
         )

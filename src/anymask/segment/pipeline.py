@@ -35,6 +35,7 @@ from anymask.masks import (
     Prompt,
     Window,
     apply_negative_points,
+    check_features,
     geometry,
     image_to_model,
     mask_to_model,
@@ -164,7 +165,7 @@ def answer_prompts(
     Raises:
         PromptError, InputError: A prompt is invalid, or the features belong to another model.
     """
-    features.check_model(runtime.spec, runtime.weights_hash)
+    check_features(features, runtime.spec, runtime.weights_hash)
     if settings.mirror and photo is not None and features.mirrored is None:
         features = replace(features, mirrored=_encode_mirrored(runtime, photo))
     spec, vectors = runtime.spec, runtime.capability(VectorPrompts)

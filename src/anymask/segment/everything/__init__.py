@@ -11,7 +11,7 @@ from functools import partial
 from typing import NamedTuple
 
 from anymask.base import InputError, OnProgress, Progress, UintImage, choose_progress
-from anymask.masks import Features, Mask, Tile, tile_side
+from anymask.masks import Features, Mask, Tile, check_features, tile_side
 from anymask.runtime import EdgeRefining, ImageRuntime
 from anymask.segment.everything.edges import refine_record_edges
 from anymask.segment.everything.filter import Refine, arrange, best_of, least_objectness
@@ -63,7 +63,7 @@ def find_masks(
     loose = arrangement_of(grid, of_arrangement)
     relative = grid.mode == "adaptive" and "min_objectness" not in of_arrangement
     if features is not None:
-        features.check_model(runtime.spec, runtime.weights_hash)
+        check_features(features, runtime.spec, runtime.weights_hash)
         if tiling.tile not in ("auto", None):
             raise InputError(
                 f"tile={tiling.tile!r} requires the image, but only its embedding was "
