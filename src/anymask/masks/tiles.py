@@ -1,4 +1,4 @@
-"""Crops and overlapping tiles of an image.
+"""Overlapping tiles of an image.
 
 A window is x0, y0, x1, y1 in integer image pixels, x1 and y1 exclusive, inside the image.
 """
@@ -17,44 +17,6 @@ Tile = int | Literal["auto"] | None
 AUTO_PIXELS = 24_000_000  # larger images are tiled by tile="auto"
 AUTO_SIDE = 2048  # side of these tiles
 MIN_SIDE = 64
-
-
-def crop_boxes(
-    image_hw: tuple[int, int], n_layers: int, overlap_ratio: float = 512 / 1500
-) -> tuple[list[Window], list[int]]:
-    """Crops of automatic mask generation: the image (layer 0), then 2^i by 2^i crops per layer i.
-
-    The windows and order of segment-anything's `generate_crop_boxes` (utils/amg.py).
-
-    Args:
-        image_hw: Height and width of the image.
-        n_layers: Number of layers beyond the image.
-        overlap_ratio: Overlap relative to the image's short side, halved from layer to layer.
-
-    Returns:
-        The windows, and the layer of each window.
-
-    Raises:
-        InputError: The number of layers is negative, or the overlap is outside 0..1.
-    """
-    if n_layers < 0 or not 0 <= overlap_ratio < 1:
-        raise InputError(
-            f"Invalid crops: n_layers={n_layers}, overlap_ratio={overlap_ratio}. Expected "
-            "n_layers >= 0 and 0 <= overlap_ratio < 1."
-        )
-    height, width = image_hw
-    boxes: list[Window] = [(0, 0, width, height)]
-    layers = [0]
-    for layer in range(1, n_layers + 1):
-        n = 2**layer
-        overlap = int(overlap_ratio * min(height, width) * (2 / n))
-        crop_w, crop_h = (math.ceil((overlap * (n - 1) + side) / n) for side in (width, height))
-        for column in range(n):
-            for row in range(n):
-                x0, y0 = (crop_w - overlap) * column, (crop_h - overlap) * row
-                boxes.append((x0, y0, min(x0 + crop_w, width), min(y0 + crop_h, height)))
-                layers.append(layer)
-    return boxes, layers
 
 
 def tile_side(tile: Tile, image_hw: tuple[int, int]) -> int | None:

@@ -56,7 +56,7 @@ from anymask.track.settings import (
     TrackSettings,
 )
 from anymask.track.sources import SampledFrames, first_readable, open_source
-from anymask.track.store import SessionStore, SpokenPrompt, StoredState
+from anymask.track.store import SessionStore, StoredPrompt, StoredState
 from anymask.track.trackers import open_tracker
 
 
@@ -265,14 +265,14 @@ class VideoSession:
             return self._begin(look.seen, TrackMoment(frame), id)
         return self._write(id, frame, prediction, check_prompted(prediction), prompted=True)
 
-    def _spoken(self, number: int, frame: int, said: Prompt, anew: bool) -> SpokenPrompt:
+    def _spoken(self, number: int, frame: int, said: Prompt, anew: bool) -> StoredPrompt:
         """All prompts of an object on a frame, and its mask before them."""
         before = self._store.prompt(number, frame)
         if before is not None:
             whole = said if anew else merged_prompts(before.prompt, said)
-            return SpokenPrompt(whole, before.earlier)
+            return StoredPrompt(whole, before.earlier)
         known = self._store.masks(frame).get(number)
-        return SpokenPrompt(said, known.rle if known is not None and known.area else None)
+        return StoredPrompt(said, known.rle if known is not None and known.area else None)
 
     def _look_at(self, frame: int) -> PrefetchedFrame:
         look = self._prefetcher.look(frame)
@@ -335,7 +335,7 @@ class VideoSession:
         prompted = [frame for frame in seen if masks[frame].prompted] or seen[:1]
         for frame in prompted:
             rle = masks[frame].rle
-            spoken = SpokenPrompt(Prompt.of(mask=rle_to_mask(rle)), rle)
+            spoken = StoredPrompt(Prompt.of(mask=rle_to_mask(rle)), rle)
             self._store.write_prompt(id, frame, spoken)
         for frame, one in masks.items():
             self._store.write_mask(id, frame, replace(one, prompted=frame in prompted))

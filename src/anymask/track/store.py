@@ -38,7 +38,7 @@ create table if not exists states (
 
 
 @dataclass(frozen=True, eq=False)
-class SpokenPrompt:
+class StoredPrompt:
     """Prompt of an object on a frame, and its mask there before the prompt."""
 
     prompt: Prompt
@@ -141,7 +141,7 @@ class SessionStore:
 
     # ---------------------------------------------------------------------------------- prompts
 
-    def write_prompt(self, number: int, frame: int, spoken: SpokenPrompt) -> None:
+    def write_prompt(self, number: int, frame: int, spoken: StoredPrompt) -> None:
         """Write a prompt. Replaces an earlier prompt of the object on this frame."""
         self._execute("insert or ignore into objects values (?)", (number,))
         earlier = None if spoken.earlier is None else _rle_text(spoken.earlier)
@@ -150,14 +150,14 @@ class SessionStore:
             (number, frame, _prompt_text(spoken.prompt), earlier),
         )
 
-    def prompt(self, number: int, frame: int) -> SpokenPrompt | None:
+    def prompt(self, number: int, frame: int) -> StoredPrompt | None:
         """Prompt of an object on a frame, or None."""
         row = self._execute(
             "select prompt, earlier from prompts where object = ? and frame = ?", (number, frame)
         ).fetchone()
         if row is None:
             return None
-        return SpokenPrompt(_text_prompt(row[0]), None if row[1] is None else _text_rle(row[1]))
+        return StoredPrompt(_text_prompt(row[0]), None if row[1] is None else _text_rle(row[1]))
 
     def drop_prompt(self, number: int, frame: int) -> None:
         """Delete a prompt."""

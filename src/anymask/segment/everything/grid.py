@@ -1,4 +1,4 @@
-"""Select the clicks of a grid that probably find new masks.
+"""Select the crops of an image, and the clicks of a grid that probably find new masks.
 
 Every fourth click along each side is decoded first. Then the clicks with the largest expected gain,
 given all predictions so far, are decoded a few at a time (`Frontier`).
@@ -17,13 +17,14 @@ maps, F features, H hidden units, m the side of a low-resolution mask.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from anymask.base import BoolArray, FloatArray, Floats, IntArray, brief
+from anymask.base import BoolArray, FloatArray, Floats, InputError, IntArray, brief
 from anymask.masks import Canvas, Geometry, Window, points_to_model
 from anymask.segment.settings import Grid
 
@@ -63,6 +64,44 @@ class Observation:
     place: int
     value: float
     area: float
+
+
+def crop_boxes(
+    image_hw: tuple[int, int], n_layers: int, overlap_ratio: float = 512 / 1500
+) -> tuple[list[Window], list[int]]:
+    """Crops of automatic mask generation: the image (layer 0), then 2^i by 2^i crops per layer i.
+
+    The windows and order of segment-anything's `generate_crop_boxes` (utils/amg.py).
+
+    Args:
+        image_hw: Height and width of the image.
+        n_layers: Number of layers beyond the image.
+        overlap_ratio: Overlap relative to the image's short side, halved from layer to layer.
+
+    Returns:
+        The windows, and the layer of each window.
+
+    Raises:
+        InputError: The number of layers is negative, or the overlap is outside 0..1.
+    """
+    if n_layers < 0 or not 0 <= overlap_ratio < 1:
+        raise InputError(
+            f"Invalid crops: n_layers={n_layers}, overlap_ratio={overlap_ratio}. Expected "
+            "n_layers >= 0 and 0 <= overlap_ratio < 1."
+        )
+    height, width = image_hw
+    boxes: list[Window] = [(0, 0, width, height)]
+    layers = [0]
+    for layer in range(1, n_layers + 1):
+        n = 2**layer
+        overlap = int(overlap_ratio * min(height, width) * (2 / n))
+        crop_w, crop_h = (math.ceil((overlap * (n - 1) + side) / n) for side in (width, height))
+        for column in range(n):
+            for row in range(n):
+                x0, y0 = (crop_w - overlap) * column, (crop_h - overlap) * row
+                boxes.append((x0, y0, min(x0 + crop_w, width), min(y0 + crop_h, height)))
+                layers.append(layer)
+    return boxes, layers
 
 
 MAPS = 2  # number of feature maps used; later ones represent edges and colors more than objects

@@ -28,7 +28,6 @@ from anymask.masks import (
     ModelSpec,
     box_area,
     boxes_at_crop_edge,
-    crop_boxes,
     points_to_model,
 )
 from anymask.models.rules import DEFAULT_VIDEO_MODEL, Family, adaptive_table
@@ -46,6 +45,7 @@ from anymask.segment.everything.grid import (
     Frontier,
     Observation,
     TanhNetwork,
+    crop_boxes,
     most_clicks,
 )
 from anymask.segment.everything.log import LoggedBatch, SearchLog, batch_key
