@@ -277,7 +277,7 @@ def test_tables_that_are_handed_in_go_before_those_of_the_package() -> None:
     ranking = {k: (np.array(v) * 0).tolist() for k, v in shipped_tables("nano")["ranking"].items()}
     own = open_family(spec, {"ranking": ranking})
     assert not own.weights.direct.any()  # type: ignore[attr-defined]
-    assert open_family(spec).rules.weights.direct.any()  # type: ignore[attr-defined]
+    assert open_family(spec).weights.direct.any()  # type: ignore[attr-defined]
 
 
 def test_the_default_thresholds_are_those_of_the_default_model() -> None:

@@ -296,11 +296,11 @@ def rankings() -> list[dict[str, Any]]:
         score = np.round(rng.random(4), NUMBERS).astype(np.float32)
         click = np.array([x, y], np.float32)
         found, shared = facts(score, planes, click, place, spec, OPENCV)
-        _, numbers, order = nano.rules.ranked(planes, score, click, place)
+        _, numbers, order = nano.ranked(planes, score, click, place)
         cases.append({"click": [x, y], "size": size, "planes": rounded(planes.reshape(4, 256)),
                       "score": rounded(score), "found": rounded(found),
                       "shared": rounded(shared),
-                      "likely": rounded(chances(found, nano.rules.weights)),
+                      "likely": rounded(chances(found, nano.weights)),
                       "numbers": rounded(numbers), "order": order.tolist()})  # fmt: skip
     return cases
 
