@@ -81,7 +81,7 @@ def test_masks_arrive_while_it_is_followed_and_a_pause_goes_on_later(
 ) -> None:
     viewer.watch(clip)
     viewer.say(30, 30)
-    held, looks, see = threading.Event(), [], ColourRuntime.see
+    held, looks, see = threading.Event(), [], ColourRuntime.encode_images
 
     def slow(self: ColourRuntime, images: np.ndarray) -> Any:
         looks.append(len(looks))
@@ -89,7 +89,7 @@ def test_masks_arrive_while_it_is_followed_and_a_pause_goes_on_later(
             assert held.wait(PATIENCE_S)
         return see(self, images)
 
-    monkeypatch.setattr(ColourRuntime, "see", slow)
+    monkeypatch.setattr(ColourRuntime, "encode_images", slow)
     viewer.keys("f")
     viewer.until("f.tracks.of(1, 2) !== null && f.following !== null")
     viewer.page.get_by_role("button", name="Pause").wait_for()

@@ -283,7 +283,7 @@ def report_gain(run: TuningRun, selected: SelectedCheckpoint, tuned: Model) -> N
         for name, k in kinds.items()
     ]
     told += [f"after:  {_in_words(outcome.trained)}"]
-    told += [outcome.verdict(), "" if outcome.started else selected.end.in_words()]
+    told += [outcome.verdict(), "" if outcome.started else selected.end.describe()]
     told += [tidy(folder), f"{folder / WEIGHTS}  {folder / PAGE}"]
     print("\n".join(line for line in told if line))
     if run.options.json is not None:
