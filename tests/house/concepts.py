@@ -65,7 +65,7 @@ CONCEPTS = (
         "which pixels of an image file",
         r"\bload_for_model\(|\bload_image\(.*\b(bands|stretch)=",
         ("images/",),
-        "ImageFile of images/load.py",
+        "ImageFile of images/files.py",
     ),
     Concept(
         "joining tiles",

@@ -14,7 +14,7 @@ from anymask.jobs import ModelChoice
 
 SHAPE = "X,Y,Z"
 OF_MODEL = ("model", "weights", "device")
-DEFAULT_MODEL = "point_sam_l"
+POINT_MODEL = "point_sam_l"
 
 
 def run(args: argparse.Namespace) -> None:
@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> None:
     cloud = read_points(args.cloud)
     if cloud.skipped:
         say(f"{args.cloud}: skipped {cloud.skipped} points whose coordinates are not finite")
-    choice = read_model(args, model=args.model or DEFAULT_MODEL)
+    choice = read_model(args, model=args.model or POINT_MODEL)
     model = load_point_model(choice.model, choice.weights, choice.device)
     answer = model.segment(cloud, clicks, labels)
     answer.save(args.output)
@@ -51,6 +51,6 @@ COMMAND = Command(run, (
         help="point on the background; repeatable"),
     Argument("-o --output", metavar="FILE", type=Path, required=True,
         help="all points with their mask: .ply (property mask, 0 or 1) or .npz (array mask)"),
-    Settings(ModelChoice, "the model", only=OF_MODEL, defaults={"model": DEFAULT_MODEL}),
+    Settings(ModelChoice, "the model", only=OF_MODEL, defaults={"model": POINT_MODEL}),
 ))
 # fmt: on

@@ -34,7 +34,7 @@ SUFFIXES = (".ply", ".npz", ".npy", ".xyz", ".txt", ".csv", ".pts")
 WRITTEN = (".ply", ".npz")
 POINT_NAMES = ("points", "coordinates", "coords", "xyz", "pos")  # arrays of an .npz file
 COLOR_NAMES = ("colors", "colours", "rgb")
-MOST_BYTES = 255.0
+MAX_BYTES = 255.0
 
 
 @brief
@@ -213,7 +213,7 @@ def _unit_colors(colors: NDArray[Any]) -> FloatArray:
     if kind.kind == "u" or (kind.kind == "i" and kind.itemsize == 1):
         values = values / float(np.iinfo(kind).max)
     elif kind.kind == "i" or (len(values) and np.nanmax(values, initial=0.0) > 1):
-        values = values / MOST_BYTES
+        values = values / MAX_BYTES
     wrong = ~((values >= 0) & (values <= 1)).all(axis=1)
     if wrong.any():
         raise DataError(
