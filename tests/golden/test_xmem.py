@@ -46,7 +46,7 @@ def padded_frame(path: Path) -> np.ndarray:  # -> (3, 240, 432)
 def test_two_objects_are_tracked_as_by_the_reference(steps: XMemSteps, shared: Path) -> None:
     expected = np.load(shared / "golden" / "xmem.npz")
     paths = sorted((shared / "images" / "bedroom").glob("*.jpg"))[:6]
-    frames = [steps.see(padded_frame(path)) for path in paths]
+    frames = [steps.encode_frame(padded_frame(path)) for path in paths]
 
     first = frames[0]
     found = {

@@ -71,7 +71,7 @@ def test_a_session_gives_the_masks_of_the_networks_own_steps(nano: Model, weight
         found = masks_of(session)
 
     tracker = open_xmem(nano, weights)
-    seen = [tracker.see(one, reduce_frame(one)) for one in pictures]
+    seen = [tracker.encode_frame(one, reduce_frame(one)) for one in pictures]
     states = []
     for number in (0, 1):
         prompt = Prompt.of(mask=SCENE.mask(number))
@@ -245,7 +245,8 @@ def test_the_memory_is_bounded_and_keeps_the_first_frame() -> None:
     limits = XMemSettings(every=1, most_frames=4, kept_frames=2, prototypes=4, most_cells=14)
     steps = XMemSteps(XMem(16).eval(), limits)
     frames = [
-        steps.see(np.random.default_rng(n).random((3, 32, 48), np.float32)) for n in range(12)
+        steps.encode_frame(np.random.default_rng(n).random((3, 32, 48), np.float32))
+        for n in range(12)
     ]
     mask = np.zeros((32, 48), np.float32)
     mask[8:24, 8:24] = 1

@@ -170,7 +170,7 @@ class XMemSteps:
         return torch.tensor(array, device=self._device)
 
     @torch.inference_mode()
-    def see(self, image: FloatArray) -> EncodedFrame:  # (3, h, w), sides multiples of 16
+    def encode_frame(self, image: FloatArray) -> EncodedFrame:  # (3, h, w), sides multiples of 16
         """Encode a frame."""
         return self.model.encode(self.tensor(image)[None])
 
@@ -356,7 +356,7 @@ def arrays_to_memory(arrays: Mapping[str, NDArray[Any]], steps: XMemSteps) -> Ob
     prompted: list[PromptedFrame] = []
     while (number := arrays.get(f"prompted/{len(prompted)}/number")) is not None:
         begin = f"prompted/{len(prompted)}"
-        frame, mask = steps.see(arrays[f"{begin}/image"]), arrays[f"{begin}/mask"]
+        frame, mask = steps.encode_frame(arrays[f"{begin}/image"]), arrays[f"{begin}/mask"]
         prompted.append(PromptedFrame(int(number), frame, steps.tensor(mask)))
     work, long = (_arrays_to_cells(arrays, kind, steps) for kind in ("work", "long"))
     hidden = None if "hidden" not in arrays else steps.tensor(arrays["hidden"])

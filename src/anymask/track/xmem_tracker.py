@@ -90,7 +90,7 @@ class SeenByXMem:
     @cached_property
     def seen(self) -> SeenFrame:
         """The frame, encoded by the image model."""
-        return self.prompting.see(self.image, self.grey)
+        return self.prompting.encode_frame(self.image, self.grey)
 
 
 class XMemTracker:
@@ -107,13 +107,13 @@ class XMemTracker:
         self._prompting, self._steps, self._side = ImageTracker(model), steps, side
         self.name = f"{NAME}:{model.name}:{model.runtime.weights_hash[:16]}:{weights_hash[:16]}"
 
-    def see(self, image: UintImage, grey: UintImage) -> SeenByXMem:
+    def encode_frame(self, image: UintImage, grey: UintImage) -> SeenByXMem:
         from anymask.models.xmem import XMEM
 
         area = InputArea.of((image.shape[0], image.shape[1]), self._side)
         normal = (image - np.array(XMEM.mean)) / np.array(XMEM.std)
         pixels = np.ascontiguousarray(area.fill(normal.astype(np.float32)).transpose(2, 0, 1))
-        return SeenByXMem(image, grey, area, self._steps.see(pixels), self._prompting)
+        return SeenByXMem(image, grey, area, self._steps.encode_frame(pixels), self._prompting)
 
     def answer(self, seen: SeenByXMem, prompt: Prompt, earlier: Rle | None) -> FramePrediction:
         """Predict a mask from prompts. A mask prompt without other prompts is used unchanged."""
