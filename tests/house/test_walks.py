@@ -23,7 +23,7 @@ import anymask
 from anymask.images import sample
 
 PACKAGE = Path(anymask.__file__).parent
-BARS = {"everything": 21, "segment": 18, "click": 25, "command": 47, "convert": 27}
+BARS = {"everything": 21, "segment": 19, "click": 25, "command": 48, "convert": 28}
 
 
 class Walk:
