@@ -29,4 +29,5 @@ def test_what_a_family_cannot_take_is_not_promised() -> None:
     assert {name for name, text in prompts.items() if "mask" not in text} == {
         "efficient_sam_ti",
         "efficient_sam_s",
+        "semantic_sam_swint",
     }

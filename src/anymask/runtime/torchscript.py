@@ -13,21 +13,20 @@ import pickle
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from anymask.base import DataError, MissingExtra, WeightsError, check_members
+from anymask.runtime.protocol import import_torch
 
-try:
+if TYPE_CHECKING:
     import torch
-except ImportError as error:  # pragma: no cover - the core installs without torch
-    raise MissingExtra("torch", "torch", "reading a checkpoint") from error
 
 DEEPEST = 32  # of nested modules
 _DTYPES = {
-    "HalfStorage": torch.float16, "FloatStorage": torch.float32, "DoubleStorage": torch.float64,
-    "BFloat16Storage": torch.bfloat16, "LongStorage": torch.int64, "IntStorage": torch.int32,
-    "ShortStorage": torch.int16, "CharStorage": torch.int8, "ByteStorage": torch.uint8,
-    "BoolStorage": torch.bool,
+    "HalfStorage": "float16", "FloatStorage": "float32", "DoubleStorage": "float64",
+    "BFloat16Storage": "bfloat16", "LongStorage": "int64", "IntStorage": "int32",
+    "ShortStorage": "int16", "CharStorage": "int8", "ByteStorage": "uint8",
+    "BoolStorage": "bool",
 }  # fmt: skip
 _LISTS = ("build_intlist", "build_doublelist", "build_boollist", "build_tensorlist",
           "restore_type_tag")  # fmt: skip
@@ -46,9 +45,9 @@ def read_script(path: Path) -> dict[str, torch.Tensor]:
             folder = pickled.removesuffix("data.pkl")
             root = _Unpickler(io.BytesIO(archive.read(pickled)), archive, folder).load()
             found = dict(_tensors(root, "", 0))
-    except WeightsError as error:
-        raise WeightsError(f"{path} was not loaded. {error}") from error
-    except DataError as error:
+    except MissingExtra:
+        raise
+    except (DataError, WeightsError) as error:
         raise WeightsError(f"{path} was not loaded. {error}") from error
     except Exception as error:  # corrupted files raise arbitrary exceptions
         raise WeightsError(
@@ -88,7 +87,7 @@ class _Unpickler(pickle.Unpickler):
         elif module == "torch.jit._pickle" and name in _LISTS:
             answer = _first
         elif module == "torch" and name in _DTYPES:
-            return _DTYPES[name]
+            return getattr(import_torch(), _DTYPES[name])
         if answer is None:
             raise WeightsError(
                 f"Loading it would run code (it requires {module}.{name}), and anymask ran none of "
@@ -98,6 +97,7 @@ class _Unpickler(pickle.Unpickler):
         return answer
 
     def persistent_load(self, pid: Any) -> Any:
+        torch = import_torch()
         kind, dtype, key, _, count = pid
         if kind != "storage" or not isinstance(dtype, torch.dtype):
             raise ValueError("Not a storage")
@@ -108,7 +108,10 @@ class _Unpickler(pickle.Unpickler):
 
 
 def _tensor(storage: Any, offset: int, size: Any, stride: Any, *_: Any) -> torch.Tensor:
-    return torch.as_strided(storage, tuple(size), tuple(stride), offset).clone()
+    found: torch.Tensor = (
+        import_torch().as_strided(storage, tuple(size), tuple(stride), offset).clone()
+    )
+    return found
 
 
 def _nothing(*_: Any) -> None:
@@ -124,7 +127,7 @@ def _tensors(record: Any, prefix: str, depth: int) -> Iterator[tuple[str, torch.
     if not isinstance(record, _Record) or depth > DEEPEST:
         return
     for name, value in record.state.items():
-        if isinstance(value, torch.Tensor):
+        if isinstance(value, import_torch().Tensor):
             yield f"{prefix}{name}", value
         else:
             yield from _tensors(value, f"{prefix}{name}.", depth + 1)
