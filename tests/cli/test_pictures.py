@@ -8,8 +8,9 @@ import pytest
 import tifffile
 
 import anymask
-from anymask.cli import PICTURES, read_pictures
+from anymask.cli import read_pictures
 from anymask.cli.main import main
+from anymask.cli.options import PICTURES
 from anymask.cli.parser import CommandParser
 from anymask.jobs import PictureChoice
 from anymask.masks import Features

@@ -70,16 +70,6 @@ def wants_map(args: argparse.Namespace) -> bool:
     return is_map(first)
 
 
-def need_engine() -> None:
-    """Raise MissingExtra if the packages of the project database are not installed."""
-    need_packages(("sqlalchemy",), "studio", "a project")
-
-
-def need_server() -> None:
-    """Raise MissingExtra if the packages of the server are not installed."""
-    need_packages(("fastapi", "uvicorn", "python_multipart", "sqlalchemy"), "studio", "the server")
-
-
 def need_torch() -> None:
     """Raise MissingExtra if PyTorch is not installed."""
     need_packages(("torch",), "torch", "training")

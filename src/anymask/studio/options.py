@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from anymask.base import InputError, Setting, check_settings, describe_settings
+from anymask.base import InputError, Setting, check_settings, describe_settings, need_packages
 from anymask.formats import read_class_list
 from anymask.masks import SMOOTH
 
@@ -24,6 +24,16 @@ STAGES: dict[Stage, str] = {
 GENTLE_RATE, GENTLE_SIDE, GENTLE_IMAGES = 2e-4, 384, 4
 Only = Literal["done", "labelled"]
 Unlabelled = Literal["object", "skip"]
+
+
+def need_engine() -> None:
+    """Raise MissingExtra if the packages of the project database are not installed."""
+    need_packages(("sqlalchemy",), "studio", "a project")
+
+
+def need_server() -> None:
+    """Raise MissingExtra if the packages of the server are not installed."""
+    need_packages(("fastapi", "uvicorn", "python_multipart", "sqlalchemy"), "studio", "the server")
 
 
 def read_split(text: str | None) -> tuple[float, ...]:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 FORMS = {"json": "json", "csv": "csv", "markdown": "md", "html": "html"}  # option -> form
 
 
+SPLIT = Argument("--split", metavar="NAME", help="split of a published dataset, such as val")
 # fmt: off
 REPORT = Group("the report", (
     Argument("--json", metavar="FILE", type=Path,

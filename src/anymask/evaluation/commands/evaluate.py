@@ -11,7 +11,6 @@ from typing import Any, get_args
 from anymask.base import InputError
 from anymask.cli import (
     MODEL,
-    SPLIT,
     Argument,
     Command,
     Group,
@@ -21,7 +20,7 @@ from anymask.cli import (
     read_model,
     read_options,
 )
-from anymask.evaluation.commands import REPORT, write_report
+from anymask.evaluation.commands import REPORT, SPLIT, write_report
 from anymask.evaluation.evaluating import evaluate
 from anymask.evaluation.finding import Way, evaluate_finding
 from anymask.evaluation.measures import MEASURES

@@ -8,16 +8,15 @@ from typing import get_args
 
 from anymask.cli import (
     MODEL,
-    PICTURES,
     Argument,
     Command,
-    need_engine,
-    need_server,
+    Settings,
     read_pictures,
 )
+from anymask.jobs import PictureChoice
 from anymask.studio.commands.project import PROJECT, login, make_project
 from anymask.studio.commands.serve import SERVER, read_server
-from anymask.studio.options import Stage
+from anymask.studio.options import Stage, need_engine, need_server
 from anymask.studio.server_options import ServerOptions
 
 
@@ -44,7 +43,7 @@ COMMAND = Command(run, (
     Argument("--stage", choices=get_args(Stage),
         help="annotation mode to start in (default: the last one used)"),
     PROJECT,
-    PICTURES,
+    Settings(PictureChoice, "the picture"),
     SERVER,
     MODEL,
 ))

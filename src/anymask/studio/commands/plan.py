@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 
 from anymask.base import write_json
-from anymask.cli import Argument, Command, need_engine
+from anymask.cli import Argument, Command
+from anymask.studio.options import need_engine
 
 
 def run(args: argparse.Namespace) -> None:

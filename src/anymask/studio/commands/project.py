@@ -14,7 +14,6 @@ from anymask.cli import (
     Command,
     Group,
     Settings,
-    need_engine,
     need_torch,
     read_example,
     read_options,
@@ -22,7 +21,7 @@ from anymask.cli import (
 )
 from anymask.formats import ReadSettings
 from anymask.jobs import parse_page
-from anymask.studio.options import STAGES, ExportSettings, State, Tuning
+from anymask.studio.options import STAGES, ExportSettings, State, Tuning, need_engine
 
 UNATTENDED = tuple(stage for stage in STAGES if stage != "assisted")  # require no person
 

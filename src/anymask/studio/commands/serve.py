@@ -14,7 +14,6 @@ from anymask.cli import (
     Command,
     Group,
     Settings,
-    need_server,
     new_folder,
     read_default_model,
     read_model,
@@ -22,6 +21,7 @@ from anymask.cli import (
     say,
 )
 from anymask.studio.limits import Limits
+from anymask.studio.options import need_server
 from anymask.studio.server_options import TOKEN, ServerOptions, ServerSettings
 
 OF_LIMITS = ("upload_bytes", "pixels", "volume_bytes", "volume_seconds")
