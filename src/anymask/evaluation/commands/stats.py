@@ -7,7 +7,7 @@ from pathlib import Path
 
 from anymask.base import InputError
 from anymask.cli import Argument, Command, Settings, read_count, read_options
-from anymask.evaluation.commands import REPORT, write_report
+from anymask.evaluation.commands import REPORT, SPLIT, write_report
 from anymask.evaluation.report import Report
 from anymask.formats import ReadSettings
 
@@ -31,6 +31,7 @@ COMMAND = Command(run, (
              "datasets are compared"),
     Argument("--from", dest="form", metavar="FORMAT",
         help="format of the datasets (default: detected)"),
+    SPLIT,
     Argument("--images", metavar="DIR", type=Path,
         help="folder or archive of the images, for formats without image sizes"),
     Argument("--limit", metavar="N", type=read_count,
