@@ -89,8 +89,6 @@ from anymask.masks.preview import preview_of as preview_of
 from anymask.masks.preview import show_picture as show_picture
 from anymask.masks.preview import spare_photo as spare_photo
 from anymask.masks.preview import without_held as without_held
-from anymask.masks.prompts import MAX_CORNERS as MAX_CORNERS
-from anymask.masks.prompts import SCRIBBLE_POINTS as SCRIBBLE_POINTS
 from anymask.masks.prompts import Click as Click
 from anymask.masks.prompts import Prompt as Prompt
 from anymask.masks.prompts import box_prompts as box_prompts

@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import cv2
 import numpy as np
@@ -23,8 +23,6 @@ from anymask.masks.spec import MAX_PIXELS, MAX_POINTS, PromptKind
 
 log = logging.getLogger(__name__)
 SLACK = 1.0  # pixels that a box may extend beyond the image without a warning
-SCRIBBLE_POINTS = 6  # points of a scribble, as in the page
-MAX_CORNERS = 10_000  # maximum number of corners of a scribble or lasso
 
 
 class Click(NamedTuple):
@@ -164,6 +162,9 @@ class Prompt:
             no area.
     """
 
+    SCRIBBLE_POINTS: ClassVar[int] = 6  # of a scribble, as in the page
+    MAX_CORNERS: ClassVar[int] = 10_000  # of a scribble or lasso
+
     points: FloatArray | None = None
     labels: IntArray | None = None
     box: FloatArray | None = None
@@ -290,7 +291,7 @@ def scribble_points(line: FloatArray) -> FloatArray:  # (K, 2) -> (6, 2)
     walked = np.concatenate([[0.0], np.cumsum(lengths)])
     if not walked[-1]:
         return line[:1]
-    due = (np.arange(SCRIBBLE_POINTS) + 0.5) / SCRIBBLE_POINTS * walked[-1]
+    due = (np.arange(Prompt.SCRIBBLE_POINTS) + 0.5) / Prompt.SCRIBBLE_POINTS * walked[-1]
     return np.stack([np.interp(due, walked, line[:, side]) for side in (0, 1)], 1).astype(
         np.float32
     )
@@ -366,10 +367,10 @@ def _check_points(points: Any) -> FloatArray | None:
 
 def _check_line(line: Any, name: str, least: int) -> FloatArray:
     array = _numbers(line, name, f"{name}=[(x, y), (x, y), ...]")
-    if array.ndim != 2 or array.shape[1] != 2 or not least <= len(array) <= MAX_CORNERS:
+    if array.ndim != 2 or array.shape[1] != 2 or not least <= len(array) <= Prompt.MAX_CORNERS:
         raise PromptError(
-            f"Invalid {name} of shape {array.shape}. Expected {least} to {MAX_CORNERS} corners "
-            "(x, y) of one line."
+            f"Invalid {name} of shape {array.shape}. Expected {least} to {Prompt.MAX_CORNERS} "
+            "corners (x, y) of one line."
         )
     return array.astype(np.float32)
 

@@ -372,8 +372,9 @@ class Model:
         if boxes is not None:
             return self._segment_boxes(image, boxes, names, source, chosen)
         asked = [Prompt.of(*one)] if prompts is None else prompt_list(prompts)
-        view = self._view(image, source, chosen)
-        answers = self._answers(asked, chosen, view, previous, detector)
+        answers = self._answers(
+            asked, chosen, self._view(image, source, chosen), previous, detector
+        )
         return answers[0] if prompts is None else answers
 
     def _answers(

@@ -18,10 +18,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSche
 from anymask.base import DeclaredSetting, Setting, list_settings
 from anymask.find import DUPLICATE, MAX_CHARACTERS, MAX_PHRASES, Detector, FindSettings
 from anymask.masks import (
-    MAX_CORNERS,
     MAX_STEPS,
     MIN_SIDE,
-    SCRIBBLE_POINTS,
     Multimask,
     Prompt,
     Ranking,
@@ -178,10 +176,10 @@ class PromptBody(Strict):
     labels: Annotated[list[Literal[0, 1]], Few, _POINTS] | None = None
     box: Corners | None = None
     mask: CocoRleBody | None = None
-    scribble: Annotated[list[Place], Few, at_most(MAX_CORNERS, "corners")] | None = Field(
+    scribble: Annotated[list[Place], Few, at_most(Prompt.MAX_CORNERS, "corners")] | None = Field(
         None, description="line along the object; six points on it are foreground points"
     )
-    lasso: Annotated[list[Place], Few, at_most(MAX_CORNERS, "corners")] | None = Field(
+    lasso: Annotated[list[Place], Few, at_most(Prompt.MAX_CORNERS, "corners")] | None = Field(
         None, description="line around the object, which need not be closed"
     )
 
@@ -195,7 +193,7 @@ class PromptBody(Strict):
     @property
     def count(self) -> int:
         """Number of points, including those of a scribble."""
-        return len(self.points or ()) + SCRIBBLE_POINTS * (self.scribble is not None)
+        return len(self.points or ()) + Prompt.SCRIBBLE_POINTS * (self.scribble is not None)
 
 
 class CorrectingBody(PromptBody):
