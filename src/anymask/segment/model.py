@@ -372,9 +372,8 @@ class Model:
         if boxes is not None:
             return self._segment_boxes(image, boxes, names, source, chosen)
         asked = [Prompt.of(*one)] if prompts is None else prompt_list(prompts)
-        answers = self._answers(
-            asked, chosen, self._view(image, source, chosen), previous, detector
-        )
+        view = self._view(image, source, chosen)
+        answers = self._answers(asked, chosen, view, previous, detector)
         return answers[0] if prompts is None else answers
 
     def _answers(
