@@ -1,7 +1,9 @@
 """Bundles that many tests read: exported once in a run, because torch takes seconds for each."""
 
 import hashlib
+import os
 import shutil
+import tempfile
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -30,6 +32,7 @@ def network(name: str) -> nn.Module:
     """ "stand_in", "video", or a tiny model of the registry; its weights stay through a run."""
     if name == "video":
         return random_network(BOTH)
+    torch.manual_seed(0)  # the same weights in each process: the traces are shared
     return build() if name == "stand_in" else models.build(name)
 
 
@@ -56,20 +59,23 @@ def exported(name: str, factory: pytest.TempPathFactory) -> Path:
     """The bundle of `network(name)`; copy it before you break it."""
     folder = factory.getbasetemp() / "bundles" / name
     if not folder.exists():
-        read_operators_once()
         module = network(name)
-        export_bundle(module, module.spec, folder, **META)
+        with pytest.MonkeyPatch.context() as patch:
+            export_once(patch, factory)
+            export_bundle(module, module.spec, folder, **META)
     return folder
 
 
 def export_once(monkeypatch: pytest.MonkeyPatch, factory: pytest.TempPathFactory) -> None:
     """Let torch trace a network only once in a run; the same network again is a copy of the file.
 
-    What anymask does before and after `torch.onnx.export` happens every time.
+    What anymask does before and after `torch.onnx.export` happens every time. The environment
+    variable names a folder that several runs share.
     """
     read_operators_once()
-    kept, export = factory.getbasetemp() / "traced", torch.onnx.export
+    kept = Path(os.environ.get("ANYMASK_TEST_TRACES") or factory.getbasetemp() / "traced")
     kept.mkdir(exist_ok=True)
+    export = getattr(torch.onnx.export, "exporting", torch.onnx.export)
 
     def once(graph: nn.Module, inputs: tuple[Tensor, ...], target: Path, **options: Any) -> None:
         nested = any(not isinstance(one, Tensor) for one in inputs)
@@ -78,9 +84,13 @@ def export_once(monkeypatch: pytest.MonkeyPatch, factory: pytest.TempPathFactory
             return
         file = kept / _digest(graph, inputs, options)
         if not file.exists():
-            _ = export(graph, inputs, file, **options)
+            _ = export(graph, inputs, target, **options)
+            with tempfile.NamedTemporaryFile(dir=kept, delete=False) as whole:
+                shutil.copy2(target, whole.name)
+            Path(whole.name).replace(file)
         shutil.copy2(file, target)
 
+    once.exporting = export  # type: ignore[attr-defined]  # the original, for a second patch
     monkeypatch.setattr(torch.onnx, "export", once)
 
 
