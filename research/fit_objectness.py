@@ -4,7 +4,7 @@
 
 Adaptive mode looks at photos of many sets in turn (`ROUND` and `OTHERS`) with the low thresholds
 `SEARCHED`, and the facts of each mask that it finds are kept
-(`segment/objectness.py`), one file a photo in the folder `--facts`, so that a stopped search
+(`segment/everything/filter.py`), one file a photo in the folder `--facts`, so that a stopped search
 goes on. `--part 0/2 --look-only` searches every second photo: one process a core.
 
 A mask is an object where one that people drew overlaps it with an IoU of `SAME`. In sets that label

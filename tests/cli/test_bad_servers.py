@@ -35,7 +35,7 @@ def file(tmp_path: Path) -> Path:
         (["--photos", "absent"], "absent is not a folder of images"),
         (["--host", "0.0.0.0"], "A token is required because other machines can reach 0.0.0.0"),
         (["--port", "99999"], "cannot listen on 127.0.0.1:99999"),
-        (["--memory", "-1"], "at least 0 megabytes. Given: -1"),
+        (["--memory", "-1"], "memory must be a number of megabytes, 0 or more, got -1"),
     ],
 )
 def test_a_server_that_cannot_be_says_why(

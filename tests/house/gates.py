@@ -88,7 +88,21 @@ CARGO = "assets"  # files that ship inside the package; the examples among them 
 
 NOT_OURS = frozenset({"runs", "out", "dist", "build", "__pycache__", "node_modules"})
 TEXT = frozenset(
-    {"", ".py", ".md", ".toml", ".txt", ".json", ".yml", ".yaml", ".cfg", ".sh", ".svg", ".html"}
+    {
+        "",
+        ".py",
+        ".ts",
+        ".md",
+        ".toml",
+        ".txt",
+        ".json",
+        ".yml",
+        ".yaml",
+        ".cfg",
+        ".sh",
+        ".svg",
+        ".html",
+    }
 )
 
 
@@ -473,6 +487,19 @@ def machine_paths(root: Path) -> list[str]:
         for path in text_files(root)
         for number, line in enumerate(path.read_text("utf-8").splitlines(), start=1)
         if pattern.search(line)
+    ]
+
+
+def dead_paths(root: Path) -> list[str]:
+    """Modules that a text names by their room, as `segment/model.py`, and that do not exist."""
+    tops = "|".join(sorted([*ROOMS, "research"]))
+    pattern = re.compile(rf"`(?:src/anymask/)?((?:{tops})/[\w/]+\.py)`")
+    return [
+        f"{path.relative_to(root).as_posix()}:{number}: {named} does not exist"
+        for path in text_files(root)
+        for number, line in enumerate(path.read_text("utf-8").splitlines(), start=1)
+        for named in pattern.findall(line)
+        if not any((root / top / named).is_file() for top in ("src/anymask", ""))
     ]
 
 

@@ -335,6 +335,14 @@ def test_paths_of_one_machine_are_refused(tmp_path: Path, text: str, bad: bool) 
     assert bool(gates.machine_paths(tmp_path)) is bad
 
 
+def test_modules_that_do_not_exist_are_named(tmp_path: Path) -> None:
+    write(tmp_path / "src/anymask/masks/rle.py", "")
+    write(tmp_path / "research/measure_video.py", '"""`masks/rle.py`, `modeling/masks/x.py`"""')
+    assert gates.dead_paths(tmp_path) == []
+    write(tmp_path / "a.ts", "// see `masks/" + "lost.py`")
+    assert gates.dead_paths(tmp_path) == ["a.ts:1: masks/lost.py does not exist"]
+
+
 def test_outputs_and_hidden_folders_are_not_ours(tmp_path: Path) -> None:
     for folder in ("runs", ".venv", "out/demo", "a/__pycache__"):
         write(tmp_path / folder / "utils.py", "import timm\n" + "x = 1\n" * 500)

@@ -116,6 +116,10 @@ def test_no_file_knows_the_machine_it_was_written_on() -> None:
     report(gates.machine_paths(ROOT))
 
 
+def test_modules_that_comments_and_documents_name_exist() -> None:
+    report(gates.dead_paths(ROOT))
+
+
 def test_every_floor_is_a_package_that_says_what_it_holds() -> None:
     rooms = sorted(path for path in PACKAGE.iterdir() if path.name in gates.ROOMS)
     silent = [

@@ -469,7 +469,7 @@ class OnnxEdges:
 
 
 class OnnxMemory:
-    """Reads objects' earlier frames by a graph of `training/export_added_graphs.py`."""
+    """Reads objects' earlier frames by a graph of `research/nano/graphs.py`."""
 
     INPUTS = (
         "keys", "middle", "fine", "hints",

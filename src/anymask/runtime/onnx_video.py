@@ -1,6 +1,6 @@
 """Video steps of the SAM 2 family on ONNX Runtime.
 
-The graphs (`training/export_video_graphs.py`) contain the networks. This module implements the
+The graphs (`training/export_graphs.py`) contain the networks. This module implements the
 steps between them: selection of memories, their temporal encoding, and selection of the decoder's
 mask. It is equivalent to `models/video_model.py`; a test compares both.
 

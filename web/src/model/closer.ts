@@ -1,6 +1,6 @@
 /**
  * A closer look at an object: its box in, a window of the photo out; two answers in, one out
- * (`models/rules/crops.py`, `segment/steps.py`).
+ * (`segment/pipeline.py`).
  */
 
 import { trimmed } from "../masks/patch";

@@ -1,7 +1,7 @@
 /**
  * Everything in a photo: a grid of clicks, score, stability, no duplicates.
  *
- * The filters of `segment/generate.py` in a cheaper order: stability and boxes are taken from
+ * The filters of `segment/everything/filter.py` in a cheaper order: stability and boxes are taken from
  * the low-resolution logits, and only what stays is cut at the photo's own size.
  */
 

@@ -1,4 +1,7 @@
-/** Part or whole: which of a click's candidates comes first (`segment/requests.py`). */
+/**
+ * Part or whole: which of a click's candidates comes first (`order_by_granularity` of
+ * `segment/pipeline.py`).
+ */
 
 import type { Answer } from "./families/family";
 import { filledCells } from "./geometry";
