@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import logging
 import os
 from pathlib import Path
@@ -10,10 +11,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import anymask
 from anymask.base import InputError
 from anymask.find import open_detector
+from anymask.find.sam3_names import renamed, transformers_names
 from anymask.masks import rle_to_mask
 from tests.find.sam3 import write_sam3
 from tests.golden.parity import LOGITS, assert_logits, assert_quality
@@ -23,17 +26,19 @@ BOXES = 1e-3  # of the photo's longer side
 NEAR = 2e-3  # of a mask's chance to 0.5, where a pixel may fall to either side
 
 
-@pytest.fixture(scope="module", params=["sam3_mini", "sam3"])
+@pytest.fixture(scope="module", params=["sam3_mini", "sam3_mini official", "sam3"])
 def case(
     request: pytest.FixtureRequest, shared: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Any:
     """SAM 3 with the recipe's weights, and what the published code says with them."""
     pytest.importorskip("transformers")
-    if not (shared / "golden" / f"{request.param}.npz").is_file():
+    name, _, official = request.param.partition(" ")
+    if not (shared / "golden" / f"{name}.npz").is_file():
         pytest.skip("needs ../shared/golden of SAM 3")
-    if request.param == "sam3" and not os.environ.get("ANYMASK_TEST_LARGE"):
+    if name == "sam3" and not os.environ.get("ANYMASK_TEST_LARGE"):
         pytest.skip("needs ANYMASK_TEST_LARGE=1, 9 GB of memory and some minutes")
-    folder = write_sam3(tmp_path_factory.mktemp(request.param), shared, request.param)
+    place = tmp_path_factory.mktemp(name)
+    folder = write_sam3(place, shared, name, official=bool(official))
     told = logging.getLogger("anymask.find")
     with pytest.MonkeyPatch.context() as patch:
         said: list[str] = []
@@ -41,10 +46,28 @@ def case(
         detector: Any = open_detector(folder, "cpu")
     assert "SAM License" in said[0]
     photo = anymask.load_image(shared / "images" / "truck.jpg")
-    yield detector, photo, np.load(shared / "golden" / f"{request.param}.npz")
-    (folder / "model.safetensors").unlink()
+    yield detector, photo, np.load(shared / "golden" / f"{name}.npz")
+    (folder / ("sam3.pt" if official else "model.safetensors")).unlink()
     del detector
     gc.collect()
+
+
+def test_every_official_name_is_that_of_transformers(shared: Path) -> None:
+    golden = shared / "golden"
+    read = {
+        name: json.loads((golden / f"{name}.json").read_text())
+        for name in ("sam3.shapes", "sam3.names_hf", "sam3_video_hf.shapes")
+    }
+    found = transformers_names(read["sam3.shapes"])
+    for name, wanted in read["sam3.names_hf"].items():
+        several = wanted if isinstance(wanted, list) else [wanted]
+        plain = tuple(
+            f"detector_model.{one.removesuffix('[1:]').removesuffix('.T')}" for one in several
+        )
+        assert found.get(name, plain) == plain
+    empty = {name: torch.empty(shape, device="meta") for name, shape in read["sam3.shapes"].items()}
+    shapes = {name: [*tensor.shape] for name, tensor in renamed(empty).items()}
+    assert shapes == read["sam3_video_hf.shapes"]
 
 
 def assert_answer(found: Any, reference: Any, name: str, first: int = 0) -> None:

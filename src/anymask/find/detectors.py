@@ -28,6 +28,7 @@ from anymask.base import (
 )
 from anymask.find.grounding import Detector
 from anymask.find.official_names import official_file
+from anymask.find.sam3_names import PATTERN as SAM3_FILES
 from anymask.runtime import download_command, file_hash, home
 
 log = logging.getLogger("anymask.find")
@@ -186,10 +187,11 @@ def _open_folder(folder: Path, facts: DetectorFacts | None, device: str) -> Dete
 
 
 def _kind_of(folder: Path) -> str:
-    """Model type in config.json, or "" if missing."""
+    """Model type in config.json, or that of an official checkpoint; "" if unknown."""
     path = folder / "config.json"
     told = parse_json(path.read_bytes(), path) if path.is_file() else {}
-    return str(told.get("model_type", "")) if isinstance(told, dict) else ""
+    kind = str(told.get("model_type", "")) if isinstance(told, dict) else ""
+    return kind or ("sam3" if official_file(folder, SAM3_FILES) is not None else "")
 
 
 def _weights_of(folder: Path) -> Path:
@@ -197,8 +199,9 @@ def _weights_of(folder: Path) -> Path:
     for name in WEIGHTS:
         if (folder / name).is_file():
             return folder / name
-    if (official := official_file(folder)) is not None:
-        return official
+    for official in (official_file(folder), official_file(folder, SAM3_FILES)):
+        if official is not None:
+            return official
     graphs = [path for place in (folder, folder / "onnx") for path in sorted(place.glob("*.onnx"))]
     known = [path for name in GRAPHS for path in graphs if path.name == name]
     for path in [*known, *graphs]:
@@ -210,7 +213,7 @@ def _weights_of(folder: Path) -> Path:
     )
     raise WeightsError(
         f"{folder} does not contain a detector. Expected {WEIGHTS[0]} with config.json, an .onnx "
-        f"graph, or groundingdino_swint_ogc.pth, but found {there or 'neither'}."
+        f"graph, groundingdino_swint_ogc.pth or sam3.pt, but found {there or 'none of them'}."
     )
 
 

@@ -82,9 +82,9 @@ def _named(name: str) -> tuple[str, ...]:
     return (found,)
 
 
-def official_file(folder: Path) -> Path | None:
+def official_file(folder: Path, pattern: str = PATTERN) -> Path | None:
     """Official checkpoint in a folder, or None."""
-    return min(folder.glob(PATTERN), default=None)
+    return min(folder.glob(pattern), default=None)
 
 
 def read_official(path: Path) -> dict[str, Any]:

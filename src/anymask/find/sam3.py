@@ -33,7 +33,10 @@ from anymask.base import (
     WeightsError,
     import_offline,
 )
+from anymask.find.byte_pairs import BytePairs
 from anymask.find.grounding import SegmentedBoxes, sigmoid
+from anymask.find.official_names import official_file
+from anymask.find.sam3_names import PATTERN, read_official
 from anymask.find.sam3_video import Sam3Video
 from anymask.find.torch_detector import as_numpy, silent
 from anymask.masks import Prompt, Rle, mask_to_rle
@@ -41,6 +44,7 @@ from anymask.runtime import pick_device
 
 log = logging.getLogger("anymask.find")
 
+WEIGHTS = "model.safetensors"  # of transformers' folders; else the official checkpoint
 TOKENS = 32  # per phrase
 EXAMPLES_ONLY = "visual"  # phrase for exemplar boxes without a text
 EPS = 1e-5
@@ -57,6 +61,9 @@ LICENCE = (
 class Sam3:
     """SAM 3 from a local folder, as a `Detector` with its own masks.
 
+    The folder is that of transformers (facebook/sam3), or has the official `sam3.pt` and CLIP's
+    `bpe_simple_vocab_16e6.txt.gz`.
+
     Raises MissingExtra without transformers or torch, WeightsError if the files are invalid.
     """
 
@@ -71,16 +78,19 @@ class Sam3:
         log.warning(LICENCE)
         self.name, self.threshold, self._folder = name, threshold, folder
         self._torch, self._device = torch, pick_device(device)
+        self._official = None if (folder / WEIGHTS).is_file() else official_file(folder, PATTERN)
         try:
-            self._config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
-            self._tokenizer: Any = transformers.AutoTokenizer.from_pretrained(
-                folder, local_files_only=True
+            self._config = (
+                transformers.Sam3VideoConfig()
+                if self._official is not None and not (folder / "config.json").is_file()
+                else transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
             )
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise WeightsError(
                 f"{folder} is incomplete. Expected config.json, model.safetensors and "
-                "tokenizer.json of facebook/sam3."
+                "tokenizer.json of facebook/sam3, or sam3.pt and bpe_simple_vocab_16e6.txt.gz."
             ) from error
+        self._tokenizer = BytePairs.read(folder)
         set_eps(self._config)
         self._model: Any = self._load(network)
         encoder = self._model.geometry_encoder
@@ -174,11 +184,14 @@ class Sam3:
         return int(size if isinstance(size, int) else size[0])
 
     def _load(self, kind: Any) -> Any:
+        official = self._official
+        weights = None if official is None else read_official(official)
         try:
             with silent():
                 model, loaded = kind.from_pretrained(
-                    self._folder, config=self._config, local_files_only=True, use_safetensors=True,
-                    output_loading_info=True,
+                    self._folder if weights is None else None,
+                    config=self._config, state_dict=weights, local_files_only=True,
+                    use_safetensors=True, output_loading_info=True,
                 )  # fmt: skip
         except (OSError, ValueError, RuntimeError, KeyError) as error:
             raise WeightsError(
@@ -228,9 +241,9 @@ class Sam3:
         unlike: Sequence[Sequence[float]],
     ) -> Sam3Answer:
         torch = self._torch
-        tokens = self._tokenizer([phrase], truncation=True, max_length=TOKENS)["input_ids"][0]
+        tokens = self._tokenizer.tokens([phrase], TOKENS)[0]
         ids = torch.zeros(1, TOKENS, dtype=torch.long)
-        ids[0, : len(tokens)] = torch.tensor(tokens)
+        ids[0, : len(tokens)] = torch.from_numpy(tokens)
         examples, labels = example_boxes(boxes, unlike, photo.shape[:2])
         with self._lock, torch.inference_mode():
             answer = self._model(
