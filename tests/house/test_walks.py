@@ -23,7 +23,7 @@ import anymask
 from anymask.images import sample
 
 PACKAGE = Path(anymask.__file__).parent
-BARS = {"everything": 21, "segment": 19, "click": 25, "command": 48, "convert": 28}
+BARS = {"everything": 21, "features": 15, "segment": 19, "click": 25, "command": 48, "convert": 28}
 
 
 class Walk:
@@ -78,6 +78,14 @@ def test_everything_of_an_embedding(walk: Walk, model: anymask.Model) -> None:
     with walk.recorded():
         assert model.everything(features, grid=8)
     walk.check("everything")
+
+
+def test_a_click_on_an_embedding(walk: Walk, model: anymask.Model) -> None:
+    features = model.encode(sample("cat"))
+    model.segment(features, points=[(200, 150)])
+    with walk.recorded():
+        model.segment(features, points=[(200, 150)])
+    walk.check("features")
 
 
 def test_a_click_on_an_array(walk: Walk, model: anymask.Model) -> None:

@@ -110,7 +110,5 @@ def test_an_empty_answer_gets_no_click() -> None:
         np.zeros(1, np.float32),
     )
     nothing = (np.full((1, 4, 64, 64), -3, np.float32), np.ones((1, 4), np.float32))
-    assert with_middle_clicks(given, *nothing, open_family(FOUR).rules).labels.tolist() == [
-        [2, 3, -1]
-    ]
+    assert with_middle_clicks(given, *nothing, open_family(FOUR)).labels.tolist() == [[2, 3, -1]]
     assert deepest_cell(np.zeros((64, 64), bool), FOUR, OPENCV) is None

@@ -259,7 +259,7 @@ class Idle(ColourRuntime):
         ({"box": (200, 0, 300, 9)}, "outside the image"),
         (
             {"prompts": [CLICK], "box": (1, 1, 9, 9)},
-            "Options points=, box= and mask= describe one object",
+            "Options points=, box=, mask= and text= describe one object",
         ),
         ({"prompts": [CLICK, (3, 4)]}, "Invalid prompt of type tuple"),
         ({"prompts": [CLICK, Prompt.of(points=[(0, 99)])]}, "outside the image"),

@@ -28,7 +28,9 @@ def test_boxes_are_one_mask_each_with_the_names_that_were_given() -> None:
     for wrong in ([1, 2, 3, 4], [[1, 2]], "a"):
         with pytest.raises(PromptError, match=r"Invalid boxes .*\(N, 4\) numbers"):
             model.segment(PICTURE, boxes=wrong)
-    with pytest.raises(PromptError, match="Options points=, box= and mask= describe one object"):
+    with pytest.raises(
+        PromptError, match="Options points=, box=, mask= and text= describe one object"
+    ):
         model.segment(PICTURE, boxes=boxes, points=[(1, 2)])
     with pytest.raises(InputError, match="2 boxes have .* labels"):
         model.segment(PICTURE, boxes=boxes, names=["one"])
@@ -41,7 +43,10 @@ def test_boxes_are_one_mask_each_with_the_names_that_were_given() -> None:
         ("bboxes", "Use boxes="),
         ("multimask_output", "Use multimask=True"),
         ("granulrity", "Did you mean 'granularity'"),
-        ("xyzzy", "Valid arguments: points, point_labels, box, boxes, names, mask, prompts, "),
+        (
+            "xyzzy",
+            "Valid arguments: points, point_labels, box, boxes, names, mask, text, ",
+        ),
     ],
 )
 def test_a_wrong_keyword_is_an_error_that_names_the_right_one(word: str, told: str) -> None:

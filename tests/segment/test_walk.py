@@ -1,4 +1,4 @@
-"""The walk of one click through the files of the package, counted."""
+"""The calls of one click between the rooms of the package."""
 
 import sys
 from collections.abc import Callable
@@ -43,22 +43,6 @@ def model() -> anymask.Model:
     return anymask.load()
 
 
-def entered(work: Callable[[], Any]) -> set[str]:
-    """The files of the package that some work enters."""
-    work()  # opens the sessions
-    return {called for _, called in traced_calls(work)}
-
-
-def test_a_click_on_features_enters_few_files(model: anymask.Model) -> None:
-    features = model.encode(anymask.sample("cat"))
-    assert len(entered(lambda: model.segment(features, points=[(200, 150)]))) <= 15
-
-
-def test_a_click_on_a_path_enters_few_files(model: anymask.Model) -> None:
-    photo = anymask.sample("cat")
-    assert len(entered(lambda: model.segment(photo, points=[(200, 150)]))) <= 19
-
-
 def test_a_click_goes_only_down_but_for_a_decoder_that_is_handed_down(
     model: anymask.Model,
 ) -> None:
@@ -68,8 +52,3 @@ def test_a_click_goes_only_down_but_for_a_decoder_that_is_handed_down(
     climbs = {(low, high) for low, high in rooms if low != high and high not in ROOMS[low]}
     handed_down = {("masks", "runtime"), ("base", "segment")}  # the decoder; the check of types
     assert climbs == handed_down
-
-
-def test_everything_enters_few_files(model: anymask.Model) -> None:
-    photo = anymask.sample("cat")
-    assert len(entered(lambda: model.everything(photo, grid=8))) <= 29

@@ -318,7 +318,7 @@ def looks() -> list[dict[str, Any]]:
     for lower in (0, 0, 1, 9):
         planes = np.stack([smooth(rng, 16) for _ in range(4)]) - lower
         score = np.round(rng.random(4), NUMBERS).astype(np.float32)
-        out = with_middle_clicks(box, planes[None], score[None], open_family(spec).rules)
+        out = with_middle_clicks(box, planes[None], score[None], open_family(spec))
         cases.append({"planes": rounded(planes.reshape(4, 256)), "score": rounded(score),
                       "coords": rounded(out.coords.ravel()), "labels": out.labels[0].tolist(),
                       "mask": rounded(out.masks.ravel())})  # fmt: skip
