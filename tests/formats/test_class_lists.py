@@ -132,8 +132,8 @@ def learned(folder: Path, name: str, used: list[str], categories: dict[str, int]
 def test_a_fine_tuning_keeps_the_order_and_tells_lists_that_differ(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     from anymask.training.classes import class_names
+    from anymask.training.finetune_recipe import wanted_classes
     from anymask.training.tuning_data import prepare
-    from anymask.training.tuning_recipe import wanted_classes
 
     train = learned(tmp_path, "t", ["person", "car"], CATEGORIES)
     val = learned(tmp_path, "v", ["car"], {"car": 1, "person": 2})

@@ -22,6 +22,17 @@ def public_names(package: Path) -> set[tuple[str, str]]:
     }
 
 
+def hidden_names(package: Path) -> list[str]:
+    """Public names that a module of the same name replaces as soon as it is imported."""
+    return [
+        f"{room.name}.{name}"
+        for room in sorted(path.parent for path in package.glob("*/__init__.pyi"))
+        for source, name in NAME.findall((room / "__init__.pyi").read_text("utf-8"))
+        if source != f"{package.name}.{room.name}"
+        and ((room / f"{name}.py").is_file() or (room / name).is_dir())
+    ]
+
+
 def unused_names(package: Path, applications: list[Path], documents: list[Path]) -> list[str]:
     """Public names that only their room, its tests or research use."""
     used: set[tuple[str, str]] = set()

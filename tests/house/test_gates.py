@@ -202,6 +202,15 @@ def test_public_names_that_only_their_room_uses_are_named(package: Path, tmp_pat
     assert found == ["formats.own"]
 
 
+def test_public_names_that_a_module_replaces_are_named(package: Path) -> None:
+    lines = "from anymask.formats.sets import recipe as recipe\n"
+    write(package / "formats/__init__.pyi", lines + "from anymask.formats import sets as sets")
+    write(package / "formats/sets.py", "")
+    assert surface.hidden_names(package) == []
+    write(package / "formats/recipe.py", "")
+    assert surface.hidden_names(package) == ["formats.recipe"]
+
+
 def test_errors_that_are_gone_are_named(package: Path) -> None:
     write(
         package / "formats/sets.py", 'class Gone(Exception): ...\ndef f():\n    """Raises Gone."""'

@@ -142,6 +142,7 @@ def test_public_names_are_used_outside_of_their_room() -> None:
     documents = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
     documents += [*(ROOT / "docs").rglob("*.ipynb"), *(ROOT / "examples").rglob("*.md")]
     report(surface.unused_names(PACKAGE, applications, documents))
+    report(surface.hidden_names(PACKAGE))
     assert len(surface.public_names(PACKAGE)) <= surface.MAX_NAMES
 
 

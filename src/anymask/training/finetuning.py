@@ -25,6 +25,7 @@ from anymask.models.rules import default_model
 from anymask.runtime import pick_device
 from anymask.training.channels import mix_of
 from anymask.training.export_folder import export_beside
+from anymask.training.finetune_recipe import RECIPE, check_start, kept_recipe
 from anymask.training.frozen import FrozenOutputs
 from anymask.training.held_out import (
     CLICKS,
@@ -76,7 +77,6 @@ from anymask.training.tuning_data import (
     prepare,
     write_sheet,
 )
-from anymask.training.tuning_recipe import RECIPE, check_start, kept_recipe
 from anymask.training.weights import WEIGHTS, write_weights
 
 if TYPE_CHECKING:
