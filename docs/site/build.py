@@ -39,10 +39,9 @@ NAVIGATION = {
         "get-started/first-project.md", "get-started/first-fine-tune.md",
     ],
     "Guides": [
-        "guides/remove-backgrounds.md", "guides/edit-objects.md", "guides/track-an-object.md",
+        "guides/remove-backgrounds.md", "guides/track-an-object.md",
         "guides/redact-faces.md", "guides/prelabel-a-dataset.md", "guides/count-cells.md",
-        "guides/segment-a-scan.md", "guides/segment-a-point-cloud.md",
-        "guides/lift-masks-to-3d.md",
+        "guides/segment-a-scan.md",
         "guides/digitize-buildings.md", "guides/embed-in-a-web-page.md",
         "guides/deploy-without-python.md", "guides/find-label-errors.md",
         "guides/process-100000-images.md", "guides/serve.md",

@@ -119,3 +119,7 @@ def test_the_generated_pages_list_every_command_setting_and_route() -> None:
     assert "| `--point X,Y` |" in pages[generated.COMMAND_LINE]
     assert "## SegmentSettings" in pages[generated.SETTINGS]
     assert "## `POST /api/segment`" in pages[generated.HTTP]
+
+
+def test_the_documentation_has_few_pages() -> None:
+    assert len([*(build.ROOT / "docs").rglob("*.md")]) <= 32

@@ -30,7 +30,7 @@ WITH_PYTHON = [
 ]
 NEED_NO_FILE = ("README.md",)  # what they show, a reader may paste in any folder
 # Pages whose Python blocks make the files of the command lines below them.
-MAKE_THEIR_FILES = ("digitize-buildings.md", "first-fine-tune.md", "lift-masks-to-3d.md")
+MAKE_THEIR_FILES = ("digitize-buildings.md", "first-fine-tune.md")
 SHELL = [
     pytest.param(snippet, marks=pytest.mark.slow if snippet.slow else ())
     for snippet in SNIPPETS
