@@ -89,9 +89,10 @@ def test_names_are_the_projects_alone(sit_down: SitDown, project: Project) -> No
     project.labels, project.guesses = ["cat", "widget"], {"cat": 0.02, "cup": 0.6}
     ann = opened(sit_down, project)
     ann.click(300, 180)
-    ann.until_so(lambda: len(project.wishes) == 1, "the question")
+    ann.until_so(lambda: bool(project.wishes), "the question")
     ann.keep()
-    assert [wish["names"] for wish in project.wishes] == [["cat", "widget"]]
+    # A mask that is refined after it was shown is asked about again.
+    assert all(wish["names"] == ["cat", "widget"] for wish in project.wishes)
     assert labels(ann) == [None]  # cat is not likely, and cup is no class here
 
 
