@@ -120,7 +120,8 @@ def test_the_command_lines_of_a_document_work(snippet: snippets.Snippet) -> None
 def script(words: list[str]) -> Path:
     """The file that `python FILE ...` or `python -m PACKAGE ...` runs in a checkout."""
     if words[0] == "-m":
-        return ROOT.joinpath(*words[1].split("."), "__main__.py")
+        module = ROOT.joinpath(*words[1].split("."))
+        return module / "__main__.py" if module.is_dir() else module.with_suffix(".py")
     return ROOT / words[0]
 
 

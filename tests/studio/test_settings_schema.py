@@ -53,7 +53,7 @@ def test_a_value_fits_the_schema_where_the_setting_takes_it(group: type) -> None
 def test_every_setting_is_there_that_makes_sense_without_state() -> None:
     own = {"memory_limit", "points_per_batch"}
     assert {one.name for one in EVERYTHING} == EverythingDict.__optional_keys__ - own | {"tile"}
-    of_files = {"session", "start", "end", "every", "fps"}
+    of_files = {"session", "start", "end", "every", "fps", "tracker_weights"}
     assert {one.name for one in TRACK} == TrackOptions.__optional_keys__ - of_files
     assert set(SEGMENT) == SegmentSettingsDict.__optional_keys__
     assert set(SEGMENT) < set(SegmentBody.model_fields)
