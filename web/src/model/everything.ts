@@ -1,8 +1,8 @@
 /**
- * Everything in a photo: a grid of clicks, score, stability, no duplicates.
+ * Automatic masks: a grid of clicks, filtered by score, stability and duplicates.
  *
- * The filters of `segment/everything/filter.py` in a cheaper order: stability and boxes are taken from
- * the low-resolution logits, and only what stays is cut at the photo's own size.
+ * The filters of `segment/everything/filter.py` in a cheaper order: stability and boxes are taken
+ * from the low-resolution logits, and only what stays is cut at the photo's own size.
  */
 
 import { patchArea, patchToRle } from "../masks/patch";
