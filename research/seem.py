@@ -382,23 +382,23 @@ class Predictor(nn.Module):
         flat = [one.flatten(1).T for one in maps]
         at = [sine_grid(size[0], size[1], flat[0].shape[1], flat[0].device)[0] for size in sizes]
         queries, query_at = self.query_feat.weight, self.query_embed.weight
-        spoken = words.tokens if words else queries[:0]
-        spoken_at = spoken
+        text = words.tokens if words else queries[:0]
+        text_at = text
         answer = self.predict(queries, scene.pixels)
-        Q, T = len(queries), len(spoken)
+        Q, T = len(queries), len(text)
         for i, cross in enumerate(self.transformer_cross_attention_layers):
             level = i % 3
             outside = hidden_places(answer.masks, sizes[level])
             seen = flat[level]
             queries = cross(queries, queries + query_at, seen + at[level], seen, outside)
             given = [stroke.tokens[level] for stroke in strokes]
-            x = torch.cat([queries, spoken, *given])
-            x_at = torch.cat([query_at, spoken_at, *given])
+            x = torch.cat([queries, text, *given])
+            x_at = torch.cat([query_at, text_at, *given])
             x = self.transformer_self_attention_layers[i](
                 x, x + x_at, x + x_at, x, hidden_pairs(Q, T, [len(one) for one in given], x.device)
             )
             x = self.transformer_ffn_layers[i](x)
-            queries, spoken = x[:Q], x[Q : Q + T]  # stroke tokens start anew in each layer
+            queries, text = x[:Q], x[Q : Q + T]  # stroke tokens are the same in each layer
             answer = self.predict(queries, scene.pixels)
         return answer
 

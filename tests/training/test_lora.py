@@ -10,8 +10,8 @@ from safetensors.torch import load_file, save_file
 
 from anymask import models
 from anymask.base import WeightsError
-from anymask.runtime import CONFIG, TENSORS, merge_files, read_adapters
-from anymask.runtime.adapters import unmerge_files
+from anymask.runtime import merge_files, read_adapters
+from anymask.runtime.adapters import CONFIG, TENSORS, unmerge_files
 from anymask.training import LAST, trained_module
 from anymask.training.loop import TrainingRun, train
 from anymask.training.lora import (

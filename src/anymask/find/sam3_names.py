@@ -12,20 +12,20 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from anymask.runtime import transformers_names as sam_names
+
 if TYPE_CHECKING:
     from torch import Tensor
 
 PATTERN = "sam3*.pt"  # official file names
 # Rotations that transformers computes, and prompts by points, which it does not have.
 IGNORED = re.compile(r"freqs_cis|^detector\.geometry_encoder\.points_")
+TRACKER = "tracker."
 POINTS = "tracker_model.prompt_encoder.point_embed.weight"
 POSITIONS = "tracker_model.prompt_encoder.shared_embedding.positional_embedding"
 POSITIONS_AGAIN = "tracker_model.shared_image_embedding.positional_embedding"
 
-_POINT = re.compile(r"^tracker\.sam_prompt_encoder\.point_embeddings\.\d\.weight$")
-_NECK_LAYER = re.compile(
-    r"^detector\.backbone\.vision_backbone\.(sam2_)?convs\.(\d)\.(\w+)\.(\w+)$"
-)
+_NECK_LAYER = re.compile(r"^backbone\.vision_backbone\.(sam2_)?convs\.(\d)\.(\w+)\.(\w+)$")
 _NECK = {
     "dconv_2x2_0": "scale_layers.0", "dconv_2x2_1": "scale_layers.2", "dconv_2x2": "scale_layers.0",
     "conv_1x1": "proj1", "conv_3x3": "proj2",
@@ -87,45 +87,13 @@ _DETECTOR = (
     (r"^dot_prod_scoring\.hs_proj\.", "dot_product_scoring.query_proj."),
     (r"^((?!text_encoder).*)\.out_proj\.", r"\1.o_proj."),
 )  # fmt: skip
-_TRACKER = (
-    (r"^sam_(mask_decoder|prompt_encoder)\.", r"\1."),
-    (r"\.pe_layer\.positional_encoding_gaussian_matrix", ".shared_embedding.positional_embedding"),
-    (r"mask_downscaling\.0", "mask_embed.conv1"),
-    (r"mask_downscaling\.1", "mask_embed.layer_norm1"),
-    (r"mask_downscaling\.3", "mask_embed.conv2"),
-    (r"mask_downscaling\.4", "mask_embed.layer_norm2"),
-    (r"mask_downscaling\.6", "mask_embed.conv3"),
-    (r"output_upscaling\.0", "upscale_conv1"),
-    (r"output_upscaling\.1", "upscale_layer_norm"),
-    (r"output_upscaling\.3", "upscale_conv2"),
-    (r"^obj_ptr_tpos_proj\.", "temporal_positional_encoding_projection_layer."),
-    (r"^obj_ptr_proj\.", "object_pointer_proj."),
-    (r"(hypernetworks_mlps\.\d|_head|object_pointer_proj)\.layers\.0", r"\1.proj_in"),
-    (r"(hypernetworks_mlps\.\d|_head|object_pointer_proj)\.layers\.1", r"\1.layers.0"),
-    (r"(hypernetworks_mlps\.\d|_head|object_pointer_proj)\.layers\.2", r"\1.proj_out"),
-    (r"(mask_decoder\.transformer\..*)\.norm(\d)", r"\1.layer_norm\2"),
-    (r"norm_final_attn", "layer_norm_final_attn"),
-    (r"\.mlp\.(?:layers\.0|lin1)", ".mlp.proj_in"),
-    (r"\.mlp\.(?:layers\.1|lin2)", ".mlp.proj_out"),
-    (r"^maskmem_tpos_enc", "memory_temporal_positional_encoding"),
-    (r"^no_mem_embed", "no_memory_embedding"),
-    (r"^no_mem_pos_enc", "no_memory_positional_encoding"),
-    (r"^no_obj_ptr", "no_object_pointer"),
-    (r"^no_obj_embed_spatial", "occlusion_spatial_embedding_parameter"),
-    (r"^transformer\.encoder\.", "memory_attention."),
-    (r"(memory_attention(?:\.layers\.\d)?)\.norm(\d?)", r"\1.layer_norm\2"),
-    (r"^maskmem_backbone\.out_proj", "memory_encoder.projection"),
-    (r"^maskmem_backbone\.mask_downsampler\.encoder\.12\.",
-     "memory_encoder.mask_downsampler.final_conv."),
+# The tracker is that of SAM 2; here what its names in `sam3.pt` are in SAM 2's files.
+_AS_SAM_2 = (
     (r"^maskmem_backbone\.", "memory_encoder."),
-    (r"pix_feat_proj", "feature_projection"),
-    (r"\.fuser\.", ".memory_fuser."),
-    (r"\.gamma", ".scale"),
-    (r"dwconv", "depthwise_conv"),
-    (r"pwconv", "pointwise_conv"),
-    (r"(memory_fuser\.layers\.\d)\.norm", r"\1.layer_norm"),
-    (r"\.out_proj\.", ".o_proj."),
-)  # fmt: skip
+    (r"^transformer\.encoder\.", "memory_attention."),
+    (r"\.mlp\.lin1\.", ".mlp.layers.0."),
+    (r"\.mlp\.lin2\.", ".mlp.layers.1."),
+)
 
 
 def transformers_names(official: Iterable[str]) -> dict[str, tuple[str, ...]]:
@@ -134,37 +102,39 @@ def transformers_names(official: Iterable[str]) -> dict[str, tuple[str, ...]]:
     Several names are the thirds of a tensor's rows: queries, keys and values. The point embeddings
     have the same name, because transformers joins them.
     """
-    return {name: _named(name) for name in official if not IGNORED.search(name)}
+    given = [name for name in official if not IGNORED.search(name)]
+    tracker = {name: _renamed(name.removeprefix(TRACKER), _AS_SAM_2)
+               for name in given if name.startswith(TRACKER)}  # fmt: skip
+    as_sam_2 = sam_names.transformers_names(tracker.values())
+    return {
+        name: (f"tracker_model.{as_sam_2[tracker[name]].names[0]}",)
+        if name in tracker
+        else _named(name.removeprefix("detector."))
+        for name in given
+    }
+
+
+def _renamed(name: str, rules: tuple[tuple[str, str], ...]) -> str:
+    for pattern, replacement in rules:
+        name = re.sub(pattern, replacement, name)
+    return name
 
 
 def _named(name: str) -> tuple[str, ...]:
-    if _POINT.match(name):
-        return (POINTS,)
+    """Names of transformers for a tensor of the detector."""
     if neck := _NECK_LAYER.match(name):
         kind, level, layer, end = neck.groups()
         owner = "tracker_neck" if kind else "detector_model.vision_encoder.neck"
         return (f"{owner}.fpn_layers.{level}.{_NECK[layer]}.{end}",)
-    owner, _, found = name.partition(".")
-    for pattern, replacement in _DETECTOR if owner == "detector" else _TRACKER:
-        found = re.sub(pattern, replacement, found)
-    if owner == "tracker":
-        found = re.sub(r"(mask_downsampler)\.encoder\.(\d+)\.", _downsampler, found)
-        return (f"tracker_model.{found}",)
     found = re.sub(
         r"^((?:detr_decoder|dot_product_scoring)\.\w+)\.layers\.(\d)\.",
         lambda match: f"{match[1]}.layer{int(match[2]) + 1}.",
-        found,
+        _renamed(name, _DETECTOR),
     )
     if joined := re.search(r"\.(?:qkv\.|in_proj_)(weight|bias)$", found):
         begin = found[: joined.start()]
         return tuple(f"detector_model.{begin}.{part}.{joined[1]}" for part in _THREE)
     return (f"detector_model.{found}",)
-
-
-def _downsampler(match: re.Match[str]) -> str:
-    """Convolutions and norms alternate with activations."""
-    place, part = divmod(int(match[2]), 3)
-    return f"{match[1]}.layers.{place}.{('conv', 'layer_norm')[part]}."
 
 
 def renamed(weights: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -1,6 +1,5 @@
-from anymask.runtime.adapters import CONFIG as CONFIG
-from anymask.runtime.adapters import PREFIX as PREFIX
-from anymask.runtime.adapters import TENSORS as TENSORS
+from anymask.runtime import adapters as adapters
+from anymask.runtime import transformers_names as transformers_names
 from anymask.runtime.adapters import adapter_folder as adapter_folder
 from anymask.runtime.adapters import base_of as base_of
 from anymask.runtime.adapters import check_base as check_base

@@ -252,27 +252,27 @@ class VideoSession:
         frame, id = read_whole(frame=frame, id=id)  # noqa: A001
         check_keywords(more, PromptOptions.__annotations__)
         lasso = more.get("lasso")
-        said = Prompt.of(points, labels, box, mask, scribble=more.get("scribble"), lasso=lasso)
+        given = Prompt.of(points, labels, box, mask, scribble=more.get("scribble"), lasso=lasso)
         look = self._look_at(frame)
         hw = look.image.shape[0], look.image.shape[1]
-        said = said.drawn_in(hw, ALL_KINDS)
-        warn_of_cut_boxes([said], hw)
-        spoken = self._spoken(id, frame, said, more.get("anew", False))
-        prediction = self.tracker.answer(look.seen, spoken.prompt, spoken.earlier)
-        self._store.write_prompt(id, frame, spoken)
+        given = given.drawn_in(hw, ALL_KINDS)
+        warn_of_cut_boxes([given], hw)
+        stored = self._with_earlier(id, frame, given, more.get("anew", False))
+        prediction = self.tracker.answer(look.seen, stored.prompt, stored.earlier)
+        self._store.write_prompt(id, frame, stored)
         self._forget_around(id, frame)
         if frame == self._stepped:  # the next step continues from this frame
             return self._begin(look.seen, TrackMoment(frame), id)
         return self._write(id, frame, prediction, check_prompted(prediction), prompted=True)
 
-    def _spoken(self, number: int, frame: int, said: Prompt, anew: bool) -> StoredPrompt:
+    def _with_earlier(self, number: int, frame: int, given: Prompt, anew: bool) -> StoredPrompt:
         """All prompts of an object on a frame, and its mask before them."""
         before = self._store.prompt(number, frame)
         if before is not None:
-            whole = said if anew else merged_prompts(before.prompt, said)
+            whole = given if anew else merged_prompts(before.prompt, given)
             return StoredPrompt(whole, before.earlier)
         known = self._store.masks(frame).get(number)
-        return StoredPrompt(said, known.rle if known is not None and known.area else None)
+        return StoredPrompt(given, known.rle if known is not None and known.area else None)
 
     def _look_at(self, frame: int) -> PrefetchedFrame:
         look = self._prefetcher.look(frame)

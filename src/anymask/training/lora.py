@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from anymask.base import WeightsError, whole_file, write_json
-from anymask.runtime import CONFIG, PREFIX, TENSORS, read_adapters
+from anymask.runtime import adapters as adapter_files
+from anymask.runtime import read_adapters
 
 
 class LowRankChange(nn.Module):
@@ -91,10 +92,10 @@ def save_adapters(model: nn.Module, folder: Path, base: str, alpha: float) -> No
     for name, change in found.items():
         room = (1, 1) if isinstance(layers[name], nn.Conv2d) else ()
         for letter, tensor in (("A", change.lora_A), ("B", change.lora_B)):
-            key = f"{PREFIX}{name}.lora_{letter}.weight"
+            key = f"{adapter_files.PREFIX}{name}.lora_{letter}.weight"
             tensors[key] = tensor.detach().reshape(*tensor.shape, *room).contiguous()
     folder.mkdir(parents=True, exist_ok=True)
-    with whole_file(folder / TENSORS) as file:
+    with whole_file(folder / adapter_files.TENSORS) as file:
         file.write(save(tensors, metadata={"format": "pt"}))
     config = {
         "peft_type": "LORA",
@@ -105,7 +106,7 @@ def save_adapters(model: nn.Module, folder: Path, base: str, alpha: float) -> No
         "bias": "none",
         "target_modules": sorted(found),
     }
-    write_json(folder / CONFIG, config)
+    write_json(folder / adapter_files.CONFIG, config)
 
 
 def load_adapters(model: nn.Module, folder: Path) -> None:
@@ -114,8 +115,8 @@ def load_adapters(model: nn.Module, folder: Path) -> None:
     strange = sorted(set(read.pairs) - set(adapted_layers(model)))
     if strange:
         raise WeightsError(
-            f"{folder / TENSORS} does not match this model, which has no layer {strange[0]}. "
-            "Use adapters that were trained for this model."
+            f"{folder / adapter_files.TENSORS} does not match this model, which has no layer "
+            f"{strange[0]}. Use adapters that were trained for this model."
         )
     add_adapters(model, read.rank, read.alpha, read.pairs)
     with torch.no_grad():
@@ -123,8 +124,8 @@ def load_adapters(model: nn.Module, folder: Path) -> None:
             for given, own in zip(read.pairs[name], (change.lora_A, change.lora_B), strict=True):
                 if given.shape != own.shape:
                     raise WeightsError(
-                        f"{folder / TENSORS} does not match this model: {name} has the shape "
-                        f"{tuple(given.shape)}, but {tuple(own.shape)} was expected. Use "
-                        "adapters that were trained for this model."
+                        f"{folder / adapter_files.TENSORS} does not match this model: "
+                        f"{name} has the shape {tuple(given.shape)}, but {tuple(own.shape)} was "
+                        "expected. Use adapters that were trained for this model."
                     )
                 own.copy_(given)
