@@ -4,6 +4,7 @@ import json
 import os
 import re
 import subprocess
+import sys
 import tarfile
 import tomllib
 from pathlib import Path
@@ -111,7 +112,7 @@ def test_the_demo_is_a_page_with_its_model(tmp_path: Path) -> None:
         (copy / name).write_bytes((ROOT / name).read_bytes())
     (copy / ".ci/release").write_bytes(RELEASE.read_bytes())
     (copy / "src").symlink_to(ROOT / "src")
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "PYTHON": sys.executable}
     subprocess.run(["bash", ".ci/release", "demo"], cwd=copy, env=environment, check=True)
     with tarfile.open(copy / f"dist/anymask-demo-{version}.tar.gz") as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
