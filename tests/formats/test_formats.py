@@ -32,7 +32,7 @@ from tests.masks.strategies import quickly
 
 TEXTS = {".txt", ".json", ".xml", ".svg", ".geojson"}
 ONE_FILE = {"coco", "coco-polygon", "coco-panoptic", "label-studio", "label-studio-polygon", "cvat"}
-ONE_FILE |= {"encord"}
+ONE_FILE |= {"encord", "saco"}
 
 
 def place(folder: Path, name: str) -> Path:

@@ -43,7 +43,7 @@ from anymask.find import (
     open_detector,
     read_phrases,
 )
-from anymask.formats import AnnotatedImage, Dataset, ReadKeywords, read
+from anymask.formats import ABSENT_PHRASES, AnnotatedImage, Dataset, ReadKeywords, read
 from anymask.masks import Mask, Rle, rle_area, rle_intersection, rle_iou, rle_merge, rle_to_mask
 from anymask.runtime import MaskNaming, require
 from anymask.segment import Model
@@ -145,16 +145,31 @@ def _mean(values: Sequence[float] | Floats | BoolArray) -> float:
 
 def positive_f1(there: Sequence[FindAnswer]) -> float:
     """Compute pmF1."""
-    fits = np.concatenate([np.zeros(0), *(one.matched() for one in there)])
-    counts = len(fits) + sum(len(one.truths) for one in there)
+    return matched_f1([one.matched() for one in there], [len(one.truths) for one in there])
+
+
+def matched_f1(matched: Sequence[Floats], truths: Sequence[int]) -> float:
+    """Compute F1 over all images, averaged over IoU thresholds; NaN without images.
+
+    Args:
+        matched: (n,) IoUs of the predictions of each image with their matches.
+        truths: Number of annotations of each image.
+    """
+    fits = np.concatenate([np.zeros(0), *matched])
     hits = (fits >= IOU_THRESHOLDS[:, None]).sum(1)  # (T,)
-    return float((2 * hits / counts).mean()) if there else math.nan
+    return float((2 * hits / (len(fits) + sum(truths))).mean()) if truths else math.nan
 
 
 def image_correlation(asked: Sequence[FindAnswer]) -> float:
-    """Compute IL_MCC; 0 if one of the four sums is 0, by definition."""
-    found = np.array([bool(one.found) for one in asked])
-    there = np.array([bool(one.truths) for one in asked])
+    """Compute IL_MCC."""
+    return image_correlation_of(
+        [bool(one.found) for one in asked], [bool(one.truths) for one in asked]
+    )
+
+
+def image_correlation_of(is_found: Sequence[bool], is_there: Sequence[bool]) -> float:
+    """Compute Matthews' correlation; 0 if one of the four sums is 0, by definition."""
+    found, there = np.array(is_found, bool), np.array(is_there, bool)
     tp, tn = float((found & there).sum()), float((~found & ~there).sum())
     fp, fn = float((found & ~there).sum()), float((~found & there).sum())
     sums = (tp + fp) * (tp + fn) * (tn + fp) * (tn + fn)
@@ -291,7 +306,8 @@ class WordQuestions:
         """Query evenly chosen images, until `limit` present labels are queried.
 
         Absent labels are queried in the same image, or in one of `absent`: all of them without a
-        detector, where this costs nothing, else as many as are present.
+        detector, where this costs nothing, else as many as are present. If an image lists its
+        absent phrases, as in SA-Co, only these are queried.
         """
         photos = [(image, of_label(image)) for image in self.there]
         shown = [(image, masks) for image, masks in photos if set(masks) & set(self.labels)]
@@ -303,6 +319,8 @@ class WordQuestions:
             image, masks = shown[place]
             present = [one for one in self.labels if one in masks]
             missing = [one for one in self.labels if one not in masks]
+            if (negatives := image.extra.get(ABSENT_PHRASES)) is not None:
+                missing = [one for one in missing if one in negatives]
             if self.settings.detector is not None:
                 start = place * len(present) % max(len(missing), 1)
                 missing = (missing[start:] + missing[:start])[: len(present)]

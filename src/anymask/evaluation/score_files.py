@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anymask.base import BoolArray, DataError, InputError, ProgressBar, need_packages
+from anymask.evaluation.concepts import report_concepts
 from anymask.evaluation.panoptic_quality import report_panoptic
 from anymask.evaluation.report import Report, Section, TextTable
 from anymask.evaluation.video_metrics import (
@@ -48,7 +49,7 @@ from anymask.formats import (
 from anymask.masks import iou, rle_to_mask
 from anymask.track import natural_order
 
-FILE_PROTOCOLS = ("tracks", "panoptic", "volume")
+FILE_PROTOCOLS = ("tracks", "panoptic", "volume", "concepts")
 PROPOSALS = 20  # maximum per video
 TRACK_HEADER = ("J&F", "J mean", "J recall", "J decay", "F mean", "F recall", "F decay")
 
@@ -86,6 +87,8 @@ def score_files(
         raise InputError("Option `on_bad` applies only to panoptic results. Omit it.")
     if protocol == "panoptic":
         return report_panoptic(results, truth, on_bad or "skip")
+    if protocol == "concepts":
+        return report_concepts(results, truth)
     if protocol == "volume":
         need_packages(("scipy",), "volumes", "Surface distance")
         return report_volumes(results, truth, TOLERANCE if tolerance is None else tolerance)

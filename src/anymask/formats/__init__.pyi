@@ -83,6 +83,11 @@ from anymask.formats.registry import write_annotations as write_annotations
 from anymask.formats.sa1b import document_to_image as document_to_image
 from anymask.formats.sa1b import image_to_document as image_to_document
 from anymask.formats.sa1b import read_sa1b as read_sa1b
+from anymask.formats.saco import ABSENT_PHRASES as ABSENT_PHRASES
+from anymask.formats.saco import ConceptPair as ConceptPair
+from anymask.formats.saco import MaskTrack as MaskTrack
+from anymask.formats.saco import read_pair_results as read_pair_results
+from anymask.formats.saco import read_pairs as read_pairs
 from anymask.formats.schema import record_schema as record_schema
 from anymask.formats.sets import SetInfo as SetInfo
 from anymask.formats.sets import is_set as is_set

@@ -353,7 +353,8 @@ def encode(
         note_traits(report, image, IN_RECORDS, OF_RECORD, OF_IMAGE)
         note_unlabelled(report, image)
         for number, mask in enumerate(image.masks):
-            row = written_extra(mask) | _annotation(mask, image_id, ids) | {"id": len(rows) + 1}
+            row = annotation_row(mask, image_id, ids[mask.label or UNLABELLED])
+            row = written_extra(mask) | row | {"id": len(rows) + 1}
             if polygons and not mask.crowd:
                 before = len(report.losses)
                 rings = plain_rings(image, number, report, policy)
@@ -417,8 +418,9 @@ def json_target(target: Path) -> Path:
     return target
 
 
-def _annotation(mask: Mask, image_id: int, ids: dict[str, int]) -> dict[str, Any]:
-    written = mask.to_coco(0, image_id, ids[mask.label or UNLABELLED])
+def annotation_row(mask: Mask, image_id: int, category: int) -> dict[str, Any]:
+    """Return COCO's record of a mask without the keys of `Mask.extra`."""
+    written = mask.to_coco(0, image_id, category)
     if not mask.score:  # no score was given
         for key in ("predicted_iou", "score"):
             written.pop(key)

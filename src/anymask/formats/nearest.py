@@ -17,6 +17,7 @@ KEYS: dict[str, tuple[str, ...]] = {  # keys of a document, or of each record of
     "encord": ("data_units", "label_hash"),
     "supervisely": ("size", "objects"),
     "via": ("_via_img_metadata", "_via_settings", "_via_attributes"),
+    "saco": ("text_input", "video_np_pairs"),
     "results": ("image_id", "segmentation", "score"),
     "sav": ("masklet", "masklet_id", "video_id", "video_height", "video_width"),
 }

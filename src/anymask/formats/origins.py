@@ -21,7 +21,7 @@ from anymask.formats.documents import OutFile, read_text
 from anymask.masks import Mask, Masks, Origin
 
 SIDE_FILE = "origins.jsonl"
-WITH_ROOM = ("sa1b", "coco")  # modules whose documents have a place for it
+WITH_ROOM = ("sa1b", "coco", "saco")  # modules whose documents have a place for it
 
 
 def origins_of(images: Sequence[AnnotatedImage]) -> list[Origin]:

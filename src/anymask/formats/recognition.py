@@ -133,7 +133,16 @@ def _all_of(*alternatives: str) -> Keys:
 _INSTANCES = frozenset({"images", "annotations"})
 
 
+def _saco(found: Sniffed) -> Fit:
+    rows = found.document.get("images") if isinstance(found.document, dict) else None
+    first = rows[0] if isinstance(rows, list) and rows else None
+    has_phrase = isinstance(first, dict) and "text_input" in first
+    return Fit.sure(has_phrase or "video_np_pairs" in found.keys)
+
+
 def _coco(found: Sniffed) -> Fit:
+    if _saco(found):
+        return Fit.NO
     if "videos" in found.keys and "images" not in found.keys:
         raise DataError(
             f"{found.path}: This JSON describes videos (YouTube-VIS) and can only be "
@@ -256,6 +265,7 @@ MARKS: dict[str, Mark] = {
         keys=_all_of("annotations"), fit=Fit.MAYBE,
     ),
     "coco": Mark(about="JSON of images and annotations", look=_coco),
+    "saco": Mark(about="JSON of images or videos with noun phrases", look=_saco),
     "panoptic": Mark(about="JSON of images and annotations of segments", look=_panoptic),
     "label_pictures davis": Mark(about="A folder with label images in Annotations/", look=_davis),
     "label_pictures": Mark(

@@ -132,6 +132,10 @@ WRITTEN: dict[str, Format] = {
         module="coco", about="COCO JSON with polygons, a single file", kind="file", polygons=True,
         boxes=True,
     ),
+    "saco": Format(
+        module="saco", about="SA-Co JSON: phrases with their masks, and absent phrases",
+        kind="file", also=("sa-co",),
+    ),
     "coco-panoptic": Format(
         module="panoptic", about="COCO panoptic JSON and PNGs", kind="file", also=("panoptic",)
     ),

@@ -23,7 +23,13 @@ from anymask.formats.fields import as_record
 from anymask.formats.origins import side_path
 
 TERMS_FILE = "terms.jsonl"
-WITH_TERMS = ("coco", "panoptic", "sets", "yolo")  # modules whose files have a place for them
+WITH_TERMS = (
+    "coco",
+    "panoptic",
+    "saco",
+    "sets",
+    "yolo",
+)  # modules whose files have a place for them
 TERMS = ("source", "url", "contributor", "attribution", "consent", "restrictions")  # keys of info
 RESTRICTIONS = {
     "no-training": "must not be used to train models",

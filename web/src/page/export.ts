@@ -33,6 +33,7 @@ export const FORMATS: [name: string, title: string, about: string][] = [
   ["svg", "SVG", "one SVG file per image, with masks as paths"],
   ["v7", "V7 Darwin", "one JSON file per image (version 2.0), with polygons"],
   ["encord", "Encord", "one JSON file with bitmasks"],
+  ["saco", "SA-Co", "one JSON file with an entry for each phrase of an image, and absent phrases"],
   ["supervisely", "Supervisely", "a Supervisely project with bitmap masks"],
   ["set", "anymask dataset", "the format in which anymask trains and evaluates"],
   ["voc", "PASCAL VOC", "one class PNG and one instance PNG per image, and a list of classes"],

@@ -34,7 +34,7 @@ from anymask.models.rules import default_model
 from anymask.track import MemorySettings
 
 WHERE = ("device", "precision", "runtime", "weights")
-KINDS = {"video": "tracks", "panoptic": "panoptic", "volume": "volume"}
+KINDS = {"video": "tracks", "panoptic": "panoptic", "volume": "volume", "concepts": "concepts"}
 
 
 # fmt: on
@@ -181,12 +181,14 @@ ACTIONS = {
        report=write_report),
     "score": Command(score_files, (
         Argument("kind", metavar="KIND", choices=tuple(KINDS),
-            help="type of the files: video, panoptic or volume"),
+            help="type of the files: video, panoptic, volume or concepts (phrases, as SA-Co)"),
         Argument("truth", metavar="TRUTH", type=Path,
             help="ground truth: a DAVIS folder or a folder with VIDEO/00000.png; a panoptic JSON "
-                 "file next to its PNG folder; a label volume, or a folder of volumes"),
+                 "file next to its PNG folder; a label volume, or a folder of volumes; a JSON "
+                 "file of SA-Co"),
         Argument("results", metavar="RESULTS", type=Path,
-            help="result files, in the same layout as the ground truth"),
+            help="result files, in the same layout as the ground truth; for concepts also a "
+                 "result list of COCO or YouTube-VIS"),
         Argument("--split", metavar="NAME",
             help="for video: dataset split, such as val or 2016/val"),
         Argument("--rules", default="davis",
@@ -197,7 +199,8 @@ ACTIONS = {
         Settings(ReadSettings, "panoptic", only=("on_bad",)),
         REPORT,
     ), summary="score result files of any program against the ground truth (J and F for videos, "
-                "panoptic quality, Dice and surface distances for volumes)",
+                "panoptic quality, Dice and surface distances for volumes, cgF1 and pHOTA for "
+                "concepts)",
        report=write_report),
 }
 COMMAND = Command(actions=ACTIONS, default_action="photos")

@@ -1,0 +1,192 @@
+"""cgF1 and pHOTA: score predicted masks of noun phrases against files in SA-Co's layout.
+
+Definitions: Carion et al. 2025 ("SAM 3: Segment Anything with Concepts"), and Luiten et al. 2020
+(HOTA).
+
+    cgF1    100 pmF1 IL_MCC over pairs of an image or video and a phrase (see `finding`). In videos
+            the IoU of two tracks is that of their volumes. Masks are matched one-to-one so that
+            the sum of their IoUs is maximal
+    pHOTA   HOTA with each pair as a sequence of its own: frame by frame, masks are matched
+            one-to-one by the similarity of their whole tracks and their IoU. At each threshold,
+            DetA = TP / (TP + FN + FP) over all pairs, AssA is the mean over matches of the overlap
+            of their tracks, and HOTA = sqrt(DetA AssA); means are over thresholds 0.05 to 0.95
+
+Only predictions with a confidence score of at least 0.5 count. Pairs whose truth is not exhaustive
+are ignored. Letters: n predicted tracks, m annotated tracks, A thresholds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from anymask.base import DataError, Floats, need_packages
+from anymask.evaluation.finding import image_correlation_of, matched_f1
+from anymask.evaluation.report import Report, Section, TextTable
+from anymask.formats import (
+    ConceptPair,
+    LossReport,
+    MaskTrack,
+    ReadSettings,
+    read_pair_results,
+    read_pairs,
+)
+from anymask.masks import rle_area, rle_intersection, rle_iou
+
+CONFIDENCE = 0.5  # minimum score of a prediction that counts
+ALPHAS: Floats = np.linspace(0.05, 0.95, 19)  # thresholds of HOTA
+EPSILON = float(np.finfo(np.float64).eps)
+
+
+@dataclass(frozen=True)
+class ConceptAnswer:
+    """Predicted tracks of one pair, of which only confident ones are listed."""
+
+    pair: ConceptPair
+    found: Sequence[MaskTrack]
+
+
+def report_concepts(results: Path, truth: Path) -> Report:
+    """Score a file of results. Raises DataError, MissingExtra."""
+    need_packages(("scipy",), "evaluate", "Matching of masks")
+    report = LossReport(settings=ReadSettings())
+    pairs = read_pairs(truth, report)
+    counted = [pair for pair in pairs if pair.exhaustive]
+    if not counted:
+        raise DataError(
+            f"{truth} contains no pair of a phrase with exhaustive masks. Expected a file in the "
+            "layout of SA-Co."
+        )
+    found = read_pair_results(results, pairs, report)
+    answers = []
+    for pair in counted:
+        tracks, scores = found.get(pair.id, ([], []))
+        sure = [one for one, score in zip(tracks, scores, strict=True) if score >= CONFIDENCE]
+        answers.append(ConceptAnswer(pair, sure))
+    figures = score_concepts(answers)
+    cells = ["-" if math.isnan(value) else f"{value:.3f}" for value in figures.values()]
+    positive = sum(bool(pair.tracks) for pair in counted)
+    notes = [f"{len(counted)} pairs: {positive} with objects, {len(counted) - positive} without"]
+    if ignored := len(pairs) - len(counted):
+        notes.append(f"{ignored} pairs without exhaustive masks are ignored")
+    return Report(
+        title=f"{results.name} against {truth.name}",
+        sections=[Section(tables=[TextTable(["", *figures], [["concepts", *cells]])])],
+        notes=[*notes, *report.lines()],
+        rows=[{name: None if math.isnan(value) else value for name, value in figures.items()}],
+        data={"global": {k: None if math.isnan(v) else v for k, v in figures.items()}},
+    )
+
+
+def score_concepts(answers: Sequence[ConceptAnswer]) -> dict[str, float]:
+    """Compute cgF1 with its parts, and pHOTA with its parts for videos; NaN if undefined."""
+    there = [one for one in answers if one.pair.tracks]
+    fits = [optimal_ious(track_ious(one.found, one.pair.tracks)) for one in there]
+    f1 = matched_f1(fits, [len(one.pair.tracks) for one in there])
+    mcc = image_correlation_of(
+        [bool(one.found) for one in answers], [bool(one.pair.tracks) for one in answers]
+    )
+    figures = {"cgF1": 100 * f1 * mcc, "pmF1": f1, "IL_MCC": mcc}
+    if any(one.pair.is_video for one in answers):
+        figures |= hota_of([count_hota(one) for one in answers])
+    return figures
+
+
+def track_ious(found: Sequence[MaskTrack], truths: Sequence[MaskTrack]) -> Floats:  # (n, m)
+    """Return the IoUs of the volumes of tracks."""
+    table = np.zeros((len(found), len(truths)))
+    sizes = [_volume(track) for track in truths]
+    for row, ours in enumerate(found):
+        size = _volume(ours)
+        for column, theirs in enumerate(truths):
+            both = [
+                float(rle_intersection([one], [other])[0, 0])
+                for one, other in zip(ours, theirs, strict=True)
+                if one is not None and other is not None
+            ]
+            union = size + sizes[column] - sum(both)
+            table[row, column] = sum(both) / union if union else 0.0
+    return table
+
+
+def _volume(track: MaskTrack) -> float:
+    return float(sum(rle_area(rle) for rle in track if rle is not None))
+
+
+def optimal_ious(table: Floats) -> Floats:  # (n, m) -> (n,)
+    """Return the IoU of each prediction with its match; 0 without one."""
+    from scipy.optimize import linear_sum_assignment
+
+    own = np.zeros(len(table))
+    rows, columns = linear_sum_assignment(table, maximize=True)
+    own[rows] = table[rows, columns]
+    return own
+
+
+@dataclass(frozen=True)
+class HotaCounts:
+    """Counts of one sequence at each threshold, (A,) each.
+
+    Attributes:
+        tp: Matches.
+        fn: Annotated masks without a match.
+        fp: Predicted masks without a match.
+        association: Sum over matches of the overlap of their tracks.
+    """
+
+    tp: Floats
+    fn: Floats
+    fp: Floats
+    association: Floats
+
+
+def count_hota(one: ConceptAnswer) -> HotaCounts:
+    """Count the matches of one pair in every frame."""
+    from scipy.optimize import linear_sum_assignment
+
+    found, truths, zero = one.found, one.pair.tracks, np.zeros(len(ALPHAS))
+    ours = np.array([[rle is not None for rle in track] for track in found], bool)
+    theirs = np.array([[rle is not None for rle in track] for track in truths], bool)
+    if not ours.any() or not theirs.any():
+        return HotaCounts(zero, zero + float(theirs.sum()), zero + float(ours.sum()), zero)
+    frames = []  # present predictions and truths of each frame, and their IoUs
+    shared = np.zeros((len(found), len(truths)))
+    for frame in range(one.pair.frames):
+        rows = np.flatnonzero(ours[:, frame]).tolist()
+        columns = np.flatnonzero(theirs[:, frame]).tolist()
+        if not rows or not columns:
+            continue
+        masks = [rle for row in rows if (rle := found[row][frame]) is not None]
+        true = [rle for column in columns if (rle := truths[column][frame]) is not None]
+        ious = rle_iou(masks, true)
+        total = ious.sum(0)[None] + ious.sum(1)[:, None] - ious
+        part = np.divide(ious, total, out=np.zeros_like(ious), where=total > EPSILON)
+        shared[np.ix_(rows, columns)] += part
+        frames.append((rows, columns, ious))
+    lengths = ours.sum(1)[:, None] + theirs.sum(1)[None]  # (n, m)
+    similarity = shared / (lengths - shared)
+    matches = np.zeros((len(ALPHAS), len(found), len(truths)))
+    for rows, columns, ious in frames:
+        chosen = linear_sum_assignment(similarity[np.ix_(rows, columns)] * ious, maximize=True)
+        fits = ious[chosen] >= ALPHAS[:, None] - EPSILON  # (A, pairs)
+        matches[:, np.array(rows)[chosen[0]], np.array(columns)[chosen[1]]] += fits
+    tp = matches.sum((1, 2))
+    overlap = matches / np.maximum(lengths - matches, 1)
+    association = (matches * overlap).sum((1, 2))
+    return HotaCounts(tp, theirs.sum() - tp, ours.sum() - tp, association)
+
+
+def hota_of(counts: Sequence[HotaCounts]) -> dict[str, float]:
+    """Combine the counts of all pairs."""
+    tp, fn, fp, association = (
+        np.sum([getattr(one, name) for one in counts], axis=0)
+        for name in ("tp", "fn", "fp", "association")
+    )
+    detection = tp / np.maximum(tp + fn + fp, 1)
+    associated = association / np.maximum(tp, 1)
+    values = np.sqrt(detection * associated), detection, associated
+    return dict(zip(("pHOTA", "pDetA", "pAssA"), (float(v.mean()) for v in values), strict=True))

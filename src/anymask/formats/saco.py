@@ -1,0 +1,391 @@
+"""SA-Co: images or videos with noun phrases as queries, and the masks of each phrase.
+
+Layout: the dataset cards of SA-Co Gold, Silver and VEval. Image files are COCO documents in which
+an entry of `images` is a pair of an image and a phrase (`text_input`); a negative has no
+annotation. Boxes and areas are fractions of the image. `is_instance_exhaustive` is 0 if objects of
+the phrase have no mask. Video files are YouTube-VIS documents with a list `video_np_pairs`.
+
+Phrases are labels. An image keeps its negatives as `absent_phrases`, and phrases without exhaustive
+masks as `partial_phrases` (`AnnotatedImage.extra`). Deviation: an image without any phrase is
+written as an entry without `text_input`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from anymask.base import DataError
+from anymask.formats.annotations import (
+    IN_RECORDS,
+    AnnotatedImage,
+    LossReport,
+    SequencePlace,
+    note_traits,
+    note_unlabelled,
+)
+from anymask.formats.coco import (
+    OF_IMAGE,
+    OF_RECORD,
+    annotation_row,
+    document_facts,
+    file_name,
+    image_row,
+    json_target,
+    read_document,
+    written_extra,
+)
+from anymask.formats.documents import (
+    OutFile,
+    find_files,
+    located,
+    read_json,
+    seen_below,
+    to_json,
+)
+from anymask.formats.fields import (
+    as_list,
+    as_number,
+    as_record,
+    as_text,
+    as_whole,
+    checked_hw,
+    held,
+)
+from anymask.formats.origins import with_origins
+from anymask.formats.outlines import Policy
+from anymask.formats.stated import INFO, LICENCES, note_facts
+from anymask.masks import UNLABELLED, Mask, Masks, Rle, coco_to_rle, rle_area
+
+ABSENT_PHRASES, PARTIAL_PHRASES = (
+    "absent_phrases",
+    "partial_phrases",
+)  # keys of `AnnotatedImage.extra`
+PHRASE = "text_input"
+VIDEO_PAIRS = "video_np_pairs"
+_OF_PAIR = (PHRASE, "queried_category", "is_instance_exhaustive", "is_pixel_exhaustive")
+_CATEGORY = {"id": 1, "name": "object", "supercategory": "object"}
+
+MaskTrack = tuple[Rle | None, ...]  # mask of an object in each frame; an image has one frame
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConceptPair:
+    """A phrase that was queried in an image or a video, with the masks of all its objects.
+
+    Attributes:
+        id: Id of the pair, as text.
+        medium: File name of the image, or name of the video.
+        phrase: Noun phrase.
+        hw: (H, W) in pixels.
+        frames: Number of frames; 1 for an image.
+        tracks: Masks of each object by frame. Empty for a negative.
+        scores: Confidence score of each track; None if unknown.
+        exhaustive: Whether every object of the phrase has a mask.
+        is_video: Whether the medium is a video.
+        files: File name of each frame of a video.
+        key: Key by which result lists refer to the pair.
+    """
+
+    id: str
+    medium: str
+    phrase: str
+    hw: tuple[int, int]
+    frames: int = 1
+    tracks: Sequence[MaskTrack] = ()
+    scores: Sequence[float | None] = ()
+    exhaustive: bool = True
+    is_video: bool = False
+    files: Sequence[str] = ()
+    key: tuple[str, ...] = ()
+
+
+@dataclass
+class _Image:
+    """An image of a document, and its phrases."""
+
+    row: dict[str, Any]
+    phrases: dict[str, bool] = field(default_factory=dict)  # phrase -> exhaustive
+
+
+@dataclass
+class _Pairs:
+    """Entries of `images` of a document, merged by image.
+
+    Attributes:
+        images: Images by file name.
+        place: Phrase of each entry, and the id of the first entry of its image, by id.
+    """
+
+    images: dict[str, _Image] = field(default_factory=dict)
+    place: dict[int, tuple[int, str | None]] = field(default_factory=dict)
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """Add an entry. Raises DataError if it contradicts an earlier one."""
+        name = file_name(dict(row))
+        phrase = as_text(row[PHRASE], PHRASE) if row.get(PHRASE) is not None else None
+        if (own := _whole_id(row["id"])) in self.place:
+            raise DataError(f"Duplicate id {own}: another entry has the same id.")
+        hw = checked_hw(row["height"], row["width"])
+        rest = {key: value for key, value in row.items() if key not in _OF_PAIR}
+        image = self.images.setdefault(name, _Image(rest | {"id": own, "file_name": name}))
+        if hw != (known := (image.row["height"], image.row["width"])):
+            raise DataError(f"The image has the size (H, W) = {hw}, but {known} in another entry.")
+        if phrase in image.phrases:
+            raise DataError(f"The phrase {phrase!r} has two entries for the image {name}.")
+        if phrase is not None:
+            image.phrases[phrase] = row.get("is_instance_exhaustive", 1) not in (0, False)
+        self.place[own] = (image.row["id"], phrase)
+
+
+def _whole_id(value: Any) -> int:
+    """Return an id, which some files store as text."""
+    return as_whole(int(value) if isinstance(value, str) and value.isdecimal() else value, "id")
+
+
+def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:
+    """Read a file or a folder of files. Raises DataError that names file, record and reason."""
+    found = list[tuple[Path, AnnotatedImage]]()
+    for path in find_files(source, ".json"):
+        with report.record(path):
+            document = as_record(read_json(path), "the document")
+            images = (
+                _frames(_video_pairs(document, report))
+                if VIDEO_PAIRS in document
+                else _read_images(document, report)[0]
+            )
+            found += [(path, image) for image in images]
+    return seen_below(source, found)
+
+
+def read_pairs(path: Path, report: LossReport) -> list[ConceptPair]:
+    """Read the pairs of a file, of images or of videos.
+
+    Raises:
+        DataError: The file is not in this layout.
+    """
+    with located(path):
+        document = as_record(read_json(path), "the document")
+        if VIDEO_PAIRS in document:
+            return _video_pairs(document, report)
+        images, pairs = _read_images(document, report)
+    by_name = {image.file_name: image for image in images}
+    found = []
+    for number, (name, phrase, exhaustive) in pairs.items():
+        if name in by_name:
+            masks = [mask for mask in by_name[name].objects if mask.label == phrase]
+            found.append(
+                ConceptPair(
+                    id=str(number), medium=name, phrase=phrase, hw=by_name[name].hw,
+                    tracks=[(mask.rle,) for mask in masks],
+                    scores=[mask.score or None for mask in masks],
+                    exhaustive=exhaustive, key=(str(number),),
+                )
+            )  # fmt: skip
+    return found
+
+
+def _read_images(
+    document: Mapping[str, Any], report: LossReport
+) -> tuple[list[AnnotatedImage], dict[int, tuple[str, str, bool]]]:
+    """Read the images of a document, and (image, phrase, exhaustive) of each pair by id."""
+    pairs = _Pairs()
+    for number, row in enumerate(as_list(document["images"], "images")):
+        with report.record(f"image {number}"):
+            pairs.add(as_record(row, "image"))
+    names = dict.fromkeys(phrase for _, phrase in pairs.place.values() if phrase is not None)
+    ids = {phrase: number for number, phrase in enumerate(names, start=1)}
+    rows = list[Any]()
+    for row in as_list(document["annotations"], "annotations"):
+        own = row.get("image_id") if isinstance(row, dict) else None
+        own = int(own) if isinstance(own, str) and own.isdecimal() else own
+        if type(own) is not int or own not in pairs.place:
+            rows.append(row)
+            continue
+        image_id, phrase = pairs.place[own]
+        category = {} if phrase is None else {"category_id": ids[phrase]}
+        rest = {k: v for k, v in row.items() if k not in ("bbox", "area", "category_id")}
+        rows.append(rest | category | {"image_id": image_id})
+    categories = [{"id": number, "name": phrase} for phrase, number in ids.items()]
+    images = [image.row for image in pairs.images.values()]
+    merged = {**document, "images": images, "annotations": rows, "categories": categories}
+    found = []
+    for _, image in read_document(merged, report):
+        phrases = pairs.images[image.file_name].phrases
+        shown = {mask.label for mask in image.masks}
+        absent = [one for one in phrases if one not in shown]
+        partial = [one for one, exhaustive in phrases.items() if not exhaustive]
+        told = {
+            key: few for key, few in ((ABSENT_PHRASES, absent), (PARTIAL_PHRASES, partial)) if few
+        }
+        found.append(replace(image, extra={**image.extra, **told}))
+    names_by_id = {image.row["id"]: name for name, image in pairs.images.items()}
+    listed = {
+        number: (names_by_id[image_id], phrase, pairs.images[names_by_id[image_id]].phrases[phrase])
+        for number, (image_id, phrase) in pairs.place.items()
+        if phrase is not None
+    }
+    return found, listed
+
+
+def _video_pairs(document: Mapping[str, Any], report: LossReport) -> list[ConceptPair]:
+    """Read the pairs of videos, with all tracks of each."""
+    videos = {row["id"]: row for row in as_list(document["videos"], "videos")}
+    tracks: dict[tuple[Any, Any], list[MaskTrack]] = {}
+    for number, row in enumerate(as_list(document.get("annotations") or [], "annotations")):
+        with report.record(f"annotation {number}"):
+            about = as_record(row, "annotation")
+            video = as_record(videos[about["video_id"]], "video")
+            track = as_track(about["segmentations"], _size(video), _length(video))
+            tracks.setdefault((about["video_id"], about["category_id"]), []).append(track)
+    found = []
+    for number, row in enumerate(as_list(document[VIDEO_PAIRS], VIDEO_PAIRS)):
+        with report.record(f"pair {number}"):
+            about = as_record(row, "pair")
+            place = about["video_id"], about["category_id"]
+            video = as_record(videos[place[0]], "video")
+            found.append(
+                ConceptPair(
+                    id=str(about["id"]), medium=str(video.get("video_name", place[0])),
+                    phrase=as_text(about["noun_phrase"], "noun_phrase"), hw=_size(video),
+                    frames=_length(video), tracks=tracks.get(place, []),
+                    scores=[None] * len(tracks.get(place, [])), is_video=True, files=_files(video),
+                    key=(str(place[0]), str(place[1])),
+                )
+            )  # fmt: skip
+    return found
+
+
+def _size(video: Mapping[str, Any]) -> tuple[int, int]:
+    return checked_hw(video["height"], video["width"])
+
+
+def _files(video: Mapping[str, Any]) -> list[str]:
+    """Return the file name of each frame; default: VIDEO/00000.jpg."""
+    name = video.get("video_name", video["id"])
+    numbered = [f"{name}/{frame:05d}.jpg" for frame in range(_length(video))]
+    files = video.get("file_names") or numbered
+    if len(files) != len(numbered):
+        raise DataError(f"Expected {len(numbered)} file names of frames, got {len(files)}.")
+    return [as_text(file, "file_names") for file in files]
+
+
+def _length(video: Mapping[str, Any]) -> int:
+    return as_whole(video["length"], "length") if "length" in video else len(video["file_names"])
+
+
+def as_track(rows: Any, hw: tuple[int, int], frames: int) -> MaskTrack:
+    """Decode one mask or null for each frame. Raises DataError for another number or size."""
+    rles = [None if row is None else coco_to_rle(row) for row in as_list(rows, "segmentations")]
+    if len(rles) != frames:
+        raise DataError(f"Expected one mask or null for each of {frames} frames, got {len(rles)}.")
+    for rle in rles:
+        if rle is not None and rle.size != hw:
+            raise DataError(f"The mask has the size (H, W) = {rle.size}, but the image has {hw}.")
+    return tuple(None if rle is None or not rle_area(rle) else rle for rle in rles)
+
+
+def _frames(pairs: Sequence[ConceptPair]) -> Iterator[AnnotatedImage]:
+    """Yield every frame of the videos; objects are numbered from 1 in each video."""
+    for medium in dict.fromkeys(pair.medium for pair in pairs):
+        here = [pair for pair in pairs if pair.medium == medium]
+        tracks = [(pair.phrase, track) for pair in here for track in pair.tracks]
+        absent = [pair.phrase for pair in here if not pair.tracks]
+        told = {ABSENT_PHRASES: absent} if absent else {}
+        for frame in range(here[0].frames):
+            masks = [
+                Mask(rle, phrase, id=number)
+                for number, (phrase, track) in enumerate(tracks, start=1)
+                if (rle := track[frame]) is not None
+            ]
+            yield AnnotatedImage(
+                file_name=here[0].files[frame], hw=here[0].hw, masks=Masks(masks),
+                place=SequencePlace(medium, frame), extra=told,
+            )  # fmt: skip
+
+
+def read_pair_results(
+    path: Path, pairs: Sequence[ConceptPair], report: LossReport
+) -> dict[str, tuple[list[MaskTrack], list[float]]]:
+    """Read predicted tracks and scores by the id of the pair that they belong to.
+
+    The file is a result list of COCO (`image_id`, `segmentation`, `score`) or of YouTube-VIS
+    (`video_id`, `category_id`, `segmentations`, `score`), or a file in this layout, whose masks are
+    matched by file name and phrase. Masks without a score have 1.
+    """
+    document = read_json(path)
+    found: dict[str, tuple[list[MaskTrack], list[float]]] = {}
+    if isinstance(document, dict):
+        ids = {(pair.medium, pair.phrase): pair.id for pair in pairs}
+        for one in read_pairs(path, report):
+            with report.record(f"pair {one.id}"):
+                place = one.medium, one.phrase
+                if place not in ids:
+                    raise DataError(f"The ground truth has no pair {place}.")
+                scores = [1.0 if score is None else score for score in one.scores]
+                found[ids[place]] = list(one.tracks), scores
+        return found
+    by_key = {pair.key: pair for pair in pairs}
+    for number, row in enumerate(as_list(document, "the document")):
+        with report.record(f"record {number}"):
+            about = as_record(row, "record")
+            keys = ("video_id", "category_id") if "video_id" in about else ("image_id",)
+            key = tuple(str(about[name]) for name in keys)
+            if key not in by_key:
+                named = " and ".join(f"{name} {row[name]!r}" for name in keys)
+                raise DataError(f"The ground truth has no pair with {named}.")
+            pair = by_key[key]
+            rows = about["segmentations"] if pair.is_video else [about["segmentation"]]
+            track = as_track(rows, pair.hw, pair.frames)
+            tracks, scores = found.setdefault(pair.id, ([], []))
+            scores.append(as_number(about.get("score", 1.0), "score"))
+            tracks.append(track)
+    return found
+
+
+def encode(
+    images: list[AnnotatedImage], target: Path, report: LossReport, policy: Policy
+) -> Iterator[OutFile]:
+    """Write one file with an entry for each phrase of an image, and for each absent phrase."""
+    entries, rows, kept = list[dict[str, Any]](), list[dict[str, Any]](), list[Mask]()
+    licences = policy.facts.licences
+    licence = {"license": licences[0]["id"]} if len(licences) == 1 else {}
+    for image in images:
+        note_traits(report, image, IN_RECORDS, OF_RECORD, OF_IMAGE)
+        note_unlabelled(report, image)
+        ours = {mask.label or UNLABELLED for mask in image.masks}
+        absent = [str(one) for one in image.extra.get(ABSENT_PHRASES, ()) if one not in ours]
+        partial = image.extra.get(PARTIAL_PHRASES, ())
+        labels = (mask.label or UNLABELLED for mask in image.masks)
+        for phrase in dict.fromkeys([*labels, *absent]) or (None,):
+            entry = licence | image_row(len(entries) + 1, image)
+            for key in (ABSENT_PHRASES, PARTIAL_PHRASES):
+                entry.pop(key, None)
+            entries.append(entry | ({} if phrase is None else _asked(phrase, phrase in partial)))
+            for mask in image.masks:
+                if (mask.label or UNLABELLED) == phrase:
+                    row = written_extra(mask) | annotation_row(mask, len(entries), 1)
+                    rows.append(_relative(row, image.hw) | {"id": len(rows) + 1})
+                    kept.append(mask)
+    facts = held(document_facts([], {}, policy), ("info", "licenses"))
+    document = facts | {"images": entries, "annotations": rows, "categories": [_CATEGORY]}
+    note_facts(report, images, policy, (INFO, LICENCES))
+    yield json_target(target), to_json(with_origins(document, kept))
+
+
+def _asked(phrase: str, partial: bool) -> dict[str, Any]:
+    """Return the keys of a pair."""
+    exhaustive = 0 if partial else 1
+    return {PHRASE: phrase, "queried_category": ""} | {
+        "is_instance_exhaustive": exhaustive, "is_pixel_exhaustive": exhaustive,
+    }  # fmt: skip
+
+
+def _relative(row: dict[str, Any], hw: tuple[int, int]) -> dict[str, Any]:
+    """Return a record with its box and area as fractions of the image."""
+    height, width = hw
+    x, y, wide, high = row["bbox"]
+    box = [x / width, y / height, wide / width, high / height]
+    return row | {"bbox": box, "area": row["area"] / (height * width)}
