@@ -4,6 +4,8 @@ WHAT is whatever `anymask evaluate` takes, or
 
     paper    the 23 data sets of "Segment Anything", section 7.1: those that lie under --data
     natural  photos of everyday scenes, on which the order of a click's masks is judged
+    hard     thin structures, glass and soft matter: scenes drawn on the photos of --data, and the
+             real sets of such objects that lie there
 """
 
 from __future__ import annotations
@@ -29,7 +31,9 @@ from research.paper.baselines import list_baselines
 from research.paper.calibration import measure_calibration
 from research.paper.edges import measure_edges
 from research.paper.fairness import measure_fairness
+from research.paper.hard_sets import HARD, find_hard_sets
 from research.paper.naming import measure_names
+from research.paper.soft_matter import measure_alpha
 
 SUITES = Path(__file__).parent / "suites"
 FURTHER = {("zero-shot", "bsds500_val"): ("edges",)}  # of a suite's set, beside its own measures
@@ -50,6 +54,10 @@ PAPER_MEASURES = {
         about="edges of a grid of clicks against people's: ODS, OIS, AP, R50 (annotated sets)",
         function=measure_edges,
     ),
+    "alpha": Measure(
+        about="SAD of the opacity of smoke, fog and strands, by boxes (scenes of `hard`)",
+        function=measure_alpha,
+    ),
 }
 
 
@@ -61,6 +69,8 @@ def find_sets(what: str, asked: dict[str, Any]) -> tuple[Suite, list[EvalSet]]:
     """
     names, only, also = (tuple(asked.pop(n, ())) for n in ("sets", "protocol", "also"))
     labels = {name: asked.pop(name, None) for name in ("root", "form", "images", "split")}
+    if what == HARD:
+        return find_hard_sets(labels["root"], names, only, also)
     own = SUITES / f"{what}.toml"
     labels["root"] = labels["root"] and Path(labels["root"])
     if own.is_file() and labels["root"] is not None and not names:

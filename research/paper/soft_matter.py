@@ -1,0 +1,63 @@
+"""Opacity of soft matter: SAD of the alpha that a model's mask leads to, on the hard scenes.
+
+Each object is prompted by its tight box. `anymask.edit.soft_alpha` turns the mask into an opacity,
+which is compared with the drawn one. SAD is the sum of absolute differences in thousands, as in
+Rhemann et al., "A perceptually motivated online benchmark for image matting", CVPR 2009.
+
+    SAD            opacity from the predicted mask
+    SAD hard       the predicted mask itself
+    SAD true mask  opacity from the true mask: the error that remains with a perfect mask
+"""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+
+import numpy as np
+
+from anymask.base import OnProgress
+from anymask.edit.alpha import soft_alpha
+from anymask.evaluation.protocols import BOX, NotMeasured, Segmenter, ask_in_parts, tight_box
+from anymask.evaluation.results import SetResult, values_to_metric
+from anymask.evaluation.selection import EvalSet, EvalSettings, iterate_photos
+from anymask.masks import Prompt
+from research.matting import sad
+from research.paper.hard_scenes import GROUPS, render
+
+COLUMNS = ("SAD", "SAD hard", "SAD true mask")
+SOFT = tuple(one.__name__ for one in GROUPS["soft"])
+
+
+def measure_alpha(
+    method: Segmenter, one: EvalSet, settings: EvalSettings, told: OnProgress | None = None
+) -> SetResult:
+    """Measure one method on one set of scenes (a `SetMeasure`).
+
+    Raises NotMeasured for other datasets, and for methods that take no boxes.
+    """
+    if one.plan.name not in SOFT or one.info.source != render.__module__:
+        raise NotMeasured(f"the opacity is known only in the scenes {', '.join(SOFT)}")
+    if not method.spec.accepts >= BOX:
+        raise NotMeasured("it takes no boxes")
+    rows: list[list[float]] = []
+    image: list[int] = []
+    for photo in iterate_photos(method, one, settings, told):
+        number = int(PurePosixPath(photo.sample.file_name).name)
+        alphas = render(one.plan.name, number, one.info.folder).alphas
+        truths = photo.truths()
+        prompts = [Prompt(box=tight_box(truth.mask)) for truth in truths]
+        found = ask_in_parts(method, method.encode(photo.image), prompts)
+        for mask, truth, answer in zip(photo.masks, truths, found, strict=True):
+            alpha, drawn = alphas[int(mask)], answer.masks[0]
+            guesses = (
+                soft_alpha(photo.image, drawn),
+                drawn.astype(np.float32),
+                soft_alpha(photo.image, truth.mask),
+            )
+            rows.append([sad(guess, alpha) for guess in guesses])
+            image.append(photo.place)
+    places = np.array(image, np.int64)
+    columns = zip(COLUMNS, np.array(rows).T, strict=True)
+    return SetResult(
+        figures=tuple(values_to_metric(name, values, places, digits=2) for name, values in columns)
+    )
