@@ -27,10 +27,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from anymask.base import BoolArray, DataError, FloatArray, UintImage, parse_json
+from anymask.masks import EDGE_SIDE as SIDE
 from anymask.masks import Prompt, iou
 from anymask.models.edge_refiner import clues
-from anymask.models.rules import EdgeWindow, window_logits, window_mask, window_photo, window_prompt
-from anymask.models.rules.edges import SIDE
+from anymask.segment.postprocess import (
+    EdgeWindow,
+    window_logits,
+    window_mask,
+    window_photo,
+    window_prompt,
+)
 
 ROWS, PHOTOS, TRUTHS, CELLS = "rows.jsonl", "photos.bin", "truths.bin", "cells.bin"
 HELD_OUT = 10  # one in so many photos is kept for judging
@@ -182,7 +188,11 @@ class EdgeBatch:
 
 
 def training_window(
-    store: WindowStore, place: int, rng: Generator | None, side: int = SIDE, spoiled: float = 0.25
+    store: WindowStore,
+    place: int,
+    rng: Generator | None,
+    side: int = SIDE,
+    spoiled: float = 0.25,
 ) -> Tensor:  # -> (CLUES + 3, s, s)
     """One window as the fields of EdgeBatch, one map after the other.
 

@@ -1,7 +1,7 @@
 """Graphs of the networks beside a model: a bundle and a network of edges, names or memory in.
 
 refiner.onnx         edges: photo (1, 3, W, W) 0..255, logits (1, 1, n, n), prompt (1, 2, W, W)
-                     -> change (1, 1, W, W); W is `edge_window.SIDE`
+                     -> change (1, 1, W, W); W is `EDGE_SIDE`
 refiner.safetensors  the same weights, for torch
 names.onnx           photo (B, 3, S, S) 0..255, mask (B, 1, S, S) 0..1 -> vector (B, D); S is
                      `close_up.SIDE`; convolutions in 8 bits, a scale each output channel
@@ -30,11 +30,11 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from anymask.base import whole_file, write_whole
+from anymask.masks import EDGE_SIDE
 from anymask.models.edge_refiner import EdgeRefiner
 from anymask.models.memory_reader import LABELS, Cells, MemoryReader
 from anymask.models.rules import HINTS, PARTS, NameTable
 from anymask.models.rules import crops as close_up
-from anymask.models.rules import edges as edge_window
 from anymask.runtime import (
     NAME_VECTORS,
     NAMES,
@@ -45,6 +45,7 @@ from anymask.runtime import (
 )
 from anymask.runtime.manifest import MEMORY
 from anymask.runtime.onnx import OnnxMemory, table_to_arrays
+from anymask.segment.postprocess import FEWEST
 from anymask.training.export_folder import enter_graphs
 from anymask.training.export_graphs import Letters, round_to_half, store_half, write_graph
 
@@ -56,7 +57,7 @@ MAX_BATCH, MAX_GRID, MAX_CELLS = 1024, 256, 1 << 20  # masks; a grid's side; rem
 @torch.no_grad()
 def add_refiner(folder: Path, refiner: EdgeRefiner) -> None:
     """Give a bundle a network of edges, or another one."""
-    network, side, fewest = EdgeRefiner(), edge_window.SIDE, edge_window.FEWEST
+    network, side, fewest = EdgeRefiner(), EDGE_SIDE, FEWEST
     network.load_state_dict(refiner.state_dict())
     round_to_half(network)
     given = (

@@ -12,8 +12,8 @@ from safetensors.torch import save_file
 
 import anymask
 from anymask.base import WeightsError, file_sha256
+from anymask.masks import EDGE_SIDE as SIDE
 from anymask.models.edge_refiner import EdgeRefiner
-from anymask.models.rules.edges import SIDE
 from anymask.runtime import (
     ASSETS,
     REFINER,

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from anymask.masks import EDGE_SIDE as SIDE
 from anymask.masks import Geometry, Prompt
 from anymask.models.edge_refiner import CLUES
-from anymask.models.rules import window_around
-from anymask.models.rules.edges import SIDE
+from anymask.segment.postprocess import window_around
 from research.nano.edge_samples import (
     LEAVE,
     EdgeBatch,

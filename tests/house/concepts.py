@@ -63,9 +63,9 @@ CONCEPTS = (
     ),
     Concept(
         "which pixels of an image file",
-        r"\bload_for_model\(|\bload_image\(.*\b(bands|stretch)=",
+        r"\.placed_view\(|\bload_image\(.*\b(bands|stretch)=",
         ("images/",),
-        "ImageFile of images/files.py",
+        "ImageFile of images/load.py",
     ),
     Concept(
         "joining tiles",

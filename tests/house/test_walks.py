@@ -23,7 +23,7 @@ import anymask
 from anymask.images import sample
 
 PACKAGE = Path(anymask.__file__).parent
-BARS = {"everything": 21, "features": 15, "segment": 19, "click": 25, "command": 48, "convert": 28}
+BARS = {"everything": 16, "features": 13, "segment": 16, "click": 20, "command": 44, "convert": 28}
 
 
 class Walk:

@@ -10,14 +10,15 @@ from PIL import Image
 
 from anymask.base import ImageError, InputError
 from anymask.images import (
+    ImageFile,
     PictureView,
     load_channels,
     load_image,
     load_mixed,
+    read_channels,
     read_values,
     shown_picture,
 )
-from anymask.images.stacks import load_for_model
 from anymask.masks import ChannelMix
 
 HW = (9, 12)
@@ -78,17 +79,17 @@ def test_pictures_of_other_kinds_keep_their_numbers(tmp_path: Path) -> None:
 def test_a_model_gets_its_channels_and_people_see_the_mix(tmp_path: Path) -> None:
     path = write(tmp_path / "stack.tif", "pages")
     mix = ChannelMix.starting([(0.0, 60_000.0)] * 5, (1, 2, 3), "uint16")
-    given = load_for_model(path, mix, PictureView())
+    given = read_channels(ImageFile(path), mix)
     np.testing.assert_array_equal(given, WANTED)
     np.testing.assert_array_equal(shown_picture(given, mix), load_mixed(path, mix))
     np.testing.assert_array_equal(load_mixed(path, mix), load_mixed(WANTED, mix))
     with pytest.raises(InputError, match="uses all 5 channels.*Remove bands, stretch and"):
-        load_for_model(path, mix, PictureView(bands=(1, 2, 3)))
+        read_channels(ImageFile(path, view=PictureView(bands=(1, 2, 3))), mix)
     tifffile.imwrite(
         tmp_path / "stack4.tif", WANTED[..., :4], photometric="minisblack", planarconfig="contig"
     )
     with pytest.raises(InputError, match=r"stack4\.tif' has 4 channels, .* with 5"):
-        load_for_model(tmp_path / "stack4.tif", mix, PictureView())
+        read_channels(ImageFile(tmp_path / "stack4.tif"), mix)
 
 
 def test_pages_of_several_sizes_are_no_channels(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from anymask.base import InputError
+from anymask.masks import point_grid
 from anymask.masks import prompts as C
 from tests.masks.strategies import Pixels, mask_lists, masks, quickly, thoroughly
 
@@ -15,7 +16,7 @@ EIGHT = np.ones((3, 3), int)
 
 @pytest.mark.parametrize("n", [1, 2, 5, 32])
 def test_a_grid_has_its_points_at_the_cells_centres(n: int) -> None:
-    grid = C.point_grid(n)
+    grid = point_grid(n)
     assert grid.shape == (n * n, 2)
     assert grid.dtype == np.float32
     truth = [((x + 0.5) / n, (y + 0.5) / n) for y in range(n) for x in range(n)]
@@ -24,7 +25,7 @@ def test_a_grid_has_its_points_at_the_cells_centres(n: int) -> None:
 
 def test_a_grid_needs_a_point() -> None:
     with pytest.raises(InputError, match="Invalid number of points per side of the grid 0"):
-        C.point_grid(0)
+        point_grid(0)
 
 
 def distances(mask: Pixels) -> np.ndarray:

@@ -90,5 +90,5 @@ def test_an_enlarged_mask_is_the_one_that_opencv_interpolates(
 def test_a_big_mask_is_enlarged_in_strips(monkeypatch: pytest.MonkeyPatch) -> None:
     mask = np.random.default_rng(0).random((20, 30)) < 0.5
     whole = enlarged_rle(mask_to_rle(mask), (90, 110))
-    monkeypatch.setattr("anymask.masks.rle_windows._STRIP_PIXELS", 100)
+    monkeypatch.setattr("anymask.masks.resize._STRIP_PIXELS", 100)
     assert enlarged_rle(mask_to_rle(mask), (90, 110)) == whole

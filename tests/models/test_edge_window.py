@@ -4,8 +4,10 @@ import cv2
 import numpy as np
 import pytest
 
+from anymask.masks import EDGE_SIDE as SIDE
 from anymask.masks import Geometry, Prompt
-from anymask.models.rules import (
+from anymask.segment.postprocess import (
+    FEWEST,
     EdgeWindow,
     add_change,
     window_around,
@@ -14,7 +16,6 @@ from anymask.models.rules import (
     window_photo,
     window_prompt,
 )
-from anymask.models.rules.edges import FEWEST, SIDE
 
 SIZES = [(1024, 768), (341, 512), (97, 1301), (480, 480)]
 

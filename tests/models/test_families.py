@@ -13,12 +13,12 @@ from anymask.masks.answer import by_quality, lone_clicks, wants_many, without_pa
 from anymask.models.rules import (
     DEFAULT_VIDEO_MODEL,
     Family,
-    adaptive_table,
     default_grid,
     family_names,
     open_family,
     shipped_tables,
 )
+from anymask.segment.everything.grid import adaptive_table
 
 PLACE = Geometry((64, 64), (64, 64), 64)
 

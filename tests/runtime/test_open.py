@@ -8,8 +8,7 @@ import torch
 
 from anymask import models
 from anymask.base import InputError, ModelError, WeightsError
-from anymask.masks import ChannelMix
-from anymask.models.rules.edges import SIDE
+from anymask.masks import EDGE_SIDE, ChannelMix
 from anymask.runtime import (
     EdgeRefining,
     MaskNaming,
@@ -76,9 +75,9 @@ def test_other_weights_of_a_family_have_the_networks_of_the_package(tmp_path: Pa
     shipped = open_runtime("nano")
     assert isinstance(tuned, TorchRuntime)
     rng = np.random.default_rng(0)
-    window = rng.integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
+    window = rng.integers(0, 256, (EDGE_SIDE, EDGE_SIDE, 3), dtype=np.uint8)
     cells = rng.normal(0, 3, (64, 64)).astype(np.float32)
-    asked = window, cells, np.zeros((2, SIDE, SIDE), np.float32)
+    asked = window, cells, np.zeros((2, EDGE_SIDE, EDGE_SIDE), np.float32)
     ours, theirs = (one.capability(EdgeRefining) for one in (tuned, shipped))
     assert ours is not None
     assert theirs is not None

@@ -20,7 +20,8 @@ from anymask.masks import (
 from anymask.masks.joining import common_window, cut_bands
 from anymask.models.rules import open_family
 from anymask.segment import Grid, Model
-from anymask.segment.everything.tiles import Piece, WindowScanner, find_in_tiles, stitch
+from anymask.segment.everything.search import WindowScanner
+from anymask.segment.everything.tiles import Piece, find_in_tiles, stitch
 from tests.segment.fakes import iou, seen_of
 
 C = TypeVar("C")

@@ -12,9 +12,14 @@ import cv2
 import numpy as np
 
 from anymask.masks import Geometry, ModelSpec, Prompt, geometry, mask_to_rle, reduced, rle_to_coco
-from anymask.models.rules import window_around, window_logits, window_photo, window_prompt
 from anymask.segment import Prediction, SegmentSettings, photo_for_edges
-from anymask.segment.postprocess import with_fine_edges
+from anymask.segment.postprocess import (
+    window_around,
+    window_logits,
+    window_photo,
+    window_prompt,
+    with_fine_edges,
+)
 
 NUMBERS = 3  # decimals
 STEP = 15  # of the pixels of a window, that are written down

@@ -8,7 +8,6 @@ from anymask.base.arrays import UintImage as UintImage
 from anymask.base.arrays import check_members as check_members
 from anymask.base.arrays import read_array as read_array
 from anymask.base.arrays import read_arrays as read_arrays
-from anymask.base.checked_types import check_types as check_types
 from anymask.base.display import brief as brief
 from anymask.base.display import preview_html as preview_html
 from anymask.base.display import repr_html as repr_html
@@ -61,6 +60,7 @@ from anymask.base.settings import as_settings as as_settings
 from anymask.base.settings import check_keywords as check_keywords
 from anymask.base.settings import check_number as check_number
 from anymask.base.settings import check_settings as check_settings
+from anymask.base.settings import check_types as check_types
 from anymask.base.settings import describe_settings as describe_settings
 from anymask.base.settings import explain_keywords as explain_keywords
 from anymask.base.settings import list_settings as list_settings

@@ -6,8 +6,6 @@ from anymask.images.decoding import check_size as check_size
 from anymask.images.decoding import open_header as open_header
 from anymask.images.decoding import open_picture as open_picture
 from anymask.images.decoding import strips as strips
-from anymask.images.files import ImageFile as ImageFile
-from anymask.images.files import picture_of as picture_of
 from anymask.images.fingerprints import fingerprint as fingerprint
 from anymask.images.fingerprints import first_alike as first_alike
 from anymask.images.kinds import one_image_instead as one_image_instead
@@ -15,6 +13,7 @@ from anymask.images.kinds import use_instead as use_instead
 from anymask.images.load import SAMPLES as SAMPLES
 from anymask.images.load import SUFFIXES as SUFFIXES
 from anymask.images.load import VIDEO_SUFFIXES as VIDEO_SUFFIXES
+from anymask.images.load import ImageFile as ImageFile
 from anymask.images.load import ImageSource as ImageSource
 from anymask.images.load import fetch_picture as fetch_picture
 from anymask.images.load import find_images as find_images
@@ -23,6 +22,7 @@ from anymask.images.load import is_address as is_address
 from anymask.images.load import is_turned as is_turned
 from anymask.images.load import list_photos as list_photos
 from anymask.images.load import load_image as load_image
+from anymask.images.load import picture_of as picture_of
 from anymask.images.load import resolve_place as resolve_place
 from anymask.images.load import sample as sample
 from anymask.images.mask_files import MaskImage as MaskImage
@@ -43,6 +43,7 @@ from anymask.images.stacks import load_page as load_page
 from anymask.images.stacks import load_plane as load_plane
 from anymask.images.stacks import page_as_png as page_as_png
 from anymask.images.stacks import picture_numbers as picture_numbers
+from anymask.images.stacks import read_channels as read_channels
 from anymask.images.stacks import read_pages as read_pages
 from anymask.images.stacks import read_planes as read_planes
 from anymask.images.stacks import read_values as read_values

@@ -22,6 +22,7 @@ import io
 import os
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -31,6 +32,7 @@ from PIL import Image, UnidentifiedImageError
 
 from anymask.base import ImageError, InputError, UintImage, check_types
 from anymask.images.decoding import (
+    AS_IT_IS,
     NO_ALPHA,
     AnyRanges,
     PictureView,
@@ -57,6 +59,7 @@ from anymask.images.tiff import (
     read_tiff,
     tiff_hw,
 )
+from anymask.masks import HeldPicture, Picture
 
 ImageSource = str | Path | bytes | bytearray | memoryview | BinaryIO | Image.Image | ArrayLike
 
@@ -521,3 +524,52 @@ def fetch_picture(address: str, most_bytes: int = MAX_BYTES) -> bytes:
             "downloads. Download it and pass the file."
         )
     return data
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """Image in a file that is read on demand, and which of its pixels are read.
+
+    Attributes:
+        path: Image file.
+        page: Page of a multi-page file, or a position along its axes, such as "z1c0".
+        called: Name in results, if it is not the file name.
+        view: Bands, stretch and ranges; its page is not used.
+    """
+
+    path: Path
+    page: int | str = 0
+    called: str = ""
+    view: PictureView = AS_IT_IS
+
+    @property
+    def name(self) -> str:
+        """Name in results."""
+        return self.called or self.path.name
+
+    def __call__(self) -> UintImage:
+        return self.read()
+
+    def read(self) -> UintImage:  # -> (H, W, 3)
+        """Read the image.
+
+        Raises:
+            ImageError: The image cannot be read.
+            InputError: The position is invalid.
+        """
+        return read_view(self.path, self.placed_view())
+
+    def placed_view(self) -> PictureView:
+        """View with the page number of the position. Raises InputError for an invalid position."""
+        page, view = self.page, self.view
+        if isinstance(page, str):
+            page, bands = resolve_place(self.path, page, view.bands)
+            view = replace(view, bands=bands)
+        return replace(view, page=page)
+
+
+def picture_of(source: ImageSource, photo: UintImage) -> Picture:
+    """Create a result's reference to its image: the path of a file, or the pixels."""
+    if isinstance(source, str | Path) and not is_address(source):
+        return ImageFile(Path(source).absolute())
+    return HeldPicture(photo, values=source if isinstance(source, np.ndarray) else None)

@@ -38,7 +38,7 @@ from anymask.images.decoding import (
     unidentified,
     value_range,
 )
-from anymask.images.load import ImageSource, load_image, open_path, read_view
+from anymask.images.load import ImageFile, ImageSource, load_image, open_path, read_view
 from anymask.images.microscopes import MICROSCOPES, is_microscope, open_microscope
 from anymask.images.tiff import (
     TiffFacts,
@@ -408,19 +408,20 @@ def load_for_mix(source: ImageSource, mix: ChannelMix, page: int = 0) -> NDArray
     return mix.check(load_channels(source, page, mix.count), name)
 
 
-def load_for_model(source: Path, mix: ChannelMix, view: PictureView) -> NDArray[Any]:
+def read_channels(file: ImageFile, mix: ChannelMix) -> NDArray[Any]:  # -> (H, W, C)
     """Read an image for a model with a channel mix: all channels with their stored values.
 
     Raises:
         ImageError: The image cannot be read.
-        InputError: The view sets bands, a stretch or ranges, which the model defines itself.
+        InputError: The file sets bands, a stretch or ranges, which the model defines itself.
     """
+    view = file.placed_view()
     if not view.plain:
         raise InputError(
             f"This model uses all {mix.count} channels of an image, with the value "
             "ranges of its training data. Remove bands, stretch and ranges."
         )
-    return load_for_mix(source, mix, view.page)
+    return load_for_mix(file.path, mix, view.page)
 
 
 def shown_picture(array: NDArray[Any], mix: ChannelMix | None) -> UintImage:  # -> (H, W, 3)

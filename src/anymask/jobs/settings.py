@@ -236,7 +236,7 @@ class PictureChoice:
             ImageError: The image cannot be read.
             InputError: The model has its own bands or value range.
         """
-        from anymask.images import ImageFile
+        from anymask.images import ImageFile, read_channels
 
         number = self._page(page)
         if number == "all":
@@ -244,7 +244,8 @@ class PictureChoice:
                 f"A single page of {str(path)!r} is required, but all were "
                 "requested. Pass a page number."
             )
-        return ImageFile(path, number, view=self.view).read(channels)
+        file = ImageFile(path, number, view=self.view)
+        return file.read() if channels is None else read_channels(file, channels)
 
     def _page(self, page: int | None) -> Page:
         """`page`, unless the setting is a position such as "z1c0", which may include a band."""

@@ -23,6 +23,7 @@ from anymask.masks.binary import OPENCV as OPENCV
 from anymask.masks.binary import LeastArea as LeastArea
 from anymask.masks.binary import RegionSize as RegionSize
 from anymask.masks.binary import clean_mask as clean_mask
+from anymask.masks.binary import clean_rle as clean_rle
 from anymask.masks.binary import iou as iou
 from anymask.masks.binary import mask_iou as mask_iou
 from anymask.masks.binary import mask_nms as mask_nms
@@ -97,7 +98,6 @@ from anymask.masks.prompts import cut_boxes as cut_boxes
 from anymask.masks.prompts import deepest_pixel as deepest_pixel
 from anymask.masks.prompts import merged_prompts as merged_prompts
 from anymask.masks.prompts import next_click as next_click
-from anymask.masks.prompts import point_grid as point_grid
 from anymask.masks.prompts import prompt_list as prompt_list
 from anymask.masks.prompts import violated_points as violated_points
 from anymask.masks.prompts import warn_of_cut_boxes as warn_of_cut_boxes
@@ -108,6 +108,7 @@ from anymask.masks.resize import SINGLE_THREAD as SINGLE_THREAD
 from anymask.masks.resize import Canvas as Canvas
 from anymask.masks.resize import axis_operator as axis_operator
 from anymask.masks.resize import boxes_to_model as boxes_to_model
+from anymask.masks.resize import enlarged_rle as enlarged_rle
 from anymask.masks.resize import geometry as geometry
 from anymask.masks.resize import image_to_model as image_to_model
 from anymask.masks.resize import logits_at as logits_at
@@ -128,21 +129,20 @@ from anymask.masks.rle import mask_to_rle as mask_to_rle
 from anymask.masks.rle import rle_area as rle_area
 from anymask.masks.rle import rle_box_xywh as rle_box_xywh
 from anymask.masks.rle import rle_box_xyxy as rle_box_xyxy
+from anymask.masks.rle import rle_crop as rle_crop
+from anymask.masks.rle import rle_in_window as rle_in_window
 from anymask.masks.rle import rle_intersection as rle_intersection
 from anymask.masks.rle import rle_iou as rle_iou
 from anymask.masks.rle import rle_merge as rle_merge
+from anymask.masks.rle import rle_on_photo as rle_on_photo
 from anymask.masks.rle import rle_to_coco as rle_to_coco
 from anymask.masks.rle import rle_to_mask as rle_to_mask
 from anymask.masks.rle import rle_to_string as rle_to_string
 from anymask.masks.rle import runs_to_rle as runs_to_rle
 from anymask.masks.rle import string_to_rle as string_to_rle
 from anymask.masks.rle_batches import union_areas as union_areas
-from anymask.masks.rle_windows import clean_rle as clean_rle
-from anymask.masks.rle_windows import enlarged_rle as enlarged_rle
-from anymask.masks.rle_windows import rle_crop as rle_crop
-from anymask.masks.rle_windows import rle_in_window as rle_in_window
-from anymask.masks.rle_windows import rle_on_photo as rle_on_photo
 from anymask.masks.spec import ALL_KINDS as ALL_KINDS
+from anymask.masks.spec import EDGE_SIDE as EDGE_SIDE
 from anymask.masks.spec import MAX_CHANNELS as MAX_CHANNELS
 from anymask.masks.spec import MAX_PIXELS as MAX_PIXELS
 from anymask.masks.spec import MAX_POINTS as MAX_POINTS
@@ -163,6 +163,7 @@ from anymask.masks.spec import StoredMaps as StoredMaps
 from anymask.masks.spec import TokenRoles as TokenRoles
 from anymask.masks.spec import check_features as check_features
 from anymask.masks.spec import measure_ranges as measure_ranges
+from anymask.masks.spec import point_grid as point_grid
 from anymask.masks.spec import spec_at as spec_at
 from anymask.masks.tiles import MIN_SIDE as MIN_SIDE
 from anymask.masks.tiles import Tile as Tile

@@ -24,7 +24,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from anymask.base import BoolArray, FloatArray, InputError, IntArray
 from anymask.masks.answer import MIN_REGION, Shapes
-from anymask.masks.rle import Rle, rle_area, rle_box_xyxy, rle_intersection
+from anymask.masks.rle import Rle, crop_to_rle, rle_area, rle_box_xyxy, rle_crop, rle_intersection
 
 RegionSize = float | str
 CLEAN = f"{MIN_REGION:.0%}"  # default minimum size of holes and islands
@@ -273,3 +273,12 @@ def _depths(mask: BoolArray) -> FloatArray:
 
 
 OPENCV = Shapes(_parts, _depths)  # faster equivalents of the functions in `masks.shapes`
+
+
+def clean_rle(rle: Rle, max_hole_area: RegionSize = 0, min_island_area: RegionSize = 0) -> Rle:
+    """`masks.clean_mask` on a run-length encoding, within the mask's box."""
+    if len(rle.counts) < 2 or not (max_hole_area or min_island_area):
+        return rle
+    mask, window = rle_crop(rle, margin=1)
+    cleaned = clean_mask(mask, max_hole_area, min_island_area)
+    return rle if np.array_equal(cleaned, mask) else crop_to_rle(cleaned, window, rle.size)

@@ -19,8 +19,7 @@ from numpy.typing import NDArray
 
 from anymask.base import BoolArray, FloatArray, IntArray, csv_text
 from anymask.masks.polygons import Ring, rle_to_polygons
-from anymask.masks.rle import Rle
-from anymask.masks.rle_windows import column_runs, rle_crop
+from anymask.masks.rle import Rle, column_runs, rle_crop
 
 PixelBox = tuple[int, int, int, int]
 

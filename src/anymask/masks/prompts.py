@@ -32,19 +32,6 @@ class Click(NamedTuple):
     label: int
 
 
-def point_grid(n: int) -> FloatArray:  # -> (n * n, 2)
-    """Grid of n by n points in 0..1, row by row, at the cell centres.
-
-    Raises:
-        InputError: n is less than 1.
-    """
-    if n < 1:
-        raise InputError(f"Invalid number of points per side of the grid {n}. Use at least 1.")
-    axis = (np.arange(n, dtype=np.float64) + 0.5) / n
-    x, y = np.meshgrid(axis, axis)
-    return np.stack([x, y], axis=-1).reshape(-1, 2).astype(np.float32)
-
-
 def mask_depth(mask: NDArray[Any]) -> FloatArray:  # (H, W) -> (H, W)
     """Distance of each pixel's centre to the nearest background pixel, 0 in the background.
     The area beyond the image counts as background."""

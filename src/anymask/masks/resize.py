@@ -22,10 +22,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
-from anymask.base import BoolArray, FloatArray, ImageError, PromptError, UintImage
+from anymask.base import BoolArray, FloatArray, ImageError, IntArray, PromptError, UintImage
 from anymask.masks.answer import Geometry, Indices, bilinear_taps, cell_weights
 from anymask.masks.cubic import medsam_pixels
-from anymask.masks.rle import Rle, crop_to_rle
+from anymask.masks.rle import Rle, crop_to_rle, empty_rle, rle_crop, rle_runs, runs_to_rle
 from anymask.masks.spec import ModelSpec
 
 
@@ -430,3 +430,47 @@ def axis_operator(
     starts = taps.argmax(axis=1)
     ends = low - 1 - taps[:, ::-1].argmax(axis=1)
     return matrix, starts, ends
+
+
+_STRIP_PIXELS = 1 << 22  # of a mask that is enlarged: 16 MB of floats
+
+
+def enlarged_rle(rle: Rle, image_hw: tuple[int, int]) -> Rle:  # of (h, w) -> of (H, W)
+    """Upscale a mask of a downscaled image, with linearly interpolated edges.
+
+    Pixel centres are at halves, and the threshold is one half. The mask is processed in strips.
+    """
+    small, (left, above, right, below) = rle_crop(rle, margin=1)
+    if not small.any() or not image_hw[0] * image_hw[1]:
+        return empty_rle(image_hw)
+    (height, width), (low_h, low_w) = image_hw, rle.size
+    plane = small.astype(np.float32)
+    rows = _reach(above, below, low_h, height)
+    columns = _reach(left, right, low_w, width)
+    y0, y1, wy = _taps(np.arange(rows.start, rows.stop), low_h, height, (above, below))
+    starts, ends = [], []
+    step = max(1, _STRIP_PIXELS // max(1, rows.stop - rows.start))
+    for first in range(columns.start, columns.stop, step):
+        part = np.arange(first, min(first + step, columns.stop))
+        x0, x1, wx = _taps(part, low_w, width, (left, right))
+        lines = plane[:, x0] * (1 - wx) + plane[:, x1] * wx
+        strip = lines[y0] * (1 - wy)[:, None]
+        strip += lines[y1] * wy[:, None]
+        runs = rle_runs(crop_to_rle(strip > 0.5, (first, rows.start), image_hw))
+        starts.append(runs[0])
+        ends.append(runs[1])
+    return runs_to_rle(np.concatenate(starts), np.concatenate(ends), image_hw)
+
+
+def _reach(low: int, high: int, old: int, new: int) -> slice:
+    """New pixels to which the old pixels low..high (exclusive) contribute."""
+    return slice(max(0, (low - 1) * new // old), min(new, -(-(high + 1) * new // old)))
+
+
+def _taps(
+    places: NDArray[np.int64], old: int, new: int, kept: tuple[int, int]
+) -> tuple[IntArray, IntArray, FloatArray]:
+    """For each new pixel: both neighbours, as indices into `kept`, and the second's weight."""
+    first, second, weight = bilinear_taps(places, old, new)
+    low, high = kept[0], kept[1] - 1
+    return np.clip(first, low, high) - low, np.clip(second, low, high) - low, weight

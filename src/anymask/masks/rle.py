@@ -12,13 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from anymask.base import BoolArray, DataError, InputError, IntArray
+from anymask.masks.tiles import Window
 
 MOST_PIXELS = 1 << 30  # limit of a mask that is read, so that sums of runs fit into int64
 MAX_DIGITS = 13  # 5-bit digits of an int64
@@ -361,3 +362,85 @@ def _check_same_size(rles: Sequence[Rle]) -> None:
         raise InputError(
             f"The masks have different sizes (H, W): {sorted(sizes)}. Resize them to one size."
         )
+
+
+class ColumnRuns(NamedTuple):
+    """Runs within one column: column, first row and exclusive last row, (R,) each."""
+
+    column: IntArray
+    top: IntArray
+    bottom: IntArray
+
+
+def column_runs(rle: Rle) -> ColumnRuns:
+    """Object runs of a mask, split at column ends."""
+    starts, ends = rle_runs(rle)
+    height = max(rle.size[0], 1)
+    first, last = starts // height, (ends - 1) // height
+    many = last - first + 1
+    run = np.repeat(np.arange(len(starts)), many)
+    column = np.arange(len(run)) - np.repeat(np.cumsum(many) - many, many) + first[run]
+    top = np.where(column == first[run], starts[run] % height, 0)
+    bottom = np.where(column == last[run], (ends[run] - 1) % height + 1, height)
+    return ColumnRuns(column, top, bottom)
+
+
+def rle_in_window(rle: Rle, window: Window) -> Rle:
+    """Crop a mask to a window.
+
+    Raises:
+        InputError: The window extends beyond the image.
+    """
+    x0, y0, x1, y1 = window
+    if x0 < 0 or y0 < 0 or x1 > rle.size[1] or y1 > rle.size[0] or x1 < x0 or y1 < y0:
+        raise InputError(
+            f"The window {window} is outside the image of (H, W) = {rle.size}. Clip the window "
+            "first."
+        )
+    column, top, bottom = column_runs(rle)
+    top, bottom = np.maximum(top, y0), np.minimum(bottom, y1)
+    seen = (column >= x0) & (column < x1) & (bottom > top)
+    shift = (column[seen] - x0) * (y1 - y0) - y0
+    return runs_to_rle(top[seen] + shift, bottom[seen] + shift, (y1 - y0, x1 - x0))
+
+
+def rle_on_photo(rle: Rle, offset_xy: tuple[int, int], image_hw: tuple[int, int]) -> Rle:
+    """Place the mask of a window in a mask of the image.
+
+    Args:
+        rle: Mask of the window.
+        offset_xy: First pixel (x, y) of the window.
+        image_hw: Height and width of the image.
+
+    Raises:
+        InputError: The window extends beyond the image.
+    """
+    (x0, y0), (height, width) = offset_xy, image_hw
+    if x0 < 0 or y0 < 0 or x0 + rle.size[1] > width or y0 + rle.size[0] > height:
+        raise InputError(
+            f"The window of {rle.size[1]} x {rle.size[0]} pixels at x={x0}, y={y0} is outside "
+            f"the image of (H, W) = {image_hw}. Move or clip the window first."
+        )
+    column, top, bottom = column_runs(rle)
+    shift = (column + x0) * height + y0
+    return runs_to_rle(top + shift, bottom + shift, image_hw)
+
+
+def rle_crop(rle: Rle, margin: int = 0) -> tuple[BoolArray, Window]:
+    """Decode a mask within its box, and return that box as a window.
+
+    The crop of an empty mask is its first pixel (no pixels if the image is empty).
+
+    Args:
+        rle: Mask (H, W).
+        margin: Additional pixels on each side, within the image.
+    """
+    height, width = rle.size
+    x0, y0, x1, y1 = rle_box_xyxy(rle)
+    window = (
+        max(x0 - margin, 0),
+        max(y0 - margin, 0),
+        min(x1 + 1 + margin, width),
+        min(y1 + 1 + margin, height),
+    )
+    return rle_to_mask(rle_in_window(rle, window)), window

@@ -212,6 +212,7 @@ Resample = Literal[
 ]  # fmt: skip
 
 MAX_PIXELS = 200_000_000  # of an image: 600 MB as RGB
+EDGE_SIDE = 256  # pixels along a side of the window of an edge network
 MAX_POINTS = 1000  # per prompt; the cost of attention is quadratic in their number
 MIN_SIDE, MAX_SIDE = 128, 1536  # limits of a configurable input side, pixels
 
@@ -582,3 +583,16 @@ def check_features(features: Features, spec: ModelSpec, weights_hash: str) -> No
             f"{spec.image_side} pixels, but the embedding was created with "
             f"input size {features.geometry.side}. Encode the image again."
         )
+
+
+def point_grid(n: int) -> FloatArray:  # -> (n * n, 2)
+    """Grid of n by n points in 0..1, row by row, at the cell centres.
+
+    Raises:
+        InputError: n is less than 1.
+    """
+    if n < 1:
+        raise InputError(f"Invalid number of points per side of the grid {n}. Use at least 1.")
+    axis = (np.arange(n, dtype=np.float64) + 0.5) / n
+    x, y = np.meshgrid(axis, axis)
+    return np.stack([x, y], axis=-1).reshape(-1, 2).astype(np.float32)

@@ -1,7 +1,7 @@
 """Edge refinement network: corrects coarse logits in a window at image resolution.
 
 A small U-Net of depthwise-separable convolutions predicts a correction of the logits in the window
-around a mask (`models/rules/edges.py`). The correction is multiplied by a gate: 1 within `REACH`
+around a mask (`segment/postprocess.py`). The correction is multiplied by a gate: 1 within `REACH`
 cells of the coarse edge, 0 beyond. Besides the image, the network receives the likelihood of each
 color inside and outside the coarse mask: two histograms, computed in the graph (the idea of
 GrabCut, Rother et al. 2004, without its graph cut and its iterations).
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from anymask.models.rules.edges import SIDE
+from anymask.masks import EDGE_SIDE
 
 REACH = 2  # maximum distance of a correction from the coarse edge, in cells
 NEAR = 5  # distance from the edge of the local color histogram, in cells
@@ -95,7 +95,7 @@ def clues(photo: Tensor, logits: Tensor, prompt: Tensor) -> Tensor:  # -> (B, CL
 
 def enlarged(cells: Tensor) -> Tensor:  # (B, 1, n, n) -> (B, 1, S, S)
     """Upscale cells to pixels of the window."""
-    return F.interpolate(cells, (SIDE, SIDE), mode="bilinear", align_corners=False)
+    return F.interpolate(cells, (EDGE_SIDE, EDGE_SIDE), mode="bilinear", align_corners=False)
 
 
 def edge_gate(logits: Tensor, reach: int) -> Tensor:  # (B, 1, n, n) -> (B, 1, S, S)

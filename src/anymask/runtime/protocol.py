@@ -126,7 +126,7 @@ class EdgeRefining(Protocol):
     def refine_edge(
         self, photo: UintImage, logits: FloatArray, prompt: FloatArray
     ) -> FloatArray:  # (W, W, 3), (n, n), (2, W, W) -> (W, W)
-        """Correction of the logits of one window: see `models.rules.edges`."""
+        """Correction of the logits of one window: see `segment.postprocess`."""
         ...
 
 

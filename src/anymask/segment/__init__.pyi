@@ -13,6 +13,7 @@ from anymask.segment.pipeline import UNCERTAIN as UNCERTAIN
 from anymask.segment.pipeline import EncodedPhoto as EncodedPhoto
 from anymask.segment.pipeline import PromptContext as PromptContext
 from anymask.segment.pipeline import answer_prompts as answer_prompts
+from anymask.segment.pipeline import count_steps as count_steps
 from anymask.segment.pipeline import encode_image as encode_image
 from anymask.segment.pipeline import image_hash as image_hash
 from anymask.segment.pipeline import refine_edges as refine_edges
@@ -21,7 +22,6 @@ from anymask.segment.postprocess import photo_for_edges as photo_for_edges
 from anymask.segment.postprocess import without_small_regions as without_small_regions
 from anymask.segment.prediction import Candidate as Candidate
 from anymask.segment.prediction import Prediction as Prediction
-from anymask.segment.sequence import count_steps as count_steps
 from anymask.segment.settings import Arrangement as Arrangement
 from anymask.segment.settings import EverythingDict as EverythingDict
 from anymask.segment.settings import Granularity as Granularity

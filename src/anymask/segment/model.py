@@ -48,7 +48,7 @@ from anymask.models.rules import mask_on_photo
 from anymask.runtime import ImageRuntime
 from anymask.segment.pipeline import EncodedPhoto, answer_prompts, encode_image
 from anymask.segment.prediction import Prediction, Previous
-from anymask.segment.sequence import GIVEN, refining_prompts
+from anymask.segment.refinement import GIVEN, refining_prompts
 from anymask.segment.settings import (
     BatchKeywords,
     EverythingDict,
@@ -516,7 +516,7 @@ class Model:
                 the image is not supported.
         """
         from anymask.masks import Masks
-        from anymask.segment.everything import TilingOptions, find_masks
+        from anymask.segment.everything.search import TilingOptions, find_masks
 
         own = ("progress", "tile", *sorted(EverythingDict.__optional_keys__))
         check_keywords(settings, [*own, *SOURCE_WORDS])

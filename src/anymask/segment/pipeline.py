@@ -2,8 +2,8 @@
 
 The steps are: encode, decode, select, apply clicks, clean, refine in a crop. The model family
 selects and orders the masks (`models.rules`); `decode_prompts` and `answer_prompts` define the
-order of the other steps. For a prompt that is decoded in several steps (`sequence`), only the last
-step is cleaned and refined.
+order of the other steps. Of a prompt that is decoded in several steps (`plan_steps`), only the
+last step is cleaned and refined.
 
 Letters: H W the image, N prompts, K candidates, m the side of a low-resolution mask.
 """
@@ -22,6 +22,7 @@ import numpy as np
 from anymask.base import BoolArray, FloatArray, PromptError, UintImage, brief
 from anymask.masks import (
     CORNERS,
+    MAX_STEPS,
     NO_POINT,
     OPENCV,
     CropRefinement,
@@ -36,11 +37,13 @@ from anymask.masks import (
     Window,
     apply_negative_points,
     check_features,
+    click_steps,
     geometry,
     image_to_model,
     mask_to_model,
 )
 from anymask.models.rules import (
+    Family,
     check_prompt,
     closer_window,
     group_prompts,
@@ -59,7 +62,6 @@ from anymask.segment.postprocess import (
     without_small_regions,
 )
 from anymask.segment.prediction import Prediction, Previous
-from anymask.segment.sequence import plan_steps, previous_list
 from anymask.segment.settings import Granularity, SegmentSettings
 
 PROMPTS_PER_CALL = 16  # larger calls are no faster on a CPU and need more memory
@@ -510,3 +512,100 @@ def prompt_in_window(prompt: Prompt, window: Window) -> Prompt:
         box = np.clip(box - np.tile(offset, 2), 0, np.array([x1 - x0, y1 - y0] * 2, np.float32))
     mask = None if prompt.mask is None else prompt.mask[y0:y1, x0:x1]
     return Prompt.of(points=points, labels=labels, box=box, mask=mask)
+
+
+def previous_list(previous: Previous, prompts: Sequence[Prompt]) -> list[Prediction | None]:
+    """Previous prediction of each of N prompts. Raises PromptError if the number differs."""
+    if previous is None:
+        return [None] * len(prompts)
+    given: object = [previous] if isinstance(previous, Prediction) else previous
+    if not isinstance(given, list | tuple) or any(
+        one is not None and not isinstance(one, Prediction) for one in given
+    ):
+        raise PromptError(
+            "Invalid previous. Expected a prediction, or a list of predictions and None, got "
+            f"{str(previous)[:60]!r}."
+        )
+    several: list[Prediction | None] = [*given]
+    if len(several) != len(prompts):
+        raise PromptError(
+            f"{len(prompts)} prompts were passed with {len(several)} previous "
+            "predictions. Pass one previous prediction for each prompt, or None for a "
+            "prompt without one."
+        )
+    return several
+
+
+def plan_steps(
+    prompt: Prompt,
+    previous: Prediction | None,
+    family: Family,
+    settings: SegmentSettings,
+    place: Geometry,
+) -> list[Prompt]:
+    """Prompts to decode one after the other, each with the logits of the one before.
+
+    A family that was trained to correct its own masks decodes clicks one by one; other families
+    decode all new clicks at once. Raises PromptError if the previous prediction does not match.
+    """
+    answered = 0
+    if previous is not None:
+        answered = _check_previous(prompt, previous, family, place)
+        if _is_about_an_object(previous.prompt):
+            prompt = replace(prompt, mask=previous.logits[0])
+        else:
+            answered = 0
+    points, labels = prompt.points, prompt.labels
+    if points is None or labels is None or settings.multimask != "auto" or not family.stepwise:
+        return [prompt]
+    alone = prompt.box is None and prompt.mask is None
+    steps = click_steps(labels.tolist(), answered, alone=alone)
+    return [replace(prompt, points=points[some], labels=labels[some]) for some in steps]
+
+
+def count_steps(clicks: int) -> int:
+    """Maximum number of decoder calls of a prompt with this number of clicks."""
+    return min(max(clicks, 1), MAX_STEPS)
+
+
+def _is_about_an_object(prompt: Prompt | None) -> bool:
+    """Whether the prediction for this prompt can be corrected: not for background clicks only."""
+    return prompt is None or prompt.kinds != {"negative_point"}
+
+
+def _check_previous(prompt: Prompt, previous: Prediction, family: Family, place: Geometry) -> int:
+    """Number of clicks that a previous prediction includes. Raises PromptError if it differs."""
+    spec = family.spec
+    if "mask" not in spec.accepts:
+        raise PromptError(
+            f"{spec.name} does not support previous=, because it does not support mask "
+            "prompts. Omit previous=."
+        )
+    if prompt.mask is not None:
+        raise PromptError(
+            "Options mask= and previous= cannot be combined, because both set "
+            "the mask to refine. Pass one of them."
+        )
+    side = spec.mask_side
+    if previous.geometry != place or previous.logits.shape[1:] != (side, side):
+        (height, width), (rows, columns) = previous.geometry.image_hw, place.image_hw
+        raise PromptError(
+            "The previous prediction belongs to another image or model: it has "
+            f"{width} x {height} pixels, and this image has {columns} x {rows}. Pass a "
+            "prediction for this image by this model."
+        )
+    before = previous.prompt
+    if before is None or before.points is None or before.labels is None:
+        return 0
+    count = len(before.points)
+    given = (0 if prompt.points is None else len(prompt.points)) >= count
+    if (
+        not given
+        or not np.array_equal(prompt.points[:count], before.points)  # type: ignore[index]
+        or not np.array_equal(prompt.labels[:count], before.labels)  # type: ignore[index]
+    ):
+        raise PromptError(
+            f"The {count} points of the previous prediction must come first in "
+            "points=. Pass all points, the earlier ones first, or omit previous=."
+        )
+    return count

@@ -312,8 +312,8 @@ class Inference:
 
     def recall(self, pixels: str) -> EncodedPhoto | None:
         """Return a cached encoded image by the hash of its pixels, or None."""
-        model = self.ready()
-        return self.cache.get((model.name, model.runtime.weights_hash, pixels))
+        runtime = self.ready().runtime
+        return self.cache.get((runtime.spec.name, runtime.weights_hash, pixels))
 
     def encode(self, read: Callable[[], UintImage]) -> Future[EncodedPhoto]:
         """Encode an image, or return it from the cache.

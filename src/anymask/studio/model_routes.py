@@ -372,7 +372,7 @@ async def segment(
             photo = await run_in_threadpool(_whole, seen, body.image, limits)
             suffix = ".png" if kind == "cutout" else ".webp"
             return await run_in_threadpool(_cutout, answers, photo, suffix)
-        keeps = inference.predictions if "mask" in inference.ready().spec.accepts else None
+        keeps = inference.predictions if "mask" in inference.ready().runtime.spec.accepts else None
         return await run_in_threadpool(_answers, answers, name, kind, tolerance, keeps)
 
     if all(prompt.mask is None for prompt in asked):

@@ -65,7 +65,7 @@ export interface Shown extends Answer {
  * The answers to one prompt, the first one first; logits as they will be shown.
  *
  * A family that has learned to correct its own masks gets the clicks one by one, each with the
- * logits of the step before; any other gets all that are new at once (`segment/sequence.py`).
+ * logits of the step before; any other gets all that are new at once (`segment/pipeline.py`).
  */
 export async function answersTo(
   prompt: Prompt,

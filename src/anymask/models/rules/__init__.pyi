@@ -6,13 +6,6 @@ from anymask.models.rules.crops import closer_window as closer_window
 from anymask.models.rules.crops import logits_around as logits_around
 from anymask.models.rules.crops import mean_chance as mean_chance
 from anymask.models.rules.crops import object_box as object_box
-from anymask.models.rules.edges import EdgeWindow as EdgeWindow
-from anymask.models.rules.edges import add_change as add_change
-from anymask.models.rules.edges import window_around as window_around
-from anymask.models.rules.edges import window_logits as window_logits
-from anymask.models.rules.edges import window_mask as window_mask
-from anymask.models.rules.edges import window_photo as window_photo
-from anymask.models.rules.edges import window_prompt as window_prompt
 from anymask.models.rules.family import Family as Family
 from anymask.models.rules.family import check_prompt as check_prompt
 from anymask.models.rules.family import group_prompts as group_prompts
@@ -54,7 +47,6 @@ from anymask.models.rules.registry import DEFAULT_IMAGE_MODEL as DEFAULT_IMAGE_M
 from anymask.models.rules.registry import DEFAULT_VIDEO_MODEL as DEFAULT_VIDEO_MODEL
 from anymask.models.rules.registry import MODEL_VARIABLE as MODEL_VARIABLE
 from anymask.models.rules.registry import SHIPPED as SHIPPED
-from anymask.models.rules.registry import adaptive_table as adaptive_table
 from anymask.models.rules.registry import default_grid as default_grid
 from anymask.models.rules.registry import default_model as default_model
 from anymask.models.rules.registry import family_names as family_names

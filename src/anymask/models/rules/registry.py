@@ -11,7 +11,6 @@ import os
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from anymask.base import ModelError, parse_json
 from anymask.masks import CropRefinement, GridDefaults, ModelSpec, Tables
@@ -122,20 +121,3 @@ def shipped_tables(family: str) -> Tables:
 def default_grid() -> GridDefaults:
     """Default thresholds of automatic mask generation of the bundled models."""
     return NANO_GRID
-
-
-def adaptive_table(family: Family) -> Mapping[str, Any]:
-    """Parameters that select the clicks of adaptive mode: the family's, else the default model's.
-
-    Those of the default model work for any model, because score and stability are relative to the
-    settings; their use is logged.
-    """
-    own: Mapping[str, Any] | None = family.tables.get("adaptive")
-    if own is not None:
-        return own
-    LOG.info(
-        "%s has no table for adaptive mode, so the table of %s selects the points. Exact mode "
-        "uses all points of the grid.", family.spec.name, DEFAULT_VIDEO_MODEL,
-    )  # fmt: skip
-    table: Mapping[str, Any] = shipped_tables(DEFAULT_VIDEO_MODEL)["adaptive"]
-    return table

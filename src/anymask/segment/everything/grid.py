@@ -17,6 +17,7 @@ maps, F features, H hidden units, m the side of a low-resolution mask.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,7 +27,10 @@ import numpy as np
 
 from anymask.base import BoolArray, FloatArray, Floats, InputError, IntArray, brief
 from anymask.masks import Canvas, Geometry, Window, points_to_model
+from anymask.models.rules import DEFAULT_VIDEO_MODEL, Family, shipped_tables
 from anymask.segment.settings import Grid
+
+LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -402,3 +406,20 @@ class Frontier:
 def _part(value: float, wanted: float) -> float:
     """Ratio of a value to its threshold, 0..1."""
     return min(max(value, 0.0) / wanted, 1.0) if wanted > 0 else 1.0
+
+
+def adaptive_table(family: Family) -> Mapping[str, Any]:
+    """Parameters that select the clicks of adaptive mode: the family's, else the default model's.
+
+    Those of the default model work for any model, because score and stability are relative to the
+    settings; their use is logged.
+    """
+    own: Mapping[str, Any] | None = family.tables.get("adaptive")
+    if own is not None:
+        return own
+    LOG.info(
+        "%s has no table for adaptive mode, so the table of %s selects the points. Exact mode "
+        "uses all points of the grid.", family.spec.name, DEFAULT_VIDEO_MODEL,
+    )  # fmt: skip
+    table: Mapping[str, Any] = shipped_tables(DEFAULT_VIDEO_MODEL)["adaptive"]
+    return table

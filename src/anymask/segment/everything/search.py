@@ -1,4 +1,4 @@
-"""Search one image for all its masks with a grid of clicks.
+"""Search an image for all its masks, at once or in tiles, with a grid of clicks.
 
 Automatic mask generation of the Segment Anything paper (section 5 and appendix B); names, defaults
 and order of the steps follow segment-anything's `SamAutomaticMaskGenerator` (Apache-2.0), so that
@@ -12,13 +12,25 @@ padding, n masks, C channels of the encoder's first map, F features, H hidden un
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from anymask.base import FloatArray, Floats, InputError, OnProgress, PromptError, UintImage
+from anymask.base import (
+    FloatArray,
+    Floats,
+    InputError,
+    OnProgress,
+    Progress,
+    PromptError,
+    UintImage,
+    choose_progress,
+)
 from anymask.masks import (
     NO_POINT,
     Features,
@@ -26,16 +38,25 @@ from anymask.masks import (
     Mask,
     ModelPrompts,
     ModelSpec,
+    Prompt,
+    Tile,
     box_area,
     boxes_at_crop_edge,
+    check_features,
     points_to_model,
+    tile_side,
 )
-from anymask.models.rules import DEFAULT_VIDEO_MODEL, Family, adaptive_table
-from anymask.runtime import ImageRuntime, Sweep, open_sweep
+from anymask.models.rules import DEFAULT_VIDEO_MODEL, Family
+from anymask.runtime import EdgeRefining, ImageRuntime, Sweep, open_sweep
+from anymask.segment.everything.edges import refine_record_edges
 from anymask.segment.everything.filter import (
     Objectness,
+    Refine,
+    arrange,
+    best_of,
     clean_small_regions,
     good_enough,
+    least_objectness,
     make_record,
     objectness_of,
     without_box_duplicates,
@@ -45,12 +66,22 @@ from anymask.segment.everything.grid import (
     Frontier,
     Observation,
     TanhNetwork,
+    adaptive_table,
     crop_boxes,
     most_clicks,
 )
 from anymask.segment.everything.log import LoggedBatch, SearchLog, batch_key
-from anymask.segment.pipeline import encode_image
-from anymask.segment.settings import Grid
+from anymask.segment.everything.tiles import find_in_tiles
+from anymask.segment.pipeline import decode_prompts, encode_image
+from anymask.segment.settings import (
+    EverythingDict,
+    Grid,
+    SegmentSettings,
+    arrangement_of,
+    grid_of,
+    split_settings,
+    wider_grid,
+)
 
 CUTTERS = 2  # threads
 
@@ -243,3 +274,155 @@ def click_prompts(clicks: ArrayLike, geometry: Geometry, spec: ModelSpec) -> Mod
     labels[:, 0] = 1
     masks = np.zeros((count, 1, side, side), np.float32)
     return ModelPrompts(coords, labels, masks, np.zeros(count, np.float32))
+
+
+AS_FOUND = SegmentSettings(multimask=True, ranking="own")  # the masks of a grid's clicks
+
+
+@dataclass(frozen=True)
+class WindowScanner:
+    """Search of one tile, or of the downscaled image.
+
+    Attributes:
+        runtime: Runtime of the model.
+        settings: Settings of the grid.
+        log: Log from which an interrupted search resumes, or None.
+    """
+
+    runtime: ImageRuntime
+    settings: Grid
+    log: SearchLog | None = None
+
+    def everything(
+        self, picture: UintImage, scale: float = 1.0, progress: OnProgress | None = None
+    ) -> list[Mask]:
+        """All masks of an image.
+
+        Args:
+            picture: Tile or downscaled image.
+            scale: Pixels of the original image per pixel of this one; areas refer to the original.
+            progress: Callable (clicks done, all clicks), called after every batch.
+        """
+        area = int(self.settings.min_mask_region_area / scale**2)
+        settings = replace(self.settings, min_mask_region_area=area)
+        return find_everything(self.runtime, picture, settings, progress, self.log)
+
+    def clicks(self, picture: UintImage, clicks: Sequence[tuple[float, float]]) -> list[list[Mask]]:
+        """Masks of each click that pass."""
+        prompts = [Prompt.of(points=[click]) for click in clicks]
+        seen = encode_image(self.runtime, picture)
+        answers = decode_prompts(self.runtime, seen, prompts, AS_FOUND)
+        return [
+            [
+                record
+                for record in replace(answer, prompt=prompt)
+                if record.score > self.settings.score
+                and (record.stability or 0.0) >= self.settings.stability
+                and record.area
+            ]
+            for prompt, answer in zip(prompts, answers, strict=True)
+        ]
+
+
+class TilingOptions(NamedTuple):
+    """Tiling, and the log of a search (`Model.everything`)."""
+
+    tile: Tile = "auto"
+    log: SearchLog | None = None
+
+
+def find_masks(
+    runtime: ImageRuntime,
+    photo: UintImage | None,
+    features: Features | None,
+    given: EverythingDict,
+    tiling: TilingOptions,
+    progress: Progress,
+) -> list[Mask]:
+    """Implementation of `Model.everything`.
+
+    Args:
+        runtime: Runtime of the model.
+        photo: Image (H, W, 3), possibly smaller than the image of the features, or None.
+        features: Embedding, or None to encode the image.
+        given: Settings passed by the user.
+        tiling: Tiling and log.
+        progress: True for a progress bar, or a callable.
+
+    Raises PromptError if the model does not support points, InputError for invalid settings and for
+    settings that require the image.
+    """
+    of_grid, of_arrangement = split_settings(given)
+    grid = grid_of(runtime.family, of_grid)
+    wanted = arrangement_of(grid, of_arrangement, least_objectness(runtime.family))
+    loose = arrangement_of(grid, of_arrangement)
+    relative = grid.mode == "adaptive" and "min_objectness" not in of_arrangement
+    if features is not None:
+        check_features(features, runtime.spec, runtime.weights_hash)
+        if tiling.tile not in ("auto", None):
+            raise InputError(
+                f"tile={tiling.tile!r} requires the image, but only its embedding was "
+                "passed. Pass the image."
+            )
+    whole = photo if photo is not None and tile_side(tiling.tile, photo.shape[:2]) is None else None
+    once = not grid.crop_n_layers and "point" in runtime.spec.accepts
+    if features is None and whole is not None and once:
+        features = encode_image(runtime, whole)
+
+    refine, refines = None, wanted.refine_edges
+    refines = grid.mode == "adaptive" if refines == "auto" else refines
+    if refines and whole is not None and runtime.capability(EdgeRefining) is not None:
+        refine = partial(refine_record_edges, runtime, whole, seen=features)
+    if wanted.alike:
+        refine = partial(_alike, photo, refine)
+    look = partial(_look, runtime, photo, features)
+    with choose_progress(progress, "everything") as tell:
+        every = look(grid, tiling, tell, wanted.min_objectness)
+        found = arrange(every, wanted, refine, relative)
+        found = found or arrange(best_of(every), loose, refine)
+        if not found and (wider := wider_grid(grid, of_grid)):
+            again = look(wider, tiling._replace(log=None), tell)
+            found = arrange(best_of(again), loose, refine)
+    if runtime.spec.classes and found:
+        from anymask.segment.labels import label_masks  # few models need it
+
+        if features is None and photo is not None:
+            features = encode_image(runtime, photo)
+        assert features is not None
+        found = label_masks(runtime, features, found)
+    return found
+
+
+def _alike(photo: UintImage | None, refine: Refine | None, masks: list[Mask]) -> list[Mask]:
+    """Apply `only_alike` after edge refinement. Raises InputError without an image."""
+    from anymask.segment.everything.alike import only_alike  # few calls need it
+
+    if photo is None:
+        raise InputError(
+            "alike=True requires the image, but only its embedding was passed. Pass the image."
+        )
+    return only_alike(photo, masks if refine is None else refine(masks))
+
+
+def _look(
+    runtime: ImageRuntime,
+    photo: UintImage | None,
+    features: Features | None,
+    grid: Grid,
+    tiling: TilingOptions,
+    tell: OnProgress | None,
+    least: float = 0.0,
+) -> list[Mask]:
+    """Masks found by a grid of clicks.
+
+    Args:
+        least: Minimum objectness. Tiles keep all masks, because each may be part of a larger one.
+    """
+    if features is not None:
+        return find_everything(runtime, features, grid, tell, tiling.log, least)
+    assert photo is not None
+    scanner = WindowScanner(runtime, grid, tiling.log)
+    side = tile_side(tiling.tile, photo.shape[:2])
+    if side is None:
+        return scanner.everything(photo, progress=tell)
+    return find_in_tiles(scanner, photo, side, tell)

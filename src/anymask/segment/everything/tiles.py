@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -25,7 +26,6 @@ from anymask.base import Floats, OnProgress, UintImage
 from anymask.masks import (
     Box,
     Mask,
-    Prompt,
     Tile,
     Window,
     enlarged_rle,
@@ -39,14 +39,8 @@ from anymask.masks import (
     tile_boxes,
     tile_side,
 )
-from anymask.runtime import ImageRuntime
 from anymask.segment.everything.filter import without_duplicates
-from anymask.segment.everything.log import SearchLog
-from anymask.segment.everything.search import find_everything
-from anymask.segment.pipeline import decode_prompts, encode_image
-from anymask.segment.settings import Grid, SegmentSettings
 
-AS_FOUND = SegmentSettings(multimask=True, ranking="own")  # the masks of a grid's clicks
 DUPLICATE = 0.7  # minimum IoU of masks of two tiles that are one object
 COARSE_DUPLICATE = 0.5  # the same for a mask of a tile and one of the downscaled image
 
@@ -61,53 +55,20 @@ def count_looks(tile: Tile, image_hw: tuple[int, int]) -> int:
     return 1 if side is None else len(tile_boxes(image_hw, side, int(side * joining.OVERLAP))) + 1
 
 
-@dataclass(frozen=True)
-class WindowScanner:
-    """Search of one tile, or of the downscaled image.
+class TileSearch(Protocol):
+    """Search of one tile, or of the downscaled image."""
 
-    Attributes:
-        runtime: Runtime of the model.
-        settings: Settings of the grid.
-        log: Log from which an interrupted search resumes, or None.
-    """
-
-    runtime: ImageRuntime
-    settings: Grid
-    log: SearchLog | None = None
-
-    def everything(
-        self, picture: UintImage, scale: float = 1.0, progress: OnProgress | None = None
-    ) -> list[Mask]:
-        """All masks of an image.
-
-        Args:
-            picture: Tile or downscaled image.
-            scale: Pixels of the original image per pixel of this one; areas refer to the original.
-            progress: Callable (clicks done, all clicks), called after every batch.
-        """
-        area = int(self.settings.min_mask_region_area / scale**2)
-        settings = replace(self.settings, min_mask_region_area=area)
-        return find_everything(self.runtime, picture, settings, progress, self.log)
+    def everything(self, picture: UintImage, scale: float = 1.0) -> list[Mask]:
+        """All masks; areas refer to an image with `scale` times as many pixels along a side."""
+        ...
 
     def clicks(self, picture: UintImage, clicks: Sequence[tuple[float, float]]) -> list[list[Mask]]:
-        """Masks of each click that pass."""
-        prompts = [Prompt.of(points=[click]) for click in clicks]
-        seen = encode_image(self.runtime, picture)
-        answers = decode_prompts(self.runtime, seen, prompts, AS_FOUND)
-        return [
-            [
-                record
-                for record in replace(answer, prompt=prompt)
-                if record.score > self.settings.score
-                and (record.stability or 0.0) >= self.settings.stability
-                and record.area
-            ]
-            for prompt, answer in zip(prompts, answers, strict=True)
-        ]
+        """Masks of each click that pass the thresholds."""
+        ...
 
 
 def find_in_tiles(
-    scanner: WindowScanner, photo: UintImage, side: int, progress: OnProgress | None = None
+    scanner: TileSearch, photo: UintImage, side: int, progress: OnProgress | None = None
 ) -> list[Mask]:
     """All masks of an image (H, W, 3), best first, without duplicates.
 
@@ -153,7 +114,7 @@ def _on_photo(record: Mask, window: Window, image_hw: tuple[int, int]) -> Mask:
 
 
 def _large_objects_at_low_resolution(
-    scanner: WindowScanner, photo: UintImage, side: int
+    scanner: TileSearch, photo: UintImage, side: int
 ) -> list[Mask]:
     """Masks of at least half a tile in the downscaled image."""
     height, width = photo.shape[:2]
@@ -174,7 +135,7 @@ def _large_objects_at_low_resolution(
 
 
 def _reprompt_truncated(
-    scanner: WindowScanner, photo: UintImage, cut: Sequence[Stitched], side: int
+    scanner: TileSearch, photo: UintImage, cut: Sequence[Stitched], side: int
 ) -> list[Mask]:
     """Predict truncated objects again in windows that contain them completely."""
     image_hw = (photo.shape[0], photo.shape[1])
