@@ -25,7 +25,7 @@ from anymask.base import this_machine
 from anymask.training.blocks import recompute_blocks
 
 POINTS = 3  # of a prompt: a box's corners and a click
-PASSES = 2.4  # answers a step: two learn, in 40 % of the steps one more without gradient
+PASSES = 2.4  # predictions of a step without `rounds`: two with a loss, in 40 % of the steps three
 BYTES_A_WEIGHT = 20  # fp32: weight, gradient, two moments of AdamW, running average
 GIB = 2**30
 
@@ -38,12 +38,18 @@ class Counted:
     answer_forward: int
     answer_both: int
     kept: int
+    kept_by_answer: int
     weights: int
 
-    @property
-    def step(self) -> float:
-        """Operations of a whole step of one picture."""
+    def step(self, rounds: int) -> float:
+        """Operations of a whole step of one picture; `rounds` as in a recipe."""
+        if rounds:
+            return self.encoder + rounds * self.answer_both
         return self.encoder + 2 * self.answer_both + (PASSES - 2) * self.answer_forward
+
+    def kept_bytes(self, rounds: int) -> int:
+        """Bytes that are kept of a whole step of one picture."""
+        return self.kept + (max(rounds, 2) - 1) * self.kept_by_answer
 
 
 def count(name: str, masks: int, *, recomputed: bool) -> Counted:
@@ -61,6 +67,7 @@ def count(name: str, masks: int, *, recomputed: bool) -> Counted:
             sum(one.float().sum() for one in features).backward()
         given = tuple(one.detach().requires_grad_() for one in features)
         repeated = tuple(one.repeat_interleave(masks, dim=0) for one in given)
+        before = kept.bytes
         with FlopCounterMode(display=False) as answering, kept.watching(model):
             logits, quality = ask(model, repeated, masks)
         with FlopCounterMode(display=False) as answering_back:
@@ -70,6 +77,7 @@ def count(name: str, masks: int, *, recomputed: bool) -> Counted:
         answering.get_total_flops(),
         answering.get_total_flops() + answering_back.get_total_flops(),
         kept.bytes,
+        kept.bytes - before,
         sum(p.numel() for p in model.parameters()),
     )
 
@@ -127,6 +135,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model")
     parser.add_argument("--masks", type=int, default=64)
+    parser.add_argument("--rounds", type=int, default=0, help="of prompts, as in a recipe")
     parser.add_argument("--pictures", type=float, default=256 * 90_000)
     parser.add_argument("--gpus", type=int, default=256)
     parser.add_argument("--peak", type=float, default=989e12, help="operations a second of a GPU")
@@ -139,9 +148,10 @@ def main() -> None:
             f"{args.model}, {args.masks} masks, recompute = {recomputed}: "
             f"{found.weights / 1e6:.0f} M weights; {found.encoder / 1e12:.2f} T operations of the "
             f"encoder, {found.answer_both / 1e12:.2f} T an answer that learns, "
-            f"{found.step / 1e12:.2f} T a picture; {found.kept / GIB:.1f} GiB kept"
+            f"{found.step(args.rounds) / 1e12:.2f} T a picture; "
+            f"{found.kept_bytes(args.rounds) / GIB:.1f} GiB kept"
         )
-        hours = args.pictures * found.step / (args.peak * args.used) / 3600
+        hours = args.pictures * found.step(args.rounds) / (args.peak * args.used) / 3600
         state = found.weights * BYTES_A_WEIGHT / GIB
         print(
             f"  arithmetic: {state:.1f} GiB of weights, gradients, moments and average, "

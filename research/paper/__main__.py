@@ -2,10 +2,13 @@
 
 WHAT is whatever `anymask evaluate` takes, or
 
-    paper    the 23 data sets of "Segment Anything", section 7.1: those that lie under --data
+    suite    the 23 data sets of "Segment Anything", section 7.1: those in the folder --data are
+             measured, the others are listed with their publishers
     natural  photos of everyday scenes, on which the order of a click's masks is judged
     hard     thin structures, glass and soft matter: scenes drawn on the photos of --data, and the
              real sets of such objects that lie there
+
+`python -m research.paper claims` tests findings of the paper with small models; see its --help.
 """
 
 from __future__ import annotations
@@ -18,14 +21,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from anymask.base import AnymaskError, DataError
+from anymask.base import AnymaskError, ConfigError
 from anymask.cli import Settings, read_options
 from anymask.evaluation.commands import write_report
 from anymask.evaluation.commands.evaluate import ACTIONS, read_methods, read_photos
 from anymask.evaluation.evaluating import evaluate_photos
-from anymask.evaluation.measures import MEASURES, Measure
+from anymask.evaluation.measures import MEASURES, Measure, check_measures
 from anymask.evaluation.selection import EvalSet, EvalSettings
 from anymask.evaluation.suite import SetQuery, Suite, read_suite
+from anymask.formats import ReadSettings
+from anymask.formats.losses import ReadKeywords
 from research import datasets
 from research.paper.baselines import list_baselines
 from research.paper.calibration import measure_calibration
@@ -33,9 +38,11 @@ from research.paper.edges import measure_edges
 from research.paper.fairness import measure_fairness
 from research.paper.hard_sets import HARD, find_hard_sets
 from research.paper.naming import measure_names
+from research.paper.published import open_found
 from research.paper.soft_matter import measure_alpha
 
 SUITES = Path(__file__).parent / "suites"
+SAME_SUITE = {"suite": "paper"}  # names of a suite file
 FURTHER = {("zero-shot", "bsds500_val"): ("edges",)}  # of a suite's set, beside its own measures
 PAPER_MEASURES = {
     "calibration": Measure(
@@ -71,12 +78,19 @@ def find_sets(what: str, asked: dict[str, Any]) -> tuple[Suite, list[EvalSet]]:
     labels = {name: asked.pop(name, None) for name in ("root", "form", "images", "split")}
     if what == HARD:
         return find_hard_sets(labels["root"], names, only, also)
-    own = SUITES / f"{what}.toml"
-    labels["root"] = labels["root"] and Path(labels["root"])
-    if own.is_file() and labels["root"] is not None and not names:
-        names = sets_there(read_suite(own), labels["root"])
-    what = str(own) if own.is_file() else what
-    suite, sets = SetQuery(data=what, sets=names, protocol=only, also=also, **labels).open()
+    own = SUITES / f"{SAME_SUITE.get(what, what)}.toml"
+    root = labels["root"] and Path(labels["root"]).expanduser()
+    if own.is_file() and root is not None:
+        suite = read_suite(own)
+        if not root.is_dir():
+            raise ConfigError(f"--data {root} is not a folder. Pass the folder of the data sets.")
+        reading = {name: asked[name] for name in ReadKeywords.__annotations__ if name in asked}
+        sets = open_found(suite, root, names, ReadSettings(**reading))
+        sets = [with_measures(one, only or one.plan.measures, also) for one in sets]
+    else:
+        labels["root"] = root
+        what = str(own) if own.is_file() else what
+        suite, sets = SetQuery(data=what, sets=names, protocol=only, also=also, **labels).open()
     further = [() if only else FURTHER.get((suite.name, one.plan.name), ()) for one in sets]
     plans = [
         replace(one.plan, measures=one.plan.measures + more)
@@ -85,21 +99,10 @@ def find_sets(what: str, asked: dict[str, Any]) -> tuple[Suite, list[EvalSet]]:
     return suite, [replace(one, plan=plan) for one, plan in zip(sets, plans, strict=True)]
 
 
-def sets_there(suite: Suite, root: Path) -> tuple[str, ...]:
-    """The sets of a suite that lie in a folder; the others are listed on standard error.
-
-    Raises DataError where there is none.
-    """
-    found = [plan.name for plan in suite.sets if (root / plan.place).exists()]
-    missing = [plan.place for plan in suite.sets if plan.name not in found]
-    if not found:
-        raise DataError(
-            f"{root} holds none of the sets of {suite.name!r}. Expected one or more of the folders "
-            f"{', '.join(missing)}."
-        )
-    if missing:
-        print(f"not in {root}, left out: {', '.join(missing)}", file=sys.stderr)
-    return tuple(found)
+def with_measures(one: EvalSet, measures: Sequence[str], also: Sequence[str]) -> EvalSet:
+    """The set with these measures. Raises ConfigError for an unknown one."""
+    names = check_measures([*measures, *also], "measures")
+    return replace(one, plan=replace(one.plan, measures=names))
 
 
 def read_words(words: Sequence[str] | None) -> argparse.Namespace:
@@ -119,6 +122,11 @@ def read_words(words: Sequence[str] | None) -> argparse.Namespace:
 
 def main(words: Sequence[str] | None = None) -> int:
     """Measure, print the tables; the exit status."""
+    words = sys.argv[1:] if words is None else words
+    if list(words[:1]) == ["claims"]:
+        from research.claims.__main__ import main as test_claims  # it trains models
+
+        return test_claims(words[1:])
     try:
         args = read_words(words)
         if args.groups:

@@ -9,7 +9,6 @@ import pytest
 from anymask.base import ConfigError, DataError
 from anymask.evaluation.selection import SetPlan, choose_masks
 from anymask.evaluation.suite import (
-    Suite,
     find_suite,
     folder_suite,
     open_sets,
@@ -195,16 +194,3 @@ def test_the_suite_of_this_repository_has_twelve_sets_to_develop_against(
     here = {path.name for path in (shared / "data" / "eval").iterdir() if path.is_dir()}
     assert {plan.name for plan in suite.sets} == here
     assert {plan.name for plan in suite.sets if "noc" in plan.measures} == {"grabcut", "berkeley"}
-
-
-def test_the_paper_is_measured_on_the_sets_that_are_there(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    research = pytest.importorskip("research.paper.__main__")
-    plans = [SetPlan(name="one"), SetPlan(name="two", folder="elsewhere")]
-    suite = Suite(name="both", sets=tuple(plans))
-    with pytest.raises(DataError, match="holds none of the sets of 'both'"):
-        research.sets_there(suite, tmp_path)
-    (tmp_path / "elsewhere").mkdir()
-    assert research.sets_there(suite, tmp_path) == ("two",)
-    assert capsys.readouterr().err == f"not in {tmp_path}, left out: one\n"

@@ -26,6 +26,7 @@ def test_the_papers_schedule_is_that_of_the_paper() -> None:
     assert (recipe.steps, recipe.falls, recipe.warmup) == (90_000, (60_000, 86_666), 250)
     assert (recipe.rate, recipe.layer_decay, recipe.weight_decay) == (8e-4, 0.8, 0.1)
     assert (recipe.stages[0].images, recipe.stages[0].masks) == (256, 64)
+    assert (recipe.rounds, recipe.drop_path) == (11, 0.4)
     assert recipe.images_before(90_000) == 256 * 90_000
 
 
@@ -60,6 +61,12 @@ def test_a_recipe_is_found_by_its_name_or_its_path_or_the_names_are_told(tmp_pat
         ({"stage": [STAGE], "keep": -1}, "keep must be at least 0, but -1"),
         ({"stage": [STAGE | {"sides": [100]}]}, "Invalid side 100"),
         ({"stage": [STAGE], "layer_decay": 0.0}, "layer_decay must be above 0 and at most 1"),
+        ({"stage": [STAGE], "rounds": 1}, "rounds must be 0 or at least 2, but 1"),
+        ({"stage": [STAGE], "drop_path": 1.0}, "drop_path must be at least 0 and below 1"),
+        (
+            {"stage": [STAGE], "drop_path": 0.1, "learn": "lora"},
+            "drop_path in r.toml requires learn = 'all'",
+        ),
         ({"stage": [STAGE], "falls": [0.5]}, "falls must be a list of whole numbers"),
         ({"stage": [{**STAGE, "cool": True}, STAGE]}, "cool = true last"),
     ],

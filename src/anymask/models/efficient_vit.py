@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from anymask.models.layers import Mlp
+from anymask.models.layers import DropPath, Mlp
 from anymask.models.vit import map_to_windows, neck, windows_to_map
 
 EPSILON = 1e-6
@@ -107,10 +107,11 @@ class EfficientVitBlock(nn.Module):
         self.norm2 = nn.LayerNorm(config.width, eps=EPSILON)
         hidden = config.width * config.expansion
         self.mlp = Mlp((config.width, hidden, config.width), config.mlp_names, "gelu")
+        self.drop_path = DropPath()
 
     def forward(self, x: Tensor) -> Tensor:  # (B, h, w, C) -> the same
-        x = x + self.mixed_in_space(self.norm1(x))
-        mixed: Tensor = x + self.mlp(self.norm2(x))
+        x = x + self.drop_path(self.mixed_in_space(self.norm1(x)))
+        mixed: Tensor = x + self.drop_path(self.mlp(self.norm2(x)))
         return mixed
 
     def mixed_in_space(self, x: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from anymask.models.fast import activated, attend
-from anymask.models.layers import Mlp
+from anymask.models.layers import DropPath, Mlp
 from anymask.models.vit import map_to_windows, windows_to_map
 
 EPSILON = 1e-6
@@ -113,6 +113,7 @@ class HieraBlock(nn.Module):
         self.attn = PooledAttention(inputs, outputs, heads, pooled)
         self.norm2 = nn.LayerNorm(outputs, eps=EPSILON)
         self.mlp = Mlp((outputs, 4 * outputs, outputs), ("layers.0", "layers.1"), "gelu")
+        self.drop_path = DropPath()
         if inputs != outputs:
             self.proj = nn.Linear(inputs, outputs)
 
@@ -124,8 +125,8 @@ class HieraBlock(nn.Module):
             y = windows_to_map(self.attn(map_to_windows(y, self.window)), x.shape[1], x.shape[2])
         else:
             y = self.attn(y)
-        x = x + y
-        z: Tensor = x + self.mlp(self.norm2(x))
+        x = x + self.drop_path(y)
+        z: Tensor = x + self.drop_path(self.mlp(self.norm2(x)))
         return z
 
 

@@ -49,6 +49,25 @@ class LayerNorm2d(nn.Module):
         return normal.permute(0, 3, 1, 2)
 
 
+class DropPath(nn.Module):
+    """Skips a residual branch for random images in training (Huang et al. 2016, arXiv:1603.09382).
+
+    The branch of the others is divided by the probability of keeping it, so that the mean stays.
+
+    Attributes:
+        rate: Probability of skipping, set by `training.blocks.set_drop_path`.
+    """
+
+    rate = 0.0
+
+    def forward(self, branch: Tensor) -> Tensor:  # (B, ...) -> the same
+        if not self.rate or not self.training:
+            return branch
+        shape = (len(branch), *(1,) * (branch.ndim - 1))
+        kept = torch.rand(shape, device=branch.device) >= self.rate
+        return branch * kept.to(branch.dtype) / (1 - self.rate)
+
+
 class Pointwise(nn.Conv2d):
     """A 1 x 1 convolution that is trained on a CPU as a matrix product.
 

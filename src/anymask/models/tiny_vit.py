@@ -9,8 +9,8 @@ of windowed attention, at strides 4, 8, 16 and 16: the last merging keeps the re
 
 Differences: the published code caches the gathered attention biases at `eval()` and keeps them when
 weights are loaded later; here they are gathered in every pass (less than a hundredth of its time),
-and an exporter folds the constant. Any side that is a multiple of 16 works, not only 1024. There is
-no drop path.
+and an exporter folds the constant. Any side that is a multiple of 16 works, not only 1024. The
+convolution blocks have no drop path.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from anymask.models.fast import ConvBn, activated, convolved
+from anymask.models.layers import DropPath
 from anymask.models.vit import map_to_windows, neck, windows_to_map
 
 
@@ -156,13 +157,14 @@ class AttentionBlock(nn.Module):
         self.window = window
         self.attn = WindowAttention(channels, heads, window)
         self.mlp = TinyViTMlp(channels, channels * expansion)
+        self.drop_path = DropPath()
         self.local_conv = ConvBn(channels, channels, kernel=3, groups=channels)
 
     def forward(self, x: Tensor) -> Tensor:
         x = x.permute(0, 2, 3, 1)
-        x = x + self._attend(x)
+        x = x + self.drop_path(self._attend(x))
         x = convolved(x.permute(0, 3, 1, 2), self.local_conv).permute(0, 2, 3, 1)
-        x = x + self.mlp(x)
+        x = x + self.drop_path(self.mlp(x))
         return x.permute(0, 3, 1, 2)
 
     def _attend(self, x: Tensor) -> Tensor:  # (B, h, w, C) -> the same

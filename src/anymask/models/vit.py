@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from anymask.models.fast import activated
-from anymask.models.layers import LayerNorm2d, Mlp
+from anymask.models.layers import DropPath, LayerNorm2d, Mlp
 from anymask.models.positions import relative_bias
 
 BIAS_LIMIT = 2**25  # elements of attention bias at once, per image: 128 MiB in float32
@@ -108,6 +108,7 @@ class VitBlock(nn.Module):
         self.attn = RelativeAttention(dim, config.heads, window or config.grid)
         self.norm2 = nn.LayerNorm(dim, eps=1e-6)
         self.mlp = Mlp((dim, 4 * dim, dim), ("lin1", "lin2"), "gelu")
+        self.drop_path = DropPath()
         if config.adapters:
             self.Adapter = Adapter(dim)
 
@@ -118,9 +119,9 @@ class VitBlock(nn.Module):
             y = windows_to_map(self.attn(map_to_windows(y, self.window)), x.shape[1], x.shape[2])
         else:
             y = self.attn(y)
-        x = x + y
+        x = x + self.drop_path(y)
         beside = self.norm2(x)
-        z: Tensor = x + self.mlp(beside)
+        z: Tensor = x + self.drop_path(self.mlp(beside))
         return z + self.Adapter(beside) if hasattr(self, "Adapter") else z
 
 

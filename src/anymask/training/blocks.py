@@ -1,7 +1,7 @@
 """Repeated blocks of a network.
 
-They are the units of activation checkpointing, of sharding (FSDP), and of layer-wise learning rate
-decay (Clark et al. 2020, ELECTRA, section 3.2).
+They are the units of activation checkpointing, of sharding (FSDP), of drop path, and of layer-wise
+learning rate decay (Clark et al. 2020, ELECTRA, section 3.2).
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from typing import Any
 
 from torch import nn
 from torch.utils.checkpoint import checkpoint
+
+from anymask.models.layers import DropPath
 
 _NUMBERED = re.compile(r"\d+$")
 
@@ -59,6 +61,18 @@ def layer_decays(model: nn.Module, encoder: str, decay: float) -> Callable[[str]
         return float(decay ** (len(blocks) + 1)) if names.index(name) < first else 1.0
 
     return factor
+
+
+def set_drop_path(model: nn.Module, rate: float) -> bool:
+    """Set the rate of the drop path layers, from 0 to `rate` in the last one.
+
+    Returns:
+        Whether the model has such layers.
+    """
+    layers = [part for part in model.modules() if isinstance(part, DropPath)]
+    for place, layer in enumerate(layers):
+        layer.rate = rate * place / max(1, len(layers) - 1)
+    return bool(layers)
 
 
 def recompute_blocks(model: nn.Module) -> None:

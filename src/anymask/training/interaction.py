@@ -55,6 +55,7 @@ FIRST_SLOTS = 3  # two box corners and a click; unused slots have the label -1
 BOX_AND_CLICK = 0.1  # fraction of the objects that get both
 TIGHT = 0.7  # fraction of the boxes that are nearly exact
 WITHOUT_CLICK = 0.3  # fraction of the corrections that only feed back the predicted mask
+MANY = 4  # rounds from which whole rounds do that instead
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,8 +142,25 @@ def noisy_boxes(boxes: Tensor, side: int, draws: Draws) -> Tensor:
     return (boxes + shift.clamp(-20, 20)).clamp(0, side)
 
 
+def shares_without_click(rounds: int, draws: Draws) -> list[float]:
+    """Return for each correction of `rounds` predictions the fraction that gets no click.
+
+    Many rounds follow appendix A: no click in the last round and in a random one before.
+    """
+    if rounds < MANY:
+        return [WITHOUT_CLICK] * (rounds - 1)
+    shares = [0.0] * (rounds - 2) + [1.0]
+    shares[int(draws.of_step.integers(rounds - 2))] = 1.0
+    return shares
+
+
 def corrected(
-    prompts: SimulatedPrompts, logits: Tensor, targets: Tensor, draws: Draws, rules: PromptRules
+    prompts: SimulatedPrompts,
+    logits: Tensor,
+    targets: Tensor,
+    draws: Draws,
+    rules: PromptRules,
+    without_click: float = WITHOUT_CLICK,
 ) -> SimulatedPrompts:
     """Feed back the predicted mask, mostly with one more click in the largest error.
 
@@ -151,6 +169,7 @@ def corrected(
     Args:
         logits: (N, s, s) current prediction.
         targets: (N, s, s) 0..1.
+        without_click: Fraction of the prompts that get no click.
     """
     wanted, given = targets.numpy() > 0.5, logits.numpy() > 0
     if not rules.negatives:
@@ -158,7 +177,7 @@ def corrected(
     clicks = np.zeros((len(wanted), 2), np.float32)
     labels = np.full(len(wanted), -1, np.int64)
     n = len(wanted)
-    for i in np.flatnonzero(draws.uniform(n) >= WITHOUT_CLICK):
+    for i in np.flatnonzero(draws.uniform(n) >= without_click):
         place, labels[i] = error_click(given[i], wanted[i], draws.of_prompt(int(i), n))
         clicks[i] = rules.stride * np.array(place)
     changed = with_clicks(prompts, torch.from_numpy(clicks), torch.from_numpy(labels), rules)

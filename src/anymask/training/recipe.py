@@ -78,6 +78,13 @@ class Recipe:
         balanced_steps: Steps over which the balanced cross-entropy is replaced by focal loss.
         ema: Decay of the averaged weights, which are the result.
         clip: Maximum gradient norm.
+        rounds: Predictions for each object in a step, all with a loss: the first prompt, then
+            corrections of the predicted mask. From 4 on, a random correction and the last one only
+            feed the mask back, and each other one adds a click (11 in appendix A of Segment
+            Anything: 8 clicks after the first prompt). 0 for two predictions, at times with a third
+            one without gradient between them.
+        drop_path: Probability that the last block of the encoder is skipped for an image. It rises
+            linearly from 0 at the first block.
         workers: Data-parallel processes on a CPU, one thread each.
         prepare_ahead: Whether each worker prepares its crops in another process.
         seed: Random seed.
@@ -131,6 +138,8 @@ class Recipe:
     balanced_steps: int = 2000
     ema: float = 0.998
     clip: float = 1.0
+    rounds: int = 0
+    drop_path: float = 0.0
     workers: int = 2
     prepare_ahead: bool = True
     seed: int = 20260
@@ -271,6 +280,8 @@ RANGES: dict[
     "keep": ("be at least 0", lambda n: n >= 0),
     "views": ("be at least 0", lambda n: n >= 0),
     "several": ("be at least 0", lambda n: n >= 0),
+    "rounds": ("be 0 or at least 2", lambda n: n == 0 or n >= 2),
+    "drop_path": ("be at least 0 and below 1", lambda n: 0 <= n < 1),
     "layer_decay": ("be above 0 and at most 1", lambda n: 0 < n <= 1),
     **dict.fromkeys(
         ("synthetic", "boxes", "turns", "at_scale"), ("be from 0 to 1", lambda n: 0 <= n <= 1)
@@ -297,6 +308,11 @@ def _check(recipe: Recipe, where: str) -> None:
     if recipe.learn == "no-prompt" and not recipe.classes:
         raise ConfigError(
             f"Missing classes in {where}: learn = 'no-prompt' requires classes = [...]."
+        )
+    if recipe.drop_path and recipe.learn != "all":
+        raise ConfigError(
+            f"drop_path in {where} requires learn = 'all', because it skips blocks of the image "
+            f"encoder, but learn = {recipe.learn!r} was given. Set one of the two."
         )
     for name in ("channels", "classes"):
         if getattr(recipe, name) and (recipe.synthetic or recipe.task != "masks"):

@@ -31,11 +31,13 @@ from anymask.runtime import trainable_weights
 from anymask.training.channels import Trainee, as_colours
 from anymask.training.classes import class_loss
 from anymask.training.interaction import (
+    WITHOUT_CLICK,
     Draws,
     PromptRules,
     SimulatedPrompts,
     corrected,
     first_prompts,
+    shares_without_click,
 )
 from anymask.training.losses import mask_iou, mask_losses, prompt_loss, quality_loss
 from anymask.training.recipe import Recipe
@@ -80,7 +82,7 @@ class TrainingStep(nn.Module):
         self.rules = PromptRules.of(spec, recipe.boxes)
 
     def forward(self, batch: Batch, balance: float, draws: Draws) -> StepOutcome:
-        """Run the forward pass of one batch with two predictions that contribute to the loss.
+        """Run the forward pass of one batch with several predictions that contribute to the loss.
 
         Args:
             balance: Weight of the balanced loss.
@@ -109,7 +111,7 @@ class TrainingStep(nn.Module):
     def learn_from(
         self, batch: Batch, seen: tuple[Tensor, ...], balance: float, draws: Draws
     ) -> StepOutcome:
-        """Predict masks for the first prompts and for corrected prompts; return both losses."""
+        """Predict masks for the first prompts and for corrected prompts; return all losses."""
         objects, side = batch.targets.shape[1], batch.images.shape[-1]
         features = tuple(one.repeat_interleave(objects, dim=0) for one in seen)
         places = (
@@ -123,21 +125,32 @@ class TrainingStep(nn.Module):
         loss, iou = self.judge(logits, quality, targets, prompts, balance)
         shown = self.best_shown(logits, quality, prompts)
         first_iou = mask_iou(shown[:, None], targets).mean().item()
-        prompts = self.correct(prompts, shown, targets, draws)
-        if draws.of_step.random() < THIRD_CLICK:
-            with torch.no_grad():
-                shown = self.best_shown(*self.answer(features, prompts), prompts)
-            prompts = self.correct(prompts, shown, targets, draws)
-        targets = self.truth(batch, prompts)
-        second, second_quality = self.answer(features, prompts)
-        second_loss, second_iou = self.judge(second, second_quality, targets, prompts, balance)
+        losses, last_iou = [loss], iou
+        for has_loss, without_click in self.corrections(draws):
+            prompts = self.correct(prompts, shown, targets, draws, without_click)
+            targets = self.truth(batch, prompts) if has_loss else targets
+            with torch.set_grad_enabled(has_loss and torch.is_grad_enabled()):
+                logits, of_round = self.answer(features, prompts)
+            shown = self.best_shown(logits, of_round, prompts)
+            if has_loss:
+                loss, last_iou = self.judge(logits, of_round, targets, prompts, balance)
+                losses.append(loss)
+        # Twice the mean, so that learning rate and clipping suit any number of rounds.
+        total = 2 * torch.stack(losses).mean() + self.naming_loss(batch, seen)
         return StepOutcome(
-            loss=loss + second_loss + self.naming_loss(batch, seen),
+            loss=total,
             first_iou=first_iou,
             oracle_iou=iou.amax(1).mean().item(),
-            last_iou=second_iou[:, list(self.roles.clear)].amax(1).mean().item(),
+            last_iou=last_iou[:, list(self.roles.clear)].amax(1).mean().item(),
             quality_error=(quality.detach() - iou).abs().mean().item(),
         )
+
+    def corrections(self, draws: Draws) -> list[tuple[bool, float]]:
+        """Return for each correction whether it has a loss, and the fraction without a click."""
+        if self.recipe.rounds:
+            return [(True, one) for one in shares_without_click(self.recipe.rounds, draws)]
+        further = draws.of_step.random() < THIRD_CLICK
+        return [(False, WITHOUT_CLICK)] * further + [(True, WITHOUT_CLICK)]
 
     def naming_loss(self, batch: Batch, seen: tuple[Tensor, ...]) -> Tensor | float:
         """Return the loss of the label map; 0 if no classes are trained."""
@@ -181,10 +194,16 @@ class TrainingStep(nn.Module):
         return best_shown(logits.detach(), quality, prompts.ambiguous, self.roles)
 
     def correct(
-        self, prompts: SimulatedPrompts, shown: Tensor, targets: Tensor, draws: Draws
+        self,
+        prompts: SimulatedPrompts,
+        shown: Tensor,
+        targets: Tensor,
+        draws: Draws,
+        without_click: float,
     ) -> SimulatedPrompts:
         """Feed back the predicted mask, mostly with one more click."""
-        return corrected(prompts, shown.cpu(), targets[:, 0].cpu(), draws, self.rules)
+        shown, targets = shown.cpu(), targets[:, 0].cpu()
+        return corrected(prompts, shown, targets, draws, self.rules, without_click)
 
 
 def normalised(images: Tensor, spec: ModelSpec) -> Tensor:  # (B, 3, S, S) 0..255 -> the same

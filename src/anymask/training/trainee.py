@@ -19,7 +19,7 @@ from anymask.base import ConfigError, DataError, WeightsError, read_arrays
 from anymask.models.bottlenecks import adapted_blocks, add_bottlenecks, has_bottlenecks
 from anymask.models.class_head import takes_prompts
 from anymask.runtime import trainable_weights
-from anymask.training.blocks import layer_decays
+from anymask.training.blocks import layer_decays, set_drop_path
 from anymask.training.channels import Trainee, add_channels, take_channels
 from anymask.training.classes import add_classes
 from anymask.training.lora import add_adapters, merge_adapters
@@ -39,6 +39,11 @@ def build_trainee(recipe: Recipe, data: Path) -> nn.Module:
     if recipe.init:
         load_start(model, find_start(recipe), recipe.learn)
     set_learning(model, recipe)
+    if recipe.drop_path and not set_drop_path(model, recipe.drop_path):
+        raise ConfigError(
+            f"{recipe.model} has no drop path. Set drop_path = 0, or use a model with a vision "
+            "transformer, such as sam_vit_b or sam2.1_hiera_t."
+        )
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
