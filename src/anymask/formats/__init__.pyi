@@ -23,6 +23,7 @@ from anymask.formats.documents import read_groups as read_groups
 from anymask.formats.documents import read_json as read_json
 from anymask.formats.documents import to_json as to_json
 from anymask.formats.documents import write_files as write_files
+from anymask.formats.facts import SetFacts as SetFacts
 from anymask.formats.facts import licence_text as licence_text
 from anymask.formats.fields import as_list as as_list
 from anymask.formats.fields import as_number as as_number
@@ -94,7 +95,14 @@ from anymask.formats.sets import is_set as is_set
 from anymask.formats.sets import load_set as load_set
 from anymask.formats.sets import picture_name as picture_name
 from anymask.formats.shapes import box_ring as box_ring
+from anymask.formats.signing import check_manifest as check_manifest
+from anymask.formats.signing import read_private_key as read_private_key
+from anymask.formats.signing import with_manifest as with_manifest
 from anymask.formats.sizes import other_size as other_size
 from anymask.formats.stated import CLASSES as CLASSES
 from anymask.formats.stated import note_facts as note_facts
+from anymask.formats.terms import TERMS as TERMS
+from anymask.formats.terms import encode_terms as encode_terms
+from anymask.formats.terms import restrictions_of as restrictions_of
+from anymask.formats.terms import take_terms as take_terms
 from anymask.formats.video_sets import Clip as Clip

@@ -18,14 +18,20 @@ import numpy as np
 from anymask.base import InputError, brief, page_name, split_page_name
 from anymask.formats import (
     CLASSES,
+    TERMS,
     AnnotatedImage,
     Policy,
     ReadKeywords,
+    SetFacts,
+    encode_terms,
     name_suffixes,
     note_facts,
     note_traits,
     read,
+    restrictions_of,
+    take_terms,
     uploaded_name,
+    write_files,
 )
 from anymask.images import MICROSCOPES, TIFF, page_as_png, read_planes, resolve_place
 from anymask.masks import UNLABELLED, Mask, Masks, Rle, rle_area, rle_crop, rle_iou, rle_to_string
@@ -123,8 +129,50 @@ def take_masks(
             draft = entry.draft(state="rejected")
             project.store.change_record(entry.id, entry.version, draft, who)
             doubled += 1
+    keep_terms(project, report.facts)
     note_facts(report, images, Policy(facts=report.facts), (CLASSES,), ("color",))
     return TakenMasks(new, same, strange, tuple(report.lines()), stacks, doubled)
+
+
+def project_terms(project: Project) -> SetFacts:
+    """Terms of a project: those of imported sets, and of a file `terms.jsonl` beside the images.
+
+    Raises DataError for an invalid file.
+    """
+    facts = SetFacts()
+    for folder in (project.inside, project.folder):
+        found = SetFacts()
+        take_terms(folder, found)
+        facts = joined_terms(facts, found)
+    return facts
+
+
+def keep_terms(project: Project, facts: SetFacts) -> None:
+    """Add the terms of an imported set to those of the project."""
+    known = SetFacts()
+    take_terms(project.inside, known)
+    write_files(encode_terms(joined_terms(known, facts), project.inside), project.inside)
+
+
+def joined_terms(first: SetFacts, second: SetFacts) -> SetFacts:
+    """Terms of both: all licences and restrictions, and all texts of the other keys."""
+    licences = [{k: v for k, v in one.items() if k != "id"} for one in first.licences]
+    for one in second.licences:
+        told = {k: v for k, v in one.items() if k != "id"}
+        if told not in licences:
+            licences.append(told)
+    info: dict[str, object] = {}
+    for key in TERMS:
+        given = [one.info[key] for one in (first, second) if one.info.get(key)]
+        if key == "restrictions":
+            words = [word for one in (first, second) for word in restrictions_of(one.info)]
+            given = [list(dict.fromkeys(words))] if words else []
+        elif len(given) == 2 and given[0] != given[1]:
+            texts = [text for one in given for text in str(one).split("; ")]
+            given = ["; ".join(dict.fromkeys(texts))]
+        if given:
+            info[key] = given[0]
+    return SetFacts(info, [{"id": n, **one} for n, one in enumerate(licences, start=1)])
 
 
 def _page_of(photo: Path, page: int | str | None) -> tuple[int, bool]:

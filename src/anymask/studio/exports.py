@@ -32,15 +32,18 @@ from anymask.formats import (
     OutFile,
     Policy,
     SequencePlace,
+    SetFacts,
     class_names,
     encode_annotations,
     find_format,
     picture_name,
+    read_private_key,
+    with_manifest,
     write_annotations,
     write_files,
 )
 from anymask.masks import UNLABELLED, Mask, Masks, Rle, counted, rle_area
-from anymask.studio.exchange import annotated_images, photo_name, picture_bytes
+from anymask.studio.exchange import annotated_images, photo_name, picture_bytes, project_terms
 from anymask.studio.options import ExportSettings, State
 from anymask.studio.project import Project
 from anymask.studio.records import Action, ClipEntry
@@ -132,6 +135,7 @@ def export_masks(
     name: str,
     settings: ExportSettings | None = None,
     advice: Advice = OF_COMMAND,
+    sign: Path | None = None,
 ) -> list[str]:
     """Write masks in any format. Returns messages about exported, skipped and lost data.
 
@@ -140,8 +144,10 @@ def export_masks(
 
     Args:
         advice: Instructions for messages.
+        sign: Ed25519 private key (PEM), to write a signed manifest.
     """
     settings = settings or ExportSettings()
+    key = None if sign is None else read_private_key(sign)
     find_format(name)
     if target.suffix and not target.is_dir() and (settings.images or settings.shares):
         raise InputError(
@@ -164,7 +170,11 @@ def export_masks(
             for image in images
         ]
     report = LossReport()
-    write_files(_files(project, images, target, name, settings, report), target)
+    facts = project_terms(project)
+    files = _files(project, images, target, name, settings, report, facts)
+    if key is not None:
+        files = with_manifest(files, target, key, facts)
+    write_files(files, target)
     project.store.add_events(None, [Action(kind="export", detail={"format": name})], "project")
     masks = sum(len(image.masks) for image in images)
     LOG.info("%s: exported %d masks from %d images as %s", project.folder, masks, len(images), name)
@@ -256,11 +266,12 @@ def _files(
     name: str,
     settings: ExportSettings,
     report: LossReport,
+    facts: SetFacts,
 ) -> Iterator[OutFile]:
     """Yield all output files: annotations by split, then the images."""
     listed = [*settings.classes, *(label.name for label in project.labels.all())]
     classes = class_names(list(images), listed)
-    policy = Policy(tolerance=settings.tolerance, classes=tuple(classes))
+    policy = Policy(tolerance=settings.tolerance, classes=tuple(classes), facts=facts)
     parts: dict[str, list[AnnotatedImage]] = {}
     splits = split_names([image.file_name for image in images], settings.shares)
     for image in images:
@@ -358,18 +369,19 @@ def clip_images(
 
 
 def export_tracks(
-    tracks: Tracks, target: Path, name: str, states: Sequence[State] = ("accepted",)
+    project: Project, target: Path, name: str, states: Sequence[State] = ("accepted",)
 ) -> list[str]:
     """Write the tracks of all clips. Returns messages about exported and lost data.
 
     Raises InputError if there are no tracks or the format is unknown; DataError.
     """
+    tracks = project.tracks
     images = [image for clip in tracks.clips() for image in clip_images(tracks, clip, states)]
     if not images:
         raise InputError(
             f"No track is {' or '.join(states)}. Review the tracks first, or export "
             "proposals as well."
         )
-    report = write_annotations(images, target, name)
+    report = write_annotations(images, target, name, Policy(facts=project_terms(project)))
     masks = sum(len(image.masks) for image in images)
     return [f"{masks} masks on {len(images)} frames", *report.lines()]

@@ -267,11 +267,18 @@ class Project:
         train = trainer(tuning or Tuning(), report)
         return retrain(self, train, judge_on(self.folder), load)
 
-    def export(self, target: str | Path, form: str = "coco", **settings: Any) -> list[str]:
+    def export(
+        self,
+        target: str | Path,
+        form: str = "coco",
+        sign: str | Path | None = None,
+        **settings: Any,
+    ) -> list[str]:
         """Export the accepted masks. Returns messages about exported, skipped and lost data.
 
         Args:
             form: Format of `anymask convert`.
+            sign: Ed25519 private key (PEM), to write a signed manifest.
             settings: Fields of `exports.ExportSettings`: only, proposals, images, shares, ...
 
         Raises:
@@ -280,7 +287,8 @@ class Project:
         """
         from anymask.studio.exports import export_masks
 
-        return export_masks(self, Path(target), form, ExportSettings(**settings))
+        key = None if sign is None else Path(sign)
+        return export_masks(self, Path(target), form, ExportSettings(**settings), sign=key)
 
     @property
     def inside(self) -> Path:

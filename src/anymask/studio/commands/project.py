@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from anymask.base import InputError, ProgressBar, write_json
 from anymask.cli import (
+    SIGN,
     Argument,
     Command,
     Group,
@@ -246,7 +247,8 @@ def report(args: argparse.Namespace) -> None:
 
 def export(args: argparse.Namespace) -> None:
     """Export masks and print what the format does not support."""
-    lines = opened(args).export(args.output, args.to, **read_options(args, ExportSettings))
+    settings = read_options(args, ExportSettings)
+    lines = opened(args).export(args.output, args.to, args.sign, **settings)
     say("\n".join([f"wrote {args.output}", *lines]))
 
 
@@ -265,7 +267,7 @@ def clips(args: argparse.Namespace) -> None:
         raise InputError("--session and --label require --take. Add --take VIDEO.")
     if args.output is not None:
         statuses: tuple[State, ...] = ("accepted", *(("proposed",) if args.proposals else ()))
-        say("\n".join(export_tracks(project.tracks, args.output, args.to, statuses)))
+        say("\n".join(export_tracks(project, args.output, args.to, statuses)))
         return
     for clip in project.tracks.clips():
         print(f"{clip.name}: {clip.frames} frames, {clip.tracks} tracks")
@@ -383,6 +385,7 @@ ACTIONS = {
         Argument("--to", metavar="FORMAT", default="coco",
             help="format of the masks (default: coco)"),
         Settings(ExportSettings),
+        SIGN,
     ), summary="export the accepted masks in any format"),
     "clips": Command(clips, (
         FOLDER,

@@ -1,0 +1,110 @@
+"""Terms of imported sets come back from a project in every format, also signed."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from anymask.formats import FORMATS, WRITTEN, read
+from anymask.masks import mask_to_rle, rle_to_coco
+from anymask.studio.exports import export_masks
+from anymask.studio.options import ExportSettings
+from anymask.studio.project import Project
+from tests.studio.disc_projects import SIDE
+
+LICENCE = {"name": "CC BY-SA 9.0", "url": "http://l.test/by-sa"}
+
+
+def labels(folder: Path, licence: dict[str, str], **info: Any) -> Path:
+    """A COCO file of the first image."""
+    mask = np.zeros((SIDE, SIDE), np.bool_)
+    mask[20:60, 30:70] = True
+    row = {
+        "id": 1, "image_id": 1, "category_id": 1, "segmentation": rle_to_coco(mask_to_rle(mask)),
+    }  # fmt: skip
+    document = {
+        "info": info, "licenses": [{"id": 1, **licence}], "annotations": [row],
+        "images": [{"id": 1, "file_name": "0.png", "width": SIDE, "height": SIDE}],
+        "categories": [{"id": 1, "name": "cup"}],
+    }  # fmt: skip
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{info['source']}.json"
+    path.write_text(json.dumps(document))
+    return path
+
+
+def stated(path: Path, name: str, images: Path) -> Any:
+    found = read(path, name, images)
+    list(found)
+    return found.lost.facts
+
+
+@pytest.fixture
+def filled(project: Project, tmp_path: Path) -> Project:
+    source = labels(
+        tmp_path / "in", LICENCE, source="harbour", consent="given", restrictions=["no-mixing"]
+    )
+    project.take(source, None, who="ann")
+    return project
+
+
+@pytest.mark.parametrize("name", sorted(set(FORMATS) - {"davis", "sav"}))
+def test_terms_of_an_import_leave_the_project(filled: Project, tmp_path: Path, name: str) -> None:
+    if name == "imagej":
+        pytest.importorskip("roifile")
+    target = tmp_path / "out" / f"o{WRITTEN[name].ending}"
+    export_masks(filled, target, name, ExportSettings(only="labelled"))
+    facts = stated(target, name, filled.folder)
+    assert facts.info["source"] == "harbour"
+    assert facts.info["consent"] == "given"
+    assert facts.info["restrictions"] == ["no-mixing"]
+    assert "CC BY-SA 9.0" in facts.licences[0]["name"]
+
+
+def test_terms_of_several_imports_and_of_the_folder_are_joined(
+    filled: Project, tmp_path: Path
+) -> None:
+    more = {"name": "Quay Licence"}
+    other = labels(tmp_path / "in", more, source="quay", restrictions="no-training")
+    filled.take(other, None, who="ann")
+    filled.take(other, None, who="ann")
+    (filled.folder / "terms.jsonl").write_text('{"info": {"consent": "by mail"}}\n')
+    export_masks(filled, tmp_path / "o.json", "coco", ExportSettings(only="labelled"))
+    facts = stated(tmp_path / "o.json", "coco", filled.folder)
+    assert facts.info["source"] == "harbour; quay"
+    assert facts.info["consent"] == "given; by mail"
+    assert facts.info["restrictions"] == ["no-training", "no-mixing"]
+    assert [one["name"] for one in facts.licences] == ["CC BY-SA 9.0", "Quay Licence"]
+
+
+def test_an_export_without_terms_writes_no_side_file(project: Project, tmp_path: Path) -> None:
+    project.store.mark_image(1, "done", "ann")
+    export_masks(project, tmp_path / "out", "labelme")
+    assert not list(tmp_path.rglob("*terms*"))
+
+
+def test_a_signed_export_with_splits_and_images_is_verified(
+    filled: Project, tmp_path: Path
+) -> None:
+    pytest.importorskip("cryptography")
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+    from anymask.cli.main import main
+
+    private = Ed25519PrivateKey.generate()
+    key = tmp_path / "key.pem"
+    key.write_bytes(private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    out = tmp_path / "out"
+    command = ["project", "export", str(filled.folder), "-o", str(out), "--images"]
+    assert main([*command, "--only", "labelled", "--sign", str(key)]) == 0
+    listed = json.loads((out / "manifest.json").read_text())["content"]
+    assert listed["terms"]["source"] == "harbour"
+    assert {row["path"] for row in listed["files"]} == {
+        path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()
+    } - {"manifest.json"}
+    assert main(["check", str(out)]) == 0
+    (out / "images/0.png").unlink()
+    assert main(["check", str(out)]) == 2
