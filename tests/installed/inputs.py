@@ -3,8 +3,9 @@
 Each function writes the files of one group; `promises.toml` names the groups.
 """
 
-from __future__ import base64
+from __future__ import annotations
 
+import base64
 import json
 import shutil
 from collections.abc import Callable, Iterable
