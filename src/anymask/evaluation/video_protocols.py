@@ -60,7 +60,7 @@ class VideoSettings(TypedDict, total=False):
 
     Attributes:
         rounds: Maximum number of frames with clicks (default: 3).
-        tracker: "auto" (default), "memory" or "match".
+        tracker: "auto" (default), "memory", "match" or "points".
         split: Split of the dataset.
         limit: Maximum number of videos.
         refine_edges: Whether to refine mask edges.
@@ -68,7 +68,7 @@ class VideoSettings(TypedDict, total=False):
     """
 
     rounds: int
-    tracker: Literal["auto", "memory", "match"]
+    tracker: Literal["auto", "memory", "match", "points"]
     split: str | None
     limit: int | None
     refine_edges: bool

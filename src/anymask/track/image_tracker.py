@@ -225,12 +225,12 @@ class ImageTracker:
         """Predict a mask from prompts. A mask prompt without other prompts is used unchanged."""
         if prompt.mask is not None and prompt.points is None and prompt.box is None:
             mask = given_mask(prompt, seen.embedding.image_hw)
-            return FramePrediction(mask_to_rle(mask), 1.0, 1.0, _soft_of(mask, seen))
+            return FramePrediction(mask_to_rle(mask), 1.0, 1.0, soft_of(mask, seen))
         if earlier is not None and prompt.mask is None:
             prompt = replace(prompt, mask=rle_to_mask(earlier))
         asked = self.model.runtime, seen.image, seen.embedding
         first = answer_prompts(*asked, [prompt], USUAL)[0].first
-        return FramePrediction(first.rle(), 1.0, first.score, _soft_of(first.pixels(), seen))
+        return FramePrediction(first.rle(), 1.0, first.score, soft_of(first.pixels(), seen))
 
     def begin(
         self,
@@ -256,7 +256,8 @@ class ImageTracker:
         ]
         prompts = [_prompt(seen, prior.mixed) for prior in priors]
         asked = [place for place, prompt in enumerate(prompts) if prompt is not None]
-        answers = dict(zip(asked, self._ask(seen, [p for p in prompts if p]), strict=True))
+        found = self.decode_candidates(seen, [prompt for prompt in prompts if prompt])
+        answers = dict(zip(asked, found, strict=True))
         drawn = [
             self._drawing(seen, prior, answers.get(place)) for place, prior in enumerate(priors)
         ]
@@ -293,7 +294,7 @@ class ImageTracker:
     def unpack(self, arrays: StateArrays) -> MatchState:
         return unpack_state(arrays)
 
-    def _ask(self, seen: SeenFrame, prompts: list[Prompt]) -> list[Drawn]:
+    def decode_candidates(self, seen: SeenFrame, prompts: list[Prompt]) -> list[Drawn]:
         """Decode mask candidates for each prompt, without postprocessing.
 
         Prompts of the same length are decoded in one batch.
@@ -315,7 +316,7 @@ class ImageTracker:
         small = cv2.resize(prior.mixed, (columns, rows), interpolation=cv2.INTER_AREA)
         odds = _log_odds(np.asarray(small, np.float32))
         drawn = planes[:, :rows, :columns] - self.model.spec.mask_threshold
-        chosen = _most_alike(drawn > 0, odds > 0)
+        chosen = most_alike(drawn > 0, odds > 0)
         mixed = drawn[chosen].clip(-DRAWN_LIMIT, DRAWN_LIMIT) + BLEND * odds
         return DrawnLogits(mixed, drawn[chosen], float(qualities[chosen]))
 
@@ -325,15 +326,15 @@ class ImageTracker:
         """Prediction from the combined logits; empty if matching does not support the mask."""
         share = float(prior.matched.max(initial=0))
         if drawing is None:
-            return _nothing(seen, share / 2)
+            return nothing_found(seen, share / 2)
         wide = cv2.resize(
             _sigmoid(drawing.mixed), seen.grey.shape[::-1], interpolation=cv2.INTER_LINEAR
         )
         soft = np.asarray(wide, np.float32)
         inside = soft > 0.5
         if not inside.any() or prior.matched[inside].mean() < KNOWN:
-            return _nothing(seen, share / 2)
-        rle = self._pixels(seen, self._whole(drawing.mixed))
+            return nothing_found(seen, share / 2)
+        rle = self.mask_of(seen, self._whole(drawing.mixed))
         score, agreement = float(prior.mixed[inside].mean()), iou(prior.mixed > 0.5, inside)
         return FramePrediction(rle, score, drawing.quality, soft, agreement)
 
@@ -345,13 +346,13 @@ class ImageTracker:
         soft = from_plane(_sigmoid(answer.logits), seen.grey.shape, seen.keys.grid_hw)
         inside = soft > 0.5
         if there < 0.5 or inside.mean() < LEAST:
-            return _nothing(seen, there / 2)
-        rle = self._pixels(seen, self._whole(answer.logits))
+            return nothing_found(seen, there / 2)
+        rle = self.mask_of(seen, self._whole(answer.logits))
         quality = 0.0 if drawn is None else drawn.quality
         score, agreement = there * float(soft[inside].mean()), iou(prior.mixed > 0.5, inside)
         return FramePrediction(rle, score, quality, soft, agreement)
 
-    def _pixels(self, seen: SeenFrame, logits: FloatArray) -> Rle:  # (1, m, m)
+    def mask_of(self, seen: SeenFrame, logits: FloatArray) -> Rle:  # (1, m, m)
         """Mask in frame size, without specks and pinholes, with refined edges if enabled."""
         where = seen.embedding.geometry
         drawn = Candidate(logits[0], where, score=0.0)
@@ -412,19 +413,21 @@ def _sigmoid(logits: FloatArray) -> FloatArray:
     return np.asarray(1 / (1 + np.exp(-logits.clip(-20, 20))), np.float32)
 
 
-def _nothing(seen: SeenFrame, score: float) -> FramePrediction:
+def nothing_found(seen: SeenFrame, score: float) -> FramePrediction:
+    """Prediction of an empty mask."""
     empty = np.zeros(seen.grey.shape, np.float32)
     return FramePrediction(empty_rle(seen.embedding.image_hw), score, 0.0, empty)
 
 
-def _most_alike(drawn: BoolArray, prior: BoolArray) -> int:  # (K, h, w), (h, w)
+def most_alike(drawn: BoolArray, prior: BoolArray) -> int:  # (K, h, w), (h, w)
     """Index of the candidate with the highest IoU with the prior."""
     both = (drawn & prior).sum(axis=(1, 2))
     either = (drawn | prior).sum(axis=(1, 2))
     return int((both / np.maximum(either, 1)).argmax())
 
 
-def _soft_of(mask: BoolArray, seen: SeenFrame) -> FloatArray:  # (H, W) -> (h, w)
+def soft_of(mask: BoolArray, seen: SeenFrame) -> FloatArray:  # (H, W) -> (h, w)
+    """Resize a mask to the reduced frame."""
     size = seen.grey.shape[::-1]
     small = cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA)
     return np.asarray(small, np.float32)

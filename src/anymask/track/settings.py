@@ -14,13 +14,14 @@ from typing import Annotated, Literal, TypedDict
 from anymask.base import InputError, Setting, check_settings, describe_settings
 from anymask.runtime import MemoryChoice
 
-TrackerName = Literal["auto", "memory", "match", "xmem"]
+TrackerName = Literal["auto", "memory", "match", "points", "xmem"]
 TrackerSetting = Annotated[
     TrackerName,
     Setting(
         'how objects are tracked. "memory" uses the memory of a video model, or the memory network '
         'trained for an image model. "match" uses feature matching and optical flow, with any '
-        'image model. "xmem" uses the weights of XMem, with any image model for the prompts. '
+        'image model. "points" prompts the image model with points that optical flow tracks '
+        '(SAM-PT). "xmem" uses the weights of XMem, with any image model for the prompts. '
         '"auto" uses "memory" if the model has one, else "match"'
     ),
 ]

@@ -31,13 +31,17 @@ def tracking_model(
 
     Args:
         named: Loaded model or model name to use instead.
-        tracker: With "xmem", the model only answers prompts, so it stays.
+        tracker: With "points" or "xmem", this model answers the prompts.
     """
     if isinstance(named, Model):
         return named
     family, runtime = model.spec.family, model.runtime
     if named is None:
-        if tracker == "xmem" or family == DEFAULT_VIDEO_MODEL or family not in BUNDLED_MODELS:
+        if (
+            tracker in ("points", "xmem")
+            or family == DEFAULT_VIDEO_MODEL
+            or family not in BUNDLED_MODELS
+        ):
             return model
         if runtime.weights_hash != read_manifest(ASSETS / family).weights_hash:
             return model  # fine-tuned weights may support objects that the default model does not
@@ -85,6 +89,11 @@ def open_tracker(
         from anymask.track.xmem_tracker import open_xmem
 
         return open_xmem(model, weights)
+    if name == "points":
+        memory.check_unset(name)
+        from anymask.track.point_tracker import PointTracker
+
+        return PointTracker(model, refine_edges)
     steps = model.runtime.capability(VideoSteps)
     reader = None if steps is not None else model.runtime.capability(Remembering)
     if name == "auto":
