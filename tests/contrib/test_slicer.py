@@ -2,16 +2,12 @@
 
 import importlib.util
 import sys
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
-
-import anymask
 
 pytest.importorskip("fastapi")
 
@@ -101,29 +97,6 @@ class Segmentation:
 
     def GetNthSegmentID(self, number: int) -> str:  # noqa: N802
         return list(self.segments)[number]
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    from anymask.studio import (
-        EmbeddingCache,
-        Inference,
-        Server,
-        ServerParts,
-        address_of,
-        create_app,
-        open_socket,
-    )
-
-    inference = Inference(anymask.load, "nano", EmbeddingCache(memory_bytes=100_000_000))
-    bound, ready = open_socket("127.0.0.1", 0), threading.Event()
-    running = Server(create_app(ServerParts(inference)), ready.set)
-    thread = threading.Thread(target=running.run, args=([bound],))
-    thread.start()
-    assert ready.wait(60)
-    yield address_of(bound)
-    running.should_exit = True
-    thread.join(60)
 
 
 def test_a_point_writes_the_mask_of_its_slice(module: Any, server: str) -> None:
