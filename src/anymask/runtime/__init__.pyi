@@ -67,6 +67,7 @@ from anymask.runtime.protocol import ClassLabelling as ClassLabelling
 from anymask.runtime.protocol import EdgeRefining as EdgeRefining
 from anymask.runtime.protocol import GuidedDecoding as GuidedDecoding
 from anymask.runtime.protocol import ImageRuntime as ImageRuntime
+from anymask.runtime.protocol import InstancePlanes as InstancePlanes
 from anymask.runtime.protocol import MaskNaming as MaskNaming
 from anymask.runtime.protocol import MemoryChoice as MemoryChoice
 from anymask.runtime.protocol import PromptDecoding as PromptDecoding

@@ -36,6 +36,7 @@ GRAPH_WEIGHTS = "weights.json"  # maps torch parameters to initializers of the g
 CONSTANTS = "video.npz"  # constants of a video model outside its graphs
 ENCODER, DECODER = "encoder", "decoder"  # names of graphs
 CLASSES = "classes"  # optional graph that classifies each cell
+INSTANCES = "instances"  # optional graph of the foreground and distances of instances
 REFINER, REFINER_WEIGHTS = "refiner", "refiner.safetensors"  # optional, for edges
 NAMES, NAME_VECTORS = "names", "names.npz"  # optional, for names of masks
 IR, IR_WEIGHTS = ".xml", ".bin"  # OpenVINO's format of a graph
@@ -97,6 +98,7 @@ class Manifest:
         precision: "fp32" or "int8".
         opset: ONNX opset version.
         data: Training data and its terms, or "".
+        base: Bundled model with the files that the folder lacks, or "".
     """
 
     spec: ModelSpec
@@ -107,6 +109,7 @@ class Manifest:
     precision: str
     opset: int
     data: str = ""
+    base: str = ""
 
     @property
     def refers(self) -> bool:
@@ -141,6 +144,7 @@ def manifest_to_json(manifest: Manifest) -> str:
         "name": manifest.spec.name,
         "licence": manifest.licence,
         **({"data": manifest.data} if manifest.data else {}),
+        **({"base": manifest.base} if manifest.base else {}),
         "precision": manifest.precision,
         "opset": manifest.opset,
         "weights_hash": manifest.weights_hash,
@@ -182,7 +186,7 @@ def manifest_at(manifest: Manifest, side: int) -> Manifest:
         replace(
             info, inputs=tuple(map(scaled, info.inputs)), outputs=tuple(map(scaled, info.outputs))
         )
-        if info.name in (ENCODER, DECODER, CLASSES)
+        if info.name in (ENCODER, DECODER, CLASSES, INSTANCES)
         else info
         for info in manifest.graphs
     )
@@ -225,6 +229,7 @@ def manifest_from_json(text: str | bytes, source: str) -> Manifest:
             precision=str(record["precision"]),
             opset=int(record["opset"]),
             data=str(record.get("data", "")),
+            base=_bundled_name(record.get("base", "")),
         )
     except KeyError as error:
         raise WeightsError(f"{source} has no entry {error}. {remedy}") from error
@@ -278,6 +283,8 @@ def check_file(
         WeightsError: The file is missing or has changed.
     """
     path = folder / name
+    if manifest.base and not path.is_file():
+        path = ASSETS / manifest.base / name
     if not path.is_file():
         raise WeightsError(
             f"{path} is missing, but {MANIFEST} lists it. Copy the whole folder, or "
@@ -421,6 +428,13 @@ def _file_name(name: str) -> str:
     if name in ("", ".", "..") or any(mark in name for mark in "/\\:\0"):
         raise ValueError(f"Files of a bundle have plain names, without folders, got {name[:80]!r}.")
     return name
+
+
+def _bundled_name(name: object) -> str:
+    """Validate the name of a bundled model, or "". Raises ValueError."""
+    if name not in ("", *BUNDLED_MODELS):
+        raise ValueError(f"'base' is {str(name)[:80]!r}, not one of {BUNDLED_MODELS}")
+    return str(name)
 
 
 def _tensor_info(record: Mapping[str, Any]) -> TensorInfo:

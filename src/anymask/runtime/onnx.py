@@ -53,6 +53,7 @@ from anymask.runtime.manifest import (
     DECODER,
     DISABLED_OPTIMISERS,
     ENCODER,
+    INSTANCES,
     IR,
     IR_WEIGHTS,
     MEMORY,
@@ -75,6 +76,7 @@ from anymask.runtime.onnx_sweep import OnnxPrompts, OnnxSweeps
 from anymask.runtime.protocol import (
     ClassLabelling,
     EdgeRefining,
+    InstancePlanes,
     MaskNaming,
     Remembering,
     Sweeps,
@@ -138,7 +140,11 @@ class OnnxRuntime:
         self.threads = pick_threads(threads)
         self._providers = _pick_providers(device)
         tables = read_tables(self._folder, self.manifest)
-        self.family: Family = open_family(self.spec, tables, self.weights_hash)
+        if self.manifest.has_graph(INSTANCES):
+            tables = {**tables, INSTANCES: {}}
+        base = self.manifest.base  # the tables are those of the base, for its weights
+        trained = read_manifest(ASSETS / base).weights_hash if base else self.weights_hash
+        self.family: Family = open_family(self.spec, tables, trained)
         self._lock = threading.Lock()
         self._sessions: dict[str, tuple[GraphInfo, Any]] = {}
         self._siblings: dict[int, OnnxRuntime] = {}
@@ -276,6 +282,12 @@ class OnnxRuntime:
         cells: FloatArray = logits[0]
         return cells
 
+    def instance_planes(self, seen: EncoderOutput) -> FloatArray:
+        """See `InstancePlanes`; requires a graph of instances."""
+        (planes,) = self.run_named(INSTANCES, self.maps_for(INSTANCES, seen))
+        cells: FloatArray = planes[0]
+        return cells
+
     def maps_for(self, graph: str, seen: EncoderOutput) -> dict[str, NDArray[Any]]:
         """Feature maps as graph inputs.
 
@@ -352,12 +364,14 @@ class OnnxRuntime:
         threading.Thread(target=open_graphs, name="anymask-open").start()
 
     def _create_session(self, name: str) -> Any:
+        path = self._folder / name
         for part in self.manifest.sha256:  # the graph, and its external weights
             own = part.startswith(name) or part == Path(name).with_suffix(IR_WEIGHTS).name
             if own or (part == WEIGHTS and WEIGHTS not in self._checked):
-                check_file(self._folder, self.manifest, part, self._hash)
+                place = check_file(self._folder, self.manifest, part, self._hash)
+                path = place if part == name else path
                 self._checked.add(part)
-        return self._read_graph(self._folder / name)
+        return self._read_graph(path)
 
     def _hash(self, path: Path) -> str:
         """SHA-256 of a file, cached by size and modification time, except for bundled models:
@@ -582,6 +596,7 @@ def read_table(path: Path, network: str = "") -> NameTable:
 # The graph of each capability, and the function that creates it.
 _ADDED: Mapping[Any, tuple[str, Any]] = {
     ClassLabelling: (CLASSES, lambda runtime: runtime),
+    InstancePlanes: (INSTANCES, lambda runtime: runtime),
     EdgeRefining: (REFINER, OnnxEdges),
     MaskNaming: (NAMES, OnnxNames),
     Remembering: (MEMORY, OnnxMemory),

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 from anymask.base import InputError, ModelError, WeightsError
 from anymask.masks import spec_at
-from anymask.models.rules import BUNDLED_MODELS
+from anymask.models.rules import BUNDLED_MODELS, FIELD_MODELS
 from anymask.runtime.manifest import (
     ASSETS,
     ENCODER,
@@ -177,7 +177,7 @@ def find_bundle(name: str, weights: str | Path | None = None) -> Path | None:
             return None
         inside = not (path / MANIFEST).is_file() and (path / EXPORTED / MANIFEST).is_file()
         return path / EXPORTED if inside else path
-    if name in BUNDLED_MODELS:
+    if name in (*BUNDLED_MODELS, *FIELD_MODELS):
         return ASSETS / name
     folder = Path(name).expanduser()
     for place in (folder, folder / EXPORTED):  # of a training

@@ -140,6 +140,16 @@ class ClassLabelling(Protocol):
 
 
 @runtime_checkable
+class InstancePlanes(Protocol):
+    """Capability: find instances without prompts, by an additional head."""
+
+    def instance_planes(self, seen: EncoderOutput) -> FloatArray:  # -> (3, n, n)
+        """Foreground, center distance and boundary distance of every cell, in 0..1: see
+        `models.instance_head`."""
+        ...
+
+
+@runtime_checkable
 class Remembering(Protocol):
     """Capability: read an object's earlier frames, by an additional network."""
 

@@ -181,9 +181,10 @@ class SegmentSettings:
 
 # Settings of the search of `everything`.
 
-Mode = Literal["adaptive", "exact"]
+Mode = Literal["adaptive", "exact", "instances"]
 GridPrecision = Literal["auto", "model", "mixed"]
 
+INSTANCE_SCORE = 0.4  # default score threshold of the mode "instances"
 WIDER = 0.5  # of the score threshold, for the second attempt
 MAX_AT_ONCE = 64  # clicks per batch; larger batches are not faster
 
@@ -222,7 +223,9 @@ class Grid:
             "search for objects; "
             '"exact": decode every point of the grid, as in the SAM paper; '
             '"adaptive": decode a coarse grid, then points that are likely to find '
-            "missing objects, at most a third of the grid in total"
+            "missing objects, at most a third of the grid in total; "
+            '"instances": no points, but the instance head of a model for one field',
+            default="instances for models with an instance head, else adaptive",
         ),
     ] = "adaptive"
     decoder_precision: Annotated[
@@ -361,17 +364,21 @@ class Grid:
 def grid_of(family: Family, given: GridDict) -> Grid:
     """Settings of the user, with the defaults of the model.
 
-    In adaptive mode, a model with objectness has its own thresholds in that table.
+    In adaptive mode, a model with objectness has its own thresholds in that table. A model with an
+    instance head has the mode "instances".
 
     Raises:
         InputError: A setting is invalid.
     """
     judging = family.tables.get("objectness")
-    if judging is None or given.get("mode", "adaptive") != "adaptive":
+    mode = given.get("mode", "instances" if "instances" in family.tables else "adaptive")
+    if mode == "instances":
+        least = INSTANCE_SCORE, 0.0
+    elif judging is None or mode != "adaptive":
         least = family.grid.score, family.grid.stability
     else:
         least = float(judging["quality"]), float(judging["stability"])
-    merged = GridDict(score=least[0], stability=least[1])
+    merged = GridDict(mode=mode, score=least[0], stability=least[1])
     merged.update(given)
     return Grid(**merged)
 
@@ -381,10 +388,10 @@ def wider_grid(tried: Grid, given: GridDict) -> Grid | None:
 
     Args:
         tried: Grid of the first attempt.
-        given: Settings of the user. None is returned if they have a threshold, and in exact mode.
+        given: Settings of the user. None is returned if they have a threshold, and in other modes.
     """
     own = not {"score", "stability"} & set(given)
-    if tried.mode == "exact" or not own:
+    if tried.mode != "adaptive" or not own:
         return None
     return replace(tried, score=WIDER * tried.score, stability=0.0)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast, get_args
 
 from anymask.base import InputError, ModelError, check_types, file_sha256, write_whole
-from anymask.models.rules import BUNDLED_MODELS, DEFAULT_VIDEO_MODEL
+from anymask.models.rules import BUNDLED_MODELS, DEFAULT_VIDEO_MODEL, FIELD_MODELS
 from anymask.runtime import (
     ASSETS,
     CONSTANTS,
@@ -97,7 +97,7 @@ def export(
             f"{DEFAULT_VIDEO_MODEL} does not support 8-bit export: it consists of convolutions, "
             "which an int8 export leaves in float32. Export it without int8."
         )
-    if name in BUNDLED_MODELS and weights is None and not int8 and not video:
+    if name in (*BUNDLED_MODELS, *FIELD_MODELS) and weights is None and not int8 and not video:
         from anymask.runtime import bundled
 
         copied = copy_bundle(cast(Path, bundled(name).path), folder, side)
@@ -204,6 +204,7 @@ def copy_bundle(source: Path, target: Path, side: int | None = None) -> Manifest
             shutil.copyfile(check_file(source, manifest, name), stage / name)
         if (source / MODEL_CARD).is_file():
             shutil.copyfile(source / MODEL_CARD, stage / MODEL_CARD)
+        manifest = replace(manifest, base="")
         write_manifest(stage, manifest)
     return manifest
 

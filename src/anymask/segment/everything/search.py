@@ -70,6 +70,7 @@ from anymask.segment.everything.grid import (
     crop_boxes,
     most_clicks,
 )
+from anymask.segment.everything.instances import find_instances
 from anymask.segment.everything.log import LoggedBatch, SearchLog, batch_key
 from anymask.segment.everything.tiles import find_in_tiles
 from anymask.segment.pipeline import decode_prompts, encode_image
@@ -120,7 +121,7 @@ def find_everything(
     image_hw = seen.image_hw if isinstance(seen, Features) else (seen.shape[0], seen.shape[1])
     windows, layers = crop_boxes(image_hw, settings.crop_n_layers, settings.crop_overlap_ratio)
     grids = [settings.points(layer) for layer in layers]
-    exact = settings.mode == "exact"
+    exact = settings.mode != "adaptive"
     clock = ProgressCounter(progress, sum(len(g) if exact else most_clicks(len(g)) for g in grids))
     found: list[Mask] = []
     with ThreadPoolExecutor(CUTTERS, "anymask-cut") as cutters:
@@ -131,6 +132,11 @@ def find_everything(
                 x0, y0, x1, y1 = window
                 place = encode_image(runtime, seen[y0:y1, x0:x1])
             view = CropView(window, image_hw, place.geometry, spec.mask_threshold)
+            if settings.mode == "instances":
+                instances = find_instances(runtime, place, view, settings)
+                found += _whole_in_view(instances, view, settings)
+                clock.add(len(grid))
+                continue
             sweep = open_sweep(runtime, place.seen, place.geometry, settings.sweep_precision)
             clicks = grid.astype(np.float64) * place.image_hw[::-1]
             judge = None if exact else objectness_of(family, place, least)

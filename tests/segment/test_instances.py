@@ -1,0 +1,164 @@
+"""Instances from distances: exact distances return exact instances; `nano-cells` counts cells."""
+
+import pickle
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import anymask
+from anymask.base import ModelError, WeightsError
+from anymask.masks import rle_to_mask
+from anymask.models.instance_head import InstanceHead
+from anymask.models.rules import FIELD_MODELS
+from anymask.runtime.manifest import ASSETS, manifest_from_json, manifest_to_json, read_manifest
+from anymask.segment.everything.instances import Distances, separate
+
+MOST_BYTES = 4_000_000  # of a field model in the wheel
+
+
+def exact_distances(labels: np.ndarray) -> Distances:
+    """Distances of known instances, pixel by pixel, without OpenCV."""
+    rows, columns = np.mgrid[: labels.shape[0], : labels.shape[1]]
+    center, boundary = np.ones(labels.shape), np.ones(labels.shape)
+    for number in np.unique(labels[labels > 0]):
+        own = labels == number
+        y, x = rows[own], columns[own]
+        away = np.hypot(y - y.mean(), x - x.mean())
+        center[own] = away / away.max()
+        outside = np.stack([rows[~own], columns[~own]], axis=1)
+        edge = np.array([np.hypot(*(outside - place).T).min() for place in zip(y, x, strict=True)])
+        boundary[own] = 1 - edge / edge.max()
+    planes = ((labels > 0).astype(float), center, boundary)
+    return Distances(*(plane.astype(np.float32) for plane in planes))
+
+
+def discs(places: list[tuple[int, int, int]], side: int = 64) -> np.ndarray:
+    """Labels of discs (y, x, radius); a pixel belongs to the disc with the nearest edge."""
+    rows, columns = np.mgrid[:side, :side]
+    depth = np.stack([r - np.hypot(rows - y, columns - x) for y, x, r in places])
+    return np.where(depth.max(0) > 0, depth.argmax(0) + 1, 0)
+
+
+def cells(places: list[tuple[int, int, int]], side: int = 256) -> np.ndarray:
+    """Fluorescence image: bright discs with soft edges and noise on a dark background."""
+    rows, columns = np.mgrid[:side, :side]
+    image = np.full((side, side), 12.0)
+    for y, x, r in places:
+        image += 110 / (1 + np.exp((np.hypot(rows - y, columns - x) - r) / 0.7))
+    image += np.random.default_rng(0).normal(0, 3, image.shape)
+    return np.repeat(image.clip(0, 255).astype(np.uint8)[..., None], 3, axis=2)
+
+
+@pytest.mark.parametrize(
+    "places",
+    [
+        [],
+        [(20, 20, 9)],
+        [(20, 20, 9), (20, 37, 9)],  # touching
+        [(20, 20, 9), (20, 34, 9), (33, 27, 9)],  # overlapping, each cut by its neighbors
+        [(5, 5, 9), (60, 60, 9)],  # cut by the border
+    ],
+)
+def test_exact_distances_return_the_exact_instances(places: list[tuple[int, int, int]]) -> None:
+    truth = discs(places) if places else np.zeros((64, 64), np.int64)
+    labels = separate(exact_distances(truth))
+    assert labels.max() == len(places)
+    assert np.array_equal(labels > 0, truth > 0)
+    for number in range(1, len(places) + 1):
+        found = labels == np.bincount(labels[truth == number]).argmax()
+        both = np.count_nonzero(found & (truth == number))
+        assert both / np.count_nonzero(found | (truth == number)) > 0.95
+
+
+def test_the_foreground_alone_does_not_separate_touching_instances() -> None:
+    truth = discs([(20, 20, 9), (20, 37, 9)])
+    exact = exact_distances(truth)
+    flat = np.where(truth > 0, 0.0, 1.0).astype(np.float32)
+    assert separate(exact).max() == 2
+    assert separate(Distances(exact.foreground, flat, flat)).max() == 1
+
+
+def test_the_head_returns_planes_twice_as_fine_as_its_finest_map() -> None:
+    head = InstanceHead((8, 6, 4)).eval()
+    maps = (torch.randn(2, 8, 4, 6), torch.randn(2, 6, 8, 12), torch.randn(2, 4, 16, 24))
+    with torch.no_grad():
+        planes = head(*maps)
+    assert planes.shape == (2, 3, 32, 48)
+    assert planes.min() >= 0
+    assert planes.max() <= 1
+
+
+GRID = [(y, x, 12) for y in range(30, 240, 48) for x in range(30, 240, 48)]
+
+
+def test_nano_cells_finds_every_made_cell_by_default() -> None:
+    model, image = anymask.load("nano-cells", device="cpu"), cells(GRID)
+    found = model.everything(image)
+    assert len(found) == len(GRID)
+    truth = discs(GRID, 256)
+    for record in found:
+        mask = rle_to_mask(record.rle) > 0
+        number = np.bincount(truth[mask]).argmax()
+        union = mask | (truth == number)
+        assert number
+        assert np.count_nonzero(mask & (truth == number)) / union.sum() > 0.75
+        assert record.score > 0.4
+    assert [one.rle for one in model.everything(model.encode(image))] == [one.rle for one in found]
+    again = pickle.loads(pickle.dumps(model.runtime))
+    assert again.spec.name == "nano-cells"
+
+
+def test_touching_cells_are_separate_masks_without_overlap() -> None:
+    touching = [(80, 80, 14), (80, 107, 14), (160, 150, 14)]
+    found = anymask.load("nano-cells", device="cpu").everything(cells(touching))
+    assert len(found) == 3
+    masks = [rle_to_mask(one.rle) > 0 for one in found]
+    assert not any((first & second).sum() > 8 for first, second in pairwise(masks))
+
+
+def test_an_empty_image_has_no_cells() -> None:
+    model = anymask.load("nano-cells", device="cpu")
+    assert list(model.everything(np.zeros((128, 200, 3), np.uint8))) == []
+
+
+def test_nano_cells_answers_prompts_like_nano() -> None:
+    image = cells(GRID)
+    first, second = (
+        anymask.load(name, device="cpu").segment(image, points=[[30, 30]]).mask
+        for name in ("nano", "nano-cells")
+    )
+    assert np.array_equal(first, second)
+
+
+def test_a_model_without_an_instance_head_names_the_missing_capability() -> None:
+    with pytest.raises(ModelError, match="instance planes"):
+        anymask.load("nano", device="cpu").everything(cells(GRID), mode="instances")
+
+
+def test_an_export_of_a_field_model_is_complete(tmp_path: Path) -> None:
+    folder = anymask.export("nano-cells", tmp_path / "cells")
+    assert (folder / "encoder.onnx").is_file()
+    assert not read_manifest(folder).base
+    image = cells(GRID)
+    first, second = (
+        [one.rle for one in anymask.load(name, device="cpu").everything(image)]
+        for name in ("nano-cells", str(folder))
+    )
+    assert first == second
+
+
+@pytest.mark.parametrize("name", FIELD_MODELS)
+def test_a_field_model_is_small_and_has_a_card(name: str) -> None:
+    files = list((ASSETS / name).iterdir())
+    assert sum(file.stat().st_size for file in files) < MOST_BYTES
+    assert "## Evaluation" in (ASSETS / name / "MODEL_CARD.md").read_text(encoding="utf-8")
+
+
+def test_the_base_of_a_bundle_is_a_bundled_model() -> None:
+    text = manifest_to_json(read_manifest(ASSETS / "nano-cells"))
+    assert manifest_from_json(text, "here").base == "nano"
+    with pytest.raises(WeightsError, match="base"):
+        manifest_from_json(text.replace('"base": "nano"', '"base": "../../etc"'), "here")
