@@ -99,10 +99,10 @@ def write_table(runs: Sequence[Finished]) -> str:
             means = [np.mean([run.values[one].mean() for run in own]) for one in METRICS]
             cells = [f"{mean:.3f}" for mean in means[:-1]] + [f"{means[-1]:.2f}"]
             arms.append([f"`{name}`", str(len(own)), str(own[0].steps), *cells])
-    return "\n\n".join(
-        [
-            small_table(head, rows),
+    parts = [small_table(head, rows)]
+    if arms:
+        parts += [
             small_table(("arm", "seeds", "steps", *METRICS.values()), arms),
             f"A mask that does not reach an IoU of 0.9 counts as {CLICKS} clicks.",
         ]
-    )
+    return "\n\n".join(parts)

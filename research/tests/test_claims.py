@@ -189,6 +189,7 @@ def test_the_table_names_what_was_not_measured() -> None:
     text = write_table(runs)
     assert "| A larger model is better | `large` - `base` |" in text
     assert text.count("not measured") == len(FINDINGS) - 1
+    assert write_table([]).count("not measured") == len(FINDINGS)
     assert "| `base` | 2 | 5 | 0.450 | 0.450 | 0.950 | 2.00 |" in text
 
 

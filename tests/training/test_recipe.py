@@ -65,7 +65,7 @@ def test_a_recipe_is_found_by_its_name_or_its_path_or_the_names_are_told(tmp_pat
         ({"stage": [STAGE], "drop_path": 1.0}, "drop_path must be at least 0 and below 1"),
         (
             {"stage": [STAGE], "drop_path": 0.1, "learn": "lora"},
-            "drop_path in r.toml requires learn = 'all'",
+            "Invalid drop_path in r.toml: .* requires learn = 'all'",
         ),
         ({"stage": [STAGE], "falls": [0.5]}, "falls must be a list of whole numbers"),
         ({"stage": [{**STAGE, "cool": True}, STAGE]}, "cool = true last"),

@@ -311,8 +311,9 @@ def _check(recipe: Recipe, where: str) -> None:
         )
     if recipe.drop_path and recipe.learn != "all":
         raise ConfigError(
-            f"drop_path in {where} requires learn = 'all', because it skips blocks of the image "
-            f"encoder, but learn = {recipe.learn!r} was given. Set one of the two."
+            f"Invalid drop_path in {where}: it skips blocks of the image encoder and requires "
+            f"learn = 'all', but learn = {recipe.learn!r} was given. Set learn = 'all' or "
+            "drop_path = 0."
         )
     for name in ("channels", "classes"):
         if getattr(recipe, name) and (recipe.synthetic or recipe.task != "masks"):
