@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from anymask.cli.main import main
 from anymask.formats import read_annotations
+from anymask.masks import Mask, Masks, iou, mask_to_rle, rle_to_mask
 from anymask.segment import Model
 from anymask.studio import create_project
 from anymask.studio.project import Project
+from anymask.studio.tracks import Tracks
 from anymask.track import open_session
 from tests.segment.fakes import ColourRuntime
 from tests.track.clips import damage_packet, moving_discs, write_video
@@ -111,3 +115,52 @@ def test_a_damaged_video_is_taken_up_with_its_frame_numbers(
     assert [mask.frame for mask in masks if not mask.rle.counts[1:].any()] == [
         frame for frame in range(frames) if frame not in seen
     ]
+
+
+def test_tracks_of_all_objects_are_proposed_and_an_interrupted_video_is_resumed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    pictures, truth = moving_discs(FRAMES)
+    for name in ("drive.mkv", "walk.mkv"):
+        write_video(folder / name, pictures)
+    project = create_project(folder)
+
+    class Proposals(Model):
+        """A model that proposes the true discs of the first frame."""
+
+        def everything(self, image: Any, **_: Any) -> Masks:  # type: ignore[override]
+            found = truth[0] if np.array_equal(image, pictures[0]) else []
+            masks = [Mask(mask_to_rle(mask), score=0.9) for mask in found]
+            return Masks(masks, image_hw=image.shape[:2])
+
+    monkeypatch.setattr("anymask.load", lambda _: Proposals(ColourRuntime()))
+    whole, calls = Tracks.add_track, []
+
+    def stopped(*args: Any) -> Any:
+        calls.append(args)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return whole(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Tracks, "add_track", stopped)
+        assert main(["project", "clips", str(folder), "--propose"]) == 130
+    assert [clip.tracks for clip in project.tracks.clips()] == [1, 0]
+    capsys.readouterr()
+    assert main(["project", "clips", str(folder), "--propose"]) == 0
+    told = capsys.readouterr()
+    assert "drive.mkv: 2 masklets" in told.err
+    assert "walk.mkv: 2 masklets" in told.err
+    assert told.out.count("proposed, frames 0 to 5") == 4
+    asked = project.tracks.next_asked()
+    assert asked is not None
+    assert asked.provenance.kind == "model"
+    for number in (0, 1):
+        found = project.tracks.masks(project.tracks.tracks(1)[number].id)
+        assert all(iou(rle_to_mask(one.rle), truth[one.frame][number]) > 0.8 for one in found)
+    assert not [*(folder / ".anymask").glob("*.session")]
+    assert main(["project", "clips", str(folder), "--propose"]) == 0
+    assert "every video already has tracks" in capsys.readouterr().err
+    assert [clip.tracks for clip in project.tracks.clips()] == [2, 2]

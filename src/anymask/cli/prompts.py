@@ -274,7 +274,7 @@ def read_tracked_prompts(
             else:
                 one.mask, one.mask_values = Path(rest), args.mask_values
     ways = "--point X,Y, --box X0,Y0,X1,Y1 or --mask FILE"
-    if args.known is not None:  # prompts correct existing masks
+    if args.known is not None or getattr(args, "everything", False):  # masks without prompts
         return found
     if not found:
         raise PromptError(f"No prompt was passed. Add {ways}, or {known}.")

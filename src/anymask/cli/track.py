@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from anymask.base import InputError
 from anymask.cli.command import Argument, Command, Group, Settings
-from anymask.cli.options import MODEL, SESSION, read_default_model, read_options
+from anymask.cli.options import MODEL, SESSION, option_of, read_default_model, read_options
 from anymask.cli.prompts import TRACKED_PROMPTS, read_tracked_prompts
 from anymask.cli.sources import check_not_address
 from anymask.cli.streams import say, tell
@@ -14,6 +15,7 @@ from anymask.track import (
     GROUPS,
     CutoutLook,
     FrameSampling,
+    MaskletSettings,
     MemorySettings,
     MonitorSettings,
     TrackFiles,
@@ -34,10 +36,13 @@ def run(args: argparse.Namespace) -> None:
     from anymask.base import ProgressBar
 
     settings = {name: one for group in GROUPS for name, one in read_options(args, group).items()}
+    masklets = read_options(args, MaskletSettings)
+    if masklets and not args.everything:
+        raise InputError(f"{option_of(next(iter(masklets)))} requires --everything. Add it.")
     asked = TrackFiles(
         video=args.video, prompts=read_tracked_prompts(args), outputs=args.outputs,
         cutout=CutoutLook() if args.cutout else None, direction=args.direction, known=args.known,
-        settings=settings,
+        masklets=MaskletSettings(**masklets) if args.everything else None, settings=settings,
     )  # fmt: skip
     check_not_address(args.video)
     model = read_default_model(args)
@@ -58,6 +63,9 @@ COMMAND = Command(run, (
             Argument("--from", metavar="FILE", dest="known", type=Path,
                 help="known masks: a .jsonl of this command, or a .json of SA-V or YouTube-VIS; "
                      "further prompts correct these masks"),
+            Argument("--everything", action="store_true",
+                help="without prompts: propose the objects of key frames, track them in both "
+                     "directions, merge duplicates and drop short or unstable objects"),
         ),
     ),
     Group("the masks", (
@@ -72,6 +80,7 @@ COMMAND = Command(run, (
         Argument("--direction", choices=("forward", "backward", "both"), default="forward",
             help="tracking direction from the prompts (default: forward)"),
     )),
+    Settings(MaskletSettings, "all objects (--everything)"),
     Settings(FrameSampling, "which frames"),
     Settings(TrackSettings, "tracking", defaults=SESSION),
     Settings(MonitorSettings, "confidence checks"),

@@ -7,15 +7,15 @@ image: page 3 of stack.tif is named stack.tif.page3.png, also on import.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Unpack
+from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 
-from anymask.base import InputError, brief, page_name, split_page_name
+from anymask.base import InputError, OnProgress, brief, page_name, split_page_name
 from anymask.formats import (
     CLASSES,
     TERMS,
@@ -46,6 +46,9 @@ from anymask.studio.records import (
     TrackMask,
 )
 from anymask.studio.searching import SAME
+
+if TYPE_CHECKING:
+    from anymask.segment import Model
 
 ALIKE = 0.99  # minimum IoU of equal masks on import
 NEARLY = 0.9  # lower minimum IoU for masks with slightly different outlines, as in polygon formats
@@ -337,8 +340,39 @@ def _imported(mask: Mask, source: str, proposals: bool, page: int) -> Draft:
     )
 
 
+def propose_tracks(
+    project: Project, model: Model, progress: OnProgress = lambda done, total: None
+) -> Iterator[str]:
+    """Propose tracks of all objects in each video of the folder that has no tracks.
+
+    Yields a message for each finished video. An interrupted video is resumed from a session file
+    in the `.anymask` folder. Raises as `propose_masklets`.
+    """
+    from anymask.track import open_session, propose_masklets, tracking_model
+
+    for name in project.new_videos():
+        take_clip(project, name, None, label=None, who=f"model {model.name}")
+    for clip in project.tracks.clips():
+        kept = project.inside / f"clip-{clip.id}.session"
+        if (clip.tracks + clip.rejected and not kept.is_file()) or kept.is_symlink():
+            continue
+        with open_session(tracking_model(model), project.file(clip.name), session=kept) as session:
+            report = propose_masklets(session, model, progress=progress)
+        there = {track.object for track in project.tracks.tracks(clip.id)}
+        who = f"model {model.name}"
+        take_clip(project, clip.name, kept, label=None, who=who, skipped=there)
+        kept.unlink()
+        yield f"{clip.name}: {report}"
+
+
 def take_clip(
-    project: Project, video: str, session: Path | None, *, label: str | None, who: str
+    project: Project,
+    video: str,
+    session: Path | None,
+    *,
+    label: str | None,
+    who: str,
+    skipped: Collection[int] = (),
 ) -> None:
     """Add a video of the project folder, and the objects of a session file as proposals.
 
@@ -348,6 +382,7 @@ def take_clip(
     Args:
         session: File of `anymask track VIDEO --session`, with every frame.
         label: Class of its objects.
+        skipped: Numbers of objects that are not added.
     """
     from anymask.track import FrameSampling, SessionStore, frame_numbering, read_facts
 
@@ -381,5 +416,7 @@ def take_clip(
     origin = Provenance(kind="model", model=store.about("tracker"), tool="track")
     store.close()
     for number, masks in found.items():
+        if number in skipped:
+            continue
         draft = TrackDraft(object=number, masks=masks, label=label, provenance=origin)
         project.tracks.add_track(clip.id, draft, who)

@@ -2,6 +2,8 @@ from anymask.track.files import FilePrompt as FilePrompt
 from anymask.track.files import TrackFiles as TrackFiles
 from anymask.track.files import track_files as track_files
 from anymask.track.flow import reduce_frame as reduce_frame
+from anymask.track.masklets import MaskletSettings as MaskletSettings
+from anymask.track.masklets import propose_masklets as propose_masklets
 from anymask.track.monitor import TrackMonitor as TrackMonitor
 from anymask.track.monitor import check_prompted as check_prompted
 from anymask.track.monitor import check_tracked as check_tracked

@@ -33,6 +33,7 @@ from anymask.images import MaskValues, load_mask
 from anymask.runtime import home
 from anymask.segment import Model
 from anymask.track.known import read_tracks
+from anymask.track.masklets import MaskletSettings, propose_masklets
 from anymask.track.outputs import (
     CutoutLook,
     MaskWriter,
@@ -92,6 +93,7 @@ class TrackFiles:
         subject: Track the main subject of the first frame if there is no prompt.
         direction: Tracking direction from the prompts.
         known: File of existing tracks (`read_tracks`), which prompts correct.
+        masklets: Track every object that automatic mask generation finds, without prompts.
         settings: Keyword arguments of `Model.track`.
     """
 
@@ -102,9 +104,15 @@ class TrackFiles:
     subject: bool = False
     direction: Direction = "forward"
     known: Path | None = None
+    masklets: MaskletSettings | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if self.masklets is not None and (self.prompts or self.known or self.subject):
+            raise InputError(
+                "--everything tracks all objects without prompts and cannot be combined with "
+                "prompts or --from. Omit one of them."
+            )
         for group in GROUPS:
             known = group.__dataclass_fields__
             group(**{name: one for name, one in self.settings.items() if name in known})
@@ -150,6 +158,8 @@ class TrackFiles:
         told: list[Any] = sorted(
             (frame, number, str(one)) for (frame, number), one in self.prompts.items()
         )
+        if self.masklets is not None:
+            told.append(str(self.masklets))
         if self.settings.get("session") is not None:
             return json.dumps([told, self.known and str(self.known)])
         stamps = []
@@ -204,7 +214,11 @@ def _track_files(
         with open_session(model_now, source, **settings) as session:
             moved = _begin(model_now, session, asked, words)
             leave = True
-            notes = _write(session, asked, progress or (lambda done, total: None))
+            tell = progress or (lambda done, total: None)
+            notes = []
+            if asked.masklets is not None:
+                notes.append(str(propose_masklets(session, model_now, asked.masklets, tell)))
+            notes += _write(session, asked, tell)
             complete = not session.frames.damage
         leave = kept is not None
     finally:
@@ -360,7 +374,7 @@ def _write(session: VideoSession, asked: TrackFiles, progress: OnProgress) -> li
     writers: list[MaskWriter] = []
     written: set[str] = set()
     try:
-        for frame in _frames_in_order(session, asked.direction, progress):
+        for frame in _frames_in_order(session, asked, progress):
             if is_damaged(session, frame, writers):
                 continue
             picture = partial(read_picture, session, frame.index)
@@ -399,10 +413,13 @@ def _write(session: VideoSession, asked: TrackFiles, progress: OnProgress) -> li
 
 
 def _frames_in_order(
-    session: VideoSession, direction: Direction, progress: OnProgress
+    session: VideoSession, asked: TrackFiles, progress: OnProgress
 ) -> Iterator[TrackedFrame]:
     """Yield every frame in order: during tracking, or after it if later passes change results."""
-    length = session.frames.length
+    length, direction = session.frames.length, asked.direction
+    if asked.masklets is not None:
+        yield from map(session.result, range(length or 0))
+        return
     if direction == "forward" or length is None:
         yield from session.propagate("forward", start=0)
         return

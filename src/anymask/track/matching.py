@@ -22,8 +22,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from anymask.base import BoolArray, FloatArray, UintImage, brief
-from anymask.masks import SINGLE_THREAD, FeatureMap, Features, Geometry
+from anymask.base import BoolArray, FloatArray, Floats, UintImage, brief
+from anymask.masks import SINGLE_THREAD, FeatureMap, Features, Geometry, Rle, rle_area, rle_iou
 from anymask.track.flow import Flows, carry_along
 from anymask.track.records import StateArrays
 
@@ -262,3 +262,16 @@ def mix_prior(seen: SeenFrame, state: MatchState, share: FloatArray, flows: Flow
     carried = carry_along(state.soft, flows.back(state.grey))
     mixed = np.asarray((1 - CARRIED) * matched + CARRIED * carried, np.float32)
     return Prior(mixed, matched, carried)
+
+
+# Masks of one frame.
+
+
+def compare_masks(
+    masks: Sequence[Rle], others: Sequence[Rle]
+) -> tuple[Floats, Floats, Floats]:  # N, K
+    """IoU of each pair of masks, share of the first inside the second, and the reverse."""
+    ious = rle_iou(masks, others).reshape(len(masks), len(others))
+    areas = np.array([rle_area(one) for one in masks])[:, None], np.array([*map(rle_area, others)])
+    shared = ious * (areas[0] + areas[1]) / (1 + ious)
+    return ious, shared / np.maximum(areas[0], 1), shared / np.maximum(areas[1], 1)

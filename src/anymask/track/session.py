@@ -212,6 +212,11 @@ class VideoSession:
         """Tracking method, model and weights hash, such as "memory:nano:2597a89abaa9eb98"."""
         return self.tracker.name
 
+    @property
+    def stepped(self) -> int:
+        """Index of the last frame of `step`; -1 before the first."""
+        return self._stepped
+
     # ---------------------------------------------------------------------------------- prompts
 
     @property

@@ -2,7 +2,8 @@
 
 On key frames (every n-th frame, and frames on which an object was lost), all instances of the
 prompts are detected as in an image (`find`). Each detection is either a tracked object, matched
-by mask; a lost object, matched by appearance, which keeps its number; or a new object.
+by mask; a lost object, matched by appearance, which keeps its number; or a new object. A detection
+with a low score starts an object only if the next key frame confirms it.
 
 The order (masks, then appearance, the rest is new) is that of tracking by detection: SORT
 (Bewley et al. 2016) and DeepSORT (Wojke et al. 2017). Deviation: detections are masks, and the
@@ -14,7 +15,7 @@ Letters: K tracks, N detections, G cells of a frame, C values of a cell.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack, cast
@@ -22,7 +23,14 @@ from typing import TYPE_CHECKING, Any, Unpack, cast
 import cv2
 import numpy as np
 
-from anymask.base import FloatArray, InputError, OnProgress, UintImage, check_keywords, file_suffix
+from anymask.base import (
+    FloatArray,
+    InputError,
+    OnProgress,
+    UintImage,
+    check_keywords,
+    file_suffix,
+)
 from anymask.find import (
     NOTHING,
     Detector,
@@ -36,7 +44,7 @@ from anymask.find import (
 from anymask.masks import Features, HeldPicture, Mask, Masks, Rle, rle_iou, rle_to_mask
 from anymask.segment import Model
 from anymask.track.files import read_picture, video_facts
-from anymask.track.matching import maps_to_keys, soft_to_labels
+from anymask.track.matching import compare_masks, maps_to_keys, soft_to_labels
 from anymask.track.outputs import CutoutLook, MaskWriter, coco_writer
 from anymask.track.records import TrackedFrame
 from anymask.track.session import VideoSession, open_session
@@ -51,6 +59,9 @@ SAME = 0.3  # minimum IoU to match a detection and a track
 DRIFTED = 0.6  # IoU below which the detected mask replaces the tracked mask
 ALIKE = 0.75  # minimum cosine similarity of two appearances of one object
 OTHER_LABEL = 0.1  # similarity penalty for a label that the object never had
+TINY = 1e-6  # IoU above 0
+INSIDE = 0.8  # minimum share of a mask inside another one to count as a part of it
+CLEAR = 0.5  # detections with a lower score must be confirmed on the next key frame
 BIN = 16  # width of a color histogram bin
 LOOKS = 5  # number of latest appearances kept per object
 GAP = 3  # minimum number of frames between key frames
@@ -70,10 +81,14 @@ class FoundThing:
     Attributes:
         votes: Label to sum of detection scores.
         looks: Latest appearance vectors (C,) of unit length.
+        confirmed: Whether a clear detection or two successive ones support the object.
+        shown: Whether it is returned. Unconfirmed objects are, if they are on the first key frame.
     """
 
     votes: dict[str, float] = field(default_factory=dict)
     looks: list[FloatArray] = field(default_factory=list)
+    confirmed: bool = True
+    shown: bool = True
 
     @property
     def label(self) -> str:
@@ -161,12 +176,14 @@ class VideoFinds:
         while (frame := self.session.step()) is not None:
             now = seen_on(frame)
             changed = changed or now != before  # an object was lost or reappeared: verify it
-            if since >= self.every or (changed and since >= min(GAP, self.every)):
+            open_ = any(not thing.confirmed for thing in self.things.values())
+            if since >= self.every or ((changed or open_) and since >= min(GAP, self.every)):
                 self._look(frame)
                 frame = self.session.result(frame.index)
                 since, changed, now = 0, False, seen_on(frame)
             since, before = since + 1, now
-            yield frame
+            shown = {n: one for n, one in frame.objects.items() if self.things[n].shown}
+            yield replace(frame, objects=shown)
 
     def masks(self, frame: TrackedFrame) -> Masks:
         """Objects visible on a frame, with numbers (`ids`), labels and scores."""
@@ -186,7 +203,7 @@ class VideoFinds:
     def _look(self, frame: TrackedFrame) -> None:
         """Detect instances on a frame and match them to tracked, lost or new objects."""
         image, things = self._image(frame), self.things
-        finds, features = self.question.ask(image), self.question.model.encode(image)
+        finds, features = without_parts(self.question.ask(image)), self.question.model.encode(image)
         looks = [appearance(features, image, one.rle) for one in finds]
         tracks = {number: frame.objects[number].rle for number in sorted(seen_on(frame))}
         views = {number: appearance(features, image, rle) for number, rle in tracks.items()}
@@ -197,38 +214,80 @@ class VideoFinds:
         column = {number: place for place, number in enumerate(things)}
 
         # Match tracked objects by mask.
-        overlaps = rle_iou([one.rle for one in finds], [*tracks.values()]).reshape(
-            len(finds), len(tracks)
-        )
+        ious, inner, outer = compare_masks([one.rle for one in finds], [*tracks.values()])
+        parts = inner >= INSIDE  # detections that are a part of a tracked object
         fitting = alike[:, [column[number] for number in tracks]] >= ALIKE
-        pairs = match_best(np.where(fitting, overlaps, 0), SAME)
+        close = (ious >= SAME) | parts | (outer >= INSIDE)
+        overlaps = np.asarray(np.where(close & fitting, ious, 0), np.float32)
+        pairs = match_best(overlaps, TINY)
         for find, place in pairs.items():
-            number = [*tracks][place]
-            things[number].know(finds[find], looks[find])
-            if frame.objects[number].doubts or overlaps[find, place] < DRIFTED:
+            number, look = [*tracks][place], looks[find]
+            thing, iou = things[number], ious[find, place]
+            keeps = parts[find, place] and thing.likeness(views[number]) >= thing.likeness(look)
+            thing.confirmed = thing.shown = True
+            thing.know(finds[find], views[number] if keeps else look)
+            drifted = iou < DRIFTED and (iou >= SAME or parts[find, place])
+            if not keeps and (frame.objects[number].doubts or drifted):
                 self.session.add(frame.index, number, mask=finds[find].mask)
         followed = {[*tracks][place] for place in pairs.values()}
-        covered = fitting & (overlaps >= SAME)
-        free = [find for find in range(len(finds)) if not covered[find].any()]
-
-        # Drop drifted tracks: no detection confirms them, and their appearance differs from the
-        # object, or another track covers the same region.
-        for number in {*tracks} - followed:
-            rivals = [
-                one for one in followed if rle_iou([tracks[one]], [tracks[number]])[0, 0] > SAME
-            ]
-            if rivals or things[number].likeness(views[number]) < ALIKE:
-                nothing = np.zeros(image.shape[:2], np.bool_)
-                self.session.add(frame.index, number, mask=nothing, anew=True)
-                del tracks[number]
+        free = [find for find in range(len(finds)) if not overlaps[find].any()]
+        self._drop(frame, tracks, views, followed)
 
         # Match lost objects by appearance. The rest is new.
         lost = [number for number in things if number not in tracks]
         again = match_best(alike[np.ix_(free, [column[number] for number in lost])], ALIKE)
+        first = not things
         for place, find in enumerate(free):
-            number = lost[again[place]] if place in again else len(things) + 1
-            things.setdefault(number, FoundThing()).know(finds[find], looks[find])
+            number = lost[again[place]] if place in again else max(things, default=0) + 1
+            clear = finds[find].score >= CLEAR
+            thing = things.setdefault(number, FoundThing(confirmed=clear, shown=clear or first))
+            thing.know(finds[find], looks[find])
             self.session.add(frame.index, number, mask=finds[find].mask, anew=True)
+
+    def _drop(
+        self,
+        frame: TrackedFrame,
+        tracks: dict[int, Rle],
+        views: dict[int, FloatArray],
+        followed: set[int],
+    ) -> None:
+        """Remove objects that were not confirmed, and end tracks that have drifted.
+
+        A track has drifted if no detection matches it, and its appearance differs from the object
+        or a matched track covers the same region.
+
+        Args:
+            tracks: Masks on this frame by object number; those of dropped tracks are removed.
+            views: Appearance of these masks.
+            followed: Objects that a detection matches.
+        """
+        for number in [n for n, one in self.things.items() if not one.confirmed]:
+            self.session.remove(number)
+            del self.things[number]
+            tracks.pop(number, None)
+        for number in {*tracks} - followed:
+            rivals = [
+                one for one in followed if rle_iou([tracks[one]], [tracks[number]])[0, 0] > SAME
+            ]
+            if rivals or self.things[number].likeness(views[number]) < ALIKE:
+                nothing = np.zeros(tracks[number].size, np.bool_)
+                self.session.add(frame.index, number, mask=nothing, anew=True)
+                del tracks[number]
+
+
+def without_parts(finds: Sequence[Mask]) -> list[Mask]:
+    """Remove masks that are a part of a larger mask with the same label."""
+    rles = [one.rle for one in finds]
+    _, inside, _ = compare_masks(rles, rles)
+    areas = [one.area for one in finds]
+    return [
+        one
+        for n, one in enumerate(finds)
+        if not any(
+            inside[n, other] >= INSIDE and areas[n] < areas[other] and one.label == rival.label
+            for other, rival in enumerate(finds)
+        )
+    ]
 
 
 def seen_on(frame: TrackedFrame) -> set[int]:

@@ -257,7 +257,7 @@ def export(args: argparse.Namespace) -> None:
 
 def clips(args: argparse.Namespace) -> None:
     """Add, list or export clips. Raises InputError, DataError, Conflict."""
-    from anymask.studio.exchange import take_clip
+    from anymask.studio.exchange import propose_tracks, take_clip
     from anymask.studio.exports import export_tracks
 
     project = opened(args)
@@ -265,6 +265,13 @@ def clips(args: argparse.Namespace) -> None:
         take_clip(project, args.take, args.session, label=args.label, who=args.user)
     elif args.session is not None or args.label is not None:
         raise InputError("--session and --label require --take. Add --take VIDEO.")
+    if args.propose:
+        from anymask import load
+
+        with ProgressBar("frames", None) as progress:
+            model = load(args.model or project.lead())
+            notes = list(propose_tracks(project, model, progress.update))
+        say("\n".join(notes or ["every video already has tracks"]))
     if args.output is not None:
         statuses: tuple[State, ...] = ("accepted", *(("proposed",) if args.proposals else ()))
         say("\n".join(export_tracks(project, args.output, args.to, statuses)))
@@ -394,6 +401,10 @@ ACTIONS = {
             help="with --take: add the objects of this session as proposals (anymask track VIDEO "
                  "--session FILE)"),
         Argument("--label", metavar="NAME", help="class of these objects"),
+        Argument("--propose", action="store_true",
+            help="propose tracks of all objects for the videos in DIR without tracks, as "
+                 "`anymask track --everything` does; resumes after an interruption"),
+        BEST,
         Argument("--user", default=login, help="author of the tracks (default: your login)"),
         Argument("-o --output", metavar="OUT", type=Path, help="write the accepted tracks"),
         Argument("--to", metavar="FORMAT", default="sav",
