@@ -17,7 +17,13 @@ from anymask.jobs import FolderJob, LookChoice, MapChoice, ModelChoice, NamesCho
 from anymask.segment import Arrangement, Grid, SegmentSettings
 from anymask.studio.server_options import ServerOptions
 from anymask.studio.stages import ProjectSettings
-from anymask.track import FrameSampling, MemorySettings, MonitorSettings, TrackSettings
+from anymask.track import (
+    FrameSampling,
+    MaskletSettings,
+    MemorySettings,
+    MonitorSettings,
+    TrackSettings,
+)
 from anymask.volumes import VolumeSettings
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -25,6 +31,7 @@ DECLARED = {declared.__name__: declared for declared in (SegmentSettings, Grid, 
 DECLARED |= {one.__name__: one for one in (ModelChoice, PictureChoice, LookChoice, ProjectSettings)}
 DECLARED |= {one.__name__: one for one in (TrackSettings, FrameSampling, MonitorSettings)}
 DECLARED |= {one.__name__: one for one in (MemorySettings, NamesChoice, VolumeSettings, MapChoice)}
+DECLARED |= {MaskletSettings.__name__: MaskletSettings}
 DECLARED |= {one.__name__: one for one in (FolderJob, AuditOptions, ServerOptions, FindSettings)}
 BLOCK = re.compile(r"(?<=<!-- settings: )(?P<name>\w+) -->\n(?P<table>(?:\|.*\n)*)")
 
