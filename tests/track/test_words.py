@@ -14,8 +14,9 @@ import anymask
 from anymask.base import BoolArray, InputError, UintImage, parse_json
 from anymask.cli.main import main
 from anymask.find.grounding import ScoredBoxes
-from anymask.masks import mask_iou
+from anymask.masks import Mask, iou, mask_iou, mask_to_rle
 from anymask.track import find_in_video, write_finds
+from anymask.track.words import WordQuestion, without_parts
 from tests.track.clips import write_video
 
 HW = (192, 256)
@@ -209,3 +210,93 @@ def test_what_makes_no_sense_is_refused_at_once(
 ) -> None:
     with pytest.raises(InputError, match=word):
         model.find([scene.picture(0)], "cat", **{"every": 1} | settings)
+
+
+def told_finds(
+    monkeypatch: pytest.MonkeyPatch, scene: Scene, finds: dict[int, list[tuple[BoolArray, float]]]
+) -> list[int]:
+    """Replace detections by masks of "red ball" with scores on these frames. Returns key frames."""
+    frames = {scene.picture(frame).tobytes(): frame for frame in range(FRAMES)}
+    looks: list[int] = []
+
+    def ask(_: WordQuestion, image: UintImage) -> list[Mask]:
+        looks.append(frames[image.tobytes()])
+        given = finds.get(looks[-1], [])
+        return [Mask(mask_to_rle(mask), "red ball", score=score) for mask, score in given]
+
+    monkeypatch.setattr(WordQuestion, "ask", ask)
+    return looks
+
+
+def test_a_detection_of_a_part_does_not_shrink_a_track_or_start_another(
+    model: anymask.Model, scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A part of a tracked object is the object; a whole around a tracked part replaces it."""
+    whole = [scene.masks(frame)[0] for frame in range(9)]
+    upper = [mask & (np.arange(HW[0]) < 55)[:, None] for mask in whole]
+    every = {"every": 4, "detector": Stub(scene)}
+    pictures = [scene.picture(frame) for frame in range(9)]
+    looks = told_finds(monkeypatch, scene, {0: [(whole[0], 0.9)], 4: [(upper[4], 0.9)], 8: []})
+    found = [*model.find(pictures, "red ball", **every)]
+    assert looks[:2] == [0, 4]
+    assert [masks.ids for masks in found[:8]] == [[1]] * 8
+    assert min(iou(found[at].masks[0], whole[at]) for at in range(8)) > 0.9
+    told_finds(monkeypatch, scene, {0: [(upper[0], 0.9)], 4: [(whole[4], 0.9), (upper[4], 0.9)]})
+    found = [*model.find(pictures, "red ball", **every)]
+    assert [masks.ids for masks in found[:8]] == [[1]] * 8
+    assert min(iou(found[at].masks[0], whole[at]) for at in range(4, 8)) > 0.9
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_detection_with_a_low_score_needs_a_second_one(
+    again: bool, model: anymask.Model, scene: Scene, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    red, green = ([scene.masks(frame)[place] for frame in range(12)] for place in (0, 1))
+    finds = {frame: [(red[frame], 0.9)] for frame in range(12)}
+    finds[5] = [*finds[5], (green[5], 0.3)]
+    if again:
+        for frame in range(6, 12):
+            finds[frame] = [*finds[frame], (green[frame], 0.3)]
+    looks = told_finds(monkeypatch, scene, finds)
+    pictures = [scene.picture(frame) for frame in range(12)]
+    clip = write_video(tmp_path / "clip.mkv", pictures)
+    with find_in_video(model, clip, "red ball", detector=Stub(scene), every=5) as opened:
+        shown = [sorted(frame.objects) for frame in opened]
+        held = [sorted(opened.session.result(frame).objects) for frame in range(12)]
+    assert looks[:3] == [0, 5, 8]
+    assert shown[:8] == [[1]] * 8
+    assert shown[8:] == [[1, 2] if again else [1]] * 4
+    assert held[5:8] == [[1, 2] if again else [1]] * 3  # a written file has the frames before
+
+
+def test_parts_of_one_label_are_removed() -> None:
+    def square(x: int, side: int, label: str) -> Mask:
+        mask = np.zeros((40, 40), np.bool_)
+        mask[:side, x : x + side] = True
+        return Mask(mask_to_rle(mask), label, score=0.5)
+
+    whole, part, other = square(0, 20, "cat"), square(4, 10, "cat"), square(5, 10, "dog")
+    beside, equal = square(15, 10, "cat"), square(0, 20, "cat")
+    assert without_parts([part, whole, other, beside]) == [whole, other, beside]
+    assert without_parts([whole, equal]) == [whole, equal]
+    assert without_parts([]) == []
+
+
+def test_a_dog_that_crosses_an_image_is_one_object(shared: Path) -> None:
+    """The cut-out dog of a photo moves over the sample `coffee`; every frame has its true mask."""
+    photo = anymask.load_image(shared / "images" / "dog.jpg")
+    (found,) = anymask.load("small").find(photo, "dog")
+    alpha = cv2.resize(found.mask[224:532, :422].astype(np.float32), (234, 170))
+    colours = cv2.resize(photo[224:532, :422], (234, 170), interpolation=cv2.INTER_AREA)
+    ground = cv2.resize(anymask.load_image(anymask.sample("coffee")), (426, 320))
+    pictures, truth = [], []
+    for step in range(12):
+        matrix = np.array([[1, 0, -20 + 18 * step], [0, 1, 100]], np.float32)
+        share = cv2.warpAffine(alpha, matrix, (426, 320))[..., None]
+        drawn = ground * (1 - share) + cv2.warpAffine(colours, matrix, (426, 320)) * share
+        pictures.append(drawn.astype(np.uint8))
+        truth.append(share[..., 0] > 0.5)
+    followed = [*anymask.load().find(pictures, "dog", every=4)]
+    assert {number for masks in followed for number in masks.ids} == {1}
+    ious = [iou(masks.masks[0], mask) for masks, mask in zip(followed, truth, strict=True)]
+    assert min(ious) > 0.8
