@@ -3,7 +3,7 @@
 Key frames are every n-th frame and the first frame of each shot. On a key frame, automatic mask
 generation proposes masks, and those that no tracked object covers start new objects. All objects
 are tracked forward, and new ones also backward. Objects whose masks agree on their common frames
-are merged; short and unstable ones are removed.
+are merged. Ends of tracks that no proposal confirms, and short or unstable objects are removed.
 
 Source of the idea: Ravi et al. 2024 (SAM 2, arXiv:2408.00714, section 5.1 and appendix: automatic
 masklets from a grid of points on the first frame). Deviations: later key frames, the backward pass,
@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from typing import Annotated
@@ -31,7 +31,7 @@ from anymask.base import (
     describe_settings,
     parse_json,
 )
-from anymask.masks import Rle, empty_rle, rle_iou
+from anymask.masks import Rle, coco_to_rle, empty_rle, rle_iou, rle_to_coco
 from anymask.segment import Model
 from anymask.track.flow import is_cut, reduce_frame
 from anymask.track.matching import compare_masks
@@ -43,7 +43,7 @@ INSIDE = 0.8  # minimum share of a proposal inside a tracked object to count as 
 LARGEST = 0.5  # maximum area of a proposal, as a share of the frame; larger ones are background
 COMMON = 3  # minimum number of common frames of two objects that are merged
 UNSURE = frozenset({"score", "area", "jump", "unclear"})  # doubts about a visible mask
-KEYS, DONE = "masklet keys", "masklets"  # notes of a session: finished key frames, the report
+KEYS, DONE = "masklet keys", "masklets"  # notes of a session: proposals by key frame, the report
 
 
 @describe_settings
@@ -137,7 +137,7 @@ def _track_forward(
     session: VideoSession, model: Model, settings: MaskletSettings, progress: Callable[[int], None]
 ) -> None:
     """Track through the video, and start new objects on key frames."""
-    finished = set(parse_json(session.note(KEYS) or "[]", "the key frames"))
+    finished = _proposals(session)
     before = None
     for frame in _steps(session):
         progress(frame.index)
@@ -151,9 +151,15 @@ def _track_forward(
         before = grey
         if frame.index in finished or not (cut or frame.index % settings.key_every == 0):
             continue
-        _start_objects(session, model, frame, settings)
-        finished.add(frame.index)
-        session.note(KEYS, json.dumps(sorted(finished)))
+        finished[frame.index] = _start_objects(session, model, frame, settings)
+        told = {at: [rle_to_coco(rle) for rle in rles] for at, rles in finished.items()}
+        session.note(KEYS, json.dumps(told))
+
+
+def _proposals(session: VideoSession) -> dict[int, list[Rle]]:
+    """Proposals on the finished key frames."""
+    told = parse_json(session.note(KEYS) or "{}", "the key frames")
+    return {int(at): [coco_to_rle(one) for one in rles] for at, rles in told.items()}
 
 
 def _steps(session: VideoSession) -> Iterator[TrackedFrame]:
@@ -166,27 +172,32 @@ def _steps(session: VideoSession) -> Iterator[TrackedFrame]:
 
 def _start_objects(
     session: VideoSession, model: Model, frame: TrackedFrame, settings: MaskletSettings
-) -> None:
-    """Start an object for each proposal on a frame that no tracked object covers."""
+) -> list[Rle]:
+    """Start an object for each proposal on a frame that no tracked object covers.
+
+    A proposal inside a track is a part of it only if another proposal confirms the track.
+    """
     image = session.picture(frame.index)
+    assert image is not None  # the session has just processed this frame
+    found, pixels = model.everything(image, refine_edges=False), image.shape[0] * image.shape[1]
     tracked = [one.rle for one in frame.objects.values() if one.area]
-    if len(tracked) >= settings.max_objects or image is None:
-        return
-    pixels = image.shape[0] * image.shape[1]
-    for found in model.everything(image, refine_edges=False):
-        fits = settings.min_object <= found.area / pixels <= LARGEST
-        if not fits or _is_covered(found.rle, tracked):
-            continue
-        session.add(frame.index, max(session.objects, default=0) + 1, mask=found.mask)
-        tracked.append(found.rle)
+    wholes = [rle for rle in tracked if is_confirmed(rle, [one.rle for one in found])]
+    for one in found:
         if len(tracked) >= settings.max_objects:
-            return
+            break
+        fits = settings.min_object <= one.area / pixels <= LARGEST
+        is_part = (compare_masks([one.rle], wholes)[1] >= INSIDE).any()
+        if not fits or is_part or is_confirmed(one.rle, tracked):
+            continue
+        session.add(frame.index, max(session.objects, default=0) + 1, mask=one.mask)
+        tracked.append(one.rle)
+        wholes.append(one.rle)
+    return [one.rle for one in found]
 
 
-def _is_covered(proposal: Rle, tracked: list[Rle]) -> bool:
-    """Whether a proposal is a tracked object or a part of one."""
-    ious, inside, _ = compare_masks([proposal], tracked)
-    return bool((ious >= COVERED).any() or (inside >= INSIDE).any())
+def is_confirmed(mask: Rle, others: list[Rle]) -> bool:
+    """Whether one of the other masks shows the same object."""
+    return bool((compare_masks([mask], others)[0] >= COVERED).any())
 
 
 # Merging and dropping.
@@ -204,9 +215,11 @@ def _clean(session: VideoSession, settings: MaskletSettings) -> MaskletReport:
         for number, one in frame.objects.items():
             masks[number][frame.index] = one
     dropped: Counter[str] = Counter()
+    proposals = _proposals(session)
     kept: dict[int, dict[int, ObjectMask]] = {}
     for group in groups:
         joined = join_tracks([trim(masks[number], starts[number]) for number in group])
+        joined = trim_unconfirmed(joined, proposals)
         visible = [one for one in joined.values() if one.area]
         unsure = sum(bool(UNSURE.intersection(one.doubts)) for one in visible)
         if len(visible) < settings.min_frames:
@@ -252,6 +265,26 @@ def trim(masks: dict[int, ObjectMask], start: int) -> dict[int, ObjectMask]:
     """Remove the masks before the last frame before `start` on which the object is not visible."""
     gone = max((at for at, one in masks.items() if at < start and not one.area), default=-1)
     return {at: one for at, one in masks.items() if at > gone}
+
+
+def trim_unconfirmed(
+    masks: dict[int, ObjectMask], proposals: Mapping[int, list[Rle]]
+) -> dict[int, ObjectMask]:
+    """Remove the masks before the first and after the last confirmed key frame.
+
+    They are kept up to an end of the video if the object is not visible on the key frames there.
+
+    Args:
+        proposals: Proposals by key frame.
+    """
+    keys = [at for at in proposals if at in masks and masks[at].area]
+    confirmed = [at for at in keys if is_confirmed(masks[at].rle, proposals[at])]
+    if not confirmed:
+        return {}
+    first, last = min(confirmed), max(confirmed)
+    begin = first if any(at < first for at in keys) else 0
+    end = last if any(at > last for at in keys) else max(masks)
+    return {at: one for at, one in masks.items() if begin <= at <= end}
 
 
 def join_tracks(tracks: list[dict[int, ObjectMask]]) -> dict[int, ObjectMask]:
