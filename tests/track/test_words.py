@@ -234,7 +234,7 @@ def test_a_detection_of_a_part_does_not_shrink_a_track_or_start_another(
     """A part of a tracked object is the object; a whole around a tracked part replaces it."""
     whole = [scene.masks(frame)[0] for frame in range(9)]
     upper = [mask & (np.arange(HW[0]) < 55)[:, None] for mask in whole]
-    every = {"every": 4, "detector": Stub(scene)}
+    every: dict[str, Any] = {"every": 4, "detector": Stub(scene)}
     pictures = [scene.picture(frame) for frame in range(9)]
     looks = told_finds(monkeypatch, scene, {0: [(whole[0], 0.9)], 4: [(upper[4], 0.9)], 8: []})
     found = [*model.find(pictures, "red ball", **every)]
