@@ -261,9 +261,7 @@ def main() -> None:
     args = parser.parse_args()
     model = anymask.load(args.model)
     if args.what == "everything":
-        measure_everything(
-            model, MaskletSettings(min_object=args.min_object, max_objects=8), args.scene
-        )
+        measure_everything(model, MaskletSettings(min_object=args.min_object), args.scene)
     elif args.what == "words":
         measure_words(model, args.image, args.word, args.over, args.frames or 40, args.every)
     else:

@@ -286,17 +286,22 @@ def test_a_dog_that_crosses_an_image_is_one_object(shared: Path) -> None:
     """The cut-out dog of a photo moves over the sample `coffee`; every frame has its true mask."""
     photo = anymask.load_image(shared / "images" / "dog.jpg")
     (found,) = anymask.load("small").find(photo, "dog")
-    alpha = cv2.resize(found.mask[224:532, :422].astype(np.float32), (234, 170))
-    colours = cv2.resize(photo[224:532, :422], (234, 170), interpolation=cv2.INTER_AREA)
-    ground = cv2.resize(anymask.load_image(anymask.sample("coffee")), (426, 320))
+    rows, columns = np.flatnonzero(found.mask.any(1)), np.flatnonzero(found.mask.any(0))
+    window = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    cut, mask = photo[window], found.mask[window].astype(np.float32)
+    size = (round(cut.shape[1] * 170 / cut.shape[0]), 170)
+    colours, alpha = (cv2.resize(one, size, interpolation=cv2.INTER_AREA) for one in (cut, mask))
+    coffee = anymask.load_image(anymask.sample("coffee"))
+    ground = cv2.resize(coffee, (426, 320), interpolation=cv2.INTER_AREA)
     pictures, truth = [], []
-    for step in range(12):
-        matrix = np.array([[1, 0, -20 + 18 * step], [0, 1, 100]], np.float32)
+    for step in range(11):
+        place = (-20 + 5.5 * step, 100 + 10 * np.sin(step / 5))
+        matrix = np.array([[1, 0, place[0]], [0, 1, place[1]]], np.float32)
         share = cv2.warpAffine(alpha, matrix, (426, 320))[..., None]
         drawn = ground * (1 - share) + cv2.warpAffine(colours, matrix, (426, 320)) * share
         pictures.append(drawn.astype(np.uint8))
         truth.append(share[..., 0] > 0.5)
-    followed = [*anymask.load().find(pictures, "dog", every=4)]
+    followed = [*anymask.load("nano").find(pictures, "dog", every=5)]
     assert {number for masks in followed for number in masks.ids} == {1}
     ious = [iou(masks.masks[0], mask) for masks, mask in zip(followed, truth, strict=True)]
     assert min(ious) > 0.8
