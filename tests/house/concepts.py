@@ -68,6 +68,13 @@ CONCEPTS = (
         "ImageFile of images/load.py",
     ),
     Concept(
+        "a prompt as JSON",
+        r"^\s*points: .*\bPlaces\b|\bdef (_?prompt_text|_?text_prompt)\b"
+        r"|^class \w*(File|Map|Slice|Stored|Spoken)Prompt\b|rle_to_coco\(mask_to_rle\(value",
+        ("masks/prompts.py", "studio/records.py"),
+        "Prompt of masks/prompts.py, with to_json and from_json",
+    ),
+    Concept(
         "joining tiles",
         r"^(AGREE|CONFIRMED|WINDOW_STEPS) = |argmax\(axis=1\), iou\.argmax",
         ("masks/joining.py",),

@@ -128,8 +128,8 @@ def test_prompts_off_the_map_are_named(
 @pytest.mark.parametrize("value", [9_849_850.25, 250_150, 1e-7, -179.12345678901, 0.0])
 def test_coordinates_keep_all_digits(torn: Path, value: float) -> None:
     with open_map(torn) as scene:
-        point = placed_prompt(scene, "map", [(value, 5_299_990)], None, None).text
-        box = placed_prompt(scene, None, None, None, (1, 2, 3, value)).text
+        point = placed_prompt(scene, "map", [(value, 5_299_990)], None, None).source or ""
+        box = placed_prompt(scene, None, None, None, (1, 2, 3, value)).source or ""
     x, y = map(float, point.removeprefix("point ").split(","))
     assert (x, y) == (value, 5_299_990)
     assert float(box.split(",")[-1]) == value

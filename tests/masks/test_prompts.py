@@ -1,10 +1,14 @@
 """A prompt: what it keeps, its kinds, and what is refused."""
 
+import json
+from dataclasses import fields
+
 import numpy as np
 import pytest
+from pycocotools import mask as coco_mask
 
 from anymask.base import PromptError
-from anymask.masks import ALL_KINDS, ModelSpec, Prompt
+from anymask.masks import ALL_KINDS, ModelSpec, Prompt, mask_to_rle, rle_to_string
 from anymask.models.rules import check_prompt
 
 
@@ -64,3 +68,32 @@ def test_a_model_takes_nothing_that_it_does_not_list() -> None:
 def test_what_makes_no_sense_is_refused(given: dict[str, object], says: str) -> None:
     with pytest.raises(PromptError, match=says):
         Prompt(**given)  # type: ignore[arg-type]
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation")  # of pycocotools
+def test_a_prompt_is_the_same_after_its_json() -> None:
+    mask = np.zeros((9, 7), np.bool_)
+    mask[2:5, 3:6] = True
+    whole = Prompt(
+        points=[(1.3, 2)], labels=[0], box=(1, 2, 3.5, 4), mask=mask, words="cup", object_id=3,
+        example=(0, 0, 2, 2), embedding=[0.1, 0.2], frame=0, lasso=[(1, 1), (5, 1), (5, 5)],
+        source="m.png", label="cup",
+    )  # type: ignore[arg-type]  # fmt: skip
+    record = json.loads(json.dumps(whole.to_json()))
+    again = Prompt.from_json(record)
+    for name in (field.name for field in fields(Prompt)):
+        np.testing.assert_array_equal(getattr(again, name), getattr(whole, name), name)
+    assert record["points"] == [[1.3, 2.0]]  # the shortest decimals of float32
+    assert coco_mask.decode(record["mask"]).astype(bool).tolist() == mask.tolist()
+    assert Prompt.from_json({"scribble": [(0, 0), (12, 0)]}).points.shape == (6, 2)  # type: ignore[union-attr]
+    with pytest.raises(PromptError, match=r"Unknown field 'poinst'.*Known fields: .*points"):
+        Prompt.from_json({"poinst": [[1, 2]]})
+    with pytest.raises(PromptError, match="empty"):
+        Prompt.from_json({"mask": None})
+
+
+def test_the_mask_of_a_session_of_version_0_1_is_read() -> None:
+    rle = mask_to_rle(np.eye(4, dtype=np.bool_))
+    read = Prompt.from_json({"mask": f"4 4 {rle_to_string(rle)}"})
+    assert read.mask is not None
+    assert (read.mask == np.eye(4)).all()

@@ -1,10 +1,12 @@
 """A session's file finds a frame at once, however long the video is."""
 
+import json
+
 import numpy as np
 import pytest
 
-from anymask.masks import mask_to_rle
-from anymask.track import ObjectMask, SessionStore
+from anymask.masks import Prompt, mask_to_rle
+from anymask.track import ObjectMask, SessionStore, files
 
 MASK = ObjectMask(mask_to_rle(np.eye(8, dtype=np.bool_)), 1.0, 0.9, "visible", (), prompted=False)
 
@@ -26,3 +28,16 @@ def steps_of_a_look(frames: int) -> int:
 
 def test_a_look_at_a_frame_costs_the_same_in_a_longer_video() -> None:
     assert steps_of_a_look(2000) == pytest.approx(steps_of_a_look(20), rel=0.2)
+
+
+def test_the_prompts_of_a_session_of_version_0_1_are_known_again() -> None:
+    old = (
+        "FilePrompt(points=[[10.0, 20.3]], labels=[1], box=None, mask=None, mask_values='auto', "
+        "lasso=None)"
+    )
+    ours = Prompt.from_json({"points": [[10, 20.3]], "labels": [1], "frame": 4, "object_id": 2})
+    before = files._prompts_of(json.dumps([[[4, 2, old]], None]))
+    assert before == files._prompts_of(json.dumps([[ours.to_json()], None]))
+    of_a_mask = "FilePrompt(points=[], labels=[], box=None, mask=PosixPath('m.png'))"
+    before = files._prompts_of(json.dumps([[[4, 2, of_a_mask]], None]))
+    assert before != files._prompts_of(json.dumps([[ours.to_json()], None]))

@@ -9,8 +9,8 @@ import pytest
 import anymask
 from anymask.base import InputError, claimed
 from anymask.cli.main import main
+from anymask.masks import Prompt
 from anymask.segment import Model
-from anymask.track import FilePrompt
 from anymask.volumes import VolumeFiles, follow_volume, read_volume
 from anymask.volumes.files import depth_text, volume_text
 from anymask.volumes.volume import scaled_affine
@@ -29,7 +29,9 @@ def scan(tmp_path: Path) -> Path:
 
 
 def asked(scan: Path, *outputs: str, **changes: object) -> VolumeFiles:
-    prompts = {(7, 1): FilePrompt(box=[16, 13, 39, 36]), (7, 2): FilePrompt([[64, 50]], [1])}
+    disc = {"box": [16, 13, 39, 36], "frame": 7, "object_id": 1}
+    other = {"points": [[64, 50]], "labels": [1], "frame": 7, "object_id": 2}
+    prompts = [Prompt.from_json(disc), Prompt.from_json(other)]
     paths = [scan.parent / name for name in outputs]
     names = {1: "disc"}
     return VolumeFiles(scan=scan, prompts=prompts, outputs=paths, names=names, **changes)  # type: ignore[arg-type]
@@ -88,9 +90,8 @@ def test_a_session_that_is_named_is_corrected_later(scan: Path) -> None:
     follow_volume(lambda: model, first, "m")
     mask = np.zeros((64, 80), np.uint8)
     mask[20:30, 20:30] = 255
-    np.save(scan.parent / "m.npy", mask)
     later = VolumeFiles(
-        scan=scan, prompts={(8, 1): FilePrompt(mask=scan.parent / "m.npy")},
+        scan=scan, prompts=[Prompt(mask=mask, frame=8, object_id=1)],
         outputs=[scan.parent / "b.nii.gz"], settings={"session": kept},
     )  # fmt: skip
     follow_volume(lambda: model, later, "m")

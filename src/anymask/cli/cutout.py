@@ -74,7 +74,8 @@ def run(args: argparse.Namespace) -> None:
 
 def cut_film(args: argparse.Namespace) -> None:
     """Cut out the subject of a video. Raises AnymaskError for user errors."""
-    from anymask.track import CutoutLook, FilePrompt, TrackFiles, cut_words, track_files
+    from anymask.masks import Prompt
+    from anymask.track import CutoutLook, TrackFiles, cut_words, track_files
 
     if args.like:
         raise InputError("--like does not support videos. Pass --words or a prompt.")
@@ -93,13 +94,10 @@ def cut_film(args: argparse.Namespace) -> None:
             paths = [Path(text) for text in outputs]
             notes = cut_words(model.load, video, args.words, paths, look, bar.update, **given)
         else:
-            said = FilePrompt(
-                prompt.get("points", []), prompt.get("point_labels", []), prompt.get("box")
-            )
+            said = [Prompt(*map(prompt.get, ("points", "point_labels", "box")))] if prompt else []
             asked = TrackFiles(
-                video=str(video), prompts={(0, 1): said} if prompt else {}, outputs=outputs,
-                cutout=look, subject=not prompt,
-            )  # fmt: skip
+                video=str(video), prompts=said, outputs=outputs, cutout=look, subject=not prompt
+            )
             notes = track_files(model.load, asked, str(model), bar.update).notes
     tell(notes)
 

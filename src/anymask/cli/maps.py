@@ -16,7 +16,8 @@ from anymask.masks import counted
 
 if TYPE_CHECKING:
     from anymask.jobs import EverythingTask, FindTask
-    from anymask.maps import MapPrompt, MapReport, Scene
+    from anymask.maps import MapReport, Scene
+    from anymask.masks import Prompt
 
 MAX_TOLD = 100  # maximum number of listed prompts without a mask
 FEW = 50  # objects per megapixel; a suburb has more houses
@@ -96,9 +97,7 @@ def segment_map(args: argparse.Namespace, given: dict[str, Any]) -> None:
         )
 
 
-def read_map_prompts(
-    args: argparse.Namespace, scene: Scene, settings: MapChoice
-) -> list[MapPrompt]:
+def read_map_prompts(args: argparse.Namespace, scene: Scene, settings: MapChoice) -> list[Prompt]:
     """Read prompts of command line and layer, in pixels of the scene. Raises PromptError."""
     from anymask.cli.prompts import read_prompts as read_words
     from anymask.maps import on_the_map, placed_prompt, read_prompts

@@ -17,7 +17,6 @@ from anymask.cli.command import Argument, Group
 if TYPE_CHECKING:
     from anymask.images import MaskValues
     from anymask.masks import Prompt
-    from anymask.track import FilePrompt
 
 Kind = Literal["point", "negative", "box", "mask", "scribble", "lasso", "next", "values"]
 Part = tuple[Kind, str]  # an option and its value as given
@@ -238,58 +237,58 @@ TRACKED_PROMPTS = (
 
 def read_tracked_prompts(
     args: argparse.Namespace, unit: str = "frame", known: str = "--from FILE"
-) -> dict[tuple[int, int], FilePrompt]:
-    """Return the prompts by (frame of the source, object). Raises PromptError.
+) -> list[Prompt]:
+    """Return the prompts with their frame and object, in order. Raises PromptError, ImageError.
 
     Args:
         unit: The command's word for a frame, for errors.
         known: Option that loads existing objects.
     """
+    from anymask.images import load_mask
     from anymask.masks import Prompt
-    from anymask.track import FilePrompt
 
-    found: dict[tuple[int, int], FilePrompt] = {}
+    found: dict[tuple[int, int], dict[str, Any]] = {}
     for name, (shape, _) in TRACKED.items():
         for text in getattr(args, name):
             (frame, number), rest = split_place(text, args.start or 0, f"--{name}", shape, unit)
-            one = found.setdefault((frame, number), FilePrompt())
+            one = found.setdefault((frame, number), {"points": [], "labels": []})
             if name in ("point", "negative"):
-                one.points.append(numbers(rest, f"--{name} [PLACE]{shape}", 2))
-                one.labels.append(int(name == "point"))
+                one["points"].append(numbers(rest, f"--{name} [PLACE]{shape}", 2))
+                one["labels"].append(int(name == "point"))
             elif name == "scribble":
                 drawn = Prompt.of(scribble=read_line(rest, "--scribble [PLACE]LINE"))
                 assert drawn.points is not None
-                one.points += drawn.points.tolist()
-                one.labels += [1] * len(drawn.points)
-            elif getattr(one, name) is not None:
+                one["points"] += drawn.points.tolist()
+                one["labels"] += [1] * len(drawn.points)
+            elif name in one:
                 raise PromptError(
                     f"Only one --{name} per object is allowed, but object {number} on "
                     f"{unit} {frame} has two. Give the second object another number: "
                     f"--{name} {frame}:{number + 1}:..."
                 )
             elif name == "box":
-                one.box = numbers(rest, f"--box [PLACE]{shape}", 4)
+                one["box"] = numbers(rest, f"--box [PLACE]{shape}", 4)
             elif name == "lasso":
-                one.lasso = read_line(rest, "--lasso [PLACE]LINE")
+                one["lasso"] = read_line(rest, "--lasso [PLACE]LINE")
             else:
-                one.mask, one.mask_values = Path(rest), args.mask_values
+                one |= {"mask": load_mask(Path(rest), args.mask_values), "source": rest}
+    prompts = [
+        Prompt(**one, frame=frame, object_id=number)
+        for (frame, number), one in sorted(found.items(), key=lambda pair: pair[0])
+    ]
     ways = "--point X,Y, --box X0,Y0,X1,Y1 or --mask FILE"
     if args.known is not None or getattr(args, "everything", False):  # masks without prompts
-        return found
-    if not found:
+        return prompts
+    if not prompts:
         raise PromptError(f"No prompt was passed. Add {ways}, or {known}.")
-    begun = {
-        number
-        for (_, number), one in found.items()
-        if 1 in one.labels or one.box or one.mask or one.lasso
-    }
-    for _, number in found:
-        if number not in begun:
+    begun = {one.object_id for one in prompts if one.kinds - {"negative_point"}}
+    for prompt in prompts:
+        if prompt.object_id not in begun:
             raise PromptError(
-                f"--negative requires an object to subtract from, but object {number} "
+                f"--negative requires an object to subtract from, but object {prompt.object_id} "
                 f"has no prompt. Add {ways}."
             )
-    return found
+    return prompts
 
 
 def split_place(

@@ -1,7 +1,6 @@
 from anymask.maps.change import LEAST as LEAST
 from anymask.maps.change import ChangeProcessor as ChangeProcessor
 from anymask.maps.change import aligned as aligned
-from anymask.maps.layers import MapPrompt as MapPrompt
 from anymask.maps.layers import on_the_map as on_the_map
 from anymask.maps.layers import placed_prompt as placed_prompt
 from anymask.maps.layers import read_prompts as read_prompts

@@ -13,9 +13,10 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pyogrio
@@ -24,12 +25,21 @@ import shapely
 from rasterio.crs import CRS
 from rasterio.features import rasterize
 
-from anymask.base import AnymaskError, BoolArray, Floats, InputError, PromptError, whole_file
+from anymask.base import (
+    AnymaskError,
+    BoolArray,
+    FloatArray,
+    Floats,
+    InputError,
+    PromptError,
+    whole_file,
+)
 from anymask.formats import suffix_instead
 from anymask.maps.scene import WGS_84, Scene
 from anymask.maps.shapes import on_map
 from anymask.maps.sources import WANTED_LAYERS, layer_source, offline_layers
 from anymask.maps.worksheet import MapThing, TileStore
+from anymask.masks import Prompt
 
 VECTORS = (".gpkg", ".fgb", ".shp", ".geojson", ".kml")
 LABELS = (".tif", ".tiff")
@@ -227,24 +237,6 @@ def _in_strip(shape: shapely.Geometry, step: tuple[float, float], top: int) -> s
 # Prompts.
 
 
-class MapPrompt(NamedTuple):
-    """Prompt for one object, in pixels of the scene.
-
-    Attributes:
-        points: Points (n, 2), may be empty.
-        labels: Labels of the points (n,): 1 foreground, 0 background.
-        box: Box (4,), or None.
-        text: Value of the attribute `prompt` in the output.
-        label: Label of the object, or None.
-    """
-
-    points: Floats
-    labels: tuple[int, ...]
-    box: Floats | None
-    text: str
-    label: str | None = None
-
-
 def crs_of(text: str | None, scene: Scene) -> Any:
     """Parse a CRS. "map" is the CRS of the map, None means pixels. Raises PromptError."""
     if text is None:
@@ -259,11 +251,15 @@ def crs_of(text: str | None, scene: Scene) -> Any:
         ) from error
 
 
-def placed_prompt(scene: Scene, crs: str | None, points: Any, labels: Any, box: Any) -> MapPrompt:
-    """Create a prompt from points (n, 2) and a box (4,), in a CRS or in pixels of the file.
+def placed_prompt(scene: Scene, crs: str | None, points: Any, labels: Any, box: Any) -> Prompt:
+    """Create a prompt in pixels of the scene, with its coordinates as `source`.
+
+    Args:
+        points: Points (n, 2), in the CRS or in pixels of the file.
+        box: Box (4,), likewise.
 
     Raises:
-        PromptError: The CRS is invalid.
+        PromptError: The CRS or the prompt is invalid.
     """
     given, system = np.asarray([] if points is None else points, float), crs_of(crs, scene)
     words = [f"point {_numbers(point)}" for point in given.reshape(-1, 2)]
@@ -271,9 +267,8 @@ def placed_prompt(scene: Scene, crs: str | None, points: Any, labels: Any, box: 
     if box is not None:
         words.append(f"box {_numbers(np.asarray(box, np.float64))}")
         around = _box_in_pixels(scene, np.asarray(box, np.float64), system)
-    clicks = scene.to_pixels(given, system) if given.size else np.zeros((0, 2))
-    kinds = [1] * len(clicks) if labels is None else np.asarray(labels).tolist()
-    return MapPrompt(clicks, tuple(kinds), around, "; ".join(words))
+    clicks = scene.to_pixels(given, system) if given.size else None
+    return replace(Prompt.of(clicks, labels, around), source="; ".join(words))
 
 
 def _numbers(values: Floats) -> str:
@@ -288,7 +283,7 @@ def _box_in_pixels(scene: Scene, box: Floats, crs: Any) -> Floats:
     return np.concatenate([corners.min(axis=0), corners.max(axis=0)])
 
 
-def read_prompts(path: Path, scene: Scene, crs: str | None = None) -> list[MapPrompt]:
+def read_prompts(path: Path, scene: Scene, crs: str | None = None) -> list[Prompt]:
     """Read one prompt per point or shape of a layer, with labels from a label column.
 
     Args:
@@ -313,17 +308,16 @@ def read_prompts(path: Path, scene: Scene, crs: str | None = None) -> list[MapPr
         label = None if value is None else str(value)
         try:
             if shape.geom_type in ("Point", "MultiPoint"):
-                clicks = scene.to_pixels(shapely.get_coordinates(shape), system)
-                found.append(MapPrompt(clicks, (1,) * len(clicks), None, text, label))
+                one = Prompt.of(scene.to_pixels(shapely.get_coordinates(shape), system))
             else:
-                box = _box_in_pixels(scene, np.array(shape.bounds), system)
-                found.append(MapPrompt(np.zeros((0, 2)), (), box, text, label))
+                one = Prompt.of(box=_box_in_pixels(scene, np.array(shape.bounds), system))
         except InputError as error:
             raise PromptError(
                 f"{text} has coordinates that are invalid in {str(named)[:40]}. "
                 "GeoJSON without a CRS is read as longitude and latitude. Pass the "
                 "CRS of the file: --crs EPSG:NUMBER."
             ) from error
+        found.append(replace(one, source=text, label=label))
     if without:
         log.warning("Features without a geometry were skipped: %s", name_some(without))
     return on_the_map(found, scene, str(path))
@@ -353,7 +347,7 @@ def name_some(texts: Sequence[str], most: int = 10) -> str:
     return ", ".join(texts[:most]) + more
 
 
-def on_the_map(prompts: list[MapPrompt], scene: Scene, source: str) -> list[MapPrompt]:
+def on_the_map(prompts: list[Prompt], scene: Scene, source: str) -> list[Prompt]:
     """Select the prompts inside the map and log the others.
 
     Raises:
@@ -365,26 +359,34 @@ def on_the_map(prompts: list[MapPrompt], scene: Scene, source: str) -> list[MapP
         height, width = scene.image_hw
         place = ""
         if prompts:
-            x, y = (prompts[0].points if prompts[0].box is None else prompts[0].box[:2][None])[0]
+            x, y = corners_of(prompts[0])[0]
             place = (
                 f": the first prompt is at pixel {x:.0f},{y:.0f}, but the map has {width} "
                 f"x {height} pixels"
             )
         raise PromptError(f"All prompts of {source} are outside the map{place}. Check --crs.")
     if len(inside) < len(prompts):
-        off = [one.text for one, here in zip(prompts, lies, strict=True) if not here]
+        off = [str(one.source) for one, here in zip(prompts, lies, strict=True) if not here]
         log.warning(
             "%d of %d prompts are outside the map: %s", len(off), len(prompts), name_some(off)
         )
     return inside
 
 
-def _lies_on(prompts: Sequence[MapPrompt], scene: Scene) -> BoolArray:
+def corners_of(prompt: Prompt) -> FloatArray:
+    """Points (n, 2) of a prompt, or the two corners of its box."""
+    if prompt.box is not None:
+        return prompt.box.reshape(2, 2)
+    assert prompt.points is not None  # masks, lassos and words are refused before
+    return prompt.points
+
+
+def _lies_on(prompts: Sequence[Prompt], scene: Scene) -> BoolArray:
     size = scene.image_hw[::-1]
     lies = np.zeros(len(prompts), np.bool_)
     for number, one in enumerate(prompts):
         if one.box is not None:
             lies[number] = (one.box[:2] < size).all() and (one.box[2:] > 0).all()
         else:
-            lies[number] = ((one.points >= 0) & (one.points < size)).all()
+            lies[number] = ((corners_of(one) >= 0) & (corners_of(one) < size)).all()
     return lies

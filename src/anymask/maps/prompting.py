@@ -13,7 +13,7 @@ import numpy as np
 import shapely
 
 from anymask.base import BoolArray, Floats, UintImage
-from anymask.maps.layers import MapPrompt
+from anymask.maps.layers import corners_of
 from anymask.maps.scene import Scene
 from anymask.maps.shapes import outline_of
 from anymask.maps.survey import model_about, pick_side
@@ -39,7 +39,7 @@ class PromptProcessor:
         self,
         scene: Scene,
         model: Model,
-        prompts: Sequence[MapPrompt],
+        prompts: Sequence[Prompt],
         *,
         tile: Tile = "auto",
         settings: dict[str, Any] | None = None,
@@ -47,23 +47,20 @@ class PromptProcessor:
         self.scene, self.model, self.settings = scene, model, dict(settings or {})
         self.side = pick_side(tile, scene.image_hw)
         self.prompts = prompts
-        self.by_window: dict[Window, list[MapPrompt]] = {}
+        self.by_window: dict[Window, list[Prompt]] = {}
         for one in prompts:
             self.by_window.setdefault(self._window(one, self.side), []).append(one)
         self.about = {
             "model": model_about(model), "side": self.side, "settings": self.settings,
-            "prompts": [
-                [None if part is None else np.asarray(part).tolist() for part in one]
-                for one in prompts
-            ],
+            "prompts": [one.to_json() for one in prompts],
         }  # fmt: skip
 
     def windows(self) -> list[Window]:
         return list(self.by_window)
 
-    def _window(self, prompt: MapPrompt, side: int) -> Window:
+    def _window(self, prompt: Prompt, side: int) -> Window:
         """Window of a prompt: one tile, or a larger window if the prompt does not fit."""
-        corners = prompt.points if prompt.box is None else prompt.box.reshape(2, 2)
+        corners = corners_of(prompt)
         box = np.concatenate([corners.min(axis=0), corners.max(axis=0)])
         longest = float((box[2:] - box[:2]).max())
         while longest * _ROOM > side:
@@ -75,7 +72,7 @@ class PromptProcessor:
         found, left, place = [], list(self.by_window[window]), window
         while left:
             picture, valid, scale = self._read(place)
-            again: list[MapPrompt] = []
+            again: list[Prompt] = []
             for prompt, mask in zip(left, self._ask(picture, left, place, scale), strict=True):
                 answer = self._fragment(prompt, mask, valid, place, scale)
                 if answer is not None and answer.cut and self._grows(place):
@@ -115,21 +112,20 @@ class PromptProcessor:
         return picture, valid, size / (width, height)
 
     def _ask(
-        self, picture: UintImage, prompts: Sequence[MapPrompt], window: Window, scale: Floats
+        self, picture: UintImage, prompts: Sequence[Prompt], window: Window, scale: Floats
     ) -> list[Mask]:
         asked = []
         for one in prompts:
-            clicks = (one.points - window[:2]) / scale
+            clicks = None if one.points is None else (one.points - window[:2]) / scale
             box = None
             if one.box is not None:
                 placed = (one.box - np.tile(window[:2], 2)) / np.tile(scale, 2)
                 (box,) = cut_boxes(placed, (picture.shape[0], picture.shape[1]))
-            words: dict[str, Any] = {"points": clicks, "labels": list(one.labels)}
-            asked.append(Prompt.of(box=box, **(words if len(clicks) else {})))
+            asked.append(Prompt.of(clicks, one.labels, box))
         return [one.best for one in self.model.segment(picture, prompts=asked, **self.settings)]
 
     def _fragment(
-        self, prompt: MapPrompt, mask: Mask, valid: BoolArray, window: Window, scale: Floats
+        self, prompt: Prompt, mask: Mask, valid: BoolArray, window: Window, scale: Floats
     ) -> Fragment | None:
         outline = outline_of(mask.rle, valid, (0, 0, 0, 0))
         if outline is None:
@@ -139,5 +135,5 @@ class PromptProcessor:
         cut = bool(joining.cut_bands((x0, y0, x1 - 1, y1 - 1), window, self.scene.image_hw))
         x, y = shapely.get_coordinates(shapely.point_on_surface(placed))[0].tolist()
         return Fragment(
-            window, placed, cut, mask.score, mask.rank, prompt.label, prompt.text, (x, y)
+            window, placed, cut, mask.score, mask.rank, prompt.label, str(prompt.source), (x, y)
         )

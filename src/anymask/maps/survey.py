@@ -24,7 +24,7 @@ from anymask.maps.joining import (
     settle_things,
     whole_answer,
 )
-from anymask.maps.layers import MapPrompt, check_map_outputs, write_things
+from anymask.maps.layers import check_map_outputs, corners_of, write_things
 from anymask.maps.scene import Scene
 from anymask.maps.shapes import GroundArea, drawn_shape, outline_of
 from anymask.maps.worksheet import Fragment, MapThing, TileStore, bounds_of, key_of, open_worksheet
@@ -51,7 +51,7 @@ class WindowProcessor(Protocol):
     by_label: bool
 
     @property
-    def prompts(self) -> Sequence[MapPrompt]: ...
+    def prompts(self) -> Sequence[Prompt]: ...
 
     def windows(self) -> list[Window]:
         """Windows to process."""
@@ -73,7 +73,7 @@ class MapReport(NamedTuple):
         things: Number of objects written.
         left_out: Number of cut objects that no window contains and whose parts do not match.
         windows: Number of windows processed, in this run and before.
-        without: Prompts without an object in the output (`MapPrompt.text`), and the reason.
+        without: Prompts without an object in the output (`Prompt.source`), and the reason.
     """
 
     things: int
@@ -205,36 +205,33 @@ def _finish(
 
 
 def prompts_without(
-    scene: Scene, prompts: Sequence[MapPrompt], work: TileStore
+    scene: Scene, prompts: Sequence[Prompt], work: TileStore
 ) -> tuple[tuple[str, str], ...]:
     """Prompts without an object in the output, and the reason."""
     answered, written = work.prompts_of("fragment"), work.prompts_of("object")
     without = []
     for one in prompts:
-        if written[one.text]:
-            written[one.text] -= 1
-            answered[one.text] -= 1
-        elif answered[one.text]:
-            answered[one.text] -= 1
+        text = str(one.source)
+        if written[text]:
+            written[text] -= 1
+            answered[text] -= 1
+        elif answered[text]:
+            answered[text] -= 1
             without.append(
-                (one.text, "its mask is smaller than --min-area or vanishes with --simplify")
+                (text, "its mask is smaller than --min-area or vanishes with --simplify")
             )
         elif not has_data(scene, one):
-            without.append((one.text, "the map has no data at this location"))
+            without.append((text, "the map has no data at this location"))
         else:
-            without.append((one.text, "the model found no object at this location"))
+            without.append((text, "the model found no object at this location"))
     return tuple(without)
 
 
-def has_data(scene: Scene, prompt: MapPrompt) -> bool:
+def has_data(scene: Scene, prompt: Prompt) -> bool:
     """Whether the map has a valid pixel at a point, or in a box."""
     height, width = scene.image_hw
-    corners = (
-        np.repeat(prompt.points, 2, axis=0).reshape(-1, 2, 2)
-        if prompt.box is None
-        else prompt.box.reshape(1, 2, 2)
-    )
-    for first, last in corners:
+    corners = corners_of(prompt)
+    for first, last in [corners] if prompt.box is not None else zip(corners, corners, strict=True):
         x0, y0 = np.clip(np.floor(first), 0, (width - 1, height - 1)).astype(int).tolist()
         x1, y1 = np.clip(np.ceil(last), (x0 + 1, y0 + 1), (width, height)).astype(int).tolist()
         size = min(y1 - y0, SIDE), min(x1 - x0, SIDE)
@@ -259,7 +256,7 @@ class TileProcessor:
 
     joins = True
     by_label = True
-    prompts: Sequence[MapPrompt] = ()
+    prompts: Sequence[Prompt] = ()
 
     def __init__(
         self,

@@ -10,15 +10,31 @@ in image pixels.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from anymask.base import BoolArray, FloatArray, InputError, IntArray, PromptError, repr_html
+from anymask.base import (
+    BoolArray,
+    DataError,
+    FloatArray,
+    InputError,
+    IntArray,
+    PromptError,
+    repr_html,
+)
+from anymask.masks.rle import (
+    Rle,
+    coco_to_rle,
+    mask_to_rle,
+    rle_to_coco,
+    rle_to_mask,
+    string_to_rle,
+)
 from anymask.masks.spec import MAX_PIXELS, MAX_POINTS, PromptKind
 
 log = logging.getLogger(__name__)
@@ -143,6 +159,8 @@ class Prompt:
         object_id: Number of the object in a video or volume; None for images.
         frame: Number of the frame or slice, counted from 0; None for images.
         lasso: Line (K, 2) of x, y around the object, which need not be closed.
+        source: Text, file or feature of a layer that the prompt was read from, for messages.
+        label: Name of the object.
 
     Raises:
         PromptError: The prompt is empty, has a wrong shape or label, is not finite, or its box has
@@ -162,6 +180,8 @@ class Prompt:
     object_id: int | None = None
     frame: int | None = None
     lasso: FloatArray | None = None
+    source: str | None = None
+    label: str | None = None
 
     def __post_init__(self) -> None:
         given = {
@@ -245,6 +265,46 @@ class Prompt:
             return replace(merged_prompts(said, drawn), words=words)
         return cls(points, labels, box, mask, words, lasso=lasso)  # type: ignore[arg-type]  # converted
 
+    def to_json(self) -> dict[str, Any]:
+        """Fields that are set, as in requests and session files. The mask is a COCO RLE."""
+        record: dict[str, Any] = {}
+        for name in (field.name for field in fields(self)):
+            value = getattr(self, name)
+            if name == "mask" and value is not None:
+                value = rle_to_coco(mask_to_rle(value > 0))
+            elif isinstance(value, np.ndarray):
+                short = value.astype(str).astype(np.float64)  # 12.3 instead of 12.300000190734863
+                value = (value if name == "labels" else short).tolist()
+            if value is not None:
+                record[name] = value
+        return record
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Prompt:
+        """Create a prompt from `to_json`, with the checks of the constructor.
+
+        Args:
+            record: Fields, and `scribble` as in `of`. Fields that are None are ignored.
+
+        Raises:
+            PromptError: A field is unknown, or the prompt is invalid.
+            DataError: The mask is not a COCO RLE.
+        """
+        said = {name: value for name, value in record.items() if value is not None}
+        known = {"scribble", *(field.name for field in fields(cls))}
+        if strange := sorted(said.keys() - known):
+            raise PromptError(
+                f"Unknown field {strange[0]!r} of a prompt. Known fields: "
+                f"{', '.join(sorted(known))}."
+            )
+        if "mask" in said:
+            said["mask"] = rle_to_mask(_rle_of(said["mask"]))
+        line = said.pop("scribble", None)
+        if line is None:
+            return cls(**said)
+        drawn = cls.of(scribble=line)
+        return merged_prompts(cls(**said), drawn) if said else drawn
+
     def drawn_in(self, image_hw: tuple[int, int], accepts: frozenset[PromptKind]) -> Prompt:
         """Replace a lasso by its box and the mask of the pixels that it encloses.
 
@@ -270,6 +330,16 @@ class Prompt:
         if "mask" not in accepts:
             return merged_prompts(whole, Prompt.of(points=[centre_click(inside)]))
         return replace(whole, mask=inside) if whole.mask is None else whole
+
+
+def _rle_of(record: Any) -> Rle:
+    """Read a COCO RLE, or the text "H W counts" of session files of version 0.1."""
+    if isinstance(record, str) and record.count(" ") >= 2:
+        height, width, counts = record.split(" ", 2)
+        return string_to_rle(counts, (int(height), int(width)))
+    if isinstance(record, Mapping):
+        return coco_to_rle(record)
+    raise DataError("Invalid mask of a prompt. Expected a COCO RLE.")
 
 
 def scribble_points(line: FloatArray) -> FloatArray:  # (K, 2) -> (6, 2)
@@ -507,7 +577,7 @@ def merged_prompts(before: Prompt, said: Prompt) -> Prompt:
         else:
             points = np.concatenate([points, said.points])
             labels = np.concatenate([labels, said.labels])
-    return Prompt.of(
+    return Prompt(
         points,
         labels,
         before.box if said.box is None else said.box,

@@ -185,10 +185,7 @@ class PromptBody(Strict):
 
     def as_prompt(self) -> Prompt:
         """Convert to a prompt. Raises PromptError, DataError if it is invalid."""
-        mask = None if self.mask is None else rle_to_mask(self.mask.rle())
-        return Prompt.of(
-            self.points, self.labels, self.box, mask, scribble=self.scribble, lasso=self.lasso
-        )
+        return Prompt.from_json(self.model_dump(include={*PromptBody.model_fields}))
 
     @property
     def count(self) -> int:

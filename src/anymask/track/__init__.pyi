@@ -1,4 +1,3 @@
-from anymask.track.files import FilePrompt as FilePrompt
 from anymask.track.files import TrackFiles as TrackFiles
 from anymask.track.files import track_files as track_files
 from anymask.track.flow import reduce_frame as reduce_frame
@@ -35,6 +34,7 @@ from anymask.track.redaction import hide_objects as hide_objects
 from anymask.track.redaction import is_track_file as is_track_file
 from anymask.track.redaction import masks_of_frames as masks_of_frames
 from anymask.track.redaction import redact_video as redact_video
+from anymask.track.session import PromptKeywords as PromptKeywords
 from anymask.track.session import VideoSession as VideoSession
 from anymask.track.session import frame_numbering as frame_numbering
 from anymask.track.session import open_session as open_session

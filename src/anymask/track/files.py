@@ -5,6 +5,7 @@ An unfinished run is saved next to its first output. The same call resumes it.
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import hashlib
 import json
@@ -14,8 +15,6 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
-
-from numpy.typing import NDArray
 
 from anymask.base import (
     BoolArray,
@@ -29,7 +28,7 @@ from anymask.base import (
     ledger,
     parse_json,
 )
-from anymask.images import MaskValues, load_mask
+from anymask.masks import Prompt
 from anymask.runtime import home
 from anymask.segment import Model
 from anymask.track.known import read_tracks
@@ -46,28 +45,6 @@ from anymask.track.sources import SampledFrames, first_readable
 from anymask.track.store import SessionStore
 from anymask.track.tables import sequence_files
 from anymask.track.writers import check_paths, open_writers
-
-
-@dataclass
-class FilePrompt:
-    """Prompts of one object on one source frame.
-
-    Attributes:
-        mask: Mask image file.
-        mask_values: Interpretation of its pixel values.
-        lasso: Line around the object.
-    """
-
-    points: list[list[float]] = field(default_factory=list)
-    labels: list[int] = field(default_factory=list)
-    box: list[float] | None = None
-    mask: Path | None = None
-    mask_values: MaskValues = "auto"
-    lasso: list[list[float]] | None = None
-
-    def read_mask(self) -> NDArray[Any] | None:
-        """Load the pixels of `mask`, or return None. Raises ImageError."""
-        return None if self.mask is None else load_mask(self.mask, self.mask_values)
 
 
 @dataclass(frozen=True)
@@ -87,7 +64,7 @@ class TrackFiles:
 
     Attributes:
         video: Video file, folder of images, or camera number.
-        prompts: (source frame, object number) to prompts.
+        prompts: Prompts with the number of the source frame and the object.
         outputs: Paths as for `writers.open_writers`; those that end in a slash are folders.
         cutout: Cut-out settings of video outputs.
         subject: Track the main subject of the first frame if there is no prompt.
@@ -98,7 +75,7 @@ class TrackFiles:
     """
 
     video: str
-    prompts: Mapping[tuple[int, int], FilePrompt]
+    prompts: Sequence[Prompt]
     outputs: Sequence[str]
     cutout: CutoutLook | None = None
     subject: bool = False
@@ -145,7 +122,7 @@ class TrackFiles:
     @property
     def mask_files(self) -> list[Path]:
         """Mask files of the prompts."""
-        return [one.mask for one in self.prompts.values() if one.mask is not None]
+        return [Path(one.source) for one in self.prompts if one.source is not None]
 
     def stamp(self, model: str) -> str:
         """Hash of all inputs that determine the outputs, to detect finished runs."""
@@ -155,9 +132,7 @@ class TrackFiles:
 
     def words(self, model: str) -> str:
         """Key of a run: prompts, and without a session file also settings, model and inputs."""
-        told: list[Any] = sorted(
-            (frame, number, str(one)) for (frame, number), one in self.prompts.items()
-        )
+        told: list[Any] = [one.to_json() for one in self.prompts]
         if self.masklets is not None:
             told.append(str(self.masklets))
         if self.settings.get("session") is not None:
@@ -280,8 +255,25 @@ def _prompts_of(words: str) -> list[Any]:
     with contextlib.suppress(DataError):
         told = parse_json(words, "session")
         if isinstance(told, list) and len(told) == 2 and isinstance(told[0], list):
-            return told
+            return [[_prompt_record(one) for one in told[0]], told[1]]
     return [[None]]  # written by another command
+
+
+def _prompt_record(one: Any) -> Any:
+    """JSON of a prompt, also of [frame, object, "FilePrompt(points=[...])"] of version 0.1."""
+    if not isinstance(one, list):
+        return one
+    frame, number, text = one
+    call = ast.parse(text, mode="eval").body
+    with contextlib.suppress(PromptError):  # a mask file, which version 0.1 stored by its path
+        kept = {"points", "labels", "box", "lasso"}
+        said = {
+            str(part.arg): ast.literal_eval(part.value)
+            for part in getattr(call, "keywords", ())
+            if part.arg in kept
+        }
+        return Prompt.from_json({**said, "frame": frame, "object_id": number}).to_json()
+    return one
 
 
 def _begin(model: Model, session: VideoSession, asked: TrackFiles, words: str) -> list[str]:
@@ -299,9 +291,10 @@ def _begin(model: Model, session: VideoSession, asked: TrackFiles, words: str) -
     if said is None and asked.known is not None:
         _import_tracks(session, asked.known)
     before = [] if said is None else _prompts_of(said)[0]
-    for (frame, number), one in sorted(asked.prompts.items(), key=lambda pair: pair[0]):
-        if [frame, number, str(one)] in before:
+    for one in asked.prompts:
+        if one.to_json() in before:
             continue
+        frame, number = one.frame or 0, one.object_id or 1
         place = find_place(session.frames, frame)
         taken = session.frames.source_frame(place)
         if taken != frame:
@@ -311,8 +304,8 @@ def _begin(model: Model, session: VideoSession, asked: TrackFiles, words: str) -
             for _ in session.propagate(stop=place):
                 pass
         session.add(
-            place, number, points=one.points or None, labels=one.labels or None, box=one.box,
-            mask=one.read_mask(), lasso=one.lasso, anew=True,
+            place, number, points=one.points, labels=one.labels, box=one.box, mask=one.mask,
+            lasso=one.lasso, anew=True,
         )  # fmt: skip
     session.note("command", words)
     session.checkpoint()

@@ -34,7 +34,7 @@ from anymask.base import (
     parse_json,
     preview_html,
 )
-from anymask.masks import ALL_KINDS, Prompt, merged_prompts, rle_to_mask, warn_of_cut_boxes
+from anymask.masks import ALL_KINDS, Prompt, Rle, merged_prompts, rle_to_mask, warn_of_cut_boxes
 from anymask.runtime import ThreadSharing, VideoSteps
 from anymask.segment import Model
 from anymask.track.flow import is_cut, reduce_frame
@@ -56,7 +56,7 @@ from anymask.track.settings import (
     TrackSettings,
 )
 from anymask.track.sources import SampledFrames, first_readable, open_source
-from anymask.track.store import SessionStore, StoredPrompt, StoredState
+from anymask.track.store import SessionStore, StoredState
 from anymask.track.trackers import open_tracker
 
 
@@ -147,9 +147,13 @@ SECONDS = 10.0  # maximum time between checkpoints
 INVALID_FRAME = -10  # frame of a state that is no longer valid at its position
 
 
-class PromptOptions(TypedDict, total=False):
-    """Further arguments of `VideoSession.add`."""
+class PromptKeywords(TypedDict, total=False):
+    """Keyword arguments of a prompt on a frame or slice."""
 
+    points: ArrayLike | None
+    labels: ArrayLike | None
+    box: ArrayLike | None
+    mask: ArrayLike | None
     scribble: ArrayLike | None
     lasso: ArrayLike | None
     anew: bool
@@ -228,12 +232,7 @@ class VideoSession:
         self,
         frame: int = 0,
         id: int = 1,  # noqa: A002 - what everybody calls it
-        *,
-        points: ArrayLike | None = None,
-        labels: ArrayLike | None = None,
-        box: ArrayLike | None = None,
-        mask: ArrayLike | None = None,
-        **more: Unpack[PromptOptions],
+        **said: Unpack[PromptKeywords],
     ) -> ObjectMask:
         """Prompt an object on a frame, or correct its mask there, and return the mask.
 
@@ -243,41 +242,42 @@ class VideoSession:
         Args:
             frame: Index of the frame, from 0.
             id: Number of the object. A new number starts a new object.
-            points: Points (P, 2) in pixels, added to those already given on this frame.
-            labels: Labels of the points (P,), 1 foreground, 0 background.
-            box: Box (4,). Replaces an earlier box.
-            mask: Mask prompt. Without other prompts it is used unchanged.
-            more: scribble and lasso, lines (K, 2) along or around the object, in pixels;
-                anew=True discards the earlier prompts of this object on this frame.
+            said: points (P, 2) in pixels, added to those already given on this frame, and their
+                labels (P,), 1 foreground, 0 background; box (4,), which replaces an earlier box;
+                mask, used unchanged without other prompts; scribble and lasso, lines (K, 2) along
+                or around the object, in pixels; anew=True discards the earlier prompts of this
+                object on this frame.
 
         Raises:
             PromptError: The prompt is invalid.
             InputError: The frame does not exist.
         """
         frame, id = read_whole(frame=frame, id=id)  # noqa: A001
-        check_keywords(more, PromptOptions.__annotations__)
-        lasso = more.get("lasso")
-        given = Prompt.of(points, labels, box, mask, scribble=more.get("scribble"), lasso=lasso)
+        check_keywords(said, PromptKeywords.__annotations__)
+        drawn: dict[str, Any] = dict(said)
+        anew = bool(drawn.pop("anew", False))
+        given = Prompt.of(**drawn)
         look = self._look_at(frame)
         hw = look.image.shape[0], look.image.shape[1]
         given = given.drawn_in(hw, ALL_KINDS)
         warn_of_cut_boxes([given], hw)
-        stored = self._with_earlier(id, frame, given, more.get("anew", False))
-        prediction = self.tracker.answer(look.seen, stored.prompt, stored.earlier)
-        self._store.write_prompt(id, frame, stored)
+        whole, earlier = self._with_earlier(id, frame, given, anew)
+        prediction = self.tracker.answer(look.seen, whole, earlier)
+        self._store.write_prompt(id, frame, whole, earlier)
         self._forget_around(id, frame)
         if frame == self._stepped:  # the next step continues from this frame
             return self._begin(look.seen, TrackMoment(frame), id)
         return self._write(id, frame, prediction, check_prompted(prediction), prompted=True)
 
-    def _with_earlier(self, number: int, frame: int, given: Prompt, anew: bool) -> StoredPrompt:
+    def _with_earlier(
+        self, number: int, frame: int, given: Prompt, anew: bool
+    ) -> tuple[Prompt, Rle | None]:
         """All prompts of an object on a frame, and its mask before them."""
         before = self._store.prompt(number, frame)
         if before is not None:
-            whole = given if anew else merged_prompts(before.prompt, given)
-            return StoredPrompt(whole, before.earlier)
+            return (given if anew else merged_prompts(before[0], given)), before[1]
         known = self._store.masks(frame).get(number)
-        return StoredPrompt(given, known.rle if known is not None and known.area else None)
+        return given, known.rle if known is not None and known.area else None
 
     def _look_at(self, frame: int) -> PrefetchedFrame:
         look = self._prefetcher.look(frame)
@@ -340,8 +340,7 @@ class VideoSession:
         prompted = [frame for frame in seen if masks[frame].prompted] or seen[:1]
         for frame in prompted:
             rle = masks[frame].rle
-            spoken = StoredPrompt(Prompt.of(mask=rle_to_mask(rle)), rle)
-            self._store.write_prompt(id, frame, spoken)
+            self._store.write_prompt(id, frame, Prompt.of(mask=rle_to_mask(rle)), rle)
         for frame, one in masks.items():
             self._store.write_mask(id, frame, replace(one, prompted=frame in prompted))
 
@@ -555,7 +554,7 @@ class VideoSession:
     def _begin(self, seen: Any, at: TrackMoment, number: int) -> ObjectMask:
         spoken = self._store.prompt(number, at.frame)
         assert spoken is not None
-        prediction = self.tracker.answer(seen, spoken.prompt, spoken.earlier)
+        prediction = self.tracker.answer(seen, *spoken)
         before = self._live.get((number, at.backward))
         known = self._remembered(at, number) if before is None else before.state
         state = self.tracker.begin(seen, at, prediction, known)
@@ -572,7 +571,7 @@ class VideoSession:
         assert spoken is not None
         if look is None:  # damaged frame
             return None
-        prediction = self.tracker.answer(look.seen, spoken.prompt, spoken.earlier)
+        prediction = self.tracker.answer(look.seen, *spoken)
         return self.tracker.begin(look.seen, replace(at, frame=nearest), prediction, None)
 
     def _track(self, seen: Any, at: TrackMoment, numbers: list[int]) -> None:

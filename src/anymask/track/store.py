@@ -12,12 +12,11 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from anymask.base import DataError, InputError, parse_json, read_arrays
-from anymask.masks import Prompt, Rle, mask_to_rle, rle_to_mask, rle_to_string, string_to_rle
+from anymask.masks import Prompt, Rle, rle_to_string, string_to_rle
 from anymask.track.monitor import TrackMonitor
 from anymask.track.records import ObjectMask, StateArrays
 
@@ -35,14 +34,6 @@ create table if not exists states (
     object integer, backward integer, frame integer, arrays blob, watch text,
     primary key (object, backward));
 """
-
-
-@dataclass(frozen=True, eq=False)
-class StoredPrompt:
-    """Prompt of an object on a frame, and its mask there before the prompt."""
-
-    prompt: Prompt
-    earlier: Rle | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,23 +132,28 @@ class SessionStore:
 
     # ---------------------------------------------------------------------------------- prompts
 
-    def write_prompt(self, number: int, frame: int, spoken: StoredPrompt) -> None:
-        """Write a prompt. Replaces an earlier prompt of the object on this frame."""
+    def write_prompt(self, number: int, frame: int, prompt: Prompt, earlier: Rle | None) -> None:
+        """Write a prompt. Replaces an earlier prompt of the object on this frame.
+
+        Args:
+            earlier: Mask of the object on the frame before the prompt.
+        """
         self._execute("insert or ignore into objects values (?)", (number,))
-        earlier = None if spoken.earlier is None else _rle_text(spoken.earlier)
+        before = None if earlier is None else _rle_text(earlier)
         self._execute(
             "insert or replace into prompts values (?, ?, ?, ?)",
-            (number, frame, _prompt_text(spoken.prompt), earlier),
+            (number, frame, json.dumps(prompt.to_json()), before),
         )
 
-    def prompt(self, number: int, frame: int) -> StoredPrompt | None:
-        """Prompt of an object on a frame, or None."""
+    def prompt(self, number: int, frame: int) -> tuple[Prompt, Rle | None] | None:
+        """Prompt of an object on a frame, and its mask before the prompt, or None."""
         row = self._execute(
             "select prompt, earlier from prompts where object = ? and frame = ?", (number, frame)
         ).fetchone()
         if row is None:
             return None
-        return StoredPrompt(_text_prompt(row[0]), None if row[1] is None else _text_rle(row[1]))
+        prompt = Prompt.from_json(parse_json(row[0], "a prompt"))
+        return prompt, None if row[1] is None else _text_rle(row[1])
 
     def drop_prompt(self, number: int, frame: int) -> None:
         """Delete a prompt."""
@@ -278,20 +274,3 @@ def _rle_text(rle: Rle) -> str:
 def _text_rle(text: str) -> Rle:
     height, width, counts = text.split(" ", 2)
     return string_to_rle(counts, (int(height), int(width)))
-
-
-def _prompt_text(prompt: Prompt) -> str:
-    said: dict[str, Any] = {}
-    for name in ("points", "labels", "box"):
-        value = getattr(prompt, name)
-        if value is not None:
-            said[name] = np.asarray(value, np.float64).tolist()
-    if prompt.mask is not None:
-        said["mask"] = _rle_text(mask_to_rle(np.asarray(prompt.mask) > 0))
-    return json.dumps(said)
-
-
-def _text_prompt(text: str) -> Prompt:
-    said = parse_json(text, "a prompt")
-    mask = said.pop("mask", None)
-    return Prompt.of(**said, mask=None if mask is None else rle_to_mask(_text_rle(mask)))

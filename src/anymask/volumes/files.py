@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from anymask.base import InputError, OnProgress, brief, claimed_file
+from anymask.masks import Prompt
 from anymask.segment import Model
-from anymask.track import FilePrompt, review_text
+from anymask.track import review_text
 from anymask.volumes.dicom_labels import series_of
 from anymask.volumes.reading import read_volume
 from anymask.volumes.session import AXES, VolumeSession, VolumeSettings, open_volume_session
@@ -34,7 +35,7 @@ class VolumeFiles:
 
     Attributes:
         scan: As for `read_volume`.
-        prompts: (slice, object number) to prompts.
+        prompts: Prompts with the number of the slice and the object.
         axis: Axis across which the slices lie: 0 is z, 1 is y, 2 is x.
         outputs: As for `write_labels`.
         names: Object number to name.
@@ -44,7 +45,7 @@ class VolumeFiles:
     """
 
     scan: Path
-    prompts: Mapping[tuple[int, int], FilePrompt]
+    prompts: Sequence[Prompt]
     outputs: Sequence[Path]
     axis: int = 0
     names: Mapping[int, str] = field(default_factory=dict)
@@ -55,8 +56,9 @@ class VolumeFiles:
     def __post_init__(self) -> None:
         VolumeSettings(**self.settings)
         read = {os.path.realpath(self.scan): "the scan"}
-        masks = (one.mask for one in self.prompts.values() if one.mask is not None)
-        read |= {os.path.realpath(path): "a prompt mask" for path in masks}
+        read |= {
+            os.path.realpath(one.source): "a prompt mask" for one in self.prompts if one.source
+        }
         for path in self.outputs:
             check_label_path(path)
             place = os.path.realpath(path)
@@ -72,7 +74,7 @@ class VolumeFiles:
 
     def words(self, model: str) -> str:
         """Key that identifies the run."""
-        said = sorted((*place, str(one)) for place, one in self.prompts.items())
+        said = [one.to_json() for one in self.prompts]
         stat = self.scan.stat()
         about = [str(self.scan), stat.st_size, stat.st_mtime_ns, self.frame, self.series, model]
         told = {name: str(value) for name, value in self.settings.items() if name != "session"}
@@ -148,10 +150,10 @@ def _say(session: VolumeSession, asked: VolumeFiles, words: str) -> None:
     """Add the prompts, unless an interrupted run already did."""
     if session.note("command") == words:
         return
-    for (index, number), one in sorted(asked.prompts.items(), key=lambda pair: pair[0]):
+    for one in asked.prompts:
         session.add(
-            index, number, axis=asked.axis, points=one.points or None, labels=one.labels or None,
-            box=one.box, mask=one.read_mask(), lasso=one.lasso,
+            one.frame or 0, one.object_id or 1, axis=asked.axis, points=one.points,
+            labels=one.labels, box=one.box, mask=one.mask, lasso=one.lasso,
         )  # fmt: skip
     session.note("command", words)
     session.checkpoint()

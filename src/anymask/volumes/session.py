@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypedDict, Unpack
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from anymask.base import (
     BoolArray,
@@ -40,6 +39,7 @@ from anymask.segment import Model
 from anymask.track import (
     Direction,
     ObjectMask,
+    PromptKeywords,
     SessionFile,
     SessionStore,
     TrackerName,
@@ -123,18 +123,6 @@ class VolumeOptions(TypedDict, total=False):
     tracker: TrackerName
     refine_edges: bool
     session: Path | str | None
-
-
-class SlicePrompt(TypedDict, total=False):
-    """Prompts of an object on a slice, as for `VideoSession.add`."""
-
-    points: ArrayLike | None
-    labels: ArrayLike | None
-    box: ArrayLike | None
-    mask: ArrayLike | None
-    scribble: ArrayLike | None
-    lasso: ArrayLike | None
-    anew: bool
 
 
 @brief
@@ -240,7 +228,7 @@ class VolumeSession:
         slice: int,  # noqa: A002 - what everybody calls it
         id: int = 1,  # noqa: A002
         axis: int = 0,
-        **said: Unpack[SlicePrompt],
+        **said: Unpack[PromptKeywords],
     ) -> ObjectMask:
         """Prompt an object on a slice, or correct its mask there, and return the mask.
 
@@ -258,7 +246,7 @@ class VolumeSession:
             PromptError: The prompt is invalid.
             InputError: The axis or slice does not exist.
         """
-        check_keywords(said, SlicePrompt.__annotations__)
+        check_keywords(said, PromptKeywords.__annotations__)
         check_axis(axis)
         slice, id = read_whole(slice=slice, id=id)  # noqa: A001
         if not 1 <= id < 2**16:
