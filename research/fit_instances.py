@@ -32,10 +32,8 @@ from anymask.masks import rle_to_mask
 from anymask.models.instance_head import InstanceHead
 from anymask.runtime.manifest import (
     ASSETS,
-    ENCODER,
-    INSTANCES,
     MANIFEST,
-    MEMORY,
+    GraphNames,
     manifest_to_json,
     read_manifest,
 )
@@ -215,13 +213,15 @@ def write_bundle(head: InstanceHead, name: str, data: str, out: Path) -> None:
     """Write the graph of a head and the manifest that refers to the files of the base."""
     out.mkdir(parents=True, exist_ok=True)
     base = read_manifest(ASSETS / BASE)
-    given = base.graph(ENCODER).outputs
+    given = base.graph(GraphNames.ENCODER).outputs
     maps = tuple(torch.zeros(1, *map(int, one.shape[1:])) for one in given)
     takes = {one.name: "" for one in given}
     sides = varying_sides(base.spec, maps)
-    info = write_graph(INSTANCES, head, maps, takes, {"planes": ""}, out, sides=sides)
-    kept = [graph for graph in base.graphs if graph.name != MEMORY]
-    files = {file: sha for file, sha in base.sha256.items() if not file.startswith(MEMORY)}
+    info = write_graph(GraphNames.INSTANCES, head, maps, takes, {"planes": ""}, out, sides=sides)
+    kept = [graph for graph in base.graphs if graph.name != GraphNames.MEMORY]
+    files = {
+        file: sha for file, sha in base.sha256.items() if not file.startswith(GraphNames.MEMORY)
+    }
     sha = file_sha256(out / info.file)
     written = replace(
         base, spec=replace(base.spec, name=name), graphs=(*kept, info),

@@ -23,9 +23,8 @@ import torch
 from anymask import models
 from anymask.base import file_sha256
 from anymask.runtime import (
-    DECODER,
-    ENCODER,
     MANIFEST,
+    GraphNames,
     load_official,
     manifest_to_json,
     read_checkpoint,
@@ -46,7 +45,7 @@ def build(target: Path, *weights: Path) -> None:
         {name: torch.stack([one[name].float() for one in learned]).mean(0)
          for name in module.state_dict()},
     )  # fmt: skip
-    graphs = (ENCODER, DECODER)
+    graphs = (GraphNames.ENCODER, GraphNames.DECODER)
     with tempfile.TemporaryDirectory() as folder:
         stage = Path(folder) / "nano"
         write_module(module, stage, before.licence)  # rounds the network, too

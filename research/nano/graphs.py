@@ -35,15 +35,7 @@ from anymask.models.edge_refiner import EdgeRefiner
 from anymask.models.memory_reader import LABELS, Cells, MemoryReader
 from anymask.models.rules import HINTS, PARTS, NameTable
 from anymask.models.rules import crops as close_up
-from anymask.runtime import (
-    NAME_VECTORS,
-    NAMES,
-    REFINER,
-    REFINER_WEIGHTS,
-    GraphInfo,
-    read_manifest,
-)
-from anymask.runtime.manifest import MEMORY
+from anymask.runtime import NAME_VECTORS, REFINER_WEIGHTS, GraphInfo, GraphNames, read_manifest
 from anymask.runtime.onnx import OnnxMemory, table_to_arrays
 from anymask.segment.postprocess import FEWEST
 from anymask.training.export_folder import enter_graphs
@@ -67,7 +59,9 @@ def add_refiner(folder: Path, refiner: EdgeRefiner) -> None:
     )
     takes: dict[str, Letters] = {"photo": (1,), "logits": (1, 1, "n", "n"), "prompt": (1,)}
     n = torch.export.Dim("n", min=fewest, max=MAX_BATCH)
-    info = _write_half(folder, REFINER, network, given, takes, {"change": (1,)}, {"n": n})
+    info = _write_half(
+        folder, GraphNames.REFINER, network, given, takes, {"change": (1,)}, {"n": n}
+    )
     halves = {name: value.half().contiguous() for name, value in network.state_dict().items()}
     write_whole(folder / REFINER_WEIGHTS, save(halves))
     enter_graphs(folder, info, further=(REFINER_WEIGHTS,))
@@ -82,7 +76,9 @@ def add_names(folder: Path, namer: nn.Module, table: NameTable) -> None:
     given = (torch.zeros(2, 3, side, side), torch.zeros(2, 1, side, side))
     dims = {"B": torch.export.Dim("B", min=1, max=MAX_BATCH)}
     takes = dict.fromkeys(("photo", "mask"), "B")
-    info = write_graph(NAMES, network.eval(), given, takes, {"vector": "B"}, folder, dims)
+    info = write_graph(
+        GraphNames.NAMES, network.eval(), given, takes, {"vector": "B"}, folder, dims
+    )
     store_bytes(folder / info.file)
     store_half(folder / info.file)
     with whole_file(folder / NAME_VECTORS) as file:
@@ -169,7 +165,7 @@ def add_memory(folder: Path, reader: MemoryReader) -> None:
     dims |= {"N": n, "A": a, "R": r}
     takes = dict(zip(OnnxMemory.INPUTS, shapes, strict=True))
     gives: dict[str, Letters] = {"logits": ("N", 1, "4h", "4w"), "seen": ("N",)}
-    info = _write_half(folder, MEMORY, MemoryGraph(network), given, takes, gives, dims)
+    info = _write_half(folder, GraphNames.MEMORY, MemoryGraph(network), given, takes, gives, dims)
     enter_graphs(folder, info)
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from anymask.base import write_json
-from anymask.runtime import DECODER, ENCODER
+from anymask.runtime import GraphNames
 from anymask.runtime.manifest import GRAPH_WEIGHTS
 from research.small.share_numbers import digest
 
@@ -47,7 +47,7 @@ def places_in(graph: onnx.GraphProto, tensors: Mapping[str, NDArray[Any]]) -> di
 def write_index(tensors: Mapping[str, NDArray[Any]], folder: Path) -> None:
     """Write `weights.json` into a bundle. Raises SystemExit where the graphs lack a tensor."""
     left, told = dict(sorted(tensors.items())), dict[str, dict[str, Place]]()
-    for name in (ENCODER, DECODER):
+    for name in (GraphNames.ENCODER, GraphNames.DECODER):
         graph = onnx.load(folder / f"{name}.onnx").graph
         told[f"{name}.onnx"] = places_in(graph, left)
         left = {key: one for key, one in left.items() if key not in told[f"{name}.onnx"]}

@@ -21,11 +21,10 @@ import torch
 from anymask import models
 from anymask.base import file_sha256
 from anymask.runtime import (
-    DECODER,
-    ENCODER,
     MANIFEST,
     TABLES,
     WEIGHTS,
+    GraphNames,
     load_official,
     manifest_to_json,
     read_checkpoint,
@@ -53,14 +52,20 @@ def main(weights: Path, tables: Path, target: Path) -> None:
         )
         shutil.copyfile(weights, stage / WEIGHTS)
         shutil.copyfile(tables, stage / TABLES)
-        for graph in (ENCODER, DECODER):
+        for graph in (GraphNames.ENCODER, GraphNames.DECODER):
             share(stage / f"{graph}.onnx", stage / WEIGHTS)
         whole = read_manifest(stage)
-        kept = (*(f"{graph}.onnx" for graph in (ENCODER, DECODER)), WEIGHTS, TABLES)
+        kept = (
+            *(f"{graph}.onnx" for graph in (GraphNames.ENCODER, GraphNames.DECODER)),
+            WEIGHTS,
+            TABLES,
+        )
         manifest = replace(
             whole,
             data=DATA,
-            graphs=tuple(one for one in whole.graphs if one.name in (ENCODER, DECODER)),
+            graphs=tuple(
+                one for one in whole.graphs if one.name in (GraphNames.ENCODER, GraphNames.DECODER)
+            ),
             sha256={name: file_sha256(stage / name) for name in kept},
         )
         target.mkdir(parents=True, exist_ok=True)

@@ -16,9 +16,9 @@ from anymask.masks import EDGE_SIDE as SIDE
 from anymask.models.edge_refiner import EdgeRefiner
 from anymask.runtime import (
     ASSETS,
-    REFINER,
     REFINER_WEIGHTS,
     EdgeRefining,
+    GraphNames,
     OnnxRuntime,
     manifest_to_json,
     read_checkpoint,
@@ -69,9 +69,9 @@ def test_torch_and_onnx_say_the_same(refined: Path, cells: int) -> None:
 
 def test_the_manifest_names_the_graph_and_its_hash(refined: Path) -> None:
     manifest = read_manifest(refined)
-    for name in (f"{REFINER}.onnx", REFINER_WEIGHTS):
+    for name in (f"{GraphNames.REFINER}.onnx", REFINER_WEIGHTS):
         assert manifest.sha256[name] == file_sha256(refined / name)
-    assert [one.shape for one in manifest.graph(REFINER).outputs] == [(1, 1, SIDE, SIDE)]
+    assert [one.shape for one in manifest.graph(GraphNames.REFINER).outputs] == [(1, 1, SIDE, SIDE)]
     assert "refiner.onnx" in (refined / "README.md").read_text(encoding="utf-8")
     assert manifest.weights_hash == read_manifest(ASSETS / "nano").weights_hash
 
@@ -93,7 +93,7 @@ def test_without_the_network_colours_decide(refined: Path, tmp_path: Path) -> No
     photo = np.where(disc[..., None], (190, 60, 50), (60, 130, 90)).astype(np.uint8)
     plain = tmp_path / "plain"
     shutil.copytree(refined, plain)
-    drop_graph(plain, REFINER)
+    drop_graph(plain, GraphNames.REFINER)
     asked = {"box": (100, 50, 300, 250), "refine_edges": True}
     with_network, colours = (
         anymask.load(str(folder)).segment(photo, **asked).first.pixels()  # type: ignore[arg-type]

@@ -16,7 +16,7 @@ from anymask.runtime import (
     Remembering,
     read_manifest,
 )
-from anymask.runtime.manifest import MEMORY
+from anymask.runtime.manifest import GraphNames
 from anymask.training import copy_bundle
 from anymask.training.export_graphs import round_to_half
 from research.nano.graphs import add_memory
@@ -101,8 +101,10 @@ def test_where_nothing_recent_is_remembered_the_prompted_cells_are_read_alone(bu
 
 def test_the_manifest_names_the_graph_and_a_model_without_one_says_none(bundle: Path) -> None:
     manifest = read_manifest(bundle)
-    assert manifest.sha256[f"{MEMORY}.onnx"] == file_sha256(bundle / f"{MEMORY}.onnx")
-    assert manifest.graph(MEMORY).outputs[0].shape == ("N", 1, "4h", "4w")
+    assert manifest.sha256[f"{GraphNames.MEMORY}.onnx"] == file_sha256(
+        bundle / f"{GraphNames.MEMORY}.onnx"
+    )
+    assert manifest.graph(GraphNames.MEMORY).outputs[0].shape == ("N", 1, "4h", "4w")
     assert "memory.onnx" in (bundle / "README.md").read_text(encoding="utf-8")
     assert manifest.weights_hash == read_manifest(ASSETS / "nano").weights_hash
 

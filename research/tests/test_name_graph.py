@@ -11,14 +11,7 @@ import torch
 from anymask.base import WeightsError, file_sha256
 from anymask.models.rules import NameTable
 from anymask.models.rules.crops import SIDE
-from anymask.runtime import (
-    ASSETS,
-    NAME_VECTORS,
-    NAMES,
-    MaskNaming,
-    OnnxRuntime,
-    read_manifest,
-)
+from anymask.runtime import ASSETS, NAME_VECTORS, GraphNames, MaskNaming, OnnxRuntime, read_manifest
 from anymask.runtime.onnx import read_table
 from anymask.training import copy_bundle
 from anymask.training.export_graphs import round_to_half
@@ -96,7 +89,7 @@ def test_the_names_come_along(bundle: Path) -> None:
 
 def test_manifest_and_readme_name_it(bundle: Path) -> None:
     manifest = read_manifest(bundle)
-    assert manifest.has_graph(NAMES)
+    assert manifest.has_graph(GraphNames.NAMES)
     for name in ("names.onnx", NAME_VECTORS):
         assert manifest.sha256[name] == hashlib.sha256((bundle / name).read_bytes()).hexdigest()
     assert "names.onnx" in (bundle / "README.md").read_text(encoding="utf-8")
@@ -116,7 +109,7 @@ def test_damaged_names_are_one_clear_error(bundle: Path, tmp_path: Path) -> None
 
 def test_a_bundle_without_names_has_none(bundle: Path, tmp_path: Path) -> None:
     manifest = read_manifest(bundle)
-    graphs = tuple(one for one in manifest.graphs if one.name != NAMES)
+    graphs = tuple(one for one in manifest.graphs if one.name != GraphNames.NAMES)
     runtime = OnnxRuntime(bundle)
     runtime.manifest = replace(manifest, graphs=graphs)
     assert runtime.capability(MaskNaming) is None

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from anymask.base import this_machine
-from anymask.evaluation import FromFunction, Points, curve_plot
+from anymask.evaluation import FromFunction, page
 from anymask.evaluation.measures import score_set
 from anymask.evaluation.photo_report import ANSWER, TRUTH, draw_worst_cases, report_photos
 from anymask.evaluation.protocols import CLICKS
@@ -145,7 +145,9 @@ def test_a_method_without_boxes_has_worst_clicks_only(boxes: EvalSet) -> None:
 
 
 def test_a_curve_goes_through_its_points_and_leaves_out_what_is_no_number() -> None:
-    plot = curve_plot([Points("a", np.array([1.0, 2, 3]), np.array([0, np.nan, 1]))], "clicks")
+    plot = page.curve_plot(
+        [page.Points("a", np.array([1.0, 2, 3]), np.array([0, np.nan, 1]))], "clicks"
+    )
     (points,) = re.findall(r'<polyline class="line s0" points="([^"]+)"', plot)
     (x0, y0), (x1, y1) = ([float(v) for v in pair.split(",")] for pair in points.split())
     assert x0 < x1
@@ -157,7 +159,7 @@ def test_a_curve_goes_through_its_points_and_leaves_out_what_is_no_number() -> N
 
 @pytest.mark.parametrize("x", [[], [2.0]])
 def test_a_curve_of_nothing_or_of_one_point_is_a_plot(x: list[float]) -> None:
-    plot = curve_plot([Points("a", np.array(x), np.array(x) / 4)], "x")
+    plot = page.curve_plot([page.Points("a", np.array(x), np.array(x) / 4)], "x")
     assert plot.count("<circle") == len(x)
     assert "nan" not in plot
 
@@ -173,6 +175,6 @@ def test_a_curve_of_nothing_or_of_one_point_is_a_plot(x: list[float]) -> None:
     ],
 )
 def test_the_marks_of_an_axis_are_short_and_apart(x: list[float], expected: list[str]) -> None:
-    plot = curve_plot([Points("a", np.array(x), np.array(x))], "x")
+    plot = page.curve_plot([page.Points("a", np.array(x), np.array(x))], "x")
     marks = re.findall(r'text-anchor="middle">([0-9.]+)<', plot)
     assert marks == expected

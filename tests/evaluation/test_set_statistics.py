@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anymask.evaluation import Series, bar_plot, legend
+from anymask.evaluation import page
 from anymask.evaluation.page import heat_map, line_plot
 from anymask.evaluation.statistics import (
     Histogram,
@@ -146,10 +146,13 @@ def test_nothing_counted_is_told_as_nothing() -> None:
 
 
 def test_plots_are_well_formed_and_their_marks_say_what_they_are() -> None:
-    series = [Series("a & b", np.array([0.25, 0.75])), Series("<c>", np.array([0.0, 0.0]))]
+    series = [
+        page.Series("a & b", np.array([0.25, 0.75])),
+        page.Series("<c>", np.array([0.0, 0.0])),
+    ]
     lines = ET.fromstring(line_plot([1, 10, 100], series, "x <y>", str, log=True))
     assert [line.findtext("title") for line in lines.iter("polyline")] == ["a & b", "<c>"]
-    bars = ET.fromstring(bar_plot(["one", "two"], series, "x"))
+    bars = ET.fromstring(page.bar_plot(["one", "two"], series, "x"))
     assert [bar.findtext("title") for bar in bars.iter("rect")][:2] == [
         "a & b, one: 25 %", "<c>, one: 0 %",
     ]  # fmt: skip
@@ -159,8 +162,8 @@ def test_plots_are_well_formed_and_their_marks_say_what_they_are() -> None:
     assert [(cell.get("x"), cell.get("fill-opacity")) for cell in cells] == [
         ("1", "1.000"), ("0", "0.250"),
     ]  # fmt: skip
-    assert legend(["one"]) == ""
-    assert "a &lt; b" in legend(["a < b", "c"])
+    assert page.legend(["one"]) == ""
+    assert "a &lt; b" in page.legend(["a < b", "c"])
 
 
 def test_a_real_set_agrees_with_its_own_areas(shared: Path) -> None:

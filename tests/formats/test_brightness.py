@@ -8,20 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from skimage import measure
+from skimage import measure as skimage_measure
 
 from anymask.cli.main import main
 from anymask.formats import AnnotatedImage, write_annotations
 from anymask.images import ImageFile
-from anymask.masks import (
-    BRIGHTNESS,
-    HEADER,
-    HeldPicture,
-    Mask,
-    Masks,
-    mask_to_rle,
-    measure_brightness,
-)
+from anymask.masks import HeldPicture, Mask, Masks, mask_to_rle, measure
 
 tifffile = pytest.importorskip("tifffile")
 SHAPES = st.tuples(st.integers(1, 9), st.integers(1, 9))
@@ -33,12 +25,12 @@ SHAPES = st.tuples(st.integers(1, 9), st.integers(1, 9))
 )
 def test_brightness_is_that_of_scikit_image(mask: np.ndarray, seed: int) -> None:
     values = np.random.default_rng(seed).integers(0, 4000, (*mask.shape, 2), np.uint16)
-    (found,) = measure_brightness([mask_to_rle(mask)], values)
-    assert found.shape == (2, len(BRIGHTNESS))
+    (found,) = measure.measure_brightness([mask_to_rle(mask)], values)
+    assert found.shape == (2, len(measure.BRIGHTNESS))
     if not mask.any():
         assert np.isnan(found).all()
         return
-    (peer,) = measure.regionprops(mask.astype(np.uint8), values)
+    (peer,) = skimage_measure.regionprops(mask.astype(np.uint8), values)
     for at, name in ((0, "mean"), (2, "min"), (3, "max")):
         np.testing.assert_allclose(found[:, at], getattr(peer, f"intensity_{name}"))
     np.testing.assert_allclose(found[:, 1], values[mask].sum(axis=0))
@@ -108,7 +100,7 @@ def test_pictures_of_different_channels_share_a_table(tmp_path: Path) -> None:
     rows = rows_of(tmp_path / "a.csv")
     means = [[row[f"c{channel}_mean"] for channel in range(3)] for row in rows]
     assert means == [["7", "", ""], ["", "", ""], ["7", "14", "21"]]
-    assert [*rows[0]][: len(HEADER)] == list(HEADER)
+    assert [*rows[0]][: len(measure.HEADER)] == list(measure.HEADER)
     assert "unit" not in rows[0]
 
 
@@ -118,7 +110,11 @@ def test_an_array_is_measured_by_its_own_numbers_and_another_size_not_at_all() -
     found = Masks([Mask(mask_to_rle(cell()))], picture=HeldPicture(shown, values=deep)).to_csv()
     assert ",5000," in found
     other = HeldPicture(np.zeros((5, 5, 3), np.uint8))
-    assert Masks([Mask(mask_to_rle(cell()))], picture=other).to_csv().startswith(",".join(HEADER))
+    assert (
+        Masks([Mask(mask_to_rle(cell()))], picture=other)
+        .to_csv()
+        .startswith(",".join(measure.HEADER))
+    )
     assert "c0_mean" not in Masks([Mask(mask_to_rle(cell()))], picture=other).to_csv()
 
 

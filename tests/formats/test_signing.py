@@ -11,7 +11,7 @@ import pytest
 
 from anymask.base import DataError, InputError, MissingExtra
 from anymask.cli.main import main
-from anymask.formats import check_manifest, convert
+from anymask.formats import convert, signing
 from anymask.formats.signing import MANIFEST, read_private_key, signed_bytes
 from tests.formats.test_terms import TERMS, coco
 
@@ -81,7 +81,7 @@ def test_a_byte_of_the_same_length_is_found(out: Path) -> None:
     data = bytearray(path.read_bytes())
     data[0] ^= 1
     path.write_bytes(data)
-    assert check_manifest(out).changed == ("labels/a.txt",)
+    assert signing.check_manifest(out).changed == ("labels/a.txt",)
 
 
 def test_a_changed_manifest_is_refused(out: Path) -> None:
@@ -89,7 +89,7 @@ def test_a_changed_manifest_is_refused(out: Path) -> None:
     document["content"]["terms"]["consent"] = "none"
     (out / MANIFEST).write_text(json.dumps(document))
     with pytest.raises(DataError, match="The signature is invalid"):
-        check_manifest(out)
+        signing.check_manifest(out)
 
 
 def test_the_key_of_somebody_else_is_refused(out: Path, key: Path, tmp_path: Path) -> None:
@@ -100,9 +100,9 @@ def test_the_key_of_somebody_else_is_refused(out: Path, key: Path, tmp_path: Pat
     path = tmp_path / "other.pem"
     path.write_bytes(other.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
     with pytest.raises(DataError, match="signed with another key"):
-        check_manifest(out, path)
+        signing.check_manifest(out, path)
     with pytest.raises(DataError, match="not an Ed25519 public key"):
-        check_manifest(out, key)
+        signing.check_manifest(out, key)
 
 
 def test_a_path_outside_the_folder_is_refused(out: Path, key: Path) -> None:
@@ -113,7 +113,7 @@ def test_a_path_outside_the_folder_is_refused(out: Path, key: Path) -> None:
     document["signature"] = base64.b64encode(signature).decode()
     (out / MANIFEST).write_text(json.dumps(document))
     with pytest.raises(DataError, match="outside the folder"):
-        check_manifest(out)
+        signing.check_manifest(out)
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_other_files_beside_a_single_file_are_not_extra(key: Path, tmp_path: Pat
     (tmp_path / "out").mkdir()
     (tmp_path / "out/other.txt").write_text("x")
     convert(source, tmp_path / "out/a.json", "coco", sign=key)
-    found = check_manifest(tmp_path / "out/a.manifest.json")
+    found = signing.check_manifest(tmp_path / "out/a.manifest.json")
     assert (found.files, found.is_intact) == (1, True)
     assert found.terms["restrictions"] == ["no-mixing"]
 

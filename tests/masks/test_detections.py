@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from anymask.base import InputError
-from anymask.masks import Mask, Masks, ModelSpec, geometry, mask_to_rle, measure_mask
+from anymask.masks import Mask, Masks, ModelSpec, geometry, mask_to_rle, measure
 from anymask.masks.measure import TABLE_TYPES
 from anymask.segment import Prediction
 from tests.formats.annotated import rings
@@ -80,7 +80,7 @@ def test_records_become_a_table_without_their_pixels(monkeypatch: pytest.MonkeyP
     pandas.DataFrame = dict  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "pandas", pandas)
     table = Masks([RECORD]).to_dataframe()
-    shape = dataclasses.asdict(measure_mask(RECORD.rle))
+    shape = dataclasses.asdict(measure.measure_mask(RECORD.rle))
     for name in ("area", "x0", "y0", "x1", "y1"):
         assert shape.pop(name) == table[name][0][0]
     assert {name: kind for name, (_, kind) in table.items()} == TABLE_TYPES

@@ -8,7 +8,7 @@ from hypothesis.extra import numpy as arrays
 from scipy import ndimage
 from shapely import MultiPoint
 
-from anymask.masks import MaskShape, mask_to_rle, measure_shape
+from anymask.masks import mask_to_rle, measure
 
 MASKS = arrays.arrays(
     np.bool_, st.tuples(st.integers(1, 12), st.integers(1, 12)), elements=st.booleans()
@@ -17,7 +17,7 @@ MASKS = arrays.arrays(
 
 @given(MASKS)
 def test_parts_and_holes_are_those_that_scipy_counts(mask: np.ndarray) -> None:
-    shape = measure_shape(mask_to_rle(mask))
+    shape = measure.measure_shape(mask_to_rle(mask))
     assert shape.parts == ndimage.label(mask, np.ones((3, 3)))[1]
     ground = ndimage.label(~np.pad(mask, 1))[1] - 1
     assert shape.holes == (ground if mask.any() else 0)
@@ -25,7 +25,7 @@ def test_parts_and_holes_are_those_that_scipy_counts(mask: np.ndarray) -> None:
 
 @given(MASKS)
 def test_the_hull_is_that_of_the_pixels_squares(mask: np.ndarray) -> None:
-    shape = measure_shape(mask_to_rle(mask))
+    shape = measure.measure_shape(mask_to_rle(mask))
     y, x = np.nonzero(mask)
     corners = [(a + i, b + j) for a, b in zip(x, y, strict=True) for i in (0, 1) for j in (0, 1)]
     hull = MultiPoint(corners).convex_hull.area if corners else 0
@@ -36,13 +36,13 @@ def test_the_hull_is_that_of_the_pixels_squares(mask: np.ndarray) -> None:
 
 
 def test_an_empty_mask_is_all_zeros() -> None:
-    assert measure_shape(mask_to_rle(np.zeros((3, 4), bool))) == MaskShape()
+    assert measure.measure_shape(mask_to_rle(np.zeros((3, 4), bool))) == measure.MaskShape()
 
 
 def test_a_frame_has_one_part_one_hole_and_the_concavity_of_its_hole() -> None:
     mask = np.zeros((20, 30), bool)
     mask[2:12, 5:25] = True
     mask[4:9, 10:20] = False
-    shape = measure_shape(mask_to_rle(mask))
+    shape = measure.measure_shape(mask_to_rle(mask))
     assert (shape.area, shape.box, shape.hull) == (150, (5, 2, 25, 12), 200)
     assert (shape.parts, shape.holes, shape.concavity) == (1, 1, 0.25)

@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from shapely import Polygon
-from skimage import draw, measure
+from skimage import draw
+from skimage import measure as skimage_measure
 
-from anymask.masks import HEADER, mask_to_rle, measure_mask, table_row, to_csv
+from anymask.masks import mask_to_rle, measure
 from anymask.masks.measure import Measurements
 
 MASKS = arrays.arrays(
@@ -28,7 +29,7 @@ class Named(NamedTuple):
 
 
 def measured(mask: np.ndarray) -> Measurements:
-    return measure_mask(mask_to_rle(mask))
+    return measure.measure_mask(mask_to_rle(mask))
 
 
 @given(MASKS)
@@ -37,7 +38,7 @@ def test_areas_places_and_axes_are_those_of_scikit_image(mask: np.ndarray) -> No
     if not mask.any():
         assert found == Measurements()
         return
-    (peer,) = measure.regionprops(mask.astype(np.uint8))
+    (peer,) = skimage_measure.regionprops(mask.astype(np.uint8))
     assert found.area == peer.area == mask.sum()
     assert (found.y - 0.5, found.x - 0.5) == pytest.approx(peer.centroid)
     assert (found.y0, found.x0, found.y1 + 1, found.x1 + 1) == peer.bbox
@@ -47,8 +48,8 @@ def test_areas_places_and_axes_are_those_of_scikit_image(mask: np.ndarray) -> No
         (found.width, peer.axis_minor_length),
     ):
         assert mine**2 == pytest.approx(theirs**2 + 16 / 12, abs=1e-6)  # its pixels are points
-    assert found.parts == measure.label(mask, connectivity=2).max()
-    assert found.holes == found.parts - measure.euler_number(mask, connectivity=2)
+    assert found.parts == skimage_measure.label(mask, connectivity=2).max()
+    assert found.holes == found.parts - skimage_measure.euler_number(mask, connectivity=2)
     assert 0 < found.circularity <= 1
     assert 0 < found.solidity <= 1
 
@@ -104,12 +105,14 @@ def test_a_table_is_read_back_by_python_s_csv() -> None:
     image[1:3, 2:6] = True
     rle = mask_to_rle(image)
     named = Named(0.87654321, 'a "cell", large')
-    rows = list(csv.DictReader(io.StringIO(to_csv([table_row("a,b.tif", 1, rle, named)]))))
-    assert [tuple(row) for row in rows] == [HEADER]
+    rows = list(
+        csv.DictReader(io.StringIO(measure.to_csv([measure.table_row("a,b.tif", 1, rle, named)])))
+    )
+    assert [tuple(row) for row in rows] == [measure.HEADER]
     (row,) = rows
     assert (row["image"], row["number"], row["label"]) == ("a,b.tif", "1", 'a "cell", large')
     assert row["score"] == "0.876543"
     for name, value in dataclasses.asdict(measured(image)).items():
         assert float(row[name]) == pytest.approx(value, rel=1e-5)
-    assert table_row("a", 2, rle, Named(0, None))[:4] == ["a", "2", "", "0"]
-    assert to_csv([]) == ",".join(HEADER) + "\n"
+    assert measure.table_row("a", 2, rle, Named(0, None))[:4] == ["a", "2", "", "0"]
+    assert measure.to_csv([]) == ",".join(measure.HEADER) + "\n"

@@ -10,15 +10,7 @@ import torch
 
 from anymask.masks import Geometry, ModelPrompts
 from anymask.models.variants import TINY, TINY_HQ, Variant
-from anymask.runtime import (
-    DECODER,
-    SWEEP_CLICKS,
-    SWEEP_IMAGE,
-    OnnxRuntime,
-    TorchRuntime,
-    open_sweep,
-    read_manifest,
-)
+from anymask.runtime import GraphNames, OnnxRuntime, TorchRuntime, open_sweep, read_manifest
 from anymask.runtime.manifest import MANIFEST, manifest_to_json
 from anymask.runtime.onnx import PROMPT_INPUTS
 from anymask.runtime.onnx_sweep import OnnxSweep
@@ -137,14 +129,16 @@ def test_prompts_without_masks_are_decoded_as_the_decoder_does(
             np.zeros(count, np.float32),
         )
         inputs = {one: getattr(given, one) for one in PROMPT_INPUTS}
-        wanted = runtime.run_named(DECODER, runtime.maps_for(DECODER, seen[image]) | inputs)
+        wanted = runtime.run_named(
+            GraphNames.DECODER, runtime.maps_for(GraphNames.DECODER, seen[image]) | inputs
+        )
         for got, want in zip(runtime.decode(seen[image], given), wanted, strict=True):
             np.testing.assert_allclose(got, want, rtol=0, atol=1e-5 * np.abs(want).max())
-    assert graphs.count(SWEEP_IMAGE) == 4  # image 0 again after two others
+    assert graphs.count(GraphNames.SWEEP_IMAGE) == 4  # image 0 again after two others
     masked = replace(given, masks=given.masks + 1, has_mask=given.has_mask + 1)
     graphs.clear()
     runtime.decode(seen[0], masked)
-    assert graphs == [DECODER]
+    assert graphs == [GraphNames.DECODER]
 
 
 def test_a_bundle_of_an_earlier_version_decodes(
@@ -157,6 +151,6 @@ def test_a_bundle_of_an_earlier_version_decodes(
     assert len(graphs) == len(manifest.graphs) - 4
     (folder / MANIFEST).write_text(manifest_to_json(replace(manifest, graphs=graphs)))
     runtime = OnnxRuntime(folder, device="cpu")
-    assert not runtime.manifest.has_graph(SWEEP_CLICKS)
+    assert not runtime.manifest.has_graph(GraphNames.SWEEP_CLICKS)
     seen = runtime.encode_images(np.zeros((1, 3, 64, 64), np.float32))[0]
     assert isinstance(open_sweep(runtime, seen, GEOMETRY), DecodingSweep)

@@ -9,17 +9,7 @@ import pytest
 import anymask
 from anymask import models
 from anymask.base import InputError, ModelError, write_whole
-from anymask.runtime import (
-    ASSETS,
-    DECODER,
-    ENCODER,
-    MANIFEST,
-    NAMES,
-    REFINER,
-    manifest_to_json,
-    read_manifest,
-)
-from anymask.runtime.manifest import MEMORY
+from anymask.runtime import ASSETS, MANIFEST, GraphNames, manifest_to_json, read_manifest
 from anymask.training import copy_bundle
 from anymask.training.export_folder import add_shared_networks, export
 
@@ -28,8 +18,10 @@ def bare(folder: Path) -> Path:
     """A bundle of encoder and decoder alone, as graphs are written first."""
     copy_bundle(ASSETS / "nano", folder)
     manifest = read_manifest(folder)
-    graphs = tuple(graph for graph in manifest.graphs if graph.name in (ENCODER, DECODER))
-    for name in (REFINER, NAMES, MEMORY):
+    graphs = tuple(
+        graph for graph in manifest.graphs if graph.name in (GraphNames.ENCODER, GraphNames.DECODER)
+    )
+    for name in (GraphNames.REFINER, GraphNames.NAMES, GraphNames.MEMORY):
         (folder / f"{name}.onnx").unlink()
     kept = {name: value for name, value in manifest.sha256.items() if (folder / name).is_file()}
     write_whole(folder / MANIFEST, manifest_to_json(replace(manifest, graphs=graphs, sha256=kept)))
@@ -40,7 +32,12 @@ def test_edges_and_names_come_along_and_what_reads_earlier_frames_does_not(tmp_p
     folder = bare(tmp_path / "tuned")
     add_shared_networks(folder, models.spec("nano"))
     manifest = read_manifest(folder)
-    assert {graph.name for graph in manifest.graphs} == {ENCODER, DECODER, REFINER, NAMES}
+    assert {graph.name for graph in manifest.graphs} == {
+        GraphNames.ENCODER,
+        GraphNames.DECODER,
+        GraphNames.REFINER,
+        GraphNames.NAMES,
+    }
     files = ["refiner.onnx", "refiner.safetensors", "names.onnx", "names.npz"]
     assert filecmp.cmpfiles(ASSETS / "nano", folder, files, shallow=False)[0] == files
     model = anymask.load(str(folder))

@@ -19,9 +19,7 @@ from anymask.models.rules import MultimaskStability, TrackingSettings
 from anymask.models.variants import TINY_EDGE, TINY_VIDEO, VideoVariant
 from anymask.models.video_model import VideoModel
 from anymask.runtime import (
-    ATTENTION,
-    TRACK_DECODER,
-    TRACK_MEMORY,
+    GraphNames,
     OnnxRuntime,
     TorchRuntime,
     VideoAnswer,
@@ -123,9 +121,9 @@ def test_what_lies_between_the_graphs_is_what_the_model_does(
     with (tmp_path / "video.npz").open("wb") as file:
         np.savez(file, **video_constants(module))
     graphs = {
-        ATTENTION: AttentionGraph(module),
-        TRACK_DECODER: TrackDecoderGraph(module),
-        TRACK_MEMORY: TrackMemoryGraph(module),
+        GraphNames.ATTENTION: AttentionGraph(module),
+        GraphNames.TRACK_DECODER: TrackDecoderGraph(module),
+        GraphNames.TRACK_MEMORY: TrackMemoryGraph(module),
     }
 
     @torch.no_grad()

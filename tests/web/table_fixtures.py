@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from anymask.masks import HEADER, Mask, mask_to_rle, rle_to_coco, table_row
+from anymask.masks import Mask, mask_to_rle, measure, rle_to_coco
 
 
 def tables() -> list[dict[str, Any]]:
@@ -31,9 +31,9 @@ def tables() -> list[dict[str, Any]]:
         rle = mask_to_rle(mask)
         label = 'a "cell", round' if number == 1 else None
         named = Mask(rle, score=0.875 if number % 2 else 0.0, label=label)
-        cells = table_row("photo.png", number, rle, named)
+        cells = measure.table_row("photo.png", number, rle, named)
         cases.append({
             "rle": rle_to_coco(rle), "label": label, "score": named.score,
-            "header": list(HEADER), "row": cells[:3] + [float(cell) for cell in cells[3:]],
+            "header": list(measure.HEADER), "row": cells[:3] + [float(cell) for cell in cells[3:]],
         })  # fmt: skip
     return cases

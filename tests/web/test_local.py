@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from anymask.masks import Mask, coco_to_rle, mask_to_rle, measure_mask, rle_area, rle_iou
+from anymask.masks import Mask, coco_to_rle, mask_to_rle, measure, rle_area, rle_iou
 from anymask.segment import split_by_score
 from anymask.segment.everything.filter import without_duplicates
 from anymask.segment.settings import ADAPTIVE_NMS
@@ -83,7 +83,7 @@ def check_exports(ann: Any, tmp_path: Path) -> None:
     with export(ann, "Table (CSV)", tmp_path).open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     for row, mask in zip(rows, masks, strict=True):
-        numbers = measure_mask(mask.rle)
+        numbers = measure.measure_mask(mask.rle)
         for column in ("area", "x", "y1", "perimeter", "length", "solidity", "parts"):
             assert float(row[column]) == pytest.approx(getattr(numbers, column), rel=0.01), column
     assert [row["label"] for row in rows] == ["cup", "cup"]

@@ -15,9 +15,9 @@ def run(args: argparse.Namespace) -> None:
     """Verify a manifest and its files. Raises DataError if a file differs."""
     from dataclasses import asdict
 
-    from anymask.formats import check_manifest
+    from anymask.formats import signing
 
-    found = check_manifest(args.manifest, args.key)
+    found = signing.check_manifest(args.manifest, args.key)
     for what, names in (
         ("changed", found.changed), ("missing", found.missing), ("extra", found.extra),
     ):  # fmt: skip

@@ -1,16 +1,6 @@
+from anymask.evaluation import page as page
 from anymask.evaluation.adapters import FromFunction as FromFunction
 from anymask.evaluation.adapters import Peer as Peer
-from anymask.evaluation.page import Points as Points
-from anymask.evaluation.page import Series as Series
-from anymask.evaluation.page import bar_plot as bar_plot
-from anymask.evaluation.page import curve_plot as curve_plot
-from anymask.evaluation.page import html_page as html_page
-from anymask.evaluation.page import html_table as html_table
-from anymask.evaluation.page import jpeg_bytes as jpeg_bytes
-from anymask.evaluation.page import legend as legend
-from anymask.evaluation.page import note as note
-from anymask.evaluation.page import picture_tag as picture_tag
-from anymask.evaluation.page import section as section
 from anymask.evaluation.protocols import TruthMask as TruthMask
 from anymask.evaluation.protocols import box_scores as box_scores
 from anymask.evaluation.protocols import click_rounds as click_rounds

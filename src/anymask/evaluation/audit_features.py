@@ -26,13 +26,12 @@ from numpy.typing import NDArray
 from anymask.base import BoolArray, FloatArray, Floats, UintImage, brief
 from anymask.masks import (
     Features,
-    MaskShape,
     Prompt,
     Rle,
     centre_click,
     logits_to_masks,
     mask_iou,
-    measure_shape,
+    measure,
     reduced,
     rle_box_xyxy,
     rle_crop,
@@ -211,7 +210,7 @@ class MaskFeatures:
     values: Floats
     agrees: Floats
     answers: tuple[MaskAnswer, ...]
-    shape: MaskShape
+    shape: measure.MaskShape
     threshold: float = 0.0
 
     def value(self, name: str) -> float:
@@ -289,7 +288,7 @@ def measure_features(
     answers = _ask_model(model, view, rles)
     found = []
     for number, small in enumerate(smalls):
-        shape = measure_shape(rles[number])
+        shape = measure.measure_shape(rles[number])
         beside = [shrink_mask(rle, view.size) for rle in others[number]]
         agrees = mask_iou(small[None], np.stack([a.mask for a in answers[number]]))[0]
         values = {
@@ -424,7 +423,9 @@ def _outline_agreement(first: BoolArray, second: BoolArray) -> float:
 # Shape of the mask, and its neighbors.
 
 
-def _describe_shape(shape: MaskShape, hw: tuple[int, int], odd_size: float) -> dict[str, float]:
+def _describe_shape(
+    shape: measure.MaskShape, hw: tuple[int, int], odd_size: float
+) -> dict[str, float]:
     return {
         "concavity": shape.concavity,
         "parts": float(np.log(max(shape.parts, 1))),

@@ -27,14 +27,7 @@ import numpy as np
 from anymask.base import DataError, Floats, need_packages
 from anymask.evaluation.finding import image_correlation_of, matched_f1
 from anymask.evaluation.report import Report, Section, TextTable
-from anymask.formats import (
-    ConceptPair,
-    LossReport,
-    MaskTrack,
-    ReadSettings,
-    read_pair_results,
-    read_pairs,
-)
+from anymask.formats import LossReport, ReadSettings, saco
 from anymask.masks import rle_area, rle_intersection, rle_iou
 
 CONFIDENCE = 0.5  # minimum score of a prediction that counts
@@ -46,22 +39,22 @@ EPSILON = float(np.finfo(np.float64).eps)
 class ConceptAnswer:
     """Predicted tracks of one pair, of which only confident ones are listed."""
 
-    pair: ConceptPair
-    found: Sequence[MaskTrack]
+    pair: saco.ConceptPair
+    found: Sequence[saco.MaskTrack]
 
 
 def report_concepts(results: Path, truth: Path) -> Report:
     """Score a file of results. Raises DataError, MissingExtra."""
     need_packages(("scipy",), "evaluate", "Matching of masks")
     report = LossReport(settings=ReadSettings())
-    pairs = read_pairs(truth, report)
+    pairs = saco.read_pairs(truth, report)
     counted = [pair for pair in pairs if pair.exhaustive]
     if not counted:
         raise DataError(
             f"{truth} contains no pair of a phrase with exhaustive masks. Expected a file in the "
             "layout of SA-Co."
         )
-    found = read_pair_results(results, pairs, report)
+    found = saco.read_pair_results(results, pairs, report)
     answers = []
     for pair in counted:
         tracks, scores = found.get(pair.id, ([], []))
@@ -96,7 +89,9 @@ def score_concepts(answers: Sequence[ConceptAnswer]) -> dict[str, float]:
     return figures
 
 
-def track_ious(found: Sequence[MaskTrack], truths: Sequence[MaskTrack]) -> Floats:  # (n, m)
+def track_ious(
+    found: Sequence[saco.MaskTrack], truths: Sequence[saco.MaskTrack]
+) -> Floats:  # (n, m)
     """Return the IoUs of the volumes of tracks."""
     table = np.zeros((len(found), len(truths)))
     sizes = [_volume(track) for track in truths]
@@ -113,7 +108,7 @@ def track_ious(found: Sequence[MaskTrack], truths: Sequence[MaskTrack]) -> Float
     return table
 
 
-def _volume(track: MaskTrack) -> float:
+def _volume(track: saco.MaskTrack) -> float:
     return float(sum(rle_area(rle) for rle in track if rle is not None))
 
 

@@ -16,18 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from anymask.base import DataError, brief
-from anymask.formats import (
-    AnnotatedImage,
-    LossReport,
-    as_list,
-    as_number,
-    as_numbers,
-    as_record,
-    as_text,
-    as_whole,
-    category_names,
-    read_json,
-)
+from anymask.formats import AnnotatedImage, LossReport, category_names, fields, read_json
 from anymask.masks import counted
 
 DETECTIONS_FILE = "detections.json"
@@ -80,9 +69,9 @@ def read_detections(
     read = other = 0
     with report.record(path):
         names = category_names(document["categories"], report)
-        for number, row in enumerate(as_list(document["annotations"], "annotations")):
+        for number, row in enumerate(fields.as_list(document["annotations"], "annotations")):
             with report.record(f"annotation {number}"):
-                image, detection = _detection(as_record(row, "annotation"), names)
+                image, detection = _detection(fields.as_record(row, "annotation"), names)
                 read += 1
                 if image in places:
                     photos[places[image]].append(detection)
@@ -104,17 +93,17 @@ def _detection(row: Mapping[str, Any], names: Mapping[int, str]) -> tuple[str | 
     """Return image (name or number) and box of a record. Raises DataError or KeyError."""
     image: str | int
     if "image" in row:
-        image = PurePosixPath(as_text(row["image"], "image").replace("\\", "/")).name
+        image = PurePosixPath(fields.as_text(row["image"], "image").replace("\\", "/")).name
     else:
-        image = as_whole(row["image_id"], "image_id")
-    x, y, width, height = as_numbers(row["bbox"], 4, "bbox")
+        image = fields.as_whole(row["image_id"], "image_id")
+    x, y, width, height = fields.as_numbers(row["bbox"], 4, "bbox")
     if min(width, height) <= 0:
         raise DataError(
             "`bbox` has no area. Expected [x, y, width, height] with a positive width and "
             f"height, but {row['bbox']} was given."
         )
-    category = as_whole(row["category_id"], "category_id")
+    category = fields.as_whole(row["category_id"], "category_id")
     if category not in names:
         raise DataError(f"Unknown category id {category}. Use an id that `categories` lists.")
-    score = as_number(row["score"], "score")
+    score = fields.as_number(row["score"], "score")
     return image, Detection((x, y, x + width, y + height), names[category], score)

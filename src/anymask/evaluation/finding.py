@@ -43,7 +43,7 @@ from anymask.find import (
     open_detector,
     read_phrases,
 )
-from anymask.formats import ABSENT_PHRASES, AnnotatedImage, Dataset, ReadKeywords, read
+from anymask.formats import AnnotatedImage, Dataset, ReadKeywords, read, saco
 from anymask.masks import Mask, Rle, rle_area, rle_intersection, rle_iou, rle_merge, rle_to_mask
 from anymask.runtime import MaskNaming, require
 from anymask.segment import Model
@@ -319,7 +319,7 @@ class WordQuestions:
             image, masks = shown[place]
             present = [one for one in self.labels if one in masks]
             missing = [one for one in self.labels if one not in masks]
-            if (negatives := image.extra.get(ABSENT_PHRASES)) is not None:
+            if (negatives := image.extra.get(saco.ABSENT_PHRASES)) is not None:
                 missing = [one for one in missing if one in negatives]
             if self.settings.detector is not None:
                 start = place * len(present) % max(len(missing), 1)

@@ -22,10 +22,9 @@ from anymask.base import Floats, IntArray, brief
 from anymask.formats import AnnotatedImage
 from anymask.masks import (
     Mask,
-    MaskShape,
     Origin,
     Rle,
-    measure_shape,
+    measure,
     pairwise_box_iou,
     rle_area,
     rle_box_xywh,
@@ -205,7 +204,7 @@ def _count_image(found: SetStatistics, image: AnnotatedImage, group_of: GroupOf 
     found.height.add(height)
     found.origins.update(mask.origin for mask in masks if mask.origin is not None)
     found.labels.update(mask.label for mask in masks if mask.label is not None)
-    shapes = [measure_shape(mask.rle) for mask in masks]
+    shapes = [measure.measure_shape(mask.rle) for mask in masks]
     filled = [shape for shape in shapes if shape.area]
     found.empty += len(masks) - len(filled)
     if filled:
@@ -215,7 +214,9 @@ def _count_image(found: SetStatistics, image: AnnotatedImage, group_of: GroupOf 
         _count_groups(found, image, zip(masks, shapes, strict=True), group_of)
 
 
-def _count_shapes(found: SetStatistics, shapes: list[MaskShape], hw: tuple[int, int]) -> None:
+def _count_shapes(
+    found: SetStatistics, shapes: list[measure.MaskShape], hw: tuple[int, int]
+) -> None:
     height, width = hw
     areas = np.array([shape.area for shape in shapes])
     sizes = np.sqrt(areas / (height * width))
@@ -236,7 +237,7 @@ def _count_shapes(found: SetStatistics, shapes: list[MaskShape], hw: tuple[int, 
     np.add.at(found.concave_by_size, (rows, columns), 1)
 
 
-def _count_overlaps(found: SetStatistics, rles: list[Rle], shapes: list[MaskShape]) -> None:
+def _count_overlaps(found: SetStatistics, rles: list[Rle], shapes: list[measure.MaskShape]) -> None:
     covered, twice = 0, 0
     if rles:
         covered = rle_area(rle_merge(rles))
@@ -254,7 +255,7 @@ def _count_overlaps(found: SetStatistics, rles: list[Rle], shapes: list[MaskShap
 def _count_groups(
     found: SetStatistics,
     image: AnnotatedImage,
-    masks: Iterable[tuple[Mask, MaskShape]],
+    masks: Iterable[tuple[Mask, measure.MaskShape]],
     group_of: GroupOf,
 ) -> None:
     height, width = image.hw

@@ -16,17 +16,7 @@ from anymask.formats.documents import OutFile
 from anymask.formats.outlines import Policy
 from anymask.formats.stated import note_facts
 from anymask.images import PictureNumbers, picture_numbers
-from anymask.masks import (
-    BRIGHTNESS,
-    HEADER,
-    Mask,
-    Masks,
-    measure_brightness,
-    measure_mask,
-    table_cell,
-    table_row,
-    to_csv,
-)
+from anymask.masks import Mask, Masks, measure
 
 NAME = "masks.csv"  # default name in a folder
 SCALED = {"area": 2, "perimeter": 1, "diameter": 1, "length": 1, "width": 1}  # -> power of the unit
@@ -43,16 +33,16 @@ def encode(
         note_traits(report, image, frozenset({"labels", "scores", "crowds"}))
         picture = image.masks.picture or image.source
         for number, mask in enumerate(image.objects, start=1):
-            rows.append(table_row(image.file_name, number, mask.rle, mask))
+            rows.append(measure.table_row(image.file_name, number, mask.rle, mask))
         more += columns_of(image.objects, picture_numbers(picture, image.hw))
         if crowds := len(image.masks) - len(image.objects):
             report.add("crowds", image.file_name, None, f"{crowds} omitted")
     path = target if target.suffix.lower() == ".csv" else target / NAME
     names = sorted({name: None for row in more for name in row}, key=_order)
-    cells = [[table_cell(row.get(name, "")) for name in names] for row in more]
+    cells = [[measure.table_cell(row.get(name, "")) for name in names] for row in more]
     table = ([*row, *last] for row, last in zip(rows, cells, strict=True))
     note_facts(report, images, policy)
-    yield path, to_utf8(to_csv(table, (*HEADER, *names)))
+    yield path, to_utf8(measure.to_csv(table, (*measure.HEADER, *names)))
 
 
 def _order(name: str) -> tuple[int, str]:
@@ -77,14 +67,15 @@ def columns_of(masks: Sequence[Mask], numbers: PictureNumbers | None) -> list[Co
         return found
     if pixel := numbers.pixel:
         for columns, mask in zip(found, masks, strict=True):
-            shape = measure_mask(mask.rle)
+            shape = measure.measure_mask(mask.rle)
             columns |= {"unit": pixel.unit, "pixel_size": pixel.size}
             for name, power in SCALED.items():
                 columns[f"{name}_scaled"] = float(getattr(shape, name) * pixel.size**power)
-    bright = measure_brightness([mask.rle for mask in masks], numbers.values)
+    bright = measure.measure_brightness([mask.rle for mask in masks], numbers.values)
     for columns, channels in zip(found, bright, strict=True):
         for channel, row in enumerate(channels):
             columns |= {
-                f"c{channel}_{name}": float(x) for name, x in zip(BRIGHTNESS, row, strict=True)
+                f"c{channel}_{name}": float(x)
+                for name, x in zip(measure.BRIGHTNESS, row, strict=True)
             }
     return found

@@ -1,4 +1,5 @@
 from anymask.masks import joining as joining
+from anymask.masks import measure as measure
 from anymask.masks.answer import CHOICES as CHOICES
 from anymask.masks.answer import CORNERS as CORNERS
 from anymask.masks.answer import MAX_STEPS as MAX_STEPS
@@ -52,15 +53,6 @@ from anymask.masks.mask import Mask as Mask
 from anymask.masks.mask import Masks as Masks
 from anymask.masks.mask import Origin as Origin
 from anymask.masks.mask import OutputMode as OutputMode
-from anymask.masks.measure import BRIGHTNESS as BRIGHTNESS
-from anymask.masks.measure import HEADER as HEADER
-from anymask.masks.measure import MaskShape as MaskShape
-from anymask.masks.measure import measure_brightness as measure_brightness
-from anymask.masks.measure import measure_mask as measure_mask
-from anymask.masks.measure import measure_shape as measure_shape
-from anymask.masks.measure import table_cell as table_cell
-from anymask.masks.measure import table_row as table_row
-from anymask.masks.measure import to_csv as to_csv
 from anymask.masks.pictures import OPAQUE as OPAQUE
 from anymask.masks.pictures import TRANSPARENT as TRANSPARENT
 from anymask.masks.pictures import picture_format as picture_format

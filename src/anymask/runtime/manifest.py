@@ -34,16 +34,25 @@ TABLES = "tables.json"
 WEIGHTS = "weights.safetensors"  # external weights of the graphs, if they do not contain them
 GRAPH_WEIGHTS = "weights.json"  # maps torch parameters to initializers of the graphs
 CONSTANTS = "video.npz"  # constants of a video model outside its graphs
-ENCODER, DECODER = "encoder", "decoder"  # names of graphs
-CLASSES = "classes"  # optional graph that classifies each cell
-INSTANCES = "instances"  # optional graph of the foreground and distances of instances
-REFINER, REFINER_WEIGHTS = "refiner", "refiner.safetensors"  # optional, for edges
-NAMES, NAME_VECTORS = "names", "names.npz"  # optional, for names of masks
+REFINER_WEIGHTS = "refiner.safetensors"
+NAME_VECTORS = "names.npz"
 IR, IR_WEIGHTS = ".xml", ".bin"  # OpenVINO's format of a graph
-MEMORY = "memory"  # optional, reads an object's earlier frames
-# Optional, for many clicks on one image: work per image, per clicks, per masks.
-SWEEP_IMAGE, SWEEP_CLICKS, SWEEP_MASKS = "sweep_image", "sweep_clicks", "sweep_masks"
-SWEEP_PROMPT = "sweep_prompt"  # optional, one prompt with all of its masks, after `SWEEP_IMAGE`
+
+
+class GraphNames:
+    """Names of the graphs of a bundle. All but the first two are optional."""
+
+    ENCODER, DECODER = "encoder", "decoder"
+    CLASSES = "classes"  # classifies each cell
+    INSTANCES = "instances"  # foreground and distances of instances
+    REFINER = "refiner"  # edges
+    NAMES = "names"  # names of masks
+    MEMORY = "memory"  # reads an object's earlier frames
+    # Many clicks on one image: work per image, per clicks, per masks.
+    SWEEP_IMAGE, SWEEP_CLICKS, SWEEP_MASKS = "sweep_image", "sweep_clicks", "sweep_masks"
+    SWEEP_PROMPT = "sweep_prompt"  # one prompt with all of its masks, after `SWEEP_IMAGE`
+    ATTENTION, TRACK_DECODER, TRACK_MEMORY = "video_attention", "video_decoder", "video_memory"
+
 
 _LARGEST_SIDE = 16384  # maximum input side of a model in pixels
 
@@ -186,7 +195,8 @@ def manifest_at(manifest: Manifest, side: int) -> Manifest:
         replace(
             info, inputs=tuple(map(scaled, info.inputs)), outputs=tuple(map(scaled, info.outputs))
         )
-        if info.name in (ENCODER, DECODER, CLASSES, INSTANCES)
+        if info.name
+        in (GraphNames.ENCODER, GraphNames.DECODER, GraphNames.CLASSES, GraphNames.INSTANCES)
         else info
         for info in manifest.graphs
     )

@@ -48,23 +48,14 @@ from anymask.models.rules import (
 from anymask.models.rules.crops import SIDE as CLOSE_UP_SIDE
 from anymask.runtime.manifest import (
     ASSETS,
-    CLASSES,
     CONSTANTS,
-    DECODER,
     DISABLED_OPTIMISERS,
-    ENCODER,
-    INSTANCES,
     IR,
     IR_WEIGHTS,
-    MEMORY,
     NAME_VECTORS,
-    NAMES,
-    REFINER,
-    SWEEP_CLICKS,
-    SWEEP_IMAGE,
-    SWEEP_PROMPT,
     WEIGHTS,
     GraphInfo,
+    GraphNames,
     Manifest,
     check_file,
     manifest_at,
@@ -131,7 +122,7 @@ class OnnxRuntime:
         if side is not None:
             self.manifest = manifest_at(self.manifest, side)
         _check_inputs(self.manifest, str(self._folder))
-        if self.manifest.graph(ENCODER).suffix == IR and not self.OPENS_IR:
+        if self.manifest.graph(GraphNames.ENCODER).suffix == IR and not self.OPENS_IR:
             raise InputError(
                 f"{self._folder} was exported for OpenVINO. Load it with "
                 "runtime='openvino' (--runtime openvino), or export it again as "
@@ -140,8 +131,8 @@ class OnnxRuntime:
         self.threads = pick_threads(threads)
         self._providers = _pick_providers(device)
         tables = read_tables(self._folder, self.manifest)
-        if self.manifest.has_graph(INSTANCES):
-            tables = {**tables, INSTANCES: {}}
+        if self.manifest.has_graph(GraphNames.INSTANCES):
+            tables = {**tables, GraphNames.INSTANCES: {}}
         base = self.manifest.base  # the tables are those of the base, for its weights
         trained = read_manifest(ASSETS / base).weights_hash if base else self.weights_hash
         self.family: Family = open_family(self.spec, tables, trained)
@@ -151,7 +142,7 @@ class OnnxRuntime:
         self._checked: set[str] = set()  # files with verified hashes
         self._added: dict[Any, Any] = {}  # requested capabilities, or None
         self._is_opened_ahead = False
-        shares = self.manifest.has_graph(SWEEP_PROMPT)
+        shares = self.manifest.has_graph(GraphNames.SWEEP_PROMPT)
         self._prompts = OnnxPrompts(self) if shares else None
         if side is not None:
             self._check_side(side)
@@ -233,7 +224,7 @@ class OnnxRuntime:
         Images are encoded one by one: a batch is not faster on a CPU and requires B times the
         memory.
         """
-        info, _ = self._open(ENCODER)  # not included in the measured time
+        info, _ = self._open(GraphNames.ENCODER)  # not included in the measured time
         self._open_ahead()
         names = [tensor.name for tensor in info.outputs]
         began = time.monotonic()
@@ -241,7 +232,9 @@ class OnnxRuntime:
             StoredMaps(
                 tuple(
                     FeatureMap(name, array[0])
-                    for name, array in zip(names, self.run(ENCODER, image[None]), strict=True)
+                    for name, array in zip(
+                        names, self.run(GraphNames.ENCODER, image[None]), strict=True
+                    )
                 )
             )
             for image in images
@@ -269,7 +262,7 @@ class OnnxRuntime:
 
             return OnnxVideo(self._see_one, self.run_named, read_constants(constants))
         graph, made = _ADDED[kind]
-        bundle = self.having(graph) if graph in (REFINER, NAMES) else self
+        bundle = self.having(graph) if graph in (GraphNames.REFINER, GraphNames.NAMES) else self
         return made(bundle) if bundle.manifest.has_graph(graph) else None
 
     def _see_one(self, image: FloatArray) -> dict[str, FloatArray]:
@@ -278,13 +271,13 @@ class OnnxRuntime:
 
     def label_cells(self, seen: EncoderOutput) -> FloatArray:
         """See `ClassLabelling`; requires a graph of classes."""
-        (logits,) = self.run_named(CLASSES, self.maps_for(CLASSES, seen))
+        (logits,) = self.run_named(GraphNames.CLASSES, self.maps_for(GraphNames.CLASSES, seen))
         cells: FloatArray = logits[0]
         return cells
 
     def instance_planes(self, seen: EncoderOutput) -> FloatArray:
         """See `InstancePlanes`; requires a graph of instances."""
-        (planes,) = self.run_named(INSTANCES, self.maps_for(INSTANCES, seen))
+        (planes,) = self.run_named(GraphNames.INSTANCES, self.maps_for(GraphNames.INSTANCES, seen))
         cells: FloatArray = planes[0]
         return cells
 
@@ -304,9 +297,9 @@ class OnnxRuntime:
         """Decode N prompts on one image: logits (N, T, m, m) and quality (N, T), float32."""
         if self._prompts is not None and len(prompts.coords) and not prompts.has_mask.any():
             return self._prompts.decode(seen, prompts)
-        given = self.maps_for(DECODER, seen)
+        given = self.maps_for(GraphNames.DECODER, seen)
         given |= {name: getattr(prompts, name) for name in PROMPT_INPUTS}
-        logits, quality = self.run_named(DECODER, given)
+        logits, quality = self.run_named(GraphNames.DECODER, given)
         return logits, quality
 
     def run(self, name: str, *given: NDArray[Any]) -> list[FloatArray]:
@@ -327,7 +320,7 @@ class OnnxRuntime:
 
     def _check_side(self, side: int) -> None:
         """Raises InputError if the graphs have a fixed input side."""
-        _, session = self._open(DECODER)
+        _, session = self._open(GraphNames.DECODER)
         shapes = {node.name: node.shape for node in session.get_inputs()}
         if isinstance(shapes["masks"][2], int) and shapes["masks"][2] != self.spec.mask_side:
             raise InputError(
@@ -356,9 +349,9 @@ class OnnxRuntime:
             self._is_opened_ahead = True
 
         def open_graphs() -> None:
-            shared = (SWEEP_IMAGE, SWEEP_PROMPT)
+            shared = (GraphNames.SWEEP_IMAGE, GraphNames.SWEEP_PROMPT)
             with contextlib.suppress(AnymaskError):  # raised again by the first prompt
-                for name in (DECODER,) if self._prompts is None else shared:
+                for name in (GraphNames.DECODER,) if self._prompts is None else shared:
                     self._open(name)
 
         threading.Thread(target=open_graphs, name="anymask-open").start()
@@ -444,7 +437,7 @@ def _pick_providers(device: str) -> tuple[str, ...]:
 
 
 def _check_inputs(manifest: Manifest, path: str) -> None:
-    encoder, decoder = manifest.graph(ENCODER), manifest.graph(DECODER)
+    encoder, decoder = manifest.graph(GraphNames.ENCODER), manifest.graph(GraphNames.DECODER)
     names = {tensor.name for tensor in decoder.inputs}
     if len(encoder.inputs) != 1 or not encoder.outputs or not names > set(PROMPT_INPUTS):
         raise WeightsError(
@@ -477,7 +470,9 @@ class OnnxEdges:
 
     def refine_edge(self, photo: UintImage, logits: FloatArray, prompt: FloatArray) -> FloatArray:
         planes = np.ascontiguousarray(photo.transpose(2, 0, 1), np.float32)
-        (said,) = self._runtime.run(REFINER, planes[None], logits[None, None], prompt[None])
+        (said,) = self._runtime.run(
+            GraphNames.REFINER, planes[None], logits[None, None], prompt[None]
+        )
         change: FloatArray = said[0, 0]
         return change
 
@@ -492,7 +487,7 @@ class OnnxMemory:
 
     def __init__(self, runtime: OnnxRuntime) -> None:
         self._runtime = runtime
-        names = tuple(tensor.name for tensor in runtime.manifest.graph(MEMORY).inputs)
+        names = tuple(tensor.name for tensor in runtime.manifest.graph(GraphNames.MEMORY).inputs)
         if names != self.INPUTS:
             raise WeightsError(
                 f"A memory network requires the inputs {', '.join(self.INPUTS)}, but the "
@@ -519,7 +514,7 @@ class OnnxMemory:
         if not there.size:
             recent, there = tuple(one[:, :1] for one in anchored), np.zeros((1, 1), np.float32)
         logits, seen = self._runtime.run(
-            MEMORY, frame.keys[None], frame.middle[None], frame.fine[None],
+            GraphNames.MEMORY, frame.keys[None], frame.middle[None], frame.fine[None],
             np.stack([one.hints for one in questions]), *anchored, *recent, there,
         )  # fmt: skip
         return [MemoryAnswer(*one) for one in zip(logits[:, 0], seen[:, 0].tolist(), strict=True)]
@@ -538,7 +533,7 @@ class OnnxNames:
     """Names masks by a graph of object crops and masks, with the name vectors in a file."""
 
     def __init__(self, runtime: OnnxRuntime) -> None:
-        graph, path = runtime.manifest.graph(NAMES), runtime.file(NAME_VECTORS)
+        graph, path = runtime.manifest.graph(GraphNames.NAMES), runtime.file(NAME_VECTORS)
         network, side = graph.file, graph.inputs[0].shape[-1]
         if path is None or side != CLOSE_UP_SIDE:
             raise WeightsError(
@@ -555,7 +550,7 @@ class OnnxNames:
             part = slice(start, start + CLOSE_UPS)
             planes = np.ascontiguousarray(photos[part].transpose(0, 3, 1, 2), np.float32)
             covered = masks[part, None].astype(np.float32) / 255
-            vectors += self._runtime.run(NAMES, planes, covered)
+            vectors += self._runtime.run(GraphNames.NAMES, planes, covered)
         return np.concatenate(vectors)
 
 
@@ -595,10 +590,10 @@ def read_table(path: Path, network: str = "") -> NameTable:
 
 # The graph of each capability, and the function that creates it.
 _ADDED: Mapping[Any, tuple[str, Any]] = {
-    ClassLabelling: (CLASSES, lambda runtime: runtime),
-    InstancePlanes: (INSTANCES, lambda runtime: runtime),
-    EdgeRefining: (REFINER, OnnxEdges),
-    MaskNaming: (NAMES, OnnxNames),
-    Remembering: (MEMORY, OnnxMemory),
-    Sweeps: (SWEEP_CLICKS, OnnxSweeps),
+    ClassLabelling: (GraphNames.CLASSES, lambda runtime: runtime),
+    InstancePlanes: (GraphNames.INSTANCES, lambda runtime: runtime),
+    EdgeRefining: (GraphNames.REFINER, OnnxEdges),
+    MaskNaming: (GraphNames.NAMES, OnnxNames),
+    Remembering: (GraphNames.MEMORY, OnnxMemory),
+    Sweeps: (GraphNames.SWEEP_CLICKS, OnnxSweeps),
 }

@@ -22,13 +22,7 @@ from numpy.typing import NDArray
 
 from anymask.base import BoolArray, FloatArray
 from anymask.masks import EncoderOutput, Geometry, ModelPrompts, logits_used
-from anymask.runtime.manifest import (
-    SWEEP_CLICKS,
-    SWEEP_IMAGE,
-    SWEEP_MASKS,
-    SWEEP_PROMPT,
-    Manifest,
-)
+from anymask.runtime.manifest import GraphNames, Manifest
 from anymask.runtime.protocol import (
     DecodingSweep,
     ImageRuntime,
@@ -69,7 +63,7 @@ class OnnxPrompts:
 
     def __init__(self, runtime: GraphRuntime) -> None:
         self._runtime = runtime
-        graph = runtime.manifest.graph(SWEEP_PROMPT)
+        graph = runtime.manifest.graph(GraphNames.SWEEP_PROMPT)
         self._inputs = [one.name for one in graph.inputs]
         self._works: list[tuple[weakref.ref[EncoderOutput], Arrays]] = []  # most recent last
         self._lock = threading.Lock()
@@ -81,7 +75,9 @@ class OnnxPrompts:
         def answer(runtime: GraphRuntime, row: int) -> list[FloatArray]:
             part = slice(row, row + 1)
             given = {**work, "coords": prompts.coords[part], "labels": prompts.labels[part]}
-            return runtime.run_named(SWEEP_PROMPT, {name: given[name] for name in self._inputs})
+            return runtime.run_named(
+                GraphNames.SWEEP_PROMPT, {name: given[name] for name in self._inputs}
+            )
 
         if count < FEW:
             found = [answer(self._runtime, row) for row in range(count)]
@@ -100,7 +96,11 @@ class OnnxPrompts:
             for one, work in self._works:
                 if one() is seen:
                     return work
-        work = run_graph(self._runtime, SWEEP_IMAGE, self._runtime.maps_for(SWEEP_IMAGE, seen))
+        work = run_graph(
+            self._runtime,
+            GraphNames.SWEEP_IMAGE,
+            self._runtime.maps_for(GraphNames.SWEEP_IMAGE, seen),
+        )
         with self._lock:
             alive = [one for one in self._works if one[0]() is not None]
             self._works = [*alive, (weakref.ref(seen), work)][-IMAGES_KEPT:]
@@ -132,11 +132,11 @@ class OnnxSweep:
     def __init__(self, runtime: GraphRuntime, seen: EncoderOutput, geometry: Geometry) -> None:
         self._lone, threads = runtime.for_calls_at_once()
         self._pool, self._ahead = ThreadPoolExecutor(threads, "anymask-sweep"), 2 * threads
-        maps = runtime.maps_for(SWEEP_IMAGE, seen)
-        self._work: Arrays = run_graph(runtime, SWEEP_IMAGE, maps)
-        clicks = runtime.manifest.graph(SWEEP_CLICKS)
+        maps = runtime.maps_for(GraphNames.SWEEP_IMAGE, seen)
+        self._work: Arrays = run_graph(runtime, GraphNames.SWEEP_IMAGE, maps)
+        clicks = runtime.manifest.graph(GraphNames.SWEEP_CLICKS)
         self._inputs = [one.name for one in clicks.inputs]
-        self._drawing = [one.name for one in runtime.manifest.graph(SWEEP_MASKS).inputs]
+        self._drawing = [one.name for one in runtime.manifest.graph(GraphNames.SWEEP_MASKS).inputs]
         coords = clicks.inputs[self._inputs.index("coords")]
         self._together, self._points = int(coords.shape[0]), int(coords.shape[1])
         self._others = DecodingSweep(runtime, seen)
@@ -161,7 +161,7 @@ class OnnxSweep:
         """Outputs for n prompts; the last prompt is repeated to fill the batch."""
         part = np.minimum(np.arange(start, start + self._together), len(prompts.coords) - 1)
         given = {**self._work, "coords": prompts.coords[part], "labels": prompts.labels[part]}
-        return self._run(SWEEP_CLICKS, {name: given[name] for name in self._inputs})
+        return self._run(GraphNames.SWEEP_CLICKS, {name: given[name] for name in self._inputs})
 
     def _run(self, graph: str, given: Arrays) -> Arrays:
         return run_graph(self._lone, graph, given)
@@ -190,7 +190,9 @@ class OnnxSweep:
             few = {name: one[:, *part].reshape(len(one), -1) for name, one in places.items()}
             few |= {name: one[part].reshape(-1, one.shape[-1]) for name, one in image.items()}
             few |= given
-            logits = self._run(SWEEP_MASKS, {name: few[name] for name in self._drawing})["logits"]
+            logits = self._run(GraphNames.SWEEP_MASKS, {name: few[name] for name in self._drawing})[
+                "logits"
+            ]
             # Two upscalings per place: y and x, and y and x of each.
             cells = logits.reshape(-1, columns, 2, 2, 2, 2, len(masks))
             planes = cells.transpose(6, 0, 2, 4, 1, 3, 5).reshape(len(masks), -1, 4 * columns)

@@ -46,9 +46,9 @@ from anymask.models.rules import (
     group_alike,
     longest_pointer,
 )
+from anymask.runtime.manifest import GraphNames
 from anymask.runtime.protocol import MemoryChoice, VideoAnswer
 
-ATTENTION, TRACK_DECODER, TRACK_MEMORY = "video_attention", "video_decoder", "video_memory"
 Run = Callable[[str, Mapping[str, NDArray[Any]]], list[FloatArray]]  # graph name, inputs -> outputs
 
 
@@ -187,7 +187,7 @@ class OnnxVideo:
             "sharp": np.array([prompted and settings.sharp_prompted], np.float32),
             "absent": np.array([handle.score <= 0], np.float32),
         }
-        (tokens,) = self._run(TRACK_MEMORY, given)
+        (tokens,) = self._run(GraphNames.TRACK_MEMORY, given)
         if settings.memory_dtype == "bfloat16":
             tokens = to_bfloat16(tokens)
         memory = Memory(at.frame, tokens, handle.pointer)
@@ -208,7 +208,7 @@ class OnnxVideo:
         conditioned: dict[int, FloatArray] = {}
         for places in group_alike(selections):
             recalled = self._recall([selections[place] for place in places], at)
-            (read,) = self._run(ATTENTION, {"features": frame.features, **recalled})
+            (read,) = self._run(GraphNames.ATTENTION, {"features": frame.features, **recalled})
             conditioned |= dict(zip(places, read, strict=True))
         return np.stack([conditioned[place] for place in range(len(selections))])
 
@@ -268,7 +268,7 @@ class OnnxVideo:
             "masks": np.zeros((n, 1, m, m), np.float32) if masks is None else masks,
             "has_mask": np.full(n, masks is not None, np.float32),
         }
-        return _Decoded(*self._run(TRACK_DECODER, given))
+        return _Decoded(*self._run(GraphNames.TRACK_DECODER, given))
 
     def _chosen(self, decoded: _Decoded, several: bool) -> list[OnnxObject]:
         """Select the mask of each object, as `models.video_model.choose` does."""

@@ -18,11 +18,11 @@ from anymask.masks import spec_at
 from anymask.models.rules import BUNDLED_MODELS, FIELD_MODELS
 from anymask.runtime.manifest import (
     ASSETS,
-    ENCODER,
     IR,
     MANIFEST,
     REFINER_WEIGHTS,
     WEIGHTS,
+    GraphNames,
     read_manifest,
     shared_folder,
 )
@@ -101,7 +101,7 @@ def open_runtime(
 
 def open_bundle(folder: Path) -> OnnxRuntime:
     """Open an exported model on the CPU, in the runtime of its graphs."""
-    if read_manifest(folder).graph(ENCODER).suffix != IR:
+    if read_manifest(folder).graph(GraphNames.ENCODER).suffix != IR:
         return OnnxRuntime(folder, device="cpu")
     from anymask.runtime.openvino import OpenVinoRuntime
 

@@ -18,18 +18,15 @@ import numpy as np
 from anymask.base import InputError, OnProgress, brief, page_name, split_page_name
 from anymask.formats import (
     CLASSES,
-    TERMS,
     AnnotatedImage,
     Policy,
     ReadKeywords,
     SetFacts,
-    encode_terms,
     name_suffixes,
     note_facts,
     note_traits,
     read,
-    restrictions_of,
-    take_terms,
+    terms,
     uploaded_name,
     write_files,
 )
@@ -145,7 +142,7 @@ def project_terms(project: Project) -> SetFacts:
     facts = SetFacts()
     for folder in (project.inside, project.folder):
         found = SetFacts()
-        take_terms(folder, found)
+        terms.take_terms(folder, found)
         facts = joined_terms(facts, found)
     return facts
 
@@ -153,8 +150,8 @@ def project_terms(project: Project) -> SetFacts:
 def keep_terms(project: Project, facts: SetFacts) -> None:
     """Add the terms of an imported set to those of the project."""
     known = SetFacts()
-    take_terms(project.inside, known)
-    write_files(encode_terms(joined_terms(known, facts), project.inside), project.inside)
+    terms.take_terms(project.inside, known)
+    write_files(terms.encode_terms(joined_terms(known, facts), project.inside), project.inside)
 
 
 def joined_terms(first: SetFacts, second: SetFacts) -> SetFacts:
@@ -165,10 +162,10 @@ def joined_terms(first: SetFacts, second: SetFacts) -> SetFacts:
         if told not in licences:
             licences.append(told)
     info: dict[str, object] = {}
-    for key in TERMS:
+    for key in terms.TERMS:
         given = [one.info[key] for one in (first, second) if one.info.get(key)]
         if key == "restrictions":
-            words = [word for one in (first, second) for word in restrictions_of(one.info)]
+            words = [word for one in (first, second) for word in terms.restrictions_of(one.info)]
             given = [list(dict.fromkeys(words))] if words else []
         elif len(given) == 2 and given[0] != given[1]:
             texts = [text for one in given for text in str(one).split("; ")]

@@ -37,8 +37,7 @@ from anymask.formats import (
     encode_annotations,
     find_format,
     picture_name,
-    read_private_key,
-    with_manifest,
+    signing,
     write_annotations,
     write_files,
 )
@@ -147,7 +146,7 @@ def export_masks(
         sign: Ed25519 private key (PEM), to write a signed manifest.
     """
     settings = settings or ExportSettings()
-    key = None if sign is None else read_private_key(sign)
+    key = None if sign is None else signing.read_private_key(sign)
     find_format(name)
     if target.suffix and not target.is_dir() and (settings.images or settings.shares):
         raise InputError(
@@ -173,7 +172,7 @@ def export_masks(
     facts = project_terms(project)
     files = _files(project, images, target, name, settings, report, facts)
     if key is not None:
-        files = with_manifest(files, target, key, facts)
+        files = signing.with_manifest(files, target, key, facts)
     write_files(files, target)
     project.store.add_events(None, [Action(kind="export", detail={"format": name})], "project")
     masks = sum(len(image.masks) for image in images)

@@ -16,16 +16,7 @@ import numpy as np
 from sqlalchemy import Text, func, select, type_coerce
 
 from anymask.base import DataError, InputError, IntArray, StoreError, brief
-from anymask.evaluation import (
-    Points,
-    Report,
-    Section,
-    Series,
-    TextTable,
-    bar_plot,
-    curve_plot,
-    legend,
-)
+from anymask.evaluation import Report, Section, TextTable, page
 from anymask.masks import union_areas
 from anymask.studio.database import reading
 from anymask.studio.review import (
@@ -426,23 +417,26 @@ def _plots(figures: Figures, rounds: Sequence[Row]) -> list[tuple[str, str]]:
         slowest = max(measured.values())
         names = [f"{stage} {seconds:.1f} s" for stage, seconds in measured.items()]
         values = np.array(list(measured.values())) / slowest
-        series = [Series("seconds per mask", values)]
+        series = [page.Series("seconds per mask", values)]
         plots.append(
-            ("Time", bar_plot(names, series, "seconds per mask, relative to the slowest stage"))
+            (
+                "Time",
+                page.bar_plot(names, series, "seconds per mask, relative to the slowest stage"),
+            )
         )
     if rounds:
         x = np.array([float(row["round"]) for row in rounds])
         curves = [
-            Points(name, x, np.array([float(row[key]) for row in rounds]))
+            page.Points(name, x, np.array([float(row[key]) for row in rounds]))
             for name, key in (("previous model", "before"), ("new model", "after"))
         ]
-        plot = curve_plot(curves, "round") + legend([curve.name for curve in curves])
+        plot = page.curve_plot(curves, "round") + page.legend([curve.name for curve in curves])
         plots.append(("mIoU on held-out images", plot))
     for what, shares in (("labels", figures.labels), ("groups", figures.groups)):
         if len(shares) > 1:
             masks = np.array([float(share.masks) for share in shares])
-            series = [Series("masks", masks / masks.sum())]
-            plot = bar_plot([share.name for share in shares], series, what)
+            series = [page.Series("masks", masks / masks.sum())]
+            plot = page.bar_plot([share.name for share in shares], series, what)
             plots.append((f"Masks by {what}", plot))
     return plots
 

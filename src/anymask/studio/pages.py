@@ -26,14 +26,11 @@ from anymask.base import InputError, file_sha256, import_offline, parse_json, st
 from anymask.images import sample
 from anymask.models.rules import DEFAULT_VIDEO_MODEL
 from anymask.runtime import (
-    DECODER,
-    ENCODER,
     MANIFEST,
     NAME_VECTORS,
-    NAMES,
-    REFINER,
     TABLES,
     WEIGHTS,
+    GraphNames,
     check_file,
     read_manifest,
     shared_folder,
@@ -85,19 +82,22 @@ def page_bundle(bundle: Path, target: Path) -> Path:
     check_file(bundle, manifest, WEIGHTS)
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC  # plain ONNX
-    file = told["graphs"][DECODER]["file"]
+    file = told["graphs"][GraphNames.DECODER]["file"]
     options.optimized_model_filepath = str(target / file)
     options.log_severity_level = 3  # errors only: it warns about the file it writes
     ort.InferenceSession(str(check_file(bundle, manifest, file)), options)
-    (target / told["graphs"][ENCODER]["file"]).touch()
+    (target / told["graphs"][GraphNames.ENCODER]["file"]).touch()
     if TABLES in manifest.sha256:
         shutil.copyfile(check_file(bundle, manifest, TABLES), target / TABLES)
     if (shared := shared_folder(manifest.spec)) is not None:
         theirs = read_manifest(shared)
         path = shared / MANIFEST
         graphs = parse_json(path.read_bytes(), path)["graphs"]
-        told["graphs"] |= {kind: graphs[kind] for kind in (REFINER, NAMES)}
-        for file in (*(theirs.graph(kind).file for kind in (REFINER, NAMES)), NAME_VECTORS):
+        told["graphs"] |= {kind: graphs[kind] for kind in (GraphNames.REFINER, GraphNames.NAMES)}
+        for file in (
+            *(theirs.graph(kind).file for kind in (GraphNames.REFINER, GraphNames.NAMES)),
+            NAME_VECTORS,
+        ):
             shutil.copyfile(check_file(shared, theirs, file), target / file)
     told["sha256"] = {path.name: file_sha256(path) for path in sorted(target.iterdir())}
     (target / MANIFEST).write_text(json.dumps(told), "utf-8")

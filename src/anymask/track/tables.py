@@ -14,7 +14,7 @@ from typing import IO, Any
 import numpy as np
 
 from anymask.base import InputError, UintImage, csv_text, file_suffix, whole_file
-from anymask.masks import measure_mask, save_picture, table_cell
+from anymask.masks import measure, save_picture
 from anymask.track.outputs import MaskWriter, Picture, VideoFacts, cut_objects, draw_matte
 from anymask.track.records import ObjectMask, TrackedFrame
 
@@ -58,8 +58,8 @@ class TableWriter(MaskWriter):
         self._file.flush()
 
     def _row(self, number: int, one: ObjectMask) -> list[object]:
-        shape = measure_mask(one.rle)
-        centre = [table_cell(float(side)) for side in (shape.x, shape.y)]
+        shape = measure.measure_mask(one.rle)
+        centre = [measure.table_cell(float(side)) for side in (shape.x, shape.y)]
         box = [shape.x0, shape.y0, shape.x1, shape.y1]
         name, score = self._names.get(number, ""), round(one.score, 4)
         return [name, one.area, *centre, *box, score, one.state]

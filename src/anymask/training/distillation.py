@@ -27,7 +27,7 @@ from anymask.base import (
     write_whole,
 )
 from anymask.cli import need_torch
-from anymask.evaluation import html_page, note, section
+from anymask.evaluation import page
 from anymask.masks import Mask, Masks, mask_to_rle, rle_to_string, string_to_rle
 from anymask.runtime import channels_of_weights, pick_device
 from anymask.training.export_folder import export_beside
@@ -377,10 +377,10 @@ def write_report(folder: Path, recipe: Recipe, model: Model, part: HeldPart) -> 
         f"{recipe.stages[0].side} pixels"
     )
     sections = [
-        section("Before and after", table, note(told)),
+        page.section("Before and after", table, page.note(told)),
         curve(folder, "last_iou", "IoU of the last prediction with the training target"),
         worst_answers(model, part.photos, measured, [one.name for one in part.photos]),
     ]
-    write_whole(folder / PAGE, html_page("Distillation", about, sections))
+    write_whole(folder / PAGE, page.html_page("Distillation", about, sections))
     print(f"after:  {describe(part, after)}", flush=True)
     return figures

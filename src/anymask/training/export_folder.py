@@ -23,12 +23,11 @@ from anymask.runtime import (
     IR_WEIGHTS,
     MANIFEST,
     NAME_VECTORS,
-    NAMES,
-    REFINER,
     REFINER_WEIGHTS,
     TABLES,
     WEIGHTS,
     GraphInfo,
+    GraphNames,
     Manifest,
     OnnxRuntime,
     check_file,
@@ -50,7 +49,10 @@ README, EXAMPLE, MODEL_CARD = "README.md", "example.py", "MODEL_CARD.md"
 TEMPLATES = ASSETS / "bundle"  # templates of README and example
 RULES = [ASSETS.parent / "masks" / name for name in ("answer.py", "shapes.py")]  # example imports
 PROGRAM = (TEMPLATES / EXAMPLE, *RULES)
-BESIDE = {REFINER: REFINER_WEIGHTS, NAMES: NAME_VECTORS}  # additional files of graphs
+BESIDE = {
+    GraphNames.REFINER: REFINER_WEIGHTS,
+    GraphNames.NAMES: NAME_VECTORS,
+}  # additional files of graphs
 OURS = {MANIFEST, TABLES, CONSTANTS, README, REFINER_WEIGHTS, *(path.name for path in PROGRAM)}
 
 

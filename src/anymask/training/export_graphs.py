@@ -76,20 +76,11 @@ from anymask.models.positions import RotaryAngles
 from anymask.models.rules import open_family
 from anymask.models.video_model import Frame, VideoModel
 from anymask.runtime import (
-    ATTENTION,
-    CLASSES,
     CONSTANTS,
-    DECODER,
     DISABLED_OPTIMISERS,
-    ENCODER,
-    SWEEP_CLICKS,
-    SWEEP_IMAGE,
-    SWEEP_MASKS,
-    SWEEP_PROMPT,
     TABLES,
-    TRACK_DECODER,
-    TRACK_MEMORY,
     GraphInfo,
+    GraphNames,
     Manifest,
     TensorInfo,
     read_manifest,
@@ -222,7 +213,9 @@ def _write_graphs(
     names = ["features", *(f"extras_{i}" for i in range(len(maps) - 1))]
     takes: Mapping[str, Letters] = {"images": letters}
     gives: Mapping[str, Letters] = dict.fromkeys(names, "B")
-    graphs = [write_graph(ENCODER, encoder, (images,), takes, gives, stage, dims, int8=int8)]
+    graphs = [
+        write_graph(GraphNames.ENCODER, encoder, (images,), takes, gives, stage, dims, int8=int8)
+    ]
 
     prompts = example_prompts(spec, 2, spec.fixed_points or 2)
     points = "N" if spec.fixed_points else "NP"
@@ -232,13 +225,15 @@ def _write_graphs(
     sides = [*of_maps, {}, {}, of_masks, {}]
     decoder = DecoderGraph(model).eval()
     graphs.append(
-        write_graph(DECODER, decoder, (*maps, *prompts), takes, gives, stage, sides=sides)
+        write_graph(
+            GraphNames.DECODER, decoder, (*maps, *prompts), takes, gives, stage, sides=sides
+        )
     )
 
     if class_head_of(model) is not None:
         head, takes, gives = ClassGraph(model).eval(), dict.fromkeys(names, ""), {"labels": ""}
         sides = varying_sides(spec, maps)
-        graphs.append(write_graph(CLASSES, head, maps, takes, gives, stage, sides=sides))
+        graphs.append(write_graph(GraphNames.CLASSES, head, maps, takes, gives, stage, sides=sides))
     graphs += _write_sweep(model, spec, dict(zip(names, maps, strict=True)), stage)
     return tuple(graphs)
 
@@ -255,7 +250,7 @@ def _write_sweep(
     names = (*ImageWork._fields, *UPSCALED)[: len(found)]
     takes: dict[str, Letters] = dict.fromkeys(maps, "")
     image = write_graph(
-        SWEEP_IMAGE, graph, tuple(maps.values()), takes, dict.fromkeys(names, ""), stage
+        GraphNames.SWEEP_IMAGE, graph, tuple(maps.values()), takes, dict.fromkeys(names, ""), stage
     )
     work, upscaled = found[: len(ImageWork._fields)], found[len(ImageWork._fields) :]
 
@@ -263,7 +258,7 @@ def _write_sweep(
     graph, given = SweepClicks(*parts).eval(), (*work, coords, labels)
     views = [f"{name}_{n}" for n in range(PROMPTS_AT_ONCE) for name in VIEW]
     takes, gives = dict.fromkeys(CLICK_INPUTS, ""), dict.fromkeys([*CLICK_OUTPUTS, *views], "")
-    clicks = write_graph(SWEEP_CLICKS, graph, given, takes, gives, stage)
+    clicks = write_graph(GraphNames.SWEEP_CLICKS, graph, given, takes, gives, stage)
 
     _, weights, rows, *view = graph(*given)
     view = view[: len(VIEW)]
@@ -271,14 +266,16 @@ def _write_sweep(
     takes = dict.fromkeys(names[len(work) :], "p")
     takes |= {name: (len(one), "p") for name, one in zip(VIEW, view, strict=True)}
     takes |= {"rows": "", "weights": "k"}
-    masks = write_graph(SWEEP_MASKS, graph, given, takes, {"logits": ("c", "k")}, stage)
+    masks = write_graph(GraphNames.SWEEP_MASKS, graph, given, takes, {"logits": ("c", "k")}, stage)
 
     h, w = maps["features"].shape[-2:]
     graph = SweepPrompt(*parts, (h, w)).eval()
     coords, labels, *_ = example_prompts(spec, 1, 2)
     takes = dict.fromkeys(names, "") | dict.fromkeys(("coords", "labels"), (1, "P"))
     gives = dict.fromkeys(ANSWERS, "")
-    prompt = write_graph(SWEEP_PROMPT, graph, (*found, coords, labels), takes, gives, stage)
+    prompt = write_graph(
+        GraphNames.SWEEP_PROMPT, graph, (*found, coords, labels), takes, gives, stage
+    )
     return [image, clicks, masks, prompt]
 
 
@@ -448,7 +445,7 @@ def add_video_graphs(model: VideoModel, folder: Path) -> Manifest:
     manifest, model = read_manifest(folder), model.cpu().eval()
     maps = {  # of one frame, by name
         one.name: torch.zeros(1, *(int(side) for side in one.shape[1:]))
-        for one in manifest.graph(ENCODER).outputs
+        for one in manifest.graph(GraphNames.ENCODER).outputs
     }
     features, *fine = maps.values()
 
@@ -459,20 +456,20 @@ def add_video_graphs(model: VideoModel, folder: Path) -> Manifest:
     takes |= {"cosine": "K", "sine": "K"}
     dims, gives = {"K": torch.export.Dim("K", min=2)}, {"conditioned": "N"}
     graph: nn.Module = AttentionGraph(model).eval()
-    attention = write_graph(ATTENTION, graph, given, takes, gives, folder, dims)
+    attention = write_graph(GraphNames.ATTENTION, graph, given, takes, gives, folder, dims)
 
     given = (features.repeat(2, 1, 1, 1), *fine, *example_prompts(model.spec, 2, 2))
     takes = {"conditioned": "N", **dict.fromkeys(list(maps)[1:], "")}
     takes |= {"coords": "NP", "labels": "NP", "masks": "N", "has_mask": "N"}
     gives = dict.fromkeys(("logits", "quality", "score", "pointers"), "N")
     graph = TrackDecoderGraph(model).eval()
-    decoder = write_graph(TRACK_DECODER, graph, given, takes, gives, folder)
+    decoder = write_graph(GraphNames.TRACK_DECODER, graph, given, takes, gives, folder)
 
     m = spec.mask_side
     given = (features, torch.zeros(2, 1, m, m), torch.zeros(2), torch.zeros(2))
     takes = {"features": "", "logits": "N", "sharp": "N", "absent": "N"}
     graph = TrackMemoryGraph(model).eval()
-    memory = write_graph(TRACK_MEMORY, graph, given, takes, {"tokens": "N"}, folder)
+    memory = write_graph(GraphNames.TRACK_MEMORY, graph, given, takes, {"tokens": "N"}, folder)
 
     with (folder / CONSTANTS).open("wb") as file:
         np.savez(file, **video_constants(model))  # type: ignore[arg-type]  # stub mixes up allow_pickle

@@ -13,17 +13,7 @@ import numpy as np
 import torch
 
 from anymask.base import parse_json, write_whole
-from anymask.evaluation import (
-    Points,
-    curve_plot,
-    html_page,
-    html_table,
-    jpeg_bytes,
-    note,
-    picture_tag,
-    section,
-    tight_box,
-)
+from anymask.evaluation import page, tight_box
 from anymask.images import shown_picture
 from anymask.masks import Prompt, centre_click, contours, rle_to_mask
 from anymask.training.channels import mix_of
@@ -57,7 +47,7 @@ def gain_table(
         ["after", *(f"{value:.3f}" for value in after)],
         ["gain", *(f"{b - a:+.3f}" for a, b in zip(before, after, strict=True))],
     ]
-    return html_table([what, *columns], rows, [1])
+    return page.html_table([what, *columns], rows, [1])
 
 
 def curve(folder: Path, key: str, name: str) -> str:
@@ -70,10 +60,12 @@ def curve(folder: Path, key: str, name: str) -> str:
     rows = [row for row in (parse_json(line, path) for line in lines) if key in row]
     by_step = {int(row["step"]): float(row[key]) for row in rows}
     if len(by_step) < 2:
-        return section("Training progress", note("The run is too short to plot its progress."))
+        return page.section(
+            "Training progress", page.note("The run is too short to plot its progress.")
+        )
     steps = np.array(sorted(by_step), float)
-    points = Points(name, steps, np.array([by_step[int(step)] for step in steps]))
-    return section("Training progress", curve_plot([points], "steps"))
+    points = page.Points(name, steps, np.array([by_step[int(step)] for step in steps]))
+    return page.section("Training progress", page.curve_plot([points], "steps"))
 
 
 def worst_answers(
@@ -103,9 +95,9 @@ def worst_answers(
         room = ROOM + max(x1 - x0, y1 - y0) // 2
         window = drawn[max(0, y0 - room) : y1 + room, max(0, x0 - room) : x1 + room]
         name = f"{names[photo]}, mask {mask}: IoU {after.ious[place, 0]:.2f}"
-        tag = picture_tag(jpeg_bytes(window), name)
+        tag = page.picture_tag(page.jpeg_bytes(window), name)
         made.append(f"<figure>{tag}<figcaption class='note'>{escape(name)}</figcaption></figure>")
-    return section(
+    return page.section(
         "Masks with the lowest IoU after one click", f'<div class="shots">{"".join(made)}</div>'
     )
 
@@ -135,17 +127,17 @@ def write_page(
     names = own_names(folder / DATA)
     shown = [names.get(photo.name, photo.name) for photo in held]
     parts = [
-        section("Before and after", table, *(note(line) for line in told if line)),
-        section("Classes", html_table(["class", "IoU on held-out images"], rows, [1]))
+        page.section("Before and after", table, *(page.note(line) for line in told if line)),
+        page.section("Classes", page.html_table(["class", "IoU on held-out images"], rows, [1]))
         if rows
         else "",
         curve(folder, "held_out", "mean IoU on held-out masks, averaged over the clicks"),
         worst_answers(model, held, outcome.kept, shown),
-        section("Data", *(note(line) for line in report.lines())),
+        page.section("Data", *(page.note(line) for line in report.lines())),
     ]
     stage = recipe.stages[0]
     about = f"{recipe.model}, learn = {recipe.learn}, {stage.steps} steps at {stage.side} pixels"
-    write_whole(folder / PAGE, html_page("Fine-tuning", about, [one for one in parts if one]))
+    write_whole(folder / PAGE, page.html_page("Fine-tuning", about, [one for one in parts if one]))
 
 
 # Plan of a fine-tuning.

@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 
 from anymask.base import DataError, Floats, InputError, parse_json, write_json, write_whole
-from anymask.evaluation import jpeg_bytes
+from anymask.evaluation import page
 from anymask.formats import AnnotatedImage, Dataset, LossReport, licence_text
 from anymask.formats.terms import RESTRICTIONS, restrictions_of
 from anymask.images import (
@@ -491,7 +491,7 @@ def write_sheet(
         (outlined(photo, mix), f"{known.get(photo.name, photo.name)}: {len(photo.rles)} masks")
         for photo in subsample(photos, SHEET_PHOTOS)
     ]
-    write_whole(path, jpeg_bytes(contact_sheet(cells, cell=CELL)))
+    write_whole(path, page.jpeg_bytes(contact_sheet(cells, cell=CELL)))
 
 
 def outlined(photo: AnnotatedImage, mix: ChannelMix | None = None) -> UintImage:

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anymask.base import BoolArray, Floats, UintImage
-from anymask.masks import Mask, crop_to_rle, measure_mask, rle_crop, rle_iou, rle_to_mask
+from anymask.masks import Mask, crop_to_rle, measure, rle_crop, rle_iou, rle_to_mask
 
 Plane = NDArray[np.float32]  # (H, W)
 Labels = NDArray[np.int32]  # (H, W), 0 is the background
@@ -89,7 +89,7 @@ def _learn(photo: UintImage, small: Sequence[Mask]) -> tuple[Alikeness, list[Mas
     if len(members) < FEWEST:
         return None
     plane = colours @ axis.astype(np.float32)
-    areas = [one.area for one in members if measure_mask(one.rle).solidity >= ROUND]
+    areas = [one.area for one in members if measure.measure_mask(one.rle).solidity >= ROUND]
     diameter = 2 * math.sqrt(float(np.median(areas or [one.area for one in members])) / math.pi)
     covered = np.zeros(plane.shape, np.bool_)
     for one in members:
