@@ -6,7 +6,7 @@ from pathlib import Path
 from anymask.runtime import catalogue
 
 ROOT = Path(__file__).resolve().parents[2]
-ROW = re.compile(r"^\| `([\w.+]+)` \| [^|]+ \| ([^|]+) \| ([^|]+) \|$", re.MULTILINE)
+ROW = re.compile(r"^\| `([\w.+-]+)` \| [^|]+ \| ([^|]+) \| ([^|]+) \|$", re.MULTILINE)
 
 
 def rows() -> list[tuple[str, str, str]]:

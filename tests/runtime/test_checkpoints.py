@@ -48,6 +48,12 @@ def path(tmp_path):
         lambda t: {"state_dict": t},
         lambda t: {"state_dict": {"model": t}},
         lambda t: {"model_state": {f"sam.{k}": v for k, v in t.items()}},
+        lambda t: {  # micro-sam's best.pt: torch_em's keys, its TrainableSAM on several GPUs
+            "model_state": {f"module.sam.{k}": v for k, v in t.items()},
+            "decoder_state": {"out_conv.weight": torch.ones(3, 2)},
+            "optimizer_state": {"state": {}, "param_groups": [{"lr": 1e-5}]},
+            "iteration": 250,
+        },
         lambda t: {f"module.{k}": v for k, v in t.items()},
         lambda t: {"model": {f"module._orig_mod.{k}": v for k, v in t.items()}},
     ],

@@ -224,8 +224,8 @@ class Grid:
             '"exact": decode every point of the grid, as in the SAM paper; '
             '"adaptive": decode a coarse grid, then points that are likely to find '
             "missing objects, at most a third of the grid in total; "
-            '"instances": no points, but the instance head of a model for one field',
-            default="instances for models with an instance head, else adaptive",
+            '"instances": no points, but the instance head of a model for one field, such as '
+            "nano-cells, which has this default"
         ),
     ] = "adaptive"
     decoder_precision: Annotated[
