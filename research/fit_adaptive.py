@@ -82,7 +82,7 @@ def answer_all(model: anymask.Model, photo: UintImage, settings: Grid) -> Answer
         part = clicks[start : start + BATCH]
         asked = sweep.ask(click_prompts(part, seen.geometry, runtime.spec))
         good = good_enough(asked.quality, settings)
-        looked = good | wanted.worth_a_look(asked.quality)
+        looked = good | wanted.is_observable(asked.quality)
         rows: list[list[tuple[FloatArray, float]]] = [[] for _ in part]
         for (row, mask), plane in zip(np.argwhere(looked), asked.logits(looked), strict=True):
             quality = float(asked.quality[row, mask])

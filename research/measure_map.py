@@ -54,8 +54,8 @@ def main() -> None:
     began, before = time.perf_counter(), time.process_time()
     model = anymask.load(args.model)
     with open_map([path]) as scene:
-        eye = TileProcessor(scene, model, functools.partial(model.everything, grid=args.grid))
-        report = segment_tiles(scene, eye, [args.folder / "things.gpkg"], progress=True)
+        processor = TileProcessor(scene, model, functools.partial(model.everything, grid=args.grid))
+        report = segment_tiles(scene, processor, [args.folder / "things.gpkg"], progress=True)
     gib = 2**20  # ru_maxrss is in KiB on Linux
     print(
         json.dumps(

@@ -26,7 +26,7 @@ from anymask.evaluation import box_scores, click_rounds
 from anymask.evaluation.selection import EvalSettings, iterate_photos
 from anymask.evaluation.suite import find_suite, open_sets, read_suite
 from anymask.masks import Decode, Geometry, ModelPrompts, Multimask, Ranking
-from anymask.masks.answer import lone_clicks
+from anymask.masks.answer import is_single_click
 from anymask.models.rules import NanoFamily
 
 WITHOUT = {
@@ -57,7 +57,7 @@ class Plainer(NanoFamily):
     ) -> list[Any]:
         if "order" in self.without:
             ranking = "own"
-        clear = not any(lone_clicks(prompts))
+        clear = not any(is_single_click(prompts))
         if "twice" in self.without and clear:
             first = decode(prompts)
             decode = lambda _: first  # noqa: E731

@@ -27,7 +27,7 @@ from anymask.formats import AnnotatedImage
 from anymask.formats.sets import iter_samples
 from anymask.masks import Features, Mask, Prompt, Rle, centre_click, rle_iou, rle_to_mask
 from anymask.models.rules import DEFAULT_VIDEO_MODEL
-from anymask.segment import Arrangement, SegmentSettings, grid_of, least_objectness
+from anymask.segment import Arrangement, SegmentSettings, default_min_objectness, grid_of
 from anymask.segment.everything.filter import arrange
 from anymask.segment.everything.search import find_everything
 from anymask.segment.pipeline import decode_prompts
@@ -78,7 +78,7 @@ def measure(model: anymask.Model, sample: AnnotatedImage) -> tuple[Floats, list[
     """One image: rows (M, 1 + S + 3) of size and hits, and the number of masks after each step."""
     runtime, truths = model.runtime, sample.rles
     seen = model.encode(sample.image())
-    grid, least = grid_of(runtime.family, {}), least_objectness(runtime.family)
+    grid, least = grid_of(runtime.family, {}), default_min_objectness(runtime.family)
     found = find_everything(runtime, seen, grid, least=0.0)
     left = steps(found, arrangement_of(grid, {}, least))
     sizes = [rle_to_mask(rle).mean() for rle in truths]

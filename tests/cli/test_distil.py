@@ -20,7 +20,7 @@ from anymask.formats import load_set
 from anymask.masks import rle_to_mask
 from anymask.runtime import read_checkpoint, trainable_weights
 from anymask.training import LAST, distillation, held_out, loop
-from anymask.training.distillation import BEFORE, begin, held_part
+from anymask.training.distillation import BEFORE, begin, load_held_out_part
 from anymask.training.options import DistilOptions
 from anymask.training.recipe import recipe_of
 from anymask.training.reports import RESULT
@@ -161,7 +161,7 @@ def test_without_masks_the_report_says_how_far_student_and_teacher_agree(
     assert figures["against"] == "teacher"
     assert "against the teacher's masks on 1 held-out images: one click" in capsys.readouterr().out
     recipe = recipe_of(dict(read_state(tmp_path / "run" / LAST)["recipe"]), "")
-    part = held_part(recipe, pictures, tmp_path / "run", "cpu") or pytest.fail("none")
+    part = load_held_out_part(recipe, pictures, tmp_path / "run", "cpu") or pytest.fail("none")
     assert part.before == figures["before"]
     (photo,) = part.photos  # its masks are the teacher's answers to clicks
     assert 1 <= len(photo.rles) <= 5

@@ -13,7 +13,7 @@ from skimage import measure as skimage_measure
 from anymask.cli.main import main
 from anymask.formats import AnnotatedImage, write_annotations
 from anymask.images import ImageFile
-from anymask.masks import HeldPicture, Mask, Masks, mask_to_rle, measure
+from anymask.masks import ImageInMemory, Mask, Masks, mask_to_rle, measure
 
 tifffile = pytest.importorskip("tifffile")
 SHAPES = st.tuples(st.integers(1, 9), st.integers(1, 9))
@@ -107,9 +107,9 @@ def test_pictures_of_different_channels_share_a_table(tmp_path: Path) -> None:
 def test_an_array_is_measured_by_its_own_numbers_and_another_size_not_at_all() -> None:
     deep = np.full((20, 30), 5000, np.uint16)
     shown = np.zeros((20, 30, 3), np.uint8)
-    found = Masks([Mask(mask_to_rle(cell()))], picture=HeldPicture(shown, values=deep)).to_csv()
+    found = Masks([Mask(mask_to_rle(cell()))], picture=ImageInMemory(shown, values=deep)).to_csv()
     assert ",5000," in found
-    other = HeldPicture(np.zeros((5, 5, 3), np.uint8))
+    other = ImageInMemory(np.zeros((5, 5, 3), np.uint8))
     assert (
         Masks([Mask(mask_to_rle(cell()))], picture=other)
         .to_csv()

@@ -132,7 +132,7 @@ def learned(folder: Path, name: str, used: list[str], categories: dict[str, int]
 def test_a_fine_tuning_keeps_the_order_and_tells_lists_that_differ(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     from anymask.training.classes import class_names
-    from anymask.training.finetune_recipe import wanted_classes
+    from anymask.training.finetune_recipe import parse_classes
     from anymask.training.tuning_data import prepare
 
     train = learned(tmp_path, "t", ["person", "car"], CATEGORIES)
@@ -143,7 +143,7 @@ def test_a_fine_tuning_keeps_the_order_and_tells_lists_that_differ(tmp_path: Pat
     assert report.licences() == ["CC BY 4.0"]
     assert class_names(["car", "person"], None, report.classes) == ("person", "car")
     (tmp_path / "c.txt").write_text("car\nperson\n")
-    assert wanted_classes(str(tmp_path / "c.txt")) == ["car", "person"]
+    assert parse_classes(str(tmp_path / "c.txt")) == ["car", "person"]
     same = prepare(anymask.read(train), None, tmp_path / "again")
     assert not [line for line in same.lines() if line.startswith("Class lists differ")]
 

@@ -18,14 +18,14 @@ from anymask.formats import (
     yolo,
 )
 from anymask.images import load_mask
-from anymask.masks import HeldPicture, Mask, Masks, Prompt, mask_to_rle, picture_format
+from anymask.masks import ImageInMemory, Mask, Masks, Prompt, mask_to_rle, picture_format
 
 IMAGE = np.random.default_rng(3).integers(1, 256, (40, 60, 3), np.uint8)
 MASK = np.zeros((40, 60), bool)
 MASK[5:30, 10:50] = True
 MASK[10:20, 20:30] = False
 FOUND = Masks(
-    [Mask(mask_to_rle(MASK), score=0.9, stability=0.8)], picture=HeldPicture(IMAGE, "dog.jpg")
+    [Mask(mask_to_rle(MASK), score=0.9, stability=0.8)], picture=ImageInMemory(IMAGE, "dog.jpg")
 )
 PROMPT = Prompt.of(points=[(12, 8)], box=(5, 3, 55, 35))
 

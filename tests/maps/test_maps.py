@@ -46,8 +46,8 @@ def read_layer(path: Path) -> tuple[NDArray[Any], dict[str, Any]]:
 def search(source: Any, *outputs: Path, tile: int = 256, min_area: float = 0, **how: Any):
     model = how.pop("model", None) or ThresholdModel()
     with open_map(source, **how) as scene:
-        eye = TileProcessor(scene, model, model.everything, tile=tile)
-        return segment_tiles(scene, eye, outputs, simplify=0, min_area=min_area)
+        processor = TileProcessor(scene, model, model.everything, tile=tile)
+        return segment_tiles(scene, processor, outputs, simplify=0, min_area=min_area)
 
 
 @pytest.fixture(scope="module")
@@ -488,8 +488,8 @@ def test_change_tells_what_appeared_and_what_vanished_also_on_another_grid(tmp_p
     for second in (new, other):
         out, model = tmp_path / "change.gpkg", ThresholdModel()
         with open_map(old) as a, open_map(second) as b, aligned(b, a) as on_a:
-            eye = ChangeProcessor(a, on_a, model, model.everything, tile=256)
-            segment_tiles(a, eye, [out], simplify=0)
+            processor = ChangeProcessor(a, on_a, model, model.everything, tile=256)
+            segment_tiles(a, processor, [out], simplify=0)
         _, columns = read_layer(out)
         found = sorted(zip(columns["label"], columns["area_m2"], strict=True))
         sizes = np.bincount(numbers.ravel()) * 0.25 / 0.9996**2

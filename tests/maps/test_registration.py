@@ -98,8 +98,8 @@ def changes(folder: Path, pair: Pair, **how: Any) -> list[tuple[str, NDArray[np.
 
     model: Any = ThresholdModel()
     with opened(folder, pair.before, pair.after, **how) as (first, second):
-        eye = ChangeProcessor(first, second, model, model.everything)
-        pieces = eye.look((0, 0, SIDE, SIDE))
+        processor = ChangeProcessor(first, second, model, model.everything)
+        pieces = processor.look((0, 0, SIDE, SIDE))
     return [
         (str(one.label), rasterize([one.outline], (SIDE, SIDE)) > 0)
         for one in pieces

@@ -16,7 +16,7 @@ from PIL import Image
 from anymask.base import ImageError, InputError
 from anymask.formats import FORMATS, Policy, read_annotations
 from anymask.images import ImageFile
-from anymask.masks import SMOOTH, HeldPicture, Mask, Masks, mask_to_rle
+from anymask.masks import SMOOTH, ImageInMemory, Mask, Masks, mask_to_rle
 from anymask.segment import Model
 from tests.segment.fakes import ColourRuntime, discs
 
@@ -105,7 +105,7 @@ PHOTO = np.random.default_rng(1).integers(0, 256, (20, 30, 3), np.uint8)
 
 
 def test_a_slice_and_what_methods_answer_remember_the_photo() -> None:
-    seen = Masks(SOME, picture=HeldPicture(PHOTO))
+    seen = Masks(SOME, picture=ImageInMemory(PHOTO))
     for made in (seen[1:], seen.filter(min_area=17), seen.nms(), seen.tree(), seen.merge([INNER])):
         assert isinstance(made, Masks)
         assert made.picture is seen.picture
@@ -115,14 +115,14 @@ def test_a_slice_and_what_methods_answer_remember_the_photo() -> None:
 
 
 def test_a_sum_a_multiple_and_a_copy_are_lists_of_the_same_photo(tmp_path: Path) -> None:
-    seen = Masks([LARGE, INNER], image_hw=(20, 30), picture=HeldPicture(PHOTO))
-    again = Masks([OTHER], picture=HeldPicture(PHOTO))
+    seen = Masks([LARGE, INNER], image_hw=(20, 30), picture=ImageInMemory(PHOTO))
+    again = Masks([OTHER], picture=ImageInMemory(PHOTO))
     plain = [OTHER]
     made = [seen + again, again + seen, seen + plain, plain + seen, seen + SOME, SOME + seen]
     made += [seen * 2, 2 * seen, seen.copy(), copy.copy(seen)]
     for one in made:
         assert isinstance(one, Masks)
-        assert isinstance(one.picture, HeldPicture)
+        assert isinstance(one.picture, ImageInMemory)
         assert one.picture.pixels is PHOTO
         assert one.image_hw == (20, 30)
     assert seen + again == [LARGE, INNER, OTHER]
@@ -135,8 +135,8 @@ def test_a_sum_a_multiple_and_a_copy_are_lists_of_the_same_photo(tmp_path: Path)
 
 
 def test_lists_of_other_photos_join_without_a_photo_and_of_other_sizes_not_at_all() -> None:
-    seen = Masks(SOME, picture=HeldPicture(PHOTO))
-    assert (seen + Masks(SOME, picture=HeldPicture(PHOTO.copy()))).picture is None
+    seen = Masks(SOME, picture=ImageInMemory(PHOTO))
+    assert (seen + Masks(SOME, picture=ImageInMemory(PHOTO.copy()))).picture is None
     files = [Masks(SOME, picture=ImageFile(Path(name))) for name in ("a.png", "b.png")]
     assert (files[0] + files[1]).picture is None
     assert (files[0] + files[0].copy()).picture == files[0].picture
@@ -177,7 +177,7 @@ def test_a_union_is_every_pixel_of_any_mask() -> None:
 
 
 def test_a_notebook_shows_the_photo_and_a_line_a_record(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = Masks([LARGE] * 25, picture=HeldPicture(PHOTO))
+    seen = Masks([LARGE] * 25, picture=ImageInMemory(PHOTO))
     assert "and 5 more" in seen._repr_html_()
     assert (seen._repr_png_() or b"").startswith(b"\x89PNG")
     assert SOME._repr_png_() is None
@@ -187,7 +187,7 @@ def test_a_notebook_shows_the_photo_and_a_line_a_record(monkeypatch: pytest.Monk
 @pytest.mark.parametrize("form", [name for name in FORMATS if name not in ("set", "davis", "sav")])
 def test_every_format_is_written_and_reads_back(form: str, tmp_path: Path) -> None:
     """Formats of one layer keep what lies on top; the lone square is whole in each of them."""
-    lone = Masks([OTHER], picture=HeldPicture(PHOTO, "photo.png"))
+    lone = Masks([OTHER], picture=ImageInMemory(PHOTO, "photo.png"))
     suffix = {"cvat": ".xml"}.get(
         form, ".json" if form.startswith(("coco", "label-s", "encord")) else ""
     )
@@ -242,7 +242,7 @@ def test_outlines_move_by_the_tolerance_in_every_format_that_has_them() -> None:
 def test_a_single_record_is_kept_as_a_list_of_one_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen, shown = Masks(SOME, picture=HeldPicture(PHOTO)), []
+    seen, shown = Masks(SOME, picture=ImageInMemory(PHOTO)), []
     for name in ("m.overlay.jpg", "m.svg", "m.txt"):
         one, list_of_one = tmp_path / "one" / name, tmp_path / "list" / name
         assert seen[1].save(one) == one
@@ -265,7 +265,7 @@ def test_a_single_record_is_kept_as_a_list_of_one_is(
 def test_a_record_without_a_photo_says_so_and_equality_and_pickles_do_not_ask(
     tmp_path: Path,
 ) -> None:
-    seen = Masks(SOME, picture=HeldPicture(PHOTO))
+    seen = Masks(SOME, picture=ImageInMemory(PHOTO))
     with pytest.raises(InputError, match="image of these masks is unknown"):
         INNER.save(tmp_path / "m.png")
     with pytest.raises(InputError, match="Cannot write "):
@@ -274,7 +274,7 @@ def test_a_record_without_a_photo_says_so_and_equality_and_pickles_do_not_ask(
     again = pickle.loads(pickle.dumps(seen[1]))
     assert again == INNER
     assert again.picture is None
-    elsewhere = Masks(seen, picture=HeldPicture(PHOTO.copy()))
+    elsewhere = Masks(seen, picture=ImageInMemory(PHOTO.copy()))
     assert elsewhere[1].picture is seen.picture
 
 
@@ -332,7 +332,7 @@ def test_a_single_mask_saved_as_png_is_cut_out(tmp_path: Path) -> None:
 def test_arrays_and_pictures_are_saved_too(tmp_path: Path) -> None:
     SOME.save(tmp_path / "a.npy")
     np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), SOME.masks)
-    seen = Masks(SOME, picture=HeldPicture(PHOTO))
+    seen = Masks(SOME, picture=ImageInMemory(PHOTO))
     seen.save(tmp_path / "a.tif")
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "a.tif")), seen.draw())
 

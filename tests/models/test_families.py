@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from anymask.base import FloatArray, ModelError
 from anymask.masks import OPENCV, Geometry, ModelPrompts, ModelSpec
-from anymask.masks.answer import by_quality, lone_clicks, wants_many, without_parts
+from anymask.masks.answer import by_quality, is_single_click, returns_several, without_parts
 from anymask.models.rules import (
     DEFAULT_VIDEO_MODEL,
     Family,
@@ -48,11 +48,11 @@ CLICK, BOX, PAIR = [1, -1], [2, 3], [1, 0]
 
 
 def test_one_positive_click_and_nothing_else_is_ambiguous() -> None:
-    assert lone_clicks(prompts(CLICK, BOX, PAIR, [0, -1], [1, 1], [-1, -1])) == [
+    assert is_single_click(prompts(CLICK, BOX, PAIR, [0, -1], [1, 1], [-1, -1])) == [
         True, False, False, False, False, False,
     ]  # fmt: skip
-    assert lone_clicks(prompts([1, 2, 3])) == [False]
-    assert lone_clicks(prompts(CLICK, mask=True)) == [False]
+    assert is_single_click(prompts([1, 2, 3])) == [False]
+    assert is_single_click(prompts(CLICK, mask=True)) == [False]
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_one_positive_click_and_nothing_else_is_ambiguous() -> None:
 def test_the_number_of_masks_is_the_user_s_or_follows_from_the_prompt(
     multimask: bool | str, wanted: list[bool]
 ) -> None:
-    assert wants_many(prompts(CLICK, BOX), multimask) == wanted  # type: ignore[arg-type]
+    assert returns_several(prompts(CLICK, BOX), multimask) == wanted  # type: ignore[arg-type]
 
 
 def test_equal_masks_stay_in_the_model_s_order() -> None:

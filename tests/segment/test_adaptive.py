@@ -89,5 +89,5 @@ def test_what_is_learned_belongs_to_the_click_that_found_it() -> None:
 
 
 def test_masks_of_hardly_any_quality_are_not_drawn() -> None:
-    looked = frontier(score=0.8).worth_a_look(np.array([[0.3, 0.41, 0.9]], np.float32))
+    looked = frontier(score=0.8).is_observable(np.array([[0.3, 0.41, 0.9]], np.float32))
     assert looked.tolist() == [[False, True, True]]

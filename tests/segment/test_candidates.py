@@ -11,7 +11,7 @@ from PIL import Image
 
 from anymask.base import InputError
 from anymask.masks import (
-    HeldPicture,
+    ImageInMemory,
     Masks,
     ModelSpec,
     Prompt,
@@ -119,7 +119,7 @@ PHOTO = np.random.default_rng(0).integers(0, 256, (30, 40, 3), np.uint8)
 
 def seen(answer: Prediction) -> Prediction:
     """The answer with its photo and its prompt."""
-    return replace(answer, picture=HeldPicture(PHOTO), prompt=Prompt.of(points=[(8, 4)]))
+    return replace(answer, picture=ImageInMemory(PHOTO), prompt=Prompt.of(points=[(8, 4)]))
 
 
 def two(quality: tuple[float, float], columns: tuple[int, int]) -> Prediction:

@@ -1,4 +1,4 @@
-"""Edges are put where the photo has them; what prompts settled, and what is off, stays."""
+"""Edges are put where the photo has them; what prompts fixed, and what is off, stays."""
 
 import pickle
 from typing import Any
@@ -47,10 +47,10 @@ def test_crumbs_go_and_those_of_clicks_stay() -> None:
 def test_what_a_prompt_settles_stays() -> None:
     """Outside of the box and under a click the prompt has said what the pixels are."""
     prompt = Prompt.of(points=[(160.0, 50.0)], box=(100, 60, 220, 200))
-    settled = prompt_fixed_pixels(prompt, TRUTH.shape)
-    assert settled[50, 160]
-    assert settled[:60].all()
-    assert not settled[60:200, 100:220].any()
+    fixed = prompt_fixed_pixels(prompt, TRUTH.shape)
+    assert fixed[50, 160]
+    assert fixed[:60].all()
+    assert not fixed[60:200, 100:220].any()
 
 
 @pytest.fixture(scope="module")

@@ -202,7 +202,7 @@ def test_every_object_that_a_user_meets_has_a_repr_of_one_short_line() -> None:
         repr(embedding.maps[0]): "<FeatureMap 'features' 3x64x64>",
     }
     assert list(shown) == list(shown.values())
-    assert repr(answer.picture) == "<HeldPicture: 'photo.jpg', 120x80>"
+    assert repr(answer.picture) == "<ImageInMemory: 'photo.jpg', 120x80>"
     assert repr(records[:1]).startswith("<Masks: 1 mask of 120x80, ")
     everything = [model, answer, answer[0], answer.polygons()[0], records, records[0]]
     everything += [records[0].rle, answer.geometry, embedding.seen]

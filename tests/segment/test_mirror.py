@@ -11,7 +11,7 @@ import anymask
 from anymask.base import FloatArray, InputError, UintImage
 from anymask.masks import EncoderOutput, ModelPrompts, geometry, mask_iou
 from anymask.runtime import OnnxRuntime
-from anymask.segment.pipeline import both_ways, mirror_cells, mirror_prompts
+from anymask.segment.pipeline import mirror_cells, mirror_prompts, with_mirrored
 
 SPEC = replace(anymask.load().spec, image_side=512, mask_side=128)
 LEFT = {"wide": (0, 600), "square": (100, 500), "tall": (150, 416)}  # columns of the photo
@@ -62,7 +62,7 @@ def test_the_answer_is_the_mean_of_both() -> None:
         return decode
 
     given = prompts_at([[100, 20]], [1])
-    decode = both_ways(decoder(0.0), decoder(1.0), place, SPEC)  # type: ignore[arg-type]
+    decode = with_mirrored(decoder(0.0), decoder(1.0), place, SPEC)  # type: ignore[arg-type]
     logits, quality = decode(given)
     assert np.allclose(logits, (127 + 1) / 2)  # a ramp and its mirror image
     assert np.allclose(quality, 0.5)

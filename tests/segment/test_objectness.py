@@ -15,9 +15,9 @@ from anymask.segment import (
     Arrangement,
     Grid,
     GridDict,
+    default_min_objectness,
     everything,
     grid_of,
-    least_objectness,
     split_by_score,
 )
 from anymask.segment.everything.filter import (
@@ -125,8 +125,8 @@ def test_only_the_weights_that_a_table_was_learned_with_are_judged_by_it() -> No
     spec = ModelSpec(name="x", family="nano")
     tables = {**shipped_tables("nano"), "objectness": TABLE}
     own, tuned, nameless = (open_family(spec, tables, sha) for sha in ("abc", "def", None))
-    assert least_objectness(own) == 0.2
-    assert [least_objectness(one) for one in (tuned, nameless)] == [0, 0]
+    assert default_min_objectness(own) == 0.2
+    assert [default_min_objectness(one) for one in (tuned, nameless)] == [0, 0]
     assert set(tuned.tables) == set(own.tables) - {"objectness"} >= {"ranking", "adaptive"}
 
 
@@ -150,7 +150,7 @@ def test_the_shipped_model_judges_its_masks_and_shows_the_likely_ones() -> None:
     every = model.everything(photo, min_objectness=0, grid=12, refine_edges=False)
     found = [record.objectness for record in every]
     assert all(one is not None and 0 < one < 1 for one in found)
-    least = least_objectness(model.runtime.family)
+    least = default_min_objectness(model.runtime.family)
     assert 0.05 < least < 0.5
     shown = model.everything(photo, grid=12, refine_edges=False)
     assert 0 < len(shown) < len(every)
@@ -184,7 +184,7 @@ def test_masks_that_cannot_be_shown_are_not_cut_out() -> None:
 def test_what_is_left_out_early_changes_nothing(
     least: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(everything, "least_objectness", lambda _: least)
+    monkeypatch.setattr(everything, "default_min_objectness", lambda _: least)
     model, photo = anymask.load("nano"), anymask.sample("coffee")
     settings: dict[str, Any] = {"grid": 12, "refine_edges": False}
     runtime, seen = model.runtime, model.encode(photo)

@@ -13,7 +13,7 @@ from anymask.base import Conflict, InputError, NotFoundError
 from anymask.masks import mask_to_rle
 from anymask.studio import Draft, create_project
 from anymask.studio.database import reading
-from anymask.studio.photo_files import SEEN, checked_picture, look_into_folder, photo_file
+from anymask.studio.photo_files import SEEN, checked_picture, photo_file, scan_folder
 from anymask.studio.project import Project
 from anymask.studio.tables import EventRow
 
@@ -30,17 +30,17 @@ def project(tmp_path: Path) -> Project:
 
 
 def test_photos_that_come_go_and_cannot_be_read_are_told(project: Project, tmp_path: Path) -> None:
-    assert look_into_folder(project).added == 0
+    assert scan_folder(project).added == 0
     photo(tmp_path / "c.png", 5, 4)
     (tmp_path / "d.png").write_bytes(b"no picture")
     (tmp_path / "a.png").rename(tmp_path / "z.png")
-    news = look_into_folder(project)
+    news = scan_folder(project)
     assert (news.added, news.gone, list(news.unreadable)) == (2, [1], ["d.png"])
     assert [image.name for image in project.store.all_images()] == [
         "a.png", "b.png", "c.png", "z.png",
     ]  # fmt: skip
     (tmp_path / "z.png").rename(tmp_path / "a.png")
-    assert look_into_folder(project).gone == [4]
+    assert scan_folder(project).gone == [4]
     with pytest.raises(NotFoundError, match="missing from the project's folder"):
         checked_picture(project, 4)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from anymask.training.distillation import choose_held, held_pictures, known_keys
+from anymask.training.distillation import choose_held_out, known_keys, load_held_out_images
 from anymask.training.samples import TrainingPictures, training_sets
 from anymask.training.shards import ShardPictures, write_shards
 from tests.training.small_data import small_recipe, write_sets
@@ -15,9 +15,9 @@ PLAIN = small_recipe()
 
 def test_a_fifth_is_held_out_by_name_fifty_at_most_and_never_all() -> None:
     keys = [f"set/{number}.jpg" for number in range(1000)]
-    assert [len(choose_held(keys[:count])) for count in (0, 1, 2, 10, 1000)] == [0, 0, 1, 2, 50]
-    assert set(choose_held(keys)) < set(keys)
-    assert choose_held(reversed(keys)) == choose_held(keys)
+    assert [len(choose_held_out(keys[:count])) for count in (0, 1, 2, 10, 1000)] == [0, 0, 1, 2, 50]
+    assert set(choose_held_out(keys)) < set(keys)
+    assert choose_held_out(reversed(keys)) == choose_held_out(keys)
 
 
 def test_held_out_pictures_of_sets_are_not_drawn(tmp_path: Path) -> None:
@@ -25,7 +25,7 @@ def test_held_out_pictures_of_sets_are_not_drawn(tmp_path: Path) -> None:
     keys = known_keys(PLAIN, data, tmp_path)
     assert len(keys) == 6
     held = frozenset(keys[:4])  # all of one set, and one of the other
-    kept = {one.source for one in held_pictures(PLAIN, data, tmp_path, held)}
+    kept = {one.source for one in load_held_out_images(PLAIN, data, tmp_path, held)}
     every = {one.source for _, some in training_sets(PLAIN, data) for one in some}
     drawn = _drawn(TrainingPictures(PLAIN, data, without=held))
     assert len(kept) == 4
@@ -42,8 +42,8 @@ def test_held_out_pictures_of_shards_are_not_drawn(tmp_path: Path) -> None:
     recipe = replace(PLAIN, sets=())
     keys = known_keys(recipe, data, run)
     assert len(keys) == len(images)
-    held = frozenset(choose_held(keys))
-    (kept,) = held_pictures(recipe, data, run, held)
+    held = frozenset(choose_held_out(keys))
+    (kept,) = load_held_out_images(recipe, data, run, held)
     rng = np.random.default_rng(0)
     for without, seen in ((frozenset(), True), (held, False)):
         source = ShardPictures.open(data, run, recipe.seed, without)

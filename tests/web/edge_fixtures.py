@@ -64,7 +64,7 @@ def _refined(plane: np.ndarray, place: Geometry, prompt: Prompt, photo: np.ndarr
     answer = Prediction.of_logits(
         plane[None], np.array([0.5], np.float32), np.array([0]), place, 0.0
     )
-    fine = with_fine_edges(answer, photo, prompt, SegmentSettings().least_areas, Waves())
+    fine = with_fine_edges(answer, photo, prompt, SegmentSettings().min_areas, Waves())
     return rle_to_coco(fine.first.rle())
 
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from anymask.studio import create_project
-from anymask.studio.photo_files import FolderNews, look_into_folder
+from anymask.studio.photo_files import FolderNews, scan_folder
 from anymask.studio.project import Project
 from anymask.studio.project_routes import ServedProject
 from tests.studio.servers import PICTURE, inference
@@ -30,10 +30,10 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> list[FolderNews]:
     found: list[FolderNews] = []
 
     def look(project: Project) -> FolderNews:
-        found.append(look_into_folder(project))
+        found.append(scan_folder(project))
         return found[-1]
 
-    monkeypatch.setattr("anymask.studio.project_routes.look_into_folder", look)
+    monkeypatch.setattr("anymask.studio.project_routes.scan_folder", look)
     return found
 
 

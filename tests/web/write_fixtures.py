@@ -39,7 +39,7 @@ from anymask.masks.answer import chances, facts, with_middle_clicks
 from anymask.models.rules import NanoFamily, family_names, open_family
 from anymask.segment import Prediction, split_by_score
 from anymask.segment.everything.filter import without_duplicates
-from anymask.segment.postprocess import clean_kept, hold_to_clicks
+from anymask.segment.postprocess import apply_clicks, clean_except_clicked
 from anymask.segment.settings import ADAPTIVE_NMS
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -185,7 +185,7 @@ def clicks() -> list[dict[str, Any]]:
         answer = Prediction.of_logits(out[None], np.ones(1, np.float32), order, place)
         cases.append({
             "points": rounded(points), "labels": [1, 0, 0, 0], "logits": rounded(plane.ravel()),
-            "out": rounded(out.ravel()), "held": rle_of(hold_to_clicks(answer, prompt).masks[0]),
+            "out": rounded(out.ravel()), "held": rle_of(apply_clicks(answer, prompt).masks[0]),
         })  # fmt: skip
     return cases
 
@@ -238,7 +238,7 @@ def crumbs() -> list[dict[str, Any]]:
         points = np.round(rng.uniform((10, 6), (40, 32), (6, 2)), 1).astype(np.float32)
         labels = mask[tuple(points[:, ::-1].astype(int).T)].astype(int)
         labels[-1] = 1 - labels[-1]  # one that is not obeyed
-        out = clean_kept(mask, (points, labels), *areas)
+        out = clean_except_clicked(mask, (points, labels), *areas)
         cases.append({"mask": rle_of(mask), "points": rounded(points), "labels": labels.tolist(),
                       "areas": areas, "out": rle_of(out)})  # fmt: skip
     return cases

@@ -71,10 +71,10 @@ def search_map(args: argparse.Namespace, task: EverythingTask | FindTask) -> Non
         prompt = ", ".join(one.prompt for one in phrases or ()) or words
         nested = bool({"granularity", "layout"} & set(getattr(task, "arrangement", ())))
         tile = LookChoice(**read_options(args, LookChoice, ("tile",))).tile
-        eye = TileProcessor(
+        processor = TileProcessor(
             scene, work.model, work.look, about=work.about, prompt=prompt, tile=tile, nested=nested
         )
-        report = write_survey(args, scene, eye, settings)
+        report = write_survey(args, scene, processor, settings)
         if phrases is None:
             warn_few_results(report, scene, args.sources[0])
 
@@ -117,14 +117,14 @@ def read_map_prompts(args: argparse.Namespace, scene: Scene, settings: MapChoice
 
 
 def write_survey(
-    args: argparse.Namespace, scene: Scene, eye: Any, settings: MapChoice
+    args: argparse.Namespace, scene: Scene, processor: Any, settings: MapChoice
 ) -> MapReport:
     """Process all windows and report the results. Raises AnymaskError."""
     from anymask.maps import segment_tiles
 
     with ProgressBar("windows", None) as bar:
         report = segment_tiles(
-            scene, eye, args.outputs, simplify=settings.simplify, min_area=settings.min_area,
+            scene, processor, args.outputs, simplify=settings.simplify, min_area=settings.min_area,
             right_angles=settings.right_angles, progress=bar.update,
         )  # fmt: skip
     found, windows = counted(report.things, "object"), counted(report.windows, "window")

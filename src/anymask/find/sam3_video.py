@@ -123,7 +123,7 @@ class Sam3Video:
             raise InputError("No object was prompted. Call prompt() first.")
         with self._lock, self._torch.inference_mode():
             for one in sorted(self._unsettled):
-                self._settle(one)
+                self._encode_memories(one)
             self._unsettled.clear()
             seen = self._network(self._session, frame_idx=frame, reverse=backward)
         for known in self._session.output_dict_per_obj.values():
@@ -177,7 +177,7 @@ class Sam3Video:
             torch.tensor(labels, dtype=torch.int32)[None, None].to(device),
         )
 
-    def _settle(self, frame: int) -> None:
+    def _encode_memories(self, frame: int) -> None:
         """Encode the memories of a prompted frame, for all objects with a mask there."""
         torch, outputs = self._torch, self._session.output_dict_per_obj
         for known in outputs.values():

@@ -59,7 +59,7 @@ from anymask.images.tiff import (
     read_tiff,
     tiff_hw,
 )
-from anymask.masks import HeldPicture, Picture
+from anymask.masks import ImageInMemory, Picture
 
 ImageSource = str | Path | bytes | bytearray | memoryview | BinaryIO | Image.Image | ArrayLike
 
@@ -572,4 +572,4 @@ def picture_of(source: ImageSource, photo: UintImage) -> Picture:
     """Create a result's reference to its image: the path of a file, or the pixels."""
     if isinstance(source, str | Path) and not is_address(source):
         return ImageFile(Path(source).absolute())
-    return HeldPicture(photo, values=source if isinstance(source, np.ndarray) else None)
+    return ImageInMemory(photo, values=source if isinstance(source, np.ndarray) else None)

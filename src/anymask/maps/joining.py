@@ -17,7 +17,7 @@ import shapely
 
 from anymask.base import Floats
 from anymask.maps.shapes import polygons_only
-from anymask.maps.worksheet import Fragment, MapThing, TileStore, bounds_of, key_of
+from anymask.maps.worksheet import Fragment, MapObject, TileStore, bounds_of, key_of
 from anymask.masks import Window, joining
 
 RIVAL = 0.5  # minimum IoU to merge objects of different windows
@@ -154,12 +154,12 @@ def _is_whole(one: Fragment, partners: list[Fragment], image_hw: tuple[int, int]
     return bool(partners) and joining.is_confirmed(OutlineOverlap(), one, bands, partners)
 
 
-def _thing(group: list[Fragment]) -> MapThing:
+def _thing(group: list[Fragment]) -> MapObject:
     """Merge fragments to one outline. Scores are area-weighted means."""
     weights = shapely.area([one.outline for one in group])
     largest = group[int(weights.argmax())]
     score, rank = np.average([(one.score, one.rank) for one in group], axis=0, weights=weights)
-    return MapThing(
+    return MapObject(
         polygons_only(shapely.union_all([one.outline for one in group])),
         float(score), float(rank), largest.label, largest.prompt,
         frozenset(key_of(one.window) for one in group),
@@ -186,14 +186,14 @@ def settle_things(work: TileStore, nested: bool = False, by_label: bool = True) 
         for one in work.best_first():
             rivals = [
                 other
-                for other in work.settled(bounds_of(one.outline))
+                for other in work.kept_within(bounds_of(one.outline))
                 if not one.windows & other.windows and (one.label == other.label or not by_label)
             ]
             if not any(_is_one(one, other, nested) for other in rivals):
-                work.settle(one)
+                work.mark_kept(one)
 
 
-def _is_one(first: MapThing, second: MapThing, nested: bool) -> bool:
+def _is_one(first: MapObject, second: MapObject, nested: bool) -> bool:
     """Whether two objects of different windows are duplicates."""
     both = shapely.area(shapely.intersection(first.outline, second.outline))
     one, other = shapely.area(first.outline), shapely.area(second.outline)

@@ -38,7 +38,7 @@ from anymask.formats import suffix_instead
 from anymask.maps.scene import WGS_84, Scene
 from anymask.maps.shapes import on_map
 from anymask.maps.sources import WANTED_LAYERS, layer_source, offline_layers
-from anymask.maps.worksheet import MapThing, TileStore
+from anymask.maps.worksheet import MapObject, TileStore
 from anymask.masks import Prompt
 
 VECTORS = (".gpkg", ".fgb", ".shp", ".geojson", ".kml")
@@ -103,7 +103,7 @@ def _parts(draft: Path) -> list[Path]:
 Attributes = tuple[str, str, str | None, float, float]
 
 
-def attributes(one: MapThing, scene: Scene) -> Attributes:
+def attributes(one: MapObject, scene: Scene) -> Attributes:
     """Attributes of an object, in the order of FIELDS."""
     middle = shapely.get_coordinates(shapely.point_on_surface(one.shape))[0]
     source = scene.source_at(float(middle[0]), float(middle[1]))

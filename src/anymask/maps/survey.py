@@ -27,7 +27,7 @@ from anymask.maps.joining import (
 from anymask.maps.layers import check_map_outputs, corners_of, write_things
 from anymask.maps.scene import Scene
 from anymask.maps.shapes import GroundArea, drawn_shape, outline_of
-from anymask.maps.worksheet import Fragment, MapThing, TileStore, bounds_of, key_of, open_worksheet
+from anymask.maps.worksheet import Fragment, MapObject, TileStore, bounds_of, key_of, open_worksheet
 from anymask.masks import Mask, Prompt, Tile, Window, joining, tile_boxes
 from anymask.segment import Model
 
@@ -179,12 +179,12 @@ def _take_each(work: TileStore, windows: Sequence[Window]) -> None:
         work.add_things(_thing_of(one, f"{one.id}") for one in work.fragments(window))
     with work.base:
         for thing in work.best_first():
-            work.settle(thing)
+            work.mark_kept(thing)
 
 
-def _thing_of(one: Fragment, window: str) -> MapThing:
+def _thing_of(one: Fragment, window: str) -> MapObject:
     seen = frozenset({window.replace(" ", "-")})
-    return MapThing(one.outline, one.score, one.rank, one.label, one.prompt, seen)
+    return MapObject(one.outline, one.score, one.rank, one.label, one.prompt, seen)
 
 
 def _finish(

@@ -69,7 +69,7 @@ class Fragment:
 
 
 @dataclass(frozen=True, eq=False)
-class MapThing:
+class MapObject:
     """One object of a map.
 
     Attributes:
@@ -160,7 +160,7 @@ class TileStore:
             self.base.execute("DELETE FROM object")
             self.base.execute("DELETE FROM place")
 
-    def add_things(self, things: Iterable[MapThing]) -> None:
+    def add_things(self, things: Iterable[MapObject]) -> None:
         """Add candidate objects."""
         rows = (
             (
@@ -179,39 +179,39 @@ class TileStore:
                 "VALUES (?, ?, ?, ?, ?, ?)", rows,
             )  # fmt: skip
 
-    def best_first(self) -> Iterator[MapThing]:
+    def best_first(self) -> Iterator[MapObject]:
         """All objects, highest rank first."""
         order = "SELECT id FROM object ORDER BY rank DESC, id"
         return (self._thing(number) for (number,) in self.base.execute(order).fetchall())
 
-    def settled(self, bounds: Bounds) -> list[MapThing]:
+    def kept_within(self, bounds: Bounds) -> list[MapObject]:
         """Kept objects whose boxes intersect these bounds."""
         x0, y0, x1, y1 = bounds
         text = "SELECT id FROM place WHERE x1 >= ? AND x0 <= ? AND y1 >= ? AND y0 <= ?"
         found = self.base.execute(text, [x0, x1, y0, y1]).fetchall()
         return [self._thing(number) for (number,) in found]
 
-    def settle(self, thing: MapThing) -> None:
+    def mark_kept(self, thing: MapObject) -> None:
         """Mark an object as kept."""
         x0, y0, x1, y1 = bounds_of(thing.outline)
         self.base.execute("INSERT INTO place VALUES (?, ?, ?, ?, ?)", [thing.id, x0, x1, y0, y1])
 
-    def finish(self, thing: MapThing) -> None:
+    def finish(self, thing: MapObject) -> None:
         """Write the final shape, area and number of an object."""
         row = [shapely.to_wkb(thing.shape), thing.area, thing.number, thing.id]
         self.base.execute("UPDATE object SET shape = ?, area = ?, number = ? WHERE id = ?", row)
 
-    def in_reading_order(self) -> Iterator[MapThing]:
+    def in_reading_order(self) -> Iterator[MapObject]:
         """Kept objects, from top to bottom."""
         order = "SELECT id FROM place ORDER BY y0, x0, id"
         return (self._thing(number) for (number,) in self.base.execute(order).fetchall())
 
-    def finished(self) -> Iterator[MapThing]:
+    def finished(self) -> Iterator[MapObject]:
         """Objects to write, by number."""
         order = "SELECT id FROM object WHERE number IS NOT NULL ORDER BY number"
         return (self._thing(number) for (number,) in self.base.execute(order).fetchall())
 
-    def in_rows(self, top: float, bottom: float) -> Iterator[MapThing]:
+    def in_rows(self, top: float, bottom: float) -> Iterator[MapObject]:
         """Objects in a range of scene rows, largest first."""
         order = (
             "SELECT object.id FROM place JOIN object USING (id) WHERE y1 >= ? AND y0 <= ? "
@@ -221,7 +221,7 @@ class TileStore:
         found = self.base.execute(order, [top - margin, bottom + margin]).fetchall()
         return (self._thing(number) for (number,) in found)
 
-    def _thing(self, number: int) -> MapThing:
+    def _thing(self, number: int) -> MapObject:
         text = (
             "SELECT outline, score, rank, label, prompt, windows, shape, area, number, id "
             "FROM object WHERE id = ?"
@@ -233,7 +233,7 @@ class TileStore:
         drawn = None if shape is None else shapely.from_wkb(shape)
         area, place, key = rest
         outline = shapely.from_wkb(outline)
-        return MapThing(
+        return MapObject(
             outline, score, rank, label, prompt, seen, drawn, area or 0.0, place or 0, key
         )
 

@@ -21,7 +21,7 @@ from anymask.masks.answer import pixels_to_cells as pixels_to_cells
 from anymask.masks.answer import point_pixels as point_pixels
 from anymask.masks.binary import CLEAN as CLEAN
 from anymask.masks.binary import OPENCV as OPENCV
-from anymask.masks.binary import LeastArea as LeastArea
+from anymask.masks.binary import MinArea as MinArea
 from anymask.masks.binary import RegionSize as RegionSize
 from anymask.masks.binary import clean_mask as clean_mask
 from anymask.masks.binary import clean_rle as clean_rle
@@ -73,7 +73,7 @@ from anymask.masks.polygons import ring_area as ring_area
 from anymask.masks.polygons import rle_to_polygons as rle_to_polygons
 from anymask.masks.polygons import turned_ring as turned_ring
 from anymask.masks.preview import PREVIEW_SIDE as PREVIEW_SIDE
-from anymask.masks.preview import HeldPicture as HeldPicture
+from anymask.masks.preview import ImageInMemory as ImageInMemory
 from anymask.masks.preview import Picture as Picture
 from anymask.masks.preview import counted as counted
 from anymask.masks.preview import percent as percent
@@ -81,7 +81,7 @@ from anymask.masks.preview import photo_of as photo_of
 from anymask.masks.preview import preview_of as preview_of
 from anymask.masks.preview import show_picture as show_picture
 from anymask.masks.preview import spare_photo as spare_photo
-from anymask.masks.preview import without_held as without_held
+from anymask.masks.preview import state_without_pixels as state_without_pixels
 from anymask.masks.prompts import Click as Click
 from anymask.masks.prompts import Prompt as Prompt
 from anymask.masks.prompts import box_prompts as box_prompts

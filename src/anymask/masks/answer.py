@@ -176,7 +176,7 @@ class Shapes(NamedTuple):
 # --- candidates of a prompt
 
 
-def lone_clicks(prompts: ModelPrompts) -> list[bool]:
+def is_single_click(prompts: ModelPrompts) -> list[bool]:
     """Whether each prompt is a single positive click without a mask (the ambiguous case)."""
     labels = prompts.labels
     single = ((labels == POSITIVE).sum(axis=1) == 1) & ((labels >= 0).sum(axis=1) == 1)
@@ -184,10 +184,10 @@ def lone_clicks(prompts: ModelPrompts) -> list[bool]:
     return alone
 
 
-def wants_many(prompts: ModelPrompts, multimask: Multimask) -> list[bool]:
+def returns_several(prompts: ModelPrompts, multimask: Multimask) -> list[bool]:
     """Whether each prompt returns several candidates."""
     if multimask == "auto":
-        return lone_clicks(prompts)
+        return is_single_click(prompts)
     return [bool(multimask)] * len(prompts.labels)
 
 
@@ -250,7 +250,7 @@ def choose(
     """Decode N prompts and sort the candidates of each by predicted IoU."""
     logits, quality = decode(prompts)
     answers = []
-    for row, many in enumerate(wants_many(prompts, multimask)):
+    for row, many in enumerate(returns_several(prompts, multimask)):
         pick = choices[0] if many else choices[1]
         masks, numbers = pick(logits[row : row + 1], quality[row : row + 1])
         answers.append(by_quality(masks[0], numbers[0]))
@@ -365,7 +365,7 @@ class LearnedRules:
         logits, quality = decode(prompts)
         if multimask is not True:
             logits, quality = self._decode_boxes_again(decode, prompts, (logits, quality))
-        rows = zip(wants_many(prompts, multimask), lone_clicks(prompts), strict=True)
+        rows = zip(returns_several(prompts, multimask), is_single_click(prompts), strict=True)
         answers = []
         for row, (many, lone) in enumerate(rows):
             if many and lone and ranking == "expected":

@@ -31,7 +31,7 @@ CLEAN = f"{MIN_REGION:.0%}"  # default minimum size of holes and islands
 
 
 @dataclass(frozen=True)
-class LeastArea:
+class MinArea:
     """Minimum area of a region.
 
     Attributes:
@@ -47,16 +47,16 @@ class LeastArea:
         return self.pixels + self.share * area
 
 
-def parse_region_size(given: object, name: str) -> LeastArea:
+def parse_region_size(given: object, name: str) -> MinArea:
     """Parse a minimum region size.
 
     Raises:
         InputError: The size is invalid. The message has the name of the setting.
     """
     if isinstance(given, str) and given.strip().endswith("%"):
-        return LeastArea(share=_number(given.strip()[:-1], given, name, below=100) / 100)
+        return MinArea(share=_number(given.strip()[:-1], given, name, below=100) / 100)
     number = _number(given, given, name)
-    return LeastArea(share=number) if number < 1 else LeastArea(pixels=number)
+    return MinArea(share=number) if number < 1 else MinArea(pixels=number)
 
 
 def _number(text: object, given: object, name: str, below: float = math.inf) -> float:

@@ -45,7 +45,7 @@ from anymask.masks.preview import (
     same_picture,
     show_picture,
     spare_photo,
-    without_held,
+    state_without_pixels,
 )
 from anymask.masks.rle import (
     Rle,
@@ -150,7 +150,7 @@ class Mask:
             object.__setattr__(self, "crop_box", (0.0, 0.0, float(width), float(height)))
 
     def __getstate__(self) -> dict[str, Any]:
-        return without_held(vars(self))
+        return state_without_pixels(vars(self))
 
     def __repr__(self) -> str:
         height, width = self.rle.size
@@ -387,7 +387,7 @@ class Masks(list[Mask]):
         )
 
     def __getstate__(self) -> dict[str, Any]:
-        return without_held(vars(self))
+        return state_without_pixels(vars(self))
 
     @overload
     def __getitem__(self, index: SupportsIndex) -> Mask: ...  # type: ignore[overload-overlap]  # no array is one

@@ -32,7 +32,7 @@ class Picture(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class HeldPicture:
+class ImageInMemory:
     """Image in memory; other images are read from their file.
 
     Attributes:
@@ -47,7 +47,7 @@ class HeldPicture:
 
     def __repr__(self) -> str:
         height, width = self.pixels.shape[:2]
-        return f"<HeldPicture: {self.name!r}, {width}x{height}>"
+        return f"<ImageInMemory: {self.name!r}, {width}x{height}>"
 
     def __call__(self) -> UintImage:
         return self.pixels
@@ -69,15 +69,15 @@ def counted(number: int, thing: str) -> str:
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
-def without_held(state: Mapping[str, Any]) -> dict[str, Any]:
+def state_without_pixels(state: Mapping[str, Any]) -> dict[str, Any]:
     """State to pickle, without an image in memory."""
-    held = isinstance(state.get("picture"), HeldPicture)
+    held = isinstance(state.get("picture"), ImageInMemory)
     return dict(state) | ({"picture": None} if held else {})
 
 
 def same_picture(one: Picture, other: Picture) -> bool:
     """Whether both are the same file, or the same array in memory."""
-    if isinstance(one, HeldPicture) and isinstance(other, HeldPicture):
+    if isinstance(one, ImageInMemory) and isinstance(other, ImageInMemory):
         return one.pixels is other.pixels
     return one == other
 

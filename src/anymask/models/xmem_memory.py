@@ -195,7 +195,7 @@ class XMemSteps:
         """Segment a frame for all objects that have memories."""
         readings: dict[int, Reading] = {}
         values, read = [], []
-        for memory in self._settled(memories):
+        for memory in self._with_prompted_frames(memories):
             cells = memory.cells()
             if memory.history not in readings:
                 readings[memory.history] = read_cells(
@@ -233,7 +233,7 @@ class XMemSteps:
         )
         return self._with_frame(memory, number, frame, values[0], hidden[0])
 
-    def _settled(self, memories: Sequence[ObjectMemory]) -> list[ObjectMemory]:
+    def _with_prompted_frames(self, memories: Sequence[ObjectMemory]) -> list[ObjectMemory]:
         """Encode the prompted frames of objects that have no cells yet, frame by frame."""
         found = list(memories)
         fresh = [place for place, memory in enumerate(found) if memory.work is None]

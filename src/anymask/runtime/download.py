@@ -176,7 +176,7 @@ def download(what: Checkpoint, source: str, target: Path, progress: OnProgress) 
         before = part.size
         try:
             transfer(what, source, part, progress)
-            return settle(what, part, target, source)
+            return install_download(what, part, target, source)
         except CutShort:
             if attempt == TRIES - 1 or part.size - before < transfers.LEAST:
                 raise
@@ -187,7 +187,7 @@ def download(what: Checkpoint, source: str, target: Path, progress: OnProgress) 
     raise AssertionError("Unreachable: the loop above returns or raises.")
 
 
-def settle(what: Checkpoint, part: Part, target: Path, source: str) -> Installed:
+def install_download(what: Checkpoint, part: Part, target: Path, source: str) -> Installed:
     """Move a finished download to the store if it is the published file, else delete it."""
     state = check(what, part.path)
     try:

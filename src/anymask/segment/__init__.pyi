@@ -1,6 +1,6 @@
 from anymask.segment.everything.edges import AS_SHOWN as AS_SHOWN
 from anymask.segment.everything.edges import refine_record_edges as refine_record_edges
-from anymask.segment.everything.filter import least_objectness as least_objectness
+from anymask.segment.everything.filter import default_min_objectness as default_min_objectness
 from anymask.segment.everything.filter import split_by_score as split_by_score
 from anymask.segment.everything.log import SearchLog as SearchLog
 from anymask.segment.everything.tiles import count_looks as count_looks

@@ -54,8 +54,8 @@ from anymask.models.rules import (
 )
 from anymask.runtime import EdgeRefining, ImageRuntime, PromptDecoding, VectorPrompts, require
 from anymask.segment.postprocess import (
+    apply_clicks,
     clicks_of,
-    hold_to_clicks,
     scaled_prompt,
     violated,
     with_fine_edges,
@@ -191,7 +191,7 @@ def answer_prompts(
     for (answer, last), prompt in zip(asked, prompts, strict=True):
         question = PromptContext(runtime, photo, features, last, settings)
         answer = refine_edges(refine_in_crop(answer, question), question)
-        answer = hold_to_clicks(answer, last) if settings.multimask == "auto" else answer
+        answer = apply_clicks(answer, last) if settings.multimask == "auto" else answer
         answers.append(replace(answer, prompt=prompt))
     if not runtime.spec.classes:
         return answers
@@ -215,7 +215,7 @@ def decode_in_steps(
     for step in range(max(map(len, plans), default=0)):
         places = [place for place in asked if place not in found]
         prompts = [asked[place] for place in places]
-        answers = _decode_obeyed(runtime, features, prompts, settings)
+        answers = _decode_and_order(runtime, features, prompts, settings)
         for place, prompt, answer in zip(places, prompts, answers, strict=True):
             if step + 1 < len(plans[place]):
                 asked[place] = replace(plans[place][step + 1], mask=answer.logits[0])
@@ -236,13 +236,13 @@ def decode_prompts(
     Args:
         first: Function that is applied to each prediction before all other steps.
     """
-    answers = _decode_obeyed(runtime, features, prompts, settings, first)
+    answers = _decode_and_order(runtime, features, prompts, settings, first)
     return [
         _finish(answer, prompt, settings) for answer, prompt in zip(answers, prompts, strict=True)
     ]
 
 
-def _decode_obeyed(
+def _decode_and_order(
     runtime: ImageRuntime,
     features: Features,
     prompts: Sequence[Prompt],
@@ -255,7 +255,7 @@ def _decode_obeyed(
         answer = answer if first is None else first(answer)
         answer = order_by_granularity(answer, settings.granularity, runtime.family.graded)
         if settings.multimask == "auto":
-            answer = _obey_negative_clicks(answer, prompts[place])
+            answer = _apply_negative_clicks(answer, prompts[place])
         answers[place] = answer
     return [answers[place] for place in range(len(prompts))]
 
@@ -276,7 +276,7 @@ def _decode(
     clicks, where, spec = require(runtime, PromptDecoding), features.geometry, runtime.spec
     decode: Decode = partial(clicks.decode, features.seen)
     if settings.mirror and features.mirrored is not None:
-        decode = both_ways(decode, partial(clicks.decode, features.mirrored), where, spec)
+        decode = with_mirrored(decode, partial(clicks.decode, features.mirrored), where, spec)
     for places, batch in group_prompts(prompts, where, spec, PROMPTS_PER_CALL):
         ordered = runtime.family.answer(decode, batch, where, settings.multimask, settings.ranking)
         for place, answer in zip(places, ordered, strict=True):
@@ -306,7 +306,7 @@ def order_by_granularity(
     return answer.picked([first, *(index for index in range(len(answer)) if index != first)])
 
 
-def _obey_negative_clicks(answer: Prediction, prompt: Prompt) -> Prediction:
+def _apply_negative_clicks(answer: Prediction, prompt: Prompt) -> Prediction:
     """Clear every candidate around its violated negative clicks."""
     if prompt.labels is None or prompt.labels.all():
         return answer
@@ -318,7 +318,7 @@ def _obey_negative_clicks(answer: Prediction, prompt: Prompt) -> Prediction:
 
 def _clean(answer: Prediction, prompt: Prompt, settings: SegmentSettings) -> Prediction:
     """Remove holes and islands below the areas of the settings from every candidate."""
-    clicks, (holes, islands) = clicks_of(prompt), settings.least_areas
+    clicks, (holes, islands) = clicks_of(prompt), settings.min_areas
     items = tuple(without_small_regions(one, clicks, holes, islands) for one in answer.items)
     unchanged = all(new is old for new, old in zip(items, answer.items, strict=True))
     return answer if unchanged else replace(answer, items=items)
@@ -335,7 +335,7 @@ def refine_edges(answer: Prediction, question: PromptContext) -> Prediction:
     network = question.runtime.capability(EdgeRefining) if wanted and photo is not None else None
     if network is None or photo is None:
         return answer
-    return with_fine_edges(answer, photo, question.prompt, settings.least_areas, network)
+    return with_fine_edges(answer, photo, question.prompt, settings.min_areas, network)
 
 
 # Mirror images.
@@ -345,7 +345,7 @@ def refine_edges(answer: Prediction, question: PromptContext) -> Prediction:
 # guidance", section 4).
 
 
-def both_ways(decode: Decode, mirrored: Decode, place: Geometry, spec: ModelSpec) -> Decode:
+def with_mirrored(decode: Decode, mirrored: Decode, place: Geometry, spec: ModelSpec) -> Decode:
     """Return a decoder that averages logits and quality over the image and its mirror image.
 
     Args:
@@ -436,7 +436,7 @@ def _average_in_window(
         mean = mean_chance(near, far, weight) + np.float32(mask.threshold)
         return replace(second, items=(mask.with_logits(mean),))
 
-    second, masks = _ask_window(question, photo, first, window, averaged)
+    second, masks = _predict_in_window(question, photo, first, window, averaged)
     if not masks.any():
         return first
     item = replace(first.first, score=second.first.score).with_pixels(masks[0])
@@ -447,7 +447,7 @@ def _decode_in_window(
     question: PromptContext, photo: UintImage, first: Prediction, window: Window
 ) -> Prediction:
     """Prediction from the crop, with geometry and logits of the whole image."""
-    second, masks = _ask_window(question, photo, first, window)
+    second, masks = _predict_in_window(question, photo, first, window)
     items = [
         replace(
             one,
@@ -460,7 +460,7 @@ def _decode_in_window(
     return Prediction(tuple(items), violated(items[0], question.prompt))
 
 
-def _ask_window(
+def _predict_in_window(
     question: PromptContext,
     photo: UintImage,
     first: Prediction,

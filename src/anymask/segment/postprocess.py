@@ -21,7 +21,7 @@ from anymask.masks import (
 from anymask.masks import (
     OPENCV,
     Geometry,
-    LeastArea,
+    MinArea,
     Prompt,
     Rle,
     clean_logits,
@@ -68,7 +68,7 @@ def violated(mask: Candidate, prompt: Prompt) -> tuple[int, ...]:
     return tuple(int(index) for index in np.flatnonzero(inside != (prompt.labels == 1)))
 
 
-def hold_to_clicks(answer: Prediction, prompt: Prompt) -> Prediction:
+def apply_clicks(answer: Prediction, prompt: Prompt) -> Prediction:
     """Set the clicked pixels of every candidate to their labels."""
     if prompt.points is None or prompt.labels is None:
         return answer
@@ -103,7 +103,7 @@ def _with_clicked(mask: Candidate, pixels: NDArray[np.intp], labels: NDArray[Any
 
 
 def without_small_regions(
-    mask: Candidate, clicks: PhotoClicks, holes: LeastArea, islands: LeastArea
+    mask: Candidate, clicks: PhotoClicks, holes: MinArea, islands: MinArea
 ) -> Candidate:
     """Remove holes and islands below some areas, except those with a click; unchanged if none."""
     points, labels = clicks
@@ -116,12 +116,12 @@ def without_small_regions(
         )
         mask = mask if logits is mask.shown_logits else mask.with_cleaned(logits)
     if holes.pixels or islands.pixels:
-        cleaned = clean_kept(mask.pixels(), clicks, holes.pixels, islands.pixels)
+        cleaned = clean_except_clicked(mask.pixels(), clicks, holes.pixels, islands.pixels)
         mask = mask.with_pixels(cleaned, tidied=True)
     return mask
 
 
-def clean_kept(
+def clean_except_clicked(
     mask: BoolArray, clicks: PhotoClicks, max_hole_area: float, min_island_area: float
 ) -> BoolArray:  # (H, W)
     """`clean_mask`, but regions with a click are kept."""
@@ -152,7 +152,7 @@ def with_fine_edges(
     answer: Prediction,
     photo: UintImage,
     prompt: Prompt,
-    least: tuple[LeastArea, LeastArea],
+    least: tuple[MinArea, MinArea],
     network: EdgeRefining,
 ) -> Prediction:
     """Refine the edges of the candidates, unless their pixels are final.
@@ -229,7 +229,7 @@ def scaled_prompt(prompt: Prompt, scale: float) -> Prompt:
     return replace(prompt, points=points, box=box)
 
 
-def scaled_area(least: LeastArea, scale: float) -> float:
+def scaled_area(least: MinArea, scale: float) -> float:
     """Share of the mask, or pixels of the scaled image; 0 if below one pixel."""
     pixels = least.pixels * scale**2
     return least.share or (pixels if pixels >= 1 else 0.0)
@@ -237,15 +237,15 @@ def scaled_area(least: LeastArea, scale: float) -> float:
 
 def prompt_fixed_pixels(prompt: Prompt, hw: tuple[int, int]) -> BoolArray:  # (H, W)
     """Pixels that the prompt determines: around the clicks and outside the box."""
-    settled = np.zeros(hw, np.bool_)
+    fixed = np.zeros(hw, np.bool_)
     if prompt.box is not None:
         x0, y0, x1, y1 = np.rint(prompt.box).astype(int).tolist()
-        settled[:] = True
-        settled[max(y0, 0) : y1, max(x0, 0) : x1] = False
+        fixed[:] = True
+        fixed[max(y0, 0) : y1, max(x0, 0) : x1] = False
     if prompt.points is not None:
         for x, y in point_pixels(prompt.points, hw).tolist():
-            settled[max(y - 1, 0) : y + 2, max(x - 1, 0) : x + 2] = True
-    return settled
+            fixed[max(y - 1, 0) : y + 2, max(x - 1, 0) : x + 2] = True
+    return fixed
 
 
 def remove_small_components(
@@ -261,7 +261,7 @@ def remove_small_components(
     window = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
     points, labels = clicks[0] - np.array([columns[0], rows[0]], np.float32), clicks[1]
     seen = ((points >= 0) & (points < mask[window].shape[::-1])).all(axis=1)
-    mask[window] = clean_kept(mask[window], (points[seen], labels[seen]), *least)
+    mask[window] = clean_except_clicked(mask[window], (points[seen], labels[seen]), *least)
     return mask
 
 

@@ -43,7 +43,7 @@ from anymask.masks import (
     rle_to_mask,
     show_picture,
     stability_score,
-    without_held,
+    state_without_pixels,
 )
 
 
@@ -218,7 +218,7 @@ class Prediction:
 
     def __getstate__(self) -> dict[str, Any]:
         made = ("logits", "scores", "order", "masks", "_made")
-        return without_held({k: value for k, value in vars(self).items() if k not in made})
+        return state_without_pixels({k: value for k, value in vars(self).items() if k not in made})
 
     @property
     def first(self) -> Candidate:

@@ -22,7 +22,7 @@ from anymask.base import (
 )
 from anymask.masks import (
     CLEAN,
-    LeastArea,
+    MinArea,
     Multimask,
     Ranking,
     RegionSize,
@@ -169,7 +169,7 @@ class SegmentSettings:
         check_settings(self)
 
     @cached_property
-    def least_areas(self) -> tuple[LeastArea, LeastArea]:
+    def min_areas(self) -> tuple[MinArea, MinArea]:
         """Minimum areas of holes and islands."""
         usual = CLEAN if self.multimask == "auto" else 0
         holes, islands = (

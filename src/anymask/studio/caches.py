@@ -71,11 +71,11 @@ class RecentValues(Generic[Key, Value]):
                 self.used_bytes += size
             self._kept[key] = value, now
             self._kept.move_to_end(key)
-            while self._oldest_goes(now):
+            while self._evict_oldest(now):
                 _, (dropped, _) = self._kept.popitem(last=False)
                 self.used_bytes -= self._size_of(dropped)
 
-    def _oldest_goes(self, now: float) -> bool:
+    def _evict_oldest(self, now: float) -> bool:
         _, used = next(iter(self._kept.values()))
         return self.used_bytes > self.memory_bytes or now - used > self.seconds
 

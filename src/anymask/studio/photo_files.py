@@ -113,7 +113,7 @@ class FolderNews:
     unreadable: dict[str, str]
 
 
-def look_into_folder(project: Project) -> FolderNews:
+def scan_folder(project: Project) -> FolderNews:
     """Add new images of the folder, and list missing ones. Raises StoreError."""
     unreadable: dict[str, str] = {}
     added = project.add_folder(unreadable.__setitem__)

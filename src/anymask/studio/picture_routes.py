@@ -27,7 +27,7 @@ from anymask.images import (
 )
 from anymask.jobs import PictureChoice, parse_bands, parse_ranges
 from anymask.masks import rle_iou
-from anymask.segment import grid_of, least_objectness, split_by_score
+from anymask.segment import default_min_objectness, grid_of, split_by_score
 from anymask.studio.errors import Refusal
 from anymask.studio.inference import Inference
 from anymask.studio.limits import Limits
@@ -351,7 +351,7 @@ async def _propose(
     model = inference.model.result()
     family, least = model.runtime.family, settings.score
     least = grid_of(family, {}).score if least is None else least
-    likely, rest = split_by_score(found, least, least_objectness(family))
+    likely, rest = split_by_score(found, least, default_min_objectness(family))
     likely = await done(inference.refine(photo, likely))
     good, others = (
         proposals_of(records, model, stage, replace(settings, confident=0.0))

@@ -28,7 +28,7 @@ from anymask.studio.errors import Refusal, refusal_of
 from anymask.studio.exports import OF_PAGE, check_rule, count_unlabelled, export_archive
 from anymask.studio.figures import Figures
 from anymask.studio.model_routes import BodyRoute, file_answer
-from anymask.studio.photo_files import FolderNews, look_into_folder, photo_file
+from anymask.studio.photo_files import FolderNews, photo_file, scan_folder
 from anymask.studio.project import Project
 from anymask.studio.project_schemas import (
     AddedBody,
@@ -152,7 +152,7 @@ def images(
 def folder(project: OfProject, request: Request) -> FolderNews:
     """Add new images of the project folder, and list images whose files are missing."""
     with request.app.state.looking:  # one scan at a time
-        return look_into_folder(project)
+        return scan_folder(project)
 
 
 # Masks.

@@ -68,9 +68,9 @@ from anymask.track.matching import (
     GRID,
     TRUST,
     Glimpse,
+    MatchFrame,
     MatchState,
     Prior,
-    SeenFrame,
     is_flowing,
     maps_to_keys,
     match_all,
@@ -85,7 +85,7 @@ USUAL = SegmentSettings()  # postprocessing of image masks
 MAPS = 3  # feature maps of the encoder, at strides 16, 8 and 4
 
 
-def frame_maps(seen: SeenFrame) -> FrameMaps:
+def frame_maps(seen: MatchFrame) -> FrameMaps:
     """Crop the feature maps to the part that the frame fills."""
     (height, width), maps = seen.keys.grid_hw, seen.embedding.maps
     keys = seen.keys.values.T.reshape(-1, height, width)
@@ -216,12 +216,12 @@ class ImageTracker:
     def name(self) -> str:
         return f"{self.way}:{self.model.name}:{self.model.runtime.weights_hash[:16]}"
 
-    def encode_frame(self, image: UintImage, grey: UintImage) -> SeenFrame:
+    def encode_frame(self, image: UintImage, grey: UintImage) -> MatchFrame:
         embedding = self.model.encode(image)
         keys = maps_to_keys(embedding.maps, embedding.geometry, self._cells)
-        return SeenFrame(embedding, keys, grey, image)
+        return MatchFrame(embedding, keys, grey, image)
 
-    def answer(self, seen: SeenFrame, prompt: Prompt, earlier: Rle | None) -> FramePrediction:
+    def answer(self, seen: MatchFrame, prompt: Prompt, earlier: Rle | None) -> FramePrediction:
         """Predict a mask from prompts. A mask prompt without other prompts is used unchanged."""
         if prompt.mask is not None and prompt.points is None and prompt.box is None:
             mask = given_mask(prompt, seen.embedding.image_hw)
@@ -234,7 +234,7 @@ class ImageTracker:
 
     def begin(
         self,
-        seen: SeenFrame,
+        seen: MatchFrame,
         at: TrackMoment,
         prediction: FramePrediction,
         known: MatchState | None,
@@ -246,7 +246,7 @@ class ImageTracker:
         return MatchState(anchors, (), soft, seen.grey)
 
     def track(
-        self, seen: SeenFrame, at: TrackMoment, states: Sequence[MatchState]
+        self, seen: MatchFrame, at: TrackMoment, states: Sequence[MatchState]
     ) -> list[FramePrediction]:
         flows = Flows(seen.grey)
         shares = match_all(seen, states, at.cut)
@@ -270,7 +270,7 @@ class ImageTracker:
 
     def remember(
         self,
-        seen: SeenFrame,
+        seen: MatchFrame,
         at: TrackMoment,
         state: MatchState,
         prediction: FramePrediction,
@@ -283,7 +283,9 @@ class ImageTracker:
         recent = (*state.recent[-(RECENT_FRAMES - 1) :], glimpse)
         return MatchState(state.anchors, recent, soft, seen.grey)
 
-    def _glimpse(self, seen: SeenFrame, at: TrackMoment, soft: FloatArray, trust: float) -> Glimpse:
+    def _glimpse(
+        self, seen: MatchFrame, at: TrackMoment, soft: FloatArray, trust: float
+    ) -> Glimpse:
         grid = seen.keys.grid_hw
         parts = None if self._reader is None else soft_to_parts(soft, grid)
         return Glimpse(at.frame, seen.keys, soft_to_labels(soft, grid), trust, parts)
@@ -294,7 +296,7 @@ class ImageTracker:
     def unpack(self, arrays: StateArrays) -> MatchState:
         return unpack_state(arrays)
 
-    def decode_candidates(self, seen: SeenFrame, prompts: list[Prompt]) -> list[Drawn]:
+    def decode_candidates(self, seen: MatchFrame, prompts: list[Prompt]) -> list[Drawn]:
         """Decode mask candidates for each prompt, without postprocessing.
 
         Prompts of the same length are decoded in one batch.
@@ -307,7 +309,7 @@ class ImageTracker:
             found |= dict(zip(places, rows, strict=True))
         return [found[place] for place in range(len(prompts))]
 
-    def _drawing(self, seen: SeenFrame, prior: Prior, answer: Drawn | None) -> DrawnLogits | None:
+    def _drawing(self, seen: MatchFrame, prior: Prior, answer: Drawn | None) -> DrawnLogits | None:
         """Select the candidate with the highest IoU with the prior, and combine both."""
         if answer is None:
             return None
@@ -321,7 +323,7 @@ class ImageTracker:
         return DrawnLogits(mixed, drawn[chosen], float(qualities[chosen]))
 
     def _predicted(
-        self, seen: SeenFrame, prior: Prior, drawing: DrawnLogits | None
+        self, seen: MatchFrame, prior: Prior, drawing: DrawnLogits | None
     ) -> FramePrediction:
         """Prediction from the combined logits; empty if matching does not support the mask."""
         share = float(prior.matched.max(initial=0))
@@ -339,7 +341,7 @@ class ImageTracker:
         return FramePrediction(rle, score, drawing.quality, soft, agreement)
 
     def _recalled(
-        self, seen: SeenFrame, answer: MemoryAnswer, prior: Prior, drawn: DrawnLogits | None
+        self, seen: MatchFrame, answer: MemoryAnswer, prior: Prior, drawn: DrawnLogits | None
     ) -> FramePrediction:
         """Prediction from the output of the memory network."""
         there = float(_sigmoid(np.array(answer.seen)))
@@ -352,11 +354,11 @@ class ImageTracker:
         score, agreement = there * float(soft[inside].mean()), iou(prior.mixed > 0.5, inside)
         return FramePrediction(rle, score, quality, soft, agreement)
 
-    def mask_of(self, seen: SeenFrame, logits: FloatArray) -> Rle:  # (1, m, m)
+    def mask_of(self, seen: MatchFrame, logits: FloatArray) -> Rle:  # (1, m, m)
         """Mask in frame size, without specks and pinholes, with refined edges if enabled."""
         where = seen.embedding.geometry
         drawn = Candidate(logits[0], where, score=0.0)
-        whole = without_small_regions(drawn, NO_CLICKS, *USUAL.least_areas)
+        whole = without_small_regions(drawn, NO_CLICKS, *USUAL.min_areas)
         rle = whole.rle()
         if not self._refine or not rle_area(rle):
             return rle
@@ -378,7 +380,7 @@ class ImageTracker:
         return whole
 
 
-def _prompt(seen: SeenFrame, prior: FloatArray) -> Prompt | None:
+def _prompt(seen: MatchFrame, prior: FloatArray) -> Prompt | None:
     """Box and mask prompt from a prior, in frame pixels; None if the prior is empty."""
     height, width = seen.embedding.image_hw
     scale = np.array([width / prior.shape[1], height / prior.shape[0]], np.float32)
@@ -391,7 +393,7 @@ def _prompt(seen: SeenFrame, prior: FloatArray) -> Prompt | None:
 
 
 def _hints(
-    seen: SeenFrame, state: MatchState, prior: Prior, drawing: DrawnLogits | None
+    seen: MatchFrame, state: MatchState, prior: Prior, drawing: DrawnLogits | None
 ) -> tuple[FloatArray, ...]:
     """Input planes of the memory network, in the order of `HINTS`."""
     grid = seen.keys.grid_hw
@@ -413,7 +415,7 @@ def _sigmoid(logits: FloatArray) -> FloatArray:
     return np.asarray(1 / (1 + np.exp(-logits.clip(-20, 20))), np.float32)
 
 
-def nothing_found(seen: SeenFrame, score: float) -> FramePrediction:
+def nothing_found(seen: MatchFrame, score: float) -> FramePrediction:
     """Prediction of an empty mask."""
     empty = np.zeros(seen.grey.shape, np.float32)
     return FramePrediction(empty_rle(seen.embedding.image_hw), score, 0.0, empty)
@@ -426,7 +428,7 @@ def most_alike(drawn: BoolArray, prior: BoolArray) -> int:  # (K, h, w), (h, w)
     return int((both / np.maximum(either, 1)).argmax())
 
 
-def soft_of(mask: BoolArray, seen: SeenFrame) -> FloatArray:  # (H, W) -> (h, w)
+def soft_of(mask: BoolArray, seen: MatchFrame) -> FloatArray:  # (H, W) -> (h, w)
     """Resize a mask to the reduced frame."""
     size = seen.grey.shape[::-1]
     small = cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA)

@@ -14,7 +14,7 @@ from typing import Any, get_args
 from anymask.base import DataError, InputError, file_suffix, parse_json
 from anymask.formats import located, read_json, segmentation_to_rle
 from anymask.masks import Rle, coco_to_rle, rle_area
-from anymask.track.records import Doubt, ObjectMask, ObjectState
+from anymask.track.records import ObjectMask, ObjectState, UncertaintyReason
 
 KINDS = "a .jsonl file of `anymask track`, or a .json file of SA-V or YouTube-VIS"
 
@@ -72,7 +72,7 @@ def _lines(path: Path) -> Iterator[tuple[int, int, ObjectMask]]:
                         float(one.get("score", 1)),
                         float(one.get("quality", 1)),
                         state if state in get_args(ObjectState) else "visible",
-                        tuple(doubt for doubt in doubts if doubt in get_args(Doubt)),
+                        tuple(doubt for doubt in doubts if doubt in get_args(UncertaintyReason)),
                         bool(one.get("prompted", False)),
                     )  # fmt: skip
 

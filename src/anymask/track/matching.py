@@ -148,7 +148,7 @@ def near_object(labels: FloatArray, grid_hw: tuple[int, int]) -> BoolArray:  # (
 
 
 @dataclass(frozen=True, eq=False)
-class SeenFrame:
+class MatchFrame:
     """Encoded frame: features, keys, reduced grayscale frame (h, w), and the image."""
 
     embedding: Features
@@ -220,7 +220,7 @@ class Prior:
     carried: FloatArray | None
 
 
-def match_all(seen: SeenFrame, states: Sequence[MatchState], cut: bool) -> list[FloatArray]:
+def match_all(seen: MatchFrame, states: Sequence[MatchState], cut: bool) -> list[FloatArray]:
     """Share of each object in each cell within reach; after a cut, in all cells.
 
     Objects remembered on the same frames are matched in one batch.
@@ -240,19 +240,19 @@ def match_all(seen: SeenFrame, states: Sequence[MatchState], cut: bool) -> list[
     return [shares[place] for place in range(len(states))]
 
 
-def _reached(seen: SeenFrame, state: MatchState, cut: bool) -> BoolArray:  # -> (G,)
+def _reached(seen: MatchFrame, state: MatchState, cut: bool) -> BoolArray:  # -> (G,)
     if cut or not is_flowing(seen, state):
         return np.ones(len(seen.keys.values), np.bool_)
     grid = seen.keys.grid_hw
     return near_object(soft_to_labels(state.soft, grid), grid)
 
 
-def is_flowing(seen: SeenFrame, state: MatchState) -> bool:
+def is_flowing(seen: MatchFrame, state: MatchState) -> bool:
     """Whether the object was visible on the last frame, and that frame has the same size."""
     return bool((state.soft > 0.5).any()) and state.grey.shape == seen.grey.shape
 
 
-def mix_prior(seen: SeenFrame, state: MatchState, share: FloatArray, flows: Flows | None) -> Prior:
+def mix_prior(seen: MatchFrame, state: MatchState, share: FloatArray, flows: Flows | None) -> Prior:
     """Combine both estimates into the prior of the reduced frame. A cut disables the flow."""
     size = seen.grey.shape[::-1]
     wide = cv2.resize(share.reshape(seen.keys.grid_hw), size, interpolation=cv2.INTER_LINEAR)

@@ -33,7 +33,7 @@ CORNERS = (2, 3)  # prompt labels of the two box corners
 
 
 @dataclass(frozen=True, eq=False)
-class SeenByVideo:
+class FrameHandle:
     """Handle of an encoded frame, and its geometry in model space."""
 
     handle: Any
@@ -63,13 +63,13 @@ class MemoryTracker:
     def name(self) -> str:
         return f"memory:{self.model.name}:{self.model.runtime.weights_hash[:16]}"
 
-    def encode_frame(self, image: UintImage, grey: UintImage) -> SeenByVideo:
+    def encode_frame(self, image: UintImage, grey: UintImage) -> FrameHandle:
         """Encode a frame, resized as in the original code of the model families."""
         spec = replace(self.model.spec, resample="pillow_bicubic")
         where = geometry((image.shape[0], image.shape[1]), spec)
-        return SeenByVideo(self._steps.see_frame(image_to_model(image, spec)), where)
+        return FrameHandle(self._steps.see_frame(image_to_model(image, spec)), where)
 
-    def answer(self, seen: SeenByVideo, prompt: Prompt, earlier: Rle | None) -> FramePrediction:
+    def answer(self, seen: FrameHandle, prompt: Prompt, earlier: Rle | None) -> FramePrediction:
         """Predict a mask from prompts. A mask prompt without other prompts is used unchanged."""
         spec = self.model.spec
         prompt = check_prompt(prompt, seen.where.image_hw, spec)
@@ -86,20 +86,24 @@ class MemoryTracker:
         return replace(self._predictions(seen, told)[0], score=1.0)
 
     def begin(
-        self, seen: SeenByVideo, at: TrackMoment, prediction: FramePrediction, known: Any | None
+        self,
+        seen: FrameHandle,
+        at: TrackMoment,
+        prediction: FramePrediction,
+        known: Any | None,
     ) -> Any:
         moment = (at.frame, at.backward)
         return self._steps.remember(seen.handle, known, prediction.soft, moment, True)
 
     def track(
-        self, seen: SeenByVideo, at: TrackMoment, states: Sequence[Any]
+        self, seen: FrameHandle, at: TrackMoment, states: Sequence[Any]
     ) -> list[FramePrediction]:
         told = self._steps.step_video(seen.handle, states, at.frame, at.backward)
         return self._predictions(seen, told)
 
     def remember(
         self,
-        seen: SeenByVideo,
+        seen: FrameHandle,
         at: TrackMoment,
         state: Any,
         prediction: FramePrediction,
@@ -116,7 +120,7 @@ class MemoryTracker:
     def unpack(self, arrays: StateArrays) -> Any:
         return self._steps.arrays_to_bank(arrays)
 
-    def _predictions(self, seen: SeenByVideo, told: VideoAnswer) -> list[FramePrediction]:
+    def _predictions(self, seen: FrameHandle, told: VideoAnswer) -> list[FramePrediction]:
         threshold = self.model.spec.mask_threshold
         rles = logits_to_rles(told.logits, seen.where, threshold)
         scores = 1 / (1 + np.exp(-told.score.clip(-30, 30)))

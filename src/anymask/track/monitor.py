@@ -13,7 +13,7 @@ import numpy as np
 
 from anymask.base import brief
 from anymask.masks import rle_area, rle_box_xyxy
-from anymask.track.records import Doubt, FramePrediction, ObjectState
+from anymask.track.records import FramePrediction, ObjectState, UncertaintyReason
 from anymask.track.settings import MonitorSettings
 
 SEEN = 8  # number of previous areas to keep
@@ -42,7 +42,7 @@ class TrackCheck:
 
     monitor: TrackMonitor
     state: ObjectState
-    doubts: tuple[Doubt, ...]
+    doubts: tuple[UncertaintyReason, ...]
     sure: bool
 
 
@@ -62,7 +62,7 @@ def check_tracked(
         cut: Whether a new shot starts on this frame.
     """
     area = _area(prediction)
-    doubts: list[Doubt] = ["cut"] if cut else []
+    doubts: list[UncertaintyReason] = ["cut"] if cut else []
     if not area:
         missing = monitor.missing + 1
         if missing == 1:

@@ -247,7 +247,7 @@ class FilmWriter(MaskWriter):
         self._last = float("inf") if facts.end is None else facts.end - facts.begin
         if facts.sound is not None:
             try:
-                self._take_sound(facts.sound)
+                self._copy_audio(facts.sound)
             except BaseException:
                 self.abandon()
                 raise
@@ -294,7 +294,7 @@ class FilmWriter(MaskWriter):
         self._stream.pix_fmt = ("yuva420p" if webm else "yuva444p10le") if alpha else plain
         self._stream.codec_context.time_base = Fraction(1, CLOCK)
 
-    def _take_sound(self, like: Path) -> None:
+    def _copy_audio(self, like: Path) -> None:
         """Copy the packets of the first audio track.
 
         If the container does not support its codec, encode as Opus in WebM, or as AAC elsewhere.

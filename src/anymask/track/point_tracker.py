@@ -40,8 +40,8 @@ from anymask.masks import (
 from anymask.segment import Candidate, Model
 from anymask.track.image_tracker import KNOWN, ImageTracker, most_alike, nothing_found, soft_of
 from anymask.track.matching import (
+    MatchFrame,
     MatchState,
-    SeenFrame,
     is_flowing,
     match_all,
     pack_state,
@@ -74,7 +74,7 @@ LEFT = 0.6  # of the points: if fewer are visible, they are selected again
 class SeenByPoints:
     """Encoded frame, and its grayscale image (h, w) for Lucas-Kanade."""
 
-    seen: SeenFrame
+    seen: MatchFrame
     fine: UintImage
 
 
@@ -258,7 +258,7 @@ class PointTracker:
         labels = [1] * len(positive) + [0] * len(negative)
         return Prompt.of(points=xy.clip(0, (columns - 1, rows - 1)), labels=labels)
 
-    def _refining(self, seen: SeenFrame, prompt: Prompt, plane: FloatArray) -> Prompt:  # (m, m)
+    def _refining(self, seen: MatchFrame, prompt: Prompt, plane: FloatArray) -> Prompt:  # (m, m)
         """The points with the logits and the box of their first mask."""
         drawn = Candidate(plane - self.model.spec.mask_threshold, seen.embedding.geometry, 0.0)
         rle = drawn.rle()
@@ -269,7 +269,7 @@ class PointTracker:
         return replace(prompt, box=box, mask=plane)
 
     def _decode(
-        self, seen: SeenFrame, prompts: Mapping[int, Prompt], expected: Sequence[Expected]
+        self, seen: MatchFrame, prompts: Mapping[int, Prompt], expected: Sequence[Expected]
     ) -> dict[int, tuple[FloatArray, float]]:
         """Logits (m, m) and predicted IoU of the candidate closest to the expected mask."""
         answers = self._images.decode_candidates(seen, list(prompts.values()))

@@ -13,7 +13,7 @@ from anymask.base import BoolArray, UintImage, brief
 from anymask.masks import Prompt, Rle, rle_area, rle_to_mask
 
 ObjectState = Literal["visible", "occluded", "lost", "back"]
-Doubt = Literal["score", "unclear", "area", "jump", "gone", "back", "cut"]
+UncertaintyReason = Literal["score", "unclear", "area", "jump", "gone", "back", "cut"]
 Direction = Literal["forward", "backward", "both"]
 
 
@@ -37,7 +37,7 @@ class ObjectMask:
     score: float
     quality: float
     state: ObjectState
-    doubts: tuple[Doubt, ...] = ()
+    doubts: tuple[UncertaintyReason, ...] = ()
     prompted: bool = False
 
     @property

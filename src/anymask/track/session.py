@@ -724,7 +724,7 @@ def check_same_video(store: SessionStore, frames: SampledFrames) -> None:
     first = None if place is None else frames.read(place)
     if first is None:
         return
-    look, seen = store.about("look"), small_look(first)
+    look, seen = store.about("look"), frame_fingerprint(first)
     if look is not None and _are_apart(parse_json(look, "a look"), seen):
         raise InputError(
             f"{store.path} was created for a video with another first frame. Use that video, or "
@@ -739,7 +739,7 @@ def frame_numbering(sampling: FrameSampling) -> str:
     return ", ".join(f"{k}={v}" if v is None else f"{k}={v:g}" for k, v in chosen.items())
 
 
-def small_look(image: UintImage) -> list[int]:  # (H, W, 3) -> H, W and SIDE * SIDE values
+def frame_fingerprint(image: UintImage) -> list[int]:  # (H, W, 3) -> H, W and SIDE * SIDE values
     """Fingerprint of a frame: its size and a small grayscale version."""
     cells = cv2.resize(reduce_frame(image), (SIDE, SIDE), interpolation=cv2.INTER_AREA)
     return [*image.shape[:2], *cells.ravel().tolist()]

@@ -41,7 +41,7 @@ from anymask.find import (
     open_detector,
     read_phrases,
 )
-from anymask.masks import Features, HeldPicture, Mask, Masks, Rle, rle_iou, rle_to_mask
+from anymask.masks import Features, ImageInMemory, Mask, Masks, Rle, rle_iou, rle_to_mask
 from anymask.segment import Model
 from anymask.track.files import read_picture, video_facts
 from anymask.track.matching import compare_masks, maps_to_keys, soft_to_labels
@@ -75,7 +75,7 @@ class VideoFindKeywords(FindKeywords, total=False):
 
 
 @dataclass
-class FoundThing:
+class FoundObject:
     """Labels and appearances of one object.
 
     Attributes:
@@ -162,7 +162,7 @@ class VideoFinds:
 
     def __init__(self, session: VideoSession, question: WordQuestion, every: int) -> None:
         self.session, self.question, self.every = session, question, every
-        self.things: dict[int, FoundThing] = {}
+        self.things: dict[int, FoundObject] = {}
 
     def __enter__(self) -> VideoFinds:
         return self
@@ -193,7 +193,7 @@ class VideoFinds:
             if one.area
         ]
         image = self._image(frame)
-        return Masks(found, image_hw=(image.shape[0], image.shape[1]), picture=HeldPicture(image))
+        return Masks(found, image_hw=(image.shape[0], image.shape[1]), picture=ImageInMemory(image))
 
     def _image(self, frame: TrackedFrame) -> UintImage:
         image = self.session.picture(frame.index)
@@ -240,7 +240,7 @@ class VideoFinds:
         for place, find in enumerate(free):
             number = lost[again[place]] if place in again else max(things, default=0) + 1
             clear = finds[find].score >= CLEAR
-            thing = things.setdefault(number, FoundThing(confirmed=clear, shown=clear or first))
+            thing = things.setdefault(number, FoundObject(confirmed=clear, shown=clear or first))
             thing.know(finds[find], looks[find])
             self.session.add(frame.index, number, mask=finds[find].mask, anew=True)
 

@@ -25,7 +25,7 @@ from anymask.masks import Prompt, Rle, mask_to_rle, rle_to_mask
 from anymask.runtime import file_hash, find, import_torch, pick_device
 from anymask.segment import Model
 from anymask.track.image_tracker import ImageTracker, given_mask
-from anymask.track.matching import SeenFrame
+from anymask.track.matching import MatchFrame
 from anymask.track.records import FramePrediction, StateArrays, TrackMoment
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class InputArea:
 
 
 @dataclass(frozen=True, eq=False)
-class SeenByXMem:
+class XMemFrame:
     """Frame (H, W, 3) with its encoding; the image model encodes it only for prompts."""
 
     image: UintImage
@@ -88,7 +88,7 @@ class SeenByXMem:
     prompting: ImageTracker
 
     @cached_property
-    def seen(self) -> SeenFrame:
+    def seen(self) -> MatchFrame:
         """The frame, encoded by the image model."""
         return self.prompting.encode_frame(self.image, self.grey)
 
@@ -107,15 +107,15 @@ class XMemTracker:
         self._prompting, self._steps, self._side = ImageTracker(model), steps, side
         self.name = f"{NAME}:{model.name}:{model.runtime.weights_hash[:16]}:{weights_hash[:16]}"
 
-    def encode_frame(self, image: UintImage, grey: UintImage) -> SeenByXMem:
+    def encode_frame(self, image: UintImage, grey: UintImage) -> XMemFrame:
         from anymask.models.xmem import XMEM
 
         area = InputArea.of((image.shape[0], image.shape[1]), self._side)
         normal = (image - np.array(XMEM.mean)) / np.array(XMEM.std)
         pixels = np.ascontiguousarray(area.fill(normal.astype(np.float32)).transpose(2, 0, 1))
-        return SeenByXMem(image, grey, area, self._steps.encode_frame(pixels), self._prompting)
+        return XMemFrame(image, grey, area, self._steps.encode_frame(pixels), self._prompting)
 
-    def answer(self, seen: SeenByXMem, prompt: Prompt, earlier: Rle | None) -> FramePrediction:
+    def answer(self, seen: XMemFrame, prompt: Prompt, earlier: Rle | None) -> FramePrediction:
         """Predict a mask from prompts. A mask prompt without other prompts is used unchanged."""
         if prompt.mask is not None and prompt.points is None and prompt.box is None:
             return FramePrediction(mask_to_rle(given_mask(prompt, seen.area.frame_hw)), 1.0, 1.0)
@@ -123,7 +123,7 @@ class XMemTracker:
 
     def begin(
         self,
-        seen: SeenByXMem,
+        seen: XMemFrame,
         at: TrackMoment,
         prediction: FramePrediction,
         known: ObjectMemory | None,
@@ -133,7 +133,7 @@ class XMemTracker:
         return self._steps.begin(seen.encoded, at.frame, mask, known)
 
     def track(
-        self, seen: SeenByXMem, at: TrackMoment, states: Sequence[ObjectMemory]
+        self, seen: XMemFrame, at: TrackMoment, states: Sequence[ObjectMemory]
     ) -> list[FramePrediction]:
         found = []
         for answer in self._steps.step(seen.encoded, states):
@@ -147,7 +147,7 @@ class XMemTracker:
 
     def remember(
         self,
-        seen: SeenByXMem,
+        seen: XMemFrame,
         at: TrackMoment,
         state: ObjectMemory,
         prediction: FramePrediction,

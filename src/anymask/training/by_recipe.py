@@ -91,7 +91,7 @@ def train(
         TrainingTeller,
         is_done,
     )
-    from anymask.training.workers import TorchrunPlace
+    from anymask.training.workers import TorchrunRank
 
     folder, sets = Path(out), Path(data)
     options = as_settings(TrainOptions, settings)
@@ -104,9 +104,9 @@ def train(
         report=teller.row, source=options.source, told=teller.step, parallel=options.parallel,
         scenes=options.scenes,
     )  # fmt: skip
-    place = TorchrunPlace.of_environment()
+    place = TorchrunRank.of_environment()
     is_first = place is None or place.rank == 0
-    tell = say if is_first else _say_nothing
+    tell = say if is_first else _discard_messages
     with claimed(folder) if is_first else nullcontext():
         before = _time_of(folder / LAST)
         resumed = ", resuming from its checkpoint" if before else ""
@@ -157,7 +157,7 @@ def write_recipe_shards(
     print(f"{target}: {count} images in {len(list(target.glob('*.tar')))} shards")
 
 
-def _say_nothing(_: str) -> None:
+def _discard_messages(_: str) -> None:
     """Replace `say` in all torchrun workers except the first."""
 
 

@@ -108,17 +108,17 @@ def distil(
     check_one_process("anymask distil")
     recipe = recipe_of_options(options)
     with claimed(options.output):
-        _teach(options, recipe)
+        _distill(options, recipe)
     return options.output / WEIGHTS
 
 
-def _teach(options: DistilOptions, recipe: Recipe) -> None:
+def _distill(options: DistilOptions, recipe: Recipe) -> None:
     """Evaluate, train and write the results, as far as the time limit allows."""
     folder = options.output
     teller = TrainingTeller(folder if options.tensorboard else None)
     device = str(pick_device(options.device))
     begin(options)
-    held = held_part(recipe, options.data, folder, device, options.held_out)
+    held = load_held_out_part(recipe, options.data, folder, device, options.held_out)
     if held is not None:
         print(f"before: {describe(held, held.before)}", flush=True)
     elif options.held_out == 0:
@@ -202,7 +202,7 @@ Figures = dict[str, float]  # mean IoU by prompt type: one_click, three_clicks, 
 
 
 @dataclass(frozen=True)
-class HeldPart:
+class HeldOutPart:
     """Held-out images that a student is evaluated on.
 
     Attributes:
@@ -224,7 +224,7 @@ class HeldPart:
         return f"mean IoU {whose}"
 
 
-def choose_held(keys: Iterable[str], count: int | None = None) -> tuple[str, ...]:
+def choose_held_out(keys: Iterable[str], count: int | None = None) -> tuple[str, ...]:
     """Choose held-out images, leaving at least one for training; () if there are fewer than two.
 
     Args:
@@ -248,7 +248,7 @@ def known_keys(recipe: Recipe, data: Path, index: Path) -> list[str]:
     return ShardPictures.open(data, index, recipe.seed).keys()
 
 
-def held_pictures(
+def load_held_out_images(
     recipe: Recipe, data: Path, index: Path, keys: Collection[str]
 ) -> list[AnnotatedImage]:
     """Load the images of some keys, in the order of the data. Raises ConfigError or DataError."""
@@ -260,23 +260,23 @@ def held_pictures(
     return [one for info, some in sets for one in some if key_of(info, one) in keys]
 
 
-def held_part(
+def load_held_out_part(
     recipe: Recipe, data: Path, folder: Path, device: str, count: int | None = None
-) -> HeldPart | None:
+) -> HeldOutPart | None:
     """Load or create the held-out part and the student's initial metrics, stored in `folder`.
 
     Returns None if nothing is held out, for example with a single image. Raises ConfigError,
     DataError, InputError, ModelError or WeightsError.
 
     Args:
-        count: Number of held-out images of a new run. Defaults to that of `choose_held`.
+        count: Number of held-out images of a new run. Defaults to that of `choose_held_out`.
     """
     path = folder / BEFORE
     kept = parse_json(path.read_bytes(), path) if path.is_file() else None
-    keys = tuple(kept["keys"]) if kept else choose_held(known_keys(recipe, data, folder), count)
+    keys = tuple(kept["keys"]) if kept else choose_held_out(known_keys(recipe, data, folder), count)
     if kept is None and (not keys or newest_state(folder) is not None):
         return None
-    photos = held_pictures(recipe, data, folder, frozenset(keys))
+    photos = load_held_out_images(recipe, data, folder, frozenset(keys))
     if len(photos) < len(keys):
         raise InputError(
             f"{folder} was created with other data: {len(keys) - len(photos)} of its "
@@ -287,20 +287,20 @@ def held_part(
     told: list[list[str]] = kept["teacher"] if kept else []
     if not labelled:
         photos = subsample(photos, ASKED_PHOTOS)
-        told = told or ask_teacher(recipe, photos, device)
+        told = told or teacher_masks(recipe, photos, device)
         labelled = [with_masks(*one) for one in zip(photos, told, strict=True) if one[1]]
         if not labelled:
             return None
     against = "teacher" if told else "masks"
     if kept is not None:
-        return HeldPart(keys, labelled, against, kept["before"])
+        return HeldOutPart(keys, labelled, against, kept["before"])
     before = score(model_of(starting_module(folder, recipe)), labelled)[0]
     folder.mkdir(parents=True, exist_ok=True)
     write_json(path, {"keys": keys, "teacher": told, "before": before})
-    return HeldPart(keys, labelled, against, before)
+    return HeldOutPart(keys, labelled, against, before)
 
 
-def ask_teacher(recipe: Recipe, photos: Sequence[AnnotatedImage], device: str) -> list[list[str]]:
+def teacher_masks(recipe: Recipe, photos: Sequence[AnnotatedImage], device: str) -> list[list[str]]:
     """Predict masks with the teacher from clicks at random positions of each image.
 
     Returns COCO compressed RLE strings, without empty masks and duplicates.
@@ -335,13 +335,13 @@ def score(model: Model, photos: Sequence[AnnotatedImage]) -> tuple[Figures, Meas
     return {word: round(float(values.mean()), 4) for word, values in ious.items()}, measured
 
 
-def describe(part: HeldPart, figures: Figures) -> str:
+def describe(part: HeldOutPart, figures: Figures) -> str:
     """Format metrics as one line."""
     shown = ", ".join(f"{word.replace('_', ' ')} {value:.3f}" for word, value in figures.items())
     return f"{part.masks} on {len(part.photos)} held-out images: {shown}"
 
 
-def finish(options: DistilOptions, recipe: Recipe, held: HeldPart | None) -> None:
+def finish(options: DistilOptions, recipe: Recipe, held: HeldOutPart | None) -> None:
     """Write the student's weights, the report, and a bundle if requested."""
     folder, found = options.output, newest_state(options.output)
     assert found is not None  # the run has just finished
@@ -361,7 +361,7 @@ def finish(options: DistilOptions, recipe: Recipe, held: HeldPart | None) -> Non
     print("  ".join(str(folder / one) for one in (WEIGHTS, *((PAGE,) if figures else ()))))
 
 
-def write_report(folder: Path, recipe: Recipe, model: Model, part: HeldPart) -> dict[str, Any]:
+def write_report(folder: Path, recipe: Recipe, model: Model, part: HeldOutPart) -> dict[str, Any]:
     """Evaluate the trained student, write the report page and return the metrics."""
     after, measured = score(model, part.photos)
     figures = {

@@ -232,7 +232,7 @@ def staging(target: Path) -> Iterator[Path]:
         stage.chmod(0o755)
         yield stage
         if target.exists():
-            _keep_others(target, stage)
+            _copy_other_files(target, stage)
             old = stage.with_name(f"{stage.name}.old")
             target.rename(old)
             stage.rename(target)
@@ -243,7 +243,7 @@ def staging(target: Path) -> Iterator[Path]:
         shutil.rmtree(stage, ignore_errors=True)
 
 
-def _keep_others(target: Path, stage: Path) -> None:
+def _copy_other_files(target: Path, stage: Path) -> None:
     """Copy files that no export wrote, such as a model card."""
     for path in target.iterdir():
         if path.name in OURS or ".onnx" in path.name or path.suffix in (IR, IR_WEIGHTS):

@@ -52,7 +52,7 @@ def check_start(options: TuningOptions) -> tuple[str, str]:
     return variant, start
 
 
-def kept_recipe(
+def load_or_store_recipe(
     options: TuningOptions,
     start: tuple[str, str],
     report: DataReport,
@@ -86,7 +86,7 @@ def options_to_recipe(
 ) -> Recipe:
     """Convert options to a recipe, by the number and contents of the training images.
 
-    Raises InputError. The arguments are those of `kept_recipe`.
+    Raises InputError. The arguments are those of `load_or_store_recipe`.
     """
     variant, weights = start
     recipe = tuning_recipe(
@@ -96,7 +96,7 @@ def options_to_recipe(
     asks = options.classes or ("all" if options.method == "no-prompt" else None)
     if asks is not None:
         labels = [one.label or "" for photo in photos for one in photo.objects]
-        recipe = replace(recipe, classes=class_names(labels, wanted_classes(asks), report.classes))
+        recipe = replace(recipe, classes=class_names(labels, parse_classes(asks), report.classes))
     mix = None if weights == "shipped" else channels_of_weights(Path(weights))
     if mix is not None and options.channels not in (None, mix.count):
         raise InputError(
@@ -111,7 +111,7 @@ def options_to_recipe(
     return with_fields(recipe, options)
 
 
-def wanted_classes(asks: str) -> list[str] | None:
+def parse_classes(asks: str) -> list[str] | None:
     """Parse `--classes`: names, or a .txt file with one name a line. None for "all".
 
     Raises InputError or DataError.

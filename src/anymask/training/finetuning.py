@@ -25,7 +25,7 @@ from anymask.models.rules import default_model
 from anymask.runtime import pick_device
 from anymask.training.channels import mix_of
 from anymask.training.export_folder import export_beside
-from anymask.training.finetune_recipe import RECIPE, check_start, kept_recipe
+from anymask.training.finetune_recipe import RECIPE, check_start, load_or_store_recipe
 from anymask.training.frozen import FrozenOutputs
 from anymask.training.held_out import (
     CLICKS,
@@ -203,7 +203,7 @@ def prepare_data(options: TuningOptions, start: tuple[str, str]) -> TuningRun:
     print("\n".join(report.lines()), flush=True)
     learned = load_set(folder / DATA / TRAIN)[1]
     held = subsample(load_set(folder / DATA / HELD_OUT)[1], MEASURED_PHOTOS)
-    recipe = kept_recipe(options, start, report, learned)
+    recipe = load_or_store_recipe(options, start, report, learned)
     SetPictures.of(recipe, folder / DATA)  # rejects masks that no training crop can show
     names = own_names(folder / DATA)
     for line in doubts(learned, names, recipe.channels):
@@ -213,7 +213,7 @@ def prepare_data(options: TuningOptions, start: tuple[str, str]) -> TuningRun:
     if newest_state(folder) is None:
         minutes = minutes_of(recipe, folder / DATA, len(learned), device, frozen)
         print(plan_in_words(recipe, len(learned), len(held), minutes), flush=True)
-    before = _kept_before(folder, recipe, held, frozen)
+    before = _baseline_metrics(folder, recipe, held, frozen)
     print(f"before: {_in_words(before)}", flush=True)
     return TuningRun(options, recipe, report, held, before, frozen, device)
 
@@ -321,7 +321,7 @@ def _opened(path: Path, options: TuningOptions, scratch: Path) -> Dataset:
     return read(exported)
 
 
-def _kept_before(
+def _baseline_metrics(
     folder: Path, recipe: Recipe, held: Sequence[AnnotatedImage], frozen: FrozenOutputs | None
 ) -> Measured:
     """Return the metrics of the starting weights, computed once."""

@@ -69,7 +69,7 @@ from anymask.training.trainee import (
 from anymask.training.workers import (
     GOES_ON,
     STOPPING,
-    TorchrunPlace,
+    TorchrunRank,
     handling_signals,
     ignore_signals,
     load_whole,
@@ -106,7 +106,7 @@ class TrainingRun:
             finished module every `judge_every` steps. The best weights are kept.
         told: Callback for each step (in the first worker).
         parallel: "ddp": each process holds all weights. "fsdp": the weights are sharded.
-        held_out: Keys of images that are excluded from training (`held_pictures`).
+        held_out: Keys of images that are excluded from training (`load_held_out_images`).
         scenes: Generator of synthetic images, if the recipe has `synthetic` ones
             (research/nano/scenes.py).
         frozen: Cache of the frozen part, if the recipe has a pool of crops.
@@ -139,7 +139,7 @@ def train(recipe: Recipe, run: TrainingRun) -> None:
             "generator. Set synthetic = 0, or pass a scene generator (see research/ in the "
             "repository)."
         )
-    place = TorchrunPlace.of_environment()
+    place = TorchrunRank.of_environment()
     if place is not None:
         _train_under_torchrun(recipe, run, place)
         return
@@ -225,7 +225,7 @@ def get_ready(recipe: Recipe, run: TrainingRun) -> None:
         store.keep([one for _, some in sets for one in some])
 
 
-def _train_under_torchrun(recipe: Recipe, run: TrainingRun, place: TorchrunPlace) -> None:
+def _train_under_torchrun(recipe: Recipe, run: TrainingRun, place: TorchrunRank) -> None:
     """Run this process's part of a training that torchrun started.
 
     Raises ConfigError if the recipe's images cannot be divided evenly.
@@ -339,9 +339,9 @@ class TrainingWorker:
             )  # fmt: skip
             if not first and not self.recipe.classes:
                 self.judge()  # baseline; a new class head has none
-            self.learn_all(coming)
+            self.train_on_batches(coming)
 
-    def learn_all(self, coming: Iterator[Batch]) -> None:
+    def train_on_batches(self, coming: Iterator[Batch]) -> None:
         """Train on each batch until a worker requests a stop or runs out of batches."""
         first = self.progress.step
         while self.progress.step < self.recipe.steps:
@@ -469,11 +469,11 @@ class TrainingWorker:
                 "run folder), or check the data."
             )
         progress = dataclasses.replace(self.progress)
-        self.go_back()
+        self.restore_checkpoint()
         progress.ended, progress.stale = self.progress.ended, self.progress.stale
         self.progress, self.bad_in_a_row, self.went_back = progress, 0, True
 
-    def go_back(self) -> None:
+    def restore_checkpoint(self) -> None:
         """Restore weights and optimizer from the last checkpoint, or from the start of the run."""
         if newest_state(self.sitting.folder) is not None:
             self.resume()

@@ -50,7 +50,7 @@ def shrunk(image: UintImage, hw: tuple[int, int]) -> UintImage:  # (H, W, C) -> 
     return image if image.shape[:2] == hw else resize_planes(image, hw, cv2.INTER_AREA)
 
 
-def is_seen(image: AnnotatedImage, recipe: Recipe, spec: ModelSpec) -> bool:
+def has_trainable_mask(image: AnnotatedImage, recipe: Recipe, spec: ModelSpec) -> bool:
     """Return whether some mask of an image can be large enough in a training crop.
 
     Half of the minimum area is sufficient, because edges are rounded. True for a recipe without

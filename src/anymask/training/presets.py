@@ -111,7 +111,7 @@ def check_method(variant: str, method: str) -> None:
     """
     import torch
 
-    from anymask.training.trainee import what_lacks
+    from anymask.training.trainee import unsupported_reason
 
     if method not in get_args(Method):
         raise InputError(f"Unknown method {method!r}. Use one of: {', '.join(get_args(Method))}.")
@@ -119,7 +119,7 @@ def check_method(variant: str, method: str) -> None:
     if learn is None:  # "auto" chooses a supported method
         return
     with torch.device("meta"):
-        lacks = what_lacks(models.build(variant), learn)
+        lacks = unsupported_reason(models.build(variant), learn)
     if lacks:
         raise InputError(f"Method {method!r} is not supported: {variant} {lacks}")
 

@@ -29,7 +29,7 @@ from anymask.masks import UNLABELLED
 from anymask.training.augment import brighten, fit_square, recolour, turn
 from anymask.training.classes import class_numbers
 from anymask.training.options import Scenes
-from anymask.training.photos import SMALLEST, PhotoStore, SmallMasks, is_seen
+from anymask.training.photos import SMALLEST, PhotoStore, SmallMasks, has_trainable_mask
 from anymask.training.recipe import Recipe, RecipeStage
 from anymask.training.shards import ShardPictures, check_for_shards, is_sharded
 from anymask.training.workers import prepared, shared_memory_free
@@ -78,7 +78,7 @@ class PictureSource(TypedDict, total=False):
 
     Attributes:
         index: Folder of the shard index.
-        without: Keys of held-out images (`held_pictures`).
+        without: Keys of held-out images (`load_held_out_images`).
         scenes: Generator of synthetic images, if the recipe uses them.
     """
 
@@ -272,7 +272,7 @@ class SetPictures:
 
     @classmethod
     def of(cls, recipe: Recipe, data: Path, without: frozenset[str] = frozenset()) -> SetPictures:
-        """Load the recipe's sets, without held-out keys (`held_pictures`).
+        """Load the recipe's sets, without held-out keys (`load_held_out_images`).
 
         Raises ConfigError or DataError.
         """
@@ -280,7 +280,7 @@ class SetPictures:
         left = [(i, [s for s in some if key_of(i, s) not in without])
                 for i, some in all_sets]  # fmt: skip
         # Exclude images whose masks cannot appear in any training crop.
-        left = [(i, [s for s in some if not s.rles or is_seen(s, recipe, spec)])
+        left = [(i, [s for s in some if not s.rles or has_trainable_mask(s, recipe, spec)])
                 for i, some in left]  # fmt: skip
         sets = [(info, samples) for info, samples in left if samples]
         if not sets:
@@ -320,7 +320,7 @@ class PicturesInTurn:
 
 
 def key_of(info: SetInfo, sample: AnnotatedImage) -> str:
-    """Return the key of an image, SET/NAME, for holding it out (`held_pictures`)."""
+    """Return the key of an image, SET/NAME, for holding it out (`load_held_out_images`)."""
     return f"{info.folder.name}/{sample.file_name}"
 
 

@@ -91,7 +91,7 @@ class TrainingStep(nn.Module):
         seen = self.encode_batch(batch)
         if self.recipe.learn == "no-prompt":
             return StepOutcome(cast(Tensor, self.naming_loss(batch, seen)))
-        return self.learn_from(batch, seen, balance, draws)
+        return self.interaction_losses(batch, seen, balance, draws)
 
     @property
     def device(self) -> torch.device:
@@ -108,7 +108,7 @@ class TrainingStep(nn.Module):
         """Return the target masks of the prompts, 0..1: (N, 1, s, s)."""
         return batch.targets.flatten(0, 1).float()[:, None].to(self.device) / 255
 
-    def learn_from(
+    def interaction_losses(
         self, batch: Batch, seen: tuple[Tensor, ...], balance: float, draws: Draws
     ) -> StepOutcome:
         """Predict masks for the first prompts and for corrected prompts; return all losses."""
@@ -349,7 +349,7 @@ class DistillationStep(TrainingStep):
         told = self.teacher.features(images)
         self.of_teacher = tuple(one.repeat_interleave(objects, dim=0) for one in told)
         seen = self.encode_batch(batch)
-        outcome = self.learn_from(batch, seen, balance, draws)
+        outcome = self.interaction_losses(batch, seen, balance, draws)
         loss = feature_loss(getattr(self.model, HEAD)(seen[0].float()), told[0])
         return replace(outcome, loss=outcome.loss + self.recipe.feature_weight * loss)
 

@@ -52,7 +52,7 @@ def set_learning(model: nn.Module, recipe: Recipe) -> None:
 
     Raises ConfigError if the model lacks the part to train.
     """
-    if lacks := what_lacks(model, recipe.learn):
+    if lacks := unsupported_reason(model, recipe.learn):
         raise ConfigError(f"{recipe.model} {lacks}")
     if recipe.learn == "adapter":
         add_bottlenecks(model)
@@ -65,7 +65,7 @@ def set_learning(model: nn.Module, recipe: Recipe) -> None:
     add_classes(model, recipe.classes, prompts=recipe.learn == "no-prompt")
 
 
-def what_lacks(model: nn.Module, learn: Learn) -> str:
+def unsupported_reason(model: nn.Module, learn: Learn) -> str:
     """Describe why a model does not support a trained part; "" if it does."""
     parts = getattr(model, "parts", None)
     if parts is None:

@@ -173,7 +173,7 @@ def prepare(source: Dataset, held_out: Dataset | None, folder: Path) -> DataRepo
     held_out = None if held_out is None else held_out.with_sizes_checked()
     photos = _usable(source, report)
     sources = [_source_of(source, "--data", photos)]
-    photos, prints = _seen_once(photos, report)
+    photos, prints = _without_reencoded(photos, report)
     if held_out is None:
         held, photos = _divided(photos)
     else:
@@ -353,7 +353,7 @@ def _print_of(path: Path) -> Floats | None:
     return found
 
 
-def _seen_once(
+def _without_reencoded(
     photos: list[_Photo], report: DataReport
 ) -> tuple[list[_Photo], list[Floats | None]]:
     """Return the images without duplicates in another encoding, and their fingerprints."""

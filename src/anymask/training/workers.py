@@ -120,7 +120,7 @@ def prepared(loader: DataLoader[Any]) -> Iterator[Any]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TorchrunPlace:
+class TorchrunRank:
     """Rank, world size and local rank of a process that torchrun started."""
 
     rank: int
@@ -128,7 +128,7 @@ class TorchrunPlace:
     local_rank: int
 
     @classmethod
-    def of_environment(cls) -> TorchrunPlace | None:
+    def of_environment(cls) -> TorchrunRank | None:
         """Read them from the environment; None without torchrun. Raises ConfigError."""
         if "TORCHELASTIC_RUN_ID" not in os.environ:
             return None

@@ -222,7 +222,7 @@ def objectness_of(family: Family, seen: Features, least: float = 0.0) -> Objectn
     return Objectness(seen.geometry, family.spec.mask_threshold, seen.features, weights, least)
 
 
-def least_objectness(family: Family) -> float:
+def default_min_objectness(family: Family) -> float:
     """Minimum objectness of displayed masks; 0 if the model does not predict it."""
     table = family.tables.get("objectness")
     return 0.0 if table is None else float(table["least"])

@@ -375,7 +375,7 @@ class Frontier:
         """Features on which the choice of clicks is based; see `research/fit_adaptive.py`."""
         return self._gain.facts()
 
-    def worth_a_look(self, quality: FloatArray) -> BoolArray:
+    def is_observable(self, quality: FloatArray) -> BoolArray:
         """Whether the score of each candidate is high enough for an observation."""
         looked: BoolArray = quality > PROMISING * self._settings.score
         return looked

@@ -55,8 +55,8 @@ from anymask.segment.everything.filter import (
     arrange,
     best_of,
     clean_small_regions,
+    default_min_objectness,
     good_enough,
-    least_objectness,
     make_record,
     objectness_of,
     without_box_duplicates,
@@ -209,7 +209,7 @@ class Scan:
         """Decode a batch."""
         asked = self.sweep.ask(click_prompts(clicks, self.view.geometry, self.family.spec))
         good = good_enough(asked.quality, self.settings)
-        looked = good if frontier is None else good | frontier.worth_a_look(asked.quality)
+        looked = good if frontier is None else good | frontier.is_observable(asked.quality)
         judged: list[tuple[FloatArray, float, Floats]] = []
         cut: list[Future[list[Mask]]] = []
         observations: list[Observation] = []
@@ -360,7 +360,7 @@ def find_masks(
     """
     of_grid, of_arrangement = split_settings(given)
     grid = grid_of(runtime.family, of_grid)
-    wanted = arrangement_of(grid, of_arrangement, least_objectness(runtime.family))
+    wanted = arrangement_of(grid, of_arrangement, default_min_objectness(runtime.family))
     loose = arrangement_of(grid, of_arrangement)
     relative = grid.mode == "adaptive" and "min_objectness" not in of_arrangement
     if features is not None:

@@ -25,7 +25,7 @@ from anymask.integrations import TaskPictures
 from anymask.masks import Mask, mask_to_rle, rle_to_mask
 from anymask.studio import ServerParts
 from tests.formats.annotated import rings
-from tests.studio.sdk_folder import CLIENT, NoSdk, sdk_folder
+from tests.integrations.sdk_folder import CLIENT, NoSdk, sdk_folder
 from tests.studio.servers import PATIENCE_S, inference, listening
 
 CONFIG = """<View>
