@@ -16,10 +16,10 @@ from anymask.segment import (
     Grid,
     GridDict,
     default_min_objectness,
-    everything,
     grid_of,
     split_by_score,
 )
+from anymask.segment.everything import search
 from anymask.segment.everything.filter import (
     SHAPE,
     Objectness,
@@ -184,7 +184,7 @@ def test_masks_that_cannot_be_shown_are_not_cut_out() -> None:
 def test_what_is_left_out_early_changes_nothing(
     least: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(everything, "default_min_objectness", lambda _: least)
+    monkeypatch.setattr(search, "default_min_objectness", lambda _: least)
     model, photo = anymask.load("nano"), anymask.sample("coffee")
     settings: dict[str, Any] = {"grid": 12, "refine_edges": False}
     runtime, seen = model.runtime, model.encode(photo)
