@@ -278,11 +278,14 @@ def main(words: Sequence[str] | None = None) -> int:
         settings = EvalSettings(limit=args.masks)
         sets = [one for data in args.sets for one in SetQuery(data=data).open()[1]]
         model: Any = anymask.load(args.model)
-        trials = [run_trial(model, one, settings, args.target, seeds) for one in sets]
+        trials = []
+        for one in sets:
+            trials.append(run_trial(model, one, settings, args.target, seeds))
+            table = markdown_table(list(COLUMNS), [row_of(trials[-1])]).splitlines()
+            print("\n".join(table[2 * (len(trials) > 1) :]), flush=True)
     except AnymaskError as error:
         print(f"research.annotator: {error}", file=sys.stderr)
         return 2
-    print(markdown_table(list(COLUMNS), [row_of(one) for one in trials]))
     print(f"\n{summary(trials)}; {args.model}, IoU {args.target}, seeds {args.seeds}")
     return 0
 
