@@ -148,7 +148,7 @@ def scattered(click: Click, truth: BoolArray, rng: Rng) -> Click:
     return click
 
 
-def click_masks(
+def click_objects(
     model: Segmenter, embedding: Any, truths: Sequence[BoolArray], target: float, rng: Rng
 ) -> list[Drawn]:
     """The assisted arm: click every object of an image, and outline those that clicks miss."""
@@ -208,7 +208,7 @@ def run_trial(
             for arm, rows in enumerate(arms):
                 rng = np.random.default_rng([seed, photo.place, arm])
                 rows[place] += (
-                    click_masks(model, embedding, truths, target, rng)
+                    click_objects(model, embedding, truths, target, rng)
                     if arm
                     else [draw_polygon(truth, target, rng) for truth in truths]
                 )

@@ -19,7 +19,7 @@ from research.annotator import (
     CORNER,
     MOST_CLICKS,
     PATIENCE,
-    click_masks,
+    click_objects,
     draw_polygon,
     main,
     row_of,
@@ -97,7 +97,7 @@ def test_a_model_that_never_helps_costs_its_clicks(boxes: EvalSet) -> None:
     """After PATIENCE clicks in vain, the polygon is drawn: the arms differ by these clicks."""
     model = FromFunction("never", ALL_KINDS, never)
     truths = [rectangle((48, 64), box) for box in BOXES]
-    found = click_masks(model, boxes.samples[0].image(), truths, TARGET, np.random.default_rng(0))
+    found = click_objects(model, boxes.samples[0].image(), truths, TARGET, np.random.default_rng(0))
     assert not any(one.by_clicks for one in found)
     assert min(one.iou for one in found) >= TARGET
     assert all(one.seconds > PATIENCE * AIM + CHECK for one in found)
