@@ -74,6 +74,15 @@ def test_a_round_shape_takes_more_corners_for_a_higher_target() -> None:
     assert low.seconds < high.seconds
 
 
+def test_a_small_disc_is_drawn_with_few_corners() -> None:
+    """At a coarse tolerance it would keep its exact ring of one corner per pixel."""
+    y, x = np.mgrid[:40, :40]
+    disc = (x - 20) ** 2 + (y - 20) ** 2 < 12**2
+    drawn = draw_polygon(disc, TARGET, np.random.default_rng(0))
+    assert drawn.iou >= TARGET
+    assert drawn.seconds < AIM + 12 * CORNER + CHECK
+
+
 def test_scattered_clicks_stay_on_their_side() -> None:
     mask = rectangle((48, 64), BOXES[0])
     rng = np.random.default_rng(0)
@@ -85,12 +94,13 @@ def test_scattered_clicks_stay_on_their_side() -> None:
 
 def test_one_click_is_enough_for_a_perfect_model(boxes: EvalSet) -> None:
     trial = run_trial(perfect(), boxes, ALL, TARGET, (0, 1))
-    assert trial.control.shape == trial.assisted.shape == (2, 12, 2)
-    assert (trial.assisted == np.array([1.0, AIM + CHECK])).all()
+    assert trial.control.shape == trial.assisted.shape == (2, 12, 3)
+    assert (trial.assisted == np.array([1.0, AIM + CHECK, 0])).all()
     assert trial.by_clicks.all()
     assert (trial.saved > 0).all()
-    name, masks, *_, share = row_of(trial)
+    name, masks, *_, share, even = row_of(trial)
     assert (name, masks, share) == ("boxes", "12", "100 %")
+    assert even == "0.0 s"  # one click is never slower than the first corner
 
 
 def test_a_model_that_never_helps_costs_its_clicks(boxes: EvalSet) -> None:
@@ -106,7 +116,10 @@ def test_a_model_that_never_helps_costs_its_clicks(boxes: EvalSet) -> None:
     assert (trial.saved < 0).all()
 
 
-def test_seeds_change_the_hand_and_repeat_it(boxes: EvalSet) -> None:
+def test_seeds_change_the_hand_and_repeat_it(
+    boxes: EvalSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(annotator, "CORNER_SCATTER", 0.04)  # seen even in a small rectangle
     first, again, other = (
         run_trial(perfect(), boxes, ALL, 0.97, (seed,)).control for seed in (0, 0, 1)
     )
