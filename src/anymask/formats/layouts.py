@@ -128,6 +128,17 @@ LAYOUTS: dict[str, Layout] = {
         marks=(("annotations_*.json",), ("*/instances.json", "*/JPEGImages")),
         about="YouTube-VIS and OVIS (frames of videos)",
     ),
+    "hqseg": Layout(
+        module="hqseg", read="read_hqseg", split="val", report=True,
+        marks=(
+            ("DIS5K", "thin_object_detection"), ("cascade_psp",),
+            *((f"{top}DIS-*/im", f"{top}DIS-*/gt") for top in ("", "*/")),
+            *((f"{top}ThinObject5K/images_*",) for top in ("", "*/")),
+            *((f"{top}HRSOD/masks_max255",) for top in ("", "*/")),
+            ("images_test", "masks_test"), ("images", "masks_max255"),
+        ),
+        about="HQSeg-44K: DIS5K, ThinObject5K, COIFT, HRSOD, FSS, DUTS, ECSSD, MSRA10K, DUT-OMRON",
+    ),
     "coco": Layout(
         module="coco_sets", read="read_coco", split="val", report=True,
         marks=(
