@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from anymask.base import DataError, InputError
+from anymask.base import DataError
 from anymask.cli.main import main
 from anymask.formats import AnnotatedImage, load_dataset
 from anymask.formats.layouts import recognise_layout
@@ -83,7 +83,7 @@ def test_the_whole_release_is_recognised_and_split(tmp_path: Path) -> None:
 
 def test_missing_splits_and_images_are_named(tmp_path: Path) -> None:
     write(tmp_path, *FOLDERS[0][:2])
-    with pytest.raises(InputError, match="DUT-OMRON"):
+    with pytest.raises(DataError, match="DUT-OMRON"):
         load_dataset(tmp_path, "hqseg", "DIS-XX")
     with pytest.raises(DataError, match="'val'"):
         load_dataset(tmp_path, "hqseg")

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from anymask.base import DataError, InputError
+from anymask.base import DataError
 from anymask.formats.annotations import AnnotatedImage, annotated_photo
 from anymask.formats.documents import find_files, located
 from anymask.formats.losses import LossReport
@@ -74,13 +74,12 @@ def read_hqseg(
         report: Report for invalid records. None raises an error for the first one.
 
     Raises:
-        DataError: A set is incomplete, or none of the split is in the folder.
-        InputError: The split is unknown.
+        DataError: A set is incomplete, or the split is unknown.
     """
     chosen = [one for one in SETS if split in (one.split, one.name)]
     if not chosen:
         names = ", ".join(dict.fromkeys(one.name for one in SETS))
-        raise InputError(f"Unknown split {split!r}. Choose from: train, val, test, {names}.")
+        raise DataError(f"Unknown split {split!r}. Choose from: train, val, test, {names}.")
     report = LossReport() if report is None else report
     read = set[str]()
     for one in chosen:
