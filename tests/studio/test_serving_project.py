@@ -286,6 +286,14 @@ def test_review_opens_the_gate(ask: TestClient) -> None:
     said = ask.post("/api/records/1/verdict", json={"verdict": "accept", "seconds": 3})
     assert said.json()["state"] == "accepted"
     assert ask.get("/api/review/next").status_code == 204
+    concept = ask.get("/api/review/concept").json()
+    assert concept == {"image": "1", "phrase": "disc", "masks": 1, "answer": None}
+    wrong = ask.post("/api/review/concept", json=concept | {"answer": "absent"})
+    assert wrong.status_code == 422
+    assert "complete or incomplete" in wrong.json()["error"]["message"]
+    answered = ask.post("/api/review/concept", json=concept | {"answer": "complete"})
+    assert answered.json() == concept | {"answer": "complete"}
+    assert ask.get("/api/review/concept").status_code == 204
     opened = ask.post("/api/export", json={"format": "sa1b", "only": "labelled", "images": True})
     assert opened.status_code == 200
     assert "1 image, 1 mask" in unquote(opened.headers["X-Summary"])

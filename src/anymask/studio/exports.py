@@ -42,6 +42,7 @@ from anymask.formats import (
     write_files,
 )
 from anymask.masks import UNLABELLED, Mask, Masks, Rle, counted, rle_area
+from anymask.studio.concepts import concepts, phrase_keys
 from anymask.studio.exchange import annotated_images, photo_name, picture_bytes, project_terms
 from anymask.studio.options import ExportSettings, State
 from anymask.studio.project import Project
@@ -163,6 +164,8 @@ def export_masks(
             f"{', '.join(splits)} require at least one each. Label more images, or "
             "export without a split."
         )
+    keys = phrase_keys([*concepts(project)])
+    images = [replace(one, extra=keys.get(photo_name(one.file_name), {})) for one in images]
     if settings.unlabelled == "skip":
         images = [
             replace(image, masks=Masks(mask for mask in image.masks if mask.label is not None))

@@ -24,6 +24,7 @@ from starlette.responses import FileResponse, JSONResponse
 from anymask.base import AnymaskError, Conflict, DataError, NotFoundError
 from anymask.jobs import PictureChoice
 from anymask.masks import counted
+from anymask.studio.concepts import answer_concept, next_concept
 from anymask.studio.errors import Refusal, refusal_of
 from anymask.studio.exports import OF_PAGE, check_rule, count_unlabelled, export_archive
 from anymask.studio.figures import Figures
@@ -33,6 +34,8 @@ from anymask.studio.project import Project
 from anymask.studio.project_schemas import (
     AddedBody,
     ChangesBody,
+    ConceptAnswerBody,
+    ConceptBody,
     DoneBody,
     EventsBody,
     ExportBody,
@@ -379,6 +382,29 @@ def verdict(
 def take_back(record_id: RecordId, project: OfProject, who: Who) -> dict[str, Any]:
     """Undo the last verdict. Status 409 if the mask has changed since or has no verdict."""
     return kept_mask(take_back_verdict(project.store, record_id, who))
+
+
+@router.get(
+    "/review/concept",
+    response_model=ConceptBody,
+    responses={204: {"description": "All phrases are reviewed"}},
+)
+def next_phrase(project: OfProject) -> Response:
+    """Return the next phrase of an image to review: are all of its objects masked, or is it
+    absent? Status 204 if all phrases are reviewed."""
+    found = next_concept(project)
+    if found is None:
+        return Response(status_code=204)
+    return JSONResponse(ConceptBody.of(found).model_dump())
+
+
+@router.post("/review/concept", response_model=ConceptBody)
+def answer_phrase(body: ConceptAnswerBody, project: OfProject, who: Who) -> ConceptBody:
+    """Store the answer for a phrase of an image."""
+    found = answer_concept(
+        project, int(body.image), body.phrase, body.answer, who, seconds=body.seconds
+    )
+    return ConceptBody.of(found)
 
 
 # Export and report.

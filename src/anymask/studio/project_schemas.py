@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field
 
 from anymask.images import ChannelValues, PixelSize
 from anymask.masks import SMOOTH, rle_area, rle_box_xywh, rle_to_coco
+from anymask.studio.concepts import Answer, Concept
 from anymask.studio.errors import Failure
 from anymask.studio.labels import Fate, Label
 from anymask.studio.options import ExportSettings, Only, Stage, State, read_split
@@ -284,6 +285,31 @@ class ReviewBody(Strict):
     page: int
     record: TextId
     why: str
+
+
+class ConceptBody(Strict):
+    """A phrase of an image; `masks` is 0 for a phrase that may be absent."""
+
+    image: TextId
+    phrase: str
+    masks: int
+    answer: Answer | None
+
+    @classmethod
+    def of(cls, one: Concept) -> ConceptBody:
+        """Convert a concept."""
+        return cls(image=str(one.image_id), phrase=one.phrase, masks=one.masks, answer=one.answer)
+
+
+class ConceptAnswerBody(BaseModel):
+    """The answer for a phrase: `complete` (all objects have masks), `incomplete` or `absent`."""
+
+    model_config = example(image="1", phrase="cup", answer="complete", seconds=2.0)
+
+    image: TextId
+    phrase: str
+    answer: Answer
+    seconds: float = 0.0
 
 
 class DoneBody(BaseModel):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import getpass
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ from anymask.cli import (
 )
 from anymask.formats import ReadSettings
 from anymask.jobs import parse_page
+from anymask.models.rules import default_model
 from anymask.studio.options import STAGES, ExportSettings, State, Tuning, need_engine
 
 UNATTENDED = tuple(stage for stage in STAGES if stage != "assisted")  # require no person
@@ -227,6 +229,31 @@ def review(args: argparse.Namespace) -> None:
         print(f"accepted {project.accept_rest('acceptance rule')} more masks")
 
 
+# concepts
+
+
+def review_concepts(args: argparse.Namespace) -> None:
+    """Propose hard negatives, store answers, and list the phrases of every image."""
+    from anymask import load
+    from anymask.masks import counted
+    from anymask.runtime import MaskNaming
+    from anymask.studio.concepts import concepts, propose_concepts, take_answers
+
+    project = opened(args)
+    if args.answers is not None:
+        take_answers(project, args.answers, args.user)
+    else:
+        naming = load(args.model or default_model()).runtime.capability(MaskNaming)
+        table = None if naming is None else naming.name_table()
+        number = propose_concepts(project, table, args.negatives)
+        say(counted(number, "hard negative"))
+    rows = list(concepts(project))
+    for one in rows:
+        print(f"{one.image}: {one.phrase}, {counted(one.masks, 'mask')}, {one.answer or 'open'}")
+    if args.json:
+        write_json(args.json, [asdict(one) for one in rows])
+
+
 # report
 
 
@@ -381,6 +408,18 @@ ACTIONS = {
         Argument("--accept-rest", action="store_true",
             help="accept the remaining proposals of batches that meet the acceptance rule"),
     ), summary="check each batch of proposals against the acceptance rule"),
+    "concepts": Command(review_concepts, (
+        FOLDER,
+        Argument("--negatives", metavar="N", type=int, default=3,
+            help="number of similar, absent phrases to propose per image (default: 3)"),
+        Argument("--answers", metavar="FILE.csv", type=Path,
+            help="store answers: a CSV file with the columns image, phrase and answer (complete, "
+                 "incomplete or absent)"),
+        Argument("--user", default=login, help="author of the answers (default: your login)"),
+        Argument("--json", metavar="FILE", type=Path, help="write all phrases to this JSON file"),
+        Argument("--model", metavar="NAME",
+            help=f"model whose known names are candidates (default: {default_model()})"),
+    ), summary="propose phrases with hard negatives, and review whether all objects have masks"),
     "report": Command(report, (
         FOLDER,
         Argument("--json", metavar="FILE", type=Path, help="write all figures to this JSON file"),

@@ -1,0 +1,227 @@
+"""Concepts of a project: phrases queried in its images, hard negatives, and their review.
+
+After the data engine of SAM 3 (Carion et al. 2025, section 5), with people as verifiers:
+
+    1. the classes of an image's masks are its phrases
+    2. hard negatives are classes of the project and words of the model that are similar to these
+       phrases, and have no mask in the image
+    3. the second review question, "is it all?": every object of a phrase has a mask (`complete`),
+       or some have none (`incomplete`); of a negative, no object is there (`absent`)
+
+Proposals and answers are events; the last answer of a phrase counts. `export` writes absent phrases
+and those with missing masks, which `saco` and `coco` store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, cast, get_args
+
+from sqlalchemy import select
+
+from anymask.base import DataError, InputError, parse_text, read_csv
+from anymask.models.rules import NameTable
+from anymask.studio.database import reading
+from anymask.studio.project import Project
+from anymask.studio.records import Action, one_of
+from anymask.studio.tables import EventRow
+
+Answer = Literal["complete", "incomplete", "absent"]
+PROPOSED, ANSWERED = "concepts proposed", "concept reviewed"  # kinds of events
+NEGATIVES = 3  # hard negatives of an image
+ALIKE = 0.95  # similarity from which two words are taken for the same concept
+
+
+@dataclass(frozen=True)
+class Concept:
+    """A phrase in an image.
+
+    Attributes:
+        image_id: ID of the image.
+        image: Name of the image.
+        phrase: Noun phrase.
+        masks: Number of masks of the phrase that are not rejected; 0 for a negative.
+        answer: Answer of the review, or None.
+    """
+
+    image_id: int
+    image: str
+    phrase: str
+    masks: int
+    answer: Answer | None
+
+
+def hard_negatives(
+    present: Sequence[str], classes: Sequence[str], table: NameTable | None, count: int = NEGATIVES
+) -> list[str]:
+    """Return the phrases that are most similar to those of an image, and are none of them.
+
+    Classes of the project precede other words of the same similarity. Words that are unknown to the
+    model come last; words that mean the same as a phrase of the image are left out.
+
+    Args:
+        table: Names of the model; None: only classes of the project.
+    """
+    pairs = () if table is None else zip(table.words, table.learned, strict=True)
+    words = [word for word, learned in pairs if learned]
+    candidates = dict.fromkeys([*classes, *words])
+    if not present:
+        return []
+    places = {} if table is None else {one: _place(table, one) for one in (*candidates, *present)}
+    near: dict[str, float] = {}
+    taken = {one.lower() for one in present}
+    mine = [place for one in present if (place := places.get(one)) is not None]
+    for word in candidates:
+        place = places.get(word)
+        alike = -1.0
+        if table is not None and place is not None and mine:
+            alike = float((table.vectors[mine] @ table.vectors[place]).max())
+        known_same = place is not None and place in mine
+        if word.lower() not in taken and not known_same and alike < ALIKE:
+            near[word] = alike
+    own = set(classes)
+    order = sorted(near, key=lambda word: (-near[word], word not in own))
+    return [word for word in order if near[word] > -1 or word in own][:count]
+
+
+def _place(table: NameTable, phrase: str) -> int | None:
+    """Return the row of a phrase in the table of names."""
+    from anymask.find import known_spelling
+
+    word = known_spelling(table, phrase)
+    return None if word is None else table.also[" ".join(word.lower().split())]
+
+
+def propose_concepts(
+    project: Project, table: NameTable | None = None, count: int = NEGATIVES
+) -> int:
+    """Propose hard negatives for every image with labeled masks. Returns their number.
+
+    Raises InputError if the number per image is negative.
+    """
+    if count < 0:
+        raise InputError(f"The number of negatives must be at least 0. Given: {count}.")
+    classes = [label.name for label in project.labels.all()]
+    present, known, total = _present(project), _proposed(project), 0
+    for image in project.store.all_images():
+        phrases = [*present.get(image.id, {})]
+        found = hard_negatives(phrases, classes, table, count)
+        if found and found != known.get(image.id):
+            action = Action(kind=PROPOSED, detail={"phrases": found})
+            project.store.add_events(image.id, [action], "concepts")
+        total += len(found)
+    return total
+
+
+def concepts(project: Project) -> Iterator[Concept]:
+    """Yield the phrases of every image: those with masks, then the proposed negatives."""
+    present, proposed, answers = _present(project), _proposed(project), _answers(project)
+    for image in project.store.all_images():
+        counts = present.get(image.id, {})
+        told = answers.get(image.id, {})
+        for phrase in dict.fromkeys([*counts, *proposed.get(image.id, ()), *told]):
+            masks, answer = counts.get(phrase, 0), told.get(phrase)
+            stale = answer == ("absent" if masks else "complete")  # masks were added or removed
+            yield Concept(image.id, image.name, phrase, masks, None if stale else answer)
+
+
+def next_concept(project: Project) -> Concept | None:
+    """Return the next phrase without an answer, of done images first; None without any."""
+    status = {image.id: image.status for image in project.store.all_images()}
+    left = [one for one in concepts(project) if one.answer is None]
+    return min(left, key=lambda one: status[one.image_id] != "done", default=None)
+
+
+def answer_concept(
+    project: Project, image_id: int, phrase: str, answer: Answer, who: str, seconds: float = 0.0
+) -> Concept:
+    """Store whether all objects of a phrase have a mask, or that it is absent.
+
+    Raises:
+        NotFoundError: The image does not exist.
+        InputError: The answer contradicts the masks of the image.
+    """
+    one_of("answer", answer, get_args(Answer))
+    image = project.store.image(image_id)
+    masks = _present(project).get(image_id, {}).get(phrase, 0)
+    if (answer == "absent" and masks) or (answer == "complete" and not masks):
+        has = f"{masks} masks" if masks else "no mask"
+        raise InputError(
+            f"The answer {answer!r} contradicts the masks: {image.name} has {has} of {phrase!r}. "
+            f"Use {'complete or incomplete' if masks else 'absent or incomplete'}."
+        )
+    action = Action(
+        kind=ANSWERED, seconds=seconds, detail={"phrase": phrase, "answer": answer}
+    )  # fmt: skip
+    project.store.add_events(image_id, [action], who)
+    return Concept(image_id, image.name, phrase, masks, answer)
+
+
+def take_answers(project: Project, path: Path, who: str) -> None:
+    """Store the answers of a CSV file with the columns image, phrase and answer.
+
+    Raises:
+        DataError: The file is invalid.
+        InputError: An image is unknown, or an answer contradicts its masks.
+    """
+    header, *rows = read_csv(parse_text(path.read_bytes(), path), path) or [[]]
+    if header != ["image", "phrase", "answer"]:
+        raise DataError(f"{path}: Expected the columns image, phrase and answer, got {header}.")
+    ids = {image.name: image.id for image in project.images}
+    for row in rows:
+        if len(row) != len(header) or row[0] not in ids:
+            raise InputError(
+                f"{path}: The project has no image {row[0]!r}, or the line has too few columns. Use "
+                "the names that `anymask project concepts` prints."
+            )
+        answer_concept(project, ids[row[0]], row[1], cast(Answer, row[2]), who)
+
+
+def phrase_keys(found: Sequence[Concept]) -> dict[str, dict[str, list[str]]]:
+    """Return the keys `absent_phrases` and `partial_phrases` of each image, by name."""
+    from anymask.formats import saco
+
+    keys: dict[str, dict[str, list[str]]] = {}
+    for one in found:
+        key = {"absent": saco.ABSENT_PHRASES, "incomplete": saco.PARTIAL_PHRASES}.get(
+            one.answer or ""
+        )
+        if key is not None:
+            keys.setdefault(one.image, {}).setdefault(key, []).append(one.phrase)
+    return keys
+
+
+def _present(project: Project) -> dict[int, dict[str, int]]:
+    """Return the number of masks of each label that are not rejected, by image."""
+    found: dict[int, dict[str, int]] = {}
+    for entry in project.store.records(states=("proposed", "accepted")):
+        if entry.label:
+            counts = found.setdefault(entry.image_id, {})
+            counts[entry.label] = counts.get(entry.label, 0) + 1
+    return found
+
+
+def _events(project: Project, kind: str) -> list[tuple[int, Mapping[str, object]]]:
+    query = select(EventRow.image_id, EventRow.detail).where(EventRow.kind == kind)
+    with reading(project.store.database) as session:
+        rows = session.execute(query.order_by(EventRow.id)).all()
+    return [(image_id, detail) for image_id, detail in rows if image_id is not None]
+
+
+def _proposed(project: Project) -> dict[int, list[str]]:
+    found: dict[int, list[str]] = {}
+    for image_id, detail in _events(project, PROPOSED):
+        phrases = detail.get("phrases")
+        found[image_id] = [str(one) for one in phrases] if isinstance(phrases, list) else []
+    return found
+
+
+def _answers(project: Project) -> dict[int, dict[str, Answer]]:
+    found: dict[int, dict[str, Answer]] = {}
+    for image_id, detail in _events(project, ANSWERED):
+        answer = next((one for one in get_args(Answer) if one == detail.get("answer")), None)
+        if answer is not None:
+            found.setdefault(image_id, {})[str(detail.get("phrase"))] = answer
+    return found
