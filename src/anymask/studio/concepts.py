@@ -166,6 +166,8 @@ def take_answers(project: Project, path: Path, who: str) -> None:
         DataError: The file is invalid.
         InputError: An image is unknown, or an answer contradicts its masks.
     """
+    if not path.is_file():
+        raise InputError(f"File not found: {str(path)!r}. Check the path.")
     header, *rows = read_csv(parse_text(path.read_bytes(), path), path) or [[]]
     if header != ["image", "phrase", "answer"]:
         raise DataError(f"{path}: Expected the columns image, phrase and answer, got {header}.")
@@ -173,8 +175,8 @@ def take_answers(project: Project, path: Path, who: str) -> None:
     for row in rows:
         if len(row) != len(header) or row[0] not in ids:
             raise InputError(
-                f"{path}: The project has no image {row[0]!r}, or the line has too few columns. Use "
-                "the names that `anymask project concepts` prints."
+                f"{path}: The project has no image {row[:1]}, or the line has too few columns. "
+                "Use the names that `anymask project concepts` prints."
             )
         answer_concept(project, ids[row[0]], row[1], cast(Answer, row[2]), who)
 
@@ -183,6 +185,7 @@ def phrase_keys(found: Sequence[Concept]) -> dict[str, dict[str, list[str]]]:
     """Return the keys `absent_phrases` and `partial_phrases` of each image, by name."""
     from anymask.formats import saco
 
+    names = {"absent": saco.ABSENT_PHRASES, "incomplete": saco.PARTIAL_PHRASES}
     keys: dict[str, dict[str, list[str]]] = {}
     for one in found:
         key = {"absent": saco.ABSENT_PHRASES, "incomplete": saco.PARTIAL_PHRASES}.get(
