@@ -188,9 +188,7 @@ def phrase_keys(found: Sequence[Concept]) -> dict[str, dict[str, list[str]]]:
     names = {"absent": saco.ABSENT_PHRASES, "incomplete": saco.PARTIAL_PHRASES}
     keys: dict[str, dict[str, list[str]]] = {}
     for one in found:
-        key = {"absent": saco.ABSENT_PHRASES, "incomplete": saco.PARTIAL_PHRASES}.get(
-            one.answer or ""
-        )
+        key = names.get(one.answer or "")
         if key is not None:
             keys.setdefault(one.image, {}).setdefault(key, []).append(one.phrase)
     return keys
