@@ -357,7 +357,7 @@ def train(folder: Path, steps: int, seed: int = 0) -> Head:
     for step in range(start, steps):
         rate = RATE * min(1.0, (step + 1) / 50) * (0.5 + 0.5 * np.cos(np.pi * step / steps))
         for group in adam.param_groups:
-            group["lr"] = rate + 1e-5
+            group["lr"] = float(rate) + 1e-5
         few = rng.choice(len(known), AT_ONCE, p=share / share.sum())
         maps, wanted = batch([known[n] for n in few], rng)
         loss = loss_of(head(*maps), wanted)
