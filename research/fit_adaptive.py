@@ -38,7 +38,7 @@ from anymask.runtime.manifest import read_tables, write_tables
 from anymask.segment import Grid, encode_image, grid_of
 from anymask.segment.everything.filter import good_enough, make_record
 from anymask.segment.everything.grid import CropView, Frontier, TanhNetwork, adaptive_table
-from anymask.segment.everything.search import click_prompts
+from anymask.segment.everything.search import grid_prompts
 
 Floats = NDArray[np.float64]
 
@@ -80,7 +80,7 @@ def answer_all(model: anymask.Model, photo: UintImage, settings: Grid) -> Answer
     records, owners = [], []
     for start in range(0, len(clicks), BATCH):
         part = clicks[start : start + BATCH]
-        asked = sweep.ask(click_prompts(part, seen.geometry, runtime.spec))
+        asked = sweep.ask(grid_prompts(part, seen.geometry, runtime.spec))
         good = good_enough(asked.quality, settings)
         looked = good | wanted.is_observable(asked.quality)
         rows: list[list[tuple[FloatArray, float]]] = [[] for _ in part]

@@ -15,7 +15,7 @@ from anymask.base import FloatArray
 from anymask.masks import Features, Mask, box_nms, logits_to_image, mask_to_rle, stability_score
 from anymask.runtime import ImageRuntime, PromptDecoding, require
 from anymask.segment import Grid
-from anymask.segment.everything.search import click_prompts
+from anymask.segment.everything.search import grid_prompts
 
 
 def find_plainly(
@@ -33,7 +33,7 @@ def find_plainly(
     found: list[Mask] = []
     for start in range(0, len(clicks), batch):
         asked = clicks[start : start + batch]
-        decoded = clicked.decode(embedding.seen, click_prompts(asked, place, spec))
+        decoded = clicked.decode(embedding.seen, grid_prompts(asked, place, spec))
         kept = runtime.family.candidates(*decoded)
         for (x, y), planes, quality in zip(asked, *kept, strict=True):
             drawn = logits_to_image(planes, place)

@@ -49,7 +49,7 @@ Refine = Callable[[list[Mask]], list[Mask]]
 NEARLY_BEST = 0.8  # of the best rank: shown if no mask passes
 LITTLE = 0.1  # IoU
 PART = 0.1  # of the surrounding mask's objectness, from which a contained mask is kept
-TYPICAL, SHARE, POWER = 10, 0.6, 3.0  # threshold of `without_unlikely`
+TYPICAL, SHARE, POWER = 10, 0.5, 3.0  # threshold of `without_unlikely`
 SPREAD = 0.4  # squared IoU at which `without_unlikely` divides the objectness by e
 
 
@@ -71,16 +71,20 @@ def good_enough(score: FloatArray, settings: Grid) -> BoolArray:  # (N, K) -> (N
 
 def make_record(
     plane: FloatArray, score: float, click: Floats, view: CropView, settings: Grid
-) -> list[Mask]:  # (m, m), (2,) in pixels of the view
-    """Mask of a candidate in the image, or an empty list if it is empty or not stable."""
+) -> list[Mask]:  # (m, m), (2,) or (4,) in pixels of the view
+    """Mask of a candidate in the image, or an empty list if it is empty or not stable.
+
+    The mask has the click (2,) that found it, but not the box (4,) of a proposal.
+    """
     cut = cut_mask(plane, view, settings)
     if cut is None or not rle_area(cut[0]):
         return []
     rle, stability = cut
-    x, y = (click + view.window[:2]).tolist()
+    x, y = (click[:2] + view.window[:2]).tolist()
+    points = ((x, y),) if len(click) == 2 else ()
     left, top, right, bottom = map(float, view.window)
     crop = (left, top, right, bottom)
-    return [Mask(rle, score=score, stability=stability, points=((x, y),), crop_box=crop)]
+    return [Mask(rle, score=score, stability=stability, points=points, crop_box=crop)]
 
 
 def cut_mask(

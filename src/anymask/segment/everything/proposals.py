@@ -18,26 +18,45 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from anymask.base import FloatArray, Floats
-from anymask.masks import Geometry, box_nms
+from anymask.base import FloatArray, Floats, InputError
+from anymask.masks import Geometry, box_nms, pairwise_box_iou
+from anymask.models.rules import DEFAULT_IMAGE_MODEL, Family
 
 LEAST = 0.02  # centre score
 DUPLICATE = 0.8  # IoU of boxes
 MOST = 100  # boxes
 LARGEST = 6.0  # logarithm of a distance in cells
 SMALLEST = -4.0
+USUAL, ODDS = 0.2, 0.6  # of `Proposals.adjust`
 
 
 class Proposals(NamedTuple):
-    """Boxes on the model's square, best first.
+    """Boxes of an image, best first.
 
     Attributes:
-        boxes: Boxes (N, 4): x0, y0, x1, y1 in model pixels.
+        boxes: Boxes (N, 4): x0, y0, x1, y1 in pixels of the image.
         scores: Centre score of each box (N,), 0..1.
     """
 
     boxes: Floats
     scores: Floats
+
+    def adjust(self, objectness: Floats, boxes: Floats) -> Floats:
+        """Combine the objectness of n masks (n,) with the scores of the proposals they match.
+
+        The odds of a mask are multiplied by the best score of a proposal times the squared IoU of
+        the boxes, relative to `USUAL`. `ODDS` and `USUAL` were chosen on training images that the
+        head did not learn from.
+
+        Args:
+            objectness: Objectness without proposals, 0..1.
+            boxes: Boxes of the masks (n, 4) in pixels of the image.
+        """
+        match = np.square(pairwise_box_iou(boxes, self.boxes)) * self.scores
+        support = (match.max(axis=1, initial=0) + LEAST) / USUAL
+        odds = ODDS * support * objectness / np.maximum(1 - objectness, 1e-6)
+        adjusted: Floats = odds / (1 + odds)
+        return adjusted
 
 
 class ProposalHead:
@@ -73,7 +92,7 @@ class ProposalHead:
         every[:, 0::2] = every[:, 0::2].clip(0, width)
         every[:, 1::2] = every[:, 1::2].clip(0, height)
         kept = box_nms(every, score, DUPLICATE)[:MOST]
-        return Proposals(every[kept], score[kept])
+        return Proposals(every[kept] / (geometry.scale_xy * 2), score[kept])
 
     def maps(self, coarse: FloatArray, fine: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Output of the head: score and four distances of each cell, (5, h, w) per map."""
@@ -105,6 +124,17 @@ class ProposalHead:
             cells = cells + self._mix(f"{key}.down", hidden)
             number += 1
         return cells
+
+
+def proposal_head(family: Family) -> ProposalHead:
+    """Proposal head of a model. Raises InputError if it has none."""
+    table = family.tables.get("proposals")
+    if table is None:
+        raise InputError(
+            f'mode="proposals" requires a model with a proposal head, which {family.spec.name} '
+            f'does not have. Use the model "{DEFAULT_IMAGE_MODEL}", or mode="adaptive".'
+        )
+    return ProposalHead.of(table)
 
 
 def _peaks(raw: FloatArray, stride: float) -> Floats:

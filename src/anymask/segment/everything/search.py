@@ -32,6 +32,7 @@ from anymask.base import (
     choose_progress,
 )
 from anymask.masks import (
+    CORNERS,
     NO_POINT,
     Features,
     Geometry,
@@ -60,6 +61,7 @@ from anymask.segment.everything.filter import (
     make_record,
     objectness_of,
     without_box_duplicates,
+    without_duplicates,
 )
 from anymask.segment.everything.grid import (
     CropView,
@@ -72,9 +74,11 @@ from anymask.segment.everything.grid import (
 )
 from anymask.segment.everything.instances import find_instances
 from anymask.segment.everything.log import LoggedBatch, SearchLog, batch_key
+from anymask.segment.everything.proposals import MOST, ProposalHead, proposal_head
 from anymask.segment.everything.tiles import find_in_tiles
 from anymask.segment.pipeline import decode_prompts, encode_image
 from anymask.segment.settings import (
+    JUDGED_MODES,
     EverythingDict,
     Grid,
     SegmentSettings,
@@ -121,8 +125,10 @@ def find_everything(
     image_hw = seen.image_hw if isinstance(seen, Features) else (seen.shape[0], seen.shape[1])
     windows, layers = crop_boxes(image_hw, settings.crop_n_layers, settings.crop_overlap_ratio)
     grids = [settings.points(layer) for layer in layers]
-    exact = settings.mode != "adaptive"
-    clock = ProgressCounter(progress, sum(len(g) if exact else most_clicks(len(g)) for g in grids))
+    exact = settings.mode not in JUDGED_MODES
+    head = proposal_head(family) if settings.mode == "proposals" else None
+    most = [len(g) if exact else MOST if head else most_clicks(len(g)) for g in grids]
+    clock = ProgressCounter(progress, sum(most))
     found: list[Mask] = []
     with ThreadPoolExecutor(CUTTERS, "anymask-cut") as cutters:
         for window, grid in zip(windows, grids, strict=True):
@@ -141,7 +147,10 @@ def find_everything(
             clicks = grid.astype(np.float64) * place.image_hw[::-1]
             judge = None if exact else objectness_of(family, place, least)
             scan = Scan(sweep, family, view, settings, place, cutters, log, judge)
-            found += _whole_in_view(search_view(scan, clicks, clock), view, settings)
+            masks = (
+                search_view(scan, clicks, clock) if head is None else _ask_boxes(scan, head, clock)
+            )
+            found += _whole_in_view(masks, view, settings)
     if len(windows) > 1:
         smallness = 1 / box_area([record.crop_box for record in found])
         found = without_box_duplicates(found, smallness, settings.crop_nms_thresh)
@@ -187,10 +196,10 @@ class Scan:
     judge: Objectness | None = None
 
     def ask(self, clicks: Floats, frontier: Frontier | None = None) -> list[Mask]:
-        """Masks of N clicks (N, 2) in pixels of the view.
+        """Masks of N clicks (N, 2), or of N boxes (N, 4), in pixels of the view.
 
         Args:
-            clicks: Clicks (N, 2).
+            clicks: Clicks (N, 2) or boxes (N, 4).
             frontier: Receives the observations of masks that pass or nearly pass.
         """
         if self.log is None:
@@ -207,7 +216,7 @@ class Scan:
 
     def _answer(self, clicks: Floats, frontier: Frontier | None) -> LoggedBatch:
         """Decode a batch."""
-        asked = self.sweep.ask(click_prompts(clicks, self.view.geometry, self.family.spec))
+        asked = self.sweep.ask(grid_prompts(clicks, self.view.geometry, self.family.spec))
         good = good_enough(asked.quality, self.settings)
         looked = good if frontier is None else good | frontier.is_observable(asked.quality)
         judged: list[tuple[FloatArray, float, Floats]] = []
@@ -239,26 +248,43 @@ class Scan:
 
 def search_view(scan: Scan, clicks: Floats, clock: ProgressCounter) -> list[Mask]:
     """All masks of one view that pass: of every click (N, 2), or of the selected ones."""
-    batch = scan.settings.batch(scan.sweep.bytes_per_prompt)
-    found: list[Mask] = []
-
-    def ask(some: Floats, frontier: Frontier | None = None) -> None:
-        for start in range(0, len(some), batch):
-            part = some[start : start + batch]
-            found.extend(scan.ask(part, frontier))
-            clock.add(len(part))
-
     if scan.settings.mode == "exact":
-        ask(clicks)
-        return found
+        return _in_batches(scan, clicks, clock)
     weights = TanhNetwork.of(adaptive_table(scan.family))
     maps = [one.values for one in scan.embedding.maps]
     frontier = Frontier(clicks, scan.view, scan.settings, weights, maps)
     left = most_clicks(len(clicks))
+    found: list[Mask] = []
     while len(chosen := frontier.next()):
-        ask(clicks[chosen], frontier)
+        found += _in_batches(scan, clicks[chosen], clock, frontier)
         left -= len(chosen)
     clock.add(left)
+    return found
+
+
+def _ask_boxes(scan: Scan, head: ProposalHead, clock: ProgressCounter) -> list[Mask]:
+    """All masks of one view that pass, of the boxes that the head proposes."""
+    proposals = head.propose([one.values for one in scan.embedding.maps], scan.view.geometry)
+    found = _in_batches(scan, proposals.boxes, clock)
+    clock.add(MOST - len(proposals.boxes))
+    objectness = np.array([one.objectness or 0.0 for one in found])
+    boxes = np.array([one.box for one in found]).reshape(-1, 4) - 2 * scan.view.window[:2]
+    chances = proposals.adjust(objectness, boxes)
+    return [
+        replace(one, objectness=float(chance)) for one, chance in zip(found, chances, strict=True)
+    ]
+
+
+def _in_batches(
+    scan: Scan, prompts: Floats, clock: ProgressCounter, frontier: Frontier | None = None
+) -> list[Mask]:
+    """Masks of clicks (N, 2) or boxes (N, 4) that pass."""
+    batch = scan.settings.batch(scan.sweep.bytes_per_prompt)
+    found: list[Mask] = []
+    for start in range(0, len(prompts), batch):
+        part = prompts[start : start + batch]
+        found += scan.ask(part, frontier)
+        clock.add(len(part))
     return found
 
 
@@ -266,19 +292,24 @@ def _whole_in_view(found: list[Mask], view: CropView, settings: Grid) -> list[Ma
     """Remove masks cut by the view's border, and duplicates."""
     cut_off = boxes_at_crop_edge([r.box for r in found], view.window, view.image_hw)
     whole = [record for record, cut in zip(found, cut_off, strict=True) if not cut]
-    return without_box_duplicates(whole, [record.rank for record in whole], settings.box_nms_thresh)
+    if settings.mode not in JUDGED_MODES:
+        ranks = [record.rank for record in whole]
+        return without_box_duplicates(whole, ranks, settings.box_nms_thresh)
+    return without_duplicates(whole, settings.box_nms_thresh)
 
 
-def click_prompts(clicks: ArrayLike, geometry: Geometry, spec: ModelSpec) -> ModelPrompts:
-    """Prompts of N positive clicks (N, 2) in image pixels, one click each."""
-    places = points_to_model(clicks, geometry)
-    count, side = len(places), spec.mask_side
-    padding = max(int(spec.pad_point), spec.fixed_points - 1, 0)
-    coords = np.zeros((count, 1 + padding, 2), np.float32)
-    coords[:, 0] = places
-    labels = np.full((count, 1 + padding), NO_POINT, np.int64)
-    labels[:, 0] = 1
-    masks = np.zeros((count, 1, side, side), np.float32)
+def grid_prompts(prompts: ArrayLike, geometry: Geometry, spec: ModelSpec) -> ModelPrompts:
+    """Prompts of N positive clicks (N, 2) or of N boxes (N, 4) in image pixels."""
+    array = np.asarray(prompts)
+    labels_of = (1,) if array.shape[1] == 2 else CORNERS
+    places = points_to_model(array.reshape(len(array), -1, 2), geometry)
+    count, points = places.shape[:2]
+    padding = max(int(spec.pad_point and points == 1), spec.fixed_points - points, 0)
+    coords = np.zeros((count, points + padding, 2), np.float32)
+    coords[:, :points] = places
+    labels = np.full((count, points + padding), NO_POINT, np.int64)
+    labels[:, :points] = labels_of
+    masks = np.zeros((count, 1, spec.mask_side, spec.mask_side), np.float32)
     return ModelPrompts(coords, labels, masks, np.zeros(count, np.float32))
 
 
@@ -362,7 +393,7 @@ def find_masks(
     grid = grid_of(runtime.family, of_grid)
     wanted = arrangement_of(grid, of_arrangement, default_min_objectness(runtime.family))
     loose = arrangement_of(grid, of_arrangement)
-    relative = grid.mode == "adaptive" and "min_objectness" not in of_arrangement
+    relative = grid.mode in JUDGED_MODES and "min_objectness" not in of_arrangement
     if features is not None:
         check_features(features, runtime.spec, runtime.weights_hash)
         if tiling.tile not in ("auto", None):
@@ -376,7 +407,7 @@ def find_masks(
         features = encode_image(runtime, whole)
 
     refine, refines = None, wanted.refine_edges
-    refines = grid.mode == "adaptive" if refines == "auto" else refines
+    refines = grid.mode in JUDGED_MODES if refines == "auto" else refines
     if refines and whole is not None and runtime.capability(EdgeRefining) is not None:
         refine = partial(refine_record_edges, runtime, whole, seen=features)
     if wanted.alike:
