@@ -236,7 +236,7 @@ class Grid:
         Setting(
             '"model": the precision with which the model was loaded; "mixed": large '
             'matrix products of PyTorch models in 16 bits, if that is faster; "auto": '
-            "mixed except in exact mode"
+            "mixed in the modes adaptive and proposals"
         ),
     ] = "auto"
     memory_limit: Annotated[
@@ -290,8 +290,8 @@ class Grid:
         float,
         Setting(
             (
-                "if the boxes of two masks have an IoU above this (except in exact mode: the masks "
-                "themselves), remove the mask with the lower score"
+                "if the boxes of two masks have an IoU above this (in the modes adaptive and "
+                "proposals: the masks themselves), remove the mask with the lower score"
             ),
             most=1,
         ),
