@@ -163,7 +163,10 @@ def test_nothing_found_is_an_empty_list() -> None:
         ({"grid": 0}, "grid must be .* at least 1 and at most 1024, got 0"),
         ({"grid": 1.5}, "grid must be a whole number .* got 1.5"),
         ({"grid": 10**9}, "grid must be .* at most 1024, got 1000"),
-        ({"mode": "fast"}, 'mode must be "adaptive" or "exact", got \'fast\''),
+        (
+            {"mode": "fast"},
+            'mode must be "adaptive", "proposals", "exact" or "instances", got \'fast\'',
+        ),
         (
             {"decoder_precision": "fp8"},
             'decoder_precision must be "auto", "model" or "mixed", got \'fp8\'',
