@@ -138,7 +138,7 @@ def test_openssl_verifies_the_signature(out: Path, key: Path, tmp_path: Path) ->
     """The signature is that of RFC 8032, verified by another implementation."""
     openssl = shutil.which("openssl")
     if openssl is None:
-        pytest.skip("openssl is not installed")
+        pytest.skip("needs openssl")
     document = json.loads((out / MANIFEST).read_text())
     data, signature = tmp_path / "data", tmp_path / "signature"
     content = json.dumps(document["content"], sort_keys=True, separators=(",", ":"))

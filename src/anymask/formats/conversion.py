@@ -99,7 +99,7 @@ def convert(
         copy_images: Copy the images into the folder images/ of the target (formats set and yolo).
         strict: Write nothing if the conversion loses anything or a record is invalid.
         sign: Ed25519 private key (PEM). A signed manifest with the SHA-256 of each file and the
-            terms of the dataset is written too; `anymask check` verifies it.
+            terms of the dataset is also written; `anymask check` verifies it.
         classes: Class names in the order of their numbers. Default: the class names of the source.
         settings: Fields of `ReadSettings`. on_bad="error" raises an error for invalid records.
 

@@ -89,7 +89,7 @@ def with_manifest(
     files: Iterable[OutFile], target: Path, key: Ed25519PrivateKey, facts: SetFacts
 ) -> Iterator[OutFile]:
     """Yield the files, then their signed manifest."""
-    from anymask import __version__
+    from importlib.metadata import version
 
     manifest, rows = side_path(target, MANIFEST), list[dict[str, Any]]()
     for path, data in files:
@@ -98,7 +98,8 @@ def with_manifest(
         yield path, data
     terms = {name: facts.info[name] for name in TERMS if name in facts.info}
     content = {
-        "version": 1, "tool": f"anymask {__version__}", "whole_folder": manifest.parent == target,
+        "version": 1, "tool": f"anymask {version('anymask')}",
+        "whole_folder": manifest.parent == target,
         "terms": terms | ({"licences": facts.licences} if facts.licences else {}),
         "files": rows,
     }  # fmt: skip

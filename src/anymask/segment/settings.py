@@ -225,10 +225,10 @@ class Grid:
             '"exact": decode every point of the grid, as in the SAM paper; '
             '"adaptive": decode a coarse grid, then points that are likely to find '
             "missing objects, at most a third of the grid in total; "
-            '"proposals": decode at most 100 boxes that the model proposes in one pass, '
-            "which is faster and finds less (only small); "
-            '"instances": no points, but the instance head of a model for one field, such as '
-            "nano-cells, which has this default"
+            '"proposals": decode at most 100 boxes that the proposal head of the model '
+            "predicts in one pass, which is faster and finds less; "
+            '"instances": no points, but the instance head of a model for one field, '
+            "which has this default"
         ),
     ] = "adaptive"
     decoder_precision: Annotated[

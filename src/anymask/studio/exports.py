@@ -129,6 +129,16 @@ def accept_rest(project: Project, who: str) -> int:
     return count
 
 
+def _check_split(count: int, settings: ExportSettings) -> None:
+    """Raises InputError if there are fewer images than parts of the split."""
+    splits = [part for part, share in zip(SPLITS, settings.shares, strict=False) if share > 0]
+    if count < len(splits):
+        raise InputError(
+            f"Too few images for a split: {count} to export, but {', '.join(splits)} require at "
+            "least one each. Label more images, or export without a split."
+        )
+
+
 def export_masks(
     project: Project,
     target: Path,
@@ -157,13 +167,7 @@ def export_masks(
     if settings.proposals and not settings.force:
         check_rule(project, advice)
     images, left = _leaving(project, settings, advice)
-    splits = [part for part, share in zip(SPLITS, settings.shares, strict=False) if share > 0]
-    if len(images) < len(splits):
-        raise InputError(
-            f"Too few images for a split: {len(images)} to export, but "
-            f"{', '.join(splits)} require at least one each. Label more images, or "
-            "export without a split."
-        )
+    _check_split(len(images), settings)
     keys = phrase_keys([*concepts(project)])
     images = [replace(one, extra=keys.get(photo_name(one.file_name), {})) for one in images]
     if settings.unlabelled == "skip":

@@ -122,7 +122,7 @@ def find_everything(
             f"crop_n_layers={settings.crop_n_layers} requires the image, but only its "
             "embedding was passed. Pass the image."
         )
-    image_hw = seen.image_hw if isinstance(seen, Features) else (seen.shape[0], seen.shape[1])
+    image_hw = seen.image_hw if isinstance(seen, Features) else seen.shape[:2]
     windows, layers = crop_boxes(image_hw, settings.crop_n_layers, settings.crop_overlap_ratio)
     grids = [settings.points(layer) for layer in layers]
     exact = settings.mode not in JUDGED_MODES
@@ -139,17 +139,14 @@ def find_everything(
                 place = encode_image(runtime, seen[y0:y1, x0:x1])
             view = CropView(window, image_hw, place.geometry, spec.mask_threshold)
             if settings.mode == "instances":
-                instances = find_instances(runtime, place, view, settings)
-                found += _whole_in_view(instances, view, settings)
+                masks = find_instances(runtime, place, view, settings)
                 clock.add(len(grid))
-                continue
-            sweep = open_sweep(runtime, place.seen, place.geometry, settings.sweep_precision)
-            clicks = grid.astype(np.float64) * place.image_hw[::-1]
-            judge = None if exact else objectness_of(family, place, least)
-            scan = Scan(sweep, family, view, settings, place, cutters, log, judge)
-            masks = (
-                search_view(scan, clicks, clock) if head is None else _ask_boxes(scan, head, clock)
-            )
+            else:
+                sweep = open_sweep(runtime, place.seen, place.geometry, settings.sweep_precision)
+                judge = None if exact else objectness_of(family, place, least)
+                scan = Scan(sweep, family, view, settings, place, cutters, log, judge)
+                clicks = grid.astype(np.float64) * place.image_hw[::-1]
+                masks = _ask_boxes(scan, head, clock) if head else search_view(scan, clicks, clock)
             found += _whole_in_view(masks, view, settings)
     if len(windows) > 1:
         smallness = 1 / box_area([record.crop_box for record in found])
