@@ -68,8 +68,12 @@ def add(project: Project, image: int, label: str, state: str = "accepted") -> in
     return project.store.add_records(image, [draft], "ann")[0].id
 
 
+def classes_of(project: Project) -> list[str]:
+    return [label.name for label in project.labels.all()]
+
+
 def told(project: Project) -> list[tuple[int, str, int, str | None]]:
-    return [(one.image_id, one.phrase, one.masks, one.answer) for one in concepts(project)]
+    return [(one.image_id, one.phrase, one.masks, one.answer) for one in concepts(project.store)]
 
 
 def test_the_review_asks_for_every_phrase_of_done_images_first(project: Project) -> None:
@@ -77,24 +81,24 @@ def test_the_review_asks_for_every_phrase_of_done_images_first(project: Project)
     add(project, 2, "mug")
     add(project, 2, "jar", "rejected")
     project.store.mark_image(2, "done", "ann")
-    assert propose_concepts(project, NAMES, 1) == 2
-    assert propose_concepts(project, NAMES, 1) == 2
+    assert propose_concepts(project.store, classes_of(project), NAMES, 1) == 2
+    assert propose_concepts(project.store, classes_of(project), NAMES, 1) == 2
     assert told(project) == [
         (1, "cup", 1, None), (1, "mug", 0, None), (2, "mug", 1, None), (2, "tumbler", 0, None),
     ]  # fmt: skip
     asked = []
-    while (one := next_concept(project)) is not None:
+    while (one := next_concept(project.store)) is not None:
         asked.append((one.image_id, one.phrase))
-        answer_concept(project, *asked[-1], "complete" if one.masks else "absent", "bob")
+        answer_concept(project.store, *asked[-1], "complete" if one.masks else "absent", "bob")
     assert asked == [(2, "mug"), (2, "tumbler"), (1, "cup"), (1, "mug")]
 
 
 def test_an_answer_is_void_when_masks_contradict_it(project: Project) -> None:
     number = add(project, 1, "cup")
     add(project, 2, "mug")
-    propose_concepts(project, NAMES, 1)
-    answer_concept(project, 1, "cup", "complete", "bob")
-    answer_concept(project, 1, "mug", "absent", "bob")
+    propose_concepts(project.store, classes_of(project), NAMES, 1)
+    answer_concept(project.store, 1, "cup", "complete", "bob")
+    answer_concept(project.store, 1, "mug", "absent", "bob")
     add(project, 1, "mug")
     entry = project.store.record(number)
     project.store.change_record(number, entry.version, entry.draft(state="rejected"), "bob")
@@ -114,7 +118,7 @@ def test_answers_that_contradict_the_masks_are_refused(
 ) -> None:
     add(project, 1, "cup")
     with pytest.raises(InputError, match=message):
-        answer_concept(project, 1, phrase, answer, "bob")  # type: ignore[arg-type]
+        answer_concept(project.store, 1, phrase, answer, "bob")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("form", ["saco", "coco"])

@@ -24,8 +24,8 @@ from sqlalchemy import select
 from anymask.base import DataError, InputError, parse_text, read_csv
 from anymask.models.rules import NameTable
 from anymask.studio.database import reading
-from anymask.studio.project import Project
 from anymask.studio.records import Action, one_of
+from anymask.studio.store import Store
 from anymask.studio.tables import EventRow
 
 Answer = Literal["complete", "incomplete", "absent"]
@@ -95,7 +95,7 @@ def _place(table: NameTable, phrase: str) -> int | None:
 
 
 def propose_concepts(
-    project: Project, table: NameTable | None = None, count: int = NEGATIVES
+    store: Store, classes: Sequence[str], table: NameTable | None = None, count: int = NEGATIVES
 ) -> int:
     """Propose hard negatives for every image with labeled masks. Returns their number.
 
@@ -103,22 +103,21 @@ def propose_concepts(
     """
     if count < 0:
         raise InputError(f"The number of negatives must be at least 0. Given: {count}.")
-    classes = [label.name for label in project.labels.all()]
-    present, known, total = _present(project), _proposed(project), 0
-    for image in project.store.all_images():
+    present, known, total = _present(store), _proposed(store), 0
+    for image in store.all_images():
         phrases = [*present.get(image.id, {})]
         found = hard_negatives(phrases, classes, table, count)
         if found and found != known.get(image.id):
             action = Action(kind=PROPOSED, detail={"phrases": found})
-            project.store.add_events(image.id, [action], "concepts")
+            store.add_events(image.id, [action], "concepts")
         total += len(found)
     return total
 
 
-def concepts(project: Project) -> Iterator[Concept]:
+def concepts(store: Store) -> Iterator[Concept]:
     """Yield the phrases of every image: those with masks, then the proposed negatives."""
-    present, proposed, answers = _present(project), _proposed(project), _answers(project)
-    for image in project.store.all_images():
+    present, proposed, answers = _present(store), _proposed(store), _answers(store)
+    for image in store.all_images():
         counts = present.get(image.id, {})
         told = answers.get(image.id, {})
         for phrase in dict.fromkeys([*counts, *proposed.get(image.id, ()), *told]):
@@ -127,15 +126,15 @@ def concepts(project: Project) -> Iterator[Concept]:
             yield Concept(image.id, image.name, phrase, masks, None if stale else answer)
 
 
-def next_concept(project: Project) -> Concept | None:
+def next_concept(store: Store) -> Concept | None:
     """Return the next phrase without an answer, of done images first; None without any."""
-    status = {image.id: image.status for image in project.store.all_images()}
-    left = [one for one in concepts(project) if one.answer is None]
+    status = {image.id: image.status for image in store.all_images()}
+    left = [one for one in concepts(store) if one.answer is None]
     return min(left, key=lambda one: status[one.image_id] != "done", default=None)
 
 
 def answer_concept(
-    project: Project, image_id: int, phrase: str, answer: Answer, who: str, seconds: float = 0.0
+    store: Store, image_id: int, phrase: str, answer: Answer, who: str, seconds: float = 0.0
 ) -> Concept:
     """Store whether all objects of a phrase have a mask, or that it is absent.
 
@@ -144,8 +143,8 @@ def answer_concept(
         InputError: The answer contradicts the masks of the image.
     """
     one_of("answer", answer, get_args(Answer))
-    image = project.store.image(image_id)
-    masks = _present(project).get(image_id, {}).get(phrase, 0)
+    image = store.image(image_id)
+    masks = _present(store).get(image_id, {}).get(phrase, 0)
     if (answer == "absent" and masks) or (answer == "complete" and not masks):
         has = f"{masks} masks" if masks else "no mask"
         raise InputError(
@@ -155,11 +154,11 @@ def answer_concept(
     action = Action(
         kind=ANSWERED, seconds=seconds, detail={"phrase": phrase, "answer": answer}
     )  # fmt: skip
-    project.store.add_events(image_id, [action], who)
+    store.add_events(image_id, [action], who)
     return Concept(image_id, image.name, phrase, masks, answer)
 
 
-def take_answers(project: Project, path: Path, who: str) -> None:
+def take_answers(store: Store, path: Path, who: str) -> None:
     """Store the answers of a CSV file with the columns image, phrase and answer.
 
     Raises:
@@ -171,14 +170,14 @@ def take_answers(project: Project, path: Path, who: str) -> None:
     header, *rows = read_csv(parse_text(path.read_bytes(), path), path) or [[]]
     if header != ["image", "phrase", "answer"]:
         raise DataError(f"{path}: Expected the columns image, phrase and answer, got {header}.")
-    ids = {image.name: image.id for image in project.images}
+    ids = {image.name: image.id for image in store.all_images()}
     for row in rows:
         if len(row) != len(header) or row[0] not in ids:
             raise InputError(
                 f"{path}: The project has no image {row[:1]}, or the line has too few columns. "
                 "Use the names that `anymask project concepts` prints."
             )
-        answer_concept(project, ids[row[0]], row[1], cast(Answer, row[2]), who)
+        answer_concept(store, ids[row[0]], row[1], cast(Answer, row[2]), who)
 
 
 def phrase_keys(found: Sequence[Concept]) -> dict[str, dict[str, list[str]]]:
@@ -194,34 +193,34 @@ def phrase_keys(found: Sequence[Concept]) -> dict[str, dict[str, list[str]]]:
     return keys
 
 
-def _present(project: Project) -> dict[int, dict[str, int]]:
+def _present(store: Store) -> dict[int, dict[str, int]]:
     """Return the number of masks of each label that are not rejected, by image."""
     found: dict[int, dict[str, int]] = {}
-    for entry in project.store.records(states=("proposed", "accepted")):
+    for entry in store.records(states=("proposed", "accepted")):
         if entry.label:
             counts = found.setdefault(entry.image_id, {})
             counts[entry.label] = counts.get(entry.label, 0) + 1
     return found
 
 
-def _events(project: Project, kind: str) -> list[tuple[int, Mapping[str, object]]]:
+def _events(store: Store, kind: str) -> list[tuple[int, Mapping[str, object]]]:
     query = select(EventRow.image_id, EventRow.detail).where(EventRow.kind == kind)
-    with reading(project.store.database) as session:
+    with reading(store.database) as session:
         rows = session.execute(query.order_by(EventRow.id)).all()
     return [(image_id, detail) for image_id, detail in rows if image_id is not None]
 
 
-def _proposed(project: Project) -> dict[int, list[str]]:
+def _proposed(store: Store) -> dict[int, list[str]]:
     found: dict[int, list[str]] = {}
-    for image_id, detail in _events(project, PROPOSED):
+    for image_id, detail in _events(store, PROPOSED):
         phrases = detail.get("phrases")
         found[image_id] = [str(one) for one in phrases] if isinstance(phrases, list) else []
     return found
 
 
-def _answers(project: Project) -> dict[int, dict[str, Answer]]:
+def _answers(store: Store) -> dict[int, dict[str, Answer]]:
     found: dict[int, dict[str, Answer]] = {}
-    for image_id, detail in _events(project, ANSWERED):
+    for image_id, detail in _events(store, ANSWERED):
         answer = next((one for one in get_args(Answer) if one == detail.get("answer")), None)
         if answer is not None:
             found.setdefault(image_id, {})[str(detail.get("phrase"))] = answer

@@ -168,7 +168,7 @@ def export_masks(
         check_rule(project, advice)
     images, left = _leaving(project, settings, advice)
     _check_split(len(images), settings)
-    keys = phrase_keys([*concepts(project)])
+    keys = phrase_keys([*concepts(project.store)])
     images = [replace(one, extra=keys.get(photo_name(one.file_name), {})) for one in images]
     if settings.unlabelled == "skip":
         images = [

@@ -392,7 +392,7 @@ def take_back(record_id: RecordId, project: OfProject, who: Who) -> dict[str, An
 def next_phrase(project: OfProject) -> Response:
     """Return the next phrase of an image to review: are all of its objects masked, or is it
     absent? Status 204 if all phrases are reviewed."""
-    found = next_concept(project)
+    found = next_concept(project.store)
     if found is None:
         return Response(status_code=204)
     return JSONResponse(ConceptBody.of(found).model_dump())
@@ -402,7 +402,7 @@ def next_phrase(project: OfProject) -> Response:
 def answer_phrase(body: ConceptAnswerBody, project: OfProject, who: Who) -> ConceptBody:
     """Store the answer for a phrase of an image."""
     found = answer_concept(
-        project, int(body.image), body.phrase, body.answer, who, seconds=body.seconds
+        project.store, int(body.image), body.phrase, body.answer, who, seconds=body.seconds
     )
     return ConceptBody.of(found)
 

@@ -127,9 +127,8 @@ def find_everything(
     grids = [settings.points(layer) for layer in layers]
     exact = settings.mode not in JUDGED_MODES
     head = proposal_head(family) if settings.mode == "proposals" else None
-    most = [len(g) if exact else MOST if head else most_clicks(len(g)) for g in grids]
-    clock = ProgressCounter(progress, sum(most))
-    found: list[Mask] = []
+    most = (len(g) if exact else MOST if head else most_clicks(len(g)) for g in grids)
+    clock, found = ProgressCounter(progress, sum(most)), list[Mask]()
     with ThreadPoolExecutor(CUTTERS, "anymask-cut") as cutters:
         for window, grid in zip(windows, grids, strict=True):
             if isinstance(seen, Features):

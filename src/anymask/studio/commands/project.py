@@ -241,13 +241,14 @@ def review_concepts(args: argparse.Namespace) -> None:
 
     project = opened(args)
     if args.answers is not None:
-        take_answers(project, args.answers, args.user)
+        take_answers(project.store, args.answers, args.user)
     else:
         naming = load(args.model or default_model()).runtime.capability(MaskNaming)
         table = None if naming is None else naming.name_table()
-        number = propose_concepts(project, table, args.negatives)
+        classes = [label.name for label in project.labels.all()]
+        number = propose_concepts(project.store, classes, table, args.negatives)
         say(counted(number, "hard negative"))
-    rows = list(concepts(project))
+    rows = list(concepts(project.store))
     for one in rows:
         print(f"{one.image}: {one.phrase}, {counted(one.masks, 'mask')}, {one.answer or 'open'}")
     if args.json:
