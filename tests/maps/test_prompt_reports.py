@@ -8,7 +8,10 @@ import pytest
 from numpy.typing import NDArray
 
 import anymask
+from anymask.cli import main as door
 from anymask.cli.main import main
+from anymask.cli.maps import read_map_prompts
+from anymask.jobs import MapChoice
 from anymask.segment import Model
 from tests.segment.fakes import ColourRuntime
 
@@ -146,3 +149,41 @@ def test_next_to_nothing_on_a_map_names_prompts(
     told = capsys.readouterr().err
     assert "object" in told
     assert f"anymask segment {bare} --prompts LAYER.gpkg" in told
+
+
+def test_a_line_without_a_box_is_skipped(
+    torn: Path, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    layer = tmp_path / "lines.gpkg"
+    lines = [[place(5, 5), place(40, 30)], [place(5, 5), place(40, 5)], [place(5, 5), place(5, 9)]]
+    shapes = np.array([shapely.LineString(one) for one in lines], object)
+    pyogrio.raw.write(
+        layer, shapely.to_wkb(shapes), [np.arange(3)], np.array(["n"], object),
+        geometry_type="LineString", crs=UTM,
+    )  # fmt: skip
+    with open_map(torn) as scene:
+        (found,) = read_prompts(layer, scene)
+    assert found.source == "lines.gpkg 1"
+    assert "box has no area were skipped: lines.gpkg 2, lines.gpkg 3" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("option", "text", "expected"),
+    [
+        ("--point", "500005.1,5299990.3", [(10.2, 19.4)]),
+        ("--scribble", "500005.1,5299990.3 500020.1,5299990.3", [(12.7, 19.4), (37.7, 19.4)]),
+        ("--box", "500005.1,5299980.3,500020.1,5299990.3", [(10.2, 19.4), (40.2, 39.4)]),
+    ],
+)
+def test_coordinates_on_the_command_line_keep_their_decimals(
+    torn: Path, option: str, text: str, expected: list[tuple[float, float]]
+) -> None:
+    """A northing in float32 has steps of half a meter, which is a pixel of this map."""
+    command = door.load(door.commands()["segment"])
+    args = command.parser("segment").parse_args(["a.tif", option, text, "-o", "b.gpkg"])
+    with open_map(torn) as scene:
+        (found,) = read_map_prompts(args, scene, MapChoice(crs="map"))
+    points = found.points if found.box is None else found.box.reshape(2, 2)
+    assert points is not None
+    np.testing.assert_allclose(points[[0, -1]][: len(expected)], expected, atol=0.01)
+    assert found.source == f"{option[2:]} {text}"

@@ -75,8 +75,13 @@ PROMPTS = Group(
 
 def read_prompts(parts: Sequence[Part]) -> list[Prompt]:
     """Return one prompt for each object. Raises PromptError, or ImageError for a mask file."""
-    objects: list[list[Part]] = [[]]
     values = _read_values([text for kind, text in parts if kind == "values"])
+    return [_prompt(one, values) for one in parts_by_object(parts)]
+
+
+def parts_by_object(parts: Sequence[Part]) -> list[list[Part]]:
+    """Group the options by object. Raises PromptError if an object has none."""
+    objects: list[list[Part]] = [[]]
     for kind, text in parts:
         if kind == "values":
             continue
@@ -93,7 +98,7 @@ def read_prompts(parts: Sequence[Part]) -> list[Prompt]:
         raise PromptError(
             "--next separates the prompts of two objects. Pass points or boxes before and after it."
         )
-    return [_prompt(one, values) for one in objects]
+    return objects
 
 
 def read_one_prompt(args: argparse.Namespace) -> dict[str, Any]:
@@ -131,7 +136,7 @@ def _prompt(parts: Sequence[Part], values: MaskValues) -> Prompt:
 
     clicks = [(kind, text) for kind, text in parts if kind in ("point", "negative")]
     named = {kind: text for kind, text in parts if kind in SINGLE}
-    scribbles = [read_line(text, "--scribble LINE") for kind, text in parts if kind == "scribble"]
+    scribbles = [read_values(*part) for part in parts if part[0] == "scribble"]
     if not (named or scribbles) and all(kind == "negative" for kind, _ in clicks):
         raise PromptError(
             "--negative requires an object to subtract from. Add --point X,Y, --box "
@@ -143,16 +148,23 @@ def _prompt(parts: Sequence[Part], values: MaskValues) -> Prompt:
 
         mask = load_mask(Path(named["mask"]), values)
     said: dict[str, Any] = {
-        "points": [numbers(text, *FORMS[kind]) for kind, text in clicks] or None,
+        "points": [read_values(*part) for part in clicks] or None,
         "labels": [int(kind == "point") for kind, _ in clicks] or None,
-        "box": numbers(named["box"], *FORMS["box"]) if "box" in named else None,
+        "box": read_values("box", named["box"]) if "box" in named else None,
         "mask": mask,
-        "lasso": read_line(named["lasso"], "--lasso LINE") if "lasso" in named else None,
+        "lasso": read_values("lasso", named["lasso"]) if "lasso" in named else None,
     }
     prompt = Prompt.of(**said, scribble=scribbles[0] if scribbles else None)
     for line in scribbles[1:]:
         prompt = merged_prompts(prompt, Prompt.of(scribble=line))
     return prompt
+
+
+def read_values(kind: Kind, text: str) -> list[Any]:
+    """Coordinates of a point or box (n,), or of a scribble or lasso (n, 2). Raises PromptError."""
+    if kind in ("scribble", "lasso"):
+        return read_line(text, f"--{kind} LINE")
+    return numbers(text, *FORMS[kind])
 
 
 def read_line(text: str, option: str) -> list[list[float]]:

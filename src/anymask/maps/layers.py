@@ -298,7 +298,7 @@ def read_prompts(path: Path, scene: Scene, crs: str | None = None) -> list[Promp
         raise PromptError(f"{path.name} does not declare its CRS. Pass --crs EPSG:NUMBER")
     system, fields = crs_of(named, scene), [str(name).lower() for name in meta["fields"]]
     column = next((columns[fields.index(name)] for name in _NAMES if name in fields), None)
-    found, without = [], list[str]()
+    found, without, flat = [], list[str](), list[str]()
     for number, shape in enumerate(shapes, start=1):
         text = f"{path.name} {number}"
         if shape is None or shape.is_empty:
@@ -310,7 +310,11 @@ def read_prompts(path: Path, scene: Scene, crs: str | None = None) -> list[Promp
             if shape.geom_type in ("Point", "MultiPoint"):
                 one = Prompt.of(scene.to_pixels(shapely.get_coordinates(shape), system))
             else:
-                one = Prompt.of(box=_box_in_pixels(scene, np.array(shape.bounds), system))
+                box = _box_in_pixels(scene, np.array(shape.bounds), system)
+                if np.isfinite(box).all() and not (box[2:] > box[:2]).all():
+                    flat.append(text)
+                    continue
+                one = Prompt.of(box=box)
         except InputError as error:
             raise PromptError(
                 f"{text} has coordinates that are invalid in {str(named)[:40]}. "
@@ -320,6 +324,8 @@ def read_prompts(path: Path, scene: Scene, crs: str | None = None) -> list[Promp
         found.append(replace(one, source=text, label=label))
     if without:
         log.warning("Features without a geometry were skipped: %s", name_some(without))
+    if flat:
+        log.warning("Features whose box has no area were skipped: %s", name_some(flat))
     return on_the_map(found, scene, str(path))
 
 
