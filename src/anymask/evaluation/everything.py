@@ -28,7 +28,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from anymask.base import Floats, OnProgress
+from anymask.base import Floats, InputError, OnProgress
 from anymask.evaluation.by_class import ShownPhoto, shown_ap
 from anymask.evaluation.coco import AREA_RANGES, IOU_THRESHOLDS, Matches, match_photo
 from anymask.evaluation.metrics import Shares
@@ -143,11 +143,11 @@ def average_recall(photos: Sequence[Matches], most: int) -> float:
 
 
 def measure_shown(
-    method: Segmenter, one: EvalSet, settings: EvalSettings, told: OnProgress
+    method: Segmenter, one: EvalSet, settings: EvalSettings, told: OnProgress, **grid: Any
 ) -> SetResult:
-    """Measure automatic mask generation with default settings.
+    """Measure automatic mask generation with default settings, except those in `grid`.
 
-    Raises NotMeasured for a method without `everything`.
+    Raises NotMeasured for a method without `everything`, or that does not support the settings.
     """
     if not isinstance(method, FindsEverything) or not method.spec.accepts:
         raise NotMeasured("This model does not support automatic mask generation.")
@@ -156,7 +156,10 @@ def measure_shown(
     rows, photos = [], []
     for done, number in enumerate(images, start=1):
         sample = one.samples[int(number)]
-        records = method.everything(sample.image())
+        try:
+            records = method.everything(sample.image(), **grid)
+        except InputError as error:
+            raise NotMeasured(str(error)) from error
         photos.append(ShownPhoto(sample, records))
         scores = np.array([record.score for record in records], np.float64)
         rles, most = [record.rle for record in records], max(len(records), 1)

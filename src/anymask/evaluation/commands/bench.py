@@ -32,6 +32,7 @@ MODES: dict[str, dict[str, Any]] = {
     "exact": {"mode": "exact", "decoder_precision": "model"},
     "mixed": {"mode": "exact", "decoder_precision": "mixed"},
     "adaptive": {"mode": "adaptive"},
+    "proposals": {"mode": "proposals"},
 }
 
 
@@ -203,7 +204,10 @@ def _measure_steps(args: argparse.Namespace, photo: Path, notes: list[str]) -> l
     if not args.everything:
         figures += _measure_turns({name: one for name, (one, _) in opened.items()}, image, args)
     for runtime, (model, features) in opened.items():
-        for mode, settings in (MODES if args.everything else {"": {}}).items():
+        modes = MODES if args.everything else {"": dict[str, Any]()}
+        for mode, settings in modes.items():
+            if mode == "proposals" and "proposals" not in model.runtime.family.tables:
+                continue
             column = f"{runtime}, {mode}" if mode else runtime
             start = time.perf_counter()
             found = model.everything(features, **{"grid": args.grid, **settings})
