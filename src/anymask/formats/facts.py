@@ -10,12 +10,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from anymask.base import DataError
+from anymask.base import DataError, brief
 from anymask.formats.fields import as_text, as_whole
 
 WHOLE_SET = "the dataset"  # place of losses that concern no single image
 
 
+@brief
 @dataclass
 class SetFacts:
     """Facts that a dataset declares.
