@@ -38,7 +38,7 @@ from anymask.base import AnymaskError, BoolArray, InputError, UintImage
 from anymask.find.byte_pairs import BytePairs
 from anymask.images import load_mask
 from anymask.models.clip import ClipConfig, tower_blocks
-from anymask.models.layers import Mlp, plant
+from anymask.models.layers import Mlp, add_submodule
 from anymask.models.positions import sine_grid
 from anymask.runtime import load_official, read_checkpoint
 
@@ -209,7 +209,7 @@ class PixelDecoder(nn.Module):
         self.mask_features = nn.Conv2d(hidden, hidden, 3, padding=1)
         self.input_proj = nn.Conv2d(config.dim * 2 ** (self.last - 1), hidden, 1)
         layers = nn.ModuleList(EncoderLayer(config) for _ in range(config.encoder_layers))
-        plant(self, "transformer.encoder.layers", layers)
+        add_submodule(self, "transformer.encoder.layers", layers)
         self.add_module(f"layer_{self.last}", NormedConv(hidden, hidden, 3, relu=True))
 
     def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
@@ -447,8 +447,8 @@ class Seem(nn.Module):
         self.config = config
         self.register_buffer("dilation_kernel", torch.ones(1, 1, 3, 3))
         self.backbone = FocalNet(config)
-        plant(self, "sem_seg_head.pixel_decoder", PixelDecoder(config))
-        plant(self, "sem_seg_head.predictor", Predictor(config))
+        add_submodule(self, "sem_seg_head.pixel_decoder", PixelDecoder(config))
+        add_submodule(self, "sem_seg_head.predictor", Predictor(config))
 
     @property
     def predictor(self) -> Predictor:

@@ -47,13 +47,13 @@ def read_egohos(root: Path, split: str) -> Iterator[AnnotatedImage]:
 def read_gtea(root: Path, split: str) -> Iterator[AnnotatedImage]:
     """Hands, a mask a photo, of all folders or of `split`. Raises DataError."""
     for folder in _every(root, split, "Masks"):
-        yield from _white(folder, folder.parent / "Images", "hand")
+        yield from _white_level(folder, folder.parent / "Images", "hand")
 
 
 def read_doors(root: Path, split: str) -> Iterator[AnnotatedImage]:
     """Boulders, a mask a picture, of all folders or of `split`. Raises DataError."""
     for folder in _every(root, split, "Rock_all"):
-        yield from _white(folder, folder.parent / "img", "boulder")
+        yield from _white_level(folder, folder.parent / "img", "boulder")
 
 
 def _every(root: Path, split: str, name: str) -> list[Path]:
@@ -62,7 +62,7 @@ def _every(root: Path, split: str, name: str) -> list[Path]:
     return [root / split / name] if split else [*root.glob(name), *sorted(root.glob(f"*/{name}"))]
 
 
-def _white(folder: Path, photos: Path, label: str) -> Iterator[AnnotatedImage]:
+def _white_level(folder: Path, photos: Path, label: str) -> Iterator[AnnotatedImage]:
     for path, photo in _pairs(folder, photos):
         with located(path):
             yield _sample(photo, value_rles(_numbers(path) > 0), {1: label})

@@ -11,7 +11,7 @@ from PIL import Image
 from anymask.base import InputError, WeightsError
 from anymask.cli.main import main
 from anymask.edit import open_lama, remove
-from anymask.edit.inpainting import fill_holes
+from anymask.edit.inpainting import inpaint_hole
 
 GREY = np.full((700, 900, 3), 90, np.uint8)
 
@@ -40,7 +40,7 @@ def test_only_the_hole_is_changed(places: list[tuple[slice, slice]]) -> None:
     hole = np.zeros(GREY.shape[:2], bool)
     for place in places:
         hole[place] = True
-    filled = fill_holes(GREY, hole, red)
+    filled = inpaint_hole(GREY, hole, red)
     np.testing.assert_array_equal(filled[~hole], GREY[~hole])
     assert (filled[hole][:, 0] > 250).all()
 
@@ -49,7 +49,7 @@ def test_only_the_hole_is_changed(places: list[tuple[slice, slice]]) -> None:
 def test_odd_sizes(size: tuple[int, int]) -> None:
     hole = np.zeros(size, bool)
     hole[0, 0] = True
-    assert fill_holes(np.zeros((*size, 3), np.uint8), hole, red)[0, 0, 0] > 100
+    assert inpaint_hole(np.zeros((*size, 3), np.uint8), hole, red)[0, 0, 0] > 100
 
 
 def test_an_object_is_taken_out_with_its_margin() -> None:
@@ -63,7 +63,7 @@ def test_an_object_is_taken_out_with_its_margin() -> None:
 
 def test_a_photo_that_is_all_hole_is_refused() -> None:
     with pytest.raises(InputError, match="whole"):
-        fill_holes(GREY, np.ones(GREY.shape[:2], bool), red)
+        inpaint_hole(GREY, np.ones(GREY.shape[:2], bool), red)
 
 
 def test_weights_are_never_fetched_and_the_remedy_is_told(

@@ -257,10 +257,10 @@ def test_photos_are_sized_as_the_folder_says(
     size: dict[str, int], hw: tuple[int, int], side: int | None, wanted: tuple[int, int],
     tmp_path: Path,
 ) -> None:  # fmt: skip
-    from anymask.find.grounding import PhotoRule
+    from anymask.find.grounding import ResizeRule
 
     write_preprocessor(tmp_path, **size)
-    rule = PhotoRule.read(tmp_path)
+    rule = ResizeRule.read(tmp_path)
     assert rule.size(hw, side) == wanted
     assert rule.size(hw, side, 640)[1] <= max(640, wanted[1] if rule.exact else 0)
     seen = rule.apply(np.zeros((*hw, 3), np.uint8), wanted)

@@ -16,7 +16,7 @@ from anymask.images import (
     load_image,
     load_mixed,
     read_channels,
-    read_values,
+    read_value_ranges,
     shown_picture,
 )
 from anymask.masks import ChannelMix
@@ -102,7 +102,7 @@ def test_pages_of_several_sizes_are_no_channels(tmp_path: Path) -> None:
 
 def test_the_values_of_channels_are_told(tmp_path: Path) -> None:
     path = write(tmp_path / "stack.tif", "imagej")
-    found = read_values(path)
+    found = read_value_ranges(path)
     assert [one.name for one in found] == [f"Channel {n}" for n in range(1, 6)]
     for one, plane in zip(found, STACK, strict=True):
         assert (one.least, one.most) == (plane.min(), plane.max())
@@ -122,11 +122,13 @@ def test_a_grey_picture_has_values_where_it_has_more_than_8_bits(tmp_path: Path)
     tifffile.imwrite(tmp_path / "deep.tif", deep)
     tifffile.imwrite(tmp_path / "float.tif", deep.astype(np.float32))
     for name in ("deep.png", "deep.tif", "float.tif"):
-        (found,) = read_values(tmp_path / name)
+        (found,) = read_value_ranges(tmp_path / name)
         assert (found.name, found.least, found.most) == ("Grey", deep.min(), deep.max())
     Image.fromarray(deep.astype(np.uint8)).save(tmp_path / "flat.png")
     Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(tmp_path / "colour.png")
     (tmp_path / "cut.tif").write_bytes((tmp_path / "deep.tif").read_bytes()[:100])
-    assert read_values(tmp_path / "flat.png") == read_values(tmp_path / "colour.png") == []
+    assert (
+        read_value_ranges(tmp_path / "flat.png") == read_value_ranges(tmp_path / "colour.png") == []
+    )
     with pytest.raises(ImageError):
-        read_values(tmp_path / "cut.tif")
+        read_value_ranges(tmp_path / "cut.tif")

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from anymask.models.layers import LayerNorm2d, Mlp, plant
+from anymask.models.layers import LayerNorm2d, Mlp, add_submodule
 from anymask.models.prompt_encoder import (
     EFFICIENT_SAM_NAMES,
     PromptEncoder,
@@ -20,8 +20,8 @@ EFFICIENT_PROMPTS = PromptEncoderConfig(
 
 def test_a_planted_layer_is_found_under_its_dotted_name() -> None:
     root = nn.Module()
-    plant(root, "a.0.b", nn.Linear(1, 1))
-    plant(root, "a.1", nn.Linear(1, 1))
+    add_submodule(root, "a.0.b", nn.Linear(1, 1))
+    add_submodule(root, "a.1", nn.Linear(1, 1))
     assert list(root.state_dict()) == ["a.0.b.weight", "a.0.b.bias", "a.1.weight", "a.1.bias"]
 
 

@@ -5,7 +5,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from anymask.masks import CropRefinement, ModelSpec, Prompt, geometry
-from anymask.models.rules import closer_window, logits_around, mean_chance, object_box
+from anymask.models.rules import closer_window, logits_around, mean_probability, object_box
 from tests.masks.strategies import quickly, sizes
 
 SPEC = ModelSpec(name="any", image_side=256, mask_side=64)
@@ -75,4 +75,4 @@ def test_the_mean_of_chances_is_no_mean_of_logits() -> None:
     near, far = np.array([[0, 30, -2]], np.float32), np.array([[0, -1, 4]], np.float32)
     chances = 0.6 * np.array([0.5, 1, 0.11920292]) + 0.4 * np.array([0.5, 0.26894142, 0.98201379])
     logits = np.log(chances) - np.log1p(-chances)
-    np.testing.assert_allclose(mean_chance(near, far, 0.6), [logits], rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(mean_probability(near, far, 0.6), [logits], rtol=1e-4, atol=1e-6)

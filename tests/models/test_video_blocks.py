@@ -28,7 +28,7 @@ from anymask.models.video_model import (
     Frame,
     FramePrompts,
     VideoModel,
-    fill_holes,
+    inpaint_hole,
     stability_of,
     without_overlaps,
 )
@@ -261,10 +261,10 @@ def test_holes_up_to_the_limit_become_object_and_larger_ones_stay() -> None:
     logits = torch.full((1, 1, 8, 8), 3.0)
     logits[0, 0, 1, 1] = -2.0
     logits[0, 0, 4:7, 4:6] = -2.0
-    filled = fill_holes(logits, 1)
+    filled = inpaint_hole(logits, 1)
     assert filled[0, 0, 1, 1] == pytest.approx(0.1)
     assert torch.equal(filled[0, 0, 4:7, 4:6], logits[0, 0, 4:7, 4:6])
-    assert (fill_holes(logits, 6) > 0).all()
+    assert (inpaint_hole(logits, 6) > 0).all()
     assert logits[0, 0, 1, 1] == -2.0
 
 

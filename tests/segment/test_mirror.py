@@ -11,7 +11,7 @@ import anymask
 from anymask.base import FloatArray, InputError, UintImage
 from anymask.masks import EncoderOutput, ModelPrompts, geometry, mask_iou
 from anymask.runtime import OnnxRuntime
-from anymask.segment.pipeline import mirror_cells, mirror_prompts, with_mirrored
+from anymask.segment.pipeline import flip_columns, mirror_prompts, with_mirrored
 
 SPEC = replace(anymask.load().spec, image_side=512, mask_side=128)
 LEFT = {"wide": (0, 600), "square": (100, 500), "tall": (150, 416)}  # columns of the photo
@@ -34,9 +34,9 @@ def prompts_at(coords: list[list[float]], labels: list[int], side: int = 128) ->
 
 def test_columns_are_mirrored_within_what_the_photo_fills() -> None:
     planes = np.arange(6, dtype=np.float32)[None]
-    assert mirror_cells(planes, 6.0)[0].tolist() == [5, 4, 3, 2, 1, 0]
-    assert mirror_cells(planes, 4.0)[0, :4].tolist() == [3, 2, 1, 0]
-    assert mirror_cells(planes, 4.5)[0, :4].tolist() == [3.5, 2.5, 1.5, 0.5]
+    assert flip_columns(planes, 6.0)[0].tolist() == [5, 4, 3, 2, 1, 0]
+    assert flip_columns(planes, 4.0)[0, :4].tolist() == [3, 2, 1, 0]
+    assert flip_columns(planes, 4.5)[0, :4].tolist() == [3.5, 2.5, 1.5, 0.5]
 
 
 def test_a_prompt_is_laid_over_the_mirror_image() -> None:

@@ -23,7 +23,7 @@ import pytest
 from anymask.base import BoolArray
 from anymask.masks import rle_to_mask
 from anymask.studio import ServerParts
-from anymask.track import FilmWriter
+from anymask.track import VideoWriter
 from tests.patience import PATIENCE_S
 from tests.segment.fakes import iou
 from tests.studio.servers import client, error_of, inference, listening
@@ -185,22 +185,22 @@ def test_looks_and_colours_that_nobody_knows_are_refused(
 def test_an_export_tells_how_far_it_is_and_ends_when_its_client_has_gone(
     clip: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    held, go_on, abandoned, write = Event(), Event(), Event(), FilmWriter.write
+    held, go_on, abandoned, write = Event(), Event(), Event(), VideoWriter.write
     written: list[int] = []
 
-    def slow(self: FilmWriter, *given: Any) -> None:
+    def slow(self: VideoWriter, *given: Any) -> None:
         written.append(1)
         if len(written) == 3:
             held.set()
             assert go_on.wait(PATIENCE_S)
         write(self, *given)
 
-    def told(self: FilmWriter, abandon: Callable[[Any], None] = FilmWriter.abandon) -> None:
+    def told(self: VideoWriter, abandon: Callable[[Any], None] = VideoWriter.abandon) -> None:
         abandon(self)
         abandoned.set()
 
-    monkeypatch.setattr(FilmWriter, "write", slow)
-    monkeypatch.setattr(FilmWriter, "abandon", told)
+    monkeypatch.setattr(VideoWriter, "write", slow)
+    monkeypatch.setattr(VideoWriter, "abandon", told)
     with listening(ServerParts(inference())) as address:
 
         def ask(method: str, path: str, body: Any = None, kind: str = "application/json") -> Any:

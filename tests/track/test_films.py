@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from anymask.base import InputError
-from anymask.track import FilmWriter, TrackedFrame, VideoFacts, check_film, open_source
+from anymask.track import TrackedFrame, VideoFacts, VideoWriter, check_film, open_source
 from tests.track.clips import moving_discs
 
 PICTURES, _ = moving_discs(4)
@@ -60,7 +60,7 @@ def copied(clip: Path, path: Path) -> None:
     """Every picture as it is, in another film."""
     source = open_source(clip)
     facts = VideoFacts("clip", PICTURES[0].shape[:2], source.rate, (), clip)
-    writer = FilmWriter(path, facts, lambda frame, image: image)
+    writer = VideoWriter(path, facts, lambda frame, image: image)
     for number in range(source.length or 0):
         frame = TrackedFrame(number, number, source.seconds(number), {})
         writer.write(frame, lambda number=number: source.read(number))

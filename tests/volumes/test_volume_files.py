@@ -11,7 +11,7 @@ from anymask.base import InputError, claimed
 from anymask.cli.main import main
 from anymask.masks import Prompt
 from anymask.segment import Model
-from anymask.volumes import VolumeFiles, follow_volume, read_volume
+from anymask.volumes import VolumeFiles, read_volume, track_volume_file
 from anymask.volumes.files import depth_text, volume_text
 from anymask.volumes.volume import scaled_affine
 from tests.segment.fakes import ColourRuntime
@@ -39,7 +39,7 @@ def asked(scan: Path, *outputs: str, **changes: object) -> VolumeFiles:
 
 def test_labels_are_written_on_their_scan_and_told(scan: Path) -> None:
     seen: list[int] = []
-    notes = follow_volume(
+    notes = track_volume_file(
         lambda: Model(ColourRuntime()), asked(scan, "a.nii.gz", "a.seg.nrrd"), "m",
         lambda done, total: seen.append(done),
     )  # fmt: skip
@@ -64,37 +64,37 @@ def test_an_interrupted_run_goes_on_and_another_one_begins_anew(scan: Path) -> N
 
     model = Model(ColourRuntime())
     with pytest.raises(Stopped):
-        follow_volume(lambda: model, asked(scan, "a.nii.gz"), "m", stop)
+        track_volume_file(lambda: model, asked(scan, "a.nii.gz"), "m", stop)
     kept = scan.parent / ".a.nii.gz.session"
     assert kept.exists()
     decoded = len(model.runtime.calls)  # type: ignore[attr-defined]
-    follow_volume(lambda: model, asked(scan, "a.nii.gz"), "m")
+    track_volume_file(lambda: model, asked(scan, "a.nii.gz"), "m")
     again = len(model.runtime.calls) - decoded  # type: ignore[attr-defined]
     assert not kept.exists()
     before = gzip.decompress((scan.parent / "a.nii.gz").read_bytes())
 
     whole = Model(ColourRuntime())
-    follow_volume(lambda: whole, asked(scan, "b.nii.gz"), "m")
+    track_volume_file(lambda: whole, asked(scan, "b.nii.gz"), "m")
     assert gzip.decompress((scan.parent / "b.nii.gz").read_bytes()) == before
     assert again < len(whole.runtime.calls)  # type: ignore[attr-defined]
 
     with pytest.raises(Stopped):
-        follow_volume(lambda: model, asked(scan, "a.nii.gz"), "m", stop)
+        track_volume_file(lambda: model, asked(scan, "a.nii.gz"), "m", stop)
     other = asked(scan, "a.nii.gz", settings={"window": (300.0, 600.0)})
-    assert follow_volume(lambda: model, other, "m")[0].startswith("wrote")
+    assert track_volume_file(lambda: model, other, "m")[0].startswith("wrote")
 
 
 def test_a_session_that_is_named_is_corrected_later(scan: Path) -> None:
     kept, model = scan.parent / "x.session", Model(ColourRuntime())
     first = asked(scan, "a.nii.gz", settings={"session": kept})
-    follow_volume(lambda: model, first, "m")
+    track_volume_file(lambda: model, first, "m")
     mask = np.zeros((64, 80), np.uint8)
     mask[20:30, 20:30] = 255
     later = VolumeFiles(
         scan=scan, prompts=[Prompt(mask=mask, frame=8, object_id=1)],
         outputs=[scan.parent / "b.nii.gz"], settings={"session": kept},
     )  # fmt: skip
-    follow_volume(lambda: model, later, "m")
+    track_volume_file(lambda: model, later, "m")
     before, after = (read_volume(scan.parent / name).array for name in ("a.nii.gz", "b.nii.gz"))
     assert (after[8] == (mask > 0)).sum() >= (mask > 0).sum()
     assert (before[:8] == after[:8]).all()
@@ -175,4 +175,4 @@ def test_an_output_that_another_run_writes_is_refused(scan: Path) -> None:
     output = scan.parent / "a.nii.gz"
     used = pytest.raises(InputError, match=r"a\.nii\.gz' is in use by another run")
     with claimed(output, output.with_name(".a.nii.gz.lock")), used:
-        follow_volume(lambda: Model(ColourRuntime()), asked(scan, "a.nii.gz"), "m")
+        track_volume_file(lambda: Model(ColourRuntime()), asked(scan, "a.nii.gz"), "m")

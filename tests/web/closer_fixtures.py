@@ -7,7 +7,13 @@ from typing import Any
 import numpy as np
 
 from anymask.masks import ModelSpec, Prompt, geometry, mask_to_model, mask_to_rle, rle_to_coco
-from anymask.models.rules import closer_window, logits_around, mean_chance, object_box, open_family
+from anymask.models.rules import (
+    closer_window,
+    logits_around,
+    mean_probability,
+    object_box,
+    open_family,
+)
 from anymask.segment.pipeline import prompt_in_window
 
 NUMBERS = 3  # decimals
@@ -76,7 +82,7 @@ def _in_window(
         "near": None if moved.box is None else _rounded(moved.box),
         "start": None if moved.mask is None else _rounded(mask_to_model(moved.mask, near, 16)),
         "far": _rounded(far), "own": _rounded(own), "around": _rounded(around),
-        "mean": _rounded(mean_chance(own, around, 0.6)),
+        "mean": _rounded(mean_probability(own, around, 0.6)),
     }  # fmt: skip
 
 

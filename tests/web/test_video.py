@@ -17,7 +17,7 @@ from PIL import Image
 import anymask
 from anymask.formats import read_annotations
 from anymask.masks import coco_to_rle, mask_to_rle, rle_iou, rle_to_mask
-from anymask.track import FilmWriter
+from anymask.track import VideoWriter
 from tests.patience import PATIENCE_S
 from tests.segment.fakes import ColourRuntime, iou
 from tests.studio.servers import inference
@@ -242,14 +242,14 @@ def test_an_overlay_and_a_cut_out_leave_with_times_sound_and_alpha(
 def test_an_export_shows_how_far_it_is_is_stopped_and_asked_for_again(
     viewer: Viewer, clip: Path, tmp_path: Path, axe: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write, held, asked = FilmWriter.write, threading.Event(), []
+    write, held, asked = VideoWriter.write, threading.Event(), []
 
-    def slow(self: FilmWriter, *frame: Any) -> None:
+    def slow(self: VideoWriter, *frame: Any) -> None:
         asked.append(1)
         assert len(asked) != 3 or held.wait(PATIENCE_S)
         write(self, *frame)
 
-    monkeypatch.setattr(FilmWriter, "write", slow)
+    monkeypatch.setattr(VideoWriter, "write", slow)
     viewer.watch(clip)
     viewer.say(30, 30)
     viewer.keys("Control+s")

@@ -414,7 +414,7 @@ def check_type(name: str, value: object, hint: str) -> None:
 @functools.cache
 def _kinds_of(hint: str) -> list[tuple[Callable[[object], bool], str]]:
     """Return alternative checks for an annotation; empty if any part is not a plain type."""
-    kinds = [_kind_of(atom) for atom in _atoms(hint)]
+    kinds = [_kind_of(atom) for atom in _union_members(hint)]
     plain = [kind for kind in kinds if kind is not None]
     return plain if len(plain) == len(kinds) else []
 
@@ -436,7 +436,7 @@ def _is_many(value: object) -> bool:
     return isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping)
 
 
-def _atoms(hint: str) -> list[str]:
+def _union_members(hint: str) -> list[str]:
     """Split a union into its parts: "str | Sequence[str | Path]" has two."""
     parts, depth = [""], 0
     for letter in hint:

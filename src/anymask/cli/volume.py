@@ -10,7 +10,7 @@ from anymask.cli.options import MODEL, SESSION, read_default_model, read_options
 from anymask.cli.prompts import TRACKED_PROMPTS, read_tracked_prompts
 from anymask.cli.sources import check_not_address
 from anymask.cli.streams import tell
-from anymask.volumes import VolumeFiles, VolumeSettings, follow_volume
+from anymask.volumes import VolumeFiles, VolumeSettings, track_volume_file
 
 NOTE = (
     "PLACE is SLICE:OBJECT: or empty. SLICE is the slice, counted from 0. OBJECT is "
@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> None:
     )  # fmt: skip
     model = read_default_model(args)
     with ProgressBar("slices", None) as bar:
-        notes = follow_volume(model.load, asked, str(model), bar.update)
+        notes = track_volume_file(model.load, asked, str(model), bar.update)
     tell(notes)
 
 

@@ -92,14 +92,14 @@ def foreground_colours(image: UintImage, alpha: FloatArray) -> UintImage:  # (H,
     part = alpha[here][..., None]
     front, back = photo, photo
     for width in (FAR, NEAR):
-        front, back = _unmixed(photo, part, front, back, width)
+        front, back = _blur_fusion(photo, part, front, back, width)
     out = image.copy()
     whole = np.where(soft[here][..., None], np.clip(np.round(front), 0, 255), photo)
     out[here] = whole.astype(np.uint8)
     return out
 
 
-def _unmixed(
+def _blur_fusion(
     photo: FloatArray, alpha: FloatArray, front: FloatArray, back: FloatArray, width: int
 ) -> tuple[FloatArray, FloatArray]:
     """One step of the estimation of foreground and background, by a box blur of this width."""

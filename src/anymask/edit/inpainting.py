@@ -53,7 +53,7 @@ def open_lama(file: str | Path | None = None) -> Filler:
     if not path.is_file():
         raise WeightsError(f"The LaMa weights {str(path)!r} do not exist. Check the path.")
     network = _open_graph(path) if path.suffix.lower() == ".onnx" else _open_checkpoint(path)
-    return lambda image, hole: fill_holes(image, hole, network)
+    return lambda image, hole: inpaint_hole(image, hole, network)
 
 
 def _own_file() -> Path:
@@ -140,7 +140,7 @@ def _open_graph(path: Path) -> Network:
     return fill
 
 
-def fill_holes(image: UintImage, hole: BoolArray, network: Network) -> UintImage:
+def inpaint_hole(image: UintImage, hole: BoolArray, network: Network) -> UintImage:
     """Fill the holes of an image; pixels outside are unchanged.
 
     Raises InputError if the hole covers the whole image.

@@ -164,7 +164,7 @@ def scale_boxes(boxes: FloatArray, hw: tuple[float, float]) -> FloatArray:  # (Q
 
 
 @dataclass(frozen=True)
-class PhotoRule:
+class ResizeRule:
     """Image preprocessing of a network (preprocessor_config.json of its folder).
 
     Attributes:
@@ -186,7 +186,7 @@ class PhotoRule:
     resample: int = Image.Resampling.BILINEAR
 
     @classmethod
-    def read(cls, folder: Path, square: bool = False) -> PhotoRule:
+    def read(cls, folder: Path, square: bool = False) -> ResizeRule:
         """Read from a folder. Raises WeightsError if the file is missing or invalid."""
         path = folder / "preprocessor_config.json"
         if not path.is_file():

@@ -27,7 +27,7 @@ from anymask.base import (
 from anymask.find.grounding import (
     CPU_SIDE,
     Caption,
-    PhotoRule,
+    ResizeRule,
     ScoredBoxes,
     caption_arrays,
     join_captions,
@@ -67,7 +67,7 @@ class OnnxDetector:
                 "Export the detector again."
             )
         self._tokenizer = WordPiece.read(folder)
-        self._rule = PhotoRule.read(folder)
+        self._rule = ResizeRule.read(folder)
         height, width = self._inputs["pixel_values"].shape[2:]
         if isinstance(height, int) and isinstance(width, int):
             self._rule = replace(self._rule, exact=(height, width))

@@ -5,9 +5,9 @@ Grounding DINO, MM-Grounding-DINO, LLMDet, OWLv2 and OWL-ViT: one adapter over
 without network access. The text encoder runs once per list of phrases and is cached; all phrases of
 an image share one pass.
 
-Differences to transformers' processors, which require torchvision or SciPy: images are resized and
-normalized by `PhotoRule` (OWLv2's blur and bilinear resizing becomes Pillow's bilinear), and scores
-are computed per phrase (`phrase_scores`).
+Differences to transformers' processors, which require torchvision or SciPy: `ResizeRule` resizes and
+normalizes images (OWLv2's blur and bilinear resizing becomes Pillow's bilinear), and scores are
+computed per phrase (`phrase_scores`).
 
 Letters: Q boxes, P phrases, H W the image.
 """
@@ -34,7 +34,7 @@ from anymask.base import (
 from anymask.find.grounding import (
     CPU_SIDE,
     Caption,
-    PhotoRule,
+    ResizeRule,
     ScoredBoxes,
     caption_arrays,
     join_captions,
@@ -107,7 +107,7 @@ class TorchDetector:
         self._model = model.eval().requires_grad_(False).to(self._device)
         described = official is None or (folder / "preprocessor_config.json").is_file()
         self._rule = (
-            PhotoRule.read(folder, square=self.kind == "owlv2") if described else PhotoRule()
+            ResizeRule.read(folder, square=self.kind == "owlv2") if described else ResizeRule()
         )
         if self.kind in OWL:
             self._tokenizer: Any = _owl_tokenizer(folder)

@@ -32,7 +32,7 @@ from anymask.images.mask_values import MaskValues as MaskValues
 from anymask.images.microscopes import MICROSCOPES as MICROSCOPES
 from anymask.images.positions import parse_position as parse_position
 from anymask.images.stacks import TIFF as TIFF
-from anymask.images.stacks import ChannelValues as ChannelValues
+from anymask.images.stacks import ChannelRange as ChannelRange
 from anymask.images.stacks import Pages as Pages
 from anymask.images.stacks import PictureNumbers as PictureNumbers
 from anymask.images.stacks import PixelSize as PixelSize
@@ -46,7 +46,7 @@ from anymask.images.stacks import picture_numbers as picture_numbers
 from anymask.images.stacks import read_channels as read_channels
 from anymask.images.stacks import read_pages as read_pages
 from anymask.images.stacks import read_planes as read_planes
-from anymask.images.stacks import read_values as read_values
+from anymask.images.stacks import read_value_ranges as read_value_ranges
 from anymask.images.stacks import shown_picture as shown_picture
 from anymask.images.tiff import check_segments as check_segments
 from anymask.images.tiff import is_geotiff as is_geotiff

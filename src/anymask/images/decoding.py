@@ -420,7 +420,7 @@ def open_header(file: Any) -> Image.Image:
         UnidentifiedImageError: No allowed decoder supports the file.
         MissingExtra: A HEIC file without the package pi-heif.
     """
-    formats = ("HEIF", *DECODERS) if _knows_heic(file) else DECODERS
+    formats = ("HEIF", *DECODERS) if _enable_heic(file) else DECODERS
     shown, is_colourless = file, False
     with contextlib.suppress(OSError, ValueError, AttributeError):  # Pillow reports these
         file.seek(0)
@@ -440,7 +440,7 @@ def open_header(file: Any) -> Image.Image:
             Image.MAX_IMAGE_PIXELS = limit
 
 
-def _knows_heic(file: Any) -> bool:
+def _enable_heic(file: Any) -> bool:
     """Register pi-heif if a file is HEIC. Raises MissingExtra if it is not installed."""
     try:
         file.seek(0)

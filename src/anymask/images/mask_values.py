@@ -131,7 +131,7 @@ def _joined(stored: MaskPixels, name: str) -> NDArray[Any]:
         return (values > 0).astype(np.uint8)
     except ImageError:
         grey = _brightness(stored)
-        return _cut(grey, _white(grey, name))
+        return _cut(grey, _white_level(grey, name))
 
 
 def _brightness(stored: MaskPixels) -> NDArray[Any]:  # -> (H, W)
@@ -142,7 +142,7 @@ def _brightness(stored: MaskPixels) -> NDArray[Any]:  # -> (H, W)
     return values.max(axis=2) if values.ndim == 3 else values
 
 
-def _white(values: NDArray[Any], name: str) -> float:
+def _white_level(values: NDArray[Any], name: str) -> float:
     """Return the value of white. Raises ImageError for NaN."""
     most = float(values.max(initial=0))
     if not np.isfinite(most):
@@ -231,7 +231,7 @@ def _are_whole(values: NDArray[Any]) -> bool:
 
 def _fractions(values: NDArray[Any], name: str) -> tuple[NDArray[Any], str]:
     """Threshold probabilities, or an 8-bit mask that was scaled as floats."""
-    white = _white(values, name)
+    white = _white_level(values, name)
     least, most = float(values.min()), float(values.max())
     if least >= 0 and (most <= 1 or (MIN_WHITE * WHITE <= most <= WHITE)):
         white = 1.0 if most <= 1 else WHITE

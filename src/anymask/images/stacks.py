@@ -324,7 +324,7 @@ def _sized(size: float, unit: str) -> PixelSize | None:
 
 
 @dataclass(frozen=True)
-class ChannelValues:
+class ChannelRange:
     """The value range of a channel, and its default display range.
 
     `least` and `most` are the lowest and highest finite values. `low` is displayed as black and
@@ -338,7 +338,7 @@ class ChannelValues:
     high: float
 
 
-def read_values(path: Path, page: int = 0) -> list[ChannelValues]:
+def read_value_ranges(path: Path, page: int = 0) -> list[ChannelRange]:
     """Return the value range of each channel, or of a gray image with more than 8 bits; else [].
 
     Raises:
@@ -354,7 +354,7 @@ def read_values(path: Path, page: int = 0) -> list[ChannelValues]:
     for channel, said in enumerate(names):
         values = array[..., channel : channel + 1]
         low, high = value_range(values, name)
-        found.append(ChannelValues(said, float(values.min()), float(values.max()), low, high))
+        found.append(ChannelRange(said, float(values.min()), float(values.max()), low, high))
     return found
 
 

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from anymask.models.layers import plant
+from anymask.models.layers import add_submodule
 
 HEAD_DIM = 64  # of all published sizes
 Shapes = Mapping[str, tuple[int, ...]]
@@ -89,7 +89,7 @@ class ClipModel(nn.Module):
         super().__init__()
         self.config = config
         self.visual = _ImageTower(config)
-        plant(
+        add_submodule(
             self,
             "transformer.resblocks",
             tower_blocks(config, config.text_width, config.text_depth),
@@ -125,7 +125,7 @@ class _ImageTower(nn.Module):
         self.class_embedding = nn.Parameter(torch.zeros(width))
         self.positional_embedding = nn.Parameter(torch.zeros(places + 1, width))
         self.ln_pre, self.ln_post = nn.LayerNorm(width), nn.LayerNorm(width)
-        plant(self, "transformer.resblocks", tower_blocks(config, width, config.depth))
+        add_submodule(self, "transformer.resblocks", tower_blocks(config, width, config.depth))
         self.proj = nn.Parameter(torch.zeros(width, config.length))
 
     def forward(self, images: Tensor) -> Tensor:
@@ -150,8 +150,8 @@ class _Block(nn.Module):
         self.ln_1, self.ln_2 = nn.LayerNorm(width), nn.LayerNorm(width)
         self.attn = nn.MultiheadAttention(width, width // head_dim, batch_first=True)
         self.mlp = nn.Module()
-        plant(self.mlp, "c_fc", nn.Linear(width, 4 * width))
-        plant(self.mlp, "c_proj", nn.Linear(4 * width, width))
+        add_submodule(self.mlp, "c_fc", nn.Linear(width, 4 * width))
+        add_submodule(self.mlp, "c_proj", nn.Linear(4 * width, width))
 
     def forward(self, x: Tensor, hidden: Tensor | None = None) -> Tensor:  # (B, L, C)
         normal = self.ln_1(x)

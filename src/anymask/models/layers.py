@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from anymask.models.fast import Activation, activated
 
 
-def plant(root: nn.Module, name: str, leaf: nn.Module) -> None:
+def add_submodule(root: nn.Module, name: str, leaf: nn.Module) -> None:
     """Register `leaf` below `root` under a dotted name, creating empty modules as required."""
     *parents, last = name.split(".")
     for parent in parents:
@@ -100,7 +100,7 @@ class Mlp(nn.Module):
         self.names = tuple(names)
         self.activation = activation
         for name, c_in, c_out in zip(self.names, sizes[:-1], sizes[1:], strict=True):
-            plant(self, name, nn.Linear(c_in, c_out))
+            add_submodule(self, name, nn.Linear(c_in, c_out))
 
     def forward(self, x: Tensor) -> Tensor:  # (..., C) -> (..., C')
         for name in self.names[:-1]:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from anymask.models.fast import Activation, convolved
-from anymask.models.layers import LayerNorm2d, Mlp, plant
+from anymask.models.layers import LayerNorm2d, Mlp, add_submodule
 from anymask.models.two_way import TwoWayConfig, TwoWayTransformer
 
 SAM_HEAD = ("layers.0", "layers.1", "layers.2")
@@ -90,9 +90,9 @@ class MaskDecoder(nn.Module):
         self.mask_tokens = nn.Embedding(config.masks, dim)
         norm = LayerNorm2d(dim // 4) if config.norm == "place" else nn.GroupNorm(1, dim // 4)
         widen, _, widen_again = config.upscaling_names
-        plant(self, widen, nn.ConvTranspose2d(dim, dim // 4, 2, 2))
-        plant(self, config.upscaling_names[1], norm)
-        plant(self, widen_again, nn.ConvTranspose2d(dim // 4, narrow, 2, 2))
+        add_submodule(self, widen, nn.ConvTranspose2d(dim, dim // 4, 2, 2))
+        add_submodule(self, config.upscaling_names[1], norm)
+        add_submodule(self, widen_again, nn.ConvTranspose2d(dim // 4, narrow, 2, 2))
         self.output_hypernetworks_mlps = nn.ModuleList(
             self._head(narrow) for _ in range(config.masks)
         )

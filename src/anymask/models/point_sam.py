@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from anymask.masks import ModelSpec
-from anymask.models.layers import Mlp, embedding, plant
+from anymask.models.layers import Mlp, add_submodule, embedding
 from anymask.models.mask_decoder import SAM_HEAD
 from anymask.models.two_way import TwoWayConfig, TwoWayTransformer
 
@@ -179,7 +179,7 @@ class EvaBlocks(nn.Module):
         patch, grid, classes = config.image_patch
         self.cls_token = nn.Parameter(torch.zeros(1, 1, config.dim))
         self.pos_embed = nn.Parameter(torch.zeros(1, grid**2 + 1, config.dim))
-        plant(self, "patch_embed.proj", nn.Conv2d(3, config.dim, patch, patch))
+        add_submodule(self, "patch_embed.proj", nn.Conv2d(3, config.dim, patch, patch))
         self.blocks = nn.ModuleList(EvaBlock(config) for _ in range(config.depth))
         self.fc_norm = nn.LayerNorm(config.dim, eps=1e-6)
         self.head = nn.Linear(config.dim, classes)
@@ -198,7 +198,7 @@ class PointEncoder(nn.Module):
         super().__init__()
         self.config = config
         narrow, wide = config.widths
-        plant(self, "patch_embed.patch_encoder", PatchEncoder(6, config.widths, wide))
+        add_submodule(self, "patch_embed.patch_encoder", PatchEncoder(6, config.widths, wide))
         self.patch_proj = nn.Linear(wide, config.dim)
         self.pos_embed = nn.Sequential(
             nn.Linear(3, narrow), nn.GELU(), nn.Linear(narrow, config.dim)

@@ -16,7 +16,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from anymask.models.layers import LayerNorm2d, embedding, plant
+from anymask.models.layers import LayerNorm2d, add_submodule, embedding
 from anymask.models.positions import FourierPositions
 
 NO_POINT = -1
@@ -64,7 +64,7 @@ class PromptEncoder(nn.Module):
         self.config = config
         self.pe_layer = FourierPositions(config.dim)
         for _, name in config.label_names:
-            plant(self, name, nn.Embedding(1, config.dim))
+            add_submodule(self, name, nn.Embedding(1, config.dim))
         if config.mask_channels:
             self.mask_downscaling = _mask_branch(config.mask_channels, config.dim)
             self.no_mask_embed = nn.Embedding(1, config.dim)

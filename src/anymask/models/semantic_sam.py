@@ -25,7 +25,7 @@ from torch.nn import functional as F
 
 from anymask.masks import ModelSpec
 from anymask.models.deformable import DeformableAttention, Sizes
-from anymask.models.layers import Mlp, plant
+from anymask.models.layers import Mlp, add_submodule
 from anymask.models.positions import sine_grid
 from anymask.models.swin import Swin, SwinConfig
 
@@ -76,8 +76,8 @@ class SemanticSam(nn.Module):
         super().__init__()
         self.spec = spec
         self.backbone = Swin(config.swin)
-        plant(self, "sem_seg_head.pixel_decoder", PixelDecoder(config))
-        plant(self, "sem_seg_head.predictor", Predictor(config))
+        add_submodule(self, "sem_seg_head.pixel_decoder", PixelDecoder(config))
+        add_submodule(self, "sem_seg_head.predictor", Predictor(config))
 
     @property
     def dtype(self) -> torch.dtype:
@@ -145,7 +145,7 @@ class PixelDecoder(nn.Module):
         levels = nn.Parameter(torch.zeros(len(self.input_proj), dim))
         self.transformer.register_parameter("level_embed", levels)
         layers = nn.ModuleList(_EncoderLayer(config) for _ in range(config.encoder_layers))
-        plant(self.transformer, "encoder.layers", layers)
+        add_submodule(self.transformer, "encoder.layers", layers)
         self.mask_features = nn.Conv2d(dim, dim, 1)
         self.adapter_1 = _NormedConv(first, dim, 1)
         self.layer_1 = _NormedConv(dim, dim, 3)

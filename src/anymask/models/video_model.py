@@ -157,7 +157,7 @@ def stability_of(logits: Tensor, delta: float) -> Tensor:  # (N, m, m) -> (N,)
     return torch.where(outer > 0, inner / outer.clamp(min=1), 1.0)
 
 
-def fill_holes(logits: Tensor, largest: int) -> Tensor:
+def inpaint_hole(logits: Tensor, largest: int) -> Tensor:
     """Fill background regions of at most `largest` pixels: (N, 1, m, m) -> the same."""
     filled = [
         torch.from_numpy(fill_plane(plane.float().cpu().numpy(), largest))
@@ -468,7 +468,7 @@ class VideoModel(nn.Module):
         """Final logits for users: holes filled and overlaps removed, depending on the settings."""
         settings, logits = settings or self.config.settings, answer.logits
         if settings.hole_area:
-            logits = fill_holes(logits, settings.hole_area)
+            logits = inpaint_hole(logits, settings.hole_area)
         return without_overlaps(logits) if settings.exclusive else logits
 
     # ---------------------------------------------------------------------------------- parts

@@ -196,7 +196,7 @@ def _rles_of(masks: Nameable, image_hw: tuple[int, ...]) -> list[Rle]:
 # Classes.
 
 
-def label_photo(runtime: ImageRuntime, embedding: Features) -> LabelMap:
+def predict_classes(runtime: ImageRuntime, embedding: Features) -> LabelMap:
     """Predict the class of every pixel. Raises ModelError for a model without classes."""
     logits = _cell_logits(runtime, embedding)
     best = logits_to_image(logits[:1], embedding.geometry)[0]

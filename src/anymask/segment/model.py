@@ -222,11 +222,11 @@ class Model:
         Raises:
             ModelError: The model was not fine-tuned on classes.
         """
-        from anymask.segment.labels import label_photo
+        from anymask.segment.labels import predict_classes
 
         features = self._view(image, source).embedding
         check_features(features, self.spec, self.runtime.weights_hash)
-        return label_photo(self.runtime, features)
+        return predict_classes(self.runtime, features)
 
     def suggest_labels(
         self,

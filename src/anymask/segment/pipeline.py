@@ -49,7 +49,7 @@ from anymask.models.rules import (
     group_prompts,
     logits_around,
     mask_on_photo,
-    mean_chance,
+    mean_probability,
     object_box,
 )
 from anymask.runtime import EdgeRefining, ImageRuntime, PromptDecoding, VectorPrompts, require
@@ -360,7 +360,7 @@ def with_mirrored(decode: Decode, mirrored: Decode, place: Geometry, spec: Model
         logits, quality = decode(prompts)
         turned, other = mirrored(mirror_prompts(prompts, place, cells))
         half = np.float32(0.5)
-        return half * (logits + mirror_cells(turned, cells)), half * (quality + other)
+        return half * (logits + flip_columns(turned, cells)), half * (quality + other)
 
     return answer
 
@@ -372,10 +372,10 @@ def mirror_prompts(prompts: ModelPrompts, place: Geometry, cells: float) -> Mode
     x[labels != NO_POINT] = place.input_hw[1] - x[labels != NO_POINT]
     left, right = (labels == corner for corner in CORNERS)
     x[left], x[right] = x[right], x[left]  # each row with a box has one of each
-    return replace(prompts, coords=coords, masks=mirror_cells(prompts.masks, cells))
+    return replace(prompts, coords=coords, masks=flip_columns(prompts.masks, cells))
 
 
-def mirror_cells(planes: FloatArray, cells: float) -> FloatArray:  # (.., m, m) -> the same
+def flip_columns(planes: FloatArray, cells: float) -> FloatArray:  # (.., m, m) -> the same
     """Mirror the first `cells` columns; values between two columns are interpolated."""
     side = planes.shape[-1]
     source = np.clip(cells - 1 - np.arange(side), 0, side - 1)
@@ -433,7 +433,7 @@ def _average_in_window(
         (mask,) = second.items
         around = logits_around(first.first.logits, first.geometry, window, second.geometry)
         near, far = mask.logits - mask.threshold, around - np.float32(first.threshold)
-        mean = mean_chance(near, far, weight) + np.float32(mask.threshold)
+        mean = mean_probability(near, far, weight) + np.float32(mask.threshold)
         return replace(second, items=(mask.with_logits(mean),))
 
     second, masks = _predict_in_window(question, photo, first, window, averaged)

@@ -22,7 +22,7 @@ from anymask.images import (
     load_plane,
     open_picture,
     read_planes,
-    read_values,
+    read_value_ranges,
     resolve_place,
 )
 from anymask.jobs import PictureChoice, parse_bands, parse_ranges
@@ -219,7 +219,7 @@ def values(
     """Return the value ranges of the channels of a page, for choosing display ranges."""
     look.check(image_id)
     path = project.picture(image_id)
-    return {"channels": read_values(path, look.page(path, page))}
+    return {"channels": read_value_ranges(path, look.page(path, page))}
 
 
 @router.get("/embedding", response_class=Response, responses=EMBEDDING)

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
-from anymask.images import ChannelValues, PixelSize
+from anymask.images import ChannelRange, PixelSize
 from anymask.masks import SMOOTH, rle_area, rle_box_xywh, rle_to_coco
 from anymask.studio.concepts import Answer, Concept
 from anymask.studio.errors import Failure
@@ -388,7 +388,7 @@ class PlanesBody(Strict):
 class ValuesBody(Strict):
     """The value range of each channel of a page."""
 
-    channels: list[ChannelValues]
+    channels: list[ChannelRange]
 
 
 class ChangesBody(Strict):

@@ -66,11 +66,11 @@ from anymask.studio.video_schemas import (
 from anymask.studio.video_sessions import OpenVideo, VideoSessions
 from anymask.track import (
     Direction,
-    FilmWriter,
     LineWriter,
     MaskWriter,
     TrackedFrame,
     VideoFacts,
+    VideoWriter,
     coco_writer,
     cut_objects,
     draw_masks,
@@ -419,7 +419,7 @@ def _open(body: VideoExportBody, path: Path, facts: VideoFacts) -> MaskWriter:
             return LineWriter(path)
         case "film":
             cut = body.look == "cutout"
-            return FilmWriter(path, facts, _drawing(body), "cutout" if cut else "picture")
+            return VideoWriter(path, facts, _drawing(body), "cutout" if cut else "picture")
 
 
 def _drawing(body: VideoExportBody) -> Callable[[TrackedFrame, UintImage], UintImage]:

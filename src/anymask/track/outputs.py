@@ -216,7 +216,7 @@ def draw_matte(frame: TrackedFrame, image: UintImage) -> UintImage:
     return drawn
 
 
-class FilmWriter(MaskWriter):
+class VideoWriter(MaskWriter):
     """Writer of video files by PyAV, with frame times and the original sound.
 
     The file has a hidden name until it is complete. Raises InputError as `check_film`, or if the

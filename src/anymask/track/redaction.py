@@ -20,7 +20,7 @@ import numpy as np
 from anymask.base import DataError, InputError, OnProgress, UintImage, ledger, parse_json
 from anymask.masks import Mask, rle_area, rle_merge
 from anymask.track.known import KnownTracks, read_tracks
-from anymask.track.outputs import Drawing, FilmWriter, VideoFacts, check_film
+from anymask.track.outputs import Drawing, VideoFacts, VideoWriter, check_film
 from anymask.track.records import ObjectMask, TrackedFrame
 from anymask.track.settings import FrameSampling
 from anymask.track.sources import ListedFrames, SampledFrames, frame_files, open_source
@@ -135,7 +135,7 @@ def _write(
     """Draw and write every frame. Returns the frames to review."""
     gaps: list[Gap] = []
     video = copy.original
-    writer: FilmWriter | None = None
+    writer: VideoWriter | None = None
     try:
         for frame, image in _frames(frames, hidden, gaps):
             if writer is None:
@@ -143,7 +143,7 @@ def _write(
                     video.stem, (image.shape[0], image.shape[1]), frames.rate, (), video,
                     frame.seconds, frames.seconds_of_end(),
                 )  # fmt: skip
-                writer = FilmWriter(copy.path, facts, draw)
+                writer = VideoWriter(copy.path, facts, draw)
             writer.write(frame, partial(np.asarray, image))
             gaps += hidden.gaps(frame)
             progress(frame.index + 1, frames.length)

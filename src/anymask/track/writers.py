@@ -12,10 +12,10 @@ from anymask.track.outputs import (
     FILMS,
     CutoutLook,
     CutoutWriter,
-    FilmWriter,
     LineWriter,
     MaskWriter,
     VideoFacts,
+    VideoWriter,
     check_film,
     cut_objects,
     draw_matte,
@@ -55,14 +55,14 @@ def open_writers(
             case "":
                 writers.append(palette_writer(path, facts))
             case _ if is_matte(path):
-                writers.append(FilmWriter(path, facts, draw_matte))
+                writers.append(VideoWriter(path, facts, draw_matte))
             case _ if cutout is not None:
                 cut = partial(cut_objects, look=cutout.settings)
-                writers.append(FilmWriter(path, facts, cut, cutout.film))
+                writers.append(VideoWriter(path, facts, cut, cutout.film))
             case _:
                 palette = dict(zip(facts.objects, colours(len(facts.objects)), strict=True))
                 draw = partial(draw_objects, palette=palette)
-                writers.append(FilmWriter(path, facts, draw))
+                writers.append(VideoWriter(path, facts, draw))
     return writers
 
 

@@ -1,7 +1,7 @@
 from anymask.volumes.cubes import load_cube_model as load_cube_model
 from anymask.volumes.dicom_labels import series_of as series_of
 from anymask.volumes.files import VolumeFiles as VolumeFiles
-from anymask.volumes.files import follow_volume as follow_volume
+from anymask.volumes.files import track_volume_file as track_volume_file
 from anymask.volumes.isolated import IsolatedScan as IsolatedScan
 from anymask.volumes.reading import read_volume as read_volume
 from anymask.volumes.session import FollowedSlice as FollowedSlice

@@ -81,7 +81,7 @@ class VolumeFiles:
         return json.dumps([said, self.axis, about, sorted(told.items())])
 
 
-def follow_volume(
+def track_volume_file(
     load: Callable[[], Model],
     asked: VolumeFiles,
     model: str = "",

@@ -4,7 +4,7 @@ from anymask.models.rules.crops import CloseUp as CloseUp
 from anymask.models.rules.crops import close_up as close_up
 from anymask.models.rules.crops import closer_window as closer_window
 from anymask.models.rules.crops import logits_around as logits_around
-from anymask.models.rules.crops import mean_chance as mean_chance
+from anymask.models.rules.crops import mean_probability as mean_probability
 from anymask.models.rules.crops import object_box as object_box
 from anymask.models.rules.family import Family as Family
 from anymask.models.rules.family import check_prompt as check_prompt

@@ -99,7 +99,7 @@ def logits_around(
     return np.asarray(read, np.float32)
 
 
-def mean_chance(near: FloatArray, far: FloatArray, weight: float) -> FloatArray:
+def mean_probability(near: FloatArray, far: FloatArray, weight: float) -> FloatArray:
     """Logit of the weighted mean of two probabilities, all relative to the threshold.
 
     Args:
