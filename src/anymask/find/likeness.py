@@ -114,7 +114,10 @@ class Kind:
     def of(
         cls, runtime: ImageRuntime, examples: Sequence[tuple[UintImage, BoolArray, PhotoCells]]
     ) -> Kind:
-        """Learn from images (H, W, 3) with masks (H, W). Raises ModelError without names."""
+        """Learn from images (H, W, 3) and their masks (H, W).
+
+        Raises ModelError if the model cannot name masks.
+        """
         inside, outside, vectors, scenes, shares = [], [], [], [], []
         table = require(runtime, MaskNaming).name_table()
         for photo, mask, cells in examples:

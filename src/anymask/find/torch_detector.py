@@ -5,8 +5,8 @@ Grounding DINO, MM-Grounding-DINO, LLMDet, OWLv2 and OWL-ViT: one adapter over
 without network access. The text encoder runs once per list of phrases and is cached; all phrases of
 an image share one pass.
 
-Differences to transformers' processors, which require torchvision or SciPy: `ResizeRule` resizes and
-normalizes images (OWLv2's blur and bilinear resizing becomes Pillow's bilinear), and scores are
+Differences to transformers' processors, which require torchvision or SciPy: `ResizeRule` resizes
+and normalizes images (OWLv2's blur and bilinear resizing becomes Pillow's bilinear), and scores are
 computed per phrase (`phrase_scores`).
 
 Letters: Q boxes, P phrases, H W the image.

@@ -441,7 +441,7 @@ def open_header(file: Any) -> Image.Image:
 
 
 def _enable_heic(file: Any) -> bool:
-    """Register pi-heif if a file is HEIC. Raises MissingExtra if it is not installed."""
+    """Register pi-heif if a file is HEIC, and return whether it is. Raises MissingExtra."""
     try:
         file.seek(0)
         head = file.read(12)

@@ -143,7 +143,7 @@ def _brightness(stored: MaskPixels) -> NDArray[Any]:  # -> (H, W)
 
 
 def _white_level(values: NDArray[Any], name: str) -> float:
-    """Return the value of white. Raises ImageError for NaN."""
+    """Return the value that stands for white in a mask image. Raises ImageError for NaN."""
     most = float(values.max(initial=0))
     if not np.isfinite(most):
         raise ImageError(f"The mask image {name} contains NaN or infinity. Replace them with 0.")
