@@ -158,7 +158,7 @@ def annotations(root: Path) -> list[Target]:
     for name in FORMATS:
         folder = root / name
         single = name in ("coco", "coco-polygon", "coco-panoptic", "label-studio", "cvat", "encord")
-        single = single or name == "label-studio-polygon"
+        single = single or name in ("label-studio-polygon", "saco")
         suffix = ".xml" if name == "cvat" else ".json"
         (folder / "images").mkdir(parents=True)
         Image.new("RGB", (12, 9)).save(folder / "images" / "a.png")
