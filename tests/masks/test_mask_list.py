@@ -189,7 +189,7 @@ def test_every_format_is_written_and_reads_back(form: str, tmp_path: Path) -> No
     """Formats of one layer keep what lies on top; the lone square is whole in each of them."""
     lone = Masks([OTHER], picture=ImageInMemory(PHOTO, "photo.png"))
     suffix = {"cvat": ".xml"}.get(
-        form, ".json" if form.startswith(("coco", "label-s", "encord")) else ""
+        form, ".json" if form.startswith(("coco", "label-s", "encord", "saco")) else ""
     )
     target = tmp_path / f"out{suffix}"
     lone.write(target, form)

@@ -283,7 +283,10 @@ def read_tracked_prompts(
             elif name == "lasso":
                 one["lasso"] = read_line(rest, "--lasso [PLACE]LINE")
             else:
-                one |= {"mask": load_mask(Path(rest), args.mask_values), "source": rest}
+                one["mask"] = one["source"] = rest
+    for one in found.values():
+        if "mask" in one:
+            one["mask"] = load_mask(Path(one["mask"]), args.mask_values)
     prompts = [
         Prompt(**one, frame=frame, object_id=number)
         for (frame, number), one in sorted(found.items(), key=lambda pair: pair[0])
