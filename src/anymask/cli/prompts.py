@@ -256,7 +256,6 @@ def read_tracked_prompts(
         unit: The command's word for a frame, for errors.
         known: Option that loads existing objects.
     """
-    from anymask.images import load_mask
     from anymask.masks import Prompt
 
     found: dict[tuple[int, int], dict[str, Any]] = {}
@@ -284,11 +283,8 @@ def read_tracked_prompts(
                 one["lasso"] = read_line(rest, "--lasso [PLACE]LINE")
             else:
                 one["mask"] = one["source"] = rest
-    for one in found.values():
-        if "mask" in one:
-            one["mask"] = load_mask(Path(one["mask"]), args.mask_values)
     prompts = [
-        Prompt(**one, frame=frame, object_id=number)
+        Prompt(**_with_mask(one, args.mask_values), frame=frame, object_id=number)
         for (frame, number), one in sorted(found.items(), key=lambda pair: pair[0])
     ]
     ways = "--point X,Y, --box X0,Y0,X1,Y1 or --mask FILE"
@@ -304,6 +300,15 @@ def read_tracked_prompts(
                 f"has no prompt. Add {ways}."
             )
     return prompts
+
+
+def _with_mask(one: dict[str, Any], values: MaskValues) -> dict[str, Any]:
+    """Arguments of a prompt with the mask of its file. Raises ImageError."""
+    if "mask" not in one:
+        return one
+    from anymask.images import load_mask
+
+    return one | {"mask": load_mask(Path(one["mask"]), values)}
 
 
 def split_place(
