@@ -189,10 +189,13 @@ def test_further_clicks_on_a_frame_add_up() -> None:
     with begin() as session:
         session.add(frame=0, points=[START])
         session.add(frame=0, points=[(3, 90)], labels=[0])
-        spoken = session._store.prompt(1, 0)
-    assert spoken is not None
-    assert spoken.prompt.points.tolist() == [[30, 30], [3, 90]]
-    assert spoken.prompt.labels.tolist() == [1, 0]
+        stored = session._store.prompt(1, 0)
+    assert stored is not None
+    prompt, _ = stored
+    assert prompt.points is not None
+    assert prompt.labels is not None
+    assert prompt.points.tolist() == [[30, 30], [3, 90]]
+    assert prompt.labels.tolist() == [1, 0]
 
 
 def test_a_session_goes_on_where_it_was_left(tmp_path: Path) -> None:
