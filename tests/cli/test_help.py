@@ -45,7 +45,8 @@ def test_the_whole_help_shows_what_the_short_one_leaves_out(
 def test_common_options_are_options_of_some_command(capsys: pytest.CaptureFixture[str]) -> None:
     told = ""
     words = [[command] for command in commands()]
-    for command in [*words, ["evaluate", "photos"], ["evaluate", "videos"]]:
+    deeper = [["evaluate", "photos"], ["evaluate", "videos"], ["project", "clips"]]
+    for command in [*words, *deeper]:
         main([*command, "--help-all"])
         told += capsys.readouterr().out
     assert sorted(name for name in COMMON if name not in told) == []
