@@ -304,7 +304,7 @@ class ConceptBody(Strict):
 class ConceptAnswerBody(BaseModel):
     """The answer for a phrase: `complete` (all objects have masks), `incomplete` or `absent`."""
 
-    model_config = example(image="1", phrase="cup", answer="complete", seconds=2.0)
+    model_config = example(image="1", phrase="cup", answer="incomplete", seconds=2.0)
 
     image: TextId
     phrase: str

@@ -45,7 +45,7 @@ export interface ChangesBody {
 }
 
 /** The value range of a channel, and its default display range. */
-export interface ChannelValues {
+export interface ChannelRange {
   name: string;
   least: number;
   most: number;
@@ -100,6 +100,22 @@ export interface ClipsBody {
 export interface CocoRleBody {
   size: [number, number];
   counts: string | number[];
+}
+
+/** The answer for a phrase: `complete` (all objects have masks), `incomplete` or `absent`. */
+export interface ConceptAnswerBody {
+  image: string;
+  phrase: string;
+  answer: "complete" | "incomplete" | "absent";
+  seconds?: number;
+}
+
+/** A phrase of an image; `masks` is 0 for a phrase that may be absent. */
+export interface ConceptBody {
+  image: string;
+  phrase: string;
+  masks: number;
+  answer: "complete" | "incomplete" | "absent" | null;
 }
 
 /** The prompt for one object, and the prediction that the new points correct. */
@@ -814,7 +830,7 @@ export interface TracksBody {
 
 /** The value range of each channel of a page. */
 export interface ValuesBody {
-  channels: ChannelValues[];
+  channels: ChannelRange[];
 }
 
 /** The verdict of a reviewer. `rle` is the corrected mask for the verdict "fix". */
