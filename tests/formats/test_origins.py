@@ -61,7 +61,7 @@ def test_origins_come_back_from_every_format(form: str, tmp_path: Path) -> None:
     origins = {name: [origin for _, origin in rows] for name, rows in found.items()}
     assert origins == {"a": [NANO, TUNED, None], "b": [TUNED]}
     side = list(tmp_path.rglob("*origins.jsonl"))
-    assert bool(side) is (FORMATS[form].module not in ("sa1b", "coco"))
+    assert bool(side) is (FORMATS[form].module not in ("sa1b", "coco", "saco"))
 
 
 def test_masks_of_people_need_no_file(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import { compositeToQuery, mixable, queryToComposite } from "../state/composite"
 import type { Composite, Range } from "../state/composite";
 import type { Sight } from "../state/seeing";
 import type { Session } from "../state/session";
-import type { ChannelValues, Planes } from "../store/store";
+import type { ChannelRange, Planes } from "../store/store";
 import { fill, h, keysBack } from "./dom";
 
 const COLOURS = ["Red", "Green", "Blue"];
@@ -112,7 +112,7 @@ function writeRange({ low, high }: Row, range: Range | null): void {
 }
 
 /** Empty fields show what is drawn without them. */
-function hint({ channel, low, high, element }: Row, values: ChannelValues | null): void {
+function hint({ channel, low, high, element }: Row, values: ChannelRange | null): void {
   low.disabled = high.disabled = channel.value === "0";
   low.placeholder = values ? short(values.low) : "from";
   high.placeholder = values ? short(values.high) : "to";
@@ -124,10 +124,7 @@ function short(value: number): string {
 }
 
 /** Two values, null for neither; an end that is left out is the channel's own, "open" unknown. */
-function rangeOf(
-  { low, high }: Row,
-  values: ChannelValues | null,
-): Range | null | "open" | "wrong" {
+function rangeOf({ low, high }: Row, values: ChannelRange | null): Range | null | "open" | "wrong" {
   if (low.value === "" && high.value === "") return null;
   const from = low.value === "" ? values?.low : Number(low.value);
   const to = high.value === "" ? values?.high : Number(high.value);
@@ -137,7 +134,7 @@ function rangeOf(
 
 /** What numbers the channels of the open page have, asked for once. */
 class Values {
-  private found: ChannelValues[] = [];
+  private found: ChannelRange[] = [];
   private asked = "";
 
   constructor(
@@ -145,7 +142,7 @@ class Values {
     private readonly came: () => void,
   ) {}
 
-  of(band: number): ChannelValues | null {
+  of(band: number): ChannelRange | null {
     return this.found[band - 1] ?? null;
   }
 

@@ -9,7 +9,7 @@ import type { Embedding } from "../model/embedding";
 import { Database } from "./database";
 import { ONE_PLANE, StoreError } from "./store";
 import type {
-  ChannelValues,
+  ChannelRange,
   Draft,
   ExportWish,
   Happening,
@@ -134,7 +134,7 @@ export class LocalStore implements Store {
     return ONE_PLANE;
   }
 
-  async values(): Promise<ChannelValues[]> {
+  async values(): Promise<ChannelRange[]> {
     return [];
   }
 

@@ -7,7 +7,7 @@ import type { SearchBody, SearchState } from "./schema";
 import { AS_IT_COMES, SILENT, StoreError } from "./store";
 import type {
   Changes,
-  ChannelValues,
+  ChannelRange,
   Draft,
   ExportWish,
   Finds,
@@ -170,7 +170,7 @@ export class ServerStore implements Store {
 
   async values(image: string, page: number) {
     const path = `api/images/${image}/values?page=${page}`;
-    return (await this.server.json<{ channels: ChannelValues[] }>(path)).channels;
+    return (await this.server.json<{ channels: ChannelRange[] }>(path)).channels;
   }
 
   async pixels(image: string, plane = AS_IT_COMES): Promise<Blob> {

@@ -4,7 +4,7 @@ import type { Embedding } from "../model/embedding";
 import type { BoxXywh, CocoRle } from "../masks/rle";
 import type {
   ChangesBody as Changes,
-  ChannelValues,
+  ChannelRange,
   ExportBody,
   FolderNews,
   FindsBody,
@@ -23,7 +23,7 @@ import type {
   VerdictBody,
 } from "./schema";
 
-export type { Changes, ChannelValues, FolderNews, LabelEntry, Notes };
+export type { Changes, ChannelRange, FolderNews, LabelEntry, Notes };
 export type Stage = ProjectAnswer["stage"];
 export type Arm = "model" | "control"; // with the model, or by hand; of this page alone
 export type Status = FoundMaskBody["state"];
@@ -108,7 +108,7 @@ export interface Store {
   /** Take up what was put into the folder since; null where there is none. */
   lookIntoFolder(): Promise<FolderNews | null>;
   planes(image: string): Promise<Planes>;
-  values(image: string, page: number): Promise<ChannelValues[]>;
+  values(image: string, page: number): Promise<ChannelRange[]>;
   pixels(image: string, plane?: Plane): Promise<Blob>;
   embedding(image: string, plane?: Plane): Promise<Embedding | null>;
   records(image: string): Promise<SavedRecord[]>;
