@@ -408,8 +408,10 @@ def main() -> None:
     head = train(args.folders[0], args.steps)
     if args.write:
         bundle = SHIPPED / args.model
-        tables = dict(read_tables(bundle, read_manifest(bundle)))
-        write_tables(bundle, {**tables, "proposals": encode_arrays(folded(head.state_dict()))})
+        manifest = read_manifest(bundle)
+        arrays = encode_arrays(folded(head.state_dict()))
+        table = {"weights": manifest.weights_hash, "arrays": arrays}
+        write_tables(bundle, {**read_tables(bundle, manifest), "proposals": table})
 
 
 if __name__ == "__main__":

@@ -58,7 +58,7 @@ class GroupTable:
     rows: dict[tuple[str, int | None], tuple[str, ...]]
 
     def of(self, image: str, mask: int) -> tuple[str, ...]:
-        """Groups of a mask: those of its own row, else of its image, else empty strings."""
+        """Groups of a mask: from its row, else from its image, else empty strings."""
         name, nothing = PurePosixPath(image).name, ("",) * len(self.titles)
         return self.rows.get((name, mask), self.rows.get((name, None), nothing))
 

@@ -115,7 +115,7 @@ def test_the_command_lines_of_a_document_work(snippet: snippets.Snippet) -> None
             parse(words[words.index("anymask") + 1 :])
         else:
             known = ("pip", "git", "cd", "cut", "openssl")
-            assert program in known, f"{snippet}: nobody checks {line!r}"
+            assert program in known, f"{snippet}: no check for {line!r}"
 
 
 def script(words: list[str]) -> Path:

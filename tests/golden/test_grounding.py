@@ -74,7 +74,7 @@ def test_every_official_name_is_that_of_transformers(shared: Path) -> None:
 
 
 def test_renamed_weights_fill_every_parameter_of_transformers(shared: Path) -> None:
-    """`bbox_embed` is one head under several names; Swin's last norm is computed by nobody."""
+    """`bbox_embed` is one head under several names; no code computes Swin's last norm."""
     golden = shared / "golden"
     official = json.loads((golden / "groundingdino_swint_ogc.shapes.json").read_text())
     theirs = json.loads((golden / "groundingdino_tiny_hf.shapes.json").read_text())

@@ -9,6 +9,7 @@ import anymask
 from anymask.base import FloatArray, InputError
 from anymask.images import sample
 from anymask.masks import CORNERS, NO_POINT, Geometry, pairwise_box_iou
+from anymask.models.rules import open_family
 from anymask.segment.everything import proposals
 from anymask.segment.everything.proposals import ProposalHead, Proposals
 from anymask.segment.everything.search import grid_prompts
@@ -96,3 +97,9 @@ def test_proposals_of_crops_are_in_the_image() -> None:
 def test_a_model_without_a_head_names_one_that_has_it() -> None:
     with pytest.raises(InputError, match=r'does not have.*"small".*"adaptive"'):
         anymask.load("nano").everything(np.zeros((40, 40, 3), np.uint8), mode="proposals")
+
+
+def test_fine_tuned_weights_have_no_head() -> None:
+    spec = anymask.load("small").spec
+    with pytest.raises(InputError, match="does not have"):
+        proposals.proposal_head(open_family(spec, weights_hash="0" * 64))

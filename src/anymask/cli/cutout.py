@@ -94,9 +94,10 @@ def cut_film(args: argparse.Namespace) -> None:
             paths = [Path(text) for text in outputs]
             notes = cut_words(model.load, video, args.words, paths, look, bar.update, **given)
         else:
-            said = [Prompt(*map(prompt.get, ("points", "point_labels", "box")))] if prompt else []
+            names = ("points", "point_labels", "box")
+            prompts = [Prompt(*(prompt.get(name) for name in names))] if prompt else []
             asked = TrackFiles(
-                video=str(video), prompts=said, outputs=outputs, cutout=look, subject=not prompt
+                video=str(video), prompts=prompts, outputs=outputs, cutout=look, subject=not prompt
             )
             notes = track_files(model.load, asked, str(model), bar.update).notes
     tell(notes)

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from anymask.base import InputError, ProgressBar
 from anymask.cli.options import read_model, read_options, read_pictures
 from anymask.cli.sources import open_sources
@@ -16,7 +18,7 @@ from anymask.jobs import LookChoice, MapChoice
 from anymask.masks import counted
 
 if TYPE_CHECKING:
-    from anymask.cli.prompts import Part
+    from anymask.cli.prompts import Kind
     from anymask.jobs import EverythingTask, FindTask
     from anymask.maps import MapReport, Scene
     from anymask.masks import Prompt
@@ -102,39 +104,29 @@ def segment_map(args: argparse.Namespace, given: dict[str, Any]) -> None:
 def read_map_prompts(args: argparse.Namespace, scene: Scene, settings: MapChoice) -> list[Prompt]:
     """Read prompts of command line and layer, in pixels of the scene. Raises PromptError."""
     from anymask.cli.prompts import parts_by_object
-    from anymask.maps import on_the_map, read_prompts
+    from anymask.cli.prompts import read_prompts as read_words
+    from anymask.maps import on_the_map, placed_prompt, read_prompts
+
+    def place(kind: Kind, values: list[Any]) -> Any:
+        given = (None, None, values) if kind == "box" else (values, None, None)
+        one = placed_prompt(scene, settings.crs, *given)
+        placed = one.points if one.box is None else one.box
+        assert placed is not None
+        return placed.reshape(np.shape(values))
 
     found = []
     if args.parts or settings.prompts is None:
-        objects = parts_by_object(args.parts)
-        if any(kind == "mask" for parts in objects for kind, _ in parts):
+        if any(kind == "mask" for kind, _ in args.parts):
             raise InputError("--mask does not support maps. Pass points or boxes.")
-        typed = [_typed_prompt(parts, scene, settings.crs) for parts in objects]
-        found += on_the_map(typed, scene, "the command line")
+        for one, parts in zip(
+            read_words(args.parts, place), parts_by_object(args.parts), strict=True
+        ):
+            words = (f"{'point' if kind == 'negative' else kind} {text}" for kind, text in parts)
+            found.append(replace(one, source="; ".join(words)))
+        found = on_the_map(found, scene, "the command line")
     if settings.prompts is not None:
         found += read_prompts(settings.prompts, scene, settings.crs)
     return found
-
-
-def _typed_prompt(parts: Sequence[Part], scene: Scene, crs: str | None) -> Prompt:
-    """Prompt of one object in pixels, with its options as `source`.
-
-    Coordinates are converted before `Prompt` rounds them to float32, in which a northing in meters
-    has steps of half a meter.
-    """
-    from anymask.cli.prompts import read_prompts, read_values
-    from anymask.maps import placed_prompt
-
-    placed: list[Part] = []
-    for kind, text in parts:
-        values = read_values(kind, text)
-        given = (None, None, values) if kind == "box" else (values, None, None)
-        one = placed_prompt(scene, crs, *given)
-        rows = [one.box] if one.box is not None else one.points
-        assert rows is not None
-        placed.append((kind, " ".join(",".join(map(repr, row.tolist())) for row in rows)))
-    words = [f"{'point' if kind == 'negative' else kind} {text}" for kind, text in parts]
-    return replace(read_prompts(placed)[0], source="; ".join(words))
 
 
 def write_survey(

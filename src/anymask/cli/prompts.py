@@ -7,7 +7,7 @@ and so does a second `--box`, `--lasso` or `--mask`; the points after it belong 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 Kind = Literal["point", "negative", "box", "mask", "scribble", "lasso", "next", "values"]
 Part = tuple[Kind, str]  # an option and its value as given
+Place = Callable[[Kind, list[Any]], Any]  # converts the coordinates of an option
 
 MAX_NAME = 200  # maximum length of a file name; longer texts are lines
 MAX_LINE_BYTES = 1_000_000  # maximum size of a file with a line
@@ -73,10 +74,15 @@ PROMPTS = Group(
 # fmt: on
 
 
-def read_prompts(parts: Sequence[Part]) -> list[Prompt]:
-    """Return one prompt for each object. Raises PromptError, or ImageError for a mask file."""
+def read_prompts(parts: Sequence[Part], place: Place = lambda _, values: values) -> list[Prompt]:
+    """Return one prompt for each object. Raises PromptError, or ImageError for a mask file.
+
+    Args:
+        parts: Options and their values, in order.
+        place: Called before `Prompt` rounds the coordinates to float32. Default: no conversion.
+    """
     values = _read_values([text for kind, text in parts if kind == "values"])
-    return [_prompt(one, values) for one in parts_by_object(parts)]
+    return [_prompt(one, values, place) for one in parts_by_object(parts)]
 
 
 def parts_by_object(parts: Sequence[Part]) -> list[list[Part]]:
@@ -131,12 +137,15 @@ def _read_values(given: Sequence[str]) -> MaskValues:
     return cast("MaskValues", given[-1])
 
 
-def _prompt(parts: Sequence[Part], values: MaskValues) -> Prompt:
+def _prompt(parts: Sequence[Part], values: MaskValues, place: Place) -> Prompt:
     from anymask.masks import Prompt, merged_prompts
+
+    def read(kind: Kind, text: str) -> Any:
+        return place(kind, _read_coordinates(kind, text))
 
     clicks = [(kind, text) for kind, text in parts if kind in ("point", "negative")]
     named = {kind: text for kind, text in parts if kind in SINGLE}
-    scribbles = [read_values(*part) for part in parts if part[0] == "scribble"]
+    scribbles = [read(*part) for part in parts if part[0] == "scribble"]
     if not (named or scribbles) and all(kind == "negative" for kind, _ in clicks):
         raise PromptError(
             "--negative requires an object to subtract from. Add --point X,Y, --box "
@@ -148,11 +157,11 @@ def _prompt(parts: Sequence[Part], values: MaskValues) -> Prompt:
 
         mask = load_mask(Path(named["mask"]), values)
     said: dict[str, Any] = {
-        "points": [read_values(*part) for part in clicks] or None,
+        "points": [read(*part) for part in clicks] or None,
         "labels": [int(kind == "point") for kind, _ in clicks] or None,
-        "box": read_values("box", named["box"]) if "box" in named else None,
+        "box": read("box", named["box"]) if "box" in named else None,
         "mask": mask,
-        "lasso": read_values("lasso", named["lasso"]) if "lasso" in named else None,
+        "lasso": read("lasso", named["lasso"]) if "lasso" in named else None,
     }
     prompt = Prompt.of(**said, scribble=scribbles[0] if scribbles else None)
     for line in scribbles[1:]:
@@ -160,7 +169,7 @@ def _prompt(parts: Sequence[Part], values: MaskValues) -> Prompt:
     return prompt
 
 
-def read_values(kind: Kind, text: str) -> list[Any]:
+def _read_coordinates(kind: Kind, text: str) -> list[Any]:
     """Coordinates of a point or box (n,), or of a scribble or lasso (n, 2). Raises PromptError."""
     if kind in ("scribble", "lasso"):
         return read_line(text, f"--{kind} LINE")

@@ -6,7 +6,7 @@ Definitions: Carion et al. 2025 ("SAM 3: Segment Anything with Concepts"), and L
     cgF1    100 pmF1 IL_MCC over pairs of an image or video and a phrase (see `finding`). In videos
             the IoU of two tracks is that of their volumes. Masks are matched one-to-one so that
             the sum of their IoUs is maximal
-    pHOTA   HOTA with each pair as a sequence of its own: frame by frame, masks are matched
+    pHOTA   HOTA with each pair as a separate sequence: frame by frame, masks are matched
             one-to-one by the similarity of their whole tracks and their IoU. At each threshold,
             DetA = TP / (TP + FN + FP) over all pairs, AssA is the mean over matches of the overlap
             of their tracks, and HOTA = sqrt(DetA AssA); means are over thresholds 0.05 to 0.95

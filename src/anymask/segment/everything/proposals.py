@@ -72,7 +72,7 @@ class ProposalHead:
     @classmethod
     def of(cls, table: Mapping[str, Any]) -> ProposalHead:
         """Create from a family's table."""
-        return cls(decode_arrays(table))
+        return cls(decode_arrays(table["arrays"]))
 
     def propose(self, maps: Sequence[FloatArray], geometry: Geometry) -> Proposals:
         """Boxes of an image, at most `MOST`.
