@@ -63,7 +63,7 @@ class ImageWork(NamedTuple):
     meet: Tensor
     read_image: Tensor
     read_places: Tensor
-    read_value_ranges: Tensor
+    read_values: Tensor
     asks_image: Tensor
     asks_places: Tensor
     power_2: Tensor
@@ -274,7 +274,7 @@ class SweepClicks(SweepPart):
             scores = torch.addmm((asked[n] @ work.read_image).flatten(0, 1), of_rows[n], shares)
             scores = scores * scale + (asked[n] @ work.read_places).flatten(0, 1)
             taken = torch.softmax(scores, -1) * scale
-            of_image.append(self._take(taken, work.read_value_ranges))
+            of_image.append(self._take(taken, work.read_values))
             of_shares.append(taken @ shares.t())
         seen = torch.stack(of_shares) @ rows + self.first.norm4.bias
         tokens = layer.norm2(tokens + self._read(read, torch.stack(of_image), seen))
