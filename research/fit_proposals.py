@@ -1,4 +1,4 @@
-"""Train the table "proposals" of a bundled model: boxes of objects from the encoder's maps.
+"""Train `proposals.npz` of a bundled model: boxes of objects from the encoder's maps.
 
     python -m research.fit_proposals features ../shared/data/train FOLDER --model small
     python -m research.fit_proposals train FOLDER --model small --steps 2700 --write
@@ -7,7 +7,7 @@
 each annotated mask, its coverage of the cells, its box, its innermost point and its area. Existing
 files are skipped, so that an interrupted run continues. `train` trains the head
 (`segment/everything/proposals.py`) on these files and continues from FOLDER/head.pt; every
-twelfth image, by a hash of its name, is for validation. `--write` replaces the table in the bundle.
+twelfth image, by a hash of its name, is for validation. `--write` replaces the file in the bundle.
 
 Centres are Gaussians with the loss of CenterNet (Zhou et al. 2019), boxes have the GIoU loss
 (Rezatofighi et al. 2019). Cells without a mask count little in sets that do not annotate every
@@ -31,14 +31,14 @@ from torch import nn
 from torch.nn import functional
 
 import anymask
-from anymask.base import BoolArray, FloatArray, Floats
+from anymask.base import BoolArray, FloatArray, Floats, file_sha256
 from anymask.formats import AnnotatedImage, load_set
 from anymask.masks import open_box, pairwise_box_iou, rle_to_mask
 from anymask.models.rules import SHIPPED
 from anymask.runtime import read_manifest
 from anymask.runtime.manifest import read_tables, write_tables
 from anymask.segment import encode_image
-from anymask.segment.everything.proposals import ProposalHead, encode_arrays
+from anymask.segment.everything.proposals import FILE, ProposalHead
 
 SIDE = 512  # model pixels
 CELLS = (32, 64)  # along a side of the coarse and of the fine map
@@ -392,6 +392,15 @@ def recall(head: ProposalHead, known: Sequence[Mapping[str, Any]]) -> list[float
     return [round(float(one) / max(count, 1), 3) for one in hit]
 
 
+def write_head(bundle: Path, arrays: Mapping[str, FloatArray]) -> None:
+    """Replace the proposal head of a bundle: its weights in float16, and its table."""
+    halves: dict[str, Any] = {name: one.astype(np.float16) for name, one in arrays.items()}
+    np.savez(bundle / FILE, **halves)
+    manifest = read_manifest(bundle)
+    table = {"weights": manifest.weights_hash, "sha256": file_sha256(bundle / FILE)}
+    write_tables(bundle, {**read_tables(bundle, manifest), "proposals": table})
+
+
 def main() -> None:
     """Encode or train."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -407,11 +416,7 @@ def main() -> None:
         return
     head = train(args.folders[0], args.steps)
     if args.write:
-        bundle = SHIPPED / args.model
-        manifest = read_manifest(bundle)
-        arrays = encode_arrays(folded(head.state_dict()))
-        table = {"weights": manifest.weights_hash, "arrays": arrays}
-        write_tables(bundle, {**read_tables(bundle, manifest), "proposals": table})
+        write_head(SHIPPED / args.model, folded(head.state_dict()))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,12 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from anymask.base import file_sha256
 from anymask.masks import Geometry
-from anymask.segment.everything.proposals import ProposalHead, decode_arrays, encode_arrays
+from anymask.models.rules import SHIPPED
+from anymask.runtime import read_manifest
+from anymask.runtime.manifest import read_tables
+from anymask.segment.everything.proposals import FILE, ProposalHead
 from research import fit_proposals as fit
 
 
@@ -50,9 +55,24 @@ def test_the_package_computes_what_torch_computes() -> None:
             np.testing.assert_allclose(mine, theirs[index].numpy(), atol=1e-4)
 
 
-def test_arrays_survive_json() -> None:
-    arrays = {"a": np.arange(6, dtype=np.float32).reshape(2, 3) / np.float32(4)}
-    np.testing.assert_array_equal(decode_arrays(encode_arrays(arrays))["a"], arrays["a"])
+def test_a_written_head_is_bound_to_its_weights_and_its_file(tmp_path: Path) -> None:
+    for name in ("manifest.json", "tables.json"):
+        shutil.copy(SHIPPED / "small" / name, tmp_path)
+    before = read_tables(tmp_path, read_manifest(tmp_path))
+    torch.manual_seed(0)
+    arrays = fit.folded(fit.Head(6, 4).eval().state_dict())
+    fit.write_head(tmp_path, arrays)
+    manifest = read_manifest(tmp_path)
+    tables = dict(read_tables(tmp_path, manifest))
+    digest = file_sha256(tmp_path / FILE)
+    assert tables.pop("proposals") == {"weights": manifest.weights_hash, "sha256": digest}
+    assert tables == {name: one for name, one in before.items() if name != "proposals"}
+    assert FILE not in manifest.sha256  # so pages do not download it
+    maps = [np.random.default_rng(0).normal(0, 1, (c, 32, 32)).astype(np.float32) for c in (6, 4)]
+    maps[1] = maps[1].repeat(2, axis=1).repeat(2, axis=2)
+    found = ProposalHead.read(tmp_path / FILE).maps(*maps)
+    for mine, full in zip(found, ProposalHead(arrays).maps(*maps), strict=True):
+        np.testing.assert_allclose(mine, full, atol=2e-2)  # float16
 
 
 def test_a_target_has_the_distances_to_the_box() -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 import anymask
-from anymask.base import FloatArray, InputError
+from anymask.base import FloatArray, InputError, WeightsError
 from anymask.images import sample
 from anymask.masks import CORNERS, NO_POINT, Geometry, pairwise_box_iou
-from anymask.models.rules import open_family
+from anymask.models.rules import SHIPPED, open_family
 from anymask.segment.everything import proposals
 from anymask.segment.everything.proposals import ProposalHead, Proposals
 from anymask.segment.everything.search import grid_prompts
@@ -103,3 +105,19 @@ def test_fine_tuned_weights_have_no_head() -> None:
     spec = anymask.load("small").spec
     with pytest.raises(InputError, match="does not have"):
         proposals.proposal_head(open_family(spec, weights_hash="0" * 64))
+
+
+def test_the_head_is_read_on_demand_and_verified(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = np.zeros((40, 40, 3), np.uint8)
+    (tmp_path / "small").mkdir()
+    monkeypatch.setattr(proposals, "SHIPPED", tmp_path)
+    model = anymask.load("small")
+    model.segment(image, points=[(5, 5)])  # does not read it
+    with pytest.raises(WeightsError, match=r"missing or does not match.*proposals\.npz.*adaptive"):
+        model.everything(image, mode="proposals")
+    np.savez(tmp_path / "small" / proposals.FILE, np.zeros((1, 1)))
+    with pytest.raises(WeightsError, match="missing or does not match"):
+        model.everything(image, mode="proposals")
+    assert len((SHIPPED / "small" / "tables.json").read_bytes()) < 250_000  # pages download it

@@ -4,24 +4,26 @@ A small convolutional head predicts, for each cell of two maps, whether it is th
 object, and the distances to the four sides of the object's box: large objects on the coarse map,
 small ones on the fine map (centres as in CenterNet, Zhou et al. 2019; distances as in FCOS, Tian
 et al. 2019). The peaks of the centre scores are boxes, with which the decoder is prompted. The
-weights are the table "proposals" of the model's bundle, trained by `research/fit_proposals.py`.
+weights are `FILE` beside the weights of the bundled model, trained by `research/fit_proposals.py`.
+The table "proposals" states its hash, and the weights of the model that it belongs to.
 
 Letters: C channels, h w the cells of a map, N boxes.
 """
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from anymask.base import FloatArray, Floats, InputError
+from anymask.base import FloatArray, Floats, InputError, WeightsError, file_sha256
 from anymask.masks import Geometry, box_nms, pairwise_box_iou
-from anymask.models.rules import DEFAULT_IMAGE_MODEL, Family
+from anymask.models.rules import DEFAULT_IMAGE_MODEL, SHIPPED, Family
 
+FILE = "proposals.npz"  # float16 arrays by name
 LEAST = 0.02  # centre score
 DUPLICATE = 0.8  # IoU of boxes
 MOST = 100  # boxes
@@ -63,16 +65,17 @@ class ProposalHead:
     """Convolutional head on the first two maps of an encoder.
 
     Args:
-        weights: Arrays by name, as `encode_arrays` wrote them.
+        weights: Arrays float32 by name, as `research/fit_proposals.py` folds them.
     """
 
     def __init__(self, weights: Mapping[str, FloatArray]) -> None:
         self._weights = weights
 
     @classmethod
-    def of(cls, table: Mapping[str, Any]) -> ProposalHead:
-        """Create from a family's table."""
-        return cls(decode_arrays(table["arrays"]))
+    def read(cls, path: Path) -> ProposalHead:
+        """Read the weights from a file."""
+        with np.load(path) as arrays:
+            return cls({name: one.astype(np.float32) for name, one in arrays.items()})
 
     def propose(self, maps: Sequence[FloatArray], geometry: Geometry) -> Proposals:
         """Boxes of an image, at most `MOST`.
@@ -127,14 +130,25 @@ class ProposalHead:
 
 
 def proposal_head(family: Family) -> ProposalHead:
-    """Proposal head of a model. Raises InputError if it has none."""
+    """Read the proposal head of a model.
+
+    Raises:
+        InputError: The model has no proposal head.
+        WeightsError: The file is missing, or it is not the one that the table states.
+    """
     table = family.tables.get("proposals")
     if table is None:
         raise InputError(
             f'mode="proposals" requires a model with a proposal head, which {family.spec.name} '
             f'does not have. Use the model "{DEFAULT_IMAGE_MODEL}", or mode="adaptive".'
         )
-    return ProposalHead.of(table)
+    path = SHIPPED / family.spec.family / FILE
+    if not path.is_file() or file_sha256(path) != table.get("sha256"):
+        raise WeightsError(
+            f"The proposal head of {family.spec.name} is missing or does not match its model: "
+            f'{path}. Reinstall anymask and export the model again, or use mode="adaptive".'
+        )
+    return ProposalHead.read(path)
 
 
 def _peaks(raw: FloatArray, stride: float) -> Floats:
@@ -146,24 +160,3 @@ def _peaks(raw: FloatArray, stride: float) -> Floats:
     x, y = (columns + 0.5) * stride, (rows + 0.5) * stride
     sides = (x - apart[0], y - apart[1], x + apart[2], y + apart[3], scores[rows, columns])
     return np.stack(sides, axis=1)
-
-
-def encode_arrays(arrays: Mapping[str, FloatArray]) -> dict[str, Any]:
-    """Arrays as JSON: shape and the base64 text of little-endian float16 values."""
-    return {
-        name: {
-            "shape": list(one.shape),
-            "float16": base64.b64encode(one.astype("<f2").tobytes()).decode("ascii"),
-        }
-        for name, one in arrays.items()
-    }
-
-
-def decode_arrays(table: Mapping[str, Any]) -> dict[str, FloatArray]:
-    """Arrays float32 of `encode_arrays`."""
-    return {
-        name: np.frombuffer(base64.b64decode(one["float16"]), "<f2")
-        .astype(np.float32)
-        .reshape(one["shape"])
-        for name, one in table.items()
-    }
