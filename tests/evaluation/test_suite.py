@@ -57,18 +57,25 @@ def test_a_suite_file_says_how_each_set_is_measured(tmp_path: Path) -> None:
         ("name = ", "Not valid TOML"),
         ("", r"has no \[\[set\]\] with a name"),
         ("set = [1]", r"has no \[\[set\]\] with a name"),
-        ("sets = 1", "Unknown key 'sets'.*name, clicks, min_area, data, set"),
-        ('clicks = "3"', "clicks must be a whole number, but '3'"),
-        ("clicks = true", "clicks must be a whole number, but True"),
-        ('clicks = 0\n[[set]]\nname = "a"', "clicks must be at least 1, but 0"),
+        ("sets = 1", "Unknown key 'sets'.*name, clicks, min_area, data"),
+        ('clicks = "3"', "clicks must be a whole number of at least 1 .*, got '3'"),
+        ("clicks = true", "clicks must be a whole number of at least 1 .*, got True"),
+        (
+            'clicks = 0\n[[set]]\nname = "a"',
+            "clicks must be a whole number of at least 1 .*, got 0",
+        ),
+        ("data = 3", "data must be a path or None, got 3"),
         ('[[set]]\nannotators = "all"', "Missing name in .*set 1"),
         ('[[set]]\nname = "a"\nclick = 3', "Unknown key 'click' in .*set 1"),
         (
             '[[set]]\nname = "a"\nmeasures = ["click"]',
             "Unknown measure 'click' in .*set 1",
         ),
-        ('[[set]]\nname = "a"\ngroups = [1]', "Invalid groups"),
-        ('[[set]]\nname = "a"\nannotators = "last"', "Invalid annotators 'last'"),
+        ('[[set]]\nname = "a"\ngroups = [1]', "set 1: groups must be a list of text, got"),
+        (
+            '[[set]]\nname = "a"\nannotators = "last"',
+            'annotators must be "first" or "all", got \'last\'',
+        ),
     ],
 )
 def test_a_suite_that_cannot_be_followed_is_refused(

@@ -6,6 +6,7 @@ code has moved fails instead of passing for ever.
 
 from __future__ import annotations
 
+import ast
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,6 +100,12 @@ CONCEPTS = (
         "Command, Argument, Group and Settings of cli/command.py",
     ),
     Concept(
+        "checks of settings",
+        r"\bdef settings_from_table\b|^_?RANGES\b|\b_check_kinds\(",
+        ("base/settings.py",),
+        "a Setting of each field, check_settings and settings_from_table of base/settings.py",
+    ),
+    Concept(
         "SA-V, COCO or DAVIS written",
         r"\"(video_frame_count|masklet_num)\": |putpalette\(voc_palette",
         ("formats/",),
@@ -128,3 +135,46 @@ def copies(package: Path, concept: Concept) -> list[str]:
         where = " and ".join(concept.home)
         complaints.append(f"{package.name}/{where}:1: no longer holds {concept.name}; mend the row")
     return complaints
+
+
+def settings_faults(package: Path) -> list[str]:
+    """Settings classes and TOML files that are checked without their `Setting` fields.
+
+    A class with a `Setting` field calls `check_settings` in `__post_init__`, itself or by its base
+    class, and has no type checks of its own there. A module that parses TOML converts it by
+    `settings_from_table`.
+    """
+    complaints = []
+    for path in python_files(package):
+        inside, text = (
+            f"{package.name}/{path.relative_to(package).as_posix()}",
+            path.read_text("utf-8"),
+        )
+        if (
+            "parse_toml(" in text
+            and "settings_from_table(" not in text
+            and "def parse_toml(" not in text
+        ):
+            complaints.append(f"{inside}:1: parses TOML; convert it by settings_from_table")
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.ClassDef) and _has_settings(node):
+                complaints += [
+                    f"{inside}:{node.lineno}: {node.name} {fault}" for fault in _faults(node)
+                ]
+    return complaints
+
+
+def _has_settings(node: ast.ClassDef) -> bool:
+    notes = [ast.unparse(one.annotation) for one in node.body if isinstance(one, ast.AnnAssign)]
+    return any(re.match(r"Annotated\[.*\bSetting\(", note, re.S) for note in notes)
+
+
+def _faults(node: ast.ClassDef) -> list[str]:
+    inits = [ast.unparse(one) for one in node.body if getattr(one, "name", "") == "__post_init__"]
+    body = inits[0] if inits else "super().__post_init__()" if node.bases else ""
+    faults = []
+    if not re.search(r"check_settings\(self\)|super\(\).__post_init__\(\)", body):
+        faults.append("has no check_settings(self) in __post_init__")
+    if re.search(r"\b(isinstance|type)\(self\.|get_args\(", body):
+        faults.append("checks a field by hand; declare its type and range in a Setting")
+    return faults

@@ -212,7 +212,7 @@ def test_a_label_map_says_its_parts() -> None:
     [
         ({"synthetic": 0.5}, "requires synthetic = 0"),
         ({"task": "distil"}, "requires synthetic = 0 and task"),
-        ({"classes": [1]}, "classes must be a list of names"),
+        ({"classes": [1]}, "classes must be a list of text"),
     ],
 )
 def test_a_recipe_that_cannot_be_meant_is_refused(changes: dict[str, object], reason: str) -> None:

@@ -111,7 +111,7 @@ def test_the_number_of_photos_chooses_the_method(tmp_path: Path) -> None:
 
 def test_views_that_cannot_be_are_refused() -> None:
     raw = {"stage": [{"steps": 1, "side": 64, "images": 1, "masks": 1}], "views": -1}
-    with pytest.raises(ConfigError, match="views must be at least 0"):
+    with pytest.raises(ConfigError, match="views must be a whole number of at least 0"):
         recipe_of(raw, "x.toml")
 
 

@@ -223,6 +223,6 @@ def test_a_recipe_with_adapters_of_no_rank_is_refused() -> None:
     from anymask.training.recipe import recipe_of
 
     raw = {"stages": [{"steps": 1, "side": 64, "images": 2, "masks": 2}], "lora_rank": 0}
-    with pytest.raises(ConfigError, match="lora_rank must be at least 1"):
+    with pytest.raises(ConfigError, match="lora_rank must be a whole number of at least 1"):
         recipe_of(raw, "here")
     assert small_recipe(learn="lora").lora_rank == 8

@@ -42,32 +42,38 @@ def test_a_recipe_is_found_by_its_name_or_its_path_or_the_names_are_told(tmp_pat
     ("raw", "says"),
     [
         ({}, "no \\[\\[stage\\]\\]"),
-        ({"stage": [STAGE], "ratte": 1}, "Unknown field 'ratte'.*Known fields: .*rate"),
+        ({"stage": [STAGE], "ratte": 1}, "Unknown key 'ratte'.*Known keys: .*rate"),
         ({"stage": [{**STAGE, "side": 50}]}, "Invalid side 50"),
         (
             {"stage": [{**STAGE, "images": 3}]},
             r"images \(3\) must be divisible by workers",
         ),
-        ({"stage": [{"steps": 1}]}, "stage requires steps, side, images and masks"),
-        ({"stage": [{**STAGE, "steps": 0}]}, "steps, images and masks must each be at least 1"),
+        ({"stage": [{"steps": 1}]}, "Missing side in r.toml, stage 1"),
+        ({"stage": [{**STAGE, "steps": 0}]}, "steps must be a whole number of at least 1, got 0"),
         (
             {"stage": [STAGE], "learn": "some"},
-            "Unknown learn 'some' .* all, decoder, neck, quality, lora, hq, adapter, no-prompt",
+            'learn must be "all", .*"adapter" or "no-prompt", got \'some\'',
         ),
-        ({"stage": [STAGE], "synthetic": 2}, "synthetic must be from 0 to 1, but 2"),
-        ({"stage": [STAGE], "boxes": -1}, "boxes must be from 0 to 1, but -1"),
-        ({"stage": [STAGE], "task": "some"}, "Unknown task 'some' .* masks, distil"),
+        ({"stage": [STAGE], "synthetic": 2}, "synthetic must be a number from 0 to 1, got 2"),
+        ({"stage": [STAGE], "boxes": -1}, "boxes must be a number from 0 to 1, got -1"),
+        ({"stage": [STAGE], "task": "some"}, 'task must be "masks" or "distil", got \'some\''),
         ({"stage": [STAGE], "accumulate": 2}, "workers \\(2\\) times accumulate \\(2\\)"),
-        ({"stage": [STAGE], "keep": -1}, "keep must be at least 0, but -1"),
+        ({"stage": [STAGE], "keep": -1}, "keep must be a whole number of at least 0, got -1"),
         ({"stage": [STAGE | {"sides": [100]}]}, "Invalid side 100"),
-        ({"stage": [STAGE], "layer_decay": 0.0}, "layer_decay must be above 0 and at most 1"),
-        ({"stage": [STAGE], "rounds": 1}, "rounds must be 0 or at least 2, but 1"),
-        ({"stage": [STAGE], "drop_path": 1.0}, "drop_path must be at least 0 and below 1"),
+        (
+            {"stage": [STAGE], "layer_decay": 0.0},
+            "layer_decay must be a number above 0 and at most 1, got 0.0",
+        ),
+        ({"stage": [STAGE], "rounds": 1}, "rounds must be 0 or at least 2, got 1"),
+        (
+            {"stage": [STAGE], "drop_path": 1.0},
+            "drop_path must be a number, 0 or more and less than 1",
+        ),
         (
             {"stage": [STAGE], "drop_path": 0.1, "learn": "lora"},
             "Invalid drop_path in r.toml: .* requires learn = 'all'",
         ),
-        ({"stage": [STAGE], "falls": [0.5]}, "falls must be a list of whole numbers"),
+        ({"stage": [STAGE], "falls": [0.5]}, "falls must be a list of whole numbers of at least 0"),
         ({"stage": [{**STAGE, "cool": True}, STAGE]}, "cool = true last"),
     ],
 )
@@ -95,13 +101,13 @@ def test_stages_follow_each_other() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("workers = 1", "workers = 0", "workers must be at least 1, but 0"),
-        ("workers = 1", 'workers = "1"', "workers must be a whole number, but '1'"),
+        ("workers = 1", "workers = 0", "workers must be a whole number of at least 1, got 0"),
+        ("workers = 1", 'workers = "1"', "workers must be a whole number of at least 1, got '1'"),
         ("workers = 1", "synthetic = [1]", "synthetic must be a number"),
-        ("steps = 3", 'steps = "3"', "steps must be a whole number, but '3'"),
+        ("steps = 3", 'steps = "3"', "steps must be a whole number of at least 1, got '3'"),
         ("workers = 1", "stages = 1", r"as a \[\[stage\]\] table"),
-        ("workers = 1", "[weights]\na = []", "weights must map names to numbers"),
-        ("workers = 1", "seed = 99999999999999999999999", "seed is out of range"),
+        ("workers = 1", "[weights]\na = []", "weights must be a table of numbers"),
+        ("workers = 1", "seed = 99999999999999999999999", "seed is out of range, got 9999"),
     ],
 )
 def test_values_of_another_kind_are_refused(
@@ -125,5 +131,5 @@ def test_sides_are_taken_in_turn_and_the_pictures_left_are_counted() -> None:
     assert [recipe.images_after(step) for step in range(6)] == [16, 14, 12, 8, 4, 0]
     with pytest.raises(ConfigError, match="Invalid side 33"):
         recipe_of({"stage": [{**STAGE, "sides": [64, 33]}]}, "r")
-    with pytest.raises(ConfigError, match="sides must be a list of whole numbers"):
+    with pytest.raises(ConfigError, match="sides must be a list of whole numbers of at least 1"):
         recipe_of({"stage": [{**STAGE, "sides": ["64"]}]}, "r")

@@ -65,6 +65,7 @@ from anymask.base.settings import describe_settings as describe_settings
 from anymask.base.settings import explain_keywords as explain_keywords
 from anymask.base.settings import list_settings as list_settings
 from anymask.base.settings import our_word as our_word
+from anymask.base.settings import settings_from_table as settings_from_table
 from anymask.base.staging import staged as staged
 from anymask.base.storage import disk_message as disk_message
 from anymask.base.storage import file_sha256 as file_sha256

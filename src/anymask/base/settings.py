@@ -24,7 +24,7 @@ import os
 import re
 import textwrap
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, fields, replace
 from numbers import Integral, Real
 from pathlib import Path
 from types import NoneType, UnionType
@@ -40,7 +40,7 @@ from typing import (
     get_type_hints,
 )
 
-from anymask.base.errors import InputError
+from anymask.base.errors import ConfigError, InputError
 
 Settings = TypeVar("Settings")
 
@@ -107,7 +107,9 @@ def check_keywords(given: Iterable[str], known: Collection[str]) -> None:
 
 
 _LISTED: dict[type, tuple[DeclaredSetting, ...]] = {}  # cache by class
-_PLAIN = (bool, int, float, NoneType)  # types whose values are checked, besides string literals
+# Types whose values are checked, besides string literals, lists and tables of them.
+_PLAIN = (Any, bool, int, float, str, Path, NoneType)
+_LARGEST = 1 << 62  # limit of whole numbers: more than 64 bits overflow in arrays
 
 
 @dataclass(frozen=True)
@@ -185,7 +187,12 @@ class DeclaredSetting:
         """Allowed values, formatted for error messages."""
         ways = ["True", "False"] if bool in self.members else []
         ways += [f'"{word}"' for word in self.words]
+        ways += ["text"] if str in self.members else []
+        ways += ["a path"] if Path in self.members else []
         ways += [self._wanted_number()] if self.number else []
+        for kind, part in self._parts().items():
+            each = re.sub(r"^a (whole )?number", r"\1numbers", part.wanted)
+            ways += [f"a {'list' if kind is tuple else 'table'} of {each or 'values'}"]
         ways += ["None"] if NoneType in self.members else []
         return " or ".join([", ".join(ways[:-1]), ways[-1]] if len(ways) > 1 else ways)
 
@@ -194,10 +201,11 @@ class DeclaredSetting:
             most = "" if self.about.most == math.inf else f" and at most {self.about.most:g}"
             return f"a whole number of at least {self.about.least:g}{most}"
         kind = f"a number of {self.about.unit}" if self.about.unit else "a number"
+        if self.about.above is not None:
+            most = "" if self.about.most == math.inf else f" and at most {self.about.most:g}"
+            return f"{kind} above {self.about.above:g}{most}"
         if self.about.most != math.inf:
             return f"{kind} from {self.about.least:g} to {self.about.most:g}"
-        if self.about.above is not None:
-            return f"{kind} above {self.about.above:g}"
         ends = self.about.below in (None, math.inf)
         most = "" if ends else f" and less than {self.about.below:g}"
         return f"{kind}, {self.about.least:g} or more{most}"
@@ -206,21 +214,49 @@ class DeclaredSetting:
         """Raise InputError if a value is not allowed."""
         if self.about.check is not None:
             self.about.check(value)
-        elif all(member in _PLAIN or isinstance(member, str) for member in self.members):
+        elif self._is_plain():
             if self._takes(value):
                 return
+            if isinstance(value, int) and abs(value) > _LARGEST:
+                raise InputError(f"{self.name} is out of range, got {_shown(value)}.")
             share = self.about.most == 1 or self.about.below == 2  # predicted IoUs can exceed 1
             remedy = ""
             if share and isinstance(value, int | float) and 2 <= value <= 100:
                 remedy = f"; for {value:g} % write {value / 100:.2g}"
-            raise InputError(f"{self.name} must be {self.wanted}, got {value!r}{remedy}.")
+            raise InputError(f"{self.name} must be {self.wanted}, got {_shown(value)}{remedy}.")
+
+    def _parts(self) -> dict[type, DeclaredSetting]:
+        """Setting of the items of a list, `tuple[int, ...]`, and of the values of a table."""
+        rows = [(get_origin(member), get_args(member)) for member in self.members]
+        return {
+            kind: replace(self, members=tuple(_members_of(args[0 if kind is tuple else 1])))
+            for kind, args in rows
+            if kind is dict or (kind is tuple and args[-1] is ...)
+        }
+
+    def _is_plain(self) -> bool:
+        parts = self._parts()
+        return all(
+            member in _PLAIN or isinstance(member, str) or get_origin(member) in parts
+            for member in self.members
+        ) and all(part._is_plain() for part in parts.values())
 
     def _takes(self, value: object) -> bool:
+        if Any in self.members:
+            return True
         if value is None or isinstance(value, bool):
             return type(value) in self.members
         if isinstance(value, str):
-            return value in self.words
+            return value in self.words or str in self.members or Path in self.members
+        if isinstance(value, os.PathLike):
+            return Path in self.members
+        if isinstance(value, list | tuple | dict):
+            part = self._parts().get(dict if isinstance(value, dict) else tuple)
+            items = value.values() if isinstance(value, dict) else value
+            return part is not None and all(part._takes(one) for one in items)
         if self.number is None or not isinstance(value, (int, self.number)):
+            return False
+        if isinstance(value, int) and abs(value) > _LARGEST:
             return False
         high_enough = self.about.above is None or value > self.about.above
         low_enough = self.about.below is None or value < self.about.below
@@ -288,6 +324,36 @@ def as_settings(kind: type[Settings], given: Mapping[str, Any], **more: Any) -> 
         for name, value in given.items()
     }
     return kind(**more, **values)
+
+
+def settings_from_table(
+    kind: type[Settings], table: Mapping[str, Any], where: object, **more: Any
+) -> Settings:
+    """Create settings from a table of a TOML or JSON file.
+
+    Args:
+        kind: Settings class.
+        table: Values by field name; lists become tuples.
+        where: File name and part, for errors.
+        more: Fields that are no keys of the table.
+
+    Raises:
+        ConfigError: A key is unknown or missing, or a value is invalid.
+    """
+    declared = {one.name: one for one in list_settings(kind)}
+    for name in table:
+        if name not in declared:
+            raise ConfigError(
+                f"Unknown key {name!r} in {where}. Known keys: {', '.join(declared)}."
+            )
+    for name, one in declared.items():
+        if one.default is MISSING and name not in table:
+            raise ConfigError(f"Missing {name} in {where}. Set it to {one.wanted}.")
+    values = {key: tuple(one) if isinstance(one, list) else one for key, one in table.items()}
+    try:
+        return kind(**more, **values)
+    except InputError as error:
+        raise ConfigError(f"Invalid value in {where}: {error}") from error
 
 
 def describe_settings(declared: type[Settings]) -> type[Settings]:
@@ -406,9 +472,12 @@ def check_type(name: str, value: object, hint: str) -> None:
     words = [called for _, called in kinds]
     if "a path" in words and "text" in words:
         words.remove("text")
+    raise InputError(f"{name} must be {' or '.join(dict.fromkeys(words))}, got {_shown(value)}.")
+
+
+def _shown(value: object) -> str:
     text = repr(value)
-    shown = text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
-    raise InputError(f"{name} must be {' or '.join(dict.fromkeys(words))}, got {shown}.")
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
 
 
 @functools.cache

@@ -86,27 +86,27 @@ class EvalSettings:
         check_settings(self)
 
 
+@describe_settings
 @dataclass(frozen=True, kw_only=True)
 class SetPlan:
-    """Evaluation plan of one dataset.
+    """Evaluation plan of one dataset."""
 
-    Attributes:
-        name: Name of the dataset.
-        groups: Groups whose means include it.
-        measures: Names of `measures.MEASURES`.
-        annotators: For images with several annotators: masks of the "first", or "all".
-        layout: Layout of the publisher; "set" for a set of this project.
-        folder: Path in the data folder. Defaults to `name`.
-        split: Split to evaluate. None uses the default of the layout.
-    """
+    name: Annotated[str, Setting("name of the dataset")]
+    groups: Annotated[tuple[str, ...], Setting("groups whose means include it")] = ()
+    measures: Annotated[tuple[str, ...], Setting("names of `measures.MEASURES`")] = DEFAULT_MEASURES
+    annotators: Annotated[
+        Annotators, Setting('for images with several annotators: masks of the "first", or "all"')
+    ] = "first"
+    layout: Annotated[str, Setting('layout of the publisher; "set" for a set of this project')] = (
+        "set"
+    )
+    folder: Annotated[str, Setting("path in the data folder; defaults to `name`")] = ""
+    split: Annotated[
+        str | None, Setting("split to evaluate; None uses the default of the layout")
+    ] = None
 
-    name: str
-    groups: tuple[str, ...] = ()
-    measures: tuple[str, ...] = DEFAULT_MEASURES
-    annotators: Annotators = "first"
-    layout: str = "set"
-    folder: str = ""
-    split: str | None = None
+    def __post_init__(self) -> None:
+        check_settings(self)
 
     @property
     def place(self) -> str:

@@ -27,11 +27,21 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Annotated, Any
 
-from anymask.base import ConfigError, DataError, InputError, brief, parse_toml
+from anymask.base import (
+    ConfigError,
+    DataError,
+    InputError,
+    Setting,
+    brief,
+    check_settings,
+    describe_settings,
+    parse_toml,
+    settings_from_table,
+)
 from anymask.evaluation.measures import check_measures
-from anymask.evaluation.selection import DEFAULT_MEASURES, Annotators, EvalSet, SetPlan
+from anymask.evaluation.selection import EvalSet, SetPlan
 from anymask.formats import (
     LAYOUTS,
     Dataset,
@@ -49,19 +59,21 @@ _LARGEST = 1_000_000_000  # maximum of numbers in a suite
 
 
 @brief
+@describe_settings
 @dataclass(frozen=True, kw_only=True)
 class Suite:
-    """Datasets that are evaluated together, with common settings.
+    """Datasets that are evaluated together (`sets`), with common settings."""
 
-    Attributes:
-        data: Data folder, if the suite declares it.
-    """
-
-    name: str
+    name: Annotated[str, Setting("name of the suite")]
     sets: tuple[SetPlan, ...]
-    clicks: int = 3
-    min_area: int = 64
-    data: Path | None = None
+    clicks: Annotated[int, Setting("clicks on every mask", least=1, most=_LARGEST)] = 3
+    min_area: Annotated[
+        int, Setting("area below which masks are reported separately", most=_LARGEST)
+    ] = 64
+    data: Annotated[Path | None, Setting("data folder, if the suite declares it")] = None
+
+    def __post_init__(self) -> None:
+        check_settings(self)
 
 
 def shipped_suites() -> tuple[str, ...]:
@@ -94,30 +106,16 @@ def read_suite(path: str | Path) -> Suite:
             f"{path} does not exist. Expected a suite file (.toml), a set folder or a folder of "
             "sets."
         ) from error
-    known = {"name": str, "clicks": int, "min_area": int, "data": str, "set": list}
-    _check(raw, known, str(path))
-    rows = raw.get("set", [])
-    if not rows or not all(isinstance(row, dict) for row in rows):
-        raise ConfigError(f"{path} has no [[set]] with a name. Add at least one.")
-    suite = Suite(
-        name=raw.get("name", path.stem),
-        sets=tuple(_plan(row, f"{path}, set {n + 1}") for n, row in enumerate(rows)),
-        clicks=raw.get("clicks", 3),
-        min_area=raw.get("min_area", 64),
-        data=path.parent / raw["data"] if "data" in raw else None,
+    rows = raw.pop("set", [])
+    tables = isinstance(rows, list) and all(isinstance(row, dict) for row in rows)
+    plans = (
+        [_plan(row, f"{path}, set {n}") for n, row in enumerate(rows, start=1)] if tables else []
     )
-    for name, least in (("clicks", 1), ("min_area", 0)):
-        value = getattr(suite, name)
-        if value < least:
-            raise ConfigError(
-                f"Invalid value in {path}: {name} must be at least {least}, but {str(value)[:30]} "
-                "was given."
-            )
-        if value > _LARGEST:
-            raise ConfigError(
-                f"Invalid value in {path}: {name} must be at most {_LARGEST}, but "
-                f"{str(value)[:30]} was given."
-            )
+    if isinstance(raw.get("data"), str):
+        raw["data"] = path.parent / raw["data"]
+    suite = settings_from_table(Suite, {"name": path.stem, **raw}, path, sets=tuple(plans))
+    if not plans:
+        raise ConfigError(f"{path} has no [[set]] with a name. Add at least one.")
     return suite
 
 
@@ -280,42 +278,12 @@ def _has_sets(path: Path) -> bool:
 
 
 def _plan(row: dict[str, Any], where: str) -> SetPlan:
-    texts = ("name", "annotators", "layout", "folder", "split")
-    _check(row, {"groups": list, "measures": list} | dict.fromkeys(texts, str), where)
-    if not row.get("name"):
+    plan = settings_from_table(SetPlan, row, where)
+    if not plan.name:
         raise ConfigError(f"Missing name in {where}. Set name to the folder name of the set.")
-    groups = row.get("groups", [])
-    if not all(isinstance(group, str) for group in groups):
-        raise ConfigError(f"Invalid groups {groups!r} in {where}. Use a list of names.")
-    annotators = row.get("annotators", "first")
-    if annotators not in ("first", "all"):
-        raise ConfigError(f'Invalid annotators {annotators!r} in {where}. Use "first" or "all".')
-    layout = row.get("layout", "set")
-    if layout not in ("auto", "set", *LAYOUTS):
+    if plan.layout not in ("auto", "set", *LAYOUTS):
         names = ", ".join(LAYOUTS)
-        raise ConfigError(f"Unknown layout {layout!r} in {where}. Use one of: auto, set, {names}.")
-    return SetPlan(
-        name=row["name"],
-        groups=tuple(groups),
-        measures=check_measures(row.get("measures", DEFAULT_MEASURES), where),
-        annotators=cast(Annotators, annotators),
-        layout=layout,
-        folder=row.get("folder", ""),
-        split=row.get("split"),
-    )
-
-
-_KIND_NAMES: dict[type, str] = {
-    int: "a whole number", float: "a number", str: "a string", list: "a list", dict: "a table",
-}  # fmt: skip
-
-
-def _check(raw: dict[str, Any], known: dict[str, type], where: str) -> None:
-    for key, value in raw.items():
-        if key not in known:
-            raise ConfigError(f"Unknown key {key!r} in {where}. Known keys: {', '.join(known)}.")
-        if type(value) is not known[key]:
-            raise ConfigError(
-                f"Invalid value in {where}: {key} must be {_KIND_NAMES[known[key]]}, but "
-                f"{repr(value)[:60]} was given."
-            )
+        raise ConfigError(
+            f"Unknown layout {plan.layout!r} in {where}. Use one of: auto, set, {names}."
+        )
+    return replace(plan, measures=check_measures(plan.measures, where))

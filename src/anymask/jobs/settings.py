@@ -57,6 +57,9 @@ class ModelChoice:
     )
     runtime: Annotated[str, Setting("auto, onnx, torch or openvino")] = "auto"
 
+    def __post_init__(self) -> None:
+        check_settings(self)
+
     def load(self) -> Model:
         """Load the model. Raises as `anymask.load`."""
         import anymask
