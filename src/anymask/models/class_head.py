@@ -1,8 +1,8 @@
 """Class heads: logits of each class for every cell, from the maps of any image encoder.
 
 After SAMed (Zhang and Liu 2023, arXiv 2304.13785): semantic segmentation without prompts, by a
-model fine-tuned on K classes. Difference: SAMed adds K tokens to SAM's mask decoder; here all maps
-of the encoder are combined, which works for every family.
+model fine-tuned on K classes. Difference: SAMed adds K tokens to SAM's mask decoder (`TokenHead`,
+for its files); here all maps of the encoder are combined, which works for every family.
 
 After AutoSAM (Shaharabany et al. 2023, arXiv 2306.06370): a small network predicts the prompt from
 the image for a frozen SAM. Differences: it uses SAM's features instead of the image, and predicts
@@ -74,6 +74,10 @@ class PromptHead(nn.Module):
         return dense, self.token
 
 
+class TokenHead(nn.Module):
+    """Marks a model whose mask tokens are "no class" and the classes, as in SAMed's files."""
+
+
 def add_class_head(model: nn.Module, classes: int, prompts: bool = False) -> None:
     """Add a class head with random weights to a model.
 
@@ -100,10 +104,11 @@ def holds_prompts(names: Iterable[str]) -> bool:
 
 def class_logits(model: nn.Module, maps: Sequence[Tensor]) -> Tensor:
     """Class logits (B, 1 + K, h, w) of the maps from `encode`."""
-    head = model.get_submodule(NAME)
+    head, own = model.get_submodule(NAME), cast(Any, model)
+    if isinstance(head, TokenHead):
+        return _without_prompt(own, maps[0])
     if not isinstance(head, PromptHead):
         return cast(Tensor, head(*maps))
-    own = cast(Any, model)
     sam = hasattr(model, "mask_decoder")
     decoder = own.mask_decoder if sam else own.sam_mask_decoder
     encoder = own.prompt_encoder if sam else own.sam_prompt_encoder
@@ -116,7 +121,17 @@ def class_logits(model: nn.Module, maps: Sequence[Tensor]) -> Tensor:
     return torch.cat([torch.zeros_like(of_class[:, :1]), of_class], dim=1)
 
 
-def class_head_of(model: nn.Module) -> ClassHead | PromptHead | None:
+def _without_prompt(model: Any, features: Tensor) -> Tensor:  # (B, C, ..) -> (B, T, m, m)
+    """Logits of all tokens of SAM's mask decoder, for the whole image."""
+    encoder = model.prompt_encoder
+    places = encoder.grid(features.shape[-2], features.shape[-1])
+    nothing = features.new_zeros(len(features), 0, features.shape[1])
+    dense = encoder.no_mask_embed.weight[..., None, None]
+    logits, _ = model.mask_decoder(features, places, nothing, dense)
+    return cast(Tensor, logits).float()
+
+
+def class_head_of(model: nn.Module) -> ClassHead | PromptHead | TokenHead | None:
     """The model's class head, or None."""
     return getattr(model, NAME, None)
 

@@ -7,6 +7,7 @@ ONNX Runtime, otherwise it runs on torch.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import replace
@@ -30,7 +31,7 @@ from anymask.runtime.onnx import OnnxRuntime
 from anymask.runtime.protocol import ImageRuntime, MaskNaming
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
     from anymask.masks import ChannelMix, ModelSpec
     from anymask.models.edge_refiner import EdgeRefiner
@@ -277,11 +278,14 @@ def load_module(name: str, weights: str | Path | None = None) -> tuple[nn.Module
     from anymask import models
     from anymask.models.bottlenecks import add_bottlenecks, has_bottlenecks
     from anymask.models.class_head import add_class_head, holds_prompts
+    from anymask.models.samed import is_samed
     from anymask.runtime import load_official, read_checkpoint
     from anymask.runtime.weight_files import channels_of_weights, classes_of_weights
 
-    module = models.build(variant)
     classes, state = classes_of_weights(path), read_checkpoint(path)
+    if is_samed(state):
+        return _load_samed(name, state, path, side)
+    module = models.build(variant)
     if has_bottlenecks(state):
         add_bottlenecks(module)
     if classes:
@@ -302,6 +306,23 @@ def load_module(name: str, weights: str | Path | None = None) -> tuple[nn.Module
     )
     module.spec = cast(Any, spec if side is None else spec_at(spec, side))
     return module.eval(), weights_hash
+
+
+def _load_samed(
+    name: str, changes: Mapping[str, Tensor], path: Path, side: int | None
+) -> tuple[nn.Module, str]:
+    """Load a file of SAMed with the encoder of the published SAM, like `load_module`."""
+    from anymask.models.samed import SIDE, samed_model
+    from anymask.runtime import entry, file_hash, load_official, read_checkpoint
+    from anymask.runtime.store import trainable_weights
+
+    base = trainable_weights(name)
+    module, state = samed_model(
+        entry(name).variant, changes, read_checkpoint(base), SIDE if side is None else side
+    )
+    load_official(module, state)
+    pair = f"{file_hash(base)} {file_hash(path)}"
+    return module.eval(), hashlib.sha256(pair.encode()).hexdigest()
 
 
 def _checkpoint_of(name: str, weights: str | Path | None) -> tuple[Path, Path | None]:
