@@ -1,10 +1,11 @@
 """Fits and measures the probe with which main subjects are found (`anymask.edit.subject`).
 
     python -m research.subject fit --data ../shared/data --features /tmp/subject [--least 0.22]
-    python -m research.subject measure --data ../shared/data --features /tmp/subject
+    python -m research.subject measure --data ../shared/data --features /tmp/subject [--model nano]
 
 `fit` learns from photos of `train/` that show one thing (its mask is the target) and from photos
-of places and surfaces (nothing is), never from `eval/`, and writes `assets/small/subject.json`.
+of places and surfaces (nothing is), never from `eval/`, and writes `assets/small/subject.json`
+(`--model nano`: that of the JavaScript package).
 `measure` takes all photos of `eval/berkeley` and `eval/grabcut` with one object, and photos without
 a subject: the mean IoU of what is found without a prompt (nothing found counts 0), the same where
 every photo gets its best candidate, and how many photos "have no clear subject". Features are
@@ -25,10 +26,10 @@ import anymask
 from anymask.base import BoolArray, FloatArray, InputError
 from anymask.edit.subject import (
     SUBJECT_MODEL,
-    SUBJECT_TABLE,
     SubjectProbe,
     best_candidate,
     cell_numbers,
+    probe_file,
     shipped_probe,
     subject_map,
 )
@@ -183,11 +184,12 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--features", type=Path, required=True)
     parser.add_argument("--least", type=float, default=0.22)
+    parser.add_argument("--model", choices=("small", "nano"), default=SUBJECT_MODEL)
     args = parser.parse_args()
     args.features.mkdir(parents=True, exist_ok=True)
-    model = anymask.load(SUBJECT_MODEL)
+    model = anymask.load(args.model)
     if args.what == "measure":
-        measure(model, shipped_probe(), args.data, args.features)
+        measure(model, shipped_probe(args.model), args.data, args.features)
         return
     if not (args.data / "train").is_dir():
         raise InputError(f"{args.data} has no train/; name the folder of the sets")
@@ -198,8 +200,9 @@ def main() -> None:
         "offset": round(probe.offset, 4),
         "least": probe.least,
     }
-    SUBJECT_TABLE.write_text(json.dumps(table) + "\n")
-    print(f"wrote {SUBJECT_TABLE}")
+    path = probe_file(args.model)
+    path.write_text(json.dumps(table) + "\n")
+    print(f"wrote {path}")
 
 
 if __name__ == "__main__":

@@ -47,6 +47,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from tests.web.closer_fixtures import closer_cases
 from tests.web.edge_fixtures import edge_cases
 from tests.web.name_fixtures import close_ups, known_names
+from tests.web.subject_fixtures import subject_cases
 from tests.web.table_fixtures import tables
 
 FOLDER = Path(__file__).resolve().parents[2] / "web" / "tests" / "fixtures"
@@ -381,6 +382,7 @@ FIXTURES = {
     "looks": looks,
     "closeUps": close_ups,
     "names": known_names,
+    "subjects": subject_cases,
     "tables": tables,
 }
 

@@ -14,6 +14,7 @@ const parts = {
   "lib/model/": [
     "manifest.json",
     "tables.json",
+    "subject.json",
     "encoder.onnx",
     "decoder.onnx",
     "refiner.onnx",

@@ -7,7 +7,8 @@ prompts; of the predicted masks, the one with the highest agreement with the oth
 none agrees with the map, the image has no clear subject.
 
 The probe is a table next to the weights (`subject.json`), fitted by `research/subject.py`; it fits
-no other weights.
+no other weights. `nano` has one for the JavaScript package (`web/src/model/subject.ts`); Python
+uses `small`, which finds more subjects.
 
 Letters: H W an image, h w its cells of 16 model pixels, C channels, D features of a cell.
 """
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -29,7 +31,6 @@ if TYPE_CHECKING:
     from anymask.segment import Model
 
 SUBJECT_MODEL = "small"  # model of the features
-SUBJECT_TABLE = ASSETS / SUBJECT_MODEL / "subject.json"
 STRIDE = 16  # model pixels per cell
 LEVELS = (0.15, 0.25, 0.5, 0.7)  # thresholds of the map for boxes
 
@@ -52,17 +53,23 @@ class SubjectProbe:
     least: float
 
 
+def probe_file(model: str) -> Path:
+    """Return the path of the table of a bundled model."""
+    return ASSETS / model / "subject.json"
+
+
 @functools.cache
-def shipped_probe() -> SubjectProbe:
+def shipped_probe(model: str = SUBJECT_MODEL) -> SubjectProbe:
     """Load the probe next to the weights. Raises WeightsError if it is missing or invalid."""
+    path = probe_file(model)
     try:
-        table: Any = parse_json(SUBJECT_TABLE.read_bytes(), SUBJECT_TABLE)
+        table: Any = parse_json(path.read_bytes(), path)
         weights = np.array(table["weights"], np.float32)
         return SubjectProbe(
             table["weights_hash"], weights, float(table["offset"]), float(table["least"])
         )
     except (OSError, LookupError, TypeError, ValueError) as error:
-        raise WeightsError(f"The file {SUBJECT_TABLE} is missing. Reinstall anymask.") from error
+        raise WeightsError(f"The file {path} is missing. Reinstall anymask.") from error
 
 
 def cell_numbers(features: Features) -> FloatArray:  # -> (h, w, D)

@@ -53,7 +53,10 @@ BESIDE = {
     GraphNames.REFINER: REFINER_WEIGHTS,
     GraphNames.NAMES: NAME_VECTORS,
 }  # additional files of graphs
-OURS = {MANIFEST, TABLES, CONSTANTS, README, REFINER_WEIGHTS, *(path.name for path in PROGRAM)}
+OURS = {
+    MANIFEST, TABLES, CONSTANTS, README, REFINER_WEIGHTS, "subject.json",
+    *(path.name for path in PROGRAM),
+}  # fmt: skip
 
 
 @check_types

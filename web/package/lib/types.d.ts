@@ -130,6 +130,12 @@ export interface Seen {
      */
     everything(options?: EverythingOptions | Progress): Promise<Mask[]>;
     /**
+     * Segment the main subject without a prompt. Its score is the clarity of the subject, 0 to 1.
+     * Returns null if the image has no clear subject. Throws an Error if the model has no
+     * subject.json.
+     */
+    subject(): Promise<Mask | null>;
+    /**
      * Suggest names for a mask of this image, most probable first; none for an empty mask. An array
      * must be row-major (height * width), with 0 outside the object. The first call downloads the
      * network for names. Throws an Error for an unknown name, with the closest known names.

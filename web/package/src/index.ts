@@ -157,6 +157,12 @@ class SeenPhoto implements Seen {
     return shown.map(({ rle, score }) => new PatchMask(rleToPatch(cocoToRle(rle)), score));
   }
 
+  async subject(): Promise<Mask | null> {
+    await this.look();
+    const found = await this.model.subject(this.key);
+    return found && new PatchMask(found.patch, found.score);
+  }
+
   async suggestNames(
     mask: Mask | Uint8Array,
     options: NameOptions = {},

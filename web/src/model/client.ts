@@ -2,20 +2,22 @@
 
 import type { Patch } from "../masks/patch";
 import type { Rle } from "../masks/rle";
+import { Asked } from "./asked_worker";
+import type { Progress } from "./asked_worker";
 import { isClear } from "./closer";
 import type { Embedding } from "./embedding";
 import { gridSettings } from "./everything";
 import type { Proposals } from "./everything";
 import type { Tables } from "./families/family";
 import type { Granularity } from "./granularity";
-import { NAME_VECTORS, TABLES, checkSeesPhotos, readJson, readManifest } from "./manifest";
+import { NAME_VECTORS, SUBJECT, TABLES, checkSeesPhotos, readJson, readManifest } from "./manifest";
 import type { Manifest, Part } from "./manifest";
-import type { Asks, Kind, Reply } from "./messages";
 import type { NameTable } from "./name_table";
 import { Newest } from "./newest";
 import type { Prompt } from "./prompts";
 import { USUAL } from "./region_size";
 import type { Candidates, Corrected, Fine, Settings } from "./segment";
+import type { SubjectProbe } from "./subject";
 
 /**
  * Threads of one call: `?threads=`, else the cores, four at most; one where none are allowed.
@@ -29,58 +31,6 @@ function threadsFor(part: Part): number {
   if (asked > 0) return asked;
   const cores = navigator.hardwareConcurrency || 1;
   return Math.max(1, Math.min(4, part === "decoder" ? cores - 1 : cores));
-}
-
-type Progress = (done: number, all: number) => void;
-
-interface Waiting {
-  done: (value: never) => void;
-  failed: (error: Error) => void;
-  progress?: Progress;
-}
-
-/** One worker and the questions that it has not answered yet. */
-class Asked {
-  private readonly worker = new Worker(new URL("./worker.ts", import.meta.url), {
-    type: "module",
-  });
-  private readonly waiting = new Map<number, Waiting>();
-  private count = 0;
-
-  constructor() {
-    this.worker.onmessage = ({ data }: MessageEvent<Reply>) => {
-      const asked = this.waiting.get(data.id);
-      if (!asked) return;
-      if ("progress" in data) return asked.progress?.(...data.progress);
-      this.waiting.delete(data.id);
-      if ("error" in data) asked.failed(new Error(data.error));
-      else asked.done(data.value as never);
-    };
-    this.worker.onerror = (event) => {
-      const error = new Error(`The model stopped: ${event.message || "unknown"}`);
-      for (const asked of this.waiting.values()) asked.failed(error);
-      this.waiting.clear();
-    };
-  }
-
-  end(): void {
-    this.worker.terminate();
-    for (const asked of this.waiting.values()) asked.failed(new Error("The model was closed."));
-    this.waiting.clear();
-  }
-
-  ask<K extends Kind>(
-    kind: K,
-    ask: Asks[K]["ask"],
-    progress?: Progress,
-    moved: Transferable[] = [],
-  ): Promise<Asks[K]["reply"]> {
-    const id = ++this.count;
-    return new Promise((done, failed) => {
-      this.waiting.set(id, { done, failed, progress });
-      this.worker.postMessage({ id, kind, ...ask }, moved);
-    });
-  }
 }
 
 /** An answer whose masks can be drawn once more. */
@@ -391,6 +341,20 @@ export class Model {
   close(): void {
     this.decoder.end();
     void this.encoder?.then((encoder) => encoder.end());
+  }
+
+  /** The main subject without a prompt: its mask and how clear it is; null where none is clear. */
+  async subject(key: string): Promise<{ patch: Patch; score: number } | null> {
+    const { name, sha256, weights_hash } = this.manifest;
+    const probe = SUBJECT in sha256 && ((await readJson(await this.load(SUBJECT))) as SubjectProbe);
+    if (!probe || probe.weights_hash !== weights_hash) {
+      throw new Error(
+        `Model ${name} has no subject.json that fits its weights and cannot detect the main ` +
+          "subject. Use nano, or pass a prompt to segment().",
+      );
+    }
+    await this.look(key);
+    return this.decoder.ask("subject", { key, probe });
   }
 
   everything(key: string, progress: Progress, least = USUAL): Promise<Proposals> {

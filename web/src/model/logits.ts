@@ -3,7 +3,7 @@
 import type { Patch } from "../masks/patch";
 import { emptyPatch } from "../masks/patch";
 import { REACH, operatorsOf, reduced, taps } from "./geometry";
-import type { AxisOperator, Geometry } from "./geometry";
+import type { AxisOperator, Geometry, Size } from "./geometry";
 import { areaWeights } from "./resample";
 
 const MASK_LOGIT = 6.9; // logit of 0.999: what a sure pixel of a given mask becomes
@@ -111,8 +111,24 @@ export function patchToModel(patch: Patch, geometry: Geometry, maskSide: number)
   const [down, across] = [0, 1].map((axis) =>
     cellShares(patch.hw[axis], geometry.inputHw[axis], maskSide / geometry.side),
   );
-  const shares = new Float32Array(maskSide * maskSide);
-  const line = new Float32Array(maskSide);
+  const shares = sharesOf(patch, down, across, [maskSide, maskSide]);
+  return shares.map((share) => {
+    const p = Math.min(1 - 1e-6, Math.max(1e-6, share));
+    return Math.min(MASK_LOGIT, Math.max(-MASK_LOGIT, Math.log(p / (1 - p))));
+  });
+}
+
+/** The share of each of (h, w) cells over the photo that a mask covers, 0 to 1. */
+export function patchShares(patch: Patch, [height, width]: Size): Float32Array {
+  const down = cellShares(patch.hw[0], height, 1);
+  return sharesOf(patch, down, cellShares(patch.hw[1], width, 1), [height, width]);
+}
+
+type AxisShares = [cell: number, share: number][][]; // of each pixel along an axis
+
+function sharesOf(patch: Patch, down: AxisShares, across: AxisShares, [height, width]: Size) {
+  const shares = new Float32Array(height * width);
+  const line = new Float32Array(width);
   for (let row = 0; row < patch.height; row++) {
     line.fill(0);
     for (let column = 0, at = row * patch.width; column < patch.width; column++, at++) {
@@ -120,13 +136,10 @@ export function patchToModel(patch: Patch, geometry: Geometry, maskSide: number)
       for (const [cell, share] of across[patch.x + column]) line[cell] += share;
     }
     for (const [cell, share] of down[patch.y + row]) {
-      for (let x = 0; x < maskSide; x++) shares[cell * maskSide + x] += share * line[x];
+      for (let x = 0; x < width; x++) shares[cell * width + x] += share * line[x];
     }
   }
-  return shares.map((share) => {
-    const p = Math.min(1 - 1e-6, Math.max(1e-6, share));
-    return Math.min(MASK_LOGIT, Math.max(-MASK_LOGIT, Math.log(p / (1 - p))));
-  });
+  return shares;
 }
 
 /**
@@ -135,7 +148,7 @@ export function patchToModel(patch: Patch, geometry: Geometry, maskSide: number)
  * filled  model pixels that `full` pixels become: bilinear where they grow, means where they shrink
  * cell    cells a model pixel
  */
-function cellShares(full: number, filled: number, cell: number): [cell: number, share: number][][] {
+function cellShares(full: number, filled: number, cell: number): AxisShares {
   const parts = Array.from({ length: full }, () => new Map<number, number>());
   const add = (pixel: number, model: number, share: number) => {
     const [start, end] = [model * cell, (model + 1) * cell];

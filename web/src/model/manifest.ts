@@ -62,6 +62,9 @@ export const TABLES = "tables.json";
 /** The names that `names` knows, and their vectors. */
 export const NAME_VECTORS = "names.npz";
 
+/** The probe with which the main subject is found; only `nano` and `small` have one. */
+export const SUBJECT = "subject.json";
+
 /** The inputs of a decoder that say what the user meant; what stands before them are the maps. */
 export const PROMPT_INPUTS = ["coords", "labels", "masks", "has_mask"];
 

@@ -9,6 +9,7 @@ import type { Manifest, Part } from "./manifest";
 import type { Prompt } from "./prompts";
 import type { Pixels } from "./resample";
 import type { Corrected, Fine, Settings } from "./segment";
+import type { SubjectProbe } from "./subject";
 
 export interface Asks {
   open: {
@@ -29,6 +30,10 @@ export interface Asks {
     reply: Fine;
   };
   vectors: { ask: { key: string; masks: Rle[] }; reply: Float32Array[] }; // for names
+  subject: {
+    ask: { key: string; probe: SubjectProbe };
+    reply: { patch: Patch; score: number } | null;
+  };
   everything: { ask: { key: string; settings: GridSettings }; reply: Proposals };
 }
 

@@ -34,11 +34,13 @@ import type { Asks, Kind, Message, Reply } from "./messages";
 import { contradicted, heldTo } from "./negative_clicks";
 import { tokensOf } from "./prompts";
 import type { Prompt, Tokens } from "./prompts";
+import { USUAL } from "./region_size";
 import type { LeastAreas } from "./region_size";
 import { imageToModel, rowsIn, rowsOf, smallerPhoto } from "./resample";
 import type { Pixels, ReadRows } from "./resample";
 import { answersTo, decodedOnce, shown, tidied } from "./segment";
 import type { Asked, Fine, Shown } from "./segment";
+import { bestCandidate, subjectMap } from "./subject";
 
 const SEEN = 4; // embeddings kept
 const KEPT = 4; // answers whose logits are kept for cutting at the photo's own size
@@ -185,6 +187,16 @@ const handlers: { [K in Kind]: Handler<K> } = {
     for (const mask of masks) seen.push(await closeUp(mask, part));
     close();
     return inTurn(() => maskVectors(namer, manifest.graphs.names!, seen));
+  },
+
+  async subject({ key, probe }) {
+    const embedding = known(key);
+    const asked = asking(embedding);
+    const settings = { granularity: "all", least: USUAL } as const;
+    const best = await bestCandidate(embedding, subjectMap(embedding, probe), asked, (prompt) =>
+      inTurn(() => answersTo(prompt, asked, settings)),
+    );
+    return best && best.score >= probe.least ? best : null;
   },
 
   async everything({ key, settings }, progress) {
