@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from anymask.base import InputError
 from anymask.formats import FORMATS, WRITTEN, read
 from anymask.masks import mask_to_rle, rle_to_coco
 from anymask.studio.exports import export_masks
-from anymask.studio.options import ExportSettings
+from anymask.studio.options import ExportSettings, Tuning
 from anymask.studio.project import Project
 from tests.studio.disc_projects import SIDE
 
@@ -108,3 +109,20 @@ def test_a_signed_export_with_splits_and_images_is_verified(
     assert main(["check", str(out)]) == 0
     (out / "images/0.png").unlink()
     assert main(["check", str(out)]) == 2
+
+
+@pytest.mark.parametrize(
+    ("restrictions", "accept", "telling"),
+    [
+        (["no-training"], False, "must not be used to train.*--accept-terms"),
+        (["no-training"], True, "requires at least 10 accepted masks"),
+        (["no-mixing"], False, "requires at least 10 accepted masks"),
+    ],
+)
+def test_a_round_is_refused_if_the_terms_of_an_import_forbid_training(
+    project: Project, tmp_path: Path, restrictions: list[str], accept: bool, telling: str
+) -> None:
+    source = labels(tmp_path / "in", LICENCE, source="harbour", restrictions=restrictions)
+    project.take(source, None, who="ann")
+    with pytest.raises(InputError, match=telling):
+        project.retrain(Tuning(accept_terms=accept))

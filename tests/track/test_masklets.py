@@ -15,8 +15,8 @@ from anymask.cli.main import main
 from anymask.masks import Mask, Masks, Rle, empty_rle, iou, mask_to_rle
 from anymask.segment import Model
 from anymask.track import MaskletSettings, TrackedFrame, open_session, propose_masklets
-from anymask.track import masklets as module
-from anymask.track.masklets import join_tracks, merge_groups, trim, trim_unconfirmed
+from anymask.track.key_frames import KeyFrames
+from anymask.track.masklets import join_tracks, merge_groups, trim
 from anymask.track.records import ObjectMask
 from tests.segment.fakes import ColourRuntime
 from tests.track.clips import GREEN, RED, moving_discs, write_video
@@ -72,19 +72,6 @@ def test_a_track_begins_after_its_last_gap_and_gaps_of_joined_ones_are_empty() -
     assert [joined[at].area for at in range(5)] == [100, 100, 100, 0, 100]
     assert joined[2] is sure
     assert joined[3].state == "occluded"
-
-
-def test_the_ends_of_a_track_that_no_proposal_confirms_are_removed() -> None:
-    there, away, gone = one(square(0)), one(square(30)), one(empty_rle(HW))
-    right = {0: [square(0)], 2: [square(1)], 4: [square(0)]}
-    masks = {0: away, 1: away, 2: there, 3: there, 4: away, 5: away}
-    assert sorted(trim_unconfirmed(masks, right)) == [2]
-    assert sorted(trim_unconfirmed(masks | {4: there}, right)) == [2, 3, 4, 5]
-    hidden = {0: gone, 1: there, 2: there, 3: there, 4: gone, 5: gone}
-    assert trim_unconfirmed(hidden, right) == hidden  # it is not visible on the key frames beside
-    between = {0: there, 1: away, 2: away, 3: away, 4: there, 5: there}
-    assert trim_unconfirmed(between, right) == between
-    assert trim_unconfirmed({0: away, 1: away}, right) == {}
 
 
 class Proposals(Model):
@@ -143,15 +130,15 @@ def test_an_interrupted_run_resumes_with_the_same_result(
         propose_masklets(session, model, SETTINGS)
         wanted = [session.result(frame).objects for frame in range(FRAMES)]
     begun: list[int] = []
-    whole = module._start_objects
+    whole = KeyFrames.process
 
-    def interrupted(session: Any, model: Any, frame: TrackedFrame, settings: Any) -> list[Rle]:
+    def interrupted(keys: KeyFrames, frame: TrackedFrame) -> None:
         begun.append(frame.index)
         if len(begun) == 2:
             raise KeyboardInterrupt
-        return whole(session, model, frame, settings)
+        whole(keys, frame)
 
-    monkeypatch.setattr(module, "_start_objects", interrupted)
+    monkeypatch.setattr(KeyFrames, "process", interrupted)
     kept = tmp_path / "kept.session"
     with (
         pytest.raises(KeyboardInterrupt),
@@ -161,7 +148,7 @@ def test_an_interrupted_run_resumes_with_the_same_result(
     with open_session(model, PICTURES, tracker="match", session=kept) as session:
         propose_masklets(session, model, SETTINGS)
         found = [session.result(frame).objects for frame in range(FRAMES)]
-    assert begun == [0, 5, 5, 10]  # the interrupted key frame again, the finished one not
+    assert begun == [0, 5, 5, 10, 11]  # the interrupted key frame again, the finished one not
     assert found == wanted
 
 

@@ -12,11 +12,11 @@ one JSON line each, which can also be written by hand beside any dataset:
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from anymask.base import DataError, parse_json
+from anymask.base import DataError, InputError, Setting, parse_json
 from anymask.formats.documents import OutFile, read_text
 from anymask.formats.facts import SetFacts
 from anymask.formats.fields import as_record
@@ -35,6 +35,9 @@ RESTRICTIONS = {
     "no-training": "must not be used to train models",
     "no-mixing": "must not be combined with other datasets",
 }
+ACCEPT_TERMS = Setting(
+    "train although the restrictions of the data forbid it, if you have permission"
+)
 
 
 def encode_terms(facts: SetFacts, target: Path) -> Iterator[OutFile]:
@@ -80,3 +83,19 @@ def restrictions_of(info: Mapping[str, Any]) -> list[str]:
     words = given.split(",") if isinstance(given, str) else given
     found = [str(word).strip().lower() for word in words] if isinstance(words, list) else []
     return [word for word in RESTRICTIONS if word in found]
+
+
+def check_training(name: str, restrictions: Iterable[str], mixed: bool = False) -> None:
+    """Raise InputError if the restrictions of a dataset forbid training on it.
+
+    Args:
+        name: Name of the dataset for the message.
+        mixed: Whether it is combined with other datasets.
+    """
+    broken = {"no-training", "no-mixing"} if mixed else {"no-training"}
+    if forbidden := [word for word in restrictions if word in broken]:
+        reasons = " and ".join(RESTRICTIONS[word] for word in forbidden)
+        raise InputError(
+            f"The terms of {name} state that it {reasons} ({', '.join(forbidden)}). Use "
+            "other data, or pass accept_terms=True (--accept-terms) if you have permission."
+        )

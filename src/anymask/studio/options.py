@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 
 from anymask.base import InputError, Setting, check_settings, describe_settings, need_packages
 from anymask.formats import read_class_list
+from anymask.formats.terms import ACCEPT_TERMS
 from anymask.masks import SMOOTH
 
 State = Literal["proposed", "accepted", "rejected"]
@@ -181,6 +182,7 @@ class Tuning:
         str, Setting("device: cpu, cuda, cuda:1 or mps", check=lambda _value: None)
     ] = "cpu"
     seed: int = 1
+    accept_terms: Annotated[bool, ACCEPT_TERMS] = False
 
     def __post_init__(self) -> None:
         check_settings(self)

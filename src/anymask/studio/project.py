@@ -257,14 +257,20 @@ class Project:
             report: Called with each row of the training log.
 
         Raises:
-            InputError: There are too few images to train or evaluate.
+            InputError: There are too few images to train or evaluate, or the terms of the data
+                forbid training and `accept_terms` of the settings is not set.
             ModelError, WeightsError: The model cannot be loaded.
             MissingExtra: Training requires PyTorch.
         """
         from anymask import load
+        from anymask.formats.terms import check_training, restrictions_of
+        from anymask.studio.exchange import project_terms
         from anymask.studio.rounds import judge_on, retrain, trainer
 
-        train = trainer(tuning or Tuning(), report)
+        tuning = tuning or Tuning()
+        if not tuning.accept_terms:
+            check_training(str(self.folder), restrictions_of(project_terms(self).info))
+        train = trainer(tuning, report)
         return retrain(self, train, judge_on(self.folder), load)
 
     def export(

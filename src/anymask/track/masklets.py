@@ -16,8 +16,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
 from itertools import combinations
 from typing import Annotated
 
@@ -31,19 +31,17 @@ from anymask.base import (
     describe_settings,
     parse_json,
 )
-from anymask.masks import Rle, coco_to_rle, empty_rle, rle_iou, rle_to_coco
+from anymask.masks import rle_iou
 from anymask.segment import Model
 from anymask.track.flow import is_cut, reduce_frame
-from anymask.track.matching import compare_masks
+from anymask.track.key_frames import KeyFrames, finished_keys
 from anymask.track.records import ObjectMask, TrackedFrame
+from anymask.track.segments import Segments, hidden
 from anymask.track.session import VideoSession
 
-COVERED = 0.5  # minimum IoU of a proposal and a tracked object that is the same
-INSIDE = 0.8  # minimum share of a proposal inside a tracked object to count as a part of it
-LARGEST = 0.5  # maximum area of a proposal, as a share of the frame; larger ones are background
 COMMON = 3  # minimum number of common frames of two objects that are merged
 UNSURE = frozenset({"score", "area", "jump", "unclear"})  # doubts about a visible mask
-KEYS, DONE = "masklet keys", "masklets"  # notes of a session: proposals by key frame, the report
+DONE = "masklets"  # note of a session: the report
 
 
 @describe_settings
@@ -136,8 +134,8 @@ def propose_masklets(
 def _track_forward(
     session: VideoSession, model: Model, settings: MaskletSettings, progress: Callable[[int], None]
 ) -> None:
-    """Track through the video, and start new objects on key frames."""
-    finished = _proposals(session)
+    """Track through the video, and match the proposals on key frames."""
+    keys = KeyFrames(session, model, settings.min_object, settings.max_objects)
     before = None
     for frame in _steps(session):
         progress(frame.index)
@@ -147,19 +145,11 @@ def _track_forward(
         if before is None and frame.index:  # a resumed call
             earlier = session.picture(frame.index - 1)
             before = None if earlier is None else reduce_frame(earlier)
-        cut = before is not None and is_cut(grey, before)
+        is_key = frame.index % settings.key_every == 0 or frame.index + 1 == session.frames.length
+        is_key = is_key or (before is not None and is_cut(grey, before))
         before = grey
-        if frame.index in finished or not (cut or frame.index % settings.key_every == 0):
-            continue
-        finished[frame.index] = _start_objects(session, model, frame, settings)
-        told = {at: [rle_to_coco(rle) for rle in rles] for at, rles in finished.items()}
-        session.note(KEYS, json.dumps(told))
-
-
-def _proposals(session: VideoSession) -> dict[int, list[Rle]]:
-    """Proposals on the finished key frames."""
-    told = parse_json(session.note(KEYS) or "{}", "the key frames")
-    return {int(at): [coco_to_rle(one) for one in rles] for at, rles in told.items()}
+        if is_key and frame.index not in keys.finished:
+            keys.process(frame)
 
 
 def _steps(session: VideoSession) -> Iterator[TrackedFrame]:
@@ -168,36 +158,6 @@ def _steps(session: VideoSession) -> Iterator[TrackedFrame]:
         yield session.result(session.stepped)
     while (frame := session.step()) is not None:
         yield frame
-
-
-def _start_objects(
-    session: VideoSession, model: Model, frame: TrackedFrame, settings: MaskletSettings
-) -> list[Rle]:
-    """Start an object for each proposal on a frame that no tracked object covers.
-
-    A proposal inside a track is a part of it only if another proposal confirms the track.
-    """
-    image = session.picture(frame.index)
-    assert image is not None  # the session has just processed this frame
-    found, pixels = model.everything(image, refine_edges=False), image.shape[0] * image.shape[1]
-    tracked = [one.rle for one in frame.objects.values() if one.area]
-    wholes = [rle for rle in tracked if is_confirmed(rle, [one.rle for one in found])]
-    for one in found:
-        if len(tracked) >= settings.max_objects:
-            break
-        fits = settings.min_object <= one.area / pixels <= LARGEST
-        is_part = (compare_masks([one.rle], wholes)[1] >= INSIDE).any()
-        if not fits or is_part or is_confirmed(one.rle, tracked):
-            continue
-        session.add(frame.index, max(session.objects, default=0) + 1, mask=one.mask)
-        tracked.append(one.rle)
-        wholes.append(one.rle)
-    return [one.rle for one in found]
-
-
-def is_confirmed(mask: Rle, others: list[Rle]) -> bool:
-    """Whether one of the other masks shows the same object."""
-    return bool((compare_masks([mask], others)[0] >= COVERED).any())
 
 
 # Merging and dropping.
@@ -215,11 +175,12 @@ def _clean(session: VideoSession, settings: MaskletSettings) -> MaskletReport:
         for number, one in frame.objects.items():
             masks[number][frame.index] = one
     dropped: Counter[str] = Counter()
-    proposals = _proposals(session)
+    segments = Segments(session, finished_keys(session))
     kept: dict[int, dict[int, ObjectMask]] = {}
     for group in groups:
-        joined = join_tracks([trim(masks[number], starts[number]) for number in group])
-        joined = trim_unconfirmed(joined, proposals)
+        settled = [segments.settle(number, masks[number]) for number in group]
+        tracks = [trim(one, starts[n]) for one, n in zip(settled, group, strict=True) if one]
+        joined = join_tracks(tracks) if tracks else {}
         visible = [one for one in joined.values() if one.area]
         unsure = sum(bool(UNSURE.intersection(one.doubts)) for one in visible)
         if len(visible) < settings.min_frames:
@@ -267,26 +228,6 @@ def trim(masks: dict[int, ObjectMask], start: int) -> dict[int, ObjectMask]:
     return {at: one for at, one in masks.items() if at > gone}
 
 
-def trim_unconfirmed(
-    masks: dict[int, ObjectMask], proposals: Mapping[int, list[Rle]]
-) -> dict[int, ObjectMask]:
-    """Remove the masks before the first and after the last confirmed key frame.
-
-    They are kept up to an end of the video if the object is not visible on the key frames there.
-
-    Args:
-        proposals: Proposals by key frame.
-    """
-    keys = [at for at in proposals if at in masks and masks[at].area]
-    confirmed = [at for at in keys if is_confirmed(masks[at].rle, proposals[at])]
-    if not confirmed:
-        return {}
-    first, last = min(confirmed), max(confirmed)
-    begin = first if any(at < first for at in keys) else 0
-    end = last if any(at > last for at in keys) else max(masks)
-    return {at: one for at, one in masks.items() if begin <= at <= end}
-
-
 def join_tracks(tracks: list[dict[int, ObjectMask]]) -> dict[int, ObjectMask]:
     """Join the tracks of one object: on each frame the best visible mask, on gaps empty ones."""
     frames = sorted({at for masks in tracks for at in masks})
@@ -298,9 +239,5 @@ def join_tracks(tracks: list[dict[int, ObjectMask]]) -> dict[int, ObjectMask]:
                 held, key=lambda one: (one.area > 0, one.prompted, not one.doubts, one.score)
             )
         else:
-            hidden = next(iter(tracks[0].values()))
-            joined[at] = replace(
-                hidden, rle=empty_rle(hidden.rle.size), score=0.0, quality=0.0, state="occluded",
-                doubts=(), prompted=False,
-            )  # fmt: skip
+            joined[at] = hidden(next(iter(tracks[0].values())))
     return joined

@@ -275,3 +275,15 @@ def compare_masks(
     areas = np.array([rle_area(one) for one in masks])[:, None], np.array([*map(rle_area, others)])
     shared = ious * (areas[0] + areas[1]) / (1 + ious)
     return ious, shared / np.maximum(areas[0], 1), shared / np.maximum(areas[1], 1)
+
+
+def match_best(likeness: FloatArray, least: float) -> dict[int, int]:  # (N, K)
+    """Match rows to columns greedily, highest similarity first, down to `least`."""
+    pairs: dict[int, int] = {}
+    for flat in np.argsort(-likeness, axis=None, kind="stable"):
+        row, column = divmod(int(flat), likeness.shape[1])
+        if likeness[row, column] < least:
+            break
+        if row not in pairs and column not in pairs.values():
+            pairs[row] = column
+    return pairs

@@ -20,7 +20,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack, cast
 
-import cv2
 import numpy as np
 
 from anymask.base import (
@@ -41,10 +40,11 @@ from anymask.find import (
     open_detector,
     read_phrases,
 )
-from anymask.masks import Features, ImageInMemory, Mask, Masks, Rle, rle_iou, rle_to_mask
+from anymask.masks import ImageInMemory, Mask, Masks, Rle, rle_iou
 from anymask.segment import Model
+from anymask.track.appearance import ALIKE, appearance, similarity
 from anymask.track.files import read_picture, video_facts
-from anymask.track.matching import compare_masks, maps_to_keys, soft_to_labels
+from anymask.track.matching import compare_masks, maps_to_keys, match_best
 from anymask.track.outputs import CutoutLook, MaskWriter, coco_writer
 from anymask.track.records import TrackedFrame
 from anymask.track.session import VideoSession, open_session
@@ -57,12 +57,10 @@ if TYPE_CHECKING:
 EVERY = 10  # default interval of key frames
 SAME = 0.3  # minimum IoU to match a detection and a track
 DRIFTED = 0.6  # IoU below which the detected mask replaces the tracked mask
-ALIKE = 0.75  # minimum cosine similarity of two appearances of one object
 OTHER_LABEL = 0.1  # similarity penalty for a label that the object never had
 TINY = 1e-6  # IoU above 0
 INSIDE = 0.8  # minimum share of a mask inside another one to count as a part of it
 CLEAR = 0.5  # detections with a lower score must be confirmed on the next key frame
-BIN = 16  # width of a color histogram bin
 LOOKS = 5  # number of latest appearances kept per object
 GAP = 3  # minimum number of frames between key frames
 
@@ -103,8 +101,8 @@ class FoundObject:
 
     def likeness(self, look: FloatArray, label: str | None = None) -> float:
         """Similarity of an appearance vector, -1 to 1, reduced for a label the object never had."""
-        best = max((float(look @ one) for one in self.looks), default=-1.0)
-        return best - (OTHER_LABEL if label is not None and label not in self.votes else 0.0)
+        is_new = label is not None and label not in self.votes
+        return similarity(look, self.looks) - (OTHER_LABEL if is_new else 0.0)
 
 
 def find_in_video(
@@ -204,9 +202,10 @@ class VideoFinds:
         """Detect instances on a frame and match them to tracked, lost or new objects."""
         image, things = self._image(frame), self.things
         finds, features = without_parts(self.question.ask(image)), self.question.model.encode(image)
-        looks = [appearance(features, image, one.rle) for one in finds]
+        keys = maps_to_keys(features.maps, features.geometry)
+        looks = [appearance(keys, image, one.rle) for one in finds]
         tracks = {number: frame.objects[number].rle for number in sorted(seen_on(frame))}
-        views = {number: appearance(features, image, rle) for number, rle in tracks.items()}
+        views = {number: appearance(keys, image, rle) for number, rle in tracks.items()}
         alike = np.array(  # (N, K), columns in the order of `things`
             [[thing.likeness(look, one.label) for thing in things.values()]
              for look, one in zip(looks, finds, strict=True)], np.float32,
@@ -293,39 +292,6 @@ def without_parts(finds: Sequence[Mask]) -> list[Mask]:
 def seen_on(frame: TrackedFrame) -> set[int]:
     """Numbers of the objects visible on a frame."""
     return {number for number, one in frame.objects.items() if one.area}
-
-
-def match_best(likeness: FloatArray, least: float) -> dict[int, int]:  # (N, K)
-    """Match rows to columns greedily, highest similarity first, down to `least`."""
-    pairs: dict[int, int] = {}
-    for flat in np.argsort(-likeness, axis=None, kind="stable"):
-        row, column = divmod(int(flat), likeness.shape[1])
-        if likeness[row, column] < least:
-            break
-        if row not in pairs and column not in pairs.values():
-            pairs[row] = column
-    return pairs
-
-
-def appearance(features: Features, image: UintImage, rle: Rle) -> FloatArray:  # -> (C,)
-    """Appearance vector of an object, of unit length.
-
-    It joins the encoder features under the mask and a color histogram: features separate an object
-    from the background, but barely separate colors.
-    """
-    mask = rle_to_mask(rle)
-    keys = maps_to_keys(features.maps, features.geometry)
-    share: FloatArray = soft_to_labels(mask.astype(np.float32), keys.grid_hw)  # (G,)
-    if share.max(initial=0) > 0.5:  # cells at the border include background
-        share = np.asarray(share * (share > 0.5), np.float32)
-    seen = share @ keys.values
-    colours = cv2.cvtColor(image[mask][None], cv2.COLOR_RGB2LAB)[0]
-    sums = [np.bincount(one // BIN, minlength=256 // BIN) for one in colours.T]
-    counts = np.pad(np.stack(sums).astype(np.float32), ((0, 0), (1, 1)), "edge")
-    counts = counts[:, :-2] + counts[:, 1:-1] + counts[:, 2:]  # smooth over neighboring bins
-    parts = [seen, np.sqrt(counts).ravel()]
-    joined = np.concatenate([part / (np.linalg.norm(part) + 1e-6) for part in parts])
-    return np.asarray(joined / np.sqrt(2), np.float32)
 
 
 # Output files.

@@ -26,6 +26,7 @@ from anymask.base import (
 )
 from anymask.cli import new_folder
 from anymask.formats import CROWD, MASK_VALUES, ON_BAD, Crowd, OnBad
+from anymask.formats.terms import ACCEPT_TERMS
 from anymask.images import MaskValues
 from anymask.jobs import parse_bands
 from anymask.masks import MAX_CHANNELS
@@ -126,10 +127,7 @@ class TuningOptions(RunOptions):
     on_bad: Annotated[OnBad, ON_BAD] = "skip"
     crowd: Annotated[Crowd, CROWD] = "auto"
     mask_values: Annotated[MaskValues, MASK_VALUES] = "auto"
-    accept_terms: Annotated[
-        bool,
-        Setting("train although the restrictions of the data forbid it, if you have permission"),
-    ] = False
+    accept_terms: Annotated[bool, ACCEPT_TERMS] = False
     pictures: Annotated[
         int | None,
         Setting(

@@ -23,7 +23,7 @@ import numpy as np
 from anymask.base import DataError, Floats, InputError, parse_json, write_json, write_whole
 from anymask.evaluation import page
 from anymask.formats import AnnotatedImage, Dataset, LossReport, licence_text
-from anymask.formats.terms import RESTRICTIONS, restrictions_of
+from anymask.formats.terms import check_training, restrictions_of
 from anymask.images import (
     TIFF,
     fingerprint,
@@ -238,15 +238,7 @@ def check_terms(report: DataReport) -> None:
     """Raise InputError if the terms of the data forbid this training run."""
     for one in report.sources:
         told = one.get("restrictions", "").split(", ")
-        forbidden = ["no-training"] if "no-training" in told else []
-        if "no-mixing" in told and len(report.sources) > 1:
-            forbidden.append("no-mixing")
-        if forbidden:
-            reasons = " and ".join(RESTRICTIONS[word] for word in forbidden)
-            raise InputError(
-                f"The terms of {one['name']} state that it {reasons} ({', '.join(forbidden)}). Use "
-                "other data, or pass accept_terms=True (--accept-terms) if you have permission."
-            )
+        check_training(one["name"], told, mixed=len(report.sources) > 1)
 
 
 def own_names(folder: Path) -> dict[str, str]:

@@ -1,0 +1,222 @@
+"""Key frames of masklets: match proposals to tracked, lost and new objects.
+
+A proposal confirms a track whose mask it matches. A proposal that looks like an object whose track
+is lost or has drifted corrects it. Each confirmed or corrected mask becomes a prompt (anchor) of
+its object, so that the anchors split a track into segments. If a track had drifted, its segment is
+also tracked backward from the anchor, and both directions are compared (`segments`).
+
+The order (masks, then appearance, the rest is new) is that of tracking by detection: SORT (Bewley
+et al. 2016) and DeepSORT (Wojke et al. 2017), as in `words`.
+
+Letters: K objects, N proposals, C values of an appearance vector.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from typing import Any
+
+import numpy as np
+
+from anymask.base import FloatArray, UintImage, parse_json
+from anymask.masks import Rle, coco_to_rle, rle_area, rle_to_coco, rle_to_mask
+from anymask.segment import Model
+from anymask.track.appearance import ALIKE, appearance, similarity
+from anymask.track.matching import CellKeys, compare_masks, maps_to_keys, match_best
+from anymask.track.records import ObjectMask, TrackedFrame
+from anymask.track.session import VideoSession
+
+GRID = 16  # grid points along each side of the image; smaller objects are not proposed
+COVERED = 0.5  # minimum IoU of a proposal and a tracked object that is the same
+CLOSE = 0.3  # minimum IoU of a proposal and a track that it corrects
+DRIFTED = 0.7  # IoU of a track and its anchor below which the track has drifted
+INSIDE = 0.8  # minimum share of a proposal inside a tracked object to count as a part of it
+LARGEST = 0.5  # maximum area of a proposal, as a share of the frame; larger ones are background
+GROWTH = 2.5  # maximum ratio of the areas of one object on two anchors
+LOOKS = 5  # number of latest appearances kept per object
+KEYS = "masklet keys"  # note of a session: indices of the finished key frames
+
+
+class KeyFrames:
+    """Key frames of one session. Each finished one is stored in the session.
+
+    Args:
+        least: Minimum area of a new object, as a share of the frame.
+        most: Start no further objects if this many are visible.
+    """
+
+    def __init__(self, session: VideoSession, model: Model, least: float, most: int) -> None:
+        self.session, self.model, self.least, self.most = session, model, least, most
+        self.finished = finished_keys(session)
+        self._looks: dict[int, list[FloatArray]] = defaultdict(list)
+        self._areas: dict[int, int] = {}
+        for at in self.finished:  # a resumed call
+            frame = session.result(at)
+            view = _View(session, model, at)
+            for number, one in frame.objects.items():
+                if one.prompted and one.area:
+                    self._remember(number, one.rle, view.look(one.rle))
+
+    def process(self, frame: TrackedFrame) -> None:
+        """Match the proposals on a frame that the session has just processed."""
+        view = _View(self.session, self.model, frame.index)
+        found = self.model.everything(view.image, grid=GRID, refine_edges=False)
+        proposals = [one.rle for one in found]
+        looks = [view.look(rle) for rle in proposals]
+        tracks = {number: one.rle for number, one in frame.objects.items() if one.area}
+        views = {number: view.look(rle) for number, rle in tracks.items()}
+        anchors = self._confirm(proposals, looks, tracks, views)
+        free = _free(proposals, [*anchors.values()])
+        lost = self._lost(tracks, views, anchors)
+        anchors |= self._recognize([(proposals[n], looks[n]) for n in free], lost)
+        for number, rle in anchors.items():
+            self._anchor(frame, number, rle, view.look(rle))
+        for number in set(lost) & set(tracks) - set(anchors):
+            if similarity(views[number], self._looks[number]) < ALIKE:  # shows another object
+                self.session.add(frame.index, number, mask=np.zeros(view.hw, np.bool_), anew=True)
+                del tracks[number]
+        tracks |= anchors
+        for n in free:
+            rle, area = proposals[n], rle_area(proposals[n])
+            fits = self.least <= area / (view.hw[0] * view.hw[1]) <= LARGEST
+            is_new = _free([rle], [*tracks.values()], parts=False) and _free(
+                [rle], [*anchors.values()]
+            )
+            if len(tracks) >= self.most or not fits or not is_new:
+                continue
+            number = max(self.session.objects, default=0) + 1
+            self._anchor(frame, number, rle, looks[n])
+            tracks[number] = anchors[number] = rle
+        self.finished.append(frame.index)
+        self.session.note(KEYS, json.dumps(self.finished))
+
+    def _confirm(
+        self,
+        proposals: list[Rle],
+        looks: list[FloatArray],
+        tracks: dict[int, Rle],
+        views: dict[int, FloatArray],
+    ) -> dict[int, Rle]:
+        """Masks of the tracks that a proposal confirms: the more similar of proposal and track."""
+        ious = compare_masks(proposals, [*tracks.values()])[0]
+        confirmed: dict[int, Rle] = {}
+        for n, place in match_best(np.asarray(ious, np.float32), CLOSE).items():
+            number = [*tracks][place]
+            known, iou = self._looks[number], ious[n, place]
+            mine, theirs = similarity(views[number], known), similarity(looks[n], known)
+            if theirs >= max(mine, ALIKE) and self._fits(number, proposals[n]):
+                confirmed[number] = proposals[n]
+            elif mine >= ALIKE and iou >= COVERED and self._fits(number, tracks[number]):
+                confirmed[number] = tracks[number]
+        return confirmed
+
+    def _lost(
+        self, tracks: dict[int, Rle], views: dict[int, FloatArray], anchors: dict[int, Rle]
+    ) -> list[int]:
+        """Objects that are not confirmed, except those whose track still looks like them."""
+        return [
+            number
+            for number in self._looks
+            if number not in anchors
+            and not (
+                number in tracks
+                and self._fits(number, tracks[number])
+                and similarity(views[number], self._looks[number]) >= ALIKE
+            )
+        ]
+
+    def _recognize(
+        self, proposals: list[tuple[Rle, FloatArray]], lost: list[int]
+    ) -> dict[int, Rle]:
+        """Masks of lost objects that a proposal resembles in appearance and area."""
+        alike = np.array(
+            [
+                [self._fits(n, rle) * similarity(look, self._looks[n]) for n in lost]
+                for rle, look in proposals
+            ],
+            np.float32,
+        ).reshape(len(proposals), len(lost))
+        pairs = match_best(alike, ALIKE)
+        return {lost[place]: proposals[n][0] for n, place in pairs.items()}
+
+    def _fits(self, number: int, rle: Rle) -> bool:
+        return is_similar_area(rle_area(rle), self._areas[number])
+
+    def _anchor(self, frame: TrackedFrame, number: int, rle: Rle, look: FloatArray) -> None:
+        """Prompt an object with its mask. If its track had drifted, track it again backward."""
+        track = frame.objects.get(number)
+        self.session.add(frame.index, number, mask=rle_to_mask(rle), anew=True)
+        self._remember(number, rle, look)
+        had_drifted = track is not None and compare_masks([track.rle], [rle])[0][0, 0] < DRIFTED
+        if had_drifted:
+            store_forward(self.session, number, frame.index)
+            self.session.forget_before(number, frame.index)
+
+    def _remember(self, number: int, rle: Rle, look: FloatArray) -> None:
+        self._looks[number] = [*self._looks[number], look][-LOOKS:]
+        self._areas[number] = rle_area(rle)
+
+
+class _View:
+    """Image (H, W, 3) and cells of one frame."""
+
+    def __init__(self, session: VideoSession, model: Model, frame: int) -> None:
+        image = session.picture(frame)
+        assert image is not None  # the session has processed this frame
+        features = model.encode(image)
+        self.image: UintImage = image
+        self.hw = image.shape[0], image.shape[1]
+        self._keys: CellKeys = maps_to_keys(features.maps, features.geometry)
+
+    def look(self, rle: Rle) -> FloatArray:  # -> (C,)
+        return appearance(self._keys, self.image, rle)
+
+
+def finished_keys(session: VideoSession) -> list[int]:
+    """Indices of the finished key frames."""
+    return list(parse_json(session.note(KEYS) or "[]", "the key frames"))
+
+
+def is_similar_area(area: int, usual: int) -> bool:
+    """Whether the ratio of two areas of one object is plausible."""
+    return usual / GROWTH <= area <= usual * GROWTH
+
+
+def _free(proposals: list[Rle], masks: list[Rle], parts: bool = True) -> list[int]:
+    """Indices of the proposals that no mask covers.
+
+    Args:
+        parts: Whether a proposal inside a mask is covered.
+    """
+    ious, inside, _ = compare_masks(proposals, masks)
+    covered = (ious >= COVERED) | (parts & (inside >= INSIDE))
+    return [n for n in range(len(proposals)) if not covered[n].any()]
+
+
+# Forward masks of segments that are tracked again backward.
+
+
+def store_forward(session: VideoSession, number: int, frame: int) -> None:
+    """Store the masks of an object between its previous prompt and a prompted frame."""
+    before = max(at for at in session.prompts(number) if at < frame)
+    found = {at: session.result(at).objects.get(number) for at in range(before + 1, frame)}
+    told = {
+        at: {"rle": rle_to_coco(one.rle), "score": one.score, "doubts": one.doubts}
+        for at, one in found.items()
+        if one is not None and one.area
+    }
+    session.note(f"masklet {number} before {frame}", json.dumps(told))
+
+
+def read_forward(session: VideoSession, number: int, frame: int) -> dict[int, ObjectMask] | None:
+    """Masks that `store_forward` stored; None if the track had not drifted."""
+    told: Any = session.note(f"masklet {number} before {frame}")
+    if told is None:
+        return None
+    return {
+        int(at): ObjectMask(
+            coco_to_rle(one["rle"]), one["score"], one["score"], "visible", tuple(one["doubts"])
+        )
+        for at, one in parse_json(told, "the masks of a key frame").items()
+    }
