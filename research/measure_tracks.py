@@ -18,6 +18,8 @@ Objects of which only a small part is visible are optional: they can be matched,
 from __future__ import annotations
 
 import argparse
+import resource
+import sys
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -48,6 +50,9 @@ from research.made_clips import MadeScene, Sprite, ground, scenes, subject, swin
 HIT = 0.5  # minimum IoU of a track and its object
 NEAR = 0.5  # share of a mask inside an optional object from which it is not a ghost
 RATE = 25  # frames per second of the made clips
+WARM = 300  # frames after which the memory is constant
+GROWTH = 30  # maximum growth of the peak memory after them, in MB
+KILOBYTES = 1e6 if sys.platform == "darwin" else 1e3  # per MB, in the unit of `ru_maxrss`
 
 
 @dataclass(frozen=True)
@@ -225,10 +230,14 @@ def long_scene(frames: int) -> MadeScene:
 
 
 def measure_drift(model: Model, frames: int) -> Floats:  # -> (minutes,)
-    """Print the mean IoU of each minute, its slope, and the number of stored frames."""
+    """Print the mean IoU of each minute, its slope, and the memory.
+
+    Raises:
+        MemoryError: The peak memory grows by more than `GROWTH` after the first `WARM` frames.
+    """
     scene, begins = long_scene(frames), time.monotonic()
     source = SampledFrames(open_source(scene.picture(n) for n in range(frames)), FrameSampling())
-    ious, held = [], 0
+    ious, held, peaks = [], 0, []
     with VideoSession(
         open_tracker(model), source, SessionStore(None), MonitorSettings()
     ) as session:
@@ -237,12 +246,18 @@ def measure_drift(model: Model, frames: int) -> Floats:  # -> (minutes,)
             ious.append(iou(frame.masks[1], scene.masks(frame.index)[1]))
             state: Any = session.state_of(1, backward=False)
             held = max(held, len(state.remembered))
+            peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / KILOBYTES)
     minutes = np.array([np.mean(part) for part in np.array_split(ious, -(-frames // (60 * RATE)))])
     slope = np.polyfit(np.arange(len(ious)) / (60 * RATE), ious, 1)[0]
     spent = time.monotonic() - begins
     print(f"IoU of each minute: {', '.join(f'{one:.4f}' for one in minutes)}")
     print(f"lowest {min(ious):.3f}, slope {slope:+.5f} per minute, {spent:.0f} s")
-    print(f"remembered frames at most {held}")
+    growth = peaks[-1] - peaks[min(WARM, frames - 1)]
+    print(
+        f"remembered frames at most {held}, peak memory {peaks[-1]:.0f} MB, growth {growth:.1f} MB"
+    )
+    if growth > GROWTH:
+        raise MemoryError(f"The peak memory grew by {growth:.1f} MB. The limit is {GROWTH} MB.")
     return minutes
 
 

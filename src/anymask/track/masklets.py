@@ -1,15 +1,16 @@
 """Masklets without prompts: propose the objects of key frames, track them and merge duplicates.
 
-Key frames are every n-th frame and the first frame of each shot. On a key frame, automatic mask
-generation proposes masks, and those that no tracked object covers start new objects. All objects
-are tracked forward, and new ones also backward. Objects whose masks agree on their common frames
-are merged. Ends of tracks that no proposal confirms, and short or unstable objects are removed.
+Key frames are every n-th frame, the first frame of each shot and the last frame. On a key frame,
+automatic mask generation proposes masks. They confirm or correct the tracked objects, or start new
+ones (`key_frames`). All objects are tracked forward, and new and corrected ones also backward.
+Implausible masks are removed (`segments`), objects whose masks agree on their common frames are
+merged, and short or unstable objects are removed.
 
 Source of the idea: Ravi et al. 2024 (SAM 2, arXiv:2408.00714, section 5.1 and appendix: automatic
-masklets from a grid of points on the first frame). Deviations: later key frames, the backward pass,
-and the merging.
+masklets from a grid of points on the first frame). Deviations: later key frames, the corrections,
+the backward pass, and the merging.
 
-Letters: K objects, N proposals.
+Letters: K objects.
 """
 
 from __future__ import annotations
@@ -51,7 +52,10 @@ class MaskletSettings:
 
     key_every: Annotated[
         int,
-        Setting("start new objects on every n-th frame, and where the shot changes", least=1),
+        Setting(
+            "propose masks on every n-th frame, where the shot changes, and on the last frame",
+            least=1,
+        ),
     ] = 15
     max_objects: Annotated[
         int, Setting("start no further objects if this many are visible", least=1)
