@@ -9,8 +9,9 @@ least `HIT`; pairs of the previous frame stay together where possible (CLEAR MOT
 Stiefelhagen 2008, doi:10.1155/2008/246309).
 
     switch   an object is matched to another track than the last time that it was matched
-    ghost    a mask without an object: of any track with `exhaustive`, else only of tracks that
-             match an object on some frame, because a background contains objects without truth
+    ghost    a mask without an object: of any track with `exhaustive`, else only masks of tracks
+             that match an object on some frame, and masks inside an object (parts and duplicates),
+             because a background contains objects without truth
 
 Objects of which only a small part is visible are optional: they can be matched, but are not missed.
 """
@@ -48,7 +49,7 @@ from anymask.track.sources import SampledFrames
 from research.made_clips import MadeScene, Sprite, ground, scenes, subject, swing, textured
 
 HIT = 0.5  # minimum IoU of a track and its object
-NEAR = 0.5  # share of a mask inside an optional object from which it is not a ghost
+NEAR = 0.5  # share of a mask inside an object from which it belongs to this object
 RATE = 25  # frames per second of the made clips
 WARM = 300  # frames after which the memory is constant
 GROWTH = 30  # maximum growth of the peak memory after them, in MB
@@ -107,7 +108,7 @@ def count_identities(
         exhaustive: Whether the truth contains every object that a track can have.
     """
     counts, pairs, last = IdentityCounts(), dict[int, int](), dict[int, int]()
-    alone: list[int] = []  # track of each mask without an object
+    alone: list[tuple[int, bool]] = []  # track of each mask without an object, and if it is inside
     for truth, found in frames:
         counts.frames += 1
         counts.required += len(truth.masks.keys() - truth.optional)
@@ -118,13 +119,13 @@ def count_identities(
             last[number] = track
             if track not in counts.tracks.setdefault(number, []):
                 counts.tracks[number].append(track)
-        hidden = [truth.masks[number] for number in truth.optional]
         for track in found.keys() - set(pairs.values()):
-            _, inside, _ = compare_masks([found[track]], hidden)
-            if not (inside >= NEAR).any():
-                alone.append(track)
+            _, inside, _ = compare_masks([found[track]], [*truth.masks.values()])
+            within = {n for n, share in zip(truth.masks, inside[0], strict=True) if share >= NEAR}
+            if not within & truth.optional:
+                alone.append((track, bool(within)))
     related = {track for tracks in counts.tracks.values() for track in tracks}
-    counts.ghosts = sum(exhaustive or track in related for track in alone)
+    counts.ghosts = sum(exhaustive or track in related or is_inside for track, is_inside in alone)
     return counts
 
 

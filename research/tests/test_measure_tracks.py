@@ -38,11 +38,20 @@ def test_a_clip_counted_by_hand() -> None:
     assert (whole.frames, whole.ghosts, whole.switches, whole.missed) == (10, 4, 6, 2)
 
 
+def test_a_part_of_an_object_is_a_ghost_of_any_track() -> None:
+    truth = FrameTruth({1: A})
+    frames = [
+        (truth, {7: A, 8: square(0, 5)}),
+        (truth, {7: A, 8: square(6)}),
+    ]  # 25 of 25, 40 of 100
+    assert count_identities(frames).ghosts == 1
+
+
 def test_a_pair_stays_together_though_another_track_is_closer() -> None:
     truth = FrameTruth({1: A})
     frames = [(truth, {7: square(2)}), (truth, {7: square(2), 8: A})]
     counts = count_identities(frames)
-    assert (counts.switches, counts.ghosts) == (0, 0)
+    assert (counts.switches, counts.ghosts) == (0, 1)  # 8 is a duplicate
     assert counts.tracks == {1: [7]}
 
 
