@@ -144,7 +144,7 @@ def suggest_labels(
     """Implementation of `Model.suggest_labels`."""
     if type(top) is not int or top < 1:
         raise InputError(f"Invalid top {top!r}. Use a whole number of at least 1.")
-    chosen, rles = choose_names(runtime, names), _rles_of(masks, photo.shape[:2])
+    chosen, rles = choose_names(runtime, names), rles_of(masks, photo.shape[:2])
     if not rles:
         return []
     return chosen.suggest(mask_vectors(runtime, photo, rles), top)
@@ -154,7 +154,7 @@ def with_labels(
     runtime: ImageRuntime, photo: UintImage, found: FoundMasks, names: Names
 ) -> FoundMasks:
     """Implementation of `Model.with_labels`; empty masks have no label."""
-    rles = _rles_of(found, photo.shape[:2])
+    rles = rles_of(found, photo.shape[:2])
     told = suggest_labels(runtime, photo, found, names, 1)
     names_of = [one[0] if len(rle.counts) > 1 else (None, None)
                 for one, rle in zip(told, rles, strict=True)]  # fmt: skip
@@ -167,7 +167,7 @@ def with_labels(
     return Masks(named, image_hw=found.image_hw, picture=found.picture)
 
 
-def _rles_of(masks: Nameable, image_hw: tuple[int, ...]) -> list[Rle]:
+def rles_of(masks: Nameable, image_hw: tuple[int, ...]) -> list[Rle]:
     """Run-length encodings of masks. Raises PromptError for masks of another size or type."""
     if isinstance(masks, Prediction):
         rles = masks.rles()

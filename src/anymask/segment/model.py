@@ -8,11 +8,10 @@ Letters: H W an image, N boxes, P clicks.
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, Unpack, cast, overload
 
 from numpy.typing import ArrayLike
 from PIL import Image
@@ -27,10 +26,9 @@ from anymask.base import (
     WeightsError,
     check_keywords,
     explain_keywords,
-    report_progress,
     repr_html,
 )
-from anymask.images import ImageSource, is_address, load_image, picture_of
+from anymask.images import ImageSource, load_image, picture_of
 from anymask.masks import (
     Features,
     ModelSpec,
@@ -46,6 +44,16 @@ from anymask.masks import (
 )
 from anymask.models.rules import mask_on_photo
 from anymask.runtime import ImageRuntime
+from anymask.segment.arguments import (
+    DEFAULT_SETTINGS,
+    PROMPT_WORDS,
+    SOURCE_WORDS,
+    describe_several,
+    each_image,
+    is_several,
+    split_segment,
+    split_source,
+)
 from anymask.segment.pipeline import EncodedPhoto, answer_prompts, encode_image
 from anymask.segment.prediction import Prediction, Previous
 from anymask.segment.refinement import GIVEN, refining_prompts
@@ -53,9 +61,11 @@ from anymask.segment.settings import (
     BatchKeywords,
     EverythingDict,
     EverythingKeywords,
+    PartKeywords,
+    PartSettings,
+    PartSettingsDict,
     SegmentKeywords,
     SegmentSettings,
-    SegmentSettingsDict,
     SourceDict,
     TextKeywords,
 )
@@ -63,24 +73,15 @@ from anymask.segment.settings import (
 if TYPE_CHECKING:
     from anymask.edit import CutoutKeywords
     from anymask.find import Examples, FindKeywords, Phrases
-    from anymask.masks import LabelMap, Masks
+    from anymask.masks import LabelMap, Masks, Picture
     from anymask.models.rules import LabelSuggestion
     from anymask.segment.everything.log import SearchLog
     from anymask.segment.labels import FoundMasks, Nameable, Names
     from anymask.track import TrackOptions, VideoSession
     from anymask.volumes import VolumeOptions, VolumeSession
 
-T = TypeVar("T")
 Photo = ImageSource | Features
 Reply = Prediction | list[Prediction]
-
-
-SOURCE_WORDS = tuple(sorted(SourceDict.__optional_keys__))
-PROMPT_WORDS = (
-    "points", "point_labels", "box", "boxes", "names", "mask", "text", "prompts", "previous",
-    "detector", "scribble", "lasso", "on_error", "progress",
-)  # fmt: skip
-DEFAULT_SETTINGS = SegmentSettings()
 
 _API = "for the segment-anything API"
 _PREDICTOR = f"segment(image, points=...), or anymask.sam.SamPredictor(model) {_API}"
@@ -208,7 +209,7 @@ class Model:
         if is_several(image):
             return (
                 one if isinstance(one, Features) else self.encode(one, **source)
-                for one in _each(image, progress)
+                for one in each_image(image, progress)
             )
         return encode_image(self.runtime, self._read(image, source))
 
@@ -352,7 +353,7 @@ class Model:
         detector, lasso = settings.pop("detector", None), settings.pop("lasso", None)
         on_error, progress = settings.pop("on_error", "raise"), settings.pop("progress", None)
         one: Any = points, point_labels, box, mask, text, settings.pop("scribble", None), lasso
-        source, chosen = _split_segment(settings, PROMPT_WORDS)
+        source, chosen = split_segment(settings, PROMPT_WORDS)
         ways = [prompts is not None, boxes is not None, any(part is not None for part in one)]
         if sum(ways) > 1:
             raise PromptError(
@@ -367,7 +368,7 @@ class Model:
                 raise PromptError("Several images require prompts=, with one entry for each image.")
             if on_error not in ("raise", "return"):
                 raise InputError(f'Invalid on_error {on_error!r}. Use "raise" or "return".')
-            pairs = zip(_each(image, progress), prompts, strict=True)
+            pairs = zip(each_image(image, progress), prompts, strict=True)
             return self._segment_each(pairs, on_error, source, chosen, detector)
         if boxes is not None:
             return self._segment_boxes(image, boxes, names, source, chosen)
@@ -456,7 +457,7 @@ class Model:
         """
         start = Prompt.of(mask=mask).mask
         assert start is not None
-        source, chosen = _split_segment(settings, ())
+        source, chosen = split_segment(settings, ())
         chosen = replace(chosen, zoom=chosen.zoom is True)  # "auto" applies to single predictions
         view = self._view(image, source, chosen)
         check_features(view.embedding, self.spec, self.runtime.weights_hash)
@@ -521,21 +522,43 @@ class Model:
         own = ("progress", "tile", *sorted(EverythingDict.__optional_keys__))
         check_keywords(settings, [*own, *SOURCE_WORDS])
         if is_several(image):
-            return (self.everything(one, tile=tile, **settings) for one in _each(image, progress))
-        source, given = _split_source(settings)
-        if isinstance(image, Features | EncodedPhoto):
-            view = self._view(image, source)
-            photo, features, picture = view.photo, view.embedding, view.picture
-            image_hw = features.image_hw
-        else:
-            photo, features = self._read(image, source), None
-            picture = picture_of(photo if self.spec.channels else image, photo)
-            image_hw = (photo.shape[0], photo.shape[1])
+            return (
+                self.everything(one, tile=tile, **settings) for one in each_image(image, progress)
+            )
+        source, given = split_source(settings)
+        photo, features, picture, image_hw = self._unencoded(image, source)
         if log is not None and not hasattr(log, "recall"):
             raise InputError(f"Invalid log. Expected a SearchLog, got {str(log)[:60]!r}.")
         tiling = TilingOptions(tile, log)
         wanted = cast("EverythingDict", given)
         found = find_masks(self.runtime, photo, features, wanted, tiling, progress)
+        return Masks(found, image_hw=image_hw, picture=picture, origin=self.origin)
+
+    def parts(
+        self, image: Photo | EncodedPhoto, mask: Nameable, **settings: Unpack[PartKeywords]
+    ) -> Masks:
+        """Segment the parts inside a mask with a grid of clicks, best first.
+
+        Args:
+            image: Image as for `encode`, or `Features`. Small masks require the image.
+            mask: A mask of this image: a prediction (its best mask), a `Mask`, or an array (H, W).
+            settings: Fields of `segment.PartSettings`. bgr and allow_url as for `encode`.
+
+        Returns:
+            Masks: The parts, clipped to the mask; none if the mask has no distinct parts.
+
+        Raises:
+            PromptError, InputError, ImageError: The mask is empty or has another size than the
+                image, the model does not support clicks, or a setting is invalid.
+        """
+        from anymask.masks import Masks
+        from anymask.segment.parts import find_parts
+
+        check_keywords(settings, [*sorted(PartSettingsDict.__optional_keys__), *SOURCE_WORDS])
+        source, given = split_source(settings)
+        chosen = PartSettings(**given)
+        photo, features, picture, image_hw = self._unencoded(image, source)
+        found = find_parts(self.runtime, photo, features, mask, chosen)
         return Masks(found, image_hw=image_hw, picture=picture, origin=self.origin)
 
     @overload
@@ -613,13 +636,13 @@ class Model:
             return self._follow(self, image, words, every=every, **settings)
         if like is None:
             if is_several(image):
-                return (self.find(one, words, **settings) for one in _each(image, progress))
+                return (self.find(one, words, **settings) for one in each_image(image, progress))
             assert words is not None  # checked by `one_question`
             return find_words(self, image, words, **settings)
         chosen, source = split_settings(image, settings)
         finder = ExampleFinder(self, like, unlike, chosen)
         if is_several(image):
-            return (finder(one, source) for one in _each(image, progress))
+            return (finder(one, source) for one in each_image(image, progress))
         return finder(image, source)
 
     def cutout(
@@ -714,12 +737,23 @@ class Model:
             )
         return EncodedPhoto(image)
 
+    def _unencoded(
+        self, image: Photo | EncodedPhoto, source: SourceDict
+    ) -> tuple[UintImage | None, Features | None, Picture | None, tuple[int, int]]:
+        """The image or its embedding, the reference to the image, and its height and width."""
+        if isinstance(image, Features | EncodedPhoto):
+            view = self._view(image, source)
+            return view.photo, view.embedding, view.picture, view.embedding.image_hw
+        photo = self._read(image, source)
+        picture = picture_of(photo if self.spec.channels else image, photo)
+        return photo, None, picture, (photo.shape[0], photo.shape[1])
+
     def _read(self, image: ImageSource, source: SourceDict) -> UintImage:
         """Read one image; models with other channels than RGB receive the raw channels.
 
         Raises ImageError, or InputError for several images or another number of channels.
         """
-        if several := _several(image):
+        if several := describe_several(image):
             listed = f": anymask.list_photos({str(image)!r})" if several != "a list" else "."
             raise InputError(
                 f"Only one image is supported, but {several} was passed. Pass a list "
@@ -736,62 +770,3 @@ class Model:
         from anymask.images import load_mixed  # rarely needed
 
         return load_mixed(image, channels)
-
-
-# Arguments of a call.
-
-
-def _split_source(given: Mapping[str, Any]) -> tuple[SourceDict, dict[str, Any]]:
-    """Split keywords into image options and the rest."""
-    source = {name: value for name, value in given.items() if name in SOURCE_WORDS}
-    rest = {name: value for name, value in given.items() if name not in SOURCE_WORDS}
-    return cast(SourceDict, source), rest
-
-
-def _split_segment(
-    given: Mapping[str, Any], also: Sequence[str]
-) -> tuple[SourceDict, SegmentSettings]:
-    """Split keywords into image options and settings; messages also list the arguments `also`.
-
-    Raises InputError for an unknown keyword or an invalid value.
-    """
-    if not given:
-        return {}, DEFAULT_SETTINGS
-    source, rest = _split_source(given)
-    own = sorted(SegmentSettingsDict.__optional_keys__)
-    check_keywords(rest, [*also, *own, *SOURCE_WORDS])
-    return source, SegmentSettings(**rest)
-
-
-def is_several(image: object) -> bool:
-    """Whether a source is a list or an iterator of images; lists of numbers are one array."""
-    if isinstance(image, list | tuple | set | frozenset):
-        if not image:
-            return True
-        first = next(iter(image))
-        alone = str, Path, bytes, Image.Image, Features  # items that are images, not numbers
-        return isinstance(first, alone) or getattr(first, "ndim", 0) > 1
-    return isinstance(image, Iterator) and not hasattr(image, "read")  # files are single images
-
-
-def _each(images: Iterable[T], progress: Progress) -> Iterator[T]:
-    """Iterate over images, by default with a progress bar on a terminal."""
-    told = sys.stderr.isatty() if progress is None else progress
-    return report_progress(images, told, "photos")
-
-
-def _several(image: object) -> str:
-    """Describe a source of more than one image, or return "" for one image."""
-    if is_several(image):
-        return "a list"
-    if not isinstance(image, str | Path) or is_address(image):
-        return ""
-    path = Path(image)
-    try:
-        is_file, is_folder = path.is_file(), path.is_dir()
-    except (OSError, ValueError):  # not a valid file name
-        return ""
-    if is_folder:
-        return f"the folder {str(path)!r}"
-    is_pattern = not is_file and set(str(path)) & set("*?[")  # a file may be named [1].jpg
-    return f"the pattern {str(path)!r}" if is_pattern else ""

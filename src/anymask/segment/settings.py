@@ -551,6 +551,68 @@ def arrangement_of(grid: Grid, given: ArrangementDict, least: float = 0.0) -> Ar
     return Arrangement(**merged)
 
 
+# Settings of `parts`.
+
+
+class PartSettingsDict(TypedDict, total=False):
+    """Keyword arguments of `PartSettings`; a test keeps both in sync."""
+
+    min_share: float
+    max_parts: int
+    iou: float
+    grid: int
+    granularity: Level
+
+
+@describe_settings
+@dataclass(frozen=True, kw_only=True)
+class PartSettings:
+    """Settings of `Model.parts`.
+
+    Raises:
+        InputError: A value is out of range.
+    """
+
+    min_share: Annotated[
+        float,
+        Setting("minimum area of a part as a share of the mask", most=1, option="--part-share"),
+    ] = 0.01
+    max_parts: Annotated[int, Setting("maximum number of parts of a mask", least=1)] = 50
+    iou: Annotated[
+        float,
+        Setting(
+            "if two parts have an IoU above this, remove the worse one; 1 keeps all parts",
+            most=1,
+            option="--part-iou",
+        ),
+    ] = ADAPTIVE_NMS
+    grid: Annotated[
+        int,
+        Setting(
+            "number of grid points along each side of the box of the mask; points outside the "
+            "mask are not used",
+            least=1,
+            most=1024,
+            option="--part-grid",
+        ),
+    ] = 12
+    granularity: Annotated[
+        Level,
+        Setting(
+            '"whole": only parts that are not inside another part; "part": only parts without '
+            'further parts; "all": all parts',
+            check=check_level,
+            option="--part-level",
+        ),
+    ] = "all"
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+
+
+# Keyword arguments of the methods of `Model`.
+
+
 class EverythingDict(GridDict, ArrangementDict, total=False):
     """Keyword arguments of `Grid` and `Arrangement`."""
 
@@ -588,6 +650,10 @@ class BatchKeywords(TextKeywords, total=False):
 
 class EverythingKeywords(EverythingDict, SourceDict, total=False):
     """Keyword arguments of `Model.everything` in addition to the image."""
+
+
+class PartKeywords(PartSettingsDict, SourceDict, total=False):
+    """Keyword arguments of `Model.parts` in addition to the image and the mask."""
 
 
 def split_settings(given: EverythingDict) -> tuple[GridDict, ArrangementDict]:

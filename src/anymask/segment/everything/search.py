@@ -112,11 +112,7 @@ def find_everything(
     Raises PromptError if the model does not support points, InputError for crops of an embedding.
     """
     spec, family = runtime.spec, runtime.family
-    if "point" not in spec.accepts:
-        raise PromptError(
-            f"Automatic mask generation requires point prompts, which {spec.name} does not "
-            f'support. Use another model, for example "{DEFAULT_VIDEO_MODEL}".'
-        )
+    check_clicks(spec)
     if settings.crop_n_layers and isinstance(seen, Features):
         raise InputError(
             f"crop_n_layers={settings.crop_n_layers} requires the image, but only its "
@@ -151,6 +147,15 @@ def find_everything(
         smallness = 1 / box_area([record.crop_box for record in found])
         found = without_box_duplicates(found, smallness, settings.crop_nms_thresh)
     return clean_small_regions(found, settings) if settings.min_mask_region_area > 0 else found
+
+
+def check_clicks(spec: ModelSpec) -> None:
+    """Raise PromptError if the model does not support points."""
+    if "point" not in spec.accepts:
+        raise PromptError(
+            f"Automatic mask generation requires point prompts, which {spec.name} does not "
+            f'support. Use another model, for example "{DEFAULT_VIDEO_MODEL}".'
+        )
 
 
 @dataclass

@@ -1,0 +1,171 @@
+"""Find the parts inside a mask: the windows of a facade, the garments of a person.
+
+A grid of clicks inside the mask is decoded, in a crop if that magnifies the mask. All candidates
+of each click are used, because the smaller ones are the parts of an object (Segment Anything,
+section 3, "resolving ambiguity"). Filters and ranking are those of automatic mask generation.
+
+Letters: H W an image, N clicks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import numpy as np
+
+from anymask.base import BoolArray, Floats, PromptError, UintImage
+from anymask.masks import (
+    CropRefinement,
+    Features,
+    Mask,
+    Rle,
+    Window,
+    centre_click,
+    check_features,
+    clean_rle,
+    open_box,
+    point_grid,
+    rle_area,
+    rle_merge,
+    rle_to_mask,
+)
+from anymask.models.rules import closer_window
+from anymask.runtime import ImageRuntime, open_sweep
+from anymask.segment.everything.filter import (
+    arrange,
+    default_min_objectness,
+    objectness_of,
+)
+from anymask.segment.everything.grid import CropView
+from anymask.segment.everything.search import (
+    CUTTERS,
+    ProgressCounter,
+    Scan,
+    check_clicks,
+    search_view,
+)
+from anymask.segment.labels import Nameable, rles_of
+from anymask.segment.pipeline import encode_image
+from anymask.segment.prediction import Prediction
+from anymask.segment.settings import (
+    ArrangementDict,
+    Grid,
+    PartSettings,
+    arrangement_of,
+    grid_of,
+)
+
+INSIDE = 0.8  # minimum share of a part inside the mask, as in a tree of masks
+WHOLE = 0.9  # share of the mask above which a candidate is the mask itself
+CROP = CropRefinement(margin=0.1, gain=1.2, weight=1.0, min_side=96)
+
+
+def find_parts(
+    runtime: ImageRuntime,
+    photo: UintImage | None,
+    features: Features | None,
+    mask: Nameable,
+    settings: PartSettings,
+) -> list[Mask]:
+    """Implementation of `Model.parts`: the parts of a mask, best first.
+
+    Args:
+        runtime: Runtime of the model.
+        photo: Image (H, W, 3), possibly smaller than the image of the features, or None.
+        features: Embedding of the image, or None to encode the image.
+        mask: Mask of the image.
+        settings: Settings of the search and of the filters.
+
+    Raises:
+        PromptError: The mask is empty or does not belong to the image, or the model does not
+            support clicks.
+    """
+    check_clicks(runtime.spec)
+    if features is not None:
+        check_features(features, runtime.spec, runtime.weights_hash)
+    if features is None:
+        assert photo is not None
+        image_hw = (photo.shape[0], photo.shape[1])
+    else:
+        image_hw = features.image_hw
+    whole = one_mask(mask, image_hw)
+    pixels = rle_to_mask(whole)
+    window = None
+    if photo is not None and photo.shape[:2] == image_hw:
+        window = closer_window(open_box(pixels), image_hw, CROP)
+    everywhere = (0, 0, image_hw[1], image_hw[0])
+    if photo is not None and (features is None or window is not None):
+        x0, y0, x1, y1 = window or everywhere
+        features = encode_image(runtime, np.ascontiguousarray(photo[y0:y1, x0:x1]))
+    assert features is not None
+    found = search_inside(runtime, features, window or everywhere, pixels, settings.grid)
+    return select_parts(runtime, found, whole, settings)
+
+
+def one_mask(mask: Nameable, image_hw: tuple[int, int]) -> Rle:
+    """Run-length encoding of a mask, or of the first mask of a prediction.
+
+    Raises PromptError for an empty mask, several masks, or a mask of another size.
+    """
+    rles = rles_of(mask.best if isinstance(mask, Prediction) else mask, image_hw)
+    if len(rles) != 1:
+        raise PromptError(f"Parts are found in one mask, but {len(rles)} were passed. Pass one.")
+    if not rle_area(rles[0]):
+        raise PromptError("The mask is empty, so it has no parts. Pass a mask that is not empty.")
+    return rles[0]
+
+
+def search_inside(
+    runtime: ImageRuntime, place: Features, window: Window, mask: BoolArray, side: int
+) -> list[Mask]:  # mask (H, W)
+    """All candidates of a grid of clicks inside a mask that pass the model's thresholds.
+
+    Args:
+        runtime: Runtime of the model.
+        place: Embedding of the window.
+        window: Window of the image that contains the mask.
+        mask: Mask of the image, not empty.
+        side: Number of clicks along each side of the mask's box.
+    """
+    family = runtime.family
+    judged = grid_of(family, {"mode": "adaptive"})
+    precision = judged.sweep_precision
+    view = CropView(window, mask.shape, place.geometry, family.spec.mask_threshold)
+    judge = objectness_of(family, place)
+    with ThreadPoolExecutor(CUTTERS, "anymask-cut") as cutters:
+        sweep = open_sweep(runtime, place.seen, place.geometry, precision)
+        every = replace(judged, mode="exact")
+        scan = Scan(sweep, family, view, every, place, cutters, judge=judge)
+        clicks = clicks_inside(mask, side) - np.array(window[:2])
+        return search_view(scan, clicks, ProgressCounter())
+
+
+def clicks_inside(mask: BoolArray, side: int) -> Floats:  # (H, W) -> (N, 2)
+    """Clicks of a grid over the box of a mask that are inside it; its centre if there are none."""
+    x0, y0, x1, y1 = open_box(mask)
+    clicks = np.array([x0, y0]) + point_grid(side).astype(np.float64) * (x1 - x0, y1 - y0)
+    columns, rows = clicks.astype(np.intp).T
+    inside = clicks[mask[rows, columns]]
+    return inside if len(inside) else np.array([centre_click(mask)], np.float64)
+
+
+def select_parts(
+    runtime: ImageRuntime, found: Sequence[Mask], whole: Rle, settings: PartSettings
+) -> list[Mask]:
+    """Clip candidates to a mask, and filter and rank them like automatic masks, best first."""
+    area, inside = rle_area(whole), list[Mask]()
+    for one in found:
+        clipped = rle_merge([one.rle, whole], intersect=True)
+        filled = clean_rle(clipped, max_hole_area=area)  # the rest of a mask around its parts
+        if rle_area(clipped) >= INSIDE * one.area and rle_area(filled) <= WHOLE * area:
+            inside.append(replace(one, rle=clipped))
+    chosen: ArrangementDict = {
+        "min_mask_area": settings.min_share * area,
+        "iou": settings.iou,
+        "granularity": settings.granularity,
+    }
+    filters = arrangement_of(Grid(), chosen, default_min_objectness(runtime.family))
+    parts = arrange(inside, filters, relative=True)
+    return sorted(parts, key=lambda part: -part.rank)[: settings.max_parts]

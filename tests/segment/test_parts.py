@@ -1,0 +1,79 @@
+"""Parts of a mask: made images whose parts are drawn by the test."""
+
+import numpy as np
+import pytest
+
+import anymask
+from anymask.base import InputError, PromptError
+from anymask.segment import Model
+from tests.segment.fakes import ColourRuntime, iou
+
+HW = (240, 320)
+SQUARES = [(105, 75, 34), (172, 70, 40), (140, 140, 38)]  # x, y, side
+COLOURS = [(200, 30, 30), (30, 60, 200), (40, 40, 40)]
+
+
+def drawn(squares: list[tuple[int, int, int]]) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
+    """A disc with squares on it: the image, the disc with its squares, and each square."""
+    image = np.full((*HW, 3), (40, 90, 60), np.uint8)
+    y, x = np.mgrid[: HW[0], : HW[1]]
+    disc = (x - 160) ** 2 + (y - 120) ** 2 <= 95**2
+    image[disc] = (225, 205, 170)
+    parts = []
+    for (left, top, side), colour in zip(squares, COLOURS, strict=False):
+        part = np.zeros(HW, np.bool_)
+        part[top : top + side, left : left + side] = True
+        image[part] = colour
+        parts.append(part)
+    return image, disc, parts
+
+
+@pytest.mark.parametrize("encoded", [False, True])
+def test_squares_on_a_disc_are_its_parts(encoded: bool) -> None:
+    image, disc, squares = drawn(SQUARES)
+    model = anymask.load("nano")
+    found = model.parts(model.encode(image) if encoded else image, disc)
+    for square in squares:
+        assert max(iou(part.mask, square) for part in found) > 0.8
+    assert not any((part.mask & ~disc).any() for part in found)
+    assert [part.rank for part in found] == sorted((part.rank for part in found), reverse=True)
+    assert len(found) <= 8
+
+
+def test_a_plain_disc_has_hardly_any_parts() -> None:
+    image, disc, _ = drawn([])
+    assert len(anymask.load("nano").parts(image, disc)) <= 1
+
+
+def test_settings_limit_the_number_and_the_size() -> None:
+    image, disc, squares = drawn(SQUARES)
+    model = anymask.load("nano")
+    assert len(model.parts(image, disc, max_parts=2)) == 2
+    large = model.parts(image, disc, min_share=0.2)
+    assert all(part.area >= 0.2 * disc.sum() for part in large)
+
+
+@pytest.mark.parametrize(
+    ("mask", "told"),
+    [
+        (np.zeros(HW, np.bool_), "The mask is empty, so it has no parts"),
+        (
+            np.ones((24, 32), np.bool_),
+            r"size \(H, W\) = \(24, 32\), but the image has \(240, 320\)",
+        ),
+        (np.ones((2, *HW), np.bool_), "in one mask, but 2 were passed"),
+        (np.ones(HW, np.float32), "Invalid masks of type float32"),
+    ],
+)
+def test_a_mask_that_is_none_is_an_error(mask: np.ndarray, told: str) -> None:
+    with pytest.raises(PromptError, match=told):
+        Model(ColourRuntime()).parts(drawn([])[0], mask)
+
+
+@pytest.mark.parametrize(
+    "given", [{"max_parts": 0}, {"iou": 2}, {"granularity": "big"}, {"gird": 3}]
+)
+def test_wrong_settings_are_errors(given: dict[str, object]) -> None:
+    image, disc, _ = drawn([])
+    with pytest.raises(InputError):
+        Model(ColourRuntime()).parts(image, disc, **given)  # type: ignore[arg-type]
