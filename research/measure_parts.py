@@ -35,22 +35,24 @@ def main() -> None:
     samples = load_set(asked.data)[1]
     samples = samples[:: max(1, len(samples) // asked.photos)][: asked.photos]
     model = anymask.load(asked.model)
-    truths, hits, counts = 0, np.zeros(3, int), np.zeros(3, int)
+    seen, truths, hits, counts = 0, 0, np.zeros(2, int), np.zeros(2, int)
     for number, sample in enumerate(samples):
         whole, parts = parts_of(sample, asked.whole)
         if whole is None or not parts:
             continue
         photo = sample.image()
-        every = (model.everything(photo), model.everything(photo, contained=1.0))
-        found = [[one.rle for one in model.parts(photo, rle_to_mask(whole))]]
-        found += [restricted([one.rle for one in masks], whole) for masks in every]
+        every = [one.rle for one in model.everything(photo)]
+        parted = [one.rle for one in model.parts(photo, rle_to_mask(whole))]
+        found = parted, restricted(every, whole)
         own = [recalled(parts, rles) for rles in found]
+        seen += 1
         truths += len(parts)
         hits += own
         counts += [len(rles) for rles in found]
         print(f"{number}: {len(parts)} parts, recalled {own}", flush=True)
-    for name, hit, count in zip(("parts", "everything", "contained=1"), hits, counts, strict=True):
-        print(f"{name:12} recall {hit / truths:.3f} of {truths} parts, {count} masks")
+    for name, hit, count in zip(("parts", "everything"), hits, counts, strict=True):
+        share, per = hit / max(truths, 1), count / max(seen, 1)
+        print(f"{name:12} recall {share:.3f} of {truths} parts, {per:.1f} masks per image")
 
 
 def parts_of(sample: AnnotatedImage, label: str | None) -> tuple[Rle | None, list[Rle]]:

@@ -71,6 +71,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "everything": {"image": IMAGE, "grid": 2},
     "find": {"image": IMAGE, "like": {"box": (1, 1, 9, 9)}},
     "refine": {"image": IMAGE, "mask": MASK},
+    "parts": {"image": IMAGE, "mask": MASK},
     "label": {"image": IMAGE},
     "suggest_labels": {"image": IMAGE, "masks": MASK},
     "with_labels": {"image": IMAGE, "found": MASK},

@@ -16,7 +16,7 @@ from anymask.cli.main import main
 from anymask.cli.segment_photos import report_lines
 from anymask.masks import Mask, Prompt, mask_to_rle
 from anymask.segment import Model
-from tests.segment.fakes import ColourRuntime, PerverseRuntime, discs, iou
+from tests.segment.fakes import ColourRuntime, PerverseRuntime, discs, drawn, iou
 
 PICTURE, (LEFT, RIGHT) = discs((200, 300), [(90, 100, 70), (240, 100, 20)])
 
@@ -266,3 +266,37 @@ def test_what_came_by_standard_input_is_called_so(
             assert error.startswith("anymask: error: ")
             assert told in error
             assert error.count("\n") == 1
+
+
+def test_parts_of_each_mask_replace_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A square on a disc: the mask of the box is the disc, its part is the square."""
+    monkeypatch.chdir(tmp_path)
+    image, disc, (square,) = drawn([(140, 100, 40)])
+    Image.fromarray(image).save("disc.png")
+    box = ["--box", "64,24,256,216"]
+    assert (
+        main(["segment", "disc.png", *box, "--parts", "--model", "nano", "-o", "parts.json"]) == 0
+    )
+    told = capsys.readouterr().out
+    found = next(iter(anymask.read("parts.json"))).masks
+    assert f"{len(found)} part" in told
+    assert "part 1: quality" in told
+    assert iou(found[0].mask, square) > 0.8
+    assert not any((one.mask & ~disc).any() for one in found)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--max-parts", "3"], "--part-share and --max-parts require --parts."),
+        (["--parts", "--max-parts", "0"], "max_parts must be a whole number of at least 1, got 0."),
+        (["--parts", "--semantic"], "--semantic does not support prompts"),
+    ],
+)
+def test_settings_of_parts_are_checked(
+    words: list[str], told: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["segment", "photo.png", "--point", "90,100", *words]) == 2
+    assert told in capsys.readouterr().err

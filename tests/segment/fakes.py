@@ -158,6 +158,26 @@ def discs(
     return image, masks
 
 
+DRAWN_HW = (240, 320)
+SQUARES = [(105, 75, 34), (172, 70, 40), (140, 140, 38)]  # x, y, side
+PAINTS = [(200, 30, 30), (30, 60, 200), (40, 40, 40)]
+
+
+def drawn(squares: list[tuple[int, int, int]]) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
+    """A disc with squares on it: the image, the disc with its squares, and each square."""
+    image = np.full((*DRAWN_HW, 3), (40, 90, 60), np.uint8)
+    y, x = np.mgrid[: DRAWN_HW[0], : DRAWN_HW[1]]
+    disc = (x - 160) ** 2 + (y - 120) ** 2 <= 95**2
+    image[disc] = (225, 205, 170)
+    parts = []
+    for (left, top, side), colour in zip(squares, PAINTS, strict=False):
+        part = np.zeros(DRAWN_HW, np.bool_)
+        part[top : top + side, left : left + side] = True
+        image[part] = colour
+        parts.append(part)
+    return image, disc, parts
+
+
 def with_spec(runtime: ColourRuntime, **changes: object) -> ColourRuntime:
     """The same runtime with another spec."""
     return type(runtime)(replace(runtime.spec, **changes), runtime.weights_hash)

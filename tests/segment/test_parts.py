@@ -6,26 +6,8 @@ import pytest
 import anymask
 from anymask.base import InputError, PromptError
 from anymask.segment import Model
-from tests.segment.fakes import ColourRuntime, iou
-
-HW = (240, 320)
-SQUARES = [(105, 75, 34), (172, 70, 40), (140, 140, 38)]  # x, y, side
-COLOURS = [(200, 30, 30), (30, 60, 200), (40, 40, 40)]
-
-
-def drawn(squares: list[tuple[int, int, int]]) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
-    """A disc with squares on it: the image, the disc with its squares, and each square."""
-    image = np.full((*HW, 3), (40, 90, 60), np.uint8)
-    y, x = np.mgrid[: HW[0], : HW[1]]
-    disc = (x - 160) ** 2 + (y - 120) ** 2 <= 95**2
-    image[disc] = (225, 205, 170)
-    parts = []
-    for (left, top, side), colour in zip(squares, COLOURS, strict=False):
-        part = np.zeros(HW, np.bool_)
-        part[top : top + side, left : left + side] = True
-        image[part] = colour
-        parts.append(part)
-    return image, disc, parts
+from tests.segment.fakes import DRAWN_HW as HW
+from tests.segment.fakes import SQUARES, ColourRuntime, drawn, iou
 
 
 @pytest.mark.parametrize("encoded", [False, True])

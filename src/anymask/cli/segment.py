@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import argparse
 
+from anymask.base import InputError
 from anymask.cli.command import Argument, Command, Exclusive, Group, Settings
 from anymask.cli.options import MODEL, PICTURES, map_options, wants_map
 from anymask.cli.prompts import PROMPTS
-from anymask.cli.segment_photos import read_settings, segment_photos
+from anymask.cli.segment_photos import PART_OPTIONS, read_settings, segment_photos
 from anymask.cli.sources import open_sources, sources
 from anymask.jobs import NamesChoice
-from anymask.segment import SegmentSettings
+from anymask.segment import PartSettings, SegmentSettings
 
 
 def run(args: argparse.Namespace) -> None:
     """Segment the prompts and write all outputs. Raises AnymaskError for user errors."""
     if not args.semantic and wants_map(args):
+        if args.split:
+            raise InputError("--parts does not support layers of maps. Use anymask everything.")
         from anymask.cli.maps import segment_map
 
         segment_map(args, dict(read_settings(args)))
@@ -51,6 +54,11 @@ COMMAND = Command(run, (
         Argument("--single", action="store_const", const=False, dest="multimask",
             help="predict one mask instead of the best of three: --multimask no"),
         Settings(NamesChoice),
+    )),
+    Group("parts", (
+        Argument("--parts", action="store_true", dest="split",
+            help="write the parts inside each predicted mask, best first, instead of the mask"),
+        Settings(PartSettings, only=PART_OPTIONS),
     )),
     map_options(prompts=True),
     PICTURES,

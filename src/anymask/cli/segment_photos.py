@@ -39,10 +39,11 @@ if TYPE_CHECKING:
     from anymask.formats import PictureKind
     from anymask.masks import Features, LabelMap, Mask, Prompt
     from anymask.models.rules import ChosenNames
-    from anymask.segment import Model, Prediction, SegmentSettingsDict
+    from anymask.segment import Model, PartSettingsDict, Prediction, SegmentSettingsDict
 
 EMBEDDING = ".npz"  # written by `anymask encode`
 CLASSES = ".classes.png"  # default ending of label maps
+PART_OPTIONS = ("min_share", "max_parts")
 LABEL_MAPS = (".overlay.png", ".png", ".npy")
 
 
@@ -66,6 +67,7 @@ def segment_photos(args: argparse.Namespace, sources: SourcePaths) -> None:
         model=_choose_model(args, items),
         several=len(items) > 1,
         report=sys.stderr if any(map(is_stdout, outputs)) else sys.stdout,
+        parts=read_part_settings(args),
     )
     planned = [(item, job.targets(item)) for item in items]
     _refuse_overwriting(planned)
@@ -86,6 +88,7 @@ class Job:
         several: Whether there are several images.
         report: Stream for the report on each mask.
         names: Names to choose from, if masks are to be labeled.
+        parts: Settings of the parts that replace each mask, None for the masks themselves.
     """
 
     prompts: list[Prompt]
@@ -97,6 +100,7 @@ class Job:
     several: bool
     report: TextIO
     names: ChosenNames | None = None
+    parts: PartSettingsDict | None = None
 
     def targets(self, item: PhotoItem) -> list[Target]:
         """Return the outputs of an image. Raises InputError."""
@@ -203,6 +207,17 @@ def read_settings(args: argparse.Namespace) -> SegmentSettingsDict:
     return settings
 
 
+def read_part_settings(args: argparse.Namespace) -> PartSettingsDict | None:
+    """Read the settings of `--parts`, None without it. Raises InputError."""
+    from anymask.segment import PartSettings
+
+    given = cast("PartSettingsDict", read_options(args, PartSettings, PART_OPTIONS))
+    if given and not args.split:
+        raise InputError("--part-share and --max-parts require --parts.")
+    PartSettings(**given)
+    return given if args.split else None
+
+
 def segment_photo(model: Model, job: Job, item: PhotoItem, targets: Sequence[Target]) -> None:
     """Segment all prompts in one image, write the masks and report them."""
     from anymask.images import ImageFile
@@ -228,10 +243,11 @@ def segment_photo(model: Model, job: Job, item: PhotoItem, targets: Sequence[Tar
     photo = ImageFile(item.photo, item.page or 0, called)
     found = Masks(image_hw=image_hw, picture=photo)  # other candidate masks are never decoded
     for number, (prompt, answer) in enumerate(zip(job.prompts, answers, strict=True), start=1):
-        found.append(replace(answer, prompt=prompt).best)
+        best = replace(answer, prompt=prompt).best
+        told = report_lines(best, prompt, answer.ambiguous)
+        found += [best] if job.parts is None else parts_of(model, job, seen, best, told)
         named = [item.stem.as_posix()] * job.several + [f"object {number}"] * (len(answers) > 1)
-        for line in report_lines(found[-1], prompt, answer.ambiguous):
-            lines.append(": ".join([*named, line]))
+        lines += [": ".join([*named, line]) for line in told]
         if hint := scaled_prompt_hint(prompt, image_hw):
             lines.append(hint)
         if job.settings.get("zoom") is True and (
@@ -255,6 +271,22 @@ def named_answers(model: Model, job: Job, seen: NDArray[Any] | Features) -> list
             "--names requires the image, but only its embedding was passed. Pass the image."
         )
     return [model.with_labels(seen, answer, names=job.names) for answer in answers]
+
+
+def parts_of(
+    model: Model, job: Job, seen: NDArray[Any] | Features, whole: Mask, report: list[str]
+) -> Sequence[Mask]:
+    """Find the parts inside a mask, with labels if requested, and append them to the report."""
+    from anymask.masks import counted
+
+    if not whole.area:
+        return []
+    parts = model.parts(seen, whole, **(job.parts or {}))
+    if job.names is not None:
+        parts = model.with_labels(cast(Any, seen), parts, names=job.names)
+    report.append(counted(len(parts), "part") if parts else "The mask has no distinct parts.")
+    report += [f"part {n}: {mask_in_words(part)}" for n, part in enumerate(parts, start=1)]
+    return parts
 
 
 def answer_prompts(
@@ -291,25 +323,30 @@ def zoom_report(
     return "--zoom had no effect because the mask of the crop has a lower predicted IoU"
 
 
+def mask_in_words(mask: Mask) -> str:
+    """Describe the score, area, box and label of a mask that is not empty."""
+    from anymask.masks import counted, percent
+
+    box = ",".join(f"{value:g}" for value in mask.box)
+    line = (
+        f"quality {mask.score:.2f}, {counted(mask.area, 'pixel')} "
+        f"({percent(mask.coverage)}), box {box}"
+    )
+    if mask.label is None or mask.label_probability is None:
+        return line
+    return f"{line}, {mask.label} ({percent(mask.label_probability)})"
+
+
 def report_lines(mask: Mask, asked: Prompt, ambiguous: bool = False) -> list[str]:
     """Describe the mask in one line, and each violated point in another one.
 
     Args:
         ambiguous: Whether another mask is equally likely (`Prediction.ambiguous`).
     """
-    from anymask.masks import counted, percent, violated_points
+    from anymask.masks import violated_points
 
-    lines = []
-    if not mask.area:
-        lines.append("The mask is empty. Try another point, or a box.")
-    else:
-        box = ",".join(f"{value:g}" for value in mask.box)
-        lines.append(
-            f"quality {mask.score:.2f}, {counted(mask.area, 'pixel')} "
-            f"({percent(mask.coverage)}), box {box}"
-        )
-        if mask.label is not None and mask.label_probability is not None:
-            lines[-1] += f", {mask.label} ({percent(mask.label_probability)})"
+    empty = "The mask is empty. Try another point, or a box."
+    lines = [mask_in_words(mask) if mask.area else empty]
     if ambiguous:
         lines.append(
             "ambiguous: another mask is equally likely. Add a point, pass --box, or "

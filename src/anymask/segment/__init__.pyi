@@ -27,6 +27,8 @@ from anymask.segment.settings import EverythingDict as EverythingDict
 from anymask.segment.settings import Granularity as Granularity
 from anymask.segment.settings import Grid as Grid
 from anymask.segment.settings import GridDict as GridDict
+from anymask.segment.settings import PartSettings as PartSettings
+from anymask.segment.settings import PartSettingsDict as PartSettingsDict
 from anymask.segment.settings import RefineEdges as RefineEdges
 from anymask.segment.settings import SegmentSettings as SegmentSettings
 from anymask.segment.settings import SegmentSettingsDict as SegmentSettingsDict

@@ -2,7 +2,8 @@
 
 A grid of clicks inside the mask is decoded, in a crop if that magnifies the mask. All candidates
 of each click are used, because the smaller ones are the parts of an object (Segment Anything,
-section 3, "resolving ambiguity"). Filters and ranking are those of automatic mask generation.
+section 3, "resolving ambiguity"). Filters, ranking and refined edges are those of automatic mask
+generation; edges are not refined in a crop.
 
 Letters: H W an image, N clicks.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -33,7 +35,9 @@ from anymask.masks import (
 )
 from anymask.models.rules import closer_window
 from anymask.runtime import ImageRuntime, open_sweep
+from anymask.segment.everything.edges import refine_record_edges
 from anymask.segment.everything.filter import (
+    Refine,
     arrange,
     default_min_objectness,
     objectness_of,
@@ -101,7 +105,10 @@ def find_parts(
         features = encode_image(runtime, np.ascontiguousarray(photo[y0:y1, x0:x1]))
     assert features is not None
     found = search_inside(runtime, features, window or everywhere, pixels, settings.grid)
-    return select_parts(runtime, found, whole, settings)
+    refine = None
+    if photo is not None and photo.shape[:2] == image_hw and window is None:
+        refine = partial(refine_record_edges, runtime, photo, seen=features)
+    return select_parts(runtime, found, whole, settings, refine)
 
 
 def one_mask(mask: Nameable, image_hw: tuple[int, int]) -> Rle:
@@ -152,7 +159,11 @@ def clicks_inside(mask: BoolArray, side: int) -> Floats:  # (H, W) -> (N, 2)
 
 
 def select_parts(
-    runtime: ImageRuntime, found: Sequence[Mask], whole: Rle, settings: PartSettings
+    runtime: ImageRuntime,
+    found: Sequence[Mask],
+    whole: Rle,
+    settings: PartSettings,
+    refine: Refine | None = None,
 ) -> list[Mask]:
     """Clip candidates to a mask, and filter and rank them like automatic masks, best first."""
     area, inside = rle_area(whole), list[Mask]()
@@ -167,5 +178,8 @@ def select_parts(
         "granularity": settings.granularity,
     }
     filters = arrangement_of(Grid(), chosen, default_min_objectness(runtime.family))
-    parts = arrange(inside, filters, relative=True)
+    parts = [
+        replace(one, rle=rle_merge([one.rle, whole], intersect=True))
+        for one in arrange(inside, filters, refine, relative=True)
+    ]
     return sorted(parts, key=lambda part: -part.rank)[: settings.max_parts]

@@ -576,14 +576,13 @@ class PartSettings:
     min_share: Annotated[
         float,
         Setting("minimum area of a part as a share of the mask", most=1, option="--part-share"),
-    ] = 0.01
+    ] = 0.001
     max_parts: Annotated[int, Setting("maximum number of parts of a mask", least=1)] = 50
     iou: Annotated[
         float,
         Setting(
             "if two parts have an IoU above this, remove the worse one; 1 keeps all parts",
             most=1,
-            option="--part-iou",
         ),
     ] = ADAPTIVE_NMS
     grid: Annotated[
@@ -593,16 +592,14 @@ class PartSettings:
             "mask are not used",
             least=1,
             most=1024,
-            option="--part-grid",
         ),
-    ] = 12
+    ] = 16
     granularity: Annotated[
         Level,
         Setting(
             '"whole": only parts that are not inside another part; "part": only parts without '
             'further parts; "all": all parts',
             check=check_level,
-            option="--part-level",
         ),
     ] = "all"
 
