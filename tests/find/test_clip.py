@@ -146,6 +146,17 @@ def test_a_folder_of_transformers_opens(official: Path, tower: Any) -> None:
     assert read_clip(folder / "model.safetensors").config.activation == "gelu"
 
 
+def test_the_vocabulary_beside_a_link_is_read(official: Path, tmp_path: Path, tower: Any) -> None:
+    """A cache stores files elsewhere, and a snapshot has links to them."""
+    stored = tmp_path / "blobs" / "0a1b"
+    stored.parent.mkdir()
+    official.rename(stored)
+    official.symlink_to(stored)
+    opened = open_detector(official, "cpu")
+    assert isinstance(opened, ClipNames)
+    assert_same(opened._model, tower)
+
+
 def test_what_is_not_clip_is_refused(official: Path, tower: Any) -> None:
     state = tower.state_dict()
     torch.save({"model.weight": torch.zeros(3)}, official)

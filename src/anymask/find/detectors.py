@@ -130,7 +130,9 @@ def open_detector(detector: str | Path | Detector, device: str = "auto") -> Dete
     if not facts and not folder.exists():
         raise ModelError(_unknown(str(detector)))
     with _OPENING:
-        return _open_folder(folder.resolve(), facts, device)
+        # A file of a cache is a link into a folder without the vocabulary, so it is not resolved.
+        place = folder.resolve() if folder.is_dir() else folder.parent.resolve() / folder.name
+        return _open_folder(place, facts, device)
 
 
 def _need_transformers() -> None:

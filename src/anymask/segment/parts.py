@@ -96,10 +96,10 @@ def find_parts(
         image_hw = features.image_hw
     whole = one_mask(mask, image_hw)
     pixels = rle_to_mask(whole)
-    window = None
+    everywhere, window = (0, 0, image_hw[1], image_hw[0]), None
     if photo is not None and photo.shape[:2] == image_hw:
         window = closer_window(open_box(pixels), image_hw, CROP)
-    everywhere = (0, 0, image_hw[1], image_hw[0])
+        window = None if window == everywhere else window
     if photo is not None and (features is None or window is not None):
         x0, y0, x1, y1 = window or everywhere
         features = encode_image(runtime, np.ascontiguousarray(photo[y0:y1, x0:x1]))
