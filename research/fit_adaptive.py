@@ -80,7 +80,7 @@ def answer_all(model: anymask.Model, photo: UintImage, settings: Grid) -> Answer
     records, owners = [], []
     for start in range(0, len(clicks), BATCH):
         part = clicks[start : start + BATCH]
-        asked = sweep.ask(grid_prompts(part, seen.geometry, runtime.spec))
+        asked = sweep.decode(grid_prompts(part, seen.geometry, runtime.spec))
         good = good_enough(asked.quality, settings)
         looked = good | wanted.is_observable(asked.quality)
         rows: list[list[tuple[FloatArray, float]]] = [[] for _ in part]

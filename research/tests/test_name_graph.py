@@ -56,7 +56,7 @@ def test_torch_and_onnx_say_the_same(bundle: Path, namer: Namer, count: int) -> 
     masks[0] = 0  # of nothing
     naming = OnnxRuntime(bundle).capability(MaskNaming)
     assert naming is not None
-    vectors = naming.look(photos, masks)
+    vectors = naming.embed_crops(photos, masks)
     planes = torch.from_numpy(photos).permute(0, 3, 1, 2).float()
     with torch.no_grad():
         wanted = namer(planes, torch.from_numpy(masks)[:, None].float() / 255)
@@ -71,7 +71,7 @@ def test_the_mask_is_looked_at(bundle: Path) -> None:
     masks[0, : SIDE // 2], masks[1, SIDE // 2 :] = 255, 255
     naming = OnnxRuntime(bundle).capability(MaskNaming)
     assert naming is not None
-    vectors = naming.look(photos, masks)
+    vectors = naming.embed_crops(photos, masks)
     assert np.abs(vectors[0] - vectors[1]).max() > 1e-3
 
 

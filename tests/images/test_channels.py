@@ -78,7 +78,7 @@ def test_pictures_of_other_kinds_keep_their_numbers(tmp_path: Path) -> None:
 
 def test_a_model_gets_its_channels_and_people_see_the_mix(tmp_path: Path) -> None:
     path = write(tmp_path / "stack.tif", "pages")
-    mix = ChannelMix.starting([(0.0, 60_000.0)] * 5, (1, 2, 3), "uint16")
+    mix = ChannelMix.initial([(0.0, 60_000.0)] * 5, (1, 2, 3), "uint16")
     given = read_channels(ImageFile(path), mix)
     np.testing.assert_array_equal(given, WANTED)
     np.testing.assert_array_equal(shown_picture(given, mix), load_mixed(path, mix))

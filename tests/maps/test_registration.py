@@ -99,7 +99,7 @@ def changes(folder: Path, pair: Pair, **how: Any) -> list[tuple[str, NDArray[np.
     model: Any = ThresholdModel()
     with opened(folder, pair.before, pair.after, **how) as (first, second):
         processor = ChangeProcessor(first, second, model, model.everything)
-        pieces = processor.look((0, 0, SIDE, SIDE))
+        pieces = processor.detect((0, 0, SIDE, SIDE))
     return [
         (str(one.label), rasterize([one.outline], (SIDE, SIDE)) > 0)
         for one in pieces

@@ -52,13 +52,13 @@ def test_large_pictures_are_mixed_in_strips(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_red_green_and_blue_among_the_channels_pass_unchanged() -> None:
     array = np.random.default_rng(1).integers(0, 256, (7, 5, 5), np.uint8)
-    mix = ChannelMix.starting(measure_ranges([array], (0.1, 99.9)), (3, 1, 5), "uint8")
+    mix = ChannelMix.initial(measure_ranges([array], (0.1, 99.9)), (3, 1, 5), "uint8")
     np.testing.assert_array_equal(mix.to_rgb(array), array[..., [2, 0, 4]])
 
 
 def test_without_colours_the_mean_is_seen_as_grey() -> None:
     array = np.random.default_rng(1).integers(0, 256, (7, 5, 4), np.uint8)
-    seen = ChannelMix.starting([(0.0, 255.0)] * 4, None, "uint8").to_rgb(array)
+    seen = ChannelMix.initial([(0.0, 255.0)] * 4, None, "uint8").to_rgb(array)
     assert (seen == seen[..., :1]).all()
     assert np.abs(seen[..., 0] - array.mean(2)).max() <= 0.51
 
@@ -70,7 +70,7 @@ def test_ranges_are_percentiles_and_leave_out_what_is_no_number() -> None:
     assert (low, high) == pytest.approx((10, 990))
     ((low, high),) = measure_ranges([np.full((3, 3, 1), 7, np.uint16)], (1, 99))
     assert low == 7 < high
-    mix = ChannelMix.starting([(0.0, 1000.0)], None, "float32")
+    mix = ChannelMix.initial([(0.0, 1000.0)], None, "float32")
     assert mix.to_rgb(spoiled)[-1].tolist() == [[0, 0, 0]]
 
 
@@ -91,7 +91,7 @@ def test_another_picture_is_one_error(array: np.ndarray, kind: type, reason: str
 
 
 def test_a_grey_picture_may_come_as_three_equal_channels() -> None:
-    grey = ChannelMix.starting([(0.0, 255.0)], None, "uint8")
+    grey = ChannelMix.initial([(0.0, 255.0)], None, "uint8")
     plane = np.random.default_rng(0).integers(0, 256, (4, 5, 1), np.uint8)
     np.testing.assert_array_equal(grey.check(np.repeat(plane, 3, 2), "it"), plane)
     np.testing.assert_array_equal(grey.check(plane[..., 0], "it"), plane)

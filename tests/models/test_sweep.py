@@ -57,7 +57,7 @@ def decoded(model: ImageModel, asked: tuple) -> tuple[torch.Tensor, torch.Tensor
 def test_quality_and_masks_are_the_decoder_s(tiny: ImageModel, asked: tuple) -> None:
     logits, quality = decoded(tiny, asked)
     sweep = ClickSweep(tiny, asked[0], torch.float32)
-    ours, heard = sweep.ask(*asked[1:])
+    ours, heard = sweep.decode(*asked[1:])
     torch.testing.assert_close(ours, quality, rtol=1e-4, atol=1e-4)
     for row in range(N):
         drawn = sweep.draw(heard, row, [3, 0])
@@ -71,10 +71,10 @@ def test_a_sweep_can_be_asked_again_with_other_counts_of_prompts_and_points(
     features, coords, labels = asked
     _, quality = decoded(tiny, asked)
     sweep = ClickSweep(tiny, features, torch.float32)
-    alone, _ = sweep.ask(coords[:1, :1], labels[:1, :1])
+    alone, _ = sweep.decode(coords[:1, :1], labels[:1, :1])
     assert (alone - quality[:1]).abs().max() > 1e-3  # without the point that is none
     for part in (slice(0, 1), slice(0, N), slice(2, 4)):
-        again, _ = sweep.ask(coords[part], labels[part])
+        again, _ = sweep.decode(coords[part], labels[part])
         torch.testing.assert_close(again, quality[part], rtol=1e-4, atol=1e-4)
 
 
@@ -85,7 +85,7 @@ def test_what_lies_beyond_the_photo_is_not_drawn(
 ) -> None:
     logits, _ = decoded(tiny, asked)
     sweep = ClickSweep(tiny, asked[0], torch.float32, shown)
-    _, heard = sweep.ask(*asked[1:])
+    _, heard = sweep.decode(*asked[1:])
     drawn = sweep.draw(heard, 2, [1, 2])
     height, width = 4 * shown[0], 4 * shown[1]
     photo = (slice(None), slice(height), slice(width))
@@ -102,7 +102,7 @@ def test_sixteen_bits_are_nearer_than_a_model_in_sixteen_bits(
 ) -> None:
     logits, quality = decoded(tiny, asked)
     sweep = ClickSweep(tiny, asked[0], torch.bfloat16)
-    ours, heard = sweep.ask(*asked[1:])
+    ours, heard = sweep.decode(*asked[1:])
     drawn = torch.stack([sweep.draw(heard, row, [0, 1, 2, 3]) for row in range(N)])
     halved = copy.deepcopy(tiny).bfloat16()
     drawn_by_halves, by_halves = decoded(halved, asked)

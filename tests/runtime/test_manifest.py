@@ -35,7 +35,7 @@ MANIFEST = Manifest(
 )
 
 channels = st.sampled_from(
-    [None, ChannelMix.starting([(0.0, 1.5), (-3.0, 60_000.0)], None, "float32")]
+    [None, ChannelMix.initial([(0.0, 1.5), (-3.0, 60_000.0)], None, "float32")]
 )
 three_floats = st.tuples(*[st.floats(0.1, 255)] * 3)
 specs = st.builds(
@@ -121,7 +121,7 @@ def test_the_page_knows_the_thresholds_by_the_names_of_the_format() -> None:
 
 def test_channels_are_said_only_of_models_that_have_them() -> None:
     assert "channels" not in spec_to_dict(MANIFEST.spec)
-    mix = ChannelMix.starting([(0.0, 255.0)] * 4, (1, 2, 3), "uint8")
+    mix = ChannelMix.initial([(0.0, 255.0)] * 4, (1, 2, 3), "uint8")
     tuned = replace(MANIFEST, spec=replace(MANIFEST.spec, channels=mix))
     text = manifest_to_json(tuned)
     assert "an image has 4 channels" in text

@@ -91,7 +91,7 @@ def test_other_weights_of_a_family_have_the_networks_of_the_package(tmp_path: Pa
 
 def test_pictures_of_other_channels_and_other_families_share_no_networks() -> None:
     spec = models.spec("nano")
-    mix = ChannelMix.starting([(0, 255)] * 5, None, "uint8")
+    mix = ChannelMix.initial([(0, 255)] * 5, None, "uint8")
     assert opening.shared_folder(spec) == opening.ASSETS / "nano"
     assert opening.shared_folder(replace(spec, channels=mix)) is None
     assert opening.shared_folder(models.spec("mobile_sam")) is None

@@ -39,7 +39,7 @@ def test_a_sweep_answers_as_decoding_and_choosing_do(variant: Variant, kind: typ
     assert isinstance(sweep, kind)
     assert sweep.bytes_per_prompt > 0
     logits, quality = runtime.family.candidates(*runtime.decode(seen, prompts(32)))
-    asked = sweep.ask(prompts(32))
+    asked = sweep.decode(prompts(32))
     np.testing.assert_allclose(asked.quality, quality, rtol=0, atol=1e-5)
     chosen = np.random.default_rng(2).uniform(size=quality.shape) < 0.6
     drawn = list(asked.logits(chosen))
@@ -52,7 +52,7 @@ def test_a_runtime_without_a_sweep_decodes() -> None:
     runtime = ColourRuntime()
     seen = runtime.encode_images(np.zeros((1, 3, 128, 128), np.float32))[0]
     sweep = open_sweep(runtime, seen, GEOMETRY, "mixed")
-    assert sweep.ask(prompts(64)).quality.shape == (N, 3)
+    assert sweep.decode(prompts(64)).quality.shape == (N, 3)
     assert runtime.calls == [(N, 2)]
 
 
@@ -68,7 +68,9 @@ def test_any_number_of_threads_answers_alike_and_torch_keeps_its_own(threads: in
     try:
         sweep = open_sweep(runtime, seen, GEOMETRY)
         for _ in range(2):
-            np.testing.assert_allclose(sweep.ask(prompts(32)).quality, quality, rtol=0, atol=1e-5)
+            np.testing.assert_allclose(
+                sweep.decode(prompts(32)).quality, quality, rtol=0, atol=1e-5
+            )
         assert torch.get_num_threads() == threads
         assert isinstance(sweep, TorchSweep)
         assert sweep._pool.submit(torch.get_num_threads).result() == 1  # each computes alone
@@ -98,7 +100,7 @@ def test_the_graphs_of_a_bundle_answer_as_decoding_and_choosing_do(
             np.zeros(count, np.float32),
         )
         logits, quality = runtime.family.candidates(*runtime.decode(seen, given))
-        asked = sweep.ask(given)
+        asked = sweep.decode(given)
         np.testing.assert_allclose(asked.quality, quality, rtol=0, atol=1e-4)
         chosen = rng.uniform(size=quality.shape) < 0.6
         drawn = np.stack(list(asked.logits(chosen)))

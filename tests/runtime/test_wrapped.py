@@ -51,7 +51,7 @@ class Sweeping(ColourRuntime):
 class OneSweep:
     bytes_per_prompt = 7
 
-    def ask(self, prompts: ModelPrompts) -> Drawn:
+    def decode(self, prompts: ModelPrompts) -> Drawn:
         masks = np.ones((len(prompts.labels), 3, 4, 4), np.float32)
         return Drawn(masks, np.ones((len(masks), 3), np.float32))
 
@@ -128,7 +128,7 @@ def test_every_step_of_a_sweep_goes_through_every_wrapper() -> None:
     (seen,) = outer.encode_images(IMAGES)
     sweep = open_sweep(outer, seen, GEOMETRY)
     assert sweep.bytes_per_prompt == 7
-    asked = sweep.ask(one_click())
+    asked = sweep.decode(one_click())
     assert asked.quality.tolist() == [[1, 1, 1]]
     before = Drawn.drawn
     planes = asked.logits(np.array([[True, False, True]]))

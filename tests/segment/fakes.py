@@ -203,7 +203,7 @@ class ColourNaming:
     def name_table(self) -> NameTable:
         return self.table
 
-    def look(self, photos: UintImage, masks: UintImage) -> FloatArray:
+    def embed_crops(self, photos: UintImage, masks: UintImage) -> FloatArray:
         self.looked += len(photos)
         weight = masks.astype(np.float32)[..., None] + 1e-3
         means = (photos * weight).sum((1, 2)) / weight.sum((1, 2))

@@ -153,9 +153,9 @@ def test_many_masks_are_looked_at_in_pieces() -> None:
     class Counting(NamingRuntime):
         pieces: list[int] = []  # noqa: RUF012 - of this test alone
 
-        def look(self, photos: Any, masks: Any) -> Any:
+        def embed_crops(self, photos: Any, masks: Any) -> Any:
             self.pieces.append(len(photos))
-            return super().look(photos, masks)
+            return super().embed_crops(photos, masks)
 
     with client(inference(lambda: Model(Counting()))) as http:
         reply = asked(http, masks=[*SQUARES] * 20, top=1)

@@ -189,7 +189,7 @@ def test_a_photo_that_is_a_link_to_elsewhere_is_told_at_once(photos: Path, tmp_p
     assert [image.name for image in project.store.all_images()] == ["0.png", "1.png", "inner.png"]
     ((name, why),) = told
     assert name == "link.png"
-    assert "link to another folder" in why
+    assert "link to a file outside" in why
 
 
 def test_no_photo_outside_is_learned_from(project: Project, tmp_path: Path) -> None:

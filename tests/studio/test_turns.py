@@ -20,7 +20,7 @@ from tests.studio.servers import PATIENCE_S, PICTURE, GatedRuntime
 def test_the_most_urgent_goes_first_then_the_oldest() -> None:
     turns, order = ModelQueue(), []
     asked = [
-        turns.ask(lambda name=name: order.append(name), urgency)
+        turns.submit(lambda name=name: order.append(name), urgency)
         for name, urgency in [
             ("everything", Urgency.LONG), ("photo", Urgency.PHOTO), ("click", Urgency.CLICK),
             ("everything 2", Urgency.LONG), ("click 2", Urgency.CLICK), ("load", Urgency.LOAD),
@@ -40,9 +40,9 @@ def test_clicks_on_one_photo_are_one_call() -> None:
         calls.append(list(items))
         return [10 * item for item in items]
 
-    asked = [turns.ask_together([n], "a", work) for n in (1, 2)]
-    asked += [turns.ask_together([3], "b", work)]
-    asked += [turns.ask_together([4, 5], "a", work), turns.ask_together([6], "a", work)]
+    asked = [turns.submit_together([n], "a", work) for n in (1, 2)]
+    asked += [turns.submit_together([3], "b", work)]
+    asked += [turns.submit_together([4, 5], "a", work), turns.submit_together([6], "a", work)]
     turns.start()
     assert [future.result(PATIENCE_S) for future in asked] == [[10], [20], [30], [40, 50], [60]]
     turns.close()
@@ -55,7 +55,7 @@ def test_one_bad_click_does_not_spoil_the_others() -> None:
     def work(items: list[int]) -> list[int]:
         return [1 // item for item in items]
 
-    good, bad = turns.ask_together([1], "a", work), turns.ask_together([0], "a", work)
+    good, bad = turns.submit_together([1], "a", work), turns.submit_together([0], "a", work)
     turns.start()
     assert good.result(PATIENCE_S) == [1]
     with pytest.raises(ZeroDivisionError):
@@ -65,18 +65,18 @@ def test_one_bad_click_does_not_spoil_the_others() -> None:
 
 def test_what_waits_when_the_server_goes_down_is_told() -> None:
     turns = ModelQueue()
-    waiting = turns.ask(int, Urgency.CLICK)
+    waiting = turns.submit(int, Urgency.CLICK)
     turns.close()
     with pytest.raises(QueueClosed):
         waiting.result(PATIENCE_S)
     with pytest.raises(QueueClosed):
-        turns.ask(int, Urgency.CLICK)
+        turns.submit(int, Urgency.CLICK)
 
 
 def test_a_cancelled_piece_is_left_out() -> None:
     turns, order = ModelQueue(), []
-    first = turns.ask(lambda: order.append(1), Urgency.CLICK)
-    second = turns.ask(lambda: order.append(2), Urgency.CLICK)
+    first = turns.submit(lambda: order.append(1), Urgency.CLICK)
+    second = turns.submit(lambda: order.append(2), Urgency.CLICK)
     first.cancel()
     turns.start()
     second.result(PATIENCE_S)
@@ -134,7 +134,10 @@ def test_what_is_heavy_steps_back_and_clicks_do_not() -> None:
     def niceness() -> int:
         return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
 
-    asked = [behind.clicks.ask(niceness, Urgency.CLICK), behind.heavy.ask(niceness, Urgency.LONG)]
+    asked = [
+        behind.clicks.submit(niceness, Urgency.CLICK),
+        behind.heavy.submit(niceness, Urgency.LONG),
+    ]
     assert [one.result(PATIENCE_S) for one in asked] == [own, min(19, own + BACKGROUND)]
     assert os.getpriority(os.PRIO_PROCESS, 0) == own
     behind.close()

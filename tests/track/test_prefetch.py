@@ -38,10 +38,10 @@ def looking(source: object) -> tuple[Watching, FramePrefetcher]:
 
 def test_the_frame_that_was_expected_is_seen_once_in_another_thread() -> None:
     tracker, prefetcher = looking(numbered(4))
-    assert prefetcher.look(0).seen == 0
+    assert prefetcher.fetch(0).seen == 0
     prefetcher.expect(1)
-    assert prefetcher.look(1).seen == 1
-    assert prefetcher.look(1).seen == 1
+    assert prefetcher.fetch(1).seen == 1
+    assert prefetcher.fetch(1).seen == 1
     assert tracker.seen == [(0, "MainThread"), (1, "anymask-prefetch")]
     prefetcher.close()
 
@@ -49,8 +49,8 @@ def test_the_frame_that_was_expected_is_seen_once_in_another_thread() -> None:
 def test_another_frame_than_the_expected_one_may_be_asked_for() -> None:
     _, prefetcher = looking(numbered(4))
     prefetcher.expect(1)
-    assert prefetcher.look(3).seen == 3
-    assert prefetcher.look(1).seen == 1
+    assert prefetcher.fetch(3).seen == 3
+    assert prefetcher.fetch(1).seen == 1
     prefetcher.close()
 
 
@@ -74,7 +74,7 @@ def test_the_pixels_of_the_last_frame_are_there_without_reading_again() -> None:
             return super().__getitem__(place)  # type: ignore[index]
 
     _, prefetcher = looking(Once(numbered(3)))
-    prefetcher.look(1)
+    prefetcher.fetch(1)
     image = prefetcher.read(1)
     assert image is not None
     assert image[0, 0, 0] == 1
@@ -85,8 +85,8 @@ def test_the_pixels_of_the_last_frame_are_there_without_reading_again() -> None:
 def test_what_is_wrong_with_a_frame_is_told_when_it_is_asked_for() -> None:
     pictures: list[object] = [*numbered(1), "absent.png"]
     _, prefetcher = looking(pictures)
-    assert prefetcher.look(0).seen == 0
+    assert prefetcher.fetch(0).seen == 0
     prefetcher.expect(1)
     with pytest.raises(ImageError, match=r"absent\.png"):
-        prefetcher.look(1)
+        prefetcher.fetch(1)
     prefetcher.close()

@@ -219,12 +219,12 @@ def told_finds(
     frames = {scene.picture(frame).tobytes(): frame for frame in range(FRAMES)}
     looks: list[int] = []
 
-    def ask(_: WordQuestion, image: UintImage) -> list[Mask]:
+    def find(_: WordQuestion, image: UintImage) -> list[Mask]:
         looks.append(frames[image.tobytes()])
         given = finds.get(looks[-1], [])
         return [Mask(mask_to_rle(mask), "red ball", score=score) for mask, score in given]
 
-    monkeypatch.setattr(WordQuestion, "ask", ask)
+    monkeypatch.setattr(WordQuestion, "find", find)
     return looks
 
 

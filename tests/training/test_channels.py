@@ -106,7 +106,7 @@ def test_other_light_keeps_the_channels_apart(count: int) -> None:
 
 
 def test_the_convolution_does_what_its_numbers_say() -> None:
-    mix = ChannelMix.starting([(0.0, 255.0)] * COUNT, (1, 2, 3), "uint8")
+    mix = ChannelMix.initial([(0.0, 255.0)] * COUNT, (1, 2, 3), "uint8")
     convolution = ChannelConvolution(mix)
     with torch.no_grad():
         convolution.weights.normal_(std=0.03)

@@ -41,7 +41,7 @@ from anymask.base.machine import Machine as Machine
 from anymask.base.machine import this_machine as this_machine
 from anymask.base.offline import import_offline as import_offline
 from anymask.base.parsing import MAX_DEPTH as MAX_DEPTH
-from anymask.base.parsing import json_depth as json_depth
+from anymask.base.parsing import json_depth_bound as json_depth_bound
 from anymask.base.parsing import parse_json as parse_json
 from anymask.base.parsing import parse_text as parse_text
 from anymask.base.parsing import parse_toml as parse_toml

@@ -48,7 +48,7 @@ def parse_json(data: bytes | str, where: object) -> Any:
     """
     try:
         text = data if isinstance(data, str) else _decoded(data)
-        if (depth := json_depth(text)) > MAX_DEPTH:
+        if (depth := json_depth_bound(text)) > MAX_DEPTH:
             raise DataError(
                 f"{where}: JSON is nested {depth} levels deep, but at most {MAX_DEPTH} "
                 "are supported. Check that this is the right file."
@@ -77,12 +77,12 @@ def without_surrogates(value: Any) -> Any:
     return value
 
 
-def json_depth(text: str) -> int:
-    """Return the maximum nesting depth of lists and objects; brackets in strings do not count.
+def json_depth_bound(text: str) -> int:
+    """Return an upper bound of the nesting depth, exact for texts with many brackets.
 
-    Only brackets and quotes are processed, so it never fails. In invalid JSON the depth is right up
-    to the first error, which is where a parser stops. If the text has at most MAX_DEPTH brackets,
-    their number is returned as an upper bound.
+    With at most MAX_DEPTH brackets, their number is returned. With more, brackets in strings do
+    not count. Only brackets and quotes are processed, so it never fails. In invalid JSON the depth
+    is right up to the first error, which is where a parser stops.
     """
     brackets = text.count("[") + text.count("{")
     if brackets <= MAX_DEPTH:

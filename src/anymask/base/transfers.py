@@ -70,7 +70,7 @@ def read_address(
     answer_s: float | None = None,
     follow: bool = True,
 ) -> bytes:
-    """Read the content of a URL, up to a limit.
+    """Download a URL. Check the length: content above the limit is cut, but longer than the limit.
 
     Args:
         address: URL (http, https or file).

@@ -48,7 +48,9 @@ def run(args: argparse.Namespace) -> None:
             )
         work = task.open()
         tile = LookChoice(**read_options(args, LookChoice, ("tile",))).tile
-        make = partial(ChangeProcessor, first, second, work.model, work.look, about=work.about)
+        make = partial(
+            ChangeProcessor, first, second, work.model, work.segment_tile, about=work.about
+        )
         processor = make(tile=tile, least=LEAST if args.share is None else args.share)
         write_survey(args, first, processor, settings)
 

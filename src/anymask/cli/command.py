@@ -204,7 +204,12 @@ def _value_of(setting: DeclaredSetting) -> dict[str, Any]:
         return {"metavar": about.form or "X", "type": _parse_with(about.parse), "default": kept}
     if bool in members:
         words = ("yes", "no", *setting.words)
-        return {"nargs": "?", "const": True, "metavar": "|".join(words), "type": _truth(words)}
+        return {
+            "nargs": "?",
+            "const": True,
+            "metavar": "|".join(words),
+            "type": _bool_or_word(words),
+        }
     if setting.words and not setting.number:
         return {"choices": setting.words}
     if setting.number and (setting.words or str in members):
@@ -232,8 +237,8 @@ def _parse_with(parse: Callable[[str], object]) -> Callable[[str], object]:
 _TRUTHS = {"on": "yes", "true": "yes", "1": "yes", "off": "no", "false": "no", "0": "no"}
 
 
-def _truth(words: Collection[str]) -> Callable[[str], bool | str]:
-    """Return a function that parses `yes`, `no` or another of the words."""
+def _bool_or_word(words: Collection[str]) -> Callable[[str], bool | str]:
+    """Return a parser of the allowed words; `yes` and `no`, if among them, become bool."""
 
     def read(text: str) -> bool | str:
         if text not in words:

@@ -181,7 +181,7 @@ COMMAND = Command(run, (
     Argument("-o --output", metavar="DIR|FILE", action="append", dest="outputs", default=[],
         help="image with alpha (.png, .webp, ...; .jpg on white), or a folder; its .masks/ holds "
              "the masks, and existing results are skipped. OUT/{name}.webp sets the suffix; - is "
-             "standard output (-.webp: in that format). For a video: .webm or .mov with alpha and "
+             "standard output (-.webp: as WebP). For a video: .webm or .mov with alpha and "
              "sound, NAME_{n}.png (numbered NAME_00000.png), or a folder of PNG frames (default: "
              "PHOTO.cut.png or VIDEO.cut.webm in the current folder, FOLDER-cutouts/ for a "
              "folder; standard output for an image from standard input)"),

@@ -142,9 +142,9 @@ COMMAND = Command(run, (
     Argument("--seed", metavar="N", type=int, default=0,
         help="seed of the random numbers of --fill (default: 0)"),
     Argument("-o --output", metavar="FILE",
-        help="output image, or - for standard output (-.jpg: in that format) (default: "
-             "PHOTO.edit.png in the current folder; standard output for an image from standard "
-             "input)"),
+        help="output image, or - for standard output (-.jpg: as JPEG) "
+             "(default: PHOTO.edit.png in the current folder, or standard output if the input "
+             "comes from standard input)"),
     Argument("--words", metavar="WORDS",
         help="names of the objects to edit, as in `anymask find`: 'cup, spoon' (default: the main "
              "subject)"),

@@ -41,8 +41,8 @@ def run(args: argparse.Namespace) -> None:
         process_files(args, task, NOTHING)
 
 
-def grid_defaults() -> dict[str, str]:
-    """Return descriptions of the defaults that differ for the bundled models."""
+def bundled_grid_defaults() -> dict[str, str]:
+    """Describe, by setting of `Grid`, the defaults that differ for the bundled models."""
     own = default_grid()
     return {
         setting.name: f"{setting.default_in_words}; {' and '.join(BUNDLED_MODELS)}: {value}"
@@ -63,7 +63,7 @@ COMMAND = Command(run, (
              ".tif; repeatable (default: PHOTO.everything.json and .png in the current folder, "
              "FOLDER-everything/ for a folder)"),
     OVERLAY,
-    Settings(Grid, "the grid", defaults=grid_defaults()),
+    Settings(Grid, "the grid", defaults=bundled_grid_defaults()),
     Settings(Arrangement, "options for filtering and arranging the masks"),
     Settings(NamesChoice, "names"),
     Settings(LookChoice, "large photos"),

@@ -76,7 +76,13 @@ def search_map(args: argparse.Namespace, task: EverythingTask | FindTask) -> Non
         nested = bool({"granularity", "layout"} & set(getattr(task, "arrangement", ())))
         tile = LookChoice(**read_options(args, LookChoice, ("tile",))).tile
         processor = TileProcessor(
-            scene, work.model, work.look, about=work.about, prompt=prompt, tile=tile, nested=nested
+            scene,
+            work.model,
+            work.segment_tile,
+            about=work.about,
+            prompt=prompt,
+            tile=tile,
+            nested=nested,
         )
         report = write_survey(args, scene, processor, settings)
         if phrases is None:

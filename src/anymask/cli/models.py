@@ -22,9 +22,9 @@ EXAMPLES = (
     "info runs/mine/weights.safetensors\n  anymask models get mobile_sam\n  anymask models "
     "add sam_vit_b sam_vit_b_01ec64.pth\n  anymask models verify\n  anymask models "
     "remove mobile_sam\n\nWeights are stored in "
-    "ANYMASK_HOME, by default the cache folder of the platform. ANYMASK_MIRROR, a\nURL or "
-    "folder with the published files, is tried first. No other command downloads "
-    "anything.\n"
+    "ANYMASK_HOME, by default the cache folder of the platform. Only\n`anymask "
+    "models get` downloads files. It first tries ANYMASK_MIRROR, a URL or a folder\nwith the "
+    "published files.\n"
 )
 
 

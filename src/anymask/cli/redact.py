@@ -243,8 +243,8 @@ COMMAND = Command(run, (
     Argument("--colour", metavar="COLOUR", default="black",
         help="color for `--how solid` (default: black)"),
     Argument("-o --output", metavar="DIR|FILE", type=Path,
-        help="output folder; for one image, also a file, or - for standard output (-.jpg: in that "
-             "format); for a video, a video file (default: FOLDER-redacted/, PHOTO.redacted.jpg; "
+        help="output folder; for one image, also a file, or - for standard output (-.jpg: as "
+             "JPEG); for a video, a video file (default: FOLDER-redacted/, PHOTO.redacted.jpg; "
              "with --labels or --force and an image from standard input, standard output)"),
     Argument("--list", metavar="FILE", type=Path, dest="list_to",
         help="output file, .csv or .json, that lists images or frames without a detection "

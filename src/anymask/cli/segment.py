@@ -39,7 +39,7 @@ COMMAND = Command(run, (
         Argument("-o --output", metavar="FILE", action="append", dest="outputs", default=[],
             help=".png cut-out (.overlay.png, .mask.png: see below; .jpg on white, .webp, .tif, "
                  "...), .json SA-1B record, .csv measurements, .svg or .geojson outline, .txt "
-                 "YOLO, .npy array, a folder, or - for standard output (-.json: in that format); "
+                 "YOLO, .npy array, a folder, or - for standard output (-.json: as JSON); "
                  "{name} is replaced by the image name, {n} by the object number; repeatable "
                  "(default: PHOTO.cut.png in the current folder; standard output for an image "
                  "from standard input)"),

@@ -39,7 +39,7 @@ def remove(image: UintImage, what: Where, fill: Filler | None = None) -> UintIma
     Raises:
         InputError: The mask has another size, is empty, or covers the whole image.
     """
-    mask = pixels_of(image, what)
+    mask = union_mask(image, what)
     if mask.all():
         raise InputError(
             "The mask covers the whole image, so there are no other pixels from which "
@@ -55,7 +55,7 @@ def remove(image: UintImage, what: Where, fill: Filler | None = None) -> UintIma
 
 
 def blur(image: UintImage, what: Where, width: float | None = None) -> UintImage:
-    """Blur an object. To make it unrecognizable, use `redact`.
+    """Blur an object with a Gaussian of sigma `width`. To make it unrecognizable, use `redact`.
 
     Args:
         image: Image (H, W, 3).
@@ -65,7 +65,7 @@ def blur(image: UintImage, what: Where, width: float | None = None) -> UintImage
     Raises:
         InputError: The mask has another size or is empty, or the width is not positive.
     """
-    mask = pixels_of(image, what)
+    mask = union_mask(image, what)
     sigma = BLUR * max(mask.shape) if width is None else width
     if sigma <= 0:
         raise InputError(f"Invalid width {width!r}. Use a number of pixels above 0.")
@@ -79,7 +79,7 @@ def replace(image: UintImage, what: Where, picture: UintImage) -> UintImage:
     Raises:
         InputError: The mask has another size, or is empty.
     """
-    mask = pixels_of(image, what)
+    mask = union_mask(image, what)
     x, y, width, height = cv2.boundingRect(mask.astype(np.uint8))
     behind = image.copy()
     behind[y : y + height, x : x + width] = covering(picture, (height, width))
@@ -135,22 +135,22 @@ def _mixed(front: UintImage, image: UintImage, mask: BoolArray) -> UintImage:
     return np.clip(np.round(mixed), 0, 255).astype(np.uint8)
 
 
-def pixels_of(image: UintImage, what: Where, *, empty: bool = False) -> BoolArray:  # -> (H, W)
-    """Union of the masks. Raises InputError if the size differs."""
+def union_mask(image: UintImage, what: Where, *, allow_empty: bool = False) -> BoolArray:
+    """Return the union (H, W) of masks. Raises InputError if it is empty or its size differs."""
     if isinstance(what, Masks):
         mask = what.union().mask if what else np.zeros(image.shape[:2], np.bool_)
     else:
         mask = what.mask if isinstance(what, Mask) else what
-    _check(image, mask, empty=empty)
+    _check(image, mask, allow_empty=allow_empty)
     return mask
 
 
-def _check(image: UintImage, mask: BoolArray, *, empty: bool = False) -> None:
+def _check(image: UintImage, mask: BoolArray, *, allow_empty: bool = False) -> None:
     """Raises InputError if the mask is empty or has another size."""
     if image.ndim != 3 or image.shape[2] != 3 or image.shape[:2] != mask.shape:
         raise InputError(
             f"The mask has the size {mask.shape}, but the image has {image.shape}. Pass an image "
             "(H, W, 3) and a mask (H, W) of the same size."
         )
-    if not empty and not mask.any():
+    if not allow_empty and not mask.any():
         raise InputError("The mask is empty. Pass the mask of an object.")

@@ -48,7 +48,10 @@ def parse_background(text: str) -> Background:
 
 
 def check_background(background: object) -> None:
-    """Raises InputError if the background is invalid."""
+    """Raise InputError unless it is None, a color, "blur", the Path of an image, or an image.
+
+    A color is a name or code, an image an array (H, W, 3) of type uint8.
+    """
     told = "Use a color (white, #20a0ff), `blur`, or an image file."
     if isinstance(background, Path):
         if not background.is_file():

@@ -156,7 +156,7 @@ def inpaint_hole(image: UintImage, hole: BoolArray, network: Network) -> UintIma
     for number in range(1, count):
         part = hole & (labels == number)
         here = _square(part)
-        filled = _fill(out[here], hole[here], network)
+        filled = _inpaint_square(out[here], hole[here], network)
         shown = np.clip(np.round(filled), 0, 255)
         out[here] = np.where(part[here][..., None], shown, out[here]).astype(np.uint8)
     return out
@@ -173,8 +173,8 @@ def _square(part: BoolArray) -> tuple[slice, slice]:
     return ranges[0], ranges[1]
 
 
-def _fill(image: UintImage, hole: BoolArray, network: Network) -> FloatArray:
-    """Fill a square (h, w, 3) by the network, at its own size, 0..255."""
+def _inpaint_square(image: UintImage, hole: BoolArray, network: Network) -> FloatArray:
+    """Inpaint a square in the size of the network; resize the result to (h, w, 3), 0..255."""
     height, width = hole.shape
     scale = min(1.0, SIDE / max(height, width))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))

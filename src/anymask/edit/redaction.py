@@ -19,7 +19,7 @@ import numpy as np
 from PIL import ImageColor
 
 from anymask.base import InputError, UintImage, ledger
-from anymask.edit.changes import Where, grown, pixels_of
+from anymask.edit.changes import Where, grown, union_mask
 from anymask.masks import Rle, rle_merge, rle_to_mask
 
 Hiding = Literal["solid", "pixels", "blur"]
@@ -43,7 +43,7 @@ def redact(
     Raises:
         InputError: The mask has another size, or a value is invalid.
     """
-    mask = pixels_of(image, what, empty=True)
+    mask = union_mask(image, what, allow_empty=True)
     check_hiding(how, colour)
     wide = grown(mask)
     out = image.copy()

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from anymask.base import FloatArray, UintImage, WeightsError, brief, parse_json
+from anymask.base import DataError, FloatArray, UintImage, WeightsError, brief, parse_json
 from anymask.masks import Features, Mask, Prompt, centre_click, open_box
 from anymask.runtime import ASSETS, open_runtime, without_advice
 
@@ -68,8 +68,8 @@ def shipped_probe(model: str = SUBJECT_MODEL) -> SubjectProbe:
         return SubjectProbe(
             table["weights_hash"], weights, float(table["offset"]), float(table["least"])
         )
-    except (OSError, LookupError, TypeError, ValueError) as error:
-        raise WeightsError(f"The file {path} is missing. Reinstall anymask.") from error
+    except (OSError, LookupError, TypeError, ValueError, DataError) as error:
+        raise WeightsError(f"The file {path} is missing or corrupted. Reinstall anymask.") from error
 
 
 def cell_numbers(features: Features) -> FloatArray:  # -> (h, w, D)
@@ -162,7 +162,7 @@ def best_candidate(model: Model, features: Features, likely: FloatArray) -> Mask
 
 
 def subject_prompts(likely: FloatArray) -> list[Prompt]:  # (H, W)
-    """Prompts at several levels: boxes around likely pixels, a click in their centre, a mask."""
+    """Candidate prompts: boxes at several thresholds; at 0.5 also a center click and a mask."""
     prompts = []
     for level in LEVELS:
         count, labels = cv2.connectedComponents((likely > level).astype(np.uint8))

@@ -40,7 +40,11 @@ def report_photos(run: Evaluation, cases: Mapping[str, Sequence[Shot]] | None = 
     main = [_main_table(run), _harm_table(run), _noc_table(run), _small_table(run)]
     sections = [Section(tables=[table for table in main if table])]
     for name in (*(name for name in MASK_MEASURES if name not in MAIN_MEASURES), *found):
-        rows = _mask_rows(run, name) if name in MASK_MEASURES else _set_rows(run, name)
+        rows = (
+            _rows_of_mask_measure(run, name)
+            if name in MASK_MEASURES
+            else _rows_of_set_measure(run, name)
+        )
         if table := _measure_table(run, rows):
             title = f"{name}: {MEASURES[name].about}" if name in MEASURES else name
             tables = (table, *_details(run, name))
@@ -186,8 +190,8 @@ def _small_table(run: Evaluation) -> TextTable | None:
 MetricRows = dict[tuple[str, str], Sequence[MetricValue]]  # by dataset and method
 
 
-def _mask_rows(run: Evaluation, measure: str) -> MetricRows:
-    """Return the rows of a measure per mask that is not in the main table."""
+def _rows_of_mask_measure(run: Evaluation, measure: str) -> MetricRows:
+    """Return mean values, by dataset and method, of a measure that is computed for each mask."""
     columns = MASK_MEASURES[measure].columns(ALL_KINDS, run.settings)
     rows = {
         (scores.name, method): [
@@ -200,8 +204,8 @@ def _mask_rows(run: Evaluation, measure: str) -> MetricRows:
     return {key: row for key, row in rows.items() if not all(np.isnan(m.value) for m in row)}
 
 
-def _set_rows(run: Evaluation, measure: str) -> MetricRows:
-    """Return the rows of a measure per dataset."""
+def _rows_of_set_measure(run: Evaluation, measure: str) -> MetricRows:
+    """Return the values, by dataset and method, of a measure that is computed for a dataset."""
     return {
         (scores.name, found.method): found.result.figures
         for scores in run.sets

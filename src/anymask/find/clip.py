@@ -130,7 +130,7 @@ class ClipNaming:
     def name_table(self) -> NameTable:
         return self._table
 
-    def look(self, photos: UintImage, masks: UintImage) -> FloatArray:
+    def embed_crops(self, photos: UintImage, masks: UintImage) -> FloatArray:
         return self._clip.embed_images(list(photos))
 
 

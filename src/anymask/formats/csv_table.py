@@ -15,7 +15,7 @@ from anymask.formats.annotations import AnnotatedImage, LossReport, note_traits
 from anymask.formats.documents import OutFile
 from anymask.formats.outlines import Policy
 from anymask.formats.stated import note_facts
-from anymask.images import PictureNumbers, picture_numbers
+from anymask.images import StoredValues, stored_values
 from anymask.masks import Mask, Masks, measure
 
 NAME = "masks.csv"  # default name in a folder
@@ -34,7 +34,7 @@ def encode(
         picture = image.masks.picture or image.source
         for number, mask in enumerate(image.objects, start=1):
             rows.append(measure.table_row(image.file_name, number, mask.rle, mask))
-        more += columns_of(image.objects, picture_numbers(picture, image.hw))
+        more += columns_of(image.objects, stored_values(picture, image.hw))
         if crowds := len(image.masks) - len(image.objects):
             report.add("crowds", image.file_name, None, f"{crowds} omitted")
     path = target if target.suffix.lower() == ".csv" else target / NAME
@@ -53,10 +53,10 @@ def _order(name: str) -> tuple[int, str]:
 
 def photo_columns(masks: Masks) -> list[Columns]:
     """Return the image-dependent columns of each mask, from the image that the masks refer to."""
-    return columns_of(masks, picture_numbers(masks.picture, masks.image_hw) if masks else None)
+    return columns_of(masks, stored_values(masks.picture, masks.image_hw) if masks else None)
 
 
-def columns_of(masks: Sequence[Mask], numbers: PictureNumbers | None) -> list[Columns]:
+def columns_of(masks: Sequence[Mask], numbers: StoredValues | None) -> list[Columns]:
     """Return the columns of each mask from an image's values and scale; empty without an image.
 
     c0_mean, c0_sum, ...     `BRIGHTNESS` of channel 0, and so on; channels count from 0, as in z1c0

@@ -93,7 +93,7 @@ class Mark:
         first: Keys of the first record of a JSON list.
         root: Root element of an XML file.
         holds: Contents of a folder; folders end with a slash.
-        look: Function in place of all conditions.
+        recognise: Function in place of all conditions.
         fit: Fit of a file or folder with the mark.
     """
 
@@ -103,13 +103,13 @@ class Mark:
     first: Keys = ()
     root: str = ""
     holds: tuple[str, ...] = ()
-    look: Callable[[Sniffed], Fit] | None = None
+    recognise: Callable[[Sniffed], Fit] | None = None
     fit: Fit = Fit.SURE
 
     def match(self, found: Sniffed) -> Fit:
         """Return how well a file or folder fits. Raises DataError for an invalid file."""
-        if self.look is not None:
-            return self.look(found)
+        if self.recognise is not None:
+            return self.recognise(found)
         has_mark = (
             found.suffix in self.suffixes
             or any(keys <= found.keys for keys in self.keys)
@@ -264,12 +264,14 @@ MARKS: dict[str, Mark] = {
         about="JSON with annotations that matches no other format",
         keys=_all_of("annotations"), fit=Fit.MAYBE,
     ),
-    "coco": Mark(about="JSON of images and annotations", look=_coco),
-    "saco": Mark(about="JSON of images or videos with noun phrases", look=_saco),
-    "panoptic": Mark(about="JSON of images and annotations of segments", look=_panoptic),
-    "label_pictures davis": Mark(about="A folder with label images in Annotations/", look=_davis),
+    "coco": Mark(about="JSON of images and annotations", recognise=_coco),
+    "saco": Mark(about="JSON of images or videos with noun phrases", recognise=_saco),
+    "panoptic": Mark(about="JSON of images and annotations of segments", recognise=_panoptic),
+    "label_pictures davis": Mark(
+        about="A folder with label images in Annotations/", recognise=_davis
+    ),
     "label_pictures": Mark(
-        about="A label PNG, or a folder of them next to a folder of images", look=_label_png
+        about="A label PNG, or a folder of them next to a folder of images", recognise=_label_png
     ),
     "voc": Mark(
         about="A folder of object label images, or XML with annotation as root", root="annotation",
@@ -281,14 +283,14 @@ MARKS: dict[str, Mark] = {
     ),
     "labelme": Mark(about="JSON with shapes", keys=_all_of("shapes")),
     "label_studio": Mark(
-        about="JSON with a list of tasks, or JSON-MIN, CSV or TSV", look=_label_studio
+        about="JSON with a list of tasks, or JSON-MIN, CSV or TSV", recognise=_label_studio
     ),
-    "cvat": Mark(about="XML, except PASCAL VOC", look=_cvat),
+    "cvat": Mark(about="XML, except PASCAL VOC", recognise=_cvat),
     "yolo": Mark(
-        about="A folder with data.yaml, or with label files in text form", look=_yolo
+        about="A folder with data.yaml, or with label files in text form", recognise=_yolo
     ),
     "qupath": Mark(
-        about="GeoJSON with the properties of QuPath in the first feature", look=_qupath
+        about="GeoJSON with the properties of QuPath in the first feature", recognise=_qupath
     ),
     "geojson": Mark(
         about="A file with the suffix .geojson, or JSON with features", suffixes=(".geojson",),
@@ -303,14 +305,15 @@ MARKS: dict[str, Mark] = {
     ),
     "supervisely": Mark(
         about="A project folder, or JSON of one image with its size and objects",
-        look=_supervisely,
+        recognise=_supervisely,
     ),
-    "imagej": Mark(about="A .roi file, or a zip of .roi files", look=_imagej),
+    "imagej": Mark(about="A .roi file, or a zip of .roi files", recognise=_imagej),
     "cellpose": Mark(
-        about="A .npy file named _seg.npy, or with a pickled object", look=_cellpose
+        about="A .npy file named _seg.npy, or with a pickled object", recognise=_cellpose
     ),
     "via": Mark(
-        about="A project or an export of annotations of VIA 1, 2 or 3, as JSON or CSV", look=_via
+        about="A project or an export of annotations of VIA 1, 2 or 3, as JSON or CSV",
+        recognise=_via,
     ),
     "results": Mark(
         about="JSON that is a list of records with `segmentation`, or with `image_id` and `bbox`",

@@ -55,7 +55,7 @@ _NOUNS: dict[Kind, str] = {
 
 
 @dataclass(frozen=True)
-class OtherInput:
+class InputType:
     """Recognized file or folder.
 
     Attributes:
@@ -74,32 +74,32 @@ class OtherInput:
         return COMMANDS[self.kind]
 
 
-_BEGINNINGS: tuple[tuple[bytes, OtherInput], ...] = (
-    (b"NRRD0", OtherInput("an NRRD scan", "scan")),
-    (b"ObjectType", OtherInput("a MetaImage scan", "other scan")),
-    (b"NDims", OtherInput("a MetaImage scan", "other scan")),
-    (b"\x1aE\xdf\xa3", OtherInput("a video", "video")),
-    (b"\0\0\1\xba", OtherInput("a video", "video")),
-    (b"\0\0\1\xb3", OtherInput("a video", "video")),
-    (b"FLV\1", OtherInput("a video", "video")),
-    (b"OggS", OtherInput("a video", "video")),
-    (b"0&\xb2u\x8ef\xcf\x11", OtherInput("a video", "video")),  # ASF, of .wmv
-    (b"fgb", OtherInput("a layer of shapes (FlatGeobuf)", "layer")),
-    (b"\0\0\x27\x0a", OtherInput("a layer of shapes (Shapefile)", "layer")),
-    (b"\xff\xd8\xff", OtherInput("an image", "image")),
-    (b"\x89PNG", OtherInput("an image", "image")),
-    (b"GIF8", OtherInput("an image", "image")),
-    (b"BM", OtherInput("an image", "image")),
+_BEGINNINGS: tuple[tuple[bytes, InputType], ...] = (
+    (b"NRRD0", InputType("an NRRD scan", "scan")),
+    (b"ObjectType", InputType("a MetaImage scan", "other scan")),
+    (b"NDims", InputType("a MetaImage scan", "other scan")),
+    (b"\x1aE\xdf\xa3", InputType("a video", "video")),
+    (b"\0\0\1\xba", InputType("a video", "video")),
+    (b"\0\0\1\xb3", InputType("a video", "video")),
+    (b"FLV\1", InputType("a video", "video")),
+    (b"OggS", InputType("a video", "video")),
+    (b"0&\xb2u\x8ef\xcf\x11", InputType("a video", "video")),  # ASF, of .wmv
+    (b"fgb", InputType("a layer of shapes (FlatGeobuf)", "layer")),
+    (b"\0\0\x27\x0a", InputType("a layer of shapes (Shapefile)", "layer")),
+    (b"\xff\xd8\xff", InputType("an image", "image")),
+    (b"\x89PNG", InputType("an image", "image")),
+    (b"GIF8", InputType("an image", "image")),
+    (b"BM", InputType("an image", "image")),
 )
-_DICOM = OtherInput("a DICOM scan", "scan")
-_VIDEO = OtherInput("a video", "video")
+_DICOM = InputType("a DICOM scan", "scan")
+_VIDEO = InputType("a video", "video")
 _FRAMED = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1", b"avif", b"avis", b"crx ")
 _GEOPACKAGES = (b"GPKG", b"GP10", b"GP11")  # the application id of the database
 _ZARR = (".zattrs", ".zgroup", "zarr.json")
 
 
-def recognise_head(head: bytes) -> OtherInput | None:
-    """Recognize a file by its first HEAD bytes; None if unknown."""
+def recognise_head(head: bytes) -> InputType | None:
+    """Recognize an image, scan, video, map or layer by its first bytes (up to HEAD), or None."""
     if head.startswith(b"\x1f\x8b"):
         try:
             head = zlib.decompressobj(31).decompress(head, HEAD)
@@ -107,31 +107,31 @@ def recognise_head(head: bytes) -> OtherInput | None:
             return None
     magic = head[_NIFTI - 4 : _NIFTI]
     if magic in (b"n+1\0", b"ni1\0") or head[4:8] in (b"n+2\0", b"ni2\0"):
-        return OtherInput("a NIfTI scan", "scan")
+        return InputType("a NIfTI scan", "scan")
     if head[128:132] == b"DICM":
         return _DICOM
     if head[4:8] == b"ftyp" and head[8:12] not in _FRAMED:
         return _VIDEO
     if head.startswith(b"SQLite format 3\0") and head[68:72] in _GEOPACKAGES:
-        return OtherInput("a GeoPackage layer", "layer")
+        return InputType("a GeoPackage layer", "layer")
     if head.startswith(b"RIFF"):
-        kinds = {b"AVI ": _VIDEO, b"WEBP": OtherInput("an image", "image")}
+        kinds = {b"AVI ": _VIDEO, b"WEBP": InputType("an image", "image")}
         return kinds.get(head[8:12])
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n")
     if text.startswith(b"<VRTDataset"):
-        return OtherInput("a map (GDAL virtual raster)", "map")
+        return InputType("a map (GDAL virtual raster)", "map")
     if b"<kml" in text[:200] or b'"FeatureCollection"' in text[:200]:
-        return OtherInput("a layer of shapes", "layer")
+        return InputType("a layer of shapes", "layer")
     return next((one for begin, one in _BEGINNINGS if head.startswith(begin)), None)
 
 
-def recognise(path: Path) -> OtherInput | None:
+def recognise(path: Path) -> InputType | None:
     """Recognize a file or folder; a folder by the most frequent type of its first files."""
     if not path.is_dir():
         return recognise_head(_head_of(path))
     if any((path / name).is_file() for name in _ZARR):
-        return OtherInput("an OME-Zarr scan", "scan")
-    found: dict[OtherInput, list[Path]] = {}
+        return InputType("an OME-Zarr scan", "scan")
+    found: dict[InputType, list[Path]] = {}
     for file in islice(_files_in(path), _LOOKED_AT):
         if one := recognise_head(_head_of(file)):
             found.setdefault(one, []).append(file)
@@ -139,8 +139,8 @@ def recognise(path: Path) -> OtherInput | None:
         return None
     most = max(found, key=lambda one: len(found[one]))
     if most == _DICOM:
-        return OtherInput("a folder of a DICOM series", "scan")
-    return OtherInput(f"a folder of {_NOUNS[most.kind]}", most.kind, found[most][0])
+        return InputType("a folder of a DICOM series", "scan")
+    return InputType(f"a folder of {_NOUNS[most.kind]}", most.kind, found[most][0])
 
 
 def use_instead(path: Path, wanted: Wanted) -> str | None:
@@ -161,7 +161,7 @@ def use_instead(path: Path, wanted: Wanted) -> str | None:
 
 def one_image_instead(path: Path, wanted: Wanted, *, is_map: bool) -> str:
     """Like `use_instead`, for a single image where a scan or a video is required."""
-    found = OtherInput("a map (GeoTIFF)", "map") if is_map else OtherInput("one image", "image")
+    found = InputType("a map (GeoTIFF)", "map") if is_map else InputType("one image", "image")
     remedy = found.remedy.replace("FILE", shlex.quote(str(path)))
     return f"{str(path)!r} is {found.what}{_NOT_THIS[wanted]}. {remedy}."
 

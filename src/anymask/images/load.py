@@ -47,7 +47,12 @@ from anymask.images.decoding import (
     to_srgb,
     unidentified,
 )
-from anymask.images.microscopes import MICROSCOPES, is_microscope, open_microscope, read_microscope
+from anymask.images.microscopes import (
+    MICROSCOPES,
+    is_microscope,
+    open_microscope,
+    read_microscope_page,
+)
 from anymask.images.positions import find_plane
 from anymask.images.tiff import (
     deep_grey,
@@ -234,7 +239,7 @@ def _load_stream(file: Any, name: str, view: PictureView) -> UintImage:
         if _begins_like_tiff(file):
             return _load_tiff(file, name, view)
         if is_microscope(file):
-            return array_to_image(read_microscope(file, name, view), name, view)
+            return array_to_image(read_microscope_page(file, name, view), name, view)
         raise unidentified(file, name) from None
     try:
         with decoding(name):

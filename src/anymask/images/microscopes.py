@@ -63,8 +63,15 @@ def is_microscope(file: Any) -> bool:
     return _opener(file) is not None
 
 
-def read_microscope(file: BinaryIO, name: str, view: PictureView) -> NDArray[Any]:  # (H, W, C)
-    """Read the channels of a view from a page. Raises ImageError or MissingExtra."""
+def read_microscope_page(file: BinaryIO, name: str, view: PictureView) -> NDArray[Any]:  # (H, W, C)
+    """Read a page of a CZI, LIF, ND2, FITS or MRC file: all channels, or the first.
+
+    All are read if the view selects bands or the channels are colors.
+
+    Raises:
+        ImageError: The page does not exist or is too large.
+        MissingExtra: The reader of the format is not installed.
+    """
     with open_microscope(file, name) as places:
         if view.page >= places.count:
             raise ImageError(no_such_page(view.page, places.count, name))

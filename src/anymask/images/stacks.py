@@ -446,7 +446,7 @@ def _pages_of_place(planes: Planes, page: int, count: int | None) -> list[int]:
 
 @brief
 @dataclass(frozen=True)
-class PictureNumbers:
+class StoredValues:
     """Stored values of an image, for measurements.
 
     Attributes:
@@ -459,22 +459,22 @@ class PictureNumbers:
     pixel: PixelSize | None = None
 
 
-def picture_numbers(
+def stored_values(
     picture: Picture | Path | NDArray[Any] | None, image_hw: tuple[int, int]
-) -> PictureNumbers | None:
-    """Read the stored values of the image of some masks; None if it is no longer readable.
+) -> StoredValues | None:
+    """Read the stored pixel values of the image of masks; None if unreadable or of another size.
 
     Args:
         picture: Image reference of the masks, file, or pixels. An array with more than 8 bits that
             was passed to a model keeps its stored values.
         image_hw: (H, W) of the masks. An image of another size is ignored.
     """
-    found: PictureNumbers | None
+    found: StoredValues | None
     path = picture if isinstance(picture, Path) else getattr(picture, "path", None)
     if path is None:
         held = getattr(picture, "values", None)
         held = getattr(picture, "pixels", picture) if held is None else held
-        found = None if held is None else PictureNumbers(np.atleast_3d(np.asarray(held)))
+        found = None if held is None else StoredValues(np.atleast_3d(np.asarray(held)))
     else:
         found = _of_file(path, getattr(picture, "page", 0))
     if found is None or found.values.shape[:2] != image_hw:
@@ -482,12 +482,12 @@ def picture_numbers(
     values = found.values
     if values.shape[2] == 3 and (values == values[..., :1]).all():
         values = values[..., :1]
-    return PictureNumbers(values, found.pixel)
+    return StoredValues(values, found.pixel)
 
 
-def _of_file(path: Path, page: int) -> PictureNumbers | None:
+def _of_file(path: Path, page: int) -> StoredValues | None:
     try:
         planes = read_planes(path)
-        return PictureNumbers(load_channels(path, planes.place_of(page)), planes.pixel)
+        return StoredValues(load_channels(path, planes.place_of(page)), planes.pixel)
     except (AnymaskError, OSError):
         return None

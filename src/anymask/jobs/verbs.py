@@ -261,7 +261,7 @@ class EverythingWork(MaskWork):
             log.close(done=done)
         return self._named(photo.pixels, records)
 
-    def look(self, picture: UintImage) -> Sequence[Mask]:
+    def segment_tile(self, picture: UintImage) -> Sequence[Mask]:
         """Masks of one map tile (h, w, 3)."""
         return self._named(picture, self.model.everything(picture, tile=None, **self.settings))
 
@@ -468,9 +468,9 @@ class FindWork(MaskWork):
         self.about |= json.loads(json.dumps(asked))  # normalized as when it is read back
 
     def find(self, photo: PhotoFile, item: PhotoItem, on_step: OnProgress | None) -> Sequence[Mask]:
-        return self.look(photo.shown)
+        return self.segment_tile(photo.shown)
 
-    def look(self, picture: UintImage) -> Sequence[Mask]:
+    def segment_tile(self, picture: UintImage) -> Sequence[Mask]:
         """Instances in one image (H, W, 3)."""
         return self.finder.find(picture)
 

@@ -178,7 +178,7 @@ class ChangeProcessor(TileProcessor):
         self.line = fit_line(first, second)
         self.about |= {"second": second.about, "least": least}
 
-    def look(self, window: Window) -> list[Fragment]:
+    def detect(self, window: Window) -> list[Fragment]:
         (before, here), (after, there) = self.scene.read(window), self.second.read(window)
         valid = here & there
         changed = self.line.changed(before, after) & valid

@@ -68,7 +68,7 @@ class PromptProcessor:
         window = joining.window_with(box.tolist(), side, self.scene.image_hw)
         return (0, 0, *self.scene.image_hw[::-1]) if window is None else window
 
-    def look(self, window: Window) -> list[Fragment]:
+    def detect(self, window: Window) -> list[Fragment]:
         found, left, place = [], list(self.by_window[window]), window
         while left:
             picture, valid, scale = self._read(place)

@@ -57,7 +57,7 @@ class WindowProcessor(Protocol):
         """Windows to process."""
         ...
 
-    def look(self, window: Window) -> list[Fragment]:
+    def detect(self, window: Window) -> list[Fragment]:
         """Detect the objects of a window."""
         ...
 
@@ -118,7 +118,7 @@ def segment_tiles(
     with open_worksheet(paths[0], about) as work, choose_progress(progress, "windows") as tell:
         for done, window in enumerate(windows, start=1):
             if not work.looked(key_of(window)):
-                work.keep(key_of(window), processor.look(window))
+                work.keep(key_of(window), processor.detect(window))
             if tell is not None:
                 tell(done, len(windows))
         work.clear_things()
@@ -282,7 +282,7 @@ class TileProcessor:
     def windows(self) -> list[Window]:
         return tile_boxes(self.scene.image_hw, self.side, int(self.side * joining.OVERLAP))
 
-    def look(self, window: Window) -> list[Fragment]:
+    def detect(self, window: Window) -> list[Fragment]:
         picture, valid = self.scene.read(window)
         if not valid.any():
             return []

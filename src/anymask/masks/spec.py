@@ -67,22 +67,22 @@ class ChannelMix:
         return len(self.lows)
 
     @classmethod
-    def starting(
-        cls, ranges: Sequence[tuple[float, float]], rgb: Sequence[int] | None, dtype: str
+    def initial(
+        cls, ranges: Sequence[tuple[float, float]], rgb_bands: Sequence[int] | None, dtype: str
     ) -> ChannelMix:
-        """Initial mix for training.
+        """Return the mix at the start of training: the bands R, G, B (from 1), or the mean of all.
 
         Args:
             ranges: Low and high value of each channel.
-            rgb: Numbers of the red, green and blue channel, from 1, which pass unchanged; the
+            rgb_bands: Numbers of the red, green and blue channel, from 1, which pass unchanged; the
                 others are ignored. None for the grey mean of all channels.
             dtype: Number type of the images.
         """
         lows, highs = zip(*ranges, strict=True)
         share = 1 / len(lows)
         rows = [[share] * len(lows) for _ in range(3)]
-        if rgb is not None:
-            rows = [[float(c + 1 == band) for c in range(len(lows))] for band in rgb]
+        if rgb_bands is not None:
+            rows = [[float(c + 1 == band) for c in range(len(lows))] for band in rgb_bands]
         return cls(lows=lows, highs=highs, weights=tuple(map(tuple, rows)), dtype=dtype)
 
     @classmethod
@@ -499,7 +499,7 @@ class Features:
                 f"{type(path).__name__} was passed. To encode an image, use "
                 "model.encode."
             )
-        about, maps = _read_archive(Path(path))
+        about, maps = _read_embedding_file(Path(path))
         try:
             if about["format"] != EMBEDDING_FORMAT:
                 raise DataError(
@@ -524,8 +524,8 @@ class Features:
         return cls(StoredMaps(found), geometry, model, model_hash, image_hash)
 
 
-def _read_archive(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """Read the JSON `about` and the arrays of an untrusted file."""
+def _read_embedding_file(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """Read the JSON `about` and the arrays of an untrusted embedding file. Raises DataError."""
     remedy = "Create one with Features.save or `anymask encode`."
     if path.exists() and not path.is_file():
         raise DataError(f"{path} is not a file. Pass an embedding file. {remedy}")

@@ -146,7 +146,7 @@ class ClicksInClouds:
         import torch
 
         seen = cloud if isinstance(cloud, EncodedCloud) else self.encode(cloud)
-        at, labels = _check_prompts(seen, points, point_labels)
+        at, labels = _model_clicks(seen, points, point_labels)
         earlier = None if mask is None else _check_logits(mask, len(seen.cloud.points))
         if multimask is None:
             multimask = len(at) == 1 and earlier is None
@@ -197,10 +197,10 @@ def _cloud(points: ArrayLike | PointCloud | str | Path, colors: ArrayLike | None
     return points if isinstance(points, PointCloud) else read_points(points)
 
 
-def _check_prompts(
+def _model_clicks(
     seen: EncodedCloud, points: ArrayLike, labels: Sequence[int] | None
 ) -> tuple[FloatArray, list[int]]:
-    """Validate prompts and convert them to the coordinates of the model."""
+    """Validate clicks and convert them to the coordinates of the model. Raises PromptError."""
     at = np.asarray(points, np.float64)
     if at.ndim != 2 or at.shape[1] != 3 or not len(at) or not np.isfinite(at).all():
         raise PromptError(

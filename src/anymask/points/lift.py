@@ -25,7 +25,7 @@ from anymask.points.views import View
 TOLERANCE = 0.02  # default difference between a point and the depth map, as a share of the depth
 MAJORITY = 0.5  # more than this share of the views that see a point
 AGREEMENT = 0.5  # minimum IoU of a mask with the projection of the points
-WITNESSES = 2  # views that must see a point, if there are as many
+MIN_VIEWS = 2  # views that must see a point, if there are as many
 _FEWEST = 20  # visible points that give prompts
 _CLICKS = 3  # points of a prompt
 
@@ -56,16 +56,16 @@ def lift_masks(
     views: Sequence[View],
     masks: Mapping[int, BoolArray],
     tolerance: float = TOLERANCE,
-    witnesses: int = WITNESSES,
+    min_views: int = MIN_VIEWS,
 ) -> Lifted:
-    """Lift the masks of an object to points.
+    """Back-project masks to 3D points; keep those inside the masks of most views that see them.
 
     Args:
         views: Views of a scene that does not move.
         masks: Masks (H, W) by the index of the view. Views without a mask do not vote.
         tolerance: Maximum difference between a point and the depth map of a view that sees it, as a
             share of the depth.
-        witnesses: Views that must see a point, if there are as many.
+        min_views: Views that must see a point, if there are as many.
 
     Returns:
         The points with a majority of votes, one for each cell of a grid of the size of a pixel.
@@ -85,15 +85,15 @@ def lift_masks(
     if len(masks) > 1:
         _, first = np.unique(np.floor(every / step).astype(np.int64), axis=0, return_index=True)
         every, paint = every[np.sort(first)], paint[np.sort(first)]
-    share, count = _votes(views, masks, every, tolerance)
-    kept = (share > MAJORITY) & (count >= min(witnesses, len(masks)))
+    share, count = _mask_votes(views, masks, every, tolerance)
+    kept = (share > MAJORITY) & (count >= min(min_views, len(masks)))
     return Lifted(every[kept], paint[kept], share[kept])
 
 
-def _votes(
+def _mask_votes(
     views: Sequence[View], masks: Mapping[int, BoolArray], points: Floats, tolerance: float
 ) -> tuple[Floats, Floats]:  # (n,), (n,)
-    """Share of the views that see a point whose mask contains it, and the number of the views."""
+    """Of the views that see each point: the share whose mask contains it, and their number."""
     inside, count = np.zeros(len(points)), np.zeros(len(points))
     for number, mask in masks.items():
         index, visible = views[number].seen(points, tolerance)
@@ -128,7 +128,7 @@ def spread_mask(
         known = places[list(found)]
         number = min(left, key=lambda one: (np.linalg.norm(known - places[one], axis=1).min(), one))
         left.remove(number)
-        points = lift_masks(views, found, tolerance, witnesses=1).points
+        points = lift_masks(views, found, tolerance, min_views=1).points
         region = _projected(views[number], points, tolerance)
         if region is None:
             continue

@@ -152,12 +152,12 @@ def _array_of(path: Path) -> NDArray[np.generic]:
         ) from error
 
 
-def read_views(path: Path, scale: float | None = None) -> list[View]:
-    """Read the frames of a `transforms.json`.
+def read_views(path: Path, depth_scale: float | None = None) -> list[View]:
+    """Read image, depth map and camera of each frame of a `transforms.json` of nerfstudio.
 
     Args:
         path: File, whose folder contains the images and depth maps.
-        scale: Meters per unit of the depth maps. See `read_depth`.
+        depth_scale: Meters per unit of the depth maps. See `read_depth`.
 
     Raises:
         DataError: The file is invalid, or has no frames with depth.
@@ -170,7 +170,7 @@ def read_views(path: Path, scale: float | None = None) -> list[View]:
     found = []
     for number, frame in enumerate(frames):
         try:
-            found.append(_view(path, {**document, **frame}, scale))
+            found.append(_view(path, {**document, **frame}, depth_scale))
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise DataError(
                 f"{path}: frame {number} is invalid. Expected file_path, depth_file_path, a "

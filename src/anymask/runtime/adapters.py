@@ -182,7 +182,7 @@ def licence_of_weights(name: str, weights: Path | None = None, sha256: str = "")
     if weights is None:
         return known or f"unknown (no published weights of {name})"
     beside = (
-        f"the licence of the published {name} is {known}"
+        f"the licence of the published weights of {name} is {known}"
         if known
         else f"{name} has no published weights"
     )

@@ -207,7 +207,7 @@ def transfer(what: Checkpoint, source: str, part: Part, progress: OnProgress) ->
     start = resume_point(what, source, part)
     deadline = transfers.Deadline(transfers.ANSWER_S)
     try:
-        response = ask(source, start, part, deadline)
+        response = request_part(source, start, part, deadline)
     except transfers.HTTPError as error:
         with error:
             if error.code == 416:  # no bytes follow the existing ones
@@ -230,7 +230,7 @@ def transfer(what: Checkpoint, source: str, part: Part, progress: OnProgress) ->
             raise Refused("The server returned a web page instead of the file")
         if what.bytes is not None and total not in (None, what.bytes):
             raise Refused(
-                f"The file on the server has {total} bytes, but the published file has {what.bytes}"
+                f"The server offers a file of {total} bytes, but {what.bytes} bytes were expected"
             )
         folder = part.path.parent
         folder.mkdir(parents=True, exist_ok=True)
@@ -264,7 +264,7 @@ def resume_point(what: Checkpoint, source: str, part: Part) -> int:
     return size
 
 
-def ask(source: str, start: int, part: Part, deadline: transfers.Deadline) -> Any:
+def request_part(source: str, start: int, part: Part, deadline: transfers.Deadline) -> Any:
     """Open an address from a byte on, by `open_address`."""
     headers = {"User-Agent": "anymask", "Accept-Encoding": "identity"}
     if start:

@@ -187,9 +187,11 @@ class OnnxRuntime:
             check_file(self._folder, self.manifest, name) if name in self.manifest.sha256 else None
         )
 
-    def having(self, graph: str) -> OnnxRuntime:
-        """The bundle that has a graph for this model: itself, or for a bundled model without it,
-        the one with shared networks (`shared_folder`)."""
+    def runtime_with(self, graph: str) -> OnnxRuntime:
+        """Return this runtime, or the one of the shared networks if only that may have a graph.
+
+        Bundled models have shared networks (`shared_folder`). The graph may be missing there, too.
+        """
         shared = shared_folder(self.spec)
         if shared is None or self.manifest.has_graph(graph) or self._folder.parent != ASSETS:
             return self
@@ -240,7 +242,7 @@ class OnnxRuntime:
             for image in images
         ]
         if self._folder.parent == ASSETS and self.spec.family != DEFAULT_VIDEO_MODEL:
-            _tell_if_slow(self.spec.name, (time.monotonic() - began) / max(1, len(images)))
+            _advise_if_slow(self.spec.name, (time.monotonic() - began) / max(1, len(images)))
         return found
 
     def capability(self, kind: type[C]) -> C | None:
@@ -262,7 +264,9 @@ class OnnxRuntime:
 
             return OnnxVideo(self._see_one, self.run_named, read_constants(constants))
         graph, made = _ADDED[kind]
-        bundle = self.having(graph) if graph in (GraphNames.REFINER, GraphNames.NAMES) else self
+        bundle = (
+            self.runtime_with(graph) if graph in (GraphNames.REFINER, GraphNames.NAMES) else self
+        )
         return made(bundle) if bundle.manifest.has_graph(graph) else None
 
     def _see_one(self, image: FloatArray) -> dict[str, FloatArray]:
@@ -405,7 +409,7 @@ def _reopen(kind: type[OnnxRuntime], folder: str, settings: dict[str, Any]) -> O
     return kind(_PACKAGE / folder, **settings)
 
 
-def _tell_if_slow(name: str, seconds: float) -> None:
+def _advise_if_slow(name: str, seconds: float) -> None:
     """Log once that another bundled model is faster on this machine."""
     if seconds > SLOW:
         from anymask.runtime.store import advise_once
@@ -544,7 +548,7 @@ class OnnxNames:
         self._runtime = runtime
         self.name_table = cache(lambda: read_table(path, runtime.manifest.sha256[network]))
 
-    def look(self, photos: UintImage, masks: UintImage) -> FloatArray:
+    def embed_crops(self, photos: UintImage, masks: UintImage) -> FloatArray:
         vectors = []
         for start in range(0, len(photos), CLOSE_UPS):
             part = slice(start, start + CLOSE_UPS)

@@ -146,18 +146,18 @@ class OnnxSweep:
         sizes = [np.prod([int(size) for size in one.shape]) for one in clicks.outputs]
         self.bytes_per_prompt = 4 * int(sum(sizes)) // self._together
 
-    def ask(self, prompts: ModelPrompts) -> SweepAnswer:
+    def decode(self, prompts: ModelPrompts) -> SweepAnswer:
         """Decode N prompts; other numbers of points use the decoder."""
         if prompts.coords.shape[1] != self._points:
-            return self._others.ask(prompts)
+            return self._others.decode(prompts)
         starts = range(0, len(prompts.coords), self._together)
-        answers = list(self._pool.map(lambda start: self._ask(prompts, start), starts))
+        answers = list(self._pool.map(lambda start: self._decode(prompts, start), starts))
         rows = [(one, row) for one in answers for row in range(len(one["quality"]))]
         rows = rows[: len(prompts.coords)]
         quality = np.stack([one["quality"][row, 1:] for one, row in rows])
         return OnnxSweepAnswer(quality, self, rows)
 
-    def _ask(self, prompts: ModelPrompts, start: int) -> Arrays:
+    def _decode(self, prompts: ModelPrompts, start: int) -> Arrays:
         """Outputs for n prompts; the last prompt is repeated to fill the batch."""
         part = np.minimum(np.arange(start, start + self._together), len(prompts.coords) - 1)
         given = {**self._work, "coords": prompts.coords[part], "labels": prompts.labels[part]}

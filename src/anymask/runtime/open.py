@@ -101,7 +101,7 @@ def open_runtime(
 
 
 def open_bundle(folder: Path) -> OnnxRuntime:
-    """Open an exported model on the CPU, in the runtime of its graphs."""
+    """Open an exported model on the CPU, by OpenVINO or ONNX Runtime as its graphs require."""
     if read_manifest(folder).graph(GraphNames.ENCODER).suffix != IR:
         return OnnxRuntime(folder, device="cpu")
     from anymask.runtime.openvino import OpenVinoRuntime

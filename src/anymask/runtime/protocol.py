@@ -176,7 +176,9 @@ class MaskNaming(Protocol):
         """The available names."""
         ...
 
-    def look(self, photos: UintImage, masks: UintImage) -> FloatArray:  # (n, s, s, 3), (n, s, s)
+    def embed_crops(
+        self, photos: UintImage, masks: UintImage
+    ) -> FloatArray:  # (n, s, s, 3), (n, s, s)
         """Unit vectors (n, D) of object crops (`models.rules.crops`)."""
         ...
 
@@ -232,7 +234,7 @@ class Sweep(Protocol):
     @property
     def bytes_per_prompt(self) -> int: ...
 
-    def ask(self, prompts: ModelPrompts) -> SweepAnswer:
+    def decode(self, prompts: ModelPrompts) -> SweepAnswer:
         """Decode N prompts without mask prompts."""
         ...
 
@@ -382,7 +384,7 @@ def mask_vectors(
         seen = [close_up(photo, rle) for rle in rles[start : start + CLOSE_UPS_AT_ONCE]]
         seen = [one.alone() for one in seen] if alone else seen
         photos, masks = ([one[part] for one in seen] for part in (0, 1))
-        found.append(naming.look(np.stack(photos), np.stack(masks)))
+        found.append(naming.embed_crops(np.stack(photos), np.stack(masks)))
     return np.concatenate(found) if found else np.zeros((0, 0), np.float32)
 
 
@@ -411,7 +413,7 @@ class DecodingSweep:
         masks = 4 * 4 * runtime.spec.mask_side**2
         self.bytes_per_prompt = self._ARRAYS * seen.nbytes + 4 * masks
 
-    def ask(self, prompts: ModelPrompts) -> KeptMasks:
+    def decode(self, prompts: ModelPrompts) -> KeptMasks:
         """Decode N prompts."""
         decoded = self._clicks.decode(self._seen, prompts)
         return KeptMasks(*self._family.candidates(*decoded))

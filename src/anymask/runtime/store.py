@@ -307,7 +307,7 @@ def bundled(name: str) -> Installed:
 
 
 def trainable_weights(name: str) -> Path:
-    """Weights from which training starts, readable by `read_checkpoint`.
+    """Return the file of installed weights from which training starts. Never downloads.
 
     Bundled models have them in the package (`nano` in its graphs); other models use the official
     checkpoint.
@@ -354,7 +354,7 @@ def record(what: Checkpoint, state: Installed, *, source: str) -> Installed:
 
 
 def mismatch(what: Checkpoint, path: Path, sha256: str) -> str:
-    """Describe how a file differs from its catalogue entry."""
+    """Describe how a file with a computed hash differs from its catalogue entry."""
     size = path.stat().st_size
     if what.bytes not in (None, size):
         return f"it has {size} bytes, but the published file has {what.bytes}"

@@ -301,7 +301,7 @@ class TorchSweep:
         self._pool = single_thread_pool(self._threads, "anymask-sweep")
         self._rooms: list[Any] = [None] * self._threads
 
-    def ask(self, prompts: ModelPrompts) -> TorchSweepAnswer:
+    def decode(self, prompts: ModelPrompts) -> TorchSweepAnswer:
         """Decode N prompts without mask prompts."""
         bounds = np.linspace(0, len(prompts.coords), self._threads + 1).astype(int).tolist()
         parts = [
@@ -309,16 +309,16 @@ class TorchSweep:
             for thread, ends in enumerate(pairwise(bounds))
             if ends[0] < ends[1]
         ]
-        answers = list(self._pool.map(lambda part: self._ask(prompts, *part), parts))
+        answers = list(self._pool.map(lambda part: self._decode(prompts, *part), parts))
         quality = np.concatenate([numbers for numbers, _ in answers])[:, 1:]
         rows = [(answered, row) for numbers, answered in answers for row in range(len(numbers))]
         return TorchSweepAnswer(quality, self, rows)
 
-    def _ask(
+    def _decode(
         self, prompts: ModelPrompts, thread: int, part: slice
     ) -> tuple[FloatArray, SweepTokens]:
         with torch.inference_mode():
-            quality, answered = self._sweep.ask(
+            quality, answered = self._sweep.decode(
                 _to_tensor(prompts.coords[part], self._device, torch.float32),
                 _to_tensor(prompts.labels[part], self._device, torch.int64),
                 self._rooms[thread],

@@ -149,7 +149,7 @@ def about_weights(path: Path) -> dict[str, Any] | None:
 
 
 def classes_of_weights(path: Path) -> tuple[str, ...]:
-    """Classes stated in the header of a trained weights file. Raises WeightsError."""
+    """Return the classes in the header of trained weights, or (). Raises WeightsError."""
     said = (about_weights(path) or {}).get("classes", [])
     if not isinstance(said, list) or not all(isinstance(name, str) for name in said):
         raise WeightsError(

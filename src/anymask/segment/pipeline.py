@@ -139,7 +139,7 @@ class PromptContext:
         """Encode another image with the same model."""
         return encode_image(self.runtime, picture, mirror=self.settings.mirror)
 
-    def ask(
+    def predict(
         self, features: Features, prompts: Sequence[Prompt], first: Step | None = None
     ) -> list[Prediction]:
         """Predict for other prompts with the same settings, without refinement in a crop."""
@@ -483,7 +483,7 @@ def _predict_in_window(
     asked = replace(scaled_prompt(question.prompt, scale), mask=start)
     moved = prompt_in_window(asked, (x0, y0, x1, y1))
     features = question.encode(crop)
-    second = question.ask(features, [moved], step)[0]
+    second = question.predict(features, [moved], step)[0]
     second = refine_edges(second, replace(question, photo=crop, features=features, prompt=moved))
     masks = np.zeros((len(second), *photo.shape[:2]), np.bool_)
     masks[:, y0:y1, x0:x1] = second.masks

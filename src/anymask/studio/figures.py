@@ -69,11 +69,11 @@ class MachinePace:
 
 
 @dataclass(frozen=True)
-class Share:
+class NameCount:
     """The masks and images of one class or one group of images.
 
     Attributes:
-        pixels: Share of the pixels of these images that the masks cover.
+        pixels: NameCount of the pixels of these images that the masks cover.
     """
 
     name: str
@@ -123,8 +123,8 @@ class Figures:
     looked_at: int
     batches: tuple[BatchState, ...]
     agreements: tuple[Agreement, ...]
-    labels: tuple[Share, ...]
-    groups: tuple[Share, ...]
+    labels: tuple[NameCount, ...]
+    groups: tuple[NameCount, ...]
     clips: tuple[ClipShare, ...]
     tracks: dict[str, int]
     track_verdicts: dict[str, int]
@@ -191,7 +191,7 @@ def measure(store: Store, settings: ProjectSettings, name: str) -> Figures:
     kept = sorted(
         (mask for mask in masks if mask.state != "rejected"), key=attrgetter("image_id", "page")
     )
-    labels, groups = _shares(
+    labels, groups = _name_counts(
         kept,
         [mask.label or UNNAMED for mask in kept],
         [mask.group or UNGROUPED for mask in kept],
@@ -253,8 +253,8 @@ def _machine_paces(
         yield MachinePace(stage, len(seconds), float(np.median(seconds)))
 
 
-def _shares(masks: Sequence[_CountedMask], *namings: Sequence[str]) -> list[list[Share]]:
-    """Shares by the name of each mask, most masks first, for each of `namings`.
+def _name_counts(masks: Sequence[_CountedMask], *names: Sequence[str]) -> list[list[NameCount]]:
+    """Count masks, images and covered pixels of each name, for each list of names of the masks.
 
     Args:
         masks: Masks ordered by image and page.
@@ -269,7 +269,7 @@ def _shares(masks: Sequence[_CountedMask], *namings: Sequence[str]) -> list[list
         .T
     )
     pages = np.cumsum((np.diff(image, prepend=0) != 0) | (np.diff(page, prepend=0) != 0))
-    groupings = [_Grouping.of(names, pages) for names in namings]
+    groupings = [_Grouping.of(one, pages) for one in names]
     try:
         areas = union_areas(texts, pixels, pages, *(one.numbers for one in groupings))
     except DataError as error:
@@ -305,7 +305,7 @@ class _Grouping:
         _, firsts, numbers = np.unique(keys, return_index=True, return_inverse=True)
         return cls(list(known), codes, numbers, firsts)
 
-    def shares(self, image: IntArray, pixels: IntArray, covered: IntArray) -> list[Share]:
+    def shares(self, image: IntArray, pixels: IntArray, covered: IntArray) -> list[NameCount]:
         """One row per name. `covered` is the number of covered pixels of each group."""
         count = len(self.names)
         masks = np.bincount(self.codes, minlength=count)
@@ -315,7 +315,9 @@ class _Grouping:
         size = np.bincount(owners, pixels[self.firsts], count)
         parts = np.bincount(owners, covered, count) / np.maximum(1, size)
         rows = zip(self.names, masks.tolist(), images.tolist(), parts.tolist(), strict=True)
-        return sorted((Share(*row) for row in rows), key=lambda share: (-share.masks, share.name))
+        return sorted(
+            (NameCount(*row) for row in rows), key=lambda share: (-share.masks, share.name)
+        )
 
 
 def _labelled_twice(masks: Iterable[_CountedMask]) -> Iterator[DrawnMask]:

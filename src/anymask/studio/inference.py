@@ -126,11 +126,11 @@ class ModelQueue:
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(timeout=10)  # loading a model cannot be interrupted
 
-    def ask(self, work: Callable[[], T], urgency: Urgency) -> Future[T]:
+    def submit(self, work: Callable[[], T], urgency: Urgency) -> Future[T]:
         """Submit one piece of work."""
         return self._add(urgency, [None], None, lambda _: [work()])
 
-    def ask_together(
+    def submit_together(
         self, items: list[Any], key: Hashable, work: Callable[[list[Any]], list[T]]
     ) -> Future[list[T]]:
         """Submit items, which may be batched with waiting items of an equal key.
@@ -216,7 +216,7 @@ def queue_calls(
     def wait(_name: str, _given: tuple[Any, ...], call: Callable[[], Any]) -> Any:
         if left is not None and left.is_set():
             raise RequestAbandoned
-        return queue.ask(call, urgency).result()
+        return queue.submit(call, urgency).result()
 
     return WrappedRuntime(inside, wait)
 
@@ -261,7 +261,7 @@ class Inference:
 
     def start(self) -> None:
         """Start loading the model in the background."""
-        self.clicks.ask(self._open, Urgency.LOAD)
+        self.clicks.submit(self._open, Urgency.LOAD)
         self.clicks.start()
         self.heavy.start()
 
@@ -328,7 +328,7 @@ class Inference:
             known = self.recall(image_hash(photo))
             if known is not None:
                 return known
-            features = self.heavy.ask(lambda: model.encode(photo), Urgency.PHOTO).result()
+            features = self.heavy.submit(lambda: model.encode(photo), Urgency.PHOTO).result()
             made = EncodedPhoto(features, photo_for_edges(photo, features.geometry))
             self.cache.put(made)
             return made
@@ -357,7 +357,7 @@ class Inference:
 
         key = (embedding.model_hash, embedding.image_hash, chosen)
         pairs = list(zip(prompts, previous or [None] * len(prompts), strict=True))
-        return self.clicks.ask_together(pairs, key, work)
+        return self.clicks.submit_together(pairs, key, work)
 
     def everything(
         self,

@@ -44,7 +44,7 @@ from anymask.base import (
     FloatArray,
     InputError,
     UintImage,
-    json_depth,
+    json_depth_bound,
     parse_json,
 )
 from anymask.edit import cut_out
@@ -214,7 +214,7 @@ class BodyRoute(APIRoute):
                     )
             if self.body_field is not None:
                 request = await _form_as_json(request) if is_form(request) else request
-                depth = json_depth((await request.body()).decode("utf-8", "replace"))
+                depth = json_depth_bound((await request.body()).decode("utf-8", "replace"))
                 if depth > MAX_DEPTH:
                     raise Refusal(
                         422,

@@ -417,8 +417,8 @@ class Project:
         path = self.folder / name
         if not lies_in_folder(path, self.folder):
             raise NotFoundError(
-                f"The file {name!r} is missing from the project's folder, or is a link to "
-                "another folder. Copy the image into the folder."
+                f"The file {name!r} is missing from the project's folder, or is a link to a "
+                "file outside it. Copy the image itself into the project's folder."
             )
         return path.resolve()
 

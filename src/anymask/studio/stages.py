@@ -164,7 +164,7 @@ def run_stage(
     *,
     failed: Callable[[str, str], None] | None = None,
 ) -> Iterator[ImageEntry]:
-    """Propose masks for all new images, and yield each finished one. See `Project.run`.
+    """Propose masks for all images of status `new`, by the stage semi or auto; yield finished ones.
 
     Several runs share the images: each processes those that no other run has claimed, then the
     rest, because another run may have been killed. If two finish the same image, the first result

@@ -63,7 +63,7 @@ def serve(
 
         folder = None if photos is None else Path(photos)
         pictures = TaskPictures(folder, label_studio, label_studio_key)
-    with _opened(server, server.model(model or default_model(server.weights))) as parts:
+    with _server_parts(server, server.model(model or default_model(server.weights))) as parts:
         _listen(replace(parts, label_studio=pictures), server)
 
 
@@ -103,15 +103,15 @@ def annotate(
     project.change(stage=stage)
     led = default_model(server.weights) if server.weights else project.lead()
     chosen = server.model(model or led)
-    with _opened(server, chosen) as parts:
+    with _server_parts(server, chosen) as parts:
         LOG.info("opened the project %s", project.folder)
         served = ServedProject(project, user, pictures or PictureChoice())
         _listen(replace(parts, project=served), server)
 
 
 @contextmanager
-def _opened(server: ServerOptions, choice: ModelChoice) -> Iterator[ServerParts]:
-    """Components of a server for a model that is not loaded yet."""
+def _server_parts(server: ServerOptions, choice: ModelChoice) -> Iterator[ServerParts]:
+    """Prepare the parts of a server; the first request loads the model."""
     from anymask.runtime import find_bundle
 
     with tempfile.TemporaryDirectory(prefix="anymask-serve-") as folder:

@@ -79,7 +79,7 @@ class FramePrefetcher:
         self._pool: ThreadPoolExecutor | None = None
         self.last: PrefetchedFrame | None = None
 
-    def look(self, frame: int) -> PrefetchedFrame | None:
+    def fetch(self, frame: int) -> PrefetchedFrame | None:
         """Return a decoded and encoded frame; None after the end of the video."""
         if self.last is None or self.last.frame != frame:
             found = self._expected(frame)
@@ -280,7 +280,7 @@ class VideoSession:
         return given, known.rle if known is not None and known.area else None
 
     def _look_at(self, frame: int) -> PrefetchedFrame:
-        look = self._prefetcher.look(frame)
+        look = self._prefetcher.fetch(frame)
         if look is None and self.is_missing(frame):
             raise InputError(
                 f"Frame {frame} of the video is damaged and cannot be decoded. Add the prompt on "
@@ -522,7 +522,7 @@ class VideoSession:
         if not (begun or tracked) and self._is_there(at.frame):
             return self.result(at.frame)
         earlier, begins = self._prefetcher.last, time.monotonic()
-        look = self._prefetcher.look(at.frame)
+        look = self._prefetcher.fetch(at.frame)
         if look is None:
             self._note_missing(at.frame)
             return None
@@ -567,7 +567,7 @@ class VideoSession:
         nearest = nearest_prompt(at, self._store.prompted_frames(number))
         if nearest is None or self.frames.length is None:
             return None
-        spoken, look = self._store.prompt(number, nearest), self._prefetcher.look(nearest)
+        spoken, look = self._store.prompt(number, nearest), self._prefetcher.fetch(nearest)
         assert spoken is not None
         if look is None:  # damaged frame
             return None

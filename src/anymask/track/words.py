@@ -144,7 +144,7 @@ class WordQuestion:
     detector: Detector | None
     settings: FindSettings
 
-    def ask(self, image: UintImage) -> list[Mask]:  # (H, W, 3)
+    def find(self, image: UintImage) -> list[Mask]:  # (H, W, 3)
         """Find the instances on a frame, best first."""
         return find_phrases(self.model, image, self.phrases, self.detector, self.settings)
 
@@ -201,7 +201,8 @@ class VideoFinds:
     def _look(self, frame: TrackedFrame) -> None:
         """Detect instances on a frame and match them to tracked, lost or new objects."""
         image, things = self._image(frame), self.things
-        finds, features = without_parts(self.question.ask(image)), self.question.model.encode(image)
+        finds = without_parts(self.question.find(image))
+        features = self.question.model.encode(image)
         keys = maps_to_keys(features.maps, features.geometry)
         looks = [appearance(keys, image, one.rle) for one in finds]
         tracks = {number: frame.objects[number].rle for number in sorted(seen_on(frame))}

@@ -149,7 +149,7 @@ def starting_mix(paths: Sequence[Path], count: int, rgb: Sequence[int] | None) -
         step = max(1, max(array.shape[:2]) // _SAMPLES)
         parts.append(array[::step, ::step])
     colours = _named_colours(paths[0], count) if rgb is None else rgb
-    return ChannelMix.starting(measure_ranges(parts, PERCENTILES), colours, str(parts[0].dtype))
+    return ChannelMix.initial(measure_ranges(parts, PERCENTILES), colours, str(parts[0].dtype))
 
 
 def _named_colours(path: Path, count: int) -> Sequence[int] | None:

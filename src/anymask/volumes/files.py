@@ -126,7 +126,7 @@ def _volume_files(
         _forget(path)
         session = open_volume_session(opened, scan, **settings)
     with session:
-        _say(session, asked, words)
+        _add_prompts(session, asked, words)
         for done, _ in enumerate(session.propagate(), 1):
             if progress is not None:
                 progress(done, None)
@@ -146,7 +146,7 @@ def _forget(path: Path) -> None:
             path.with_name(name).unlink()
 
 
-def _say(session: VolumeSession, asked: VolumeFiles, words: str) -> None:
+def _add_prompts(session: VolumeSession, asked: VolumeFiles, words: str) -> None:
     """Add the prompts, unless an interrupted run already did."""
     if session.note("command") == words:
         return

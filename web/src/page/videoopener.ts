@@ -118,10 +118,10 @@ export class VideoOpener {
       });
     const listed = [...own(offers.clips, "video"), ...own(scans.scans, "scan")];
     const most =
-      `of up to ${Math.round(offers.upload_bytes / 1e6)} MB. You can also ` +
-      `drop a file on the page`;
-    const video = `MP4, WebM, AVI, GIF or another video file ${most}.`;
-    const scan = `NIfTI, MGH, NRRD, TIFF stack or zipped DICOM series ${most}.`;
+      `The maximum size is ${Math.round(offers.upload_bytes / 1e6)} MB. You can also ` +
+      `drop a file on the page.`;
+    const video = `MP4, WebM, AVI, GIF or another video file. ${most}`;
+    const scan = `NIfTI, MGH, NRRD, TIFF stack or zipped DICOM series. ${most}`;
     const none = (what: string, extra: string) =>
       h(
         "p",

@@ -213,8 +213,8 @@ export interface Figures {
   looked_at: number;
   batches: BatchState[];
   agreements: Agreement[];
-  labels: Share[];
-  groups: Share[];
+  labels: NameCount[];
+  groups: NameCount[];
   clips: ClipShare[];
   tracks: Record<string, number>;
   track_verdicts: Record<string, number>;
@@ -450,6 +450,14 @@ export interface MaskNotes {
 /** The measurements of each object. */
 export interface MeasuresBody {
   rows: LabelMeasure[];
+}
+
+/** The masks and images of one class or one group of images. */
+export interface NameCount {
+  name: string;
+  masks: number;
+  images: number;
+  pixels: number;
 }
 
 /** The name of an object, and its color in an exported video. */
@@ -756,14 +764,6 @@ export interface SegmentBody {
   refine_edges?: boolean | "auto";
   zoom?: boolean | "auto";
   mirror?: boolean;
-}
-
-/** The masks and images of one class or one group of images. */
-export interface Share {
-  name: string;
-  masks: number;
-  images: number;
-  pixels: number;
 }
 
 /** A prompt on a slice: as for /api/segment, with the slice and the object number. */

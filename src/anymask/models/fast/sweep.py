@@ -213,7 +213,7 @@ class ClickSweep:
         )
         self.drawing = Drawing(self.decoder, self.image, self.constant, self.hw, dtype)
 
-    def ask(
+    def decode(
         self, coords: Tensor, labels: Tensor, room: Tensor | None = None
     ) -> tuple[Tensor, SweepTokens]:
         """Decode prompts: quality (N, masks) of all mask tokens, and the state for `draw`.

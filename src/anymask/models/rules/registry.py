@@ -90,7 +90,7 @@ def open_family(
     others = {name for name, table in learned.items()
               if "weights" in table and table["weights"] != weights_hash}  # fmt: skip
     if others and weights_hash:
-        _tell_once(
+        _warn_once(
             f"{spec.name} (weights {weights_hash[:12]}) does not use the tables "
             f"{', '.join(sorted(others))}, because they were trained for other weights. Automatic "
             "masks are filtered by score and stability only. Set score= or min_objectness= to "
@@ -100,7 +100,7 @@ def open_family(
 
 
 @cache
-def _tell_once(text: str) -> None:
+def _warn_once(text: str) -> None:
     LOG.warning(text)
 
 

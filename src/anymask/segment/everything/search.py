@@ -196,7 +196,7 @@ class Scan:
     log: SearchLog | None = None
     judge: Objectness | None = None
 
-    def ask(self, clicks: Floats, frontier: Frontier | None = None) -> list[Mask]:
+    def decode(self, clicks: Floats, frontier: Frontier | None = None) -> list[Mask]:
         """Masks of N clicks (N, 2), or of N boxes (N, 4), in pixels of the view.
 
         Args:
@@ -204,20 +204,20 @@ class Scan:
             frontier: Receives the observations of masks that pass or nearly pass.
         """
         if self.log is None:
-            return self._answer(clicks, frontier).records
+            return self._decode(clicks, frontier).records
         key = batch_key(self.embedding.image_hash, self.view.window, clicks)
         batch = self.log.recall(key)
         if batch is None:
-            batch = self._answer(clicks, frontier)
+            batch = self._decode(clicks, frontier)
             self.log.keep(key, batch)
         elif frontier is not None:
             for observation in batch.observations:
                 frontier.learn(observation)
         return batch.records
 
-    def _answer(self, clicks: Floats, frontier: Frontier | None) -> LoggedBatch:
+    def _decode(self, clicks: Floats, frontier: Frontier | None) -> LoggedBatch:
         """Decode a batch."""
-        asked = self.sweep.ask(grid_prompts(clicks, self.view.geometry, self.family.spec))
+        asked = self.sweep.decode(grid_prompts(clicks, self.view.geometry, self.family.spec))
         good = good_enough(asked.quality, self.settings)
         looked = good if frontier is None else good | frontier.is_observable(asked.quality)
         judged: list[tuple[FloatArray, float, Floats]] = []
@@ -284,7 +284,7 @@ def _in_batches(
     found: list[Mask] = []
     for start in range(0, len(prompts), batch):
         part = prompts[start : start + batch]
-        found += scan.ask(part, frontier)
+        found += scan.decode(part, frontier)
         clock.add(len(part))
     return found
 
