@@ -69,7 +69,9 @@ def shipped_probe(model: str = SUBJECT_MODEL) -> SubjectProbe:
             table["weights_hash"], weights, float(table["offset"]), float(table["least"])
         )
     except (OSError, LookupError, TypeError, ValueError, DataError) as error:
-        raise WeightsError(f"The file {path} is missing or corrupted. Reinstall anymask.") from error
+        raise WeightsError(
+            f"The file {path} is missing or corrupted. Reinstall anymask."
+        ) from error
 
 
 def cell_numbers(features: Features) -> FloatArray:  # -> (h, w, D)
