@@ -28,8 +28,10 @@ from unittest import mock
 
 import numpy as np
 import torch
+from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 import anymask
 from anymask.base import import_offline, this_machine, write_json
@@ -40,6 +42,7 @@ from anymask.runtime import VideoSteps, require
 CLICK = (0.5, 0.5)  # of the image's width and height
 PLACES = ((0.3, 0.5), (0.7, 0.5))  # of the objects of a video
 FRAMES = 3  # of a video in each turn
+LIMIT = 2048  # side of the matrices whose product is the limit of the machine
 CLICKS = 4  # per encoded image; the first one is timed separately
 Steps = dict[str, Callable[[], Any]]
 
@@ -272,26 +275,59 @@ def made_weights(name: str, recipe: Path, folder: Path) -> Path:
     return path
 
 
+def encoder_operations(name: str) -> int:
+    """Floating-point operations of our encoder for one image, as torch counts them."""
+    module: Any = build(name).eval().to("meta")
+    side = module.spec.image_side
+    with torch.no_grad(), FlopCounterMode(display=False) as count:
+        module.encode(torch.zeros(1, 3, side, side, device="meta"))
+    return int(count.get_total_flops())
+
+
+def large_product() -> Callable[[], Any]:
+    """Return a function that multiplies matrices of `LIMIT` x `LIMIT` by ONNX Runtime.
+
+    The second matrix is constant, as the weights of a network are. The number of threads is that of
+    ONNX Runtime's default, as for the encoders of anymask.
+    """
+    ort, shape = import_offline("onnxruntime"), [LIMIT, LIMIT]
+    values = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["a", "b"], ["c"])], "product",
+        [helper.make_tensor_value_info("a", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("c", TensorProto.FLOAT, shape)],
+        [numpy_helper.from_array(values, "b")],
+    )  # fmt: skip
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return lambda: session.run(None, {"a": values})
+
+
 def compare(
     name: str, weights: Path, image: np.ndarray, turns: int, everything: bool
 ) -> list[dict[str, Any]]:
     """A row of each step: median seconds of both, and the median of the ratios of the turns."""
     peer, make = PEERS[name]
+    product, times = large_product(), encoder_operations(name) / (2 * LIMIT**3)
     everything = everything and name == "mobile_sam"
     sides = make(weights, image, everything), ours(name, weights, image, everything)
     spent: dict[str, list[tuple[float, float]]] = {}
+    shares: list[float] = []
     with torch.inference_mode():
         for turn in range(turns + 1):
             for step, call in _calls(sides[0], turn):
                 pair = [_seconds(side[call]) for side in sides]
                 if turn:  # the first turn warms up
                     spent.setdefault(step, []).append((pair[0], pair[1]))
+                if turn and step == "encode":
+                    shares.append(times * min(_seconds(product) for _ in range(3)) / pair[1])
     return [
         {
             "model": name, "step": step, "peer": peer,
             "peer_s": statistics.median(one[0] for one in pairs),
             "ours_s": statistics.median(one[1] for one in pairs),
             "times": statistics.median(one[0] / one[1] for one in pairs),
+            "roofline": statistics.median(shares) if step == "encode" else None,
         }
         for step, pairs in spent.items()
     ]  # fmt: skip
@@ -315,10 +351,12 @@ def _seconds(call: Callable[[], Any]) -> float:
 
 def to_table(rows: list[dict[str, Any]]) -> str:
     """The Markdown table of `docs/reference/results.md`."""
-    lines = ["| model | step | other code | its time | our time | speed-up |", "|" + "---|" * 6]
+    names = ("model", "step", "other code", "its time", "our time", "speed-up", "of the limit")
+    lines = [f"| {' | '.join(names)} |", "|" + "---|" * len(names)]
     for row in rows:
         times = (f"{1e3 * row[key]:.0f} ms" for key in ("peer_s", "ours_s"))
-        cells = (row["model"], row["step"], row["peer"], *times, f"{row['times']:.1f}x")
+        share = "" if row["roofline"] is None else f"{row['roofline']:.0%}"
+        cells = (row["model"], row["step"], row["peer"], *times, f"{row['times']:.1f}x", share)
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 

@@ -13,6 +13,7 @@ from anymask.models.fast import (
     Activation,
     activated,
     convolved,
+    projected_parts,
     times_transposed,
 )
 from anymask.models.fast import layers as fused_layers
@@ -92,6 +93,28 @@ def test_an_exported_graph_has_the_plain_layer() -> None:
         graph = torch.export.export(Module(), (torch.randn(MIN_ROWS, 4),)).graph
     named = [str(node.target) for node in graph.nodes if node.op == "call_function"]
     assert named == ["aten.linear.default", "aten.gelu.default"]
+
+
+class Parts(nn.Module):
+    """Queries, keys and values of one layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 6)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        return projected_parts(x, self.layer)
+
+
+def test_an_exported_graph_has_one_product_for_each_part_of_a_layer() -> None:
+    module, x = Parts(), torch.randn(5, 4)
+    with torch.inference_mode():
+        program = torch.export.export(module, (x,))
+        expected = module.layer(x).split(2, dim=-1)
+        torch.testing.assert_close(module(x), expected)
+        torch.testing.assert_close(program.module()(x), expected)
+    named = [str(node.target) for node in program.graph.nodes if node.op == "call_function"]
+    assert named.count("aten.linear.default") == 3
 
 
 @pytest.mark.parametrize("columns", [False, True], ids=["rows", "columns"])

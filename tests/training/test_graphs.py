@@ -7,6 +7,9 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
 
 from anymask.base import InputError, file_sha256
 from anymask.runtime import (
@@ -16,6 +19,7 @@ from anymask.runtime import (
     read_manifest,
 )
 from anymask.training import export_graphs as graphs
+from anymask.training import fused_attention
 from anymask.training.export_graphs import export_bundle
 from anymask.training.export_verify import verify_bundle
 from tests.runtime.exports import META, exported, network
@@ -26,7 +30,7 @@ from tests.runtime.stand_in import SPEC, build, some_prompts
 def quick(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Copy the stand-in's graphs instead of exporting anew: for what happens around the graphs."""
 
-    def copy(*args: object, int8: bool) -> None:
+    def copy(*args: object, int8: bool, fused: bool) -> None:
         info, stage = args[2], args[-1]
         assert isinstance(info, GraphInfo)
         assert isinstance(stage, Path)
@@ -161,3 +165,47 @@ def test_int8_makes_the_encoder_smaller_and_says_so(
     kinds = {node.op_type for node in onnx.load(tmp_path / "int8" / "encoder.onnx").graph.node}
     assert kinds & {"MatMulInteger", "DynamicQuantizeMatMul", "MatMulIntegerToFloat"}
     assert "ConvInteger" not in kinds
+
+
+class OneAttention(nn.Module):
+    """Attention of B x 2 heads over L places, with or without a bias (1, 2, L, L)."""
+
+    def forward(self, *given: Tensor) -> Tensor:
+        x, *bias = given
+        heads = x.unflatten(-1, (2, 4)).transpose(1, 2)
+        mixed = functional.scaled_dot_product_attention(heads, 2 * heads, heads + 1, *bias)
+        return mixed.transpose(1, 2).flatten(2)
+
+
+@pytest.mark.parametrize(
+    ("biased", "places", "kinds"),
+    [
+        (False, 6, {"MultiHeadAttention"}),
+        (True, 6, {"MultiHeadAttention"}),
+        (True, fused_attention.LONG, {"Softmax"}),
+    ],
+)
+def test_fused_attention_equals_that_of_torch(
+    tmp_path: Path, biased: bool, places: int, kinds: set[str]
+) -> None:
+    torch.manual_seed(0)
+    given: tuple[Tensor, ...] = (torch.randn(3, places, 8),)
+    given += (torch.randn(1, 2, places, places),) if biased else ()
+    names = ("x", "bias")[: len(given)]
+    takes = dict(zip(names, ("B", ""), strict=False))
+    network = OneAttention().eval()
+    info = graphs.write_graph("one", network, given, takes, {"y": "B"}, tmp_path, fused=True)
+    found = {node.op_type for node in onnx.load(tmp_path / info.file).graph.node}
+    assert found & {"MultiHeadAttention", "Softmax"} == kinds
+    session = onnxruntime.InferenceSession(str(tmp_path / info.file))
+    fewer = (given[0][:2], *given[1:])
+    (mine,) = session.run(None, {name: one.numpy() for name, one in zip(names, fewer, strict=True)})
+    np.testing.assert_allclose(mine, network(*fewer).numpy(), atol=1e-4)
+
+
+def test_fused_graphs_agree(tmp_path: Path) -> None:
+    module = network("video")
+    export_bundle(module, module.spec, tmp_path / "x", fused=True, **META)  # type: ignore[arg-type]
+    nodes = onnx.load(tmp_path / "x" / "encoder.onnx").graph.node
+    assert "MultiHeadAttention" in {node.op_type for node in nodes}
+    assert verify_bundle(module, tmp_path / "x").passed

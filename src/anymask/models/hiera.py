@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from anymask.models.fast import activated, attend
+from anymask.models.fast import activated, attend, projected_parts
 from anymask.models.layers import DropPath, Mlp
 from anymask.models.vit import map_to_windows, windows_to_map
 
@@ -79,7 +79,7 @@ class PooledAttention(nn.Module):
         self.proj = nn.Linear(outputs, outputs)
 
     def forward(self, x: Tensor) -> Tensor:  # (B, h, w, C) -> the same, or (B, h / 2, w / 2, 2 C)
-        q, k, v = activated(x, self.qkv).chunk(3, dim=-1)
+        q, k, v = projected_parts(x, self.qkv)
         if self.pooled:
             q = pool_halves(q)
         h, w = q.shape[1:3]

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from anymask.models.fast import activated
+from anymask.models.fast import activated, projected_parts
 from anymask.models.layers import DropPath, LayerNorm2d, Mlp
 from anymask.models.positions import relative_bias
 
@@ -66,8 +66,10 @@ class RelativeAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:  # (B, h, w, C) -> the same
         B, h, w, C = x.shape
-        qkv = activated(x, self.qkv).reshape(B, h * w, 3, self.heads, C // self.heads)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # (B, heads, L, D)
+        q, k, v = (
+            part.reshape(B, h * w, self.heads, C // self.heads).transpose(1, 2)
+            for part in projected_parts(x, self.qkv)
+        )  # (B, heads, L, D)
         step = max(1, BIAS_LIMIT // (h * w) ** 2)
         parts = []
         for start in range(0, self.heads, step):

@@ -38,7 +38,7 @@ from anymask.runtime.store import current, file_hash, lock_of, path_of, read_jso
 
 C = TypeVar("C")
 
-CONVERSION = 3  # increase it if the numbers or inputs of the graphs change
+CONVERSION = 4  # increase it if the numbers or inputs of the graphs change
 LACKING = "pytorch.json"  # in the bundle: the capabilities that only PyTorch supports
 FAILED = "failed.json"  # instead of the bundle: why the conversion is not used
 KINDS: tuple[Any, ...] = (

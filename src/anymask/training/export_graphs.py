@@ -93,6 +93,7 @@ from anymask.training.export_folder import (
     staging,
     write_manifest,
 )
+from anymask.training.fused_attention import translations
 
 OPSET = 20  # the first with a GELU operator
 PROMPTS = ("coords", "labels", "masks", "has_mask")
@@ -143,6 +144,7 @@ def export_bundle(
     weights_hash: str,
     int8: bool = False,
     half: bool = False,
+    fused: bool = False,
 ) -> Manifest:
     """Write a model as a bundle, atomically, and return its manifest.
 
@@ -156,10 +158,12 @@ def export_bundle(
         weights_hash: Hash of the weights, which links image embeddings to this bundle.
         int8: Use 8-bit matrix products in the encoder: smaller, and faster on most CPUs.
         half: Store weights in 16 bits; inference uses 32 bits.
+        fused: Use ONNX Runtime's operator for the encoder's attention (`fused_attention`): faster,
+            but other programs may not read the graph.
     """
     refuse_to_replace(Path(folder))
     with staging(Path(folder)) as stage:
-        graphs = _write_graphs(module, spec, stage, int8)
+        graphs = _write_graphs(module, spec, stage, int8=int8, fused=fused)
         for info in graphs if half else ():
             store_half(stage / info.file)
         if tables := open_family(spec, weights_hash=weights_hash).tables:
@@ -204,7 +208,7 @@ def example_prompts(spec: ModelSpec, n: int, p: int) -> tuple[Tensor, Tensor, Te
 
 @torch.no_grad()
 def _write_graphs(
-    module: nn.Module, spec: ModelSpec, stage: Path, int8: bool
+    module: nn.Module, spec: ModelSpec, stage: Path, *, int8: bool, fused: bool
 ) -> tuple[GraphInfo, ...]:
     model = fuse(module).cpu().float()
     encoder = EncoderGraph(model).eval()
@@ -214,8 +218,11 @@ def _write_graphs(
     takes: Mapping[str, Letters] = {"images": letters}
     gives: Mapping[str, Letters] = dict.fromkeys(names, "B")
     graphs = [
-        write_graph(GraphNames.ENCODER, encoder, (images,), takes, gives, stage, dims, int8=int8)
-    ]
+        write_graph(
+            GraphNames.ENCODER, encoder, (images,), takes, gives, stage, dims,
+            int8=int8, fused=fused,
+        )
+    ]  # fmt: skip
 
     prompts = example_prompts(spec, 2, spec.fixed_points or 2)
     points = "N" if spec.fixed_points else "NP"
@@ -290,6 +297,7 @@ def write_graph(
     sides: Sequence[dict[int, Any]] | None = None,
     *,
     int8: bool = False,
+    fused: bool = False,
 ) -> GraphInfo:
     """Write one graph to the bundle folder and return its manifest entry.
 
@@ -301,6 +309,8 @@ def write_graph(
         gives: Names and shapes of outputs, like `takes`.
         dims: Dimensions of letters. Defaults to any size.
         sides: Dynamic dimensions of each input whose shape has a number there.
+        int8: As in `export_bundle`.
+        fused: As in `export_bundle`.
     """
     answers = graph(*given)
     outputs = answers if isinstance(answers, tuple) else (answers,)
@@ -315,7 +325,7 @@ def write_graph(
     parameters = inspect.signature(graph.forward).parameters.values()
     if any(one.kind is one.VAR_POSITIONAL for one in parameters):
         varying = (varying,)
-    trace_graph(graph, given, info, varying, folder, int8=int8)
+    trace_graph(graph, given, info, varying, folder, int8=int8, fused=fused)
     return info
 
 
@@ -327,6 +337,7 @@ def trace_graph(
     stage: Path,
     *,
     int8: bool,
+    fused: bool,
 ) -> None:
     """Trace a network with torch and write the optimized graph to the folder."""
     size = sum(parameter.numel() * 4 for parameter in graph.parameters())
@@ -342,6 +353,7 @@ def trace_graph(
             output_names=[tensor.name for tensor in info.outputs],
             dynamic_shapes=varying,
             external_data=size > BIG,
+            custom_translation_table=translations() if fused else None,
             verbose=False,
         )
         if int8:

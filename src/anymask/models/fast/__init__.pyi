@@ -10,6 +10,7 @@ from anymask.models.fast.layers import Activation as Activation
 from anymask.models.fast.layers import activated as activated
 from anymask.models.fast.layers import convolved as convolved
 from anymask.models.fast.layers import projected as projected
+from anymask.models.fast.layers import projected_parts as projected_parts
 from anymask.models.fast.layers import times_transposed as times_transposed
 from anymask.models.fast.sweep import ClickSweep as ClickSweep
 from anymask.models.fast.sweep import SweepTokens as SweepTokens

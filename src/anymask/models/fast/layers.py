@@ -68,6 +68,22 @@ def projected(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return F.linear(x, weight, bias)
 
 
+def projected_parts(x: Tensor, layer: nn.Module, parts: int = 3) -> tuple[Tensor, ...]:
+    """Compute layer(x) in equal parts of its channels, such as queries, keys and values.
+
+    An exported graph has one product per part, because a split would copy each of them.
+
+    Args:
+        x: Input (..., C).
+        layer: A layer with C' outputs, as in `activated`.
+        parts: Number of parts, each (..., C' / parts).
+    """
+    if torch.compiler.is_exporting() and isinstance(layer, nn.Linear) and _is_bare(layer):
+        pairs = zip(layer.weight.chunk(parts), layer.bias.chunk(parts), strict=True)
+        return tuple(F.linear(x, weight, bias) for weight, bias in pairs)
+    return activated(x, layer).chunk(parts, dim=-1)
+
+
 def convolved(x: Tensor, layer: nn.Module, activation: Activation | None = None) -> Tensor:
     """Compute activation(layer(x)): (B, C, h, w) -> (B, C', h', w').
 
