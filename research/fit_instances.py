@@ -39,7 +39,7 @@ from anymask.runtime.manifest import (
 )
 from anymask.training.export_graphs import varying_sides, write_graph
 
-SIDE, BASE, RATE, CROPS, CELLS = 512, "nano", 2e-3, 4, 16
+SIDE, BASE, RATE, CELLS = 512, "nano", 2e-3, 32
 HELD_OUT = 4  # one in so many images of `split` fields is kept for judging
 
 
@@ -52,6 +52,8 @@ class Field:
         views: Views of each image.
         inverted: Share of the views with inverted brightness.
         split: Whether some images are held out, because the field has no test set.
+        context: Blocks of the head with a wide receptive field, for large objects.
+        crop: Side of a training crop in cells of the coarsest map, at most `CELLS`.
         data: Terms of the data, for the manifest.
     """
 
@@ -59,18 +61,37 @@ class Field:
     views: int
     inverted: float = 0.0
     split: bool = True
+    context: int = 2
+    crop: int = CELLS
     data: str = ""
 
 
 FIELDS = {
     "cells": Field(
-        sets=("finetune/nuclei_train",), views=8, inverted=0.15, split=False,
+        sets=("finetune/nuclei_train",), views=8, inverted=0.15, split=False, context=0, crop=16,
         data="50 images of nuclei of the Data Science Bowl 2018 (BBBC038, CC0 1.0) for the "
         "instance head; otherwise the data of nano (NOTICE)",
     ),
-    "roofs": Field(sets=("train/aerial_buildings", "train/aerial_roofs"), views=4),
+    "roofs": Field(
+        sets=("train/aerial_buildings", "train/aerial_roofs"), views=8,
+        data="aerial_buildings (CC BY 4.0) and aerial_roofs (public domain) for the instance "
+        "head; otherwise the data of nano (NOTICE)",
+    ),
     "defects": Field(
-        sets=("train/car_damage8", "train/car_damage_via", "train/potholes_small"), views=3
+        sets=("train/car_damage8", "train/car_damage_via", "train/potholes_small",
+              "train/car_parts_damage"),
+        views=6,
+        data="car_damage8, potholes_small (CC BY 4.0), car_damage_via and car_parts_damage (MIT) "
+        "for the instance head; otherwise the data of nano (NOTICE)",
+    ),
+    "plants": Field(
+        sets=("train/peanut_field", "train/hydroponic_plants"), views=10,
+        data="peanut_field (CC BY-SA 4.0) and hydroponic_plants (CC BY 4.0) for the instance "
+        "head; otherwise the data of nano (NOTICE)",
+    ),
+    "leaves": Field(  # its data is for research only: the weights are not distributed
+        sets=("finetune/leaves_train",), views=10, split=False, context=1,
+        data="40 images of CVPPP A1 (research only, not for distribution) for the instance head",
     ),
 }  # fmt: skip
 
@@ -167,10 +188,12 @@ def loss_of(planes: Tensor, truth: Tensor) -> Tensor:
     return F.binary_cross_entropy(found, inside) + 0.5 * dice.mean() + apart
 
 
-def train(maps: list[NDArray[np.float16]], folder: Path, minutes: float) -> InstanceHead:
+def train(
+    maps: list[NDArray[np.float16]], folder: Path, minutes: float, field: Field
+) -> InstanceHead:
     """Train for some minutes of CPU time, and return the averaged weights."""
     torch.manual_seed(0)
-    head = InstanceHead([one.shape[1] for one in maps[:3]]).train()
+    head = InstanceHead([one.shape[1] for one in maps[:3]], field.context).train()
     optimizer = torch.optim.AdamW(head.parameters(), RATE, weight_decay=0.02)
     state: dict[str, Any] = {"step": 0, "seconds": 0.0}
     mean = {name: value.clone() for name, value in head.state_dict().items()}
@@ -185,10 +208,11 @@ def train(maps: list[NDArray[np.float16]], folder: Path, minutes: float) -> Inst
         for group in optimizer.param_groups:
             group["lr"] = RATE * min(1, (step + 1) / 50) * (0.5 + 0.5 * float(np.cos(np.pi * done)))
         cut = [list[NDArray[np.float32]]() for _ in maps]
-        for row in rng.integers(0, len(maps[0]), CROPS):
-            y, x = rng.integers(0, SIDE // 16 - CELLS + 1, 2)
+        for row in rng.integers(0, len(maps[0]), 64 // field.crop):
+            y, x = rng.integers(0, CELLS - field.crop + 1, 2)
             for found, one, times in zip(cut, maps, (1, 2, 4, 8), strict=True):
-                window = np.s_[y * times : (y + CELLS) * times, x * times : (x + CELLS) * times]
+                rows, columns = (np.s_[at * times : (at + field.crop) * times] for at in (y, x))
+                window = rows, columns
                 found.append(one[row][(slice(None), *window)].astype(np.float32))
         *seen, truth = (torch.from_numpy(np.stack(one)) for one in cut)
         loss = loss_of(head(*seen), truth)
@@ -242,7 +266,7 @@ def main() -> None:
     torch.set_num_threads(1)
     args.out.mkdir(parents=True, exist_ok=True)
     field, name = FIELDS[args.field], f"{BASE}-{args.field}"
-    head = train(cache(field, args.data, args.out), args.out, args.minutes)
+    head = train(cache(field, args.data, args.out), args.out, args.minutes, field)
     write_bundle(head, name, field.data, args.out / name)
     print(json.dumps({"bundle": str(args.out / name)}))
 

@@ -81,8 +81,18 @@ def test_the_foreground_alone_does_not_separate_touching_instances() -> None:
     assert separate(Distances(exact.foreground, flat, flat)).max() == 1
 
 
-def test_the_head_returns_planes_twice_as_fine_as_its_finest_map() -> None:
-    head = InstanceHead((8, 6, 4)).eval()
+def test_a_region_without_a_seed_is_one_instance() -> None:
+    truth = discs([(20, 20, 9), (50, 50, 9)])
+    exact = exact_distances(truth)
+    boundary = np.where(truth == 2, 0.9, exact.boundary).astype(np.float32)
+    labels = separate(exact._replace(boundary=boundary))
+    assert np.array_equal(labels > 0, truth > 0)
+    assert labels.max() == 2
+
+
+@pytest.mark.parametrize("context", [0, 2])
+def test_the_head_returns_planes_twice_as_fine_as_its_finest_map(context: int) -> None:
+    head = InstanceHead((8, 6, 4), context).eval()
     maps = (torch.randn(2, 8, 4, 6), torch.randn(2, 6, 8, 12), torch.randn(2, 4, 16, 24))
     with torch.no_grad():
         planes = head(*maps)

@@ -5,6 +5,8 @@ Microscopy", Nature Methods 22, "Automatic instance segmentation"): a decoder pr
 foreground, the distance to the center of the cell's instance and the distance to its boundary, and
 a seeded watershed separates touching instances (`segment.everything.instances`). Difference: the
 head reads all maps of a light encoder, not only SAM's embedding, and has a tenth of the parameters.
+Objects that are wider than a few cells require a wide receptive field, because the distance to the
+center depends on the whole outline (`Context`).
 
 Letters: B images, C channels of a map, h w the cells of the coarsest map.
 """
@@ -22,6 +24,24 @@ from anymask.models.layers import LayerNorm2d, Pointwise
 WIDTHS = (96, 64, 48)  # channels at each map, the coarsest first
 PLANES = 3  # foreground, center distance, boundary distance
 FINER = 2  # cells of the output along a side of a cell of the finest map
+REACH = 7, 3  # side of the kernel and its dilation in `Context`, in cells of the coarsest map
+
+
+class Context(nn.Module):
+    """Residual block (B, C, h, w) -> (B, C, h, w) with a reach of 9 cells to each side."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        side, apart = REACH
+        pad = side // 2 * apart
+        self.spread = nn.Conv2d(width, width, side, padding=pad, dilation=apart, groups=width)
+        self.norm = LayerNorm2d(width)
+        self.up, self.down = Pointwise(width, 2 * width), Pointwise(2 * width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Add what surrounds each cell."""
+        added: Tensor = self.down(F.relu(self.up(self.norm(self.spread(x)))))
+        return x + added
 
 
 class InstanceHead(nn.Module):
@@ -32,9 +52,10 @@ class InstanceHead(nn.Module):
 
     Args:
         channels: Channels C of each map, in the encoder's order (the coarsest first).
+        context: Number of `Context` blocks at the coarsest map.
     """
 
-    def __init__(self, channels: Sequence[int]) -> None:
+    def __init__(self, channels: Sequence[int], context: int = 0) -> None:
         super().__init__()
         coarse, middle, fine = WIDTHS
         self.project = nn.ModuleList(
@@ -43,6 +64,7 @@ class InstanceHead(nn.Module):
         self.narrow = nn.ModuleList([Pointwise(coarse, middle), Pointwise(middle, fine)])
         self.smooth = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for width in WIDTHS)
         self.norm = nn.ModuleList(LayerNorm2d(width) for width in WIDTHS)
+        self.context = nn.Sequential(*(Context(coarse) for _ in range(context)))
         self.mix = nn.Conv2d(fine, fine, 3, padding=1)
         self.planes = nn.Conv2d(fine, PLANES * FINER**2, 3, padding=1)
 
@@ -54,6 +76,8 @@ class InstanceHead(nn.Module):
                 x = F.interpolate(self.narrow[level - 1](x), scale_factor=2.0, mode="nearest")
             x = self.norm[level](x + self.project[level](one))
             x = F.relu(self.smooth[level](x))
+            if not level:
+                x = self.context(x)
         x = x + F.relu(self.mix(x))
         planes = F.pixel_shuffle(self.planes(x), FINER)
         return torch.sigmoid(planes).float()

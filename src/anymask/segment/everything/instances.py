@@ -82,6 +82,7 @@ def separate(distances: Distances) -> IntArray:  # -> (h, w)
         for plane in (distances.center, distances.boundary)
     )
     seeds = inside & (center < SEED) & (boundary < SEED)
+    seeds |= _without_seed(inside, seeds)
     _, numbered_seeds = cv2.connectedComponents(seeds.view(np.uint8), connectivity=4)
     labels = _flood(np.asarray(numbered_seeds, np.int32), boundary, inside)
     sizes = np.bincount(labels.ravel())
@@ -90,6 +91,16 @@ def separate(distances: Distances) -> IntArray:  # -> (h, w)
     numbers = np.cumsum(kept) * kept
     numbered: IntArray = numbers[labels].astype(np.int64)
     return numbered
+
+
+def _without_seed(inside: NDArray[np.bool_], seeds: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Connected regions of the foreground (h, w) in which no cell is a seed."""
+    _, regions = cv2.connectedComponents(inside.view(np.uint8), connectivity=4)
+    seeded = np.zeros(regions.max() + 1, np.bool_)
+    seeded[regions[seeds]] = True
+    seeded[0] = True
+    without: NDArray[np.bool_] = ~seeded[regions]
+    return without
 
 
 def _flood(
