@@ -34,7 +34,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import anymask
-from anymask.base import import_offline, this_machine, write_json
+from anymask.base import import_offline, this_machine, thread_setting, write_json
 from anymask.masks import box_nms
 from anymask.models import build
 from anymask.runtime import VideoSteps, require
@@ -43,8 +43,10 @@ CLICK = (0.5, 0.5)  # of the image's width and height
 PLACES = ((0.3, 0.5), (0.7, 0.5))  # of the objects of a video
 FRAMES = 3  # of a video in each turn
 LIMIT = 2048  # side of the matrices whose product is the limit of the machine
+AROUND = 3  # products before and after each pair of encodes
 CLICKS = 4  # per encoded image; the first one is timed separately
 Steps = dict[str, Callable[[], Any]]
+Clock = Callable[[], float]
 
 
 class DropPath(nn.Module):
@@ -287,10 +289,12 @@ def encoder_operations(name: str) -> int:
 def large_product() -> Callable[[], Any]:
     """Return a function that multiplies matrices of `LIMIT` x `LIMIT` by ONNX Runtime.
 
-    The second matrix is constant, as the weights of a network are. The number of threads is that of
-    ONNX Runtime's default, as for the encoders of anymask.
+    The second matrix is constant, as the weights of a network are. The number of threads is that
+    of torch.
     """
     ort, shape = import_offline("onnxruntime"), [LIMIT, LIMIT]
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
     values = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
     graph = helper.make_graph(
         [helper.make_node("MatMul", ["a", "b"], ["c"])], "product",
@@ -299,12 +303,13 @@ def large_product() -> Callable[[], Any]:
         [numpy_helper.from_array(values, "b")],
     )  # fmt: skip
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
-    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    content, providers = model.SerializeToString(), ["CPUExecutionProvider"]
+    session = ort.InferenceSession(content, options, providers=providers)
     return lambda: session.run(None, {"a": values})
 
 
 def compare(
-    name: str, weights: Path, image: np.ndarray, turns: int, everything: bool
+    name: str, weights: Path, image: np.ndarray, turns: int, everything: bool, clock: Clock
 ) -> list[dict[str, Any]]:
     """A row of each step: median seconds of both, and the median of the ratios of the turns."""
     peer, make = PEERS[name]
@@ -316,11 +321,13 @@ def compare(
     with torch.inference_mode():
         for turn in range(turns + 1):
             for step, call in _calls(sides[0], turn):
-                pair = [_seconds(side[call]) for side in sides]
+                limits = [_seconds(product, clock) for _ in range(AROUND) if step == "encode"]
+                pair = [_seconds(side[call], clock) for side in sides]
                 if turn:  # the first turn warms up
                     spent.setdefault(step, []).append((pair[0], pair[1]))
                 if turn and step == "encode":
-                    shares.append(times * min(_seconds(product) for _ in range(3)) / pair[1])
+                    limits += [_seconds(product, clock) for _ in range(AROUND)]
+                    shares.append(times * statistics.mean(limits) / pair[1])
     return [
         {
             "model": name, "step": step, "peer": peer,
@@ -343,10 +350,10 @@ def _calls(side: Steps, turn: int) -> list[tuple[str, str]]:
     return steps
 
 
-def _seconds(call: Callable[[], Any]) -> float:
-    began = time.perf_counter()
+def _seconds(call: Callable[[], Any], clock: Clock) -> float:
+    began = clock()
     call()
-    return time.perf_counter() - began
+    return clock() - began
 
 
 def to_table(rows: list[dict[str, Any]]) -> str:
@@ -369,6 +376,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--models", nargs="+", choices=PEERS, default=list(PEERS))
     parser.add_argument("--turns", type=int, default=5, help="alternating runs (default: 5)")
     parser.add_argument("--everything", action="store_true", help="also automatic masks")
+    parser.add_argument("--one-thread", action="store_true", help="processor time of one thread")
     parser.add_argument("--weights", type=Path, default=Path("peers-weights"), help="folder")
     parser.add_argument("-o", "--out", type=Path, help="write the rows as JSON")
     given = parser.parse_args(arguments)
@@ -377,9 +385,13 @@ def main(arguments: list[str] | None = None) -> None:
     if given.image is not None:
         image = np.asarray(Image.open(given.image).convert("RGB").resize((800, 534)))
     rows: list[dict[str, Any]] = []
+    clock: Clock = time.process_time if given.one_thread else time.perf_counter
+    if given.one_thread:
+        torch.set_num_threads(1)
     for name in given.models:
         weights = made_weights(name, given.recipe, given.weights)
-        rows += compare(name, weights, image, given.turns, given.everything)
+        with thread_setting(1 if given.one_thread else None):
+            rows += compare(name, weights, image, given.turns, given.everything, clock)
         print(to_table(rows), flush=True)
     if given.out is not None:
         write_json(given.out, {"machine": this_machine().line(), "rows": rows})
