@@ -110,7 +110,7 @@ def calibration(tables: list[NDArray[Any]]) -> tuple[float, list[str]]:
 
 
 def main() -> None:
-    """See the module."""
+    """Measure the first masks of models and print a table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("data", type=Path, help="the folder of the sets")
     parser.add_argument("--model", action="append", help="default: nano")

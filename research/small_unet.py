@@ -48,7 +48,6 @@ class SmallUNet(nn.Module):
         self.last = nn.Conv2d(a, 2, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """See the class."""
         one = self.down1(x)
         two = self.down2(F.max_pool2d(one, 2))
         three = self.deep(F.max_pool2d(two, 2))

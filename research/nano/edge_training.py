@@ -74,7 +74,7 @@ def edge_loss(change: Tensor, batch: EdgeBatch) -> Tensor:
 
 
 class EdgeLearner(AveragedLearner[EdgeRefiner]):
-    """See `AveragedLearner`.
+    """Trains the edge refiner.
 
     Args:
         start: Averaged weights to start from, or None.

@@ -76,7 +76,7 @@ def memory_loss(logits: Tensor, seen: Tensor, target: Tensor) -> Tensor:
 
 
 class MemoryLearner(AveragedLearner[MemoryReader]):
-    """See `AveragedLearner`; the minutes that it has learned for say how far the run is."""
+    """Trains the memory reader; the minutes of training determine the learning rate."""
 
     def __init__(self, recipe: MemoryRecipe, sizes: ReaderSizes) -> None:
         super().__init__(MemoryReader(sizes), recipe.rate, recipe.ema, WARM_UP)

@@ -40,7 +40,7 @@ DATA = (
 
 
 def main(weights: Path, tables: Path, target: Path) -> None:
-    """See the module."""
+    """Write the bundle of `small`."""
     torch.set_num_threads(1)
     module = models.build("small")
     load_official(module, read_checkpoint(weights))

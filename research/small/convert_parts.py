@@ -129,7 +129,7 @@ def convert_efficientnet(content: bytes) -> dict[str, Tensor]:
 
 
 def main(place: Path, target: Path) -> None:
-    """See the module."""
+    """Write the converted weights of both encoders."""
     vit = convert_vit(read_member(place, VIT))
     cnn = convert_efficientnet(read_member(place, EFFICIENTNET))
     named = {f"vit.{name}": one.contiguous() for name, one in vit.items()}

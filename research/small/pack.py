@@ -56,7 +56,7 @@ def packed(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def main(parts: Path, learned: Path, target: Path) -> None:
-    """See the module."""
+    """Write the packed weights of `small`."""
     about = {"model": "small", "licence": "Apache-2.0"}
     save_file(packed(whole_state(parts, learned)), target, metadata=about)
     print(f"{target}: {target.stat().st_size / 1e6:.1f} MB")

@@ -327,7 +327,7 @@ class SamPredictor:
         return f"<SamPredictor: {self.model.name!r}, {photo}>"
 
     def set_image(self, image: ImageSource, image_format: Literal["RGB", "BGR"] = "RGB") -> None:
-        """See a photo: (H, W, 3) uint8, or whatever `Model.encode` takes.
+        """Encode an image: (H, W, 3) uint8, or any source that `Model.encode` supports.
 
         Raises ImageError; InputError for another format.
         """
@@ -338,19 +338,14 @@ class SamPredictor:
     def set_torch_image(
         self, transformed_image: torch.Tensor, original_image_size: tuple[int, ...]
     ) -> None:
-        """See a photo that `transform` has resized.
+        """Encode an image that `transform` has resized.
 
         Raises InputError for another shape.
 
         Args:
             transformed_image: (1, 3, h, w) colors from 0 to 255; the longer side is the
                 model's.
-            original_image_size: (H, W) of the photo, in whose pixels masks and prompts are.
-
-        Args:
-            transformed_image: (1, 3, h, w) colours from 0 to 255; the longer side is the
-                model's.
-            original_image_size: (H, W) of the photo, in whose pixels masks and prompts are.
+            original_image_size: (H, W) of the image, whose pixels masks and prompts refer to.
         """
         shape, side = tuple(transformed_image.shape), self.model.spec.image_side
         if len(shape) != 4 or shape[:2] != (1, 3) or max(shape[2:]) != side:

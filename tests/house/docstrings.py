@@ -84,8 +84,11 @@ def old_rows(roots: list[Path]) -> list[str]:
             if not isinstance(node, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):
                 continue
             text = ast.get_docstring(node) or ""
-            if re.fullmatch(r"See `[\w.]+`\.?", text):
-                complaints.append(f"{path}:{node.lineno}: delete a docstring that only refers")
+            if re.match(r"See (`|the (class|module)\b)", text):
+                complaints.append(f"{path}:{node.lineno}: say what it does; it only refers")
+            sections = re.findall(r"^(Args|Attributes|Raises|Returns):$", text, re.MULTILINE)
+            if len(sections) > len({*sections}):
+                complaints.append(f"{path}:{node.lineno}: has a section twice")
             names = {one.arg for one in ast.walk(node) if isinstance(one, ast.arg)}
             complaints += [
                 f"{path}:{node.lineno}: write {row[1]} in a section Args:"

@@ -79,7 +79,7 @@ class OnnxDetector:
     def detect(
         self, photo: UintImage, phrases: Sequence[str], side: int | None = None
     ) -> ScoredBoxes:
-        """See `Detector`. Raises InputError if the graph does not support the side."""
+        """Detect phrases. Raises InputError if the graph does not support the side."""
         exact = self._rule.exact
         if side is not None and exact is not None and (side, side) != exact:
             raise InputError(

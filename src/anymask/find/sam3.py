@@ -108,7 +108,7 @@ class Sam3:
     def detect(
         self, photo: UintImage, phrases: Sequence[str], side: int | None = None
     ) -> SegmentedBoxes:
-        """See `Detector`; the input size is fixed."""
+        """Detect phrases in an image of a fixed size, so `side` must be None."""
         if side is not None:
             raise InputError(f"SAM 3 has a fixed image size, but side={side} was given. Omit side.")
         return join_answers([self._ask(photo, phrase, (), ()) for phrase in phrases])

@@ -202,14 +202,14 @@ class ConvertedRuntime(OnnxRuntime):
         return {**super()._settings(), **opening}
 
     def capability(self, kind: type[C]) -> C | None:
-        """See `ImageRuntime.capability`; PyTorch is opened on first use of the capability."""
+        """Support what PyTorch supports, which is opened on first use of the capability."""
         found = super().capability(kind)
         if found is not None or kind.__name__ not in self._lacking or not find_spec("torch"):
             return found
         return cast(C, Deferred(lambda: require(self.torch(), kind)))
 
     def decode(self, seen: EncoderOutput, prompts: ModelPrompts) -> tuple[FloatArray, FloatArray]:
-        """See `PromptDecoding`; PyTorch decodes prompts with vectors."""
+        """Decode prompts, those with vectors in PyTorch."""
         if prompts.vectors is None:
             return super().decode(seen, prompts)
         from anymask.runtime.protocol import PromptDecoding

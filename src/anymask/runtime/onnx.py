@@ -198,7 +198,7 @@ class OnnxRuntime:
         return self._again(shared, self.threads)
 
     def with_threads(self, threads: int) -> OnnxRuntime:
-        """See `ThreadSharing`; opened once per number of threads."""
+        """Return this model with another number of threads, opened once for each."""
         if threads == self.threads:
             return self
         with self._lock:
@@ -246,7 +246,7 @@ class OnnxRuntime:
         return found
 
     def capability(self, kind: type[C]) -> C | None:
-        """See `ImageRuntime.capability`; supports prompts and the optional graphs of the bundle."""
+        """Support prompts and the optional graphs of the bundle."""
         if kind not in _ADDED and cast(object, kind) is not VideoSteps:
             return self if isinstance(self, kind) else None
         with self._lock:
@@ -274,13 +274,13 @@ class OnnxRuntime:
         return {one.name: one.values[None] for one in self.encode_images(image[None])[0].maps()}
 
     def label_cells(self, seen: EncoderOutput) -> FloatArray:
-        """See `ClassLabelling`; requires a graph of classes."""
+        """Compute the logits of all classes; requires a graph of classes."""
         (logits,) = self.run_named(GraphNames.CLASSES, self.maps_for(GraphNames.CLASSES, seen))
         cells: FloatArray = logits[0]
         return cells
 
     def instance_planes(self, seen: EncoderOutput) -> FloatArray:
-        """See `InstancePlanes`; requires a graph of instances."""
+        """Compute the planes of instances; requires a graph of instances."""
         (planes,) = self.run_named(GraphNames.INSTANCES, self.maps_for(GraphNames.INSTANCES, seen))
         cells: FloatArray = planes[0]
         return cells

@@ -114,7 +114,7 @@ def run_graph(runtime: GraphRuntime, graph: str, given: Arrays) -> Arrays:
 
 
 class OnnxSweeps:
-    """See `Sweeps`; requires the sweep graphs."""
+    """Sweeps of a bundle that has the sweep graphs."""
 
     def __init__(self, runtime: GraphRuntime) -> None:
         self._runtime = runtime
@@ -122,7 +122,7 @@ class OnnxSweeps:
     def sweep(
         self, seen: EncoderOutput, geometry: Geometry, precision: SweepPrecision = "model"
     ) -> Sweep:
-        """See `Sweeps`; the precision of the graphs is fixed."""
+        """Start a sweep; the precision of the graphs is fixed."""
         return OnnxSweep(self._runtime, seen, geometry)
 
 
@@ -204,7 +204,7 @@ class OnnxSweep:
 
 @dataclass(frozen=True, eq=False)
 class OnnxSweepAnswer:
-    """See `SweepAnswer`; token 0 is not a candidate.
+    """Candidates of an `OnnxSweep`; token 0 is not one.
 
     Attributes:
         quality: Predicted IoU (N, K).

@@ -128,8 +128,7 @@ class TorchRuntime:
         return [SeenTensors(tuple(one[i : i + 1] for one in maps)) for i in range(len(images))]
 
     def capability(self, kind: type[C]) -> C | None:
-        """See `ImageRuntime.capability`; supports prompts, and sweeps, edges and videos if the
-        model does."""
+        """Support prompts, and sweeps, edges and videos if the model does."""
         if kind in self._added:
             return cast(C | None, self._added[kind])
         return self if isinstance(self, kind) else None
@@ -169,14 +168,14 @@ class TorchRuntime:
         return int(self._module.prompt_encoder.config.dim)
 
     def label_cells(self, seen: EncoderOutput) -> FloatArray:
-        """See `ClassLabelling`; requires a model with classes."""
+        """Compute the logits of all classes; requires a model with classes."""
         with _computing(f"the classes of {self.spec.name}"):
             return _to_numpy(class_logits(self._module, self._maps(seen))[0])
 
     def sweep(
         self, seen: EncoderOutput, geometry: Geometry, precision: SweepPrecision = "model"
     ) -> Sweep:
-        """See `Sweeps`; requires a decoder that `fits`."""
+        """Start a sweep; requires a decoder that `fits`."""
         mixed = precision == "mixed" and fast_halves(self.device)
         # Rows and columns of the feature map that the image covers.
         rows, columns = logits_used(self.spec.mask_side, geometry)
@@ -264,7 +263,7 @@ def _to_numpy(tensor: Tensor) -> FloatArray:
 
 
 class TorchEdges:
-    """See `EdgeRefining`; always in float32."""
+    """Edge refinement by a PyTorch module, always in float32."""
 
     def __init__(self, module: EdgeRefiner, device: torch.device) -> None:
         self._module = module.eval().requires_grad_(False).to(device)
@@ -287,7 +286,7 @@ class TorchEdges:
 
 
 class TorchSweep:
-    """See `Sweep`.
+    """Sweep over the clicks of one image in PyTorch.
 
     Args:
         sweep: Sweep with the work per image done.
@@ -340,7 +339,7 @@ class TorchSweep:
 
 @dataclass(frozen=True, eq=False)
 class TorchSweepAnswer:
-    """See `SweepAnswer`; token 0 is not a candidate.
+    """Candidates of a `TorchSweep`; token 0 is not one.
 
     Attributes:
         quality: Predicted IoU (N, K).

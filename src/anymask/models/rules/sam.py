@@ -30,7 +30,7 @@ from anymask.masks import (
 
 @dataclass(frozen=True)
 class SamFamily:
-    """See `family.Family`.
+    """Rules of the SAM models, whose masks are ordered by predicted IoU.
 
     Attributes:
         several: Selects the masks of an ambiguous prompt.
@@ -59,7 +59,6 @@ class SamFamily:
         multimask: Multimask,
         ranking: Ranking,
     ) -> list[Ordered]:
-        """See `family.Family.answer`; ordered by predicted IoU."""
         return choose(decode, prompts, multimask, (self.several, self.single))
 
 
