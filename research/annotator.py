@@ -35,7 +35,7 @@ from typing import Any
 import numpy as np
 
 import anymask
-from anymask.base import AnymaskError, BoolArray, Floats, InputError, IntArray
+from anymask.base import BoolArray, Floats, InputError, IntArray
 from anymask.evaluation.metrics import (
     Mean,
     cluster_mean,
@@ -57,6 +57,7 @@ from anymask.masks import (
     next_click,
     polygons_to_mask,
 )
+from research.command import exit_status
 
 AIM, CORNER, CHECK = 2.4, 0.9, 1.0  # seconds
 TOLERANCES = (16.0, 12.0, 8.0, 6.0, 4.0, 3.0, 2.0, 1.0, 0.5)  # of a polygon, in pixels
@@ -274,8 +275,24 @@ def read_seeds(text: str) -> tuple[int, ...]:
     return tuple(map(int, words))
 
 
+def run(args: argparse.Namespace) -> None:
+    """Measure and print the table. Raises AnymaskError."""
+    seeds = read_seeds(args.seeds)
+    if not 0 < args.target < 1:
+        raise InputError(f"--target must be between 0 and 1, but {args.target} was given.")
+    settings = EvalSettings(limit=args.masks)
+    sets = [one for data in args.sets for one in SetQuery(data=data).open()[1]]
+    model: Any = anymask.load(args.model)
+    trials = []
+    for one in sets:
+        trials.append(run_trial(model, one, settings, args.target, seeds))
+        table = markdown_table(list(COLUMNS), [row_of(trials[-1])]).splitlines()
+        print("\n".join(table[2 * (len(trials) > 1) :]), flush=True)
+    print(f"\n{summary(trials)}; {args.model}, IoU {args.target}, seeds {args.seeds}")
+
+
 def main(words: Sequence[str] | None = None) -> int:
-    """Measure, print the table; the exit status."""
+    """Run the command; the exit status."""
     parser = argparse.ArgumentParser(
         "python -m research.annotator", description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -286,23 +303,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--target", type=float, default=0.85, help="IoU (default: 0.85)")
     parser.add_argument("--seeds", default="0,1", metavar="A,B", help="(default: 0,1)")
     args = parser.parse_args(words)
-    try:
-        seeds = read_seeds(args.seeds)
-        if not 0 < args.target < 1:
-            raise InputError(f"--target must be between 0 and 1, but {args.target} was given.")
-        settings = EvalSettings(limit=args.masks)
-        sets = [one for data in args.sets for one in SetQuery(data=data).open()[1]]
-        model: Any = anymask.load(args.model)
-        trials = []
-        for one in sets:
-            trials.append(run_trial(model, one, settings, args.target, seeds))
-            table = markdown_table(list(COLUMNS), [row_of(trials[-1])]).splitlines()
-            print("\n".join(table[2 * (len(trials) > 1) :]), flush=True)
-    except AnymaskError as error:
-        print(f"research.annotator: {error}", file=sys.stderr)
-        return 2
-    print(f"\n{summary(trials)}; {args.model}, IoU {args.target}, seeds {args.seeds}")
-    return 0
+    return exit_status("research.annotator", lambda: run(args))
 
 
 if __name__ == "__main__":

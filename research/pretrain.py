@@ -38,11 +38,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from anymask import models
-from anymask.base import AnymaskError, DataError, Floats, UintImage
+from anymask.base import DataError, Floats, UintImage
 from anymask.formats import load_set
 from anymask.images import list_photos, load_image
 from anymask.masks import rle_to_mask
 from anymask.runtime import load_module, load_official, read_checkpoint
+from research.command import exit_status
 
 HIDDEN = 0.75  # share of hidden cells
 WARMUP = 0.05  # share of the steps
@@ -291,12 +292,7 @@ def run(args: argparse.Namespace) -> None:
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run the command; the exit status."""
-    try:
-        run(read_words(words))
-    except AnymaskError as error:
-        print(f"research.pretrain: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return exit_status("research.pretrain", lambda: run(read_words(words)))
 
 
 if __name__ == "__main__":

@@ -7,13 +7,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from anymask.base import AnymaskError, InputError, ProgressBar, this_machine, write_json
+from anymask.base import InputError, ProgressBar, this_machine, write_json
 from anymask.cli import MODEL, read_model
 from anymask.evaluation.audit_grading import grader_to_json, load_grader
 from anymask.formats import is_set, load_set
 from research.audit import self_test_report as report
 from research.audit.corruptions import CORRUPTIONS
 from research.audit.self_test import CLEAN, DeletedMask, SelfTestCase, fit_grader, run_self_test
+from research.command import exit_status
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -28,12 +29,7 @@ def main(words: Sequence[str] | None = None) -> int:
     add("--below", metavar="GRADE", type=float, default=0.5, help="a suspect's grade (0.5)")
     add("--json", metavar="FILE", type=Path, help="write the figures there")
     MODEL.add_to(parser)
-    try:
-        run_trial(parser.parse_args(words))
-    except AnymaskError as error:
-        print(f"research.audit: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return exit_status("research.audit", lambda: run_trial(parser.parse_args(words)))
 
 
 def run_trial(args: argparse.Namespace) -> None:

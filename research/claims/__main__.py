@@ -20,7 +20,7 @@ from pathlib import Path
 import cv2
 import torch
 
-from anymask.base import AnymaskError, ConfigError, write_json
+from anymask.base import ConfigError, write_json
 from research.claims.arms import ARMS, FINDINGS
 from research.claims.pools import PoolSizes, make_pools
 from research.claims.runs import (
@@ -33,6 +33,7 @@ from research.claims.runs import (
     step_seconds,
 )
 from research.claims.table import write_table
+from research.command import exit_status
 from research.write_card import CARD, write
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
@@ -130,12 +131,7 @@ def line_of(run: Finished) -> str:
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run the command; the exit status."""
-    try:
-        run(read_words(words))
-    except AnymaskError as error:
-        print(f"research.paper claims: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return exit_status("research.paper claims", lambda: run(read_words(words)))
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from anymask.base import AnymaskError, ConfigError
+from anymask.base import ConfigError
 from anymask.cli import Settings, read_options
 from anymask.evaluation.commands import write_report
 from anymask.evaluation.commands.evaluate import ACTIONS, read_methods, read_photos
@@ -32,6 +32,7 @@ from anymask.evaluation.suite import SetQuery, Suite, read_suite
 from anymask.formats import ReadSettings
 from anymask.formats.losses import ReadKeywords
 from research import datasets
+from research.command import exit_status
 from research.paper.baselines import list_baselines
 from research.paper.calibration import measure_calibration
 from research.paper.edges import measure_edges
@@ -120,29 +121,28 @@ def read_words(words: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(words)
 
 
+def run(args: argparse.Namespace) -> None:
+    """Measure and print the tables."""
+    if args.groups:
+        by_file = partial(measure_fairness, groups=args.groups)
+        MEASURES["fairness"] = replace(PAPER_MEASURES["fairness"], function=by_file)
+    asked = read_photos(args) | read_options(args, EvalSettings)
+    sets = find_sets(args.data, asked)
+    methods = read_methods(args)
+    if args.baselines:
+        found = list_baselines()
+        methods, asked["skipped"] = [*methods, *found.methods], found.skipped
+    write_report(evaluate_photos(methods, sets, **asked), args)
+
+
 def main(words: Sequence[str] | None = None) -> int:
-    """Measure, print the tables; the exit status."""
+    """Run the command; the exit status."""
     words = sys.argv[1:] if words is None else words
     if list(words[:1]) == ["claims"]:
         from research.claims.__main__ import main as test_claims  # it trains models
 
         return test_claims(words[1:])
-    try:
-        args = read_words(words)
-        if args.groups:
-            by_file = partial(measure_fairness, groups=args.groups)
-            MEASURES["fairness"] = replace(PAPER_MEASURES["fairness"], function=by_file)
-        asked = read_photos(args) | read_options(args, EvalSettings)
-        sets = find_sets(args.data, asked)
-        methods = read_methods(args)
-        if args.baselines:
-            found = list_baselines()
-            methods, asked["skipped"] = [*methods, *found.methods], found.skipped
-        write_report(evaluate_photos(methods, sets, **asked), args)
-    except AnymaskError as error:
-        print(f"research.paper: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return exit_status("research.paper", lambda: run(read_words(words)))
 
 
 if __name__ == "__main__":
