@@ -527,15 +527,13 @@ def _hints_of(call: Callable[..., Any], with_settings: bool) -> Mapping[str, str
         if text.startswith("Unpack["):
             if not with_settings:
                 continue
-            fields = inner.__globals__.get(text.removeprefix("Unpack[").removesuffix("]"))
-            hints |= {key: _text_of(one) for key, one in _fields_of(fields)}
+            typed = inner.__globals__.get(text.removeprefix("Unpack[").removesuffix("]"))
+            hints |= {
+                key: _text_of(one) for key, one in getattr(typed, "__annotations__", {}).items()
+            }
         else:
             hints[name] = text
     return hints
-
-
-def _fields_of(fields: Any) -> Collection[tuple[str, Any]]:
-    return () if fields is None else fields.__annotations__.items()
 
 
 def _text_of(hint: Any) -> str:

@@ -79,7 +79,10 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
                         )
                     row = rows[picture.image_id]
                     image = _image(row, picture, categories, licences, report)
-                    images.append(_without_crowds(image) if objects else image)
+                    if objects:
+                        plain = Masks(replace(mask, crowd=False) for mask in image.masks)
+                        image = replace(image, masks=plain)
+                    images.append(image)
     return images
 
 
@@ -108,10 +111,6 @@ def _image(
     )
     extra = image_extra(row, licences)
     return AnnotatedImage(file_name=str(row["file_name"]), hw=hw, masks=masks, extra=extra)
-
-
-def _without_crowds(image: AnnotatedImage) -> AnnotatedImage:
-    return replace(image, masks=Masks(replace(mask, crowd=False) for mask in image.masks))
 
 
 def _values(path: Path) -> NDArray[np.int32]:  # (H, W)

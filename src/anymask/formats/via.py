@@ -197,7 +197,8 @@ def _pictures(path: Path, report: LossReport) -> _Pictures:
     """Return the regions of each image of a file by name. Raises DataError."""
     if path.suffix.lower() == ".csv":
         text = read_text(path)
-        table = _table_3 if text.startswith("#") and _is_3(text) else _table_2
+        of_via_3 = text.startswith("#") and "spatial_coordinates" in text[:4096]
+        table = _table_3 if of_via_3 else _table_2
         return table(text, path, report)
     document = as_record(read_json(path), "the document")
     if document.keys() >= VIA3:
@@ -279,10 +280,6 @@ def _table_2(text: str, path: Path, report: LossReport) -> _Pictures:
 def _region_of_cells(cells: Sequence[str], where: str) -> _Region:
     shape, given = (parse_json(cell, where) for cell in cells)
     return _region_2({"shape_attributes": shape, "region_attributes": given}, {})
-
-
-def _is_3(text: str) -> bool:
-    return "spatial_coordinates" in text[:4096]
 
 
 def _table_3(text: str, path: Path, report: LossReport) -> _Pictures:

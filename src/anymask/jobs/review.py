@@ -90,7 +90,8 @@ class Redaction:
                 "export the labels of a project, run: anymask project export "
                 f"{self.labels} -o reviewed.json"
             )
-        folders = [one if one.is_dir() else one.parent for one in _tuple(photos)]
+        paths = (photos,) if isinstance(photos, Path) else photos
+        folders = [one if one.is_dir() else one.parent for one in paths]
         named = isinstance(photos, Path) and not photos.is_dir()
         inside = [self.out.resolve(), *([] if named else self.out.resolve().parents)]
         among = [one for one in folders if one.resolve() in inside]
@@ -124,10 +125,6 @@ class Redaction:
         if isinstance(photos, Path) and not photos.is_dir() and picture_format(suffix_of(self.out)):
             folder, named = self.out.parent, ((suffix_of(self.out), self.out),)
         return FolderJob(source=photos, output=folder, named=named, **self.sharing)
-
-
-def _tuple(photos: Path | tuple[Path, ...]) -> tuple[Path, ...]:
-    return (photos,) if isinstance(photos, Path) else photos
 
 
 def beside(out: Path, ending: str) -> Path:

@@ -14,22 +14,21 @@ import threading
 import weakref
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from anymask.base import BoolArray, FloatArray
+from anymask.base import FloatArray
 from anymask.masks import EncoderOutput, Geometry, ModelPrompts, logits_used
 from anymask.runtime.manifest import GraphNames, Manifest
 from anymask.runtime.protocol import (
     DecodingSweep,
+    DrawnCandidates,
     ImageRuntime,
     Sweep,
     SweepAnswer,
     SweepPrecision,
-    chosen_tokens,
 )
 
 Arrays = dict[str, NDArray[Any]]
@@ -155,7 +154,7 @@ class OnnxSweep:
         rows = [(one, row) for one in answers for row in range(len(one["quality"]))]
         rows = rows[: len(prompts.coords)]
         quality = np.stack([one["quality"][row, 1:] for one, row in rows])
-        return OnnxSweepAnswer(quality, self, rows)
+        return DrawnCandidates(quality, self.draw, rows)
 
     def _decode(self, prompts: ModelPrompts, start: int) -> Arrays:
         """Outputs for n prompts; the last prompt is repeated to fill the batch."""
@@ -200,22 +199,3 @@ class OnnxSweep:
         lowest = drawn[:, : 4 * rows, : 4 * columns].min()
         drawn[:, 4 * rows :], drawn[:, :, 4 * columns :] = lowest, lowest
         return drawn
-
-
-@dataclass(frozen=True, eq=False)
-class OnnxSweepAnswer:
-    """Candidates of an `OnnxSweep`; token 0 is not one.
-
-    Attributes:
-        quality: Predicted IoU (N, K).
-        sweep: The sweep.
-        rows: Outputs of each prompt's batch, and its row there.
-    """
-
-    quality: FloatArray
-    sweep: OnnxSweep
-    rows: list[tuple[Arrays, int]]
-
-    def logits(self, chosen: BoolArray) -> Iterator[FloatArray]:
-        """Yield logits (m, m) for each True of (N, K)."""
-        return self.sweep.draw([(*self.rows[n], masks) for n, masks in chosen_tokens(chosen)])

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from typing import (
     TYPE_CHECKING,
     Any,
+    Generic,
     Literal,
     Protocol,
     TypeVar,
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
 
 
 C = TypeVar("C")
+D = TypeVar("D")  # outputs of a decoder for a batch
 SweepPrecision = Literal["model", "mixed"]
 
 CLOSE_UPS_AT_ONCE = 256  # masks whose crops are in memory at once
@@ -217,10 +219,26 @@ class SweepAnswer(Protocol):
         ...
 
 
-def chosen_tokens(chosen: BoolArray) -> list[tuple[int, list[int]]]:  # (N, K)
-    """Prompts with chosen candidates, each with its mask tokens; token 0 is not a candidate."""
-    prompts = np.flatnonzero(chosen.any(axis=1)).tolist()
-    return [(prompt, (np.flatnonzero(chosen[prompt]) + 1).tolist()) for prompt in prompts]
+@dataclass(frozen=True, eq=False)
+class DrawnCandidates(Generic[D]):
+    """`SweepAnswer` whose masks are drawn from decoder outputs; token 0 is not a candidate.
+
+    Attributes:
+        quality: Predicted IoU (N, K).
+        draw: Function that yields the logits of (outputs of a batch, row, mask tokens).
+        rows: Outputs of each prompt's batch, and its row there.
+    """
+
+    quality: FloatArray
+    draw: Callable[[list[tuple[D, int, list[int]]]], Iterator[FloatArray]]
+    rows: list[tuple[D, int]]
+
+    def logits(self, chosen: BoolArray) -> Iterator[FloatArray]:
+        """Yield logits (m, m) for each True of (N, K)."""
+        prompts = np.flatnonzero(chosen.any(axis=1)).tolist()
+        tokens = [(np.flatnonzero(chosen[prompt]) + 1).tolist() for prompt in prompts]
+        rows = zip(prompts, tokens, strict=True)
+        return self.draw([(*self.rows[prompt], masks) for prompt, masks in rows])
 
 
 @runtime_checkable

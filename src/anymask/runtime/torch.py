@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from anymask.base import BoolArray, FloatArray, InputError, IntArray, UintImage, brief
+from anymask.base import FloatArray, InputError, IntArray, UintImage, brief
 from anymask.masks import (
     EncoderOutput,
     FeatureMap,
@@ -38,6 +38,7 @@ from anymask.models.rules import Family, MemoryBank, VideoMoment, for_users, ope
 from anymask.models.video_model import DTYPES, Frame, FramePrompts, ObjectAnswer, VideoModel
 from anymask.runtime.protocol import (
     ClassLabelling,
+    DrawnCandidates,
     EdgeRefining,
     GuidedDecoding,
     MaskNaming,
@@ -48,7 +49,6 @@ from anymask.runtime.protocol import (
     VectorPrompts,
     VideoAnswer,
     VideoSteps,
-    chosen_tokens,
     fast_halves,
     pick_device,
     pick_dtype,
@@ -300,7 +300,7 @@ class TorchSweep:
         self._pool = single_thread_pool(self._threads, "anymask-sweep")
         self._rooms: list[Any] = [None] * self._threads
 
-    def decode(self, prompts: ModelPrompts) -> TorchSweepAnswer:
+    def decode(self, prompts: ModelPrompts) -> DrawnCandidates[SweepTokens]:
         """Decode N prompts without mask prompts."""
         bounds = np.linspace(0, len(prompts.coords), self._threads + 1).astype(int).tolist()
         parts = [
@@ -311,7 +311,7 @@ class TorchSweep:
         answers = list(self._pool.map(lambda part: self._decode(prompts, *part), parts))
         quality = np.concatenate([numbers for numbers, _ in answers])[:, 1:]
         rows = [(answered, row) for numbers, answered in answers for row in range(len(numbers))]
-        return TorchSweepAnswer(quality, self, rows)
+        return DrawnCandidates(quality, self.draw, rows)
 
     def _decode(
         self, prompts: ModelPrompts, thread: int, part: slice
@@ -335,25 +335,6 @@ class TorchSweep:
     def _draw(self, asked: tuple[SweepTokens, int, list[int]]) -> FloatArray:
         with torch.inference_mode():
             return _to_numpy(self._sweep.draw(*asked))
-
-
-@dataclass(frozen=True, eq=False)
-class TorchSweepAnswer:
-    """Candidates of a `TorchSweep`; token 0 is not one.
-
-    Attributes:
-        quality: Predicted IoU (N, K).
-        sweep: The sweep.
-        rows: Tokens of each prompt's batch, and its row there.
-    """
-
-    quality: FloatArray
-    sweep: TorchSweep
-    rows: list[tuple[SweepTokens, int]]
-
-    def logits(self, chosen: BoolArray) -> Iterator[FloatArray]:
-        """Yield logits (m, m) for each True of (N, K)."""
-        return self.sweep.draw([(*self.rows[n], masks) for n, masks in chosen_tokens(chosen)])
 
 
 # Videos.

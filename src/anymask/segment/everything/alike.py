@@ -155,7 +155,7 @@ def _divide(inside: BoolArray, diameter: float) -> Labels:
     lower = np.maximum(smooth - np.float32(max(0.75, DEEP * diameter)), 0)
     summits = (smooth - _rebuilt(lower, smooth) > 1e-3) & inside
     summits &= smooth >= cv2.dilate(lower, _disc(1))
-    labels = _numbered(summits)
+    labels = cv2.connectedComponents(summits.astype(np.uint8), connectivity=8)[1].astype(np.int32)
     top = float(smooth.max())
     for level in np.linspace(top, 0, LEVELS):
         labels = _grown(labels, inside & (smooth >= level))
@@ -170,10 +170,6 @@ def _rebuilt(low: Plane, high: Plane) -> Plane:
         if np.array_equal(grown, low):
             return grown
         low = grown
-
-
-def _numbered(seeds: BoolArray) -> Labels:
-    return cv2.connectedComponents(seeds.astype(np.uint8), connectivity=8)[1].astype(np.int32)
 
 
 def _grown(labels: Labels, region: BoolArray) -> Labels:
