@@ -100,6 +100,24 @@ CONCEPTS = (
         "Command, Argument, Group and Settings of cli/command.py",
     ),
     Concept(
+        "cleaning of logits and masks",
+        r"\bdef _?(clean_(logits|mask|rle)|small_regions|remove_small_regions)\b",
+        ("masks/",),
+        "clean_logits of masks/answer.py, clean_mask of masks/binary.py",
+    ),
+    Concept(
+        "suppression of duplicates",
+        r"\bdef _?(\w+_)?nms\b",
+        ("masks/",),
+        "box_nms of masks/boxes.py, mask_nms of masks/binary.py",
+    ),
+    Concept(
+        "automatic mask generation",
+        r"\bdef _?(find_everything|crop_boxes|find_in_tiles|stitch|without_contained|keep_level)\b",
+        ("segment/everything/",),
+        "find_masks of segment/everything, with its grid, filter and tiles",
+    ),
+    Concept(
         "checks of settings",
         r"\bdef settings_from_table\b|^_?RANGES\b|\b_check_kinds\(",
         ("base/settings.py",),
