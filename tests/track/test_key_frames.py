@@ -185,6 +185,14 @@ def test_of_two_masks_that_differ_the_plausible_one_is_kept() -> None:
     assert (found[5].area, found[5].state) == (0, "occluded")
 
 
+def test_a_backward_track_that_reaches_the_earlier_anchor_is_kept() -> None:
+    forward = {at: square(20 + at) for at in range(3, 8)}
+    backward = {at: square(18) for at in range(3, 8)}
+    assert [settled(forward, backward)[at].rle for at in range(3, 8)] == [square(18)] * 5
+    lost = backward | {3: square(60)}
+    assert settled(forward, lost)[4].rle == square(24)
+
+
 def test_a_segment_without_drift_is_kept() -> None:
     masks = {4: square(20, 9), 5: square(60), 6: empty_rle(HW)}
     assert [settled({}, masks)[at].rle for at in masks] == [*masks.values()]

@@ -1,7 +1,8 @@
 """Segments of masklets between two anchors: compare both directions, and remove implausible masks.
 
-A track that had drifted on an anchor was tracked again backward from it. On each frame of the
-segment, both masks are compared. If they differ, the mask nearer to its anchor counts, unless its
+A track that had drifted on an anchor was tracked again backward from it. If the backward track
+reaches the earlier anchor, its masks are kept. Otherwise, both masks of each frame of the segment
+are compared. If they differ, the mask nearer to its anchor counts, unless its
 area or colors differ from those of the anchors. In a segment with a key frame on which no proposal
 confirms the track, implausible masks are removed. Beyond the outer anchors, a track ends at the
 first implausible mask.
@@ -59,10 +60,11 @@ class Segments:
         for before, after in pairwise(anchors):
             forward = read_forward(self.session, number, after.frame)
             is_confirmed = not any(before.frame < key < after.frame for key in self.keys)
+            reaches = forward is not None and is_near(masks, before.frame, before.frame + 1)
             for at in range(before.frame + 1, after.frame):
                 if at not in masks:
                     continue
-                if forward is None and (is_confirmed or not masks[at].area):
+                if reaches or (forward is None and (is_confirmed or not masks[at].area)):
                     settled[at] = masks[at]
                 else:
                     both = (None if forward is None else forward.get(at), masks[at])
@@ -109,6 +111,13 @@ class Segments:
         image = self.session.picture(at)
         assert image is not None  # the session has processed this frame
         return color_histogram(image, one.rle)
+
+
+def is_near(masks: Mapping[int, ObjectMask], anchor: int, frame: int) -> bool:
+    """Whether the mask of an anchor and the one of a frame beside it show the same object."""
+    return frame in masks and bool(
+        rle_iou([masks[anchor].rle], [masks[frame].rle])[0, 0] >= COVERED
+    )
 
 
 def hidden(one: ObjectMask) -> ObjectMask:
