@@ -171,18 +171,21 @@ def settled(
     return Segments(cast(Any, session), keys).settle(1, rows)
 
 
+GONE = {3: empty_rle(HW)}  # a backward track that does not reach the earlier anchor
+
+
 def test_of_two_masks_that_agree_the_one_nearer_to_its_anchor_is_kept() -> None:
-    found = settled({3: square(19), 7: square(19)}, {3: square(21), 7: square(21)})
-    assert (found[3].rle, found[7].rle) == (square(19), square(21))
+    found = settled({4: square(19), 7: square(19)}, GONE | {4: square(21), 7: square(21)})
+    assert (found[4].rle, found[7].rle) == (square(19), square(21))
 
 
 def test_of_two_masks_that_differ_the_plausible_one_is_kept() -> None:
     found = settled(
-        {3: square(20, 4), 4: square(90), 5: square(90)},  # a fragment, the green object
-        {3: square(20), 4: square(20), 5: square(50)},  # 50: background
+        {4: square(20, 4), 5: square(90), 6: square(90)},  # a fragment, the green object
+        GONE | {4: square(20), 5: square(20), 6: square(50)},  # 50: background
     )
-    assert (found[3].rle, found[4].rle) == (square(20), square(20))
-    assert (found[5].area, found[5].state) == (0, "occluded")
+    assert (found[4].rle, found[5].rle) == (square(20), square(20))
+    assert (found[6].area, found[6].state) == (0, "occluded")
 
 
 def test_a_backward_track_that_reaches_the_earlier_anchor_is_kept() -> None:
