@@ -91,6 +91,8 @@ class Project:
     done: list[str] = field(default_factory=list)
     before: dict[str, dict[str, Any]] = field(default_factory=dict)  # what verdicts changed
     queue: list[str] = field(default_factory=list)  # records to review
+    phrases: list[tuple[str, str]] = field(default_factory=list)  # image, phrase: to review
+    answers: list[dict[str, Any]] = field(default_factory=list)  # of phrases
     stacks: dict[str, np.ndarray] = field(default_factory=dict)  # (pages, channels, H, W)
     lost: bool = False  # cut every connection to the project
     broken: set[str] = field(default_factory=set)  # photos whose file is cut off
@@ -343,6 +345,18 @@ class Handler(BaseHTTPRequestHandler):
         about = {"image": record["image"], "page": record.get("page", 0)}
         return about | {"record": record["id"], "why": "low score 0.41"}
 
+    def next_concept(self, project: Project) -> Any:
+        if not project.phrases:
+            return None
+        image, phrase = project.phrases[0]
+        masks = sum(one["label"] == phrase for one in project.of(image))
+        return {"image": image, "phrase": phrase, "masks": masks, "answer": None}
+
+    def answer_concept(self, project: Project) -> Any:
+        project.answers.append(self.json())
+        image, phrase = project.phrases.pop(0)
+        return {"image": image, "phrase": phrase, "masks": 0, "answer": self.json()["answer"]}
+
     def verdict(self, project: Project, name: str) -> Any:
         body = self.json()
         project.verdicts.append({"record": name, **body})
@@ -418,6 +432,8 @@ ROUTES: list[tuple[str, Route]] = [
     (f"POST {IMAGE}/done", lambda _, project, image: project.done.append(image)),
     (f"DELETE {IMAGE}/done", lambda _, project, image: project.done.remove(image)),
     ("GET /api/review/next", Handler.next_review),
+    ("GET /api/review/concept", Handler.next_concept),
+    ("POST /api/review/concept", Handler.answer_concept),
     (f"POST {RECORD}/verdict", Handler.verdict),
     (f"DELETE {RECORD}/verdict", Handler.take_back),
     (f"GET {IMAGE}/thumbnail", Handler.thumbnail),

@@ -94,7 +94,7 @@ async function start(): Promise<void> {
       images.find((image) => image.status !== "done") ??
       images[0];
     if (session.project.stage === "review") await nextReview(session);
-    else if (first) await session.open(first.id);
+    if (first && !session.editor && !session.failed) await session.open(first.id);
     await door.resume();
     if (store.kind !== "server") return;
     lookWhenBack(session);

@@ -21,7 +21,7 @@ export interface Layers {
   fill: number; // of an accepted mask, 0 to 1
   outline: number; // pixels of the screen
   least: number | null; // score of a proposal that is shown; null: as they came
-  only?: string | null; // the mask under review: of the others only the outlines are shown
+  only?: ReadonlySet<string> | null; // under review: of other masks only the outlines are shown
 }
 
 const MOST = 65_535;
@@ -63,7 +63,7 @@ export class LabelMap {
     for (let i = goesOn ? this.order.length : 0; i < order.length; i++) this.paint(order[i], i + 1);
     order.forEach((mask, i) => {
       const colour = maskColour(mask, places.get(mask)!, layers.palette);
-      const beside = layers.only && mask.key !== layers.only;
+      const beside = layers.only && !layers.only.has(mask.key);
       this.fills[i + 1] = packed(colour, beside ? 0 : layers.fill * FILL[mask.state]);
       this.edges[i + 1] = packed(colour, beside ? BESIDE : EDGE[mask.state]);
     });

@@ -240,7 +240,7 @@ export function drawFound(
   });
   const size = masks[0]?.rle.size ?? view.hw;
   const map = new LabelMap(size);
-  const only = work.clip && String(work.chosen);
+  const only = work.clip && new Set([String(work.chosen)]);
   const look = { masks: true, proposals: true, fill: 0.45, outline: 2, least: null, only };
   const palette = (name: string) => work.colour(Number(name));
   const whole = masks.filter(({ rle }) => rle.size.join() === size.join());

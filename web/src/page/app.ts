@@ -5,6 +5,7 @@ import type { View } from "../canvas/view";
 import { patchToRle } from "../masks/patch";
 import type { Patch } from "../masks/patch";
 import { rleToCoco } from "../masks/rle";
+import { closeConcepts, conceptOf } from "../state/concepts";
 import { everything } from "../state/everything";
 import { ANNOTATIONS, importFile } from "../state/importing";
 import { nextReview } from "../state/review";
@@ -14,6 +15,7 @@ import type { Arm, Stage as Mode } from "../store/store";
 import { measureHovers, startBench } from "./bench";
 import { NEEDS_MODEL, commandsOf } from "./commands";
 import { adjustPanel, keptLook } from "./adjust";
+import { conceptBar } from "./concepts";
 import { photosDialog } from "./photos";
 import { reportDialog } from "./dialogs";
 import { exportDialog } from "./export";
@@ -75,6 +77,7 @@ export function showApp(root: HTMLElement, session: Session, view: View, door: V
     emptyPage(session, pages.openFiles, () => void openSample(session), pages.video),
     progressLine(session),
     reviewBar(session),
+    conceptBar(session),
     simplifyBar(session, element),
     ruler(session, stage),
     planeBar(session, stage),
@@ -139,6 +142,7 @@ function redrawOnChange(session: Session, stage: Stage, view: View): void {
         editor?.state.masks,
         editor?.draft.fixes,
         review,
+        conceptOf(session),
         view.scale,
         view.x,
         view.y,
@@ -237,6 +241,7 @@ async function setMode(session: Session, stage: Stage, mode: Mode, arm: Arm): Pr
     return session.changed();
   }
   session.review = null;
+  closeConcepts(session);
   if (arm === "control" && NEEDS_MODEL.includes(session.toolName)) stage.use("brush");
   const proposes = mode === "semi" || mode === "auto";
   if (proposes) session.shown = { masks: true, proposals: true };

@@ -11,6 +11,7 @@ import {
   takePixels,
   turn,
 } from "../state/combining";
+import { answerConcept, conceptOf, nextConcept } from "../state/concepts";
 import type { Editor } from "../state/editor";
 import { everything } from "../state/everything";
 import { findAllLike } from "../state/finding";
@@ -27,7 +28,7 @@ export interface Command {
   title: string;
   group: "Tools" | "Object" | "Image" | "View" | "Page";
   run: () => void;
-  inReview?: boolean; // only while a mask is under review
+  inReview?: boolean; // only while a mask or a phrase is under review
 }
 
 export interface Pages {
@@ -99,6 +100,10 @@ export function commandsOf(session: Session, stage: Stage, pages: Pages): Comman
     session.brush = Math.min(500, Math.max(1, Math.round(session.brush * factor * 2) / 2));
     stage.draw(false);
     session.changed();
+  };
+  const review = (verdict: "accept" | "reject") => () => {
+    if (conceptOf(session)) void answerConcept(session, verdict === "accept");
+    else void judge(session, verdict);
   };
   const command = (
     group: Command["group"],
@@ -178,10 +183,11 @@ export function commandsOf(session: Session, stage: Stage, pages: Pages): Comman
     command("Image", "I", "List of images", () => pages.photos()),
     command("Image", "D", "Mark image as done", () => void done(session)),
     command("Image", "Ctrl+Shift+D", "Mark image as not done", () => void reopen(session)),
-    command("Image", "A", "Review: accept", () => void judge(session, "accept"), true),
+    command("Image", "A", "Review: accept, or nothing is missing", review("accept"), true),
     command("Image", "F", "Review: correct", () => void judge(session, "fix"), true),
-    command("Image", "R", "Review: reject", () => void judge(session, "reject"), true),
+    command("Image", "R", "Review: reject, or masks are missing", review("reject"), true),
     command("Image", "N", "Review: next mask", () => void nextReview(session), true),
+    command("Image", "/", "Review: next phrase", () => void nextConcept(session)),
 
     command("View", "Arrows", "Move the crosshair (Shift: fast)", () => undefined),
     command("View", "Space", "Click at the crosshair", () => stage.press(false)),

@@ -1,6 +1,7 @@
 /** The keyboard: one listener for the whole page. */
 
 import type { Stage } from "../canvas/stage";
+import { conceptOf } from "../state/concepts";
 import type { Session } from "../state/session";
 import { isEmpty } from "../state/work";
 import { accept, keyName } from "./commands";
@@ -48,8 +49,9 @@ function nameByDigit(session: Session, stage: Stage, digit: number): void {
 
 export function listenToKeys(session: Session, stage: Stage, commands: Command[]): void {
   const byKey = (name: string) =>
-    commands.find((c) => c.keys.includes(name) && c.inReview && session.review) ??
-    commands.find((c) => c.keys.includes(name) && !c.inReview);
+    commands.find(
+      (c) => c.keys.includes(name) && c.inReview && (session.review || conceptOf(session)),
+    ) ?? commands.find((c) => c.keys.includes(name) && !c.inReview);
 
   document.addEventListener("keydown", (event) => {
     if (!stage.element.isConnected) return; // a video is open

@@ -1,5 +1,6 @@
 /** What lies over the photo now and then: messages, the review bar, the empty page. */
 
+import { conceptOf, nextConcept } from "../state/concepts";
 import { asked, judge, keep, nextReview } from "../state/review";
 import type { Message, Session } from "../state/session";
 import { isEmpty } from "../state/work";
@@ -53,7 +54,7 @@ export function reviewBar(session: Session): HTMLElement {
   const element = h("div", { class: "review", role: "group", "aria-label": "Review" });
   session.watchers.push(() => {
     const { editor, project, review } = session;
-    element.hidden = project.stage !== "review" || !editor;
+    element.hidden = project.stage !== "review" || !editor || conceptOf(session) !== null;
     const making = editor !== null && !isEmpty(editor.draft);
     const fixing = making && editor.draft.fixes !== null;
     const mask = asked(session);
@@ -70,7 +71,11 @@ export function reviewBar(session: Session): HTMLElement {
         );
       const kept = fixing ? "Keep the correction" : "Keep the new mask";
       if (!review)
-        return [button("Next mask to review", "N", () => void nextReview(session), "primary")];
+        return [
+          button("Next mask to review", "N", () => void nextReview(session), "primary"),
+          !!session.store.nextConcept &&
+            button("Review phrases", "/", () => void nextConcept(session)),
+        ];
       return [
         h(
           "span",

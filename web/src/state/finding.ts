@@ -47,7 +47,7 @@ export async function findHere(session: Session, question: SearchBody): Promise<
     session.say(
       found.length
         ? `New objects found and selected: ${found.length}. ` +
-            `Enter accepts them, Delete rejects them.${more}`
+            `Enter accepts them, Delete rejects them.${more}${untrainedText(untrained)}`
         : none,
     );
     return found.length ? null : none;

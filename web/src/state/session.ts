@@ -10,6 +10,7 @@ import type { Namer } from "../store/namer";
 import { Outbox, type Standing } from "../store/outbox";
 import { Asking } from "./asking";
 import { Calibration } from "./calibration";
+import { reviewedMasks } from "./concepts";
 import { Labels } from "./labels";
 import { SILENT } from "../store/store";
 import type { Channel, ImageEntry, Project, ReviewItem, Store } from "../store/store";
@@ -143,7 +144,7 @@ export class Session implements EditorHost {
     fill: this.look.fill,
     outline: this.look.outline,
     least: this.least,
-    only: this.review ? this.editor?.state.selected : null,
+    only: reviewedMasks(this),
   });
   learn = (label: string) => void this.labels.learn(label);
   likelyName = (editor: Editor) => this.naming.likelyName(editor);

@@ -2,7 +2,14 @@
 
 import { readEmbedding } from "../model/embedding";
 import type { CocoRle } from "../masks/rle";
-import type { Failure, ImagesBody, KnownNamesBody, ProgressBody } from "./schema";
+import type {
+  ConceptAnswerBody,
+  ConceptBody,
+  Failure,
+  ImagesBody,
+  KnownNamesBody,
+  ProgressBody,
+} from "./schema";
 import type { SearchBody, SearchState } from "./schema";
 import { AS_IT_COMES, SILENT, StoreError } from "./store";
 import type {
@@ -267,6 +274,14 @@ export class ServerStore implements Store {
 
   nextReview(): Promise<ReviewItem | null> {
     return this.server.json("api/review/next");
+  }
+
+  nextConcept(): Promise<ConceptBody | null> {
+    return this.server.json("api/review/concept");
+  }
+
+  async answerConcept(answer: ConceptAnswerBody): Promise<void> {
+    await this.server.json("api/review/concept", "POST", answer);
   }
 
   verdict(record: string, verdict: Verdict, seconds: number, rle?: CocoRle): Promise<SavedRecord> {

@@ -5,6 +5,8 @@ import type { BoxXywh, CocoRle } from "../masks/rle";
 import type {
   ChangesBody as Changes,
   ChannelRange,
+  ConceptAnswerBody,
+  ConceptBody,
   ExportBody,
   FolderNews,
   FindsBody,
@@ -134,6 +136,9 @@ export interface Store {
   done(image: string): Promise<void>;
   reopen(image: string): Promise<void>; // it is not done after all
   nextReview(): Promise<ReviewItem | null>;
+  /** The next phrase of an image to review; null: none is left. Only a project has phrases. */
+  nextConcept?(): Promise<ConceptBody | null>;
+  answerConcept?(answer: ConceptAnswerBody): Promise<void>;
   verdict(record: string, verdict: Verdict, seconds: number, rle?: CocoRle): Promise<SavedRecord>;
   takeBack(record: string): Promise<SavedRecord>;
   thumbnail(image: string): Promise<Blob>;
