@@ -18,9 +18,9 @@ from anymask.find import ExampleFinder, open_detector
 from anymask.find.examples import (
     Example,
     alike_scores,
-    allows_several,
     compare,
     learn_kinds,
+    mark_groups,
     parse_example,
 )
 from anymask.masks import mask_to_rle
@@ -67,15 +67,15 @@ def test_a_mask_of_several_things_is_a_group() -> None:
     near, far = 0.1, 2.0
     sizes = np.array([far, near, near], np.float32)
     rles = [whole, first, second]
-    assert allows_several(rles, sizes).tolist() == [True, False, False]
+    assert mark_groups(rles, sizes).tolist() == [True, False, False]
     parts = np.array([near, far, far], np.float32)
-    assert not allows_several(rles, parts).any()
-    assert not allows_several([whole, first], sizes[:2]).any()  # one is no group
+    assert not mark_groups(rles, parts).any()
+    assert not mark_groups([whole, first], sizes[:2]).any()  # one is no group
     same = [whole, first, square(3, 3, 12)]  # twice the same thing
-    assert not allows_several(same, sizes).any()
+    assert not mark_groups(same, sizes).any()
     tiny = [whole, square(2, 2, 4), square(16, 2, 4)]  # most of it is something else
-    assert not allows_several(tiny, sizes).any()
-    assert allows_several([], np.zeros(0, np.float32)).tolist() == []
+    assert not mark_groups(tiny, sizes).any()
+    assert mark_groups([], np.zeros(0, np.float32)).tolist() == []
 
 
 def test_the_scene_is_the_whole_photo_s(model: anymask.Model, cat: UintImage) -> None:

@@ -152,7 +152,7 @@ def test_a_click_is_drawn_and_read_where_it_was_made() -> None:
 def test_a_box_takes_from_what_lies_outside_of_it_and_from_nothing_else(nano: Nano) -> None:
     labels = torch.tensor([[2, 3], [1, 1]])
     points = torch.tensor([[[0.25, 0.25], [0.75, 0.5]]] * 2)
-    taken = nano.decoder._off_the_box(points, labels, torch.zeros(2, 4, 32, 32))
+    taken = nano.decoder._outside_penalty(points, labels, torch.zeros(2, 4, 32, 32))
     assert taken.shape == (2, 1, 32, 32)
     assert taken[0, 0, 12, 16].item() < 0.01
     assert taken[0, 0, 28, 16].item() == pytest.approx(nano.decoder.outside.item(), abs=0.01)

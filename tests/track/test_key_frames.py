@@ -168,7 +168,7 @@ def settled(
         store_forward(cast(Any, session), 1, 8)
     rows = {at: one(rle) for at, rle in masks.items()}
     rows |= {at: one(square(20), prompted=True) for at in (2, 8)}
-    return Segments(cast(Any, session), keys).settle(1, rows)
+    return Segments(cast(Any, session), keys).plausible_masks(1, rows)
 
 
 GONE = {3: empty_rle(HW)}  # a backward track that does not reach the earlier anchor

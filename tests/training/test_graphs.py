@@ -157,7 +157,7 @@ def test_int8_makes_the_encoder_smaller_and_says_so(
 ) -> None:
     fp32 = exported("tiny", tmp_path_factory)
     whole = read_manifest(fp32)
-    small = export_bundle(network("tiny"), whole.spec, tmp_path / "int8", int8=True, **META)
+    small = export_bundle(network("tiny"), whole.spec, tmp_path / "int8", variant="int8", **META)
     assert (whole.precision, small.precision) == ("fp32", "int8")
     sizes = [(folder / "encoder.onnx").stat().st_size for folder in (tmp_path / "int8", fp32)]
     assert sizes[0] < sizes[1]
@@ -205,7 +205,7 @@ def test_fused_attention_equals_that_of_torch(
 
 def test_fused_graphs_agree(tmp_path: Path) -> None:
     module = network("video")
-    export_bundle(module, module.spec, tmp_path / "x", fused=True, **META)  # type: ignore[arg-type]
+    export_bundle(module, module.spec, tmp_path / "x", variant="fused", **META)  # type: ignore[arg-type]
     nodes = onnx.load(tmp_path / "x" / "encoder.onnx").graph.node
     assert "MultiHeadAttention" in {node.op_type for node in nodes}
     assert verify_bundle(module, tmp_path / "x").passed

@@ -206,8 +206,8 @@ def objects_sought(model: Model, photo: UintImage, sought: Mapping[str, Any]) ->
     given = {name: value for name, value in sought.items() if value is not None}
     found: Masks = model.find(photo, **given)
     if not found:
-        told = repr(given["words"]) if "words" in given else "similar to the exemplar"
-        raise PromptError(f"No object in this image is {told}. Pass a box, or another prompt.")
+        told = f"matches {given['words']!r}" if "words" in given else "is similar to the exemplar"
+        raise PromptError(f"No object in this image {told}. Pass a box, or another prompt.")
     return found
 
 

@@ -371,11 +371,11 @@ def find_alike(
     order = np.argsort(-scores, kind="stable")
     order = order[scores[order] >= max(least, 1e-4)]
     found = [replace(seen.masks[n], score=round(float(scores[n]), 4)) for n in order]
-    group = allows_several([one.rle for one in found], seen.facts[order, FACTS.index("size")])
+    group = mark_groups([one.rle for one in found], seen.facts[order, FACTS.index("size")])
     return without_parts([one for one, several in zip(found, group, strict=True) if not several])
 
 
-def allows_several(rles: Sequence[Rle], sizes: FloatArray) -> BoolArray:  # -> (n,)
+def mark_groups(rles: Sequence[Rle], sizes: FloatArray) -> BoolArray:  # -> (n,)
     """Whether each mask is a group: it contains several disjoint masks, each closer in size to the
     exemplar.
 

@@ -55,7 +55,7 @@ def read_phrases(
         DataError: The file is invalid.
     """
     if isinstance(words, Path):
-        words = _read_file(words)
+        words = _read_prompt_file(words)
     if isinstance(words, str):
         found = [_parse_phrase(part) for part in _BETWEEN.split(words) if part.strip()]
     elif isinstance(words, Mapping):
@@ -108,8 +108,11 @@ def _plain(word: object) -> str:
     return plain
 
 
-def _read_file(path: Path) -> Any:
-    """Read phrases from a file. Raises InputError if it is missing, DataError if invalid."""
+def _read_prompt_file(path: Path) -> Any:
+    """Return the JSON value in a file, or its text without comments.
+
+    Raises InputError if it is missing, DataError if it is invalid.
+    """
     try:
         data = path.read_bytes()
     except OSError as error:

@@ -144,7 +144,9 @@ def _refuse(*_: Any) -> Any:
 
 def _text(value: Any) -> str:
     if not isinstance(value, str):
-        raise DataError("The pickled object has a name that is not text.")
+        raise DataError(
+            "The pickled object is invalid: a dtype or string in it is not text. Save it again."
+        )
     return value
 
 

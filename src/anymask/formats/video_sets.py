@@ -247,19 +247,19 @@ def read_youtube_vis(root: Path, split: str) -> Iterator[AnnotatedImage]:
             hw = checked_hw(video["height"], video["width"])
             for index, name in enumerate(video["file_names"]):
                 photo = find_photo(str(name), places)
-                found = _frame(tracks.get(int(video["id"]), []), index, hw, names)
+                found = _frame_masks(tracks.get(int(video["id"]), []), index, hw, names)
                 yield annotated_photo(
                     photo, hw, found, place=SequencePlace(str(video["id"]), index)
                 )
 
 
-def _frame(
+def _frame_masks(
     tracks: list[tuple[int, dict[str, Any]]],
     index: int,
     hw: tuple[int, int],
     names: dict[int, str],
 ) -> Iterator[Mask]:
-    """Yield the visible objects of a frame; a group is the number of the object's track."""
+    """Yield the masks of the objects visible in a frame; `id` is the place in `annotations`."""
     for number, row in tracks:
         with located(f"annotation {number} (id {row.get('id')}), frame {index}"):
             if row["segmentations"][index] is None:

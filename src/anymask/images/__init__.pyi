@@ -15,10 +15,10 @@ from anymask.images.load import SUFFIXES as SUFFIXES
 from anymask.images.load import VIDEO_SUFFIXES as VIDEO_SUFFIXES
 from anymask.images.load import ImageFile as ImageFile
 from anymask.images.load import ImageSource as ImageSource
+from anymask.images.load import describe_paths as describe_paths
 from anymask.images.load import fetch_picture as fetch_picture
 from anymask.images.load import find_images as find_images
 from anymask.images.load import image_hw as image_hw
-from anymask.images.load import is_address as is_address
 from anymask.images.load import is_turned as is_turned
 from anymask.images.load import list_photos as list_photos
 from anymask.images.load import load_image as load_image

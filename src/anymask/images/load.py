@@ -184,6 +184,21 @@ def is_address(source: object) -> bool:
     return isinstance(source, str) and source.partition("://")[0].lower() in ("http", "https")
 
 
+def describe_paths(source: object) -> str:
+    """Describe a path of several images, a folder or a pattern; return "" for other sources."""
+    if not isinstance(source, str | Path) or is_address(source):
+        return ""
+    path = Path(source)
+    try:
+        is_file, is_folder = path.is_file(), path.is_dir()
+    except (OSError, ValueError):  # not a valid file name
+        return ""
+    if is_folder:
+        return f"the folder {str(path)!r}"
+    is_pattern = not is_file and set(str(path)) & set("*?[")  # a file may be named [1].jpg
+    return f"the pattern {str(path)!r}" if is_pattern else ""
+
+
 def _load_bgr(source: ImageSource, view: PictureView) -> UintImage:
     if isinstance(source, str | Path | bytes | bytearray | memoryview | Image.Image) or hasattr(
         source, "read"

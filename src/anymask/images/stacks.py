@@ -419,7 +419,7 @@ def read_channels(file: ImageFile, mix: ChannelMix) -> NDArray[Any]:  # -> (H, W
     if not view.plain:
         raise InputError(
             f"This model uses all {mix.count} channels of an image, with the value "
-            "ranges of its training data. Remove bands, stretch and ranges."
+            "ranges of its training data. Remove the options bands, stretch and ranges."
         )
     return load_for_mix(file.path, mix, view.page)
 

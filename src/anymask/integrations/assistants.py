@@ -384,7 +384,7 @@ class McpSession:
         return known.answer(numbers, found=len(found))
 
     def _save(self, picture: UintImage, name: str) -> str:
-        """Write a cut-out. Raises InputError if the name is invalid or already exists."""
+        """Write a cut-out and return its name. Raises InputError if the name is unusable."""
         if self.out is None:
             raise InputError(
                 "No output folder is configured, so cut-outs cannot be saved. Start the "

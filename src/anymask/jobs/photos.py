@@ -190,7 +190,7 @@ class FolderJob:
         return _of_folder(self.source, self.output, unreadable)
 
     def _pages(self, item: PhotoItem) -> Iterator[PhotoItem]:
-        """Yield an item for each page to process."""
+        """Yield an item for each page that `page` selects, or one for an image without pages."""
         pages: Sequence[int | None] = [None]
         if isinstance(self.page, int):
             pages = [self.page or None]

@@ -189,12 +189,12 @@ def settle_things(work: TileStore, nested: bool = False, by_label: bool = True) 
                 for other in work.kept_within(bounds_of(one.outline))
                 if not one.windows & other.windows and (one.label == other.label or not by_label)
             ]
-            if not any(_is_one(one, other, nested) for other in rivals):
+            if not any(_are_duplicates(one, other, nested) for other in rivals):
                 work.mark_kept(one)
 
 
-def _is_one(first: MapObject, second: MapObject, nested: bool) -> bool:
-    """Whether two objects of different windows are duplicates."""
+def _are_duplicates(first: MapObject, second: MapObject, nested: bool) -> bool:
+    """Whether two objects are duplicates. Unless `nested`, so are objects inside each other."""
     both = shapely.area(shapely.intersection(first.outline, second.outline))
     one, other = shapely.area(first.outline), shapely.area(second.outline)
     return bool(

@@ -476,7 +476,7 @@ def _check_box(box: Any, name: str = "box") -> FloatArray:
 
 
 def _check_vectors(embedding: Any) -> FloatArray:  # -> (V, D)
-    rows = _numbers(embedding, "embedding", "embedding=vector of shape (D,) or (V, D)")
+    rows = _numbers(embedding, "embedding", "an array of shape (D,), or (V, D) for V vectors")
     if rows.ndim not in (1, 2) or not rows.size or len(np.atleast_2d(rows)) > MAX_POINTS:
         raise PromptError(
             f"Invalid embedding of shape {rows.shape}. Expected (D,) or (V, D) with at most "

@@ -498,7 +498,7 @@ class NanoDecoder(nn.Module):
             tokens = block(tokens, places, (image + at, image), bias)
         masks_tokens = tokens[:, 1 : 1 + N_MASKS]
         logits = self._draw(masks_tokens, image.unflatten(1, (h, w)), (fine8, add8), fine4)
-        logits = logits - self._off_the_box(points, labels, logits)
+        logits = logits - self._outside_penalty(points, labels, logits)
         return logits, self.quality(masks_tokens, tokens[:, 0], image, logits)
 
     def _tokens(
@@ -512,8 +512,8 @@ class NanoDecoder(nn.Module):
         absent = torch.cat([torch.zeros_like(outputs[..., 0]), 1 - present[..., 0]], dim=1)
         return tokens, absent[:, None, None] * -1e4
 
-    def _off_the_box(self, points: Tensor, labels: Tensor, logits: Tensor) -> Tensor:
-        """Reduction of the logits outside the box: (N, 1, 4h, 4w), 0 without a box."""
+    def _outside_penalty(self, points: Tensor, labels: Tensor, logits: Tensor) -> Tensor:
+        """Amount to subtract from the logits outside the box: (N, 1, 4h, 4w); 0 without a box."""
         corners, has_box = box_corners(points, labels)
         margin = BOX_MARGIN * (corners[:, 1:] - corners[:, :1])
         wider = torch.cat([corners[:, :1] - margin, corners[:, 1:] + margin], dim=1)

@@ -8,7 +8,7 @@ Letters: H W an image, N boxes, P clicks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, Unpack, cast, overload
@@ -28,7 +28,7 @@ from anymask.base import (
     explain_keywords,
     repr_html,
 )
-from anymask.images import ImageSource, load_image, picture_of
+from anymask.images import ImageSource, describe_paths, load_image, picture_of
 from anymask.masks import (
     Features,
     ModelSpec,
@@ -44,16 +44,7 @@ from anymask.masks import (
 )
 from anymask.models.rules import mask_on_photo
 from anymask.runtime import ImageRuntime
-from anymask.segment.arguments import (
-    DEFAULT_SETTINGS,
-    PROMPT_WORDS,
-    SOURCE_WORDS,
-    describe_several,
-    each_image,
-    is_several,
-    split_segment,
-    split_source,
-)
+from anymask.segment.arguments import OTHER_METHODS, PROMPT_WORDS, SOURCE_WORDS, each_image
 from anymask.segment.pipeline import EncodedPhoto, answer_prompts, encode_image
 from anymask.segment.prediction import Prediction, Previous
 from anymask.segment.refinement import GIVEN, refining_prompts
@@ -66,6 +57,7 @@ from anymask.segment.settings import (
     PartSettingsDict,
     SegmentKeywords,
     SegmentSettings,
+    SegmentSettingsDict,
     SourceDict,
     TextKeywords,
 )
@@ -83,24 +75,40 @@ if TYPE_CHECKING:
 Photo = ImageSource | Features
 Reply = Prediction | list[Prediction]
 
-_API = "for the segment-anything API"
-_PREDICTOR = f"segment(image, points=...), or anymask.sam.SamPredictor(model) {_API}"
-_LOAD = 'anymask.load(name, device="cuda")'
-OTHER_METHODS = {
-    "set_image": (
-        f"encode(image) and segment(features, ...), or anymask.sam.SamPredictor(model) {_API}"
-    ),
-    "predict": _PREDICTOR,
-    "predict_torch": _PREDICTOR,
-    "generate": f"everything(image), or anymask.sam.SamAutomaticMaskGenerator(model) {_API}",
-    "to": _LOAD,
-    "cpu": _LOAD,
-    "cuda": _LOAD,
-    "half": 'anymask.load(name, precision="fp16")',
-    "eval": "no call is required, because models are always in inference mode",
-    "add_new_points_or_box": "track(video) and the prompts of its session",
-    "propagate_in_video": "track(video) and the masks of its session",
-}
+DEFAULT_SETTINGS = SegmentSettings()
+
+
+def split_source(given: Mapping[str, Any]) -> tuple[SourceDict, dict[str, Any]]:
+    """Split keywords into image options and the rest."""
+    source = {name: value for name, value in given.items() if name in SOURCE_WORDS}
+    rest = {name: value for name, value in given.items() if name not in SOURCE_WORDS}
+    return cast(SourceDict, source), rest
+
+
+def split_segment(
+    given: Mapping[str, Any], also: Sequence[str]
+) -> tuple[SourceDict, SegmentSettings]:
+    """Split keywords into image options and settings; messages also list the arguments `also`.
+
+    Raises InputError for an unknown keyword or an invalid value.
+    """
+    if not given:
+        return {}, DEFAULT_SETTINGS
+    source, rest = split_source(given)
+    own = sorted(SegmentSettingsDict.__optional_keys__)
+    check_keywords(rest, [*also, *own, *SOURCE_WORDS])
+    return source, SegmentSettings(**rest)
+
+
+def is_several(image: object) -> bool:
+    """Whether a source is a list or an iterator of images; lists of numbers are one array."""
+    if isinstance(image, list | tuple | set | frozenset):
+        if not image:
+            return True
+        first = next(iter(image))
+        alone = str, Path, bytes, Image.Image, Features  # items that are images, not numbers
+        return isinstance(first, alone) or getattr(first, "ndim", 0) > 1
+    return isinstance(image, Iterator) and not hasattr(image, "read")  # files are single images
 
 
 @explain_keywords
@@ -753,7 +761,8 @@ class Model:
 
         Raises ImageError, or InputError for several images or another number of channels.
         """
-        if several := describe_several(image):
+        several = "a list" if is_several(image) else describe_paths(image)
+        if several:
             listed = f": anymask.list_photos({str(image)!r})" if several != "a list" else "."
             raise InputError(
                 f"Only one image is supported, but {several} was passed. Pass a list "

@@ -182,7 +182,7 @@ def _clean(session: VideoSession, settings: MaskletSettings) -> MaskletReport:
     segments = Segments(session, finished_keys(session))
     kept: dict[int, dict[int, ObjectMask]] = {}
     for group in groups:
-        settled = [segments.settle(number, masks[number]) for number in group]
+        settled = [segments.plausible_masks(number, masks[number]) for number in group]
         tracks = [trim(one, starts[n]) for one, n in zip(settled, group, strict=True) if one]
         joined = join_tracks(tracks) if tracks else {}
         visible = [one for one in joined.values() if one.area]

@@ -43,7 +43,9 @@ class Segments:
     def __init__(self, session: VideoSession, keys: Sequence[int]) -> None:
         self.session, self.keys = session, keys
 
-    def settle(self, number: int, masks: Mapping[int, ObjectMask]) -> dict[int, ObjectMask]:
+    def plausible_masks(
+        self, number: int, masks: Mapping[int, ObjectMask]
+    ) -> dict[int, ObjectMask]:
         """Plausible masks of one object, by frame.
 
         Args:

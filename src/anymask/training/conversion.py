@@ -164,7 +164,7 @@ def _convert(name: str, weights: str | Path | None, stage: Path) -> None:
         bar.update(1)
         spec = cast(ModelSpec, module.spec)
         licence = licence_of_weights(name, None if weights is None else Path(weights), digest)
-        export_bundle(module, spec, stage, licence=licence, weights_hash=digest, fused=True)
+        export_bundle(module, spec, stage, licence=licence, weights_hash=digest, variant="fused")
         del module
         bar.update(2)
         eager = open_runtime(name, weights, "cpu", "fp32", "torch")

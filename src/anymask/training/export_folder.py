@@ -173,7 +173,7 @@ def _export_checkpoint(
         folder,
         licence=licence,
         weights_hash=weights_hash,
-        int8=int8,
+        variant="int8" if int8 else "fp32",
     )
     if video:
         from anymask.training.export_graphs import add_video_graphs

@@ -45,7 +45,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import onnx
@@ -99,6 +99,7 @@ OPSET = 20  # the first with a GELU operator
 PROMPTS = ("coords", "labels", "masks", "has_mask")
 ANSWERS = ("logits", "quality")
 Letters = Sequence[int | str]  # the first sizes of a shape, a letter for each dynamic one
+Variant = Literal["fp32", "int8", "half", "fused"]  # operators and weights of the graphs
 
 
 class EncoderGraph(nn.Module):
@@ -142,9 +143,7 @@ def export_bundle(
     *,
     licence: str,
     weights_hash: str,
-    int8: bool = False,
-    half: bool = False,
-    fused: bool = False,
+    variant: Variant = "fp32",
 ) -> Manifest:
     """Write a model as a bundle, atomically, and return its manifest.
 
@@ -156,15 +155,17 @@ def export_bundle(
         folder: Output folder. An existing bundle is replaced; files of other names are kept.
         licence: Licence of the weights, for the manifest and the README.
         weights_hash: Hash of the weights, which links image embeddings to this bundle.
-        int8: Use 8-bit matrix products in the encoder: smaller, and faster on most CPUs.
-        half: Store weights in 16 bits; inference uses 32 bits.
-        fused: Use ONNX Runtime's operator for the encoder's attention (`fused_attention`): faster,
-            but other programs may not read the graph.
+        variant: "int8" uses 8-bit matrix products in the encoder: smaller, and faster on most
+            CPUs. "half" stores weights in 16 bits; inference uses 32 bits. "fused" uses ONNX
+            Runtime's operator for the encoder's attention (`fused_attention`): faster, but other
+            programs may not read the graph.
     """
     refuse_to_replace(Path(folder))
     with staging(Path(folder)) as stage:
-        graphs = _write_graphs(module, spec, stage, int8=int8, fused=fused)
-        for info in graphs if half else ():
+        graphs = _write_graphs(
+            module, spec, stage, int8=variant == "int8", fused=variant == "fused"
+        )
+        for info in graphs if variant == "half" else ():
             store_half(stage / info.file)
         if tables := open_family(spec, weights_hash=weights_hash).tables:
             (stage / TABLES).write_text(json.dumps(tables) + "\n", encoding="utf-8")
@@ -174,7 +175,7 @@ def export_bundle(
             sha256={path.name: file_sha256(path) for path in sorted(stage.iterdir())},
             weights_hash=weights_hash,
             licence=licence,
-            precision="int8" if int8 else "fp32",
+            precision="int8" if variant == "int8" else "fp32",
             opset=OPSET,
         )
         write_manifest(stage, manifest)

@@ -131,7 +131,7 @@ class Recipe:
         '"focal": the paper\'s focal 20 : Dice 1; "normalised": RITM\'s focal divided by its own '
         "sum (Sofiiuk et al. 2021, section 3.2), weighted at edges, and Dice")] = "focal"
     judge_every: Annotated[int, Setting(
-        "steps between evaluations on held-out images, if the session has a judge; 0 for none"
+        "steps between evaluations on held-out images, for fine-tuning only; 0 for none"
     )] = 0
     patience: Annotated[int, Setting(
         "evaluations without an improvement after which the run ends; 0 for no limit")] = 0
@@ -153,8 +153,8 @@ class Recipe:
     recompute: Annotated[bool, Setting(
         "whether to recompute activations inside blocks (activation checkpointing)")] = False
     bf16: Annotated[bool, Setting(
-        "whether to use bf16 on devices where it is faster; False uses float32, which gives the "
-        "same result on every processor")] = True
+        "whether to use bf16 on devices with fast bf16; False uses float32, which gives the same "
+        "result on every processor")] = True
     keep: Annotated[int, Setting(
         "number of recent checkpoints to keep besides the last one")] = 0
     task: Annotated[Task, Setting(
@@ -179,7 +179,7 @@ class Recipe:
     def __post_init__(self) -> None:
         check_settings(self)
         if self.rounds == 1:
-            raise InputError("rounds must be 0 or at least 2, got 1.")
+            raise InputError("Invalid rounds 1. Use 0 or at least 2.")
 
     @property
     def needs_masks(self) -> bool:

@@ -324,7 +324,7 @@ def write_module(model: nn.Module, target: Path, licence: str) -> None:
         target,
         licence=licence,
         weights_hash=tensors_hash(model.state_dict()),
-        half=True,
+        variant="half",
     )
 
 

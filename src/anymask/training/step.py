@@ -161,7 +161,10 @@ class TrainingStep(nn.Module):
     def answer(
         self, features: tuple[Tensor, ...], prompts: SimulatedPrompts
     ) -> tuple[Tensor, Tensor]:
-        """Decode logits (N, T, s, s) and quality (N, T), float32, with corrections added."""
+        """Decode prompts: logits (N, T, s, s) and quality (N, T), float32.
+
+        The logits of a correction output, if the family has one, are added to those of the masks.
+        """
         given = (prompts.coords, prompts.labels, prompts.masks, prompts.has_mask)
         logits, quality = cast(Trainee, self.model).decode(
             features, *(tensor.to(features[0].device) for tensor in given)

@@ -209,7 +209,7 @@ class SeenPhoto implements Seen {
     const size =
       data instanceof Uint8Array ? `an array of length ${data.length}` : JSON.stringify(mask);
     throw new Error(
-      `The mask does not belong to this image of ${width} x ${height} pixels: ${size}. ` +
+      `The image has ${width} x ${height} pixels, but the mask is ${size}. ` +
         "Pass a mask that segment() or everything() returned for this image.",
     );
   }
