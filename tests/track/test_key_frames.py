@@ -188,6 +188,12 @@ def test_of_two_masks_that_differ_the_plausible_one_is_kept() -> None:
     assert (found[6].area, found[6].state) == (0, "occluded")
 
 
+def test_a_mask_much_larger_than_both_anchors_is_removed() -> None:
+    larger = {4: square(18, 19), 5: square(18, 20)}  # areas of 361 and 400; the anchors have 256
+    found = settled(larger, GONE | larger)
+    assert (found[4].area, found[5].area) == (361, 0)
+
+
 def test_a_backward_track_that_reaches_the_earlier_anchor_is_kept() -> None:
     forward = {at: square(20 + at) for at in range(3, 8)}
     backward = {at: square(18) for at in range(3, 8)}

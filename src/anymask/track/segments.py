@@ -21,6 +21,7 @@ from anymask.track.key_frames import COVERED, is_similar_area, read_forward
 from anymask.track.records import ObjectMask
 from anymask.track.session import VideoSession
 
+BETWEEN = 1.5  # maximum ratio of an area between two anchors and the larger one of theirs
 COLORS_ALIKE = 0.9  # minimum cosine similarity of the color histograms of a track and an anchor
 
 
@@ -82,7 +83,9 @@ class Segments:
         """The mask of a frame between two anchors, of a forward and a backward mask."""
         forward, backward = both
         pairs = [(at - before.frame, forward), (after.frame - at, backward)]
-        found = [one for _, one in sorted(pairs, key=lambda one: one[0]) if one and one.area]
+        most = BETWEEN * max(before.area, after.area)
+        nearest_first = [one for _, one in sorted(pairs, key=lambda one: one[0]) if one]
+        found = [one for one in nearest_first if 0 < one.area <= most]
         if len(found) == 2 and rle_iou([found[0].rle], [found[1].rle])[0, 0] >= COVERED:
             return found[0]
         for one in found:
