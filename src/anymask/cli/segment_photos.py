@@ -244,10 +244,10 @@ def segment_photo(model: Model, job: Job, item: PhotoItem, targets: Sequence[Tar
     found = Masks(image_hw=image_hw, picture=photo)  # other candidate masks are never decoded
     for number, (prompt, answer) in enumerate(zip(job.prompts, answers, strict=True), start=1):
         best = replace(answer, prompt=prompt).best
-        told = report_lines(best, prompt, answer.ambiguous)
-        found += [best] if job.parts is None else parts_of(model, job, seen, best, told)
+        report = report_lines(best, prompt, answer.ambiguous)
+        found += [best] if job.parts is None else parts_of(model, job, seen, best, report)
         named = [item.stem.as_posix()] * job.several + [f"object {number}"] * (len(answers) > 1)
-        lines += [": ".join([*named, line]) for line in told]
+        lines += [": ".join([*named, line]) for line in report]
         if hint := scaled_prompt_hint(prompt, image_hw):
             lines.append(hint)
         if job.settings.get("zoom") is True and (

@@ -52,10 +52,10 @@ def check_background(background: object) -> None:
 
     A color is a name or code, an image an array (H, W, 3) of type uint8.
     """
-    told = "Use a color (white, #20a0ff), `blur`, or an image file."
+    remedy = "Use a color (white, #20a0ff), `blur`, or an image file."
     if isinstance(background, Path):
         if not background.is_file():
-            raise InputError(f"The background file {str(background)!r} does not exist. {told}")
+            raise InputError(f"The background file {str(background)!r} does not exist. {remedy}")
     elif isinstance(background, np.ndarray):
         if background.ndim != 3 or background.shape[2] < 3 or background.dtype != np.uint8:
             raise InputError(
@@ -67,7 +67,7 @@ def check_background(background: object) -> None:
             ImageColor.getrgb(str(background))
         except ValueError:
             raise InputError(
-                f"Invalid background {str(background)[:60]!r}. {told} In Python, pass an image "
+                f"Invalid background {str(background)[:60]!r}. {remedy} In Python, pass an image "
                 "file as a Path."
             ) from None
 
@@ -206,8 +206,10 @@ def objects_sought(model: Model, photo: UintImage, sought: Mapping[str, Any]) ->
     given = {name: value for name, value in sought.items() if value is not None}
     found: Masks = model.find(photo, **given)
     if not found:
-        told = f"matches {given['words']!r}" if "words" in given else "is similar to the exemplar"
-        raise PromptError(f"No object in this image {told}. Pass a box, or another prompt.")
+        relation = (
+            f"matches {given['words']!r}" if "words" in given else "is similar to the exemplar"
+        )
+        raise PromptError(f"No object in this image {relation}. Pass a box, or another prompt.")
     return found
 
 

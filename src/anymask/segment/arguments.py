@@ -39,5 +39,5 @@ OTHER_METHODS = {
 
 def each_image(images: Iterable[T], progress: Progress) -> Iterator[T]:
     """Iterate over images, by default with a progress bar on a terminal."""
-    told = sys.stderr.isatty() if progress is None else progress
-    return report_progress(images, told, "photos")
+    callback = sys.stderr.isatty() if progress is None else progress
+    return report_progress(images, callback, "photos")

@@ -201,22 +201,22 @@ def store_forward(session: VideoSession, number: int, frame: int) -> None:
     """Store the masks of an object between its previous prompt and a prompted frame."""
     before = max(at for at in session.prompts(number) if at < frame)
     found = {at: session.result(at).objects.get(number) for at in range(before + 1, frame)}
-    told = {
+    stored = {
         at: {"rle": rle_to_coco(one.rle), "score": one.score, "doubts": one.doubts}
         for at, one in found.items()
         if one is not None and one.area
     }
-    session.note(f"masklet {number} before {frame}", json.dumps(told))
+    session.note(f"masklet {number} before {frame}", json.dumps(stored))
 
 
 def read_forward(session: VideoSession, number: int, frame: int) -> dict[int, ObjectMask] | None:
     """Masks that `store_forward` stored; None if the track had not drifted."""
-    told: Any = session.note(f"masklet {number} before {frame}")
-    if told is None:
+    stored: Any = session.note(f"masklet {number} before {frame}")
+    if stored is None:
         return None
     return {
         int(at): ObjectMask(
             coco_to_rle(one["rle"]), one["score"], one["score"], "visible", tuple(one["doubts"])
         )
-        for at, one in parse_json(told, "the masks of a key frame").items()
+        for at, one in parse_json(stored, "the masks of a key frame").items()
     }
