@@ -37,7 +37,7 @@ def recipe(**values: Any) -> Recipe:
         ({"model": "nano_tiny"}, "unknown (no published weights of nano_tiny)"),
         (
             {"model": "nano", "init": "gone.pt"},
-            "unknown (from gone.pt, which no longer exists; the licence of the published nano is "
+            "unknown (from gone.pt, which no longer exists; the licence of the published weights of nano is "
             "Apache-2.0)",
         ),
     ],
@@ -57,7 +57,7 @@ def test_a_file_states_its_licence_itself_and_checkpoints_lead_to_their_start(
     write_result(bare, module, "edge_sam", {})
     assert licence_of_weights("edge_sam", tuned) == "MINE-1.0"
     assert licence_of_weights("edge_sam", bare) == (
-        f"unknown (from bare.safetensors; the licence of the published edge_sam is {S_LAB})"
+        f"unknown (from bare.safetensors; the licence of the published weights of edge_sam is {S_LAB})"
     )
     first = dataclasses.asdict(recipe(model="edge_sam", init=str(tuned)))
     path = save_checkpoint(tmp_path, {"average": {}}, TrainingProgress(), first)

@@ -83,7 +83,9 @@ def test_a_model_gets_its_channels_and_people_see_the_mix(tmp_path: Path) -> Non
     np.testing.assert_array_equal(given, WANTED)
     np.testing.assert_array_equal(shown_picture(given, mix), load_mixed(path, mix))
     np.testing.assert_array_equal(load_mixed(path, mix), load_mixed(WANTED, mix))
-    with pytest.raises(InputError, match="uses all 5 channels.*Remove bands, stretch and"):
+    with pytest.raises(
+        InputError, match="uses all 5 channels.*Remove the options bands, stretch and"
+    ):
         read_channels(ImageFile(path, view=PictureView(bands=(1, 2, 3))), mix)
     tifffile.imwrite(
         tmp_path / "stack4.tif", WANTED[..., :4], photometric="minisblack", planarconfig="contig"

@@ -118,7 +118,7 @@ def test_adapters_are_merged_into_their_model(
         runtime = open_runtime(str(name), weights=weights, device="cpu")
         assert (runtime.spec.name, runtime.weights_hash) == ("mobile_sam", merged_hash)
     assert licence_of_weights("mobile_sam", tmp_path / "adapter").startswith(
-        "unknown (from the adapters in adapter; the licence of the published mobile_sam"
+        "unknown (from the adapters in adapter; the licence of the published weights of mobile_sam"
     )
     with pytest.raises(InputError, match="trained for mobile_sam, not for edge_sam"):
         open_runtime("edge_sam", weights=tmp_path / "adapter")

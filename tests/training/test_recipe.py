@@ -64,7 +64,7 @@ def test_a_recipe_is_found_by_its_name_or_its_path_or_the_names_are_told(tmp_pat
             {"stage": [STAGE], "layer_decay": 0.0},
             "layer_decay must be a number above 0 and at most 1, got 0.0",
         ),
-        ({"stage": [STAGE], "rounds": 1}, "rounds must be 0 or at least 2, got 1"),
+        ({"stage": [STAGE], "rounds": 1}, "Invalid rounds 1. Use 0 or at least 2"),
         (
             {"stage": [STAGE], "drop_path": 1.0},
             "drop_path must be a number, 0 or more and less than 1",

@@ -363,7 +363,7 @@ def test_a_cutout_is_the_masks_pixels_with_an_edge_that_fades(page: Any) -> None
         ("seen.cutout(best, { margin: 0.5 })", "margin must be an integer"),
         (
             "seen.cutout({ ...best, width: 3, toArray: () => [] })",
-            "The mask does not belong to this image",
+            "pixels, but the mask is",
         ),
     ],
 )
