@@ -41,7 +41,7 @@ def test_it_writes_verifies_and_reports(
     said = capsys.readouterr().out
     assert said.startswith(f"mobile_sam (fp32) -> {tmp_path / 'x'}\n  decoder.onnx")
     assert (
-        "licence        unknown (from tiny.pt; the licence of the published weights of mobile_sam is "
+        "licence        unknown (from tiny.pt; the licence of the published weights of mobile_sam"
         in said
     )
     assert said.endswith("verified\n")

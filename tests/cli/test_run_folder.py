@@ -37,7 +37,8 @@ def recipe(**values: Any) -> Recipe:
         ({"model": "nano_tiny"}, "unknown (no published weights of nano_tiny)"),
         (
             {"model": "nano", "init": "gone.pt"},
-            "unknown (from gone.pt, which no longer exists; the licence of the published weights of nano is "
+            "unknown (from gone.pt, which no longer exists; "
+            "the licence of the published weights of nano is "
             "Apache-2.0)",
         ),
     ],
@@ -57,7 +58,8 @@ def test_a_file_states_its_licence_itself_and_checkpoints_lead_to_their_start(
     write_result(bare, module, "edge_sam", {})
     assert licence_of_weights("edge_sam", tuned) == "MINE-1.0"
     assert licence_of_weights("edge_sam", bare) == (
-        f"unknown (from bare.safetensors; the licence of the published weights of edge_sam is {S_LAB})"
+        "unknown (from bare.safetensors; "
+        f"the licence of the published weights of edge_sam is {S_LAB})"
     )
     first = dataclasses.asdict(recipe(model="edge_sam", init=str(tuned)))
     path = save_checkpoint(tmp_path, {"average": {}}, TrainingProgress(), first)
