@@ -112,7 +112,9 @@ class SafeRedirects(urllib.request.HTTPRedirectHandler):
         request, _, _, _, _, address = details
         before, after = (url.partition(":")[0].lower() for url in (request.full_url, address))
         if after not in ("http", "https") or (before == "https" and after != "https"):
-            raise ValueError(f"The address redirects from {before} to {address[:200]}")
+            raise ValueError(
+                f"The address redirects from {before} to {address[:200]}, which is not followed"
+            )
         return super().redirect_request(*details)
 
 

@@ -90,8 +90,8 @@ def read_labels(args: argparse.Namespace, views: Sequence[View]) -> list[Named]:
             pixels = mask.mask
             if pixels.shape != views[number].depth.shape:
                 raise InputError(
-                    f"The masks of {image.file_name} have another size than its depth map. "
-                    "Use annotations of the same images."
+                    f"The masks and the depth map of {image.file_name} differ in size. Use "
+                    "annotations of the images that the depth maps belong to."
                 )
             known = found.setdefault(name, {})
             known[number] = known.get(number, False) | pixels

@@ -513,9 +513,11 @@ class Model:
         """Segment all objects in an image with a grid of clicks, best first.
 
         Args:
-            image: Image as for `encode`, or `Features`. Several return an iterator of masks.
+            image: Image as for `encode`, or `Features`. For several images, an iterator of masks
+                is returned.
             progress: True for a progress bar, or a callable (steps done, total steps).
-            tile: Size in pixels of additional overlapping tiles, None, or "auto" (large images).
+            tile: Size in pixels of additional overlapping tiles, None for no tiles, or "auto" for
+                tiles on large images only.
             log: `SearchLog` that stores the results so far, so that an interrupted call can resume.
             settings: Fields of `segment.Grid` (grid, score, ...) and of `segment.Arrangement` (iou,
                 min_mask_area, alike, layout, ...). bgr and allow_url as for `encode`.

@@ -500,8 +500,8 @@ def read_photo(body: bytes, limits: Limits) -> UintImage:  # -> (H, W, 3)
 def too_large(got: str, limits: Limits) -> Refusal:
     """The error for an image with too many pixels."""
     message = (
-        f"The image has {got} pixels, and at most {limits.pixels} are allowed. Send a smaller "
-        "image, or raise the limit megapixels of the server."
+        f"The image has {got} pixels, but at most {limits.pixels} are allowed. Send a smaller "
+        "image, or raise the limit `megapixels` of the server."
     )
     return Refusal(413, message)
 

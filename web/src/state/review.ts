@@ -117,7 +117,9 @@ function wantsName(session: Session, mask: Mask): boolean {
   const { review, labels } = session;
   if (!review || mask.label !== null || !labels.all.length || review.asked) return false;
   review.asked = true;
-  session.say("This mask has no class. Press 1 to 9 to set one, or A again to accept it without.");
+  session.say(
+    "This mask has no class. Press 1 to 9 to set a class, or A again to accept the mask without a class.",
+  );
   return true;
 }
 
