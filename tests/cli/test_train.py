@@ -63,7 +63,7 @@ def test_it_trains_reports_and_writes_a_bundle(
     assert not told.out
     assert json.loads(last.read_text())["step"] == 20
     ((module, spec, target), about) = written.pop()
-    assert (spec.image_side, target, about["half"]) == (128, bundle, True)
+    assert (spec.image_side, target, about["variant"]) == (128, bundle, "half")
     averaged = read_state(run / "last.pt")["average"]
     exported = module.state_dict()
     for name in averaged:
@@ -133,7 +133,8 @@ def test_a_row_says_how_many_steps_were_skipped(capsys: pytest.CaptureFixture[st
         ("nowhere", RECIPE, "nowhere' does not exist. Check the path"),
         ("empty", RECIPE, "contains no training set"),
         ("empty/set", RECIPE, "is a training set"),
-        ("empty", "model = 3", "no [[stage]]"),
+        ("empty", "model = 3", "model must be text, got 3"),
+        ("empty", "model = 'nano'", "no [[stage]]"),
         (
             "empty",
             RECIPE.replace("nano_tiny", "sam_vit_b"),
