@@ -163,7 +163,7 @@ def test_a_file_of_the_wrong_length_is_refused_before_its_first_byte(server, she
     server.files["/m.pt"] = content[:-100]
     shelf.put("m", content, f"{server.url}/m.pt")
     seen: list[int] = []
-    with pytest.raises(WeightsError, match=rf"{len(content) - 100} bytes, but the published file"):
+    with pytest.raises(WeightsError, match=rf"{len(content) - 100} bytes, but "):
         fetch("m", progress=lambda done, total: seen.append(done))
     assert seen == []
 
@@ -362,7 +362,7 @@ def test_the_part_remembers_no_weak_validator(tmp_path: Path):
 def test_more_bytes_than_the_file_has_are_not_kept(server, shelf, content):
     shelf.put("m", content, f"{server.url}/m.pt", bytes=len(content) - 1)
     server.files["/m.pt"] = content
-    with pytest.raises(WeightsError, match="but the published|sent more than"):
+    with pytest.raises(WeightsError, match="bytes were expected|sent more than"):
         fetch("m")
     assert not list(store.path_of(store.downloadable("m")).parent.glob("*.part"))
 

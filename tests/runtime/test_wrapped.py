@@ -134,7 +134,7 @@ def test_every_step_of_a_sweep_goes_through_every_wrapper() -> None:
     planes = asked.logits(np.array([[True, False, True]]))
     assert Drawn.drawn == before + 2  # drawn inside of the call, not when they are read
     assert len(list(planes)) == 2
-    assert inner_calls == outer_calls == ["encode_images", "sweep", "ask", "logits"]
+    assert inner_calls == outer_calls == ["encode_images", "sweep", "decode", "logits"]
 
 
 class Choosing(ColourRuntime):
