@@ -107,7 +107,7 @@ def test_the_bar_is_readable_by_everybody(sit_down: SitDown, project: Project, a
     if folder:
         ann.page.screenshot(path=f"{folder}/phrases-390.png")
     bar.get_by_role("button", name="Close").click()
-    assert bar.count() == 0
+    bar.wait_for(state="detached")
 
 
 def test_without_a_project_there_are_no_phrases(sit_down: SitDown) -> None:
