@@ -52,7 +52,7 @@ def test_phrases_are_answered_by_button_and_key(sit_down: SitDown, project: Proj
     assert ann.ask("s.editor.entry.id") == "cat"
     ann.keys("r")
     ann.message("All phrases are reviewed")
-    assert bar.count() == 0
+    bar.wait_for(state="detached")
     ann.page.get_by_role("button", name="Review phrases").wait_for()
     told = [(one["image"], one["phrase"], one["answer"]) for one in project.answers]
     assert told == [
