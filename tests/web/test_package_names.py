@@ -79,8 +79,8 @@ REFUSED = {
     "masks[0], { names: [] }": "list of names is empty",
     "masks[0], { names: 'cat' }": 'names must be an array of class names. Given: "cat"',
     "masks[0], { top: 0 }": "top must be an integer of at least 1. Given: 0",
-    "new Uint8Array(9)": "this image of 600 x 400 pixels: an array of length 9",
-    "7": "this image of 600 x 400 pixels: 7",
+    "new Uint8Array(9)": "600 x 400 pixels, but the mask is an array of length 9",
+    "7": "600 x 400 pixels, but the mask is 7",
 }
 
 
