@@ -118,7 +118,7 @@ function wantsName(session: Session, mask: Mask): boolean {
   if (!review || mask.label !== null || !labels.all.length || review.asked) return false;
   review.asked = true;
   session.say(
-    "This mask has no class. Press 1 to 9 to set a class, or A again to accept the mask without a class.",
+    "This mask has no class. Press 1 to 9 to set a class, or A again to accept it as it is.",
   );
   return true;
 }
