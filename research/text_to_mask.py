@@ -21,6 +21,7 @@ Letters: D the length of a vector of CLIP, C of a token, m the side of a mask, h
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +47,7 @@ from anymask.models.image_model import ImageModel
 from anymask.models.rules import close_up
 from anymask.runtime import load_module
 from anymask.training.losses import FOCAL_WEIGHT, dice_loss, focal_loss, mask_iou
+from research.command import exit_status
 
 LEAST_AREA = 100**2  # pixels of a training mask, as in the paper
 STEPS, BATCH, RATE = 2000, 16, 1e-3
@@ -233,4 +235,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_status("research.text_to_mask", main))
