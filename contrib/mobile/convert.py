@@ -1,6 +1,6 @@
 """Convert the programs of `export_programs.py` to TFLite or Core ML, and compare the outputs.
 
-Run it in an environment of its own, because the converters require other versions of packages:
+Run it in a separate environment, because the converters require other versions of packages:
 `python convert.py programs --to tflite -o mobile`. It does not require anymask. It prints the
 largest difference from PyTorch, relative to the largest value of the output, and exits with 1 if
 one exceeds `LIMIT`. Core ML models run only on macOS: elsewhere they are written, not compared.

@@ -159,7 +159,7 @@ def settings_faults(package: Path) -> list[str]:
     """Settings classes and TOML files that are checked without their `Setting` fields.
 
     A class with a `Setting` field calls `check_settings` in `__post_init__`, itself or by its base
-    class, and has no type checks of its own there. A module that parses TOML converts it by
+    class, and has no separate type checks there. A module that parses TOML converts it by
     `settings_from_table`.
     """
     complaints = []

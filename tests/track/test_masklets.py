@@ -78,6 +78,7 @@ class Proposals(Model):
     """A model that proposes the true discs of a frame, and a mask of the whole frame."""
 
     def everything(self, image: Any, **_: Any) -> Masks:  # type: ignore[override]
+        image = image.photo  # of an EncodedPhoto
         truth = next(
             truth for picture, truth in zip(PICTURES, TRUTH, strict=True)
             if np.array_equal(picture, image)

@@ -47,7 +47,7 @@ def test_phrases_are_answered_by_button_and_key(sit_down: SitDown, project: Proj
     bar.get_by_role("button", name="All have a mask").click()
     under_review(ann, "bowl", "no mask. Is “bowl” absent from this image?")
     assert ann.ask("s.layers().only.size") == 0
-    ann.at_once("a", "r")  # the second key is not an answer to a phrase that nobody has seen
+    ann.at_once("a", "r")  # the second key does not answer a phrase that is not shown yet
     under_review(ann, "cat", "no mask. Is “cat” absent from this image?")
     assert ann.ask("s.editor.entry.id") == "cat"
     ann.keys("r")

@@ -281,7 +281,7 @@ def parts_of(
 
     if not whole.area:
         return []
-    parts = model.parts(seen, whole, **(job.parts or {}))
+    parts = model.parts(seen, whole, **cast("PartSettingsDict", job.parts))
     if job.names is not None:
         parts = model.with_labels(cast(Any, seen), parts, names=job.names)
     report.append(counted(len(parts), "part") if parts else "The mask has no distinct parts.")

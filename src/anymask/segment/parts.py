@@ -87,27 +87,25 @@ def find_parts(
             support clicks.
     """
     check_clicks(runtime.spec)
+    refine: Refine | None = None
     if features is not None:
         check_features(features, runtime.spec, runtime.weights_hash)
-    if features is None:
-        assert photo is not None
-        image_hw = (photo.shape[0], photo.shape[1])
-    else:
         image_hw = features.image_hw
+    else:
+        assert photo is not None
+        image_hw = photo.shape[0], photo.shape[1]
     whole = one_mask(mask, image_hw)
     pixels = rle_to_mask(whole)
-    everywhere, window = (0, 0, image_hw[1], image_hw[0]), None
+    everywhere = window = (0, 0, image_hw[1], image_hw[0])
     if photo is not None and photo.shape[:2] == image_hw:
-        window = closer_window(open_box(pixels), image_hw, CROP)
-        window = None if window == everywhere else window
-    if photo is not None and (features is None or window is not None):
-        x0, y0, x1, y1 = window or everywhere
-        features = encode_image(runtime, np.ascontiguousarray(photo[y0:y1, x0:x1]))
+        window = closer_window(open_box(pixels), image_hw, CROP) or everywhere
+        if features is None or window != everywhere:
+            x0, y0, x1, y1 = window
+            features = encode_image(runtime, np.ascontiguousarray(photo[y0:y1, x0:x1]))
+        if window == everywhere:
+            refine = partial(refine_record_edges, runtime, photo, seen=features)
     assert features is not None
-    found = search_inside(runtime, features, window or everywhere, pixels, settings.grid)
-    refine = None
-    if photo is not None and photo.shape[:2] == image_hw and window is None:
-        refine = partial(refine_record_edges, runtime, photo, seen=features)
+    found = search_inside(runtime, features, window, pixels, settings.grid)
     return select_parts(runtime, found, whole, settings, refine)
 
 

@@ -73,7 +73,7 @@ class NameCount:
     """The masks and images of one class or one group of images.
 
     Attributes:
-        pixels: NameCount of the pixels of these images that the masks cover.
+        pixels: Share of the pixels of these images that the masks cover.
     """
 
     name: str

@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 
 from anymask.base import FloatArray, UintImage, parse_json
-from anymask.masks import Rle, coco_to_rle, rle_area, rle_to_coco, rle_to_mask
-from anymask.segment import Model
+from anymask.masks import Rle, coco_to_rle, rle_area, rle_iou, rle_to_coco, rle_to_mask
+from anymask.segment import EncodedPhoto, Model
 from anymask.track.appearance import ALIKE, appearance, similarity
 from anymask.track.matching import CellKeys, compare_masks, maps_to_keys, match_best
 from anymask.track.records import ObjectMask, TrackedFrame
@@ -61,7 +61,7 @@ class KeyFrames:
     def process(self, frame: TrackedFrame) -> None:
         """Match the proposals on a frame that the session has just processed."""
         view = _View(self.session, self.model, frame.index)
-        found = self.model.everything(view.image, grid=GRID, refine_edges=False)
+        found = self.model.everything(view.encoded, grid=GRID, refine_edges=False)
         proposals = [one.rle for one in found]
         looks = [view.look(rle) for rle in proposals]
         tracks = {number: one.rle for number, one in frame.objects.items() if one.area}
@@ -148,7 +148,7 @@ class KeyFrames:
         track = frame.objects.get(number)
         self.session.add(frame.index, number, mask=rle_to_mask(rle), anew=True)
         self._remember(number, rle, look)
-        had_drifted = track is not None and compare_masks([track.rle], [rle])[0][0, 0] < DRIFTED
+        had_drifted = track is not None and rle_iou([track.rle], [rle])[0, 0] < DRIFTED
         if had_drifted:
             store_forward(self.session, number, frame.index)
             self.session.forget_before(number, frame.index)
@@ -166,6 +166,7 @@ class _View:
         assert image is not None  # the session has processed this frame
         features = model.encode(image)
         self.image: UintImage = image
+        self.encoded = EncodedPhoto(features, image)
         self.hw = image.shape[0], image.shape[1]
         self._keys: CellKeys = maps_to_keys(features.maps, features.geometry)
 

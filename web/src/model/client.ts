@@ -343,7 +343,7 @@ export class Model {
     void this.encoder?.then((encoder) => encoder.end());
   }
 
-  /** The main subject without a prompt: its mask and how clear it is; null where none is clear. */
+  /** The mask and the score of the main subject, without a prompt; null if no subject is clear. */
   async subject(key: string): Promise<{ patch: Patch; score: number } | null> {
     const { name, sha256, weights_hash } = this.manifest;
     const probe = SUBJECT in sha256 && ((await readJson(await this.load(SUBJECT))) as SubjectProbe);
