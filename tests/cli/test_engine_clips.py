@@ -130,10 +130,10 @@ def test_tracks_of_all_objects_are_proposed_and_an_interrupted_video_is_resumed(
     class Proposals(Model):
         """A model that proposes the true discs of the first frame."""
 
-        def everything(self, image: Any, **_: Any) -> Masks:  # type: ignore[override]
-            found = truth[0] if np.array_equal(image, pictures[0]) else []
+        def everything(self, encoded: Any, **_: Any) -> Masks:  # type: ignore[override]
+            found = truth[0] if np.array_equal(encoded.photo, pictures[0]) else []
             masks = [Mask(mask_to_rle(mask), score=0.9) for mask in found]
-            return Masks(masks, image_hw=image.shape[:2])
+            return Masks(masks, image_hw=encoded.photo.shape[:2])
 
     monkeypatch.setattr("anymask.load", lambda _: Proposals(ColourRuntime()))
     whole, calls = Tracks.add_track, []
