@@ -20,72 +20,11 @@ from anymask import models
 from anymask.models.hiera import TINY
 from anymask.models.rules import MemoryBank, MultimaskStability, TrackingSettings, VideoMoment
 from anymask.models.video_model import FramePrompts, ObjectAnswer, VideoModel
+from anymask.runtime.checkpoints import load_official
 
 TOLERANCE = 1e-4  # of the largest value
 SIDE = 64
 FRAMES = 5
-
-# transformers' names -> the official ones, in this order
-RENAMED = (
-    (r"^vision_encoder\.backbone\.", "image_encoder.trunk."),
-    (r"^vision_encoder\.neck\.convs\.(\d)\.", r"image_encoder.neck.convs.\1.conv."),
-    (
-        r"^shared_image_embedding\.positional_embedding",
-        "sam_prompt_encoder.pe_layer.positional_encoding_gaussian_matrix",
-    ),
-    (r"^prompt_encoder\.", "sam_prompt_encoder."),
-    (r"^mask_decoder\.", "sam_mask_decoder."),
-    (r"patch_embed\.projection", "patch_embed.proj"),
-    (r"mask_embed\.conv1", "mask_downscaling.0"),
-    (r"mask_embed\.layer_norm1", "mask_downscaling.1"),
-    (r"mask_embed\.conv2", "mask_downscaling.3"),
-    (r"mask_embed\.layer_norm2", "mask_downscaling.4"),
-    (r"mask_embed\.conv3", "mask_downscaling.6"),
-    (r"upscale_conv1", "output_upscaling.0"),
-    (r"upscale_layer_norm", "output_upscaling.1"),
-    (r"upscale_conv2", "output_upscaling.3"),
-    (r"((?:mlps\.\d|iou_prediction_head|score_head|pointer_proj)\.)layers\.0", r"\1layers.1"),
-    (r"((?:mlps\.\d|iou_prediction_head|score_head|pointer_proj)\.)proj_in", r"\1layers.0"),
-    (r"((?:mlps\.\d|iou_prediction_head|score_head|pointer_proj)\.)proj_out", r"\1layers.2"),
-    (r"(attention\.layers\.\d\.)mlp\.up_proj", r"\1linear1"),
-    (r"(attention\.layers\.\d\.)mlp\.down_proj", r"\1linear2"),
-    (r"mlp\.proj_in", "mlp.layers.0"),
-    (r"mlp\.proj_out", "mlp.layers.1"),
-    (r"^object_pointer_proj", "obj_ptr_proj"),
-    (r"^temporal_positional_encoding_projection_layer", "obj_ptr_tpos_proj"),
-    (r"^memory_temporal_positional_encoding", "maskmem_tpos_enc"),
-    (r"^no_memory_embedding", "no_mem_embed"),
-    (r"^no_memory_positional_encoding", "no_mem_pos_enc"),
-    (r"^no_object_pointer", "no_obj_ptr"),
-    (r"^occlusion_spatial_embedding_parameter", "no_obj_embed_spatial"),
-    (r"o_proj\.", "out_proj."),
-    (r"final_conv", "encoder.12"),
-    (r"feature_projection", "pix_feat_proj"),
-    (r"memory_fuser", "fuser"),
-    (r"depthwise_conv", "dwconv"),
-    (r"pointwise_conv", "pwconv"),
-    (r"(fuser\.layers\.\d\.)layer_norm", r"\1norm"),
-    (r"\.scale$", ".gamma"),
-    (r"memory_encoder\.projection", "memory_encoder.out_proj"),
-    (r"memory_attention\.layer_norm", "memory_attention.norm"),
-    (r"layer_norm_final_attn", "norm_final_attn"),
-    (r"^spatial_perceiver\.latents_1d", "spatial_perceiver.latents"),
-    (r"^spatial_perceiver\.layer_norm", "spatial_perceiver.norm"),
-    (r"(perceiver\.layers\.\d\.)cross_attention", r"\1attn"),
-    (r"(perceiver\.layers\.\d\.)self_attention", r"\1self_attn"),
-    (r"(perceiver\.layers\.\d\.)self_mlp\.layer_norm", r"\1self_ff.0"),
-    (r"(perceiver\.layers\.\d\.)self_mlp\.up_proj", r"\1self_ff.1"),
-    (r"(perceiver\.layers\.\d\.)self_mlp\.down_proj", r"\1self_ff.3"),
-    (r"(perceiver\.layers\.\d\.)mlp\.layer_norm", r"\1ff.0"),
-    (r"(perceiver\.layers\.\d\.)mlp\.up_proj", r"\1ff.1"),
-    (r"(perceiver\.layers\.\d\.)mlp\.down_proj", r"\1ff.3"),
-    (r"(perceiver\.layers\.\d\.)layer_norm_input", r"\1attn.norm_x"),
-    (r"(perceiver\.layers\.\d\.)layer_norm_latents", r"\1attn.norm_latents"),
-    (r"(perceiver\.layers\.\d\.)layer_norm_self", r"\1self_attn.norm"),
-    (r"(perceiver\.layers\.\d\.(?:self_)?attn\.)q_proj", r"\1to_q"),
-    (r"(perceiver\.layers\.\d\.(?:self_)?attn\.)out_proj", r"\1to_out"),
-    (r"layer_norm(\d)", r"norm\1"),
-)
 
 VISION = Sam2VisionConfig(
     backbone_config=Sam2HieraDetConfig(
@@ -157,30 +96,6 @@ def edge() -> EdgeTamVideoModel:
     return EdgeTamVideoModel(config).eval()
 
 
-def to_official(theirs: nn.Module) -> dict[str, Tensor]:
-    """Their weights under the official names, where both fit one by one."""
-    weights: dict[str, Tensor] = {}
-    for name, value in theirs.state_dict().items():
-        if name == "prompt_encoder.shared_embedding.positional_embedding":
-            continue  # tied to the other one
-        layer = re.match(r"memory_encoder\.mask_downsampler\.layers\.(\d)\.(\w+)\.(\w+)", name)
-        if name == "prompt_encoder.point_embed.weight":
-            for kind in range(4):
-                official = f"sam_prompt_encoder.point_embeddings.{kind}.weight"
-                weights[official] = value[kind : kind + 1]
-        elif layer:
-            place = 3 * int(layer[1]) + (layer[2] == "layer_norm")
-            weights[f"memory_encoder.mask_downsampler.encoder.{place}.{layer[3]}"] = value
-        else:
-            for pattern, replacement in RENAMED:
-                name = re.sub(pattern, replacement, name)
-            weights[name] = value
-    for name in [name for name in weights if re.search(r"perceiver.*\.k_proj\.weight", name)]:
-        both = torch.cat([weights.pop(name), weights.pop(name.replace("k_proj", "v_proj"))])
-        weights[name.replace("k_proj", "to_kv")] = both
-    return weights
-
-
 def same_weights(theirs: nn.Module, name: str, there: bool = True) -> VideoModel:
     """Our tiny model with random weights that are also put into `theirs`.
 
@@ -197,7 +112,7 @@ def same_weights(theirs: nn.Module, name: str, there: bool = True) -> VideoModel
     frequencies = theirs.shared_image_embedding.positional_embedding
     theirs.prompt_encoder.shared_embedding.positional_embedding = frequencies
     ours = models.build(name)
-    ours.load_state_dict(to_official(theirs), strict=True)
+    load_official(ours, theirs.state_dict())
     assert isinstance(ours, VideoModel)
     return ours.requires_grad_(False)
 

@@ -1,7 +1,5 @@
 """A tiny random SAM and SAM-HQ against transformers' independent implementations."""
 
-import re
-
 import pytest
 import torch
 from torch import Tensor
@@ -21,48 +19,10 @@ from transformers import (
 
 from anymask import models
 from anymask.models.variants import TINY, TINY_VIT
+from anymask.runtime.checkpoints import load_official
 
 TOLERANCE = 2e-5
 
-# transformers' names -> the official ones, in this order
-RENAMED = (
-    (r"^vision_encoder\.", "image_encoder."),
-    (
-        r"^shared_image_embedding\.positional_embedding",
-        "prompt_encoder.pe_layer.positional_encoding_gaussian_matrix",
-    ),
-    (r"patch_embed\.projection", "patch_embed.proj"),
-    (r"neck\.conv1", "neck.0"),
-    (r"neck\.layer_norm1", "neck.1"),
-    (r"neck\.conv2", "neck.2"),
-    (r"neck\.layer_norm2", "neck.3"),
-    (r"image_encoder\.layers\.", "image_encoder.blocks."),
-    (r"encoder\.point_embed\.", "encoder.point_embeddings."),
-    (r"mask_embed\.conv1", "mask_downscaling.0"),
-    (r"mask_embed\.layer_norm1", "mask_downscaling.1"),
-    (r"mask_embed\.conv2", "mask_downscaling.3"),
-    (r"mask_embed\.layer_norm2", "mask_downscaling.4"),
-    (r"mask_embed\.conv3", "mask_downscaling.6"),
-    (r"layer_norm_final_attn", "norm_final_attn"),
-    (r"layer_norm(\d)", r"norm\1"),
-    (r"upscale_conv1", "output_upscaling.0"),
-    (r"upscale_layer_norm", "output_upscaling.1"),
-    (r"upscale_conv2", "output_upscaling.3"),
-    (r"((?:hypernetworks_mlps\.\d|prediction_head|hq_mask_mlp)\.)layers\.0", r"\1layers.1"),
-    (r"((?:hypernetworks_mlps\.\d|prediction_head|hq_mask_mlp)\.)proj_in", r"\1layers.0"),
-    (r"((?:hypernetworks_mlps\.\d|prediction_head|hq_mask_mlp)\.)proj_out", r"\1layers.2"),
-    (r"hq_token", "hf_token"),
-    (r"hq_mask_mlp", "hf_mlp"),
-    (r"compress_vit_conv1", "compress_vit_feat.0"),
-    (r"compress_vit_norm", "compress_vit_feat.1"),
-    (r"compress_vit_conv2", "compress_vit_feat.3"),
-    (r"encoder_conv1", "embedding_encoder.0"),
-    (r"encoder_norm", "embedding_encoder.1"),
-    (r"encoder_conv2", "embedding_encoder.3"),
-    (r"mask_conv1", "embedding_maskfeature.0"),
-    (r"mask_norm", "embedding_maskfeature.1"),
-    (r"mask_conv2", "embedding_maskfeature.3"),
-)
 VISION = {
     "hidden_size": TINY_VIT.dim,
     "num_hidden_layers": TINY_VIT.depth,
@@ -88,21 +48,13 @@ DECODER = {
 }
 
 
-def to_official(name: str) -> str:
-    for pattern, replacement in RENAMED:
-        name = re.sub(pattern, replacement, name)
-    return name
-
-
 def same_weights(theirs: torch.nn.Module, name: str) -> torch.nn.Module:
     """Our tiny model with random weights that are also put into `theirs`."""
     torch.manual_seed(7)
     for parameter in theirs.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
-    tied = "prompt_encoder.shared_embedding.positional_embedding"
-    weights = {to_official(k): v for k, v in theirs.state_dict().items() if k != tied}
     ours = models.build(name)
-    ours.load_state_dict(weights, strict=True)
+    load_official(ours, theirs.state_dict())
     return ours
 
 
