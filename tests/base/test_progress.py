@@ -75,6 +75,15 @@ def test_an_unknown_total_counts_upwards_until_it_becomes_known() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("stream", "text"), [(Terminal(), "\rsearch ...\x1b[K\r\x1b[K"), (io.StringIO(), "")]
+)
+def test_work_that_reports_no_steps_shows_no_number(stream: io.StringIO, text: str) -> None:
+    with ProgressBar("search", None, stream):
+        pass
+    assert stream.getvalue() == text
+
+
 def test_steps_that_took_no_time_do_not_make_the_rest_look_short() -> None:
     stream, clock = io.StringIO(), Clock()
     with ProgressBar("photos", 100, stream, clock) as progress:

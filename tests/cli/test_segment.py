@@ -287,6 +287,22 @@ def test_parts_of_each_mask_replace_it(
     assert all((one.mask & ~disc).sum() < 50 for one in found)
 
 
+def test_an_image_is_encoded_once_for_prompts_and_parts(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encode, encoded = ColourRuntime.encode_images, list[int]()
+
+    def count(runtime: ColourRuntime, images: np.ndarray) -> object:
+        encoded.append(len(images))
+        return encode(runtime, images)
+
+    monkeypatch.setattr(ColourRuntime, "encode_images", count)
+    Image.fromarray(drawn([])[0][:, 40:280]).save("disc.png")  # a disc too large for a crop
+    prompts = ["--box", "24,24,216,216", "--box", "20,20,220,220"]
+    main(["segment", "disc.png", *prompts, "--parts", "-o", "parts.json"])
+    assert encoded == [1]
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [

@@ -107,6 +107,11 @@ def test_fine_tuned_weights_have_no_head() -> None:
         proposals.proposal_head(open_family(spec, weights_hash="0" * 64))
 
 
+def test_the_head_is_read_once() -> None:
+    family = anymask.load("small").runtime.family
+    assert proposals.proposal_head(family) is proposals.proposal_head(family)
+
+
 def test_the_head_is_read_on_demand_and_verified(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

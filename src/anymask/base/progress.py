@@ -55,10 +55,10 @@ class ProgressBar:
         return self
 
     def __exit__(self, failed: object = None, *_: object) -> None:
-        if failed is None or self.done:
+        if self.done or (failed is None and self.total is not None):
             if self.live or self.text() != self._line:
                 self._write("\n")
-        elif self.live:  # no step succeeded: show only the error
+        elif self.live:  # no step was reported: clear the line
             self.stream.write("\r\x1b[K")
             self.stream.flush()
 
@@ -79,6 +79,8 @@ class ProgressBar:
     def text(self) -> str:
         """Format the state as one line: operation, steps, elapsed and remaining time."""
         spent = self.clock() - self.began
+        if self.total is None and not self.done:
+            return f"{self.what} ..."
         if not self.total:
             return f"{self.what} {self.done}, {clock_text(spent)}"
         share = min(1.0, self.done / self.total)

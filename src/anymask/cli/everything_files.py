@@ -170,7 +170,7 @@ def process_files(
         if item.page is None:
             report_pages(item.photo, say, task.model)
         task = task if files is None else replace(task, overlay=files.picture is not None)
-        found = run_photo(job, task, args.json, "searched")
+        found = run_photo(job, task, args.json, "search")
         written = [] if files is None else write_others(files, item, task.pictures)
         if files is not None and files.printed is not None:
             write_stdout(files.printed.read_bytes())

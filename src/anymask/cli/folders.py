@@ -122,12 +122,14 @@ class JobReporter:
 
     def __init__(self, job: FolderJob, stack: contextlib.ExitStack, empty: str = "") -> None:
         self.job, self.stack, self.empty = job, stack, empty
-        self.bar: ProgressBar | None = None
+        self.bar = ProgressBar("photos")  # measures time from here
+        self.is_shown = False
 
     def show(self, now: Summary) -> None:
         """Update the progress bar, and print the failure if there is a new one."""
-        if self.bar is None:
-            self.bar = self.stack.enter_context(ProgressBar("photos", now.photos))
+        self.bar.total = now.photos
+        if not self.is_shown:
+            self.is_shown = bool(self.stack.enter_context(self.bar))
         if now.failure is not None and now.failed <= FIRST_FAILURES + 1:
             with self.bar.silent():
                 further = f"all other failures are listed in {self.job.log}"

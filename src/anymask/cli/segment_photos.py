@@ -222,6 +222,7 @@ def segment_photo(model: Model, job: Job, item: PhotoItem, targets: Sequence[Tar
     """Segment all prompts in one image, write the masks and report them."""
     from anymask.images import ImageFile
     from anymask.masks import Features, Masks
+    from anymask.segment import EncodedPhoto
 
     seen: NDArray[Any] | Features
     mix = model.spec.channels
@@ -238,20 +239,21 @@ def segment_photo(model: Model, job: Job, item: PhotoItem, targets: Sequence[Tar
     if shown is not None and mix is not None:
         shown = mix.to_rgb(shown)
     lines = list[str]()
-    answers = named_answers(model, job, seen)
+    image: Any = seen if isinstance(seen, Features) else EncodedPhoto(model.encode(seen), seen)
+    answers = named_answers(model, job, seen, image)
     called = item.stem.name if is_embedding(item.photo) else item.name
     photo = ImageFile(item.photo, item.page or 0, called)
     found = Masks(image_hw=image_hw, picture=photo)  # other candidate masks are never decoded
     for number, (prompt, answer) in enumerate(zip(job.prompts, answers, strict=True), start=1):
         best = replace(answer, prompt=prompt).best
         report = report_lines(best, prompt, answer.ambiguous)
-        found += [best] if job.parts is None else parts_of(model, job, seen, best, report)
+        found += [best] if job.parts is None else parts_of(model, job, seen, image, best, report)
         named = [item.stem.as_posix()] * job.several + [f"object {number}"] * (len(answers) > 1)
         lines += [": ".join([*named, line]) for line in report]
         if hint := scaled_prompt_hint(prompt, image_hw):
             lines.append(hint)
         if job.settings.get("zoom") is True and (
-            reason := zoom_report(model, seen, job, prompt, answer)
+            reason := zoom_report(model, image, job, prompt, answer)
         ):
             lines.append(reason)
     for target in targets:  # before any report, because the reader of a pipe may close it
@@ -259,11 +261,13 @@ def segment_photo(model: Model, job: Job, item: PhotoItem, targets: Sequence[Tar
     tell(lines, job.report)
 
 
-def named_answers(model: Model, job: Job, seen: NDArray[Any] | Features) -> list[Prediction]:
-    """Predict masks for each prompt, with labels if requested."""
+def named_answers(
+    model: Model, job: Job, seen: NDArray[Any] | Features, image: Any
+) -> list[Prediction]:
+    """Predict masks for each prompt in an encoded image, with labels if requested."""
     from anymask.masks import Features
 
-    answers = answer_prompts(model, seen, job.prompts, job.settings)
+    answers = answer_prompts(model, image, job.prompts, job.settings)
     if job.names is None:
         return answers
     if isinstance(seen, Features):
@@ -274,16 +278,16 @@ def named_answers(model: Model, job: Job, seen: NDArray[Any] | Features) -> list
 
 
 def parts_of(
-    model: Model, job: Job, seen: NDArray[Any] | Features, whole: Mask, report: list[str]
+    model: Model, job: Job, seen: Any, image: Any, whole: Mask, report: list[str]
 ) -> Sequence[Mask]:
     """Find the parts inside a mask, with labels if requested, and append them to the report."""
     from anymask.masks import counted
 
     if not whole.area:
         return []
-    parts = model.parts(seen, whole, **cast("PartSettingsDict", job.parts))
+    parts = model.parts(image, whole, **cast("PartSettingsDict", job.parts))
     if job.names is not None:
-        parts = model.with_labels(cast(Any, seen), parts, names=job.names)
+        parts = model.with_labels(seen, parts, names=job.names)
     report.append(counted(len(parts), "part") if parts else "The mask has no distinct parts.")
     report += [f"part {n}: {mask_in_words(part)}" for n, part in enumerate(parts, start=1)]
     return parts
@@ -291,29 +295,29 @@ def parts_of(
 
 def answer_prompts(
     model: Model,
-    seen: NDArray[Any] | Features,
+    image: Any,
     prompts: Sequence[Prompt],
     settings: SegmentSettingsDict,
 ) -> list[Prediction]:
     """Predict masks for each prompt; a mask without other prompts is refined."""
     alone = [one.mask is not None and one.points is None and one.box is None for one in prompts]
     asked = [prompt for prompt, refine in zip(prompts, alone, strict=True) if not refine]
-    answers = iter(model.segment(seen, prompts=asked, **settings) if asked else [])
+    answers = iter(model.segment(image, prompts=asked, **settings) if asked else [])
     return [
-        model.refine(seen, cast(Any, prompt.mask), **settings) if refine else next(answers)
+        model.refine(image, cast(Any, prompt.mask), **settings) if refine else next(answers)
         for prompt, refine in zip(prompts, alone, strict=True)
     ]
 
 
 def zoom_report(
-    model: Model, seen: NDArray[Any] | Features, job: Job, prompt: Prompt, answer: Prediction
+    model: Model, image: Any, job: Job, prompt: Prompt, answer: Prediction
 ) -> str | None:
     """Explain why `--zoom` had no effect; None if it had."""
     from anymask.models.rules import closer_window, object_box
     from anymask.segment import UNCERTAIN
 
     plain = job.settings | {"zoom": False}
-    (first,) = answer_prompts(model, seen, [prompt], plain)
+    (first,) = answer_prompts(model, image, [prompt], plain)
     mask = first.first.pixels()
     if (mask != answer.first.pixels()).any():
         return None

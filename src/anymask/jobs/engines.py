@@ -33,7 +33,6 @@ from anymask.base import (
     AnymaskError,
     ConfigError,
     InputError,
-    MissingExtra,
     ModelError,
     OnNamedProgress,
     OnProgress,
@@ -50,7 +49,7 @@ from anymask.jobs.pool import Idle, ItemDone, ItemLost, WorkerReady, run_in_pool
 
 # Errors that affect all images.
 NO_ROOM = frozenset({errno.ENOSPC, errno.EROFS, errno.EDQUOT})
-NOT_THE_PHOTO = (ModelError, PromptError, ConfigError, MissingExtra)
+NOT_THE_PHOTO = (ModelError, PromptError, ConfigError)
 
 MAX_BLOCKS = 10_000  # maximum blocks of a Ray data set; an actor that dies loses one block
 STORE_BYTES = 128 * 2**20  # shared memory of a local cluster, for paths and results only

@@ -14,7 +14,15 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypedDict, cast
 
-from anymask.base import DataError, InputError, OnProgress, brief, check_keywords, follow
+from anymask.base import (
+    DataError,
+    InputError,
+    OnProgress,
+    PromptError,
+    brief,
+    check_keywords,
+    follow,
+)
 from anymask.formats import AnnotatedImage, Dataset, ReadKeywords, box_of, output_stem, read
 from anymask.jobs.engines import PhotoTask
 from anymask.jobs.folder import OnSummary, Summary, run_job
@@ -554,9 +562,11 @@ class CutoutWork(MaskWork):
         if self.finder is not None:
             return self.finder.find(photo, item, on_step)
         if self.task.prompt:
-            return [
-                replace(self.model.segment(photo.pixels, **self.task.prompt).best, picture=None)
-            ]
+            try:
+                found = self.model.segment(photo.pixels, **self.task.prompt)
+            except PromptError as error:  # other images of the folder may be larger
+                raise InputError(str(error)) from error
+            return [replace(found.best, picture=None)]
         subject = main_subject(self.model, photo.shown)
         return [] if subject is None else [subject]
 

@@ -67,6 +67,7 @@ export class Model {
   private readonly told = new Set<string>();
   private readonly further: Partial<Record<Further, Promise<unknown>>> = {};
   private table: Promise<NameTable> | null = null;
+  private probe: Promise<SubjectProbe> | null = null;
   private refining: Promise<unknown> = Promise.resolve();
   private pictured = ""; // the photo whose pixels the decoder's worker has
   private readonly hovers = new Newest();
@@ -345,16 +346,21 @@ export class Model {
 
   /** The mask and the score of the main subject, without a prompt; null if no subject is clear. */
   async subject(key: string): Promise<{ patch: Patch; score: number } | null> {
-    const { name, sha256, weights_hash } = this.manifest;
-    const probe = SUBJECT in sha256 && ((await readJson(await this.load(SUBJECT))) as SubjectProbe);
-    if (!probe || probe.weights_hash !== weights_hash) {
-      throw new Error(
-        `Model ${name} has no subject.json that fits its weights and cannot detect the main ` +
-          "subject. Use nano, or pass a prompt to segment().",
-      );
-    }
+    const opening = (this.probe ??= this.readProbe());
+    opening.catch(() => (this.probe = null)); // the next one tries again
+    const probe = await opening;
     await this.look(key);
     return this.decoder.ask("subject", { key, probe });
+  }
+
+  private async readProbe(): Promise<SubjectProbe> {
+    const { name, sha256, weights_hash } = this.manifest;
+    const probe = SUBJECT in sha256 && ((await readJson(await this.load(SUBJECT))) as SubjectProbe);
+    if (probe && probe.weights_hash === weights_hash) return probe;
+    throw new Error(
+      `Model ${name} has no subject.json that fits its weights and cannot detect the main ` +
+        "subject. Use nano, or pass a prompt to segment().",
+    );
   }
 
   everything(key: string, progress: Progress, least = USUAL): Promise<Proposals> {

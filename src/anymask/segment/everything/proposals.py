@@ -13,6 +13,7 @@ Letters: C channels, h w the cells of a map, N boxes.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -143,9 +144,14 @@ def proposal_head(family: Family) -> ProposalHead:
             f'does not have. Use the model "{DEFAULT_IMAGE_MODEL}", or mode="adaptive".'
         )
     path = SHIPPED / family.spec.family / FILE
-    if not path.is_file() or file_sha256(path) != table.get("sha256"):
+    return _read_head(path, table.get("sha256"), family.spec.name)
+
+
+@lru_cache(maxsize=2)  # errors are not cached
+def _read_head(path: Path, sha256: object, model: str) -> ProposalHead:
+    if not path.is_file() or file_sha256(path) != sha256:
         raise WeightsError(
-            f"The proposal head of {family.spec.name} is missing or does not match its model: "
+            f"The proposal head of {model} is missing or does not match its model: "
             f'{path}. Reinstall anymask and export the model again, or use mode="adaptive".'
         )
     return ProposalHead.read(path)
