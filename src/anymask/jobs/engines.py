@@ -33,6 +33,7 @@ from anymask.base import (
     AnymaskError,
     ConfigError,
     InputError,
+    MissingExtra,
     ModelError,
     OnNamedProgress,
     OnProgress,
