@@ -2,7 +2,8 @@
 
 `python -m research.fit_instances cells -o RUN` encodes views of the field's images with `nano`,
 trains `models.instance_head` on random crops of the maps, and writes `RUN/nano-cells`, which is
-`assets/nano-cells`. Run the command again to resume.
+`assets/nano-cells`. Run the command again to resume. `RUN/held-out` gets the sets of the held-out
+images, for `anymask evaluate photos RUN/held-out --only --measure shown --model RUN/nano-cells`.
 
 Letters: n views, B crops, S the model's input side, h w an image.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -99,6 +101,19 @@ FIELDS = {
 def is_held_out(name: str) -> bool:
     """Whether an image of a split field is kept for judging."""
     return int(hashlib.sha256(name.encode()).hexdigest(), 16) % HELD_OUT == 0
+
+
+def write_held_out(field: Field, data: Path, out: Path) -> None:
+    """Write the held-out images of a field as sets, one folder each."""
+    for name in field.sets if field.split else ():
+        source, target = data / name, out / Path(name).name
+        (target / "images").mkdir(parents=True, exist_ok=True)
+        shutil.copy(source / "set.json", target)
+        rows = (source / "masks.jsonl").read_text("utf-8").splitlines(keepends=True)
+        held = [row for row in rows if is_held_out(Path(json.loads(row)["image"]).name)]
+        (target / "masks.jsonl").write_text("".join(held), "utf-8")
+        for row in held:
+            shutil.copy(source / json.loads(row)["image"], target / "images")
 
 
 def label_map(photo: AnnotatedImage) -> NDArray[np.int32]:  # -> (h, w)
@@ -266,6 +281,7 @@ def main() -> None:
     torch.set_num_threads(1)
     args.out.mkdir(parents=True, exist_ok=True)
     field, name = FIELDS[args.field], f"{BASE}-{args.field}"
+    write_held_out(field, args.data, args.out / "held-out")
     head = train(cache(field, args.data, args.out), args.out, args.minutes, field)
     write_bundle(head, name, field.data, args.out / name)
     print(json.dumps({"bundle": str(args.out / name)}))

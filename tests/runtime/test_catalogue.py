@@ -10,7 +10,7 @@ import pytest
 from anymask.runtime import catalogue
 
 FAMILIES = {
-    *("nano", "small", "nano-cells", "sam_vit_b", "sam_vit_l", "sam_vit_h"),
+    *("nano", "small", "nano-cells", "nano-roofs", "sam_vit_b", "sam_vit_l", "sam_vit_h"),
     *("mobile_sam", "edge_sam", "edge_sam_3x"),
     *("sam_hq_vit_b", "sam_hq_vit_l", "sam_hq_vit_h", "sam_hq_vit_tiny"),
     *("efficient_sam_ti", "efficient_sam_s", "medsam", "tinysam"),

@@ -1,4 +1,4 @@
-"""Instances from distances: exact distances return exact instances; `nano-cells` counts cells."""
+"""Instances from distances: exact distances return exact instances; field models on made images."""
 
 import pickle
 from itertools import pairwise
@@ -119,6 +119,21 @@ def test_nano_cells_finds_every_made_cell_by_default() -> None:
     assert [one.rle for one in model.everything(model.encode(image))] == [one.rle for one in found]
     again = pickle.loads(pickle.dumps(model.runtime))
     assert again.spec.name == "nano-cells"
+
+
+def test_nano_roofs_finds_every_roof_and_no_ground() -> None:
+    rng = np.random.default_rng(0)
+    image = rng.integers(50, 80, (400, 400, 3)).astype(np.uint8)
+    truth = np.zeros((400, 400), np.uint8)
+    for number, (x, y) in enumerate(((60, 60), (250, 80), (90, 260), (280, 290)), 1):
+        image[y : y + 60, x : x + 80] += 140
+        truth[y : y + 60, x : x + 80] = number
+    found = anymask.load("nano-roofs", device="cpu").everything(image)
+    masks = [rle_to_mask(one.rle) > 0 for one in found]
+    assert sorted(np.bincount(truth[mask]).argmax() for mask in masks) == [1, 2, 3, 4]
+    for mask in masks:
+        roof = truth == np.bincount(truth[mask]).argmax()
+        assert (mask & roof).sum() / (mask | roof).sum() > 0.8
 
 
 def test_touching_cells_are_separate_masks_without_overlap() -> None:

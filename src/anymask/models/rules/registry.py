@@ -22,7 +22,7 @@ LOG = logging.getLogger(__name__)
 
 SHIPPED = Path(__file__).parents[2] / "assets"
 BUNDLED_MODELS = ("nano", "small")  # bundled models, each a folder of `SHIPPED`
-FIELD_MODELS = ("nano-cells",)  # a bundled model with an instance head for one field, also there
+FIELD_MODELS = ("nano-cells", "nano-roofs")  # bundled models with an instance head for one field
 DEFAULT_IMAGE_MODEL = "small"  # default for images
 DEFAULT_VIDEO_MODEL = "nano"  # default for videos, scans, offline pages and training
 MODEL_VARIABLE = "ANYMASK_MODEL"  # environment variable with another default for images
