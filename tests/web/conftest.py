@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pytest
@@ -15,6 +15,7 @@ from tests.patience import PATIENCE_S
 from tests.web.chromium import find_chromium
 from tests.web.project_server import Project, Site
 
+SitDown = Callable[..., Any]
 SIZE = {"width": 1280, "height": 720}
 # Milliseconds that each frame and message to a worker comes later; requests three times as much.
 # What a busy machine does now and then happens every time: a test that reads the page before it was
@@ -58,6 +59,11 @@ def photos() -> dict[str, np.ndarray]:
     return {"coffee": data.coffee(), "cat": data.chelsea()}
 
 
+@pytest.fixture
+def project(photos: dict[str, np.ndarray]) -> Project:
+    return Project(photos)
+
+
 def late(context: Any) -> Any:
     """A browser's context, its pages as late as was asked for."""
     if SLOW_MS:
@@ -77,6 +83,12 @@ class Annotator:
     def open(self, query: str = "") -> None:
         self.page.goto(self.url + query)
         self.page.wait_for_selector(".stage")
+
+    def begin(self, expression: str = "s.editor?.seen === true", wanted: Any = True) -> Self:
+        """Open the page, and wait for a state: if none is given, the model has seen the photo."""
+        self.open()
+        self.until(expression, wanted)
+        return self
 
     def until(self, expression: str, wanted: Any = True) -> None:
         """Wait for the page to reach a state; `s` is its session."""
@@ -247,3 +259,12 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests.web.viewers import PICTURES
 
     return write_video(tmp_path_factory.mktemp("clips") / "clip.mkv", PICTURES)
+
+
+@pytest.fixture(scope="module")
+def page(chromium: Any) -> Iterator[Any]:
+    """The example page of the JavaScript package."""
+    from tests.web.package_server import example_page
+
+    with example_page(chromium) as opened:
+        yield opened

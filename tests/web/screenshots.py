@@ -71,8 +71,7 @@ def take(ann: Annotator, name: str, folder: Path) -> None:
 
 
 def click(ann: Annotator, folder: Path) -> None:
-    ann.open()
-    ann.seen()
+    ann.begin()
     ann.click(210, 130)
     ann.click(390, 60, negative=True)
     take(ann, "click", folder)
@@ -81,8 +80,7 @@ def click(ann: Annotator, folder: Path) -> None:
 
 
 def everything(ann: Annotator, folder: Path) -> None:
-    ann.open()
-    ann.seen()
+    ann.begin()
     ann.keys("m")
     ann.until_so(lambda: ann.ask("s.editor.state.masks.length") > 1)
     ann.keys("o")
@@ -91,8 +89,7 @@ def everything(ann: Annotator, folder: Path) -> None:
 
 
 def outline(ann: Annotator, folder: Path) -> None:
-    ann.open()
-    ann.until("s.editor?.state.masks.length", 3)
+    ann.begin("s.editor?.state.masks.length", 3)
     ann.ask("s.editor.select(s.editor.state.masks[1].key)")
     ann.keys("g")
     ann.until("!!s.editor.draft.rings")
@@ -100,8 +97,7 @@ def outline(ann: Annotator, folder: Path) -> None:
 
 
 def review(ann: Annotator, folder: Path) -> None:
-    ann.open()
-    ann.until("s.review?.item.record", "r2")
+    ann.begin("s.review?.item.record", "r2")
     ann.seen()
     take(ann, "review", folder)
 
@@ -119,8 +115,7 @@ def cells() -> np.ndarray:  # (Z, C, H, W)
 
 
 def stack(ann: Annotator, folder: Path) -> None:
-    ann.open()
-    ann.until("s.editor !== null")
+    ann.begin("s.editor !== null")
     ann.keys(">", ">")
     ann.until("s.editor?.sight.page === 20 && !s.opening")
     ann.keys(";")

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.web.conftest import SitDown
 from tests.web.project_server import Project
 from tests.web.test_project import square
 
-SitDown = Callable[..., Any]
 SCHEMES = ("dark", "light")
 NARROW = {"width": 390, "height": 844}
 DRAWN = "new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))"
@@ -64,9 +64,7 @@ def test_opening_photos(sit_down: SitDown, axe: str) -> None:
 def test_labelling_with_a_mask_in_the_making(
     sit_down: SitDown, photos: dict[str, np.ndarray], axe: str
 ) -> None:
-    ann = sit_down(shelf(photos))
-    ann.open()
-    ann.seen()
+    ann = sit_down(shelf(photos)).begin()
     ann.click(300, 180)
     ann.page.get_by_role("radio").first.wait_for()
     ann.until("s.naming.shown.length > 0")
@@ -91,9 +89,7 @@ def test_labelling_with_a_mask_in_the_making(
 
 
 def test_dialogs(sit_down: SitDown, photos: dict[str, np.ndarray], axe: str) -> None:
-    ann = sit_down(shelf(photos, arm="control"))
-    ann.open()
-    ann.until("s.editor !== null")
+    ann = sit_down(shelf(photos, arm="control")).begin("s.editor !== null")
     complaints = []
     for name, key in (
         ("Help", "?"),
@@ -114,9 +110,7 @@ def test_dialogs(sit_down: SitDown, photos: dict[str, np.ndarray], axe: str) -> 
 def test_escape_leaves_what_the_keyboard_has_opened_and_nothing_else(
     sit_down: SitDown, photos: dict[str, np.ndarray]
 ) -> None:
-    ann = sit_down(shelf(photos, arm="control"))
-    ann.open()
-    ann.until("s.editor !== null")
+    ann = sit_down(shelf(photos, arm="control")).begin("s.editor !== null")
     ann.keys("p")
     ann.drag((60, 60), (90, 60))
     ann.keys("y")
@@ -149,9 +143,9 @@ def test_a_stack_with_its_scale_and_guide_lines(
     sit_down: SitDown, photos: dict[str, np.ndarray], axe: str
 ) -> None:
     stack = np.zeros((2, 2, 400, 600), np.uint8)
-    ann = sit_down(shelf(photos, arm="control", stacks={"coffee": stack}))
-    ann.open()
-    ann.until("s.editor !== null")
+    ann = sit_down(shelf(photos, arm="control", stacks={"coffee": stack})).begin(
+        "s.editor !== null"
+    )
     ann.page.get_by_role("group", name="Planes").wait_for()
     ann.keys("Control+g", "Control+Shift+X", "k", "y")
     ann.page.get_by_role("group", name="Display settings").wait_for()
@@ -164,18 +158,14 @@ def test_a_stack_with_its_scale_and_guide_lines(
 
 def test_review(sit_down: SitDown, photos: dict[str, np.ndarray], axe: str) -> None:
     project = shelf(photos, stage="review", arm="control", queue=["r2"])
-    ann = sit_down(project)
-    ann.open()
-    ann.until("s.review?.item.record", "r2")
+    ann = sit_down(project).begin("s.review?.item.record", "r2")
     ann.page.get_by_role("button", name="Accept A", exact=True).wait_for()
     assert check(ann, axe, "review") == []
 
 
 def test_trouble(sit_down: SitDown, photos: dict[str, np.ndarray], axe: str) -> None:
     project = shelf(photos, arm="control", broken={"cat"})
-    ann = sit_down(project)
-    ann.open()
-    ann.until("s.editor !== null")
+    ann = sit_down(project).begin("s.editor !== null")
     ann.keys("PageDown")
     ann.page.get_by_role("heading", name="cat.png could not be opened").wait_for()
     complaints = check(ann, axe, "a broken photo")

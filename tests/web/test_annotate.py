@@ -100,8 +100,7 @@ def label_the_same(first: Annotator, label: str, second: Annotator, other: str) 
 def change_at_the_same_time(person: Callable[[], Annotator], ann: Annotator) -> Annotator:
     """Two people label one mask at once: neither label is lost unasked."""
     other = person()
-    other.open()
-    other.until("s.editor?.state.masks.length", 1)
+    other.begin("s.editor?.state.masks.length", 1)
     label_the_same(other, "mug", ann, "glass")
     ann.page.get_by_role("button", name="Use theirs").click()
     ann.until("s.editor.state.masks[0].label", "mug")
@@ -129,8 +128,7 @@ def test_open_click_label_everything_review_and_report(
     person: Callable[[], Annotator], tmp_path: Path
 ) -> None:
     ann = person()
-    ann.open()
-    ann.seen()
+    ann.begin()
     make_two_masks(ann)
     other = change_at_the_same_time(person, ann)
     ann.keys("m")
@@ -162,8 +160,7 @@ def test_the_page_of_a_server_answers_by_the_default_model(
     photo = Path(shutil.copy(anymask.sample("coffee"), tmp_path))
     with annotate(tmp_path, "--user", "ann") as address:
         ann = people(address)
-        ann.open()
-        ann.seen()
+        ann.begin()
         ann.click(290, 210)
         ann.until("s.naming.shown.length > 0")  # names come by the server
         names = ann.ask("s.naming.shown.map(one => one.label)")
@@ -191,8 +188,7 @@ def test_what_was_deleted_or_undone_and_brought_back_is_stored(
 ) -> None:
     with annotate(photo_files[0].parent, "--user", "ann") as address:
         ann = people(address)
-        ann.open()
-        ann.until("s.editor !== null")
+        ann.begin("s.editor !== null")
         ann.keys("p")
         ann.drag((60, 60), (160, 60))
         ann.name("cup")
@@ -211,8 +207,7 @@ def test_what_was_deleted_or_undone_and_brought_back_is_stored(
         ann.until("s.editor.state.masks[0].notes.hidden")
         ann.saved()
         assert ann.messages() == []
-        ann.open()
-        ann.until("s.editor?.state.masks.map(m => [m.label, m.notes.hidden]).join()", "cup,true")
+        ann.begin("s.editor?.state.masks.map(m => [m.label, m.notes.hidden]).join()", "cup,true")
         assert ann.errors == []
 
 
@@ -226,21 +221,17 @@ def test_two_servers_on_one_folder_share_its_project(
     ):
         ann, bob = people(first), people(second)
         for one, row in ((ann, 60), (bob, 120)):
-            one.open()
-            one.until("s.editor !== null")
+            one.begin("s.editor !== null")
             one.keys("p")
             one.drag((60, row), (160, row))
             one.keep()
             one.saved()
-        ann.open()
-        ann.until("s.editor?.state.masks.length", 2)
-        bob.open()
-        bob.until("s.editor?.state.masks.length", 2)
+        ann.begin("s.editor?.state.masks.length", 2)
+        bob.begin("s.editor?.state.masks.length", 2)
         label_the_same(ann, "mug", bob, "glass")
         bob.page.get_by_role("button", name="Keep mine").click()
         bob.saved()
-        ann.open()
-        ann.until("s.editor?.state.masks.map(m => m.label).sort().join()", "glass,")
+        ann.begin("s.editor?.state.masks.map(m => m.label).sort().join()", "glass,")
         assert ann.errors == bob.errors == []
 
 
@@ -259,8 +250,7 @@ def test_a_stack_opens_at_the_page_that_was_asked_for(
     corners = [(25, 20), (75, 20), (25, 60), (75, 60)]
     with annotate(tmp_path, *options) as address:
         ann = people(address)
-        ann.open()
-        ann.until("s.editor?.sight.page", 2)
+        ann.begin("s.editor?.sight.page", 2)
         shown = lambda: [value > 128 for value, _, _ in colours(ann, *corners)]  # noqa: E731
         ann.until_so(lambda: shown() == [False, False, True, False], "page 2")
         ann.keys(";")

@@ -2,30 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-import pytest
-
+from tests.web.conftest import SitDown
 from tests.web.project_server import Project
 from tests.web.test_project import square
 
-SitDown = Callable[..., Any]
 HW = (400, 600)
 PICKED = "s.editor.selection.length"
-
-
-@pytest.fixture
-def project(photos: dict[str, np.ndarray]) -> Project:
-    return Project(photos)
-
-
-def opened(sit_down: SitDown, project: Project) -> Any:
-    ann = sit_down(project)
-    ann.open()
-    ann.seen()
-    return ann
 
 
 def add_squares(project: Project, count: int, **about: Any) -> None:
@@ -37,7 +21,7 @@ def test_all_masks_or_a_range_are_picked_and_named_at_once(
     sit_down: SitDown, project: Project
 ) -> None:
     add_squares(project, 5)
-    ann = opened(sit_down, project)
+    ann = sit_down(project).begin()
     ann.keys("Control+a")
     ann.until(PICKED, 5)
     lines = ann.page.get_by_role("listbox", name="Masks").get_by_role("option")
@@ -55,7 +39,7 @@ def test_all_masks_or_a_range_are_picked_and_named_at_once(
 
 def test_all_proposals_are_accepted_with_a_name(sit_down: SitDown, project: Project) -> None:
     add_squares(project, 3, state="proposed")
-    ann = opened(sit_down, project)
+    ann = sit_down(project).begin()
     ann.keys("1")
     ann.page.get_by_role("button", name="Accept all as cat").click()
     ann.saved()
@@ -66,7 +50,7 @@ def test_all_proposals_are_accepted_with_a_name(sit_down: SitDown, project: Proj
 def test_a_click_in_the_box_tool_corrects_the_mask_in_the_making(
     sit_down: SitDown, project: Project
 ) -> None:
-    ann = opened(sit_down, project)
+    ann = sit_down(project).begin()
     ann.keys("b")
     ann.drag((220, 90), (390, 260))
     ann.click(300, 180)
@@ -79,7 +63,7 @@ def test_a_click_in_the_box_tool_corrects_the_mask_in_the_making(
 
 
 def test_a_mask_that_is_left_behind_is_told_of(sit_down: SitDown, project: Project) -> None:
-    ann = opened(sit_down, project)
+    ann = sit_down(project).begin()
     ann.click(300, 180)
     ann.keys("PageDown")
     ann.message("The mask on coffee.png is not finished")
@@ -88,13 +72,13 @@ def test_a_mask_that_is_left_behind_is_told_of(sit_down: SitDown, project: Proje
 
 
 def test_semi_automatic_begins_on_the_open_photo(sit_down: SitDown, project: Project) -> None:
-    ann = opened(sit_down, project)
+    ann = sit_down(project).begin()
     ann.page.get_by_label("Mode").select_option("Semi-automatic")
     ann.until("s.editor.state.masks.some(m => m.state === 'proposed')")
 
 
 def test_the_help_is_searched(sit_down: SitDown, project: Project) -> None:
-    ann = opened(sit_down, project)
+    ann = sit_down(project).begin()
     ann.keys("?")
     dialog = ann.page.get_by_role("dialog", name="Help")
     dialog.get_by_label("Search the help").fill("split parts")
@@ -106,7 +90,7 @@ def test_the_help_is_searched(sit_down: SitDown, project: Project) -> None:
 
 
 def test_a_digit_keeps_where_that_is_wished(sit_down: SitDown, project: Project) -> None:
-    ann = opened(sit_down, project)
+    ann = sit_down(project).begin()
     ann.click(300, 180)
     ann.keys("1")
     assert ann.ask("s.editor.state.masks.length") == 0  # it names only
@@ -121,7 +105,7 @@ def test_a_digit_keeps_where_that_is_wished(sit_down: SitDown, project: Project)
 def test_words_stand_beside_the_tools_and_are_folded_away(
     sit_down: SitDown, project: Project
 ) -> None:
-    ann = opened(sit_down, project)
+    ann = sit_down(project).begin()
     ann.page.set_viewport_size({"width": 1280, "height": 800})
     lasso = ann.page.get_by_role("toolbar", name="Tools").get_by_text("Lasso", exact=True)
     assert lasso.is_visible()

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 
 from anymask.masks import coco_to_rle, rle_to_mask
+from tests.web.conftest import SitDown
 from tests.web.project_server import Project
 from tests.web.test_project import square
 
-SitDown = Callable[..., Any]
 HW = (400, 600)
 
 
@@ -27,9 +26,7 @@ def project() -> Project:
 
 
 def opened(sit_down: SitDown, project: Project) -> Any:
-    ann = sit_down(project)
-    ann.open()
-    ann.until("s.editor?.state.masks.length", 3)
+    ann = sit_down(project).begin("s.editor?.state.masks.length", 3)
     ann.keys("o")
     return ann
 
@@ -143,8 +140,7 @@ def test_notes_are_kept(sit_down: SitDown, project: Project) -> None:
         "comment": "is this a cup?",
     }
     ann.until_so(lambda: wanted in [r.get("notes") for r in project.records.values()], "the notes")
-    ann.open()
-    ann.until("s.editor?.state.masks.length", 3)
+    ann.begin("s.editor?.state.masks.length", 3)
     ann.keys("j")
     comment = ann.page.get_by_label("Comment", exact=True)
     ann.until_so(lambda: comment.input_value() == "is this a cup?", "the comment")

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 
+from tests.web.conftest import SitDown
 from tests.web.project_server import Project
 from tests.web.test_local import colours
 
-SitDown = Callable[..., Any]
 HW = (120, 160)
 BAR = "Composite"
 
@@ -35,13 +34,6 @@ def project() -> Project:
     return project_of(stack_of(np.array([[200, 400], [600, 800]]), "u2"))
 
 
-def opened(sit_down: SitDown, project: Project, **how: Any) -> Any:
-    ann = sit_down(project, **how)
-    ann.open()
-    ann.until("s.editor !== null")
-    return ann
-
-
 def drawn(ann: Any, wanted: tuple[int, int, int]) -> None:
     """Wait until the photo has these colours, give or take what a browser rounds."""
     near = [0]
@@ -62,7 +54,7 @@ def composite(ann: Any) -> Any:
 
 
 def test_channels_are_picked_as_red_green_and_blue(sit_down: SitDown, project: Project) -> None:
-    ann = opened(sit_down, project)
+    ann = sit_down(project).begin("s.editor !== null")
     assert not ann.page.get_by_role("group", name=BAR).is_visible()
     bar = composite(ann)
     drawn(ann, (51, 102, 0))  # each channel between its own values, the third one is not there
@@ -83,7 +75,7 @@ def test_channels_are_picked_as_red_green_and_blue(sit_down: SitDown, project: P
 def test_each_channel_is_drawn_between_two_of_its_values(
     sit_down: SitDown, project: Project
 ) -> None:
-    ann = opened(sit_down, project)
+    ann = sit_down(project).begin("s.editor !== null")
     bar = composite(ann)
     low, high = bar.get_by_label("Red from"), bar.get_by_label("Red to")
     ann.until_so(lambda: high.get_attribute("placeholder") == "1000", "the values of the channel")
@@ -107,7 +99,7 @@ def test_each_channel_is_drawn_between_two_of_its_values(
 def test_a_composite_goes_along_to_other_pages_and_photos(
     sit_down: SitDown, project: Project
 ) -> None:
-    ann = opened(sit_down, project)
+    ann = sit_down(project).begin("s.editor !== null")
     bar = composite(ann)
     bar.get_by_label("Green from").fill("300")
     bar.get_by_label("Green to").fill("900")
@@ -129,23 +121,21 @@ def test_a_composite_goes_along_to_other_pages_and_photos(
 
 
 def test_a_reload_keeps_the_composite(sit_down: SitDown, project: Project) -> None:
-    ann = opened(sit_down, project)
+    ann = sit_down(project).begin("s.editor !== null")
     bar = composite(ann)
     bar.get_by_label("Red channel").select_option("Dye 1")
     drawn(ann, (102, 102, 0))
-    ann.open()
-    ann.until("s.editor !== null")
+    ann.begin("s.editor !== null")
     drawn(ann, (102, 102, 0))
     ann.until_so(bar.is_visible, "the composite")
     ann.page.get_by_label("Channel", exact=True).select_option("Dye 0")
     drawn(ann, (51, 51, 51))
-    ann.open()
-    ann.until("s.editor !== null")
+    ann.begin("s.editor !== null")
     drawn(ann, (51, 51, 51))
 
 
 def test_masks_stay_while_channels_change(sit_down: SitDown, project: Project) -> None:
-    ann = opened(sit_down, project)
+    ann = sit_down(project).begin("s.editor !== null")
     ann.keys("p")
     ann.drag((20, 100), (60, 100))
     bar = composite(ann)
@@ -159,7 +149,7 @@ def test_masks_stay_while_channels_change(sit_down: SitDown, project: Project) -
 
 
 def test_a_grey_picture_of_16_bits_has_values_too(sit_down: SitDown) -> None:
-    ann = opened(sit_down, project_of(stack_of(np.array([[250]]), "u2")))
+    ann = sit_down(project_of(stack_of(np.array([[250]]), "u2"))).begin("s.editor !== null")
     drawn(ann, (64, 64, 64))
     ann.page.get_by_label("Channel", exact=True).select_option("Value range")
     bar = ann.page.get_by_role("group", name=BAR)
@@ -176,7 +166,7 @@ def test_a_grey_picture_of_16_bits_has_values_too(sit_down: SitDown) -> None:
 
 def test_the_model_sees_what_is_shown(sit_down: SitDown) -> None:
     project = project_of(stack_of(np.array([[200, 400]]), "u2"), arm="model")
-    ann = opened(sit_down, project)
+    ann = sit_down(project).begin("s.editor !== null")
     asked: list[str] = []
     ann.page.on("request", lambda request: asked.append(request.url.partition("/api/")[2]))
     ann.seen()
@@ -191,7 +181,7 @@ def test_the_model_sees_what_is_shown(sit_down: SitDown) -> None:
 
 
 def test_the_fields_fit_a_narrow_screen(sit_down: SitDown, project: Project) -> None:
-    ann = opened(sit_down, project, size={"width": 390, "height": 844})
+    ann = sit_down(project, size={"width": 390, "height": 844}).begin("s.editor !== null")
     bar = composite(ann)
     drawn(ann, (51, 102, 0))
     box = bar.bounding_box()

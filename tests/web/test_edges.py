@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -12,10 +11,9 @@ import pytest
 
 import anymask
 from anymask.masks import Rle, coco_to_rle, mask_to_rle, rle_iou, rle_to_mask
+from tests.web.conftest import SitDown
 from tests.web.project_server import Project
 from tests.web.test_parity import PROMPTS
-
-SitDown = Callable[..., Any]
 
 SAME = 0.99  # IoU of masks that differ by rounding
 CLICK = (300, 180)
@@ -71,8 +69,7 @@ def at_work(sit_down: SitDown, photos: dict[str, np.ndarray]) -> Any:
 
 
 def begin(ann: Any) -> Any:
-    ann.open()
-    ann.seen()
+    ann.begin()
     return ann
 
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 
+from tests.web.conftest import SitDown
 from tests.web.project_server import Project
 from tests.web.test_project import square
 
-SitDown = Callable[..., Any]
 HW = (400, 600)
 
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from tests.web.conftest import SitDown
 from tests.web.project_server import Project
-
-SitDown = Callable[..., Any]
 
 ASKS = """(() => {
   window.hovers = 0;
@@ -38,8 +36,7 @@ def at_the_coffee(sit_down: SitDown, photos: dict[str, np.ndarray]) -> Any:
     """Somebody whose one photo the model has seen, and whose hovers are counted."""
     ann = sit_down(Project({"coffee": photos["coffee"]}))
     ann.page.add_init_script(ASKS)
-    ann.open()
-    ann.seen()
+    ann.begin()
     return ann
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +16,8 @@ from anymask.masks import Mask, coco_to_rle, mask_to_rle, measure, rle_area, rle
 from anymask.segment import split_by_score
 from anymask.segment.everything.filter import without_duplicates
 from anymask.segment.settings import ADAPTIVE_NMS
+from tests.web.conftest import SitDown
 from tests.web.test_parity import ANSWER
-
-SitDown = Callable[..., Any]
 
 
 def open_photos(ann: Any, files: list[Path], query: str = "?local=1") -> None:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 import pytest
 
+from tests.web.conftest import SitDown
 from tests.web.project_server import Project
 from tests.web.test_project import square
-
-SitDown = Callable[..., Any]
 
 
 def test_ten_thousand_photos_are_listed_once_and_found_by_name(sit_down: SitDown) -> None:
@@ -45,9 +41,7 @@ def test_enter_keeps_the_mask_after_the_mouse_has_chosen(
     sit_down: SitDown, photos: dict[str, np.ndarray]
 ) -> None:
     project = Project({"coffee": photos["coffee"]})
-    ann = sit_down(project)
-    ann.open()
-    ann.seen()
+    ann = sit_down(project).begin()
     ann.click(300, 180)
     ann.page.get_by_role("radio").nth(1).click()
     ann.until("s.editor.draft.candidate", 1)
@@ -69,9 +63,7 @@ def test_a_mask_under_review_is_large_and_off_the_bar(
     project = Project({"coffee": photos["coffee"]}, stage="review", arm="control", queue=["r2"])
     project.add("coffee", square(100, 100, 300, (400, 600)))
     project.add("coffee", square(*box, (400, 600)))
-    ann = sit_down(project)
-    ann.open()
-    ann.until("s.review?.item.record", "r2")
+    ann = sit_down(project).begin("s.review?.item.record", "r2")
     ann.until("!!s.editor?.state.selected")
     bar = ann.page.get_by_role("group", name="Review").bounding_box()
     x, y, side = box
@@ -97,9 +89,7 @@ def test_thousands_of_masks_are_one_map_and_a_short_list(
     for i in range(5000):
         x, y = i % 100 * 6, i // 100 * 8
         project.add("coffee", square(x, y, 5, (400, 600), label=f"n{i % 7}"))
-    ann = sit_down(project)
-    ann.open()
-    ann.until("s.editor?.state.masks.length", 5000)
+    ann = sit_down(project).begin("s.editor?.state.masks.length", 5000)
     ann.until_so(lambda: ann.page.locator(".line").count() > 3, "the list")
     assert ann.page.locator(".line").count() < 60
     ann.keys("o")

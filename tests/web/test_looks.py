@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 
+from tests.web.conftest import SitDown
 from tests.web.project_server import Project
 from tests.web.test_local import colours
 from tests.web.test_project import square
 
-SitDown = Callable[..., Any]
 PHONE = {"width": 390, "height": 844}
 
 
@@ -21,13 +20,6 @@ def project(photos: dict[str, np.ndarray]) -> Project:
     project = Project(photos, arm="control")
     project.add("coffee", square(100, 100, 50, (400, 600), label="cat"))
     return project
-
-
-def opened(sit_down: SitDown, project: Project) -> Any:
-    ann = sit_down(project)
-    ann.open()
-    ann.until("s.editor !== null")
-    return ann
 
 
 def zoomed(ann: Any, scale: float, x: int, y: int) -> None:
@@ -42,7 +34,7 @@ def test_pixels_are_smooth_up_to_four_times_and_squares_beyond(
 ) -> None:
     stripes = np.zeros((200, 300, 3), np.uint8)
     stripes[:, 150:] = 255
-    ann = opened(sit_down, Project({"stripes": stripes}, arm="control"))
+    ann = sit_down(Project({"stripes": stripes}, arm="control")).begin("s.editor !== null")
     for scale, smooth in ((3.9, True), (4.5, False)):
         zoomed(ann, scale, 150, 100)
         row = colours(ann, *[(149 + i / 8, 100.5) for i in range(17)])
@@ -51,7 +43,7 @@ def test_pixels_are_smooth_up_to_four_times_and_squares_beyond(
 
 
 def test_sliders_change_what_is_drawn_and_are_kept(sit_down: SitDown, project: Project) -> None:
-    ann = opened(sit_down, project)
+    ann = sit_down(project).begin("s.editor !== null")
     inside = """(() => {
         const [x, y] = s.view.toScreen([125, 125]);
         const canvas = document.querySelector('.layer-masks');
@@ -73,8 +65,7 @@ def test_sliders_change_what_is_drawn_and_are_kept(sit_down: SitDown, project: P
     panel.get_by_label("Brightness").fill("1.5")
     panel.get_by_label("Gamma").fill("2")
     filters('brightness(1.5) url("#gamma")')
-    ann.open()
-    ann.until("s.editor !== null")
+    ann.begin("s.editor !== null")
     filters('brightness(1.5) url("#gamma")')
     ann.keys("y")
     panel.get_by_role("button", name="Reset").click()
@@ -85,7 +76,7 @@ def test_sliders_change_what_is_drawn_and_are_kept(sit_down: SitDown, project: P
 def test_photos_are_found_by_their_state_and_counts_are_right(
     sit_down: SitDown, project: Project
 ) -> None:
-    ann = opened(sit_down, project)
+    ann = sit_down(project).begin("s.editor !== null")
     ann.keys("i")
     dialog = ann.page.get_by_role("dialog", name="Images")
     lines = dialog.locator(".photo-line")
@@ -110,9 +101,7 @@ def test_photos_are_found_by_their_state_and_counts_are_right(
 def test_a_phone_shows_the_photo_and_everything_can_be_reached(
     sit_down: SitDown, project: Project
 ) -> None:
-    ann = sit_down(project, size=PHONE)
-    ann.open()
-    ann.until("s.editor !== null")
+    ann = sit_down(project, size=PHONE).begin("s.editor !== null")
     box = ann.page.locator(".stage").bounding_box()
     assert box["width"] == 390
     assert box["height"] >= 500
@@ -136,7 +125,7 @@ def test_a_phone_shows_the_photo_and_everything_can_be_reached(
 
 
 def test_guide_lines_go_through_the_pointer(sit_down: SitDown, project: Project) -> None:
-    ann = opened(sit_down, project)
+    ann = sit_down(project).begin("s.editor !== null")
     lines = """((x, y) => {
         const canvas = document.querySelector('.layer-over'), context = canvas.getContext('2d');
         const seen = (u, v) => context.getImageData(u, v, 1, 1).data[3] > 200;
@@ -149,14 +138,13 @@ def test_guide_lines_go_through_the_pointer(sit_down: SitDown, project: Project)
     assert ann.page.evaluate(lines) == [False, False, False, False]
     ann.keys("Control+g")
     ann.until_so(lambda: ann.page.evaluate(lines) == [True, True, False, False], "the lines")
-    ann.open()
-    ann.until("s.editor !== null && s.look.guides")
+    ann.begin("s.editor !== null && s.look.guides")
     ann.keys("Control+g")
     ann.until("s.look.guides", wanted=False)
 
 
 def test_the_scale_bar_is_as_long_as_it_says(sit_down: SitDown, project: Project) -> None:
-    ann = opened(sit_down, project)
+    ann = sit_down(project).begin("s.editor !== null")
     bar = ann.page.locator(".ruler")
     ann.keys("Control+u")
     ann.message("The pixel size is unknown")
@@ -169,8 +157,7 @@ def test_the_scale_bar_is_as_long_as_it_says(sit_down: SitDown, project: Project
         zoomed(ann, scale, 300, 200)
         ann.until_so(lambda text=text: bar.inner_text() == text, text)
         assert bar.locator("i").bounding_box()["width"] == pytest.approx(width, abs=0.6)
-    ann.open()
-    ann.until("s.editor !== null && s.calibration.pixel.size", 0.5)
+    ann.begin("s.editor !== null && s.calibration.pixel.size", 0.5)
     bar.wait_for()
     ann.page.locator(".stage").focus()
     ann.keys("Control+u")
@@ -180,9 +167,7 @@ def test_the_scale_bar_is_as_long_as_it_says(sit_down: SitDown, project: Project
 def test_a_finger_says_not_this_by_a_button_until_the_mask_is_kept(
     sit_down: SitDown, photos: dict[str, np.ndarray]
 ) -> None:
-    ann = sit_down(Project(photos), size=PHONE, has_touch=True)
-    ann.open()
-    ann.seen()
+    ann = sit_down(Project(photos), size=PHONE, has_touch=True).begin()
     minus = ann.page.get_by_role("button", name="Background clicks")
     assert minus.is_disabled()  # there is nothing yet to take away from
     ann.page.touchscreen.tap(*ann.at(300, 180))

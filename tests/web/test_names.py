@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 
+from tests.web.conftest import SitDown
 from tests.web.project_server import Project
 from tests.web.test_local import open_photos
 from tests.web.test_project import square
-
-SitDown = Callable[..., Any]
 
 
 @pytest.fixture
@@ -21,13 +19,6 @@ def project(photos: dict[str, np.ndarray]) -> Project:
     for i, label in enumerate(("cat", "cat", "cup")):
         project.add("coffee", square(40 + 60 * i, 100, 50, (400, 600), label=label))
     return project
-
-
-def opened(sit_down: SitDown, project: Project) -> Any:
-    ann = sit_down(project)
-    ann.open()
-    ann.until("s.editor !== null")
-    return ann
 
 
 def typed(ann: Any, text: str) -> None:
@@ -43,7 +34,7 @@ def labels(ann: Any) -> list[str]:
 
 
 def test_one_name_after_the_other_is_not_one_long_name(sit_down: SitDown, project: Project) -> None:
-    ann = opened(sit_down, project)
+    ann = sit_down(project).begin("s.editor !== null")
     for row, name in ((250, "bag"), (320, "car")):
         ann.drag((100, row), (200, row))
         typed(ann, name)
@@ -61,7 +52,7 @@ def test_one_name_after_the_other_is_not_one_long_name(sit_down: SitDown, projec
 def test_digits_name_the_mask_before_and_after_it_is_made(
     sit_down: SitDown, project: Project
 ) -> None:
-    ann = opened(sit_down, project)
+    ann = sit_down(project).begin("s.editor !== null")
     ann.keys("2")
     ann.drag((100, 250), (200, 250))
     ann.keep()
@@ -80,7 +71,7 @@ def test_digits_name_the_mask_before_and_after_it_is_made(
 def test_names_are_renamed_merged_moved_coloured_and_deleted(
     sit_down: SitDown, project: Project
 ) -> None:
-    ann = opened(sit_down, project)
+    ann = sit_down(project).begin("s.editor !== null")
     ann.drag((100, 250), (200, 250))  # a step to go back to
     ann.keys("1")
     ann.keep()
@@ -116,7 +107,7 @@ def test_names_are_renamed_merged_moved_coloured_and_deleted(
 def test_names_that_come_late_leave_what_is_being_typed(
     sit_down: SitDown, project: Project
 ) -> None:
-    ann = opened(sit_down, project)
+    ann = sit_down(project).begin("s.editor !== null")
     held: list[Any] = []
     ann.page.route("**/api/labels", lambda route: held.append(route))
     ann.keys("Control+l")

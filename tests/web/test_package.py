@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -13,15 +12,9 @@ import pytest
 import anymask
 from anymask.masks import Mask, iou, mask_to_rle
 from anymask.segment import split_by_score
-from tests.web.package_server import ASSETS, PHOTO, example_page
+from tests.web.package_server import ASSETS, PHOTO
 
 CUP = (290, 120)
-
-
-@pytest.fixture(scope="module")
-def page(chromium: Any) -> Iterator[Any]:
-    with example_page(chromium) as opened:
-        yield opened
 
 
 def ask(page: Any, work: str) -> Any:

@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 import anymask
-from tests.web.package_server import ASSETS, PHOTO, example_page
+from tests.web.package_server import ASSETS, PHOTO
 from tests.web.test_package import ask, bits
 
 # Chromium reads the photo's JPEG with other rounding than Python, by a level or two of 256.
 NEAR = 0.02
-
-
-@pytest.fixture(scope="module")
-def page(chromium: Any) -> Iterator[Any]:
-    with example_page(chromium) as opened:
-        yield opened
 
 
 PROMPTS = [

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import cv2
@@ -17,16 +16,10 @@ from anymask.masks import CLEAN, Mask, iou, mask_to_rle, rle_iou
 from anymask.segment import Arrangement
 from anymask.segment.everything.filter import arrange
 from anymask.segment.settings import ADAPTIVE_NMS, CONTAINED
-from tests.web.package_server import ASSETS, PHOTO, example_page
+from tests.web.package_server import ASSETS, PHOTO
 from tests.web.test_package import ask, bits
 
 ROCKET = ASSETS / "photos" / "rocket.jpg"
-
-
-@pytest.fixture(scope="module")
-def page(chromium: Any) -> Iterator[Any]:
-    with example_page(chromium) as opened:
-        yield opened
 
 
 def png_address(photo: np.ndarray) -> str:

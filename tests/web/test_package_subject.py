@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +17,8 @@ from anymask.images import load_image, sample
 from anymask.masks import iou
 from anymask.runtime import read_manifest
 from anymask.training.export_folder import export
-from tests.web.package_server import example_page
 from tests.web.test_package import ask, bits
 from tests.web.test_package_regions import png_address
-
-
-@pytest.fixture(scope="module")
-def page(chromium: Any) -> Iterator[Any]:
-    with example_page(chromium) as opened:
-        yield opened
 
 
 def subject_of(page: Any, photo: np.ndarray) -> tuple[np.ndarray, float] | None:

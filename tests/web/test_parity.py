@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import pytest
 
 from anymask.masks import coco_to_rle, mask_to_rle, rle_iou
+from tests.web.conftest import SitDown
 from tests.web.project_server import Project
-
-SitDown = Callable[..., Any]
-
-
-@pytest.fixture
-def project(photos: dict[str, np.ndarray]) -> Project:
-    return Project(photos)
-
 
 PROMPTS: list[dict[str, Any]] = [
     {"points": [[300, 180]], "labels": [1], "box": None},
@@ -44,9 +35,7 @@ def test_masks_are_the_same_as_in_python(
 ) -> None:
     import anymask
 
-    ann = sit_down(project)
-    ann.open()
-    ann.seen()
+    ann = sit_down(project).begin()
     model = anymask.load()
     seen = model.encode(photos["coffee"])  # `answer` has the model's own edges, too
     for prompt in PROMPTS:

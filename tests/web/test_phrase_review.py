@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 
+from tests.web.conftest import SitDown
 from tests.web.project_server import Project
 from tests.web.test_accessibility import NARROW, axe, check
 from tests.web.test_project import square
 
 __all__ = ["axe"]  # a fixture
-SitDown = Callable[..., Any]
 HW = (400, 600)
 
 
@@ -36,9 +35,7 @@ def under_review(ann: Any, phrase: str, question: str) -> Any:
 
 
 def test_phrases_are_answered_by_button_and_key(sit_down: SitDown, project: Project) -> None:
-    ann = sit_down(project)
-    ann.open()
-    ann.until("s.editor?.state.masks.length", 3)
+    ann = sit_down(project).begin("s.editor?.state.masks.length", 3)
     ann.page.get_by_role("button", name="Review phrases").click()
     bar = under_review(ann, "cup", "2 masks. Does every “cup” have a mask?")
     assert ann.page.get_by_role("group", name="Review", exact=True).count() == 0
@@ -65,9 +62,7 @@ def test_phrases_are_answered_by_button_and_key(sit_down: SitDown, project: Proj
 
 def test_a_missing_mask_is_added_before_the_answer(sit_down: SitDown, project: Project) -> None:
     project.phrases = [("coffee", "bowl")]
-    ann = sit_down(project)
-    ann.open()
-    ann.until("s.editor?.state.masks.length", 3)
+    ann = sit_down(project).begin("s.editor?.state.masks.length", 3)
     ann.keys("/")
     bar = under_review(ann, "bowl", "no mask")
     ann.keys("p")
@@ -85,9 +80,7 @@ def test_a_missing_mask_is_added_before_the_answer(sit_down: SitDown, project: P
 
 
 def test_the_bar_is_readable_by_everybody(sit_down: SitDown, project: Project, axe: str) -> None:
-    ann = sit_down(project)
-    ann.open()
-    ann.until("s.editor?.state.masks.length", 3)
+    ann = sit_down(project).begin("s.editor?.state.masks.length", 3)
     ann.keys("/")
     bar = under_review(ann, "cup", "2 masks")
     assert check(ann, axe, "phrases") == []

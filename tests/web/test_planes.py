@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 
 from anymask.masks import coco_to_rle, rle_area
+from tests.web.conftest import SitDown
 from tests.web.project_server import Project
 from tests.web.test_local import colours
 from tests.web.test_project import square
 
-SitDown = Callable[..., Any]
 HW = (120, 160)
 
 
@@ -29,13 +28,6 @@ def project() -> Project:
     return project
 
 
-def opened(sit_down: SitDown, project: Project) -> Any:
-    ann = sit_down(project)
-    ann.open()
-    ann.until("s.editor !== null")
-    return ann
-
-
 def level(ann: Any) -> int:
     """Of the photo as it is drawn, beside the masks."""
     ((value, _, _),) = colours(ann, (100, 20))
@@ -48,7 +40,7 @@ AREAS = "s.editor.state.masks.map(m => m.area).join()"
 def test_pages_and_channels_are_switched_by_keys_and_in_the_page(
     sit_down: SitDown, project: Project
 ) -> None:
-    ann = opened(sit_down, project)
+    ann = sit_down(project).begin("s.editor !== null")
     bar = ann.page.get_by_role("group", name="Planes")
     ann.until(AREAS, "400")
     assert level(ann) == 0
@@ -83,7 +75,7 @@ def test_pages_and_channels_are_switched_by_keys_and_in_the_page(
 
 
 def test_masks_belong_to_the_page_they_were_made_on(sit_down: SitDown, project: Project) -> None:
-    ann = opened(sit_down, project)
+    ann = sit_down(project).begin("s.editor !== null")
     ann.keys(">")
     ann.until("s.editor?.sight.page", 10)
     ann.keys("p")
@@ -101,7 +93,7 @@ def test_masks_belong_to_the_page_they_were_made_on(sit_down: SitDown, project: 
 
 
 def test_a_mask_in_the_making_waits_on_its_page(sit_down: SitDown, project: Project) -> None:
-    ann = opened(sit_down, project)
+    ann = sit_down(project).begin("s.editor !== null")
     ann.keys("p")
     ann.drag((20, 100), (60, 100))
     ann.keys(">")
@@ -111,7 +103,7 @@ def test_a_mask_in_the_making_waits_on_its_page(sit_down: SitDown, project: Proj
 
 
 def test_masks_go_along_to_the_next_page(sit_down: SitDown, project: Project) -> None:
-    ann = opened(sit_down, project)
+    ann = sit_down(project).begin("s.editor !== null")
     ann.until(AREAS, "400")
     ann.keys("k", "Control+e")
     ann.until(f"s.editor?.sight.page === 10 && {AREAS}", "900,400")
@@ -123,7 +115,7 @@ def test_masks_go_along_to_the_next_page(sit_down: SitDown, project: Project) ->
 
 def test_review_opens_the_mask_s_page(sit_down: SitDown, project: Project) -> None:
     project.stage, project.queue = "review", ["r2", "r1"]
-    ann = opened(sit_down, project)
+    ann = sit_down(project).begin("s.editor !== null")
     ann.until("s.review?.item.record === 'r2' && s.editor?.sight.page", 10)
     ann.keys("a")
     ann.until("s.review?.item.record === 'r1' && s.editor?.sight.page === 0")
@@ -132,7 +124,7 @@ def test_review_opens_the_mask_s_page(sit_down: SitDown, project: Project) -> No
 
 
 def test_the_scale_bar_knows_what_the_file_says(sit_down: SitDown, project: Project) -> None:
-    ann = opened(sit_down, project)
+    ann = sit_down(project).begin("s.editor !== null")
     bar = ann.page.locator(".ruler")
     bar.wait_for()
     assert bar.inner_text().endswith("µm")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +10,8 @@ import numpy as np
 import pytest
 
 from anymask.masks import coco_to_rle, mask_to_rle, rle_area, rle_to_coco
+from tests.web.conftest import SitDown
 from tests.web.project_server import Project
-
-SitDown = Callable[..., Any]
-
-
-@pytest.fixture
-def project(photos: dict[str, np.ndarray]) -> Project:
-    return Project(photos)
 
 
 def square(x: int, y: int, side: int, hw: tuple[int, int], **about: Any) -> dict[str, Any]:
@@ -38,9 +31,7 @@ def square(x: int, y: int, side: int, hw: tuple[int, int], **about: Any) -> dict
 
 
 def test_hover_click_correct_label_undo_and_reload(sit_down: SitDown, project: Project) -> None:
-    ann = sit_down(project)
-    ann.open()
-    ann.seen()
+    ann = sit_down(project).begin()
     ann.page.mouse.move(*ann.at(300, 180))
     ann.until("s.editor.preview !== null")
     assert ann.ask("s.editor.preview.candidates.length") == 1
@@ -69,8 +60,7 @@ def test_hover_click_correct_label_undo_and_reload(sit_down: SitDown, project: P
     assert {"click", "candidate", "negative click"} <= {e["kind"] for e in project.events}
 
     label_undo_redo(ann, project)
-    ann.open()
-    ann.until("s.editor?.state.masks.length", 1)
+    ann.begin("s.editor?.state.masks.length", 1)
     assert ann.ask("s.editor.state.masks[0].label") == "jug"
 
 
@@ -89,9 +79,7 @@ def label_undo_redo(ann: Any, project: Project) -> None:
 
 
 def test_boxes_lassos_and_scribbles_ask_the_model(sit_down: SitDown, project: Project) -> None:
-    ann = sit_down(project)
-    ann.open()
-    ann.seen()
+    ann = sit_down(project).begin()
     ann.keys("b")
     ann.drag((180, 60), (420, 330))
     box = ann.ask("s.editor.draft.box")
@@ -113,9 +101,7 @@ def test_boxes_lassos_and_scribbles_ask_the_model(sit_down: SitDown, project: Pr
 
 
 def test_part_and_whole_are_smaller_and_larger(sit_down: SitDown, project: Project) -> None:
-    ann = sit_down(project)
-    ann.open()
-    ann.seen()
+    ann = sit_down(project).begin()
     ann.click(300, 180)
     cells = ann.ask("s.editor.looks.candidates.map(c => c.cells)")
     for _ in range(2):
@@ -133,8 +119,7 @@ def test_the_control_arm_draws_without_a_model(sit_down: SitDown, project: Proje
     ann = sit_down(project)
     asked: list[str] = []
     ann.page.on("request", lambda request: asked.append(request.url))
-    ann.open()
-    ann.until("s.editor !== null")
+    ann.begin("s.editor !== null")
     assert ann.page.get_by_role("button", name="Click (V)").is_disabled()
     assert ann.ask("s.toolName") == "brush"
     ann.drag((100, 100), (200, 100))
@@ -163,9 +148,7 @@ def test_an_outline_is_edited_and_an_empty_mask_is_refused(
 ) -> None:
     project.arm = "control"
     project.add("coffee", square(100, 100, 50, (400, 600)))
-    ann = sit_down(project)
-    ann.open()
-    ann.until("s.editor?.state.masks.length", 1)
+    ann = sit_down(project).begin("s.editor?.state.masks.length", 1)
     ann.keys("o")
     ann.page.mouse.click(*ann.at(120, 120))
     ann.keys("g")
@@ -185,9 +168,7 @@ def test_an_outline_is_edited_and_an_empty_mask_is_refused(
 
 def test_everything_is_a_layer_to_pick_from(sit_down: SitDown, project: Project) -> None:
     project.stage = "semi"  # the proposals come by themselves
-    ann = sit_down(project)
-    ann.open()
-    ann.seen()
+    ann = sit_down(project).begin()
     ann.until_so(lambda: ann.ask("s.editor.state.masks.length") > 1, "the proposals")
     proposals = dict(project.records)
     ann.keys("o")
@@ -214,9 +195,7 @@ def test_proposals_are_taken_back_after_a_reload_but_what_was_judged_stays(
     sit_down: SitDown, project: Project
 ) -> None:
     project.stage = "semi"
-    ann = sit_down(project)
-    ann.open()
-    ann.until("s.editor?.finding === null && s.editor.state.masks.length > 1")
+    ann = sit_down(project).begin("s.editor?.finding === null && s.editor.state.masks.length > 1")
     count = len(project.records)
     ann.keys("k", "Enter")
     ann.until("s.editor.state.masks.filter(m => m.state === 'accepted').length", 1)
@@ -261,9 +240,7 @@ BUSY_DISK = """async () => {
 
 def test_a_lost_server_loses_nothing(sit_down: SitDown, project: Project) -> None:
     project.arm = "control"
-    ann = sit_down(project)
-    ann.open()
-    ann.until("s.editor !== null")
+    ann = sit_down(project).begin("s.editor !== null")
     project.lost = True
     ann.drag((100, 100), (200, 100))
     ann.keep()
@@ -291,9 +268,7 @@ def test_somebody_elses_change_is_never_overwritten_unasked(
 ) -> None:
     project.arm = "control"
     record = project.add("coffee", square(100, 100, 50, (400, 600), label="cat"))
-    ann = sit_down(project)
-    ann.open()
-    ann.until("s.editor?.state.masks.length", 1)
+    ann = sit_down(project).begin("s.editor?.state.masks.length", 1)
     record |= {"label": "lion", "version": 5}
     ann.keys("k", "l")
     ann.page.get_by_label("Class", exact=True).fill("dog")
@@ -359,9 +334,7 @@ def test_a_gated_export_says_why(sit_down: SitDown, project: Project, tmp_path: 
     project.arm = "control"
     project.gated = True
     project.add("coffee", square(100, 100, 50, (400, 600)))
-    ann = sit_down(project)
-    ann.open()
-    ann.until("s.editor !== null")
+    ann = sit_down(project).begin("s.editor !== null")
     ann.keys("Control+s")
     ann.page.get_by_label("Format").select_option("COCO")
     ann.page.get_by_label("Include proposals that are not yet accepted").check()
@@ -374,9 +347,7 @@ def test_a_gated_export_says_why(sit_down: SitDown, project: Project, tmp_path: 
 
 
 def test_the_keyboard_alone_is_enough(sit_down: SitDown, project: Project) -> None:
-    ann = sit_down(project)
-    ann.open()
-    ann.seen()
+    ann = sit_down(project).begin()
     ann.keys("v", *["Shift+ArrowLeft"] * 2, "ArrowUp", " ")
     ann.until("s.editor.draft.clicks.length", 1)
     ann.looked()
@@ -396,9 +367,7 @@ def test_the_keyboard_alone_is_enough(sit_down: SitDown, project: Project) -> No
 
 def test_everything_has_a_name_and_fits(sit_down: SitDown, project: Project) -> None:
     project.add("coffee", square(100, 100, 50, (400, 600)))
-    ann = sit_down(project, color_scheme="dark")
-    ann.open()
-    ann.until("s.editor?.state.masks.length", 1)
+    ann = sit_down(project, color_scheme="dark").begin("s.editor?.state.masks.length", 1)
     nameless = ann.page.evaluate(
         "[...document.querySelectorAll('button, input, select, [role]')].filter(e => "
         "!e.ariaLabel && !e.textContent.trim() && !e.hidden && !e.closest('[hidden]')"
@@ -417,9 +386,7 @@ def test_everything_has_a_name_and_fits(sit_down: SitDown, project: Project) -> 
 
 
 def test_thirty_seconds_are_enough_for_one_mask(sit_down: SitDown, project: Project) -> None:
-    ann = sit_down(project)
-    ann.open()
-    ann.seen()
+    ann = sit_down(project).begin()
     ann.click(300, 180)
     ann.ask("s.editor.startedAt -= 30000")
     ann.page.get_by_text("30 s on this mask").wait_for()

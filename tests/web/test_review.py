@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-import pytest
-
 from anymask.masks import coco_to_rle, rle_area
+from tests.web.conftest import SitDown
 from tests.web.project_server import Project
 from tests.web.test_project import square
-
-SitDown = Callable[..., Any]
-
-
-@pytest.fixture
-def project(photos: dict[str, np.ndarray]) -> Project:
-    return Project(photos)
 
 
 def of_proposals(project: Project) -> list[str]:
@@ -26,9 +16,7 @@ def of_proposals(project: Project) -> list[str]:
 
 
 def test_the_slider_shows_what_was_found_at_once(sit_down: SitDown, project: Project) -> None:
-    ann = sit_down(project)
-    ann.open()
-    ann.seen()
+    ann = sit_down(project).begin()
     ann.keys("m")
     ann.until_so(lambda: ann.ask("s.editor.state.masks.length") > 1, "the proposals")
     kept = ann.ask("s.editor.state.masks.length")
@@ -57,9 +45,7 @@ def test_the_slider_shows_what_was_found_at_once(sit_down: SitDown, project: Pro
 def test_what_the_slider_shows_can_be_named_locked_and_deleted(
     sit_down: SitDown, project: Project
 ) -> None:
-    ann = sit_down(project)
-    ann.open()
-    ann.seen()
+    ann = sit_down(project).begin()
     ann.keys("m")
     ann.until_so(lambda: ann.ask("s.editor.spare.length") > 1, "the proposals aside")
     kept, others = (ann.ask(f"s.editor.{what}.length") for what in ("state.masks", "spare"))
@@ -85,9 +71,7 @@ def test_review_accepts_fixes_and_rejects(sit_down: SitDown, project: Project) -
     for x in (50, 150, 250):
         project.add("coffee", square(x, 100, 60, (400, 600), label="cup"))
     project.queue = ["r1", "r2", "r3"]
-    ann = sit_down(project)
-    ann.open()
-    ann.until("s.review?.item.record", "r1")
+    ann = sit_down(project).begin("s.review?.item.record", "r1")
     ann.page.get_by_role("group", name="Review").wait_for()
     ann.at_once("a", "r")  # the second one is not about a mask that nobody has seen
     ann.until("s.review?.item.record", "r2")

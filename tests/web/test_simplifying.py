@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 
 from anymask.masks import coco_to_rle, mask_to_rle, rle_area, rle_box_xywh, rle_to_coco, rle_to_mask
+from tests.web.conftest import SitDown
 from tests.web.project_server import Project
 from tests.web.test_combining import pick
 from tests.web.test_project import square
 
-SitDown = Callable[..., Any]
 HW = (400, 600)
 
 
@@ -38,9 +37,7 @@ def blobs() -> Project:
 @pytest.fixture
 def picked(sit_down: SitDown, blobs: Project) -> Any:
     """Both masks are picked, and what they become is looked at."""
-    ann = sit_down(blobs)
-    ann.open()
-    ann.until("s.editor?.state.masks.length", 2)
+    ann = sit_down(blobs).begin("s.editor?.state.masks.length", 2)
     ann.keys("Control+i")
     ann.message("First select the mask to simplify")
     ann.keys("o")
@@ -112,9 +109,9 @@ def test_outlines_are_simplified_in_one_step(picked: Any, blobs: Project) -> Non
 def test_a_telephone_shows_the_mask_while_its_outline_is_simplified(
     sit_down: SitDown, blobs: Project
 ) -> None:
-    ann = sit_down(blobs, size={"width": 390, "height": 844})
-    ann.open()
-    ann.until("s.editor?.state.masks.length", 2)
+    ann = sit_down(blobs, size={"width": 390, "height": 844}).begin(
+        "s.editor?.state.masks.length", 2
+    )
     ann.keys("o")
     pick(ann, (150, 150))
     ann.page.get_by_role("button", name="Show object and mask details").click()

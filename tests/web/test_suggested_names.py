@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 
 from anymask.masks import coco_to_rle, rle_to_mask
+from tests.web.conftest import SitDown
 from tests.web.project_server import ASSETS, Project
 from tests.web.test_local import open_photos
 from tests.web.test_project import square
 
-SitDown = Callable[..., Any]
 SHOWN = "s.naming.shown.map(one => one.label).join()"
 HW = (400, 600)
 
@@ -22,13 +21,6 @@ HW = (400, 600)
 @pytest.fixture
 def project(photos: dict[str, np.ndarray]) -> Project:
     return Project(photos, labels=[])
-
-
-def opened(sit_down: SitDown, project: Project) -> Any:
-    ann = sit_down(project)
-    ann.open()
-    ann.seen()
-    return ann
 
 
 def suggested(ann: Any) -> Any:
@@ -43,7 +35,7 @@ def labels(ann: Any) -> list[str | None]:
 def test_a_new_object_gets_names_and_one_press_names_it_alone(
     sit_down: SitDown, project: Project
 ) -> None:
-    ann = opened(sit_down, project)
+    ann = sit_down(project).begin()
     ann.click(300, 180)
     ann.until(SHOWN, "cup")
     assert suggested(ann).all_inner_texts() == ["cup\n70%"]
@@ -67,7 +59,7 @@ def test_a_new_object_gets_names_and_one_press_names_it_alone(
 def test_names_are_asked_for_when_a_mask_is_there_and_not_on_the_way(
     sit_down: SitDown, project: Project
 ) -> None:
-    ann = opened(sit_down, project)
+    ann = sit_down(project).begin()
     for x in range(100, 400, 20):
         ann.page.mouse.move(*ann.at(x, 200))
     ann.until("s.editor.preview !== null")
@@ -87,7 +79,7 @@ def test_names_are_asked_for_when_a_mask_is_there_and_not_on_the_way(
 
 def test_names_are_the_projects_alone(sit_down: SitDown, project: Project) -> None:
     project.labels, project.guesses = ["cat", "widget"], {"cat": 0.02, "cup": 0.6}
-    ann = opened(sit_down, project)
+    ann = sit_down(project).begin()
     ann.click(300, 180)
     ann.until_so(lambda: bool(project.wishes), "the question")
     ann.keep()
@@ -99,7 +91,7 @@ def test_names_are_the_projects_alone(sit_down: SitDown, project: Project) -> No
 def test_a_box_gets_its_name_by_itself(sit_down: SitDown, project: Project) -> None:
     """One drag and Enter, as the issue wants it."""
     project.labels = ["cup", "bowl"]
-    ann = opened(sit_down, project)
+    ann = sit_down(project).begin()
     ann.keys("b")
     ann.drag((220, 90), (390, 260))
     ann.until(SHOWN, "cup")
@@ -111,7 +103,7 @@ def test_a_box_gets_its_name_by_itself(sit_down: SitDown, project: Project) -> N
 
 
 def test_the_keyboard_reaches_them_from_the_field(sit_down: SitDown, project: Project) -> None:
-    ann = opened(sit_down, project)
+    ann = sit_down(project).begin()
     ann.click(300, 180)
     ann.until(SHOWN, "cup")
     ann.keys("l", "Tab", "Enter")
@@ -122,7 +114,7 @@ def test_the_keyboard_reaches_them_from_the_field(sit_down: SitDown, project: Pr
 def test_a_picked_mask_without_a_name_gets_suggestions(sit_down: SitDown, project: Project) -> None:
     for i, label in enumerate((None, "cat")):
         project.add("coffee", square(40 + 60 * i, 100, 50, HW, label=label))
-    ann = opened(sit_down, project)
+    ann = sit_down(project).begin()
     ann.keys("k")
     ann.until(SHOWN, "cup")
     ann.keys("k")
@@ -140,7 +132,7 @@ def test_all_nameless_masks_get_guesses_in_one_step(sit_down: SitDown, project: 
         mask = square(40 + 60 * i, 100, 50, HW, label=label)
         project.add("coffee", {**mask, "notes": {"locked": locked}})
     project.add("coffee", {**square(300, 100, 60, HW), "state": "proposed", "label": None})
-    ann = opened(sit_down, project)
+    ann = sit_down(project).begin()
     ann.page.get_by_role("button", name="Suggest classes").click()
     ann.message("2 of 2 masks got a suggested class")
     assert labels(ann) == ["cup", "cat", None, "cup"]
@@ -159,7 +151,7 @@ def test_all_nameless_masks_get_guesses_in_one_step(sit_down: SitDown, project: 
 def test_unsure_names_are_not_given(sit_down: SitDown, project: Project) -> None:
     project.guesses = {"cup": 0.3}
     project.add("coffee", square(40, 100, 50, HW, label=None))
-    ann = opened(sit_down, project)
+    ann = sit_down(project).begin()
     ann.keys("Control+Shift+l")
     ann.message("No class was predicted with enough confidence")
     assert labels(ann) == [None]
@@ -168,7 +160,7 @@ def test_unsure_names_are_not_given(sit_down: SitDown, project: Project) -> None
 def test_a_server_that_has_forgotten_the_photo_sees_it_again(
     sit_down: SitDown, project: Project
 ) -> None:
-    ann = opened(sit_down, project)
+    ann = sit_down(project).begin()
     project.forgets = 1
     project.asked.clear()
     ann.click(300, 180)

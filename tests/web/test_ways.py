@@ -2,21 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
-import numpy as np
-import pytest
-
+from tests.web.conftest import SitDown
 from tests.web.project_server import Project
 from tests.web.test_project import square
-
-SitDown = Callable[..., Any]
-
-
-@pytest.fixture
-def project(photos: dict[str, np.ndarray]) -> Project:
-    return Project(photos)
 
 
 def test_a_photo_that_cannot_be_opened_is_named_and_passed(
@@ -44,9 +32,7 @@ def test_the_way_of_working_is_changed_in_the_page(sit_down: SitDown, project: P
     project.arm = "control"
     project.add("coffee", square(100, 100, 50, (400, 600)))
     project.queue = ["r1"]
-    ann = sit_down(project)
-    ann.open()
-    ann.until("s.editor !== null")
+    ann = sit_down(project).begin("s.editor !== null")
     ways = ann.page.get_by_label("Mode")
     ways.select_option("assisted")  # the model comes only now
     ann.seen()
@@ -61,9 +47,7 @@ def test_the_way_of_working_is_changed_in_the_page(sit_down: SitDown, project: P
 
 def test_a_report_is_read_as_tables(sit_down: SitDown, project: Project) -> None:
     project.arm = "control"
-    ann = sit_down(project)
-    ann.open()
-    ann.until("s.editor !== null")
+    ann = sit_down(project).begin("s.editor !== null")
     ann.page.get_by_role("button", name="Report").click()
     report = ann.page.get_by_role("dialog", name="Report")
     report.wait_for()
