@@ -6,16 +6,19 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine
+from starlette.testclient import TestClient
 
 from anymask.formats import AnnotatedImage
 from anymask.segment import Model
 from anymask.studio import Draft, create_project
 from anymask.studio.database import create_tables, open_database
 from anymask.studio.project import FOLDER, Project
+from anymask.studio.project_routes import ServedProject
 from anymask.studio.store import Store
 from tests.segment.fakes import ColourRuntime
 from tests.studio import postgres
 from tests.studio.disc_projects import write_photos
+from tests.studio.servers import client
 from tests.studio.small import small_mask
 
 KINDS = ("sqlite", "postgresql")
@@ -97,3 +100,17 @@ def project(tmp_path: Path, made: tuple[Path, object], truth: dict[str, Annotate
 @pytest.fixture
 def model() -> Model:
     return Model(ColourRuntime())
+
+
+@pytest.fixture
+def http() -> Iterator[TestClient]:
+    """A server without a project."""
+    with client() as started:
+        yield started
+
+
+@pytest.fixture
+def ask(project: Project) -> Iterator[TestClient]:
+    """A server with a project."""
+    with client(project=ServedProject(project, "ann")) as started:
+        yield started

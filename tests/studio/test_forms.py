@@ -6,7 +6,6 @@ import base64
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -23,12 +22,6 @@ PHOTO = png(PICTURE)
 IMAGE = base64.b64encode(PHOTO).decode()
 FILE = {"file": ("photo.png", PHOTO, "image/png")}
 GRID = {"grid": 4, "score": 0, "stability": 0}
-
-
-@pytest.fixture
-def http() -> Iterator[TestClient]:
-    with client() as started:
-        yield started
 
 
 def test_a_photo_in_a_form_is_the_photo(http: TestClient) -> None:

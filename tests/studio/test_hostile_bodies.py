@@ -7,7 +7,6 @@ import base64
 import contextlib
 import json
 import threading
-from collections.abc import Iterator
 from http.client import HTTPConnection
 from typing import Any
 
@@ -37,12 +36,6 @@ from tests.studio.servers import (
     listening,
     png,
 )
-
-
-@pytest.fixture
-def http() -> Iterator[TestClient]:
-    with client() as started:
-        yield started
 
 
 @pytest.fixture

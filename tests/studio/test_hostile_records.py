@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,6 @@ from anymask.integrations import TaskPictures
 from anymask.studio import create_project, picture_routes
 from anymask.studio.inference import PHOTO_THREADS
 from anymask.studio.project import Project
-from anymask.studio.project_routes import ServedProject
 from tests.patience import PATIENCE_S
 from tests.studio.servers import (
     JSON,
@@ -47,13 +45,6 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def project(made: Path, tmp_path: Path) -> Project:
     shutil.copytree(made, tmp_path, dirs_exist_ok=True)
     return Project(tmp_path)
-
-
-@pytest.fixture
-def ask(project: Project) -> Iterator[TestClient]:
-    behind = inference()
-    with client(behind, project=ServedProject(project, "ann")) as started:
-        yield started
 
 
 # A project's masks.

@@ -3,7 +3,6 @@
 import hashlib
 import io
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -40,13 +39,6 @@ def project(tmp_path: Path) -> Project:
         "stability": 0,
     }
     return create_project(tmp_path, name="cells", labels=["disc"], settings=settings)
-
-
-@pytest.fixture
-def ask(project: Project) -> Iterator[TestClient]:
-    behind = inference()
-    with client(behind, project=ServedProject(project, "ann")) as started:
-        yield started
 
 
 STACK, PLAIN = 2, 1  # in the order of names

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -38,13 +37,6 @@ def found() -> list[dict[str, Any]]:
 def project(tmp_path: Path) -> Project:
     write_video(tmp_path / "drive.mkv", PICTURES)
     return create_project(tmp_path, name="clips")
-
-
-@pytest.fixture
-def ask(project: Project) -> Iterator[TestClient]:
-    behind = inference()
-    with client(behind, project=ServedProject(project, "ann")) as started:
-        yield started
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import jsonschema_rs
@@ -17,7 +16,7 @@ from anymask.segment import Arrangement, EverythingDict, Grid, Model, SegmentSet
 from anymask.studio.schemas import EVERYTHING, SEGMENT, TRACK, SegmentBody, settings_schema
 from anymask.track import GROUPS, TrackOptions
 from tests.segment.fakes import ColourRuntime
-from tests.studio.servers import PICTURE, client, error_of, png
+from tests.studio.servers import PICTURE, error_of, png
 
 VALUES = (True, False, None, -1, 0, 0.5, 1, 7, 2000, 10**7, "auto", "exact", "tree", "points", "x")
 PITTED = PICTURE.copy()  # the left disc with a hole, and a speck of its colour
@@ -25,12 +24,6 @@ PITTED[44:52, 36:44] = PICTURE[0, 0]
 PITTED[6:10, 100:104] = PICTURE[40, 35]
 CLICK = {"points": [[20, 40]]}
 FILE = {"file": ("photo.png", png(PITTED), "image/png")}
-
-
-@pytest.fixture
-def http() -> Iterator[TestClient]:
-    with client() as started:
-        yield started
 
 
 @pytest.mark.parametrize("group", [Grid, Arrangement, *GROUPS])

@@ -3,6 +3,13 @@ from pathlib import Path
 import pytest
 
 from tests.runtime.exports import export_once, exported
+from tests.training.small_data import write_sets
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The two small sets."""
+    return write_sets(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture(scope="session")

@@ -11,13 +11,8 @@ from anymask.training.blocks import layer_decays, recompute_blocks, repeated_blo
 from anymask.training.loop import TrainingRun, TrainingWorker
 from anymask.training.samples import batches
 from anymask.training.trainee import make_optimiser
-from tests.training.small_data import small_recipe, write_sets
+from tests.training.small_data import small_recipe
 from tests.training.test_families import TINY, one_step
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_sets(tmp_path_factory.mktemp("data"))
 
 
 def test_blocks_are_the_innermost_rows_in_order() -> None:

@@ -22,19 +22,14 @@ from anymask.training.samples import TrainingPictures, batches
 from anymask.training.step import TrainingStep
 from anymask.training.trainee import build_trainee
 from anymask.training.weights import load_start
-from tests.training.small_data import small_recipe, write_sets
+from tests.training.small_data import small_recipe, write_named_sets
 
 CLASSES = ("round", "square")
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The two small sets; the masks of each carry its name."""
-    folder = write_sets(tmp_path_factory.mktemp("data"))
-    for name in CLASSES:
-        path = folder / name / "masks.jsonl"
-        path.write_text(path.read_text("utf-8").replace('"area"', f'"label": "{name}", "area"'))
-    return folder
+    return write_named_sets(tmp_path_factory.mktemp("data"))
 
 
 def class_recipe(steps: int = 4, **changes: object) -> Recipe:

@@ -17,14 +17,9 @@ from anymask.training.loop import TrainingRun, TrainingWorker, train
 from anymask.training.losses import prompt_loss
 from anymask.training.recipe import RecipeStage
 from anymask.training.run_folder import read_state
-from tests.training.small_data import small_recipe, write_sets
+from tests.training.small_data import small_recipe
 
 TINY = {"tiny": 64, "tiny_hq": 64, "tiny_efficient": 32, "nano_tiny": 64, "tiny_video": 64}
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_sets(tmp_path_factory.mktemp("data"))
 
 
 def one_step(model: str, **changes: object) -> Recipe:

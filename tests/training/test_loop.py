@@ -25,11 +25,6 @@ from anymask.training.trainee import build_trainee
 from tests.training.small_data import small_recipe, write_sets
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_sets(tmp_path_factory.mktemp("data"))
-
-
 def weights(folder: Path, part: str = "model") -> dict[str, torch.Tensor]:
     return read_state(folder / LAST)[part]
 

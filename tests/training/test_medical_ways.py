@@ -24,7 +24,7 @@ from anymask.training.samples import batches
 from anymask.training.step import TrainingStep
 from anymask.training.trainee import build_trainee
 from anymask.training.weights import load_start
-from tests.training.small_data import small_recipe, write_sets
+from tests.training.small_data import small_recipe, write_named_sets
 from tests.training.test_families import TINY, one_step
 from tests.training.test_lora import answers
 
@@ -34,11 +34,7 @@ WITH_BLOCKS = [name for name in TINY if name != "nano_tiny"]
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = write_sets(tmp_path_factory.mktemp("data"))
-    for name in CLASSES:
-        path = folder / name / "masks.jsonl"
-        path.write_text(path.read_text("utf-8").replace('"area"', f'"label": "{name}", "area"'))
-    return folder
+    return write_named_sets(tmp_path_factory.mktemp("data"))
 
 
 def stirred(model: torch.nn.Module) -> torch.nn.Module:

@@ -24,15 +24,10 @@ from anymask.training.run_folder import newest_state
 from anymask.training.samples import batches
 from anymask.training.step import StepOutcome, TrainingStep, build_step
 from anymask.training.trainee import build_trainee, trained_module
-from tests.training.small_data import small_recipe, write_sets
+from tests.training.small_data import small_recipe
 from tests.training.test_families import one_step
 
 WITH_DROP_PATH = ("tiny", "tiny_hq", "tiny_efficient", "tiny_video")
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_sets(tmp_path_factory.mktemp("data"))
 
 
 def draws(step: int) -> Draws:

@@ -14,12 +14,7 @@ from anymask.training import loop as of_worker
 from anymask.training.loop import TrainingRun, TrainingWorker, train
 from anymask.training.recipe import RecipeStage
 from anymask.training.run_folder import read_state
-from tests.training.small_data import small_recipe, write_sets
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_sets(tmp_path_factory.mktemp("data"))
+from tests.training.small_data import small_recipe
 
 
 @pytest.fixture(scope="module")

@@ -19,13 +19,8 @@ from anymask.training.samples import batches
 from anymask.training.step import DistillationStep, Teacher, build_step
 from anymask.training.trainee import build_trainee, make_optimiser
 from anymask.training.weights import HEAD
-from tests.training.small_data import small_recipe, write_sets
+from tests.training.small_data import small_recipe
 from tests.training.test_families import TINY, one_step
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_sets(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture(scope="module")

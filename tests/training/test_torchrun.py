@@ -16,7 +16,7 @@ from anymask.training import loop as of_worker
 from anymask.training.loop import TrainingRun, TrainingWorker, train
 from anymask.training.recipe import RecipeStage
 from anymask.training.run_folder import read_state
-from tests.training.small_data import small_recipe, write_sets
+from tests.training.small_data import small_recipe
 
 STEPS = 3
 TOML = f"""
@@ -43,11 +43,6 @@ RECIPE = small_recipe(
     model="tiny", stages=(RecipeStage(steps=STEPS, side=64, images=4, masks=2),), warmup=1,
     save_every=100,
 )  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_sets(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture(scope="module")

@@ -98,12 +98,22 @@ def merge_files(model: nn.Module, adapters: AdapterFiles) -> None:
     Raises:
         WeightsError: A layer is missing or has another shape.
     """
-    _shift(model, adapters, adapters.scale)
-
-
-def unmerge_files(model: nn.Module, adapters: AdapterFiles) -> None:
-    """Subtract adapters, restoring the weights within rounding. Raises WeightsError."""
-    _shift(model, adapters, -adapters.scale)
+    layers = dict(model.named_modules())
+    for name, (first, second) in adapters.pairs.items():
+        weight = getattr(layers.get(name), "weight", None)
+        if weight is None or (weight.shape[0], weight[0].numel()) != (
+            second.shape[0],
+            first.shape[1],
+        ):
+            raise WeightsError(
+                f"{adapters.folder / TENSORS}: These adapters do not fit this model, which has "
+                f"no layer {name} of shape {second.shape[0]} x {first.shape[1]}. Use adapters "
+                "that were trained for this model."
+            )
+    for name, (first, second) in adapters.pairs.items():
+        weight = layers[name].get_parameter("weight")
+        change = (second.float() @ first.float()).view_as(weight)
+        weight.data += (adapters.scale * change).to(weight)
 
 
 def check_base(adapters: AdapterFiles, name: str) -> None:
@@ -122,25 +132,6 @@ def check_base(adapters: AdapterFiles, name: str) -> None:
 def adapters_hash(folder: Path, base_hash: str) -> str:
     """SHA-256 that identifies a base model with a folder of adapters."""
     return hashlib.sha256(f"{base_hash} {file_hash(folder / TENSORS)}".encode()).hexdigest()
-
-
-def _shift(model: nn.Module, adapters: AdapterFiles, scale: float) -> None:
-    layers = dict(model.named_modules())
-    for name, (first, second) in adapters.pairs.items():
-        weight = getattr(layers.get(name), "weight", None)
-        if weight is None or (weight.shape[0], weight[0].numel()) != (
-            second.shape[0],
-            first.shape[1],
-        ):
-            raise WeightsError(
-                f"{adapters.folder / TENSORS}: These adapters do not fit this model, which has "
-                f"no layer {name} of shape {second.shape[0]} x {first.shape[1]}. Use adapters "
-                "that were trained for this model."
-            )
-    for name, (first, second) in adapters.pairs.items():
-        weight = layers[name].get_parameter("weight")
-        change = (second.float() @ first.float()).view_as(weight)
-        weight.data += (scale * change).to(weight)
 
 
 def _config_of(folder: Path) -> tuple[str, int, float]:
