@@ -11,13 +11,8 @@ from anymask.base import InputError
 from anymask.formats import read_sa1b
 from anymask.masks import Mask, Masks, mask_to_rle, part_tree, rle_to_mask
 from anymask.masks.relations import Nesting, divide
+from tests.formats.truth import box
 from tests.masks.strategies import Pixels, mask_lists, quickly, thoroughly
-
-
-def box(x0: int, y0: int, x1: int, y1: int) -> Pixels:
-    mask = np.zeros((20, 30), np.bool_)
-    mask[y0:y1, x0:x1] = True
-    return mask
 
 
 def record(mask: Pixels, quality: float = 0.5) -> Mask:

@@ -3,6 +3,8 @@
 The encoders against the reference's outputs: tests/golden.
 """
 
+from collections.abc import Callable
+
 import torch
 
 
@@ -34,3 +36,13 @@ def relative_error(ours: torch.Tensor, reference: torch.Tensor) -> float:
     """max|a - b| / max|b|."""
     ours, reference = ours.detach(), reference.detach()
     return float((ours - reference).abs().max() / reference.abs().max())
+
+
+def assert_half_precision_stays_close(
+    build: Callable[[], torch.nn.Module], image: torch.Tensor, dtype: torch.dtype
+) -> None:
+    """A network in 16 bits answers in 16 bits, and nearly as in 32."""
+    with torch.inference_mode():
+        half = build().to(dtype)(image.to(dtype))[0]
+        assert half.dtype == dtype
+        assert relative_error(half.float(), build()(image)[0]) <= 0.1

@@ -16,7 +16,12 @@ from anymask.models.efficient_vit import (
     EfficientVitConfig,
     grid_positions,
 )
-from tests.models.encoder_parity import noise, randomise, relative_error
+from tests.models.encoder_parity import (
+    assert_half_precision_stays_close,
+    noise,
+    randomise,
+    relative_error,
+)
 
 
 def tiny(config: EfficientVitConfig = TINY) -> EfficientVit:
@@ -117,12 +122,7 @@ def test_a_batch_equals_its_pictures_one_by_one() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_stays_close(dtype: torch.dtype) -> None:
-    image = noise(1, 3, 20, 20)
-
-    with torch.inference_mode():
-        half = tiny().to(dtype)(image.to(dtype))[0]
-        assert half.dtype == dtype
-        assert relative_error(half.float(), tiny()(image)[0]) <= 0.1
+    assert_half_precision_stays_close(tiny, noise(1, 3, 20, 20), dtype)
 
 
 def test_sizes_are_made_by_replacing_numbers() -> None:

@@ -8,7 +8,12 @@ from torch import nn
 
 from anymask.models.fast import fuse
 from anymask.models.repvit import EDGE_SAM, TINY, RepDepthwise, RepViT, SqueezeExcite
-from tests.models.encoder_parity import noise, randomise, relative_error
+from tests.models.encoder_parity import (
+    assert_half_precision_stays_close,
+    noise,
+    randomise,
+    relative_error,
+)
 
 
 def tiny() -> RepViT:
@@ -82,9 +87,4 @@ def test_a_batch_equals_its_pictures_one_by_one() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_stays_close(dtype: torch.dtype) -> None:
-    image = noise(1, 3, 64, 64)
-
-    with torch.inference_mode():
-        half = tiny().to(dtype)(image.to(dtype))[0]
-        assert half.dtype == dtype
-        assert relative_error(half.float(), tiny()(image)[0]) <= 0.1
+    assert_half_precision_stays_close(tiny, noise(1, 3, 64, 64), dtype)

@@ -15,7 +15,12 @@ from anymask.models.tiny_vit import (
     TinyViT,
     WindowAttention,
 )
-from tests.models.encoder_parity import noise, randomise, relative_error
+from tests.models.encoder_parity import (
+    assert_half_precision_stays_close,
+    noise,
+    randomise,
+    relative_error,
+)
 
 
 def tiny() -> TinyViT:
@@ -121,12 +126,7 @@ def test_folding_leaves_no_batch_norm() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_stays_close(dtype: torch.dtype) -> None:
-    image = noise(1, 3, 64, 64)
-
-    with torch.inference_mode():
-        half = tiny().to(dtype)(image.to(dtype))[0]
-        assert half.dtype == dtype
-        assert relative_error(half.float(), tiny()(image)[0]) <= 0.1
+    assert_half_precision_stays_close(tiny, noise(1, 3, 64, 64), dtype)
 
 
 def test_autocast_runs() -> None:

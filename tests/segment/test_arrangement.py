@@ -10,12 +10,7 @@ from anymask.masks import Mask, mask_to_rle
 from anymask.segment import Arrangement, Grid, split_by_score
 from anymask.segment.everything.filter import arrange, keep_level, without_duplicates
 from anymask.segment.settings import ADAPTIVE_NMS, arrangement_of, check_level
-
-
-def box(x0: int, y0: int, x1: int, y1: int) -> np.ndarray:
-    mask = np.zeros((20, 30), np.bool_)
-    mask[y0:y1, x0:x1] = True
-    return mask
+from tests.formats.truth import box
 
 
 def record(mask: np.ndarray, quality: float = 0.5) -> Mask:

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from anymask.base import DataError, InputError, need_packages
+from anymask.base import DataError, InputError, file_sha256, need_packages
 from anymask.formats.documents import OutFile, read_bytes, read_json, to_json
 from anymask.formats.facts import SetFacts
 from anymask.formats.fields import as_list, as_record, as_text, as_whole
@@ -151,7 +151,7 @@ def check_manifest(path: Path, key: Path | None = None) -> ManifestCheck:
             raise DataError(f"{path}: The file {name!r} is outside the folder of the manifest.")
         if not file.is_file():
             missing.append(name)
-        elif file.stat().st_size != size or _digest(file) != digest:
+        elif file.stat().st_size != size or file_sha256(file) != digest:
             changed.append(name)
     there = (one for one in root.rglob("*") if one.is_file()) if content.get("whole_folder") else ()
     names = sorted(one.relative_to(root).as_posix() for one in there)
@@ -202,8 +202,3 @@ def _public_bytes(path: Path) -> bytes:
             "-in key.pem -pubout -out public.pem"
         ) from cause
     return key.public_bytes_raw()
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
