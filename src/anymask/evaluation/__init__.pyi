@@ -9,3 +9,5 @@ from anymask.evaluation.report import Report as Report
 from anymask.evaluation.report import Section as Section
 from anymask.evaluation.report import TextTable as TextTable
 from anymask.evaluation.video_metrics import score_track as score_track
+from anymask.evaluation.video_protocols import follow_given as follow_given
+from anymask.evaluation.video_protocols import open_clips as open_clips

@@ -98,9 +98,7 @@ def evaluate_videos(
         (model,) = model
     memory, edges = settings.get("memory", {}), settings.get("refine_edges", False)
     MemorySettings(**memory)
-    folder = Path(data)
-    own = split is None and any(folder.glob("*/masks"))
-    clips = masked_clips(folder) if own else load_clips(folder, split=split)
+    clips = open_clips(Path(data), split)
     if not isinstance(model, Model):
         named = model if model is None or isinstance(model, (str, ModelChoice)) else str(model)
         model = model_choice(named or DEFAULT_VIDEO_MODEL).load()
@@ -163,6 +161,18 @@ def _video_report(way: str, rounds: list[list[ObjectScores]], about: dict[str, A
         rows=rows,
         data={"protocol": way, **about, "machine": dataclasses.asdict(machine), "rounds": plain},
     )  # fmt: skip
+
+
+def open_clips(folder: Path, split: str | None = None) -> list[Clip]:
+    """Load the videos of a dataset, or of a folder with VIDEO/images and VIDEO/masks.
+
+    Raises DataError or InputError.
+
+    Args:
+        split: Split of the dataset. Defaults to that of its layout.
+    """
+    own = split is None and any(folder.glob("*/masks"))
+    return masked_clips(folder) if own else load_clips(folder, split=split)
 
 
 def masked_clips(folder: Path) -> list[Clip]:

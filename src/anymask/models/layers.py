@@ -118,6 +118,8 @@ class ModelParts:
         frozen: Parameters that are never trained.
         quality: The quality head.
         hq: Parameters that SAM-HQ adds to SAM, if any.
+        memory: Parameters that track objects: memory and mask decoder, if any.
+        maps: Parameters among them that compute maps of a frame, which are cached.
     """
 
     encoder: str
@@ -125,6 +127,8 @@ class ModelParts:
     frozen: tuple[str, ...] = ()
     quality: str
     hq: tuple[str, ...] = ()
+    memory: tuple[str, ...] = ()
+    maps: tuple[str, ...] = ()
 
 
 # SAM 2's families: parameters used only for videos are frozen.
@@ -138,4 +142,10 @@ VIDEO_PARTS: ModelParts = ModelParts(
         "sam_mask_decoder.pred_obj_score_head.",
     ),
     quality="sam_mask_decoder.iou_prediction_head.",
+    memory=(
+        "maskmem_tpos_enc", "no_obj_ptr", "no_obj_embed_spatial", "mask_downsample.",
+        "memory_attention.", "memory_encoder.", "spatial_perceiver.", "obj_ptr_proj.",
+        "obj_ptr_tpos_proj.", "sam_mask_decoder.",
+    ),
+    maps=("sam_mask_decoder.conv_s",),
 )  # fmt: skip

@@ -16,7 +16,7 @@ L = h * w, m side of a mask, K tokens of a memory, Cm their channels.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
@@ -150,6 +150,12 @@ def choose(
     return logits[:, None], quality[:, None], decoded.tokens[rows, token]
 
 
+def returns_several(prompts: FramePrompts | None, settings: TrackingSettings) -> bool:
+    """Whether the best of three masks is selected for prompts, or for a tracked frame (None)."""
+    low, high = settings.several_points
+    return low <= (0 if prompts is None else prompts.labels.shape[1]) <= high
+
+
 def stability_of(logits: Tensor, delta: float) -> Tensor:  # (N, m, m) -> (N,)
     """IoU of the masks at thresholds of + and - delta; 1 if both are empty."""
     inner = (logits > delta).flatten(1).sum(dim=1)
@@ -210,6 +216,13 @@ class VideoModel(nn.Module):
     def dtype(self) -> torch.dtype:
         """Type of the weights, to which inputs are converted."""
         return self.no_mem_embed.dtype
+
+    def resized(self, side: int) -> VideoModel:
+        """Set the input side S, a multiple of 64, in place; positions adapt to any side."""
+        self.spec = replace(self.spec, image_side=side, mask_side=side // 4)
+        prompts = self.sam_prompt_encoder
+        prompts.config = replace(prompts.config, image_side=side)
+        return self
 
     # --------------------------------------------------------------------------------- images
 
@@ -361,19 +374,22 @@ class VideoModel(nn.Module):
         settings: TrackingSettings,
     ) -> ObjectAnswer:
         """Decode N objects on a frame with conditioned features (1 or N, C, h, w)."""
-        points = 0 if prompts is None else prompts.labels.shape[1]
-        decoded = self._decode_prompts(frame, features, n, prompts)
-        low, high = settings.several_points
-        logits, quality, token = choose(decoded, low <= points <= high, settings.stability)
+        decoded = self.decode_prompts(frame, features, n, prompts)
+        return self.chosen(decoded, returns_several(prompts, settings), settings)
+
+    def chosen(self, decoded: Decoded, several: bool, settings: TrackingSettings) -> ObjectAnswer:
+        """Select the masks of a decoder output (`choose`), empty for absent objects."""
+        logits, quality, token = choose(decoded, several, settings.stability)
         score = decoded.object_score
         there = (score > 0).to(token.dtype)
         pointer = self._pointer(token, there)
         logits = torch.where(there[..., None, None] > 0, logits, ABSENT)
         return ObjectAnswer(logits.float(), quality, score, pointer)
 
-    def _decode_prompts(
+    def decode_prompts(
         self, frame: Frame, features: Tensor, n: int, prompts: FramePrompts | None
     ) -> Decoded:
+        """Decode all T masks of N objects from conditioned features (1 or N, C, h, w)."""
         coords = features.new_zeros(n, 1, 2)
         labels = torch.full((n, 1), NO_POINT, device=features.device)
         if prompts is not None:

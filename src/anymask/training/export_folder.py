@@ -181,13 +181,16 @@ def _export_checkpoint(
         add_video_graphs(cast(VideoModel, module), folder)
 
 
-def export_beside(weights: Path) -> None:
+def export_beside(weights: Path, *, video: bool = False) -> None:
     """Export trained weights to the folder beside them, unless it exists.
 
     `anymask.load` uses it instead of the weights if ONNX Runtime is available.
+
+    Args:
+        video: Also export the graphs of a video model.
     """
     if exported_beside(weights) is None:
-        export(weights, weights.parent / EXPORTED)
+        export(weights, weights.parent / EXPORTED, video=video)
 
 
 def copy_bundle(source: Path, target: Path, side: int | None = None) -> Manifest:

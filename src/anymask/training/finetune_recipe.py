@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -69,9 +69,14 @@ def load_or_store_recipe(
         InputError: The classes or channels do not fit the images or the weights.
         ConfigError: The recipe is invalid.
     """
+    return stored_recipe(options, lambda: options_to_recipe(options, start, report, photos))
+
+
+def stored_recipe(options: TuningOptions, made: Callable[[], Recipe]) -> Recipe:
+    """Return the stored recipe of a run, or store a new one. Raises as `load_or_store_recipe`."""
     path = options.output / RECIPE
     if not path.is_file():
-        recipe = options_to_recipe(options, start, report, photos)
+        recipe = made()
         options.output.mkdir(parents=True, exist_ok=True)
         write_json(options.output / OPTIONS, asked(options), indent=1)
         write_json(path, asdict(recipe), indent=1)

@@ -15,7 +15,6 @@ from anymask.base import (
     as_settings,
     check_types,
     claimed,
-    parse_json,
     write_json,
     write_whole,
 )
@@ -36,6 +35,7 @@ from anymask.training.held_out import (
     class_ious,
     difference,
     measure,
+    measured_once,
     model_of,
     state_at,
     subsample,
@@ -87,6 +87,7 @@ if TYPE_CHECKING:
 
 PROJECT = ".anymask"  # in the folder of a project
 ADAPTER, SHEET = "adapter", "data.jpg"  # in the run folder
+BEFORE = "before.json"  # metrics of the starting weights, in the run folder
 JUDGED_PHOTOS = 16  # held-out images that are evaluated during training
 MEASURED_PHOTOS = 100  # held-out images that are evaluated before and after training
 
@@ -104,7 +105,8 @@ def finetune(
     Prints the progress. Repeat the call to resume an interrupted run.
 
     Args:
-        data: File or folder of annotations that `anymask.read` reads.
+        data: File or folder of annotations that `anymask.read` reads; with `method="memory"`, a
+            folder of annotated clips.
         out: Folder for checkpoints, weights.safetensors, result.json and report.html.
         model: Name from `anymask models list`, or the folder or weights.safetensors of an earlier
             run. Default: the model that images are segmented with, "small" unless ANYMASK_MODEL
@@ -126,6 +128,11 @@ def finetune(
     check_one_process("anymask finetune")
     start = check_start(options)
     with claimed(options.output):
+        if options.method == "memory":
+            from anymask.training.memory_tuning import tune_memory
+
+            tune_memory(options, start)
+            return options.output / WEIGHTS
         run = prepare_data(options, start)
         if train_recipe(run):
             selected = select_checkpoint(run)
@@ -325,13 +332,12 @@ def _baseline_metrics(
     folder: Path, recipe: Recipe, held: Sequence[AnnotatedImage], frozen: FrozenOutputs | None
 ) -> Measured:
     """Return the metrics of the starting weights, computed once."""
-    path = folder / "before.json"
-    if not path.is_file():
+
+    def compute() -> Measured:
         start = starting_module(folder, recipe)
-        measured = measure(model_of(start if frozen is None else frozen.attach(start)), held)
-        write_json(path, {"ious": measured.ious.tolist(), "places": measured.places})
-    kept = parse_json(path.read_bytes(), path)
-    return Measured(np.array(kept["ious"]), [(int(a), int(b)) for a, b in kept["places"]])
+        return measure(model_of(start if frozen is None else frozen.attach(start)), held)
+
+    return measured_once(folder / BEFORE, compute)
 
 
 @dataclass(frozen=True)

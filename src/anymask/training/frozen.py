@@ -15,6 +15,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from anymask.models.video_model import Frame
 from anymask.training.channels import Trainee
 from anymask.training.recipe import Learn, Recipe
 
@@ -52,7 +53,9 @@ class FrozenOutputs:
     def attach(self, module: nn.Module) -> nn.Module:
         """Cache the outputs of the frozen part of a module; return the module."""
         prefix = frozen_prefix(module, self.learn)
-        if prefix:
+        if self.learn == "memory":
+            _cache_frames(module, self._look_up)
+        elif prefix:
             part = module.get_submodule(prefix.rstrip("."))
             part.forward = partial(self._look_up, part.forward)
         return module
@@ -84,3 +87,18 @@ class FrozenOutputs:
         if self.bytes <= MAX_BYTES:
             self._rows[key] = row
         return row
+
+
+def _cache_frames(module: Any, look_up: Callable[..., tuple[Tensor, ...]]) -> None:
+    """Cache the maps of a video model's frames, which are smaller than those of its encoder."""
+    plain = module.encode_frame
+
+    def maps(images: Tensor) -> tuple[Tensor, ...]:
+        frame = plain(images)
+        return (frame.features, *frame.fine)
+
+    def encode_frame(images: Tensor) -> Frame:
+        features, *fine = look_up(maps, images)
+        return Frame(features, tuple(fine))
+
+    module.encode_frame = encode_frame

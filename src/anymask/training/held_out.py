@@ -13,7 +13,7 @@ preserve more of the original training.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from anymask.base import brief
+from anymask.base import brief, parse_json, write_json
 from anymask.evaluation import TruthMask, box_scores, click_rounds
 from anymask.masks import ClassOverlaps, rle_to_mask
 from anymask.runtime import TorchRuntime
@@ -161,6 +161,15 @@ def measure(model: Model, photos: Sequence[AnnotatedImage], clicks: int = CLICKS
     return Measured(np.concatenate(scores), places)
 
 
+def measured_once(path: Path, compute: Callable[[], Measured]) -> Measured:
+    """Return metrics that are kept in a JSON file, which is written at the first call."""
+    if not path.is_file():
+        measured = compute()
+        write_json(path, {"ious": measured.ious.tolist(), "places": measured.places})
+    kept = parse_json(path.read_bytes(), path)
+    return Measured(np.array(kept["ious"]), [(int(a), int(b)) for a, b in kept["places"]])
+
+
 def measure_boxes(model: Model, photos: Sequence[AnnotatedImage]) -> Floats:  # (N,)
     """Return the IoU of the masks that `measure` uses, each prompted by its tight box."""
     scores = []
@@ -252,7 +261,7 @@ def ends_of(recipe: Recipe, state: dict[str, Any]) -> Iterator[TuningEnd]:
 
     Adapters and added layers are not part of the start, so they cannot be interpolated.
     """
-    whole = recipe.learn in ("all", "decoder", "neck") and not recipe.classes
+    whole = recipe.learn in ("all", "decoder", "neck", "memory") and not recipe.classes
     shares = FEW_SHARES if recipe.views else SHARES
     best = state.get("best")
     if recipe.learn == "no-prompt":  # the click metrics of all candidates are equal

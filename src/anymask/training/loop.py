@@ -42,6 +42,7 @@ from anymask.base import (
 )
 from anymask.training.blocks import recompute_blocks
 from anymask.training.channels import mix_of
+from anymask.training.clips import clip_batches
 from anymask.training.frozen import FrozenOutputs
 from anymask.training.interaction import Draws
 from anymask.training.options import Parallel, Scenes
@@ -106,7 +107,8 @@ class TrainingRun:
             finished module every `judge_every` steps. The best weights are kept.
         told: Callback for each step (in the first worker).
         parallel: "ddp": each process holds all weights. "fsdp": the weights are sharded.
-        held_out: Keys of images that are excluded from training (`load_held_out_images`).
+        held_out: Keys of images (`load_held_out_images`), or names of clips, that are excluded
+            from training.
         scenes: Generator of synthetic images, if the recipe has `synthetic` ones
             (research/nano/scenes.py).
         frozen: Cache of the frozen part, if the recipe has a pool of crops.
@@ -201,7 +203,7 @@ def check_sides(recipe: Recipe) -> None:
         return
     for stage in recipe.stages:
         for side in (stage.side, *stage.sides):
-            if side != spec.image_side:
+            if side != spec.image_side and not (recipe.learn == "memory" and side % 64 == 0):
                 raise ConfigError(
                     f"{recipe.model} supports only images of {spec.image_side} pixels, but the "
                     f"recipe sets side = {side}. Set side = {spec.image_side}."
@@ -210,7 +212,8 @@ def check_sides(recipe: Recipe) -> None:
 
 def get_ready(recipe: Recipe, run: TrainingRun) -> None:
     """Check the data, create the folder and decode images, once before training starts."""
-    sets = [] if is_sharded(run.data) else training_sets(recipe, run.data)
+    clips = recipe.learn == "memory"
+    sets = [] if clips or is_sharded(run.data) else training_sets(recipe, run.data)
     try:
         run.folder.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
@@ -218,9 +221,9 @@ def get_ready(recipe: Recipe, run: TrainingRun) -> None:
     remove_drafts(run.folder)
     if run.source is not None and newest_state(run.folder) is None:
         copy_run(run.source, run.folder, dataclasses.asdict(recipe))
-    if is_sharded(run.data):
+    if not clips and is_sharded(run.data):
         index_shards(run.data, run.folder)
-    elif recipe.decode_once:
+    elif recipe.decode_once and not clips:
         store = PhotoStore(run.folder / PHOTOS, mix_of(recipe.channels), enough(recipe))
         store.keep([one for _, some in sets for one in some])
 
@@ -332,16 +335,21 @@ class TrainingWorker:
             mix = mix_of(self.recipe.channels)
             kept = PhotoStore(self.sitting.folder / PHOTOS, mix, enough(self.recipe))
             photos = kept if self.recipe.decode_once or mix is not None else None
-            coming = batches(
-                self.recipe, self.sitting.data, photos, rank=self.rank, first_step=first,
-                index=self.sitting.folder, without=self.sitting.held_out,
-                scenes=self.sitting.scenes,
-            )  # fmt: skip
+            coming: Iterator[Any]
+            if self.recipe.learn == "memory":
+                sitting = self.sitting
+                coming = clip_batches(self.recipe, sitting.data, first, sitting.held_out)
+            else:
+                coming = batches(
+                    self.recipe, self.sitting.data, photos, rank=self.rank, first_step=first,
+                    index=self.sitting.folder, without=self.sitting.held_out,
+                    scenes=self.sitting.scenes,
+                )  # fmt: skip
             if not first and not self.recipe.classes:
                 self.judge()  # baseline; a new class head has none
             self.train_on_batches(coming)
 
-    def train_on_batches(self, coming: Iterator[Batch]) -> None:
+    def train_on_batches(self, coming: Iterator[Any]) -> None:
         """Train on each batch until a worker requests a stop or runs out of batches."""
         first = self.progress.step
         while self.progress.step < self.recipe.steps:

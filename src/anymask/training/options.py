@@ -38,7 +38,7 @@ Scenes = Callable[
     [int, Generator, Callable[[], UintImage], Callable[[], tuple[UintImage, UintImage]]],
     tuple[UintImage, UintImage],
 ]
-Method = Literal["auto", "full", "decoder", "head", "lora", "hq", "adapter", "no-prompt"]
+Method = Literal["auto", "full", "decoder", "head", "lora", "hq", "adapter", "no-prompt", "memory"]
 Kind = Literal["photos", "microscopy", "medical", "satellite"]
 Parallel = Literal["ddp", "fsdp"]
 OPTIONS = "options.json"  # in the run folder
@@ -105,7 +105,8 @@ class TuningOptions(RunOptions):
             "trained parameters: auto (head for up to 50 images, else full), full (all), "
             "decoder (encoder frozen), head (image backbone frozen), lora (small adapters), "
             "hq (the HQ token of SAM-HQ), adapter (Medical SAM Adapter), no-prompt (a small "
-            "head that prompts SAM for each class)"
+            "head that prompts SAM for each class), memory (the memory and mask decoder of a video "
+            "model, on a folder of clips)"
         ),
     ] = "auto"  # fmt: skip
     val: Annotated[
@@ -161,6 +162,11 @@ class TuningOptions(RunOptions):
                 default="the bands marked in the image file; without marks, the mean of all "
                         "channels"),
     ] = None  # fmt: skip
+    side: Annotated[
+        int | None,
+        Setting("with method memory, size of the training frames, a multiple of 64", least=64,
+                unit="pixels", default="512, or the model's"),
+    ] = None  # fmt: skip
     keep: Annotated[
         int | None,
         Setting(
@@ -187,6 +193,11 @@ class TuningOptions(RunOptions):
                 f"Option {lora[0]} requires method='lora', but method is {self.method!r}. Set "
                 f"method='lora', or omit {lora[0]}."
             )
+        if self.side is not None and self.method != "memory":
+            raise InputError(
+                f"Option side requires method='memory', but method is {self.method!r}. Set "
+                "method='memory', or omit side."
+            )
         count, rgb = self.channels or 0, self.rgb
         if rgb is not None and (len(rgb) != 3 or not all(1 <= band <= count for band in rgb)):
             raise InputError(
@@ -212,6 +223,7 @@ class TuningSettings(RunSettings, total=False):
     classes: str | None
     channels: int | None
     rgb: tuple[int, ...] | None
+    side: int | None
     keep: int | None
     accumulate: int | None
     lora_rank: int | None

@@ -66,7 +66,7 @@ def variant_of(path: Path) -> str:
 # Trained part by method; other names are the same in a recipe.
 LEARN: dict[Method, Learn] = {
     "full": "all", "decoder": "decoder", "head": "neck", "lora": "lora", "hq": "hq",
-    "adapter": "adapter", "no-prompt": "no-prompt",
+    "adapter": "adapter", "no-prompt": "no-prompt", "memory": "memory",
 }  # fmt: skip
 ADDED: tuple[Method, ...] = ("lora", "hq", "adapter", "no-prompt")  # the model itself is frozen
 BESIDE = {one.name for one in list_settings(RunOptions)} | {"val", "form", "images"}
@@ -129,6 +129,7 @@ RATES: dict[Method, float] = {
     "decoder": 8e-4,
     "head": 3e-4,
     **dict.fromkeys(ADDED, 1e-3),
+    "memory": 5e-5,
 }
 LARGE_RATE = 1e-4  # maximum for models trained on a million images (MedSAM tunes SAM at this rate)
 PATIENCE = 4
@@ -297,3 +298,43 @@ def tuning_stage(
     seen = pictures or min(size.most, max(size.fewest, size.views * photos))
     steps = max(size.judgements, seen // images)
     return RecipeStage(steps=steps, side=sides[0], images=images, masks=6, cool=True, sides=sides)
+
+
+MEMORY_STEPS = (100, 400)  # least and most steps of a run
+MEMORY_VIEWS = 2  # steps for each annotated frame
+
+
+def memory_recipe(
+    model: str, frames: int, side: int, *, init: str = "shipped", steps: int | None = None
+) -> Recipe:
+    """Create the recipe for fine-tuning the memory of a video model.
+
+    Args:
+        model: Model variant.
+        frames: Number of annotated training frames.
+        side: Side of the training frames in pixels.
+        init: Weights file to start from, or "shipped".
+        steps: Number of steps, each with one window of a clip. Defaults to a value that depends
+            on `frames`.
+    """
+    fewest, most = MEMORY_STEPS
+    count = steps or min(most, max(fewest, MEMORY_VIEWS * frames))
+    judging = max(1, count // FEW_PHOTOS.judgements)
+    return replace(
+        TUNING,
+        model=model,
+        init=init,
+        learn="memory",
+        stages=(RecipeStage(steps=count, side=side, images=1, masks=1, cool=True),),
+        rate=RATES["memory"],
+        warmup=max(1, count // 20),
+        mask_loss="focal",
+        ema=max(0.8, 1 - 1 / max(1.0, AVERAGED * count)),
+        save_every=judging,
+        judge_every=judging,
+        patience=FEW_PATIENCE,
+        workers=1,
+        prepare_ahead=False,
+        decode_once=False,
+        views=1,  # each frame is always encoded in the same way
+    )

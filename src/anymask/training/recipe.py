@@ -26,7 +26,7 @@ SHIPPED = Path(__file__).parents[1] / "assets" / "recipes"
 MaskLoss = Literal["focal", "normalised"]
 Task = Literal["masks", "distil"]
 Truth = Literal["teacher", "labels"]
-Learn = Literal["all", "decoder", "neck", "quality", "lora", "hq", "adapter", "no-prompt"]
+Learn = Literal["all", "decoder", "neck", "quality", "lora", "hq", "adapter", "no-prompt", "memory"]
 
 
 @describe_settings
@@ -90,7 +90,8 @@ class Recipe:
         'linear layers and 1 x 1 convolutions (`training.lora`); "hq": the token and layers that '
         'SAM-HQ adds to SAM; "adapter": the bottlenecks of Medical SAM Adapter '
         '(`models.bottlenecks`); "no-prompt": a head that prompts SAM for each of the `classes`, '
-        "as in AutoSAM (`models.class_head`)")] = "all"
+        'as in AutoSAM (`models.class_head`); "memory": memory and mask decoder of a video model, '
+        "on clips (`training.memory_step`)")] = "all"
     lora_rank: Annotated[int, Setting("rank r of the adapters", least=1)] = 8
     lora_alpha: Annotated[float, Setting(
         "scale of the adapters is lora_alpha / lora_rank")] = 16.0

@@ -146,6 +146,7 @@ TRAINED = {
     "all": "all weights", "decoder": "decoder only", "neck": "image backbone frozen",
     "quality": "quality head only", "lora": "low-rank adapters", "hq": "HQ token",
     "adapter": "adapters in the encoder", "no-prompt": "class head only",
+    "memory": "memory and mask decoder",
 }  # fmt: skip
 
 

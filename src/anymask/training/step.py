@@ -241,6 +241,10 @@ def best_shown(logits: Tensor, quality: Tensor, ambiguous: Tensor, roles: TokenR
 
 def build_step(model: nn.Module, recipe: Recipe) -> nn.Module:
     """Create the step of the recipe's task. Raises ConfigError, ModelError or WeightsError."""
+    if recipe.learn == "memory":
+        from anymask.training.memory_step import MemoryStep
+
+        return MemoryStep(model, recipe)
     if recipe.task == "masks":
         return TrainingStep(model, recipe)
     return DistillationStep(model, recipe, Teacher.open(recipe))

@@ -80,6 +80,8 @@ def unsupported_reason(model: nn.Module, learn: Learn) -> str:
             "has no attention blocks for adapters. Use a model such as sam_vit_b, medsam or "
             "mobile_sam, or train with method='decoder' or method='lora'."
         )
+    if learn == "memory" and not getattr(parts, "memory", ()):
+        return "has no memory to train on clips. Use a video model such as sam2.1_hiera_t."
     if learn == "no-prompt" and not takes_prompts(model):
         return (
             "has no SAM decoder for the head to prompt. Use a model such as sam_vit_b, medsam "
@@ -105,6 +107,8 @@ def _choose_learning(model: nn.Module, recipe: Recipe) -> None:
             learns = has_bottlenecks([name])
         elif recipe.learn == "no-prompt":
             learns = False
+        elif recipe.learn == "memory":
+            learns = name.startswith(parts.memory) and not name.startswith(parts.maps)
         parameter.requires_grad_(learns)
 
 

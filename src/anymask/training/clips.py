@@ -1,0 +1,214 @@
+"""Training samples of video memory: windows of consecutive annotated frames of clips.
+
+Source: Ravi et al. 2024 (SAM 2, arXiv:2408.00714, appendix D.2): up to three objects; the first
+frame is prompted by a mask, a box or a click; half of the windows run backwards. Deviations:
+windows of `FRAMES` frames instead of 8; no later clicks; no augmentation, so that frames are
+encoded once.
+
+Letters: T frames, N objects, S input side, m side of a mask, P points.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.random import Generator
+from torch import Tensor
+
+from anymask import models
+from anymask.base import BoolArray, DataError
+from anymask.evaluation import open_clips, tight_box
+from anymask.formats import Clip
+from anymask.masks import (
+    Geometry,
+    ModelSpec,
+    geometry,
+    image_to_model,
+    points_to_model,
+    rle_to_mask,
+)
+from anymask.models.video_model import FramePrompts
+from anymask.training.recipe import Recipe
+
+FRAMES = 4  # of a window
+OBJECTS = 3  # maximum number of a window
+FEWEST = 3  # annotated frames of a usable clip
+MASKS, BOXES = 0.5, 0.25  # probabilities of a mask and of a box as the prompt; the rest are clicks
+NOISE = 0.1  # standard deviation of a box corner, relative to the side of the box
+TRIES = 50  # windows that are drawn to find one with an object on its first frame
+
+
+@dataclass(frozen=True, eq=False)
+class ClipBatch:
+    """A window of a clip with its objects.
+
+    Attributes:
+        images: Normalized frames (T, 3, S, S).
+        targets: Share of each object in the cells (T, N, m, m), 0..1.
+        void: Ignored cells (T, m, m).
+        given: Masks (N, 1, S, S) of the first frame as the prompt, or None.
+        prompts: Boxes or clicks on the first frame, or None.
+    """
+
+    images: Tensor
+    targets: Tensor
+    void: Tensor
+    given: Tensor | None
+    prompts: FramePrompts | None
+
+    def part(self, first: int, count: int) -> ClipBatch:
+        """Return the batch: a step has one window, which is not divided."""
+        return self
+
+
+def training_clips(data: Path) -> list[Clip]:
+    """Open the clips of a folder: of its split `train` if there is one, else of the default.
+
+    Each clip is reduced to its annotated frames. Raises DataError if a clip has fewer than
+    `FEWEST`, or InputError for a dataset without videos.
+    """
+    try:
+        found = open_clips(data, None if any(data.glob("*/masks")) else "train")
+    except DataError:
+        found = open_clips(data)
+    return [annotated_part(clip) for clip in found]
+
+
+def annotated_part(clip: Clip, count: int | None = None) -> Clip:
+    """Return a clip of the first `count` annotated frames. Raises DataError for too few."""
+    numbers = sorted(clip.annotations)[:count]
+    if len(numbers) < FEWEST:
+        raise DataError(
+            f"{clip.name}: The clip has {len(numbers)} annotated frames. Annotate at least "
+            f"{FEWEST} frames, or remove the clip."
+        )
+    frames = tuple(clip.frames[number] for number in numbers)
+    kept = {place: clip.annotations[number] for place, number in enumerate(numbers)}
+    return replace(clip, frames=frames, annotations=kept)
+
+
+def clips_hash(clips: Sequence[Clip]) -> str:
+    """Return a hash of the names of clips and frames, and of the content of all mask files."""
+    digest = hashlib.sha256()
+    for clip in clips:
+        digest.update(f"{clip.name} {[path.name for path in clip.frames]}".encode())
+        for number, path in sorted(clip.annotations.items()):
+            files = [folder / path.name for folder in clip.layers.values()] or [path]
+            for file in files:
+                digest.update(f"{number}".encode() + (file.read_bytes() if file.is_file() else b""))
+    return digest.hexdigest()
+
+
+def clip_batches(
+    recipe: Recipe, data: Path, first_step: int, without: frozenset[str]
+) -> Iterator[ClipBatch]:
+    """Yield the window of each step, which depends on the seed and the step only.
+
+    Raises DataError if no window has an object, or a file is invalid.
+
+    Args:
+        data: Folder of clips.
+        without: Names of clips that are held out.
+    """
+    clips = [clip for clip in training_clips(data) if clip.name not in without]
+    if not clips:
+        raise DataError(f"{data} contains no clips to train on: all of them are held out.")
+    spec = frame_spec(models.spec(recipe.model), recipe.stages[0].side)
+    for step in range(first_step, recipe.steps):
+        yield draw_window(clips, spec, np.random.default_rng([recipe.seed, step]))
+
+
+def frame_spec(spec: ModelSpec, side: int) -> ModelSpec:
+    """Return the preprocessing of a frame at an input side, as the tracker has it."""
+    return replace(spec, image_side=side, mask_side=side // 4, resample="pillow_bicubic")
+
+
+def draw_window(clips: Sequence[Clip], spec: ModelSpec, rng: Generator) -> ClipBatch:
+    """Draw a window with an object on its first frame. Raises DataError if none is found."""
+    for _ in range(TRIES):
+        clip = clips[int(rng.integers(len(clips)))]
+        last = max(0, len(clip.frames) - FRAMES)
+        start = int(rng.integers(last + 1))
+        numbers = list(range(start, min(start + FRAMES, len(clip.frames))))
+        if rng.random() < 0.5:
+            numbers.reverse()
+        found = clip.frame(numbers[0]).by_id()
+        objects = [number for number, rle in found.items() if rle_to_mask(rle).any()]
+        if objects:
+            chosen = rng.permutation(objects)[:OBJECTS]
+            return read_window(clip, numbers, sorted(chosen.tolist()), spec, rng)
+    raise DataError(
+        f"No object was found in {TRIES} windows of {len(clips)} clips. Check that the mask "
+        "files contain objects: pixels with the number of an object, and 0 for the background."
+    )
+
+
+def read_window(
+    clip: Clip, numbers: Sequence[int], objects: Sequence[int], spec: ModelSpec, rng: Generator
+) -> ClipBatch:
+    """Read frames and masks of a window, and draw its prompt. Raises DataError or ImageError."""
+    images, targets, void = [], [], []
+    first: list[BoolArray] = []
+    cells = spec.mask_side
+    for number in numbers:
+        image, frame = clip.image(number), clip.frame(number)
+        if image.shape[:2] != frame.hw:
+            raise DataError(
+                f"{clip.name}, frame {number}: The image has the size (height, width) = "
+                f"{image.shape[:2]}, but its masks have {frame.hw}."
+            )
+        found = frame.by_id()
+        nothing = np.zeros(frame.hw, np.bool_)
+        masks = [rle_to_mask(found[one]) if one in found else nothing for one in objects]
+        first = first or masks
+        images.append(image_to_model(image, spec))
+        targets.append(np.stack([_shares(mask, cells) for mask in masks]))
+        ignored = nothing if frame.ignore is None else rle_to_mask(frame.ignore)
+        void.append(_shares(ignored, cells) > 0)
+    where = geometry(first[0].shape, spec)
+    given, prompts = draw_prompt(first, where, spec, rng)
+    return ClipBatch(
+        images=torch.from_numpy(np.stack(images)),
+        targets=torch.from_numpy(np.stack(targets)),
+        void=torch.from_numpy(np.stack(void)),
+        given=given,
+        prompts=prompts,
+    )
+
+
+def draw_prompt(
+    masks: Sequence[BoolArray], where: Geometry, spec: ModelSpec, rng: Generator
+) -> tuple[Tensor | None, FramePrompts | None]:
+    """Draw masks, boxes or clicks as the prompt of N objects with masks (H, W)."""
+    kind = rng.random()
+    if kind < MASKS:
+        whole = np.stack([_shares(mask, spec.image_side) for mask in masks])
+        return torch.from_numpy((whole >= 0.5).astype(np.float32))[:, None], None
+    if kind < MASKS + BOXES:
+        boxes = np.stack([_noisy_box(mask, rng) for mask in masks])
+        points, labels = boxes.reshape(-1, 2, 2), [2, 3]
+    else:
+        inside = [np.argwhere(mask) for mask in masks]
+        points = np.stack([places[rng.integers(len(places))][None, ::-1] for places in inside])
+        labels = [1]
+    coords = points_to_model(points.astype(np.float32), where)
+    return None, FramePrompts(torch.from_numpy(coords), torch.tensor([labels] * len(masks)))
+
+
+def _noisy_box(mask: BoolArray, rng: Generator) -> np.ndarray:  # (H, W) -> (4,)
+    box = tight_box(mask)
+    sides = np.tile(box[2:] - box[:2], 2)
+    height, width = mask.shape
+    moved = box + rng.normal(0, NOISE, 4) * sides
+    return np.asarray(moved.clip(0, [width, height, width, height]))
+
+
+def _shares(mask: BoolArray, side: int) -> np.ndarray:  # (H, W) -> (side, side), 0..1
+    small = cv2.resize(mask.astype(np.float32), (side, side), interpolation=cv2.INTER_AREA)
+    return np.asarray(small, np.float32)

@@ -1,0 +1,382 @@
+"""Fine-tuning of a video model's memory on annotated clips, with a report (`method="memory"`).
+
+Windows of the clips are trained at a smaller side than the model's, because the time of memory
+attention grows with the fourth power of the side. Candidates are compared by J & F of tracking at
+this side. The best one is kept if it is no worse than the start at the model's side as well.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import nn
+
+from anymask import models
+from anymask.base import InputError, list_settings, parse_json, write_json, write_whole
+from anymask.evaluation import follow_given, open_clips, page
+from anymask.formats import Clip
+from anymask.models.video_model import VideoModel
+from anymask.runtime import pick_device
+from anymask.track import VideoSession, open_session
+from anymask.training.clips import (
+    FRAMES,
+    annotated_part,
+    clips_hash,
+    draw_window,
+    frame_spec,
+    training_clips,
+)
+from anymask.training.export_folder import export, export_beside
+from anymask.training.finetune_recipe import stored_recipe
+from anymask.training.frozen import FrozenOutputs
+from anymask.training.held_out import (
+    Measured,
+    TuningEnd,
+    ends_of,
+    gained,
+    measured_once,
+    model_of,
+    network_at,
+)
+from anymask.training.interaction import Draws
+from anymask.training.loop import TrainingRun, train
+from anymask.training.options import TuningOptions
+from anymask.training.presets import memory_recipe
+from anymask.training.recipe import Recipe
+from anymask.training.reports import PAGE, RESULT, curve, gain_table
+from anymask.training.run_folder import (
+    TrainingTeller,
+    is_done,
+    licence_with_data,
+    newest_state,
+    tidy,
+)
+from anymask.training.step import build_step
+from anymask.training.trainee import build_trainee, learning_mode, starting_module
+from anymask.training.weights import WEIGHTS, write_weights
+
+SIDE = 512  # of training frames, if the model's is larger
+CLIPS, CLIP_FRAMES = 4, 12  # evaluated clips, and annotated frames of each
+FEW_CLIPS = 5  # number of clips from which a fifth is held out
+DATA = "clips.json"  # in the run folder
+SUPPORTED = {
+    "data", "output", "model", "weights", "method", "val", "pictures", "side", "keep", "device",
+    "max_minutes", "bundle", "json", "tensorboard", "accept_terms",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ClipScorer:
+    """J and F of tracking from the first masks; callable for the training loop.
+
+    Attributes:
+        clips: Evaluated clips.
+        side: Input side of the model in pixels.
+        frozen: Cache of encoded frames.
+    """
+
+    clips: Sequence[Clip]
+    side: int
+    frozen: FrozenOutputs
+
+    def measure(self, module: nn.Module) -> Measured:
+        """Return J and F (N, 2) of each object, and its (clip, object) numbers."""
+        module = self.frozen.attach(cast(VideoModel, module).resized(self.side))
+        model = model_of(module)
+
+        def follow(clip: Clip) -> VideoSession:
+            return open_session(model, list(clip.frames), tracker="memory")
+
+        scores, places = [], []
+        for number, clip in enumerate(self.clips):
+            for one in follow_given(clip, follow):
+                scores.append((one.scores.j.mean, one.scores.f.mean))
+                places.append((number, one.number))
+        return Measured(np.array(scores), places)
+
+    def __call__(self, module: nn.Module) -> float:
+        score = float(self.measure(module).ious.mean())
+        print(f"evaluated clips: J & F {score:.3f}", flush=True)
+        return score
+
+
+@dataclass(frozen=True)
+class ClipRun:
+    """A run whose data is prepared.
+
+    Attributes:
+        options: Options of the call.
+        recipe: Recipe of the training.
+        about: Description of the data, as JSON values.
+        held_out: Names of training clips that are only evaluated.
+        scorer: Evaluation at the side of the training.
+        before: Metrics of the starting weights.
+    """
+
+    options: TuningOptions
+    recipe: Recipe
+    about: dict[str, Any]
+    held_out: frozenset[str]
+    scorer: ClipScorer
+    before: Measured
+
+
+def tune_memory(options: TuningOptions, start: tuple[str, str]) -> None:
+    """Fine-tune the memory of a video model, or resume the run in the folder.
+
+    Args:
+        options: Options of the call.
+        start: Model variant and its weights.
+
+    Raises:
+        InputError: An option is not supported, or the data differs from that of the run.
+        DataError: The clips are invalid.
+    """
+    run = prepare_clips(options, start)
+    teller = TrainingTeller(options.output if options.tensorboard else None)
+    sitting = TrainingRun(
+        options.data, options.output, device=str(pick_device(options.device)),
+        max_minutes=options.max_minutes, report=teller.row, told=teller.step, judge=run.scorer,
+        held_out=run.held_out, frozen=run.scorer.frozen,
+    )  # fmt: skip
+    train(run.recipe, sitting)
+    if not is_done(options.output, run.recipe.steps):
+        print(f"Stopped. The checkpoint is in {options.output}. Run the same command to resume.")
+        return
+    write_best(run)
+
+
+def prepare_clips(options: TuningOptions, start: tuple[str, str]) -> ClipRun:
+    """Split the clips, store the recipe, and evaluate the starting weights. Raises as
+    `tune_memory`."""
+    check_supported(options)
+    folder, (variant, weights) = options.output, start
+    clips = training_clips(options.data)
+    held, names = held_out_clips(clips, options.val)
+    learned = [clip for clip in clips if clip.name not in names]
+    frames = sum(len(clip.frames) for clip in learned)
+    side = training_side(variant, options.side)
+
+    def made() -> Recipe:
+        recipe = memory_recipe(variant, frames, side, init=weights, steps=options.pictures)
+        return recipe if options.keep is None else replace(recipe, keep=options.keep)
+
+    about = {
+        "clips": len(learned), "frames": frames, "evaluated": [clip.name for clip in held],
+        "held_out": bool(names) or options.val is not None, "sha256": clips_hash([*clips, *held]),
+    }  # fmt: skip
+    check_same(folder / DATA, about)
+    recipe = stored_recipe(options, made)
+    write_json(folder / DATA, about, indent=1)
+    frozen = FrozenOutputs(recipe.learn)
+    evaluated = [annotated_part(clip, CLIP_FRAMES) for clip in held[:CLIPS]]
+    scorer = ClipScorer(evaluated, recipe.stages[0].side, frozen)
+    print(described(about), flush=True)
+    if newest_state(folder) is None:
+        minutes = minutes_of(recipe, folder, learned, frozen)
+        print(
+            f"Plan: fine-tune the memory and the mask decoder of {variant} for at most "
+            f"{recipe.steps} steps of {FRAMES} frames at {scorer.side} pixels, about "
+            f"{max(1, round(minutes))} minutes on a CPU, in addition to the evaluations.",
+            flush=True,
+        )
+    before = measured_once(
+        folder / "before.json", lambda: scorer.measure(starting_module(folder, recipe))
+    )
+    print(f"before: {in_words(before, scorer.side)}", flush=True)
+    return ClipRun(options, recipe, about, names, scorer, before)
+
+
+def check_supported(options: TuningOptions) -> None:
+    """Raise InputError for options that have no effect on clips."""
+    for one in list_settings(TuningOptions):
+        default = TuningOptions.__dataclass_fields__[one.name].default
+        if one.name not in SUPPORTED and getattr(options, one.name) != default:
+            raise InputError(
+                f"Option {one.option} is not supported with method='memory'. Omit it, or use "
+                "another method."
+            )
+
+
+def training_side(variant: str, asked: int | None) -> int:
+    """Return the side of the training frames. Raises InputError if the model does not support it.
+
+    A memory of few tokens (EdgeTAM) is trained at the model's side, because their positions do not
+    scale with the side.
+    """
+    with torch.device("meta"):
+        config = cast(VideoModel, models.build(variant)).config
+    own = models.spec(variant).image_side
+    side = asked or (own if config.perceiver is not None else min(own, SIDE))
+    step = 64 if config.perceiver is None else max(64, 16 * config.perceiver.side)
+    if side % step or side > own:
+        raise InputError(
+            f"{variant} does not support side={side}. Use a multiple of {step} up to {own}."
+        )
+    return side
+
+
+def held_out_clips(clips: Sequence[Clip], val: Path | None) -> tuple[list[Clip], frozenset[str]]:
+    """Return the evaluated clips, and the names of those that are excluded from training.
+
+    Without `val`, a fifth of the clips is held out, which depends on their content only. Fewer than
+    `FEW_CLIPS` clips are trained and evaluated.
+    """
+    by_hash = {clips_hash([clip]): clip for clip in clips}
+    if val is not None:
+        held = [annotated_part(clip) for clip in open_clips(val)]
+        known = {clips_hash([clip]) for clip in held}
+        return held, frozenset(clip.name for key, clip in by_hash.items() if key in known)
+    if len(by_hash) < FEW_CLIPS:
+        return [*clips], frozenset()
+    chosen = [by_hash[key] for key in sorted(by_hash)[: len(by_hash) // FEW_CLIPS]]
+    return chosen, frozenset(clip.name for clip in chosen)
+
+
+def check_same(path: Path, about: dict[str, Any]) -> None:
+    """Raise InputError if the run was created with other clips."""
+    if path.is_file() and parse_json(path.read_bytes(), path)["sha256"] != about["sha256"]:
+        raise InputError(
+            f"{path.parent} was created with other clips or masks. Use the same data, or choose "
+            "another run folder."
+        )
+
+
+def described(about: dict[str, Any]) -> str:
+    """Describe the data in a sentence."""
+    kind = "held-out clips" if about["held_out"] else "of the training clips"
+    return (
+        f"{about['clips']} training clips with {about['frames']} annotated frames; evaluated on "
+        f"{min(CLIPS, len(about['evaluated']))} {kind}, at most {CLIP_FRAMES} frames each"
+    )
+
+
+def minutes_of(recipe: Recipe, folder: Path, clips: Sequence[Clip], frozen: FrozenOutputs) -> float:
+    """Estimate the duration of all steps on one core by timing a window with and without
+    encoding."""
+    model = learning_mode(build_trainee(recipe, folder), recipe)
+    step = build_step(frozen.attach(model), recipe)
+    spec = frame_spec(models.spec(recipe.model), recipe.stages[0].side)
+    batch = draw_window(clips, spec, np.random.default_rng(recipe.seed))
+    threads, taken = torch.get_num_threads(), []
+    torch.set_num_threads(1)
+    try:
+        for _ in range(2):
+            began = time.monotonic()
+            step(batch, 0.0, Draws(recipe.seed, 0, range(1))).loss.backward()
+            taken.append(time.monotonic() - began)
+    finally:
+        torch.set_num_threads(threads)
+    frames = min(sum(len(clip.frames) for clip in clips), recipe.steps * FRAMES)
+    encoding = max(0.0, taken[0] - taken[1]) / FRAMES * frames
+    return (recipe.steps * taken[1] + encoding) / 60
+
+
+@dataclass(frozen=True)
+class ClipOutcome:
+    """Metrics of the start and of the written weights at the model's side.
+
+    Attributes:
+        before: Metrics of the starting weights.
+        after: Metrics of the written weights.
+        end: Origin of the written weights, None for the start.
+        side: Side in pixels.
+    """
+
+    before: Measured
+    after: Measured
+    end: TuningEnd | None
+    side: int
+
+    def figures(self) -> dict[str, Any]:
+        """Return the metrics and the origin as JSON values."""
+        found: dict[str, Any] = {"kept": "start" if self.end is None else "trained"}
+        if self.end is not None:
+            found |= {"step": "best" if self.end.judged else "last", "share": self.end.share}
+        measures = {"before": table_row(self.before), "after": table_row(self.after)}
+        return found | {"side": self.side, "columns": ["J&F", "J", "F"]} | measures
+
+    def verdict(self) -> str:
+        """Describe which weights are written."""
+        if self.end is not None:
+            return self.end.describe()
+        return (
+            "No improvement: J & F of the trained weights is no higher than before. The starting "
+            "weights were kept. Annotate more clips, or increase --pictures."
+        )
+
+
+def write_best(run: ClipRun) -> None:
+    """Select the weights, and write them with the report, result.json and exported models."""
+    folder, path = run.options.output, run.options.output / WEIGHTS
+    module, outcome = select_weights(run)
+    figures = outcome.figures()
+    licence = licence_with_data(run.recipe)
+    about = {"data": run.about, "figures": figures, "licence": licence}
+    write_weights(path, module, run.recipe, about)
+    write_json(folder / RESULT, {"weights": WEIGHTS, **figures, "data": run.about}, indent=1)
+    write_report(run, outcome)
+    export_beside(path, video=True)
+    if run.options.bundle is not None:
+        export(path, run.options.bundle, video=True)
+    if run.options.json is not None:
+        write_whole(run.options.json, (folder / RESULT).read_bytes())
+    print(f"after: {in_words(outcome.after, outcome.side)}")
+    print(f"{outcome.verdict()}\n{tidy(folder)}\n{path}  {folder / PAGE}")
+
+
+def select_weights(run: ClipRun) -> tuple[nn.Module, ClipOutcome]:
+    """Return the best candidate, or the start if none is better, and its metrics."""
+    folder, recipe = run.options.output, run.recipe
+    found = newest_state(folder)
+    assert found is not None  # the run has just finished
+    best, chosen = run.before, None
+    for end in ends_of(recipe, found[1]):  # one network at a time, to limit memory
+        measured = run.scorer.measure(network_at(folder, recipe, found[1], end))
+        if gained(best, measured):
+            best, chosen = measured, end
+    own = models.spec(recipe.model).image_side
+    before = run.before
+    if own != run.scorer.side:
+        scorer = replace(run.scorer, side=own)
+        before = measured_once(
+            folder / f"before_{own}.json", lambda: scorer.measure(starting_module(folder, recipe))
+        )
+        if chosen is not None:
+            best = scorer.measure(network_at(folder, recipe, found[1], chosen))
+            chosen = chosen if gained(before, best) else None
+    if chosen is None:
+        return starting_module(folder, recipe), ClipOutcome(before, before, None, own)
+    return network_at(folder, recipe, found[1], chosen), ClipOutcome(before, best, chosen, own)
+
+
+def write_report(run: ClipRun, outcome: ClipOutcome) -> None:
+    """Write the report as an HTML page."""
+    stage = run.recipe.stages[0]
+    rows = (table_row(outcome.before), table_row(outcome.after))
+    table = gain_table(f"tracking at {outcome.side} pixels", ("J & F", "J", "F"), *rows)
+    parts = [
+        page.section("Before and after", table, page.note(outcome.verdict())),
+        curve(run.options.output, "held_out", f"J & F of the evaluated clips, {stage.side} pixels"),
+        page.section("Data", page.note(described(run.about))),
+    ]
+    about = f"{run.recipe.model}, memory, {stage.steps} steps at {stage.side} pixels"
+    write_whole(run.options.output / PAGE, page.html_page("Fine-tuning on clips", about, parts))
+
+
+def table_row(measured: Measured) -> list[float]:
+    """Return J & F, J and F."""
+    j, f = measured.means()
+    return [round((j + f) / 2, 4), j, f]
+
+
+def in_words(measured: Measured, side: int) -> str:
+    """Describe J & F in a line."""
+    both, j, f = table_row(measured)
+    return f"J & F {both:.3f} (J {j:.3f}, F {f:.3f}) at {side} pixels"
