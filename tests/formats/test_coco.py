@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import given
+from PIL import Image
 from pycocotools import mask as peer
 from pycocotools.coco import COCO
 
 from anymask.base import DataError
-from anymask.formats import AnnotatedImage, LossReport, Policy, coco, write_files
+from anymask.formats import AnnotatedImage, LossReport, Policy, coco, read, write_files
 from anymask.masks import Mask, mask_to_polygons, mask_to_rle, rle_to_string
 from tests.formats.annotated import annotated_images, pixels, rings
 from tests.masks.strategies import Pixels, masks, quickly
@@ -201,3 +202,26 @@ def test_boxes_among_masks_are_told_and_boxes_alone_refused(tmp_path: Path) -> N
     (tmp_path / "a.json").write_text(json.dumps(made))
     with pytest.raises(DataError, match="a.json: The dataset contains only boxes"):
         coco.read(tmp_path / "a.json", LossReport())
+
+
+def test_a_size_that_is_missing_is_read_from_the_image(tmp_path: Path) -> None:
+    row = {"image_id": 1, "category_id": 1, "segmentation": [[5, 5, 20, 5, 20, 20, 5, 20]]}
+    document = {
+        "images": [{"id": 1, "file_name": "a.png"}],
+        "annotations": [{"id": 1, **row}],
+        "categories": [{"id": 1, "name": "x"}],
+    }
+    (tmp_path / "a.json").write_text(json.dumps(document))
+    (tmp_path / "pictures").mkdir()
+    Image.new("RGB", (60, 40)).save(tmp_path / "pictures/a.png")
+    (image,) = coco.read(tmp_path / "a.json", LossReport(), tmp_path / "pictures")
+    assert (image.hw, image.masks[0].area) == ((40, 60), 225)
+    with pytest.raises(DataError, match="no `height` and `width`. Pass the folder of the images"):
+        coco.read(tmp_path / "a.json", LossReport())
+
+
+def test_a_document_without_images_is_one_error(tmp_path: Path) -> None:
+    path = tmp_path / "labels.json"
+    path.write_text(json.dumps({"annotations": [], "categories": []}))
+    with pytest.raises(DataError, match="no list `images`"):
+        read(path)

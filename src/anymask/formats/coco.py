@@ -30,6 +30,7 @@ from anymask.formats.documents import (
     OutFile,
     checked_hw,
     find_files,
+    hw_of_photo,
     read_json,
     refuse_boxes,
     seen_below,
@@ -98,7 +99,8 @@ def read(
     for path in find_files(source, ".json"):
         with report.record(path):
             document = read_json(path)
-            found += [(path, image) for _, image in read_document(document, report, boxes=boxes)]
+            rows = read_document(document, report, pictures, boxes=boxes)
+            found += [(path, image) for _, image in rows]
     images = seen_below(source, found)
     if not boxes:
         refuse_boxes(source, images, report, "mask")
@@ -106,7 +108,12 @@ def read(
 
 
 def read_document(
-    document: Any, report: LossReport, *, boxes: bool = False, published: bool = False
+    document: Any,
+    report: LossReport,
+    pictures: Path | None = None,
+    *,
+    boxes: bool = False,
+    published: bool = False,
 ) -> Iterator[tuple[dict[str, Any], AnnotatedImage]]:
     """Yield the rows of a document's images with their masks, which are decoded one at a time.
 
@@ -114,6 +121,7 @@ def read_document(
 
     Args:
         report: Report for records without a mask and invalid records.
+        pictures: Folder of the images, for the size of images whose record has none.
         boxes: Whether to read boxes without masks as rectangular masks.
         published: Whether every record has a mask, and `bbox` is the annotated box.
     """
@@ -128,7 +136,11 @@ def read_document(
     for number, (image_id, about) in enumerate(rows.items()):
         image = None
         with report.record(f"image {number}"):
-            hw = checked_hw(about["height"], about["width"])
+            if about.keys() >= {"height", "width"}:
+                hw = checked_hw(about["height"], about["width"])
+            else:
+                absent = "The record of the image has no `height` and `width`"
+                hw = hw_of_photo(file_name(about), pictures, absent)
             image = AnnotatedImage(
                 file_name=file_name(about), hw=hw, extra=image_extra(about, licences)
             )

@@ -52,7 +52,7 @@ def open_socket(host: str, port: int) -> socket.socket:
         bound.bind((host.strip("[]"), port))
     except (OSError, OverflowError) as error:
         bound.close()
-        reason = getattr(error, "strerror", None) or str(error)
+        reason = (getattr(error, "strerror", None) or str(error)).rstrip(".")
         raise InputError(
             f"The server cannot listen on {host}:{port}: {reason}. Choose another --port, "
             "or 0 for a free one."
