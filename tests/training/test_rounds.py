@@ -20,9 +20,10 @@ from anymask.training.interaction import (
     shares_without_click,
 )
 from anymask.training.loop import TrainingRun, train
+from anymask.training.outcome import StepOutcome
 from anymask.training.run_folder import newest_state
 from anymask.training.samples import batches
-from anymask.training.step import StepOutcome, TrainingStep, build_step
+from anymask.training.step import TrainingStep, build_step
 from anymask.training.trainee import build_trainee, trained_module
 from tests.training.small_data import small_recipe
 from tests.training.test_families import one_step

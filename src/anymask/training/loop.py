@@ -46,6 +46,7 @@ from anymask.training.clips import clip_batches
 from anymask.training.frozen import FrozenOutputs
 from anymask.training.interaction import Draws
 from anymask.training.options import Parallel, Scenes
+from anymask.training.outcome import StepOutcome
 from anymask.training.photos import PhotoStore, enough
 from anymask.training.recipe import Recipe, check_shares
 from anymask.training.run_folder import (
@@ -59,7 +60,7 @@ from anymask.training.run_folder import (
 )
 from anymask.training.samples import Batch, batches, training_sets
 from anymask.training.shards import index_shards, is_sharded
-from anymask.training.step import StepOutcome, build_step
+from anymask.training.step import build_step
 from anymask.training.trainee import (
     build_trainee,
     learning_mode,

@@ -33,8 +33,8 @@ from anymask.models.video_model import Frame, ObjectAnswer, VideoModel, returns_
 from anymask.training.clips import ClipBatch
 from anymask.training.interaction import Draws
 from anymask.training.losses import mask_iou, mask_losses
+from anymask.training.outcome import StepOutcome
 from anymask.training.recipe import MaskLoss, Recipe
-from anymask.training.step import StepOutcome
 
 
 class MemoryStep(nn.Module):

@@ -189,7 +189,7 @@ def prepare_clips(options: TuningOptions, start: tuple[str, str]) -> ClipRun:
     before = measured_once(
         folder / "before.json", lambda: scorer.measure(starting_module(folder, recipe))
     )
-    print(f"before: {in_words(before, scorer.side)}", flush=True)
+    print(f"before: {describe(before, scorer.side)}", flush=True)
     return ClipRun(options, recipe, about, names, scorer, before)
 
 
@@ -327,7 +327,7 @@ def write_best(run: ClipRun) -> None:
         export(path, run.options.bundle, video=True)
     if run.options.json is not None:
         write_whole(run.options.json, (folder / RESULT).read_bytes())
-    print(f"after: {in_words(outcome.after, outcome.side)}")
+    print(f"after: {describe(outcome.after, outcome.side)}")
     print(f"{outcome.verdict()}\n{tidy(folder)}\n{path}  {folder / PAGE}")
 
 
@@ -376,7 +376,7 @@ def table_row(measured: Measured) -> list[float]:
     return [round((j + f) / 2, 4), j, f]
 
 
-def in_words(measured: Measured, side: int) -> str:
+def describe(measured: Measured, side: int) -> str:
     """Describe J & F in a line."""
     both, j, f = table_row(measured)
     return f"J & F {both:.3f} (J {j:.3f}, F {f:.3f}) at {side} pixels"

@@ -13,8 +13,7 @@ channels, h w features.
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -23,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from anymask import models
-from anymask.base import ConfigError, brief
+from anymask.base import ConfigError
 from anymask.masks import ModelSpec, TokenRoles
 from anymask.models.class_head import class_head_of, class_logits
 from anymask.models.rules import open_family
@@ -40,31 +39,13 @@ from anymask.training.interaction import (
     shares_without_click,
 )
 from anymask.training.losses import mask_iou, mask_losses, prompt_loss, quality_loss
+from anymask.training.outcome import StepOutcome
 from anymask.training.recipe import Recipe
 from anymask.training.samples import Batch
 from anymask.training.weights import HEAD, load_start
 
 QUALITY_WEIGHT = 2.0
 THIRD_CLICK = 0.4  # probability of an additional correction without gradient before the last one
-
-
-@brief
-@dataclass(frozen=True, eq=False)
-class StepOutcome:
-    """Loss of a step, and metrics for the log (detached). Metrics that a task lacks are NaN.
-
-    Attributes:
-        first_iou: IoU of the best-rated mask after the first prompt, mean over prompts.
-        oracle_iou: IoU of the best of the first masks.
-        last_iou: IoU of the best mask after the last prompt, mean over prompts.
-        quality_error: Mean absolute error of the predicted quality.
-    """
-
-    loss: Tensor
-    first_iou: float = math.nan
-    oracle_iou: float = math.nan
-    last_iou: float = math.nan
-    quality_error: float = math.nan
 
 
 class TrainingStep(nn.Module):
