@@ -30,6 +30,7 @@ from anymask.training.clips import (
     frame_spec,
     read_window,
     training_clips,
+    usable_parts,
 )
 from anymask.training.frozen import FrozenOutputs
 from anymask.training.held_out import model_of
@@ -292,6 +293,16 @@ def test_only_annotated_frames_count(data: Path) -> None:
     with pytest.raises(DataError, match="2 annotated frames"):
         annotated_part(replace(clip, annotations={0: clip.annotations[0], 1: clip.annotations[1]}))
     assert len(part.frames) + 1 >= FRAMES
+
+
+def test_a_clip_with_few_annotated_frames_is_skipped_and_named(data: Path) -> None:
+    (clip,) = training_clips(data)
+    few = replace(clip, name="few", annotations={n: clip.annotations[n] for n in (0, 2)})
+    skipped: list[str] = []
+    assert [one.name for one in usable_parts([few, clip], skipped)] == [clip.name]
+    assert skipped == ["few"]
+    with pytest.raises(DataError, match="few: The clip has 2 annotated frames"):
+        usable_parts([few])
 
 
 @pytest.mark.parametrize(

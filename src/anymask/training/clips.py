@@ -67,17 +67,35 @@ class ClipBatch:
         return self
 
 
-def training_clips(data: Path) -> list[Clip]:
+def training_clips(data: Path, skipped: list[str] | None = None) -> list[Clip]:
     """Open the clips of a folder: of its split `train` if there is one, else of the default.
 
-    Each clip is reduced to its annotated frames. Raises DataError if a clip has fewer than
-    `FEWEST`, or InputError for a dataset without videos.
+    Raises as `usable_parts`, or InputError for a dataset without videos.
+
+    Args:
+        data: Folder of clips.
+        skipped: Gets the names of skipped clips.
     """
     try:
         found = open_clips(data, None if any(data.glob("*/masks")) else "train")
     except DataError:
         found = open_clips(data)
-    return [annotated_part(clip) for clip in found]
+    return usable_parts(found, skipped)
+
+
+def usable_parts(clips: Sequence[Clip], skipped: list[str] | None = None) -> list[Clip]:
+    """Reduce clips to their annotated frames. Clips with fewer than `FEWEST` are skipped.
+
+    Raises DataError if all are skipped.
+
+    Args:
+        clips: Clips.
+        skipped: Gets the names of skipped clips.
+    """
+    usable = [clip for clip in clips if len(clip.annotations) >= FEWEST]
+    if skipped is not None and usable:
+        skipped += [clip.name for clip in clips if len(clip.annotations) < FEWEST]
+    return [annotated_part(clip) for clip in usable or clips]
 
 
 def annotated_part(clip: Clip, count: int | None = None) -> Clip:

@@ -25,12 +25,14 @@ from anymask.models.video_model import VideoModel
 from anymask.runtime import pick_device
 from anymask.track import VideoSession, open_session
 from anymask.training.clips import (
+    FEWEST,
     FRAMES,
     annotated_part,
     clips_hash,
     draw_window,
     frame_spec,
     training_clips,
+    usable_parts,
 )
 from anymask.training.export_folder import export, export_beside
 from anymask.training.finetune_recipe import stored_recipe
@@ -157,8 +159,12 @@ def prepare_clips(options: TuningOptions, start: tuple[str, str]) -> ClipRun:
     `tune_memory`."""
     check_supported(options)
     folder, (variant, weights) = options.output, start
-    clips = training_clips(options.data)
-    held, names = held_out_clips(clips, options.val)
+    skipped: list[str] = []
+    clips = training_clips(options.data, skipped)
+    held, names = held_out_clips(clips, options.val, skipped)
+    if skipped:
+        few = ", ".join(skipped)
+        print(f"Skipped {len(skipped)} clips with fewer than {FEWEST} annotated frames: {few}")
     learned = [clip for clip in clips if clip.name not in names]
     frames = sum(len(clip.frames) for clip in learned)
     side = training_side(variant, options.side)
@@ -222,7 +228,9 @@ def training_side(variant: str, asked: int | None) -> int:
     return side
 
 
-def held_out_clips(clips: Sequence[Clip], val: Path | None) -> tuple[list[Clip], frozenset[str]]:
+def held_out_clips(
+    clips: Sequence[Clip], val: Path | None, skipped: list[str] | None = None
+) -> tuple[list[Clip], frozenset[str]]:
     """Return the evaluated clips, and the names of those that are excluded from training.
 
     Without `val`, a fifth of the clips is held out, which depends on their content only. Fewer than
@@ -230,7 +238,7 @@ def held_out_clips(clips: Sequence[Clip], val: Path | None) -> tuple[list[Clip],
     """
     by_hash = {clips_hash([clip]): clip for clip in clips}
     if val is not None:
-        held = [annotated_part(clip) for clip in open_clips(val)]
+        held = usable_parts(open_clips(val), skipped)
         known = {clips_hash([clip]) for clip in held}
         return held, frozenset(clip.name for key, clip in by_hash.items() if key in known)
     if len(by_hash) < FEW_CLIPS:
