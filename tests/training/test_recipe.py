@@ -52,7 +52,7 @@ def test_a_recipe_is_found_by_its_name_or_its_path_or_the_names_are_told(tmp_pat
         ({"stage": [{**STAGE, "steps": 0}]}, "steps must be a whole number of at least 1, got 0"),
         (
             {"stage": [STAGE], "learn": "some"},
-            'learn must be "all", .*"adapter" or "no-prompt", got \'some\'',
+            'learn must be "all", .*"no-prompt" or "memory", got \'some\'',
         ),
         ({"stage": [STAGE], "synthetic": 2}, "synthetic must be a number from 0 to 1, got 2"),
         ({"stage": [STAGE], "boxes": -1}, "boxes must be a number from 0 to 1, got -1"),
