@@ -230,7 +230,7 @@ def test_a_command_tunes_the_memory_and_its_weights_track_better(
     command += ["--method", "memory", "--pictures", "30", "--json", str(told)]
     assert main(command) == 0
     printed = capsys.readouterr().out
-    assert "1 training clips with 6 annotated frames; evaluated on 1 of the training" in printed
+    assert "Training clips: 1, annotated frames: 6. Evaluated on 1 of the training" in printed
     figures = json.loads(told.read_text("utf-8"))
     assert figures["kept"] == "trained"
     assert figures["after"][0] >= figures["before"][0]

@@ -189,7 +189,7 @@ def prepare_clips(options: TuningOptions, start: tuple[str, str]) -> ClipRun:
         print(
             f"Plan: fine-tune the memory and the mask decoder of {variant} for at most "
             f"{recipe.steps} steps of {FRAMES} frames at {scorer.side} pixels, about "
-            f"{max(1, round(minutes))} minutes on a CPU, in addition to the evaluations.",
+            f"{max(1, round(minutes))} min on a CPU, in addition to the evaluations.",
             flush=True,
         )
     before = measured_once(
@@ -260,7 +260,7 @@ def described(about: dict[str, Any]) -> str:
     """Describe the data in a sentence."""
     kind = "held-out clips" if about["held_out"] else "of the training clips"
     return (
-        f"{about['clips']} training clips with {about['frames']} annotated frames; evaluated on "
+        f"Training clips: {about['clips']}, annotated frames: {about['frames']}. Evaluated on "
         f"{min(CLIPS, len(about['evaluated']))} {kind}, at most {CLIP_FRAMES} frames each"
     )
 
