@@ -143,8 +143,8 @@ def test_an_image_that_cannot_be_processed_does_not_stop_the_others(
     Image.fromarray(PICTURE[:20]).save("photos/a.png")
     Path("photos/b.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
     assert main(["cutout", "photos", "--point", "30,30", "-o", "out"]) == 2
-    told = capsys.readouterr().err
-    assert "a.png: Point (30, 30) is outside the image" in told
-    assert "b.heic: A HEIC photo requires the 'heic' extra" in told
-    assert "2 of 5 images failed" in told
+    printed = capsys.readouterr().err
+    assert "a.png: Point (30, 30) is outside the image" in printed
+    assert "b.heic: A HEIC photo requires the 'heic' extra" in printed
+    assert "2 of 5 images failed" in printed
     assert {"one.png", "two.png", "wall.png"} <= set(names("out"))

@@ -225,13 +225,13 @@ def test_a_command_tunes_the_memory_and_its_weights_track_better(
 ) -> None:  # fmt: skip
     monkeypatch.setitem(presets.RATES, "memory", 2e-3)  # the start is random
     monkeypatch.setattr(memory_tuning, "export_beside", lambda _weights, video: None)
-    run, told = tmp_path / "run", tmp_path / "told.json"
+    run, result = tmp_path / "run", tmp_path / "result.json"
     command = ["finetune", "--data", str(data), "-o", str(run), "--model", str(weights)]
-    command += ["--method", "memory", "--pictures", "30", "--json", str(told)]
+    command += ["--method", "memory", "--pictures", "30", "--json", str(result)]
     assert main(command) == 0
     printed = capsys.readouterr().out
     assert "Training clips: 1, annotated frames: 6. Evaluated on 1 of the training" in printed
-    figures = json.loads(told.read_text("utf-8"))
+    figures = json.loads(result.read_text("utf-8"))
     assert figures["kept"] == "trained"
     assert figures["after"][0] >= figures["before"][0]
     assert figures["after"][0] > 0.5
@@ -306,7 +306,7 @@ def test_a_clip_with_few_annotated_frames_is_skipped_and_named(data: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("more", "said"),
+    ("more", "message"),
     [
         (["--kind", "medical"], "--kind is not supported"),
         (["--side", "100"], "multiple of 64"),
@@ -315,13 +315,13 @@ def test_a_clip_with_few_annotated_frames_is_skipped_and_named(data: Path) -> No
     ],
 )
 def test_what_cannot_be_meant_is_one_error(
-    more: list[str], said: str, data: Path, weights: Path, tmp_path: Path,
+    more: list[str], message: str, data: Path, weights: Path, tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     command = ["finetune", "--data", str(data), "-o", str(tmp_path / "run")]
     command += ["--model", str(weights), "--method", "memory", *more]
     assert main(command) == 2
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 def test_the_side_of_a_training_fits_the_memory() -> None:

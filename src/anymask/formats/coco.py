@@ -121,7 +121,7 @@ def read_document(
 
     Args:
         report: Report for records without a mask and invalid records.
-        pictures: Folder of the images, for the size of images whose record has none.
+        pictures: Folder of the images, for the size of images without one in their record.
         boxes: Whether to read boxes without masks as rectangular masks.
         published: Whether every record has a mask, and `bbox` is the annotated box.
     """

@@ -210,7 +210,7 @@ def check_supported(options: TuningOptions) -> None:
             )
 
 
-def training_side(variant: str, asked: int | None) -> int:
+def training_side(variant: str, requested: int | None) -> int:
     """Return the side of the training frames. Raises InputError if the model does not support it.
 
     A memory of few tokens (EdgeTAM) is trained at the model's side, because their positions do not
@@ -219,7 +219,7 @@ def training_side(variant: str, asked: int | None) -> int:
     with torch.device("meta"):
         config = cast(VideoModel, models.build(variant)).config
     own = models.spec(variant).image_side
-    side = asked or (own if config.perceiver is not None else min(own, SIDE))
+    side = requested or (own if config.perceiver is not None else min(own, SIDE))
     step = 64 if config.perceiver is None else max(64, 16 * config.perceiver.side)
     if side % step or side > own:
         raise InputError(
