@@ -110,10 +110,11 @@ def write_held_out(field: Field, data: Path, out: Path) -> None:
         (target / "images").mkdir(parents=True, exist_ok=True)
         shutil.copy(source / "set.json", target)
         rows = (source / "masks.jsonl").read_text("utf-8").splitlines(keepends=True)
-        held = [row for row in rows if is_held_out(Path(json.loads(row)["image"]).name)]
+        images = {row: Path(json.loads(row)["image"]) for row in rows}
+        held = {row: image for row, image in images.items() if is_held_out(image.name)}
         (target / "masks.jsonl").write_text("".join(held), "utf-8")
-        for row in held:
-            shutil.copy(source / json.loads(row)["image"], target / "images")
+        for image in held.values():
+            shutil.copy(source / image, target / "images")
 
 
 def label_map(photo: AnnotatedImage) -> NDArray[np.int32]:  # -> (h, w)

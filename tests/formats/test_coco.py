@@ -224,4 +224,11 @@ def test_a_document_without_images_is_one_error(tmp_path: Path) -> None:
     path = tmp_path / "labels.json"
     path.write_text(json.dumps({"annotations": [], "categories": []}))
     with pytest.raises(DataError, match="no list `images`"):
-        read(path)
+        list(read(path))  # files are read in iteration
+
+
+def test_categories_beside_an_image_are_no_fault_of_sa1b(tmp_path: Path) -> None:
+    image = {"image_id": 1, "file_name": "a.jpg", "height": 4, "width": 4}
+    document = {"image": image, "annotations": [], "categories": []}
+    (tmp_path / "a.json").write_text(json.dumps(document))
+    assert [one.hw for one in read(tmp_path / "a.json")] == [(4, 4)]

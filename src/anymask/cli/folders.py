@@ -129,7 +129,8 @@ class JobReporter:
         """Update the progress bar, and print the failure if there is a new one."""
         self.bar.total = now.photos
         if not self.is_shown:
-            self.is_shown = bool(self.stack.enter_context(self.bar))
+            self.is_shown = True
+            self.stack.enter_context(self.bar)
         if now.failure is not None and now.failed <= FIRST_FAILURES + 1:
             with self.bar.silent():
                 further = f"all other failures are listed in {self.job.log}"

@@ -149,8 +149,6 @@ def _coco(found: Sniffed) -> Fit:
             "read with their frames. Name it annotations_train.json, place it next to "
             "train/VIDEO/00000.jpg, and pass the folder with --split train."
         )
-    if found.keys >= {"annotations", "categories"} and "images" not in found.keys:
-        raise DataError(f"{found.path}: This COCO file has no list `images`.")
     return Fit.sure(found.keys >= _INSTANCES and not _has_segments(found))
 
 

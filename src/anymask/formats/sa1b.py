@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from anymask.base import DataError
 from anymask.formats.annotations import (
     IN_RECORDS,
     AnnotatedImage,
@@ -56,7 +57,10 @@ def document_to_image(document: Any, report: LossReport | None = None) -> Annota
     Args:
         report: Report of skipped invalid records; None: they are errors.
     """
-    about = as_record(as_record(document, "the document")["image"], "image")
+    document = as_record(document, "the document")
+    if "image" not in document and "categories" in document:
+        raise DataError("This COCO file has no list `images`.")
+    about = as_record(document["image"], "image")
     masks, ids, report = list[Mask](), list[object](), LossReport() if report is None else report
     for number, annotation in enumerate(as_list(document["annotations"], "annotations")):
         with report.record(f"annotation {number}"):

@@ -154,7 +154,7 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
             images = (
                 _frames(_video_pairs(document, report))
                 if VIDEO_PAIRS in document
-                else _read_images(document, report)[0]
+                else _read_images(document, report, pictures)[0]
             )
             found += [(path, image) for image in images]
     return seen_below(source, found)
@@ -188,7 +188,7 @@ def read_pairs(path: Path, report: LossReport) -> list[ConceptPair]:
 
 
 def _read_images(
-    document: Mapping[str, Any], report: LossReport
+    document: Mapping[str, Any], report: LossReport, pictures: Path | None = None
 ) -> tuple[list[AnnotatedImage], dict[int, tuple[str, str, bool]]]:
     """Read the images of a document, and (image, phrase, exhaustive) of each pair by id."""
     pairs = _Pairs()
@@ -212,7 +212,7 @@ def _read_images(
     images = [image.row for image in pairs.images.values()]
     merged = {**document, "images": images, "annotations": rows, "categories": categories}
     found = []
-    for _, image in read_document(merged, report):
+    for _, image in read_document(merged, report, pictures):
         phrases = pairs.images[image.file_name].phrases
         shown = {mask.label for mask in image.masks}
         absent = [one for one in phrases if one not in shown]

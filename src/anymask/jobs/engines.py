@@ -50,7 +50,7 @@ from anymask.jobs.pool import Idle, ItemDone, ItemLost, WorkerReady, run_in_pool
 
 # Errors that affect all images.
 NO_ROOM = frozenset({errno.ENOSPC, errno.EROFS, errno.EDQUOT})
-NOT_THE_PHOTO = (ModelError, PromptError, ConfigError)
+NOT_THE_PHOTO = (ModelError, PromptError, ConfigError, MissingExtra)
 
 MAX_BLOCKS = 10_000  # maximum blocks of a Ray data set; an actor that dies loses one block
 STORE_BYTES = 128 * 2**20  # shared memory of a local cluster, for paths and results only

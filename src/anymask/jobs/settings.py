@@ -7,7 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
-from anymask.base import InputError, Setting, check_settings, describe_settings
+from anymask.base import (
+    ImageError,
+    InputError,
+    MissingExtra,
+    Setting,
+    check_settings,
+    describe_settings,
+)
 from anymask.masks import Tile, tile_side
 from anymask.models.rules import (
     DEFAULT_IMAGE_MODEL,
@@ -248,7 +255,10 @@ class PictureChoice:
                 "requested. Pass a page number."
             )
         file = ImageFile(path, number, view=self.view)
-        return file.read() if channels is None else read_channels(file, channels)
+        try:
+            return file.read() if channels is None else read_channels(file, channels)
+        except MissingExtra as error:  # only this file needs it
+            raise ImageError(str(error)) from error
 
     def _page(self, page: int | None) -> Page:
         """`page`, unless the setting is a position such as "z1c0", which may include a band."""

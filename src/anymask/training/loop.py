@@ -213,8 +213,9 @@ def check_sides(recipe: Recipe) -> None:
 
 def get_ready(recipe: Recipe, run: TrainingRun) -> None:
     """Check the data, create the folder and decode images, once before training starts."""
-    clips = recipe.learn == "memory"
-    sets = [] if clips or is_sharded(run.data) else training_sets(recipe, run.data)
+    clips = recipe.learn == "memory"  # read directly
+    sharded = not clips and is_sharded(run.data)
+    sets = [] if clips or sharded else training_sets(recipe, run.data)
     try:
         run.folder.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
@@ -222,7 +223,7 @@ def get_ready(recipe: Recipe, run: TrainingRun) -> None:
     remove_drafts(run.folder)
     if run.source is not None and newest_state(run.folder) is None:
         copy_run(run.source, run.folder, dataclasses.asdict(recipe))
-    if not clips and is_sharded(run.data):
+    if sharded:
         index_shards(run.data, run.folder)
     elif recipe.decode_once and not clips:
         store = PhotoStore(run.folder / PHOTOS, mix_of(recipe.channels), enough(recipe))

@@ -1,6 +1,6 @@
 """Training step of a video model's memory: track a window of a clip, and compare every frame.
 
-The first frame of a window is prompted. The network tracks the others with the memories of its own
+The first frame of a window is prompted. The network tracks the others with memories of its
 predictions, as in inference, and gradients pass through these memories. The image encoder is
 frozen.
 
