@@ -48,10 +48,16 @@ def to_tflite(folder: Path, name: str, out: Path) -> float:
     converted.export(str(path))
     interpreter = Interpreter(model_path=str(path))
     run = interpreter.get_signature_runner()
-    inputs = sorted(run.get_input_details(), key=lambda key: int(key.rpartition("_")[2]))
-    found = run(**dict(zip(inputs, given, strict=True)))
-    outputs = [found[key] for key in sorted(found, key=lambda key: int(key.rpartition("_")[2]))]
+    details = run.get_input_details()
+    inputs = zip(sorted(details, key=place), given, strict=True)
+    found = run(**{key: value.astype(details[key]["dtype"]) for key, value in inputs})
+    outputs = [found[key] for key in sorted(found, key=place)]
     return difference(outputs, example(folder, name, "output"))
+
+
+def place(key: str) -> int:
+    """Number at the end of the name of an input or output."""
+    return int(key.rpartition("_")[2])
 
 
 def to_coreml(folder: Path, name: str, out: Path) -> float | None:
@@ -59,7 +65,9 @@ def to_coreml(folder: Path, name: str, out: Path) -> float | None:
     import coremltools as ct
     import torch
 
-    program = torch.export.load(folder / f"{name}.pt2").run_decompositions({})
+    similarity = torch.ops.aten.cosine_similarity.default  # not supported with its default epsilon
+    table = {similarity: torch.export.default_decompositions()[similarity]}
+    program = torch.export.load(folder / f"{name}.pt2").run_decompositions(table)
     model = ct.convert(
         program, minimum_deployment_target=ct.target.iOS16, compute_precision=ct.precision.FLOAT32
     )

@@ -51,6 +51,7 @@ def main() -> None:
     coords = torch.rand(1, POINTS, 2) * side
     labels = torch.tensor([GIVEN])
     masks = torch.randn(1, 1, spec.mask_side, spec.mask_side)
+    maps = tuple(one.contiguous() for one in maps)
     prompts = (coords, labels, masks, torch.ones(1))
     write("decoder", DecoderGraph(module).eval(), (*maps, *prompts), args.out)
 
