@@ -114,7 +114,9 @@ def test_a_name_that_was_renamed_does_not_come_back_with_a_page_that_had_it_chos
     labels.rename("kitten", "tabby", "bob")
 
     def kept(label: str, *, told: bool = True) -> str | None:
-        (entry,) = store.add_records(1, [Draft(rle=small_mask(1), label=label)], "ann", told=told)
+        (entry,) = store.add_records(
+            1, [Draft(rle=small_mask(1), label=label)], "ann", seconds_logged=told
+        )
         return entry.label
 
     assert [kept("cat"), kept("kitten"), kept("dog"), kept("cow")] == [

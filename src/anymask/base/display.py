@@ -61,9 +61,9 @@ def _items(value: Mapping[Any, Any] | Set[Any] | Sequence[Any]) -> str:
     items = [*itertools.islice(given, _MAX_ITEMS + 1)]
     flat = [part for item in items for part in (item if isinstance(item, tuple) else (item,))]
     if len(items) <= _MAX_ITEMS and all(isinstance(part, _PLAIN) for part in flat):
-        told = repr(value)
-        if len(told) <= _MAX_TEXT:
-            return told
+        text = repr(value)
+        if len(text) <= _MAX_TEXT:
+            return text
     return f"{len(value)} item{'s' if len(value) != 1 else ''}"
 
 
@@ -74,17 +74,17 @@ def _is_generated(value: object) -> bool:
 
 
 def _brief_repr(self: Any) -> str:
-    told, room = [], _MAX_LINE
+    parts, room = [], _MAX_LINE
     for one in fields(self):
         value = getattr(self, one.name, None)
         if not one.repr or value is None or (isinstance(value, str | Sequence) and not value):
             continue
-        told.append(f"{one.name}={brief_text(value)}")
-        room -= len(told[-1]) + 2
+        parts.append(f"{one.name}={brief_text(value)}")
+        room -= len(parts[-1]) + 2
         if room < 0:
-            told[-1] = "…"
+            parts[-1] = "…"
             break
-    return f"{type(self).__name__}({', '.join(told)})"
+    return f"{type(self).__name__}({', '.join(parts)})"
 
 
 def preview_html(title: str, rows: Sequence[str], png: bytes | None) -> str:

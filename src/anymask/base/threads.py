@@ -26,17 +26,17 @@ def pick_threads(threads: int | None = None) -> int:
     Raises:
         InputError: The value is not a whole number from 1 to MAX_THREADS.
     """
-    asked: int | str | None = threads if threads is not None else os.environ.get(THREADS)
-    if asked is None or asked == "":
+    requested: int | str | None = threads if threads is not None else os.environ.get(THREADS)
+    if requested is None or requested == "":
         return usable_cores()
     source = "threads" if threads is not None else THREADS
     try:
-        count = int(asked)
+        count = int(requested)
     except (ValueError, TypeError, OverflowError):
         count = 0
     if not 1 <= count <= MAX_THREADS:
         raise InputError(
-            f"{source} must be a whole number from 1 to {MAX_THREADS}, got {str(asked)[:20]!r}."
+            f"{source} must be a whole number from 1 to {MAX_THREADS}, got {str(requested)[:20]!r}."
         )
     return count
 

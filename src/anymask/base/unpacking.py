@@ -29,14 +29,14 @@ def volume_bytes() -> int:
     Raises:
         InputError: The environment variable is not a positive number.
     """
-    said = os.environ.get(VOLUME_MEGABYTES, "")
+    text = os.environ.get(VOLUME_MEGABYTES, "")
     try:
-        megabytes = float(said or DEFAULT_MEGABYTES)
+        megabytes = float(text or DEFAULT_MEGABYTES)
         if not 0 < megabytes < 1e12:
             raise ValueError
     except ValueError:
         raise InputError(
-            f"{VOLUME_MEGABYTES} must be a number of megabytes above 0, got {said!r}."
+            f"{VOLUME_MEGABYTES} must be a number of megabytes above 0, got {text!r}."
         ) from None
     return int(megabytes * MEGA)
 

@@ -190,10 +190,10 @@ class Settings:
             )
 
     def _help_of(self, setting: DeclaredSetting) -> str:
-        told = self.defaults.get(setting.name, setting.default_in_words)
-        told = {"True": "yes", "False": "no"}.get(told, told)  # as on the command line
+        default = self.defaults.get(setting.name, setting.default_in_words)
+        default = {"True": "yes", "False": "no"}.get(default, default)  # as on the command line
         stated = setting.about.default is None
-        return setting.about.does + ("" if stated else f" (default: {told})")
+        return setting.about.does + ("" if stated else f" (default: {default})")
 
 
 def _value_of(setting: DeclaredSetting) -> dict[str, Any]:

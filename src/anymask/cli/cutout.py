@@ -96,10 +96,10 @@ def cut_film(args: argparse.Namespace) -> None:
         else:
             names = ("points", "point_labels", "box")
             prompts = [Prompt(*(prompt.get(name) for name in names))] if prompt else []
-            asked = TrackFiles(
+            job = TrackFiles(
                 video=str(video), prompts=prompts, outputs=outputs, cutout=look, subject=not prompt
             )
-            notes = track_files(model.load, asked, str(model), bar.update).notes
+            notes = track_files(model.load, job, str(model), bar.update).notes
     tell(notes)
 
 

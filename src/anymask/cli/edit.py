@@ -64,9 +64,9 @@ def run(args: argparse.Namespace) -> None:
     else:
         with whole_file(Path(output)) as file:
             save_picture(file, changed, suffix)
-    told = GENERATED if args.fill is not None else INVENTED if fill is None else DREAMT
+    note = GENERATED if args.fill is not None else INVENTED if fill is None else DREAMT
     name = "standard output" if is_stdout(output) else output
-    say(f"wrote {name}" + (f"; {told}" if args.remove or args.fill is not None else ""))
+    say(f"wrote {name}" + (f"; {note}" if args.remove or args.fill is not None else ""))
 
 
 def read_filler(args: argparse.Namespace) -> Filler | None:

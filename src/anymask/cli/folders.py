@@ -134,9 +134,9 @@ class JobReporter:
         if now.failure is not None and now.failed <= FIRST_FAILURES + 1:
             with self.bar.silent():
                 further = f"all other failures are listed in {self.job.log}"
-                told = f"{now.failure.photo}: {now.failure.reason}"
+                line = f"{now.failure.photo}: {now.failure.reason}"
                 print(
-                    f"anymask: {told if now.failed <= FIRST_FAILURES else further}", file=sys.stderr
+                    f"anymask: {line if now.failed <= FIRST_FAILURES else further}", file=sys.stderr
                 )
         if self.empty and now.empty_photo and now.empty <= FIRST_FAILURES:
             with self.bar.silent():
@@ -151,17 +151,17 @@ def finish_job() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    asked = threading.Event()
+    interrupted = threading.Event()
 
     def interrupt(number: int, frame: FrameType | None) -> None:
-        asked.set()
+        interrupted.set()
         raise KeyboardInterrupt
 
     before = signal.signal(signal.SIGTERM, interrupt)
     try:
         yield
     except Exception:
-        if asked.is_set():  # an interrupted import can raise another exception
+        if interrupted.is_set():  # an interrupted import can raise another exception
             raise KeyboardInterrupt from None
         raise
     finally:

@@ -120,14 +120,14 @@ def predicted(args: argparse.Namespace, views: Sequence[View]) -> list[Named]:
             encoded[id(view)] = model.encode(view.image())
         return encoded[id(view)]
 
-    def ask(view: View, points: Floats, box: Floats) -> BoolArray:
+    def predict(view: View, points: Floats, box: Floats) -> BoolArray:
         return model.segment(features(view), points=points, box=box).best.mask
 
     found: list[Named] = []
     first = model.segment(features(views[start]), prompts=prompts)
     for number, answer in enumerate(first, start=1):
         mask = answer.best.mask
-        found.append((f"object {number}", spread_mask(views, start, mask, ask)))
+        found.append((f"object {number}", spread_mask(views, start, mask, predict)))
     return found
 
 

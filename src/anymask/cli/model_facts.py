@@ -246,8 +246,10 @@ def own_facts(name: str) -> list[tuple[str, str]] | None:
     if data.get("photos"):
         found.append(("learned", f"{data['photos']} images with {data['masks']} masks"))
     for one in data.get("sets", ()):
-        said = ", ".join(filter(None, (one.get(key) for key in ("licence", "source", "consent"))))
-        found.append(("set", f"{one['name']} ({one['format']}){': ' if said else ''}{said}"))
+        details = ", ".join(
+            filter(None, (one.get(key) for key in ("licence", "source", "consent")))
+        )
+        found.append(("set", f"{one['name']} ({one['format']}){': ' if details else ''}{details}"))
     for when in ("before", "after"):
         if when in figures:
             ious = ", ".join(f"{value:.3f}" for value in figures[when])

@@ -44,8 +44,8 @@ def run(args: argparse.Namespace) -> None:
     counts = learn_names(model, streams, args.output, args.most)
     for line in (line for stream in streams for line in stream.unread_lines()):
         say(line)
-    told = ", ".join(f"{label} ({count})" for label, count in sorted(counts.items()))
-    say(f"wrote {args.output}: {told}")
+    summary = ", ".join(f"{label} ({count})" for label, count in sorted(counts.items()))
+    say(f"wrote {args.output}: {summary}")
 
 
 # fmt: off

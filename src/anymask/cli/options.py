@@ -121,9 +121,9 @@ def read_options(
     Args:
         only: Names of settings. Defaults to all.
     """
-    asked = [one for one in list_settings(declared) if not only or one.name in only]
-    given = {one.name: vars(args)[one.name] for one in asked if one.name in vars(args)}
-    parsed = {one.name for one in asked if one.about.parse}  # for these, None is a value
+    selected = [one for one in list_settings(declared) if not only or one.name in only]
+    given = {one.name: vars(args)[one.name] for one in selected if one.name in vars(args)}
+    parsed = {one.name for one in selected if one.about.parse}  # for these, None is a value
     return {name: value for name, value in given.items() if value is not None or name in parsed}
 
 

@@ -137,18 +137,18 @@ class CommandParser(argparse.ArgumentParser):
         """Raise InputError with a rewritten message of argparse and a hint to the help."""
         if message.startswith("unrecognized"):
             self._check_truths(message.split(": ", 1)[1].split(" "))
-        told = message
+        rewritten = message
         for pattern, text in _MESSAGES:
             if found := re.fullmatch(pattern, message, re.DOTALL):
-                told = text.format(*(_KINDS.get(part, part) for part in found.groups()))
+                rewritten = text.format(*(_KINDS.get(part, part) for part in found.groups()))
                 break
         if message.startswith("the following") and (actions := _sub_parsers(self)):
-            told += f". Choose from: {', '.join(actions)}"
+            rewritten += f". Choose from: {', '.join(actions)}"
         if message.startswith("unrecognized") and _NUMBERS.fullmatch(message.split()[-1]):
-            told += ". Repeat the option for each value."
-        if ". " not in told:
-            told += f". '{self.prog} --help' lists the options."
-        raise InputError(told)
+            rewritten += ". Repeat the option for each value."
+        if ". " not in rewritten:
+            rewritten += f". '{self.prog} --help' lists the options."
+        raise InputError(rewritten)
 
     def _check_truths(self, left: Sequence[str]) -> None:
         """Raise InputError if a remaining argument was meant as the value of a yes-or-no option."""

@@ -156,14 +156,14 @@ def _prompt(parts: Sequence[Part], values: MaskValues, place: Place) -> Prompt:
         from anymask.images import load_mask
 
         mask = load_mask(Path(named["mask"]), values)
-    said: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "points": [read(*part) for part in clicks] or None,
         "labels": [int(kind == "point") for kind, _ in clicks] or None,
         "box": read("box", named["box"]) if "box" in named else None,
         "mask": mask,
         "lasso": read("lasso", named["lasso"]) if "lasso" in named else None,
     }
-    prompt = Prompt.of(**said, scribble=scribbles[0] if scribbles else None)
+    prompt = Prompt.of(**fields, scribble=scribbles[0] if scribbles else None)
     for line in scribbles[1:]:
         prompt = merged_prompts(prompt, Prompt.of(scribble=line))
     return prompt

@@ -62,9 +62,9 @@ def run(args: argparse.Namespace) -> None:
         if args.output is not None and is_stdout(str(args.output)):
             redact_to_stdout(args, paths, writes)
             return
-        asked = read_redaction(args, paths)
-        report = redact_photos(asked, lambda job, task: _do(job, task, args.json))
-    say("\n".join(told(asked, report, args.sources)))
+        redaction = read_redaction(args, paths)
+        report = redact_photos(redaction, lambda job, task: _do(job, task, args.json))
+    say("\n".join(told(redaction, report, args.sources)))
 
 
 def redact_to_stdout(args: argparse.Namespace, sources: Sequence[Path], writes: bool) -> None:
@@ -85,14 +85,14 @@ def redact_to_stdout(args: argparse.Namespace, sources: Sequence[Path], writes: 
     with tempfile.TemporaryDirectory() as aside:
         args.output = Path(aside, f"stdout{stdout_suffix(str(args.output))}")
         args.list_to = args.list_to or Path(aside, "without.csv")
-        asked = read_redaction(args, sources)
-        report = redact_photos(asked, lambda job, task: _do(job, task, args.json))
-        if not asked.out.is_file():
+        redaction = read_redaction(args, sources)
+        report = redact_photos(redaction, lambda job, task: _do(job, task, args.json))
+        if not redaction.out.is_file():
             raise InputError(
                 f"{args.labels} has no labels for this image. Pass its labels or a "
                 "mask image, or pass --force to write it without redaction."
             )
-        write_stdout(asked.out.read_bytes())
+        write_stdout(redaction.out.read_bytes())
     say(f"wrote standard output, with {counted(report.things, 'object')} redacted")
 
 
@@ -127,23 +127,23 @@ def _do(job: FolderJob, task: PhotoTask, summary: Path | None) -> None:
         run_folder(job, task, summary)
 
 
-def told(asked: Redaction, report: RedactReport, typed: Sequence[str]) -> list[str]:
+def told(redaction: Redaction, report: RedactReport, typed: Sequence[str]) -> list[str]:
     """Describe what was found or written, and the next steps."""
     lines = []
     if report.without:
         listed = f"{len(report.without)} of {counted(report.photos, 'image')}"
         lines.append(
-            f"images without a detection: {listed}, listed in {asked.list}. Check these images"
+            f"images without a detection: {listed}, listed in {redaction.list}. Check these images"
         )
     things = counted(report.things, "object")
     if report.written:
         return [
-            f"{asked.out}: {things} redacted in {counted(report.written, 'copied image')}",
+            f"{redaction.out}: {things} redacted in {counted(report.written, 'copied image')}",
             *lines,
         ]
-    source, review = " ".join(typed), asked.review
+    source, review = " ".join(typed), redaction.review
     again = f"anymask redact {source} --labels"
-    rough = [ROUGH] if asked.words is not None and "detector" not in asked.finding else []
+    rough = [ROUGH] if redaction.words is not None and "detector" not in redaction.finding else []
     look = [
         (
             f"found {things} in {counted(report.photos, 'image')}. No copies are "
@@ -152,9 +152,9 @@ def told(asked: Redaction, report: RedactReport, typed: Sequence[str]) -> list[s
         *lines,
         *rough,
         f"1. check the images in {review}",
-        f"2. if all masks are correct: {again} {review} -o {asked.out}",
+        f"2. if all masks are correct: {again} {review} -o {redaction.out}",
     ]
-    if isinstance(asked.photos, Path) and asked.photos.is_dir():
+    if isinstance(redaction.photos, Path) and redaction.photos.is_dir():
         look += [
             "   if a mask is wrong or missing, correct it in the page first:",
             (
@@ -163,7 +163,7 @@ def told(asked: Redaction, report: RedactReport, typed: Sequence[str]) -> list[s
             ),
             (f"   anymask annotate {source} (accept or correct, then finish each image: D)"),
             f"   anymask project export {source} -o reviewed.json && {again} reviewed.json -o "
-            f"{asked.out}",
+            f"{redaction.out}",
         ]
     return look
 

@@ -157,8 +157,8 @@ def _items(paths: Sequence[Path], pictures: PictureChoice) -> list[PhotoItem]:
         if path.is_dir():
             from anymask.images import use_instead
 
-            if told := use_instead(path, "image"):
-                raise InputError(told)
+            if message := use_instead(path, "image"):
+                raise InputError(message)
             raise InputError(
                 f"{str(path)!r} is a folder, but images are required. Pass the images "
                 f"in it: '{path}/*.jpg'"
@@ -301,8 +301,8 @@ def answer_prompts(
 ) -> list[Prediction]:
     """Predict masks for each prompt; a mask without other prompts is refined."""
     alone = [one.mask is not None and one.points is None and one.box is None for one in prompts]
-    asked = [prompt for prompt, refine in zip(prompts, alone, strict=True) if not refine]
-    answers = iter(model.segment(image, prompts=asked, **settings) if asked else [])
+    to_decode = [prompt for prompt, refine in zip(prompts, alone, strict=True) if not refine]
+    answers = iter(model.segment(image, prompts=to_decode, **settings) if to_decode else [])
     return [
         model.refine(image, cast(Any, prompt.mask), **settings) if refine else next(answers)
         for prompt, refine in zip(prompts, alone, strict=True)
@@ -341,7 +341,7 @@ def mask_in_words(mask: Mask) -> str:
     return f"{line}, {mask.label} ({percent(mask.label_probability)})"
 
 
-def report_lines(mask: Mask, asked: Prompt, ambiguous: bool = False) -> list[str]:
+def report_lines(mask: Mask, prompt: Prompt, ambiguous: bool = False) -> list[str]:
     """Describe the mask in one line, and each violated point in another one.
 
     Args:
@@ -356,11 +356,11 @@ def report_lines(mask: Mask, asked: Prompt, ambiguous: bool = False) -> list[str
             "ambiguous: another mask is equally likely. Add a point, pass --box, or "
             "choose a mask with --granularity"
         )
-    if asked.points is None or asked.labels is None:
+    if prompt.points is None or prompt.labels is None:
         return lines
-    for index in violated_points(mask.mask, asked.points, asked.labels):
-        x, y = asked.points[index].tolist()
-        side = "outside" if asked.labels[index] else "inside"
+    for index in violated_points(mask.mask, prompt.points, prompt.labels):
+        x, y = prompt.points[index].tolist()
+        side = "outside" if prompt.labels[index] else "inside"
         lines.append(f"the point at {x:g},{y:g} is {side} the mask")
     return lines
 

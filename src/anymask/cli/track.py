@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> None:
     masklets = read_options(args, MaskletSettings)
     if masklets and not args.everything:
         raise InputError(f"{option_of(next(iter(masklets)))} requires --everything. Add it.")
-    asked = TrackFiles(
+    job = TrackFiles(
         video=args.video, prompts=read_tracked_prompts(args), outputs=args.outputs,
         cutout=CutoutLook() if args.cutout else None, direction=args.direction, known=args.known,
         masklets=MaskletSettings(**masklets) if args.everything else None, settings=settings,
@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> None:
     check_not_address(args.video)
     model = read_default_model(args)
     with ProgressBar("frames", None) as bar:
-        report = track_files(model.load, asked, str(model), bar.update)
+        report = track_files(model.load, job, str(model), bar.update)
     for note in report.moved:
         say(f"anymask: {note}")
     tell(report.notes)

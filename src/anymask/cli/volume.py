@@ -31,14 +31,14 @@ def run(args: argparse.Namespace) -> None:
     prompts = read_tracked_prompts(
         args, "slice", "the FILE that a previous run wrote with --session"
     )
-    asked = VolumeFiles(
+    job = VolumeFiles(
         scan=Path(args.scan), prompts=prompts, outputs=args.outputs,
         axis="zyx".index(args.axis), names=dict(enumerate(args.names, 1)), frame=args.frame,
         series=args.series, settings=read_options(args, VolumeSettings),
     )  # fmt: skip
     model = read_default_model(args)
     with ProgressBar("slices", None) as bar:
-        notes = track_volume_file(model.load, asked, str(model), bar.update)
+        notes = track_volume_file(model.load, job, str(model), bar.update)
     tell(notes)
 
 

@@ -133,8 +133,8 @@ class CutoutSettings:
     def about(self) -> dict[str, object]:
         """The settings as JSON types."""
         behind = self.background
-        told = "picture" if isinstance(behind, np.ndarray) else behind and str(behind)
-        return asdict(self) | {"background": told}
+        background = "picture" if isinstance(behind, np.ndarray) else behind and str(behind)
+        return asdict(self) | {"background": background}
 
 
 def cut_photo(

@@ -112,15 +112,15 @@ class Peer:
         )
         answers = []
         for prompt in prompts:
-            said = self.function(image, prompt.points, prompt.labels, prompt.box)
-            if not isinstance(said, tuple) or len(said) != 2:
+            result = self.function(image, prompt.points, prompt.labels, prompt.box)
+            if not isinstance(result, tuple) or len(result) != 2:
                 raise InputError(
-                    f"{wanted}, but it returned a value of type {type(said).__name__}."
+                    f"{wanted}, but it returned a value of type {type(result).__name__}."
                 )
-            masks = np.asarray(said[0])
+            masks = np.asarray(result[0])
             if masks.ndim != 3 or masks.shape[1:] != (height, width) or not len(masks):
                 raise InputError(f"{wanted}, but it returned masks of shape {masks.shape}.")
-            scores = None if said[1] is None else np.asarray(said[1], np.float64).reshape(-1)
+            scores = None if result[1] is None else np.asarray(result[1], np.float64).reshape(-1)
             if scores is not None and len(scores) != len(masks):
                 raise InputError(
                     f"{wanted}, but it returned {len(masks)} masks and {len(scores)} scores."
@@ -146,9 +146,9 @@ class RenamedSegmenter:
         """Encode with the wrapped segmenter."""
         return self._inner.encode(image)
 
-    def segment(self, embedding: Any, **asked: Any) -> Any:
+    def segment(self, embedding: Any, **options: Any) -> Any:
         """Segment with the wrapped segmenter, including options such as `ranking`."""
-        return self._inner.segment(embedding, **asked)
+        return self._inner.segment(embedding, **options)
 
 
 class EdgesRefined:
@@ -170,10 +170,10 @@ class EdgesRefined:
         return EncodedPhoto(encode_image(self.runtime, image, mirror=self._mirror), image)
 
     def segment(
-        self, embedding: EncodedPhoto, *, prompts: Sequence[Prompt], **asked: Any
+        self, embedding: EncodedPhoto, *, prompts: Sequence[Prompt], **options: Any
     ) -> list[Prediction]:
         """Segment with the image."""
-        settings = {"mirror": self._mirror} | asked
+        settings = {"mirror": self._mirror} | options
         answers: list[Prediction] = self._model.segment(embedding, prompts=prompts, **settings)
         return answers
 
@@ -243,8 +243,8 @@ def open_methods(
     found: list[Segmenter] = []
     for place, one in enumerate(chosen):
         if one in chosen[:place]:
-            told = one.model if isinstance(one, ModelChoice) else getattr(one, "name", one)
-            raise InputError(f"Duplicate model {told}. Pass each model once.")
+            title = one.model if isinstance(one, ModelChoice) else getattr(one, "name", one)
+            raise InputError(f"Duplicate model {title}. Pass each model once.")
         if isinstance(one, str) and ":" in one and not Path(one).exists():
             found.append(open_peer(one))
             continue

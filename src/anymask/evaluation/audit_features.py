@@ -307,11 +307,11 @@ def measure_features(
 
 
 def _ask_model(model: Model, view: AuditPhoto, rles: Sequence[Rle]) -> list[list[MaskAnswer]]:
-    asked: list[list[tuple[str, Prompt]]] = [_prompts(model, rle) for rle in rles]
-    flat = [prompt for some in asked for _, prompt in some]
+    prompts: list[list[tuple[str, Prompt]]] = [_prompts(model, rle) for rle in rles]
+    flat = [prompt for some in prompts for _, prompt in some]
     replies = iter(model.segment(view.embedding, prompts=flat))
     answers: list[list[MaskAnswer]] = []
-    for some in asked:
+    for some in prompts:
         answers.append([])
         for name, _ in some:
             reply = next(replies)
@@ -336,20 +336,20 @@ def _prompts(model: Model, rle: Rle) -> list[tuple[str, Prompt]]:
     crop, (left, top, _, _) = rle_crop(rle)
     first, second = _pick_two_clicks(crop)
     click = [(first[0] + left, first[1] + top)]
-    asked = []
+    prompts = []
     if "box" in accepts:
         dx, dy = WIDE_MARGIN * (x1 - x0), WIDE_MARGIN * (y1 - y0)
         wide = (max(x0 - dx, 0), max(y0 - dy, 0), min(x1 + dx, width), min(y1 + dy, height))
-        asked += [("box", Prompt.of(box=(x0, y0, x1, y1))), ("wide", Prompt.of(box=wide))]
+        prompts += [("box", Prompt.of(box=(x0, y0, x1, y1))), ("wide", Prompt.of(box=wide))]
     if "point" in accepts:
-        asked.append(("click", Prompt.of(points=click)))
-        asked.append(("second", Prompt.of(points=[(second[0] + left, second[1] + top)])))
+        prompts.append(("click", Prompt.of(points=click)))
+        prompts.append(("second", Prompt.of(points=[(second[0] + left, second[1] + top)])))
     if {"box", "point", "mask"} <= accepts:
         whole = np.zeros(rle.size, np.bool_)
         whole[top : top + crop.shape[0], left : left + crop.shape[1]] = crop
         refine = Prompt.of(points=click, box=(x0, y0, x1, y1), mask=whole)
-        asked.append(("refine", refine))
-    return asked
+        prompts.append(("refine", refine))
+    return prompts
 
 
 def _pick_two_clicks(crop: BoolArray) -> tuple[tuple[float, float], tuple[float, float]]:  # (h, w)

@@ -282,7 +282,7 @@ def _write_proposals(
     rows = [suspect_to_json(result, suspect) for suspect in changing]
     about = {"data": str(stream.source), "form": form, **asdict(result.header), "proposals": rows}
     write_json(folder / PROVENANCE, about)
-    told = (
+    note = (
         f"wrote {target} with {len(rows)} proposals applied ({PROVENANCE} lists the origin of each)"
     )
-    return [*lost.lines(), told]
+    return [*lost.lines(), note]

@@ -171,7 +171,7 @@ class DetectedPhoto:
 
 
 def measure_instance_ap(
-    method: Segmenter, one: EvalSet, settings: EvalSettings, told: OnProgress
+    method: Segmenter, one: EvalSet, settings: EvalSettings, progress: OnProgress
 ) -> SetResult:
     """Measure the AP of masks that a method predicts for the boxes of a detector.
 
@@ -196,7 +196,7 @@ def measure_instance_ap(
         answers = ask_in_parts(method, embedding, prompts)
         masks = tuple(mask_to_rle(answer.masks[0]) for answer in answers)
         answered.append(DetectedPhoto(sample, masks, boxes))
-        told(done, len(images))
+        progress(done, len(images))
     result = ap_result(answered, found.frequency)
     return replace(result, notes=(*result.notes, *report.lines(source=path)))
 

@@ -174,8 +174,10 @@ def evaluate_photos(
     suite, sets = data if isinstance(data, tuple) else cast(SetQuery, query).open()
     check_requirements(sets, {*protocol, *given.get("also", ())})
     known = {one.name: given[one.name] for one in list_settings(EvalSettings) if one.name in given}
-    asked = {name: value for name, value in known.items() if value is not None or name == "slow"}
-    how = EvalSettings(**{"clicks": suite.clicks, "min_area": suite.min_area, **asked})
+    requested = {
+        name: value for name, value in known.items() if value is not None or name == "slow"
+    }
+    how = EvalSettings(**{"clicks": suite.clicks, "min_area": suite.min_area, **requested})
     chosen: list[Method] = (
         list(model) if isinstance(model, Sequence) and not isinstance(model, str) else [model]
     )
@@ -379,7 +381,7 @@ def finished_sets(path: Path, run: Evaluation, scorer: SetScorer) -> dict[str, S
             continue
         whole = any(MEASURES[name].function for name in scores.measures)
         # methods without prompts have results of dataset measures only
-        asked = {method.spec.name for method in scorer.methods if whole or method.spec.accepts}
-        if asked == {c.method for c in scores.columns} | {f.method for f in scores.found}:
+        expected = {method.spec.name for method in scorer.methods if whole or method.spec.accepts}
+        if expected == {c.method for c in scores.columns} | {f.method for f in scores.found}:
             kept[scores.name] = scores
     return kept

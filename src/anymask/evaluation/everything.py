@@ -58,7 +58,7 @@ class FindsEverything(Protocol):
 
 
 def measure_everything(
-    method: Segmenter, one: EvalSet, settings: EvalSettings, told: OnProgress
+    method: Segmenter, one: EvalSet, settings: EvalSettings, progress: OnProgress
 ) -> SetResult:
     """Measure the average recall of automatic mask generation.
 
@@ -87,7 +87,7 @@ def measure_everything(
             )
         )  # fmt: skip
         counts.append(len(records))
-        told(done, len(images))
+        progress(done, len(images))
     sides = [2**layer for layer in range(1, settings.crop_n_layers + 1)]
     crops = "".join(f" and in each of {n} x {n} crops" for n in sides)
     clicks = f"{settings.grid} x {settings.grid} clicks{crops}, " if accepts else ""
@@ -103,8 +103,8 @@ def rank_scores(records: Sequence[Mask]) -> Floats:
 def recall_result(photos: Sequence[dict[str, Matches]], note: str = "") -> SetResult:
     """Summarize matched images: metrics, a table by size and the curve over IoU."""
     most = RECALL_LIMITS[-1]
-    asked = [(f"AR@{limit}", "all", limit) for limit in RECALL_LIMITS]
-    asked += [(f"AR@{most} {size}", size, most) for size in list(AREA_RANGES)[1:]]
+    metrics = [(f"AR@{limit}", "all", limit) for limit in RECALL_LIMITS]
+    metrics += [(f"AR@{most} {size}", size, most) for size in list(AREA_RANGES)[1:]]
     by_size = {size: [photo[size] for photo in photos] for size in AREA_RANGES}
     rows: list[tuple[str | float, ...]] = []
     for size, matches in by_size.items():
@@ -120,7 +120,7 @@ def recall_result(photos: Sequence[dict[str, Matches]], note: str = "") -> SetRe
     return SetResult(
         figures=tuple(
             shares_to_metric(name, recall_shares(by_size[size], limit))
-            for name, size, limit in asked
+            for name, size, limit in metrics
         ),
         curves=(curve,),
         tables=(DetailTable(title="average recall", header=header, rows=tuple(rows)),),
@@ -143,7 +143,7 @@ def average_recall(photos: Sequence[Matches], most: int) -> float:
 
 
 def measure_shown(
-    method: Segmenter, one: EvalSet, settings: EvalSettings, told: OnProgress, **grid: Any
+    method: Segmenter, one: EvalSet, settings: EvalSettings, progress: OnProgress, **grid: Any
 ) -> SetResult:
     """Measure automatic mask generation with default settings, except those in `grid`.
 
@@ -168,7 +168,7 @@ def measure_shown(
         counted = np.count_nonzero(~matches.ignored[HALF])
         hits = matches.found()
         rows.append((int(hits[HALF]), float(hits.mean()), matches.truths, counted))
-        told(done, len(images))
+        progress(done, len(images))
     found, levels, truths, shown = np.array(rows, np.float64).reshape(-1, 4).T
     each = np.ones(len(found))
     ap, ap50, table = shown_ap(photos)

@@ -108,16 +108,16 @@ class FindAnswer:
         return float(rle_iou([rle_merge(self.found)], [rle_merge(self.truths)])[0, 0])
 
 
-def measure_finding(asked: Sequence[FindAnswer]) -> dict[str, float]:
+def measure_finding(answers: Sequence[FindAnswer]) -> dict[str, float]:
     """Compute the metrics of the module, NaN if undefined. "found": fraction of queries with the
     object and a prediction; "not here": fraction of queries without both."""
-    there = [one for one in asked if one.truths]
-    absent = [one for one in asked if not one.truths]
-    correlation, f1 = image_correlation(asked), positive_f1(there)
+    there = [one for one in answers if one.truths]
+    absent = [one for one in answers if not one.truths]
+    correlation, f1 = image_correlation(answers), positive_f1(there)
     names = dict.fromkeys(one.phrase for one in there)
-    precisions = [phrase_ap([one for one in asked if one.phrase == name]) for name in names]
+    precisions = [phrase_ap([one for one in answers if one.phrase == name]) for name in names]
     unions = [[one.union_iou() for one in there if one.phrase == name] for name in names]
-    errors = [abs(len(one.found) - len(one.truths)) for one in asked]
+    errors = [abs(len(one.found) - len(one.truths)) for one in answers]
     right = np.concatenate([np.zeros(0), *(one.matched() for one in there)]) >= RIGHT
     apart = np.concatenate([np.zeros(0, np.bool_), *(one.unlabelled() for one in there)]) & ~right
     truths = sum(len(one.truths) for one in there)
@@ -160,10 +160,10 @@ def matched_f1(matched: Sequence[Floats], truths: Sequence[int]) -> float:
     return float((2 * hits / (len(fits) + sum(truths))).mean()) if truths else math.nan
 
 
-def image_correlation(asked: Sequence[FindAnswer]) -> float:
+def image_correlation(answers: Sequence[FindAnswer]) -> float:
     """Compute IL_MCC."""
     return image_correlation_of(
-        [bool(one.found) for one in asked], [bool(one.truths) for one in asked]
+        [bool(one.found) for one in answers], [bool(one.truths) for one in answers]
     )
 
 
@@ -176,14 +176,14 @@ def image_correlation_of(is_found: Sequence[bool], is_there: Sequence[bool]) -> 
     return (tp * tn - fp * fn) / math.sqrt(sums) if sums else 0.0
 
 
-def phrase_ap(asked: Sequence[FindAnswer]) -> Floats:  # -> (T,)
+def phrase_ap(answers: Sequence[FindAnswer]) -> Floats:  # -> (T,)
     """Compute the average precision of one phrase at each threshold, over masks of all images."""
-    truths = sum(len(one.truths) for one in asked)
-    scores = np.array([score for one in asked for score in one.scores], float)
+    truths = sum(len(one.truths) for one in answers)
+    scores = np.array([score for one in answers for score in one.scores], float)
     order = np.argsort(-scores, kind="stable")
     found = np.zeros(len(IOU_THRESHOLDS))
     for place, threshold in enumerate(IOU_THRESHOLDS):
-        hits = np.concatenate([np.zeros(0), *(_hits(one, threshold) for one in asked)])[order]
+        hits = np.concatenate([np.zeros(0), *(_hits(one, threshold) for one in answers)])[order]
         right = np.cumsum(hits)
         precision = right / np.arange(1, len(hits) + 1)
         precision = np.maximum.accumulate(precision[::-1])[::-1]
@@ -217,10 +217,10 @@ def finding_by(way: Way, model: Model, settings: FindSettings) -> Learn:
             example = (photo, {"mask": rle_to_mask(rle)})
             return ExampleFinder(model, example, None, settings).find
         if way == "colours":
-            return lambda asked: same_colours(model, asked, histogram(photo, rle), settings.score)
+            return lambda image: same_colours(model, image, histogram(photo, rle), settings.score)
         label = model.suggest_labels(photo, [Mask(rle)], top=1)[0][0].label
-        return lambda asked: model.find(
-            asked, [label], detector=settings.detector, score=settings.score, side=settings.side
+        return lambda image: model.find(
+            image, [label], detector=settings.detector, score=settings.score, side=settings.side
         )
 
     return learn
@@ -266,15 +266,15 @@ def ask_photos(
         example = max(examples[label], key=rle_area)
         if rle_area(example) < SMALLEST:
             continue
-        ask = learn(label, there.pixels(other), example)
-        asked = [(there, image, masks[label])]
+        method = learn(label, there.pixels(other), example)
+        queries = [(there, image, masks[label])]
         without = [one for one, shown in photos if label not in shown]
         if absent is not None and others:
-            asked.append((absent, others[number % len(others)], []))
+            queries.append((absent, others[number % len(others)], []))
         elif without:
-            asked.append((there, without[number % len(without)], []))
-        for source, one, truths in asked:
-            found = ask(source.pixels(one))
+            queries.append((there, without[number % len(without)], []))
+        for source, one, truths in queries:
+            found = method(source.pixels(one))
             yield FindAnswer(label, [m.rle for m in found], [m.score for m in found], truths)
 
 
@@ -325,16 +325,16 @@ class WordQuestions:
                 start = place * len(present) % max(len(missing), 1)
                 missing = (missing[start:] + missing[:start])[: len(present)]
             whole = rle_merge([rle for rles in masks.values() for rle in rles])
-            asked = {label: masks[label] for label in present}
+            queries = {label: masks[label] for label in present}
             if absent is None or not others:
-                asked |= {label: [] for label in missing}
-            yield from self._asked(self.there.pixels(image), asked, whole)
+                queries |= {label: [] for label in missing}
+            yield from self._asked(self.there.pixels(image), queries, whole)
             if absent is not None and others:
                 other = absent.pixels(others[place % len(others)])
                 yield from self._asked(other, {label: [] for label in present}, None)
 
     def _asked(
-        self, photo: UintImage, asked: Mapping[str, list[Rle]], labelled: Rle | None
+        self, photo: UintImage, queries: Mapping[str, list[Rle]], labelled: Rle | None
     ) -> Iterator[FindAnswer]:
         """Query one image for labels with these annotated masks."""
         detector, candidates, seen = None, None, None
@@ -343,7 +343,7 @@ class WordQuestions:
             candidates = [one.rle for one in seen.records]
         else:
             detector = open_detector(self.settings.detector, self.settings.device)
-        for label, truths in asked.items():
+        for label, truths in queries.items():
             phrases = read_phrases([label], self.settings.score)
             found = find_phrases(self.model, photo, phrases, detector, self.settings, seen)
             rles, scores = [one.rle for one in found], [one.score for one in found]
@@ -381,30 +381,31 @@ def evaluate_finding(
     notes = []
     if way == "words":
         questions = WordQuestions.of(model, there, settings)
-        asked = [*questions.ask(other, limit)]
-        notes.append(f"{model.name}, {len(asked)} prompts: one for each label of each image")
+        answers = [*questions.ask(other, limit)]
+        notes.append(f"{model.name}, {len(answers)} prompts: one for each label of each image")
         if questions.skipped:
             notes.append(
                 f"Skipped labels that the model has no name for: {', '.join(questions.skipped)}"
             )
         wanted = "any label that the model has a name for. Text prompts require known names"
     else:
-        asked = [*ask_photos(finding_by(way, model, settings), there, other, limit)]
+        answers = [*ask_photos(finding_by(way, model, settings), there, other, limit)]
         notes.append(
-            f"{model.name}, {len(asked)} prompts: each exemplar is the largest mask with its label"
+            f"{model.name}, {len(answers)} prompts: each exemplar is the largest mask "
+            "with its label"
         )
         wanted = (
             "any label that occurs in at least two images. An exemplar prompt requires "
             "another image with the same label"
         )
-    if not asked:
+    if not answers:
         raise DataError(f"{data} does not have {wanted}.")
-    told = {k: None if math.isnan(v) else v for k, v in measure_finding(asked).items()}
-    cells = [way, *("-" if one is None else f"{one:.3f}" for one in told.values())]
+    metrics = {k: None if math.isnan(v) else v for k, v in measure_finding(answers).items()}
+    cells = [way, *("-" if one is None else f"{one:.3f}" for one in metrics.values())]
     return Report(
         title=f"Text and exemplar prompts on {data}",
-        sections=[Section(tables=[TextTable(["", *told], [cells])])],
+        sections=[Section(tables=[TextTable(["", *metrics], [cells])])],
         notes=[*notes, *there.unread_lines()],
-        rows=[{"way": way, **told}],
-        data={"model": model.name, "data": str(data), "questions": len(asked), way: told},
+        rows=[{"way": way, **metrics}],
+        data={"model": model.name, "data": str(data), "questions": len(answers), way: metrics},
     )

@@ -124,8 +124,8 @@ def _score_noc(
 
 
 def _boundary_columns(accepts: Accepts, settings: EvalSettings) -> tuple[str, ...]:
-    asked = (("point", "1 click"), ("box", "box"))
-    return tuple(f"boundary {name}" for kind, name in asked if kind in accepts)
+    prompts = (("point", "1 click"), ("box", "box"))
+    return tuple(f"boundary {name}" for kind, name in prompts if kind in accepts)
 
 
 def _score_boundary(
@@ -162,14 +162,14 @@ class SetMeasure(Protocol):
     """Signature of a measure of a whole dataset."""
 
     def __call__(
-        self, method: Segmenter, one: EvalSet, settings: EvalSettings, told: OnProgress
+        self, method: Segmenter, one: EvalSet, settings: EvalSettings, progress: OnProgress
     ) -> SetResult:
         """Evaluate one method on one dataset.
 
         Raises NotMeasured, with the reason, if the method or dataset does not support it.
 
         Args:
-            told: Progress callback (done, total) in images or masks.
+            progress: Progress callback (done, total) in images or masks.
         """
         ...
 
@@ -243,12 +243,12 @@ def check_measures(names: Sequence[object], where: str) -> tuple[str, ...]:
     return tuple(name for name in MEASURES if name in names)
 
 
-def check_requirements(sets: Sequence[EvalSet], asked: Collection[str]) -> None:
+def check_requirements(sets: Sequence[EvalSet], requested: Collection[str]) -> None:
     """Check, before any image is encoded, that every measure can run.
 
     Args:
         sets: Datasets with the measures of their plans.
-        asked: Measures that the user named; each must be possible on at least one dataset.
+        requested: Measures that the user named; each must be possible on at least one dataset.
 
     Raises:
         MissingExtra: A package is not installed.
@@ -259,7 +259,7 @@ def check_requirements(sets: Sequence[EvalSet], asked: Collection[str]) -> None:
         need_packages(measure.packages, "evaluate", f"The measure {name!r}")
         folders = [one.info.folder for one in sets if name in one.plan.measures]
         there = [folder for folder in folders if (folder / measure.file).is_file()]
-        if name in asked and measure.file and not there:
+        if name in requested and measure.file and not there:
             raise DataError(
                 f"The measure {name!r} requires the file {measure.file}, which is missing in "
                 f"{folders[0]}. Add the file, or omit the measure."
@@ -323,17 +323,17 @@ def _score_masks(
 ) -> list[ScoreColumn]:
     """Score every mask with every method, image by image; NaN if a method was not evaluated."""
     wanted = [MASK_MEASURES[name] for name in one.plan.measures if name in MASK_MEASURES]
-    asked = []
+    plans = []
     for method in methods:
         given = [(measure, measure.columns(method.spec.accepts, settings)) for measure in wanted]
         names = [name for _, columns in given for name in columns]
         measures = [measure for measure, columns in given if columns]
-        asked.append((method, measures, names, np.full((len(chosen.image), len(names)), np.nan)))
+        plans.append((method, measures, names, np.full((len(chosen.image), len(names)), np.nan)))
     done = 0
     for image in np.unique(chosen.image):
         rows = np.flatnonzero(chosen.image == image)
         photo = EvalPhoto(int(image), one.samples[int(image)], chosen.mask[rows])
-        for method, measures, _, table in asked:  # (N, M)
+        for method, measures, _, table in plans:  # (N, M)
             counted = rows[chosen.rank[rows] < mask_limit(method, settings)]
             if not len(counted) or not measures:
                 continue
@@ -347,7 +347,7 @@ def _score_masks(
         tell(one.plan.name, done, len(chosen.image))
     return [
         ScoreColumn(method.spec.name, name, table[:, n])
-        for method, _, names, table in asked
+        for method, _, names, table in plans
         for n, name in enumerate(names)
         # no "oracle" column if there is never a second candidate
         if name != "oracle" or not np.array_equal(table[:, n], table[:, n - 1], equal_nan=True)

@@ -84,7 +84,7 @@ def score_panoptic(
     categories: Mapping[int, PanopticCategory],
     truth: Mapping[int, PanopticPicture],
     results: Mapping[int, PanopticPicture],
-    told: OnProgress | None = None,
+    progress: OnProgress | None = None,
     report: LossReport | None = None,
 ) -> PanopticScores:
     """Compare all images of the ground truth with their results.
@@ -112,8 +112,8 @@ def score_panoptic(
             scores.missed.update(one.category for one in picture.segments if not one.crowd)
         else:
             _add(scores, picture, results[number], shared)
-        if told:
-            told(done, len(truth))
+        if progress:
+            progress(done, len(truth))
     return scores
 
 

@@ -224,14 +224,14 @@ def mask_limit(method: Segmenter, settings: EvalSettings) -> float:
 
 
 def iterate_photos(
-    method: Segmenter, one: EvalSet, settings: EvalSettings, told: OnProgress | None = None
+    method: Segmenter, one: EvalSet, settings: EvalSettings, progress: OnProgress | None = None
 ) -> Iterator[EvalPhoto]:
     """Yield the images with their selected masks of at least the minimum area.
 
     Raises NotMeasured if no mask is left.
 
     Args:
-        told: Progress callback (images done, images in total).
+        progress: Progress callback (images done, images in total).
     """
     chosen = choose_masks(one.plan, one.samples, settings.limit, settings.per_image)
     keep = (chosen.area >= settings.min_area) & (chosen.rank < mask_limit(method, settings))
@@ -241,5 +241,5 @@ def iterate_photos(
     for done, place in enumerate(places, start=1):
         masks = chosen.mask[keep & (chosen.image == place)]
         yield EvalPhoto(int(place), one.samples[int(place)], masks)
-        if told:
-            told(done, len(places))
+        if progress:
+            progress(done, len(places))

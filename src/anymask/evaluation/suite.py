@@ -227,17 +227,17 @@ class SetQuery:
         conflict.
         """
         suite, sets = self._find()
-        asked = [[*(self.protocol or one.plan.measures), *self.also] for one in sets]
+        measures = [[*(self.protocol or one.plan.measures), *self.also] for one in sets]
         return suite, [
             replace(one, plan=replace(one.plan, measures=check_measures(names, "measures")))
-            for one, names in zip(sets, asked, strict=True)
+            for one, names in zip(sets, measures, strict=True)
         ]
 
     def _find(self) -> tuple[Suite, list[EvalSet]]:
         path = Path(self.data).expanduser()
         about_labels = {"form": self.form, "images": self.images, "split": self.split}
-        said = [name for name, value in about_labels.items() if value is not None]
-        if path.exists() and path.suffix != ".toml" and (said or not _has_sets(path)):
+        given = [name for name, value in about_labels.items() if value is not None]
+        if path.exists() and path.suffix != ".toml" and (given or not _has_sets(path)):
             stream = read(path, self.form, self.images, self.split, **vars(self.reading))
             stream = stream.with_sizes_checked()
             suite, sets = labelled_suite(stream)
@@ -249,10 +249,10 @@ class SetQuery:
                     "`sets`."
                 )
             return suite, sets
-        if said:
+        if given:
             raise InputError(
-                f"{said[0]} applies only to a single file or folder of labels, but {self.data!r} "
-                f"was given. Omit {said[0]}."
+                f"{given[0]} applies only to a single file or folder of labels, but {self.data!r} "
+                f"was given. Omit {given[0]}."
             )
         if path.is_dir():
             suite, parent = folder_suite(path)

@@ -141,8 +141,8 @@ def _video_report(way: str, rounds: list[list[ObjectScores]], about: dict[str, A
     total, rows, plain = [], [], []
     for n, scores in enumerate(rounds, start=1):
         mean, objects = mean_over_objects(scores), []
-        said = "first masks" if way == "semi" else f"{n} frames with clicks"
-        total.append([said, *cells(mean)])
+        round_name = "first masks" if way == "semi" else f"{n} frames with clicks"
+        total.append([round_name, *cells(mean)])
         for one in scores:
             of, whole = {"video": one.video, "object": one.number}, one.scores
             means = {"J&F": whole.j_and_f, "J": whole.j.mean, "F": whole.f.mean}

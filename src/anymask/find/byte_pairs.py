@@ -139,8 +139,8 @@ def _read_merges(path: Path) -> list[tuple[str, str]]:
     """Merges of a text file with one pair a line, or of a tokenizer.json."""
     data = path.read_bytes()
     if path.suffix == ".json":
-        told = parse_json(data, path)
-        model = told.get("model") if isinstance(told, dict) else None
+        document = parse_json(data, path)
+        model = document.get("model") if isinstance(document, dict) else None
         rows = model.get("merges") if isinstance(model, dict) else None
         pairs = [one.split(" ") if isinstance(one, str) else one for one in rows or []]
     else:

@@ -189,13 +189,13 @@ def _activation(folder: Path) -> Any:
     """Activation stated in the configuration next to the weights; OpenAI's without one."""
     for name in CONFIGS:
         path = folder / name
-        told = parse_json(path.read_bytes(), path) if path.is_file() else None
-        if not isinstance(told, dict):
+        config = parse_json(path.read_bytes(), path) if path.is_file() else None
+        if not isinstance(config, dict):
             continue
         if name == "open_clip_config.json":
-            model = told.get("model_cfg", told)
+            model = config.get("model_cfg", config)
             return "quick_gelu" if isinstance(model, dict) and model.get("quick_gelu") else "gelu"
-        towers = [told.get(tower) for tower in ("text_config", "vision_config")]
+        towers = [config.get(tower) for tower in ("text_config", "vision_config")]
         kinds = {one.get("hidden_act") for one in towers if isinstance(one, dict)}
         return "gelu" if "gelu" in kinds else "quick_gelu"
     return "quick_gelu"

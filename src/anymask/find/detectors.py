@@ -191,8 +191,8 @@ def _open_folder(folder: Path, facts: DetectorFacts | None, device: str) -> Dete
 def _kind_of(folder: Path) -> str:
     """Model type in config.json, or that of an official checkpoint; "" if unknown."""
     path = folder / "config.json"
-    told = parse_json(path.read_bytes(), path) if path.is_file() else {}
-    kind = str(told.get("model_type", "")) if isinstance(told, dict) else ""
+    config = parse_json(path.read_bytes(), path) if path.is_file() else {}
+    kind = str(config.get("model_type", "")) if isinstance(config, dict) else ""
     return kind or ("sam3" if official_file(folder, SAM3_FILES) is not None else "")
 
 

@@ -169,12 +169,12 @@ def parse_example(one: object) -> tuple[ImageSource, str, Any]:
         return source, KINDS[kind], numbers
     if not isinstance(one, tuple) or len(one) != 2 or not isinstance(one[1], Mapping):
         raise InputError(f"Invalid exemplar {str(one)[:80]}. Use {SHAPE}.")
-    photo, told = one
-    if len(told) != 1 or not {"mask", "box", "point"} & told.keys():
+    photo, prompt = one
+    if len(prompt) != 1 or not {"mask", "box", "point"} & prompt.keys():
         raise InputError(
-            f"Invalid exemplar with the keys {', '.join(map(str, told))}. Use {SHAPE}."
+            f"Invalid exemplar with the keys {', '.join(map(str, prompt))}. Use {SHAPE}."
         )
-    ((kind, value),) = told.items()
+    ((kind, value),) = prompt.items()
     return photo, kind, value
 
 
@@ -398,8 +398,8 @@ def mark_groups(rles: Sequence[Rle], sizes: FloatArray) -> BoolArray:  # -> (n,)
 
 def chance_of(facts: FloatArray, weights: Sequence[float] = WEIGHTS) -> FloatArray:
     """Probability (n,) that a mask is the same kind of object, from features (n, len(FACTS))."""
-    told = facts @ np.array(weights[:-1], np.float32) + np.float32(weights[-1])
-    return sigmoid(told)
+    logits = facts @ np.array(weights[:-1], np.float32) + np.float32(weights[-1])
+    return sigmoid(logits)
 
 
 def alike_scores(
@@ -453,8 +453,8 @@ def compare(
             [one.rle for one in masks],
             np.array([one.score for one in masks], np.float32),
         )
-        told = facts[:, NAMED:] @ np.array(CHEAP_WEIGHTS, np.float32)
-        promising = np.argsort(-told, kind="stable")[:most]
+        logits = facts[:, NAMED:] @ np.array(CHEAP_WEIGHTS, np.float32)
+        promising = np.argsort(-logits, kind="stable")[:most]
         masks, facts = [masks[n] for n in promising], facts[promising]
         rounds.append((masks, facts, _add_names(model, photo, wanted, masks, facts)))
         alike = chance_of(facts) >= LIKELY

@@ -193,20 +193,20 @@ class ResizeRule:
             raise WeightsError(
                 f"{folder} has no preprocessor_config.json. Copy it from the detector."
             )
-        told = parse_json(path.read_bytes(), path)
+        config = parse_json(path.read_bytes(), path)
         try:
-            size = told.get("size", {})
+            size = config.get("size", {})
             if isinstance(size, int):  # first versions of the file
-                size = {"shortest_edge": size, "longest_edge": told.get("max_size", 1333)}
+                size = {"shortest_edge": size, "longest_edge": config.get("max_size", 1333)}
             exact = (int(size["height"]), int(size["width"])) if "height" in size else None
             return cls(
                 shortest=int(size.get("shortest_edge", 800)),
                 longest=int(size.get("longest_edge", 1333)),
                 exact=exact,
                 square=square,
-                mean=tuple(map(float, told.get("image_mean", IMAGENET[0]))),
-                std=tuple(map(float, told.get("image_std", IMAGENET[1]))),
-                resample=int(told.get("resample", Image.Resampling.BILINEAR)),
+                mean=tuple(map(float, config.get("image_mean", IMAGENET[0]))),
+                std=tuple(map(float, config.get("image_std", IMAGENET[1]))),
+                resample=int(config.get("resample", Image.Resampling.BILINEAR)),
             )
         except (TypeError, ValueError, AttributeError, KeyError) as error:
             raise WeightsError(

@@ -101,12 +101,12 @@ class SeenMasks:
         naming = self.naming or require(self.model.runtime, MaskNaming)
         chosen = naming.name_table().chosen([*dict.fromkeys(names)])
 
-        def told(vectors: FloatArray) -> Floats:
+        def probabilities(vectors: FloatArray) -> Floats:
             rows = [dict(row) for row in chosen.suggest(vectors, len(names))]
             return np.array([[row[name] for name in names] for row in rows])
 
-        seen = told(self.vectors)
-        return seen, told(self.alone(np.flatnonzero(seen.max(1) >= POSSIBLE).tolist()))
+        seen = probabilities(self.vectors)
+        return seen, probabilities(self.alone(np.flatnonzero(seen.max(1) >= POSSIBLE).tolist()))
 
     def objectness(self) -> Floats:  # -> (n, 1)
         """Objectness of each mask."""
@@ -130,8 +130,8 @@ def word_scores(seen: Floats, alone: Floats, objectness: Floats) -> Floats:  # (
         alone: Probability with everything outside the mask gray (n, P).
         objectness: Objectness (n, 1).
     """
-    told = word_facts(seen, alone, objectness) @ np.array(WEIGHTS[:-1]) + WEIGHTS[-1]
-    scores: Floats = np.round(1 / (1 + np.exp(-told)), 4)
+    logits = word_facts(seen, alone, objectness) @ np.array(WEIGHTS[:-1]) + WEIGHTS[-1]
+    scores: Floats = np.round(1 / (1 + np.exp(-logits)), 4)
     return scores
 
 
@@ -260,10 +260,10 @@ def match_names(table: NameTable, phrases: Sequence[Phrase]) -> list[str]:
     found = [known_spelling(table, phrase.prompt) for phrase in phrases]
     unknown = [p.prompt for p, name in zip(phrases, found, strict=True) if name is None]
     if unknown:
-        told = "; ".join(f"{word!r} (closest: {_offer(table, word)})" for word in unknown[:5])
+        listed = "; ".join(f"{word!r} (closest: {_offer(table, word)})" for word in unknown[:5])
         more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
         raise InputError(
-            f"Unknown names: {told}{more}. Without a detector, only {len(table.words)} "
+            f"Unknown names: {listed}{more}. Without a detector, only {len(table.words)} "
             "names are known. Use known names, pass a detector "
             '(detector="llmdet_tiny") or a CLIP model (detector="clip_vit_b32"), '
             "or learn the names from your own examples (`anymask names`)."

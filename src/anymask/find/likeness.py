@@ -151,9 +151,11 @@ def _some(cells: FloatArray, most: int) -> FloatArray:  # (n, C) -> (K, C)
 
 def _nearest(flat: FloatArray, cells: FloatArray) -> FloatArray:  # (n, C), (K, C) -> (n,)
     """Mean similarity to the nearest cells."""
-    told = flat @ cells.T
+    cosines = flat @ cells.T
     count = min(NEAREST, len(cells))
-    nearest: FloatArray = np.partition(told, told.shape[1] - count, axis=1)[:, -count:].mean(1)
+    nearest: FloatArray = np.partition(cosines, cosines.shape[1] - count, axis=1)[:, -count:].mean(
+        1
+    )
     return nearest
 
 
@@ -212,8 +214,8 @@ def name_likeness(kind: Kind, vectors: FloatArray) -> FloatArray:  # (n, D) -> (
     names = SOFTER * table.scale * table.vectors[table.learned].T.astype(np.float32)
 
     def roots(seen: FloatArray) -> FloatArray:  # (n, D) -> (n, N)
-        told = seen @ names
-        powers = np.exp(told - told.max(1, keepdims=True))
+        logits = seen @ names
+        powers = np.exp(logits - logits.max(1, keepdims=True))
         chances: FloatArray = np.sqrt(powers / powers.sum(1, keepdims=True))
         return chances
 

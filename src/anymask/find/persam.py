@@ -132,8 +132,8 @@ def _cells_of(
 def likeness_on_photo(features: Features, target: PersonalTarget) -> FloatArray:  # -> (H, W)
     """Cosine similarity of every pixel's cell to the target."""
     cells = _map_of(features)
-    told = np.tensordot(target.direction, cells / np.linalg.norm(cells, axis=0), 1)
-    large = cv2.resize(told, (4 * told.shape[1], 4 * told.shape[0]))
+    similarity = np.tensordot(target.direction, cells / np.linalg.norm(cells, axis=0), 1)
+    large = cv2.resize(similarity, (4 * similarity.shape[1], 4 * similarity.shape[0]))
     shown: FloatArray = logits_to_image(np.asarray(large, np.float32)[None], features.geometry)[0]
     return shown
 
@@ -201,11 +201,11 @@ def _ask(
 ) -> PersonalStep:
     """Predict one or three masks for a prompt, in the model's order, optionally guided."""
     ((_, batch),) = group_prompts([prompt], features.geometry, runtime.spec, 1)
-    told = _decode(runtime, features, batch, attention, target)
+    decoded = _decode(runtime, features, batch, attention, target)
     family = runtime.family
     assert isinstance(family, SamFamily)  # models with guided decoding
     choose = family.single if count == 1 else family.several
-    logits, scores = choose(*told)
+    logits, scores = choose(*decoded)
     return PersonalStep(prompt, logits[0], scores[0], int(scores[0].argmax()))
 
 

@@ -51,8 +51,8 @@ class WordPiece:
             raise WeightsError(
                 f"{folder} has no vocab.txt or tokenizer.json. Copy one of them into it."
             )
-        told = parse_json(whole.read_bytes(), whole)
-        model = told.get("model") if isinstance(told, dict) else None
+        document = parse_json(whole.read_bytes(), whole)
+        model = document.get("model") if isinstance(document, dict) else None
         if not isinstance(model, dict) or not isinstance(model.get("vocab"), dict):
             raise WeightsError(
                 f"{whole} has no WordPiece vocabulary. Use the file of the detector."

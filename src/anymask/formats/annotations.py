@@ -280,10 +280,10 @@ def extras_of(mask: Mask, keys: Container[str]) -> dict[str, Any]:
 def attributes_of(mask: Mask) -> dict[str, str]:
     """Return attributes as text; booleans, lists and objects as JSON."""
     found = mask.extra.get("attributes") or {}
-    told = found if isinstance(found, Mapping) else {"attributes": found}
+    attributes = found if isinstance(found, Mapping) else {"attributes": found}
     return {
         str(name): value if isinstance(value, str) else json.dumps(value)
-        for name, value in told.items()
+        for name, value in attributes.items()
     }
 
 

@@ -75,9 +75,9 @@ def _image(path: Path, source: Path, report: LossReport, pictures: Path | None) 
     if min(rles) < 0:
         raise DataError("`masks` contains negative numbers.")
     masks = [Mask(rle, id=value) for value, rle in rles.items() if value]
-    told = {str(key): value for key, value in about.items() if key not in _OWN and _says(value)}
-    extra = {key: _plain(value) for key, value in held(told, _HELD).items()}
-    for key in told.keys() - extra.keys():
+    metadata = {str(key): value for key, value in about.items() if key not in _OWN and _says(value)}
+    extra = {key: _plain(value) for key, value in held(metadata, _HELD).items()}
+    for key in metadata.keys() - extra.keys():
         report.add("extras", name, None, f"`{key}` is not supported", key)
     return AnnotatedImage(file_name=name, hw=hw, masks=Masks(masks), extra=extra)
 
@@ -97,14 +97,14 @@ def _plain(value: Any) -> Any:
     return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
 
 
-def _photo_name(path: Path, source: Path, pictures: Path | None, said: Any) -> str:
+def _photo_name(path: Path, source: Path, pictures: Path | None, declared: Any) -> str:
     """Return the image name: from a file beside it or in `pictures`, else as declared."""
     here = source if source.is_dir() else source.parent
     stem = str(path.relative_to(here))[: -len(ENDING)]
     for place in (pictures, here, here / "images"):
         if place is not None and (found := find_picture(place, stem)) is not None:
             return found.relative_to(place).as_posix()
-    named = PureWindowsPath(said).name if isinstance(said, str) else ""
+    named = PureWindowsPath(declared).name if isinstance(declared, str) else ""
     suffix = PurePosixPath(named).suffix
     return Path(f"{stem}{suffix if suffix.lower() in SUFFIXES else '.png'}").as_posix()
 

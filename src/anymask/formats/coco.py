@@ -258,10 +258,10 @@ def category_names(rows: Any, report: LossReport) -> dict[int, str]:
 def read_facts(document: Mapping[str, Any], report: LossReport) -> dict[int, int]:
     """Store info, licences and category keys in the report; return new licence ids by old ones."""
     info = document.get("info")
-    told = dict(info) if isinstance(info, dict) else {"description": info} if info else {}
-    if told.get("description") == OURS:
-        del told["description"]
-    take_info(report, told | held(document, OF_DOCUMENT))
+    metadata = dict(info) if isinstance(info, dict) else {"description": info} if info else {}
+    if metadata.get("description") == OURS:
+        del metadata["description"]
+    take_info(report, metadata | held(document, OF_DOCUMENT))
     for row in document.get("categories") or ():
         if isinstance(row, dict) and "name" in row:
             about = held(row, OF_CATEGORY)
@@ -324,10 +324,10 @@ def _mask(row: dict[str, Any], hw: tuple[int, int], names: dict[int, str]) -> Ma
         raise DataError(
             f"The mask has the size (height, width) = {rle.size}, but the image has {hw}."
         )
-    told = {key: row[key] for key in KEPT if key in row}
+    values = {key: row[key] for key in KEPT if key in row}
     quality = row.get("predicted_iou", row.get("score", 0.0))
     about = {"segmentation": {"size": rle.size, "counts": rle.counts}, "predicted_iou": quality}
-    return replace(Mask.from_sa1b(about | told), label=label)
+    return replace(Mask.from_sa1b(about | values), label=label)
 
 
 def segmentation_to_rle(segmentation: Any, hw: tuple[int, int]) -> Rle:

@@ -139,8 +139,10 @@ def _take_meta(root: ET.Element, report: LossReport) -> None:
     if names:
         report.list_classes(dict.fromkeys(names))
     for task in (*root.iterfind("meta/task"), *root.iterfind("meta/job")):
-        told = {part.tag: part.text for part in task if not len(part) and (part.text or "").strip()}
-        take_info(report, {key: text for key, text in told.items() if key not in _COUNTED})
+        fields = {
+            part.tag: part.text for part in task if not len(part) and (part.text or "").strip()
+        }
+        take_info(report, {key: text for key, text in fields.items() if key not in _COUNTED})
 
 
 def _image(element: ET.Element, report: LossReport) -> AnnotatedImage:
@@ -170,16 +172,16 @@ def _mask(
 def _extra(shape: ET.Element) -> dict[str, Any]:
     """Return the attributes and other keys of a shape."""
     attributes = {one.get("name", ""): one.text or "" for one in shape.iterfind("attribute")}
-    told: dict[str, Any] = rest_of(shape.attrib, _OF_SHAPE)
+    values: dict[str, Any] = rest_of(shape.attrib, _OF_SHAPE)
     for key in ("occluded", "z_order", "keyframe"):
-        if key in told:
-            told[key] = as_whole(told[key], key)
-    told |= {key: bool(told[key]) for key in ("occluded", "keyframe") if key in told}
-    if "rotation" in told:
-        told["rotation"] = as_number(told["rotation"], "rotation")
-    if told.get("source") == _UNKNOWN:
-        del told["source"]
-    return rest_of(told | {"attributes": attributes}, ())
+        if key in values:
+            values[key] = as_whole(values[key], key)
+    values |= {key: bool(values[key]) for key in ("occluded", "keyframe") if key in values}
+    if "rotation" in values:
+        values["rotation"] = as_number(values["rotation"], "rotation")
+    if values.get("source") == _UNKNOWN:
+        del values["source"]
+    return rest_of(values | {"attributes": attributes}, ())
 
 
 def _rle(shape: ET.Element, hw: tuple[int, int]) -> Rle | None:

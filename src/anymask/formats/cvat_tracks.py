@@ -65,8 +65,11 @@ def read_tracks(
                 with report.record(f"frame {frame}"):
                     element.set("label", track.attrib["label"])
                     element.set("group_id", str(number))
-                    told = {"source": track.get("source"), "track_group": track.get("group_id")}
-                    element.attrib.update({key: text for key, text in told.items() if text})
+                    attributes = {
+                        "source": track.get("source"),
+                        "track_group": track.get("group_id"),
+                    }
+                    element.attrib.update({key: text for key, text in attributes.items() if text})
                     mask = read(element, task.hw, report)
                     if mask is not None:
                         task.masks[frame].append(mask)

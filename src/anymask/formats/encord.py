@@ -146,8 +146,8 @@ def _image(unit: Any, row: Any, report: LossReport) -> AnnotatedImage:
 def _extra(one: Any, row: Any) -> dict[str, Any]:
     """Return the other keys of an object, and its answers as attributes."""
     answers = as_record(row.get("object_answers") or {}, "object_answers")
-    told = as_record(answers.get(one.get("objectHash")) or {}, "object answers")
-    listed = as_list(told.get("classifications") or [], "classifications")
+    record = as_record(answers.get(one.get("objectHash")) or {}, "object answers")
+    listed = as_list(record.get("classifications") or [], "classifications")
     attributes = {
         as_text(as_record(answer, "answer")["name"], "name"): _answer(answer.get("answers"))
         for answer in listed
@@ -295,7 +295,7 @@ def _object(image: AnnotatedImage, number: int) -> dict[str, Any]:
 def _answers(extra: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Convert attributes to answers of the ontology."""
     found = extra.get("attributes") or {}
-    told = found if isinstance(found, Mapping) else {"attributes": found}
+    attributes = found if isinstance(found, Mapping) else {"attributes": found}
     return [
         {
             "name": name,
@@ -304,7 +304,7 @@ def _answers(extra: Mapping[str, Any]) -> list[dict[str, Any]]:
             "featureHash": _short_hash(str(name)),
             "manualAnnotation": True,
         }
-        for name, value in told.items()
+        for name, value in attributes.items()
     ]
 
 

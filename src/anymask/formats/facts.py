@@ -34,11 +34,11 @@ class SetFacts:
 
 def licence_text(licences: Iterable[Mapping[str, Any]]) -> str:
     """Format licences as one text with names and URLs."""
-    told = []
+    parts = []
     for one in licences:
         name, url = (str(one.get(key) or "") for key in ("name", "url"))
-        told.append(f"{name} ({url})" if name and url else name or url)
-    return "; ".join(dict.fromkeys(filter(None, told)))
+        parts.append(f"{name} ({url})" if name and url else name or url)
+    return "; ".join(dict.fromkeys(filter(None, parts)))
 
 
 def as_licences(value: Any) -> list[dict[str, Any]]:

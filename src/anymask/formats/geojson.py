@@ -136,10 +136,10 @@ def _mask(feature: Any, hw: tuple[int, int]) -> Mask | None:
             )
         polygons.append(Polygon(first, tuple(holes)))
     about = as_record(feature.get("properties") or {}, "properties")
-    group, label, told = about.get("group"), about.get("label"), dict[str, Any]()
+    group, label, extra = about.get("group"), about.get("label"), dict[str, Any]()
     if "label" not in about:
-        label, told = _of_qupath(about)
-    score = told.pop("score", about.get("score", 0.0))
+        label, extra = _of_qupath(about)
+    score = extra.pop("score", about.get("score", 0.0))
     mask = Mask(
         empty_rle(hw) if empty else polygons_to_rle(polygons, hw),
         None if label is None else as_text(label, "label"),
@@ -150,8 +150,8 @@ def _mask(feature: Any, hw: tuple[int, int]) -> Mask | None:
     known = () if "label" in about else QUPATH_KEYS
     plane = as_record(geometry.get(PLANE) or {}, PLANE)
     if any(plane.get(axis) for axis in "zt"):
-        told[PLANE] = dict(plane)
-    return with_extras(mask, rest_of(held(about, OF_PROPERTIES), known) | told)
+        extra[PLANE] = dict(plane)
+    return with_extras(mask, rest_of(held(about, OF_PROPERTIES), known) | extra)
 
 
 def _of_qupath(about: Any) -> tuple[Any, dict[str, Any]]:

@@ -181,17 +181,19 @@ def _page_of(roi: Any, pages: Pages) -> int:
 
 
 def _mask(roi: Any, rle: Rle, named: set[str], report: LossReport) -> Mask:
-    told = dict(line.partition(":")[::2] for line in roi.props.splitlines())
-    score, number = told.get("score"), told.get("id")
-    rest = {key: text.strip() for key, text in told.items() if key not in _OF_PROPERTIES}
+    properties = dict(line.partition(":")[::2] for line in roi.props.splitlines())
+    score, number = properties.get("score"), properties.get("id")
+    rest = {key: text.strip() for key, text in properties.items() if key not in _OF_PROPERTIES}
     colours = {key: f"#{value.hex()}" for key in _COLOURS if any(value := getattr(roi, key))}
     extra = colours | {"roi_group": int(roi.group), "attributes": rest}
     return Mask(
         rle,
-        _label(roi.name, named, report) if told.get("label") is None else told["label"].strip(),
+        _label(roi.name, named, report)
+        if properties.get("label") is None
+        else properties["label"].strip(),
         score=0.0 if score is None else as_number(score, "score"),
         id=None if number is None else as_whole(number, "id"),
-        crowd=told.get("crowd", "").strip() == "true",
+        crowd=properties.get("crowd", "").strip() == "true",
         extra=rest_of(extra, ()),
     )
 

@@ -319,19 +319,19 @@ def _place(region: Mapping[str, Any]) -> str:
 def _extra(region: Any, kind: str) -> dict[str, Any]:
     """Return the other keys of a region, all its labels if it has several, and its rotation."""
     labels = region["value"].get(kind) or []
-    told = {
+    values = {
         "all_labels": labels if len(labels) > 1 else None,
         "rotation": region["value"].get("rotation"),
     }
-    return rest_of(region, _OF_REGION) | rest_of(told, ())
+    return rest_of(region, _OF_REGION) | rest_of(values, ())
 
 
 def _image_extra(task: Any, key: str) -> dict[str, Any]:
     """Return the other data of a task, and the metadata of its annotation."""
     rows = _chosen(task)[1]
     annotation = rest_of(rows[0], _OF_ANNOTATION) if rows else {}
-    told = {"data": rest_of(task["data"], (key, *_SIZE)), "annotation": annotation}
-    return rest_of(task, _OF_TASK) | rest_of(told, ())
+    values = {"data": rest_of(task["data"], (key, *_SIZE)), "annotation": annotation}
+    return rest_of(task, _OF_TASK) | rest_of(values, ())
 
 
 def _regions(task: Any, name: str, report: LossReport) -> list[Any]:

@@ -201,8 +201,8 @@ class LossReport:
         return bool(self.losses)
 
     def __repr__(self) -> str:
-        told = ", ".join(f"{kind} {count}" for kind, count in self.counts().items())
-        return f"<LossReport: {told or 'nothing was lost'}>"
+        text = ", ".join(f"{kind} {count}" for kind, count in self.counts().items())
+        return f"<LossReport: {text or 'nothing was lost'}>"
 
     _repr_html_ = repr_html
 
@@ -308,7 +308,7 @@ class LossReport:
         kept = [loss for loss in self.losses if not loss.place]
         first = {loss.kind: loss for loss in reversed(kept) if not loss.name}
         counts = Counter(loss.kind for loss in kept if loss.kind not in HOW_MADE and not loss.name)
-        told = [
+        lines = [
             f"{begin}: {_SHOWN.get(kind, kind)} ({count} {'time' if count == 1 else 'times'}), "
             f"first: {first[kind]}"
             for kind, count in counts.items()
@@ -316,11 +316,11 @@ class LossReport:
         named = Counter((loss.name, loss.image == WHOLE_SET) for loss in kept if loss.name)
         if named:
             keys = (name if whole else f"{name} ({n})" for (name, whole), n in named.items())
-            told.append(f"{begin}, with the count of images: {', '.join(keys)}")
+            lines.append(f"{begin}, with the count of images: {', '.join(keys)}")
         made = dict.fromkeys(loss.kind for loss in kept if loss.kind in HOW_MADE)
         if made:
-            told.append(f"{begin}: how the masks were made ({', '.join(made)})")
-        return [*self.notes, *self._record_lines(source), *told]
+            lines.append(f"{begin}: how the masks were made ({', '.join(made)})")
+        return [*self.notes, *self._record_lines(source), *lines]
 
     def _record_lines(self, source: object) -> list[str]:
         """Return one line for each reason why records were skipped."""
@@ -339,11 +339,11 @@ class LossReport:
 
     def to_json(self) -> dict[str, Any]:
         """Return counts and all losses as JSON values."""
-        told = [
+        records = [
             {key: value for key, value in vars(loss).items() if value != ""} for loss in self.losses
         ]
         notes = {"notes": self.notes} if self.notes else {}
-        return {"counts": self.counts(), "losses": told} | notes
+        return {"counts": self.counts(), "losses": records} | notes
 
 
 def _short(place: str, source: object) -> str:

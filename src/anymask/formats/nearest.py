@@ -33,12 +33,14 @@ def nearest(found: Sniffed) -> str:
     if not (keys := [*document]):
         return ". The JSON object is empty."
     ranked = sorted(KEYS, key=lambda name: -_share(name, keys))
-    told = [_told(name, keys) for name in ranked if _share(name, keys)][:_SHOWN]
+    matches = [_told(name, keys) for name in ranked if _share(name, keys)][:_SHOWN]
     shown = ", ".join(json.dumps(key) for key in keys[: 2 * _SHOWN])
     listed = "Its records have" if isinstance(found.document, list) else "It has"
     more = f" and {len(keys) - 2 * _SHOWN} more" if len(keys) > 2 * _SHOWN else ""
     near = (
-        f" Nearest formats: {'; '.join(told)}." if told else " No supported format has these keys."
+        f" Nearest formats: {'; '.join(matches)}."
+        if matches
+        else " No supported format has these keys."
     )
     return f". {listed} the keys {shown}{more}.{near}"
 

@@ -94,11 +94,11 @@ def read_side(source: Path) -> dict[str, list[Origin | None]]:
 
 def take_origins(image: AnnotatedImage, side: dict[str, list[Origin | None]]) -> AnnotatedImage:
     """Return the image with the origins in the side file, if their number matches the masks."""
-    told = side.get(image.file_name, [])
-    if len(told) != len(image.masks) or not told:
+    origins = side.get(image.file_name, [])
+    if len(origins) != len(image.masks) or not origins:
         return image
     masks = [
         mask if mask.origin else replace(mask, origin=origin)
-        for mask, origin in zip(image.masks, told, strict=True)
+        for mask, origin in zip(image.masks, origins, strict=True)
     ]
     return replace(image, masks=Masks(masks, picture=image.masks.picture))

@@ -211,9 +211,9 @@ def mask_picture(
         from anymask.masks import marks
 
         drawn = masks.draw(image)
-        for asked in prompts:
-            box = None if asked.box is None else asked.box[None]
-            drawn = marks(drawn, asked.points, asked.labels, box)
+        for prompt in prompts:
+            box = None if prompt.box is None else prompt.box[None]
+            drawn = marks(drawn, prompt.points, prompt.labels, box)
         return drawn
     from anymask.masks import photo_of
 

@@ -403,8 +403,8 @@ def _layout_reason(name: str) -> str:
 def _refuse_unknown(source: Path) -> NoReturn:
     """Raise DataError that describes what a source is instead, or what it resembles."""
     refuse_pictures(source)
-    if told := use_instead(source, "labels"):
-        raise DataError(told)
+    if message := use_instead(source, "labels"):
+        raise DataError(message)
     video = (
         ". For masks of a video, run: anymask track VIDEO --from FILE -o FILE" * source.is_file()
     )
@@ -478,6 +478,6 @@ def refuse_pictures(source: Path) -> None:
             f"annotations. Label the images (anymask annotate {source}), or pass the "
             "file or folder of their masks."
         )
-    if told := use_instead(source, "labels"):
-        raise DataError(told)
+    if message := use_instead(source, "labels"):
+        raise DataError(message)
     raise DataError(f"{source}: The folder contains no annotations. Pass another folder.")

@@ -217,10 +217,10 @@ def _read_images(
         shown = {mask.label for mask in image.masks}
         absent = [one for one in phrases if one not in shown]
         partial = [one for one, exhaustive in phrases.items() if not exhaustive]
-        told = {
+        extra = {
             key: few for key, few in ((ABSENT_PHRASES, absent), (PARTIAL_PHRASES, partial)) if few
         }
-        found.append(replace(image, extra={**image.extra, **told}))
+        found.append(replace(image, extra={**image.extra, **extra}))
     names_by_id = {image.row["id"]: name for name, image in pairs.images.items()}
     listed = {
         number: (names_by_id[image_id], phrase, pairs.images[names_by_id[image_id]].phrases[phrase])
@@ -293,7 +293,7 @@ def _frames(pairs: Sequence[ConceptPair]) -> Iterator[AnnotatedImage]:
         here = [pair for pair in pairs if pair.medium == medium]
         tracks = [(pair.phrase, track) for pair in here for track in pair.tracks]
         absent = [pair.phrase for pair in here if not pair.tracks]
-        told = {ABSENT_PHRASES: absent} if absent else {}
+        extra = {ABSENT_PHRASES: absent} if absent else {}
         for frame in range(here[0].frames):
             masks = [
                 Mask(rle, phrase, id=number)
@@ -302,7 +302,7 @@ def _frames(pairs: Sequence[ConceptPair]) -> Iterator[AnnotatedImage]:
             ]
             yield AnnotatedImage(
                 file_name=here[0].files[frame], hw=here[0].hw, masks=Masks(masks),
-                place=SequencePlace(medium, frame), extra=told,
+                place=SequencePlace(medium, frame), extra=extra,
             )  # fmt: skip
 
 

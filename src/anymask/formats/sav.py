@@ -64,11 +64,11 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
             video = str(document["video_id"])
             hw = checked_hw(document["video_height"], document["video_width"])
             ids = [int(number) for number in document["masklet_id"]]
-            told = {key: document[key] for key in _OF_VIDEO if document.get(key)}
+            metadata = {key: document[key] for key in _OF_VIDEO if document.get(key)}
             for number, frame in enumerate(document["masklet"]):
                 with located(f"frame {number}"):
                     image = _frame(frame, SequencePlace(video, EVERY * number), hw, ids)
-                    images.append(replace(image, extra=told))
+                    images.append(replace(image, extra=metadata))
     return images
 
 

@@ -262,8 +262,8 @@ def encode(
     lines = [to_json(_row(*one, report, keys)) for one in zip(images, names, strict=True)]
     yield target / MASKS_FILE, b"".join(lines)
     note_facts(report, images, policy, (CLASSES, INFO, LICENCES))
-    told = {"licence": licence_text(policy.facts.licences), "classes": [*policy.classes]}
-    about = {"name": target.name} | _told(policy.facts.info) | rest_of(told, ())
+    metadata = {"licence": licence_text(policy.facts.licences), "classes": [*policy.classes]}
+    about = {"name": target.name} | _told(policy.facts.info) | rest_of(metadata, ())
     yield target / INFO_FILE, (json.dumps(about) + "\n").encode()
 
 

@@ -36,8 +36,8 @@ def record_of_other_size(
     path: Path, masks_hw: tuple[int, int], shown_hw: tuple[int, int]
 ) -> SizeError:
     """Return the same error for a record, whose place the report adds."""
-    told = size_differs(masks_hw, shown_hw)
-    return SizeError(told[:1].upper() + told[1:], _remedy(path, masks_hw, shown_hw))
+    message = size_differs(masks_hw, shown_hw)
+    return SizeError(message[:1].upper() + message[1:], _remedy(path, masks_hw, shown_hw))
 
 
 def size_differs(masks_hw: tuple[int, int], shown_hw: tuple[int, int] | None) -> str:
@@ -60,7 +60,7 @@ def _remedy(name: object, masks_hw: tuple[int, int], shown_hw: tuple[int, int] |
         return "Width and height are swapped. Swap them in the annotations."
     factor = ((shown_hw[0] * shown_hw[1]) / (masks_hw[0] * masks_hw[1])) ** 0.5
     if abs(factor - 1) > _CUT and all(
-        abs(factor * said - shown) <= 0.5 for said, shown in zip(masks_hw, shown_hw, strict=True)
+        abs(factor * side - shown) <= 0.5 for side, shown in zip(masks_hw, shown_hw, strict=True)
     ):
         return (
             f"The image was scaled by {factor:.3g} after annotation. Use the image in "

@@ -27,11 +27,11 @@ def take_info(report: LossReport, info: Mapping[str, Any]) -> None:
 
 def take_class(report: LossReport, name: str, about: Mapping[str, Any]) -> None:
     """Keep the metadata of a class in a file; of files that differ the first one is used."""
-    told = {key: value for key, value in about.items() if value not in (None, "", [], {})}
-    if (colour := as_colour(told.get("color"))) is not None:
-        told["color"] = colour
+    values = {key: value for key, value in about.items() if value not in (None, "", [], {})}
+    if (colour := as_colour(values.get("color"))) is not None:
+        values["color"] = colour
     known = report.facts.classes.setdefault(name, {})
-    for key, value in told.items():
+    for key, value in values.items():
         if known.setdefault(key, value) != value:
             reason = (
                 f"`{key}` of the class {name!r} differs between files; the value of the "
@@ -45,14 +45,14 @@ def take_licences(report: LossReport, rows: Iterable[Any]) -> dict[int, int]:
     numbers, known = dict[int, int](), report.facts.licences
     for place, row in enumerate(rows):
         with report.record(f"licence {place}"):
-            told = dict(as_record(row, "licence"))
-            number = as_whole(told.pop("id", place + 1), "id")
-            same = (one for one in known if told == {k: v for k, v in one.items() if k != "id"})
+            licence = dict(as_record(row, "licence"))
+            number = as_whole(licence.pop("id", place + 1), "id")
+            same = (one for one in known if licence == {k: v for k, v in one.items() if k != "id"})
             found = next(same, None)
             if found is None:
                 taken = {one["id"] for one in known}
                 free = number if number not in taken else max(taken) + 1
-                found = {"id": free, **told}
+                found = {"id": free, **licence}
                 known.append(found)
             numbers[number] = found["id"]
     return numbers

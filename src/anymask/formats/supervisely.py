@@ -248,10 +248,10 @@ def _object(mask: Mask) -> dict[str, Any]:
 def _tags(extra: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return attributes as tags: with a value, or without one if the value is true."""
     found = extra.get("attributes") or {}
-    told = found if isinstance(found, Mapping) else {"attributes": found}
+    attributes = found if isinstance(found, Mapping) else {"attributes": found}
     return [
         {"name": str(name), "value": None if value is True else _tag_value(value)}
-        for name, value in told.items()
+        for name, value in attributes.items()
     ]
 
 
@@ -268,10 +268,12 @@ def _tag_kinds(images: Sequence[AnnotatedImage]) -> list[dict[str, Any]]:
             values.setdefault(tag["name"], []).append(tag["value"])
     kinds = []
     for name, few in values.items():
-        told = [value for value in few if value is not None]
-        number = all(isinstance(value, int | float) for value in told)
+        present = [value for value in few if value is not None]
+        number = all(isinstance(value, int | float) for value in present)
         kind = "any_number" if number else "any_string"
-        kinds.append({"name": name, "value_type": kind if told else "none", "color": _colour(name)})
+        kinds.append(
+            {"name": name, "value_type": kind if present else "none", "color": _colour(name)}
+        )
     return kinds
 
 

@@ -43,8 +43,8 @@ ACCEPT_TERMS = Setting(
 def encode_terms(facts: SetFacts, target: Path) -> Iterator[OutFile]:
     """Yield the side file of a dataset that states terms; nothing for others."""
     lines: list[dict[str, Any]] = [{"licence": one} for one in facts.licences]
-    if told := {key: facts.info[key] for key in TERMS if key in facts.info}:
-        lines.append({"info": told})
+    if info := {key: facts.info[key] for key in TERMS if key in facts.info}:
+        lines.append({"info": info})
     if lines:
         text = "".join(f"{json.dumps(line)}\n" for line in lines)
         yield side_path(target, TERMS_FILE), text.encode()

@@ -128,8 +128,8 @@ def _extra(annotation: Any) -> dict[str, Any]:
         name, value = as_text(as_record(row, "property")["name"], "name"), row.get("value")
         attributes[name] = f"{attributes[name]}, {value}" if name in attributes else value
     text = as_record(annotation.get("text") or {}, "text").get("text")
-    told = {"attributes": attributes, "description": text}
-    return rest_of(annotation, _OF_ANNOTATION) | rest_of(told, ())
+    values = {"attributes": attributes, "description": text}
+    return rest_of(annotation, _OF_ANNOTATION) | rest_of(values, ())
 
 
 def _reason(annotation: Mapping[str, Any]) -> str:
@@ -286,14 +286,14 @@ def _annotation(
 def _written_attributes(extra: Mapping[str, Any]) -> dict[str, Any]:
     """Return V7's attributes (without values), properties (with values) and the description."""
     found = extra.get("attributes") or {}
-    told = found if isinstance(found, Mapping) else {"attributes": found}
+    attributes = found if isinstance(found, Mapping) else {"attributes": found}
     properties = [
         {"frame_index": 0, "name": name, "value": value if isinstance(value, str) else str(value)}
-        for name, value in told.items()
+        for name, value in attributes.items()
         if value is not True
     ]
     about = {
-        "attributes": [name for name, value in told.items() if value is True],
+        "attributes": [name for name, value in attributes.items() if value is True],
         "properties": properties,
         "text": {"text": extra["description"]} if extra.get("description") else None,
     }

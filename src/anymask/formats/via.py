@@ -254,8 +254,8 @@ def _value(value: Any, about: Any) -> Any:
     if isinstance(value, Mapping):
         return [_value(one, about) for one, ticked in value.items() if ticked]
     options = about.get("options") if isinstance(about, Mapping) else None
-    told = options.get(value) if isinstance(options, Mapping) and isinstance(value, str) else None
-    return told if told and str(value).isdecimal() else value
+    option = options.get(value) if isinstance(options, Mapping) and isinstance(value, str) else None
+    return option if option and str(value).isdecimal() else value
 
 
 def _table_2(text: str, path: Path, report: LossReport) -> _Pictures:

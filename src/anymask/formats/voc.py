@@ -138,9 +138,9 @@ def _photo_name(path: Path, objects: Path, pictures: Path | None) -> str:
     details = (objects.parent / DETAILS / inside).with_suffix(".xml")
     stem = inside.with_suffix("").as_posix()
     if find_picture(pictures, stem) is None and details.is_file():
-        told = PurePosixPath(read_xml(details).findtext("filename") or "").name
-        if told:
-            return (PurePosixPath(inside.as_posix()).parent / told).as_posix()
+        name = PurePosixPath(read_xml(details).findtext("filename") or "").name
+        if name:
+            return (PurePosixPath(inside.as_posix()).parent / name).as_posix()
     return picture_name(path, objects, pictures, ".jpg")
 
 

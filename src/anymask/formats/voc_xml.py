@@ -103,18 +103,18 @@ def _image(
 
 def _extra(element: ET.Element) -> dict[str, Any]:
     """Return an object's data beside its outline: pose, flags, and attributes as in CVAT."""
-    told: dict[str, Any] = {
+    values: dict[str, Any] = {
         one.tag: one.text.strip()
         for one in element
         if one.tag not in _OF_OBJECT and not len(one) and one.text and one.text.strip()
     }
-    told |= {key: told[key] not in ("0", "false") for key in _FLAGS if key in told}
+    values |= {key: values[key] not in ("0", "false") for key in _FLAGS if key in values}
     attributes = {
         one.findtext("name") or "": one.findtext("value") or ""
         for one in element.iterfind("attributes/attribute")
     }
     return rest_of(
-        {k: v for k, v in told.items() if v not in _UNSAID} | {"attributes": attributes}, ()
+        {k: v for k, v in values.items() if v not in _UNSAID} | {"attributes": attributes}, ()
     )
 
 
@@ -128,15 +128,15 @@ def _photo(
     root: ET.Element, path: Path, source: Path, pictures: Path | None
 ) -> tuple[str, Path | None]:
     """Return the image name, and its file if it lies in one of the usual folders."""
-    told = (root.findtext("filename") or "").replace("\\", "/").rpartition("/")[2].strip()
+    name = (root.findtext("filename") or "").replace("\\", "/").rpartition("/")[2].strip()
     here = path.parent
     for folder in (pictures, here, here.parent / PHOTOS):
-        for stem in (Path(told).stem, path.stem):
+        for stem in (Path(name).stem, path.stem):
             found = find_picture(folder, stem) if stem else None
             if found is not None:
                 inside = here.relative_to(source) if source.is_dir() and folder == here else Path()
                 return (inside / found.name).as_posix(), found
-    return told or f"{path.stem}.jpg", None
+    return name or f"{path.stem}.jpg", None
 
 
 def _corners(element: ET.Element) -> Floats | None:  # -> (N, 2)

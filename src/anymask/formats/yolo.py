@@ -364,8 +364,8 @@ def _take_facts(path: Path, report: LossReport) -> None:
     with report.record(path):
         document = as_record(_read_yaml(path), "the document")
         info = document.get("info")
-        told = {**info} if isinstance(info, dict) else {}
-        take_info(report, told | held(document, _OF_YAML))
+        metadata = {**info} if isinstance(info, dict) else {}
+        take_info(report, metadata | held(document, _OF_YAML))
         take_licences(report, as_licences(document.get("license")))
 
 
@@ -380,8 +380,8 @@ def _read_yaml(path: Path) -> Any:
         parts = (getattr(error, name, None) for name in ("context", "problem"))
         mark = getattr(error, "problem_mark", None)
         line = f" (line {mark.line + 1})" if mark is not None else ""
-        told = " ".join(filter(None, parts)) or "a character is not allowed"
-        raise DataError(f"Not valid YAML: {told}{line}") from error
+        problem = " ".join(filter(None, parts)) or "a character is not allowed"
+        raise DataError(f"Not valid YAML: {problem}{line}") from error
 
 
 # Writing.

@@ -150,13 +150,13 @@ def use_instead(path: Path, wanted: Wanted) -> str | None:
     if found is None or (found.kind == wanted and found.first is None):
         return None
     is_folder = path.is_dir()
-    said = "" if is_folder or found.kind == "other scan" else _NOT_THIS[wanted]
+    reason = "" if is_folder or found.kind == "other scan" else _NOT_THIS[wanted]
     remedy = found.remedy
     if is_folder and found.kind == "image":
         remedy = "Segment them with: anymask everything FILE -o out/"
         found = replace(found, first=None)
     remedy = remedy.replace("FILE", shlex.quote(str(found.first or path)))
-    return f"{str(path)!r} is {found.what}{said}. {remedy}."
+    return f"{str(path)!r} is {found.what}{reason}. {remedy}."
 
 
 def one_image_instead(path: Path, wanted: Wanted, *, is_map: bool) -> str:

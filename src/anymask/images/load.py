@@ -236,8 +236,8 @@ def open_path(path: Path) -> Iterator[BinaryIO]:
         if os.path.isdir(path):  # noqa: PTH112 - also False for invalid names
             from anymask.images.kinds import use_instead
 
-            if told := use_instead(path, "image"):
-                raise ImageError(told) from None
+            if message := use_instead(path, "image"):
+                raise ImageError(message) from None
             raise ImageError(
                 f"{name} is a folder, but an image is required. Pass an image file in it."
             ) from None
@@ -502,8 +502,8 @@ def list_photos(where: str | Path | Iterable[str | Path]) -> list[Path]:
         if not found:
             from anymask.images.kinds import use_instead
 
-            if told := use_instead(path, "image"):
-                raise ImageError(told)
+            if message := use_instead(path, "image"):
+                raise ImageError(message)
             raise ImageError(f"The folder {str(path)!r} contains no images. Check the path.")
         return found
     if path.exists():

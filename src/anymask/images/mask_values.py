@@ -79,7 +79,7 @@ def interpret(stored: MaskPixels, wanted: MaskValues, name: str) -> Found:
         return _as_labels(stored, name), False, ""
     if colours is None and wanted == "colours":
         grey = _as_labels(stored, name)
-        return (*_lossy_levels(grey, name, ask=False), "") if stored.lossy else (grey, False, "")
+        return (*_lossy_levels(grey, name, strict=False), "") if stored.lossy else (grey, False, "")
     if colours is None and (stored.alpha is None or not _is_plain(stored.values, stored.alpha)):
         values, note = _greys(_without_hidden(stored.values, stored.alpha), stored, name)
         return values, False, note
@@ -98,7 +98,7 @@ def interpret(stored: MaskPixels, wanted: MaskValues, name: str) -> Found:
             values, note = _greys(grey, stored, name)
             if note or tones == "grey":
                 return values, False, note
-    return _colours(colours, stored, name, ask=wanted == "auto")
+    return _colours(colours, stored, name, strict=wanted == "auto")
 
 
 # Gray values and indices.
@@ -301,9 +301,9 @@ def _flat(values: UintImage, side: int = 3) -> BoolArray:  # (H, W[, 3]) -> (H, 
 
 
 def _lossy_levels(
-    values: NDArray[Any], name: str, *, ask: bool = True
+    values: NDArray[Any], name: str, *, strict: bool = True
 ) -> tuple[NDArray[Any], bool]:
-    """Threshold a gray mask of a lossy file at half of white; without `ask`, use the nearest level.
+    """Threshold a gray mask of a lossy file at half of white; if not `strict`, by nearest level.
 
     Raises AmbiguousMaskError for several levels.
     """
@@ -316,7 +316,7 @@ def _lossy_levels(
     bright = [one for one, group in zip(levels, groups, strict=True) if group[-1] > GREY_TONES]
     gradient = any(group[-1] - group[0] > PLATEAU for group in groups)
     most = int(values.max())
-    if not ask:
+    if not strict:
         table = np.unique([0, *bright])
         nearest = np.abs(np.arange(256)[:, None] - table).argmin(axis=1)
         return table[nearest].astype(np.uint8)[values], False
@@ -388,7 +388,7 @@ def _photo(name: str) -> ImageError:
     )
 
 
-def _colours(colours: UintImage, stored: MaskPixels, name: str, *, ask: bool) -> Found:
+def _colours(colours: UintImage, stored: MaskPixels, name: str, *, strict: bool) -> Found:
     """Assign a value to each color, 0 to black and transparent pixels. Raises ImageError."""
     shown = colours
     if stored.alpha is not None:
@@ -409,12 +409,12 @@ def _colours(colours: UintImage, stored: MaskPixels, name: str, *, ask: bool) ->
         return packed, True, ""
     count, without = np.count_nonzero(regions), not (regions & (found > 0)).any()
     mixed = count > MAX_COLOURS and strays > FEW * np.count_nonzero(packed)
-    if ask and (mixed or (without and len(found) > MAX_COLOURS)):
+    if strict and (mixed or (without and len(found) > MAX_COLOURS)):
         raise _photo(name)
     between = _share(_between(shown), stray)
     if between >= BETWEEN and not without:
         return _packed(_nearest(shown, ~stray, shown)), True, NEAREST
-    if between < NOT_BETWEEN or not ask:
+    if between < NOT_BETWEEN or not strict:
         return packed, True, ""
     raise _ambiguous(
         name,

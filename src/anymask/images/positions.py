@@ -46,7 +46,7 @@ def find_plane(
     Raises InputError if the file has no such axis or step, or if bands are given twice; ImageError
     if the axes of the file are unnamed; MissingExtra.
     """
-    asked = parse_position(text)
+    position = parse_position(text)
     axes, channels = _axes_of(file, name)
     known = dict(axes) | ({"C": channels} if channels > 1 else {})
     if not known:
@@ -54,19 +54,19 @@ def find_plane(
             f"The axes of {name} are unknown. Select a page by its number, not by {text!r}."
         )
     words = " x ".join(f"{axis} {length}" for axis, length in known.items())
-    for axis, step in asked.items():
+    for axis, step in position.items():
         if step >= known.get(axis, 0):
             raise InputError(f"{text!r} is out of range. {name} has {words}, each counted from 0.")
     page = 0
     for axis, length in axes:
-        page = page * length + asked.get(axis, 0)
-    if channels > 1 and "C" in asked:
+        page = page * length + position.get(axis, 0)
+    if channels > 1 and "C" in position:
         if bands is not None:
             raise InputError(
                 f"The channel can be selected by {text!r} or by bands, not by both. Remove "
                 "one of them."
             )
-        bands = asked["C"] + 1
+        bands = position["C"] + 1
     return page, bands
 
 

@@ -351,10 +351,12 @@ def read_value_ranges(path: Path, page: int = 0) -> list[ChannelRange]:
     array, name = load_channels(path, page), repr(str(path))
     names = planes.channels or (("Grey",) if array.shape[2] < 3 else ())
     found = []
-    for channel, said in enumerate(names):
+    for channel, channel_name in enumerate(names):
         values = array[..., channel : channel + 1]
         low, high = value_range(values, name)
-        found.append(ChannelRange(said, float(values.min()), float(values.max()), low, high))
+        found.append(
+            ChannelRange(channel_name, float(values.min()), float(values.max()), low, high)
+        )
     return found
 
 

@@ -75,28 +75,28 @@ def assistant_server(
     reader = None if detector is None else open_detector(detector)
     desk = McpSession(model, Folders(folders), reader, None if out is None else read_folder(out))
     server = MCPServer("anymask", version=__version__, instructions=INSTRUCTIONS)
-    for ask in (
+    for method in (
         desk.list_photos, desk.open_photo, desk.find, desk.click, desk.box, desk.everything,
         desk.refine, desk.cut_out,
     ):  # fmt: skip
-        reads = ask != desk.cut_out or out is None
+        reads = method != desk.cut_out or out is None
         about = ToolAnnotations(read_only_hint=reads, destructive_hint=False, open_world_hint=False)
-        server.add_tool(as_tool(ask), annotations=about)
+        server.add_tool(as_tool(method), annotations=about)
     return server
 
 
-def as_tool(ask: Callable[..., Answer]) -> Callable[..., CallToolResult]:
+def as_tool(method: Callable[..., Answer]) -> Callable[..., CallToolResult]:
     """Convert a session method to an SDK tool. The assistant receives anymask errors as text."""
 
-    @functools.wraps(ask)
+    @functools.wraps(method)
     def tool(**given: Any) -> CallToolResult:
         try:
-            return ask(**given).as_result()
+            return method(**given).as_result()
         except AnymaskError as error:
             raise ToolError(str(error)) from error
 
-    asked = inspect.signature(ask, eval_str=True)
-    tool.__signature__ = asked.replace(return_annotation=CallToolResult)  # type: ignore[attr-defined]
+    signature = inspect.signature(method, eval_str=True)
+    tool.__signature__ = signature.replace(return_annotation=CallToolResult)  # type: ignore[attr-defined]
     return tool
 
 
@@ -330,11 +330,11 @@ class McpSession:
             known = self._photo(photo)
             given = known.mask(mask)
             if points:
-                made, said = known.made.get(mask), Prompt.of(points, labels)
+                made, prompt = known.made.get(mask), Prompt.of(points, labels)
                 if made is None or made.prompt is None:  # use the mask itself as the prompt
-                    said = merged_prompts(Prompt.of(mask=given.mask), said)
-                    return self._asked(known, said, given.label)
-                return self._asked(known, merged_prompts(made.prompt, said), given.label, made)
+                    prompt = merged_prompts(Prompt.of(mask=given.mask), prompt)
+                    return self._asked(known, prompt, given.label)
+                return self._asked(known, merged_prompts(made.prompt, prompt), given.label, made)
             better = self.model.refine(known.seen, given.mask).best
             return known.answer([known.keep(replace(better, label=given.label))])
 

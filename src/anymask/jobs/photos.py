@@ -276,8 +276,8 @@ def _of_folder(
     for photo in find_images(source, leave_out=output, unreadable=unreadable):
         yield photo, photo.relative_to(source)
     if photo is None:
-        if told := use_instead(source, "image"):
-            raise InputError(told)
+        if message := use_instead(source, "image"):
+            raise InputError(message)
         raise InputError(f"{str(source)!r} contains no images. Pass a folder with images.")
 
 

@@ -217,8 +217,10 @@ class _Pool(Generic[Item, Result]):
             left[sentinel].kill()
         self._executor.shutdown(wait=True, cancel_futures=True)
         if workers:
-            asked = (0, -signal.SIGTERM, _ENDED)
-            self.death = exit_text(min((one.exitcode for one in workers), key=asked.__contains__))
+            expected = (0, -signal.SIGTERM, _ENDED)
+            self.death = exit_text(
+                min((one.exitcode for one in workers), key=expected.__contains__)
+            )
 
 
 def _ended_within(sentinels: set[int], seconds: float) -> set[int]:

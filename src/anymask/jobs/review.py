@@ -194,27 +194,27 @@ def redact_photos(asked: Redaction, work: Work = run_job) -> RedactReport:
     )  # fmt: skip
 
 
-def _find(asked: Redaction, work: Work) -> RedactReport:
+def _find(redaction: Redaction, work: Work) -> RedactReport:
     """Detect objects for review, and list the images without any."""
-    given = {"words": asked.words, "like": asked.like, **asked.finding}
-    task = FindTask.plan(asked.photos, {k: v for k, v in given.items() if v is not None})[1]
-    job = FolderJob(source=asked.photos, output=asked.review, **asked.sharing)
+    given = {"words": redaction.words, "like": redaction.like, **redaction.finding}
+    task = FindTask.plan(redaction.photos, {k: v for k, v in given.items() if v is not None})[1]
+    job = FolderJob(source=redaction.photos, output=redaction.review, **redaction.sharing)
     try:
         work(job, task)
     except DataError:  # some images failed
-        _list_findings(asked, job)
+        _list_findings(redaction, job)
         raise
-    return _list_findings(asked, job)
+    return _list_findings(redaction, job)
 
 
-def _list_findings(asked: Redaction, job: FolderJob) -> RedactReport:
+def _list_findings(redaction: Redaction, job: FolderJob) -> RedactReport:
     """Count the detections in the review folder, and list the images without any."""
     items = job.items()
     counts = [(item.name, _found(item)) for item in items]
     without = [
         (name, FAILED if count is None else NOTHING_FOUND) for name, count in counts if not count
     ]
-    write_list(asked.list, ("photo", "reason"), without)
+    write_list(redaction.list, ("photo", "reason"), without)
     return RedactReport(0, len(items), sum(count or 0 for _, count in counts), tuple(without))
 
 

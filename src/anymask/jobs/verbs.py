@@ -393,10 +393,10 @@ class BoxesWork(MaskWork):
                 f"this image has {photo.pixels.shape[:2]}. Use the labeled image."
             )
         boxes = [box_of(mask) for mask in image.objects]
-        asked = [box for box in boxes if box is not None]
+        present = [box for box in boxes if box is not None]
         answers: list[Mask] = []
-        for start in range(0, len(asked), AT_ONCE):
-            some = cut_boxes(asked[start : start + AT_ONCE], image.hw)
+        for start in range(0, len(present), AT_ONCE):
+            some = cut_boxes(present[start : start + AT_ONCE], image.hw)
             found = self.model.segment(photo.pixels, boxes=some)
             answers += [replace(mask, picture=None) for mask in found]
         left = iter(answers)
@@ -472,8 +472,8 @@ class FindWork(MaskWork):
             if task.like is None
             else ExampleFinder(model, task.like, task.unlike, task.settings)
         )
-        asked = {"find": self.finder.about}
-        self.about |= json.loads(json.dumps(asked))  # normalized as when it is read back
+        record = {"find": self.finder.about}
+        self.about |= json.loads(json.dumps(record))  # normalized as when it is read back
 
     def find(self, photo: PhotoFile, item: PhotoItem, on_step: OnProgress | None) -> Sequence[Mask]:
         return self.segment_tile(photo.shown)

@@ -131,7 +131,7 @@ def _own_colours(dataset: Any) -> tuple[tuple[int, ...], UintImage | None]:
 def _find_band(dataset: Any, role: str, preset: str) -> int:
     number = _role(dataset, role)
     if number is None:
-        told = [
+        listed = [
             f"{n} {text or kind.name}"
             for n, (text, kind) in enumerate(
                 zip(dataset.descriptions, dataset.colorinterp, strict=True), start=1
@@ -140,7 +140,7 @@ def _find_band(dataset: Any, role: str, preset: str) -> int:
         example = ",".join("421"[: len(PRESETS[preset])])
         raise InputError(
             f"{preset} requires a {role} band, but the file does not declare one: "
-            f"{', '.join(told)}. Pass the band numbers, such as --colours {preset}={example}"
+            f"{', '.join(listed)}. Pass the band numbers, such as --colours {preset}={example}"
         )
     return number
 
@@ -153,9 +153,9 @@ def _role(dataset: Any, role: str) -> int | None:
         if text in _CALLED[role] or (not text and kind == role):
             return number
     usual = {"red": 1, "green": 2, "blue": 3, "nir": 4}.get(role, 0)
-    told = any(called) or (role != "nir" and "red" in kinds)
+    declared = any(called) or (role != "nir" and "red" in kinds)
     few = role == "nir" and dataset.count != 4
-    return None if told or few or not 0 < usual <= dataset.count else usual
+    return None if declared or few or not 0 < usual <= dataset.count else usual
 
 
 def choose_ranges(

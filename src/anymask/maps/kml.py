@@ -83,8 +83,8 @@ def _properties(place: ET.Element) -> dict[str, Any]:
         text = data.findtext("{*}value") if _tag(data) == "Data" else data.text
         found[data.get("name", "")] = (text or "").strip()
     name = (place.findtext("{*}name") or "").strip()
-    told = {key: text for key, text in found.items() if text}
-    return ({"label": name, "name": name} if name else {}) | told
+    values = {key: text for key, text in found.items() if text}
+    return ({"label": name, "name": name} if name else {}) | values
 
 
 def _geometries(element: ET.Element) -> Iterator[dict[str, Any]]:

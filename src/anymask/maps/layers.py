@@ -133,9 +133,9 @@ def _write_layer(draft: Path, name: str, scene: Scene, work: TileStore) -> None:
     rows, first = work.finished(), True
     while (some := list(islice(rows, _AT_ONCE))) or first:
         shapes = [on_map(one.shape, scene) for one in some]
-        told = [attributes(one, scene) for one in some]
-        told = [_shortened(one) for one in told] if is_shapefile else told
-        columns = list(zip(*told, strict=True)) or [()] * 5
+        values = [attributes(one, scene) for one in some]
+        values = [_shortened(one) for one in values] if is_shapefile else values
+        columns = list(zip(*values, strict=True)) or [()] * 5
         kinds = (object, object, object, np.float64, np.float64)
         pyogrio.raw.write(
             draft,
@@ -152,19 +152,19 @@ def _write_layer(draft: Path, name: str, scene: Scene, work: TileStore) -> None:
         first = False
 
 
-def _shortened(told: Attributes) -> Attributes:
+def _shortened(values: Attributes) -> Attributes:
     """Truncate texts to the limit of a Shapefile, with a warning."""
     cut = [
         one if not isinstance(one, str) else one.encode()[:_MAX_BYTES].decode(errors="ignore")
-        for one in told
+        for one in values
     ]
-    for before, after in zip(told, cut, strict=True):
+    for before, after in zip(values, cut, strict=True):
         if before != after:
             log.warning(
                 "Shapefile text fields hold at most %d bytes. Truncated: %s", _MAX_BYTES, before
             )
     source, prompt, label, score, area = cut
-    return str(source), str(prompt), None if label is None else str(label), told[3], told[4]
+    return str(source), str(prompt), None if label is None else str(label), values[3], values[4]
 
 
 def _write_geojson(path: Path, scene: Scene, work: TileStore) -> None:

@@ -114,15 +114,15 @@ class PromptProcessor:
     def _ask(
         self, picture: UintImage, prompts: Sequence[Prompt], window: Window, scale: Floats
     ) -> list[Mask]:
-        asked = []
+        moved = []
         for one in prompts:
             clicks = None if one.points is None else (one.points - window[:2]) / scale
             box = None
             if one.box is not None:
                 placed = (one.box - np.tile(window[:2], 2)) / np.tile(scale, 2)
                 (box,) = cut_boxes(placed, (picture.shape[0], picture.shape[1]))
-            asked.append(Prompt.of(clicks, one.labels, box))
-        return [one.best for one in self.model.segment(picture, prompts=asked, **self.settings)]
+            moved.append(Prompt.of(clicks, one.labels, box))
+        return [one.best for one in self.model.segment(picture, prompts=moved, **self.settings)]
 
     def _fragment(
         self, prompt: Prompt, mask: Mask, valid: BoolArray, window: Window, scale: Floats

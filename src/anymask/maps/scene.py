@@ -266,8 +266,8 @@ def _open(path: Path) -> Any:
     except OSError as error:
         raise ImageError(f"{str(path)!r} cannot be read: {error.strerror or error}.") from error
     except ImageError as error:
-        if told := use_instead(path, "map"):
-            raise ImageError(told) from error
+        if message := use_instead(path, "map"):
+            raise ImageError(message) from error
         raise
     try:
         with warnings.catch_warnings(), offline_rasters():
@@ -293,8 +293,8 @@ def _tiles(paths: Sequence[Path]) -> list[Path]:
             if one.suffix.lower() in MAP_SUFFIXES
         ]
         if path.is_dir() and not inside:
-            if told := use_instead(path, "map"):
-                raise InputError(told)
+            if message := use_instead(path, "map"):
+                raise InputError(message)
             raise InputError(
                 f"The folder {str(path)!r} contains no map. Expected files ending in "
                 f"{', '.join(sorted(MAP_SUFFIXES))}."

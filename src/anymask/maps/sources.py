@@ -141,7 +141,7 @@ def _check_vrt(path: Path, above: frozenset[Path]) -> None:
     }
     for element in root.iter():
         text, key = (element.text or "").strip(), _key(element)
-        told = [text, *element.attrib.values()]
+        texts = [text, *element.attrib.values()]
         if _tag(element) == "pixelfunctioncode" or text.lower() == "python":
             raise _refused(path.name, "contains Python code")
         is_option = _tag(element) in ("option", "ooi", "argument")
@@ -150,17 +150,17 @@ def _check_vrt(path: Path, above: frozenset[Path]) -> None:
             source = _source(path, element, text)
             if id(element) not in raw:
                 _driver(source, above)
-        elif _tag(element) not in ("mdi", "description", "srs") and any(map(_REMOTE.search, told)):
+        elif _tag(element) not in ("mdi", "description", "srs") and any(map(_REMOTE.search, texts)):
             raise _refused(path.name, f"refers to {_REMOTE.sub('...', text)[:60]!r}")
 
 
 def _source(path: Path, element: ET.Element, text: str) -> Path:
     """Resolve a file reference of a VRT. Raises ImageError if it is not below its folder."""
-    told = {name.lower(): value.strip() for name, value in element.attrib.items()}
+    attributes = {name.lower(): value.strip() for name, value in element.attrib.items()}
     if _REMOTE.search(text) or _PREFIX.match(text):
         raise _refused(path.name, f"refers to {text[:60]!r}")
     folder = path.parent.resolve()
-    beside = path.parent if told.get("relativetovrt") == "1" else Path()
+    beside = path.parent if attributes.get("relativetovrt") == "1" else Path()
     try:
         source = (beside / text).resolve()
         inside, there = source.is_relative_to(folder), source.is_file()
@@ -208,8 +208,8 @@ def _tag(element: ET.Element) -> str:
 
 def _key(element: ET.Element) -> str:
     """Key of a metadata item or option."""
-    told = {name.lower(): value for name, value in element.attrib.items()}
-    return (told.get("key") or told.get("name") or "").strip().lower()
+    attributes = {name.lower(): value for name, value in element.attrib.items()}
+    return (attributes.get("key") or attributes.get("name") or "").strip().lower()
 
 
 # Layers.
@@ -251,23 +251,23 @@ def layer_source(path: Path, crs: str | None = None) -> tuple[Path | bytes, str 
             f"{WANTED_LAYERS}. Convert it with ogr2ogr."
         )
     try:
-        told = parse_json(path.read_bytes(), path.name)
+        document = parse_json(path.read_bytes(), path.name)
     except DataError as error:
         raise PromptError(str(error)) from error
-    return _features_alone(told, path.name, crs)
+    return _features_alone(document, path.name, crs)
 
 
-def _features_alone(told: Any, name: str, crs: str | None) -> tuple[bytes, str | None]:
+def _features_alone(document: Any, name: str, crs: str | None) -> tuple[bytes, str | None]:
     """Reduce a GeoJSON document to its features and a CRS name, without links."""
-    kind = told.get("type") if isinstance(told, dict) else None
+    kind = document.get("type") if isinstance(document, dict) else None
     if kind in _GEOMETRIES:
-        features = [{"type": "Feature", "properties": {}, "geometry": told}]
+        features = [{"type": "Feature", "properties": {}, "geometry": document}]
     else:
-        features = [told] if kind == "Feature" else told.get("features")
+        features = [document] if kind == "Feature" else document.get("features")
     if kind not in _GEOMETRIES | {"Feature", "FeatureCollection"} or not isinstance(features, list):
         raise PromptError(f'{name} is not GeoJSON: the value of "type" is {str(kind)[:40]!r}.')
     kept: dict[str, Any] = {"type": "FeatureCollection", "features": features}
-    system = told.get("crs")
+    system = document.get("crs")
     if system is not None:
         if isinstance(system, dict) and system.get("type") == "name":
             return json.dumps(kept | {"crs": system}).encode(), None

@@ -95,8 +95,8 @@ class Origin:
         """Read a record of `to_json`, or return None for anything else."""
         if not isinstance(record, Mapping) or not isinstance(record.get("model"), str):
             return None
-        told = {one: str(record.get(one, "")) for one in ("weights", "licence", "data")}
-        return cls(record["model"], **told)
+        terms = {one: str(record.get(one, "")) for one in ("weights", "licence", "data")}
+        return cls(record["model"], **terms)
 
 
 @explain_keywords
@@ -297,7 +297,7 @@ class Mask:
             raise DataError(f'Invalid SA-1B record {str(record)[:60]}: "segmentation" is missing.')
         rle = coco_to_rle(record["segmentation"])
 
-        def told(key: str, kind: Callable[[Any], Any], absent: Any = None) -> Any:
+        def read_key(key: str, kind: Callable[[Any], Any], absent: Any = None) -> Any:
             value = record.get(key, _ABSENT)
             if value is _ABSENT or (value is None and key not in _NUMBERS):
                 return absent
@@ -309,21 +309,23 @@ class Mask:
                     "(boxes are [x, y, w, h], points [[x, y], ...])."
                 ) from None
 
-        x, y, width, height = told("crop_box", _box_xywh, (0.0, 0.0, *map(float, rle.size[::-1])))
+        x, y, width, height = read_key(
+            "crop_box", _box_xywh, (0.0, 0.0, *map(float, rle.size[::-1]))
+        )
         return cls(
             rle=rle,
-            label=told("label", str),
-            score=told("predicted_iou", _finite, 0.0),
-            id=told("group_id", int),
-            stability=told("stability_score", _finite),
-            points=told("point_coords", _points, ()),
+            label=read_key("label", str),
+            score=read_key("predicted_iou", _finite, 0.0),
+            id=read_key("group_id", int),
+            stability=read_key("stability_score", _finite),
+            points=read_key("point_coords", _points, ()),
             crop_box=(x, y, x + width, y + height),
-            objectness=told("objectness", _finite),
-            label_probability=told("label_probability", _finite),
-            runner_up=told("runner_up", _label_and_score),
-            parent=told("parent", int),
-            depth=told("depth", int),
-            crowd=told("iscrowd", bool, False),
+            objectness=read_key("objectness", _finite),
+            label_probability=read_key("label_probability", _finite),
+            runner_up=read_key("runner_up", _label_and_score),
+            parent=read_key("parent", int),
+            depth=read_key("depth", int),
+            crowd=read_key("iscrowd", bool, False),
         )
 
 

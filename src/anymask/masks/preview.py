@@ -105,8 +105,8 @@ def photo_of(
         )
     image = given if given is not None else picture() if picture is not None else None
     assert image is not None
-    told: object = image
-    if not isinstance(told, np.ndarray) or told.ndim != 3 or told.dtype != np.uint8:
+    value: object = image
+    if not isinstance(value, np.ndarray) or value.ndim != 3 or value.dtype != np.uint8:
         raise InputError(
             "Invalid image. Pass an array (H, W, 3) of uint8, as from anymask.load_image(PATH). "
             f"Given: {type(image).__name__}."

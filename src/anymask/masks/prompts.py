@@ -205,23 +205,23 @@ class Prompt:
             object.__setattr__(self, name, value)
 
     def __repr__(self) -> str:
-        told = [] if self.object_id is None else [f"object {self.object_id}"]
-        told += [] if self.frame is None else [f"frame {self.frame}"]
+        parts = [] if self.object_id is None else [f"object {self.object_id}"]
+        parts += [] if self.frame is None else [f"frame {self.frame}"]
         if self.points is not None and self.labels is not None:
             off = int((self.labels == 0).sum())
             clicks = "1 click" if len(self.points) == 1 else f"{len(self.points)} clicks"
-            told.append(clicks + (f" ({off} off)" if off else ""))
+            parts.append(clicks + (f" ({off} off)" if off else ""))
         for name, corners in (("box", self.box), ("example", self.example)):
             if corners is not None:
-                told.append(f"{name} {','.join(f'{side:g}' for side in corners.tolist())}")
+                parts.append(f"{name} {','.join(f'{side:g}' for side in corners.tolist())}")
         if self.mask is not None:
-            told.append(f"mask {'x'.join(map(str, self.mask.shape[::-1]))}")
+            parts.append(f"mask {'x'.join(map(str, self.mask.shape[::-1]))}")
         if self.lasso is not None:
-            told.append(f"lasso of {len(self.lasso)} corners")
+            parts.append(f"lasso of {len(self.lasso)} corners")
         if self.embedding is not None:
-            told.append(f"embedding {'x'.join(map(str, self.embedding.shape))}")
-        told += [] if self.words is None else [f"words {self.words!r}"]
-        return f"<Prompt: {', '.join(told)}>"
+            parts.append(f"embedding {'x'.join(map(str, self.embedding.shape))}")
+        parts += [] if self.words is None else [f"words {self.words!r}"]
+        return f"<Prompt: {', '.join(parts)}>"
 
     _repr_html_ = repr_html
 
@@ -261,8 +261,8 @@ class Prompt:
             drawn = cls(scribble_points(_check_line(scribble, "scribble", 1)))
             if points is box is mask is words is lasso is labels is None:
                 return drawn
-            said = cls.of(points, labels, box, mask, words, lasso=lasso)
-            return replace(merged_prompts(said, drawn), words=words)
+            prompt = cls.of(points, labels, box, mask, words, lasso=lasso)
+            return replace(merged_prompts(prompt, drawn), words=words)
         return cls(points, labels, box, mask, words, lasso=lasso)  # type: ignore[arg-type]  # converted
 
     def to_json(self) -> dict[str, Any]:
@@ -290,20 +290,20 @@ class Prompt:
             PromptError: A field is unknown, or the prompt is invalid.
             DataError: The mask is not a COCO RLE.
         """
-        said = {name: value for name, value in record.items() if value is not None}
+        values = {name: value for name, value in record.items() if value is not None}
         known = {"scribble", *(field.name for field in fields(cls))}
-        if strange := sorted(said.keys() - known):
+        if strange := sorted(values.keys() - known):
             raise PromptError(
                 f"Unknown field {strange[0]!r} of a prompt. Known fields: "
                 f"{', '.join(sorted(known))}."
             )
-        if "mask" in said:
-            said["mask"] = rle_to_mask(_rle_of(said["mask"]))
-        line = said.pop("scribble", None)
+        if "mask" in values:
+            values["mask"] = rle_to_mask(_rle_of(values["mask"]))
+        line = values.pop("scribble", None)
         if line is None:
-            return cls(**said)
+            return cls(**values)
         drawn = cls.of(scribble=line)
-        return merged_prompts(cls(**said), drawn) if said else drawn
+        return merged_prompts(cls(**values), drawn) if values else drawn
 
     def drawn_in(self, image_hw: tuple[int, int], accepts: frozenset[PromptKind]) -> Prompt:
         """Replace a lasso by its box and the mask of the pixels that it encloses.

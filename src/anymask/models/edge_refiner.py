@@ -82,8 +82,8 @@ class EdgeRefiner(nn.Module):
             x = F.interpolate(self.lift[level](x), scale_factor=2.0, mode="bilinear")
             x = self.up[level](x + skips[level])
         fine = F.relu(F.pixel_shuffle(self.fine(x), 2))
-        said = self.head(torch.cat([fine, seen], dim=1))
-        return seen[:, GATE : GATE + 1] * MOST * torch.tanh(said / MOST)
+        correction = self.head(torch.cat([fine, seen], dim=1))
+        return seen[:, GATE : GATE + 1] * MOST * torch.tanh(correction / MOST)
 
 
 def clues(photo: Tensor, logits: Tensor, prompt: Tensor) -> Tensor:  # -> (B, CLUES, S, S)
@@ -113,14 +113,14 @@ def colour_likelihood(photo: Tensor, wide: Tensor, near: Tensor) -> Tensor:  # -
     weights = torch.tensor([LEVELS**2, LEVELS, 1.0], device=photo.device).view(1, 3, 1, 1)
     colour = (levels * weights).sum(1).flatten(1).long()  # (B, S * S)
     sure = (wide / SURE).clamp(-1, 1)
-    told = []
+    ratios = []
     for place in (near, torch.ones_like(near)):
         on, off = (
             _chances(colour, (part * place).flatten(1)) for part in (sure.relu(), (-sure).relu())
         )
         ratio = (on / off).log().clamp(-4, 4) / 2
-        told.append(ratio.gather(1, colour).view(wide.shape))
-    return torch.cat(told, dim=1)
+        ratios.append(ratio.gather(1, colour).view(wide.shape))
+    return torch.cat(ratios, dim=1)
 
 
 def _chances(colour: Tensor, weights: Tensor) -> Tensor:  # (B, S * S) twice -> (B, LEVELS^3)

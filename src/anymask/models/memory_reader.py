@@ -141,20 +141,20 @@ class MemoryReader(nn.Module):
         recent: Cells,
     ) -> tuple[Tensor, Tensor]:
         """`forward` with the cells of prompted and of recent frames separated."""
-        told = _told(hints)
-        told8 = F.avg_pool2d(told, 2)
+        planes = _told(hints)
+        planes8 = F.avg_pool2d(planes, 2)
         read = self.read(keys, anchors, recent)
-        x = _joined(self.join16, read, 10 * keys, F.avg_pool2d(told8, 2))
+        x = _joined(self.join16, read, 10 * keys, F.avg_pool2d(planes8, 2))
         coarse: Tensor = self.blocks16(x)
-        x = self.blocks8(_joined(self.join8, middle, told8, coarser=coarse))
-        x = self.blocks4(_joined(self.join4, fine, told, coarser=x))
+        x = self.blocks8(_joined(self.join8, middle, planes8, coarser=coarse))
+        x = self.blocks4(_joined(self.join4, fine, planes, coarser=x))
         logits = hints[:, MIXED : MIXED + 1] + LIMIT * torch.tanh(_to_one(self.change, x) / LIMIT)
-        return logits, self._seen(coarse, logits, told)
+        return logits, self._seen(coarse, logits, planes)
 
     def read(self, keys: Tensor, anchors: Cells, recent: Cells) -> Tensor:  # -> (B, 2 * 33, h, w)
         """Attention of each cell to prompted frames and to recent ones, and both weights."""
-        asked = self.sharpness.exp() * self.key(keys.flatten(2).transpose(1, 2))
-        known = [self._read(asked, one) for one in (anchors, recent)]
+        query = self.sharpness.exp() * self.key(keys.flatten(2).transpose(1, 2))
+        known = [self._read(query, one) for one in (anchors, recent)]
         highest = torch.maximum(known[0].highest, known[1].highest)
         weights = [one.weight * (one.highest - highest).exp() for one in known]  # (F, G, 1)
         parts = []
@@ -163,24 +163,24 @@ class MemoryReader(nn.Module):
             parts += [one.values * (weight / (weight + 1e-3)), share]
         return torch.cat(parts, dim=2).transpose(1, 2).unflatten(2, keys.shape[2:])
 
-    def _read(self, asked: Tensor, cells: Cells) -> CellsRead:
+    def _read(self, query: Tensor, cells: Cells) -> CellsRead:
         known = self.key(cells.keys)
         if cells.there is not None:  # an extra channel is cheaper than masking the scores
-            asked = torch.cat([asked, torch.ones_like(asked[..., :1])], dim=2)
+            query = torch.cat([query, torch.ones_like(query[..., :1])], dim=2)
             known = torch.cat([known, (cells.there[..., None].to(known) - 1) * 1e4], dim=2)
-        scores = asked @ known.transpose(1, 2)  # (F, G, M)
+        scores = query @ known.transpose(1, 2)  # (F, G, M)
         learned = torch.relu(self.value(10 * cells.keys) + self.value_labels(cells.labels))
         weights = scores.softmax(2)
         values = _weighted(weights, torch.cat([cells.labels, learned], dim=2))
         highest = scores.amax(2, keepdim=True)
         return CellsRead(values, 1 / weights.amax(2, keepdim=True), highest)
 
-    def _seen(self, coarse: Tensor, logits: Tensor, told: Tensor) -> Tensor:  # -> (B, 1)
+    def _seen(self, coarse: Tensor, logits: Tensor, planes: Tensor) -> Tensor:  # -> (B, 1)
         """Presence logit of the object, from its cells and all cells."""
         drawn = F.avg_pool2d(logits.detach().sigmoid(), PARTS)
         inside = (coarse * drawn).sum((2, 3)) / (drawn.sum((2, 3)) + 0.5)
         area = torch.log(drawn.sum((2, 3)) + 0.1)
-        best = (told[:, 3:4]).amax((2, 3))
+        best = (planes[:, 3:4]).amax((2, 3))
         return cast(Tensor, self.seen(torch.cat([inside, coarse.mean((2, 3)), area, best], dim=1)))
 
 
@@ -202,8 +202,8 @@ def _joined(join: nn.Conv2d, *parts: Tensor, coarser: Tensor | None = None) -> T
     convolved once for all objects, and the coarser part before it is upscaled."""
     widths = [part.shape[1] for part in parts]
     rest = join.weight.split([join.in_channels - sum(widths), *widths], dim=1)
-    said = [F.conv2d(part, share) for part, share in zip(parts, rest[1:], strict=True)]
-    whole = reduce(torch.add, said, cast(Tensor, join.bias)[:, None, None])
+    convolved = [F.conv2d(part, share) for part, share in zip(parts, rest[1:], strict=True)]
+    whole = reduce(torch.add, convolved, cast(Tensor, join.bias)[:, None, None])
     if coarser is None:
         return whole
     return whole + F.interpolate(

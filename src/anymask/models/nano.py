@@ -100,9 +100,9 @@ class ImageToToken(CrossAttention):
         """Tokens with and without positions (N, T, C), (N, L, C), (N, 1, 1, T) -> (N, L, C)."""
         scores = placed @ self.asked(tokens).transpose(1, 2)  # (N, L, H * T)
         shares = torch.softmax(scores.unflatten(-1, (self.heads, -1)) + bias, dim=-1).flatten(2)
-        told = split_heads(content @ self.carry.flatten(0, 1).t(), self.heads)  # (N, H, T, D)
+        values = split_heads(content @ self.carry.flatten(0, 1).t(), self.heads)  # (N, H, T, D)
         weights = self.value.weight.t().unflatten(0, (self.heads, -1))  # (H, D, C)
-        return shares @ (told @ weights).flatten(1, 2) + self.value.bias
+        return shares @ (values @ weights).flatten(1, 2) + self.value.bias
 
 
 WIDTHS = (0.012, 0.04, 0.12)  # of the gaussians, relative to the model side
@@ -492,8 +492,8 @@ class NanoDecoder(nn.Module):
         image = coarse.flatten(2).transpose(1, 2) + add16
         at = self.image_positions(h, w, image)
         tokens = self.blocks[0](tokens, places, (image + at, image), bias)
-        told = self.tell(tokens + places, tokens, image + at, bias)
-        image = self.tell_norm(image + told)
+        update = self.tell(tokens + places, tokens, image + at, bias)
+        image = self.tell_norm(image + update)
         for block in self.blocks[1:]:
             tokens = block(tokens, places, (image + at, image), bias)
         masks_tokens = tokens[:, 1 : 1 + N_MASKS]

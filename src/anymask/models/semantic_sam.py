@@ -263,9 +263,9 @@ class Predictor(nn.Module):
             queries = layer(queries, places, anchors, memory, sizes)
             moved = self._bbox_embed(queries).float() + inverse_sigmoid(anchors)
             anchors = moved.sigmoid()
-        told = self.decoder_norm(self.decoder_norm(queries))  # twice, as in the reference
-        logits = torch.einsum("nqc,chw->nqhw", self.mask_embed(told), pixels[0])
-        return logits, self.iou_prediction_head(told)[..., 0]
+        decoded = self.decoder_norm(self.decoder_norm(queries))  # twice, as in the reference
+        logits = torch.einsum("nqc,chw->nqhw", self.mask_embed(decoded), pixels[0])
+        return logits, self.iou_prediction_head(decoded)[..., 0]
 
 
 class _DecoderLayer(nn.Module):
@@ -283,8 +283,8 @@ class _DecoderLayer(nn.Module):
     ) -> Tensor:  # (N, Q, C) -> the same
         placed = x + places
         x = self.norm2(x + self.self_attn(placed, placed, x, need_weights=False)[0])
-        asked, at = (one.reshape(1, -1, one.shape[-1]) for one in (x + places, anchors))
-        x = self.norm1(x + self.cross_attn(asked, at, memory, sizes).view_as(x))
+        query, at = (one.reshape(1, -1, one.shape[-1]) for one in (x + places, anchors))
+        x = self.norm1(x + self.cross_attn(query, at, memory, sizes).view_as(x))
         answer: Tensor = self.norm3(x + self.linear2(F.relu(self.linear1(x))))
         return answer
 

@@ -118,8 +118,8 @@ class ChannelGate(nn.Module):
         self.mlp = nn.Sequential(nn.Flatten(), layers[0], nn.ReLU(), layers[1])
 
     def forward(self, x: Tensor) -> Tensor:
-        told = self.mlp(x.mean((2, 3))) + self.mlp(x.amax((2, 3)))
-        return x * told.sigmoid()[:, :, None, None]
+        logits = self.mlp(x.mean((2, 3))) + self.mlp(x.amax((2, 3)))
+        return x * logits.sigmoid()[:, :, None, None]
 
 
 class SpatialGate(nn.Module):

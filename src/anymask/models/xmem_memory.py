@@ -253,8 +253,8 @@ class XMemSteps:
             values, hidden = self.model.value_encoder(
                 frame.image, frame.maps[0], masks, masks.sum(0) - masks, hidden
             )
-            for (place, _), *told in zip(here, values, hidden, strict=True):
-                found[place] = self._with_frame(found[place], number, frame, *told)
+            for (place, _), *encoded in zip(here, values, hidden, strict=True):
+                found[place] = self._with_frame(found[place], number, frame, *encoded)
         return found
 
     def _with_frame(

@@ -106,7 +106,7 @@ def spread_mask(
     views: Sequence[View],
     start: int,
     mask: BoolArray,
-    ask: Ask,
+    predict: Ask,
     tolerance: float = TOLERANCE,
     agreement: float = AGREEMENT,
 ) -> dict[int, BoolArray]:
@@ -115,7 +115,7 @@ def spread_mask(
     Args:
         start: Index of the view of the mask.
         mask: Mask (H, W).
-        ask: Function that predicts a mask from points and a box in a view.
+        predict: Function that predicts a mask from points and a box in a view.
         agreement: Minimum IoU of a predicted mask with the projected points.
 
     Returns:
@@ -132,7 +132,7 @@ def spread_mask(
         region = _projected(views[number], points, tolerance)
         if region is None:
             continue
-        answer = ask(views[number], *prompts_of(region))
+        answer = predict(views[number], *prompts_of(region))
         union = np.count_nonzero(answer | region)
         if union and np.count_nonzero(answer & region) >= agreement * union:
             found[number] = answer

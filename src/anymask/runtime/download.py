@@ -211,8 +211,8 @@ def transfer(what: Checkpoint, source: str, part: Part, progress: OnProgress) ->
     except transfers.HTTPError as error:
         with error:
             if error.code == 416:  # no bytes follow the existing ones
-                told = error.headers.get("Content-Range") or ""
-                if start and told.strip() == f"bytes */{start}":
+                content_range = error.headers.get("Content-Range") or ""
+                if start and content_range.strip() == f"bytes */{start}":
                     return
                 part.discard()
             raise Refused(f"The server responded {error.code} {error.reason}") from error

@@ -474,10 +474,10 @@ class OnnxEdges:
 
     def refine_edge(self, photo: UintImage, logits: FloatArray, prompt: FloatArray) -> FloatArray:
         planes = np.ascontiguousarray(photo.transpose(2, 0, 1), np.float32)
-        (said,) = self._runtime.run(
+        (output,) = self._runtime.run(
             GraphNames.REFINER, planes[None], logits[None, None], prompt[None]
         )
-        change: FloatArray = said[0, 0]
+        change: FloatArray = output[0, 0]
         return change
 
 
@@ -564,9 +564,9 @@ class OnnxNames:
 
 def table_to_arrays(table: NameTable) -> dict[str, NDArray[Any]]:
     """Arrays of `names.npz`."""
-    told = json.dumps({"words": table.words, "also": dict(table.also)}, ensure_ascii=False)
+    text = json.dumps({"words": table.words, "also": dict(table.also)}, ensure_ascii=False)
     return {
-        "words": np.frombuffer(told.encode(), np.uint8),
+        "words": np.frombuffer(text.encode(), np.uint8),
         "vectors": table.vectors.astype(np.float16),
         "learned": table.learned,
         "scale": np.array(table.scale, np.float32),
@@ -578,8 +578,8 @@ def read_table(path: Path, network: str = "") -> NameTable:
     try:
         with path.open("rb") as file:
             arrays = read_arrays(file)
-        told = parse_json(arrays["words"].tobytes(), path)
-        words, also = tuple(map(str, told["words"])), dict(told["also"])
+        record = parse_json(arrays["words"].tobytes(), path)
+        words, also = tuple(map(str, record["words"])), dict(record["also"])
         vectors = arrays["vectors"].astype(np.float32)
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True).clip(1e-6)
         learned = arrays["learned"].astype(np.bool_)

@@ -165,10 +165,10 @@ class OnnxSweep:
     def _run(self, graph: str, given: Arrays) -> Arrays:
         return run_graph(self._lone, graph, given)
 
-    def draw(self, asked: list[tuple[Arrays, int, list[int]]]) -> Iterator[FloatArray]:
+    def draw(self, prompts: list[tuple[Arrays, int, list[int]]]) -> Iterator[FloatArray]:
         """Yield mask tokens of prompts as logits (m, m), computed a few ahead."""
-        for start in range(0, len(asked), self._ahead):
-            part = asked[start : start + self._ahead]
+        for start in range(0, len(prompts), self._ahead):
+            part = prompts[start : start + self._ahead]
             for planes in self._pool.map(lambda one: self._draw(*one), part):
                 yield from planes
 

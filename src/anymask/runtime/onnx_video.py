@@ -338,10 +338,10 @@ def read_constants(path: Path) -> VideoConstants:
     try:
         with path.open("rb") as file:
             arrays = read_arrays(file)
-        told = parse_json(arrays.pop("settings").tobytes(), path)
+        stored = parse_json(arrays.pop("settings").tobytes(), path)
         known = {one.name for one in fields(TrackingSettings)}
         values: dict[str, Any] = {
-            name: tuple(v) if isinstance(v, list) else v for name, v in told.items()
+            name: tuple(v) if isinstance(v, list) else v for name, v in stored.items()
         }
         if values.get("stability") is not None:
             values["stability"] = MultimaskStability(**values["stability"])

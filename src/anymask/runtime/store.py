@@ -265,18 +265,18 @@ def installed(name: str) -> Installed:
         return Installed(name=name, status="absent")
     size, facts = path.stat().st_size, read_json(record_of(what))
     # The record may have been modified: values that are not strings are ignored.
-    told = {key: value for key, value in facts.items() if isinstance(value, str)}
-    said = told.get("status", "")
-    status: Status = said if said in SAYS else "unverified"
+    texts = {key: value for key, value in facts.items() if isinstance(value, str)}
+    recorded = texts.get("status", "")
+    status: Status = recorded if recorded in SAYS else "unverified"
     if (facts and size != facts.get("bytes")) or what.bytes not in (None, size):
         status = "altered"
     return Installed(
         name=name,
         status=status,
         path=path,
-        sha256=told.get("sha256", ""),
+        sha256=texts.get("sha256", ""),
         bytes=size,
-        source=told.get("source", ""),
+        source=texts.get("source", ""),
     )
 
 

@@ -182,8 +182,8 @@ class TorchRuntime:
         with _computing(f"the decoder of {self.spec.name}"):
             dtype = torch.bfloat16 if mixed else self.dtype
             shown = -(-rows // 4), -(-columns // 4)
-            asked = ClickSweep(self._module, self._maps(seen)[0], dtype, shown)
-        return TorchSweep(asked, self.device)
+            inner = ClickSweep(self._module, self._maps(seen)[0], dtype, shown)
+        return TorchSweep(inner, self.device)
 
     def _maps(self, seen: EncoderOutput) -> tuple[Tensor, ...]:
         """Feature maps (1, C, h, w); only maps from elsewhere are copied."""
@@ -325,16 +325,16 @@ class TorchSweep:
             self._rooms[thread] = answered.view.shares
             return _to_numpy(quality), answered
 
-    def draw(self, asked: list[tuple[SweepTokens, int, list[int]]]) -> Iterator[FloatArray]:
+    def draw(self, prompts: list[tuple[SweepTokens, int, list[int]]]) -> Iterator[FloatArray]:
         """Yield mask tokens of prompts as logits (m, m), computed a few ahead."""
         ahead = 2 * self._threads
-        for start in range(0, len(asked), ahead):
-            for planes in self._pool.map(self._draw, asked[start : start + ahead]):
+        for start in range(0, len(prompts), ahead):
+            for planes in self._pool.map(self._draw, prompts[start : start + ahead]):
                 yield from planes
 
-    def _draw(self, asked: tuple[SweepTokens, int, list[int]]) -> FloatArray:
+    def _draw(self, prompt: tuple[SweepTokens, int, list[int]]) -> FloatArray:
         with torch.inference_mode():
-            return _to_numpy(self._sweep.draw(*asked))
+            return _to_numpy(self._sweep.draw(*prompt))
 
 
 # Videos.

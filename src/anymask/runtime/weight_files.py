@@ -150,12 +150,12 @@ def about_weights(path: Path) -> dict[str, Any] | None:
 
 def classes_of_weights(path: Path) -> tuple[str, ...]:
     """Return the classes in the header of trained weights, or (). Raises WeightsError."""
-    said = (about_weights(path) or {}).get("classes", [])
-    if not isinstance(said, list) or not all(isinstance(name, str) for name in said):
+    classes = (about_weights(path) or {}).get("classes", [])
+    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
         raise WeightsError(
             f"{path}: The classes in the header are corrupted. Train the model again."
         )
-    return tuple(said)
+    return tuple(classes)
 
 
 def channels_of_weights(path: Path) -> ChannelMix | None:
@@ -164,9 +164,9 @@ def channels_of_weights(path: Path) -> ChannelMix | None:
     Raises:
         WeightsError: The header is corrupted.
     """
-    said = (about_weights(path) or {}).get("channels")
+    channels = (about_weights(path) or {}).get("channels")
     try:
-        return None if said is None else ChannelMix.of(said)
+        return None if channels is None else ChannelMix.of(channels)
     except (KeyError, TypeError, ValueError) as error:
         raise WeightsError(
             f"{path}: The channels in the header are corrupted. Train the model again."

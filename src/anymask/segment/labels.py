@@ -90,16 +90,16 @@ def read_own_names(path: Path, table: NameTable) -> ChosenNames:
             f"The names file {path} does not exist. Create it with `anymask names`, or pass a "
             "list of names."
         )
-    told = parse_json(path.read_bytes(), path)
+    document = parse_json(path.read_bytes(), path)
     try:
-        if told["format"] != FORMAT:
+        if document["format"] != FORMAT:
             raise DataError(
-                f"{path} is a names file of format {told['format']!r}, but this "
+                f"{path} is a names file of format {document['format']!r}, but this "
                 f"version of anymask supports format {FORMAT}. Create it again with "
                 "`anymask names`."
             )
-        vectors = np.array([one["vector"] for one in told["names"].values()], np.float32)
-        labels, network = tuple(map(str, told["names"])), told["network"]
+        vectors = np.array([one["vector"] for one in document["names"].values()], np.float32)
+        labels, network = tuple(map(str, document["names"])), document["network"]
     except (TypeError, KeyError, ValueError, AttributeError) as error:
         raise DataError(f"{path} is not a names file. Create one with `anymask names`.") from error
     if vectors.ndim != 2 or vectors.shape[1] != table.vectors.shape[1] or network != table.network:
@@ -122,8 +122,8 @@ def choose_names(runtime: ImageRuntime, names: Names) -> ChosenNames:
         return names
     if isinstance(names, str | Path):
         return read_own_names(Path(names), table)
-    told: object = names
-    words = isinstance(told, Iterable) and all(isinstance(name, str) for name in told)
+    value: object = names
+    words = isinstance(value, Iterable) and all(isinstance(name, str) for name in value)
     if names is not None and not words:
         raise InputError(f"Invalid names {str(names)[:60]!r}. Expected a list of words.")
     return table.chosen(names)
@@ -155,9 +155,9 @@ def with_labels(
 ) -> FoundMasks:
     """Implementation of `Model.with_labels`; empty masks have no label."""
     rles = rles_of(found, photo.shape[:2])
-    told = suggest_labels(runtime, photo, found, names, 1)
+    suggestions = suggest_labels(runtime, photo, found, names, 1)
     names_of = [one[0] if len(rle.counts) > 1 else (None, None)
-                for one, rle in zip(told, rles, strict=True)]  # fmt: skip
+                for one, rle in zip(suggestions, rles, strict=True)]  # fmt: skip
     if isinstance(found, Prediction):
         rows = zip(found.items, names_of, strict=True)
         items = tuple(replace(one, label=a, label_probability=b) for one, (a, b) in rows)

@@ -380,9 +380,9 @@ class Model:
             return self._segment_each(pairs, on_error, source, chosen, detector)
         if boxes is not None:
             return self._segment_boxes(image, boxes, names, source, chosen)
-        asked = [Prompt.of(*one)] if prompts is None else prompt_list(prompts)
+        requested = [Prompt.of(*one)] if prompts is None else prompt_list(prompts)
         view = self._view(image, source, chosen)
-        answers = self._answers(asked, chosen, view, previous, detector)
+        answers = self._answers(requested, chosen, view, previous, detector)
         return answers[0] if prompts is None else answers
 
     def _answers(
@@ -413,14 +413,14 @@ class Model:
     ) -> Masks:
         from anymask.masks import Masks
 
-        asked = box_prompts(boxes)
-        labels = [None] * len(asked) if names is None else list(names)
-        if len(labels) != len(asked):
+        prompts = box_prompts(boxes)
+        labels = [None] * len(prompts) if names is None else list(names)
+        if len(labels) != len(prompts):
             raise InputError(
-                f"{len(asked)} boxes have {len(labels)} labels. Pass one label for each box."
+                f"{len(prompts)} boxes have {len(labels)} labels. Pass one label for each box."
             )
         view = self._view(image, source, settings)
-        answers = self._answers(asked, settings, view)
+        answers = self._answers(prompts, settings, view)
         found = [
             replace(one.best, label=name) if name else one.best
             for one, name in zip(answers, labels, strict=True)
@@ -436,9 +436,9 @@ class Model:
         detector: Any,
     ) -> Iterator[Reply | AnymaskError]:
         """Yield the predictions for several images one after the other."""
-        for image, asked in pairs:
+        for image, prompt in pairs:
             try:
-                several = prompt_list(asked)
+                several = prompt_list(prompt)
                 view = self._view(image, source, settings)
                 if not isinstance(image, str | Path):  # limits memory for many images
                     view = replace(view, picture=None)
@@ -448,7 +448,7 @@ class Model:
                     raise
                 yield error
             else:
-                yield answers[0] if isinstance(asked, Prompt) else answers
+                yield answers[0] if isinstance(prompt, Prompt) else answers
 
     def refine(
         self, image: Photo, mask: ArrayLike, **settings: Unpack[SegmentKeywords]
@@ -687,8 +687,8 @@ class Model:
         """
         from anymask.edit import cut_photo
 
-        asked = {"points": points, "point_labels": point_labels, "box": box, "mask": mask}
-        return cut_photo(self, image, asked, words, **settings)
+        prompt = {"points": points, "point_labels": point_labels, "box": box, "mask": mask}
+        return cut_photo(self, image, prompt, words, **settings)
 
     def track(
         self, source: Any, *, model: Model | str | None = None, **settings: Unpack[TrackOptions]

@@ -187,8 +187,8 @@ def answer_prompts(
         for prompt, before in zip(checked, previous_list(previous, checked), strict=True)
     ]
     answers = []
-    asked = decode_in_steps(runtime, features, plans, settings)
-    for (answer, last), prompt in zip(asked, prompts, strict=True):
+    decoded = decode_in_steps(runtime, features, plans, settings)
+    for (answer, last), prompt in zip(decoded, prompts, strict=True):
         question = PromptContext(runtime, photo, features, last, settings)
         answer = refine_edges(refine_in_crop(answer, question), question)
         answer = apply_clicks(answer, last) if settings.multimask == "auto" else answer
@@ -210,15 +210,15 @@ def decode_in_steps(
 
     All plans advance together, so that a step of many prompts is decoded in batches.
     """
-    asked = {place: plan[0] for place, plan in enumerate(plans)}
+    current = {place: plan[0] for place, plan in enumerate(plans)}
     found: dict[int, tuple[Prediction, Prompt]] = {}
     for step in range(max(map(len, plans), default=0)):
-        places = [place for place in asked if place not in found]
-        prompts = [asked[place] for place in places]
+        places = [place for place in current if place not in found]
+        prompts = [current[place] for place in places]
         answers = _decode_and_order(runtime, features, prompts, settings)
         for place, prompt, answer in zip(places, prompts, answers, strict=True):
             if step + 1 < len(plans[place]):
-                asked[place] = replace(plans[place][step + 1], mask=answer.logits[0])
+                current[place] = replace(plans[place][step + 1], mask=answer.logits[0])
             else:
                 found[place] = _finish(answer, prompt, settings), prompt
     return [found[place] for place in range(len(plans))]
@@ -480,8 +480,8 @@ def _predict_in_window(
     if start is not None:
         start = mask_on_photo(start, first.geometry, first.logits.shape[-1], first.threshold)
         start = _resized(start, (photo.shape[0], photo.shape[1]))
-    asked = replace(scaled_prompt(question.prompt, scale), mask=start)
-    moved = prompt_in_window(asked, (x0, y0, x1, y1))
+    scaled = replace(scaled_prompt(question.prompt, scale), mask=start)
+    moved = prompt_in_window(scaled, (x0, y0, x1, y1))
     features = question.encode(crop)
     second = question.predict(features, [moved], step)[0]
     second = refine_edges(second, replace(question, photo=crop, features=features, prompt=moved))

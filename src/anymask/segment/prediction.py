@@ -212,9 +212,9 @@ class Prediction:
 
     def __repr__(self) -> str:
         height, width = self.geometry.image_hw
-        told = ", ".join(f"{one.score:.2f} {percent(one.coverage)}" for one in self)
+        scores = ", ".join(f"{one.score:.2f} {percent(one.coverage)}" for one in self)
         toss = ", ambiguous" if self.ambiguous else ""
-        return f"<Prediction: {len(self)} of {width}x{height}: {told}{toss}>"
+        return f"<Prediction: {len(self)} of {width}x{height}: {scores}{toss}>"
 
     def __getstate__(self) -> dict[str, Any]:
         made = ("logits", "scores", "order", "masks", "_made")

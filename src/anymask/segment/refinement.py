@@ -39,7 +39,7 @@ def refining_prompts(mask: BoolArray, spec: ModelSpec) -> list[Prompt]:  # (H, W
         return [Prompt.of(points=clicks)]
     if "point" not in spec.accepts:
         return [Prompt.of(box=box)]
-    asked = [Prompt.of(points=clicks, box=box), Prompt.of(box=box)]
+    prompts = [Prompt.of(points=clicks, box=box), Prompt.of(box=box)]
     if "mask" in spec.accepts:
-        asked.insert(0, Prompt.of(points=clicks, box=box, mask=mask))
-    return asked
+        prompts.insert(0, Prompt.of(points=clicks, box=box, mask=mask))
+    return prompts

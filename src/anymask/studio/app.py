@@ -149,8 +149,8 @@ def _describe(api: FastAPI, token: bool) -> None:
         schema = plain()
         for operations in schema["paths"].values():
             for operation in operations.values():
-                told = operation.get("description", "")
-                operation["summary"] = told.partition("\n")[0].rstrip(".")
+                description = operation.get("description", "")
+                operation["summary"] = description.partition("\n")[0].rstrip(".")
                 for parameter in operation.get("parameters", ()):
                     if examples := parameter["schema"].get("examples"):
                         parameter["example"] = examples[0]  # default value in /docs

@@ -119,9 +119,9 @@ def concepts(store: Store) -> Iterator[Concept]:
     present, proposed, answers = _present(store), _proposed(store), _answers(store)
     for image in store.all_images():
         counts = present.get(image.id, {})
-        told = answers.get(image.id, {})
-        for phrase in dict.fromkeys([*counts, *proposed.get(image.id, ()), *told]):
-            masks, answer = counts.get(phrase, 0), told.get(phrase)
+        verdicts = answers.get(image.id, {})
+        for phrase in dict.fromkeys([*counts, *proposed.get(image.id, ()), *verdicts]):
+            masks, answer = counts.get(phrase, 0), verdicts.get(phrase)
             stale = answer == ("absent" if masks else "complete")  # masks were added or removed
             yield Concept(image.id, image.name, phrase, masks, None if stale else answer)
 

@@ -159,18 +159,18 @@ _DESCRIBED = "See /docs or GET /openapi.json for the request format."
 
 def _plain(request: Request, error: HTTPException) -> Refusal:
     """Convert Starlette errors: unknown endpoint, unsupported method, or invalid body."""
-    asked = f"{request.method} {request.url.path}"
+    target = f"{request.method} {request.url.path}"
     if error.status_code not in (404, 405):
-        return Refusal(error.status_code, f"{asked} cannot be read: {error.detail}. {_LISTED}")
+        return Refusal(error.status_code, f"{target} cannot be read: {error.detail}. {_LISTED}")
     routes = request.app.state.routes
     known = [route for route in routes if route.matches(request.scope)[0] is not Match.NONE]
     methods = {method for route in known for method in route.methods or ()}
     if not methods:
-        return Refusal(404, f"Unknown address: {asked}. {_LISTED}")
+        return Refusal(404, f"Unknown address: {target}. {_LISTED}")
     if "GET" in methods and not COSTLY.fullmatch(request.url.path):
         methods.add("HEAD")
     allowed = " or ".join(sorted(methods))
-    refusal = Refusal(405, f"{asked} is not supported. Use the method {allowed}. {_LISTED}")
+    refusal = Refusal(405, f"{target} is not supported. Use the method {allowed}. {_LISTED}")
     refusal.headers = {"Allow": ", ".join(sorted(methods))}
     return refusal
 

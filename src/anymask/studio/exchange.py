@@ -158,9 +158,9 @@ def joined_terms(first: SetFacts, second: SetFacts) -> SetFacts:
     """Terms of both: all licences and restrictions, and all texts of the other keys."""
     licences = [{k: v for k, v in one.items() if k != "id"} for one in first.licences]
     for one in second.licences:
-        told = {k: v for k, v in one.items() if k != "id"}
-        if told not in licences:
-            licences.append(told)
+        licence = {k: v for k, v in one.items() if k != "id"}
+        if licence not in licences:
+            licences.append(licence)
     info: dict[str, object] = {}
     for key in terms.TERMS:
         given = [one.info[key] for one in (first, second) if one.info.get(key)]
@@ -209,8 +209,8 @@ def _without_known(
     for mask, ious in zip(masks, table, strict=True):
         nameless = mask.label in NAMELESS
         for entry, iou in zip(kept, ious, strict=True):
-            told = nameless or entry.state == "accepted" or entry.label not in NAMELESS
-            if proposals and told and iou >= SAME:
+            comparable = nameless or entry.state == "accepted" or entry.label not in NAMELESS
+            if proposals and comparable and iou >= SAME:
                 break
             if _is_alike(mask.rle, entry.rle, iou) and (nameless or mask.label == entry.label):
                 break

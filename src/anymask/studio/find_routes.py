@@ -101,9 +101,9 @@ async def find(
         return search.find(photo), (photo.shape[0], photo.shape[1])
 
     left = threading.Event()
-    asked = inference.long("find", work, left)
-    async with gives_up(request, asked, left):
-        found, hw = await done(asked)
+    future = inference.long("find", work, left)
+    async with gives_up(request, future, left):
+        found, hw = await done(future)
     return await run_in_threadpool(records_answer, found, hw, kind, tolerance)
 
 
@@ -151,9 +151,9 @@ async def cutout(
         return file.getvalue()
 
     left = threading.Event()
-    asked = inference.long("cutout", work, left)
-    async with gives_up(request, asked, left):
-        return Response(await done(asked), media_type=f"image/{kind}")
+    future = inference.long("cutout", work, left)
+    async with gives_up(request, future, left):
+        return Response(await done(future), media_type=f"image/{kind}")
 
 
 def whole_photo(seen: UintImage | EncodedPhoto) -> UintImage:
@@ -248,7 +248,7 @@ class Examples:
 async def find_here(
     image_id: ImageId,
     body: SearchBody,
-    asked: Asked,
+    plane: Asked,
     look: Looks,
     inference: OfModel,
     request: Request,
@@ -260,11 +260,11 @@ async def find_here(
     """
     examples, left = Examples(inference, look.limits, look), threading.Event()
     examples.check(body)
-    place = await run_in_threadpool(lambda: look.page(look.project.picture(image_id), asked.page))
+    place = await run_in_threadpool(lambda: look.page(look.project.picture(image_id), plane.page))
     least = look.project.settings.min_mask_area
 
     def work(model: Model) -> tuple[list[Draft], Search]:
-        photo = look.load(image_id, asked)
+        photo = look.load(image_id, plane)
         search = examples.search(model, body, lambda: photo)
         return search.drafts(photo, place, least), search
 
@@ -321,10 +321,10 @@ class ProjectSearch:
         """Progress of the search; after a restart of the server, as stored in the database."""
         store, key, body = self.look.project.store, self._key, self._body
         if self._thread is None:
-            told = store.last_asked()
-            if told is None:
+            stored = store.last_asked()
+            if stored is None:
                 return SearchState(state="none")
-            key, body = str(told["key"]), SearchBody.model_validate(told["question"])
+            key, body = str(stored["key"]), SearchBody.model_validate(stored["question"])
         running = self.running  # read first, because the search may end during the count
         searched = store.searched(key) if key else {}
         left = len(photos_left(store, searched))
@@ -347,8 +347,8 @@ class ProjectSearch:
                 names = ", ".join(search.untrained)
                 self._passed.append(f"Names without training images: {names}")
             question = self._body.model_dump(mode="json", exclude_defaults=True)
-            told = Action(kind=ASKED, detail={"key": search.key, "question": question})
-            store.add_events(None, [told], "search")
+            event = Action(kind=ASKED, detail={"key": search.key, "question": question})
+            store.add_events(None, [event], "search")
 
             def look(image: ImageEntry) -> list[Draft]:
                 page = self.look.page(self.look.project.picture(image.id), None)

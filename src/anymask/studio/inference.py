@@ -351,9 +351,9 @@ class Inference:
         warn_of_cut_boxes(prompts, embedding.image_hw)
 
         def work(together: list[Any]) -> list[Prediction]:
-            asked, before = zip(*together, strict=True)
+            batch, before = zip(*together, strict=True)
             runtime = self.ready().runtime
-            return answer_prompts(runtime, seen.photo, embedding, asked, chosen, before)
+            return answer_prompts(runtime, seen.photo, embedding, batch, chosen, before)
 
         key = (embedding.model_hash, embedding.image_hash, chosen)
         pairs = list(zip(prompts, previous or [None] * len(prompts), strict=True))

@@ -242,8 +242,8 @@ class Guard:
                 await defect.response()(scope, receive, sending)
         finally:
             spent = round(1000 * (time.perf_counter() - began), 1)
-            told = {"method": method, "path": path, "status": status, "ms": spent}
-            REQUESTS.info("%s %s %d %.1f ms", *told.values(), extra=told)
+            record = {"method": method, "path": path, "status": status, "ms": spent}
+            REQUESTS.info("%s %s %d %.1f ms", *record.values(), extra=record)
 
     async def _counted(self, scope: Scope, headers: Headers, receive: Receive, send: Send) -> None:
         """Process a request if capacity is available. Raises Refusal (413, 429)."""
@@ -279,13 +279,13 @@ class Guard:
 
 def _declared(headers: Headers, method: str, most: int) -> int:
     """Declared size of a body in bytes, or the maximum if it is not declared."""
-    said = headers.get("content-length")
-    if said is None:
+    length = headers.get("content-length")
+    if length is None:
         chunked = "transfer-encoding" in headers
         return most if chunked and method not in ("GET", "HEAD") else 0
-    size = int(said) if said.isdigit() else most + 1
+    size = int(length) if length.isdigit() else most + 1
     if size > most:
-        raise _too_long(most, said)
+        raise _too_long(most, length)
     return size
 
 

@@ -358,12 +358,12 @@ async def segment(
 
     The request is cancelled if the client disconnects before it starts.
     """
-    asked, settings = body.asked(), body.settings()
-    check_prompts(asked, limits)
+    bodies, settings = body.asked(), body.settings()
+    check_prompts(bodies, limits)
 
     async def answered(prompts: list[Prompt]) -> Response:
         name = seen.embedding.image_hash
-        previous = [one.earlier(inference.predictions, name) for one in asked]
+        previous = [one.earlier(inference.predictions, name) for one in bodies]
         work = inference.segment(seen, prompts, settings, previous)
         async with gives_up(request, work):
             answers = await done(work)
@@ -375,15 +375,15 @@ async def segment(
         keeps = inference.predictions if "mask" in inference.ready().runtime.spec.accepts else None
         return await run_in_threadpool(_answers, answers, name, kind, tolerance, keeps)
 
-    if all(prompt.mask is None for prompt in asked):
-        prompts = [prompt.as_prompt() for prompt in asked]  # validate before the image is encoded
+    if all(prompt.mask is None for prompt in bodies):
+        prompts = [prompt.as_prompt() for prompt in bodies]  # validate before the image is encoded
         seen = await encode_photo(inference, body.image, limits)
         return await answered(prompts)
     seen = await encode_photo(inference, body.image, limits)
     async with request.app.state.unpacking:
         if await request.is_disconnected():
             raise _gone()
-        return await answered(await run_in_threadpool(lambda: [one.as_prompt() for one in asked]))
+        return await answered(await run_in_threadpool(lambda: [one.as_prompt() for one in bodies]))
 
 
 @router.post(
@@ -415,9 +415,9 @@ async def everything(
         return photo
 
     left = threading.Event()
-    asked = inference.everything(seen, settings, left)
-    async with gives_up(request, asked, left):
-        found = await done(asked)
+    future = inference.everything(seen, settings, left)
+    async with gives_up(request, future, left):
+        found = await done(future)
     return await run_in_threadpool(records_answer, found, sizes[-1], kind, tolerance)
 
 
@@ -438,9 +438,9 @@ async def names(
         check_pixels([mask.size], limits)  # cropped, never decoded at once: see `close_up`
     rles = await run_in_threadpool(lambda: [mask.rle() for mask in body.masks])
     look, left = await view_of(inference, body.image, limits), threading.Event()
-    asked = inference.names(look, rles, body.choice(), left, request.app.state.own_names)
-    async with gives_up(request, asked, left):
-        named = await done(asked)
+    future = inference.names(look, rles, body.choice(), left, request.app.state.own_names)
+    async with gives_up(request, future, left):
+        named = await done(future)
     rows = [[one._asdict() for one in suggested] for suggested in named.suggestions]
     return {"suggestions": rows, "among": named.among}
 
@@ -571,7 +571,7 @@ async def view_of(inference: Inference, image: str, limits: Limits) -> Callable[
 
 @asynccontextmanager
 async def gives_up(
-    request: Request, asked: Future[Any] | asyncio.Task[Any], left: Event | None = None
+    request: Request, work: Future[Any] | asyncio.Task[Any], left: Event | None = None
 ) -> AsyncIterator[None]:
     """Set `left` when the client disconnects, and cancel work that has not started."""
 
@@ -580,7 +580,7 @@ async def gives_up(
             pass
         if left is not None:
             left.set()
-        asked.cancel()
+        work.cancel()
 
     watching = asyncio.create_task(watch())
     try:

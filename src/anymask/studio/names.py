@@ -113,11 +113,11 @@ class OwnNames:
         for one in examples:
             by_photo.setdefault(one.on, []).append(one)
         for some in by_photo.values():
-            told: Sequence[FloatArray | None] = [None] * len(some)
+            vectors: Sequence[FloatArray | None] = [None] * len(some)
             with suppress(AnymaskError, Refusal):  # missing or unreadable image
                 photo = some[0].photo()
-                told = list(mask_vectors(runtime, photo, [one.rle for one in some]))
-            self._seen |= zip((one.key for one in some), told, strict=True)
+                vectors = list(mask_vectors(runtime, photo, [one.rle for one in some]))
+            self._seen |= zip((one.key for one in some), vectors, strict=True)
         for old in list(self._seen)[: max(0, len(self._seen) - KEPT)]:
             del self._seen[old]
 
@@ -126,7 +126,7 @@ def name_masks(
     runtime: ImageRuntime,
     look: UintImage | EncodedPhoto,
     rles: list[Rle],
-    asked: NamesAsked,
+    choice: NamesAsked,
     own: OwnNames | None = None,
 ) -> Named:
     """Suggest names for masks. Raises Refusal, or InputError for unknown names."""
@@ -139,23 +139,23 @@ def name_masks(
                 f"with the model {DEFAULT_VIDEO_MODEL}."
             ),
         )
-    names, table = asked.names, naming.name_table()
-    if names is None or asked.unknown == "refuse":
+    names, table = choice.names, naming.name_table()
+    if names is None or choice.unknown == "refuse":
         chosen, among = choose_names(runtime, names), names is not None
     else:
         strange = [name for name in names if not table.knows(name)]
-        vectors = own.vectors(runtime, strange) if own and asked.unknown == "examples" else {}
+        vectors = own.vectors(runtime, strange) if own and choice.unknown == "examples" else {}
         known = [name for name in names if name in vectors or name not in strange]
         chosen, among = table.chosen(known or None, vectors), bool(known)
     photo = _photo_of(look, rles)
     shown = [place for place, rle in enumerate(rles) if rle_area(rle)]
-    told: list[list[LabelSuggestion]] = [[] for _ in rles]
+    suggestions: list[list[LabelSuggestion]] = [[] for _ in rles]
     for start in range(0, len(shown), AT_ONCE):
         part = shown[start : start + AT_ONCE]
         vectors_of = mask_vectors(runtime, photo, [rles[place] for place in part])
-        for place, suggested in zip(part, chosen.suggest(vectors_of, asked.top), strict=True):
-            told[place] = suggested
-    return Named(told, among)
+        for place, suggested in zip(part, chosen.suggest(vectors_of, choice.top), strict=True):
+            suggestions[place] = suggested
+    return Named(suggestions, among)
 
 
 def _photo_of(look: UintImage | EncodedPhoto, rles: list[Rle]) -> UintImage:

@@ -78,29 +78,31 @@ def page_bundle(bundle: Path, target: Path) -> Path:
     ort = import_offline("onnxruntime")
     target.mkdir()
     path = bundle / MANIFEST
-    told: dict[str, Any] = parse_json(path.read_bytes(), path) | {"sent": True}
+    document: dict[str, Any] = parse_json(path.read_bytes(), path) | {"sent": True}
     check_file(bundle, manifest, WEIGHTS)
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC  # plain ONNX
-    file = told["graphs"][GraphNames.DECODER]["file"]
+    file = document["graphs"][GraphNames.DECODER]["file"]
     options.optimized_model_filepath = str(target / file)
     options.log_severity_level = 3  # errors only: it warns about the file it writes
     ort.InferenceSession(str(check_file(bundle, manifest, file)), options)
-    (target / told["graphs"][GraphNames.ENCODER]["file"]).touch()
+    (target / document["graphs"][GraphNames.ENCODER]["file"]).touch()
     if TABLES in manifest.sha256:
         shutil.copyfile(check_file(bundle, manifest, TABLES), target / TABLES)
     if (shared := shared_folder(manifest.spec)) is not None:
         theirs = read_manifest(shared)
         path = shared / MANIFEST
         graphs = parse_json(path.read_bytes(), path)["graphs"]
-        told["graphs"] |= {kind: graphs[kind] for kind in (GraphNames.REFINER, GraphNames.NAMES)}
+        document["graphs"] |= {
+            kind: graphs[kind] for kind in (GraphNames.REFINER, GraphNames.NAMES)
+        }
         for file in (
             *(theirs.graph(kind).file for kind in (GraphNames.REFINER, GraphNames.NAMES)),
             NAME_VECTORS,
         ):
             shutil.copyfile(check_file(shared, theirs, file), target / file)
-    told["sha256"] = {path.name: file_sha256(path) for path in sorted(target.iterdir())}
-    (target / MANIFEST).write_text(json.dumps(told), "utf-8")
+    document["sha256"] = {path.name: file_sha256(path) for path in sorted(target.iterdir())}
+    (target / MANIFEST).write_text(json.dumps(document), "utf-8")
     return target
 
 
@@ -122,11 +124,11 @@ def _gzipped(path: str, changed: float) -> bytes | None:
     return packed if len(packed) < _WORTH * len(content) else None
 
 
-async def compressed(response: Response, asked: Headers) -> Response:
+async def compressed(response: Response, request_headers: Headers) -> Response:
     """Compress a file with gzip if the client supports it. The result is cached in memory."""
     if not isinstance(response, FileResponse) or response.status_code != 200:
         return response
-    if "range" in asked or "gzip" not in asked.get("accept-encoding", ""):
+    if "range" in request_headers or "gzip" not in request_headers.get("accept-encoding", ""):
         return response
     path = Path(response.path)
     packed = await run_in_threadpool(_gzipped, str(path), path.stat().st_mtime)

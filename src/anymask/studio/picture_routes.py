@@ -113,10 +113,10 @@ class PictureLook:
     choice: PictureChoice
     limits: Limits
 
-    def page(self, path: Path, asked: int | None) -> int:
+    def page(self, path: Path, requested: int | None) -> int:
         """Requested page, or the configured one if the file has it."""
-        if asked is not None:
-            return asked
+        if requested is not None:
+            return requested
         if self.choice.page in (0, "all"):
             return 0
         number, planes = 0, read_planes(path)
@@ -133,12 +133,12 @@ class PictureLook:
         if height * width > self.limits.pixels:
             raise too_large(f"{width} x {height}", self.limits)
 
-    def load(self, image_id: int, asked: AskedPlane) -> UintImage:  # -> (H, W, 3)
+    def load(self, image_id: int, plane: AskedPlane) -> UintImage:  # -> (H, W, 3)
         """Read one plane of an image. Raises ImageError, InputError, Refusal (413, 422)."""
         self.check(image_id)
         path = self.project.picture(image_id)
-        page = self.page(path, asked.page)
-        photo = load_plane(path, page, asked.channel, self._view(asked))
+        page = self.page(path, plane.page)
+        photo = load_plane(path, page, plane.channel, self._view(plane))
         found, known = photo.shape[:2], self.project.store.image(image_id).hw
         if found != known:
             checked_picture(self.project, image_id)  # updates the size of a replaced file
@@ -154,18 +154,18 @@ class PictureLook:
             )
         return photo
 
-    def _view(self, asked: AskedPlane) -> PictureView:
+    def _view(self, plane: AskedPlane) -> PictureView:
         """Configured bands, or those in the request. Raises InputError."""
-        if asked.bands is None:
+        if plane.bands is None:
             return self.choice.view
-        stretch = None if asked.ranges else self.choice.stretch
-        return PictureView.of(asked.bands, 0, stretch, asked.ranges)
+        stretch = None if plane.ranges else self.choice.stretch
+        return PictureView.of(plane.bands, 0, stretch, plane.ranges)
 
-    def is_plain(self, asked: AskedPlane) -> bool:
+    def is_plain(self, plane: AskedPlane) -> bool:
         """Whether a request is for the unmodified first page in its own colors."""
         first = self.choice.page in (0, "all")
-        as_it_comes = asked.channel is None and self._view(asked).plain
-        return as_it_comes and asked.page in (None, 0) and (first or asked.page == 0)
+        as_it_comes = plane.channel is None and self._view(plane).plain
+        return as_it_comes and plane.page in (None, 0) and (first or plane.page == 0)
 
     def labelled(self, label: str, most: int) -> Sequence[LabelledMask]:
         """Newest masks with a class, as examples of it (`names.Examples`)."""
@@ -223,9 +223,9 @@ def values(
 
 
 @router.get("/embedding", response_class=Response, responses=EMBEDDING)
-async def embedding(image_id: ImageId, asked: Asked, look: Looks, inference: OfModel) -> Response:
+async def embedding(image_id: ImageId, plane: Asked, look: Looks, inference: OfModel) -> Response:
     """Return the image embedding. To prefetch the next embedding, request it in advance."""
-    return await embedded(inference, partial(look.load, image_id, asked))
+    return await embedded(inference, partial(look.load, image_id, plane))
 
 
 @router.get(
@@ -234,7 +234,7 @@ async def embedding(image_id: ImageId, asked: Asked, look: Looks, inference: OfM
     responses=file_answer("image/png", "image/jpeg", "image/webp"),
 )
 async def pixels(
-    image_id: ImageId, asked: Asked, project: OfProject, look: Looks, request: Request
+    image_id: ImageId, plane: Asked, project: OfProject, look: Looks, request: Request
 ) -> Response:
     """Return the upright image: the file itself if browsers can display it, otherwise a PNG.
 
@@ -244,12 +244,12 @@ async def pixels(
     - ranges: values for black and white, as LOW:HIGH for all bands or for each; : for none
     """
     path = await run_in_threadpool(project.picture, image_id)
-    if look.is_plain(asked) and await run_in_threadpool(_is_shown_as_it_is, path):
+    if look.is_plain(plane) and await run_in_threadpool(_is_shown_as_it_is, path):
         return FileResponse(path)
 
     def png() -> bytes:
         stream = io.BytesIO()
-        Image.fromarray(look.load(image_id, asked)).save(stream, "PNG", compress_level=1)
+        Image.fromarray(look.load(image_id, plane)).save(stream, "PNG", compress_level=1)
         return stream.getvalue()
 
     async with request.app.state.converting:  # convert one image at a time
@@ -296,7 +296,7 @@ async def progress(image_id: ImageId, request: Request) -> dict[str, int]:
 @router.post("/everything", response_model=ProposalsBody, response_model_exclude_unset=True)
 async def everything(
     image_id: ImageId,
-    asked: Asked,
+    plane: Asked,
     project: OfProject,
     look: Looks,
     inference: OfModel,
@@ -306,7 +306,7 @@ async def everything(
 
     others: masks below the minimum score, which are not stored.
     """
-    place = await run_in_threadpool(lambda: look.page(project.picture(image_id), asked.page))
+    place = await run_in_threadpool(lambda: look.page(project.picture(image_id), plane.page))
     waiting = await run_in_threadpool(project.store.records, image_id, ("proposed",))
     known = [
         entry for entry in waiting if entry.page == place and entry.provenance.tool == "everything"
@@ -318,7 +318,7 @@ async def everything(
         def tell(step: int, total: int | None) -> None:
             steps[image_id] = (step, total or 0)
 
-        photo = partial(look.load, image_id, replace(asked, page=place))
+        photo = partial(look.load, image_id, replace(plane, page=place))
         try:
             known, others = await _propose(project, inference, (image_id, place), photo, tell)
         finally:

@@ -521,9 +521,9 @@ def create_project(
     if not any((folder / FOLDER / place).exists() for place in (ADDRESS, DATABASE)):
         _begin(folder / FOLDER, database)
     elif database is not None and database != (there := _address(folder)):
-        told = make_url(there).render_as_string() if isinstance(there, str) else there
+        address = make_url(there).render_as_string() if isinstance(there, str) else there
         raise InputError(
-            f"{str(folder)!r} is already a project, with its database at {str(told)!r}. "
+            f"{str(folder)!r} is already a project, with its database at {str(address)!r}. "
             "--database is only supported for new projects. Omit it."
         )
     project = Project(folder, clock=clock)

@@ -194,7 +194,7 @@ def add_record(
 ) -> dict[str, Any]:
     """Store a mask. It is on disk when the response is sent."""
     draft = body.record.draft(project.stage, body.client_id)
-    (entry,) = project.store.add_records(image_id, [draft], who, told=True)
+    (entry,) = project.store.add_records(image_id, [draft], who, seconds_logged=True)
     return kept_mask(entry)
 
 
@@ -243,7 +243,9 @@ def change_record(
     """
 
     draft = body.draft(project.stage)
-    return kept_mask(project.store.change_record(record_id, version, draft, who, told=True))
+    return kept_mask(
+        project.store.change_record(record_id, version, draft, who, seconds_logged=True)
+    )
 
 
 @router.delete("/records/{record_id}", response_model=dict[str, str])
@@ -350,12 +352,12 @@ def delete_label(body: LabelFateBody, project: OfProject, who: Who) -> dict[str,
 )
 def next_review(project: OfProject) -> Response:
     """Return the next mask to review, with the reason. Status 204 if all masks are reviewed."""
-    asked = next_asked(project.store)
-    if asked is None:
+    item = next_asked(project.store)
+    if item is None:
         return Response(status_code=204)
-    entry = asked.entry
+    entry = item.entry
     about = {"image": str(entry.image_id), "record": str(entry.id), "page": entry.page}
-    return JSONResponse(about | {"why": asked.why})
+    return JSONResponse(about | {"why": item.why})
 
 
 @router.post(
@@ -366,12 +368,12 @@ def verdict(
 ) -> dict[str, Any]:
     """Accept, fix (with the corrected mask) or reject a mask."""
     rle = None if body.rle is None else body.rle.rle()
-    asked = asked_about(project.store, record_id)
-    if version is not None and (now := asked.entry.version) != version:
-        raise Conflict(f"Record {record_id} was changed: it has version {now}.", asked.entry)
+    item = asked_about(project.store, record_id)
+    if version is not None and (now := item.entry.version) != version:
+        raise Conflict(f"Record {record_id} was changed: it has version {now}.", item.entry)
     judged = give_verdict(
-        project.store, asked, body.verdict, who,
-        rle=rle, seconds=body.seconds, told=rle is not None,
+        project.store, item, body.verdict, who,
+        rle=rle, seconds=body.seconds, seconds_logged=rle is not None,
     )  # fmt: skip
     return kept_mask(judged)
 

@@ -158,8 +158,8 @@ def found_mask(mask: Draft) -> dict[str, Any]:
 
 def kept_mask(mask: StoredMask) -> dict[str, Any]:
     """Convert to the fields of `KeptMaskBody`."""
-    told = ("version", "author", "stability", "seconds", "client_id")
-    return found_mask(mask) | {"id": str(mask.id)} | {name: getattr(mask, name) for name in told}
+    fields = ("version", "author", "stability", "seconds", "client_id")
+    return found_mask(mask) | {"id": str(mask.id)} | {name: getattr(mask, name) for name in fields}
 
 
 def provenance_of(raw: Mapping[str, Any], stage: Stage) -> Provenance:

@@ -221,9 +221,9 @@ class Provenance(JsonColumn):
         """Create a provenance with the model of a mask, if it is known."""
         if origin is None:
             return cls(**more)
-        told: dict[str, Any] = {"model": origin.model, "model_hash": origin.weights or None}
+        known: dict[str, Any] = {"model": origin.model, "model_hash": origin.weights or None}
         terms = {"licence": origin.licence[:MAX_TEXT], "data": origin.data[:MAX_TEXT]}
-        return cls(**told | {key: text for key, text in terms.items() if text} | more)
+        return cls(**known | {key: text for key, text in terms.items() if text} | more)
 
     def origin(self) -> Origin | None:
         """Model of the mask with its terms, or None."""

@@ -94,13 +94,13 @@ def _first(session: Session, order: Any, *conditions: Any) -> StoredMask | None:
 
 def give_verdict(
     store: Store,
-    asked: ReviewItem,
+    item: ReviewItem,
     verdict: Verdict,
     who: str,
     *,
     rle: Rle | None = None,
     seconds: float = 0.0,
-    told: bool = False,
+    seconds_logged: bool = False,
 ) -> StoredMask:
     """Store a verdict and apply it to the mask.
 
@@ -108,7 +108,7 @@ def give_verdict(
 
     Args:
         rle: Corrected mask for the verdict "fix".
-        told: Other events contain the seconds (`Store.add_records`).
+        seconds_logged: Other events contain the seconds (`Store.add_records`).
     """
     one_of("verdict", verdict, get_args(Verdict))
     if (verdict == "fix") != (rle is not None):
@@ -117,7 +117,7 @@ def give_verdict(
             f"not accept one. Given: {verdict!r} "
             f"{'with' if rle is not None else 'without'} a mask."
         )
-    entry, agreed = asked.entry, float(verdict == "accept")
+    entry, agreed = item.entry, float(verdict == "accept")
     draft = entry.draft(state="rejected" if verdict == "reject" else "accepted", seconds=seconds)
     if rle is not None:
         if rle.size != entry.rle.size:
@@ -128,10 +128,12 @@ def give_verdict(
         origin = entry.provenance.model_copy(update={"kind": "human", "tool": "review"})
         draft = replace(draft, rle=rle, provenance=origin, score=None, stability=None)
     row = VerdictRow(
-        record_id=entry.id, who=who, at=store.clock(), verdict=verdict, why=asked.why,
+        record_id=entry.id, who=who, at=store.clock(), verdict=verdict, why=item.why,
         agreed=agreed, seconds=seconds, version=entry.version,
     )  # fmt: skip
-    return store.change_record(entry.id, entry.version, draft, who, beside=[row], told=told)
+    return store.change_record(
+        entry.id, entry.version, draft, who, beside=[row], seconds_logged=seconds_logged
+    )
 
 
 def all_verdicts(store: Store) -> list[VerdictRow]:

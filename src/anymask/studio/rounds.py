@@ -143,8 +143,8 @@ def _retrain(project: Project, train: Train, judge: Judge, open_model: Open) -> 
         high=high,
         promoted=low > 0 and len(held) >= MIN_HELD,
     )
-    told = "promoted" if outcome.promoted else "not promoted"
-    LOG.info("%s: round %d finished, gain %+.3f, %s", project.folder, number, gain, told)
+    verdict = "promoted" if outcome.promoted else "not promoted"
+    LOG.info("%s: round %d finished, gain %+.3f, %s", project.folder, number, gain, verdict)
     bundle = folder / "bundle"
     if trained.bundle != bundle:
         shutil.move(trained.bundle, bundle)

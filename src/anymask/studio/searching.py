@@ -56,8 +56,8 @@ class Search:
     @property
     def key(self) -> str:
         """Hash of prompts, settings and weights."""
-        told = [self.model.runtime.weights_hash, self.label, self.finder.about]
-        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:32]
+        inputs = [self.model.runtime.weights_hash, self.label, self.finder.about]
+        return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:32]
 
     @property
     def untrained(self) -> list[str]:

@@ -129,7 +129,7 @@ class Server(uvicorn.Server):
     def __init__(
         self,
         app: FastAPI,
-        told: Callable[[], None] = lambda: None,
+        on_listening: Callable[[], None] = lambda: None,
         limits: Limits | None = None,
     ) -> None:
         protocol = partial(TimedProtocol, PendingConnections(limits or Limits()))
@@ -146,7 +146,7 @@ class Server(uvicorn.Server):
                 timeout_graceful_shutdown=PATIENCE,
             )
         )
-        self._told, self._videos = told, app.state.videos
+        self._told, self._videos = on_listening, app.state.videos
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start uvicorn, then call `told`."""
@@ -163,7 +163,7 @@ class Server(uvicorn.Server):
 def run_server(
     app: FastAPI,
     bound: socket.socket,
-    told: Callable[[], None],
+    on_listening: Callable[[], None],
     limits: Limits | None = None,
     model: Future[Any] | None = None,
 ) -> None:
@@ -172,11 +172,11 @@ def run_server(
     Raises the error of loading the model.
 
     Args:
-        told: Called when the server listens.
+        on_listening: Called when the server listens.
         limits: Time limits of headers.
         model: Future of the model.
     """
-    server, failed = Server(app, told, limits), []
+    server, failed = Server(app, on_listening, limits), []
 
     def ready(loaded: Future[Any]) -> None:
         error = None if loaded.cancelled() else loaded.exception()

@@ -61,33 +61,37 @@ async def state_of(videos: VideoSessions, session: OpenSession) -> Response:
     return JSONResponse(await done(videos.work(lambda: session.state(videos))))
 
 
-def add_shared(router: APIRouter, asked: Any, body: type[Any], about: Mapping[str, str]) -> None:
+def add_shared(
+    router: APIRouter, dependency: Any, body: type[Any], about: Mapping[str, str]
+) -> None:
     """Add the routes that return, close and pause a session, and remove an object.
 
     Args:
-        asked: Dependency that returns the session of a request.
+        dependency: Dependency that returns the session of a request.
         body: Schema of the state.
         about: Descriptions of "look", "remove" and "pause" for the schema.
     """
 
     @router.get("/{name}", response_model=body, description=about["look"])
-    async def look(videos: OfVideos, session: OpenSession = asked) -> Response:
+    async def look(videos: OfVideos, session: OpenSession = dependency) -> Response:
         return await state_of(videos, session)
 
     @router.delete("/{name}", status_code=204)
-    async def end(videos: OfVideos, session: OpenSession = asked) -> Response:
+    async def end(videos: OfVideos, session: OpenSession = dependency) -> Response:
         """Close a session and delete its masks and its file."""
         videos.end(session.name)
         return Response(status_code=204)
 
     @router.delete("/{name}/objects/{number}", response_model=body, description=about["remove"])
-    async def remove(number: Number, videos: OfVideos, session: OpenSession = asked) -> Response:
+    async def remove(
+        number: Number, videos: OfVideos, session: OpenSession = dependency
+    ) -> Response:
         await done(videos.work(lambda: session.remove(number)))
         session.objects.discard(number)
         return await state_of(videos, session)
 
     @router.post("/{name}/pause", status_code=204, description=about["pause"])
-    async def pause(videos: OfVideos, session: OpenSession = asked) -> Response:
+    async def pause(videos: OfVideos, session: OpenSession = dependency) -> Response:
         session.turn += 1
         await done(videos.work(lambda: None))
         return Response(status_code=204)
@@ -116,8 +120,8 @@ async def lines_of(
                 yield json.dumps(body(found)).encode() + b"\n"
                 found = await done(videos.work(lambda: videos.follow(session, frames, turn)))
         except (AnymaskError, Refusal) as error:
-            told = error if isinstance(error, Refusal) else refusal_of(error)
-            yield json.dumps({"error": told.error}).encode() + b"\n"
+            refusal = error if isinstance(error, Refusal) else refusal_of(error)
+            yield json.dumps({"error": refusal.error}).encode() + b"\n"
         finally:
             with contextlib.suppress(RuntimeError):  # the server is shutting down
                 videos.work(frames.close)  # type: ignore[attr-defined]  # it is a generator

@@ -223,7 +223,7 @@ class Store:
         *,
         status: str | None = None,
         only_new: bool = False,
-        told: bool = False,
+        seconds_logged: bool = False,
     ) -> list[StoredMask]:
         """Add masks to an image, all or none.
 
@@ -234,7 +234,7 @@ class Store:
         Args:
             status: New status of the image, set in the same transaction.
             only_new: Raise Conflict and store nothing if the image is not new.
-            told: Other events contain the seconds, so the event written here contains none.
+            seconds_logged: Other events contain the seconds, so the new event contains none.
         """
         with writing(self.database) as session:
             image = image_row(session, image_id, lock=only_new)
@@ -243,13 +243,13 @@ class Store:
                     (f"The status of image {image_id} is now {image.status}. Read it again."),
                     image_entry(image, 0),
                 )
-            entries = [self._add(session, image, draft, who, told) for draft in drafts]
+            entries = [self._add(session, image, draft, who, seconds_logged) for draft in drafts]
             if status is not None:
                 image.status = status
         return entries
 
     def _add(
-        self, session: Session, image: ImageRow, draft: Draft, who: str, told: bool
+        self, session: Session, image: ImageRow, draft: Draft, who: str, seconds_logged: bool
     ) -> StoredMask:
         if draft.rle.size != (image.height, image.width):
             raise InputError(
@@ -265,7 +265,7 @@ class Store:
             if known is not None and not known.deleted:
                 return mask_of(known)
             row = known or row
-        draft = _named_now(session, draft, told)
+        draft = _named_now(session, draft, seconds_logged)
         kind = "record restored" if row.deleted else "record added"
         earlier, row.deleted = row.seconds or 0.0, False
         fill_row(row, draft, who, self.clock())
@@ -273,7 +273,7 @@ class Store:
         row.draw = draw_of(image.id, rle_to_string(row.rle), row.page)
         learn_label(session, draft.label)
         session.add(row)
-        remember(session, row, kind, 0.0 if told else draft.seconds)
+        remember(session, row, kind, 0.0 if seconds_logged else draft.seconds)
         return mask_of(row)
 
     def keep_found(
@@ -326,7 +326,7 @@ class Store:
         who: str,
         beside: Sequence[Table] = (),
         *,
-        told: bool = False,
+        seconds_logged: bool = False,
     ) -> StoredMask:
         """Replace a mask if it has `version` (None: any). Its page does not change.
 
@@ -334,15 +334,20 @@ class Store:
 
         Args:
             beside: Rows of other tables to write in the same transaction.
-            told: As for `add_records`.
+            seconds_logged: As for `add_records`.
         """
         with writing(self.database) as session:
-            entry = self._change(session, (record_id, version), draft, who, told)
+            entry = self._change(session, (record_id, version), draft, who, seconds_logged)
             session.add_all(beside)
             return entry
 
     def _change(
-        self, session: Session, at: tuple[int, int | None], draft: Draft, who: str, told: bool
+        self,
+        session: Session,
+        at: tuple[int, int | None],
+        draft: Draft,
+        who: str,
+        seconds_logged: bool,
     ) -> StoredMask:
         row = self._at_version(session, *at)
         if draft.rle.size != row.rle.size:
@@ -351,11 +356,11 @@ class Store:
                 f"Given: {draft.rle.size}."
             )
         earlier = row.seconds
-        draft = _named_now(session, draft, told)
+        draft = _named_now(session, draft, seconds_logged)
         fill_row(row, draft, who, self.clock())
         row.seconds = earlier + draft.seconds
         learn_label(session, draft.label)
-        remember(session, row, "record changed", 0.0 if told else draft.seconds)
+        remember(session, row, "record changed", 0.0 if seconds_logged else draft.seconds)
         return mask_of(row)
 
     def save_records(
@@ -429,6 +434,6 @@ def _searches(key: str, image_id: int | None = None) -> Select[EventRow]:
     return query if image_id is None else query.where(EventRow.image_id == image_id)
 
 
-def _named_now(session: Session, draft: Draft, told: bool) -> Draft:
+def _named_now(session: Session, draft: Draft, seconds_logged: bool) -> Draft:
     """Apply renamed classes to a draft of the page. Imported drafts do not change."""
-    return replace(draft, label=current_label(session, draft.label)) if told else draft
+    return replace(draft, label=current_label(session, draft.label)) if seconds_logged else draft

@@ -291,17 +291,17 @@ class EventRow(Table):
 
 def _refuse_changes() -> None:
     """Create triggers that reject updates and deletions in append-only tables."""
-    told = "rows of this table are only added"
+    message = "rows of this table are only added"
     function = (
         "CREATE OR REPLACE FUNCTION only_added() RETURNS trigger LANGUAGE plpgsql AS "
-        f"$$ BEGIN RAISE EXCEPTION '{told}'; END $$"
+        f"$$ BEGIN RAISE EXCEPTION '{message}'; END $$"
     )
     for name in APPEND_ONLY:
         trigger = f"CREATE TRIGGER {name}_only_added BEFORE UPDATE OR DELETE ON {name} "
         on_postgresql = [function, f"{trigger} FOR EACH ROW EXECUTE FUNCTION only_added()"]
         on_sqlite = [
             f"CREATE TRIGGER {name}_no_{change.lower()} BEFORE {change} ON {name} "
-            f"BEGIN SELECT RAISE(ABORT, '{told}'); END"
+            f"BEGIN SELECT RAISE(ABORT, '{message}'); END"
             for change in ("UPDATE", "DELETE")
         ]
         for dialect, statements in (("postgresql", on_postgresql), ("sqlite", on_sqlite)):

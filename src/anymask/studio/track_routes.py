@@ -125,8 +125,8 @@ def next_track(
 
     clip: tracks of this clip come first. after: ID of a track to skip for now.
     """
-    asked = project.tracks.next_asked(clip, after)
-    return Response(status_code=204) if asked is None else asked
+    track = project.tracks.next_asked(clip, after)
+    return Response(status_code=204) if track is None else track
 
 
 @router.get("/tracks/{track}/masks", response_model=TrackMasksBody)

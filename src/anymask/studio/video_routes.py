@@ -194,10 +194,10 @@ async def prompt(
     video.check_room(body.object, limits)
 
     def add() -> dict[str, Any]:
-        said = body.as_prompt()  # decode one mask at a time
+        given = body.as_prompt()  # decode one mask at a time
         one = video.session.add(
-            frame=body.frame, id=body.object, points=said.points, labels=said.labels,
-            box=said.box, mask=said.mask, lasso=said.lasso, anew=body.anew,
+            frame=body.frame, id=body.object, points=given.points, labels=given.labels,
+            box=given.box, mask=given.mask, lasso=given.lasso, anew=body.anew,
         )  # fmt: skip
         video.objects.add(body.object)
         known = {"known": video.session.known(body.object)}

@@ -237,8 +237,8 @@ class OpenVideo(OpenSession):
     @property
     def fault(self) -> str | None:
         """Message about unreadable frames, or why the frames end early."""
-        told = self.session.frames.damage
-        return told if told is None else told.replace(str(self.path), "the video")
+        message = self.session.frames.damage
+        return message if message is None else message.replace(str(self.path), "the video")
 
 
 S = TypeVar("S", bound=OpenSession)

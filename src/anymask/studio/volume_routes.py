@@ -249,14 +249,14 @@ async def take_file(
     frame: Which = None,
 ) -> Response:
     """Upload the scan of a session: a NIfTI, NRRD, MGH or TIFF file, or a zip of DICOM slices."""
-    asked: list[IsolatedScan] = []
+    scans: list[IsolatedScan] = []
 
     async def read(path: Path, folder: Path) -> None:
-        asked.append(isolated(videos.limits, path, folder, frame, detached=False))
-        await read_scan(videos, scan, request, asked[0])
+        scans.append(isolated(videos.limits, path, folder, frame, detached=False))
+        await read_scan(videos, scan, request, scans[0])
 
     def take(session: OpenScan, _: Path) -> None:
-        take_scan(videos, session, asked[0])
+        take_scan(videos, session, scans[0])
 
     await videos.receive(scan, request.stream(), f"scan{ending}", take, read)
     return await state_of(videos, scan)
@@ -342,10 +342,10 @@ async def prompt(
     scan.check_room(body.object, limits)
 
     def add() -> dict[str, Any]:
-        said, session = body.as_prompt(), scan.changed()
+        given, session = body.as_prompt(), scan.changed()
         one = session.add(
-            body.slice, body.object, axis=AXES.index(body.axis), points=said.points,
-            labels=said.labels, box=said.box, mask=said.mask, lasso=said.lasso,
+            body.slice, body.object, axis=AXES.index(body.axis), points=given.points,
+            labels=given.labels, box=given.box, mask=given.mask, lasso=given.lasso,
             anew=body.anew,
         )  # fmt: skip
         scan.objects.add(body.object)

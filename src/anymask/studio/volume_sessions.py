@@ -151,7 +151,7 @@ def begin_scan(videos: VideoSessions, settings: dict[str, Any], name: str | None
 
 
 async def read_scan(
-    videos: VideoSessions, open_scan: OpenScan, request: Request, asked: IsolatedScan
+    videos: VideoSessions, open_scan: OpenScan, request: Request, isolated_scan: IsolatedScan
 ) -> None:
     """Read a scan in a separate process, which ends if the client disconnects.
 
@@ -161,11 +161,11 @@ async def read_scan(
 
     def read(stopped: Callable[[], bool]) -> None:
         try:
-            asked.read(lambda: left.is_set() or stopped())
+            isolated_scan.read(lambda: left.is_set() or stopped())
         except LimitError as error:
             raise _too_large(error, videos.limits) from error
         except DataError as error:
-            why = str(error).replace(repr(asked.path.name), "it").rstrip(".")
+            why = str(error).replace(repr(isolated_scan.path.name), "it").rstrip(".")
             message = f"The scan cannot be read: {why}. Save it as NIfTI or zipped DICOM."
             raise Refusal(422, message) from error
 
@@ -187,12 +187,12 @@ def _too_large(error: LimitError, limits: Limits) -> Refusal:
     return Refusal(413, message)
 
 
-def take_scan(videos: VideoSessions, open_scan: OpenScan, asked: IsolatedScan) -> None:
+def take_scan(videos: VideoSessions, open_scan: OpenScan, isolated_scan: IsolatedScan) -> None:
     """Use a decoded scan for a session. Call in the session thread.
 
     Raises InputError.
     """
-    unpacked, open_scan.scan = asked.load()
+    unpacked, open_scan.scan = isolated_scan.load()
     open_scan.session = open_volume_session(videos.model, unpacked, **open_scan.settings)
 
 
@@ -204,11 +204,11 @@ async def take_own_scan(
     open_scan.check_new()
     folder = videos.files.session_folder()
     try:
-        asked = isolated(videos.limits, path, Path(folder.name), frame, detached=True)
-        await read_scan(videos, open_scan, request, asked)
+        isolated_scan = isolated(videos.limits, path, Path(folder.name), frame, detached=True)
+        await read_scan(videos, open_scan, request, isolated_scan)
 
         def take(session: OpenScan, _: Path) -> None:
-            take_scan(videos, session, asked)
+            take_scan(videos, session, isolated_scan)
 
         await done(videos.work(lambda: videos.take_path(open_scan, path, take, folder)))
     except BaseException:

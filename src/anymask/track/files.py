@@ -127,23 +127,23 @@ class TrackFiles:
     def stamp(self, model: str) -> str:
         """Hash of all inputs that determine the outputs, to detect finished runs."""
         whole = replace(self, settings={**self.settings, "session": None})
-        told = whole.words(model) + json.dumps([repr(self.cutout), self.direction])
-        return hashlib.sha256(told.encode()).hexdigest()[:32]
+        text = whole.words(model) + json.dumps([repr(self.cutout), self.direction])
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
 
     def words(self, model: str) -> str:
         """Key of a run: prompts, and without a session file also settings, model and inputs."""
-        told: list[Any] = [one.to_json() for one in self.prompts]
+        parts: list[Any] = [one.to_json() for one in self.prompts]
         if self.masklets is not None:
-            told.append(str(self.masklets))
+            parts.append(str(self.masklets))
         if self.settings.get("session") is not None:
-            return json.dumps([told, self.known and str(self.known)])
+            return json.dumps([parts, self.known and str(self.known)])
         stamps = []
         known = [] if self.known is None else [self.known]
         for path in (Path(self.video), *self.mask_files, *known):
             files = sorted(path.iterdir()) if path.is_dir() else [path]
             stats = [(file.name, file.stat()) for file in files if file.exists()]
             stamps.append([[name, one.st_size, one.st_mtime_ns] for name, one in stats])
-        return json.dumps([told, str(dict(self.settings)), model, self.video]) + json.dumps(stamps)
+        return json.dumps([parts, str(dict(self.settings)), model, self.video]) + json.dumps(stamps)
 
 
 def track_files(
@@ -169,31 +169,31 @@ def track_files(
 
 def _track_files(
     load: Callable[[], Model],
-    asked: TrackFiles,
+    job: TrackFiles,
     model: str,
     progress: OnProgress | None,
 ) -> TrackReport:
-    stamp, journal = asked.stamp(model), ledger.Stamp(_journal(asked.paths))
-    if journal.notes([stamp, _state_of(asked.paths)]) is not None:
-        return TrackReport([f"exists: {path}" for path in asked.paths], [])
-    video = Path(asked.video)
-    source: Any = int(asked.video) if asked.video.isdecimal() and not video.exists() else video
-    kept, words = asked.settings.get("session"), asked.words(model)
-    first = asked.paths[0]
+    stamp, journal = job.stamp(model), ledger.Stamp(_journal(job.paths))
+    if journal.notes([stamp, _state_of(job.paths)]) is not None:
+        return TrackReport([f"exists: {path}" for path in job.paths], [])
+    video = Path(job.video)
+    source: Any = int(job.video) if job.video.isdecimal() and not video.exists() else video
+    kept, words = job.settings.get("session"), job.words(model)
+    first = job.paths[0]
     path = first.parent / f".{first.name}.session" if kept is None else Path(kept)
     _forget_other(path, words, kept=kept is not None)
     leave = path.exists()  # a new file is deleted if the run fails before its first result
     try:
         model_now = load()
-        settings: Any = dict(asked.settings) | {"session": path}
+        settings: Any = dict(job.settings) | {"session": path}
         with open_session(model_now, source, **settings) as session:
-            moved = _begin(model_now, session, asked, words)
+            moved = _begin(model_now, session, job, words)
             leave = True
             tell = progress or (lambda done, total: None)
             notes = []
-            if asked.masklets is not None:
-                notes.append(str(propose_masklets(session, model_now, asked.masklets, tell)))
-            notes += _write(session, asked, tell)
+            if job.masklets is not None:
+                notes.append(str(propose_masklets(session, model_now, job.masklets, tell)))
+            notes += _write(session, job, tell)
             complete = not session.frames.damage
         leave = kept is not None
     finally:
@@ -201,7 +201,7 @@ def _track_files(
             path.unlink(missing_ok=True)
     if complete:
         with contextlib.suppress(OSError):  # the home folder may be read-only
-            journal.end([stamp, _state_of(asked.paths)])
+            journal.end([stamp, _state_of(job.paths)])
     return TrackReport(notes, moved)
 
 
@@ -219,8 +219,8 @@ def _state_of(paths: Sequence[Path]) -> str:
         for one in (sorted(path.glob("*")) if path.is_dir() else [path, *sequence_files(path)])
     ]
     stats = [(str(one), one.stat()) for one in files if one.is_file()]
-    told = json.dumps([[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats])
-    return hashlib.sha256(told.encode()).hexdigest()
+    text = json.dumps([[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats])
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _forget_other(path: Path, words: str, *, kept: bool) -> None:
@@ -232,9 +232,9 @@ def _forget_other(path: Path, words: str, *, kept: bool) -> None:
     if not path.exists():
         return
     store = SessionStore(path)
-    said = store.about("note command")
+    stored = store.about("note command")
     store.close()
-    same = said == words or (kept and (said is None or _keeps_prompts(said, words)))
+    same = stored == words or (kept and (stored is None or _keeps_prompts(stored, words)))
     if not same and kept:
         raise InputError(
             f"{path} was created with different prompts. Repeat these prompts (more "
@@ -244,18 +244,18 @@ def _forget_other(path: Path, words: str, *, kept: bool) -> None:
         path.unlink()
 
 
-def _keeps_prompts(said: str, words: str) -> bool:
+def _keeps_prompts(stored: str, words: str) -> bool:
     """Whether a run repeats all prompts of the earlier run of its session."""
-    before, now = _prompts_of(said), _prompts_of(words)
+    before, now = _prompts_of(stored), _prompts_of(words)
     return before[1:] == now[1:] and all(one in now[0] for one in before[0])
 
 
 def _prompts_of(words: str) -> list[Any]:
     """Parse `TrackFiles.words` of a run with a session file: prompts, and the tracks file."""
     with contextlib.suppress(DataError):
-        told = parse_json(words, "session")
-        if isinstance(told, list) and len(told) == 2 and isinstance(told[0], list):
-            return [[_prompt_record(one) for one in told[0]], told[1]]
+        document = parse_json(words, "session")
+        if isinstance(document, list) and len(document) == 2 and isinstance(document[0], list):
+            return [[_prompt_record(one) for one in document[0]], document[1]]
     return [[None]]  # written by another command
 
 
@@ -267,31 +267,31 @@ def _prompt_record(one: Any) -> Any:
     call = ast.parse(text, mode="eval").body
     with contextlib.suppress(PromptError):  # a mask file, which version 0.1 stored by its path
         kept = {"points", "labels", "box", "lasso"}
-        said = {
+        values = {
             str(part.arg): ast.literal_eval(part.value)
             for part in getattr(call, "keywords", ())
             if part.arg in kept
         }
-        return Prompt.from_json({**said, "frame": frame, "object_id": number}).to_json()
+        return Prompt.from_json({**values, "frame": frame, "object_id": number}).to_json()
     return one
 
 
-def _begin(model: Model, session: VideoSession, asked: TrackFiles, words: str) -> list[str]:
+def _begin(model: Model, session: VideoSession, job: TrackFiles, words: str) -> list[str]:
     """Add the prompts that no earlier run has added. Returns messages about moved prompts.
 
     Points on a later frame correct the mask that is tracked up to that frame.
     """
-    said = session.note("command")
-    if said == words:
+    stored = session.note("command")
+    if stored == words:
         return []
     moved: list[str] = []
-    if said is None and asked.subject and not asked.prompts:
+    if stored is None and job.subject and not job.prompts:
         first = first_readable(session.frames) or 0
         session.add(first, 1, mask=_subject(model, session, first))
-    if said is None and asked.known is not None:
-        _import_tracks(session, asked.known)
-    before = [] if said is None else _prompts_of(said)[0]
-    for one in asked.prompts:
+    if stored is None and job.known is not None:
+        _import_tracks(session, job.known)
+    before = [] if stored is None else _prompts_of(stored)[0]
+    for one in job.prompts:
         if one.to_json() in before:
             continue
         frame, number = one.frame or 0, one.object_id or 1
@@ -362,18 +362,18 @@ def find_place(frames: SampledFrames, frame: int) -> int:
     return frames.nearest(frame)
 
 
-def _write(session: VideoSession, asked: TrackFiles, progress: OnProgress) -> list[str]:
+def _write(session: VideoSession, job: TrackFiles, progress: OnProgress) -> list[str]:
     """Track and write every frame. Returns messages about the run."""
     writers: list[MaskWriter] = []
     written: set[str] = set()
     try:
-        for frame in _frames_in_order(session, asked, progress):
+        for frame in _frames_in_order(session, job, progress):
             if is_damaged(session, frame, writers):
                 continue
             picture = partial(read_picture, session, frame.index)
             if not writers:
-                facts = video_facts(session, Path(asked.video), frame)
-                writers = open_writers(asked.paths, facts, asked.cutout)
+                facts = video_facts(session, Path(job.video), frame)
+                writers = open_writers(job.paths, facts, job.cutout)
             for writer in writers:
                 writer.write(frame, picture)
             written.add(frame.stem)
@@ -385,32 +385,32 @@ def _write(session: VideoSession, asked: TrackFiles, progress: OnProgress) -> li
     notes: list[str] = []
     for writer in writers:
         writer.close()
-    for folder in asked.paths:
+    for folder in job.paths:
         others = [one for one in folder.glob("*.png") if one.stem not in written]
         if others:
             notes.append(
                 f"{folder} also contains {len(others)} images from another run, such as "
                 f"{min(others).name}. They were not changed."
             )
-    notes += [f"wrote {path}" for path in asked.paths]
+    notes += [f"wrote {path}" for path in job.paths]
     doubtful = [
         (session.frames.source_frame(frame), number, doubts)
         for frame, number, doubts in session.doubtful()
     ]
     if doubtful:
         notes.append(f"Low confidence, check frames {review_text(doubtful)}")
-    if (told := session.frames.damage) is not None:
+    if (damage := session.frames.damage) is not None:
         end = "; later frames have no mask" if session.frames.fault else ""
-        notes.append(told + end)
+        notes.append(damage + end)
     return notes
 
 
 def _frames_in_order(
-    session: VideoSession, asked: TrackFiles, progress: OnProgress
+    session: VideoSession, job: TrackFiles, progress: OnProgress
 ) -> Iterator[TrackedFrame]:
     """Yield every frame in order: during tracking, or after it if later passes change results."""
-    length, direction = session.frames.length, asked.direction
-    if asked.masklets is not None:
+    length, direction = session.frames.length, job.direction
+    if job.masklets is not None:
         yield from map(session.result, range(length or 0))
         return
     if direction == "forward" or length is None:

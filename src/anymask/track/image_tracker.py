@@ -142,13 +142,13 @@ def make_questions(
     """Build the inputs of the memory network. Hints are planes in the order of `HINTS`."""
     memories: dict[tuple[int, ...], tuple[FloatArray, FloatArray]] = {}
     questions = []
-    for state, told in zip(states, hints, strict=True):
+    for state, hint in zip(states, hints, strict=True):
         known = (*state.anchors, *state.recent)
         frames = (len(state.anchors), *(id(one.keys) for one in known))
         if frames not in memories:
             memories[frames] = _remembered(state)
         keys, kinds = memories[frames]
-        planes = np.stack(told).astype(np.float32, copy=False)
+        planes = np.stack(hint).astype(np.float32, copy=False)
         np.clip(planes[:2], -LIMIT, LIMIT, out=planes[:2])
         labels = np.concatenate([one.parts for one in known if one.parts is not None])
         questions.append(MemoryQuestion(maps, planes, keys, labels, kinds))
@@ -228,8 +228,8 @@ class ImageTracker:
             return FramePrediction(mask_to_rle(mask), 1.0, 1.0, soft_of(mask, seen))
         if earlier is not None and prompt.mask is None:
             prompt = replace(prompt, mask=rle_to_mask(earlier))
-        asked = self.model.runtime, seen.image, seen.embedding
-        first = answer_prompts(*asked, [prompt], USUAL)[0].first
+        inputs = self.model.runtime, seen.image, seen.embedding
+        first = answer_prompts(*inputs, [prompt], USUAL)[0].first
         return FramePrediction(first.rle(), 1.0, first.score, soft_of(first.pixels(), seen))
 
     def begin(
@@ -255,9 +255,9 @@ class ImageTracker:
             for state, share in zip(states, shares, strict=True)
         ]
         prompts = [_prompt(seen, prior.mixed) for prior in priors]
-        asked = [place for place, prompt in enumerate(prompts) if prompt is not None]
+        prompted = [place for place, prompt in enumerate(prompts) if prompt is not None]
         found = self.decode_candidates(seen, [prompt for prompt in prompts if prompt])
-        answers = dict(zip(asked, found, strict=True))
+        answers = dict(zip(prompted, found, strict=True))
         drawn = [
             self._drawing(seen, prior, answers.get(place)) for place, prior in enumerate(priors)
         ]
@@ -265,8 +265,8 @@ class ImageTracker:
             return [self._predicted(seen, *one) for one in zip(priors, drawn, strict=True)]
         maps = frame_maps(seen)
         hints = [_hints(seen, *one) for one in zip(states, priors, drawn, strict=True)]
-        said = self._reader.read_memory(make_questions(maps, states, hints))
-        return [self._recalled(seen, *one) for one in zip(said, priors, drawn, strict=True)]
+        outputs = self._reader.read_memory(make_questions(maps, states, hints))
+        return [self._recalled(seen, *one) for one in zip(outputs, priors, drawn, strict=True)]
 
     def remember(
         self,

@@ -122,17 +122,17 @@ def propose_masklets(
             "Masklets are tracked in both directions, but this source can only be read forward. "
             "Pass a video file or a folder of frames."
         )
-    told = session.note(DONE)
-    if told is None:
+    stored = session.note(DONE)
+    if stored is None:
         _track_forward(session, model, settings, lambda done: progress(done, 2 * length))
         if session.objects:
             for done, _ in enumerate(session.propagate("backward"), start=length):
                 progress(done, 2 * length)
         tracked()
-        told = json.dumps(asdict(_clean(session, settings)))
-        session.note(DONE, told)
+        stored = json.dumps(asdict(_clean(session, settings)))
+        session.note(DONE, stored)
         session.checkpoint()
-    return MaskletReport(**parse_json(told, "the report of masklets"))
+    return MaskletReport(**parse_json(stored, "the report of masklets"))
 
 
 def _track_forward(

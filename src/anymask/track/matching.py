@@ -112,12 +112,12 @@ def match_cells(
         others: Remembered frames of each further object.
         where: Cells to match (G,); the others are 0. None: all cells.
     """
-    asked = np.arange(len(keys.values)) if where is None else np.flatnonzero(where)
+    chosen = np.arange(len(keys.values)) if where is None else np.flatnonzero(where)
     labels = np.stack([np.concatenate([g.labels for g in one]) for one in (glimpses, *others)])
     found = np.zeros((len(labels), len(keys.values)), np.float32)
-    if not len(asked):
+    if not len(chosen):
         return found
-    queries = keys.values[asked] * np.float32(SHARPNESS)
+    queries = keys.values[chosen] * np.float32(SHARPNESS)
     remembered = np.concatenate([one.keys.values for one in glimpses])
     # OpenCV, single-threaded: OpenBLAS threads would wait for the core that encodes the next frame.
     nothing = np.empty((0, 0), np.float32)  # no matrix to add
@@ -130,9 +130,9 @@ def match_cells(
     weights = np.exp(scores, out=scores)
     summed = np.concatenate([labels, np.ones_like(labels[:1])]).T  # (M, N + 1)
     rows = max(1, SINGLE_THREAD // summed.size)
-    for top in range(0, len(asked), rows):
+    for top in range(0, len(chosen), rows):
         shares = weights[top : top + rows] @ summed
-        found[:, asked[top : top + rows]] = (shares[:, :-1] / shares[:, -1:]).T
+        found[:, chosen[top : top + rows]] = (shares[:, :-1] / shares[:, -1:]).T
     return found
 
 

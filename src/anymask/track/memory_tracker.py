@@ -82,8 +82,8 @@ class MemoryTracker:
         given = before if prompt.mask is None else prompt.mask
         logits = None if given is None else mask_to_model(given, seen.where, spec.mask_side)[0]
         coords, labels = _tokens(prompt, seen.where)
-        told = self._steps.answer_points(seen.handle, coords, labels, logits)
-        return replace(self._predictions(seen, told)[0], score=1.0)
+        outputs = self._steps.answer_points(seen.handle, coords, labels, logits)
+        return replace(self._predictions(seen, outputs)[0], score=1.0)
 
     def begin(
         self,
@@ -98,8 +98,8 @@ class MemoryTracker:
     def track(
         self, seen: FrameHandle, at: TrackMoment, states: Sequence[Any]
     ) -> list[FramePrediction]:
-        told = self._steps.step_video(seen.handle, states, at.frame, at.backward)
-        return self._predictions(seen, told)
+        outputs = self._steps.step_video(seen.handle, states, at.frame, at.backward)
+        return self._predictions(seen, outputs)
 
     def remember(
         self,
@@ -120,11 +120,11 @@ class MemoryTracker:
     def unpack(self, arrays: StateArrays) -> Any:
         return self._steps.arrays_to_bank(arrays)
 
-    def _predictions(self, seen: FrameHandle, told: VideoAnswer) -> list[FramePrediction]:
+    def _predictions(self, seen: FrameHandle, outputs: VideoAnswer) -> list[FramePrediction]:
         threshold = self.model.spec.mask_threshold
-        rles = logits_to_rles(told.logits, seen.where, threshold)
-        scores = 1 / (1 + np.exp(-told.score.clip(-30, 30)))
-        rows = zip(rles, scores.tolist(), told.quality.tolist(), told.handles, strict=True)
+        rles = logits_to_rles(outputs.logits, seen.where, threshold)
+        scores = 1 / (1 + np.exp(-outputs.score.clip(-30, 30)))
+        rows = zip(rles, scores.tolist(), outputs.quality.tolist(), outputs.handles, strict=True)
         return [
             FramePrediction(rle, score, quality, handle) for rle, score, quality, handle in rows
         ]

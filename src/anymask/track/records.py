@@ -185,9 +185,9 @@ def in_ranges(numbers: Sequence[int]) -> str:
             ranges[-1][1] = number
         else:
             ranges.append([number, number])
-    told = [str(first) if first == last else f"{first}-{last}" for first, last in ranges]
-    more = f" and {len(told) - MAX_RANGES} more ranges" if len(told) > MAX_RANGES else ""
-    return ", ".join(told[:MAX_RANGES]) + more
+    texts = [str(first) if first == last else f"{first}-{last}" for first, last in ranges]
+    more = f" and {len(texts) - MAX_RANGES} more ranges" if len(texts) > MAX_RANGES else ""
+    return ", ".join(texts[:MAX_RANGES]) + more
 
 
 def review_text(doubtful: Sequence[tuple[int, int, Sequence[str]]]) -> str:
@@ -200,5 +200,6 @@ def review_text(doubtful: Sequence[tuple[int, int, Sequence[str]]]) -> str:
     for frame, number, doubts in doubtful:
         alike.setdefault((number, ", ".join(doubts)), []).append(frame)
     return "; ".join(
-        f"{in_ranges(frames)} (object {number}: {told})" for (number, told), frames in alike.items()
+        f"{in_ranges(frames)} (object {number}: {reasons})"
+        for (number, reasons), frames in alike.items()
     )

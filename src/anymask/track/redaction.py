@@ -267,8 +267,8 @@ class HiddenObjects:
 
     def gaps(self, frame: TrackedFrame) -> list[Gap]:
         """Message about a frame, as a list of at most one `Gap`."""
-        told = self._told.pop(frame.index)
-        return [Gap(frame.source_frame, round(frame.seconds, 3), told)] if told else []
+        message = self._told.pop(frame.index)
+        return [Gap(frame.source_frame, round(frame.seconds, 3), message)] if message else []
 
 
 def _joined(before: ObjectMask, after: ObjectMask) -> ObjectMask:

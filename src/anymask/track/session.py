@@ -232,7 +232,7 @@ class VideoSession:
         self,
         frame: int = 0,
         id: int = 1,  # noqa: A002 - what everybody calls it
-        **said: Unpack[PromptKeywords],
+        **prompt: Unpack[PromptKeywords],
     ) -> ObjectMask:
         """Prompt an object on a frame, or correct its mask there, and return the mask.
 
@@ -242,7 +242,7 @@ class VideoSession:
         Args:
             frame: Index of the frame, from 0.
             id: Number of the object. A new number starts a new object.
-            said: points (P, 2) in pixels, added to those already given on this frame, and their
+            prompt: points (P, 2) in pixels, added to those already given on this frame, and their
                 labels (P,), 1 foreground, 0 background; box (4,), which replaces an earlier box;
                 mask, used unchanged without other prompts; scribble and lasso, lines (K, 2) along
                 or around the object, in pixels; anew=True discards the earlier prompts of this
@@ -253,8 +253,8 @@ class VideoSession:
             InputError: The frame does not exist.
         """
         frame, id = read_whole(frame=frame, id=id)  # noqa: A001
-        check_keywords(said, PromptKeywords.__annotations__)
-        drawn: dict[str, Any] = dict(said)
+        check_keywords(prompt, PromptKeywords.__annotations__)
+        drawn: dict[str, Any] = dict(prompt)
         anew = bool(drawn.pop("anew", False))
         given = Prompt.of(**drawn)
         look = self._look_at(frame)
@@ -552,9 +552,9 @@ class VideoSession:
         return (length is not None and frame < length) or bool(self._store.followed(frame))
 
     def _begin(self, seen: Any, at: TrackMoment, number: int) -> ObjectMask:
-        spoken = self._store.prompt(number, at.frame)
-        assert spoken is not None
-        prediction = self.tracker.answer(seen, *spoken)
+        stored = self._store.prompt(number, at.frame)
+        assert stored is not None
+        prediction = self.tracker.answer(seen, *stored)
         before = self._live.get((number, at.backward))
         known = self._remembered(at, number) if before is None else before.state
         state = self.tracker.begin(seen, at, prediction, known)
@@ -567,11 +567,11 @@ class VideoSession:
         nearest = nearest_prompt(at, self._store.prompted_frames(number))
         if nearest is None or self.frames.length is None:
             return None
-        spoken, look = self._store.prompt(number, nearest), self._prefetcher.fetch(nearest)
-        assert spoken is not None
+        stored, look = self._store.prompt(number, nearest), self._prefetcher.fetch(nearest)
+        assert stored is not None
         if look is None:  # damaged frame
             return None
-        prediction = self.tracker.answer(look.seen, *spoken)
+        prediction = self.tracker.answer(look.seen, *stored)
         return self.tracker.begin(look.seen, replace(at, frame=nearest), prediction, None)
 
     def _track(self, seen: Any, at: TrackMoment, numbers: list[int]) -> None:

@@ -492,8 +492,8 @@ def _seconds_of(duration: str) -> float:
 
 
 def _no_video(path: Path, reason: str) -> DataError:
-    if told := use_instead(path, "video"):
-        return DataError(told)
+    if message := use_instead(path, "video"):
+        return DataError(message)
     return DataError(
         f"{path} is not a readable video ({reason}). Choose a video or a folder of "
         "images. An interrupted recording may lack its index."
@@ -584,8 +584,8 @@ def frame_files(folder: Path) -> list[Path]:
     for path in find_images(folder):
         found.setdefault(path.parent, []).append(path)
     if not found:
-        if told := use_instead(folder, "image"):
-            raise DataError(told)
+        if message := use_instead(folder, "image"):
+            raise DataError(message)
         raise DataError(f"{folder} contains no images. Pass a folder of frames or a video file.")
     if folder not in found and len(found) > 1:
         some = ", ".join(map(str, sorted(found)[:3])) + ", ..." * (len(found) > 3)
@@ -699,8 +699,8 @@ class SampledFrames:
         some = f"Frame {listed} is" if len(missing) == 1 else f"Frames {listed} are"
         length = self.source.length or 0
         count = f"{length - len(missing)} of {length} frames can be decoded"
-        told = f"{some} damaged and skipped: {count}"
-        return told if self.fault is None else f"{self.fault}. {told}"
+        message = f"{some} damaged and skipped: {count}"
+        return message if self.fault is None else f"{self.fault}. {message}"
 
     def source_frame(self, frame: int) -> int:
         """Frame index in the source."""

@@ -345,9 +345,9 @@ def write_finds(
     for writer in writers:
         writer.close()
     counts = {label: sum(one == label for one in names.values()) for label in names.values()}
-    told = ", ".join(f"{count} x {label}" for label, count in counts.items()) or NOTHING
+    summary = ", ".join(f"{count} x {label}" for label, count in counts.items()) or NOTHING
     damage = [] if session.frames.damage is None else [session.frames.damage]
-    return [*(f"wrote {path}: {told}" for path in paths), *damage]
+    return [*(f"wrote {path}: {summary}" for path in paths), *damage]
 
 
 def cut_words(

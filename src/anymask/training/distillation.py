@@ -284,19 +284,19 @@ def load_held_out_part(
             "same data, or choose another run folder."
         )
     labelled = [photo for photo in photos if photo.rles]
-    told: list[list[str]] = kept["teacher"] if kept else []
+    predicted: list[list[str]] = kept["teacher"] if kept else []
     if not labelled:
         photos = subsample(photos, ASKED_PHOTOS)
-        told = told or teacher_masks(recipe, photos, device)
-        labelled = [with_masks(*one) for one in zip(photos, told, strict=True) if one[1]]
+        predicted = predicted or teacher_masks(recipe, photos, device)
+        labelled = [with_masks(*one) for one in zip(photos, predicted, strict=True) if one[1]]
         if not labelled:
             return None
-    against = "teacher" if told else "masks"
+    against = "teacher" if predicted else "masks"
     if kept is not None:
         return HeldOutPart(keys, labelled, against, kept["before"])
     before = score(model_of(starting_module(folder, recipe)), labelled)[0]
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(path, {"keys": keys, "teacher": told, "before": before})
+    write_json(path, {"keys": keys, "teacher": predicted, "before": before})
     return HeldOutPart(keys, labelled, against, before)
 
 
@@ -313,14 +313,14 @@ def teacher_masks(recipe: Recipe, photos: Sequence[AnnotatedImage], device: str)
         height, width = photo.hw
         places = (rng.random((CLICKS_A_PHOTO, 2)) * (width, height)).round(1).tolist()
         answers = [model.segment(seen, points=[place]).masks[0] for place in places]
-        told = [rle_to_string(mask_to_rle(mask)) for mask in answers if mask.any()]
-        found.append(list(dict.fromkeys(told)))
+        rles = [rle_to_string(mask_to_rle(mask)) for mask in answers if mask.any()]
+        found.append(list(dict.fromkeys(rles)))
     return found
 
 
-def with_masks(photo: AnnotatedImage, told: Sequence[str]) -> AnnotatedImage:
+def with_masks(photo: AnnotatedImage, rles: Sequence[str]) -> AnnotatedImage:
     """Return an image with the masks that the teacher predicted."""
-    masks = [Mask(rle=string_to_rle(one, photo.hw)) for one in told]
+    masks = [Mask(rle=string_to_rle(one, photo.hw)) for one in rles]
     return replace(photo, masks=Masks(masks))
 
 
@@ -370,14 +370,14 @@ def write_report(folder: Path, recipe: Recipe, model: Model, part: HeldOutPart) 
     }  # fmt: skip
     columns = [word.replace("_", " ") for word in part.before]
     table = gain_table(part.masks, columns, list(part.before.values()), list(after.values()))
-    told = f"{len(measured.ious)} masks on {len(part.photos)} held-out images"
+    summary = f"{len(measured.ious)} masks on {len(part.photos)} held-out images"
     teacher = Path(recipe.teacher_weights or recipe.teacher).name
     about = (
         f"{recipe.model} distilled from {teacher}, {recipe.steps} steps at "
         f"{recipe.stages[0].side} pixels"
     )
     sections = [
-        page.section("Before and after", table, page.note(told)),
+        page.section("Before and after", table, page.note(summary)),
         curve(folder, "last_iou", "IoU of the last prediction with the training target"),
         worst_answers(model, part.photos, measured, [one.name for one in part.photos]),
     ]

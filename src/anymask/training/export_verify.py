@@ -77,7 +77,7 @@ class Verification:
 
     def complaints(self) -> list[str]:
         """Return the failed comparisons; empty if the bundle is correct."""
-        said = []
+        failures = []
         for name, bounds in (
             ("feature_error", FEATURE_ERROR),
             ("logit_error", LOGIT_ERROR),
@@ -87,14 +87,14 @@ class Verification:
             worst = float(np.max([getattr(check, name) for check in self.checks]))
             bound = bounds.get(self.precision, np.inf)
             if not worst <= bound:
-                said.append(f"{name} is {worst:.2e} (at most {bound:.0e} is allowed)")
+                failures.append(f"{name} is {worst:.2e} (at most {bound:.0e} is allowed)")
         # A single deviating mask of an 8-bit model is no defect, so the mean over masks counts.
         lowest = float(np.min([check.mask_iou for check in self.checks]))
         if not lowest >= MASK_IOU[self.precision]:
-            said.append(
+            failures.append(
                 f"mask_iou is {lowest:.4f} (at least {MASK_IOU[self.precision]} is required)"
             )
-        return said
+        return failures
 
     def check(self, folder: Path) -> None:
         """Raise ModelError if the graphs in the folder do not match the checkpoint."""

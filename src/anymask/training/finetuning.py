@@ -285,14 +285,14 @@ def report_gain(run: TuningRun, selected: SelectedCheckpoint, tuned: Model) -> N
     figures = selected.figures() | ({"class_ious": kinds} if kinds else {})
     result = {"weights": WEIGHTS, **figures, "data": run.data.stated()}
     write_json(folder / RESULT, result, indent=1)
-    told = [
+    lines = [
         f"class {name}: IoU on held-out images {'-' if k is None else k}"
         for name, k in kinds.items()
     ]
-    told += [f"after:  {_in_words(outcome.trained)}"]
-    told += [outcome.verdict(), "" if outcome.started else selected.end.describe()]
-    told += [tidy(folder), f"{folder / WEIGHTS}  {folder / PAGE}"]
-    print("\n".join(line for line in told if line))
+    lines += [f"after:  {_in_words(outcome.trained)}"]
+    lines += [outcome.verdict(), "" if outcome.started else selected.end.describe()]
+    lines += [tidy(folder), f"{folder / WEIGHTS}  {folder / PAGE}"]
+    print("\n".join(line for line in lines if line))
     if run.options.json is not None:
         write_whole(run.options.json, (folder / RESULT).read_bytes())
 

@@ -83,11 +83,11 @@ class TuningOutcome:
         if gained(self.before, self.trained):
             return ""
         before, after = (float(one.ious.mean()) for one in (self.before, self.trained))
-        said = "No improvement: the mean IoU over all clicks is "
-        said += f"{after:.3f} after training and {before:.3f} before"
+        message = "No improvement: the mean IoU over all clicks is "
+        message += f"{after:.3f} after training and {before:.3f} before"
         kept = "starting" if self.started else "trained"
         return (
-            f"{said}. The {kept} weights were kept. Label more images, check data.jpg for "
+            f"{message}. The {kept} weights were kept. Label more images, check data.jpg for "
             "incorrect masks, or train fewer parameters with method='head' or "
             "method='decoder'."
         )

@@ -358,8 +358,8 @@ class TrainingWorker:
             batch, error = None, None
             try:
                 batch = next(coming, None)
-            except AnymaskError as told:
-                error = told
+            except AnymaskError as raised:
+                error = raised
             begun = self.progress.step > first
             now, minutes = time.monotonic(), self.sitting.max_minutes
             over = self.stopping or (minutes is not None and now - self.began > 60 * minutes)

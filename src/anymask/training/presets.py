@@ -76,11 +76,11 @@ OF_RECIPE = ("keep", "accumulate", "lora_rank", "lora_alpha")  # recipe fields o
 def asked(options: TuningOptions) -> dict[str, Any]:
     """Return the options that affect training, except the data, as JSON values."""
     declared = list_settings(TuningOptions)
-    told = {one.option: getattr(options, one.name) for one in declared if one.name not in BESIDE}
-    told |= {"--model": options.model, "--rgb": options.rgb and list(options.rgb)}
+    flags = {one.option: getattr(options, one.name) for one in declared if one.name not in BESIDE}
+    flags |= {"--model": options.model, "--rgb": options.rgb and list(options.rgb)}
     if options.weights is not None:
-        return told | {"--weights": str(options.weights.absolute())}
-    return told | {"--model": named(options.model, None)[1] or options.model}  # absolute if a file
+        return flags | {"--weights": str(options.weights.absolute())}
+    return flags | {"--model": named(options.model, None)[1] or options.model}  # absolute if a file
 
 
 def check_parts(variant: str, parts: int | None) -> None:

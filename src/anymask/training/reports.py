@@ -122,12 +122,12 @@ def write_page(
     before, after = outcome.before, outcome.trained
     counts = [f"{n} click{'s' if n > 1 else ''}" for n in range(1, after.ious.shape[1] + 1)]
     table = gain_table("mean IoU on held-out masks", counts, before.means(), after.means())
-    told = [outcome.verdict(), f"{len(after.places)} masks on {len(held)} held-out images"]
+    notes = [outcome.verdict(), f"{len(after.places)} masks on {len(held)} held-out images"]
     rows = [[name, "-" if iou is None else f"{iou:.3f}"] for name, iou in kinds.items()]
     names = own_names(folder / DATA)
     shown = [names.get(photo.name, photo.name) for photo in held]
     parts = [
-        page.section("Before and after", table, *(page.note(line) for line in told if line)),
+        page.section("Before and after", table, *(page.note(line) for line in notes if line)),
         page.section("Classes", page.html_table(["class", "IoU on held-out images"], rows, [1]))
         if rows
         else "",
@@ -160,14 +160,14 @@ def plan_in_words(recipe: Recipe, photos: int, held: int, minutes: float) -> str
     """
     stage = recipe.stages[0]
     most = f"at most {recipe.steps}" if recipe.patience else str(recipe.steps)
-    told = (
+    plan = (
         f"Plan: fine-tune {recipe.model} ({TRAINED[recipe.learn]}) on {photos} images for "
         f"{most} steps of {stage.images} images, about {max(1, round(minutes))} minutes."
     )
     if not recipe.judge_every:
-        return told
+        return plan
     return (
-        f"{told} Training stops after {recipe.patience} evaluations without an improvement on "
+        f"{plan} Training stops after {recipe.patience} evaluations without an improvement on "
         f"the {held} held-out images. If no evaluation improves on the starting weights, these "
         "are kept."
     )

@@ -334,11 +334,11 @@ class DistillationStep(TrainingStep):
         """Run `TrainingStep.forward` with an additional loss on the teacher's features."""
         objects = batch.targets.shape[1]
         images = batch.images.to(self.device)
-        told = self.teacher.features(images)
-        self.of_teacher = tuple(one.repeat_interleave(objects, dim=0) for one in told)
+        teacher_features = self.teacher.features(images)
+        self.of_teacher = tuple(one.repeat_interleave(objects, dim=0) for one in teacher_features)
         seen = self.encode_batch(batch)
         outcome = self.interaction_losses(batch, seen, balance, draws)
-        loss = feature_loss(getattr(self.model, HEAD)(seen[0].float()), told[0])
+        loss = feature_loss(getattr(self.model, HEAD)(seen[0].float()), teacher_features[0])
         return replace(outcome, loss=outcome.loss + self.recipe.feature_weight * loss)
 
     def truth(self, batch: Batch, prompts: SimulatedPrompts) -> Tensor:

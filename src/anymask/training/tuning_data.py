@@ -237,8 +237,8 @@ def _too_few(
 def check_terms(report: DataReport) -> None:
     """Raise InputError if the terms of the data forbid this training run."""
     for one in report.sources:
-        told = one.get("restrictions", "").split(", ")
-        check_training(one["name"], told, mixed=len(report.sources) > 1)
+        restrictions = one.get("restrictions", "").split(", ")
+        check_training(one["name"], restrictions, mixed=len(report.sources) > 1)
 
 
 def own_names(folder: Path) -> dict[str, str]:

@@ -137,9 +137,9 @@ def write_weights(path: Path, module: nn.Module, recipe: Recipe, about: dict[str
 def stated(module: nn.Module) -> dict[str, Any]:
     """Return the metadata about channels and classes of a network."""
     spec = cast("ModelSpec", module.spec)
-    said: dict[str, Any] = {}
+    metadata: dict[str, Any] = {}
     if spec.classes:
-        said["classes"] = list(spec.classes)
+        metadata["classes"] = list(spec.classes)
     if spec.channels is not None:
-        said["channels"] = asdict(spec.channels)
-    return said
+        metadata["channels"] = asdict(spec.channels)
+    return metadata

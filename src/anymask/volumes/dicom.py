@@ -227,8 +227,8 @@ def read_dicom(path: Path, series: int | str | None = None) -> Volume:
     """
     groups = _by_series(path)
     if not groups:
-        if told := use_instead(path, "scan"):
-            raise InputError(told)
+        if message := use_instead(path, "scan"):
+            raise InputError(message)
         raise InputError(
             f"{path.name!r} contains neither DICOM slices nor another supported scan. "
             "Choose another folder or file."
@@ -292,10 +292,10 @@ def _choose(
     listed = list(groups.values())
     if series is None and len(listed) == 1:
         return listed[0]
-    told = []
+    lines = []
     for number, ((uid, _, size), slices) in enumerate(groups.items()):
         title = str(slices[0].header.get("SeriesDescription", "")) or uid
-        told.append(f"{number}: {title!r}, {len(slices)} slices of {size}")
+        lines.append(f"{number}: {title!r}, {len(slices)} slices of {size}")
         if series in (uid, title) or str(series) == str(number):
             return slices
     wanted = (
@@ -303,7 +303,7 @@ def _choose(
         if series is not None
         else "Select one of these, such as series=0:"
     )
-    raise InputError(f"{name!r} contains {len(listed)} series. {wanted}\n  " + "\n  ".join(told))
+    raise InputError(f"{name!r} contains {len(listed)} series. {wanted}\n  " + "\n  ".join(lines))
 
 
 def write_headers(series: DicomSlices, folder: Path) -> None:

@@ -74,11 +74,11 @@ class VolumeFiles:
 
     def words(self, model: str) -> str:
         """Key that identifies the run."""
-        said = [one.to_json() for one in self.prompts]
+        prompts = [one.to_json() for one in self.prompts]
         stat = self.scan.stat()
         about = [str(self.scan), stat.st_size, stat.st_mtime_ns, self.frame, self.series, model]
-        told = {name: str(value) for name, value in self.settings.items() if name != "session"}
-        return json.dumps([said, self.axis, about, sorted(told.items())])
+        settings = {name: str(value) for name, value in self.settings.items() if name != "session"}
+        return json.dumps([prompts, self.axis, about, sorted(settings.items())])
 
 
 def track_volume_file(
@@ -104,15 +104,15 @@ def track_volume_file(
 
 def _volume_files(
     load: Callable[[], Model],
-    asked: VolumeFiles,
+    job: VolumeFiles,
     model: str,
     progress: OnProgress | None,
 ) -> list[str]:
-    scan = read_volume(asked.scan, frame=asked.frame, series=asked.series)
-    if any(output.name.lower().endswith(".dcm") for output in asked.outputs):
+    scan = read_volume(job.scan, frame=job.frame, series=job.series)
+    if any(output.name.lower().endswith(".dcm") for output in job.outputs):
         series_of(scan)  # fail before tracking
-    kept, words, path = "session" in asked.settings, asked.words(model), asked.session
-    settings: dict[str, Any] = {**asked.settings, "session": path}
+    kept, words, path = "session" in job.settings, job.words(model), job.session
+    settings: dict[str, Any] = {**job.settings, "session": path}
     opened, session = load(), None
     try:
         session = open_volume_session(opened, scan, **settings)
@@ -126,14 +126,14 @@ def _volume_files(
         _forget(path)
         session = open_volume_session(opened, scan, **settings)
     with session:
-        _add_prompts(session, asked, words)
+        _add_prompts(session, job, words)
         for done, _ in enumerate(session.propagate(), 1):
             if progress is not None:
                 progress(done, None)
-        labels = session.labels(asked.names)
-        for output in asked.outputs:
+        labels = session.labels(job.names)
+        for output in job.outputs:
             write_labels(output, labels, scan)
-        notes = [*(f"wrote {output}" for output in asked.outputs), *_told(session, labels)]
+        notes = [*(f"wrote {output}" for output in job.outputs), *_told(session, labels)]
     if not kept:
         _forget(path)
     return notes
@@ -146,13 +146,13 @@ def _forget(path: Path) -> None:
             path.with_name(name).unlink()
 
 
-def _add_prompts(session: VolumeSession, asked: VolumeFiles, words: str) -> None:
+def _add_prompts(session: VolumeSession, job: VolumeFiles, words: str) -> None:
     """Add the prompts, unless an interrupted run already did."""
     if session.note("command") == words:
         return
-    for one in asked.prompts:
+    for one in job.prompts:
         session.add(
-            one.frame or 0, one.object_id or 1, axis=asked.axis, points=one.points,
+            one.frame or 0, one.object_id or 1, axis=job.axis, points=one.points,
             labels=one.labels, box=one.box, mask=one.mask, lasso=one.lasso,
         )  # fmt: skip
     session.note("command", words)

@@ -135,12 +135,12 @@ class IsolatedScan:
 
     def load(self) -> tuple[Volume, Volume]:
         """Return the decoded voxels, and the scan that labels refer to: for DICOM its headers."""
-        told: dict[str, Any] = parse_json((self.folder / _RESULT).read_bytes(), _RESULT)
-        shape = tuple(int(side) for side in told["shape"])
-        voxels = np.memmap(self.folder / _VOXELS, np.dtype(told["dtype"]), "r", shape=shape)
-        affine = np.array(told["affine"], np.float64)
+        result: dict[str, Any] = parse_json((self.folder / _RESULT).read_bytes(), _RESULT)
+        shape = tuple(int(side) for side in result["shape"])
+        voxels = np.memmap(self.folder / _VOXELS, np.dtype(result["dtype"]), "r", shape=shape)
+        affine = np.array(result["affine"], np.float64)
         unpacked = Volume(voxels, affine, source=str(self.path))
-        if not told["dicom"]:
+        if not result["dicom"]:
             return unpacked, unpacked
         slices = DicomSlices(read_headers(self.folder / _HEADERS))
         return unpacked, Volume(slices, affine, source=str(self.path))
@@ -164,33 +164,35 @@ def main() -> None:
     """Read the scan given on the command line, and write the result or error to its folder."""
     words = parse_json(sys.argv[2], "the command line")
     paths = {name: Path(words[name]) for name in ("path", "folder")}
-    asked = IsolatedScan(**{**words, **paths})
+    isolated_scan = IsolatedScan(**{**words, **paths})
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    limit_process(asked.most_bytes, asked.seconds)
+    limit_process(isolated_scan.most_bytes, isolated_scan.seconds)
     try:
-        told: dict[str, Any] = _unpacked(asked)
+        result: dict[str, Any] = _unpacked(isolated_scan)
     except MemoryError:
         message = (
-            f"Reading {asked.path.name!r} requires too much memory. Save a smaller region "
+            f"Reading {isolated_scan.path.name!r} requires too much memory. Save a smaller region "
             "of the scan."
         )
-        told = {"kind": "LimitError", "message": message, "number": 0}
+        result = {"kind": "LimitError", "message": message, "number": 0}
     except AnymaskError as error:
         kind = next(name for name, one in _KINDS.items() if isinstance(error, one))
-        told = {"kind": kind, "message": str(error), "number": getattr(error, "size", 0)}
+        result = {"kind": kind, "message": str(error), "number": getattr(error, "size", 0)}
     except OSError as error:
-        told = {"kind": "OSError", "message": error.strerror or str(error), "number": error.errno}
-    write_json(asked.folder / _RESULT, told)
+        result = {"kind": "OSError", "message": error.strerror or str(error), "number": error.errno}
+    write_json(isolated_scan.folder / _RESULT, result)
 
 
-def _unpacked(asked: IsolatedScan) -> dict[str, Any]:
-    scan = read_volume(asked.path, frame=asked.frame, detached=asked.detached)
+def _unpacked(isolated_scan: IsolatedScan) -> dict[str, Any]:
+    scan = read_volume(
+        isolated_scan.path, frame=isolated_scan.frame, detached=isolated_scan.detached
+    )
     size = math.prod(scan.shape) * scan.voxels.dtype.itemsize
-    check_volume_bytes(size, repr(asked.path.name))
-    unpack(scan, asked.folder / _VOXELS)
+    check_volume_bytes(size, repr(isolated_scan.path.name))
+    unpack(scan, isolated_scan.folder / _VOXELS)
     is_dicom = isinstance(scan.voxels, DicomSlices)
     if isinstance(scan.voxels, DicomSlices):
-        write_headers(scan.voxels, asked.folder / _HEADERS)
+        write_headers(scan.voxels, isolated_scan.folder / _HEADERS)
     return {
         "shape": scan.shape,
         "dtype": scan.voxels.dtype.newbyteorder("=").str,

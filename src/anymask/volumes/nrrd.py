@@ -183,11 +183,11 @@ def _voxels(path: Path, header: Mapping[str, Any], start: int, detached: bool) -
 
 
 def _dtype(path: Path, header: Mapping[str, Any]) -> np.dtype[Any]:
-    said = str(header["type"]).lower()
-    words = [word for word in said.removesuffix("_t").split() if word not in ("signed", "int")]
-    kind = _TYPES.get(" ".join(words)) if said else None
+    declared = str(header["type"]).lower()
+    words = [word for word in declared.removesuffix("_t").split() if word not in ("signed", "int")]
+    kind = _TYPES.get(" ".join(words)) if declared else None
     if kind is None:
-        raise InputError(f"{path.name!r} has voxels of type {said[:40]!r}. Expected numbers.")
+        raise InputError(f"{path.name!r} has voxels of type {declared[:40]!r}. Expected numbers.")
     return np.dtype((">" if str(header.get("endian")) == "big" else "<") + kind)
 
 
@@ -239,8 +239,8 @@ def _key_values(path: Path) -> dict[str, str]:
         for line in file:
             if not line.strip():
                 break
-            key, said, value = line.decode("utf-8", "replace").strip().partition(":=")
-            if said:
+            key, separator, value = line.decode("utf-8", "replace").strip().partition(":=")
+            if separator:
                 pairs[key] = value
     return pairs
 

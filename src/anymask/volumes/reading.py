@@ -88,8 +88,8 @@ def read_volume(
         kind = _nibabel_kind(head)
         if kind:
             return _read_nibabel(path, kind, frame)
-    if told := use_instead(path, "scan"):
-        raise InputError(told)
+    if message := use_instead(path, "scan"):
+        raise InputError(message)
     raise InputError(
         f"{path.name!r} is not a supported scan. Expected NIfTI, MGH, NRRD, a TIFF "
         "stack, OME-Zarr, or a folder or zip of DICOM slices."

@@ -228,7 +228,7 @@ class VolumeSession:
         slice: int,  # noqa: A002 - what everybody calls it
         id: int = 1,  # noqa: A002
         axis: int = 0,
-        **said: Unpack[PromptKeywords],
+        **prompt: Unpack[PromptKeywords],
     ) -> ObjectMask:
         """Prompt an object on a slice, or correct its mask there, and return the mask.
 
@@ -239,14 +239,14 @@ class VolumeSession:
             slice: Slice index along the axis, from 0.
             id: Number of the object from 1, its label value.
             axis: 0: slice (Y, X) across z; 1: (Z, X) across y; 2: (Z, Y) across x.
-            said: `points`, `labels`, `box`, `mask`, `scribble`, `lasso` and `anew` as for
+            prompt: `points`, `labels`, `box`, `mask`, `scribble`, `lasso` and `anew` as for
                 `VideoSession.add`, in pixels of the slice; (x, y) is (column, row).
 
         Raises:
             PromptError: The prompt is invalid.
             InputError: The axis or slice does not exist.
         """
-        check_keywords(said, PromptKeywords.__annotations__)
+        check_keywords(prompt, PromptKeywords.__annotations__)
         check_axis(axis)
         slice, id = read_whole(slice=slice, id=id)  # noqa: A001
         if not 1 <= id < 2**16:
@@ -258,10 +258,10 @@ class VolumeSession:
                 f"{AXES[axis]}."
             )
         video, seen = self._open(axis), id in self.objects
-        corrects = not any(said.get(name) is not None for name in ("mask", "box", "lasso"))
-        if seen and id not in video.objects and corrects and not said.get("anew"):
-            said["mask"] = self._cut(id, axis, slice)
-        return video.add(slice, id, **said)
+        corrects = not any(prompt.get(name) is not None for name in ("mask", "box", "lasso"))
+        if seen and id not in video.objects and corrects and not prompt.get("anew"):
+            prompt["mask"] = self._cut(id, axis, slice)
+        return video.add(slice, id, **prompt)
 
     def _cut(self, number: int, axis: int, index: int) -> BoolArray | None:
         """Mask of an object from other axes on a slice of this axis, or None."""
@@ -300,12 +300,12 @@ class VolumeSession:
             raise InputError(
                 f'Invalid direction {direction!r}. Use "forward", "backward" or "both".'
             )
-        spoken = [axis for axis, one in sorted(self._videos.items()) if one.objects]
-        if not spoken:
+        prompted = [axis for axis, one in sorted(self._videos.items()) if one.objects]
+        if not prompted:
             raise InputError(
                 "No object has a prompt yet. Add one first: session.add(40, box=(x0, y0, x1, y1))"
             )
-        for axis in spoken:
+        for axis in prompted:
             if direction in ("forward", "both"):
                 yield from self._pass(axis, backward=False)
             if direction in ("backward", "both"):
@@ -375,12 +375,12 @@ class VolumeSession:
         Raises:
             InputError: The object does not exist.
         """
-        spoken = {axis: one for axis, one in self._videos.items() if id in one.objects}
-        if not spoken:
+        prompted = {axis: one for axis, one in self._videos.items() if id in one.objects}
+        if not prompted:
             raise InputError(f"Unknown object {id!r}. This session has the objects {self.objects}.")
         parts = [
             AlongAxis(axis, np.moveaxis(self._along(axis, video, id), 0, axis), video.prompts(id))
-            for axis, video in sorted(spoken.items())
+            for axis, video in sorted(prompted.items())
         ]
         return join_axes(parts, self.volume.spacing)
 
@@ -471,8 +471,8 @@ class VolumeSession:
 
     def _mark(self) -> str:
         """Hash of the scan geometry and window."""
-        told = json.dumps([self.volume.shape, self.volume.affine.round(4).tolist(), self.window])
-        return hashlib.sha256(told.encode()).hexdigest()[:16]
+        text = json.dumps([self.volume.shape, self.volume.affine.round(4).tolist(), self.window])
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def _check_same(self, path: Path | None) -> None:
         """Raise InputError if the session was created with another scan or window."""

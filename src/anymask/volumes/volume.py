@@ -134,8 +134,8 @@ class Volume:
         """
         if axis not in (0, 1, 2):
             raise InputError(f"Invalid axis {axis!r}. Use 0 (z), 1 (y) or 2 (x).")
-        told: object = index
-        if not isinstance(told, int | np.integer) or not 0 <= told < self.shape[axis]:
+        position: object = index
+        if not isinstance(position, int | np.integer) or not 0 <= position < self.shape[axis]:
             raise InputError(
                 f"Slice {index} is out of range: this volume has slices 0 to "
                 f"{self.shape[axis] - 1}."

@@ -151,9 +151,9 @@ def run_process(words: list[str]) -> tuple[float, int | None]:
     Raises AnymaskError with the end of its output if it fails. On Linux a process starts with its
     parent's memory as its peak, so the parent must be small.
     """
-    with tempfile.TemporaryFile() as said:
+    with tempfile.TemporaryFile() as stderr:
         start = time.perf_counter()
-        process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=said)
+        process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=stderr)
         peak = None
         try:
             if sys.platform == "win32":
@@ -167,9 +167,9 @@ def run_process(words: list[str]) -> tuple[float, int | None]:
             process.wait()
             raise
         seconds = time.perf_counter() - start
-        said.seek(0)
+        stderr.seek(0)
         if process.returncode:
-            last = said.read().decode(errors="replace").strip()[-300:]
+            last = stderr.read().decode(errors="replace").strip()[-300:]
             failed = f"failed with exit code {process.returncode}"
             raise AnymaskError(f"{' '.join(words)} {failed}: {last}")
     return seconds, peak
@@ -277,8 +277,8 @@ def _steps(model: Any, image: Any) -> dict[str, Callable[[], object]]:
         prompts = [Prompt.of(points=[point]) for point in points[step // 2 :: step][:count]]
         return model.segment(features, prompts=prompts, multimask=True)
 
-    def masks(of: Any, **asked: Any) -> Any:
-        return model.segment(of, **asked).masks
+    def masks(of: Any, **options: Any) -> Any:
+        return model.segment(of, **options).masks
 
     steps: dict[str, Callable[[], object]] = {
         "encode (with preprocessing)": partial(model.encode, image),

@@ -287,14 +287,14 @@ class Scores:
 
     def __call__(self, tokens: Tensor, view: PromptedImage) -> Iterator[Tensor]:
         """(N, T, H * D) -> (H * T, L) prompt by prompt, in the view's spare memory."""
-        asked = multiply_by_head(tokens, self.weight, self.heads)  # (N, R, C)
-        of_rows = (asked @ view.rows.transpose(1, 2)).to(self.dtype)  # (N, R, S)
-        told = by_head(tokens, self.heads, self.dtype)
+        projected = multiply_by_head(tokens, self.weight, self.heads)  # (N, R, C)
+        of_rows = (projected @ view.rows.transpose(1, 2)).to(self.dtype)  # (N, R, S)
+        head_tokens = by_head(tokens, self.heads, self.dtype)
         scores = view.spare[0]
         for row in range(len(tokens)):
-            torch.bmm(told[row], self.image, out=with_heads(scores, self.heads))
+            torch.bmm(head_tokens[row], self.image, out=with_heads(scores, self.heads))
             scores.mul_(view.scale[row]).addmm_(of_rows[row], view.shares[row])
-            with_heads(scores, self.heads).baddbmm_(told[row], self.placed)
+            with_heads(scores, self.heads).baddbmm_(head_tokens[row], self.placed)
             yield scores
 
 
@@ -314,9 +314,9 @@ class TokenReader:
     def __call__(self, tokens: Tensor, view: PromptedImage, constant: Tensor) -> Tensor:
         """(N, T, C) -> (N, T, C); `constant` (C,) is common to all places."""
         attention, heads = self.attention, self.attention.heads
-        asked = scale_query(attention.q_proj(tokens), heads)
+        query = scale_query(attention.q_proj(tokens), heads)
         of_rows, of_image = [], []
-        for row, scores in enumerate(self.scores(asked, view)):
+        for row, scores in enumerate(self.scores(query, view)):
             taken = torch.softmax(scores, dim=-1, out=view.spare[1])
             of_rows.append(taken @ view.shares[row].t())  # (R, S)
             taken.mul_(view.scale[row])
@@ -352,8 +352,10 @@ class FirstLayer:
         )
         self.keys = columns(keys, self.heads, torch.float32)
         self.values = columns(values, self.heads, torch.float32).transpose(1, 2).contiguous()
-        ask = telling.q_proj
-        asks = scale_query(F.linear(placed, ask.weight.float(), ask.bias.float()), self.heads)
+        projection = telling.q_proj
+        asks = scale_query(
+            F.linear(placed, projection.weight.float(), projection.bias.float()), self.heads
+        )
         self.asks = columns(asks, self.heads, dtype)
         # The image with everything that tokens add, centred over the channels.
         self.carry = centre_rows(telling.out_proj.weight.float().t())  # (H * D, C)
@@ -382,11 +384,11 @@ class FirstLayer:
     def _attend_to_image(self, tokens: Tensor, spare: Tensor) -> Tensor:
         """Always in float32, which is as fast here, because all later steps depend on it."""
         attention, spare = self.layer.cross_attn_token_to_image, spare.float()
-        asked = scale_query(attention.q_proj(tokens), self.heads)
+        query = scale_query(attention.q_proj(tokens), self.heads)
         read = []
-        for told in by_head(asked, self.heads, torch.float32):
+        for head_query in by_head(query, self.heads, torch.float32):
             scores, taken = (with_heads(part, self.heads) for part in spare)
-            torch.softmax(torch.bmm(told, self.keys, out=scores), dim=-1, out=taken)
+            torch.softmax(torch.bmm(head_query, self.keys, out=scores), dim=-1, out=taken)
             read.append(torch.bmm(taken, self.values))  # (H, T, D)
         merged = torch.stack(read).transpose(1, 2).flatten(2)
         y: Tensor = attention.out_proj(merged.to(tokens.dtype))
@@ -397,13 +399,13 @@ class FirstLayer:
     ) -> PromptedImage:
         rows = multiply_by_head(values, self.carry, self.heads)
         among = _products(rows, rows).to(self.dtype)
-        asking, told = (by_head(x, self.heads, self.dtype) for x in (keys, values))
+        asking, head_values = (by_head(x, self.heads, self.dtype) for x in (keys, values))
         R, scores = rows.shape[1], spare[0]
         scale = room.new_empty(len(rows), 1, room.shape[-1])
         for row, shares in enumerate(room[:, :R]):
             torch.bmm(asking[row], self.asks, out=with_heads(scores, self.heads))
             torch.softmax(with_heads(scores, self.heads), 1, out=with_heads(shares, self.heads))
-            torch.bmm(told[row], self.meet, out=with_heads(scores, self.heads))
+            torch.bmm(head_values[row], self.meet, out=with_heads(scores, self.heads))
             variance = self.power + sum_products(scores.addmm_(among[row], shares), shares)
             scale[row] = inverse_deviation(variance, self.layer.norm4)
             shares.mul_(scale[row])
@@ -449,7 +451,7 @@ class SecondLayer:
         self.image_meets = share * (self.image @ self.constant)
 
     def __call__(
-        self, tokens: Tensor, token_at: Tensor, view: PromptedImage, told: Tensor, room: Tensor
+        self, tokens: Tensor, token_at: Tensor, view: PromptedImage, first: Tensor, room: Tensor
     ) -> tuple[Tensor, PromptedImage]:
         """Tokens (N, T, C), their positions, the view, values and memory of the first layer.
 
@@ -461,18 +463,18 @@ class SecondLayer:
         tokens = layer.norm3(tokens + layer.mlp(tokens))
         telling = layer.cross_attn_image_to_token
         keys, values = telling.k_proj(tokens + token_at), telling.v_proj(tokens)
-        pairs = zip((told, values), self.carry, strict=True)
+        pairs = zip((first, values), self.carry, strict=True)
         rows = torch.cat([multiply_by_head(x, carry, self.heads) for x, carry in pairs], dim=1)
         among = _products(rows, rows)  # (N, 2 R, 2 R), symmetric
         linear = 2 * (rows @ self.constant)[..., None] / rows.shape[-1]
         R = rows.shape[1] // 2
-        told, again = (by_head(x, self.heads, self.dtype) for x in (told, values))
+        first, again = (by_head(x, self.heads, self.dtype) for x in (first, values))
         scale = torch.empty_like(view.scale)
         for row, scores in enumerate(self.asks(scale_query(keys, self.heads), view)):
             shares = room[row, R : 2 * R]
             torch.softmax(with_heads(scores, self.heads), 1, out=with_heads(shares, self.heads))
             self._norm(
-                NormVariance(told[row], again[row], among[row], linear[row]), view, room, row
+                NormVariance(first[row], again[row], among[row], linear[row]), view, room, row
             )
             scale[row] = view.scale[row] * room[row, 2 * R]
         constant = self.constant.expand(len(rows), 1, -1)

@@ -212,8 +212,8 @@ class SweepClicks(SweepPart):
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         work, (coords, labels) = ImageWork(*inputs[:-2]), inputs[-2:]
         start = self.decoder.with_output_tokens(self.prompts.embed_points(coords, labels))
-        tokens, told, before = self._first_layer(start, work)
-        tokens, added, after = self._second_layer(tokens, start, told, before, work)
+        tokens, values, before = self._first_layer(start, work)
+        tokens, added, after = self._second_layer(tokens, start, values, before, work)
         tokens = self._last_look(tokens, start, added, (before, after), work)
         config = self.decoder.config
         if config.object_score:
@@ -235,29 +235,32 @@ class SweepClicks(SweepPart):
         layer, C = self.first, start.shape[-1]
         read, tell = layer.cross_attn_token_to_image, layer.cross_attn_image_to_token
         tokens = layer.norm1(layer.attend_to_each_other(start, start))
-        asked = self._by_head(scale_query(read.q_proj(tokens + start), self.heads))
+        query = self._by_head(scale_query(read.q_proj(tokens + start), self.heads))
         # The image is still the same for all prompts: one product for all tokens.
-        together = asked.transpose(0, 1).flatten(1, 2)
+        together = query.transpose(0, 1).flatten(1, 2)
         seen = torch.softmax(together @ work.keys, -1) @ work.values.transpose(1, 2)
         seen = seen.unflatten(1, (len(start), -1)).transpose(0, 1)
         tokens = layer.norm2(tokens + read.out_proj(_merge(seen)))
         tokens = layer.norm3(tokens + layer.mlp(tokens))
-        keys, told = self._by_head(tell.k_proj(tokens + start)), self._by_head(tell.v_proj(tokens))
-        rows = self._times(told, self.additions()[0])
+        keys, values = (
+            self._by_head(tell.k_proj(tokens + start)),
+            self._by_head(tell.v_proj(tokens)),
+        )
+        rows = self._times(values, self.additions()[0])
         among = rows @ rows.transpose(1, 2) / C
         views = []
         for n in range(len(start)):
             shares = softmax_over_tokens(keys[n] @ work.asks)
-            met = torch.addmm((told[n] @ work.meet).flatten(0, 1), among[n], shares)
+            met = torch.addmm((values[n] @ work.meet).flatten(0, 1), among[n], shares)
             power = work.power + sum_rows(met * shares)
             views.append((shares, inverse_deviation(power, layer.norm4)))
-        return tokens, told, views
+        return tokens, values, views
 
     def _second_layer(
         self,
         tokens: Tensor,
         start: Tensor,
-        told: Tensor,
+        first_values: Tensor,
         before: list[tuple[Tensor, Tensor]],
         work: ImageWork,
     ) -> tuple[Tensor, tuple[Tensor, Tensor], list[tuple[Tensor, Tensor]]]:
@@ -265,14 +268,14 @@ class SweepClicks(SweepPart):
         layer, C = self.second, start.shape[-1]
         read, tell = layer.cross_attn_token_to_image, layer.cross_attn_image_to_token
         carry, carry_1, carry_2, constant = self.additions()
-        rows = self._times(told, carry * self.first.norm4.weight)
+        rows = self._times(first_values, carry * self.first.norm4.weight)
         tokens = layer.norm1(layer.attend_to_each_other(tokens, start))
-        asked = self._by_head(scale_query(read.q_proj(tokens + start), self.heads))
-        of_rows = self._times(asked, read.k_proj.weight) @ rows.transpose(1, 2)
+        query = self._by_head(scale_query(read.q_proj(tokens + start), self.heads))
+        of_rows = self._times(query, read.k_proj.weight) @ rows.transpose(1, 2)
         of_image, of_shares = [], []
         for n, (shares, scale) in enumerate(before):
-            scores = torch.addmm((asked[n] @ work.read_image).flatten(0, 1), of_rows[n], shares)
-            scores = scores * scale + (asked[n] @ work.read_places).flatten(0, 1)
+            scores = torch.addmm((query[n] @ work.read_image).flatten(0, 1), of_rows[n], shares)
+            scores = scores * scale + (query[n] @ work.read_places).flatten(0, 1)
             taken = torch.softmax(scores, -1) * scale
             of_image.append(self._take(taken, work.read_values))
             of_shares.append(taken @ shares.t())
@@ -284,7 +287,7 @@ class SweepClicks(SweepPart):
         again = self._by_head(tell.v_proj(tokens))
         of_rows = self._times(keys, tell.q_proj.weight) @ rows.transpose(1, 2)
         # The shares of a prompt add up to the number of heads: the constant is part of each row.
-        first = self._times(told, carry_1)
+        first = self._times(first_values, carry_1)
         second = self._times(again, carry_2) + constant / self.heads
         pairs = ((first, first), (second, 2 * first), (second, second))
         among = [x @ y.transpose(1, 2) / C for x, y in pairs]
@@ -293,7 +296,7 @@ class SweepClicks(SweepPart):
             scores = torch.addmm((keys[n] @ work.asks_image).flatten(0, 1), of_rows[n], shares)
             scores = (scores * scale).unflatten(0, (self.heads, -1)) + keys[n] @ work.asks_places
             later = softmax_over_tokens(scores)
-            met = torch.addmm((told[n] @ work.meet_1).flatten(0, 1), among[0][n], shares)
+            met = torch.addmm((first_values[n] @ work.meet_1).flatten(0, 1), among[0][n], shares)
             power = scale.square() * (work.power_2 + sum_rows(met * shares))
             met = torch.addmm((again[n] @ work.meet_2).flatten(0, 1), among[1][n], shares)
             met = torch.addmm(met * scale, among[2][n], later)
@@ -312,14 +315,14 @@ class SweepClicks(SweepPart):
     ) -> Tensor:
         """Final tokens (N, T, C)."""
         read = self.final
-        asked = self._by_head(scale_query(read.q_proj(tokens + start), self.heads))
-        wide = self._times(asked, read.k_proj.weight)
+        query = self._by_head(scale_query(read.q_proj(tokens + start), self.heads))
+        wide = self._times(query, read.k_proj.weight)
         of_1, of_2 = (wide @ one.transpose(1, 2) for one in rows)
         of_image, of_1st, of_2nd = [], [], []
         for n, ((first, r1), (second, r2)) in enumerate(zip(*views, strict=True)):
-            scores = torch.addmm((asked[n] @ work.final_image).flatten(0, 1), of_1[n], first)
+            scores = torch.addmm((query[n] @ work.final_image).flatten(0, 1), of_1[n], first)
             scores = torch.addmm(scores * r1, of_2[n], second)
-            scores = scores * r2 + (asked[n] @ work.final_places).flatten(0, 1)
+            scores = scores * r2 + (query[n] @ work.final_places).flatten(0, 1)
             taken = torch.softmax(scores, -1) * r2
             of_2nd.append(taken @ second.t())
             taken = taken * r1

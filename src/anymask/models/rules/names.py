@@ -129,11 +129,11 @@ class ChosenNames:
 
     def suggest(self, vectors: FloatArray, top: int) -> list[list[LabelSuggestion]]:  # (n, D)
         """Most probable names of each mask, best first."""
-        told = self.scale * vectors @ self.vectors.T
+        logits = self.scale * vectors @ self.vectors.T
         rivals = [self.scale * vectors @ self.others.T] if self.others.size else []
-        powers = np.exp(np.hstack([told, *rivals]) - np.hstack([told, *rivals]).max(1)[:, None])
+        powers = np.exp(np.hstack([logits, *rivals]) - np.hstack([logits, *rivals]).max(1)[:, None])
         chances = powers[:, : len(self.labels)] / powers.sum(1)[:, None]
-        order: IntArray = np.argsort(-told, axis=1, kind="stable")[:, :top]
+        order: IntArray = np.argsort(-logits, axis=1, kind="stable")[:, :top]
         return [
             [LabelSuggestion(self.labels[n], round(float(row[n]), 4)) for n in places]
             for row, places in zip(chances, order, strict=True)

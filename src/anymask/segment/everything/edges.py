@@ -40,12 +40,12 @@ def refine_record_edges(
         seen: Embedding of the image, or None to encode it.
     """
     kept = list(records)
-    asked = [index for index, record in enumerate(kept) if record.points]
-    if not asked:
+    clicked = [index for index, record in enumerate(kept) if record.points]
+    if not clicked:
         return kept
     features = encode_image(runtime, photo) if seen is None else seen
-    for start in range(0, len(asked), AT_ONCE):
-        some = asked[start : start + AT_ONCE]
+    for start in range(0, len(clicked), AT_ONCE):
+        some = clicked[start : start + AT_ONCE]
         prompts = [Prompt.of(points=kept[index].points[:1]) for index in some]
         answers = decode_prompts(runtime, features, prompts, AS_SHOWN)
         for index, prompt, answer in zip(some, prompts, answers, strict=True):

@@ -139,12 +139,12 @@ class Saliency:
         self.unusual = np.stack([np.square(values).mean(1) for values in self._seen])
         self.new = np.full_like(self.unusual, np.inf)
 
-    def update(self, asked: IntArray) -> FloatArray:  # (n,) -> (N, n)
+    def update(self, decoded: IntArray) -> FloatArray:  # (n,) -> (N, n)
         """Register decoded clicks and return the distances of all clicks to each of them.
 
         The distances are mean squared distances per channel, averaged over the maps.
         """
-        each = np.stack([squares(seen, seen[asked]) / seen.shape[1] for seen in self._seen])
+        each = np.stack([squares(seen, seen[decoded]) / seen.shape[1] for seen in self._seen])
         np.minimum(self.new, each.min(2, initial=np.inf), out=self.new)
         unlike: FloatArray = each.mean(0)
         return unlike
@@ -264,12 +264,12 @@ class ExpectedGain:
             nearly = value * np.exp(-apart / (2 * CLOSE**2))
             self._nearly[on] = np.maximum(self._nearly[on], nearly)
 
-    def update(self, asked: IntArray) -> None:
+    def update(self, decoded: IntArray) -> None:
         """Register decoded clicks (n,), after `register_mask` for all of their masks."""
-        apart = squares(self._at, self._at[asked])
-        unlike = self._salience.update(asked)
+        apart = squares(self._at, self._at[decoded])
+        unlike = self._salience.update(decoded)
         np.minimum(self._far, apart.min(1, initial=np.inf), out=self._far)
-        worth, value = self._worth[asked], self._value[asked]
+        worth, value = self._worth[decoded], self._value[decoded]
         near, wide = (np.exp(-apart / (2 * width**2)) for width in (NEAR, WIDE))
         alike = np.exp(-unlike / (2 * ALIKE) - apart / (2 * ABOUT**2))
         for total, weights, of in zip(
@@ -279,7 +279,7 @@ class ExpectedGain:
             strict=True,
         ):
             total += weights.sum(1) if of is None else weights @ of
-        self._asked += len(asked)
+        self._asked += len(decoded)
         self._total += float(worth.sum())
 
     def of_clicks(self) -> Floats:  # (N,)

@@ -217,14 +217,14 @@ class Scan:
 
     def _decode(self, clicks: Floats, frontier: Frontier | None) -> LoggedBatch:
         """Decode a batch."""
-        asked = self.sweep.decode(grid_prompts(clicks, self.view.geometry, self.family.spec))
-        good = good_enough(asked.quality, self.settings)
-        looked = good if frontier is None else good | frontier.is_observable(asked.quality)
+        decoded = self.sweep.decode(grid_prompts(clicks, self.view.geometry, self.family.spec))
+        good = good_enough(decoded.quality, self.settings)
+        looked = good if frontier is None else good | frontier.is_observable(decoded.quality)
         judged: list[tuple[FloatArray, float, Floats]] = []
         cut: list[Future[list[Mask]]] = []
         observations: list[Observation] = []
-        for (row, mask), plane in zip(np.argwhere(looked), asked.logits(looked), strict=True):
-            score, click = float(asked.quality[row, mask]), clicks[row]
+        for (row, mask), plane in zip(np.argwhere(looked), decoded.logits(looked), strict=True):
+            score, click = float(decoded.quality[row, mask]), clicks[row]
             if frontier is not None:
                 observations.append(frontier.observe(plane, score, click))
                 frontier.learn(observations[-1])
@@ -237,7 +237,7 @@ class Scan:
             rows, places = np.nonzero(good)
             chosen = np.eye(good.shape[1], dtype=np.bool_)[places]
             planes = np.stack([plane for plane, _, _ in judged])
-            chances = self.judge.of_masks(planes, asked.quality[rows], chosen)
+            chances = self.judge.of_masks(planes, decoded.quality[rows], chosen)
             likely = self.judge.above_threshold(chances)
             for n, future in [(n, self._cut(*judged[n])) for n in likely]:
                 records += [replace(one, objectness=float(chances[n])) for one in future.result()]

@@ -92,8 +92,8 @@ def check_photos(folder: Path) -> None:
     if not folder.is_dir() or (folder / FOLDER).is_dir():
         return
     if next(find_images(folder, suffixes=SUFFIXES | VIDEO_SUFFIXES), None) is None:
-        if told := use_instead(folder, "image"):
-            raise InputError(told)
+        if message := use_instead(folder, "image"):
+            raise InputError(message)
         raise InputError(
             f"{folder} contains no images or videos. Add some, or choose another folder."
         )
