@@ -185,13 +185,13 @@ class MaskAnswer:
         logits: (m, m) in model space.
         mask: (h, w) on the scaled image.
         quality: Predicted quality.
-        asked: Prompt, one of PROMPT_NAMES.
+        prompt_kind: Prompt, one of PROMPT_NAMES.
     """
 
     logits: FloatArray
     mask: BoolArray
     quality: float
-    asked: str
+    prompt_kind: str
 
 
 @brief
@@ -366,7 +366,9 @@ def _compare_answers(
     given: BoolArray, answers: Sequence[MaskAnswer], agrees: Floats
 ) -> dict[str, float]:
     """Return the agreement with the prediction of each prompt, and their mutual coverage."""
-    places = {kind: [n for n, a in enumerate(answers) if a.asked == kind] for kind in PROMPT_NAMES}
+    places = {
+        kind: [n for n, a in enumerate(answers) if a.prompt_kind == kind] for kind in PROMPT_NAMES
+    }
     best = {kind: max(some, key=lambda n: agrees[n]) for kind, some in places.items() if some}
     agree = {kind: float(agrees[best[kind]]) if kind in best else 0.0 for kind in PROMPT_NAMES}
     quality = {kind: answers[best[kind]].quality if kind in best else 0.0 for kind in PROMPT_NAMES}

@@ -124,7 +124,7 @@ def describe_answers(features: MaskFeatures) -> Floats:  # (A, G)
     np.fill_diagonal(mutual, 0)
     agreement = (mutual @ weights) / np.maximum(weights.sum() - weights, 1e-9)
     kinds = np.array(
-        [[answer.asked == kind for kind in PROMPT_NAMES] for answer in answers], np.float64
+        [[answer.prompt_kind == kind for kind in PROMPT_NAMES] for answer in answers], np.float64
     )
     columns = [quality, features.agrees, agreement, quality * agreement]
     return np.column_stack([*columns, kinds])

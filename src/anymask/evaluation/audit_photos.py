@@ -135,7 +135,7 @@ class ExaminedMask:
         values: (F,) features; empty for an empty mask.
         twin: Index of an earlier duplicate, or None.
         answer: Best predicted mask, with its quality.
-        asked: Prompt of that prediction.
+        prompt_kind: Prompt of that prediction.
         guess: Expected IoU of that prediction with the ground truth.
     """
 
@@ -145,7 +145,7 @@ class ExaminedMask:
     values: Floats
     twin: int | None = None
     answer: Mask | None = None
-    asked: str = ""
+    prompt_kind: str = ""
     guess: float = 0.0
 
 
@@ -293,7 +293,7 @@ def _examine_mask(
         values=features.values,
         twin=twin,
         answer=record if rle_area(rle) and rle != mask.rle else None,
-        asked=answer.asked,
+        prompt_kind=answer.prompt_kind,
         guess=guess,
     )
 
@@ -366,7 +366,7 @@ def photo_to_json(photo: ExaminedPhoto) -> dict[str, Any]:
         }  # fmt: skip
         if found.answer is not None:
             row["answer"] = found.answer.to_sa1b()
-            row |= {"asked": found.asked, "guess": round(found.guess, 4)}
+            row |= {"asked": found.prompt_kind, "guess": round(found.guess, 4)}
         masks.append(row)
     return {
         "image": photo.file_name,
@@ -388,7 +388,7 @@ def photo_from_json(row: dict[str, Any]) -> ExaminedPhoto:
             values=np.array(mask["values"], np.float64),
             twin=mask["twin"],
             answer=Mask.from_sa1b(mask["answer"]) if "answer" in mask else None,
-            asked=mask.get("asked", ""),
+            prompt_kind=mask.get("asked", ""),
             guess=float(mask.get("guess", 0.0)),
         )
         for mask in row["masks"]

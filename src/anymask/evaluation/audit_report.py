@@ -186,7 +186,7 @@ def suspect_to_json(result: AuditResult, suspect: Suspect) -> dict[str, Any]:
         row["made_by"] = {
             "model": result.header.model,
             "weights": result.header.weights,
-            "asked": suspect.asked,
+            "asked": suspect.prompt_kind,
         }
     return row
 

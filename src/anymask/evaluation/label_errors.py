@@ -170,7 +170,7 @@ class Suspect:
         given: Annotated mask, None for a missing object.
         proposal: Better mask, None if it is kept or removed.
         gain: Expected gain of IoU by the proposal.
-        asked: Prompt of the proposal.
+        prompt_kind: Prompt of the proposal.
     """
 
     number: int
@@ -183,7 +183,7 @@ class Suspect:
     given: Rle | None
     proposal: Mask | None
     gain: float = 0.0
-    asked: str = ""
+    prompt_kind: str = ""
 
 
 def list_suspects(
@@ -199,7 +199,7 @@ def list_suspects(
                 number=len(suspects) + 1, photo=one.photo, mask=found.mask, label=found.label,
                 grade=one.grade, reasons=one.reasons, action=one.action, given=found.rle,
                 proposal=found.answer if replaced else None, gain=one.gain,
-                asked=found.asked if replaced else "",
+                prompt_kind=found.prompt_kind if replaced else "",
             )
         )  # fmt: skip
     missing = [(place, record) for place, photo in enumerate(photos) for record in photo.missing]
@@ -207,7 +207,8 @@ def list_suspects(
         suspects.append(
             Suspect(
                 number=len(suspects) + 1, photo=place, mask=None, label=None, grade=None,
-                reasons=(MISSING_REASON,), action="add", given=None, proposal=record, asked="click",
+                reasons=(MISSING_REASON,), action="add", given=None, proposal=record,
+                prompt_kind="click",
             )
         )  # fmt: skip
     return suspects

@@ -133,7 +133,7 @@ class OpenSession:
         settings: Settings of the session.
         folder: Folder with the uploaded file and exports, deleted with the session.
         opened: Start time, by the clock of `VideoSessions`.
-        asked: Time of the last request, by the clock of `VideoSessions`.
+        last_request: Time of the last request, by the clock of `VideoSessions`.
         path: Video or scan; None: not set, or frames are sent one at a time.
         written: Number of frames written by the latest export.
         turn: Counter of mask requests; a newer request ends earlier ones.
@@ -142,7 +142,7 @@ class OpenSession:
     name: str
     settings: dict[str, Any]
     opened: float
-    asked: float
+    last_request: float
     folder: tempfile.TemporaryDirectory[str] | None = None
     path: Path | None = None
     turn: int = 0
@@ -249,7 +249,7 @@ class SessionStart(TypedDict):
 
     name: str
     opened: float
-    asked: float
+    last_request: float
 
 
 def uneven_times(frames: FrameSource) -> list[float] | None:
@@ -339,7 +339,7 @@ class VideoSessions:
         assert self._readers is not None
 
         def stopped() -> bool:
-            session.asked = self._clock()
+            session.last_request = self._clock()
             return self._stop.is_set() or session.name not in self._open
 
         def run() -> T:
@@ -392,7 +392,7 @@ class VideoSessions:
     def begun(self, name: str | None) -> SessionStart:
         """Initial fields of a new session."""
         now = self._clock()
-        return {"name": name or secrets.token_urlsafe(16), "opened": now, "asked": now}
+        return {"name": name or secrets.token_urlsafe(16), "opened": now, "last_request": now}
 
     def register(self, session: S) -> S:
         """Register a session."""
@@ -443,7 +443,7 @@ class VideoSessions:
     ) -> AsyncIterator[bytes]:
         """Yield a request body and mark the session as used."""
         async for part in stream:
-            session.asked = self._clock()
+            session.last_request = self._clock()
             yield part
 
     def take_own(
@@ -516,20 +516,20 @@ class VideoSessions:
         session = self._open.get(name)
         if not isinstance(session, kind):
             raise _closed(name)
-        session.asked = self._clock()
+        session.last_request = self._clock()
         return session
 
     def seconds_left(self, video: OpenSession) -> float:
         """Seconds until an unused session is closed."""
         now, limits = self._clock(), self.limits
-        idle = video.asked + limits.video_idle_seconds - now
+        idle = video.last_request + limits.video_idle_seconds - now
         return max(0.0, min(idle, video.opened + limits.video_seconds - now))
 
     def follow(self, video: OpenSession, frames: Iterator[T], turn: int) -> T | None:
         """Next frame, unless a newer request or a pause came first. Marks the session as used."""
         if video.turn != turn:
             return None
-        video.asked = self._clock()
+        video.last_request = self._clock()
         return next(frames, None)
 
     def end(self, name: str) -> bool:

@@ -101,8 +101,8 @@ def train(
     teller = TrainingTeller(folder if options.tensorboard else None)
     sitting = loop.TrainingRun(
         sets, folder, device=str(pick_device(options.device)), max_minutes=options.max_minutes,
-        report=teller.row, source=options.source, told=teller.step, parallel=options.parallel,
-        scenes=options.scenes,
+        report=teller.row, source=options.source, on_progress=teller.step,
+        parallel=options.parallel, scenes=options.scenes,
     )  # fmt: skip
     place = TorchrunRank.of_environment()
     is_first = place is None or place.rank == 0

@@ -130,7 +130,7 @@ def _distill(options: DistilOptions, recipe: Recipe) -> None:
         )
     sitting = TrainingRun(
         options.data, folder, device=device, max_minutes=options.max_minutes, report=teller.row,
-        told=teller.step, held_out=frozenset(() if held is None else held.keys),
+        on_progress=teller.step, held_out=frozenset(() if held is None else held.keys),
     )  # fmt: skip
     train(recipe, sitting)
     if is_done(folder, recipe.steps):

@@ -232,7 +232,7 @@ def train_recipe(run: TuningRun) -> bool:
     judged = subsample(run.held, JUDGED_PHOTOS)
     sitting = TrainingRun(
         folder / DATA, folder, device=run.device, max_minutes=options.max_minutes,
-        report=teller.row, told=teller.step,
+        report=teller.row, on_progress=teller.step,
         judge=_Judge(judged, recipe.learn == "no-prompt", run.frozen), frozen=run.frozen,
     )  # fmt: skip
     train(recipe, sitting)

@@ -106,7 +106,7 @@ class TrainingRun:
         source: Folder of another run, whose state a new run starts with.
         judge: Function that evaluates the averaged weights on held-out images, called with a
             finished module every `judge_every` steps. The best weights are kept.
-        told: Callback for each step (in the first worker).
+        on_progress: Callback for each step (in the first worker).
         parallel: "ddp": each process holds all weights. "fsdp": the weights are sharded.
         held_out: Keys of images (`load_held_out_images`), or names of clips, that are excluded
             from training.
@@ -122,7 +122,7 @@ class TrainingRun:
     report: Report | None = None
     source: Path | None = None
     judge: Judge | None = None
-    told: OnProgress | None = None
+    on_progress: OnProgress | None = None
     parallel: Parallel = "ddp"
     held_out: frozenset[str] = frozenset()
     scenes: Scenes | None = None
@@ -427,8 +427,8 @@ class TrainingWorker:
         self.progress.hours = self.began_at.hours + elapsed / 3600
         if self.progress.step % LOG_EVERY == 0 or self.progress.step == self.recipe.steps:
             self.log(norm, (self.progress.images - self.began_at.images) / elapsed)
-        if self.sitting.told is not None and not self.rank:
-            self.sitting.told(self.progress.step, self.recipe.steps)
+        if self.sitting.on_progress is not None and not self.rank:
+            self.sitting.on_progress(self.progress.step, self.recipe.steps)
 
     def forth_and_back(self, batch: Batch, draws: Draws, *, meet: bool) -> StepOutcome:
         """Accumulate the gradient of a part of a step; `meet` synchronizes it across workers."""

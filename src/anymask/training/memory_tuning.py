@@ -144,8 +144,8 @@ def tune_memory(options: TuningOptions, start: tuple[str, str]) -> None:
     teller = TrainingTeller(options.output if options.tensorboard else None)
     sitting = TrainingRun(
         options.data, options.output, device=str(pick_device(options.device)),
-        max_minutes=options.max_minutes, report=teller.row, told=teller.step, judge=run.scorer,
-        held_out=run.held_out, frozen=run.scorer.frozen,
+        max_minutes=options.max_minutes, report=teller.row, on_progress=teller.step,
+        judge=run.scorer, held_out=run.held_out, frozen=run.scorer.frozen,
     )  # fmt: skip
     train(run.recipe, sitting)
     if not is_done(options.output, run.recipe.steps):
