@@ -163,10 +163,10 @@ def click_objects(
     ]
     while active := [trail for trail in trails if not trail.done]:
         prompts = [trail.prompt() for trail in active]
-        asked: dict[str, Any] = {"prompts": prompts}
+        options: dict[str, Any] = {"prompts": prompts}
         if len(active[0].clicks) > 1 and "mask" in model.spec.accepts:
-            asked["previous"] = [trail.answer for trail in active]
-        for trail, answer in zip(active, model.segment(embedding, **asked), strict=True):
+            options["previous"] = [trail.answer for trail in active]
+        for trail, answer in zip(active, model.segment(embedding, **options), strict=True):
             trail.take(answer, target, rng)
     found = []
     for trail in trails:

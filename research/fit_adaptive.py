@@ -80,12 +80,12 @@ def answer_all(model: anymask.Model, photo: UintImage, settings: Grid) -> Answer
     records, owners = [], []
     for start in range(0, len(clicks), BATCH):
         part = clicks[start : start + BATCH]
-        asked = sweep.decode(grid_prompts(part, seen.geometry, runtime.spec))
-        good = good_enough(asked.quality, settings)
-        looked = good | wanted.is_observable(asked.quality)
+        decoded = sweep.decode(grid_prompts(part, seen.geometry, runtime.spec))
+        good = good_enough(decoded.quality, settings)
+        looked = good | wanted.is_observable(decoded.quality)
         rows: list[list[tuple[FloatArray, float]]] = [[] for _ in part]
-        for (row, mask), plane in zip(np.argwhere(looked), asked.logits(looked), strict=True):
-            quality = float(asked.quality[row, mask])
+        for (row, mask), plane in zip(np.argwhere(looked), decoded.logits(looked), strict=True):
+            quality = float(decoded.quality[row, mask])
             rows[row].append((plane.copy(), quality))
             if good[row, mask]:
                 made = make_record(plane, quality, part[row], view, settings)

@@ -116,8 +116,8 @@ def fit(files: list[Path]) -> None:
     rows = read_rows(files)
     cheap = fit_masks([row | {"facts": facts_of(row)[:, NAMED:].tolist()} for row in rows])
     for row in rows:  # as `find` does: the promising ones
-        told = facts_of(row)[:, NAMED:] @ cheap[:-1]
-        kept = np.argsort(-told, kind="stable")[:MAX_COMPARED]
+        logits = facts_of(row)[:, NAMED:] @ cheap[:-1]
+        kept = np.argsort(-logits, kind="stable")[:MAX_COMPARED]
         row.update(facts=facts_of(row)[kept].tolist(), fits=[row["fits"][n] for n in kept])
     print("CHEAP_WEIGHTS", cheap.round(3).tolist())
     print("WEIGHTS", fit_masks(rows).round(3).tolist())
@@ -178,19 +178,19 @@ def tell_thresholds(
         alike_scores(one.astype(np.float32), row["scene"], of_photo)
         for one, row in zip(chances, rows, strict=True)
     ]
-    told = []
+    shares = []
     for threshold in THRESHOLDS:
         found = np.array([bool((one >= threshold).any()) for one in scores])
         hits = [
             bool(((one >= threshold) & (np.array(row["fits"]) >= SAME)).any())
             for one, row in zip(scores, rows, strict=True)
         ]
-        told.append((threshold, float(1 - found[~there].mean())))
+        shares.append((threshold, float(1 - found[~there].mean())))
         print(
             f"{threshold:.2f} found where it is {found[there].mean():.3f}, rightly "
-            f"{np.array(hits)[there].mean():.3f}, not here {told[-1][1]:.3f}"
+            f"{np.array(hits)[there].mean():.3f}, not here {shares[-1][1]:.3f}"
         )
-    return told
+    return shares
 
 
 def logistic(

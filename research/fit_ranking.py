@@ -236,9 +236,9 @@ def scores_table(answers: Answers, ranking: dict[str, Any]) -> dict[str, float]:
     line: Arrays = np.array([1.0, 0.0])
     for _ in range(30):  # Newton's method on the cross-entropy
         facts_of = np.stack([logit(numbers.clip(MIN_NUMBER, 1 - MIN_NUMBER)), 0 * numbers + 1])
-        said = expit(line @ facts_of)
-        bend = (facts_of * said * (1 - said)) @ facts_of.T
-        line = line + np.linalg.solve(bend, facts_of @ (ious - said))
+        predicted = expit(line @ facts_of)
+        bend = (facts_of * predicted * (1 - predicted)) @ facts_of.T
+        line = line + np.linalg.solve(bend, facts_of @ (ious - predicted))
     return {name: float(f"{n:.4g}") for name, n in zip(("factor", "shift"), line, strict=True)}
 
 

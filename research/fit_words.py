@@ -45,8 +45,8 @@ def facts_of(model: anymask.Model, sample: AnnotatedImage, names: list[str]) -> 
         truths = [one.rle for one in sample.objects if one.label == name]
         right = rle_iou(rles, truths).max(1) >= RIGHT if truths else np.zeros(len(rles), np.bool_)
         share = np.where(right, 1.0, weight) * (1.0 if truths else ABSENT)
-        told = np.concatenate([facts[:, place], right[:, None], share[:, None]], axis=1)
-        rows.append(told[chances[:, place] >= POSSIBLE])
+        columns = np.concatenate([facts[:, place], right[:, None], share[:, None]], axis=1)
+        rows.append(columns[chances[:, place] >= POSSIBLE])
     return np.concatenate(rows)
 
 

@@ -75,9 +75,9 @@ class FrozenLite0(nn.Module):
         *_, middle, coarse = self.backbone(photo / 127.5 - 1)
         last = F.relu6(self.last(coarse))
         fine, inside = F.avg_pool2d(mask, 16), F.avg_pool2d(mask, 32)
-        told = [_mean(middle, fine), _mean(middle, 1 - fine), _mean(coarse, inside)]
-        told += [_mean(coarse, 1 - inside), _mean(last, inside), last.mean((2, 3))]
-        return torch.cat([*told, mask.mean((2, 3))], dim=1)
+        parts = [_mean(middle, fine), _mean(middle, 1 - fine), _mean(coarse, inside)]
+        parts += [_mean(coarse, 1 - inside), _mean(last, inside), last.mean((2, 3))]
+        return torch.cat([*parts, mask.mean((2, 3))], dim=1)
 
 
 def _mean(maps: Tensor, weight: Tensor) -> Tensor:
@@ -177,7 +177,7 @@ def open_look(network: nn.Module) -> Look:
     session = onnxruntime.InferenceSession(file.getvalue(), options)
 
     def look(*seen: NDArray[np.float32]) -> NDArray[np.float32]:
-        (told,) = session.run(None, dict(zip(names, seen, strict=True)))
-        return np.asarray(told, np.float32)
+        (output,) = session.run(None, dict(zip(names, seen, strict=True)))
+        return np.asarray(output, np.float32)
 
     return look

@@ -129,9 +129,9 @@ def learn(features: NameFeatures, words: NameWords, steps: int, seed: int = 0) -
     for _ in range(steps):
         some = rng.choice(rows, BATCH, p=weight / weight.sum())
         vectors = head(seen[some, rng.integers(VIEWS, size=BATCH)].float())
-        told = SCALE * vectors @ head.names()[head.learned].T
+        logits = SCALE * vectors @ head.names()[head.learned].T
         right = places[torch.from_numpy(names[some])]
-        loss = F.cross_entropy(told, right, label_smoothing=SMOOTH)
+        loss = F.cross_entropy(logits, right, label_smoothing=SMOOTH)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -142,14 +142,14 @@ def learn(features: NameFeatures, words: NameWords, steps: int, seed: int = 0) -
 @torch.no_grad()
 def ask(head: NameHead, features: NameFeatures, rows: np.ndarray, choice: np.ndarray) -> str:
     """How often the right name is first and among five of a choice, by one view and by two."""
-    names, told = features.names[rows], []
+    names, lines = features.names[rows], []
     vectors = torch.zeros(len(rows), WIDTH)
     for views in range(VIEWS):
         vectors = vectors + head(torch.from_numpy(features.averages[rows, views]).float())
         order = choice[(-(vectors @ head.names()[choice].T)).argsort(1).numpy()]
         first, five = ((order[:, :most] == names[:, None]).any(1).mean() for most in (1, 5))
-        told.append(f"{views + 1} view(s) {first:.3f}, {five:.3f}")
-    return f"{'; '.join(told)} ({len(rows)} masks, {len(choice)} names)"
+        lines.append(f"{views + 1} view(s) {first:.3f}, {five:.3f}")
+    return f"{'; '.join(lines)} ({len(rows)} masks, {len(choice)} names)"
 
 
 @torch.no_grad()
@@ -157,10 +157,10 @@ def fit_scale(head: NameHead, features: NameFeatures, rows: np.ndarray) -> float
     """The scale by which the chances of learned names, by two views of some masks, are right."""
     seen = torch.from_numpy(features.averages[rows]).float()
     vectors = F.normalize(head(seen[:, 0]) + head(seen[:, 1]), dim=1)
-    told = vectors @ head.names()[head.learned].T
+    logits = vectors @ head.names()[head.learned].T
     right = (head.learned.cumsum(0) - 1)[torch.from_numpy(features.names[rows])]
     scales = SCALE / TEMPERATURES
-    return min(scales.tolist(), key=lambda scale: float(F.cross_entropy(scale * told, right)))
+    return min(scales.tolist(), key=lambda scale: float(F.cross_entropy(scale * logits, right)))
 
 
 def main() -> None:
@@ -177,8 +177,12 @@ def main() -> None:
     words = read_name_words(args.data / "text")
     sets = [one for one in sorted((args.data / "train").iterdir()) if is_set(one)]
     shown = [(one, "train", Most()) for one in sets if load_set(one)[0].ships]
-    asked = args.data / "eval" / "coco_val"
-    for folder, kind, most in [*shown, (asked, "asked", EVERYTHING), (asked, "bytes", EVERYTHING)]:
+    evaluated = args.data / "eval" / "coco_val"
+    for folder, kind, most in [
+        *shown,
+        (evaluated, "asked", EVERYTHING),
+        (evaluated, "bytes", EVERYTHING),
+    ]:
         if kind == "bytes":
             round_to_bytes(network)
         target = args.output / kind / f"{folder.name}.npz"

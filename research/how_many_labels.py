@@ -65,8 +65,8 @@ def row_of(count: int, photos: list[AnnotatedImage], args: argparse.Namespace) -
         row |= {"before": before.means(), "after": after.means(), "unet": None}
         if not args.no_unet:
             net = learn(photos, 60 * max(minutes, 0.1), UNET_STEPS, seed=1)
-            asked = zip(test, prompted_masks(test), strict=True)
-            found = [score for one, truths in asked for score in scores(net, one, truths)]
+            pairs = zip(test, prompted_masks(test), strict=True)
+            found = [score for one, truths in pairs for score in scores(net, one, truths)]
             row["unet"] = round(float(np.mean(found)), 4)
         path.write_text(json.dumps(row) + "\n")
     return dict(json.loads(path.read_text()))

@@ -33,11 +33,11 @@ def main() -> None:
     parser.add_argument("data", type=Path, help="a folder with a set")
     parser.add_argument("--photos", type=int, help="only so many, spread over the set")
     parser.add_argument("--model", default="nano", help="a name, or tuned weights")
-    asked = parser.parse_args()
-    samples = load_set(asked.data)[1]
-    many = asked.photos or len(samples)
+    args = parser.parse_args()
+    samples = load_set(args.data)[1]
+    many = args.photos or len(samples)
     samples = samples[:: max(1, len(samples) // many)][:many]
-    model = anymask.load(asked.model)
+    model = anymask.load(args.model)
     rows: tuple[list[Row], list[Row]] = ([], [])
     counted = np.zeros(2)
     for number, sample in enumerate(samples):

@@ -31,14 +31,14 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("sets", nargs="+")
     parser.add_argument("--photos", type=int, default=8, help="of each set")
-    asked = parser.parse_args()
+    args = parser.parse_args()
     model = anymask.load("nano")
     print(
         f"{'set':24}{'masks':>7}{'IoU':>8}{'gain':>8}{'band':>8}{'gain':>8}{'s':>7}{'ms/mask':>9}"
     )
-    for name in asked.sets:
-        samples = load_set(asked.data / name)[1]
-        some = samples[:: max(1, len(samples) // asked.photos)][: asked.photos]
+    for name in args.sets:
+        samples = load_set(args.data / name)[1]
+        some = samples[:: max(1, len(samples) // args.photos)][: args.photos]
         rows, seconds, shown, extra = [], 0.0, 0, 0.0
         for sample in some:
             found, (one, more, count) = measure(model, sample)

@@ -104,8 +104,8 @@ def calibration(tables: list[NDArray[Any]]) -> tuple[float, list[str]]:
     for n in np.unique(place):
         held = place == n
         error += abs(float(weights[held] @ (rows[held, 5] - rows[held, 0])))
-        said, was = (np.average(rows[held, k], weights=weights[held]) for k in (5, 0))
-        bins.append(f"{said:.2f}/{was:.2f}")
+        score, was = (np.average(rows[held, k], weights=weights[held]) for k in (5, 0))
+        bins.append(f"{score:.2f}/{was:.2f}")
     return error, bins
 
 

@@ -68,8 +68,8 @@ def row(
     """One line of the table."""
     clicks, boxes = [], []
     for photo in photos:
-        *wanted, asked = answers(theirs, photo, None)
-        *found, _ = answers(ours, photo, asked)
+        *wanted, prompt_boxes = answers(theirs, photo, None)
+        *found, _ = answers(ours, photo, prompt_boxes)
         for kept, one, other in zip((clicks, boxes), wanted, found, strict=True):
             kept += [iou(a.masks[0], b.masks[0]) for a, b in zip(one, other, strict=True)]
     photo, steps = photos[0], {}

@@ -31,13 +31,13 @@ def main() -> None:
     parser.add_argument("--photos", type=int, default=12, help="number of images")
     parser.add_argument("--model", default="small", help="a name, or tuned weights")
     parser.add_argument("--whole", help="label of the objects whose parts are found")
-    asked = parser.parse_args()
-    samples = load_set(asked.data)[1]
-    samples = samples[:: max(1, len(samples) // asked.photos)][: asked.photos]
-    model = anymask.load(asked.model)
+    args = parser.parse_args()
+    samples = load_set(args.data)[1]
+    samples = samples[:: max(1, len(samples) // args.photos)][: args.photos]
+    model = anymask.load(args.model)
     seen, truths, hits, counts = 0, 0, np.zeros(2, int), np.zeros(2, int)
     for number, sample in enumerate(samples):
-        whole, parts = parts_of(sample, asked.whole)
+        whole, parts = parts_of(sample, args.whole)
         if whole is None or not parts:
             continue
         photo = sample.image()

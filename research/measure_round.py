@@ -41,14 +41,14 @@ def main() -> None:
     parser.add_argument("--fresh", type=int, default=24, help="photos that are measured")
     parser.add_argument("--reviewer", choices=("truth", "nobody"), default="truth")
     parser.add_argument("--model", default="nano")
-    asked = parser.parse_args()
-    samples = load_set(asked.data)[1]
-    shown, fresh = samples[::2][: asked.photos], samples[1::2][: asked.fresh]
-    before = anymask.load(asked.model)
-    project = proposed(before, shown, asked.output / "photos")
-    review(project, shown, asked.reviewer)
+    args = parser.parse_args()
+    samples = load_set(args.data)[1]
+    shown, fresh = samples[::2][: args.photos], samples[1::2][: args.fresh]
+    before = anymask.load(args.model)
+    project = proposed(before, shown, args.output / "photos")
+    review(project, shown, args.reviewer)
     if not project.rounds():
-        project.retrain(Tuning(model=asked.model))
+        project.retrain(Tuning(model=args.model))
     print(project.rounds()[-1], flush=True)
     after = anymask.load(project.inside / "rounds" / "1" / "bundle")
     clicks = [measure(model, fresh) for model in (before, after)]

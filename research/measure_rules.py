@@ -62,8 +62,8 @@ class Plainer(NanoFamily):
             first = decode(prompts)
             decode = lambda _: first  # noqa: E731
         if "agreement" in self.without and clear:
-            asked = decode
-            decode = lambda given: best_alone(*asked(given))  # noqa: E731
+            original = decode
+            decode = lambda given: best_alone(*original(given))  # noqa: E731
         if "parts" not in self.without:
             return super().answer(decode, prompts, place, multimask, ranking)
         with patch("anymask.masks.answer.without_parts", lambda logits, *_: logits):
@@ -86,16 +86,16 @@ def main() -> None:
     parser.add_argument("data", type=Path, help="the folder of the sets")
     parser.add_argument("--model", choices=("nano", "small"), default="small")
     parser.add_argument("--limit", type=int, default=24, help="masks of a set")
-    asked = parser.parse_args()
-    model = anymask.load(asked.model)
+    args = parser.parse_args()
+    model = anymask.load(args.model)
     family = model.runtime.family
     assert isinstance(family, NanoFamily)
     plainer = Plainer(**{one.name: getattr(family, one.name) for one in fields(family)})
     found: dict[str, dict[str, list[Floats]]] = {name: {} for name in WITHOUT}
     suite = read_suite(find_suite("zero-shot"))
     wanted = [one.name for one in suite.sets if "dev" in one.groups or one.name in PAIR]
-    settings = EvalSettings(limit=asked.limit, per_image=MOST)
-    for one in open_sets(suite, asked.data, wanted):
+    settings = EvalSettings(limit=args.limit, per_image=MOST)
+    for one in open_sets(suite, args.data, wanted):
         for photo in iterate_photos(model, one, settings):
             seen, truths = model.encode(photo.image), photo.truths()
             for name, rules in WITHOUT.items():

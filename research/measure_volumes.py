@@ -250,8 +250,8 @@ def main() -> None:
         for name in ("first", "followed", "copied", "copied_between_ends")
     ]
     near = sum(one.ends_near for one in rows)
-    told = " | ".join(f"{value:.3f}" for value in means)
-    print(f"| mean | {told} | {near} of {2 * len(rows)} within {NEAR} slices | |")
+    columns = " | ".join(f"{value:.3f}" for value in means)
+    print(f"| mean | {columns} | {near} of {2 * len(rows)} within {NEAR} slices | |")
     if args.out:
         args.out.write_text(json.dumps([vars(one) for one in rows], indent=1) + "\n", "utf-8")
 

@@ -154,10 +154,10 @@ def measure(model: Model, probe: SubjectProbe, data: Path, kept: Path) -> None:
             score, iou = _answer(model, probe, one, kept)
             forced.append(iou)
             found.append(iou if score >= probe.least else 0.0)
-        asked = np.mean([value > 0 for value in found])
+        share = np.mean([value > 0 for value in found])
         print(
             f"{name}: {len(found)} photos, mean IoU {np.mean(found):.3f} ({np.mean(forced):.3f} "
-            f"where none is refused), {100 * asked:.0f} % have a clear subject"
+            f"where none is refused), {100 * share:.0f} % have a clear subject"
         )
     for name in WITHOUT:
         scores = [

@@ -142,7 +142,7 @@ def train(
     steps: int,
     rng: np.random.Generator,
     rate: float = RATE,
-    told: Callable[[int, float], None] = lambda step, loss: None,
+    on_step: Callable[[int, float], None] = lambda step, loss: None,
 ) -> nn.Linear:
     """Train the projection from crops, together with the mask decoder, and return it."""
     projection = nn.Linear(len(examples[0].crop), module.prompt_encoder.config.dim)
@@ -162,7 +162,7 @@ def train(
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        told(step, float(loss.detach()))
+        on_step(step, float(loss.detach()))
     return projection.requires_grad_(False)
 
 

@@ -73,9 +73,9 @@ def measure(name: str, data: Path, folder: Path, options: Sequence[str]) -> None
     """One run of `research.paper`, or what is left of it."""
     path = folder.resolve() / name
     files = ["--json", f"{path}.json", "--markdown", f"{path}.md"]
-    asked = [*shlex.split(f"{RUNS[name]} {MODEL}"), "--data", str(data.resolve()), *files, *options]
+    words = [*shlex.split(f"{RUNS[name]} {MODEL}"), "--data", str(data.resolve()), *files, *options]
     resume = ["--resume"] if path.with_suffix(".json").exists() else []
-    subprocess.run([sys.executable, "-m", "research.paper", *asked, *resume], check=True, cwd=ROOT)
+    subprocess.run([sys.executable, "-m", "research.paper", *words, *resume], check=True, cwd=ROOT)
 
 
 def block_of(name: str, folder: Path, options: Sequence[str]) -> str:

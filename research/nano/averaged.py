@@ -112,16 +112,16 @@ class Sitting:
         Args:
             step: Runs one step and returns its loss.
         """
-        losses, began, before, asked = [0.0], self.clock(), learner.minutes, list[int]()
+        losses, began, before, signals = [0.0], self.clock(), learner.minutes, list[int]()
         saved = began
-        with handling_signals(lambda number, _: asked.append(number)):
-            while not asked and learner.minutes < self.minutes:
+        with handling_signals(lambda number, _: signals.append(number)):
+            while not signals and learner.minutes < self.minutes:
                 losses.append(step())
                 learner.minutes = before + (self.clock() - began) / 60
                 if learner.steps % TOLD == 0:
                     mean = float(np.mean(losses[-TOLD:]))
-                    told = {"step": learner.steps, "minutes": learner.minutes, "loss": mean}
-                    self.report(told)
+                    row = {"step": learner.steps, "minutes": learner.minutes, "loss": mean}
+                    self.report(row)
                 if self.clock() - saved > SAVED:
                     self._save(learner)
                     saved = self.clock()

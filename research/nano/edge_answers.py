@@ -56,7 +56,7 @@ def gather_windows(
     see: Callable[[UintImage], Asking],
     pictures: int,
     seed: int = 1,
-    told: Callable[[int, int], None] | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
 ) -> None:
     """Ask a model about so many pictures and store the windows of its answers.
 
@@ -66,7 +66,7 @@ def gather_windows(
         data: Folder of the datasets for shipped weights.
         folder: Output folder, see `edge_samples`.
         see: Function that encodes an image.
-        told: Progress callable (images done, all images).
+        on_progress: Progress callable (images done, all images).
     """
     drawn = TrainingPictures(Recipe(), data)
     with WindowWriter(folder) as writer:
@@ -74,12 +74,12 @@ def gather_windows(
             rng = np.random.default_rng([seed, number])
             picture = labelled_picture(drawn, rng, number)
             if picture.masks:
-                ask = see(picture.image)
+                predict = see(picture.image)
                 for mask in picture.masks:
-                    for prompt, answer in asked_answers(ask, mask, rng):
+                    for prompt, answer in asked_answers(predict, mask, rng):
                         _store(writer, picture, mask, prompt, answer)
-            if told is not None:
-                told(number + 1, pictures)
+            if on_progress is not None:
+                on_progress(number + 1, pictures)
 
 
 def _store(
@@ -140,12 +140,12 @@ def false_colours(image: UintImage, rng: Generator) -> UintImage:
 
 
 def asked_answers(
-    ask: Asking, mask: BoolArray, rng: Generator
+    predict: Asking, mask: BoolArray, rng: Generator
 ) -> Iterator[tuple[Prompt, Candidate]]:  # (H, W)
     """Answers to a click, a box, and clicks that correct the first answer."""
     click = _some_click(mask, rng)
     lone = Prompt.of(points=[click], labels=[1])
-    answer = ask([lone])[0]
+    answer = predict([lone])[0]
     yield lone, answer.first
     fits = [iou(one.pixels(), mask) for one in answer.items]
     best = int(np.argmax(fits))
@@ -153,7 +153,7 @@ def asked_answers(
         yield lone, answer.items[best]
     if (box := _some_box(mask, rng)) is not None:
         around = Prompt.of(box=box)
-        yield around, ask([around])[0].first
+        yield around, predict([around])[0].first
     if rng.random() < 0.5:
         points, labels, now = [click], [1], answer.first
         for _ in range(int(rng.integers(1, 3))):
@@ -162,7 +162,7 @@ def asked_answers(
                 return
             points, labels = [*points, error.point], [*labels, error.label]
             corrected = Prompt.of(points=points, labels=labels, mask=now.logits)
-            now = ask([corrected])[0].first
+            now = predict([corrected])[0].first
         yield corrected, now
 
 

@@ -141,12 +141,12 @@ class WindowWriter:
         truth: BoolArray,
         logits: FloatArray,
         window: EdgeWindow,
-        told: tuple[Prompt, float, str, str],
+        details: tuple[Prompt, float, str, str],
     ) -> None:
         """One answer: photo (H, W, 3), truth (H, W), its logits (m, m), and prompt, IoU, group and
         kind."""
         rows, photos, truths, cells = self._files
-        prompt, fit, group, kind = told
+        prompt, fit, group, kind = details
         row = WindowRow(
             group=group,
             kind=kind,

@@ -65,8 +65,8 @@ def edge_loss(change: Tensor, batch: EdgeBatch) -> Tensor:
     """Mean cross-entropy of the weighted pixels, and one minus their soft IoU."""
     logits = batch.wide + change
     target, weight = batch.target, batch.weight
-    told = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
-    entropy = (told * weight).sum() / weight.sum().clamp(min=1)
+    losses = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
+    entropy = (losses * weight).sum() / weight.sum().clamp(min=1)
     drawn = logits.sigmoid()
     both = (drawn * target * weight).sum((1, 2, 3))
     either = ((drawn + target - drawn * target) * weight).sum((1, 2, 3))
@@ -136,7 +136,7 @@ def judge_edges(
 ) -> list[EdgeJudgement]:
     """IoU before and after on held-out windows, by the kind of picture and of prompt."""
     places = [(store, n) for store in stores for n, row in enumerate(store.rows) if row.held_out]
-    told: dict[str, list[tuple[float, float]]] = {}
+    ious: dict[str, list[tuple[float, float]]] = {}
     for store, n in places[:: max(1, len(places) // most)]:
         row, truth = store.rows[n], store.truth(n)
         photo = torch.from_numpy(np.ascontiguousarray(store.photo(n).transpose(2, 0, 1))).float()
@@ -147,10 +147,10 @@ def judge_edges(
         wide = seen[:, 3:4] * 4
         masks = [(logits > 0)[0, 0].numpy() for logits in (wide, wide + model.change(seen))]
         before, after = (float(iou(mask, truth)) for mask in masks)
-        asked = "box" if row.box is not None else f"{len(row.points or [])} clicks"
-        for kind in ("all", asked, row.kind, "IoU < .5" if row.iou < 0.5 else "IoU >= .5"):
-            told.setdefault(kind, []).append((before, after))
+        prompt = "box" if row.box is not None else f"{len(row.points or [])} clicks"
+        for kind in ("all", prompt, row.kind, "IoU < .5" if row.iou < 0.5 else "IoU >= .5"):
+            ious.setdefault(kind, []).append((before, after))
     return [
         EdgeJudgement(kind, len(pairs), *(float(v) for v in np.mean(pairs, axis=0)))
-        for kind, pairs in sorted(told.items())
+        for kind, pairs in sorted(ious.items())
     ]

@@ -48,7 +48,7 @@ def gather_clips(
     folder: Path,
     rehearse: Rehearsing,
     numbers: range,
-    told: Callable[[int, int], None] | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
 ) -> None:
     """Make clips, follow their objects and store what was asked; those that are there stay.
 
@@ -56,7 +56,7 @@ def gather_clips(
 
     Args:
         data: Folder of the datasets for shipped weights.
-        told: Progress callable (clips done, all clips).
+        on_progress: Progress callable (clips done, all clips).
     """
     folder.mkdir(parents=True, exist_ok=True)
     source = TrainingPictures(Recipe(), data)
@@ -68,19 +68,19 @@ def gather_clips(
             chosen = rng.permutation(clip.masks.shape[1])[:FOLLOWED]
             masks = clip.masks[:, chosen]
             store_clip(path, rehearse(clip.frames, masks[0]), masks)
-        if told is not None:
-            told(done + 1, len(numbers))
+        if on_progress is not None:
+            on_progress(done + 1, len(numbers))
 
 
-def store_clip(path: Path, asked: Rehearsal, masks: BoolArray) -> None:
+def store_clip(path: Path, rehearsal: Rehearsal, masks: BoolArray) -> None:
     """One clip with its true masks (T, N, H, W)."""
-    size = (asked.hints.shape[-1], asked.hints.shape[-2])
+    size = (rehearsal.hints.shape[-1], rehearsal.hints.shape[-2])
     truths = [
         [cv2.resize(mask.view(np.uint8) * 255, size, interpolation=cv2.INTER_AREA) for mask in row]
         for row in masks
     ]
     keys, middle, fine = (
-        np.stack([getattr(one, name) for one in asked.maps]).astype(np.float16)
+        np.stack([getattr(one, name) for one in rehearsal.maps]).astype(np.float16)
         for name in ("keys", "middle", "fine")
     )
     with whole_file(path) as file:
@@ -89,10 +89,10 @@ def store_clip(path: Path, asked: Rehearsal, masks: BoolArray) -> None:
             keys=keys,
             middle=middle,
             fine=fine,
-            hints=asked.hints.astype(np.float16),
-            parts=(asked.parts * 255).round().astype(np.uint8),
+            hints=rehearsal.hints.astype(np.float16),
+            parts=(rehearsal.parts * 255).round().astype(np.uint8),
             truths=np.array(truths, np.uint8),
-            memories=asked.memories,
+            memories=rehearsal.memories,
         )
 
 

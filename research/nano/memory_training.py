@@ -71,8 +71,8 @@ def memory_loss(logits: Tensor, seen: Tensor, target: Tensor) -> Tensor:
     both = (drawn * target).sum((1, 2, 3))
     either = (drawn + target - drawn * target).sum((1, 2, 3))
     overlap = (1 - (both + 1) / (either + 1)) * there
-    said = F.binary_cross_entropy_with_logits(seen[:, 0], there)
-    return (entropy / (2 * area + 100)).mean() + overlap.mean() + 0.2 * said
+    presence = F.binary_cross_entropy_with_logits(seen[:, 0], there)
+    return (entropy / (2 * area + 100)).mean() + overlap.mean() + 0.2 * presence
 
 
 class MemoryLearner(AveragedLearner[MemoryReader]):
@@ -139,7 +139,7 @@ def _begin(store: ClipStore, folder: Path, recipe: MemoryRecipe) -> MemoryLearne
 @torch.no_grad()
 def judge_memory(model: MemoryReader, store: ClipStore, most: int = 60) -> list[MemoryJudgement]:
     """IoU of rule and network on held-out clips, by the frame's number in its clip."""
-    told: dict[str, list[tuple[float, float]]] = {}
+    by_kind: dict[str, list[tuple[float, float]]] = {}
     for path in store.held_out[:most]:
         with np.load(path) as clip:
             frames = len(clip["memories"])
@@ -150,16 +150,16 @@ def judge_memory(model: MemoryReader, store: ClipStore, most: int = 60) -> list[
                 truth = batch.target[row, 0] > 0.5
                 there = float(batch.target[row].mean()) > THERE
                 right = (float(seen[row]) > 0) == there
-                told.setdefault("there or not", []).append((1.0, float(right)))
+                by_kind.setdefault("there or not", []).append((1.0, float(right)))
                 if there:
                     ious = (
                         _iou(batch.hints[row, MIXED] > 0, truth), _iou(logits[row, 0] > 0, truth)
                     )  # fmt: skip
                     for kind in ("all", f"frame {number}"):
-                        told.setdefault(kind, []).append(ious)
+                        by_kind.setdefault(kind, []).append(ious)
     return [
         MemoryJudgement(kind, len(pairs), *(float(v) for v in np.mean(pairs, axis=0)))
-        for kind, pairs in sorted(told.items())
+        for kind, pairs in sorted(by_kind.items())
     ]
 
 

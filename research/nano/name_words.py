@@ -151,7 +151,7 @@ def _read(folder: Path, which: str) -> tuple[list[Any], FloatArray]:
                 f"{folder}: wanted names and embeddings ({names.name}, {texts.name}), found no "
                 f"{path.name}; give the folder that holds them with --text"
             )
-    told, rows = parse_json(names.read_bytes(), names), np.load(texts, allow_pickle=False)
-    if len(told) != len(rows):
-        raise DataError(f"{names}: {len(told)} names, but {texts.name} has {len(rows)} rows")
-    return told, rows.astype(np.float32)
+    words, rows = parse_json(names.read_bytes(), names), np.load(texts, allow_pickle=False)
+    if len(words) != len(rows):
+        raise DataError(f"{names}: {len(words)} names, but {texts.name} has {len(rows)} rows")
+    return words, rows.astype(np.float32)

@@ -46,11 +46,11 @@ def places_in(graph: onnx.GraphProto, tensors: Mapping[str, NDArray[Any]]) -> di
 
 def write_index(tensors: Mapping[str, NDArray[Any]], folder: Path) -> None:
     """Write `weights.json` into a bundle. Raises SystemExit where the graphs lack a tensor."""
-    left, told = dict(sorted(tensors.items())), dict[str, dict[str, Place]]()
+    left, index = dict(sorted(tensors.items())), dict[str, dict[str, Place]]()
     for name in (GraphNames.ENCODER, GraphNames.DECODER):
         graph = onnx.load(folder / f"{name}.onnx").graph
-        told[f"{name}.onnx"] = places_in(graph, left)
-        left = {key: one for key, one in left.items() if key not in told[f"{name}.onnx"]}
+        index[f"{name}.onnx"] = places_in(graph, left)
+        left = {key: one for key, one in left.items() if key not in index[f"{name}.onnx"]}
     if left:
         raise SystemExit(f"the graphs have not the numbers of {', '.join(left)}")
-    write_json(folder / GRAPH_WEIGHTS, told)
+    write_json(folder / GRAPH_WEIGHTS, index)

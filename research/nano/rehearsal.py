@@ -112,11 +112,11 @@ def _newest_parts(states: list[MatchState], time: int) -> np.ndarray:  # -> (N, 
     return np.stack(rows)
 
 
-def _stacked(asked: list[MemoryQuestion], objects: int, maps: FrameMaps) -> np.ndarray:
+def _stacked(questions: list[MemoryQuestion], objects: int, maps: FrameMaps) -> np.ndarray:
     """Hints by frame and object; the first frame has none."""
     height, width = (PARTS * side for side in maps.keys.shape[1:])
     first = np.zeros((objects, len(HINTS), height, width), np.float32)
-    later = [one.hints for one in asked]
+    later = [one.hints for one in questions]
     return np.concatenate([first, *(one[None] for one in later)]).reshape(
         -1, objects, len(HINTS), height, width
     )

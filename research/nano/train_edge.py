@@ -68,5 +68,7 @@ def _gathered(args: argparse.Namespace, folder: Path) -> Path:
 
     pictures = args.pictures or USUAL_PICTURES
     with ProgressBar("pictures", pictures) as progress:
-        gather_windows(args.data, folder, see, pictures, told=lambda done, _: progress.update(done))
+        gather_windows(
+            args.data, folder, see, pictures, on_progress=lambda done, _: progress.update(done)
+        )
     return folder

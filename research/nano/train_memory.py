@@ -69,7 +69,7 @@ def _made(args: argparse.Namespace, folder: Path) -> Path:
             folder,
             lambda frames, masks: rehearse(model, RuleReader(), frames, masks),
             range(clips),
-            told=lambda done, _: progress.update(done),
+            on_progress=lambda done, _: progress.update(done),
         )
     return folder
 

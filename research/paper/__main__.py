@@ -69,14 +69,14 @@ PAPER_MEASURES = {
 }
 
 
-def find_sets(what: str, asked: dict[str, Any]) -> tuple[Suite, list[EvalSet]]:
+def find_sets(what: str, options: dict[str, Any]) -> tuple[Suite, list[EvalSet]]:
     """What WHAT means, with what is measured there.
 
     Args:
-        asked: Options of `evaluate_photos`; those about datasets are removed.
+        options: Options of `evaluate_photos`; those about datasets are removed.
     """
-    names, only, also = (tuple(asked.pop(n, ())) for n in ("sets", "protocol", "also"))
-    labels = {name: asked.pop(name, None) for name in ("root", "form", "images", "split")}
+    names, only, also = (tuple(options.pop(n, ())) for n in ("sets", "protocol", "also"))
+    labels = {name: options.pop(name, None) for name in ("root", "form", "images", "split")}
     if what == HARD:
         return find_hard_sets(labels["root"], names, only, also)
     own = SUITES / f"{SAME_SUITE.get(what, what)}.toml"
@@ -85,7 +85,7 @@ def find_sets(what: str, asked: dict[str, Any]) -> tuple[Suite, list[EvalSet]]:
         suite = read_suite(own)
         if not root.is_dir():
             raise ConfigError(f"--data {root} is not a folder. Pass the folder of the data sets.")
-        reading = {name: asked[name] for name in ReadKeywords.__annotations__ if name in asked}
+        reading = {name: options[name] for name in ReadKeywords.__annotations__ if name in options}
         sets = open_found(suite, root, names, ReadSettings(**reading))
         sets = [with_measures(one, only or one.plan.measures, also) for one in sets]
     else:
@@ -126,13 +126,13 @@ def run(args: argparse.Namespace) -> None:
     if args.groups:
         by_file = partial(measure_fairness, groups=args.groups)
         MEASURES["fairness"] = replace(PAPER_MEASURES["fairness"], function=by_file)
-    asked = read_photos(args) | read_options(args, EvalSettings)
-    sets = find_sets(args.data, asked)
+    options = read_photos(args) | read_options(args, EvalSettings)
+    sets = find_sets(args.data, options)
     methods = read_methods(args)
     if args.baselines:
         found = list_baselines()
-        methods, asked["skipped"] = [*methods, *found.methods], found.skipped
-    write_report(evaluate_photos(methods, sets, **asked), args)
+        methods, options["skipped"] = [*methods, *found.methods], found.skipped
+    write_report(evaluate_photos(methods, sets, **options), args)
 
 
 def main(words: Sequence[str] | None = None) -> int:

@@ -77,7 +77,7 @@ class RankedCandidates:
 
 
 def measure_calibration(
-    method: Segmenter, one: EvalSet, settings: EvalSettings, told: OnProgress | None = None
+    method: Segmenter, one: EvalSet, settings: EvalSettings, progress: OnProgress | None = None
 ) -> SetResult:
     """Measure one method on one set (a `SetMeasure`).
 
@@ -88,7 +88,7 @@ def measure_calibration(
     rows: list[tuple[Floats, Floats]] = []
     own: list[tuple[float, float]] = []
     image: list[int] = []
-    for photo in iterate_photos(method, one, settings, told):
+    for photo in iterate_photos(method, one, settings, progress):
         embedding = method.encode(photo.image)
         found = _candidates(method, embedding, photo)
         rows += found
@@ -189,7 +189,7 @@ def _reliability(quality: Floats, ious: Floats) -> tuple[DetailTable, Curve, flo
     place = np.clip((quality * QUALITY_BINS).astype(np.int64), 0, QUALITY_BINS - 1)
     counts = np.bincount(place, minlength=QUALITY_BINS)
     filled = np.flatnonzero(counts)
-    said, was = (
+    predicted, was = (
         np.bincount(place, weights=values, minlength=QUALITY_BINS)[filled] / counts[filled]
         for values in (quality, ious)
     )
@@ -200,9 +200,11 @@ def _reliability(quality: Floats, ious: Floats) -> tuple[DetailTable, Curve, flo
             float(q),
             float(v),
         )
-        for n, q, v in zip(filled, said, was, strict=True)
+        for n, q, v in zip(filled, predicted, was, strict=True)
     )
     header = ("quality", "candidates", "mean quality", "mean IoU")
-    curve = Curve(title="reliability", x=said, y=was, x_label="predicted quality", y_label="IoU")
-    error = float(np.sum(counts[filled] * np.abs(said - was)) / counts.sum())
+    curve = Curve(
+        title="reliability", x=predicted, y=was, x_label="predicted quality", y_label="IoU"
+    )
+    error = float(np.sum(counts[filled] * np.abs(predicted - was)) / counts.sum())
     return DetailTable(title="reliability", header=header, rows=rows), curve, error

@@ -64,7 +64,7 @@ class EdgeDetector:
         """The photo itself."""
         return image
 
-    def segment(self, embedding: Any, *, prompts: Sequence[Prompt], **asked: Any) -> list[Any]:
+    def segment(self, embedding: Any, *, prompts: Sequence[Prompt], **options: Any) -> list[Any]:
         """It has no masks."""
         raise NotMeasured("it finds edges, not masks")
 
@@ -90,7 +90,7 @@ class EdgeCounts:
 
 
 def measure_edges(
-    method: Segmenter, one: EvalSet, settings: EvalSettings, told: OnProgress
+    method: Segmenter, one: EvalSet, settings: EvalSettings, progress: OnProgress
 ) -> SetResult:
     """Measure a method's edges on photos that people divided into regions.
 
@@ -105,7 +105,7 @@ def measure_edges(
     rows = []
     for done, sample in enumerate(samples, start=1):
         rows.append(count_edges(_edge_map(method, sample.image()), sample_to_edges(sample)))
-        told(done, len(samples))
+        progress(done, len(samples))
     counts = EdgeCounts(*np.stack(rows, axis=1))
     precision, recall, _ = counts_to_f(*(part.sum(axis=0) for part in _parts(counts)))
     return SetResult(

@@ -90,7 +90,7 @@ def measure_fairness(
     method: Segmenter,
     one: EvalSet,
     settings: EvalSettings,
-    told: OnProgress | None = None,
+    progress: OnProgress | None = None,
     *,
     groups: Path | None = None,
 ) -> SetResult:
@@ -110,7 +110,7 @@ def measure_fairness(
     names: list[tuple[str, ...]] = []
     parts: list[Floats] = []
     image: list[int] = []
-    for photo in iterate_photos(method, one, settings, told):
+    for photo in iterate_photos(method, one, settings, progress):
         rows = [_groups_of(photo.sample, int(mask), table) for mask in photo.masks]
         if not any(map(any, rows)):
             continue

@@ -34,7 +34,7 @@ class SuggestsLabels(Protocol):
 
 
 def measure_names(
-    method: Segmenter, one: EvalSet, settings: EvalSettings, told: OnProgress
+    method: Segmenter, one: EvalSet, settings: EvalSettings, progress: OnProgress
 ) -> SetResult:
     """Measure one method on one set (a `SetMeasure`).
 
@@ -45,15 +45,15 @@ def measure_names(
     names = known_labels(method, one)
     places: list[int] = []
     ranks: dict[str, list[int]] = {DRAWN: [], BOXED: []}
-    for photo in iterate_photos(method, one, settings, told):
+    for photo in iterate_photos(method, one, settings, progress):
         masks = [photo.sample.objects[n] for n in photo.masks.tolist()]
         masks = [mask for mask in masks if mask.label in names]
         if masks:
             drawn = np.stack([rle_to_mask(mask.rle) for mask in masks])
             labels = [mask.label or "" for mask in masks]
             for kind in (DRAWN, BOXED):
-                asked = drawn if kind == DRAWN else _boxed(method, photo.image, drawn)
-                ranks[kind] += _ranks(method, photo.image, asked, labels, names)
+                masks_of_kind = drawn if kind == DRAWN else _boxed(method, photo.image, drawn)
+                ranks[kind] += _ranks(method, photo.image, masks_of_kind, labels, names)
             places += [photo.place] * len(masks)
     image = np.array(places, np.int64)
     figures = tuple(
@@ -97,7 +97,8 @@ def _ranks(
     names: Sequence[str],
 ) -> list[int]:
     """The place of each mask's own label among those suggested, from 0."""
-    told = method.suggest_labels(photo, masks, names=names, top=len(names))
+    suggestions = method.suggest_labels(photo, masks, names=names, top=len(names))
     return [
-        [one.label for one in row].index(label) for row, label in zip(told, labels, strict=True)
+        [one.label for one in row].index(label)
+        for row, label in zip(suggestions, labels, strict=True)
     ]

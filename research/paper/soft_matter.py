@@ -29,7 +29,7 @@ SOFT = tuple(one.__name__ for one in GROUPS["soft"])
 
 
 def measure_alpha(
-    method: Segmenter, one: EvalSet, settings: EvalSettings, told: OnProgress | None = None
+    method: Segmenter, one: EvalSet, settings: EvalSettings, progress: OnProgress | None = None
 ) -> SetResult:
     """Measure one method on one set of scenes (a `SetMeasure`).
 
@@ -41,7 +41,7 @@ def measure_alpha(
         raise NotMeasured("it takes no boxes")
     rows: list[list[float]] = []
     image: list[int] = []
-    for photo in iterate_photos(method, one, settings, told):
+    for photo in iterate_photos(method, one, settings, progress):
         number = int(PurePosixPath(photo.sample.file_name).name)
         alphas = render(one.plan.name, number, one.info.folder).alphas
         truths = photo.truths()

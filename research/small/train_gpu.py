@@ -206,7 +206,7 @@ class Learner:
             lone, weight = prompts.ambiguous, objects.counts > 0
             with torch.no_grad():
                 shown = best_shown(logits, quality, lone, ROLES)
-                told = [
+                ious = [
                     iou.gather(1, 1 + quality[:, 1:].argmax(1, keepdim=True))[lone & weight].mean(),
                     iou[:, 1:].amax(1)[lone & weight].mean(),
                     iou[:, 0][~lone & weight].mean(),
@@ -219,7 +219,7 @@ class Learner:
             second, its_quality = self._answer(features, prompts)
             second_loss, second_iou = _judge(second, its_quality, objects, prompts)
         self._descend(loss + second_loss, done)
-        return [(loss + second_loss).detach(), *told, second_iou[:, 0][weight].mean()]
+        return [(loss + second_loss).detach(), *ious, second_iou[:, 0][weight].mean()]
 
     def _answer(
         self, features: tuple[Tensor, ...], prompts: SimulatedPrompts
@@ -278,7 +278,7 @@ def train(
 ) -> None:
     """Learn for the run's seconds."""
     torch.manual_seed(run.seed)
-    rng, told = np.random.default_rng(run.seed), deque[Tensor](maxlen=TOLD)
+    rng, rows = np.random.default_rng(run.seed), deque[Tensor](maxlen=TOLD)
     with drawn_batches(pool, run, procs) as (next_batch, begin), exact_positions():
         learner = Learner(open_small(weights, device), run)
         pictures = PicturesOnDevice(pool, device)
@@ -291,10 +291,10 @@ def train(
             with torch.no_grad():
                 images, masks = pictures.render(crops, side)
             row = learner.learn(images, masks, done, third=bool(rng.random() < THIRD_CLICK))
-            told.append(torch.stack(row))
+            rows.append(torch.stack(row))
             if learner.steps % TOLD == 0:
                 means = " ".join(
-                    f"{one:.3f}" for one in torch.stack(list(told)).nanmean(0).tolist()
+                    f"{one:.3f}" for one in torch.stack(list(rows)).nanmean(0).tolist()
                 )
                 print(f"{learner.steps} steps, {done:.2f} of the time: {means}", flush=True)
             if time.time() - saved > SAVED_S:

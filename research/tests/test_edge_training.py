@@ -43,7 +43,11 @@ def windows(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("edges")
     told: list[tuple[int, int]] = []
     gather_windows(
-        write_sets(folder / "sets"), folder / "windows", see, 12, told=lambda *it: told.append(it)
+        write_sets(folder / "sets"),
+        folder / "windows",
+        see,
+        12,
+        on_progress=lambda *it: told.append(it),
     )
     assert told[-1] == (12, 12)
     return folder / "windows"
