@@ -27,7 +27,7 @@ from anymask.training.options import (
     TuningSettings,
     refuse_other_options,
 )
-from anymask.training.presets import asked, with_fields
+from anymask.training.presets import run_options, with_fields
 from anymask.training.weights import write_result
 
 
@@ -136,11 +136,11 @@ def test_a_run_goes_on_with_the_same_data_and_options_only(
     )
     run.mkdir()
     (run / "recipe.json").write_text("{}", "utf-8")
-    write_json(run / OPTIONS, asked(begun))
-    refuse_other_options(run, asked(begun))
+    write_json(run / OPTIONS, run_options(begun))
+    refuse_other_options(run, run_options(begun))
     other = replace(begun, method="lora", classes="all", rgb=None)
     with pytest.raises(InputError) as raised:
-        refuse_other_options(run, asked(other))
+        refuse_other_options(run, run_options(other))
     assert str(raised.value) == (
         f"{run} was created with different options: --method was auto, now lora; --classes was "
         "not given, now all; --rgb was 3,2,1, now not given. Use "

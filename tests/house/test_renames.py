@@ -1,4 +1,4 @@
-"""A name that was replaced (`renames.toml`) is not defined again."""
+"""A name that was replaced (`renames.toml`) is not defined again, nor a name of speech."""
 
 import ast
 import tomllib
@@ -10,6 +10,20 @@ import pytest
 from tests.house.gates import STANDALONE, python_files
 
 PACKAGE = Path(__file__).resolve().parents[2] / "src" / "anymask"
+# Software does not speak: a name is a noun for its value, such as message, prompts or requested.
+SPEECH = frozenset({"ask", "asked", "said", "saying", "spoken", "told"})
+# Parameters of public functions, which callers may pass by keyword.
+KEPT = frozenset(
+    {
+        ("edit/cutouts.py", "cut_photo"),
+        ("edit/cutouts.py", "object_pixels"),
+        ("jobs/review.py", "redact_photos"),
+        ("masks/prompts.py", "merged_prompts"),
+        ("studio/inference.py", "names"),
+        ("track/files.py", "track_files"),
+        ("volumes/files.py", "track_volume_file"),
+    }
+)
 RENAMES: dict[str, str] = tomllib.loads(Path(__file__).with_name("renames.toml").read_text("utf-8"))
 
 
@@ -43,3 +57,45 @@ def test_no_old_name_is_defined() -> None:
 def test_definitions_are_found() -> None:
     source = "A, B = 1, 2\nC: int = 3\nclass D:\n    def e(self):\n        f = 1\n"
     assert {name for _, name in definitions(ast.parse(source))} == {"A", "B", "C", "D", "e"}
+
+
+def speech_names(source: str, inside: str = "") -> Iterator[tuple[int, str]]:
+    """(line, name) of variables, parameters, fields and functions with a name of speech."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            listed = node.args
+            every = (*listed.posonlyargs, *listed.args, *listed.kwonlyargs)
+            every = (*every, *filter(None, (listed.vararg, listed.kwarg)))
+            if (inside, getattr(node, "name", "")) not in KEPT:
+                yield from ((one.lineno, one.arg) for one in every if one.arg in SPEECH)
+        is_bound = isinstance(getattr(node, "ctx", None), ast.Store)
+        # The name of a function or an exception, and a variable or attribute that is assigned.
+        for name in ("name", *(("id", "attr") if is_bound else ())):
+            if getattr(node, name, None) in SPEECH:
+                yield getattr(node, "lineno", 1), getattr(node, name)
+
+
+def test_no_name_is_one_of_speech() -> None:
+    complaints = [
+        f"anymask/{inside}:{line}: {name}; name it after its value, such as message or requested"
+        for path in python_files(PACKAGE)
+        if not (inside := path.relative_to(PACKAGE).as_posix()).startswith(STANDALONE)
+        for line, name in speech_names(path.read_text("utf-8"), inside)
+    ]
+    if complaints:
+        pytest.fail("\n" + "\n".join(complaints), pytrace=False)
+
+
+@pytest.mark.parametrize(
+    ("source", "lines"),
+    [
+        ("def f():\n    told = 1\n    said, x = told, 2", [2, 3]),
+        ("def f(asked, *ask, **said): ...\ng = lambda told: told", [1, 1, 1, 2]),
+        ("class A:\n    asked: int = 0\n    def told(self): self.said = 1", [2, 3, 3]),
+        ("try: ...\nexcept ValueError as told: ...\n[ask for ask in ()]", [2, 3]),
+        ("if spoken := f(): ...\nfor asked in (): ...\nwith f() as saying: ...", [1, 2, 3]),
+        ("f(told=1, x=one.said)['asked'] = asked_again", []),
+    ],
+)
+def test_names_of_speech_are_found(source: str, lines: list[int]) -> None:
+    assert sorted(line for line, _ in speech_names(source)) == lines

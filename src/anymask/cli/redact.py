@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> None:
             return
         redaction = read_redaction(args, paths)
         report = redact_photos(redaction, lambda job, task: _do(job, task, args.json))
-    say("\n".join(told(redaction, report, args.sources)))
+    say("\n".join(describe_redaction(redaction, report, args.sources)))
 
 
 def redact_to_stdout(args: argparse.Namespace, sources: Sequence[Path], writes: bool) -> None:
@@ -127,7 +127,9 @@ def _do(job: FolderJob, task: PhotoTask, summary: Path | None) -> None:
         run_folder(job, task, summary)
 
 
-def told(redaction: Redaction, report: RedactReport, typed: Sequence[str]) -> list[str]:
+def describe_redaction(
+    redaction: Redaction, report: RedactReport, typed: Sequence[str]
+) -> list[str]:
     """Describe what was found or written, and the next steps."""
     lines = []
     if report.without:

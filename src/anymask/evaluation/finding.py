@@ -302,7 +302,7 @@ class WordQuestions:
         known = [one for one in labels if known_spelling(table, one) is not None]
         return cls(model, there, settings, known, [one for one in labels if one not in known])
 
-    def ask(self, absent: Dataset | None, limit: int | None) -> Iterator[FindAnswer]:
+    def predictions(self, absent: Dataset | None, limit: int | None) -> Iterator[FindAnswer]:
         """Query evenly chosen images, until `limit` present labels are queried.
 
         Absent labels are queried in the same image, or in one of `absent`: all of them without a
@@ -381,7 +381,7 @@ def evaluate_finding(
     notes = []
     if way == "words":
         questions = WordQuestions.of(model, there, settings)
-        answers = [*questions.ask(other, limit)]
+        answers = [*questions.predictions(other, limit)]
         notes.append(f"{model.name}, {len(answers)} prompts: one for each label of each image")
         if questions.skipped:
             notes.append(

@@ -76,7 +76,7 @@ class CrossAttention(nn.Module):
         nn.init.xavier_uniform_(self.image.view(inner, dim))
         nn.init.xavier_uniform_(self.carry.view(inner, dim))
 
-    def asked(self, tokens: Tensor) -> Tensor:
+    def image_queries(self, tokens: Tensor) -> Tensor:
         """Each head's tokens in the image's channels: (N, T, C) -> (N, H * T, C)."""
         return (split_heads(self.token(tokens), self.heads) @ self.image).flatten(1, 2) * self.scale
 
@@ -86,7 +86,7 @@ class TokenToImage(CrossAttention):
 
     def forward(self, tokens: Tensor, placed: Tensor, image: Tensor) -> Tensor:
         """(N, T, C), image with and without positions (N, L, C) -> (N, T, C)."""
-        shares = torch.softmax(self.asked(tokens) @ placed.transpose(1, 2), dim=-1)
+        shares = torch.softmax(self.image_queries(tokens) @ placed.transpose(1, 2), dim=-1)
         seen = (shares @ image).unflatten(1, (self.heads, -1))  # (N, H, T, C)
         taken = (seen @ self.carry.transpose(1, 2)).transpose(1, 2).flatten(2)
         y: Tensor = self.value(taken)
@@ -98,7 +98,7 @@ class ImageToToken(CrossAttention):
 
     def forward(self, tokens: Tensor, content: Tensor, placed: Tensor, bias: Tensor) -> Tensor:
         """Tokens with and without positions (N, T, C), (N, L, C), (N, 1, 1, T) -> (N, L, C)."""
-        scores = placed @ self.asked(tokens).transpose(1, 2)  # (N, L, H * T)
+        scores = placed @ self.image_queries(tokens).transpose(1, 2)  # (N, L, H * T)
         shares = torch.softmax(scores.unflatten(-1, (self.heads, -1)) + bias, dim=-1).flatten(2)
         values = split_heads(content @ self.carry.flatten(0, 1).t(), self.heads)  # (N, H, T, D)
         weights = self.value.weight.t().unflatten(0, (self.heads, -1))  # (H, D, C)

@@ -360,12 +360,12 @@ def to_report(figures: Figures, rounds: Sequence[Row] = ()) -> Report:
         rounds: Training rounds from `Project.rounds`.
     """
 
-    def in_words(counts: dict[str, int]) -> str:
+    def counts_text(counts: dict[str, int]) -> str:
         return ", ".join(f"{count} {word}" for word, count in counts.items()) or "none"
 
-    about = f"images: {in_words(figures.images)}; masks: {in_words(figures.masks)}"
+    about = f"images: {counts_text(figures.images)}; masks: {counts_text(figures.masks)}"
     if figures.clips:
-        about += f"; clips: {len(figures.clips)}; tracks: {in_words(figures.tracks)}"
+        about += f"; clips: {len(figures.clips)}; tracks: {counts_text(figures.tracks)}"
     tables: list[tuple[str, list[Row]]] = [
         ("Pace", [
             {"stage": p.stage, "masks": p.masks, "images": p.images,

@@ -358,7 +358,7 @@ async def segment(
 
     The request is cancelled if the client disconnects before it starts.
     """
-    bodies, settings = body.asked(), body.settings()
+    bodies, settings = body.prompt_bodies(), body.settings()
     check_prompts(bodies, limits)
 
     async def answered(prompts: list[Prompt]) -> Response:

@@ -242,7 +242,7 @@ class SegmentBody(CorrectingBody):
         """Convert to `SegmentSettings`. Raises InputError."""
         return SegmentSettings(**{name: getattr(self, name) for name in SEGMENT})
 
-    def asked(self) -> list[CorrectingBody]:
+    def prompt_bodies(self) -> list[CorrectingBody]:
         """Prompts of the request. Raises Refusal if there are none, or several kinds."""
         names = [name for name in PromptBody.model_fields if getattr(self, name) is not None]
         names += ["previous"] * (self.previous is not None)

@@ -15,11 +15,11 @@ from anymask.training.classes import class_names
 from anymask.training.options import OPTIONS, TuningOptions, refuse_other_options
 from anymask.training.presets import (
     LEARN,
-    asked,
     check_method,
     check_parts,
     chosen_method,
     named,
+    run_options,
     tuning_recipe,
     with_fields,
 )
@@ -44,7 +44,7 @@ def check_start(options: TuningOptions) -> tuple[str, str]:
     check_method(variant, options.method)
     check_parts(variant, options.accumulate)
     if (options.output / RECIPE).is_file():
-        refuse_other_options(options.output, asked(options))
+        refuse_other_options(options.output, run_options(options))
     else:
         learn = "all" if options.method == "auto" else LEARN[options.method]
         recipe = Recipe(model=variant, init=start, learn=learn)
@@ -78,7 +78,7 @@ def stored_recipe(options: TuningOptions, made: Callable[[], Recipe]) -> Recipe:
     if not path.is_file():
         recipe = made()
         options.output.mkdir(parents=True, exist_ok=True)
-        write_json(options.output / OPTIONS, asked(options), indent=1)
+        write_json(options.output / OPTIONS, run_options(options), indent=1)
         write_json(path, asdict(recipe), indent=1)
     return recipe_of(parse_json(path.read_bytes(), path), str(path))
 

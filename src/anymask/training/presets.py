@@ -73,7 +73,7 @@ BESIDE = {one.name for one in list_settings(RunOptions)} | {"val", "form", "imag
 OF_RECIPE = ("keep", "accumulate", "lora_rank", "lora_alpha")  # recipe fields of the same name
 
 
-def asked(options: TuningOptions) -> dict[str, Any]:
+def run_options(options: TuningOptions) -> dict[str, Any]:
     """Return the options that affect training, except the data, as JSON values."""
     declared = list_settings(TuningOptions)
     flags = {one.option: getattr(options, one.name) for one in declared if one.name not in BESIDE}
