@@ -123,7 +123,7 @@ class Server(uvicorn.Server):
 
     Args:
         app: Application from `create_app`.
-        told: Called when the server listens.
+        on_listening: Called when the server listens.
     """
 
     def __init__(
@@ -149,7 +149,7 @@ class Server(uvicorn.Server):
         self._told, self._videos = on_listening, app.state.videos
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start uvicorn, then call `told`."""
+        """Start uvicorn, then call `on_listening`."""
         await super().startup(sockets)
         if self.started:
             self._told()
