@@ -106,6 +106,23 @@ def clip_mask(data: Path, t: int) -> np.ndarray:
     return np.asarray(Image.open(data / "clip0" / "masks" / f"{t:05d}.png")) > 0
 
 
+def test_a_damaged_training_split_is_not_replaced_by_another_one(
+    data: Path, tmp_path: Path
+) -> None:
+    for part, source, suffix in (("JPEGImages", "images", "jpg"), ("Annotations", "masks", "png")):
+        (tmp_path / part / "480p" / "clip0").mkdir(parents=True)
+        for path in (data / "clip0" / source).iterdir():
+            image = Image.open(path).convert("RGB" if suffix == "jpg" else "L")
+            image.save(tmp_path / part / "480p" / "clip0" / f"{path.stem}.{suffix}")
+    lists = tmp_path / "ImageSets" / "2017"
+    lists.mkdir(parents=True)
+    (lists / "val.txt").write_text("clip0\n")
+    assert [clip.name for clip in training_clips(tmp_path)] == ["clip0"]
+    (lists / "train.txt").write_text("missing\n")
+    with pytest.raises(DataError, match="Split 'train': .*missing"):
+        training_clips(tmp_path)
+
+
 def test_prompts_lie_on_their_object_in_the_pixels_of_the_model(data: Path) -> None:
     (clip,) = training_clips(data)
     mask = clip_mask(data, 0)

@@ -38,6 +38,7 @@ from anymask.training.recipe import Recipe
 
 FRAMES = 4  # of a window
 OBJECTS = 3  # maximum number of a window
+TRAIN_FILES = ("*train*", "*/*train*", "*/*/*train*")  # files and folders of a split
 FEWEST = 3  # annotated frames of a usable clip
 MASKS, BOXES = 0.5, 0.25  # probabilities of a mask and of a box as the prompt; the rest are clicks
 NOISE = 0.1  # standard deviation of a box corner, relative to the side of the box
@@ -70,7 +71,8 @@ class ClipBatch:
 def training_clips(data: Path, skipped: list[str] | None = None) -> list[Clip]:
     """Open the clips of a folder: of its split `train` if there is one, else of the default.
 
-    Raises as `usable_parts`, or InputError for a dataset without videos.
+    Raises as `usable_parts`, InputError for a dataset without videos, or DataError if the split
+    `train` cannot be read.
 
     Args:
         data: Folder of clips.
@@ -78,7 +80,9 @@ def training_clips(data: Path, skipped: list[str] | None = None) -> list[Clip]:
     """
     try:
         found = open_clips(data, None if any(data.glob("*/masks")) else "train")
-    except DataError:
+    except DataError as error:
+        if any(next(data.glob(pattern), None) for pattern in TRAIN_FILES):
+            raise DataError(f"Split 'train': {error}") from error
         found = open_clips(data)
     return usable_parts(found, skipped)
 
