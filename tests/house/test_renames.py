@@ -12,18 +12,6 @@ from tests.house.gates import STANDALONE, python_files
 PACKAGE = Path(__file__).resolve().parents[2] / "src" / "anymask"
 # Software does not speak: a name is a noun for its value, such as message, prompts or requested.
 SPEECH = frozenset({"ask", "asked", "said", "saying", "spoken", "told"})
-# Parameters of public functions, which callers may pass by keyword.
-KEPT = frozenset(
-    {
-        ("edit/cutouts.py", "cut_photo"),
-        ("edit/cutouts.py", "object_pixels"),
-        ("jobs/review.py", "redact_photos"),
-        ("masks/prompts.py", "merged_prompts"),
-        ("studio/inference.py", "names"),
-        ("track/files.py", "track_files"),
-        ("volumes/files.py", "track_volume_file"),
-    }
-)
 RENAMES: dict[str, str] = tomllib.loads(Path(__file__).with_name("renames.toml").read_text("utf-8"))
 
 
@@ -59,15 +47,14 @@ def test_definitions_are_found() -> None:
     assert {name for _, name in definitions(ast.parse(source))} == {"A", "B", "C", "D", "e"}
 
 
-def speech_names(source: str, inside: str = "") -> Iterator[tuple[int, str]]:
+def speech_names(source: str) -> Iterator[tuple[int, str]]:
     """(line, name) of variables, parameters, fields and functions with a name of speech."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
             listed = node.args
             every = (*listed.posonlyargs, *listed.args, *listed.kwonlyargs)
             every = (*every, *filter(None, (listed.vararg, listed.kwarg)))
-            if (inside, getattr(node, "name", "")) not in KEPT:
-                yield from ((one.lineno, one.arg) for one in every if one.arg in SPEECH)
+            yield from ((one.lineno, one.arg) for one in every if one.arg in SPEECH)
         is_bound = isinstance(getattr(node, "ctx", None), ast.Store)
         # The name of a function or an exception, and a variable or attribute that is assigned.
         for name in ("name", *(("id", "attr") if is_bound else ())):
@@ -80,7 +67,7 @@ def test_no_name_is_one_of_speech() -> None:
         f"anymask/{inside}:{line}: {name}; name it after its value, such as message or requested"
         for path in python_files(PACKAGE)
         if not (inside := path.relative_to(PACKAGE).as_posix()).startswith(STANDALONE)
-        for line, name in speech_names(path.read_text("utf-8"), inside)
+        for line, name in speech_names(path.read_text("utf-8"))
     ]
     if complaints:
         pytest.fail("\n" + "\n".join(complaints), pytrace=False)

@@ -140,7 +140,7 @@ class CutoutSettings:
 def cut_photo(
     model: Model,
     image: ImageSource,
-    asked: Mapping[str, Any],
+    prompt: Mapping[str, Any],
     words: Phrases | None = None,
     **settings: Unpack[CutoutKeywords],
 ) -> Image.Image:
@@ -149,35 +149,35 @@ def cut_photo(
     Args:
         model: The model.
         image: The image.
-        asked: Values of points, point_labels, box and mask, or None.
+        prompt: Values of points, point_labels, box and mask, or None.
         words: Text prompt, or None.
         settings: Keywords of `Model.cutout`.
     """
     known = sorted(CutoutKeywords.__optional_keys__)
-    check_keywords(settings, [*asked, "words", *known])
+    check_keywords(settings, [*prompt, "words", *known])
     rest: dict[str, Any] = dict(settings)
     sought = {"words": words, "like": rest.pop("like", None), "unlike": rest.pop("unlike", None)}
     source = {name: rest.pop(name) for name in ("bgr", "allow_url") if name in rest}
     CutoutSettings(**rest)  # validates before the image is read
     photo = load_image(image, **source)
-    return Image.fromarray(cut_out(photo, object_pixels(model, photo, asked, sought), **rest))
+    return Image.fromarray(cut_out(photo, object_pixels(model, photo, prompt, sought), **rest))
 
 
 def object_pixels(
-    model: Model, photo: UintImage, asked: Mapping[str, Any], sought: Mapping[str, Any]
+    model: Model, photo: UintImage, prompt: Mapping[str, Any], sought: Mapping[str, Any]
 ) -> BoolArray:  # (H, W, 3) -> (H, W)
     """Pixels of a prompt, of all matches of a text or exemplar, or of the main subject.
 
     Args:
         model: The model.
         photo: Image (H, W, 3).
-        asked: Prompt arguments of `Model.segment`, or None.
+        prompt: Prompt arguments of `Model.segment`, or None.
         sought: Arguments words, like and unlike of `Model.find`, or None.
 
     Raises:
         PromptError: Nothing is found, or both kinds of prompts are given.
     """
-    prompted = any(part is not None for part in asked.values())
+    prompted = any(part is not None for part in prompt.values())
     found = any(part is not None for part in sought.values())
     if prompted and found:
         raise PromptError(
@@ -185,7 +185,7 @@ def object_pixels(
             "exemplar. Pass only one kind of prompt."
         )
     if prompted:
-        pixels: BoolArray = model.segment(photo, **asked).mask
+        pixels: BoolArray = model.segment(photo, **prompt).mask
         return pixels
     if found:
         return objects_sought(model, photo, sought).union().mask

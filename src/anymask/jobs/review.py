@@ -157,39 +157,39 @@ class RedactReport:
     without: tuple[Row, ...]
 
 
-def redact_photos(asked: Redaction, work: Work = run_job) -> RedactReport:
+def redact_photos(redaction: Redaction, work: Work = run_job) -> RedactReport:
     """Redact images, or detect objects for review.
 
-    With `words` only, masks and overlay images are written to `asked.review`. With `labels` or
+    With `words` only, masks and overlay images are written to `redaction.review`. With `labels` or
     `force`, copies are written. The list of images without detections is always written. Existing
     results are reused. Raises as `jobs.run`.
 
     Args:
         work: Function that runs a job with a task.
     """
-    labels = asked.labels
+    labels = redaction.labels
     if labels is None:
-        report = _find(asked, work)
-        if not asked.force:
+        report = _find(redaction, work)
+        if not redaction.force:
             return report
-        labels = asked.review
-    names = [] if asked.labels is None else names_of(asked.words)
-    known_labels = RedactLabels.read(asked.photos, labels, names, asked.mask_values)
-    task = RedactTask(known_labels, asked.how, asked.colour, asked.force)
-    job = asked.copying
+        labels = redaction.review
+    names = [] if redaction.labels is None else names_of(redaction.words)
+    known_labels = RedactLabels.read(redaction.photos, labels, names, redaction.mask_values)
+    task = RedactTask(known_labels, redaction.how, redaction.colour, redaction.force)
+    job = redaction.copying
     items = job.items()
     known = [(item, task.labels.of(item.photo)) for item in items]
-    lost = NOTHING_FOUND if asked.labels is None else NO_MASK
+    lost = NOTHING_FOUND if redaction.labels is None else NO_MASK
     without = [
         (item.name, lost if image is not None else NO_LABELS)
         for item, image in known
         if image is None or not image.masks
     ]
-    write_list(asked.list, ("photo", "reason"), without)
+    write_list(redaction.list, ("photo", "reason"), without)
     work(job, task)
     images = [image for _, image in known if image is not None]
     return RedactReport(
-        len(items) if asked.force else len(images), len(items),
+        len(items) if redaction.force else len(images), len(items),
         sum(len(image.masks) for image in images), tuple(without),
     )  # fmt: skip
 

@@ -568,19 +568,19 @@ def prompt_list(prompts: Any) -> list[Prompt]:
     return several
 
 
-def merged_prompts(before: Prompt, said: Prompt) -> Prompt:
+def merged_prompts(before: Prompt, added: Prompt) -> Prompt:
     """Merge two prompts for one object on one frame: points add up, newer boxes and masks win."""
     points, labels = before.points, before.labels
-    if said.points is not None and said.labels is not None:
+    if added.points is not None and added.labels is not None:
         if points is None or labels is None:
-            points, labels = said.points, said.labels
+            points, labels = added.points, added.labels
         else:
-            points = np.concatenate([points, said.points])
-            labels = np.concatenate([labels, said.labels])
+            points = np.concatenate([points, added.points])
+            labels = np.concatenate([labels, added.labels])
     return Prompt(
         points,
         labels,
-        before.box if said.box is None else said.box,
-        before.mask if said.mask is None else said.mask,
-        lasso=before.lasso if said.lasso is None else said.lasso,
+        before.box if added.box is None else added.box,
+        before.mask if added.mask is None else added.mask,
+        lasso=before.lasso if added.lasso is None else added.lasso,
     )

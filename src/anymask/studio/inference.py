@@ -436,7 +436,7 @@ class Inference:
         self,
         look: Callable[[], UintImage | EncodedPhoto],
         rles: list[Rle],
-        asked: NamesAsked,
+        options: NamesAsked,
         left: Event | None = None,
         own: OwnNames | None = None,
     ) -> Future[Named]:
@@ -449,6 +449,6 @@ class Inference:
 
         def work() -> Named:
             runtime = queue_calls(self.ready().runtime, self.heavy, Urgency.PHOTO, left)
-            return name_masks(runtime, look(), rles, asked, own)
+            return name_masks(runtime, look(), rles, options, own)
 
         return self._photos.submit(work)

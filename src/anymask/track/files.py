@@ -148,7 +148,7 @@ class TrackFiles:
 
 def track_files(
     load: Callable[[], Model],
-    asked: TrackFiles,
+    job: TrackFiles,
     model: str = "",
     progress: OnProgress | None = None,
 ) -> TrackReport:
@@ -163,8 +163,8 @@ def track_files(
         InputError: The session was created with other prompts. Otherwise as `Model.track`.
         DataError: A frame cannot be read again.
     """
-    with claimed_file(asked.paths[0]):
-        return _track_files(load, asked, model, progress)
+    with claimed_file(job.paths[0]):
+        return _track_files(load, job, model, progress)
 
 
 def _track_files(

@@ -83,7 +83,7 @@ class VolumeFiles:
 
 def track_volume_file(
     load: Callable[[], Model],
-    asked: VolumeFiles,
+    job: VolumeFiles,
     model: str = "",
     progress: OnProgress | None = None,
 ) -> list[str]:
@@ -98,8 +98,8 @@ def track_volume_file(
         InputError: Another run writes the same output. Otherwise as `Model.volume`, `read_volume`
             and `write_labels`.
     """
-    with claimed_file(asked.outputs[0]):
-        return _volume_files(load, asked, model, progress)
+    with claimed_file(job.outputs[0]):
+        return _volume_files(load, job, model, progress)
 
 
 def _volume_files(
