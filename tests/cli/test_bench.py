@@ -140,7 +140,7 @@ def test_a_cold_start_that_fails_is_a_note(
     [
         (["--rounds", "0"], "Invalid value '0'. Expected a whole number of at least 1"),
         (["--photo", "gone.jpg"], "The image gone.jpg does not exist"),
-        (["--runtime", "torch"], "Nothing could be measured: skipped: torch: no checkpoint"),
+        (["--runtime", "torch"], "anymask: error: no checkpoint"),
         (["encoder", "sam"], "Unexpected argument 'sam'"),
     ],
 )
@@ -149,6 +149,18 @@ def test_wrong_options_are_sentences(
 ) -> None:
     assert main(["bench", *words]) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("processes")
+def test_an_unknown_model_is_the_error_of_the_whole_command(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["bench", "nosuch", "--rounds", "1"]) == 2
+    assert (
+        capsys.readouterr()
+        .err.splitlines()[-1]
+        .startswith("anymask: error: Unknown model 'nosuch'. List the models with")
+    )
 
 
 @pytest.mark.usefixtures("load", "processes")

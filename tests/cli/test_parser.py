@@ -111,6 +111,16 @@ def test_a_sub_command_s_options_are_its_own() -> None:
     assert top.parse_args(["list", "--json", "a"]).json == "a"
 
 
+def test_an_output_option_of_a_command_with_a_positional_output_is_explained() -> None:
+    made = CommandParser(prog="anymask probe")
+    made.add_argument("source", metavar="IN")
+    made.add_argument("target", metavar="OUT")
+    made.add_argument("--to")
+    for option in ("-o", "--output"):
+        with pytest.raises(InputError, match=f"option {option}. Pass the output without it, after"):
+            made.parse_args(["a.json", option, "b.json"])
+
+
 def test_an_option_of_two_sub_commands_is_read_as_the_chosen_one_has_it() -> None:
     made = CommandParser(prog="anymask probe")
     actions = made.add_subparsers(dest="action")

@@ -124,6 +124,13 @@ def test_another_file_is_refused(out: Path, text: str) -> None:
     assert main(["check", str(out)]) == 2
 
 
+def test_the_name_of_a_missing_manifest_is_not_repeated(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["check", str(tmp_path / "gone")]) == 2
+    assert capsys.readouterr().err.count("gone") == 1
+
+
 def test_other_files_beside_a_single_file_are_not_extra(key: Path, tmp_path: Path) -> None:
     source = coco(tmp_path / "in", **TERMS)
     (tmp_path / "out").mkdir()

@@ -243,6 +243,8 @@ def check_options(parser: argparse.ArgumentParser, words: Sequence[str]) -> None
             continue
         if name == "--json" and "--output" in options:
             raise InputError("Unknown option --json. To write JSON, pass -o FILE.json.")
+        if name in ("-o", "--output") and any(one.metavar == "OUT" for one in parser._actions):
+            raise InputError(f"Unknown option {name}. Pass the output without it, after the input.")
         guess = did_you_mean(name, [one for one in options if one.startswith("--")])
         remedy = guess or f"'{parser.prog} --help' lists the options."
         raise InputError(f"Unknown option {name}. {remedy}")

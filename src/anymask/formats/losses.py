@@ -103,7 +103,8 @@ def located(where: object) -> Iterator[None]:
     try:
         yield
     except _IN_RECORDS as error:
-        raise DataError(f"{where}: {reason_of(error)}") from error
+        place, reason = f"{where}: ", reason_of(error)
+        raise DataError(place + reason.removeprefix(place)) from error
 
 
 @dataclass(frozen=True)

@@ -140,7 +140,7 @@ def entry(name: str) -> Checkpoint:
     guess = f"Did you mean {' or '.join(near)}? " if near else ""
     raise ModelError(
         f"Unknown model {name!r}. {guess}List the models with: anymask models list. To "
-        "load your own weights, pass the model name and weights=FILE."
+        "load your own weights, pass the model name and the weights file."
     )
 
 

@@ -145,6 +145,10 @@ def find_model(name: str, weights: str | Path | None, runtime: str) -> Path | No
 
         folder = find_converted(name, weights)
     if folder is None and runtime in ("onnx", "openvino"):
+        if weights is None:
+            from anymask.runtime import entry
+
+            entry(name)  # an unknown name is not a checkpoint
         raise ModelError(
             f"{name!r} is a checkpoint, but runtime={runtime!r} requires an exported "
             f"model. Run: anymask models convert {name if weights is None else weights}"

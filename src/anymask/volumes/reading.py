@@ -69,7 +69,7 @@ def read_volume(
     """
     path = Path(path)
     if not path.exists():
-        raise InputError(f"File or folder not found: {str(path)!r}")
+        raise InputError(f"File or folder not found: {str(path)!r}. Check the path.")
     with explain(path):
         if path.is_dir():
             zarr_files = ("zarr.json", ".zattrs", ".zgroup")

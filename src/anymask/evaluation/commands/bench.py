@@ -184,7 +184,7 @@ def _measure_steps(args: argparse.Namespace, photo: Path, notes: list[str]) -> l
         f"image: {image.shape[1]} x {image.shape[0]} pixels, loaded before the measurement"
     )
     figures: list[Measurement] = []
-    opened = {}
+    opened, errors = {}, []
     usual = RUNTIMES[::2] if args.everything else RUNTIMES
     for runtime in usual if args.runtime in (None, "auto") else (args.runtime,):
         try:
@@ -193,6 +193,7 @@ def _measure_steps(args: argparse.Namespace, photo: Path, notes: list[str]) -> l
             once = [("load", time.perf_counter() - start)]
         except AnymaskError as error:
             notes.append(f"skipped: {runtime}: {error}")
+            errors.append(error)
             continue
         start = time.perf_counter()
         opened[runtime] = model, model.encode(image)
@@ -200,6 +201,8 @@ def _measure_steps(args: argparse.Namespace, photo: Path, notes: list[str]) -> l
             once.append(("first encode", time.perf_counter() - start))
         figures += [Measurement(what, runtime, spent, turns=(spent,)) for what, spent in once]
     if not opened:
+        if len({str(error) for error in errors}) == 1:
+            raise errors[0]
         raise InputError("Nothing could be measured: " + "; ".join(notes[2:]))
     if not args.everything:
         figures += _measure_turns({name: one for name, (one, _) in opened.items()}, image, args)
