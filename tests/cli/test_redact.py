@@ -77,6 +77,11 @@ def test_tracks_hide_objects_in_a_folder_of_frames(
         (["photos", "--labels", "labels.json", "--list", "x.txt"], ".csv or .json"),
         (["photos", "--words", "face, number plate"], "'face' (closest"),
         (["clip.mp4"], "--words"),
+        (["absent.jpg", "--labels", "labels.json"], "File not found: 'absent.jpg'"),
+        (
+            ["photos/a.jpg", "photos/absent.jpg", "--labels", "labels.json", "-o", "out"],
+            "1 of 2 images failed",
+        ),
     ],
     ids=lambda given: given if isinstance(given, str) else "",
 )
@@ -89,3 +94,15 @@ def test_what_cannot_be_done_is_one_sentence(
     error = capsys.readouterr().err
     assert told in error
     assert error.count("error:") == 1
+
+
+@pytest.mark.usefixtures("photos")
+def test_an_image_without_labels_is_listed_and_needs_no_review(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["redact", "photos/wall.png", "--labels", labels("a.jpg"), "-o", "out.png"]) == 0
+    told = capsys.readouterr().err
+    assert "0 objects redacted in 0 copied images" in told
+    assert "images without a detection: 1 of 1 image" in told
+    assert "review" not in told
+    assert not Path("out.png").exists()

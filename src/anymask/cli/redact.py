@@ -138,7 +138,7 @@ def describe_redaction(
             f"images without a detection: {listed}, listed in {redaction.list}. Check these images"
         )
     things = counted(report.things, "object")
-    if report.written:
+    if report.written or asked.labels is not None:
         return [
             f"{redaction.out}: {things} redacted in {counted(report.written, 'copied image')}",
             *lines,
@@ -229,7 +229,7 @@ COMMAND = Command(run, (
     Argument("--score", metavar="X", type=float,
         help="minimum confidence score of a detection, 0 to 1; a lower score redacts more objects "
              "(default: set by the detector)"),
-    Argument("--labels", metavar="FILE|DIR", type=Path,
+    Argument("--labels", metavar="FILE|DIR", type=Path, reads=True,
         help="reviewed masks in any format of `anymask convert`; for one image, also a mask "
              "image; for a video, a .jsonl of `anymask track` or `find`"),
     Argument("--mask-values", choices=get_args(MaskValues), default="auto",

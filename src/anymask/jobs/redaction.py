@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from anymask.base import DataError, InputError, OnProgress, check_keywords, whole_file
+from anymask.base import DataError, ImageError, InputError, OnProgress, check_keywords, whole_file
 from anymask.formats import AnnotatedImage, Dataset, read
 from anymask.jobs.photos import PhotoItem, PlacedPhotos
 from anymask.jobs.records import PhotoFile
@@ -208,13 +208,15 @@ class RedactWork:
     def __call__(self, item: PhotoItem, on_step: OnProgress | None = None) -> int | None:
         """Write the copy. Returns the number of hidden masks, or None if the copy exists.
 
-        Images without labels return 0. Raises DataError if the labels have another size, InputError
-        if another file exists at the path of the copy.
+        Images without labels return 0. Raises DataError if the labels have another size, ImageError
+        if the image does not exist, InputError if another file exists at the path of the copy.
         """
         from anymask.edit import RedactedCopy
 
         image = self.task.labels.of(item.photo)
         if image is None and not self.task.force:
+            if not item.photo.exists():
+                raise ImageError(f"File not found: {str(item.photo)!r}. Check the path.")
             return 0
         photo = PhotoFile(item, PictureChoice())
         path = item.named[0][1] if item.named else item.output(copy_suffix(item.photo))
