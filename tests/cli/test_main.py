@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from anymask import __version__
-from anymask.base import InputError, disk_message
+from anymask.base import InputError, MissingExtra, disk_message
 from anymask.cli import SUMMARIES
 from anymask.cli.command import Argument, Command
 from anymask.cli.command_table import COMMANDS
@@ -253,3 +253,53 @@ def test_a_file_that_may_not_grow_is_told_of_the_limit() -> None:
     assert told.startswith(f"Permission denied: {str(Path('out', 'a.json'))!r}. Check the path")
     told = disk_message(OSError(errno.EIO, "Input/output error"), Path("out"))
     assert told.startswith("Input/output error: 'out'. Check")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["segment", "absent", "--point", "1,1", "-o", "o.gpkg"],
+        ["everything", "absent", "-o", "o.gpkg"],
+        ["find", "there", "absent", "--like", "there@click:1,1"],
+        ["track", "absent", "--box", "1,1,9,9", "-o", "o.mp4"],
+        ["volume", "absent", "--box", "1,1,9,9", "-o", "o.nii.gz"],
+        ["points", "absent", "--point", "1,1,1", "-o", "o.ply"],
+        ["change", "there", "absent", "-o", "o.gpkg"],
+        ["redact", "there", "--labels", "absent", "-o", "o"],
+        ["annotate", "absent"],
+        ["plan", "absent", "--images", "5"],
+        ["project", "export", "absent", "-o", "o.json"],
+        ["project", "import", "there", "absent"],
+        ["evaluate", "score", "volume", "there", "absent"],
+        ["finetune", "--data", "absent", "-o", "o"],
+    ],
+    ids=lambda words: " ".join(words),
+)
+def test_a_missing_input_is_reported_before_a_missing_package(
+    words: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    def lacks(*_: object) -> None:
+        raise MissingExtra("package", "extra", "this")
+
+    monkeypatch.setattr(Command, "_execute", lacks)
+    monkeypatch.chdir(tmp_path)
+    Path("there").mkdir()
+    assert main(words) == 2
+    error = capsys.readouterr().err
+    assert "File or folder not found: 'absent'" in error
+    Path("absent").mkdir()
+    assert main(words) == 2
+    assert "anymask[extra]" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("source", ["-", "sample:cat", "https://a.example/b.png", "*.png", "0"])
+def test_a_source_that_is_no_path_is_not_reported_as_missing(
+    source: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lacks(*_: object) -> None:
+        raise MissingExtra("package", "extra", "this")
+
+    monkeypatch.setattr(Command, "_execute", lacks)
+    assert main(["everything", source, "-o", "o.gpkg"]) == 2
+    assert "anymask[extra]" in capsys.readouterr().err

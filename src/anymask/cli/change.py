@@ -57,9 +57,9 @@ def run(args: argparse.Namespace) -> None:
 
 # fmt: off
 COMMAND = Command(run, (
-    Argument("before", metavar="BEFORE",
+    Argument("before", metavar="BEFORE", reads=True,
         help="map of the earlier date: a file or a folder of tiles"),
-    Argument("after", metavar="AFTER",
+    Argument("after", metavar="AFTER", reads=True,
         help="map of the later date; its grid and CRS may differ from those of the earlier map"),
     Argument("-o --output", metavar="FILE", action="append", dest="outputs", required=True,
         help="output file: a vector layer (.gpkg, .fgb, .shp, .geojson or .kml in WGS 84) or a "

@@ -13,7 +13,8 @@ A command module ends with such a record. Options of the package are fields of a
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Collection, Mapping
+import glob
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import KW_ONLY, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Protocol
@@ -83,7 +84,28 @@ class Command:
                 )
 
     def execute(self, args: argparse.Namespace) -> None:
-        """Run the command or the chosen subcommand, and report its result."""
+        """Run the command or the chosen subcommand, and report its result.
+
+        If a package is missing, a missing input is reported instead: without its file, the user
+        would install the package in vain.
+        """
+        try:
+            self._execute(args)
+        except ImportError:
+            self.check_inputs(args)
+            raise
+
+    def check_inputs(self, args: argparse.Namespace) -> None:
+        """Raise InputError for the first input file or folder that does not exist."""
+        for one in _inputs(self.arguments):
+            given = getattr(args, one.place, None)
+            for value in given if isinstance(given, list) else [given]:
+                if value is not None and _is_path(str(value)) and not Path(value).exists():
+                    raise InputError(f"File or folder not found: {str(value)!r}. Check the path.")
+        if self.actions:
+            self.actions[args.action].check_inputs(args)
+
+    def _execute(self, args: argparse.Namespace) -> None:
         if self.needs is not None:
             self.needs()
         if self.actions:
@@ -119,9 +141,17 @@ class Argument(_Keywords):
 
     Attributes:
         names: Name of a positional argument, or option strings: "-o --output".
+        reads: Whether its values are files or folders that the command reads.
     """
 
     names: str
+    _: KW_ONLY
+    reads: bool = False
+
+    @property
+    def place(self) -> str:
+        """Name of its value in the parsed arguments."""
+        return self.dest or self.names.split()[-1].lstrip("-").replace("-", "_")
 
     def add_to(self, parser: argparse._ActionsContainer) -> None:
         """Add the argument."""
@@ -158,6 +188,21 @@ class Exclusive:
         group = parser.add_mutually_exclusive_group(required=self.required)
         for one in self.items:
             one.add_to(group)
+
+
+def _inputs(items: tuple[Item, ...]) -> Iterator[Argument]:
+    """Arguments that name files or folders to read, also those in groups."""
+    for one in items:
+        if isinstance(one, Group | Exclusive):
+            yield from _inputs(one.items)
+        elif isinstance(one, Argument) and one.reads:
+            yield one
+
+
+def _is_path(word: str) -> bool:
+    """Whether a value is a path, and not a glob, a URL, `-`, `sample:NAME` or a camera number."""
+    other = word == "-" or word.startswith("sample:") or "://" in word or word.isdecimal()
+    return not other and not glob.has_magic(word)
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> None:
 
 # fmt: off
 COMMAND = Command(run, (
-    Argument("cloud", metavar="CLOUD", type=Path,
+    Argument("cloud", metavar="CLOUD", type=Path, reads=True,
         help=".ply, .npz with the arrays points and colors, or .npy, .xyz, .txt, .csv or .pts "
              "with 3 or 6 columns"),
     Argument("--point", metavar=SHAPE, action="append", default=[],

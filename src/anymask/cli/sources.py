@@ -27,7 +27,7 @@ def sources(metavar: str, more: str = "") -> tuple[Argument, Argument]:
     """Return the arguments for input images; `more` describes further ones."""
     return (
         Argument(
-            "sources", metavar=metavar, nargs="+",
+            "sources", metavar=metavar, nargs="+", reads=True,
             help="images, a quoted glob such as 'photos/*.jpg', - for standard input, or "
                  f"sample:coffee, a sample image{more}",
         ),

@@ -55,7 +55,8 @@ def run(args: argparse.Namespace) -> None:
 
 # fmt: off
 COMMAND = Command(run, (
-    Argument("video", metavar="VIDEO", help="video file, folder of frames, or camera number"),
+    Argument("video", metavar="VIDEO", reads=True,
+        help="video file, folder of frames, or camera number"),
     Group(
         "prompts (PLACE is an optional prefix FRAME:OBJECT: ; pixels of the displayed frame)",
         (

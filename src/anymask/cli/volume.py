@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> None:
 
 # fmt: off
 COMMAND = Command(run, (
-    Argument("scan", metavar="SCAN",
+    Argument("scan", metavar="SCAN", reads=True,
         help="NIfTI, NRRD, a TIFF stack, OME-Zarr, or a folder or zip of a DICOM series"),
     Group("prompts (PLACE is an optional prefix SLICE:OBJECT: ; pixels of the slice)", (
         Argument("--slice", metavar="N", type=int, default=0, dest="start",

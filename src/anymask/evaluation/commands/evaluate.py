@@ -183,11 +183,11 @@ ACTIONS = {
     "score": Command(score_files, (
         Argument("kind", metavar="KIND", choices=tuple(KINDS),
             help="type of the files: video, panoptic, volume or concepts (phrases, as SA-Co)"),
-        Argument("truth", metavar="TRUTH", type=Path,
+        Argument("truth", metavar="TRUTH", type=Path, reads=True,
             help="ground truth: a DAVIS folder or a folder with VIDEO/00000.png; a panoptic JSON "
                  "file next to its PNG folder; a label volume, or a folder of volumes; a JSON "
                  "file of SA-Co"),
-        Argument("results", metavar="RESULTS", type=Path,
+        Argument("results", metavar="RESULTS", type=Path, reads=True,
             help="result files, in the same layout as the ground truth; for concepts also a "
                  "result list of COCO or YouTube-VIS"),
         Argument("--split", metavar="NAME",

@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> None:
 
 # fmt: off
 COMMAND = Command(run, (
-    Argument("folder", metavar="DIR", type=Path,
+    Argument("folder", metavar="DIR", type=Path, reads=True,
         help="folder with images, which becomes a project"),
     Argument("--user", metavar="NAME", default=login,
         help="annotator name stored with the masks (default: your login name)"),

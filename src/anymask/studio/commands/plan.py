@@ -41,7 +41,8 @@ def run(args: argparse.Namespace) -> None:
 
 # fmt: off
 COMMAND = Command(run, (
-    Argument("folder", metavar="DIR", type=Path, help="project with accepted masks"),
+    Argument("folder", metavar="DIR", type=Path, reads=True,
+        help="project with accepted masks"),
     Argument("--images", metavar="N", type=int, required=True, help="number of images to label"),
     Argument("--rate", metavar="MONEY", type=float, default=0.0,
         help="hourly cost of an annotator (default: 0)"),

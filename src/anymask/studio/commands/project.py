@@ -357,7 +357,7 @@ PROJECT = Group("the project", (
     Argument("--groups", metavar="FILE.csv", type=Path,
         help="CSV file with image groups for the report, with the columns image and group"),
 ))
-FOLDER = Argument("folder", metavar="DIR", type=Path,
+FOLDER = Argument("folder", metavar="DIR", type=Path, reads=True,
     help="folder with the images of the project")
 LIMIT = Argument("--limit", metavar="N", type=int, help="maximum number of images")
 BEST = Argument("--model", metavar="NAME", help="model (default: the best model of the project)")
@@ -368,7 +368,7 @@ ACTIONS = {
     ), summary="create a project from a folder of images"),
     "import": Command(take, (
         FOLDER,
-        Argument("source", metavar="SOURCE", type=Path,
+        Argument("source", metavar="SOURCE", type=Path, reads=True,
             help="masks in any format that `anymask convert` reads"),
         Argument("--from", dest="origin", metavar="FORMAT", help="(default: recognized)"),
         Settings(ReadSettings),

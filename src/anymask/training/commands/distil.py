@@ -24,7 +24,7 @@ COMMAND = Command(run, (
         help="model name, or the weights.safetensors of a run"),
     Argument("--student", default=DEFAULT_VIDEO_MODEL, metavar="NAME",
         help=f"model to train (default: {DEFAULT_VIDEO_MODEL})"),
-    Argument("--data", type=Path, required=True,
+    Argument("--data", type=Path, required=True, reads=True,
         help="folder of training sets, tar shards or unlabeled images"),
     Argument("-o --output", type=new_folder, required=True, help="run folder"),
     Settings(DistilOptions),

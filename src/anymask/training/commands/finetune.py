@@ -20,7 +20,7 @@ def run(args: argparse.Namespace) -> None:
 
 # fmt: off
 COMMAND = Command(run, (
-    Argument("--data", type=Path, required=True,
+    Argument("--data", type=Path, required=True, reads=True,
         help="annotated images: any dataset that `anymask convert` reads"),
     Argument("-o --output", type=new_folder, required=True, help="run folder"),
     Argument("--model", metavar="NAME",

@@ -25,7 +25,7 @@ def run(args: argparse.Namespace, scenes: Scenes | None = None) -> None:
 # fmt: off
 COMMAND = Command(run, (
     Argument("recipe", metavar="RECIPE", help="TOML config file, or the name of a built-in recipe"),
-    Argument("--data", type=Path, required=True,
+    Argument("--data", type=Path, required=True, reads=True,
         help="folder of training sets (each with a masks.jsonl file)"),
     Argument("-o --output", type=new_folder, help="run folder for checkpoints and the log"),
     Argument("--shards", type=new_folder, metavar="DIR",
