@@ -19,6 +19,7 @@ import anymask
 from anymask import jobs
 from anymask.base import UintImage, WeightsError
 from anymask.cli.main import main
+from anymask.jobs import FindTask, FolderJob, run_job
 from tests.find.tiny import write_owl
 
 WORDS = "cat, red cup = cup"
@@ -120,6 +121,16 @@ def test_a_wrong_word_is_told_before_any_work(
     assert main(["find", "photos", *words, "-o", "out"]) == 2
     assert told in capsys.readouterr().err
     assert not [*Path("out").rglob("*.json")]
+
+
+def test_one_image_reports_the_steps_of_the_search(tmp_path: Path) -> None:
+    steps: list[tuple[int, int | None]] = []
+    task = FindTask.plan(anymask.sample("cat"), {"words": "cat", "model": "nano@256"})[1]
+    job = FolderJob(source=anymask.sample("cat"), output=tmp_path / "out")
+    run_job(job, task, on_step=lambda done, total: steps.append((done, total)))
+    assert len(steps) > 1
+    assert [done for done, _ in steps] == sorted(done for done, _ in steps)
+    assert steps[-1][0] == steps[-1][1]
 
 
 @pytest.mark.usefixtures("desk")

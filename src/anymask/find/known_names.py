@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from anymask.base import BoolArray, FloatArray, Floats, InputError, UintImage, brief
+from anymask.base import BoolArray, FloatArray, Floats, InputError, Progress, UintImage, brief
 from anymask.find.phrases import Phrase
 from anymask.masks import Mask, Prompt, mask_nms, rle_iou
 from anymask.models.rules import NameTable
@@ -68,8 +68,14 @@ class SeenMasks:
     naming: MaskNaming | None = None
 
     @classmethod
-    def of(cls, model: Model, photo: UintImage, naming: MaskNaming | None = None) -> SeenMasks:
-        """Find the candidates of an image.
+    def of(
+        cls,
+        model: Model,
+        photo: UintImage,
+        naming: MaskNaming | None = None,
+        progress: Progress = None,
+    ) -> SeenMasks:
+        """Find the candidates of an image; `progress` as for `Model.everything`.
 
         Raises:
             ModelError: The model does not support names.
@@ -77,8 +83,9 @@ class SeenMasks:
         if naming is None:
             require(model.runtime, MaskNaming)
         found = model.everything(
-            photo, iou=ALIKE, contained=1, min_objectness=LIKELY, refine_edges=False
-        )
+            photo, iou=ALIKE, contained=1, min_objectness=LIKELY, refine_edges=False,
+            progress=progress,
+        )  # fmt: skip
         records = [one for one in sorted(found, key=lambda one: -one.rank) if one.area][:MOST]
         rles = [one.rle for one in records]
         vectors = mask_vectors(model.runtime, photo, rles, naming=naming)

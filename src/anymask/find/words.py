@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypedDict
 
 import numpy as np
 
-from anymask.base import InputError, Setting, UintImage, check_keywords, check_settings
+from anymask.base import InputError, Progress, Setting, UintImage, check_keywords, check_settings
 from anymask.find.clip import ClipNames
 from anymask.find.detectors import open_detector
 from anymask.find.grounding import Detector, ScoredBoxes, SegmentedBoxes
@@ -153,9 +153,16 @@ class WordFinder:
         picture, origin = picture_of(image, photo), self.model.origin
         return Masks(self.find(photo), image_hw=hw, picture=picture, origin=origin)
 
-    def find(self, photo: UintImage) -> list[Mask]:
-        """Find objects in an image (H, W, 3), best first."""
-        return find_phrases(self.model, photo, self.phrases, self.detector, self.settings)
+    def find(self, photo: UintImage, progress: Progress = None) -> list[Mask]:
+        """Find objects in an image (H, W, 3), best first.
+
+        Args:
+            photo: The image.
+            progress: Without a detector: as for `Model.everything`.
+        """
+        own = self.detector is None
+        seen = SeenMasks.of(self.model, photo, progress=progress) if own else None
+        return find_phrases(self.model, photo, self.phrases, self.detector, self.settings, seen)
 
 
 def find_words(

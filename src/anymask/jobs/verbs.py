@@ -476,7 +476,11 @@ class FindWork(MaskWork):
         self.about |= json.loads(json.dumps(record))  # normalized as when it is read back
 
     def find(self, photo: PhotoFile, item: PhotoItem, on_step: OnProgress | None) -> Sequence[Mask]:
-        return self.segment_tile(photo.shown)
+        from anymask.find import WordFinder
+
+        if isinstance(self.finder, WordFinder):
+            return self.finder.find(photo.shown, on_step)
+        return self.finder.find(photo.shown)
 
     def segment_tile(self, picture: UintImage) -> Sequence[Mask]:
         """Instances in one image (H, W, 3)."""
