@@ -54,8 +54,10 @@ def describe(manifest: Manifest, folder: Path) -> dict[str, Any]:
 def report_to_text(report: dict[str, Any]) -> str:
     """Return the text that `run` prints after writing."""
     lines = [f"{report['name']} ({report['precision']}) -> {report['folder']}"]
-    lines += [f"  {name:<14} {size / 1e6:8.1f} MB" for name, size in report["bytes"].items()]
-    lines += [f"  {'licence':<14} {report['licence']}", "  usage:  README.md"]
+    facts = {"licence": report["licence"], "usage": "README.md"}
+    width = max(map(len, [*report["bytes"], "licence"]))
+    lines += [f"  {name:<{width}} {size / 1e6:8.1f} MB" for name, size in report["bytes"].items()]
+    lines += [f"  {key:<{width}} {text}" for key, text in facts.items()]
     return "\n".join(lines)
 
 
