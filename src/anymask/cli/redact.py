@@ -138,7 +138,7 @@ def describe_redaction(
             f"images without a detection: {listed}, listed in {redaction.list}. Check these images"
         )
     things = counted(report.things, "object")
-    if report.written or asked.labels is not None:
+    if report.written or redaction.labels is not None:
         return [
             f"{redaction.out}: {things} redacted in {counted(report.written, 'copied image')}",
             *lines,
