@@ -28,7 +28,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -63,6 +63,11 @@ HEAD = (
     "| environment | runs | tracebacks | ModuleNotFoundError | promises kept | failures | time |\n"
     "|---|---|---|---|---|---|---|"
 )
+
+
+def output_names(words: Sequence[str]) -> list[str]:
+    """Files and folders that a command line writes."""
+    return [words[n + 1] for n, word in enumerate(words) if word in OUTPUTS]
 
 
 @dataclass
@@ -176,8 +181,9 @@ class Environment:
         if missing:
             for line in wanted.get("before", []):
                 self.run(["anymask", *shlex.split(line)], folder)
+            unwritten = {name for line in lines for name in output_names(shlex.split(line))}
             for line in lines + wanted.get("refused", []):
-                self.check_refusal(line, folder, missing, may_work(section, self.extra))
+                self.check_refusal(line, folder, missing, may_work(section, self.extra), unwritten)
             return
         for line in wanted.get("before", []) + lines + wanted.get("then", []):
             self.check_line(line, folder)
@@ -193,8 +199,7 @@ class Environment:
         self.promised += 1
         words = shlex.split(line.replace("{postgres}", self.database))
         code, _, error = self.run(["anymask", *words], folder)
-        outputs = [words[n + 1] for n, word in enumerate(words) if word in OUTPUTS]
-        absent = [name for name in outputs if not (folder / name).exists()]
+        absent = [name for name in output_names(words) if not (folder / name).exists()]
         if code or absent or TRACEBACK in error:
             absence = f"\nnot written: {', '.join(absent)}" if absent else ""
             self.fail(f"anymask {line}", f"{error}\nexit code {code}{absence}")
@@ -211,12 +216,21 @@ class Environment:
             self.kept += 1
 
     def check_refusal(
-        self, line: str, folder: Path, remedy: frozenset[str], may_work: bool
+        self,
+        line: str,
+        folder: Path,
+        remedy: frozenset[str],
+        may_work: bool,
+        unwritten: Collection[str],
     ) -> None:
-        """A command line is refused with the name of an extra that brings what is missing."""
+        """A command line is refused with the name of an extra that brings what is missing.
+
+        If its input would be the output of a refused command line, the error can name this file.
+        """
         words = shlex.split(line.replace("{postgres}", NO_DATABASE))
         code, _, error = self.run(["anymask", *words], folder)
-        refused = code == 2 and (offered(error) & remedy or may_work)
+        no_input = any(f"not found: {name!r}" in error for name in unwritten)
+        refused = code == 2 and (offered(error) & remedy or may_work or no_input)
         if not (refused or (may_work and code == 0)) or TRACEBACK in error:
             wanted = f"wanted exit code 2 and one of {', '.join(sorted(remedy))}"
             self.fail(f"anymask {line}", f"{error}\n{wanted}, got exit code {code}")
