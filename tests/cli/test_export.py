@@ -108,6 +108,17 @@ def test_nano_is_not_offered_in_8_bits(tmp_path: Path, capsys: pytest.CaptureFix
     assert not (tmp_path / "x").exists()
 
 
+def test_video_graphs_of_a_bundled_model_are_refused_without_torch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    assert main(["export", "nano@384", "-o", str(tmp_path / "x"), "--video"]) == 2
+    message = capsys.readouterr().err
+    assert "nano is an image model" in message
+    assert "torch" not in message
+    assert not (tmp_path / "x").exists()
+
+
 def test_the_bundled_model_is_copied_without_torch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

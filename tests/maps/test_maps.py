@@ -541,6 +541,16 @@ def test_commands_write_layers_with_the_bundled_model(
     assert "wrote" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("model", "warns"), [("nano", True), ("nano-roofs", False)])
+def test_few_objects_are_no_warning_for_a_model_of_one_field(
+    model: str, warns: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain = np.full((256, 256, 3), 120, np.uint8)
+    path = write_map(tmp_path / "empty.tif", plain, compress=None)
+    assert run("everything", path, "-o", tmp_path / "a.gpkg", "--model", model) == 0
+    assert ("misses most buildings" in capsys.readouterr().err) == warns
+
+
 def test_errors_of_commands_are_sentences(
     tmp_path: Path, ortho: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -16,6 +16,8 @@ from anymask.cli.sources import open_sources
 from anymask.cli.streams import say
 from anymask.jobs import LookChoice, MapChoice
 from anymask.masks import counted
+from anymask.models.rules import FIELD_MODELS
+from anymask.runtime import split_side
 
 if TYPE_CHECKING:
     from anymask.cli.prompts import Kind
@@ -85,7 +87,7 @@ def search_map(args: argparse.Namespace, task: EverythingTask | FindTask) -> Non
             nested=nested,
         )
         report = write_survey(args, scene, processor, settings)
-        if phrases is None:
+        if phrases is None and split_side(read_model(args).model)[0] not in FIELD_MODELS:
             warn_few_results(report, scene, args.sources[0])
 
 

@@ -102,7 +102,10 @@ def export(
             f"{DEFAULT_VIDEO_MODEL} does not support 8-bit export: it consists of convolutions, "
             "which an int8 export leaves in float32. Export it without int8."
         )
-    if name in (*BUNDLED_MODELS, *FIELD_MODELS) and weights is None and not int8 and not video:
+    bundled_weights = name in (*BUNDLED_MODELS, *FIELD_MODELS) and weights is None
+    if bundled_weights and video:
+        raise not_a_video_model(name)
+    if bundled_weights and not int8:
         from anymask.runtime import bundled
 
         copied = copy_bundle(cast(Path, bundled(name).path), folder, side)
@@ -148,6 +151,15 @@ def _export_openvino(
     return folder
 
 
+def not_a_video_model(name: str) -> ModelError:
+    """Return the error for video graphs of an image model."""
+    return ModelError(
+        "Video export requires a video model, such as SAM 2, EdgeTAM or EfficientTAM, but "
+        f"{name} is an image model. Image models need no video graphs: `anymask track` supports "
+        "them directly."
+    )
+
+
 def _export_checkpoint(
     model: str, folder: Path, weights: str | Path | None, int8: bool, video: bool
 ) -> None:
@@ -160,11 +172,7 @@ def _export_checkpoint(
     from anymask.training.export_graphs import export_bundle
 
     if video and not isinstance(module, VideoModel):
-        raise ModelError(
-            "Video export requires a video model, such as SAM 2, EdgeTAM or EfficientTAM, but "
-            f"{model} is an image model. Image models need no video graphs: `anymask track` "
-            "supports them directly."
-        )
+        raise not_a_video_model(model)
     name, file = named_weights(split_side(model)[0], weights)
     licence = licence_of_weights(name, None if file is None else Path(file), weights_hash)
     export_bundle(
