@@ -44,7 +44,9 @@ from tests.installed.extras import (  # noqa: E402
     contained,
     extras,
     may_work,
+    names_missing,
     offered,
+    output_names,
     remedies,
 )  # fmt: skip
 from tests.installed.inputs import write_inputs  # noqa: E402
@@ -52,7 +54,6 @@ from tests.studio.postgres import NoServer, server  # noqa: E402
 
 DEFAULT = (CORE, "studio", "torch", "maps")
 LOWEST = "lowest"
-OUTPUTS = ("-o", "--json", "--html", "--bundle")
 LIMIT_S = 1200  # of one command; .ci/run has other groups beside it
 MAX_TEXT, MAX_FAILURES = 1500, 20  # that are printed of a failure, of an environment
 NO_DATABASE = "postgresql://nobody@127.0.0.1:1/none"
@@ -63,11 +64,6 @@ HEAD = (
     "| environment | runs | tracebacks | ModuleNotFoundError | promises kept | failures | time |\n"
     "|---|---|---|---|---|---|---|"
 )
-
-
-def output_names(words: Sequence[str]) -> list[str]:
-    """Files and folders that a command line writes."""
-    return [words[n + 1] for n, word in enumerate(words) if word in OUTPUTS]
 
 
 @dataclass
@@ -181,7 +177,7 @@ class Environment:
         if missing:
             for line in wanted.get("before", []):
                 self.run(["anymask", *shlex.split(line)], folder)
-            unwritten = {name for line in lines for name in output_names(shlex.split(line))}
+            unwritten = {name for line in lines for name in output_names(line)}
             for line in lines + wanted.get("refused", []):
                 self.check_refusal(line, folder, missing, may_work(section, self.extra), unwritten)
             return
@@ -199,7 +195,7 @@ class Environment:
         self.promised += 1
         words = shlex.split(line.replace("{postgres}", self.database))
         code, _, error = self.run(["anymask", *words], folder)
-        absent = [name for name in output_names(words) if not (folder / name).exists()]
+        absent = [name for name in output_names(line) if not (folder / name).exists()]
         if code or absent or TRACEBACK in error:
             absence = f"\nnot written: {', '.join(absent)}" if absent else ""
             self.fail(f"anymask {line}", f"{error}\nexit code {code}{absence}")
@@ -229,8 +225,8 @@ class Environment:
         """
         words = shlex.split(line.replace("{postgres}", NO_DATABASE))
         code, _, error = self.run(["anymask", *words], folder)
-        no_input = any(f"not found: {name!r}" in error for name in unwritten)
-        refused = code == 2 and (offered(error) & remedy or may_work or no_input)
+        explained = offered(error) & remedy or names_missing(error, unwritten)
+        refused = code == 2 and (explained or may_work)
         if not (refused or (may_work and code == 0)) or TRACEBACK in error:
             wanted = f"wanted exit code 2 and one of {', '.join(sorted(remedy))}"
             self.fail(f"anymask {line}", f"{error}\n{wanted}, got exit code {code}")

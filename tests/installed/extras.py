@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib.metadata
 import re
+import shlex
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
@@ -18,6 +19,7 @@ PROMISES: dict[str, dict[str, list[str]]] = tomllib.loads(
 )
 CORE = "core"  # an installation without extras
 ALL = "all"
+OUTPUTS = ("-o", "--json", "--html", "--bundle")  # options with an output
 FOR_CHECKOUTS = frozenset({"demo", "docs", "dev"})  # of `make`, not of users
 
 
@@ -99,6 +101,17 @@ def offered(text: str) -> frozenset[str]:
     """Return the extras that a message says to install."""
     named = re.findall(r"anymask\[([\w,-]+)\]", text)
     return frozenset(name for names in named for name in names.split(","))
+
+
+def output_names(line: str) -> list[str]:
+    """Return the files and folders that a command line writes."""
+    words = shlex.split(line)
+    return [words[n + 1] for n, word in enumerate(words) if word in OUTPUTS]
+
+
+def names_missing(text: str, names: Iterable[str]) -> bool:
+    """Whether a message names one of the files as missing, because its command was refused too."""
+    return any(f"not found: {name!r}" in text for name in names)
 
 
 def brought(extra: str) -> frozenset[str]:
