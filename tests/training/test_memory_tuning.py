@@ -117,6 +117,7 @@ def test_a_damaged_training_split_is_not_replaced_by_another_one(
     lists = tmp_path / "ImageSets" / "2017"
     lists.mkdir(parents=True)
     (lists / "val.txt").write_text("clip0\n")
+    (tmp_path / "JPEGImages" / "480p" / "train").mkdir()  # a clip of DAVIS has this name
     assert [clip.name for clip in training_clips(tmp_path)] == ["clip0"]
     (lists / "train.txt").write_text("missing\n")
     with pytest.raises(DataError, match="Split 'train': .*missing"):

@@ -38,7 +38,10 @@ from anymask.training.recipe import Recipe
 
 FRAMES = 4  # of a window
 OBJECTS = 3  # maximum number of a window
-TRAIN_FILES = ("*train*", "*/*train*", "*/*/*train*")  # files and folders of a split
+# Folders and lists of the split `train` in the layouts of videos.
+TRAIN_FILES = (
+    "train", "*/train", "sav_train*", "ImageSets/*/train.txt", "*/ImageSets/*/train.txt",
+)  # fmt: skip
 FEWEST = 3  # annotated frames of a usable clip
 MASKS, BOXES = 0.5, 0.25  # probabilities of a mask and of a box as the prompt; the rest are clicks
 NOISE = 0.1  # standard deviation of a box corner, relative to the side of the box
