@@ -153,9 +153,8 @@ def _nearest(flat: FloatArray, cells: FloatArray) -> FloatArray:  # (n, C), (K, 
     """Mean similarity to the nearest cells."""
     cosines = flat @ cells.T
     count = min(NEAREST, len(cells))
-    nearest: FloatArray = np.partition(cosines, cosines.shape[1] - count, axis=1)[:, -count:].mean(
-        1
-    )
+    largest = np.partition(cosines, cosines.shape[1] - count, axis=1)[:, -count:]
+    nearest: FloatArray = largest.mean(1)
     return nearest
 
 
