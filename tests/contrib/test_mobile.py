@@ -1,7 +1,7 @@
 """Conversion for phones: outputs of a stand-in converter are compared with those of PyTorch."""
 
-import importlib.util
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -11,17 +11,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tests.scripts import loaded_script
+
 SCRIPT = Path(__file__).parents[2] / "contrib" / "mobile" / "convert.py"
 
 
 @pytest.fixture(scope="module")
-def convert() -> Any:
-    spec = importlib.util.spec_from_file_location("convert", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def convert() -> Iterator[Any]:
+    with loaded_script(SCRIPT) as module:
+        yield module
 
 
 class Shift(nn.Module):

@@ -1,8 +1,8 @@
 """The Processing script of QGIS on mocks of qgis.core: the command that it runs, and its errors."""
 
-import importlib.util
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from anymask.cli import main as door
+from tests.scripts import loaded_script
 
 SCRIPT = Path(__file__).parents[2] / "contrib/qgis/anymask_everything.py"
 RECORDER = """#!/bin/sh
@@ -42,7 +43,7 @@ def parameter(name: str, *_: Any, **__: Any) -> Any:
 
 
 @pytest.fixture
-def script(monkeypatch: pytest.MonkeyPatch) -> Any:
+def script(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     core = ModuleType("qgis.core")
     for name in ("RasterLayer", "String", "Number", "Boolean", "VectorDestination"):
         setattr(core, f"QgsProcessingParameter{name}", parameter)
@@ -55,12 +56,8 @@ def script(monkeypatch: pytest.MonkeyPatch) -> Any:
     vars(core).update(more)
     monkeypatch.setitem(sys.modules, "qgis", ModuleType("qgis"))
     monkeypatch.setitem(sys.modules, "qgis.core", core)
-    spec = importlib.util.spec_from_file_location("anymask_everything", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    with loaded_script(SCRIPT) as module:
+        yield module
 
 
 @pytest.fixture

@@ -1,9 +1,9 @@
 """The ROS 2 node on a mock of rclpy: a disc is clicked once and stays labeled while it moves."""
 
-import importlib.util
 import json
 import sys
 import types
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+
+from tests.scripts import loaded_script
 
 ROS = Path(__file__).parents[2] / "contrib/ros2"
 
@@ -52,7 +54,7 @@ class Message(SimpleNamespace):
 
 
 @pytest.fixture
-def tracker(monkeypatch: pytest.MonkeyPatch) -> Any:
+def tracker(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """The module of the node, with mocks for the packages of ROS."""
     modules = {
         "rclpy": {}, "rclpy.node": {"Node": Node}, "rclpy.qos": {"qos_profile_sensor_data": 5},
@@ -65,12 +67,8 @@ def tracker(monkeypatch: pytest.MonkeyPatch) -> Any:
         module = types.ModuleType(name)
         vars(module).update(content)
         monkeypatch.setitem(sys.modules, name, module)
-    spec = importlib.util.spec_from_file_location("tracker", ROS / "anymask_ros/tracker.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    with loaded_script(ROS / "anymask_ros/tracker.py") as module:
+        yield module
 
 
 def frame(number: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:

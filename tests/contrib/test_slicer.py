@@ -1,13 +1,15 @@
 """The module of 3D Slicer on mocks of its packages, with a real server."""
 
-import importlib.util
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+
+from tests.scripts import loaded_script
 
 pytest.importorskip("fastapi")
 
@@ -16,7 +18,7 @@ SPACING = (0.5, 0.5, 2.0)  # of I, J and K, in millimeters
 
 
 @pytest.fixture
-def module(monkeypatch: pytest.MonkeyPatch) -> Any:
+def module(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     base = {name: type(name, (), {}) for name in (
         "ScriptedLoadableModule", "ScriptedLoadableModuleLogic", "ScriptedLoadableModuleWidget",
     )}  # fmt: skip
@@ -34,12 +36,8 @@ def module(monkeypatch: pytest.MonkeyPatch) -> Any:
         mock = ModuleType(name)
         vars(mock).update(content)
         monkeypatch.setitem(sys.modules, name, mock)
-    spec = importlib.util.spec_from_file_location("AnymaskSegment", MODULE)
-    assert spec is not None
-    assert spec.loader is not None
-    loaded = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(loaded)
-    return loaded
+    with loaded_script(MODULE) as loaded:
+        yield loaded
 
 
 class Matrix:
