@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -41,13 +42,29 @@ class Recorder(NoiseRuntime):
 def one_by_one(
     model: Model, points: list, labels: list, box: Any = None, mask: Any = None
 ) -> Prediction:
-    """The sequence written out: each decoding alone, the logits of the last as its mask."""
+    """The sequence written out: each decoding alone, the logits of the last as its mask.
+
+    The mask before a negative click outside it stays, unless the new one is similar.
+    """
     features, settings = model.encode(PICTURE), SegmentSettings()
     for end in range(1, len(points) + 1):
         prompt = Prompt.of(points[:end], labels[:end], box, mask)
         (answer,) = decode_prompts(model.runtime, features, [prompt], settings)
+        if end > 1 and labels[end - 1] == 0 and is_outside(mask, points[end - 1]):
+            new, old = answer.logits[0] > 0, mask > 0
+            if (new & old).sum() < 0.8 * (new | old).sum():
+                answer = replace(answer, items=(answer.first.with_logits(mask),))
         mask = answer.logits[0]
     return answer
+
+
+def is_outside(logits: Any, point: Any) -> bool:
+    """Whether the pixel and its neighbours are outside, drawn by OpenCV instead of the package."""
+    side = cv2.resize(logits, (SPEC.image_side,) * 2)
+    height, width = (round(n * SPEC.image_side / max(PICTURE.shape)) for n in PICTURE.shape[:2])
+    drawn = cv2.resize(side[:height, :width], PICTURE.shape[1::-1])
+    x, y = point
+    return not (drawn[y - 1 : y + 2, x - 1 : x + 2] > 0).any()
 
 
 @pytest.mark.parametrize("box", [None, (10, 10, 70, 75)])
@@ -204,3 +221,59 @@ def test_all_clicks_at_once_are_answered_as_one_after_the_other(name: str) -> No
         assert previous is not None
         np.testing.assert_array_equal(whole.logits, previous.logits)
         np.testing.assert_array_equal(whole.masks, previous.masks)
+
+
+LEFT, RIGHT = (slice(0, 24), slice(0, 64)), (slice(40, 64), slice(0, 64))  # of x, y in cells
+
+
+class Switching(ColourRuntime):
+    """Answers the first decoding with one rectangle, further ones with another."""
+
+    def __init__(self, first: Any, then: Any) -> None:
+        super().__init__(NANO)
+        self.planes = [_rectangle(first), _rectangle(then)]
+
+    def decode(self, seen: EncoderOutput, prompts: ModelPrompts) -> tuple[Any, Any]:
+        logits, quality = super().decode(seen, prompts)
+        for row, has_mask in enumerate(prompts.has_mask):
+            logits[row] = self.planes[int(has_mask)]
+        return logits, quality
+
+
+def _rectangle(place: Any) -> Any:
+    plane = np.full((64, 64), -4, np.float32)
+    plane[place[1], place[0]] = 4
+    return plane
+
+
+@pytest.mark.parametrize(
+    ("point", "label", "then", "kept"),
+    [
+        ((100, 40), 0, RIGHT, True),  # off the object, and the mask would move
+        ((100, 40), 1, RIGHT, False),  # a positive click may ask for another object
+        ((20, 10), 0, RIGHT, False),  # the mask was wrong there
+        ((100, 40), 0, (slice(0, 22), slice(0, 64)), False),  # a small change
+    ],
+)
+def test_a_click_off_the_mask_does_not_move_it(
+    point: Any, label: int, then: Any, kept: bool
+) -> None:
+    model = Model(Switching(LEFT, then))
+    features = model.encode(PICTURE)
+    given = {"points": [(20, 40), point], "point_labels": [1, label]}
+    whole = model.segment(features, **given)
+    first = model.segment(features, points=[(20, 40)])
+    after = model.segment(features, **given, previous=first)
+    for answer in (whole, after):
+        assert np.array_equal(answer.logits[0], first.logits[0]) == kept
+    assert len(whole) == 1
+
+
+def test_a_click_off_a_mask_prompt_may_move_it() -> None:
+    """A mask of the user may be rough, so that no click is taken as its confirmation."""
+    model = Model(Switching(LEFT, RIGHT))
+    features = model.encode(PICTURE)
+    mask = np.zeros(PICTURE.shape[:2], bool)
+    mask[:, :40] = True
+    answer = model.segment(features, points=[(100, 40)], point_labels=[0], mask=mask)
+    assert (answer.logits[0] > 0)[:48, 40:].mean() > 0.5

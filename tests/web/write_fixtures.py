@@ -21,11 +21,13 @@ from anymask.masks import (
     ModelPrompts,
     ModelSpec,
     Prompt,
+    adds_negatives,
     apply_negative_points,
     clean_logits,
     click_steps,
     geometry,
     image_to_model,
+    keep_previous,
     logits_to_masks,
     mask_to_model,
     mask_to_rle,
@@ -163,12 +165,36 @@ def steps() -> list[dict[str, Any]]:
         ([], 0), ([1], 0), ([0], 0), ([1, 0, 1], 0), ([0, 0, 1], 0), ([1] * 8, 0), ([1] * 11, 0),
         ([0] * 4 + [1] * 6, 0), ([1, 1, 0], 2), ([0, 1], 1), ([1, 1], 2), ([1] * 12, 3),
     ]  # fmt: skip
-    return [
-        {"labels": labels, "answered": answered, "alone": alone,
-         "steps": click_steps(labels, answered, alone=alone)}
-        for labels, answered in asked
-        for alone in (True, False)
-    ]  # fmt: skip
+    cases = []
+    for labels, answered in asked:
+        for alone in (True, False):
+            found = click_steps(labels, answered, alone=alone)
+            before = [list(range(answered)), *found[:-1]]
+            cases.append({
+                "labels": labels, "answered": answered, "alone": alone, "steps": found,
+                "negative": [adds_negatives(labels, *pair)
+                             for pair in zip(found, before, strict=True)],
+            })  # fmt: skip
+    return cases
+
+
+def kept_masks() -> list[dict[str, Any]]:
+    """Masks before and after negative clicks, similar and different ones."""
+    rng = np.random.default_rng(8)
+    place, labels = geometry((90, 120), small_spec()), [1, 0]
+    cases = []
+    for share in (0.0, 0.1, 0.3, 0.6, 1.0) * 4:
+        plane, other = smooth(rng, 16), smooth(rng, 16)
+        plane = np.round(plane + share * (other - plane), NUMBERS).astype(np.float32)
+        points = np.round(rng.uniform(0, 1, (2, 2)) * (119, 89), 1).astype(np.float32)
+        prompt = Prompt.of(points=points, labels=labels)
+        clicked = prompt.points, prompt.labels
+        out = keep_previous(plane[None], other, clicked, place, 0.0, OPENCV)[0]
+        cases.append({
+            "points": rounded(points), "labels": labels, "logits": rounded(plane.ravel()),
+            "previous": rounded(other.ravel()), "out": rounded(out.ravel()),
+        })  # fmt: skip
+    return cases
 
 
 def clicks() -> list[dict[str, Any]]:
@@ -369,6 +395,7 @@ FIXTURES = {
     "cuts": cuts,
     "answers": answers,
     "clicks": clicks,
+    "keptMasks": kept_masks,
     "steps": steps,
     "cleanings": cleanings,
     "otherCleanings": other_cleanings,

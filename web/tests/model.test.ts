@@ -16,7 +16,7 @@ import { chosenFirst } from "../src/model/granularity";
 import { DUPLICATE, parted, withoutOverlaps } from "../src/model/arrangement";
 import { cleaned } from "../src/model/cleaning";
 import { withoutCrumbs } from "../src/model/crumbs";
-import { contradicted, heldTo, obeyNegatives } from "../src/model/negative_clicks";
+import { contradicted, heldTo, keepPrevious, obeyNegatives } from "../src/model/negative_clicks";
 import { cutLogits, patchToModel } from "../src/model/logits";
 import { checkSeesPhotos, readManifest } from "../src/model/manifest";
 import type { Spec } from "../src/model/manifest";
@@ -32,6 +32,7 @@ import answers from "./fixtures/answers.json";
 import arrangements from "./fixtures/arrangements.json";
 import cleanings from "./fixtures/cleanings.json";
 import clicks from "./fixtures/clicks.json";
+import keptMasks from "./fixtures/keptMasks.json";
 import crumbs from "./fixtures/crumbs.json";
 import cuts from "./fixtures/cuts.json";
 import looks from "./fixtures/looks.json";
@@ -138,6 +139,12 @@ test.each(rankings)("the masks of a lone click at $click come in the package's o
   const given = ranked({ planes, score }, asked, where, spec, tables.ranking, tables.scores);
   expect(given.map((answer) => answer.order)).toEqual(one.order);
   expectClose(given.map(scoreOf), one.numbers, 1e-3);
+});
+
+test.each(keptMasks.map((one, i) => ({ i, ...one })))("a mask before clicks off it, $i", (one) => {
+  const made = one.points.map(([x, y], i) => ({ x, y, label: one.labels[i] as 0 | 1 }));
+  const [plane, before] = [Float32Array.from(one.logits), Float32Array.from(one.previous)];
+  expect(keepPrevious(plane, before, made, place, 0)).toEqual(Float32Array.from(one.out));
 });
 
 test.each(clicks.map((one, i) => ({ i, ...one })))("negative clicks are obeyed, $i", (one) => {

@@ -10,14 +10,18 @@ import type { Click } from "../src/model/negative_clicks";
 import type { Prompt, Tokens } from "../src/model/prompts";
 import { USUAL } from "../src/model/region_size";
 import { answersTo } from "../src/model/segment";
-import { clickSteps } from "../src/model/steps";
+import { addsNegatives, clickSteps } from "../src/model/steps";
 import { Drafting } from "../src/state/drafting";
 import { NO_DRAFT } from "../src/state/work";
 import type { Draft } from "../src/state/work";
 import steps from "./fixtures/steps.json";
 
-test.each(steps)("$labels after $answered, alone: $alone", ({ labels, answered, alone, steps }) => {
-  expect(clickSteps(labels, answered, alone)).toEqual(steps);
+test.each(steps)("$labels after $answered, alone: $alone", (one) => {
+  const { labels, answered, alone } = one;
+  const found = clickSteps(labels, answered, alone);
+  expect(found).toEqual(one.steps);
+  const before = [labels.slice(0, answered).map((_, place) => place), ...found];
+  expect(found.map((step, i) => addsNegatives(labels, step, before[i]))).toEqual(one.negative);
 });
 
 const SIDE = 16;
@@ -76,6 +80,29 @@ describe("a prompt of several clicks", () => {
       expect(of(await asked(family, { ...prompt, previous }))).toEqual([[[1, 1, 0], 1, 7]]);
     },
   );
+
+  test("keeps its mask when a click off it would move it", async () => {
+    const left = new Float32Array(SIDE * SIDE).fill(-3).fill(4, 0, SIDE * 8);
+    const right = left.map((logit) => -logit);
+    let calls = 0;
+    const decode = async () => {
+      const plane = calls++ ? right : left;
+      return { planes: [plane, plane, plane, plane], score: Float32Array.of(0.9, 0.8, 0.7, 0.6) };
+    };
+    const clicks = [on(8), { x: 40, y: 60, label: 0 as const }];
+    const question = { family: stepwise, decode, geometry: PLACE, spec: SPEC };
+    const [answer] = await answersTo({ ...prompt, clicks }, question, SETTINGS);
+    expect(calls).toBe(2);
+    expect(answer.own).toEqual(left);
+    calls = 1;
+    const previous = { logits: left, clicks: 1 };
+    const [after] = await answersTo({ ...prompt, clicks, previous }, question, SETTINGS);
+    expect(after.own).toEqual(left);
+    clicks[1] = on(40, 60);
+    calls = 0;
+    const [moved] = await answersTo({ ...prompt, clicks }, question, SETTINGS);
+    expect(moved.own).toEqual(right);
+  });
 
   test("has its box in every step", async () => {
     const box = [4, 4, 50, 50] as [number, number, number, number];

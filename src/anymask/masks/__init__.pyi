@@ -13,10 +13,12 @@ from anymask.masks.answer import Multimask as Multimask
 from anymask.masks.answer import Ordered as Ordered
 from anymask.masks.answer import Ranking as Ranking
 from anymask.masks.answer import Tables as Tables
+from anymask.masks.answer import adds_negatives as adds_negatives
 from anymask.masks.answer import apply_negative_points as apply_negative_points
 from anymask.masks.answer import choose as choose
 from anymask.masks.answer import clean_logits as clean_logits
 from anymask.masks.answer import click_steps as click_steps
+from anymask.masks.answer import keep_previous as keep_previous
 from anymask.masks.answer import pixels_to_cells as pixels_to_cells
 from anymask.masks.answer import point_pixels as point_pixels
 from anymask.masks.binary import CLEAN as CLEAN

@@ -681,6 +681,36 @@ def apply_negative_points(
     return cleared
 
 
+SIMILAR = 0.8  # minimum IoU with the previous mask after a negative click outside it
+
+
+def keep_previous(
+    logits: FloatArray,
+    previous: FloatArray,
+    clicks: tuple[NDArray[Any], NDArray[Any]],
+    geometry: Geometry,
+    threshold: float,
+    shapes: Shapes,
+) -> FloatArray:  # (K, m, m), (m, m) -> (K, m, m)
+    """Undo a large change of the first mask by negative clicks outside the previous mask.
+
+    Such clicks confirm the previous mask, but the decoder may switch to another object. The
+    previous mask is kept if the IoU of both is below `SIMILAR`. Only for steps that add no positive
+    click (`adds_negatives`), because a positive click may request a larger or smaller object.
+
+    Args:
+        clicks: Points (P, 2), x and y in image pixels, and labels (P,).
+    """
+    obeyed = apply_negative_points(previous[None], clicks, geometry, threshold, shapes)[0]
+    if not np.array_equal(obeyed, previous):
+        return logits
+    rows, columns = geometry.filled_cells(len(previous))
+    masks = np.stack([previous, logits[0]])[:, :rows, :columns] > threshold
+    if iou_of_pairs(common_cells(masks))[0, 1] >= SIMILAR:
+        return logits
+    return np.concatenate([previous[None], logits[1:]])
+
+
 def _part_to_clear(
     labels: NDArray[Any],
     touched: BoolArray,
@@ -791,3 +821,15 @@ def click_steps(labels: Sequence[int], answered: int = 0, *, alone: bool = True)
     together = answered + max(len(order) - answered - MAX_STEPS + 1, 1)
     ends = range(min(together, len(order)), len(order) + 1)
     return [sorted(order[:end]) for end in ends]
+
+
+def adds_negatives(labels: Sequence[int], step: Sequence[int], before: Sequence[int]) -> bool:
+    """Whether a step adds negative clicks and no positive ones to the clicks of an earlier mask.
+
+    Args:
+        labels: Labels (P,) of all clicks.
+        step: Indices of the clicks of the step.
+        before: Indices of the clicks that the earlier mask includes.
+    """
+    added = {labels[place] for place in step if place not in before}
+    return added == {NEGATIVE}

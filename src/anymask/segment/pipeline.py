@@ -35,11 +35,13 @@ from anymask.masks import (
     Picture,
     Prompt,
     Window,
+    adds_negatives,
     apply_negative_points,
     check_features,
     click_steps,
     geometry,
     image_to_model,
+    keep_previous,
     mask_to_model,
 )
 from anymask.models.rules import (
@@ -203,22 +205,24 @@ def answer_prompts(
 def decode_in_steps(
     runtime: ImageRuntime,
     features: Features,
-    plans: Sequence[Sequence[Prompt]],
+    plans: Sequence[Sequence[DecodingStep]],
     settings: SegmentSettings,
 ) -> list[tuple[Prediction, Prompt]]:
     """Prediction for the last step of each plan, and the prompt of that step with its logits.
 
     All plans advance together, so that a step of many prompts is decoded in batches.
     """
-    current = {place: plan[0] for place, plan in enumerate(plans)}
+    current = {place: plan[0].prompt for place, plan in enumerate(plans)}
     found: dict[int, tuple[Prediction, Prompt]] = {}
     for step in range(max(map(len, plans), default=0)):
         places = [place for place in current if place not in found]
         prompts = [current[place] for place in places]
         answers = _decode_and_order(runtime, features, prompts, settings)
         for place, prompt, answer in zip(places, prompts, answers, strict=True):
+            if plans[place][step].adds_negatives:
+                answer = _keep_previous(answer, prompt)
             if step + 1 < len(plans[place]):
-                current[place] = replace(plans[place][step + 1], mask=answer.logits[0])
+                current[place] = replace(plans[place][step + 1].prompt, mask=answer.logits[0])
             else:
                 found[place] = _finish(answer, prompt, settings), prompt
     return [found[place] for place in range(len(plans))]
@@ -314,6 +318,13 @@ def _apply_negative_clicks(answer: Prediction, prompt: Prompt) -> Prediction:
     cleared = apply_negative_points(answer.logits, clicks, place, answer.threshold, OPENCV)
     items = [one.with_logits(plane) for one, plane in zip(answer.items, cleared, strict=True)]
     return replace(answer, items=tuple(items))
+
+
+def _keep_previous(answer: Prediction, prompt: Prompt) -> Prediction:
+    """Undo a large change by negative clicks outside the mask prompt."""
+    clicks, threshold = clicks_of(prompt), answer.threshold
+    kept = keep_previous(answer.logits, prompt.mask, clicks, answer.geometry, threshold, OPENCV)
+    return replace(answer, items=(answer.first.with_logits(kept[0]), *answer.items[1:]))
 
 
 def _clean(answer: Prediction, prompt: Prompt, settings: SegmentSettings) -> Prediction:
@@ -536,31 +547,50 @@ def previous_list(previous: Previous, prompts: Sequence[Prompt]) -> list[Predict
     return several
 
 
+@dataclass(frozen=True)
+class DecodingStep:
+    """One decoding of a prompt.
+
+    Attributes:
+        prompt: Prompt with the clicks up to this step.
+        adds_negatives: True if the clicks that the mask prompt does not include are all negative.
+    """
+
+    prompt: Prompt
+    adds_negatives: bool = False
+
+
 def plan_steps(
     prompt: Prompt,
     previous: Prediction | None,
     family: Family,
     settings: SegmentSettings,
     place: Geometry,
-) -> list[Prompt]:
-    """Prompts to decode one after the other, each with the logits of the one before.
+) -> list[DecodingStep]:
+    """Steps to decode one after the other, each with the logits of the one before.
 
     A family that was trained to correct its own masks decodes clicks one by one; other families
     decode all new clicks at once. Raises PromptError if the previous prediction does not match.
     """
-    answered = 0
+    answered, corrects = 0, False
     if previous is not None:
         answered = _check_previous(prompt, previous, family, place)
-        if _is_about_an_object(previous.prompt):
+        corrects = _is_about_an_object(previous.prompt)
+        if corrects:
             prompt = replace(prompt, mask=previous.logits[0])
         else:
             answered = 0
     points, labels = prompt.points, prompt.labels
     if points is None or labels is None or settings.multimask != "auto" or not family.stepwise:
-        return [prompt]
-    alone = prompt.box is None and prompt.mask is None
-    steps = click_steps(labels.tolist(), answered, alone=alone)
-    return [replace(prompt, points=points[some], labels=labels[some]) for some in steps]
+        return [DecodingStep(prompt)]
+    alone, numbers = prompt.box is None and prompt.mask is None, labels.tolist()
+    before, plan = list(range(answered)), []
+    for some in click_steps(numbers, answered, alone=alone):
+        negative = corrects and adds_negatives(numbers, some, before)
+        part = replace(prompt, points=points[some], labels=labels[some])
+        plan.append(DecodingStep(part, negative))
+        before, corrects = some, True
+    return plan
 
 
 def count_steps(clicks: int) -> int:

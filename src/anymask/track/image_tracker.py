@@ -34,6 +34,7 @@ from anymask.masks import (
     empty_rle,
     iou,
     logits_used,
+    mask_to_model,
     mask_to_rle,
     rle_area,
     rle_box_xyxy,
@@ -226,10 +227,14 @@ class ImageTracker:
         if prompt.mask is not None and prompt.points is None and prompt.box is None:
             mask = given_mask(prompt, seen.embedding.image_hw)
             return FramePrediction(mask_to_rle(mask), 1.0, 1.0, soft_of(mask, seen))
+        before = None
         if earlier is not None and prompt.mask is None:
-            prompt = replace(prompt, mask=rle_to_mask(earlier))
+            place, spec = seen.embedding.geometry, self.model.spec
+            logits = mask_to_model(rle_to_mask(earlier), place, spec.mask_side)
+            score, order = np.ones(1, np.float32), np.zeros(1, np.int64)
+            before = Prediction.of_logits(logits, score, order, place, spec.mask_threshold)
         inputs = self.model.runtime, seen.image, seen.embedding
-        first = answer_prompts(*inputs, [prompt], USUAL)[0].first
+        first = answer_prompts(*inputs, [prompt], USUAL, before)[0].first
         return FramePrediction(first.rle(), 1.0, first.score, soft_of(first.pixels(), seen))
 
     def begin(

@@ -5,7 +5,7 @@
 
 import { grown, patchHas } from "../masks/patch";
 import type { Patch } from "../masks/patch";
-import { REACH, operatorsOf } from "./geometry";
+import { REACH, filledCells, operatorsOf } from "./geometry";
 import type { AxisOperator, Geometry, XY } from "./geometry";
 import { regions } from "./regions";
 
@@ -16,6 +16,7 @@ export interface Click {
 }
 
 const CLEARED = 2; // logits below the threshold that a cleared cell gets at least
+const SIMILAR = 0.8; // minimum IoU with the previous mask after a negative click outside it
 const DISC = 0.1; // of the root of the region's area: how far a disc reaches at most
 
 const clamp = (value: number, low: number, high: number) => Math.min(high, Math.max(low, value));
@@ -95,6 +96,33 @@ export function obeyNegatives(
     });
   }
   return cleared;
+}
+
+/**
+ * The logits of the previous mask, if clicks on its background changed it a lot, else the new ones
+ * (`keep_previous` of `masks/answer.py`).
+ */
+export function keepPrevious(
+  plane: Float32Array,
+  previous: Float32Array,
+  clicks: readonly Click[],
+  geometry: Geometry,
+  threshold: number,
+): Float32Array {
+  const obeyed = obeyNegatives(previous, clicks, geometry, threshold);
+  if (obeyed.some((logit, i) => logit !== previous[i])) return plane;
+  const side = Math.sqrt(plane.length);
+  const [rows, columns] = filledCells(geometry, side);
+  let both = 0;
+  let either = 0;
+  for (let y = 0; y < rows; y++) {
+    for (let i = y * side; i < y * side + columns; i++) {
+      const [now, before] = [plane[i] > threshold, previous[i] > threshold];
+      both += Number(now && before);
+      either += Number(now || before);
+    }
+  }
+  return both / Math.max(either, 1) < SIMILAR ? previous : plane;
 }
 
 function pixelsAround([x, y]: XY, geometry: Geometry): XY[] {

@@ -7,13 +7,13 @@ import { withoutCrumbs } from "./crumbs";
 import type { Geometry } from "./geometry";
 import { cells, chosenFirst } from "./granularity";
 import type { Granularity } from "./granularity";
-import { contradicted, heldTo, obeyNegatives } from "./negative_clicks";
+import { contradicted, heldTo, keepPrevious, obeyNegatives } from "./negative_clicks";
 import { cutLogits } from "./logits";
 import type { Spec } from "./manifest";
 import { tokensOf } from "./prompts";
 import type { Prompt } from "./prompts";
 import type { LeastAreas } from "./region_size";
-import { clickSteps } from "./steps";
+import { addsNegatives, clickSteps } from "./steps";
 
 export interface Candidate {
   patch: Patch;
@@ -78,13 +78,29 @@ export async function answersTo(
     ? clickSteps(labels, previous?.clicks ?? 0, !box && !mask && !previous)
     : [labels.map((_, place) => place)];
   let logits = previous?.logits ?? null;
+  let before = labels.slice(0, previous?.clicks ?? 0).map((_, place) => place);
   let answers: Shown[] = [];
   for (const step of steps) {
     const part = { ...prompt, clicks: step.map((place) => clicks[place]) };
     answers = await decodedOnce(part, asked, settings, logits);
-    logits = answers[0].own;
+    if (logits && asked.family.stepwise && addsNegatives(labels, step, before))
+      answers[0] = kept(answers[0], logits, part, asked, settings);
+    [logits, before] = [answers[0].own, step];
   }
   return answers;
+}
+
+/** An answer, or the mask before it, if clicks on the background changed that a lot. */
+function kept(
+  answer: Shown,
+  before: Float32Array,
+  { clicks }: Prompt,
+  { geometry, spec: { mask_threshold: threshold } }: Asked,
+  { least }: Settings,
+): Shown {
+  const own = keepPrevious(answer.own, before, clicks, geometry, threshold);
+  if (own === answer.own) return answer;
+  return { ...answer, own, logits: cleaned(own, clicks, geometry, threshold, least) };
 }
 
 /**

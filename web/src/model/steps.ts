@@ -26,3 +26,13 @@ export function clickSteps(labels: readonly number[], answered: number, alone: b
   }
   return steps;
 }
+
+/** Whether a step adds negative clicks, and no positive ones, to those of an earlier mask. */
+export function addsNegatives(
+  labels: readonly number[],
+  step: readonly number[],
+  before: readonly number[],
+): boolean {
+  const added = step.filter((place) => !before.includes(place));
+  return added.length > 0 && added.every((place) => labels[place] === 0);
+}

@@ -24,12 +24,14 @@ from answer import (
     LearnedRules,
     ModelPrompts,
     Shapes,
+    adds_negatives,
     answer,
     apply_negative_points,
     bilinear_taps,
     cell_weights,
     clean_logits,
     click_steps,
+    keep_previous,
     pixels_to_cells,
     point_pixels,
 )
@@ -110,12 +112,16 @@ class BundleModel:
         steps = [list(range(len(labels)))]
         if "ranking" in self.rules.tables:  # click by click, each with the logits of the last
             steps = click_steps(labels.tolist(), alone=not len(box))
+        before: list[int] = []
         for step in steps:
             prompts = self.prompts(points[step], labels[step], box, logits, place)
             decode = partial(self.decode, maps)
             [(masks, scores, _)] = answer(decode, prompts, place, self.spec.family, self.rules)
             clicks = points[step], labels[step]
-            logits = apply_negative_points(masks[:1], clicks, place, threshold, SHAPES)[0]
+            masks = apply_negative_points(masks[:1], clicks, place, threshold, SHAPES)
+            if logits is not None and adds_negatives(labels.tolist(), step, before):
+                masks = keep_previous(masks, logits, clicks, place, threshold, SHAPES)
+            logits, before = masks[0], step
         pixels = point_pixels(points, place.image_hw)
         cells = pixels_to_cells(pixels, logits.shape, place), labels
         least = (MIN_REGION, MIN_REGION)  # holes and islands
