@@ -1,5 +1,7 @@
 """`nano`: its backbone against transformers' MobileNetV2, and what its decoder promises."""
 
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -64,6 +66,19 @@ def test_maps_are_square_and_filled_beyond_a_photo_that_is_not(nano: Nano) -> No
         torch.testing.assert_close(whole[..., :rows, :], part)
         padding = empty.mean((2, 3))[..., None, None].expand_as(whole[..., rows:, :])
         torch.testing.assert_close(whole[..., rows:, :], padding)
+
+
+def test_precomputed_padding_gives_the_same_maps_from_one_pass(nano: Nano) -> None:
+    ready, passes = copy.deepcopy(nano), []
+    images = torch.randn(1, 3, 64, TINY.image_side)
+    with torch.inference_mode():
+        ready.precompute()
+        ready.encoder.register_forward_hook(lambda *_: passes.append(1))
+        maps, wanted = ready.encode(images), nano.encode(images)
+    assert len(passes) == 1
+    for ours, theirs in zip(maps, wanted, strict=True):
+        torch.testing.assert_close(ours, theirs)
+    assert ready.state_dict().keys() == nano.state_dict().keys()
 
 
 def prompts(n: int, p: int) -> tuple[torch.Tensor, ...]:

@@ -562,6 +562,7 @@ class Nano(nn.Module):
         self.encoder = NanoEncoder(self.config)
         self.decoder = NanoDecoder(self.config)
         self.spec = nano_spec(self.config)
+        self.padding: tuple[Tensor, ...] | None = None  # set by `precompute`
         self.parts = ModelParts(
             encoder="encoder.",
             pretrained="encoder.backbone.",
@@ -584,13 +585,21 @@ class Nano(nn.Module):
             return tuple(self.encoder(images))
         h, w = images.shape[-2:]
         side = torch.sym_max(h, w)
-        blank = self.encoder(torch.zeros(1, 3, BLANK_SIDE, BLANK_SIDE).to(images))
+        padding = self.padding or self.padding_of(images)
         maps = []
-        for fmap, empty, stride in zip(self.encoder(images), blank, STRIDES, strict=True):
-            filling = empty.mean((2, 3), keepdim=True)
+        for fmap, filling, stride in zip(self.encoder(images), padding, STRIDES, strict=True):
             room = (0, (side - w) // stride, 0, (side - h) // stride)
             maps.append(F.pad(fmap - filling, room) + filling)
         return tuple(maps)
+
+    def padding_of(self, like: Tensor) -> tuple[Tensor, ...]:
+        """Mean output of the encoder for padding, in the dtype and on the device of `like`."""
+        blank = self.encoder(torch.zeros(1, 3, BLANK_SIDE, BLANK_SIDE).to(like))
+        return tuple(empty.mean((2, 3), keepdim=True) for empty in blank)
+
+    def precompute(self) -> None:
+        """Store the padding for these weights, for export: it takes half of the encoder's graph."""
+        self.padding = self.padding_of(next(self.parameters()))
 
     def decode(
         self,

@@ -45,7 +45,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, Protocol, cast, runtime_checkable
 
 import numpy as np
 import onnx
@@ -100,6 +100,15 @@ PROMPTS = ("coords", "labels", "masks", "has_mask")
 ANSWERS = ("logits", "quality")
 Letters = Sequence[int | str]  # the first sizes of a shape, a letter for each dynamic one
 Variant = Literal["fp32", "int8", "half", "fused"]  # operators and weights of the graphs
+
+
+@runtime_checkable
+class Precomputes(Protocol):
+    """A model with constants that depend on its weights only; traced, they take longer."""
+
+    def precompute(self) -> None:
+        """Compute the constants in place, after the last change of the weights."""
+        ...
 
 
 class EncoderGraph(nn.Module):
@@ -212,6 +221,8 @@ def _write_graphs(
     module: nn.Module, spec: ModelSpec, stage: Path, *, int8: bool, fused: bool
 ) -> tuple[GraphInfo, ...]:
     model = fuse(module).cpu().float()
+    if isinstance(model, Precomputes):
+        model.precompute()
     encoder = EncoderGraph(model).eval()
     images, letters, dims = example_images(spec)
     maps = tuple(one[:1] for one in encoder(images))
