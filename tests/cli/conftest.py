@@ -7,14 +7,7 @@ from pathlib import Path
 import pytest
 
 from anymask.formats import read_annotations, write_annotations
-from anymask.training import export_graphs
 from tests.training.small_data import write_sets
-
-
-@pytest.fixture
-def no_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Export no graphs of automatic masks, which take most of the time of an export."""
-    monkeypatch.setattr(export_graphs, "_write_sweep", lambda *_: [])
 
 
 @pytest.fixture

@@ -54,9 +54,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr("anymask.studio.rounds.judge_on", lambda _folder: judge)
     opened = SimpleNamespace(runtime=SimpleNamespace(weights_hash="abc"))
     monkeypatch.setattr("anymask.load", lambda _place: opened)
-    monkeypatch.setattr(
-        "anymask.training.run_folder.write_bundle", lambda _run, target: target.mkdir()
-    )
+    # The package's name, which keeps the function after its first use.
+    monkeypatch.setattr("anymask.training.write_bundle", lambda _run, target: target.mkdir())
     monkeypatch.setattr("anymask.studio.rounds.MIN_HELD", 1)
     return folder
 
@@ -126,7 +125,6 @@ def test_a_training_that_was_stopped_makes_no_model(
     assert not (tmp_path / "bundle").exists()
 
 
-@pytest.mark.usefixtures("no_sweep")
 def test_another_family_is_tuned_leads_and_is_gone_on_from(
     project: Path, tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

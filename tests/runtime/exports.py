@@ -4,6 +4,7 @@ import hashlib
 import os
 import shutil
 import tempfile
+from copy import copy
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from anymask import models
+from anymask.base import exclusive
 from anymask.masks import ModelSpec
 from anymask.models.variants import TINY_EDGE, TINY_VIDEO, VideoVariant
 from anymask.models.video_model import VideoModel
@@ -47,12 +49,21 @@ def random_network(variant: VideoVariant) -> VideoModel:
 
 @cache
 def read_operators_once() -> None:
-    """For each graph torch reads the source of its five hundred operators anew: a second."""
+    """For each graph torch reads the source of its five hundred operators: a second.
+
+    Each export has a copy, because a translation table of one graph changes its operators.
+    """
     from torch.onnx._internal.exporter import _registration
 
     registry = _registration.ONNXRegistry
-    once = staticmethod(cache(registry.from_torchlib))
-    registry.from_torchlib = once  # type: ignore[assignment, method-assign]
+    once = cache(registry.from_torchlib)
+
+    def copied(**options: int) -> _registration.ONNXRegistry:
+        found = copy(once(**options))
+        found.functions = {target: list(known) for target, known in found.functions.items()}
+        return found
+
+    registry.from_torchlib = staticmethod(copied)  # type: ignore[assignment, method-assign]
 
 
 def exported(name: str, factory: pytest.TempPathFactory) -> Path:
@@ -70,7 +81,8 @@ def export_once(monkeypatch: pytest.MonkeyPatch, factory: pytest.TempPathFactory
     """Let torch trace a network only once in a run; the same network again is a copy of the file.
 
     What anymask does before and after `torch.onnx.export` happens every time. The environment
-    variable names a folder that several runs share.
+    variable names a folder that several runs share; a run that requires a network that another run
+    is tracing waits for it.
     """
     read_operators_once()
     kept = Path(os.environ.get("ANYMASK_TEST_TRACES") or factory.getbasetemp() / "traced")
@@ -83,11 +95,12 @@ def export_once(monkeypatch: pytest.MonkeyPatch, factory: pytest.TempPathFactory
             _ = export(graph, inputs, target, **options)
             return
         file = kept / _digest(graph, inputs, options)
-        if not file.exists():
-            _ = export(graph, inputs, target, **options)
-            with tempfile.NamedTemporaryFile(dir=kept, delete=False) as whole:
-                shutil.copy2(target, whole.name)
-            Path(whole.name).replace(file)
+        with exclusive(file.with_suffix(".lock")):
+            if not file.exists():
+                _ = export(graph, inputs, target, **options)
+                with tempfile.NamedTemporaryFile(dir=kept, delete=False) as whole:
+                    shutil.copy2(target, whole.name)
+                Path(whole.name).replace(file)
         shutil.copy2(file, target)
 
     once.exporting = export  # type: ignore[attr-defined]  # the original, for a second patch

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.onnx._internal.exporter._registration import ONNXRegistry
 
 from anymask.base import InputError, file_sha256
 from anymask.runtime import (
@@ -22,7 +23,7 @@ from anymask.training import export_graphs as graphs
 from anymask.training import fused_attention
 from anymask.training.export_graphs import export_bundle
 from anymask.training.export_verify import verify_bundle
-from tests.runtime.exports import META, exported, network
+from tests.runtime.exports import META, exported, network, read_operators_once
 from tests.runtime.stand_in import SPEC, build, some_prompts
 
 
@@ -201,6 +202,15 @@ def test_fused_attention_equals_that_of_torch(
     fewer = (given[0][:2], *given[1:])
     (mine,) = session.run(None, {name: one.numpy() for name, one in zip(names, fewer, strict=True)})
     np.testing.assert_allclose(mine, network(*fewer).numpy(), atol=1e-4)
+
+
+def test_operators_of_a_fused_graph_are_not_those_of_the_next_one() -> None:
+    read_operators_once()
+    first, second = (ONNXRegistry.from_torchlib(opset_version=20) for _ in range(2))
+    for target, operator in fused_attention.translations().items():
+        first.register_op(target, operator)
+        assert first.functions[target.name()][0].onnx_function is operator
+        assert operator not in [one.onnx_function for one in second.functions[target.name()]]
 
 
 def test_fused_graphs_agree(tmp_path: Path) -> None:
