@@ -109,23 +109,21 @@ class BundleModel:
         (maps, place), threshold = self.encode(image), self.spec.mask_threshold
         points, labels = np.reshape(points, (-1, 2)), np.array(labels, np.int64)
         logits: Any = None
+        before: list[int] = []  # clicks of the logits
         steps = [list(range(len(labels)))]
         if "ranking" in self.rules.tables:  # click by click, each with the logits of the last
             steps = click_steps(labels.tolist(), alone=not len(box))
-        before: list[int] = []
         for step in steps:
             prompts = self.prompts(points[step], labels[step], box, logits, place)
-            decode = partial(self.decode, maps)
+            decode, clicks = partial(self.decode, maps), (points[step], labels[step])
             [(masks, scores, _)] = answer(decode, prompts, place, self.spec.family, self.rules)
-            clicks = points[step], labels[step]
             masks = apply_negative_points(masks[:1], clicks, place, threshold, SHAPES)
-            if logits is not None and adds_negatives(labels.tolist(), step, before):
+            if before and adds_negatives(labels.tolist(), step, before):
                 masks = keep_previous(masks, logits, clicks, place, threshold, SHAPES)
             logits, before = masks[0], step
         pixels = point_pixels(points, place.image_hw)
         cells = pixels_to_cells(pixels, logits.shape, place), labels
-        least = (MIN_REGION, MIN_REGION)  # holes and islands
-        logits = clean_logits(logits, place, cells, least, threshold, SHAPES)
+        logits = clean_logits(logits, place, cells, (MIN_REGION,) * 2, threshold, SHAPES)
         mask = drawn(logits, place) > threshold
         for label in (1, 0):  # of two clicks on one pixel the negative one counts
             mask[tuple(pixels[labels == label].T[::-1])] = label
