@@ -67,8 +67,8 @@ def relative_bias(queries: Tensor, along_h: Tensor, along_w: Tensor) -> Tensor:
         Bias (B, heads, L, L).
     """
     B, heads, h, w, _ = queries.shape
-    rows = torch.einsum("bnhwd,hkd->bnhwk", queries, offsets(along_h, h))
-    columns = torch.einsum("bnhwd,wkd->bnhwk", queries, offsets(along_w, w))
+    rows = queries @ offsets(along_h, h).transpose(1, 2)  # faster than einsum in ONNX Runtime
+    columns = (queries.transpose(2, 3) @ offsets(along_w, w).transpose(1, 2)).transpose(2, 3)
     return (rows[..., :, None] + columns[..., None, :]).reshape(B, heads, h * w, h * w)
 
 
