@@ -9,7 +9,7 @@ weights are those of ours, made by the recipe; the models of transformers have r
 which speed does not depend. timm and torchvision are never installed: the functions that
 MobileSAM's code imports from both packages are replaced here, and EdgeTAM of transformers gets our
 own backbone, unfolded, in place of timm's. A video frame has two objects, each with one click on
-the first frame.
+the first frame. The encoders of other families are compared with our own PyTorch modules.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -207,12 +208,24 @@ def video_of_transformers(network: Any, module: str, session: str) -> Steps:
     return {"video frame": step}
 
 
+def own_module(name: str, weights: Path, image: np.ndarray, everything: bool) -> Steps:
+    """The encoder of our PyTorch module as it is trained: nothing is folded or converted."""
+    module: Any = build(name).eval()
+    side = module.spec.image_side
+    pixels = torch.randn(1, 3, side, side)
+    return {"encode": lambda: module.encode(pixels)}
+
+
 PEERS: dict[str, tuple[str, Callable[[Path, np.ndarray, bool], Steps]]] = {
     "mobile_sam": ("MobileSAM's own code", mobile_sam),
     "sam_vit_b": ("transformers", sam_vit_b),
     "sam2.1_hiera_t": ("transformers", sam2_tiny),
     "edgetam": ("transformers", edgetam),
 }
+OTHERS = (
+    "sam_hq_vit_tiny", "edge_sam", "efficient_sam_ti", "tinysam", "sam_med2d_b", "efficienttam_ti",
+)  # fmt: skip
+PEERS |= {name: ("unfolded PyTorch modules", partial(own_module, name)) for name in OTHERS}
 
 
 def ours(name: str, weights: Path, image: np.ndarray, everything: bool) -> Steps:
@@ -225,7 +238,7 @@ def ours(name: str, weights: Path, image: np.ndarray, everything: bool) -> Steps
     pixels = np.random.default_rng(0).standard_normal((1, 3, side, side)).astype(np.float32)
 
     def encode() -> None:
-        if PEERS[name][0] == "transformers":
+        if PEERS[name][0] != "MobileSAM's own code":
             held["seen"] = replace(features, seen=model.runtime.encode_images(pixels)[0])
         else:
             held["seen"] = model.encode(image)
@@ -342,7 +355,9 @@ def compare(
 
 def _calls(side: Steps, turn: int) -> list[tuple[str, str]]:
     """The steps of a turn: what each is called in the table, and what is run."""
-    steps = [("encode", "encode"), ("first click", "click")] + [("click", "click")] * (CLICKS - 1)
+    steps = [("encode", "encode")]
+    if "click" in side:
+        steps += [("first click", "click")] + [("click", "click")] * (CLICKS - 1)
     if "video frame" in side:
         steps += [("video frame", "video frame")] * FRAMES
     if "everything" in side and turn == 1:  # once: it takes a hundred times as long

@@ -21,7 +21,6 @@ from anymask.masks import (
     ModelPrompts,
     ModelSpec,
     Prompt,
-    adds_negatives,
     apply_negative_points,
     clean_logits,
     click_steps,
@@ -169,11 +168,14 @@ def steps() -> list[dict[str, Any]]:
     for labels, answered in asked:
         for alone in (True, False):
             found = click_steps(labels, answered, alone=alone)
-            before = [list(range(answered)), *found[:-1]]
+            before = [set(range(answered)), *map(set, found)]
+            added = [
+                [labels[one] for one in step if one not in old]
+                for step, old in zip(found, before, strict=False)
+            ]
             cases.append({
                 "labels": labels, "answered": answered, "alone": alone, "steps": found,
-                "negative": [adds_negatives(labels, *pair)
-                             for pair in zip(found, before, strict=True)],
+                "negative": [bool(new) and not any(new) for new in added],
             })  # fmt: skip
     return cases
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("anymask.find")
 
-THRESHOLD = 0.13  # minimum score, and ...
+THRESHOLD = 0.16  # minimum score, and ...
 CERTAIN = 0.05  # ... minimum probability of the name: docs/reference/results.md
 WEIGHTS = (0.649, 0.147, 0.843, -0.006)  # of two log probabilities, the objectness logit, and 1
 FAINT = -8.0  # lower limit of the log probability

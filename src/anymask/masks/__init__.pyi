@@ -13,7 +13,6 @@ from anymask.masks.answer import Multimask as Multimask
 from anymask.masks.answer import Ordered as Ordered
 from anymask.masks.answer import Ranking as Ranking
 from anymask.masks.answer import Tables as Tables
-from anymask.masks.answer import adds_negatives as adds_negatives
 from anymask.masks.answer import apply_negative_points as apply_negative_points
 from anymask.masks.answer import choose as choose
 from anymask.masks.answer import clean_logits as clean_logits

@@ -206,16 +206,9 @@ def in_order(logits: FloatArray, quality: FloatArray, order: Any) -> Ordered:
 Choice = Callable[[FloatArray, FloatArray], tuple[FloatArray, FloatArray]]
 
 
-def _last_three(logits: FloatArray, quality: FloatArray) -> tuple[FloatArray, FloatArray]:
-    return logits[:, 1:], quality[:, 1:]
-
-
-def _first(logits: FloatArray, quality: FloatArray) -> tuple[FloatArray, FloatArray]:
-    return logits[:, :1], quality[:, :1]
-
-
-def _every(logits: FloatArray, quality: FloatArray) -> tuple[FloatArray, FloatArray]:
-    return logits, quality
+def _masks(start: int, stop: int | None) -> Choice:
+    """Select the masks from `start` to `stop`, in the order of the model."""
+    return lambda logits, quality: (logits[:, start:stop], quality[:, start:stop])
 
 
 def _best_corrected(logits: FloatArray, quality: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -238,9 +231,9 @@ def _corrected(
 
 # By family: the selection for an ambiguous prompt, and for an unambiguous one.
 CHOICES: Mapping[str, tuple[Choice, Choice]] = {
-    "sam": (_last_three, _first),
+    "sam": (_masks(1, None), _masks(0, 1)),
     "sam_hq": (_best_corrected, _first_corrected),
-    "efficient_sam": (_every, _every),
+    "efficient_sam": (_masks(0, None), _masks(0, None)),
 }
 
 
@@ -303,11 +296,8 @@ FACTS = (
     "aside",  # distance from the click to the centroid, in sides
     "within",  # mean share of it inside another mask
     "doubt",  # uncertain cells per outline cell
-    "first",  # one-hot index of the mask token
-    "second",
-    "third",
-    "fourth",
-)
+    "first", "second", "third", "fourth",  # one-hot index of the mask token
+)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -403,12 +393,9 @@ class LearnedRules:
         if not len(rows):
             return answer
         part = replace(
-            prompts,
-            coords=prompts.coords[rows],
-            labels=prompts.labels[rows],
-            masks=prompts.masks[rows],
-            has_mask=prompts.has_mask[rows],
-        )
+            prompts, coords=prompts.coords[rows], labels=prompts.labels[rows],
+            masks=prompts.masks[rows], has_mask=prompts.has_mask[rows],
+        )  # fmt: skip
         again = with_middle_clicks(part, logits[rows], quality[rows], self)
         logits, quality = logits.copy(), quality.copy()
         logits[rows], quality[rows] = decode(again)
@@ -425,7 +412,6 @@ class LearnedRules:
             cells: Clicked cells (x, y).
 
         Returns:
-            The mean logits, and the quality of the mask with the largest weight.
             The mean logits, and the quality of the mask with the largest weight.
         """
         threshold = self.spec.mask_threshold
@@ -480,13 +466,10 @@ def with_middle_clicks(
     clicks = [deepest_cell(mask > spec.mask_threshold, spec, rules.shapes) for mask in masks]
     places = np.array([click or (0.0, 0.0) for click in clicks], np.float32)[:, None]
     labels = np.array([POSITIVE if click else NO_POINT for click in clicks], np.int64)[:, None]
-    return replace(
-        given,
-        coords=np.concatenate([given.coords, places], axis=1),
-        labels=np.concatenate([given.labels, labels], axis=1),
-        masks=masks[:, None],
-        has_mask=np.ones(len(masks), np.float32),
-    )
+    coords = np.concatenate([given.coords, places], axis=1)
+    labels = np.concatenate([given.labels, labels], axis=1)
+    has_mask = np.ones(len(masks), np.float32)
+    return replace(given, coords=coords, labels=labels, masks=masks[:, None], has_mask=has_mask)
 
 
 def deepest_cell(
@@ -695,11 +678,8 @@ def keep_previous(
     """Undo a large change of the first mask by negative clicks outside the previous mask.
 
     Such clicks confirm the previous mask, but the decoder may switch to another object. The
-    previous mask is kept if the IoU of both is below `SIMILAR`. Only for steps that add no positive
-    click (`adds_negatives`), because a positive click may request a larger or smaller object.
-
-    Args:
-        clicks: Points (P, 2), x and y in image pixels, and labels (P,).
+    previous mask is kept if the IoU of both is below `SIMILAR`. Only for steps without a further
+    positive click, which may request a larger or smaller object.
     """
     obeyed = apply_negative_points(previous[None], clicks, geometry, threshold, shapes)[0]
     if not np.array_equal(obeyed, previous):
@@ -712,10 +692,7 @@ def keep_previous(
 
 
 def _part_to_clear(
-    labels: NDArray[Any],
-    touched: BoolArray,
-    centre: Floats,
-    positive: Floats,
+    labels: NDArray[Any], touched: BoolArray, centre: Floats, positive: Floats
 ) -> BoolArray:  # (h, w) -> (h, w)
     """Cells that a violated negative click removes."""
     mask = labels > 0
@@ -821,15 +798,3 @@ def click_steps(labels: Sequence[int], answered: int = 0, *, alone: bool = True)
     together = answered + max(len(order) - answered - MAX_STEPS + 1, 1)
     ends = range(min(together, len(order)), len(order) + 1)
     return [sorted(order[:end]) for end in ends]
-
-
-def adds_negatives(labels: Sequence[int], step: Sequence[int], before: Sequence[int]) -> bool:
-    """Whether a step adds negative clicks and no positive ones to the clicks of an earlier mask.
-
-    Args:
-        labels: Labels (P,) of all clicks.
-        step: Indices of the clicks of the step.
-        before: Indices of the clicks that the earlier mask includes.
-    """
-    added = {labels[place] for place in step if place not in before}
-    return added == {NEGATIVE}

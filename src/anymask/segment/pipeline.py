@@ -35,7 +35,6 @@ from anymask.masks import (
     Picture,
     Prompt,
     Window,
-    adds_negatives,
     apply_negative_points,
     check_features,
     click_steps,
@@ -321,9 +320,10 @@ def _apply_negative_clicks(answer: Prediction, prompt: Prompt) -> Prediction:
 
 
 def _keep_previous(answer: Prediction, prompt: Prompt) -> Prediction:
-    """Undo a large change by negative clicks outside the mask prompt."""
-    clicks, threshold = clicks_of(prompt), answer.threshold
-    kept = keep_previous(answer.logits, prompt.mask, clicks, answer.geometry, threshold, OPENCV)
+    """Undo a large change by negative clicks outside the mask prompt, the logits before them."""
+    before = np.asarray(prompt.mask, np.float32)
+    clicks, place = clicks_of(prompt), answer.geometry
+    kept = keep_previous(answer.logits, before, clicks, place, answer.threshold, OPENCV)
     return replace(answer, items=(answer.first.with_logits(kept[0]), *answer.items[1:]))
 
 
@@ -586,7 +586,8 @@ def plan_steps(
     alone, numbers = prompt.box is None and prompt.mask is None, labels.tolist()
     before, plan = list(range(answered)), []
     for some in click_steps(numbers, answered, alone=alone):
-        negative = corrects and adds_negatives(numbers, some, before)
+        added = [numbers[place] for place in some if place not in before]
+        negative = corrects and added != [] and not any(added)
         part = replace(prompt, points=points[some], labels=labels[some])
         plan.append(DecodingStep(part, negative))
         before, corrects = some, True

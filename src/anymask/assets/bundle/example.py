@@ -24,7 +24,6 @@ from answer import (
     LearnedRules,
     ModelPrompts,
     Shapes,
-    adds_negatives,
     answer,
     apply_negative_points,
     bilinear_taps,
@@ -118,7 +117,7 @@ class BundleModel:
             decode, clicks = partial(self.decode, maps), (points[step], labels[step])
             [(masks, scores, _)] = answer(decode, prompts, place, self.spec.family, self.rules)
             masks = apply_negative_points(masks[:1], clicks, place, threshold, SHAPES)
-            if before and adds_negatives(labels.tolist(), step, before):
+            if before and labels[step].sum() == labels[before].sum():  # a negative one is new
                 masks = keep_previous(masks, logits, clicks, place, threshold, SHAPES)
             logits, before = masks[0], step
         pixels = point_pixels(points, place.image_hw)
