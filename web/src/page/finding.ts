@@ -15,7 +15,7 @@ import { dialog } from "./dialogs";
 import { fill, h } from "./dom";
 
 const LIKE = "Leave the field empty to find objects similar to the selected mask.";
-const LOWER = 0.05; // minimum score of a second search; the default is 0.13
+const LOWER = 0.05; // minimum score of a second search; the default is 0.16
 
 export function findDialog(session: Session): void {
   if (!session.store.find) return session.say(ALONE);
