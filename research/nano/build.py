@@ -61,6 +61,10 @@ def build(target: Path, *weights: Path) -> None:
         sha256=before.sha256 | {name: file_sha256(target / name) for name in files},
     )
     (target / MANIFEST).write_text(manifest_to_json(manifest), encoding="utf-8")
+    for other in target.parent.glob(f"*/{MANIFEST}"):  # models of one field use these graphs
+        if (field := read_manifest(other.parent)).base == target.name:
+            hashes = field.sha256 | {name: manifest.sha256[name] for name in files}
+            other.write_text(manifest_to_json(replace(field, sha256=hashes)), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -66,7 +66,8 @@ def main(weights: Path, tables: Path, target: Path) -> None:
             graphs=tuple(
                 one for one in whole.graphs if one.name in (GraphNames.ENCODER, GraphNames.DECODER)
             ),
-            sha256={name: file_sha256(stage / name) for name in kept},
+            sha256={name: file_sha256(stage / name) for name in kept}
+            | {path.name: file_sha256(path) for path in target.glob("subject.json")},
         )
         target.mkdir(parents=True, exist_ok=True)
         for name in kept:
