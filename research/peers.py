@@ -222,14 +222,12 @@ PEERS: dict[str, tuple[str, Callable[[Path, np.ndarray, bool], Steps]]] = {
     "sam2.1_hiera_t": ("transformers", sam2_tiny),
     "edgetam": ("transformers", edgetam),
 }
-OTHERS = (
-    "sam_hq_vit_tiny", "edge_sam", "efficient_sam_ti", "tinysam", "sam_med2d_b", "efficienttam_ti",
-)  # fmt: skip
+OTHERS = ("sam_hq_vit_tiny", "edge_sam", "efficient_sam_ti", "sam_med2d_b", "efficienttam_ti")
 PEERS |= {name: ("unfolded PyTorch modules", partial(own_module, name)) for name in OTHERS}
 
 
 def ours(name: str, weights: Path, image: np.ndarray, everything: bool) -> Steps:
-    """The same steps of anymask's default on a CPU; preprocessed images as in `of_transformers`."""
+    """The same steps of anymask's default on a CPU; preprocessed images, but for MobileSAM."""
     model = anymask.load(name, weights, device="cpu", convert=True)
     features = model.encode(image)
     held: dict[str, Any] = {}
@@ -238,7 +236,7 @@ def ours(name: str, weights: Path, image: np.ndarray, everything: bool) -> Steps
     pixels = np.random.default_rng(0).standard_normal((1, 3, side, side)).astype(np.float32)
 
     def encode() -> None:
-        if PEERS[name][0] != "MobileSAM's own code":
+        if name != "mobile_sam":
             held["seen"] = replace(features, seen=model.runtime.encode_images(pixels)[0])
         else:
             held["seen"] = model.encode(image)
