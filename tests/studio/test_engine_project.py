@@ -25,7 +25,7 @@ from anymask.studio.review import (
     agreements,
     batch_states,
     give_verdict,
-    next_asked,
+    next_for_review,
     take_back_verdict,
 )
 from tests.studio.disc_projects import SECONDS, SIDE, add, label, write_photos
@@ -138,7 +138,7 @@ def test_a_stage_that_needs_a_person_is_refused(project: Project, model: Model) 
 def test_the_queue_takes_turns_between_chance_and_doubt(project: Project) -> None:
     add(project, 6, state="proposed")
     seen = []
-    while (asked := next_asked(project.store)) is not None:
+    while (asked := next_for_review(project.store)) is not None:
         seen.append(asked)
         give_verdict(project.store, asked, "accept", "ann", seconds=2)
     assert [one.why for one in seen] == ["random", "uncertain"] * 3
@@ -156,7 +156,7 @@ def test_verdicts_are_carried_out(project: Project) -> None:
     add(project, 3, state="proposed")
     whole = mask_to_rle(np.ones((SIDE, SIDE), np.bool_))
     for verdict, rle in (("accept", None), ("reject", None), ("fix", whole)):
-        asked = next_asked(project.store)
+        asked = next_for_review(project.store)
         assert asked is not None
         now = give_verdict(project.store, asked, verdict, "ann", rle=rle)  # type: ignore[arg-type]
         assert now.state == ("rejected" if verdict == "reject" else "accepted")
@@ -164,7 +164,7 @@ def test_verdicts_are_carried_out(project: Project) -> None:
     assert (now.rle, now.provenance.kind, now.provenance.tool) == (whole, "human", "review")
     assert project.figures().verdicts == {"accept": 1, "fix": 1, "reject": 1}
     add(project, 1, state="proposed")
-    asked = next_asked(project.store)
+    asked = next_for_review(project.store)
     assert asked is not None
     with pytest.raises(InputError, match="'fix' requires the corrected mask"):
         give_verdict(project.store, asked, "fix", "ann")
@@ -175,7 +175,7 @@ def test_a_verdict_is_taken_back(project: Project) -> None:
     whole = mask_to_rle(np.ones((SIDE, SIDE), np.bool_))
     (before,) = project.store.records()
     for verdict, rle in (("accept", None), ("reject", None), ("fix", whole)):
-        asked = next_asked(project.store)
+        asked = next_for_review(project.store)
         assert asked is not None
         give_verdict(project.store, asked, verdict, "ann", rle=rle, seconds=2)  # type: ignore[arg-type]
         now = take_back_verdict(project.store, before.id, "bob")
@@ -185,7 +185,7 @@ def test_a_verdict_is_taken_back(project: Project) -> None:
     assert project.figures().verdicts == {}
     with pytest.raises(NotFoundError, match="Record 1 has no review decision"):
         take_back_verdict(project.store, before.id, "bob")
-    asked = next_asked(project.store)
+    asked = next_for_review(project.store)
     assert asked is not None
     judged = give_verdict(project.store, asked, "accept", "ann")
     project.store.change_record(before.id, judged.version, judged.draft(label="x"), "cat")
@@ -205,7 +205,7 @@ def test_a_batch_may_leave_when_enough_of_a_random_sample_is_good(
         export_masks(project, tmp_path / "out.json", "coco", wanted)
     answers = iter(["accept", "accept", "accept", "reject", "accept"])  # chance, doubt, chance, ...
     for verdict in answers:
-        asked = next_asked(project.store)
+        asked = next_for_review(project.store)
         assert asked is not None
         if verdict == "reject":
             assert asked.why == "uncertain"

@@ -7,7 +7,13 @@ from sqlalchemy import event
 
 from anymask.masks import Rle, mask_to_rle, rle_to_string
 from anymask.studio import Draft
-from anymask.studio.review import ReviewItem, all_verdicts, asked_about, give_verdict, next_asked
+from anymask.studio.review import (
+    ReviewItem,
+    all_verdicts,
+    asked_about,
+    give_verdict,
+    next_for_review,
+)
 from anymask.studio.store import Store
 from anymask.studio.tables import draw_of
 
@@ -50,7 +56,7 @@ def test_the_queue_finds_what_looking_at_every_mask_finds(store: Store) -> None:
     rng = np.random.default_rng(4)
     draws = {e.id: draw_of(e.image_id, rle_to_string(e.rle)) for e in store.records()}
     order = []
-    while (asked := next_asked(store)) is not None:
+    while (asked := next_for_review(store)) is not None:
         assert (asked.entry.id, asked.why) == slow_next(store, draws)
         assert asked.entry == store.record(asked.entry.id)
         assert asked_about(store, asked.entry.id).why in (asked.why, "random")
@@ -66,7 +72,7 @@ def test_a_mask_that_somebody_picked_counts_as_chance_only_where_it_was_its_turn
     store: Store,
 ) -> None:
     filled(store)
-    turn = next_asked(store)
+    turn = next_for_review(store)
     assert isinstance(turn, ReviewItem)
     others = [e.id for e in store.records(None, ("proposed", "accepted")) if e.id != turn.entry.id]
     assert asked_about(store, turn.entry.id).why == "random"
@@ -82,7 +88,7 @@ def test_the_queue_reads_one_mask_however_many_there_are(store: Store) -> None:
 
     event.listen(store.database, "before_cursor_execute", note)
     for _ in range(2):  # by chance, then by doubt
-        asked = next_asked(store)
+        asked = next_for_review(store)
         assert asked is not None
         reads = [text for text in told if "records.rle" in text]
         assert reads

@@ -328,12 +328,12 @@ class WordQuestions:
             queries = {label: masks[label] for label in present}
             if absent is None or not others:
                 queries |= {label: [] for label in missing}
-            yield from self._asked(self.there.pixels(image), queries, whole)
+            yield from self._query_image(self.there.pixels(image), queries, whole)
             if absent is not None and others:
                 other = absent.pixels(others[place % len(others)])
-                yield from self._asked(other, {label: [] for label in present}, None)
+                yield from self._query_image(other, {label: [] for label in present}, None)
 
-    def _asked(
+    def _query_image(
         self, photo: UintImage, queries: Mapping[str, list[Rle]], labelled: Rle | None
     ) -> Iterator[FindAnswer]:
         """Query one image for labels with these annotated masks."""

@@ -33,7 +33,7 @@ def nearest(found: Sniffed) -> str:
     if not (keys := [*document]):
         return ". The JSON object is empty."
     ranked = sorted(KEYS, key=lambda name: -_share(name, keys))
-    matches = [_told(name, keys) for name in ranked if _share(name, keys)][:_SHOWN]
+    matches = [_with_missing_keys(name, keys) for name in ranked if _share(name, keys)][:_SHOWN]
     shown = ", ".join(json.dumps(key) for key in keys[: 2 * _SHOWN])
     listed = "Its records have" if isinstance(found.document, list) else "It has"
     more = f" and {len(keys) - 2 * _SHOWN} more" if len(keys) > 2 * _SHOWN else ""
@@ -52,6 +52,6 @@ def _share(name: str, keys: list[str]) -> float:
     return (len(there) + 0.5 * len(near)) / len(KEYS[name])
 
 
-def _told(name: str, keys: list[str]) -> str:
+def _with_missing_keys(name: str, keys: list[str]) -> str:
     absent = [json.dumps(key) for key in KEYS[name] if key not in keys]
     return f"{name} (without {', '.join(absent)})" if absent else name

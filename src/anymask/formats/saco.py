@@ -363,7 +363,9 @@ def encode(
             entry = licence | image_row(len(entries) + 1, image)
             for key in (ABSENT_PHRASES, PARTIAL_PHRASES):
                 entry.pop(key, None)
-            entries.append(entry | ({} if phrase is None else _asked(phrase, phrase in partial)))
+            entries.append(
+                entry | ({} if phrase is None else _query_keys(phrase, phrase in partial))
+            )
             for mask in image.masks:
                 if (mask.label or UNLABELLED) == phrase:
                     row = written_extra(mask) | annotation_row(mask, len(entries), 1)
@@ -375,7 +377,7 @@ def encode(
     yield json_target(target), to_json(with_origins(document, kept))
 
 
-def _asked(phrase: str, partial: bool) -> dict[str, Any]:
+def _query_keys(phrase: str, partial: bool) -> dict[str, Any]:
     """Return the keys of a pair."""
     exhaustive = 0 if partial else 1
     return {PHRASE: phrase, "queried_category": ""} | {

@@ -294,13 +294,13 @@ class McpSession:
         with self._asking:
             known = self._photo(photo)
             found = self.model.find(known.pixels, words, detector=self.detector, score=score)
-            return self._told(known, found, most)
+            return self._list_masks(known, found, most)
 
     def everything(self, photo: str, most: int = 30) -> Answer:
         """Segment all objects in an image, best first. most: maximum number of returned masks."""
         with self._asking:
             known = self._photo(photo)
-            return self._told(known, self.model.everything(known.seen), most)
+            return self._list_masks(known, self.model.everything(known.seen), most)
 
     def click(
         self, photo: str, points: list[tuple[float, float]], labels: list[int] | None = None
@@ -309,13 +309,13 @@ class McpSession:
         the object, 0 outside of it; default: all 1."""
         with self._asking:
             known = self._photo(photo)
-            return self._asked(known, Prompt.of(points, labels))
+            return self._respond(known, Prompt.of(points, labels))
 
     def box(self, photo: str, box: tuple[float, float, float, float]) -> Answer:
         """Segment the object in a box x0, y0, x1, y1 in pixels of the image."""
         with self._asking:
             known = self._photo(photo)
-            return self._asked(known, Prompt.of(box=box))
+            return self._respond(known, Prompt.of(box=box))
 
     def refine(
         self,
@@ -333,8 +333,8 @@ class McpSession:
                 made, prompt = known.made.get(mask), Prompt.of(points, labels)
                 if made is None or made.prompt is None:  # use the mask itself as the prompt
                     prompt = merged_prompts(Prompt.of(mask=given.mask), prompt)
-                    return self._asked(known, prompt, given.label)
-                return self._asked(known, merged_prompts(made.prompt, prompt), given.label, made)
+                    return self._respond(known, prompt, given.label)
+                return self._respond(known, merged_prompts(made.prompt, prompt), given.label, made)
             better = self.model.refine(known.seen, given.mask).best
             return known.answer([known.keep(replace(better, label=given.label))])
 
@@ -367,7 +367,7 @@ class McpSession:
             self._open.popitem(last=False)
         return known
 
-    def _asked(
+    def _respond(
         self,
         known: OpenPhoto,
         prompt: Prompt,
@@ -379,7 +379,7 @@ class McpSession:
         (answer,) = self.model.segment(known.seen, prompts=[prompt], previous=before)
         return known.answer([known.keep(replace(answer.best, label=label), answer)])
 
-    def _told(self, known: OpenPhoto, found: Masks, most: int) -> Answer:
+    def _list_masks(self, known: OpenPhoto, found: Masks, most: int) -> Answer:
         numbers = [known.keep(one) for one in found[: max(1, most)]]
         return known.answer(numbers, found=len(found))
 

@@ -143,7 +143,7 @@ class OnnxVideo:
         labels = np.append(labels, NO_POINT)[None]
         decoded = self._decode(frame, frame.features, coords, labels, given)
         low, high = self._settings.several_points
-        return self._told(self._chosen(decoded, low <= labels.shape[1] - 1 <= high))
+        return self._video_answer(self._chosen(decoded, low <= labels.shape[1] - 1 <= high))
 
     def answer_mask(self, frame: OnnxFrame, mask: FloatArray) -> VideoAnswer:
         about, m = self._about, mask.shape[0] // 4
@@ -156,7 +156,7 @@ class OnnxVideo:
         own = there and bool(decoded.score[0, 0] > 0)
         pointer = decoded.pointers[:, 0] if own else about.no_object
         logits = _shrunk((2 * mask - 1) * SURE, m)[None, None]
-        return self._told([OnnxObject(logits, 1.0, SURE if there else -SURE, pointer)])
+        return self._video_answer([OnnxObject(logits, 1.0, SURE if there else -SURE, pointer)])
 
     def step_video(
         self, frame: OnnxFrame, banks: Sequence[MemoryBank], number: int, backward: bool
@@ -170,7 +170,7 @@ class OnnxVideo:
         conditioned = self._condition(frame, selections, at)
         decoded = self._decode(frame, conditioned, coords, labels, None)
         low, high = self._settings.several_points
-        return self._told(self._chosen(decoded, low <= 0 <= high))
+        return self._video_answer(self._chosen(decoded, low <= 0 <= high))
 
     def remember(
         self,
@@ -286,7 +286,7 @@ class OnnxVideo:
             found.append(OnnxObject(logits[None, None], float(quality[mask]), score, pointer))
         return found
 
-    def _told(self, found: list[OnnxObject]) -> VideoAnswer:
+    def _video_answer(self, found: list[OnnxObject]) -> VideoAnswer:
         planes = [one.logits[0, 0] for one in found]
         if self._settings.hole_area:
             planes = [fill_plane(plane, self._settings.hole_area) for plane in planes]

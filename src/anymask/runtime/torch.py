@@ -371,19 +371,19 @@ class TorchVideo:
                 None if earlier is None else _to_tensor(earlier[None, None], self._device),
             )
             at, banks = VideoMoment(0), [MemoryBank()]
-            return self._told(self._module.step(frame, banks, at, prompts, self._settings))
+            return self._video_answer(self._module.step(frame, banks, at, prompts, self._settings))
 
     def answer_mask(self, frame: Frame, mask: FloatArray) -> VideoAnswer:
         with self._computing("decoder"):
             given = _to_tensor(mask[None, None], self._device)
-            return self._told(self._module.given(frame, given))
+            return self._video_answer(self._module.given(frame, given))
 
     def step_video(
         self, frame: Frame, banks: Sequence[MemoryBank], number: int, backward: bool
     ) -> VideoAnswer:
         at = VideoMoment(number, backward)
         with self._computing("memory attention"):
-            return self._told(self._module.step(frame, banks, at, None, self._settings))
+            return self._video_answer(self._module.step(frame, banks, at, None, self._settings))
 
     def remember(
         self,
@@ -408,7 +408,7 @@ class TorchVideo:
             lambda one: _to_tensor(one, self._device, self._module.dtype),
         )
 
-    def _told(self, answer: ObjectAnswer) -> VideoAnswer:
+    def _video_answer(self, answer: ObjectAnswer) -> VideoAnswer:
         logits = self._module.finished(answer, self._settings)[:, 0]
         parts = (answer.logits, answer.quality, answer.object_score, answer.pointer)
         return VideoAnswer(

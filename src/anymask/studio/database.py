@@ -185,7 +185,7 @@ def _explained(database: Database) -> Iterator[None]:
             f"{where}: the entry already exists, or another request deleted it. Read it again."
         ) from error
     except DBAPIError as error:
-        raise _told(error, where) from error
+        raise _store_error(error, where) from error
     except NoSuchModuleError as error:
         raise InputError(
             f"{where}: the driver of this database is not installed. Install it with: pip "
@@ -198,7 +198,7 @@ def _explained(database: Database) -> Iterator[None]:
         ) from error
 
 
-def _told(error: DBAPIError, where: str) -> StoreError:
+def _store_error(error: DBAPIError, where: str) -> StoreError:
     name = getattr(error.orig, "sqlite_errorname", "")
     if name in _FULL or getattr(error.orig, "sqlstate", None) in _FULL:
         return DiskFull(

@@ -382,7 +382,7 @@ async def segment(
     seen = await encode_photo(inference, body.image, limits)
     async with request.app.state.unpacking:
         if await request.is_disconnected():
-            raise _gone()
+            raise _connection_closed()
         return await answered(await run_in_threadpool(lambda: [one.as_prompt() for one in bodies]))
 
 
@@ -589,7 +589,7 @@ async def gives_up(
         watching.cancel()
 
 
-def _gone() -> Refusal:
+def _connection_closed() -> Refusal:
     return Refusal(LEFT, "The client closed the connection. Send the request again.")
 
 
@@ -601,7 +601,7 @@ async def done(future: Any) -> Any:
         task = asyncio.current_task()
         if isinstance(error, asyncio.CancelledError) and (task is None or task.cancelling()):
             raise  # the request was cancelled, not the work
-        raise _gone() from None
+        raise _connection_closed() from None
     except QueueClosed:
         raise going_down() from None
 
@@ -699,7 +699,7 @@ def _answers(
         return JSONResponse({"answers": rows, "image": image_hash})
     first = Masks(Mask(one.rles()[0], score=float(one.scores[0])) for one in answers)
     if kind != "png":
-        return _drawn(first, first[0].rle.size, image_hash, kind, tolerance)
+        return _encode_masks(first, first[0].rle.size, image_hash, kind, tolerance)
     if len(first) > 1:
         raise Refusal(
             422,
@@ -752,7 +752,7 @@ def records_answer(
 ) -> Response:
     """All masks of an image. A PNG contains their numbers (16 bits), 0 for background."""
     if kind not in ("rle", "polygons"):
-        return _drawn(Masks(found), hw, "photo", kind, tolerance)
+        return _encode_masks(Masks(found), hw, "photo", kind, tolerance)
     rows = Masks(found).to_sa1b()
     if kind == "polygons":
         for row, record in zip(rows, found, strict=True):
@@ -768,7 +768,7 @@ def _outlines(rle: Rle, tolerance: float) -> list[dict[str, Any]]:
     ]
 
 
-def _drawn(
+def _encode_masks(
     masks: Masks, hw: tuple[int, int], name: str, kind: MaskFormat, tolerance: float
 ) -> Response:
     """Encode masks with scores in one document, as `anymask convert` does."""

@@ -52,7 +52,7 @@ from anymask.studio.review import (
     ReviewItem,
     batch_states,
     give_verdict,
-    next_asked,
+    next_for_review,
 )
 from anymask.studio.stages import HINT_SECONDS, ProjectSettings, run_stage
 from anymask.studio.store import Store
@@ -217,7 +217,7 @@ class Project:
 
     def next_review(self) -> ReviewItem | None:
         """Return the next mask to review and the reason, or None if all are reviewed."""
-        return next_asked(self.store)
+        return next_for_review(self.store)
 
     def judge(
         self, item: ReviewItem, verdict: Verdict, who: str, *, rle: Rle | None = None

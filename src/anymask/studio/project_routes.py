@@ -60,7 +60,7 @@ from anymask.studio.records import MAX_ID, ImageEntry, StoredMask
 from anymask.studio.review import (
     asked_about,
     give_verdict,
-    next_asked,
+    next_for_review,
     take_back_verdict,
 )
 from anymask.studio.video_sessions import write_stream
@@ -352,7 +352,7 @@ def delete_label(body: LabelFateBody, project: OfProject, who: Who) -> dict[str,
 )
 def next_review(project: OfProject) -> Response:
     """Return the next mask to review, with the reason. Status 204 if all masks are reviewed."""
-    item = next_asked(project.store)
+    item = next_for_review(project.store)
     if item is None:
         return Response(status_code=204)
     entry = item.entry

@@ -47,7 +47,7 @@ class ReviewItem:
     why: Why
 
 
-def next_asked(store: Store) -> ReviewItem | None:
+def next_for_review(store: Store) -> ReviewItem | None:
     """Next mask to review; None if all are reviewed."""
     with reading(store.database) as session:
         by_chance = func.coalesce(func.sum(case((VerdictRow.why == "random", 1), else_=0)), 0)

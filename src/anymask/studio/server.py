@@ -146,13 +146,13 @@ class Server(uvicorn.Server):
                 timeout_graceful_shutdown=PATIENCE,
             )
         )
-        self._told, self._videos = on_listening, app.state.videos
+        self._on_listening, self._videos = on_listening, app.state.videos
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start uvicorn, then call `on_listening`."""
         await super().startup(sockets)
         if self.started:
-            self._told()
+            self._on_listening()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Cancel reading of scans, then shut down uvicorn."""

@@ -231,7 +231,7 @@ class HiddenObjects:
             for number, masks in tracks.masks.items()
         }
         self._seen = {number: sorted(masks) for number, masks in self._masks.items()}
-        self._told: dict[int, str] = {}
+        self._messages: dict[int, str] = {}
 
     def check(self, frames: SampledFrames | ListedFrames, tracks: Path) -> None:
         """Raise InputError if the tracks have more frames than the video."""
@@ -262,12 +262,12 @@ class HiddenObjects:
                 f"object {number} has no mask; its previous and next position are hidden instead"
             )
             found[number] = _joined(masks[before], masks[after])
-        self._told[frame] = "; ".join([*lost, *([] if found else [NOTHING])])
+        self._messages[frame] = "; ".join([*lost, *([] if found else [NOTHING])])
         return found
 
     def gaps(self, frame: TrackedFrame) -> list[Gap]:
         """Message about a frame, as a list of at most one `Gap`."""
-        message = self._told.pop(frame.index)
+        message = self._messages.pop(frame.index)
         return [Gap(frame.source_frame, round(frame.seconds, 3), message)] if message else []
 
 

@@ -133,7 +133,7 @@ def _volume_files(
         labels = session.labels(job.names)
         for output in job.outputs:
             write_labels(output, labels, scan)
-        notes = [*(f"wrote {output}" for output in job.outputs), *_told(session, labels)]
+        notes = [*(f"wrote {output}" for output in job.outputs), *_summary_lines(session, labels)]
     if not kept:
         _forget(path)
     return notes
@@ -173,7 +173,7 @@ def depth_text(millimetres: float) -> str:
     return f"{millimetres:.1f} mm" if millimetres >= 0.1 else f"{1000 * millimetres:.3g} µm"
 
 
-def _told(session: VolumeSession, labels: Volume) -> list[str]:
+def _summary_lines(session: VolumeSession, labels: Volume) -> list[str]:
     """Messages about each object, and the slices to review."""
     measured = {one.label: one for one in measure_labels(labels)}
     notes = []

@@ -242,7 +242,7 @@ class ExpectedGain:
         self._seen = np.zeros(count, np.bool_)
         self._worth, self._value = np.zeros(count), np.zeros(count)
         self._sums = np.zeros((7, count))
-        self._asked, self._total = 0, 0.0
+        self._decoded, self._total = 0, 0.0
 
     def register_mask(self, on: BoolArray, click: int, value: float, area: float) -> None:
         """Register a mask.
@@ -279,7 +279,7 @@ class ExpectedGain:
             strict=True,
         ):
             total += weights.sum(1) if of is None else weights @ of
-        self._asked += len(decoded)
+        self._decoded += len(decoded)
         self._total += float(worth.sum())
 
     def of_clicks(self) -> Floats:  # (N,)
@@ -289,7 +289,7 @@ class ExpectedGain:
     def facts(self) -> Floats:  # (N, F)
         """Sixteen features of each click."""
         near, near_worth, near_value, wide, wide_worth, alike, alike_worth = self._sums
-        mean = self._total / max(self._asked, 1)
+        mean = self._total / max(self._decoded, 1)
         count = len(self._at)
         rim = np.minimum(self._at, self._at.max(0) - self._at).min(1)
         return np.stack(
@@ -299,7 +299,7 @@ class ExpectedGain:
                 np.where(self._seen, 0.0, 1.0),
                 np.log(self._smallest + TINY),
                 np.minimum(rim, RIM),
-                np.full(count, self._asked / count),
+                np.full(count, self._decoded / count),
                 np.log1p(self._passed),
                 near_worth / (near + FEWEST),
                 self._nearly,
@@ -352,21 +352,21 @@ class Frontier:
         self._clicks, self._view, self._settings = clicks, view, settings
         self._places = points_to_model(clicks, view.geometry)
         self._gain = ExpectedGain(clicks, view.geometry, maps, weights)
-        self._asked = np.zeros(len(clicks), np.bool_)
+        self._decoded = np.zeros(len(clicks), np.bool_)
         self._last = np.zeros(0, np.int64)
         self._left = most_clicks(len(clicks))
 
     def next(self) -> IntArray:
         """Indices of the next clicks to decode; empty at the end."""
-        if not self._asked.any():
+        if not self._decoded.any():
             chosen = _first(round(len(self._clicks) ** 0.5))
         elif not self._left:
             return np.zeros(0, np.int64)
         else:
             self._gain.update(self._last)
-            gain = np.where(self._asked, -np.inf, self._gain.of_clicks())
+            gain = np.where(self._decoded, -np.inf, self._gain.of_clicks())
             chosen = np.argsort(-gain, kind="stable")[: min(AT_ONCE, self._left)]
-        self._asked[chosen] = True
+        self._decoded[chosen] = True
         self._left -= len(chosen)
         self._last = chosen
         return chosen
