@@ -1,0 +1,150 @@
+"""Speed of this checkout and of another one, in alternating calls.
+
+    git worktree add ../before REVISION
+    python -m research.measure_versions ../before --photo photo.jpg -o versions.json
+
+Each model is opened in one process per checkout. The processes answer in turns, so that both meet
+the same changes of the machine's speed. Steps: encode the photo, the first mask of a click, of a
+further click with the result before it, and of a box; and the time of `anymask segment` from start
+to a mask file (cold start). Figures are medians; the ratio is the median of the ratios of turns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+
+from anymask.base import this_machine, write_json
+
+TURNS = {"encode": 15, "click": 40, "further click": 40, "box": 40}
+COLD = 10  # starts of the command
+HERE = Path(__file__).resolve().parents[1]
+
+# Runs in both checkouts, so it calls only what both of them have.
+WORKER = """
+import sys, time
+import anymask
+from anymask.images import load_image
+
+model, photo = anymask.load(sys.argv[1]), load_image(sys.argv[2])
+height, width = photo.shape[:2]
+click, other = (0.48 * width, 0.52 * height), (0.6 * width, 0.6 * height)
+box = (0.2 * width, 0.2 * height, 0.8 * width, 0.8 * height)
+seen = model.encode(photo)
+first = model.segment(seen, points=[click])
+
+def further():
+    try:
+        return model.segment(seen, points=[click, other], previous=first)
+    except TypeError:  # earlier versions take the logits
+        return model.segment(seen, points=[click, other], mask=first.logits[0])
+
+steps = {
+    "encode": lambda: model.encode(photo),
+    "click": lambda: model.segment(seen, points=[click]).masks,
+    "further click": lambda: further().masks,
+    "box": lambda: model.segment(seen, box=box).masks,
+}
+for line in sys.stdin:
+    began = time.perf_counter()
+    steps[line.strip()]()
+    print(time.perf_counter() - began, flush=True)
+"""
+
+
+class Version:
+    """One checkout, with a model open in a process of its own."""
+
+    def __init__(self, checkout: Path, model: str, photo: Path) -> None:
+        self.model, self.photo = model, photo
+        self.environment = {**os.environ, "PYTHONPATH": str(checkout / "src")}
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", WORKER, model, str(photo)],
+            env=self.environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def __enter__(self) -> Version:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.communicate()
+
+    def seconds(self, step: str) -> float:
+        """Time of one step in the open process."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(f"{step}\n")
+        self.process.stdin.flush()
+        return float(self.process.stdout.readline())
+
+    def cold_start(self) -> float:
+        """Time of the command from start to a mask file."""
+        with tempfile.TemporaryDirectory() as folder:
+            words = ["segment", str(self.photo), "--model", self.model, "--point", "40,30"]
+            began = time.perf_counter()
+            subprocess.run(
+                [sys.executable, "-m", "anymask", *words, "-o", f"{folder}/mask.png"],
+                env=self.environment,
+                check=True,
+                capture_output=True,
+            )
+            return time.perf_counter() - began
+
+
+def in_turns(before: Callable[[], float], now: Callable[[], float], turns: int) -> list[float]:
+    """Median times of both in seconds, and the median of the ratios; the first turn is ignored."""
+    pairs = []
+    for turn in range(turns + 1):
+        later = None if turn % 2 else now()
+        pairs.append((before(), now() if later is None else later))
+    pairs = pairs[1:]
+    medians = [statistics.median(side) for side in zip(*pairs, strict=True)]
+    return [*medians, statistics.median(new / old for old, new in pairs)]
+
+
+def main(given: list[str] | None = None) -> None:
+    """Measure and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("before", type=Path, help="folder of the other checkout")
+    parser.add_argument("--photo", type=Path, required=True)
+    parser.add_argument("--models", nargs="+", default=["nano", "small"])
+    parser.add_argument("--turns", type=int, help="turns of each step")
+    parser.add_argument("-o", "--output", type=Path, help="figures as JSON")
+    args = parser.parse_args(given)
+    print(this_machine().line())
+    print("| model | step | before | now | ratio |\n|---|---|---|---|---|")
+    rows: dict[str, dict[str, list[float]]] = {}
+    for model in args.models:
+        rows[model] = {}
+        with ExitStack() as stack:
+            before, now = (
+                stack.enter_context(Version(checkout.resolve(), model, args.photo.resolve()))
+                for checkout in (args.before, HERE)
+            )
+            steps = {
+                step: (partial(before.seconds, step), partial(now.seconds, step), turns)
+                for step, turns in TURNS.items()
+            }
+            steps["cold start"] = (before.cold_start, now.cold_start, COLD)
+            for step, (old, new, turns) in steps.items():
+                found = rows[model][step] = in_turns(old, new, args.turns or turns)
+                milliseconds = " | ".join(f"{1000 * one:.1f} ms" for one in found[:2])
+                print(f"| `{model}` | {step} | {milliseconds} | {found[2]:.2f} |", flush=True)
+    if args.output:
+        write_json(args.output, {"machine": this_machine().line(), "seconds": rows})
+
+
+if __name__ == "__main__":
+    main()
