@@ -110,6 +110,24 @@ def test_what_lost_on_the_held_out_photos_is_never_written(
     assert "0.640 after training and 0.700 before. The starting" in outcome.verdict()
 
 
+def test_a_gain_by_chance_on_few_photos_keeps_the_starting_weights(
+    likes: dict[str, float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The mean rises by .02; its standard error is .03 (half of .06 over four masks)."""
+    before, after = of_photos([0.5, 0.5, 0.5, 0.5]), of_photos([0.6, 0.5, 0.52, 0.46])
+    few = replace(RECIPE, learn="neck", views=4)
+    monkeypatch.setattr(held_out, "measure", lambda *_: after)
+    module, outcome, _ = choose_end(tmp_path, few, STATE, [], before)
+    assert (module.weight.item(), outcome.started) == (START, True)
+    assert outcome.verdict().startswith(
+        "No clear improvement: the mean IoU over all clicks is 0.520 after training and 0.500 "
+        "before, a difference within its standard error. The starting weights were kept."
+    )
+    after = of_photos([0.6, 0.5, 0.56, 0.5])  # by .04, with an error of .0245
+    _, outcome, _ = choose_end(tmp_path, few, STATE, [], before)
+    assert (outcome.started, outcome.verdict()) == (False, "")
+
+
 @pytest.mark.parametrize(
     ("best", "end"),
     [

@@ -4,7 +4,8 @@ The candidates are evaluated on the same held-out masks: the weights of the last
 best validation step, each interpolated a quarter of the way back to the start, and as trained. The
 first candidate is chosen, unless a later one is significantly better in the mean over the clicks.
 With few images, the interpolation is half of the way, and the best candidate is chosen. If nothing
-improved, the starting weights are kept.
+improved, the starting weights are kept; with few images also if the gain is within its standard
+error, because the best of several candidates is partly chosen by chance.
 
 Networks on the straight line between starting and fine-tuned weights often generalize better than
 both ends (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models", section 3), because they
@@ -80,11 +81,14 @@ class TuningOutcome:
             return (
                 "No change: the predictions for all held-out masks are the same as before training."
             )
-        if gained(self.before, self.trained):
+        improved = gained(self.before, self.trained)
+        if improved and not self.started:
             return ""
         before, after = (float(one.ious.mean()) for one in (self.before, self.trained))
-        message = "No improvement: the mean IoU over all clicks is "
-        message += f"{after:.3f} after training and {before:.3f} before"
+        message = "No clear improvement" if improved else "No improvement"
+        message += f": the mean IoU over all clicks is {after:.3f} after training and "
+        message += f"{before:.3f} before"
+        message += ", a difference within its standard error" if improved else ""
         kept = "starting" if self.started else "trained"
         return (
             f"{message}. The {kept} weights were kept. Label more images, check data.jpg for "
@@ -98,11 +102,22 @@ def gained(before: Measured, after: Measured) -> bool:
     return bool(after.ious.mean() > before.ious.mean())
 
 
+def clearly_gained(before: Measured, after: Measured) -> bool:
+    """Return whether the mean IoU increased by more than its standard error, if that is known."""
+    few = len(before.ious) < FEW
+    return gained(before, after) if few else exceeds_errors(before, after, 1)
+
+
 def significantly_better(before: Measured, after: Measured) -> bool:
     """Return whether the mean IoU increased by more than twice its standard error."""
+    return exceeds_errors(before, after, 2)
+
+
+def exceeds_errors(before: Measured, after: Measured, count: float) -> bool:
+    """Return whether the mean IoU increased by more than `count` standard errors."""
     apart = (after.ious - before.ious).mean(1)
     error = apart.std(ddof=1) / np.sqrt(len(apart)) if len(apart) > 1 else np.inf
-    return bool(apart.mean() > 2 * error)
+    return bool(apart.mean() > count * error)
 
 
 def difference(again: Measured, after: Measured) -> float:
@@ -248,7 +263,8 @@ def choose_end(
             best = (measured, end)
     assert best is not None  # there is at least one candidate
     trained, end = best
-    if recipe.classes or gained(before, trained):
+    improved = clearly_gained if recipe.views else gained
+    if recipe.classes or improved(before, trained):
         module = network_at(folder, recipe, state, end)
         return module, TuningOutcome(before, trained, trained, started=False), end
     kept = measure(model_of(starting_module(folder, recipe)), held)
