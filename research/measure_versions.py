@@ -33,6 +33,7 @@ HERE = Path(__file__).resolve().parents[1]
 WORKER = """
 import sys, time
 import anymask
+from anymask.base import InputError
 from anymask.images import load_image
 
 model, photo = anymask.load(sys.argv[1]), load_image(sys.argv[2])
@@ -45,7 +46,7 @@ first = model.segment(seen, points=[click])
 def further():
     try:
         return model.segment(seen, points=[click, other], previous=first)
-    except TypeError:  # earlier versions take the logits
+    except InputError:  # earlier versions take the logits
         return model.segment(seen, points=[click, other], mask=first.logits[0])
 
 steps = {
@@ -87,7 +88,10 @@ class Version:
         assert self.process.stdout is not None
         self.process.stdin.write(f"{step}\n")
         self.process.stdin.flush()
-        return float(self.process.stdout.readline())
+        line = self.process.stdout.readline()
+        if not line:
+            raise SystemExit("The process of a checkout ended; its error is above.")
+        return float(line)
 
     def cold_start(self) -> float:
         """Time of the command from start to a mask file."""
