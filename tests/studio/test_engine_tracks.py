@@ -68,12 +68,12 @@ def test_a_track_is_kept_with_all_that_is_known_of_its_masks(tracks: Tracks) -> 
 
 
 def test_an_accepted_track_is_not_asked_about_again(tracks: Tracks, one: int) -> None:
-    asked = tracks.next_for_review()
+    asked = tracks.next_asked()
     assert asked is not None
     assert asked.id == one
     kept = tracks.give_verdict(one, "accept", 1, "bob", seconds=6.0)
     assert (kept.state, kept.version, kept.seconds, kept.author) == ("accepted", 2, 10.0, "bob")
-    assert tracks.next_for_review() is None
+    assert tracks.next_asked() is None
 
 
 def test_the_track_with_the_most_doubtful_frames_is_asked_about_first(
@@ -81,7 +81,7 @@ def test_the_track_with_the_most_doubtful_frames_is_asked_about_first(
 ) -> None:
     masks = [TrackMask(frame=frame, rle=strip(1), doubts=("jump",)) for frame in range(3)]
     doubtful = tracks.add_track(1, TrackDraft(object=2, masks=masks), "ann")
-    asked = tracks.next_for_review()
+    asked = tracks.next_asked()
     assert asked is not None
     assert asked.id == doubtful.id
 
@@ -101,7 +101,7 @@ def test_a_reviewer_stays_in_a_clip_and_what_is_left_for_later_comes_last(tracks
     d, e = (proposal(tracks, other, number, 5) for number in (1, 2))
 
     def following(clip: int | None, after: int | None = None) -> int | None:
-        asked = tracks.next_for_review(clip, after)
+        asked = tracks.next_asked(clip, after)
         return None if asked is None else asked.id
 
     assert [following(None), following(1), following(other)] == [d, a, d]
@@ -164,7 +164,7 @@ def test_a_corrected_track_has_the_old_masks_before_and_is_verified_again(
     assert areas(tracks, one) == [2, 2, 4, 4, 4]
     (verdict,) = tracks.verdicts()
     assert (verdict.verdict, verdict.frame, verdict.agreed) == ("correct", 2, 0.5)
-    asked = tracks.next_for_review()
+    asked = tracks.next_asked()
     assert asked is not None
     assert asked.id == one
     assert tracks.give_verdict(one, "accept", 2, "ann").state == "accepted"

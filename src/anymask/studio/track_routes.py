@@ -125,7 +125,7 @@ def next_track(
 
     clip: tracks of this clip come first. after: ID of a track to skip for now.
     """
-    track = project.tracks.next_for_review(clip, after)
+    track = project.tracks.next_asked(clip, after)
     return Response(status_code=204) if track is None else track
 
 

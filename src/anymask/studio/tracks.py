@@ -157,9 +157,7 @@ class Tracks:
 
     # Review.
 
-    def next_for_review(
-        self, clip_id: int | None = None, after: int | None = None
-    ) -> TrackEntry | None:
+    def next_asked(self, clip_id: int | None = None, after: int | None = None) -> TrackEntry | None:
         """Proposal with the most low-confidence frames; None if all tracks are reviewed.
 
         Args:
