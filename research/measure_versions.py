@@ -1,12 +1,12 @@
-"""Speed of this checkout and of another one, in alternating calls.
+"""Compare the speed of this checkout with that of another one, in alternating calls.
 
     git worktree add ../before REVISION
     python -m research.measure_versions ../before --photo photo.jpg -o versions.json
 
-Each model is opened in one process per checkout. The processes answer in turns, so that both meet
-the same changes of the machine's speed. Steps: encode the photo, the first mask of a click, of a
-further click with the result before it, and of a box; and the time of `anymask segment` from start
-to a mask file (cold start). Figures are medians; the ratio is the median of the ratios of turns.
+Each model is loaded in one process per checkout, and the processes alternate, so that changes of
+the machine's speed affect both. The steps are: encode the image; predict the mask of a click, of a
+further click with the previous prediction, and of a box; run `anymask segment` from its start to a
+mask file (cold start). Times are medians; the ratio is the median of the ratios of the turns.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ for line in sys.stdin:
 
 
 class Version:
-    """One checkout, with a model open in a process of its own."""
+    """Run the model of one checkout in a separate process."""
 
     def __init__(self, checkout: Path, model: str, photo: Path) -> None:
         self.model, self.photo = model, photo
@@ -83,7 +83,7 @@ class Version:
         self.process.communicate()
 
     def seconds(self, step: str) -> float:
-        """Time of one step in the open process."""
+        """Return the time of one step in that process, in seconds."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self.process.stdin.write(f"{step}\n")
@@ -94,7 +94,7 @@ class Version:
         return float(line)
 
     def cold_start(self) -> float:
-        """Time of the command from start to a mask file."""
+        """Return the time of `anymask segment` from its start to a mask file, in seconds."""
         with tempfile.TemporaryDirectory() as folder:
             words = ["segment", str(self.photo), "--model", self.model, "--point", "40,30"]
             began = time.perf_counter()
@@ -108,7 +108,7 @@ class Version:
 
 
 def in_turns(before: Callable[[], float], now: Callable[[], float], turns: int) -> list[float]:
-    """Median times of both in seconds, and the median of the ratios; the first turn is ignored."""
+    """Return both median times in seconds, and the median ratio; the first turn is a warm-up."""
     pairs = []
     for turn in range(turns + 1):
         later = None if turn % 2 else now()

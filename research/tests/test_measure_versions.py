@@ -1,4 +1,4 @@
-"""Two checkouts in alternating calls."""
+"""Compare the speed of two checkouts in alternating calls."""
 
 import json
 from pathlib import Path
