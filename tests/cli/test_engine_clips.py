@@ -154,7 +154,7 @@ def test_tracks_of_all_objects_are_proposed_and_an_interrupted_video_is_resumed(
     assert "drive.mkv: 2 masklets" in told.err
     assert "walk.mkv: 2 masklets" in told.err
     assert told.out.count("proposed, frames 0 to 5") == 4
-    asked = project.tracks.next_for_review()
+    asked = project.tracks.next_asked()
     assert asked is not None
     assert asked.provenance.kind == "model"
     for number in (0, 1):
