@@ -220,11 +220,11 @@ def run_trial(
                     else [draw_polygon(truth, target, rng) for truth in truths]
                 )
         image += [photo.place] * len(truths)
-    tables = [
+    control, assisted = (
         np.array([[(d.iou, d.seconds, d.corners) for d in row] for row in rows]) for rows in arms
-    ]
+    )
     clicks = np.array([[one.by_clicks for one in row] for row in arms[1]], np.float64)
-    return Trial(one.plan.name, np.array(image, np.int64), *tables, clicks)
+    return Trial(one.plan.name, np.array(image, np.int64), control, assisted, clicks)
 
 
 def row_of(trial: Trial) -> list[str]:

@@ -138,7 +138,7 @@ def ask(
         decoded = require(runtime, PromptDecoding).decode(embedding.seen, batch)
         for n, coords, logits, quality in zip(places, batch.coords, *decoded, strict=True):
             counted = truths[n] & ~ignore
-            cells = [clicked_cell(coords[0], embedding.geometry, spec, OPENCV)]
+            cells = [clicked_cell(coords[0], embedding.geometry, spec)]
             logits = without_parts(logits, cells, np.inf, spec.mask_threshold, OPENCV)
             masks = logits_to_masks(logits, embedding.geometry, spec.mask_threshold) & ~ignore
             found = facts(quality, logits, coords[0], embedding.geometry, spec, OPENCV)

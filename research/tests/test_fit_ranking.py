@@ -7,6 +7,10 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+import anymask
+from anymask.base import BoolArray
+from anymask.formats import AnnotatedImage
+from anymask.masks import Mask, Masks, mask_to_rle
 from anymask.masks.answer import FACTS, RankingWeights, chances, order_masks
 from tests.scripts import loaded_script
 
@@ -42,3 +46,25 @@ def test_a_set_weighs_what_it_is_worth_whatever_its_size(recipe: ModuleType) -> 
     assert weights[:2].sum() / weights[2:].sum() == pytest.approx(
         recipe.NATURAL["coco_instances"] / recipe.OTHER
     )
+
+
+def test_each_mask_of_a_photo_is_clicked(recipe: ModuleType) -> None:
+    """Discs on gray: the best of the three answers is about the disc."""
+    discs = [disc((96, 128), at, 20) for at in ((40, 30), (60, 95))]
+    image = np.full((96, 128, 3), 90, np.uint8)
+    for mask, colour in zip(discs, ((200, 40, 40), (40, 60, 220)), strict=True):
+        image[mask] = colour
+    masks = Masks([Mask(mask_to_rle(mask)) for mask in discs])
+    sample = AnnotatedImage(file_name="discs.png", hw=(96, 128), masks=masks, source=image)
+    model, rng = anymask.load("nano"), np.random.default_rng(0)
+    plain, distorted = (list(recipe.ask(model, sample, 5, look, rng)) for look in (0, 1))
+    assert (len(plain), len(distorted)) == (2, 2)
+    for found, shared, ious in plain:
+        assert found.shape == (len(ious), len(FACTS))
+        assert shared.shape == (len(ious), len(ious))
+        assert ious.max() > 0.8
+
+
+def disc(hw: tuple[int, int], centre: tuple[int, int], radius: int) -> BoolArray:
+    y, x = np.ogrid[: hw[0], : hw[1]]
+    return (y - centre[0]) ** 2 + (x - centre[1]) ** 2 <= radius**2
