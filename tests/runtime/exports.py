@@ -16,10 +16,10 @@ from torch import Tensor, nn
 
 from anymask import models
 from anymask.base import exclusive
-from anymask.masks import ModelSpec
 from anymask.models.variants import TINY_EDGE, TINY_VIDEO, VideoVariant
 from anymask.models.video_model import VideoModel
 from anymask.training.export_graphs import export_bundle
+from anymask.training.traces import signature
 from tests.runtime.stand_in import build
 
 META = {"licence": "Apache-2.0", "weights_hash": "f" * 64}
@@ -89,11 +89,12 @@ def export_once(monkeypatch: pytest.MonkeyPatch, factory: pytest.TempPathFactory
     kept.mkdir(exist_ok=True)
     export = getattr(torch.onnx.export, "exporting", torch.onnx.export)
 
-    def once(graph: nn.Module, inputs: tuple[Tensor, ...], target: Path, **options: Any) -> None:
+    def once(
+        graph: nn.Module, inputs: tuple[Tensor, ...], target: Path | None = None, **options: Any
+    ) -> Any:
         nested = any(not isinstance(one, Tensor) for one in inputs)
-        if nested or options.get("external_data"):
-            _ = export(graph, inputs, target, **options)
-            return
+        if target is None or nested or options.get("external_data"):
+            return export(graph, inputs, target, **options)
         file = kept / _digest(graph, inputs, options)
         with exclusive(file.with_suffix(".lock")):
             if not file.exists():
@@ -101,7 +102,7 @@ def export_once(monkeypatch: pytest.MonkeyPatch, factory: pytest.TempPathFactory
                 with tempfile.NamedTemporaryFile(dir=kept, delete=False) as whole:
                     shutil.copy2(target, whole.name)
                 Path(whole.name).replace(file)
-        shutil.copy2(file, target)
+        return shutil.copy2(file, target)
 
     once.exporting = export  # type: ignore[attr-defined]  # the original, for a second patch
     monkeypatch.setattr(torch.onnx, "export", once)
@@ -109,15 +110,7 @@ def export_once(monkeypatch: pytest.MonkeyPatch, factory: pytest.TempPathFactory
 
 def _digest(graph: nn.Module, inputs: tuple[Tensor, ...], options: dict[str, Any]) -> str:
     """Of everything that decides what torch writes, within one process."""
-    digest = hashlib.sha256(repr([[(x.shape, x.dtype) for x in inputs], options]).encode())
-    for name, module in graph.named_modules():
-        plain = {k: _nameless(v) for k, v in vars(module).items() if not k.startswith("_")}
-        digest.update(repr((name, type(module), module.extra_repr(), plain)).encode())
+    digest = hashlib.sha256(signature(graph, inputs, options).encode())
     for name, tensor in graph.state_dict().items():
         digest.update(name.encode() + tensor.contiguous().numpy().tobytes())
     return digest.hexdigest()
-
-
-def _nameless(value: Any) -> Any:
-    """A spec without the model's name, which no graph holds."""
-    return replace(value, name="") if isinstance(value, ModelSpec) else value

@@ -136,6 +136,15 @@ def class_head_of(model: nn.Module) -> ClassHead | PromptHead | TokenHead | None
     return getattr(model, NAME, None)
 
 
+def without_class_head(model: nn.Module) -> nn.Module:
+    """Return a model with the same tensors, but without a class head."""
+    import copy
+
+    bare = copy.copy(model)
+    bare._modules = {name: child for name, child in model._modules.items() if name != NAME}
+    return bare
+
+
 def _maps_of(model: nn.Module) -> tuple[list[int], int]:
     """Channels of each encoder map, and mask cells along a side of a coarse cell."""
     import copy

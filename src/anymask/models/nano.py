@@ -582,7 +582,7 @@ class Nano(nn.Module):
         self.encoder = NanoEncoder(self.config)
         self.decoder = NanoDecoder(self.config)
         self.spec = nano_spec(self.config)
-        self.padding: tuple[Tensor, ...] | None = None  # set by `precompute`
+        self.precomputed = False
         self.parts = ModelParts(
             encoder="encoder.",
             pretrained="encoder.backbone.",
@@ -605,7 +605,7 @@ class Nano(nn.Module):
             return tuple(self.encoder(images))
         h, w = images.shape[-2:]
         side = torch.sym_max(h, w)
-        padding = self.padding or self.padding_of(images)
+        padding = self.precomputed_padding() if self.precomputed else self.padding_of(images)
         maps = []
         for fmap, filling, stride in zip(self.encoder(images), padding, STRIDES, strict=True):
             room = (0, (side - w) // stride, 0, (side - h) // stride)
@@ -619,7 +619,13 @@ class Nano(nn.Module):
 
     def precompute(self) -> None:
         """Store the padding for these weights, for export: it takes half of the encoder's graph."""
-        self.padding = self.padding_of(next(self.parameters()))
+        for n, filling in enumerate(self.padding_of(next(self.parameters()))):
+            self.register_buffer(f"padding{n}", filling, persistent=False)
+        self.precomputed = True
+
+    def precomputed_padding(self) -> tuple[Tensor, ...]:
+        """What `precompute` stored."""
+        return tuple(self.get_buffer(f"padding{n}") for n in range(len(STRIDES)))
 
     def decode(
         self,

@@ -56,7 +56,7 @@ from torch import Tensor, nn
 
 from anymask.base import InputError, file_sha256, import_offline
 from anymask.masks import MAX_SIDE, ModelSpec
-from anymask.models.class_head import class_head_of, class_logits
+from anymask.models.class_head import class_head_of, class_logits, without_class_head
 from anymask.models.fast import (
     CLICK_INPUTS,
     CLICK_OUTPUTS,
@@ -94,6 +94,7 @@ from anymask.training.export_folder import (
     write_manifest,
 )
 from anymask.training.fused_attention import translations
+from anymask.training.traces import fill_trace
 
 OPSET = 20  # the first with a GELU operator
 PROMPTS = ("coords", "labels", "masks", "has_mask")
@@ -223,7 +224,8 @@ def _write_graphs(
     model = fuse(module).cpu().float()
     if isinstance(model, Precomputes):
         model.precompute()
-    encoder = EncoderGraph(model).eval()
+    bare = without_class_head(model)  # the graphs are those of a model without classes
+    encoder = EncoderGraph(bare).eval()
     images, letters, dims = example_images(spec)
     maps = tuple(one[:1] for one in encoder(images))
     names = ["features", *(f"extras_{i}" for i in range(len(maps) - 1))]
@@ -242,7 +244,7 @@ def _write_graphs(
     takes, gives = dict.fromkeys(names, "") | of_prompts, dict.fromkeys(ANSWERS, "N")
     *of_maps, of_masks = varying_sides(spec, (*maps, prompts[2]))
     sides = [*of_maps, {}, {}, of_masks, {}]
-    decoder = DecoderGraph(model).eval()
+    decoder = DecoderGraph(bare).eval()
     graphs.append(
         write_graph(
             GraphNames.DECODER, decoder, (*maps, *prompts), takes, gives, stage, sides=sides
@@ -351,23 +353,25 @@ def trace_graph(
     int8: bool,
     fused: bool,
 ) -> None:
-    """Trace a network with torch and write the optimized graph to the folder."""
+    """Write the optimized graph of a network to the folder.
+
+    torch traces the network, unless the package contains its trace (`traces`).
+    """
     size = sum(parameter.numel() * 4 for parameter in graph.parameters())
     with tempfile.TemporaryDirectory(dir=stage) as scratch, _quiet():
         raw = Path(scratch) / "raw.onnx"
-        torch.onnx.export(
-            graph,
-            inputs,
-            raw,
-            dynamo=True,
-            opset_version=OPSET,
-            input_names=[tensor.name for tensor in info.inputs],
-            output_names=[tensor.name for tensor in info.outputs],
-            dynamic_shapes=varying,
-            external_data=size > BIG,
-            custom_translation_table=translations() if fused else None,
-            verbose=False,
-        )
+        options: dict[str, Any] = {
+            "dynamo": True,
+            "opset_version": OPSET,
+            "input_names": [tensor.name for tensor in info.inputs],
+            "output_names": [tensor.name for tensor in info.outputs],
+            "dynamic_shapes": varying,
+            "external_data": size > BIG,
+            "custom_translation_table": translations() if fused else None,
+            "verbose": False,
+        }
+        if not fill_trace(graph, inputs, options, raw):
+            torch.onnx.export(graph, inputs, raw, **options)
         if int8:
             fp32, raw = raw, raw.with_name("int8.onnx")
             quantise(fp32, raw)
