@@ -1,19 +1,25 @@
 """Which of the package's models answers where none is named, without the suite's ANYMASK_MODEL."""
 
+import argparse
+import json
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 import anymask
+from anymask import models
 from anymask.base import ModelError
 from anymask.cli.main import main
+from anymask.cli.options import read_model
 from anymask.jobs import ModelChoice
 from anymask.models.rules import DEFAULT_IMAGE_MODEL, DEFAULT_VIDEO_MODEL, default_model
-from anymask.runtime import ASSETS
+from anymask.runtime import ASSETS, stated_model
 from anymask.runtime.manifest import GRAPH_WEIGHTS
 from anymask.studio import EmbeddingCache, Inference, start
 from anymask.track import tracking_model
@@ -43,6 +49,19 @@ def refuse(choice: ModelChoice) -> NoReturn:
 def test_photos_are_asked_with_the_better_model() -> None:
     assert (DEFAULT_IMAGE_MODEL, DEFAULT_VIDEO_MODEL) == ("small", "nano")
     assert anymask.load().name == ModelChoice().model == default_model() == "small"
+
+
+def test_trained_weights_state_their_model(tmp_path: Path) -> None:
+    """In Python, on the command line and for a further training, whatever the default is."""
+    file = tmp_path / "weights.safetensors"
+    torch.manual_seed(0)
+    about = json.dumps({"variant": "small"})
+    save_file(models.build("small").state_dict(), file, metadata={"anymask": about})
+    assert anymask.load(weights=file).spec.name == "small"
+    assert read_model(argparse.Namespace(weights=file)).model == "small"
+    assert {stated_model(place) for place in (file, tmp_path)} == {"small"}  # a file or a run folder
+    save_file({"a": torch.zeros(1)}, file)
+    assert stated_model(file) == stated_model(tmp_path / "missing.pth") == "nano"
 
 
 def test_weights_without_a_name_are_of_the_model_that_is_trained() -> None:

@@ -32,9 +32,9 @@ def load(
     about a minute and as much disk space as the weights. Later loads use the conversion.
 
     Args:
-        name: Name from `anymask models list`, or an exported folder. Default: ANYMASK_MODEL if set,
-            otherwise "small", or "nano" if `weights` are given. "nano@768" resizes images to 768
-            pixels instead of 512.
+        name: Name from `anymask models list`, or an exported folder. Default: the model that
+            `weights` state, else ANYMASK_MODEL if set, otherwise "small", or "nano" if `weights`
+            are given. "nano@768" resizes images to 768 pixels instead of 512.
         weights: Checkpoint file to use instead of the downloaded one.
         device: Device: "auto", "cpu", "cuda", "cuda:1" or "mps".
         precision: Precision: "fp32", "bf16" or "fp16". With runtime="openvino": "fp32", "bf16" or
@@ -49,10 +49,9 @@ def load(
         InputError: The options cannot be combined.
         MissingExtra: PyTorch or OpenVINO is required but not installed.
     """
-    from anymask.models.rules import default_model
-    from anymask.runtime import open_runtime
+    from anymask.runtime import open_runtime, stated_model
 
-    name = default_model(weights) if name is None else str(name) if isinstance(name, Path) else name
+    name = stated_model(weights) if name is None else str(name) if isinstance(name, Path) else name
     if weights is None if convert is None else convert:
         convert_once(name, weights, device, precision, runtime)
     opened = open_runtime(name, weights, device, precision, runtime)

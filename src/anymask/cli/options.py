@@ -12,7 +12,7 @@ from anymask.base import list_settings, need_packages
 from anymask.cli.command import Argument, Group, Settings
 from anymask.formats import LAYERS
 from anymask.jobs import LookChoice, MapChoice, ModelChoice, PictureChoice
-from anymask.models.rules import DEFAULT_VIDEO_MODEL, default_model
+from anymask.models.rules import DEFAULT_VIDEO_MODEL
 
 MODEL = Settings(ModelChoice, "the model")
 PICTURES = Settings(PictureChoice, "the picture")
@@ -138,10 +138,12 @@ def read_count(text: str, least: int = 1) -> int:
 
 def read_model(args: argparse.Namespace, **chosen: object) -> ModelChoice:
     """Read the options of `MODEL`, overridden by `chosen`; paths become absolute."""
+    from anymask.runtime import stated_model
+
     given = read_options(args, ModelChoice) | chosen
     if given.get("weights") is not None:
         given["weights"] = Path(given["weights"]).expanduser().absolute()
-    given.setdefault("model", default_model(given.get("weights")))
+    given.setdefault("model", stated_model(given.get("weights")))
     return ModelChoice(**given)
 
 

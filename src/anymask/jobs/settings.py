@@ -47,8 +47,8 @@ class ModelChoice:
         Setting(
             "model name (see `anymask models list`), or a folder with an exported model; "
             "NAME@768 sets the input size to 768 pixels. The environment variable "
-            f"{MODEL_VARIABLE} changes the default for images. Audits and --weights default to "
-            f"{DEFAULT_VIDEO_MODEL}",
+            f"{MODEL_VARIABLE} changes the default for images. Trained weights state their "
+            f"model; audits and other --weights default to {DEFAULT_VIDEO_MODEL}",
             default=f"{DEFAULT_IMAGE_MODEL}; {DEFAULT_VIDEO_MODEL} for videos and scans",
         ),
     ] = field(default_factory=default_model)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 from anymask.base import InputError, ModelError, WeightsError
 from anymask.masks import spec_at
-from anymask.models.rules import BUNDLED_MODELS, FIELD_MODELS
+from anymask.models.rules import BUNDLED_MODELS, FIELD_MODELS, default_model
 from anymask.runtime.manifest import (
     ASSETS,
     IR,
@@ -234,6 +234,21 @@ def named_weights(name: str, weights: str | Path | None) -> tuple[str, str | Pat
             "the file as weights."
         )
     return about["variant"], path
+
+
+def stated_model(weights: str | Path | None) -> str:
+    """Model name that weights state, else the default model for them.
+
+    Results of a training, adapters, and folders that transformers saved state their model. Raises
+    WeightsError if the header of a file is corrupted.
+    """
+    if weights is None:
+        return default_model()
+    try:
+        name, file = named_weights(str(weights), None)
+    except ModelError:
+        file = None
+    return default_model(weights) if file is None else name
 
 
 def transformers_file(path: str | Path) -> Path | None:

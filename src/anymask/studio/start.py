@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Unpack
 from anymask.base import THREADS, InputError, check_types, import_offline, pick_threads
 from anymask.cli import finish_job
 from anymask.jobs import ModelChoice, PictureChoice
-from anymask.models.rules import default_model
+from anymask.runtime import stated_model
 from anymask.studio.app import ServerParts, create_app
 from anymask.studio.caches import EmbeddingCache
 from anymask.studio.inference import Inference
@@ -63,7 +63,7 @@ def serve(
 
         folder = None if photos is None else Path(photos)
         pictures = TaskPictures(folder, label_studio, label_studio_key)
-    with _server_parts(server, server.model(model or default_model(server.weights))) as parts:
+    with _server_parts(server, server.model(model or stated_model(server.weights))) as parts:
         _listen(replace(parts, label_studio=pictures), server)
 
 
@@ -101,7 +101,7 @@ def annotate(
     if not isinstance(project, Project):
         project = create_project(project, name=name, labels=labels, database=database)
     project.change(stage=stage)
-    led = default_model(server.weights) if server.weights else project.lead()
+    led = stated_model(server.weights) if server.weights else project.lead()
     chosen = server.model(model or led)
     with _server_parts(server, chosen) as parts:
         LOG.info("opened the project %s", project.folder)

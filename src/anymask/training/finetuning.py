@@ -20,8 +20,7 @@ from anymask.base import (
 )
 from anymask.cli import need_torch
 from anymask.formats import load_set, read
-from anymask.models.rules import default_model
-from anymask.runtime import pick_device
+from anymask.runtime import pick_device, stated_model
 from anymask.training.channels import mix_of
 from anymask.training.export_folder import export_beside
 from anymask.training.finetune_recipe import RECIPE, check_start, load_or_store_recipe
@@ -121,7 +120,7 @@ def finetune(
         DataError: The annotations are invalid.
         ModelError, WeightsError, MissingExtra: The model cannot be loaded, or PyTorch is missing.
     """
-    chosen = model or default_model(settings.get("weights"))
+    chosen = model or stated_model(settings.get("weights"))
     options = as_settings(TuningOptions, settings, data=Path(data), output=Path(out), model=chosen)
     need_torch()
     check_end(options.data, options)
