@@ -59,7 +59,9 @@ def test_trained_weights_state_their_model(tmp_path: Path) -> None:
     save_file(models.build("small").state_dict(), file, metadata={"anymask": about})
     assert anymask.load(weights=file).spec.name == "small"
     assert read_model(argparse.Namespace(weights=file)).model == "small"
-    assert {stated_model(place) for place in (file, tmp_path)} == {"small"}  # a file or a run folder
+    assert {stated_model(place) for place in (file, tmp_path)} == {
+        "small"
+    }  # a file or a run folder
     save_file({"a": torch.zeros(1)}, file)
     assert stated_model(file) == stated_model(tmp_path / "missing.pth") == "nano"
 

@@ -189,10 +189,10 @@ def _track_files(
         with open_session(model_now, source, **settings) as session:
             moved = _begin(model_now, session, job, words)
             leave = True
-            tell = progress or (lambda done, total: None)
-            notes = []
+            tell, notes = progress or _ignore, []
             if job.masklets is not None:
                 notes.append(str(propose_masklets(session, model_now, job.masklets, tell)))
+                tell = _ignore  # the frames were counted; writing them takes little time
             notes += _write(session, job, tell)
             complete = not session.frames.damage
         leave = kept is not None
@@ -203,6 +203,10 @@ def _track_files(
         with contextlib.suppress(OSError):  # the home folder may be read-only
             journal.end([stamp, _state_of(job.paths)])
     return TrackReport(notes, moved)
+
+
+def _ignore(done: int, total: int | None) -> None:
+    """Progress that nobody asked for."""
 
 
 def _journal(paths: Sequence[Path]) -> Path:

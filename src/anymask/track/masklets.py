@@ -132,6 +132,7 @@ def propose_masklets(
         stored = json.dumps(asdict(_clean(session, settings)))
         session.note(DONE, stored)
         session.checkpoint()
+    progress(2 * length, 2 * length)
     return MaskletReport(**parse_json(stored, "the report of masklets"))
 
 
