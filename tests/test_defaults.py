@@ -19,8 +19,9 @@ from anymask.cli.main import main
 from anymask.cli.options import read_model
 from anymask.jobs import ModelChoice
 from anymask.models.rules import DEFAULT_IMAGE_MODEL, DEFAULT_VIDEO_MODEL, default_model
-from anymask.runtime import ASSETS, stated_model
+from anymask.runtime import ASSETS
 from anymask.runtime.manifest import GRAPH_WEIGHTS
+from anymask.runtime.open import stated_model
 from anymask.studio import EmbeddingCache, Inference, start
 from anymask.track import tracking_model
 from tests.studio.servers import client

@@ -49,7 +49,8 @@ def load(
         InputError: The options cannot be combined.
         MissingExtra: PyTorch or OpenVINO is required but not installed.
     """
-    from anymask.runtime import open_runtime, stated_model
+    from anymask.runtime import open_runtime
+    from anymask.runtime.open import stated_model
 
     name = stated_model(weights) if name is None else str(name) if isinstance(name, Path) else name
     if weights is None if convert is None else convert:

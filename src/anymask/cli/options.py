@@ -138,7 +138,7 @@ def read_count(text: str, least: int = 1) -> int:
 
 def read_model(args: argparse.Namespace, **chosen: object) -> ModelChoice:
     """Read the options of `MODEL`, overridden by `chosen`; paths become absolute."""
-    from anymask.runtime import stated_model
+    from anymask.runtime.open import stated_model
 
     given = read_options(args, ModelChoice) | chosen
     if given.get("weights") is not None:

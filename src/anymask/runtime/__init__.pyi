@@ -50,7 +50,6 @@ from anymask.runtime.open import open_runtime as open_runtime
 from anymask.runtime.open import run_weights as run_weights
 from anymask.runtime.open import split_side as split_side
 from anymask.runtime.open import stated_channels as stated_channels
-from anymask.runtime.open import stated_model as stated_model
 from anymask.runtime.openvino import import_openvino as import_openvino
 from anymask.runtime.openvino import write_ir as write_ir
 from anymask.runtime.protocol import ClassLabelling as ClassLabelling

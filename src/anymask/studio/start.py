@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Unpack
 from anymask.base import THREADS, InputError, check_types, import_offline, pick_threads
 from anymask.cli import finish_job
 from anymask.jobs import ModelChoice, PictureChoice
-from anymask.runtime import stated_model
+from anymask.runtime.open import stated_model
 from anymask.studio.app import ServerParts, create_app
 from anymask.studio.caches import EmbeddingCache
 from anymask.studio.inference import Inference

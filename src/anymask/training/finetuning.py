@@ -20,7 +20,8 @@ from anymask.base import (
 )
 from anymask.cli import need_torch
 from anymask.formats import load_set, read
-from anymask.runtime import pick_device, stated_model
+from anymask.runtime import pick_device
+from anymask.runtime.open import stated_model
 from anymask.training.channels import mix_of
 from anymask.training.export_folder import export_beside
 from anymask.training.finetune_recipe import RECIPE, check_start, load_or_store_recipe
