@@ -55,14 +55,12 @@ def test_photos_are_asked_with_the_better_model() -> None:
 def test_trained_weights_state_their_model(tmp_path: Path) -> None:
     """In Python, on the command line and for a further training, whatever the default is."""
     file = tmp_path / "weights.safetensors"
-    torch.manual_seed(0)
     about = json.dumps({"variant": "small"})
     save_file(models.build("small").state_dict(), file, metadata={"anymask": about})
     assert anymask.load(weights=file).spec.name == "small"
     assert read_model(argparse.Namespace(weights=file)).model == "small"
-    assert {stated_model(place) for place in (file, tmp_path)} == {
-        "small"
-    }  # a file or a run folder
+    for place in (file, tmp_path):  # a file, or the folder of its run
+        assert stated_model(place) == "small"
     save_file({"a": torch.zeros(1)}, file)
     assert stated_model(file) == stated_model(tmp_path / "missing.pth") == "nano"
 

@@ -13,6 +13,7 @@ Letters: B images, C channels of a map, K classes, h w the cells of the low-reso
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
@@ -138,8 +139,6 @@ def class_head_of(model: nn.Module) -> ClassHead | PromptHead | TokenHead | None
 
 def without_class_head(model: nn.Module) -> nn.Module:
     """Return a model with the same tensors, but without a class head."""
-    import copy
-
     bare = copy.copy(model)
     bare._modules = {name: child for name, child in model._modules.items() if name != NAME}
     return bare
@@ -147,8 +146,6 @@ def without_class_head(model: nn.Module) -> nn.Module:
 
 def _maps_of(model: nn.Module) -> tuple[list[int], int]:
     """Channels of each encoder map, and mask cells along a side of a coarse cell."""
-    import copy
-
     spec = cast(Any, model).spec
     side = spec.pad_multiple or spec.image_side
     twin = copy.deepcopy(model).to("meta").eval()

@@ -206,7 +206,7 @@ def _track_files(
 
 
 def _ignore(done: int, total: int | None) -> None:
-    """Progress that nobody asked for."""
+    """Discard the progress."""
 
 
 def _journal(paths: Sequence[Path]) -> Path:

@@ -109,8 +109,8 @@ def finetune(
             folder of annotated clips.
         out: Folder for checkpoints, weights.safetensors, result.json and report.html.
         model: Name from `anymask models list`, or the folder or weights.safetensors of an earlier
-            run. Default: the model that images are segmented with, "small" unless ANYMASK_MODEL
-            names another one.
+            run. Default: the model that `weights` state, else the model that images are segmented
+            with, "small" unless ANYMASK_MODEL names another one.
         settings: Fields of `anymask.training.TuningOptions`.
 
     Returns:
