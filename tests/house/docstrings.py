@@ -11,23 +11,10 @@ from pathlib import Path
 
 import griffe
 
-from tests.house.gates import CARGO, python_files, room_of
+from tests.house.gates import python_files
 
 RAISED = re.compile(r"[Rr]aises(?::\n +| )([A-Z][^.;:\n]*)")
-OLD_ROW = re.compile(r"^ *(\w+(?:, \w+)*)  +\S")  # "points  (P, 2) clicks": no tool reads it
 FOREIGN_ERRORS = frozenset({"UnidentifiedImageError", "HTTPException"})  # Pillow, http.client
-
-
-def unclear_first_lines(package: Path) -> list[str]:
-    """Modules whose docstring does not begin with one line that is a whole sentence."""
-    complaints = []
-    for path in python_files(package):
-        if room_of(path, package) != CARGO:
-            text = ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
-            if not text.split("\n\n")[0].endswith(".") or "\n" in text.split("\n\n")[0]:
-                where = path.relative_to(package.parent).as_posix()
-                complaints.append(f"{where}:1: begin with one line: what goes in, what comes out")
-    return complaints
 
 
 def unknown_errors(package: Path) -> list[str]:
@@ -74,25 +61,3 @@ def _declared(owner: griffe.Object | griffe.Alias) -> Iterator[griffe.Object | g
             yield value
             if value.is_module or value.is_class:
                 yield from _declared(value)
-
-
-def old_rows(roots: list[Path]) -> list[str]:
-    """Docstrings that describe parameters in columns instead of a section `Args:`, and "See X"."""
-    complaints = []
-    for path in (path for root in roots for path in python_files(root)):
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-            if not isinstance(node, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):
-                continue
-            text = ast.get_docstring(node) or ""
-            if re.match(r"See (`|the (class|module)\b)", text):
-                complaints.append(f"{path}:{node.lineno}: say what it does; it only refers")
-            sections = re.findall(r"^(Args|Attributes|Raises|Returns):$", text, re.MULTILINE)
-            if len(sections) > len({*sections}):
-                complaints.append(f"{path}:{node.lineno}: has a section twice")
-            names = {one.arg for one in ast.walk(node) if isinstance(one, ast.arg)}
-            complaints += [
-                f"{path}:{node.lineno}: write {row[1]} in a section Args:"
-                for line in text.splitlines()[1:]
-                if (row := OLD_ROW.match(line)) and names.issuperset(row[1].split(", "))
-            ]
-    return complaints

@@ -10,10 +10,10 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-MODULE_LINES = 800
-FUNCTION_LINES = 60
+MODULE_LINES = 1000
+FUNCTION_LINES = 100
 PAGE_LINES, PAGE_COLUMNS = 400, 100  # of a TypeScript module
-PARAMETERS = 7
+PARAMETERS = 8
 LONG_SIGNATURES = frozenset({"annotate", "convert", "write_graph"})  # this list only shrinks
 
 CORE = frozenset(

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from docs.site.stubs import NAME
 
-MAX_NAMES = 780  # of all rooms together; it only shrinks
 IN_TEXT = re.compile(r"anymask\.(\w+)(?: import (\([^)]*\)|[\w, ]+)|\.(\w+))|`(\w+)\.(\w+)`")
 
 
