@@ -20,6 +20,9 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 # about answers, not about which model gives them (`test_defaults.py` is). Processes inherit it.
 os.environ["ANYMASK_MODEL"] = "nano"
 
+# Plug-ins of contrib/ that are installed here do not change what the core does.
+os.environ["ANYMASK_DISABLE_PLUGINS"] = "1"
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHARED = REPOSITORY.parent / "shared"
 

@@ -22,6 +22,7 @@ from anymask.base.errors import ImageError as ImageError
 from anymask.base.errors import InputError as InputError
 from anymask.base.errors import LimitError as LimitError
 from anymask.base.errors import MissingExtra as MissingExtra
+from anymask.base.errors import MissingPlugin as MissingPlugin
 from anymask.base.errors import ModelError as ModelError
 from anymask.base.errors import NotAllowedError as NotAllowedError
 from anymask.base.errors import NotFoundError as NotFoundError
@@ -46,6 +47,9 @@ from anymask.base.parsing import parse_json as parse_json
 from anymask.base.parsing import parse_text as parse_text
 from anymask.base.parsing import parse_toml as parse_toml
 from anymask.base.parsing import to_utf8 as to_utf8
+from anymask.base.plugins import PLUGINS as PLUGINS
+from anymask.base.plugins import installed_plugins as installed_plugins
+from anymask.base.plugins import load_plugin as load_plugin
 from anymask.base.progress import OnNamedProgress as OnNamedProgress
 from anymask.base.progress import OnProgress as OnProgress
 from anymask.base.progress import Progress as Progress

@@ -17,6 +17,7 @@
     │   ├── DiskFull        no disk space left
     │   └── NotAllowedError forbidden by a project rule: the acceptance rule before an export
     └── MissingExtra        an optional package that is not installed
+        └── MissingPlugin   a plug-in that is not installed
 
 A message states what is wrong, what was expected and given, and how to fix it.
 """
@@ -115,6 +116,18 @@ class MissingExtra(AnymaskError, ImportError):
             f"{package!r}). Install it with: pip install 'anymask[{extra}]'"
         )
         self.name, self.extra = package, extra
+
+
+class MissingPlugin(MissingExtra):
+    """A plug-in is not installed; the message names the command that installs it."""
+
+    def __init__(self, plugin: str, purpose: str) -> None:
+        ImportError.__init__(
+            self,
+            f"{capitalized(purpose)} requires the plug-in {plugin}. Install it in a clone of "
+            f"anymask with: pip install ./contrib/{plugin}",
+        )
+        self.name = self.extra = plugin
 
 
 def capitalized(text: str) -> str:

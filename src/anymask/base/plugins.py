@@ -1,0 +1,66 @@
+"""Plug-ins: distributions that add commands, formats, layouts, model families, trackers and routes.
+
+A plug-in declares entry points in the groups of `GROUPS`. They are read only for help texts and
+lists, and for names that are not built in. `PLUGINS` lists the plug-ins of this repository, so that
+a name without its plug-in is answered with the command that installs it. The environment variable
+ANYMASK_DISABLE_PLUGINS=1 ignores all entry points.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from anymask.base.errors import MissingPlugin
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+GROUPS = ("commands", "formats", "layouts", "families", "trackers", "routes")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plugin:
+    """A plug-in of this repository.
+
+    Attributes:
+        about: What it adds.
+        commands: Summaries of its commands by name.
+        names: Names of everything else that it adds, by group.
+    """
+
+    about: str
+    commands: Mapping[str, str] = field(default_factory=dict)
+    names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def provides(self, group: str, name: str) -> bool:
+        """Return whether it adds this name to a group."""
+        return name in (self.commands if group == "commands" else self.names.get(group, ()))
+
+
+PLUGINS: dict[str, Plugin] = {}
+
+
+def installed_plugins(group: str) -> dict[str, EntryPoint]:
+    """Return the entry points of a group by name, without importing them."""
+    if os.environ.get("ANYMASK_DISABLE_PLUGINS"):
+        return {}
+    from importlib.metadata import entry_points
+
+    return {one.name: one for one in entry_points(group=f"anymask.{group}")}
+
+
+def load_plugin(group: str, name: str) -> Any:
+    """Import what a plug-in adds under a name; None if the name is unknown.
+
+    Raises:
+        MissingPlugin: The plug-in that adds it is not installed.
+    """
+    found = installed_plugins(group).get(name)
+    if found is not None:
+        return found.load()
+    if owner := next((own for own, one in PLUGINS.items() if one.provides(group, name)), None):
+        raise MissingPlugin(owner, f"{group.removesuffix('s')} {name!r}")
+    return None
