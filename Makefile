@@ -1,11 +1,12 @@
 # Every target creates the virtual environment .venv if it does not exist.
 # Another interpreter:  make test PYTHON=python3.12      Another photo:  make demo PHOTO=mine.jpg
-# Some of the tests:    make test-all TESTS=tests/web
+# Some of the tests:    make test TESTS=tests/masks
 
 VENV  ?= .venv
 OUT   ?= out/demo
 PHOTO ?=
 TESTS ?=
+PART  ?=
 
 ifeq ($(OS),Windows_NT)
   BIN := $(VENV)/Scripts
@@ -21,7 +22,7 @@ PYTHON ?= $(shell $(FIND_PYTHON))
 PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet install -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all coverage lint bench docs build web clean
+.PHONY: help demo test test-core test-all ci browser coverage lint bench docs build web clean
 
 help:  ## show this list
 	@echo "usage: make TARGET"
@@ -30,11 +31,20 @@ help:  ## show this list
 demo: $(VENV)/.core  ## segment three sample images (or PHOTO=...) with the bundled model
 	$(BIN)/python demo/demo.py --out $(OUT) $(if $(PHOTO),--photo "$(PHOTO)")
 
-test: $(VENV)/.dev  ## run all tests except the slow ones, in two processes
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" $(TESTS)
+test: $(VENV)/.dev  ## run the quick tests of everything, in two processes (8 minutes on two cores)
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow" $(TESTS)
 
-test-all: $(VENV)/.dev  ## run all tests, including browsers, training, exports and the wheel
-	$(BIN)/python -m pytest $(TESTS)
+test-core: $(VENV)/.light  ## run the quick tests of the core, without PyTorch, server and browser
+	ANYMASK_TEST_CORE=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow" $(TESTS)
+
+test-all: $(VENV)/.dev  ## run all tests in parts (about an hour); PART=browser runs one of them
+	$(BIN)/python .ci/test_all.py $(PART)
+
+ci:  ## run .ci/run on HEAD in a fresh clone
+	bash .ci/fresh
+
+browser: $(VENV)/.dev  ## install a Chromium for the tests of the page, if none is installed
+	@$(BIN)/python tests/web/chromium.py
 
 coverage: $(VENV)/.dev  ## run all tests except the slow ones and print the code coverage
 	$(BIN)/python -m pytest -m "not slow" --cov=anymask --cov-report=term:skip-covered $(TESTS)
@@ -71,6 +81,11 @@ $(VENV)/.core: pyproject.toml constraints.txt | $(VENV)/pyvenv.cfg
 	@$(PIP) -e ".[demo]"
 	@touch $@
 
+$(VENV)/.light: pyproject.toml constraints.txt | $(VENV)/pyvenv.cfg
+	@echo "installing what the tests of the core need into $(VENV) (once) ..."
+	@$(PIP) -e ".[test]"
+	@touch $@
+
 $(VENV)/.docs: pyproject.toml constraints.txt | $(VENV)/pyvenv.cfg
 	@echo "installing what the documentation is built with into $(VENV) (once) ..."
 	@$(PIP) -e ".[docs]"
@@ -79,5 +94,4 @@ $(VENV)/.docs: pyproject.toml constraints.txt | $(VENV)/pyvenv.cfg
 $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/pyvenv.cfg
 	@echo "installing everything that the tests need into $(VENV) (once; torch is large) ..."
 	@$(PIP) -e ".[torch,dev]"
-	@$(BIN)/python tests/web/chromium.py
-	@touch $@ $(VENV)/.core $(VENV)/.docs
+	@touch $@ $(VENV)/.core $(VENV)/.docs $(VENV)/.light

@@ -2,7 +2,8 @@
 
 import gc
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -26,8 +27,10 @@ os.environ["ANYMASK_DISABLE_PLUGINS"] = "1"
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHARED = REPOSITORY.parent / "shared"
 
-# Browsers, trainings, exports of all families, the wheel, reference outputs: `make test-all`.
-SLOW = ("tests/web", "tests/training", "tests/installed", "tests/golden", "tests/fuzz", "research")
+# What `make test` leaves out, measured in processor seconds (`python -m tests.house.durations`):
+# tests, and fixtures whose tests are all left out.
+SLOW = frozenset((REPOSITORY / "tests" / "slow.txt").read_text("utf-8").split("\n"))
+FLOWS = frozenset((REPOSITORY / "tests" / "web" / "flows.txt").read_text("utf-8").split("\n"))
 
 # No test measures time, a busy machine may be slow, and every run draws the same examples.
 settings.register_profile(
@@ -35,17 +38,73 @@ settings.register_profile(
     deadline=None,
     derandomize=True,
     database=None,
-    max_examples=50,
+    max_examples=int(os.environ.get("ANYMASK_TEST_EXAMPLES", "15")),
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("anymask")
 
 
+# `make test-core` runs without the packages of most extras: what imports one is skipped.
+CORE_ONLY = bool(os.environ.get("ANYMASK_TEST_CORE"))
+
+
+class CoreModule(pytest.Module):
+    """A module of tests that may need a package which is not installed."""
+
+    def collect(self) -> Iterable[pytest.Item | pytest.Collector]:
+        with missing_packages_skip():
+            return list(super().collect())
+
+
+def pytest_pycollect_makemodule(
+    module_path: Path, parent: pytest.Collector
+) -> pytest.Module | None:
+    """Skip modules that import a missing package."""
+    return CoreModule.from_parent(parent, path=module_path) if CORE_ONLY else None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup() -> Iterator[None]:
+    """Skip tests whose fixtures import a missing package."""
+    with missing_packages_skip():
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Iterator[None]:
+    """Skip tests that import a missing package."""
+    with missing_packages_skip():
+        return (yield)
+
+
+@contextmanager
+def missing_packages_skip() -> Iterator[None]:
+    """Skip instead of failing if a package is not installed, for tests of the core alone."""
+    try:
+        yield
+    except (ImportError, pytest.Collector.CollectError) as error:
+        cause = error if isinstance(error, ImportError) else error.__cause__
+        name = getattr(cause, "name", None) or ""
+        if not CORE_ONLY or not name or name.partition(".")[0] in ("anymask", "tests", "research"):
+            raise
+        pytest.skip(f"needs the package {name}", allow_module_level=True)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks the slow tests by their folders."""
+    """Mark the slow tests, and the flows through the page that `.ci/run` runs."""
     for item in items:
-        if item.path.relative_to(REPOSITORY).as_posix().startswith(SLOW):
+        name = item.nodeid.partition("[")[0]
+        if name in SLOW or SLOW.intersection(f"fixture {one}" for one in fixtures(item)):
             item.add_marker(pytest.mark.slow)
+        if name in FLOWS:
+            item.add_marker(pytest.mark.flow)
+
+
+def fixtures(item: pytest.Item) -> list[str]:
+    """The fixtures of a test, also those that it needs indirectly, each with its file or folder."""
+    found = getattr(item, "_fixtureinfo", None)
+    named = found.name2fixturedefs.items() if found else ()
+    return [f"{several[-1].baseid}::{name}" for name, several in named if several]
 
 
 def pytest_collection_finish() -> None:
@@ -57,10 +116,13 @@ def pytest_collection_finish() -> None:
 @pytest.fixture(scope="session", autouse=True)
 def hasty_disk() -> Iterator[None]:
     """Nothing waits until the disk has it: only a power cut would tell, and no test is one."""
-    from anymask.studio import database
-
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda _: None)
+        try:
+            from anymask.studio import database
+        except ImportError:  # without the extra [studio]
+            yield
+            return
         hasty = [pragma.replace("FULL", "OFF") for pragma in database.PRAGMAS]
         patch.setattr(database, "PRAGMAS", tuple(hasty))
         yield

@@ -1,7 +1,6 @@
 """A PostgreSQL server of the tests' own: in a temporary folder, on a socket, stopped at the end.
 
-It is found on the machine, or installed with apt-get where the tests run as root. The server
-refuses to run as root, so there it runs as an unprivileged user.
+The server refuses to run as root, so there it runs as an unprivileged user.
 """
 
 from __future__ import annotations
@@ -30,12 +29,9 @@ class NoServer(Exception):
 
 def find_programs() -> Path:
     """The folder of initdb and postgres. Raises NoServer."""
-    for attempt in (_found, _installed):
-        if (folder := attempt()) is not None:
-            return folder
-    raise NoServer(
-        "needs PostgreSQL: none is installed, and it cannot be (not root, or no apt-get)"
-    )
+    if (folder := _found()) is None:
+        raise NoServer("needs PostgreSQL: install Debian's postgresql, or another one")
+    return folder
 
 
 def _found() -> Path | None:
@@ -44,15 +40,6 @@ def _found() -> Path | None:
     ]
     folders += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
     return next((f for f in folders if (f / "initdb").exists() and (f / "postgres").exists()), None)
-
-
-def _installed() -> Path | None:
-    if os.geteuid() or not shutil.which("apt-get"):
-        return None
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    for words in (["update"], ["install", "-y", "--no-install-recommends", "postgresql"]):
-        subprocess.run(["apt-get", "-q", *words], env=environment, capture_output=True, check=False)
-    return _found()
 
 
 def _lower_rights() -> tuple[dict[str, object], pwd.struct_passwd | None]:
