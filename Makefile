@@ -21,8 +21,11 @@ PYTHON ?= $(shell $(FIND_PYTHON))
 
 PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet install -c constraints.txt
 
+# The plug-ins need the packages of [dev]; hatchling builds them.
+INSTALL_PLUGINS = $(PIP) --no-build-isolation --no-deps $(addprefix -e ./,$(wildcard contrib/anymask-*))
+
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-core test-all ci browser coverage lint bench docs build web clean
+.PHONY: help demo test test-core test-all ci browser coverage lint bench docs build plugins web clean
 
 help:  ## show this list
 	@echo "usage: make TARGET"
@@ -64,12 +67,15 @@ docs: $(VENV)/.docs  ## build the documentation site with its API reference and 
 build: $(VENV)/.dev  ## build the wheel and the source archive into dist/
 	$(BIN)/python -m hatchling build -d dist
 
+plugins: $(VENV)/.dev  ## install the plug-ins of contrib/ into the environment of the tests
+	@$(INSTALL_PLUGINS)
+
 web:  ## build the labeling page and the JavaScript package (requires Node); WEBGPU=1 adds WebGPU
 	cd web && npm ci && npm run build && npm test
 
 clean:  ## remove the environment, caches and outputs (not runs/)
 	rm -rf $(VENV) web/node_modules build dist out .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	find src tests demo -name __pycache__ -type d -prune -exec rm -rf {} +
+	find src tests demo contrib -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/pyvenv.cfg:
 	@test -n "$(PYTHON)" || { echo "anymask needs Python 3.11 or newer; none found: make PYTHON=/path/to/python" >&2; exit 2; }
@@ -91,7 +97,8 @@ $(VENV)/.docs: pyproject.toml constraints.txt | $(VENV)/pyvenv.cfg
 	@$(PIP) -e ".[docs]"
 	@touch $@
 
-$(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/pyvenv.cfg
+$(VENV)/.dev: pyproject.toml constraints.txt $(wildcard contrib/anymask-*/pyproject.toml) | $(VENV)/pyvenv.cfg
 	@echo "installing everything that the tests need into $(VENV) (once; torch is large) ..."
 	@$(PIP) -e ".[torch,dev]"
+	@$(INSTALL_PLUGINS)
 	@touch $@ $(VENV)/.core $(VENV)/.docs $(VENV)/.light

@@ -32,6 +32,7 @@ OUTSIDE = {  # files of the repository that are pages of the site, too
     "src/anymask/assets/nano/MODEL_CARD.md": "card-nano.md",
     "src/anymask/assets/small/MODEL_CARD.md": "card-small.md",
     "web/package/README.md": "javascript.md",
+    "contrib/README.md": "plugins.md",
 }
 NAVIGATION = {
     "Get started": [
@@ -44,7 +45,7 @@ NAVIGATION = {
         "guides/segment-a-scan.md",
         "guides/digitize-buildings.md", "guides/embed-in-a-web-page.md",
         "guides/deploy-without-python.md", "guides/find-label-errors.md",
-        "guides/process-100000-images.md", "guides/serve.md",
+        "guides/process-100000-images.md", "guides/serve.md", "plugins.md",
     ],
     "Explanation": [
         "explanation/prompts.md", "explanation/automatic-masks.md", "explanation/text-prompts.md",

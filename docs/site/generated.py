@@ -36,7 +36,7 @@ def command_page() -> str:
         "Generated from the argument parsers. `anymask COMMAND --help` prints the common options "
         "of a command, `anymask COMMAND --help-all` prints all of them.",
     ]
-    for name, module in command_line.commands().items():
+    for name, module in command_line.COMMANDS.items():
         command = command_line.load(module)
         parser = command.parser(f"anymask {name}", SUMMARIES.get(name))
         parts.extend(_parser_sections(parser, "##"))

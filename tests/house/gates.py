@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 MODULE_LINES = 1000
@@ -56,7 +56,6 @@ CALLS_UP = frozenset(
         ("studio/start.py", "anymask.integrations"),
     }
 )
-PUBLIC_ONLY = frozenset({"integrations"})  # rooms that import no module of another room
 
 # What the core may import when a module is loaded; everything else is an extra, imported in the
 # function that needs it.
@@ -187,18 +186,21 @@ def climbing_imports(package: Path) -> list[str]:
     return complaints
 
 
-def inner_imports(package: Path) -> list[str]:
-    """Imports of another room's modules in a room that may only use public names."""
+def inner_imports(plugin: Path, public: Collection[tuple[str, str]]) -> list[str]:
+    """Imports of a plug-in that are no public names: (room, name) of `surface.public_names`."""
     complaints = []
-    for path in python_files(package):
-        room = room_of(path, package)
-        if room not in PUBLIC_ONLY:
-            continue
-        where = path.relative_to(package.parent).as_posix()
-        for line, name in imported(ast.parse(path.read_text("utf-8"))):
-            first, *inside = name.split(".")
-            if first == "anymask" and len(inside) > 1 and inside[0] != room:
-                complaints.append(f"{where}:{line}: imports {name}; use public names of its room")
+    for path in python_files(plugin):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names if alias.name.startswith("anymask.")]
+            elif isinstance(node, ast.ImportFrom) and f"{node.module}.".startswith("anymask."):
+                _, _, room = str(node.module).partition(".")
+                given = [(room, alias.name) for alias in node.names]
+                names = [f"{node.module}.{name}" for _, name in set(given) - {*public} if room]
+            else:
+                continue
+            where = f"{path.relative_to(plugin).as_posix()}:{node.lineno}"
+            complaints += [f"{where}: imports {name}, which is no public name" for name in names]
     return complaints
 
 

@@ -83,12 +83,14 @@ def test_imports_that_climb_are_named(package: Path, file: str, line: str, compl
     assert gates.climbing_imports(package) == [complaint]
 
 
-def test_a_room_of_public_names_imports_no_module_of_another(package: Path) -> None:
-    lines = ("from anymask.studio import Refusal", "from anymask.integrations.cvat import SHAPES")
-    write(package / "integrations/a.py", "\n".join([*lines, "import anymask.studio.errors"]))
-    write(package / "studio/a.py", "import anymask.masks.rle")
-    assert [line.partition(": ")[0] for line in gates.inner_imports(package)] == [
-        "anymask/integrations/a.py:3"
+def test_imports_of_a_plug_in_that_are_not_public_are_named(tmp_path: Path) -> None:
+    good = "import anymask\nfrom anymask import Mask\nfrom anymask.studio import Limits, a_room\n"
+    bad = "from anymask.studio.app import Limits\nimport anymask.studio\nfrom anymask_x.a import b"
+    write(tmp_path / "anymask_x/a.py", good + bad)
+    assert gates.inner_imports(tmp_path, {("studio", "Limits")}) == [
+        "anymask_x/a.py:3: imports anymask.studio.a_room, which is no public name",
+        "anymask_x/a.py:4: imports anymask.studio.app.Limits, which is no public name",
+        "anymask_x/a.py:5: imports anymask.studio, which is no public name",
     ]
 
 

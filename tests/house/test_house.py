@@ -4,17 +4,21 @@ import importlib
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
+from anymask import __version__
 from anymask.base import offline
 from tests.house import docstrings, gates, size, surface
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "src" / "anymask"
 FORBIDDEN = Path(__file__).with_name("forbidden_names.txt")
-OURS = [PACKAGE, ROOT / "tests", ROOT / "demo"]
+PLUGINS = sorted((ROOT / "contrib").glob("anymask-*"))
+OURS = [PACKAGE, ROOT / "tests", ROOT / "demo", *PLUGINS]
+SHIPPED = [PACKAGE, *sorted((ROOT / "contrib").glob("anymask-*/src/*"))]
 
 
 def report(complaints: list[str]) -> None:
@@ -26,8 +30,18 @@ def test_imports_only_go_down() -> None:
     report(gates.climbing_imports(PACKAGE))
 
 
-def test_integrations_use_public_names() -> None:
-    report(gates.inner_imports(PACKAGE))
+@pytest.mark.parametrize("plugin", PLUGINS, ids=lambda plugin: plugin.name)
+def test_plug_ins_use_public_names(plugin: Path) -> None:
+    report(gates.inner_imports(plugin / "src", surface.public_names(PACKAGE)))
+
+
+@pytest.mark.parametrize("plugin", PLUGINS, ids=lambda plugin: plugin.name)
+def test_a_plug_in_has_the_version_of_the_package(plugin: Path) -> None:
+    project = tomllib.loads((plugin / "pyproject.toml").read_text("utf-8"))["project"]
+    assert project["name"] == plugin.name
+    assert project["version"] == __version__
+    (own,) = [line for line in project["dependencies"] if line.startswith("anymask")]
+    assert own.partition("==")[2] == __version__
 
 
 def test_no_files_of_a_room_import_each_other_in_a_circle() -> None:
@@ -46,19 +60,22 @@ def test_the_core_loads_without_the_extras() -> None:
     report(gates.heavy_imports(PACKAGE, frozenset(sys.stdlib_module_names)))
 
 
-def test_json_is_read_in_one_place() -> None:
-    report(gates.json_readers(PACKAGE))
+@pytest.mark.parametrize("root", SHIPPED, ids=lambda root: root.name)
+def test_json_is_read_in_one_place(root: Path) -> None:
+    report(gates.json_readers(root))
 
 
-def test_csv_is_written_and_read_in_one_place() -> None:
-    report(gates.csv_users(PACKAGE))
+@pytest.mark.parametrize("root", SHIPPED, ids=lambda root: root.name)
+def test_csv_is_written_and_read_in_one_place(root: Path) -> None:
+    report(gates.csv_users(root))
 
 
-def test_pictures_are_opened_with_a_list_of_decoders() -> None:
-    report(gates.picture_openers(PACKAGE))
+@pytest.mark.parametrize("root", SHIPPED, ids=lambda root: root.name)
+def test_pictures_are_opened_with_a_list_of_decoders(root: Path) -> None:
+    report(gates.picture_openers(root))
 
 
-@pytest.mark.parametrize("root", [PACKAGE, ROOT / "research"], ids=lambda root: root.name)
+@pytest.mark.parametrize("root", [*SHIPPED, ROOT / "research"], ids=lambda root: root.name)
 def test_packages_with_telemetry_are_imported_in_one_place(root: Path) -> None:
     report(gates.reporting_imports(root))
     assert gates.REPORTING == offline.REPORTING
@@ -140,7 +157,7 @@ def test_the_picture_of_the_house_shows_every_floor() -> None:
 
 def test_public_names_are_used_outside_of_their_room() -> None:
     """A name that only tests or research use is imported from its module."""
-    applications = [ROOT / folder for folder in ("demo", "examples", "docs")]
+    applications = [ROOT / folder for folder in ("demo", "docs", "examples", "contrib")]
     documents = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
     documents += [*(ROOT / "docs").rglob("*.ipynb"), *(ROOT / "examples").rglob("*.md")]
     report(surface.unused_names(PACKAGE, applications, documents))

@@ -9,10 +9,11 @@ import pytest
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 pytest.importorskip("napari", reason="needs napari")
 
-from anymask_napari import AnymaskWidget
-from anymask_napari._widget import BOXES, CLICKS, FOUND
 from napari.components import ViewerModel
 from npe2 import PluginManifest
+
+from anymask_napari import AnymaskWidget
+from anymask_napari._widget import BOXES, CLICKS, FOUND
 
 
 def disc(shape: tuple[int, int], centre: tuple[float, float], radius: float) -> np.ndarray:

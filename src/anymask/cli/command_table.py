@@ -1,13 +1,12 @@
 """Table of commands: name, module and one-line summary of each.
 
 Modules are stored as text, so that `anymask --help` imports none of them and the command line does
-not depend on applications. Other packages add commands with entry points in the group
+not depend on applications. Plug-ins add commands with entry points in the group
 `anymask.commands`, which are loaded when they are called.
 """
 
 from __future__ import annotations
 
-GROUP = "anymask.commands"
 _PACKAGES: dict[str, dict[str, str]] = {
     "anymask.cli": {
         "sample": "write a sample image",
@@ -62,7 +61,19 @@ SUMMARIES: dict[str, str] = {
 
 
 def commands() -> dict[str, str]:
-    """Return the module of every command: entry points, overridden by built-in commands."""
-    from importlib.metadata import entry_points
+    """Return the module of every command: those of installed plug-ins, then the built-in ones."""
+    from anymask.base import installed_plugins  # not loaded by a built-in command
 
-    return {one.name: one.value for one in entry_points(group=GROUP)} | COMMANDS
+    return {name: one.value for name, one in installed_plugins("commands").items()} | COMMANDS
+
+
+def plugin_summaries() -> dict[str, str]:
+    """Return the summary of every command of installed plug-ins, without importing them."""
+    from anymask.base import PLUGINS, installed_plugins
+
+    known = {name: text for one in PLUGINS.values() for name, text in one.commands.items()}
+    return {
+        name: known.get(name) or f"command of the plug-in {one.dist.name if one.dist else '?'}"
+        for name, one in installed_plugins("commands").items()
+        if name not in COMMANDS
+    }

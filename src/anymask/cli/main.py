@@ -1,7 +1,7 @@
 """Entry point of the command line.
 
 A command is a module with a record `COMMAND` (`anymask.cli.command`), and a row in the table of
-`anymask.cli.command_table`. Only the selected one is imported.
+`anymask.cli.command_table` or an entry point of a plug-in. Only the selected one is imported.
 
 Exit codes: 0 success; 2 user error (invalid option, missing file, invalid prompt); 130 interrupted;
 141 broken pipe. All other errors are bugs and print a traceback.
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from anymask import __version__
 from anymask.base import AnymaskError, disk_message, missing_extra
-from anymask.cli.command_table import COMMANDS, SUMMARIES, commands
+from anymask.cli.command_table import COMMANDS, SUMMARIES, commands, plugin_summaries
 from anymask.cli.parser import nearest
 from anymask.cli.streams import quieten_decoders, utf8_stdio
 
@@ -166,11 +166,16 @@ def run(words: list[str]) -> int:
         print(f"anymask {__version__}")
         return 0
     name, rest = words[0], words[1:]
-    module = COMMANDS.get(name) or commands().get(name)
-    if module is None:
-        return print_error(unknown(name, rest))
-    command = load(module)
-    command.execute(command.parser(f"anymask {name}", SUMMARIES.get(name)).parse_args(rest))
+    if name in COMMANDS:
+        command, summary = load(COMMANDS[name]), SUMMARIES.get(name)
+    else:
+        from anymask.base import load_plugin
+
+        module = load_plugin("commands", name)
+        if module is None:
+            return print_error(unknown(name, rest))
+        command, summary = module.COMMAND, plugin_summaries()[name]
+    command.execute(command.parser(f"anymask {name}", summary).parse_args(rest))
     return 0
 
 
@@ -182,8 +187,9 @@ def load(module: str) -> Command:
 
 def help_text() -> str:
     """Return the text of `anymask --help`, without importing commands."""
-    width = max(map(len, SUMMARIES))
-    lines = [f"  {name:<{width}}  {summary}" for name, summary in SUMMARIES.items()]
+    listed = SUMMARIES | plugin_summaries()
+    width = max(map(len, listed))
+    lines = [f"  {name:<{width}}  {summary}" for name, summary in listed.items()]
     return "\n".join(
         [
             "usage: anymask COMMAND [OPTION ...]",

@@ -1,0 +1,110 @@
+"""Commands of plug-ins: listed and run where they are installed, and named where they are not."""
+
+from pathlib import Path
+
+import pytest
+
+from anymask.base import PLUGINS, plugins
+from anymask.cli.command_table import COMMANDS
+from anymask.cli.main import main
+
+PROBE = """
+from anymask.cli import Argument, Command
+
+def run(args):
+    print("probed", args.depth)
+
+COMMAND = Command(run, (Argument("--depth", type=int, help="depth in meters"),))
+"""
+SUMMARY = "command of the plug-in anymask-probe"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A plug-in as pip installs it: a module, and the metadata of its distribution."""
+    facts = tmp_path / "anymask_probe-1.0.dist-info"
+    facts.mkdir()
+    (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: anymask-probe\nVersion: 1.0\n")
+    (facts / "entry_points.txt").write_text(
+        "[anymask.commands]\nprobe = anymask_probe\nsample = anymask_probe\nlost = anymask_lost\n"
+    )
+    (tmp_path / "anymask_probe.py").write_text(PROBE)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delenv("ANYMASK_DISABLE_PLUGINS")
+    return tmp_path
+
+
+@pytest.fixture
+def known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The repository has a plug-in with the commands `probe` and `sonar`."""
+    commands = {"probe": "measure a depth", "sonar": "measure depths"}
+    one = plugins.Plugin(about="depths", commands=commands)
+    monkeypatch.setitem(PLUGINS, "anymask-depths", one)
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("words", [["probe", "--help"], ["help", "probe"]])
+def test_a_command_of_a_plug_in_is_listed_and_runs(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--help"]) == 0
+    assert [line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines()].count(
+        ["probe", SUMMARY]
+    ) == 1
+    assert main(words) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("usage: anymask probe ")
+    assert SUMMARY in shown
+    assert "depth in meters" in shown
+    assert main(["probe", "--depth", "3"]) == 0
+    assert capsys.readouterr().out == "probed 3\n"
+
+
+@pytest.mark.usefixtures("folder", "known")
+def test_a_known_plug_in_has_a_summary(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    assert "probe       measure a depth\n" in capsys.readouterr().out
+    assert main(["probe", "--help"]) == 0
+    assert "\nmeasure a depth\n" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_plug_in_replaces_no_built_in_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sample", "--help"]) == 0
+    assert "depth in meters" not in capsys.readouterr().out
+    assert main(["--help"]) == 0
+    assert capsys.readouterr().out.count("\n  sample ") == 1
+
+
+@pytest.mark.usefixtures("known")
+@pytest.mark.parametrize("words", [["sonar"], ["sonar", "--help"], ["help", "sonar"]])
+def test_a_command_of_an_absent_plug_in_names_it(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words) == 2
+    assert capsys.readouterr().err == (
+        "anymask: error: Command 'sonar' requires the plug-in anymask-depths. Install it in a "
+        "clone of anymask with: pip install ./contrib/anymask-depths\n"
+    )
+    assert main(["--help"]) == 0
+    assert "sonar" not in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("folder")
+def test_other_names_stay_unknown(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main(["prob"]) == 2
+    assert "Unknown command 'prob'. Did you mean 'probe'?" in capsys.readouterr().err
+    with pytest.raises(ModuleNotFoundError, match="anymask_lost"):
+        main(["lost"])  # a broken plug-in is a bug of its author
+    monkeypatch.setenv("ANYMASK_DISABLE_PLUGINS", "1")
+    assert main(["probe"]) == 2
+    assert "Unknown command 'probe'." in capsys.readouterr().err
+    assert main(["--help"]) == 0
+    assert SUMMARY not in capsys.readouterr().out
+
+
+def test_commands_of_plug_ins_are_named_once() -> None:
+    names = [name for one in PLUGINS.values() for name in one.commands]
+    assert len({*names, *COMMANDS}) == len(names) + len(COMMANDS)
