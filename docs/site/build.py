@@ -33,6 +33,7 @@ OUTSIDE = {  # files of the repository that are pages of the site, too
     "src/anymask/assets/small/MODEL_CARD.md": "card-small.md",
     "web/package/README.md": "javascript.md",
     "contrib/README.md": "plugins.md",
+    "contrib/anymask-connect/README.md": "anymask-connect.md",
 }
 NAVIGATION = {
     "Get started": [
@@ -46,6 +47,7 @@ NAVIGATION = {
         "guides/digitize-buildings.md", "guides/embed-in-a-web-page.md",
         "guides/deploy-without-python.md", "guides/find-label-errors.md",
         "guides/process-100000-images.md", "guides/serve.md", "plugins.md",
+        "anymask-connect.md",
     ],
     "Explanation": [
         "explanation/prompts.md", "explanation/automatic-masks.md", "explanation/text-prompts.md",

@@ -24,7 +24,6 @@ ROOMS = (
     "anymask.models", "anymask.runtime", "anymask.find", "anymask.edit", "anymask.segment",
     "anymask.track", "anymask.volumes", "anymask.points", "anymask.maps", "anymask.jobs",
     "anymask.cli", "anymask.training", "anymask.evaluation", "anymask.studio",
-    "anymask.integrations",
 )  # fmt: skip
 MORE = ("anymask.errors", "anymask.sam")  # modules that `anymask.__all__` names, shown whole
 GOOGLE: Any = {

@@ -19,7 +19,7 @@ from anymask.volumes import Volume
 
 ROOMS = (
     "base", "masks", "images", "formats", "models", "runtime", "find", "edit", "segment", "track",
-    "volumes", "maps", "jobs", "training", "evaluation", "studio", "integrations",
+    "volumes", "maps", "jobs", "training", "evaluation", "studio",
 )  # fmt: skip
 LONGEST = 400  # characters
 ARRAYS = re.compile(r"Array|UintImage|Floats|Voxels|Tensor|Any\b(?!\])")
@@ -124,8 +124,7 @@ def test_nothing_of_a_patient_is_shown(tmp_path: Path) -> None:
 
 
 def test_no_secret_of_a_server_is_shown() -> None:
-    from anymask.integrations import TaskPictures
     from anymask.studio.middleware import Access
 
     token = "a-secret-token"
-    assert token not in repr(Access(token=token)) + repr(TaskPictures(key=token))
+    assert token not in repr(Access(token=token))

@@ -20,7 +20,7 @@ CORE = frozenset(
     {"base", "masks", "images", "formats", "models", "runtime", "find", "edit", "segment", "track"}
     | {"volumes", "points", "maps"}
 )
-APPLICATIONS = frozenset({"training", "evaluation", "studio", "integrations"})
+APPLICATIONS = frozenset({"training", "evaluation", "studio"})
 
 # room -> the rooms that it may import (docs/explanation/design.md)
 ROOMS: dict[str, frozenset[str]] = {
@@ -42,20 +42,12 @@ ROOMS: dict[str, frozenset[str]] = {
     "training": CORE | {"cli", "jobs", "anymask", "evaluation"},
     "evaluation": CORE | {"cli", "jobs", "anymask"},
     "studio": CORE | {"cli", "jobs", "anymask", "training", "evaluation"},
-    "integrations": CORE | {"cli", "anymask", "studio"},
     # __init__.py, __main__.py and sam.py: the public surface names every room
     "anymask": CORE | APPLICATIONS | {"cli", "jobs"},
 }
 
-# `Masks.save` and its kin hand over to the writers of files, a room above, when they are called. A
-# server that is a backend of Label Studio mounts the routes of `integrations`.
-CALLS_UP = frozenset(
-    {
-        ("masks/mask.py", "anymask.formats"),
-        ("studio/app.py", "anymask.integrations"),
-        ("studio/start.py", "anymask.integrations"),
-    }
-)
+# `Masks.save` and its kin hand over to the writers of files, a room above, when they are called.
+CALLS_UP = frozenset({("masks/mask.py", "anymask.formats")})
 
 # What the core may import when a module is loaded; everything else is an extra, imported in the
 # function that needs it.
@@ -65,7 +57,6 @@ TORCH_PACKAGES = frozenset({"torch", "safetensors", "onnx", "onnxscript"})
 TORCH_ROOMS = frozenset({"models", "training"})
 ROOM_PACKAGES = {  # of the extras without which a whole room makes no sense
     "studio": frozenset({"sqlalchemy", "fastapi", "starlette", "uvicorn", "pydantic"}),
-    "integrations": frozenset({"fastapi", "starlette", "pydantic", "mcp"}),
     "maps": frozenset({"rasterio", "pyogrio", "shapely"}),
 }
 TORCH_FILES = frozenset({"runtime/torch.py", "runtime/checkpoints.py"})

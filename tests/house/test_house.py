@@ -157,9 +157,9 @@ def test_the_picture_of_the_house_shows_every_floor() -> None:
 
 def test_public_names_are_used_outside_of_their_room() -> None:
     """A name that only tests or research use is imported from its module."""
-    applications = [ROOT / folder for folder in ("demo", "docs", "examples", "contrib")]
+    applications = [ROOT / folder for folder in ("demo", "docs", "contrib")]
     documents = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
-    documents += [*(ROOT / "docs").rglob("*.ipynb"), *(ROOT / "examples").rglob("*.md")]
+    documents += [*(ROOT / "docs").rglob("*.ipynb"), *(ROOT / "contrib").rglob("*.md")]
     report(surface.unused_names(PACKAGE, applications, documents))
     report(surface.hidden_names(PACKAGE))
 

@@ -1,4 +1,4 @@
-"""What is posted to a project, by its page or by Label Studio: refused, or harmless for good."""
+"""What is posted to a project by its page: refused, or harmless for good."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from anymask.base import DiskFull, StoreError
-from anymask.integrations import TaskPictures
 from anymask.studio import create_project, picture_routes
 from anymask.studio.inference import PHOTO_THREADS
 from anymask.studio.project import Project
@@ -23,10 +22,8 @@ from tests.studio.servers import (
     LEFT,
     PICTURE,
     WRAPPED,
-    client,
     error_of,
     in_thread,
-    inference,
     png,
 )
 from tests.studio.test_serving_project import body
@@ -173,61 +170,3 @@ def test_what_the_server_lacks_is_no_fault_of_the_client(
 
     monkeypatch.setattr("anymask.studio.store.Store.add_records", fail)
     error_of(ask.post("/api/images/1/records", json=body(LEFT)), status)
-
-
-# Label Studio.
-
-CONFIG = """<View><Image name="image" value="$photo"/><BrushLabels name="tag" toName="image">
-<Label value="disc"/></BrushLabels></View>"""
-
-
-def predict_body(**changes: Any) -> dict[str, Any]:
-    point = {"type": "keypointlabels", "value": {"x": 30, "y": 50, "keypointlabels": ["disc"]}}
-    plain = {"tasks": [{"data": {"photo": "a.png"}}], "label_config": CONFIG,
-             "params": {"context": {"result": [point]}}}  # fmt: skip
-    return plain | changes
-
-
-def photo(address: str) -> dict[str, Any]:
-    return {"tasks": [{"data": {"photo": address}}]}
-
-
-def region(**value: Any) -> dict[str, Any]:
-    return {"params": {"context": {"result": [{"type": "keypointlabels"} | value]}}}
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"params": 7}, {"params": {"context": 7}}, {"params": {"context": {"result": [None]}}},
-        {"params": {"context": {"result": [7]}}}, {"params": {"context": {"result": 7}}},
-        {"tasks": [None]}, {"tasks": 7}, {"tasks": [{}]}, {"label_config": 7},
-        {"label_config": "<View>\ud800</View>"},
-        region(), region(value=None), region(value=7), region(value={"x": 10**400, "y": 1}),
-        photo("a" * 5000), photo("a\0b"), photo("http://[::1"), photo("data:,%%%"), photo(""),
-        {"tasks": [{"data": {}}]},
-    ],
-    ids=lambda change: repr(change)[:60],
-)  # fmt: skip
-def test_a_question_of_label_studio_that_makes_no_sense_is_refused(
-    project: Project, change: dict[str, Any]
-) -> None:
-    behind = inference()
-    place = TaskPictures(project.folder)
-    with client(behind, label_studio=place) as http:
-        assert http.post("/predict", json=predict_body()).status_code == 200
-        content = json.dumps(predict_body(**change))
-        reply = http.post("/predict", content=content, headers=JSON)
-        assert reply.status_code in (400, 413, 415, 422), reply.text
-        for schema in (None, 7, ["x"], "\ud800"):
-            content = json.dumps({"schema": schema})
-            assert http.post("/setup", content=content, headers=JSON).status_code == 422
-
-
-def test_a_region_with_labels_of_another_kind_has_the_brushs_first(project: Project) -> None:
-    behind = inference()
-    place = TaskPictures(project.folder)
-    odd = region(value={"x": 30, "y": 50, "keypointlabels": 7})
-    with client(behind, label_studio=place) as http:
-        (found,) = http.post("/predict", json=predict_body(**odd)).json()["results"]
-    assert found["result"][0]["value"]["brushlabels"] == ["disc"]

@@ -16,7 +16,6 @@ import pytest
 from PIL import Image
 
 import anymask
-from anymask.integrations import TaskPictures
 from anymask.runtime import find_bundle
 from anymask.segment import Model
 from anymask.studio import ServerParts, create_project
@@ -45,7 +44,7 @@ def http(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx2.Client]:
     parts = ServerParts(
         behind, bundle=find_bundle("nano", None), clips={"clip.mp4": clip},
         scans={"scan.nii.gz": write_scan(folder / "scan.nii.gz")},
-        project=site, label_studio=TaskPictures(folder),
+        project=site,
     )  # fmt: skip
     with listening(parts) as address, httpx2.Client(base_url=address, timeout=PATIENCE_S) as client:
         yield client

@@ -107,8 +107,7 @@ def test_what_the_schema_does_not_allow_is_refused_as_it_says(schema: Any, path:
 
 @pytest.fixture(scope="module")
 def project_schema(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """Of a project with one photo, and of a backend of Label Studio, on one server."""
-    from anymask.integrations import TaskPictures
+    """Of a project with one photo."""
     from anymask.studio import create_project
     from anymask.studio.project_routes import ServedProject
 
@@ -123,7 +122,7 @@ def project_schema(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     project = create_project(folder, name="discs", labels=["disc"], settings=settings)
 
     site = ServedProject(project, "ann")
-    with described(project=site, label_studio=TaskPictures(folder)) as found:
+    with described(project=site) as found:
         yield found
 
 

@@ -46,7 +46,6 @@ _PACKAGES = {
     "dicom-seg": "highdicom",
     "maps": "rasterio pyogrio shapely",
     "openvino": "openvino",
-    "mcp": "mcp",
 }
 EXTRAS = {package: extra for extra, names in _PACKAGES.items() for package in names.split()}
 

@@ -1,4 +1,4 @@
-"""Plug-ins: distributions that add commands, formats, layouts, model families, trackers and routes.
+"""Plug-ins: distributions that add commands, formats, layouts, model families and trackers.
 
 A plug-in declares entry points in the groups of `GROUPS`. They are read only for help texts and
 lists, and for names that are not built in. `PLUGINS` lists the plug-ins of this repository, so that
@@ -18,7 +18,7 @@ from anymask.base.errors import MissingPlugin
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
-GROUPS = ("commands", "formats", "layouts", "families", "trackers", "routes")
+GROUPS = ("commands", "formats", "layouts", "families", "trackers")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +40,15 @@ class Plugin:
         return name in (self.commands if group == "commands" else self.names.get(group, ()))
 
 
-PLUGINS: dict[str, Plugin] = {}
+PLUGINS: dict[str, Plugin] = {
+    "anymask-connect": Plugin(
+        about="an MCP server, a Label Studio backend, functions for CVAT",
+        commands={
+            "label-studio": "run a machine learning backend of Label Studio",
+            "mcp": "run an MCP server",
+        },
+    ),
+}
 
 
 def installed_plugins(group: str) -> dict[str, EntryPoint]:

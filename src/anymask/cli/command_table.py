@@ -47,9 +47,6 @@ _PACKAGES: dict[str, dict[str, str]] = {
         "project": "manage a labeling project: import, run, review, report, export, retrain",
         "plan": "estimate annotation time and cost",
     },
-    "anymask.integrations.commands": {
-        "mcp": "run an MCP server",
-    },
 }
 
 COMMANDS: dict[str, str] = {

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from starlette.concurrency import run_in_threadpool
@@ -36,9 +36,6 @@ from anymask.studio.picture_routes import PictureLook
 from anymask.studio.project_routes import ServedProject
 from anymask.studio.video_sessions import VideoSessions
 
-if TYPE_CHECKING:
-    from anymask.integrations import TaskPictures
-
 _ABOUT = """Segment objects in images, videos and scans. Send an image as base64 or as a form file.
 Later requests can refer to it by the hash in the header `X-Image-Hash` of `POST /api/encode`."""
 
@@ -56,7 +53,7 @@ class ServerParts:
         clips: Videos and folders of frames that the page offers, by name.
         scans: Scans that the page offers, by name.
         project: Project to annotate, or None.
-        label_studio: Task images of the Label Studio backend, or None.
+        routers: Routes of plug-ins.
     """
 
     inference: Inference
@@ -66,7 +63,7 @@ class ServerParts:
     clips: Mapping[str, Path] = field(default_factory=dict)
     scans: Mapping[str, Path] = field(default_factory=dict)
     project: ServedProject | None = None
-    label_studio: TaskPictures | None = None
+    routers: tuple[APIRouter, ...] = ()
 
 
 def create_app(parts: ServerParts) -> FastAPI:
@@ -94,7 +91,7 @@ def create_app(parts: ServerParts) -> FastAPI:
     )
     state = api.state
     state.inference, state.limits, state.videos = parts.inference, parts.limits, videos
-    state.project, state.label_studio, state.own_names = parts.project, parts.label_studio, None
+    state.project, state.own_names = parts.project, None
     state.search = None
     state.unpacking = asyncio.Lock()  # decode the masks of one request at a time
     state.converting, state.shrinking = asyncio.Lock(), asyncio.Semaphore(PHOTO_THREADS)
@@ -110,7 +107,7 @@ def create_app(parts: ServerParts) -> FastAPI:
         state.search = find_routes.ProjectSearch(parts.inference, look)
         routers += [project_routes.router, picture_routes.router, find_routes.of_project]
         routers.append(track_routes.router)
-    routers += _label_studio(parts)
+    routers += parts.routers
     for router in routers:
         api.include_router(router)
     add_pages(api, parts.bundle)
@@ -128,15 +125,6 @@ def create_app(parts: ServerParts) -> FastAPI:
             expose_headers=["X-Image-Hash", "Retry-After", "ETag"],
         )
     return api
-
-
-def _label_studio(parts: ServerParts) -> list[APIRouter]:
-    """Routes of the Label Studio backend, if it is enabled."""
-    if parts.label_studio is None:
-        return []
-    from anymask.integrations import label_studio
-
-    return [label_studio.router]
 
 
 def _describe(api: FastAPI, token: bool) -> None:

@@ -12,6 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
+from fastapi import APIRouter
+
 from anymask.base import THREADS, InputError, check_types, import_offline, pick_threads
 from anymask.cli import finish_job
 from anymask.jobs import ModelChoice, PictureChoice
@@ -36,18 +38,14 @@ LOG = logging.getLogger("anymask.studio")
 def serve(
     model: str | Path | None = None,
     *,
-    label_studio: str = "",
-    label_studio_key: str = "",
-    photos: str | Path | None = None,
+    routers: Sequence[APIRouter] = (),
     **settings: Unpack[ServerSettings],
 ) -> None:
     """Run the HTTP server with the annotation page, until Ctrl-C is pressed.
 
     Args:
         model: Model as for `anymask.load`.
-        label_studio: URL of a Label Studio for which this server is a machine learning backend.
-        label_studio_key: API key of this Label Studio.
-        photos: Folder with the images of Label Studio, to read them instead of downloading them.
+        routers: Further routes, for example of a plug-in.
         settings: Fields of `ServerOptions`.
 
     Raises:
@@ -55,16 +53,8 @@ def serve(
         ModelError, WeightsError: The model cannot be loaded.
     """
     server = ServerOptions(**settings)
-    if photos is not None and not Path(photos).is_dir():
-        raise InputError(f"{photos} is not a folder of images. Pass a folder.")
-    pictures = None
-    if label_studio or photos is not None:
-        from anymask.integrations import TaskPictures
-
-        folder = None if photos is None else Path(photos)
-        pictures = TaskPictures(folder, label_studio, label_studio_key)
     with _server_parts(server, server.model(model or stated_model(server.weights))) as parts:
-        _listen(replace(parts, label_studio=pictures), server)
+        _listen(replace(parts, routers=tuple(routers)), server)
 
 
 @check_types

@@ -54,10 +54,7 @@ def run(args: argparse.Namespace) -> None:
             size = write_static(args.static, find_bundle(choice.model, choice.weights))
         say(f"wrote {args.static} ({size / 1e6:.1f} MB); any web server can serve it")
         return
-    start.serve(
-        read_model(args).model, label_studio=args.label_studio, photos=args.photos,
-        label_studio_key=os.environ.get("LABEL_STUDIO_API_KEY", ""), **read_server(args),
-    )  # fmt: skip
+    start.serve(read_model(args).model, **read_server(args))
 
 
 def read_server(args: argparse.Namespace) -> ServerSettings:
@@ -82,13 +79,6 @@ def read_server(args: argparse.Namespace) -> ServerSettings:
 COMMAND = Command(run, (
     Argument("--static", metavar="OUT", type=new_folder,
         help="write the page and the model to a folder that any web server can serve, and exit"),
-    Group("run as a backend of Label Studio", (
-        Argument("--label-studio", metavar="URL", default="",
-            help="address of a Label Studio server from which images may be downloaded; set its "
-                 "API key in $LABEL_STUDIO_API_KEY"),
-        Argument("--photos", metavar="DIR", type=Path,
-            help="folder with the images of the Label Studio tasks"),
-    )),
     SERVER,
     MODEL,
 ), needs=need_server)

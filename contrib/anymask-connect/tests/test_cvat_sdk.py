@@ -1,10 +1,9 @@
-"""examples/cvat in the hands of CVAT's own agent: its workers ask, its classes take the answers."""
+"""The function for agents in CVAT's own agent: its workers ask, its classes take the answers."""
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +18,11 @@ from hypothesis import given
 from PIL import Image
 
 from anymask.formats import mask_to_cvat
-from anymask.integrations import CvatModel, mask_to_shape, shape_to_mask
 from anymask.masks import mask_to_rle
 from anymask.segment import Model
+from anymask_connect import CvatModel, mask_to_shape, shape_to_mask
+from anymask_connect import agent as ours
 from tests.masks.strategies import Pixels, masks, quickly
-from tests.scripts import loaded_script
 from tests.segment.fakes import ColourRuntime, discs, iou
 from tests.studio.servers import LEFT, PICTURE, RIGHT
 
@@ -41,15 +40,9 @@ class Loader:
         return self.function
 
 
-@pytest.fixture
-def example(repository: Path) -> Iterator[Any]:
-    with loaded_script(repository / "examples/cvat/anymask_cvat.py") as module:
-        yield module
-
-
-def started(example: Any, kind: str) -> Any:
+def started(kind: str) -> Any:
     """The driver's module, its worker holding our function."""
-    function = getattr(example, kind)(CvatModel(Model(ColourRuntime())))
+    function = getattr(ours, kind)(CvatModel(Model(ColourRuntime())))
     names = iter(str(number) for number in range(100))
     agent._worker_init(Loader(function), lambda: next(names))
     driver = agent.get_function_driver_class(agent._worker_job_get_function_spec())
@@ -57,8 +50,8 @@ def started(example: Any, kind: str) -> Any:
     return importlib.import_module(driver.__module__)
 
 
-def test_the_agent_s_interaction_sees_a_picture_once(example: Any) -> None:
-    driver = started(example, "Interaction")
+def test_the_agent_s_interaction_sees_a_picture_once() -> None:
+    driver = started("Interaction")
 
     def prompts(pos: tuple = (), neg: tuple = (), box: Any = None) -> Any:
         return driver._InteractionPromptsImpl(pos_points=pos, neg_points=neg, bounding_box=box)
@@ -74,8 +67,8 @@ def test_the_agent_s_interaction_sees_a_picture_once(example: Any) -> None:
 
 
 @pytest.mark.parametrize("kind", ["mask", "polygon", "rectangle"])
-def test_the_agent_s_tracking_follows(example: Any, kind: str) -> None:
-    driver = started(example, "Tracking")
+def test_the_agent_s_tracking_follows(kind: str) -> None:
+    driver = started("Tracking")
     (first, (disc,)), (second, (moved,)) = (discs(HW, [(x, 40, 20)]) for x in (35, 39))
     shape = cvataa.TrackableShape(type=kind, points=mask_to_shape(kind, disc))
     states = driver._worker_job_init_tracking(7, Image.fromarray(first), [shape])
@@ -86,8 +79,8 @@ def test_the_agent_s_tracking_follows(example: Any, kind: str) -> None:
 
 
 @pytest.mark.parametrize("polygons", [False, True])
-def test_the_agent_s_detection_finds_everything(example: Any, polygons: bool) -> None:
-    started(example, "Detection")
+def test_the_agent_s_detection_finds_everything(polygons: bool) -> None:
+    started("Detection")
 
     class Context(cvataa.DetectionFunctionContext):
         frame_name, conf_threshold, conv_mask_to_poly = "a.png", None, polygons
@@ -126,15 +119,15 @@ def test_masks_travel_as_the_sdk_has_them(mask: Pixels) -> None:
         ("tracking", {"supported_shape_types": ["mask", "polygon", "rectangle"]}),
     ],
 )
-def test_cvat_cli_loads_the_example_and_registers_it(
-    repository: Path, kind: str, registered: dict[str, Any]
+def test_cvat_cli_loads_the_function_and_registers_it(
+    kind: str, registered: dict[str, Any]
 ) -> None:
-    """`-p kind=str:...` as its first lines have it, parsed and loaded by cvat-cli itself."""
-    place = repository / "examples/cvat/anymask_cvat.py"
-    written = re.findall(r"-p (\S+)", place.read_text("utf-8"))
-    assert written == ["kind=str:interaction"] * 2
-    words = dict([parse_function_parameter(written[0].replace("interaction", kind))])
-    agent._worker_init(FunctionLoader(None, place, words), lambda: "cache")
+    """The module and `-p kind=str:...` as README has them, parsed and loaded by cvat-cli itself."""
+    readme = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
+    found = re.findall(r"--function-module (\S+) -p (\S+)", readme)
+    assert found == [(ours.__name__, "kind=str:interaction")] * 2
+    words = dict([parse_function_parameter(found[0][1].replace("interaction", kind))])
+    agent._worker_init(FunctionLoader(ours.__name__, None, words), lambda: "cache")
     spec = agent._worker_job_get_function_spec()
     driver = agent.get_function_driver_class(spec)
     assert driver.get_remote_function_fields(spec) == registered

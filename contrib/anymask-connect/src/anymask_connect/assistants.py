@@ -5,7 +5,7 @@ run-length encoded masks. Masks of an image are numbered from 1 and kept until t
 (`KEPT` images stay open). Files outside the folders cannot be read, neither by `..`, an absolute
 path nor a symbolic link. Only cut-outs are written, if an output folder was given.
 
-The protocol is implemented by the official SDK (extra [mcp]).
+The protocol is implemented by the official SDK.
 """
 
 from __future__ import annotations

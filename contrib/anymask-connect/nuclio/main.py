@@ -8,7 +8,7 @@ from typing import Any
 
 import anymask
 from anymask.base import AnymaskError
-from anymask.integrations import CvatModel, shape_to_mask
+from anymask_connect import CvatModel, shape_to_mask
 
 
 def init_context(context: Any) -> None:

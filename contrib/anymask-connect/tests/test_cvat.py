@@ -7,8 +7,8 @@ import pytest
 
 from anymask.base import InputError
 from anymask.formats import mask_to_cvat
-from anymask.integrations import CvatModel, mask_to_shape, shape_to_mask
 from anymask.segment import Model
+from anymask_connect import CvatModel, mask_to_shape, shape_to_mask
 from tests.segment.fakes import ColourRuntime, discs, iou
 from tests.studio.servers import LEFT, PICTURE, RIGHT
 

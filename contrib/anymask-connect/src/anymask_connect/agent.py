@@ -1,10 +1,4 @@
-"""anymask as a function for CVAT agents; requires cvat-sdk and cvat-cli.
-
-cvat-cli --server-host URL function create-native anymask \
-    --function-file anymask_cvat.py -p kind=str:interaction
-cvat-cli --server-host URL function run-agent ID --function-file anymask_cvat.py \
-    -p kind=str:interaction
-"""
+"""Function for CVAT agents: detection, interaction or tracking. Requires cvat-sdk and cvat-cli."""
 
 from __future__ import annotations
 
@@ -14,14 +8,20 @@ import cvat_sdk.auto_annotation as cvataa
 from PIL import Image
 
 import anymask
-from anymask.integrations import SHAPES, CvatFrame, CvatModel, Tracked, mask_to_shape, shape_to_mask
 from anymask.masks import Features
+from anymask_connect import SHAPES, CvatFrame, CvatModel, Tracked, mask_to_shape, shape_to_mask
 
 
 def create(kind: str = "interaction", model: str | None = None) -> Any:
-    """Create the function for CVAT: "detection", "interaction" or "tracking".
+    """Create the function for CVAT; cvat-cli calls it with the parameters `-p NAME=TYPE:VALUE`.
 
-    model  None: `small`, or `nano` for detection; with `small`, `nano` tracks the objects
+    Args:
+        kind: "detection", "interaction" or "tracking".
+        model: Model as for `anymask.load`. Defaults to `small`, or `nano` for detection; with
+            `small`, `nano` tracks the objects.
+
+    Raises:
+        BadFunctionError: The kind is invalid.
     """
     kinds = {"detection": Detection, "interaction": Interaction, "tracking": Tracking}
     if kind not in kinds:

@@ -1,14 +1,18 @@
 """Label Studio's own library (label-studio-sdk) and our server, bytes and files: the same masks.
 
 `label_studio_client.py` runs once, in a process of its own; here stands what it must have seen.
+label-studio-sdk asks for an opencv that would overwrite the project's, so its packages lie in a
+folder of their own below pytest's cache, made once by pip, and only that process sees them.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,12 +25,52 @@ from PIL import Image
 
 import anymask
 from anymask.formats import AnnotatedImage, Policy, picture_hw, read_annotations, write_annotations
-from anymask.integrations import TaskPictures
 from anymask.masks import Mask, mask_to_rle, rle_to_mask
 from anymask.studio import ServerParts
+from anymask_connect import TaskPictures, label_studio_routes
 from tests.formats.annotated import rings
-from tests.integrations.sdk_folder import CLIENT, NoSdk, sdk_folder
 from tests.studio.servers import PATIENCE_S, inference, listening
+
+REQUIREMENTS = Path(__file__).with_name("label_studio_requirements.txt")
+CLIENT = Path(__file__).with_name("label_studio_client.py")
+INSTALL_SECONDS = 300
+
+
+class NoSdk(Exception):
+    """Why there can be none on this machine."""
+
+
+def sdk_folder(cache: Path) -> Path:
+    """The folder, made where it is not there. Raises NoSdk."""
+    made_of = REQUIREMENTS.read_bytes() + sys.version.encode()
+    folder = cache / hashlib.sha256(made_of).hexdigest()[:12]
+    if folder.is_dir():
+        return folder
+    with tempfile.TemporaryDirectory(dir=cache) as name:
+        half = Path(name) / "half"
+        _install(half)
+        try:
+            half.rename(folder)
+        except OSError:
+            if not folder.is_dir():  # else another run was quicker
+                raise
+    return folder
+
+
+def _install(target: Path) -> None:
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    options = ["--no-deps", "--no-compile", "--retries", "2", "--target", target]
+    try:
+        done = subprocess.run(
+            [*pip, *options, "-r", REQUIREMENTS],
+            capture_output=True, text=True, check=False, timeout=INSTALL_SECONDS,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        raise NoSdk("needs label-studio-sdk: pip does not come to an end here") from None
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or ["it says nothing"])[-1]
+        raise NoSdk(f"needs label-studio-sdk: pip cannot install it here ({reason[:200]})")
+
 
 CONFIG = """<View>
 <Image name="image" value="$photo" zoom="true"/>
@@ -88,8 +132,8 @@ def regions(kind: str, prompt: dict[str, Any], hw: tuple[int, int]) -> list[dict
 def labelling(model: anymask.Model, photos: Path) -> Iterator[str]:
     """The real server, as a model of Label Studio, on an address of this machine."""
     behind = inference(lambda: model)
-    place = TaskPictures(photos)
-    with listening(ServerParts(behind, label_studio=place)) as address:
+    routes = label_studio_routes(TaskPictures(photos))
+    with listening(ServerParts(behind, routers=(routes,))) as address:
         behind.model.result(PATIENCE_S)
         yield address
 

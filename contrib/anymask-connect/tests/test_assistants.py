@@ -10,15 +10,14 @@ import os
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import anymask
-from anymask.base import InputError, UintImage
-from anymask.find.grounding import ScoredBoxes
+from anymask.base import FloatArray, InputError, UintImage
 from anymask.masks import coco_to_rle, rle_area, rle_to_mask
 
 mcp = pytest.importorskip("mcp")
@@ -26,16 +25,21 @@ mcp = pytest.importorskip("mcp")
 CUP = (190.0, 40.0, 390.0, 220.0)
 
 
+class Boxes(NamedTuple):
+    """What a detector returns: boxes (N, 4), and their scores by phrase (N, phrases)."""
+
+    boxes: FloatArray
+    scores: FloatArray
+
+
 class Cups:
     """A detector that sees a cup in every photo."""
 
     name, threshold, about = "cups", 0.3, {"detector": "cups"}
 
-    def detect(
-        self, photo: UintImage, phrases: Sequence[str], side: int | None = None
-    ) -> ScoredBoxes:
+    def detect(self, photo: UintImage, phrases: Sequence[str], side: int | None = None) -> Boxes:
         scores = [[0.9 if "cup" in phrase else 0.0 for phrase in phrases]]
-        return ScoredBoxes(np.float32([CUP]), np.float32(scores))
+        return Boxes(np.float32([CUP]), np.float32(scores))
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +102,7 @@ def picture(answer: Any) -> Image.Image:
 
 
 def open_server(desk: Path, model: anymask.Model, *folders: str, **given: Any) -> Any:
-    from anymask.integrations import assistant_server
+    from anymask_connect import assistant_server
 
     places = [desk / folder for folder in folders or ("photos",)]
     return assistant_server(model, places, **given)
@@ -273,7 +277,7 @@ def test_a_photo_that_changed_is_looked_at_anew(desk: Path, model: anymask.Model
 def test_folders_that_are_none_are_refused(
     folders: list[str], desk: Path, model: anymask.Model
 ) -> None:
-    from anymask.integrations import assistant_server
+    from anymask_connect import assistant_server
 
     with pytest.raises(InputError, match="folder"):
         assistant_server(model, [desk / folder for folder in folders])

@@ -1,7 +1,7 @@
 """Adapter for CVAT serverless functions: detection, interaction and tracking.
 
-`examples/cvat` contains two wrappers: an agent function (cvat-sdk) and a nuclio function. Masks use
-CVAT's list format: runs inside the box, row by row, then the box (`formats.cvat.mask_to_cvat`).
+`agent.py` is a function for CVAT's agents, `nuclio/` one for nuclio. Masks use CVAT's list format:
+runs inside the box, row by row, then the box (`anymask.formats.mask_to_cvat`).
 """
 
 from __future__ import annotations

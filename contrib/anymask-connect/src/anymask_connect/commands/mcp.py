@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from anymask.base import need_packages
 from anymask.cli import MODEL, Argument, Command, read_model
 
 NOTE = """\
@@ -17,8 +16,7 @@ else.
 
 def run(args: argparse.Namespace) -> None:
     """Serve until the assistant disconnects. Raises AnymaskError for user errors."""
-    need_packages(("mcp",), "mcp", "MCP server")
-    from anymask.integrations import assistant_server
+    from anymask_connect import assistant_server
 
     model = read_model(args).load()
     assistant_server(model, args.folders, detector=args.detector, out=args.output).run("stdio")

@@ -18,7 +18,7 @@ from typing import Annotated, Any
 from urllib.parse import parse_qs, unquote, urljoin, urlsplit
 from xml.etree import ElementTree as ET
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter
 from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 
@@ -65,7 +65,7 @@ class TaskPictures:
         if not self.host or (full.scheme, full.netloc) != (wanted.scheme, wanted.netloc):
             message = (
                 f"The image {address[:120]} is not available. Start the server with "
-                "--photos DIR or --label-studio URL to give it access to this image."
+                "--photos DIR or the URL of Label Studio to give it access to this image."
             )
             raise Refusal(422, message)
         headers = {"Authorization": f"Token {self.key}"} if self.key else {}
@@ -175,22 +175,11 @@ class SetupBody(BaseModel):
     xml: str = Field(default="", alias="schema")
 
 
-async def pictures_of(request: Request) -> TaskPictures:
-    """Image locations of the server that processes a request."""
-    pictures: TaskPictures = request.app.state.label_studio
-    return pictures
-
-
-OfPictures = Annotated[TaskPictures, Depends(pictures_of)]
-router = APIRouter(route_class=model_routes.BodyRoute, tags=["Label Studio"])
-
-
 def _version(inference: Inference) -> str:
     now = inference.health()
     return f"anymask-{now.model}-{now.weights_hash[:12]}"
 
 
-@router.post("/setup")
 async def setup(body: SetupBody, inference: model_routes.OfModel) -> dict[str, str]:
     """Check the labeling configuration and return the name of the model."""
     read_config(body.xml)
@@ -202,51 +191,61 @@ def _photo_of(pictures: TaskPictures, address: str, limits: Limits) -> UintImage
     return model_routes.read_photo(pictures.read(address, limits), limits)
 
 
-@router.post("/predict")
-async def predict(
-    body: PredictBody,
-    inference: model_routes.OfModel,
-    pictures: OfPictures,
-    limits: model_routes.OfLimits,
-) -> dict[str, list[dict[str, Any]]]:
-    """Segment the points and boxes in `params.context`. Without these, the result is empty."""
-    tag = read_config(body.label_config)
-    context = None if body.params is None else body.params.context
-    regions = (context and context.result) or []
-    kinds = {region.get("type") for region in regions}
-    results: list[dict[str, Any]] = []
-    for task in body.tasks or []:
-        found: dict[str, Any] = {"result": [], "score": 0.0}
-        if kinds & {"keypointlabels", "rectanglelabels"}:
-            address = str(task.data.get(tag.image_key, ""))
-            look = partial(_photo_of, pictures, address, limits)
-            seen = await model_routes.done(inference.encode(look))
-            prompt = prompt_of(regions, seen.embedding.image_hw)
-            (answer,) = await model_routes.done(inference.segment(seen, [prompt]))
-            last = regions[-1]["value"]  # validated by `prompt_of`
-            names = last.get("keypointlabels") or last.get("rectanglelabels")
-            label = tag.label(str(names[0]) if isinstance(names, list) and names else "")
-            found = await run_in_threadpool(prediction, answer, tag, label)
-        results.append({"model_version": _version(inference)} | found)
-    return {"results": results}
-
-
-@router.get("/versions")
 async def versions(inference: model_routes.OfModel) -> dict[str, str | list[str]]:
     """The only version there is."""
     return {"versions": [_version(inference)], "message": ""}
 
 
-@router.post("/train", status_code=201)
 async def train() -> dict[str, str | None]:
     """Nothing is trained here: `anymask project retrain` does."""
     return {"job": None, "status": "ok"}
 
 
-@router.post("/webhook", status_code=201)
 async def webhook() -> dict[str, str | dict[str, str]]:
     """Told of changes in the project; none of them matters here."""
     return {"result": {}, "status": "ok"}
+
+
+def label_studio_routes(pictures: TaskPictures) -> APIRouter:
+    """Create the routes of a backend, for `anymask.serve(routers=...)`.
+
+    Args:
+        pictures: Where it reads the images of tasks.
+    """
+    routes = APIRouter(route_class=model_routes.BodyRoute, tags=["Label Studio"])
+
+    @routes.post("/predict")
+    async def predict(
+        body: PredictBody,
+        inference: model_routes.OfModel,
+        limits: model_routes.OfLimits,
+    ) -> dict[str, list[dict[str, Any]]]:
+        """Segment the points and boxes in `params.context`. Without these, the result is empty."""
+        tag = read_config(body.label_config)
+        context = None if body.params is None else body.params.context
+        regions = (context and context.result) or []
+        kinds = {region.get("type") for region in regions}
+        results: list[dict[str, Any]] = []
+        for task in body.tasks or []:
+            found: dict[str, Any] = {"result": [], "score": 0.0}
+            if kinds & {"keypointlabels", "rectanglelabels"}:
+                address = str(task.data.get(tag.image_key, ""))
+                look = partial(_photo_of, pictures, address, limits)
+                seen = await model_routes.done(inference.encode(look))
+                prompt = prompt_of(regions, seen.embedding.image_hw)
+                (answer,) = await model_routes.done(inference.segment(seen, [prompt]))
+                last = regions[-1]["value"]  # validated by `prompt_of`
+                names = last.get("keypointlabels") or last.get("rectanglelabels")
+                label = tag.label(str(names[0]) if isinstance(names, list) and names else "")
+                found = await run_in_threadpool(prediction, answer, tag, label)
+            results.append({"model_version": _version(inference)} | found)
+        return {"results": results}
+
+    routes.post("/setup")(setup)
+    routes.get("/versions")(versions)
+    routes.post("/train", status_code=201)(train)
+    routes.post("/webhook", status_code=201)(webhook)
+    return routes
 
 
 def prompt_of(regions: list[dict[str, Any]], image_hw: tuple[int, int]) -> Prompt:
