@@ -73,7 +73,6 @@ def test_weights_without_a_name_are_of_the_model_that_is_trained() -> None:
     ("words", "name"),
     [
         (["segment", "{}/0.png", "--point", "9,9", "-o", "mask.png"], "small"),
-        (["edit", "{}/0.png", "--point", "9,9", "--blur", "-o", "out.png"], "small"),
         (["track", "{}", "--box", "0:1:2,2,9,9", "-o", "tracks.jsonl"], "nano"),
         (["track", "{}", "--box", "0:1:2,2,9,9", "-o", "tracks.jsonl", "--model", "small"],
          "small"),

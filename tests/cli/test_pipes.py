@@ -22,7 +22,6 @@ from tests.segment.fakes import ColourRuntime, discs
 PICTURE, (DISC,) = discs((60, 90), [(30, 30, 20)])
 COMMANDS = {
     "cutout": ["cutout", "--soft", "no"],
-    "edit": ["edit", "--blur", "--box", "8,8,52,52"],
     "redact": ["redact", "--labels", "mask.png"],
     "segment": ["segment", "--box", "8,8,52,52"],
 }

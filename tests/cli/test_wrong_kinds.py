@@ -42,7 +42,6 @@ WORDS = {
     "cutout": [],
     "encode": [],
     "find": ["cup"],
-    "edit": ["--blur"],
     "boxes": [],
     "track": ["--point", "5,5", "-o", "o.json"],
     "volume": ["--point", "5,5", "-o", "o.nii"],
@@ -173,7 +172,7 @@ def test_other_tools_endings_get_the_one_that_is_written(
     assert ".gpkg" in said
 
 
-@pytest.mark.parametrize("command", ["segment", "everything", "encode", "find", "cutout", "edit"])
+@pytest.mark.parametrize("command", ["segment", "everything", "encode", "find", "cutout"])
 def test_a_sound_tiff_without_its_package_is_not_called_damaged(
     command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

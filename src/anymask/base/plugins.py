@@ -48,6 +48,10 @@ PLUGINS: dict[str, Plugin] = {
             "mcp": "run an MCP server",
         },
     ),
+    "anymask-inpaint": Plugin(
+        about="removal, blur, replacement and filling of objects in images",
+        commands={"edit": "remove, blur or replace objects in an image"},
+    ),
 }
 
 

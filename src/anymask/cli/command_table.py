@@ -14,7 +14,6 @@ _PACKAGES: dict[str, dict[str, str]] = {
         "everything": "segment every object in an image (automatic mask generation)",
         "find": "segment every object that matches a text or exemplar prompt",
         "cutout": "cut out the main subject of images and videos",
-        "edit": "remove, blur or replace objects in an image",
         "edges": "detect the edges of an image",
         "redact": "hide faces, number plates or other objects in images and videos",
         "boxes": "convert a detection dataset to instance masks",

@@ -1,7 +1,3 @@
-from anymask.edit.changes import blur as blur
-from anymask.edit.changes import collage as collage
-from anymask.edit.changes import remove as remove
-from anymask.edit.changes import replace as replace
 from anymask.edit.cutouts import CutoutKeywords as CutoutKeywords
 from anymask.edit.cutouts import CutoutSettings as CutoutSettings
 from anymask.edit.cutouts import cut_out as cut_out
@@ -10,11 +6,9 @@ from anymask.edit.cutouts import object_pixels as object_pixels
 from anymask.edit.cutouts import objects_sought as objects_sought
 from anymask.edit.cutouts import save_cutout as save_cutout
 from anymask.edit.cutouts import write_cutout as write_cutout
-from anymask.edit.diffusion import open_diffusion as open_diffusion
-from anymask.edit.inpainting import Filler as Filler
-from anymask.edit.inpainting import open_lama as open_lama
 from anymask.edit.redaction import Hiding as Hiding
 from anymask.edit.redaction import RedactedCopy as RedactedCopy
 from anymask.edit.redaction import Redactor as Redactor
 from anymask.edit.redaction import redact as redact
+from anymask.edit.redaction import union_mask as union_mask
 from anymask.edit.subject import main_subject as main_subject

@@ -18,12 +18,13 @@ import cv2
 import numpy as np
 from PIL import ImageColor
 
-from anymask.base import InputError, UintImage, ledger
-from anymask.edit.changes import Where, grown, union_mask
-from anymask.masks import Rle, rle_merge, rle_to_mask
+from anymask.base import BoolArray, InputError, UintImage, ledger
+from anymask.masks import Mask, Masks, Rle, rle_merge, rle_to_mask
 
 Hiding = Literal["solid", "pixels", "blur"]
+Where = BoolArray | Mask | Masks  # (H, W), or a result of a model: all of its masks
 
+GROWN = 0.006  # margin of a redacted mask, relative to the image's longest side
 CELLS = 4  # along the longer side of an object redacted by cells
 HAZE = 6  # sigmas of a redacting blur along the object's longer side
 
@@ -45,7 +46,7 @@ def redact(
     """
     mask = union_mask(image, what, allow_empty=True)
     check_hiding(how, colour)
-    wide = grown(mask)
+    wide = _grown(mask)
     out = image.copy()
     if how == "solid":
         out[wide > 0] = ImageColor.getrgb(colour)[:3]
@@ -57,6 +58,29 @@ def redact(
         hidden = _hazy(image[here]) if how == "blur" else _in_cells(image[here])
         out[here] = np.where((labels[here] == number)[..., None], hidden, out[here])
     return out
+
+
+def union_mask(image: UintImage, what: Where, *, allow_empty: bool = False) -> BoolArray:
+    """Return the union (H, W) of masks. Raises InputError if it is empty or its size differs."""
+    if isinstance(what, Masks):
+        mask = what.union().mask if what else np.zeros(image.shape[:2], np.bool_)
+    else:
+        mask = what.mask if isinstance(what, Mask) else what
+    if image.ndim != 3 or image.shape[2] != 3 or image.shape[:2] != mask.shape:
+        raise InputError(
+            f"The mask has the size {mask.shape}, but the image has {image.shape}. Pass an image "
+            "(H, W, 3) and a mask (H, W) of the same size."
+        )
+    if not allow_empty and not mask.any():
+        raise InputError("The mask is empty. Pass the mask of an object.")
+    return mask
+
+
+def _grown(mask: BoolArray) -> UintImage:  # (H, W) -> (H, W) of 0 and 1
+    """Dilate the mask by a margin."""
+    reach = max(1, round(GROWN * max(mask.shape)))
+    wide = cv2.dilate(mask.astype(np.uint8), np.ones((2 * reach + 1,) * 2, np.uint8))
+    return np.asarray(wide, np.uint8)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,9 @@
 """`anymask edit` on a photo of a disc."""
 
+import io
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,6 +12,7 @@ from PIL import Image
 import anymask
 from anymask.cli.main import main
 from anymask.segment import Model
+from tests.images.test_profiles import matrix_profile, right_of
 from tests.segment.fakes import ColourRuntime, discs
 
 PICTURE, (DISC,) = discs((60, 90), [(30, 30, 20)])
@@ -58,3 +62,34 @@ def test_what_cannot_be_done_is_one_sentence(
 ) -> None:
     assert main(["edit", *words]) == 2
     assert told in capsys.readouterr().err
+
+
+def test_a_photo_goes_in_by_a_pipe_and_comes_out_by_one(
+    capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["--blur", *CLICK]
+    assert main(["edit", "a.png", *words, "-o", "wanted.png"]) == 0
+    for source, more in (("-", []), ("-", ["-o", "-"]), ("a.png", ["-o", "/dev/stdout"])):
+        piped = io.BytesIO(Path("a.png").read_bytes())
+        monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=piped, isatty=lambda: False))
+        capfdbinary.readouterr()
+        assert main(["edit", source, *words, *more]) == 0
+        assert capfdbinary.readouterr().out == Path("wanted.png").read_bytes()
+    assert main(["edit", "a.png", *words, "-o", "-.jpg"]) == 0
+    with Image.open(io.BytesIO(capfdbinary.readouterr().out)) as picture:
+        assert (picture.format, picture.size) == ("JPEG", (90, 60))
+
+
+def test_colours_elsewhere_are_those_that_viewers_show() -> None:
+    profile = matrix_profile("Display P3")
+    Image.fromarray(PICTURE).save("p3.png", icc_profile=profile)
+    assert main(["edit", "p3.png", "--blur", *CLICK, "-o", "b.png"]) == 0
+    right = right_of(Image.fromarray(PICTURE), profile)
+    changed = np.asarray(Image.open("b.png"))
+    assert np.abs(changed[:, 70:].astype(int) - right[:, 70:]).max() <= 1
+
+
+def test_a_scan_is_sent_to_its_own_command(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("a.nii").write_bytes(b"\x5c\x01\x00\x00".ljust(344, b"\0") + b"n+1\0")
+    assert main(["edit", "a.nii", "--blur"]) == 2
+    assert "anymask volume" in capsys.readouterr().err

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from anymask.base import InputError
-from anymask.edit import blur, collage, redact, remove, replace
 from anymask.masks import Mask, Masks, mask_to_rle
+from anymask_inpaint import blur, collage, remove, replace
 
 PLAIN = np.full((60, 80, 3), (40, 90, 160), np.uint8)
 MASK = np.zeros((60, 80), bool)
@@ -36,24 +36,6 @@ def test_a_picture_takes_the_object_s_place() -> None:
     np.testing.assert_array_equal(changed[:5], PHOTO[:5])
 
 
-def test_solid_leaves_nothing_of_the_thing() -> None:
-    hidden = redact(NOISE, MASK)
-    assert not hidden[MASK].any()
-    assert not hidden[19:41, 29:61].any()  # a margin, too
-    np.testing.assert_array_equal(hidden[:15], NOISE[:15])
-    assert (redact(NOISE, MASK, colour="white")[MASK] == 255).all()
-
-
-def test_large_pixels_leave_few_colours() -> None:
-    hidden = redact(NOISE, MASK, "pixels")
-    assert len(np.unique(hidden[MASK], axis=0)) <= 16
-    np.testing.assert_array_equal(hidden[:15], NOISE[:15])
-
-
-def test_nothing_to_hide_changes_nothing() -> None:
-    np.testing.assert_array_equal(redact(NOISE, MASK & False), NOISE)
-
-
 def test_a_collage_holds_each_thing_once() -> None:
     small = np.zeros((60, 80), bool)
     small[2:8, 2:8] = True
@@ -67,15 +49,14 @@ def test_a_collage_holds_each_thing_once() -> None:
 
 @pytest.mark.parametrize(
     ("change", "rest"),
-    [(remove, ()), (blur, ()), (replace, (PLAIN,)), (redact, ())],
-    ids=["remove", "blur", "replace", "redact"],
+    [(remove, ()), (blur, ()), (replace, (PLAIN,))],
+    ids=["remove", "blur", "replace"],
 )
 def test_a_mask_that_does_not_fit_is_refused(change: Callable[..., Any], rest: Any) -> None:
     with pytest.raises(InputError, match="same size"):
         change(PHOTO, MASK[1:], *rest)
-    if change is not redact:
-        with pytest.raises(InputError, match="empty"):
-            change(PHOTO, MASK & False, *rest)
+    with pytest.raises(InputError, match="empty"):
+        change(PHOTO, MASK & False, *rest)
 
 
 @pytest.mark.parametrize(
@@ -83,11 +64,9 @@ def test_a_mask_that_does_not_fit_is_refused(change: Callable[..., Any], rest: A
     [
         (lambda: remove(PHOTO, MASK | True), "whole"),
         (lambda: blur(PHOTO, MASK, 0), "width"),
-        (lambda: redact(PHOTO, MASK, "smear"), "solid"),  # type: ignore[arg-type]
-        (lambda: redact(PHOTO, MASK, colour="bluish"), "color"),
         (lambda: collage(PHOTO, []), "at least one mask"),
     ],
-    ids=["whole", "width", "smear", "colour", "no masks"],
+    ids=["whole", "width", "no masks"],
 )
 def test_what_makes_no_sense_is_refused(call: Callable[[], Any], word: str) -> None:
     with pytest.raises(InputError, match=word):
@@ -98,9 +77,7 @@ def test_what_a_model_answered_is_taken_as_it_is() -> None:
     one, other = MASK.copy(), MASK.copy()
     one[:, 45:] = other[:, :45] = False
     things = [Mask(mask_to_rle(part)) for part in (one, other)]
-    np.testing.assert_array_equal(redact(NOISE, Masks(things)), redact(NOISE, MASK))
+    np.testing.assert_array_equal(blur(NOISE, Masks(things)), blur(NOISE, MASK))
     np.testing.assert_array_equal(blur(NOISE, things[0]), blur(NOISE, one))
-    nothing = Masks([], image_hw=MASK.shape)
-    np.testing.assert_array_equal(redact(NOISE, nothing), NOISE)
     with pytest.raises(InputError, match="empty"):
-        remove(NOISE, nothing)
+        remove(NOISE, Masks([], image_hw=MASK.shape))

@@ -20,8 +20,8 @@ import numpy as np
 from PIL import Image
 
 from anymask.base import BoolArray, InputError, UintImage, WeightsError, import_offline
-from anymask.edit.inpainting import Filler
 from anymask.runtime import import_torch
+from anymask_inpaint.inpainting import Filler
 
 Pipeline = Callable[..., Any]  # of diffusers: prompt, image, mask_image, ... -> images
 

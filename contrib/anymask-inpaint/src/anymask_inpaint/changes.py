@@ -12,12 +12,12 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
-from PIL import ImageColor
+from PIL import Image, ImageColor, ImageOps
 
 from anymask.base import BoolArray, FloatArray, InputError, UintImage
-from anymask.edit.cutouts import covering, cut_out
-from anymask.edit.inpainting import Filler
+from anymask.edit import cut_out, union_mask
 from anymask.masks import Mask, Masks
+from anymask_inpaint.inpainting import Filler
 
 Where = BoolArray | Mask | Masks  # (H, W), or a result of a model: all of its masks
 
@@ -45,7 +45,7 @@ def remove(image: UintImage, what: Where, fill: Filler | None = None) -> UintIma
             "The mask covers the whole image, so there are no other pixels from which "
             "to fill it. Pass a smaller mask."
         )
-    hole = grown(mask)
+    hole = _grown(mask)
     if hole.all():
         hole = mask.astype(np.uint8)
     if fill is not None:
@@ -82,7 +82,8 @@ def replace(image: UintImage, what: Where, picture: UintImage) -> UintImage:
     mask = union_mask(image, what)
     x, y, width, height = cv2.boundingRect(mask.astype(np.uint8))
     behind = image.copy()
-    behind[y : y + height, x : x + width] = covering(picture, (height, width))
+    whole = Image.fromarray(picture[..., :3])
+    behind[y : y + height, x : x + width] = ImageOps.fit(whole, (width, height))
     return _mixed(behind, image, mask)
 
 
@@ -97,7 +98,7 @@ def collage(
     if not masks:
         raise InputError("A collage requires at least one mask. Segment the image first.")
     for mask in masks:
-        _check(image, mask)
+        union_mask(image, mask)  # raises for a mask that does not fit
     things = [cut_out(image, mask, background=background, crop=True) for mask in masks]
     area = sum((t.shape[0] + GAP) * (t.shape[1] + GAP) for t in things)
     widest = max(round(area**0.5), max(t.shape[1] for t in things))
@@ -120,7 +121,7 @@ def collage(
     return sheet
 
 
-def grown(mask: BoolArray) -> UintImage:  # (H, W) -> (H, W) of 0 and 1
+def _grown(mask: BoolArray) -> UintImage:  # (H, W) -> (H, W) of 0 and 1
     """Dilate the mask by a margin."""
     reach = max(1, round(GROWN * max(mask.shape)))
     wide = cv2.dilate(mask.astype(np.uint8), np.ones((2 * reach + 1,) * 2, np.uint8))
@@ -133,24 +134,3 @@ def _mixed(front: UintImage, image: UintImage, mask: BoolArray) -> UintImage:
     alpha: FloatArray = np.maximum(cv2.GaussianBlur(grown, (0, 0), 1.0), mask)[..., None]
     mixed = front * alpha + image * (1 - alpha)
     return np.clip(np.round(mixed), 0, 255).astype(np.uint8)
-
-
-def union_mask(image: UintImage, what: Where, *, allow_empty: bool = False) -> BoolArray:
-    """Return the union (H, W) of masks. Raises InputError if it is empty or its size differs."""
-    if isinstance(what, Masks):
-        mask = what.union().mask if what else np.zeros(image.shape[:2], np.bool_)
-    else:
-        mask = what.mask if isinstance(what, Mask) else what
-    _check(image, mask, allow_empty=allow_empty)
-    return mask
-
-
-def _check(image: UintImage, mask: BoolArray, *, allow_empty: bool = False) -> None:
-    """Raises InputError if the mask is empty or has another size."""
-    if image.ndim != 3 or image.shape[2] != 3 or image.shape[:2] != mask.shape:
-        raise InputError(
-            f"The mask has the size {mask.shape}, but the image has {image.shape}. Pass an image "
-            "(H, W, 3) and a mask (H, W) of the same size."
-        )
-    if not allow_empty and not mask.any():
-        raise InputError("The mask is empty. Pass the mask of an object.")

@@ -15,9 +15,9 @@ from PIL import Image
 import anymask
 from anymask.base import InputError, WeightsError
 from anymask.cli.main import main
-from anymask.edit import open_diffusion
-from anymask.edit.diffusion import dilated, fill_by
 from anymask.segment import Model
+from anymask_inpaint import open_diffusion
+from anymask_inpaint.diffusion import dilated, fill_by
 from tests.segment.fakes import ColourRuntime, discs
 
 GREEN = (10, 200, 30)

@@ -10,8 +10,10 @@ import pytest
 import torch
 from PIL import Image
 
-from anymask.models.lama import Lama, LamaConfig, pad_to_step
+from anymask_inpaint.lama import Lama, LamaConfig, pad_to_step
 from tests.golden.parity import load_recipe
+
+pytestmark = pytest.mark.slow
 
 WITHIN = 1e-3  # of the largest value
 

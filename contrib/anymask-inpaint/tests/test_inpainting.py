@@ -10,8 +10,8 @@ from PIL import Image
 
 from anymask.base import InputError, WeightsError
 from anymask.cli.main import main
-from anymask.edit import open_lama, remove
-from anymask.edit.inpainting import inpaint_hole
+from anymask_inpaint import open_lama, remove
+from anymask_inpaint.inpainting import inpaint_hole
 
 GREY = np.full((700, 900, 3), 90, np.uint8)
 
@@ -87,7 +87,7 @@ def test_weights_are_never_fetched_and_the_remedy_is_told(
 @pytest.mark.slow
 def test_a_checkpoint_fills_as_its_network_does(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
-    from anymask.models.lama import Lama, LamaConfig, pad_to_step
+    from anymask_inpaint.lama import Lama, LamaConfig, pad_to_step
 
     torch.manual_seed(0)
     model = Lama(LamaConfig(width=8, blocks=1)).eval()

@@ -71,8 +71,8 @@ def _own_file() -> Path:
 
 def _open_checkpoint(path: Path) -> Network:
     torch = import_torch()
-    from anymask.models.lama import Lama, LamaConfig
     from anymask.runtime import read_checkpoint
+    from anymask_inpaint.lama import Lama, LamaConfig
 
     weights = read_checkpoint(path)
     start = next((name.removesuffix(FIRST) for name in weights if name.endswith(FIRST)), None)

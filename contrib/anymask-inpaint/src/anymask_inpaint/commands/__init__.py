@@ -1,0 +1,1 @@
+"""Commands that the plug-in adds to `anymask`."""
