@@ -83,7 +83,7 @@ def replace(image: UintImage, what: Where, picture: UintImage) -> UintImage:
     x, y, width, height = cv2.boundingRect(mask.astype(np.uint8))
     behind = image.copy()
     whole = Image.fromarray(picture[..., :3])
-    behind[y : y + height, x : x + width] = ImageOps.fit(whole, (width, height))
+    behind[y : y + height, x : x + width] = np.asarray(ImageOps.fit(whole, (width, height)))
     return _mixed(behind, image, mask)
 
 
