@@ -37,9 +37,8 @@ def load(
             are given. "nano@768" resizes images to 768 pixels instead of 512.
         weights: Checkpoint file to use instead of the downloaded one.
         device: Device: "auto", "cpu", "cuda", "cuda:1" or "mps".
-        precision: Precision: "fp32", "bf16" or "fp16". With runtime="openvino": "fp32", "bf16" or
-            "int8".
-        runtime: Runtime: "auto", "onnx", "torch" or "openvino".
+        precision: Precision: "fp32", "bf16" or "fp16".
+        runtime: Runtime: "auto", "onnx" or "torch".
         convert: Convert the checkpoint for ONNX Runtime if this has not been done. By default,
             downloaded checkpoints are converted, and files passed as `weights` are not.
 
@@ -47,7 +46,7 @@ def load(
         ModelError: The name is unknown.
         WeightsError: The weights are missing or corrupted; the message states how to get them.
         InputError: The options cannot be combined.
-        MissingExtra: PyTorch or OpenVINO is required but not installed.
+        MissingExtra: PyTorch is required but not installed.
     """
     from anymask.runtime import open_runtime
     from anymask.runtime.open import stated_model
@@ -76,8 +75,7 @@ def convert_once(
     """Convert a checkpoint if these options of `load` would use the conversion."""
     from anymask.runtime import find_bundle
 
-    precise = precision == "fp32" or runtime == "openvino"
-    if runtime not in ("auto", "onnx", "openvino") or not precise or not isinstance(name, str):
+    if runtime not in ("auto", "onnx") or precision != "fp32" or not isinstance(name, str):
         return
     if find_bundle(name, weights) is not None:
         return

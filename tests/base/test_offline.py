@@ -2,7 +2,6 @@
 
 import os
 import sys
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -58,17 +57,3 @@ def test_an_older_onnxruntime_without_the_call_is_taken(monkeypatch: pytest.Monk
     fake = SimpleNamespace()
     monkeypatch.setitem(sys.modules, "onnxruntime", fake)
     assert import_offline("onnxruntime") is fake
-
-
-def test_openvino_is_imported_without_its_telemetry(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    theirs = SimpleNamespace()
-    monkeypatch.setitem(sys.modules, "openvino_telemetry", theirs)
-    code = "try:\n    import openvino_telemetry as found\nexcept ImportError:\n    found = None\n"
-    (tmp_path / "openvino.py").write_text(code)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.delitem(sys.modules, "openvino", raising=False)
-    assert import_offline("openvino").found is None
-    assert sys.modules["openvino_telemetry"] is theirs
-    del sys.modules["openvino"]  # `monkeypatch` would bring the stand-in back

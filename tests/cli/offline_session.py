@@ -66,7 +66,6 @@ def use_extras(photo: Path) -> None:
 
     detector = write_grounding(Path("detector"))
     anymask("find", str(photo), "cat", "--detector", str(detector), "--score", "0.01")
-    anymask("segment", str(photo), "--point", "200,200", "--runtime", "openvino", "-o", "vino.png")
 
 
 def use_core(photo: Path) -> None:

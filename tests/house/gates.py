@@ -73,7 +73,7 @@ KNOWN_CIRCLES = frozenset({"anymask.studio.exchange", "anymask.training.export_f
 STANDALONE = ("assets/",)
 JSON_READER = "base/parsing.py"
 CSV_MODULE = "base/tables.py"
-REPORTING = frozenset({"onnxruntime", "openvino", "transformers", "huggingface_hub", "ray"})
+REPORTING = frozenset({"onnxruntime", "transformers", "huggingface_hub", "ray"})
 CARGO = "assets"  # files that ship inside the package; the examples among them are not its code
 
 NOT_OURS = frozenset({"runs", "out", "dist", "build", "__pycache__", "node_modules"})

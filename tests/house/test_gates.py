@@ -240,7 +240,7 @@ def test_csv_is_written_in_one_place(package: Path) -> None:
         ("import onnxruntime", True),
         ("def f():\n    from ray.data import x", True),
         ("from anymask.base import import_offline\nimport_offline('ray')", False),
-        ("from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import openvino", False),
+        ("from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import ray", False),
     ],
 )
 def test_packages_with_telemetry_are_imported_in_one_place(

@@ -1,3 +1,4 @@
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -142,8 +143,28 @@ def test_a_folder_that_is_no_bundle_is_refused(tmp_path: Path) -> None:
         open_runtime("mobile_sam", weights=tmp_path)
 
 
+def test_files_of_openvino_beside_the_graphs_are_ignored(bundle: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(bundle, tmp_path / "both"))
+    (folder / "encoder.xml").write_text("<net/>")
+    (folder / "encoder.bin").write_bytes(b"weights")
+    record = json.loads((folder / "manifest.json").read_text())
+    record["sha256"] |= dict.fromkeys(("encoder.xml", "encoder.bin"), "0" * 64)
+    record["graphs"]["encoder"]["file"] = "encoder.xml"
+    (folder / "manifest.json").write_text(json.dumps(record))
+    images = np.zeros((1, 3, 32, 32), np.float32)
+    pairs = zip(
+        *(open_runtime(str(one)).encode_images(images)[0].maps() for one in (folder, bundle)),
+        strict=True,
+    )
+    assert all(np.array_equal(one.values, other.values) for one, other in pairs)
+    del record["sha256"]["encoder.onnx"]
+    (folder / "manifest.json").write_text(json.dumps(record))
+    with pytest.raises(WeightsError, match=r"no sha256 for encoder\.onnx. Export the model again"):
+        open_runtime(str(folder))
+
+
 def test_options_that_do_not_go_together_are_refused(bundle: Path, checkpoint: Path) -> None:
-    wanted = "Invalid runtime 'tf'. Choose from: auto, onnx, torch, openvino"
+    wanted = "Invalid runtime 'tf'. Choose from: auto, onnx, torch"
     with pytest.raises(InputError, match=wanted):
         open_runtime("nano", runtime="tf")
     with pytest.raises(ModelError, match="requires an exported model. Run: anymask models convert"):

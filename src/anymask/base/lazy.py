@@ -45,7 +45,6 @@ _PACKAGES = {
     "volumes": "nibabel pydicom nrrd zarr",
     "dicom-seg": "highdicom",
     "maps": "rasterio pyogrio shapely",
-    "openvino": "openvino",
 }
 EXTRAS = {package: extra for extra, names in _PACKAGES.items() for package in names.split()}
 

@@ -18,7 +18,6 @@ PACKAGES = (
     "opencv-python-headless",
     "pillow",
     "onnxruntime",
-    "openvino",
     "torch",
 )
 

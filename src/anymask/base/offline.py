@@ -5,25 +5,19 @@ the package is imported, writes a device ID and an event database to the user's 
 contacts a collector after some seconds. An event holds the path of the interpreter and the names of
 models and graphs.
 
-`import openvino` reports to Google Analytics through the package `openvino_telemetry`, and writes a
-client ID to the user's home folder. Only the variable `CI` turns that off, which changes other
-programs. Without the package OpenVINO imports a stub, so the package is hidden during the import.
-
 All imports of these packages go through `import_offline`; a test in tests/house enforces this.
 Variables that the user has set keep their values.
 """
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import os
 import sys
-from collections.abc import Iterator
 from typing import Any
 
 TELEMETRY = "ORT_DISABLE_TELEMETRY"
-REPORTING = frozenset({"onnxruntime", "openvino", "transformers", "huggingface_hub", "ray"})
+REPORTING = frozenset({"onnxruntime", "transformers", "huggingface_hub", "ray"})
 
 
 def import_offline(module: str) -> Any:
@@ -49,25 +43,10 @@ def import_offline(module: str) -> Any:
     ):
         if owner == package:
             os.environ.setdefault(variable, value)
-    is_new = package == "openvino" and package not in sys.modules
-    with _hidden("openvino_telemetry") if is_new else contextlib.nullcontext():
-        found = importlib.import_module(module)
+    found = importlib.import_module(module)
     if package == "onnxruntime" and os.environ[TELEMETRY] != "0":
         # The client is already running if other code imported the package first.
         stop = getattr(sys.modules[package], "disable_telemetry_events", None)
         if stop is not None:
             stop()
     return found
-
-
-@contextlib.contextmanager
-def _hidden(module: str) -> Iterator[None]:
-    """Make imports of this module raise ImportError inside the block."""
-    before = sys.modules.get(module)
-    sys.modules[module] = None  # type: ignore[assignment]  # documented by importlib
-    try:
-        yield
-    finally:
-        sys.modules.pop(module, None)
-        if before is not None:
-            sys.modules[module] = before

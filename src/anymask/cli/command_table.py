@@ -32,7 +32,7 @@ _PACKAGES: dict[str, dict[str, str]] = {
         "train": "train a model from a config file",
         "finetune": "fine-tune a model on annotated images and measure the gain",
         "distil": "train a small model to reproduce the masks of a larger one",
-        "export": "export a model to ONNX or OpenVINO",
+        "export": "export a model to ONNX",
     },
     "anymask.evaluation.commands": {
         "evaluate": "evaluate models on annotated images or videos, or score result files",

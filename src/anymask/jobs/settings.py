@@ -59,10 +59,8 @@ class ModelChoice:
         ),
     ] = None
     device: Annotated[str, Setting("auto, cpu, cuda, cuda:1 or mps")] = "auto"
-    precision: Annotated[str, Setting("fp32, bf16 or fp16; with OpenVINO fp32, bf16 or int8")] = (
-        "fp32"
-    )
-    runtime: Annotated[str, Setting("auto, onnx, torch or openvino")] = "auto"
+    precision: Annotated[str, Setting("fp32, bf16 or fp16")] = "fp32"
+    runtime: Annotated[str, Setting("auto, onnx or torch")] = "auto"
 
     def __post_init__(self) -> None:
         check_settings(self)

@@ -1,4 +1,4 @@
-"""Runtimes (PyTorch, ONNX Runtime, OpenVINO), and the catalogue, store and loading of weights."""
+"""Runtimes (PyTorch, ONNX Runtime), and the catalogue, store and loading of weights."""
 
 from anymask.base.lazy import lazy_names
 

@@ -21,8 +21,6 @@ from anymask.runtime.download import fetch as fetch
 from anymask.runtime.manifest import ASSETS as ASSETS
 from anymask.runtime.manifest import CONSTANTS as CONSTANTS
 from anymask.runtime.manifest import DISABLED_OPTIMISERS as DISABLED_OPTIMISERS
-from anymask.runtime.manifest import IR as IR
-from anymask.runtime.manifest import IR_WEIGHTS as IR_WEIGHTS
 from anymask.runtime.manifest import MANIFEST as MANIFEST
 from anymask.runtime.manifest import NAME_VECTORS as NAME_VECTORS
 from anymask.runtime.manifest import REFINER_WEIGHTS as REFINER_WEIGHTS
@@ -45,13 +43,10 @@ from anymask.runtime.open import find_bundle as find_bundle
 from anymask.runtime.open import find_model as find_model
 from anymask.runtime.open import load_module as load_module
 from anymask.runtime.open import named_weights as named_weights
-from anymask.runtime.open import open_bundle as open_bundle
 from anymask.runtime.open import open_runtime as open_runtime
 from anymask.runtime.open import run_weights as run_weights
 from anymask.runtime.open import split_side as split_side
 from anymask.runtime.open import stated_channels as stated_channels
-from anymask.runtime.openvino import import_openvino as import_openvino
-from anymask.runtime.openvino import write_ir as write_ir
 from anymask.runtime.protocol import ClassLabelling as ClassLabelling
 from anymask.runtime.protocol import EdgeRefining as EdgeRefining
 from anymask.runtime.protocol import GuidedDecoding as GuidedDecoding

@@ -36,7 +36,6 @@ GRAPH_WEIGHTS = "weights.json"  # maps torch parameters to initializers of the g
 CONSTANTS = "video.npz"  # constants of a video model outside its graphs
 REFINER_WEIGHTS = "refiner.safetensors"
 NAME_VECTORS = "names.npz"
-IR, IR_WEIGHTS = ".xml", ".bin"  # OpenVINO's format of a graph
 
 
 class GraphNames:
@@ -79,18 +78,16 @@ class GraphInfo:
         name: Name of the graph, such as "encoder".
         inputs: Inputs of the graph.
         outputs: Outputs of the graph.
-        suffix: Suffix of its file: ".onnx" or `IR`.
     """
 
     name: str
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]
-    suffix: str = ".onnx"
 
     @property
     def file(self) -> str:
         """File name in the bundle's folder."""
-        return self.name + self.suffix
+        return f"{self.name}.onnx"
 
 
 @brief
@@ -229,7 +226,6 @@ def manifest_from_json(text: str | bytes, source: str) -> Manifest:
                     str(name),
                     tuple(map(_tensor_info, graph["inputs"])),
                     tuple(map(_tensor_info, graph["outputs"])),
-                    IR if str(graph.get("file")).endswith(IR) else ".onnx",
                 )
                 for name, graph in record["graphs"].items()
             ),

@@ -50,8 +50,6 @@ from anymask.runtime.manifest import (
     ASSETS,
     CONSTANTS,
     DISABLED_OPTIMISERS,
-    IR,
-    IR_WEIGHTS,
     NAME_VECTORS,
     WEIGHTS,
     GraphInfo,
@@ -106,9 +104,6 @@ class OnnxRuntime:
         InputError: Threads, device or side are not supported.
     """
 
-    OPENS_IR = False  # supports OpenVINO's file format
-    CALLS_AT_ONCE = True  # concurrent calls from several threads are faster
-
     def __init__(
         self,
         folder: str | Path,
@@ -122,12 +117,6 @@ class OnnxRuntime:
         if side is not None:
             self.manifest = manifest_at(self.manifest, side)
         _check_inputs(self.manifest, str(self._folder))
-        if self.manifest.graph(GraphNames.ENCODER).suffix == IR and not self.OPENS_IR:
-            raise InputError(
-                f"{self._folder} was exported for OpenVINO. Load it with "
-                "runtime='openvino' (--runtime openvino), or export it again as "
-                "'onnx'."
-            )
         self.threads = pick_threads(threads)
         self._providers = _pick_providers(device)
         tables = read_tables(self._folder, self.manifest)
@@ -208,7 +197,7 @@ class OnnxRuntime:
 
     def for_calls_at_once(self) -> tuple[OnnxRuntime, int]:
         """A runtime for concurrent calls from several threads, and the number of threads."""
-        if self.CALLS_AT_ONCE and self._providers == _PROVIDERS["cpu"]:
+        if self._providers == _PROVIDERS["cpu"]:
             return self.with_threads(1), self.threads
         return self, 1
 
@@ -363,8 +352,7 @@ class OnnxRuntime:
     def _create_session(self, name: str) -> Any:
         path = self._folder / name
         for part in self.manifest.sha256:  # the graph, and its external weights
-            own = part.startswith(name) or part == Path(name).with_suffix(IR_WEIGHTS).name
-            if own or (part == WEIGHTS and WEIGHTS not in self._checked):
+            if part.startswith(name) or (part == WEIGHTS and WEIGHTS not in self._checked):
                 place = check_file(self._folder, self.manifest, part, self._hash)
                 path = place if part == name else path
                 self._checked.add(part)

@@ -19,11 +19,9 @@ from anymask.masks import spec_at
 from anymask.models.rules import BUNDLED_MODELS, FIELD_MODELS, default_model
 from anymask.runtime.manifest import (
     ASSETS,
-    IR,
     MANIFEST,
     REFINER_WEIGHTS,
     WEIGHTS,
-    GraphNames,
     read_manifest,
     shared_folder,
 )
@@ -36,7 +34,7 @@ if TYPE_CHECKING:
     from anymask.masks import ChannelMix, ModelSpec
     from anymask.models.edge_refiner import EdgeRefiner
 
-Runtime = Literal["auto", "onnx", "torch", "openvino"]
+Runtime = Literal["auto", "onnx", "torch"]
 EXPORTED = "bundle"  # in a training folder, next to its weights
 ADAPTERS = "adapter_config.json"  # in a folder of low-rank adapters (`runtime.adapters`)
 TRANSFORMERS = "model.safetensors"  # in a folder of transformers, next to its config.json
@@ -58,10 +56,9 @@ def open_runtime(
         weights: Checkpoint file instead of the one in the store, or the folder of an exported
             model or of transformers.
         device: "auto", "cpu", "cuda", "cuda:1", "mps".
-        precision: "fp32", "bf16" or "fp16". Exported models have a fixed precision ("fp32"), except
-            on OpenVINO: "fp32", "bf16" or "int8".
+        precision: "fp32", "bf16" or "fp16". Exported models have a fixed precision ("fp32").
         runtime: "onnx" for exported models, "torch" for checkpoints, "auto" for either; bundled
-            models support both. "openvino" runs exported models (`runtime.openvino`).
+            models support both.
 
     Raises:
         ModelError: The name is unknown.
@@ -73,21 +70,16 @@ def open_runtime(
     name, side = split_side(name)
     name, weights = named_weights(name, weights)
     beside = None
-    precise = precision == "fp32" or runtime == "openvino"
-    if weights is not None and runtime != "torch" and precise:
+    if weights is not None and runtime != "torch" and precision == "fp32":
         beside = exported_beside(Path(weights)) if device in ("auto", "cpu") else None
     folder = beside or find_model(name, weights, runtime)
     if folder is None:
         sized = name if side is None else f"{name}@{side}"
-        if runtime == "auto" and precise and side is None:
+        if runtime == "auto" and precision == "fp32" and side is None:
             converted = _open_converted(name, weights, device)
             if converted is not None:
                 return converted
         return _open_torch(sized, weights, device, precision)
-    if runtime == "openvino":
-        from anymask.runtime.openvino import OpenVinoRuntime
-
-        return OpenVinoRuntime(folder, device=device, side=side, precision=precision)
     if precision != "fp32":
         from anymask.runtime.protocol import check_precision
 
@@ -98,15 +90,6 @@ def open_runtime(
             "runtime='torch'."
         )
     return OnnxRuntime(folder, device=device, side=side)
-
-
-def open_bundle(folder: Path) -> OnnxRuntime:
-    """Open an exported model on the CPU, by OpenVINO or ONNX Runtime as its graphs require."""
-    if read_manifest(folder).graph(GraphNames.ENCODER).suffix != IR:
-        return OnnxRuntime(folder, device="cpu")
-    from anymask.runtime.openvino import OpenVinoRuntime
-
-    return OpenVinoRuntime(folder)
 
 
 def split_side(name: str) -> tuple[str, int | None]:
@@ -140,17 +123,17 @@ def find_model(name: str, weights: str | Path | None, runtime: str) -> Path | No
     folder = find_bundle(name, weights)
     if folder is not None and runtime == "torch" and weights is None and name in BUNDLED_MODELS:
         return None
-    if folder is None and runtime in ("onnx", "openvino"):
+    if folder is None and runtime == "onnx":
         from anymask.runtime.converted import find_converted
 
         folder = find_converted(name, weights)
-    if folder is None and runtime in ("onnx", "openvino"):
+    if folder is None and runtime == "onnx":
         if weights is None:
             from anymask.runtime import entry
 
             entry(name)  # an unknown name is not a checkpoint
         raise ModelError(
-            f"{name!r} is a checkpoint, but runtime={runtime!r} requires an exported "
+            f"{name!r} is a checkpoint, but runtime='onnx' requires an exported "
             f"model. Run: anymask models convert {name if weights is None else weights}"
         )
     if folder is not None and runtime == "torch":

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast, get_args
+from typing import TYPE_CHECKING, cast
 
 from anymask.base import InputError, ModelError, check_types, file_sha256, write_whole
 from anymask.models.rules import BUNDLED_MODELS, DEFAULT_VIDEO_MODEL, FIELD_MODELS
@@ -19,13 +19,10 @@ from anymask.runtime import (
     ASSETS,
     CONSTANTS,
     EXPORTED,
-    IR,
-    IR_WEIGHTS,
     MANIFEST,
     NAME_VECTORS,
     REFINER_WEIGHTS,
     TABLES,
-    WEIGHTS,
     GraphInfo,
     GraphNames,
     Manifest,
@@ -44,7 +41,6 @@ from anymask.runtime import (
 if TYPE_CHECKING:
     from anymask.masks import ModelSpec
 
-ExportFormat = Literal["onnx", "openvino"]
 README, EXAMPLE, MODEL_CARD = "README.md", "example.py", "MODEL_CARD.md"
 TEMPLATES = ASSETS / "bundle"  # templates of README and example
 RULES = [ASSETS.parent / "masks" / name for name in ("answer.py", "shapes.py")]  # example imports
@@ -63,7 +59,6 @@ OURS = {
 def export(
     model: str | Path,
     out: str | Path,
-    format: ExportFormat = "onnx",  # noqa: A002 - the name that users know
     *,
     weights: str | Path | None = None,
     int8: bool = False,
@@ -72,12 +67,11 @@ def export(
 ) -> Path:
     """Export a model to a folder that runs without PyTorch and anymask.
 
+    The folder contains encoder.onnx, decoder.onnx, manifest.json, README.md and example.py.
+
     Args:
         model: Name from `anymask models list`, or trained weights. "nano@768" sets the input size.
         out: Output folder. An earlier export is replaced, and other files in the folder are kept.
-        format: "onnx" writes encoder.onnx, decoder.onnx, manifest.json, README.md and example.py.
-            "openvino" writes encoder.xml and encoder.bin instead of encoder.onnx, and no
-            example.py.
         weights: Checkpoint file to use instead of the downloaded one.
         int8: Use 8-bit matrix products in the encoder.
         video: Also export the graphs of a video model, so that `Model.track` needs no PyTorch.
@@ -87,15 +81,11 @@ def export(
         The output folder, which `anymask.load` accepts.
 
     Raises:
-        InputError: The format is unknown, or the folder has other content.
+        InputError: The folder has other content.
         ModelError: The model or an option is not supported, or `verify` failed.
         WeightsError: The weights are missing.
         MissingExtra: PyTorch is missing; the bundled models do not need it.
     """
-    if format not in get_args(ExportFormat):
-        raise InputError(f"Unknown format {format!r}. Use 'onnx' or 'openvino'.")
-    if format == "openvino":
-        return _export_openvino(model, Path(out), weights, int8=int8, video=video, verify=verify)
     (name, side), folder = split_side(str(model)), Path(out)
     if int8 and name == DEFAULT_VIDEO_MODEL:
         raise ModelError(
@@ -112,38 +102,6 @@ def export(
         add_shared_networks(folder, copied.spec)
     else:
         _export_checkpoint(str(model), folder, weights, int8, video)
-    if verify:
-        from anymask.training.export_verify import verify_export
-
-        verify_export(str(model), folder, weights).check(folder)
-    return folder
-
-
-def _export_openvino(
-    model: str | Path,
-    folder: Path,
-    weights: str | Path | None,
-    *,
-    int8: bool,
-    video: bool,
-    verify: bool,
-) -> Path:
-    """Export to ONNX and convert the graphs to OpenVINO IR files."""
-    from anymask.runtime import import_openvino, write_ir
-
-    import_openvino()
-    refuse_to_replace(folder)
-    with tempfile.TemporaryDirectory() as scratch, staging(folder) as stage:
-        ours = export(model, Path(scratch) / "onnx", weights=weights, int8=int8, video=video)
-        manifest = read_manifest(ours)
-        graphs = tuple(replace(info, suffix=IR) for info in manifest.graphs)
-        for info, graph in zip(manifest.graphs, graphs, strict=True):
-            write_ir(ours / info.file, stage / graph.file)
-        for name in manifest.sha256:
-            if ".onnx" not in name and name != WEIGHTS:  # the weights are part of the IR files
-                shutil.copyfile(ours / name, stage / name)
-        hashes = {path.name: file_sha256(path) for path in sorted(stage.iterdir())}
-        write_manifest(stage, replace(manifest, graphs=graphs, sha256=hashes))
     if verify:
         from anymask.training.export_verify import verify_export
 
@@ -260,7 +218,7 @@ def staging(target: Path) -> Iterator[Path]:
 def _copy_other_files(target: Path, stage: Path) -> None:
     """Copy files that no export wrote, such as a model card."""
     for path in target.iterdir():
-        if path.name in OURS or ".onnx" in path.name or path.suffix in (IR, IR_WEIGHTS):
+        if path.name in OURS or ".onnx" in path.name:
             continue
         if path.is_dir():
             shutil.copytree(path, stage / path.name)
@@ -272,9 +230,6 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write manifest.json, README.md, and example.py with the modules that it imports."""
     text = (TEMPLATES / README).read_text(encoding="utf-8")
     steps = enumerate(describe_preprocessing(manifest.spec), start=1)
-    if manifest.graphs[0].suffix == IR:
-        start, end = (text.index(f"\n{mark}") for mark in ("Without anymask", "## Steps"))
-        text = text[:start].replace('folder")', 'folder", runtime="openvino")') + text[end:]
     readme = text.format(
         name=manifest.spec.name,
         licence=manifest.licence,
@@ -284,9 +239,8 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
         graphs="\n\n".join(_graph_to_table(info) for info in manifest.graphs),
     )
     (folder / README).write_text(readme, encoding="utf-8")
-    if manifest.graphs[0].suffix != IR:
-        for path in PROGRAM:
-            shutil.copyfile(path, folder / path.name)
+    for path in PROGRAM:
+        shutil.copyfile(path, folder / path.name)
     write_whole(folder / MANIFEST, manifest_to_json(manifest))
 
 

@@ -21,10 +21,10 @@ from anymask.base import FloatArray, ModelError, brief
 from anymask.masks import EncoderOutput, ModelPrompts, ModelSpec, iou, pad_input
 from anymask.runtime import (
     ImageRuntime,
+    OnnxRuntime,
     PromptDecoding,
     TorchRuntime,
     load_module,
-    open_bundle,
     require,
 )
 
@@ -139,7 +139,7 @@ def verify_bundle(module: nn.Module, folder: str | Path) -> Verification:
 
     Raises WeightsError if the bundle is incomplete.
     """
-    exported = open_bundle(Path(folder))
+    exported = OnnxRuntime(folder, device="cpu")
     eager = TorchRuntime(module, exported.weights_hash, device="cpu")
     spec = exported.spec
     rng = np.random.default_rng(0)

@@ -26,8 +26,7 @@ from anymask.evaluation.report import Report, Section, TextTable
 
 PROMPT_COUNTS = (1, 16, 64, 256)
 PHOTO_HW = (683, 1024)
-RUNTIMES = ("onnx", "openvino", "torch")
-RATIO = "openvino: speed relative to onnx"
+RUNTIMES = ("onnx", "torch")
 MODES: dict[str, dict[str, Any]] = {
     "exact": {"mode": "exact", "decoder_precision": "model"},
     "mixed": {"mode": "exact", "decoder_precision": "mixed"},
@@ -185,8 +184,7 @@ def _measure_steps(args: argparse.Namespace, photo: Path, notes: list[str]) -> l
     )
     figures: list[Measurement] = []
     opened, errors = {}, []
-    usual = RUNTIMES[::2] if args.everything else RUNTIMES
-    for runtime in usual if args.runtime in (None, "auto") else (args.runtime,):
+    for runtime in RUNTIMES if args.runtime in (None, "auto") else (args.runtime,):
         try:
             start = time.perf_counter()
             model = read_model(args, runtime=runtime).load()
@@ -223,8 +221,7 @@ def _measure_steps(args: argparse.Namespace, photo: Path, notes: list[str]) -> l
 def _measure_turns(
     models: Mapping[str, Any], image: Any, args: argparse.Namespace
 ) -> list[Measurement]:
-    """Measure the steps of all runtimes in turns, and the speed of OpenVINO relative to ONNX
-    Runtime: the median of the ratios in each turn, because other load affects both."""
+    """Measure the steps of all runtimes in turns, because other load affects all of them."""
     of_runtimes = {runtime: _steps(model, image) for runtime, model in models.items()}
     whats = list(dict.fromkeys(what for steps in of_runtimes.values() for what in steps))
     timed = time_in_turns(
@@ -236,15 +233,10 @@ def _measure_turns(
         },
         args.rounds,
     )
-    figures = [
+    return [
         Measurement(what, runtime, statistics.median(seconds), turns=seconds)
         for (what, runtime), seconds in timed.items()
     ]
-    for what in whats if {"onnx", "openvino"} <= models.keys() else ():
-        pairs = zip(timed[what, "onnx"], timed[what, "openvino"], strict=True)
-        ratios = tuple(ours / theirs for ours, theirs in pairs)
-        figures.append(Measurement(what, RATIO, statistics.median(ratios), "", turns=ratios))
-    return figures
 
 
 def time_in_turns(

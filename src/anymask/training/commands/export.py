@@ -22,7 +22,7 @@ def run(args: argparse.Namespace) -> None:
     from anymask.training.export_folder import export
 
     print(f"Exporting {args.name} to {args.output} ...", file=sys.stderr)
-    options = {name: getattr(args, name) for name in ("format", "weights", "int8", "video")}
+    options = {name: getattr(args, name) for name in ("weights", "int8", "video")}
     export(args.name, args.output, **options)
     report = describe(read_manifest(args.output), args.output)
     print(report_to_text(report))
@@ -67,8 +67,6 @@ COMMAND = Command(run, (
     Argument("-o --output", metavar="DIR", type=new_folder, required=True, help="output folder"),
     Argument("--weights", metavar="FILE", type=Path,
         help="checkpoint file (default: the downloaded weights)"),
-    Argument("--format", choices=("onnx", "openvino"), default="onnx",
-        help="format of the exported model: onnx (default) or openvino (for --runtime openvino)"),
     Argument("--int8", action="store_true",
         help="quantize the matrix multiplications of the encoder to 8 bits"),
     Argument("--video", action="store_true",
