@@ -64,6 +64,15 @@ def test_sets_without_terms_need_no_file(tmp_path: Path) -> None:
     assert not list(tmp_path.rglob("*terms*"))
 
 
+@pytest.mark.parametrize("to", ["set", "label-png", "labelme", "voc"])
+def test_a_signed_manifest_of_earlier_versions_is_ignored(to: str, tmp_path: Path) -> None:
+    convert(coco(tmp_path / "in"), tmp_path / "out", to)
+    content = {"version": 1, "whole_folder": True, "terms": {}, "files": []}
+    manifest = {"content": content, "public_key": "AA==", "signature": "AA=="}
+    (tmp_path / "out/manifest.json").write_text(json.dumps(manifest))
+    assert [len(image.masks) for image in read(tmp_path / "out")] == [1]
+
+
 def test_a_broken_file_is_told(tmp_path: Path) -> None:
     convert(coco(tmp_path / "in", **TERMS), tmp_path / "out", "labelme")
     (tmp_path / "out/terms.jsonl").write_text('{"cake": 1}\n')

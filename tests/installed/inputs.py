@@ -5,7 +5,6 @@ Each function writes the files of one group; `promises.toml` names the groups.
 
 from __future__ import annotations
 
-import base64
 import json
 import shutil
 from collections.abc import Callable, Iterable
@@ -212,13 +211,6 @@ def heic(folder: Path) -> None:
     shutil.copyfile(source, folder / "phone.heic")
 
 
-def key(folder: Path) -> None:
-    """Write `key.pem`, an Ed25519 private key (RFC 8410) of 32 zero bytes."""
-    data = bytes.fromhex("302e020100300506032b657004220420") + bytes(32)
-    lines = ["-----BEGIN PRIVATE KEY-----", base64.b64encode(data).decode()]
-    (folder / "key.pem").write_text("\n".join([*lines, "-----END PRIVATE KEY-----", ""]), "utf-8")
-
-
 def checkpoint(folder: Path) -> None:
     """Write `mobile_sam.pt`, with random weights."""
     import torch
@@ -249,7 +241,7 @@ def detector(folder: Path) -> None:
 GROUPS: dict[str, Callable[[Path], None]] = {
     one.__name__: one
     for one in (
-        photos, frames, video, volumes, maps, science, microscopes, heic, key, checkpoint,
+        photos, frames, video, volumes, maps, science, microscopes, heic, checkpoint,
         training, detector,
     )
 }  # fmt: skip

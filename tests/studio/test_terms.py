@@ -1,4 +1,4 @@
-"""Terms of imported sets come back from a project in every format, also signed."""
+"""Terms of imported sets come back from a project in every format."""
 
 import json
 from pathlib import Path
@@ -84,31 +84,6 @@ def test_an_export_without_terms_writes_no_side_file(project: Project, tmp_path:
     project.store.mark_image(1, "done", "ann")
     export_masks(project, tmp_path / "out", "labelme")
     assert not list(tmp_path.rglob("*terms*"))
-
-
-def test_a_signed_export_with_splits_and_images_is_verified(
-    filled: Project, tmp_path: Path
-) -> None:
-    pytest.importorskip("cryptography")
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-
-    from anymask.cli.main import main
-
-    private = Ed25519PrivateKey.generate()
-    key = tmp_path / "key.pem"
-    key.write_bytes(private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    out = tmp_path / "out"
-    command = ["project", "export", str(filled.folder), "-o", str(out), "--images"]
-    assert main([*command, "--only", "labelled", "--sign", str(key)]) == 0
-    listed = json.loads((out / "manifest.json").read_text())["content"]
-    assert listed["terms"]["source"] == "harbour"
-    assert {row["path"] for row in listed["files"]} == {
-        path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()
-    } - {"manifest.json"}
-    assert main(["check", str(out)]) == 0
-    (out / "images/0.png").unlink()
-    assert main(["check", str(out)]) == 2
 
 
 @pytest.mark.parametrize(

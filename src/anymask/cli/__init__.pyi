@@ -7,7 +7,6 @@ from anymask.cli.command_table import SUMMARIES as SUMMARIES
 from anymask.cli.folders import finish_job as finish_job
 from anymask.cli.options import MODEL as MODEL
 from anymask.cli.options import PICTURES as PICTURES
-from anymask.cli.options import SIGN as SIGN
 from anymask.cli.options import need_torch as need_torch
 from anymask.cli.options import read_count as read_count
 from anymask.cli.options import read_default_model as read_default_model

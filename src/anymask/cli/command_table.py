@@ -25,7 +25,6 @@ _PACKAGES: dict[str, dict[str, str]] = {
         "encode": "compute and cache image embeddings",
         "names": "learn custom class names from labeled masks, or list the known names",
         "convert": "convert annotations between formats",
-        "check": "verify the signed manifest of a dataset",
         "models": "list, download, convert, verify and remove model weights",
     },
     "anymask.training.commands": {

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from anymask.base import write_json
 from anymask.cli.command import Argument, Command, Settings
-from anymask.cli.options import SIGN, SPLIT, read_options
+from anymask.cli.options import SPLIT, read_options
 from anymask.cli.streams import say
 from anymask.formats import (
     LAYOUTS,
@@ -29,7 +29,7 @@ def run(args: argparse.Namespace) -> None:
         report = convert(
             args.source, args.target, args.to, form=args.origin, images=args.images,
             split=args.split, policy=Policy(**read_options(args, Policy)),
-            copy_images=args.copy_images, strict=args.strict, sign=args.sign,
+            copy_images=args.copy_images, strict=args.strict,
             **read_options(args, ReadSettings),
         )  # fmt: skip
     except LossError as error:
@@ -80,7 +80,6 @@ COMMAND = Command(run, (
              "used for training and evaluation"),
     Argument("--strict", action="store_true",
         help="write no output if any annotation would be lost or skipped"),
-    SIGN,
     Argument("-v --verbose", action="store_true",
         help="print the detected format of IN and how it was detected"),
     Argument("--json", metavar="FILE", type=Path,

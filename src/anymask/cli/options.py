@@ -17,13 +17,6 @@ from anymask.models.rules import DEFAULT_VIDEO_MODEL
 MODEL = Settings(ModelChoice, "the model")
 PICTURES = Settings(PictureChoice, "the picture")
 SPLIT = Argument("--split", metavar="NAME", help="split of a published dataset, such as val")
-SIGN = Argument(
-    "--sign",
-    metavar="KEY.pem",
-    type=Path,
-    help="also write a signed manifest (Ed25519) with the SHA-256 of each file and the terms; "
-    "`anymask check` verifies it",
-)
 OVERLAY = Argument(
     "--overlay", action=argparse.BooleanOptionalAction, default=True,
     help="also write the .png images (default), or only the .json records",

@@ -1,6 +1,5 @@
 from anymask.formats import fields as fields
 from anymask.formats import saco as saco
-from anymask.formats import signing as signing
 from anymask.formats import streams as streams
 from anymask.formats import terms as terms
 from anymask.formats.annotations import VOID_LABEL as VOID_LABEL

@@ -7,7 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import Any, Unpack
 
 from anymask.base import DataError, InputError, check_types
 from anymask.formats.annotations import AnnotatedImage
@@ -21,10 +21,6 @@ from anymask.formats.registry import (
     format_of_target,
 )
 from anymask.formats.sets import picture_names
-from anymask.formats.signing import read_private_key, with_manifest
-
-if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 WITH_PHOTOS = ("set", "yolo")  # formats with a folder for images
 
@@ -84,7 +80,6 @@ def convert(
     policy: Policy | None = None,
     copy_images: bool = False,
     strict: bool = False,
-    sign: str | Path | None = None,
     classes: Sequence[str] = (),
     **settings: Unpack[ReadKeywords],
 ) -> Conversion:
@@ -98,8 +93,6 @@ def convert(
         policy: How holes and parts are handled, and the tolerance of outlines in pixels.
         copy_images: Copy the images into the folder images/ of the target (formats set and yolo).
         strict: Write nothing if the conversion loses anything or a record is invalid.
-        sign: Ed25519 private key (PEM). A signed manifest with the SHA-256 of each file and the
-            terms of the dataset is also written; `anymask check` verifies it.
         classes: Class names in the order of their numbers. Default: the class names of the source.
         settings: Fields of `ReadSettings`. on_bad="error" raises an error for invalid records.
 
@@ -122,8 +115,7 @@ def convert(
         )
     policy = policy or Policy(classes=tuple(classes))
     with closing(read(source, form, images, split, **settings)) as dataset:
-        key = None if sign is None else read_private_key(Path(sign))
-        return _written(dataset, target, to, policy, key, copy_images=copy_images, strict=strict)
+        return _written(dataset, target, to, policy, copy_images=copy_images, strict=strict)
 
 
 def _written(
@@ -131,7 +123,6 @@ def _written(
     target: Path,
     to: str,
     policy: Policy,
-    key: Ed25519PrivateKey | None,
     *,
     copy_images: bool,
     strict: bool,
@@ -151,10 +142,7 @@ def _written(
     done = _report(dataset, found, to)
     encoded = encode_annotations(found, target, to, done, policy)
     photos = _photos(dataset, found, target) if copy_images else ()
-    files: Iterator[OutFile] = chain(encoded, photos)
-    if key is not None:
-        files = with_manifest(files, target, key, policy.facts)
-    done.files = write_files(_beside(files, dataset.source), target)
+    done.files = write_files(_beside(chain(encoded, photos), dataset.source), target)
     return done
 
 

@@ -37,7 +37,6 @@ from anymask.formats import (
     encode_annotations,
     find_format,
     picture_name,
-    signing,
     write_annotations,
     write_files,
 )
@@ -145,7 +144,6 @@ def export_masks(
     name: str,
     settings: ExportSettings | None = None,
     advice: Advice = OF_COMMAND,
-    sign: Path | None = None,
 ) -> list[str]:
     """Write masks in any format. Returns messages about exported, skipped and lost data.
 
@@ -154,10 +152,8 @@ def export_masks(
 
     Args:
         advice: Instructions for messages.
-        sign: Ed25519 private key (PEM), to write a signed manifest.
     """
     settings = settings or ExportSettings()
-    key = None if sign is None else signing.read_private_key(sign)
     find_format(name)
     if target.suffix and not target.is_dir() and (settings.images or settings.shares):
         raise InputError(
@@ -177,10 +173,7 @@ def export_masks(
         ]
     report = LossReport()
     facts = project_terms(project)
-    files = _files(project, images, target, name, settings, report, facts)
-    if key is not None:
-        files = signing.with_manifest(files, target, key, facts)
-    write_files(files, target)
+    write_files(_files(project, images, target, name, settings, report, facts), target)
     project.store.add_events(None, [Action(kind="export", detail={"format": name})], "project")
     masks = sum(len(image.masks) for image in images)
     LOG.info("%s: exported %d masks from %d images as %s", project.folder, masks, len(images), name)

@@ -277,14 +277,12 @@ class Project:
         self,
         target: str | Path,
         form: str = "coco",
-        sign: str | Path | None = None,
         **settings: Any,
     ) -> list[str]:
         """Export the accepted masks. Returns messages about exported, skipped and lost data.
 
         Args:
             form: Format of `anymask convert`.
-            sign: Ed25519 private key (PEM), to write a signed manifest.
             settings: Fields of `exports.ExportSettings`: only, proposals, images, shares, ...
 
         Raises:
@@ -293,8 +291,7 @@ class Project:
         """
         from anymask.studio.exports import export_masks
 
-        key = None if sign is None else Path(sign)
-        return export_masks(self, Path(target), form, ExportSettings(**settings), sign=key)
+        return export_masks(self, Path(target), form, ExportSettings(**settings))
 
     @property
     def inside(self) -> Path:

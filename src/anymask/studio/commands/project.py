@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from anymask.base import InputError, ProgressBar, write_json
 from anymask.cli import (
-    SIGN,
     Argument,
     Command,
     Group,
@@ -276,7 +275,7 @@ def report(args: argparse.Namespace) -> None:
 def export(args: argparse.Namespace) -> None:
     """Export masks and print what the format does not support."""
     settings = read_options(args, ExportSettings)
-    lines = opened(args).export(args.output, args.to, args.sign, **settings)
+    lines = opened(args).export(args.output, args.to, **settings)
     say("\n".join([f"wrote {args.output}", *lines]))
 
 
@@ -432,7 +431,6 @@ ACTIONS = {
         Argument("--to", metavar="FORMAT", default="coco",
             help="format of the masks (default: coco)"),
         Settings(ExportSettings),
-        SIGN,
     ), summary="export the accepted masks in any format"),
     "clips": Command(clips, (
         FOLDER,
