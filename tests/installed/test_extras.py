@@ -190,8 +190,6 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ((), ["evaluate", "score", "video", "set", "set", "--rules", "unsupervised"],
          "(package 'scipy')"),
         ((), ["export", "nano", "-o", "bundle", "--verify"], "(package 'torch')"),
-        (("torch",), ["finetune", "--data", "set", "-o", "run", "--tensorboard"],
-         "(package 'tensorboard')"),
         (("studio",), ["project", "retrain", "set"], "(package 'torch')"),
         ((), ["finetune", "--data", "set", "-o", "run"], "(package 'torch')"),
         ((), ["annotate", "set"], "(package 'fastapi')"),

@@ -33,7 +33,6 @@ _NAME = re.compile(r"^from (\S+) import (\w+) as \w+$", re.MULTILINE)
 _PACKAGES = {
     "torch": "torch safetensors onnx onnxscript",
     "words": "transformers",
-    "tensorboard": "tensorboard",
     "ray": "ray",
     "studio": "sqlalchemy fastapi starlette pydantic uvicorn python_multipart",
     "postgres": "psycopg",

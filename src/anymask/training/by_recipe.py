@@ -98,7 +98,7 @@ def train(
     check_end(sets, options)
     recipe = read_recipe(find_recipe(str(config)))
     _check_sets(sets)
-    teller = TrainingTeller(folder if options.tensorboard else None)
+    teller = TrainingTeller()
     sitting = loop.TrainingRun(
         sets, folder, device=str(pick_device(options.device)), max_minutes=options.max_minutes,
         report=teller.row, source=options.source, on_progress=teller.step,

@@ -115,7 +115,7 @@ def distil(
 def _distill(options: DistilOptions, recipe: Recipe) -> None:
     """Evaluate, train and write the results, as far as the time limit allows."""
     folder = options.output
-    teller = TrainingTeller(folder if options.tensorboard else None)
+    teller = TrainingTeller()
     device = str(pick_device(options.device))
     begin(options)
     held = load_held_out_part(recipe, options.data, folder, device, options.held_out)

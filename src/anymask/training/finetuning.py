@@ -228,7 +228,7 @@ def prepare_data(options: TuningOptions, start: tuple[str, str]) -> TuningRun:
 def train_recipe(run: TuningRun) -> bool:
     """Train, or resume the training; return whether it is complete."""
     options, folder, recipe = run.options, run.folder, run.recipe
-    teller = TrainingTeller(folder if options.tensorboard else None)
+    teller = TrainingTeller()
     judged = subsample(run.held, JUDGED_PHOTOS)
     sitting = TrainingRun(
         folder / DATA, folder, device=run.device, max_minutes=options.max_minutes,

@@ -69,7 +69,7 @@ FEW_CLIPS = 5  # number of clips from which a fifth is held out
 DATA = "clips.json"  # in the run folder
 SUPPORTED = {
     "data", "output", "model", "weights", "method", "val", "pictures", "side", "keep", "device",
-    "max_minutes", "bundle", "json", "tensorboard", "accept_terms",
+    "max_minutes", "bundle", "json", "accept_terms",
 }  # fmt: skip
 
 
@@ -141,7 +141,7 @@ def tune_memory(options: TuningOptions, start: tuple[str, str]) -> None:
         DataError: The clips are invalid.
     """
     run = prepare_clips(options, start)
-    teller = TrainingTeller(options.output if options.tensorboard else None)
+    teller = TrainingTeller()
     sitting = TrainingRun(
         options.data, options.output, device=str(pick_device(options.device)),
         max_minutes=options.max_minutes, report=teller.row, on_progress=teller.step,

@@ -21,7 +21,6 @@ from anymask.base import (
     check_settings,
     describe_settings,
     make_room,
-    need_packages,
     parse_json,
 )
 from anymask.cli import new_folder
@@ -62,16 +61,10 @@ class RunOptions:
     json: Annotated[
         Path | None, Setting("also write the metrics to this JSON file", default="none")
     ] = None
-    tensorboard: Annotated[
-        bool,
-        Setting("also write TensorBoard logs to events/ in the run folder", default="no"),
-    ] = False  # fmt: skip
 
     def __post_init__(self) -> None:
-        """Validate the options. Raises InputError, or MissingExtra without tensorboard."""
+        """Validate the options. Raises InputError."""
         check_settings(self)
-        if self.tensorboard:
-            need_packages(("tensorboard",), "tensorboard", "--tensorboard")
 
 
 class RunSettings(TypedDict, total=False):
@@ -81,7 +74,6 @@ class RunSettings(TypedDict, total=False):
     max_minutes: float | None
     bundle: str | Path | None
     json: str | Path | None
-    tensorboard: bool
 
 
 @describe_settings

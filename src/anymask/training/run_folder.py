@@ -20,7 +20,6 @@ from anymask.base import (
     InputError,
     ProgressBar,
     WeightsError,
-    need_packages,
     whole_file,
 )
 from anymask.cli import say
@@ -201,9 +200,6 @@ def append_log(folder: Path, row: dict[str, Any]) -> None:
         file.write(json.dumps(row) + "\n")
 
 
-EVENTS = "events"  # folder of TensorBoard files in the run folder
-
-
 def check_one_process(command: str) -> None:
     """Raise InputError if torchrun started several processes, which would write the same files."""
     count = os.environ.get("WORLD_SIZE", "1")
@@ -241,18 +237,9 @@ class TrainingTeller:
     """Report the progress of a training: rows as lines and, on a terminal, a bar.
 
     It is pickled to the training process, where the bar is created on the first step.
-
-    Args:
-        run: Run folder, to write rows for TensorBoard as well. None for no TensorBoard logs.
-
-    Raises:
-        MissingExtra: TensorBoard is not installed.
     """
 
-    def __init__(self, run: Path | None = None) -> None:
-        if run is not None:
-            need_packages(("tensorboard",), "tensorboard", "--tensorboard")
-        self.run = run
+    def __init__(self) -> None:
         self._bar: ProgressBar | None = None
         self._begun_at = 0
 
@@ -263,8 +250,6 @@ class TrainingTeller:
         else:
             with self._bar.silent():
                 print_row(row)
-        if self.run is not None:
-            write_scalars(self.run / EVENTS, row)
 
     def step(self, done: int, total: int | None) -> None:
         """Report a finished step."""
@@ -275,16 +260,6 @@ class TrainingTeller:
         self._bar.update(done, total, free=self._begun_at)
         if done == total:
             self._bar.__exit__(None)
-
-
-def write_scalars(folder: Path, row: dict[str, Any]) -> None:
-    """Write a row of the log as TensorBoard events."""
-    from torch.utils.tensorboard import SummaryWriter
-
-    with SummaryWriter(str(folder)) as writer:
-        for name, value in row.items():
-            if name != "step" and isinstance(value, int | float):
-                writer.add_scalar(name, value, int(row["step"]))
 
 
 def tidy(folder: Path) -> str:
