@@ -1,4 +1,4 @@
-"""Shapefile and KML: pyogrio and shapely read the same shapes, and prompts come from them."""
+"""Shapefiles: pyogrio and shapely read the same shapes. KML: prompts come from it."""
 
 import logging
 import zipfile
@@ -45,23 +45,6 @@ def test_a_shapefile_has_the_shapes_of_the_geopackage(tmp_path: Path, ortho: Pat
     assert names == {"a.gpkg", "a.shp", "a.shx", "a.dbf", "a.prj", "a.cpg"}
     search(ortho, tmp_path / "a.shp")  # again, over what is there
     assert {path.name for path in tmp_path.iterdir()} == names
-
-
-def test_kml_is_in_degrees_and_where_the_shapes_are(tmp_path: Path, ortho: Path) -> None:
-    search(ortho, tmp_path / "a.gpkg", tmp_path / "a.kml")
-    (truth, about), (found, told) = (read_layer(tmp_path / f"a.{end}") for end in ("gpkg", "kml"))
-    assert told["crs"] == "EPSG:4326"
-    placed = [
-        shapely.transform(
-            one, lambda xy: np.transpose(transform(about["crs"], "EPSG:4326", *xy.T)[:2])
-        )
-        for one in truth
-    ]
-    for one, other in zip(by_area(placed), by_area(found), strict=True):
-        assert one.symmetric_difference(shapely.make_valid(other)).area < 1e-6 * one.area
-    text = (tmp_path / "a.kml").read_text("utf-8")
-    assert text.count("<Placemark") == len(truth)
-    assert "area_m2" in text
 
 
 def test_a_text_that_a_shapefile_cannot_hold_is_told(
@@ -136,7 +119,11 @@ def test_other_documents_are_refused(
     assert "Traceback" not in capsys.readouterr().err
 
 
-def test_the_command_writes_both(tmp_path: Path, ortho: Path) -> None:
-    outputs = ["-o", str(tmp_path / "o.shp"), "-o", str(tmp_path / "o.kml")]
-    assert main(["segment", str(ortho), "--point", "100,100", *outputs]) == 0
-    assert len(read_layer(tmp_path / "o.shp")[0]) == len(read_layer(tmp_path / "o.kml")[0]) == 1
+def test_the_command_writes_a_shapefile_and_no_kml(
+    tmp_path: Path, ortho: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["segment", str(ortho), "--point", "100,100", "-o"]
+    assert main([*words, str(tmp_path / "o.shp")]) == 0
+    assert len(read_layer(tmp_path / "o.shp")[0]) == 1
+    assert main([*words, str(tmp_path / "o.kml")]) == 2
+    assert "o.geojson?" in capsys.readouterr().err

@@ -369,7 +369,7 @@ def test_small_things_are_left_out_and_a_map_without_things_is_a_layer(
     areas = np.bincount(numbers.ravel())[1:] * 0.25
     report = search(ortho, tmp_path / "a.gpkg", min_area=400)
     assert report.things == (areas > 400).sum()
-    for ending in ("gpkg", "fgb", "shp", "kml", "geojson", "tif"):
+    for ending in ("gpkg", "fgb", "shp", "geojson", "tif"):
         search(ortho, tmp_path / f"b.{ending}", min_area=1e9)
         assert (tmp_path / f"b.{ending}").exists()
     assert len(read_layer(tmp_path / "b.fgb")[0]) == 0

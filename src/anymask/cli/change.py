@@ -62,7 +62,7 @@ COMMAND = Command(run, (
     Argument("after", metavar="AFTER", reads=True,
         help="map of the later date; its grid and CRS may differ from those of the earlier map"),
     Argument("-o --output", metavar="FILE", action="append", dest="outputs", required=True,
-        help="output file: a vector layer (.gpkg, .fgb, .shp, .geojson or .kml in WGS 84) or a "
+        help="output file: a vector layer (.gpkg, .fgb, .shp, or .geojson in WGS 84) or a "
              "label raster (.tif). Each object has the attributes label (appeared, vanished or "
              "changed), score (share of its pixels that changed) and area_m2; repeatable"),
     Argument("--share", metavar="X", type=float,

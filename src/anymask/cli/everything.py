@@ -59,7 +59,7 @@ COMMAND = Command(run, (
              "image; existing results of the same pixels, model and settings are skipped. For one "
              "image also files: .json, an image (a cut-out of each mask with {n} or {label} in "
              "its name), .csv measurements, .svg, .geojson, .xml, .txt, .npy, or - for the "
-             "records on standard output. For a map a layer: .gpkg, .fgb, .shp, .kml, .geojson, "
+             "records on standard output. For a map a layer: .gpkg, .fgb, .shp, .geojson, "
              ".tif; repeatable (default: PHOTO.everything.json and .png in the current folder, "
              "FOLDER-everything/ for a folder)"),
     OVERLAY,

@@ -40,7 +40,7 @@ def map_options(*, prompts: bool = False, tile: bool = True) -> Group:
     tiles = Settings(LookChoice, only=("tile",), defaults={"tile": "auto; 1024 pixels for maps"})
     return Group(
         "options for maps (GeoTIFF, COG, VRT, JPEG 2000 or a folder of tiles; -o "
-        ".gpkg, .fgb, .shp, .kml, .geojson or .tif)",
+        ".gpkg, .fgb, .shp, .geojson or .tif)",
         (Settings(MapChoice, only=names), *[tiles] * tile),
     )
 
@@ -48,7 +48,7 @@ def map_options(*, prompts: bool = False, tile: bool = True) -> Group:
 def wants_map(args: argparse.Namespace) -> bool:
     """Return whether a command line processes a map. Raises MissingExtra if it certainly does.
 
-    It does if `-o` ends in .gpkg, .fgb, .shp or .kml, or if it ends in .geojson or .tif and the
+    It does if `-o` ends in .gpkg, .fgb or .shp, or if it ends in .geojson or .tif and the
     source is georeferenced.
     """
     if getattr(args, "prompts", None) is not None:

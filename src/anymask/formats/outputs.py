@@ -44,9 +44,9 @@ OUTPUT_SUFFIXES = (
     *TRANSPARENT,
     *OPAQUE,
 )  # suffixes; Pillow writes more image formats
-LAYERS = (".gpkg", ".fgb", ".shp", ".kml")  # suffixes of vector map layers
+LAYERS = (".gpkg", ".fgb", ".shp")  # suffixes of vector map layers
 _INSTEAD = {  # replacements for unsupported suffixes
-    ".shx": ".shp", ".gml": ".gpkg", ".gdb": ".gpkg", ".kmz": ".kml",
+    ".shx": ".shp", ".gml": ".gpkg", ".gdb": ".gpkg", ".kml": ".geojson", ".kmz": ".geojson",
     ".xlsx": ".csv", ".xls": ".csv", ".tsv": ".csv", ".parquet": ".csv", ".pdf": ".svg",
     ".dxf": ".svg", ".yaml": ".json", ".coco": ".json",
 }  # fmt: skip

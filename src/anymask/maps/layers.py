@@ -1,7 +1,7 @@
-"""Map layers: write objects as GPKG, FlatGeobuf, Shapefile, GeoJSON, KML or labels; read prompts.
+"""Map layers: write objects as GPKG, FlatGeobuf, Shapefile, GeoJSON or labels; read prompts.
 
-Objects are written one at a time, never all in memory. GeoJSON and KML are in WGS 84, as their
-standards require; the others use the CRS of the map. A label image has the CRS, transform and
+Objects are written one at a time, never all in memory. GeoJSON is in WGS 84, as its
+standard requires; the others use the CRS of the map. A label image has the CRS, transform and
 nodata value of the map file, and object numbers as values. Where objects overlap, the smaller one
 is on top.
 
@@ -41,13 +41,10 @@ from anymask.maps.sources import WANTED_LAYERS, layer_source, offline_layers
 from anymask.maps.worksheet import MapObject, TileStore
 from anymask.masks import Prompt
 
-VECTORS = (".gpkg", ".fgb", ".shp", ".geojson", ".kml")
+VECTORS = (".gpkg", ".fgb", ".shp", ".geojson")
 LABELS = (".tif", ".tiff")
 FIELDS = ("source", "prompt", "label", "score", "area_m2")
 SHAPEFILE = (".shx", ".dbf", ".prj", ".cpg")  # suffixes of the other files of a Shapefile
-_STREAMED = {  # suffix -> driver that does not support appending, and its options
-    ".fgb": ("FlatGeobuf", {}), ".kml": ("KML", {"dataset_options": {"NameField": "label"}}),
-}  # fmt: skip
 _MAX_BYTES = 254  # maximum length of a Shapefile text field
 _AT_ONCE = 5000  # objects per write call
 _STRIP_PIXELS = 1 << 24  # pixels of a label image per strip
@@ -111,18 +108,16 @@ def attributes(one: MapObject, scene: Scene) -> Attributes:
 
 
 def _write_layer(draft: Path, name: str, scene: Scene, work: TileStore) -> None:
-    """Write GPKG and Shapefile in batches, FlatGeobuf and KML as a stream from a temporary GPKG,
-    because they do not support appending."""
-    if draft.suffix in _STREAMED:
-        driver, options = _STREAMED[draft.suffix]
+    """Write GPKG and Shapefile in batches, FlatGeobuf as a stream from a temporary GPKG, because
+    it does not support appending."""
+    if draft.suffix == ".fgb":
         aside = draft.with_suffix(".gpkg")
         try:
             _write_layer(aside, name, scene, work)
             with pyogrio.open_arrow(aside, use_pyarrow=False) as (meta, stream):
                 pyogrio.write_arrow(
-                    stream, draft, driver=driver, layer=name, crs=meta["crs"],
+                    stream, draft, driver="FlatGeobuf", layer=name, crs=meta["crs"],
                     geometry_type="MultiPolygon", geometry_name=meta["geometry_name"] or "geom",
-                    **options,
                 )  # fmt: skip
         finally:
             aside.unlink(missing_ok=True)

@@ -98,7 +98,7 @@ def segment_tiles(
     output until everything is written.
 
     Args:
-        outputs: One or more of .gpkg, .fgb, .shp, .geojson or .kml (WGS 84), or .tif (labels).
+        outputs: One or more of .gpkg, .fgb, .shp, .geojson (WGS 84), or .tif (labels).
         simplify: Maximum displacement of simplified outlines in meters. None: one pixel. 0: off.
         right_angles: Give outlines right angles where possible, for example of buildings.
         min_area: Minimum object area in square meters.
