@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 import anymask
 from anymask.volumes import Volume, label_volume, write_labels
@@ -119,7 +118,7 @@ def frames() -> Iterator[np.ndarray]:
 
 
 def videos(root: Path) -> list[Target]:
-    """Films and animations, whose frames are read in and out of order."""
+    """Films, whose frames are read in and out of order."""
     import av
 
     from anymask.track import open_source
@@ -137,9 +136,6 @@ def videos(root: Path) -> list[Target]:
             for frame in frames():
                 out.mux(stream.encode(av.VideoFrame.from_ndarray(frame)))
             out.mux(stream.encode())
-    pictures = [Image.fromarray(frame) for frame in frames()]
-    for name in ("a.gif", "a.webp", "a.png"):
-        pictures[0].save(root / name, save_all=True, append_images=pictures[1:], duration=40)
 
     def use(path: Path) -> None:
         source = open_source(path)

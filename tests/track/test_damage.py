@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import struct
 from pathlib import Path
 
 import av
@@ -19,8 +18,6 @@ from anymask.base import ImageError, InputError
 from anymask.cli.main import main
 from anymask.evaluation.video_protocols import follow_given
 from anymask.formats import Clip
-from anymask.images import Animation
-from anymask.images import animations as animated
 from anymask.segment import Model
 from anymask.track import FrameSampling, open_session, open_source, redact_video
 from anymask.track.sources import SampledFrames
@@ -143,72 +140,6 @@ def test_a_frame_that_is_no_file_is_still_an_error(tmp_path: Path) -> None:
         open_source([tmp_path / "absent.jpg"]).read(0)
 
 
-# Animations.
-
-
-def broken_webp(path: Path, number: int) -> Path:
-    data, place, frame = bytearray(path.read_bytes()), 12, 0
-    while place < len(data):
-        (size,) = struct.unpack_from("<I", data, place + 4)
-        if data[place : place + 4] == b"ANMF":
-            if frame == number:
-                inside = place + 8 + 16 + 8 + 12
-                data[inside : place + 8 + size] = bytes(place + 8 + size - inside)
-            frame += 1
-        place += 8 + size + size % 2
-    path.write_bytes(data)
-    return path
-
-
-def broken_png(path: Path, number: int) -> Path:
-    data, place, frame = bytearray(path.read_bytes()), 8, -1
-    while place < len(data):
-        (size,) = struct.unpack_from(">I", data, place)
-        name = bytes(data[place + 4 : place + 8])
-        frame += name == b"fcTL"
-        if name in (b"IDAT", b"fdAT") and frame == number:
-            data[place + 16 : place + 8 + size] = bytes(size - 8)
-        place += 12 + size
-    path.write_bytes(data)
-    return path
-
-
-@pytest.mark.parametrize(("ending", "spoil"), [(".webp", broken_webp), (".png", broken_png)])
-def test_an_animation_continues_behind_a_damaged_frame(
-    tmp_path: Path, ending: str, spoil: object
-) -> None:
-    path = tmp_path / f"a{ending}"
-    first, *others = [Image.fromarray(picture) for picture in PICTURES[:8]]
-    times = [40, 60, 80, 100, 120, 140, 160, 180]
-    first.save(path, save_all=True, append_images=others, duration=times, lossless=True, kmax=0)
-    whole = [Animation(path).read(frame) for frame in range(8)]
-    spoil(path, 5)  # type: ignore[operator]
-    source = open_source(path)
-    assert [source.read(frame) is None for frame in range(8)] == [n == 5 for n in range(8)]
-    shown = [source.seconds(frame) for frame in range(8)]
-    assert shown == pytest.approx([0, *np.cumsum(times[:-1]) / 1000])
-    for frame in (4, 7, 2, 6):  # backwards, too; a frame may rest on the damaged one
-        found, wanted = source.read(frame), whole[frame]
-        assert found is not None
-        assert wanted is not None
-        assert np.abs(found.astype(int) - wanted).mean() < (0.01 if frame < 5 else 4)
-
-
-def test_a_gif_continues_behind_a_damaged_frame(tmp_path: Path) -> None:
-    path = tmp_path / "a.gif"
-    first, *others = [Image.fromarray(picture) for picture in PICTURES[:8]]
-    first.save(path, save_all=True, append_images=others, duration=50)
-    data = bytearray(path.read_bytes())
-    place = -1
-    for _ in range(6):  # the sixth image descriptor of the whole width or less, then its codes
-        place = data.find(b"\x00\x2c", place + 1)
-    data[place + 40 : place + 60] = bytes(20)
-    path.write_bytes(data)
-    source = open_source(path)
-    assert source.length == 8
-    assert sum(source.read(frame) is not None for frame in range(8)) >= 7
-
-
 # Those who read videos.
 
 
@@ -300,19 +231,3 @@ def test_the_server_tells_the_gap_and_goes_on(tmp_path: Path) -> None:
     (tmp_path / "film.mp4").write_bytes(film.content)
     with av.open(str(tmp_path / "film.mp4")) as container:
         assert sum(1 for _ in container.decode(video=0)) == 29
-
-
-def test_a_webp_that_cannot_be_opened_without_its_damaged_frame_ends_before_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "a.webp"
-    begin, *others = [Image.fromarray(picture) for picture in PICTURES[:5]]
-    begin.save(path, save_all=True, append_images=others, duration=40, lossless=True, kmax=0)
-    broken_webp(path, 2)
-    monkeypatch.setattr(animated, "_without_webp_frame", lambda data, frame: b"RIFF")
-    animation = Animation(path)
-    first = animation.read(0)
-    assert first is not None
-    assert [animation.read(frame) for frame in (2, 3, 4)] == [None] * 3
-    assert animation.damaged == {2, 3, 4}
-    assert np.array_equal(animation.read(0), first)

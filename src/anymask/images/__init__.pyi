@@ -1,4 +1,3 @@
-from anymask.images.animations import Animation as Animation
 from anymask.images.decoding import DECODERS as DECODERS
 from anymask.images.decoding import PictureView as PictureView
 from anymask.images.decoding import Ranges as Ranges

@@ -396,8 +396,11 @@ class Project:
         if lies_in_folder(source, self.folder):
             return source.resolve().relative_to(self.folder.resolve()).as_posix()
         target = self.folder / name
-        kinds = VIDEO_SUFFIXES | {".gif"}
-        if target.name != name or name.startswith(".") or target.suffix.lower() not in kinds:
+        if (
+            target.name != name
+            or name.startswith(".")
+            or target.suffix.lower() not in VIDEO_SUFFIXES
+        ):
             raise InputError(
                 f"{name[:80]!r} is not a valid name for a video file. Use a name such as clip.mp4."
             )

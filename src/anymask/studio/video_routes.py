@@ -81,7 +81,8 @@ from anymask.track import (
 )
 
 _ENDINGS = {"video/mp4": ".mp4", "video/webm": ".webm", "video/quicktime": ".mov",
-            "video/x-matroska": ".mkv", "video/x-msvideo": ".avi", "image/gif": ".gif"}  # fmt: skip
+            "video/x-matroska": ".mkv", "video/x-msvideo": ".avi",
+            "image/gif": ".gif"}  # fmt: skip  # refused when it is opened
 FrameNumber = Annotated[int, InPath(ge=0, le=MAX_ID, examples=[0])]
 FILE_BODY = {"requestBody": {"required": True, "content": {"video/*": BINARY}}}
 FILES: dict[str, tuple[str, str]] = {  # format -> file suffix, media type

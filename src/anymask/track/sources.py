@@ -29,7 +29,6 @@ from anymask.base import (
 )
 from anymask.images import (
     TIFF,
-    Animation,
     ImageSource,
     check_size,
     find_images,
@@ -130,38 +129,30 @@ class ListedFrames:
 
 
 class PagedFrames:
-    """Pages of one image file: frames of an animation, or planes of a stack.
+    """Pages of a TIFF file.
 
     Attributes:
         missing: Indices of pages that could not be decoded, among those read.
     """
 
     fault: str | None = None
+    rate = LIST_RATE
 
     def __init__(self, path: Path, count: int) -> None:
         self._path, self.length = path, count
         self.missing: set[int] = set()
-        self._animation = None if path.suffix.lower() in TIFF else Animation(path)
-        timed = path.suffix.lower() in (".png", ".webp") and count > 1
-        times = self._animation.times() if self._animation is not None and timed else None
-        self._times = times or [page / LIST_RATE for page in range(count)]
-        self.rate = (count - 1) / self._times[-1] if count > 1 else LIST_RATE
 
     def read(self, frame: int) -> UintImage | None:
         if frame in self.missing or not 0 <= frame < self.length:
             return None
         try:
-            if self._animation is None:
-                return load_image(self._path, page=frame)
-            found = self._animation.read(frame)
+            return load_image(self._path, page=frame)
         except DamagedImageError:
-            found = None
-        if found is None:
             self.missing.add(frame)
-        return found
+            return None
 
     def seconds(self, frame: int) -> float:
-        return self._times[min(max(frame, 0), self.length - 1)]
+        return frame / self.rate
 
     def close(self) -> None:
         """Do nothing: no file is open."""
@@ -532,7 +523,7 @@ def open_source(source: Any) -> FrameSource:
     """Open a source of frames.
 
     Args:
-        source: Video file, multi-page image, folder of images in natural order, list or generator
+        source: Video file, multi-page TIFF, folder of images in natural order, list or generator
             of images, or camera number. None: frames are passed to `VideoSession.step`.
 
     Raises:
@@ -570,11 +561,11 @@ def _open_path(path: Path) -> FrameSource:
     pages = read_pages(path).count
     if pages == 1:
         raise DataError(one_image_instead(path, "video", is_map=is_geotiff(path)))
-    if path.suffix.lower() == ".gif" and pages > 1:
-        film = VideoFile(path)  # decodes each frame once, with times
-        if film.length == pages:
-            return film
-        film.close()  # FFmpeg merges frames without times
+    if path.suffix.lower() not in TIFF:
+        raise DataError(
+            f"{str(path)!r} is an animated image, not a video. Convert it first: "
+            f"ffmpeg -i {shlex.quote(str(path))} video.mp4"
+        )
     return PagedFrames(path, pages)
 
 

@@ -22,7 +22,7 @@ const NO_SERVER =
 
 type Kind = "video" | "scan";
 
-const VIDEO_FILES = "video/*,image/gif,.mkv,.avi,.mov";
+const VIDEO_FILES = "video/*,.mkv,.avi,.mov";
 const SCAN_FILES = ".nii,.gz,.mgh,.mgz,.nrrd,.tif,.tiff,.zip,.dcm";
 const SCANS = /\.(nii|nii\.gz|mgh|mgz|nrrd|dcm)$/i; // of files that are dropped
 
@@ -120,7 +120,7 @@ export class VideoOpener {
     const most =
       `The maximum size is ${Math.round(offers.upload_bytes / 1e6)} MB. You can also ` +
       `drop a file on the page.`;
-    const video = `MP4, WebM, AVI, GIF or another video file. ${most}`;
+    const video = `MP4, WebM, AVI or another video file. ${most}`;
     const scan = `NIfTI, MGH, NRRD, TIFF stack or zipped DICOM series. ${most}`;
     const none = (what: string, extra: string) =>
       h(
@@ -302,7 +302,7 @@ export class VideoOpener {
   /** Open the video among files that were dropped or chosen; the others are left. */
   async take(files: readonly File[]): Promise<File[]> {
     const scans = files.map(({ name }) => SCANS.test(name));
-    const videos = await Promise.all(files.map(async (file, i) => scans[i] || isVideo(file)));
+    const videos = files.map((file, i) => scans[i] || isVideo(file));
     const videoWork = files.find((_, i) => videos[i]);
     if (videoWork) {
       const speaker = this.videoWork ?? this.session;

@@ -168,18 +168,7 @@ export function lineOf(text: string): Line {
 
 const VIDEOS = /\.(mp4|m4v|mov|webm|mkv|avi|mpe?g|wmv|flv|ogv|ts|3gp)$/i;
 
-/** Whether a file is a video: by its kind, its name, or as a GIF that moves. */
-export async function isVideo(file: File): Promise<boolean> {
-  if (file.type.startsWith("video/") || VIDEOS.test(file.name)) return true;
-  if (file.type !== "image/gif" && !/\.gif$/i.test(file.name)) return false;
-  return moves(new Uint8Array(await file.arrayBuffer()));
-}
-
-/** Whether a GIF has more than one frame: each has a control block of its own. */
-export function moves(bytes: Uint8Array): boolean {
-  let blocks = 0;
-  for (let i = 0; i + 2 < bytes.length && blocks < 2; i++) {
-    if (bytes[i] === 0x21 && bytes[i + 1] === 0xf9 && bytes[i + 2] === 0x04) blocks++;
-  }
-  return blocks > 1;
+/** Whether a file is a video: by its kind or its name. */
+export function isVideo(file: File): boolean {
+  return file.type.startsWith("video/") || VIDEOS.test(file.name);
 }
