@@ -9,8 +9,6 @@ from PIL import Image
 
 from anymask.cli.main import main
 from anymask.evaluation import score_track
-from anymask.formats import AnnotatedImage, LossReport, Policy, panoptic, write_files
-from anymask.masks import Mask, mask_to_rle
 from tests.formats.published_folders import write_davis, write_davis_2016, write_sav
 
 HW = (60, 80)
@@ -235,40 +233,16 @@ def test_a_broken_result_is_one_sentence(
     assert "Traceback" not in said
 
 
-def test_panoptic_files_are_scored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    def write(path: Path, split: int) -> Path:
-        left, right = np.zeros((4, 8), np.bool_), np.ones((4, 8), np.bool_)
-        left[:, :split], right[:, :split] = True, False
-        masks = (
-            Mask(mask_to_rle(left), "cat"),
-            Mask(mask_to_rle(right), "sky"),
-        )
-        image = AnnotatedImage(file_name="a.jpg", hw=(4, 8), masks=masks)
-        write_files(panoptic.encode([image], path, LossReport(), Policy()), path)
-        return path
-
-    truth, found = write(tmp_path / "truth.json", 4), write(tmp_path / "found.json", 3)
-    document = scored("panoptic", truth, found, tmp_path / "out.json")
-    assert document["classes"]["cat"]["PQ"] == pytest.approx(3 / 4)
-    assert document["classes"]["sky"]["SQ"] == pytest.approx(4 / 5)
-    assert document["means"]["all"]["PQ"] == pytest.approx((3 / 4 + 4 / 5) / 2)
-    text = capsys.readouterr().out
-    assert "| all | 77.5 | 77.5 | 100.0 | 2 |" in text
-    assert "| cat | 75.0 | 75.0 | 100.0 |" in text
-    assert main(["evaluate", "score", "panoptic", str(tmp_path), str(found)]) == 2
-    assert "Pass the panoptic JSON file" in capsys.readouterr().err
-
-
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (["video", "nothing", "."], "'nothing' does not exist. Check the path"),
-        (["panoptic", ".", ".", "--rules", "all-frames"], "apply only to videos"),
+        (["volume", ".", ".", "--rules", "all-frames"], "apply only to videos"),
         (
             ["video", ".", ".", "--rules", "loose"],
             "Use one of: davis, all-frames,",
         ),
-        (["sound", ".", "."], "Invalid choice 'sound'. Choose from: video, panoptic"),
+        (["sound", ".", "."], "Invalid choice 'sound'. Choose from: video, volume"),
     ],
 )
 def test_wrong_words_are_sentences(

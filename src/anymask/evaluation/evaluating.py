@@ -99,7 +99,6 @@ class EvaluateSettings(PhotoSettings, VideoSettings, total=False):
 
     Attributes:
         rules: "tracks": "davis" (default), "all-frames" or "unsupervised".
-        on_bad: "panoptic": whether images with an invalid result count as without a prediction.
         tolerance: "volume": tolerance of surface distances in mm (default: 1).
     """
 
@@ -120,15 +119,15 @@ def evaluate(
     Args:
         model: A loaded model, a name from `anymask models list`, or "module:name" of a callable.
             None: the default of `anymask.load`. A list compares models on images. For the protocols
-            "tracks", "panoptic", "volume" and "concepts", the path of the predictions.
+            "tracks", "volume" and "concepts", the path of the predictions.
         data: Annotations that `anymask.read` reads, a folder of datasets, a suite (its name, its
-            file, or one with datasets from `open_sets`), or videos. For "tracks", "panoptic",
-            "volume" and "concepts", the path of the annotations.
+            file, or one with datasets from `open_sets`), or videos. For "tracks", "volume"
+            and "concepts", the path of the annotations.
         protocol: For images, names from `anymask.evaluation.MEASURES`, such as ("clicks", "box");
             by default those of the suite. For videos, "videos" (first masks given),
             "videos-offline" or "videos-online" (clicks). For files, "tracks" (J and F of DAVIS),
-            "panoptic" (PQ), "volume" (Dice, NSD and HD95 of label volumes) or "concepts" (cgF1 and
-            pHOTA of phrases, as in SA-Co).
+            "volume" (Dice, NSD and HD95 of label volumes) or "concepts" (cgF1 and pHOTA of phrases,
+            as in SA-Co).
 
     Returns:
         Report: Print it, or call `save("report.html")` or `to_dataframe()`.

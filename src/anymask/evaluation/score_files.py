@@ -24,7 +24,6 @@ from numpy.typing import NDArray
 
 from anymask.base import BoolArray, DataError, InputError, ProgressBar, need_packages
 from anymask.evaluation.concepts import report_concepts
-from anymask.evaluation.panoptic_quality import report_panoptic
 from anymask.evaluation.report import Report, Section, TextTable
 from anymask.evaluation.video_metrics import (
     ObjectScores,
@@ -39,7 +38,6 @@ from anymask.evaluation.video_metrics import (
 from anymask.evaluation.volume_scores import TOLERANCE, report_volumes
 from anymask.formats import (
     Clip,
-    OnBad,
     binary_mask,
     find_place,
     label_values,
@@ -49,7 +47,7 @@ from anymask.formats import (
 from anymask.masks import iou, rle_to_mask
 from anymask.track import natural_order
 
-FILE_PROTOCOLS = ("tracks", "panoptic", "volume", "concepts")
+FILE_PROTOCOLS = ("tracks", "volume", "concepts")
 PROPOSALS = 20  # maximum per video
 TRACK_HEADER = ("J&F", "J mean", "J recall", "J decay", "F mean", "F recall", "F decay")
 
@@ -62,7 +60,6 @@ def score_files(
     rules: str = "davis",
     split: str | None = None,
     tolerance: float | None = None,
-    on_bad: OnBad | None = None,
 ) -> Report:
     """Score prediction files: `evaluate(results, truth, protocol=...)`, one of FILE_PROTOCOLS.
 
@@ -71,8 +68,6 @@ def score_files(
     Args:
         rules: "tracks": evaluation rules.
         split: "tracks": split of the dataset.
-        on_bad: "panoptic": "skip" (default) treats images with an invalid result as without a
-            prediction; "error" lists invalid results in an error.
         tolerance: "volume": tolerance of surface distances in mm (default: TOLERANCE).
     """
     results, truth = Path(results), Path(truth)
@@ -83,10 +78,6 @@ def score_files(
         raise InputError("Option `tolerance` applies only to volumes. Omit it.")
     if protocol != "tracks" and (split is not None or rules != "davis"):
         raise InputError("Options `split` and `rules` apply only to videos. Omit them.")
-    if protocol != "panoptic" and on_bad is not None:
-        raise InputError("Option `on_bad` applies only to panoptic results. Omit it.")
-    if protocol == "panoptic":
-        return report_panoptic(results, truth, on_bad or "skip")
     if protocol == "concepts":
         return report_concepts(results, truth)
     if protocol == "volume":

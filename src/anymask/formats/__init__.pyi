@@ -67,9 +67,6 @@ from anymask.formats.outputs import save_masks as save_masks
 from anymask.formats.outputs import shows_photo as shows_photo
 from anymask.formats.outputs import suffix_instead as suffix_instead
 from anymask.formats.outputs import write_masks as write_masks
-from anymask.formats.panoptic import PanopticCategory as PanopticCategory
-from anymask.formats.panoptic import PanopticPicture as PanopticPicture
-from anymask.formats.panoptic import read_panoptic as read_panoptic
 from anymask.formats.registry import FORMATS as FORMATS
 from anymask.formats.registry import READ as READ
 from anymask.formats.registry import WRITTEN as WRITTEN

@@ -89,7 +89,7 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
 def _image(
     row: dict[str, Any],
     picture: PanopticPicture,
-    categories: dict[int, PanopticCategory],
+    categories: dict[int, str],
     licences: dict[int, int],
     report: LossReport,
 ) -> AnnotatedImage:
@@ -104,7 +104,7 @@ def _image(
     found = value_rles(picture.values(hw))
     masks = Masks(
         with_extras(
-            Mask(found[segment.number], categories[segment.category].name, crowd=segment.crowd),
+            Mask(found[segment.number], categories[segment.category], crowd=segment.crowd),
             dict(segment.extra),
         )
         for segment in known
@@ -120,14 +120,6 @@ def _values(path: Path) -> NDArray[np.int32]:  # (H, W)
     except (OSError, ImageError) as error:
         raise DataError(f"{path.name} is not a readable image.") from error
     return colours_to_numbers(rgb[..., ::-1])
-
-
-@dataclass(frozen=True, kw_only=True)
-class PanopticCategory:
-    """A class: its name, and whether it has separate objects (thing) or not (stuff)."""
-
-    name: str
-    thing: bool
 
 
 @brief
@@ -150,7 +142,7 @@ class PanopticPicture:
     path: Path
     segments: tuple[PanopticSegment, ...]
 
-    def values(self, hw: tuple[int, int] | None = None) -> NDArray[np.int32]:  # (H, W)
+    def values(self, hw: tuple[int, int]) -> NDArray[np.int32]:  # (H, W)
         """Return the segment id of each pixel, 0 for none.
 
         Raises DataError for an image that cannot be read or has another size than `hw`, for
@@ -158,7 +150,7 @@ class PanopticPicture:
         """
         with located(self.path):
             values = _values(self.path)
-            if hw is not None and values.shape != hw:
+            if values.shape != hw:
                 raise DataError(
                     f"The panoptic PNG has the size (H, W) = {values.shape}, but the image "
                     f"has {hw}."
@@ -173,40 +165,12 @@ class PanopticPicture:
         return values
 
 
-def read_panoptic(
-    path: Path, report: LossReport | None = None
-) -> tuple[dict[int, PanopticCategory], dict[int, PanopticPicture]]:
-    """Read classes and images by id; the PNGs lie in the folder of the same name.
-
-    The classes may be missing, as in results.
-
-    Args:
-        report: Report of skipped invalid records; None: the first one is an error.
-
-    Raises:
-        DataError: The file or a record is invalid; the message names it and the reason.
-    """
-    report = LossReport() if report is None else report
-    with located(path):
-        categories, pictures = _records(read_json(path), path, report)
-    return categories, {picture.image_id: picture for picture in pictures.values()}
-
-
 def _records(
     document: Any, path: Path, report: LossReport
-) -> tuple[dict[int, PanopticCategory], dict[int, PanopticPicture]]:
-    """Return classes by id, and images by record number."""
+) -> tuple[dict[int, str], dict[int, PanopticPicture]]:
+    """Return class names by id, and images by record number."""
     names = category_names(document.get("categories"), report)
     report.list_classes({name: number for number, name in names.items()})
-    things = {
-        as_whole(row["id"], "id"): bool(row.get("isthing", 1))
-        for row in document.get("categories") or []
-        if isinstance(row, dict) and row.get("name") in names.values()
-    }
-    categories = {
-        number: PanopticCategory(name=name, thing=things.get(number, True))
-        for number, name in names.items()
-    }
     pictures, seen = dict[int, PanopticPicture](), set[int]()
     for number, row in enumerate(as_list(document["annotations"], "annotations")):
         with report.record(f"annotation {number}"):
@@ -219,7 +183,7 @@ def _records(
                 path=path.with_suffix("") / output_stem(as_text(row["file_name"], "file_name")),
                 segments=tuple(map(_segment, as_list(row["segments_info"], "segments_info"))),
             )
-    return categories, pictures
+    return names, pictures
 
 
 def _segment(row: Any) -> PanopticSegment:

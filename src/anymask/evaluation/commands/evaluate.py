@@ -34,7 +34,7 @@ from anymask.models.rules import default_model
 from anymask.track import MemorySettings
 
 WHERE = ("device", "precision", "runtime", "weights")
-KINDS = {"video": "tracks", "panoptic": "panoptic", "volume": "volume", "concepts": "concepts"}
+KINDS = {"video": "tracks", "volume": "volume", "concepts": "concepts"}
 
 
 # fmt: on
@@ -66,7 +66,7 @@ def score_files(args: argparse.Namespace) -> Report:
     """Score result files."""
     return evaluate(
         args.results, args.truth, protocol=KINDS[args.kind], rules=args.rules,
-        split=args.split, tolerance=args.tolerance, **read_options(args, ReadSettings),
+        split=args.split, tolerance=args.tolerance,
     )  # fmt: skip
 
 
@@ -182,11 +182,10 @@ ACTIONS = {
        report=write_report),
     "score": Command(score_files, (
         Argument("kind", metavar="KIND", choices=tuple(KINDS),
-            help="type of the files: video, panoptic, volume or concepts (phrases, as SA-Co)"),
+            help="type of the files: video, volume or concepts (phrases, as SA-Co)"),
         Argument("truth", metavar="TRUTH", type=Path, reads=True,
-            help="ground truth: a DAVIS folder or a folder with VIDEO/00000.png; a panoptic JSON "
-                 "file next to its PNG folder; a label volume, or a folder of volumes; a JSON "
-                 "file of SA-Co"),
+            help="ground truth: a DAVIS folder or a folder with VIDEO/00000.png; a label "
+                 "volume, or a folder of volumes; a JSON file of SA-Co"),
         Argument("results", metavar="RESULTS", type=Path, reads=True,
             help="result files, in the same layout as the ground truth; for concepts also a "
                  "result list of COCO or YouTube-VIS"),
@@ -197,11 +196,9 @@ ACTIONS = {
                  "frame) or unsupervised (up to 20 proposals in any order)"),
         Argument("--tolerance", type=float, metavar="MM",
             help="for volume: surface tolerance in mm (default: 1)"),
-        Settings(ReadSettings, "panoptic", only=("on_bad",)),
         REPORT,
     ), summary="score result files of any program against the ground truth (J and F for videos, "
-                "panoptic quality, Dice and surface distances for volumes, cgF1 and pHOTA for "
-                "concepts)",
+                "Dice and surface distances for volumes, cgF1 and pHOTA for concepts)",
        report=write_report),
 }
 COMMAND = Command(actions=ACTIONS, default_action="photos")
