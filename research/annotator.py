@@ -36,6 +36,7 @@ import numpy as np
 
 import anymask
 from anymask.base import BoolArray, Floats, InputError, IntArray
+from anymask.evaluation.datasets import SetQuery
 from anymask.evaluation.metrics import (
     Mean,
     cluster_mean,
@@ -46,7 +47,6 @@ from anymask.evaluation.metrics import (
 from anymask.evaluation.protocols import Segmenter
 from anymask.evaluation.report import markdown_table
 from anymask.evaluation.selection import EvalSet, EvalSettings, iterate_photos
-from anymask.evaluation.suite import SetQuery
 from anymask.masks import (
     Click,
     Polygon,
@@ -281,7 +281,7 @@ def run(args: argparse.Namespace) -> None:
     if not 0 < args.target < 1:
         raise InputError(f"--target must be between 0 and 1, but {args.target} was given.")
     settings = EvalSettings(limit=args.masks)
-    sets = [one for data in args.sets for one in SetQuery(data=data).open()[1]]
+    sets = [one for data in args.sets for one in SetQuery(data=data).open()]
     model: Any = anymask.load(args.model)
     trials = []
     for one in sets:

@@ -24,10 +24,10 @@ import anymask
 from anymask.base import FloatArray, Floats
 from anymask.evaluation import box_scores, click_rounds
 from anymask.evaluation.selection import EvalSettings, iterate_photos
-from anymask.evaluation.suite import find_suite, open_sets, read_suite
 from anymask.masks import Decode, Geometry, ModelPrompts, Multimask, Ranking
 from anymask.masks.answer import is_single_click
 from anymask.models.rules import NanoFamily
+from research.paper.suite import read_suite
 
 WITHOUT = {
     "all rules": (),
@@ -92,10 +92,10 @@ def main() -> None:
     assert isinstance(family, NanoFamily)
     plainer = Plainer(**{one.name: getattr(family, one.name) for one in fields(family)})
     found: dict[str, dict[str, list[Floats]]] = {name: {} for name in WITHOUT}
-    suite = read_suite(find_suite("zero-shot"))
-    wanted = [one.name for one in suite.sets if "dev" in one.groups or one.name in PAIR]
+    sets = read_suite("zero-shot").sets
+    wanted = [one for one in sets if "dev" in one.plan.groups or one.plan.name in PAIR]
     settings = EvalSettings(limit=args.limit, per_image=MOST)
-    for one in open_sets(suite, args.data, wanted):
+    for one in (place.open(args.data) for place in wanted):
         for photo in iterate_photos(model, one, settings):
             seen, truths = model.encode(photo.image), photo.truths()
             for name, rules in WITHOUT.items():

@@ -42,7 +42,6 @@ RUNS = {
 }
 MODEL = "--model nano"
 BLOCKS = tuple(name for name in RUNS if name != "unmirrored")
-PAPER_ONLY = ("calibration", "baselines", "names")  # runs that `anymask evaluate` does not support
 NO_FIGURES = "| set | masks |\n"
 EDGES = "nano, edges"  # the name of nano with refinement in the tables
 # The README's marks that a block's figures of `coco_val` are written between, and what stands
@@ -96,8 +95,8 @@ def head_of(name: str, folder: Path, options: Sequence[str]) -> str:
 
 def command_of(name: str, options: Sequence[str]) -> str:
     """The command of a run, as code."""
-    program = "python -m research.paper" if name in PAPER_ONLY else "anymask evaluate"
-    return f"`{shlex.join([*shlex.split(f'{program} {RUNS[name]} {MODEL}'), *options])}`"
+    words = shlex.split(f"python -m research.paper {RUNS[name]} {MODEL}")
+    return f"`{shlex.join([*words, *options])}`"
 
 
 def text_of(name: str, folder: Path) -> str:

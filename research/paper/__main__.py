@@ -2,6 +2,8 @@
 
 WHAT is whatever `anymask evaluate` takes, or
 
+    zero-shot
+             sets of many domains, of which the group `dev` is the mean to develop against
     suite    the 23 data sets of "Segment Anything", section 7.1: those in the folder --data are
              measured, the others are listed with their publishers
     natural  photos of everyday scenes, on which the order of a click's masks is judged
@@ -25,10 +27,10 @@ from anymask.base import ConfigError
 from anymask.cli import Settings, read_options
 from anymask.evaluation.commands import write_report
 from anymask.evaluation.commands.evaluate import ACTIONS, read_methods, read_photos
+from anymask.evaluation.datasets import SetQuery, with_measures
 from anymask.evaluation.evaluating import evaluate_photos
-from anymask.evaluation.measures import MEASURES, Measure, check_measures
+from anymask.evaluation.measures import MEASURES, Measure
 from anymask.evaluation.selection import EvalSet, EvalSettings
-from anymask.evaluation.suite import SetQuery, Suite, read_suite
 from anymask.formats import ReadSettings
 from anymask.formats.losses import ReadKeywords
 from research import datasets
@@ -41,10 +43,10 @@ from research.paper.hard_sets import HARD, find_hard_sets
 from research.paper.naming import measure_names
 from research.paper.published import open_found
 from research.paper.soft_matter import measure_alpha
+from research.paper.suite import SUITES, read_suite
 
-SUITES = Path(__file__).parent / "suites"
 SAME_SUITE = {"suite": "paper"}  # names of a suite file
-FURTHER = {("zero-shot", "bsds500_val"): ("edges",)}  # of a suite's set, beside its own measures
+READING = ReadKeywords.__annotations__
 PAPER_MEASURES = {
     "calibration": Measure(
         about="does the predicted quality rank the candidates of a click, and is it right?",
@@ -69,41 +71,29 @@ PAPER_MEASURES = {
 }
 
 
-def find_sets(what: str, options: dict[str, Any]) -> tuple[Suite, list[EvalSet]]:
-    """What WHAT means, with what is measured there.
+def find_sets(what: str, options: dict[str, Any]) -> list[EvalSet]:
+    """The datasets that WHAT means, with what is measured there.
 
     Args:
-        options: Options of `evaluate_photos`; those about datasets are removed.
+        options: Options of `evaluate_photos`; those about datasets are replaced by the settings of
+            the suite.
     """
     names, only, also = (tuple(options.pop(n, ())) for n in ("sets", "protocol", "also"))
-    labels = {name: options.pop(name, None) for name in ("root", "form", "images", "split")}
+    labels = {name: options.pop(name) for name in ("form", "images", "split")}
+    root, what = options.pop("root"), SAME_SUITE.get(what, what)
+    options["name"] = Path(what).name
     if what == HARD:
-        return find_hard_sets(labels["root"], names, only, also)
-    own = SUITES / f"{SAME_SUITE.get(what, what)}.toml"
-    root = labels["root"] and Path(labels["root"]).expanduser()
-    if own.is_file() and root is not None:
-        suite = read_suite(own)
-        if not root.is_dir():
-            raise ConfigError(f"--data {root} is not a folder. Pass the folder of the data sets.")
-        reading = {name: options[name] for name in ReadKeywords.__annotations__ if name in options}
-        sets = open_found(suite, root, names, ReadSettings(**reading))
-        sets = [with_measures(one, only or one.plan.measures, also) for one in sets]
-    else:
-        labels["root"] = root
-        what = str(own) if own.is_file() else what
-        suite, sets = SetQuery(data=what, sets=names, protocol=only, also=also, **labels).open()
-    further = [() if only else FURTHER.get((suite.name, one.plan.name), ()) for one in sets]
-    plans = [
-        replace(one.plan, measures=one.plan.measures + more)
-        for one, more in zip(sets, further, strict=True)
-    ]
-    return suite, [replace(one, plan=plan) for one, plan in zip(sets, plans, strict=True)]
-
-
-def with_measures(one: EvalSet, measures: Sequence[str], also: Sequence[str]) -> EvalSet:
-    """The set with these measures. Raises ConfigError for an unknown one."""
-    names = check_measures([*measures, *also], "measures")
-    return replace(one, plan=replace(one.plan, measures=names))
+        return find_hard_sets(root, names, only, also)
+    reading = ReadSettings(**{name: value for name, value in options.items() if name in READING})
+    if not (SUITES / f"{what}.toml").is_file():
+        return SetQuery(data=what, protocol=only, also=also, reading=reading, **labels).open()
+    suite = read_suite(what)
+    options |= suite.settings | options
+    data = root or suite.data
+    if data is None or not data.expanduser().is_dir():
+        raise ConfigError(f"--data {data} is not a folder. Pass the folder of the data sets.")
+    found = open_found(suite, data.expanduser(), names, reading)
+    return [with_measures(one, only, also) for one in found]
 
 
 def read_words(words: Sequence[str] | None) -> argparse.Namespace:
@@ -115,6 +105,8 @@ def read_words(words: Sequence[str] | None) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     ACTIONS["photos"].add_to(parser)
+    parser.add_argument("--data", dest="root", metavar="DIR", type=Path, help="the sets of WHAT")
+    parser.add_argument("--sets", metavar="A,B", default="", help="measure only these sets")
     parser.add_argument("--groups", metavar="FILE.csv", type=Path, help="of `--measure fairness`")
     parser.add_argument("--baselines", action="store_true", help="GrabCut, flood fill, regions too")
     Settings(EvalSettings, only=("slow",)).add_to(parser)
@@ -126,7 +118,8 @@ def run(args: argparse.Namespace) -> None:
     if args.groups:
         by_file = partial(measure_fairness, groups=args.groups)
         MEASURES["fairness"] = replace(PAPER_MEASURES["fairness"], function=by_file)
-    options = read_photos(args) | read_options(args, EvalSettings)
+    options = read_photos(args) | read_options(args, EvalSettings) | {"root": args.root}
+    options["sets"] = [name for name in args.sets.split(",") if name]
     sets = find_sets(args.data, options)
     methods = read_methods(args)
     if args.baselines:

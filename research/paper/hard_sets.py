@@ -14,7 +14,6 @@ from pathlib import Path
 from anymask.base import ConfigError
 from anymask.evaluation.measures import check_measures
 from anymask.evaluation.selection import EvalSet, SetPlan
-from anymask.evaluation.suite import Suite
 from anymask.formats import load_set
 from research.paper.hard_scenes import GROUPS, KINDS, scene_set
 
@@ -53,7 +52,7 @@ REAL = {
 
 def find_hard_sets(
     root: str | Path | None, names: Sequence[str], only: Sequence[str], also: Sequence[str]
-) -> tuple[Suite, list[EvalSet]]:
+) -> list[EvalSet]:
     """Scenes and real sets, each in the group `GROUP drawn` or `GROUP real`.
 
     Raises:
@@ -85,7 +84,7 @@ def find_hard_sets(
             sets.append(real_set(plan, data, REAL[name]))
         else:
             print(f"not in {data}, left out: {REAL[name].place}", file=sys.stderr)
-    return Suite(name=HARD, sets=tuple(one.plan for one in sets)), sets
+    return sets
 
 
 def real_set(plan: SetPlan, data: Path, real: RealSet) -> EvalSet:

@@ -13,9 +13,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from anymask.base import AnymaskError, ConfigError, DataError
-from anymask.evaluation.selection import EvalSet, SetPlan
-from anymask.evaluation.suite import Suite, open_sets
+from anymask.evaluation.selection import EvalSet
 from anymask.formats import ReadSettings
+from research.paper.suite import Suite, SuiteSet
 
 ORIGINS = {
     "ADE20K": "MIT CSAIL",
@@ -44,15 +44,15 @@ ORIGINS = {
 }
 
 
-def locate(plan: SetPlan, root: Path) -> SetPlan | None:
-    """Return the plan with the path of its data set in a folder; None if it is missing."""
-    if (root / plan.place).exists():
-        return plan
-    top, _, rest = plan.place.partition("/")
-    names = {plain(name) for name in (top, plan.name, *plan.groups[-1:])}
+def locate(one: SuiteSet, root: Path) -> SuiteSet | None:
+    """Return the data set with its path in a folder; None if it is missing."""
+    if (root / one.place).exists():
+        return one
+    top, _, rest = one.place.partition("/")
+    names = {plain(name) for name in (top, one.plan.name, *one.plan.groups[-1:])}
     for child in sorted(root.iterdir()):
         if plain(child.name) in names and (child / rest).exists():
-            return replace(plan, folder=(Path(child.name) / rest).as_posix())
+            return replace(one, place=(Path(child.name) / rest).as_posix())
     return None
 
 
@@ -69,7 +69,7 @@ def open_found(
     Sets that are missing or unreadable are listed on standard error. Raises ConfigError for an
     unknown name, and DataError if no set can be opened.
     """
-    known = [plan.name for plan in suite.sets]
+    known = [one.plan.name for one in suite.sets]
     if unknown := [name for name in names if name not in known]:
         raise ConfigError(
             f"Unknown set {unknown[0]!r} in the suite {suite.name!r}. Available sets: "
@@ -77,17 +77,17 @@ def open_found(
         )
     found: list[EvalSet] = []
     missing, unreadable = [], []
-    for plan in [one for one in suite.sets if not names or one.name in names]:
-        here = locate(plan, root)
+    for one in [one for one in suite.sets if not names or one.plan.name in names]:
+        here = locate(one, root)
         if here is None:
-            missing.append(plan)
+            missing.append(one)
             continue
         try:
-            found += open_sets(replace(suite, sets=(here,)), root, (), reading)
+            found.append(here.open(root, reading))
         except AnymaskError as error:
-            unreadable.append(f"  {plan.name}: {error}")
+            unreadable.append(f"  {one.plan.name}: {error}")
     if missing:
-        lines = [f"  {plan.name}: {expected(plan)}" for plan in missing]
+        lines = [f"  {one.plan.name}: {expected(one)}" for one in missing]
         print(f"Missing in {root}, {len(lines)} sets:", *lines, sep="\n", file=sys.stderr)
     if unreadable:
         count = len(unreadable)
@@ -95,13 +95,13 @@ def open_found(
     if not found:
         raise DataError(
             f"{root} contains no readable set of the suite {suite.name!r}. Expected one or more of "
-            f"the folders {', '.join(plan.place for plan in suite.sets)}."
+            f"the folders {', '.join(one.place for one in suite.sets)}."
         )
     return found
 
 
-def expected(plan: SetPlan) -> str:
+def expected(one: SuiteSet) -> str:
     """Describe where to get a missing set, and the expected path."""
-    origin = next((ORIGINS[group] for group in plan.groups if group in ORIGINS), "")
-    converted = "/masks.jsonl, after a conversion" if plan.layout == "set" and origin else ""
-    return f"{origin}; " * bool(origin) + f"expected {plan.place}{converted}"
+    origin = next((ORIGINS[group] for group in one.plan.groups if group in ORIGINS), "")
+    converted = "/masks.jsonl, after a conversion" if one.layout == "set" and origin else ""
+    return f"{origin}; " * bool(origin) + f"expected {one.place}{converted}"

@@ -1,4 +1,4 @@
-"""`python -m research.paper`: its suite, its measures and the baselines beside a model."""
+"""`python -m research.paper`: its measures and the baselines beside a model."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from anymask.evaluation.measures import MEASURES
-from anymask.evaluation.suite import read_suite
-from research.paper.__main__ import PAPER_MEASURES, SUITES, main
+from research.paper.__main__ import PAPER_MEASURES, main
 from tests.evaluation.small_sets import write_set
 
 
@@ -30,9 +29,3 @@ def test_baselines_stand_beside_the_model(
     assert "grabcut: box | filled box: box" in text
     assert "skipped: edges of filled box" in text
     assert set(PAPER_MEASURES) <= set(MEASURES)
-
-
-def test_the_paper_s_suite_names_its_23_data_sets() -> None:
-    suite = read_suite(SUITES / "paper.toml")
-    assert len({group for plan in suite.sets for group in plan.groups if group != "paper"}) == 23
-    assert all("paper" in plan.groups for plan in suite.sets)

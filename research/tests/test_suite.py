@@ -8,11 +8,12 @@ import pytest
 
 from anymask.base import ConfigError, DataError
 from anymask.evaluation.measures import MEASURES
-from anymask.evaluation.suite import read_suite
 from research import datasets
-from research.paper.__main__ import SUITES, main
+from research.paper.__main__ import find_sets, main
 from research.paper.published import ORIGINS, locate, open_found
+from research.paper.suite import read_suite
 from research.tests import small_datasets as published
+from tests.conftest import SHARED
 from tests.evaluation.small_sets import write_set
 
 COLUMNS = ["--only", "--measure", "box", "--baselines", "--model", "nano"]
@@ -29,8 +30,9 @@ def table() -> Iterator[None]:
 
 
 def test_every_data_set_of_the_paper_has_an_origin() -> None:
-    groups = {plan.groups[-1] for plan in read_suite(SUITES / "paper.toml").sets}
-    assert groups == set(ORIGINS)
+    plans = [one.plan for one in read_suite("paper").sets]
+    assert {plan.groups[-1] for plan in plans} == set(ORIGINS)
+    assert all("paper" in plan.groups for plan in plans)
     assert len(ORIGINS) == 23
 
 
@@ -56,7 +58,7 @@ def test_an_unreadable_set_does_not_stop_the_others(
 ) -> None:
     published.write_doors(tmp_path / "DOORS" / "Regression")
     (tmp_path / "ADE20K_2021_17_01").mkdir()
-    suite = read_suite(SUITES / "paper.toml")
+    suite = read_suite("paper")
     found = open_found(suite, tmp_path, ("doors", "ade20k"), None)
     assert [one.plan.name for one in found] == ["doors"]
     told = capsys.readouterr().err
@@ -65,7 +67,7 @@ def test_an_unreadable_set_does_not_stop_the_others(
 
 
 def test_a_folder_without_the_sets_is_an_error(tmp_path: Path) -> None:
-    suite = read_suite(SUITES / "paper.toml")
+    suite = read_suite("paper")
     with pytest.raises(DataError, match="contains no readable set of the suite 'paper'"):
         open_found(suite, tmp_path, (), None)
     with pytest.raises(ConfigError, match="Unknown set 'x' in the suite 'paper'"):
@@ -75,9 +77,31 @@ def test_a_folder_without_the_sets_is_an_error(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["BBBC038v1", "bbbc038-v1", "BBBC038V1"])
 def test_a_top_folder_is_found_in_any_case_and_punctuation(name: str, tmp_path: Path) -> None:
-    (plan,) = (p for p in read_suite(SUITES / "paper.toml").sets if p.name == "bbbc038v1")
+    (one,) = (p for p in read_suite("paper").sets if p.plan.name == "bbbc038v1")
     (tmp_path / name).mkdir()
-    here = locate(plan, tmp_path)
+    here = locate(one, tmp_path)
     assert here is not None
     assert (tmp_path / here.place).is_dir()
-    assert locate(replace(plan, folder="BBBC038v1/stage1_train"), tmp_path) is None
+    assert locate(replace(one, place="BBBC038v1/stage1_train"), tmp_path) is None
+
+
+def test_a_suite_says_how_each_set_is_measured(tmp_path: Path) -> None:
+    for name in ("coco_val", "berkeley"):
+        write_set(tmp_path / name, [[(20, 20, 40, 40)]])
+    options = {"sets": ["berkeley", "coco_val"], "root": tmp_path, "form": None}
+    found = find_sets("zero-shot", options | {"images": None, "split": None, "also": ["boundary"]})
+    assert [(one.plan.name, one.plan.groups, one.plan.measures) for one in found] == [
+        ("coco_val", ("dev",), ("clicks", "box", "boundary", "everything")),
+        ("berkeley", ("clicks",), ("clicks", "box", "noc", "boundary")),
+    ]
+
+
+def test_zero_shot_has_twelve_sets_to_develop_against() -> None:
+    plans = [one.plan for one in read_suite("zero-shot").sets]
+    groups = [group for plan in plans for group in plan.groups]
+    assert {group: groups.count(group) for group in groups} == {"dev": 12, "thin": 2, "clicks": 2}
+    assert {plan.name for plan in plans if "noc" in plan.measures} == {"grabcut", "berkeley"}
+    if not SHARED.is_dir():
+        pytest.skip("needs ../shared (references and data), which a clone does not have")
+    here = {path.name for path in (SHARED / "data" / "eval").iterdir() if path.is_dir()}
+    assert {plan.name for plan in plans} == here

@@ -41,8 +41,9 @@ def test_a_block_has_its_command_its_weights_and_the_tables_with_figures(
     folder = written(tmp_path, "results", TABLE, EMPTY, "edges: as people draw them", EDGES)
     told = recipe.block_of("results", folder, ["--limit", "2"])
     assert told == (
-        "`anymask evaluate zero-shot --clicks 3 --only --measure clicks --measure box --model nano "
-        f"--limit 2`, weights 0123456789ab:\n\n{TABLE}\n\nAs people draw them:\n\n{EDGES}"
+        "`python -m research.paper zero-shot --clicks 3 --only --measure clicks --measure box "
+        "--model nano --limit 2`, weights 0123456789ab:\n\n"
+        f"{TABLE}\n\nAs people draw them:\n\n{EDGES}"
     )
     assert recipe.coco_row(folder / "results.json", "") == "0.437 | 0.631 | 0.673"
 

@@ -23,34 +23,24 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "data"
 
 
-@pytest.fixture
-def suite(tmp_path: Path) -> Path:
-    path = tmp_path / "two.toml"
-    path.write_text(
-        'clicks = 2\n[[set]]\nname = "first"\ngroups = ["dev"]\n'
-        '[[set]]\nname = "second"\nmeasures = ["clicks", "box", "noc"]\n',
-        encoding="utf-8",
-    )
-    return path
-
-
 def read(path: Path) -> dict:
     raw: dict = json.loads(path.read_text(encoding="utf-8"))
     return raw
 
 
-def test_a_suite_is_measured_and_printed(
-    data: Path, suite: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_a_folder_of_sets_is_measured_and_printed(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out.json"
-    assert main(["evaluate", str(suite), "--data", str(data), "--json", str(out)]) == 0
+    words = ["--clicks", "2", "--measure", "noc", "--json", str(out)]
+    assert main(["evaluate", str(data), *words]) == 0
     text = capsys.readouterr().out
     assert text.startswith("| set | masks | 1 click | 2 clicks | box |\n")
     assert "| first | 3 | 1.000 | 1.000 | 1.000 |" in text
-    assert "**dev mean** | 1 sets" in text
+    assert "**all mean** | 2 sets" in text
     assert "| second | 3 | 1.00 | 1.00 |" in text
     raw = read(out)
-    assert raw["suite"] == "two"
+    assert raw["data"] == "data"
     assert raw["settings"]["clicks"] == 2
     assert [row["name"] for row in raw["sets"]] == ["first", "second"]
 
@@ -85,7 +75,6 @@ def test_an_interrupted_run_goes_on_where_it_stopped(
     ("words", "message"),
     [
         (["--resume"], "requires an output file"),
-        (["--sets", "third"], "Unknown set 'third'"),
         (
             ["--model", "a", "--model", "b", "--weights", "w"],
             "give the weights of each with --model NAME=WEIGHTS",
@@ -105,16 +94,9 @@ def test_wrong_options_are_sentences(
     assert message in capsys.readouterr().err
 
 
-def test_a_suite_needs_to_know_where_its_sets_lie(
-    data: Path, suite: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["evaluate", str(suite)]) == 2
-    assert "Set it with --data DIR" in capsys.readouterr().err
-
-
-def test_an_unknown_suite_is_named(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["evaluate", "no-such-suite", "--data", str(data)]) == 2
-    assert "no-such-suite' does not exist" in capsys.readouterr().err
+def test_absent_data_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", "no-such-set"]) == 2
+    assert "no-such-set" in capsys.readouterr().err
 
 
 def test_a_file_of_other_settings_is_not_resumed(
@@ -188,26 +170,13 @@ def test_the_tables_and_the_page_are_written_where_asked(
     assert "data:image/jpeg;base64," in text
 
 
-def test_a_suite_may_say_where_its_sets_lie(
-    data: Path, suite: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    text = suite.read_text(encoding="utf-8")
-    suite.write_text('data = "data"\n' + text, encoding="utf-8")
-    assert main(["evaluate", str(suite), "--limit", "1"]) == 0
-    assert "| first | 1 |" in capsys.readouterr().out
-    suite.write_text('data = "elsewhere"\n' + text, encoding="utf-8")
-    assert main(["evaluate", str(suite)]) == 2
-    assert "Set it with --data DIR" in (said := capsys.readouterr().err)
-    assert "elsewhere is not a folder" in said
-
-
 def test_a_set_without_masks_is_an_error(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_set(data / "third", [[]])
     assert main(["evaluate", str(data / "third")]) == 2
     assert "third has 1 image without masks" in capsys.readouterr().err
 
 
-def test_a_photo_is_no_suite(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_photo_is_no_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     photo = tmp_path / "photo.jpg"
     photo.write_bytes(b"\xff\xd8\xff")
     assert main(["evaluate", str(photo)]) == 2

@@ -7,7 +7,7 @@ import pytest
 
 import anymask
 from anymask.cli.main import main
-from anymask.evaluation.suite import labelled_suite
+from anymask.evaluation.datasets import labelled_set
 from anymask.formats import read
 from tests.evaluation.small_sets import perfect, write_set
 
@@ -31,7 +31,7 @@ def measured(tmp_path: Path, *words: str) -> dict:
     assert main(["evaluate", *words, "--json", str(out)]) == 0
     raw = json.loads(out.read_text(encoding="utf-8"))
     (one,) = raw["sets"]
-    assert one.pop("name") == raw["suite"]
+    assert one.pop("name") == raw["data"]
     return dict(one)
 
 
@@ -47,8 +47,8 @@ def test_labels_of_any_format_are_measured_as_the_same_set_is(labels: Path) -> N
 
 def test_photos_without_masks_are_looked_at_too(labels: Path) -> None:
     pictures = labels / "own" / "images"
-    suite, (one,) = labelled_suite(read(labels / "labels.json", images=pictures))
-    assert suite.name == one.plan.name == "labels"
+    one = labelled_set(read(labels / "labels.json", images=pictures))
+    assert one.plan.name == "labels"
     assert [len(photo.objects) for photo in one.samples] == [2, 1, 0]
     assert [photo.image().shape for photo in one.samples] == [(48, 64, 3)] * 3
 
@@ -70,11 +70,8 @@ def test_what_was_not_read_of_labels_is_told(
     [
         (["labels.json"], "Two images have the name '0.png', in "),
         (["labels.json", "--images", "nowhere"], "nowhere: The image folder does not exist"),
-        (["labels.json", "--images", "own/images", "--sets", "a"], "only to suites"),
         (["labels.json", "--from", "coc"], "'coc'"),
         (["own", "--split", "val"], "is not supported, because set has"),
-        (["hard", "--from", "coco"], "form applies only to a single file"),
-        (["zero-shot", "--images", "own"], "images applies only to a single file"),
         (["videos", ".", "--from", "coco"], "Unknown option --from"),
         (["plain.json"], "plain.json: Unknown format. Pass one of: sa1b"),
         (["empty.json", "--from", "coco"], "contains no labeled images (read as coco)"),

@@ -62,8 +62,8 @@ REFUSALS = [
         ["'x.pt' is a file name, but an output folder"],
     ),
     (["serve", "--static", "x.html"], ["--static: 'x.html' is a file name, but an output folder"]),
-    (["evaluate", "zero-shot", "--json", "x.html"], ["--json writes a file ending in .json"]),
-    (["evaluate", "zero-shot", "--markdown", "x.html"], ["'x.html'. Did you mean x.md?"]),
+    (["evaluate", "labels.json", "--json", "x.html"], ["--json writes a file ending in .json"]),
+    (["evaluate", "labels.json", "--markdown", "x.html"], ["'x.html'. Did you mean x.md?"]),
     (["stats", "in.json", "--html", "x.json"], ["--html writes a file", "Did you mean x.html?"]),
     (
         ["stats", "in.json", "--json", "."],

@@ -24,7 +24,7 @@ def figures(report: Report) -> dict[str, float]:
     return {row["measure"]: row["mean"] for row in report.rows}
 
 
-def test_the_suite_says_what_is_measured_where_no_protocol_does(data: Path) -> None:
+def test_clicks_and_boxes_are_measured_where_no_protocol_is_given(data: Path) -> None:
     found = figures(anymask.evaluate(perfect(), data, clicks=2))
     harm = {"harm > 0.1": 0, "harm > 0.02": 0}
     assert found == {"1 click": 1, "2 clicks": 1, "box": 1, **harm}

@@ -18,10 +18,10 @@ from anymask.base import DataError
 from anymask.cli.main import main
 from anymask.evaluation import FromFunction
 from anymask.evaluation.coco import DetectedPhoto, ap_result, measure_instance_ap
+from anymask.evaluation.datasets import SetQuery
 from anymask.evaluation.detections import Detection, read_detections
 from anymask.evaluation.protocols import NotMeasured
 from anymask.evaluation.selection import EvalSet, EvalSettings, SetPlan
-from anymask.evaluation.suite import SetQuery
 from anymask.formats import AnnotatedImage, LossReport, ReadSettings, load_set
 from anymask.formats.annotations import BenchmarkTruth, Federated
 from anymask.masks import Mask, Rle, mask_to_rle, rle_area, rle_to_coco
@@ -289,7 +289,7 @@ def test_detections_lie_beside_a_file_of_labels(tmp_path: Path) -> None:
     document = {"images": [image], "annotations": [row], "categories": [{"id": 1, "name": "ant"}]}
     labels.write_text(json.dumps(document))
     Image.new("RGB", (64, 48)).save(tmp_path / "0.png")
-    _, (one,) = SetQuery(data=str(labels)).open()
+    (one,) = SetQuery(data=str(labels)).open()
     with pytest.raises(NotMeasured, match=r"Instance AP requires .* detections.json"):
         measure_instance_ap(METHOD, one, EvalSettings(), lambda *n: None)
     boxes = [box(1, [5, 5, 4, 4]), box(1, [1, 1, 2, 2], image="b.png")]

@@ -74,7 +74,7 @@ def report_of(one: EvalSet, *names: str) -> Evaluation:
         for name in ("first", "second")
     )
     return Evaluation(
-        suite="",
+        data="",
         subject=names[0],
         weights_hash="",
         settings=EvalSettings(),

@@ -42,7 +42,7 @@ def scores(name: str, group: str, first: list[float], area: list[int]) -> SetSco
 @pytest.fixture
 def report() -> Evaluation:
     return Evaluation(
-        suite="mine",
+        data="mine",
         subject="nano",
         weights_hash="abc",
         settings=EvalSettings(limit=9),

@@ -76,7 +76,7 @@ def report(boxes: EvalSet) -> Evaluation:
         result=SetResult(figures=(figure,), curves=(line,), tables=(table,)),
     )
     return Evaluation(
-        suite="mine", subject="half", weights_hash="abc123", settings=EvalSettings(),
+        data="mine", subject="half", weights_hash="abc123", settings=EvalSettings(),
         machine=this_machine(), sets=(replace(scores, found=(found,)),),
         command="anymask evaluate mine", skipped=(("superpixel", "not <installed>"),),
     )  # fmt: skip

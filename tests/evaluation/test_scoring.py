@@ -8,11 +8,10 @@ import pytest
 
 from anymask.base import DataError
 from anymask.evaluation import FromFunction
-from anymask.evaluation.evaluating import evaluate
+from anymask.evaluation.evaluating import evaluate_photos
 from anymask.evaluation.measures import score_set
 from anymask.evaluation.protocols import BOX, CLICK, CLICKS
 from anymask.evaluation.selection import EvalSet, EvalSettings, SetPlan
-from anymask.evaluation.suite import Suite
 from anymask.formats import load_set
 from anymask.masks import Prompt
 from tests.evaluation.small_sets import Box, filled_box, perfect, rectangle, same_colour, write_set
@@ -27,7 +26,7 @@ def boxes(tmp_path: Path) -> EvalSet:
 
 def scored(method: FromFunction, one: EvalSet, **settings: int) -> dict[str, tuple[float, ...]]:
     """Mean and interval of each measure."""
-    report = evaluate(method, (Suite(name="", sets=(one.plan,)), [one]), **settings)
+    report = evaluate_photos(method, [one], **settings)
     return {row["measure"]: (row["mean"], row["low"], row["high"]) for row in report.rows}
 
 

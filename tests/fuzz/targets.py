@@ -12,7 +12,6 @@ import numpy as np
 from PIL import Image
 
 import anymask
-from anymask.evaluation.suite import open_sets, read_suite
 from anymask.formats import FORMATS, load_clips, load_dataset, read_annotations, write_annotations
 from anymask.images import load_image, load_mask
 from anymask.masks import Features, Mask, mask_to_rle
@@ -23,19 +22,6 @@ from tests.formats.annotated import rings
 from tests.formats.published import WRITERS
 
 TEXTS = (".json", ".jsonl", ".geojson", ".svg", ".xml", ".txt", ".yaml", ".csv", ".toml", ".kml")
-TOML = """name = "a"
-clicks = 3
-min_area = 64
-data = "sets"
-
-[[set]]
-name = "coco"
-groups = ["dev"]
-measures = ["clicks", "box"]
-annotators = "first"
-layout = "set"
-split = "val"
-"""
 RECIPE = """model = "nano_tiny"
 sets = ["a", "b"]
 rate = 1e-3
@@ -239,19 +225,10 @@ def checkpoints(root: Path) -> list[Target]:
 
 
 def tables(root: Path) -> list[Target]:
-    """Suites and recipes."""
+    """Recipes."""
     root.mkdir(parents=True)
-    (root / "suite.toml").write_text(TOML)
     (root / "recipe.toml").write_text(RECIPE)
-
-    def use(path: Path) -> None:
-        if path.name == "recipe.toml":
-            read_recipe(path)
-        else:
-            suite = read_suite(path)
-            open_sets(suite, suite.data or root)
-
-    return [Target("toml", root, (root / "suite.toml", root / "recipe.toml"), use)]
+    return [Target("toml", root, (root / "recipe.toml",), read_recipe)]
 
 
 def projects(root: Path) -> list[Target]:

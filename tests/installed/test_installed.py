@@ -14,10 +14,10 @@ from tests.evaluation.small_sets import Box, write_set
 BOXES: list[list[Box]] = [
     [(2 + n, 4, 26 + n, 20 + n), (34, 24 + n, 60, 44)] for n in range(12)
 ]  # of photos of 64 x 48
-FEW = ["--data", "data", "--sets", "coco_val", "--limit", "1", "--only", "--measure", "clicks"]
+FEW = ["--limit", "1", "--only", "--measure", "clicks"]
 LEAST = ["--steps", "1", "--side", "64", "--images", "1", "--masks", "1"]
 COMMANDS = {
-    "zero-shot": ["evaluate", "zero-shot", *FEW],
+    "evaluate": ["evaluate", "data", *FEW],
     "convert": ["convert", "data/coco_val", "masks.json", "--to", "coco"],
     "init": ["project", "init", "photos"],
     "import": ["project", "import", "photos", "masks.json"],
@@ -77,8 +77,8 @@ def test_the_package_is_the_wheel_s(site: Path, told: dict[str, str]) -> None:
     assert Path(told["package"]).is_relative_to(site)
 
 
-def test_suites_are_measured_by_name(told: dict[str, str]) -> None:
-    assert "| coco_val | 1 |" in told["zero-shot"]
+def test_a_folder_of_sets_is_measured(told: dict[str, str]) -> None:
+    assert "| coco_val | 1 |" in told["evaluate"]
 
 
 def test_a_project_is_retrained_from_the_weights_in_the_wheel(told: dict[str, str]) -> None:

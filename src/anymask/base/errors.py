@@ -10,7 +10,7 @@
     ├── ModelError          an unknown model name, or an operation the model does not support
     │   └── WeightsError    a weights file that is missing, altered, unsafe or incompatible
     ├── DataError           a dataset or file that violates its format
-    ├── ConfigError         an invalid recipe or benchmark suite
+    ├── ConfigError         an invalid recipe or evaluation
     ├── StoreError          an operation on the project database that failed
     │   ├── NotFoundError   no such image or record
     │   ├── Conflict        the record was changed in the meantime
@@ -76,7 +76,7 @@ class DataError(AnymaskError):
 
 
 class ConfigError(AnymaskError):
-    """A recipe or a benchmark suite is invalid."""
+    """A recipe or an evaluation is invalid."""
 
 
 class StoreError(AnymaskError):

@@ -24,6 +24,7 @@ from anymask.base import (
     write_json,
 )
 from anymask.evaluation.adapters import FromFunction, Method, open_methods, weights_hash
+from anymask.evaluation.datasets import SetQuery
 from anymask.evaluation.measures import MEASURES, check_requirements, score_set
 from anymask.evaluation.photo_report import draw_worst_cases, report_photos
 from anymask.evaluation.protocols import Segmenter
@@ -36,13 +37,11 @@ from anymask.evaluation.results import (
 )
 from anymask.evaluation.score_files import FILE_PROTOCOLS, score_files
 from anymask.evaluation.selection import EvalSet, EvalSettings, choose_masks
-from anymask.evaluation.suite import SetQuery, Suite
 from anymask.evaluation.video_protocols import VIDEO_PROTOCOLS, VideoSettings, evaluate_videos
 from anymask.formats import ReadKeywords, ReadSettings
 from anymask.jobs import ItemDone, ItemLost, ItemStep, PoolTask, run_in_pool
 from anymask.masks import counted
 
-Data = str | Path | tuple[Suite, Sequence[EvalSet]]
 MANY = 1000  # masks from which a second process saves time
 
 
@@ -50,13 +49,11 @@ class PhotoSettings(ReadKeywords, total=False):
     """Keyword arguments of `evaluate` on images, besides `anymask.formats.ReadSettings`.
 
     Attributes:
-        root: Folder of a suite's datasets.
-        sets: Names of the suite's datasets to use. Defaults to all.
-        also: Measures in addition to those of the suite.
+        also: Measures in addition to the default ones.
         form: Format of the annotations. Detected by default.
         images: Folder of the images.
         split: Split of a published dataset, such as "val".
-        clicks: Clicks on each mask (default: as in the suite, 3).
+        clicks: Clicks on each mask (default: 3).
         limit: Maximum number of masks in a dataset; always the same ones.
         per_image: Maximum number of masks in an image.
         grid: Clicks along each side for "everything" (default: 16).
@@ -72,8 +69,6 @@ class PhotoSettings(ReadKeywords, total=False):
         skipped: (method, reason) of methods that could not run.
     """
 
-    root: str | Path | None
-    sets: Sequence[str]
     also: Sequence[str]
     form: str | None
     images: str | Path | None
@@ -109,7 +104,7 @@ class EvaluateSettings(PhotoSettings, VideoSettings, total=False):
 @check_types
 def evaluate(
     model: Method | Sequence[Method],
-    data: Data,
+    data: str | Path,
     *,
     protocol: str | Sequence[str] = (),
     **settings: Unpack[EvaluateSettings],
@@ -120,11 +115,10 @@ def evaluate(
         model: A loaded model, a name from `anymask models list`, or "module:name" of a callable.
             None: the default of `anymask.load`. A list compares models on images. For the protocols
             "tracks", "volume" and "concepts", the path of the predictions.
-        data: Annotations that `anymask.read` reads, a folder of datasets, a suite (its name, its
-            file, or one with datasets from `open_sets`), or videos. For "tracks", "volume"
-            and "concepts", the path of the annotations.
-        protocol: For images, names from `anymask.evaluation.MEASURES`, such as ("clicks", "box");
-            by default those of the suite. For videos, "videos" (first masks given),
+        data: Annotations that `anymask.read` reads, a folder of datasets, or videos. For "tracks",
+            "volume" and "concepts", the path of the annotations.
+        protocol: For images, names from `anymask.evaluation.MEASURES` (default: "clicks" and
+            "box"). For videos, "videos" (first masks given),
             "videos-offline" or "videos-online" (clicks). For files, "tracks" (J and F of DAVIS),
             "volume" (Dice, NSD and HD95 of label volumes) or "concepts" (cgF1 and pHOTA of phrases,
             as in SA-Co).
@@ -133,7 +127,7 @@ def evaluate(
         Report: Print it, or call `save("report.html")` or `to_dataframe()`.
 
     Raises:
-        ConfigError: The suite or measure is unknown.
+        ConfigError: The measure is unknown.
         DataError: The annotations are invalid.
         InputError: The settings cannot be combined.
         ModelError, WeightsError: The model cannot be loaded.
@@ -146,7 +140,7 @@ def evaluate(
     videos = bool(names) and names[0] in VIDEO_PROTOCOLS
     taken = (VideoSettings if videos else PhotoSettings).__annotations__
     if names and names[0] in FILE_PROTOCOLS:
-        return score_files(cast(str, model), cast(str, data), names[0], **given)
+        return score_files(cast(str, model), data, names[0], **given)
     if unknown := sorted(set(given) - set(taken)):
         raise TypeError(
             f"Unknown argument {unknown[0]!r} for {', '.join(names) or 'photos'}. Supported "
@@ -159,24 +153,27 @@ def evaluate(
 
 def evaluate_photos(
     model: Method | Sequence[Method],
-    data: Data,
+    data: str | Path | Sequence[EvalSet],
     *,
     protocol: Sequence[str] = (),
+    name: str = "",
     **settings: Unpack[PhotoSettings],
 ) -> Report:
-    """Run `evaluate` with the protocols of images."""
+    """Run `evaluate` with the protocols of images, also on loaded datasets, `name` in the title."""
     given: dict[str, Any] = dict(settings)
     out, resume = given.pop("out", None), given.pop("resume", False)
     if resume and not out:
         raise InputError("Resuming requires an output file. Set --json FILE, or out= in Python.")
-    query = None if isinstance(data, tuple) else _set_query(data, protocol, given)
-    suite, sets = data if isinstance(data, tuple) else cast(SetQuery, query).open()
+    query = _set_query(data, protocol, given) if isinstance(data, str | Path) else None
+    sets = query.open() if query else cast(Sequence[EvalSet], data)
+    if query:
+        name = sets[0].plan.name if len(sets) == 1 else Path(query.data).name
     check_requirements(sets, {*protocol, *given.get("also", ())})
     known = {one.name: given[one.name] for one in list_settings(EvalSettings) if one.name in given}
     requested = {
         name: value for name, value in known.items() if value is not None or name == "slow"
     }
-    how = EvalSettings(**{"clicks": suite.clicks, "min_area": suite.min_area, **requested})
+    how = EvalSettings(**requested)
     chosen: list[Method] = (
         list(model) if isinstance(model, Sequence) and not isinstance(model, str) else [model]
     )
@@ -184,7 +181,7 @@ def evaluate_photos(
     methods = open_methods(chosen, *edges)
     subject, *others = methods
     run = Evaluation(
-        suite=suite.name,
+        data=name,
         subject=subject.spec.name,
         weights_hash=weights_hash(subject),
         settings=how,
@@ -215,10 +212,9 @@ def evaluate_photos(
 def _set_query(data: str | Path, protocol: Sequence[str], given: dict[str, Any]) -> SetQuery:
     """Create the query for the datasets from the settings."""
     reading = {name: given[name] for name in ReadKeywords.__annotations__ if name in given}
-    root, images = (Path(given[name]) if given.get(name) else None for name in ("root", "images"))
     return SetQuery(
-        data=str(data), root=root, sets=tuple(given.get("sets", ())), protocol=tuple(protocol),
-        also=tuple(given.get("also", ())), form=given.get("form"), images=images,
+        data=str(data), protocol=tuple(protocol), also=tuple(given.get("also", ())),
+        form=given.get("form"), images=Path(given["images"]) if given.get("images") else None,
         split=given.get("split"), reading=ReadSettings(**reading),
     )  # fmt: skip
 
@@ -248,7 +244,7 @@ class ScoreTask:
 
     def open(self) -> SetScorer:
         """Load methods and datasets."""
-        return SetScorer(open_methods(self.methods, *self.edges), self.query.open()[1],
+        return SetScorer(open_methods(self.methods, *self.edges), self.query.open(),
                          self.settings)  # fmt: skip
 
 

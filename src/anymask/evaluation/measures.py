@@ -1,6 +1,6 @@
 """Registry of measures, and the scores of the selected masks of a dataset.
 
-A suite's dataset lists names (`measures = ["clicks", "box", "everything"]`), and `--measure NAME`
+A plan of a dataset lists names (`measures=("clicks", "box", "everything")`), and `--measure NAME`
 adds more. There are two kinds:
 
     per mask     columns of values, one per mask, from one encoding of each image (`MaskMeasure`)

@@ -61,7 +61,7 @@ def report_photos(run: Evaluation, cases: Mapping[str, Sequence[Shot]] | None = 
     masks = sum(len(scores.area) for scores in run.sets)
     weights = f"weights {run.weights_hash or 'without a hash'}"
     return Report(
-        title=f"{run.subject} on {run.suite or 'its sets'}",
+        title=f"{run.subject} on {run.data or 'its sets'}",
         about=f"anymask evaluate: {len(run.sets)} sets, {masks} masks, {weights}",
         sections=[one for one in sections if one.tables or one.plots or one.pictures],
         notes=_notes(run, bool(cases)),

@@ -178,7 +178,7 @@ class Evaluation:
     """Finished or interrupted evaluation run.
 
     Attributes:
-        suite: Name of the suite, or "".
+        data: Name of the data, or "".
         subject: Name of the evaluated model.
         weights_hash: Hash of the model's weights, or "".
         settings: Settings of the run.
@@ -189,7 +189,7 @@ class Evaluation:
         skipped: (baseline, reason) of baselines that could not run.
     """
 
-    suite: str
+    data: str
     subject: str
     weights_hash: str
     settings: EvalSettings
@@ -259,7 +259,7 @@ def evaluation_to_json(run: Evaluation) -> dict[str, Any]:
     ]
     return {
         "format": RESULTS_FORMAT,
-        "suite": run.suite,
+        "data": run.data,
         "subject": run.subject,
         "weights_hash": run.weights_hash,
         "peers": [{"name": name, "weights_hash": weights} for name, weights in run.peers],

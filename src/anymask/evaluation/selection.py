@@ -31,8 +31,6 @@ from anymask.masks import rle_area, rle_to_mask
 
 DEFAULT_MEASURES = ("clicks", "box")
 
-Annotators = Literal["first", "all"]
-
 
 def _parse_limit(text: str) -> int | None:
     """Parse a whole number, or "all" as None. Raises InputError."""
@@ -86,32 +84,21 @@ class EvalSettings:
         check_settings(self)
 
 
-@describe_settings
 @dataclass(frozen=True, kw_only=True)
 class SetPlan:
-    """Evaluation plan of one dataset."""
+    """Evaluation plan of one dataset.
 
-    name: Annotated[str, Setting("name of the dataset")]
-    groups: Annotated[tuple[str, ...], Setting("groups whose means include it")] = ()
-    measures: Annotated[tuple[str, ...], Setting("names of `measures.MEASURES`")] = DEFAULT_MEASURES
-    annotators: Annotated[
-        Annotators, Setting('for images with several annotators: masks of the "first", or "all"')
-    ] = "first"
-    layout: Annotated[str, Setting('layout of the publisher; "set" for a set of this project')] = (
-        "set"
-    )
-    folder: Annotated[str, Setting("path in the data folder; defaults to `name`")] = ""
-    split: Annotated[
-        str | None, Setting("split to evaluate; None uses the default of the layout")
-    ] = None
+    Attributes:
+        name: Name of the dataset.
+        groups: Groups whose means include it.
+        measures: Names of `measures.MEASURES`.
+        annotators: For images with several annotators: masks of the "first", or "all".
+    """
 
-    def __post_init__(self) -> None:
-        check_settings(self)
-
-    @property
-    def place(self) -> str:
-        """Path in the data folder."""
-        return self.folder or self.name
+    name: str
+    groups: tuple[str, ...] = ()
+    measures: tuple[str, ...] = DEFAULT_MEASURES
+    annotators: Literal["first", "all"] = "first"
 
 
 @brief

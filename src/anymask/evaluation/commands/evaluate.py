@@ -26,7 +26,6 @@ from anymask.evaluation.finding import Way, evaluate_finding
 from anymask.evaluation.measures import MEASURES
 from anymask.evaluation.report import Report
 from anymask.evaluation.selection import EvalSettings
-from anymask.evaluation.suite import shipped_suites
 from anymask.find import FindSettings, Method
 from anymask.formats import ReadSettings
 from anymask.jobs import ModelChoice
@@ -93,7 +92,6 @@ def read_photos(args: argparse.Namespace) -> dict[str, Any]:
     names = {"protocol" if args.only else "also": args.measure}
     typed = ["anymask", *sys.argv[1:]] if sys.argv[1:2] == ["evaluate"] else []
     return names | read_options(args, EvalSettings) | read_options(args, ReadSettings) | {
-        "root": args.root, "sets": [name for name in args.sets.split(",") if name],
         "form": args.form, "images": args.images, "split": args.split, "workers": args.workers,
         "refine_edges": args.refine_edges, "mirror": args.mirror, "resume": args.resume,
         "out": args.json, "cases": args.html is not None, "command": shlex.join(typed),
@@ -103,11 +101,8 @@ def read_photos(args: argparse.Namespace) -> dict[str, Any]:
 # fmt: off
 ACTIONS = {
     "photos": Command(evaluate_photos, (
-        Argument("data", metavar="LABELS|SUITE",
-            help="labeled dataset in any format that `anymask convert` reads, a folder of sets, "
-                 f"or a suite ({', '.join(shipped_suites())}, or a .toml file)"),
-        Argument("--data", dest="root", metavar="DIR", help="folder with the sets of the suite"),
-        Argument("--sets", metavar="A,B", default="", help="evaluate only these sets of the suite"),
+        Argument("data", metavar="LABELS",
+            help="labeled dataset in any format that `anymask convert` reads, or a folder of sets"),
         Argument("--model", action="append", default=[], metavar="NAME[=WEIGHTS]",
             help=f"model name (see `anymask models list`; default: {default_model()}); repeat the "
                  "option to evaluate several models"),
@@ -126,9 +121,7 @@ ACTIONS = {
         Argument("--resume", action="store_true",
             help="skip sets that the --json file already contains"),
         Settings(ModelChoice, "the model", only=WHERE),
-        Settings(EvalSettings,
-                 only=("clicks", "limit", "per_image", "grid", "crop_n_layers"),
-                 defaults={"clicks": "the value in the suite, or 3"}),
+        Settings(EvalSettings, only=("clicks", "limit", "per_image", "grid", "crop_n_layers")),
         Group("labels", (
             Argument("--from", dest="form", metavar="FORMAT",
                 help="annotation format (default: detected)"),

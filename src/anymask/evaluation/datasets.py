@@ -1,0 +1,122 @@
+"""Data of an evaluation: annotations of any format, a dataset, or a folder of datasets."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from anymask.base import DataError
+from anymask.evaluation.measures import check_measures
+from anymask.evaluation.selection import EvalSet, SetPlan
+from anymask.formats import (
+    Dataset,
+    LossReport,
+    ReadSettings,
+    SetInfo,
+    fitting_layout,
+    is_set,
+    load_dataset,
+    read,
+)
+
+
+def open_set(
+    plan: SetPlan,
+    folder: Path,
+    reading: ReadSettings | None = None,
+    layout: str = "auto",
+    split: str | None = None,
+) -> EvalSet:
+    """Load a dataset. Raises DataError if it is missing or invalid.
+
+    Args:
+        reading: Handling of invalid records. None raises an error for the first one.
+        layout: Layout, as in `load_dataset`.
+        split: Split. Defaults to that of the layout.
+    """
+    report = LossReport(settings=reading)
+    info, found = load_dataset(folder, layout, split, report)
+    samples = []
+    for image in found:
+        with report.record(image.file_name):
+            image.check_file()
+            samples.append(image)
+    for line in report.lines("not read", folder):
+        print(line, file=sys.stderr)
+    report.check_records(folder, sum(len(one.masks) for one in samples))
+    return EvalSet(plan, info, samples, reading)
+
+
+def labelled_set(stream: Dataset) -> EvalSet:
+    """Load one file or folder of annotations.
+
+    Raises DataError if the annotations are invalid or empty, or if an image is missing.
+    """
+    samples = [replace(one, source=stream.picture(one)) for one in stream]
+    if not samples:
+        raise DataError(
+            f"{stream.source} contains no labeled images (read as {stream.form}). Pass a "
+            "labeled dataset."
+        )
+    folder = stream.source if stream.source.is_dir() else stream.source.parent
+    info = SetInfo(name=stream.name, folder=folder, source=stream.form)
+    return EvalSet(SetPlan(name=stream.name), info, samples, stream.settings)
+
+
+def with_measures(one: EvalSet, only: Sequence[str], also: Sequence[str]) -> EvalSet:
+    """Replace the measures of a dataset by `only`, and add `also`. Raises ConfigError."""
+    names = check_measures([*(only or one.plan.measures), *also], "measures")
+    return replace(one, plan=replace(one.plan, measures=names))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetQuery:
+    """Picklable description of the data to evaluate on.
+
+    Attributes:
+        data: File or folder of annotations, or folder of datasets.
+        protocol: Names of `MEASURES` that replace the default ones.
+        also: Names of `MEASURES` in addition.
+        form: Annotation format.
+        images: Folder of the images.
+        split: Split of the dataset.
+        reading: Handling of invalid records.
+    """
+
+    data: str
+    protocol: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
+    form: str | None = None
+    images: Path | None = None
+    split: str | None = None
+    reading: ReadSettings = ReadSettings()
+
+    def open(self) -> list[EvalSet]:
+        """Return the datasets with their measures.
+
+        Raises ConfigError for an unknown measure, DataError if the data are missing or invalid.
+        """
+        return [with_measures(one, self.protocol, self.also) for one in self._find()]
+
+    def _find(self) -> list[EvalSet]:
+        path = Path(self.data).expanduser()
+        if self.form is self.images is self.split is None and (folders := _datasets(path)):
+            return [open_set(SetPlan(name=one.name), one, self.reading) for one in folders]
+        stream = read(path, self.form, self.images, self.split, **vars(self.reading))
+        stream = stream.with_sizes_checked()
+        one = labelled_set(stream)
+        for line in stream.unread_lines():
+            print(line, file=sys.stderr)
+        return [one]
+
+
+def _datasets(path: Path) -> list[Path]:
+    """Return a dataset itself, or the sets of this project in a folder; [] for annotations."""
+    if not path.is_dir():
+        return []
+    if is_set(path):
+        return [path]
+    sets = sorted(filter(is_set, path.iterdir()))
+    return sets or [path] * (fitting_layout(path) is not None)
