@@ -267,7 +267,6 @@ def test_a_file_that_may_not_grow_is_told_of_the_limit() -> None:
         ["change", "there", "absent", "-o", "o.gpkg"],
         ["redact", "there", "--labels", "absent", "-o", "o"],
         ["annotate", "absent"],
-        ["plan", "absent", "--images", "5"],
         ["project", "export", "absent", "-o", "o.json"],
         ["project", "import", "there", "absent"],
         ["evaluate", "score", "volume", "there", "absent"],

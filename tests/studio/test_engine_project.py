@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import sqlite3
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,7 @@ from anymask.masks import mask_to_rle
 from anymask.segment import Model
 from anymask.studio import Draft, create_project
 from anymask.studio.exports import accept_rest, check_rule, export_masks
-from anymask.studio.figures import Pace, plan, to_report
+from anymask.studio.figures import to_report
 from anymask.studio.options import ExportSettings
 from anymask.studio.project import Project
 from anymask.studio.records import Provenance
@@ -92,17 +91,6 @@ def test_masks_without_seconds_divide_nothing(project: Project) -> None:
     add(project, 2, provenance=Provenance(stage="assisted"))
     (pace,) = project.figures().paces
     assert (pace.masks, pace.seconds_a_mask, pace.masks_an_hour) == (2, 0, None)
-    with pytest.raises(InputError, match="no timings yet"):
-        plan(project.figures(), 1000, 10)
-
-
-def test_a_plan_multiplies_what_was_measured(project: Project) -> None:
-    add(project, 3, seconds=6.0, provenance=Provenance(stage="assisted"))
-    add(project, 2, image=2, seconds=18.0, provenance=Provenance(stage="semi"))
-    quick, slow = plan(project.figures(), 1000, 10.0, masks_an_image=4)
-    assert (quick.way, quick.masks) == ("assisted", 4000)
-    assert quick.hours == pytest.approx(4000 * 6 / 3600)
-    assert (slow.way, slow.money) == ("semi", pytest.approx(200.0))
 
 
 def test_a_run_goes_on_where_it_stopped(project: Project, model: Model) -> None:
@@ -277,25 +265,3 @@ def test_a_database_with_a_value_of_another_kind_is_damaged(tmp_path: Path) -> N
             with pytest.raises(StoreError, match=told):
                 project.describe("me")
             project.store.database.dispose()
-
-
-def test_the_automatic_stage_costs_samples_and_the_computer(
-    project: Project, model: Model, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    times = iter(range(0, 100_000, 9))
-    monkeypatch.setattr(project.store, "clock", lambda: float(next(times)))
-    list(project.run(model, "auto"))
-    (machine,) = project.figures().machine
-    assert (machine.stage, machine.images, machine.seconds_an_image) == ("auto", 4, 9.0)
-    with pytest.raises(InputError, match="no timings yet"):
-        plan(project.figures(), 1000, 10.0, settings=project.settings)
-    found = replace(
-        project.figures(), looked_at=5, paces=(Pace("auto", 0, 4, 60.0, None, None),),
-        masks={"proposed": 12},
-    )  # fmt: skip
-    (cost,) = plan(found, 1000, 10.0, machine_rate=2.0, settings=project.settings)
-    looks = 1000 / project.settings.batch * project.settings.sample
-    assert (cost.way, cost.masks) == ("auto, samples reviewed", 3000)
-    assert cost.hours == pytest.approx(looks * 12 / 3600)  # 60 s for 5 judged masks
-    assert cost.machine_hours == pytest.approx(2.5)
-    assert cost.money == pytest.approx(10 * cost.hours + 2 * 2.5)

@@ -43,7 +43,6 @@ _PACKAGES: dict[str, dict[str, str]] = {
         "serve": "run an HTTP server with a page for the browser",
         "annotate": "label a folder of images in the browser",
         "project": "manage a labeling project: import, run, review, report, export, retrain",
-        "plan": "estimate annotation time and cost",
     },
 }
 

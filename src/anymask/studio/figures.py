@@ -1,4 +1,4 @@
-"""Project report: masks, annotation time, acceptance, coverage, and cost estimates.
+"""Project report: masks, annotation time, acceptance and coverage.
 
 Times are seconds that people spent on a mask, including review.
 """
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from sqlalchemy import Text, func, select, type_coerce
 
-from anymask.base import DataError, InputError, IntArray, StoreError, brief
+from anymask.base import DataError, IntArray, StoreError, brief
 from anymask.evaluation import Report, Section, TextTable, page
 from anymask.masks import union_areas
 from anymask.studio.database import reading
@@ -28,11 +28,10 @@ from anymask.studio.review import (
     judged_batches,
 )
 from anymask.studio.stages import ProjectSettings
-from anymask.studio.store import BEGUN, Store
+from anymask.studio.store import Store
 from anymask.studio.tables import (
     KIND,
     STAGE,
-    EventRow,
     ImageRow,
     RecordRow,
     TrackRow,
@@ -42,8 +41,6 @@ from anymask.studio.tracks import Tracks
 
 UNNAMED = "(no label)"
 UNGROUPED = "(no group)"
-MODEL_USER = "model "  # prefix of the user name of runs
-MACHINE_STAGES = ("semi", "auto")
 Row = dict[str, Any]
 
 
@@ -57,15 +54,6 @@ class Pace:
     seconds: float
     seconds_a_mask: float | None
     masks_an_hour: float | None
-
-
-@dataclass(frozen=True)
-class MachinePace:
-    """The time of the computer per image in one stage: the median over the images of all runs."""
-
-    stage: str
-    images: int
-    seconds_an_image: float
 
 
 @dataclass(frozen=True)
@@ -109,18 +97,13 @@ class Figures:
     """The report of `anymask project report`. Values that were not measured are null.
 
     Dictionaries count masks, images, tracks or verdicts by status or verdict.
-
-    Attributes:
-        looked_at: Number of masks that reviewers have judged.
     """
 
     name: str
     images: dict[str, int]
     masks: dict[str, int]
     paces: tuple[Pace, ...]
-    machine: tuple[MachinePace, ...]
     verdicts: dict[str, int]
-    looked_at: int
     batches: tuple[BatchState, ...]
     agreements: tuple[Agreement, ...]
     labels: tuple[NameCount, ...]
@@ -164,11 +147,6 @@ _COUNTED = (
     .join(ImageRow, ImageRow.id == RecordRow.image_id)
     .where(RecordRow.deleted.is_(False))
 )  # fmt: skip
-_OF_RUNS = (
-    select(EventRow.image_id, EventRow.who, EventRow.kind, EventRow.at)
-    .where(EventRow.who.startswith(MODEL_USER), EventRow.image_id.is_not(None))
-    .order_by(EventRow.id)
-)
 _OF_BATCHES = attrgetter("id", "image_id", "state", "kind")
 
 
@@ -187,7 +165,6 @@ def measure(store: Store, settings: ProjectSettings, name: str) -> Figures:
         images = {row[0]: row[1] for row in session.execute(query.order_by(ImageRow.status))}
         rows = session.connection().execute(_COUNTED)  # three times as fast as through the session
         masks = [_CountedMask._make(row) for row in rows.all()]
-        runs = [tuple(row) for row in session.execute(_OF_RUNS)]
     kept = sorted(
         (mask for mask in masks if mask.state != "rejected"), key=attrgetter("image_id", "page")
     )
@@ -201,9 +178,7 @@ def measure(store: Store, settings: ProjectSettings, name: str) -> Figures:
         images=images,
         masks=_counted(mask.state for mask in masks),
         paces=tuple(_paces(masks)),
-        machine=tuple(_machine_paces(masks, runs)),
         verdicts=_counted(one.verdict for one in given),
-        looked_at=len(given),
         batches=tuple(judged_batches(map(_OF_BATCHES, masks), given, settings)),
         agreements=tuple(compare_annotators(_labelled_twice(masks))),
         labels=tuple(labels),
@@ -231,26 +206,6 @@ def _paces(masks: Sequence[_CountedMask]) -> list[Pace]:
         images = len({mask.image_id for mask in members})
         rows.append(Pace(stage, good, images, seconds, each, 3600 / each if each else None))
     return rows
-
-
-def _machine_paces(
-    masks: Sequence[_CountedMask], runs: Iterable[Sequence[Any]]
-) -> Iterator[MachinePace]:
-    """Time from the claim of an image by a run to its proposals, for each stage.
-
-    Args:
-        runs: Image, user, kind and time of the events of runs, oldest first.
-    """
-    stages = {one.image_id: one.stage for one in masks if one.stage in MACHINE_STAGES}
-    begun: dict[tuple[int, str], float] = {}
-    taken: dict[str, list[float]] = defaultdict(list)
-    for image, who, kind, at in runs:
-        if kind == BEGUN:
-            begun[image, who] = at
-        elif (start := begun.pop((image, who), None)) is not None and image in stages:
-            taken[str(stages[image])].append(at - start)
-    for stage, seconds in sorted(taken.items()):
-        yield MachinePace(stage, len(seconds), float(np.median(seconds)))
 
 
 def _name_counts(masks: Sequence[_CountedMask], *names: Sequence[str]) -> list[list[NameCount]]:
@@ -449,95 +404,3 @@ def _number(value: float | None, digits: int = 1) -> str:
 
 def _percent(value: float | None) -> str:
     return "-" if value is None else f"{100 * value:.0f} %"
-
-
-# Cost estimates.
-
-
-@dataclass(frozen=True)
-class Cost:
-    """Estimated cost to annotate images in one stage.
-
-    Attributes:
-        hours: Hours of people.
-        machine_hours: Hours of the computer; None if no run was measured.
-        money: Cost of both.
-    """
-
-    way: str
-    seconds_a_mask: float
-    masks: int
-    hours: float
-    machine_hours: float | None
-    money: float
-
-
-def plan(
-    figures: Figures,
-    images: int,
-    rate: float,
-    masks_an_image: float | None = None,
-    *,
-    machine_rate: float = 0.0,
-    settings: ProjectSettings | None = None,
-) -> list[Cost]:
-    """Estimate hours and cost of `images` more images, for every measured stage.
-
-    While proposals of the automatic stage are open, the number of accepted masks is unknown. Its
-    cost is then that of reviewing the sample of each batch.
-
-    Raises InputError if a number is out of range, or there are no measurements.
-
-    Args:
-        rate: Cost per hour of a person.
-        masks_an_image: Masks per image. Default: as measured in each stage.
-        machine_rate: Cost per hour of the computer.
-        settings: Settings of the project, for the automatic stage with open proposals.
-    """
-    if images < 1 or min(rate, machine_rate) < 0 or (masks_an_image or 1) <= 0:
-        raise InputError(
-            f"Invalid values. Expected at least 1 image (given: {images}), an hourly "
-            f"rate of at least 0 (given: {rate:g}) and more than 0 masks per image "
-            f"(given: {masks_an_image})."
-        )
-    machine = {one.stage: one.seconds_an_image * images / 3600 for one in figures.machine}
-    rows = []
-    for pace in figures.paces:
-        if pace.stage == "auto" and figures.masks.get("proposed", 0) > 0:
-            paid = _sampled(figures, pace, images, masks_an_image, settings)
-        else:
-            each = pace.masks / max(1, pace.images) if masks_an_image is None else masks_an_image
-            paid = (pace.stage, pace.seconds_a_mask or 0.0, images * each)
-        if paid is None or not paid[1]:
-            continue
-        way, seconds, masks = paid
-        hours, busy = masks * seconds / 3600, machine.get(pace.stage)
-        money = hours * rate + (busy or 0) * machine_rate
-        rows.append(Cost(way, seconds, round(masks), hours, busy, money))
-    if not rows:
-        raise InputError(
-            "This project has no timings yet: no accepted mask has a duration. Label or "
-            "review a few images with `anymask annotate`, then plan again."
-        )
-    return sorted(rows, key=lambda cost: cost.hours)
-
-
-def _sampled(
-    figures: Figures,
-    pace: Pace,
-    images: int,
-    masks_an_image: float | None,
-    settings: ProjectSettings | None,
-) -> tuple[str, float, float] | None:
-    """Stage, seconds per mask and masks if only the sample of each batch is reviewed.
-
-    None without a reviewed mask.
-    """
-    if settings is None or not figures.looked_at or not pace.seconds:
-        return None
-    proposed = pace.masks + figures.masks.get("proposed", 0)
-    each = proposed / max(1, pace.images) if masks_an_image is None else masks_an_image
-    looks = -(-images // settings.batch) * settings.sample
-    masks = images * each
-    seconds = min(looks, masks) * pace.seconds / figures.looked_at
-    return "auto, samples reviewed", seconds / masks, masks

@@ -208,9 +208,7 @@ export interface Figures {
   images: Record<string, number>;
   masks: Record<string, number>;
   paces: Pace[];
-  machine: MachinePace[];
   verdicts: Record<string, number>;
-  looked_at: number;
   batches: BatchState[];
   agreements: Agreement[];
   labels: NameCount[];
@@ -426,13 +424,6 @@ export interface LabelledSlicesBody {
 /** The classes in their order. */
 export interface LabelsBody {
   labels: Label[];
-}
-
-/** The time of the computer per image in one stage: the median over the images of all runs. */
-export interface MachinePace {
-  stage: string;
-  images: number;
-  seconds_an_image: number;
 }
 
 /** Tags, attributes, comment and display properties of a mask. */
