@@ -17,6 +17,8 @@ from anymask.studio.rounds import KEPT_WEIGHTS, begin_round, last_weights, link_
 from anymask.studio.tables import WeightsRow
 from tests.studio.disc_projects import write_photos
 
+OUTSIDE = "is outside of .*, or a link to a place outside of it"
+
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
@@ -46,9 +48,9 @@ def test_a_link_in_the_place_of_our_file_is_refused_and_its_target_stays(
     target.write_text("keep me")
     (photos / ".anymask").mkdir()
     (photos / ".anymask" / name).symlink_to(target)
-    with pytest.raises(InputError, match=r"files must lie in its folder, and .* is a link"):
+    with pytest.raises(InputError, match=OUTSIDE):
         create_project(photos)
-    with pytest.raises(InputError, match="is a link"):
+    with pytest.raises(InputError, match=OUTSIDE):
         Project(photos)
     assert target.read_text() == "keep me"
 
@@ -56,7 +58,7 @@ def test_a_link_in_the_place_of_our_file_is_refused_and_its_target_stays(
 def test_our_folder_itself_must_be_no_link(photos: Path, tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     (photos / ".anymask").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(InputError, match="is a link"):
+    with pytest.raises(InputError, match=OUTSIDE):
         create_project(photos)
     assert list((tmp_path / "elsewhere").iterdir()) == []
 
@@ -67,7 +69,7 @@ def test_folders_of_rounds_must_be_no_links(photos: Path, tmp_path: Path) -> Non
     (tmp_path / "elsewhere").mkdir()
     (photos / ".anymask" / "rounds").mkdir()
     (photos / ".anymask" / "rounds" / "1").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(InputError, match=r"rounds.* is a link"):
+    with pytest.raises(InputError, match=rf"rounds.* {OUTSIDE}"):
         Project(photos)
 
 
@@ -77,13 +79,27 @@ def test_another_programs_database_gets_no_tables(photos: Path, cookies: Path, f
     (photos / ".anymask").mkdir()
     (photos / ".anymask" / "project.json").write_text(json.dumps({"database": address}))
     for begin in (Project, create_project):
-        with pytest.raises(InputError, match=r"cannot be used as a database"):
+        with pytest.raises(InputError, match=OUTSIDE):
             begin(photos)
     assert tables(cookies) == {"cookies"}
 
 
+@pytest.mark.parametrize("form", ["sqlite:///file:{}", "file:{}"])
+def test_an_address_is_a_name_and_no_url_of_sqlite(
+    photos: Path, cookies: Path, form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the project's folder, where the name itself is inside."""
+    monkeypatch.chdir(photos)
+    (photos / ".anymask").mkdir()
+    address = json.dumps({"database": form.format(cookies)})
+    (photos / ".anymask" / "project.json").write_text(address)
+    with pytest.raises(StoreError, match="file%3A.*cannot be written"):
+        Project(photos)
+    assert tables(cookies) == {"cookies"}
+
+
 def test_init_refuses_a_file_elsewhere_before_anything_is_made(photos: Path, cookies: Path) -> None:
-    with pytest.raises(InputError, match="omit the address"):
+    with pytest.raises(InputError, match=OUTSIDE):
         create_project(photos, database=f"sqlite:///{cookies}")
     assert tables(cookies) == {"cookies"}
     assert not (photos / ".anymask").exists()
@@ -100,6 +116,7 @@ def test_a_project_keeps_its_database_and_takes_another_name(photos: Path) -> No
     create_project(photos, database=address, name="first")
     assert create_project(photos).name == "first"
     assert create_project(photos, database=address, name="second").name == "second"
+    assert create_project(photos, database=str(photos / "masks.db")).name == "second"
     for other in (f"sqlite:///{photos / 'other.db'}", "postgresql://me:secret@127.0.0.1:1/masks"):
         with pytest.raises(InputError, match=r"is already a project, .*masks\.db'\. --database"):
             create_project(photos, database=other)
@@ -163,7 +180,7 @@ def test_the_leading_model_lies_in_the_project(photos: Path, tmp_path: Path, pla
         session.add(
             WeightsRow(at=0, round=1, place=place, model_hash="x", promoted=True, figures={})
         )
-    with pytest.raises(StoreError, match=r"path outside of .*another program changed"):
+    with pytest.raises(InputError, match=OUTSIDE):
         project.lead()
 
 
@@ -175,7 +192,7 @@ def test_weights_to_go_on_from_lie_in_the_project(photos: Path, tmp_path: Path, 
     project.keep_weights(1, project.inside / "rounds" / "1" / "bundle", "x", True, {})
     assert last_weights(project) is None
     (project.inside / "rounds" / "1" / name).symlink_to(tmp_path / name)
-    with pytest.raises(StoreError, match="path outside of"):
+    with pytest.raises(InputError, match=OUTSIDE):
         last_weights(project)
 
 

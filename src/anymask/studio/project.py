@@ -12,7 +12,6 @@ contain links or URLs that point to other files. These are checked before a proj
 from __future__ import annotations
 
 import filecmp
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -20,8 +19,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack, get_args
 
-from sqlalchemy import make_url, select
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy import select
 
 from anymask.base import (
     AnymaskError,
@@ -96,11 +94,11 @@ class Project:
     @check_types
     def __init__(self, folder: str | Path, *, clock: Callable[[], float] = time.time) -> None:
         self.folder = Path(folder)
-        check_own_folder(self.inside)
+        check_own_files(self.folder)
         address = _address(self.folder)
         database = open_database(address)
         try:
-            if not is_prepared(database) and not is_file_database(address):
+            if not is_prepared(database) and isinstance(address, str):
                 raise StoreError(
                     f"{folder}: the database {database.url.render_as_string()} "
                     f"contains no project. Remove {self.inside / ADDRESS}, then run: "
@@ -456,12 +454,14 @@ class Project:
     def lead(self) -> str:
         """Current model for `anymask.load`: the promoted bundle, or the default image model.
 
-        Raises StoreError if the bundle is outside of the project.
+        Raises InputError if the bundle is outside of the project.
         """
         query = select(WeightsRow).where(WeightsRow.promoted).order_by(WeightsRow.id.desc())
         with reading(self.store.database) as session:
             row = session.scalars(query).first()
-        return default_model() if row is None else str(own_place(self.inside, row.place))
+        return (
+            default_model() if row is None else str(own_file(self.inside / row.place, self.folder))
+        )
 
     def rounds(self) -> list[dict[str, Any]]:
         """All training rounds with their figures, oldest first."""
@@ -519,11 +519,11 @@ def create_project(
         settings=ProjectSettings.from_json(settings or {}).to_json(),
     )  # fmt: skip
     if not any((folder / FOLDER / place).exists() for place in (ADDRESS, DATABASE)):
-        _begin(folder / FOLDER, database)
-    elif database is not None and database != (there := _address(folder)):
-        address = make_url(there).render_as_string() if isinstance(there, str) else there
+        _begin(folder, database)
+    elif database is not None and own_address(database, folder) != (there := _address(folder)):
+        address = open_database(there).url.render_as_string()
         raise InputError(
-            f"{str(folder)!r} is already a project, with its database at {str(address)!r}. "
+            f"{str(folder)!r} is already a project, with its database at {address!r}. "
             "--database is only supported for new projects. Omit it."
         )
     project = Project(folder, clock=clock)
@@ -541,13 +541,12 @@ def create_project(
     return project
 
 
-def _begin(inside: Path, database: str | None) -> None:
+def _begin(folder: Path, database: str | None) -> None:
     """Create the `.anymask` folder after the database responded."""
-    check_own_folder(inside)
-    if database is not None:
-        check_address(database, inside.parent)
+    inside = folder / FOLDER
+    check_own_files(folder)
+    begun = open_database(own_address(database or str(inside / DATABASE), folder))
     inside.mkdir(exist_ok=True)
-    begun = open_database(database or inside / DATABASE)
     create_tables(begun)
     begun.dispose()
     files = [(inside / ".gitignore", b"*\n")]
@@ -564,42 +563,44 @@ def _address(folder: Path) -> str | Path:
             raise InputError(
                 f"{folder} is not a project. Create one with: anymask project init {folder}"
             )
-        return folder / FOLDER / DATABASE
+        return (folder / FOLDER / DATABASE).absolute()
     document = read_json(place)
     address = document.get("database") if isinstance(document, dict) else None
     if not isinstance(address, str):
         raise DataError(f'{place} is invalid. It must contain {{"database": URL}}.')
-    check_address(address, folder)
-    return address
+    return own_address(address, folder)
 
 
-# Path checks: nothing may be outside of the folder.
+# Path checks: a project from somebody else reads and writes no file outside of its folder.
 
 
-def check_own_folder(inside: Path) -> None:
-    """Check that the `.anymask` folder and the files in it are not links.
+def check_own_files(folder: Path) -> None:
+    """Check that the `.anymask` folder and the files in it are in the project folder.
 
     Raises InputError.
     """
-    links = [path for path in (inside, inside / ROUNDS) if path.is_symlink()]
-    for folder in (inside, inside / ROUNDS):
-        if not links and folder.is_dir():
-            with os.scandir(folder) as entries:
-                links += [Path(entry.path) for entry in entries if entry.is_symlink()]
-    if links:
+    inside = folder / FOLDER
+    for path in (inside, *inside.glob("*"), *inside.glob(f"{ROUNDS}/*")):
+        own_file(path, folder)
+
+
+def own_address(address: str, folder: Path) -> str | Path:
+    """Return the URL of a server, or the path of a file in the folder. Raises InputError."""
+    is_url = "://" in address
+    if is_url and not address.startswith("sqlite"):
+        return address
+    path = address.partition(":///")[2] if is_url else address
+    for more in _BESIDE:
+        own_file(Path(path + more), folder)
+    return Path(path).absolute()  # SQLite reads "file:NAME" as a URL
+
+
+def own_file(path: Path, folder: Path) -> Path:
+    """Return a path that is in the folder. Raises InputError for others."""
+    if not _lies_in(path, folder):
         raise InputError(
-            f"The project's files must lie in its folder, and {links[0]} is a link. "
-            "Replace the link with the file."
-        )
-
-
-def own_place(inside: Path, place: object) -> Path:
-    """Path in the database, below the `.anymask` folder. Raises StoreError if it is outside."""
-    path = inside / str(place)
-    if not _lies_in(path, inside):
-        raise StoreError(
-            f"The database contains a path outside of {inside}: {str(place)[:200]!r}. "
-            "Check whether another program changed the database."
+            f"{path} is outside of {folder}, or a link to a place outside of it. The files of a "
+            "project must be in its folder."
         )
     return path
 
@@ -614,32 +615,3 @@ def _lies_in(path: Path, folder: Path) -> bool:
         return path.resolve().is_relative_to(folder.resolve())
     except (OSError, ValueError, RuntimeError):  # NUL character, too long, or circular links
         return False
-
-
-def is_file_database(address: str | Path) -> bool:
-    """Whether a database is a file, not a server."""
-    return isinstance(address, Path) or "://" not in address or address.startswith("sqlite")
-
-
-def check_address(address: str, folder: Path) -> None:
-    """Check that a file database is in the project folder. Raises InputError."""
-    if not is_file_database(address):
-        return
-    path, options = _file_of(address)
-    if options or not path or not all(_lies_in(Path(path + more), folder) for more in _BESIDE):
-        raise InputError(
-            f"{address[:200]!r} cannot be used as a database. Use "
-            f"postgresql://USER@HOST/NAME, an SQLite file in {folder}, or omit the "
-            "address."
-        )
-
-
-def _file_of(address: str) -> tuple[str, Any]:
-    """Path and options of a SQLite URL."""
-    if "://" not in address:
-        return address, None
-    try:
-        url = make_url(address)
-    except (ArgumentError, ValueError):
-        return "", None
-    return url.database or "", dict(url.query)

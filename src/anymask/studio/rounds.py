@@ -40,7 +40,7 @@ from anymask.runtime import WEIGHTS
 from anymask.segment import Model
 from anymask.studio.exchange import annotated_images, photo_name, source_of
 from anymask.studio.options import GENTLE_IMAGES, GENTLE_RATE, GENTLE_SIDE, Tuning
-from anymask.studio.project import ROUNDS, Project, own_place
+from anymask.studio.project import ROUNDS, Project, own_file
 
 if TYPE_CHECKING:
     from anymask.training import Recipe
@@ -211,7 +211,7 @@ def last_weights(project: Project) -> Path | None:
     if not promoted:
         return None
     for name in KEPT_WEIGHTS:
-        path = own_place(project.inside, f"{ROUNDS}/{promoted[-1]['round']}/{name}")
+        path = own_file(round_folder(project, promoted[-1]["round"]) / name, project.folder)
         if path.is_file():
             return path
     return None
