@@ -251,17 +251,13 @@ def test_a_photo_whose_name_is_no_text_is_told_and_left_out(tmp_path: Path) -> N
     assert told == [("\\udcff.png", "The file name is not valid UTF-8. Rename the file.")]
 
 
-def test_a_database_with_a_value_of_another_kind_is_damaged(tmp_path: Path) -> None:
+def test_a_database_with_a_value_that_is_no_json_is_damaged(tmp_path: Path) -> None:
     Image.new("RGB", (4, 3)).save(tmp_path / "a.png")
     create_project(tmp_path).store.database.dispose()
     with contextlib.closing(sqlite3.connect(tmp_path / ".anymask" / "project.db")) as database:
-        for value, told in (
-            ("[]", "corrupted: projects.settings has the invalid value"),
-            ("[" * 9000, "corrupted"),
-        ):
-            database.execute("update projects set settings = ?", [value])
-            database.commit()
-            project = Project(tmp_path)
-            with pytest.raises(StoreError, match=told):
-                project.describe("me")
-            project.store.database.dispose()
+        database.execute("update projects set settings = ?", ["[" * 9000])
+        database.commit()
+    project = Project(tmp_path)
+    with pytest.raises(StoreError, match="corrupted"):
+        project.describe("me")
+    project.store.database.dispose()

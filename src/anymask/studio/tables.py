@@ -43,7 +43,7 @@ from sqlalchemy import (
     type_coerce,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
-from sqlalchemy.types import TypeDecorator, TypeEngine
+from sqlalchemy.types import TypeDecorator
 
 from anymask.base import DataError, InputError, NotFoundError, StoreError
 from anymask.masks import Rle, rle_to_string, string_to_rle
@@ -152,23 +152,6 @@ class Table(DeclarativeBase):
         MaskNotes: Document(MaskNotes),
         tuple[str, ...]: Words(),
     }
-
-
-@event.listens_for(Table, "load", propagate=True)
-def check_kinds(row: Table, _: object) -> None:
-    """Raise StoreError if a value does not have the type of its column.
-
-    SQLite accepts any type in any column, so a modified or corrupted file may contain it.
-    """
-    for column in row.__table__.columns:
-        value, kind = getattr(row, column.name), _KINDS.get(type(column.type), object)
-        if not (column.nullable if value is None else isinstance(value, kind)):
-            raise _damaged(column, value)
-
-
-_KINDS: dict[type[TypeEngine[Any]], type | tuple[type, ...]] = {
-    Integer: int, Boolean: bool, Double: (int, float), String: str, JSON: dict,
-}  # fmt: skip
 
 
 class SchemaRow(Table):
