@@ -22,7 +22,7 @@ from docs.site.stubs import public_value
 ROOMS = (
     "anymask", "anymask.base", "anymask.masks", "anymask.images", "anymask.formats",
     "anymask.models", "anymask.runtime", "anymask.find", "anymask.edit", "anymask.segment",
-    "anymask.track", "anymask.volumes", "anymask.points", "anymask.maps", "anymask.jobs",
+    "anymask.track", "anymask.volumes", "anymask.maps", "anymask.jobs",
     "anymask.cli", "anymask.training", "anymask.evaluation", "anymask.studio",
 )  # fmt: skip
 MORE = ("anymask.errors", "anymask.sam")  # modules that `anymask.__all__` names, shown whole

@@ -263,7 +263,6 @@ def test_a_file_that_may_not_grow_is_told_of_the_limit() -> None:
         ["find", "there", "absent", "--like", "there@click:1,1"],
         ["track", "absent", "--box", "1,1,9,9", "-o", "o.mp4"],
         ["volume", "absent", "--box", "1,1,9,9", "-o", "o.nii.gz"],
-        ["points", "absent", "--point", "1,1,1", "-o", "o.ply"],
         ["change", "there", "absent", "-o", "o.gpkg"],
         ["redact", "there", "--labels", "absent", "-o", "o"],
         ["annotate", "absent"],

@@ -18,7 +18,7 @@ LONG_SIGNATURES = frozenset({"annotate", "convert", "write_graph"})  # this list
 
 CORE = frozenset(
     {"base", "masks", "images", "formats", "models", "runtime", "find", "edit", "segment", "track"}
-    | {"volumes", "points", "maps"}
+    | {"volumes", "maps"}
 )
 APPLICATIONS = frozenset({"training", "evaluation", "studio"})
 
@@ -35,7 +35,6 @@ ROOMS: dict[str, frozenset[str]] = {
     "segment": CORE - {"segment", "track", "volumes", "maps"},
     "track": CORE - {"track", "volumes", "maps"},
     "volumes": CORE - {"volumes", "maps"},
-    "points": frozenset({"base", "masks", "images", "models", "runtime"}),
     "maps": CORE - {"volumes", "maps"},
     "jobs": CORE | {"anymask"},
     "cli": CORE | {"jobs", "anymask"},
@@ -61,7 +60,7 @@ ROOM_PACKAGES = {  # of the extras without which a whole room makes no sense
 }
 TORCH_FILES = frozenset({"runtime/torch.py", "runtime/checkpoints.py"})
 # The rules of the families are read where torch is absent.
-TORCH_FREE = ("models/rules/", "models/__init__.py")
+TORCH_FREE = ("models/rules/", "models/__init__.py", "models/networks.py")
 NEVER = frozenset({"timm", "torchvision"})
 
 DRAWERS = frozenset({"utils", "util", "common", "helpers", "helper", "misc", "v2", "stuff"})

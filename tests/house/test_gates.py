@@ -58,7 +58,7 @@ def test_imports_that_go_down_pass(package: Path, file: str, line: str) -> None:
             "def f():\n    from anymask.studio import store",
             "anymask/training/loop.py:2: training/ imports anymask.studio; "
             "it may import anymask, base, cli, edit, evaluation, find, formats, images, jobs, "
-            "maps, masks, models, points, runtime, segment, track, volumes",
+            "maps, masks, models, runtime, segment, track, volumes",
         ),
         (
             "models/vit.py",

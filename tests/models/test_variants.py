@@ -18,7 +18,6 @@ OFFICIAL = {
     "medsam": "sam_vit_b",
     "sam_med2d_b": "sam_med2d_b",
     "sam_med3d_b": "sam_med3d_b",
-    "point_sam_l": "point_sam_l",
     "xmem": "xmem",
     "mobile_sam": "mobile_sam",
     "tinysam": "mobile_sam",

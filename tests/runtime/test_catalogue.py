@@ -7,7 +7,10 @@ from urllib.parse import urlparse
 
 import pytest
 
+import anymask
+from anymask.base import PLUGINS, ModelError
 from anymask.runtime import catalogue
+from anymask.runtime.converted import check_exportable
 
 FAMILIES = {
     *("nano", "small", "nano-cells", "nano-roofs", "sam_vit_b", "sam_vit_l", "sam_vit_h"),
@@ -71,7 +74,18 @@ def test_three_families_are_not_for_commercial_use_and_the_others_are():
 def test_every_network_of_the_catalogue_exists():
     pytest.importorskip("torch")
     models = pytest.importorskip("anymask.models")
-    assert {catalogue.entry(name).variant for name in PUBLISHED} <= set(models.names())
+    own = [what for name in PUBLISHED if not (what := catalogue.entry(name)).plugin]
+    assert {what.variant for what in own} <= set(models.names())
+
+
+def test_models_of_plug_ins_name_a_plug_in_of_this_repository():
+    assert {one.plugin for one in map(catalogue.entry, PUBLISHED)} <= {"", *PLUGINS}
+
+
+def test_a_model_for_point_clouds_is_not_loaded_as_an_image_model():
+    for refuse in (anymask.load, check_exportable):
+        with pytest.raises(ModelError, match=r"anymask_points.load_point_model\('point_sam_l'\)"):
+            refuse("point_sam_l")
 
 
 @pytest.mark.parametrize("name", [name for name in PUBLISHED if catalogue.entry(name).bytes])

@@ -52,6 +52,13 @@ PLUGINS: dict[str, Plugin] = {
         about="removal, blur, replacement and filling of objects in images",
         commands={"edit": "remove, blur or replace objects in an image"},
     ),
+    "anymask-points": Plugin(
+        about="point clouds: prompts in 3D with Point-SAM, and masks as 3D points",
+        commands={
+            "points": "segment objects in a point cloud from points in 3D",
+            "lift": "convert masks to 3-D points of objects, with depth and cameras",
+        },
+    ),
 }
 
 

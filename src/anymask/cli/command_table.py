@@ -19,8 +19,6 @@ _PACKAGES: dict[str, dict[str, str]] = {
         "boxes": "convert a detection dataset to instance masks",
         "track": "track objects through a video and write their masks",
         "volume": "segment objects in a 3-D scan (CT, MR, stacks) and write label volumes",
-        "points": "segment objects in a point cloud from points in 3D",
-        "lift": "convert masks to 3-D points of objects, with depth and cameras",
         "change": "detect changes between two maps",
         "encode": "compute and cache image embeddings",
         "names": "learn custom class names from labeled masks, or list the known names",

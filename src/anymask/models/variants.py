@@ -20,7 +20,6 @@ from anymask.models import (
     efficient_vit,
     hiera,
     nano,
-    point_sam,
     repvit,
     repvit_stages,
     sam_med3d,
@@ -357,9 +356,6 @@ REGISTRY: dict[str, Variant | VideoVariant | RegistryEntry] = {
     "sam_med3d_b": RegistryEntry(
         sam_med3d.SAM_MED3D, lambda: sam_med3d.CubeModel(sam_med3d.SAM_MED3D).eval()
     ),
-    "point_sam_l": RegistryEntry(
-        point_sam.POINT_SAM_L, lambda: point_sam.PointModel(point_sam.POINT_SAM_L).eval()
-    ),
     "semantic_sam_swint": RegistryEntry(
         semantic_sam.SEMANTIC_SAM,
         lambda: semantic_sam.SemanticSam(semantic_sam.SEMANTIC_SAM).eval(),
@@ -373,10 +369,6 @@ FOR_TESTS: dict[str, Variant | VideoVariant | RegistryEntry] = {
     **{variant.spec.name: variant for variant in _TINY},
     "tiny_cubes": RegistryEntry(
         sam_med3d.TINY_SPEC, lambda: sam_med3d.CubeModel(sam_med3d.TINY_SPEC, sam_med3d.TINY).eval()
-    ),
-    "tiny_points": RegistryEntry(
-        point_sam.TINY_SPEC,
-        lambda: point_sam.PointModel(point_sam.TINY_SPEC, point_sam.TINY).eval(),
     ),
     "tiny_semantic": RegistryEntry(
         semantic_sam.TINY_SPEC,

@@ -38,7 +38,10 @@ Input = Literal["images", "scans", "points", "videos"]
 _OPENED: dict[Input, tuple[str, str]] = {
     "images": ("2D images", "Load it with anymask.load({!r})."),
     "scans": ("3D scans", "Load it with anymask.volumes.load_cube_model({!r})."),
-    "points": ("point clouds", "Load it with anymask.points.load_point_model({!r})."),
+    "points": (
+        "point clouds",
+        "Load it with anymask_points.load_point_model({!r}), of the plug-in anymask-points.",
+    ),
     "videos": ("tracking in videos", "Use it with: anymask track VIDEO --tracker {}"),
 }
 
@@ -63,6 +66,7 @@ class Checkpoint:
         input: Input of the model; models of other inputs than images have functions of their own.
         exportable: Whether the model can be converted to ONNX.
         data: Training data and its terms; "" if not researched.
+        plugin: Plug-in that contains the network; "" for none.
     """
 
     name: str
@@ -79,6 +83,7 @@ class Checkpoint:
     input: Input = "images"
     exportable: bool = True
     data: str = ""
+    plugin: str = ""
 
     @property
     def bundled(self) -> bool:

@@ -101,7 +101,10 @@ def needs_conversion(name: str, weights: str | Path | None = None) -> bool:
 def check_exportable(name: str) -> None:
     """Raise ModelError if a model of the catalogue has no ONNX export."""
     known = catalogue().get(name)
-    if known is not None and not known.exportable:
+    if known is None:
+        return
+    known.check_input("images")
+    if not known.exportable:
         raise ModelError(
             f"{name} cannot be exported to ONNX. It runs on PyTorch: anymask.load({name!r})."
         )

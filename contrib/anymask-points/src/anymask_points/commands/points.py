@@ -6,11 +6,10 @@ import argparse
 from pathlib import Path
 
 from anymask.base import PromptError, need_packages
-from anymask.cli.command import Argument, Command, Settings
-from anymask.cli.options import read_model
-from anymask.cli.prompts import numbers
-from anymask.cli.streams import say
+from anymask.cli import Argument, Command, Settings, numbers, read_model, say
 from anymask.jobs import ModelChoice
+from anymask_points.clicks import load_point_model
+from anymask_points.cloud import check_written, read_points
 
 SHAPE = "X,Y,Z"
 OF_MODEL = ("model", "weights", "device")
@@ -22,8 +21,6 @@ def run(args: argparse.Namespace) -> None:
     if not args.point:
         raise PromptError(f"No prompt was passed. Add --point {SHAPE}.")
     need_packages(("torch",), "torch", "a model for point clouds")
-    from anymask.points import load_point_model
-    from anymask.points.cloud import check_written, read_points
 
     check_written(args.output)
     clicks = [numbers(text, f"--point {SHAPE}", 3) for text in args.point]

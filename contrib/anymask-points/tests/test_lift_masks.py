@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from point_scenes import SPHERES, Rendered, look_at, render, ring, write_scene
 
 from anymask.base import DataError, InputError
-from anymask.points.lift import lift_masks, prompts_of, spread_mask
-from anymask.points.views import Camera, View, read_views
-from tests.points.scenes import SPHERES, Rendered, look_at, render, ring, write_scene
+from anymask_points.lift import lift_masks, prompts_of, spread_mask
+from anymask_points.views import Camera, View, read_views
 
 
 def from_sphere(points: NDArray[np.float64], number: int) -> NDArray[np.float64]:

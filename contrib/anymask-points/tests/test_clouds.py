@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from anymask.base import DataError, InputError
-from anymask.points.cloud import PointCloud, read_points
+from anymask_points.cloud import PointCloud, read_points
 
 POINTS = np.array([[0, 0, 0], [1.5, -2, 3], [4, 5, 6.25]])
 BYTES = np.array([[0, 51, 255], [255, 0, 0], [102, 204, 0]], np.uint8)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from anymask.points.views import Camera, View
+from anymask_points.views import Camera, View
 
 FLOOR = 0  # number of the plane z = 0; spheres are 1, 2, ...
 COLORS = np.array([(70, 90, 60), (220, 40, 40), (40, 60, 220), (230, 200, 40)], np.uint8)

@@ -28,7 +28,7 @@ from anymask.base import (
     read_arrays,
     write_whole,
 )
-from anymask.points.ply import ply_bytes, read_ply
+from anymask_points.ply import ply_bytes, read_ply
 
 SUFFIXES = (".ply", ".npz", ".npy", ".xyz", ".txt", ".csv", ".pts")
 WRITTEN = (".ply", ".npz")

@@ -1,5 +1,6 @@
-"""Point-SAM with the recipe's weights, through the public door."""
+"""Point-SAM: the official parameter names, and the outputs of the recipe's weights."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,11 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from anymask.models import point_sam
-from anymask.points import load_point_model
-from anymask.points.clicks import EncodedCloud
-from anymask.points.cloud import PointCloud
-from tests.golden.test_medical import made_weights
+from anymask_points import EncodedCloud, PointCloud, load_point_model, point_sam
+from tests.golden.parity import load_recipe
 
 TOLERANCE = 1e-3  # of the largest reference value, as ../shared/golden/README.md says
 
@@ -21,9 +19,20 @@ def assert_near(ours: np.ndarray, reference: np.ndarray) -> None:
     assert np.abs(ours - reference).max() <= TOLERANCE * np.abs(reference).max()
 
 
+def test_parameter_names_and_shapes_are_the_official_ones(shared: Path) -> None:
+    stored = json.loads((shared / "golden" / "point_sam_l.shapes.json").read_text("utf-8"))
+    with torch.device("meta"):
+        model = point_sam.PointModel(point_sam.POINT_SAM_L)
+    ours = {key: list(value.shape) for key, value in model.state_dict().items()}
+    assert ours == {key.removeprefix("model."): shape for key, shape in stored.items()}
+
+
 @pytest.mark.slow
 def test_point_sam(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    _, path, reference = made_weights(shared, "point_sam_l", tmp_path)
+    recipe, path = load_recipe(shared), tmp_path / "point_sam_l.pt"
+    made = recipe.fill(recipe.shapes("point_sam_l"))
+    torch.save({"model": {key: torch.from_numpy(value) for key, value in made.items()}}, path)
+    reference = dict(recipe.reference("point_sam_l"))
     few = replace(point_sam.PointConfig(), patches=(64, 32))  # as in the reference's run
     monkeypatch.setattr(point_sam, "PointConfig", lambda: few)
     model = load_point_model("point_sam_l", weights=path, device="cpu")

@@ -7,12 +7,11 @@ import pytest
 import torch
 
 import anymask
-from anymask import models
-from anymask.base import InputError, ModelError, PromptError
+from anymask.base import InputError, MissingExtra, ModelError, PromptError
 from anymask.cli.main import main
-from anymask.models.point_sam import PointModel, farthest_points, neighbours
-from anymask.points import load_point_model
-from anymask.points.clicks import ClicksInClouds
+from anymask_points import load_point_model
+from anymask_points.clicks import ClicksInClouds
+from anymask_points.point_sam import TINY, TINY_SPEC, PointModel, farthest_points, neighbours
 
 CLOUD = np.random.default_rng(0).normal(size=(300, 3)) * 5 + [1000, -400, 7]
 COLORS = np.random.default_rng(1).uniform(size=(300, 3))
@@ -34,8 +33,7 @@ def test_farthest_points_and_neighbours_by_their_definition() -> None:
 @pytest.fixture(scope="module")
 def clicks() -> ClicksInClouds:
     torch.manual_seed(0)
-    module = models.build("tiny_points")
-    assert isinstance(module, PointModel)
+    module = PointModel(TINY_SPEC, TINY)
     for parameter in module.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
     return ClicksInClouds(module, "f" * 64, "cpu")
@@ -94,8 +92,7 @@ def test_the_command_writes_the_mask_and_reports(
 ) -> None:  # fmt: skip
     source, out = tmp_path / "a.npz", tmp_path / "b.npz"
     np.savez(source, points=np.insert(CLOUD, 3, np.nan, axis=0), colors=np.insert(COLORS, 3, 0, 0))
-    monkeypatch.setattr("anymask.points.clicks.load_point_model", lambda *_: clicks)
-    monkeypatch.setattr("anymask.points.load_point_model", lambda *_: clicks, raising=False)
+    monkeypatch.setattr("anymask_points.commands.points.load_point_model", lambda *_: clicks)
     place = ",".join(map(str, CLOUD[0]))
     assert main(["points", str(source), "--point", place, "-o", str(out)]) == 0
     told = capsys.readouterr().err
@@ -113,3 +110,18 @@ def test_the_command_writes_the_mask_and_reports(
         assert message in capsys.readouterr().err
     assert main(["points", str(source), "--point", place, "-o", str(tmp_path / "b.obj")]) == 2
     assert "written as .ply or .npz" in capsys.readouterr().err
+
+
+def test_a_missing_input_is_reported_before_a_missing_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def lacks(*_: object) -> None:
+        raise MissingExtra("torch", "torch", "this")
+
+    monkeypatch.setattr("anymask_points.commands.points.need_packages", lacks)
+    words = ["points", str(tmp_path / "a.xyz"), "--point", "1,1,1", "-o", str(tmp_path / "o.ply")]
+    assert main(words) == 2
+    assert "File or folder not found" in capsys.readouterr().err
+    (tmp_path / "a.xyz").write_text("1 1 1\n")
+    assert main(words) == 2
+    assert "anymask[torch]" in capsys.readouterr().err

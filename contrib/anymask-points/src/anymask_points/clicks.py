@@ -18,10 +18,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from anymask.base import BoolArray, FloatArray, Floats, InputError, PromptError, brief
-from anymask.points.cloud import PointCloud, check_written, read_points
+from anymask_points.cloud import PointCloud, check_written, read_points
 
 if TYPE_CHECKING:
-    from anymask.models.point_sam import PointModel
+    from anymask_points.point_sam import PointModel
 
 GRAY = 0.5  # color of clouds without colors
 ROOM = 1e-3  # distance from the cloud at which prompts are accepted, relative to its radius
@@ -178,13 +178,22 @@ def load_point_model(
         weights: Checkpoint file. Default: the downloaded checkpoint.
 
     Raises:
-        ModelError: The model is not for point clouds. Otherwise as `anymask.load`.
+        ModelError: The model is unknown, or not for point clouds.
+        WeightsError: The weights are missing, invalid, or those of another model.
+        MissingExtra: PyTorch is not installed.
     """
-    from anymask.runtime import entry, load_module
+    from anymask.runtime import entry, file_hash, find, import_torch
 
     entry(name).check_input("points")
-    module, weights_hash = load_module(name, weights)
-    return ClicksInClouds(module, weights_hash, device)  # type: ignore[arg-type]
+    path = find(name, weights)
+    import_torch()
+    from anymask.runtime import load_official, read_checkpoint
+    from anymask_points.point_sam import POINT_SAM_L, PointModel
+
+    state = read_checkpoint(path)
+    module = PointModel(POINT_SAM_L)
+    load_official(module, state)
+    return ClicksInClouds(module, file_hash(path), device)
 
 
 def _cloud(points: ArrayLike | PointCloud | str | Path, colors: ArrayLike | None) -> PointCloud:

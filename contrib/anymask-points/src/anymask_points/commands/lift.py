@@ -5,17 +5,17 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
 
 from anymask.base import BoolArray, Floats, InputError, whole_file, write_whole
-from anymask.cli.command import Argument, Command
-from anymask.cli.options import MODEL, read_model
-from anymask.cli.prompts import PROMPTS, numbers, read_prompts
-from anymask.cli.streams import say
-
-if TYPE_CHECKING:
-    from anymask.points.lift import Lifted
-    from anymask.points.views import View
+from anymask.cli import MODEL, PROMPTS, Argument, Command, numbers, read_model, read_prompts, say
+from anymask.formats import read, to_json
+from anymask.images import load_image
+from anymask_points.lift import Lifted, lift_masks, spread_mask
+from anymask_points.ply import ply_bytes
+from anymask_points.views import Camera, View, check_same_size, read_depth, read_views
 
 INTRINSICS = "FX,FY,CX,CY"
 WRITTEN = (".ply", ".npz", ".json")
@@ -30,8 +30,6 @@ def run(args: argparse.Namespace) -> None:
         raise InputError(
             "Objects are selected by --labels, or by prompts such as --point X,Y. Pass one of them."
         )
-    from anymask.points.lift import lift_masks
-
     views = open_views(args)
     objects = read_labels(args, views) if args.labels is not None else predicted(args, views)
     lifted = [(name, masks, lift_masks(views, masks)) for name, masks in objects]
@@ -54,9 +52,6 @@ def run(args: argparse.Namespace) -> None:
 
 def open_views(args: argparse.Namespace) -> list[View]:
     """Open the views of a command line. Raises AnymaskError."""
-    from anymask.images import load_image
-    from anymask.points.views import Camera, View, check_same_size, read_depth, read_views
-
     if args.source.suffix.lower() == ".json":
         if args.depth is not None or args.intrinsics is not None:
             raise InputError(
@@ -74,13 +69,11 @@ def open_views(args: argparse.Namespace) -> list[View]:
 
 def read_labels(args: argparse.Namespace, views: Sequence[View]) -> list[Named]:
     """Read the masks of annotations. Raises DataError or InputError."""
-    from anymask.formats import read
-
-    numbers = {Path(view.name).stem: number for number, view in enumerate(views)}
+    numbered = {Path(view.name).stem: number for number, view in enumerate(views)}
     found: dict[str, dict[int, BoolArray]] = {}
     strange = 0
     for image in read(args.labels, images=args.source.parent):
-        number = numbers.get(Path(image.file_name).stem)
+        number = numbered.get(Path(image.file_name).stem)
         if number is None:
             strange += 1
             continue
@@ -104,8 +97,6 @@ def read_labels(args: argparse.Namespace, views: Sequence[View]) -> list[Named]:
 
 def predicted(args: argparse.Namespace, views: Sequence[View]) -> list[Named]:
     """Predict the masks of prompts in all views. Raises AnymaskError."""
-    from anymask.points.lift import spread_mask
-
     names = [view.name for view in views]
     if args.view is not None and args.view not in names:
         shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
@@ -133,11 +124,6 @@ def predicted(args: argparse.Namespace, views: Sequence[View]) -> list[Named]:
 
 def write_objects(path: Path, objects: Sequence[tuple[str, Lifted]]) -> None:
     """Write the points of all objects, or their position and size."""
-    import numpy as np
-
-    from anymask.formats import to_json
-    from anymask.points.ply import ply_bytes
-
     suffix = path.suffix.lower()
     if suffix == ".json":
         rows: list[Mapping[str, Any]] = [

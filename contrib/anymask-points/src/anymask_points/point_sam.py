@@ -19,12 +19,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from anymask.masks import ModelSpec
-from anymask.models.layers import Mlp, add_submodule, embedding
-from anymask.models.mask_decoder import SAM_HEAD
-from anymask.models.two_way import TwoWayConfig, TwoWayTransformer
+from anymask.models import Mlp, TwoWayConfig, TwoWayTransformer, add_submodule
 
 PART = 2**15  # points that are compared with the centres, or decoded, at once
 NEAREST = 3  # centres that a point is interpolated from
+HEAD = ("layers.0", "layers.1", "layers.2")  # parameter names of the decoder's MLPs
 LEAST_SQUARE = 1e-8  # of a distance, in the units of the normalized cloud
 
 
@@ -248,7 +247,8 @@ class ClickEncoder(nn.Module):
 
     def forward(self, clicks: Tensor, labels: Tensor) -> Tensor:
         """Clicks (M, P, 3) in -1..1, labels (M, P): 1 object, 0 background -> (M, P, C)."""
-        learned = torch.cat([embedding(self, f"point_embeddings.{kind}") for kind in range(2)])
+        weights = (self.get_parameter(f"point_embeddings.{kind}.weight") for kind in range(2))
+        learned = torch.cat(tuple(weights))
         tokens: Tensor = self.pe_layer(clicks) + learned[labels]
         return tokens
 
@@ -282,12 +282,12 @@ class PointDecoder(nn.Module):
         self.iou_token = nn.Embedding(1, dim)
         self.mask_tokens = nn.Embedding(config.masks, dim)
         self.output_hypernetworks_mlps = nn.ModuleList(
-            Mlp((dim, dim, dim, dim), SAM_HEAD, "relu") for _ in range(config.masks)
+            Mlp((dim, dim, dim, dim), HEAD, "relu") for _ in range(config.masks)
         )
         self.output_upscaling = nn.Sequential(
             nn.Linear(dim, dim), nn.LayerNorm(dim), nn.GELU(), nn.Linear(dim, dim), nn.GELU()
         )
-        self.iou_prediction_head = Mlp((dim, dim, dim, config.masks), SAM_HEAD, "relu")
+        self.iou_prediction_head = Mlp((dim, dim, dim, config.masks), HEAD, "relu")
 
     def forward(
         self, features: PointFeatures, positions: Tensor, prompt: Tensor, dense: Tensor

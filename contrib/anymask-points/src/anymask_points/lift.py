@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 
 from anymask.base import BoolArray, Floats, UintImage
-from anymask.points.views import View
+from anymask_points.views import View
 
 TOLERANCE = 0.02  # default difference between a point and the depth map, as a share of the depth
 MAJORITY = 0.5  # more than this share of the views that see a point

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from point_scenes import SPHERES, look_at, render, ring, write_scene
 
 from anymask.cli.main import main
-from tests.points.scenes import SPHERES, look_at, render, ring, write_scene
 
 
 def run(*words: object) -> int:
@@ -30,7 +30,7 @@ def write_view(folder: Path) -> tuple[Any, list[object]]:
 def test_a_click_becomes_points_on_the_sphere(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from anymask.points.cloud import read_points
+    from anymask_points.cloud import read_points
 
     one, camera = write_view(tmp_path)
     y, x = np.argwhere(one.numbers == 1).mean(axis=0)
