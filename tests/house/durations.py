@@ -25,7 +25,7 @@ import pytest
 from tests.conftest import fixtures
 
 FILE = Path(__file__).parents[1] / "slow.txt"
-LIMIT_S, SHARE_S = 2.0, 0.4
+LIMIT_S, SHARE_S = 3.0, 0.4
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
