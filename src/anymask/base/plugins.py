@@ -48,6 +48,16 @@ PLUGINS: dict[str, Plugin] = {
             "mcp": "run an MCP server",
         },
     ),
+    "anymask-formats": Plugin(
+        about="formats of V7, Encord, Supervisely, Cellpose and VIA; layout of HQSeg-44K",
+        names={
+            "formats": (
+                "v7", "darwin", "v7-darwin", "encord", "supervisely", "sly", "cellpose", "via",
+                "vgg", "vgg-image-annotator",
+            ),
+            "layouts": ("hqseg",),
+        },
+    ),
     "anymask-inpaint": Plugin(
         about="removal, blur, replacement and filling of objects in images",
         commands={"edit": "remove, blur or replace objects in an image"},
@@ -59,7 +69,7 @@ PLUGINS: dict[str, Plugin] = {
             "lift": "convert masks to 3-D points of objects, with depth and cameras",
         },
     ),
-}
+}  # fmt: skip
 
 
 def installed_plugins(group: str) -> dict[str, EntryPoint]:

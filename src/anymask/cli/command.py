@@ -43,7 +43,7 @@ class Command:
         needs: Function that raises MissingExtra if packages are missing, called before `run`.
         report: Function that prints or saves the result of `run`, with the arguments.
         usage: Usage line, if it is not the generated one.
-        epilog: Text after the options.
+        epilog: Text after the options, or a function that returns it for the help text.
         stdout: Whether it writes results to standard output, as `-o -`.
     """
 
@@ -56,7 +56,7 @@ class Command:
     needs: Callable[[], None] | None = None
     report: Callable[[Any, argparse.Namespace], None] | None = None
     usage: str | None = None
-    epilog: str | None = None
+    epilog: str | Callable[[], str] | None = None
     stdout: bool = False
 
     def parser(self, name: str, summary: str | None = None) -> CommandParser:

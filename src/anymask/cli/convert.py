@@ -10,12 +10,10 @@ from anymask.cli.command import Argument, Command, Settings
 from anymask.cli.options import SPLIT, read_options
 from anymask.cli.streams import say
 from anymask.formats import (
-    LAYOUTS,
-    READ,
-    WRITTEN,
     Policy,
     ReadSettings,
-    format_name,
+    all_formats,
+    all_layouts,
 )
 from anymask.masks import counted
 
@@ -52,11 +50,14 @@ def run(args: argparse.Namespace) -> None:
 
 def list_formats() -> str:
     """Return the formats and layouts with their descriptions."""
-    width = max(map(len, [*WRITTEN, *READ, *LAYOUTS]))
-    formats = [f"  {name:<{width}}  {one.about}" for name, one in (WRITTEN | READ).items()]
-    layouts = [f"  {name:<{width}}  {one.about}" for name, one in LAYOUTS.items()]
+    formats, layouts = all_formats(), all_layouts()
+    width = max(map(len, [*formats, *layouts]))
+    rows, more = (
+        [f"  {name:<{width}}  {one.about}" for name, one in every.items()]
+        for every in (formats, layouts)
+    )
     about = "options for an IN that has the layout of a published dataset:"
-    return "\n".join(["formats:", *formats, "", about, *layouts])
+    return "\n".join(["formats:", *rows, "", about, *more])
 
 
 # fmt: off
@@ -64,10 +65,10 @@ COMMAND = Command(run, (
     Argument("source", metavar="IN", type=Path,
         help="file, folder, or archive of them (.zip, .tar, .tar.gz, .json.gz)"),
     Argument("target", metavar="OUT", type=Path, help="file or folder"),
-    Argument("--to", metavar="FORMAT", choices=WRITTEN, type=format_name,
+    Argument("--to", metavar="FORMAT",
         help="format of OUT (default: by the suffix of OUT, such as .json for COCO, .xml for "
              "CVAT, .png, .svg, .geojson or .csv; or by the name of its folder, such as yolo/)"),
-    Argument("--from", dest="origin", metavar="FORMAT", type=format_name, choices=[*READ, *LAYOUTS],
+    Argument("--from", dest="origin", metavar="FORMAT",
         help="format of IN (default: detected)"),
     SPLIT,
     Argument("--images", metavar="DIR", type=Path,
@@ -84,5 +85,5 @@ COMMAND = Command(run, (
         help="print the detected format of IN and how it was detected"),
     Argument("--json", metavar="FILE", type=Path,
         help="write a report of every lost or changed annotation as JSON"),
-), epilog=list_formats())
+), epilog=list_formats)
 # fmt: on

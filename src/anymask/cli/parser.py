@@ -82,7 +82,10 @@ _MESSAGES = (
 
 
 class CommandParser(argparse.ArgumentParser):
-    """Parser that raises InputError, and does not accept abbreviated options."""
+    """Parser that raises InputError, and does not accept abbreviated options.
+
+    The epilog may be a function, which is called for the help text.
+    """
 
     def __init__(self, *args: Any, **how: Any) -> None:
         super().__init__(*args, **{"allow_abbrev": False} | how)
@@ -112,6 +115,8 @@ class CommandParser(argparse.ArgumentParser):
 
     def format_whole_help(self) -> str:
         """Return the text of `--help-all`."""
+        if callable(self.epilog):
+            self.epilog = self.epilog()
         return super().format_help()
 
     def _positionals_usage(self) -> str:

@@ -42,10 +42,9 @@ from anymask.evaluation.label_errors import Suspect, apply_proposals, grade_mask
 from anymask.evaluation.page import jpeg_bytes
 from anymask.evaluation.report import Report
 from anymask.formats import (
-    A_FILE_A_PICTURE,
-    FORMATS,
     AnnotatedImage,
     Dataset,
+    all_formats,
     find_format,
     read,
     write_annotations,
@@ -141,7 +140,7 @@ def _audit(
 
 def _check_places(stream: Dataset, output: Path, proposals: Path | None) -> None:
     """Raise InputError if an output folder would be read as annotations later."""
-    if A_FILE_A_PICTURE.get(stream.form) != ".json" or not stream.source.is_dir():
+    if stream.suffix != ".json" or not stream.source.is_dir():
         return
     for option, folder in (("-o", output), ("--proposals", proposals)):
         if folder is not None and folder.resolve().is_relative_to(stream.source.resolve()):
@@ -276,7 +275,8 @@ def _write_proposals(
         apply_proposals(image, by_image.get(image.file_name, ()))
         for image in islice(stream, options.limit)
     ]
-    form = options.to or (stream.form if stream.form in FORMATS else "coco")
+    known = all_formats().get(stream.form)
+    form = options.to or (stream.form if known is not None and known.writable else "coco")
     target = folder / (ANNOTATIONS + find_format(form).ending)
     lost = write_annotations(images, target, form)
     rows = [suspect_to_json(result, suspect) for suspect in changing]

@@ -17,6 +17,7 @@ from anymask.formats.losses import LossReport, ReadKeywords
 from anymask.formats.outlines import Policy
 from anymask.formats.registry import (
     encode_annotations,
+    find_format,
     format_name,
     format_of_target,
 )
@@ -103,11 +104,13 @@ def convert(
         LossError, DataError: With `strict`, content would be lost. The source cannot be read or
             converted.
         InputError: The format is unknown, or the target and the source are the same.
+        MissingPlugin: A format requires a plug-in.
     """
     source, target = Path(source), Path(target)
     if target.exists() and source.exists() and target.samefile(source):
         raise InputError(f"The output {str(target)!r} is the input. Choose another name.")
     to = format_of_target(target) if to is None else format_name(to)
+    find_format(to)
     if copy_images and to not in WITH_PHOTOS:
         raise InputError(
             f"--copy-images requires --to set or --to yolo, but the format is {to}. Remove "

@@ -34,15 +34,16 @@ from anymask.formats.archives import (
 )
 from anymask.formats.documents import find_files
 from anymask.formats.label_folders import FORM, label_files, places_of
-from anymask.formats.layouts import LAYOUTS, iter_dataset
+from anymask.formats.layouts import iter_dataset
 from anymask.formats.losses import LossReport, ReadKeywords, ReadSettings
 from anymask.formats.names import name_suffixes, uploaded_name
 from anymask.formats.origins import read_side, take_origins
 from anymask.formats.registry import (
-    FORMATS,
+    BUILT_IN,
     check_readable,
     find_format,
     format_name,
+    has_layout,
     is_file_of_format,
     place_of,
     recognised,
@@ -54,7 +55,6 @@ from anymask.formats.terms import take_terms
 from anymask.images import ImageFile, image_hw, load_image, load_page, page_as_png
 from anymask.masks import Masks
 
-A_FILE_A_PICTURE = {name: one.suffixes[0] for name, one in FORMATS.items() if one.streamed}
 PHOTOS = (PICTURES, "JPEGImages")  # image folders of sets and others; of PASCAL VOC
 
 
@@ -164,16 +164,22 @@ class Dataset:
                     yield replace(image, file_name=f"{part.name}/{image.file_name}")
         elif self.form == "set":
             yield from iter_samples(self.source, absent_photos=True, report=self.lost)
-        elif self.form in A_FILE_A_PICTURE:
-            for path in find_files(self.source, A_FILE_A_PICTURE[self.form]):
+        elif self.suffix:
+            for path in find_files(self.source, self.suffix):
                 yield from self._read(path)
         else:
             yield from self._read(self.source)
 
-    @property
+    @cached_property
     def published(self) -> bool:
         """Whether it is read by the layout of a published dataset instead of a format."""
-        return self.form in LAYOUTS and (self.split is not None or self.form not in FORMATS)
+        return has_layout(self.form) and (self.split is not None or self.form not in BUILT_IN)
+
+    @property
+    def suffix(self) -> str:
+        """Suffix of the files that are read one by one; "" if they are read together."""
+        form = None if self.published else find_format(self.form)
+        return form.suffixes[0] if form is not None and form.streamed else ""
 
     def _read(self, path: Path) -> list[AnnotatedImage]:
         form = find_format(self.form)
@@ -197,8 +203,8 @@ class Dataset:
         """Return the number of images if it is available without reading them, else None."""
         if self.form == "set":
             return count_samples(self.source)
-        if self.form in A_FILE_A_PICTURE:
-            return len(find_files(self.source, A_FILE_A_PICTURE[self.form]))
+        if self.suffix:
+            return len(find_files(self.source, self.suffix))
         return None
 
     def picture(self, image: AnnotatedImage) -> Path:
@@ -395,6 +401,7 @@ def read(
     Raises:
         DataError: The path is missing, no format matches, or a file is invalid (during iteration).
         InputError: The format name is unknown, or the format has no splits.
+        MissingPlugin: The format or layout requires a plug-in.
 
     Example:
         for image in anymask.read("labels.json"):
@@ -414,7 +421,7 @@ def read(
     place = place_of(path)
     name, why = (format_name(form), "named") if form else recognised(place, split)
     check_readable(name)
-    if split is not None and name not in LAYOUTS:
+    if split is not None and not has_layout(name):
         raise InputError(
             f"split={split!r} is not supported, because {name} has no splits. Pass the "
             "file or folder of one split itself."

@@ -53,7 +53,7 @@ from anymask.formats.fields import (
     shown,
 )
 from anymask.formats.outlines import Policy, plain_rings
-from anymask.formats.shapes import box_ring, ring_to_rle, stamp_to_rle
+from anymask.formats.shapes import box_ring, ring_to_rle, with_area
 from anymask.formats.stated import note_facts
 from anymask.images import open_picture
 from anymask.masks import (
@@ -61,6 +61,7 @@ from anymask.masks import (
     Mask,
     Masks,
     Rle,
+    crop_to_rle,
     ellipse_ring,
     rle_area,
     rle_box_xyxy,
@@ -176,7 +177,7 @@ def _mask_to_rle(text: Any, points: Any, hw: tuple[int, int]) -> Rle:
             f"from ({x0}, {y0}) to ({x1}, {y1}) has {x1 - x0 + 1} x {y1 - y0 + 1} "
             "pixels."
         )
-    return stamp_to_rle(stamp, (x0, y0), hw)
+    return with_area(crop_to_rle(stamp, (x0, y0), hw), "it covers")
 
 
 # Writing.

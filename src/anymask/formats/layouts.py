@@ -2,7 +2,7 @@
 
 A layout is a module with a function `read(root, split)` that yields an `AnnotatedImage` for each
 image; pixels are loaded on demand. The module documents the layout and its source. Videos can also
-be read as `Clip`s. Other packages can add layouts to `LAYOUTS`.
+be read as `Clip`s. Plug-ins add layouts with entry points in the group `anymask.layouts`.
 """
 
 from __future__ import annotations
@@ -10,14 +10,18 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
-from anymask.base import DataError, InputError
+from anymask.base import DataError, InputError, installed_plugins, load_plugin
 from anymask.formats.annotations import AnnotatedImage
 from anymask.formats.losses import LossReport
+from anymask.formats.recognition import matches_all
 from anymask.formats.sets import PICTURES, SetInfo, is_set, load_set
 from anymask.formats.video_sets import Clip
+
+Marks = tuple[tuple[str, ...], ...]  # alternatives, each of globs that must all match
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +32,8 @@ class Layout:
         module: Module of the reader.
         read: Name of the reader function.
         split: Default split; "" if there are no splits.
-        marks: Globs that identify the layout: all of one tuple must match.
+        marks: Globs that identify the layout: all of one tuple must match. A layout of a plug-in
+            of this repository has a row in `PLUGIN_MARKS` instead.
         about: Description.
         clips: Name of the reader of videos, whose annotated frames are the images; "" for images.
         report: Whether the reader accepts a report for invalid records.
@@ -38,7 +43,7 @@ class Layout:
     module: str
     read: str = "read"
     split: str
-    marks: tuple[tuple[str, ...], ...]
+    marks: Marks = ()
     about: str
     clips: str = ""
     report: bool = False
@@ -61,10 +66,6 @@ class Layout:
             return iter(self.load(self.read)(root, split))
         clips: list[Clip] = self.load(self.clips)(root, split)
         return (clip.frame(index) for clip in clips for index in clip.annotations)
-
-    def fits(self, root: Path) -> bool:
-        """Return whether a folder matches the layout."""
-        return any(all(any(root.glob(mark)) for mark in marks) for marks in self.marks)
 
 
 LAYOUTS: dict[str, Layout] = {
@@ -128,17 +129,6 @@ LAYOUTS: dict[str, Layout] = {
         marks=(("annotations_*.json",), ("*/instances.json", "*/JPEGImages")),
         about="YouTube-VIS and OVIS (frames of videos)",
     ),
-    "hqseg": Layout(
-        module="hqseg", read="read_hqseg", split="val", report=True,
-        marks=(
-            ("DIS5K", "thin_object_detection"), ("cascade_psp",),
-            *((f"{top}DIS-*/im", f"{top}DIS-*/gt") for top in ("", "*/")),
-            *((f"{top}ThinObject5K/images_*",) for top in ("", "*/")),
-            *((f"{top}HRSOD/masks_max255",) for top in ("", "*/")),
-            ("images_test", "masks_test"), ("images", "masks_max255"),
-        ),
-        about="HQSeg-44K: DIS5K, ThinObject5K, COIFT, HRSOD, FSS, DUTS, ECSSD, MSRA10K, DUT-OMRON",
-    ),
     "coco": Layout(
         module="coco_sets", read="read_coco", split="val", report=True,
         marks=(
@@ -150,11 +140,63 @@ LAYOUTS: dict[str, Layout] = {
 }  # fmt: skip
 
 
+# Without the plug-in, these folders are answered with the command that installs it.
+PLUGIN_MARKS: dict[str, Marks] = {
+    "hqseg": (
+        ("DIS5K", "thin_object_detection"), ("cascade_psp",),
+        *((f"{top}DIS-*/im", f"{top}DIS-*/gt") for top in ("", "*/")),
+        *((f"{top}ThinObject5K/images_*",) for top in ("", "*/")),
+        *((f"{top}HRSOD/masks_max255",) for top in ("", "*/")),
+        ("images_test", "masks_test"), ("images", "masks_max255"),
+    ),
+}  # fmt: skip
+
+
+@cache
+def installed_layouts() -> dict[str, Layout]:
+    """Return the layouts of installed plug-ins by name."""
+    found = installed_plugins("layouts").items()
+    return {name: entry.load() for name, entry in found if name not in LAYOUTS}
+
+
+def all_layouts() -> dict[str, Layout]:
+    """Return the built-in layouts and those of installed plug-ins by name."""
+    return LAYOUTS | installed_layouts()
+
+
 def find_layout(name: str) -> Layout:
-    """Return the layout of this name. Raises InputError that lists all."""
-    if name not in LAYOUTS:
-        raise InputError(f"Unknown layout {name!r}. Choose from: auto, set, {', '.join(LAYOUTS)}")
-    return LAYOUTS[name]
+    """Return the layout of this name. Raises InputError that lists all, MissingPlugin."""
+    chosen: Layout | None = LAYOUTS.get(name) or load_plugin("layouts", name)
+    if chosen is None:
+        names = ", ".join(all_layouts())
+        raise InputError(f"Unknown layout {name!r}. Choose from: auto, set, {names}")
+    return chosen
+
+
+def layout_marks(*, installed: bool = False) -> dict[str, Marks]:
+    """Return the marks of the known layouts, or of all other installed ones, by name."""
+    known = {name: layout.marks for name, layout in LAYOUTS.items()} | PLUGIN_MARKS
+    if not installed:
+        return known
+    return {name: one.marks for name, one in installed_layouts().items() if name not in known}
+
+
+def fitting(root: Path, layouts: dict[str, Marks]) -> str | None:
+    """Return the first layout whose marks match a folder; None if there is none."""
+    return next(
+        (name for name, marks in layouts.items() if any(matches_all(root, one) for one in marks)),
+        None,
+    )
+
+
+def fitting_layout(root: Path) -> str | None:
+    """Return the first layout that matches a folder; None if there is none."""
+    return fitting(root, layout_marks()) or fitting(root, layout_marks(installed=True))
+
+
+def marks_text(marks: Marks) -> str:
+    """Describe the marks of a layout."""
+    return " or ".join(" with ".join(globs) for globs in marks)
 
 
 def recognise_layout(path: str | Path) -> str:
@@ -169,22 +211,14 @@ def recognise_layout(path: str | Path) -> str:
         return "set"
     if (known := fitting_layout(root)) is not None:
         return known
-    looked = "; ".join(
-        f"{name}: {' or '.join(' with '.join(marks) for marks in layout.marks)}"
-        for name, layout in LAYOUTS.items()
-    )
+    every = layout_marks() | layout_marks(installed=True)
+    looked = "; ".join(f"{name}: {marks_text(marks)}" for name, marks in every.items())
     raise DataError(
         f"{root}: Unknown layout. Expected the files of a set (masks.jsonl) or of one "
         f"of these layouts: {looked}. If only the file names differ, pass the name of "
         "the layout. Otherwise convert the annotations: anymask convert IN OUT --to "
         "set"
     )
-
-
-def fitting_layout(root: Path) -> str | None:
-    """Return the first layout that matches a folder; None if there is none."""
-    fitting = (name for name, layout in LAYOUTS.items() if root.is_dir() and layout.fits(root))
-    return next(fitting, None)
 
 
 def load_dataset(
@@ -197,14 +231,14 @@ def load_dataset(
 
     Args:
         path: Folder with the unpacked archives of the dataset.
-        layout: A name of LAYOUTS, "set" for a set of this project, or "auto".
+        layout: Name of a layout, "set" for a set of this project, or "auto".
         split: Split to read. Defaults to that of the layout.
         report: Report for invalid records. None raises an error for the first one.
 
     Raises:
         DataError: A file or record is invalid, or the layout is unknown.
         InputError: The name of the layout is unknown.
-        MissingExtra: A format requires a package.
+        MissingExtra: A format requires a package, or the layout a plug-in.
     """
     root = Path(path)
     name = recognise_layout(root) if layout == "auto" else layout
@@ -258,9 +292,9 @@ def load_clips(path: str | Path, layout: str = "auto", split: str | None = None)
     """
     root = Path(path)
     name = recognise_layout(root) if layout == "auto" else layout
-    chosen = LAYOUTS.get(name)
+    chosen = None if name == "set" else find_layout(name)
     if chosen is None or not chosen.clips:
-        videos = ", ".join(name for name, layout in LAYOUTS.items() if layout.clips)
+        videos = ", ".join(name for name, layout in all_layouts().items() if layout.clips)
         raise InputError(f"The layout {name!r} has no videos. Layouts with videos: {videos}")
     clips: list[Clip] = chosen.load(chosen.clips)(root, _part(chosen, split))
     return clips

@@ -1,11 +1,13 @@
 """Marks by which annotation formats are recognized, without loading their readers.
 
 A row of `MARKS` lists the suffix, the JSON keys, the XML root element or the folder contents of a
-format; a function if these are not sufficient.
+format; a function if these are not sufficient. Formats of the plug-ins of this repository have rows
+too: without the plug-in, their files are answered with the command that installs it.
 """
 
 from __future__ import annotations
 
+import re
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,14 +20,9 @@ from anymask.base import AmbiguousMaskError, DataError, ImageError
 from anymask.formats.documents import read_json, read_xml
 from anymask.formats.label_folders import has_both
 from anymask.formats.label_studio_min import is_row, is_table
-from anymask.formats.pickled import is_pickled
 
 Keys = tuple[frozenset[str], ...]  # alternatives, each of keys that are all required
 _QUPATH = frozenset(["objectType", "classification", "isLocked", "measurements"])
-_VIA_TABLES = (
-    "filename,file_size", "#filename,file_size", "# Exported using VGG Image Annotator",
-)  # fmt: skip
-VIA3 = frozenset(["metadata", "view", "file"])  # keys of a project
 
 
 class Fit(IntEnum):
@@ -76,6 +73,12 @@ class Sniffed:
         first = self.document[0] if self.document else {}
         return first if isinstance(first, dict) else None
 
+    @property
+    def inner(self) -> frozenset[str]:
+        """Keys of the first value of a JSON file with one object, if it is an object as well."""
+        first = next(iter(self.document.values()), None) if self.keys else None
+        return frozenset(first if isinstance(first, dict) else ())
+
     @cached_property
     def root_tag(self) -> str:
         """Root element of an XML file; "" for any other. Raises DataError."""
@@ -91,8 +94,11 @@ class Mark:
         suffixes: Suffixes of files whose contents are not checked.
         keys: Keys of a JSON object.
         first: Keys of the first record of a JSON list.
+        inner: Keys of the first value of a JSON object.
+        head: End of a file name, and a regular expression that the beginning of the file matches.
         root: Root element of an XML file.
         holds: Contents of a folder; folders end with a slash.
+        globs: Globs of which each one matches in a folder.
         recognise: Function in place of all conditions.
         fit: Fit of a file or folder with the mark.
     """
@@ -101,8 +107,11 @@ class Mark:
     suffixes: tuple[str, ...] = ()
     keys: Keys = ()
     first: Keys = ()
+    inner: Keys = ()
+    head: tuple[str, str] | None = None
     root: str = ""
     holds: tuple[str, ...] = ()
+    globs: tuple[str, ...] = ()
     recognise: Callable[[Sniffed], Fit] | None = None
     fit: Fit = Fit.SURE
 
@@ -114,8 +123,11 @@ class Mark:
             found.suffix in self.suffixes
             or any(keys <= found.keys for keys in self.keys)
             or any(keys <= (found.first or {}).keys() for keys in self.first)
+            or any(keys <= found.inner for keys in self.inner)
+            or (self.head is not None and _begins(found, *self.head))
             or (self.root != "" and found.root_tag == self.root)
             or any(_holds(found.path, name) for name in self.holds)
+            or (self.globs != () and matches_all(found.path, self.globs))
         )
         return self.fit if has_mark else Fit.NO
 
@@ -123,6 +135,16 @@ class Mark:
 def _holds(folder: Path, name: str) -> bool:
     place = folder / name
     return place.is_dir() if name.endswith("/") else place.is_file()
+
+
+def _begins(found: Sniffed, end: str, pattern: str) -> bool:
+    is_named = found.suffix != "" and found.path.name.lower().endswith(end)
+    return is_named and re.match(pattern, found.head) is not None
+
+
+def matches_all(folder: Path, globs: tuple[str, ...]) -> bool:
+    """Return whether a folder has a match of each glob."""
+    return folder.is_dir() and all(any(folder.glob(glob)) for glob in globs)
 
 
 def _all_of(*alternatives: str) -> Keys:
@@ -221,13 +243,6 @@ def _qupath(found: Sniffed) -> Fit:
     return Fit.sure(isinstance(about, dict) and not _QUPATH.isdisjoint(about))
 
 
-def _supervisely(found: Sniffed) -> Fit:
-    if found.path.is_dir():
-        has_meta = (found.path / "meta.json").is_file()
-        return Fit.sure(has_meta and next(found.path.glob("**/ann/*.json"), None) is not None)
-    return Fit.sure({"size", "objects"} <= found.keys)
-
-
 def _imagej(found: Sniffed) -> Fit:
     if found.suffix == ".roi":
         return Fit.SURE
@@ -241,24 +256,7 @@ def _imagej(found: Sniffed) -> Fit:
     return Fit.sure(bool(names) and all(name.lower().endswith(".roi") for name in names))
 
 
-def _cellpose(found: Sniffed) -> Fit:
-    if found.suffix != ".npy":
-        return Fit.NO
-    return Fit.sure(found.path.name.lower().endswith("_seg.npy") and is_pickled(found.path))
-
-
-def _via(found: Sniffed) -> Fit:
-    if found.suffix == ".csv":
-        return Fit.sure(found.head.startswith(_VIA_TABLES))
-    document = found.document
-    if not isinstance(document, dict):
-        return Fit.NO
-    first = next(iter(document.values()), None)
-    regions = isinstance(first, dict) and {"filename", "regions"} <= first.keys()
-    return Fit.sure("_via_img_metadata" in document or regions or document.keys() >= VIA3)
-
-
-# Keys: module of the reader, and its variant.
+# Of two formats that fit alike the first is taken.
 MARKS: dict[str, Mark] = {
     "sa1b": Mark(
         about="JSON with annotations that matches no other format",
@@ -266,11 +264,11 @@ MARKS: dict[str, Mark] = {
     ),
     "coco": Mark(about="JSON of images and annotations", recognise=_coco),
     "saco": Mark(about="JSON of images or videos with noun phrases", recognise=_saco),
-    "panoptic": Mark(about="JSON of images and annotations of segments", recognise=_panoptic),
-    "label_pictures davis": Mark(
+    "coco-panoptic": Mark(about="JSON of images and annotations of segments", recognise=_panoptic),
+    "davis": Mark(
         about="A folder with label images in Annotations/", recognise=_davis
     ),
-    "label_pictures": Mark(
+    "label-png": Mark(
         about="A label PNG, or a folder of them next to a folder of images", recognise=_label_png
     ),
     "voc": Mark(
@@ -282,7 +280,7 @@ MARKS: dict[str, Mark] = {
         keys=_all_of("masklet"), holds=("Annotations_6fps/",),
     ),
     "labelme": Mark(about="JSON with shapes", keys=_all_of("shapes")),
-    "label_studio": Mark(
+    "label-studio": Mark(
         about="JSON with a list of tasks, or JSON-MIN, CSV or TSV", recognise=_label_studio
     ),
     "cvat": Mark(about="XML, except PASCAL VOC", recognise=_cvat),
@@ -296,7 +294,7 @@ MARKS: dict[str, Mark] = {
         about="A file with the suffix .geojson, or JSON with features", suffixes=(".geojson",),
         keys=_all_of("features"), first=_all_of("geometry"),
     ),
-    "sets": Mark(about="A folder with masks.jsonl", holds=("masks.jsonl",)),
+    "set": Mark(about="A folder with masks.jsonl", holds=("masks.jsonl",)),
     "svg": Mark(about="A file with the suffix .svg", suffixes=(".svg",)),
     "v7": Mark(about="JSON with an item and annotations", keys=_all_of("item annotations")),
     "encord": Mark(
@@ -305,15 +303,18 @@ MARKS: dict[str, Mark] = {
     ),
     "supervisely": Mark(
         about="A project folder, or JSON of one image with its size and objects",
-        recognise=_supervisely,
+        keys=_all_of("size objects"), globs=("meta.json", "**/ann/*.json"),
     ),
     "imagej": Mark(about="A .roi file, or a zip of .roi files", recognise=_imagej),
     "cellpose": Mark(
-        about="A .npy file named _seg.npy, or with a pickled object", recognise=_cellpose
+        about="A file named _seg.npy with a pickled object",
+        head=("_seg.npy", r".NUMPY[^}]*'\|O'"),
     ),
     "via": Mark(
         about="A project or an export of annotations of VIA 1, 2 or 3, as JSON or CSV",
-        recognise=_via,
+        keys=_all_of("_via_img_metadata", "metadata view file"),
+        inner=_all_of("filename regions"),
+        head=(".csv", "#?filename,file_size|# Exported using VGG Image Annotator"),
     ),
     "results": Mark(
         about="JSON that is a list of records with `segmentation`, or with `image_id` and `bbox`",

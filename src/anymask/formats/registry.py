@@ -1,30 +1,48 @@
 """Registry of annotation formats, and recognition of the format of a file or folder.
 
-A format is a row of `WRITTEN` and a module of this folder, imported on first use, with
+A format is a row of `BUILT_IN` and a module of this folder, imported on first use, with
 
     read(source, report, pictures) -> images         skipped data goes to the report
     encode(images, target, report, policy) -> files  data that is not kept goes to the report
     read_classes(source, report)                     optional: a class list beside the files
 
 Files and folders are recognized by the marks of `formats/recognition.py`, which imports no reader.
-
 Published data sets (`formats/layouts.py`) are read by the name of their layout.
+
+Plug-ins add formats with entry points in the group `anymask.formats`, whose values are `Format`s.
+They are loaded for lists, and for names and files that no built-in format has.
 """
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, NoReturn
 
-from anymask.base import DataError, InputError, file_suffix, near_suffix
+from anymask.base import (
+    DataError,
+    InputError,
+    file_suffix,
+    installed_plugins,
+    load_plugin,
+    near_suffix,
+)
 from anymask.formats.annotations import AnnotatedImage, LossReport
 from anymask.formats.documents import SPLITS, OutFile, note_renamed, write_files
 from anymask.formats.label_folders import FORM, has_both
-from anymask.formats.layouts import LAYOUTS, fitting_layout, recognise_layout
+from anymask.formats.layouts import (
+    LAYOUTS,
+    Marks,
+    all_layouts,
+    fitting,
+    layout_marks,
+    marks_text,
+    recognise_layout,
+)
 from anymask.formats.nearest import nearest
 from anymask.formats.origins import WITH_ROOM, encode_side
 from anymask.formats.outlines import Policy
@@ -38,7 +56,7 @@ class Format:
     """One annotation format.
 
     Attributes:
-        module: Name of the module in this folder.
+        module: Name of the module in the package.
         about: Description for users.
         kind: Kind of output: one "file" for all images, "files", one per image, or a
             "folder".
@@ -51,6 +69,10 @@ class Format:
         boxes: Whether the reader accepts `boxes=True`: boxes without masks, which are skipped by
             default, as rectangles.
         readable: Whether there is a reader.
+        writable: Whether there is a writer.
+        mark: Mark of the files of a plug-in's format; None if they are not recognized, or if the
+            plug-in belongs to this repository and has a row in `MARKS`.
+        package: Package of the module.
     """
 
     module: str
@@ -64,26 +86,14 @@ class Format:
     polygons: bool = False
     boxes: bool = False
     readable: bool = True
+    writable: bool = True
+    mark: Mark | None = None
+    package: str = __name__.rpartition(".")[0]
 
     @property
     def ending(self) -> str:
         """Suffix of the single output file; "" for several files or a folder."""
         return self.suffixes[0] if self.kind == "file" else ""
-
-    def sniff(self, found: Sniffed) -> Fit:
-        """Return how well a file or folder fits. Raises DataError for an invalid file."""
-        if found.suffix and found.suffix not in self.suffixes:
-            return Fit.NO
-        return self._mark.match(found)
-
-    @property
-    def mark(self) -> str:
-        """Description of the mark by which the format is recognized."""
-        return self._mark.about
-
-    @property
-    def _mark(self) -> Mark:
-        return MARKS[f"{self.module} {self.variant}".rstrip()]
 
     def read(
         self, source: Path, report: LossReport, pictures: Path | None = None, *, boxes: bool = False
@@ -115,11 +125,10 @@ class Format:
 
     @property
     def _module(self) -> ModuleType:
-        return importlib.import_module(f"{__name__.rpartition('.')[0]}.{self.module}")
+        return importlib.import_module(f"{self.package}.{self.module}")
 
 
-# Of two formats that fit alike the first is taken.
-WRITTEN: dict[str, Format] = {
+BUILT_IN: dict[str, Format] = {
     "sa1b": Format(
         module="sa1b", about="SA-1B JSON, one file per image; lossless", also=("sam",),
         streamed=True,
@@ -194,41 +203,33 @@ WRITTEN: dict[str, Format] = {
         module="svg", about="SVG paths, one file per image", suffixes=(".svg",), named=True,
         streamed=True,
     ),
-    "v7": Format(
-        module="v7", about="V7 Darwin JSON 2.0, one file per image", also=("darwin", "v7-darwin"),
-        streamed=True,
-    ),
-    "encord": Format(
-        module="encord", about="Encord JSON with bitmasks, a single file", kind="file",
-    ),
-    "supervisely": Format(
-        module="supervisely", about="Supervisely project with bitmaps", kind="folder",
-        also=("sly",),
-    ),
     "imagej": Format(
         module="imagej", about="ImageJ and Fiji ROI sets, one .zip per image",
         suffixes=(".zip", ".roi"), also=("fiji", "roi", "rois", "roiset", "imagej-roi"),
-    ),
-    "cellpose": Format(
-        module="cellpose", about="Cellpose _seg.npy, one file per image", suffixes=(".npy",),
     ),
     "csv": Format(
         module="csv_table", about="CSV: one row of measurements per mask; OUT only", kind="file",
         suffixes=(".csv",), named=True, readable=False,
     ),
-}  # fmt: skip
-FORMATS = {name: chosen for name, chosen in WRITTEN.items() if chosen.readable}
-READ_ONLY: dict[str, Format] = {
-    "via": Format(
-        module="via", about="VGG Image Annotator 1 to 3, projects and exports; IN only",
-        kind="file", suffixes=(".json", ".csv"), also=("vgg", "vgg-image-annotator"),
-    ),
     "results": Format(
         module="results", about="result lists of COCO or segment-anything; IN only",
-        kind="file", also=("coco-results", "amg"),
+        kind="file", also=("coco-results", "amg"), writable=False,
     ),
 }  # fmt: skip
-READ = {**FORMATS, **READ_ONLY}
+WRITTEN = {name: one for name, one in BUILT_IN.items() if one.writable}
+FORMATS = {name: one for name, one in WRITTEN.items() if one.readable}
+
+
+@cache
+def installed_formats() -> dict[str, Format]:
+    """Return the formats of installed plug-ins by name."""
+    found = installed_plugins("formats").items()
+    return {name: entry.load() for name, entry in found if name not in BUILT_IN}
+
+
+def all_formats() -> dict[str, Format]:
+    """Return the built-in formats and those of installed plug-ins by name."""
+    return BUILT_IN | installed_formats()
 
 
 def find_format(name: str) -> Format:
@@ -236,17 +237,45 @@ def find_format(name: str) -> Format:
 
     Raises:
         InputError: The name is unknown; the message lists all.
+        MissingPlugin: The plug-in with the format is not installed.
     """
-    known = WRITTEN | READ_ONLY
-    if name not in known:
-        raise InputError(f"Unknown format {name!r}. Choose from: {', '.join(known)}")
-    return known[name]
+    if (chosen := _find(name)) is None:
+        raise InputError(f"Unknown format {name!r}. Choose from: {', '.join(all_formats())}")
+    return chosen
+
+
+def _find(name: str) -> Format | None:
+    """Return the format of this name; None if it is unknown. Raises MissingPlugin."""
+    if name in BUILT_IN:
+        return BUILT_IN[name]
+    chosen: Format | None = load_plugin("formats", _named(name, installed_formats()) or name)
+    return chosen
+
+
+def _named(word: str, formats: Mapping[str, Format]) -> str | None:
+    """Return the name of the format with this name or alternative name."""
+    return next((name for name, one in formats.items() if word in (name, *one.also)), None)
+
+
+def has_layout(name: str) -> bool:
+    """Return whether a layout of published datasets has this name. Raises MissingPlugin."""
+    return name in LAYOUTS or (name not in BUILT_IN and load_plugin("layouts", name) is not None)
 
 
 def check_readable(name: str) -> None:
-    """Raise InputError if there is neither a format nor a layout of this name."""
-    if name not in READ and name not in LAYOUTS:
-        raise InputError(f"Unknown format {name!r}. Choose from: {', '.join(READ | LAYOUTS)}")
+    """Raise InputError if there is neither a format nor a layout of this name, or MissingPlugin."""
+    chosen = _find(name)
+    if not (chosen is not None and chosen.readable) and not has_layout(name):
+        raise InputError(f"Unknown format {name!r}. Choose from: {_readable_names()}")
+
+
+def _readable_names() -> str:
+    names = (name for name, one in all_formats().items() if one.readable)
+    return ", ".join(dict.fromkeys([*names, *all_layouts()]))
+
+
+def _writable_names() -> str:
+    return ", ".join(name for name, one in all_formats().items() if one.writable)
 
 
 def encode_annotations(
@@ -276,9 +305,9 @@ def encode_annotations(
 def check_target(target: Path, name: str) -> None:
     """Raise InputError for the name of a file if the format is not written to such a file."""
     suffix, chosen = file_suffix(target), find_format(name)
-    if name in READ_ONLY:
+    if not chosen.writable:
         raise InputError(
-            f"The format {name} can be read, but not written. Choose from: {', '.join(WRITTEN)}"
+            f"The format {name} can be read, but not written. Choose from: {_writable_names()}"
         )
     own = chosen.suffixes[0]
     if not suffix or (suffix == own and chosen.kind != "folder"):
@@ -314,14 +343,7 @@ def write_annotations(
 def format_name(word: str) -> str:
     """Return a format's name for user input in any case, or for an alternative name."""
     plain = word.lower().replace("_", "-")
-    known = WRITTEN | READ_ONLY
-    return next((name for name, chosen in known.items() if plain in chosen.also), plain)
-
-
-def format_of_suffix(suffix: str) -> str | None:
-    """Return the format for a target suffix, such as coco for .json; None for any other."""
-    named = (name for name, one in WRITTEN.items() if one.named and one.suffixes[0] == suffix)
-    return next(named, None)
+    return _named(plain, BUILT_IN) or _named(plain, installed_formats()) or plain
 
 
 def format_of_target(target: Path) -> str:
@@ -329,18 +351,27 @@ def format_of_target(target: Path) -> str:
 
     Raises:
         InputError: The suffix or name means no format.
+        MissingPlugin: The plug-in with the format is not installed.
     """
-    name = format_of_suffix(target.suffix.lower()) or format_name(target.name)
-    if name in WRITTEN:
+    suffix = target.suffix.lower()
+    name = _of_suffix(suffix, BUILT_IN) or format_name(target.name)
+    if (chosen := _find(name)) is not None and chosen.writable:
         return name
-    near = near_suffix(
-        file_suffix(target), [one.suffixes[0] for one in WRITTEN.values() if one.named]
-    )
+    if found := _of_suffix(suffix, installed_formats()):
+        return found
+    formats = all_formats().values()
+    near = near_suffix(file_suffix(target), [one.suffixes[0] for one in formats if one.named])
     remedy = f"Did you mean {target.with_suffix(near)}? Or pass" if near else "Pass"
     raise InputError(
         f"The format of {str(target)!r} is unknown. {remedy} one, with --to on the command line "
-        f"or form= in Python: {', '.join(WRITTEN)}"
+        f"or form= in Python: {_writable_names()}"
     )
+
+
+def _of_suffix(suffix: str, formats: Mapping[str, Format]) -> str | None:
+    """Return the format for a target suffix, such as coco for .json; None for any other."""
+    named = (name for name, one in formats.items() if one.named and one.suffixes[0] == suffix)
+    return next(named, None)
 
 
 def place_of(source: Path) -> Path:
@@ -369,35 +400,41 @@ def recognised(source: Path, split: str | None = None) -> tuple[str, str]:
         raise DataError(f"File or folder not found: {str(source)!r}. Check the path.")
     if split is not None:
         name = recognise_layout(source)
-        return name, _reason(name, source)
-    found, fit = _best(source)
+        every = layout_marks() | layout_marks(installed=True)
+        return name, MARKS["set"].about if name == "set" else marks_text(every[name])
+    found = _search(source, MARKS, layout_marks()) or _search(
+        source, _installed_marks(), layout_marks(installed=True)
+    )
+    if found is None:
+        _refuse_unknown(source)
+    return found
+
+
+def _installed_marks() -> dict[str, Mark]:
+    """Return the marks of formats of other plug-ins than those of this repository."""
+    return {name: one.mark for name, one in installed_formats().items() if one.mark is not None}
+
+
+def _search(
+    source: Path, marks: Mapping[str, Mark], layouts: dict[str, Marks]
+) -> tuple[str, str] | None:
+    """Return the name of the best fitting format or layout, and the reason; None if none fits."""
+    name, fit = _best(source, marks)
     if source.is_dir() and fit is not Fit.SURE:
-        layout = fitting_layout(source)
-        if layout is not None and (layout not in FORMATS or layout == "voc"):
-            return layout, _layout_reason(layout)
-        if fit is Fit.NO:
+        layout = fitting(source, layouts)
+        if layout is not None and (layout not in marks or layout == "voc"):
+            return layout, marks_text(layouts[layout])
+        if fit is Fit.NO and marks:
             if split_folders(source, "set"):
-                return "set", f"Its splits: {READ['set'].mark}"
+                return "set", f"Its splits: {MARKS['set'].about}"
             _refuse_splits(source)
             files = [path for path in source.rglob("*.*") if path.is_file()]
             files.sort(key=lambda path: (path.suffix.lower() == ".png", path))  # photos may be PNGs
-            names = ((name, path) for path in files for name, fit in [_best(path)] if name and fit)
-            for name, path in names:
-                return name, f"{path.relative_to(source)} in it: {_reason(name, path)}"
-    if found is None:
-        _refuse_unknown(source)
-    return found, _reason(found, source)
-
-
-def _reason(name: str, source: Path) -> str:
-    """Return the reason why a file or folder was recognized."""
-    if name in READ and READ[name].sniff(Sniffed(source)):
-        return READ[name].mark
-    return _layout_reason(name) if name in LAYOUTS else ""
-
-
-def _layout_reason(name: str) -> str:
-    return " or ".join(" with ".join(marks) for marks in LAYOUTS[name].marks)
+            for path in files:
+                name, fit = _best(path, marks)
+                if name is not None:
+                    return name, f"{path.relative_to(source)} in it: {marks[name].about}"
+    return None if name is None else (name, marks[name].about)
 
 
 def _refuse_unknown(source: Path) -> NoReturn:
@@ -408,18 +445,17 @@ def _refuse_unknown(source: Path) -> NoReturn:
     video = (
         ". For masks of a video, run: anymask track VIDEO --from FILE -o FILE" * source.is_file()
     )
-    known = ", ".join(READ | LAYOUTS)
     near = nearest(Sniffed(source)) if source.is_file() else ""
-    raise DataError(f"{source}: Unknown format. Pass one of: {known}{video}{near}")
+    raise DataError(f"{source}: Unknown format. Pass one of: {_readable_names()}{video}{near}")
 
 
 def split_folders(source: Path, form: str) -> list[Path]:
     """Return the folders train, val and test of a set or of label images, each a separate data
     set; none for a source that is a data set itself, and for other formats."""
-    if form not in ("set", FORM) or not source.is_dir() or READ[form].sniff(Sniffed(source)):
+    if form not in ("set", FORM) or not source.is_dir() or MARKS[form].match(Sniffed(source)):
         return []
     found = [path for path in sorted(source.iterdir()) if path.name in (*SPLITS, "valid")]
-    return [path for path in found if path.is_dir() and READ[form].sniff(Sniffed(path))]
+    return [path for path in found if path.is_dir() and MARKS[form].match(Sniffed(path))]
 
 
 def _refuse_splits(source: Path) -> None:
@@ -435,15 +471,14 @@ def _refuse_splits(source: Path) -> None:
 
 def is_file_of_format(source: Path) -> bool:
     """Return whether an archive is itself a file of a format, such as a ROI set of ImageJ."""
-    end, found = source.suffix.lower(), Sniffed(source)
-    return any(end in one.suffixes and one.sniff(found) for one in READ.values())
+    return any(_best(source, marks)[0] for marks in (MARKS, _installed_marks()))
 
 
-def _best(source: Path) -> tuple[str | None, Fit]:
+def _best(source: Path, marks: Mapping[str, Mark]) -> tuple[str | None, Fit]:
     """Return the first of the best fitting formats of a file or folder; None if none fits."""
     found = Sniffed(source)
-    fits = ((name, chosen.sniff(found)) for name, chosen in READ.items())
-    name, fit = max(fits, key=lambda one: one[1])
+    fits = ((name, mark.match(found)) for name, mark in marks.items())
+    name, fit = max(fits, key=lambda one: one[1], default=(None, Fit.NO))
     return (name if fit else None), fit
 
 

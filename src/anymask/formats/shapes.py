@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from anymask.base import DataError, Floats
 from anymask.formats.fields import checked_corners
@@ -26,7 +24,6 @@ from anymask.masks import (
     mask_to_rle,
     polygons_to_mask,
     rle_area,
-    rle_to_mask,
     runs_to_rle,
 )
 
@@ -76,21 +73,6 @@ def even_odd_to_rle(rings: Sequence[Ring], image_hw: tuple[int, int]) -> Rle:
 def box_ring(x0: float, y0: float, x1: float, y1: float) -> Ring:
     """Return the corners of a box (4, 2), clockwise from the first."""
     return np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]], np.float64)
-
-
-def stamp_to_rle(
-    stamp: NDArray[Any],
-    corner_xy: Sequence[float],
-    image_hw: tuple[int, int],
-    covering: str = "it covers",
-) -> Rle:
-    """Return the pixels of a mask (h, w) at the given first pixel. Raises DataError."""
-    return with_area(crop_to_rle(stamp, corner_xy, image_hw), covering)
-
-
-def transpose_rle(rle: Rle) -> Rle:
-    """Return the mask with rows and columns exchanged: its COCO runs follow the original rows."""
-    return mask_to_rle(rle_to_mask(rle).T)
 
 
 def _is_line(polygon: Polygon) -> bool:

@@ -17,38 +17,32 @@ from typing import Any
 import numpy as np
 
 from anymask.base import DataError
-from anymask.formats.annotations import (
+from anymask.formats import (
+    CLASSES,
     AnnotatedImage,
     LossReport,
-    Trait,
+    OutFile,
+    Policy,
+    as_colour,
+    box_to_mask,
     class_names,
+    even_odd_to_rle,
+    fields,
+    find_files,
+    find_named,
+    name_uuid,
+    note_facts,
     note_traits,
     note_unlabelled,
-)
-from anymask.formats.documents import (
-    OutFile,
-    checked_hw,
-    find_files,
-    hw_of_photo,
+    outline,
     output_paths,
+    picture_hw,
     read_json,
+    ring_to_rle,
+    take_class,
     to_json,
+    with_area,
 )
-from anymask.formats.facts import as_colour, colour_numbers
-from anymask.formats.fields import (
-    as_corners,
-    as_list,
-    as_number,
-    as_record,
-    as_text,
-    as_whole,
-    held,
-    rest_of,
-)
-from anymask.formats.names import name_uuid
-from anymask.formats.outlines import Policy, outline
-from anymask.formats.shapes import box_to_mask, even_odd_to_rle, ring_to_rle, with_area
-from anymask.formats.stated import CLASSES, note_facts, take_class
 from anymask.masks import (
     UNLABELLED,
     Mask,
@@ -86,24 +80,24 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
     images = []
     for path in find_files(source, ".json"):
         with report.record(path):
-            document = as_record(read_json(path), "the document")
+            document = fields.as_record(read_json(path), "the document")
             images.append(_image(document, report, pictures))
     return images
 
 
 def _image(document: Any, report: LossReport, pictures: Path | None) -> AnnotatedImage:
-    item = as_record(document["item"], "item")
+    item = fields.as_record(document["item"], "item")
     folder = str(item.get("path") or "/").strip("/")
     name = f"{folder}/{item['name']}" if folder else str(item["name"])
     hw = _hw(item, name, pictures)
-    annotations = as_list(document["annotations"], "annotations")
+    annotations = fields.as_list(document["annotations"], "annotations")
     stamps = _stamps(annotations, hw, report)
     masks = []
     for number, annotation in enumerate(annotations):
         if isinstance(annotation, dict) and "raster_layer" in annotation:
             continue
         with report.record(f"annotation {number}"):
-            label = as_text(as_record(annotation, "annotation")["name"], "name")
+            label = fields.as_text(fields.as_record(annotation, "annotation")["name"], "name")
             if "mask" in annotation:
                 rle = stamps.get(annotation.get("id"))
             else:
@@ -112,24 +106,25 @@ def _image(document: Any, report: LossReport, pictures: Path | None) -> Annotate
                 report.skip(name, _reason(annotation))
                 continue
             instance = annotation.get("instance_id")
-            group = None if instance is None else as_whole(instance["value"], "instance_id")
-            inference = as_record(annotation.get("inference") or {}, "inference")
-            score = as_number(inference.get("confidence") or 0, "confidence")
+            group = None if instance is None else fields.as_whole(instance["value"], "instance_id")
+            inference = fields.as_record(annotation.get("inference") or {}, "inference")
+            score = fields.as_number(inference.get("confidence") or 0, "confidence")
             masks.append(Mask(rle, label, id=group, score=score, extra=_extra(annotation)))
-    extra = rest_of(item, _OF_ITEM) | rest_of(document, _OF_DOCUMENT)
+    extra = fields.rest_of(item, _OF_ITEM) | fields.rest_of(document, _OF_DOCUMENT)
     return AnnotatedImage(file_name=name, hw=hw, masks=Masks(masks), extra=extra)
 
 
 def _extra(annotation: Any) -> dict[str, Any]:
     """Return the other keys of an annotation, with its attributes and properties as attributes."""
-    listed = as_list(annotation.get("attributes") or [], "attributes")
-    attributes: dict[str, Any] = {as_text(name, "attribute"): True for name in listed}
-    for row in as_list(annotation.get("properties") or [], "properties"):
-        name, value = as_text(as_record(row, "property")["name"], "name"), row.get("value")
+    listed = fields.as_list(annotation.get("attributes") or [], "attributes")
+    attributes: dict[str, Any] = {fields.as_text(name, "attribute"): True for name in listed}
+    for row in fields.as_list(annotation.get("properties") or [], "properties"):
+        name = fields.as_text(fields.as_record(row, "property")["name"], "name")
+        value = row.get("value")
         attributes[name] = f"{attributes[name]}, {value}" if name in attributes else value
-    text = as_record(annotation.get("text") or {}, "text").get("text")
+    text = fields.as_record(annotation.get("text") or {}, "text").get("text")
     values = {"attributes": attributes, "description": text}
-    return rest_of(annotation, _OF_ANNOTATION) | rest_of(values, ())
+    return fields.rest_of(annotation, _OF_ANNOTATION) | fields.rest_of(values, ())
 
 
 def _reason(annotation: Mapping[str, Any]) -> str:
@@ -144,8 +139,11 @@ def _hw(item: Any, name: str, pictures: Path | None) -> tuple[int, int]:
     """Return the size (H, W) in the item's first slot, or that of the image."""
     slot = item["slots"][0] if item.get("slots") else {}
     if slot.get("height") and slot.get("width"):
-        return checked_hw(slot["height"], slot["width"])
-    return hw_of_photo(name, pictures, "The slot has no width and height")
+        return fields.checked_hw(slot["height"], slot["width"])
+    photo = find_named(pictures, name)
+    if photo is None:
+        raise DataError("The slot has no width and height. Pass the folder of the images.")
+    return picture_hw(photo)
 
 
 def _stamps(annotations: list[Any], hw: tuple[int, int], report: LossReport) -> dict[str, Rle]:
@@ -176,19 +174,24 @@ def _rle(annotation: Any, hw: tuple[int, int]) -> Rle | None:
         about = annotation["polygon"]
         paths = about["paths"] if "paths" in about else [about["path"]]
         rings = [
-            as_corners([(corner["x"], corner["y"]) for corner in as_list(path, "path")])
+            fields.as_corners(
+                [(corner["x"], corner["y"]) for corner in fields.as_list(path, "path")]
+            )
             for path in paths
         ]
         return with_area(even_odd_to_rle(rings, hw))
     if "ellipse" in annotation:
         about = annotation["ellipse"]
         centre, radii = (
-            [as_number(about[key][axis], key) for axis in "xy"] for key in ("center", "radius")
+            [fields.as_number(about[key][axis], key) for axis in "xy"]
+            for key in ("center", "radius")
         )
-        angle = math.degrees(as_number(about.get("angle", 0), "angle"))
+        angle = math.degrees(fields.as_number(about.get("angle", 0), "angle"))
         return ring_to_rle(ellipse_ring(centre, radii, angle), hw)
     if "bounding_box" in annotation and not any(key in annotation for key in _WITHOUT_AREA):
-        x, y, wide, high = (as_number(annotation["bounding_box"][key], key) for key in "xywh")
+        x, y, wide, high = (
+            fields.as_number(annotation["bounding_box"][key], key) for key in "xywh"
+        )
         mask = box_to_mask((x, y, x + wide, y + high), hw)
         return None if mask is None else mask.rle
     if not any(key in annotation for key in _WITHOUT_AREA):
@@ -205,13 +208,12 @@ def encode(
     """Yield a file per image, with polygons of several paths."""
     paths = output_paths(images, target, ".json")
     for image, path in zip(images, paths, strict=True):
-        kept = frozenset[Trait]({"labels", "ids", "scores"})
-        note_traits(report, image, kept, _HELD, _OF_ITEM_HELD)
+        note_traits(report, image, frozenset({"labels", "ids", "scores"}), _HELD, _OF_ITEM_HELD)
         note_unlabelled(report, image)
         name, (height, width) = PurePosixPath(image.file_name), image.hw
         slot = {"type": "image", "slot_name": "0", "width": width, "height": height}
         files = [{"file_name": name.name, "url": None}]
-        item = held(image.extra, _OF_ITEM_HELD) | {
+        item = fields.held(image.extra, _OF_ITEM_HELD) | {
             "name": name.name,
             "path": "/" + str(name.parent).strip("/.") if name.name else "/",
             "slots": [slot | {"source_files": files}],
@@ -236,7 +238,7 @@ def _metadata(images: list[AnnotatedImage], policy: Policy) -> dict[str, Any]:
     classes = []
     for name in class_names(images, policy.classes):
         colour = as_colour(policy.facts.classes.get(name, {}).get("color"))
-        rgb = colour_numbers(colour) if colour else [255, 0, 0]
+        rgb = bytes.fromhex(colour[1:] if colour else "ff0000")
         shown = "rgba({},{},{},1.0)".format(*rgb)
         classes.append({"name": name, "type": "polygon", "color": shown, "properties": []})
     return {"version": "1.0", "classes": classes}
@@ -249,12 +251,12 @@ def read_classes(source: Path, report: LossReport) -> None:
         return
     with report.record(path):
         names = []
-        document = as_record(read_json(path), "the document")
-        for row in as_list(document.get("classes", []), "classes"):
-            names.append(as_text(as_record(row, "class")["name"], "name"))
+        document = fields.as_record(read_json(path), "the document")
+        for row in fields.as_list(document.get("classes", []), "classes"):
+            names.append(fields.as_text(fields.as_record(row, "class")["name"], "name"))
             found = _RGBA.match(str(row.get("color")))
             colour = [int(number) for number in found.groups()] if found else None
-            take_class(report, names[-1], {"color": colour} | rest_of(row, _OF_CLASS))
+            take_class(report, names[-1], {"color": colour} | fields.rest_of(row, _OF_CLASS))
         report.list_classes(dict.fromkeys(names))
 
 
@@ -280,7 +282,7 @@ def _annotation(
         written["instance_id"] = {"value": mask.id}
     if mask.score:
         written["inference"] = {"confidence": mask.score}
-    return held(mask.extra, _HELD[2:]) | written | _written_attributes(mask.extra)
+    return fields.held(mask.extra, _HELD[2:]) | written | _written_attributes(mask.extra)
 
 
 def _written_attributes(extra: Mapping[str, Any]) -> dict[str, Any]:
@@ -297,4 +299,4 @@ def _written_attributes(extra: Mapping[str, Any]) -> dict[str, Any]:
         "properties": properties,
         "text": {"text": extra["description"]} if extra.get("description") else None,
     }
-    return rest_of(about, ())
+    return fields.rest_of(about, ())

@@ -20,10 +20,14 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from anymask.base import DataError
-from anymask.formats.annotations import AnnotatedImage, annotated_photo
-from anymask.formats.documents import find_files, located
-from anymask.formats.losses import LossReport
-from anymask.formats.mask_numbers import binary_mask
+from anymask.formats import (
+    AnnotatedImage,
+    LossReport,
+    annotated_photo,
+    binary_mask,
+    find_files,
+    located,
+)
 from anymask.images import SUFFIXES
 from anymask.masks import Mask, mask_to_rle
 

@@ -16,25 +16,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anymask.base import BoolArray, DataError
-from anymask.formats.annotations import AnnotatedImage, LossReport, note_traits
-from anymask.formats.documents import (
+from anymask.formats import (
+    AnnotatedImage,
+    LossReport,
     OutFile,
-    checked_hw,
+    Policy,
+    fields,
     find_files,
     find_picture,
+    note_facts,
+    note_traits,
+    object_numbers,
     output_paths,
-    read_bytes,
+    paint_numbers,
+    value_rles,
 )
-from anymask.formats.fields import as_record, held, shown
-from anymask.formats.label_pictures import MAX_IN_TIFF, object_numbers, paint_numbers
-from anymask.formats.mask_numbers import value_rles
-from anymask.formats.outlines import Policy
-from anymask.formats.pickled import read_pickled
-from anymask.formats.stated import note_facts
 from anymask.images import SUFFIXES
 from anymask.masks import Mask, Masks
+from anymask_formats.pickled import read_pickled
 
 ENDING = "_seg.npy"
+_MAX_NUMBER = 2**31 - 1  # valid for signed and unsigned readers
 _OWN = ("masks", "outlines", "filename", "img")  # outlines are derived, img is the image itself
 _HELD = (
     "diameter", "est_diam", "chan_choose", "model_path", "flow_threshold", "cellprob_threshold",
@@ -56,7 +58,7 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
 
 
 def _image(path: Path, source: Path, report: LossReport, pictures: Path | None) -> AnnotatedImage:
-    about = as_record(read_pickled(read_bytes(path)), "_seg.npy")
+    about = fields.as_record(read_pickled(path.read_bytes()), "_seg.npy")
     values = about["masks"]
     if not isinstance(values, np.ndarray) or values.dtype.kind not in "bui" or values.ndim != 2:
         raise DataError(
@@ -67,16 +69,19 @@ def _image(path: Path, source: Path, report: LossReport, pictures: Path | None) 
             + (
                 f"{values.dtype} {values.shape}"
                 if isinstance(values, np.ndarray)
-                else shown(values)
+                else fields.shown(values)
             )
         )
-    hw, name = checked_hw(*values.shape), _photo_name(path, source, pictures, about.get("filename"))
+    hw, name = (
+        fields.checked_hw(*values.shape),
+        _photo_name(path, source, pictures, about.get("filename")),
+    )
     rles = value_rles(values)
     if min(rles) < 0:
         raise DataError("`masks` contains negative numbers.")
     masks = [Mask(rle, id=value) for value, rle in rles.items() if value]
     metadata = {str(key): value for key, value in about.items() if key not in _OWN and _says(value)}
-    extra = {key: _plain(value) for key, value in held(metadata, _HELD).items()}
+    extra = {key: _plain(value) for key, value in fields.held(metadata, _HELD).items()}
     for key in metadata.keys() - extra.keys():
         report.add("extras", name, None, f"`{key}` is not supported", key)
     return AnnotatedImage(file_name=name, hw=hw, masks=Masks(masks), extra=extra)
@@ -124,7 +129,7 @@ def encode(
             if not mask.area:
                 report.add("empty", image.file_name, number, "an empty mask has no pixel to label")
         kept = replace(image, masks=Masks(filled, image_hw=image.hw))
-        numbers = object_numbers(kept, report, MAX_IN_TIFF)
+        numbers = object_numbers(kept, report, _MAX_NUMBER)
         values = paint_numbers(kept, numbers, report)
         document = {
             "masks": values,
@@ -132,7 +137,7 @@ def encode(
             "filename": image.file_name,
             "ismanual": np.zeros(len(filled), np.bool_),
             "chan_choose": [0, 0],
-        } | held(image.extra, _HELD)
+        } | fields.held(image.extra, _HELD)
         file = io.BytesIO()
         np.save(file, np.array(document, dtype=object), allow_pickle=True)
         yield path, file.getvalue()

@@ -23,22 +23,22 @@ from typing import Any
 
 import numpy as np
 
-from anymask.base import DataError, parse_json, read_csv
-from anymask.formats.annotations import AnnotatedImage, LossReport
-from anymask.formats.documents import (
+from anymask.base import DataError, parse_json, parse_text, read_csv
+from anymask.formats import (
+    AnnotatedImage,
+    CornerCheck,
+    LossReport,
+    address_name,
+    box_ring,
+    fields,
     find_files,
-    photo_beside,
+    find_named,
     picture_hw,
     read_json,
-    read_text,
+    ring_to_rle,
     seen_below,
+    take_info,
 )
-from anymask.formats.fields import as_corners, as_list, as_number, as_record, as_text, shown
-from anymask.formats.names import address_name
-from anymask.formats.outlines import CornerCheck
-from anymask.formats.recognition import VIA3
-from anymask.formats.shapes import box_ring, ring_to_rle
-from anymask.formats.stated import take_info
 from anymask.masks import Mask, Masks, Ring, ellipse_ring
 
 _NAMES = ("label", "class", "category", "name", "type", "object", "classes", "labels")
@@ -97,7 +97,8 @@ def _image(
     corners: CornerCheck,
     pictures: Path | None,
 ) -> AnnotatedImage:
-    photo = photo_beside(path, name, pictures)
+    folders = [path.parent, path.parent / "images"] if pictures is None else [pictures]
+    photo = next(filter(None, (find_named(folder, name) for folder in folders)), None)
     if photo is None:
         raise DataError(
             "The size of the image is unknown, because the image is missing and the "
@@ -159,9 +160,9 @@ def _ring(kind: str, numbers: Sequence[float]) -> Ring:
     """Return the outline of a shape. Raises DataError."""
     wanted = {"rect": 4, "circle": 3, "ellipse": 5, "extreme_rect": 8, "extreme_circle": 6}
     if kind == "polygon" and len(numbers) % 2 == 0:
-        return as_corners(np.reshape(numbers, (-1, 2)))
+        return fields.as_corners(np.reshape(numbers, (-1, 2)))
     if kind not in wanted:
-        raise DataError(f"Unknown shape type. Given: {shown(kind)}.")
+        raise DataError(f"Unknown shape type. Given: {fields.shown(kind)}.")
     if len(numbers) != wanted[kind]:
         raise DataError(
             f"A shape of type {kind} must have {wanted[kind]} numbers, but this one has "
@@ -196,26 +197,34 @@ def _through(numbers: Sequence[float]) -> tuple[float, float, float]:
 def _pictures(path: Path, report: LossReport) -> _Pictures:
     """Return the regions of each image of a file by name. Raises DataError."""
     if path.suffix.lower() == ".csv":
-        text = read_text(path)
+        text = parse_text(path.read_bytes(), path)
         of_via_3 = text.startswith("#") and "spatial_coordinates" in text[:4096]
         table = _table_3 if of_via_3 else _table_2
         return table(text, path, report)
-    document = as_record(read_json(path), "the document")
-    if document.keys() >= VIA3:
+    document = fields.as_record(read_json(path), "the document")
+    if document.keys() >= {"metadata", "view", "file"}:
         return _project_3(document, report)
-    rows = as_record(document.get("_via_img_metadata", document), "_via_img_metadata")
-    described = as_record(document.get("_via_attributes", {}), "_via_attributes")
-    options, of_files = (as_record(described.get(key) or {}, key) for key in ("region", "file"))
+    rows = fields.as_record(document.get("_via_img_metadata", document), "_via_img_metadata")
+    described = fields.as_record(document.get("_via_attributes", {}), "_via_attributes")
+    options, of_files = (
+        fields.as_record(described.get(key) or {}, key) for key in ("region", "file")
+    )
     _take_classes(options, report)
-    settings = as_record(document.get("_via_settings") or {}, "_via_settings")
-    take_info(report, {"name": as_record(settings.get("project") or {}, "project").get("name")})
+    settings = fields.as_record(document.get("_via_settings") or {}, "_via_settings")
+    take_info(
+        report, {"name": fields.as_record(settings.get("project") or {}, "project").get("name")}
+    )
     found = _Pictures(_Picture)
     for key, row in rows.items():
         with report.record(f"picture {key}"):
-            regions = as_record(row, key)["regions"]
-            listed = regions.values() if isinstance(regions, dict) else as_list(regions, "regions")
-            name = address_name(as_text(row["filename"], "filename"))
-            given = as_record(row.get("file_attributes") or {}, "file_attributes")
+            regions = fields.as_record(row, key)["regions"]
+            listed = (
+                regions.values()
+                if isinstance(regions, dict)
+                else fields.as_list(regions, "regions")
+            )
+            name = address_name(fields.as_text(row["filename"], "filename"))
+            given = fields.as_record(row.get("file_attributes") or {}, "file_attributes")
             found[name].regions.extend(partial(_region_2, one, options) for one in listed)
             found[name].attributes |= _values(given, of_files)
     return found
@@ -223,25 +232,31 @@ def _pictures(path: Path, report: LossReport) -> _Pictures:
 
 def _region_2(row: Any, options: Mapping[str, Any]) -> _Region:
     """Parse a region of VIA 1 and 2."""
-    shape = as_record(as_record(row, "region")["shape_attributes"], "shape_attributes")
-    kind = as_text(shape["name"], "name")
+    shape = fields.as_record(
+        fields.as_record(row, "region")["shape_attributes"], "shape_attributes"
+    )
+    kind = fields.as_text(shape["name"], "name")
     keys = {
         "rect": ("x", "y", "width", "height"), "circle": ("cx", "cy", "r"),
         "ellipse": ("cx", "cy", "rx", "ry"), "point": ("cx", "cy"),
     }  # fmt: skip
     if kind in keys:
-        numbers = [as_number(shape[key], key) for key in keys[kind]]
-        numbers += [as_number(shape.get("theta", 0), "theta")] * (kind == "ellipse")
+        numbers = [fields.as_number(shape[key], key) for key in keys[kind]]
+        numbers += [fields.as_number(shape.get("theta", 0), "theta")] * (kind == "ellipse")
     elif kind in ("polygon", "polyline"):
-        across, down = (as_list(shape[f"all_points_{axis}"], f"all_points_{axis}") for axis in "xy")
+        across, down = (
+            fields.as_list(shape[f"all_points_{axis}"], f"all_points_{axis}") for axis in "xy"
+        )
         if len(across) != len(down):
             raise DataError(f"Corners are incomplete. Given: {len(across)} x and {len(down)} y.")
         numbers = [
-            as_number(one, "corner") for pair in zip(across, down, strict=True) for one in pair
+            fields.as_number(one, "corner")
+            for pair in zip(across, down, strict=True)
+            for one in pair
         ]
     else:
         numbers = []
-    given = as_record(row.get("region_attributes") or {}, "region_attributes")
+    given = fields.as_record(row.get("region_attributes") or {}, "region_attributes")
     return _Region(kind, numbers, _values(given, options))
 
 
@@ -270,7 +285,7 @@ def _table_2(text: str, path: Path, report: LossReport) -> _Pictures:
         picture = found[address_name(about["filename"])]
         with report.record(f"line {line}"):
             given = parse_json(about.get("file_attributes") or "{}", f"line {line}")
-            picture.attributes |= as_record(given, "file_attributes")
+            picture.attributes |= fields.as_record(given, "file_attributes")
         cells = [about.get(f"region_{part}", "{}") or "{}" for part in _PARTS]
         if cells[0] != "{}":
             picture.regions.append(partial(_region_of_cells, cells, f"line {line}"))
@@ -290,7 +305,8 @@ def _table_3(text: str, path: Path, report: LossReport) -> _Pictures:
         about = dict(zip(_COLUMNS_3, row, strict=False))
         files = parse_json(about.get("file_list", "[]"), f"row {line}")
         pictures = [
-            found[address_name(as_text(name, "file_list"))] for name in as_list(files, "file_list")
+            found[address_name(fields.as_text(name, "file_list"))]
+            for name in fields.as_list(files, "file_list")
         ]
         with report.record(f"row {line}"):
             cells = (about[key] for key in ("temporal", "spatial", "metadata"))
@@ -312,26 +328,30 @@ def _take_3(
 
 def _project_3(document: Mapping[str, Any], report: LossReport) -> _Pictures:
     """Read a project of VIA 3. Raises DataError."""
-    files, views = (as_record(document[key], key) for key in ("file", "view"))
-    attributes = as_record(document.get("attribute", {}), "attribute")
+    files, views = (fields.as_record(document[key], key) for key in ("file", "view"))
+    attributes = fields.as_record(document.get("attribute", {}), "attribute")
     shown_in = {
         view: [
-            address_name(as_text(as_record(files[str(number)], "file")["fname"], "fname"))
-            for number in as_list(as_record(about, "view")["fid_list"], "fid_list")
+            address_name(
+                fields.as_text(fields.as_record(files[str(number)], "file")["fname"], "fname")
+            )
+            for number in fields.as_list(fields.as_record(about, "view")["fid_list"], "fid_list")
         ]
         for view, about in views.items()
     }
-    take_info(report, {"name": as_record(document.get("project") or {}, "project").get("pname")})
+    take_info(
+        report, {"name": fields.as_record(document.get("project") or {}, "project").get("pname")}
+    )
     of_regions = {
         _title(number, attributes): about
         for number, about in attributes.items()
-        if not str(as_record(about, "attribute").get("anchor_id", "")).endswith("XY0")
+        if not str(fields.as_record(about, "attribute").get("anchor_id", "")).endswith("XY0")
     }
     _take_classes(of_regions, report)
     found = _Pictures(_Picture, {name: _Picture() for names in shown_in.values() for name in names})
-    for key, row in as_record(document["metadata"], "metadata").items():
+    for key, row in fields.as_record(document["metadata"], "metadata").items():
         with report.record(f"metadata {key}"):
-            names = shown_in[str(as_record(row, key)["vid"])]
+            names = shown_in[str(fields.as_record(row, key)["vid"])]
             _take_3(row, attributes, [found[name] for name in names])
     return found
 
@@ -339,7 +359,7 @@ def _project_3(document: Mapping[str, Any], report: LossReport) -> _Pictures:
 def _region_3(row: Mapping[str, Any], attributes: Mapping[str, Any]) -> _Region:
     """Parse a region of VIA 3."""
     given = _attributes_3(row, attributes)
-    numbers = [as_number(one, "xy") for one in as_list(row["xy"], "xy")]
+    numbers = [fields.as_number(one, "xy") for one in fields.as_list(row["xy"], "xy")]
     if not numbers:
         return _Region("time", [], given, frames=True)
     kind = _KINDS_3.get(int(numbers[0]), str(numbers[0]))
@@ -350,7 +370,7 @@ def _region_3(row: Mapping[str, Any], attributes: Mapping[str, Any]) -> _Region:
 def _attributes_3(row: Mapping[str, Any], attributes: Mapping[str, Any]) -> dict[str, Any]:
     return {
         _title(number, attributes): _option(value, attributes.get(number))
-        for number, value in as_record(row.get("av") or {}, "av").items()
+        for number, value in fields.as_record(row.get("av") or {}, "av").items()
     }
 
 

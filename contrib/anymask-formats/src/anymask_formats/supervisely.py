@@ -22,37 +22,28 @@ import numpy as np
 from PIL import Image
 
 from anymask.base import BoolArray, DataError
-from anymask.formats.annotations import (
+from anymask.formats import (
+    CLASSES,
     AnnotatedImage,
     LossReport,
+    OutFile,
+    Policy,
+    as_colour,
+    box_ring,
     class_names,
+    fields,
+    find_files,
+    note_facts,
     note_traits,
     note_unlabelled,
-    with_extras,
-)
-from anymask.formats.documents import (
-    OutFile,
-    checked_hw,
-    find_files,
+    output_stems,
     read_json,
+    ring_to_rle,
+    take_class,
+    take_info,
     to_json,
+    with_area,
 )
-from anymask.formats.facts import as_colour
-from anymask.formats.fields import (
-    AllBut,
-    as_corners,
-    as_list,
-    as_numbers,
-    as_record,
-    as_text,
-    held,
-    rest_of,
-    shown,
-)
-from anymask.formats.names import output_stems
-from anymask.formats.outlines import Policy
-from anymask.formats.shapes import box_ring, ring_to_rle, stamp_to_rle
-from anymask.formats.stated import CLASSES, note_facts, take_class, take_info
 from anymask.images import open_picture
 from anymask.masks import (
     MAX_PIXELS,
@@ -60,13 +51,14 @@ from anymask.masks import (
     Mask,
     Masks,
     Rle,
+    crop_to_rle,
     rle_area,
     rle_box_xyxy,
     rle_to_mask,
 )
 
 _META = "meta.json"
-_OF_META = AllBut("classes", "tags", "projectType")
+_OF_META = fields.AllBut("classes", "tags", "projectType")
 _OF_CLASS = ("title", "shape", "id")
 _OF_OBJECT = ("id", "classId", "classTitle", "geometryType", "points", "bitmap", "tags")
 _OF_DOCUMENT = ("size", "objects", "tags")
@@ -85,19 +77,19 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
     images = []
     if source.is_dir() and (source / _META).is_file():
         with report.record(source / _META):
-            document = as_record(read_json(source / _META), "the document")
+            document = fields.as_record(read_json(source / _META), "the document")
             names = []
-            for row in as_list(document["classes"], "classes"):
-                names.append(as_text(as_record(row, "class")["title"], "title"))
-                take_class(report, names[-1], rest_of(row, _OF_CLASS))
+            for row in fields.as_list(document["classes"], "classes"):
+                names.append(fields.as_text(fields.as_record(row, "class")["title"], "title"))
+                take_class(report, names[-1], fields.rest_of(row, _OF_CLASS))
             report.list_classes(dict.fromkeys(names))
-            take_info(report, held(document, _OF_META))
+            take_info(report, fields.held(document, _OF_META))
     for path in find_files(source, ".json"):
         in_project = source.is_dir() and (source / _META).is_file()
         if in_project and path.parent.name != "ann":
             continue  # meta.json, and files of other tools
         with report.record(path):
-            document = as_record(read_json(path), "the document")
+            document = fields.as_record(read_json(path), "the document")
             images.append(_image(document, _photo_name(source, path), report))
     return images
 
@@ -118,31 +110,31 @@ def _photo_name(source: Path, path: Path) -> str:
 
 
 def _image(document: Any, name: str, report: LossReport) -> AnnotatedImage:
-    size = as_record(document["size"], "size")
-    hw = checked_hw(size["height"], size["width"])
+    size = fields.as_record(document["size"], "size")
+    hw = fields.checked_hw(size["height"], size["width"])
     masks = []
-    for number, one in enumerate(as_list(document["objects"], "objects")):
+    for number, one in enumerate(fields.as_list(document["objects"], "objects")):
         with report.record(f"object {number}"):
-            rle = _rle(as_record(one, "object"), hw)
-            label = as_text(one["classTitle"], "classTitle")
+            rle = _rle(fields.as_record(one, "object"), hw)
+            label = fields.as_text(one["classTitle"], "classTitle")
             if rle is None:
                 report.skip(name, f"objects of type {one['geometryType']!r} have no mask")
                 continue
-            masks.append(with_extras(Mask(rle, label), _extra(one, _OF_OBJECT)))
+            masks.append(Mask(rle, label, extra=_extra(one, _OF_OBJECT)))
     extra = _extra(document, _OF_DOCUMENT)
     return AnnotatedImage(file_name=name, hw=hw, masks=Masks(masks), extra=extra)
 
 
 def _extra(record: Mapping[str, Any], known: Container[str]) -> dict[str, Any]:
     """Return the other keys of a record, with its tags as attributes."""
-    tags = as_list(record.get("tags") or [], "tags")
+    tags = fields.as_list(record.get("tags") or [], "tags")
     attributes = {
-        as_text(as_record(tag, "tag")["name"], "name"): True
+        fields.as_text(fields.as_record(tag, "tag")["name"], "name"): True
         if (v := tag.get("value")) is None
         else v
         for tag in tags
     }
-    return rest_of(record, known) | ({"attributes": attributes} if attributes else {})
+    return fields.rest_of(record, known) | ({"attributes": attributes} if attributes else {})
 
 
 def _rle(one: Any, hw: tuple[int, int]) -> Rle | None:
@@ -150,18 +142,18 @@ def _rle(one: Any, hw: tuple[int, int]) -> Rle | None:
     kind = one["geometryType"]
     if kind in ("bitmap", "alpha_mask"):
         stamp = _stamp_to_mask(one["bitmap"]["data"], soft=kind == "alpha_mask")
-        corner = as_numbers(one["bitmap"]["origin"], 2, "origin")
-        return stamp_to_rle(stamp, corner, hw, "its bitmap covers")
+        corner = fields.as_numbers(one["bitmap"]["origin"], 2, "origin")
+        return with_area(crop_to_rle(stamp, corner, hw), "its bitmap covers")
     if kind in _WITHOUT_AREA:
         return None
     if kind not in ("polygon", "rectangle"):
-        raise DataError(f"Unknown shape type. Given: {shown(kind)}.")
-    points = as_record(one["points"], "points")
-    ring = as_corners(points["exterior"], "exterior", 2 if kind == "rectangle" else 3)
+        raise DataError(f"Unknown shape type. Given: {fields.shown(kind)}.")
+    points = fields.as_record(one["points"], "points")
+    ring = fields.as_corners(points["exterior"], "exterior", 2 if kind == "rectangle" else 3)
     if kind == "rectangle":
         (x0, y0), (x1, y1) = np.sort(ring[:2], axis=0) + np.array([[0], [1]])
         ring = box_ring(x0, y0, x1, y1)
-    holes = [as_corners(hole, "interior") for hole in points.get("interior") or ()]
+    holes = [fields.as_corners(hole, "interior") for hole in points.get("interior") or ()]
     return ring_to_rle(ring, hw, holes)
 
 
@@ -176,7 +168,7 @@ def _stamp_to_mask(text: Any, *, soft: bool) -> BoolArray:  # -> (h, w)
             mask: BoolArray = np.asarray(layer) >= (_HALF if soft else 1)
             return mask
     except (zlib.error, TypeError, ValueError, OSError):
-        raise DataError(f"`data` is not a compressed PNG. Given: {shown(text)}.") from None
+        raise DataError(f"`data` is not a compressed PNG. Given: {fields.shown(text)}.") from None
 
 
 # Writing.
@@ -214,7 +206,9 @@ def encode(
                 )
         height, width = image.hw
         size = {"height": height, "width": width}
-        about = {"description": "", "tags": _tags(image.extra)} | held(image.extra, _HELD[1:2])
+        about = {"description": "", "tags": _tags(image.extra)} | fields.held(
+            image.extra, _HELD[1:2]
+        )
         yield path, to_json(about | {"size": size, "objects": objects})
 
 
@@ -237,7 +231,7 @@ def _object(mask: Mask) -> dict[str, Any]:
             "geometryType": "bitmap",
             "tags": _tags(mask.extra),
         }
-        | held(mask.extra, _HELD[1:])
+        | fields.held(mask.extra, _HELD[1:])
         | {
             "classTitle": mask.label or UNLABELLED,
             "bitmap": {"data": data, "origin": [int(x0), int(y0)]},

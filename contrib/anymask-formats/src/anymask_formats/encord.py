@@ -18,37 +18,27 @@ from typing import Any
 import numpy as np
 
 from anymask.base import DataError
-from anymask.formats.annotations import (
+from anymask.formats import (
+    CLASSES,
     AnnotatedImage,
     LossReport,
+    OutFile,
+    Policy,
+    as_colour,
+    box_ring,
     class_names,
+    fields,
+    find_files,
+    name_uuid,
+    note_facts,
     note_traits,
     note_unlabelled,
-)
-from anymask.formats.coco import json_target
-from anymask.formats.documents import (
-    OutFile,
-    checked_hw,
-    find_files,
+    polygons_to_rle,
     read_json,
+    ring_to_rle,
+    take_class,
     to_json,
 )
-from anymask.formats.facts import as_colour
-from anymask.formats.fields import (
-    as_corners,
-    as_list,
-    as_number,
-    as_record,
-    as_text,
-    as_whole,
-    held,
-    rest_of,
-    shown,
-)
-from anymask.formats.names import name_uuid
-from anymask.formats.outlines import Policy
-from anymask.formats.shapes import box_ring, polygons_to_rle, ring_to_rle, transpose_rle
-from anymask.formats.stated import CLASSES, note_facts, take_class
 from anymask.masks import (
     UNLABELLED,
     Mask,
@@ -56,6 +46,7 @@ from anymask.masks import (
     Polygon,
     Rle,
     crop_to_rle,
+    mask_to_rle,
     rle_area,
     rle_to_mask,
     rle_to_string,
@@ -96,11 +87,13 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
             rows = document if isinstance(document, list) else [document]
             for number, row in enumerate(rows):
                 with report.record(f"label row {number}"):
-                    units = as_record(as_record(row, "label row")["data_units"], "data_units")
+                    units = fields.as_record(
+                        fields.as_record(row, "label row")["data_units"], "data_units"
+                    )
                     for key, unit in units.items():
                         name = unit.get("data_title", key) if isinstance(unit, dict) else key
                         with report.record(name):
-                            images.append(_image(as_record(unit, "data unit"), row, report))
+                            images.append(_image(fields.as_record(unit, "data unit"), row, report))
         _take_ontology(path.with_suffix(ONTOLOGY), report)
     return images
 
@@ -111,33 +104,33 @@ def _take_ontology(path: Path, report: LossReport) -> None:
         return
     with report.record(path):
         names = []
-        document = as_record(read_json(path), "the document")
-        for row in as_list(document["objects"], "objects"):
-            names.append(as_text(as_record(row, "object")["name"], "name"))
-            take_class(report, names[-1], rest_of(row, _OF_CLASS))
+        document = fields.as_record(read_json(path), "the document")
+        for row in fields.as_list(document["objects"], "objects"):
+            names.append(fields.as_text(fields.as_record(row, "object")["name"], "name"))
+            take_class(report, names[-1], fields.rest_of(row, _OF_CLASS))
         report.list_classes(dict.fromkeys(names))
 
 
 def _image(unit: Any, row: Any, report: LossReport) -> AnnotatedImage:
-    name = as_text(unit["data_title"], "data_title")
-    labels = as_record(unit.get("labels") or {}, "labels")
-    hw = checked_hw(unit["height"], unit["width"])
+    name = fields.as_text(unit["data_title"], "data_title")
+    labels = fields.as_record(unit.get("labels") or {}, "labels")
+    hw = fields.checked_hw(unit["height"], unit["width"])
     if "objects" not in labels and labels:
         report.add(
             "frames", name, None, f"the {len(labels)} labeled frames of a video are not read"
         )
     masks = []
-    for number, one in enumerate(as_list(labels.get("objects", []), "objects")):
+    for number, one in enumerate(fields.as_list(labels.get("objects", []), "objects")):
         with report.record(f"object {number}"):
-            rle = _rle(as_record(one, "object"), hw)
-            label = as_text(one["name"], "name")
+            rle = _rle(fields.as_record(one, "object"), hw)
+            label = fields.as_text(one["name"], "name")
             if rle is None:
                 report.skip(name, f"objects of shape {one['shape']!r} have no mask")
                 continue
             by_hand = one.get("manualAnnotation", True)
-            score = 0.0 if by_hand else as_number(one.get("confidence", 0), "confidence")
+            score = 0.0 if by_hand else fields.as_number(one.get("confidence", 0), "confidence")
             masks.append(Mask(rle, label, score=score, extra=_extra(one, row)))
-    extra = rest_of(unit, _OF_UNIT) | rest_of(row, _OF_ROW)
+    extra = fields.rest_of(unit, _OF_UNIT) | fields.rest_of(row, _OF_ROW)
     if labels.get("classifications"):
         extra["classifications"] = labels["classifications"]
     return AnnotatedImage(file_name=name, hw=hw, masks=Masks(masks), extra=extra)
@@ -145,14 +138,16 @@ def _image(unit: Any, row: Any, report: LossReport) -> AnnotatedImage:
 
 def _extra(one: Any, row: Any) -> dict[str, Any]:
     """Return the other keys of an object, and its answers as attributes."""
-    answers = as_record(row.get("object_answers") or {}, "object_answers")
-    record = as_record(answers.get(one.get("objectHash")) or {}, "object answers")
-    listed = as_list(record.get("classifications") or [], "classifications")
+    answers = fields.as_record(row.get("object_answers") or {}, "object_answers")
+    record = fields.as_record(answers.get(one.get("objectHash")) or {}, "object answers")
+    listed = fields.as_list(record.get("classifications") or [], "classifications")
     attributes = {
-        as_text(as_record(answer, "answer")["name"], "name"): _answer(answer.get("answers"))
+        fields.as_text(fields.as_record(answer, "answer")["name"], "name"): _answer(
+            answer.get("answers")
+        )
         for answer in listed
     }
-    return rest_of(one, _OF_OBJECT) | ({"attributes": attributes} if attributes else {})
+    return fields.rest_of(one, _OF_OBJECT) | ({"attributes": attributes} if attributes else {})
 
 
 def _answer(value: Any) -> Any:
@@ -167,36 +162,36 @@ def _rle(one: Any, hw: tuple[int, int]) -> Rle | None:
     shape, scale = one["shape"], np.array(hw[::-1], np.float64)
     if shape == "bitmask":
         about = one["bitmask"]
-        size = checked_hw(about["height"], about["width"])
+        size = fields.checked_hw(about["height"], about["width"])
         rows = string_to_rle(about["rleString"], size[::-1])  # row by row: transposed
-        corner = [as_whole(about[key], key) for key in ("left", "top")]
+        corner = [fields.as_whole(about[key], key) for key in ("left", "top")]
         return crop_to_rle(rle_to_mask(rows).T, corner, hw)
     if shape == "polygon":
         polygons = [_rings(part, scale) for part in one.get("polygons") or ()]
         if not polygons:
             corners = one["polygon"]
             listed = corners.values() if isinstance(corners, dict) else corners
-            ring = as_corners([(corner["x"], corner["y"]) for corner in listed], "polygon")
+            ring = fields.as_corners([(corner["x"], corner["y"]) for corner in listed], "polygon")
             polygons = [Polygon(ring * scale)]
         return polygons_to_rle(polygons, hw)
     if shape in ("bounding_box", "rotatable_bounding_box"):
         box = one["boundingBox" if shape == "bounding_box" else "rotatableBoundingBox"]
-        x, y, wide, high = (as_number(box[key], key) for key in "xywh")
+        x, y, wide, high = (fields.as_number(box[key], key) for key in "xywh")
         ends = box_ring(x, y, x + wide, y + high) * scale
-        ring = turned_ring(ends, ends.mean(axis=0), as_number(box.get("theta", 0), "theta"))
+        ring = turned_ring(ends, ends.mean(axis=0), fields.as_number(box.get("theta", 0), "theta"))
         return ring_to_rle(ring, hw)
     if shape in _WITHOUT_AREA:
         return None
-    raise DataError(f"Unknown shape type. Given: {shown(shape)}.")
+    raise DataError(f"Unknown shape type. Given: {fields.shown(shape)}.")
 
 
 def _rings(part: Any, scale: Any) -> Polygon:
     """Read one part of a polygon: flat lists of x and y, the outline first, then its holes."""
     rings = []
-    for flat in as_list(part, "polygons"):
-        if len(numbers := as_list(flat, "polygons")) % 2:
+    for flat in fields.as_list(part, "polygons"):
+        if len(numbers := fields.as_list(flat, "polygons")) % 2:
             raise DataError(f"Odd count of numbers: {len(numbers)}. Expected pairs of x and y.")
-        rings.append(as_corners([*zip(numbers[::2], numbers[1::2], strict=True)]) * scale)
+        rings.append(fields.as_corners([*zip(numbers[::2], numbers[1::2], strict=True)]) * scale)
     if not rings:
         raise DataError("The polygon has too few points: it has no ring.")
     return Polygon(rings[0], tuple(rings[1:]))
@@ -221,9 +216,10 @@ def encode(
                 report.add("empty", image.file_name, number, "an empty mask was omitted")
         rows.append(_row(image, objects))
     note_facts(report, images, policy, (CLASSES,), ("color",))
-    path = json_target(target)
-    yield path, to_json(rows)
-    yield path.with_suffix(ONTOLOGY), to_json(_ontology(images, policy))
+    if target.suffix.lower() != ".json":
+        raise DataError(f"{target}: This format is a single file. Use a name ending in .json.")
+    yield target, to_json(rows)
+    yield target.with_suffix(ONTOLOGY), to_json(_ontology(images, policy))
 
 
 def _ontology(images: list[AnnotatedImage], policy: Policy) -> dict[str, Any]:
@@ -260,7 +256,7 @@ def _row(image: AnnotatedImage, objects: list[dict[str, Any]]) -> dict[str, Any]
         }
         for one in objects
     }
-    return held(image.extra, _OF_ROW_HELD) | {
+    return fields.held(image.extra, _OF_ROW_HELD) | {
         "label_hash": name_uuid(f"{image.file_name}#labels"),
         "data_hash": data,
         "data_title": image.file_name,
@@ -276,9 +272,9 @@ def _row(image: AnnotatedImage, objects: list[dict[str, Any]]) -> dict[str, Any]
 def _object(image: AnnotatedImage, number: int) -> dict[str, Any]:
     mask = image.masks[number]
     label, (height, width) = mask.label or UNLABELLED, image.hw
-    along_rows = transpose_rle(mask.rle)
+    along_rows = mask_to_rle(rle_to_mask(mask.rle).T)
     window = {"top": 0, "left": 0, "width": width, "height": height}
-    return held(mask.extra, _HELD[1:]) | {
+    return fields.held(mask.extra, _HELD[1:]) | {
         "classifications": _answers(mask.extra),
         "name": label,
         "value": label.lower().replace(" ", "_"),
