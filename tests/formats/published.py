@@ -181,19 +181,6 @@ def write_voc(root: Path) -> list[Truth]:
     return [Truth(name, [(RING, "dog"), (TWO_PARTS, "tvmonitor")], DOT)]
 
 
-def write_hqseg(root: Path) -> list[Truth]:
-    photo(root / "DIS5K" / "DIS-VD" / "im" / "1#Accessories#3#Jewelry.jpg")
-    white = np.where(RING, 255, 0).astype(np.uint8)
-    png(root / "DIS5K" / "DIS-VD" / "gt" / "1#Accessories#3#Jewelry.png", white)
-    thin = root / "thin_object_detection" / "HRSOD"
-    photo(thin / "images" / "10.jpg")
-    png(thin / "masks_max255" / "10.png", np.where(TWO_PARTS, 255, 0).astype(np.uint8))
-    return [
-        Truth("DIS5K/DIS-VD/im/1#Accessories#3#Jewelry.jpg", [(RING, None)]),
-        Truth("thin_object_detection/HRSOD/images/10.jpg", [(TWO_PARTS, None)]),
-    ]
-
-
 WRITERS: dict[str, tuple[str, Callable[[Path], list[Truth]]]] = {
     "COCO": ("coco", write_coco),
     "ZeroWaste": ("coco", write_zerowaste),
@@ -204,7 +191,6 @@ WRITERS: dict[str, tuple[str, Callable[[Path], list[Truth]]]] = {
     "Cityscapes": ("cityscapes", write_cityscapes),
     "Cityscapes polygons": ("cityscapes", write_cityscapes_polygons),
     "VOC": ("voc", write_voc),
-    "HQSeg-44K": ("hqseg", write_hqseg),
     "DAVIS 2017": ("davis", write_davis),
     "DAVIS 2016": ("davis", write_davis_2016),
     "YouTube-VOS": ("youtube-vos", write_youtube_vos),

@@ -19,7 +19,7 @@ from PIL import Image
 import anymask
 from anymask.base import DataError
 from anymask.cli.main import main
-from anymask.formats import FORMATS, read, read_annotations, write_annotations
+from anymask.formats import FORMATS, find_format, read, read_annotations, write_annotations
 from anymask.formats import archives as module
 from anymask.masks import mask_to_rle, rle_to_mask, rle_to_string
 from tests.formats.annotated import pixels, rings
@@ -43,7 +43,7 @@ def pack(folder: Path, archive: Path, top: str = "") -> Path:
 @pytest.mark.parametrize("ending", [".zip", ".tar", ".tar.gz"])
 @pytest.mark.parametrize("name", sorted(set(FORMATS) - {"davis", "sav", "set"}))
 def test_every_format_is_read_from_archives(tmp_path: Path, name: str, ending: str) -> None:
-    folder, chosen = tmp_path / "in", FORMATS[name]
+    folder, chosen = tmp_path / "in", find_format(name)
     folder.mkdir()
     write_annotations([rings()], folder / f"all{chosen.ending}" if chosen.ending else folder, name)
     (folder / "images").mkdir()

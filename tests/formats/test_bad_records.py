@@ -150,43 +150,6 @@ def write_yolo(folder: Path) -> Path:
     return folder
 
 
-def write_v7(folder: Path) -> Path:
-    def shape(points: Any) -> dict[str, Any]:
-        paired = isinstance(points, list) and all(
-            isinstance(one, list) and len(one) == 2 for one in points
-        )
-        corners = [{"x": x, "y": y} for x, y in points] if paired else points
-        return {"name": "cat", "polygon": {"paths": [corners]}}
-
-    base = shape(BOX)
-    box = {"x": 5, "y": 5, "w": 0, "h": 9}
-    broken: list[Any] = [shape(one) for one in CORNERS[:14]]
-    broken += [
-        change(base, "name", ABSENT), {"name": "cat"}, base | {"instance_id": {"value": "x"}}, 7,
-        {"name": "cat", "bounding_box": box}, {"name": "cat", "polygon": {}},
-    ]  # fmt: skip
-    item = {"name": "a.jpg", "path": "/", "slots": [HW]}
-    document = {"version": "2.0", "item": item, "annotations": spread(lambda _: base, broken)}
-    return dumped(folder / "a.json", document)
-
-
-def write_supervisely(folder: Path) -> Path:
-    def shape(points: Any) -> dict[str, Any]:
-        outline = {"exterior": points, "interior": []}
-        return {"classTitle": "cat", "geometryType": "polygon", "points": outline}
-
-    base = shape(BOX)
-    broken: list[Any] = [shape(one) for one in CORNERS[:14]]
-    bitmap = {"classTitle": "cat", "geometryType": "bitmap"}
-    broken += [
-        change(base, "classTitle", ABSENT), change(base, "points", ABSENT), "object",
-        base | {"geometryType": "blob"}, bitmap | {"bitmap": {"data": "AAAA", "origin": [0, 0]}},
-        bitmap,
-    ]  # fmt: skip
-    document = {"size": HW, "objects": spread(lambda _: base, broken), "tags": []}
-    return dumped(folder / "a.jpg.json", document)
-
-
 def write_geojson(folder: Path) -> Path:
     def shape(points: Any) -> dict[str, Any]:
         ring = [*points, points[0]] if isinstance(points, list) and points else points
@@ -204,29 +167,6 @@ def write_geojson(folder: Path) -> Path:
     features = spread(lambda _: base, broken)
     document = {"type": "FeatureCollection", "anymask": about, "features": features}
     return dumped(folder / "a.geojson", document)
-
-
-def write_encord(folder: Path) -> Path:
-    def shape(points: Any) -> dict[str, Any]:
-        paired = isinstance(points, list) and all(
-            isinstance(one, list) and len(one) == 2 for one in points
-        )
-        corners = points
-        if paired and all(isinstance(n, int | float) for one in points for n in one):
-            corners = {str(n): {"x": x / 100, "y": y / 60} for n, (x, y) in enumerate(points)}
-        return {"name": "cat", "shape": "polygon", "polygon": corners}
-
-    base = shape(BOX)
-    broken: list[Any] = [shape(one) for one in CORNERS[:14]]
-    bitmask = {"name": "cat", "shape": "bitmask"}
-    window = {"top": 0, "left": 0, "width": 100, "height": 60}
-    broken += [
-        change(base, "name", ABSENT), base | {"shape": "blob"}, "object", bitmask,
-        bitmask | {"bitmask": window | {"rleString": "zzz"}},
-        {"name": "cat", "shape": "bounding_box", "boundingBox": {"x": 0, "y": 0, "w": 0, "h": 1}},
-    ]  # fmt: skip
-    unit = HW | {"data_title": "a.jpg", "labels": {"objects": spread(lambda _: base, broken)}}
-    return dumped(folder / "a.json", [{"data_units": {"1": unit}}])
 
 
 def write_voc_xml(folder: Path) -> Path:
@@ -281,10 +221,7 @@ WRITERS: dict[str, Callable[[Path], Path]] = {
     "label-studio": write_label_studio,
     "cvat": write_cvat,
     "yolo": write_yolo,
-    "v7": write_v7,
-    "supervisely": write_supervisely,
     "geojson": write_geojson,
-    "encord": write_encord,
     "voc-xml": write_voc_xml,
     "svg": write_svg,
 }

@@ -15,8 +15,8 @@ CATEGORIES = {"person": 1, "bicycle": 2, "car": 4, "airplane": 18}
 SPLITS = {"train": ["person", "bicycle", "car"], "val": ["airplane"], "test": ["car", "person"]}
 TARGETS = {
     "coco": "o.json", "coco-polygon": "o.json", "coco-panoptic": "o.json", "yolo": "yolo",
-    "cvat": "o.xml", "supervisely": "sly", "voc": "voc", "label-studio": "o.json",
-    "label-studio-polygon": "o.json", "v7": "v7", "encord": "o.json", "set": "set",
+    "cvat": "o.xml", "voc": "voc", "label-studio": "o.json", "label-studio-polygon": "o.json",
+    "set": "set",
 }  # fmt: skip
 
 

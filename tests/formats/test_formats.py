@@ -18,6 +18,7 @@ from anymask.formats import (
     AnnotatedImage,
     LossReport,
     Policy,
+    find_format,
     output_stem,
     picture_hw,
     read_annotations,
@@ -31,13 +32,10 @@ from tests.formats.annotated import annotated_images, pixels, rings
 from tests.masks.strategies import quickly
 
 TEXTS = {".txt", ".json", ".xml", ".svg", ".geojson"}
-ONE_FILE = {"coco", "coco-polygon", "coco-panoptic", "label-studio", "label-studio-polygon", "cvat"}
-ONE_FILE |= {"encord", "saco"}
 
 
 def place(folder: Path, name: str) -> Path:
-    suffix = ".xml" if name == "cvat" else ".json"
-    return folder / ("all" + suffix if name in ONE_FILE else "all")
+    return folder / f"all{find_format(name).ending}"
 
 
 def with_pictures(folder: Path, image: AnnotatedImage) -> Path:
@@ -153,7 +151,6 @@ OUTLINES = (
     "label-studio-polygon",
     "svg",
     "geojson",
-    "v7",
 )
 
 

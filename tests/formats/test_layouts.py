@@ -13,6 +13,7 @@ from anymask.formats import (
     LAYOUTS,
     AnnotatedImage,
     SequencePlace,
+    find_layout,
     load_clips,
     load_dataset,
     read,
@@ -312,7 +313,7 @@ def test_a_photo_is_opened_when_somebody_looks_at_it(tmp_path: Path) -> None:
 def test_a_published_data_set_becomes_a_set_of_our_own(name: str, tmp_path: Path) -> None:
     layout, write = WRITERS[name]
     truths = write(tmp_path / "published")
-    words = ["--from", layout, "--split", LAYOUTS[layout].split, "--to", "set", "--copy-images"]
+    words = ["--from", layout, "--split", find_layout(layout).split, "--to", "set", "--copy-images"]
     assert main(["convert", str(tmp_path / "published"), str(tmp_path / "ours"), *words]) == 0
     for truth in truths:
         truth.photo = f"images/{truth.photo.removeprefix('images/')}"

@@ -12,7 +12,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from anymask.formats import FORMATS, WRITTEN, AnnotatedImage, convert, read, write_annotations
+from anymask.formats import (
+    FORMATS,
+    WRITTEN,
+    AnnotatedImage,
+    convert,
+    find_format,
+    read,
+    write_annotations,
+)
 from anymask.masks import Mask, Masks, mask_to_rle
 from tests.formats.traits import SOURCES, photo, text_of
 
@@ -27,7 +35,7 @@ def test_what_is_lost_is_named(source: str, to: str, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     path, traits = SOURCES[source](tmp_path / "in")
     photo(tmp_path / "in")
-    target = tmp_path / "out" / ("o" + WRITTEN[to].ending)
+    target = tmp_path / "out" / ("o" + find_format(to).ending)
     target.parent.mkdir()
     if to == "imagej":
         pytest.importorskip("roifile")
@@ -73,7 +81,7 @@ def test_a_field_comes_back_or_is_named(field: str, to: str, tmp_path: Path) -> 
     name, value = FIELDS[field]
     mask = Mask(mask_to_rle(pixels), **{field: value})
     image = AnnotatedImage(file_name="00000.jpg", hw=(60, 100), masks=Masks([mask]))
-    target = tmp_path / ("o" + WRITTEN[to].ending)
+    target = tmp_path / ("o" + find_format(to).ending)
     report = write_annotations([image], target, to)
     photo(tmp_path / "images", "00000.jpg")
     found = [

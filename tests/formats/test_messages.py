@@ -15,10 +15,9 @@ import pytest
 from PIL import Image
 
 from anymask.base import AnymaskError
-from anymask.formats import FORMATS, read_annotations, write_annotations
+from anymask.formats import FORMATS, find_format, read_annotations, write_annotations
 from tests.formats import test_label_studio_exports as label_studio
 from tests.formats import test_results as results
-from tests.formats import test_via as via
 from tests.formats.annotated import rings
 
 ODD: list[Any] = [
@@ -83,7 +82,7 @@ def check(path: Path, form: str | None, document: Any) -> None:
 @pytest.mark.parametrize("form", WRITTEN)
 def test_odd_values_are_named_in_sentences(tmp_path: Path, form: str) -> None:
     image = rings()
-    write_annotations([image], tmp_path / f"in{FORMATS[form].ending}", form)
+    write_annotations([image], tmp_path / f"in{find_format(form).ending}", form)
     Image.new("RGB", (12, 9)).save(tmp_path / "rings.png")
     ends = (".json", ".geojson", ".xml")
     files = [path for path in sorted(tmp_path.rglob("*")) if path.name.endswith(ends)]
@@ -104,10 +103,6 @@ def test_odd_values_are_named_in_sentences(tmp_path: Path, form: str) -> None:
 
 
 DOCUMENTS: dict[str, Callable[[], Any]] = {
-    "via 2": lambda: via.project(via.picture(via.SHAPES["polygon"][0], **{"class": {"cat": True}})),
-    "via 3": lambda: via.project_3(
-        a={"vid": "1", "flg": 0, "z": [], "xy": via.THREE["polygon"][0], "av": {"1": "1"}}
-    ),
     "results": lambda: [results.result(1), results.result(2, segmentation=[results.POLYGON])],
     "label-studio": lambda: [label_studio.ROW],
     "x-anylabeling": lambda: {

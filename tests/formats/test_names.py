@@ -19,6 +19,7 @@ from anymask.formats import (
     LossReport,
     Policy,
     encode_annotations,
+    find_format,
     read,
     read_annotations,
     write_annotations,
@@ -164,7 +165,7 @@ def task(address: str, x: float) -> dict[str, object]:
 def test_folders_of_label_studio_stay(tmp_path: Path, begin: str, form: str) -> None:
     tasks = [task(f"{begin}cam{number}/0001.jpg", 12.5 * number) for number in (1, 2)]
     (tmp_path / "tasks.json").write_text(json.dumps(tasks))
-    target = tmp_path / f"out{WRITTEN[form].ending}"
+    target = tmp_path / f"out{find_format(form).ending}"
     anymask.convert(tmp_path / "tasks.json", target, form)
     if form == "yolo":
         names = sorted(path.relative_to(target).as_posix() for path in target.rglob("*.txt"))
@@ -181,7 +182,7 @@ def test_every_format_writes_names_that_are_no_text(form: str, tmp_path: Path) -
     name, label = "caf\udce9.png", "th\udce9"  # as Python reads names in Latin-1 on Linux
     mask = Mask(mask_to_rle(np.eye(8, dtype=bool)), label=label, id=1)
     image = AnnotatedImage(file_name=name, hw=(8, 8), masks=Masks([mask]))
-    target = tmp_path / f"out{WRITTEN[form].ending}"
+    target = tmp_path / f"out{find_format(form).ending}"
     files = encode_annotations([image], target, form, LossReport(), Policy())
     assert [*files]
 

@@ -10,7 +10,7 @@ from PIL import Image
 import anymask
 from anymask.base import DataError
 from anymask.cli.main import main
-from anymask.formats import FORMATS, AnnotatedImage, read, write_annotations
+from anymask.formats import FORMATS, AnnotatedImage, find_format, read, write_annotations
 from anymask.masks import Mask, Masks, Origin, mask_to_rle
 from anymask.runtime import entry, stated_origin
 
@@ -52,8 +52,7 @@ def told(path: Path, form: str) -> dict[str, list[tuple[str | None, Origin | Non
 
 @pytest.mark.parametrize("form", sorted(set(FORMATS) - {*ONE_OWN}))
 def test_origins_come_back_from_every_format(form: str, tmp_path: Path) -> None:
-    suffix = FORMATS[form].suffixes[0] if FORMATS[form].kind == "file" else ""
-    target = tmp_path / f"masks{suffix}"
+    target = tmp_path / f"masks{find_format(form).ending}"
     if form in ("set", "yolo", "imagej"):
         add_photos(target)
     write_annotations(images(), target, form)
@@ -61,7 +60,7 @@ def test_origins_come_back_from_every_format(form: str, tmp_path: Path) -> None:
     origins = {name: [origin for _, origin in rows] for name, rows in found.items()}
     assert origins == {"a": [NANO, TUNED, None], "b": [TUNED]}
     side = list(tmp_path.rglob("*origins.jsonl"))
-    assert bool(side) is (FORMATS[form].module not in ("sa1b", "coco", "saco"))
+    assert bool(side) is (find_format(form).module not in ("sa1b", "coco", "saco"))
 
 
 def test_masks_of_people_need_no_file(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from anymask.base import DataError, InputError
-from anymask.formats import FORMATS, WRITTEN, convert, read
+from anymask.formats import FORMATS, convert, find_format, read
 from anymask.formats.terms import RESTRICTIONS, restrictions_of
 
 TERMS = {
@@ -46,7 +46,7 @@ def test_terms_come_back_from_every_format(to: str, tmp_path: Path) -> None:
     if to == "imagej":
         pytest.importorskip("roifile")
     source = coco(tmp_path / "in", **TERMS)
-    target = tmp_path / "out" / ("o" + WRITTEN[to].ending)
+    target = tmp_path / "out" / ("o" + find_format(to).ending)
     target.parent.mkdir()
     report = convert(source, target, to)
     assert not any("source" in line or "licences" in line for line in report.lines())

@@ -15,7 +15,6 @@ from anymask.formats import read_annotations, write_annotations
 from tests.formats.annotated import rings
 from tests.formats.test_cvat_tracks import box, polygon, track, video
 from tests.formats.test_label_studio_exports import ROW
-from tests.formats.test_via import SHAPES, THREE, picture, project, project_3
 from tests.fuzz.targets import Target
 
 KML = (
@@ -28,27 +27,19 @@ KML = (
 
 
 def tools(root: Path) -> list[Target]:
-    """VIA, CVAT for video, Label Studio's JSON-MIN and tables, Cellpose, ROIs of ImageJ."""
+    """CVAT for video, Label Studio's JSON-MIN and tables, ROIs of ImageJ."""
     import roifile
 
     root.mkdir(parents=True)
     for name in ("a.jpg", "b.jpg", "0a1b2c3d-a.jpg"):
         Image.new("RGB", (20, 10)).save(root / name)
-    shapes = [shape for shape, _ in SHAPES.values()]
-    row = {"vid": "1", "flg": 0, "z": [], "av": {"1": "1"}}
-    rows = {key: row | {"xy": numbers} for key, (numbers, _) in THREE.items()}
-    documents = {
-        "via2": project(picture(*shapes, **{"class": "cat"})), "via3": project_3(**rows),
-        "min": [ROW],
-    }  # fmt: skip
-    for name, document in documents.items():
-        (root / f"{name}.json").write_text(json.dumps(document))
-    _write_tables(root)
+    (root / "min.json").write_text(json.dumps([ROW]))
+    with (root / "studio.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(ROW)
+        writer.writerow(json.dumps(one) if isinstance(one, list) else one for one in ROW.values())
     moving = polygon(0, (1, 1), (5, 1), (5, 5)), polygon(4, (2, 2), (6, 2), (6, 6))
     video(root, track("car", box(0, 1), box(5, 9, outside=1)), track("dog", *moving, number=1))
-    values = np.zeros((10, 20), np.uint16)
-    values[2:5, 3:9], values[6:9, 1:4] = 1, 2
-    np.save(root / "a_seg.npy", {"masks": values, "outlines": values * 0, "filename": "a.jpg"})
     for number, points in enumerate(([[1, 1], [9, 1], [9, 6]], [[2, 2], [4, 2], [4, 4], [2, 4]])):
         one = roifile.ImagejRoi.frompoints(np.array(points, np.float32), name=f"cat-{number}")
         one.tofile(root / "a_RoiSet.zip")
@@ -58,20 +49,6 @@ def tools(root: Path) -> list[Target]:
     (root / "results.json").write_text(json.dumps([found | {"stability_score": 0.9}]))
     files = tuple(path for path in sorted(root.iterdir()) if path.suffix != ".jpg")
     return [Target("tools", root, files, lambda path: read_annotations(path, pictures=root))]
-
-
-def _write_tables(root: Path) -> None:
-    text = io.StringIO()
-    writer = csv.writer(text)
-    names = "filename,file_size,file_attributes,region_count,region_id,region_shape_attributes"
-    writer.writerow([*names.split(","), "region_attributes"])
-    for number, (shape, _) in enumerate(SHAPES.values()):
-        writer.writerow(["a.jpg", 830, "{}", 5, number, json.dumps(shape), '{"class": "cat"}'])
-    (root / "via.csv").write_text(text.getvalue())
-    with (root / "studio.csv").open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(ROW)
-        writer.writerow(json.dumps(one) if isinstance(one, list) else one for one in ROW.values())
 
 
 def archives(root: Path) -> list[Target]:

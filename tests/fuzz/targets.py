@@ -4,15 +4,23 @@ import contextlib
 import io
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 import anymask
-from anymask.formats import FORMATS, load_clips, load_dataset, read_annotations, write_annotations
+from anymask.formats import (
+    FORMATS,
+    find_format,
+    load_clips,
+    load_dataset,
+    read_annotations,
+    write_annotations,
+)
 from anymask.images import load_image, load_mask
 from anymask.masks import Features, Mask, mask_to_rle
 from anymask.models.rules import DEFAULT_VIDEO_MODEL
@@ -135,20 +143,17 @@ def rings_mask() -> np.ndarray:
     return mask
 
 
-def annotations(root: Path) -> list[Target]:
+def annotations(root: Path, names: Iterable[str] = FORMATS) -> list[Target]:
     """Every format, written by ourselves; what can be read is written as run-lengths again."""
     image = rings()
     labelled = tuple(Mask(mask.rle, mask.label) for mask in image.masks)
     image = type(image)(file_name="a.png", hw=image.hw, masks=labelled)
     targets = []
-    for name in FORMATS:
-        folder = root / name
-        single = name in ("coco", "coco-polygon", "coco-panoptic", "label-studio", "cvat", "encord")
-        single = single or name in ("label-studio-polygon", "saco")
-        suffix = ".xml" if name == "cvat" else ".json"
+    for name in names:
+        folder, ending = root / name, find_format(name).ending
         (folder / "images").mkdir(parents=True)
         Image.new("RGB", (12, 9)).save(folder / "images" / "a.png")
-        write_annotations([image], folder / f"a{suffix}" if single else folder, name)
+        write_annotations([image], folder / f"a{ending}" if ending else folder, name)
         files = tuple(sorted(p for p in folder.rglob("*") if p.is_file() and p.name != "a.png"))
         pngs = tuple(sorted(p for p in folder.rglob("*.png") if p.parent.name != "images"))
 
@@ -161,10 +166,10 @@ def annotations(root: Path) -> list[Target]:
     return targets
 
 
-def sets(root: Path) -> list[Target]:
+def sets(root: Path, writers: Mapping[str, tuple[str, Any]] = WRITERS) -> list[Target]:
     """Published data sets; the pictures are opened, too."""
     targets = []
-    for name, (_, write) in WRITERS.items():
+    for name, (_, write) in writers.items():
         folder = root / name
         folder.mkdir(parents=True)
         write(folder)

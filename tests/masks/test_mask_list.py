@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from anymask.base import ImageError, InputError
-from anymask.formats import FORMATS, Policy, read_annotations
+from anymask.formats import FORMATS, Policy, find_format, read_annotations
 from anymask.images import ImageFile
 from anymask.masks import SMOOTH, ImageInMemory, Mask, Masks, mask_to_rle
 from anymask.segment import Model
@@ -188,10 +188,7 @@ def test_a_notebook_shows_the_photo_and_a_line_a_record(monkeypatch: pytest.Monk
 def test_every_format_is_written_and_reads_back(form: str, tmp_path: Path) -> None:
     """Formats of one layer keep what lies on top; the lone square is whole in each of them."""
     lone = Masks([OTHER], picture=ImageInMemory(PHOTO, "photo.png"))
-    suffix = {"cvat": ".xml"}.get(
-        form, ".json" if form.startswith(("coco", "label-s", "encord", "saco")) else ""
-    )
-    target = tmp_path / f"out{suffix}"
+    target = tmp_path / f"out{find_format(form).ending}"
     lone.write(target, form)
     Image.fromarray(PHOTO).save(tmp_path / "photo.png")
     (image,), _ = read_annotations(target, form, tmp_path)

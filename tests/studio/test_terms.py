@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from anymask.base import InputError
-from anymask.formats import FORMATS, WRITTEN, read
+from anymask.formats import FORMATS, find_format, read
 from anymask.masks import mask_to_rle, rle_to_coco
 from anymask.studio.exports import export_masks
 from anymask.studio.options import ExportSettings, Tuning
@@ -55,7 +55,7 @@ def filled(project: Project, tmp_path: Path) -> Project:
 def test_terms_of_an_import_leave_the_project(filled: Project, tmp_path: Path, name: str) -> None:
     if name == "imagej":
         pytest.importorskip("roifile")
-    target = tmp_path / "out" / f"o{WRITTEN[name].ending}"
+    target = tmp_path / "out" / f"o{find_format(name).ending}"
     export_masks(filled, target, name, ExportSettings(only="labelled"))
     facts = stated(target, name, filled.folder)
     assert facts.info["source"] == "harbour"

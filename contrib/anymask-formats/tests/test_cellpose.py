@@ -14,9 +14,8 @@ import anymask
 from anymask.base import DataError
 from anymask.cli.main import main
 from anymask.formats import AnnotatedImage, read_annotations, write_annotations
-from anymask.formats.pickled import read_pickled
-from anymask.formats.registry import recognise
 from anymask.masks import Mask, mask_to_rle
+from anymask_formats.pickled import read_pickled
 
 VALUES = np.zeros((6, 9), np.uint16)
 VALUES[1:3, 1:4], VALUES[4:6, 5:9], VALUES[0, 8] = 1, 2, 7
@@ -46,7 +45,7 @@ def numbers(image: AnnotatedImage) -> dict[int | None, int]:
 
 def test_what_cellpose_saves_is_read(tmp_path: Path) -> None:
     source = saved(tmp_path / "a_seg.npy", of_cellpose())
-    assert recognise(source) == recognise(tmp_path) == "cellpose"
+    assert anymask.read(source).form == anymask.read(tmp_path).form == "cellpose"
     (image,), lost = read_annotations(source)
     assert (image.file_name, image.hw) == ("a.tif", (6, 9))
     assert numbers(image) == {1: 6, 2: 8, 7: 1}
@@ -182,14 +181,3 @@ def test_one_broken_file_among_many_is_skipped(tmp_path: Path) -> None:
     assert dataset.unread_lines() == [
         "Skipped 1 record (the pickled object is corrupted): b_seg.npy"
     ]
-
-
-def test_cp_masks_beside_their_images_are_read(tmp_path: Path) -> None:
-    """`_cp_masks.png` and `.tif`, as Cellpose saves results for other programs."""
-    for name, kind in (("a", "png"), ("b", "png")):
-        Image.new("L", (9, 6)).save(tmp_path / f"{name}.tif")
-        Image.fromarray(VALUES).save(tmp_path / f"{name}_cp_masks.{kind}")
-    images, _ = read_annotations(tmp_path, "label-png")
-    assert [(one.file_name, numbers(one)) for one in images] == [
-        ("a.tif", {1: 6, 2: 8, 7: 1}), ("b.tif", {1: 6, 2: 8, 7: 1}),
-    ]  # fmt: skip

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import anymask
 from anymask.base import DataError
 from anymask.formats import read_annotations
-from anymask.formats.registry import recognise
 from anymask.masks import rle_to_mask
 
 Y, X = np.mgrid[:10, :20] + 0.5
@@ -83,7 +83,7 @@ def test_the_shapes_of_via_2_are_read(tmp_path: Path, shape: str, kind: str) -> 
         record |= {"fileref": "", "base64_img_data": ""}
     document = project(record) if kind == "project" else {"a.jpg830": record}
     (tmp_path / "via.json").write_text(json.dumps(document))
-    assert recognise(tmp_path / "via.json") == "via"
+    assert anymask.read(tmp_path / "via.json").form == "via"
     ((label, mask),) = masks_of(tmp_path / "via.json")
     assert label == "cat"
     assert np.array_equal(mask, wanted)
@@ -163,7 +163,7 @@ def test_the_csv_of_via_2_is_read(tmp_path: Path) -> None:
     writer.writerow(["b.jpg", 830, "{}", 0, 0, "{}", "{}"])
     for begin in ("", "#"):
         (tmp_path / "via.csv").write_text(begin + text.getvalue())
-        assert recognise(tmp_path / "via.csv") == "via"
+        assert anymask.read(tmp_path / "via.csv").form == "via"
         found = masks_of(tmp_path / "via.csv")
         for (_, mask), (_, wanted) in zip(found, SHAPES.values(), strict=True):
             assert np.array_equal(mask, wanted)
@@ -206,7 +206,7 @@ def test_the_shapes_of_via_3_are_read(tmp_path: Path, shape: str) -> None:
     numbers, wanted = THREE[shape]
     row = {"vid": "1", "flg": 0, "z": [], "xy": numbers, "av": {"1": "1"}}
     (tmp_path / "via.json").write_text(json.dumps(project_3(**{"1_abc": row})))
-    assert recognise(tmp_path / "via.json") == "via"
+    assert anymask.read(tmp_path / "via.json").form == "via"
     ((label, mask),) = masks_of(tmp_path / "via.json")
     assert label == "dog"
     assert np.array_equal(mask, wanted)
@@ -236,7 +236,7 @@ def test_the_csv_of_via_3_is_read(tmp_path: Path) -> None:
         coordinates = ",".join(map(str, numbers))
         rows.append(f'"1_{number}","[""a.jpg""]",0,"[]","[{coordinates}]","{{""1"":""cat""}}"')
     (tmp_path / "via.csv").write_text("\n".join(rows) + "\n")
-    assert recognise(tmp_path / "via.csv") == "via"
+    assert anymask.read(tmp_path / "via.csv").form == "via"
     found = masks_of(tmp_path / "via.csv")
     for (label, mask), (_, wanted) in zip(found, THREE.values(), strict=True):
         assert label == "cat"

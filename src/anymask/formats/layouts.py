@@ -10,7 +10,6 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -152,7 +151,6 @@ PLUGIN_MARKS: dict[str, Marks] = {
 }  # fmt: skip
 
 
-@cache
 def installed_layouts() -> dict[str, Layout]:
     """Return the layouts of installed plug-ins by name."""
     found = installed_plugins("layouts").items()
@@ -166,11 +164,17 @@ def all_layouts() -> dict[str, Layout]:
 
 def find_layout(name: str) -> Layout:
     """Return the layout of this name. Raises InputError that lists all, MissingPlugin."""
-    chosen: Layout | None = LAYOUTS.get(name) or load_plugin("layouts", name)
+    chosen = LAYOUTS.get(name) or layout_of_plugin(name)
     if chosen is None:
         names = ", ".join(all_layouts())
         raise InputError(f"Unknown layout {name!r}. Choose from: auto, set, {names}")
     return chosen
+
+
+def layout_of_plugin(name: str) -> Layout | None:
+    """Return the layout of this name of a plug-in; None if unknown. Raises MissingPlugin."""
+    found = installed_layouts().get(name)
+    return load_plugin("layouts", name) if found is None else found
 
 
 def layout_marks(*, installed: bool = False) -> dict[str, Marks]:

@@ -18,7 +18,6 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, NoReturn
@@ -40,6 +39,7 @@ from anymask.formats.layouts import (
     all_layouts,
     fitting,
     layout_marks,
+    layout_of_plugin,
     marks_text,
     recognise_layout,
 )
@@ -220,7 +220,6 @@ WRITTEN = {name: one for name, one in BUILT_IN.items() if one.writable}
 FORMATS = {name: one for name, one in WRITTEN.items() if one.readable}
 
 
-@cache
 def installed_formats() -> dict[str, Format]:
     """Return the formats of installed plug-ins by name."""
     found = installed_plugins("formats").items()
@@ -248,8 +247,10 @@ def _find(name: str) -> Format | None:
     """Return the format of this name; None if it is unknown. Raises MissingPlugin."""
     if name in BUILT_IN:
         return BUILT_IN[name]
-    chosen: Format | None = load_plugin("formats", _named(name, installed_formats()) or name)
-    return chosen
+    if (own := _named(name, installed_formats())) is not None:
+        return installed_formats()[own]
+    load_plugin("formats", name)
+    return None
 
 
 def _named(word: str, formats: Mapping[str, Format]) -> str | None:
@@ -259,7 +260,7 @@ def _named(word: str, formats: Mapping[str, Format]) -> str | None:
 
 def has_layout(name: str) -> bool:
     """Return whether a layout of published datasets has this name. Raises MissingPlugin."""
-    return name in LAYOUTS or (name not in BUILT_IN and load_plugin("layouts", name) is not None)
+    return name in LAYOUTS or (name not in BUILT_IN and layout_of_plugin(name) is not None)
 
 
 def check_readable(name: str) -> None:
@@ -402,12 +403,12 @@ def recognised(source: Path, split: str | None = None) -> tuple[str, str]:
         name = recognise_layout(source)
         every = layout_marks() | layout_marks(installed=True)
         return name, MARKS["set"].about if name == "set" else marks_text(every[name])
-    found = _search(source, MARKS, layout_marks()) or _search(
-        source, _installed_marks(), layout_marks(installed=True)
+    return (
+        _fitting(source, MARKS, layout_marks())
+        or _fitting(source, _installed_marks(), layout_marks(installed=True))
+        or (source.is_dir() and _found_inside(source))
+        or _refuse_unknown(source)
     )
-    if found is None:
-        _refuse_unknown(source)
-    return found
 
 
 def _installed_marks() -> dict[str, Mark]:
@@ -415,7 +416,7 @@ def _installed_marks() -> dict[str, Mark]:
     return {name: one.mark for name, one in installed_formats().items() if one.mark is not None}
 
 
-def _search(
+def _fitting(
     source: Path, marks: Mapping[str, Mark], layouts: dict[str, Marks]
 ) -> tuple[str, str] | None:
     """Return the name of the best fitting format or layout, and the reason; None if none fits."""
@@ -424,17 +425,22 @@ def _search(
         layout = fitting(source, layouts)
         if layout is not None and (layout not in marks or layout == "voc"):
             return layout, marks_text(layouts[layout])
-        if fit is Fit.NO and marks:
-            if split_folders(source, "set"):
-                return "set", f"Its splits: {MARKS['set'].about}"
-            _refuse_splits(source)
-            files = [path for path in source.rglob("*.*") if path.is_file()]
-            files.sort(key=lambda path: (path.suffix.lower() == ".png", path))  # photos may be PNGs
-            for path in files:
-                name, fit = _best(path, marks)
-                if name is not None:
-                    return name, f"{path.relative_to(source)} in it: {marks[name].about}"
     return None if name is None else (name, marks[name].about)
+
+
+def _found_inside(source: Path) -> tuple[str, str] | None:
+    """Return the format of the first file of a folder with one, and the reason."""
+    if split_folders(source, "set"):
+        return "set", f"Its splits: {MARKS['set'].about}"
+    _refuse_splits(source)
+    files = [path for path in source.rglob("*.*") if path.is_file()]
+    files.sort(key=lambda path: (path.suffix.lower() == ".png", path))  # photos may be PNGs
+    marks = MARKS | _installed_marks()
+    for path in files:
+        name, _ = _best(path, marks)
+        if name is not None:
+            return name, f"{path.relative_to(source)} in it: {marks[name].about}"
+    return None
 
 
 def _refuse_unknown(source: Path) -> NoReturn:
