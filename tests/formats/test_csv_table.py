@@ -67,7 +67,7 @@ def test_a_table_is_known_by_its_suffix_and_never_read(
         assert main([words[0], str(tmp_path / "a.csv"), *words[1:]]) == 2
         assert "Unknown format. Pass one" in capsys.readouterr().err
     assert main(["convert", str(tmp_path / "a.csv"), "x.json", "--from", "csv"]) == 2
-    assert "Invalid choice 'csv'" in capsys.readouterr().err
+    assert "Unknown format 'csv'. Choose from: sa1b" in capsys.readouterr().err
     assert main(["stats", str(tmp_path / "a.csv"), "--from", "csv"]) == 2
     assert "Unknown format 'csv'. Choose from: sa1b" in capsys.readouterr().err
 
