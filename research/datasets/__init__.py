@@ -4,8 +4,7 @@
 `anymask WORDS` with them.
 """
 
-from anymask.formats import LAYOUTS
-from anymask.formats.layouts import Layout
+from anymask.formats.layouts import LAYOUTS, Layout
 
 DATASETS: dict[str, Layout] = {
     "open-images": Layout(

@@ -8,8 +8,8 @@ import pytest
 
 from anymask.base import DataError
 from anymask.cli.main import main
-from anymask.formats import LAYOUTS, SequencePlace, load_dataset
-from anymask.formats.layouts import iter_dataset, recognise_layout
+from anymask.formats import SequencePlace, load_dataset
+from anymask.formats.layouts import LAYOUTS, iter_dataset, recognise_layout
 from anymask.masks import rle_to_mask
 from research.datasets import DATASETS
 from research.tests import small_datasets as published

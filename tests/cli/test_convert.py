@@ -10,7 +10,8 @@ from PIL import Image
 
 import anymask
 from anymask.cli.main import main
-from anymask.formats import FORMATS, AnnotatedImage, read_annotations, write_annotations
+from anymask.formats import AnnotatedImage, read_annotations, write_annotations
+from anymask.formats.registry import FORMATS
 from anymask.masks import Mask, mask_to_rle
 from tests.formats.annotated import pixels, rings
 

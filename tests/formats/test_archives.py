@@ -19,8 +19,9 @@ from PIL import Image
 import anymask
 from anymask.base import DataError
 from anymask.cli.main import main
-from anymask.formats import FORMATS, find_format, read, read_annotations, write_annotations
 from anymask.formats import archives as module
+from anymask.formats import find_format, read, read_annotations, write_annotations
+from anymask.formats.registry import FORMATS
 from anymask.masks import mask_to_rle, rle_to_mask, rle_to_string
 from tests.formats.annotated import pixels, rings
 

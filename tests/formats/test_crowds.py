@@ -10,7 +10,7 @@ from PIL import Image
 
 import anymask
 from anymask.cli.main import main
-from anymask.formats import FORMATS
+from anymask.formats.registry import FORMATS
 
 RLE = {"size": [60, 100], "counts": [0, 10, 5990]}
 

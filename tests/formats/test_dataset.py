@@ -7,14 +7,9 @@ import pytest
 from PIL import Image
 
 from anymask.base import DataError, InputError
-from anymask.formats import (
-    FORMATS,
-    LAYOUTS,
-    AnnotatedImage,
-    read,
-    read_annotations,
-    write_annotations,
-)
+from anymask.formats import AnnotatedImage, read, read_annotations, write_annotations
+from anymask.formats.layouts import LAYOUTS
+from anymask.formats.registry import FORMATS
 from anymask.masks import Mask
 from tests.formats.annotated import rings
 from tests.formats.published import WRITERS

@@ -13,8 +13,6 @@ from PIL import Image
 from anymask.base import AnymaskError, DataError, InputError
 from anymask.formats import (
     DOCUMENTS,
-    FORMATS,
-    WRITTEN,
     AnnotatedImage,
     LossReport,
     Policy,
@@ -26,7 +24,7 @@ from anymask.formats import (
     write_files,
 )
 from anymask.formats.documents import output_paths
-from anymask.formats.registry import recognise
+from anymask.formats.registry import FORMATS, WRITTEN, recognise
 from anymask.masks import Mask, Rle, mask_to_rle, rle_iou
 from tests.formats.annotated import annotated_images, pixels, rings
 from tests.masks.strategies import quickly

@@ -10,16 +10,14 @@ from PIL import Image
 from anymask.base import DataError, InputError
 from anymask.cli.main import main
 from anymask.formats import (
-    LAYOUTS,
     AnnotatedImage,
     SequencePlace,
-    find_layout,
     load_clips,
     load_dataset,
     read,
     read_annotations,
 )
-from anymask.formats.layouts import iter_dataset, recognise_layout
+from anymask.formats.layouts import LAYOUTS, find_layout, iter_dataset, recognise_layout
 from anymask.formats.registry import recognise
 from anymask.masks import rle_to_mask
 from tests.evaluation.small_sets import write_set

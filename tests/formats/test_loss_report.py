@@ -12,15 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from anymask.formats import (
-    FORMATS,
-    WRITTEN,
-    AnnotatedImage,
-    convert,
-    find_format,
-    read,
-    write_annotations,
-)
+from anymask.formats import AnnotatedImage, convert, find_format, read, write_annotations
+from anymask.formats.registry import FORMATS, WRITTEN
 from anymask.masks import Mask, Masks, mask_to_rle
 from tests.formats.traits import SOURCES, photo, text_of
 

@@ -15,7 +15,8 @@ import pytest
 from PIL import Image
 
 from anymask.base import AnymaskError
-from anymask.formats import FORMATS, find_format, read_annotations, write_annotations
+from anymask.formats import find_format, read_annotations, write_annotations
+from anymask.formats.registry import FORMATS
 from tests.formats import test_label_studio_exports as label_studio
 from tests.formats import test_results as results
 from tests.formats.annotated import rings

@@ -14,7 +14,6 @@ from PIL import Image
 import anymask
 from anymask.base import DataError
 from anymask.formats import (
-    WRITTEN,
     AnnotatedImage,
     LossReport,
     Policy,
@@ -26,6 +25,7 @@ from anymask.formats import (
 )
 from anymask.formats.documents import output_paths
 from anymask.formats.names import name_uuid, output_stems
+from anymask.formats.registry import WRITTEN
 from anymask.masks import Mask, Masks, mask_to_rle
 
 # Formats of several files, which other tests have no other names for.

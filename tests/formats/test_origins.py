@@ -10,7 +10,8 @@ from PIL import Image
 import anymask
 from anymask.base import DataError
 from anymask.cli.main import main
-from anymask.formats import FORMATS, AnnotatedImage, find_format, read, write_annotations
+from anymask.formats import AnnotatedImage, find_format, read, write_annotations
+from anymask.formats.registry import FORMATS
 from anymask.masks import Mask, Masks, Origin, mask_to_rle
 from anymask.runtime import entry, stated_origin
 

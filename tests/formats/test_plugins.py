@@ -10,10 +10,10 @@ from PIL import Image
 import anymask
 from anymask.base import InputError, MissingPlugin
 from anymask.cli.main import main
-from anymask.evaluation.suite import read_suite
-from anymask.formats import FORMATS, load_dataset, read_annotations, write_annotations
+from anymask.formats import load_dataset, read_annotations, write_annotations
 from anymask.formats.nearest import KEYS
 from anymask.formats.recognition import MARKS
+from anymask.formats.registry import FORMATS
 from tests.formats.annotated import pixels, rings
 from tests.formats.published import write_voc
 
@@ -84,18 +84,17 @@ def test_names_of_an_absent_plug_in_end_with_its_install_line(
     assert REMEDY in capsys.readouterr().err
 
 
-def test_the_layout_of_an_absent_plug_in_is_named(tmp_path: Path) -> None:
+def test_the_layout_of_an_absent_plug_in_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = hqseg(tmp_path, "DIS-VD")
     for layout in ("auto", "hqseg"):
         with pytest.raises(MissingPlugin, match=f"Layout 'hqseg' {REMEDY}"):
             load_dataset(folder, layout)
     with pytest.raises(MissingPlugin, match="hqseg"):
         anymask.read(folder, split="val")
-    (tmp_path / "suite.toml").write_text(
-        'name = "a"\n[[set]]\nname = "hqseg"\nlayout = "hqseg"\ngroups = ["dev"]\n'
-    )
-    with pytest.raises(MissingPlugin, match="hqseg"):
-        read_suite(tmp_path / "suite.toml")
+    assert main(["evaluate", str(folder), "--limit", "1"]) == 2
+    assert REMEDY in capsys.readouterr().err
 
 
 def test_lists_name_what_is_installed(capsys: pytest.CaptureFixture[str]) -> None:

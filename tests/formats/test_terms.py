@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from anymask.base import DataError, InputError
-from anymask.formats import FORMATS, convert, find_format, read
+from anymask.formats import convert, find_format, read
+from anymask.formats.registry import FORMATS
 from anymask.formats.terms import RESTRICTIONS, restrictions_of
 
 TERMS = {

@@ -14,13 +14,13 @@ from PIL import Image
 
 import anymask
 from anymask.formats import (
-    FORMATS,
     find_format,
     load_clips,
     load_dataset,
     read_annotations,
     write_annotations,
 )
+from anymask.formats.registry import FORMATS
 from anymask.images import load_image, load_mask
 from anymask.masks import Features, Mask, mask_to_rle
 from anymask.models.rules import DEFAULT_VIDEO_MODEL

@@ -14,7 +14,8 @@ import pytest
 from PIL import Image
 
 from anymask.base import ImageError, InputError
-from anymask.formats import FORMATS, Policy, find_format, read_annotations
+from anymask.formats import Policy, find_format, read_annotations
+from anymask.formats.registry import FORMATS
 from anymask.images import ImageFile
 from anymask.masks import SMOOTH, ImageInMemory, Mask, Masks, mask_to_rle
 from anymask.segment import Model

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from anymask.base import InputError, NotAllowedError, page_name
-from anymask.formats import FORMATS, SPLITS, read, read_annotations
+from anymask.formats import SPLITS, read, read_annotations
+from anymask.formats.registry import FORMATS
 from anymask.masks import mask_to_rle
 from anymask.studio import Draft
 from anymask.studio.exchange import photo_name

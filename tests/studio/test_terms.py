@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from anymask.base import InputError
-from anymask.formats import FORMATS, find_format, read
+from anymask.formats import find_format, read
+from anymask.formats.registry import FORMATS
 from anymask.masks import mask_to_rle, rle_to_coco
 from anymask.studio.exports import export_masks
 from anymask.studio.options import ExportSettings, Tuning

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from anymask.formats import WRITTEN
+from anymask.formats.registry import WRITTEN
 
 SOURCE = Path(__file__).resolve().parents[2] / "web" / "src" / "page" / "export.ts"
 

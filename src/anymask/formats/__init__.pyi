@@ -40,7 +40,6 @@ from anymask.formats.label_pictures import object_numbers as object_numbers
 from anymask.formats.label_pictures import paint_numbers as paint_numbers
 from anymask.formats.label_studio import brush_to_rle as brush_to_rle
 from anymask.formats.label_studio import mask_to_brush as mask_to_brush
-from anymask.formats.layouts import LAYOUTS as LAYOUTS
 from anymask.formats.layouts import Layout as Layout
 from anymask.formats.layouts import all_layouts as all_layouts
 from anymask.formats.layouts import fitting_layout as fitting_layout
@@ -87,13 +86,10 @@ from anymask.formats.outputs import write_masks as write_masks
 from anymask.formats.recognition import Fit as Fit
 from anymask.formats.recognition import Mark as Mark
 from anymask.formats.recognition import Sniffed as Sniffed
-from anymask.formats.registry import FORMATS as FORMATS
-from anymask.formats.registry import WRITTEN as WRITTEN
 from anymask.formats.registry import Format as Format
 from anymask.formats.registry import all_formats as all_formats
 from anymask.formats.registry import encode_annotations as encode_annotations
 from anymask.formats.registry import find_format as find_format
-from anymask.formats.registry import format_name as format_name
 from anymask.formats.registry import format_of_target as format_of_target
 from anymask.formats.registry import write_annotations as write_annotations
 from anymask.formats.sa1b import document_to_image as document_to_image
