@@ -34,6 +34,7 @@ OUTSIDE = {  # files of the repository that are pages of the site, too
     "web/package/README.md": "javascript.md",
     "contrib/README.md": "plugins.md",
     "contrib/anymask-connect/README.md": "anymask-connect.md",
+    "contrib/anymask-inpaint/README.md": "anymask-inpaint.md",
     "contrib/anymask-points/README.md": "anymask-points.md",
     "contrib/anymask-formats/README.md": "anymask-formats.md",
 }
@@ -49,7 +50,7 @@ NAVIGATION = {
         "guides/digitize-buildings.md", "guides/embed-in-a-web-page.md",
         "guides/deploy-without-python.md", "guides/find-label-errors.md",
         "guides/process-100000-images.md", "guides/serve.md", "plugins.md",
-        "anymask-connect.md", "anymask-formats.md", "anymask-points.md",
+        "anymask-connect.md", "anymask-formats.md", "anymask-inpaint.md", "anymask-points.md",
     ],
     "Explanation": [
         "explanation/prompts.md", "explanation/automatic-masks.md", "explanation/text-prompts.md",

@@ -8,7 +8,7 @@ name = "coco_val"
 groups = ["dev"]             # groups whose means include it
 measures = ["clicks", "box"]
 annotators = "first"         # or "all"
-layout = "cityscapes"        # as published (a name of `anymask.formats.all_layouts()`); default: "set"
+layout = "cityscapes"        # a name of `anymask.formats.all_layouts()`; default: "set"
 folder = "Cityscapes"        # in the data folder; default: the name
 split = "val"                # default: that of the layout
 """
