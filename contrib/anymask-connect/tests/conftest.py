@@ -1,14 +1,10 @@
 """What every test of this plug-in may ask for: as the package's tests, with plug-ins."""
 
-from pathlib import Path
-
 import pytest
 
 from anymask.segment import Model
 from tests.conftest import hasty_disk, one_thread, repository  # noqa: F401  # sets variables, too
 from tests.segment.fakes import ColourRuntime
-
-SOURCE = Path(__file__).parents[1] / "src"
 
 
 @pytest.fixture(autouse=True)
