@@ -173,7 +173,7 @@ def test_a_target_that_says_nothing_is_told_with_the_formats(
     assert main(["convert", str(source), str(source.parent / "out")]) == 2
     assert "is unknown. Pass one, with --to" in capsys.readouterr().err
     assert main(["convert", str(source), "out", "--to", "yollo"]) == 2
-    assert "--to: Invalid choice 'yollo'. Did you mean 'yolo'?" in capsys.readouterr().err
+    assert "Unknown format 'yollo'. Did you mean 'yolo'? Choose" in capsys.readouterr().err
 
 
 def test_how_masks_were_made_is_one_line(

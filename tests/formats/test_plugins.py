@@ -197,7 +197,7 @@ def test_a_format_of_another_package_is_written_recognised_and_read(
     shown = capsys.readouterr().out
     assert "  dots                  pixels as text\n" in shown
     assert shown.count("\n  coco ") == 2, "a built-in format and layout"
-    with pytest.raises(InputError, match=r"Choose from: sa1b.*, dots"):
+    with pytest.raises(InputError, match=r"Did you mean 'dots'\? Choose from: sa1b.*, dots"):
         anymask.read(back, "dot")
     with pytest.raises(InputError, match=r"Did you mean .*a\.dots\?"):
         anymask.convert(back, tmp_path / "a.dot")

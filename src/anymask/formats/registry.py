@@ -15,6 +15,7 @@ They are loaded for lists, and for names and files that no built-in format has.
 
 from __future__ import annotations
 
+import difflib
 import importlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -239,7 +240,7 @@ def find_format(name: str) -> Format:
         MissingPlugin: The plug-in with the format is not installed.
     """
     if (chosen := _find(name)) is None:
-        raise InputError(f"Unknown format {name!r}. Choose from: {', '.join(all_formats())}")
+        raise _unknown(name, [*all_formats()])
     return chosen
 
 
@@ -267,12 +268,18 @@ def check_readable(name: str) -> None:
     """Raise InputError if there is neither a format nor a layout of this name, or MissingPlugin."""
     chosen = _find(name)
     if not (chosen is not None and chosen.readable) and not has_layout(name):
-        raise InputError(f"Unknown format {name!r}. Choose from: {_readable_names()}")
+        raise _unknown(name, _readable_names())
 
 
-def _readable_names() -> str:
+def _unknown(name: str, known: list[str]) -> InputError:
+    near = difflib.get_close_matches(name, known, 1, 0.7)
+    guess = f"Did you mean {near[0]!r}? " if near else ""
+    return InputError(f"Unknown format {name!r}. {guess}Choose from: {', '.join(known)}")
+
+
+def _readable_names() -> list[str]:
     names = (name for name, one in all_formats().items() if one.readable)
-    return ", ".join(dict.fromkeys([*names, *all_layouts()]))
+    return [*dict.fromkeys([*names, *all_layouts()])]
 
 
 def _writable_names() -> str:
@@ -452,7 +459,8 @@ def _refuse_unknown(source: Path) -> NoReturn:
         ". For masks of a video, run: anymask track VIDEO --from FILE -o FILE" * source.is_file()
     )
     near = nearest(Sniffed(source)) if source.is_file() else ""
-    raise DataError(f"{source}: Unknown format. Pass one of: {_readable_names()}{video}{near}")
+    known = ", ".join(_readable_names())
+    raise DataError(f"{source}: Unknown format. Pass one of: {known}{video}{near}")
 
 
 def split_folders(source: Path, form: str) -> list[Path]:
