@@ -6,10 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-import anymask
 from anymask.evaluation.by_class import ShownPhoto, shown_ap
 from anymask.evaluation.everything import measure_shown
-from anymask.evaluation.measures import MEASURES
 from anymask.evaluation.protocols import NotMeasured
 from anymask.evaluation.selection import EvalSettings
 from anymask.formats import AnnotatedImage
@@ -38,20 +36,6 @@ def test_it_is_asked_without_settings_as_users_ask(tmp_path: Path) -> None:
     finder = Finder([SMALL, LARGE])
     assert measured(finder, tmp_path / "set")["recall .5"] == 1
     assert finder.asked == {}
-
-
-def test_proposals_are_measured_with_their_mode(tmp_path: Path) -> None:
-    finder, sets = Finder([SMALL, LARGE]), small_set(tmp_path / "set")
-    measure = MEASURES["proposals"].function
-    assert measure is not None
-    measure(finder, sets, EvalSettings(), lambda *n: None)
-    assert finder.asked == {"mode": "proposals"}
-
-
-def test_a_model_without_proposals_is_not_measured(tmp_path: Path) -> None:
-    sets = small_set(tmp_path / "set")
-    with pytest.raises(NotMeasured, match="requires a model with a proposal head"):
-        measure_shown(anymask.load("nano"), sets, EvalSettings(), lambda *n: None, mode="proposals")
 
 
 def test_a_photo_counts_with_all_its_objects_even_under_a_limit(tmp_path: Path) -> None:

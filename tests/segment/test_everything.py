@@ -165,7 +165,7 @@ def test_nothing_found_is_an_empty_list() -> None:
         ({"grid": 10**9}, "grid must be .* at most 1024, got 1000"),
         (
             {"mode": "fast"},
-            'mode must be "adaptive", "proposals", "exact" or "instances", got \'fast\'',
+            'mode must be "adaptive", "exact" or "instances", got \'fast\'',
         ),
         (
             {"decoder_precision": "fp8"},

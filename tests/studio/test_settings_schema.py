@@ -57,7 +57,7 @@ def test_openapi_describes_each_setting_and_no_other(http: TestClient) -> None:
     everything = bodies["EverythingBody"]["properties"]["settings"]
     assert everything["additionalProperties"] is False
     assert everything["properties"]["crop_n_layers"]["maximum"] == 6
-    modes = ["adaptive", "proposals", "exact", "instances"]
+    modes = ["adaptive", "exact", "instances"]
     assert everything["properties"]["mode"]["enum"] == modes
     segment = bodies["SegmentBody"]["properties"]
     assert [way["type"] for way in segment["max_hole_area"]["anyOf"]] == ["number", "string"]

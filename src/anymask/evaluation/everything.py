@@ -28,7 +28,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from anymask.base import Floats, InputError, OnProgress
+from anymask.base import Floats, OnProgress
 from anymask.evaluation.by_class import ShownPhoto, shown_ap
 from anymask.evaluation.coco import AREA_RANGES, IOU_THRESHOLDS, Matches, match_photo
 from anymask.evaluation.metrics import Shares
@@ -143,11 +143,11 @@ def average_recall(photos: Sequence[Matches], most: int) -> float:
 
 
 def measure_shown(
-    method: Segmenter, one: EvalSet, settings: EvalSettings, progress: OnProgress, **grid: Any
+    method: Segmenter, one: EvalSet, settings: EvalSettings, progress: OnProgress
 ) -> SetResult:
-    """Measure automatic mask generation with default settings, except those in `grid`.
+    """Measure automatic mask generation with default settings.
 
-    Raises NotMeasured for a method without `everything`, or that does not support the settings.
+    Raises NotMeasured for a method without `everything`.
     """
     if not isinstance(method, FindsEverything) or not method.spec.accepts:
         raise NotMeasured("This model does not support automatic mask generation.")
@@ -156,10 +156,7 @@ def measure_shown(
     rows, photos = [], []
     for done, number in enumerate(images, start=1):
         sample = one.samples[int(number)]
-        try:
-            records = method.everything(sample.image(), **grid)
-        except InputError as error:
-            raise NotMeasured(str(error)) from error
+        records = method.everything(sample.image())
         photos.append(ShownPhoto(sample, records))
         scores = np.array([record.score for record in records], np.float64)
         rles, most = [record.rle for record in records], max(len(records), 1)

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -217,11 +216,6 @@ MEASURES: dict[str, Measure] = {
             "AR, per class"
         ),
         function=measure_shown,
-        packages=COCO_PACKAGES,
-    ),
-    "proposals": Measure(
-        about='the same as shown, with mode="proposals"',
-        function=partial(measure_shown, mode="proposals"),
         packages=COCO_PACKAGES,
     ),
     "instance-ap": Measure(

@@ -181,10 +181,9 @@ class SegmentSettings:
 
 # Settings of the search of `everything`.
 
-Mode = Literal["adaptive", "proposals", "exact", "instances"]
+Mode = Literal["adaptive", "exact", "instances"]
 GridPrecision = Literal["auto", "model", "mixed"]
 
-JUDGED_MODES = ("adaptive", "proposals")  # masks are filtered by objectness
 INSTANCE_SCORE = 0.4  # default score threshold of the mode "instances"
 WIDER = 0.5  # of the score threshold, for the second attempt
 MAX_AT_ONCE = 64  # clicks per batch; larger batches are not faster
@@ -225,8 +224,6 @@ class Grid:
             '"exact": decode every point of the grid, as in the SAM paper; '
             '"adaptive": decode a coarse grid, then points that are likely to find '
             "missing objects, at most a third of the grid in total; "
-            '"proposals": decode at most 100 boxes that the proposal head of the model '
-            "predicts in one pass, which is faster and finds less; "
             '"instances": no points, but the instance head of a model for one field, '
             "which has this default"
         ),
@@ -236,7 +233,7 @@ class Grid:
         Setting(
             '"model": the precision with which the model was loaded; "mixed": large '
             'matrix products of PyTorch models in 16 bits, if that is faster; "auto": '
-            "mixed in the modes adaptive and proposals"
+            "mixed in adaptive mode"
         ),
     ] = "auto"
     memory_limit: Annotated[
@@ -290,8 +287,8 @@ class Grid:
         float,
         Setting(
             (
-                "if the boxes of two masks have an IoU above this (in the modes adaptive and "
-                "proposals: the masks themselves), remove the mask with the lower score"
+                "if the boxes of two masks have an IoU above this (in adaptive mode: the masks "
+                "themselves), remove the mask with the lower score"
             ),
             most=1,
         ),
@@ -355,7 +352,7 @@ class Grid:
     def sweep_precision(self) -> SweepPrecision:
         """Precision for `runtime.open_sweep`."""
         if self.decoder_precision == "auto":
-            return "mixed" if self.mode in JUDGED_MODES else "model"
+            return "mixed" if self.mode == "adaptive" else "model"
         return self.decoder_precision
 
     def points(self, layer: int) -> FloatArray:
@@ -367,8 +364,8 @@ class Grid:
 def grid_of(family: Family, given: GridDict) -> Grid:
     """Settings of the user, with the defaults of the model.
 
-    In the modes `JUDGED_MODES`, a model with objectness has its own thresholds in that table. A
-    model with an instance head has the mode "instances".
+    In adaptive mode, a model with objectness has its own thresholds in that table. A model with an
+    instance head has the mode "instances".
 
     Raises:
         InputError: A setting is invalid.
@@ -377,7 +374,7 @@ def grid_of(family: Family, given: GridDict) -> Grid:
     mode = given.get("mode", "instances" if "instances" in family.tables else "adaptive")
     if mode == "instances":
         least = INSTANCE_SCORE, 0.0
-    elif judging is None or mode not in JUDGED_MODES:
+    elif judging is None or mode != "adaptive":
         least = family.grid.score, family.grid.stability
     else:
         least = float(judging["quality"]), float(judging["stability"])
@@ -394,7 +391,7 @@ def wider_grid(tried: Grid, given: GridDict) -> Grid | None:
         given: Settings of the user. None is returned if they have a threshold, and in other modes.
     """
     own = not {"score", "stability"} & set(given)
-    if tried.mode not in JUDGED_MODES or not own:
+    if tried.mode != "adaptive" or not own:
         return None
     return replace(tried, score=WIDER * tried.score, stability=0.0)
 
@@ -541,7 +538,7 @@ def arrangement_of(grid: Grid, given: ArrangementDict, least: float = 0.0) -> Ar
         least: Default min_objectness of the model.
     """
     merged = ArrangementDict()
-    if grid.mode in JUDGED_MODES:
+    if grid.mode == "adaptive":
         merged["min_objectness"] = least
         merged["iou"] = ADAPTIVE_NMS
         if NESTED.isdisjoint(given):

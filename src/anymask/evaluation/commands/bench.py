@@ -31,7 +31,6 @@ MODES: dict[str, dict[str, Any]] = {
     "exact": {"mode": "exact", "decoder_precision": "model"},
     "mixed": {"mode": "exact", "decoder_precision": "mixed"},
     "adaptive": {"mode": "adaptive"},
-    "proposals": {"mode": "proposals"},
 }
 
 
@@ -207,8 +206,6 @@ def _measure_steps(args: argparse.Namespace, photo: Path, notes: list[str]) -> l
     for runtime, (model, features) in opened.items():
         modes = MODES if args.everything else {"": dict[str, Any]()}
         for mode, settings in modes.items():
-            if mode == "proposals" and "proposals" not in model.runtime.family.tables:
-                continue
             column = f"{runtime}, {mode}" if mode else runtime
             start = time.perf_counter()
             found = model.everything(features, **{"grid": args.grid, **settings})

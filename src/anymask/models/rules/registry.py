@@ -110,8 +110,7 @@ def shipped_tables(family: str) -> Tables:
 
     "ranking" orders the masks of a single click (`research/fit_ranking.py`), "adaptive" selects the
     clicks of automatic mask generation (`segment.everything.grid`), "objectness" scores its masks
-    (`segment.everything.filter`), "proposals" has the hash of a head in a file
-    (`segment.everything.proposals`). The last two state the weights that they were trained with.
+    (`segment.everything.filter`) and states the weights that it was trained with.
     """
     path = SHIPPED / family / "tables.json"
     if not path.is_file():

@@ -71,20 +71,16 @@ def good_enough(score: FloatArray, settings: Grid) -> BoolArray:  # (N, K) -> (N
 
 def make_record(
     plane: FloatArray, score: float, click: Floats, view: CropView, settings: Grid
-) -> list[Mask]:  # (m, m), (2,) or (4,) in pixels of the view
-    """Mask of a candidate in the image, or an empty list if it is empty or not stable.
-
-    The mask has the click (2,) that found it, but not the box (4,) of a proposal.
-    """
+) -> list[Mask]:  # (m, m), (2,) in pixels of the view
+    """Mask of a candidate in the image, or an empty list if it is empty or not stable."""
     cut = cut_mask(plane, view, settings)
     if cut is None or not rle_area(cut[0]):
         return []
     rle, stability = cut
-    x, y = (click[:2] + view.window[:2]).tolist()
-    points = ((x, y),) if len(click) == 2 else ()
+    x, y = (click + view.window[:2]).tolist()
     left, top, right, bottom = map(float, view.window)
     crop = (left, top, right, bottom)
-    return [Mask(rle, score=score, stability=stability, points=points, crop_box=crop)]
+    return [Mask(rle, score=score, stability=stability, points=((x, y),), crop_box=crop)]
 
 
 def cut_mask(

@@ -32,7 +32,6 @@ from anymask.base import (
     choose_progress,
 )
 from anymask.masks import (
-    CORNERS,
     NO_POINT,
     Features,
     Geometry,
@@ -74,11 +73,9 @@ from anymask.segment.everything.grid import (
 )
 from anymask.segment.everything.instances import find_instances
 from anymask.segment.everything.log import LoggedBatch, SearchLog, batch_key
-from anymask.segment.everything.proposals import MOST, ProposalHead, proposal_head
 from anymask.segment.everything.tiles import find_in_tiles
 from anymask.segment.pipeline import decode_prompts, encode_image
 from anymask.segment.settings import (
-    JUDGED_MODES,
     EverythingDict,
     Grid,
     SegmentSettings,
@@ -121,9 +118,8 @@ def find_everything(
     image_hw = seen.image_hw if isinstance(seen, Features) else seen.shape[:2]
     windows, layers = crop_boxes(image_hw, settings.crop_n_layers, settings.crop_overlap_ratio)
     grids = [settings.points(layer) for layer in layers]
-    exact = settings.mode not in JUDGED_MODES
-    head = proposal_head(family) if settings.mode == "proposals" else None
-    most = (len(g) if exact else MOST if head else most_clicks(len(g)) for g in grids)
+    exact = settings.mode != "adaptive"
+    most = (len(g) if exact else most_clicks(len(g)) for g in grids)
     clock, found = ProgressCounter(progress, sum(most)), list[Mask]()
     with ThreadPoolExecutor(CUTTERS, "anymask-cut") as cutters:
         for window, grid in zip(windows, grids, strict=True):
@@ -141,7 +137,7 @@ def find_everything(
                 judge = None if exact else objectness_of(family, place, least)
                 scan = Scan(sweep, family, view, settings, place, cutters, log, judge)
                 clicks = grid.astype(np.float64) * place.image_hw[::-1]
-                masks = _ask_boxes(scan, head, clock) if head else search_view(scan, clicks, clock)
+                masks = search_view(scan, clicks, clock)
             found += _whole_in_view(masks, view, settings)
     if len(windows) > 1:
         smallness = 1 / box_area([record.crop_box for record in found])
@@ -197,10 +193,10 @@ class Scan:
     judge: Objectness | None = None
 
     def decode(self, clicks: Floats, frontier: Frontier | None = None) -> list[Mask]:
-        """Masks of N clicks (N, 2), or of N boxes (N, 4), in pixels of the view.
+        """Masks of N clicks (N, 2) in pixels of the view.
 
         Args:
-            clicks: Clicks (N, 2) or boxes (N, 4).
+            clicks: Clicks (N, 2).
             frontier: Receives the observations of masks that pass or nearly pass.
         """
         if self.log is None:
@@ -263,27 +259,14 @@ def search_view(scan: Scan, clicks: Floats, clock: ProgressCounter) -> list[Mask
     return found
 
 
-def _ask_boxes(scan: Scan, head: ProposalHead, clock: ProgressCounter) -> list[Mask]:
-    """All masks of one view that pass, of the boxes that the head proposes."""
-    proposals = head.propose([one.values for one in scan.embedding.maps], scan.view.geometry)
-    found = _in_batches(scan, proposals.boxes, clock)
-    clock.add(MOST - len(proposals.boxes))
-    objectness = np.array([one.objectness or 0.0 for one in found])
-    boxes = np.array([one.box for one in found]).reshape(-1, 4) - 2 * scan.view.window[:2]
-    chances = proposals.adjust(objectness, boxes)
-    return [
-        replace(one, objectness=float(chance)) for one, chance in zip(found, chances, strict=True)
-    ]
-
-
 def _in_batches(
-    scan: Scan, prompts: Floats, clock: ProgressCounter, frontier: Frontier | None = None
+    scan: Scan, clicks: Floats, clock: ProgressCounter, frontier: Frontier | None = None
 ) -> list[Mask]:
-    """Masks of clicks (N, 2) or boxes (N, 4) that pass."""
+    """Masks of clicks (N, 2) that pass."""
     batch = scan.settings.batch(scan.sweep.bytes_per_prompt)
     found: list[Mask] = []
-    for start in range(0, len(prompts), batch):
-        part = prompts[start : start + batch]
+    for start in range(0, len(clicks), batch):
+        part = clicks[start : start + batch]
         found += scan.decode(part, frontier)
         clock.add(len(part))
     return found
@@ -293,23 +276,20 @@ def _whole_in_view(found: list[Mask], view: CropView, settings: Grid) -> list[Ma
     """Remove masks cut by the view's border, and duplicates."""
     cut_off = boxes_at_crop_edge([r.box for r in found], view.window, view.image_hw)
     whole = [record for record, cut in zip(found, cut_off, strict=True) if not cut]
-    if settings.mode not in JUDGED_MODES:
+    if settings.mode != "adaptive":
         ranks = [record.rank for record in whole]
         return without_box_duplicates(whole, ranks, settings.box_nms_thresh)
     return without_duplicates(whole, settings.box_nms_thresh)
 
 
-def grid_prompts(prompts: ArrayLike, geometry: Geometry, spec: ModelSpec) -> ModelPrompts:
-    """Prompts of N positive clicks (N, 2) or of N boxes (N, 4) in image pixels."""
-    array = np.asarray(prompts)
-    labels_of = (1,) if array.shape[1] == 2 else CORNERS
-    places = points_to_model(array.reshape(len(array), -1, 2), geometry)
-    count, points = places.shape[:2]
-    padding = max(int(spec.pad_point and points == 1), spec.fixed_points - points, 0)
-    coords = np.zeros((count, points + padding, 2), np.float32)
-    coords[:, :points] = places
-    labels = np.full((count, points + padding), NO_POINT, np.int64)
-    labels[:, :points] = labels_of
+def grid_prompts(clicks: ArrayLike, geometry: Geometry, spec: ModelSpec) -> ModelPrompts:
+    """Prompts of N positive clicks (N, 2) in image pixels."""
+    places = points_to_model(clicks, geometry)
+    count, padding = len(places), max(int(spec.pad_point), spec.fixed_points - 1, 0)
+    coords = np.zeros((count, 1 + padding, 2), np.float32)
+    coords[:, 0] = places
+    labels = np.full((count, 1 + padding), NO_POINT, np.int64)
+    labels[:, 0] = 1
     masks = np.zeros((count, 1, spec.mask_side, spec.mask_side), np.float32)
     return ModelPrompts(coords, labels, masks, np.zeros(count, np.float32))
 
@@ -394,7 +374,7 @@ def find_masks(
     grid = grid_of(runtime.family, of_grid)
     wanted = arrangement_of(grid, of_arrangement, default_min_objectness(runtime.family))
     loose = arrangement_of(grid, of_arrangement)
-    relative = grid.mode in JUDGED_MODES and "min_objectness" not in of_arrangement
+    relative = grid.mode == "adaptive" and "min_objectness" not in of_arrangement
     if features is not None:
         check_features(features, runtime.spec, runtime.weights_hash)
         if tiling.tile not in ("auto", None):
@@ -408,7 +388,7 @@ def find_masks(
         features = encode_image(runtime, whole)
 
     refine, refines = None, wanted.refine_edges
-    refines = grid.mode in JUDGED_MODES if refines == "auto" else refines
+    refines = grid.mode == "adaptive" if refines == "auto" else refines
     if refines and whole is not None and runtime.capability(EdgeRefining) is not None:
         refine = partial(refine_record_edges, runtime, whole, seen=features)
     if wanted.alike:
