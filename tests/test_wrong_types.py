@@ -1,7 +1,8 @@
 """Every keyword of the public functions, given a value of a wrong type or out of range.
 
-A call may work, or raise an AnymaskError or a TypeError that this package words itself: one that a
-`raise` of anymask raises, not one that Python or NumPy raises in the middle of it.
+A method may work, or raise an AnymaskError or a TypeError that this package words itself: one that
+a `raise` of anymask raises, not one that Python or NumPy raises in the middle of it. A function may
+also raise an error by which Python refuses a type.
 """
 
 import inspect
@@ -15,10 +16,13 @@ import numpy as np
 import pytest
 
 import anymask
-from anymask.base import AnymaskError
+from anymask.base import AnymaskError, InputError, PromptError
 from anymask.edit import CutoutKeywords
 from anymask.find import FindKeywords
+from anymask.masks import Mask, mask_to_rle
 from anymask.segment import Model
+from anymask.studio import create_project
+from anymask.studio.server_options import ServerOptions
 from anymask.track import TrackOptions, open_session
 from anymask.volumes import VolumeOptions, open_volume_session
 from tests.segment.fakes import ColourRuntime
@@ -28,6 +32,7 @@ WRONG: list[Any] = ["x", None, {"a": 1}, -7, float("nan"), 5, [], object()]
 IMAGE = np.zeros((24, 32, 3), np.uint8)
 MASK = np.eye(24, 32, dtype=bool)
 ABSENT = "/no/such/path"
+REFUSED = (TypeError, ValueError, AttributeError)  # what Python raises for a wrong type
 SLOW = {"ask", "follow", "begin", "scan", "runtime"}  # callables that a test hands over
 
 Call = Callable[..., Any]
@@ -113,7 +118,9 @@ def innermost(trace: TracebackType | None) -> tuple[str, str]:
     return name, linecache.getline(name, start).strip()
 
 
-def escapes(call: Call, base: dict[str, Any]) -> list[str]:
+def escapes(
+    call: Call, base: dict[str, Any], refused: tuple[type[Exception], ...] = ()
+) -> list[str]:
     found = []
     for name in [*dict.fromkeys(keywords_of(call)), "unknown_word"]:
         if name in ("self", *SLOW):
@@ -125,6 +132,9 @@ def escapes(call: Call, base: dict[str, Any]) -> list[str]:
                     list(answer)
             except AnymaskError as error:
                 found += [] if str(error) else [f"{name}={value!r}: no message"]
+            except refused as error:
+                named = name != "unknown_word" or name in str(error)
+                found += [] if named else [f"{name}={value!r}: {error}"]
             except Exception as error:
                 file, line = innermost(error.__traceback__)
                 ours = isinstance(error, TypeError) and file.startswith(SOURCES)
@@ -139,7 +149,7 @@ def test_functions_explain_wrong_values(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert not escapes(getattr(anymask, name), BASES[name])
+    assert not escapes(getattr(anymask, name), BASES[name], REFUSED)
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -148,3 +158,68 @@ def test_methods_explain_wrong_values(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert not escapes(getattr(model(), name), METHODS[name])
+
+
+@pytest.mark.parametrize(
+    ("name", "keyword"),
+    [
+        ("load", "convert"),
+        ("load_image", "bgr"),
+        ("load_image", "allow_url"),
+        ("load_image", "stretch"),
+        ("read", "boxes"),
+        ("convert", "copy_images"),
+        ("convert", "strict"),
+        ("convert", "classes"),
+        ("audit", "accept"),
+        ("evaluate", "refine_edges"),
+        ("evaluate", "resume"),
+        ("evaluate", "also"),
+        ("read_volume", "detached"),
+        ("export", "int8"),
+        ("export", "verify"),
+    ],
+)
+def test_text_is_neither_a_flag_nor_a_list(name: str, keyword: str) -> None:
+    """Else "no" would count as True, and "12" as the list of 1 and 2."""
+    with pytest.raises(InputError, match=f"{keyword} must be (a list|True or False), got '12'"):
+        getattr(anymask, name)(**BASES[name] | {keyword: "12"})
+
+
+def test_text_is_no_list_of_origins_or_classes(tmp_path: Path) -> None:
+    wrong: Any = "12"
+    for keyword in ("origins", "frames", "videos", "volumes"):
+        with pytest.raises(InputError, match=f"{keyword} must be a list"):
+            ServerOptions(**{keyword: wrong})
+    with pytest.raises(InputError, match="labels must be a list"):
+        create_project(tmp_path, labels=wrong)
+
+
+def test_values_that_would_be_ignored_are_refused(tmp_path: Path) -> None:
+    wrong: Any = "x"
+    masks = anymask.Masks([Mask(mask_to_rle(MASK), "cup")])
+    with pytest.raises(InputError, match="polygons must be True or False"):
+        masks.to_coco(polygons=wrong)
+    wrong = ["cup"]
+    with pytest.raises(InputError, match="label must be text or None"):
+        masks.filter(label=wrong)
+    wrong = "half"
+    with pytest.raises(InputError, match="Invalid precision 'half'"):
+        model().encode(IMAGE).save(tmp_path / "it.npz", precision=wrong)
+
+
+def test_text_is_no_number_of_an_object_or_a_frame() -> None:
+    wrong: Any = "1"
+    with model().track([IMAGE, IMAGE]) as session:
+        session.add(0, 1, points=[(3, 4)])
+        for call in (session.remove, session.prompts, session.known, session.result):
+            with pytest.raises(PromptError, match="Use a whole number"):
+                call(wrong)
+        with pytest.raises(PromptError, match="Use a whole number"):
+            session.take_back(wrong, 0)
+        assert session.objects == [1]
+    with model().volume(np.stack([IMAGE[..., 0]] * 4)) as scan:
+        scan.add(1, 1, points=[(3, 4)])
+        for look in (scan.known, scan.ends, scan.prompts, scan.remove):
+            with pytest.raises(PromptError, match="Use a whole number"):
+                look(wrong)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-from anymask.base import check_types
+from anymask.base import refuse_text
 from anymask.segment import Model
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from anymask.volumes import VolumeOptions, VolumeSession
 
 
-@check_types
 def load(
     name: str | Path | None = None,
     weights: str | Path | None = None,
@@ -51,6 +50,7 @@ def load(
     from anymask.runtime import open_runtime
     from anymask.runtime.open import stated_model
 
+    refuse_text("True or False", convert=convert)
     name = stated_model(weights) if name is None else str(name) if isinstance(name, Path) else name
     if weights is None if convert is None else convert:
         convert_once(name, weights, device, precision, runtime)

@@ -294,7 +294,7 @@ def test_a_long_stream_keeps_nothing_that_grows() -> None:
         ({"frame": 99, "points": [START]}, "Frame 99 is not available: frames 0 to 15"),
         ({"frame": -1, "points": [START]}, "Invalid frame"),
         ({"frame": 0}, "prompt is empty"),
-        ({"id": 1.5, "points": [START]}, "id must be a whole number"),
+        ({"id": 1.5, "points": [START]}, "Invalid id 1.5"),
     ],
 )
 def test_a_wrong_prompt_is_refused(wrong: dict[str, object], message: str) -> None:

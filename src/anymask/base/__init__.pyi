@@ -64,11 +64,11 @@ from anymask.base.settings import as_settings as as_settings
 from anymask.base.settings import check_keywords as check_keywords
 from anymask.base.settings import check_number as check_number
 from anymask.base.settings import check_settings as check_settings
-from anymask.base.settings import check_types as check_types
 from anymask.base.settings import describe_settings as describe_settings
 from anymask.base.settings import explain_keywords as explain_keywords
 from anymask.base.settings import list_settings as list_settings
 from anymask.base.settings import our_word as our_word
+from anymask.base.settings import refuse_text as refuse_text
 from anymask.base.settings import settings_from_table as settings_from_table
 from anymask.base.staging import staged as staged
 from anymask.base.storage import disk_message as disk_message

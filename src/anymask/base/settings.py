@@ -1,4 +1,4 @@
-"""Declare settings once, and check arguments against them and against annotations.
+"""Declare settings once, and check arguments against them.
 
     @describe_settings
     @dataclass(frozen=True, kw_only=True)
@@ -18,21 +18,18 @@ from __future__ import annotations
 
 import functools
 import inspect
-import itertools
 import math
 import os
 import re
 import textwrap
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import MISSING, dataclass, fields, replace
-from numbers import Integral, Real
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import (
     Annotated,
     Any,
     Literal,
-    ParamSpec,
     TypeVar,
     Union,
     get_args,
@@ -110,6 +107,7 @@ _LISTED: dict[type, tuple[DeclaredSetting, ...]] = {}  # cache by class
 # Types whose values are checked, besides string literals, lists and tables of them.
 _PLAIN = (Any, bool, int, float, str, Path, NoneType)
 _LARGEST = 1 << 62  # limit of whole numbers: more than 64 bits overflow in arrays
+_SHOWN = 60  # characters of a value that a message quotes
 
 
 @dataclass(frozen=True)
@@ -263,6 +261,11 @@ class DeclaredSetting:
         return high_enough and low_enough and self.about.least <= value <= self.about.most
 
 
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
+
+
 def list_settings(declared: type) -> tuple[DeclaredSetting, ...]:
     """Return the fields of a dataclass that are annotated with a `Setting`, in order."""
     if declared in _LISTED:
@@ -377,21 +380,19 @@ def describe_settings(declared: type[Settings]) -> type[Settings]:
 
 
 def explain_keywords(cls: type[Settings]) -> type[Settings]:
-    """Make public methods of a class raise InputError for unknown keywords and invalid types.
+    """Make public methods of a class raise InputError for unknown keywords.
 
     Methods that accept `**kwargs` check them themselves.
     """
     for name, method in list(vars(cls).items()):
         if name.startswith("_") or not inspect.isfunction(method):
             continue
-        checked = check_types(method, with_settings=False)
         if not method.__code__.co_flags & inspect.CO_VARKEYWORDS:
-            checked = _explained(checked, method)
-        setattr(cls, name, checked)
+            setattr(cls, name, _explained(method))
     return cls
 
 
-def _explained(checked: Callable[..., Any], method: Callable[..., Any]) -> Callable[..., Any]:
+def _explained(method: Callable[..., Any]) -> Callable[..., Any]:
     code = method.__code__
     known = code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount]
 
@@ -399,9 +400,19 @@ def _explained(checked: Callable[..., Any], method: Callable[..., Any]) -> Calla
     def call(*args: Any, **given: Any) -> Any:
         if not given.keys() <= {*known}:
             check_keywords(given, known)
-        return checked(*args, **given)
+        return method(*args, **given)
 
     return call
+
+
+def refuse_text(wanted: str, **values: object) -> None:
+    """Raise InputError for text in place of True or False, or of a list.
+
+    Else "no" counts as True, and "12" as a list of "1" and "2".
+    """
+    for name, value in values.items():
+        if isinstance(value, str | bytes):
+            raise InputError(f"{name} must be {wanted}, got {_shown(value)}.")
 
 
 def check_number(
@@ -418,124 +429,3 @@ def check_number(
             f"{name} must be a number{allowed if least > -math.inf else ''}. Given: "
             f"{str(value)[:60]!r}."
         )
-
-
-# Types of arguments.
-#
-# Only annotations of plain types are checked: text, paths, numbers, booleans, None, literals and
-# sequences. Each function checks its other parameters (arrays, models, images) itself.
-
-P = ParamSpec("P")
-R = TypeVar("R")
-
-_SHOWN = 60  # characters of a value that a message quotes
-_TEXT = (str, os.PathLike)
-_KINDS: dict[str, tuple[type | tuple[type, ...], str]] = {
-    "str": (str, "text"),
-    "Path": (_TEXT, "a path"),
-    "int": (Integral, "a whole number"),
-    "float": (Real, "a number"),
-    "bool": ((bool, Integral), "True or False"),
-    "None": (type(None), "None"),
-}
-_MANY = ("Sequence", "Iterable", "list", "tuple", "Collection")
-
-
-def check_types(call: Callable[P, R], *, with_settings: bool = True) -> Callable[P, R]:
-    """Make a function raise InputError for arguments that its annotations exclude.
-
-    Args:
-        call: Function to wrap.
-        with_settings: Also check the keys of a TypedDict passed as `**`. Pass False if the
-            settings validate themselves.
-    """
-    parameters = inspect.signature(call).parameters.values()
-    named = itertools.takewhile(lambda one: one.kind != one.VAR_POSITIONAL, parameters)
-    names = [one.name for one in named]
-
-    @functools.wraps(call)
-    def checked(*args: P.args, **given: P.kwargs) -> R:
-        hints = _hints_of(call, with_settings)
-        for name, value in [*zip(names, args, strict=False), *given.items()]:
-            if name in hints:
-                check_type(name, value, hints[name])
-        return call(*args, **given)
-
-    return checked
-
-
-def check_type(name: str, value: object, hint: str) -> None:
-    """Raise InputError if an annotation of plain types excludes a value."""
-    kinds = _kinds_of(hint)
-    if not kinds or any(fits(value) for fits, _ in kinds):
-        return
-    words = [called for _, called in kinds]
-    if "a path" in words and "text" in words:
-        words.remove("text")
-    raise InputError(f"{name} must be {' or '.join(dict.fromkeys(words))}, got {_shown(value)}.")
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
-
-
-@functools.cache
-def _kinds_of(hint: str) -> list[tuple[Callable[[object], bool], str]]:
-    """Return alternative checks for an annotation; empty if any part is not a plain type."""
-    kinds = [_kind_of(atom) for atom in _union_members(hint)]
-    plain = [kind for kind in kinds if kind is not None]
-    return plain if len(plain) == len(kinds) else []
-
-
-def _kind_of(atom: str) -> tuple[Callable[[object], bool], str] | None:
-    """Return the check of one annotation and its description; None if it is not a plain type."""
-    if atom in _KINDS:
-        types, words = _KINDS[atom]
-        return (lambda value: isinstance(value, types)), words
-    if atom.startswith("Literal["):
-        values = re.findall(r"[\"']([^\"']*)[\"']", atom)
-        return (lambda value: value in values), " or ".join(f'"{one}"' for one in values)
-    if atom.partition("[")[0] in _MANY:
-        return _is_many, "a list"
-    return None
-
-
-def _is_many(value: object) -> bool:
-    return isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping)
-
-
-def _union_members(hint: str) -> list[str]:
-    """Split a union into its parts: "str | Sequence[str | Path]" has two."""
-    parts, depth = [""], 0
-    for letter in hint:
-        depth += (letter in "[(") - (letter in "])")
-        if letter == "|" and not depth:
-            parts.append("")
-        else:
-            parts[-1] += letter
-    return [part.strip().strip("\"'") for part in parts]
-
-
-@functools.cache
-def _hints_of(call: Callable[..., Any], with_settings: bool) -> Mapping[str, str]:
-    """Return the annotations of all parameters as text."""
-    hints: dict[str, str] = {}
-    inner = inspect.unwrap(call)
-    for name, hint in inner.__annotations__.items():
-        text = str(hint)
-        if text.startswith("Unpack["):
-            if not with_settings:
-                continue
-            typed = inner.__globals__.get(text.removeprefix("Unpack[").removesuffix("]"))
-            hints |= {
-                key: _text_of(one) for key, one in getattr(typed, "__annotations__", {}).items()
-            }
-        else:
-            hints[name] = text
-    return hints
-
-
-def _text_of(hint: Any) -> str:
-    text = str(getattr(hint, "__forward_arg__", hint))
-    return f"Literal{list(get_args(hint))}" if text.startswith("typing.Literal") else text

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from anymask.base import InputError, Setting, describe_settings
+from anymask.base import InputError, Setting, describe_settings, refuse_text
 from anymask.cli import new_folder
 from anymask.formats import ReadKeywords, ReadSettings
 from anymask.models.rules import DEFAULT_VIDEO_MODEL
@@ -74,6 +74,7 @@ class AuditOptions(ReadSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        refuse_text("a list", accept=self.accept)
         if (self.to or self.accept) and self.proposals is None:
             raise InputError(
                 "Options `to` and `accept` require `proposals`. Set `proposals` to an output "

@@ -16,7 +16,6 @@ from anymask.base import (
     InputError,
     UintImage,
     as_settings,
-    check_types,
     claimed,
     follow,
     json_bytes,
@@ -68,7 +67,6 @@ class NotAudited(DataError):
         self.report = report
 
 
-@check_types
 def audit(
     data: str | Path,
     model: Model | ModelChoice | str | None = None,

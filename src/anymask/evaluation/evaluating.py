@@ -16,10 +16,10 @@ from anymask.base import (
     InputError,
     OnNamedProgress,
     ProgressBar,
-    check_types,
     list_settings,
     parse_json,
     pick_threads,
+    refuse_text,
     this_machine,
     write_json,
 )
@@ -101,7 +101,6 @@ class EvaluateSettings(PhotoSettings, VideoSettings, total=False):
     tolerance: float | None
 
 
-@check_types
 def evaluate(
     model: Method | Sequence[Method],
     data: str | Path,
@@ -137,6 +136,11 @@ def evaluate(
     """
     names = [protocol] if isinstance(protocol, str) else list(protocol)
     given: dict[str, Any] = dict(settings)
+    refuse_text(
+        "True or False",
+        **{one: given.get(one) for one in ("refine_edges", "mirror", "cases", "resume")},
+    )
+    refuse_text("a list", also=given.get("also"))
     videos = bool(names) and names[0] in VIDEO_PROTOCOLS
     taken = (VideoSettings if videos else PhotoSettings).__annotations__
     if names and names[0] in FILE_PROTOCOLS:

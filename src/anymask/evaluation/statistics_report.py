@@ -10,7 +10,7 @@ from typing import Any, Unpack
 
 import numpy as np
 
-from anymask.base import DataError, Floats, InputError, check_types, follow
+from anymask.base import DataError, Floats, InputError, follow
 from anymask.evaluation.page import Series, bar_plot, heat_map, legend, line_plot
 from anymask.evaluation.report import Report, Section, TextTable
 from anymask.evaluation.statistics import (
@@ -31,7 +31,6 @@ GROUP_HEADER = ("group", "images", "share", "masks", "share", "masks per image",
 NOT_COUNTED = "–"
 
 
-@check_types
 def stats(
     data: str | Path | Sequence[str | Path],
     *,

@@ -9,7 +9,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Unpack
 
-from anymask.base import DataError, InputError, check_types
+from anymask.base import DataError, InputError, refuse_text
 from anymask.formats.annotations import AnnotatedImage
 from anymask.formats.dataset import Dataset, read
 from anymask.formats.documents import OutFile, write_files
@@ -69,7 +69,6 @@ class LossError(DataError):
         self.report = report
 
 
-@check_types
 def convert(
     source: str | Path,
     target: str | Path,
@@ -106,6 +105,8 @@ def convert(
         InputError: The format is unknown, or the target and the source are the same.
         MissingPlugin: A format requires a plug-in.
     """
+    refuse_text("True or False", copy_images=copy_images, strict=strict)
+    refuse_text("a list", classes=classes)
     source, target = Path(source), Path(target)
     if target.exists() and source.exists() and target.samefile(source):
         raise InputError(f"The output {str(target)!r} is the input. Choose another name.")

@@ -21,7 +21,7 @@ from anymask.base import (
     InputError,
     UintImage,
     brief,
-    check_types,
+    refuse_text,
     split_page_name,
 )
 from anymask.formats.annotations import AnnotatedImage
@@ -376,7 +376,6 @@ def _folders_in(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.is_dir() and not path.is_symlink())
 
 
-@check_types
 def read(
     path: str | Path,
     form: str | None = None,
@@ -407,6 +406,7 @@ def read(
         for image in anymask.read("labels.json"):
             print(image.file_name, image.masks.labels)
     """
+    refuse_text("True or False", boxes=boxes)
     chosen, path = ReadSettings(**settings), Path(path)
     if is_archive(path) and not is_file_of_format(path):
         unpacked = unpack(path)

@@ -37,6 +37,7 @@ from anymask.base import (
     MissingExtra,
     UintImage,
     missing_extra,
+    refuse_text,
 )
 from anymask.masks import MAX_PIXELS
 
@@ -94,6 +95,7 @@ class PictureView:
             )
         if stretch is None:
             return cls(chosen, page)
+        refuse_text("a list", stretch=stretch)
         ends = tuple(float(end) for end in stretch)
         if len(ends) != 2 or not 0 <= ends[0] < ends[1] <= 100:
             raise InputError(

@@ -30,7 +30,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image, UnidentifiedImageError
 
-from anymask.base import ImageError, InputError, UintImage, check_types
+from anymask.base import ImageError, InputError, UintImage, refuse_text
 from anymask.images.decoding import (
     AS_IT_IS,
     NO_ALPHA,
@@ -93,7 +93,6 @@ MAX_BYTES = 100_000_000  # size limit of a downloaded file
 _AGENT = "anymask (https://pypi.org/project/anymask)"  # some servers reject Python's default
 
 
-@check_types
 def load_image(
     source: ImageSource,
     *,
@@ -126,6 +125,7 @@ def load_image(
         InputError: A setting is invalid.
         MissingExtra: The format requires an extra.
     """
+    refuse_text("True or False", bgr=bgr, allow_url=allow_url)
     if isinstance(page, str):
         page, bands = resolve_place(source, page, bands)
     view = PictureView.of(bands, page, stretch, ranges)
@@ -483,7 +483,6 @@ def sample(name: str = "coffee") -> Path:
     return _PHOTOS / f"{name}.jpg"
 
 
-@check_types
 def list_photos(where: str | Path | Iterable[str | Path]) -> list[Path]:
     """List the image files of a path or pattern, in sorted order.
 

@@ -28,10 +28,10 @@ from anymask.base import (
     UintImage,
     brief,
     check_number,
-    check_types,
     explain_keywords,
     parse_json,
     preview_html,
+    refuse_text,
 )
 from anymask.masks.binary import mask_nms
 from anymask.masks.polygons import SMOOTH, Polygon, rle_to_polygons
@@ -363,7 +363,6 @@ class Masks(list[Mask]):
         image_hw: (H, W) of the image. Defaults to the size of the first mask.
     """
 
-    @check_types
     def __init__(
         self,
         masks: Iterable[Mask] = (),
@@ -543,6 +542,8 @@ class Masks(list[Mask]):
         limits = {"min_quality": min_quality, "min_stability": min_stability, "min_area": min_area}
         for name, limit in limits.items():
             check_number(name, limit)
+        if not isinstance(label, str | None):
+            raise InputError(f"label must be text or None, got {label!r}.")
         return self._with(
             mask
             for mask in self
@@ -677,18 +678,18 @@ class Masks(list[Mask]):
         Args:
             tolerance: Largest deviation of a polygon from the mask's outline, in pixels.
         """
-        return self._document("coco-polygon" if polygons else "coco", tolerance)
+        return self._document("coco", tolerance, polygons)
 
     def to_labelme(self, polygons: bool = False, tolerance: float = SMOOTH) -> dict[str, Any]:
         """Return a labelme document with masks or polygons."""
-        return self._document("labelme-polygon" if polygons else "labelme", tolerance)
+        return self._document("labelme", tolerance, polygons)
 
     def to_label_studio(
         self, polygons: bool = False, tolerance: float = SMOOTH
     ) -> list[dict[str, Any]]:
         """Return Label Studio tasks, with brushes or polygons as predictions."""
-        form = "label-studio-polygon" if polygons else "label-studio"
-        return cast(list[dict[str, Any]], self._document(form, tolerance))
+        tasks = self._document("label-studio", tolerance, polygons)
+        return cast(list[dict[str, Any]], tasks)
 
     def to_geojson(self, tolerance: float = SMOOTH) -> dict[str, Any]:
         """Return a FeatureCollection in image pixels."""
@@ -715,7 +716,9 @@ class Masks(list[Mask]):
 
         return document_of(self, form, Policy(tolerance=tolerance)).decode()
 
-    def _document(self, form: str, tolerance: float) -> dict[str, Any]:
+    def _document(self, form: str, tolerance: float, polygons: bool = False) -> dict[str, Any]:
+        refuse_text("True or False", polygons=polygons)
+        form = f"{form}-polygon" if polygons else form
         document: dict[str, Any] = parse_json(self._text(form, tolerance), form)
         return document
 

@@ -457,6 +457,8 @@ class Features:
             InputError: A value exceeds the range of fp16.
             OSError: The file cannot be written.
         """
+        if precision not in ("fp32", "fp16"):
+            raise InputError(f'Invalid precision {precision!r}. Use "fp32" or "fp16".')
         maps = {one.name: one.values for one in self.maps}
         if precision == "fp16":
             if any(np.abs(array).max(initial=0) > _MAX_HALF for array in maps.values()):

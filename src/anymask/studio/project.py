@@ -27,8 +27,8 @@ from anymask.base import (
     InputError,
     NotFoundError,
     StoreError,
-    check_types,
     preview_html,
+    refuse_text,
     whole_file,
 )
 from anymask.formats import picture_hw, read_json, to_json, write_files
@@ -91,7 +91,6 @@ class Project:
         project.export("masks.json", "coco")
     """
 
-    @check_types
     def __init__(self, folder: str | Path, *, clock: Callable[[], float] = time.time) -> None:
         self.folder = Path(folder)
         check_own_files(self.folder)
@@ -511,6 +510,7 @@ def create_project(
         InputError: The folder does not exist, or is a project with another database.
         StoreError: The database does not respond.
     """
+    refuse_text("a list", labels=labels)
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"{str(folder)!r} is not a folder. Pass a folder with images.")

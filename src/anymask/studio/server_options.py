@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypedDict
 
-from anymask.base import InputError, Setting, check_settings
+from anymask.base import InputError, Setting, check_settings, refuse_text
 from anymask.jobs import ModelChoice
 from anymask.studio.limits import Limits
 
@@ -86,6 +86,13 @@ class ServerOptions:
 
     def __post_init__(self) -> None:
         check_settings(self)
+        refuse_text(
+            "a list",
+            origins=self.origins,
+            frames=self.frames,
+            videos=self.videos,
+            volumes=self.volumes,
+        )
         self.access  # noqa: B018  # validates the combination of settings
         named_videos(self.videos)
         named_videos(self.volumes, "scan")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Unpack
 
 from fastapi import APIRouter
 
-from anymask.base import THREADS, InputError, check_types, import_offline, pick_threads
+from anymask.base import THREADS, InputError, import_offline, pick_threads
 from anymask.cli import finish_job
 from anymask.jobs import ModelChoice, PictureChoice
 from anymask.runtime.open import stated_model
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 LOG = logging.getLogger("anymask.studio")
 
 
-@check_types
 def serve(
     model: str | Path | None = None,
     *,
@@ -57,7 +56,6 @@ def serve(
         _listen(replace(parts, routers=tuple(routers)), server)
 
 
-@check_types
 def annotate(
     folder: str | Path | Project,
     model: str | Path | None = None,

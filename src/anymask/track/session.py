@@ -29,10 +29,10 @@ from anymask.base import (
     PromptError,
     UintImage,
     check_keywords,
-    check_types,
     explain_keywords,
     parse_json,
     preview_html,
+    refuse_text,
 )
 from anymask.masks import ALL_KINDS, Prompt, Rle, merged_prompts, rle_to_mask, warn_of_cut_boxes
 from anymask.runtime import ThreadSharing, VideoSteps
@@ -312,6 +312,7 @@ class VideoSession:
 
     def remove(self, id: int) -> None:  # noqa: A002
         """Delete an object. Other objects do not change."""
+        (id,) = read_whole(id=id)  # noqa: A001
         self._store.remove_object(id)
         for backward in (False, True):
             self._live.pop((id, backward), None)
@@ -346,11 +347,11 @@ class VideoSession:
 
     def prompts(self, id: int) -> list[int]:  # noqa: A002
         """Frames on which an object has prompts."""
-        return self._store.prompted_frames(id)
+        return self._store.prompted_frames(*read_whole(id=id))
 
     def known(self, id: int) -> list[tuple[int, int]]:  # noqa: A002
         """Frame ranges with masks of an object, as (first, last)."""
-        return self._store.stretches(id)
+        return self._store.stretches(*read_whole(id=id))
 
     def forget_before(self, id: int, frame: int) -> None:  # noqa: A002
         """Delete masks before a prompted frame, up to the previous prompt, to track them again."""
@@ -359,6 +360,7 @@ class VideoSession:
         self._live.pop((id, True), None)
 
     def _prompted(self, number: int, frame: int) -> list[int]:
+        number, frame = read_whole(id=number, frame=frame)
         if frame in (prompted := self._store.prompted_frames(number)):
             return prompted
         raise InputError(
@@ -462,6 +464,7 @@ class VideoSession:
 
     def result(self, frame: int) -> TrackedFrame:
         """Return the stored masks of a frame, without computing any."""
+        (frame,) = read_whole(frame=frame)
         return TrackedFrame(
             index=frame,
             source_frame=self.frames.source_frame(frame),
@@ -488,7 +491,7 @@ class VideoSession:
 
     def picture(self, frame: int) -> UintImage | None:
         """Read a frame (H, W, 3). Raises InputError if a stream has passed it."""
-        return self._prefetcher.read(frame)
+        return self._prefetcher.read(*read_whole(frame=frame))
 
     def note(self, name: str, value: str | None = None) -> str | None:
         """Return a stored note of the session. `value` sets it first."""
@@ -598,7 +601,8 @@ class VideoSession:
 
     def state_of(self, id: int, *, backward: bool) -> object | None:  # noqa: A002
         """Return the tracker's state of an object after its last frame; None before the first."""
-        live = self._live.get((id, backward))
+        refuse_text("True or False", backward=backward)
+        live = self._live.get((*read_whole(id=id), backward))
         return None if live is None else live.state
 
     def _is_live(self, number: int, at: TrackMoment) -> bool:
@@ -656,7 +660,6 @@ APART = 8.0  # maximum mean difference of two fingerprints of the same frame, of
 NUMBERING = ("every", "fps", "start")  # options that determine the source frame of an index
 
 
-@check_types
 def open_session(
     model: Model,
     source: Any,

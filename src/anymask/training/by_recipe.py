@@ -13,7 +13,6 @@ from anymask.base import (
     InputError,
     Setting,
     as_settings,
-    check_types,
     claimed,
     describe_settings,
     write_whole,
@@ -64,7 +63,6 @@ class TrainSettings(RunSettings, total=False):
     scenes: Scenes | None
 
 
-@check_types
 def train(
     config: str | Path,
     data: str | Path,

@@ -19,7 +19,6 @@ from anymask import models
 from anymask.base import (
     InputError,
     as_settings,
-    check_types,
     claimed,
     json_bytes,
     parse_json,
@@ -70,7 +69,6 @@ ASKED_PHOTOS = 24  # images that the teacher predicts: large teachers take secon
 CLICKS_A_PHOTO = 5
 
 
-@check_types
 def distil(
     teacher: str,
     student: str,

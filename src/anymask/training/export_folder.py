@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from anymask.base import InputError, ModelError, check_types, file_sha256, write_whole
+from anymask.base import InputError, ModelError, file_sha256, refuse_text, write_whole
 from anymask.models.rules import BUNDLED_MODELS, DEFAULT_VIDEO_MODEL, FIELD_MODELS
 from anymask.runtime import (
     ASSETS,
@@ -55,7 +55,6 @@ OURS = {
 }  # fmt: skip
 
 
-@check_types
 def export(
     model: str | Path,
     out: str | Path,
@@ -86,6 +85,7 @@ def export(
         WeightsError: The weights are missing.
         MissingExtra: PyTorch is missing; the bundled models do not need it.
     """
+    refuse_text("True or False", int8=int8, video=video, verify=verify)
     (name, side), folder = split_side(str(model)), Path(out)
     if int8 and name == DEFAULT_VIDEO_MODEL:
         raise ModelError(

@@ -13,7 +13,6 @@ import numpy as np
 from anymask.base import (
     AnymaskError,
     as_settings,
-    check_types,
     claimed,
     write_json,
     write_whole,
@@ -92,7 +91,6 @@ JUDGED_PHOTOS = 16  # held-out images that are evaluated during training
 MEASURED_PHOTOS = 100  # held-out images that are evaluated before and after training
 
 
-@check_types
 def finetune(
     data: str | Path,
     *,

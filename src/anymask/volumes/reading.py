@@ -26,8 +26,8 @@ from anymask.base import (
     DataError,
     InputError,
     MissingExtra,
-    check_types,
     check_volume_bytes,
+    refuse_text,
 )
 from anymask.images import check_segments, open_tiff, use_instead
 from anymask.volumes.dicom import is_dicom, read_dicom
@@ -43,7 +43,6 @@ UNPACKED_BYTES = 512 << 20  # maximum size of a compressed scan to decompress in
 _MAX_BEFORE = 64 << 20  # maximum size of the NIfTI header extensions, in bytes
 
 
-@check_types
 def read_volume(
     path: str | Path,
     *,
@@ -67,6 +66,7 @@ def read_volume(
         DataError: The file is corrupted.
         MissingExtra: A required library is not installed.
     """
+    refuse_text("True or False", detached=detached)
     path = Path(path)
     if not path.exists():
         raise InputError(f"File or folder not found: {str(path)!r}. Check the path.")

@@ -338,6 +338,7 @@ class VolumeSession:
 
     def known(self, id: int) -> list[tuple[int, int, int]]:  # noqa: A002
         """Slice ranges with masks of an object, as (axis, first, last)."""
+        (id,) = read_whole(id=id)  # noqa: A001
         return [
             (axis, *stretch)
             for axis, video in sorted(self._videos.items())
