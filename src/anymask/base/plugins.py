@@ -1,4 +1,4 @@
-"""Plug-ins: distributions that add commands, formats, layouts, model families and trackers.
+"""Plug-ins: distributions that add commands, formats, model families and more.
 
 A plug-in declares entry points in the groups of `GROUPS`. They are read only for help texts and
 lists, and for names that are not built in. `PLUGINS` lists the plug-ins of this repository, so that
@@ -20,7 +20,7 @@ from anymask.base.errors import MissingPlugin
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
-GROUPS = ("commands", "formats", "layouts", "families", "trackers")
+GROUPS = ("commands", "formats", "layouts", "families", "trackers", "routes")
 
 
 @dataclass(frozen=True, kw_only=True)
