@@ -2,7 +2,7 @@
 
     .venv/bin/python .ci/installed.py [NAME ...]     default: core studio torch maps
 
-NAME is an extra of pyproject.toml or several (`openvino+torch`), `core` (no extra), `lowest` or
+NAME is an extra of pyproject.toml or several (`studio+torch`), `core` (no extra), `lowest` or
 `lowest-EXTRA` (the lowest versions that pyproject.toml admits), or `every` for all extras, those
 pairs that no extra contains, and the lowest core and studio.
 
