@@ -26,9 +26,7 @@ from torch import nn
 from anymask import models
 from anymask.base import AnymaskError, this_machine, write_json
 from anymask.masks import EncoderOutput, ModelPrompts, ModelSpec, iou
-from anymask.models.sam_med3d import CubeModel
-from anymask.runtime import TorchRuntime, VideoSteps, pick_device
-from anymask.runtime.protocol import pick_dtype
+from anymask.runtime import TorchRuntime, VideoSteps, entry, pick_device
 
 PRECISIONS = ("fp32", "bf16", "fp16")
 PARITY = {"fp32": 1e-3}  # of logits; what else is measured has no bound
@@ -89,42 +87,11 @@ class OfPictures:
         return steps.step_video(steps.see_frame(self.picture[:, ::-1]), [bank], 1, False).logits
 
 
-class OfCubes:
-    """The same of a model that sees scans."""
-
-    def __init__(self, name: str, device: str, precision: str) -> None:
-        module = made(name)
-        assert isinstance(module, CubeModel)
-        self.device, self.dtype = pick_device(device), pick_dtype(precision)
-        if precision != "fp32":
-            raise AnymaskError("models of scans run in fp32 alone")
-        self.module = module.to(self.device)
-        side = module.config.side
-        self.cube = torch.from_numpy(
-            np.random.default_rng(0).standard_normal((1, 1, side, side, side)).astype(np.float32)
-        ).to(self.device)
-
-    @torch.inference_mode()
-    def see(self) -> Any:
-        return self.module.encode(self.cube)
-
-    @torch.inference_mode()
-    def answer(self, seen: Any) -> tuple[list[Any], Any]:
-        points = torch.tensor([[[0.4, 0.5, 0.6]]], device=self.device) * self.module.config.side
-        labels = torch.ones(1, 1, dtype=torch.int64, device=self.device)
-        logits, _ = self.module.decode(seen, points, labels, None)
-        return [seen.cpu().numpy()], logits.cpu().numpy()
-
-    def follow(self) -> None:
-        return None
-
-
 def measure(
     name: str, device: str, precisions: tuple[str, ...], rounds: int
 ) -> list[dict[str, Any]]:
     """One model: a row for each precision. What a device cannot do is a row with its reason."""
-    kind = OfCubes if name in ("sam_med3d_b", "tiny_cubes") else OfPictures
-    reference = kind(name, "cpu", "fp32")
+    reference = OfPictures(name, "cpu", "fp32")
     maps, logits = reference.answer(reference.see())
     followed = reference.follow()
     del reference
@@ -132,7 +99,8 @@ def measure(
     for precision in precisions:
         row: dict[str, Any] = {"model": name, "precision": precision}
         try:
-            row |= _against(kind(name, device, precision), maps, logits, followed, device, rounds)
+            model = OfPictures(name, device, precision)
+            row |= _against(model, maps, logits, followed, device, rounds)
         except (AnymaskError, RuntimeError) as error:
             row["failed"] = str(error).splitlines()[0][:200]
         if not row.get("logits", 0) <= PARITY.get(precision, math.inf):
@@ -197,7 +165,8 @@ def to_table(rows: list[dict[str, Any]]) -> str:
 def main(given: list[str] | None = None) -> int:
     """Measure, print, write; 1 where a model is not at parity in float32."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--models", nargs="+", default=models.names())
+    own = [name for name in models.names() if not entry(name).plugin]
+    parser.add_argument("--models", nargs="+", default=own)
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--precisions", nargs="+", default=PRECISIONS, choices=PRECISIONS)
     parser.add_argument("--rounds", type=int, default=10)

@@ -8,7 +8,7 @@ import torch
 
 from research import gpu_table
 
-TINY = ("tiny", "tiny_hq", "tiny_efficient", "nano_tiny", "tiny_video", "tiny_edge", "tiny_cubes")
+TINY = ("tiny", "tiny_hq", "tiny_efficient", "nano_tiny", "tiny_video", "tiny_edge")
 
 
 def test_the_cpu_agrees_with_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -26,7 +26,6 @@ def test_the_cpu_agrees_with_itself(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert exact["tiny_video"]["video_logits"] < 1e-4
     halves = {row["model"]: row for row in rows if row["precision"] == "bf16"}
     assert 0 < halves["tiny"]["logits"] < 0.2
-    assert halves["tiny_cubes"]["failed"] == "models of scans run in fp32 alone"
     assert "| tiny_edge | fp32 |" in capsys.readouterr().out
 
 

@@ -2,8 +2,10 @@
 
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
+import torch
 
 from tests.scripts import loaded_script
 
@@ -17,6 +19,15 @@ def load_recipe(shared: Path) -> ModuleType:
     """The module that makes the references' deterministic weights."""
     with loaded_script(shared / "golden" / "recipe.py") as recipe:
         return recipe
+
+
+def made_weights(shared: Path, name: str, folder: Path) -> tuple[Any, Path, dict[str, np.ndarray]]:
+    """The recipe, its weights as a file, and the reference's outputs."""
+    recipe = load_recipe(shared)
+    path = folder / f"{name}.pt"
+    made = recipe.fill(recipe.shapes(name))
+    torch.save({"model": {key: torch.from_numpy(value) for key, value in made.items()}}, path)
+    return recipe, path, dict(recipe.reference(name))
 
 
 def assert_embedding(ours: np.ndarray, reference: np.ndarray) -> None:

@@ -17,8 +17,6 @@ OFFICIAL = {
     "sam_vit_h": "sam_vit_h",
     "medsam": "sam_vit_b",
     "sam_med2d_b": "sam_med2d_b",
-    "sam_med3d_b": "sam_med3d_b",
-    "xmem": "xmem",
     "mobile_sam": "mobile_sam",
     "tinysam": "mobile_sam",
     "sam_hq_vit_b": "sam_hq_vit_b",
@@ -43,7 +41,6 @@ OFFICIAL = {
     "efficienttam_s": "efficienttam_s",
     "efficienttam_ti_512x512": "efficienttam_ti_512x512",
     "efficienttam_s_512x512": "efficienttam_s_512x512",
-    "semantic_sam_swint": "semantic_sam_swint",
 }
 
 

@@ -80,12 +80,9 @@ LEARNS = {
 }
 
 
-UNTRAINED = {"semantic_sam"}
-
-
 def test_the_table_knows_every_family() -> None:
     known = set(LEARNS) | {"small"}  # small learns as nano does
-    assert known | UNTRAINED == set(family_names())
+    assert known == set(family_names())
 
 
 @pytest.mark.parametrize("family", LEARNS)

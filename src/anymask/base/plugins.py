@@ -50,6 +50,13 @@ PLUGINS: dict[str, Plugin] = {
             "mcp": "run an MCP server",
         },
     ),
+    "anymask-families": Plugin(
+        about="Semantic-SAM, SAM-Med3D, SAMed, SEEM, and XMem as a tracker",
+        names={
+            "families": ("semantic_sam_swint", "semantic_sam", "sam_med3d_b", "xmem", "samed"),
+            "trackers": ("xmem",),
+        },
+    ),
     "anymask-formats": Plugin(
         about="formats of V7, Encord, Supervisely, Cellpose and VIA; layout of HQSeg-44K",
         names={
@@ -98,5 +105,6 @@ def load_plugin(group: str, name: str) -> Any:
     if found is not None:
         return found.load()
     if owner := next((own for own, one in PLUGINS.items() if one.provides(group, name)), None):
-        raise MissingPlugin(owner, f"{group.removesuffix('s')} {name!r}")
+        kind = "model" if group == "families" else group.removesuffix("s")
+        raise MissingPlugin(owner, f"{kind} {name!r}")
     return None

@@ -27,8 +27,8 @@ from anymask.runtime import (
 
 
 def show_list(json_file: Path | None) -> None:
-    """Print every known model: name, size, licence, published hash, whether installed, status."""
-    rows = [("name", "size", "licence", "commercial", "hash", "here", "checked")]
+    """Print every known model: name, size, licence, hash, whether installed, status, plug-in."""
+    rows = [("name", "size", "licence", "commercial", "hash", "here", "checked", "plug-in")]
     facts = []
     for name in catalogue.names():
         what, state = catalogue.entry(name), state_of(name)
@@ -41,6 +41,7 @@ def show_list(json_file: Path | None) -> None:
                 "-" if what.bundled else what.published_hash.replace("none", "NONE"),
                 "no" if state.status == "absent" else "yes",
                 {"absent": "", "bundled": ""}.get(state.status, state.status),
+                what.plugin,
             )
         )
         facts.append(facts_of(what, state))
@@ -51,7 +52,7 @@ def show_list(json_file: Path | None) -> None:
     say(
         "Column 'hash' shows the type of the published checksum. NONE: no checksum is "
         "published, so a download cannot be verified. md5: detects damage, but not "
-        "tampering."
+        "tampering. Models with a plug-in require that distribution."
     )
     if json_file is not None:
         write_json(json_file, {"home": str(home()), "models": facts}, indent=1)
@@ -201,6 +202,8 @@ def show_info(name: str) -> None:
             *(("source", source) for source in what.sources),
         ]
     lines += [("here", f"{state.status}: {SAYS[state.status]}"), ("path", str(state.path or "-"))]
+    if what.plugin:
+        lines.append(("plug-in", what.plugin))
     if (folder := find_converted(name)) is not None:
         lines.append(("converted", f"{size_text(folder_bytes(folder))}, {folder}"))
     print_facts(lines)
@@ -298,6 +301,7 @@ def facts_of(what: Checkpoint, state: Installed) -> dict[str, Any]:
         "published_md5": what.md5,
         "published_hash": None if what.bundled else what.published_hash,
         "source": state.source or None,
+        "plugin": what.plugin or None,
     }
 
 

@@ -1,3 +1,4 @@
+from anymask.find.byte_pairs import BytePairs as BytePairs
 from anymask.find.detectors import DEFAULT_DETECTOR as DEFAULT_DETECTOR
 from anymask.find.detectors import known_detectors as known_detectors
 from anymask.find.detectors import open_detector as open_detector

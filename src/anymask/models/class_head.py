@@ -1,8 +1,8 @@
 """Class heads: logits of each class for every cell, from the maps of any image encoder.
 
 After SAMed (Zhang and Liu 2023, arXiv 2304.13785): semantic segmentation without prompts, by a
-model fine-tuned on K classes. Difference: SAMed adds K tokens to SAM's mask decoder (`TokenHead`,
-for its files); here all maps of the encoder are combined, which works for every family.
+model fine-tuned on K classes. Difference: SAMed adds K tokens to SAM's mask decoder; here all maps
+of the encoder are combined, which works for every family.
 
 After AutoSAM (Shaharabany et al. 2023, arXiv 2306.06370): a small network predicts the prompt from
 the image for a frozen SAM. Differences: it uses SAM's features instead of the image, and predicts
@@ -56,6 +56,10 @@ class ClassHead(nn.Module):
         seen = F.relu(self.smooth(F.relu(self.norm(joined))))
         return cast(Tensor, self.classify(seen)).float()
 
+    def class_logits(self, _model: nn.Module, maps: Sequence[Tensor]) -> Tensor:
+        """Class logits of the maps."""
+        return cast(Tensor, self(*maps))
+
 
 class PromptHead(nn.Module):
     """Features (B, C, h, w) -> a prompt per class: dense (B * K, C, h, w), token (K, 1, C)."""
@@ -74,9 +78,18 @@ class PromptHead(nn.Module):
         dense = self.prompt(seen).unflatten(1, (-1, features.shape[1])).flatten(0, 1)
         return dense, self.token
 
-
-class TokenHead(nn.Module):
-    """Marks a model whose mask tokens are "no class" and the classes, as in SAMed's files."""
+    def class_logits(self, model: nn.Module, maps: Sequence[Tensor]) -> Tensor:
+        """Class logits of the maps: masks that the model's decoder predicts for the prompts."""
+        own, sam = cast(Any, model), hasattr(model, "mask_decoder")
+        decoder = own.mask_decoder if sam else own.sam_mask_decoder
+        encoder = own.prompt_encoder if sam else own.sam_prompt_encoder
+        dense, token = self(maps[0])
+        K, B = len(token), len(maps[0])
+        image, *detail = (one.repeat_interleave(K, dim=0) if B > 1 else one for one in maps)
+        places = encoder.grid(image.shape[-2], image.shape[-1])
+        logits, _ = decoder(image, places, token.repeat(B, 1, 1), dense, *detail)
+        of_class = logits[:, 0].unflatten(0, (B, K)).float()
+        return torch.cat([torch.zeros_like(of_class[:, :1]), of_class], dim=1)
 
 
 def add_class_head(model: nn.Module, classes: int, prompts: bool = False) -> None:
@@ -104,35 +117,11 @@ def holds_prompts(names: Iterable[str]) -> bool:
 
 
 def class_logits(model: nn.Module, maps: Sequence[Tensor]) -> Tensor:
-    """Class logits (B, 1 + K, h, w) of the maps from `encode`."""
-    head, own = model.get_submodule(NAME), cast(Any, model)
-    if isinstance(head, TokenHead):
-        return _without_prompt(own, maps[0])
-    if not isinstance(head, PromptHead):
-        return cast(Tensor, head(*maps))
-    sam = hasattr(model, "mask_decoder")
-    decoder = own.mask_decoder if sam else own.sam_mask_decoder
-    encoder = own.prompt_encoder if sam else own.sam_prompt_encoder
-    dense, token = head(maps[0])
-    K, B = len(token), len(maps[0])
-    image, *detail = (one.repeat_interleave(K, dim=0) if B > 1 else one for one in maps)
-    places = encoder.grid(image.shape[-2], image.shape[-1])
-    logits, _ = decoder(image, places, token.repeat(B, 1, 1), dense, *detail)
-    of_class = logits[:, 0].unflatten(0, (B, K)).float()
-    return torch.cat([torch.zeros_like(of_class[:, :1]), of_class], dim=1)
+    """Class logits (B, 1 + K, h, w) of the maps from `encode`, by the head's own method."""
+    return cast(Tensor, cast(Any, model.get_submodule(NAME)).class_logits(model, maps))
 
 
-def _without_prompt(model: Any, features: Tensor) -> Tensor:  # (B, C, ..) -> (B, T, m, m)
-    """Logits of all tokens of SAM's mask decoder, for the whole image."""
-    encoder = model.prompt_encoder
-    places = encoder.grid(features.shape[-2], features.shape[-1])
-    nothing = features.new_zeros(len(features), 0, features.shape[1])
-    dense = encoder.no_mask_embed.weight[..., None, None]
-    logits, _ = model.mask_decoder(features, places, nothing, dense)
-    return cast(Tensor, logits).float()
-
-
-def class_head_of(model: nn.Module) -> ClassHead | PromptHead | TokenHead | None:
+def class_head_of(model: nn.Module) -> ClassHead | PromptHead | None:
     """The model's class head, or None."""
     return getattr(model, NAME, None)
 

@@ -10,7 +10,6 @@ sam2 (`configs/sam2`, `configs/sam2.1`), EdgeTAM (`configs/edgetam.yaml`) and Ef
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from torch import nn
@@ -22,10 +21,7 @@ from anymask.models import (
     nano,
     repvit,
     repvit_stages,
-    sam_med3d,
-    semantic_sam,
     tiny_vit,
-    xmem,
 )
 from anymask.models.efficient_vit import EfficientVit, EfficientVitConfig
 from anymask.models.fpn import ImageEncoder, Neck, NeckConfig
@@ -47,7 +43,7 @@ from anymask.models.prompt_encoder import (
 )
 from anymask.models.repvit import RepViT, RepViTConfig
 from anymask.models.repvit_stages import StagedRepViT
-from anymask.models.rules import TrackingSettings
+from anymask.models.rules import RegistryEntry, TrackingSettings
 from anymask.models.spatial_perceiver import PerceiverConfig
 from anymask.models.tiny_vit import TinyViT, TinyViTConfig
 from anymask.models.two_way import TwoWayConfig
@@ -338,14 +334,6 @@ TINY_EDGE = replace(
 )
 
 
-@dataclass(frozen=True)
-class RegistryEntry:
-    """Specification of a model, and the function that builds it."""
-
-    spec: ModelSpec
-    build: Callable[[], nn.Module]
-
-
 _PUBLISHED: tuple[Variant | VideoVariant, ...] = (*VARIANTS, *VIDEO_VARIANTS)
 _TINY: tuple[Variant | VideoVariant, ...] = (TINY, TINY_HQ, TINY_EFFICIENT, TINY_VIDEO, TINY_EDGE)
 
@@ -353,25 +341,10 @@ REGISTRY: dict[str, Variant | VideoVariant | RegistryEntry] = {
     "nano": RegistryEntry(nano_spec(NanoConfig()), lambda: Nano().eval()),
     "small": RegistryEntry(nano_spec(nano.SMALL), lambda: Nano(nano.SMALL).eval()),
     **{variant.spec.name: variant for variant in _PUBLISHED},
-    "sam_med3d_b": RegistryEntry(
-        sam_med3d.SAM_MED3D, lambda: sam_med3d.CubeModel(sam_med3d.SAM_MED3D).eval()
-    ),
-    "semantic_sam_swint": RegistryEntry(
-        semantic_sam.SEMANTIC_SAM,
-        lambda: semantic_sam.SemanticSam(semantic_sam.SEMANTIC_SAM).eval(),
-    ),
-    "xmem": RegistryEntry(xmem.XMEM, lambda: xmem.XMem().eval()),
 }
 
 # Not listed by `names`, but accepted by `build` and `spec`.
 FOR_TESTS: dict[str, Variant | VideoVariant | RegistryEntry] = {
     "nano_tiny": RegistryEntry(nano_spec(nano.TINY), lambda: Nano(nano.TINY).eval()),
     **{variant.spec.name: variant for variant in _TINY},
-    "tiny_cubes": RegistryEntry(
-        sam_med3d.TINY_SPEC, lambda: sam_med3d.CubeModel(sam_med3d.TINY_SPEC, sam_med3d.TINY).eval()
-    ),
-    "tiny_semantic": RegistryEntry(
-        semantic_sam.TINY_SPEC,
-        lambda: semantic_sam.SemanticSam(semantic_sam.TINY_SPEC, semantic_sam.TINY).eval(),
-    ),
 }

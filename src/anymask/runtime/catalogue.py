@@ -14,7 +14,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
-from anymask.base import ModelError, brief
+from anymask.base import ModelError, brief, load_plugin
 from anymask.masks import Origin
 
 
@@ -37,7 +37,7 @@ Input = Literal["images", "scans", "points", "videos"]
 # Kind of input, and how to open such a model.
 _OPENED: dict[Input, tuple[str, str]] = {
     "images": ("2D images", "Load it with anymask.load({!r})."),
-    "scans": ("3D scans", "Load it with anymask.volumes.load_cube_model({!r})."),
+    "scans": ("3D scans", "Load it with anymask_families.load_cube_model({!r})."),
     "points": (
         "point clouds",
         "Load it with anymask_points.load_point_model({!r}), of the plug-in anymask-points.",
@@ -53,7 +53,7 @@ class Checkpoint:
 
     Attributes:
         name: Name used by the user.
-        variant: Network of the weights, a name of `anymask.models.names()`.
+        variant: Network of the weights, for `anymask.models.build`.
         file: Name of the published file; "" for a bundled model.
         sources: Download addresses, the official one first.
         bytes: Published size, or None if no public source states it.
@@ -96,7 +96,9 @@ class Checkpoint:
         return "sha256" if self.sha256 else "md5" if self.md5 else "none"
 
     def check_input(self, wanted: Input) -> None:
-        """Raise ModelError if the model is not for this input."""
+        """Raise ModelError if the model is not for this input, MissingPlugin if it is missing."""
+        if self.plugin:
+            load_plugin("families", self.variant)
         if self.input != wanted:
             (own, way), (given, _) = _OPENED[self.input], _OPENED[wanted]
             raise ModelError(

@@ -13,7 +13,15 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, get_args
 
-from anymask.base import DataError, WeightsError, brief, file_sha256, parse_json, write_whole
+from anymask.base import (
+    DataError,
+    WeightsError,
+    brief,
+    file_sha256,
+    load_plugin,
+    parse_json,
+    write_whole,
+)
 from anymask.masks import (
     MAX_POINTS,
     ChannelMix,
@@ -349,11 +357,13 @@ def spec_from_dict(record: Mapping[str, Any]) -> ModelSpec:
     if unknown := set(record) - set(values):
         raise ValueError(f"'spec' has unknown entries: {sorted(unknown)}")
     for name, known in (
-        ("fit", get_args(Fit)), ("resample", get_args(Resample)), ("family", family_names()),
-        ("pad_point", (True, False)),
+        ("fit", get_args(Fit)), ("resample", get_args(Resample)), ("pad_point", (True, False)),
     ):  # fmt: skip
         if values[name] not in known:
             raise ValueError(f"'{name}' is {values[name]!r}, not one of {known}")
+    family, known = values["family"], family_names()
+    if family not in known and load_plugin("families", family) is None:
+        raise ValueError(f"'family' is {family!r}, not one of {known}")
     if not all(isinstance(name, str) for name in (values["name"], *values["classes"])):
         raise ValueError(
             f"'name' and 'classes' must be text, got {values['name']!r}, {values['classes']!r}"

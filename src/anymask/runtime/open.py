@@ -7,14 +7,13 @@ ONNX Runtime, otherwise it runs on torch.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
-from anymask.base import InputError, ModelError, WeightsError
+from anymask.base import InputError, ModelError, WeightsError, load_plugin
 from anymask.masks import spec_at
 from anymask.models.rules import BUNDLED_MODELS, FIELD_MODELS, default_model
 from anymask.runtime.manifest import (
@@ -29,7 +28,7 @@ from anymask.runtime.onnx import OnnxRuntime
 from anymask.runtime.protocol import ImageRuntime, MaskNaming
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
     from anymask.masks import ChannelMix, ModelSpec
     from anymask.models.edge_refiner import EdgeRefiner
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
 Runtime = Literal["auto", "onnx", "torch"]
 EXPORTED = "bundle"  # in a training folder, next to its weights
 ADAPTERS = "adapter_config.json"  # in a folder of low-rank adapters (`runtime.adapters`)
+SAMED = {"w_a_000", "mask_decoder.mask_tokens.weight"}  # in the files of SAMed, of a plug-in
 TRANSFORMERS = "model.safetensors"  # in a folder of transformers, next to its config.json
 
 
@@ -262,6 +262,7 @@ def load_module(name: str, weights: str | Path | None = None) -> tuple[nn.Module
 
     Raises:
         ModelError, WeightsError, MissingExtra: The errors of `open_runtime`.
+        MissingPlugin: The plug-in of the model or of the weights is not installed.
     """
     from anymask.runtime import entry, file_hash
     from anymask.runtime.protocol import import_torch
@@ -280,13 +281,15 @@ def load_module(name: str, weights: str | Path | None = None) -> tuple[nn.Module
     from anymask import models
     from anymask.models.bottlenecks import add_bottlenecks, has_bottlenecks
     from anymask.models.class_head import add_class_head, holds_prompts
-    from anymask.models.samed import is_samed
     from anymask.runtime import load_official, read_checkpoint
     from anymask.runtime.weight_files import channels_of_weights, classes_of_weights
 
     classes, state = classes_of_weights(path), read_checkpoint(path)
-    if is_samed(state):
-        return _load_samed(name, state, path, side)
+    if state.keys() >= SAMED:
+        loaded: tuple[nn.Module, str] = load_plugin("families", "samed").read(
+            name, state, path, side
+        )
+        return loaded
     module = models.build(variant)
     if has_bottlenecks(state):
         add_bottlenecks(module)
@@ -308,23 +311,6 @@ def load_module(name: str, weights: str | Path | None = None) -> tuple[nn.Module
     )
     module.spec = cast(Any, spec if side is None else spec_at(spec, side))
     return module.eval(), weights_hash
-
-
-def _load_samed(
-    name: str, changes: Mapping[str, Tensor], path: Path, side: int | None
-) -> tuple[nn.Module, str]:
-    """Load a file of SAMed with the encoder of the published SAM, like `load_module`."""
-    from anymask.models.samed import SIDE, samed_model
-    from anymask.runtime import entry, file_hash, load_official, read_checkpoint
-    from anymask.runtime.store import trainable_weights
-
-    base = trainable_weights(name)
-    module, state = samed_model(
-        entry(name).variant, changes, read_checkpoint(base), SIDE if side is None else side
-    )
-    load_official(module, state)
-    pair = f"{file_hash(base)} {file_hash(path)}"
-    return module.eval(), hashlib.sha256(pair.encode()).hexdigest()
 
 
 def _checkpoint_of(name: str, weights: str | Path | None) -> tuple[Path, Path | None]:

@@ -1,6 +1,8 @@
 from anymask.track.files import TrackFiles as TrackFiles
 from anymask.track.files import track_files as track_files
 from anymask.track.flow import reduce_frame as reduce_frame
+from anymask.track.image_tracker import ImageTracker as ImageTracker
+from anymask.track.image_tracker import given_mask as given_mask
 from anymask.track.masklets import MaskletSettings as MaskletSettings
 from anymask.track.masklets import propose_masklets as propose_masklets
 from anymask.track.monitor import TrackMonitor as TrackMonitor
@@ -44,7 +46,6 @@ from anymask.track.settings import FrameSampling as FrameSampling
 from anymask.track.settings import MemorySettings as MemorySettings
 from anymask.track.settings import MonitorSettings as MonitorSettings
 from anymask.track.settings import SessionFile as SessionFile
-from anymask.track.settings import TrackerName as TrackerName
 from anymask.track.settings import TrackerSetting as TrackerSetting
 from anymask.track.settings import TrackOptions as TrackOptions
 from anymask.track.settings import TrackSettings as TrackSettings

@@ -9,20 +9,40 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Literal, TypedDict
+from typing import Annotated, TypedDict
 
-from anymask.base import InputError, Setting, check_settings, describe_settings
+from anymask.base import (
+    InputError,
+    Setting,
+    check_settings,
+    describe_settings,
+    installed_plugins,
+    load_plugin,
+)
 from anymask.runtime import MemoryChoice
 
-TrackerName = Literal["auto", "memory", "match", "points", "xmem"]
+TRACKERS = ("auto", "memory", "match", "points")  # plug-ins add others
+
+
+def check_tracker(name: object) -> None:
+    """Raise InputError if no tracker has this name, MissingPlugin if a plug-in adds it."""
+    if isinstance(name, str) and (name in TRACKERS or load_plugin("trackers", name) is not None):
+        return
+    known = ", ".join((*TRACKERS, *installed_plugins("trackers")))
+    raise InputError(f"Unknown tracker {str(name)[:60]!r}. Choose from: {known}.")
+
+
 TrackerSetting = Annotated[
-    TrackerName,
+    str,
     Setting(
         'how objects are tracked. "memory" uses the memory of a video model, or the memory network '
         'trained for an image model. "match" uses feature matching and optical flow, with any '
         'image model. "points" prompts the image model with points that optical flow tracks '
-        '(SAM-PT). "xmem" uses the weights of XMem, with any image model for the prompts. '
-        '"auto" uses "memory" if the model has one, else "match"'
+        '(SAM-PT). "xmem" uses the weights of XMem, with any image model for the prompts; it '
+        "requires the plug-in anymask-families. "
+        '"auto" uses "memory" if the model has one, else "match"',
+        check=check_tracker,
+        form="|".join((*TRACKERS, "NAME")),
     ),
 ]
 SessionFile = Annotated[
@@ -52,7 +72,7 @@ class TrackSettings:
 
     def __post_init__(self) -> None:
         check_settings(self)
-        if self.tracker_weights is not None and self.tracker != "xmem":
+        if self.tracker_weights is not None and self.tracker in TRACKERS:
             raise InputError(
                 f"Option tracker_weights requires tracker 'xmem', but the tracker is "
                 f"{self.tracker!r}. Set tracker to 'xmem', or omit tracker_weights."
@@ -190,7 +210,7 @@ class MemorySettings:
 class TrackOptions(TypedDict, total=False):
     """Keyword arguments of `Model.track`, the fields of four settings groups."""
 
-    tracker: TrackerName
+    tracker: str
     tracker_weights: Path | str | None
     refine_edges: bool
     session: Path | str | None

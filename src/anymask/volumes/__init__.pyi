@@ -1,4 +1,3 @@
-from anymask.volumes.cubes import load_cube_model as load_cube_model
 from anymask.volumes.dicom_labels import series_of as series_of
 from anymask.volumes.files import VolumeFiles as VolumeFiles
 from anymask.volumes.files import track_volume_file as track_volume_file

@@ -42,7 +42,6 @@ from anymask.track import (
     PromptKeywords,
     SessionFile,
     SessionStore,
-    TrackerName,
     TrackerSetting,
     VideoSession,
     open_session,
@@ -120,7 +119,7 @@ class VolumeOptions(TypedDict, total=False):
     window: Window | None
     stop: bool
     fill: Fill
-    tracker: TrackerName
+    tracker: str
     refine_edges: bool
     session: Path | str | None
 

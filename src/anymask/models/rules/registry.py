@@ -1,7 +1,8 @@
 """Registry of model families.
 
-A new family requires a file here, its network in `models`, a table in the catalogue, and tests.
-Other code does not depend on a specific family; it uses `open_family`.
+A new family requires a file here, its network in `models`, a table in the catalogue, and tests; or
+a plug-in that adds a `FamilyPlugin`. Other code does not depend on a specific family; it uses
+`open_family`.
 """
 
 from __future__ import annotations
@@ -9,14 +10,23 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from anymask.base import ModelError, parse_json
+from anymask.base import ModelError, load_plugin, parse_json
 from anymask.masks import CropRefinement, GridDefaults, ModelSpec, Tables
 from anymask.models.rules.family import Family
 from anymask.models.rules.nano import NanoFamily
-from anymask.models.rules.sam import efficient_sam, sam, sam_hq, semantic_sam
+from anymask.models.rules.sam import efficient_sam, sam, sam_hq
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    # Name of the model, tensors and path of the file, and input side or None, to the model in eval
+    # mode and the hash of its weights.
+    WeightsReader = Callable[[str, Mapping[str, Tensor], Path, int | None], tuple[nn.Module, str]]
 
 LOG = logging.getLogger(__name__)
 
@@ -32,18 +42,44 @@ MODEL_VARIABLE = "ANYMASK_MODEL"  # environment variable with another default fo
 NANO_GRID = GridDefaults(score=0.5, stability=0.3)
 NANO_CLOSER = CropRefinement(margin=1.0, gain=1.2, weight=0.6, min_side=96)
 SAM_GRID = GridDefaults(score=0.88, stability=0.95)
-SEMANTIC_GRID = GridDefaults(score=0.7, stability=0.9)  # of its published demo
+
+Maker = Callable[[ModelSpec, Tables], Family]
+
+
+@dataclass(frozen=True)
+class RegistryEntry:
+    """Specification of a model, and the function that builds it."""
+
+    spec: ModelSpec
+    build: Callable[[], nn.Module]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FamilyPlugin:
+    """A model family of a plug-in: the value of its entry points in the group `anymask.families`.
+
+    The plug-in declares an entry point for the name of each variant, of the family
+    (`ModelSpec.family`) if it has rules, and of the weights. Its module must not import torch.
+
+    Attributes:
+        variants: Models by name.
+        rules: Function that creates the rules of the family, or None.
+        read: Function that loads fine-tuned weights of a special form, or None.
+    """
+
+    variants: Mapping[str, RegistryEntry] = field(default_factory=dict)
+    rules: Maker | None = None
+    read: WeightsReader | None = None
 
 
 def _nano(spec: ModelSpec, tables: Tables) -> NanoFamily:
     return NanoFamily(spec=spec, tables=tables, grid=NANO_GRID, closer=NANO_CLOSER)
 
 
-_MAKERS: Mapping[str, Callable[[ModelSpec, Tables], Family]] = {
+_MAKERS: Mapping[str, Maker] = {
     "sam": lambda spec, tables: sam(spec, SAM_GRID, tables),
     "sam_hq": lambda spec, tables: sam_hq(spec, SAM_GRID, tables),
     "efficient_sam": lambda spec, tables: efficient_sam(spec, SAM_GRID, tables),
-    "semantic_sam": lambda spec, tables: semantic_sam(spec, SEMANTIC_GRID, tables),
     "nano": _nano,
     "small": _nano,
 }
@@ -61,7 +97,7 @@ def default_model(weights: object = None) -> str:
 
 
 def family_names() -> tuple[str, ...]:
-    """Names accepted by `open_family`."""
+    """Names of the families of this package."""
     return tuple(_MAKERS)
 
 
@@ -79,8 +115,11 @@ def open_family(
 
     Raises:
         ModelError: The family is unknown to this version.
+        MissingPlugin: The plug-in of the family is not installed.
     """
     maker = _MAKERS.get(spec.family)
+    if maker is None and (plugin := load_plugin("families", spec.family)) is not None:
+        maker = plugin.rules
     if maker is None:
         raise ModelError(
             f"{spec.name} has the unsupported family {spec.family!r}. This version supports: "

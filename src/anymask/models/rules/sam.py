@@ -1,4 +1,4 @@
-"""The families of SAM (SAM, MobileSAM, EdgeSAM, MedSAM, HQ-SAM, EfficientSAM, SAM 2), Semantic-SAM.
+"""The families of SAM: SAM, MobileSAM, EdgeSAM, MedSAM, HQ-SAM, EfficientSAM, SAM 2.
 
 Each has two rules (`CHOICES` in `masks/answer.py`): the candidates of an ambiguous prompt, and the
 mask of an unambiguous one.
@@ -71,11 +71,6 @@ def efficient_sam(spec: ModelSpec, grid: GridDefaults, tables: Tables) -> SamFam
     """All masks for every prompt."""
     roles = TokenRoles(clear=(0, 1, 2), ambiguous=(0, 1, 2))
     return SamFamily(spec, grid, tables, *CHOICES["efficient_sam"], roles)
-
-
-def semantic_sam(spec: ModelSpec, grid: GridDefaults, tables: Tables) -> SamFamily:
-    """The masks of all levels for every click."""
-    return replace(efficient_sam(spec, grid, tables), graded=True)
 
 
 def sam_hq(spec: ModelSpec, grid: GridDefaults, tables: Tables) -> SamFamily:

@@ -24,10 +24,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from anymask.masks import ModelSpec
-from anymask.models.deformable import DeformableAttention, Sizes
-from anymask.models.layers import Mlp, add_submodule
-from anymask.models.positions import sine_grid
-from anymask.models.swin import Swin, SwinConfig
+from anymask.models import Mlp, add_submodule, sine_grid
+from anymask_families.deformable import DeformableAttention, Sizes
+from anymask_families.families import SEMANTIC_SAM
+from anymask_families.swin import Swin, SwinConfig
 
 CLICK_SIDE = 0.005  # side of a click's anchor, relative to the input
 LEVELS = 6
@@ -46,20 +46,6 @@ class SemanticSamConfig:
     decoder_layers: int = 9
     text_dim: int = 512
 
-
-# The published demo resizes images to a shorter side of 640 pixels.
-SEMANTIC_SAM = ModelSpec(
-    name="semantic_sam_swint",
-    image_side=1280,
-    mask_side=320,
-    fit="short_side",
-    pad_multiple=32,
-    resample="pillow_bicubic",
-    accepts=frozenset({"point"}),
-    family="semantic_sam",
-    pad_point=False,
-    fixed_points=1,
-)
 
 # For tests: at most 128 pixels.
 TINY = SemanticSamConfig(

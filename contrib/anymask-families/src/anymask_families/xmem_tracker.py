@@ -4,7 +4,7 @@ With SAM as the image model, this is the tracking of Track Anything (Yang et al.
 arXiv:2304.11968). Weights are local files; nothing is downloaded.
 
 Differences to the reference code: the network's confidence checks are the session's, so uncertain
-frames are not added to the memory unless `write_unsure` is set. See also `models.xmem_memory`.
+frames are not added to the memory unless `write_unsure` is set. See also `xmem_memory`.
 
 Letters: H W a frame, h w the padded network input.
 """
@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -24,13 +24,12 @@ from anymask.base import FloatArray, UintImage
 from anymask.masks import Prompt, Rle, mask_to_rle, rle_to_mask
 from anymask.runtime import file_hash, find, import_torch, pick_device
 from anymask.segment import Model
-from anymask.track.image_tracker import ImageTracker, given_mask
-from anymask.track.matching import MatchFrame
-from anymask.track.records import FramePrediction, StateArrays, TrackMoment
+from anymask.track import FramePrediction, ImageTracker, StateArrays, TrackMoment, given_mask
+from anymask_families.families import XMEM
 
 if TYPE_CHECKING:
-    from anymask.models.xmem import EncodedFrame
-    from anymask.models.xmem_memory import ObjectMemory, XMemSteps
+    from anymask_families.xmem import EncodedFrame
+    from anymask_families.xmem_memory import ObjectMemory, XMemSteps
 
 NAME = "xmem"
 SIDE = 480  # length that the shorter side of frames is resized to
@@ -49,7 +48,7 @@ class InputArea:
     @classmethod
     def of(cls, frame_hw: tuple[int, int], side: int) -> InputArea:
         """Resize the shorter side to `side` and center the frame in whole cells."""
-        from anymask.models.xmem import STRIDE
+        from anymask_families.xmem import STRIDE
 
         scale = side / min(frame_hw)
         height, width = (max(1, round(one * scale)) for one in frame_hw)
@@ -88,7 +87,7 @@ class XMemFrame:
     prompting: ImageTracker
 
     @cached_property
-    def seen(self) -> MatchFrame:
+    def seen(self) -> Any:
         """The frame, encoded by the image model."""
         return self.prompting.encode_frame(self.image, self.grey)
 
@@ -108,8 +107,6 @@ class XMemTracker:
         self.name = f"{NAME}:{model.name}:{model.runtime.weights_hash[:16]}:{weights_hash[:16]}"
 
     def encode_frame(self, image: UintImage, grey: UintImage) -> XMemFrame:
-        from anymask.models.xmem import XMEM
-
         area = InputArea.of((image.shape[0], image.shape[1]), self._side)
         normal = (image - np.array(XMEM.mean)) / np.array(XMEM.std)
         pixels = np.ascontiguousarray(area.fill(normal.astype(np.float32)).transpose(2, 0, 1))
@@ -156,12 +153,12 @@ class XMemTracker:
         return self._steps.remember(seen.encoded, at.frame, prediction.soft, add=sure)
 
     def pack(self, state: ObjectMemory) -> StateArrays:
-        from anymask.models.xmem_memory import memory_to_arrays
+        from anymask_families.xmem_memory import memory_to_arrays
 
         return memory_to_arrays(state)
 
     def unpack(self, arrays: StateArrays) -> ObjectMemory:
-        from anymask.models.xmem_memory import arrays_to_memory
+        from anymask_families.xmem_memory import arrays_to_memory
 
         return arrays_to_memory(arrays, self._steps)
 
@@ -179,9 +176,9 @@ def open_xmem(model: Model, weights: str | Path | None = None, device: str = "au
     """
     path = find(NAME, weights)
     import_torch()
-    from anymask.models.xmem import WIDTH, XMem
-    from anymask.models.xmem_memory import XMemSteps
     from anymask.runtime import load_official, read_checkpoint
+    from anymask_families.xmem import WIDTH, XMem
+    from anymask_families.xmem_memory import XMemSteps
 
     state = read_checkpoint(path)
     network = XMem(len(state[FIRST]) if FIRST in state else WIDTH).eval().requires_grad_(False)

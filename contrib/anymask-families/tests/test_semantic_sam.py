@@ -7,19 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from anymask_families.deformable import DeformableAttention
+from anymask_families.semantic_sam import TINY, TINY_SPEC, SemanticSam
+from anymask_families.swin import from_windows, hidden_pairs, to_windows
 
 import anymask
-from anymask import models
 from anymask.base import InputError, ModelError, PromptError
 from anymask.masks import Features, geometry, pad_input
-from anymask.models.deformable import DeformableAttention
-from anymask.models.swin import from_windows, hidden_pairs, to_windows
-from anymask.runtime import needs_conversion
-from anymask.runtime.torch import TorchRuntime
+from anymask.runtime import TorchRuntime, needs_conversion
 from anymask.segment import Model
-from anymask.training.conversion import convert
+from anymask.training import check_method, convert
 from anymask.training.export_folder import export
-from anymask.training.presets import check_method
 
 PHOTO = np.random.default_rng(0).integers(0, 256, (90, 120, 3), np.uint8)
 
@@ -27,7 +25,7 @@ PHOTO = np.random.default_rng(0).integers(0, 256, (90, 120, 3), np.uint8)
 @pytest.fixture(scope="module")
 def model() -> Model:
     torch.manual_seed(0)
-    module = models.build("tiny_semantic")
+    module = SemanticSam(TINY_SPEC, TINY)
     with torch.no_grad():  # scores of random weights near 0.8
         head = "sem_seg_head.predictor.iou_prediction_head.layers.2.bias"
         module.get_parameter(head).fill_(0.8)
@@ -105,7 +103,7 @@ def test_everything_keeps_masks_of_all_levels(model: Model) -> None:
 
 def test_it_is_never_converted(tmp_path: Path) -> None:
     path = tmp_path / "weights.pth"
-    torch.save(models.build("tiny_semantic").state_dict(), path)
+    torch.save(SemanticSam(TINY_SPEC, TINY).state_dict(), path)
     assert not needs_conversion("semantic_sam_swint", path)
     with pytest.raises(ModelError, match="exported to ONNX"):
         convert("semantic_sam_swint", path)

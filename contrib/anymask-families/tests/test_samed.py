@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from anymask_families.samed import samed_model
 from torch.nn import functional as F
 
 from anymask import models
 from anymask.base import WeightsError
 from anymask.models.class_head import class_logits
-from anymask.models.samed import is_samed, samed_model
 from anymask.runtime import load_official, read_checkpoint
 
 RANK, CLASSES, SIDE = 2, 3, 32
@@ -42,12 +42,6 @@ def changes(base: dict[str, torch.Tensor], tmp_path: Path) -> dict[str, torch.Te
         made[f"w_b_{number:03d}"] = torch.randn(C, RANK)
     torch.save(made, tmp_path / "epoch_159.pth")
     return read_checkpoint(tmp_path / "epoch_159.pth")
-
-
-def test_only_files_with_both_parts_are_recognized(changes: dict[str, torch.Tensor]) -> None:
-    assert is_samed(changes)
-    assert not is_samed(models.build("tiny").state_dict())
-    assert not is_samed({"w_a_000": None})
 
 
 def test_the_change_of_queries_and_values_is_that_of_the_formula(

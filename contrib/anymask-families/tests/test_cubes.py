@@ -6,14 +6,14 @@ import nibabel
 import numpy as np
 import pytest
 import torch
+from anymask_families import load_cube_model
+from anymask_families.cubes import ClicksInVolumes, CubePlace
+from anymask_families.sam_med3d import TINY, TINY_SPEC, CubeModel
 from scipy.ndimage import map_coordinates
 
 import anymask
-from anymask import models
 from anymask.base import InputError, ModelError, PromptError
-from anymask.models.sam_med3d import CubeModel
-from anymask.volumes import Volume, load_cube_model
-from anymask.volumes.cubes import ClicksInVolumes, CubePlace
+from anymask.volumes import Volume
 
 ORIENTATIONS = ("RAS", "LPS", "SAR", "IPL")  # of x, y, z
 
@@ -66,8 +66,7 @@ def test_an_answer_lies_where_it_was_seen(letters: str) -> None:
 @pytest.fixture(scope="module")
 def clicks() -> ClicksInVolumes:
     torch.manual_seed(0)
-    module = models.build("tiny_cubes")
-    assert isinstance(module, CubeModel)
+    module = CubeModel(TINY_SPEC, TINY)
     for parameter in module.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
     return ClicksInVolumes(module, "f" * 64, "cpu")

@@ -18,15 +18,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from anymask.masks import ModelSpec
-from anymask.models.layers import LayerNorm2d, Mlp, embedding
-from anymask.models.mask_decoder import SAM_HEAD
-from anymask.models.positions import offsets
-from anymask.models.prompt_encoder import NO_POINT
-from anymask.models.two_way import TwoWayConfig, TwoWayTransformer
-from anymask.models.vit import BIAS_LIMIT
+from anymask.masks import NO_POINT, ModelSpec
+from anymask.models import LayerNorm2d, Mlp, TwoWayConfig, TwoWayTransformer, offsets
+from anymask_families.families import SAM_MED3D
 
 AXES = ("d", "h", "w")
+BIAS_LIMIT = 2**25  # elements of attention bias at once, per cube: 128 MiB in float32
+HEAD = ("layers.0", "layers.1", "layers.2")  # names of the layers of a head
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -247,7 +245,7 @@ class CubePrompts(nn.Module):
         nowhere = (labels == NO_POINT)[..., None]
         tokens = torch.where(nowhere, self.not_a_point_embed.weight, tokens)
         for label in range(len(self.point_embeddings)):
-            learned = embedding(self, f"point_embeddings.{label}")
+            learned = self.get_parameter(f"point_embeddings.{label}.weight")
             tokens = tokens + torch.where((labels == label)[..., None], learned, 0.0)
         return tokens
 
@@ -276,10 +274,10 @@ class CubeDecoder(nn.Module):
             nn.GELU(),
         )
         self.output_hypernetworks_mlps = nn.ModuleList(
-            Mlp((dim, dim, dim, narrow), SAM_HEAD, "relu") for _ in range(config.masks)
+            Mlp((dim, dim, dim, narrow), HEAD, "relu") for _ in range(config.masks)
         )
         hidden = config.quality
-        self.iou_prediction_head = Mlp((dim, hidden, hidden, config.masks), SAM_HEAD, "relu")
+        self.iou_prediction_head = Mlp((dim, hidden, hidden, config.masks), HEAD, "relu")
 
     def forward(
         self, features: Tensor, positions: Tensor, prompt: Tensor, dense: Tensor
@@ -334,14 +332,6 @@ class CubeModel(nn.Module):
         )
         return logits, quality
 
-
-SAM_MED3D = ModelSpec(
-    name="sam_med3d_b",
-    image_side=128,
-    mask_side=32,
-    accepts=frozenset({"point", "negative_point", "mask"}),
-    family="sam_med3d",
-)
 
 # For tests: 32 voxels per side, 4 x 4 x 4 features of 48 channels.
 TINY = CubeConfig(

@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from anymask.base import FloatArray
-from anymask.models.xmem import EncodedFrame, XMem, aggregate
+from anymask_families.xmem import EncodedFrame, XMem, aggregate
 
 PROMPTED = 4  # maximum number of prompted frames that a corrected object starts from
 NEW = 1e-7  # initial age of a cell, so that its usage is defined

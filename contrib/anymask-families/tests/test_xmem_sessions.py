@@ -1,4 +1,4 @@
-"""Sessions with XMem: a small network with random weights, which is checked in `tests/golden`."""
+"""Sessions with XMem: a small network with random weights, which `test_xmem` checks."""
 
 from __future__ import annotations
 
@@ -8,15 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from PIL import Image
-from safetensors.torch import save_file
-
-import anymask
-from anymask.base import InputError, ModelError, WeightsError
-from anymask.cli.main import main
-from anymask.masks import Prompt, rle_to_mask
-from anymask.models.xmem import XMem
-from anymask.models.xmem_memory import (
+from anymask_families import xmem_tracker
+from anymask_families.xmem import XMem
+from anymask_families.xmem_memory import (
     MemoryCells,
     ObjectMemory,
     XMemSettings,
@@ -24,12 +18,17 @@ from anymask.models.xmem_memory import (
     prototypes,
     read_cells,
 )
+from anymask_families.xmem_tracker import InputArea, open_xmem
+from PIL import Image
+from safetensors.torch import save_file
+
+import anymask
+from anymask.base import InputError, ModelError, WeightsError
+from anymask.cli.main import main
+from anymask.masks import Prompt, rle_to_mask
 from anymask.runtime import checkpoints
 from anymask.segment import Model
-from anymask.track import xmem_tracker
-from anymask.track.flow import reduce_frame
-from anymask.track.records import TrackMoment
-from anymask.track.xmem_tracker import InputArea, open_xmem
+from anymask.track import TrackMoment, reduce_frame
 from tests.track.made_scene import MadeScene
 
 SCENE = MadeScene((48, 80))

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from anymask.models.layers import Mlp
+from anymask.models import Mlp
 
 HIDDEN = -100.0  # logit between places of different regions in one shifted window
 

@@ -1,9 +1,9 @@
 """SEEM v0 with FocalNet-T: scribbles, points, a referring image and text in one prompt.
 
-    python -m research.seem PHOTO --weights seem_focalt_v0.pt --stroke mask.png -o out.png
-    python -m research.seem PHOTO --weights seem_focalt_v0.pt --point 500,375
-    python -m research.seem PHOTO --weights seem_focalt_v0.pt --text 'red truck' --vocabulary CLIP
-    python -m research.seem PHOTO --weights seem_focalt_v0.pt --example other.jpg mask.png
+    python -m anymask_families.seem PHOTO --weights seem_focalt_v0.pt --stroke mask.png -o out.png
+
+Other prompts are `--point 500,375`, `--text 'red truck' --vocabulary CLIP`, and
+`--example other.jpg mask.png`; they can be combined.
 
 Source: Zou et al. 2023 (SEEM, arXiv:2304.06718) and UX-Decoder's repository of it (Apache-2.0,
 parts MIT), `demo_code` and `configs/seem/focalt_unicl_lang_v0.yaml`, for names and numbers; Yang et
@@ -12,10 +12,10 @@ self-attention of the queries. The mask is that of the query whose mask embeddin
 the mean feature under the stroke, else under the referring stroke; with text alone, that of the
 query whose class embedding is most similar to the sentence.
 
-It is in research/ because its choice of one mask of 101 queries is not that of a detector or of an
-image model of the catalogue, and the licence of its weights is not stated. Text requires CLIP's
-vocabulary, a folder as for `anymask find`. Difference: of more than 512 points of a stroke, the
-reference draws 512 at random; here they are evenly spaced in the order of rows.
+It is a program of its own, because its choice of one mask of 101 queries is not that of a detector
+or of an image model of the catalogue, and the licence of its weights is not stated. Text requires
+CLIP's vocabulary, a folder as for `anymask find`. Difference: of more than 512 points of a stroke,
+the reference draws 512 at random; here they are evenly spaced in the order of rows.
 
 Letters: C channels, h w a map, L = h * w, Q queries, T tokens, P points of a stroke, K classes.
 """
@@ -35,11 +35,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from anymask.base import AnymaskError, BoolArray, InputError, UintImage
-from anymask.find.byte_pairs import BytePairs
+from anymask.find import BytePairs
 from anymask.images import load_mask
-from anymask.models.clip import ClipConfig, tower_blocks
-from anymask.models.layers import Mlp, add_submodule
-from anymask.models.positions import sine_grid
+from anymask.models import ClipConfig, Mlp, add_submodule, sine_grid, tower_blocks
 from anymask.runtime import load_official, read_checkpoint
 
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)

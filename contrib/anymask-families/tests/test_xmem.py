@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from anymask_families.xmem import XMem
+from anymask_families.xmem_memory import ObjectMemory, XMemSettings, XMemSteps
 from PIL import Image
 
-from anymask.models.xmem import XMem
-from anymask.models.xmem_memory import ObjectMemory, XMemSettings, XMemSteps
 from anymask.runtime import load_official
 from tests.golden.parity import load_recipe
 

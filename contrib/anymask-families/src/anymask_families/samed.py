@@ -12,19 +12,21 @@ Letters: K classes, r rank, C channels of the encoder, h cells along a side.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from anymask.base import InputError, WeightsError
-from anymask.models.class_head import NAME, TokenHead
-from anymask.models.image_model import ImageModel
-from anymask.models.variants import FOR_TESTS, REGISTRY, Variant
-from anymask.models.vit import VitConfig
+from anymask.models import ImageModel, Variant, VitConfig, variant
+from anymask.runtime import entry, file_hash, load_official, read_checkpoint, trainable_weights
 
 SIDE = 512  # input of SAMed
+HEAD = "class_head"  # name of the module that computes the classes
 FIRST = "w_a_000"
 TOKENS = "mask_decoder.mask_tokens.weight"
 POSITIONS = "image_encoder.pos_embed"
@@ -32,9 +34,38 @@ REPLACED = ("prompt_encoder.", "mask_decoder.")
 Tensors = Mapping[str, Tensor]
 
 
-def is_samed(names: Iterable[str]) -> bool:
-    """Whether weights with these names are a file of SAMed."""
-    return {FIRST, TOKENS} <= set(names)
+class TokenHead(nn.Module):
+    """Class head of a model whose mask tokens are "no class" and the classes."""
+
+    def class_logits(self, model: Any, maps: Sequence[Tensor]) -> Tensor:  # -> (B, 1 + K, m, m)
+        """Logits of all tokens of SAM's mask decoder, for the whole image without a prompt."""
+        features, encoder = maps[0], model.prompt_encoder
+        places = encoder.grid(features.shape[-2], features.shape[-1])
+        nothing = features.new_zeros(len(features), 0, features.shape[1])
+        dense = encoder.no_mask_embed.weight[..., None, None]
+        logits: Tensor = model.mask_decoder(features, places, nothing, dense)[0]
+        return logits.float()
+
+
+def load_samed(name: str, changes: Tensors, path: Path, side: int | None) -> tuple[nn.Module, str]:
+    """Load a file of SAMed with the encoder of the published SAM.
+
+    Args:
+        name: Variant of SAM that was fine-tuned.
+        changes: Tensors of the file.
+        path: The file.
+        side: Input side in pixels; None for that of SAMed.
+
+    Returns:
+        The model in eval mode, and the hash of both files.
+    """
+    base = trainable_weights(name)
+    module, state = samed_model(
+        entry(name).variant, changes, read_checkpoint(base), SIDE if side is None else side
+    )
+    load_official(module, state)
+    pair = f"{file_hash(base)} {file_hash(path)}"
+    return module.eval(), hashlib.sha256(pair.encode()).hexdigest()
 
 
 def samed_model(
@@ -55,10 +86,10 @@ def samed_model(
         InputError: The side is not supported.
         WeightsError: The file belongs to another variant.
     """
-    variant = REGISTRY.get(name) or FOR_TESTS.get(name)
-    config = variant.encoder if isinstance(variant, Variant) else None
+    sam = variant(name)
+    config = sam.encoder if isinstance(sam, Variant) else None
     rows = changes[FIRST].shape[-1]
-    if not isinstance(variant, Variant) or not isinstance(config, VitConfig) or config.dim != rows:
+    if not isinstance(sam, Variant) or not isinstance(config, VitConfig) or config.dim != rows:
         raise WeightsError(
             f"The weights of SAMed are for an encoder with {rows} channels, which {name} does not "
             "have. Use sam_vit_b for 768 channels, sam_vit_l for 1024, sam_vit_h for 1280."
@@ -70,13 +101,13 @@ def samed_model(
         )
     tokens, config = changes[TOKENS].shape[0], replace(config, image_side=side)
     spec = replace(
-        variant.spec, image_side=side, mask_side=4 * config.grid, fit="square", accepts=frozenset(),
+        sam.spec, image_side=side, mask_side=4 * config.grid, fit="square", accepts=frozenset(),
         mean=(0.0, 0.0, 0.0), std=(255.0, 255.0, 255.0),
         classes=tuple(f"class {number}" for number in range(1, tokens)),
     )  # fmt: skip
-    decoder = replace(variant.decoder, masks=tokens)
-    model = replace(variant, spec=spec, encoder=config, decoder=decoder).build()
-    model.add_module(NAME, TokenHead())
+    decoder = replace(sam.decoder, masks=tokens)
+    model = replace(sam, spec=spec, encoder=config, decoder=decoder).build()
+    model.add_module(HEAD, TokenHead())
     state = {name: one for name, one in base.items() if name.startswith("image_encoder.")}
     state |= {name: one for name, one in changes.items() if name.startswith(REPLACED)}
     _resize_positions(state, config)

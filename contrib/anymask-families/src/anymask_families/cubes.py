@@ -21,10 +21,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from anymask.base import BoolArray, FloatArray, Floats, InputError, PromptError, brief
-from anymask.volumes.volume import Volume
+from anymask.runtime import entry, load_module, pick_device
+from anymask.volumes import Volume
 
 if TYPE_CHECKING:
-    from anymask.models.sam_med3d import CubeModel
+    from anymask_families.sam_med3d import CubeModel
 
 SPACING = 1.5  # voxel size of the cube, in mm
 LABELS = (0, 1)  # background and foreground points
@@ -156,8 +157,6 @@ class ClicksInVolumes:
     """SAM-Med3D with preprocessing and postprocessing. Created by `load_cube_model`."""
 
     def __init__(self, module: CubeModel, weights_hash: str, device: str = "auto") -> None:
-        from anymask.runtime import pick_device
-
         self.device = pick_device(device)
         self.weights_hash = weights_hash
         self._module = module.eval().requires_grad_(False).to(self.device)
@@ -243,8 +242,6 @@ def load_cube_model(
     Raises:
         ModelError: The model is for 2D images. Otherwise as `anymask.load`.
     """
-    from anymask.runtime import entry, load_module
-
     entry(name).check_input("scans")
     module, weights_hash = load_module(name, weights)
     return ClicksInVolumes(module, weights_hash, device)  # type: ignore[arg-type]

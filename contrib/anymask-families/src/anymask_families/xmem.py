@@ -16,12 +16,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from anymask.masks import ModelSpec
+from anymask_families.families import XMEM
 
 STRIDE = 16  # input sides are multiples of it
 CERTAIN = 1e-7  # probabilities are clamped to this distance from 0 and 1
 WIDTH = 64  # channels of the first convolution; all others are multiples of it
-XMEM = ModelSpec(name="xmem", image_side=480, mask_side=480 // STRIDE)
 
 
 class Residual(nn.Module):
