@@ -59,10 +59,12 @@ def mirror(tmp_path, monkeypatch, content):
 def test_the_list_shows_every_model_with_its_licence_and_its_state(capsys, tmp_path):
     assert main(["models", "list", "--json", str(tmp_path / "list.json")]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split() == ["name", "size", "licence", "commercial", "hash", "here", "checked"]
+    columns = ["name", "size", "licence", "commercial", "hash", "here", "checked", "plug-in"]
+    assert lines[0].split() == columns
     assert [line.split()[0] for line in lines[1:]] == list(catalogue.names())
     assert any(line.startswith("edge_sam ") and " NO " in line for line in lines)
-    hashes = {line.split()[0]: line.split()[-2] for line in lines[1:]}
+    begin = lines[0].index("hash")
+    hashes = {line.split()[0]: line[begin:].split()[0] for line in lines[1:]}
     for name, known in hashes.items():
         model = catalogue.entry(name)
         wanted = "sha256" if model.sha256 else "md5" if model.md5 else "NONE"
@@ -70,6 +72,9 @@ def test_the_list_shows_every_model_with_its_licence_and_its_state(capsys, tmp_p
     assert {"sha256", "md5", "NONE"} <= set(hashes.values())
     facts = json.loads((tmp_path / "list.json").read_text())
     assert [model["name"] for model in facts["models"]] == list(catalogue.names())
+    plugins = {line.split()[0]: line[lines[0].index("plug-in") :] for line in lines[1:]}
+    assert plugins == {model["name"]: model["plugin"] or "" for model in facts["models"]}
+    assert plugins["xmem"] == "anymask-families"
     assert facts["home"] == str(tmp_path / "home")
 
 
