@@ -6,14 +6,14 @@ import nibabel
 import numpy as np
 import pytest
 import torch
-from anymask_families import load_cube_model
-from anymask_families.cubes import ClicksInVolumes, CubePlace
-from anymask_families.sam_med3d import TINY, TINY_SPEC, CubeModel
 from scipy.ndimage import map_coordinates
 
 import anymask
 from anymask.base import InputError, ModelError, PromptError
 from anymask.volumes import Volume
+from anymask_families import load_cube_model
+from anymask_families.cubes import ClicksInVolumes, CubePlace
+from anymask_families.sam_med3d import TINY, TINY_SPEC, CubeModel
 
 ORIENTATIONS = ("RAS", "LPS", "SAR", "IPL")  # of x, y, z
 

@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
+from anymask.volumes import Volume
 from anymask_families import load_cube_model
 from anymask_families.cubes import CubePlace, SeenCube
 from anymask_families.sam_med3d import CubeModel
-
-from anymask.volumes import Volume
 from tests.golden.parity import LOGITS, QUALITY, assert_embedding, made_weights
 
 

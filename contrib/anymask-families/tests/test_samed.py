@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from anymask_families.samed import samed_model
 from torch.nn import functional as F
 
 from anymask import models
 from anymask.base import WeightsError
 from anymask.models.class_head import class_logits
 from anymask.runtime import load_official, read_checkpoint
+from anymask_families.samed import samed_model
 
 RANK, CLASSES, SIDE = 2, 3, 32
 

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from anymask_families.seem import Answer, Seem, SeemConfig, SeemPrompt, resized
 from PIL import Image
 
 from anymask.base import InputError
 from anymask.find import BytePairs
+from anymask_families.seem import Answer, Seem, SeemConfig, SeemPrompt, resized
 from tests.conftest import SHARED
 from tests.golden.parity import load_recipe
 

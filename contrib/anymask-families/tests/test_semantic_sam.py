@@ -7,9 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from anymask_families.deformable import DeformableAttention
-from anymask_families.semantic_sam import TINY, TINY_SPEC, SemanticSam
-from anymask_families.swin import from_windows, hidden_pairs, to_windows
 
 import anymask
 from anymask.base import InputError, ModelError, PromptError
@@ -18,6 +15,9 @@ from anymask.runtime import TorchRuntime, needs_conversion
 from anymask.segment import Model
 from anymask.training import check_method, convert
 from anymask.training.export_folder import export
+from anymask_families.deformable import DeformableAttention
+from anymask_families.semantic_sam import TINY, TINY_SPEC, SemanticSam
+from anymask_families.swin import from_windows, hidden_pairs, to_windows
 
 PHOTO = np.random.default_rng(0).integers(0, 256, (90, 120, 3), np.uint8)
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from anymask_families.xmem import XMem
-from anymask_families.xmem_memory import ObjectMemory, XMemSettings, XMemSteps
 from PIL import Image
 
 from anymask.runtime import load_official
+from anymask_families.xmem import XMem
+from anymask_families.xmem_memory import ObjectMemory, XMemSettings, XMemSteps
 from tests.golden.parity import load_recipe
 
 WITHIN = 1e-3  # absolute, of probabilities; of the largest value, of maps

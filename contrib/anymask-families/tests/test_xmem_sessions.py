@@ -8,6 +8,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+import anymask
+from anymask.base import InputError, ModelError, WeightsError
+from anymask.cli.main import main
+from anymask.masks import Prompt, rle_to_mask
+from anymask.runtime import checkpoints
+from anymask.segment import Model
+from anymask.track import TrackMoment, reduce_frame
 from anymask_families import xmem_tracker
 from anymask_families.xmem import XMem
 from anymask_families.xmem_memory import (
@@ -19,16 +29,6 @@ from anymask_families.xmem_memory import (
     read_cells,
 )
 from anymask_families.xmem_tracker import InputArea, open_xmem
-from PIL import Image
-from safetensors.torch import save_file
-
-import anymask
-from anymask.base import InputError, ModelError, WeightsError
-from anymask.cli.main import main
-from anymask.masks import Prompt, rle_to_mask
-from anymask.runtime import checkpoints
-from anymask.segment import Model
-from anymask.track import TrackMoment, reduce_frame
 from tests.track.made_scene import MadeScene
 
 SCENE = MadeScene((48, 80))
