@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from anymask.masks import CHOICES, GridDefaults, ModelSpec, Tables, TokenRoles
-from anymask.models import FamilyPlugin, RegistryEntry
-from anymask.models.rules import SamFamily
+from anymask.models import FamilyPlugin, RegistryEntry, SamFamily
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -36,7 +36,7 @@ from torch.nn import functional as F
 
 from anymask.base import AnymaskError, BoolArray, InputError, UintImage
 from anymask.find import BytePairs
-from anymask.images import load_mask
+from anymask.images import load_image, load_mask
 from anymask.models import ClipConfig, Mlp, add_submodule, sine_grid, tower_blocks
 from anymask.runtime import load_official, read_checkpoint
 
@@ -555,7 +555,7 @@ def _read_prompt(
     if drawn.any():
         stroke = seem.stroke(scene, _drawn(drawn, resized(photo).shape[:2]))
     if args.example:
-        other = resized(Image.open(args.example[0]))
+        other = resized(Image.fromarray(load_image(args.example[0])))
         mask = _drawn(load_mask(Path(args.example[1])), other.shape[:2])
         example = seem.stroke(seem.encode(other), mask)
     words = None
@@ -581,7 +581,7 @@ def main() -> None:
     try:
         seem = Seem().eval().requires_grad_(False)
         load_official(seem, read_checkpoint(args.weights))
-        photo = Image.open(args.photo).convert("RGB")
+        photo = Image.fromarray(load_image(args.photo))
         scene = seem.encode(resized(photo))
         low = seem.segment(scene, _read_prompt(seem, args, photo, scene))
     except AnymaskError as error:
