@@ -92,8 +92,8 @@ def main() -> None:
     assert isinstance(family, NanoFamily)
     plainer = Plainer(**{one.name: getattr(family, one.name) for one in fields(family)})
     found: dict[str, dict[str, list[Floats]]] = {name: {} for name in WITHOUT}
-    sets = read_suite("zero-shot").sets
-    wanted = [one for one in sets if "dev" in one.plan.groups or one.plan.name in PAIR]
+    suite = read_suite("zero-shot")
+    wanted = [one for one in suite.sets if "dev" in one.plan.groups or one.plan.name in PAIR]
     settings = EvalSettings(limit=args.limit, per_image=MOST)
     for one in (place.open(args.data) for place in wanted):
         for photo in iterate_photos(model, one, settings):

@@ -115,8 +115,8 @@ class CommandParser(argparse.ArgumentParser):
 
     def format_whole_help(self) -> str:
         """Return the text of `--help-all`."""
-        if callable(self.epilog):
-            self.epilog = self.epilog()
+        epilog: Any = self.epilog
+        self.epilog = epilog() if callable(epilog) else epilog
         return super().format_help()
 
     def _positionals_usage(self) -> str:

@@ -102,7 +102,8 @@ class SetQuery:
 
     def _find(self) -> list[EvalSet]:
         path = Path(self.data).expanduser()
-        if self.form is self.images is self.split is None and (folders := _datasets(path)):
+        folders = [] if self.form or self.images or self.split else _datasets(path)
+        if folders:
             return [open_set(SetPlan(name=one.name), one, self.reading) for one in folders]
         stream = read(path, self.form, self.images, self.split, **vars(self.reading))
         stream = stream.with_sizes_checked()

@@ -602,7 +602,7 @@ class VideoSession:
     def state_of(self, id: int, *, backward: bool) -> object | None:  # noqa: A002
         """Return the tracker's state of an object after its last frame; None before the first."""
         refuse_text("True or False", backward=backward)
-        live = self._live.get((*read_whole(id=id), backward))
+        live = self._live.get((read_whole(id=id)[0], backward))
         return None if live is None else live.state
 
     def _is_live(self, number: int, at: TrackMoment) -> bool:
