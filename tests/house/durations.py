@@ -1,7 +1,7 @@
 """Chooses the tests that `make test` leaves out, by measured processor seconds.
 
-    python -m pytest -p tests.house.durations --times FOLDER    # measure, with or without xdist
-    python -m tests.house.durations FOLDER                      # write tests/slow.txt
+    ANYMASK_TEST_TIMES=FOLDER python -m pytest -p tests.house.durations     # measure
+    python -m tests.house.durations FOLDER                                  # write tests/slow.txt
 
 A test function is slow if its cases together take more than `LIMIT_S`, or if it needs a fixture
 that takes longer, and more than `SHARE_S` for each test that needs it. Processor seconds include
@@ -26,10 +26,6 @@ from tests.conftest import fixtures
 
 FILE = Path(__file__).parents[1] / "slow.txt"
 LIMIT_S, SHARE_S = 3.0, 0.4
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--times", type=Path, help="folder for a table of seconds")
 
 
 class Times:
@@ -58,8 +54,7 @@ class Times:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if folder := config.getoption("--times"):
-        config.pluginmanager.register(Times(folder))
+    config.pluginmanager.register(Times(Path(os.environ["ANYMASK_TEST_TIMES"])))
 
 
 def processor_seconds() -> float:
