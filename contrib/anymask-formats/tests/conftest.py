@@ -15,7 +15,7 @@ from tests.studio.conftest import truth as truth
 sys.path.insert(0, str(Path(__file__).parent))  # tool_files
 
 
-@pytest.fixture(autouse=True, scope="session")
+@pytest.fixture(autouse=True, scope="module")
 def plugins() -> Iterator[None]:
     """Plug-ins are in use, unlike in the tests of the core."""
     with pytest.MonkeyPatch.context() as patch:
