@@ -231,7 +231,7 @@ def test_an_animated_image_is_no_video(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     first, *others = [Image.fromarray(picture) for picture in PICTURES[:4]]
     first.save(path, save_all=True, append_images=others, duration=50)
-    with pytest.raises(DataError, match=f"animated image, not a video.*ffmpeg -i {path} video"):
+    with pytest.raises(DataError, match="animated image, not a video.* with ffmpeg"):
         open_source(path)
     assert np.abs(load_image(path).astype(int) - PICTURES[0]).mean() < 4  # of 256 colors
 

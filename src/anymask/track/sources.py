@@ -563,8 +563,7 @@ def _open_path(path: Path) -> FrameSource:
         raise DataError(one_image_instead(path, "video", is_map=is_geotiff(path)))
     if path.suffix.lower() not in TIFF:
         raise DataError(
-            f"{str(path)!r} is an animated image, not a video. Convert it first: "
-            f"ffmpeg -i {shlex.quote(str(path))} video.mp4"
+            f"{str(path)!r} is an animated image, not a video. Convert it to a video with ffmpeg."
         )
     return PagedFrames(path, pages)
 
