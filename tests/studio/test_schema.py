@@ -21,6 +21,7 @@ from anymask.runtime import ASSETS
 from anymask.segment import Model
 from anymask.studio import ServerParts
 from anymask.studio.middleware import Access
+from tests.patience import PATIENCE_S
 from tests.segment.fakes import NamingRuntime
 from tests.studio.servers import (
     CLICK,
@@ -78,7 +79,7 @@ def compare(operation: Any, wrong: bool, examples: int = EXAMPLES) -> None:
     )
     @given(case=operation.as_strategy(generation_mode=mode))
     def ask(case: Any) -> None:
-        case.call_and_validate(excluded_checks=[accepted])
+        case.call_and_validate(excluded_checks=[accepted], timeout=PATIENCE_S)
 
     ask()
 
