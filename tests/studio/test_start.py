@@ -47,7 +47,6 @@ def test_the_server_tells_its_address(folder: Path, project: bool) -> None:
         ({"host": "0.0.0.0"}, "token"),
         ({"memory": -1}, "a number of megabytes, 0 or more"),
         ({"videos": ["absent.mp4"]}, "does not exist"),
-        ({"photos": "absent"}, "folder"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(settings: dict[str, object], message: str) -> None:
