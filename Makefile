@@ -35,7 +35,7 @@ demo: $(VENV)/.core  ## segment three sample images (or PHOTO=...) with the bund
 	$(BIN)/python demo/demo.py --out $(OUT) $(if $(PHOTO),--photo "$(PHOTO)")
 
 test: $(VENV)/.dev  ## run the quick tests of everything, in two processes (8 minutes on two cores)
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow" $(TESTS)
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow" --ignore tests/house $(TESTS)
 
 test-core: $(VENV)/.light  ## run the quick tests of the core, without PyTorch, server and browser
 	ANYMASK_TEST_CORE=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow" $(TESTS)

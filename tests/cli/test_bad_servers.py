@@ -32,7 +32,6 @@ def file(tmp_path: Path) -> Path:
     ("words", "told"),
     [
         (["--model", "nothing"], "Unknown model 'nothing'"),
-        (["--photos", "absent"], "absent is not a folder of images"),
         (["--host", "0.0.0.0"], "A token is required because other machines can reach 0.0.0.0"),
         (["--port", "99999"], "cannot listen on 127.0.0.1:99999"),
         (["--memory", "-1"], "memory must be a number of megabytes, 0 or more, got -1"),

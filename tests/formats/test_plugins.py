@@ -150,11 +150,11 @@ def read_set(root, split):
         )
 
 FORMAT = Format(
-    package="anymask_probe", module="dots", about="pixels as text", suffixes=(".dots",),
+    package="anymask_dots", module="dots", about="pixels as text", suffixes=(".dots",),
     named=True, also=("pixels",), streamed=True, mark=Mark(about="A .dots file", recognise=begins),
 )
 LAYOUT = Layout(
-    package="anymask_probe", module="dots", read="read_set", split="val", marks=(("dots/val",),),
+    package="anymask_dots", module="dots", read="read_set", split="val", marks=(("dots/val",),),
     about="pixels by split",
 )
 '''
@@ -164,16 +164,16 @@ LAYOUT = Layout(
 def dots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A plug-in of somebody else, as pip installs it."""
     root = tmp_path / "site"
-    facts = root / "anymask_probe-1.0.dist-info"
+    facts = root / "anymask_dots-1.0.dist-info"
     facts.mkdir(parents=True)
     (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: anymask-probe\nVersion: 1.0\n")
     (facts / "entry_points.txt").write_text(
-        "[anymask.formats]\ndots = anymask_probe.dots:FORMAT\ncoco = anymask_probe.dots:FORMAT\n"
-        "[anymask.layouts]\ndot-set = anymask_probe.dots:LAYOUT\nvoc = anymask_probe.dots:LAYOUT\n"
+        "[anymask.formats]\ndots = anymask_dots.dots:FORMAT\ncoco = anymask_dots.dots:FORMAT\n"
+        "[anymask.layouts]\ndot-set = anymask_dots.dots:LAYOUT\nvoc = anymask_dots.dots:LAYOUT\n"
     )
-    (root / "anymask_probe").mkdir()
-    (root / "anymask_probe" / "__init__.py").write_text("")
-    (root / "anymask_probe" / "dots.py").write_text(DOTS)
+    (root / "anymask_dots").mkdir()
+    (root / "anymask_dots" / "__init__.py").write_text("")
+    (root / "anymask_dots" / "dots.py").write_text(DOTS)
     monkeypatch.syspath_prepend(root)
     monkeypatch.delenv("ANYMASK_DISABLE_PLUGINS")
 

@@ -51,13 +51,13 @@ COMMON = frozenset(
     {
         "--help", "--help-all", "--output", "--model", "--point", "--negative", "--box",
         "--mask", "--multimask", "--names", "--mode", "--grid", "--layout", "--tile",
-        "--workers", "--from", "--to", "--images", "--split", "--data", "--sets", "--clicks",
+        "--workers", "--from", "--to", "--images", "--split", "--data", "--clicks",
         "--limit", "--measure", "--html", "--tracker", "--every", "--cutout", "--session",
         "--everything", "--propose", "--val", "--pictures", "--kind", "--classes", "--method",
         "--teacher", "--student",
-        "--copy-images", "--holes", "--user", "--label", "--host", "--port", "--token", "--photos",
+        "--copy-images", "--holes", "--user", "--label", "--host", "--port", "--token",
         "--static", "--below", "--top", "--proposals", "--detector", "--score", "--top-k",
-        "--words", "--labels", "--how", "--force", "--like", "--with",
+        "--words", "--labels", "--how", "--force", "--like",
         "--slice", "--axis", "--window", "--crs", "--prompts", "--background", "--crop",
     }
 )  # fmt: skip

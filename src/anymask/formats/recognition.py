@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from anymask.base import AmbiguousMaskError, DataError, ImageError
+from anymask.base import AmbiguousMaskError, DataError, ImageError, brief
 from anymask.formats.documents import read_json, read_xml
 from anymask.formats.label_folders import has_both
 from anymask.formats.label_studio_min import is_row, is_table
@@ -85,6 +85,7 @@ class Sniffed:
         return str(read_xml(self.path).tag) if self.suffix == ".xml" else ""
 
 
+@brief
 @dataclass(frozen=True, kw_only=True)
 class Mark:
     """A mark by which a format is recognized; one of its conditions is sufficient.

@@ -26,6 +26,7 @@ from typing import Any, Literal, NoReturn
 from anymask.base import (
     DataError,
     InputError,
+    brief,
     file_suffix,
     installed_plugins,
     load_plugin,
@@ -52,6 +53,7 @@ from anymask.formats.terms import WITH_TERMS, encode_terms
 from anymask.images import use_instead
 
 
+@brief
 @dataclass(frozen=True, kw_only=True)
 class Format:
     """One annotation format.

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from anymask.base import brief
 from anymask.models.fast import activated, projected_parts
 from anymask.models.layers import DropPath, LayerNorm2d, Mlp
 from anymask.models.positions import relative_bias
@@ -26,6 +27,7 @@ from anymask.models.positions import relative_bias
 BIAS_LIMIT = 2**25  # elements of attention bias at once, per image: 128 MiB in float32
 
 
+@brief
 @dataclass(frozen=True, kw_only=True)
 class VitConfig:
     """Sizes and options of a ViT encoder.

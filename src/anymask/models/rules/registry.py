@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from anymask.base import ModelError, load_plugin, parse_json
+from anymask.base import ModelError, brief, load_plugin, parse_json
 from anymask.masks import CropRefinement, GridDefaults, ModelSpec, Tables
 from anymask.models.rules.family import Family
 from anymask.models.rules.nano import NanoFamily
@@ -54,6 +54,7 @@ class RegistryEntry:
     build: Callable[[], nn.Module]
 
 
+@brief
 @dataclass(frozen=True, kw_only=True)
 class FamilyPlugin:
     """A model family of a plug-in: the value of its entry points in the group `anymask.families`.
