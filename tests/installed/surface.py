@@ -19,7 +19,7 @@ import sys
 import traceback
 from collections.abc import Iterator, Sequence
 
-MIN_COMMANDS = 28
+MIN_COMMANDS = 26
 GENERAL = ([], ["--help"], ["-h"], ["help"], ["--version"], ["version"], ["help", "segment"])
 
 
