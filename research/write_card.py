@@ -71,10 +71,12 @@ def main() -> None:
 def measure(name: str, data: Path, folder: Path, options: Sequence[str]) -> None:
     """One run of `research.paper`, or what is left of it."""
     path = folder.resolve() / name
-    files = ["--json", f"{path}.json", "--markdown", f"{path}.md"]
-    words = [*shlex.split(f"{RUNS[name]} {MODEL}"), "--data", str(data.resolve()), *files, *options]
+    file = ["--json", f"{path}.json"]
+    words = [*shlex.split(f"{RUNS[name]} {MODEL}"), "--data", str(data.resolve()), *file, *options]
     resume = ["--resume"] if path.with_suffix(".json").exists() else []
-    subprocess.run([sys.executable, "-m", "research.paper", *words, *resume], check=True, cwd=ROOT)
+    command = [sys.executable, "-m", "research.paper", *words, *resume]
+    with Path(f"{path}.md").open("wb") as tables:
+        subprocess.run(command, check=True, cwd=ROOT, stdout=tables)
 
 
 def block_of(name: str, folder: Path, options: Sequence[str]) -> str:

@@ -80,7 +80,6 @@ def test_an_interrupted_run_goes_on_where_it_stopped(
             "give the weights of each with --model NAME=WEIGHTS",
         ),
         (["--model", "a", "--model", "a"], "Duplicate model a"),
-        (["--peer", "nothing"], "Invalid peer 'nothing'"),
         (["--measure", "smell"], "Unknown measure 'smell' in measures"),
         (["--only"], "--only requires at least one"),
         (["--clicks", "0"], "clicks must be a whole number of at least 1, got 0"),
@@ -118,26 +117,16 @@ def test_a_file_that_is_no_report_is_not_resumed(
     assert "is not an evaluation report" in capsys.readouterr().err
 
 
-def test_models_and_peers_stand_in_one_table(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_models_stand_in_one_table(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code = "import numpy as np\ndef answer(image, points, labels, box):\n"
-    code += "    return np.zeros((1, *image.shape[:2]), bool), None\n"
-    (tmp_path / "eval_peer.py").write_text(code, encoding="utf-8")
-    monkeypatch.chdir(tmp_path)
     out = tmp_path / "out.json"
     words = ["evaluate", str(data / "first"), "--model", "model", "--model", "model=other.onnx"]
-    assert main([*words, "--peer", "eval_peer:answer", "--json", str(out)]) == 0
+    assert main([*words, "--json", str(out)]) == 0
     header, _, row, *_ = capsys.readouterr().out.splitlines()
     assert header.startswith("| set | masks | 1 click | 3 clicks | box | model=other.onnx: 1 click")
-    assert header.endswith(
-        "| eval_peer:answer: 1 click | eval_peer:answer: 3 clicks | eval_peer:answer: box |"
-    )
-    assert (
-        row
-        == "| first | 3 | 1.000 | 1.000 | 1.000 | 1.000 | 1.000 | 1.000 | 0.000 | 0.000 | 0.000 |"
-    )
-    assert [peer["name"] for peer in read(out)["peers"]] == ["model=other.onnx", "eval_peer:answer"]
+    assert row == "| first | 3 | 1.000 | 1.000 | 1.000 | 1.000 | 1.000 | 1.000 |"
+    assert [peer["name"] for peer in read(out)["peers"]] == ["model=other.onnx"]
 
 
 def test_more_can_be_measured_or_nothing_else(
@@ -161,13 +150,30 @@ def test_the_tables_and_the_page_are_written_where_asked(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     page, tables = tmp_path / "page.html", tmp_path / "tables.md"
-    words = ["evaluate", str(data), "--html", str(page), "--markdown", str(tables), "--limit", "2"]
+    words = ["evaluate", str(data), "--html", str(page), "--json", str(tables), "--limit", "2"]
     assert main(words) == 0
     assert tables.read_text(encoding="utf-8") == capsys.readouterr().out
     text = page.read_text(encoding="utf-8")
     assert text.startswith("<!doctype html>")
     assert text.count("<h2>Worst cases of first</h2>") == 1
     assert "data:image/jpeg;base64," in text
+
+
+@pytest.mark.parametrize(
+    ("name", "start"),
+    [("x.CSV", "measure,"), ("x.html", "<!doctype html>"), ("x", "{"), ("x.2", "{")],
+)
+def test_the_suffix_decides_the_form(data: Path, tmp_path: Path, name: str, start: str) -> None:
+    out = tmp_path / name
+    assert main(["evaluate", str(data / "first"), "--json", str(out)]) == 0
+    assert out.read_text(encoding="utf-8").startswith(start)
+
+
+def test_only_a_json_file_can_be_resumed(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["evaluate", str(data), "--json", str(tmp_path / "x.csv"), "--resume"]) == 2
+    assert "Set --json FILE.json" in capsys.readouterr().err
 
 
 def test_a_set_without_masks_is_an_error(data: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -62,8 +62,11 @@ REFUSALS = [
         ["'x.pt' is a file name, but an output folder"],
     ),
     (["serve", "--static", "x.html"], ["--static: 'x.html' is a file name, but an output folder"]),
-    (["evaluate", "labels.json", "--json", "x.html"], ["--json writes a file ending in .json"]),
-    (["evaluate", "labels.json", "--markdown", "x.html"], ["'x.html'. Did you mean x.md?"]),
+    (
+        ["evaluate", "labels.json", "--json", "x.xml"],
+        ["--json writes a file ending in .json, .csv, .md or .html", "Did you mean x.json?"],
+    ),
+    (["project", "report", ".", "--json", "x.md"], ["--json writes a file ending in .json,"]),
     (["stats", "in.json", "--html", "x.json"], ["--html writes a file", "Did you mean x.html?"]),
     (
         ["stats", "in.json", "--json", "."],

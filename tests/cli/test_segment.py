@@ -93,7 +93,7 @@ def test_clicks_boxes_and_masks_are_all_heard(folder: Path) -> None:
         ["--mask", "right.png"],
         ["--mask", "right.png", "--point", "240,100"],
         ["--point", "240,100", "--zoom"],
-        ["--point", "240,100", "--single"],
+        ["--point", "240,100", "--multimask", "no"],
     ):
         assert iou(npy(*words), RIGHT) > 0.7
 
@@ -124,7 +124,7 @@ def test_holes_and_islands_are_cleaned_on_request(folder: Path) -> None:
 
 
 def test_a_violated_click_is_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    npy("--point", "90,100", "--point", "2,2", "--single")
+    npy("--point", "90,100", "--point", "2,2", "--multimask", "no")
     assert "the point at 2,2 is outside the mask" in capsys.readouterr().out
 
 

@@ -55,7 +55,7 @@ def test_groups_come_from_a_table(
 ) -> None:
     table = tmp_path / "groups.csv"
     table.write_text("image,region,group\n0.png,x,Asia\n1.png,y,Africa\n", encoding="utf-8")
-    assert main(["stats", str(data), "--groups", str(table)]) == 0
+    assert main(["stats", str(data), "--group-by", str(table)]) == 0
     text = capsys.readouterr().out
     assert "### Groups of first" in text
     assert "| Asia | 1 | 33.3 % | 2 | 66.7 % | 2.0 |" in text
@@ -78,9 +78,8 @@ def test_groups_come_from_a_key(tmp_path: Path, capsys: pytest.CaptureFixture[st
         (["none"], "File or folder not found"),
         (["first", "--limit", "0"], "Invalid value '0'. Expected a whole number of at least 1"),
         (["first", "--group-by", "land"], "No mask belongs to a group by 'land'"),
-        (["first", "--group-by", "a", "--groups", "b"], "cannot be combined"),
-        (["first", "--groups", "none.csv"], "none.csv: Cannot be read (No such"),
-        (["first", "--groups", "bad.csv"], "bad.csv: The column"),
+        (["first", "--group-by", "none.csv"], "none.csv: Cannot be read (No such"),
+        (["first", "--group-by", "bad.csv"], "bad.csv: The column"),
         (["first", "--from", "photoshop"], "Unknown format 'photoshop'. Choose from: sa1b"),
         (["bare"], "2 images and no masks (read as set)"),
         (["broken"], "not valid JSON (line 2, column 1)): masks.jsonl, line 1"),

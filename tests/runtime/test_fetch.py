@@ -47,8 +47,6 @@ def test_what_is_here_is_not_downloaded_again(server, model):
     fetch("m")
     fetch("m")
     assert len(server.asked) == 1
-    fetch("m", again=True)
-    assert len(server.asked) == 2
 
 
 def test_a_cut_connection_is_taken_up_where_it_broke(server, model, content):

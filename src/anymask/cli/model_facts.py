@@ -69,7 +69,7 @@ _UNVERIFIED = {
 }
 
 
-def get(name: str, *, again: bool, converts: bool = True) -> None:
+def get(name: str, *, converts: bool = True) -> None:
     """Download one model's weights with progress, print how they were verified, and convert them.
 
     Weights are not converted on a machine with a GPU, where PyTorch runs them.
@@ -85,7 +85,7 @@ def get(name: str, *, again: bool, converts: bool = True) -> None:
         def show(done: int, total: int | None) -> None:
             bar.update(done // 1000, total and total // 1000)
 
-        state = fetch(name, progress=show, again=again)
+        state = fetch(name, progress=show)
     print(f"{name}: {state.path}\n  sha256 {state.sha256}: {SAYS[state.status]}")
     if converts:
         from anymask.opening import convert_once

@@ -39,7 +39,7 @@ def get_all(args: Namespace) -> None:
     for name in names:
         catalogue.entry(name)  # report unknown names before any download
     for name in names:
-        get(name, again=args.again, converts=not args.no_convert)
+        get(name, converts=not args.no_convert)
 
 
 def remove_all(args: Namespace) -> None:
@@ -63,7 +63,6 @@ ACTIONS = {
     ), summary="list all models, and whether each is installed"),
     "get": Command(get_all, (
         Argument("names", nargs="+", metavar="NAME"),
-        Argument("--again", action="store_true", help="download the file even if it exists"),
         Argument("--no-convert", action="store_true",
             help="do not convert the weights for ONNX Runtime"),
     ), summary="download published weights; resumes interrupted downloads"),

@@ -42,8 +42,8 @@ NAME = "{name}"  # placeholder for the image name
 # Suffixes of options of any command that write one file.
 _OF_OPTION = {
     "json": (".json",),
+    "report": (".json", ".csv", ".md", ".html"),  # --json of commands that print a report
     "html": (".html", ".htm"),
-    "markdown": (".md", ".markdown"),
     "fit": (".json",),
 }
 _WRITTEN = ("outputs", "target")  # arguments that name other outputs
@@ -273,23 +273,23 @@ def check_file_options(args: argparse.Namespace) -> None:
             what = "a photo" if name == "sources" else "-o"
             raise InputError(f"The value of {what} is empty. Pass a name, or remove the option.")
     for name, suffixes in _OF_OPTION.items():
-        given = getattr(args, name, None)
+        given, option = getattr(args, name, None), _option(name)
         if not isinstance(given, str | Path):
             continue
         if str(given) == "-":
             raise InputError(
-                f"--{name} cannot write to standard output. Pass a file name such as "
+                f"{option} cannot write to standard output. Pass a file name such as "
                 f"report{suffixes[0]}"
             )
         if is_folder(str(given)):
             raise InputError(
-                f"--{name} writes a file, but {str(given)!r} is a folder. Add a file "
+                f"{option} writes a file, but {str(given)!r} is a folder. Add a file "
                 f"name, such as {Path(given, 'report' + suffixes[0])}"
             )
         suffix = file_suffix(str(given))
         if suffix not in suffixes and _is_of_files(suffix):
             raise InputError(
-                f"--{name} writes a file ending in {suffixes[0]}, got {str(given)!r}. "
+                f"{option} writes a file ending in {_one_of(suffixes)}, got {str(given)!r}. "
                 f"Did you mean {Path(given).with_suffix(suffixes[0])}?"
             )
 
@@ -310,11 +310,15 @@ def check_inputs_stay(args: argparse.Namespace) -> None:
             if name == option or place != other:
                 continue
             if name in _WRITTEN or Path(other).is_file():
-                what = f"--{option}" if option in _OF_OPTION else "The output"
+                what = _option(option) if option in _OF_OPTION else "The output"
                 raise InputError(
                     f"{what} {str(value)!r} is already an input or another output of "
                     "this command. Choose another name."
                 )
+
+
+def _option(name: str) -> str:
+    return "--json" if name == "report" else f"--{name}"
 
 
 def _is_of_files(suffix: str) -> bool:

@@ -51,8 +51,6 @@ COMMAND = Command(run, (
                 help="a .png output is the mask, white on black"),
         )),
         Settings(SegmentSettings),
-        Argument("--single", action="store_const", const=False, dest="multimask",
-            help="predict one mask instead of the best of three: --multimask no"),
         Settings(NamesChoice),
     )),
     Group("parts", (

@@ -1,6 +1,5 @@
 from anymask.evaluation import page as page
 from anymask.evaluation.adapters import FromFunction as FromFunction
-from anymask.evaluation.adapters import Peer as Peer
 from anymask.evaluation.protocols import TruthMask as TruthMask
 from anymask.evaluation.protocols import box_scores as box_scores
 from anymask.evaluation.protocols import click_rounds as click_rounds

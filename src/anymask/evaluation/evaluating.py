@@ -111,9 +111,10 @@ def evaluate(
     """Evaluate a model on annotated images or videos, or evaluate files of predictions.
 
     Args:
-        model: A loaded model, a name from `anymask models list`, or "module:name" of a callable.
-            None: the default of `anymask.load`. A list compares models on images. For the protocols
-            "tracks", "volume" and "concepts", the path of the predictions.
+        model: A loaded model, a name from `anymask models list`, or a method such as
+            `anymask.evaluation.FromFunction`. None: the default of `anymask.load`. A list compares
+            models on images. For the protocols "tracks", "volume" and "concepts", the path of the
+            predictions.
         data: Annotations that `anymask.read` reads, a folder of datasets, or videos. For "tracks",
             "volume" and "concepts", the path of the annotations.
         protocol: For images, names from `anymask.evaluation.MEASURES` (default: "clicks" and
@@ -167,7 +168,9 @@ def evaluate_photos(
     given: dict[str, Any] = dict(settings)
     out, resume = given.pop("out", None), given.pop("resume", False)
     if resume and not out:
-        raise InputError("Resuming requires an output file. Set --json FILE, or out= in Python.")
+        raise InputError(
+            "Resuming requires an output file. Set --json FILE.json, or out= in Python."
+        )
     query = _set_query(data, protocol, given) if isinstance(data, str | Path) else None
     sets = query.open() if query else cast(Sequence[EvalSet], data)
     if query:

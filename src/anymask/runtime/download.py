@@ -94,7 +94,7 @@ class Part:
         self._notes.unlink(missing_ok=True)
 
 
-def fetch(name: str, *, progress: OnProgress | None = None, again: bool = False) -> Installed:
+def fetch(name: str, *, progress: OnProgress | None = None) -> Installed:
     """Download a model's weights to the store, and return their state.
 
     An interrupted download resumes on the next call.
@@ -102,7 +102,6 @@ def fetch(name: str, *, progress: OnProgress | None = None, again: bool = False)
     Args:
         name: Name of the model.
         progress: Callable (bytes so far, all bytes or None if unknown).
-        again: Download even if the file exists.
 
     Raises:
         WeightsError: No source provides the correct file. The message lists the reason for each.
@@ -111,7 +110,7 @@ def fetch(name: str, *, progress: OnProgress | None = None, again: bool = False)
     target = path_of(what)
     with locked(what):
         state = current(name)
-        if target.is_file() and not again and state.status != "altered":
+        if target.is_file() and state.status != "altered":
             if state.sha256:
                 return state
             state = check(what, target)  # a file without a record

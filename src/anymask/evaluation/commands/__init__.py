@@ -11,17 +11,14 @@ from anymask.cli import Argument, Group
 if TYPE_CHECKING:
     from anymask.evaluation.report import Report
 
-FORMS = {"json": "json", "csv": "csv", "markdown": "md", "html": "html"}  # option -> form
-
+FORMS = {".html": "html", ".csv": "csv", ".md": "md"}  # of the suffix; all others: "json"
 
 SPLIT = Argument("--split", metavar="NAME", help="split of a published dataset, such as val")
 # fmt: off
+JSON = Argument("--json", dest="report", metavar="FILE", type=Path,
+    help="write the report to this file: .json (all data), .csv (metrics), .md (tables) or .html")
 REPORT = Group("the report", (
-    Argument("--json", metavar="FILE", type=Path,
-        help="write the full report to this file (.html, .json, .csv or .md)"),
-    Argument("--csv", metavar="FILE", type=Path, help="write the metrics to this CSV file"),
-    Argument("--markdown", metavar="FILE", type=Path,
-        help="also write the tables to this Markdown file"),
+    JSON,
     Argument("--html", metavar="FILE", type=Path,
         help="write an HTML report with tables, plots and images"),
 ))
@@ -30,7 +27,13 @@ REPORT = Group("the report", (
 
 def write_report(report: Report, args: argparse.Namespace) -> None:
     """Save a report to the files given by options, then print it."""
-    for option, form in FORMS.items():
-        if (path := vars(args).get(option)) is not None:
-            report.save(path, form)
+    if args.report is not None:
+        report.save(args.report, report_form(args.report))
+    if (page := vars(args).get("html")) is not None:
+        report.save(page, "html")
     print(report, end="")
+
+
+def report_form(path: Path) -> str:
+    """Return the form of the report in a file of `--json`."""
+    return FORMS.get(path.suffix.lower(), "json")

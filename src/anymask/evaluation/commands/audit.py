@@ -16,7 +16,7 @@ from anymask.cli import (
     read_options,
 )
 from anymask.evaluation.audit_options import AuditOptions
-from anymask.evaluation.commands import write_report
+from anymask.evaluation.commands import JSON, write_report
 from anymask.formats import ReadSettings
 
 SEARCH = ("form", "split", "images", "limit", "below", "top", "grid")
@@ -43,8 +43,7 @@ COMMAND = Command(run, (
         help="annotation file or folder in any format that `anymask convert` reads"),
     Argument("-o --output", metavar="DIR", type=new_folder,
         help="output folder for the report; run the same command to resume"),
-    Argument("--json", metavar="FILE", type=Path, help="also write audit.json to this file"),
-    Argument("--csv", metavar="FILE", type=Path, help="write one row per mask to this CSV file"),
+    JSON,
     Settings(AuditOptions, only=SEARCH),
     Settings(AuditOptions, "corrections", only=("proposals", "to", "accept")),
     Settings(AuditOptions, "grading", only=("grades",)),

@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 
 from anymask.base import AnymaskError, InputError, this_machine, thread_setting
 from anymask.cli import MODEL, Argument, Command, read_count, read_model
-from anymask.evaluation.commands import write_report
+from anymask.evaluation.commands import JSON, write_report
 from anymask.evaluation.report import Report, Section, TextTable
 
 PROMPT_COUNTS = (1, 16, 64, 256)
@@ -295,6 +295,6 @@ COMMAND = Command(run, (
         help="number of measurement rounds (default: 5)"),
     Argument("--grid", metavar="N", type=int, default=32,
         help="points per side for automatic mask generation (default: 32)"),
-    Argument("--json", metavar="FILE", type=Path, help="also write the results to this JSON file"),
+    JSON,
 ), report=write_report)
 # fmt: on

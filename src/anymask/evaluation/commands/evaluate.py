@@ -20,7 +20,7 @@ from anymask.cli import (
     read_model,
     read_options,
 )
-from anymask.evaluation.commands import REPORT, SPLIT, write_report
+from anymask.evaluation.commands import REPORT, SPLIT, report_form, write_report
 from anymask.evaluation.evaluating import evaluate
 from anymask.evaluation.finding import Way, evaluate_finding
 from anymask.evaluation.measures import MEASURES
@@ -69,20 +69,16 @@ def score_files(args: argparse.Namespace) -> Report:
     )  # fmt: skip
 
 
-def read_methods(args: argparse.Namespace) -> list[ModelChoice | str]:
-    """Return the models of --model, --weights and --peer. Raises InputError."""
+def read_methods(args: argparse.Namespace) -> list[ModelChoice]:
+    """Return the models of --model and --weights. Raises InputError."""
     words = args.model or [default_model()]
     if args.weights and len(words) > 1:
         raise InputError(
             "--weights applies to a single model. For several models, give the weights of "
             "each with --model NAME=WEIGHTS."
         )
-    for peer in args.peer:
-        if ":" not in peer:
-            raise InputError(f"Invalid peer {peer!r}. Use the form module:callable.")
     pairs = [word.partition("=")[::2] for word in words]
-    models = [read_model(args, model=name, weights=file or args.weights) for name, file in pairs]
-    return [*models, *args.peer]
+    return [read_model(args, model=name, weights=file or args.weights) for name, file in pairs]
 
 
 def read_photos(args: argparse.Namespace) -> dict[str, Any]:
@@ -91,10 +87,11 @@ def read_photos(args: argparse.Namespace) -> dict[str, Any]:
         raise InputError("--only requires at least one --measure NAME.")
     names = {"protocol" if args.only else "also": args.measure}
     typed = ["anymask", *sys.argv[1:]] if sys.argv[1:2] == ["evaluate"] else []
+    out = args.report if args.report and report_form(args.report) == "json" else None
     return names | read_options(args, EvalSettings) | read_options(args, ReadSettings) | {
         "form": args.form, "images": args.images, "split": args.split, "workers": args.workers,
         "refine_edges": args.refine_edges, "mirror": args.mirror, "resume": args.resume,
-        "out": args.json, "cases": args.html is not None, "command": shlex.join(typed),
+        "out": out, "cases": args.html is not None, "command": shlex.join(typed),
     }  # fmt: skip
 
 
@@ -106,9 +103,6 @@ ACTIONS = {
         Argument("--model", action="append", default=[], metavar="NAME[=WEIGHTS]",
             help=f"model name (see `anymask models list`; default: {default_model()}); repeat the "
                  "option to evaluate several models"),
-        Argument("--peer", action="append", default=[], metavar="MODULE:NAME",
-            help="other implementation to evaluate: callable(image, points, labels, box) that "
-                 "returns masks and scores"),
         Argument("--measure", action="append", default=[], metavar="NAME",
             help=f"additional measure; repeat the option for several: {', '.join(MEASURES)}"),
         Argument("--only", action="store_true", help="run only the measures given with --measure"),
@@ -119,7 +113,7 @@ ACTIONS = {
         Argument("--workers", type=read_count, metavar="N",
             help="number of worker processes (default: 1 or 2)"),
         Argument("--resume", action="store_true",
-            help="skip sets that the --json file already contains"),
+            help="skip sets that the --json file (.json) already contains"),
         Settings(ModelChoice, "the model", only=WHERE),
         Settings(EvalSettings, only=("clicks", "limit", "per_image", "grid", "crop_n_layers")),
         Group("labels", (

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from anymask.base import InputError
 from anymask.cli import Argument, Command, Settings, read_count, read_options
 from anymask.evaluation.commands import REPORT, SPLIT, write_report
 from anymask.evaluation.report import Report
@@ -16,11 +15,9 @@ def run(args: argparse.Namespace) -> Report:
     """Compute statistics. Raises as `anymask.stats`."""
     from anymask.evaluation.statistics_report import stats
 
-    if args.group_by and args.groups:
-        raise InputError("--group-by and --groups cannot be combined. Use one of them.")
     return stats(
         args.sources, form=args.form, split=args.split, images=args.images, limit=args.limit,
-        groups=args.groups or args.group_by, **read_options(args, ReadSettings),
+        groups=args.group_by, **read_options(args, ReadSettings),
     )  # fmt: skip
 
 
@@ -37,10 +34,8 @@ COMMAND = Command(run, (
     Argument("--limit", metavar="N", type=read_count,
         help="maximum number of images per dataset (default: all)"),
     Argument("--group-by", metavar="KEY",
-        help="group masks by label, annotator, group, or any key that the format stores for a "
-             "mask or an image"),
-    Argument("--groups", metavar="FILE.csv", type=Path,
-        help="group images by this table, which has the columns image and group"),
+        help="group masks by label, annotator, group, any key that the format stores for a mask "
+             "or an image, or a table FILE.csv with the columns image and group"),
     Settings(ReadSettings),
     REPORT,
 ), report=write_report)
