@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from pycocotools import mask as peer
 
 Mask = NDArray[np.bool_]
 HW = (20, 30)
@@ -53,6 +52,8 @@ def write_json(path: Path, document: Any) -> None:
 
 
 def coco_rle(mask: Mask) -> dict[str, Any]:
+    from pycocotools import mask as peer
+
     rle = peer.encode(np.asfortranarray(mask.astype(np.uint8)))
     return {"size": [int(side) for side in rle["size"]], "counts": rle["counts"].decode()}
 
@@ -73,6 +74,8 @@ TRIANGLE = [3.3, 2.6, 21.7, 4.1, 11.2, 17.9]
 
 def filled(rings: list[list[float]]) -> Mask:
     """What pycocotools makes of polygons."""
+    from pycocotools import mask as peer
+
     text = peer.merge(peer.frPyObjects(rings, *HW))["counts"].decode()
     mask = np.zeros(HW[0] * HW[1], np.bool_)
     place, value = 0, False

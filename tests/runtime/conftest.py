@@ -14,7 +14,6 @@ import pytest
 
 from anymask.runtime import Checkpoint
 from anymask.runtime.catalogue import Licence
-from tests.runtime.exports import exported
 
 LICENCE = Licence(name="Apache-2.0", url="https://www.apache.org/licenses/", commercial=True)
 
@@ -180,4 +179,6 @@ def shelf(monkeypatch: pytest.MonkeyPatch) -> Shelf:
 @pytest.fixture(scope="session")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The stand-in, exported once for all tests; copy it before you break it."""
+    from tests.runtime.exports import exported
+
     return exported("stand_in", tmp_path_factory)

@@ -11,7 +11,6 @@ import numpy as np
 from anymask.base import FloatArray, UintImage
 from anymask.masks import ALL_KINDS, EncoderOutput, FeatureMap, ModelPrompts, ModelSpec, StoredMaps
 from anymask.models.rules import Family, NameTable, open_family
-from anymask.runtime.torch import map_names
 
 C = TypeVar("C")
 
@@ -26,8 +25,9 @@ SPEC = ModelSpec(
 
 
 def seen_of(*arrays: FloatArray) -> EncoderOutput:
-    """Maps (C, h, w) as a runtime on the processor hands them over."""
-    return StoredMaps(tuple(map(FeatureMap, map_names(len(arrays)), arrays)))
+    """Maps (C, h, w) as a runtime on the processor hands them over, named as in exported graphs."""
+    names = ["features", *(f"extras_{index}" for index in range(len(arrays) - 1))]
+    return StoredMaps(tuple(map(FeatureMap, names, arrays)))
 
 
 class ColourRuntime:
