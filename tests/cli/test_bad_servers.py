@@ -13,6 +13,8 @@ from PIL import Image
 
 from anymask.cli.main import main
 
+pytest.importorskip("fastapi", reason="needs the extra [studio]")
+
 
 def refused(capsys: pytest.CaptureFixture[str], *words: object) -> str:
     assert main([str(word) for word in words]) == 2

@@ -117,6 +117,7 @@ def test_a_checkpoint_of_the_home_folder_is_found(
 def test_a_server_says_that_a_runtime_cannot_open_the_model_before_it_listens(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
+    pytest.importorskip("fastapi", reason="needs the extra [studio]")
     assert main(["export", "nano", "-o", str(tmp_path / "nano")]) == 0
     capsys.readouterr()
     model = ["--model", str(tmp_path / "nano")]

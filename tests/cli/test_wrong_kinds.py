@@ -121,6 +121,7 @@ def test_each_command_names_the_right_one(
 def test_images_and_folders_of_several_scans_are_no_scan(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    pytest.importorskip("nibabel", reason="needs the extra [volumes]")
     for name, told in {
         "photo.png": "is an image, not a scan. Segment it with: anymask segment photo.png",
         "photos": "is a folder of images. Segment them with: anymask everything photos -o out/",
