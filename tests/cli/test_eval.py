@@ -161,7 +161,7 @@ def test_the_tables_and_the_page_are_written_where_asked(
 
 @pytest.mark.parametrize(
     ("name", "start"),
-    [("x.CSV", "measure,"), ("x.html", "<!doctype html>"), ("x", "{"), ("x.2", "{")],
+    [("x.CSV", "set,"), ("x.html", "<!doctype html>"), ("x", "{"), ("x.2", "{")],
 )
 def test_the_suffix_decides_the_form(data: Path, tmp_path: Path, name: str, start: str) -> None:
     out = tmp_path / name
