@@ -243,6 +243,7 @@ def test_the_archive_of_the_page_is_read(form: str, split: str, tmp_path: Path) 
     assert [(mask.label, rle_to_mask(mask.rle).tolist()) for mask in image.masks] == [
         ("dog", PAGE_MASK.tolist())
     ]
+    pytest.importorskip("sqlalchemy", reason="needs the extra [studio]")
     photos = tmp_path / "photos"
     photos.mkdir()
     Image.new("RGB", (12, 9)).save(photos / "a.png")
