@@ -38,7 +38,7 @@ test: $(VENV)/.dev  ## run the quick tests of everything, in two processes (8 mi
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow" --ignore tests/house $(TESTS)
 
 test-core: $(VENV)/.light  ## run the quick tests of the core, without PyTorch, server and browser
-	ANYMASK_TEST_CORE=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow" $(TESTS)
+	ANYMASK_TEST_CORE=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow" --ignore tests/house $(or $(TESTS),tests)
 
 test-all: $(VENV)/.dev  ## run all tests in parts (about an hour); PART=browser runs one of them
 	$(BIN)/python .ci/test_all.py $(PART)
