@@ -1,5 +1,6 @@
 """The calls of one click between the rooms of the package."""
 
+import gc
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -30,11 +31,13 @@ def traced_calls(work: Callable[[], Any]) -> list[Call]:
                 caller = caller.f_back
             calls.append((place(caller) or "", called))
 
+    gc.disable()  # it calls the ends of abandoned generators from wherever it runs
     sys.setprofile(note)
     try:
         work()
     finally:
         sys.setprofile(None)
+        gc.enable()
     return [(caller, called) for caller, called in calls if caller != called]
 
 
