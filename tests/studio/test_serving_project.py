@@ -268,7 +268,8 @@ def test_an_export_is_imported_again(ask: TestClient) -> None:
     told = ask.post("/api/import?name=coco.zip", content=archive).json()
     assert (told["new"], told["same"]) == (0, 1)
     assert ask.post("/api/import", content=b"").status_code == 400
-    assert ask.post("/api/import?name=a.zip", content=b"no archive").status_code == 422
+    for name in ("a.zip", "%00a.zip", "..", "%F0%9F%90%88" * 200):
+        assert ask.post(f"/api/import?name={name}", content=b"no archive").status_code == 422
 
 
 def test_review_opens_the_gate(ask: TestClient) -> None:

@@ -432,7 +432,8 @@ async def import_file(
 ) -> dict[str, Any]:
     """Import masks from a file in any format of `anymask convert`, or from a ZIP of such files."""
     with tempfile.TemporaryDirectory(prefix="anymask-import-") as folder:
-        path = Path(folder) / (Path(name).name or "annotations")
+        # A file name has at most 255 bytes.
+        path = Path(folder) / (Path(name.replace("\0", "")).name.lstrip(".")[-60:] or "annotations")
         if not await write_stream(request.stream(), path):
             raise Refusal(400, "The body is empty. Send the bytes of a file.")
         taken = await run_in_threadpool(project.take, path, who=who)
