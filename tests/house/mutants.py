@@ -4,9 +4,9 @@
     python -m tests.house.mutants run [--order CSV]   # find a killing test of each; resumes
     python -m tests.house.mutants check               # run each against its killing test
 
-`run` and `check` change files of the checkout that they are started in, and restore them: use a
-clone or worktree of its own. A mutant is an operator, a constant or a condition that is changed. It
-is found again by its file and its line's text, so that other changes do not invalidate the list.
+`run` and `check` change files of the checkout in which they start, and restore them: use a separate
+clone or worktree. A mutant is a changed operator, constant or condition. It is found again by its
+file and the text of its line, so that other changes do not invalidate the list.
 `--order` is a table of test and seconds; quick tests run first.
 """
 

@@ -12,7 +12,7 @@ self-attention of the queries. The mask is that of the query whose mask embeddin
 the mean feature under the stroke, else under the referring stroke; with text alone, that of the
 query whose class embedding is most similar to the sentence.
 
-It is a program of its own, because its choice of one mask of 101 queries is not that of a detector
+It is a separate program, because its choice of one mask of 101 queries is not that of a detector
 or of an image model of the catalogue, and the licence of its weights is not stated. Text requires
 CLIP's vocabulary, a folder as for `anymask find`. Difference: of more than 512 points of a stroke,
 the reference draws 512 at random; here they are evenly spaced in the order of rows.
