@@ -1,7 +1,8 @@
 """Plug-ins: distributions that add commands, formats, model families and more.
 
-A plug-in declares entry points in the groups of `GROUPS`. They are read only for help texts and
-lists, and for names that are not built in. `PLUGINS` lists the plug-ins of this repository, so that
+A plug-in declares entry points in the groups `anymask.commands`, `.formats`, `.layouts`,
+`.families`, `.trackers` and `.routes`. They are read only for help texts and lists, for names that
+are not built in, and when a server starts. `PLUGINS` lists the plug-ins of this repository, so that
 a name without its plug-in is answered with the command that installs it. The environment variable
 ANYMASK_DISABLE_PLUGINS=1 ignores all entry points.
 """
@@ -19,8 +20,6 @@ from anymask.base.errors import MissingPlugin
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
-
-GROUPS = ("commands", "formats", "layouts", "families", "trackers", "routes")
 
 
 @dataclass(frozen=True, kw_only=True)
