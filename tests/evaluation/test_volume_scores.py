@@ -107,6 +107,14 @@ def test_each_label_is_scored_as_if_it_were_alone() -> None:
     assert scores[1].truth_ml == pytest.approx(64 * np.prod(SPACING) / 1000)
 
 
+def test_labels_of_a_file_with_a_scale_factor_are_whole() -> None:
+    found, truth = volumes()
+    scaled = Volume(found.array * np.float32(1.0000154), found.affine, found.names)
+    assert score_volume(scaled, truth) == score_volume(found, truth)
+    with pytest.raises(InputError, match="fractions"):
+        score_volume(Volume(found.array / 2, found.affine), truth)
+
+
 def test_files_and_folders_are_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found, truth = volumes()
     for name, one in (("found", found), ("truth", truth)):

@@ -10,7 +10,14 @@ import numpy as np
 
 from anymask.base import InputError, write_whole
 from anymask.cli.command import Argument, Command
-from anymask.cli.options import MODEL, PICTURES, read_count, read_model, read_pictures
+from anymask.cli.options import (
+    MODEL,
+    PICTURES,
+    read_count,
+    read_model,
+    read_pictures,
+    report_pages,
+)
 from anymask.cli.sources import open_sources
 from anymask.cli.streams import say
 
@@ -31,10 +38,12 @@ def run(args: argparse.Namespace) -> None:
 
     from anymask.segment.edge_maps import find_edges, suppress
 
-    pictures = read_pictures(args)
+    model, pictures = read_model(args), read_pictures(args)
     with open_sources([args.photo], allow_url=args.allow_url) as paths:
+        if pictures.page == 0:
+            report_pages(paths[0], say, model)
         image = pictures.load(paths[0])
-    edges = find_edges(read_model(args).load(), image, args.grid)
+    edges = find_edges(model.load(), image, args.grid)
     if args.thin:
         edges = suppress(edges)
     made = io.BytesIO()

@@ -6,13 +6,7 @@ import argparse
 
 from anymask.cli.command import Argument, Command
 from anymask.cli.folders import FOLDER, read_job, run_folder, run_photo
-from anymask.cli.options import (
-    MODEL,
-    PICTURES,
-    read_model,
-    read_pictures,
-    report_pages,
-)
+from anymask.cli.options import MODEL, PICTURES, read_model, read_pictures
 from anymask.cli.sources import open_sources, sources
 from anymask.cli.streams import say
 from anymask.jobs import EncodeTask
@@ -27,8 +21,6 @@ def run(args: argparse.Namespace) -> None:
             run_folder(job, task, args.json)
             return
         item = job.item()
-        if item.page is None:
-            report_pages(item.photo, say, task.model)
         made = run_photo(job, task, args.json)
         say(f"{'wrote' if made else 'exists:'} {item.output('.npz')}")
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from anymask.base import InputError, parse_json
 from anymask.cli.folders import read_job, run_folder, run_photo
-from anymask.cli.options import report_pages
 from anymask.cli.outputs import (
     STDOUT,
     Target,
@@ -167,8 +166,6 @@ def process_files(
             run_folder(job, task, args.json)
             return
         item = job.item()
-        if item.page is None:
-            report_pages(item.photo, say, task.model)
         task = task if files is None else replace(task, overlay=files.picture is not None)
         found = run_photo(job, task, args.json, "search")
         written = [] if files is None else write_others(files, item, task.pictures)

@@ -16,11 +16,18 @@ from types import FrameType
 
 from anymask.base import InputError, ProgressBar, clock_text, file_suffix, write_json
 from anymask.cli.command import Argument, Group, Settings
-from anymask.cli.options import read_options
+from anymask.cli.options import read_options, report_pages
 from anymask.cli.outputs import NAME, check_suffix
 from anymask.cli.sources import check_own_names
 from anymask.cli.streams import say
-from anymask.jobs import FIRST_FAILURES, FolderJob, PhotoTask, Summary, run_job
+from anymask.jobs import (
+    FIRST_FAILURES,
+    FolderJob,
+    ModelChoice,
+    PhotoTask,
+    Summary,
+    run_job,
+)
 
 # fmt: off
 FOLDER = Group("many photos", (
@@ -105,9 +112,14 @@ def run_photo(
 ) -> int | None:
     """Process one image; return the number of results, or None if they exist already.
 
+    Tells which page of a multi-page file is used.
+
     Args:
         what: Name of its steps, for a progress bar.
     """
+    item = job.item()
+    if item.page is None and isinstance(model := getattr(task, "model", None), ModelChoice):
+        report_pages(item.photo, say, model)
     with contextlib.ExitStack() as stack:
         on_step = stack.enter_context(ProgressBar(what)).update if what else None
         stack.enter_context(finish_job())

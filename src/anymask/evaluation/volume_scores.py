@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from anymask.base import BoolArray, DataError, Floats, InputError, MissingExtra, ProgressBar
 from anymask.evaluation.report import Report, Section, TextTable
-from anymask.volumes import Volume, read_volume
+from anymask.volumes import Volume, label_volume, read_volume
 
 TOLERANCE = 1.0  # mm
 PERCENTILE = 95
@@ -107,7 +107,7 @@ def score_volume(
 ) -> list[VolumeScores]:
     """Score every label of truth or result, in ascending order; 0 is background.
 
-    Raises DataError if the grids of the volumes differ.
+    Raises DataError if the grids of the volumes differ, InputError if they are not labels.
     """
     if found.shape != truth.shape:
         raise DataError(
@@ -119,6 +119,7 @@ def score_volume(
             "The affines of the result and the ground truth differ. Save the result with the "
             "affine of its scan."
         )
+    found, truth = (label_volume(one.array, one, names=one.names) for one in (found, truth))
     voxel = float(np.prod(truth.spacing)) / 1000
     scores = []
     for label, box in _boxes(found.array, truth.array).items():
@@ -161,7 +162,7 @@ def report_volumes(results: Path, truth: Path, tolerance: float = TOLERANCE) -> 
             try:
                 volumes = read_volume(ours), read_volume(theirs)
                 scores += score_volume(*volumes, scan=theirs.name, tolerance=tolerance)
-            except DataError as error:
+            except (DataError, InputError) as error:
                 raise DataError(f"{ours}: {error}") from error
             progress.update(done)
     if not scores:

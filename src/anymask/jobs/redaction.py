@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from anymask.base import DataError, ImageError, InputError, OnProgress, check_keywords, whole_file
 from anymask.formats import AnnotatedImage, Dataset, read
+from anymask.images import read_pages
 from anymask.jobs.photos import PhotoItem, PlacedPhotos
 from anymask.jobs.records import PhotoFile
 from anymask.jobs.settings import PictureChoice
@@ -218,6 +219,7 @@ class RedactWork:
             if not item.photo.exists():
                 raise ImageError(f"File not found: {str(item.photo)!r}. Check the path.")
             return 0
+        refuse_pages(item.photo)
         photo = PhotoFile(item, PictureChoice())
         path = item.named[0][1] if item.named else item.output(copy_suffix(item.photo))
         copy, facts = RedactedCopy(path, item.photo), self._facts(photo, image)
@@ -246,6 +248,12 @@ class RedactWork:
                 f"this image has {shown.shape[:2]}. Use the labeled image."
             )
         return self.task.redactor.hide(shown, [mask.rle for mask in image.masks])
+
+
+def refuse_pages(photo: Path) -> None:
+    """Raise ImageError if an image has several pages, of which a copy would keep one."""
+    if (count := read_pages(photo).count) > 1:
+        raise ImageError(f"{photo.name} has {count} pages. Save each page as an image.")
 
 
 def copy_suffix(photo: Path) -> str:

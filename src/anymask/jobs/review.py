@@ -15,7 +15,7 @@ from anymask.base import DataError, InputError, brief, csv_text, parse_json, wri
 from anymask.jobs.engines import PhotoTask
 from anymask.jobs.folder import run_job
 from anymask.jobs.photos import FolderJob, PhotoItem
-from anymask.jobs.redaction import RedactLabels, RedactTask
+from anymask.jobs.redaction import RedactLabels, RedactTask, refuse_pages
 from anymask.jobs.verbs import FindTask, Photos
 from anymask.masks import picture_format
 from anymask.track import FILMS
@@ -167,6 +167,8 @@ def redact_photos(redaction: Redaction, work: Work = run_job) -> RedactReport:
     Args:
         work: Function that runs a job with a task.
     """
+    if redaction.copying.one:
+        refuse_pages(redaction.copying.item().photo)
     labels = redaction.labels
     if labels is None:
         report = _find(redaction, work)

@@ -62,7 +62,8 @@ def label_volume(
     """Create a label volume with the geometry of a scan.
 
     Args:
-        labels: Labels (z, y, x), whole numbers, 0 for background.
+        labels: Labels (z, y, x), whole numbers, 0 for background. Floats may differ from whole
+            numbers by 0.01, since NIfTI files with a scale factor do.
 
     Raises:
         InputError: The shape differs from the scan, or values are not labels.
@@ -72,7 +73,12 @@ def label_volume(
         raise InputError(
             f"Labels must have the shape of the scan, {scan.shape}, got {array.shape}."
         )
-    if array.dtype.kind not in "bui":
+    if array.dtype.kind == "f":
+        whole = np.rint(array)
+        if not np.allclose(array, whole, rtol=0, atol=0.01):
+            raise InputError("Labels must be whole numbers, but these have fractions.")
+        array = whole
+    elif array.dtype.kind not in "bui":
         raise InputError(f"Labels must be whole numbers, got {array.dtype}.")
     low, high = int(array.min()), int(array.max())
     if low < 0 or high > np.iinfo(np.int32).max:
