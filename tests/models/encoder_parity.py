@@ -46,3 +46,15 @@ def assert_half_precision_stays_close(
         half = build().to(dtype)(image.to(dtype))[0]
         assert half.dtype == dtype
         assert relative_error(half.float(), build()(image)[0]) <= 0.1
+
+
+def assert_a_batch_equals_its_pictures(
+    build: Callable[[], torch.nn.Module], images: torch.Tensor
+) -> None:
+    """Each picture of a batch gets the outputs that it gets alone."""
+    with torch.inference_mode():
+        model = build()
+        together = model(images)
+        for index, image in enumerate(images):
+            for batched, alone in zip(together, model(image[None]), strict=True):
+                assert relative_error(batched[index], alone[0]) <= 1e-5

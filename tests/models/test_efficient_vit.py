@@ -17,6 +17,7 @@ from anymask.models.efficient_vit import (
     grid_positions,
 )
 from tests.models.encoder_parity import (
+    assert_a_batch_equals_its_pictures,
     assert_half_precision_stays_close,
     noise,
     randomise,
@@ -112,12 +113,7 @@ def test_pictures_need_not_be_square() -> None:
 
 
 def test_a_batch_equals_its_pictures_one_by_one() -> None:
-    model, images = tiny(), noise(3, 3, 16, 16)
-
-    with torch.inference_mode():
-        together = model(images)[0]
-        for index, image in enumerate(images):
-            assert relative_error(together[index], model(image[None])[0][0]) <= 1e-5
+    assert_a_batch_equals_its_pictures(tiny, noise(3, 3, 16, 16))
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

@@ -9,6 +9,7 @@ from torch import nn
 from anymask.models.fast import fuse
 from anymask.models.repvit import EDGE_SAM, TINY, RepDepthwise, RepViT, SqueezeExcite
 from tests.models.encoder_parity import (
+    assert_a_batch_equals_its_pictures,
     assert_half_precision_stays_close,
     noise,
     randomise,
@@ -77,12 +78,7 @@ def test_any_multiple_of_32_gives_a_map_at_stride_16(height: int, width: int) ->
 
 
 def test_a_batch_equals_its_pictures_one_by_one() -> None:
-    model, images = tiny(), noise(3, 3, 64, 64)
-
-    with torch.inference_mode():
-        together = model(images)[0]
-        for index, image in enumerate(images):
-            assert relative_error(together[index], model(image[None])[0][0]) <= 1e-5
+    assert_a_batch_equals_its_pictures(tiny, noise(3, 3, 64, 64))
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

@@ -16,6 +16,7 @@ from anymask.models.tiny_vit import (
     WindowAttention,
 )
 from tests.models.encoder_parity import (
+    assert_a_batch_equals_its_pictures,
     assert_half_precision_stays_close,
     noise,
     randomise,
@@ -92,13 +93,7 @@ def test_any_multiple_of_16_gives_a_map_at_stride_16(height: int, width: int) ->
 
 
 def test_a_batch_equals_its_pictures_one_by_one() -> None:
-    model, images = tiny(), noise(3, 3, 64, 64)
-
-    with torch.inference_mode():
-        together = model(images)
-        for index, image in enumerate(images):
-            for batched, alone in zip(together, model(image[None]), strict=True):
-                assert relative_error(batched[index], alone[0]) <= 1e-5
+    assert_a_batch_equals_its_pictures(tiny, noise(3, 3, 64, 64))
 
 
 def test_weights_loaded_in_eval_mode_count_at_once() -> None:
