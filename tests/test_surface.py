@@ -47,6 +47,11 @@ def test_an_empty_name_is_no_name() -> None:
         anymask.load("")
 
 
+def test_an_argument_of_another_tool_names_ours() -> None:
+    with pytest.raises(errors.InputError, match="'dtype'. Use precision=\"bf16\""):
+        anymask.load("nano", dtype="bfloat16")  # type: ignore[call-arg]  # what users try
+
+
 def test_a_model_is_named_by_a_path_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     asked = []
 

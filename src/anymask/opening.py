@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-from anymask.base import refuse_text
+from anymask.base import explain_keywords, refuse_text
 from anymask.segment import Model
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from anymask.volumes import VolumeOptions, VolumeSession
 
 
+@explain_keywords
 def load(
     name: str | Path | None = None,
     weights: str | Path | None = None,

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from pycocotools import mask as coco
 
 from anymask.base import DataError, InputError
+from anymask.masks import Mask, Masks
 from anymask.masks import rle as R
 from tests.masks.strategies import Pixels, mask_lists, masks, quickly, thoroughly
 
@@ -23,7 +24,10 @@ def test_strings_and_boxes_equal_pycocotools(mask: Pixels) -> None:
     ours, theirs = R.mask_to_rle(mask), coco_encode(mask)
     assert R.rle_to_string(ours) == theirs["counts"].decode()
     assert R.string_to_rle(theirs["counts"], mask.shape) == ours
-    assert R.rle_box_xywh(ours) == tuple(coco.toBbox(theirs))
+    x, y, width, height = coco.toBbox(theirs).tolist()
+    assert R.rle_box_xywh(ours) == (x, y, width, height)
+    assert Mask(ours).xyxy == (x, y, x + width, y + height)
+    assert Masks([Mask(ours)]).xyxy.tolist() == [[x, y, x + width, y + height]]
     assert R.rle_area(ours) == coco.area(theirs) == mask.sum()
 
 

@@ -182,6 +182,7 @@ def test_a_sibling_has_other_threads_the_same_answers_and_is_opened_once(bundle:
     assert isinstance(runtime, ThreadSharing)
     sibling = runtime.with_threads(2)
     assert (sibling.threads, runtime.threads) == (2, 3)
+    assert (sibling.device, sibling.precision) == ("cpu", "fp32")
     assert sibling is runtime.with_threads(2)
     assert runtime.with_threads(3) is runtime
     for a, b in zip(

@@ -86,6 +86,7 @@ def test_many_threads_share_one_runtime() -> None:
 
 def test_what_was_seen_stays_on_its_device_until_its_maps_are_wanted() -> None:
     runtime = TorchRuntime(build(), device="cpu", precision="bf16")
+    assert (str(runtime.device), runtime.precision) == ("cpu", "bf16")
     (seen,) = runtime.encode_images(some_images(1, 32))
     assert isinstance(seen, SeenTensors)
     assert all(one.dtype == torch.bfloat16 for one in seen.tensors)

@@ -320,5 +320,9 @@ def test_an_unknown_way_with_errors_is_refused() -> None:
         segment_each(Model(Idle()), [], on_error="ignore")
 
 
-def test_a_model_says_what_it_is() -> None:
-    assert repr(Model(ColourRuntime())) == "Model('fake', weights colour)"
+def test_a_model_says_what_it_is_and_where_it_runs() -> None:
+    runtime = ColourRuntime()
+    runtime.device, runtime.precision = "cuda:1", "bf16"  # type: ignore[attr-defined]  # as of torch
+    model = Model(runtime)
+    assert (model.device, model.precision, model.runtime) == ("cuda:1", "bf16", runtime)
+    assert repr(model) == "Model('fake', ColourRuntime on cuda:1, bf16, weights colour)"

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from anymask.base import InputError, PromptError, WeightsError, check_keywords
-from anymask.masks import Prompt
+from anymask.masks import Masks, Prompt
 from anymask.segment import Model
 from tests.segment.fakes import ColourRuntime, discs
 from tests.segment.test_image import assert_same
@@ -102,8 +102,15 @@ def test_several_photos_need_a_prompt_each() -> None:
         model.segment([PICTURE, PICTURE], points=[(35, 40)])
     with pytest.raises(PromptError, match="Invalid prompt of type str"):
         list(model.segment([PICTURE], prompts=["a.jpg"]))
-    with pytest.raises(ValueError, match="shorter"):
-        list(model.segment([PICTURE, PICTURE], prompts=[CLICK]))
+    with pytest.raises(PromptError, match="Got 1 for 2 images"):
+        model.segment([PICTURE, PICTURE], prompts=[CLICK])
+    batch = np.stack([PICTURE, PICTURE[:, ::-1]])
+    with pytest.raises(PromptError, match=r"segment\(images, prompts=\[Prompt.of\(points="):
+        model.segment(batch, points=[(35, 40)])
+    mirrored = Prompt.of(points=[(84, 40)])
+    one, two = model.segment(batch, prompts=[CLICK, mirrored])
+    np.testing.assert_array_equal(one.mask, model.segment(PICTURE, prompts=[CLICK])[0].mask)
+    np.testing.assert_array_equal(two.mask, model.segment(batch[1], prompts=[mirrored])[0].mask)
 
 
 def test_segment_anything_s_output_mode_leads_to_the_records() -> None:
@@ -212,36 +219,29 @@ def test_every_object_that_a_user_meets_has_a_repr_of_one_short_line() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "ours"),
+    ("kind", "name", "ours"),
     [
-        ("set_image", "encode(image)"),
-        ("predict", "segment(image, points=...)"),
-        ("generate", "everything(image)"),
+        ("Model", "set_image", "Use encode(image) and segment(features, ...), or anymask.sam."),
+        ("Model", "cuda", 'Use anymask.load(name, device="cuda").'),
+        ("Model", "eval", "No call is required, because"),
+        ("Model", "fly", "no attribute 'fly'."),
+        ("Mask", "bbox", "Use xyxy of a mask or of masks (pixel edges)"),
+        ("Masks", "area", "or areas of masks"),
+        ("Masks", "iou", "anymask.masks.mask_iou"),
+        ("Prediction", "score", "Use score of a mask, such as prediction.best.score"),
     ],
 )
-def test_a_method_of_another_tool_names_ours(name: str, ours: str) -> None:
+def test_an_attribute_of_another_tool_names_ours(kind: str, name: str, ours: str) -> None:
     model = Model(ColourRuntime())
-    with pytest.raises(AttributeError, match=f"no attribute '{name}'. Use") as told:
-        getattr(model, name)
+    prediction = model.segment(PICTURE, points=[(35, 40)])
+    one = {"Model": model, "Mask": prediction.best, "Masks": Masks(prediction)}.get(
+        kind, prediction
+    )
+    with pytest.raises(AttributeError, match=f"{kind} has no attribute '{name}'") as told:
+        getattr(one, name)
     assert ours in str(told.value)
-    assert "anymask.sam." in str(told.value)
-    assert not hasattr(model, name)
-    with pytest.raises(AttributeError, match=r"no attribute 'fly'\.$"):
-        _ = model.fly
-
-
-def test_a_mistyped_method_can_be_guessed() -> None:
-    """Python suggests the nearest name by what the error carries."""
-    model = Model(ColourRuntime())
-    with pytest.raises(AttributeError) as told:
-        _ = model.segmnt
-    assert (told.value.name, told.value.obj) == ("segmnt", model)
-
-
-@pytest.mark.parametrize("name", ["to", "cuda"])
-def test_a_device_is_chosen_at_the_start(name: str) -> None:
-    with pytest.raises(AttributeError, match=r"anymask\.load\(name, device="):
-        getattr(Model(ColourRuntime()), name)
+    assert not hasattr(one, name)
+    assert (told.value.name, told.value.obj) == (name, one)  # for Python's own suggestion
 
 
 def test_the_side_of_pictures_belongs_to_the_name() -> None:

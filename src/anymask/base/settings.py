@@ -32,6 +32,7 @@ from typing import (
     Literal,
     TypeVar,
     Union,
+    cast,
     get_args,
     get_origin,
     get_type_hints,
@@ -40,6 +41,7 @@ from typing import (
 from anymask.base.errors import ConfigError, InputError
 
 Settings = TypeVar("Settings")
+Explained = TypeVar("Explained", bound=Callable[..., Any])
 
 # Argument names of other tools (segment-anything, transformers, Ultralytics) and their replacement,
 # which begins with the keyword of this package.
@@ -68,6 +70,8 @@ OTHER_WORDS = {
     "model_type": "name=, a name listed by `anymask models list`",
     "model": "name=, a name listed by `anymask models list`",
     "half": 'precision="fp16"',
+    "dtype": 'precision="bf16"',
+    "torch_dtype": 'precision="bf16"',
 }
 # Argument names of other tools that have no keyword here.
 NO_KEYWORDS = {
@@ -76,6 +80,50 @@ NO_KEYWORDS = {
     "imgsz": 'part of the name: anymask.load("NAME@640")',
     "text": "find(image, text), or suggest_labels to name a mask",
     "texts": "find(image, text), or suggest_labels to name a mask",
+}
+
+_API = "for the segment-anything API"
+_PREDICT = f"Use segment(image, points=...), or anymask.sam.SamPredictor(model) {_API}."
+_LOAD = 'Use anymask.load(name, device="cuda").'
+_SCORES = "Use score of a mask, such as prediction.best.score, or scores."
+_BOXES = "Use xyxy of a mask or of masks (pixel edges), or box (first and last pixel)."
+_PIXELS = "Use mask, an array (H, W) of bool, or masks, an array (N, H, W)."
+_LABELS = "Use label of a mask, or labels of masks."
+_SHOW = "Use draw() or show()."
+_OF_MASKS = {
+    **dict.fromkeys(("score", "conf", "confidence", "predicted_iou", "iou_predictions"), _SCORES),
+    **dict.fromkeys(("box", "boxes", "bbox", "xyxy", "xywh"), _BOXES),
+    **dict.fromkeys(("data", "numpy", "to_numpy", "cpu", "segmentation"), _PIXELS),
+    **dict.fromkeys(("label", "name", "names", "cls", "class_id"), _LABELS),
+    **dict.fromkeys(("plot", "plot_masks"), _SHOW),
+    "area": "Use area of a mask, such as prediction.best.area, or areas of masks.",
+    "crop": "Use model.cutout(image, mask=mask, crop=True).",
+    "iou": "Use anymask.masks.mask_iou with arrays (N, H, W) of masks.",
+    "xy": "Use polygons() of a mask.",
+    "low_res_masks": "Use logits of a prediction.",
+    "stability_score": "Use stability of a mask.",
+}
+# Attribute names of other tools, by class of this package, with the remedy.
+OTHER_ATTRIBUTES = {
+    "Mask": _OF_MASKS,
+    "Masks": _OF_MASKS,
+    "Prediction": _OF_MASKS,
+    "Model": {
+        "set_image": "Use encode(image) and segment(features, ...), or "
+        f"anymask.sam.SamPredictor(model) {_API}.",
+        "predict": _PREDICT,
+        "predict_torch": _PREDICT,
+        "generate": "Use everything(image), or anymask.sam.SamAutomaticMaskGenerator(model) "
+        f"{_API}.",
+        "to": _LOAD,
+        "cpu": _LOAD,
+        "cuda": _LOAD,
+        "half": 'Use anymask.load(name, precision="fp16").',
+        "dtype": "Use precision.",
+        "eval": "No call is required, because models are always in inference mode.",
+        "add_new_points_or_box": "Use track(video) and the prompts of its session.",
+        "propagate_in_video": "Use track(video) and the masks of its session.",
+    },
 }
 
 
@@ -379,11 +427,21 @@ def describe_settings(declared: type[Settings]) -> type[Settings]:
 # Arguments of public methods.
 
 
-def explain_keywords(cls: type[Settings]) -> type[Settings]:
-    """Make public methods of a class raise InputError for unknown keywords.
+def explain_keywords(cls: Explained) -> Explained:
+    """Make a function, or the public methods of a class, raise InputError for unknown keywords.
 
-    Methods that accept `**kwargs` check them themselves.
+    Methods that accept `**kwargs` check them themselves. Unknown attributes of objects of the class
+    raise AttributeError, with a remedy for the names of other tools.
     """
+    if not isinstance(cls, type):
+        return cast(Explained, _explained(cls))
+    others = OTHER_ATTRIBUTES.get(cls.__name__, {})
+
+    def find_attribute(self: object, name: str) -> Any:
+        told = f"{cls.__name__} has no attribute {name!r}. {others.get(name, '')}".rstrip()
+        raise AttributeError(told, name=name, obj=self)
+
+    setattr(cls, "__getattr__", find_attribute)  # noqa: B010  # type checkers report unknown names
     for name, method in list(vars(cls).items()):
         if name.startswith("_") or not inspect.isfunction(method):
             continue
@@ -394,7 +452,8 @@ def explain_keywords(cls: type[Settings]) -> type[Settings]:
 
 def _explained(method: Callable[..., Any]) -> Callable[..., Any]:
     code = method.__code__
-    known = code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount]
+    known = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+    known = known[1:] if known[:1] == ("self",) else known
 
     @functools.wraps(method)
     def call(*args: Any, **given: Any) -> Any:

@@ -168,9 +168,15 @@ class Mask:
 
     @cached_property
     def box(self) -> Box:
-        """First and last pixel along x and y; zeros if the mask is empty."""
+        """First and last pixel along x and y; zeros if the mask is empty. See also `xyxy`."""
         x0, y0, x1, y1 = rle_box_xyxy(self.rle)
         return (float(x0), float(y0), float(x1), float(y1))
+
+    @property
+    def xyxy(self) -> Box:
+        """Edges x0, y0, x1, y1 of the mask in pixels, for `box=` of `segment`; zeros if empty."""
+        x, y, width, height = rle_box_xywh(self.rle)
+        return (float(x), float(y), float(x + width), float(y + height))
 
     @cached_property
     def area(self) -> int:
@@ -485,6 +491,11 @@ class Masks(list[Mask]):
     def boxes(self) -> Floats:  # (N, 4)
         """Boxes x0, y0, x1, y1 of the first and last pixel along x and y."""
         return np.array([mask.box for mask in self], np.float64).reshape(-1, 4)
+
+    @property
+    def xyxy(self) -> Floats:  # (N, 4)
+        """Edges x0, y0, x1, y1 of the masks in pixels, for `boxes=` of `segment`."""
+        return np.array([mask.xyxy for mask in self], np.float64).reshape(-1, 4)
 
     @property
     def scores(self) -> FloatArray:  # (N,)

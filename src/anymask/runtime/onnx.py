@@ -119,6 +119,8 @@ class OnnxRuntime:
         _check_inputs(self.manifest, str(self._folder))
         self.threads = pick_threads(threads)
         self._providers = _pick_providers(device)
+        self.device = "cuda" if self._providers[0].startswith("CUDA") else "cpu"
+        self.precision = self.manifest.precision
         tables = read_tables(self._folder, self.manifest)
         if self.manifest.has_graph(GraphNames.INSTANCES):
             tables = {**tables, GraphNames.INSTANCES: {}}

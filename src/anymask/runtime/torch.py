@@ -90,7 +90,7 @@ class TorchRuntime:
     ) -> None:
         self._reopened = reopened
         self.device = pick_device(device)
-        self.dtype = pick_dtype(precision)
+        self.dtype, self.precision = pick_dtype(precision), precision
         self.weights_hash = weights_hash
         self.origin = Origin(cast(ModelSpec, module.spec).name, weights_hash)
         self.spec = cast(ModelSpec, module.spec)

@@ -37,6 +37,7 @@ from anymask.masks import (
     Tile,
     box_prompts,
     check_features,
+    counted,
     mask_iou,
     mask_to_model,
     prompt_list,
@@ -44,7 +45,7 @@ from anymask.masks import (
 )
 from anymask.models.rules import mask_on_photo
 from anymask.runtime import ImageRuntime
-from anymask.segment.arguments import OTHER_METHODS, PROMPT_WORDS, SOURCE_WORDS, each_image
+from anymask.segment.arguments import PROMPT_WORDS, SOURCE_WORDS, each_image
 from anymask.segment.pipeline import EncodedPhoto, answer_prompts, encode_image
 from anymask.segment.prediction import Prediction, Previous
 from anymask.segment.refinement import GIVEN, refining_prompts
@@ -108,6 +109,8 @@ def is_several(image: object) -> bool:
         first = next(iter(image))
         alone = str, Path, bytes, Image.Image, Features  # items that are images, not numbers
         return isinstance(first, alone) or getattr(first, "ndim", 0) > 1
+    if getattr(image, "ndim", 0) == 4:  # (B, H, W, C)
+        return True
     return isinstance(image, Iterator) and not hasattr(image, "read")  # files are single images
 
 
@@ -149,16 +152,12 @@ class Model:
             )
 
     def __repr__(self) -> str:
-        return f"Model({self.name!r}, weights {self.runtime.weights_hash[:12]})"
+        runtime = f"{type(self.runtime).__name__} on {self.device}, {self.precision}"
+        return f"Model({self.name!r}, {runtime}, weights {self.runtime.weights_hash[:12]})"
 
     _repr_html_ = repr_html
 
     if not TYPE_CHECKING:  # type checkers report unknown names
-
-        def __getattr__(self, name: str) -> Any:
-            """Raises AttributeError, with a hint for method names of other tools."""
-            here = f". Use {OTHER_METHODS[name]}" if name in OTHER_METHODS else ""
-            raise AttributeError(f"Model has no attribute {name!r}{here}.", name=name, obj=self)
 
         def __call__(self, *given: Any, **settings: Any) -> NoReturn:
             """Raises InputError, with the methods to use instead."""
@@ -177,6 +176,16 @@ class Model:
     def name(self) -> str:
         """Name in `anymask models list`."""
         return self.spec.name
+
+    @property
+    def device(self) -> str:
+        """Device that computes, such as "cpu" or "cuda:0"."""
+        return str(getattr(self.runtime, "device", "unknown"))  # runtimes of tests have none
+
+    @property
+    def precision(self) -> str:
+        """Precision of the weights: "fp32", "bf16", "fp16" or "int8"."""
+        return str(getattr(self.runtime, "precision", "unknown"))
 
     @property
     def origin(self) -> Origin:
@@ -373,7 +382,16 @@ class Model:
             raise PromptError(why)
         if is_several(image):
             if prompts is None:
-                raise PromptError("Several images require prompts=, with one entry for each image.")
+                raise PromptError(
+                    "Several images require prompts=, one for each image: segment(images, prompts="
+                    "[Prompt.of(points=[(x, y)]), Prompt.of(box=(x0, y0, x1, y1)), ...])."
+                )
+            known = hasattr(image, "__len__") and hasattr(prompts, "__len__")
+            if known and len(image) != len(prompts):
+                raise PromptError(
+                    "Pass one entry of prompts= for each image. Got "
+                    f"{len(prompts)} for {counted(len(image), 'image')}."
+                )
             if on_error not in ("raise", "return"):
                 raise InputError(f'Invalid on_error {on_error!r}. Use "raise" or "return".')
             pairs = zip(each_image(image, progress), prompts, strict=True)
