@@ -76,7 +76,7 @@ def test_two_boxes_are_two_objects(desk: Path, capsys: pytest.CaptureFixture[str
     told = out_of(
         capsys, "segment", "p.png", *BOXES, "-o", "two.npy", "-o", "two.json", "-o", "two.csv"
     )
-    assert told.count("object 1: quality") == told.count("object 2: quality") == 1
+    assert told.count("object 1: score") == told.count("object 2: score") == 1
     masks = np.load("two.npy")
     assert [iou(mask, truth) > 0.7 for mask, truth in zip(masks, (LEFT, RIGHT), strict=True)] == [
         True,
@@ -230,7 +230,7 @@ def test_segment_keeps_photos_of_one_name_apart(
     told = refusal(capsys, "segment", "p.png", "sub/p.png", "--point", "90,100")
     assert "Add -o FOLDER" in told
     told = out_of(capsys, "segment", "p.png", "sub/p.png", "--point", "90,100", "-o", "o/")
-    assert "sub/p: quality" in told
+    assert "sub/p: score" in told
     assert names_in("o") == ["p.cut.png", "sub/p.cut.png"]
     line = ["segment", "p.png", "sub/p.png", "--point", "90,100", "-o", "m/{name}_m.mask.png"]
     assert main(line) == 0
@@ -260,7 +260,8 @@ def test_a_file_s_name_is_a_file(desk: Path, capsys: pytest.CaptureFixture[str])
         assert picture.format == "JPEG"
     assert "several images" in refusal(capsys, "everything", "p.png", "q.png", "-o", "o.json")
     more = ["b.geojson", "-o", "b.svg", "-o", "b.npy", "-o", "b.webp", "-o", "b.txt", "-o", "b.csv"]
-    assert main([*words, *more]) == 0
+    said = out_of(capsys, *words, *more)
+    assert all(f"wrote {name}" in said for name in more if name != "-o")
     rows = json.loads(Path("a.json").read_text())["annotations"]
     assert len(np.load("b.npy")) == len(rows)
     assert len(json.loads(Path("b.geojson").read_text())["features"]) == len(rows)
@@ -290,7 +291,7 @@ def test_masks_by_standard_output(desk: Path, capfdbinary: pytest.CaptureFixture
         capfdbinary.readouterr()
         assert main(["segment", "p.png", "--point", "240,100", "-o", *words]) == 0
         out, err = capfdbinary.readouterr()
-        assert b"quality 0." in err
+        assert b"score 0." in err
         return out
 
     with Image.open(io.BytesIO(piped("-"))) as picture:

@@ -38,7 +38,8 @@ def test_losses_are_printed_and_written(source: Path, capsys: pytest.CaptureFixt
     assert main(words) == 0
     out = capsys.readouterr().err.splitlines()
     assert out[0] == "Not kept: holes (1 time), first: rings.png, mask 0: 1 hole bridged"
-    assert out[-1].endswith("sa1b to yolo; losses are listed above")
+    assert out[-2].endswith("sa1b to yolo; losses are listed above")
+    assert out[-1] == f"wrote {listed}"
     document = json.loads(listed.read_text())
     assert (document["from"], document["to"], document["masks"]) == ("sa1b", "yolo", 4)
     assert document["counts"] == {"holes": 1, "parts": 1, "empty": 1}

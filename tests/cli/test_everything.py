@@ -40,8 +40,10 @@ def test_a_photo_becomes_records_and_a_picture(
     runtime: ColourRuntime, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["everything", "photos/one.png", "-o", "out", *GRID]) == 0
-    assert capsys.readouterr().err.splitlines()[-1].startswith(f"wrote {Path('out/one.json')}: ")
+    first, second = capsys.readouterr().err.splitlines()[-2:]
     told = json.loads(Path("out/one.json").read_text())
+    assert first.startswith(f"wrote {Path('out/one.json')}: {len(told['annotations'])} masks, ")
+    assert second == f"wrote {Path('out/one.png')}"
     assert told["image"] == {"image_id": 1, "width": 120, "height": 90, "file_name": "one.png"}
     assert [record["id"] for record in told["annotations"]] == list(
         range(1, len(told["annotations"]) + 1)
@@ -68,7 +70,12 @@ def test_a_folder_is_done_once_and_again_when_something_changed(
     told = []
     for more in ([], [], ["--box-nms-thresh", "0.5"]):
         assert main(["everything", "photos", "-o", "photos/out", *GRID, *more]) == 0
-        told.append(capsys.readouterr().err.splitlines()[-1].partition(";")[0])
+        said = capsys.readouterr()
+        told.append(said.err.splitlines()[-1].partition(";")[0])
+        counts = {name: len(json.loads(Path(f"photos/out/{name}.json").read_text())["annotations"])
+                  for name in ("one", "two")}  # fmt: skip
+        lines = {f"{Path('photos', name)}.png: {number} masks" for name, number in counts.items()}
+        assert {*said.out.splitlines()} == (lines if told[-1].startswith("2 done") else set())
     Path("photos/out/one.json").write_text("{")
     main(["everything", "photos", "-o", "photos/out", *GRID, "--box-nms-thresh", "0.5"])
     told.append(capsys.readouterr().err.splitlines()[-1].partition(";")[0])

@@ -39,7 +39,7 @@ def npy(*words: str) -> np.ndarray:
 def test_a_click_gives_a_cut_out(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["segment", "photo.png", "--point", "90,100", "-o", "cut.png"]) == 0
     told = capsys.readouterr()
-    assert told.out.startswith("quality 0.86, ")
+    assert told.out.startswith("score 0.86, ")
     assert told.err == "wrote cut.png\n"
     with Image.open("cut.png") as picture:
         assert picture.mode == "RGBA"
@@ -245,7 +245,7 @@ def test_a_photo_that_fails_is_named_and_the_others_are_done(
 def test_a_coin_toss_is_said_in_one_line() -> None:
     mask = np.ones((30, 40), np.bool_)
     found, asked = Mask(mask_to_rle(mask), score=0.5), Prompt.of(points=[(3, 4)])
-    assert report_lines(found, asked) == ["quality 0.50, 1200 pixels (100 %), box 0,0,39,29"]
+    assert report_lines(found, asked) == ["score 0.50, 1200 pixels (100 %), box 0,0,40,30"]
     lines = report_lines(found, asked, ambiguous=True)
     assert len(lines) == 2
     assert lines[1].startswith("ambiguous: another mask is equally likely. Add a point")
@@ -282,7 +282,7 @@ def test_parts_of_each_mask_replace_it(
     told = capsys.readouterr().out
     found = next(iter(anymask.read("parts.json"))).masks
     assert f"{len(found)} part" in told
-    assert "part 1: quality" in told
+    assert "part 1: score" in told
     assert iou(found[0].mask, square) > 0.8
     assert all((one.mask & ~disc).sum() < 50 for one in found)
 

@@ -133,7 +133,9 @@ def test_files_and_folders_are_compared(tmp_path: Path, capsys: pytest.CaptureFi
 
     words = ["evaluate", "score", "volume", str(tmp_path / "truth"), str(tmp_path / "found")]
     assert main([*words, "--tolerance", "2"]) == 0
-    assert "liver" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "liver" in printed
+    assert printed.count("NSD at 2 mm") == 2  # in both tables
     (tmp_path / "found" / "a.nii.gz").unlink()
     assert main(words) == 2
     assert "such as a.nii.gz" in capsys.readouterr().err

@@ -39,7 +39,7 @@ def test_it_is_a_list_of_records() -> None:
 
 
 def test_filter_keeps_what_reaches_everything_that_is_asked() -> None:
-    assert SOME.filter(min_quality=0.6) == [INNER, OTHER]
+    assert SOME.filter(min_score=0.6) == [INNER, OTHER]
     assert SOME.filter(min_area=17) == [LARGE, OTHER]
     assert SOME.filter(label="hole") == [INNER]
     assert SOME.filter(lambda record: record.area == 36, min_stability=0.1) == [OTHER]

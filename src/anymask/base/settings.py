@@ -70,6 +70,7 @@ OTHER_WORDS = {
     "model_type": "name=, a name listed by `anymask models list`",
     "model": "name=, a name listed by `anymask models list`",
     "half": 'precision="fp16"',
+    "min_quality": "min_score=",
     "dtype": 'precision="bf16"',
     "torch_dtype": 'precision="bf16"',
 }

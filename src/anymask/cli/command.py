@@ -114,6 +114,9 @@ class Command:
             result = self.run(args)
             if self.report is not None:
                 self.report(result, args)
+            from anymask.cli.outputs import report_files
+
+            report_files(args)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,6 +24,7 @@ from anymask.cli.sources import open_sources
 from anymask.cli.streams import say, write_stdout
 from anymask.formats import has_place
 from anymask.jobs import EverythingTask, FindTask, FolderJob, PhotoItem, PictureChoice
+from anymask.masks import counted
 
 if TYPE_CHECKING:
     from anymask.masks import Masks
@@ -163,32 +164,29 @@ def process_files(
     """
     with open_job(args, endings) as (job, files):
         if not job.one:
-            run_folder(job, task, args.json)
+            run_folder(job, task, args.json, each="mask")
             return
         item = job.item()
         task = task if files is None else replace(task, overlay=files.picture is not None)
         found = run_photo(job, task, args.json, "search")
-        written = [] if files is None else write_others(files, item, task.pictures)
-        if files is not None and files.printed is not None:
-            write_stdout(files.printed.read_bytes())
-        if files is None:
-            report(item, found, item.output(".json"), nothing)
+        named = [item.output(".json"), *([item.output(".png")] if task.overlay else [])]
+        written: list[str] = []
+        if files is not None:
+            written = write_others(files, item, task.pictures)
+            kept = (files.records, files.picture)
+            named = [one for one in kept if one is not None and one != files.printed]
+            if files.printed is not None:
+                write_stdout(files.printed.read_bytes())
+        if found is None:
+            lines = [*(f"exists: {one}" for one in named), *(f"wrote {one}" for one in written)]
         else:
-            named = [files.records, files.picture, *written]
-            places = [one for one in named if one not in (None, files.printed)]
-            report(item, found, places[0] if places else "standard output", nothing)
+            lines = [f"wrote {one}" for one in [*named, *written] or ["standard output"]]
+            lines[0] += f": {describe_masks(item, found) if found else nothing}"
+        say("\n".join(lines))
 
 
-def report(item: PhotoItem, found: int | None, name: object, nothing: str) -> None:
-    """Print the number of masks that were written, or the message for an image without masks."""
-    if found is None:
-        say(f"exists: {name}")
-    elif found:
-        path = item.output(".json")
-        share = 100 * parse_json(path.read_bytes(), path)["anymask"]["coverage"]
-        say(
-            f"wrote {name}: {found} mask{'s' if found > 1 else ''}, which cover "
-            f"{share:.0f} % of the image"
-        )
-    else:
-        say(f"wrote {name}: {nothing}")
+def describe_masks(item: PhotoItem, found: int) -> str:
+    """Describe the number and coverage of the masks in the records of an image."""
+    path = item.output(".json")
+    share = 100 * parse_json(path.read_bytes(), path)["anymask"]["coverage"]
+    return f"{counted(found, 'mask')}, which cover {share:.0f} % of the image"

@@ -28,6 +28,7 @@ from anymask.jobs import (
     Summary,
     run_job,
 )
+from anymask.masks import counted
 
 # fmt: off
 FOLDER = Group("many photos", (
@@ -85,18 +86,22 @@ def read_job(
     return job
 
 
-def run_folder(job: FolderJob, task: PhotoTask, summary_file: Path | None, empty: str = "") -> None:
+def run_folder(
+    job: FolderJob, task: PhotoTask, summary_file: Path | None, empty: str = "", each: str = ""
+) -> None:
     """Process the images of a folder and print a summary. Raises DataError if images failed.
 
     Args:
         empty: Message for an image without a result; "" prints nothing.
+        each: Name of a result, to print their number for each image; "" prints nothing.
     """
     with contextlib.ExitStack() as stack, finish_job():
-        summary = run_job(job, task, JobReporter(job, stack, empty).show)
+        summary = run_job(job, task, JobReporter(job, stack, empty, each).show)
     counts = f"{summary.done} done, {summary.there} skipped (existing), {summary.failed} failed"
     if empty and summary.empty:
         counts += f", {summary.empty} of those done without a result"
     pace = f"; {clock_text(summary.seconds)}, {_rate(summary.rate)} images per second"
+    pace += f"; written to folder {job.output}"
     say(counts + (pace if summary.done else ""))
     if summary_file:
         write_json(summary_file, summary.to_json(job), indent=2)
@@ -132,8 +137,11 @@ def run_photo(
 class JobReporter:
     """Reporter of the progress and the first failures of a job on stderr."""
 
-    def __init__(self, job: FolderJob, stack: contextlib.ExitStack, empty: str = "") -> None:
-        self.job, self.stack, self.empty = job, stack, empty
+    def __init__(
+        self, job: FolderJob, stack: contextlib.ExitStack, empty: str = "", each: str = ""
+    ) -> None:
+        self.job, self.stack, self.empty, self.each = job, stack, empty, each
+        self.made = 0
         self.bar = ProgressBar("photos")  # measures time from here
         self.is_shown = False
 
@@ -150,9 +158,13 @@ class JobReporter:
                 print(
                     f"anymask: {line if now.failed <= FIRST_FAILURES else further}", file=sys.stderr
                 )
-        if self.empty and now.empty_photo and now.empty <= FIRST_FAILURES:
+        found, self.made = now.made - self.made, now.made
+        if now.photo is not None and self.each:
             with self.bar.silent():
-                print(f"anymask: {now.empty_photo}: {self.empty}", file=sys.stderr)
+                print(f"{now.photo}: {counted(found, self.each)}", flush=True)
+        elif now.photo is not None and self.empty and not found and now.empty <= FIRST_FAILURES:
+            with self.bar.silent():
+                print(f"anymask: {now.photo}: {self.empty}", file=sys.stderr)
         self.bar.note = f"{now.failed} failed" if now.failed else ""
         self.bar.update(now.tried, free=now.there)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from anymask.base import InputError, file_suffix, is_folder, near_suffix, write_whole
-from anymask.cli.streams import write_stdout
+from anymask.cli.streams import say, write_stdout
 from anymask.formats import (
     DOCUMENTS,
     LAYERS,
@@ -292,6 +292,13 @@ def check_file_options(args: argparse.Namespace) -> None:
                 f"{option} writes a file ending in {_one_of(suffixes)}, got {str(given)!r}. "
                 f"Did you mean {Path(given).with_suffix(suffixes[0])}?"
             )
+
+
+def report_files(args: argparse.Namespace) -> None:
+    """Report the files that options of any command named, such as --json."""
+    for path in (getattr(args, name, None) for name in _OF_OPTION):
+        if isinstance(path, Path) and path.is_file():
+            say(f"wrote {path}")
 
 
 def check_inputs_stay(args: argparse.Namespace) -> None:

@@ -58,7 +58,8 @@ COMMON = frozenset(
         "--copy-images", "--holes", "--user", "--label", "--host", "--port", "--token",
         "--static", "--below", "--top", "--proposals", "--detector", "--score", "--top-k",
         "--words", "--labels", "--how", "--force", "--like",
-        "--slice", "--axis", "--window", "--crs", "--prompts", "--background", "--crop",
+        "--direction", "--start", "--end", "--slice", "--axis", "--window", "--crs", "--prompts",
+        "--background", "--crop",
     }
 )  # fmt: skip
 _HELP = ("-h", "--help", "--help-all")

@@ -131,7 +131,7 @@ def describe_redaction(
     redaction: Redaction, report: RedactReport, typed: Sequence[str]
 ) -> list[str]:
     """Describe what was found or written, and the next steps."""
-    lines = []
+    lines = [f"wrote {redaction.list}"]
     if report.without:
         listed = f"{len(report.without)} of {counted(report.photos, 'image')}"
         lines.append(
@@ -140,7 +140,8 @@ def describe_redaction(
     things = counted(report.things, "object")
     if report.written or redaction.labels is not None:
         return [
-            f"{redaction.out}: {things} redacted in {counted(report.written, 'copied image')}",
+            f"wrote {redaction.out}: {things} redacted in "
+            f"{counted(report.written, 'copied image')}",
             *lines,
         ]
     source, review = " ".join(typed), redaction.review
@@ -206,7 +207,7 @@ def redact_film(args: argparse.Namespace) -> None:
     place = args.list_to or beside(out, "-without.csv")
     rows = [(str(gap.frame), f"{gap.seconds:.3f}", gap.reason) for gap in gaps]
     write_list(place, ("frame", "seconds", "reason"), rows)
-    say(f"wrote {out}")
+    say(f"wrote {out}\nwrote {place}")
     if gaps:
         say(
             f"objects are not fully redacted on {counted(len(gaps), 'frame')}, listed "

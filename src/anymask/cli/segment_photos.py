@@ -331,9 +331,9 @@ def mask_in_words(mask: Mask) -> str:
     """Describe the score, area, box and label of a mask that is not empty."""
     from anymask.masks import counted, percent
 
-    box = ",".join(f"{value:g}" for value in mask.box)
+    box = ",".join(f"{value:g}" for value in mask.xyxy)
     line = (
-        f"quality {mask.score:.2f}, {counted(mask.area, 'pixel')} "
+        f"score {mask.score:.2f}, {counted(mask.area, 'pixel')} "
         f"({percent(mask.coverage)}), box {box}"
     )
     if mask.label is None or mask.label_probability is None:

@@ -62,11 +62,12 @@ COMMAND = Command(run, (
         (
             *TRACKED_PROMPTS,
             Argument("--from", metavar="FILE", dest="known", type=Path,
-                help="known masks: a .jsonl of this command, or a .json of SA-V or YouTube-VIS; "
-                     "further prompts correct these masks"),
+                help="masks of an earlier run, which further prompts correct: a .jsonl of this "
+                     "command, or a .json of SA-V or YouTube-VIS"),
             Argument("--everything", action="store_true",
-                help="without prompts: propose the objects of key frames, track them in both "
-                     "directions, merge duplicates and drop short or unstable objects"),
+                help="track all objects, without prompts: propose the objects of key frames, "
+                     "track them in both directions, merge duplicates and drop short or unstable "
+                     "objects"),
         ),
     ),
     Group("the masks", (
@@ -76,8 +77,7 @@ COMMAND = Command(run, (
                  "sound kept; NAME.mask.mp4: white on black), NAME_{n}.png (white on black, "
                  "numbered NAME_00000.png), or a folder (DAVIS palette PNGs); repeatable"),
         Argument("--cutout", action="store_true",
-            help="draw only the objects in videos and NAME_{n}.png, with soft alpha (.webm, .mov "
-                 "or .png)"),
+            help="draw only the objects, with soft alpha (.webm, .mov or NAME_{n}.png)"),
         Argument("--direction", choices=("forward", "backward", "both"), default="forward",
             help="tracking direction from the prompts (default: forward)"),
     )),

@@ -31,7 +31,7 @@ PROPOSED_COLOUR: Colour = (60, 200, 90)
 PANEL_SIDE = 360  # longest side of a panel in pixels; images are magnified at most four times
 WINDOW_MARGIN = 0.35  # margin around both masks, relative to their size
 MASK_HEADER = ("no.", "image", "mask", "label", "grade", "proposal", "why")
-OBJECT_HEADER = ("no.", "image", "quality", "area", "box around the unmasked object (x0,y0,x1,y1)")
+OBJECT_HEADER = ("no.", "image", "score", "area", "box around the unmasked object (x0,y0,x1,y1)")
 TENTHS = tuple(f".{n}-{'1' if n == 9 else f'.{n + 1}'}" for n in range(10))
 
 

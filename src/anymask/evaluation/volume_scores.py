@@ -175,8 +175,9 @@ def report_volumes(results: Path, truth: Path, tolerance: float = TOLERANCE) -> 
     }
     means = {name: _mean(group) for name, group in groups.items()}
     named = {str(one.label): one.name for one in scores if one.name}
-    header = ("label", "Dice", "NSD", "HD95 mm", "false or missed", "of")
-    each = ("scan", "label", "Dice", "NSD", "HD95 mm", "ml", "true ml")
+    nsd = f"NSD at {tolerance:g} mm"
+    header = ("label", "Dice", nsd, "HD95 mm", "labels without HD95", "labels")
+    each = ("scan", "label", "Dice", nsd, "HD95 mm", "ml", "true ml")
     rows = [[f"{name} {named.get(name, '')}".strip(), *_cells(m)] for name, m in means.items()]
     single = [
         [
@@ -185,13 +186,15 @@ def report_volumes(results: Path, truth: Path, tolerance: float = TOLERANCE) -> 
         ]
         for one in scores
     ]  # fmt: skip
+    tables = [TextTable(header, rows, "Means"), TextTable(each, single)]
     return Report(
         title=f"{results.name} against {truth.name}",
         about=f"Dice, NSD at {tolerance:g} mm and HD95 of {len(scores)} labels in {len(pairs)} "
         "scans",
-        sections=[Section(tables=[TextTable(header, rows), TextTable(each, single)])],
+        sections=[Section(tables=tables[len(scores) == 1 :])],  # one label is its own mean
         notes=(
-            "HD95 is averaged over the labels that both the ground truth and the result contain.",
+            "NSD is the share of the surfaces that lie within the tolerance of each other. HD95 is "
+            "averaged over the labels that both the ground truth and the result contain.",
         ),
         rows=[asdict(one) for one in scores],
         data={"tolerance": tolerance, "means": means, "labels": [asdict(one) for one in scores]},

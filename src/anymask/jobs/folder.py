@@ -72,7 +72,7 @@ class Summary:
         about: Model, weights hash and settings of the results.
         failures: The first FIRST_FAILURES failures; the error log contains all.
         failure: While the job runs: failure of the latest image, or None.
-        empty_photo: While the job runs: the latest image if it has no result, or None.
+        photo: While the job runs: the latest image if it was processed, or None.
     """
 
     photos: int
@@ -86,7 +86,7 @@ class Summary:
     about: dict[str, Any] = field(default_factory=dict)
     failures: list[PhotoFailure] = field(default_factory=list)
     failure: PhotoFailure | None = None
-    empty_photo: Path | None = None
+    photo: Path | None = None
 
     def __repr__(self) -> str:
         return (
@@ -119,8 +119,8 @@ class Summary:
         self.began = min(self.began or result.began, result.began or self.began)
         self.ended = max(self.ended, result.ended)
         self.failure = None
-        self.empty_photo = photo if result.state == "done" and not result.made else None
-        self.empty += self.empty_photo is not None
+        self.photo = photo if result.state == "done" else None
+        self.empty += result.state == "done" and not result.made
         if result.state == "failed":
             self.failure = PhotoFailure(photo, result.reason, result.kind, result.trace)
             self.failures = [*self.failures, self.failure][:FIRST_FAILURES]
@@ -130,8 +130,8 @@ class Summary:
         part, parts = job.shard
         source = job.source
         failures = [{"file": str(one.photo), "reason": one.reason} for one in self.failures]
-        counted = asdict(replace(self, failure=None, empty_photo=None))
-        del counted["failure"], counted["empty_photo"]
+        counted = asdict(replace(self, failure=None, photo=None))
+        del counted["failure"], counted["photo"]
         return {
             "source": [*map(str, source)] if isinstance(source, tuple) else str(source),
             "output": str(job.output),
@@ -200,12 +200,12 @@ def run_job(
                     summary.about = event.about
                 elif isinstance(event, Idle):
                     if on_progress is not None:
-                        on_progress(replace(summary, failure=None, empty_photo=None))
+                        on_progress(replace(summary, failure=None, photo=None))
                 elif event.result.state == "stop":
                     raise AnymaskError(event.result.reason)
                 else:
                     add(event.item.photo, event.result)
-    return replace(summary, failure=None, empty_photo=None)
+    return replace(summary, failure=None, photo=None)
 
 
 def _run_photo(job: FolderJob, task: PhotoTask, on_step: OnProgress | None) -> Summary:

@@ -538,7 +538,7 @@ class Masks(list[Mask]):
         self,
         keep: Callable[[Mask], bool] | None = None,
         *,
-        min_quality: float = 0.0,
+        min_score: float = 0.0,
         min_stability: float = 0.0,
         min_area: float = 0,
         label: str | None = None,
@@ -550,7 +550,7 @@ class Masks(list[Mask]):
             min_area: Smallest area in pixels.
             label: Only masks with this label.
         """
-        limits = {"min_quality": min_quality, "min_stability": min_stability, "min_area": min_area}
+        limits = {"min_score": min_score, "min_stability": min_stability, "min_area": min_area}
         for name, limit in limits.items():
             check_number(name, limit)
         if not isinstance(label, str | None):
@@ -558,7 +558,7 @@ class Masks(list[Mask]):
         return self._with(
             mask
             for mask in self
-            if mask.score >= min_quality
+            if mask.score >= min_score
             and (mask.stability or 0.0) >= min_stability
             and mask.area >= min_area
             and (label is None or mask.label == label)
@@ -770,7 +770,7 @@ class Masks(list[Mask]):
     def to_dataframe(self) -> Any:
         """Return a `pandas.DataFrame` with one row per mask, without the pixels.
 
-        Columns: label, quality, stability, area, coverage (0..1), x0, y0, x1, y1, parent, depth,
+        Columns: label, score, stability, area, coverage (0..1), x0, y0, x1, y1, parent, depth,
         and the fields of `masks.measure.Measurements`. If the image is known, the columns of
         `formats.csv_table.columns_of` follow (c0_mean, ..., diameter_scaled, ...). The column types
         (`masks.measure.TABLE_TYPES`) are always the same; unknown values are None, NaN or NA.

@@ -92,7 +92,7 @@ class FrameSampling:
     start: Annotated[int, Setting("first frame to use, counted from 0", least=0, unit="frame")] = 0
     end: Annotated[
         int | None,
-        Setting("frame to stop before", least=1, unit="frame"),
+        Setting("frame to stop before", least=1, unit="frame", default="after the last"),
     ] = None
 
     def __post_init__(self) -> None:

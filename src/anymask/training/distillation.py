@@ -356,7 +356,7 @@ def finish(options: DistilOptions, recipe: Recipe, held: HeldOutPart | None) -> 
     if options.bundle is not None:
         write_bundle(folder, options.bundle)
     print(tidy(folder))
-    print("  ".join(str(folder / one) for one in (WEIGHTS, *((PAGE,) if figures else ()))))
+    print("\n".join(f"wrote {folder / one}" for one in (WEIGHTS, *((PAGE,) if figures else ()))))
 
 
 def write_report(folder: Path, recipe: Recipe, model: Model, part: HeldOutPart) -> dict[str, Any]:

@@ -289,7 +289,7 @@ def report_gain(run: TuningRun, selected: SelectedCheckpoint, tuned: Model) -> N
     ]
     lines += [f"after:  {_in_words(outcome.trained)}"]
     lines += [outcome.verdict(), "" if outcome.started else selected.end.describe()]
-    lines += [tidy(folder), f"{folder / WEIGHTS}  {folder / PAGE}"]
+    lines += [tidy(folder), f"wrote {folder / WEIGHTS}", f"wrote {folder / PAGE}"]
     print("\n".join(line for line in lines if line))
     if run.options.json is not None:
         write_whole(run.options.json, (folder / RESULT).read_bytes())

@@ -336,7 +336,7 @@ def write_best(run: ClipRun) -> None:
     if run.options.json is not None:
         write_whole(run.options.json, (folder / RESULT).read_bytes())
     print(f"after: {describe(outcome.after, outcome.side)}")
-    print(f"{outcome.verdict()}\n{tidy(folder)}\n{path}  {folder / PAGE}")
+    print(f"{outcome.verdict()}\n{tidy(folder)}\nwrote {path}\nwrote {folder / PAGE}")
 
 
 def select_weights(run: ClipRun) -> tuple[nn.Module, ClipOutcome]:

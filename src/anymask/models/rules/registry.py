@@ -131,10 +131,10 @@ def open_family(
               if "weights" in table and table["weights"] != weights_hash}  # fmt: skip
     if others and weights_hash:
         _warn_once(
-            f"{spec.name} (weights {weights_hash[:12]}) does not use the tables "
-            f"{', '.join(sorted(others))}, because they were trained for other weights. Automatic "
-            "masks are filtered by score and stability only. Set score= or min_objectness= to "
-            "adjust the result."
+            "Automatic mask generation (everything) can return more masks of parts and background: "
+            f"its filter was trained for the original weights of {spec.name} and is not used for "
+            f"these ({weights_hash[:12]}). A higher score threshold returns fewer. Clicks and "
+            "boxes are not affected."
         )
     return maker(spec, {name: table for name, table in learned.items() if name not in others})
 
