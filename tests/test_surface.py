@@ -26,7 +26,9 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
         _ = anymask.segmnt
 
 
-def test_loading_hands_everything_to_the_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_loading_hands_everything_to_the_runtime(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     asked = []
 
     def open_runtime(*given: object) -> ColourRuntime:
@@ -36,29 +38,16 @@ def test_loading_hands_everything_to_the_runtime(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("anymask.runtime.open_runtime", open_runtime)
     assert isinstance(anymask.load(), Model)
     anymask.load("sam_vit_b", "a.pt", device="cpu", precision="bf16", runtime="torch")
+    anymask.load(tmp_path / "mine.bundle")
     assert asked == [
         ("nano", None, "auto", "fp32", "auto"),
         ("sam_vit_b", "a.pt", "cpu", "bf16", "torch"),
+        (str(tmp_path / "mine.bundle"), None, "auto", "fp32", "auto"),
     ]
 
 
-def test_an_empty_name_is_no_name() -> None:
+def test_what_load_does_not_know_is_one_clear_error() -> None:
     with pytest.raises(errors.ModelError, match="Unknown model ''"):
         anymask.load("")
-
-
-def test_an_argument_of_another_tool_names_ours() -> None:
     with pytest.raises(errors.InputError, match="'dtype'. Use precision=\"bf16\""):
         anymask.load("nano", dtype="bfloat16")  # type: ignore[call-arg]  # what users try
-
-
-def test_a_model_is_named_by_a_path_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    asked = []
-
-    def open_runtime(name: str, *_: object) -> ColourRuntime:
-        asked.append(name)
-        return ColourRuntime()
-
-    monkeypatch.setattr("anymask.runtime.open_runtime", open_runtime)
-    anymask.load(tmp_path / "mine.bundle")
-    assert asked == [str(tmp_path / "mine.bundle")]

@@ -1,8 +1,8 @@
 """anymask, the public surface: a photo and clicks, boxes or masks in, masks of objects out.
 
     model = anymask.load()
-    answer = model.segment("photo.jpg", points=[(500, 375)])
-    answer.masks[0]  # (H, W) bool
+    prediction = model.segment("photo.jpg", points=[(500, 375)])
+    prediction.masks[0]  # (H, W) bool
 
 Importing this package loads nothing heavy; every name is fetched when it is first used.
 """

@@ -54,12 +54,8 @@ def test_a_notebook_runs_from_top_to_bottom(
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.name)
-def test_a_notebook_is_kept_without_outputs(notebook: Path) -> None:
+def test_a_notebook_is_kept_with_small_outputs(notebook: Path) -> None:
+    """A reader on the web sees results; large pictures would grow the repository."""
     document = json.loads(notebook.read_text("utf-8"))
-    for cell in document["cells"]:
-        assert cell.get("outputs", []) == []
-        assert cell.get("execution_count") is None
-
-
-def test_there_is_a_notebook() -> None:
-    assert [path.name for path in NOTEBOOKS] == ["first-hour.ipynb"]
+    assert all(cell["outputs"] for cell in document["cells"] if cell["cell_type"] == "code")
+    assert notebook.stat().st_size < 150_000

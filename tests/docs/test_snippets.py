@@ -55,7 +55,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         shutil.copy(sample(name), tmp_path / f"{place}.jpg")
     rows, columns = np.ogrid[:400, :600]
     cup = (rows - 120) ** 2 + (columns - 290) ** 2 < 95**2
-    Image.fromarray(cup).save(tmp_path / "mask.png")
+    Image.fromarray(cup).save(tmp_path / "cup.mask.png")
     write_video(tmp_path / "clip.mkv", moving_discs(8)[0])
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ANYMASK_HOME", str(tmp_path / "weights"))
@@ -80,7 +80,7 @@ def test_the_python_of_a_document_runs_from_top_to_bottom(
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_a_document_says_how_its_files_are_made_before_it_uses_them(document: Path) -> None:
-    """In the lines that are run: `photo.jpg`, `photos`, `mask.png`."""
+    """In the lines that are run: `photo.jpg`, `photos`, `cup.mask.png`."""
     there: set[str] = set()
     for snippet in snippets.read(document):
         for line in [] if snippet.reason else snippet.text.splitlines():
@@ -114,7 +114,7 @@ def test_the_command_lines_of_a_document_work(snippet: snippets.Snippet) -> None
         elif program == "torchrun" and snippet.reason:
             parse(words[words.index("anymask") + 1 :])
         else:
-            known = ("pip", "git", "cd", "cut")
+            known = ("pip", "git", "cd", "tail")
             assert program in known, f"{snippet}: no check for {line!r}"
 
 
