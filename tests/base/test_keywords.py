@@ -31,7 +31,13 @@ def test_what_is_wrong_is_named_with_a_remedy(given: str, told: str) -> None:
 
 def test_the_words_of_other_tools_lead_to_keywords_that_there_are() -> None:
     ours: set[str] = set()
-    for call in (Model.segment, Model.everything, Model.suggest_labels, anymask.load):
+    for call in (
+        Model.segment,
+        Model.everything,
+        Model.suggest_labels,
+        anymask.load,
+        anymask.Masks.filter,
+    ):
         ours |= set(signature(call).parameters)
     ours |= BatchKeywords.__optional_keys__ | EverythingKeywords.__optional_keys__
     assert {our_word(other) for other in OTHER_WORDS} <= ours

@@ -109,6 +109,13 @@ OTHER_ATTRIBUTES = {
     "Mask": _OF_MASKS,
     "Masks": _OF_MASKS,
     "Prediction": _OF_MASKS,
+    "VideoSession": {
+        "add_new_points_or_box": "Use add(frame=, id=, points=, labels=, box=).",
+        "add_new_mask": "Use add(frame=, id=, mask=).",
+        "propagate_in_video": "Iterate over the session, or use propagate().",
+        "remove_object": "Use remove(id).",
+        "reset_state": "Open a new session with model.track(video).",
+    },
     "Model": {
         "set_image": "Use encode(image) and segment(features, ...), or "
         f"anymask.sam.SamPredictor(model) {_API}.",
