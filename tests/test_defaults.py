@@ -21,7 +21,7 @@ from anymask.jobs import ModelChoice
 from anymask.models.rules import DEFAULT_IMAGE_MODEL, DEFAULT_VIDEO_MODEL, default_model
 from anymask.runtime import ASSETS
 from anymask.runtime.manifest import GRAPH_WEIGHTS
-from anymask.runtime.open import stated_model
+from anymask.runtime.open import named_weights, stated_model
 from anymask.studio import EmbeddingCache, Inference, start
 from anymask.track import tracking_model
 from tests.studio.servers import client
@@ -63,6 +63,20 @@ def test_trained_weights_state_their_model(tmp_path: Path) -> None:
         assert stated_model(place) == "small"
     save_file({"a": torch.zeros(1)}, file)
     assert stated_model(file) == stated_model(tmp_path / "missing.pth") == "nano"
+
+
+def test_checkpoints_state_their_model_by_their_tensors(tmp_path: Path) -> None:
+    """Whatever the file is named; names and files of Ultralytics are those of the catalogue."""
+    file = tmp_path / "mobile_sam.pt"
+    torch.save(models.build("small").state_dict(), file)
+    assert stated_model(file) == "small"
+    assert named_weights(str(file), None) == ("small", file)
+    names = {"sam_b.pt": "sam_vit_b", "sam2_t": "sam2_hiera_t", "sam2.1_b.pt": "sam2.1_hiera_b+"}
+    assert [named_weights(name, None)[0] for name in names] == [*names.values()]
+    assert named_weights("mobile_sam.pt", None) == ("mobile_sam", None)
+    torch.save({"a": torch.zeros(1)}, file)
+    with pytest.raises(ModelError, match="its tensors are not those of a published model"):
+        anymask.load(str(file))
 
 
 def test_weights_without_a_name_are_of_the_model_that_is_trained() -> None:

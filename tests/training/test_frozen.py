@@ -11,7 +11,8 @@ import anymask
 from anymask import models
 from anymask.base import ConfigError
 from anymask.models.nano import Nano
-from anymask.runtime import named_weights, run_weights
+from anymask.runtime import named_weights
+from anymask.runtime.open import run_weights
 from anymask.training import Recipe, named, presets
 from anymask.training.frozen import FrozenOutputs
 from anymask.training.interaction import Draws

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from anymask.base import InputError, ModelError, ProgressBar, WeightsError, write_json
+from anymask.base import InputError, ProgressBar, WeightsError, write_json
 from anymask.cli.streams import say
 from anymask.runtime import (
     MANIFEST,
@@ -20,6 +20,7 @@ from anymask.runtime import (
     find_converted,
     folder_bytes,
     home,
+    named_weights,
     read_manifest,
     remove_weights,
     store,
@@ -104,22 +105,8 @@ def convert(name: str, model: str | None = None) -> None:
         store.find(name)
         print(f"{name}:\n{_conversion_text(convert_checkpoint(name))}")
         return
-    network = model or _model_of(weights)
+    network, _ = named_weights(name, None) if model is None else (model, None)
     print(f"{name}: {network}\n{_conversion_text(convert_checkpoint(network, weights))}")
-
-
-def _model_of(weights: Path) -> str:
-    """Detect the model of a checkpoint file. Raises ModelError if it is unknown."""
-    if (about := about_weights(weights)) is not None:
-        return str(about["variant"])
-    from anymask.runtime import detect_variant, read_checkpoint
-
-    found = detect_variant(read_checkpoint(weights))
-    if found is None:
-        raise ModelError(
-            f"The model type of {weights} was not detected. Pass it with --model NAME."
-        )
-    return found
 
 
 def _conversion_text(folder: Path) -> str:

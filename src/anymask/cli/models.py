@@ -30,7 +30,7 @@ EXAMPLES = (
 
 def plain_names(args: Namespace) -> list[str]:
     """Return the models of a command line; "nano@640" uses the weights of the plain name."""
-    return [split_side(name)[0] for name in args.names]
+    return [catalogue.plain_name(split_side(name)[0]) for name in args.names]
 
 
 def get_all(args: Namespace) -> None:
@@ -50,7 +50,7 @@ def remove_all(args: Namespace) -> None:
 
 def add(args: Namespace) -> None:
     """Verify a file and add it."""
-    name = split_side(args.name)[0]
+    name = catalogue.plain_name(split_side(args.name)[0])
     state = store.add(name, args.file, link=args.link)
     print(f"{name}: {state.path}\n  {SAYS[state.status]}")
     warn_of_licence(catalogue.entry(name))
@@ -86,7 +86,7 @@ ACTIONS = {
             help="models to verify (default: all installed models)"),
         Argument("--json", type=Path, metavar="FILE", help="also write the result to a JSON file"),
     ), summary="verify the hashes of installed files"),
-    "info": Command(lambda args: show_info(split_side(args.name)[0]), (
+    "info": Command(lambda args: show_info(catalogue.plain_name(split_side(args.name)[0])), (
         Argument("name", metavar="NAME|FILE|DIR",
             help="name of a listed model, or a folder written by training or export"),
     ), summary="show the source, licence and hashes of a model"),

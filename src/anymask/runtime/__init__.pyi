@@ -1,7 +1,6 @@
 from anymask.runtime import adapters as adapters
 from anymask.runtime import transformers_names as transformers_names
 from anymask.runtime.adapters import adapter_folder as adapter_folder
-from anymask.runtime.adapters import base_of as base_of
 from anymask.runtime.adapters import check_base as check_base
 from anymask.runtime.adapters import licence_of_weights as licence_of_weights
 from anymask.runtime.adapters import merge_files as merge_files
@@ -9,7 +8,6 @@ from anymask.runtime.adapters import read_adapters as read_adapters
 from anymask.runtime.catalogue import Checkpoint as Checkpoint
 from anymask.runtime.catalogue import entry as entry
 from anymask.runtime.catalogue import stated_origin as stated_origin
-from anymask.runtime.checkpoints import detect_variant as detect_variant
 from anymask.runtime.checkpoints import load_official as load_official
 from anymask.runtime.checkpoints import read_checkpoint as read_checkpoint
 from anymask.runtime.converted import find_converted as find_converted
@@ -44,7 +42,6 @@ from anymask.runtime.open import find_model as find_model
 from anymask.runtime.open import load_module as load_module
 from anymask.runtime.open import named_weights as named_weights
 from anymask.runtime.open import open_runtime as open_runtime
-from anymask.runtime.open import run_weights as run_weights
 from anymask.runtime.open import split_side as split_side
 from anymask.runtime.open import stated_channels as stated_channels
 from anymask.runtime.protocol import ClassLabelling as ClassLabelling

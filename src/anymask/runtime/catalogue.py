@@ -129,21 +129,31 @@ def names() -> tuple[str, ...]:
     return tuple(catalogue())
 
 
+def plain_name(name: str) -> str:
+    """Return the name in the catalogue of a name or file name of Ultralytics, such as sam2_t.pt;
+    other names are returned unchanged."""
+    sam, _, size = name.removesuffix(".pt").rpartition("_")
+    kind = "vit_" if sam == "sam" else "hiera_"
+    official = f"{sam}_{kind}{'b+' if (kind, size) == ('hiera_', 'b') else size}"
+    found = (one for one in (official, name.removesuffix(".pt")) if one in catalogue())
+    return name if name in catalogue() else next(found, name)
+
+
 def entry(name: str) -> Checkpoint:
-    """Look up a model.
+    """Look up a model, also by its name in Ultralytics.
 
     Raises:
         ModelError: The name is unknown. The message suggests similar names.
     """
-    known = catalogue()
-    if name in known:
-        return known[name]
+    known, own = catalogue(), plain_name(name)
+    if own in known:
+        return known[own]
     _refuse_path(name)
     plain = name.lower().replace("-", "_")
     begun = [other for other in reversed(known) if plain and other.startswith(plain)]
     import difflib
 
-    near = begun[:3] or difflib.get_close_matches(plain, known, n=3)
+    near = begun[:3] or difflib.get_close_matches(plain, known, 3, 0.7)
     guess = f"Did you mean {' or '.join(near)}? " if near else ""
     raise ModelError(
         f"Unknown model {name!r}. {guess}List the models with: anymask models list. To "
@@ -155,24 +165,11 @@ def _refuse_path(name: str) -> None:
     """Raises ModelError if the name is a path, with a hint what to pass instead."""
     path = Path(name).expanduser()
     there = bool(name) and os.path.exists(path)  # noqa: PTH110 - any name
-    weights = path / "weights.safetensors"
     if path.suffix.lower() in (".pth", ".pt", ".safetensors", ".ckpt"):
         if not there:
             raise ModelError(f"Weights file not found: {name!r}. Check the path.")
         raise ModelError(
-            f"{name!r} is a weights file, but the model name is missing. Pass both, "
-            f"for example anymask.load('sam_vit_b', weights={name!r}) or --model "
-            "sam_vit_b --weights FILE."
-        )
-    if there and weights.is_file():
-        raise ModelError(
-            f"{name!r} is a training folder, but a weights file is required. Use its "
-            f"weights: {str(weights)!r}"
-        )
-    if there and (path / "last.pt").is_file():
-        raise ModelError(
-            f"{name!r} is a training folder without weights.safetensors. Run its "
-            "training command again to finish the training."
+            f"{name!r} is a weights file, not the name of a model. To load it, pass it as weights."
         )
     if there:
         raise ModelError(

@@ -27,7 +27,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from anymask.base import DataError, MissingExtra, WeightsError, check_members, parse_json
+from anymask.base import (
+    DataError,
+    MissingExtra,
+    WeightsError,
+    check_members,
+    need_packages,
+    parse_json,
+)
 from anymask.runtime.manifest import GRAPH_WEIGHTS, check_file, read_manifest
 from anymask.runtime.transformers_names import (
     DUPLICATE,
@@ -122,11 +129,10 @@ def without_prefix(weights: Weights) -> Weights:
 
 
 def _from_safetensors(path: Path) -> Weights:
-    try:
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-    except ImportError as error:
-        raise MissingExtra("safetensors", "torch", f"reading {path.name}") from error
+    need_packages(("safetensors",), "torch", f"reading {path.name}")
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
     try:
         weights: Weights = load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
@@ -141,10 +147,9 @@ def _from_graphs(path: Path) -> Weights:
         path: JSON file {GRAPH: {TENSOR: {"initializer", "shape", "order"}}}: the tensor's shape,
             and the order of its axes in the graph, [] if unchanged.
     """
-    try:
-        import onnx
-    except ImportError as error:
-        raise MissingExtra("onnx", "torch", f"reading the weights of {path.parent.name}") from error
+    need_packages(("onnx",), "torch", f"reading the weights of {path.parent.name}")
+    import onnx
+
     manifest, found = read_manifest(path.parent), Weights()
     try:
         for file, places in parse_json(path.read_bytes(), path).items():

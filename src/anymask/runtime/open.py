@@ -206,17 +206,31 @@ def named_weights(name: str, weights: str | Path | None) -> tuple[str, str | Pat
         from anymask.runtime.adapters import base_of
 
         return base_of(path), path
-    if path.suffix != ".safetensors" or not os.path.isfile(path):  # noqa: PTH113
-        return name, None
+    if path.suffix not in (".safetensors", ".pt", ".pth") or not os.path.isfile(path):  # noqa: PTH113
+        from anymask import runtime  # its catalogue is not loaded for bundles
+
+        return (name if find_bundle(name) else runtime.catalogue.plain_name(name)), None
     from anymask.runtime.weight_files import about_weights
 
-    about = about_weights(path)
-    if about is None:
+    about = about_weights(path) if path.suffix == ".safetensors" else None
+    variant = _detected(path) if about is None else about["variant"]
+    if variant is None:
         raise ModelError(
-            f"{path} does not contain the name of its model. Pass the model name, and "
-            "the file as weights."
+            f"{path} does not contain the name of its model, and its tensors are not those of a "
+            "published model. Pass the model name, and the file as weights."
         )
-    return about["variant"], path
+    return variant, path
+
+
+def _detected(path: Path) -> str | None:
+    """Return the model of a checkpoint by its tensors, or None."""
+    from anymask.runtime.protocol import import_torch
+
+    import_torch()
+    from anymask.runtime import read_checkpoint
+    from anymask.runtime.checkpoints import detect_variant
+
+    return detect_variant(read_checkpoint(path))
 
 
 def stated_model(weights: str | Path | None) -> str:

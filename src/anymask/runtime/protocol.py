@@ -36,10 +36,10 @@ from anymask.base import (
     FloatArray,
     InputError,
     IntArray,
-    MissingExtra,
     ModelError,
     UintImage,
     brief,
+    need_packages,
 )
 from anymask.masks import EncoderOutput, FeatureMap, Geometry, ModelPrompts, ModelSpec, Rle
 from anymask.models.rules import (
@@ -561,10 +561,9 @@ def import_torch() -> Any:
     Raises:
         MissingExtra: torch is not installed.
     """
-    try:
-        import torch
-    except ImportError as error:
-        raise MissingExtra("torch", "torch", "running a checkpoint") from error
+    need_packages(("torch",), "torch", "running a checkpoint")
+    import torch
+
     return torch
 
 

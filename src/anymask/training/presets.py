@@ -15,7 +15,7 @@ from typing import Any, get_args
 
 from anymask import models
 from anymask.base import InputError, list_settings
-from anymask.runtime import about_weights, adapter_folder, base_of, entry, run_weights
+from anymask.runtime import about_weights, entry, named_weights
 from anymask.training.options import Method, RunOptions, TuningOptions
 from anymask.training.recipe import Learn, Recipe, RecipeStage
 
@@ -33,22 +33,11 @@ def named(word: str, weights: Path | None) -> tuple[str, str]:
         ModelError: The model is unknown.
         WeightsError: The weights are invalid.
     """
-    if weights is None and (inside := run_weights(word)) is not None:
-        word = str(inside)
-    adapters = adapter_folder(word) if weights is None else None
-    if adapters is not None:
-        return entry(base_of(adapters)).variant, str(adapters.absolute())
     if weights is None and Path(word).suffix == ".safetensors" and not Path(word).is_file():
         raise InputError(f"The weights file {word!r} does not exist. Check the path.")
-    if weights is None and Path(word).is_file():
-        about = about_weights(Path(word))
-        if about is None:
-            raise InputError(
-                f"{word!r} does not contain the name of its model. Pass the model name, and "
-                "this file as its weights."
-            )
-        return str(about["variant"]), str(Path(word).absolute())
-    return entry(word).variant, "" if weights is None else str(weights.absolute())
+    name, file = named_weights(word, weights)
+    variant = name if name in models.names() else entry(name).variant
+    return variant, "" if file is None else str(Path(file).absolute())
 
 
 def variant_of(path: Path) -> str:
@@ -69,7 +58,7 @@ LEARN: dict[Method, Learn] = {
     "adapter": "adapter", "no-prompt": "no-prompt", "memory": "memory",
 }  # fmt: skip
 ADDED: tuple[Method, ...] = ("lora", "hq", "adapter", "no-prompt")  # the model itself is frozen
-BESIDE = {one.name for one in list_settings(RunOptions)} | {"val", "form", "images"}
+BESIDE = {one.name for one in list_settings(RunOptions)} | {"val", "split", "form", "images"}
 OF_RECIPE = ("keep", "accumulate", "lora_rank", "lora_alpha")  # recipe fields of the same name
 
 
