@@ -63,11 +63,11 @@ def paired(runs: Sequence[Finished], better: str, worse: str, metric: Metric) ->
 
 
 def verdict(finding: Finding, found: Difference) -> str:
-    """Return "confirmed", "denied", "undecided", or "not measured" without two seeds.
+    """Return "confirmed", "reversed", "undecided", or "not measured" without two seeds.
 
-    "Better" is confirmed if the whole interval is on its side of 0, and denied if it is on the
-    other. "Comparable" is confirmed if the loss is below the margin in the whole interval, and
-    denied if it is above in the whole interval.
+    "Better" is confirmed if the whole interval is on its side of 0, and reversed if it is on the
+    other: runs of this size cannot deny a finding. "Comparable" is confirmed if the loss is below
+    the margin in the whole interval, and reversed if it is above in the whole interval.
     """
     if found.seeds < 2:
         return "not measured"
@@ -78,7 +78,7 @@ def verdict(finding: Finding, found: Difference) -> str:
         low, high = finding.margin - high, finding.margin - low
     if low > 0:
         return "confirmed"
-    return "denied" if high < 0 else "undecided"
+    return "reversed" if high < 0 else "undecided"
 
 
 def write_table(runs: Sequence[Finished]) -> str:

@@ -158,7 +158,11 @@ def describe_fairness(
                 count = float((of == mean.name).sum())
                 row = (column.title, prompt, mean.name, count, mean.value, mean.low, mean.high)
                 rows.append(row)
-            verdict = "below" if gap.value < LARGEST_GAP else "not below"
+            verdict = (
+                "below" if gap.high < LARGEST_GAP
+                else "not below" if gap.low >= LARGEST_GAP
+                else "not shown to be below"
+            )  # fmt: skip
             zero = "" if gap.low > 0 else "; the interval contains 0"
             notes.append(f"{gap.name}: {100 * gap.value:.1f} points, {verdict} 5{zero}")
     return SetResult(

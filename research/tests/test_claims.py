@@ -165,13 +165,13 @@ def test_clicks_count_to_the_goal_and_end_at_the_last() -> None:
     ("metric", "margin", "low", "high", "seeds", "told"),
     [
         ("first", 0.0, 0.01, 0.03, 3, "confirmed"),
-        ("first", 0.0, -0.03, -0.01, 3, "denied"),
+        ("first", 0.0, -0.03, -0.01, 3, "reversed"),
         ("first", 0.0, -0.01, 0.01, 3, "undecided"),
         ("first", 0.0, 0.01, 0.03, 1, "not measured"),
         ("clicks", 0.0, -2.0, -1.0, 3, "confirmed"),
-        ("clicks", 0.0, 1.0, 2.0, 3, "denied"),
+        ("clicks", 0.0, 1.0, 2.0, 3, "reversed"),
         ("first", 0.02, -0.05, 0.01, 3, "confirmed"),
-        ("first", 0.02, 0.03, 0.05, 3, "denied"),
+        ("first", 0.02, 0.03, 0.05, 3, "reversed"),
         ("first", 0.02, 0.01, 0.05, 3, "undecided"),
     ],
 )

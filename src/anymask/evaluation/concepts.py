@@ -64,6 +64,8 @@ def report_concepts(results: Path, truth: Path) -> Report:
     cells = ["-" if math.isnan(value) else f"{value:.3f}" for value in figures.values()]
     positive = sum(bool(pair.tracks) for pair in counted)
     notes = [f"{len(counted)} pairs: {positive} with objects, {len(counted) - positive} without"]
+    if math.isnan(figures["IL_MCC"]):
+        notes.append("cgF1 and IL_MCC are undefined without both present and absent phrases")
     if ignored := len(pairs) - len(counted):
         notes.append(f"{ignored} pairs without exhaustive masks are ignored")
     return Report(

@@ -168,8 +168,13 @@ def image_correlation(answers: Sequence[FindAnswer]) -> float:
 
 
 def image_correlation_of(is_found: Sequence[bool], is_there: Sequence[bool]) -> float:
-    """Compute Matthews' correlation; 0 if one of the four sums is 0, by definition."""
+    """Compute Matthews' correlation; NaN without present or without absent objects.
+
+    It is 0 by definition if everything or nothing is found.
+    """
     found, there = np.array(is_found, bool), np.array(is_there, bool)
+    if there.all() or not there.any():
+        return math.nan
     tp, tn = float((found & there).sum()), float((~found & ~there).sum())
     fp, fn = float((found & ~there).sum()), float((~found & there).sum())
     sums = (tp + fp) * (tp + fn) * (tn + fp) * (tn + fn)
