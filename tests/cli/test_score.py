@@ -6,6 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from pycocotools import mask as coco_mask
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
 
 from anymask.cli.main import main
 from anymask.evaluation import score_track
@@ -48,6 +51,35 @@ def scored(*words: object) -> dict:
     assert main(["evaluate", "score", *map(str, rest), "--json", str(out)]) == 0
     document: dict = json.loads(Path(str(out)).read_text(encoding="utf-8"))
     return document
+
+
+def test_coco_results_are_scored_as_by_pycocotools(tmp_path: Path) -> None:
+    """Random boxes of two classes, moved, some of them missing, and one of another image."""
+    rng, truths, found = np.random.default_rng(0), [], []
+    for number in range(40):
+        x, y, dx = rng.integers(0, 40, 3).tolist()
+        row = {"image_id": number // 8 + 1, "category_id": number % 2 + 1, "bbox": [x, y, 24, 18]}
+        ring = np.array([x, y, x + 24, y, x + 24, y + 18, x, y + 18])
+        about = {"id": number + 1, "area": 432, "iscrowd": 0, "segmentation": [ring.tolist()]}
+        truths.append(row | about)
+        (rle,) = coco_mask.frPyObjects([(ring + [dx // 3, 0] * 4).tolist()], *HW)
+        rle["counts"] = rle["counts"].decode()
+        found.append(row | {"segmentation": rle, "score": float(rng.random())})
+    images = [{"id": n + 1, "height": 60, "width": 80, "file_name": f"{n}.jpg"} for n in range(5)]
+    kinds = [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}]
+    document = {"images": images, "annotations": truths, "categories": kinds}
+    (tmp_path / "truth.json").write_text(json.dumps(document))
+    (tmp_path / "own.json").write_text(json.dumps(found))
+    wrapped = {"annotations": [*found, found[0] | {"image_id": 99}]}
+    (tmp_path / "found.json").write_text(json.dumps(wrapped))
+    ours = scored("masks", tmp_path / "truth.json", tmp_path / "found.json", tmp_path / "s.json")
+    known = COCO(str(tmp_path / "truth.json"))
+    theirs = COCOeval(known, known.loadRes(str(tmp_path / "own.json")), "segm")
+    for step in (theirs.evaluate, theirs.accumulate, theirs.summarize):
+        step()
+    expected = [None if value < 0 else value for value in theirs.stats.tolist()]
+    assert [*ours["global"].values()] == expected
+    assert 0 < expected[0] < expected[1] < 1
 
 
 def test_frames_with_short_numbers_are_in_their_order(tmp_path: Path) -> None:

@@ -76,6 +76,18 @@ def test_run_lengths_tell_the_size_without_pictures(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+def test_wrapped_and_empty_results_are_results(tmp_path: Path) -> None:
+    path = tmp_path / "results.json"
+    for more, label in (({}, "18"), ({"categories": [{"id": 18, "name": "dog"}]}, "dog")):
+        path.write_text(json.dumps({"annotations": [result(139)]} | more))
+        assert recognise(path) == "results"
+        (image,), _ = read_annotations(path)
+        assert [mask.label for mask in image.masks] == [label]
+        assert np.array_equal(rle_to_mask(image.masks[0].rle), DISC)
+    path.write_text("[]")
+    assert (recognise(path), read_annotations(path)[0]) == ("results", [])
+
+
 def test_polygons_need_the_pictures(tmp_path: Path) -> None:
     (tmp_path / "results.json").write_text(json.dumps([result(1, segmentation=[POLYGON])]))
     with pytest.raises(DataError, match=r"image 1: The size of the image is unknown.*--images DIR"):

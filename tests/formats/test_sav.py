@@ -11,9 +11,17 @@ from PIL import Image
 from pycocotools import mask as peer
 
 from anymask.base import DataError
-from anymask.formats import AnnotatedImage, LossReport, Policy, SequencePlace, sav, write_files
+from anymask.formats import (
+    AnnotatedImage,
+    LossReport,
+    Policy,
+    SequencePlace,
+    read_annotations,
+    sav,
+    write_files,
+)
 from anymask.formats.registry import recognise
-from anymask.masks import Mask, mask_to_rle
+from anymask.masks import Mask, mask_to_rle, rle_to_mask
 from tests.masks.strategies import Pixels, mask_lists, quickly
 
 
@@ -115,6 +123,23 @@ def test_the_pictures_of_val_and_test_are_read_and_may_overlap(tmp_path: Path) -
         DataError, match="00000.png: The path does not match <video>/<object number>/<frame>.png"
     ):
         sav.read(tmp_path, LossReport())
+
+
+def test_the_lines_of_a_track_are_frames(tmp_path: Path) -> None:
+    """Run-lengths of pycocotools; the second frame shows nothing."""
+    path, rows = tmp_path / "dogs.jsonl", []
+    for frame, side in ((0, 4), (2, 0), (4, 9)):
+        rle = peer.encode(np.asfortranarray(square(side).astype(np.uint8)))
+        row = {"object": 3, "score": 0.5, "segmentation": rle | {"counts": rle["counts"].decode()}}
+        rows.append(json.dumps({"frame": frame, "seconds": 0.1 * frame, "objects": [row]}))
+    path.write_text("\n".join([*rows, '{"frame": 6}']))
+    assert recognise(path) == "sav"
+    found, report = read_annotations(path)
+    assert [one.place for one in found] == [SequencePlace("dogs", n) for n in (0, 2, 4)]
+    drawn = [[rle_to_mask(mask.rle) for mask in one.masks] for one in found]
+    assert [len(masks) for masks in drawn] == [1, 0, 1]
+    assert np.array_equal(drawn[2][0], square(9))
+    assert (found[0].masks[0].id, found[0].masks[0].score, report.skipped) == (3, 0.5, 1)
 
 
 @pytest.mark.parametrize(

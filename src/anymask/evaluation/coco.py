@@ -18,18 +18,20 @@ import io
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from anymask.base import BoolArray, Floats, IntArray, MissingExtra, OnProgress, brief
+from anymask.base import BoolArray, Floats, IntArray, OnProgress, brief, need_packages
 from anymask.evaluation.detections import DETECTIONS_FILE, Detection, read_detections
 from anymask.evaluation.metrics import NAN
 from anymask.evaluation.protocols import NotMeasured, Segmenter, ask_in_parts
+from anymask.evaluation.report import Report, Section, TextTable
 from anymask.evaluation.results import Curve, MetricValue, SetResult
 from anymask.evaluation.selection import EvalSet, EvalSettings, choose_masks
-from anymask.formats import VOID_LABEL, AnnotatedImage, LossReport
-from anymask.masks import Prompt, Rle, mask_to_rle, rle_area, rle_to_coco
+from anymask.formats import VOID_LABEL, AnnotatedImage, LossReport, read_annotations, read_json
+from anymask.masks import Prompt, Rle, counted, mask_to_rle, rle_area, rle_to_coco
 
 IOU_THRESHOLDS: Floats = np.linspace(0.5, 0.95, 10)
 AREA_RANGES: dict[str, tuple[float, float]] = {  # in pixels, inclusive
@@ -38,6 +40,10 @@ AREA_RANGES: dict[str, tuple[float, float]] = {  # in pixels, inclusive
     "medium": (32**2, 96**2),
     "large": (96**2, 1e10),
 }
+COCO_STATS = (
+    *("AP", "AP50", "AP75", "APs", "APm", "APl"),
+    *("AR1", "AR10", "AR100", "ARs", "ARm", "ARl"),
+)
 MAX_A_CLASS = 100  # COCO
 MAX_A_PHOTO = 300  # LVIS
 FREQUENCIES = {"r": "APr", "c": "APc", "f": "APf"}
@@ -68,16 +74,20 @@ def coco_row(rle: Rle, label: str | None, **more: float) -> dict[str, Any]:
     return row | {"category_id": label} | more
 
 
+def _pycocotools() -> tuple[Any, Any]:
+    need_packages(("pycocotools",), "evaluate", "COCO-style counting")
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    return COCO, COCOeval
+
+
 def match_all(photos: Sequence[ComparedPhoto], labels: Sequence[str], most: int) -> Any:
     """Run `COCOeval` on all images, classes and area ranges, with at most `most` masks of each.
 
     Raises MissingExtra without pycocotools.
     """
-    try:
-        from pycocotools.coco import COCO
-        from pycocotools.cocoeval import COCOeval
-    except ImportError as error:
-        raise MissingExtra("pycocotools", "evaluate", "COCO-style counting") from error
+    COCO, COCOeval = _pycocotools()
     numbers = {label: number for number, label in enumerate(labels, start=1)}
     images = [
         {"id": n, "height": photo.hw[0], "width": photo.hw[1]}
@@ -155,6 +165,37 @@ def match_photo(
         )
         for size, row in zip(AREA_RANGES, run.evalImgs, strict=True)
     }
+
+
+def report_masks(results: Path, truth: Path) -> Report:
+    """Score a COCO result file with masks by `COCOeval`. Raises DataError, MissingExtra."""
+    COCO, COCOeval = _pycocotools()
+    for path, form in ((truth, "coco"), (results, "results")):  # pycocotools checks no sizes
+        read_annotations(path, form, on_bad="error")
+    document, known = read_json(results), COCO()
+    rows = document["annotations"] if isinstance(document, dict) else document
+    known.dataset = read_json(truth)
+    with redirect_stdout(io.StringIO()):
+        known.createIndex()
+        own = [row for row in rows if row["image_id"] in known.imgs]
+        found = known.loadRes(own) if own else COCO()
+        run = COCOeval(known, found, "segm")
+        run.evaluate()
+        run.accumulate()
+        run.summarize()
+    values = {
+        name: None if one < 0 else one
+        for name, one in zip(COCO_STATS, run.stats.tolist(), strict=True)
+    }
+    cells = ["-" if one is None else f"{one:.3f}" for one in values.values()]
+    other = len(rows) - len(own)
+    return Report(
+        title=f"{results.name} against {truth.name}",
+        sections=[Section(tables=[TextTable(["", *values], [["masks", *cells]])])],
+        notes=[f"skipped {counted(other, 'mask')} of other images"] * (other > 0),
+        rows=[values],
+        data={"global": values},
+    )
 
 
 # Average precision.

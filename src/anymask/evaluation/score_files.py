@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anymask.base import BoolArray, DataError, InputError, ProgressBar, need_packages
+from anymask.evaluation.coco import report_masks
 from anymask.evaluation.concepts import report_concepts
 from anymask.evaluation.report import Report, Section, TextTable
 from anymask.evaluation.video_metrics import (
@@ -47,7 +48,7 @@ from anymask.formats import (
 from anymask.masks import iou, rle_to_mask
 from anymask.track import natural_order
 
-FILE_PROTOCOLS = ("tracks", "volume", "concepts")
+FILE_PROTOCOLS = ("tracks", "volume", "concepts", "masks")
 PROPOSALS = 20  # maximum per video
 TRACK_HEADER = ("J&F", "J mean", "J recall", "J decay", "F mean", "F recall", "F decay")
 
@@ -78,8 +79,8 @@ def score_files(
         raise InputError("Option `tolerance` applies only to volumes. Omit it.")
     if protocol != "tracks" and (split is not None or rules != "davis"):
         raise InputError("Options `split` and `rules` apply only to videos. Omit them.")
-    if protocol == "concepts":
-        return report_concepts(results, truth)
+    if protocol in ("concepts", "masks"):
+        return (report_concepts if protocol == "concepts" else report_masks)(results, truth)
     if protocol == "volume":
         need_packages(("scipy",), "volumes", "Surface distance")
         return report_volumes(results, truth, TOLERANCE if tolerance is None else tolerance)

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from anymask.base import BoolArray, DataError, Floats, InputError, MissingExtra, ProgressBar
+from anymask.base import BoolArray, DataError, Floats, InputError, ProgressBar, need_packages
 from anymask.evaluation.report import Report, Section, TextTable
 from anymask.volumes import Volume, label_volume, read_volume
 
@@ -66,10 +66,9 @@ def surface_distances(
 
     Raises MissingExtra.
     """
-    try:
-        from scipy.ndimage import binary_erosion, distance_transform_edt
-    except ImportError as error:
-        raise MissingExtra("scipy", "volumes", "Surface distance") from error
+    need_packages(("scipy",), "volumes", "Surface distance")
+    from scipy.ndimage import binary_erosion, distance_transform_edt
+
     edges = [mask & ~binary_erosion(mask) for mask in (found, truth)]
     ways = []
     for here, there in (edges, edges[::-1]):

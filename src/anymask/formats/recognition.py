@@ -215,7 +215,7 @@ def _refuse_photo(path: Path) -> None:
 
 def _label_studio(found: Sniffed) -> Fit:
     first = found.first
-    listed = first is not None and (not first or "data" in first or is_row(first))
+    listed = first is not None and ("data" in first or is_row(first))
     return Fit.sure(listed or (found.suffix in (".csv", ".tsv") and is_table(found.head)))
 
 
@@ -230,7 +230,8 @@ def _yolo(found: Sniffed) -> Fit:
     plain = (folder / "labels").is_dir() and not has_both(folder)
     if (folder / "data.yaml").is_file() or plain or any(folder.glob("*/labels/*.txt")):
         return Fit.SURE
-    return Fit.MAYBE if folder.name == "labels" and any(folder.glob("*.txt")) else Fit.NO
+    is_inside = "labels" in (folder.name, folder.parent.name)
+    return Fit.MAYBE if is_inside and any(folder.rglob("*.txt")) else Fit.NO
 
 
 def _qupath(found: Sniffed) -> Fit:
@@ -242,6 +243,15 @@ def _qupath(found: Sniffed) -> Fit:
     first = features[0] if isinstance(features, list) and features else None
     about = first.get("properties") if isinstance(first, dict) and "geometry" in first else None
     return Fit.sure(isinstance(about, dict) and not _QUPATH.isdisjoint(about))
+
+
+def _results(found: Sniffed) -> Fit:
+    wrapped = "annotations" in found.keys and not found.keys & {"images", "image"}
+    rows = found.document["annotations"] if wrapped else found.document
+    if not isinstance(rows, list) or not rows:
+        return Fit.sure(isinstance(rows, list))
+    keys = rows[0].keys() if isinstance(rows[0], dict) else ()
+    return Fit.sure(("segmentation" in keys and not wrapped) or {"image_id", "bbox"} <= {*keys})
 
 
 def _imagej(found: Sniffed) -> Fit:
@@ -277,8 +287,8 @@ MARKS: dict[str, Mark] = {
         holds=("SegmentationObject/", "SegmentationObjectPNG/"),
     ),
     "sav": Mark(
-        about="JSON with a masklet, or a folder of the val and test splits",
-        keys=_all_of("masklet"), holds=("Annotations_6fps/",),
+        about="JSON with a masklet, a folder of the val and test splits, or .jsonl of tracks",
+        keys=_all_of("masklet"), holds=("Annotations_6fps/",), head=(".jsonl", r'\{"frame": '),
     ),
     "labelme": Mark(about="JSON with shapes", keys=_all_of("shapes")),
     "label-studio": Mark(
@@ -318,7 +328,7 @@ MARKS: dict[str, Mark] = {
         head=(".csv", "#?filename,file_size|# Exported using VGG Image Annotator"),
     ),
     "results": Mark(
-        about="JSON that is a list of records with `segmentation`, or with `image_id` and `bbox`",
-        first=_all_of("segmentation", "image_id bbox"),
+        about="JSON with a list of records with `segmentation`, or with `image_id` and `bbox`",
+        recognise=_results,
     ),
 }  # fmt: skip

@@ -15,7 +15,7 @@ from typing import Any
 
 from anymask.base import DataError
 from anymask.formats.annotations import AnnotatedImage, LossReport, with_extras
-from anymask.formats.coco import record_extra, segmentation_to_rle
+from anymask.formats.coco import category_names, record_extra, segmentation_to_rle
 from anymask.formats.documents import (
     find_files,
     photo_beside,
@@ -39,7 +39,7 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
     images, photos, corners = [], _Photos(), CornerCheck("x y width height")
     for path in find_files(source, ".json"):
         with report.record(path):
-            rows = as_list(read_json(path), "the document")
+            rows = result_rows(read_json(path), report)
             groups = _by_image(rows, path, report)
             for name, few in groups.items():
                 with report.record(f"image {name}"):
@@ -48,9 +48,19 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
                     photo = photo or photos.numbered(name, folders)
                     images.append(_image(name, few, photo, report, corners))
     corners.tell(report)
-    if any(mask.label for image in images for mask in image.masks):
+    if any((mask.label or "").isdecimal() for image in images for mask in image.masks):
         report.note("The results have no class names, so classes are named by their category ids.")
     return images
+
+
+def result_rows(document: Any, report: LossReport) -> list[Any]:
+    """Return the records of a list, or of a document with `annotations`, with class names if it has
+    `categories`. Raises DataError."""
+    if not isinstance(document, dict):
+        return as_list(document, "the document")
+    rows = as_list(document.get("annotations"), "annotations")
+    names = category_names(document.get("categories", []), report)
+    return [row | {"category_id": names.get(row["category_id"])} for row in rows] if names else rows
 
 
 def _by_image(rows: list[Any], path: Path, report: LossReport) -> dict[str, list[tuple[int, Any]]]:

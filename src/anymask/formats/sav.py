@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from anymask.base import DataError
+from anymask.base import DataError, parse_json
 from anymask.formats.annotations import AnnotatedImage, LossReport, SequencePlace, note_traits
 from anymask.formats.documents import (
     OutFile,
@@ -25,9 +25,10 @@ from anymask.formats.documents import (
     find_files,
     located,
     read_json,
+    read_text,
     to_json,
 )
-from anymask.formats.fields import held
+from anymask.formats.fields import as_list, as_record, as_whole, held
 from anymask.formats.mask_numbers import binary_mask
 from anymask.formats.names import output_stems
 from anymask.formats.outlines import Policy
@@ -53,10 +54,13 @@ _SMALL, _MEDIUM = 32**2, 96**2  # pixels, of the size buckets
 def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:
     """Read a video's file, a folder of them, or a val or test split with Annotations_6fps.
 
-    Raises DataError that names file, frame and object.
+    The .jsonl of `anymask track` is read as well. Raises DataError that names file, frame and
+    object.
     """
     if (source / SPLIT_FOLDER).is_dir():
         return _split(source / SPLIT_FOLDER)
+    if source.suffix.lower() == ".jsonl":
+        return _lines(source, report)
     images = []
     for path in find_files(source, ".json"):
         document = read_json(path)
@@ -70,6 +74,32 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
                     image = _frame(frame, SequencePlace(video, EVERY * number), hw, ids)
                     images.append(replace(image, extra=metadata))
     return images
+
+
+def _lines(path: Path, report: LossReport) -> list[AnnotatedImage]:
+    """Read a line per frame, as `anymask track` writes it."""
+    frames = []
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
+        with report.record(f"line {number}"):
+            row = as_record(parse_json(line, "the line"), "the line")
+            place = SequencePlace(path.stem, as_whole(row["frame"], "frame"))
+            masks = [
+                Mask(
+                    coco_to_rle(one["segmentation"]),
+                    score=float(one["score"]),
+                    id=int(one["object"]),
+                )
+                for one in as_list(row["objects"], "objects")
+            ]
+            name = row.get("file") or f"{place.sequence}/{place.index:05d}.jpg"
+            frames.append((str(name), place, [mask for mask in masks if mask.area]))
+    sizes = {mask.rle.size for _, _, masks in frames for mask in masks}
+    if len(sizes) != 1:
+        raise DataError(f"{path}: The masks have {len(sizes)} sizes, but one is required.")
+    return [
+        AnnotatedImage(file_name=name, hw=next(iter(sizes)), masks=Masks(masks), place=place)
+        for name, place, masks in frames
+    ]
 
 
 def _frame(frame: Any, place: SequencePlace, hw: tuple[int, int], ids: list[int]) -> AnnotatedImage:

@@ -33,7 +33,7 @@ from anymask.models.rules import default_model
 from anymask.track import MemorySettings
 
 WHERE = ("device", "precision", "runtime", "weights")
-KINDS = {"video": "tracks", "volume": "volume", "concepts": "concepts"}
+KINDS = {"video": "tracks", "volume": "volume", "concepts": "concepts", "masks": "masks"}
 
 
 # fmt: on
@@ -169,13 +169,13 @@ ACTIONS = {
        report=write_report),
     "score": Command(score_files, (
         Argument("kind", metavar="KIND", choices=tuple(KINDS),
-            help="type of the files: video, volume or concepts (phrases, as SA-Co)"),
+            help="type of the files: video, volume, concepts (phrases, as SA-Co) or masks (COCO)"),
         Argument("truth", metavar="TRUTH", type=Path, reads=True,
             help="ground truth: a DAVIS folder or a folder with VIDEO/00000.png; a label "
-                 "volume, or a folder of volumes; a JSON file of SA-Co"),
+                 "volume, or a folder of volumes; a JSON file of SA-Co or COCO"),
         Argument("results", metavar="RESULTS", type=Path, reads=True,
-            help="result files, in the same layout as the ground truth; for concepts also a "
-                 "result list of COCO or YouTube-VIS"),
+            help="result files, in the same layout as the ground truth; for masks a result list "
+                 "of COCO, for concepts also one of COCO or YouTube-VIS"),
         Argument("--split", metavar="NAME",
             help="for video: dataset split, such as val or 2016/val"),
         Argument("--rules", default="davis",
@@ -185,7 +185,8 @@ ACTIONS = {
             help="for volume: surface tolerance in mm (default: 1)"),
         REPORT,
     ), summary="score result files of any program against the ground truth (J and F for videos, "
-                "Dice and surface distances for volumes, cgF1 and pHOTA for concepts)",
+                "Dice and surface distances for volumes, cgF1 and pHOTA for concepts, AP for "
+                "masks)",
        report=write_report),
 }
 COMMAND = Command(actions=ACTIONS, default_action="photos")
