@@ -126,6 +126,21 @@ def test_a_row_says_how_many_steps_were_skipped(capsys: pytest.CaptureFixture[st
     )
 
 
+def test_a_recipe_is_checked_before_torch_is_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "anymask.training.loop", None)
+    data = write_sets(tmp_path / "data")
+    (tmp_path / "idle.toml").write_text(RECIPE.replace("workers = 1", "workers = 0"))
+    for recipe, place, told in (
+        ("nosuch.toml", data, "The recipe 'nosuch.toml' does not exist"),
+        (str(tmp_path / "idle.toml"), data, "workers must be"),
+        ("nano", data / "round", "is a training set. Expected a folder of training sets"),
+    ):
+        assert main(["train", recipe, "--data", str(place), "-o", str(tmp_path / "run")]) == 2
+        assert told in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("data", "text", "says"),
     [

@@ -81,21 +81,19 @@ def train(
         AnymaskError: A recipe, dataset, option or model is invalid, or PyTorch is missing.
     """
     need_torch()
-    from anymask.runtime import pick_device
-    from anymask.training import loop
     from anymask.training.recipe import find_recipe, read_recipe
-    from anymask.training.run_folder import (
-        LAST,
-        TrainingTeller,
-        is_done,
-    )
-    from anymask.training.workers import TorchrunRank
 
     folder, sets = Path(out), Path(data)
     options = as_settings(TrainOptions, settings)
     check_end(sets, options)
     recipe = read_recipe(find_recipe(str(config)))
     _check_sets(sets)
+
+    from anymask.runtime import pick_device
+    from anymask.training import loop  # imports torch
+    from anymask.training.run_folder import LAST, TrainingTeller, is_done
+    from anymask.training.workers import TorchrunRank
+
     teller = TrainingTeller()
     sitting = loop.TrainingRun(
         sets, folder, device=str(pick_device(options.device)), max_minutes=options.max_minutes,
@@ -167,3 +165,8 @@ def _time_of(path: Path) -> int:
 def _check_sets(data: Path) -> None:
     if not data.is_dir():
         raise InputError(f"--data {data} is a file. Expected a folder of training sets.")
+    if (data / "masks.jsonl").is_file():
+        raise InputError(
+            f"{data} is a training set. Expected a folder of training sets. Use its parent folder "
+            f"{data.resolve().parent}."
+        )

@@ -231,6 +231,8 @@ def find_recipe(word: str) -> Path:
         return Path(word)
     if word in shipped_recipes():
         return SHIPPED / f"{word}.toml"
+    if word.endswith(".toml"):
+        raise ConfigError(f"The recipe {word!r} does not exist. Check the path.")
     raise ConfigError(
         f"Unknown recipe {word!r}. Pass a .toml file or one of the built-in recipes: "
         f"{', '.join(shipped_recipes())}."
