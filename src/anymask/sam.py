@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from anymask import load
-from anymask.base import FloatArray, InputError, MissingExtra, PromptError, UintImage
+from anymask.base import FloatArray, InputError, PromptError, UintImage, need_packages
 from anymask.images import ImageSource, load_image
 from anymask.masks import (
     Features,
@@ -174,10 +174,9 @@ def to_array(given: Any) -> NDArray[Any]:
 
 def to_tensor(array: NDArray[Any]) -> torch.Tensor:
     """Raises MissingExtra without torch."""
-    try:
-        import torch
-    except ImportError as error:
-        raise MissingExtra("torch", "torch", "Returning a tensor") from error
+    need_packages(("torch",), "torch", "Returning a tensor")
+    import torch
+
     return torch.as_tensor(array)
 
 

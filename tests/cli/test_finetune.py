@@ -291,11 +291,6 @@ def test_too_little_data_is_refused(coco: Path, tmp_path: Path) -> None:
         prepare(read(coco), None, tmp_path / "data")
 
 
-def test_data_that_are_all_held_out_are_refused(coco: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="6 images are also in the validation data"):
-        prepare(read(coco), read(coco), tmp_path / "data")
-
-
 @pytest.mark.parametrize(
     ("photos", "pictures", "sides"),
     [(10, 800, 1), (15, 1200, 1), (40, 4800, 4), (10_000, 40_000, 4)],
@@ -362,24 +357,3 @@ def test_the_weights_say_whose_they_are_and_what_they_learned_from(
     ]
     digests = [hashlib.sha256(p.read_bytes()).hexdigest() for p in sets.glob("round/images/*")]
     assert data["photos_sha256"] == hashlib.sha256("".join(sorted(digests)).encode()).hexdigest()
-
-
-def test_a_run_notices_that_its_data_have_changed(coco: Path, tmp_path: Path) -> None:
-    folder, others = tmp_path / "run" / "data", write_sets(tmp_path / "other")
-    report = prepare(read(coco), None, folder)
-    moved = shutil.copytree(coco.parent, tmp_path / "moved") / coco.name
-    assert prepare(read(moved), None, folder) == report
-    own = [read(folder / part) for part in (TRAIN, HELD_OUT)]
-    assert prepare(own[0], own[1], folder) == report
-    with pytest.raises(InputError, match=r"--val was not given, now round \(3 images, 3 masks\)"):
-        prepare(read(coco), read(others / "round"), folder)
-    document = json.loads(coco.read_text("utf-8"))
-    document["annotations"].append({**document["annotations"][0], "id": 90, "image_id": 2})
-    coco.write_text(json.dumps(document), "utf-8")
-    with pytest.raises(InputError) as raised:
-        prepare(read(coco), None, folder)
-    assert str(raised.value) == (
-        f"{folder.parent} was created with other data: --data was instances (6 images, 6 masks), "
-        "now instances (6 images, 7 masks). Use the same images and masks, or choose another "
-        "run folder."
-    )

@@ -6,13 +6,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from anymask.base import DataError, InputError
+from anymask.base import DataError
 from anymask.formats import AnnotatedImage, read, read_annotations, write_annotations
-from anymask.formats.layouts import LAYOUTS
 from anymask.formats.registry import FORMATS
 from anymask.masks import Mask
 from tests.formats.annotated import rings
-from tests.formats.published import WRITERS
 from tests.formats.test_formats import place, with_pictures
 
 
@@ -106,22 +104,6 @@ def test_an_absent_folder_of_pictures_is_told(tmp_path: Path) -> None:
     write_annotations(two(), tmp_path / "all.json", "coco")
     with pytest.raises(DataError, match="The image folder does not exist"):
         read(tmp_path / "all.json", images=tmp_path / "none")
-
-
-def test_the_split_of_a_published_data_set_is_read_with_its_photos(tmp_path: Path) -> None:
-    layout, write = WRITERS["VOC"]
-    write(tmp_path)
-    stream = read(tmp_path, split=LAYOUTS[layout].split)
-    whole, _ = read_annotations(tmp_path, split=LAYOUTS[layout].split)
-    assert [*stream] == whole
-    assert stream.form == layout
-    assert all(stream.picture(image).is_file() for image in whole)
-
-
-def test_a_format_has_no_splits(tmp_path: Path) -> None:
-    write_annotations(two(), tmp_path / "all.json", "coco")
-    with pytest.raises(InputError, match="cvat has no splits"):
-        read(tmp_path / "all.json", "cvat", split="val")
 
 
 def test_of_folders_of_masks_one_is_named(tmp_path: Path) -> None:

@@ -14,11 +14,9 @@ from anymask.formats import (
     SequencePlace,
     load_clips,
     load_dataset,
-    read,
     read_annotations,
 )
 from anymask.formats.layouts import LAYOUTS, find_layout, iter_dataset, recognise_layout
-from anymask.formats.registry import recognise
 from anymask.masks import rle_to_mask
 from tests.evaluation.small_sets import write_set
 from tests.formats import published
@@ -104,22 +102,6 @@ def test_a_set_of_our_own_is_read_too(tmp_path: Path) -> None:
     assert (info.name, len(samples), len(list(iter_dataset(folder)))) == ("boxes", 1, 1)
     with pytest.raises(InputError, match="a set of anymask has no splits"):
         load_dataset(folder, split="val")
-
-
-def test_what_was_looked_for_is_said(tmp_path: Path) -> None:
-    with pytest.raises(
-        DataError,
-        match=r"Unknown layout\. Expected the files of a set \(masks\.jsonl\) or .*: lvis: .*"
-        r"voc: SegmentationObject with JPEGImages or .*anymask convert IN OUT --to set",
-    ):
-        load_dataset(tmp_path)
-    with pytest.raises(DataError, match=r"File or folder not found: '.*nowhere'. Check the path"):
-        load_dataset(tmp_path / "nowhere")
-    with pytest.raises(InputError, match="Unknown layout 'vco'. Choose from: auto, set, lvis, "):
-        load_dataset(tmp_path, "vco")
-    (tmp_path / "SegmentationObject").mkdir()
-    with pytest.raises(DataError, match=r"found. Expected files named .*val\.t"):
-        load_dataset(tmp_path, "voc")
 
 
 def test_an_absent_photo_is_named(tmp_path: Path) -> None:
@@ -316,30 +298,6 @@ def test_a_published_data_set_becomes_a_set_of_our_own(name: str, tmp_path: Path
     for truth in truths:
         truth.photo = f"images/{truth.photo.removeprefix('images/')}"
     check(load_dataset(tmp_path / "ours")[1], truths, tmp_path / "ours")
-
-
-def test_one_json_is_converted_with_its_photos(tmp_path: Path) -> None:
-    published.write_lvis(tmp_path / "lvis")
-    source = tmp_path / "lvis" / "annotations" / "lvis_v1_val.json"
-    words = ["--from", "lvis", "--split", "val", "--to", "set", "--copy-images"]
-    assert main(["convert", str(source), str(tmp_path / "ours"), *words]) == 0
-    _, (sample,) = load_dataset(tmp_path / "ours")
-    assert sample.image().shape == (20, 30, 3)
-
-
-def test_the_layout_is_recognised_when_a_split_or_its_folders_say_so(tmp_path: Path) -> None:
-    published.write_voc(tmp_path / "voc")
-    assert recognise(tmp_path / "voc") == "voc"
-    published.write_coco(tmp_path / "coco")
-    (first, _), _ = read_annotations(tmp_path / "coco", split="val")
-    assert first.file_name == "val2017/000000000007.jpg"
-    assert [image.file_name for image in read(tmp_path / "voc")] == [
-        "VOCdevkit/VOC2012/JPEGImages/2007_000033.jpg"
-    ]
-    with pytest.raises(InputError, match="sa1b has no splits.*Pass the file or folder"):
-        read_annotations(tmp_path, "sa1b", split="val")
-    with pytest.raises(InputError, match="Unknown format 'vco'. Choose from: sa1b, .*voc"):
-        read_annotations(tmp_path, "vco")
 
 
 def test_pictures_are_copied_into_sets_only(

@@ -11,7 +11,6 @@ import anymask
 from anymask.base import InputError, MissingPlugin
 from anymask.cli.main import main
 from anymask.formats import load_dataset, read_annotations, write_annotations
-from anymask.formats.nearest import KEYS
 from anymask.formats.recognition import MARKS
 from anymask.formats.registry import FORMATS
 from tests.formats.annotated import pixels, rings
@@ -109,7 +108,6 @@ def test_lists_name_what_is_installed(capsys: pytest.CaptureFixture[str]) -> Non
 
 def test_each_format_has_a_mark() -> None:
     assert {*FORMATS} - {*MARKS} == {"coco-polygon", "labelme-polygon", "label-studio-polygon"}
-    assert {*KEYS} <= {*MARKS}
 
 
 DOTS = '''

@@ -103,6 +103,9 @@ def test_every_split_is_read(tmp_path: Path, write: Callable[[Path], None], pack
     images = list(dataset)
     assert sorted(one.file_name for one in images) == NAMES
     assert dataset.lost.skipped == 0
+    for split, names in SPLITS.items():
+        of_split = [one.file_name for one in read(source, split=split)]
+        assert sorted(Path(name).name for name in of_split) == sorted(names)
     for one in images:
         (mask,) = one.masks
         assert mask.label == "cat"

@@ -137,8 +137,7 @@ def test_the_lines_of_a_track_are_frames(tmp_path: Path) -> None:
     found, report = read_annotations(path)
     assert [one.place for one in found] == [SequencePlace("dogs", n) for n in (0, 2, 4)]
     drawn = [[rle_to_mask(mask.rle) for mask in one.masks] for one in found]
-    assert [len(masks) for masks in drawn] == [1, 0, 1]
-    assert np.array_equal(drawn[2][0], square(9))
+    assert [len(masks) for masks in drawn] == [1, 0, np.array_equal(drawn[2][0], square(9))]
     assert (found[0].masks[0].id, found[0].masks[0].score, report.skipped) == (3, 0.5, 1)
 
 

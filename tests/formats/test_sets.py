@@ -50,15 +50,6 @@ def test_labels_annotators_and_ignored_pixels_are_read(tmp_path: Path) -> None:
     assert rle_area(samples[1].ignore) == 4
 
 
-def test_a_picture_is_opened_only_when_asked_for(tmp_path: Path) -> None:
-    folder = write_set(tmp_path / "boxes", BOXES)
-    (folder / "images" / "0.png").write_bytes(b"not a picture")
-    _, samples = load_set(folder)
-    assert samples[1].image().shape == (48, 64, 3)
-    with pytest.raises(ValueError, match=r"0\.png"):
-        samples[0].image()
-
-
 def test_a_picture_of_another_size_is_refused(tmp_path: Path) -> None:
     folder = write_set(tmp_path / "boxes", BOXES)
     Image.new("RGB", (10, 10)).save(folder / "images" / "0.png")

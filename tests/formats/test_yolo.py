@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from anymask.base import DataError
-from anymask.formats import AnnotatedImage, LossReport, Policy, read, write_files, yolo
+from anymask.formats import AnnotatedImage, LossReport, Policy, write_files, yolo
 from anymask.masks import Mask, mask_to_rle, rle_iou
 from tests.formats.annotated import annotated_images, pixels, rings
 from tests.masks.strategies import quickly
@@ -257,30 +257,6 @@ def labelled(folder: Path, split: str, name: str, *lines: str) -> None:
     labels.mkdir(exist_ok=True)
     Image.new("L", (8, 8)).save(images / f"{name}.png")
     (labels / f"{name}.txt").write_text("\n".join(lines))
-
-
-def test_splits_that_have_folders_of_their_own_are_one_set(tmp_path: Path) -> None:
-    """As Roboflow lays them out, with its data.yaml."""
-    labelled(tmp_path, "train", "a", f"1 {SQUARE}")
-    labelled(tmp_path, "valid", "a", f"0 {SQUARE}")
-    (tmp_path / "data.yaml").write_text("train: ../train/images\nval: ../valid/images\n\nnc: 2\n")
-    with (tmp_path / "data.yaml").open("a") as file:
-        file.write("names: ['cat', 'dog']\n")
-    stream = read(tmp_path)
-    found = {image.file_name: image for image in stream}
-    assert {name: one.masks[0].label for name, one in found.items()} == {
-        "train/a.png": "dog",
-        "valid/a.png": "cat",
-    }
-    for split in ("train", "valid"):
-        photo = stream.picture(found[f"{split}/a.png"])
-        assert photo == tmp_path / split / "images" / "a.png"
-        (alone,) = yolo.read(tmp_path / split, report := LossReport())
-        assert (alone.file_name, alone.masks, report.losses) == (
-            "a.png", found[f"{split}/a.png"].masks, [],
-        )  # fmt: skip
-    files = dict(yolo.encode(list(found.values()), Path("new"), LossReport(), Policy()))
-    assert files[Path("new/data.yaml")].startswith(b"train: images/train\nval: images/valid\n")
 
 
 def test_names_of_classes_lie_where_tools_put_them(tmp_path: Path) -> None:

@@ -18,7 +18,6 @@ from anymask.training.lora import (
     adapted_layers,
     adapters_of,
     add_adapters,
-    load_adapters,
     merge_adapters,
     save_adapters,
 )
@@ -124,12 +123,6 @@ def test_files_are_those_of_peft(tmp_path: Path) -> None:
         assert down.dim() == up.dim() == layer.weight.dim()
         assert (down.shape[0], up.shape[1]) == (4, 4)
         assert (up.shape[0], down.shape[1]) == tuple(layer.weight.shape[:2])
-    torch.manual_seed(0)
-    again = models.build("tiny")
-    again.load_state_dict(stirred_base())
-    load_adapters(again, tmp_path)
-    for one, other in zip(answers(model, 64), answers(again, 64), strict=True):
-        assert torch.equal(one, other)
 
 
 def test_peft_reads_and_applies_our_file(tmp_path: Path) -> None:
@@ -158,20 +151,15 @@ def test_adapters_of_a_few_layers_change_those_alone(tmp_path: Path) -> None:
     tensors = load_file(tmp_path / TENSORS)
     few = sorted({name.partition(".lora_")[0] for name in tensors})[:2]
     save_file({n: t for n, t in tensors.items() if n.startswith(tuple(few))}, tmp_path / TENSORS)
-    merged, learning = models.build("tiny"), models.build("tiny")
-    for model in (merged, learning):
-        model.load_state_dict(stirred_base())
+    merged = models.build("tiny")
+    merged.load_state_dict(stirred_base())
     merge_files(merged, read_adapters(tmp_path))
-    load_adapters(learning, tmp_path)
     changed = {
         name
         for name, one in merged.state_dict().items()
         if not torch.equal(one, stirred_base()[name])
     }
     assert changed == {f"{name.removeprefix('base_model.model.')}.weight" for name in few}
-    assert len(adapters_of(learning)) == 2
-    for one, other in zip(answers(learning, 64), answers(merged, 64), strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
 
 
 def stirred_base() -> dict[str, torch.Tensor]:
@@ -188,24 +176,22 @@ def stirred_model() -> torch.nn.Module:
 
 def test_adapters_of_another_model_are_refused(tmp_path: Path) -> None:
     save_adapters(stirred_model(), tmp_path, "tiny", 8.0)
-    with pytest.raises(WeightsError, match="does not match this model"):
-        load_adapters(models.build("nano_tiny"), tmp_path)
+    with pytest.raises(WeightsError, match="has no layer"):
+        merge_files(models.build("nano_tiny"), read_adapters(tmp_path))
     tensors = load_file(tmp_path / TENSORS)
     name = next(iter(tensors))
     save_file({**tensors, name: torch.zeros(1, 1)}, tmp_path / TENSORS)
     with pytest.raises(WeightsError, match="Expected lora_A and lora_B of rank 4"):
-        load_adapters(models.build("tiny"), tmp_path)
+        read_adapters(tmp_path)
     narrow = {name.replace(".lora_A", f".lora_{letter}"): one for letter, one in NARROW.items()}
     save_file({**tensors, **narrow}, tmp_path / TENSORS)
-    with pytest.raises(WeightsError, match="has the shape .* expected"):
-        load_adapters(models.build("tiny"), tmp_path)
     with pytest.raises(WeightsError, match="has no layer .* of shape 1 x 1"):
         merge_files(models.build("tiny"), read_adapters(tmp_path))
     save_file({**tensors, "base_model.model.head.weight": torch.zeros(2)}, tmp_path / TENSORS)
     with pytest.raises(WeightsError, match="Expected PEFT's lora_A and lora_B"):
         read_adapters(tmp_path)
     with pytest.raises(WeightsError, match="Not a valid PEFT adapter folder"):
-        load_adapters(models.build("tiny"), tmp_path / "nowhere")
+        read_adapters(tmp_path / "nowhere")
     with pytest.raises(WeightsError, match="has no adapters"):
         save_adapters(models.build("tiny"), tmp_path, "tiny", 8.0)
 

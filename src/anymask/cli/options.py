@@ -16,7 +16,7 @@ from anymask.models.rules import DEFAULT_VIDEO_MODEL
 
 MODEL = Settings(ModelChoice, "the model")
 PICTURES = Settings(PictureChoice, "the picture")
-SPLIT = Argument("--split", metavar="NAME", help="split of a published dataset, such as val")
+SPLIT = Argument("--split", metavar="NAME", help="split of the dataset, such as val")
 OVERLAY = Argument(
     "--overlay", action=argparse.BooleanOptionalAction, default=True,
     help="also write the .png images (default), or only the .json records",

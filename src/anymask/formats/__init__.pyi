@@ -29,6 +29,7 @@ from anymask.formats.documents import output_paths as output_paths
 from anymask.formats.documents import picture_hw as picture_hw
 from anymask.formats.documents import read_groups as read_groups
 from anymask.formats.documents import read_json as read_json
+from anymask.formats.documents import role_of as role_of
 from anymask.formats.documents import seen_below as seen_below
 from anymask.formats.documents import to_json as to_json
 from anymask.formats.documents import write_files as write_files
@@ -95,7 +96,6 @@ from anymask.formats.registry import write_annotations as write_annotations
 from anymask.formats.sa1b import document_to_image as document_to_image
 from anymask.formats.sa1b import image_to_document as image_to_document
 from anymask.formats.sa1b import read_sa1b as read_sa1b
-from anymask.formats.schema import record_schema as record_schema
 from anymask.formats.sets import SetInfo as SetInfo
 from anymask.formats.sets import is_set as is_set
 from anymask.formats.sets import load_set as load_set

@@ -32,7 +32,7 @@ from anymask.formats.archives import (
     unpack,
     unpack_images,
 )
-from anymask.formats.documents import find_files
+from anymask.formats.documents import find_files, parts_of, role_of
 from anymask.formats.label_folders import FORM, label_files, places_of
 from anymask.formats.layouts import iter_dataset
 from anymask.formats.losses import LossReport, ReadKeywords, ReadSettings
@@ -48,6 +48,7 @@ from anymask.formats.registry import (
     place_of,
     recognised,
     split_folders,
+    stated_splits,
 )
 from anymask.formats.sets import PICTURES, count_samples, iter_samples
 from anymask.formats.sizes import record_of_other_size
@@ -68,8 +69,10 @@ class Dataset:
         source: File or folder.
         form: Name of the format or layout.
         pictures: Folder of the images, None if unknown.
-        split: Split of a published dataset. None uses the default of the layout.
+        split: Split that is read. None reads all; of a published dataset, the default of the
+            layout.
         boxes: Whether boxes without masks are read as rectangular masks, instead of reported.
+        only: Folder train, val or test of the names of the images that are kept; "" keeps all.
         settings: Handling of invalid records, crowds and mask images.
         sized: Whether images of another size than their masks are invalid records.
         lost: Report on unsupported content and invalid records of the last iteration.
@@ -83,6 +86,7 @@ class Dataset:
     pictures: Path | None = None
     split: str | None = None
     boxes: bool = False
+    only: str = ""
     settings: ReadSettings = ReadSettings()
     sized: bool = False
     lost: LossReport = field(default_factory=LossReport)
@@ -106,6 +110,8 @@ class Dataset:
             find_format(self.form).read_classes(self.source, self.lost)
         with self._archives_named():
             for image in self._images():
+                if self.only and self.only not in parts_of([image]):
+                    continue
                 self._seen.append(image.file_name)
                 kept = not self.sized
                 with self.lost.record(image.file_name):
@@ -175,6 +181,36 @@ class Dataset:
         """Whether it is read by the layout of a published dataset instead of a format."""
         return has_layout(self.form) and (self.split is not None or self.form not in BUILT_IN)
 
+    @cached_property
+    def splits(self) -> tuple[str, ...]:
+        """Splits of the dataset: those of its files, else the folders train, val and test of all
+        its images."""
+        if stated := stated_splits(self.source, self.form):
+            return stated
+        found = dict[str, None]()
+        for image in self:
+            if not (parts := parts_of([image])):
+                return ()
+            found |= dict.fromkeys(parts)
+        return tuple(found)
+
+    def part(self, split: str) -> Dataset:
+        """Return the dataset with one split. Raises InputError that lists the splits."""
+        alike = [name for name in self.splits if role_of(name) == role_of(split)]
+        name = split if split in self.splits or len(alike) != 1 else alike[0]
+        is_known, is_layout = name in self.splits, has_layout(self.form)
+        if not is_known and (not is_layout or (self.splits and "/" not in split)):
+            known = ", ".join(self.splits) or "none"
+            raise InputError(f"Unknown split {split!r}. Splits of {self.told_source}: {known}")
+        if is_known and name not in stated_splits(self.source, self.form):
+            return replace(self, only=name)
+        return replace(self, split=name)
+
+    def of_role(self, role: str) -> Dataset | None:
+        """Return the split train, val or test, by any of its usual names; None if there is none."""
+        name = next((name for name in self.splits if role_of(name) == role), None)
+        return None if name is None else self.part(name)
+
     @property
     def suffix(self) -> str:
         """Suffix of the files that are read one by one; "" if they are read together."""
@@ -183,7 +219,7 @@ class Dataset:
 
     def _read(self, path: Path) -> list[AnnotatedImage]:
         form = find_format(self.form)
-        images = form.read(path, self.lost, self.pictures, boxes=self.boxes)
+        images = form.read(path, self.lost, self.pictures, boxes=self.boxes, split=self.split)
         if path != self.source and form.module == "labelme":
             from anymask.formats.labelme import seen_from
 
@@ -287,7 +323,8 @@ class Dataset:
                 "belongs is missing. Pass the folder of the images: --images DIR"
             )
         here = self.source if self.source.is_dir() else self.source.parent
-        places = [top / inside for top in (here, here.parent) for inside in (*PHOTOS, ".")]
+        tops = [here, *here.parents[: 2 if here.parent.name == "labels" else 1]]
+        places = [top / inside for top in tops for inside in (*PHOTOS, ".")]
         links = list[Path]()
         folders = [self.pictures] if self.pictures is not None else places
         names = self._names(file_name)
@@ -393,13 +430,13 @@ def read(
         path: File or folder of annotations.
         form: Name of the format or published layout. Detected by default.
         images: Folder or archive of the images, for formats that do not store sizes or names.
-        split: Split of a published dataset, such as "val".
+        split: Split of a dataset, such as "val".
         boxes: Also return boxes without masks, as rectangular masks.
         settings: Fields of `ReadSettings`. on_bad="error" raises an error for invalid records.
 
     Raises:
         DataError: The path is missing, no format matches, or a file is invalid (during iteration).
-        InputError: The format name is unknown, or the format has no splits.
+        InputError: The format name or the split is unknown.
         MissingPlugin: The format or layout requires a plug-in.
 
     Example:
@@ -421,11 +458,6 @@ def read(
     place = place_of(path)
     name, why = (format_name(form), "named") if form else recognised(place, split)
     check_readable(name)
-    if split is not None and not has_layout(name):
-        raise InputError(
-            f"split={split!r} is not supported, because {name} has no splits. Pass the "
-            "file or folder of one split itself."
-        )
     folder = None if images is None else Path(images)
     if name == FORM and folder is None:
         folder = places_of(place).photos
@@ -435,7 +467,8 @@ def read(
         raise DataError(f"{folder}: The image folder does not exist.")
     shown = place.resolve()
     title = shown.name if place.is_dir() else shown.stem
-    return Dataset(title, place, name, folder, split, boxes, chosen, why=why)
+    found = Dataset(title, place, name, folder, boxes=boxes, settings=chosen, why=why)
+    return found if split is None else found.part(split)
 
 
 def _read_unpacked(unpacked: Unpacked, *arguments: Any, **settings: Any) -> Dataset:

@@ -28,6 +28,7 @@ from anymask.images import SUFFIXES, image_hw
 
 OutFile = tuple[Path, bytes]
 SPLITS = ("train", "val", "test")
+_ROLES = {"training": "train", "valid": "val", "validation": "val", "testing": "test"}
 _NOT_IN_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff]")
 _DRAFT = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{8}\.part")  # drafts of `write_files`
 
@@ -319,6 +320,12 @@ def refuse_boxes(
             f"{source}: The dataset contains only boxes and no {wanted}. To convert "
             f"the boxes to masks: `anymask boxes {source}`."
         )
+
+
+def role_of(split: str) -> str:
+    """Return train, val or test for the usual names of these splits, such as valid or val2017."""
+    plain = re.sub(r"20\d\d$", "", split.lower())
+    return _ROLES.get(plain, plain)
 
 
 def parts_of(images: Sequence[AnnotatedImage]) -> dict[str, list[AnnotatedImage]]:

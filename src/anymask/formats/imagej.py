@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from anymask.base import DataError, Floats, MissingExtra, check_members
+from anymask.base import DataError, Floats, check_members, need_packages
 from anymask.formats.annotations import AnnotatedImage, LossReport, attributes_of, note_traits
 from anymask.formats.documents import (
     OutFile,
@@ -145,10 +145,9 @@ def _members(path: Path) -> list[tuple[str, bytes]]:
 
 @contextmanager
 def _roifile() -> Iterator[Any]:
-    try:
-        import roifile
-    except ImportError:
-        raise MissingExtra("roifile", "science", "an ImageJ ROI set") from None
+    need_packages(("roifile",), "science", "an ImageJ ROI set")
+    import roifile
+
     yield roifile
 
 

@@ -36,6 +36,8 @@ class Layout:
         about: Description.
         clips: Name of the reader of videos, whose annotated frames are the images; "" for images.
         report: Whether the reader accepts a report for invalid records.
+        splits: Globs of the files or folders of splits, with {} for the name; the first one with
+            a match counts.
         package: Package of the module.
     """
 
@@ -46,6 +48,7 @@ class Layout:
     about: str
     clips: str = ""
     report: bool = False
+    splits: tuple[str, ...] = ()
     package: str = __name__.rpartition(".")[0]
 
     def load(self, function: str) -> Callable[..., Any]:
@@ -72,26 +75,28 @@ LAYOUTS: dict[str, Layout] = {
         module="coco_sets", read="read_lvis", split="val", report=True,
         marks=(("lvis_v1_*.json",), ("annotations/lvis_v1_*.json",)),
         about="LVIS v1: JSON with polygons, images of COCO 2017",
+        splits=("annotations/lvis_v1_{}.json", "lvis_v1_{}.json"),
     ),
     "ade20k": Layout(
         module="label_sets", read="read_ade20k", split="validation",
         marks=(("images/ADE",), ("*/images/ADE",)),
         about="ADE20K, full: _seg.png and JSON next to each image",
+        splits=("images/ADE/{}", "*/images/ADE/{}"),
     ),
     "ade20k-instances": Layout(
         module="label_sets", read="read_ade20k_instances", split="validation",
         marks=(("annotations_instance", "images"),),
-        about="ADE20K, objects of the Places Challenge",
+        about="ADE20K, objects of the Places Challenge", splits=("annotations_instance/{}",),
     ),
     "ade20k-scenes": Layout(
         module="label_sets", read="read_ade20k_scenes", split="validation",
         marks=(("annotations/validation", "images/validation"), ("objectInfo150.txt",)),
-        about="ADE20K, classes of the Scene Parsing Benchmark",
+        about="ADE20K, classes of the Scene Parsing Benchmark", splits=("annotations/{}",),
     ),
     "cityscapes": Layout(
         module="label_sets", read="read_cityscapes", split="val",
         marks=(("gtFine", "leftImg8bit"), ("*/gtFine", "*/leftImg8bit")),
-        about="Cityscapes, fine annotations",
+        about="Cityscapes, fine annotations", splits=("gtFine/{}", "*/gtFine/{}"),
     ),
     "voc": Layout(
         module="voc", read="read_voc", split="val",
@@ -99,34 +104,39 @@ LAYOUTS: dict[str, Layout] = {
             ("SegmentationObject", "JPEGImages"), ("VOC*/SegmentationObject",),
             ("VOCdevkit/VOC*/SegmentationObject",),
         ),
-        about="PASCAL VOC, objects",
+        about="PASCAL VOC, objects", report=True,
+        splits=tuple(
+            f"{top}ImageSets/Segmentation/{{}}.txt" for top in ("", "VOC*/", "VOCdevkit/VOC*/")
+        ),
     ),
     "davis": Layout(
         module="video_sets", clips="read_davis_clips", split="val",
         marks=(("JPEGImages", "ImageSets"), ("DAVIS*/JPEGImages", "DAVIS*/ImageSets")),
         about="DAVIS 2016 and 2017 (videos)",
+        splits=("ImageSets/2017/{}.txt", "DAVIS*/ImageSets/2017/{}.txt"),
     ),
     "youtube-vos": Layout(
         module="video_sets", clips="read_youtube_vos_clips",
         split="valid", marks=(("meta.json", "JPEGImages"), ("*/meta.json", "*/JPEGImages")),
-        about="YouTube-VOS (videos)",
+        about="YouTube-VOS (videos)", splits=("{}/meta.json",),
     ),
     "sav": Layout(
         module="video_sets", clips="read_sav_clips", split="val",
         marks=(("JPEGImages_24fps", "Annotations_6fps"), ("sav_*/JPEGImages_24fps",)),
-        about="SA-V, val and test splits (videos)",
+        about="SA-V, val and test splits (videos)", splits=("sav_{}/JPEGImages_24fps",),
     ),
     "mose": Layout(
         module="video_sets", clips="read_mose_clips", split="valid",
         marks=(
             ("train/JPEGImages", "train/Annotations"), ("valid/JPEGImages", "valid/Annotations"),
         ),
-        about="MOSE and LVOS (videos)",
+        about="MOSE and LVOS (videos)", splits=("{}/JPEGImages",),
     ),
     "youtube-vis": Layout(
         module="video_sets", read="read_youtube_vis", split="train",
         marks=(("annotations_*.json",), ("*/instances.json", "*/JPEGImages")),
         about="YouTube-VIS and OVIS (frames of videos)",
+        splits=("annotations_{}.json", "{}/instances.json"),
     ),
     "coco": Layout(
         module="coco_sets", read="read_coco", split="val", report=True,
@@ -135,6 +145,8 @@ LAYOUTS: dict[str, Layout] = {
             ("annotations/*.json",),
         ),
         about="COCO, and any dataset with one COCO JSON per split next to its images",
+        splits=("annotations/instances_{}.json", "instances_{}.json", "{}/labels.json",
+                "annotations/{}.json"),
     ),
 }  # fmt: skip
 
@@ -198,6 +210,19 @@ def fitting_layout(root: Path) -> str | None:
     return fitting(root, layout_marks()) or fitting(root, layout_marks(installed=True))
 
 
+def layout_splits(root: Path, name: str) -> dict[str, Path]:
+    """Return the splits of a folder with a layout, with a file or folder of each."""
+    for pattern in find_layout(name).splits:
+        parts = pattern.split("/")
+        place = next(n for n, part in enumerate(parts) if "{}" in part)
+        before, after = parts[place].split("{}")
+        files = sorted(root.glob(pattern.replace("{}", "*")))
+        if files:
+            named = ((path.parts[place - len(parts)], path) for path in files)
+            return {name.removeprefix(before).removesuffix(after): path for name, path in named}
+    return {}
+
+
 def marks_text(marks: Marks) -> str:
     """Describe the marks of a layout."""
     return " or ".join(" with ".join(globs) for globs in marks)
@@ -215,13 +240,11 @@ def recognise_layout(path: str | Path) -> str:
         return "set"
     if (known := fitting_layout(root)) is not None:
         return known
-    every = layout_marks() | layout_marks(installed=True)
-    looked = "; ".join(f"{name}: {marks_text(marks)}" for name, marks in every.items())
+    names = ", ".join(layout_marks() | layout_marks(installed=True))
     raise DataError(
-        f"{root}: Unknown layout. Expected the files of a set (masks.jsonl) or of one "
-        f"of these layouts: {looked}. If only the file names differ, pass the name of "
-        "the layout. Otherwise convert the annotations: anymask convert IN OUT --to "
-        "set"
+        f"{root}: Unknown layout. Expected the files of a set (masks.jsonl) or of one of these "
+        f"layouts: {names}. If only the file names differ, pass the name of the layout. Otherwise "
+        "convert the annotations: anymask convert IN OUT --to set"
     )
 
 

@@ -40,12 +40,13 @@ from anymask.formats.layouts import (
     Marks,
     all_layouts,
     fitting,
+    fitting_layout,
     layout_marks,
     layout_of_plugin,
+    layout_splits,
     marks_text,
-    recognise_layout,
 )
-from anymask.formats.nearest import nearest
+from anymask.formats.nearest import list_keys
 from anymask.formats.origins import WITH_ROOM, encode_side
 from anymask.formats.outlines import Policy
 from anymask.formats.recognition import MARKS, Fit, Mark, Sniffed
@@ -99,10 +100,16 @@ class Format:
         return self.suffixes[0] if self.kind == "file" else ""
 
     def read(
-        self, source: Path, report: LossReport, pictures: Path | None = None, *, boxes: bool = False
+        self, source: Path, report: LossReport, pictures: Path | None = None, **how: Any
     ) -> list[AnnotatedImage]:
-        """Read all images of a file or folder. Raises DataError that names file and record."""
-        more = {"boxes": True} if boxes and self.boxes else {}
+        """Read all images of a file or folder. Raises DataError that names file and record.
+
+        Args:
+            how: `boxes`, if the reader accepts it; `split` of a YOLO set.
+        """
+        more = {
+            key: value for key, value in how.items() if value and (key != "boxes" or self.boxes)
+        }
         images: list[AnnotatedImage] = self._function("read")(source, report, pictures, **more)
         return images
 
@@ -399,7 +406,7 @@ def place_of(source: Path) -> Path:
 def recognise(source: Path, split: str | None = None) -> str:
     """Return the format name of a file or folder, by file names and first keys.
 
-    With a split it is one of the published layouts. Raises DataError if no format fits.
+    With a split, published layouts come first. Raises DataError if no format fits.
     """
     return recognised(source, split)[0]
 
@@ -408,10 +415,8 @@ def recognised(source: Path, split: str | None = None) -> tuple[str, str]:
     """Return the result of `recognise` and the reason in words."""
     if not source.exists():
         raise DataError(f"File or folder not found: {str(source)!r}. Check the path.")
-    if split is not None:
-        name = recognise_layout(source)
-        every = layout_marks() | layout_marks(installed=True)
-        return name, MARKS["set"].about if name == "set" else marks_text(every[name])
+    if split is not None and source.is_dir() and (layout := fitting_layout(source)) is not None:
+        return layout, marks_text((layout_marks() | layout_marks(installed=True))[layout])
     return (
         _fitting(source, MARKS, layout_marks())
         or _fitting(source, _installed_marks(), layout_marks(installed=True))
@@ -460,9 +465,18 @@ def _refuse_unknown(source: Path) -> NoReturn:
     video = (
         ". For masks of a video, run: anymask track VIDEO --from FILE -o FILE" * source.is_file()
     )
-    near = nearest(Sniffed(source)) if source.is_file() else ""
+    near = list_keys(Sniffed(source)) if source.is_file() else ""
     known = ", ".join(_readable_names())
     raise DataError(f"{source}: Unknown format. Pass one of: {known}{video}{near}")
+
+
+def stated_splits(source: Path, form: str) -> tuple[str, ...]:
+    """Return the splits of a YOLO set or a published dataset by its files; () for any other."""
+    if form == "yolo":
+        from anymask.formats.yolo import split_files
+
+        return tuple(split_files(source))
+    return tuple(layout_splits(source, form)) if has_layout(form) and source.is_dir() else ()
 
 
 def split_folders(source: Path, form: str) -> list[Path]:

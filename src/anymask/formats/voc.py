@@ -96,11 +96,7 @@ def read(
         return voc_xml.read(source, report, pictures, boxes=boxes)
     objects = find_place(source, PLACES, "objects of PASCAL VOC")
     top, photos = objects.parent, objects.parent / "JPEGImages"
-    names = read_labels(top / LABELS) or _class_names(top / NAMES)
-    if names is not None:
-        report.list_classes(dict.fromkeys(names[1:]))
-    _take_about(top / LABELS, report)
-    palettes = [*_label_colours(top / LABELS), voc_palette()]
+    names, palettes = _stated(top, report)
     if names is None and photos.is_dir() and (top / LISTS).is_dir():
         return list(iter_dataset(source, "voc", None))
     beside = photos if pictures is None and photos.is_dir() else pictures
@@ -112,16 +108,28 @@ def read(
     return images
 
 
-def read_voc(root: Path, split: str) -> Iterator[AnnotatedImage]:
+def _stated(top: Path, report: LossReport) -> tuple[tuple[str, ...] | None, list[UintImage]]:
+    """Return the class names of a set, None for those of the challenge, and its palettes."""
+    names = read_labels(top / LABELS) or _class_names(top / NAMES)
+    if names is not None:
+        report.list_classes(dict.fromkeys(names[1:]))
+    _take_about(top / LABELS, report)
+    return names, [*_label_colours(top / LABELS), voc_palette()]
+
+
+def read_voc(root: Path, split: str, report: LossReport | None = None) -> Iterator[AnnotatedImage]:
     """Yield the images of a split of the published set. Raises DataError that names the file."""
     objects = find_place(root, PLACES, "objects of PASCAL VOC")
     top = objects.parent
+    report = LossReport() if report is None else report
+    names, palettes = _stated(top, report)
     listed = find_place(top, [f"{LISTS}/{split}.txt"], f"list of {split}")
     for name in filter(None, map(str.strip, read_text(listed).splitlines())):
         path = objects / f"{name}.png"
-        image = _image(path, objects, name, VOC_CLASSES, LossReport(), [voc_palette()])
+        image = _image(path, objects, name, names or VOC_CLASSES, report, palettes)
         with located(path):
-            photo = top / "JPEGImages" / f"{name}.jpg"
+            photos = top / "JPEGImages"
+            photo = find_picture(photos, name) or photos / f"{name}.jpg"
             yield annotated_photo(photo, image.hw, image.masks)
 
 

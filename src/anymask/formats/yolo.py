@@ -1,6 +1,6 @@
 """YOLO-seg: a text file per image and `data.yaml` in, annotated images out, and back.
 
-    <set>/data.yaml             train, val, test (folders beside it), names
+    <set>/data.yaml             train, val, test (folders, or lists of images), names
     <set>/labels/<stem>.txt     class x1 y1 x2 y2 ..., each 0..1 of the image width or height
     <set>/images/<stem>.jpg     the images; sizes are read from them
     <set>/<split>/labels, <set>/<split>/images   the same by splits, as in Roboflow exports
@@ -16,11 +16,11 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -36,6 +36,7 @@ from anymask.formats.annotations import (
     note_unlabelled,
 )
 from anymask.formats.documents import (
+    SPLITS,
     OutFile,
     checked_hw,
     find_files,
@@ -47,6 +48,7 @@ from anymask.formats.documents import (
     picture_hw,
     read_text,
     refuse_boxes,
+    role_of,
 )
 from anymask.formats.facts import as_licences, licence_text
 from anymask.formats.fields import AllBut, as_number, as_record, as_whole, held, rest_of
@@ -79,9 +81,14 @@ _DIGITS = 1e-6  # share of a side; twice the rounding error of the last digit
 
 
 def read(
-    source: Path, report: LossReport, pictures: Path | None = None, *, boxes: bool = False
+    source: Path,
+    report: LossReport,
+    pictures: Path | None = None,
+    *,
+    boxes: bool = False,
+    split: str | None = None,
 ) -> list[AnnotatedImage]:
-    """Read a set's folder.
+    """Read a set's folder, or a folder of its labels.
 
     An image without a text file has no masks. Lines of a box alone and classes without names are
     reported. Raises DataError that names file, line and reason, also for a text file without its
@@ -91,6 +98,7 @@ def read(
         pictures: Folder of the images; default: the images/ beside each labels/.
         boxes: Whether to return boxes without masks as rectangles, also those of predictions,
             whose lines have one more number.
+        split: Name of `split_files`; default: all files.
     """
     if not source.is_dir():
         raise DataError(
@@ -103,7 +111,10 @@ def read(
     if (source / "data.yaml").is_file():
         _take_facts(source / "data.yaml", report)
     places = label_places(source)
-    files = {labels: label_texts(labels) for labels, _ in places}
+    files = {labels: label_texts(labels, source) for labels, _ in places}
+    if split is not None:
+        chosen = split_files(source)[split]
+        files = {labels: [one for one in few if one in chosen] for labels, few in files.items()}
     every = [path for paths in files.values() for path in paths]
     described = _yaml_of(source)
     reader = line_reader(
@@ -113,8 +124,7 @@ def read(
     lines = _Lines(reader, names, report, boxes)
     images = []
     for labels, folder in places:
-        top = folder.parent
-        inside = "" if top in (source, source.parent) else f"{top.relative_to(source)}/"
+        inside = f"{folder.parent.relative_to(source)}/" if source in folder.parents[1:] else ""
         folders = [pictures or folder]
         if described is None and pictures is None:  # predictions are beside their images
             folders += [labels.parent, labels]
@@ -128,11 +138,14 @@ def read(
     return images
 
 
-def label_texts(labels: Path) -> list[Path]:
-    """Return the label files, without README files and class lists. Raises DataError."""
+def label_texts(labels: Path, source: Path) -> list[Path]:
+    """Return the label files of a source, without README files and class lists.
+
+    Raises DataError.
+    """
     return [
         path
-        for path in find_files(labels, ".txt")
+        for path in find_files(source if source.is_relative_to(labels) else labels, ".txt")
         if path.name != "classes.txt" and not path.name.lower().startswith("readme")
     ]
 
@@ -147,9 +160,14 @@ def _all_lines(files: list[Path]) -> Iterator[str]:
 def folder_of_yaml(path: Path) -> Path:
     """Return the folder of a set by its YAML file. Raises DataError if it has no labels.
 
-    The key `path`, which may refer to any folder, is ignored.
+    Raises DataError as well if another YAML file of the folder would be read.
     """
     folder = path.parent
+    if (other := _yaml_of(folder)) is not None and other.name != path.name:
+        raise DataError(
+            f"{path}: The folder also contains {other.name}, which would be read instead. Move "
+            f"{other.name} to another folder."
+        )
     if label_places(folder) == [(folder, folder / "images")]:
         raise DataError(
             f"{path}: The folder labels/ (or train/labels/) next to it is missing. "
@@ -163,16 +181,64 @@ def label_places(source: Path) -> list[tuple[Path, Path]]:
     if (source / "labels").is_dir():
         return [(source / "labels", source / "images")]
     splits = sorted(path for path in source.glob("*/labels") if path.is_dir())
-    if not splits and source.name == "labels":  # the set is the parent folder
-        return [(source, source.with_name("images"))]
+    for labels in (source, source.parent):
+        if not splits and labels.name == "labels":  # the set is the parent folder
+            return [(labels, labels.with_name("images"))]
     return [(path, path.with_name("images")) for path in splits] or [(source, source / "images")]
 
 
+def split_files(source: Path) -> dict[str, frozenset[Path]]:
+    """Return the label files of each split: of train, val and test in the YAML file, which are
+    folders or lists of images, else of the folders with these names.
+
+    Raises DataError.
+    """
+    texts = [one for labels, _ in label_places(source) for one in label_texts(labels, source)]
+    keys = {_key(one.relative_to(source).with_suffix("").as_posix()): one for one in texts}
+    folders = dict.fromkeys(part for key in keys for part in key[:-1] if role_of(part) in SPLITS)
+    found = {name: {keys[key] for key in keys if name in key[:-1]} for name in folders}
+    file = _yaml_of(source)
+    document = as_record({} if file is None else _read_yaml(file), "the document")
+    for split in SPLITS:
+        stated, top = document.get(split) or [], str(document.get("path", ""))
+        places = [str(one) for one in (stated if isinstance(stated, list) else [stated])]
+        if files := {one for place in places for one in _files_at(source, top, place, keys)}:
+            others = {name: few for name, few in found.items() if role_of(name) != split}
+            found = others | {split: files}
+    return {name: frozenset(few) for name, few in found.items()}
+
+
+def _key(path: str) -> tuple[str, ...]:
+    """Return the parts of a path that images and their labels share."""
+    parts = PurePosixPath(path.replace("\\", "/")).parts
+    return tuple(one for one in parts if one not in ("images", "labels", "..", ".", "/"))
+
+
+def _files_at(
+    source: Path, top: str, place: str, keys: Mapping[tuple[str, ...], Path]
+) -> set[Path]:
+    """Return the label files of a folder of images, or of a list of images (.txt).
+
+    The beginning of a path may be that of another computer, so the longest end with files counts.
+    """
+    if place.endswith(".txt"):
+        text = read_text(next(source.rglob(PurePosixPath(place).name), source / place))
+        lines = [_key(line.strip().rpartition(".")[0]) for line in text.splitlines()]
+        return {keys[one[n:]] for one in lines for n in range(len(one)) if one[n:] in keys}
+    parts = _key(f"{top}/{place}")
+    ends = [parts[n:] for n in range(len(parts) + (not _key(place)))]  # images/: one folder for all
+    found = ({path for key, path in keys.items() if key[: len(end)] == end} for end in ends)
+    return next(filter(None, found), set())
+
+
 def _yaml_of(source: Path) -> Path | None:
-    """Return the YAML file of a set; None if there is none."""
-    for path in (source / "data.yaml", *sorted(source.glob("*.y*ml"))):
-        if path.is_file() and (path.name == "data.yaml" or _keyed(path)):
-            return path
+    """Return the YAML file of a set, also for a folder of its labels; None if there is none."""
+    for folder in (source, *source.absolute().parents[:2]):
+        for path in (folder / "data.yaml", *sorted(folder.glob("*.y*ml"))):
+            if path.is_file() and (path.name == "data.yaml" or _keyed(path)):
+                text = path.read_text("utf-8-sig", "replace")
+                if folder == source or source.name in ("labels", *re.split(r"[^\w-]+", text)):
+                    return path
     return None
 
 
@@ -191,9 +257,6 @@ def _names_of(source: Path, report: LossReport) -> list[str]:
         return read_names(described)
     if (path := source / "classes.txt").is_file():
         return [line.strip() for line in read_text(path).splitlines() if line.strip()]
-    above = source.absolute().parent / "data.yaml"
-    if above.is_file() and f"/{source.absolute().name}/" in above.read_text("utf-8-sig", "replace"):
-        return read_names(above)
     reason = (
         "class names are missing, because there is no data.yaml or classes.txt; classes "
         "are named by their numbers"
@@ -242,7 +305,7 @@ class _Lines:
 
 def _image(path: Path, labels: Path, folders: list[Path], lines: _Lines) -> AnnotatedImage:
     stem = path.relative_to(labels).with_suffix("").as_posix()
-    about = _picture(stem, folders)
+    about = _picture(stem, folders) or _picture(path.stem, folders)
     if about is None:
         raise DataError(
             f"The image {stem!r} is missing from {str(folders[0])!r}, but its size is "

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from anymask.base import ImageError, MissingExtra
+from anymask.base import ImageError, MissingExtra, need_packages
 from anymask.images.decoding import PictureView, check_size, open_header
 from anymask.masks import MAX_PIXELS
 
@@ -343,12 +343,8 @@ def open_tiff(file: BinaryIO) -> Iterator[Any]:
         ImageError: The compression is not supported, or the metadata declare millions of planes.
         MissingExtra: tifffile is not installed.
     """
-    try:
-        import tifffile
-    except ImportError:
-        raise MissingExtra(
-            "tifffile", "science", "a TIFF with bands or data types of this kind"
-        ) from None
+    need_packages(("tifffile",), "science", "a TIFF with bands or data types of this kind")
+    import tifffile
 
     file.seek(0)
     logger = tifffile.logger()

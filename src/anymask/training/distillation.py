@@ -1,8 +1,9 @@
 """Knowledge distillation: train a student model to match a teacher.
 
-Part of the images is held out, chosen by a hash of their keys: SET/NAME in a folder of sets,
-SHARD/NUMBER in a folder of shards. The student is evaluated on their masks. If they have none, the
-teacher predicts masks from clicks at random positions.
+The images of the split val are held out, or without such a split part of the images, chosen by a
+hash of their keys: SET/NAME in a folder of sets, SHARD/NUMBER in a folder of shards. The student is
+evaluated on their masks. If they have none, the teacher predicts masks from clicks at random
+positions.
 """
 
 from __future__ import annotations
@@ -234,13 +235,16 @@ def choose_held_out(keys: Iterable[str], count: int | None = None) -> tuple[str,
 
 
 def known_keys(recipe: Recipe, data: Path, index: Path) -> list[str]:
-    """Return the keys of all training images of a recipe. Raises ConfigError or DataError.
+    """Return the keys of the images for validation, else of all training images.
+
+    Raises ConfigError or DataError.
 
     Args:
         index: Run folder, where the index of shards is written.
     """
     if not is_sharded(data):
-        return [key_of(info, one) for info, some in training_sets(recipe, data) for one in some]
+        sets = training_sets(recipe, data, "val") or training_sets(recipe, data)
+        return [key_of(info, one) for info, some in sets for one in some]
     index.mkdir(parents=True, exist_ok=True)
     index_shards(data, index)
     return ShardPictures.open(data, index, recipe.seed).keys()
@@ -254,7 +258,7 @@ def load_held_out_images(
         index_shards(data, index)
         shards = ShardPictures.open(data, index, recipe.seed)
         return [shards.of_key(key) for key in sorted(keys)]
-    sets = training_sets(recipe, data)
+    sets = training_sets(recipe, data, "val") or training_sets(recipe, data)
     return [one for info, some in sets for one in some if key_of(info, one) in keys]
 
 
@@ -271,6 +275,8 @@ def load_held_out_part(
     """
     path = folder / BEFORE
     kept = parse_json(path.read_bytes(), path) if path.is_file() else None
+    if count is None and not is_sharded(data) and training_sets(recipe, data, "val"):
+        count = MOST
     keys = tuple(kept["keys"]) if kept else choose_held_out(known_keys(recipe, data, folder), count)
     if kept is None and (not keys or newest_state(folder) is not None):
         return None

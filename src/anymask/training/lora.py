@@ -9,7 +9,6 @@ adapter_config.json of the package PEFT.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
 from pathlib import Path
 
 import torch
@@ -18,7 +17,6 @@ from torch.nn.utils import parametrize
 
 from anymask.base import WeightsError, whole_file, write_json
 from anymask.runtime import adapters as adapter_files
-from anymask.runtime import read_adapters
 
 
 class LowRankChange(nn.Module):
@@ -47,14 +45,10 @@ def adapted_layers(model: nn.Module) -> dict[str, nn.Module]:
     }
 
 
-def add_adapters(
-    model: nn.Module, rank: int, alpha: float, names: Collection[str] | None = None
-) -> None:
-    """Add adapters to all supported layers, or to some by name, and freeze everything else."""
+def add_adapters(model: nn.Module, rank: int, alpha: float) -> None:
+    """Add adapters to all supported layers, and freeze everything else."""
     model.requires_grad_(False)
-    for name, layer in adapted_layers(model).items():
-        if names is not None and name not in names:
-            continue
+    for layer in adapted_layers(model).values():
         weight = layer.get_parameter("weight")
         parametrize.register_parametrization(layer, "weight", LowRankChange(weight, rank, alpha))
 
@@ -107,25 +101,3 @@ def save_adapters(model: nn.Module, folder: Path, base: str, alpha: float) -> No
         "target_modules": sorted(found),
     }
     write_json(folder / adapter_files.CONFIG, config)
-
-
-def load_adapters(model: nn.Module, folder: Path) -> None:
-    """Add the adapters of a folder for further training. Raises WeightsError on a mismatch."""
-    read = read_adapters(folder)
-    strange = sorted(set(read.pairs) - set(adapted_layers(model)))
-    if strange:
-        raise WeightsError(
-            f"{folder / adapter_files.TENSORS} does not match this model, which has no layer "
-            f"{strange[0]}. Use adapters that were trained for this model."
-        )
-    add_adapters(model, read.rank, read.alpha, read.pairs)
-    with torch.no_grad():
-        for name, change in adapters_of(model).items():
-            for given, own in zip(read.pairs[name], (change.lora_A, change.lora_B), strict=True):
-                if given.shape != own.shape:
-                    raise WeightsError(
-                        f"{folder / adapter_files.TENSORS} does not match this model: "
-                        f"{name} has the shape {tuple(given.shape)}, but {tuple(own.shape)} was "
-                        "expected. Use adapters that were trained for this model."
-                    )
-                own.copy_(given)

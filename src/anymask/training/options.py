@@ -105,9 +105,14 @@ class TuningOptions(RunOptions):
         Path | None,
         Setting(
             "images with masks for validation, held out from training",
-            default="a fifth of the training data",
+            default="the split val of the data, else a fifth of the training data",
         ),
     ] = None
+    split: Annotated[
+        str | None,
+        Setting("split of the dataset to train on; the split val is held out, and test is not read",
+                default="train"),
+    ] = None  # fmt: skip
     form: Annotated[
         str | None,
         Setting("format of the training and validation data", option="--format",
@@ -204,6 +209,7 @@ class TuningSettings(RunSettings, total=False):
     weights: str | Path | None
     method: Method
     val: str | Path | None
+    split: str | None
     form: str | None
     images: str | Path | None
     on_bad: OnBad

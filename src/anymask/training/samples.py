@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from anymask import models
 from anymask.base import AnymaskError, ConfigError, DataError, UintImage, brief
-from anymask.formats import AnnotatedImage, SetInfo, load_set
+from anymask.formats import SPLITS, AnnotatedImage, SetInfo, load_set, role_of
 from anymask.images import find_images, image_hw
 from anymask.masks import UNLABELLED
 from anymask.training.augment import brighten, fit_square, recolour, turn
@@ -324,34 +324,42 @@ def key_of(info: SetInfo, sample: AnnotatedImage) -> str:
     return f"{info.folder.name}/{sample.file_name}"
 
 
-def _without_sets(data: Path) -> str:
-    """Explain how to fix a folder without training sets."""
-    if (data / "masks.jsonl").is_file():
-        above = data.resolve().parent
-        return (
-            f"{data} is a training set. Expected a folder of training sets. Use its parent folder "
-            f"{above}."
-        )
-    return (
-        f"{data} contains no training set (a folder with masks.jsonl). Pass a folder of training "
-        "sets."
-    )
+def of_split(paths: Sequence[Path], data: Path, split: str) -> list[Path]:
+    """Return the sets or images in a folder that are in its split train or val.
+
+    Beside a folder train, folders without the name of a split are in train; else all of them.
+    """
+    parts = [[role_of(part) for part in path.relative_to(data).parts] for path in paths]
+    if not any("train" in some for some in parts):
+        return [*paths] if split == "train" else []
+    splits = [next((part for part in some if part in SPLITS), "train") for some in parts]
+    return [path for path, own in zip(paths, splits, strict=True) if own == split]
 
 
-def training_sets(recipe: Recipe, data: Path) -> list[tuple[SetInfo, list[AnnotatedImage]]]:
-    """Load the recipe's sets, without images that have no masks. Raises ConfigError, DataError."""
-    names = recipe.sets or tuple(
-        sorted(path.name for path in data.iterdir() if (path / "masks.jsonl").is_file())
-    )
+def training_sets(
+    recipe: Recipe, data: Path, split: str = "train"
+) -> list[tuple[SetInfo, list[AnnotatedImage]]]:
+    """Load the recipe's sets, without images that have no masks. Raises ConfigError, DataError.
+
+    Args:
+        split: "val" loads the sets for validation beside a set train; [] if there are none.
+    """
+    found = sorted(path for path in data.iterdir() if (path / "masks.jsonl").is_file())
+    names = recipe.sets or tuple(path.name for path in of_split(found, data, split))
+    if split != "train" and not names:
+        return [] if found else unlabelled_set(data, split)
     if not names and not recipe.needs_masks:
         if recipe.synthetic:
             raise ConfigError(
                 f"{data} contains images without masks, which cannot be combined with "
                 "synthetic scenes. Set synthetic = 0."
             )
-        return [unlabelled_set(data)]
+        return unlabelled_set(data)
     if not names:
-        raise ConfigError(f"{_without_sets(data)}")
+        raise ConfigError(
+            f"{data} contains no training set (a folder with masks.jsonl). Pass a folder of "
+            "training sets."
+        )
     sets = []
     for name in names:
         info, samples = load_set(data / name)
@@ -370,15 +378,22 @@ def training_sets(recipe: Recipe, data: Path) -> list[tuple[SetInfo, list[Annota
     return sets
 
 
-def unlabelled_set(folder: Path) -> tuple[SetInfo, list[AnnotatedImage]]:
-    """Return all images of a folder and its subfolders as a set. Raises DataError if empty."""
+def unlabelled_set(
+    folder: Path, split: str = "train"
+) -> list[tuple[SetInfo, list[AnnotatedImage]]]:
+    """Return the images of a split in a folder and its subfolders as a set.
+
+    Returns [] if there are no images for validation. Raises DataError if there are none to train.
+    """
     images = [
         AnnotatedImage(file_name=path.name, hw=image_hw(path), source=path)
-        for path in find_images(folder)
+        for path in of_split([*find_images(folder)], folder, split)
     ]
+    if split != "train":
+        return [(SetInfo(name=split, folder=folder / split), images)] if images else []
     if not images:
         raise DataError(f"{folder} contains no images. Choose another folder.")
-    return SetInfo(name=folder.name, folder=folder), images
+    return [(SetInfo(name=folder.name, folder=folder), images)]
 
 
 def spots(hw: tuple[int, int], count: int, rng: Generator) -> UintImage:  # -> (M, H, W)

@@ -56,6 +56,7 @@ MAX_HELD = 50  # maximum number of images that are held out by default
 INSIDE = 0.8  # minimum fraction of a nested mask inside another one
 NESTED_PHOTOS = 200  # images that are checked for nested masks
 TINY = 16  # minimum pixels of a mask
+SAME = "Warning: the training and the validation data are the same images. A fifth is held out."
 
 
 @dataclass(kw_only=True)
@@ -174,15 +175,23 @@ def prepare(source: Dataset, held_out: Dataset | None, folder: Path) -> DataRepo
     photos = _usable(source, report)
     sources = [_source_of(source, "--data", photos)]
     photos, prints = _without_reencoded(photos, report)
-    if held_out is None:
-        held, photos = _divided(photos)
-    else:
+    held = list[_Photo]()
+    if held_out is not None:
         held = _usable(held_out, of_held := DataReport())
         sources.append(_source_of(held_out, "--val", held))
-        photos = _not_held_out(photos, prints, held, report)
         report.held_left = [f"{line} (validation data)" for line in of_held.left_out()]
+    if held_out is None or {one.digest for one in held} == {one.digest for one in photos}:
+        report.unread = [SAME] * (held_out is not None)
+        held, photos = _divided(photos)
+    else:
+        photos = _not_held_out(photos, prints, held, report)
     if not photos or not held:
-        raise InputError(_too_few(source, held_out, report, len(photos), len(held)))
+        raise InputError(
+            f"{source.source} has too few images with masks: {len(photos)} for training and "
+            f"{len(held)} for validation, without {len(report.leaks) + len(report.alike_leaks)} "
+            "training images that are also in the validation data. Label more images, or use other "
+            "validation data (val)."
+        )
     report.labels = dict(Counter(m.label or "" for p in photos for m in p.image.objects))
     report.nested = round(nested_part([photo.rles for photo in photos]), 4)
     report.photos, report.masks = len(photos), sum(len(p.rles) for p in photos)
@@ -190,7 +199,7 @@ def prepare(source: Dataset, held_out: Dataset | None, folder: Path) -> DataRepo
     report.sources = sources
     streams = [source] if held_out is None else [source, held_out]
     report.classes, notes = _class_list(streams)
-    report.unread = [line for stream in streams for line in stream.unread_lines()] + notes
+    report.unread += [line for stream in streams for line in stream.unread_lines()] + notes
     report.content = hashlib.sha256("".join(sorted(p.digest for p in photos)).encode()).hexdigest()
     write_json(folder / NAMES, {p.name: p.image.file_name for p in (*photos, *held)}, indent=1)
     _write_set(folder / TRAIN, photos)
@@ -206,32 +215,6 @@ def _class_list(streams: Sequence[Dataset]) -> tuple[list[str], list[str]]:
         if stream.lost.classes:
             merged.list_classes(stream.lost.classes)
     return [*merged.classes], merged.notes
-
-
-def _too_few(
-    source: Dataset, held_out: Dataset | None, report: DataReport, learned: int, held: int
-) -> str:
-    """Explain why too few images are left, and how to fix it."""
-    wanted = (
-        f"{source.source} has too few images with masks. At least one image is required for "
-        "training and one for "
-    )
-    leaks = len(report.leaks) + len(report.alike_leaks)
-    if held_out is None:
-        return (
-            f"{wanted}validation, but {learned + held} remain in total. Label more images, or "
-            "pass validation data (val)."
-        )
-    if leaks and held:
-        return (
-            f"{wanted}validation, but {leaks} images are also in the validation data and are not "
-            "used for training. Use other validation data (val), or omit it to hold out a fifth "
-            "of the data."
-        )
-    return (
-        f"{wanted}validation, but {learned} training images and {held} validation images (from "
-        f"{held_out.source}) remain. Label more images, or omit the validation data (val)."
-    )
 
 
 def check_terms(report: DataReport) -> None:
