@@ -66,7 +66,7 @@ def test_the_file_that_is_read_is_not_written_over(
     before = (source / "rings.json").read_bytes()
     words = [str(source / "rings.json"), str(source), "--to", "labelme"]
     assert main(["convert", *words]) == 2
-    assert "rings.json' would overwrite the input" in capsys.readouterr().err
+    assert "rings.json' is also an input" in capsys.readouterr().err
     assert (source / "rings.json").read_bytes() == before
 
 
@@ -81,7 +81,7 @@ def test_options_reach_the_writer(source: Path, capsys: pytest.CaptureFixture[st
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["in", "in", "--to", "sa1b"], "The output 'in' is the input. Choose another name"),
+        (["in", "in", "--to", "sa1b"], "The output 'in' is also an input. Choose another name"),
         (["no", "out", "--to", "sa1b"], "File or folder not found: 'no'. Check the path"),
         (["in", "out", "--to", "yolo", "--tolerance", "-1"], "must be a number of pixels from 0"),
         (["x.txt", "out", "--to", "yolo"], "x.txt: Unknown format. Pass one of: sa1b"),

@@ -84,7 +84,7 @@ def test_a_finished_film_is_not_done_again_and_another_look_is(
         (["--background", "bluish"], "color"),
         (["--like", "x.jpg@click:1,1"], "--like"),
         (["--words", "cup", "--box", BOX], "both"),
-        (["-o", "clip.mkv", "--background", "red"], "is the input video"),
+        (["-o", "clip.mkv", "--background", "red"], "is also an input"),
     ],
     ids=lambda given: given if isinstance(given, str) else "",
 )

@@ -247,7 +247,7 @@ def test_a_photo_is_not_drawn_over(
 ) -> None:
     before = Path("photos/one.png").read_bytes()
     assert main(["everything", "photos/one.png", "-o", "photos", *GRID]) == 2
-    assert "is the input image. Choose another name" in capsys.readouterr().err
+    assert "is also an input. Choose another name" in capsys.readouterr().err
     assert Path("photos/one.png").read_bytes() == before
 
 

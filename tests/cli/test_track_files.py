@@ -42,22 +42,21 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    "words",
     [
-        (["clip.mkv", "-o", "clip.mkv"], "'clip.mkv' is the input video"),
-        (["clip.mkv", "-o", "a.json", "-o", "frames/../clip.mkv"], "is the input video"),
-        (["frames", "-o", "frames"], "'frames' is the input video"),
-        (["frames/", "-o", "./frames/"], "'./frames/' is the input video"),
-        (["clip.mkv", "-o", "a.json", "-o", "./a.json"], "Duplicate output './a.json'"),
-        (["clip.mkv", "-o", "a.json", "--session", "a.json"], "'a.json' is the session file"),
+        ["clip.mkv", "-o", "a.json", "-o", "frames/../clip.mkv"],
+        ["frames/", "-o", "./frames/"],
+        ["frames", "-o", "frames/{n}.png"],
+        ["clip.mkv", "-o", "a.json", "-o", "./a.json"],
+        ["clip.mkv", "-o", "a.json", "--session", "a.json"],
     ],
-)  # fmt: skip
+)
 def test_nothing_is_written_over_what_is_read(
-    here: Path, words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+    here: Path, words: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = contents(here)
     assert track(*words, "--box", BOX) == 2
-    assert message in capsys.readouterr().err
+    assert "is also an input" in capsys.readouterr().err
     assert contents(here) == before
 
 

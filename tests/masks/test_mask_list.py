@@ -301,11 +301,11 @@ def test_an_answer_is_never_saved_over_its_photo(
     answer, records = model.segment("p.png", points=[(30, 30)]), model.everything("p.png")
     for one in (answer, answer[1], records, records[0]):
         for name in ("p.png", tmp_path / "p.png", "link.png"):
-            with pytest.raises(InputError, match="' is the input image"):
+            with pytest.raises(InputError, match="' is also an input"):
                 one.save(name)
         one.save("q.png")
         one.save("q.png")  # its own earlier output
-    with pytest.raises(InputError, match="is the input image"):
+    with pytest.raises(InputError, match="is also an input"):
         records.write("p.png", "label-png")
     assert Path("p.png").read_bytes() == before
 

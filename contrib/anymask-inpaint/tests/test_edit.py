@@ -51,7 +51,7 @@ def test_the_other_changes_write_a_picture(how: list[str]) -> None:
         (["a.png", *CLICK], "required"),
         (["a.png", "--remove", "--blur", *CLICK], "--remove"),
         (["a.png", "--replace", "absent.png", *CLICK], "absent.png"),
-        (["a.png", "--remove", *CLICK, "-o", "a.png"], "is already an input"),
+        (["a.png", "--remove", *CLICK, "-o", "a.png"], "is also an input"),
         (["a.png", "--remove", *CLICK, "-o", "a.json"], "a.json is not an image file"),
         (["a.png", "--remove", *CLICK, "--words", "cup"], "both"),
     ],

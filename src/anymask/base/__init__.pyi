@@ -79,6 +79,7 @@ from anymask.base.storage import json_bytes as json_bytes
 from anymask.base.storage import make_room as make_room
 from anymask.base.storage import near_suffix as near_suffix
 from anymask.base.storage import page_name as page_name
+from anymask.base.storage import refuse_inputs as refuse_inputs
 from anymask.base.storage import split_page_name as split_page_name
 from anymask.base.storage import whole_file as whole_file
 from anymask.base.storage import write_json as write_json

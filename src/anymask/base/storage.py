@@ -91,6 +91,13 @@ def json_bytes(document: Any, indent: int | None = None) -> bytes:
     return json.dumps(document, indent=indent).encode() + b"\n"
 
 
+def refuse_inputs(target: Path, *inputs: Path | None) -> None:
+    """Raise InputError for an output that is the same file or folder as an input."""
+    for path in inputs:
+        if path is not None and target.exists() and path.exists() and target.samefile(path):
+            raise InputError(f"The output {str(target)!r} is also an input. Choose another name.")
+
+
 def _create_draft(path: Path) -> tuple[Path, BinaryIO]:
     """Create an empty, locked draft file."""
     draft = path.with_name(f".{path.name}.part")

@@ -8,13 +8,22 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import re
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from anymask.base import InputError, file_suffix, is_folder, near_suffix, write_whole
+from anymask.base import (
+    InputError,
+    file_suffix,
+    is_folder,
+    near_suffix,
+    refuse_inputs,
+    write_whole,
+)
 from anymask.cli.streams import say, write_stdout
 from anymask.formats import (
     DOCUMENTS,
@@ -46,7 +55,8 @@ _OF_OPTION = {
     "html": (".html", ".htm"),
     "fit": (".json",),
 }
-_WRITTEN = ("outputs", "target")  # arguments that name other outputs
+_WRITTEN = ("output", "outputs", "target", "list_to", "session")  # arguments of other outputs
+_PARTS = re.compile(r"[=@:]|^-\w")  # around paths in a word
 # Suffixes of other files, which are never intended as folder names.
 _OF_FILES = (
     *(".bin", ".csv", ".gz", ".h5", ".htm", ".html", ".jsonl", ".md", ".mp4", ".npz", ".onnx"),
@@ -170,8 +180,7 @@ def check_outputs(paths: Sequence[Path], photo: Path) -> None:
             raise InputError(
                 f"{str(path)!r} is a folder, but an output file is required. Add a file name."
             )
-        if path.exists() and photo.exists() and path.samefile(photo):
-            raise InputError(f"The output {str(path)!r} is the input image. Choose another name.")
+        refuse_inputs(path, photo)
 
 
 def write_objects(
@@ -188,6 +197,7 @@ def write_objects(
     """
     paths = []
     for path, few in each_output(target.path or Path("stdout"), found):
+        refuse_inputs(path, getattr(found.picture, "path", None))
         file, masks = io.BytesIO(), found[few]
         one = len(masks) == 1 and not (target.many and path == target.path)
         if target.kind == "cutout" and target.many and image is not None:
@@ -247,9 +257,9 @@ def check_stdout(args: argparse.Namespace, command: str) -> None:
     Args:
         command: Program and command name, for the error.
     """
-    for name in ("output", *_WRITTEN):
+    for name in _WRITTEN:
         given = getattr(args, name, None)
-        texts = list(map(str, given if isinstance(given, list) else [given]))
+        texts = list(map(str, _several(given)))
         named = [STDOUT if text in _DEVICES else text for text in texts]
         here = [text for text in named if is_stdout(text)]
         if here and not getattr(args, "stdout", False):
@@ -301,27 +311,34 @@ def report_files(args: argparse.Namespace) -> None:
             say(f"wrote {path}")
 
 
-def check_inputs_stay(args: argparse.Namespace) -> None:
-    """Raise InputError, before any work, for a report that would overwrite an input or another
-    output."""
-    files = [
-        (name, value, os.path.realpath(value))
-        for name, given in vars(args).items()
-        for value in (given if isinstance(given, list | tuple) else [given])
-        if isinstance(value, str | Path) and "\0" not in str(value)
+def check_inputs_stay(args: argparse.Namespace, words: Sequence[str]) -> None:
+    """Raise InputError, before any work, for an output that is also an input or another output.
+
+    Args:
+        words: Arguments as given. Those that contain the path of an output are counted, because the
+            parsed value of an input, such as `0:1:FILE` or `PHOTO@mask:FILE`, may be no path.
+    """
+    named: Counter[str] = Counter()
+    for word in (word for word in words if "\0" not in word):
+        named.update({os.path.realpath(part) for part in {word, *_PARTS.split(word)} if part})
+    written = [
+        (name, str(value), os.path.realpath(value))
+        for name in (*_OF_OPTION, *_WRITTEN)
+        for value in _several(getattr(args, name, None))
+        if isinstance(value, str | Path) and not is_stdout(str(value))
     ]
-    for option, value, place in files:
-        if option not in (*_OF_OPTION, "output"):
-            continue
-        for name, _, other in files:
-            if name == option or place != other:
-                continue
-            if name in _WRITTEN or Path(other).is_file():
-                what = _option(option) if option in _OF_OPTION else "The output"
-                raise InputError(
-                    f"{what} {str(value)!r} is already an input or another output of "
-                    "this command. Choose another name."
-                )
+    for name, text, place in written:
+        again = [other for *_, other in written].count(place) > 1
+        if again or (named[place] > 1 and Path(place).is_file()):
+            what = _option(name) if name in _OF_OPTION else "The output"
+            raise InputError(
+                f"{what} {text!r} is also an input or another output of this command. Choose "
+                "another name."
+            )
+
+
+def _several(given: Any) -> Sequence[Any]:
+    return given if isinstance(given, list | tuple) else [given]
 
 
 def _option(name: str) -> str:

@@ -136,7 +136,7 @@ class CommandParser(argparse.ArgumentParser):
         args = super().parse_args(ready, namespace)
         check_stdout(args, self.prog)
         check_file_options(args)
-        check_inputs_stay(args)
+        check_inputs_stay(args, ready)
         return args
 
     def error(self, message: str) -> NoReturn:

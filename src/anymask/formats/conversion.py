@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -9,7 +10,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Unpack
 
-from anymask.base import DataError, InputError, refuse_text
+from anymask.base import DataError, InputError, refuse_inputs, refuse_text
 from anymask.formats.annotations import AnnotatedImage
 from anymask.formats.dataset import Dataset, read
 from anymask.formats.documents import OutFile, write_files
@@ -108,8 +109,7 @@ def convert(
     refuse_text("True or False", copy_images=copy_images, strict=strict)
     refuse_text("a list", classes=classes)
     source, target = Path(source), Path(target)
-    if target.exists() and source.exists() and target.samefile(source):
-        raise InputError(f"The output {str(target)!r} is the input. Choose another name.")
+    refuse_inputs(target, source)
     to = format_of_target(target) if to is None else format_name(to)
     find_format(to)
     if copy_images and to not in WITH_PHOTOS:
@@ -146,7 +146,7 @@ def _written(
     done = _report(dataset, found, to)
     encoded = encode_annotations(found, target, to, done, policy)
     photos = _photos(dataset, found, target) if copy_images else ()
-    done.files = write_files(_beside(chain(encoded, photos), dataset.source), target)
+    done.files = write_files(_beside(chain(encoded, photos), dataset, found), target)
     return done
 
 
@@ -176,9 +176,13 @@ def with_source(policy: Policy, report: LossReport) -> Policy:
     return replace(policy, classes=tuple(report.classes), class_ids=kept)
 
 
-def _beside(files: Iterable[OutFile], source: Path) -> Iterator[OutFile]:
-    """Yield the files to write. Raises InputError for one that would overwrite the source."""
+def _beside(
+    files: Iterable[OutFile], dataset: Dataset, found: Sequence[AnnotatedImage]
+) -> Iterator[OutFile]:
+    """Yield the files to write. Raises InputError for one that would overwrite an input."""
+    inputs: dict[str, Path] = {}
     for path, data in files:
-        if source.is_file() and path.exists() and path.samefile(source):
-            raise InputError(f"{str(path)!r} would overwrite the input. Choose another folder.")
+        if path.exists():
+            inputs = inputs or {os.path.realpath(one): one for one in dataset.files_of(found)}
+            refuse_inputs(path, inputs.get(os.path.realpath(path)))
         yield path, data

@@ -8,8 +8,8 @@ layout (`layouts`), image by image.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -257,6 +257,13 @@ class Dataset:
                 f"files: anymask convert {self.source} SET --to set --copy-images"
             )
         return path
+
+    def files_of(self, images: Iterable[AnnotatedImage]) -> Iterator[Path]:
+        """Yield the source and the image files that are found."""
+        yield self.source
+        for image in images:
+            with suppress(DataError):
+                yield self._found(image)[0]
 
     def with_picture(self, image: AnnotatedImage) -> AnnotatedImage:
         """Add a reference to the file or page to the masks of an image, if it is found."""

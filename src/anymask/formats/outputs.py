@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
-from anymask.base import InputError, near_suffix, whole_file
+from anymask.base import InputError, near_suffix, refuse_inputs, whole_file
 from anymask.masks import OPAQUE, TRANSPARENT, picture_format, save_picture
 
 if TYPE_CHECKING:
@@ -153,8 +153,6 @@ def save_masks(
         InputError: The suffix is not supported, the image is missing or is itself the target, or
             a cut-out has several objects.
     """
-    from anymask.masks import spare_photo
-
     kind = output_kind(path, plain or ("cutout" if one else "overlay"), many=not one)
     if kind == "cutout" and not one and not has_place(path):
         raise InputError(
@@ -164,7 +162,7 @@ def save_masks(
         )
     one = one or has_place(path)
     for target, few in each_output(path, masks):
-        spare_photo(target, masks.picture)
+        refuse_inputs(target, getattr(masks.picture, "path", None))
         with whole_file(target) as file:
             write_masks(file, path.suffix.lower(), kind, masks[few], image, prompts[few], one=one)
     return path

@@ -19,7 +19,15 @@ from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from anymask.base import AnymaskError, InputError, Setting, brief, check_settings, page_name
+from anymask.base import (
+    AnymaskError,
+    InputError,
+    Setting,
+    brief,
+    check_settings,
+    page_name,
+    refuse_inputs,
+)
 from anymask.jobs.settings import Page
 
 Engine = Literal["processes", "ray"]
@@ -52,8 +60,10 @@ class PhotoItem:
         return page_name(name, self.page or 0) if self.paged else name
 
     def output(self, suffix: str) -> Path:
-        """Output path with this suffix."""
-        return dict(self.named).get(suffix) or self.stem.with_name(self.stem.name + suffix)
+        """Output path with this suffix. Raises InputError if it is the image."""
+        path = dict(self.named).get(suffix) or self.stem.with_name(self.stem.name + suffix)
+        refuse_inputs(path, self.photo)
+        return path
 
 
 @brief

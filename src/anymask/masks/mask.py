@@ -31,6 +31,7 @@ from anymask.base import (
     explain_keywords,
     parse_json,
     preview_html,
+    refuse_inputs,
     refuse_text,
 )
 from anymask.masks.binary import mask_nms
@@ -44,7 +45,6 @@ from anymask.masks.preview import (
     preview_png,
     same_picture,
     show_picture,
-    spare_photo,
     state_without_pixels,
 )
 from anymask.masks.rle import (
@@ -667,7 +667,7 @@ class Masks(list[Mask]):
         """
         from anymask.formats import AnnotatedImage, format_of_target, write_annotations
 
-        spare_photo(Path(target), self.picture)
+        refuse_inputs(Path(target), getattr(self.picture, "path", None))
         form = format_of_target(Path(target)) if form is None else form
         return write_annotations([AnnotatedImage.of(self)], target, form, policy)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
 import cv2
@@ -51,17 +50,6 @@ class ImageInMemory:
 
     def __call__(self) -> UintImage:
         return self.pixels
-
-
-def spare_photo(target: Path, picture: Picture | None) -> None:
-    """Prevent overwriting the input image.
-
-    Raises:
-        InputError: The output file is the input image.
-    """
-    photo = getattr(picture, "path", None)  # of an image that is read from its file
-    if photo is not None and target.exists() and photo.exists() and target.samefile(photo):
-        raise InputError(f"The output {str(target)!r} is the input image. Choose another name.")
 
 
 def counted(number: int, thing: str) -> str:

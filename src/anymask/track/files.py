@@ -27,6 +27,7 @@ from anymask.base import (
     claimed_file,
     ledger,
     parse_json,
+    refuse_inputs,
 )
 from anymask.masks import Prompt
 from anymask.runtime import home
@@ -43,7 +44,7 @@ from anymask.track.session import VideoSession, open_session
 from anymask.track.settings import GROUPS
 from anymask.track.sources import SampledFrames, first_readable
 from anymask.track.store import SessionStore
-from anymask.track.tables import sequence_files
+from anymask.track.tables import NUMBER, sequence_files
 from anymask.track.writers import check_paths, open_writers
 
 
@@ -60,7 +61,7 @@ class TrackReport:
 class TrackFiles:
     """Inputs, outputs and settings of a tracking run.
 
-    Raises InputError if an output is also an input or is repeated, or a setting is invalid.
+    Raises InputError if an output is the input video, or a setting is invalid.
 
     Attributes:
         video: Video file, folder of images, or camera number.
@@ -93,23 +94,9 @@ class TrackFiles:
         for group in GROUPS:
             known = group.__dataclass_fields__
             group(**{name: one for name, one in self.settings.items() if name in known})
-        read = {os.path.realpath(path): "the mask file of a prompt" for path in self.mask_files}
-        if self.settings.get("session") is not None:
-            read[os.path.realpath(self.settings["session"])] = "the session file"
-        read[os.path.realpath(self.video)] = "the input video"
-        if self.known is not None:
-            read[os.path.realpath(self.known)] = "the tracks file"
-        written: set[str] = set()
         for text in self.outputs:
-            place = os.path.realpath(text)
-            if place in read:
-                raise InputError(f"The output {text!r} is {read[place]}. Choose another name.")
-            if place in written:
-                raise InputError(
-                    f"Duplicate output {text!r}. Use a different name for each output."
-                )
-            written.add(place)
-        for text in self.outputs:
+            named = NUMBER in Path(text).name  # one file for each frame
+            refuse_inputs(Path(text).parent if named else Path(text), Path(self.video))
             if text.endswith(("/", os.sep)):
                 Path(text).mkdir(parents=True, exist_ok=True)
         check_paths(self.paths, self.cutout)

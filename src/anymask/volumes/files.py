@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from anymask.base import InputError, OnProgress, brief, claimed_file
+from anymask.base import InputError, OnProgress, brief, claimed_file, refuse_inputs
 from anymask.masks import Prompt
 from anymask.segment import Model
 from anymask.track import review_text
@@ -30,8 +29,7 @@ from anymask.volumes.writing import check_label_path, measure_labels, write_labe
 class VolumeFiles:
     """Inputs, outputs and settings of a run.
 
-    Raises InputError if an output is not supported, is also an input or is repeated, or a setting
-    is invalid.
+    Raises InputError if an output is not supported or is the scan, or a setting is invalid.
 
     Attributes:
         scan: As for `read_volume`.
@@ -55,16 +53,9 @@ class VolumeFiles:
 
     def __post_init__(self) -> None:
         VolumeSettings(**self.settings)
-        read = {os.path.realpath(self.scan): "the scan"}
-        read |= {
-            os.path.realpath(one.source): "a prompt mask" for one in self.prompts if one.source
-        }
         for path in self.outputs:
             check_label_path(path)
-            place = os.path.realpath(path)
-            if place in read:
-                raise InputError(f"The output {str(path)!r} is {read[place]}. Choose another name.")
-            read[place] = "named twice"
+            refuse_inputs(path, self.scan)
 
     @property
     def session(self) -> Path:
