@@ -88,8 +88,9 @@ def test_a_mask_has_a_label_that_the_brush_has(http) -> None:
     assert found["result"][0]["value"]["brushlabels"] == ["disc"]
 
 
-def test_without_a_prompt_nothing_is_proposed(http) -> None:
-    (found,) = ask(http, []).json()["results"]
+@pytest.mark.parametrize("regions", [[], [{"type": ["x"]}], [{"type": {}, "value": 1}]])
+def test_without_a_prompt_nothing_is_proposed(http, regions) -> None:
+    (found,) = ask(http, regions).json()["results"]
     assert found["result"] == []
 
 

@@ -101,6 +101,7 @@ def test_a_click_in_one_view_segments_the_object_in_all(tmp_path: Path) -> None:
         (["a.png"], "--labels, or by prompts"),
         (["t.json", "--depth", "depth.npy", "--point", "1,1"], "Remove these options"),
         (["t.json", "--point", "1,1"], "no list `frames`"),
+        (["a.png", "--labels", "labels.png", "-o", "o.obj"], "Cannot write 'o.obj'"),
     ],
 )  # fmt: skip
 def test_errors_are_sentences(
@@ -113,6 +114,31 @@ def test_errors_are_sentences(
     Image.fromarray(colors).save("rgb.png")
     Path("b.npy").write_bytes(b"\x93NUMPY rotten")
     Path("t.json").write_text("{}")
-    assert run("lift", *words, "-o", "o.ply") == 2
+    assert run("lift", "-o", "o.ply", *words) == 2
     assert telling in capsys.readouterr().err
-    assert run("lift", "a.png", "--labels", "labels.png", "-o", "o.obj") == 2
+
+
+@pytest.mark.parametrize(
+    ("changed", "telling"),
+    [
+        ({"depth_file_path": "no.npy"}, "frame 0: File not found: 'no.npy'"),
+        ({"file_path": "no.png"}, "frame 0: File not found"),
+        ({"depth_file_path": "s.npy"}, "4 x 3 pix"),
+        ({}, "frame 0 is invalid"),  # a camera_angle_x of 0
+        ({"fl_x": -1}, "frame 0: Focal lengths must be above 0"),
+        ({"fl_x": 10**400}, "frame 0 is invalid"),
+        ({"cx": 10**400}, "frame 0 is invalid"),
+        ({"transform_matrix": [[10**400] * 4] * 4}, "frame 0 is invalid"),
+    ],
+)
+def test_an_invalid_view_has_its_own_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any, changed: Any, telling: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_view(tmp_path)
+    np.save("s.npy", np.ones((3, 4)))
+    one = {"file_path": "a.png", "depth_file_path": "depth.npy", "camera_angle_x": 0}
+    frame = one | {"transform_matrix": np.eye(4).tolist()} | changed
+    Path("t.json").write_text(json.dumps({"frames": [frame]}))
+    assert run("lift", "t.json", "--point", "1,1", "-o", "o.ply") == 2
+    assert telling in capsys.readouterr().err

@@ -20,7 +20,7 @@ from std_msgs.msg import String
 from std_srvs.srv import Empty
 
 import anymask
-from anymask.base import AnymaskError
+from anymask.base import AnymaskError, PromptError
 
 CHANNELS = {"mono8": 1, "mono16": 1, "rgb8": 3, "bgr8": 3, "rgba8": 4, "bgra8": 4}
 RENEWED = 3000  # frames after which a new session continues from the current masks
@@ -59,6 +59,10 @@ class TrackerNode(Node):
         """Track the objects into an image and publish their masks."""
         try:
             picture = to_rgb(message)
+        except ValueError as error:
+            self.get_logger().error(f"{error} The image is skipped.")
+            return
+        try:
             found = self.track(picture) if self.waiting or self.session is not None else {}
         except (AnymaskError, ValueError) as error:
             self.get_logger().error(f"{error} All objects are dropped.")
@@ -82,10 +86,14 @@ class TrackerNode(Node):
             self.session = self.model.track(None)
         found = dict(self.session.step(picture).objects)
         self.picture, self.frame = picture, self.frame + 1
-        for point in self.waiting:
-            self.last += 1
-            found[self.last] = self.session.add(frame=self.frame, id=self.last, points=[point])
-        self.waiting.clear()
+        waiting, self.waiting = self.waiting, []
+        for point in waiting:
+            number = self.last + 1
+            try:
+                found[number] = self.session.add(frame=self.frame, id=number, points=[point])
+                self.last = number
+            except PromptError as error:
+                self.get_logger().error(f"{error} The point is dropped.")
         return found
 
     def renew(self) -> None:

@@ -224,7 +224,7 @@ def label_studio_routes(pictures: TaskPictures) -> APIRouter:
         tag = read_config(body.label_config)
         context = None if body.params is None else body.params.context
         regions = (context and context.result) or []
-        kinds = {region.get("type") for region in regions}
+        kinds = {str(region.get("type")) for region in regions}
         results: list[dict[str, Any]] = []
         for task in body.tasks or []:
             found: dict[str, Any] = {"result": [], "score": 0.0}

@@ -160,8 +160,8 @@ def read_views(path: Path, depth_scale: float | None = None) -> list[View]:
         depth_scale: Meters per unit of the depth maps. See `read_depth`.
 
     Raises:
-        DataError: The file is invalid, or has no frames with depth.
-        ImageError: An image or depth map cannot be read.
+        DataError: The file is invalid, has no frames with depth, or an image or depth map cannot
+            be read.
     """
     document = parse_json(path.read_bytes(), path)
     frames = document.get("frames") if isinstance(document, Mapping) else None
@@ -171,9 +171,11 @@ def read_views(path: Path, depth_scale: float | None = None) -> list[View]:
     for number, frame in enumerate(frames):
         try:
             found.append(_view(path, {**document, **frame}, depth_scale))
-        except (KeyError, TypeError, ValueError, IndexError) as error:
+        except (ArithmeticError, KeyError, TypeError, ValueError, IndexError) as error:
             raise DataError(
-                f"{path}: frame {number} is invalid. Expected file_path, depth_file_path, a "
+                f"{path}: frame {number}: {error}"
+                if isinstance(error, InputError)
+                else f"{path}: frame {number} is invalid. Expected file_path, depth_file_path, a "
                 "transform_matrix of 4 x 4 numbers, and fl_x, fl_y, cx and cy, or camera_angle_x."
             ) from error
     return found
