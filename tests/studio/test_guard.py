@@ -314,6 +314,6 @@ def test_too_many_bytes_at_a_time_wait_outside() -> None:
         assert runtime.entered.acquire(timeout=PATIENCE_S)
         reply = http.post("/api/encode", content=bytes(2_000_000))
         assert reply.status_code == 429
-        assert "bytes are being received" in reply.json()["error"]["message"]
+        assert "are in process" in reply.json()["error"]["message"]
         runtime.go_on.release()
         assert first.result(PATIENCE_S).status_code == 200

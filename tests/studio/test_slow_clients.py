@@ -17,10 +17,15 @@ from anymask.studio.errors import Refusal
 from anymask.studio.limits import SLOWEST, Limits
 from anymask.studio.middleware import BoundedBody
 from tests.patience import PATIENCE_S
-from tests.studio.servers import inference, listening
+from tests.studio.servers import PICTURE, inference, listening, png
 
 HALF = b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Long:"
 WHOLE = b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+SCOPE: dict[str, Any] = {
+    "type": "http", "method": "POST", "path": "/api/encode", "raw_path": b"/api/encode",
+    "query_string": b"", "http_version": "1.1", "scheme": "http", "root_path": "",
+    "headers": [(b"host", b"127.0.0.1"), (b"content-length", b"600")],
+}  # fmt: skip
 
 
 @contextlib.contextmanager
@@ -105,7 +110,11 @@ def read_body(parts: list[tuple[float, int]], seconds: float = 60) -> int:
         return {"type": "http.request", "body": bytes(size), "more_body": bool(left)}
 
     async def read() -> int:
-        body, got, more = BoundedBody(receive, 10**9, seconds, None), 0, True
+        body, got, more = (
+            BoundedBody(receive, 10**9, seconds, None, lambda size, whole: None),
+            0,
+            True,
+        )
         while more:
             message = await body()
             got, more = got + len(message["body"]), message["more_body"]
@@ -118,17 +127,56 @@ def read_body(parts: list[tuple[float, int]], seconds: float = 60) -> int:
 
 
 def test_the_seconds_of_a_body_are_counted_in_all() -> None:
-    with pytest.raises(
-        Refusal, match="only 4 bytes arrived within 60 s. At least 64000 bytes per second"
-    ):
+    with pytest.raises(Refusal, match="after 4 bytes, it was slower than 64000 bytes per second"):
         read_body([(15, 1)] * 100)
     assert read_body([(15, 1)] * 3) == 3
 
 
 def test_a_long_body_may_take_longer() -> None:
     assert read_body([(1, SLOWEST)] * 500) == 500 * SLOWEST
-    with pytest.raises(Refusal, match="only 0 bytes arrived within"):
-        read_body([(61, SLOWEST)])
+    for parts in ([(61, SLOWEST)], [(0, 1000 * SLOWEST), (61, SLOWEST)]):
+        with pytest.raises(Refusal, match="was not received in time"):
+            read_body(parts)
+
+
+def test_requests_count_only_when_their_bodies_have_arrived() -> None:
+    head = b"POST /api/encode HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: "
+    photo = png(PICTURE)
+    with connecting(Limits(requests=1, upload_bytes=10**6, body_bytes=10**6)) as connect:
+        for _ in range(3):
+            connect().sendall(head + b"1000000\r\n\r\nx")
+        one = connect()
+        one.sendall(head + str(len(photo)).encode() + b"\r\n\r\n" + photo)
+        assert one.recv(65536).startswith(b"HTTP/1.1 200")
+
+
+def test_an_address_holds_half_of_the_bytes() -> None:
+    app = create_app(ServerParts(inference(), limits=Limits(upload_bytes=1000, body_bytes=2000)))
+
+    async def post(address: str, held: asyncio.Event | None = None) -> int:
+        sent: list[Message] = []
+        parts = [{"type": "http.request", "body": bytes(600), "more_body": held is not None}]
+
+        async def receive() -> Message:
+            if not parts and held is not None:
+                await held.wait()
+            return parts.pop() if parts else {"type": "http.request"}
+
+        async def send(message: Message) -> None:
+            sent.append(message)
+
+        await app(SCOPE | {"client": (address, 1)}, receive, send)
+        return sent[0]["status"]
+
+    async def check() -> None:
+        held = asyncio.Event()
+        first = asyncio.create_task(post("10.0.0.1", held))
+        await asyncio.sleep(0)
+        assert [await post("10.0.0.1"), await post("10.0.0.2")] == [429, 415]
+        held.set()
+        assert [await first, await post("10.0.0.1")] == [415, 415]
+
+    asyncio.run(check())
 
 
 def test_a_client_that_leaves_within_its_body_writes_no_traceback(
@@ -138,11 +186,6 @@ def test_a_client_that_leaves_within_its_body_writes_no_traceback(
     messages = iter([
         {"type": "http.request", "body": b"x", "more_body": True}, {"type": "http.disconnect"},
     ])  # fmt: skip
-    scope: dict[str, Any] = {
-        "type": "http", "method": "POST", "path": "/api/encode", "raw_path": b"/api/encode",
-        "query_string": b"", "http_version": "1.1", "scheme": "http", "root_path": "",
-        "headers": [(b"host", b"127.0.0.1"), (b"content-length", b"9")],
-    }  # fmt: skip
 
     async def receive() -> Message:
         return next(messages)
@@ -150,6 +193,6 @@ def test_a_client_that_leaves_within_its_body_writes_no_traceback(
     async def send(message: Message) -> None:
         sent.append(message)
 
-    asyncio.run(app(scope, receive, send))
+    asyncio.run(app(SCOPE, receive, send))
     assert sent[0]["status"] == 499
     assert caplog.records == []

@@ -93,7 +93,13 @@ class Limits:
     ] = 64
     body_bytes: Annotated[
         int,
-        Setting("maximum size of all request bodies that are being received, in bytes", least=1),
+        Setting(
+            (
+                "maximum size of all request bodies in memory, in bytes; those from one "
+                "address can have half of it"
+            ),
+            least=1,
+        ),
     ] = 512 * MEGA
     header_seconds: Annotated[
         float, Setting("time limit for the header of a request, in seconds", above=0)
@@ -102,8 +108,8 @@ class Limits:
         float,
         Setting(
             (
-                "time limit for the body of a request, in seconds; extended by one second "
-                "for every 64000 bytes"
+                "time in seconds in which the body of a request may arrive slower than "
+                "64000 bytes per second"
             ),
             above=0,
         ),

@@ -4,9 +4,11 @@
 - Without a token, the server accepts connections only from this machine. Requests must come from
   its own pages (`Origin`, `Sec-Fetch-Site`) and use a local host name (`Host`), so that other web
   pages cannot use it through the browser.
-- Requests that use the model are counted. If too many are running, the next one gets status 429
-  with the seconds to wait.
-- Request bodies are limited while they are received: bytes, seconds and number of JSON values.
+- Requests that use the model are counted from when their bodies have arrived. If too many are
+  running, the next one gets status 429 with the seconds to wait.
+- Request bodies are limited while they are received: bytes, rate and number of JSON values. Only
+  bytes that have arrived are counted, and one address can hold half of the total, so that slow
+  clients do not lock out others.
 """
 
 from __future__ import annotations
@@ -16,8 +18,10 @@ import base64
 import hmac
 import ipaddress
 import logging
+import math
 import re
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from urllib.parse import parse_qs, urlsplit
@@ -201,7 +205,8 @@ class Guard:
         self.app, self.access, self.limits = app, access, limits
         self._seconds_ahead = seconds_ahead
         self._headers = access.headers()
-        self._requests, self._bytes = 0, 0
+        self._requests = 0
+        self._held: Counter[str] = Counter()  # bytes of the bodies in memory, by address
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Process one request."""
@@ -253,20 +258,32 @@ class Guard:
         is_json = "json" in headers.get("content-type", "").lower()
         most = self.limits.upload_bytes
         most = int(most * _JSON_ROOM) + _JSON_MORE if is_json else most
-        size = _declared(headers, scope["method"], most)
-        if costly and self._requests >= self.limits.requests:
-            raise self._busy(f"{self._requests} requests are running")
-        if self._bytes + size > max(self.limits.body_bytes, most):
-            raise self._busy(f"{self._bytes} bytes are being received")
-        self._requests += costly
-        self._bytes += size
+        has_body = _has_body(headers, scope["method"], most)
+        address = (scope.get("client") or ("",))[0]
+        held, running = 0, False
+
+        def arrive(size: int, *, whole: bool) -> None:
+            nonlocal held, running
+            if costly and not running and self._requests >= self.limits.requests:
+                raise self._busy(f"{self._requests} requests are running")
+            own, total = self._held[address] + size, self._held.total() + size
+            room = self.limits.body_bytes
+            if own > max(room // 2, most) or total > max(room, most):
+                raise self._busy(f"{own} bytes from this address, {total} in all, are in process")
+            self._held[address] += size
+            held += size
+            if costly and not running and whole:
+                self._requests, running = self._requests + 1, True
+
         try:
+            arrive(0, whole=not has_body)
             values = self.limits.values if is_json else None
-            body = BoundedBody(receive, most, self.limits.body_seconds, values)
+            body = BoundedBody(receive, most, self.limits.body_seconds, values, arrive)
             await self.app(scope, body, send)
         finally:
-            self._requests -= costly
-            self._bytes -= size
+            self._requests -= running
+            self._held[address] -= held
+            self._held = +self._held  # without the addresses that hold nothing
 
     def _busy(self, got: str) -> Refusal:
         most = f"{self.limits.requests} requests and {self.limits.body_bytes} bytes"
@@ -277,16 +294,14 @@ class Guard:
         return Refusal(429, message, self._seconds_ahead())
 
 
-def _declared(headers: Headers, method: str, most: int) -> int:
-    """Declared size of a body in bytes, or the maximum if it is not declared."""
+def _has_body(headers: Headers, method: str, most: int) -> bool:
+    """Whether a body will arrive. Raises Refusal (413) if its declared size is too large."""
     length = headers.get("content-length")
     if length is None:
-        chunked = "transfer-encoding" in headers
-        return most if chunked and method not in ("GET", "HEAD") else 0
-    size = int(length) if length.isdigit() else most + 1
-    if size > most:
+        return "transfer-encoding" in headers and method not in ("GET", "HEAD")
+    if not length.isdigit() or int(length) > most:
         raise _too_long(most, length)
-    return size
+    return int(length) > 0
 
 
 def _too_long(most: int, got: str) -> Refusal:
@@ -303,35 +318,45 @@ class BoundedBody:
     """Request body with limits of size, time and number of JSON values.
 
     Args:
-        seconds: Time limit for the whole body, extended by one second per SLOWEST bytes.
+        seconds: Time in which the body may arrive slower than SLOWEST.
         values: Maximum number of JSON values. None: not JSON.
+        arrive: Called with the bytes of each part and whether it is the last one. Raises Refusal.
     """
 
-    def __init__(self, receive: Receive, most: int, seconds: float, values: int | None) -> None:
+    def __init__(
+        self,
+        receive: Receive,
+        most: int,
+        seconds: float,
+        values: int | None,
+        arrive: Callable[..., None],
+    ) -> None:
         self._receive, self._most, self._seconds, self._values = receive, most, seconds, values
-        self._began: float | None = None
+        self._arrive = arrive
+        self._deadline = math.inf
         self._got, self._marks, self._whole = 0, 0, False
 
     async def __call__(self) -> Message:
-        """Receive the next part. Raises Refusal (408, 413)."""
+        """Receive the next part. Raises Refusal (408, 413, 429)."""
         if self._whole:  # the only message left is the disconnect of the client
             return await self._receive()
-        now = asyncio.get_running_loop().time()
-        self._began = now if self._began is None else self._began
+        now = asyncio.get_running_loop().time
+        self._deadline = min(self._deadline, now() + self._seconds)
         try:
-            async with asyncio.timeout_at(self._began + self._seconds + self._got / SLOWEST):
+            async with asyncio.timeout_at(self._deadline):
                 message = await self._receive()
         except TimeoutError:
             raise Refusal(
                 408,
                 (
-                    f"The request was not received in time: only {self._got} bytes "
-                    f"arrived within {self._seconds:g} s. At least {SLOWEST} bytes per "
-                    "second are required. Send it again."
+                    f"The request was not received in time: after {self._got} bytes, it was "
+                    f"slower than {SLOWEST} bytes per second for {self._seconds:g} s. Send it "
+                    "again."
                 ),
             ) from None
         part = message.get("body", b"")
         self._got += len(part)
+        self._deadline += len(part) / SLOWEST
         if self._got > self._most:
             raise _too_long(self._most, f"more than {self._most}")
         if self._values is not None:  # at least one of these characters precedes each value
@@ -345,4 +370,5 @@ class BoundedBody:
                     ),
                 )
         self._whole = not message.get("more_body", False)
+        self._arrive(len(part), whole=self._whole)
         return message
