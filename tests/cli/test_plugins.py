@@ -26,7 +26,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     facts.mkdir()
     (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: anymask-probe\nVersion: 1.0\n")
     (facts / "entry_points.txt").write_text(
-        "[anymask.commands]\nprobe = anymask_probe\nsample = anymask_probe\nlost = anymask_lost\n"
+        "[anymask.commands]\nprobe = anymask_probe\nsample = anymask_probe\n"
+        "lost = anymask_lost\nempty = json\n"
     )
     (tmp_path / "anymask_probe.py").write_text(PROBE)
     monkeypatch.syspath_prepend(tmp_path)
@@ -99,8 +100,12 @@ def test_other_names_stay_unknown(
 ) -> None:
     assert main(["prob"]) == 2
     assert "Unknown command 'prob'. Did you mean 'probe'?" in capsys.readouterr().err
-    with pytest.raises(ModuleNotFoundError, match="anymask_lost"):
-        main(["lost"])  # a broken plug-in is a bug of its author
+    for name, reason in (("lost", "No module named"), ("empty", "has no attribute 'COMMAND'")):
+        assert main([name]) == 2
+        told = capsys.readouterr().err
+        assert told.startswith(f"anymask: error: The command '{name}' of the plug-in ")
+        assert reason in told
+        assert told.count("\n") == 1
     monkeypatch.setenv("ANYMASK_DISABLE_PLUGINS", "1")
     assert main(["probe"]) == 2
     assert "Unknown command 'probe'." in capsys.readouterr().err

@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from anymask.base.errors import MissingPlugin
+from anymask.base.errors import AnymaskError, ConfigError, MissingPlugin
+from anymask.base.lazy import missing_extra
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -95,15 +96,29 @@ def _entry_points(group: str, path: tuple[str, ...]) -> dict[str, EntryPoint]:
 
 
 def load_plugin(group: str, name: str) -> Any:
-    """Import what a plug-in adds under a name; None if the name is unknown.
+    """Import what a plug-in adds under a name, of a command its record; None if it is unknown.
 
     Raises:
         MissingPlugin: The plug-in that adds it is not installed.
+        ConfigError: It cannot be imported.
     """
     found = installed_plugins(group).get(name)
     if found is not None:
-        return found.load()
+        try:
+            return found.load().COMMAND if group == "commands" else found.load()
+        except AnymaskError:
+            raise
+        except Exception as error:  # the code of another package can raise anything
+            if isinstance(error, ImportError) and missing_extra(error, repr(name)) is not None:
+                raise
+            raise ConfigError(
+                f"The {_called(group, name)} of the plug-in {found.value} cannot be loaded "
+                f"({str(error)[:200]}). Update or uninstall the package that provides it."
+            ) from error
     if owner := next((own for own, one in PLUGINS.items() if one.provides(group, name)), None):
-        kind = "model" if group == "families" else group.removesuffix("s")
-        raise MissingPlugin(owner, f"{kind} {name!r}")
+        raise MissingPlugin(owner, _called(group, name))
     return None
+
+
+def _called(group: str, name: str) -> str:
+    return f"{'model' if group == 'families' else group.removesuffix('s')} {name!r}"

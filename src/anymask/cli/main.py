@@ -171,10 +171,10 @@ def run(words: list[str]) -> int:
     else:
         from anymask.base import load_plugin
 
-        module = load_plugin("commands", name)
-        if module is None:
+        command = load_plugin("commands", name)
+        if command is None:
             return print_error(unknown(name, rest))
-        command, summary = module.COMMAND, plugin_summaries()[name]
+        summary = plugin_summaries()[name]
     command.execute(command.parser(f"anymask {name}", summary).parse_args(rest))
     return 0
 

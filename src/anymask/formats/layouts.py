@@ -165,8 +165,8 @@ PLUGIN_MARKS: dict[str, Marks] = {
 
 def installed_layouts() -> dict[str, Layout]:
     """Return the layouts of installed plug-ins by name."""
-    found = installed_plugins("layouts").items()
-    return {name: entry.load() for name, entry in found if name not in LAYOUTS}
+    found = installed_plugins("layouts")
+    return {name: load_plugin("layouts", name) for name in found if name not in LAYOUTS}
 
 
 def all_layouts() -> dict[str, Layout]:

@@ -232,8 +232,8 @@ FORMATS = {name: one for name, one in WRITTEN.items() if one.readable}
 
 def installed_formats() -> dict[str, Format]:
     """Return the formats of installed plug-ins by name."""
-    found = installed_plugins("formats").items()
-    return {name: entry.load() for name, entry in found if name not in BUILT_IN}
+    found = installed_plugins("formats")
+    return {name: load_plugin("formats", name) for name in found if name not in BUILT_IN}
 
 
 def all_formats() -> dict[str, Format]:

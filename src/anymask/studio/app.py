@@ -16,7 +16,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Route
 
 from anymask import __version__
-from anymask.base import Conflict, NotFoundError, brief, installed_plugins
+from anymask.base import Conflict, NotFoundError, brief, installed_plugins, load_plugin
 from anymask.studio import (
     find_routes,
     model_routes,
@@ -108,7 +108,7 @@ def create_app(parts: ServerParts) -> FastAPI:
         routers += [project_routes.router, picture_routes.router, find_routes.of_project]
         routers.append(track_routes.router)
     routers += parts.routers
-    routers += [one.load() for one in installed_plugins("routes").values()]
+    routers += [load_plugin("routes", name) for name in installed_plugins("routes")]
     for router in routers:
         api.include_router(router)
     add_pages(api, parts.bundle)
