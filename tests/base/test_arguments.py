@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import math
 from typing import Any
@@ -56,7 +57,14 @@ def test_every_public_method_refuses_unknown_keywords(cls: type) -> None:
                     method(None, bogus=1)
 
 
-@pytest.mark.parametrize("value", [None, "0.5", math.nan, -1, 2, [1], object()])
+ENDLESS: list[Any] = functools.reduce(lambda inner, _: [inner] * 10, range(40), [])  # as text
+
+
+@pytest.mark.parametrize(
+    "value",
+    [None, "0.5", math.nan, -1, 2, [1], object(), 10**5000, ENDLESS],
+    ids=lambda one: type(one).__name__,
+)
 def test_what_is_no_number_of_a_range_is_refused(value: object) -> None:
     with pytest.raises(InputError, match="alpha must be a number from 0 to 1. Given: "):
         check_number("alpha", value, 0, 1)

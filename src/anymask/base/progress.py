@@ -136,7 +136,8 @@ def choose_progress(progress: Progress, what: str) -> Iterator[OnProgress | None
         yield cast("OnProgress", progress)  # callbacks here never receive a total of None
     else:
         raise InputError(
-            f"Invalid progress {progress!r}. Pass True or a function of (done, total)."
+            f"Invalid progress of type {type(progress).__name__}. Pass True or a function of "
+            "(done, total)."
         )
 
 

@@ -21,6 +21,7 @@ import inspect
 import math
 import os
 import re
+import reprlib
 import textwrap
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import MISSING, dataclass, fields, replace
@@ -164,6 +165,8 @@ _LISTED: dict[type, tuple[DeclaredSetting, ...]] = {}  # cache by class
 _PLAIN = (Any, bool, int, float, str, Path, NoneType)
 _LARGEST = 1 << 62  # limit of whole numbers: more than 64 bits overflow in arrays
 _SHOWN = 60  # characters of a value that a message quotes
+_BRIEF = reprlib.Repr()
+_BRIEF.maxlevel, _BRIEF.maxstring, _BRIEF.maxother = 3, _SHOWN, _SHOWN
 
 
 @dataclass(frozen=True)
@@ -318,7 +321,11 @@ class DeclaredSetting:
 
 
 def _shown(value: object) -> str:
-    text = repr(value)
+    """Format a value for a message, without formatting all of it."""
+    try:
+        text = _BRIEF.repr(value)
+    except ValueError:  # a whole number of more digits than Python converts
+        text = f"a value of type {type(value).__name__}"
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
 
 
@@ -494,5 +501,5 @@ def check_number(
         allowed = f" from {least:g} to {most:g}" if most < math.inf else f" of at least {least:g}"
         raise InputError(
             f"{name} must be a number{allowed if least > -math.inf else ''}. Given: "
-            f"{str(value)[:60]!r}."
+            f"{_shown(value)}."
         )

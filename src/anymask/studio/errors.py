@@ -6,6 +6,7 @@ import difflib
 import errno
 import logging
 import math
+import reprlib
 from collections.abc import Iterable
 from typing import Any
 
@@ -200,7 +201,7 @@ def _invalid(request: Request, error: RequestValidationError) -> Refusal:
         body, at = str(error.body), int(where[-1])
         message = f"The JSON is invalid at character {at}: {body[at : at + 20]!r}. {_DESCRIBED}"
         return Refusal(422, message)
-    given = f"{place}: {first['msg']}. Given: {repr(first.get('input'))[:120]}."
+    given = f"{place}: {first['msg']}. Given: {reprlib.repr(first.get('input'))[:120]}."
     named = next((word for word in where[::-1] if word in _LISTS), None)
     remedy = _DESCRIBED
     if first["type"] in ("list_type", "tuple_type") and named is not None:
