@@ -126,8 +126,8 @@ def test_mistakes_are_sentences(
 def test_groups_of_photos_are_counted(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table = photos.parent / "groups.csv"
     table.write_text("image,group\na.png,day\nb.png,night\n", "utf-8")
+    said(capsys, "project", "import", photos, photos.parent / "truth.json")  # makes the project
     said(capsys, "project", "init", photos, "--groups", table)
-    said(capsys, "project", "import", photos, photos.parent / "truth.json")
     project = Project(photos)
     assert {(g.name, g.masks) for g in project.figures().groups} == {("day", 3), ("night", 3)}
     row = {"round": 1, "train_masks": 5, "before": 0.5, "after": 0.6, "gain": 0.1, "low": 0.05,

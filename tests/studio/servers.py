@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
+import re
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -27,6 +29,7 @@ from anymask.studio import (
 )
 from anymask.studio.limits import Limits
 from anymask.studio.middleware import Access
+from tests.conftest import REPOSITORY
 from tests.patience import PATIENCE_S
 from tests.segment.fakes import ColourRuntime, discs
 
@@ -111,5 +114,7 @@ def error_of(reply: Any, status: int = 422) -> str:
     """The message of an error."""
     assert reply.status_code == status, reply.text
     told = reply.json()["error"]
-    assert set(told) == {"message", "status"}
+    guide = (REPOSITORY / "docs" / "guides" / "serve.md").read_text("utf-8")
+    (form,) = re.findall(r"Every error response has the form `(.+)`", guide)
+    assert told.keys() == json.loads(form)["error"].keys()
     return str(told["message"])

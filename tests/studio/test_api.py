@@ -315,6 +315,7 @@ def test_what_is_no_json_is_told_where() -> None:
             "prompts.0.points",
         ),
         ("segment", {"image": "PIC", "prompts": [CLICK], "model": "x"}, 422, "Unknown key 'model'"),
+        ("segment", {"image": "PIC", "text": "cup"}, 422, "`words` to POST /api/find"),
         (
             "segment",
             {"image": "PIC", "prompts": [{"points": [[1, 1]] * 1001}]},

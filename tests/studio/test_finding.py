@@ -204,6 +204,7 @@ def test_words_that_are_not_known_end_the_search_with_the_nearest(ask: TestClien
     told = finished(ask)
     assert told["state"] == "failed"
     assert "(closest: green, red)" in told["why"]
+    assert "detector=" not in told["why"]  # no Python in the page
 
 
 def test_a_stopped_search_goes_on_and_one_goes_at_a_time(project: Project) -> None:

@@ -31,6 +31,7 @@ from tests.studio.servers import (
     error_of,
     in_thread,
     inference,
+    png,
 )
 
 
@@ -269,7 +270,11 @@ def test_an_export_is_imported_again(ask: TestClient) -> None:
     assert (told["new"], told["same"]) == (0, 1)
     assert ask.post("/api/import", content=b"").status_code == 400
     for name in ("a.zip", "%00a.zip", "..", "%F0%9F%90%88" * 200):
-        assert ask.post(f"/api/import?name={name}", content=b"no archive").status_code == 422
+        told = ask.post(f"/api/import?name={name}", content=b"no archive").json()["error"]
+        assert told["status"] == 422
+        assert not any(word in told["message"] for word in ("anymask-import", "`", "--"))
+    told = ask.post("/api/import?name=cup.jpg", content=png(PICTURE)).json()["error"]
+    assert told["message"].startswith("cup.jpg is a photo. Choose a COCO, YOLO, CVAT")
 
 
 def test_review_opens_the_gate(ask: TestClient) -> None:

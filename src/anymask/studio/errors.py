@@ -6,6 +6,7 @@ import difflib
 import errno
 import logging
 import math
+import re
 import reprlib
 from collections.abc import Iterable
 from typing import Any
@@ -154,6 +155,15 @@ def unknown_hash(image: str) -> str:
     return f"The server has no image with the hash {image!r}. Send the image instead of the hash."
 
 
+_CODE = re.compile(r"`|\w=|--\w|\banymask \w")
+
+
+def without_code(message: str) -> str:
+    """Remove the sentences of a message that contain Python or shell code; the first one stays."""
+    first, *rest = re.split(r"(?<=[.?!]) (?=[A-Z])", message)
+    return " ".join([first, *(one for one in rest if not _CODE.search(one))])
+
+
 _LISTED = "See /docs or GET /openapi.json for all endpoints."
 _DESCRIBED = "See /docs or GET /openapi.json for the request format."
 
@@ -219,6 +229,8 @@ def _other_key(request: Request, name: str) -> str:
     body = getattr(request.scope.get("route"), "body_field", None)
     model = getattr(getattr(body, "field_info", None), "annotation", None)
     names = list(getattr(model, "model_fields", ()))
+    if name in ("text", "words") and "words" not in names:
+        return "Send a text prompt as `words` to POST /api/find."
     near = difflib.get_close_matches(name, names, 1)
     near = [our_word(name)] if our_word(name) in names else near
     return f"Did you mean {near[0]!r}?" if near else f"Supported: {', '.join(names) or 'others'}."

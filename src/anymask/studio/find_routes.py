@@ -18,7 +18,7 @@ from anymask.find import one_question
 from anymask.masks import SMOOTH, rle_to_mask
 from anymask.runtime import MaskNaming
 from anymask.segment import EncodedPhoto, Model
-from anymask.studio.errors import Refusal, unknown_hash
+from anymask.studio.errors import Refusal, unknown_hash, without_code
 from anymask.studio.inference import Inference, QueueClosed, RequestAbandoned
 from anymask.studio.limits import Limits
 from anymask.studio.model_routes import (
@@ -111,7 +111,7 @@ async def find(
 class SubjectLook:
     """Cut-out settings in the query."""
 
-    kind: Annotated[Literal["png", "webp"], Query(alias="format")] = "png"
+    kind: Annotated[Literal["png", "webp", "jpeg"], Query(alias="format")] = "png"
     background: Annotated[
         str | None,
         Query(max_length=60, description="new background: a color (white, #20a0ff), or `blur`"),
@@ -123,7 +123,10 @@ class SubjectLook:
 
 
 CUTOUT: dict[int | str, dict[str, Any]] = {
-    200: {"description": "The cut-out", "content": {"image/png": BINARY, "image/webp": BINARY}}
+    200: {
+        "description": "The cut-out",
+        "content": {f"image/{kind}": BINARY for kind in ("png", "webp", "jpeg")},
+    }
 }
 
 
@@ -136,6 +139,10 @@ async def cutout(
     given: Any = asdict(look)
     kind = given.pop("kind")
     CutoutSettings(**given)
+    if kind == "jpeg" and look.background is None:
+        raise Refusal(
+            422, "A JPEG has no transparency. Add background=white or another color, or use png."
+        )
     data = await picture_of(request)
 
     def work(model: Model) -> bytes:
@@ -204,9 +211,15 @@ class Examples:
         if label is None and self.look is not None and first is not None and first.record:
             label = self.look.project.store.record(first.record).label
         settings = body.settings(self.inference.detector)
-        return open_search(
-            model, body.words, like=like, unlike=unlike, label=label, settings=settings
-        )
+        try:
+            return open_search(
+                model, body.words, like=like, unlike=unlike, label=label, settings=settings
+            )
+        except InputError as error:
+            if (text := without_code(str(error))) == str(error):
+                raise
+            more = "To search for other words, start the server with --detector llmdet_tiny, or "
+            raise InputError(f"{text} {more}search with an example.") from error
 
     def _prompted(
         self, one: ExampleBody, here: Callable[[], UintImage] | None

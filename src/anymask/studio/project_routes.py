@@ -6,6 +6,7 @@ is 409 with the current mask. The user is `?user=NAME`, or the default user of t
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import tempfile
@@ -22,10 +23,11 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import FileResponse, JSONResponse
 
 from anymask.base import AnymaskError, Conflict, DataError, NotFoundError
+from anymask.images import SUFFIXES
 from anymask.jobs import PictureChoice
 from anymask.masks import counted
 from anymask.studio.concepts import answer_concept, next_concept
-from anymask.studio.errors import Refusal, refusal_of
+from anymask.studio.errors import Refusal, refusal_of, without_code
 from anymask.studio.exports import OF_PAGE, check_rule, count_unlabelled, export_archive
 from anymask.studio.figures import Figures
 from anymask.studio.model_routes import BodyRoute, file_answer
@@ -436,7 +438,16 @@ async def import_file(
         path = Path(folder) / (Path(name.replace("\0", "")).name.lstrip(".")[-60:] or "annotations")
         if not await write_stream(request.stream(), path):
             raise Refusal(400, "The body is empty. Send the bytes of a file.")
-        taken = await run_in_threadpool(project.take, path, who=who)
+        try:
+            taken = await run_in_threadpool(project.take, path, who=who)
+        except AnymaskError as error:
+            text = without_code(str(error).replace(f"{folder}{os.sep}", ""))
+            if path.suffix.lower() in SUFFIXES:
+                text = (
+                    f"{path.name} is a photo. Choose a COCO, YOLO, CVAT, labelme or Label Studio "
+                    "file, or a ZIP of such files."
+                )
+            raise Refusal(refusal_of(error).status_code, text) from error
     unread = list(taken.unread[:20])
     return {"new": taken.new, "same": taken.same, "strange": taken.strange, "unread": unread}
 

@@ -74,13 +74,18 @@ def make_project(args: argparse.Namespace) -> Project:
     check_photos(args.folder)
     project = create_project(
         args.folder, name=args.name, labels=args.labels, database=args.database, settings=settings,
-        failed=lambda name, why: say(f"skipped {name}: {why}"),
+        failed=skipped,
     )  # fmt: skip
     if args.groups:
         from anymask.formats import read_groups
 
         project.store.group_images(read_groups(args.groups))
     return project
+
+
+def skipped(name: str, why: str) -> None:
+    """Report an image that cannot be read."""
+    say(f"skipped {name}: {why}")
 
 
 def check_photos(folder: Path) -> None:
@@ -111,10 +116,13 @@ def init(args: argparse.Namespace) -> None:
 
 
 def take(args: argparse.Namespace) -> None:
-    """Import masks."""
+    """Import masks. A folder that is not a project yet becomes one."""
     from anymask.masks import counted
+    from anymask.studio.project import create_project
 
-    project = opened(args)
+    ACTIONS["import"].check_inputs(args)
+    check_photos(args.folder)
+    project = create_project(args.folder, failed=skipped)
     if args.page == "all":
         raise InputError("--page all is not supported here. Choose one page, such as 2 or z1c0.")
     taken = project.take(
@@ -377,7 +385,7 @@ ACTIONS = {
         Argument("--page", metavar="N|z1c0", type=parse_page,
             help="page of an image stack for masks whose file names contain no page, counted from "
                  "0 (default: 0)"),
-    ), summary="import masks of any format"),
+    ), summary="import masks of any format; a folder of images becomes a project"),
     "run": Command(run_photos, (
         FOLDER,
         Argument("--stage", choices=UNATTENDED, default="auto",
