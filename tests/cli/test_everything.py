@@ -242,15 +242,6 @@ def test_a_picture_never_lies_beside_records_of_other_settings(
     assert names("out") == ["one.png"]
 
 
-def test_a_photo_is_not_drawn_over(
-    runtime: ColourRuntime, capsys: pytest.CaptureFixture[str]
-) -> None:
-    before = Path("photos/one.png").read_bytes()
-    assert main(["everything", "photos/one.png", "-o", "photos", *GRID]) == 2
-    assert "is also an input. Choose another name" in capsys.readouterr().err
-    assert Path("photos/one.png").read_bytes() == before
-
-
 def test_the_summary_says_what_was_made_with_what(runtime: ColourRuntime) -> None:
     main(["everything", "photos", "-o", "out", *GRID, "--json", "told.json"])
     main(["everything", "photos/one.png", "-o", "out", *GRID, "--json", "one.json"])

@@ -171,11 +171,11 @@ def test_no_file_of_another_name_or_folder_is_written_over(
     desk: Path, capsys: pytest.CaptureFixture[str], words: list[str]
 ) -> None:
     Path("link.json").symlink_to("in.json")
-    box = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 1, 4, 4]}
+    one: dict[str, object] = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 1, 4, 4]}
+    if words[0] == "convert":
+        one["segmentation"] = [[1, 1, 5, 1, 5, 5]]
     image = {"id": 1, "file_name": "p.png", "width": 8, "height": 8}
-    one = box | {"segmentation": [[1, 1, 5, 1, 5, 5]] * (words[0] == "convert")}
-    classes = [{"id": 1, "name": "cup"}]
-    known = {"images": [image], "annotations": [one], "categories": classes}
+    known = {"images": [image], "annotations": [one], "categories": [{"id": 1, "name": "cup"}]}
     Path("in.json").write_text(json.dumps(known))
     for name in ("q.png", "1.png"):
         shutil.copyfile("p.png", name)

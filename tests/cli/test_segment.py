@@ -84,33 +84,12 @@ def test_a_plain_png_may_hold_something_else(folder: Path, option: str, mode: st
         assert picture.mode == mode
 
 
-def test_clicks_boxes_and_masks_are_all_heard(folder: Path) -> None:
-    Image.fromarray(RIGHT).save("right.png")
-    for words in (
-        ["--point", "240,100"],
-        ["--box", "215,75,265,125"],
-        ["--point", "240,100", "--negative", "90,100", "--point", "245,100"],
-        ["--mask", "right.png"],
-        ["--mask", "right.png", "--point", "240,100"],
-        ["--point", "240,100", "--zoom"],
-        ["--point", "240,100", "--multimask", "no"],
-    ):
-        assert iou(npy(*words), RIGHT) > 0.7
-
-
 def test_zoom_draws_small_objects_more_finely(folder: Path) -> None:
     big = np.asarray(Image.fromarray(PICTURE).resize((1500, 1000), Image.Resampling.NEAREST))
     Image.fromarray(big).save("photo.png")
     truth = np.kron(RIGHT, np.ones((5, 5), bool))
     coarse, fine = (npy("--point", "1200,500", *more) for more in ([], ["--zoom"]))
     assert iou(fine, truth) > iou(coarse, truth)
-
-
-def test_a_click_may_mean_the_part_or_the_whole(folder: Path) -> None:
-    small, large = (
-        npy("--point", "90,100", "--granularity", level).sum() for level in ("part", "whole")
-    )
-    assert small < large
 
 
 def test_holes_and_islands_are_cleaned_on_request(folder: Path) -> None:

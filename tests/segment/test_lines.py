@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from anymask.base import PromptError
-from anymask.cli.main import main
 from anymask.masks import ALL_KINDS, Prompt
 from anymask.masks.prompts import scribble_points
 from anymask.segment import Model
@@ -19,7 +15,7 @@ from anymask.track import open_session
 from anymask.volumes import Volume, open_volume_session
 from anymask.volumes.volume import scaled_affine
 from tests.segment.fakes import ColourRuntime
-from tests.studio.servers import PICTURE, client, inference, png
+from tests.studio.servers import PICTURE
 
 LINE = [(30.0, 35.0), (36.0, 35.0), (36.0, 47.0)]
 ANGLES = np.linspace(0, 2 * np.pi, 60, endpoint=False)
@@ -115,47 +111,3 @@ def test_frames_and_slices_are_prompted_by_lines(model: Model) -> None:
     with open_volume_session(model, scan) as slices:
         by_lasso = slices.add(1, 1, lasso=RING)
         assert by_lasso.rle == slices.add(1, 2, box=drawn.box, mask=drawn.mask).rle
-
-
-def test_the_server_answers_lines_as_the_library(model: Model) -> None:
-    with client(inference(lambda: model)) as http:
-        image = {"image": base64.b64encode(png(PICTURE)).decode()}
-        for body, given in (
-            ({"scribble": LINE}, {"scribble": LINE}),
-            ({"prompts": [{"lasso": RING.tolist()}]}, {"lasso": RING}),
-        ):
-            reply = http.post("/api/segment", json=image | body)
-            assert reply.status_code == 200, reply.text
-            (answer,) = reply.json()["answers"]
-            assert answer["score"] == pytest.approx(model.segment(PICTURE, **given).scores)
-        reply = http.post("/api/segment", json=image | {"lasso": [[1, 2]]})
-        assert reply.status_code == 422
-        assert "lasso" in reply.text
-
-
-def test_the_commands_read_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    photo, masks = tmp_path / "photo.png", [tmp_path / f"{n}.mask.png" for n in range(3)]
-    Image.fromarray(PICTURE).save(photo)
-    text = " ".join(f"{x},{y}" for x, y in LINE)
-    file = tmp_path / "line.json"
-    file.write_text(str([list(corner) for corner in LINE]))
-    points = [f"{x},{y}" for x, y in scribble_points(np.array(LINE, np.float32)).tolist()]
-    ways = [
-        ["--scribble", text], ["--scribble", str(file)],
-        [word for point in points for word in ("--point", point)],
-    ]  # fmt: skip
-    for way, mask in zip(ways, masks, strict=True):
-        assert main(["segment", str(photo), *way, "--model", "nano", "-o", str(mask)]) == 0
-    first, *others = (np.asarray(Image.open(mask)) for mask in masks)
-    assert first.any()
-    assert all((first == other).all() for other in others)
-    frames, out = tmp_path / "frames", tmp_path / "masks.jsonl"
-    frames.mkdir()
-    Image.fromarray(PICTURE).save(frames / "0.png")
-    ring = " ".join(f"{x:.1f},{y:.1f}" for x, y in RING)
-    assert main(["track", str(frames), "--lasso", f"0:2:{ring}", "-o", str(out)]) == 0
-    assert '"object": 2' in out.read_text()
-    capsys.readouterr()
-    for bad in (["--scribble", "1,2"], ["--lasso", str(tmp_path / "none.txt")]):
-        assert main(["segment", str(photo), *bad, "-o", str(masks[0])]) == 2
-        assert bad[0] in capsys.readouterr().err

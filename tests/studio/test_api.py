@@ -30,63 +30,13 @@ from anymask.studio import (
 from anymask.studio.caches import KeptPredictions
 from anymask.studio.errors import Refusal
 from tests.segment.fakes import ColourRuntime, seen_of
-from tests.studio.servers import CLICK, LEFT, PATIENCE_S, PICTURE, client, inference, png
+from tests.studio.servers import CLICK, PATIENCE_S, PICTURE, client, inference, png
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl:DeprecationWarning")  # pycocotools
 
 
 def masks(answer: dict) -> list[np.ndarray]:
     return [coco.decode(rle).astype(bool) for rle in answer["masks"]]
-
-
-PROMPTS = [
-    CLICK,
-    {"points": [[95, 40], [3, 3]], "labels": [1, 0]},
-    {"box": [75, 20, 115, 60]},
-    {"mask": {"size": [80, 120], "counts": [0, 9600]}, "points": [[35, 40]]},
-]
-
-
-def test_segment_answers_what_the_library_answers() -> None:
-    model = anymask.load()
-    asked = [
-        Prompt.of(points=[(35, 40)]),
-        Prompt.of(points=[(95, 40), (3, 3)], labels=[1, 0]),
-        Prompt.of(box=(75, 20, 115, 60)),
-        Prompt.of(points=[(35, 40)], mask=np.ones((80, 120), bool)),
-    ]
-    wanted = model.segment(PICTURE, prompts=asked)
-    with client(inference(lambda: model)) as http:
-        seen = http.post("/api/encode", content=png(PICTURE))
-        body = {"image": seen.headers["x-image-hash"], "prompts": PROMPTS}
-        reply = http.post("/api/segment", json=body).json()
-    assert reply["image"] == seen.headers["x-image-hash"]
-    for answer, own in zip(reply["answers"], wanted, strict=True):
-        np.testing.assert_array_equal(masks(answer), own.masks)
-        np.testing.assert_allclose(answer["score"], own.scores, rtol=1e-6)
-        assert answer["violated_points"] == list(own.violated_points)
-
-
-@pytest.mark.parametrize("name", ["nano", "small"])
-def test_clicks_are_corrected_over_http_as_in_python(name: str) -> None:
-    """All clicks at once, and one request for each click."""
-    model, path = anymask.load(name), anymask.sample("coffee")
-    points, labels = [[290, 120], [60, 60], [330, 200]], [1, 0, 1]
-    wanted = model.segment(path, points=points, point_labels=labels)
-    behind = inference(lambda: model, cache=EmbeddingCache(100_000_000))
-    with client(behind) as http:
-        image = http.post("/api/encode", content=path.read_bytes()).headers["x-image-hash"]
-        whole = {"image": image, "points": points, "labels": labels}
-        (at_once,) = http.post("/api/segment", json=whole).json()["answers"]
-        previous = None
-        for end in range(1, len(points) + 1):
-            body = {"image": image, "points": points[:end], "labels": labels[:end]}
-            reply = http.post("/api/segment", json=body | {"previous": previous}).json()
-            (answer,) = reply["answers"]
-            previous = answer["prediction_id"]
-    for one in (at_once, answer):
-        np.testing.assert_array_equal(masks(one), wanted.masks)
-    assert at_once["prediction_id"] == previous
 
 
 def test_the_candidate_that_is_corrected_can_be_named() -> None:
@@ -174,26 +124,6 @@ def test_kept_predictions_expire_and_make_room() -> None:
     assert kept.used_bytes == 2 * size
 
 
-def test_edges_are_put_where_python_puts_them() -> None:
-    model, path = anymask.load(), anymask.sample("coffee")
-    wanted = model.segment(path, points=[(290, 120)])
-    coarse = model.segment(model.encode(path), points=[(290, 120)])
-    behind = inference(lambda: model, cache=EmbeddingCache(100_000_000))
-    with client(behind) as http:
-        name = http.post("/api/encode", content=path.read_bytes()).headers["x-image-hash"]
-        body = {"image": name, "points": [[290, 120]]}
-        (refined,) = http.post("/api/segment", json=body).json()["answers"]
-        off = body | {"refine_edges": False}
-        (plain,) = http.post("/api/segment", json=off).json()["answers"]
-        (both,) = http.post("/api/segment", json=body | {"mirror": True}).json()["answers"]
-    np.testing.assert_array_equal(masks(refined), wanted.masks)
-    mirrored = model.segment(path, points=[(290, 120)], mirror=True)
-    np.testing.assert_array_equal(masks(both), mirrored.masks)
-    assert (mirrored.masks[0] != wanted.masks[0]).any()
-    np.testing.assert_array_equal(masks(plain), coarse.masks)
-    assert (wanted.masks[0] != coarse.masks[0]).any()
-
-
 def test_large_photos_are_kept_small_and_answered_alike() -> None:
     model = anymask.load()
     photo = np.asarray(load_image(anymask.sample("cat")).repeat(8, axis=0).repeat(8, axis=1))
@@ -232,29 +162,6 @@ def test_numbers_that_half_precision_cannot_hold_travel_as_float32() -> None:
     with client(inference(lambda: Model(Loud()))) as http:
         reply = http.post("/api/encode", content=png(PICTURE))
     assert b'"dtype": "float32"' in reply.content[:700]
-
-
-def test_everything_answers_what_the_library_answers_by_hash_and_by_picture() -> None:
-    settings = {"grid": 6, "score": 0.3, "stability": 0}
-    wanted = Model(ColourRuntime()).everything(PICTURE, points_per_batch=8, **settings)
-    records = [record.to_sa1b(number) for number, record in enumerate(wanted, 1)]
-    assert records
-    with client() as http:
-        name = http.post("/api/encode", content=png(PICTURE)).headers["x-image-hash"]
-        for image in (name, base64.b64encode(png(PICTURE)).decode()):
-            reply = http.post("/api/everything", json={"image": image, "settings": settings})
-            assert reply.json() == {"records": json.loads(json.dumps(records))}
-
-
-def test_a_picture_may_come_with_its_prompts() -> None:
-    text = base64.b64encode(png(PICTURE)).decode()
-    with client() as http:
-        for image in (text, f"data:image/png;base64,{text}"):
-            reply = http.post("/api/segment", json={"image": image, "prompts": [CLICK]})
-            (best, *_) = masks(reply.json()["answers"][0])
-            assert (best & LEFT).sum() / (best | LEFT).sum() > 0.85
-        again = {"image": reply.json()["image"], "prompts": [CLICK]}
-        assert http.post("/api/segment", json=again).json() == reply.json()
 
 
 def test_health_answers_while_the_model_loads_and_after() -> None:

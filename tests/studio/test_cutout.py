@@ -1,4 +1,4 @@
-"""`POST /api/cutout`: the background goes without a prompt, as `Model.cutout` does it."""
+"""`POST /api/cutout`: the background goes without a prompt, in the look of the query."""
 
 import io
 from collections.abc import Iterator
@@ -8,7 +8,6 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
-import anymask
 from anymask.runtime import ASSETS
 from tests.studio.servers import client, error_of, png
 
@@ -21,19 +20,14 @@ def http() -> Iterator[TestClient]:
         yield started
 
 
-def test_the_main_subject_is_cut_out_as_in_python(http: TestClient) -> None:
-    answer = http.post("/api/cutout", files={"file": ("cat.jpg", CAT, "image/jpeg")})
-    assert answer.status_code == 200, answer.text
-    assert answer.headers["content-type"] == "image/png"
-    found = np.asarray(Image.open(io.BytesIO(answer.content)))
-    wanted = anymask.load("small").cutout(Image.open(io.BytesIO(CAT)))
-    np.testing.assert_allclose(found.astype(int), np.asarray(wanted).astype(int), atol=2)
+def test_the_main_subject_has_the_look_that_is_asked_for(http: TestClient) -> None:
     for kind in ("webp", "jpeg"):
         look = {"format": kind, "background": "white", "crop": "true", "soft": "false"}
         answer = http.post("/api/cutout", content=CAT, params=look)
         picture = Image.open(io.BytesIO(answer.content))
         assert (picture.format, picture.mode) == (kind.upper(), "RGB")
-        assert picture.width < found.shape[1]
+        assert answer.headers["content-type"] == f"image/{kind}"
+        assert picture.width < 451  # that of the photo
 
 
 @pytest.mark.parametrize(

@@ -300,20 +300,3 @@ def test_a_full_server_says_when_to_come_again() -> None:
         assert first.result(PATIENCE_S).status_code == 200
         runtime.go_on.release()
         assert http.post("/api/segment", json=body).status_code == 200
-
-
-def test_too_many_bytes_at_a_time_wait_outside() -> None:
-    limits = Limits(upload_bytes=2_000_000, body_bytes=1)
-    with client(limits=limits) as http:
-        assert http.post("/api/encode", content=png(PICTURE)).status_code == 200
-    runtime = GatedRuntime()
-    with client(inference(lambda: Model(runtime)), limits=limits) as http:
-        name = http.post("/api/encode", content=png(PICTURE)).headers["x-image-hash"]
-        body = {"image": name, "prompts": [CLICK]}
-        first = in_thread(lambda: http.post("/api/segment", json=body))
-        assert runtime.entered.acquire(timeout=PATIENCE_S)
-        reply = http.post("/api/encode", content=bytes(2_000_000))
-        assert reply.status_code == 429
-        assert "are in process" in reply.json()["error"]["message"]
-        runtime.go_on.release()
-        assert first.result(PATIENCE_S).status_code == 200

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 from typing import Any
 
 import jsonschema_rs
@@ -11,11 +10,9 @@ import pytest
 from starlette.testclient import TestClient
 
 from anymask.base import InputError, list_settings
-from anymask.masks import rle_to_coco
-from anymask.segment import Arrangement, EverythingDict, Grid, Model, SegmentSettingsDict
+from anymask.segment import Arrangement, EverythingDict, Grid, SegmentSettingsDict
 from anymask.studio.schemas import EVERYTHING, SEGMENT, TRACK, SegmentBody, settings_schema
 from anymask.track import GROUPS, TrackOptions
-from tests.segment.fakes import ColourRuntime
 from tests.studio.servers import PICTURE, error_of, png
 
 VALUES = (True, False, None, -1, 0, 0.5, 1, 7, 2000, 10**7, "auto", "exact", "tree", "points", "x")
@@ -23,7 +20,6 @@ PITTED = PICTURE.copy()  # the left disc with a hole, and a speck of its colour
 PITTED[44:52, 36:44] = PICTURE[0, 0]
 PITTED[6:10, 100:104] = PICTURE[40, 35]
 CLICK = {"points": [[20, 40]]}
-FILE = {"file": ("photo.png", png(PITTED), "image/png")}
 
 
 @pytest.mark.parametrize("group", [Grid, Arrangement, *GROUPS])
@@ -66,29 +62,6 @@ def test_openapi_describes_each_setting_and_no_other(http: TestClient) -> None:
     for name, does in SEGMENT.items():
         assert segment[name]["description"] == does
     assert "ambiguous" in bodies["CandidatesBody"]["required"]
-
-
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {"max_hole_area": 0},
-        {"max_hole_area": "1%", "min_island_area": "0.1%"},
-        {"max_hole_area": 0.001, "min_island_area": 1},
-        {"multimask": True, "ranking": "own", "max_hole_area": 900},
-    ],
-)
-def test_segment_cleans_as_python_does(http: TestClient, settings: dict[str, Any]) -> None:
-    image = base64.b64encode(png(PITTED)).decode()
-    reply = http.post("/api/segment", json={"image": image, **CLICK, **settings})
-    assert reply.status_code == 200, reply.text
-    texts = {name: json.dumps(value) for name, value in (CLICK | settings).items()}
-    assert http.post("/api/segment", files=FILE, data=texts).json() == reply.json()
-    (told,) = reply.json()["answers"]
-    own = Model(ColourRuntime()).segment(PITTED, points=[(20, 40)], **settings)
-    assert told["masks"] == [rle_to_coco(rle) for rle in own.rles()]
-    assert told["ambiguous"] == own.ambiguous
-    plain = http.post("/api/segment", json={"image": image, **CLICK}).json()["answers"][0]
-    assert told["masks"] != plain["masks"]
 
 
 @pytest.mark.parametrize("size", [-1, "much", "100%", True, None, [5]])

@@ -151,11 +151,12 @@ def test_requests_count_only_when_their_bodies_have_arrived() -> None:
 
 
 def test_an_address_holds_half_of_the_bytes() -> None:
-    app = create_app(ServerParts(inference(), limits=Limits(upload_bytes=1000, body_bytes=2000)))
+    limits = Limits(upload_bytes=1000, body_bytes=2000)
+    app = create_app(ServerParts(inference(), limits=limits))
 
     async def post(address: str, held: asyncio.Event | None = None) -> int:
         sent: list[Message] = []
-        parts = [{"type": "http.request", "body": bytes(600), "more_body": held is not None}]
+        parts = [{"type": "http.request", "body": bytes(900), "more_body": held is not None}]
 
         async def receive() -> Message:
             if not parts and held is not None:
@@ -166,15 +167,18 @@ def test_an_address_holds_half_of_the_bytes() -> None:
             sent.append(message)
 
         await app(SCOPE | {"client": (address, 1)}, receive, send)
-        return sent[0]["status"]
+        return int(sent[0]["status"])
 
     async def check() -> None:
         held = asyncio.Event()
-        first = asyncio.create_task(post("10.0.0.1", held))
+        tasks = [asyncio.create_task(post("10.0.0.1", held))]
         await asyncio.sleep(0)
         assert [await post("10.0.0.1"), await post("10.0.0.2")] == [429, 415]
+        tasks.append(asyncio.create_task(post("10.0.0.2", held)))
+        await asyncio.sleep(0)
+        assert await post("10.0.0.3") == 429
         held.set()
-        assert [await first, await post("10.0.0.1")] == [415, 415]
+        assert [*await asyncio.gather(*tasks), await post("10.0.0.1")] == [415] * 3
 
     asyncio.run(check())
 

@@ -7,7 +7,6 @@ page's encoder is WebAssembly's, so masks may differ by a pixel of rounding.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -22,7 +21,6 @@ import anymask
 from anymask.masks import Prompt, coco_to_rle, rle_iou
 
 SAME = 0.99  # IoU of first masks that differ by rounding alone
-ROOT = Path(__file__).resolve().parents[2]
 CHECKPOINT = Path(anymask.__file__).parent / "assets" / "nano" / "weights.json"
 
 
@@ -277,41 +275,18 @@ CLICK = """async (clicks) => {
 }"""
 
 
-def answers_over_http(model: Any, clicks: Prompt) -> list[Any]:
-    """The first mask after each click, each request with the prediction of the one before."""
-    from anymask.studio import EmbeddingCache
-    from tests.studio.servers import client, inference
-
-    file = io.BytesIO()
-    Image.fromarray(pictures()["coffee"]).save(file, "PNG")
-    asked, answers = to_page(clicks)["clicks"], []
-    body: dict[str, Any] = {"points": [], "labels": [], "previous": None}
-    behind = inference(lambda: model, cache=EmbeddingCache(100_000_000))
-    with client(behind) as http:
-        reply = http.post("/api/encode", content=file.getvalue())
-        for click in asked:
-            body["points"].append([click["x"], click["y"]])
-            body["labels"].append(click["label"])
-            sent = {"image": reply.headers["x-image-hash"], **body}
-            (answer,) = http.post("/api/segment", json=sent).json()["answers"]
-            answers.append(coco_to_rle(answer["masks"][0]))
-            body["previous"] = answer["prediction_id"]
-    return answers
-
-
 def test_clicks_of_the_page_are_answered_as_in_python(at_page: Callable[[str], Any]) -> None:
-    """Click after click on the page, all at once in Python, and one after the other with previous
-    in Python and over HTTP; undo on the page shows the mask before."""
+    """Click after click on the page, all at once in Python, and one after the other with previous;
+    undo on the page shows the mask before."""
     points = np.array([[290, 120], [310, 250], [120, 200], [200, 60]], np.float32)
     clicks = Prompt.of(points=points, labels=[1, 1, 0, 1])
     there, back = at_page("coffee").evaluate(CLICK, to_page(clicks)["clicks"])
     model, previous = anymask.load(), None
-    over_http = answers_over_http(model, clicks)
     for count, shown in enumerate(there, start=1):
         words = {"points": points[:count], "point_labels": clicks.labels[:count]}
         at_once = model.segment(pictures()["coffee"], **words)
         previous = model.segment(pictures()["coffee"], **words, previous=previous)
-        rles = [at_once.rles()[0], previous.rles()[0], over_http[count - 1]]
+        rles = [at_once.rles()[0], previous.rles()[0]]
         assert (rle_iou([coco_to_rle(shown["rle"])], rles) >= SAME).all(), count
         assert shown["score"] == pytest.approx(at_once.first.score, abs=0.02)
     assert back == there[-2::-1]
