@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from anymask.base import InputError, PromptError
-from anymask.track import VideoSession, open_session
+from anymask.track import SessionStore, VideoSession, open_session
+from anymask.track.flow import reduce_frame
 from tests.track.clips import moving_discs, write_video
 from tests.track.test_session import MODEL, PICTURES, START, rles
 
@@ -33,12 +37,57 @@ def test_masks_do_not_move_to_other_frames(tmp_path: Path, chosen: dict[str, obj
     assert followed(path, PICTURES) == wanted  # nothing of it was lost
 
 
-@pytest.mark.parametrize("other", [OTHERS, [picture[:-2] for picture in PICTURES]])
-def test_another_video_does_not_go_on(tmp_path: Path, other: list[np.ndarray]) -> None:
+def square_at(column: int) -> np.ndarray:
+    picture = np.full((96, 128, 3), 90, np.uint8)
+    picture[30:50, column : column + 20] = (200, 60, 60)
+    return picture
+
+
+SQUARE = [square_at(10 + 4 * step) for step in range(6)]
+TAKES = [SQUARE[0], *(np.roll(picture, 40, axis=1) for picture in SQUARE[1:])]
+
+
+@pytest.mark.parametrize(
+    ("first", "other"),
+    [
+        (PICTURES, OTHERS),
+        (PICTURES, [picture[:-2] for picture in PICTURES]),
+        (SQUARE, TAKES),
+        (SQUARE, [*SQUARE[:5], TAKES[5]]),
+        (SQUARE, SQUARE[:4]),
+    ],
+)
+def test_another_video_does_not_go_on(
+    tmp_path: Path, first: list[np.ndarray], other: list[np.ndarray]
+) -> None:
     path = tmp_path / "clip.session"
-    followed(path, PICTURES)
-    with pytest.raises(InputError, match="another first frame"):
-        followed(path, other)
+    sources: list[object] = [first, other]
+    for place, pictures in enumerate((first, other)):
+        sources.append(folder := tmp_path / f"frames{place}")
+        folder.mkdir()
+        for number, picture in enumerate(pictures):
+            Image.fromarray(picture).save(folder / f"{number:02d}.png")
+    for held, another in (sources[:2], sources[2:]):
+        kept = followed(path, held)
+        with pytest.raises(InputError, match="another video"):
+            followed(path, another)
+        assert followed(path, held) == kept
+        path.unlink()
+
+
+def test_a_session_of_version_0_1_opens_for_its_video_only(tmp_path: Path) -> None:
+    path = tmp_path / "clip.session"
+    kept = followed(path, PICTURES)
+    store = SessionStore(path)
+    store._execute("drop table looks")
+    store._execute("delete from about where name = 'content'")
+    cells = cv2.resize(reduce_frame(PICTURES[0]), (16, 16), interpolation=cv2.INTER_AREA)
+    store.tell("look", json.dumps([*PICTURES[0].shape[:2], *cells.ravel().tolist()]))
+    store.commit()
+    store.close()
+    with pytest.raises(InputError, match="another video"):
+        followed(path, OTHERS)
+    assert followed(path, PICTURES) == kept
 
 
 def test_the_same_video_goes_on_where_it_was_moved_encoded_anew_or_grew(tmp_path: Path) -> None:

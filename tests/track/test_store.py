@@ -1,12 +1,18 @@
 """A session's file finds a frame at once, however long the video is."""
 
 import json
+import sqlite3
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from anymask.base import DataError
 from anymask.masks import Prompt, mask_to_rle
-from anymask.track import ObjectMask, SessionStore, files
+from anymask.segment import Model
+from anymask.track import ObjectMask, SessionStore, files, open_session
+from tests.segment.fakes import ColourRuntime
+from tests.track.clips import moving_discs
 
 MASK = ObjectMask(mask_to_rle(np.eye(8, dtype=np.bool_)), 1.0, 0.9, "visible", (), prompted=False)
 
@@ -28,6 +34,35 @@ def steps_of_a_look(frames: int) -> int:
 
 def test_a_look_at_a_frame_costs_the_same_in_a_longer_video() -> None:
     assert steps_of_a_look(2000) == pytest.approx(steps_of_a_look(20), rel=0.2)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "update about set value = cast(x'ff' as text)",
+        "update about set value = null",
+        "update prompts set prompt = x'7b7d'",
+        "update prompts set prompt = '[]'",
+        "update masks set mask = '8 8'",
+        "update states set watch = '{}'",
+        "update states set arrays = 'PK'",
+    ],
+)
+def test_a_corrupted_session_ends_in_one_error(tmp_path: Path, damage: str) -> None:
+    path, pictures = tmp_path / "a.session", moving_discs(3)[0]
+
+    def go_on() -> None:
+        with open_session(Model(ColourRuntime()), pictures, session=path) as session:
+            list(session.results())
+            session.add(points=[(30, 30)])
+            list(session)
+
+    go_on()
+    with sqlite3.connect(path) as base:
+        base.execute(damage)
+    base.close()
+    with pytest.raises(DataError, match=r"a\.session"):
+        go_on()
 
 
 def test_the_prompts_of_a_session_of_version_0_1_are_known_again() -> None:

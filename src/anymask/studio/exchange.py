@@ -381,9 +381,10 @@ def take_clip(
         label: Class of its objects.
         skipped: Numbers of objects that are not added.
     """
-    from anymask.track import FrameSampling, SessionStore, frame_numbering, read_facts
+    from anymask.track import FrameSampling, SessionStore, check_same_video, open_source, read_facts
 
-    facts = read_facts(project.file(video))
+    clip_path = project.file(video)
+    facts = read_facts(clip_path)
     clip = project.tracks.add_clip(video, facts.hw, facts.frames, facts.rate)
     if session is None:
         return
@@ -392,26 +393,18 @@ def take_clip(
             f"The session file {str(session)!r} does not exist. Create it with: "
             f"anymask track VIDEO --session {session}"
         )
-    store = SessionStore(session)
-    looked_at = store.about("frames")
-    if looked_at not in (None, frame_numbering(FrameSampling())):
-        store.close()
-        raise InputError(
-            f"{str(session)!r} contains only some frames of the video ({looked_at}), "
-            "but a project requires all frames. Track the video again without "
-            "--every, --fps and --start."
-        )
-    found: dict[int, list[TrackMask]] = {number: [] for number in store.objects()}
-    for frame in store.frames():
-        for number, one in store.masks(frame).items():
-            found[number].append(
-                TrackMask(
-                    frame=frame, rle=one.rle, score=one.score, state=one.state,
-                    doubts=one.doubts, prompted=one.prompted,
-                )
-            )  # fmt: skip
-    origin = Provenance(kind="model", model=store.about("tracker"), tool="track")
-    store.close()
+    with closing(open_source(clip_path)) as source, closing(SessionStore(session)) as store:
+        check_same_video(store, source, FrameSampling())
+        found: dict[int, list[TrackMask]] = {number: [] for number in store.objects()}
+        for frame in store.frames():
+            for number, one in store.masks(frame).items():
+                found[number].append(
+                    TrackMask(
+                        frame=frame, rle=one.rle, score=one.score, state=one.state,
+                        doubts=one.doubts, prompted=one.prompted,
+                    )
+                )  # fmt: skip
+        origin = Provenance(kind="model", model=store.about("tracker"), tool="track")
     for number, masks in found.items():
         if number in skipped:
             continue

@@ -38,7 +38,7 @@ from anymask.track.redaction import masks_of_frames as masks_of_frames
 from anymask.track.redaction import redact_video as redact_video
 from anymask.track.session import PromptKeywords as PromptKeywords
 from anymask.track.session import VideoSession as VideoSession
-from anymask.track.session import frame_numbering as frame_numbering
+from anymask.track.session import check_same_video as check_same_video
 from anymask.track.session import open_session as open_session
 from anymask.track.session import read_whole as read_whole
 from anymask.track.settings import GROUPS as GROUPS

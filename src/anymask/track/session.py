@@ -10,10 +10,13 @@ object and direction is in memory: memory use is constant.
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import logging
+import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -55,7 +58,7 @@ from anymask.track.settings import (
     TrackOptions,
     TrackSettings,
 )
-from anymask.track.sources import SampledFrames, first_readable, open_source
+from anymask.track.sources import FrameSource, SampledFrames, first_readable, open_source
 from anymask.track.store import SessionStore, StoredState
 from anymask.track.trackers import open_tracker
 
@@ -294,7 +297,13 @@ class VideoSession:
                 else f"frames 0 to {length - 1} are available"
             )
             raise InputError(f"Frame {frame} is not available: {known}.")
+        self._note_look(look)
         return look
+
+    def _note_look(self, look: PrefetchedFrame) -> None:
+        """Store the fingerprint of a frame, to recognize its video again."""
+        cells = frame_cells(look.grey, SIDE).tobytes()
+        self._store.write_look(look.frame, frame_size(look.image), cells)
 
     def take_back(self, id: int, frame: int) -> None:  # noqa: A002
         """Delete the prompt of an object on a frame. Raises InputError if it does not exist."""
@@ -531,6 +540,8 @@ class VideoSession:
             return None
         if not ahead:
             self._prefetcher.expect(following)
+        if at.frame % FINGERPRINTED == 0:
+            self._note_look(look)
         for number in begun:
             self._begin(look.seen, at, number)
         if tracked:
@@ -615,6 +626,8 @@ class VideoSession:
         """Write results and tracker states to the session file."""
         if self._closed:
             return  # an unfinished generator is finalized after its session
+        if self._prefetcher.last is not None:
+            self._note_look(self._prefetcher.last)
         self._store.drop_states()
         for (number, backward), live in self._live.items():
             arrays = self.tracker.pack(live.state)
@@ -655,8 +668,11 @@ def read_whole(**numbers: object) -> list[int]:
 
 # Opening sessions.
 
-SIDE = 16  # side of a frame fingerprint, in cells
-APART = 8.0  # maximum mean difference of two fingerprints of the same frame, of 255
+SIDE = 32  # side of a frame fingerprint, in cells
+APART = 8  # maximum difference of a cell in two fingerprints of the same frame, of 255
+FINGERPRINTED = 10  # frames from one stored fingerprint to the next
+COMPARED = 16  # maximum number of fingerprints to compare
+MOST_READ, BLOCK = 64 << 20, 1 << 16  # bytes of a video that are hashed: in total, at a time
 NUMBERING = ("every", "fps", "start")  # options that determine the source frame of an index
 
 
@@ -704,7 +720,7 @@ def open_session(
         kept = None if track.session is None else Path(track.session).expanduser()
         store = SessionStore(kept)
         if kept is not None:
-            check_same_video(store, frames)
+            check_same_video(store, frames.source, sampling)
         return VideoSession(tracker, frames, store, monitoring)
     except BaseException:
         frames.close()
@@ -713,9 +729,9 @@ def open_session(
         raise
 
 
-def check_same_video(store: SessionStore, frames: SampledFrames) -> None:
+def check_same_video(store: SessionStore, source: FrameSource, sampling: FrameSampling) -> None:
     """Store which frames a session uses. Raises InputError if it was started with other frames."""
-    numbering = frame_numbering(frames.sampling)
+    frames, numbering = SampledFrames(source, sampling), frame_numbering(sampling)
     held = store.about("frames")
     if held is not None and held != numbering:
         raise InputError(
@@ -723,17 +739,41 @@ def check_same_video(store: SessionStore, frames: SampledFrames) -> None:
             "frames, or choose another session file."
         )
     store.tell("frames", numbering)
-    place = first_readable(frames) if frames.length is not None else None
-    first = None if place is None else frames.read(place)
-    if first is None:
-        return
-    look, seen = store.about("look"), frame_fingerprint(first)
-    if look is not None and _are_apart(parse_json(look, "a look"), seen):
-        raise InputError(
-            f"{store.path} was created for a video with another first frame. Use that video, or "
-            "choose another session file."
-        )
-    store.tell("look", look or json.dumps(seen))
+    content = content_hash(getattr(source, "files", ()))
+    if frames.length is not None and (content is None or content != store.about("content")):
+        looks = store.looks()
+        some = np.linspace(0, len(looks) - 1, min(len(looks), COMPARED)).round().astype(int)
+        for frame, size, cells in [looks[number] for number in some]:
+            place = first_readable(frames) if frame < 0 else frame
+            image = None if place is None else frames.read(place)
+            if image is None and place is not None and frames.is_missing(place):
+                continue
+            if image is None or _is_other_frame(image, size, cells):
+                raise InputError(
+                    f"{store.path} was created for another video: frame {place or 0} differs. Use "
+                    "that video, or choose another session file."
+                )
+    store.tell("content", content or "")
+
+
+def content_hash(files: Sequence[Path]) -> str | None:
+    """Hash of the sizes and contents of files, and of the names of several.
+
+    Of large files, blocks at equal distances are read: at most about MOST_READ bytes of all.
+    Returns None without files, or if one is missing.
+    """
+    count = max(2, MOST_READ // BLOCK // max(len(files), 1))  # blocks of each file
+    digest = hashlib.sha256()
+    for path in files:
+        if not path.is_file():
+            return None
+        with path.open("rb") as file:
+            size = file.seek(0, io.SEEK_END)
+            digest.update(json.dumps([path.name if len(files) > 1 else "", size]).encode())
+            for place in np.linspace(0, max(0, size - BLOCK), min(count, size // BLOCK + 1)):
+                file.seek(int(place))
+                digest.update(file.read(BLOCK))
+    return digest.hexdigest() if files else None
 
 
 def frame_numbering(sampling: FrameSampling) -> str:
@@ -742,12 +782,20 @@ def frame_numbering(sampling: FrameSampling) -> str:
     return ", ".join(f"{k}={v}" if v is None else f"{k}={v:g}" for k, v in chosen.items())
 
 
-def frame_fingerprint(image: UintImage) -> list[int]:  # (H, W, 3) -> H, W and SIDE * SIDE values
-    """Fingerprint of a frame: its size and a small grayscale version."""
-    cells = cv2.resize(reduce_frame(image), (SIDE, SIDE), interpolation=cv2.INTER_AREA)
-    return [*image.shape[:2], *cells.ravel().tolist()]
+def frame_cells(grey: UintImage, side: int) -> UintImage:  # (h, w) -> (side, side)
+    """Fingerprint of a frame that `reduce_frame` reduced: a small version."""
+    return np.asarray(cv2.resize(grey, (side, side), interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def _are_apart(before: list[int], now: list[int]) -> bool:
-    difference = np.abs(np.subtract(before[2:], now[2:])).mean()
-    return before[:2] != now[:2] or bool(difference > APART)
+def _is_other_frame(image: UintImage, size: str, cells: bytes) -> bool:
+    """Whether the size or a cell of a frame differs from a stored fingerprint."""
+    side = math.isqrt(len(cells))
+    if size != frame_size(image) or not cells or side**2 != len(cells):
+        return True
+    now = frame_cells(reduce_frame(image), side).astype(np.int16).ravel()
+    return bool(np.abs(now - np.frombuffer(cells, np.uint8)).max() > APART)
+
+
+def frame_size(image: UintImage) -> str:
+    """Height and width of a frame, as in a fingerprint."""
+    return "{} {}".format(*image.shape[:2])

@@ -60,7 +60,8 @@ class FrameSource(Protocol):
     """Frames by index.
 
     A source may have the attribute `missing`: indices of damaged frames. `read` returns None for
-    them, and later frames keep their indices and times.
+    them, and later frames keep their indices and times. The attribute `files`, its paths,
+    identifies the video of a stored session.
 
     Attributes:
         length: Number of frames, or None if unknown.
@@ -104,6 +105,7 @@ class ListedFrames:
         self._pictures, self.rate = pictures, rate
         self.missing: set[int] = set()
         paths = [Path(one) for one in pictures if isinstance(one, str | Path)]
+        self.files = tuple(paths) if len(paths) == len(pictures) else ()
         own = len({path.stem.lower() for path in paths}) == len(pictures)
         self.names = tuple(path.name for path in paths) if own else ()
 
@@ -139,7 +141,7 @@ class PagedFrames:
     rate = LIST_RATE
 
     def __init__(self, path: Path, count: int) -> None:
-        self._path, self.length = path, count
+        self._path, self.length, self.files = path, count, (path,)
         self.missing: set[int] = set()
 
     def read(self, frame: int) -> UintImage | None:
@@ -222,7 +224,7 @@ class VideoFile:
 
     def __init__(self, path: Path) -> None:
         self._av = import_av()
-        self.path = path
+        self.path, self.files = path, (path,)
         self.fault: str | None = None
         self.missing: set[int] = set()
         self._doubled: dict[int, int] = {}  # time stamp shared by two frames -> time of the second

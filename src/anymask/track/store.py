@@ -9,9 +9,10 @@ from __future__ import annotations
 import io
 import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -33,6 +34,7 @@ create index if not exists masks_of_a_frame on masks (frame);
 create table if not exists states (
     object integer, backward integer, frame integer, arrays blob, watch text,
     primary key (object, backward));
+create table if not exists looks (frame integer primary key, size text, cells blob);
 """
 
 
@@ -60,7 +62,6 @@ class SessionStore:
             place = "" if path is None else str(path)
             self._base = sqlite3.connect(place, check_same_thread=False)
             self._base.executescript(TABLES)
-            held = self.about("format")
         except sqlite3.OperationalError as error:  # the file could not be opened
             raise DataError(
                 f"Cannot open the session {str(path)!r}. Check the folder and its permissions, or "
@@ -70,15 +71,15 @@ class SessionStore:
             raise DataError(
                 f"{path} is not a session file of anymask. Choose another session file."
             ) from error
-        if held not in (None, FORMAT):
+        if (held := self.about("format")) not in (None, FORMAT):
             raise DataError(
                 f"{path} has the format {held!r}, but this version reads {FORMAT!r}. Choose "
                 "another session file."
             )
         self.tell("format", FORMAT)
 
-    def _execute(self, words: str, values: Sequence[object] = ()) -> sqlite3.Cursor:
-        """Run a statement, with NumPy scalars converted to Python numbers.
+    def _execute(self, words: str, values: Sequence[object] = ()) -> list[Any]:
+        """Run a statement with NumPy scalars converted to Python numbers, and return its rows.
 
         Raises InputError after `close`, DataError if SQLite fails.
         """
@@ -89,20 +90,43 @@ class SessionStore:
             )
         plain = [one.item() if isinstance(one, np.generic) else one for one in values]
         try:
-            return self._base.execute(words, plain)
+            return self._base.execute(words, plain).fetchall()
         except sqlite3.Error as error:
             raise self._failed(error) from error
+
+    def _read(
+        self,
+        words: str,
+        values: Sequence[object],
+        kinds: Sequence[Any],
+        make: Callable[..., Any] = lambda value: value,
+    ) -> list[Any]:
+        """Results of `make` for the rows of a query.
+
+        Raises DataError if a value is not of its type in `kinds`, or `make` fails.
+        """
+        rows = self._execute(words, values)
+        try:
+            if not all(all(map(isinstance, row, kinds)) for row in rows):
+                raise TypeError("a value has another type")
+            return [make(*row) for row in rows]
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            raise DataError(
+                f"The session {str(self.path)!r} is corrupted. Choose another session file, or "
+                "delete this one."
+            ) from error
 
     def _failed(self, error: sqlite3.Error) -> DataError:
         return DataError(
             f"Cannot read or write the session {str(self.path or 'in a temporary file')!r}. Check "
-            "that no other process uses it and that the disk is not full."
+            "that no other process uses it, that the file is whole, and that the disk is not full."
         )
 
     def about(self, name: str) -> str | None:
         """Value written by `tell`, or None."""
-        row = self._execute("select value from about where name = ?", (name,)).fetchone()
-        return None if row is None else str(row[0])
+        return next(
+            iter(self._read("select value from about where name = ?", (name,), [str])), None
+        )
 
     def tell(self, name: str, value: str) -> None:
         """Write a named value of the session."""
@@ -122,8 +146,7 @@ class SessionStore:
 
     def objects(self) -> list[int]:
         """Numbers of the objects, in order."""
-        rows = self._execute("select object from objects order by object")
-        return [number for (number,) in rows]
+        return self._read("select object from objects order by object", (), [int])
 
     def remove_object(self, number: int) -> None:
         """Delete an object with its prompts, masks and states."""
@@ -147,13 +170,16 @@ class SessionStore:
 
     def prompt(self, number: int, frame: int) -> tuple[Prompt, Rle | None] | None:
         """Prompt of an object on a frame, and its mask before the prompt, or None."""
-        row = self._execute(
-            "select prompt, earlier from prompts where object = ? and frame = ?", (number, frame)
-        ).fetchone()
-        if row is None:
-            return None
-        prompt = Prompt.from_json(parse_json(row[0], "a prompt"))
-        return prompt, None if row[1] is None else _text_rle(row[1])
+        found = self._read(
+            "select prompt, earlier from prompts where object = ? and frame = ?",
+            (number, frame),
+            [str, str | None],
+            lambda prompt, earlier: (
+                Prompt.from_json(parse_json(prompt, "a prompt")),
+                None if earlier is None else _text_rle(earlier),
+            ),
+        )
+        return found[0] if found else None
 
     def drop_prompt(self, number: int, frame: int) -> None:
         """Delete a prompt."""
@@ -161,11 +187,11 @@ class SessionStore:
 
     def prompted_frames(self, number: int | None = None) -> list[int]:
         """Frames with prompts of an object, or of any object, in order."""
-        rows = self._execute(
+        return self._read(
             "select distinct frame from prompts where ? is null or object = ? order by frame",
             (number, number),
+            [int],
         )
-        return [frame for (frame,) in rows]
 
     # ------------------------------------------------------------------------------------ masks
 
@@ -181,31 +207,29 @@ class SessionStore:
 
     def masks(self, frame: int) -> dict[int, ObjectMask]:
         """Stored masks of a frame by object number."""
-        rows = self._execute(
-            "select object, mask, score, quality, state, doubts, prompted from masks "
-            "where frame = ? order by object",
-            (frame,),
-        )
-        return {
-            number: ObjectMask(
-                _text_rle(mask), score, quality, state, tuple(doubts.split()), bool(prompted)
+        return dict(
+            self._read(
+                "select object, mask, score, quality, state, doubts, prompted from masks "
+                "where frame = ? order by object",
+                (frame,),
+                [int, str, float, float, str, str, int],
+                _masked,
             )
-            for number, mask, score, quality, state, doubts, prompted in rows
-        }
+        )
 
     def followed(self, frame: int) -> set[int]:
         """Numbers of the objects with a stored mask on a frame."""
-        rows = self._execute("select object from masks where frame = ?", (frame,))
-        return {number for (number,) in rows}
+        return set(self._read("select object from masks where frame = ?", (frame,), [int]))
 
     def stretches(self, number: int) -> list[tuple[int, int]]:
         """Contiguous frame ranges with masks of an object, as (first, last)."""
-        rows = self._execute(
+        return self._read(
             "select min(frame), max(frame) from (select frame, frame - row_number() over "
             "(order by frame) as place from masks where object = ?) group by place order by 1",
             (number,),
+            [int, int],
+            lambda first, last: (first, last),
         )
-        return [(first, last) for first, last in rows]
 
     def drop_masks(self, number: int, first: int, last: int | None) -> None:
         """Delete the masks of an object on a range of frames. `last` None: to the end."""
@@ -214,19 +238,31 @@ class SessionStore:
             (number, first, last, last),
         )
 
-    def doubtful(self) -> Iterator[tuple[int, int, tuple[str, ...]]]:
+    def doubtful(self) -> list[tuple[int, int, tuple[str, ...]]]:
         """Low-confidence masks to review, as (frame, object, doubts), in order."""
-        rows = self._execute(
+        return self._read(
             "select frame, object, doubts from masks where doubts != '' and not prompted "
-            "order by frame, object"
+            "order by frame, object",
+            (),
+            [int, int, str],
+            lambda frame, number, doubts: (frame, number, tuple(doubts.split())),
         )
-        for frame, number, doubts in rows:
-            yield frame, number, tuple(doubts.split())
 
     def frames(self) -> list[int]:
         """Frames with masks, in order."""
-        rows = self._execute("select distinct frame from masks order by frame")
-        return [frame for (frame,) in rows]
+        return self._read("select distinct frame from masks order by frame", (), [int])
+
+    # ------------------------------------------------------------------------------------ looks
+
+    def write_look(self, frame: int, size: str, cells: bytes) -> None:
+        """Write the fingerprint of a frame: its size, and gray cells."""
+        self._execute("insert or replace into looks values (?, ?, ?)", (frame, size, cells))
+
+    def looks(self) -> list[tuple[int, str, bytes]]:
+        """Fingerprints of frames as (frame, size, cells); -1 for the first readable frame."""
+        first = self._read("select value from about where name = 'look'", (), [str], _first_look)
+        words = "select frame, size, cells from looks order by frame"
+        return first + self._read(words, (), [int, str, bytes], lambda *row: row)
 
     # ----------------------------------------------------------------------------------- states
 
@@ -241,14 +277,10 @@ class SessionStore:
             (number, int(backward), state.frame, held.getvalue(), monitor),
         )
 
-    def states(self) -> Iterator[tuple[int, bool, StoredState]]:
-        """Yield all stored states as (object, backward, state)."""
-        rows = self._execute("select object, backward, frame, arrays, watch from states")
-        for number, backward, frame, held, monitor in rows:
-            areas, centre, missing = parse_json(monitor, "a state")
-            past = TrackMonitor(tuple(areas), tuple(centre), missing)
-            arrays = read_arrays(io.BytesIO(held))
-            yield number, bool(backward), StoredState(frame, arrays, past)
+    def states(self) -> list[tuple[int, bool, StoredState]]:
+        """All stored states as (object, backward, state)."""
+        words = "select object, backward, frame, arrays, watch from states"
+        return self._read(words, (), [int, int, int, bytes, str], _stated)
 
     def drop_states(self) -> None:
         """Delete all states."""
@@ -265,6 +297,27 @@ class SessionStore:
         """Close the file. Changes that are not committed are lost."""
         self._closed = True
         self._base.close()
+
+
+def _first_look(text: str) -> tuple[int, str, bytes]:
+    """Fingerprint that version 0.1 stored."""
+    height, width, *cells = parse_json(text, "a look")
+    return -1, f"{height} {width}", bytes(cells)
+
+
+def _masked(
+    number: int, mask: str, score: float, quality: float, state: Any, doubts: str, prompted: int
+) -> tuple[int, ObjectMask]:
+    rle, known = _text_rle(mask), tuple(doubts.split())
+    return number, ObjectMask(rle, score, quality, state, known, bool(prompted))
+
+
+def _stated(
+    number: int, backward: int, frame: int, held: bytes, monitor: str
+) -> tuple[int, bool, StoredState]:
+    areas, centre, missing = parse_json(monitor, "a state")
+    past = TrackMonitor(tuple(areas), tuple(centre), missing)
+    return number, bool(backward), StoredState(frame, read_arrays(io.BytesIO(held)), past)
 
 
 def _rle_text(rle: Rle) -> str:
