@@ -56,11 +56,16 @@ def beep_of(path: Path) -> tuple[str, float]:
     raise AssertionError("no tone")
 
 
-def copied(clip: Path, path: Path) -> None:
+def copied(clip: Path, path: Path, look: Any = "picture") -> None:
     """Every picture as it is, in another film."""
     source = open_source(clip)
     facts = VideoFacts("clip", PICTURES[0].shape[:2], source.rate, (), clip)
-    writer = VideoWriter(path, facts, lambda frame, image: image)
+    opaque = ((0, 0), (0, 0), (0, 1 if look == "cutout" else 0))
+
+    def draw(frame: TrackedFrame, image: np.ndarray) -> np.ndarray:
+        return np.pad(image, opaque, constant_values=255)
+
+    writer = VideoWriter(path, facts, draw, look)
     for number in range(source.length or 0):
         frame = TrackedFrame(number, number, source.seconds(number), {})
         writer.write(frame, lambda number=number: source.read(number))
@@ -88,6 +93,101 @@ def test_sound_stays_with_its_pictures_in_every_format(
     codec, begins = beep_of(tmp_path / film)
     assert codec == wanted
     assert begins == pytest.approx(BEEP, abs=0.003)
+
+
+PATCHES = ((218, 59, 29), (39, 139, 89), (20, 20, 200), (250, 240, 30))
+WEIGHTS = {1: (0.2126, 0.0722), 5: (0.299, 0.114), 9: (0.2627, 0.0593)}  # of red and blue (H.273)
+
+
+def coded(colour: tuple[int, ...], matrix: int, full: bool) -> list[int]:
+    """Y, Cb and Cr of a color by the formulas of H.273."""
+    kr, kb = WEIGHTS[matrix]
+    red, green, blue = (value / 255 for value in colour)
+    luma = kr * red + (1 - kr - kb) * green + kb * blue
+    chroma = ((blue - luma) / (2 - 2 * kb), (red - luma) / (2 - 2 * kr))
+    low, high, wide = (0, 255, 255) if full else (16, 219, 224)
+    return [round(low + high * luma), *(round(128 + wide * part) for part in chroma)]
+
+
+def patches(path: Path, tags: tuple[int, ...], form: str = "yuv420p") -> Path:
+    """A clip of four patches, coded by hand, with its tags."""
+    with av.open(str(path), "w") as out:
+        shown: Any = out.add_stream("libx264", rate=25, options={"crf": "1"})
+        shown.width, shown.height, shown.pix_fmt = 256, 64, form
+        frame = av.VideoFrame(256, 64, "yuv420p")
+        for number, plane in enumerate(frame.planes):
+            row = np.zeros(plane.line_size, np.uint8)
+            wide = 64 if number == 0 else 32
+            for place, colour in enumerate(PATCHES):
+                matrix = tags[0] if tags[0] in WEIGHTS else 5
+                value = coded(colour, matrix, tags[1] == 2)[number]
+                row[place * wide : (place + 1) * wide] = value
+            plane.update(np.tile(row, (plane.height, 1)).tobytes())
+        frame.colorspace, frame.color_range = tags[:2]
+        for name, value in zip(TAGS, tags, strict=True):
+            setattr(shown.codec_context, name, value)
+        frame.pts, frame.time_base = 0, Fraction(1, 25)
+        out.mux(shown.encode(frame))
+        out.mux(shown.encode())
+    return path
+
+
+TAGS = ("colorspace", "color_range", "color_primaries", "color_trc")
+
+
+@pytest.mark.parametrize(
+    ("tags", "film", "look"),
+    [
+        ((1, 1, 1, 1), "film.mp4", "picture"),
+        ((1, 1, 1, 1), "film.webm", "cutout"),
+        ((1, 2, 1, 1), "film.mp4", "picture"),
+        ((1, 2, 1, 1), "film.mov", "cutout"),
+        ((5, 1, 5, 6), "film.mkv", "picture"),
+        ((9, 1, 9, 16), "film.mp4", "picture"),
+        ((2, 0, 2, 2), "film.mp4", "picture"),
+    ],
+)
+def test_a_film_has_the_colours_and_tags_of_its_original(
+    tmp_path: Path, tags: tuple[int, ...], film: str, look: Any
+) -> None:
+    clip, path = patches(tmp_path / "clip.mp4", tags), tmp_path / film
+    copied(clip, path, look)
+    with av.open(str(path)) as out:
+        frame = next(out.decode(video=0))
+        kept = [int(getattr(out.streams.video[0].codec_context, name)) for name in TAGS]
+    limited = path.suffix == ".mov"  # ProRes has no full range
+    assert kept == [tags[0], 1 if limited else tags[1], *tags[2:]]
+    shown = frame.to_ndarray(format="rgb24", dst_color_range=2)[32, 32::64].astype(int)
+    with av.open(str(clip)) as original:
+        seen = (
+            next(original.decode(video=0))
+            .to_ndarray(format="rgb24", dst_color_range=2)[32, 32::64]
+            .astype(int)
+        )
+    assert np.abs(seen - PATCHES).max() <= 3
+    assert np.abs(shown - seen).max() <= 3
+
+
+def test_a_film_of_pictures_is_tagged_and_ten_bits_are_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "film.mp4"
+    writer = VideoWriter(path, VideoFacts("a", (64, 64), 25.0, ()), lambda frame, image: image)
+    picture = np.full((64, 64, 3), PATCHES[0], np.uint8)
+    writer.write(TrackedFrame(0, 0, 0.0, {}), lambda: picture)
+    writer.close()
+    with av.open(str(path)) as out:
+        frame = next(out.decode(video=0))
+    assert (int(frame.colorspace), int(frame.color_range)) == (1, 1)
+    assert (
+        np.abs(
+            frame.to_ndarray(format="rgb24", dst_color_range=2)[32, 32].astype(int) - PATCHES[0]
+        ).max()
+        <= 3
+    )
+    deep = patches(tmp_path / "deep.mp4", (9, 1, 9, 16), "yuv420p10le")
+    copied(deep, tmp_path / "eight.mp4")
+    assert "10 bits" in caplog.text
 
 
 def test_an_encoder_that_lacks_is_one_sentence_before_anything_is_written(

@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -37,12 +38,18 @@ from anymask.masks import (
 from anymask.track.records import ObjectMask, TrackedFrame
 from anymask.track.sources import import_av
 
+LOG = logging.getLogger(__name__)
 CLOCK = 90_000  # ticks per second
 SOUND_RATE = 48_000  # samples per second of re-encoded sound
 _SOUNDS = {"libopus": ("flt", 960), "aac": ("fltp", 1024)}  # encoder -> format, packet size
 WHITE: Colour = (255, 255, 255)  # default color of objects without one
 FILMS = frozenset({".mp4", ".mov", ".mkv", ".webm"})
 _FAST_VP9 = {"deadline": "realtime", "cpu-used": "8", "crf": "30", "b": "0", "auto-alt-ref": "0"}
+# Matrix of a video (ITU-T H.273) -> as FFmpeg converts it. Players and FFmpeg differ in what they
+# assume for untagged videos (2), but the written one is like the one that was read.
+_MATRICES = {1: 1, 2: 5, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9}
+_TAGS = ("colorspace", "color_range", "color_primaries", "color_trc")
+_BT709, _LIMITED, _FULL = (1, 1, 1, 1), 1, 2
 Look = Literal["picture", "cutout"]
 Drawing = Callable[[TrackedFrame, UintImage], UintImage]
 Picture = Callable[[], UintImage]  # reads the frame (H, W, 3) on demand
@@ -217,7 +224,9 @@ def draw_matte(frame: TrackedFrame, image: UintImage) -> UintImage:
 
 
 class VideoWriter(MaskWriter):
-    """Writer of video files by PyAV, with frame times and the original sound.
+    """Writer of video files by PyAV, with frame times, and the sound and colors of the original.
+
+    Matrix, range, primaries and transfer are those of the original; without one, those of BT.709.
 
     The file has a hidden name until it is complete. Raises InputError as `check_film`, or if the
     encoder of the sound is missing.
@@ -242,6 +251,7 @@ class VideoWriter(MaskWriter):
         self._stream: Any = None
         self._size = (0, 0)
         self._original: Any = None
+        self._colours = _BT709
         self._sound: Iterator[tuple[float, Any]] = iter(())
         self._ahead: tuple[float, Any] | None = None
         self._last = float("inf") if facts.end is None else facts.end - facts.begin
@@ -257,9 +267,16 @@ class VideoWriter(MaskWriter):
         if self._stream is None:
             self._open_stream(image.shape[0], image.shape[1])
         form = "rgba" if image.shape[2] == 4 else "rgb24"
-        shown = self._av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format=form)
-        if image.shape[:2] != self._size:  # the resolution of the video changes
-            shown = shown.reformat(width=self._size[1], height=self._size[0])
+        whole = self._av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format=form)
+        matrix, span = self._colours[:2]
+        shown = whole.reformat(
+            width=self._size[1], height=self._size[0],  # the resolution of the video may change
+            format=self._stream.pix_fmt, dst_colorspace=_MATRICES[matrix],
+            dst_color_range=span or _LIMITED,
+        )  # fmt: skip
+        for name, value in zip(_TAGS, self._colours, strict=True):
+            with contextlib.suppress(AttributeError):  # PyAV 14 has no primaries of a frame
+                setattr(shown, name, value)
         shown.pts, shown.time_base = round(seconds * CLOCK), Fraction(1, CLOCK)
         self._out.mux(self._stream.encode(shown))
         self._write_sound(seconds)
@@ -293,6 +310,10 @@ class VideoWriter(MaskWriter):
         plain = "yuv420p" if even or webm else "yuv444p"
         self._stream.pix_fmt = ("yuva420p" if webm else "yuva444p10le") if alpha else plain
         self._stream.codec_context.time_base = Fraction(1, CLOCK)
+        if self._codec == "prores_ks":  # has no full range
+            self._colours = (self._colours[0], _LIMITED, *self._colours[2:])
+        for name, value in zip(_TAGS, self._colours, strict=True):
+            setattr(self._stream.codec_context, name, value)
 
     def _copy_audio(self, like: Path) -> None:
         """Copy the packets of the first audio track.
@@ -301,10 +322,12 @@ class VideoWriter(MaskWriter):
         """
         original = self._original = self._av.open(str(like), metadata_errors="replace")
         track = next(iter(original.streams.audio), None)
+        shown = next(iter(original.streams.video), None)
+        if shown is not None:
+            self._keep_colours(shown.codec_context)
+        begin = self.begin  # file time; its first frame may start later than 0
         if track is None:
             return
-        shown = next(iter(original.streams.video), None)
-        begin = self.begin  # file time; its first frame may start later than 0
         if shown is not None and shown.start_time is not None:
             begin += float(shown.start_time * shown.time_base)
         if self._holds(track):
@@ -316,6 +339,19 @@ class VideoWriter(MaskWriter):
         held = self._out.add_stream(codec, rate=SOUND_RATE)
         held.layout = "mono" if track.codec_context.channels == 1 else "stereo"
         self._sound = self._encoded(original, track, held, begin)
+
+    def _keep_colours(self, held: Any) -> None:
+        """Use the matrix, range, primaries and transfer of the original."""
+        if held.format is None or held.format.is_rgb:
+            return
+        tags = tuple(int(getattr(held, name)) for name in _TAGS)
+        if tags[0] in _MATRICES:
+            self._colours = tags
+        if (bits := held.format.components[0].bits) > 8:
+            LOG.warning(
+                "The original of %s has %d bits a channel. It is written with 8 bits, in the same "
+                "color space.", self.path, bits,
+            )  # fmt: skip
 
     def _holds(self, track: Any) -> bool:
         """Whether the container supports the codec of an audio track."""

@@ -471,7 +471,8 @@ def _in_order(frames: Iterator[tuple[int, UintImage]]) -> Iterator[tuple[int, Ui
 
 def _upright(picture: Any) -> UintImage:
     """Convert to 8-bit RGB and apply the rotation of the file."""
-    array = picture.to_ndarray(format="rgb24")
+    # PyAV before 18 uses the matrix of a frame only if a range is given, too.
+    array = picture.to_ndarray(format="rgb24", dst_color_range=2)
     turns = round(getattr(picture, "rotation", 0) / 90) % 4
     return np.ascontiguousarray(np.rot90(array, turns), np.uint8)
 
