@@ -40,9 +40,16 @@ def test_a_thing_is_taken_out_and_it_says_that_pixels_are_invented(
 
 @pytest.mark.parametrize("how", [["--blur"], ["--replace", "green.png"], ["--collage"]])
 def test_the_other_changes_write_a_picture(how: list[str]) -> None:
-    assert main(["edit", "a.png", *how, *CLICK, "-o", "out/b.jpg"]) == 0
-    with Image.open("out/b.jpg") as picture:
+    alpha = np.full(PICTURE.shape[:2], 128, np.uint8)
+    alpha[:, 70:] = 0
+    Image.fromarray(np.dstack([PICTURE, alpha])).save("b.png")
+    assert main(["edit", "b.png", *how, "--point", "30,30", "-o", "out/b.jpg"]) == 0
+    assert main(["edit", "b.png", *how, "--point", "30,30", "-o", "b.webp"]) == 0
+    with Image.open("out/b.jpg") as picture, Image.open("b.webp") as kept:
         assert picture.mode == "RGB"
+        if how != ["--collage"]:
+            np.testing.assert_array_equal(np.asarray(kept)[..., 3], alpha)
+            assert np.abs(np.asarray(kept)[2:9, 2:9, :3].astype(int) - PICTURE[2:9, 2:9]).max() <= 3
 
 
 @pytest.mark.parametrize(

@@ -130,7 +130,7 @@ def write_others(files: Files, item: PhotoItem, pictures: PictureChoice) -> list
         return []
     masks, shown = read_records(item), None
     if any(target.shows_photo for target in files.others):
-        shown = pictures.load(item.photo, item.page, None)
+        shown = pictures.load(item.photo, item.page, alpha=True)
     return [name for one in files.others for name in write_objects(one, masks, shown, ())]
 
 

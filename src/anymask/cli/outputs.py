@@ -192,7 +192,7 @@ def write_objects(
     InputError.
 
     Args:
-        image: Image, if the output shows it.
+        image: Image (H, W, 3), or (H, W, 4) with its alpha channel, if the output shows it.
         prompts: Prompts, one for each object, or none.
     """
     paths = []

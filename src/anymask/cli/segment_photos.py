@@ -220,7 +220,7 @@ def read_part_settings(args: argparse.Namespace) -> PartSettingsDict | None:
 
 def segment_photo(model: Model, job: Job, item: PhotoItem, targets: Sequence[Target]) -> None:
     """Segment all prompts in one image, write the masks and report them."""
-    from anymask.images import ImageFile
+    from anymask.images import ImageFile, flatten
     from anymask.masks import Features, Masks
     from anymask.segment import EncodedPhoto
 
@@ -230,14 +230,13 @@ def segment_photo(model: Model, job: Job, item: PhotoItem, targets: Sequence[Tar
         seen = Features.load(item.photo)
         image_hw = seen.image_hw
     else:
-        seen = job.pictures.load(item.photo, item.page, mix)
+        layered = job.pictures.load(item.photo, item.page, mix, alpha=True)
+        seen = flatten(layered) if mix is None else layered
         image_hw = (seen.shape[0], seen.shape[1])
         if item.page is None:
             report_pages(item.photo, say, job.model)
     drawn = any(target.shows_photo for target in targets) and not isinstance(seen, Features)
-    shown = cast("UintImage", seen) if drawn else None
-    if shown is not None and mix is not None:
-        shown = mix.to_rgb(shown)
+    shown = None if not drawn else layered if mix is None else mix.to_rgb(layered)
     lines = list[str]()
     image: Any = seen if isinstance(seen, Features) else EncodedPhoto(model.encode(seen), seen)
     answers = named_answers(model, job, seen, image)

@@ -43,6 +43,7 @@ GUIDED = 5
 GUIDED_EPSILON = 1e-5  # their regularization, of 0..1 squared
 FARTHEST = 40  # maximum distance of sampled colors from the outline, pixels
 FAR, NEAR = 90, 7  # widths of the two blurs of colors, pixels
+STRIP = 1 << 20  # pixels whose colors are estimated at once
 FITS = 0.7  # maximum error of a blurred mask, relative to that of the mask
 # Sigma of edges out of focus, in pixels.
 BLURS = (2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 12.0, 15.0)
@@ -61,7 +62,7 @@ def soft_alpha(image: UintImage, mask: BoolArray) -> FloatArray:  # (H, W, 3), (
     alpha = mask.astype(np.float32)
     if not mask.any() or mask.all():
         return alpha
-    top, left, bottom, right, scale = _surroundings(mask)
+    top, left, bottom, right, scale = surroundings(mask)
     here = np.s_[top:bottom, left:right]
     photo, hard = image[here], alpha[here]
     if scale == 1:
@@ -86,16 +87,19 @@ def foreground_colours(image: UintImage, alpha: FloatArray) -> UintImage:  # (H,
     if not soft.any():
         return image
     ys, xs = np.nonzero(soft)
-    top, left = (max(0, int(places.min()) - FAR) for places in (ys, xs))
-    here = np.s_[top : int(ys.max()) + FAR + 1, left : int(xs.max()) + FAR + 1]
-    photo = image[here].astype(np.float32)
-    part = alpha[here][..., None]
-    front, back = photo, photo
-    for width in (FAR, NEAR):
-        front, back = _blur_fusion(photo, part, front, back, width)
+    columns = slice(max(0, int(xs.min()) - FAR), int(xs.max()) + FAR + 1)
+    step = max(2 * FAR, STRIP // (columns.stop - columns.start))
     out = image.copy()
-    whole = np.where(soft[here][..., None], np.clip(np.round(front), 0, 255), photo)
-    out[here] = whole.astype(np.uint8)
+    for first in range(int(ys.min()), int(ys.max()) + 1, step):
+        rows, start = slice(first, first + step), max(0, first - FAR)  # the blurs reach less far
+        around = np.s_[start : first + step + FAR, columns]
+        photo, part = image[around].astype(np.float32), alpha[around][..., None]
+        front, back = photo, photo
+        for width in (FAR, NEAR):
+            front, back = _blur_fusion(photo, part, front, back, width)
+        whole = np.clip(np.round(front[first - start :][:step]), 0, 255)
+        here = np.s_[rows, columns]
+        out[here] = np.where(soft[here][..., None], whole, out[here])
     return out
 
 
@@ -115,7 +119,7 @@ def _blur_fusion(
     return np.clip(front, 0, 255), back
 
 
-def _surroundings(mask: BoolArray) -> tuple[int, int, int, int, float]:
+def surroundings(mask: BoolArray) -> tuple[int, int, int, int, float]:
     """Window around the object (top, left, bottom, right), and the scale for solving."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     longest = max(rows[-1] - rows[0], columns[-1] - columns[0]) + 1
@@ -338,6 +342,21 @@ def _at_full_size(
 ) -> FloatArray:  # (H, W, 3), (H, W), (h, w, 3), (h, w) -> (H, W)
     """Alpha at full size, by the linear functions of color that give the solved alpha."""
     size = (photo.shape[1], photo.shape[0])
+    slope, offset = _linear_functions(small, solved)
+    alpha = np.asarray(cv2.resize(offset, size), np.float32)
+    for channel in range(3):  # one by one: of a large image, the three together take much memory
+        alpha += cv2.resize(slope[..., channel], size) * (photo[..., channel] / np.float32(255))
+    soft = ((solved > 0) & (solved < 1)).astype(np.uint8)
+    near = cv2.resize(
+        cv2.dilate(soft, np.ones((3, 3), np.uint8)), size, interpolation=cv2.INTER_NEAREST
+    )
+    return np.where(near > 0, np.clip(alpha, 0, 1, out=alpha), hard)
+
+
+def _linear_functions(
+    small: UintImage, solved: FloatArray
+) -> tuple[FloatArray, FloatArray]:  # (h, w, 3), (h, w)
+    """Slope and offset of the linear function of color around each pixel."""
     guide = small.astype(np.float64) / 255
 
     def mean(values: Floats) -> Floats:
@@ -350,11 +369,4 @@ def _at_full_size(
     with_alpha = mean(guide * solved[..., None]) - middle * level[..., None]
     slope = np.linalg.solve(covariance, with_alpha[..., None])[..., 0]
     offset = mean(level - (slope * middle).sum(axis=2)).astype(np.float32)
-    slope = mean(np.asarray(slope, np.float64)).astype(np.float32)
-    large_slope, large_offset = (cv2.resize(each, size) for each in (slope, offset))
-    alpha = (large_slope * (photo.astype(np.float32) / 255)).sum(axis=2) + large_offset
-    soft = ((solved > 0) & (solved < 1)).astype(np.uint8)
-    near = cv2.resize(
-        cv2.dilate(soft, np.ones((3, 3), np.uint8)), size, interpolation=cv2.INTER_NEAREST
-    )
-    return np.where(near > 0, np.clip(alpha, 0, 1), hard).astype(np.float32)
+    return mean(np.asarray(slope, np.float64)).astype(np.float32), offset

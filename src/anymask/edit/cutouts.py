@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Literal, TypedDict, 
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageColor
 
 from anymask.base import (
@@ -23,9 +25,9 @@ from anymask.base import (
     describe_settings,
     whole_file,
 )
-from anymask.edit.alpha import foreground_colours, soft_alpha
+from anymask.edit.alpha import FAR, foreground_colours, soft_alpha, surroundings
 from anymask.edit.subject import main_subject
-from anymask.images import ImageSource, load_image
+from anymask.images import ImageSource, flatten, load_image, strips
 from anymask.masks import TRANSPARENT, Masks, picture_format, save_picture
 
 if TYPE_CHECKING:
@@ -159,8 +161,9 @@ def cut_photo(
     sought = {"words": words, "like": rest.pop("like", None), "unlike": rest.pop("unlike", None)}
     source = {name: rest.pop(name) for name in ("bgr", "allow_url") if name in rest}
     CutoutSettings(**rest)  # validates before the image is read
-    photo = load_image(image, **source)
-    return Image.fromarray(cut_out(photo, object_pixels(model, photo, prompt, sought), **rest))
+    photo = load_image(image, alpha=True, **source)
+    mask = object_pixels(model, flatten(photo), prompt, sought)
+    return Image.fromarray(cut_out(photo, mask, **rest))
 
 
 def object_pixels(
@@ -215,11 +218,11 @@ def objects_sought(model: Model, photo: UintImage, sought: Mapping[str, Any]) ->
 
 def cut_out(
     image: UintImage, mask: BoolArray, *, empty: bool = False, **settings: Unpack[CutoutDict]
-) -> UintImage:  # (H, W, 3), (H, W)
+) -> UintImage:  # (H, W, 3 or 4), (H, W)
     """Cut out the object of a mask: (H, W, 4) RGBA, or (H, W, 3) with a background.
 
     Args:
-        image: Image (H, W, 3).
+        image: Image (H, W, 3), or (H, W, 4) whose alpha is multiplied with that of the object.
         mask: Mask (H, W).
         empty: Whether the mask may be empty, as on video frames without the object.
         settings: Fields of `CutoutSettings`. Without a background, a shadow is part of the alpha.
@@ -235,16 +238,38 @@ def cut_out(
         )
     if not empty and not mask.any():
         raise InputError("The mask is empty. Pass a point, a box or a non-empty mask.")
-    alpha = soft_alpha(image, mask) if how.soft else mask.astype(np.float32)
-    colours = foreground_colours(image, alpha) if how.soft else image
-    shade = _shadow(alpha) if how.shadow else np.zeros_like(alpha)
+    here = _window(mask, how)
+    part, inside = image[here], mask[here]
+    alpha = soft_alpha(flatten(part), inside) if how.soft else inside.astype(np.float32)
+    colours = np.ascontiguousarray(part[..., :3])
+    colours = foreground_colours(colours, alpha) if how.soft else colours
+    if part.shape[2] == 4:
+        alpha *= part[..., 3] / np.float32(255)
+    shade = _shadow(alpha, mask.shape) if how.shadow else np.zeros_like(alpha)
     if how.background is None:
-        picture = _transparent(colours, alpha, shade)
+        behind, picture = None, np.zeros((*mask.shape, 4), np.uint8)  # in memory where written
     else:
-        behind = _behind(image, mask, how.background) * (1 - shade[..., None])
-        mixed = colours * alpha[..., None] + behind * (1 - alpha[..., None])
-        picture = np.clip(np.round(mixed), 0, 255).astype(np.uint8)
-    return picture[box_slices(alpha > 0, how.margin)] if how.crop else picture
+        behind, picture = _behind(image, mask, how.background), np.empty((*mask.shape, 3), np.uint8)
+        np.rint(behind, out=picture, casting="unsafe")
+    for rows in strips(alpha.shape):
+        drawn = colours[rows], alpha[rows], shade[rows]
+        picture[here][rows] = (
+            _transparent(*drawn) if behind is None else _on(behind[here][rows], *drawn)
+        )
+    shown = np.zeros(mask.shape, np.bool_)
+    shown[here] = alpha > 0
+    return picture[box_slices(shown, how.margin)] if how.crop else picture
+
+
+def _window(mask: BoolArray, how: CutoutSettings) -> tuple[slice, slice]:
+    """Rows and columns that a cut-out can differ in from its background."""
+    if not mask.any():
+        return slice(0, 1), slice(0, 1)
+    top, left, bottom, right, _ = surroundings(mask)
+    far = FAR + (5 * math.ceil(SHADOW * max(mask.shape)) + 4 if how.shadow else 0)
+    return slice(max(0, top - far), min(bottom + far, mask.shape[0])), slice(
+        max(0, left - far), min(right + far, mask.shape[1])
+    )
 
 
 def save_cutout(
@@ -308,16 +333,25 @@ def _transparent(colours: UintImage, alpha: FloatArray, shade: FloatArray) -> Ui
     return np.dstack([rgb, shown])
 
 
-def _behind(image: UintImage, mask: BoolArray, background: str | Path | UintImage) -> FloatArray:
+def _on(
+    behind: NDArray[Any], colours: UintImage, alpha: FloatArray, shade: FloatArray
+) -> UintImage:
+    """RGB of the object and its shadow on a background."""
+    behind = behind * (1 - shade[..., None])
+    mixed = colours * alpha[..., None] + behind * (1 - alpha[..., None])
+    return np.clip(np.round(mixed), 0, 255).astype(np.uint8)
+
+
+def _behind(image: UintImage, mask: BoolArray, background: str | Path | UintImage) -> NDArray[Any]:
     """Background (H, W, 3) in 0..255. Raises ImageError if its file is invalid."""
     if isinstance(background, Path):
         background = load_image(background)
     if isinstance(background, np.ndarray):
-        return covering(background, mask.shape).astype(np.float32)
+        return covering(background, mask.shape)
     if background == "blur":
-        return _blurred_background(image, mask)
+        return _blurred_background(flatten(image), mask)
     colour = ImageColor.getrgb(background)[:3]
-    return np.full((*mask.shape, 3), colour, np.float32)
+    return np.broadcast_to(np.array(colour, np.uint8), (*mask.shape, 3))
 
 
 def _blurred_background(image: UintImage, mask: BoolArray) -> FloatArray:
@@ -341,9 +375,9 @@ def covering(picture: UintImage, hw: tuple[int, int]) -> UintImage:
     return np.asarray(large[top : top + hw[0], left : left + hw[1]], np.uint8)
 
 
-def _shadow(alpha: FloatArray) -> FloatArray:
+def _shadow(alpha: FloatArray, image_hw: tuple[int, ...]) -> FloatArray:
     """Opacity of a soft shadow a little below the object, 0..1."""
-    down = SHADOW * max(alpha.shape)
+    down = SHADOW * max(image_hw)
     moved = np.roll(alpha, round(down), axis=0)
     moved[: round(down)] = 0
     return cv2.GaussianBlur(moved, (0, 0), max(down, 0.5)) * SHADE

@@ -35,7 +35,7 @@ def redact(
     """Make the mask's pixels, and a margin, unrecognizable.
 
     Args:
-        image: Image (H, W, 3).
+        image: Image (H, W, 3), or (H, W, 4) whose alpha is kept.
         what: The mask or masks. An empty mask changes nothing.
         how: "solid": one color; "pixels": the mean of a few large cells; "blur": looks better, but
             the content can be guessed.
@@ -44,20 +44,23 @@ def redact(
     Raises:
         InputError: The mask has another size, or a value is invalid.
     """
-    mask = union_mask(image, what, allow_empty=True)
+    mask = union_mask(image[..., :3], what, allow_empty=True)
     check_hiding(how, colour)
     wide = _grown(mask)
-    out = image.copy()
+    whole = image.copy()
+    whole[(whole[..., 3:] == 0).any(axis=2)] = 0  # may hide what the picture does not show
+    out = whole[..., :3]
     if how == "solid":
         out[wide > 0] = ImageColor.getrgb(colour)[:3]
-        return out
+        return whole
     count, labels, boxes, _ = cv2.connectedComponentsWithStats(wide)
     for number in range(1, count):
         x, y, width, height = (int(value) for value in boxes[number][:4])
         here = np.s_[y : y + height, x : x + width]
-        hidden = _hazy(image[here]) if how == "blur" else _in_cells(image[here])
+        part = np.ascontiguousarray(image[here][..., :3])
+        hidden = _hazy(part) if how == "blur" else _in_cells(part)
         out[here] = np.where((labels[here] == number)[..., None], hidden, out[here])
-    return out
+    return whole
 
 
 def union_mask(image: UintImage, what: Where, *, allow_empty: bool = False) -> BoolArray:
@@ -100,7 +103,7 @@ class Redactor:
     def __post_init__(self) -> None:
         check_hiding(self.how, self.colour)
 
-    def hide(self, image: UintImage, rles: Iterable[Rle]) -> UintImage:  # (H, W, 3) -> (H, W, 3)
+    def hide(self, image: UintImage, rles: Iterable[Rle]) -> UintImage:  # (H, W, 3 or 4)
         """Redact the objects in a frame; returns the frame itself if there are none."""
         hidden = list(rles)
         if not hidden:

@@ -187,9 +187,11 @@ def write_masks(
         InputError: The format cannot hold the masks.
     """
     if kind in ("cutout", "overlay", "mask"):
+        from anymask.images import flatten
+
         picture = mask_picture(kind, masks, image, prompts)
         if kind == "cutout" and suffix not in TRANSPARENT:
-            picture = picture[..., :3] + (255 - picture[..., 3:])  # the removed area is black
+            picture = flatten(picture)
         save_picture(file, picture, suffix)
     elif kind == "npy":
         import numpy as np
@@ -206,9 +208,10 @@ def mask_picture(
     import numpy as np
 
     if kind == "overlay":
+        from anymask.images import flatten
         from anymask.masks import marks
 
-        drawn = masks.draw(image)
+        drawn = masks.draw(None if image is None else flatten(image))
         for prompt in prompts:
             box = None if prompt.box is None else prompt.box[None]
             drawn = marks(drawn, prompt.points, prompt.labels, box)
@@ -218,11 +221,13 @@ def mask_picture(
     mask = masks.union().mask if masks else np.zeros(masks.image_hw, np.bool_)
     if kind == "mask":
         return mask.view(np.uint8) * np.uint8(255)
+    if image is None and masks.picture is not None:
+        image = masks.picture.with_alpha()
     photo = photo_of(image, masks.picture, masks.image_hw)
     rgba = np.empty((*mask.shape, 4), np.uint8)
-    rgba[..., 3] = mask * np.uint8(255)
+    rgba[..., 3] = mask * (photo[..., 3] if photo.shape[2] == 4 else np.uint8(255))
     # Set removed pixels to black, so that the file does not contain their colors.
-    np.multiply(photo, mask[..., None], out=rgba[..., :3])
+    np.multiply(photo[..., :3], rgba[..., 3:] > 0, out=rgba[..., :3])
     return rgba
 
 

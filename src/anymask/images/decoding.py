@@ -64,6 +64,7 @@ class PictureView:
         ranges: Two values that become black and white, for all bands or for each. None for a band
             uses the default of its type.
         raw: Return all channels with their stored values: (H, W, C) of any type.
+        alpha: Return (H, W, 4) for an image with an alpha channel, instead of its colors on white.
     """
 
     bands: tuple[int, ...] | None = None
@@ -71,6 +72,7 @@ class PictureView:
     stretch: tuple[float, float] | None = None
     ranges: Ranges | None = None
     raw: bool = False
+    alpha: bool = False
 
     @classmethod
     def of(
@@ -182,12 +184,13 @@ def array_to_image(
         low, high = _band_ranges(colour, name, view.stretch)
     else:
         low, high = value_range(colour, name)
-    image = np.empty((*array.shape[:2], 3), np.uint8)
+    image = np.empty((*array.shape[:2], 4 if view.alpha and alpha is not None else 3), np.uint8)
     alpha_range = (0.0, 1.0) if alpha is None else _alpha_range(alpha, name)
     for rows in strips((array.shape[0], array.shape[1])):
-        image[rows] = _eight_bit(colour[rows], low, high)
+        image[rows, :, :3] = _eight_bit(colour[rows], low, high)
         if alpha is not None:
-            image[rows] = on_white(image[rows], _eight_bit(alpha[rows], *alpha_range))
+            cover = _eight_bit(alpha[rows], *alpha_range)
+            image[rows] = put_alpha(image[rows, :, :3], cover, view)
     image[..., black] = 0
     return image
 
@@ -353,6 +356,23 @@ def strips(image_hw: tuple[int, int]) -> Iterator[slice]:
     height, width = image_hw
     step = max(1, _STRIP_PIXELS // width)
     return (slice(top, min(top + step, height)) for top in range(0, height, step))
+
+
+def flatten(image: UintImage) -> UintImage:  # (H, W, 3 or 4) -> (H, W, 3)
+    """Composite an image with an alpha channel on white. Others are returned unchanged."""
+    if image.shape[2] == 3:
+        return image
+    flat = np.empty((*image.shape[:2], 3), np.uint8)
+    for rows in strips((image.shape[0], image.shape[1])):
+        flat[rows] = on_white(image[rows, :, :3], image[rows, :, 3])
+    return flat
+
+
+def put_alpha(
+    colour: UintImage, alpha: NDArray[np.uint8], view: PictureView
+) -> UintImage:  # (h, w, 3), (h, w) -> (h, w, 3 or 4)
+    """Add the alpha channel, or composite on white, as in `view`."""
+    return np.dstack([colour, alpha]) if view.alpha else on_white(colour, alpha)
 
 
 def on_white(colour: UintImage, alpha: NDArray[np.uint8]) -> UintImage:  # (h, w, 3), (h, w)

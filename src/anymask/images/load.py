@@ -40,9 +40,9 @@ from anymask.images.decoding import (
     array_to_image,
     check_size,
     decoding,
-    on_white,
     open_file,
     open_header,
+    put_alpha,
     strips,
     to_srgb,
     unidentified,
@@ -102,7 +102,8 @@ def load_image(
     ranges: AnyRanges | None = None,
     bgr: bool = False,
     allow_url: bool = False,
-) -> UintImage:  # -> (H, W, 3)
+    alpha: bool = False,
+) -> UintImage:  # -> (H, W, 3), or (H, W, 4) with alpha=True
     """Read an image as an upright array (H, W, 3) uint8 RGB.
 
     Args:
@@ -118,6 +119,8 @@ def load_image(
         ranges: Two values that become black and white, or for each band a pair or None.
         bgr: Read the channels of an array in the order of `cv2.imread`.
         allow_url: Also accept http and https addresses of images with at most MAX_BYTES.
+        alpha: Return the alpha channel of an image that has one, with its colors unchanged, instead
+            of compositing it on white.
 
     Raises:
         ImageError: The image is missing, corrupted, empty, larger than MAX_PIXELS, not finite, has
@@ -125,10 +128,10 @@ def load_image(
         InputError: A setting is invalid.
         MissingExtra: The format requires an extra.
     """
-    refuse_text("True or False", bgr=bgr, allow_url=allow_url)
+    refuse_text("True or False", bgr=bgr, allow_url=allow_url, alpha=alpha)
     if isinstance(page, str):
         page, bands = resolve_place(source, page, bands)
-    view = PictureView.of(bands, page, stretch, ranges)
+    view = replace(PictureView.of(bands, page, stretch, ranges), alpha=alpha)
     if isinstance(source, str | Path) and is_address(source):
         if not allow_url:
             raise ImageError(
@@ -212,7 +215,8 @@ def _load_bgr(source: ImageSource, view: PictureView) -> UintImage:
             "Options bands and bgr cannot be combined. Pass only one of them: bands=(3, 2, 1) "
             "has the same effect as bgr=True."
         )
-    return np.ascontiguousarray(array_to_image(source, view=view)[..., ::-1])
+    image = array_to_image(source, view=view)
+    return np.dstack([image[..., 2::-1], image[..., 3:]])
 
 
 # Files.
@@ -312,7 +316,7 @@ def _in_srgb(
     if convert is None:
         return image
     with decoding(name):
-        return np.asarray(convert(Image.fromarray(image)))
+        return np.dstack([np.asarray(convert(Image.fromarray(image))), image[..., 3:]])
 
 
 def _begins_like_tiff(file: Any) -> bool:
@@ -385,7 +389,8 @@ def _decode(picture: Image.Image, name: str, view: PictureView) -> UintImage:
             picture = picture.convert("L" if picture.mode == "1" else "RGB")
         return array_to_image(np.asarray(picture), name, view)
     width, height = picture.size
-    image, convert = np.empty((height, width, 3), np.uint8), to_srgb(picture)
+    kept = 4 if view.alpha and _has_alpha(picture) else 3
+    image, convert = np.empty((height, width, kept), np.uint8), to_srgb(picture)
     for rows in strips((height, width)):
         part = picture.crop((0, rows.start, width, rows.stop))
         if _has_alpha(picture):
@@ -393,7 +398,7 @@ def _decode(picture: Image.Image, name: str, view: PictureView) -> UintImage:
             layered = straight.convert("RGBA")
             alpha = np.asarray(layered.getchannel("A"))
             shown = layered.convert("RGB") if convert is None else convert(layered)
-            image[rows] = on_white(np.asarray(shown), alpha)
+            image[rows] = put_alpha(np.asarray(shown), alpha, view)
         else:
             image[rows] = np.asarray(part.convert("RGB") if convert is None else convert(part))
     return image if view.plain else array_to_image(image, name, view)
@@ -578,6 +583,10 @@ class ImageFile:
         """
         return read_view(self.path, self.placed_view())
 
+    def with_alpha(self) -> UintImage:  # -> (H, W, 3 or 4)
+        """Read the image with its alpha channel, if it has one. Raises as `read`."""
+        return read_view(self.path, replace(self.placed_view(), alpha=True))
+
     def placed_view(self) -> PictureView:
         """View with the page number of the position. Raises InputError for an invalid position."""
         page, view = self.page, self.view
@@ -587,8 +596,14 @@ class ImageFile:
         return replace(view, page=page)
 
 
-def picture_of(source: ImageSource, photo: UintImage) -> Picture:
-    """Create a result's reference to its image: the path of a file, or the pixels."""
+def picture_of(source: ImageSource, photo: UintImage, layered: UintImage | None = None) -> Picture:
+    """Create a result's reference to its image: the path of a file, or the pixels.
+
+    Args:
+        photo: Image (H, W, 3).
+        layered: The image with its alpha channel (H, W, 4), if it has one.
+    """
     if isinstance(source, str | Path) and not is_address(source):
         return ImageFile(Path(source).absolute())
-    return ImageInMemory(photo, values=source if isinstance(source, np.ndarray) else None)
+    values = source if isinstance(source, np.ndarray) else None
+    return ImageInMemory(photo, values=values, layered=layered)

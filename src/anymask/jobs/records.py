@@ -156,9 +156,16 @@ class PhotoFile:
             return ""
 
     @cached_property
+    def layered(self) -> NDArray[Any]:
+        """Image with its alpha channel (H, W, 4) if it has one, or the same as `pixels`."""
+        return self.pictures.load(self.path, self.page, self.channels, alpha=True)
+
+    @cached_property
     def pixels(self) -> NDArray[Any]:
         """Model input (H, W, 3), or (H, W, C). Raises ImageError, InputError."""
-        return self.pictures.load(self.path, self.page, self.channels)
+        from anymask.images import flatten
+
+        return self.layered if self.channels is not None else flatten(self.layered)
 
     @property
     def shown(self) -> UintImage:

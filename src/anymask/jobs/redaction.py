@@ -238,8 +238,8 @@ class RedactWork:
         masks = None if image is None else [rle_to_string(mask.rle) for mask in image.masks]
         return [photo.file_hash, masks, self.task.how, self.task.colour]
 
-    def _hidden(self, photo: PhotoFile, image: AnnotatedImage | None) -> Any:  # -> (H, W, 3)
-        shown = photo.shown
+    def _hidden(self, photo: PhotoFile, image: AnnotatedImage | None) -> Any:  # (H, W, 3 or 4)
+        shown = photo.layered
         if image is None or not image.masks:
             return shown
         if image.hw != shown.shape[:2]:

@@ -233,12 +233,18 @@ class PictureChoice:
         return PictureView.of(self.bands, 0, self.stretch, self.ranges)
 
     def load(
-        self, path: Path, page: int | None = None, channels: ChannelMix | None = None
+        self,
+        path: Path,
+        page: int | None = None,
+        channels: ChannelMix | None = None,
+        *,
+        alpha: bool = False,
     ) -> NDArray[Any]:
         """Load an image as model input: (H, W, 3), or (H, W, C) with `channels`.
 
         Args:
             page: Page instead of the configured one.
+            alpha: Without `channels`, return (H, W, 4) if the image has an alpha channel.
 
         Raises:
             ImageError: The image cannot be read.
@@ -254,7 +260,9 @@ class PictureChoice:
             )
         file = ImageFile(path, number, view=self.view)
         try:
-            return file.read() if channels is None else read_channels(file, channels)
+            if channels is not None:
+                return read_channels(file, channels)
+            return file.with_alpha() if alpha else file.read()
         except MissingExtra as error:  # only this file needs it
             raise ImageError(str(error)) from error
 

@@ -581,7 +581,8 @@ class CutoutWork(MaskWork):
         from anymask.edit import save_cutout
         from anymask.masks import Masks
 
-        save_cutout(path, photo.shown, Masks(records).union().mask, **self.task.look)
+        whole = photo.layered if photo.channels is None else photo.shown
+        save_cutout(path, whole, Masks(records).union().mask, **self.task.look)
 
 
 VERBS: dict[str, type[Verb]] = {

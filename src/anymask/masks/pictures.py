@@ -37,12 +37,17 @@ def picture_format(suffix: str) -> str | None:
 def save_picture(file: BinaryIO, pixels: Any, suffix: str = ".png") -> None:
     """Write (H, W[, C]) uint8 in the format of a suffix, in the first supported mode.
 
+    Transparent pixels are white in formats without alpha.
+
     Raises:
         InputError: The format supports no mode of these pixels.
     """
     from PIL import Image
 
     kind, picture = picture_format(suffix), Image.fromarray(pixels)
+    if picture.mode == "RGBA" and suffix in OPAQUE:
+        white = Image.new("RGBA", picture.size, "white")
+        picture = Image.alpha_composite(white, picture).convert("RGB")
     first: Exception | None = None
     for mode in (picture.mode, *_MODES.get(picture.mode, ())):
         start = file.tell() if file.seekable() else 0

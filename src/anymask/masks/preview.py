@@ -29,6 +29,9 @@ class Picture(Protocol):
     def __call__(self) -> UintImage:  # (H, W, 3)
         ...
 
+    def with_alpha(self) -> UintImage:  # (H, W, 3), or (H, W, 4) with an alpha channel
+        ...
+
 
 @dataclass(frozen=True, eq=False)
 class ImageInMemory:
@@ -38,11 +41,13 @@ class ImageInMemory:
         pixels: Image (H, W, 3) uint8.
         name: File name of the image.
         values: Original array (H, W[, C]) of any number type, or None.
+        layered: Image with its alpha channel (H, W, 4) uint8, if it has one.
     """
 
     pixels: UintImage
     name: str = "photo.jpg"
     values: NDArray[Any] | None = None
+    layered: UintImage | None = None
 
     def __repr__(self) -> str:
         height, width = self.pixels.shape[:2]
@@ -50,6 +55,9 @@ class ImageInMemory:
 
     def __call__(self) -> UintImage:
         return self.pixels
+
+    def with_alpha(self) -> UintImage:  # (H, W, 3 or 4)
+        return self.pixels if self.layered is None else self.layered
 
 
 def counted(number: int, thing: str) -> str:

@@ -28,7 +28,7 @@ from anymask.base import (
     explain_keywords,
     repr_html,
 )
-from anymask.images import ImageSource, describe_paths, load_image, picture_of
+from anymask.images import ImageSource, describe_paths, flatten, load_image, picture_of
 from anymask.masks import (
     Features,
     ModelSpec,
@@ -228,7 +228,7 @@ class Model:
                 one if isinstance(one, Features) else self.encode(one, **source)
                 for one in each_image(image, progress)
             )
-        return encode_image(self.runtime, self._read(image, source))
+        return encode_image(self.runtime, self._open(image, source)[0])
 
     def label(self, image: Photo, **source: Unpack[SourceDict]) -> LabelMap:
         """Predict the class of every pixel.
@@ -270,7 +270,7 @@ class Model:
         from anymask.segment.labels import suggest_labels
 
         check_keywords(source, ["names", "top", *SOURCE_WORDS])
-        return suggest_labels(self.runtime, self._read(image, source), masks, names, top)
+        return suggest_labels(self.runtime, self._open(image, source)[0], masks, names, top)
 
     def with_labels(
         self,
@@ -287,7 +287,7 @@ class Model:
         from anymask.segment.labels import with_labels
 
         check_keywords(source, ["names", *SOURCE_WORDS])
-        return with_labels(self.runtime, self._read(image, source), found, names)
+        return with_labels(self.runtime, self._open(image, source)[0], found, names)
 
     @overload
     def segment(  # type: ignore[overload-overlap]  # as for `encode`
@@ -748,8 +748,7 @@ class Model:
     ) -> EncodedPhoto:
         """The image, if available, and its embedding."""
         if not isinstance(image, Features | EncodedPhoto):
-            photo = self._read(image, source)
-            picture = picture_of(photo if self.spec.channels else image, photo)
+            photo, picture = self._open(image, source)
             return EncodedPhoto(encode_image(self.runtime, photo), photo, picture)
         if source:
             raise InputError(
@@ -772,12 +771,13 @@ class Model:
         if isinstance(image, Features | EncodedPhoto):
             view = self._view(image, source)
             return view.photo, view.embedding, view.picture, view.embedding.image_hw
-        photo = self._read(image, source)
-        picture = picture_of(photo if self.spec.channels else image, photo)
+        photo, picture = self._open(image, source)
         return photo, None, picture, (photo.shape[0], photo.shape[1])
 
-    def _read(self, image: ImageSource, source: SourceDict) -> UintImage:
-        """Read one image; models with other channels than RGB receive the raw channels.
+    def _open(self, image: ImageSource, source: SourceDict) -> tuple[UintImage, Picture]:
+        """Read one image, and make the reference to it.
+
+        Models with other channels than RGB receive the raw channels.
 
         Raises ImageError, or InputError for several images or another number of channels.
         """
@@ -790,7 +790,9 @@ class Model:
             )
         channels = self.spec.channels
         if channels is None:
-            return load_image(image, **source)
+            layered = load_image(image, alpha=True, **source)
+            photo = flatten(layered)
+            return photo, picture_of(image, photo, layered)
         if source:
             raise InputError(
                 f"{' and '.join(source)} is only supported for RGB images, but this "
@@ -798,4 +800,5 @@ class Model:
             )
         from anymask.images import load_mixed  # rarely needed
 
-        return load_mixed(image, channels)
+        photo = load_mixed(image, channels)
+        return photo, picture_of(photo, photo)

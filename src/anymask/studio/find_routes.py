@@ -15,6 +15,7 @@ from starlette.concurrency import run_in_threadpool
 from anymask.base import AnymaskError, Conflict, InputError, UintImage
 from anymask.edit import CutoutSettings, main_subject, write_cutout
 from anymask.find import one_question
+from anymask.images import flatten
 from anymask.masks import SMOOTH, rle_to_mask
 from anymask.runtime import MaskNaming
 from anymask.segment import EncodedPhoto, Model
@@ -146,8 +147,8 @@ async def cutout(
     data = await picture_of(request)
 
     def work(model: Model) -> bytes:
-        photo, file = read_photo(data, limits), io.BytesIO()
-        subject = main_subject(model, photo)
+        photo, file = read_photo(data, limits, alpha=True), io.BytesIO()
+        subject = main_subject(model, flatten(photo))
         if subject is None:
             raise Refusal(
                 422,

@@ -462,8 +462,10 @@ def from_base64(text: str) -> bytes:
         raise Refusal(422, message) from None
 
 
-def read_photo(body: bytes, limits: Limits) -> UintImage:  # -> (H, W, 3)
-    """Decode one image.
+def read_photo(
+    body: bytes, limits: Limits, *, alpha: bool = False
+) -> UintImage:  # -> (H, W, 3), or (H, W, 4) with alpha=True
+    """Decode one image, on white or with its alpha channel.
 
     Raises Refusal: 400 for an empty body, 413 for too many bytes or pixels, 415 for unsupported
     formats; ImageError if it is corrupted.
@@ -494,7 +496,7 @@ def read_photo(body: bytes, limits: Limits) -> UintImage:  # -> (H, W, 3)
             "PNG or JPEG."
         )
         raise Refusal(415, message)
-    return load_image(body)
+    return load_image(body, alpha=alpha)
 
 
 def too_large(got: str, limits: Limits) -> Refusal:
@@ -715,10 +717,15 @@ def _answers(
 
 
 def _whole(seen: EncodedPhoto, image: str, limits: Limits) -> UintImage | None:
-    """Full-size pixels of an image; None if only its hash was sent and a smaller copy is cached."""
+    """Full-size pixels of an image, with the alpha channel if the image was sent.
+
+    None if only its hash was sent and a smaller copy is cached.
+    """
+    if not HASH.fullmatch(image):
+        return read_photo(from_base64(image), limits, alpha=True)
     if seen.photo is not None and seen.photo.shape[:2] == seen.embedding.image_hw:
         return seen.photo
-    return None if HASH.fullmatch(image) else read_photo(from_base64(image), limits)
+    return None
 
 
 def _cutout(answers: list[Prediction], photo: UintImage | None, suffix: str) -> Response:

@@ -89,7 +89,7 @@ def replace(image: UintImage, what: Where, picture: UintImage) -> UintImage:
 
 def collage(
     image: UintImage, masks: Sequence[BoolArray], background: str = "white"
-) -> UintImage:  # (H, W, 3), each (H, W) -> (h, w, 3)
+) -> UintImage:  # (H, W, 3 or 4), each (H, W) -> (h, w, 3)
     """Arrange cut-outs of objects in rows on one color, nearly square.
 
     Raises:
@@ -98,7 +98,7 @@ def collage(
     if not masks:
         raise InputError("A collage requires at least one mask. Segment the image first.")
     for mask in masks:
-        union_mask(image, mask)  # raises for a mask that does not fit
+        union_mask(image[..., :3], mask)  # raises for a mask that does not fit
     things = [cut_out(image, mask, background=background, crop=True) for mask in masks]
     area = sum((t.shape[0] + GAP) * (t.shape[1] + GAP) for t in things)
     widest = max(round(area**0.5), max(t.shape[1] for t in things))
