@@ -93,14 +93,6 @@ def test_a_folder_is_done_once_and_what_has_no_subject_gets_no_picture(
     assert iou(Mask.from_sa1b(record).mask, DISC) == 1
 
 
-def test_a_pattern_names_the_pictures_of_one_or_several_photos() -> None:
-    assert main(["cutout", "photos/one.png", "-o", "out/cut-{name}.v2.webp"]) == 0
-    line = ["cutout", "photos/one.png", "photos/two.png", "-o", "out/cut-{name}.v2.png"]
-    assert main(line) == 0
-    found = [name for name in names("out") if name != ".masks"]
-    assert found == ["cut-one.v2.png", "cut-one.v2.webp", "cut-two.v2.png"]
-
-
 def test_a_pattern_names_the_suffix_of_a_folder_s_pictures() -> None:
     assert main(["cutout", "photos", "-o", "out/{name}.webp", "--soft", "no"]) == 0
     assert [name for name in names("out") if name.endswith(".webp")] == ["one.webp", "two.webp"]

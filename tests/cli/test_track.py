@@ -69,22 +69,6 @@ def test_every_output_holds_every_frame(clip: Path) -> None:
     assert not list(Path().glob(".*"))  # neither drafts nor the session are left
 
 
-def test_the_drawn_video_keeps_rate_times_and_sound(clip: Path) -> None:
-    assert track(clip, "--box", BOX, "-o", "drawn.mkv") == 0
-    with av.open("drawn.mkv") as drawn, av.open(str(clip)) as original:
-        assert len(drawn.streams.audio) == 1
-        assert [round(float(frame.time), 3) for frame in drawn.decode(video=0)] == [
-            round(float(frame.time), 3) for frame in original.decode(video=0)
-        ]
-    with av.open("drawn.mkv") as drawn, av.open(str(clip)) as original:
-        sizes = [
-            [packet.size for packet in one.demux(audio=0) if packet.size]
-            for one in (drawn, original)
-        ]
-    assert sizes[0] == sizes[1]
-    assert sizes[0]
-
-
 def test_the_sound_ends_with_the_frames_and_is_encoded_where_it_must_be(clip: Path) -> None:
     """WebM holds no AAC; the tone has its length and pitch there, too."""
     words = ["--box", f"1:1:{BOX}", "--start", 1, "--end", 4]
@@ -104,14 +88,6 @@ def test_the_sound_ends_with_the_frames_and_is_encoded_where_it_must_be(clip: Pa
     loudest = np.abs(np.fft.rfft(tone)).argmax() * 48000 / len(tone)
     assert loudest == pytest.approx(16000 / 10 / (2 * np.pi), abs=15)  # Hz
     assert 0.06 < sum(len(one) for one in parts) / 48000 < 0.18
-
-
-def test_cut_outs_have_alpha(clip: Path) -> None:
-    assert track(clip, "--box", BOX, "--cutout", "-o", "cut.mov", "--end", 2) == 0
-    with av.open("cut.mov") as film:
-        frames = [frame.to_ndarray(format="rgba") for frame in film.decode(video=0)]
-    assert len(frames) == 2
-    assert iou(frames[1][..., 3] > 128, TRUTH[1][0]) > 0.5
 
 
 def test_two_objects_and_every_second_frame(clip: Path) -> None:

@@ -71,30 +71,10 @@ def test_masks_are_called_as_the_frames_are(here: Path) -> None:
     assert [(line["frame"], line["file"]) for line in lines] == list(enumerate(names))
 
 
-def test_frames_that_share_a_name_are_numbered(here: Path) -> None:
-    shutil.copy("frames/00005.png", "frames/00000.PNG")
-    assert track("frames", "--box", BOX, "-o", "davis") == 0
-    assert [path.name for path in sorted(Path("davis").iterdir())] == [
-        f"{number:05d}.png" for number in range(5)
-    ]
-
-
 def test_the_working_folder_is_an_output(here: Path) -> None:
     assert track("frames", "--box", BOX, "--end", 2, "-o", ".") == 0
     assert sorted(path.name for path in here.glob("*.png")) == ["00000.png", "00005.png"]
     assert not list(here.glob(".*"))
-
-
-def test_pictures_of_an_earlier_run_are_told(
-    here: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    words = ["clip.mkv", "--box", BOX, "--tracker", "match", "-o", "davis"]
-    assert track(*words) == 0
-    assert "from another run" not in capsys.readouterr().out
-    assert track(*words, "--every", 2) == 0
-    told = capsys.readouterr().out
-    assert "davis also contains 2 images from another run, such as 00001.png" in told
-    assert len(list(Path("davis").iterdir())) == 4
 
 
 def test_a_folder_called_by_a_number_is_no_camera(here: Path) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import anymask
-from anymask.base import AnymaskError, InputError
+from anymask.base import InputError
 from anymask.edit import CutoutSettings, cut_out
 from anymask.edit.cutouts import CutoutDict, box_slices, covering
 from anymask.segment import Model
@@ -120,15 +120,3 @@ def test_a_model_cuts_out_what_is_clicked() -> None:
     boxed = model.cutout(photo, points=[(30, 30)], soft=False, crop=True, background="white")
     assert boxed.mode == "RGB"
     assert max(boxed.size) < 45
-
-
-@pytest.mark.parametrize(
-    ("given", "word"),
-    [({"points": [(3, 3)], "words": "cup"}, "combined"), ({"shadows": True}, "shadow"),
-     ({"background": "bluish", "points": [(3, 3)]}, "color")],
-    ids=["words and a click", "keyword", "colour"],
-)  # fmt: skip
-def test_a_call_that_makes_no_sense_is_refused(given: dict[str, Any], word: str) -> None:
-    model, photo, _ = disc_model()
-    with pytest.raises(AnymaskError, match=word):
-        model.cutout(photo, **given)

@@ -96,7 +96,7 @@ def test_the_server_finds_what_python_finds(ask: TestClient, model: Model) -> No
 @pytest.mark.parametrize(
     ("body", "told"),
     [
-        ({"words": "reed"}, "(closest: red, green)"),
+        ({"words": "reed"}, "Unknown names: 'reed'. "),
         ({}, "neither"),
         ({"words": "red", "like": [{"point": [1, 1]}]}, "both"),
         ({"like": [{"point": [1, 1], "box": [1, 1, 9, 9]}]}, "An exemplar must be a record"),
@@ -199,11 +199,11 @@ def test_all_photos_are_searched_behind_the_server(ask: TestClient, project: Pro
         assert anew.get("/api/search").json() == told
 
 
-def test_words_that_are_not_known_end_the_search_with_the_nearest(ask: TestClient) -> None:
+def test_words_that_are_not_known_end_the_search(ask: TestClient) -> None:
     ask.post("/api/search", json={"words": "gren"})
     told = finished(ask)
     assert told["state"] == "failed"
-    assert "(closest: green, red)" in told["why"]
+    assert "Unknown names: 'gren'" in told["why"]
     assert "detector=" not in told["why"]  # no Python in the page
 
 

@@ -86,15 +86,6 @@ def test_without_a_prompt_the_first_mask_with_pixels_is_one() -> None:
         assert [session.result(n).objects[1].prompted for n in (1, 2, 3)] == [False, True, False]
 
 
-def test_taken_up_again_the_masks_of_before_are_gone(known: dict[int, ObjectMask]) -> None:
-    with begin() as session:
-        session.import_masks(1, wrong(known))
-        session.add(frame=4, id=1, points=[(38, 30)])
-        list(session)
-        session.import_masks(1, known)
-        assert [frame.objects[1] for frame in session] == list(known.values())
-
-
 def test_a_stream_goes_on_from_what_is_taken_up(known: dict[int, ObjectMask]) -> None:
     with begin(None) as session:
         session.step(PICTURES[0])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from anymask.track.key_frames import KeyFrames
 from anymask.track.masklets import join_tracks, merge_groups, trim
 from anymask.track.records import ObjectMask
 from tests.segment.fakes import ColourRuntime
-from tests.track.clips import GREEN, RED, moving_discs, write_video
+from tests.track.clips import GREEN, RED, moving_discs
 
 HW = (20, 60)
 FRAMES = 12
@@ -160,30 +159,6 @@ def test_a_stream_is_refused(model: Model) -> None:
         pytest.raises(InputError, match="only be read forward"),
     ):
         propose_masklets(session, model)
-
-
-def test_the_command_writes_every_output_and_reports(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(
-        "anymask.jobs.settings.ModelChoice.load", lambda _: Proposals(ColourRuntime())
-    )
-    write_video(Path("clip.mkv"), PICTURES)
-    words = ["track", "clip.mkv", "--everything", "--key-every", "5", "--tracker", "match"]
-    outputs = ["m.json", "m.jsonl", "m.csv", "davis"]
-    said = [word for name in outputs for word in ("-o", name)]
-    assert main([*words, *said]) == 0
-    told, bar = capsys.readouterr()
-    assert f"frames {2 * FRAMES}/{2 * FRAMES}, " in bar
-    assert "2 masklets. Merged duplicates: 0. Dropped: 0 short, 0 unstable" in told
-    document = json.loads(Path("m.json").read_text("utf-8"))
-    assert (document["video_frame_count"], document["masklet_id"]) == (FRAMES, [1, 2])
-    assert len(Path("m.jsonl").read_text("utf-8").splitlines()) == FRAMES
-    assert len([*Path("davis").glob("*.png")]) == FRAMES
-    assert not [*Path().glob(".*")]
-    assert main([*words, *said]) == 0  # finished
-    assert "exists: m.json" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -119,12 +119,6 @@ def tracked_logits(model: Model) -> np.ndarray:
     return answer.logits
 
 
-def test_half_precision_tracks_nearly_the_same() -> None:
-    """The median: a filled hole has a value of its own, and is there or not by the last bit."""
-    whole, halves = (tracked_logits(tiny(TINY_EDGE, precision)) for precision in ("fp32", "bf16"))
-    assert np.median(np.abs(whole - halves)) < 0.05 * np.std(whole)
-
-
 @pytest.mark.parametrize(
     ("variant", "pool", "message"),
     [

@@ -10,11 +10,9 @@ from typing import Any, cast
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
 
 import anymask
 from anymask.base import BoolArray, InputError, ModelError, UintImage
-from anymask.cli.main import main
 from anymask.masks import Prompt, iou
 from anymask.segment import Model
 from anymask.track.flow import reduce_frame
@@ -197,22 +195,6 @@ def test_frames_of_other_sizes(nano: Model, scale: float) -> None:
         found = [frame.masks[1] for frame in session.propagate()]
     for mask, truth in zip(found, true, strict=True):
         assert iou(mask, truth) > 0.8
-
-
-def test_the_command_writes_masks_of_every_frame(tmp_path: Path) -> None:
-    clip = tmp_path / "clip"
-    clip.mkdir()
-    for number, place in enumerate(PATH[:3]):
-        Image.fromarray(picture(place)).save(clip / f"{number:05d}.png")
-    code = main([
-        "track", str(clip), "--point", "50,60", "--tracker", "points", "--model", "nano",
-        "--refine-edges", "-o", str(tmp_path / "masks.jsonl"), "-o", str(tmp_path / "davis"),
-    ])  # fmt: skip
-    assert code == 0
-    assert len((tmp_path / "masks.jsonl").read_text().splitlines()) >= 3
-    written = sorted((tmp_path / "davis").rglob("*.png"))
-    assert len(written) == 3
-    assert iou(np.asarray(Image.open(written[2])) > 0, disc(*PATH[2])) > 0.8
 
 
 def test_the_loaded_model_answers_the_prompts() -> None:

@@ -6,9 +6,7 @@ import threading
 from collections.abc import Iterator
 
 import numpy as np
-import pytest
 
-from anymask.base import ImageError
 from anymask.track import FrameSampling, open_source
 from anymask.track.session import FramePrefetcher
 from anymask.track.sources import SampledFrames
@@ -46,14 +44,6 @@ def test_the_frame_that_was_expected_is_seen_once_in_another_thread() -> None:
     prefetcher.close()
 
 
-def test_another_frame_than_the_expected_one_may_be_asked_for() -> None:
-    _, prefetcher = looking(numbered(4))
-    prefetcher.expect(1)
-    assert prefetcher.fetch(3).seen == 3
-    assert prefetcher.fetch(1).seen == 1
-    prefetcher.close()
-
-
 def test_nothing_is_expected_behind_the_end_or_of_a_stream() -> None:
     def stream() -> Iterator[np.ndarray]:
         yield from numbered(3)
@@ -79,14 +69,4 @@ def test_the_pixels_of_the_last_frame_are_there_without_reading_again() -> None:
     assert image is not None
     assert image[0, 0, 0] == 1
     assert Once.reads == 1
-    prefetcher.close()
-
-
-def test_what_is_wrong_with_a_frame_is_told_when_it_is_asked_for() -> None:
-    pictures: list[object] = [*numbered(1), "absent.png"]
-    _, prefetcher = looking(pictures)
-    assert prefetcher.fetch(0).seen == 0
-    prefetcher.expect(1)
-    with pytest.raises(ImageError, match=r"absent\.png"):
-        prefetcher.fetch(1)
     prefetcher.close()

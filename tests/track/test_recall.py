@@ -9,9 +9,7 @@ import numpy as np
 import pytest
 
 import anymask
-from anymask.base import InputError
 from anymask.models.rules import ANCHOR, HINTS, LIMIT, RECENT, MemoryAnswer, MemoryQuestion
-from anymask.runtime import Remembering
 from anymask.segment import Model
 from anymask.track import open_session, open_tracker
 from anymask.track.image_tracker import ImageTracker, from_plane, soft_to_parts, to_plane
@@ -113,14 +111,6 @@ def test_auto_takes_a_network_where_there_is_one(nano: Model) -> None:
     assert tracker.way == "match"
 
 
-def test_settings_of_other_memories_are_refused(nano: Model) -> None:
-    model = Model(WithReader(nano.runtime, RuleReader()))
-    with pytest.raises(InputError, match="least_quality requires .* 'a memory network'"):
-        open_session(model, PICTURES, least_quality=0.5)
-    with pytest.raises(InputError, match="memory_stride requires .* 'match'"):
-        open_session(model, PICTURES, tracker="match", memory_stride=2)
-
-
 def test_a_rehearsal_tells_which_frames_were_remembered(nano: Model) -> None:
     frames = np.stack([np.asarray(one) for one in PICTURES])
     asked = rehearse(nano, RuleReader(), frames, np.stack(TRUTH[0]))
@@ -144,8 +134,3 @@ def test_planes_lead_back_to_the_frame(size: tuple[int, int], grid: tuple[int, i
     np.testing.assert_allclose(from_plane(plane, size, grid), soft, atol=0.05)
     parts = soft_to_parts(soft, grid).reshape(*grid, 4, 4)
     np.testing.assert_array_equal(parts[2, 3], plane[8:12, 12:16])
-
-
-def test_the_protocol_is_told_by_its_method(nano: Model) -> None:
-    found = Model(WithReader(nano.runtime, RuleReader())).runtime.capability(Remembering)
-    assert isinstance(found, RuleReader)

@@ -121,16 +121,6 @@ def test_the_command_is_done_once_and_lists_frames(
     assert Path("out.mkv").stat().st_mtime_ns > before
 
 
-def test_a_copy_that_was_cut_short_is_ours_and_written_anew(clip: Path) -> None:
-    known = tracks("t.jsonl")
-    assert redact_video(clip, known, "out.mkv") == []
-    whole = len(pictures("out.mkv"))
-    Path(".out.mkv.redacted").write_text("begun")  # killed before it was told that it is whole
-    Path("out.mkv").write_bytes(b"cut short")
-    assert redact_video(clip, known, "out.mkv") == []
-    assert len(pictures("out.mkv")) == whole
-
-
 def test_words_in_a_video_are_looked_at_first(
     clip: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

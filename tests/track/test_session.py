@@ -53,16 +53,6 @@ def test_two_objects_are_followed_at_once() -> None:
     assert all(one.state == "visible" for frame in frames for one in frame.objects.values())
 
 
-def test_each_frame_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    with begin() as session, caplog.at_level("INFO", "anymask.track"):
-        session.add(frame=0, points=[START])
-        list(itertools.islice(session, 3))
-    told = [one.getMessage() for one in caplog.records if one.name.startswith("anymask.track")]
-    assert [text.partition(" in ")[0] for text in told if text.startswith("frame")] == [
-        f"frame {number}: 1 objects" for number in range(3)
-    ]
-
-
 def test_files_lists_generators_and_steps_give_the_same_masks(tmp_path: Path) -> None:
     def followed(source: object) -> list[dict[int, object]]:
         with begin(source) as session:
@@ -335,12 +325,6 @@ def test_a_truncated_video_is_followed_up_to_the_fault(tmp_path: Path) -> None:
         frames = list(session)
     assert 3 < len(frames) < 16
     assert_followed(frames, {1: 0})
-
-
-def test_one_frame_is_a_video_too() -> None:
-    with begin(PICTURES[:1]) as session:
-        session.add(frame=0, points=[START])
-        assert_followed(list(session.propagate("both"))[:1], {1: 0})
 
 
 def test_the_threads_of_a_model_are_shared_between_the_frame_and_the_next_one() -> None:

@@ -1,21 +1,18 @@
 """Tables of tracks, luma mattes and numbered sequences: read again by csv, PyAV and Pillow."""
 
 import csv
-import json
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 from PIL import Image
-from pycocotools import mask as peer
 
 from anymask.base import InputError
-from anymask.cli.main import main
 from anymask.masks import mask_to_rle
 from anymask.track import CutoutLook, ObjectMask, TrackedFrame, VideoFacts, check_paths
 from anymask.track.writers import open_writers
-from tests.track.clips import damage_packet, moving_discs, write_video
+from tests.track.clips import moving_discs
 
 PICTURES, TRUTH = moving_discs(8)
 H264 = {"codec": "libx264", "pix_fmt": "yuv420p", "g": 4, "bf": 0}
@@ -101,25 +98,3 @@ def test_a_sequence_of_cutouts_has_alpha(tmp_path: Path) -> None:
 def test_a_png_without_a_number_is_refused(name: str) -> None:
     with pytest.raises(InputError, match=r"Put \{n\} into the name once: .*_\{n\}\.png writes"):
         check_paths([Path(name)])
-
-
-def test_the_command_writes_all_of_them_and_counts_the_gap(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    damage_packet(write_video(Path("clip.mp4"), PICTURES, **H264), 5)
-    outputs = ["t.csv", "t.jsonl", "m.mask.mov", "m/shot_{n}.png"]
-    words = [word for name in outputs for word in ("-o", name)]
-    assert main(["track", "clip.mp4", "--box", "0:1:16,16,44,44", *words]) == 0
-    assert "Frame 5 is damaged and skipped: 7 of 8 frames" in capsys.readouterr().out
-    lines = [json.loads(line) for line in Path("t.jsonl").read_text("utf-8").splitlines()]
-    areas = {line["frame"]: int(peer.area(line["objects"][0]["segmentation"])) for line in lines}
-    with Path("t.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert {int(row["frame"]): int(row["area"]) for row in rows} == areas
-    assert sorted(areas) == [0, 1, 2, 3, 4, 6, 7]
-    for place, area in areas.items():
-        with Image.open(f"m/shot_{place:05}.png") as picture:
-            assert int((np.asarray(picture) == 255).sum()) == area
-    assert main(["track", "clip.mp4", "--box", "0:1:16,16,44,44", *words]) == 0
-    assert "Traceback" not in capsys.readouterr().err

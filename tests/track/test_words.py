@@ -12,7 +12,6 @@ import pytest
 
 import anymask
 from anymask.base import BoolArray, InputError, UintImage, parse_json
-from anymask.cli.main import main
 from anymask.find.grounding import ScoredBoxes
 from anymask.masks import Mask, iou, mask_iou, mask_to_rle
 from anymask.track import find_in_video, write_finds
@@ -167,31 +166,6 @@ def test_a_video_is_written_with_labels_and_numbers(
     assert outputs[3].is_file()
     dataset = anymask.read(tmp_path / "things.json")
     assert {one.label for image in dataset for one in image.objects} == {WORDS[0], WORDS[1]}
-
-
-def test_the_command_follows_the_models_own_names(
-    scene: Scene,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    cat = anymask.load_image(anymask.sample("cat"))[:300, :448]
-    write_video(Path("cat.mkv"), [np.roll(cat, 2 * step, axis=1) for step in range(3)])
-    assert main(["find", "cat.mkv", "cat, airplane", "-o", "out", "-o", "cat.json"]) == 0
-    assert "x cat" in capsys.readouterr().err
-    document = parse_json(Path("cat.json").read_text(), "cat")
-    assert [one["name"] for one in document["categories"]] == ["cat"]
-    assert len([*Path("out").glob("*.png")]) == 3
-    for words, word in (
-        (["cat.mkv", "red cup"], "closest"),
-        (["cat.mkv", "cat", "-o", "cat.txt"], "cat.txt"),
-        (["cat.mkv", "cat", "--every", "0"], "every"),
-        (["cat.mkv", "cat.mkv", "cat", "--every", "2"], "one video"),
-        (["nothing.mkv", "cat"], "nothing.mkv"),
-    ):
-        assert main(["find", *words]) == 2
-        assert word in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

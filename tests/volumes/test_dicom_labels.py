@@ -129,6 +129,23 @@ def test_labels_in_dicom_need_a_series(name: str, tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("name", ["a.dcm", "a.rtstruct.dcm"])
+def test_attributes_that_do_not_conform_are_left_out(name: str, tmp_path: Path) -> None:
+    write_scan(tmp_path / "ct", orientations()[0], SHAPE)
+    for path in (tmp_path / "ct").iterdir():
+        whole = path.read_bytes()
+        header = pydicom.dcmread(path)
+        place = whole.index(b"\x08\x00\x30\x00TM")
+        size = int.from_bytes(whole[place + 6 : place + 8], "little")
+        path.write_bytes(
+            whole[:place] + b"\x08\x00\x30\x00TM\x02\x000 " + whole[place + 8 + size :]
+        )
+        assert pydicom.dcmread(path).StudyTime == "0" != header.StudyTime
+    scan = anymask.read_volume(tmp_path / "ct")
+    write_labels(tmp_path / name, label_volume(some_labels(), scan), scan)
+    assert pydicom.dcmread(tmp_path / name).StudyTime in ("", None)
+
+
 def test_an_empty_segmentation_is_refused(tmp_path: Path) -> None:
     scan: Any = write_scan(tmp_path / "ct", orientations()[0], SHAPE)
     with pytest.raises(InputError, match="at least one"):

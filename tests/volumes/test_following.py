@@ -212,19 +212,6 @@ def test_what_is_wrong_is_said(said: dict[str, Any], match: str) -> None:
         session.add(**said)
 
 
-def test_settings_are_checked() -> None:
-    for wrong, match in (
-        ({"window": (3, 0)}, "above 0"),
-        ({"window": 7}, "level, width"),
-        ({"fill": "some"}, "auto"),
-        ({"windw": 1}, "Did you mean 'window'"),
-    ):
-        with pytest.raises(InputError, match=match):
-            begin(**wrong)
-    with begin() as session, pytest.raises(InputError, match="No object has a prompt"):
-        session.follow()
-
-
 # Ends.
 
 ON_GREY = Look(area=400, inside=200.0, around=120.0, deviation=20.0)

@@ -188,7 +188,7 @@ def test_the_models_own_names_need_no_detector(desk: Path, model: anymask.Model)
     )
     assert facts(found)["masks"][0]["label"] == "cat"
     assert unknown.is_error
-    assert "(closest: cup" in unknown.content[0].text
+    assert "(known: cup" in unknown.content[0].text
 
 
 @pytest.mark.parametrize(

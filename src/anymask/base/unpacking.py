@@ -57,7 +57,7 @@ def check_volume_bytes(size: int, name: str, part: int = 1) -> None:
                 f"the limit is {most // MEGA} MB. To read it, set "
                 f"{VOLUME_MEGABYTES}={size * part // MEGA + 1}, or save a smaller region."
             ),
-            size,
+            size * part,
         )
 
 

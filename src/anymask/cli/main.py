@@ -77,6 +77,7 @@ ALIASES: dict[str, str] = {
     "lidar": "points",
     "server": "serve",
 }
+ARGUMENT = re.compile(r"""(?<![\w.?&=-])([a-z][a-z_]+)=(?:"([\w.-]+)"|(?=[ ,.]|$))""")  # in errors
 FILE = re.compile(r".*[./\\].*|-", re.DOTALL)  # matches file names and URLs
 
 EXAMPLES = """\
@@ -114,7 +115,7 @@ def run_with_error_handling(words: list[str]) -> int:
     except SystemExit as stop:  # argparse: 0 after --help
         return stop.code if isinstance(stop.code, int) else USAGE
     except AnymaskError as error:
-        return print_error(str(error))
+        return print_error(ARGUMENT.sub(_as_option, str(error)))
     except KeyboardInterrupt:
         return print_interrupted()
     except ImportError as error:
@@ -130,6 +131,12 @@ def run_with_error_handling(words: list[str]) -> int:
     except OSError as error:  # for example a full disk or missing permissions
         return print_error(disk_message(error))
     return code
+
+
+def _as_option(argument: re.Match[str]) -> str:
+    """Write an argument of a call as an option, as in `--detector llmdet_tiny`."""
+    name, value = argument.groups()
+    return f"--{name.replace('_', '-')}" + (f" {value}" if value else "")
 
 
 def print_interrupted() -> int:

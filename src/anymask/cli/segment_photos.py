@@ -220,7 +220,7 @@ def read_part_settings(args: argparse.Namespace) -> PartSettingsDict | None:
 
 def segment_photo(model: Model, job: Job, item: PhotoItem, targets: Sequence[Target]) -> None:
     """Segment all prompts in one image, write the masks and report them."""
-    from anymask.images import ImageFile, flatten
+    from anymask.images import ImageFile, shown_picture
     from anymask.masks import Features, Masks
     from anymask.segment import EncodedPhoto
 
@@ -231,7 +231,7 @@ def segment_photo(model: Model, job: Job, item: PhotoItem, targets: Sequence[Tar
         image_hw = seen.image_hw
     else:
         layered = job.pictures.load(item.photo, item.page, mix, alpha=True)
-        seen = flatten(layered) if mix is None else layered
+        seen = shown_picture(layered) if mix is None else layered
         image_hw = (seen.shape[0], seen.shape[1])
         if item.page is None:
             report_pages(item.photo, say, job.model)

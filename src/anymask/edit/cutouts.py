@@ -27,7 +27,7 @@ from anymask.base import (
 )
 from anymask.edit.alpha import FAR, foreground_colours, soft_alpha, surroundings
 from anymask.edit.subject import main_subject
-from anymask.images import ImageSource, flatten, load_image, strips
+from anymask.images import ImageSource, load_image, shown_picture, strips
 from anymask.masks import TRANSPARENT, Masks, picture_format, save_picture
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ def cut_photo(
     source = {name: rest.pop(name) for name in ("bgr", "allow_url") if name in rest}
     CutoutSettings(**rest)  # validates before the image is read
     photo = load_image(image, alpha=True, **source)
-    mask = object_pixels(model, flatten(photo), prompt, sought)
+    mask = object_pixels(model, shown_picture(photo), prompt, sought)
     return Image.fromarray(cut_out(photo, mask, **rest))
 
 
@@ -240,7 +240,7 @@ def cut_out(
         raise InputError("The mask is empty. Pass a point, a box or a non-empty mask.")
     here = _window(mask, how)
     part, inside = image[here], mask[here]
-    alpha = soft_alpha(flatten(part), inside) if how.soft else inside.astype(np.float32)
+    alpha = soft_alpha(shown_picture(part), inside) if how.soft else inside.astype(np.float32)
     colours = np.ascontiguousarray(part[..., :3])
     colours = foreground_colours(colours, alpha) if how.soft else colours
     if part.shape[2] == 4:
@@ -349,7 +349,7 @@ def _behind(image: UintImage, mask: BoolArray, background: str | Path | UintImag
     if isinstance(background, np.ndarray):
         return covering(background, mask.shape)
     if background == "blur":
-        return _blurred_background(flatten(image), mask)
+        return _blurred_background(shown_picture(image), mask)
     colour = ImageColor.getrgb(background)[:3]
     return np.broadcast_to(np.array(colour, np.uint8), (*mask.shape, 3))
 

@@ -46,7 +46,7 @@ from anymask.find.words import (
     name_boxes,
     one_per_object,
 )
-from anymask.images import ImageSource, flatten, load_image, load_mask, picture_of
+from anymask.images import ImageSource, load_image, load_mask, picture_of, shown_picture
 from anymask.masks import (
     Features,
     Geometry,
@@ -275,7 +275,7 @@ class ExampleFinder:
     def __call__(self, image: ImageSource, source: Mapping[str, Any] | None = None) -> Masks:
         """Find objects in an image; `source` has the image options. Raises ImageError."""
         layered = load_image(image, alpha=True, **(source or {}))
-        photo = flatten(layered)
+        photo = shown_picture(layered)
         hw = (photo.shape[0], photo.shape[1])
         found, picture = self.find(photo), picture_of(image, photo, layered)
         return Masks(found, image_hw=hw, picture=picture, origin=self.model.origin)

@@ -9,7 +9,7 @@ where parts, unions and background are the negative class (`research.fit_words`)
 masks, the one with the highest score is kept.
 
 The names are those of COCO and LVIS with their synonyms, embedded by CLIP's text encoder; other
-words raise an error that lists the nearest known names.
+words raise an error that lists the known names inside them.
 """
 
 from __future__ import annotations
@@ -43,7 +43,6 @@ UNJUDGED = 0.3  # objectness of masks of models that do not predict it
 OVERLAP = 0.3  # maximum overlap of two masks of one label, relative to the smaller one
 RIVAL = 1 / 3  # minimum score relative to the best of a label, without a given threshold
 SAME = 0.9  # minimum IoU of a mask and the prediction for its click
-NEAREST = 5  # names suggested in an error
 
 
 @brief
@@ -267,7 +266,7 @@ def match_names(table: NameTable, phrases: Sequence[Phrase]) -> list[str]:
     found = [known_spelling(table, phrase.prompt) for phrase in phrases]
     unknown = [p.prompt for p, name in zip(phrases, found, strict=True) if name is None]
     if unknown:
-        listed = "; ".join(f"{word!r} (closest: {_offer(table, word)})" for word in unknown[:5])
+        listed = "; ".join(repr(word) + _known_inside(table, word) for word in unknown[:5])
         more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
         raise InputError(
             f"Unknown names: {listed}{more}. Without a detector, only {len(table.words)} "
@@ -312,9 +311,8 @@ IRREGULAR = {"people": "person", "men": "man", "women": "woman", "children": "ch
              "mice": "mouse", "geese": "goose", "teeth": "tooth"}  # fmt: skip
 
 
-def _offer(table: NameTable, word: str) -> str:
-    """Nearest names: those of single words of the phrase first, the last word before the others."""
-    parts = word.lower().split()
-    inside = [name for part in reversed(parts) for name in spellings(part) if table.knows(name)]
-    near = list(dict.fromkeys([*inside, *table.near(word), *table.near(parts[-1])]))[:NEAREST]
-    return ", ".join(near) or "none"
+def _known_inside(table: NameTable, phrase: str) -> str:
+    """Suggestion of the known words of a phrase, the last one first: spelling has no meaning."""
+    parts = reversed(phrase.lower().split())
+    inside = [name for part in parts for name in spellings(part) if table.knows(name)]
+    return f" (known: {', '.join(dict.fromkeys(inside))})" if inside else ""

@@ -187,12 +187,7 @@ def write_masks(
         InputError: The format cannot hold the masks.
     """
     if kind in ("cutout", "overlay", "mask"):
-        from anymask.images import flatten
-
-        picture = mask_picture(kind, masks, image, prompts)
-        if kind == "cutout" and suffix not in TRANSPARENT:
-            picture = flatten(picture)
-        save_picture(file, picture, suffix)
+        save_picture(file, mask_picture(kind, masks, image, prompts), suffix)
     elif kind == "npy":
         import numpy as np
 
@@ -208,10 +203,10 @@ def mask_picture(
     import numpy as np
 
     if kind == "overlay":
-        from anymask.images import flatten
+        from anymask.images import shown_picture
         from anymask.masks import marks
 
-        drawn = masks.draw(None if image is None else flatten(image))
+        drawn = masks.draw(None if image is None else shown_picture(image))
         for prompt in prompts:
             box = None if prompt.box is None else prompt.box[None]
             drawn = marks(drawn, prompt.points, prompt.labels, box)

@@ -2,7 +2,6 @@ from anymask.images.decoding import DECODERS as DECODERS
 from anymask.images.decoding import PictureView as PictureView
 from anymask.images.decoding import Ranges as Ranges
 from anymask.images.decoding import check_size as check_size
-from anymask.images.decoding import flatten as flatten
 from anymask.images.decoding import open_header as open_header
 from anymask.images.decoding import open_picture as open_picture
 from anymask.images.decoding import strips as strips

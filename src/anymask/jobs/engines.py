@@ -84,8 +84,7 @@ class PhotoResult:
         reason: Error message for the user.
         kind: Class name of the error.
         trace: Traceback of an unexpected error.
-        began: Start time in seconds since 1970.
-        ended: End time in seconds since 1970.
+        seconds: Duration.
     """
 
     state: Literal["done", "there", "failed", "stop"]
@@ -93,8 +92,7 @@ class PhotoResult:
     reason: str = ""
     kind: str = ""
     trace: str = ""
-    began: float = 0.0
-    ended: float = 0.0
+    seconds: float = 0.0
 
 
 PhotoEvent = WorkerReady | ItemDone[PhotoItem, PhotoResult] | Idle
@@ -109,7 +107,7 @@ class PhotoWorker:
 
     def __call__(self, item: PhotoItem, report: OnNamedProgress | None = None) -> PhotoResult:
         """Process one image."""
-        began = time.time()
+        began = time.monotonic()
         fields: dict[str, Any]
         try:
             made = self.work(item)
@@ -130,7 +128,7 @@ class PhotoWorker:
             reason = f"{kind}: {error}" if str(error) else kind
             trace = traceback.format_exc()
             fields = {"state": "failed", "reason": reason, "kind": kind, "trace": trace}
-        return PhotoResult(**fields, began=began, ended=time.time())
+        return PhotoResult(**fields, seconds=time.monotonic() - began)
 
 
 def process(job: FolderJob, task: PhotoTask, items: Sequence[PhotoItem]) -> Generator[PhotoEvent]:

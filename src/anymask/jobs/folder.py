@@ -67,8 +67,8 @@ class Summary:
         failed: Number of images that failed.
         made: Number of results, such as masks.
         empty: Number of processed images without any result.
-        began: Start time without model loading, in seconds since 1970.
-        ended: End time in seconds since 1970.
+        began: Start time without model loading, of this machine's `time.monotonic`.
+        ended: End time.
         about: Model, weights hash and settings of the results.
         failures: The first FIRST_FAILURES failures; the error log contains all.
         failure: While the job runs: failure of the latest image, or None.
@@ -116,8 +116,8 @@ class Summary:
         self.there += result.state == "there"
         self.failed += result.state == "failed"
         self.made += result.made
-        self.began = min(self.began or result.began, result.began or self.began)
-        self.ended = max(self.ended, result.ended)
+        self.ended = time.monotonic()
+        self.began = min(self.began or self.ended, self.ended - result.seconds)
         self.failure = None
         self.photo = photo if result.state == "done" else None
         self.empty += result.state == "done" and not result.made
@@ -218,10 +218,10 @@ def _run_photo(job: FolderJob, task: PhotoTask, on_step: OnProgress | None) -> S
     item = job.item()
     work = task.open()
     summary = Summary(1, about=work.about)
-    began = time.time()
+    began = time.monotonic()
     made = work(item, on_step)
     state: Literal["done", "there"] = "there" if made is None else "done"
-    result = PhotoResult(state=state, made=made or 0, began=began, ended=time.time())
+    result = PhotoResult(state=state, made=made or 0, seconds=time.monotonic() - began)
     summary.add(item.photo, result)
     return summary
 

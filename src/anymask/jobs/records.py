@@ -163,9 +163,9 @@ class PhotoFile:
     @cached_property
     def pixels(self) -> NDArray[Any]:
         """Model input (H, W, 3), or (H, W, C). Raises ImageError, InputError."""
-        from anymask.images import flatten
+        from anymask.images import shown_picture
 
-        return self.layered if self.channels is not None else flatten(self.layered)
+        return self.layered if self.channels is not None else shown_picture(self.layered)
 
     @property
     def shown(self) -> UintImage:

@@ -45,7 +45,7 @@ def save_picture(file: BinaryIO, pixels: Any, suffix: str = ".png") -> None:
     from PIL import Image
 
     kind, picture = picture_format(suffix), Image.fromarray(pixels)
-    if picture.mode == "RGBA" and suffix in OPAQUE:
+    if picture.mode == "RGBA" and suffix not in TRANSPARENT:
         white = Image.new("RGBA", picture.size, "white")
         picture = Image.alpha_composite(white, picture).convert("RGB")
     first: Exception | None = None

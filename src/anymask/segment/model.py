@@ -28,7 +28,7 @@ from anymask.base import (
     explain_keywords,
     repr_html,
 )
-from anymask.images import ImageSource, describe_paths, flatten, load_image, picture_of
+from anymask.images import ImageSource, describe_paths, load_image, picture_of, shown_picture
 from anymask.masks import (
     Features,
     ModelSpec,
@@ -791,7 +791,7 @@ class Model:
         channels = self.spec.channels
         if channels is None:
             layered = load_image(image, alpha=True, **source)
-            photo = flatten(layered)
+            photo = shown_picture(layered)
             return photo, picture_of(image, photo, layered)
         if source:
             raise InputError(

@@ -15,7 +15,7 @@ from starlette.concurrency import run_in_threadpool
 from anymask.base import AnymaskError, Conflict, InputError, UintImage
 from anymask.edit import CutoutSettings, main_subject, write_cutout
 from anymask.find import one_question
-from anymask.images import flatten
+from anymask.images import shown_picture
 from anymask.masks import SMOOTH, rle_to_mask
 from anymask.runtime import MaskNaming
 from anymask.segment import EncodedPhoto, Model
@@ -148,7 +148,7 @@ async def cutout(
 
     def work(model: Model) -> bytes:
         photo, file = read_photo(data, limits, alpha=True), io.BytesIO()
-        subject = main_subject(model, flatten(photo))
+        subject = main_subject(model, shown_picture(photo))
         if subject is None:
             raise Refusal(
                 422,

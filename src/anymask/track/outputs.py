@@ -26,14 +26,13 @@ from typing import IO, Any, Literal
 
 import numpy as np
 
-from anymask.base import BoolArray, InputError, UintImage, whole_file
+from anymask.base import BoolArray, InputError, UintImage
 from anymask.formats import streams
 from anymask.masks import (
     Colour,
     Mask,
     overlay,
     rle_to_coco,
-    save_picture,
 )
 from anymask.track.records import ObjectMask, TrackedFrame
 from anymask.track.sources import import_av
@@ -182,23 +181,6 @@ def cut_objects(
     return cut_out(image, shown, empty=True, **(look or {}))
 
 
-class CutoutWriter(MaskWriter):
-    """Writer of a folder of cut-outs, one PNG per frame, named as by `PaletteStream`."""
-
-    shows_frames = True
-
-    def __init__(self, folder: Path, look: Mapping[str, Any]) -> None:
-        self.folder, self.look = folder, look
-        folder.mkdir(parents=True, exist_ok=True)
-
-    def write(self, frame: TrackedFrame, picture: Picture) -> None:
-        with whole_file(self.folder / f"{frame.stem}.png") as file:
-            save_picture(file, cut_objects(frame, picture(), self.look))
-
-    def close(self) -> None:
-        """Do nothing: each file is already complete."""
-
-
 def draw_objects(frame: TrackedFrame, image: UintImage, palette: Mapping[int, Colour]) -> UintImage:
     """Draw the masks on a frame (H, W, 3), one color per object."""
     if not frame.objects:
@@ -342,10 +324,10 @@ class VideoWriter(MaskWriter):
 
     def _keep_colours(self, held: Any) -> None:
         """Use the matrix, range, primaries and transfer of the original."""
-        if held.format is None or held.format.is_rgb:
-            return
         tags = tuple(int(getattr(held, name)) for name in _TAGS)
-        if tags[0] in _MATRICES:
+        if held.format is None:
+            return
+        if tags[0] in _MATRICES and not held.format.is_rgb:
             self._colours = tags
         if (bits := held.format.components[0].bits) > 8:
             LOG.warning(

@@ -302,8 +302,7 @@ class VideoSession:
 
     def _note_look(self, look: PrefetchedFrame) -> None:
         """Store the fingerprint of a frame, to recognize its video again."""
-        cells = frame_cells(look.grey, SIDE).tobytes()
-        self._store.write_look(look.frame, frame_size(look.image), cells)
+        self._store.write_look(look.frame, *_fingerprint(look.image.shape, look.grey, SIDE))
 
     def take_back(self, id: int, frame: int) -> None:  # noqa: A002
         """Delete the prompt of an object on a frame. Raises InputError if it does not exist."""
@@ -782,20 +781,17 @@ def frame_numbering(sampling: FrameSampling) -> str:
     return ", ".join(f"{k}={v}" if v is None else f"{k}={v:g}" for k, v in chosen.items())
 
 
-def frame_cells(grey: UintImage, side: int) -> UintImage:  # (h, w) -> (side, side)
-    """Fingerprint of a frame that `reduce_frame` reduced: a small version."""
-    return np.asarray(cv2.resize(grey, (side, side), interpolation=cv2.INTER_AREA), np.uint8)
+def _fingerprint(hw: tuple[int, ...], grey: UintImage, side: int) -> tuple[str, bytes]:
+    """Size of a frame, and a small version of its reduced image."""
+    cells = cv2.resize(grey, (side, side), interpolation=cv2.INTER_AREA)
+    return f"{hw[0]} {hw[1]}", cells.tobytes()
 
 
 def _is_other_frame(image: UintImage, size: str, cells: bytes) -> bool:
     """Whether the size or a cell of a frame differs from a stored fingerprint."""
     side = math.isqrt(len(cells))
-    if size != frame_size(image) or not cells or side**2 != len(cells):
+    now = _fingerprint(image.shape, reduce_frame(image), max(side, 1))
+    if size != now[0] or len(cells) != len(now[1]):
         return True
-    now = frame_cells(reduce_frame(image), side).astype(np.int16).ravel()
-    return bool(np.abs(now - np.frombuffer(cells, np.uint8)).max() > APART)
-
-
-def frame_size(image: UintImage) -> str:
-    """Height and width of a frame, as in a fingerprint."""
-    return "{} {}".format(*image.shape[:2])
+    both = [np.frombuffer(one, np.uint8).astype(np.int16) for one in (cells, now[1])]
+    return bool(np.abs(np.subtract(*both)).max() > APART)

@@ -29,6 +29,7 @@ from anymask.base import (
 )
 from anymask.images import (
     TIFF,
+    ImageFile,
     ImageSource,
     check_size,
     find_images,
@@ -92,20 +93,24 @@ class FrameSource(Protocol):
 
 
 class ListedFrames:
-    """Images with random access: paths, arrays or PIL images.
+    """Images with random access: paths, pages, arrays or PIL images.
 
     Attributes:
+        files: Files of the images; empty if one is not a file.
         names: File names, if all images are files and their names without suffix are unique.
         missing: Indices of files that could not be decoded, among those read.
     """
 
     fault: str | None = None
 
-    def __init__(self, pictures: Sequence[ImageSource], rate: float = LIST_RATE) -> None:
+    def __init__(
+        self, pictures: Sequence[ImageSource | ImageFile], rate: float = LIST_RATE
+    ) -> None:
         self._pictures, self.rate = pictures, rate
         self.missing: set[int] = set()
-        paths = [Path(one) for one in pictures if isinstance(one, str | Path)]
-        self.files = tuple(paths) if len(paths) == len(pictures) else ()
+        files = [one.path if isinstance(one, ImageFile) else one for one in pictures]
+        paths = [Path(one) for one in files if isinstance(one, str | Path)]
+        self.files = tuple(dict.fromkeys(paths)) if len(paths) == len(pictures) else ()
         own = len({path.stem.lower() for path in paths}) == len(pictures)
         self.names = tuple(path.name for path in paths) if own else ()
 
@@ -118,37 +123,8 @@ class ListedFrames:
         if frame in self.missing or not 0 <= frame < len(self._pictures):
             return None
         try:
-            return load_image(self._pictures[frame])
-        except DamagedImageError:
-            self.missing.add(frame)
-            return None
-
-    def seconds(self, frame: int) -> float:
-        return frame / self.rate
-
-    def close(self) -> None:
-        """Do nothing: no file is open."""
-
-
-class PagedFrames:
-    """Pages of a TIFF file.
-
-    Attributes:
-        missing: Indices of pages that could not be decoded, among those read.
-    """
-
-    fault: str | None = None
-    rate = LIST_RATE
-
-    def __init__(self, path: Path, count: int) -> None:
-        self._path, self.length, self.files = path, count, (path,)
-        self.missing: set[int] = set()
-
-    def read(self, frame: int) -> UintImage | None:
-        if frame in self.missing or not 0 <= frame < self.length:
-            return None
-        try:
-            return load_image(self._path, page=frame)
+            picture = self._pictures[frame]
+            return picture.read() if isinstance(picture, ImageFile) else load_image(picture)
         except DamagedImageError:
             self.missing.add(frame)
             return None
@@ -568,7 +544,7 @@ def _open_path(path: Path) -> FrameSource:
         raise DataError(
             f"{str(path)!r} is an animated image, not a video. Convert it to a video with ffmpeg."
         )
-    return PagedFrames(path, pages)
+    return ListedFrames([ImageFile(path, page) for page in range(pages)])
 
 
 def frame_files(folder: Path) -> list[Path]:

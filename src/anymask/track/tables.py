@@ -19,6 +19,7 @@ from anymask.track.outputs import MaskWriter, Picture, VideoFacts, cut_objects, 
 from anymask.track.records import ObjectMask, TrackedFrame
 
 NUMBER = "{n}"  # placeholder in a file name
+STEM = "{stem}"  # in a name: named like the frame's image, as in a folder of palette PNGs
 DIGITS = 5
 COLUMNS = (
     "frame", "file", "seconds", "object", "label", "area", "x", "y", "x0", "y0", "x1", "y1",
@@ -69,7 +70,7 @@ class TableWriter(MaskWriter):
 
 
 class SequenceWriter(MaskWriter):
-    """Writer of NAME_{n}.png, one PNG per frame.
+    """Writer of NAME_{n}.png, or of a folder with `STEM` as name, one PNG per frame.
 
     Damaged frames are skipped but keep their number, so that images stay in sync with the video.
 
@@ -89,6 +90,7 @@ class SequenceWriter(MaskWriter):
             else cut_objects(frame, picture(), self._look)
         )
         name = self._path.name.replace(NUMBER, f"{frame.index:0{DIGITS}}")
+        name = name.replace(STEM, frame.stem)
         with whole_file(self._path.with_name(name)) as file:
             save_picture(file, drawn)
 

@@ -11,7 +11,6 @@ from anymask.masks import colours
 from anymask.track.outputs import (
     FILMS,
     CutoutLook,
-    CutoutWriter,
     LineWriter,
     MaskWriter,
     VideoFacts,
@@ -23,7 +22,7 @@ from anymask.track.outputs import (
     palette_writer,
     sav_writer,
 )
-from anymask.track.tables import SequenceWriter, TableWriter, is_sequence
+from anymask.track.tables import STEM, SequenceWriter, TableWriter, is_sequence
 
 
 def open_writers(
@@ -51,7 +50,7 @@ def open_writers(
                 look = None if cutout is None else cutout.settings
                 writers.append(SequenceWriter(path, facts, look))
             case "" if cutout is not None and cutout.folders:
-                writers.append(CutoutWriter(path, cutout.settings))
+                writers.append(SequenceWriter(path / f"{STEM}.png", facts, cutout.settings))
             case "":
                 writers.append(palette_writer(path, facts))
             case _ if is_matte(path):
