@@ -388,9 +388,8 @@ def _decode(picture: Image.Image, name: str, view: PictureView) -> UintImage:
         if picture.mode not in ("L", "LA", "RGB", "RGBA", "RGBX"):
             picture = picture.convert("L" if picture.mode == "1" else "RGB")
         return array_to_image(np.asarray(picture), name, view)
-    width, height = picture.size
-    kept = 4 if view.alpha and _has_alpha(picture) else 3
-    image, convert = np.empty((height, width, kept), np.uint8), to_srgb(picture)
+    (width, height), convert = picture.size, to_srgb(picture)
+    image = np.empty((height, width, 4 if view.alpha and _has_alpha(picture) else 3), np.uint8)
     for rows in strips((height, width)):
         part = picture.crop((0, rows.start, width, rows.stop))
         if _has_alpha(picture):

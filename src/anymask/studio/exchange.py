@@ -383,8 +383,7 @@ def take_clip(
     """
     from anymask.track import FrameSampling, SessionStore, check_same_video, open_source, read_facts
 
-    clip_path = project.file(video)
-    facts = read_facts(clip_path)
+    facts = read_facts(project.file(video))
     clip = project.tracks.add_clip(video, facts.hw, facts.frames, facts.rate)
     if session is None:
         return
@@ -393,7 +392,10 @@ def take_clip(
             f"The session file {str(session)!r} does not exist. Create it with: "
             f"anymask track VIDEO --session {session}"
         )
-    with closing(open_source(clip_path)) as source, closing(SessionStore(session)) as store:
+    with (
+        closing(open_source(project.file(video))) as source,
+        closing(SessionStore(session)) as store,
+    ):
         check_same_video(store, source, FrameSampling())
         found: dict[int, list[TrackMask]] = {number: [] for number in store.objects()}
         for frame in store.frames():
