@@ -171,10 +171,15 @@ def test_options_are_never_guessed_from_their_beginning(command: types.SimpleNam
 def test_our_own_error_is_one_line_without_a_traceback(
     command: types.SimpleNamespace, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command.action = fails_with(InputError("wanted a photo, got a spoon; give a photo"))
-    assert main(["probe"]) == 2
-    err = capsys.readouterr().err
-    assert err == "anymask: error: wanted a photo, got a spoon; give a photo\n"
+    for ours, typed in (
+        ("wanted a photo, got a spoon; give a photo",) * 2,
+        ('Pass a detector (detector="llmdet_tiny").', "Pass a detector (--detector llmdet_tiny)."),
+        ("margin= requires crop=. Set crop.", "--margin requires --crop. Set crop."),
+        ("every=2, start=0; http://a/b?x=1 <a b='c'>",) * 2,
+    ):
+        command.action = fails_with(InputError(ours))
+        assert main(["probe"]) == 2
+        assert capsys.readouterr().err == f"anymask: error: {typed}\n"
 
 
 def test_a_full_disk_is_a_sentence_too(

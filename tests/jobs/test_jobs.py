@@ -17,6 +17,7 @@ from anymask import jobs
 from anymask.base import ImageError, InputError
 from anymask.cli.main import main
 from anymask.formats import read_annotations
+from anymask.jobs.engines import PhotoResult
 from anymask.masks import Features
 from anymask.segment import Model
 from tests.segment.fakes import ColourRuntime, discs
@@ -85,6 +86,10 @@ def test_python_makes_what_the_command_line_makes(photos: Path) -> None:
     assert (summary.photos, summary.done, summary.there, summary.failed) == (4, 4, 0, 0)
     assert summary.made == masks > 4
     assert summary.rate == pytest.approx(4 / summary.seconds)
+    later = jobs.Summary(1)
+    for _ in range(2):
+        later.add(Path("a.png"), PhotoResult("done", 1, seconds=3.0))
+    assert 3.0 <= later.seconds < 60  # of this machine, whatever its clock says
     assert summary.about["model"] == "fake"
 
 

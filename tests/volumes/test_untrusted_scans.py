@@ -14,7 +14,14 @@ import pytest
 from numpy.typing import NDArray
 
 import anymask
-from anymask.base import DataError, ImageError, InputError, LimitError, zstd_bound
+from anymask.base import (
+    DataError,
+    ImageError,
+    InputError,
+    LimitError,
+    check_volume_bytes,
+    zstd_bound,
+)
 from anymask.images import load_image, tiff
 from anymask.volumes import Volume
 from tests.volumes.test_volumes import write_slice
@@ -486,3 +493,11 @@ def test_a_segmentation_over_a_huge_space_is_refused(tmp_path: Path) -> None:
     dataset.save_as(tmp_path / "a.dcm")
     with pytest.raises(LimitError, match=r"'a.dcm' require"):
         anymask.read_volume(tmp_path / "a.dcm")
+
+
+def test_the_size_of_a_slice_is_told_as_that_of_its_series(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The message and the limit beside it, as in a server's answer, are of the same thing."""
+    monkeypatch.setenv("ANYMASK_VOLUME_MEGABYTES", "8")
+    with pytest.raises(LimitError, match="ANYMASK_VOLUME_MEGABYTES=17") as told:
+        check_volume_bytes(2_000_000, "a.dcm", 8)
+    assert told.value.size == 16_000_000
