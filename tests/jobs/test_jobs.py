@@ -88,7 +88,7 @@ def test_python_makes_what_the_command_line_makes(photos: Path) -> None:
     assert summary.rate == pytest.approx(4 / summary.seconds)
     later = jobs.Summary(1)
     for _ in range(2):
-        later.add(Path("a.png"), PhotoResult("done", 1, seconds=3.0))
+        later.add(Path("a.png"), PhotoResult(state="done", made=1, seconds=3.0))
     assert 3.0 <= later.seconds < 60  # of this machine, whatever its clock says
     assert summary.about["model"] == "fake"
 
