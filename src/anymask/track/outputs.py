@@ -48,7 +48,7 @@ _FAST_VP9 = {"deadline": "realtime", "cpu-used": "8", "crf": "30", "b": "0", "au
 # assume for untagged videos (2), but the written one is like the one that was read.
 _MATRICES = {1: 1, 2: 5, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9}
 _TAGS = ("colorspace", "color_range", "color_primaries", "color_trc")
-_BT709, _LIMITED, _FULL = (1, 1, 1, 1), 1, 2
+_BT709: tuple[int, ...] = (1, 1, 1, 1)  # with limited range
 Look = Literal["picture", "cutout"]
 Drawing = Callable[[TrackedFrame, UintImage], UintImage]
 Picture = Callable[[], UintImage]  # reads the frame (H, W, 3) on demand
@@ -254,7 +254,7 @@ class VideoWriter(MaskWriter):
         shown = whole.reformat(
             width=self._size[1], height=self._size[0],  # the resolution of the video may change
             format=self._stream.pix_fmt, dst_colorspace=_MATRICES[matrix],
-            dst_color_range=span or _LIMITED,
+            dst_color_range=span or _BT709[1],
         )  # fmt: skip
         for name, value in zip(_TAGS, self._colours, strict=True):
             with contextlib.suppress(AttributeError):  # PyAV 14 has no primaries of a frame
@@ -293,7 +293,7 @@ class VideoWriter(MaskWriter):
         self._stream.pix_fmt = ("yuva420p" if webm else "yuva444p10le") if alpha else plain
         self._stream.codec_context.time_base = Fraction(1, CLOCK)
         if self._codec == "prores_ks":  # has no full range
-            self._colours = (self._colours[0], _LIMITED, *self._colours[2:])
+            self._colours = (self._colours[0], _BT709[1], *self._colours[2:])
         for name, value in zip(_TAGS, self._colours, strict=True):
             setattr(self._stream.codec_context, name, value)
 

@@ -306,7 +306,7 @@ def _first_look(text: str) -> tuple[int, str, bytes]:
 
 
 def _masked(
-    number: int, mask: str, score: float, quality: float, state: Any, doubts: str, prompted: int
+    number: int, mask: str, score: float, quality: float, state: Any, doubts: Any, prompted: int
 ) -> tuple[int, ObjectMask]:
     rle, known = _text_rle(mask), tuple(doubts.split())
     return number, ObjectMask(rle, score, quality, state, known, bool(prompted))
