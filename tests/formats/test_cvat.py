@@ -146,6 +146,18 @@ def test_a_box_beyond_the_picture_is_refused_before_its_runs_are_decoded() -> No
         cvat.cvat_to_rle([6_000_000_000, 0, 0, 99_999, 59_999], (4, 6))
 
 
+def test_shapes_of_one_label_and_group_are_one_object(tmp_path: Path) -> None:
+    """As CVAT's COCO export joins them: 16 + 4 pixels of group 1; another label stays apart."""
+    box = '<box label="{}" xtl="{}" ytl="0" xbr="{}" ybr="{}" group_id="{}"/>'
+    rows = [("a", 0, 4, 4, 1), ("a", 6, 8, 2, 1), ("b", 0, 1, 1, 1), ("a", 0, 1, 1, 0)]
+    image, _ = read(tmp_path, "".join(box.format(*row) for row in [*rows, rows[-1]]))
+    found = [(mask.label, mask.id, mask.area) for mask in image.masks]
+    assert found == [("a", 1, 20), ("b", 1, 1), ("a", None, 1), ("a", None, 1)]
+    assert written(tmp_path / "b.xml", [image]).counts() == {}
+    (again,) = cvat.read(tmp_path / "b.xml", LossReport())
+    assert again.masks == image.masks
+
+
 def test_turned_boxes_and_ellipses_are_what_opencv_draws(tmp_path: Path) -> None:
     """Clockwise, as CVAT shows them; the drawn outline of OpenCV is half a pixel wider."""
     image, report = read(

@@ -75,6 +75,15 @@ def test_objects_keep_their_number_through_the_frames(tmp_path: Path) -> None:
     assert [*report.classes] == ["car", "dog"]
 
 
+def test_tracks_of_one_label_and_group_are_one_object(tmp_path: Path) -> None:
+    few = [track(label, box(0, x), task=' group_id="9"') for label, x in (("car", 2), ("car", 8))]
+    images, _ = read_annotations(video(tmp_path, *few, track("dog", box(0, 2)), size=1))
+    (image,) = images
+    assert [(mask.label, mask.id, mask.area) for mask in image.masks] == [
+        ("car", 1, 24), ("dog", 3, 12),
+    ]  # fmt: skip
+
+
 def polygon(frame: int, *points: tuple[float, float]) -> str:
     """A polygon of a track."""
     text = ";".join(f"{x},{y}" for x, y in points)

@@ -1,6 +1,9 @@
 """Label pictures: numbers come back, overlaps are counted, the palette is PASCAL VOC's."""
 
+import json
 import tracemalloc
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from anymask.base import DataError
-from anymask.formats import AnnotatedImage, LossReport, Policy, label_pictures, write_files
+from anymask.formats import AnnotatedImage, LossReport, Policy, convert, label_pictures, write_files
 from anymask.masks import Mask, mask_to_rle, rle_to_mask
 from tests.formats.annotated import annotated_images, rings
 from tests.masks.strategies import quickly, sizes
@@ -71,6 +74,86 @@ def test_small_masks_lie_on_top(tmp_path: Path) -> None:
         "rings.png, mask 3: 41 of the 108 pixels of the mask are covered by other masks"
     ]
     assert report.counts() == {"labels": 1, "empty": 1, "overlaps": 1}
+
+
+CAR, TRUCK = (60, 20, 90, 40), (10, 10, 80, 75)  # x0, y0, x1, y1; 400 pixels are in both
+
+
+@pytest.mark.parametrize(
+    ("form", "folder"),
+    [
+        ("label-png", ""), ("voc", "SegmentationObject"), ("voc", "SegmentationClass"),
+        ("davis", "Annotations/480p"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("source", ["cvat", "video", "labelme", "label-studio", "svg"])
+def test_a_nearer_object_is_painted_over_a_smaller_one(
+    source: str, form: str, folder: str, tmp_path: Path
+) -> None:
+    """The small car lies behind the truck: 200 of its 600 pixels are visible."""
+    path = SOURCES[source](tmp_path)
+    convert(path, tmp_path / "out", form)
+    (found,) = (tmp_path / "out" / folder).glob("*.png")
+    with Image.open(found) as picture:
+        assert np.unique(picture, return_counts=True)[1].tolist()[1:] in ([200, 4550], [4550, 200])
+
+
+def cvat_file(folder: Path, video: bool = False) -> Path:
+    """A file in which the car, whose z_order is lower, is the later one."""
+    boxes = []
+    for number, (label, (x0, y0, x1, y1), z) in enumerate([("truck", TRUCK, 5), ("car", CAR, 0)]):
+        box = f'label="{label}" xtl="{x0}" ytl="{y0}" xbr="{x1}" ybr="{y1}" z_order="{z}"'
+        one = f'<track id="{number}" label="{label}"><box frame="0" {box}/></track>'
+        boxes.append(one if video else f"<box {box}/>")
+    size = "<original_size><width>100</width><height>80</height></original_size>"
+    image = f'<image id="0" name="a.jpg" width="100" height="80">{"".join(boxes)}</image>'
+    meta = f"<meta><task>{size}</task></meta>"
+    return text_file(
+        folder / "a.xml", f"<annotations>{meta + ''.join(boxes) if video else image}</annotations>"
+    )
+
+
+def text_file(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
+
+
+def labelme_file(folder: Path) -> Path:
+    shapes = [
+        {"label": label, "shape_type": "rectangle", "points": [box[:2], box[2:]]}
+        for label, box in (("car", CAR), ("truck", TRUCK))
+    ]
+    about = {"imagePath": "a.jpg", "imageHeight": 80, "imageWidth": 100, "shapes": shapes}
+    return text_file(folder / "a.json", json.dumps(about))
+
+
+def label_studio_file(folder: Path) -> Path:
+    result = [
+        {
+            "type": "rectanglelabels", "original_width": 100, "original_height": 80,
+            "value": {
+                "x": x0, "y": y0 / 0.8, "width": x1 - x0, "height": (y1 - y0) / 0.8,
+                "rectanglelabels": [label],
+            },
+        }
+        for label, (x0, y0, x1, y1) in (("car", CAR), ("truck", TRUCK))
+    ]  # fmt: skip
+    task = {"data": {"image": "a.jpg"}, "annotations": [{"result": result}]}
+    return text_file(folder / "a.json", json.dumps([task]))
+
+
+def svg_file(folder: Path) -> Path:
+    paths = "".join(
+        f'<path data-label="{label}" d="M{x0},{y0}H{x1}V{y1}H{x0}Z"/>'
+        for label, (x0, y0, x1, y1) in (("car", CAR), ("truck", TRUCK))
+    )
+    return text_file(folder / "a.svg", f'<svg width="100" height="80">{paths}</svg>')
+
+
+SOURCES: dict[str, Callable[[Path], Path]] = {
+    "cvat": cvat_file, "video": partial(cvat_file, video=True), "labelme": labelme_file,
+    "label-studio": label_studio_file, "svg": svg_file,
+}  # fmt: skip
 
 
 def test_groups_that_are_no_numbers_of_their_own_are_numbered_anew(tmp_path: Path) -> None:

@@ -91,6 +91,8 @@ class AnnotatedImage:
         source: Image file, or pixels (H, W, 3). None if the reader has neither.
         benchmark: Information for the benchmarks of single datasets.
         extra: Keys that only the original format supports.
+        layered: Whether later masks cover earlier ones, as in annotation tools. Otherwise, smaller
+            masks are painted over larger ones.
 
     Raises:
         DataError: A mask has another size than the image.
@@ -103,6 +105,7 @@ class AnnotatedImage:
     source: Path | UintImage | None = field(default=None, repr=False, compare=False)
     benchmark: BenchmarkTruth = BenchmarkTruth()
     extra: Mapping[str, Any] = field(default_factory=dict)
+    layered: bool = field(default=False, compare=False)
 
     def __post_init__(self) -> None:
         picture = getattr(self.masks, "picture", None)
@@ -193,6 +196,15 @@ class AnnotatedImage:
         if isinstance(self.source, Path):
             return self.source.read_bytes()
         return b"" if self.source is None else self.source.tobytes()
+
+
+def add_part(masks: dict[object, Mask], key: object, mask: Mask) -> None:
+    """Add a mask, or join it with the mask of the same key: another part of the same object."""
+    whole = masks.get(key)
+    if whole is not None:
+        rle, extra = rle_merge([whole.rle, mask.rle]), {**whole.extra, **mask.extra}
+        mask = replace(whole, rle=rle, score=max(whole.score, mask.score), extra=extra)
+    masks[key] = mask
 
 
 def annotated_photo(
@@ -305,3 +317,19 @@ def note_unlabelled(report: LossReport, image: AnnotatedImage) -> None:
                 number,
                 f"has no label; its label was set to {UNLABELLED!r}",
             )
+
+
+def distinct_groups(image: AnnotatedImage, report: LossReport) -> list[int | None]:
+    """Return group ids with which a reader that joins groups does not join different masks."""
+    seen: set[tuple[str, int]] = set()
+    groups: list[int | None] = []
+    for number, mask in enumerate(image.masks):
+        group = mask.id
+        if group is not None and (mask.label or UNLABELLED, group) in seen:
+            reason = f"another mask has the same label and group {group}; the two would be merged"
+            report.add("ids", image.file_name, number, reason)
+            group = None
+        if group is not None:
+            seen.add((mask.label or UNLABELLED, group))
+        groups.append(group)
+    return groups

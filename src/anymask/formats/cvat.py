@@ -3,7 +3,8 @@
 The runs of a mask go row by row inside its box and start with background. `mask_to_cvat` returns
 the same as a list followed by the box, as CVAT's SDK, agents and server accept it (cvat-sdk,
 `masks.py`; MIT; the layout, not the code). Polygons, boxes and ellipses are read as well, rotated
-or not, and the tracks of "CVAT for video" (`cvat_tracks`).
+or not, and the tracks of "CVAT for video" (`cvat_tracks`). Shapes with the same label and group are
+one object, as in CVAT's own COCO export; group 0 is none. Masks are ordered by `z_order`.
 """
 
 from __future__ import annotations
@@ -19,12 +20,14 @@ from anymask.base import DataError
 from anymask.formats.annotations import (
     AnnotatedImage,
     LossReport,
+    add_part,
     attributes_of,
     class_names,
+    distinct_groups,
     note_traits,
     note_unlabelled,
 )
-from anymask.formats.cvat_tracks import read_tracks
+from anymask.formats.cvat_tracks import nearest_last, read_tracks
 from anymask.formats.documents import (
     OutFile,
     checked_hw,
@@ -41,7 +44,6 @@ from anymask.formats.stated import CLASSES, note_facts, take_class, take_info
 from anymask.masks import (
     UNLABELLED,
     Mask,
-    Masks,
     Rle,
     crop_to_rle,
     ellipse_ring,
@@ -148,12 +150,16 @@ def _take_meta(root: ET.Element, report: LossReport) -> None:
 def _image(element: ET.Element, report: LossReport) -> AnnotatedImage:
     name = element.attrib["name"]
     hw = checked_hw(element.attrib["height"], element.attrib["width"])
-    masks = list[Mask | None]()
+    masks = dict[object, Mask]()
     for number, shape in enumerate(element):
         with report.record(f"shape {number} ({shape.tag})"):
-            masks.append(_mask(shape, hw, report, name))
+            mask = _mask(shape, hw, report, name)
+            if mask is not None:
+                add_part(masks, (mask.label, mask.id) if mask.id else number, mask)
     extra = rest_of(element.attrib, _OF_IMAGE)
-    return AnnotatedImage(file_name=name, hw=hw, masks=Masks(filter(None, masks)), extra=extra)
+    return AnnotatedImage(
+        file_name=name, hw=hw, masks=nearest_last(masks.values()), extra=extra, layered=True
+    )
 
 
 def _mask(
@@ -164,9 +170,8 @@ def _mask(
     if rle is None:
         report.skip(name, f"shapes of type {shape.tag!r} have no mask")
         return None
-    group = shape.get("group_id")
-    group_id = None if group is None else as_whole(group, "group_id")
-    return Mask(rle, shape.attrib["label"], id=group_id, extra=_extra(shape))
+    group = as_whole(shape.get("group_id", 0), "group_id")
+    return Mask(rle, shape.attrib["label"], id=group or None, extra=_extra(shape))
 
 
 def _extra(shape: ET.Element) -> dict[str, Any]:
@@ -239,13 +244,15 @@ def encode(
         about = {"id": number, "name": image.file_name, "width": width, "height": height}
         more = held(image.extra, _OF_IMAGE_HELD)
         element = ET.SubElement(root, "image", _texts(about | more))
-        for place in range(len(image.masks)):
-            _write_mask(element, image, place, report)
+        for place, group in enumerate(distinct_groups(image, report)):
+            _write_mask(element, image, place, group, report)
     ET.indent(root)
     yield target, ET.tostring(root, "utf-8", xml_declaration=True) + b"\n"
 
 
-def _write_mask(element: ET.Element, image: AnnotatedImage, place: int, report: LossReport) -> None:
+def _write_mask(
+    element: ET.Element, image: AnnotatedImage, place: int, group: int | None, report: LossReport
+) -> None:
     mask = image.masks[place]
     if not rle_area(mask.rle):
         report.add("empty", image.file_name, place, "an empty mask has no box; it was omitted")
@@ -262,8 +269,10 @@ def _write_mask(element: ET.Element, image: AnnotatedImage, place: int, report: 
         "height": y1 - y0 + 1,
         "z_order": mask.extra.get("z_order", 0),
     }
-    if mask.id is not None:
-        about["group_id"] = mask.id
+    if group is not None:
+        about["group_id"] = group
+    if group == 0:
+        report.add("ids", image.file_name, place, "CVAT reads group 0 as no group")
     written = ET.SubElement(element, "mask", _texts(about))
     for name, value in attributes_of(mask).items():
         ET.SubElement(written, "attribute", {"name": xml_text(name)}).text = xml_text(value)

@@ -10,13 +10,13 @@ format" of CVAT's documentation.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 from anymask.base import DataError
-from anymask.formats.annotations import AnnotatedImage, LossReport, SequencePlace
+from anymask.formats.annotations import AnnotatedImage, LossReport, SequencePlace, add_part
 from anymask.formats.documents import checked_hw, photo_beside, picture_hw
 from anymask.formats.fields import as_number, as_whole
 from anymask.masks import Mask, Masks
@@ -40,7 +40,12 @@ class _Task:
     name: str
     frames: int
     hw: tuple[int, int] | None
-    masks: defaultdict[int, Masks] = field(default_factory=lambda: defaultdict(Masks))
+    masks: defaultdict[int, dict[object, Mask]] = field(default_factory=lambda: defaultdict(dict))
+
+
+def nearest_last(masks: Iterable[Mask]) -> Masks:
+    """Order masks by their z_order."""
+    return Masks(sorted(masks, key=lambda mask: int(mask.extra.get("z_order", 0))))
 
 
 def read_tracks(
@@ -51,7 +56,7 @@ def read_tracks(
     Args:
         read: Function that reads the mask of an element; None for an element without area.
     """
-    tasks = _tasks(root, path, pictures)
+    tasks, numbers = _tasks(root, path, pictures), dict[object, int]()
     for number, track in enumerate(root.iter("track"), start=1):
         with report.record(f"track {number - 1} ({track.get('label')})"):
             task = tasks.get(track.get("task_id", "")) or next(iter(tasks.values()))
@@ -61,10 +66,13 @@ def read_tracks(
                     "frames are missing. Pass the folder of the frames with --images "
                     "DIR."
                 )
+            group = as_whole(track.get("group_id", 0), "group_id")
+            key = (id(task), track.get("label"), group) if group else number
+            object_number = numbers.setdefault(key, number)
             for frame, element in _frames(track, task.frames, report):
                 with report.record(f"frame {frame}"):
                     element.set("label", track.attrib["label"])
-                    element.set("group_id", str(number))
+                    element.set("group_id", str(object_number))
                     attributes = {
                         "source": track.get("source"),
                         "track_group": track.get("group_id"),
@@ -72,7 +80,7 @@ def read_tracks(
                     element.attrib.update({key: text for key, text in attributes.items() if text})
                     mask = read(element, task.hw, report)
                     if mask is not None:
-                        task.masks[frame].append(mask)
+                        add_part(task.masks[frame], object_number, mask)
     return [image for task in tasks.values() for image in _images(task, path, pictures)]
 
 
@@ -118,8 +126,9 @@ def _images(task: _Task, path: Path, pictures: Path | None) -> Iterator[Annotate
         yield AnnotatedImage(
             file_name=frame_name(frame) if photo is None else photo.name,
             hw=task.hw,
-            masks=task.masks.get(frame, Masks()),
+            masks=nearest_last(task.masks.get(frame, {}).values()),
             place=SequencePlace(task.name, frame),
+            layered=True,
         )
 
 

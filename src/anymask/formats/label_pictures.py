@@ -1,9 +1,10 @@
 """Label images with a number or a color for each object: DAVIS, 16-bit PNGs, TIFFs.
 
 In a color PNG each color is an object, and black is background. A pixel has one number, so masks
-must not overlap: smaller masks are painted over larger ones, and covered pixels are reported. 0 is
-background. DAVIS and YouTube-VOS (readme of the datasets) use 8 bits with PASCAL VOC's palette,
-object numbers are constant through a video, and 255 is void: ignored pixels.
+must not overlap: nearer masks are painted over farther ones if the source orders them, otherwise
+smaller masks over larger ones, and covered pixels are reported. 0 is background. DAVIS and
+YouTube-VOS (readme of the datasets) use 8 bits with PASCAL VOC's palette, object numbers are
+constant through a video, and 255 is void: ignored pixels.
 """
 
 from __future__ import annotations
@@ -190,15 +191,18 @@ def object_numbers(
 def paint_numbers(
     image: AnnotatedImage, numbers: Sequence[int], report: LossReport
 ) -> NDArray[Any]:
-    """Paint (H, W) numbers of 16 or 32 bits, smaller masks over larger ones; report overlaps.
+    """Paint (H, W) numbers of 16 or 32 bits; report overlaps.
+
+    Later masks are painted over earlier ones in a layered image, otherwise smaller ones over larger
+    ones.
 
     To save memory, the array first holds the position of each pixel's mask, from 1, which is then
     replaced by the mask's number in place.
     """
     most = max([len(image.masks), *numbers])
     values = np.zeros(image.hw, np.uint16 if most < 1 << 16 else np.uint32)
-    order = sorted(range(len(image.masks)), key=lambda place: -rle_area(image.masks[place].rle))
-    for place in order:
+    places, areas = range(len(image.masks)), [-rle_area(mask.rle) for mask in image.masks]
+    for place in places if image.layered else sorted(places, key=areas.__getitem__):
         np.copyto(values, place + 1, where=rle_to_mask(image.masks[place].rle))
     table = np.array([0, *numbers], values.dtype)
     left = np.zeros(len(table), np.int64)

@@ -284,7 +284,7 @@ def _image(
     extra = _image_extra(task, key)
     if address != name:
         extra["image"] = address
-    return AnnotatedImage(file_name=name, hw=hw, masks=Masks(masks), extra=extra)
+    return AnnotatedImage(file_name=name, hw=hw, masks=Masks(masks), extra=extra, layered=True)
 
 
 def _check_corners(value: Mapping[str, Any], corners: CornerCheck, hw: tuple[int, int]) -> None:

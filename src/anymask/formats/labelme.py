@@ -25,6 +25,8 @@ from anymask.formats.annotations import (
     AnnotatedImage,
     LossReport,
     Trait,
+    add_part,
+    distinct_groups,
     extras_of,
     note_traits,
     note_unlabelled,
@@ -65,7 +67,6 @@ from anymask.masks import (
     ellipse_ring,
     rle_area,
     rle_box_xyxy,
-    rle_merge,
     rle_to_mask,
 )
 
@@ -124,17 +125,14 @@ def _image(document: Any, report: LossReport, pictures: Path | None) -> Annotate
                 continue
             group = shape.get("group_id")
             group = None if group is None else as_whole(group, "group_id")
-            key = number if group is None else (label, group)
-            if key in masks:
-                rle = rle_merge([masks[key].rle, rle])
             score = as_number(shape.get("score") or 0, "score")
             mask = Mask(rle, label, id=group, score=score)
-            if key in masks:  # another part of the same object
-                mask = replace(masks[key], rle=rle, score=max(score, masks[key].score))
-            extra = {**mask.extra, **rest_of(held(shape, OF_SHAPE), ())}
-            masks[key] = with_extras(mask, extra)
+            mask = with_extras(mask, rest_of(held(shape, OF_SHAPE), ()))
+            add_part(masks, number if group is None else (label, group), mask)
     extra = rest_of(held(document, OF_DOCUMENT), ())
-    return AnnotatedImage(file_name=name, hw=hw, masks=Masks(masks.values()), extra=extra)
+    return AnnotatedImage(
+        file_name=name, hw=hw, masks=Masks(masks.values()), extra=extra, layered=True
+    )
 
 
 def _hw(document: Any, name: str, pictures: Path | None) -> tuple[int, int]:
@@ -196,7 +194,7 @@ def encode(
         kept = frozenset[Trait]({"labels", "ids", "scores", "annotator"})
         note_traits(report, image, kept, OF_SHAPE, OF_DOCUMENT)
         note_unlabelled(report, image)
-        groups = _groups(image, report)
+        groups = distinct_groups(image, report)
         shapes: list[dict[str, Any]] = []
         for number, mask in enumerate(image.masks):
             if polygons:
@@ -220,22 +218,6 @@ def encode(
         about = {"imagePath": name.name if below else image.file_name, "imageData": None}
         yield path, to_json(document | about | {"imageHeight": height, "imageWidth": width})
     note_facts(report, images, policy)
-
-
-def _groups(image: AnnotatedImage, report: LossReport) -> list[int | None]:
-    """Return group ids with which labelme does not merge different masks."""
-    seen: set[tuple[str, int]] = set()
-    groups: list[int | None] = []
-    for number, mask in enumerate(image.masks):
-        group = mask.id
-        if group is not None and (mask.label or UNLABELLED, group) in seen:
-            reason = f"another mask has the same label and group {group}; the two would be merged"
-            report.add("ids", image.file_name, number, reason)
-            group = None
-        if group is not None:
-            seen.add((mask.label or UNLABELLED, group))
-        groups.append(group)
-    return groups
 
 
 def _stamp(image: AnnotatedImage, number: int, report: LossReport) -> list[dict[str, Any]]:

@@ -1,8 +1,8 @@
 """COCO panoptic: a JSON file and a folder of PNGs in, annotated images out, and back.
 
 A pixel belongs to segment R + 256 G + 65536 B; 0 is unlabeled. Layout: the format page of the COCO
-data set. Masks must not overlap: smaller ones are painted over larger ones and the report counts
-the hidden pixels.
+data set. Masks must not overlap: they are painted as label pictures, and the report counts the
+hidden pixels.
 """
 
 from __future__ import annotations

@@ -75,7 +75,7 @@ def _image(root: ET.Element, stem: str, report: LossReport) -> AnnotatedImage:
                 report.skip(name, f"elements of type {kind!r} are not outlines")
             elif kind in _OUTLINES:
                 masks.append(_mask(element, kind, hw))
-    return AnnotatedImage(file_name=name, hw=hw, masks=Masks(masks))
+    return AnnotatedImage(file_name=name, hw=hw, masks=Masks(masks), layered=True)
 
 
 def _hw(root: ET.Element) -> tuple[int, int]:

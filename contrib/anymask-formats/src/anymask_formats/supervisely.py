@@ -122,7 +122,7 @@ def _image(document: Any, name: str, report: LossReport) -> AnnotatedImage:
                 continue
             masks.append(Mask(rle, label, extra=_extra(one, _OF_OBJECT)))
     extra = _extra(document, _OF_DOCUMENT)
-    return AnnotatedImage(file_name=name, hw=hw, masks=Masks(masks), extra=extra)
+    return AnnotatedImage(file_name=name, hw=hw, masks=Masks(masks), extra=extra, layered=True)
 
 
 def _extra(record: Mapping[str, Any], known: Container[str]) -> dict[str, Any]:
