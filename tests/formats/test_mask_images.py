@@ -162,6 +162,40 @@ def voc_set(top: Path, labels: bool) -> None:
         (top / "labelmap.txt").write_text("\n".join(told))
 
 
+CAT, DOG = (250, 50, 83), (52, 209, 183)
+
+
+@pytest.mark.parametrize(
+    ("picture", "listed", "text", "coloured"),
+    [
+        (
+            "SegmentationClass",
+            "labelmap.txt",
+            "bg:0,0,0::\ncat:250,50,83::\ndog:52,209,183::",
+            True,
+        ),
+        ("SegmentationClassPNG", "class_names.txt", "_background_\ncat\ndog", False),
+        ("valannot", "label_colors.txt", "250 50 83 cat\n52 209 183 dog\n0 0 0 Void", True),
+        ("masks", "class_dict.csv", "name,r,g,b\ncat,250,50,83\ndog,52,209,183", True),
+        ("masks", "masks/_classes.csv", "Pixel Value, Class\n0, bg\n1, cat\n2, dog", False),
+    ],
+)
+def test_pictures_of_classes_have_the_names_of_the_list_beside_them(
+    picture: str, listed: str, text: str, coloured: bool, tmp_path: Path
+) -> None:
+    """The set of bugs.md, N2: 625 pixels of cats and 1,125 of dogs."""
+    drawn = np.zeros((50, 80), np.uint8)
+    drawn[5:30, 5:30], drawn[10:35, 35:80] = 1, 2
+    values = np.array([(0, 0, 0), CAT, DOG], np.uint8)[drawn] if coloured else drawn
+    (tmp_path / picture).mkdir()
+    Image.fromarray(values).save(tmp_path / picture / "a.png")
+    photo(tmp_path / ("val" if picture == "valannot" else "images") / "a.jpg", (80, 50))
+    (tmp_path / listed).write_text(text)
+    (image,), report = read_annotations(tmp_path)
+    assert [(mask.label, mask.area) for mask in image.masks] == [("cat", 625), ("dog", 1125)]
+    assert (image.name, [*report.classes]) == ("a.jpg", ["cat", "dog"])
+
+
 @pytest.mark.parametrize("labels", [False, True])
 def test_voc_in_colour_is_voc(tmp_path: Path, labels: bool) -> None:
     voc_set(tmp_path, labels)

@@ -21,7 +21,8 @@ FORM = "label-png"
 LABELS = frozenset(
     [
         "annotation", "annotations", "ground_truth", "groundtruth", "gt", "instances", "label",
-        "labels", "mask", "masks", "segmentation", "segmentations", "targets",
+        "labels", "mask", "masks", "segmentation", "segmentationclass", "segmentationclasspng",
+        "segmentations", "targets",
     ]
 )  # fmt: skip
 
@@ -32,6 +33,8 @@ PHOTOS = frozenset(
 ENDINGS = (
     "_cp_masks", "_mask", "_masks", "_label", "_labels", "_seg", "_gt", "-mask", "-label",
 )  # fmt: skip
+
+BESIDE = "annot"  # end of a folder of labels beside that of the images: val/, valannot/
 
 _OF_OBJECT = re.compile(
     r"(?P<stem>.+?)[ _.-]*(?:mask|obj|object|inst|instance|label)?[ _.-]*\(?\d+\)?", re.IGNORECASE
@@ -72,6 +75,11 @@ def places_of(source: Path, pictures: Path | None = None) -> LabelPlaces:
 
 def has_both(source: Path) -> bool:
     """Return whether a folder has folders of label images and of images, or is the former."""
+    if any(
+        path.with_name(path.name.removesuffix(BESIDE)).is_dir()
+        for path in source.glob(f"*?{BESIDE}")
+    ):
+        return True
     places = places_of(source)
     if places.photos is None or not places.labels.is_dir():
         return False
@@ -89,6 +97,7 @@ def label_files(places: LabelPlaces) -> list[Path]:
     for folder in (photos, places.inside):
         if folder is not None and folder != labels and folder.is_relative_to(labels):
             found = [path for path in found if not path.is_relative_to(folder)]
+    found = [one for one in found if not one.parent.with_name(one.parent.name + BESIDE).is_dir()]
     if places.photos is None or photos == labels:
         found = [path for path in found if len(list(_stems(Path(path.name)))) > 1] or found
     return of_best_kind(found)
@@ -136,6 +145,8 @@ def _stems(inside: Path) -> Iterator[str]:
     """Yield possible image names of a label image, without suffix."""
     stem = inside.with_suffix("").as_posix()
     yield stem
+    if inside.parent.name.endswith(BESIDE):  # CamVid
+        yield inside.with_suffix("").as_posix().replace(f"{BESIDE}/", "/")
     for ending in ENDINGS:
         if stem.lower().endswith(ending) and Path(stem).name.lower() != ending:
             yield stem[: -len(ending)]

@@ -23,6 +23,7 @@ from PIL import Image
 
 from anymask.base import DataError, UintImage
 from anymask.formats.annotations import VOID_LABEL, AnnotatedImage, LossReport, note_traits
+from anymask.formats.class_lists import ClassList, find_classes
 from anymask.formats.documents import (
     OutFile,
     checked_hw,
@@ -53,14 +54,17 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
     """Read label images; the `id` of a mask is its value. Raises DataError that names the file.
 
     An image has the name found by `label_folders`, else that of the label. Several files of one
-    image (a_0.png, a_1.png for a.jpg) are its masks, numbered from 1.
+    image (a_0.png, a_1.png for a.jpg) are its masks, numbered from 1. A list of names beside the
+    labels (`class_lists`) makes each value a class.
     """
     places = places_of(source, pictures)
     images: dict[str, AnnotatedImage] = {}
+    above = places.labels.parents[2 if places.labels.is_file() else 1 :]
     for path in label_files(places):
         name = photo_name(path, places) or picture_name(path, places.labels, None)
         with report.record(path):
-            image = _image(path, name, report, void=None)
+            here = [folder for folder in path.parents if folder not in above]
+            image = _image(path, name, report, None, find_classes(here))
             images[name] = _joined(images[name], image) if name in images else image
     return list(images.values())
 
@@ -108,16 +112,24 @@ def picture_name(path: Path, source: Path, pictures: Path | None, suffix: str = 
     return found.relative_to(pictures).as_posix()
 
 
-def _image(path: Path, name: str, report: LossReport, void: int | None) -> AnnotatedImage:
-    found = read_numbers(path, name, report, [voc_palette()] if void is not None else [])
+def _image(
+    path: Path, name: str, report: LossReport, void: int | None, listed: ClassList | None = None
+) -> AnnotatedImage:
+    usual = [voc_palette()] if void is not None or listed is not None else []
+    palettes = [*(listed.palettes if listed is not None else ()), *usual]
+    found = read_numbers(path, name, report, palettes)
     hw = checked_hw(*found.values.shape)
+    classes = ClassList({}) if listed is None or found.coloured else listed
+    if classes.names:
+        report.list_classes(dict.fromkeys(classes.names.values()))
+        void = None if VOID in classes.names else VOID
     void = None if is_binary(found) else void
     masks = []
     for value, rle in value_rles(found.values).items():
         if value == void:
             masks.append(Mask(rle, VOID_LABEL, crowd=True))
-        elif value:
-            masks.append(Mask(rle, id=value))
+        elif value != classes.background:
+            masks.append(Mask(rle, classes.names.get(value), id=value))
     return AnnotatedImage(file_name=name, hw=hw, masks=Masks(masks))
 
 

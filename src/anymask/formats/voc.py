@@ -16,8 +16,7 @@ their XML (`voc_xml`).
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from xml.etree import ElementTree as ET
@@ -36,6 +35,7 @@ from anymask.formats.annotations import (
     note_traits,
     note_unlabelled,
 )
+from anymask.formats.class_lists import LABELS, class_lines, find_classes
 from anymask.formats.documents import (
     OutFile,
     checked_hw,
@@ -71,8 +71,8 @@ from anymask.formats.stated import CLASSES as LISTED
 from anymask.formats.stated import note_facts, take_class
 from anymask.masks import UNLABELLED, Mask, Masks
 
-CLASSES, OBJECTS, LABELS = "SegmentationClass", "SegmentationObject", "labelmap.txt"
-DETAILS, LISTS, NAMES = "Annotations", "ImageSets/Segmentation", "class_names.txt"
+CLASSES, OBJECTS = "SegmentationClass", "SegmentationObject"
+DETAILS, LISTS = "Annotations", "ImageSets/Segmentation"
 PLACES = [f"{top}{OBJECTS}{end}" for top in ("", "VOC*/", "VOCdevkit/VOC*/") for end in ("", "PNG")]
 
 VOC_CLASSES = (
@@ -80,6 +80,7 @@ VOC_CLASSES = (
     "cow", "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa",
     "train", "tvmonitor",
 )  # fmt: skip
+_NAMES = {number: name for number, name in enumerate(VOC_CLASSES) if number}
 
 
 def read(
@@ -104,17 +105,18 @@ def read(
     for path in of_best_kind(find_files(objects, *EVERY_KIND)):
         with report.record(path):
             name = _photo_name(path, objects, beside)
-            images.append(_image(path, objects, name, names or VOC_CLASSES, report, palettes))
+            images.append(_image(path, objects, name, names or _NAMES, report, palettes))
     return images
 
 
-def _stated(top: Path, report: LossReport) -> tuple[tuple[str, ...] | None, list[UintImage]]:
+def _stated(top: Path, report: LossReport) -> tuple[dict[int, str] | None, list[UintImage]]:
     """Return the class names of a set, None for those of the challenge, and its palettes."""
-    names = read_labels(top / LABELS) or _class_names(top / NAMES)
-    if names is not None:
-        report.list_classes(dict.fromkeys(names[1:]))
+    classes = find_classes([top])
     _take_about(top / LABELS, report)
-    return names, [*_label_colours(top / LABELS), voc_palette()]
+    if classes is None:
+        return None, [voc_palette()]
+    report.list_classes(dict.fromkeys(classes.names.values()))
+    return classes.names, [*classes.palettes, voc_palette()]
 
 
 def read_voc(root: Path, split: str, report: LossReport | None = None) -> Iterator[AnnotatedImage]:
@@ -126,18 +128,11 @@ def read_voc(root: Path, split: str, report: LossReport | None = None) -> Iterat
     listed = find_place(top, [f"{LISTS}/{split}.txt"], f"list of {split}")
     for name in filter(None, map(str.strip, read_text(listed).splitlines())):
         path = objects / f"{name}.png"
-        image = _image(path, objects, name, names or VOC_CLASSES, report, palettes)
+        image = _image(path, objects, name, names or _NAMES, report, palettes)
         with located(path):
             photos = top / "JPEGImages"
             photo = find_picture(photos, name) or photos / f"{name}.jpg"
             yield annotated_photo(photo, image.hw, image.masks)
-
-
-def _class_names(path: Path) -> tuple[str, ...] | None:
-    """Read labelme's class_names.txt by class number; None if there is no such file."""
-    if not path.is_file():
-        return None
-    return tuple(line.strip() for line in read_text(path).splitlines() if line.strip())
 
 
 def _photo_name(path: Path, objects: Path, pictures: Path | None) -> str:
@@ -152,20 +147,11 @@ def _photo_name(path: Path, objects: Path, pictures: Path | None) -> str:
     return picture_name(path, objects, pictures, ".jpg")
 
 
-def read_labels(path: Path) -> tuple[str, ...] | None:
-    """Read the names of a labelmap.txt by class number; None if there is no such file."""
-    if not path.is_file():
-        return None
-    lines = [line for line in read_text(path).splitlines() if line and not line.startswith("#")]
-    return tuple(line.rsplit(":", 3)[0] for line in lines)
-
-
 def _take_about(path: Path, report: LossReport) -> None:
     """Keep parts, actions and colors (other than VOC's) of the classes of a labelmap.txt."""
     if not path.is_file():
         return
-    lines = [line for line in read_text(path).splitlines() if line and not line.startswith("#")]
-    for line, usual in zip(lines, voc_palette().tolist(), strict=False):
+    for line, usual in zip(class_lines(path), voc_palette().tolist(), strict=False):
         name, *rest = line.rsplit(":", 3)
         if len(rest) == 3:
             numbers = [int(one) for one in rest[0].split(",") if one.strip().isdecimal()]
@@ -174,22 +160,11 @@ def _take_about(path: Path, report: LossReport) -> None:
             take_class(report, name, about)
 
 
-def _label_colours(path: Path) -> list[UintImage]:
-    """Read the colors (K, 3) of a labelmap.txt by class number; none if they are incomplete."""
-    if not path.is_file():
-        return []
-    lines = [line for line in read_text(path).splitlines() if line and not line.startswith("#")]
-    with contextlib.suppress(ValueError, IndexError, OverflowError):
-        rows = [[int(part) for part in line.rsplit(":", 3)[1].split(",")] for line in lines]
-        return [np.array(rows, np.uint8).reshape(len(lines), 3)]
-    return []
-
-
 def _image(
     path: Path,
     objects: Path,
     name: str,
-    names: tuple[str, ...],
+    names: Mapping[int, str],
     report: LossReport,
     palettes: list[UintImage],
 ) -> AnnotatedImage:
@@ -204,8 +179,7 @@ def _image(
         if value == void:
             masks.append(Mask(rle, VOID_LABEL, crowd=True))
         elif value:
-            number = classes.get(value, 0)
-            masks.append(Mask(rle, names[number] if 0 < number < len(names) else None))
+            masks.append(Mask(rle, names.get(classes.get(value, 0))))
     return AnnotatedImage(file_name=name, hw=hw, masks=Masks(masks))
 
 
