@@ -67,6 +67,7 @@ def test_pairs_of_an_image_are_joined(tmp_path: Path) -> None:
     ]  # fmt: skip
     assert image.extra["absent_phrases"] == ["a mug"]
     assert image.extra["partial_phrases"] == ["the table"]
+    assert image.extra["complete_phrases"] == ["a red cup"]
 
 
 def test_ids_may_be_text(tmp_path: Path) -> None:
@@ -77,15 +78,19 @@ def test_ids_may_be_text(tmp_path: Path) -> None:
 
 def test_negatives_come_back_through_coco(tmp_path: Path) -> None:
     image = AnnotatedImage(
-        file_name="a.jpg", hw=HW, masks=Masks([Mask(square(1).rle, "cup")]),
-        extra={"absent_phrases": ["mug", "bowl"], "partial_phrases": ["cup"]},
+        file_name="a.jpg", hw=HW,
+        masks=Masks([Mask(square(1).rle, "cup"), Mask(square(4).rle, "lid")]),
+        extra={
+            "absent_phrases": ["mug", "bowl"], "partial_phrases": ["cup"],
+            "complete_phrases": ["lid"],
+        },
     )  # fmt: skip
     write_annotations([image], tmp_path / "one.json", "saco")
     found = json.loads((tmp_path / "one.json").read_text())
     assert [
         (row["id"], row["text_input"], row["is_instance_exhaustive"]) for row in found["images"]
-    ] == [(1, "cup", 0), (2, "mug", 1), (3, "bowl", 1)]
-    assert [(row["image_id"], row["category_id"]) for row in found["annotations"]] == [(1, 1)]
+    ] == [(1, "cup", 0), (2, "lid", 1), (3, "mug", 1), (4, "bowl", 1)]
+    assert [row["image_id"] for row in found["annotations"]] == [1, 2]
     assert found["annotations"][0]["bbox"] == pytest.approx([0.125, 1 / 6, 0.25, 1 / 3])
     assert found["annotations"][0]["area"] == pytest.approx(4 / 48)
     for source, target, form in (("one", "two", "coco"), ("two", "three", "saco")):
@@ -94,6 +99,14 @@ def test_negatives_come_back_through_coco(tmp_path: Path) -> None:
     (again,) = read(tmp_path / "three.json")
     assert again.extra == image.extra
     assert again.masks == image.masks
+
+
+def test_masks_that_nobody_confirmed_are_not_exhaustive(tmp_path: Path) -> None:
+    image = AnnotatedImage(file_name="a.jpg", hw=HW, masks=Masks([Mask(square(1).rle, "cup")]))
+    report = write_annotations([image], tmp_path / "a.json", "saco")
+    (row,) = json.loads((tmp_path / "a.json").read_text())["images"]
+    assert (row["is_instance_exhaustive"], row["is_pixel_exhaustive"]) == (0, 0)
+    assert "1 phrase without an answer" in report.notes[0]
 
 
 def test_an_image_without_any_phrase_comes_back(tmp_path: Path) -> None:

@@ -123,17 +123,30 @@ def test_answers_that_contradict_the_masks_are_refused(
 
 @pytest.mark.parametrize("form", ["saco", "coco"])
 def test_answers_leave_the_project(project: Project, tmp_path: Path, form: str) -> None:
-    add(project, 1, "cup")
+    for label in ("cup", "lid", "pot"):
+        add(project, 1, label)
     project.store.mark_image(1, "done", "ann")
     folder, answers = str(project.folder), tmp_path / "answers.csv"
     name = project.store.image(1).name
-    answers.write_text(f"image,phrase,answer\n{name},cup,incomplete\n{name},mug,absent\n")
+    rows = f"image,phrase,answer\n{name},cup,incomplete\n{name},mug,absent\n{name},lid,complete\n"
+    answers.write_text(f"{rows}{name},pot,absent\n")
+    assert main(["project", "concepts", folder, "--answers", str(answers)]) == 2
+    assert all(one.answer is None for one in concepts(project.store))
+    answers.write_text(rows)
     assert main(["project", "concepts", folder, "--answers", str(answers)]) == 0
     target = tmp_path / "o.json"
     assert main(["project", "export", folder, "-o", str(target), "--to", form]) == 0
     (image,) = read(target, form, project.folder)
     assert image.extra["absent_phrases"] == ["mug"]
-    assert image.extra["partial_phrases"] == ["cup"]
+    assert image.extra["complete_phrases"] == ["lid"]
+    if form == "saco":
+        flags = {
+            row["text_input"]: row["is_instance_exhaustive"]
+            for row in json.loads(target.read_text())["images"]
+        }
+        assert flags == {"cup": 0, "lid": 1, "mug": 1, "pot": 0}
+    else:
+        assert image.extra["partial_phrases"] == ["cup"]
 
 
 def test_the_command_lists_phrases(

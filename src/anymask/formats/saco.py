@@ -5,9 +5,10 @@ an entry of `images` is a pair of an image and a phrase (`text_input`); a negati
 annotation. Boxes and areas are fractions of the image. `is_instance_exhaustive` is 0 if objects of
 the phrase have no mask. Video files are YouTube-VIS documents with a list `video_np_pairs`.
 
-Phrases are labels. An image keeps its negatives as `absent_phrases`, and phrases without exhaustive
-masks as `partial_phrases` (`AnnotatedImage.extra`). Deviation: an image without any phrase is
-written as an entry without `text_input`.
+Phrases are labels. An image keeps its negatives as `absent_phrases`, phrases with exhaustive masks
+as `complete_phrases`, and others as `partial_phrases` (`AnnotatedImage.extra`). Labels in none of
+these lists were not confirmed, and are written as not exhaustive. Deviation: an image without any
+phrase is written as an entry without `text_input`.
 """
 
 from __future__ import annotations
@@ -57,11 +58,12 @@ from anymask.formats.fields import (
 from anymask.formats.origins import with_origins
 from anymask.formats.outlines import Policy
 from anymask.formats.stated import INFO, LICENCES, note_facts
-from anymask.masks import UNLABELLED, Mask, Masks, Rle, coco_to_rle, rle_area
+from anymask.masks import UNLABELLED, Mask, Masks, Rle, coco_to_rle, counted, rle_area
 
-ABSENT_PHRASES, PARTIAL_PHRASES = (
+ABSENT_PHRASES, PARTIAL_PHRASES, COMPLETE_PHRASES = PHRASES = (
     "absent_phrases",
     "partial_phrases",
+    "complete_phrases",
 )  # keys of `AnnotatedImage.extra`
 PHRASE = "text_input"
 VIDEO_PAIRS = "video_np_pairs"
@@ -217,9 +219,9 @@ def _read_images(
         shown = {mask.label for mask in image.masks}
         absent = [one for one in phrases if one not in shown]
         partial = [one for one, exhaustive in phrases.items() if not exhaustive]
-        extra = {
-            key: few for key, few in ((ABSENT_PHRASES, absent), (PARTIAL_PHRASES, partial)) if few
-        }
+        complete = [one for one in phrases if one not in (*absent, *partial)]
+        lists = zip(PHRASES, (absent, partial, complete), strict=True)
+        extra = {key: few for key, few in lists if few}
         found.append(replace(image, extra={**image.extra, **extra}))
     names_by_id = {image.row["id"]: name for name, image in pairs.images.items()}
     listed = {
@@ -350,22 +352,24 @@ def encode(
 ) -> Iterator[OutFile]:
     """Write one file with an entry for each phrase of an image, and for each absent phrase."""
     entries, rows, kept = list[dict[str, Any]](), list[dict[str, Any]](), list[Mask]()
-    licences = policy.facts.licences
+    licences, opened = policy.facts.licences, 0
     licence = {"license": licences[0]["id"]} if len(licences) == 1 else {}
     for image in images:
         note_traits(report, image, IN_RECORDS, OF_RECORD, OF_IMAGE)
         note_unlabelled(report, image)
         ours = {mask.label or UNLABELLED for mask in image.masks}
         absent = [str(one) for one in image.extra.get(ABSENT_PHRASES, ()) if one not in ours]
-        partial = image.extra.get(PARTIAL_PHRASES, ())
+        partial, complete = (image.extra.get(key, ()) for key in PHRASES[1:])
+        confirmed = {*complete, *absent} - {*partial}
         labels = (mask.label or UNLABELLED for mask in image.masks)
         for phrase in dict.fromkeys([*labels, *absent]) or (None,):
             entry = licence | image_row(len(entries) + 1, image)
-            for key in (ABSENT_PHRASES, PARTIAL_PHRASES):
+            for key in PHRASES:
                 entry.pop(key, None)
-            entries.append(
-                entry | ({} if phrase is None else _query_keys(phrase, phrase in partial))
-            )
+            if phrase is not None:
+                entry |= _query_keys(phrase, phrase in confirmed)
+                opened += phrase not in {*confirmed, *partial}
+            entries.append(entry)
             for mask in image.masks:
                 if (mask.label or UNLABELLED) == phrase:
                     row = written_extra(mask) | annotation_row(mask, len(entries), 1)
@@ -374,14 +378,18 @@ def encode(
     facts = held(document_facts([], {}, policy), ("info", "licenses"))
     document = facts | {"images": entries, "annotations": rows, "categories": [_CATEGORY]}
     note_facts(report, images, policy, (INFO, LICENCES))
+    if opened:
+        report.note(
+            f"{counted(opened, 'phrase')} without an answer whether all objects have a mask: "
+            "`is_instance_exhaustive` is 0. Evaluations ignore such phrases."
+        )
     yield json_target(target), to_json(with_origins(document, kept))
 
 
-def _query_keys(phrase: str, partial: bool) -> dict[str, Any]:
+def _query_keys(phrase: str, exhaustive: bool) -> dict[str, Any]:
     """Return the keys of a pair."""
-    exhaustive = 0 if partial else 1
     return {PHRASE: phrase, "queried_category": ""} | {
-        "is_instance_exhaustive": exhaustive, "is_pixel_exhaustive": exhaustive,
+        "is_instance_exhaustive": int(exhaustive), "is_pixel_exhaustive": int(exhaustive),
     }  # fmt: skip
 
 

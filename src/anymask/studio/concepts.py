@@ -24,7 +24,7 @@ from sqlalchemy import select
 from anymask.base import DataError, InputError, parse_text, read_csv
 from anymask.models.rules import NameTable
 from anymask.studio.database import reading
-from anymask.studio.records import Action, one_of
+from anymask.studio.records import Action, ImageEntry, one_of
 from anymask.studio.store import Store
 from anymask.studio.tables import EventRow
 
@@ -142,24 +142,30 @@ def answer_concept(
         NotFoundError: The image does not exist.
         InputError: The answer contradicts the masks of the image.
     """
-    one_of("answer", answer, get_args(Answer))
     image = store.image(image_id)
-    masks = _present(store).get(image_id, {}).get(phrase, 0)
+    concept = _answered(image, phrase, answer, _present(store))
+    detail = {"phrase": phrase, "answer": answer}
+    store.add_events(image_id, [Action(kind=ANSWERED, seconds=seconds, detail=detail)], who)
+    return concept
+
+
+def _answered(
+    image: ImageEntry, phrase: str, answer: Answer, present: Mapping[int, Mapping[str, int]]
+) -> Concept:
+    """Return an answered concept. Raises InputError if the answer contradicts the masks."""
+    one_of("answer", answer, get_args(Answer))
+    masks = present.get(image.id, {}).get(phrase, 0)
     if (answer == "absent" and masks) or (answer == "complete" and not masks):
         has = f"{masks} masks" if masks else "no mask"
         raise InputError(
             f"The answer {answer!r} contradicts the masks: {image.name} has {has} of {phrase!r}. "
             f"Use {'complete or incomplete' if masks else 'absent or incomplete'}."
         )
-    action = Action(
-        kind=ANSWERED, seconds=seconds, detail={"phrase": phrase, "answer": answer}
-    )  # fmt: skip
-    store.add_events(image_id, [action], who)
-    return Concept(image_id, image.name, phrase, masks, answer)
+    return Concept(image.id, image.name, phrase, masks, answer)
 
 
 def take_answers(store: Store, path: Path, who: str) -> None:
-    """Store the answers of a CSV file with the columns image, phrase and answer.
+    """Store the answers of a CSV file with the columns image, phrase and answer: all or none.
 
     Raises:
         DataError: The file is invalid.
@@ -170,21 +176,25 @@ def take_answers(store: Store, path: Path, who: str) -> None:
     header, *rows = read_csv(parse_text(path.read_bytes(), path), path) or [[]]
     if header != ["image", "phrase", "answer"]:
         raise DataError(f"{path}: Expected the columns image, phrase and answer, got {header}.")
-    ids = {image.name: image.id for image in store.all_images()}
+    images, present = {image.name: image for image in store.all_images()}, _present(store)
+    answered = list[Concept]()
     for row in rows:
-        if len(row) != len(header) or row[0] not in ids:
+        if len(row) != len(header) or row[0] not in images:
             raise InputError(
                 f"{path}: The project has no image {row[:1]}, or the line has too few columns. "
                 "Use the names that `anymask project concepts` prints."
             )
-        answer_concept(store, ids[row[0]], row[1], cast(Answer, row[2]), who)
+        answered.append(_answered(images[row[0]], row[1], cast(Answer, row[2]), present))
+    for one in answered:
+        detail = {"phrase": one.phrase, "answer": one.answer}
+        store.add_events(one.image_id, [Action(kind=ANSWERED, detail=detail)], who)
 
 
 def phrase_keys(found: Sequence[Concept]) -> dict[str, dict[str, list[str]]]:
-    """Return the keys `absent_phrases` and `partial_phrases` of each image, by name."""
+    """Return the keys `absent_phrases`, `partial_phrases` and `complete_phrases` by image name."""
     from anymask.formats import saco
 
-    names = {"absent": saco.ABSENT_PHRASES, "incomplete": saco.PARTIAL_PHRASES}
+    names = dict(zip(("absent", "incomplete", "complete"), saco.PHRASES, strict=True))
     keys: dict[str, dict[str, list[str]]] = {}
     for one in found:
         key = names.get(one.answer or "")
