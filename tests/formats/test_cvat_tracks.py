@@ -157,6 +157,13 @@ def test_frames_beside_the_file_are_found(tmp_path: Path) -> None:
         read_annotations(path)
 
 
+def test_a_stated_number_of_frames_is_bounded(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="at most 100000 frames. Given: 1000000000"):
+        read_annotations(video(tmp_path, track("car", box(0, 2)), size=10**9))
+    images, report = read_annotations(video(tmp_path, track("car", box(0, 2), box(10**9, 8))))
+    assert ([len(image.masks) for image in images], report.skipped) == ([1] * 7, 1)
+
+
 def test_broken_elements_are_skipped_alone(tmp_path: Path) -> None:
     broken = [
         box(1, 2).replace('frame="1"', 'frame="x"', 1), box(1, 2).replace('frame="1"', "", 1),

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import struct
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
+from zlib import crc32
 
 import numpy as np
 import pytest
@@ -63,6 +67,35 @@ def test_another_size_is_skipped_and_told_with_its_cause(
     assert told in bad.reason
     with pytest.raises(DataError, match="1 invalid record"):
         convert(source, tmp_path / "b.json", "coco", images=photos, on_bad="error")
+
+
+def test_label_files_of_huge_images_are_converted_without_their_pixels(tmp_path: Path) -> None:
+    """Numbers are converted up to 2**31 pixels; masks are drawn in their boxes."""
+    header = struct.pack(">II", 46340, 46340) + b"\x08\x00\x00\x00\x00"
+    chunk = b"IHDR" + header
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "a.png").write_bytes(
+        b"\x89PNG\r\n\x1a\n\0\0\0\x0d" + chunk + struct.pack(">I", crc32(chunk)) + b"\0\0\0\0IDAT"
+    )
+    corners = [40000, 45000, 40600, 45000, 40600, 45900, 40000, 45900]
+    image = {"id": 1, "file_name": "a.png", "width": 46340, "height": 46340}
+    row = {"id": 1, "image_id": 1, "category_id": 1, "segmentation": [corners]}
+    document = {"images": [image], "annotations": [row], "categories": [{"id": 1, "name": "a"}]}
+    source = tmp_path / "a.json"
+    source.write_text(json.dumps(document))
+    for form, name in (("yolo", "yolo"), ("cvat", "a.xml"), ("labelme", "l"), ("svg", "a.svg")):
+        tracemalloc.start()
+        convert(source, tmp_path / name, form)
+        (found,) = read(tmp_path / name, form, tmp_path / "images")
+        assert tracemalloc.get_traced_memory()[1] < 100_000_000
+        tracemalloc.stop()
+        assert [mask.area for mask in found.masks] == [600 * 900]
+    for form, name in (("label-png", "png"), ("label-studio", "s.json")):
+        with pytest.raises(DataError, match="200000000 pixels"):
+            convert(source, tmp_path / name, form)
+    source.write_text(json.dumps({**document, "images": [{**image, "width": 46342}]}))
+    with pytest.raises(DataError, match="at most 2147483648 pixels"):
+        convert(source, tmp_path / "b.json", "coco")
 
 
 def test_a_mask_image_of_another_size_is_skipped(

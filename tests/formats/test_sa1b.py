@@ -87,7 +87,7 @@ def document() -> dict[str, object]:
         ),
         (
             {"image": {"width": 1e9, "height": 3e4, "file_name": "a.jpg"}},
-            "a.json: An image must have at most 200000000",
+            "a.json: An image must have at most 2147483648",
         ),
         (
             {"image": {"width": 3, "height": 3, "file_name": "a.jpg"}},

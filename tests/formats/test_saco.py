@@ -178,6 +178,17 @@ def test_videos_are_read_by_frames(tmp_path: Path) -> None:
     assert images[0].extra["absent_phrases"] == ["a fan"]
 
 
+def test_a_stated_number_of_frames_is_bounded(tmp_path: Path) -> None:
+    """The file of attack.md, 2: names of 1,000,000,000 frames took all memory."""
+    content = videos()
+    content["videos"] = [
+        {"id": 3, "video_name": "v", "height": 6, "width": 8, "length": 10**9}, *content["videos"],
+    ]  # fmt: skip
+    found = read(dumped(tmp_path / "a.json", content))
+    assert len(list(found)) == 2
+    assert "at most 100000 frames. Given: 1000000000" in str(found.lost.losses[0])
+
+
 def test_a_track_of_another_length_is_reported(tmp_path: Path) -> None:
     content = videos()
     (track,) = content["annotations"]

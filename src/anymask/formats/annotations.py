@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from numpy.typing import NDArray
 
 from anymask.base import DataError, ImageError, UintImage, brief
-from anymask.formats.fields import held
+from anymask.formats.fields import MOST_PIXELS, held
 from anymask.formats.losses import LossReport as LossReport
 from anymask.formats.sizes import other_size, record_of_other_size
 from anymask.images import image_hw, load_image
@@ -178,7 +178,7 @@ class AnnotatedImage:
         if not isinstance(self.source, Path):
             return
         try:
-            hw = image_hw(self.source)
+            hw = image_hw(self.source, MOST_PIXELS)
         except ImageError:  # reported in detail when the image is loaded
             return
         if hw != self.hw:

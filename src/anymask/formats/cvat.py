@@ -49,7 +49,7 @@ from anymask.masks import (
     ellipse_ring,
     mask_to_rle,
     rle_area,
-    rle_box_xyxy,
+    rle_crop,
     rle_to_mask,
     turned_ring,
 )
@@ -75,9 +75,9 @@ def mask_to_cvat(rle: Rle) -> list[int]:
     """
     if not rle_area(rle):
         raise DataError("CVAT does not support empty masks. Remove the mask.")
-    x0, y0, x1, y1 = rle_box_xyxy(rle)
-    rows = mask_to_rle(rle_to_mask(rle)[y0 : y1 + 1, x0 : x1 + 1].T)  # transposed: row by row
-    return [*rows.counts.tolist(), x0, y0, x1, y1]
+    inside, (x0, y0, x1, y1) = rle_crop(rle)
+    rows = mask_to_rle(inside.T)  # transposed: row by row
+    return [*rows.counts.tolist(), x0, y0, x1 - 1, y1 - 1]
 
 
 def cvat_to_rle(points: Sequence[float], image_hw: tuple[int, int]) -> Rle:

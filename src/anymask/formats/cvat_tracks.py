@@ -18,7 +18,8 @@ from xml.etree import ElementTree as ET
 from anymask.base import DataError
 from anymask.formats.annotations import AnnotatedImage, LossReport, SequencePlace, add_part
 from anymask.formats.documents import checked_hw, photo_beside, picture_hw
-from anymask.formats.fields import as_number, as_whole
+from anymask.formats.fields import as_number, as_whole, checked_frames
+from anymask.images import SUFFIXES
 from anymask.masks import Mask, Masks
 
 ShapeReader = Callable[[ET.Element, tuple[int, int], LossReport], Mask | None]
@@ -26,7 +27,6 @@ _MOVED = {
     "box": ("xtl", "ytl", "xbr", "ybr", "rotation"),
     "ellipse": ("cx", "cy", "rx", "ry", "rotation"),
 }
-_MAX_FRAMES = 10_000_000  # limit of a task; larger numbers are invalid
 _CHANGED = (
     "Polygons with different numbers of points are not interpolated. The frames "
     "between two such polygons repeat the earlier polygon."
@@ -69,16 +69,16 @@ def read_tracks(
             group = as_whole(track.get("group_id", 0), "group_id")
             key = (id(task), track.get("label"), group) if group else number
             object_number = numbers.setdefault(key, number)
+            named = {"source": track.get("source"), "track_group": track.get("group_id")}
+            about = {key: text for key, text in named.items() if text}
+            about |= {"label": track.attrib["label"], "group_id": str(object_number)}
+            last, mask = None, None
             for frame, element in _frames(track, task.frames, report):
                 with report.record(f"frame {frame}"):
-                    element.set("label", track.attrib["label"])
-                    element.set("group_id", str(object_number))
-                    attributes = {
-                        "source": track.get("source"),
-                        "track_group": track.get("group_id"),
-                    }
-                    element.attrib.update({key: text for key, text in attributes.items() if text})
-                    mask = read(element, task.hw, report)
+                    if element is not last:
+                        last, mask = element, None
+                        element.attrib.update(about)
+                        mask = read(element, task.hw, report)
                     if mask is not None:
                         add_part(task.masks[frame], object_number, mask)
     return [image for task in tasks.values() for image in _images(task, path, pictures)]
@@ -92,6 +92,7 @@ def _tasks(root: ET.Element, path: Path, pictures: Path | None) -> dict[str, _Ta
         count = _count(about.findtext("size"))
         found[about.findtext("id") or ""] = _Task(name, count, _size(root, about))
     found = found or {"": _Task(path.stem, 0, _size(root, root))}
+    checked_frames(sum(task.frames for task in found.values()))
     for task in found.values():
         if task.hw is None:
             photo = photo_beside(path, frame_name(0), pictures)
@@ -100,7 +101,7 @@ def _tasks(root: ET.Element, path: Path, pictures: Path | None) -> dict[str, _Ta
 
 
 def _count(text: str | None) -> int:
-    return min(max(as_whole(text, "size"), 0), _MAX_FRAMES) if text else 0
+    return checked_frames(as_whole(text, "size")) if text else 0
 
 
 def _size(root: ET.Element, about: ET.Element) -> tuple[int, int] | None:
@@ -119,12 +120,13 @@ def frame_name(frame: int) -> str:
 def _images(task: _Task, path: Path, pictures: Path | None) -> Iterator[AnnotatedImage]:
     if task.hw is None:
         return
-    for frame in range(max([task.frames, *(frame + 1 for frame in task.masks)])):
-        if not task.frames and frame not in task.masks:
-            continue
-        photo = photo_beside(path, frame_name(frame), pictures)
+    folders = [path.parent / "images", path.parent] if pictures is None else [pictures]
+    beside = (one for folder in folders if folder.is_dir() for one in sorted(folder.iterdir()))
+    photos = {one.stem: one.name for one in beside if one.suffix.lower() in SUFFIXES}
+    for frame in sorted({*range(task.frames), *task.masks}):
+        name = frame_name(frame)
         yield AnnotatedImage(
-            file_name=frame_name(frame) if photo is None else photo.name,
+            file_name=photos.get(Path(name).stem, name),
             hw=task.hw,
             masks=nearest_last(task.masks.get(frame, {}).values()),
             place=SequencePlace(task.name, frame),
@@ -137,10 +139,7 @@ def _frames(track: ET.Element, frames: int, report: LossReport) -> Iterator[tupl
     elements = dict[int, ET.Element]()
     for number, element in enumerate(track):
         with report.record(f"element {number} ({element.tag})"):
-            frame = as_whole(element.attrib["frame"], "frame")
-            if not 0 <= frame < _MAX_FRAMES:
-                raise DataError(f"`frame` is outside the video. Given: {frame}.")
-            elements[frame] = element
+            elements[checked_frames(as_whole(element.attrib["frame"], "frame"))] = element
     ordered = sorted(elements)
     ends = [*ordered[1:], max([frames, *(frame + 1 for frame in ordered)])]
     for frame, end in zip(ordered, ends, strict=True):
@@ -148,11 +147,13 @@ def _frames(track: ET.Element, frames: int, report: LossReport) -> Iterator[tupl
         if element.get("outside") == "1":
             continue
         yield frame, element
+        after = elements.get(end)
+        repeated = _between(element, None, 0, report)
         for between in range(frame + 1, end):
-            after = elements.get(end)
             with report.record(f"frame {between}"):
                 share = (between - frame) / (end - frame)
-                yield between, _between(element, after, share, report)
+                is_moved = after is not None and after.tag == element.tag
+                yield between, _between(element, after, share, report) if is_moved else repeated
 
 
 def _between(
@@ -161,7 +162,7 @@ def _between(
     """Interpolate between two elements."""
     found = ET.Element(before.tag, before.attrib | {"keyframe": "0"})
     found.extend(before.iterfind("attribute"))
-    if after is None or after.tag != before.tag:
+    if after is None:
         return found
     for key in _MOVED.get(before.tag, ()):
         if key in before.attrib or key in after.attrib:

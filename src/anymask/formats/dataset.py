@@ -33,6 +33,7 @@ from anymask.formats.archives import (
     unpack_images,
 )
 from anymask.formats.documents import find_files, parts_of, role_of
+from anymask.formats.fields import MOST_PIXELS
 from anymask.formats.label_folders import FORM, label_files, places_of
 from anymask.formats.layouts import iter_dataset
 from anymask.formats.losses import LossReport, ReadKeywords, ReadSettings
@@ -295,7 +296,7 @@ class Dataset:
         """Raise DataError if the size of an image file differs from that of its masks."""
         try:
             path, page = self._found(image)
-            hw = image.hw if page is not None else image_hw(path)
+            hw = image.hw if page is not None else image_hw(path, MOST_PIXELS)
         except (DataError, ImageError):
             return
         if hw != image.hw:

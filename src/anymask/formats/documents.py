@@ -17,6 +17,7 @@ from xml.etree import ElementTree as ET
 
 from anymask.base import AnymaskError, DataError, parse_json, parse_text, read_csv, staged
 from anymask.formats.annotations import AnnotatedImage
+from anymask.formats.fields import MOST_PIXELS
 from anymask.formats.fields import checked_hw as checked_hw
 from anymask.formats.losses import LossReport
 from anymask.formats.losses import located as located
@@ -209,14 +210,14 @@ def find_picture(
     return found[0] if found else None
 
 
-def picture_hw(path: Path) -> tuple[int, int]:
-    """Read (H, W) of the upright image from its header.
+def picture_hw(path: Path, most: int | None = MOST_PIXELS) -> tuple[int, int]:
+    """Read (H, W) of the upright image of at most `most` pixels, or MAX_PIXELS, from its header.
 
     Raises:
         DataError: The file is not a readable image.
     """
     try:
-        return image_hw(path)
+        return image_hw(path, most)
     except AnymaskError as error:
         raise DataError(f"{path}: Not a readable image. {error}") from error
 

@@ -6,21 +6,25 @@ Each message starts with a sentence by which reports count invalid records (`los
 from __future__ import annotations
 
 import math
+import reprlib
 from collections.abc import Container, Mapping
 from typing import Any
 
 import numpy as np
 
 from anymask.base import DataError, Floats
-from anymask.masks import MAX_PIXELS
 
+MOST_PIXELS, MOST_SIDE = 1 << 31, 1_000_000  # of an image whose pixels are not decoded
+MOST_FRAMES = 100_000  # of all videos of a file
 FURTHEST = 1e9  # maximum distance of a corner from the origin in pixels
 _SHOWN = 60  # maximum characters of a value in a message
+_REPR = reprlib.Repr()  # never formats a whole value
+_REPR.maxlevel, _REPR.maxstring, _REPR.maxother = 3, _SHOWN, _SHOWN
 
 
 def shown(value: object) -> str:
     """Format a value for a message."""
-    text = repr(value)
+    text = _REPR.repr(value)
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
 
 
@@ -129,19 +133,29 @@ def checked_corners(corners: Floats, least: int = 3) -> Floats:  # (N, 2)
     return corners
 
 
-def checked_hw(height: Any, width: Any) -> tuple[int, int]:
-    """Return (H, W), at least 1 each. Raises DataError, also for more than MAX_PIXELS."""
+def checked_hw(height: Any, width: Any, most: int = MOST_PIXELS) -> tuple[int, int]:
+    """Return (H, W), at least 1 each. Raises DataError, also for more than `most` pixels."""
     high, wide = as_whole(height, "height"), as_whole(width, "width")
     if min(high, wide) < 1:
         raise DataError(
-            f"An image must have at least 1 x 1 pixel, but the height is {height} and the "
-            f"width is {width}."
+            f"An image must have at least 1 x 1 pixel, but the height is {shown(height)} and "
+            f"the width is {shown(width)}."
         )
-    if high * wide > MAX_PIXELS:
+    if high * wide > most or max(high, wide) > MOST_SIDE:
         raise DataError(
-            f"An image must have at most {MAX_PIXELS} pixels, but this one has {width} x {height}."
+            f"An image must have at most {most} pixels and {MOST_SIDE} in a row or column, but "
+            f"this one has {shown(wide)} x {shown(high)}."
         )
     return high, wide
+
+
+def checked_frames(count: int, most: int = MOST_FRAMES) -> int:
+    """Return the number of a frame, or of all frames of a file. Raises DataError above `most`."""
+    if not 0 <= count <= most:
+        raise DataError(
+            f"The videos of a file must have at most {MOST_FRAMES} frames. Given: {shown(count)}."
+        )
+    return count
 
 
 # Keys that a reader does not use, and that writers may support.

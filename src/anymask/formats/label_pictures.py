@@ -42,7 +42,7 @@ from anymask.formats.mask_numbers import (
 from anymask.formats.outlines import Policy
 from anymask.formats.stated import note_facts
 from anymask.images import strips
-from anymask.masks import Mask, Masks, rle_area, rle_to_mask
+from anymask.masks import MAX_PIXELS, Mask, Masks, rle_area, rle_to_mask
 
 VOID = 255
 RESOLUTIONS = ("480p", "1080p", "Full-Resolution")  # folders of DAVIS
@@ -209,8 +209,9 @@ def paint_numbers(
     ones.
 
     To save memory, the array first holds the position of each pixel's mask, from 1, which is then
-    replaced by the mask's number in place.
+    replaced by the mask's number in place. Raises DataError for more than MAX_PIXELS.
     """
+    checked_hw(*image.hw, MAX_PIXELS)
     most = max([len(image.masks), *numbers])
     values = np.zeros(image.hw, np.uint16 if most < 1 << 16 else np.uint32)
     places, areas = range(len(image.masks)), [-rle_area(mask.rle) for mask in image.masks]

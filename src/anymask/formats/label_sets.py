@@ -33,7 +33,7 @@ from anymask.formats.mask_numbers import (
     label_values,
     value_rles,
 )
-from anymask.masks import Mask, Rle
+from anymask.masks import MAX_PIXELS, Mask, Rle
 
 # ADE20K
 
@@ -146,7 +146,7 @@ def _paint_polygons(path: Path) -> NDArray[np.int32]:  # (H, W)
     """Draw the numbers of polygons like json2instanceImg.py: with Pillow, later ones over earlier
     ones, without licence plates."""
     document = read_json(path)
-    height, width = checked_hw(document["imgHeight"], document["imgWidth"])
+    height, width = checked_hw(document["imgHeight"], document["imgWidth"], MAX_PIXELS)
     picture, counts = Image.new("I", (width, height)), dict[int, int]()
     draw = ImageDraw.Draw(picture)
     for place, row in enumerate(document["objects"]):

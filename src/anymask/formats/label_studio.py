@@ -62,6 +62,7 @@ from anymask.formats.outlines import CornerCheck, Policy, single_rings
 from anymask.formats.shapes import box_ring, ring_to_rle
 from anymask.formats.stated import CLASSES, note_facts, take_class
 from anymask.masks import (
+    MAX_PIXELS,
     UNLABELLED,
     Mask,
     Masks,
@@ -134,7 +135,7 @@ def brush_to_rle(packed: Any, image_hw: tuple[int, int]) -> Rle:
             f"only {data.size} bytes."
         )
     text = (np.unpackbits(data.astype(np.uint8)) + ord("0")).tobytes().decode("ascii")
-    height, width = image_hw
+    height, width = checked_hw(*image_hw, MAX_PIXELS)
     count = height * width * _CHANNELS
     if (found := int(text[:32], 2)) != count:
         raise DataError(

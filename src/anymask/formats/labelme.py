@@ -66,8 +66,7 @@ from anymask.masks import (
     crop_to_rle,
     ellipse_ring,
     rle_area,
-    rle_box_xyxy,
-    rle_to_mask,
+    rle_crop,
 )
 
 VERSION = "5.5.0"  # version of labelme with this layout
@@ -225,12 +224,11 @@ def _stamp(image: AnnotatedImage, number: int, report: LossReport) -> list[dict[
     if not rle_area(mask.rle):
         report.add("empty", image.file_name, number, "an empty mask has no box; it was omitted")
         return []
-    x0, y0, x1, y1 = rle_box_xyxy(mask.rle)
-    crop = rle_to_mask(mask.rle)[y0 : y1 + 1, x0 : x1 + 1]
+    crop, (x0, y0, x1, y1) = rle_crop(mask.rle)
     buffer = io.BytesIO()
     Image.fromarray(crop.astype(np.uint8)).save(buffer, "PNG")
     stamp = base64.b64encode(buffer.getvalue()).decode("ascii")
-    points = [[float(x0), float(y0)], [float(x1), float(y1)]]
+    points = [[float(x0), float(y0)], [float(x1 - 1), float(y1 - 1)]]
     return [{"points": points, "shape_type": "mask", "mask": stamp}]
 
 

@@ -17,6 +17,7 @@ from anymask.base import DataError, InputError, Setting, check_settings, describ
 from anymask.formats.annotations import AnnotatedImage, LossReport
 from anymask.formats.documents import read_text
 from anymask.formats.facts import SetFacts
+from anymask.formats.shapes import rasterized
 from anymask.masks import (
     SMOOTH,
     Box,
@@ -25,9 +26,7 @@ from anymask.masks import (
     Ring,
     Rle,
     joined,
-    mask_to_rle,
     polygon_to_ring,
-    polygons_to_mask,
     rle_area,
     rle_box_xywh,
     rle_iou,
@@ -162,7 +161,7 @@ def _note_pixels(
     image: AnnotatedImage, number: int, report: LossReport, polygons: Sequence[Polygon]
 ) -> None:
     """Report the overlap of the written polygons with the mask, if they differ."""
-    note_changed(image, number, report, mask_to_rle(polygons_to_mask(polygons, image.hw)))
+    note_changed(image, number, report, rasterized(polygons, image.hw))
 
 
 def note_changed(image: AnnotatedImage, number: int, report: LossReport, again: Rle) -> None:

@@ -47,11 +47,13 @@ from anymask.formats.documents import (
     to_json,
 )
 from anymask.formats.fields import (
+    MOST_FRAMES,
     as_list,
     as_number,
     as_record,
     as_text,
     as_whole,
+    checked_frames,
     checked_hw,
     held,
 )
@@ -234,26 +236,31 @@ def _read_images(
 
 def _video_pairs(document: Mapping[str, Any], report: LossReport) -> list[ConceptPair]:
     """Read the pairs of videos, with all tracks of each."""
-    videos = {row["id"]: row for row in as_list(document["videos"], "videos")}
+    videos, files = dict[Any, Any](), dict[Any, list[str]]()
+    for number, row in enumerate(as_list(document["videos"], "videos")):
+        with report.record(f"video {number}"):
+            videos[row["id"]] = as_record(row, "video")
+            files[row["id"]] = _files(row, MOST_FRAMES - sum(map(len, files.values())))
     tracks: dict[tuple[Any, Any], list[MaskTrack]] = {}
     for number, row in enumerate(as_list(document.get("annotations") or [], "annotations")):
         with report.record(f"annotation {number}"):
             about = as_record(row, "annotation")
-            video = as_record(videos[about["video_id"]], "video")
-            track = as_track(about["segmentations"], _size(video), _length(video))
+            hw, frames = _size(videos[about["video_id"]]), len(files[about["video_id"]])
+            track = as_track(about["segmentations"], hw, frames)
             tracks.setdefault((about["video_id"], about["category_id"]), []).append(track)
     found = []
     for number, row in enumerate(as_list(document[VIDEO_PAIRS], VIDEO_PAIRS)):
         with report.record(f"pair {number}"):
             about = as_record(row, "pair")
             place = about["video_id"], about["category_id"]
-            video = as_record(videos[place[0]], "video")
+            video = videos[place[0]]
             found.append(
                 ConceptPair(
                     id=str(about["id"]), medium=str(video.get("video_name", place[0])),
                     phrase=as_text(about["noun_phrase"], "noun_phrase"), hw=_size(video),
-                    frames=_length(video), tracks=tracks.get(place, []),
-                    scores=[None] * len(tracks.get(place, [])), is_video=True, files=_files(video),
+                    frames=len(files[place[0]]), tracks=tracks.get(place, []),
+                    scores=[None] * len(tracks.get(place, [])), is_video=True,
+                    files=files[place[0]],
                     key=(str(place[0]), str(place[1])),
                 )
             )  # fmt: skip
@@ -264,18 +271,17 @@ def _size(video: Mapping[str, Any]) -> tuple[int, int]:
     return checked_hw(video["height"], video["width"])
 
 
-def _files(video: Mapping[str, Any]) -> list[str]:
-    """Return the file name of each frame; default: VIDEO/00000.jpg."""
-    name = video.get("video_name", video["id"])
-    numbered = [f"{name}/{frame:05d}.jpg" for frame in range(_length(video))]
-    files = video.get("file_names") or numbered
-    if len(files) != len(numbered):
-        raise DataError(f"Expected {len(numbered)} file names of frames, got {len(files)}.")
+def _files(video: Mapping[str, Any], most: int) -> list[str]:
+    """Return the file name of each of at most `most` frames; default: VIDEO/00000.jpg."""
+    files = as_list(video.get("file_names") or [], "file_names")
+    length = as_whole(video.get("length", len(files)), "length")
+    checked_frames(max(length, len(files)), most)
+    if not files:
+        name = video.get("video_name", video["id"])
+        files = [f"{name}/{frame:05d}.jpg" for frame in range(length)]
+    if len(files) != length:
+        raise DataError(f"Expected {length} file names of frames, got {len(files)}.")
     return [as_text(file, "file_names") for file in files]
-
-
-def _length(video: Mapping[str, Any]) -> int:
-    return as_whole(video["length"], "length") if "length" in video else len(video["file_names"])
 
 
 def as_track(rows: Any, hw: tuple[int, int], frames: int) -> MaskTrack:

@@ -12,8 +12,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from anymask.base import DataError, Floats
-from anymask.formats.fields import checked_corners
+from anymask.formats.fields import checked_corners, checked_hw
 from anymask.masks import (
+    MAX_PIXELS,
     Box,
     Mask,
     Polygon,
@@ -21,7 +22,6 @@ from anymask.masks import (
     Rle,
     crop_to_rle,
     empty_rle,
-    mask_to_rle,
     polygons_to_mask,
     rle_area,
     runs_to_rle,
@@ -46,8 +46,28 @@ def polygons_to_rle(polygons: Sequence[Polygon], image_hw: tuple[int, int]) -> R
     for polygon in polygons:
         for ring in (polygon.exterior, *polygon.holes):
             checked_corners(ring)
-    rle = mask_to_rle(polygons_to_mask(polygons, image_hw))
-    return with_area(empty_rle(image_hw) if all(map(_is_line, polygons)) else rle)
+    lines = all(map(_is_line, polygons))
+    return with_area(empty_rle(image_hw) if lines else rasterized(polygons, image_hw))
+
+
+def rasterized(polygons: Sequence[Polygon], image_hw: tuple[int, int]) -> Rle:
+    """Return the pixels inside polygons, drawn in their box. Raises DataError for a huge box."""
+    if not polygons:
+        return empty_rle(image_hw)
+    x0, y0, x1, y1 = _box(np.concatenate([polygon.exterior for polygon in polygons]), image_hw)
+    moved = [
+        Polygon(one.exterior - (x0, y0), tuple(hole - (x0, y0) for hole in one.holes))
+        for one in polygons
+    ]
+    return crop_to_rle(polygons_to_mask(moved, (y1 - y0, x1 - x0)), (x0, y0), image_hw)
+
+
+def _box(corners: Floats, image_hw: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Return the box of corners in the image. Raises DataError above MAX_PIXELS."""
+    ends = np.floor(corners.min(axis=0)), np.ceil(corners.max(axis=0))
+    x0, y0, x1, y1 = np.clip(ends, 0, image_hw[::-1]).astype(int).reshape(-1).tolist()
+    checked_hw(max(y1 - y0, 1), max(x1 - x0, 1), MAX_PIXELS)
+    return x0, y0, x1, y1
 
 
 def ring_to_rle(ring: Floats, image_hw: tuple[int, int], holes: Sequence[Floats] = ()) -> Rle:
@@ -59,10 +79,7 @@ def even_odd_to_rle(rings: Sequence[Ring], image_hw: tuple[int, int]) -> Rle:
     """Return the pixels that an odd number of rings covers; there may be none."""
     if not rings:
         return empty_rle(image_hw)
-    corners = np.concatenate(rings)
-    least, most = np.floor(corners.min(axis=0)), np.ceil(corners.max(axis=0))
-    x0, y0 = np.clip(least, 0, image_hw[::-1]).astype(int).tolist()
-    x1, y1 = np.clip(most, 0, image_hw[::-1]).astype(int).tolist()
+    x0, y0, x1, y1 = _box(np.concatenate(rings), image_hw)
     frame = box_ring(x0, y0, x1, y1) - (x0, y0)
     inside = Polygon(frame, tuple(ring - (x0, y0) for ring in rings))
     # A ring around the whole window inverts every pixel once.

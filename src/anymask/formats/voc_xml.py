@@ -30,7 +30,7 @@ from anymask.formats.documents import (
 )
 from anymask.formats.fields import as_corners, as_number, rest_of
 from anymask.formats.shapes import box_to_mask, ring_to_rle, with_area
-from anymask.masks import UNLABELLED, Box, Mask, Masks, Rle, mask_to_rle
+from anymask.masks import MAX_PIXELS, UNLABELLED, Box, Mask, Masks, Rle, mask_to_rle
 
 ROOT, PHOTOS = "annotation", "JPEGImages"
 _OF_OBJECT = ("name", "polygon", "bndbox", "attributes")
@@ -161,7 +161,7 @@ def _box(element: ET.Element) -> Box:
 
 
 def _rle(corners: Floats, hw: tuple[int, int]) -> Rle:
-    if (corners != corners.round()).any():
+    if (corners != corners.round()).any() or max(hw) > 2**15 or hw[0] * hw[1] > MAX_PIXELS:
         return ring_to_rle(corners, hw)
     drawn = np.zeros(hw, np.uint8)
     cv2.fillPoly(drawn, [np.clip(corners - 1, -(2**15), 2**15).astype(np.int32)], 1)

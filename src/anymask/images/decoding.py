@@ -337,16 +337,17 @@ def _eight_bit(
     return eight
 
 
-def check_size(image_hw: tuple[int, int], name: str) -> None:
-    """Raise ImageError for an empty image and for more than MAX_PIXELS."""
+def check_size(image_hw: tuple[int, int], name: str, most: int | None = None) -> None:
+    """Raise ImageError for an empty image and for more than `most` pixels, or MAX_PIXELS."""
     height, width = image_hw
     if height < 1 or width < 1:
         raise ImageError(
             f"An image must have at least 1 x 1 pixel, but {name} has {width} x {height}."
         )
-    if height * width > MAX_PIXELS:
+    most = most or MAX_PIXELS
+    if height * width > most:
         raise ImageError(
-            f"{name} has {width} x {height} pixels, but the limit is {MAX_PIXELS // 1000000} "
+            f"{name} has {width} x {height} pixels, but the limit is {most // 1000000} "
             "megapixels. Resize it or split it into tiles first."
         )
 

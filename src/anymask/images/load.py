@@ -64,7 +64,7 @@ from anymask.images.tiff import (
     read_tiff,
     tiff_hw,
 )
-from anymask.masks import ImageInMemory, Picture
+from anymask.masks import MAX_PIXELS, ImageInMemory, Picture
 
 ImageSource = str | Path | bytes | bytearray | memoryview | BinaryIO | Image.Image | ArrayLike
 
@@ -351,6 +351,9 @@ def _seek(picture: Image.Image, name: str, view: PictureView) -> None:
 
 def orientation_of(picture: Image.Image) -> int:
     """Return the EXIF orientation 1..8; 1 (upright) if the tag is missing or corrupted."""
+    huge = picture.width * picture.height > MAX_PIXELS
+    if huge and picture.format == "PNG" and "exif" not in picture.info:
+        return 1  # Pillow would decode the pixels to look for a tag behind them
     try:
         value = picture.getexif().get(_ORIENTATION, 1)
     except Exception:  # a corrupted tag can raise anything; the image is not rotated
@@ -412,11 +415,11 @@ def _has_alpha(picture: Image.Image) -> bool:
 # Image files.
 
 
-def image_hw(path: Path) -> tuple[int, int]:
+def image_hw(path: Path, most: int | None = None) -> tuple[int, int]:
     """Read (H, W) of the upright image from its header.
 
     Raises:
-        ImageError: The image cannot be read, as in `load_image`.
+        ImageError: The image cannot be read, or has more than `most` pixels, or MAX_PIXELS.
     """
     name = repr(str(path))
     with open_path(path) as file:
@@ -431,7 +434,7 @@ def image_hw(path: Path) -> tuple[int, int]:
             raise unidentified(file, name) from None
         with decoding(name), picture:
             height, width = picture.height, picture.width
-            check_size((height, width), name)
+            check_size((height, width), name, most)
             return (width, height) if orientation_of(picture) >= 5 else (height, width)
 
 

@@ -113,6 +113,7 @@ from anymask.masks.resize import pad_input as pad_input
 from anymask.masks.resize import points_to_model as points_to_model
 from anymask.masks.resize import reduced as reduced
 from anymask.masks.resize import window_strips as window_strips
+from anymask.masks.rle import MAX_PIXELS as MAX_PIXELS
 from anymask.masks.rle import Rle as Rle
 from anymask.masks.rle import coco_to_rle as coco_to_rle
 from anymask.masks.rle import crop_to_rle as crop_to_rle
@@ -136,7 +137,6 @@ from anymask.masks.rle_batches import union_areas as union_areas
 from anymask.masks.spec import ALL_KINDS as ALL_KINDS
 from anymask.masks.spec import EDGE_SIDE as EDGE_SIDE
 from anymask.masks.spec import MAX_CHANNELS as MAX_CHANNELS
-from anymask.masks.spec import MAX_PIXELS as MAX_PIXELS
 from anymask.masks.spec import MAX_POINTS as MAX_POINTS
 from anymask.masks.spec import MAX_SIDE as MAX_SIDE
 from anymask.masks.spec import ONE_OR_THREE as ONE_OR_THREE

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from anymask.base import BoolArray, InputError, IntArray, check_number
-from anymask.masks.rle import Rle, rle_box_xyxy, rle_to_mask
+from anymask.masks.rle import Rle, rle_crop
 
 Ring = NDArray[np.float64]
 Affine = tuple[float, float, float, float, float, float]
@@ -123,9 +123,8 @@ def rle_to_polygons(rle: Rle, tolerance: float = SMOOTH, min_area: float = 0.0) 
     """Smooth `mask_to_polygons` within the mask's box; a tolerance of 0 is exact."""
     check_number("tolerance", tolerance, 0)
     check_number("min_area", min_area, 0)
-    x0, y0, x1, y1 = rle_box_xyxy(rle)
-    inside = rle_to_mask(rle)[y0 : y1 + 1, x0 : x1 + 1]
-    shift = np.array([x0, y0], np.float64)
+    inside, window = rle_crop(rle)
+    shift = np.array(window[:2], np.float64)
     return [
         Polygon(polygon.exterior + shift, tuple(hole + shift for hole in polygon.holes))
         for polygon in mask_to_polygons(inside, tolerance, min_area, smooth=True)

@@ -28,6 +28,7 @@ from anymask.base import (
     repr_html,
 )
 from anymask.masks.rle import (
+    MAX_PIXELS,
     Rle,
     coco_to_rle,
     mask_to_rle,
@@ -35,7 +36,7 @@ from anymask.masks.rle import (
     rle_to_mask,
     string_to_rle,
 )
-from anymask.masks.spec import MAX_PIXELS, MAX_POINTS, PromptKind
+from anymask.masks.spec import MAX_POINTS, PromptKind
 
 log = logging.getLogger(__name__)
 SLACK = 1.0  # pixels that a box may extend beyond the image without a warning

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from anymask.base import BoolArray, DataError, InputError, IntArray
 from anymask.masks.tiles import Window
 
-MOST_PIXELS = 1 << 30  # limit of a mask that is read, so that sums of runs fit into int64
+MAX_PIXELS = 200_000_000  # of a decoded image: 600 MB as RGB
+MOST_PIXELS = 1 << 31  # limit of a mask that is read, so that sums of runs fit into int64
 MAX_DIGITS = 13  # 5-bit digits of an int64
 
 
@@ -75,8 +76,13 @@ def _bytes(mask: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 def rle_to_mask(rle: Rle) -> BoolArray:
-    """Decode into a contiguous (H, W) bool mask."""
+    """Decode into a contiguous (H, W) bool mask. Raises DataError for more than MAX_PIXELS."""
     height, width = rle.size
+    if height * width > MAX_PIXELS:
+        raise DataError(
+            f"A mask of {width} x {height} pixels is too large to decode. At most {MAX_PIXELS} "
+            "pixels are supported. Split the image into tiles."
+        )
     if not height * width:
         return np.zeros(rle.size, np.bool_)
     values = np.zeros(len(rle.counts), np.uint8)

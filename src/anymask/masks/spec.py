@@ -35,6 +35,7 @@ from anymask.base import (
     whole_file,
 )
 from anymask.masks.answer import Geometry
+from anymask.masks.rle import MAX_PIXELS
 
 MAX_CHANNELS = 16
 WHITE = 255.0
@@ -211,7 +212,6 @@ Resample = Literal[
     "medsam",
 ]  # fmt: skip
 
-MAX_PIXELS = 200_000_000  # of an image: 600 MB as RGB
 EDGE_SIDE = 256  # pixels along a side of the window of an edge network
 MAX_POINTS = 1000  # per prompt; the cost of attention is quadratic in their number
 MIN_SIDE, MAX_SIDE = 128, 1536  # limits of a configurable input side, pixels

@@ -130,7 +130,7 @@ def checked_picture(project: Project, image_id: int) -> Path:
     DataError; Conflict if masks were drawn on the previous file.
     """
     image, path = project.store.image(image_id), project.picture(image_id)
-    hw = picture_hw(path)
+    hw = picture_hw(path, None)
     if hw != image.hw and not project.store.resize_image(image_id, hw):
         known, found = (f"{width} x {height} pixels" for height, width in (image.hw, hw))
         raise Conflict(

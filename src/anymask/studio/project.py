@@ -371,7 +371,7 @@ class Project:
             try:
                 if path.is_symlink():
                     self.file(name)
-                fresh.append((name, picture_hw(path), None))
+                fresh.append((name, picture_hw(path, None), None))
             except (NotFoundError, DataError) as error:
                 if failed is not None:
                     failed(name, str(error))

@@ -72,16 +72,17 @@ def _image(path: Path, source: Path, report: LossReport, pictures: Path | None) 
                 else fields.shown(values)
             )
         )
-    hw, name = (
-        fields.checked_hw(*values.shape),
-        _photo_name(path, source, pictures, about.get("filename")),
-    )
+    hw = fields.checked_hw(*values.shape)
+    name = _photo_name(path, source, pictures, about.get("filename"))
     rles = value_rles(values)
     if min(rles) < 0:
         raise DataError("`masks` contains negative numbers.")
     masks = [Mask(rle, id=value) for value, rle in rles.items() if value]
     metadata = {str(key): value for key, value in about.items() if key not in _OWN and _says(value)}
-    extra = {key: _plain(value) for key, value in fields.held(metadata, _HELD).items()}
+    extra = {
+        key: value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+        for key, value in fields.held(metadata, _HELD).items()
+    }
     for key in metadata.keys() - extra.keys():
         report.add("extras", name, None, f"`{key}` is not supported", key)
     return AnnotatedImage(file_name=name, hw=hw, masks=Masks(masks), extra=extra)
@@ -95,11 +96,6 @@ def _says(value: Any) -> bool:
     if isinstance(value, dict | list | tuple):
         return any(map(_says, inside))
     return bool(value)
-
-
-def _plain(value: Any) -> Any:
-    """Convert a value to a JSON value."""
-    return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
 
 
 def _photo_name(path: Path, source: Path, pictures: Path | None, declared: Any) -> str:

@@ -228,7 +228,8 @@ def _ontology(images: list[AnnotatedImage], policy: Policy) -> dict[str, Any]:
         {
             "id": str(number),
             "name": name,
-            "color": as_colour(policy.facts.classes.get(name, {}).get("color")) or _colour(name),
+            "color": as_colour(policy.facts.classes.get(name, {}).get("color"))
+            or f"#{_short_hash(name)[:6]}",
             "shape": "bitmask",
             "featureNodeHash": _short_hash(name),
         }
@@ -278,7 +279,7 @@ def _object(image: AnnotatedImage, number: int) -> dict[str, Any]:
         "classifications": _answers(mask.extra),
         "name": label,
         "value": label.lower().replace(" ", "_"),
-        "color": _colour(label),
+        "color": f"#{_short_hash(label)[:6]}",  # derived from the class name
         "shape": "bitmask",
         "bitmask": window | {"rleString": rle_to_string(along_rows)},
         "objectHash": _short_hash(f"{image.file_name}#{number}"),
@@ -302,11 +303,6 @@ def _answers(extra: Mapping[str, Any]) -> list[dict[str, Any]]:
         }
         for name, value in attributes.items()
     ]
-
-
-def _colour(label: str) -> str:
-    """Return a color derived from the class name."""
-    return f"#{_short_hash(label)[:6]}"
 
 
 def _short_hash(text: str) -> str:

@@ -10,9 +10,9 @@ from __future__ import annotations
 import io
 import math
 import pickle
+import pickletools
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -23,15 +23,7 @@ from anymask.base import DataError
 _NUMPY = ("numpy.core.multiarray", "numpy._core.multiarray")
 _PATHS = ("PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath")
 _HEAD = b"\x93NUMPY"
-
-
-def is_pickled(path: Path) -> bool:
-    """Return whether a NumPy file holds a pickled object, by its header."""
-    try:
-        with path.open("rb") as file:
-            return b"'|O'" in file.read(128)
-    except OSError:
-        return False
+_MAX_VALUES = 1_000_000
 
 
 def read_pickled(data: bytes) -> Any:
@@ -43,12 +35,12 @@ def read_pickled(data: bytes) -> Any:
         raise DataError("The file is not a NumPy file. Expected a file written by numpy.save.")
     file = io.BytesIO(data)
     try:
-        read_header = (
-            npy.read_array_header_1_0
-            if npy.read_magic(file) == (1, 0)
-            else npy.read_array_header_2_0
-        )
-        read_header(file)
+        is_old = npy.read_magic(file) == (1, 0)
+        (npy.read_array_header_1_0 if is_old else npy.read_array_header_2_0)(file)
+        start, named = file.tell(), pickletools.genops(file)
+        if any("PUT" in code.name and int(place or 0) > len(data) for code, place, _ in named):
+            raise DataError("The pickled object numbers more values than it has.")
+        file.seek(start)
         value = _Unpickler(file).load()
         found = _Plain()(value)
     except DataError:
@@ -162,21 +154,26 @@ def _scalar(kind: _Type, data: bytes = b"") -> Any:
 class _Plain:
     """Conversion to plain values in which each array is built once.
 
-    Raises DataError for a value that contains itself.
+    Raises DataError for a value that contains itself, and for more than _MAX_VALUES, where a value
+    that is contained twice counts twice.
     """
 
     def __init__(self) -> None:
-        self._made: dict[int, Any] = {}
+        self._made, self._count = dict[int, tuple[Any, int]](), 0
 
     def __call__(self, value: Any) -> Any:
+        start = self._count
         if isinstance(value, (str, bytes, bool, int, float, complex, type(None), set, bytearray)):
-            return value
-        if id(value) not in self._made:
-            self._made[id(value)] = self  # until it is made
-            self._made[id(value)] = self._of(value)
-        if self._made[id(value)] is self:
-            raise DataError("The pickled object contains itself.")
-        return self._made[id(value)]
+            found, size = value, 1
+        else:
+            if id(value) not in self._made:
+                self._made[id(value)] = self, 1  # until it is made
+                self._made[id(value)] = self._of(value), self._count - start + 1
+            found, size = self._made[id(value)]
+        self._count = start + size
+        if found is self or self._count > _MAX_VALUES:
+            raise DataError(f"The pickled object contains itself, or over {_MAX_VALUES} values.")
+        return found
 
     def _of(self, value: Any) -> Any:
         if isinstance(value, _Array):

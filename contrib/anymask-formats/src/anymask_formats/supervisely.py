@@ -53,8 +53,7 @@ from anymask.masks import (
     Rle,
     crop_to_rle,
     rle_area,
-    rle_box_xyxy,
-    rle_to_mask,
+    rle_crop,
 )
 
 _META = "meta.json"
@@ -219,8 +218,8 @@ def _path(name: PurePosixPath, target: Path) -> Path:
 
 
 def _object(mask: Mask) -> dict[str, Any]:
-    x0, y0, x1, y1 = rle_box_xyxy(mask.rle)
-    stamp = Image.fromarray(rle_to_mask(mask.rle)[y0 : y1 + 1, x0 : x1 + 1].astype(np.uint8), "P")
+    crop, (x0, y0, *_) = rle_crop(mask.rle)
+    stamp = Image.fromarray(crop.astype(np.uint8), "P")
     stamp.putpalette([0, 0, 0, 255, 255, 255])
     buffer = io.BytesIO()
     stamp.save(buffer, "PNG", transparency=0)

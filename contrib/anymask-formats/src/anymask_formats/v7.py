@@ -44,6 +44,7 @@ from anymask.formats import (
     with_area,
 )
 from anymask.masks import (
+    MAX_PIXELS,
     UNLABELLED,
     Mask,
     Masks,
@@ -157,7 +158,7 @@ def _stamps(annotations: list[Any], hw: tuple[int, int], report: LossReport) -> 
             values, lengths = np.asarray(layer["dense_rle"], np.int64).reshape(-1, 2).T
             if (lengths < 0).any() or (lengths > hw[0] * hw[1]).any():
                 raise DataError("`dense_rle` has a run that does not fit an image of this size.")
-            if int(lengths.sum()) != hw[0] * hw[1]:
+            if int(lengths.sum()) != math.prod(fields.checked_hw(*hw, MAX_PIXELS)):
                 raise DataError(
                     f"`dense_rle` has {int(lengths.sum())} pixels, but the image has "
                     f"{hw[1]} x {hw[0]}."
