@@ -22,7 +22,6 @@ from anymask.cli.main import main
 from anymask.formats import archives as module
 from anymask.formats import find_format, read, read_annotations, write_annotations
 from anymask.formats.registry import FORMATS
-from anymask.masks import mask_to_rle, rle_to_mask, rle_to_string
 from tests.formats.annotated import pixels, rings
 
 
@@ -199,64 +198,6 @@ def test_what_file_managers_add_is_left_out(tmp_path: Path) -> None:
     assert not report
 
 
-def pages_archive(folder: Path, form: str, split: str) -> Path:
-    """The ZIP that the page writes of its local store: the paths of web/src/export/archive.ts."""
-    stem = f"instances_{split}" if split else "instances"
-    below = f"/{split}" if split else ""
-    counts = rle_to_string(mask_to_rle(PAGE_MASK))
-    record = {"segmentation": {"size": [9, 12], "counts": counts}, "area": 16, "bbox": [2, 3, 4, 4]}
-    row = record | {"id": 1, "image_id": 1, "category_id": 2, "iscrowd": 0}
-    image = {"id": 1, "file_name": "a.png", "width": 12, "height": 9}
-    classes = [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}]
-    document = {"images": [image], "annotations": [row], "categories": classes}
-    ring = [2, 3, 2, 7, 6, 7, 6, 3]
-    numbers = [round(value / (9 if at % 2 else 12), 7) for at, value in enumerate(ring)]
-    rows = [f"{part}: images{below}" for part in ("train", "val")]
-    names = ["names:", '  0: "cat"', '  1: "dog"', ""]
-    files = {
-        "coco": {f"annotations/{stem}.json": json.dumps(document)},
-        "yolo": {
-            f"labels{below}/a.txt": " ".join(map(str, [1, *numbers])) + "\n",
-            "data.yaml": "\n".join([*rows, *names]),
-        },
-    }[form]
-    photo = io.BytesIO()
-    Image.new("RGB", (12, 9)).save(photo, "PNG")
-    with zipfile.ZipFile(folder / f"{form}.zip", "w", zipfile.ZIP_STORED) as packed:
-        for name, text in files.items():
-            packed.writestr(name, text)
-            if name.startswith(("labels", "annotations")):
-                packed.writestr(f"images{below}/a.png", photo.getvalue())
-    return folder / f"{form}.zip"
-
-
-PAGE_MASK = np.zeros((9, 12), np.bool_)
-PAGE_MASK[3:7, 2:6] = True
-
-
-@pytest.mark.parametrize("split", ["", "train"])
-@pytest.mark.parametrize("form", ["coco", "yolo"])
-def test_the_archive_of_the_page_is_read(form: str, split: str, tmp_path: Path) -> None:
-    archive = pages_archive(tmp_path, form, split)
-    assert main(["convert", str(archive), str(tmp_path / "o.json"), "--to", "coco"]) == 0
-    (image,), _ = read_annotations(tmp_path / "o.json")
-    assert [(mask.label, rle_to_mask(mask.rle).tolist()) for mask in image.masks] == [
-        ("dog", PAGE_MASK.tolist())
-    ]
-    pytest.importorskip("sqlalchemy", reason="needs the extra [studio]")
-    photos = tmp_path / "photos"
-    photos.mkdir()
-    Image.new("RGB", (12, 9)).save(photos / "a.png")
-    assert main(["project", "init", str(photos)]) == 0
-    assert main(["project", "import", str(photos), str(archive)]) == 0
-    assert main(["project", "export", str(photos), "-o", str(tmp_path / "p.json"), "--to", "coco",
-                 "--only", "labelled"]) == 0  # fmt: skip
-    (image,), _ = read_annotations(tmp_path / "p.json")
-    assert [(mask.label, rle_to_mask(mask.rle).tolist()) for mask in image.masks] == [
-        ("dog", PAGE_MASK.tolist())
-    ]
-
-
 @pytest.mark.parametrize("ending", [".zip", ".tar", ".tar.gz"])
 @pytest.mark.parametrize("top", ["", "photos/", "set/images/"])
 def test_images_come_from_an_archive(
@@ -282,15 +223,3 @@ def test_images_come_from_an_archive(
     assert main(["convert", str(labels), target, *options, str(archive)]) == 2
     assert str(archive) in (told := capsys.readouterr().err)
     assert tempfile.gettempdir() + "/anymask-" not in told
-
-
-def test_images_of_an_unsafe_or_no_archive_are_refused(tmp_path: Path) -> None:
-    write_annotations([rings()], tmp_path / "a.json", "coco")
-    with zipfile.ZipFile(tmp_path / "p.zip", "w") as packed:
-        packed.writestr("../rings.png", b"")
-    with pytest.raises(DataError, match="points outside the archive"):
-        read(tmp_path / "a.json", images=tmp_path / "p.zip")
-    with pytest.raises(DataError, match="Not a folder or archive .* of images"):
-        read(tmp_path / "a.json", images=tmp_path / "a.json")
-    with pytest.raises(DataError, match="image folder does not exist"):
-        read(tmp_path / "a.json", images=tmp_path / "none.zip")

@@ -33,7 +33,7 @@ def write_coco(folder: Path) -> Path:
 
     segmentations = [
         [[5, 5, 15, 15]], [[]], [[5, 5, 15, 5, 15, 15, 5]], [[5, 5, 15, NAN, 15, 15]],
-        [[[5, 5], [15, 5], [15, 15]]], [square, [1, 2, 3, 4]], [[5, 5, 5, 5, 5, 5]],
+        [[[5, 5], [15, 5], [15, 15]]], [[5, 5, 6, 6], [1, 2, 3, 4]], [[5, 5, 5, 5, 5, 5]],
         [[205, 5, 215, 5, 215, 15]], "[[5, 5, 15, 5, 15, 15]]", [rle], 7,
         [[5, 5, "a", 5, 15, 15]], {"size": [60, 100]}, rle | {"counts": [0, 10, 5]},
         rle | {"size": [100, 60]}, rle | {"counts": "zzz"}, [[1e300, 5, 15, 5, 15, 15]],
@@ -291,6 +291,35 @@ def test_a_report_counts_by_reason_and_names_three_places(tmp_path: Path) -> Non
     assert dataset.unread_lines() == [
         f"Skipped 4 records (too few points): {places}",
         "Skipped 1 record (invalid number): annotation 5 (id 6)",
+    ]
+
+
+@pytest.mark.parametrize("form", ["coco", "geojson"])
+def test_the_good_part_of_an_object_is_kept(form: str, tmp_path: Path) -> None:
+    """As pycocotools fills it: 100 pixels; the other part has two points."""
+    if form == "coco":
+        path = coco_file(tmp_path / "a.json", [SQUARE, [1, 1, 5, 5]])
+    else:
+        parts = [[[*BOX, BOX[0]]], [[[1, 1], [5, 5], [1, 1]]]]
+        shape = {"type": "MultiPolygon", "coordinates": parts}
+        about = {"file_name": "a.jpg"} | HW
+        path = dumped(tmp_path / "a.geojson", {"features": [{"geometry": shape}], "anymask": about})
+    found = anymask.read(path)
+    assert [mask.area for image in found for mask in image.masks] == [100]
+    assert len(found.lost.losses) == 1
+
+
+def test_shapes_of_several_types_are_counted_apart(tmp_path: Path) -> None:
+    points = '<{0} label="a" points="1,1"/>'
+    shapes = "".join(map(points.format, ("points", "points", "cuboid")))
+    box = '<box label="a" xtl="1" ytl="1" xbr="4" ybr="4"/>'
+    image = f'<image name="a.jpg" width="9" height="9">{shapes}{box}</image>'
+    (tmp_path / "a.xml").write_text(f"<annotations>{image}</annotations>")
+    found = anymask.read(tmp_path / "a.xml")
+    list(found)
+    assert [line.split(":")[0] for line in found.unread_lines()] == [
+        "Skipped 2 records (shapes of type 'points' have no mask)",
+        "Skipped 1 record (shapes of type 'cuboid' have no mask)",
     ]
 
 

@@ -14,14 +14,6 @@ from tests.formats.annotated import annotated_images, pixels, rings
 from tests.masks.strategies import Pixels, masks, quickly
 
 
-def test_runs_go_row_by_row_inside_the_box_and_start_with_background() -> None:
-    mask = np.zeros((4, 6), np.bool_)
-    mask[1, 2:4] = True
-    mask[2, 3:5] = True
-    # the box is 3 x 2: 1 1 0 / 0 1 1
-    assert cvat.mask_to_cvat(mask_to_rle(mask)) == [0, 2, 2, 2, 2, 1, 4, 2]
-
-
 def slow(mask: Pixels) -> list[int]:
     y, x = np.nonzero(mask)
     values = mask[y.min() : y.max() + 1, x.min() : x.max() + 1].ravel().tolist()

@@ -1,5 +1,6 @@
 """A stream gives what the reader of the whole data set gives."""
 
+import unicodedata
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 from PIL import Image
 
 from anymask.base import DataError
-from anymask.formats import AnnotatedImage, read, read_annotations, write_annotations
+from anymask.formats import AnnotatedImage, convert, read, read_annotations, write_annotations
 from anymask.formats.registry import FORMATS
 from anymask.masks import Mask
 from tests.formats.annotated import rings
@@ -19,6 +20,27 @@ def two() -> list[AnnotatedImage]:
     masks = tuple(Mask(mask.rle, "ring") for mask in rings().masks)
     names = ("0/00000.jpg", "0/00001.jpg")
     return [AnnotatedImage(file_name=name, hw=rings().hw, masks=masks) for name in names]
+
+
+@pytest.mark.parametrize("disk", ["NFC", "NFD"])
+def test_composed_and_decomposed_accents_name_the_same_file(disk: str, tmp_path: Path) -> None:
+    """Copies of a Mac decompose names. The output has the name of the image file."""
+    other, name = sorted(
+        (unicodedata.normalize(form, "Über.png") for form in ("NFC", "NFD")),
+        key=lambda one: unicodedata.is_normalized(disk, one),
+    )
+    photos = tmp_path / "photos"
+    image = replace(two()[0], file_name=other)
+    photos.mkdir()
+    Image.new("RGB", image.hw[::-1]).save(photos / name)
+    write_annotations([image], tmp_path / "a.json", "coco")
+    convert(tmp_path / "a.json", tmp_path / "set", "set", images=photos, copy_images=True)
+    convert(tmp_path / "a.json", tmp_path / "yolo", "yolo", images=photos)
+    assert (tmp_path / "yolo" / "labels" / name).with_suffix(".txt").is_file()
+    for source in (tmp_path / "set", tmp_path / "yolo"):
+        assert [one.file_name for one in read(source, images=photos)] == [name]
+    with pytest.raises(DataError, match="differs in upper and lower case"):
+        read(tmp_path / "a.json", images=photos).picture(replace(image, file_name="ÜBER.PNG"))
 
 
 @pytest.mark.parametrize("name", FORMATS)

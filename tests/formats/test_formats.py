@@ -10,14 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from anymask.base import AnymaskError, DataError, InputError
+from anymask.base import AnymaskError, DataError
 from anymask.formats import (
     DOCUMENTS,
     AnnotatedImage,
-    LossReport,
     Policy,
     find_format,
-    output_stem,
     picture_hw,
     read_annotations,
     write_annotations,
@@ -25,7 +23,7 @@ from anymask.formats import (
 )
 from anymask.formats.documents import output_paths
 from anymask.formats.registry import FORMATS, WRITTEN, recognise
-from anymask.masks import Mask, Rle, mask_to_rle, rle_iou
+from anymask.masks import Mask, mask_to_rle, rle_iou
 from tests.formats.annotated import annotated_images, pixels, rings
 from tests.masks.strategies import quickly
 
@@ -124,24 +122,6 @@ def test_an_altered_file_is_read_or_refused_and_never_crashes(name: str, tmp_pat
         path.write_bytes(whole)
 
 
-def test_unknown_formats_are_refused_with_the_list(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="Unknown format 'mot'. Choose from: sa1b, coco"):
-        write_annotations([], tmp_path, "mot")
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"holes": "keep"}, 'holes must be "bridge", "drop" or "error", got \'keep\''),
-        ({"parts": "keep"}, 'parts must be "merge" or "split", got \'keep\''),
-        ({"tolerance": float("nan")}, "tolerance must be a number of pixels from 0 to 100000, got"),
-    ],
-)
-def test_policies_are_checked(options: dict[str, object], message: str) -> None:
-    with pytest.raises(InputError, match=message):
-        Policy(**options)  # type: ignore[arg-type]
-
-
 OUTLINES = (
     "yolo",
     "coco-polygon",
@@ -188,22 +168,6 @@ def test_masks_of_another_size_are_refused() -> None:
 # Names of files.
 
 
-@pytest.mark.parametrize(
-    ("name", "stem"),
-    [
-        ("a/b.jpg", "a/b.jpg"),
-        ("..\\..\\x\\a.jpg", "x/a.jpg"),
-        ("../../etc/a.jpg", "etc/a.jpg"),
-        ("/etc/passwd", "passwd"),
-        ("C:\\photos\\a.jpg", "photos/a.jpg"),
-        ("..", "unnamed"),
-        ("", "unnamed"),
-    ],
-)
-def test_no_name_leads_out_of_the_output(name: str, stem: str) -> None:
-    assert str(output_stem(name)) == stem
-
-
 @quickly
 @given(st.text(alphabet="./\\a:b\0", max_size=12))
 def test_outputs_stay_inside_whatever_a_file_calls_its_picture(name: str) -> None:
@@ -219,36 +183,11 @@ def test_pictures_that_differ_in_their_suffix_only_keep_it() -> None:
     assert [path.name for path in paths] == ["a.jpg.json", "a.png.json", "b.json"]
 
 
-def test_two_pictures_of_one_name_are_refused() -> None:
-    images = [AnnotatedImage(file_name=name, hw=(1, 1)) for name in ("a.jpg", "../a.jpg")]
-    with pytest.raises(DataError, match="Two images have the name 'a.jpg'"):
-        output_paths(images, Path("out"), ".json")
-
-
-def test_one_file_holds_one_picture() -> None:
-    images = [AnnotatedImage(file_name=name, hw=(1, 1)) for name in ("a.jpg", "b.jpg")]
-    with pytest.raises(DataError, match="A file of this format holds one image, but there are"):
-        output_paths(images, Path("out.json"), ".json")
-
-
 def test_a_folder_without_files_of_the_format_says_so(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="Pass a folder with \\*.json files"):
         read_annotations(tmp_path, "coco")
     with pytest.raises(DataError, match="Not a readable image"):
         picture_hw(tmp_path / "a.png")
-
-
-def test_summaries_count_and_show_the_first_case(tmp_path: Path) -> None:
-    full = Mask(Rle(rings().masks[3].rle.counts, (9, 12)), "x", id=2)
-    image = AnnotatedImage(file_name="a.jpg", hw=(9, 12), masks=(full, full))
-    report = write_annotations([image], tmp_path, "label-png")
-    assert report.lines() == [
-        "Not kept: labels (1 time), first: a.jpg: not supported: labels of 2 masks",
-        "Not kept: ids (1 time), first: a.jpg: groups must be distinct numbers from 1 to 65535; "
-        "the masks were renumbered",
-        "Not kept: overlaps (1 time), first: a.jpg, mask 0: 108 of the 108 pixels of the mask "
-        "are covered by other masks",
-    ]
 
 
 def test_what_a_killed_run_left_of_a_file_is_removed_when_it_is_written(tmp_path: Path) -> None:
@@ -257,30 +196,3 @@ def test_what_a_killed_run_left_of_a_file_is_removed_when_it_is_written(tmp_path
         (tmp_path / f".{name}.json.parts" / "0").write_bytes(b"{")
     assert write_files([(tmp_path / "a.json", b"{}")], tmp_path / "a.json") == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == [".b.json.parts", "a.json"]
-
-
-def test_a_list_where_records_are_wanted_is_no_coco(tmp_path: Path) -> None:
-    (tmp_path / "a.json").write_text('{"images": [], "annotations": [1]}')
-    with pytest.raises(DataError, match="a.json: annotation 0: `annotation` is not an object"):
-        read_annotations(tmp_path / "a.json")
-
-
-def test_how_masks_were_made_is_one_line_of_the_report() -> None:
-    report = LossReport()
-    for image in ("a.jpg", "b.jpg"):
-        report.add("scores", image, None, "scores of 2 masks have no place")
-        report.add("clicks", image, None, "clicks of 2 masks have no place")
-    report.add("holes", "a.jpg", 1, "1 hole filled")
-    assert report.lines() == [
-        "Not kept: holes (1 time), first: a.jpg, mask 1: 1 hole filled",
-        "Not kept: how the masks were made (scores, clicks)",
-    ]
-
-
-def test_a_report_is_one_line_where_it_is_shown() -> None:
-    report = LossReport()
-    assert repr(report) == "<LossReport: nothing was lost>"
-    for image in ("a.jpg", "b.jpg"):
-        report.add("scores", image, None, "scores of 2 masks have no place")
-    report.add("holes", "a.jpg", 1, "1 hole filled")
-    assert repr(report) == "<LossReport: scores 2, holes 1>"

@@ -8,14 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tifffile
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
 from anymask.base import DataError
 from anymask.formats import AnnotatedImage, LossReport, Policy, convert, label_pictures, write_files
-from anymask.masks import Mask, mask_to_rle, rle_to_mask
+from anymask.masks import Mask, mask_to_rle
 from tests.formats.annotated import annotated_images, rings
 from tests.masks.strategies import quickly, sizes
 
@@ -86,7 +85,7 @@ CAR, TRUCK = (60, 20, 90, 40), (10, 10, 80, 75)  # x0, y0, x1, y1; 400 pixels ar
         ("davis", "Annotations/480p"),
     ],
 )  # fmt: skip
-@pytest.mark.parametrize("source", ["cvat", "video", "labelme", "label-studio", "svg"])
+@pytest.mark.parametrize("source", ["cvat", "video", "labelme"])
 def test_a_nearer_object_is_painted_over_a_smaller_one(
     source: str, form: str, folder: str, tmp_path: Path
 ) -> None:
@@ -127,32 +126,8 @@ def labelme_file(folder: Path) -> Path:
     return text_file(folder / "a.json", json.dumps(about))
 
 
-def label_studio_file(folder: Path) -> Path:
-    result = [
-        {
-            "type": "rectanglelabels", "original_width": 100, "original_height": 80,
-            "value": {
-                "x": x0, "y": y0 / 0.8, "width": x1 - x0, "height": (y1 - y0) / 0.8,
-                "rectanglelabels": [label],
-            },
-        }
-        for label, (x0, y0, x1, y1) in (("car", CAR), ("truck", TRUCK))
-    ]  # fmt: skip
-    task = {"data": {"image": "a.jpg"}, "annotations": [{"result": result}]}
-    return text_file(folder / "a.json", json.dumps([task]))
-
-
-def svg_file(folder: Path) -> Path:
-    paths = "".join(
-        f'<path data-label="{label}" d="M{x0},{y0}H{x1}V{y1}H{x0}Z"/>'
-        for label, (x0, y0, x1, y1) in (("car", CAR), ("truck", TRUCK))
-    )
-    return text_file(folder / "a.svg", f'<svg width="100" height="80">{paths}</svg>')
-
-
 SOURCES: dict[str, Callable[[Path], Path]] = {
     "cvat": cvat_file, "video": partial(cvat_file, video=True), "labelme": labelme_file,
-    "label-studio": label_studio_file, "svg": svg_file,
 }  # fmt: skip
 
 
@@ -196,26 +171,6 @@ def test_davis_numbers_254_objects_and_no_more(tmp_path: Path) -> None:
     assert not written(tmp_path, [of_values(values)])
 
 
-def test_pictures_beside_give_the_name(tmp_path: Path) -> None:
-    written(tmp_path / "labels", [of_values(np.ones((2, 2), np.int64), "x/a.png")])
-    photo = tmp_path / "photos" / "x" / "a.webp"
-    photo.parent.mkdir(parents=True)
-    photo.write_bytes(b"")
-    (found,) = label_pictures.read(tmp_path / "labels", LossReport(), tmp_path / "photos")
-    assert found.file_name == "x/a.webp"
-
-
-def test_a_photo_is_no_label_picture(tmp_path: Path) -> None:
-    photo = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
-    photo[:56] = 0  # a dark one
-    Image.fromarray(photo).save(tmp_path / "a.png")
-    with pytest.raises(DataError, match="a.png: The image appears to be a photo, but a mask"):
-        label_pictures.read(tmp_path, LossReport())
-    (tmp_path / "a.png").write_bytes(b"\x89PNG")
-    with pytest.raises(DataError, match="a.png: The image is corrupted or truncated"):
-        label_pictures.read(tmp_path, LossReport())
-
-
 @quickly
 @given(st.integers(0, 2**32 - 1), sizes(12))
 def test_the_pixels_of_every_value_are_found_in_one_look(seed: int, hw: tuple[int, int]) -> None:
@@ -242,53 +197,6 @@ def test_a_picture_of_masks_is_painted_in_one_array(tmp_path: Path) -> None:
 
 
 VALUES = np.array([[0, 0, 300], [7, 7, 300]])
-
-
-@pytest.mark.parametrize("kind", [np.uint16, np.int32, np.float32])
-def test_tiffs_are_read_whatever_their_numbers(kind: type, tmp_path: Path) -> None:
-    """As tifffile writes them: StarDist's and Cellpose's masks, ImageJ's of 32 bits."""
-    tifffile.imwrite(tmp_path / "a.TIF", VALUES.astype(kind), compression="zlib")
-    (image,) = label_pictures.read(tmp_path, LossReport())
-    assert {mask.id: rle_to_mask(mask.rle).tolist() for mask in image.masks} == {
-        value: (value == VALUES).tolist() for value in (7, 300)
-    }
-
-
-def test_tiffs_that_are_no_label_pictures_are_refused(tmp_path: Path) -> None:
-    for values, reason in [
-        (
-            np.stack([VALUES, VALUES]).astype(np.uint16),
-            "has 2 pages, but a mask image",
-        ),
-        (
-            VALUES.astype(np.int32) - 1,
-            "contains the label value -1. Label values are whole numbers",
-        ),
-        (VALUES.astype(np.float32) / 2, "it has fractions from 0 to 150. Pass --mask-values"),
-    ]:
-        tifffile.imwrite(tmp_path / "a.tif", values, photometric="minisblack")
-        with pytest.raises(DataError, match=reason):
-            label_pictures.read(tmp_path, LossReport())
-
-
-@pytest.mark.parametrize("alpha", [False, True])
-def test_a_colour_is_an_object_and_black_is_none(alpha: bool, tmp_path: Path) -> None:
-    colours = np.array([[[0, 0, 0], [255, 0, 0]], [[0, 128, 1], [255, 0, 0]]], np.uint8)
-    if alpha:  # what cannot be seen is none, either
-        colours = np.dstack([colours, [[255, 255], [255, 0]]]).astype(np.uint8)
-    Image.fromarray(colours).save(tmp_path / "a.png")
-    (image,) = label_pictures.read(tmp_path, LossReport())
-    red = [[False, True], [False, not alpha]]
-    assert {mask.id: rle_to_mask(mask.rle).tolist() for mask in image.masks} == {
-        0x008001: [[False, False], [True, False]], 0xFF0000: red,
-    }  # fmt: skip
-
-
-def test_black_and_white_in_colour_is_one_mask(tmp_path: Path) -> None:
-    """As `cv2.imwrite` and Paint save them."""
-    Image.fromarray(np.uint8(VALUES > 0) * 255).convert("RGB").save(tmp_path / "a.png")
-    (image,) = label_pictures.read(tmp_path, LossReport())
-    assert [(mask.id, mask.area) for mask in image.masks] == [(255, 4)]
 
 
 def test_davis_of_single_pictures_keeps_their_names(tmp_path: Path) -> None:

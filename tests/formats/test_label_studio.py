@@ -178,6 +178,23 @@ def test_predictions_have_what_an_import_looks_for(tmp_path: Path) -> None:
     assert found == image
 
 
+@pytest.mark.parametrize(
+    ("turn", "point"), [(0, (1, 2)), (90, (7, 1)), (180, (8, 7)), (270, (2, 8))]
+)
+def test_regions_of_turned_images_are_turned_back(
+    turn: int, point: tuple[int, int], tmp_path: Path
+) -> None:
+    """The pixel (1, 2) of 10 x 10, as shown after clockwise turns of the image, by hand."""
+    x, y = point
+    value = {"x": 10 * x, "y": 10 * y, "width": 10, "height": 10, "rectanglelabels": ["a"]}
+    about = {"type": "rectanglelabels", "original_width": 10, "original_height": 10}
+    region = about | {"value": value, "image_rotation": turn}
+    task = {"data": {"image": "a.jpg"}, "annotations": [{"result": [region]}]}
+    (tmp_path / "a.json").write_text(json.dumps([task]))
+    (image,) = label_studio.read(tmp_path / "a.json", LossReport())
+    assert np.argwhere(image.masks[0].mask).tolist() == [[2, 1]]
+
+
 @pytest.mark.parametrize("width", [11, 22, 151])
 def test_the_far_side_is_a_hundred_percent_and_no_more(width: int, tmp_path: Path) -> None:
     """11 * (100 / 11) is 100.00000000000001, which Label Studio's own check refuses."""
@@ -262,7 +279,7 @@ def test_rectangles_are_filled_and_points_reported(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("broken", "message"),
     [
-        (task(region(image_rotation=90)), "task 0: region 0: Rotated images are not supported"),
+        (task(region(image_rotation=45)), "task 0: region 0: Brushes on rotated images"),
         (task(region(value={"points": [[0, 0]]})), "task 0: region 0: Too few points"),
         (task(region(type="brushlabels")), "region 0: The brush has no `rle`"),
         (task(region(original_width=0)), "task 0: An image must have at least 1 x 1"),

@@ -168,7 +168,7 @@ def test_runs_whose_sum_leaves_64_bits_are_refused() -> None:
 @pytest.mark.parametrize("counts", ["0", [6]])
 def test_a_mask_of_more_pixels_than_any_picture_is_refused(counts: str | list[int]) -> None:
     with pytest.raises(
-        DataError, match="H=100000, W=60000 is too large. At most 1073741824 pixels"
+        DataError, match="H=100000, W=60000 is too large. At most 2147483648 pixels"
     ):
         R.coco_to_rle({"size": [100000, 60000], "counts": counts})
 

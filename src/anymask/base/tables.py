@@ -58,6 +58,8 @@ def read_csv(text: str, where: object) -> list[list[str]]:
     Raises:
         DataError: The text is not valid CSV.
     """
+    # A cell may hold all outlines of an image. The limit of the process is never lowered.
+    csv.field_size_limit(max(1 << 26, csv.field_size_limit()))
     try:
         rows = [row for row in csv.reader(io.StringIO(text, newline="")) if row]
     except csv.Error as error:

@@ -36,17 +36,17 @@ class ClassList:
 
 def find_classes(folders: Iterable[Path]) -> ClassList | None:
     """Read the first list in one of the folders; None without one. Raises DataError."""
-    places = (folder / name for folder in folders for name in LISTS)
-    path = next(filter(Path.is_file, places), None)
-    if path is None:
-        return None
-    with located(path):
-        return _read(path)
+    for path in (folder / name for folder in folders for name in LISTS):
+        if path.is_file():
+            with located(path):
+                return _read(path)
+    return None
 
 
 def class_lines(path: Path) -> list[str]:
-    """Return the lines of a list without comments."""
-    return [line for line in read_text(path).splitlines() if line.strip() and line[0] != "#"]
+    """Return the lines of a list without comments; none if there is no such file."""
+    lines = read_text(path).splitlines() if path.is_file() else ()
+    return [line for line in lines if line.strip() and line[0] != "#"]
 
 
 def _read(path: Path) -> ClassList:

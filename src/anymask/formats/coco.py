@@ -203,7 +203,13 @@ class _Records:
 
     def mask(self, row: Any, image: AnnotatedImage) -> Mask | None:
         """Read the mask of a record; None for a box without a mask, which is reported."""
-        if self.published or row.get("segmentation", []) not in ([], None):
+        parts = row.get("segmentation")
+        listed = parts if isinstance(parts, list) else []
+        good = [one for one in listed if isinstance(one, list) and len(one) >= 6]
+        if 0 < len(good) < len(listed):
+            row = row | {"segmentation": good}
+            self.report.add("parts", image.file_name, None, "a part of fewer than 3 points is lost")
+        if self.published or parts not in ([], None):
             mask = with_extras(_mask(row, image.hw, self.names), record_extra(row))
             if mask.crowd and not self.crowds:
                 mask = replace(mask, crowd=False)
@@ -320,10 +326,6 @@ def _box(row: dict[str, Any]) -> Box | None:
 def _mask(row: dict[str, Any], hw: tuple[int, int], names: dict[int, str]) -> Mask:
     label = _label_of(row, names)
     rle = segmentation_to_rle(row.get("segmentation"), hw)
-    if rle.size != hw:
-        raise DataError(
-            f"The mask has the size (height, width) = {rle.size}, but the image has {hw}."
-        )
     values = {key: row[key] for key in KEPT if key in row}
     quality = row.get("predicted_iou", row.get("score", 0.0))
     about = {"segmentation": {"size": rle.size, "counts": rle.counts}, "predicted_iou": quality}
@@ -334,10 +336,13 @@ def segmentation_to_rle(segmentation: Any, hw: tuple[int, int]) -> Rle:
     """Decode run-lengths or polygons of a record; a flat list of numbers is one polygon.
 
     Raises:
-        DataError: The value is invalid, or the polygons cover no pixel.
+        DataError: The value is invalid, run-lengths have another size, or polygons cover no pixel.
     """
     if isinstance(segmentation, dict):
-        return coco_to_rle(segmentation)
+        rle = coco_to_rle(segmentation)
+        if rle.size != hw:
+            raise DataError(f"The mask has the size (H, W) = {rle.size}, but the image has {hw}.")
+        return rle
     if not isinstance(segmentation, list) or not segmentation:
         raise DataError(
             "`segmentation` is neither run-lengths nor polygons. Expected an object with `counts` "

@@ -89,7 +89,7 @@ def _tasks(root: ET.Element, path: Path, pictures: Path | None) -> dict[str, _Ta
     found = {}
     for about in [*root.iterfind("meta//task"), *root.iterfind("meta//job")]:
         name = about.findtext("source") or about.findtext("name") or path.stem
-        count = _count(about.findtext("size"))
+        count = checked_frames(as_whole(about.findtext("size") or 0, "size"))
         found[about.findtext("id") or ""] = _Task(name, count, _size(root, about))
     found = found or {"": _Task(path.stem, 0, _size(root, root))}
     checked_frames(sum(task.frames for task in found.values()))
@@ -98,10 +98,6 @@ def _tasks(root: ET.Element, path: Path, pictures: Path | None) -> dict[str, _Ta
             photo = photo_beside(path, frame_name(0), pictures)
             task.hw = None if photo is None else picture_hw(photo)
     return found
-
-
-def _count(text: str | None) -> int:
-    return checked_frames(as_whole(text, "size")) if text else 0
 
 
 def _size(root: ET.Element, about: ET.Element) -> tuple[int, int] | None:

@@ -37,7 +37,7 @@ from anymask.formats.fields import MOST_PIXELS
 from anymask.formats.label_folders import FORM, label_files, places_of
 from anymask.formats.layouts import iter_dataset
 from anymask.formats.losses import LossReport, ReadKeywords, ReadSettings
-from anymask.formats.names import name_suffixes, uploaded_name
+from anymask.formats.names import name_key, name_suffixes, spellings, uploaded_name
 from anymask.formats.origins import read_side, take_origins
 from anymask.formats.registry import (
     BUILT_IN,
@@ -121,7 +121,7 @@ class Dataset:
                         kept = True
                 if kept:
                     masks += len(image.masks)
-                    yield take_origins(image, side)
+                    yield self._as_on_disk(take_origins(image, side))
             if not self.published:
                 take_terms(self.source, self.lost.facts)
             self._name_archives()
@@ -323,6 +323,15 @@ class Dataset:
                 pass
             raise
 
+    def _as_on_disk(self, image: AnnotatedImage) -> AnnotatedImage:
+        """Return an image with the accents of its file name composed as those of its file."""
+        if image.file_name.isascii():
+            return image
+        with suppress(DataError, StopIteration):
+            path = self._searched(image)[0].as_posix()
+            return replace(image, file_name=next(filter(path.endswith, spellings(image.file_name))))
+        return image
+
     def _find(self, file_name: str) -> Path:
         """Find the file of a name. Raises DataError that lists the searched folders."""
         if self._is_label(file_name):
@@ -353,10 +362,17 @@ class Dataset:
                 f"{self.told_source}: The image {file_name!r} is a link ({links[0]}) "
                 "that points outside its folder. Copy the image there."
             )
+        inside = (path for folder in folders if folder.is_dir() for path in folder.iterdir())
+        key = name_key(Path(file_name).name)
+        near = [str(path) for path in inside if name_key(path.name) == key]
         looked = ", ".join(str(folder) for folder in folders if folder.name != PHOTOS[1])
         raise DataError(
-            f"{self.told_source}: The image {file_name!r} is not in {looked}. Pass the "
-            "folder of the images: --images DIR"
+            f"{self.told_source}: The image {file_name!r} is not in {looked}. "
+            + (
+                f"{near[0]!r} differs in upper and lower case. Rename it."
+                if near
+                else "Pass the folder of the images: --images DIR"
+            )
         )
 
     def _names(self, file_name: str) -> list[str]:
@@ -370,7 +386,7 @@ class Dataset:
         names += [end for end in ends if not self._is_shared(end)]
         if self.form.startswith("label-studio"):
             names += [uploaded_name(end) for end in ends[-1:]]
-        return names
+        return [one for name in names for one in spellings(name)]
 
     def _is_label(self, file_name: str) -> bool:
         """Return whether a label image has no separate image, so that its name is its own."""

@@ -21,7 +21,7 @@ from anymask.formats.fields import MOST_PIXELS
 from anymask.formats.fields import checked_hw as checked_hw
 from anymask.formats.losses import LossReport
 from anymask.formats.losses import located as located
-from anymask.formats.names import name_key, output_stems
+from anymask.formats.names import name_key, output_stems, spellings
 from anymask.formats.names import name_suffixes as name_suffixes
 from anymask.formats.names import output_stem as output_stem
 from anymask.formats.names import uploaded_name as uploaded_name
@@ -31,7 +31,6 @@ OutFile = tuple[Path, bytes]
 SPLITS = ("train", "val", "test")
 _ROLES = {"training": "train", "valid": "val", "validation": "val", "testing": "test"}
 _NOT_IN_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff]")
-_DRAFT = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{8}\.part")  # drafts of `write_files`
 
 
 def find_files(source: Path, suffix: str, *others: str) -> list[Path]:
@@ -116,11 +115,8 @@ def read_bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except (OSError, ValueError) as error:  # ValueError: a name with NUL
-        raise DataError(f"{path}: Cannot be read ({_reason_of(error)}).") from error
-
-
-def _reason_of(error: Exception) -> str:
-    return getattr(error, "strerror", None) or "its name is invalid"
+        reason = getattr(error, "strerror", None) or "its name is invalid"
+        raise DataError(f"{path}: Cannot be read ({reason}).") from error
 
 
 def to_json(document: Any) -> bytes:
@@ -183,9 +179,9 @@ def find_photo(name: str, folders: Sequence[Path]) -> Path:
     inside = PurePosixPath(name.replace("\\", "/"))
     if inside.is_absolute() or ".." in inside.parts or not inside.name:
         raise DataError(f"The path {name!r} points outside the dataset.")
-    for folder in folders:
-        if (folder / inside).is_file():
-            return folder / inside
+    for path in (folder / one for folder in folders for one in spellings(str(inside))):
+        if path.is_file():
+            return path
     looked = ", ".join(dict.fromkeys(str(folder) for folder in folders))
     raise DataError(f"{name!r} is not in {looked}. Check that the dataset is complete.")
 
@@ -199,11 +195,10 @@ def find_picture(
     """Find an image in a folder by its relative name without suffix; None if there is none."""
     if pictures is None:
         return None
-    start = pictures / stem
-    if not start.parent.is_dir():
-        return None
+    starts = [start for one in spellings(stem) if (start := pictures / one).parent.is_dir()]
     found = sorted(
         path
+        for start in starts
         for path in start.parent.iterdir()
         if path.suffix.lower() in suffixes and path.stem == start.name
     )

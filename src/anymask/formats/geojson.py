@@ -11,6 +11,7 @@ map. Name and size of the image are a foreign member, `anymask`.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +105,7 @@ def _image(document: Any, path: Path, report: LossReport, pictures: Path | None)
     masks = []
     for number, feature in enumerate(as_list(document["features"], "features")):
         with report.record(f"feature {number}"):
-            mask = _mask(as_record(feature, "feature"), hw)
+            mask = _mask(as_record(feature, "feature"), hw, report)
             if mask is None:
                 kind = feature["geometry"]["type"]
                 report.skip(name, f"geometries of type {kind!r} have no area")
@@ -116,7 +117,7 @@ def _image(document: Any, path: Path, report: LossReport, pictures: Path | None)
     return AnnotatedImage(file_name=name, hw=hw, masks=Masks(masks), extra=extra)
 
 
-def _mask(feature: Any, hw: tuple[int, int]) -> Mask | None:
+def _mask(feature: Any, hw: tuple[int, int], report: LossReport) -> Mask | None:
     empty = feature["geometry"] is None  # written for empty masks
     geometry = {"type": "MultiPolygon", "coordinates": []} if empty else feature["geometry"]
     kind = as_record(geometry, "geometry")["type"]
@@ -125,16 +126,17 @@ def _mask(feature: Any, hw: tuple[int, int]) -> Mask | None:
     if kind not in ("Polygon", "MultiPolygon"):
         raise DataError(f"Unknown shape type. Given: {shown(kind)}.")
     parts = as_list(geometry["coordinates"], "coordinates")
-    polygons = []
-    for rings in [parts] if kind == "Polygon" else parts:
-        first, *holes = _rings(rings)
-        if ((first < 0) | (first > [hw[1], hw[0]])).any(axis=1).all():
-            raise DataError(
-                f"All polygon corners are outside the image of {hw[1]} x {hw[0]} "
-                f"pixels, the first at {first[0].tolist()}. Expected pixel "
-                "coordinates."
-            )
-        polygons.append(Polygon(first, tuple(holes)))
+    polygons, listed = [], [parts] if kind == "Polygon" else parts
+    for number, rings in enumerate(listed):
+        with report.record(f"polygon {number}") if len(listed) > 1 else nullcontext():
+            first, *holes = _rings(rings)
+            if ((first < 0) | (first > [hw[1], hw[0]])).any(axis=1).all():
+                raise DataError(
+                    f"All polygon corners are outside the image of {hw[1]} x {hw[0]} "
+                    f"pixels, the first at {first[0].tolist()}. Expected pixel "
+                    "coordinates."
+                )
+            polygons.append(Polygon(first, tuple(holes)))
     about = as_record(feature.get("properties") or {}, "properties")
     group, label, extra = about.get("group"), about.get("label"), dict[str, Any]()
     if "label" not in about:

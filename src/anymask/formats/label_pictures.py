@@ -115,11 +115,11 @@ def picture_name(path: Path, source: Path, pictures: Path | None, suffix: str = 
 def _image(
     path: Path, name: str, report: LossReport, void: int | None, listed: ClassList | None = None
 ) -> AnnotatedImage:
+    named = ClassList({}) if listed is None else listed
     usual = [voc_palette()] if void is not None or listed is not None else []
-    palettes = [*(listed.palettes if listed is not None else ()), *usual]
-    found = read_numbers(path, name, report, palettes)
+    found = read_numbers(path, name, report, [*named.palettes, *usual])
     hw = checked_hw(*found.values.shape)
-    classes = ClassList({}) if listed is None or found.coloured else listed
+    classes = ClassList({}) if found.coloured else named
     if classes.names:
         report.list_classes(dict.fromkeys(classes.names.values()))
         void = None if VOID in classes.names else VOID

@@ -52,6 +52,7 @@ from anymask.formats.fields import (
     as_number,
     as_record,
     as_text,
+    as_whole,
     held,
     rest_of,
     shown,
@@ -372,12 +373,18 @@ def _hw(
 
 def _rle(region: Any, shape: str, hw: tuple[int, int]) -> Rle:
     value = as_record(region["value"], "value")
-    if region.get("image_rotation"):
+    turn = as_whole(region.get("image_rotation") or 0, "image_rotation") % 360
+    if turn % 90 or (turn and shape == "brush"):
         raise DataError(
-            "Rotated images are not supported. Set image_rotation to 0 in Label Studio."
+            "Brushes on rotated images are not supported, nor other angles than 90, 180 and 270. "
+            "Set image_rotation to 0 in Label Studio."
         )
     if shape != "brush":
-        return ring_to_rle(_corners(value, shape, hw), hw)
+        frame = hw[::-1] if turn % 180 else hw  # the image as it was shown
+        ring = _corners(value, shape, frame)
+        for _ in range(turn // 90):  # a quarter turn back, counterclockwise
+            ring, frame = np.column_stack([ring[:, 1], frame[1] - ring[:, 0]]), frame[::-1]
+        return ring_to_rle(ring, hw)
     if "rle" not in value:
         raise DataError(f"The brush has no `rle`. Its keys are {sorted(value)}.")
     return brush_to_rle(value["rle"], hw)

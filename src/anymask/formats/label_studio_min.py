@@ -53,7 +53,9 @@ def read_table(path: Path) -> list[dict[str, Any]]:
             )
         found.append(
             {
-                name: _cell(cell, f"{path}, line {line}")
+                name: parse_json(cell, f"{path}, line {line}")
+                if cell.startswith(("[", "{"))  # a list of regions
+                else cell
                 for name, cell in zip(names, row, strict=False)
             }
         )
@@ -65,11 +67,6 @@ def _tabs_to_commas(text: str) -> str:
     rows = (line.split("\t") for line in text.splitlines())
     quoted = ([cell if cell.startswith('"') else f'"{cell}"' for cell in row] for row in rows)
     return "\n".join(",".join(row) for row in quoted)
-
-
-def _cell(cell: str, name: str) -> Any:
-    """Parse a cell: a list of regions, or plain text."""
-    return parse_json(cell, name) if cell.startswith(("[", "{")) else cell
 
 
 def _regions(row: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

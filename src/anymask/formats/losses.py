@@ -328,7 +328,8 @@ class LossReport:
         groups: dict[tuple[str, str], list[Loss]] = {}
         for loss in self.losses:
             if loss.place:
-                groups.setdefault((_VARIES.sub("#", loss.summary), loss.remedy), []).append(loss)
+                kind = loss.summary if loss.kind == "shapes" else _VARIES.sub("#", loss.summary)
+                groups.setdefault((kind, loss.remedy), []).append(loss)
         lines = []
         for few in groups.values():
             places = ", ".join(_short(loss.place, source) for loss in few[:PLACES])

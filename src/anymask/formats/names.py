@@ -74,6 +74,15 @@ def name_key(name: object) -> str:
     return unicodedata.normalize("NFC", str(name)).casefold()
 
 
+def spellings(name: str) -> list[str]:
+    """Return a name as it is, with composed and with decomposed accents, which macOS writes."""
+    return [
+        *dict.fromkeys(
+            [name, unicodedata.normalize("NFC", name), unicodedata.normalize("NFD", name)]
+        )
+    ]
+
+
 def output_stem(file_name: str) -> PurePosixPath:
     """Return an image name as a path inside the output, without drive and `..`.
 

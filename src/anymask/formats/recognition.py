@@ -175,10 +175,6 @@ def _coco(found: Sniffed) -> Fit:
     return Fit.sure(found.keys >= _INSTANCES and not _has_segments(found))
 
 
-def _panoptic(found: Sniffed) -> Fit:
-    return Fit.sure(found.keys >= _INSTANCES and _has_segments(found))
-
-
 def _has_segments(found: Sniffed) -> bool:
     """Return whether the first annotation of a JSON file is a panoptic one."""
     rows = found.document["annotations"]
@@ -217,10 +213,6 @@ def _label_studio(found: Sniffed) -> Fit:
     first = found.first
     listed = first is not None and ("data" in first or is_row(first))
     return Fit.sure(listed or (found.suffix in (".csv", ".tsv") and is_table(found.head)))
-
-
-def _cvat(found: Sniffed) -> Fit:
-    return Fit.sure(found.root_tag not in ("", "annotation"))
 
 
 def _yolo(found: Sniffed) -> Fit:
@@ -275,7 +267,10 @@ MARKS: dict[str, Mark] = {
     ),
     "coco": Mark(about="JSON of images and annotations", recognise=_coco),
     "saco": Mark(about="JSON of images or videos with noun phrases", recognise=_saco),
-    "coco-panoptic": Mark(about="JSON of images and annotations of segments", recognise=_panoptic),
+    "coco-panoptic": Mark(
+        about="JSON of images and annotations of segments",
+        recognise=lambda found: Fit.sure(found.keys >= _INSTANCES and _has_segments(found)),
+    ),
     "davis": Mark(
         about="A folder with label images in Annotations/", recognise=_davis
     ),
@@ -294,7 +289,10 @@ MARKS: dict[str, Mark] = {
     "label-studio": Mark(
         about="JSON with a list of tasks, or JSON-MIN, CSV or TSV", recognise=_label_studio
     ),
-    "cvat": Mark(about="XML, except PASCAL VOC", recognise=_cvat),
+    "cvat": Mark(
+        about="XML, except PASCAL VOC",
+        recognise=lambda found: Fit.sure(found.root_tag not in ("", "annotation")),
+    ),
     "yolo": Mark(
         about="A folder with data.yaml, or with label files in text form", recognise=_yolo
     ),

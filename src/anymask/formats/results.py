@@ -153,10 +153,6 @@ def _size_of(row: Mapping[str, Any]) -> tuple[int, int] | None:
 
 def _mask(row: Mapping[str, Any], hw: tuple[int, int]) -> Mask:
     rle = segmentation_to_rle(row["segmentation"], hw)
-    if rle.size != hw:
-        raise DataError(
-            f"The mask has the size (height, width) = {rle.size}, but the image has {hw}."
-        )
     with_area(rle, "it covers")
     values = {key: row[key] for key in _ABOUT if key in row}
     score = as_number(row.get("score", row.get("predicted_iou", 0.0)), "score")

@@ -36,6 +36,7 @@ from anymask.formats.coco import (
     image_row,
     json_target,
     read_document,
+    segmentation_to_rle,
     written_extra,
 )
 from anymask.formats.documents import (
@@ -60,7 +61,7 @@ from anymask.formats.fields import (
 from anymask.formats.origins import with_origins
 from anymask.formats.outlines import Policy
 from anymask.formats.stated import INFO, LICENCES, note_facts
-from anymask.masks import UNLABELLED, Mask, Masks, Rle, coco_to_rle, counted, rle_area
+from anymask.masks import UNLABELLED, Mask, Masks, Rle, rle_area
 
 ABSENT_PHRASES, PARTIAL_PHRASES, COMPLETE_PHRASES = PHRASES = (
     "absent_phrases",
@@ -69,7 +70,8 @@ ABSENT_PHRASES, PARTIAL_PHRASES, COMPLETE_PHRASES = PHRASES = (
 )  # keys of `AnnotatedImage.extra`
 PHRASE = "text_input"
 VIDEO_PAIRS = "video_np_pairs"
-_OF_PAIR = (PHRASE, "queried_category", "is_instance_exhaustive", "is_pixel_exhaustive")
+_EXHAUSTIVE = ("is_instance_exhaustive", "is_pixel_exhaustive")
+_OF_PAIR = (PHRASE, "queried_category", *_EXHAUSTIVE)
 _CATEGORY = {"id": 1, "name": "object", "supercategory": "object"}
 
 MaskTrack = tuple[Rle | None, ...]  # mask of an object in each frame; an image has one frame
@@ -130,7 +132,7 @@ class _Pairs:
         """Add an entry. Raises DataError if it contradicts an earlier one."""
         name = file_name(dict(row))
         phrase = as_text(row[PHRASE], PHRASE) if row.get(PHRASE) is not None else None
-        if (own := _whole_id(row["id"])) in self.place:
+        if (own := as_whole(row["id"], "id")) in self.place:
             raise DataError(f"Duplicate id {own}: another entry has the same id.")
         hw = checked_hw(row["height"], row["width"])
         rest = {key: value for key, value in row.items() if key not in _OF_PAIR}
@@ -142,11 +144,6 @@ class _Pairs:
         if phrase is not None:
             image.phrases[phrase] = row.get("is_instance_exhaustive", 1) not in (0, False)
         self.place[own] = (image.row["id"], phrase)
-
-
-def _whole_id(value: Any) -> int:
-    """Return an id, which some files store as text."""
-    return as_whole(int(value) if isinstance(value, str) and value.isdecimal() else value, "id")
 
 
 def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:
@@ -286,12 +283,10 @@ def _files(video: Mapping[str, Any], most: int) -> list[str]:
 
 def as_track(rows: Any, hw: tuple[int, int], frames: int) -> MaskTrack:
     """Decode one mask or null for each frame. Raises DataError for another number or size."""
-    rles = [None if row is None else coco_to_rle(row) for row in as_list(rows, "segmentations")]
+    listed = as_list(rows, "segmentations")
+    rles = [None if row is None else segmentation_to_rle(row, hw) for row in listed]
     if len(rles) != frames:
         raise DataError(f"Expected one mask or null for each of {frames} frames, got {len(rles)}.")
-    for rle in rles:
-        if rle is not None and rle.size != hw:
-            raise DataError(f"The mask has the size (H, W) = {rle.size}, but the image has {hw}.")
     return tuple(None if rle is None or not rle_area(rle) else rle for rle in rles)
 
 
@@ -358,7 +353,7 @@ def encode(
 ) -> Iterator[OutFile]:
     """Write one file with an entry for each phrase of an image, and for each absent phrase."""
     entries, rows, kept = list[dict[str, Any]](), list[dict[str, Any]](), list[Mask]()
-    licences, opened = policy.facts.licences, 0
+    licences = policy.facts.licences
     licence = {"license": licences[0]["id"]} if len(licences) == 1 else {}
     for image in images:
         note_traits(report, image, IN_RECORDS, OF_RECORD, OF_IMAGE)
@@ -373,8 +368,8 @@ def encode(
             for key in PHRASES:
                 entry.pop(key, None)
             if phrase is not None:
-                entry |= _query_keys(phrase, phrase in confirmed)
-                opened += phrase not in {*confirmed, *partial}
+                entry |= {PHRASE: phrase, "queried_category": ""}
+                entry |= dict.fromkeys(_EXHAUSTIVE, int(phrase in confirmed))
             entries.append(entry)
             for mask in image.masks:
                 if (mask.label or UNLABELLED) == phrase:
@@ -384,19 +379,7 @@ def encode(
     facts = held(document_facts([], {}, policy), ("info", "licenses"))
     document = facts | {"images": entries, "annotations": rows, "categories": [_CATEGORY]}
     note_facts(report, images, policy, (INFO, LICENCES))
-    if opened:
-        report.note(
-            f"{counted(opened, 'phrase')} without an answer whether all objects have a mask: "
-            "`is_instance_exhaustive` is 0. Evaluations ignore such phrases."
-        )
     yield json_target(target), to_json(with_origins(document, kept))
-
-
-def _query_keys(phrase: str, exhaustive: bool) -> dict[str, Any]:
-    """Return the keys of a pair."""
-    return {PHRASE: phrase, "queried_category": ""} | {
-        "is_instance_exhaustive": int(exhaustive), "is_pixel_exhaustive": int(exhaustive),
-    }  # fmt: skip
 
 
 def _relative(row: dict[str, Any], hw: tuple[int, int]) -> dict[str, Any]:

@@ -237,7 +237,9 @@ def _statistics(areas: NDArray[np.int64], pixels: int) -> dict[str, Any]:  # (ob
     return {
         "masklet_size_rel": [mean / pixels for mean in means],
         "masklet_size_abs": means,
-        "masklet_size_bucket": [_bucket(mean) for mean in means],
+        "masklet_size_bucket": [
+            "small" if mean < _SMALL else "medium" if mean < _MEDIUM else "large" for mean in means
+        ],
         "masklet_visibility_changes": changes,
         "masklet_first_appeared_frame": first,
         "masklet_frame_count": [count] * len(means),
@@ -245,7 +247,3 @@ def _statistics(areas: NDArray[np.int64], pixels: int) -> dict[str, Any]:  # (ob
         "masklet_type": ["manual"] * len(means),
         "masklet_stability_score": None,
     }
-
-
-def _bucket(area: float) -> str:
-    return "small" if area < _SMALL else "medium" if area < _MEDIUM else "large"

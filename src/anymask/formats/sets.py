@@ -263,13 +263,9 @@ def encode(
     yield target / MASKS_FILE, b"".join(lines)
     note_facts(report, images, policy, (CLASSES, INFO, LICENCES))
     metadata = {"licence": licence_text(policy.facts.licences), "classes": [*policy.classes]}
-    about = {"name": target.name} | _writable_info(policy.facts.info) | rest_of(metadata, ())
+    info = {k: v for k, v in policy.facts.info.items() if k != "ships" or type(v) is bool}
+    about = {"name": target.name} | info | rest_of(metadata, ())
     yield target / INFO_FILE, (json.dumps(about) + "\n").encode()
-
-
-def _writable_info(info: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the metadata to write, without a `ships` that is not a bool."""
-    return {key: value for key, value in info.items() if key != "ships" or type(value) is bool}
 
 
 def picture_name(file_name: str) -> str:

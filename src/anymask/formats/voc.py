@@ -149,15 +149,12 @@ def _photo_name(path: Path, objects: Path, pictures: Path | None) -> str:
 
 def _take_about(path: Path, report: LossReport) -> None:
     """Keep parts, actions and colors (other than VOC's) of the classes of a labelmap.txt."""
-    if not path.is_file():
-        return
     for line, usual in zip(class_lines(path), voc_palette().tolist(), strict=False):
         name, *rest = line.rsplit(":", 3)
         if len(rest) == 3:
             numbers = [int(one) for one in rest[0].split(",") if one.strip().isdecimal()]
             colour = None if numbers == usual else as_colour(numbers)
-            about = {"color": colour, "parts": rest[1], "actions": rest[2]}
-            take_class(report, name, about)
+            take_class(report, name, {"color": colour, "parts": rest[1], "actions": rest[2]})
 
 
 def _image(

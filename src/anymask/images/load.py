@@ -351,11 +351,9 @@ def _seek(picture: Image.Image, name: str, view: PictureView) -> None:
 
 def orientation_of(picture: Image.Image) -> int:
     """Return the EXIF orientation 1..8; 1 (upright) if the tag is missing or corrupted."""
-    huge = picture.width * picture.height > MAX_PIXELS
-    if huge and picture.format == "PNG" and "exif" not in picture.info:
-        return 1  # Pillow would decode the pixels to look for a tag behind them
-    try:
-        value = picture.getexif().get(_ORIENTATION, 1)
+    is_huge_png = picture.format == "PNG" and picture.width * picture.height > MAX_PIXELS
+    try:  # Pillow decodes a PNG to look for a tag behind its pixels
+        value = 1 if is_huge_png else picture.getexif().get(_ORIENTATION, 1)
     except Exception:  # a corrupted tag can raise anything; the image is not rotated
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1

@@ -18,12 +18,14 @@ import hashlib
 import logging
 import zipfile
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from anymask.base import (
     InputError,
     NotAllowedError,
+    NotFoundError,
 )
 from anymask.formats import (
     SPLITS,
@@ -40,9 +42,16 @@ from anymask.formats import (
     write_annotations,
     write_files,
 )
+from anymask.images import ImageFile
 from anymask.masks import UNLABELLED, Mask, Masks, Rle, counted, rle_area
 from anymask.studio.concepts import concepts, phrase_keys
-from anymask.studio.exchange import annotated_images, photo_name, picture_bytes, project_terms
+from anymask.studio.exchange import (
+    annotated_images,
+    photo_name,
+    picture_bytes,
+    project_terms,
+    source_of,
+)
 from anymask.studio.options import ExportSettings, State
 from anymask.studio.project import Project
 from anymask.studio.records import Action, ClipEntry
@@ -51,7 +60,10 @@ from anymask.studio.tracks import Tracks
 
 LOG = logging.getLogger("anymask.studio.exports")
 IN_ONE_ROOT = ("yolo", "voc")  # formats with all splits in one data set
-NO_CLASSES = ("label-png", "label-tif", "sa1b", "davis", "sav")  # formats without classes
+NO_CLASSES = (  # formats that do not need a class
+    "label-png", "label-tif", "sa1b", "davis", "sav", "csv", "geojson", "qupath", "svg", "imagej",
+    "set",
+)  # fmt: skip
 BESIDE = ("labelme", "labelme-polygon", "sa1b")  # annotation files next to the images
 
 
@@ -171,9 +183,11 @@ def export_masks(
             replace(image, masks=Masks(mask for mask in image.masks if mask.label is not None))
             for image in images
         ]
+    images = [_with_picture(project, one) if name == "csv" else one for one in images]
     report = LossReport()
-    facts = project_terms(project)
-    write_files(_files(project, images, target, name, settings, report, facts), target)
+    write_files(
+        _files(project, images, target, name, settings, report, project_terms(project)), target
+    )
     project.store.add_events(None, [Action(kind="export", detail={"format": name})], "project")
     masks = sum(len(image.masks) for image in images)
     LOG.info("%s: exported %d masks from %d images as %s", project.folder, masks, len(images), name)
@@ -192,6 +206,15 @@ def export_masks(
             f"{counted(nameless, 'mask')} without a class: exported as class {UNLABELLED!r}"
         )
     return lines
+
+
+def _with_picture(project: Project, image: AnnotatedImage) -> AnnotatedImage:
+    """Add the image file or page to the masks, for units and intensities, if it is there."""
+    with suppress(NotFoundError):
+        path, page = source_of(project, image.file_name)
+        file = ImageFile(path, page or 0, image.file_name)
+        return replace(image, masks=Masks(image.masks, picture=file))
+    return image
 
 
 def count_unlabelled(

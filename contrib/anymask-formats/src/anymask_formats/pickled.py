@@ -162,10 +162,9 @@ class _Plain:
         self._made, self._count = dict[int, tuple[Any, int]](), 0
 
     def __call__(self, value: Any) -> Any:
-        start = self._count
-        if isinstance(value, (str, bytes, bool, int, float, complex, type(None), set, bytearray)):
-            found, size = value, 1
-        else:
+        start, found, size = self._count, value, 1
+        plain = (str, bytes, bool, int, float, complex, type(None), set, bytearray)
+        if not isinstance(value, plain):
             if id(value) not in self._made:
                 self._made[id(value)] = self, 1  # until it is made
                 self._made[id(value)] = self._of(value), self._count - start + 1
