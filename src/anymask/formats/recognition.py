@@ -241,7 +241,7 @@ def _results(found: Sniffed) -> Fit:
     wrapped = "annotations" in found.keys and not found.keys & {"images", "image"}
     rows = found.document["annotations"] if wrapped else found.document
     if not isinstance(rows, list) or not rows:
-        return Fit.sure(isinstance(rows, list))
+        return Fit.sure(rows == [] and not wrapped)
     keys = rows[0].keys() if isinstance(rows[0], dict) else ()
     return Fit.sure(("segmentation" in keys and not wrapped) or {"image_id", "bbox"} <= {*keys})
 
