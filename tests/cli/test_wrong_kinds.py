@@ -145,6 +145,19 @@ def test_one_image_is_no_video(capsys: pytest.CaptureFixture[str]) -> None:
         assert told in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("command", ["segment", "everything", "find"])
+def test_a_map_without_the_extra_is_refused(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its GeoJSON would have pixel coordinates, and its .tif no place."""
+    Image.new("RGB", (20, 20)).save("geo.tif", tiffinfo={34735: (1, 1, 0, 0)})
+    monkeypatch.setitem(sys.modules, "rasterio", None)
+    for output in ("a.geojson", "a.tif"):
+        assert main([command, "geo.tif", *WORDS[command], "-o", output]) == 2
+        assert "anymask[maps]" in capsys.readouterr().err
+        assert not Path(output).exists()
+
+
 def test_nothing_is_said_of_what_may_be_right_or_is_unknown() -> None:
     Path("empty").mkdir()
     Path("text.txt").write_text("hello")

@@ -1,6 +1,8 @@
 """GeoJSON: shapely sees the same area, with holes, the right way round."""
 
 import json
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,8 @@ from PIL import Image
 
 from anymask.base import DataError, InputError
 from anymask.formats import AnnotatedImage, LossReport, Policy, geojson, read, write_files
+from anymask.images import ImageFile, picture_of
+from anymask.masks import Mask, Masks, mask_to_rle
 from tests.formats.annotated import annotated_images, rings
 from tests.masks.strategies import quickly
 
@@ -62,6 +66,47 @@ def test_a_transform_places_the_corners(tmp_path: Path) -> None:
         geojson.read(tmp_path, LossReport())
     with pytest.raises(InputError, match="Invalid transform "):
         geojson.to_geojson(rings(), (1, 1, 0, 1, 1, 0))
+
+
+def georeferenced(folder: Path) -> Iterator[Path]:
+    """Images that say where they are: GeoTIFFs of two writers and sizes, and files beside."""
+    tifffile = pytest.importorskip("tifffile", reason="needs the extra [science]")
+    image, keys = Image.new("RGB", (9, 7), "white"), (34735, 3, 4, (1, 1, 0, 0), True)
+    image.save(folder / "pillow.tif", tiffinfo={34735: (1, 1, 0, 0)})
+    yield folder / "pillow.tif"
+    for order in "<>":
+        path = folder / f"four{ord(order)}.tif"
+        bands = np.zeros((7, 9, 4), np.int16)
+        tifffile.imwrite(
+            path, bands, photometric="minisblack", bigtiff=order == ">", byteorder=order,
+            extratags=[keys],
+        )  # fmt: skip
+        yield path
+    for name, beside, text in (
+        ("a.jpg", "a.jgw", ""),
+        ("b.png", "b.png.aux.xml", "<PAMDataset><SRS>EPSG:25832</SRS></PAMDataset>"),
+    ):
+        image.save(folder / name)
+        (folder / beside).write_text(text)
+        yield folder / name
+
+
+def test_a_map_is_never_written_in_pixels(tmp_path: Path) -> None:
+    Image.new("RGB", (9, 7)).save(tmp_path / "plain.tif")
+    mask = Mask(mask_to_rle(np.ones((7, 9), np.bool_)))
+    for path in georeferenced(tmp_path):
+        masks = Masks([mask], picture=ImageFile(path))
+        for write in (masks.to_geojson, partial(masks.save, tmp_path / "out.geojson")):
+            with pytest.raises(InputError, match=f"{path.name} is georeferenced"):
+                write()
+        masks.save(tmp_path / "out.svg")
+    assert not (tmp_path / "out.geojson").exists()
+    with Image.open(tmp_path / "pillow.tif") as opened:
+        for source in ((tmp_path / "pillow.tif").read_bytes(), opened):
+            picture = picture_of(source, np.zeros((7, 9, 3), np.uint8))
+            with pytest.raises(InputError, match="is georeferenced"):
+                Masks([mask], picture=picture).to_geojson()
+    Masks([mask], picture=ImageFile(tmp_path / "plain.tif")).save(tmp_path / "out.geojson")
 
 
 def collection(*geometries: Any, **keys: Any) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from pycocotools import mask as coco
 from starlette.testclient import TestClient
 
@@ -180,6 +182,15 @@ def test_a_picture_is_of_one_object(http: TestClient, kind: str, media: str) -> 
     assert "one prompt" in error_of(http.post(f"/api/segment?format={kind}", json=several))
     if kind != "png":
         error_of(http.post(f"/api/everything?format={kind}", json={"image": IMAGE}))
+
+
+def test_geojson_of_a_map_is_refused(http: TestClient) -> None:
+    file = io.BytesIO()
+    Image.fromarray(PICTURE).save(file, "tiff", tiffinfo={34735: (1, 1, 0, 0)})  # a GeoTIFF
+    photo = {"image": base64.b64encode(file.getvalue()).decode()}
+    for path, body in (("segment", CLICK), ("everything", {}), ("find", {"words": "cat"})):
+        reply = http.post(f"/api/{path}?format=geojson", json=body | photo)
+        assert (reply.status_code, "is georeferenced" in reply.text) == (422, True)
 
 
 def test_polygons_enclose_the_masks(http: TestClient) -> None:

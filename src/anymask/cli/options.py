@@ -24,7 +24,7 @@ OVERLAY = Argument(
 
 OF_MAPS = ("rasterio", "pyogrio", "shapely")  # packages of the maps extra
 _SURE, _MAYBE = LAYERS, (".geojson", ".tif", ".tiff")
-_RASTERS = (".tif", ".tiff", ".vrt", ".jp2", ".j2k")
+_RASTERS = (".vrt", ".jp2", ".j2k")
 SESSION = {"session": "a file next to the first output, deleted when the run is complete"}
 
 
@@ -49,7 +49,7 @@ def wants_map(args: argparse.Namespace) -> bool:
     """Return whether a command line processes a map. Raises MissingExtra if it certainly does.
 
     It does if `-o` ends in .gpkg, .fgb or .shp, or if it ends in .geojson or .tif and the
-    source is georeferenced.
+    source is georeferenced. The CRS of the source is only read with the extra.
     """
     if getattr(args, "prompts", None) is not None:
         need_packages(OF_MAPS, "maps", "--prompts")
@@ -60,10 +60,13 @@ def wants_map(args: argparse.Namespace) -> bool:
     first = Path(min(glob.glob(args.sources[0]), default=args.sources[0]))  # noqa: PTH207 - of any root
     if not suffixes.intersection(_MAYBE):
         return False
-    if not first.is_dir() and first.suffix.lower() not in _RASTERS:
+    from anymask.images import is_georeferenced
+
+    if is_georeferenced(first):
+        need_packages(OF_MAPS, "maps", "a map")
+    elif not first.is_dir() and first.suffix.lower() not in _RASTERS:
         return False
     try:
-        need_packages(OF_MAPS, "maps", "a map")
         from anymask.maps import is_map
     except ImportError:
         return False

@@ -135,7 +135,8 @@ def _written(
     if copy_images or (dataset.pictures is not None and not dataset.published):
         dataset = dataset.with_sizes_checked()
     found = list(dataset)
-    found = [dataset.with_picture(image) for image in found] if to == "csv" else found
+    if to in ("csv", "geojson"):
+        found = [dataset.with_picture(image) for image in found]
     policy = with_source(policy, dataset.lost)
     if strict:
         trial = _report(dataset, found, to)

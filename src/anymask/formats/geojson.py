@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -51,6 +51,7 @@ from anymask.formats.fields import (
 from anymask.formats.outlines import Policy, outline
 from anymask.formats.shapes import polygons_to_rle
 from anymask.formats.stated import note_facts
+from anymask.images import is_georeferenced
 from anymask.masks import (
     IN_PIXELS,
     Affine,
@@ -213,13 +214,16 @@ def to_geojson(
 
     Exteriors are counterclockwise and holes clockwise, as the RFC requires, also after a transform
     that mirrors. An empty mask is a feature without a geometry. Raises InputError for a degenerate
-    transform.
+    transform, and for a georeferenced image without a transform.
 
     Args:
         transform: (a, b, c, d, e, f) of a map: its x = a x + b y + c, its y = d x + e y + f,
             with x and y in pixels and (0, 0) the outer corner of the first one.
         policy: Policy whose tolerance simplifies the outlines.
     """
+    georeferenced = getattr(image.masks.picture, "georeferenced", False)
+    if transform is None and (georeferenced or is_georeferenced(image.source)):
+        refuse_map(image.name)
     affine = transform or IN_PIXELS
     a, b, _, d, e, _ = affine
     if not np.isfinite(affine).all() or a * e == b * d:
@@ -240,6 +244,16 @@ def to_geojson(
         picture["transform"] = list(transform)
     collection = {"type": "FeatureCollection", "anymask": picture, "features": features}
     return held(image.extra, OF_DOCUMENT) | collection
+
+
+def refuse_map(name: str) -> NoReturn:
+    """Raise InputError, because GeoJSON of a map requires map coordinates."""
+    raise InputError(
+        f"{name} is georeferenced, but this GeoJSON would have pixel coordinates. For map "
+        "coordinates, use anymask segment, everything or find with the 'maps' extra (pip install "
+        "'anymask[maps]') and -o FILE.geojson. The file requires a CRS; set one with gdal_edit.py "
+        "-a_srs EPSG:NUMBER. For pixel coordinates, write .json or .svg."
+    )
 
 
 def picture_member(image: AnnotatedImage) -> dict[str, Any]:

@@ -48,6 +48,6 @@ from anymask.images.stacks import read_value_ranges as read_value_ranges
 from anymask.images.stacks import shown_picture as shown_picture
 from anymask.images.stacks import stored_values as stored_values
 from anymask.images.tiff import check_segments as check_segments
-from anymask.images.tiff import is_geotiff as is_geotiff
+from anymask.images.tiff import is_georeferenced as is_georeferenced
 from anymask.images.tiff import needs_tifffile as needs_tifffile
 from anymask.images.tiff import open_tiff as open_tiff

@@ -56,6 +56,7 @@ from anymask.images.microscopes import (
 from anymask.images.positions import find_plane
 from anymask.images.tiff import (
     deep_grey,
+    is_georeferenced,
     is_photo,
     is_tiff,
     needs_tifffile,
@@ -571,6 +572,11 @@ class ImageFile:
         """Name in results."""
         return self.called or self.path.name
 
+    @property
+    def georeferenced(self) -> bool:
+        """Whether the image is georeferenced."""
+        return is_georeferenced(self.path)
+
     def __call__(self) -> UintImage:
         return self.read()
 
@@ -606,4 +612,5 @@ def picture_of(source: ImageSource, photo: UintImage, layered: UintImage | None 
     if isinstance(source, str | Path) and not is_address(source):
         return ImageFile(Path(source).absolute())
     values = source if isinstance(source, np.ndarray) else None
-    return ImageInMemory(photo, values=values, layered=layered)
+    where = is_georeferenced(source)
+    return ImageInMemory(photo, values=values, layered=layered, georeferenced=where)

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, Literal, cast
 
 import cv2
 import numpy as np
@@ -33,10 +33,11 @@ _TIFF_HEADS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _MAX_BYTES = 12 * MAX_PIXELS  # size limit of a page with all its bands
 _COLOURS = ("RGB", "RGBA", "RGBX", "LA")  # modes that Pillow reduces to 8 bits
 _BITS, _SAMPLES, _ORIENTATION, _SIGNS = 258, 277, 274, 339  # tags of TIFF 6.0
-_GEO_KEYS = 34735  # the tag of TIFF that holds GeoTIFF's keys
 _X_RESOLUTION, _PHOTOMETRIC = 282, 262
 _PROFILE = 34675
 _GEOREFERENCE = (33550, 34264, 34735)  # GeoTIFF: scale, transformation, keys
+_GEO_JP2 = (b"\xb1\x4b\xf8\xbd\x08\x3d\x4b\x43\xa5\xae\x8c\xd7\xd5\xa6\xce\x03", b"gml.data")
+_HEAD, _MAX_TAGS = 1 << 16, 4096  # bytes and tags that are searched for a georeference
 _ALPHA = (1, 2)  # values of the tag ExtraSamples
 _STORED, _DEFLATE, _ZSTD = 1, (8, 32946, 50013), (34926, 50000)  # values of Compression
 _NO_CODEC = re.compile(r"COMPRESSION\.(\w+).* requires the 'imagecodecs'")
@@ -74,13 +75,39 @@ def is_tiff(file: BinaryIO) -> bool:
     return file.read(4) in _TIFF_HEADS
 
 
-def is_geotiff(path: Path) -> bool:
-    """Return whether an image is georeferenced."""
+def is_georeferenced(source: object) -> bool:
+    """Return whether an image file, bytes or Pillow image is a GeoTIFF or georeferenced JPEG 2000,
+    or has a world file or a CRS (.aux.xml) beside it."""
+    if isinstance(source, bytes | bytearray | memoryview):
+        return _has_georeference(io.BytesIO(source))
+    if not isinstance(source, str | Path):
+        tags = getattr(source, "tag_v2", ())  # of a Pillow image
+        return any(tag in tags for tag in _GEOREFERENCE)
+    path, info = Path(source), Path(f"{source}.aux.xml")
+    ends = path.suffix[1:2] + path.suffix[-1:] + "w", path.suffix[1:] + "w", "wld"  # .tfw, .tifw
     try:
-        with path.open("rb") as file, open_header(file) as picture:
-            return _GEO_KEYS in getattr(picture, "tag_v2", {})
-    except (OSError, ImageError):
+        with path.open("rb") as file:
+            return (
+                _has_georeference(file)
+                or any(path.with_suffix(f".{end}").is_file() for end in ends)
+                or (info.is_file() and b"<SRS" in info.read_bytes())
+            )
+    except (OSError, ValueError):  # also an invalid file name
         return False
+
+
+def _has_georeference(file: BinaryIO) -> bool:
+    """Search the tags of a TIFF's first page, or the beginning of a JPEG 2000."""
+    head = file.read(_HEAD)
+    if not head.startswith(_TIFF_HEADS):
+        return any(mark in head for mark in _GEO_JP2)
+    order: Literal["little", "big"] = "little" if head.startswith(b"I") else "big"
+    count, size, start = (8, 20, head[8:16]) if b"+" in head[2:4] else (2, 12, head[4:8])
+    file.seek(min(int.from_bytes(start, order), 1 << 62))
+    number = min(int.from_bytes(file.read(count), order), _MAX_TAGS)
+    entries = file.read(number * size)
+    tags = {int.from_bytes(entries[at : at + 2], order) for at in range(0, len(entries), size)}
+    return not tags.isdisjoint(_GEOREFERENCE)
 
 
 def needs_tifffile(picture: Image.Image, view: PictureView) -> bool:

@@ -42,12 +42,14 @@ class ImageInMemory:
         name: File name of the image.
         values: Original array (H, W[, C]) of any number type, or None.
         layered: Image with its alpha channel (H, W, 4) uint8, if it has one.
+        georeferenced: Whether it was read from a georeferenced image.
     """
 
     pixels: UintImage
     name: str = "photo.jpg"
     values: NDArray[Any] | None = None
     layered: UintImage | None = None
+    georeferenced: bool = False
 
     def __repr__(self) -> str:
         height, width = self.pixels.shape[:2]

@@ -32,6 +32,7 @@ from anymask.studio.model_routes import (
     OfLimits,
     OfModel,
     Tolerance,
+    check_format,
     done,
     form_body,
     from_base64,
@@ -94,6 +95,7 @@ async def find(
     look = None if project is None else PictureLook(project.project, project.pictures, limits)
     examples = Examples(inference, limits, look)
     examples.check(body)
+    check_format(kind, body.image)
     view = await view_of(inference, body.image, limits)
 
     def work(model: Model) -> tuple[list[Any], tuple[int, int]]:

@@ -56,7 +56,14 @@ from anymask.formats import (
     label_pictures,
     svg,
 )
-from anymask.images import DECODERS, PictureView, load_image, needs_tifffile, open_header
+from anymask.images import (
+    DECODERS,
+    PictureView,
+    is_georeferenced,
+    load_image,
+    needs_tifffile,
+    open_header,
+)
 from anymask.masks import (
     SMOOTH,
     Features,
@@ -360,6 +367,7 @@ async def segment(
     """
     bodies, settings = body.prompt_bodies(), body.settings()
     check_prompts(bodies, limits)
+    check_format(kind, body.image)
 
     async def answered(prompts: list[Prompt]) -> Response:
         name = seen.embedding.image_hash
@@ -405,6 +413,7 @@ async def everything(
     The request is cancelled if the client disconnects.
     """
     settings = checked_settings(body.settings, limits)
+    check_format(kind, body.image)
     look = await view_of(inference, body.image, limits)
     sizes: list[tuple[int, int]] = []
 
@@ -446,6 +455,16 @@ async def names(
 
 
 # Images, and waiting for the model.
+
+
+def check_format(kind: str, image: str) -> None:
+    """Raise InputError for GeoJSON of a georeferenced image. Raises like `from_base64`.
+
+    Args:
+        image: Image as base64, or its hash, which has no georeference.
+    """
+    if kind == "geojson" and not HASH.fullmatch(image) and is_georeferenced(from_base64(image)):
+        geojson.refuse_map("The image")
 
 
 def from_base64(text: str) -> bytes:

@@ -33,7 +33,7 @@ from anymask.images import (
     ImageSource,
     check_size,
     find_images,
-    is_geotiff,
+    is_georeferenced,
     load_image,
     one_image_instead,
     read_pages,
@@ -539,7 +539,7 @@ def _open_path(path: Path) -> FrameSource:
         return VideoFile(path)
     pages = read_pages(path).count
     if pages == 1:
-        raise DataError(one_image_instead(path, "video", is_map=is_geotiff(path)))
+        raise DataError(one_image_instead(path, "video", is_map=is_georeferenced(path)))
     if path.suffix.lower() not in TIFF:
         raise DataError(
             f"{str(path)!r} is an animated image, not a video. Convert it to a video with ffmpeg."
