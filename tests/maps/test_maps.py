@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,10 @@ from numpy.typing import NDArray
 
 from anymask.base import ImageError, InputError, PromptError
 from anymask.cli.main import main
+from anymask.jobs import FindTask
+from anymask.masks import Masks
+from anymask.segment import Model
+from tests.segment.fakes import ColourRuntime
 
 rasterio = pytest.importorskip("rasterio")
 pytest.importorskip("rasterio.features")
@@ -541,14 +546,33 @@ def test_commands_write_layers_with_the_bundled_model(
     assert "wrote" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("model", "warns"), [("nano", True), ("nano-roofs", False)])
-def test_few_objects_are_no_warning_for_a_model_of_one_field(
-    model: str, warns: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    plain = np.full((256, 256, 3), 120, np.uint8)
-    path = write_map(tmp_path / "empty.tif", plain, compress=None)
-    assert run("everything", path, "-o", tmp_path / "a.gpkg", "--model", model) == 0
-    assert ("misses most buildings" in capsys.readouterr().err) == warns
+@pytest.mark.parametrize(
+    ("command", "step", "roofs", "told"),
+    [
+        ("everything --model nano-roofs", 0.2, 4, ()),  # all are found
+        # 400 pixels become 512: 0.78 m, and 32 pixels are 25 m, more than a house has.
+        ("everything --model nano-roofs", 1.0, 4, ("0.78 m per", "than 25 m", "--gsd")),
+        ("everything --model nano --grid 4", 0.2, 0, ("--model nano-roofs", "--tile")),
+        ("find building", 0.2, 0, ("nano-roofs", "--detector or --like", "roofs.tif --prompts")),
+    ],
+)
+def test_little_on_a_map_for_its_resolution_is_told(
+    command: str, step: float, roofs: int, told: tuple[str, ...], tmp_path: Path,
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    no_words = SimpleNamespace(
+        model=Model(ColourRuntime()), segment_tile=lambda _: Masks(), about={}
+    )
+    monkeypatch.setattr(FindTask, "open", lambda _: no_words)  # the network takes half a minute
+    ground = np.full((400, 400, 3), 65, np.uint8)
+    for x, y in ((60, 60), (250, 80), (90, 260), (280, 290))[:roofs]:
+        ground[y : y + 60, x : x + 80] += 140
+    path = write_map(tmp_path / "roofs.tif", ground, step=step)
+    name, *words = command.split()
+    assert run(name, path, *words, "-o", tmp_path / "a.gpkg") == 0
+    said = capsys.readouterr().err
+    assert all(one in said for one in told), said
+    assert ("To find more" in said) == bool(told)
 
 
 def test_errors_of_commands_are_sentences(

@@ -139,18 +139,6 @@ def test_coordinates_keep_all_digits(torn: Path, value: float) -> None:
     assert "e" not in point.removeprefix("point ")
 
 
-def test_next_to_nothing_on_a_map_names_prompts(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(anymask, "load", lambda *_, **__: Model(ColourRuntime()))
-    bare = write_map(tmp_path / "bare.tif", np.full((300, 300, 3), 80, np.uint8))
-    words = ["everything", str(bare), "-o", str(tmp_path / "a.gpkg"), "--grid", "2"]
-    assert main(words) == 0
-    told = capsys.readouterr().err
-    assert "object" in told
-    assert f"anymask segment {bare} --prompts LAYER.gpkg" in told
-
-
 def test_a_line_without_a_box_is_skipped(
     torn: Path, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:

@@ -8,6 +8,7 @@ Letters: H W the scene, h w a window.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -32,6 +33,7 @@ from anymask.masks import Mask, Prompt, Tile, Window, joining, tile_boxes
 from anymask.segment import Model
 
 SIDE = 1024  # default tile size in pixels
+GROUND = 0.25  # minimum share of a map of an object that is its background
 
 
 class WindowProcessor(Protocol):
@@ -74,12 +76,15 @@ class MapReport(NamedTuple):
         left_out: Number of cut objects that no window contains and whose parts do not match.
         windows: Number of windows processed, in this run and before.
         without: Prompts without an object in the output (`Prompt.source`), and the reason.
+        coverage: Area of the objects as a share of the map, without those that cover more than a
+            quarter of it, such as the ground.
     """
 
     things: int
     left_out: int
     windows: int
     without: tuple[tuple[str, str], ...] = ()
+    coverage: float = 0.0
 
 
 def segment_tiles(
@@ -128,11 +133,11 @@ def segment_tiles(
             settle_things(work, processor.nested, processor.by_label)
         else:
             _take_each(work, windows)
-        things = _finish(scene, work, tolerance, right_angles, min_area)
+        things, coverage = _finish(scene, work, tolerance, right_angles, min_area)
         without = prompts_without(scene, processor.prompts, work)
         for path in paths:
             write_things(path, scene, work)
-    return MapReport(things, left_out, len(windows), without)
+    return MapReport(things, left_out, len(windows), without, coverage)
 
 
 def _join(
@@ -189,9 +194,10 @@ def _thing_of(one: Fragment, window: str) -> MapObject:
 
 def _finish(
     scene: Scene, work: TileStore, tolerance: float, right_angles: bool, min_area: float
-) -> int:
-    """Compute the final shapes, in reading order. Returns the number of objects."""
-    area_of, number = GroundArea(scene), 0
+) -> tuple[int, float]:
+    """Compute the final shapes, in reading order. Returns their number and coverage."""
+    area_of, number, coverage = GroundArea(scene), 0, 0.0
+    whole = math.prod((*scene.image_hw, *scene.ground))
     with work.base:
         for one in work.in_reading_order():
             shape = drawn_shape(one.outline, scene.ground, tolerance, right_angles)
@@ -200,8 +206,9 @@ def _finish(
             area = area_of(shape)
             if area >= min_area:
                 number += 1
+                coverage += area / whole if area < GROUND * whole else 0
                 work.finish(replace(one, shape=shape, area=area, number=number))
-    return number
+    return number, coverage
 
 
 def prompts_without(
