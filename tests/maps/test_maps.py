@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 from anymask.base import ImageError, InputError, PromptError
 from anymask.cli.main import main
+from anymask.images import load_image
 from anymask.jobs import FindTask
 from anymask.masks import Masks
 from anymask.segment import Model
@@ -286,6 +288,29 @@ def test_bands_are_known_by_their_descriptions(tmp_path: Path) -> None:
         open_map(path, colours="ndvi=9,1").__enter__()
     with pytest.raises(InputError, match="Choose from: auto"):
         open_map(path, colours="nvdi").__enter__()
+
+
+def test_a_map_has_the_same_bands_at_every_door(tmp_path: Path) -> None:
+    """Four bands of int16 without names; with other names, the first three or none are read."""
+    values = np.random.default_rng(0).integers(0, 3000, (96, 96, 4)).astype(np.int16)
+    path = write_map(tmp_path / "scene.tif", values, photometric="MINISBLACK", alpha="unspecified")
+    right = load_image(values[..., :3])  # in the scale of an array
+    np.testing.assert_array_equal(load_image(path), right)
+    with open_map(path, ranges=((0, 3000),)) as scene:
+        bands = np.rint(values[..., :3] * (255 / 3000)).astype(int)
+        assert abs(scene.read((0, 0, 96, 96))[0] - bands).max() <= 1
+    assert run("segment", path, "--model", "nano", "--point", "9,9", "-o", tmp_path / "a.png") == 0
+    with Image.open(tmp_path / "a.png") as picture:
+        cut = np.asarray(picture)
+    solid = cut[..., 3] == 255
+    assert solid.any()
+    np.testing.assert_array_equal(cut[solid][:, :3], right[solid])
+    named = bands_map(tmp_path / "b.tif", names=("nir", "red", "green", "swir"),
+                      photometric="MINISBLACK", alpha="unspecified")  # fmt: skip
+    with open_map(named) as scene:
+        assert scene.view.bands == (1, 2, 3)
+    with pytest.raises(ImageError, match="does not declare which are red"):
+        load_image(named)
 
 
 def test_sixteen_bits_have_the_same_black_and_white_in_all_windows(tmp_path: Path) -> None:

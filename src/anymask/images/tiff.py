@@ -35,6 +35,7 @@ _COLOURS = ("RGB", "RGBA", "RGBX", "LA")  # modes that Pillow reduces to 8 bits
 _BITS, _SAMPLES, _ORIENTATION, _SIGNS = 258, 277, 274, 339  # tags of TIFF 6.0
 _X_RESOLUTION, _PHOTOMETRIC = 282, 262
 _PROFILE = 34675
+_GDAL_METADATA = 42112
 _GEOREFERENCE = (33550, 34264, 34735)  # GeoTIFF: scale, transformation, keys
 _GEO_JP2 = (b"\xb1\x4b\xf8\xbd\x08\x3d\x4b\x43\xa5\xae\x8c\xd7\xd5\xa6\xce\x03", b"gml.data")
 _HEAD, _MAX_TAGS = 1 << 16, 4096  # bytes and tags that are searched for a georeference
@@ -455,8 +456,11 @@ def _in_colour(page: Any, name: str, view: PictureView) -> NDArray[Any]:  # -> (
     if kind == _SEPARATED and count == 4 and array.dtype.kind == "u":
         paper: NDArray[Any] = 1 - array.astype(np.float32) / np.iinfo(array.dtype).max
         return np.asarray(paper[..., :3] * paper[..., 3:])
-    colours = 3 if kind == _RGB or count == 3 else 1
-    if kind != _RGB and count > 1 + (extra[:1] != () and extra[0] in _ALPHA) and count != 3:
+    is_map = any(tag in page.tags for tag in _GEOREFERENCE)
+    named = 'role="description"' in str(page.tags.valueof(_GDAL_METADATA, ""))
+    # Unnamed bands of a map begin with red, green and blue, as in `maps.bands`.
+    colours = 3 if kind == _RGB or count == 3 or (count > 3 and is_map and not named) else 1
+    if colours == 1 and count > 1 + (extra[:1] != () and extra[0] in _ALPHA):
         raise ImageError(
             f"{name} has {count} bands and does not declare which are red, green and "
             "blue. Choose one or three bands, numbered from 1: bands=(3, 2, 1), or "

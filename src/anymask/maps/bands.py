@@ -124,8 +124,8 @@ def _own_colours(dataset: Any) -> tuple[tuple[int, ...], UintImage | None]:
         return (1,), palette
     if len(seen) < 3:
         return (seen[0] if seen else 1,), None
-    roles = [_role(dataset, role) for role in PRESETS["rgb"]]
-    return tuple(role or number for role, number in zip(roles, seen, strict=False)), None
+    roles = [number for role in PRESETS["rgb"] if (number := _role(dataset, role))]
+    return tuple(roles if len(roles) == 3 else seen[:3]), None
 
 
 def _find_band(dataset: Any, role: str, preset: str) -> int:
