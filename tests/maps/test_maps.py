@@ -524,8 +524,26 @@ def test_change_tells_what_appeared_and_what_vanished_also_on_another_grid(tmp_p
         found = sorted(zip(columns["label"], columns["area_m2"], strict=True))
         sizes = np.bincount(numbers.ravel()) * 0.25 / 0.9996**2
         assert [label for label, _ in found] == ["appeared", "vanished", "vanished"]
+        places = dict(zip(columns["label"], columns["source"], strict=True))
+        assert places == {"appeared": second.name, "vanished": "old.tif"}
         wanted = [sizes[20], *sorted((sizes[3], sizes[8]))]
         assert [area for _, area in found] == pytest.approx(wanted, rel=0.05)
+
+
+def test_the_bare_ground_of_a_house_that_went_is_no_new_object(tmp_path: Path) -> None:
+    """The model finds only what is lighter than 150: not the black house, but its ground."""
+    before, after = np.full((2, 128, 128, 3), 140, np.uint8)
+    before[40:80, 50:90] = 20
+    after[40:80, 50:90] = 160
+    model: Any = ThresholdModel()
+    for pair, label in (((before, after), "vanished"), ((after, before), "appeared")):
+        old, new = (
+            write_map(tmp_path / f"{n}.tif", one, compress=None) for n, one in enumerate(pair)
+        )
+        with open_map(old) as first, open_map(new) as second:
+            processor = ChangeProcessor(first, second, model, model.everything)
+            (piece,) = processor.detect((0, 0, 128, 128))
+        assert (piece.label, piece.outline.area) == (label, 40 * 40)
 
 
 def test_maps_of_different_places_are_not_compared(tmp_path: Path, ortho: Path) -> None:

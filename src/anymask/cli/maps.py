@@ -24,8 +24,7 @@ if TYPE_CHECKING:
     from anymask.masks import Prompt
 
 MAX_TOLD = 100  # maximum number of listed prompts without a mask
-# Of the objects that `small` and `nano-roofs` find on maps, nine of ten have longer sides.
-SMALLEST = 32  # pixels of the model's input
+SMALLEST = 32  # side in input pixels; `nano-roofs` finds nine of ten objects above it, on any scale
 HOUSE = 10.0  # side of a small house in meters
 FEW, MOST = 0.05, 0.5  # minimum coverage of a map with and without such small objects
 

@@ -221,8 +221,11 @@ def to_geojson(
             with x and y in pixels and (0, 0) the outer corner of the first one.
         policy: Policy whose tolerance simplifies the outlines.
     """
-    georeferenced = getattr(image.masks.picture, "georeferenced", False)
-    if transform is None and (georeferenced or is_georeferenced(image.source)):
+    picture = image.masks.picture
+    if transform is None and (
+        getattr(picture, "georeferenced", False)
+        or is_georeferenced(getattr(picture, "path", image.source))
+    ):
         refuse_map(image.name)
     affine = transform or IN_PIXELS
     a, b, _, d, e, _ = affine
@@ -239,10 +242,10 @@ def to_geojson(
         properties = extras_of(mask, OF_PROPERTIES) | about
         properties |= {key: value for key, value in rest.items() if value is not None}
         features.append({"type": "Feature", "geometry": geometry, "properties": properties})
-    picture = picture_member(image)
+    about_image = picture_member(image)
     if transform is not None:
-        picture["transform"] = list(transform)
-    collection = {"type": "FeatureCollection", "anymask": picture, "features": features}
+        about_image["transform"] = list(transform)
+    collection = {"type": "FeatureCollection", "anymask": about_image, "features": features}
     return held(image.extra, OF_DOCUMENT) | collection
 
 

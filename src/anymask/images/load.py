@@ -572,11 +572,6 @@ class ImageFile:
         """Name in results."""
         return self.called or self.path.name
 
-    @property
-    def georeferenced(self) -> bool:
-        """Whether the image is georeferenced."""
-        return is_georeferenced(self.path)
-
     def __call__(self) -> UintImage:
         return self.read()
 

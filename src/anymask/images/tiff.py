@@ -78,22 +78,23 @@ def is_tiff(file: BinaryIO) -> bool:
 
 def is_georeferenced(source: object) -> bool:
     """Return whether an image file, bytes or Pillow image is a GeoTIFF or georeferenced JPEG 2000,
-    or has a world file or a CRS (.aux.xml) beside it."""
+    or a file with a world file or a CRS (.aux.xml) beside it."""
     if isinstance(source, bytes | bytearray | memoryview):
         return _has_georeference(io.BytesIO(source))
-    if not isinstance(source, str | Path):
-        tags = getattr(source, "tag_v2", ())  # of a Pillow image
-        return any(tag in tags for tag in _GEOREFERENCE)
-    path, info = Path(source), Path(f"{source}.aux.xml")
-    ends = path.suffix[1:2] + path.suffix[-1:] + "w", path.suffix[1:] + "w", "wld"  # .tfw, .tifw
     try:
+        path = Path(getattr(source, "filename", source))  # type: ignore[arg-type]  # caught below
+        world = path.suffix[1:2] + path.suffix[-1:] + "w", path.suffix[1:] + "w", "wld"  # tfw, tifw
         with path.open("rb") as file:
             return (
                 _has_georeference(file)
-                or any(path.with_suffix(f".{end}").is_file() for end in ends)
-                or (info.is_file() and b"<SRS" in info.read_bytes())
+                or any(path.with_suffix(f".{end}").is_file() for end in world)
+                or any(
+                    b"<SRS" in one.read_bytes()
+                    for one in (Path(f"{path}.aux.xml"),)
+                    if one.is_file()
+                )
             )
-    except (OSError, ValueError):  # also an invalid file name
+    except (OSError, TypeError, ValueError):  # also an array, and an invalid file name
         return False
 
 
@@ -105,8 +106,7 @@ def _has_georeference(file: BinaryIO) -> bool:
     order: Literal["little", "big"] = "little" if head.startswith(b"I") else "big"
     count, size, start = (8, 20, head[8:16]) if b"+" in head[2:4] else (2, 12, head[4:8])
     file.seek(min(int.from_bytes(start, order), 1 << 62))
-    number = min(int.from_bytes(file.read(count), order), _MAX_TAGS)
-    entries = file.read(number * size)
+    entries = file.read(min(int.from_bytes(file.read(count), order), _MAX_TAGS) * size)
     tags = {int.from_bytes(entries[at : at + 2], order) for at in range(0, len(entries), size)}
     return not tags.isdisjoint(_GEOREFERENCE)
 

@@ -4,8 +4,8 @@ Both maps are segmented tile by tile, with the second one warped to the pixels o
 registered to its content (`maps.registration`). An object has changed if most of its pixels have.
 A pixel has changed if its color difference exceeds the noise of unchanged pixels, after a linear
 correction of light and sensor for each band (relative radiometric normalization: trimmed least
-squares on samples of both maps). Objects only in the second map have appeared, objects only in the
-first have vanished, and objects in both have changed.
+squares on samples of both maps). Objects that stand out from their surroundings in the second map
+only have appeared, those of the first map only have vanished, and others have changed.
 
 Letters: h w a window, n samples.
 """
@@ -39,6 +39,8 @@ _LEVELS = 12.0  # minimum change, of 255
 _SPREAD = 1.4826  # standard deviation per median absolute deviation
 _ROUNDS = 6  # iterations of the trimmed fit
 _MOST_PIXELS = 100_000  # that it uses
+_RING = np.ones((15, 15), np.uint8)  # surroundings of an object: 7 pixels on each side
+_CLEARLY = 2.0  # minimum ratio of an object's squared contrast to them in both maps
 _FLOOR = 3.0  # maximum difference that always counts as unchanged
 
 
@@ -176,6 +178,7 @@ class ChangeProcessor(TileProcessor):
         super().__init__(first, model, find, about=about, prompt="change", tile=tile)
         self.second, self.least = second, least
         self.line = fit_line(first, second)
+        self.sources = {"appeared": second.name}
         self.about |= {"second": second.about, "least": least}
 
     def detect(self, window: Window) -> list[Fragment]:
@@ -186,15 +189,31 @@ class ChangeProcessor(TileProcessor):
             return []
         old, new = self._changed_masks(before, changed), self._changed_masks(after, changed)
         agree = rle_iou([one.rle for one in old], [one.rle for one in new]) > RIVAL
-        stayed, known = np.any(agree, axis=1).tolist(), np.any(agree, axis=0).tolist()
+        twins = [*agree.any(axis=1).tolist(), *agree.any(axis=0).tolist()]
         found = [
-            replace(one, label="changed" if both else "vanished")
-            for one, both in zip(old, stayed, strict=True)
-        ]
-        found += [
-            replace(one, label="appeared") for one, both in zip(new, known, strict=True) if not both
+            replace(one, label="changed" if twin else self._label(one, changed, before, after))
+            for number, (one, twin) in enumerate(zip([*old, *new], twins, strict=True))
+            if number < len(old) or not twin
         ]
         return Cutting(window, self.scene.image_hw, self.prompt).fragments(found, valid)
+
+    def _label(self, mask: Mask, changed: BoolArray, before: UintImage, after: UintImage) -> str:
+        """Label an object by the map in which its changed pixels stand out from its surroundings.
+
+        A model also segments the bare ground where an object was, or will be.
+        """
+        inside = rle_to_mask(mask.rle)
+        ring = cv2.dilate(inside.view(np.uint8), _RING).view(np.bool_) & ~inside & ~changed
+        inside &= changed
+        if not ring.any():
+            return "changed"
+        old, new = (
+            float(np.square(one[inside] - one[ring].mean(axis=0)).mean())
+            for one in (before, after * self.line.gain)
+        )
+        if max(old, new) < _CLEARLY * min(old, new):
+            return "changed"
+        return "vanished" if old > new else "appeared"
 
     def _changed_masks(self, picture: UintImage, changed: BoolArray) -> list[Mask]:
         """Masks of a tile that have changed. The changed share is their score."""

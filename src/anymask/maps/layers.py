@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -71,19 +71,23 @@ def check_map_outputs(paths: Sequence[Path]) -> None:
         raise InputError("An output file is required, such as -o objects.gpkg")
 
 
-def write_things(path: Path, scene: Scene, work: TileStore) -> None:
-    """Write all objects in the format of the suffix, atomically. Raises OSError."""
+def write_things(path: Path, scene: Scene, work: TileStore, sources: Sources) -> None:
+    """Write all objects in the format of the suffix, atomically. Raises OSError.
+
+    Args:
+        sources: Source of the objects with some labels, instead of the file of the scene.
+    """
     suffix = path.suffix.lower()
     path.parent.mkdir(parents=True, exist_ok=True)
     if suffix == ".geojson":
-        _write_geojson(path, scene, work)
+        _write_geojson(path, scene, work, sources)
         return
     draft = path.with_name(f".{path.stem}.part{suffix}")
     try:
         if suffix in LABELS:
             _write_labels(draft, scene, work)
         else:
-            _write_layer(draft, path.stem, scene, work)
+            _write_layer(draft, path.stem, scene, work, sources)
         for part in _parts(draft):
             part.replace(path.with_suffix(part.suffix))
     finally:
@@ -97,23 +101,24 @@ def _parts(draft: Path) -> list[Path]:
     return [part for suffix in suffixes if (part := draft.with_suffix(suffix)).is_file()]
 
 
+Sources = Mapping[str | None, str]
 Attributes = tuple[str, str, str | None, float, float]
 
 
-def attributes(one: MapObject, scene: Scene) -> Attributes:
+def attributes(one: MapObject, scene: Scene, sources: Sources) -> Attributes:
     """Attributes of an object, in the order of FIELDS."""
     middle = shapely.get_coordinates(shapely.point_on_surface(one.shape))[0]
-    source = scene.source_at(float(middle[0]), float(middle[1]))
+    source = sources.get(one.label) or scene.source_at(float(middle[0]), float(middle[1]))
     return source, one.prompt, one.label, round(one.score, 4), round(one.area, 3)
 
 
-def _write_layer(draft: Path, name: str, scene: Scene, work: TileStore) -> None:
+def _write_layer(draft: Path, name: str, scene: Scene, work: TileStore, sources: Sources) -> None:
     """Write GPKG and Shapefile in batches, FlatGeobuf as a stream from a temporary GPKG, because
     it does not support appending."""
     if draft.suffix == ".fgb":
         aside = draft.with_suffix(".gpkg")
         try:
-            _write_layer(aside, name, scene, work)
+            _write_layer(aside, name, scene, work, sources)
             with pyogrio.open_arrow(aside, use_pyarrow=False) as (meta, stream):
                 pyogrio.write_arrow(
                     stream, draft, driver="FlatGeobuf", layer=name, crs=meta["crs"],
@@ -128,7 +133,7 @@ def _write_layer(draft: Path, name: str, scene: Scene, work: TileStore) -> None:
     rows, first = work.finished(), True
     while (some := list(islice(rows, _AT_ONCE))) or first:
         shapes = [on_map(one.shape, scene) for one in some]
-        values = [attributes(one, scene) for one in some]
+        values = [attributes(one, scene, sources) for one in some]
         values = [_shortened(one) for one in values] if is_shapefile else values
         columns = list(zip(*values, strict=True)) or [()] * 5
         kinds = (object, object, object, np.float64, np.float64)
@@ -162,7 +167,7 @@ def _shortened(values: Attributes) -> Attributes:
     return str(source), str(prompt), None if label is None else str(label), values[3], values[4]
 
 
-def _write_geojson(path: Path, scene: Scene, work: TileStore) -> None:
+def _write_geojson(path: Path, scene: Scene, work: TileStore, sources: Sources) -> None:
     with whole_file(path) as file:
         file.write(b'{"type": "FeatureCollection", "features": [')
         for number, one in enumerate(work.finished()):
@@ -177,7 +182,7 @@ def _write_geojson(path: Path, scene: Scene, work: TileStore) -> None:
             feature = {
                 "type": "Feature",
                 "id": one.number,
-                "properties": dict(zip(FIELDS, attributes(one, scene), strict=True)),
+                "properties": dict(zip(FIELDS, attributes(one, scene, sources), strict=True)),
                 "geometry": geometry,
             }
             file.write((b",\n" if number else b"\n") + json.dumps(feature).encode())

@@ -136,7 +136,7 @@ def segment_tiles(
         things, coverage = _finish(scene, work, tolerance, right_angles, min_area)
         without = prompts_without(scene, processor.prompts, work)
         for path in paths:
-            write_things(path, scene, work)
+            write_things(path, scene, work, getattr(processor, "sources", {}))
     return MapReport(things, left_out, len(windows), without, coverage)
 
 

@@ -32,7 +32,6 @@ from anymask.studio.model_routes import (
     OfLimits,
     OfModel,
     Tolerance,
-    check_format,
     done,
     form_body,
     from_base64,
@@ -95,8 +94,7 @@ async def find(
     look = None if project is None else PictureLook(project.project, project.pictures, limits)
     examples = Examples(inference, limits, look)
     examples.check(body)
-    check_format(kind, body.image)
-    view = await view_of(inference, body.image, limits)
+    view = await view_of(inference, body.image, limits, kind)
 
     def work(model: Model) -> tuple[list[Any], tuple[int, int]]:
         photo = whole_photo(view())

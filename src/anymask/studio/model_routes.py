@@ -367,7 +367,6 @@ async def segment(
     """
     bodies, settings = body.prompt_bodies(), body.settings()
     check_prompts(bodies, limits)
-    check_format(kind, body.image)
 
     async def answered(prompts: list[Prompt]) -> Response:
         name = seen.embedding.image_hash
@@ -385,9 +384,9 @@ async def segment(
 
     if all(prompt.mask is None for prompt in bodies):
         prompts = [prompt.as_prompt() for prompt in bodies]  # validate before the image is encoded
-        seen = await encode_photo(inference, body.image, limits)
+        seen = await encode_photo(inference, body.image, limits, kind)
         return await answered(prompts)
-    seen = await encode_photo(inference, body.image, limits)
+    seen = await encode_photo(inference, body.image, limits, kind)
     async with request.app.state.unpacking:
         if await request.is_disconnected():
             raise _connection_closed()
@@ -413,8 +412,7 @@ async def everything(
     The request is cancelled if the client disconnects.
     """
     settings = checked_settings(body.settings, limits)
-    check_format(kind, body.image)
-    look = await view_of(inference, body.image, limits)
+    look = await view_of(inference, body.image, limits, kind)
     sizes: list[tuple[int, int]] = []
 
     def seen() -> Look:
@@ -457,28 +455,24 @@ async def names(
 # Images, and waiting for the model.
 
 
-def check_format(kind: str, image: str) -> None:
-    """Raise InputError for GeoJSON of a georeferenced image. Raises like `from_base64`.
+def from_base64(text: str, kind: str = "") -> bytes:
+    """Decode base64 text, with or without a data: URL prefix.
 
-    Args:
-        image: Image as base64, or its hash, which has no georeference.
+    Raises Refusal (422), and InputError for a georeferenced image if `kind` is geojson.
     """
-    if kind == "geojson" and not HASH.fullmatch(image) and is_georeferenced(from_base64(image)):
-        geojson.refuse_map("The image")
-
-
-def from_base64(text: str) -> bytes:
-    """Decode base64 text, with or without a data: URL prefix. Raises Refusal (422)."""
     _, comma, tail = text.partition(",")
     try:
         given = tail if comma and text.startswith("data:") else text
-        return base64.b64decode(given, validate=True)
+        data = base64.b64decode(given, validate=True)
     except (binascii.Error, ValueError):
         message = (
             f"The field image is invalid: {text[:40]!r}. Pass the image as base64, or the hash "
             "that POST /api/encode returned (32 hexadecimal digits)."
         )
         raise Refusal(422, message) from None
+    if kind == "geojson" and is_georeferenced(data):
+        geojson.refuse_map("The image")
+    return data
 
 
 def read_photo(
@@ -567,12 +561,17 @@ def features_to_bytes(features: Features, spec: ModelSpec) -> bytes:
     return b"".join([struct.pack("<I", len(text)), text, *(one.tobytes() for one in maps.values())])
 
 
-async def encode_photo(inference: Inference, image: str, limits: Limits) -> EncodedPhoto:
-    """Return the embedding of an image given by hash or base64. Raises Refusal (404, 422, ...)."""
+async def encode_photo(
+    inference: Inference, image: str, limits: Limits, kind: str = ""
+) -> EncodedPhoto:
+    """Return the embedding of an image given by hash or base64, for an answer in a format.
+
+    Raises Refusal (404, 422, ...), and InputError as `from_base64`.
+    """
     if not inference.model.done():
         await asyncio.wait([asyncio.wrap_future(inference.model)])
     if not HASH.fullmatch(image):
-        photo = await run_in_threadpool(from_base64, image)
+        photo = await run_in_threadpool(from_base64, image, kind)
         made: EncodedPhoto = await done(inference.encode(lambda: read_photo(photo, limits)))
         return made
     found = inference.recall(image)
@@ -581,12 +580,14 @@ async def encode_photo(inference: Inference, image: str, limits: Limits) -> Enco
     return found
 
 
-async def view_of(inference: Inference, image: str, limits: Limits) -> Callable[[], Look]:
+async def view_of(
+    inference: Inference, image: str, limits: Limits, kind: str = ""
+) -> Callable[[], Look]:
     """Like `see`, but a base64 image is only decoded, on demand, and not encoded."""
     if HASH.fullmatch(image):
         seen = await encode_photo(inference, image, limits)
         return lambda: seen
-    photo = await run_in_threadpool(from_base64, image)
+    photo = await run_in_threadpool(from_base64, image, kind)
     return lambda: read_photo(photo, limits)
 
 
