@@ -90,7 +90,11 @@ class ThresholdModel:
             found.append(Mask(rle, score=0.9))
         return Masks(found, image_hw=picture.shape[:2])
 
-    def segment(self, picture: NDArray[Any], *, prompts: Sequence[Any], **_: Any) -> list[Any]:
+    def encode(self, picture: NDArray[Any]) -> None:
+        """Needs no embedding."""
+
+    def segment(self, picture: Any, *, prompts: Sequence[Any], **_: Any) -> list[Any]:
+        picture = getattr(picture, "photo", picture)
         _, regions = cv2.connectedComponents(light(picture))
         answers = []
         for prompt in prompts:

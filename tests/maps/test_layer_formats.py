@@ -1,6 +1,5 @@
 """Shapefiles: pyogrio and shapely read the same shapes. KML: prompts come from it."""
 
-import logging
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -45,17 +44,6 @@ def test_a_shapefile_has_the_shapes_of_the_geopackage(tmp_path: Path, ortho: Pat
     assert names == {"a.gpkg", "a.shp", "a.shx", "a.dbf", "a.prj", "a.cpg"}
     search(ortho, tmp_path / "a.shp")  # again, over what is there
     assert {path.name for path in tmp_path.iterdir()} == names
-
-
-def test_a_text_that_a_shapefile_cannot_hold_is_told(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    from anymask.maps.layers import _shortened
-
-    with caplog.at_level(logging.WARNING):
-        source, prompt, label, *_ = _shortened(("a.tif", "ü" * 200, None, 0.5, 1.0))
-    assert (source, prompt, label) == ("a.tif", "ü" * 127, None)
-    assert "254 bytes" in caplog.text
 
 
 KML = """<?xml version="1.0" encoding="UTF-8"?>

@@ -71,7 +71,7 @@ def test_each_prompt_without_a_mask_is_listed_with_the_reason(
     )  # fmt: skip
 
     def stop(done: int, total: int) -> None:
-        if done == 2:
+        if done == 4:
             raise KeyboardInterrupt
 
     out = tmp_path / "a.gpkg"
@@ -86,7 +86,10 @@ def test_each_prompt_without_a_mask_is_listed_with_the_reason(
         if killed:
             with pytest.raises(KeyboardInterrupt):
                 survey(progress=stop)
-        report = survey()
+        steps: list[tuple[int, int]] = []
+        report = survey(progress=lambda *step: steps.append(step))
+        assert steps == [(done, 5) for done in range(6 - len(steps), 6)]  # prompts, not windows
+        assert (len(steps) < 5) == killed
         small = survey(min_area=1e6)
     empty, nothing = (
         "the map has no data at this location",

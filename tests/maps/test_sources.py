@@ -316,3 +316,10 @@ def test_every_damaged_layer_is_one_error(place: Path) -> None:
                 path.write_bytes(data)
                 with contextlib.suppress(AnymaskError):  # or the damage is none
                     read_prompts(path, scene)
+    path.write_bytes(whole)
+    path.with_suffix(".shx").unlink()
+    with (
+        open_map(place / "good.tif") as scene,
+        pytest.raises(PromptError, match="p.shx is missing"),
+    ):
+        read_prompts(path, scene)

@@ -82,25 +82,26 @@ def search_map(args: argparse.Namespace, task: EverythingTask | FindTask) -> Non
     with open_scene(args, args.sources, settings) as scene:
         work = task.open()
         phrases = getattr(task, "phrases", None)
-        words = "everything" if phrases is None else "similar to an exemplar"
-        prompt = ", ".join(one.prompt for one in phrases or ()) or words
+        prompt = ", ".join(one.prompt for one in phrases or ()) or (
+            "everything" if phrases is None else "similar to an exemplar"
+        )
         nested = bool({"granularity", "layout"} & set(getattr(task, "arrangement", ())))
-        tile = LookChoice(**read_options(args, LookChoice, ("tile",))).tile
         processor = TileProcessor(
             scene,
             work.model,
             work.segment_tile,
             about=work.about,
             prompt=prompt,
-            tile=tile,
+            tile=LookChoice(**read_options(args, LookChoice, ("tile",))).tile,
             nested=nested,
         )
         report = write_survey(args, scene, processor, settings)
         other = "" if phrases is None else "--detector or --like, "
         if work.model.name != "nano-roofs":
             other += "anymask everything --model nano-roofs for buildings, "
-        input_side = work.model.spec.image_side
-        advise_on_map(report, scene, input_side, processor.side, args.sources[0], other)
+        advise_on_map(
+            report, scene, work.model.spec.image_side, processor.side, args.sources[0], other
+        )
 
 
 def segment_map(args: argparse.Namespace, given: dict[str, Any]) -> None:
@@ -155,7 +156,7 @@ def write_survey(
     """Process all windows and report the results. Raises AnymaskError."""
     from anymask.maps import segment_tiles
 
-    with ProgressBar("windows", None) as bar:
+    with ProgressBar("prompts" if processor.prompts else "windows", None) as bar:
         report = segment_tiles(
             scene, processor, args.outputs, simplify=settings.simplify, min_area=settings.min_area,
             right_angles=settings.right_angles, progress=bar.update,
@@ -169,9 +170,10 @@ def write_survey(
             "tile. To include them, pass a larger --tile or a coarser --gsd."
         )
     if report.without:
-        say(f"Prompts without a mask: {len(report.without)}")
+        say(
+            f"Prompts without a mask: {len(report.without)}"
+            + f", of which {MAX_TOLD} are listed" * (len(report.without) > MAX_TOLD)
+        )
     for text, reason in report.without[:MAX_TOLD]:
         say(f"  {text}: {reason}")
-    if len(report.without) > MAX_TOLD:
-        say(f"  ... and {len(report.without) - MAX_TOLD} more")
     return report

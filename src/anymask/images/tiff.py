@@ -83,16 +83,16 @@ def is_georeferenced(source: object) -> bool:
         return _has_georeference(io.BytesIO(source))
     try:
         path = Path(getattr(source, "filename", source))  # type: ignore[arg-type]  # caught below
-        world = path.suffix[1:2] + path.suffix[-1:] + "w", path.suffix[1:] + "w", "wld"  # tfw, tifw
+        end = path.suffix[1:]  # the suffixes of world files are .tfw, .tifw and .wld
+        info = Path(f"{path}.aux.xml")
         with path.open("rb") as file:
             return (
                 _has_georeference(file)
-                or any(path.with_suffix(f".{end}").is_file() for end in world)
                 or any(
-                    b"<SRS" in one.read_bytes()
-                    for one in (Path(f"{path}.aux.xml"),)
-                    if one.is_file()
+                    path.with_suffix(suffix).is_file()
+                    for suffix in (f".{end[:1]}{end[-1:]}w", f".{end}w", ".wld")
                 )
+                or (info.is_file() and b"<SRS" in info.read_bytes())
             )
     except (OSError, TypeError, ValueError):  # also an array, and an invalid file name
         return False

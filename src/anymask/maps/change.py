@@ -40,7 +40,7 @@ _SPREAD = 1.4826  # standard deviation per median absolute deviation
 _ROUNDS = 6  # iterations of the trimmed fit
 _MOST_PIXELS = 100_000  # that it uses
 _RING = np.ones((15, 15), np.uint8)  # surroundings of an object: 7 pixels on each side
-_CLEARLY = 2.0  # minimum ratio of an object's squared contrast to them in both maps
+_CLEARLY = 2.0  # minimum ratio of an object's squared contrasts to them in two maps
 _FLOOR = 3.0  # maximum difference that always counts as unchanged
 
 
@@ -204,16 +204,19 @@ class ChangeProcessor(TileProcessor):
         """
         inside = rle_to_mask(mask.rle)
         ring = cv2.dilate(inside.view(np.uint8), _RING).view(np.bool_) & ~inside & ~changed
-        inside &= changed
         if not ring.any():
             return "changed"
         old, new = (
-            float(np.square(one[inside] - one[ring].mean(axis=0)).mean())
+            float(np.square(one[inside & changed] - one[ring].mean(axis=0)).mean())
             for one in (before, after * self.line.gain)
         )
-        if max(old, new) < _CLEARLY * min(old, new):
-            return "changed"
-        return "vanished" if old > new else "appeared"
+        return (
+            "vanished"
+            if old > _CLEARLY * new
+            else "appeared"
+            if new > _CLEARLY * old
+            else "changed"
+        )
 
     def _changed_masks(self, picture: UintImage, changed: BoolArray) -> list[Mask]:
         """Masks of a tile that have changed. The changed share is their score."""

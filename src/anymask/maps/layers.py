@@ -45,7 +45,6 @@ VECTORS = (".gpkg", ".fgb", ".shp", ".geojson")
 LABELS = (".tif", ".tiff")
 FIELDS = ("source", "prompt", "label", "score", "area_m2")
 SHAPEFILE = (".shx", ".dbf", ".prj", ".cpg")  # suffixes of the other files of a Shapefile
-_MAX_BYTES = 254  # maximum length of a Shapefile text field
 _AT_ONCE = 5000  # objects per write call
 _STRIP_PIXELS = 1 << 24  # pixels of a label image per strip
 _BLOCK = 256
@@ -134,7 +133,6 @@ def _write_layer(draft: Path, name: str, scene: Scene, work: TileStore, sources:
     while (some := list(islice(rows, _AT_ONCE))) or first:
         shapes = [on_map(one.shape, scene) for one in some]
         values = [attributes(one, scene, sources) for one in some]
-        values = [_shortened(one) for one in values] if is_shapefile else values
         columns = list(zip(*values, strict=True)) or [()] * 5
         kinds = (object, object, object, np.float64, np.float64)
         pyogrio.raw.write(
@@ -150,21 +148,6 @@ def _write_layer(draft: Path, name: str, scene: Scene, work: TileStore, sources:
             append=not first,
         )
         first = False
-
-
-def _shortened(values: Attributes) -> Attributes:
-    """Truncate texts to the limit of a Shapefile, with a warning."""
-    cut = [
-        one if not isinstance(one, str) else one.encode()[:_MAX_BYTES].decode(errors="ignore")
-        for one in values
-    ]
-    for before, after in zip(values, cut, strict=True):
-        if before != after:
-            log.warning(
-                "Shapefile text fields hold at most %d bytes. Truncated: %s", _MAX_BYTES, before
-            )
-    source, prompt, label, score, area = cut
-    return str(source), str(prompt), None if label is None else str(label), values[3], values[4]
 
 
 def _write_geojson(path: Path, scene: Scene, work: TileStore, sources: Sources) -> None:
@@ -363,14 +346,13 @@ def on_the_map(prompts: list[Prompt], scene: Scene, source: str) -> list[Prompt]
     inside = [one for one, here in zip(prompts, lies, strict=True) if here]
     if not inside:
         height, width = scene.image_hw
-        place = ""
-        if prompts:
-            x, y = corners_of(prompts[0])[0]
-            place = (
-                f": the first prompt is at pixel {x:.0f},{y:.0f}, but the map has {width} "
-                f"x {height} pixels"
-            )
-        raise PromptError(f"All prompts of {source} are outside the map{place}. Check --crs.")
+        if not prompts:
+            raise PromptError(f"{source} has no prompt. Add a point or a shape for each object.")
+        x, y = corners_of(prompts[0])[0]
+        raise PromptError(
+            f"All prompts of {source} are outside the map: the first prompt is at pixel "
+            f"{x:.0f},{y:.0f}, but the map has {width} x {height} pixels. Check --crs."
+        )
     if len(inside) < len(prompts):
         off = [str(one.source) for one, here in zip(prompts, lies, strict=True) if not here]
         log.warning(

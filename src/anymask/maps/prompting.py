@@ -5,23 +5,25 @@ Nearby prompts share a window, so that thousands of points require only one enco
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
 import shapely
 
-from anymask.base import BoolArray, Floats, UintImage
+from anymask.base import BoolArray, Floats, OnProgress, UintImage
 from anymask.maps.layers import corners_of
 from anymask.maps.scene import Scene
 from anymask.maps.shapes import outline_of
 from anymask.maps.survey import model_about, pick_side
 from anymask.maps.worksheet import Fragment
 from anymask.masks import Mask, Prompt, Tile, Window, cut_boxes, joining
-from anymask.segment import Model
+from anymask.segment import EncodedPhoto, Model
 
 _ROOM = 1.5  # minimum window size, relative to the box of a prompt
+_TOGETHER = 8  # prompts of a step, after which the progress is reported
 _LARGEST = 16  # maximum window size, in tiles per side
 
 
@@ -34,6 +36,7 @@ class PromptProcessor:
     """
 
     joins = nested = by_label = False
+    tell: OnProgress | None = None
 
     def __init__(
         self,
@@ -50,6 +53,13 @@ class PromptProcessor:
         self.by_window: dict[Window, list[Prompt]] = {}
         for one in prompts:
             self.by_window.setdefault(self._window(one, self.side), []).append(one)
+        self.before = dict(  # prompts of earlier windows
+            zip(
+                self.by_window,
+                accumulate(map(len, self.by_window.values()), initial=0),
+                strict=False,
+            )
+        )
         self.about = {
             "model": model_about(model), "side": self.side, "settings": self.settings,
             "prompts": [one.to_json() for one in prompts],
@@ -69,7 +79,7 @@ class PromptProcessor:
         return (0, 0, *self.scene.image_hw[::-1]) if window is None else window
 
     def detect(self, window: Window) -> list[Fragment]:
-        found, left, place = [], list(self.by_window[window]), window
+        found, left, place, done = [], list(self.by_window[window]), window, self.before[window]
         while left:
             picture, valid, scale = self._read(place)
             again: list[Prompt] = []
@@ -77,8 +87,12 @@ class PromptProcessor:
                 answer = self._fragment(prompt, mask, valid, place, scale)
                 if answer is not None and answer.cut and self._grows(place):
                     again.append(prompt)
-                elif answer is not None:
+                    continue
+                if answer is not None:
                     found.append(replace(answer, window=window))
+                done += 1
+                if self.tell is not None:
+                    self.tell(done, len(self.prompts))
             left, place = again, self._larger(place)
         return found
 
@@ -113,7 +127,7 @@ class PromptProcessor:
 
     def _ask(
         self, picture: UintImage, prompts: Sequence[Prompt], window: Window, scale: Floats
-    ) -> list[Mask]:
+    ) -> Iterator[Mask]:
         moved = []
         for one in prompts:
             clicks = None if one.points is None else (one.points - window[:2]) / scale
@@ -122,7 +136,12 @@ class PromptProcessor:
                 placed = (one.box - np.tile(window[:2], 2)) / np.tile(scale, 2)
                 (box,) = cut_boxes(placed, (picture.shape[0], picture.shape[1]))
             moved.append(Prompt.of(clicks, one.labels, box))
-        return [one.best for one in self.model.segment(picture, prompts=moved, **self.settings)]
+        view = EncodedPhoto(self.model.encode(picture), picture)
+        for start in range(0, len(moved), _TOGETHER):
+            answers = self.model.segment(
+                view, prompts=moved[start : start + _TOGETHER], **self.settings
+            )
+            yield from (one.best for one in answers)
 
     def _fragment(
         self, prompt: Prompt, mask: Mask, valid: BoolArray, window: Window, scale: Floats

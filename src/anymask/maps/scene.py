@@ -228,20 +228,14 @@ def moved(points: Floats, transform: Any) -> Floats:  # (n, 2) -> (n, 2)
 
 def transformed(points: Floats, source: Any, target: Any) -> Floats:  # (n, 2) -> (n, 2)
     """Convert points to another CRS, x or longitude first. Raises InputError outside its area."""
-    try:
+    with contextlib.suppress(Exception):  # an invalid latitude; PROJ exceptions are not public
         x, y = transform_points(source, target, points[:, 0], points[:, 1])
-    except Exception as error:  # such as an invalid latitude; PROJ exception classes are not public
-        raise InputError(
-            f"Some points are outside the area of {target}. Check their CRS and the "
-            "order of x and y."
-        ) from error
-    found = np.stack([np.asarray(x, np.float64), np.asarray(y, np.float64)], axis=1)
-    if not np.isfinite(found).all():
-        raise InputError(
-            f"Some points are outside the area of {target}. Check their CRS and the "
-            "order of x and y."
-        )
-    return found
+        found = np.stack([np.asarray(x, np.float64), np.asarray(y, np.float64)], axis=1)
+        if np.isfinite(found).all():
+            return found
+    raise InputError(
+        f"Some points are outside the area of {target}. Check their CRS and the order of x and y."
+    )
 
 
 def pixel_metres(dataset: Any) -> tuple[float, float]:

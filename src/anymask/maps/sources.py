@@ -49,11 +49,8 @@ RASTERS: tuple[tuple[bytes, tuple[str, ...]], ...] = (  # magic bytes -> possibl
     (b"EHFA_HEADER_TAG", ("HFA",)),  # Erdas Imagine
 )
 WANTED = "GeoTIFF, COG, VRT, JPEG 2000, PNG, JPEG or Erdas Imagine"
-LAYERS: tuple[bytes, ...] = (  # magic bytes of layers that GDAL reads directly
-    b"SQLite format 3\0",  # GeoPackage
-    b"fgb\x03fgb",  # FlatGeobuf
-    b"\0\0\x27\x0a",  # Shapefile
-)
+SHAPEFILE = b"\0\0\x27\x0a"
+LAYERS = (b"SQLite format 3\0", b"fgb\x03fgb", SHAPEFILE)  # of layers that GDAL reads directly
 WANTED_LAYERS = "GeoPackage, FlatGeobuf, GeoJSON, Shapefile or KML"
 WGS_84 = "EPSG:4326"  # CRS of GeoJSON (RFC 7946) and KML
 _HEAD, _DEEPEST = 1024, 8
@@ -240,6 +237,14 @@ def layer_source(path: Path, crs: str | None = None) -> tuple[Path | bytes, str 
     """
     with path.open("rb") as file:
         head = file.read(_HEAD)
+    if head.startswith(SHAPEFILE):
+        beside = {one.name.lower() for one in path.parent.iterdir()}
+        parts = (path.stem + suffix for suffix in (".shx", ".dbf"))  # index and attributes
+        if missing := [part for part in parts if part.lower() not in beside]:
+            raise PromptError(
+                f"{path.name} is a Shapefile, but {' and '.join(missing)} is missing. Copy all "
+                "files of the Shapefile to one folder."
+            )
     if head.startswith(LAYERS):
         return path, None
     if is_kml(head):

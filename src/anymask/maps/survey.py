@@ -45,9 +45,11 @@ class WindowProcessor(Protocol):
         nested: Whether to keep parts inside larger objects.
         by_label: Whether masks with different labels are different objects.
         prompts: Prompts to segment, if any.
+        tell: Called by `detect` with the number of finished prompts, and the total.
     """
 
     about: dict[str, Any]
+    tell: OnProgress | None
     joins: bool
     nested: bool
     by_label: bool
@@ -107,7 +109,7 @@ def segment_tiles(
         simplify: Maximum displacement of simplified outlines in meters. None: one pixel. 0: off.
         right_angles: Give outlines right angles where possible, for example of buildings.
         min_area: Minimum object area in square meters.
-        progress: Called with the number of finished windows, and the total.
+        progress: Called with the number of finished windows, or of prompts, and the total.
 
     Raises:
         InputError: An output is invalid, or another process writes it.
@@ -121,10 +123,11 @@ def segment_tiles(
     windows = processor.windows()
     about = {"scene": scene.about, "processor": processor.about}
     with open_worksheet(paths[0], about) as work, choose_progress(progress, "windows") as tell:
+        processor.tell = tell
         for done, window in enumerate(windows, start=1):
             if not work.looked(key_of(window)):
                 work.keep(key_of(window), processor.detect(window))
-            if tell is not None:
+            if tell is not None and not processor.prompts:
                 tell(done, len(windows))
         work.clear_things()
         left_out = 0
@@ -188,8 +191,10 @@ def _take_each(work: TileStore, windows: Sequence[Window]) -> None:
 
 
 def _thing_of(one: Fragment, window: str) -> MapObject:
-    seen = frozenset({window.replace(" ", "-")})
-    return MapObject(one.outline, one.score, one.rank, one.label, one.prompt, seen)
+    return MapObject(
+        one.outline, one.score, one.rank, one.label, one.prompt,
+        frozenset({window.replace(" ", "-")}),
+    )  # fmt: skip
 
 
 def _finish(
@@ -264,6 +269,7 @@ class TileProcessor:
     joins = True
     by_label = True
     prompts: Sequence[Prompt] = ()
+    tell: OnProgress | None = None
 
     def __init__(
         self,

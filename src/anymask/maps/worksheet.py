@@ -181,15 +181,13 @@ class TileStore:
 
     def best_first(self) -> Iterator[MapObject]:
         """All objects, highest rank first."""
-        order = "SELECT id FROM object ORDER BY rank DESC, id"
-        return (self._thing(number) for (number,) in self.base.execute(order).fetchall())
+        return self._things("SELECT id FROM object ORDER BY rank DESC, id")
 
-    def kept_within(self, bounds: Bounds) -> list[MapObject]:
+    def kept_within(self, bounds: Bounds) -> Iterator[MapObject]:
         """Kept objects whose boxes intersect these bounds."""
         x0, y0, x1, y1 = bounds
         text = "SELECT id FROM place WHERE x1 >= ? AND x0 <= ? AND y1 >= ? AND y0 <= ?"
-        found = self.base.execute(text, [x0, x1, y0, y1]).fetchall()
-        return [self._thing(number) for (number,) in found]
+        return self._things(text, x0, x1, y0, y1)
 
     def mark_kept(self, thing: MapObject) -> None:
         """Mark an object as kept."""
@@ -203,13 +201,11 @@ class TileStore:
 
     def in_reading_order(self) -> Iterator[MapObject]:
         """Kept objects, from top to bottom."""
-        order = "SELECT id FROM place ORDER BY y0, x0, id"
-        return (self._thing(number) for (number,) in self.base.execute(order).fetchall())
+        return self._things("SELECT id FROM place ORDER BY y0, x0, id")
 
     def finished(self) -> Iterator[MapObject]:
         """Objects to write, by number."""
-        order = "SELECT id FROM object WHERE number IS NOT NULL ORDER BY number"
-        return (self._thing(number) for (number,) in self.base.execute(order).fetchall())
+        return self._things("SELECT id FROM object WHERE number IS NOT NULL ORDER BY number")
 
     def in_rows(self, top: float, bottom: float) -> Iterator[MapObject]:
         """Objects in a range of scene rows, largest first."""
@@ -218,8 +214,11 @@ class TileStore:
             "AND number IS NOT NULL ORDER BY area DESC"
         )
         margin = 64  # pixels; right-angled shapes may extend beyond the outline
-        found = self.base.execute(order, [top - margin, bottom + margin]).fetchall()
-        return (self._thing(number) for (number,) in found)
+        return self._things(order, top - margin, bottom + margin)
+
+    def _things(self, query: str, *values: float) -> Iterator[MapObject]:
+        """Read the objects whose IDs a query selects."""
+        return (self._thing(number) for (number,) in self.base.execute(query, values).fetchall())
 
     def _thing(self, number: int) -> MapObject:
         text = (
