@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 import anymask
-from anymask.base import AnymaskError, ImageError, InputError
+from anymask.base import AnymaskError, InputError
 from anymask.cli.main import main
-from anymask.images import list_photos, load_image, use_instead
+from anymask.images import load_image, use_instead
 from anymask.segment import Model
 from anymask.volumes import Volume
 from tests.segment.fakes import ColourRuntime
@@ -70,27 +70,6 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("name", "kind"),
-    [
-        *((name, "scan") for name in ("a.nii", "a.nii.gz", "two.nii", "a.nrrd", "a.dcm")),
-        *((name, "video") for name in ("a.dat", "a.bin", "b.bin")),
-        ("a.vrt", "map"),
-        *((name, "layer") for name in ("a.gpkg", "a.fgb", "a.kml")),
-        *((name, "scan") for name in ("a series", "scans", "stack.zarr")),
-        ("clips", "video"),
-    ],
-)
-def test_python_names_the_function_or_command(name: str, kind: str) -> None:
-    with pytest.raises(ImageError) as caught:
-        load_image(name)
-    assert COMMANDS[kind] in str(caught.value)
-    if Path(name).is_dir():
-        with pytest.raises(ImageError) as caught:
-            list_photos(name)
-        assert COMMANDS[kind] in str(caught.value)
-
-
-@pytest.mark.parametrize(
     ("command", "name", "kind", "path"),
     [
         (command, *row)
@@ -118,20 +97,6 @@ def test_each_command_names_the_right_one(
     assert told.count("\n") == 1
 
 
-def test_images_and_folders_of_several_scans_are_no_scan(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    pytest.importorskip("nibabel", reason="needs the extra [volumes]")
-    for name, told in {
-        "photo.png": "is an image, not a scan. Segment it with: anymask segment photo.png",
-        "photos": "is a folder of images. Segment them with: anymask everything photos -o out/",
-        "scans": "anymask volume scans/a.nii",
-        "a.mha": "Convert it to NIfTI",
-    }.items():
-        assert main(["volume", name, *WORDS["volume"]]) == 2
-        assert told in capsys.readouterr().err
-
-
 def test_one_image_is_no_video(capsys: pytest.CaptureFixture[str]) -> None:
     image = Image.new("RGB", (20, 20))
     image.save("geo.tif", tiffinfo={34735: (1, 1, 0, 0)})  # GeoKeyDirectoryTag of GeoTIFF
@@ -143,19 +108,6 @@ def test_one_image_is_no_video(capsys: pytest.CaptureFixture[str]) -> None:
     }.items():
         assert main(["track", name, *WORDS["track"]]) == 2
         assert told in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("command", ["segment", "everything", "find"])
-def test_a_map_without_the_extra_is_refused(
-    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Its GeoJSON would have pixel coordinates, and its .tif no place."""
-    Image.new("RGB", (20, 20)).save("geo.tif", tiffinfo={34735: (1, 1, 0, 0)})
-    monkeypatch.setitem(sys.modules, "rasterio", None)
-    for output in ("a.geojson", "a.tif"):
-        assert main([command, "geo.tif", *WORDS[command], "-o", output]) == 2
-        assert "anymask[maps]" in capsys.readouterr().err
-        assert not Path(output).exists()
 
 
 def test_nothing_is_said_of_what_may_be_right_or_is_unknown() -> None:

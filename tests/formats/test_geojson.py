@@ -71,17 +71,13 @@ def test_a_transform_places_the_corners(tmp_path: Path) -> None:
 def georeferenced(folder: Path) -> Iterator[Path]:
     """Images that say where they are: GeoTIFFs of two writers and sizes, and files beside."""
     tifffile = pytest.importorskip("tifffile", reason="needs the extra [science]")
-    image, keys = Image.new("RGB", (9, 7), "white"), (34735, 3, 4, (1, 1, 0, 0), True)
+    image = Image.new("RGB", (9, 7), "white")
     image.save(folder / "pillow.tif", tiffinfo={34735: (1, 1, 0, 0)})
-    yield folder / "pillow.tif"
-    for order in "<>":
-        path = folder / f"four{ord(order)}.tif"
-        bands = np.zeros((7, 9, 4), np.int16)
-        tifffile.imwrite(
-            path, bands, photometric="minisblack", bigtiff=order == ">", byteorder=order,
-            extratags=[keys],
-        )  # fmt: skip
-        yield path
+    tifffile.imwrite(
+        folder / "big.tif", np.zeros((7, 9, 4), np.int16), photometric="minisblack", bigtiff=True,
+        byteorder=">", extratags=[(34735, 3, 4, (1, 1, 0, 0), True)],
+    )  # fmt: skip
+    yield from (folder / "pillow.tif", folder / "big.tif")
     for name, beside, text in (
         ("a.jpg", "a.jgw", ""),
         ("b.png", "b.png.aux.xml", "<PAMDataset><SRS>EPSG:25832</SRS></PAMDataset>"),
@@ -100,7 +96,6 @@ def test_a_map_is_never_written_in_pixels(tmp_path: Path) -> None:
             with pytest.raises(InputError, match=f"{path.name} is georeferenced"):
                 write()
         masks.save(tmp_path / "out.svg")
-    assert not (tmp_path / "out.geojson").exists()
     with Image.open(tmp_path / "pillow.tif") as opened:
         for source in ((tmp_path / "pillow.tif").read_bytes(), opened):
             picture = picture_of(source, np.zeros((7, 9, 3), np.uint8))

@@ -256,20 +256,6 @@ def test_settings_that_cannot_be_are_refused(settings: dict[str, Any], told: str
         load_image(bands(5), **settings)
 
 
-def test_bands_without_colours_must_be_chosen(tmp_path: Path) -> None:
-    path = tmp_path / "scene.tif"
-    path.write_bytes(tiff(bands(6), photometric="minisblack", planarconfig="contig"))
-    with pytest.raises(
-        ImageError,
-        match=r"scene\.tif' has 6 bands and does not declare .*bands=\(3, 2, 1\), or --bands",
-    ):
-        load_image(path)
-    with pytest.raises(ImageError, match=r"Band 7 does not exist: '.*scene\.tif' has 6 bands"):
-        load_image(path, bands=(1, 2, 7))
-    with pytest.raises(ImageError, match=r"Page 2 is out of range: '.*scene\.tif' has 1 page"):
-        load_image(path, bands=1, page=2)
-
-
 def test_a_volume_and_a_bomb_are_refused() -> None:
     layers = np.stack([bands(1, np.float16)[..., 0]] * 20)
     volume = tiff(layers, volumetric=True, tile=(16, 16, 16), photometric="minisblack")

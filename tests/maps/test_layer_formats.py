@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from anymask.base import PromptError
-from anymask.cli.main import main
 
 pyogrio = pytest.importorskip("pyogrio", reason="needs the extra [maps]")
 shapely = pytest.importorskip("shapely", reason="needs the extra [maps]")
@@ -96,22 +95,7 @@ def test_placemarks_are_prompts_in_kml_and_kmz(tmp_path: Path, ortho: Path) -> N
         (b"PK\x03\x04 kml", "corrupted KMZ"),
     ],
 )
-def test_other_documents_are_refused(
-    text: Any, message: str, tmp_path: Path, ortho: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_other_documents_are_refused(text: Any, message: str, tmp_path: Path, ortho: Path) -> None:
     (tmp_path / "p.kml").write_bytes(text if isinstance(text, bytes) else text.encode())
     with open_map(ortho) as scene, pytest.raises(PromptError, match=message):
         read_prompts(tmp_path / "p.kml", scene)
-    words = ["segment", str(ortho), "--prompts", str(tmp_path / "p.kml"), "-o"]
-    assert main([*words, str(tmp_path / "o.shp")]) == 2
-    assert "Traceback" not in capsys.readouterr().err
-
-
-def test_the_command_writes_a_shapefile_and_no_kml(
-    tmp_path: Path, ortho: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    words = ["segment", str(ortho), "--point", "100,100", "-o"]
-    assert main([*words, str(tmp_path / "o.shp")]) == 0
-    assert len(read_layer(tmp_path / "o.shp")[0]) == 1
-    assert main([*words, str(tmp_path / "o.kml")]) == 2
-    assert "o.geojson?" in capsys.readouterr().err

@@ -10,14 +10,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from anymask.cli.main import main
-
 rasterio = pytest.importorskip("rasterio")
 pytest.importorskip("pyogrio")
 pytest.importorskip("shapely")
 
 from anymask.maps import ChangeProcessor, aligned, open_map  # noqa: E402
-from anymask.maps.registration import apply_transform, registration  # noqa: E402
+from anymask.maps.registration import registration  # noqa: E402
 from tests.maps.made import ThresholdModel, field, photo_of, write_map  # noqa: E402
 
 SIDE, PAIRS = 256, 50
@@ -121,22 +119,6 @@ def test_changes_of_fifty_displaced_pairs(tmp_path: Path) -> None:
     assert recall >= 0.9
 
 
-def test_without_registration_displaced_objects_are_reported(tmp_path: Path) -> None:
-    with_it, _ = measured(tmp_path, range(6))
-    without, _ = measured(tmp_path, range(6), register=False)
-    assert without < with_it
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_the_transform_is_found(tmp_path: Path, seed: int) -> None:
-    pair = Pair(seed)
-    with opened(tmp_path, pair.before, pair.after) as (_, second):
-        found = np.vstack([second.about["registered"], [0, 0, 1]])
-    places = np.random.default_rng(0).uniform(0, SIDE, (50, 2))
-    wanted = places @ pair.transform[:, :2].T + pair.transform[:, 2]
-    assert np.abs(apply_transform(found, places) - wanted).max() < 0.5
-
-
 def test_large_maps_are_registered_at_full_resolution(tmp_path: Path) -> None:
     rng = np.random.default_rng(3)
     before = photo_of(field(1600, 60, seed=1, radius=(15, 50)), 1)
@@ -165,17 +147,3 @@ def test_maps_without_common_content_are_not_registered(tmp_path: Path, other: s
         after[:] = 90
     with opened(tmp_path, Pair(0).before, after, register=False) as (first, second):
         assert registration(first, second) is None
-
-
-def test_the_command_reports_the_displacement(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    pair = Pair(4)
-    move = np.array([[1, 0, 5.0], [0, 1, -3.0]])
-    old = write_map(tmp_path / "old.tif", pair.before)
-    new = write_map(tmp_path / "new.tif", displaced(pair.before, move))
-    words = ["change", str(old), str(new), "-o", str(tmp_path / "c.gpkg"), "--grid", "2"]
-    assert main(words) == 0
-    assert "displaced by 5.0, -3.0 pixels" in capsys.readouterr().err
-    assert main([*words[:3], "-o", str(tmp_path / "d.gpkg"), *words[5:], "--no-register"]) == 0
-    assert "displaced" not in capsys.readouterr().err
