@@ -131,6 +131,7 @@ def test_a_lone_negative_click_is_refused(desk: Path, capsys: pytest.CaptureFixt
         (["--bbox", "1,2,3,4"], "Unknown option --bbox. Did you mean '--box'?"),
         (["--neg", "1,2"], "Unknown option --neg. Did you mean '--negative'?"),
         (["--point", "1,2", "--granularity", "prat"], "Invalid granularity"),
+        (["--crs", "EPSG:4326", "--point", "9,47"], "--crs: Only for maps"),  # no pixel
         (["--point", "1,2", "3,4"], "Unexpected argument '3,4'. Repeat the option"),
     ],
 )

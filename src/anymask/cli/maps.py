@@ -96,9 +96,10 @@ def search_map(args: argparse.Namespace, task: EverythingTask | FindTask) -> Non
             nested=nested,
         )
         report = write_survey(args, scene, processor, settings)
-        other = "" if phrases is None else "--detector or --like, "
-        if work.model.name != "nano-roofs":
-            other += "anymask everything --model nano-roofs for buildings, "
+        other = "--detector or --like, " * (phrases is not None) + (
+            "anymask everything --model nano-roofs for buildings, "
+            * (work.model.name != "nano-roofs")
+        )
         advise_on_map(
             report, scene, work.model.spec.image_side, processor.side, args.sources[0], other
         )

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
-from anymask.base import list_settings, need_packages
+from anymask.base import InputError, list_settings, need_packages
 from anymask.cli.command import Argument, Group, Settings
 from anymask.formats import LAYERS
 from anymask.jobs import LookChoice, MapChoice, ModelChoice, PictureChoice
@@ -46,10 +46,25 @@ def map_options(*, prompts: bool = False, tile: bool = True) -> Group:
 
 
 def wants_map(args: argparse.Namespace) -> bool:
-    """Return whether a command line processes a map. Raises MissingExtra if it certainly does.
+    """Return whether a command line processes a map.
 
-    It does if `-o` ends in .gpkg, .fgb or .shp, or if it ends in .geojson or .tif and the
-    source is georeferenced. The CRS of the source is only read with the extra.
+    Raises:
+        MissingExtra: It does, but the packages are not installed.
+        InputError: It does not, but has options of maps.
+    """
+    if not (is_map := _writes_map(args)) and (given := read_options(args, MapChoice)):
+        raise InputError(
+            f"{', '.join(map(option_of, given))}: Only for maps. Pass a georeferenced image and -o "
+            f"with a name ending in {', '.join((*LAYERS, *_MAYBE[:2]))}."
+        )
+    return is_map
+
+
+def _writes_map(args: argparse.Namespace) -> bool:
+    """Return whether the outputs are those of a map. Raises MissingExtra.
+
+    They are if `-o` ends in .gpkg, .fgb or .shp, or in .geojson or .tif and the source is
+    georeferenced. The CRS of the source is only read with the extra.
     """
     if getattr(args, "prompts", None) is not None:
         need_packages(OF_MAPS, "maps", "--prompts")

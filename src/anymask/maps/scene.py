@@ -212,11 +212,9 @@ def open_map(
 
 def is_map(path: Path) -> bool:
     """Whether a file, or the first tile of a folder, has a CRS."""
-    try:
-        with _open(_tiles([path])[0]) as dataset:
-            return dataset.crs is not None
-    except InputError:
-        return False
+    with contextlib.suppress(InputError), _open(_tiles([path])[0]) as dataset:
+        return dataset.crs is not None
+    return False
 
 
 def moved(points: Floats, transform: Any) -> Floats:  # (n, 2) -> (n, 2)
