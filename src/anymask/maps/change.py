@@ -189,7 +189,7 @@ class ChangeProcessor(TileProcessor):
             return []
         old, new = self._changed_masks(before, changed), self._changed_masks(after, changed)
         agree = rle_iou([one.rle for one in old], [one.rle for one in new]) > RIVAL
-        twins = [*agree.any(axis=1).tolist(), *agree.any(axis=0).tolist()]
+        twins = np.concatenate([agree.any(axis=1), agree.any(axis=0)])
         found = [
             replace(one, label="changed" if twin else self._label(one, changed, before, after))
             for number, (one, twin) in enumerate(zip([*old, *new], twins, strict=True))

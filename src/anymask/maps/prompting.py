@@ -136,7 +136,7 @@ class PromptProcessor:
                 placed = (one.box - np.tile(window[:2], 2)) / np.tile(scale, 2)
                 (box,) = cut_boxes(placed, (picture.shape[0], picture.shape[1]))
             moved.append(Prompt.of(clicks, one.labels, box))
-        view = EncodedPhoto(self.model.encode(picture), picture)
+        view: Any = EncodedPhoto(self.model.encode(picture), picture)
         for start in range(0, len(moved), _TOGETHER):
             answers = self.model.segment(
                 view, prompts=moved[start : start + _TOGETHER], **self.settings
