@@ -95,7 +95,6 @@ def test_a_map_is_never_written_in_pixels(tmp_path: Path) -> None:
         for write in (masks.to_geojson, partial(masks.save, tmp_path / "out.geojson")):
             with pytest.raises(InputError, match=f"{path.name} is georeferenced"):
                 write()
-        masks.save(tmp_path / "out.svg")
     with Image.open(tmp_path / "pillow.tif") as opened:
         for source in ((tmp_path / "pillow.tif").read_bytes(), opened):
             picture = picture_of(source, np.zeros((7, 9, 3), np.uint8))
