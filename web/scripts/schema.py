@@ -1,4 +1,4 @@
-"""Write web/src/store/schema.ts: the JSON types of the server in TypeScript, from OpenAPI.
+"""Write web/src/store/schema.ts: the JSON types that the page uses in TypeScript, from OpenAPI.
 
 Run `python web/scripts/schema.py` after you change a schema in src/anymask/studio. A test checks
 that the file matches the server.
@@ -6,6 +6,7 @@ that the file matches the server.
 
 from __future__ import annotations
 
+import json
 import re
 import tempfile
 import textwrap
@@ -39,12 +40,27 @@ def openapi() -> dict[str, Any]:
 
 
 def to_typescript(document: dict[str, Any]) -> str:
-    """An interface for each schema of the document, by name."""
+    """An interface for each schema that the page needs, by name."""
     schemas = document["components"]["schemas"]
     return HEAD + "".join(
-        f"\n{_comment(schema)}export {_declared(name, schema)}\n"
-        for name, schema in sorted(schemas.items())
+        f"\n{_comment(schemas[name])}export {_declared(name, schemas[name])}\n"
+        for name in sorted(_needed(schemas))
     )
+
+
+def _needed(schemas: dict[str, Any]) -> set[str]:
+    """Schemas that the page imports, and those that they refer to."""
+    sources = "".join(path.read_text() for path in sorted(TARGET.parents[1].rglob("*.ts")))
+    imported = " ".join(re.findall(r'import type \{([^}]*)\} from "[./\w]*/schema"', sources))
+    names = set(re.findall(r"\w+", imported))
+    left = [name for name in schemas if _plain(name) in names]
+    needed = set[str]()
+    while left:
+        name = left.pop()
+        if name not in needed:
+            needed.add(name)
+            left += re.findall(r"#/components/schemas/([\w-]+)", json.dumps(schemas[name]))
+    return needed
 
 
 def _declared(name: str, schema: dict[str, Any]) -> str:
