@@ -1,13 +1,15 @@
 /** A photo and a mask of it -> the object on nothing, or on a color, as a canvas and as a file. */
 
+import { wrong } from "./keys";
 import type { Box, CutoutOptions, Mask } from "./types";
 
 /** Draw the object. Throws an Error for an empty mask or an option that is out of range. */
 export function cutOut(photo: ImageBitmap, mask: Mask, options: CutoutOptions): OffscreenCanvas {
   const { crop = false, margin = 0, background = null, soft = true } = options;
-  if (!(Number.isInteger(margin) && margin >= 0)) {
-    throw new Error(`margin must be an integer of at least 0. Given: ${JSON.stringify(margin)}.`);
-  }
+  if (!(Number.isInteger(margin) && margin >= 0))
+    throw wrong("margin must be an integer of at least 0.", margin);
+  if (background !== null && !isColour(background))
+    throw wrong('background must be a CSS color, such as "white" or "#ff8800".', background);
   if (!mask.box) throw new Error("The mask is empty. Segment again with another prompt.");
   const whole: Box = [0, 0, photo.width, photo.height];
   const [x0, y0, x1, y1] = crop ? widened(mask.box, margin, whole) : whole;
@@ -25,6 +27,17 @@ export function cutOut(photo: ImageBitmap, mask: Mask, options: CutoutOptions): 
   behind.context.fillRect(0, 0, width, height);
   behind.context.drawImage(canvas, 0, 0);
   return behind.canvas;
+}
+
+/** A canvas ignores what is no color, and keeps the one that it has. */
+function isColour(text: string): boolean {
+  const { context } = blank(1, 1);
+  const [one, other] = ["#000", "#fff"].map((before) => {
+    context.fillStyle = before;
+    context.fillStyle = text;
+    return context.fillStyle;
+  });
+  return one === other;
 }
 
 function blank(width: number, height: number) {

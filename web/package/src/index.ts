@@ -12,7 +12,7 @@ import type { Click } from "../../src/model/negative_clicks";
 import type { Prompt as Asked } from "../../src/model/prompts";
 import type { Previous } from "../../src/model/steps";
 import { cutOut } from "./cutout";
-import { checkKeys } from "./keys";
+import { checkKeys, isNumbers, wrong } from "./keys";
 import { PatchMask } from "./mask";
 import { photoToBitmap } from "./photo";
 import type {
@@ -35,6 +35,7 @@ import type {
 
 export type * from "./types";
 
+const TYPES = ["image/png", "image/webp", "image/jpeg"]; // of files
 const LEFT_OUT =
   "Copy the folders 'model' and 'ort' of the package to the folder of the built script. " +
   "With Vite, the plugin anymask/vite copies them. Or serve an exported model and pass its URL: load({ model }).";
@@ -107,6 +108,8 @@ class SeenPhoto implements Seen {
     const asked = this.checked(prompt);
     await this.look();
     const { granularity = "all" } = options;
+    if (granularity !== "all" && !(granularity >= 0 && granularity <= 1))
+      throw wrong('granularity must be "all" or a number from 0 to 1.', granularity);
     const least = leastAreas(options);
     const edges = this.refinedMasks(options);
     const closer = this.looksCloser(options) && this.model.closes(asked);
@@ -131,9 +134,7 @@ class SeenPhoto implements Seen {
       );
     }
     if (![true, false, "auto"].includes(refineEdges)) {
-      throw new Error(
-        `refineEdges must be "auto", true or false. Given: ${JSON.stringify(refineEdges)}.`,
-      );
+      throw wrong('refineEdges must be "auto", true or false.', refineEdges);
     }
     if (!refines || refineEdges === false) return 0;
     return refineEdges === true ? Infinity : 1;
@@ -141,16 +142,14 @@ class SeenPhoto implements Seen {
 
   private looksCloser({ zoom = "auto" }: SegmentOptions): boolean {
     if (zoom === "auto" || zoom === false) return zoom === "auto";
-    throw new Error(`zoom must be "auto" or false. Given: ${JSON.stringify(zoom)}.`);
+    throw wrong('zoom must be "auto" or false.', zoom);
   }
 
   async everything(options: EverythingOptions | Progress = {}): Promise<Mask[]> {
     const asked = typeof options === "function" ? { progress: options } : options;
     checkKeys(asked, "everything");
     const { progress = () => {} } = asked;
-    if (typeof progress !== "function") {
-      throw new Error(`progress must be a function. Given: ${JSON.stringify(progress)}.`);
-    }
+    if (typeof progress !== "function") throw wrong("progress must be a function.", progress);
     const least = leastAreas(asked);
     await this.look();
     const { shown } = await this.model.everything(this.key, progress, least);
@@ -169,12 +168,10 @@ class SeenPhoto implements Seen {
   ): Promise<NameSuggestion[]> {
     checkKeys(options, "suggestNames");
     const { names, top = 5 } = options;
-    if (!Number.isInteger(top) || top < 1) {
-      throw new Error(`top must be an integer of at least 1. Given: ${JSON.stringify(top)}.`);
-    }
-    if (names !== undefined && !Array.isArray(names)) {
-      throw new Error(`names must be an array of class names. Given: ${JSON.stringify(names)}.`);
-    }
+    if (!Number.isInteger(top) || top < 1)
+      throw wrong("top must be an integer of at least 1.", top);
+    if (names !== undefined && !Array.isArray(names))
+      throw wrong("names must be an array of class names.", names);
     const rle = patchToRle(this.patchOf(mask));
     const chosen = (await this.model.nameTable()).chosen(names ?? null);
     if (!rleArea(rle)) return [];
@@ -192,6 +189,9 @@ class SeenPhoto implements Seen {
   async toBlob(mask: Mask, options: FileOptions = {}): Promise<Blob> {
     checkKeys(options, "toBlob");
     const { type = "image/png", quality, ...look } = options;
+    if (!TYPES.includes(type)) throw wrong(`type must be one of ${TYPES.join(", ")}.`, type);
+    if (quality !== undefined && !(quality >= 0 && quality <= 1))
+      throw wrong("quality must be a number from 0 to 1.", quality);
     if (type === "image/jpeg" && !look.background) {
       throw new Error("JPEG does not support transparency. Pass a background, or use WebP.");
     }
@@ -215,8 +215,9 @@ class SeenPhoto implements Seen {
   }
 
   private checked({ points = [], labels, box, previous, candidate = 0 }: Prompt): Asked {
-    const wrong = (rule: string, given: unknown) =>
-      new Error(`${rule} Given: ${JSON.stringify(given)}.`);
+    if (!Array.isArray(points) || !points.every((point) => isNumbers(point, 2)))
+      throw wrong("points must be an array of [x, y], such as [[290, 120]].", points);
+    if (box != null && !isNumbers(box, 4)) throw wrong("box must be [x0, y0, x1, y1].", box);
     if (!points.length && !box) {
       throw new Error("The prompt is empty. Pass points: [[x, y]] or box: [x0, y0, x1, y1].");
     }
@@ -226,10 +227,10 @@ class SeenPhoto implements Seen {
     if (outside) throw wrong(`Points must lie within ${this.width} x ${this.height}.`, outside);
     if (labels && labels.length !== points.length)
       throw wrong("labels must have one entry per point.", labels);
-    const label = labels?.find((one) => one !== 0 && one !== 1);
+    const label = Array.from(labels ?? []).find((one) => one !== 0 && one !== 1);
     if (label !== undefined)
       throw wrong("Each label must be 1 (foreground) or 0 (background).", label);
-    if (box && !(box[0] < box[2] && box[1] < box[3] && box.every(Number.isFinite))) {
+    if (box && !(box[0] < box[2] && box[1] < box[3])) {
       throw wrong("The box must have x0 < x1 and y0 < y1.", box);
     }
     const clicks = points.map(([x, y], i) => ({ x, y, label: labels?.[i] ?? (1 as const) }));

@@ -1,4 +1,4 @@
-/** Keys of prompts and options: a misspelled one is an error, never a default in silence. */
+/** Keys and values of prompts and options: a wrong one is an error, never a default in silence. */
 
 export const KEYS = {
   prompt: ["points", "labels", "box", "previous", "candidate"],
@@ -21,6 +21,16 @@ export function checkKeys(given: object, place: keyof typeof KEYS): void {
   const likely = near.steps <= Math.max(2, Math.floor(near.key.length / 3));
   const remedy = likely ? `Did you mean "${near.key}"?` : `Known keys: ${known.join(", ")}.`;
   throw new Error(`Unknown key "${wrong}" in ${place}. ${remedy}`);
+}
+
+/** The Error for a value that breaks a rule. */
+export const wrong = (rule: string, given: unknown) =>
+  new Error(`${rule} Given: ${JSON.stringify(given)}.`);
+
+/** Whether a value is an array of so many numbers. */
+export function isNumbers(given: unknown, count: number): boolean {
+  const all: unknown[] = Array.from((given ?? []) as ArrayLike<unknown>);
+  return all.length === count && all.every(Number.isFinite);
 }
 
 /** Letters to insert, delete or replace between two words. */

@@ -4,6 +4,7 @@ import { patchArea, patchHas } from "../../src/masks/patch";
 import type { Patch } from "../../src/masks/patch";
 import { simplified, tracePatch, withoutStairs } from "../../src/masks/outline";
 import type { Ring } from "../../src/masks/outline";
+import { isNumbers, wrong } from "./keys";
 import type { Box, Colour, Mask, Outline, XY } from "./types";
 
 const WHITE: Colour = [255, 255, 255, 255];
@@ -54,6 +55,8 @@ export class PatchMask implements Mask {
   }
 
   toImageData(colour: Colour = WHITE): ImageData {
+    if (!isNumbers(colour, 4))
+      throw wrong("The color must be [red, green, blue, alpha], each 0 to 255.", colour);
     const pixels = new Uint8ClampedArray(4 * this.width * this.height);
     this.toArray().forEach((inside, at) => inside && pixels.set(colour, 4 * at));
     return new ImageData(pixels, this.width, this.height);
