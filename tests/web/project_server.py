@@ -205,7 +205,11 @@ class Handler(BaseHTTPRequestHandler):
         folder, inside = (
             ("nano", name.removeprefix("model/")) if name.startswith("model/") else ("web", name)
         )
-        path = anymask.sample() if name == "sample.jpg" else (ASSETS / folder / inside).resolve()
+        path = (
+            anymask.sample("rocket")
+            if name == "sample.jpg"
+            else (ASSETS / folder / inside).resolve()
+        )
         if not path.is_relative_to(ASSETS) or not path.is_file():
             return self.send(b"not here", status=404, kind="text/plain")
         return self.send(path.read_bytes(), kind=KINDS.get(path.suffix, "text/plain"))

@@ -141,7 +141,7 @@ async def compressed(response: Response, request_headers: Headers) -> Response:
 
 async def sample_photo() -> Response:
     """Serve the sample image of an empty page."""
-    return FileResponse(sample(), headers=_FRESH)
+    return FileResponse(sample("rocket"), headers=_FRESH)
 
 
 def add_pages(api: FastAPI, bundle: Path | None) -> None:
@@ -235,7 +235,7 @@ def write_static(target: Path, bundle: Path | None) -> int:
             f"The folder {target} is not empty and was not written by --static. Choose "
             "another folder."
         )
-    files[SAMPLE] = sample()
+    files[SAMPLE] = sample("rocket")
     page = (path for path in sorted(WEB.rglob("*")) if path.is_file())
     files |= {one.relative_to(WEB).as_posix(): one for one in page}
     with staged(target) as site:
