@@ -7,6 +7,7 @@ import { Model } from "./model/client";
 import { readEmbedding } from "./model/embedding";
 import type { Embedding } from "./model/embedding";
 import { showApp } from "./page/app";
+import { goOn } from "./page/commands";
 import { showSignIn } from "./page/signin";
 import { VideoOpener } from "./page/videoopener";
 import { startTheme } from "./page/theme";
@@ -89,12 +90,15 @@ async function start(): Promise<void> {
       );
     void session.wantModel();
     const { images } = session;
+    const left = await session.left();
     const first =
+      images.find((image) => image.id === left?.image) ??
       images.find((image) => image.id === query.get("image")) ??
       images.find((image) => image.status !== "done") ??
       images[0];
     if (session.project.stage === "review") await nextReview(session);
-    if (first && !session.editor && !session.failed) await session.open(first.id);
+    if (first && !session.editor && !session.failed) await session.open(first.id, left?.page);
+    if (left) void session.wantModel().then(() => goOn(session, left));
     await door.resume();
     if (store.kind !== "server") return;
     lookWhenBack(session);

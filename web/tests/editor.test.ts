@@ -2,13 +2,16 @@ import "fake-indexeddb/auto";
 
 import { describe, expect, test, vi } from "vitest";
 
+import { patchToRle } from "../src/masks/patch";
 import type { Patch } from "../src/masks/patch";
 import { Asking } from "../src/state/asking";
 import { Editor } from "../src/state/editor";
 import type { EditorHost } from "../src/state/editor";
 import type { Message, Session } from "../src/state/session";
 import type { Sight } from "../src/state/seeing";
-import { NO_DRAFT, Work } from "../src/state/work";
+import { selectAll } from "../src/state/selecting";
+import { NO_DRAFT, Work, activeLabel } from "../src/state/work";
+import type { Mask } from "../src/state/work";
 import { ONE_PLANE } from "../src/store/store";
 import type { Conflict } from "../src/store/outbox";
 import type { ImageEntry } from "../src/store/store";
@@ -63,6 +66,7 @@ function desk(label = "") {
     learn: vi.fn(),
     likelyName: () => null,
     keepDraft: vi.fn(),
+    finish: (_: unknown, __: unknown, work: () => Promise<unknown>) => work(),
     counted: vi.fn(),
     outbox: { add: async (note: unknown) => void sent.push(note) },
   };
@@ -78,6 +82,11 @@ function desk(label = "") {
   const editor = new Editor(entry, HW, work, sight, host as unknown as EditorHost);
   return { editor, model, said, sent };
 }
+
+const filled = (x: number): Patch => ({
+  ...{ hw: HW, x, y: 0, width: 1, height: 1 },
+  data: new Uint8Array(1).fill(1),
+});
 
 const places = ({ state }: Editor) => state.masks.map(({ box, label }) => [box[0], label]);
 
@@ -144,6 +153,37 @@ describe("while a mask is being kept", () => {
     editor.work.remake((mask) => ({ ...mask, score: 0.1 }));
     await model.speak();
     expect(places(editor)).toEqual([[20, null]]);
+  });
+});
+
+describe("selecting", () => {
+  const masks = ["cat", "cup", null].map((label, i) => ({
+    ...{ key: `m${i}`, rle: patchToRle(filled(i)), box: [i, 0, 1, 1], area: 1, score: 0.9 },
+    ...{ label, state: i ? "proposed" : "accepted", provenance: {} },
+  })) as Mask[];
+
+  test("shows the class of a mask, and the next object has the class that was chosen", () => {
+    const { editor } = desk("dog");
+    editor.add("masks", masks, true);
+    editor.select("m0");
+    editor.select("m1", true);
+    expect([editor.state.label, activeLabel(editor.state)]).toEqual(["cat", "dog"]);
+    editor.judge(["m1"], "rejected");
+    expect(editor.state.label).toBe("dog");
+    editor.select("m0");
+    editor.click(4, 5, 1);
+    expect(editor.state.label).toBe("dog");
+  });
+
+  test("of all is of the proposals where some are shown", () => {
+    const { editor } = desk();
+    editor.add("masks", masks, true);
+    const picked = (proposals: boolean) => {
+      selectAll({ editor, shown: { masks: true, proposals } } as unknown as Session);
+      return editor.selection.map(({ key }) => key);
+    };
+    expect(picked(true)).toEqual(["m1", "m2"]);
+    expect(picked(false)).toEqual(["m0"]);
   });
 });
 

@@ -225,7 +225,7 @@ describe("a label", () => {
 
   test("of one object alone does not go along to the next one", () => {
     const state: State = { masks: [], draft: NO_DRAFT, label: "cup", selected: null };
-    expect(forNext(state)).toEqual({});
-    expect(forNext({ ...state, once: true })).toEqual({ label: "", once: false });
+    expect(forNext(state)).toEqual({ label: "cup", next: undefined });
+    expect(forNext({ ...state, next: "" })).toEqual({ label: "", next: undefined });
   });
 });

@@ -271,7 +271,8 @@ class Store:
         fill_row(row, draft, who, self.clock())
         row.seconds += earlier
         row.draw = draw_of(image.id, rle_to_string(row.rle), row.page)
-        learn_label(session, draft.label)
+        if draft.state == "accepted":  # a search that is rejected leaves no class
+            learn_label(session, draft.label)
         session.add(row)
         remember(session, row, kind, 0.0 if seconds_logged else draft.seconds)
         return mask_of(row)
@@ -359,7 +360,8 @@ class Store:
         draft = _named_now(session, draft, seconds_logged)
         fill_row(row, draft, who, self.clock())
         row.seconds = earlier + draft.seconds
-        learn_label(session, draft.label)
+        if draft.state == "accepted":
+            learn_label(session, draft.label)
         remember(session, row, "record changed", 0.0 if seconds_logged else draft.seconds)
         return mask_of(row)
 

@@ -80,10 +80,10 @@ export function showApp(root: HTMLElement, session: Session, view: View, door: V
     conceptBar(session),
     simplifyBar(session, element),
     ruler(session, stage),
-    planeBar(session, stage),
     adjust,
-    toasts(session),
   );
+  panel.element.prepend(planeBar(session, stage));
+  panel.element.append(toasts(session));
   const modes = (mode: Mode, arm: Arm) => void setMode(session, stage, mode, arm);
   root.replaceChildren(
     header(session, pages, modes),
@@ -106,7 +106,10 @@ export function showApp(root: HTMLElement, session: Session, view: View, door: V
   const toCoco = (patch: Patch) => rleToCoco(patchToRle(patch));
   // For the console and the tests.
   Object.assign(window, { anymask: { session, stage, bench, toCoco } });
-  addEventListener("beforeunload", () => session.editor?.diary.send());
+  addEventListener("beforeunload", (event) => {
+    session.editor?.diary.send();
+    if (session.unfinished.length) event.preventDefault(); // the browser asks
+  });
   element.focus();
 }
 

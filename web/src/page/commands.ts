@@ -18,7 +18,7 @@ import { findAllLike } from "../state/finding";
 import { judge, keep, nextReview, undo } from "../state/review";
 import { judgePicked, selectAll } from "../state/selecting";
 import { turnChannel, turnPage } from "../state/seeing";
-import type { Session, ToolName } from "../state/session";
+import type { Intent, Session, ToolName } from "../state/session";
 import { isEmpty } from "../state/work";
 import type { Mask } from "../state/work";
 import { findDialog } from "./finding";
@@ -139,7 +139,7 @@ export function commandsOf(session: Session, stage: Stage, pages: Pages): Comman
     }),
     command("Object", "K", "Next mask", () => neighbour(session, 1)),
     command("Object", "J", "Previous mask", () => neighbour(session, -1)),
-    command("Object", "Ctrl+A", "Select all masks", () => editor() && selectAll(editor()!)),
+    command("Object", "Ctrl+A", "Select all masks, or all proposals", () => selectAll(session)),
     command("Object", "Q", "Edit the selected mask", () => editor()?.edit(false)),
     command("Object", "Ctrl+M", "Merge the selected masks", () => merge(session)),
     command("Object", "Ctrl+B", "Subtract the other selected masks from the first", () =>
@@ -241,9 +241,15 @@ const keptOf = (masks: readonly Mask[]) => masks.filter((mask) => mask.state !==
 export async function done(session: Session): Promise<void> {
   const { editor } = session;
   if (!editor || session.opening || session.finishing) return;
-  session.finishing = true; // a second press is not about the next photo
-  await finish(session, editor);
-  session.finishing = false;
+  await session.finish(editor, { done: true }, () => finish(session, editor));
+}
+
+/** Do what was left unfinished when the page was closed. */
+export async function goOn(session: Session, left: Intent): Promise<void> {
+  const { editor } = session;
+  if (editor?.entry.id !== left.image) return;
+  await editor.accept();
+  if (left.done) await done(session);
 }
 
 async function finish(session: Session, editor: Editor): Promise<void> {

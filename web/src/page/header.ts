@@ -49,7 +49,7 @@ export function header(
     void (isFinished(session) ? reopen(session) : done(session));
   });
   session.watchers.push(() => {
-    const { images, index, project, standing } = session;
+    const { images, index, project, standing, unfinished } = session;
     const finished = isFinished(session);
     finish.setAttribute("aria-pressed", String(finished));
     finish.title = finished ? DONE : TO_FINISH;
@@ -67,14 +67,14 @@ export function header(
     const text = standing.lost
       ? `${standing.lost === SILENT ? "Not connected" : "Not saved"}: ` +
         `${standing.waiting} unsaved changes`
-      : standing.waiting
+      : standing.waiting || unfinished.length
         ? "Saving …"
         : standing.asked
           ? `${standing.asked} not saved: resolve the conflict`
           : session.store.kind === "server"
             ? "All saved"
             : "Saved in this browser";
-    const unsaved = standing.waiting + standing.asked > 0;
+    const unsaved = standing.waiting + standing.asked + unfinished.length > 0;
     saved.dataset.state = standing.lost ? "lost" : unsaved ? "busy" : "saved";
     saved.title = standing.lost ?? "Every change is saved automatically";
     if (saved.textContent !== text) saved.textContent = text;

@@ -4,7 +4,7 @@ import { css, maskColour } from "../canvas/colours";
 import { scoreOf } from "../state/everything";
 import { selectTo } from "../state/selecting";
 import type { Session } from "../state/session";
-import { isGuess } from "../state/work";
+import { activeLabel, isGuess } from "../state/work";
 import type { Mask } from "../state/work";
 import { toggle, turnTaking } from "./commands";
 import { fill, h, icon } from "./dom";
@@ -53,9 +53,9 @@ export function drawLayers(session: Session, element: HTMLElement): void {
   const masks = session.editor?.shown ?? [];
   const accepted = masks.filter((mask) => mask.state === "accepted").length;
   const proposals = masks.filter((mask) => mask.state === "proposed");
-  const { shown } = session;
-  const { naming } = session;
+  const { shown, naming } = session;
   const open = naming.nameless.length;
+  const label = session.editor ? activeLabel(session.editor.state).trim() : "";
   const looks = JSON.stringify([
     accepted,
     proposals.length,
@@ -63,7 +63,7 @@ export function drawLayers(session: Session, element: HTMLElement): void {
     session.taking,
     open,
     naming.busy,
-    session.editor?.state.label,
+    label,
   ]);
   const layer = (name: "masks" | "proposals", text: string, count: number, key: string) =>
     h(
@@ -78,7 +78,6 @@ export function drawLayers(session: Session, element: HTMLElement): void {
       icon("eye"),
       `${text} ${count}`,
     );
-  const label = session.editor?.state.label.trim() ?? "";
   const all = (state: "accepted" | "rejected") => () => {
     const open = session.editor!.shown.filter((mask) => mask.state === "proposed");
     session.editor!.judge(

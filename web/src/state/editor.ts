@@ -15,7 +15,16 @@ import { shownMasks, withSpare } from "./everything";
 import { Turns, forTwin, madeMask, twinOf, withMask } from "./keeping";
 import type { Sight } from "./seeing";
 import { withoutOverlap } from "./shaping";
-import { NO_DRAFT, Work, asksModel, difference, forNext, isEmpty, isGuess } from "./work";
+import {
+  NO_DRAFT,
+  Work,
+  activeLabel,
+  asksModel,
+  difference,
+  forNext,
+  isEmpty,
+  isGuess,
+} from "./work";
 import { labelled, toSent, type Draft, type Mask, type State } from "./work";
 
 /** What the editor needs of the host around it. */
@@ -30,10 +39,12 @@ export interface EditorHost {
   learn(label: string): void;
   likelyName(editor: Editor): string | null; // of the object in the making, where it is sure
   keepDraft(editor: Editor, state: State): void;
+  finish<T>(editor: Editor, also: { done?: boolean }, work: () => Promise<T>): Promise<T>;
   counted(image: string, records: number): void;
   readonly outbox: Outbox;
 }
 
+const NONE = { selected: null, also: [] };
 const HOVER_LIMIT = 1024; // pixels along the longer side of a preview
 
 export class Editor {
@@ -101,7 +112,7 @@ export class Editor {
   act(what: string, change: Partial<State>, detail?: Record<string, unknown>): void {
     const before = this.state;
     const begins = change.draft && !change.draft.fixes && isEmpty(before.draft);
-    this.work.act(what, { ...(begins && forNext(before)), ...change });
+    this.work.act(what, { ...(begins && { ...forNext(before), ...NONE }), ...change });
     this.diary.note(what, detail);
     this.after(before);
   }
@@ -239,12 +250,12 @@ export class Editor {
 
   /** Keep the draft as a mask; what is said until it is kept is about the next one. */
   accept(): Promise<Mask | null> {
-    return this.turns.keep(() => this.keep());
+    return this.host.finish(this, {}, () => this.turns.keep(() => this.keep()));
   }
 
   private async keep(): Promise<Mask | null> {
     const likely = this.state.label.trim() ? null : this.host.likelyName(this);
-    const said = likely === null ? this.state : { ...this.state, label: likely, once: true };
+    const said = likely === null ? this.state : { ...this.state, label: likely, next: "" };
     const { draft } = said;
     if (isEmpty(draft)) return null;
     const old = this.find(draft.fixes);
@@ -269,7 +280,7 @@ export class Editor {
     const masks = this.host.takes() ? withoutOverlap(all, [mask]) : all;
     const seconds = Math.round(performance.now() - this.startedAt) / 1000;
     this.cost = { key: mask.key, seconds };
-    this.act("mask", { masks, draft: NO_DRAFT, selected: null, also: [], ...forNext(said) });
+    this.act("mask", { masks, draft: NO_DRAFT, ...NONE, ...forNext(said) });
     this.cost = null;
     this.diary.kept(mask.key, seconds);
     return mask;
@@ -277,14 +288,15 @@ export class Editor {
 
   /** Select a mask; `more`: beside those that are, or no longer. */
   select(key: string | null, more = false): void {
-    const mask = this.find(key);
     const before = this.selection.map((one) => one.key);
     let keys = key === null ? [] : [key];
     if (more && key !== null) {
       keys = before.includes(key) ? before.filter((one) => one !== key) : [...before, key];
     }
-    const label = mask && !more ? { label: mask.label ?? "" } : {};
-    this.work.quietly({ selected: keys[0] ?? null, also: keys.slice(1), ...label });
+    const first = this.find(keys[0] ?? null);
+    const next = activeLabel(this.state);
+    const shown = first ? { label: first.label ?? "", next } : forNext(this.state);
+    this.work.quietly({ selected: keys[0] ?? null, also: keys.slice(1), ...shown });
     this.host.changed();
   }
 
@@ -334,11 +346,12 @@ export class Editor {
   name(label: string, once = false): void {
     this.host.learn(label.trim());
     this.turns.take(() => {
+      const next = once ? (this.state.next ?? "") : undefined;
       if (!this.selected || !isEmpty(this.draft)) {
-        const said = this.state.label === label && !!this.state.once === once;
-        if (!said) this.act("label", { label, once });
+        const said = this.state.label === label && this.state.next === next;
+        if (!said) this.act("label", { label, next });
       } else if (this.selection.some((one) => (one.label ?? "") !== label.trim() || isGuess(one))) {
-        this.work.quietly({ label, once });
+        this.work.quietly({ label, next });
         this.change("label", (mask) => labelled(mask, label));
       }
     });
@@ -361,7 +374,7 @@ export class Editor {
     if (!this.free([...gone])) return;
     const masks = this.state.masks.filter((one) => !gone.has(one));
     this.spare = this.spare.filter((one) => !gone.has(one));
-    this.act("delete", { masks, selected: null, also: [] });
+    this.act("delete", { masks, ...NONE, ...forNext(this.state) });
   }
 
   /** Proposals that become masks of their own, or go; `label` for those without a name. */
@@ -373,13 +386,15 @@ export class Editor {
       return { ...one, ...named, state };
     };
     let masks: readonly Mask[] = all.map((one) => (chosen.has(one.key) ? judged(one) : one));
+    for (const one of masks) if (one.label && one.state === "accepted") this.host.learn(one.label);
     if (state === "accepted" && this.host.takes()) {
       masks = withoutOverlap(
         masks,
         masks.filter((one) => chosen.has(one.key)),
       );
     }
-    this.act(state === "accepted" ? "accept" : "reject", { masks, selected: null, also: [] });
+    const what = state === "accepted" ? "accept" : "reject";
+    this.act(what, { masks, ...NONE, ...forNext(this.state) });
   }
 
   /** A mask that the store has accepted already: no step, nothing to send. */

@@ -1,15 +1,18 @@
 /** Several masks are selected at once: all of them, or those of the list from one to another. */
 
 import type { Editor } from "./editor";
+import type { Session } from "./session";
 import type { Mask } from "./work";
 
 const listed = (editor: Editor) => editor.shown.filter((mask) => mask.state !== "rejected");
 
-export function selectAll(editor: Editor): void {
-  selectMany(
-    editor,
-    listed(editor).map((mask) => mask.key),
-  );
+/** All proposals where some are shown, all other masks where none is. */
+export function selectAll({ editor, shown }: Session): void {
+  const isOpen = ({ state }: Mask) => state === "proposed";
+  const all = editor ? listed(editor) : [];
+  const open = shown.proposals && all.some(isOpen);
+  const keys = all.filter((mask) => isOpen(mask) === open).map(({ key }) => key);
+  if (editor) selectMany(editor, keys);
 }
 
 /** All masks of the list between the selected one and another. */

@@ -20,7 +20,7 @@ import { countElsewhere, storedMasks } from "./others";
 import { Simplifying, picked } from "./simplifying";
 import { resume, rowOf } from "./proposing";
 import { lastLook, meetFile, see, sightOf, type Sight } from "./seeing";
-import { NO_DRAFT, forNext, isEmpty, type State, type Work } from "./work";
+import { NO_DRAFT, activeLabel, isEmpty, type State, type Work } from "./work";
 
 /** A verdict that can be taken back. */
 export interface Judged {
@@ -63,6 +63,14 @@ export const hasMasks = (image: ImageEntry) => image.records > 0 || image.status
 
 export type ToolName = "point" | "box" | "lasso" | "brush" | "eraser" | "polygon" | "pick" | "pan";
 
+/** A mask that is being kept, or a photo that is being marked as done. */
+export interface Intent {
+  image: string;
+  page: number;
+  done?: boolean;
+}
+
+const INTENT = "unfinished";
 const NOT_SAVED = "Not saved yet. ";
 
 const PAGE = 1000; // photos listed at once: the most that the server gives
@@ -80,7 +88,6 @@ export class Session implements EditorHost {
   brush = 12;
   shown = { masks: true, proposals: true };
   look: Look = PLAIN;
-  finishing = false; // the open photo
   subtracting = false; // clicks say "not this", until the object is kept; for fingers
   taking = false; // new masks take their pixels from those beneath them
   redraw: () => void = () => undefined; // photo and masks, in the next frame
@@ -190,10 +197,37 @@ export class Session implements EditorHost {
     this.changed();
   }
 
-  keepDraft({ entry, sight }: Editor, { draft, label, once }: State): void {
-    const row = { name: rowOf("draft", entry.id, sight.page), draft, label, once };
+  keepDraft({ entry, sight }: Editor, { draft, label, next }: State): void {
+    const row = { name: rowOf("draft", entry.id, sight.page), draft, label, next };
     void (isEmpty(draft) ? this.db.forget("settings", row.name) : this.db.keep("settings", row));
   }
+
+  /** Masks and photos that are being finished: a page that is left meanwhile goes on with them. */
+  unfinished: readonly Intent[] = [];
+
+  get finishing(): boolean {
+    return this.unfinished.some(({ done }) => done);
+  }
+
+  async finish<T>({ entry, sight }: Editor, also: Partial<Intent>, work: () => Promise<T>) {
+    const intent = { image: entry.id, page: sight.page, ...also };
+    this.keepIntents([...this.unfinished, intent]);
+    try {
+      return await work();
+    } finally {
+      this.keepIntents(this.unfinished.filter((one) => one !== intent));
+    }
+  }
+
+  private keepIntents(all: readonly Intent[]): void {
+    this.unfinished = all;
+    if (all.length) void this.db.keep("settings", { name: INTENT, ...all.at(-1) });
+    else void this.db.forget("settings", INTENT);
+    this.changed();
+  }
+
+  /** What was left unfinished when the page was closed. */
+  left = () => this.db.get<Intent>("settings", INTENT);
 
   // ------------------------------------------------------------------------------------- opening
 
@@ -382,7 +416,7 @@ export class Session implements EditorHost {
     if (!editor) return;
     editor.diary.send();
     await editor.settled();
-    this.lastLabel = forNext(editor.state).label ?? editor.state.label;
+    this.lastLabel = activeLabel(editor.state);
   }
 
   /** The photo's masks, with what has not reached the store yet, and the draft that was left. */
@@ -394,7 +428,7 @@ export class Session implements EditorHost {
     const draft = { ...NO_DRAFT, ...left?.draft };
     if (!kept.some((mask) => mask.key === draft.fixes)) draft.fixes = null;
     const label = left?.label ?? this.lastLabel;
-    const state = { masks: kept, draft, label, once: left?.once, selected: null };
+    const state = { masks: kept, draft, label, next: left?.next, selected: null };
     return resume(this.db, this.outbox, image, page, state);
   }
 }

@@ -48,7 +48,7 @@ export interface State {
   masks: readonly Mask[];
   draft: Draft;
   label: string;
-  once?: boolean; // the label is this object's alone
+  next?: string; // the label of the next object, where `label` is this object's alone
   selected: string | null;
   also?: readonly string[]; // selected beside it
 }
@@ -71,9 +71,11 @@ export function labelled({ notes }: Pick<Mask, "notes">, label: string) {
   return { label: label.trim() || null, notes: rest };
 }
 
+/** The class that the next object gets. */
+export const activeLabel = ({ label, next = label }: State) => next;
+
 /** What a label that was one object's alone is for the next one. */
-export const forNext = ({ once }: State): Partial<State> =>
-  once ? { label: "", once: false } : {};
+export const forNext = (state: State) => ({ label: activeLabel(state), next: undefined });
 
 const MOST = 500; // steps kept
 
@@ -127,6 +129,7 @@ export class Work {
     this.everywhere((state) => ({
       ...state,
       label: label(state.label),
+      next: state.next && label(state.next),
       masks: state.masks.flatMap((mask) => {
         const made = known.get(mask) ?? change(mask);
         if (made) known.set(mask, made);
