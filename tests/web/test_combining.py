@@ -149,7 +149,7 @@ def test_notes_are_kept(sit_down: SitDown, project: Project) -> None:
 def test_a_mask_takes_the_pixels_of_those_beneath(sit_down: SitDown, project: Project) -> None:
     ann = opened(sit_down, project)
     pick(ann, (110, 110))
-    ann.page.get_by_role("button", name="Remove overlap").click()
+    ann.keys("Control+x")
     ann.until_so(lambda: areas(project) == [30 * 60, 3600, 3600], "the one beneath, cut")
     ann.keys("Control+z")
     ann.until_so(lambda: areas(project) == [3600] * 3, "the three of before")

@@ -115,6 +115,7 @@ def test_a_telephone_shows_the_mask_while_its_outline_is_simplified(
     ann.keys("o")
     pick(ann, (150, 150))
     ann.page.get_by_role("button", name="Show object and mask details").click()
+    ann.page.locator(".mask-bar summary").click()
     ann.page.get_by_role("button", name="Simplify").click()
     bar = ann.page.get_by_role("group", name="Simplify outline")
     bar.wait_for()

@@ -10,7 +10,8 @@ import type { Rgb } from "./colours";
 import { samples } from "./view";
 import type { View } from "./view";
 
-export const ACCENT = [61, 139, 255] as const;
+const ACCENT = [61, 139, 255] as const;
+export const UNNAMED = [214, 220, 228] as const; // no class has this color
 
 const scratch = document.createElement("canvas");
 let memory = new ArrayBuffer(0);

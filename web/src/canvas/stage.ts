@@ -4,17 +4,20 @@ import { rleToPatch } from "../masks/patch";
 import type { Patch } from "../masks/patch";
 import type { XY } from "../model/geometry";
 import type { Session, ToolName } from "../state/session";
+import type { Editor } from "../state/editor";
+import { activeLabel, isEmpty } from "../state/work";
 import type { Mask } from "../state/work";
 import { BrushTool, PolygonTool } from "../tools/drawing";
 import { PanTool, PickTool } from "../tools/choosing";
 import { BoxTool, LassoTool, PointTool } from "../tools/prompting";
 import { clipped } from "../tools/tool";
 import type { Bench, Pointed, Tool } from "../tools/tool";
+import type { Rgb } from "./colours";
 import { Fingers } from "./fingers";
 import { drawGuides } from "./guides";
 import { addLayers } from "./layers";
 import { PreviewLayer } from "./preview";
-import { ACCENT, drawBox, drawClicks, drawCross, drawLine, drawPatch, drawSimple } from "./shapes";
+import { UNNAMED, drawBox, drawClicks, drawCross, drawLine, drawPatch, drawSimple } from "./shapes";
 import type { View } from "./view";
 
 const WHITE = [255, 255, 255] as const;
@@ -289,7 +292,7 @@ export class Stage {
   private resized(): void {
     const { clientWidth, clientHeight } = this.element;
     if (!clientWidth || !clientHeight) return; // out of the page while a video is open
-    const whole = this.view.width < 2;
+    const whole = this.view.width < 2 || this.view.scale === this.view.fitting();
     this.view.width = Math.max(1, clientWidth);
     this.view.height = Math.max(1, clientHeight);
     this.canvases.forEach((canvas, i) => {
@@ -326,9 +329,17 @@ export class Stage {
     editor.map.draw(masks, this.view);
   }
 
+  /** The color of the object in the making: its class's, or that of none. */
+  private colour({ state, draft }: Editor): Rgb {
+    const label = (isEmpty(draft) ? activeLabel(state) : state.label).trim();
+    return label ? this.session.labels.colour(label) : [...UNNAMED];
+  }
+
   private drawPreview(): void {
     const patch = this.bench()?.editor.preview?.candidates[0].patch ?? null;
-    this.preview.show(patch, this.view, { colour: [...ACCENT], fill: 0.4, edge: 0.95 });
+    const { editor } = this.session;
+    const colour = editor ? this.colour(editor) : UNNAMED;
+    this.preview.show(patch, this.view, { colour: [...colour], fill: 0.4, edge: 0.95 });
     this.dimmed = patch !== null;
   }
 
@@ -351,7 +362,7 @@ export class Stage {
     if (!draft.fixes) for (const mask of editor.selection) outlined(mask, tried.length ? 0 : 0.28);
     drawSimple(context, view, tried);
     const fill = this.dimmed ? 0.25 : 0.5;
-    drawPatch(context, view, looks.patch, { colour: [...ACCENT], fill, edge: 1 });
+    drawPatch(context, view, looks.patch, { colour: this.colour(editor), fill, edge: 1 });
     if (draft.box) drawBox(context, view, draft.box);
     if (draft.lasso) drawLine(context, view, draft.lasso, true);
     drawClicks(context, view, draft.clicks, looks.violated);

@@ -30,7 +30,7 @@ export class View {
   }
 
   /** `below`: screen pixels at the bottom that something lies over. */
-  private fitting(below = 0): number {
+  fitting(below = 0): number {
     const [height, width] = this.hw;
     const across = (this.width - 2 * MARGIN) / width;
     const down = (this.height - below - 2 * MARGIN) / (height * this.tall);

@@ -9,7 +9,7 @@ import { zipOf } from "./zip";
 import type { Entry } from "./zip";
 
 export const OWN_FORMATS = ["yolo", "coco", "labelme-polygon", "sa1b", "label-png", "csv"];
-const NO_CLASSES = ["label-png", "sa1b"]; // formats without classes
+const NO_CLASSES = ["csv", "label-png", "sa1b"]; // formats with none, or an empty one
 const SPLITS = ["train", "val", "test"];
 const BARE =
   "\ndata.yaml expects the image files in images/. " +

@@ -9,7 +9,6 @@ import type { ChannelRange, Planes } from "../store/store";
 import { fill, h, keysBack } from "./dom";
 
 const COLOURS = ["Red", "Green", "Blue"];
-const DIGITS = 6; // of a value that is shown
 
 interface Row {
   name: HTMLElement;
@@ -119,9 +118,9 @@ function hint({ channel, low, high, element }: Row, values: ChannelRange | null)
   element.title = values ? `values ${short(values.least)} to ${short(values.most)}` : "";
 }
 
-function short(value: number): string {
-  return String(Number(value.toPrecision(DIGITS)));
-}
+/** Whole numbers, but where all values lie close together. */
+const short = (value: number) =>
+  Math.abs(value) < 100 ? String(Number(value.toPrecision(3))) : value.toFixed(0);
 
 /** Two values, null for neither; an end that is left out is the channel's own, "open" unknown. */
 function rangeOf({ low, high }: Row, values: ChannelRange | null): Range | null | "open" | "wrong" {

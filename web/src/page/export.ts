@@ -46,12 +46,18 @@ export function exportDialog(session: Session): void {
     ...offered.map(([name, title]) => h("option", { value: name }, title)),
   );
   const about = h("p", { class: "dim small" });
-  const tell = () => (about.textContent = offered.find(([name]) => name === format.value)![2]);
-  format.addEventListener("change", tell);
-  tell();
   const photos = photoChoice(session);
   const images = box("Include the images (required for training)");
   const split = splitChoice();
+  const splittable = session.images.filter(({ status }) => status === "done").length >= 3;
+  const tell = () => {
+    about.textContent = offered.find(([name]) => name === format.value)![2];
+    const trains = format.value === "yolo"; // its data.yaml names the images of each split
+    images.input.checked = trains;
+    split.turn(trains && splittable);
+  };
+  format.addEventListener("change", tell);
+  tell();
   const proposals = box("Include proposals that are not yet accepted");
   const tolerance = number("Outline tolerance in pixels (0: exact)", "0.5", "0.5");
   const said = h("p", { class: "said", role: "status" });
@@ -91,7 +97,14 @@ export function exportDialog(session: Session): void {
       await session.outbox.flush();
       const { name, blob, told } = await session.store.export(wish());
       download(name, blob);
-      said.textContent = `Downloaded ${name}. ${told.replaceAll("\n", ". ")}`;
+      const lines = told.split("\n");
+      const lost = lines.filter((line) => line.startsWith(LOST));
+      const short = lines.filter((line) => !lost.includes(line)).join(". ");
+      said.replaceChildren(`Downloaded ${name}. ${short}`);
+      if (lost.length)
+        said.append(
+          h("details", {}, h("summary", {}, DETAILS), ...lost.map((one) => h("p", {}, one))),
+        );
     } catch (error) {
       said.replaceChildren((error as Error).message);
       for (const [title, given] of questions(error, wish())) {
@@ -108,6 +121,9 @@ export function exportDialog(session: Session): void {
   };
   const element = dialog("Export", form, said);
 }
+
+const LOST = "Not kept"; // begins what a server tells that a format does not hold
+const DETAILS = "What this format does not keep exactly";
 
 type Answers = Pick<ExportWish, "force" | "unlabelled">;
 
@@ -148,7 +164,7 @@ function photoChoice(session: Session) {
     { role: "radiogroup", "aria-label": "Images" },
     one(
       "done",
-      `Images marked as done (${done} of ${session.images.length}; press D to mark one)`,
+      `Images marked as done (${done} of ${session.images.length}; D or the tick marks one)`,
       true,
     ),
     one("labelled", `All images with masks, or marked as done (${labelled.length})`, false),
@@ -171,10 +187,14 @@ function splitChoice() {
     }),
   );
   const line = h("div", { class: "shares", hidden: true }, ...shares);
-  on.input.addEventListener("change", () => (line.hidden = !on.input.checked));
+  const turn = (whole: boolean) => {
+    on.input.checked = whole;
+    line.hidden = !whole;
+  };
+  on.input.addEventListener("change", () => turn(on.input.checked));
   const value = () =>
     on.input.checked ? shares.map((share) => Number(share.value) || 0).join("/") : null;
-  return { element: h("div", {}, on.element, line), value };
+  return { element: h("div", {}, on.element, line), turn, value };
 }
 
 function box(text: string) {

@@ -5,17 +5,27 @@ import { h } from "./dom";
 type Group = Record<string, unknown>;
 
 const isGroup = (value: unknown): value is Group => typeof value === "object" && value !== null;
+const WORDS: Record<string, string> = {
+  paces: "Time per stage",
+  seconds_a_mask: "Seconds per mask",
+  masks_an_hour: "Masks per hour",
+  seconds_a_track: "Seconds per track",
+  pixels: "Share of the image area",
+  labels: "Classes",
+  agreements: "Agreement between annotators",
+  batches: "Batches under review",
+};
+
 const named = (name: string) =>
-  name.charAt(0).toUpperCase() +
-  name
-    .slice(1)
-    .replaceAll("_", " ")
-    .replace(/\biou\b/, "IoU");
+  WORDS[name] ??
+  (name.charAt(0).toUpperCase() + name.slice(1).replaceAll("_", " ")).replace(/\biou\b/, "IoU");
 
 export function figures(report: Group): HTMLElement {
   const entries = Object.entries(report);
   const plain = entries.filter(([, value]) => !isGroup(value));
-  const groups = entries.filter((entry): entry is [string, Group] => isGroup(entry[1]));
+  const groups = entries.filter(
+    (entry): entry is [string, Group] => isGroup(entry[1]) && Object.keys(entry[1]).length > 0,
+  );
   return h(
     "div",
     { class: "report" },
@@ -26,7 +36,6 @@ export function figures(report: Group): HTMLElement {
 
 function section(group: Group): HTMLElement {
   const values = Object.values(group);
-  if (!values.length) return h("p", { class: "dim small" }, "No data yet.");
   if (!values.every(isGroup)) return pairs(Object.entries(group));
   const names = Array.isArray(group) ? null : Object.keys(group);
   return columns(values, names);

@@ -15,15 +15,16 @@ import { dialog } from "./dialogs";
 import { fill, h } from "./dom";
 
 const LIKE = "Leave the field empty to find objects similar to the selected mask.";
+const SIMILAR = "Find objects similar to the selected mask";
 const LOWER = 0.05; // minimum score of a second search; the default is 0.16
 
 export function findDialog(session: Session): void {
   if (!session.store.find) return session.say(ALONE);
   const field = h("input", {
     class: "label",
-    type: "search",
+    type: "text",
     list: "known-words",
-    placeholder: "cat, red cup",
+    placeholder: "cat, cup",
     "aria-label": "Text prompt",
     autocomplete: "off",
     autofocus: true,
@@ -41,6 +42,7 @@ export function findDialog(session: Session): void {
       said.textContent = (await work(words ? { words } : await likePicked(session))) ?? "";
     } catch (error) {
       said.textContent = (error as Error).message;
+      more.replaceChildren(button(SIMILAR, "", () => void ask(similar)));
     }
   };
   const here = async (question: SearchBody) => {
@@ -48,7 +50,7 @@ export function findDialog(session: Session): void {
     if (!none || !question.words) return element.close();
     more.replaceChildren(
       ...(question.score == null ? [button("Search with a lower score", "", lower)] : []),
-      button("Find objects similar to the selected mask", "", () => void ask(similar)),
+      button(SIMILAR, "", () => void ask(similar)),
     );
     return none;
   };

@@ -18,6 +18,8 @@ import { fill, h } from "./dom";
 
 export function maskBar(session: Session): HTMLElement {
   const element = h("div", { class: "mask-bar", role: "group", "aria-label": "Selected masks" });
+  const rest = h("div", {});
+  const more = h("details", {}, h("summary", {}, "More"), rest);
   session.watchers.push(() => {
     const { editor, review } = session;
     const chosen = editor && isEmpty(editor.draft) && !review ? editor.selection : [];
@@ -25,21 +27,24 @@ export function maskBar(session: Session): HTMLElement {
     element.hidden = !chosen.length;
     const stack = (editor?.sight.planes.pages.length ?? 1) > 1;
     const button = (text: string, key: string, run: () => void) =>
-      h("button", { class: "link", type: "button", title: `${text} (${key})`, onclick: run }, text);
+      h("button", { class: "link", type: "button", onclick: run }, text, h("kbd", {}, key));
     fill(element, JSON.stringify([about, stack]), () => [
       chosen.length > 1 && h("span", { class: "dim" }, `${chosen.length} selected`),
       chosen.length > 1 && button("Merge", "Ctrl+M", () => merge(session)),
       chosen.length > 1 && button("Subtract", "Ctrl+B", () => subtract(session)),
       chosen.length === 1 && button("Split", "Ctrl+K", () => split(session)),
       !!session.store.find && button("Find similar", "Ctrl+F", () => void findAllLike(session)),
+      more,
+    ]);
+    fill(rest, JSON.stringify([about, stack]), () => [
       button("Simplify", "Ctrl+I", () => session.simplifying.start()),
       button("Remove overlap", "Ctrl+X", () => takePixels(session)),
       button("Duplicate", "Ctrl+D", () => duplicate(session)),
       button(`Copy to next ${stack ? "page" : "image"}`, "Ctrl+E", () => void copyToNext(session)),
       button(chosen[0]?.notes?.locked ? "Unlock" : "Lock", "Z", () => turn(session, "locked")),
       button(chosen[0]?.notes?.hidden ? "Show" : "Hide", "Ctrl+H", () => turn(session, "hidden")),
-      button("Front", "Ctrl+]", () => raise(session, 1)),
-      button("Back", "Ctrl+[", () => raise(session, -1)),
+      button("To front", "Ctrl+]", () => raise(session, 1)),
+      button("To back", "Ctrl+[", () => raise(session, -1)),
     ]);
   });
   return element;

@@ -22,7 +22,7 @@ const STATES: [title: string, holds: Holds][] = [
 export function photosDialog(session: Session): void {
   const find = h("input", {
     class: "label",
-    type: "search",
+    type: "text",
     placeholder: "Search images",
     autofocus: true,
   });

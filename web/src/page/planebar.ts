@@ -62,7 +62,10 @@ function nameOf(look: Channel, { channels }: Planes): string {
 function tell(session: Session, place: HTMLElement, at: number): void {
   const pages = session.editor?.sight.planes.pages ?? [];
   const name = pages[at]?.name;
-  const [number, last] = [pages[at]?.page ?? 0, pages.at(-1)?.page ?? 0]; // as `--page` counts
-  const text = `page ${number} (0 to ${last})${name ? ` · ${name}` : ""}`;
-  if (place.textContent !== text) place.textContent = text;
+  const fromOne = name?.replace(/\d+/g, (digits) => String(Number(digits) + 1));
+  const alone = pages.every((one) => /^\D*\d+\D*$/.test(one.name)); // one axis: Z 1 of 2
+  const text = `${alone ? fromOne : `page ${at + 1}`} of ${pages.length}`;
+  const whole = name && !alone ? `${text} · ${fromOne}` : text;
+  if (place.textContent !== whole) place.textContent = whole;
+  place.title = `--page ${pages[at]?.page ?? 0} on the command line`;
 }

@@ -56,6 +56,7 @@ function modelText(session: Session): string {
   const name = session.model()?.manifest.name;
   if (session.modelState === "loading") return "loading the model …";
   if (session.modelState === "failed" || !name) return "no model";
+  if (session.opening) return name;
   return session.editor && !session.editor.seen ? `${name}: encoding the image …` : `${name} ready`;
 }
 

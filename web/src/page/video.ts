@@ -118,7 +118,8 @@ export async function showVideo(
   const commands = videoCommands(videoWork, stage, pages);
   const groups = GROUPS.filter((group) => pages.project || group !== "Project");
   const help = helpDialog([...commands, ...VIDEO_KEYS], extras?.mouse ?? VIDEO_MOUSE, groups);
-  element.append(simplifyBar(videoWork, element), toasts(videoWork));
+  element.append(simplifyBar(videoWork, element));
+  side.element.append(toasts(videoWork));
   const time = timeline(videoWork, back);
   time.prepend(clipBar(videoWork, pages.project ? keep : null));
   place.root.replaceChildren(

@@ -1,6 +1,7 @@
 /** Things like a mask, or called by a word: proposals with names, in the open photo or in all. */
 
 import type { SearchBody, SearchState } from "../store/schema";
+import { everything } from "./everything";
 import { propose } from "./proposing";
 import type { Session } from "./session";
 import { selectMany } from "./selecting";
@@ -49,6 +50,9 @@ export async function findHere(session: Session, question: SearchBody): Promise<
         ? `New objects found and selected: ${found.length}. ` +
             `Enter accepts them, Delete rejects them.${more}${untrainedText(untrained)}`
         : none,
+      found.length === 1
+        ? [{ title: "Segment everything", run: () => void everything(session) }]
+        : [],
     );
     return found.length ? null : none;
   } finally {
