@@ -90,7 +90,7 @@ async function start(): Promise<void> {
       );
     void session.wantModel();
     const { images } = session;
-    const left = await session.left();
+    const left = await session.unfinished.left();
     const first =
       images.find((image) => image.id === left?.image) ??
       images.find((image) => image.id === query.get("image")) ??

@@ -66,7 +66,7 @@ function desk(label = "") {
     learn: vi.fn(),
     likelyName: () => null,
     keepDraft: vi.fn(),
-    finish: (_: unknown, __: unknown, work: () => Promise<unknown>) => work(),
+    unfinished: { during: (_: unknown, __: unknown, work: () => Promise<unknown>) => work() },
     counted: vi.fn(),
     outbox: { add: async (note: unknown) => void sent.push(note) },
   };

@@ -108,7 +108,7 @@ export function showApp(root: HTMLElement, session: Session, view: View, door: V
   Object.assign(window, { anymask: { session, stage, bench, toCoco } });
   addEventListener("beforeunload", (event) => {
     session.editor?.diary.send();
-    if (session.unfinished.length) event.preventDefault(); // the browser asks
+    if (session.unfinished.all.length) event.preventDefault(); // the browser asks
   });
   element.focus();
 }

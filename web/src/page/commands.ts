@@ -16,9 +16,10 @@ import type { Editor } from "../state/editor";
 import { everything } from "../state/everything";
 import { findAllLike } from "../state/finding";
 import { judge, keep, nextReview, undo } from "../state/review";
-import { judgePicked, selectAll } from "../state/selecting";
+import { judgePicked, resize, selectAll } from "../state/selecting";
 import { turnChannel, turnPage } from "../state/seeing";
-import type { Intent, Session, ToolName } from "../state/session";
+import type { Session, ToolName } from "../state/session";
+import type { Intent } from "../state/unfinished";
 import { isEmpty } from "../state/work";
 import type { Mask } from "../state/work";
 import { findDialog } from "./finding";
@@ -130,8 +131,8 @@ export function commandsOf(session: Session, stage: Stage, pages: Pages): Comman
     command("Object", "1 2 3 4 5 6 7 8 9", "Set class 1 to 9", () => undefined),
     command("Page", "Ctrl+L", "Classes of the project", () => pages.names()),
     command("Object", "C", "Next candidate", () => editor()?.choose(editor()!.draft.candidate + 1)),
-    command("Object", ",", "Smaller candidate (part)", () => editor()?.resize(-1)),
-    command("Object", ".", "Larger candidate (whole)", () => editor()?.resize(1)),
+    command("Object", ",", "Smaller candidate (part)", () => editor() && resize(editor()!, -1)),
+    command("Object", ".", "Larger candidate (whole)", () => editor() && resize(editor()!, 1)),
     command("Object", "L", "Edit the class", () => pages.focusLabel()),
     command("Object", "Ctrl+Enter", "Use the first suggested class", () => session.naming.take(0)),
     command("Object", "Ctrl+Shift+L", "Suggest classes for all masks", () => {
@@ -238,10 +239,12 @@ export function toggle(session: Session, layer: "masks" | "proposals"): void {
 
 const keptOf = (masks: readonly Mask[]) => masks.filter((mask) => mask.state !== "rejected").length;
 
+const isFinishing = ({ unfinished }: Session) => unfinished.all.some(({ done }) => done);
+
 export async function done(session: Session): Promise<void> {
   const { editor } = session;
-  if (!editor || session.opening || session.finishing) return;
-  await session.finish(editor, { done: true }, () => finish(session, editor));
+  if (!editor || session.opening || isFinishing(session)) return;
+  await session.unfinished.during(editor, { done: true }, () => finish(session, editor));
 }
 
 /** Do what was left unfinished when the page was closed. */
@@ -272,7 +275,7 @@ export const isFinished = ({ images, index }: Session) => images[index]?.status 
 
 export async function reopen(session: Session): Promise<void> {
   const { editor } = session;
-  if (!editor || session.finishing || !isFinished(session)) return;
+  if (!editor || isFinishing(session) || !isFinished(session)) return;
   const { id } = editor.entry;
   const records = keptOf(editor.state.masks);
   try {

@@ -49,7 +49,8 @@ export function header(
     void (isFinished(session) ? reopen(session) : done(session));
   });
   session.watchers.push(() => {
-    const { images, index, project, standing, unfinished } = session;
+    const { images, index, project, standing } = session;
+    const unfinished = session.unfinished.all;
     const finished = isFinished(session);
     finish.setAttribute("aria-pressed", String(finished));
     finish.title = finished ? DONE : TO_FINISH;

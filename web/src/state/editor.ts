@@ -25,6 +25,7 @@ import {
   isEmpty,
   isGuess,
 } from "./work";
+import type { Unfinished } from "./unfinished";
 import { labelled, toSent, type Draft, type Mask, type State } from "./work";
 
 /** What the editor needs of the host around it. */
@@ -39,7 +40,7 @@ export interface EditorHost {
   learn(label: string): void;
   likelyName(editor: Editor): string | null; // of the object in the making, where it is sure
   keepDraft(editor: Editor, state: State): void;
-  finish<T>(editor: Editor, also: { done?: boolean }, work: () => Promise<T>): Promise<T>;
+  readonly unfinished: Pick<Unfinished, "during">;
   counted(image: string, records: number): void;
   readonly outbox: Outbox;
 }
@@ -230,17 +231,6 @@ export class Editor {
     this.say("candidate", () => ({ candidate: (candidate + count) % count }));
   }
 
-  /** The next smaller (-1) or larger (1) of the candidates: part or whole. */
-  resize(step: -1 | 1): void {
-    const { candidates } = this.looks;
-    const order = candidates
-      .map((_, i) => i)
-      .sort((a, b) => candidates[a].cells - candidates[b].cells);
-    const place = order.indexOf(Math.min(this.draft.candidate, candidates.length - 1));
-    const next = order[place + step];
-    if (next !== undefined) this.say(step < 0 ? "part" : "whole", () => ({ candidate: next }));
-  }
-
   drop(): void {
     this.turns.take(() => {
       if (!isEmpty(this.draft)) this.act("discard", { draft: NO_DRAFT });
@@ -250,7 +240,7 @@ export class Editor {
 
   /** Keep the draft as a mask; what is said until it is kept is about the next one. */
   accept(): Promise<Mask | null> {
-    return this.host.finish(this, {}, () => this.turns.keep(() => this.keep()));
+    return this.host.unfinished.during(this, {}, () => this.turns.keep(() => this.keep()));
   }
 
   private async keep(): Promise<Mask | null> {
@@ -395,12 +385,6 @@ export class Editor {
     }
     const what = state === "accepted" ? "accept" : "reject";
     this.act(what, { masks, ...NONE, ...forNext(this.state) });
-  }
-
-  /** A mask that the store has accepted already: no step, nothing to send. */
-  accepted(key: string): void {
-    this.work.remake((mask) => (mask.key === key ? { ...mask, state: "accepted" } : mask));
-    this.refresh();
   }
 
   /** Add masks, or change them; those that the store knows already are not sent again. */

@@ -10,7 +10,8 @@ export const ANNOTATIONS = /\.(?:zip|json|xml|csv|txt|geojson)$/i;
 export async function importFile(session: Session, file: File): Promise<void> {
   if (PICTURE.test(file.name))
     return session.say(
-      `${file.name} is a picture without masks. Choose a COCO, YOLO, CVAT or other annotation file, or a ZIP.`,
+      `${file.name} is a picture without masks. ` +
+        "Choose a COCO, YOLO, CVAT or other annotation file, or a ZIP.",
     );
   const text = `Importing ${file.name} …`;
   session.say(text, [], true);

@@ -76,8 +76,10 @@ export async function judge(session: Session, verdict: Verdict): Promise<void> {
   await session.outbox.add({ kind: "verdict", image, key: mask.key, verdict, seconds, rle });
   session.images = [...session.images];
   await session.outbox.flush();
-  if (verdict === "accept") editor.accepted(mask.key);
-  else await session.open(image, editor.sight.page);
+  if (verdict === "accept") {
+    editor.work.remake((one) => (one.key === mask.key ? { ...one, state: "accepted" } : one));
+    editor.refresh();
+  } else await session.open(image, editor.sight.page);
   const now = session.editor ?? editor;
   const { page } = editor.sight;
   session.judged.push({ image, page, key: mask.key, editor: now, steps: now.work.depth });

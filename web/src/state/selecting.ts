@@ -39,3 +39,14 @@ export function judgePicked(editor: Editor, state: "accepted" | "rejected"): voi
   const keys = pickedProposals(editor).map((mask) => mask.key);
   if (keys.length) editor.judge(keys, state);
 }
+
+/** The next smaller (-1) or larger (1) of the candidates: part or whole. */
+export function resize(editor: Editor, step: -1 | 1): void {
+  const { candidates } = editor.looks;
+  const order = candidates
+    .map((_, i) => i)
+    .sort((a, b) => candidates[a].cells - candidates[b].cells);
+  const place = order.indexOf(Math.min(editor.draft.candidate, candidates.length - 1));
+  const next = order[place + step];
+  if (next !== undefined) editor.say(step < 0 ? "part" : "whole", () => ({ candidate: next }));
+}

@@ -20,6 +20,7 @@ import { countElsewhere, storedMasks } from "./others";
 import { Simplifying, picked } from "./simplifying";
 import { resume, rowOf } from "./proposing";
 import { lastLook, meetFile, see, sightOf, type Sight } from "./seeing";
+import { Unfinished } from "./unfinished";
 import { NO_DRAFT, activeLabel, isEmpty, type State, type Work } from "./work";
 
 /** A verdict that can be taken back. */
@@ -63,16 +64,7 @@ export const hasMasks = (image: ImageEntry) => image.records > 0 || image.status
 
 export type ToolName = "point" | "box" | "lasso" | "brush" | "eraser" | "polygon" | "pick" | "pan";
 
-/** A mask that is being kept, or a photo that is being marked as done. */
-export interface Intent {
-  image: string;
-  page: number;
-  done?: boolean;
-}
-
-const INTENT = "unfinished";
 const NOT_SAVED = "Not saved yet. ";
-
 const PAGE = 1000; // photos listed at once: the most that the server gives
 
 export class Session implements EditorHost {
@@ -94,6 +86,7 @@ export class Session implements EditorHost {
   looksAnew: (part: Partial<Look>) => void = () => undefined; // changes `look`, and keeps it
   readonly labels: Labels;
   readonly calibration: Calibration;
+  readonly unfinished: Unfinished;
   readonly naming: Naming;
   readonly simplifying = new Simplifying(picked(this));
   modelState = "loading";
@@ -128,6 +121,7 @@ export class Session implements EditorHost {
       this.changed();
     };
     this.calibration = new Calibration(db);
+    this.unfinished = new Unfinished(db, () => this.changed());
     this.labels = new Labels(store, () => {
       this.editor?.refresh();
       this.changed();
@@ -202,33 +196,6 @@ export class Session implements EditorHost {
     void (isEmpty(draft) ? this.db.forget("settings", row.name) : this.db.keep("settings", row));
   }
 
-  /** Masks and photos that are being finished: a page that is left meanwhile goes on with them. */
-  unfinished: readonly Intent[] = [];
-
-  get finishing(): boolean {
-    return this.unfinished.some(({ done }) => done);
-  }
-
-  async finish<T>({ entry, sight }: Editor, also: Partial<Intent>, work: () => Promise<T>) {
-    const intent = { image: entry.id, page: sight.page, ...also };
-    this.keepIntents([...this.unfinished, intent]);
-    try {
-      return await work();
-    } finally {
-      this.keepIntents(this.unfinished.filter((one) => one !== intent));
-    }
-  }
-
-  private keepIntents(all: readonly Intent[]): void {
-    this.unfinished = all;
-    if (all.length) void this.db.keep("settings", { name: INTENT, ...all.at(-1) });
-    else void this.db.forget("settings", INTENT);
-    this.changed();
-  }
-
-  /** What was left unfinished when the page was closed. */
-  left = () => this.db.get<Intent>("settings", INTENT);
-
   // ------------------------------------------------------------------------------------- opening
 
   async start(): Promise<void> {
@@ -279,9 +246,8 @@ export class Session implements EditorHost {
       this.modelState = "failed";
       const why = (error as Error).message;
       const again = { title: "Try again", run: () => void this.wantModel() };
-      const text =
-        `The model could not be loaded. ${why} You can still use the ` + `brush and the polygon.`;
-      this.say(text, [again], true);
+      const rest = "You can still use the brush and the polygon.";
+      this.say(`The model could not be loaded. ${why} ${rest}`, [again], true);
       this.loading = null;
     }
   }
