@@ -258,6 +258,12 @@ def test_a_file_that_may_not_grow_is_told_of_the_limit() -> None:
     assert told.startswith(f"Permission denied: {str(Path('out', 'a.json'))!r}. Check the path")
     told = disk_message(OSError(errno.EIO, "Input/output error"), Path("out"))
     assert told.startswith("Input/output error: 'out'. Check")
+    full = OSError(
+        errno.ENOSPC, "No space left", "src", None, str(Path("out", ".x.parts", "new", "f"))
+    )
+    assert disk_message(full).startswith(
+        f"No space left: {str(Path('out', 'x'))!r}. Free some space"
+    )
 
 
 @pytest.mark.parametrize(

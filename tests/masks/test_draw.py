@@ -67,14 +67,6 @@ def test_outlines_follow_holes_too(grey: Picture, square: NDArray[np.bool_]) -> 
     assert not changed[30, 10]
 
 
-@pytest.mark.parametrize("hw", [(1, 1), (1, 9), (7, 2)])
-def test_the_smallest_pictures_can_be_drawn_on(hw: tuple[int, int]) -> None:
-    image, mask = np.zeros((*hw, 3), np.uint8), np.ones(hw, np.bool_)
-    assert D.overlay(image, mask).shape == image.shape
-    assert D.marks(image, [(0, 0)], [1], [(0, 0, 1, 1)]).shape == image.shape
-    assert D.contact_sheet([(image, "tiny")], cell=64).ndim == 3
-
-
 def test_marks_tell_the_two_kinds_of_clicks_apart(grey: Picture) -> None:
     out = D.marks(grey, [(20, 30), (60, 30)], [1, 0], (5, 5, 75, 55))
     off_the_arms = np.s_[32, 22], np.s_[32, 62]

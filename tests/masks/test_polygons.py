@@ -1,6 +1,7 @@
 """Polygons: lossless both ways, valid to shapely, filled by the pixel-centre rule."""
 
 import re
+import tracemalloc
 
 import cv2
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from anymask.base import InputError
+from anymask.masks import Mask, Masks, crop_to_rle
 from anymask.masks import polygons as P
 from tests.masks.strategies import Pixels, masks, quickly, thoroughly
 
@@ -126,6 +128,17 @@ def test_overlapping_polygons_add_up() -> None:
     assert P.polygons_to_mask([one, two], (2, 5)).all()
 
 
+def test_one_mask_of_a_huge_image_is_decoded_in_its_box() -> None:
+    mask = Mask(crop_to_rle(np.ones((3, 5)), (100, 200), (30_000, 30_000)))
+    tracemalloc.start()
+    (outline,), table = mask.polygons(0), Masks([mask]).to_csv()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert outline.exterior.tolist() == [[100, 200], [105, 200], [105, 203], [100, 203]]
+    assert table.splitlines()[1].split(",")[4] == "15"
+    assert peak < 30_000**2 / 10
+
+
 def test_an_svg_path_holds_every_ring() -> None:
     mask = np.ones((3, 3), np.bool_)
     mask[1, 1] = False
@@ -145,8 +158,3 @@ def test_masks_without_pixels_have_no_polygons() -> None:
 def test_a_bad_ring_is_refused(ring: np.ndarray) -> None:
     with pytest.raises(InputError, match=r"\(n, 2\) with at least 3 finite corners"):
         P.polygons_to_mask([P.Polygon(ring)], (4, 4))
-
-
-def test_a_stack_of_masks_is_refused() -> None:
-    with pytest.raises(InputError, match="Convert several masks one by one"):
-        P.mask_to_polygons(np.zeros((1, 4, 4), np.bool_))

@@ -9,11 +9,12 @@ import pytest
 import torch
 
 import anymask
-from anymask.base import ModelError, WeightsError
+from anymask.base import InputError, ModelError, WeightsError
 from anymask.masks import rle_to_mask
 from anymask.models.instance_head import InstanceHead
 from anymask.models.rules import FIELD_MODELS
 from anymask.runtime.manifest import ASSETS, manifest_from_json, manifest_to_json, read_manifest
+from anymask.segment import SearchLog
 from anymask.segment.everything.instances import Distances, separate
 
 MOST_BYTES = 4_000_000  # of a field model in the wheel
@@ -119,6 +120,30 @@ def test_nano_cells_finds_every_made_cell_by_default() -> None:
     assert [one.rle for one in model.everything(model.encode(image))] == [one.rle for one in found]
     again = pickle.loads(pickle.dumps(model.runtime))
     assert again.spec.name == "nano-cells"
+
+
+def test_a_large_image_of_small_cells_is_counted_and_resumed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places = range(11, 110, 22)
+    image = np.tile(cells([(y, x, 5) for y in places for x in places], 110), (10, 10, 1))
+    model, looks, told = anymask.load("nano-cells", device="cpu"), [], []
+    encode = model.runtime.encode_images
+    monkeypatch.setattr(model.runtime, "encode_images", lambda a: looks.append(a) or encode(a))
+
+    def kill(done: int, total: int) -> None:
+        if done == 30:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        model.everything(image, progress=kill, log=SearchLog(tmp_path / "log", {}))
+    log = SearchLog(tmp_path / "log", {})
+    found = model.everything(image, progress=lambda *now: told.append(now), log=log)
+    assert len(found) == pytest.approx(2500, rel=0.15)
+    assert told[-1] == (len(told), len(told))
+    assert 30 < len(looks) < len(told)
+    with pytest.raises(InputError, match="requires the image"):
+        model.everything(model.encode(image))
 
 
 def test_nano_roofs_finds_every_roof_and_no_ground() -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from anymask.base import FloatArray, InputError
+from anymask.base import FloatArray
 from anymask.masks import (
     ALL_KINDS,
     EncoderOutput,
@@ -17,7 +17,7 @@ from anymask.masks import (
     ModelSpec,
     mask_to_rle,
 )
-from anymask.masks.joining import common_window, cut_bands
+from anymask.masks.joining import cut_bands
 from anymask.models.rules import open_family
 from anymask.segment import Grid, Model
 from anymask.segment.everything.search import WindowScanner
@@ -239,11 +239,6 @@ def test_bands_lie_along_the_borders_that_are_not_the_photo_s() -> None:
     assert cut_bands((0, 0, 59, 39), LEFT, (50, 105)) == [(59, 0, 60, 40), (0, 39, 60, 40)]
 
 
-def test_windows_share_what_both_have() -> None:
-    assert common_window(LEFT, RIGHT) == (45, 0, 60, 40)
-    assert common_window(LEFT, (60, 0, 70, 40)) is None
-
-
 # From the model's own door.
 
 
@@ -257,16 +252,3 @@ def test_the_model_tiles_and_lays_out() -> None:
     assert np.sum([share.mask for share in shares], axis=0).max() == 1
     crops = {record.crop_box for record in model.everything(PHOTO, tile=None, **easy)}
     assert crops == {(0, 0, 230, 170)}
-
-
-def test_an_embedding_cannot_be_tiled() -> None:
-    model = Model(FlatRuntime())
-    with pytest.raises(InputError, match=r"tile=64 requires the image"):
-        model.everything(model.encode(PHOTO), tile=SIDE)
-
-
-def test_a_bad_tile_is_refused_before_anything_is_seen() -> None:
-    runtime = FlatRuntime()
-    with pytest.raises(InputError, match="Invalid tile"):
-        Model(runtime).everything(PHOTO, tile="big")
-    assert runtime.looks == 0

@@ -1,4 +1,3 @@
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -82,25 +81,6 @@ def test_eight_bits_are_judged_by_their_masks_alone() -> None:
     rough = replace(GOOD, feature_error=0.1, logit_error=0.1, quality_error=0.1, mask_iou=0.985)
     assert Verification("int8", (rough,)).passed
     assert not Verification("int8", (replace(rough, mask_iou=0.97),)).passed
-
-
-def test_the_table_has_a_line_for_each_check_and_json_has_the_same() -> None:
-    verification = Verification("fp32", (GOOD, GOOD))
-    lines = verification.to_table().splitlines()
-    assert len(lines) == 3
-    assert lines[1].split() == [
-        "32x16",
-        "3",
-        "2",
-        "yes",
-        "1.0e-06",
-        "1.0e-06",
-        "1.0e-06",
-        "1.00000",
-    ]
-    record = json.loads(json.dumps(verification.to_dict()))
-    assert record["passed"] is True
-    assert len(record["checks"]) == 2
 
 
 def test_rectangles_agree_as_squares_do(tmp_path: Path) -> None:

@@ -184,11 +184,12 @@ def disk_message(error: OSError, place: Path | None = None) -> str:
         errno.EDQUOT: "Free some space and run the same command again.",
         errno.EFBIG: "Choose a location that supports larger files, or raise the limit: ulimit -f",
     }.get(error.errno or 0, "Check the path and its permissions, or choose another location.")
-    if error.filename is None and place is None:
+    name = error.filename2 or error.filename  # a copy or move: its target
+    if name is None and place is None:
         return f"System error: {reason}. {remedy}"
-    path = place if error.filename is None else Path(os.fsdecode(error.filename))
+    path = place if name is None else Path(os.fsdecode(name))
     assert path is not None
-    for part in (path, path.parent):
+    for part in (path, *path.parents):
         draft = re.fullmatch(r"\.(.+?)(?:(\.[0-9a-f]{8})?\.part|\.parts)", part.name)
         path = part.with_name(draft[1]) if draft else path
     return f"{reason}: {str(path)!r}. {remedy}"

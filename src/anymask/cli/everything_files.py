@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from anymask.base import InputError, parse_json
+from anymask.base import InputError, ProgressBar, parse_json
 from anymask.cli.folders import read_job, run_folder, run_photo
 from anymask.cli.outputs import (
     STDOUT,
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from anymask.masks import Masks
 
 STDOUT_RECORDS = "-.json"  # meaning of `-`
+SEARCH_LOG = ".search"  # suffix of the file from which an interrupted search resumes
 ENDINGS = (".everything", "-everything")  # suffixes of results, and of a folder of results
 
 
@@ -85,8 +86,12 @@ def open_job(
             )
         named = read_files(files, job.item().photo, Path(aside))
         own = ((".json", named.records), (".png", named.picture))
-        pairs = tuple((suffix, path) for suffix, path in own if path is not None)
-        yield replace(job, named=pairs), named
+        pairs = [(suffix, path) for suffix, path in own if path is not None]
+        places = [one.path for one in named.others if one.path] + [path for _, path in pairs]
+        first = (places or [Path(aside, "stdout")])[0]
+        log = first.with_name(f".{first.name}{SEARCH_LOG}")
+        yield replace(job, named=(*pairs, (SEARCH_LOG, log))), named
+        log.unlink(missing_ok=True)  # everything is written
 
 
 def read_files(outputs: Sequence[str], photo: Path, aside: Path) -> Files:
@@ -131,7 +136,8 @@ def write_others(files: Files, item: PhotoItem, pictures: PictureChoice) -> list
     masks, shown = read_records(item), None
     if any(target.shows_photo for target in files.others):
         shown = pictures.load(item.photo, item.page, alpha=True)
-    return [name for one in files.others for name in write_objects(one, masks, shown, ())]
+    with ProgressBar("write"):
+        return [name for one in files.others for name in write_objects(one, masks, shown, ())]
 
 
 def read_records(item: PhotoItem) -> Masks:

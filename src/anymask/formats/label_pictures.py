@@ -42,7 +42,7 @@ from anymask.formats.mask_numbers import (
 from anymask.formats.outlines import Policy
 from anymask.formats.stated import note_facts
 from anymask.images import strips
-from anymask.masks import MAX_PIXELS, Mask, Masks, rle_area, rle_to_mask
+from anymask.masks import MAX_PIXELS, Mask, Masks, rle_area, rle_crop
 
 VOID = 255
 RESOLUTIONS = ("480p", "1080p", "Full-Resolution")  # folders of DAVIS
@@ -216,7 +216,8 @@ def paint_numbers(
     values = np.zeros(image.hw, np.uint16 if most < 1 << 16 else np.uint32)
     places, areas = range(len(image.masks)), [-rle_area(mask.rle) for mask in image.masks]
     for place in places if image.layered else sorted(places, key=areas.__getitem__):
-        np.copyto(values, place + 1, where=rle_to_mask(image.masks[place].rle))
+        crop, (left, top, right, bottom) = rle_crop(image.masks[place].rle)
+        np.copyto(values[top:bottom, left:right], place + 1, where=crop)
     table = np.array([0, *numbers], values.dtype)
     left = np.zeros(len(table), np.int64)
     for rows in strips(image.hw):

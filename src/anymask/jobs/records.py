@@ -187,20 +187,22 @@ def write_overlay(path: Path, image: UintImage, records: Sequence[Mask]) -> None
     import cv2
     import numpy as np
 
-    from anymask.masks import overlay, rle_crop
+    from anymask.masks import Mask, Masks, crop_to_rle, rle_crop
 
     height, width = image.shape[:2]
     scale = min(1.0, OVERLAY_SIDE / max(height, width))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA).reshape(size[1], size[0], 3)
-    masks = np.zeros((len(records), size[1], size[0]), np.bool_)
     shown = [np.arange(n) * full // n for n, full in zip(size, (width, height), strict=True)]
-    for record, mask in zip(records, masks, strict=True):
-        crop, (x0, y0, x1, y1) = rle_crop(record.rle)  # full-size masks need too much memory
+    masks = []
+    for record in records:
+        crop, (x0, y0, x1, y1) = rle_crop(record.rle)
         columns, rows = (
             slice(*np.searchsorted(at, ends))
             for at, ends in zip(shown, ((x0, x1), (y0, y1)), strict=True)
         )
-        mask[rows, columns] = crop[np.ix_(shown[1][rows] - y0, shown[0][columns] - x0)]
+        crop = crop[np.ix_(shown[1][rows] - y0, shown[0][columns] - x0)]
+        masks.append(Mask(crop_to_rle(crop, (columns.start, rows.start), size[::-1])))
+    drawn = Masks(masks).draw(small.astype(np.uint8, copy=False))
     with whole_file(path) as file:
-        save_picture(file, overlay(small.astype(np.uint8, copy=False), masks), path.suffix.lower())
+        save_picture(file, drawn, path.suffix.lower())

@@ -176,6 +176,14 @@ class EncodeWork:
 
 # Automatic mask generation.
 
+LOG = ".search"  # suffix of the log of a search; if it is in `named`, the caller removes it
+
+
+def search_file(item: PhotoItem) -> Path:
+    """File of the log from which an interrupted search resumes."""
+    path = item.output(".json")
+    return dict(item.named).get(LOG, path.with_name(f".{path.name}{LOG}"))
+
 
 @dataclass(frozen=True)
 class EverythingTask:
@@ -256,18 +264,17 @@ class EverythingWork(MaskWork):
         """Predict all masks. An interrupted search resumes from a file next to the records."""
         from anymask.segment import SearchLog
 
-        path = item.output(".json")
-        place = path.with_name(f".{path.name}.search")
-        log = SearchLog(place, self.about | {"image": photo.pixels_hash})
-        done = False
-        try:
-            records = self.model.everything(
-                photo.pixels, progress=on_step, log=log, tile=self.tile, **self.settings
-            )
-            done = True
-        finally:
-            log.close(done=done)
+        log = SearchLog(search_file(item), self.about | {"image": photo.pixels_hash})
+        records = self.model.everything(
+            photo.pixels, progress=on_step, log=log, tile=self.tile, **self.settings
+        )
         return self._named(photo.pixels, records)
+
+    def __call__(self, item: PhotoItem, on_step: OnProgress | None = None) -> int | None:
+        made = super().__call__(item, on_step)
+        if LOG not in dict(item.named):
+            search_file(item).unlink(missing_ok=True)
+        return made
 
     def segment_tile(self, picture: UintImage) -> Sequence[Mask]:
         """Masks of one map tile (h, w, 3)."""

@@ -30,6 +30,8 @@ from anymask.maps.scene import Scene
 from anymask.maps.shapes import GroundArea, drawn_shape, outline_of
 from anymask.maps.worksheet import Fragment, MapObject, TileStore, bounds_of, key_of, open_worksheet
 from anymask.masks import Mask, Prompt, Tile, Window, joining, tile_boxes
+from anymask.models.rules import FIELD_MODELS
+from anymask.runtime import split_side
 from anymask.segment import Model
 
 SIDE = 1024  # default tile size in pixels
@@ -263,7 +265,8 @@ class TileProcessor:
             `Model.find`.
         about: Settings that affect results, except the model.
         prompt: Value of the attribute `prompt` in the output.
-        tile: Tile size in scene pixels. "auto": SIDE. None: the whole map at once.
+        tile: Tile size in scene pixels. "auto": that of the training images of a model for one
+            field, else SIDE. None: the whole map at once.
     """
 
     joins = True
@@ -284,7 +287,8 @@ class TileProcessor:
     ) -> None:
         self.scene, self.model, self.find = scene, model, find
         self.prompt, self.nested = prompt, nested
-        self.side = pick_side(tile, scene.image_hw)
+        usual = FIELD_MODELS.get(split_side(model.name)[0], SIDE)
+        self.side = pick_side(usual if tile == "auto" else tile, scene.image_hw)
         self.about: dict[str, Any] = {
             "model": model_about(model),
             "find": about,

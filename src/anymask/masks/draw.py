@@ -53,18 +53,25 @@ def _check_picture(image: UintImage) -> UintImage:
     return image
 
 
-def _stack(masks: ArrayLike, image: UintImage) -> BoolArray:
-    """Masks as (K, H, W) bool of the image's size."""
+Crop = tuple[BoolArray, tuple[int, int]]  # a mask in a window of the image, and its first pixel
+
+
+def _crops(masks: ArrayLike, image: UintImage) -> list[Crop]:
+    """Masks (K, H, W) within their bounding boxes, which are empty for empty masks."""
     stack = np.asarray(masks, np.bool_)
     if stack.size == 0:
-        return np.zeros((0, *image.shape[:2]), np.bool_)
+        return []
     stack = stack[None] if stack.ndim == 2 else stack
     if stack.ndim != 3 or stack.shape[1:] != image.shape[:2]:
         raise InputError(
             f"The masks have the shape {stack.shape}, but the image has the size "
             f"{image.shape[:2]}. Resize one of them."
         )
-    return stack
+    boxes = [cv2.boundingRect(mask.view(np.uint8)) for mask in stack]
+    return [
+        (mask[y : y + height, x : x + width], (x, y))
+        for mask, (x, y, width, height) in zip(stack, boxes, strict=True)
+    ]
 
 
 def line_width(image_hw: tuple[int, int]) -> int:
@@ -92,28 +99,32 @@ def overlay(
     Raises:
         InputError: Image and masks differ in size, or the palette is too short.
     """
-    stack = _stack(masks, _check_picture(image))
-    chosen = _palette(palette, len(stack))
+    return draw_crops(image, _crops(masks, _check_picture(image)), alpha, palette, outline)
+
+
+def draw_crops(
+    image: UintImage,
+    crops: Sequence[Crop],
+    alpha: float = 0.45,
+    palette: Sequence[Colour] | None = None,
+    outline: bool = True,
+) -> UintImage:  # (H, W, 3)
+    """`overlay` of masks given as windows (h, w) of the image and their first pixels (x, y)."""
+    chosen = _palette(palette, len(crops))
     out, thick = image.copy(), line_width((image.shape[0], image.shape[1]))
-    areas = np.array([np.count_nonzero(mask) for mask in stack])
     values = np.arange(256, dtype=np.float32)[:, None] * np.float32(1 - alpha)
+    areas = np.array([np.count_nonzero(mask) for mask, _ in crops])
     for index in np.argsort(-areas, kind="stable"):
         if not areas[index]:
             continue
+        mask, (x, y) = crops[index]
         tint = np.array(chosen[index], np.float32) * alpha
         tinted = (values + tint).round().astype(np.uint8)[None]  # output of each input value
-        rows, columns = _extent(stack[index])
-        patch, mask = out[rows, columns], stack[index, rows, columns].view(np.uint8)
-        cv2.copyTo(cv2.LUT(patch, tinted), mask, patch)
+        patch = out[y : y + mask.shape[0], x : x + mask.shape[1]]
+        cv2.copyTo(cv2.LUT(patch, tinted), mask.view(np.uint8), patch)
         if outline:
-            _draw_outline(out, stack[index], chosen[index], thick)
+            _draw_outline(out, mask, (x, y), chosen[index], thick)
     return out
-
-
-def _extent(mask: BoolArray) -> tuple[slice, slice]:
-    """Rows and columns of the mask's bounding box; empty slices for an empty mask."""
-    x, y, width, height = cv2.boundingRect(mask.view(np.uint8))
-    return slice(y, y + height), slice(x, x + width)
 
 
 def _palette(palette: Sequence[Colour] | None, n: int) -> list[Colour]:
@@ -143,21 +154,22 @@ def contours(
         width: Line width in pixels. Defaults to `line_width`. On images of less than SMALL_PICTURE
             pixels the line has no white edge, which would be as wide as the objects.
     """
-    stack = _stack(masks, _check_picture(image))
-    chosen = _palette(palette, len(stack))
+    crops = _crops(masks, _check_picture(image))
+    chosen = _palette(palette, len(crops))
     thick = line_width((image.shape[0], image.shape[1])) if width is None else width
     out = image.copy()
-    for mask, colour in zip(stack, chosen, strict=True):
-        _draw_outline(out, mask, colour, thick)
+    for (mask, corner), colour in zip(crops, chosen, strict=True):
+        _draw_outline(out, mask, corner, colour, thick)
     return out
 
 
-def _draw_outline(out: UintImage, mask: BoolArray, colour: Colour, thick: int) -> None:
-    """Draw the outline of one mask in place."""
-    rows, columns = _extent(mask)
-    patch, corner = mask[rows, columns].view(np.uint8), (int(columns.start), int(rows.start))
-    if not patch.size:
+def _draw_outline(
+    out: UintImage, mask: BoolArray, corner: tuple[int, int], colour: Colour, thick: int
+) -> None:
+    """Draw the outline of one mask (h, w), whose first pixel is the corner, in place."""
+    if not mask.size:
         return
+    patch = mask.view(np.uint8)
     found, _ = cv2.findContours(patch, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE, offset=corner)
     lines = [_smooth(line) for line in found]
     if max(out.shape[:2]) >= SMALL_PICTURE:

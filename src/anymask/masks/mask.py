@@ -616,15 +616,19 @@ class Masks(list[Mask]):
         Raises:
             InputError: The masks have another size, or no image is known.
         """
-        from anymask.masks.draw import colours, overlay
+        from anymask.masks.draw import draw_crops
+        from anymask.masks.rle import rle_crop
 
         check_number("alpha", alpha, 0, 1)
         if not self and self._image_hw is None and image is not None:
             return image
-        drawn, palette = photo_of(image, self.picture, self.image_hw), colours(len(self))
-        for index in sorted(range(len(self)), key=lambda index: -self[index].area):
-            drawn = overlay(drawn, self[index].mask, alpha=alpha, palette=[palette[index]])
-        return drawn
+        photo = photo_of(image, self.picture, self.image_hw)
+        if any(mask.rle.size != photo.shape[:2] for mask in self):
+            raise InputError(
+                f"The masks differ in size from the image {photo.shape[:2]}. Resize them."
+            )
+        crops = [rle_crop(mask.rle) for mask in self]
+        return draw_crops(photo, [(crop, box[:2]) for crop, box in crops], alpha)
 
     def show(self, image: UintImage | None = None) -> None:
         """Open the image with its masks in the system's image viewer."""

@@ -16,17 +16,26 @@ Tile = int | Literal["auto"] | None
 
 AUTO_PIXELS = 24_000_000  # larger images are tiled by tile="auto"
 AUTO_SIDE = 2048  # side of these tiles
+FIELD_TILES = 4  # tiles along the longer side from which images of a field model are tiled
 MIN_SIDE = 64
 
 
-def tile_side(tile: Tile, image_hw: tuple[int, int]) -> int | None:
+def tile_side(tile: Tile, image_hw: tuple[int, int], trained_side: int | None = None) -> int | None:
     """Side of the tiles in pixels, or None if the image is not tiled.
+
+    Args:
+        tile: "auto", None or a size in pixels.
+        image_hw: Height and width of the image.
+        trained_side: Size in pixels of the images that a model for one field was trained on, which
+            finds objects of that scale only. None for other models.
 
     Raises:
         InputError: `tile` is invalid.
     """
     if tile is None:
         return None
+    if tile == "auto" and trained_side is not None:
+        return trained_side if max(image_hw) > FIELD_TILES * trained_side else None
     if tile == "auto":
         return AUTO_SIDE if image_hw[0] * image_hw[1] > AUTO_PIXELS else None
     given: object = tile

@@ -111,6 +111,7 @@ class Manifest:
         licence: Licence of the weights.
         precision: "fp32" or "int8".
         opset: ONNX opset version.
+        domains: Domains of operators that are not standard ONNX.
         data: Training data and its terms, or "".
         base: Bundled model with the files that the folder lacks, or "".
     """
@@ -124,6 +125,7 @@ class Manifest:
     opset: int
     data: str = ""
     base: str = ""
+    domains: tuple[str, ...] = ()
 
     @property
     def refers(self) -> bool:
@@ -161,6 +163,7 @@ def manifest_to_json(manifest: Manifest) -> str:
         **({"base": manifest.base} if manifest.base else {}),
         "precision": manifest.precision,
         "opset": manifest.opset,
+        **({"domains": list(manifest.domains)} if manifest.domains else {}),
         "weights_hash": manifest.weights_hash,
         "sha256": dict(manifest.sha256),
         "spec": spec_to_dict(manifest.spec),
@@ -244,6 +247,7 @@ def manifest_from_json(text: str | bytes, source: str) -> Manifest:
             opset=int(record["opset"]),
             data=str(record.get("data", "")),
             base=_bundled_name(record.get("base", "")),
+            domains=tuple(map(str, record.get("domains", ()))),
         )
     except KeyError as error:
         raise WeightsError(f"{source} has no entry {error}. {remedy}") from error

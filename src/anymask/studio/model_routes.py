@@ -77,6 +77,8 @@ from anymask.masks import (
     rle_to_polygons,
     save_picture,
 )
+from anymask.models.rules import FIELD_MODELS
+from anymask.runtime import split_side
 from anymask.segment import EncodedPhoto, Prediction, count_looks
 from anymask.studio.caches import KeptPredictions
 from anymask.studio.errors import LEFT, Refusal, going_down, unknown_hash, unknown_settings
@@ -417,7 +419,7 @@ async def everything(
 
     def seen() -> Look:
         photo = look()
-        check_cost(photo, settings, limits)
+        check_cost(photo, settings, limits, inference.ready().name)
         sizes.append(_image_hw(photo))
         return photo
 
@@ -645,10 +647,10 @@ def checked_settings(settings: dict[str, Any], limits: Limits) -> dict[str, Any]
     return settings
 
 
-def check_cost(photo: Look, settings: dict[str, Any], limits: Limits) -> None:
+def check_cost(photo: Look, settings: dict[str, Any], limits: Limits, model: str = "") -> None:
     """Raise Refusal if settings require too many points on this image, InputError."""
     height, width = _image_hw(photo)
-    cost = cost_of((height, width), settings)
+    cost = cost_of((height, width), settings, FIELD_MODELS.get(split_side(model)[0]))
     if cost > limits.clicks:
         raise Refusal(
             422,
@@ -667,7 +669,9 @@ def _image_hw(photo: Look) -> tuple[int, int]:
     return photo.shape[0], photo.shape[1]
 
 
-def cost_of(image_hw: tuple[int, int], settings: Mapping[str, Any]) -> int:
+def cost_of(
+    image_hw: tuple[int, int], settings: Mapping[str, Any], trained_side: int | None = None
+) -> int:
     """Number of points in all tiles and crops, plus A_LOOK for each of these.
 
     This is an upper bound: adaptive mode uses about a third of the points. Raises InputError if a
@@ -680,11 +684,11 @@ def cost_of(image_hw: tuple[int, int], settings: Mapping[str, Any]) -> int:
             raise InputError(f"{name} must be an integer of at least 0. Given: {value!r}.")
         return value
 
-    side, layers = whole("grid", 32), whole("crop_n_layers", 0)
+    side, layers = whole("grid", 32 if trained_side is None else 1), whole("crop_n_layers", 0)
     factor = max(1, whole("crop_n_points_downscale_factor", 1))
     clicks = [max(1, side // factor**layer) ** 2 for layer in range(layers + 1)]
     cost: int = sum(4**layer * (count + A_LOOK) for layer, count in enumerate(clicks))
-    return count_looks(settings.get("tile", "auto"), image_hw) * cost
+    return count_looks(settings.get("tile", "auto"), image_hw, trained_side) * cost
 
 
 # Responses in the requested format.

@@ -7,13 +7,20 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Literal, cast
 
-from anymask.base import InputError, ModelError, file_sha256, refuse_text, write_whole
+from anymask.base import (
+    InputError,
+    ModelError,
+    claimed,
+    file_sha256,
+    need_packages,
+    refuse_text,
+    write_whole,
+)
 from anymask.models.rules import BUNDLED_MODELS, DEFAULT_VIDEO_MODEL, FIELD_MODELS
 from anymask.runtime import (
     ASSETS,
@@ -41,6 +48,7 @@ from anymask.runtime import (
 if TYPE_CHECKING:
     from anymask.masks import ModelSpec
 
+DOMAIN = "com.microsoft"  # of ONNX Runtime's fused operators
 README, EXAMPLE, MODEL_CARD = "README.md", "example.py", "MODEL_CARD.md"
 TEMPLATES = ASSETS / "bundle"  # templates of README and example
 RULES = [ASSETS.parent / "masks" / name for name in ("answer.py", "shapes.py")]  # example imports
@@ -63,6 +71,7 @@ def export(
     int8: bool = False,
     video: bool = False,
     verify: bool = False,
+    runtime: Literal["onnxruntime", "any"] = "onnxruntime",
 ) -> Path:
     """Export a model to a folder that runs without PyTorch and anymask.
 
@@ -75,6 +84,8 @@ def export(
         int8: Use 8-bit matrix products in the encoder.
         video: Also export the graphs of a video model, so that `Model.track` needs no PyTorch.
         verify: Compare the exported graphs with the checkpoint (`training.export_verify`).
+        runtime: "onnxruntime" permits its fused operators (domain com.microsoft), "any" writes
+            standard ONNX operators only, for other programs. Requires the package onnx.
 
     Returns:
         The output folder, which `anymask.load` accepts.
@@ -83,7 +94,7 @@ def export(
         InputError: The folder has other content.
         ModelError: The model or an option is not supported, or `verify` failed.
         WeightsError: The weights are missing.
-        MissingExtra: PyTorch is missing; the bundled models do not need it.
+        MissingExtra: PyTorch or onnx is missing; the bundled models do not need PyTorch.
     """
     refuse_text("True or False", int8=int8, video=video, verify=verify)
     (name, side), folder = split_side(str(model)), Path(out)
@@ -95,7 +106,18 @@ def export(
     bundled_weights = name in (*BUNDLED_MODELS, *FIELD_MODELS) and weights is None
     if bundled_weights and video:
         raise not_a_video_model(name)
-    if bundled_weights and not int8:
+    if runtime not in ("onnxruntime", "any"):
+        raise InputError(f'Unknown runtime {runtime!r}. Use "onnxruntime" or "any".')
+    if runtime == "any":
+        need_packages(("onnx",), "torch", "Standard operators")
+        from anymask.training.standard_operators import copy_standard
+
+        refuse_to_replace(folder)
+        with staging(folder) as stage:
+            fused = export(model, stage / "fused", weights=weights, int8=int8, video=video)
+            copy_standard(fused, stage)
+            shutil.rmtree(fused)
+    elif bundled_weights and not int8:
         from anymask.runtime import bundled
 
         copied = copy_bundle(cast(Path, bundled(name).path), folder, side)
@@ -197,22 +219,26 @@ def refuse_to_replace(target: Path) -> None:
 
 @contextlib.contextmanager
 def staging(target: Path) -> Iterator[Path]:
-    """Yield a temporary folder that replaces `target` at the end, or is deleted on an error."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    stage = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-    try:
-        stage.chmod(0o755)
-        yield stage
-        if target.exists():
-            _copy_other_files(target, stage)
-            old = stage.with_name(f"{stage.name}.old")
-            target.rename(old)
+    """Yield a temporary folder that replaces `target` at the end, or is deleted on an error.
+
+    It is in .NAME.parts, which a killed run leaves and the next one removes.
+    """
+    parts = target.parent / f".{target.name}.parts"
+    stage, old = parts / "new", parts / "old"
+    with claimed(target, parts / ".lock"):
+        try:
+            shutil.rmtree(stage, ignore_errors=True)
+            stage.mkdir()
+            yield stage
+            if target.exists():
+                _copy_other_files(target, stage)
+                target.rename(old)
             stage.rename(target)
-            shutil.rmtree(old)
-        else:
-            stage.rename(target)
-    finally:
-        shutil.rmtree(stage, ignore_errors=True)
+        finally:
+            shutil.rmtree(stage, ignore_errors=True)
+            shutil.rmtree(old, ignore_errors=True)
+    with contextlib.suppress(OSError):  # already removed
+        parts.rmdir()
 
 
 def _copy_other_files(target: Path, stage: Path) -> None:
@@ -229,12 +255,15 @@ def _copy_other_files(target: Path, stage: Path) -> None:
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write manifest.json, README.md, and example.py with the modules that it imports."""
     text = (TEMPLATES / README).read_text(encoding="utf-8")
+    fused = any(DOMAIN.encode() in (folder / one.file).read_bytes() for one in manifest.graphs)
+    manifest = replace(manifest, domains=(DOMAIN,) * fused)
     steps = enumerate(describe_preprocessing(manifest.spec), start=1)
     readme = text.format(
         name=manifest.spec.name,
         licence=manifest.licence,
         precision=manifest.precision,
         opset=manifest.opset,
+        operators=", ".join(["ONNX", *manifest.domains]),
         steps="\n".join(f"{i}. {step}" for i, step in steps),
         graphs="\n\n".join(_graph_to_table(info) for info in manifest.graphs),
     )

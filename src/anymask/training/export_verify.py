@@ -9,9 +9,8 @@ same pixels: the bundle's decoder uses the bundle's own embedding.
 from __future__ import annotations
 
 import itertools
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -104,15 +103,6 @@ class Verification:
                 f"{'; '.join(self.complaints())}. Do not use it."
                 + (" Export the model again without int8." if self.precision == "int8" else "")
             )
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return a JSON-serializable dictionary."""
-        return {
-            "precision": self.precision,
-            "passed": self.passed,
-            "complaints": self.complaints(),
-            "checks": [asdict(check) for check in self.checks],
-        }
 
     def to_table(self) -> str:
         """Format as a table, one line for each check."""

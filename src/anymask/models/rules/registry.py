@@ -32,7 +32,9 @@ LOG = logging.getLogger(__name__)
 
 SHIPPED = Path(__file__).parents[2] / "assets"
 BUNDLED_MODELS = ("nano", "small")  # bundled models, each a folder of `SHIPPED`
-FIELD_MODELS = ("nano-cells", "nano-roofs")  # bundled models with an instance head for one field
+# Bundled models with an instance head for one field, and the median longer side of their training
+# images in pixels: larger images have tiles of this size.
+FIELD_MODELS = {"nano-cells": 256, "nano-roofs": 416}
 DEFAULT_IMAGE_MODEL = "small"  # default for images
 DEFAULT_VIDEO_MODEL = "nano"  # default for videos, scans, offline pages and training
 MODEL_VARIABLE = "ANYMASK_MODEL"  # environment variable with another default for images

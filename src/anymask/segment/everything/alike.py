@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anymask.base import BoolArray, Floats, UintImage
-from anymask.masks import Mask, crop_to_rle, measure, rle_crop, rle_iou, rle_to_mask
+from anymask.masks import Mask, crop_to_rle, measure, rle_crop, rle_iou
 
 Plane = NDArray[np.float32]  # (H, W)
 Labels = NDArray[np.int32]  # (H, W), 0 is the background
@@ -93,7 +93,8 @@ def _learn(photo: UintImage, small: Sequence[Mask]) -> tuple[Alikeness, list[Mas
     diameter = 2 * math.sqrt(float(np.median(areas or [one.area for one in members])) / math.pi)
     covered = np.zeros(plane.shape, np.bool_)
     for one in members:
-        covered |= rle_to_mask(one.rle)
+        crop, (left, top, right, bottom) = rle_crop(one.rle)
+        covered[top:bottom, left:right] |= crop
     plane = plane - _ground(plane, covered, diameter)
     inside = float(np.median(plane[covered]))
     if inside <= 0:

@@ -34,8 +34,8 @@ class SearchLog:
     """Log of the batches of a search, from which an interrupted search resumes.
 
     The file has a JSON header that identifies the image, settings and model, then one line per
-    batch with the accepted masks and the observations of the adaptive mode. It is removed at the
-    end of the search. An incomplete line is ignored, and its batch is decoded again.
+    batch with the accepted masks and the observations of the adaptive mode. The caller removes it
+    when the masks are stored. An incomplete line is ignored, and its batch is decoded again.
 
     Args:
         path: File of the log, created with the first batch.
@@ -87,11 +87,6 @@ class SearchLog:
         ]
         records = [record.to_sa1b() for record in batch.records]
         self._ledger.add({"key": key, "records": records, "lessons": observations}, self._head)
-
-    def close(self, *, done: bool) -> None:
-        """Remove the file if the search is done."""
-        if done:
-            self._ledger.path.unlink(missing_ok=True)
 
 
 def batch_key(image_hash: str, window: Window, clicks: Floats) -> str:

@@ -46,8 +46,8 @@ from anymask.masks import (
     points_to_model,
     tile_side,
 )
-from anymask.models.rules import DEFAULT_VIDEO_MODEL, Family
-from anymask.runtime import EdgeRefining, ImageRuntime, Sweep, open_sweep
+from anymask.models.rules import DEFAULT_VIDEO_MODEL, FIELD_MODELS, Family
+from anymask.runtime import EdgeRefining, ImageRuntime, Sweep, open_sweep, split_side
 from anymask.segment.everything.edges import refine_record_edges
 from anymask.segment.everything.filter import (
     Objectness,
@@ -74,7 +74,7 @@ from anymask.segment.everything.grid import (
 from anymask.segment.everything.instances import find_instances
 from anymask.segment.everything.log import LoggedBatch, SearchLog, batch_key
 from anymask.segment.everything.tiles import find_in_tiles
-from anymask.segment.pipeline import decode_prompts, encode_image
+from anymask.segment.pipeline import decode_prompts, encode_image, image_hash
 from anymask.segment.settings import (
     EverythingDict,
     Grid,
@@ -314,19 +314,30 @@ class WindowScanner:
     def everything(
         self, picture: UintImage, scale: float = 1.0, progress: OnProgress | None = None
     ) -> list[Mask]:
-        """All masks of an image.
+        """All masks of an image; an instance head finds none in a downscaled image.
 
         Args:
             picture: Tile or downscaled image.
             scale: Pixels of the original image per pixel of this one; areas refer to the original.
             progress: Callable (clicks done, all clicks), called after every batch.
         """
+        if scale > 1 and self.settings.mode == "instances":
+            return []
+        window = (0, 0, picture.shape[1], picture.shape[0])
+        key = batch_key(image_hash(picture), window, np.array([scale]))
+        if self.log is not None and (known := self.log.recall(key)) is not None:
+            return known.records
         area = int(self.settings.min_mask_region_area / scale**2)
         settings = replace(self.settings, min_mask_region_area=area)
-        return find_everything(self.runtime, picture, settings, progress, self.log)
+        found = find_everything(self.runtime, picture, settings, progress, self.log)
+        if self.log is not None:
+            self.log.keep(key, LoggedBatch(found, []))
+        return found
 
     def clicks(self, picture: UintImage, clicks: Sequence[tuple[float, float]]) -> list[list[Mask]]:
-        """Masks of each click that pass."""
+        """Masks of each click that pass; an instance head returns all of its masks."""
+        if self.settings.mode == "instances":
+            return [self.everything(picture)] * len(clicks)
         prompts = [Prompt.of(points=[click]) for click in clicks]
         seen = encode_image(self.runtime, picture)
         answers = decode_prompts(self.runtime, seen, prompts, AS_FOUND)
@@ -375,14 +386,22 @@ def find_masks(
     wanted = arrangement_of(grid, of_arrangement, default_min_objectness(runtime.family))
     loose = arrangement_of(grid, of_arrangement)
     relative = grid.mode == "adaptive" and "min_objectness" not in of_arrangement
+    own_side = FIELD_MODELS.get(split_side(runtime.spec.name)[0], runtime.spec.image_side)
+    trained_side = own_side if grid.mode == "instances" else None
+    assert photo is not None or features is not None
+    image_hw = features.image_hw if features is not None else photo.shape[:2]
+    side = tile_side(tiling.tile, image_hw, trained_side)
     if features is not None:
         check_features(features, runtime.spec, runtime.weights_hash)
-        if tiling.tile not in ("auto", None):
+        if tiling.tile == "auto" and trained_side is None:
+            side = None
+        if side is not None and (photo is None or photo.shape[:2] != image_hw):
             raise InputError(
-                f"tile={tiling.tile!r} requires the image, but only its embedding was "
-                "passed. Pass the image."
+                f"tile={side} requires the image, but only its embedding was passed. Pass the "
+                "image."
             )
-    whole = photo if photo is not None and tile_side(tiling.tile, photo.shape[:2]) is None else None
+        features = features if side is None else None
+    whole = photo if side is None else None
     once = not grid.crop_n_layers and "point" in runtime.spec.accepts
     if features is None and whole is not None and once:
         features = encode_image(runtime, whole)
@@ -393,13 +412,13 @@ def find_masks(
         refine = partial(refine_record_edges, runtime, whole, seen=features)
     if wanted.alike:
         refine = partial(_alike, photo, refine)
-    look = partial(_look, runtime, photo, features)
+    look = partial(_look, runtime, photo, features, side)
     with choose_progress(progress, "everything") as tell:
-        every = look(grid, tiling, tell, wanted.min_objectness)
+        every = look(grid, tiling.log, tell, wanted.min_objectness)
         found = arrange(every, wanted, refine, relative)
         found = found or arrange(best_of(every), loose, refine)
         if not found and (wider := wider_grid(grid, of_grid)):
-            again = look(wider, tiling._replace(log=None), tell)
+            again = look(wider, None, tell)
             found = arrange(best_of(again), loose, refine)
     if runtime.spec.classes and found:
         from anymask.segment.labels import label_masks  # few models need it
@@ -426,21 +445,22 @@ def _look(
     runtime: ImageRuntime,
     photo: UintImage | None,
     features: Features | None,
+    side: int | None,
     grid: Grid,
-    tiling: TilingOptions,
+    log: SearchLog | None,
     tell: OnProgress | None,
     least: float = 0.0,
 ) -> list[Mask]:
     """Masks found by a grid of clicks.
 
     Args:
+        side: Side of the tiles, or None.
         least: Minimum objectness. Tiles keep all masks, because each may be part of a larger one.
     """
     if features is not None:
-        return find_everything(runtime, features, grid, tell, tiling.log, least)
+        return find_everything(runtime, features, grid, tell, log, least)
     assert photo is not None
-    scanner = WindowScanner(runtime, grid, tiling.log)
-    side = tile_side(tiling.tile, photo.shape[:2])
+    scanner = WindowScanner(runtime, grid, log)
     if side is None:
         return scanner.everything(photo, progress=tell)
     return find_in_tiles(scanner, photo, side, tell)

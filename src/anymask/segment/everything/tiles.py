@@ -45,13 +45,13 @@ DUPLICATE = 0.7  # minimum IoU of masks of two tiles that are one object
 COARSE_DUPLICATE = 0.5  # the same for a mask of a tile and one of the downscaled image
 
 
-def count_looks(tile: Tile, image_hw: tuple[int, int]) -> int:
-    """Number of searched images: one, or all tiles and the downscaled image.
+def count_looks(tile: Tile, image_hw: tuple[int, int], trained_side: int | None = None) -> int:
+    """Number of searched images: one, or all tiles and the downscaled image; as `tile_side`.
 
     Raises:
         InputError: `tile` is invalid.
     """
-    side = tile_side(tile, image_hw)
+    side = tile_side(tile, image_hw, trained_side)
     return 1 if side is None else len(tile_boxes(image_hw, side, int(side * joining.OVERLAP))) + 1
 
 
@@ -76,23 +76,27 @@ def find_in_tiles(
         scanner: Search of one tile.
         photo: Image (H, W, 3).
         side: Side of the tiles in pixels.
-        progress: Callable (images done, all images), called after every tile.
+        progress: Callable (images done, all images), called after every tile. Windows around
+            truncated objects are added when they are known.
     """
     image_hw = (photo.shape[0], photo.shape[1])
     overlap = int(side * joining.OVERLAP)
     windows = tile_boxes(image_hw, side, overlap)
+    tell = progress or (lambda done, total: None)
     pieces: list[Piece] = []
     for number, window in enumerate(windows, start=1):
         records = scanner.everything(_pixels(photo, window))
         pieces += [Piece(_on_photo(record, window, image_hw), window) for record in records]
-        if progress is not None:
-            progress(number, len(windows) + 1)
+        tell(number, len(windows) + 1)
     objects = stitch(pieces, image_hw)
     whole = [one.record for one in objects if not one.cut]
-    whole += _reprompt_truncated(scanner, photo, [one for one in objects if one.cut], side)
+    around = _windows_around([one for one in objects if one.cut], side, image_hw)
+    looks = len(windows) + len(around) + 1
+    for number, (window, cut) in enumerate(around.items(), start=len(windows) + 1):
+        whole += _reprompt_truncated(scanner, photo, window, cut)
+        tell(number, looks)
     large = _large_objects_at_low_resolution(scanner, photo, side)
-    if progress is not None:
-        progress(len(windows) + 1, len(windows) + 1)
+    tell(looks, looks)
     return _once(whole, large)
 
 
@@ -134,23 +138,28 @@ def _large_objects_at_low_resolution(
     return found
 
 
-def _reprompt_truncated(
-    scanner: TileSearch, photo: UintImage, cut: Sequence[Stitched], side: int
-) -> list[Mask]:
-    """Predict truncated objects again in windows that contain them completely."""
-    image_hw = (photo.shape[0], photo.shape[1])
+def _windows_around(
+    cut: Sequence[Stitched], side: int, image_hw: tuple[int, int]
+) -> dict[Window, list[Piece]]:
+    """Windows that contain truncated objects completely, with a piece of each."""
     by_window: dict[Window, list[Piece]] = {}
     for one in cut:
         window = joining.window_with(one.record.box, side, image_hw)
         if window is not None and one.pieces[0].record.points:
             by_window.setdefault(window, []).append(one.pieces[0])
-    found = []
-    for window, pieces in by_window.items():
-        clicks = [(x - window[0], y - window[1]) for x, y in (p.record.points[0] for p in pieces)]
-        answers = scanner.clicks(_pixels(photo, window), clicks)
-        for piece, answer in zip(pieces, answers, strict=True):
-            records = [_on_photo(record, window, image_hw) for record in answer]
-            found += _match_untruncated(records, piece, window, image_hw)
+    return by_window
+
+
+def _reprompt_truncated(
+    scanner: TileSearch, photo: UintImage, window: Window, cut: Sequence[Piece]
+) -> list[Mask]:
+    """Predict truncated objects again in a window."""
+    image_hw, found = (photo.shape[0], photo.shape[1]), list[Mask]()
+    clicks = [(x - window[0], y - window[1]) for x, y in (one.record.points[0] for one in cut)]
+    answers = scanner.clicks(_pixels(photo, window), clicks)
+    for piece, answer in zip(cut, answers, strict=True):
+        records = [_on_photo(record, window, image_hw) for record in answer]
+        found += _match_untruncated(records, piece, window, image_hw)
     return found
 
 
