@@ -76,37 +76,6 @@ def test_a_finished_film_is_not_done_again_and_another_look_is(
     assert "wrote disc.mp4" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    ("words", "told"),
-    [
-        (["--crop"], "crop"),
-        (["-o", "x.mp4"], ".webm"),
-        (["--background", "bluish"], "color"),
-        (["--like", "x.jpg@click:1,1"], "--like"),
-        (["--words", "cup", "--box", BOX], "both"),
-        (["-o", "clip.mkv", "--background", "red"], "is also an input"),
-    ],
-    ids=lambda given: given if isinstance(given, str) else "",
-)
-def test_what_cannot_be_done_is_one_sentence(
-    words: list[str], told: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["cutout", "clip.mkv", *words]) == 2
-    error = capsys.readouterr().err
-    assert told in error
-    assert error.count("error:") == 1
-
-
-def test_no_clear_subject_is_an_answer(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr("anymask.edit.subject.main_subject", lambda *_: None)
-    monkeypatch.setattr(edit, "main_subject", lambda *_: None, raising=False)
-    assert main(["cutout", "clip.mkv", "-o", "x.webm"]) == 2
-    assert "No main subject found" in capsys.readouterr().err
-    assert not list(Path().glob("*.webm"))
-
-
 def test_things_like_an_example_are_cut_out(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
 

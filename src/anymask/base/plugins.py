@@ -28,12 +28,10 @@ class Plugin:
     """A plug-in of this repository.
 
     Attributes:
-        about: What it adds.
         commands: Summaries of its commands by name.
         names: Names of everything else that it adds, by group.
     """
 
-    about: str
     commands: Mapping[str, str] = field(default_factory=dict)
     names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
@@ -44,21 +42,18 @@ class Plugin:
 
 PLUGINS: dict[str, Plugin] = {
     "anymask-connect": Plugin(
-        about="an MCP server, a Label Studio backend, functions for CVAT",
         commands={
             "label-studio": "run a machine learning backend of Label Studio",
             "mcp": "run an MCP server",
         },
     ),
     "anymask-families": Plugin(
-        about="Semantic-SAM, SAM-Med3D, SAMed, SEEM, and XMem as a tracker",
         names={
             "families": ("semantic_sam_swint", "semantic_sam", "sam_med3d_b", "xmem", "samed"),
             "trackers": ("xmem",),
         },
     ),
     "anymask-formats": Plugin(
-        about="formats of V7, Encord, Supervisely, Cellpose and VIA; layout of HQSeg-44K",
         names={
             "formats": (
                 "v7", "darwin", "v7-darwin", "encord", "supervisely", "sly", "cellpose", "via",
@@ -68,11 +63,9 @@ PLUGINS: dict[str, Plugin] = {
         },
     ),
     "anymask-inpaint": Plugin(
-        about="removal, blur, replacement and filling of objects in images",
         commands={"edit": "remove, blur or replace objects in an image"},
     ),
     "anymask-points": Plugin(
-        about="point clouds: prompts in 3D with Point-SAM, and masks as 3D points",
         commands={
             "points": "segment objects in a point cloud from points in 3D",
             "lift": "convert masks to 3-D points of objects, with depth and cameras",

@@ -31,13 +31,7 @@ from anymask.cli.outputs import (
     stdout_suffix,
 )
 from anymask.cli.prompts import PROMPTS, read_one_prompt
-from anymask.cli.sources import (
-    check_not_address,
-    is_video,
-    open_sources,
-    read_example,
-    sources,
-)
+from anymask.cli.sources import check_not_address, is_video, open_sources, read_example, sources
 from anymask.cli.streams import say, tell, write_stdout
 from anymask.edit import CutoutSettings
 from anymask.find import FindSettings

@@ -20,14 +20,7 @@ from anymask.cli.options import read_options, report_pages
 from anymask.cli.outputs import NAME, check_suffix
 from anymask.cli.sources import check_own_names
 from anymask.cli.streams import say
-from anymask.jobs import (
-    FIRST_FAILURES,
-    FolderJob,
-    ModelChoice,
-    PhotoTask,
-    Summary,
-    run_job,
-)
+from anymask.jobs import FIRST_FAILURES, FolderJob, ModelChoice, PhotoTask, Summary, run_job
 from anymask.masks import counted
 
 # fmt: off

@@ -16,7 +16,6 @@ from anymask.cli.sources import open_sources
 from anymask.cli.streams import say
 from anymask.jobs import LookChoice, MapChoice
 from anymask.masks import counted, percent
-from anymask.models.rules import FIELD_MODELS
 
 if TYPE_CHECKING:
     from anymask.cli.prompts import Kind
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from anymask.masks import Prompt
 
 MAX_TOLD = 100  # maximum number of listed prompts without a mask
+ROOFS = "nano-roofs"  # bundled model of buildings
 SMALLEST = 32  # side in input pixels; nine of ten objects that `nano-roofs` finds are larger
 HOUSE = 10.0  # side of a small house in meters
 FEW, MOST = 0.05, 0.5  # minimum coverage of a map, and of one that is too coarse for houses
@@ -98,8 +98,7 @@ def search_map(args: argparse.Namespace, task: EverythingTask | FindTask) -> Non
         )
         report = write_survey(args, scene, processor, settings)
         other = "--detector or --like, " * (phrases is not None) + (
-            f"anymask everything --model {FIELD_MODELS[1]} for buildings, "
-            * (work.model.name != FIELD_MODELS[1])
+            f"anymask everything --model {ROOFS} for buildings, " * (work.model.name != ROOFS)
         )
         advise_on_map(
             report, scene, work.model.spec.image_side, processor.side, args.sources[0], other

@@ -31,12 +31,7 @@ from anymask.evaluation.audit_photos import (
     examine_photo,
     hash_masks,
 )
-from anymask.evaluation.audit_report import (
-    AuditResult,
-    draw_suspect,
-    report_audit,
-    suspect_to_json,
-)
+from anymask.evaluation.audit_report import AuditResult, draw_suspect, report_audit, suspect_to_json
 from anymask.evaluation.label_errors import Suspect, apply_proposals, grade_masks, list_suspects
 from anymask.evaluation.page import jpeg_bytes
 from anymask.evaluation.report import Report

@@ -29,12 +29,7 @@ from anymask.evaluation.measures import MEASURES, check_requirements, score_set
 from anymask.evaluation.photo_report import draw_worst_cases, report_photos
 from anymask.evaluation.protocols import Segmenter
 from anymask.evaluation.report import Report
-from anymask.evaluation.results import (
-    Evaluation,
-    SetScores,
-    evaluation_to_json,
-    sets_from_json,
-)
+from anymask.evaluation.results import Evaluation, SetScores, evaluation_to_json, sets_from_json
 from anymask.evaluation.score_files import FILE_PROTOCOLS, score_files
 from anymask.evaluation.selection import EvalSet, EvalSettings, choose_masks
 from anymask.evaluation.video_protocols import VIDEO_PROTOCOLS, VideoSettings, evaluate_videos

@@ -37,14 +37,7 @@ from anymask.evaluation.video_metrics import (
     score_frames,
 )
 from anymask.evaluation.volume_scores import TOLERANCE, report_volumes
-from anymask.formats import (
-    Clip,
-    binary_mask,
-    find_place,
-    label_values,
-    load_clips,
-    located,
-)
+from anymask.formats import Clip, binary_mask, find_place, label_values, load_clips, located
 from anymask.masks import iou, rle_to_mask
 from anymask.track import natural_order
 

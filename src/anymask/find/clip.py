@@ -20,14 +20,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from anymask.base import (
-    FloatArray,
-    ModelError,
-    UintImage,
-    WeightsError,
-    need_packages,
-    parse_json,
-)
+from anymask.base import FloatArray, ModelError, UintImage, WeightsError, need_packages, parse_json
 from anymask.find.byte_pairs import BytePairs
 from anymask.find.grounding import ScoredBoxes
 from anymask.find.phrases import Phrase

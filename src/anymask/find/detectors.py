@@ -18,14 +18,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from anymask.base import (
-    InputError,
-    ModelError,
-    WeightsError,
-    need_packages,
-    parse_json,
-    write_json,
-)
+from anymask.base import InputError, ModelError, WeightsError, need_packages, parse_json, write_json
 from anymask.find.grounding import Detector
 from anymask.find.official_names import official_file
 from anymask.find.sam3_names import PATTERN as SAM3_FILES

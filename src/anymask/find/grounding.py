@@ -21,14 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from anymask.base import (
-    FloatArray,
-    InputError,
-    IntArray,
-    UintImage,
-    WeightsError,
-    parse_json,
-)
+from anymask.base import FloatArray, InputError, IntArray, UintImage, WeightsError, parse_json
 from anymask.find.wordpiece import WordPiece
 from anymask.masks import Rle
 

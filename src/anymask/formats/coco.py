@@ -60,15 +60,7 @@ from anymask.formats.stated import (
     take_info,
     take_licences,
 )
-from anymask.masks import (
-    UNLABELLED,
-    Box,
-    Mask,
-    Masks,
-    Rle,
-    coco_polygons_to_rle,
-    coco_to_rle,
-)
+from anymask.masks import UNLABELLED, Box, Mask, Masks, Rle, coco_polygons_to_rle, coco_to_rle
 
 OURS = "written by anymask"
 KEPT = (  # keys of SA-1B

@@ -16,12 +16,7 @@ from anymask.formats.dataset import Dataset, read
 from anymask.formats.documents import OutFile, write_files
 from anymask.formats.losses import LossReport, ReadKeywords
 from anymask.formats.outlines import Policy
-from anymask.formats.registry import (
-    encode_annotations,
-    find_format,
-    format_name,
-    format_of_target,
-)
+from anymask.formats.registry import encode_annotations, find_format, format_name, format_of_target
 from anymask.formats.sets import picture_names
 
 WITH_PHOTOS = ("set", "yolo")  # formats with a folder for images

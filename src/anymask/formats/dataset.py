@@ -25,13 +25,7 @@ from anymask.base import (
     split_page_name,
 )
 from anymask.formats.annotations import AnnotatedImage
-from anymask.formats.archives import (
-    Unpacked,
-    bare_name,
-    is_archive,
-    unpack,
-    unpack_images,
-)
+from anymask.formats.archives import Unpacked, bare_name, is_archive, unpack, unpack_images
 from anymask.formats.documents import find_files, parts_of, role_of
 from anymask.formats.fields import MOST_PIXELS
 from anymask.formats.label_folders import FORM, label_files, places_of

@@ -24,13 +24,7 @@ from PIL import Image
 from anymask.base import DataError, UintImage
 from anymask.formats.annotations import VOID_LABEL, AnnotatedImage, LossReport, note_traits
 from anymask.formats.class_lists import ClassList, find_classes
-from anymask.formats.documents import (
-    OutFile,
-    checked_hw,
-    find_files,
-    find_picture,
-    output_paths,
-)
+from anymask.formats.documents import OutFile, checked_hw, find_files, find_picture, output_paths
 from anymask.formats.label_folders import label_files, photo_name, places_of
 from anymask.formats.mask_numbers import (
     EVERY_KIND,
@@ -216,8 +210,8 @@ def paint_numbers(
     values = np.zeros(image.hw, np.uint16 if most < 1 << 16 else np.uint32)
     places, areas = range(len(image.masks)), [-rle_area(mask.rle) for mask in image.masks]
     for place in places if image.layered else sorted(places, key=areas.__getitem__):
-        crop, (left, top, right, bottom) = rle_crop(image.masks[place].rle)
-        np.copyto(values[top:bottom, left:right], place + 1, where=crop)
+        crop, (x0, y0, x1, y1) = rle_crop(image.masks[place].rle)
+        np.copyto(values[y0:y1, x0:x1], place + 1, where=crop)
     table = np.array([0, *numbers], values.dtype)
     left = np.zeros(len(table), np.int64)
     for rows in strips(image.hw):

@@ -27,12 +27,7 @@ from PIL import Image, ImageDraw
 from anymask.base import DataError
 from anymask.formats.annotations import VOID_LABEL, AnnotatedImage, annotated_photo
 from anymask.formats.documents import checked_hw, find_place, located, read_json, read_text
-from anymask.formats.mask_numbers import (
-    colours_to_numbers,
-    label_colours,
-    label_values,
-    value_rles,
-)
+from anymask.formats.mask_numbers import colours_to_numbers, label_colours, label_values, value_rles
 from anymask.masks import MAX_PIXELS, Mask, Rle
 
 # ADE20K

@@ -39,14 +39,7 @@ from anymask.formats.coco import (
     segmentation_to_rle,
     written_extra,
 )
-from anymask.formats.documents import (
-    OutFile,
-    find_files,
-    located,
-    read_json,
-    seen_below,
-    to_json,
-)
+from anymask.formats.documents import OutFile, find_files, located, read_json, seen_below, to_json
 from anymask.formats.fields import (
     MOST_FRAMES,
     as_list,

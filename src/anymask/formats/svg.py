@@ -28,13 +28,7 @@ from anymask.formats.fields import as_number, as_whole, rest_of
 from anymask.formats.outlines import Policy, outline
 from anymask.formats.shapes import even_odd_to_rle, with_area
 from anymask.formats.stated import note_facts
-from anymask.masks import (
-    Mask,
-    Masks,
-    Ring,
-    colours,
-    polygons_to_svg_path,
-)
+from anymask.masks import Mask, Masks, Ring, colours, polygons_to_svg_path
 
 _NAMESPACE = "http://www.w3.org/2000/svg"
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"

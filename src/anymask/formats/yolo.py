@@ -66,13 +66,7 @@ from anymask.formats.stated import (
 )
 from anymask.formats.yolo_lines import BOX, Line, LineReader, line_reader
 from anymask.images import VIDEO_SUFFIXES
-from anymask.masks import (
-    UNLABELLED,
-    Box,
-    Mask,
-    Masks,
-    Ring,
-)
+from anymask.masks import UNLABELLED, Box, Mask, Masks, Ring
 
 _OF_YAML = AllBut(  # the others state something of the set
     "path", "train", "val", "test", "names", "nc", "download", "channels", "license", "info",

@@ -22,14 +22,7 @@ from typing import Any
 import numpy as np
 
 from anymask.base import InputError, IntArray
-from anymask.masks.rle import (
-    Rle,
-    rle_area,
-    rle_box_xyxy,
-    rle_intersection,
-    rle_runs,
-    runs_to_rle,
-)
+from anymask.masks.rle import Rle, rle_area, rle_box_xyxy, rle_intersection, rle_runs, runs_to_rle
 
 PART_SHARE = 0.8  # minimum share of a part inside its whole
 

@@ -15,14 +15,7 @@ from dataclasses import dataclass, field, replace
 from torch import nn
 
 from anymask.masks import ALL_KINDS, ModelSpec
-from anymask.models import (
-    efficient_vit,
-    hiera,
-    nano,
-    repvit,
-    repvit_stages,
-    tiny_vit,
-)
+from anymask.models import efficient_vit, hiera, nano, repvit, repvit_stages, tiny_vit
 from anymask.models.efficient_vit import EfficientVit, EfficientVitConfig
 from anymask.models.fpn import ImageEncoder, Neck, NeckConfig
 from anymask.models.hiera import Hiera, HieraConfig
@@ -36,11 +29,7 @@ from anymask.models.mask_decoder import (
 from anymask.models.memory_attention import MemoryAttentionConfig
 from anymask.models.memory_encoder import MemoryEncoderConfig
 from anymask.models.nano import Nano, NanoConfig, nano_spec
-from anymask.models.prompt_encoder import (
-    EFFICIENT_SAM_NAMES,
-    PromptEncoder,
-    PromptEncoderConfig,
-)
+from anymask.models.prompt_encoder import EFFICIENT_SAM_NAMES, PromptEncoder, PromptEncoderConfig
 from anymask.models.repvit import RepViT, RepViTConfig
 from anymask.models.repvit_stages import StagedRepViT
 from anymask.models.rules import RegistryEntry, TrackingSettings

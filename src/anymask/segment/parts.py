@@ -36,12 +36,7 @@ from anymask.masks import (
 from anymask.models.rules import closer_window
 from anymask.runtime import ImageRuntime, open_sweep
 from anymask.segment.everything.edges import refine_record_edges
-from anymask.segment.everything.filter import (
-    Refine,
-    arrange,
-    default_min_objectness,
-    objectness_of,
-)
+from anymask.segment.everything.filter import Refine, arrange, default_min_objectness, objectness_of
 from anymask.segment.everything.grid import CropView
 from anymask.segment.everything.search import (
     CUTTERS,
@@ -53,13 +48,7 @@ from anymask.segment.everything.search import (
 from anymask.segment.labels import Nameable, rles_of
 from anymask.segment.pipeline import encode_image
 from anymask.segment.prediction import Prediction
-from anymask.segment.settings import (
-    ArrangementDict,
-    Grid,
-    PartSettings,
-    arrangement_of,
-    grid_of,
-)
+from anymask.segment.settings import ArrangementDict, Grid, PartSettings, arrangement_of, grid_of
 
 INSIDE = 0.8  # minimum share of a part inside the mask, as in a tree of masks
 WHOLE = 0.9  # share of the mask above which a candidate is the mask itself

@@ -15,9 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anymask.base import BoolArray, FloatArray, UintImage
-from anymask.masks import (
-    EDGE_SIDE as SIDE,
-)
+from anymask.masks import EDGE_SIDE as SIDE
 from anymask.masks import (
     OPENCV,
     Geometry,

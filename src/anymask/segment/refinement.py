@@ -6,12 +6,7 @@ import cv2
 import numpy as np
 
 from anymask.base import BoolArray, PromptError
-from anymask.masks import (
-    ModelSpec,
-    Prompt,
-    centre_click,
-    open_box,
-)
+from anymask.masks import ModelSpec, Prompt, centre_click, open_box
 
 GIVEN = -1  # in `Prediction.order`: the given mask, not a prediction
 MAX_CLICKS = 3  # one in each of the largest parts

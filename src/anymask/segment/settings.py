@@ -13,13 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypedDict, cast
 
 import numpy as np
 
-from anymask.base import (
-    FloatArray,
-    InputError,
-    Setting,
-    check_settings,
-    describe_settings,
-)
+from anymask.base import FloatArray, InputError, Setting, check_settings, describe_settings
 from anymask.masks import (
     CLEAN,
     MinArea,

@@ -34,14 +34,7 @@ from anymask.images import MICROSCOPES, TIFF, page_as_png, read_planes, resolve_
 from anymask.masks import UNLABELLED, Mask, Masks, Rle, rle_area, rle_crop, rle_iou, rle_to_string
 from anymask.studio.options import State
 from anymask.studio.project import Project
-from anymask.studio.records import (
-    Draft,
-    ImageEntry,
-    Provenance,
-    StoredMask,
-    TrackDraft,
-    TrackMask,
-)
+from anymask.studio.records import Draft, ImageEntry, Provenance, StoredMask, TrackDraft, TrackMask
 from anymask.studio.searching import SAME
 
 if TYPE_CHECKING:

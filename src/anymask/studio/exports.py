@@ -22,11 +22,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from anymask.base import (
-    InputError,
-    NotAllowedError,
-    NotFoundError,
-)
+from anymask.base import InputError, NotAllowedError, NotFoundError
 from anymask.formats import (
     SPLITS,
     AnnotatedImage,

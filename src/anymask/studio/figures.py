@@ -29,14 +29,7 @@ from anymask.studio.review import (
 )
 from anymask.studio.stages import ProjectSettings
 from anymask.studio.store import Store
-from anymask.studio.tables import (
-    KIND,
-    STAGE,
-    ImageRow,
-    RecordRow,
-    TrackRow,
-    mask_of_text,
-)
+from anymask.studio.tables import KIND, STAGE, ImageRow, RecordRow, TrackRow, mask_of_text
 from anymask.studio.tracks import Tracks
 
 UNNAMED = "(no label)"

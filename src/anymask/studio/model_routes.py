@@ -48,14 +48,7 @@ from anymask.base import (
     parse_json,
 )
 from anymask.edit import cut_out
-from anymask.formats import (
-    AnnotatedImage,
-    LossReport,
-    Policy,
-    geojson,
-    label_pictures,
-    svg,
-)
+from anymask.formats import AnnotatedImage, LossReport, Policy, geojson, label_pictures, svg
 from anymask.images import (
     DECODERS,
     PictureView,

@@ -34,13 +34,7 @@ from anymask.base import (
 from anymask.formats import picture_hw, read_json, to_json, write_files
 from anymask.images import VIDEO_SUFFIXES, find_images
 from anymask.models.rules import default_model
-from anymask.studio.database import (
-    create_tables,
-    is_prepared,
-    open_database,
-    reading,
-    writing,
-)
+from anymask.studio.database import create_tables, is_prepared, open_database, reading, writing
 from anymask.studio.figures import Figures, measure
 from anymask.studio.labels import LabelSet
 from anymask.studio.options import ExportSettings, Stage, State, Tuning

@@ -59,12 +59,7 @@ from anymask.studio.project_schemas import (
     kept_mask,
 )
 from anymask.studio.records import MAX_ID, ImageEntry, StoredMask
-from anymask.studio.review import (
-    asked_about,
-    give_verdict,
-    next_for_review,
-    take_back_verdict,
-)
+from anymask.studio.review import asked_about, give_verdict, next_for_review, take_back_verdict
 from anymask.studio.video_sessions import write_stream
 
 

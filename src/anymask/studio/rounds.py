@@ -16,13 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from anymask.base import (
-    Floats,
-    InputError,
-    claimed,
-    json_bytes,
-    write_whole,
-)
+from anymask.base import Floats, InputError, claimed, json_bytes, write_whole
 from anymask.formats import (
     AnnotatedImage,
     LossReport,

@@ -34,11 +34,7 @@ from anymask.runtime import home
 from anymask.segment import Model
 from anymask.track.known import read_tracks
 from anymask.track.masklets import MaskletSettings, propose_masklets
-from anymask.track.outputs import (
-    CutoutLook,
-    MaskWriter,
-    VideoFacts,
-)
+from anymask.track.outputs import CutoutLook, MaskWriter, VideoFacts
 from anymask.track.records import Direction, TrackedFrame, review_text
 from anymask.track.session import VideoSession, open_session
 from anymask.track.settings import GROUPS

@@ -28,12 +28,7 @@ import numpy as np
 
 from anymask.base import BoolArray, InputError, UintImage
 from anymask.formats import streams
-from anymask.masks import (
-    Colour,
-    Mask,
-    overlay,
-    rle_to_coco,
-)
+from anymask.masks import Colour, Mask, overlay, rle_to_coco
 from anymask.track.records import ObjectMask, TrackedFrame
 from anymask.track.sources import import_av
 

@@ -22,14 +22,7 @@ from typing import TYPE_CHECKING, Any, Unpack, cast
 
 import numpy as np
 
-from anymask.base import (
-    FloatArray,
-    InputError,
-    OnProgress,
-    UintImage,
-    check_keywords,
-    file_suffix,
-)
+from anymask.base import FloatArray, InputError, OnProgress, UintImage, check_keywords, file_suffix
 from anymask.find import (
     NOTHING,
     Detector,

@@ -22,13 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from anymask.models.mask_decoder import Decoded
-from anymask.models.rules import (
-    SURE,
-    MemoryBank,
-    TrackingSettings,
-    VideoMoment,
-    for_users,
-)
+from anymask.models.rules import SURE, MemoryBank, TrackingSettings, VideoMoment, for_users
 from anymask.models.video_model import Frame, ObjectAnswer, VideoModel, returns_several
 from anymask.training.clips import ClipBatch
 from anymask.training.interaction import Draws

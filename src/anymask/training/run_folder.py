@@ -15,13 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch import Tensor
 
-from anymask.base import (
-    ConfigError,
-    InputError,
-    ProgressBar,
-    WeightsError,
-    whole_file,
-)
+from anymask.base import ConfigError, InputError, ProgressBar, WeightsError, whole_file
 from anymask.cli import say
 from anymask.runtime import licence_of_weights
 from anymask.training.recipe import Recipe, recipe_of

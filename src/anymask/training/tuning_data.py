@@ -24,14 +24,7 @@ from anymask.base import DataError, Floats, InputError, parse_json, write_json, 
 from anymask.evaluation import page
 from anymask.formats import AnnotatedImage, Dataset, LossReport, licence_text
 from anymask.formats.terms import check_training, restrictions_of
-from anymask.images import (
-    TIFF,
-    fingerprint,
-    first_alike,
-    load_image,
-    read_pages,
-    shown_picture,
-)
+from anymask.images import TIFF, fingerprint, first_alike, load_image, read_pages, shown_picture
 from anymask.masks import (
     Rle,
     contact_sheet,

@@ -388,8 +388,11 @@ def find_masks(
     relative = grid.mode == "adaptive" and "min_objectness" not in of_arrangement
     own_side = FIELD_MODELS.get(split_side(runtime.spec.name)[0], runtime.spec.image_side)
     trained_side = own_side if grid.mode == "instances" else None
-    assert photo is not None or features is not None
-    image_hw = features.image_hw if features is not None else photo.shape[:2]
+    if features is None:
+        assert photo is not None
+        image_hw = (photo.shape[0], photo.shape[1])
+    else:
+        image_hw = features.image_hw
     side = tile_side(tiling.tile, image_hw, trained_side)
     if features is not None:
         check_features(features, runtime.spec, runtime.weights_hash)

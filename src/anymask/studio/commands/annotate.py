@@ -6,13 +6,7 @@ import argparse
 from pathlib import Path
 from typing import get_args
 
-from anymask.cli import (
-    MODEL,
-    Argument,
-    Command,
-    Settings,
-    read_pictures,
-)
+from anymask.cli import MODEL, Argument, Command, Settings, read_pictures
 from anymask.jobs import PictureChoice
 from anymask.studio.commands.project import PROJECT, login, make_project
 from anymask.studio.commands.serve import SERVER, read_server
