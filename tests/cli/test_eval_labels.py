@@ -71,7 +71,7 @@ def test_what_was_not_read_of_labels_is_told(
         (["labels.json"], "Two images have the name '0.png', in "),
         (["labels.json", "--images", "nowhere"], "nowhere: The image folder does not exist"),
         (["labels.json", "--from", "coc"], "'coc'"),
-        (["own", "--split", "val"], "is not supported, because set has"),
+        (["own", "--split", "val"], "Unknown split 'val'. Splits of own: none"),
         (["videos", ".", "--from", "coco"], "Unknown option --from"),
         (["plain.json"], "plain.json: Unknown format. Pass one of: sa1b"),
         (["empty.json", "--from", "coco"], "contains no labeled images (read as coco)"),

@@ -239,7 +239,7 @@ def test_a_picture_never_lies_beside_records_of_other_settings(
     # after the picture, before the records
     monkeypatch.setattr(records, "write_json", stop)
     main(["everything", "photos/one.png", "-o", "out", *GRID, "--box-nms-thresh", "0.1"])
-    assert names("out") == ["one.png"]
+    assert names("out") == [".one.json.search", "one.png"]  # the search need not be repeated
 
 
 def test_the_summary_says_what_was_made_with_what(runtime: ColourRuntime) -> None:

@@ -1,3 +1,4 @@
+import json
 import sys
 from pathlib import Path
 
@@ -117,7 +118,8 @@ def test_the_bundled_model_is_copied_without_torch(
     assert any(line.split() == ["licence", "Apache-2.0"] for line in lines)
     assert len({line.rindex(" MB") for line in lines if line.endswith(" MB")}) == 1  # aligned
     copied = {path.name for path in target.iterdir()}
-    told = {"README.md", "example.py", "answer.py", "shapes.py"}
+    told = {"README.md", "example.py", "answer.py", "shapes.py", "manifest.json"}
+    assert json.loads((target / "manifest.json").read_text())["domains"] == ["com.microsoft"]
     assert copied == {path.name for path in shipped.iterdir()} - {"weights.json"} | told
     same = copied - told
     assert all((target / name).read_bytes() == (shipped / name).read_bytes() for name in same)

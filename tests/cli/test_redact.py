@@ -75,7 +75,7 @@ def test_tracks_hide_objects_in_a_folder_of_frames(
         (["photos", "--labels", "labels.json", "--like", "x@click:1,1"], "exemplar"),
         (["photos", "--labels", "labels.json", "--colour", "bluish"], "color"),
         (["photos", "--labels", "labels.json", "--list", "x.txt"], ".csv or .json"),
-        (["photos", "--words", "face, number plate"], "'face' (closest"),
+        (["photos", "--words", "face, number plate"], "Unknown names: 'face'"),
         (["clip.mp4"], "--words"),
         (["absent.jpg", "--labels", "labels.json"], "File not found: 'absent.jpg'"),
         (

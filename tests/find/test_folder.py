@@ -109,7 +109,7 @@ def test_the_command_writes_labels_and_says_what_is_not_there(
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["red cup"], "closest"),
+        (["red cup"], "'red cup' (known: cup)"),
         (["cup", "--detector", "llmdet-tiny"], "llmdet_tiny"),
         (["cup", "--score", "7"], "0 to 1"),
         ([", ,"], "empty"),

@@ -378,7 +378,7 @@ def test_labels_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     scan = Volume(np.zeros(SHAPE, np.int16), np.eye(4))
     for labels, word in [
         (np.zeros((3, 4, 6), int), "shape"),
-        (np.zeros(SHAPE), "whole numbers"),
+        (np.full(SHAPE, 0.5), "whole numbers"),
         (np.full(SHAPE, -1), "from 0"),
     ]:
         with pytest.raises(InputError, match=word):

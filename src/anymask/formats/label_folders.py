@@ -97,7 +97,7 @@ def label_files(places: LabelPlaces) -> list[Path]:
     for folder in (photos, places.inside):
         if folder is not None and folder != labels and folder.is_relative_to(labels):
             found = [path for path in found if not path.is_relative_to(folder)]
-    found = [one for one in found if not one.parent.with_name(one.parent.name + BESIDE).is_dir()]
+    found = [one for one in found if not Path(f"{one.absolute().parent}{BESIDE}").is_dir()]
     if places.photos is None or photos == labels:
         found = [path for path in found if len(list(_stems(Path(path.name)))) > 1] or found
     return of_best_kind(found)

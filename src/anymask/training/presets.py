@@ -36,7 +36,8 @@ def named(word: str, weights: Path | None) -> tuple[str, str]:
     if weights is None and Path(word).suffix == ".safetensors" and not Path(word).is_file():
         raise InputError(f"The weights file {word!r} does not exist. Check the path.")
     name, file = named_weights(word, weights)
-    variant = name if name in models.names() else entry(name).variant
+    states_variant = weights is None and file is not None and Path(file).is_file()
+    variant = name if states_variant else entry(name).variant
     return variant, "" if file is None else str(Path(file).absolute())
 
 
