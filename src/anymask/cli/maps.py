@@ -16,6 +16,7 @@ from anymask.cli.sources import open_sources
 from anymask.cli.streams import say
 from anymask.jobs import LookChoice, MapChoice
 from anymask.masks import counted, percent
+from anymask.models.rules import FIELD_MODELS
 
 if TYPE_CHECKING:
     from anymask.cli.prompts import Kind
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from anymask.masks import Prompt
 
 MAX_TOLD = 100  # maximum number of listed prompts without a mask
-ROOFS = "nano-roofs"  # bundled model of buildings
+_, ROOFS = FIELD_MODELS  # bundled models of cells and of buildings
 SMALLEST = 32  # side in input pixels; nine of ten objects that `nano-roofs` finds are larger
 HOUSE = 10.0  # side of a small house in meters
 FEW, MOST = 0.05, 0.5  # minimum coverage of a map, and of one that is too coarse for houses

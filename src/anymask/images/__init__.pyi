@@ -24,6 +24,7 @@ from anymask.images.load import load_image as load_image
 from anymask.images.load import picture_of as picture_of
 from anymask.images.load import resolve_place as resolve_place
 from anymask.images.load import sample as sample
+from anymask.images.load import shown_picture as shown_picture
 from anymask.images.mask_files import MaskImage as MaskImage
 from anymask.images.mask_files import load_mask as load_mask
 from anymask.images.mask_files import read_mask_image as read_mask_image
@@ -45,7 +46,6 @@ from anymask.images.stacks import read_channels as read_channels
 from anymask.images.stacks import read_pages as read_pages
 from anymask.images.stacks import read_planes as read_planes
 from anymask.images.stacks import read_value_ranges as read_value_ranges
-from anymask.images.stacks import shown_picture as shown_picture
 from anymask.images.stacks import stored_values as stored_values
 from anymask.images.tiff import check_segments as check_segments
 from anymask.images.tiff import is_georeferenced as is_georeferenced

@@ -40,6 +40,7 @@ from anymask.images.decoding import (
     array_to_image,
     check_size,
     decoding,
+    flatten,
     open_file,
     open_header,
     put_alpha,
@@ -65,7 +66,7 @@ from anymask.images.tiff import (
     read_tiff,
     tiff_hw,
 )
-from anymask.masks import MAX_PIXELS, ImageInMemory, Picture
+from anymask.masks import MAX_PIXELS, ChannelMix, ImageInMemory, Picture
 
 ImageSource = str | Path | bytes | bytearray | memoryview | BinaryIO | Image.Image | ArrayLike
 
@@ -597,6 +598,13 @@ class ImageFile:
         return replace(view, page=page)
 
 
+def shown_picture(
+    array: NDArray[Any], mix: ChannelMix | None = None
+) -> UintImage:  # (H, W, 3 or 4) -> (H, W, 3)
+    """Return the image to display: on white, or as the RGB input of a model with a channel mix."""
+    return flatten(array) if mix is None else mix.to_rgb(array)
+
+
 def picture_of(source: ImageSource, photo: UintImage, layered: UintImage | None = None) -> Picture:
     """Create a result's reference to its image: the path of a file, or the pixels.
 
@@ -607,5 +615,5 @@ def picture_of(source: ImageSource, photo: UintImage, layered: UintImage | None 
     if isinstance(source, str | Path) and not is_address(source):
         return ImageFile(Path(source).absolute())
     values = source if isinstance(source, np.ndarray) else None
-    where = is_georeferenced(source)
+    where = values is None and is_georeferenced(source)
     return ImageInMemory(photo, values=values, layered=layered, georeferenced=where)

@@ -33,7 +33,6 @@ from anymask.images.decoding import (
     PictureView,
     Ranges,
     decoding,
-    flatten,
     open_file,
     open_header,
     unidentified,
@@ -425,13 +424,6 @@ def read_channels(file: ImageFile, mix: ChannelMix) -> NDArray[Any]:  # -> (H, W
             "ranges of its training data. Remove the options bands, stretch and ranges."
         )
     return load_for_mix(file.path, mix, view.page)
-
-
-def shown_picture(
-    array: NDArray[Any], mix: ChannelMix | None = None
-) -> UintImage:  # (H, W, 3 or 4) -> (H, W, 3)
-    """Return the image to display: on white, or as the RGB input of a model with a channel mix."""
-    return flatten(array) if mix is None else mix.to_rgb(array)
 
 
 def _pages_of_place(planes: Planes, page: int, count: int | None) -> list[int]:

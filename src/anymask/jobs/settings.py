@@ -305,7 +305,7 @@ class LookChoice:
             (
                 "also run on overlapping tiles of this size, in pixels; with `none`, no tiles "
                 "are used; with `auto`, images of more than 24 megapixels are divided into "
-                "tiles of 2048 pixels (nano-cells, nano-roofs: sooner, of their own size)"
+                "tiles of 2048 pixels (models of cells and roofs: sooner, of their own size)"
             ),
             check=check_tile,
             form="PIXELS",

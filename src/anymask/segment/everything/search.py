@@ -386,18 +386,18 @@ def find_masks(
     wanted = arrangement_of(grid, of_arrangement, default_min_objectness(runtime.family))
     loose = arrangement_of(grid, of_arrangement)
     relative = grid.mode == "adaptive" and "min_objectness" not in of_arrangement
-    own_side = FIELD_MODELS.get(split_side(runtime.spec.name)[0], runtime.spec.image_side)
-    trained_side = own_side if grid.mode == "instances" else None
+    trained_side = None
+    if grid.mode == "instances":
+        trained_side = FIELD_MODELS.get(split_side(runtime.spec.name)[0], runtime.spec.image_side)
     if features is None:
         assert photo is not None
         image_hw = (photo.shape[0], photo.shape[1])
     else:
         image_hw = features.image_hw
-    side = tile_side(tiling.tile, image_hw, trained_side)
+    searched_whole = features is not None and tiling.tile == "auto" and trained_side is None
+    side = None if searched_whole else tile_side(tiling.tile, image_hw, trained_side)
     if features is not None:
         check_features(features, runtime.spec, runtime.weights_hash)
-        if tiling.tile == "auto" and trained_side is None:
-            side = None
         if side is not None and (photo is None or photo.shape[:2] != image_hw):
             raise InputError(
                 f"tile={side} requires the image, but only its embedding was passed. Pass the "
