@@ -39,7 +39,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def known(monkeypatch: pytest.MonkeyPatch) -> None:
     """The repository has a plug-in with the commands `probe` and `sonar`."""
     commands = {"probe": "measure a depth", "sonar": "measure depths"}
-    one = plugins.Plugin(about="depths", commands=commands)
+    one = plugins.Plugin(commands=commands)
     monkeypatch.setitem(PLUGINS, "anymask-depths", one)
 
 
