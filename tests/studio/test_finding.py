@@ -259,6 +259,6 @@ def test_the_command_says_what_it_found(
     folder = str(project.folder)
     assert main(["project", "find", folder, "elephant", "--limit", "1"]) == 0
     assert "1 image, 0 proposals" in capsys.readouterr().err
-    for words, told in ((["elefant"], "elephant"), (["--like", "9"], "record 9")):
+    for words, told in ((["elefant"], "Unknown names: 'elefant'"), (["--like", "9"], "record 9")):
         assert main(["project", "find", folder, *words]) == 2
         assert told in capsys.readouterr().err
