@@ -52,6 +52,12 @@ def test_labels_are_written_on_their_scan_and_told(scan: Path) -> None:
     assert seen[-1] == len(seen)
     written = {one.name for one in scan.parent.iterdir()}
     assert written == {"scan.nii.gz", "a.nii.gz", "a.seg.nrrd"}
+    for names, told in ((["a.nii.gz"], "also an input"), (["b.nii", "./b.nii"], "Duplicate")):
+        with pytest.raises(InputError, match=told):
+            VolumeFiles(
+                scan=scan, outputs=[scan.parent / name for name in names],
+                prompts=[Prompt(box=(1, 1, 9, 9), source=str(scan.parent / "a.nii.gz"))],
+            )  # fmt: skip
 
 
 def test_an_interrupted_run_goes_on_and_another_one_begins_anew(scan: Path) -> None:

@@ -57,7 +57,7 @@ class TrackReport:
 class TrackFiles:
     """Inputs, outputs and settings of a tracking run.
 
-    Raises InputError if an output is the input video, or a setting is invalid.
+    Raises InputError if an output is also an input or is repeated, or a setting is invalid.
 
     Attributes:
         video: Video file, folder of images, or camera number.
@@ -90,7 +90,12 @@ class TrackFiles:
         for group in GROUPS:
             known = group.__dataclass_fields__
             group(**{name: one for name, one in self.settings.items() if name in known})
+        if len(set(map(os.path.realpath, self.outputs))) < len(self.outputs):
+            raise InputError("Duplicate outputs. Use a different name for each output.")
+        session = self.settings.get("session")
+        read = (*self.mask_files, self.known, None if session is None else Path(session))
         for text in self.outputs:
+            refuse_inputs(Path(text), *read)
             named = NUMBER in Path(text).name  # one file for each frame
             refuse_inputs(Path(text).parent if named else Path(text), Path(self.video))
             if text.endswith(("/", os.sep)):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,7 +30,8 @@ from anymask.volumes.writing import check_label_path, measure_labels, write_labe
 class VolumeFiles:
     """Inputs, outputs and settings of a run.
 
-    Raises InputError if an output is not supported or is the scan, or a setting is invalid.
+    Raises InputError if an output is not supported, is also an input or is repeated, or a setting
+    is invalid.
 
     Attributes:
         scan: As for `read_volume`.
@@ -53,9 +55,12 @@ class VolumeFiles:
 
     def __post_init__(self) -> None:
         VolumeSettings(**self.settings)
+        if len(set(map(os.path.realpath, self.outputs))) < len(self.outputs):
+            raise InputError("Duplicate outputs. Use a different name for each output.")
+        read = [Path(one.source) for one in self.prompts if one.source]
         for path in self.outputs:
             check_label_path(path)
-            refuse_inputs(path, self.scan)
+            refuse_inputs(path, self.scan, *read)
 
     @property
     def session(self) -> Path:
