@@ -172,7 +172,7 @@ def test_our_own_error_is_one_line_without_a_traceback(
     command: types.SimpleNamespace, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for ours, typed in (
-        ("wanted a photo, got a spoon; give a photo",) * 2,
+        ("expected an image, got a spoon; pass an image",) * 2,
         ('Pass a detector (detector="llmdet_tiny").', "Pass a detector (--detector llmdet_tiny)."),
         ("margin= requires crop=. Set crop.", "--margin requires --crop. Set crop."),
         ("every=2, start=0; http://a/b?x=1 <a b='c'>",) * 2,

@@ -67,7 +67,7 @@ def test_a_model_is_exported_by_its_name_and_opened_from_its_folder(tmp_path: Pa
     assert (folder / "example.py").is_file()
 
 
-@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # of its own Sigmoid
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # the Sigmoid of onnx.reference overflows
 def test_standard_operators_agree_with_the_reference_implementation(tmp_path: Path) -> None:
     folder = export("nano", tmp_path / "x", runtime="any")
     fused, plain = read_manifest(export("nano", tmp_path / "y")), read_manifest(folder)

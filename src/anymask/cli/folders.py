@@ -110,7 +110,7 @@ def run_photo(
 ) -> int | None:
     """Process one image; return the number of results, or None if they exist already.
 
-    Tells which page of a multi-page file is used.
+    Prints which page of a multi-page file is used.
 
     Args:
         what: Name of its steps, for a progress bar.

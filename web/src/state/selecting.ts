@@ -6,7 +6,7 @@ import type { Mask } from "./work";
 
 const listed = (editor: Editor) => editor.shown.filter((mask) => mask.state !== "rejected");
 
-/** All proposals where some are shown, all other masks where none is. */
+/** Returns all proposals if any are shown, otherwise all other masks. */
 export function selectAll({ editor, shown }: Session): void {
   const isOpen = ({ state }: Mask) => state === "proposed";
   const all = editor ? listed(editor) : [];
