@@ -14,8 +14,8 @@ logistic loss, one from the shape and the qualities, one from what the encoder s
 photo counts as the square root of its masks. The least chance of what is shown is the one with
 which about `KEPT` of the right masks are still shown, on photos that the weights did not learn from
 (`FOLDS`); that of `small` was then lowered from 0.08 to 0.06, with the rules of
-`without_unlikely` (docs/reference/results.md). `--check` prints recall and precision on those
-photos, set by set, before and after.
+`without_unlikely` (docs/reference/results-automatic.md). `--check` prints recall and precision on
+those photos, set by set, before and after.
 
 Letters: n masks, F facts, M masks that people drew.
 """

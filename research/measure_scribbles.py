@@ -6,7 +6,7 @@ A simulated scribble runs along the longest axis of the largest region of a true
 85 % of its length, through the deepest pixels. A simulated lasso is the outline of the mask,
 widened by a tenth of the longer box side. Clicks are those of the protocol of `anymask evaluate`.
 With `--prior`, the mask of a thick stroke is added to each scribble. The figures in
-docs/reference/results.md come from here.
+docs/reference/results-prompts.md come from here.
 """
 
 from __future__ import annotations

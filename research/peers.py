@@ -370,7 +370,7 @@ def _seconds(call: Callable[[], Any], clock: Clock) -> float:
 
 
 def to_table(rows: list[dict[str, Any]]) -> str:
-    """The Markdown table of `docs/reference/results.md`."""
+    """The Markdown table of `docs/reference/results-speed.md`."""
     names = ("model", "step", "other code", "its time", "our time", "speed-up", "of the limit")
     lines = [f"| {' | '.join(names)} |", "|" + "---|" * len(names)]
     for row in rows:

@@ -1,10 +1,11 @@
-"""Measure the figures of `nano` and write them into the page of results and the README:
+"""Measure the figures of `nano` and write them into the pages of results and the README:
 
     python research/write_card.py --data ../shared/data/eval -o out/card [--only NAMES] [-- OPTIONS]
 
 Each block of figures is written between `<!-- NAME -->` and `<!-- /NAME -->` in its document. Its
 figures come from runs of `research.paper` (`RUNS`), to which OPTIONS are added (`--limit 2` for a
-trial). `FORMS` turns the tables of a run into the text of the block. The runs write their figures
+trial). `FORMS` turns the tables of a run into the text of the block. Tables show means; the rows of
+single datasets become CSV files in docs/reference/data. The runs write their figures
 to the output folder, as JSON by name, so that an interrupted run is resumed; use another folder for
 another model. The text outside of the marks is written by hand.
 """
@@ -12,6 +13,7 @@ another model. The text outside of the marks is written by hand.
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import re
 import shlex
@@ -22,7 +24,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-CARD = ROOT / "docs" / "reference" / "results.md"
+REFERENCE = ROOT / "docs" / "reference"
 README = ROOT / "README.md"
 DIGITS = 12  # of the weights' hash that are written
 
@@ -30,23 +32,21 @@ WIDTH = 150  # of the lines of a sentence in the documents
 
 PHOTO = "--clicks 3 --only --measure clicks --measure box --refine-edges"
 RUNS = {
-    "results": "zero-shot --clicks 3 --only --measure clicks --measure box",
+    "all-masks": "zero-shot --clicks 3 --only --measure clicks --measure box",
     "calibration": "natural --only --measure calibration",
     "baselines": "zero-shot --limit 40 --clicks 3 --only --measure clicks --measure box "
     "--baselines --slow-limit 20",
-    "photo": f"zero-shot {PHOTO} --measure boundary",
-    "unmirrored": f"zero-shot --limit 24 {PHOTO}",
-    "mirror": f"zero-shot --limit 24 {PHOTO} --mirror",
+    "refinement": f"zero-shot {PHOTO} --measure boundary",
     "noc": "zero-shot --sets berkeley,grabcut --only --measure noc --refine-edges",
     "names": "zero-shot --sets coco_val --only --measure names",
 }
 MODEL = "--model nano"
-BLOCKS = tuple(name for name in RUNS if name != "unmirrored")
+MEANS = ("| **", "| 95 %")  # the first cells of rows of means
 NO_FIGURES = "| set | masks |\n"
 EDGES = "nano, edges"  # the name of nano with refinement in the tables
 # The README's marks that a block's figures of `coco_val` are written between, and what stands
 # before the names of their columns.
-ROWS = {"photo": ("coco-photo", "nano, edges: ")}
+ROWS = {"refinement": ("coco-photo", "nano, edges: ")}
 
 
 def main() -> None:
@@ -54,18 +54,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("-o", "--output", type=Path, required=True)
-    parser.add_argument("--only", default=",".join(BLOCKS), help="blocks, with commas between")
+    parser.add_argument("--only", default=",".join(RUNS), help="blocks, with commas between")
     parser.add_argument("options", nargs="*", help="behind --, for each run")
     args = parser.parse_args()
     args.output.mkdir(parents=True, exist_ok=True)
     for name in args.only.split(","):
-        for run in ("unmirrored", name) if name == "mirror" else (name,):
-            measure(run, args.data, args.output, args.options)
-        write(CARD, name, block_of(name, args.output, args.options))
+        measure(name, args.data, args.output, args.options)
+        write(page_of(name), name, block_of(name, args.output, args.options))
+        if name not in FORMS:
+            write_rows(text_of(name, args.output), REFERENCE / "data" / f"{name}.csv")
         if name in ROWS:
             marks, before = ROWS[name]
             write(README, marks, coco_row(args.output / f"{name}.json", before))
         print(f"{name}: written", flush=True)
+
+
+def page_of(name: str) -> Path:
+    """The page of results with the marks of a block."""
+    pages = REFERENCE.glob("results*.md")
+    return next(page for page in pages if f"<!-- {name} -->" in page.read_text("utf-8"))
 
 
 def measure(name: str, data: Path, folder: Path, options: Sequence[str]) -> None:
@@ -85,8 +92,26 @@ def block_of(name: str, folder: Path, options: Sequence[str]) -> str:
 
 
 def tables_with_head(name: str, folder: Path, options: Sequence[str]) -> str:
-    """The command, the weights, the tables."""
-    return "\n\n".join([head_of(name, folder, options), *tables(text_of(name, folder))])
+    """The command, the weights, and the rows of means of the tables."""
+    means = [means_of(part) for part in tables(text_of(name, folder))]
+    return "\n\n".join([head_of(name, folder, options), *filter(None, means)])
+
+
+def means_of(part: str) -> str:
+    """A table and its title without the rows of single datasets; empty if it has no other."""
+    means = [line for line in part.splitlines() if line.startswith(MEANS)]
+    head, rule, _ = part.partition("---|\n")
+    return head + rule + "\n".join(means) if means else ""
+
+
+def write_rows(markdown: str, path: Path) -> None:
+    """Write the rows of single datasets as CSV files: NAME.csv, NAME-2.csv for the second table."""
+    for number, part in enumerate(tables(markdown), 1):
+        file = path if number == 1 else path.with_stem(f"{path.stem}-{number}")
+        lines = [line for line in part.splitlines() if line.startswith("| ")]
+        rows = [line[2:-2].split(" | ") for line in lines if not line.startswith(MEANS)]
+        with file.open("w", encoding="utf-8", newline="") as opened:
+            csv.writer(opened, lineterminator="\n").writerows(rows)
 
 
 def head_of(name: str, folder: Path, options: Sequence[str]) -> str:
@@ -191,20 +216,6 @@ def calibration_form(name: str, folder: Path, options: Sequence[str]) -> str:
     )
 
 
-def mirror_form(name: str, folder: Path, options: Sequence[str]) -> str:
-    """The means with and without the mirror image in sentences."""
-    before = mean_row(text_of("unmirrored", folder), "dev")
-    after = mean_row(text_of(name, folder), "dev")
-    one, three, box = (
-        f"from {before[f'{EDGES}: {way}']} to {after[f'{EDGES}, mirror: {way}']}"
-        for way in ("1 click", "3 clicks", "box")
-    )
-    return filled(
-        "On the first 24 masks of each dataset, `--mirror` changes the dev mean for one click "
-        f"{one}. For three clicks it changes {three}, and for a box {box}."
-    )
-
-
 def noc_form(name: str, folder: Path, options: Sequence[str]) -> str:
     """The numbers of clicks, with and without refinement."""
     columns = {"dataset": "clicks to reach an IoU", "masks": "masks"}
@@ -240,7 +251,6 @@ def filled(text: str) -> str:
 FORMS: dict[str, Callable[[str, Path, Sequence[str]], str]] = {
     "baselines": baselines_form,
     "calibration": calibration_form,
-    "mirror": mirror_form,
     "noc": noc_form,
     "names": names_form,
 }

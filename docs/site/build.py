@@ -60,7 +60,13 @@ NAVIGATION = {
     ],
     "Reference": [
         generated.COMMAND_LINE, generated.SETTINGS, generated.HTTP, "javascript.md",
-        "reference/formats.md", "reference/results.md", "glossary.md",
+        "reference/formats.md", "glossary.md",
+    ],
+    "Results": [
+        "reference/results.md", "reference/evaluation.md", "reference/results-prompts.md",
+        "reference/results-automatic.md", "reference/results-video.md",
+        "reference/results-training.md", "reference/results-speed.md",
+        "reference/results-archive.md",
     ],
     "Python reference": [reference.page_of(room) for room in (*reference.ROOMS, *reference.MORE)],
     "Coming from": [

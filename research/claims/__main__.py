@@ -34,7 +34,7 @@ from research.claims.runs import (
 )
 from research.claims.table import write_table
 from research.command import exit_status
-from research.write_card import CARD, write
+from research.write_card import page_of, write
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 SETTINGS = "settings.json"
@@ -55,8 +55,8 @@ def read_words(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--only", nargs="+", choices=list(FINDINGS), help="findings to test")
     parser.add_argument("--quick", action="store_true", help="two steps on a few images")
-    parser.add_argument("--table", action="store_true", help=f"only write {CARD.name}")
-    parser.add_argument("--card", type=Path, default=CARD, help="document of --table")
+    parser.add_argument("--table", action="store_true", help="only write --card")
+    parser.add_argument("--card", type=Path, default=page_of("claims"), help="document of --table")
     return parser.parse_args(words)
 
 

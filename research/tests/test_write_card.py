@@ -38,14 +38,18 @@ def written(folder: Path, name: str, *parts: str) -> Path:
 def test_a_block_has_its_command_its_weights_and_the_tables_with_figures(
     recipe: ModuleType, tmp_path: Path
 ) -> None:
-    folder = written(tmp_path, "results", TABLE, EMPTY, "edges: as people draw them", EDGES)
-    told = recipe.block_of("results", folder, ["--limit", "2"])
+    folder = written(tmp_path, "all-masks", TABLE, EMPTY, "edges: as people draw them", EDGES)
+    told = recipe.block_of("all-masks", folder, ["--limit", "2"])
+    header, rule, _, *means = TABLE.splitlines()
     assert told == (
         "`python -m research.paper zero-shot --clicks 3 --only --measure clicks --measure box "
-        "--model nano --limit 2`, weights 0123456789ab:\n\n"
-        f"{TABLE}\n\nAs people draw them:\n\n{EDGES}"
+        "--model nano --limit 2`, weights 0123456789ab:\n\n" + "\n".join([header, rule, *means])
     )
-    assert recipe.coco_row(folder / "results.json", "") == "0.437 | 0.631 | 0.673"
+    recipe.write_rows(recipe.text_of("all-masks", folder), tmp_path / "a.csv")
+    assert (tmp_path / "a.csv").read_text() == (
+        "set,masks,1 click,oracle,3 clicks,box\ncoco_val,836,0.437,0.516,0.631,0.673\n"
+    )
+    assert (tmp_path / "a-2.csv").read_text() == "set,method,ODS\ncoco_val,nano,0.5\n"
 
 
 def test_the_row_with_the_photo_is_read_from_its_own_columns(
@@ -54,9 +58,9 @@ def test_the_row_with_the_photo_is_read_from_its_own_columns(
     beside = """| set | 1 click | 3 clicks | box | {0} 1 click | {0} 3 clicks | {0} box |
 |---|---|---|---|---|---|---|
 | coco_val | 0.1 | 0.2 | 0.3 | 0.445 | 0.653 | 0.717 |""".format("nano, edges:")
-    marks, before = recipe.ROWS["photo"]
-    folder = written(tmp_path, "photo", beside)
-    assert recipe.coco_row(folder / "photo.json", before) == "0.445 | 0.653 | 0.717"
+    marks, before = recipe.ROWS["refinement"]
+    folder = written(tmp_path, "refinement", beside)
+    assert recipe.coco_row(folder / "refinement.json", before) == "0.445 | 0.653 | 0.717"
     assert marks == "coco-photo"
 
 
@@ -89,26 +93,18 @@ RUNS = {  # the figures that the page shows, as a run reports them
         "own argmax": "0.526", "own oracle": "0.597", "own gap closed": "0.350 (0.170–0.480)",
         "whole gap closed": "0.270 (0.140–0.380)", "ECE": "0.040", "ECE first": "0.1",
     })],
-    "mirror": [means("dev", "masks", CLICK_MEANS | {
-        "nano, edges, mirror: 1 click": "0.535", "nano, edges, mirror: 3 clicks": "0.697",
-        "nano, edges, mirror: box": "0.771",
-    })],
-    "unmirrored": [means("dev", "masks", CLICK_MEANS | {
-        "nano, edges: 1 click": "0.521", "nano, edges: 3 clicks": "0.689",
-        "nano, edges: box": "0.768",
-    })],
     "noc": [EMPTY, NOC],
     "names": [EMPTY, "names: any text", NAMES],
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["baselines", "calibration", "mirror", "noc", "names"])
+@pytest.mark.parametrize("name", ["baselines", "calibration", "noc", "names"])
 def test_the_text_of_the_page_is_what_a_run_writes(
     recipe: ModuleType, tmp_path: Path, name: str
 ) -> None:
     for run, parts in RUNS.items():
         written(tmp_path, run, *parts)
-    page = recipe.CARD.read_text("utf-8")
+    page = recipe.page_of(name).read_text("utf-8")
     shown = page.partition(f"<!-- {name} -->")[2].partition(f"<!-- /{name} -->")[0].strip()
     told = recipe.block_of(name, tmp_path, [])
     assert re.sub("weights [0-9a-f]+", "weights", told) == re.sub(
@@ -128,8 +124,9 @@ def test_a_text_replaces_what_stands_between_the_marks(recipe: ModuleType, tmp_p
 
 
 def test_the_documents_have_the_marks_of_every_block(recipe: ModuleType) -> None:
-    card, readme = (path.read_text("utf-8") for path in (recipe.CARD, recipe.README))
-    for name in recipe.BLOCKS:
+    readme = recipe.README.read_text("utf-8")
+    for name in recipe.RUNS:
+        card = recipe.page_of(name).read_text("utf-8")
         assert card.count(f"<!-- {name} -->") == card.count(f"<!-- /{name} -->") == 1
     for marks, _ in recipe.ROWS.values():
         assert readme.count(f"<!-- {marks} -->") == readme.count(f"<!-- /{marks} -->") == 1

@@ -3,10 +3,12 @@
 import json
 import re
 
+import pytest
+
 import anymask
 from anymask import masks
 from anymask.cli import main as command_line
-from docs.site import build, generated, reference
+from docs.site import build, charts, generated, reference
 from tests.extras import run_with
 from tests.house.gates import ROOMS
 
@@ -121,5 +123,7 @@ def test_the_generated_pages_list_every_command_setting_and_route() -> None:
     assert "## `POST /api/segment`" in pages[generated.HTTP]
 
 
-def test_the_documentation_has_few_pages() -> None:
-    assert len([*(build.ROOT / "docs").rglob("*.md")]) <= 32
+@pytest.mark.parametrize("name", charts.charts())
+def test_a_chart_shows_the_figures_of_its_csv_file(name: str) -> None:
+    drawn = (build.ROOT / "docs/images" / name).read_text("utf-8")
+    assert drawn == charts.charts()[name], "run python -m docs.site.charts"

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("anymask.find")
 
 THRESHOLD = 0.16  # minimum score, and ...
-CERTAIN = 0.05  # ... minimum probability of the name: docs/reference/results.md
+CERTAIN = 0.05  # ... minimum probability of the name: docs/reference/results-automatic.md
 WEIGHTS = (0.649, 0.147, 0.843, -0.006)  # of two log probabilities, the objectness logit, and 1
 FAINT = -8.0  # lower limit of the log probability
 POSSIBLE = 0.003  # minimum probability of a name for a second crop with gray surroundings

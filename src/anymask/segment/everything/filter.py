@@ -446,7 +446,7 @@ def without_unlikely(records: Sequence[Mask], least: float = 0.0) -> list[Mask]:
     kept: soft non-maximum suppression (Bodla et al. 2017), in the order of the objectness. The
     threshold of the product is `SHARE` of the mean of the `TYPICAL` best, raised to `POWER`: high
     in an image of clear objects, low in one of many uncertain ones. The numbers were chosen on
-    coco_val and on sets where every object is labelled (docs/reference/results.md).
+    coco_val and on sets where every object is labelled (docs/reference/results-automatic.md).
 
     Args:
         records: Masks; those of unknown objectness are kept.
