@@ -25,6 +25,7 @@ PAGES = ROOT / "build/pages"
 SITE = ROOT / "build/site"
 OUTSIDE = {  # files of the repository that are pages of the site, too
     "README.md": "index.md",
+    "docs/README.md": "contents.md",
     "CONTRIBUTING.md": "contributing.md",
     "CHANGELOG.md": "changelog.md",
     "GLOSSARY.md": "glossary.md",
@@ -40,7 +41,7 @@ OUTSIDE = {  # files of the repository that are pages of the site, too
 }
 NAVIGATION = {
     "Get started": [
-        "index.md", "get-started/install.md", "get-started/first-mask.md",
+        "index.md", "contents.md", "get-started/install.md", "get-started/first-mask.md",
         "get-started/first-project.md", "get-started/first-fine-tune.md",
     ],
     "Guides": [
@@ -49,6 +50,7 @@ NAVIGATION = {
         "guides/segment-a-scan.md",
         "guides/digitize-buildings.md", "guides/embed-in-a-web-page.md",
         "guides/deploy-without-python.md", "guides/find-label-errors.md",
+        "guides/name-masks.md",
         "guides/process-100000-images.md", "guides/serve.md", "plugins.md",
         "anymask-connect.md", "anymask-formats.md", "anymask-inpaint.md", "anymask-points.md",
     ],
@@ -60,7 +62,8 @@ NAVIGATION = {
     ],
     "Reference": [
         generated.COMMAND_LINE, generated.SETTINGS, generated.HTTP, "javascript.md",
-        "reference/formats.md", "glossary.md",
+        "reference/http-api.md", "reference/formats.md", "reference/input-images.md",
+        "reference/environment.md", "glossary.md",
     ],
     "Results": [
         "reference/results.md", "reference/evaluation.md", "reference/results-prompts.md",
@@ -101,8 +104,8 @@ def copy_pages() -> None:
 
 
 def documents() -> list[Path]:
-    """The hand-written pages below docs/."""
-    return sorted((ROOT / "docs").rglob("*.md"))
+    """The hand-written pages below docs/, without its index."""
+    return sorted((ROOT / "docs").rglob("*/*.md"))
 
 
 def _write(page: str, text: str) -> None:

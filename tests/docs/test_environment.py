@@ -1,4 +1,4 @@
-"""docs/get-started/install.md lists the variables that the source reads or sets, and no other."""
+"""docs/reference/environment.md lists the variables that the source reads or sets, and no other."""
 
 import ast
 import re
@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 NAME = re.compile(r"[A-Z][A-Z0-9_]{3,}")
-PAGE = "docs/get-started/install.md"
+PAGE = "docs/reference/environment.md"
 
 
 def constants(trees: list[ast.Module]) -> dict[str, str]:

@@ -131,17 +131,21 @@ def parse(words: list[str]) -> None:
     door.load(door.commands()[words[0]]).parser(words[0]).parse_args(words[1:])
 
 
+def linked(document: Path) -> set[Path]:
+    """The files of the repository that a document links to."""
+    links = re.findall(r"\]\(([^)#\s:]+)[^)]*\)", document.read_text("utf-8"))
+    return {(document.parent / link).resolve() for link in links}
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_no_link_inside_the_repository_is_dead(document: Path) -> None:
-    links = re.findall(r"\]\(([^)#\s]+)[^)]*\)", document.read_text("utf-8"))
-    dead = [
-        link
-        for link in links
-        if "://" not in link
-        and not link.startswith("mailto:")
-        and not (document.parent / link).exists()
-    ]
-    assert dead == []
+    assert [path for path in linked(document) if not path.exists()] == []
+
+
+def test_every_page_is_two_clicks_from_the_readme() -> None:
+    first = linked(ROOT / "README.md")
+    near = first.union(*(linked(page) for page in first if page.suffix == ".md"))
+    assert set(DOCUMENTS) - near <= {ROOT / "README.md"}
 
 
 def anchors(document: Path) -> set[str]:
@@ -149,13 +153,6 @@ def anchors(document: Path) -> set[str]:
     text = re.sub(r"^```.*?^```", "", document.read_text("utf-8"), flags=re.M | re.S)
     headings = re.findall(r"^#+ (.+)$", text, re.M)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
-
-
-def test_headings_have_the_anchors_of_github(tmp_path: Path) -> None:
-    (tmp_path / "a.md").write_text(
-        "# 1. In the `page`\n\n```sh\n# no heading\n```\n## Who may, how?\n"
-    )
-    assert anchors(tmp_path / "a.md") == {"1-in-the-page", "who-may-how"}
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

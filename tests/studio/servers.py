@@ -114,7 +114,7 @@ def error_of(reply: Any, status: int = 422) -> str:
     """The message of an error."""
     assert reply.status_code == status, reply.text
     told = reply.json()["error"]
-    guide = (REPOSITORY / "docs" / "guides" / "serve.md").read_text("utf-8")
+    guide = (REPOSITORY / "docs" / "reference" / "http-api.md").read_text("utf-8")
     (form,) = re.findall(r"Every error response has the form `(.+)`", guide)
     assert told.keys() == json.loads(form)["error"].keys()
     return str(told["message"])

@@ -1,6 +1,6 @@
 """Text prompts without a detector: compare a model's known names with all masks of an image.
 
-The name model (docs/explanation/prompts.md) encodes a crop of each mask that `everything` finds,
+The name model (docs/guides/name-masks.md) encodes a crop of each mask that `everything` finds,
 including unlikely and overlapping ones. The score of a mask is the probability that it is one whole
 object of that name: a logistic regression on the probability of the name among all trained ones, on
 the same with everything outside the mask gray, which is lower for masks next to the object, and on
