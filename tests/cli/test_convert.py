@@ -26,7 +26,7 @@ def test_a_lossless_way_says_so(source: Path, capsys: pytest.CaptureFixture[str]
     target = source.parent / "coco.json"
     assert main(["convert", str(source), str(target), "--to", "coco", "--strict"]) == 0
     assert capsys.readouterr().err == (
-        f"wrote {target}: 1 image, 4 masks, 1 file, sa1b to coco; nothing was lost\n"
+        f"Converted 1 image (4 masks) from sa1b to coco without losses: {target}\n"
     )
     (image,), _ = read_annotations(target)
     assert pixels(image) == pixels(rings())
@@ -37,8 +37,8 @@ def test_losses_are_printed_and_written(source: Path, capsys: pytest.CaptureFixt
     words = ["convert", str(source), str(target), "--to", "yolo", "--json", str(listed)]
     assert main(words) == 0
     out = capsys.readouterr().err.splitlines()
-    assert out[0] == "Not kept: holes (1 time), first: rings.png, mask 0: 1 hole bridged"
-    assert out[-2].endswith("sa1b to yolo; losses are listed above")
+    assert out[0] == "Not stored in yolo: holes (1 time), first: rings.png, mask 0: 1 hole bridged"
+    assert out[-2].startswith("Converted 1 image (4 masks) from sa1b to yolo: ")
     assert out[-1] == f"wrote {listed}"
     document = json.loads(listed.read_text())
     assert (document["from"], document["to"], document["masks"]) == ("sa1b", "yolo", 4)
@@ -186,7 +186,7 @@ def test_how_masks_were_made_is_one_line(
     write_annotations([image], tmp_path / "in", "sa1b")
     assert main(["convert", str(tmp_path / "in"), str(tmp_path / "voc")]) == 0
     lines = capsys.readouterr().err.splitlines()
-    assert lines[0] == "Not kept: how the masks were made (scores, stability, clicks)"
+    assert lines[0] == "Not stored in voc: scores, stability, clicks"
     assert len(lines) == 2
 
 

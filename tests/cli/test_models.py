@@ -59,7 +59,7 @@ def mirror(tmp_path, monkeypatch, content):
 def test_the_list_shows_every_model_with_its_licence_and_its_state(capsys, tmp_path):
     assert main(["models", "list", "--json", str(tmp_path / "list.json")]) == 0
     lines = capsys.readouterr().out.splitlines()
-    columns = ["name", "size", "licence", "commercial", "hash", "here", "checked", "plug-in"]
+    columns = ["name", "size", "licence", "commercial", "hash", "installed", "verified", "plug-in"]
     assert lines[0].split() == columns
     assert [line.split()[0] for line in lines[1:]] == list(catalogue.names())
     assert any(line.startswith("edge_sam ") and " NO " in line for line in lines)

@@ -39,7 +39,7 @@ BLOCK = re.compile(r"(?<=<!-- settings: )(?P<name>\w+) -->\n(?P<table>(?:\|.*\n)
 def settings_table(declared: type) -> str:
     """A Markdown table with a row for each setting."""
     rows = "".join(_row(setting) for setting in list_settings(declared))
-    return f"| setting | default | does |\n|---|---|---|\n{rows}"
+    return f"| setting | default | description |\n|---|---|---|\n{rows}"
 
 
 def _row(setting: DeclaredSetting) -> str:

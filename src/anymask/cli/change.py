@@ -62,7 +62,7 @@ COMMAND = Command(run, (
         help="minimum share of an object's pixels that must have changed, 0 to 1 (default: 0.5)"),
     Argument("--no-register", action="store_true",
         help="do not correct a displacement of the later map of a few pixels"),
-    Settings(Grid, "the grid", only=("grid", "score", "stability")),
+    Settings(Grid, "grid options", only=("grid", "score", "stability")),
     map_options(),
     PICTURES,
     MODEL,

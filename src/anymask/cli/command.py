@@ -2,7 +2,7 @@
 
     COMMAND = Command(run, (
         Argument("photo", metavar="PHOTO", help="image"),
-        Settings(SegmentSettings, "the answer"),
+        Settings(SegmentSettings, "output options"),
         MODEL,
     ))
 

@@ -29,17 +29,15 @@ def run(args: argparse.Namespace) -> None:
         refused, report = error, error.report
     if args.verbose:
         say(f"{args.source}: {report.form} ({report.why})")
-    for line in report.lines():
+    for line in report.lines(f"Not stored in {report.to}"):
         say(line)
     if args.json is not None:
         write_json(args.json, report.to_json())
     if refused is not None:
         raise refused
     say(
-        f"wrote {args.target}: {counted(report.images, 'image')}, "
-        f"{counted(report.masks, 'mask')}, {counted(report.files, 'file')}, "
-        f"{report.form} to {report.to}; "
-        f"{'losses are listed above' if report else 'nothing was lost'}"
+        f"Converted {counted(report.images, 'image')} ({counted(report.masks, 'mask')}) from "
+        f"{report.form} to {report.to}{'' if report else ' without losses'}: {args.target}"
     )
 
 
@@ -72,8 +70,8 @@ COMMAND = Command(run, (
     Settings(ReadSettings),
     Settings(Policy),
     Argument("--copy-images", action="store_true",
-        help="with --to set or yolo: copy the images into images/, so that the dataset can be "
-             "used for training and evaluation"),
+        help="copy the images into the output, so that the dataset can be used for training and "
+             "evaluation (formats set and yolo)"),
     Argument("--strict", action="store_true",
         help="write no output if any annotation would be lost or skipped"),
     Argument("-v --verbose", action="store_true",

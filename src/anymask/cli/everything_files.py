@@ -195,4 +195,4 @@ def describe_masks(item: PhotoItem, found: int) -> str:
     """Describe the number and coverage of the masks in the records of an image."""
     path = item.output(".json")
     share = 100 * parse_json(path.read_bytes(), path)["anymask"]["coverage"]
-    return f"{counted(found, 'mask')}, which cover {share:.0f} % of the image"
+    return f"{counted(found, 'mask')} covering {share:.0f} % of the image"

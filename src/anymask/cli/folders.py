@@ -24,7 +24,7 @@ from anymask.jobs import FIRST_FAILURES, FolderJob, ModelChoice, PhotoTask, Summ
 from anymask.masks import counted
 
 # fmt: off
-FOLDER = Group("many photos", (
+FOLDER = Group("batch options", (
     Settings(FolderJob),
     Argument("--json", metavar="FILE", type=Path,
         help="write a summary with counts, speed and settings; failures are always listed in "
@@ -135,7 +135,7 @@ class JobReporter:
     ) -> None:
         self.job, self.stack, self.empty, self.each = job, stack, empty, each
         self.made = 0
-        self.bar = ProgressBar("photos")  # measures time from here
+        self.bar = ProgressBar("images")  # measures time from here
         self.is_shown = False
 
     def show(self, now: Summary) -> None:

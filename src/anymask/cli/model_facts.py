@@ -29,7 +29,7 @@ from anymask.runtime import (
 
 def show_list(json_file: Path | None) -> None:
     """Print every known model: name, size, licence, hash, whether installed, status, plug-in."""
-    rows = [("name", "size", "licence", "commercial", "hash", "here", "checked", "plug-in")]
+    rows = [("name", "size", "licence", "commercial", "hash", "installed", "verified", "plug-in")]
     facts = []
     for name in catalogue.names():
         what, state = catalogue.entry(name), state_of(name)
@@ -188,7 +188,10 @@ def show_info(name: str) -> None:
             ("stated by", what.stated_by),
             *(("source", source) for source in what.sources),
         ]
-    lines += [("here", f"{state.status}: {SAYS[state.status]}"), ("path", str(state.path or "-"))]
+    lines += [
+        ("installed", f"{state.status}: {SAYS[state.status]}"),
+        ("path", str(state.path or "-")),
+    ]
     if what.plugin:
         lines.append(("plug-in", what.plugin))
     if (folder := find_converted(name)) is not None:

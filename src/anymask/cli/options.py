@@ -14,8 +14,8 @@ from anymask.formats import LAYERS
 from anymask.jobs import LookChoice, MapChoice, ModelChoice, PictureChoice
 from anymask.models.rules import DEFAULT_VIDEO_MODEL
 
-MODEL = Settings(ModelChoice, "the model")
-PICTURES = Settings(PictureChoice, "the picture")
+MODEL = Settings(ModelChoice, "model options")
+PICTURES = Settings(PictureChoice, "input options")
 SPLIT = Argument("--split", metavar="NAME", help="split of the dataset, such as val")
 OVERLAY = Argument(
     "--overlay", action=argparse.BooleanOptionalAction, default=True,

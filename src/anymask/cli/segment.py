@@ -35,7 +35,7 @@ COMMAND = Command(run, (
         help="without prompts: predict the class of every pixel with a semantic segmentation "
              "model. -o is .png (class numbers), .overlay.png or .npy (default: "
              "PHOTO.classes.png)"),
-    Group("the answer", (
+    Group("output options", (
         Argument("-o --output", metavar="FILE", action="append", dest="outputs", default=[],
             help=".png cut-out (.overlay.png, .mask.png: see below; .jpg on white, .webp, .tif, "
                  "...), .json SA-1B record, .csv measurements, .svg or .geojson outline, .txt "

@@ -62,15 +62,15 @@ COMMAND = Command(run, (
         (
             *TRACKED_PROMPTS,
             Argument("--from", metavar="FILE", dest="known", type=Path,
-                help="masks of an earlier run, which further prompts correct: a .jsonl of this "
+                help="start from the masks in FILE, which prompts can correct: a .jsonl of this "
                      "command, or a .json of SA-V or YouTube-VIS"),
             Argument("--everything", action="store_true",
-                help="track all objects, without prompts: propose the objects of key frames, "
+                help="track all objects without prompts: propose the objects of key frames, "
                      "track them in both directions, merge duplicates and drop short or unstable "
                      "objects"),
         ),
     ),
-    Group("the masks", (
+    Group("output options", (
         Argument("-o --output", metavar="OUT", action="append", dest="outputs", required=True,
             help=".json (SA-V), .jsonl (one line per frame), .csv (one row per object and frame: "
                  "area, centroid, box, score), .mp4 .mov .mkv .webm (masks drawn on the video, "
@@ -82,10 +82,10 @@ COMMAND = Command(run, (
             help="tracking direction from the prompts (default: forward)"),
     )),
     Settings(MaskletSettings, "all objects (--everything)"),
-    Settings(FrameSampling, "which frames"),
-    Settings(TrackSettings, "tracking", defaults=SESSION),
+    Settings(FrameSampling, "frame options"),
+    Settings(TrackSettings, "tracking options", defaults=SESSION),
     Settings(MonitorSettings, "confidence checks"),
-    Settings(MemorySettings, "memory"),
+    Settings(MemorySettings, "memory options"),
     MODEL,
 ), epilog=NOTE)
 # fmt: on

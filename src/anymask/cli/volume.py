@@ -62,7 +62,7 @@ COMMAND = Command(run, (
     Argument("--frame", type=int, metavar="N",
         help="time point or channel of a file that has several"),
     Argument("--series", metavar="N|UID|NAME", help="DICOM series of a folder that has several"),
-    Settings(VolumeSettings, "tracking", defaults=SESSION),
+    Settings(VolumeSettings, "tracking options", defaults=SESSION),
     MODEL,
 ), epilog=NOTE)
 # fmt: on

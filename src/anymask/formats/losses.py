@@ -33,6 +33,7 @@ from anymask.base import (
 )
 from anymask.formats.facts import WHOLE_SET, SetFacts
 from anymask.images import MaskValues
+from anymask.masks import counted
 
 LossKind = Literal[
     "holes", "parts", "overlaps", "pixels", "empty", "shapes", "frames", "labels", "scores",
@@ -310,17 +311,19 @@ class LossReport:
         first = {loss.kind: loss for loss in reversed(kept) if not loss.name}
         counts = Counter(loss.kind for loss in kept if loss.kind not in HOW_MADE and not loss.name)
         lines = [
-            f"{begin}: {_SHOWN.get(kind, kind)} ({count} {'time' if count == 1 else 'times'}), "
-            f"first: {first[kind]}"
+            f"{begin}: {_SHOWN.get(kind, kind)} ({counted(count, 'time')}), first: {first[kind]}"
             for kind, count in counts.items()
         ]
         named = Counter((loss.name, loss.image == WHOLE_SET) for loss in kept if loss.name)
         if named:
-            keys = (name if whole else f"{name} ({n})" for (name, whole), n in named.items())
-            lines.append(f"{begin}, with the count of images: {', '.join(keys)}")
+            keys = (
+                name if whole else f"{name} ({counted(n, 'image')})"
+                for (name, whole), n in named.items()
+            )
+            lines.append(f"{begin}: {', '.join(keys)}")
         made = dict.fromkeys(loss.kind for loss in kept if loss.kind in HOW_MADE)
         if made:
-            lines.append(f"{begin}: how the masks were made ({', '.join(made)})")
+            lines.append(f"{begin}: {', '.join(made)}")
         return [*self.notes, *self._record_lines(source), *lines]
 
     def _record_lines(self, source: object) -> list[str]:

@@ -95,9 +95,9 @@ class SegmentSettings:
     zoom: Annotated[
         Zoom,
         Setting(
-            'also predict from a crop around the object. "auto": for models that gain from '
-            'it, if multimask="auto"; True: for every model, and the mask from the crop is '
-            "used if its score is higher; False: off. Requires the image, not Features"
+            'also predict from a crop around the object. "auto": for models whose '
+            'accuracy it improves, if multimask="auto"; True: for every model, and the mask from '
+            "the crop is used if its score is higher; False: off. Requires the image, not Features"
         ),
     ] = "auto"
     mirror: Annotated[
@@ -214,7 +214,7 @@ class Grid:
     mode: Annotated[
         Mode,
         Setting(
-            "search for objects; "
+            "search strategy; "
             '"exact": decode every point of the grid, as in the SAM paper; '
             '"adaptive": decode a coarse grid, then points that are likely to find '
             "missing objects, at most a third of the grid in total; "
@@ -511,8 +511,8 @@ class Arrangement:
     layout: Annotated[
         Layout,
         Setting(
-            "relations of the masks; "
-            '"flat": a list; "tree": a list in which each record names the mask that '
+            "overlaps of the masks; "
+            '"flat": overlaps are allowed; "tree": a list in which each record names the mask that '
             'contains it; "partition": each pixel belongs to at most one mask (parts '
             "have priority over wholes, then the better mask; masks of which less "
             "than min_mask_area remains are removed)"

@@ -94,7 +94,7 @@ class TuningOptions(RunOptions):
     method: Annotated[
         Method,
         Setting(
-            "trained parameters: auto (head for up to 50 images, else full), full (all), "
+            "which layers to train: auto (head for up to 50 images, else full), full (all), "
             "decoder (encoder frozen), head (image backbone frozen), lora (small adapters), "
             "hq (the HQ token of SAM-HQ), adapter (Medical SAM Adapter), no-prompt (a small "
             "head that prompts SAM for each class), memory (the memory and mask decoder of a video "

@@ -17,7 +17,7 @@ SPLIT = Argument("--split", metavar="NAME", help="split of a published dataset, 
 # fmt: off
 JSON = Argument("--json", dest="report", metavar="FILE", type=Path,
     help="write the report to this file: .json (all data), .csv (metrics), .md (tables) or .html")
-REPORT = Group("the report", (
+REPORT = Group("report options", (
     JSON,
     Argument("--html", metavar="FILE", type=Path,
         help="write an HTML report with tables, plots and images"),

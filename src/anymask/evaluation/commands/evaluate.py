@@ -114,7 +114,7 @@ ACTIONS = {
             help="number of worker processes (default: 1 or 2)"),
         Argument("--resume", action="store_true",
             help="skip sets that the --json file (.json) already contains"),
-        Settings(ModelChoice, "the model", only=WHERE),
+        Settings(ModelChoice, "model options", only=WHERE),
         Settings(EvalSettings, only=("clicks", "limit", "per_image", "grid", "crop_n_layers")),
         Group("labels", (
             Argument("--from", dest="form", metavar="FORMAT",
@@ -143,7 +143,7 @@ ACTIONS = {
             help="maximum number of videos (default: all)"),
         Argument("--refine-edges", action="store_true", help="refine the mask edges"),
         MODEL,
-        Settings(MemorySettings, "memory"),
+        Settings(MemorySettings, "memory options"),
         REPORT,
     ), summary="evaluate tracking on annotated videos (J and F)", report=write_report),
     "find": Command(evaluate_find, (

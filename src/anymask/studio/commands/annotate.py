@@ -37,7 +37,7 @@ COMMAND = Command(run, (
     Argument("--stage", choices=get_args(Stage),
         help="annotation mode to start in (default: the last one used)"),
     PROJECT,
-    Settings(PictureChoice, "the picture"),
+    Settings(PictureChoice, "input options"),
     SERVER,
     MODEL,
 ))

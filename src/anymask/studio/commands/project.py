@@ -351,7 +351,7 @@ def retrain_project(args: argparse.Namespace) -> None:
 
 
 # fmt: off
-PROJECT = Group("the project", (
+PROJECT = Group("project options", (
     Argument("--name", help="name of the project (default: the name of the folder)"),
     Argument("--label", dest="labels", metavar="NAME", action="append", default=[],
         help="class to annotate; repeatable"),

@@ -28,7 +28,7 @@ OF_LIMITS = ("upload_bytes", "pixels", "volume_bytes", "volume_seconds")
 
 
 # fmt: off
-SERVER = Group("the server", (
+SERVER = Group("server options", (
     Settings(ServerOptions),
     Argument("--log-level", choices=("debug", "info", "warning", "error"), default="warning",
         help="level of the log on standard error; info logs each request (default: warning)"),

@@ -21,7 +21,7 @@ def run(args: argparse.Namespace) -> None:
 # fmt: off
 COMMAND = Command(run, (
     Argument("--data", type=Path, required=True, reads=True,
-        help="annotated images: any dataset that `anymask convert` reads"),
+        help="annotated images, in any format that `anymask convert` reads"),
     Argument("-o --output", type=new_folder, required=True, help="run folder"),
     Argument("--model", metavar="NAME",
         help=f"model name, or the folder of an earlier run (default: {DEFAULT_IMAGE_MODEL}, or the "

@@ -48,6 +48,6 @@ COMMAND = Command(run, (
         help="point on the background; repeatable"),
     Argument("-o --output", metavar="FILE", type=Path, required=True,
         help="all points with their mask: .ply (property mask, 0 or 1) or .npz (array mask)"),
-    Settings(ModelChoice, "the model", only=OF_MODEL, defaults={"model": POINT_MODEL}),
+    Settings(ModelChoice, "model options", only=OF_MODEL, defaults={"model": POINT_MODEL}),
 ))
 # fmt: on
