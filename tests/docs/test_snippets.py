@@ -133,7 +133,7 @@ def parse(words: list[str]) -> None:
 
 def linked(document: Path) -> set[Path]:
     """The files of the repository that a document links to."""
-    links = re.findall(r"\]\(([^)#\s:]+)[^)]*\)", document.read_text("utf-8"))
+    links = re.findall(r"\]\(([^)#\s:]+)(?:#[^)\s]*)?\)", document.read_text("utf-8"))
     return {(document.parent / link).resolve() for link in links}
 
 
