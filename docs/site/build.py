@@ -42,7 +42,7 @@ OUTSIDE = {  # files of the repository that are pages of the site, too
 NAVIGATION = {
     "Get started": [
         "index.md", "contents.md", "get-started/install.md", "get-started/first-mask.md",
-        "get-started/first-project.md", "get-started/first-fine-tune.md",
+        "get-started/first-project.md", "get-started/first-fine-tune.md", "faq.md",
     ],
     "Guides": [
         "guides/remove-backgrounds.md", "guides/track-an-object.md",
@@ -50,20 +50,20 @@ NAVIGATION = {
         "guides/segment-a-scan.md",
         "guides/digitize-buildings.md", "guides/embed-in-a-web-page.md",
         "guides/deploy-without-python.md", "guides/find-label-errors.md",
-        "guides/name-masks.md",
+        "guides/name-masks.md", "guides/train-a-yolo-model.md",
         "guides/process-100000-images.md", "guides/serve.md", "plugins.md",
         "anymask-connect.md", "anymask-formats.md", "anymask-inpaint.md", "anymask-points.md",
     ],
     "Explanation": [
         "explanation/prompts.md", "explanation/automatic-masks.md", "explanation/text-prompts.md",
         "explanation/tracking.md", "explanation/data-engine.md", "explanation/training.md",
-        "explanation/models.md", "explanation/design.md",
+        "explanation/models.md", "explanation/design.md", "explanation/comparison.md",
         "card-nano.md", "card-small.md",
     ],
     "Reference": [
         generated.COMMAND_LINE, generated.SETTINGS, generated.HTTP, "javascript.md",
         "reference/http-api.md", "reference/formats.md", "reference/input-images.md",
-        "reference/environment.md", "glossary.md",
+        "reference/environment.md", "reference/stability.md", "glossary.md",
     ],
     "Results": [
         "reference/results.md", "reference/evaluation.md", "reference/results-prompts.md",
@@ -105,7 +105,7 @@ def copy_pages() -> None:
 
 def documents() -> list[Path]:
     """The hand-written pages below docs/, without its index."""
-    return sorted((ROOT / "docs").rglob("*/*.md"))
+    return sorted({*(ROOT / "docs").rglob("*.md")} - {ROOT / "docs/README.md"})
 
 
 def _write(page: str, text: str) -> None:

@@ -165,7 +165,7 @@ def test_the_format_is_inferred_and_its_case_does_not_matter(
 ) -> None:
     monkeypatch.chdir(source.parent)
     assert main(["convert", "in", *words]) == 0
-    assert f"sa1b to {form}; " in capsys.readouterr().err
+    assert f"sa1b to {form}" in capsys.readouterr().err
 
 
 def test_a_target_that_says_nothing_is_told_with_the_formats(
