@@ -1,4 +1,4 @@
-"""Measure the figures of `nano` and write them into the pages of results and the README:
+"""Measure the figures of `nano` and write them into the pages of results:
 
     python research/write_card.py --data ../shared/data/eval -o out/card [--only NAMES] [-- OPTIONS]
 
@@ -25,7 +25,6 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 REFERENCE = ROOT / "docs" / "reference"
-README = ROOT / "README.md"
 DIGITS = 12  # of the weights' hash that are written
 
 WIDTH = 150  # of the lines of a sentence in the documents
@@ -44,9 +43,6 @@ MODEL = "--model nano"
 MEANS = ("| **", "| 95 %")  # the first cells of rows of means
 NO_FIGURES = "| set | masks |\n"
 EDGES = "nano, edges"  # the name of nano with refinement in the tables
-# The README's marks that a block's figures of `coco_val` are written between, and what stands
-# before the names of their columns.
-ROWS = {"refinement": ("coco-photo", "nano, edges: ")}
 
 
 def main() -> None:
@@ -63,9 +59,6 @@ def main() -> None:
         write(page_of(name), name, block_of(name, args.output, args.options))
         if name not in FORMS:
             write_rows(text_of(name, args.output), REFERENCE / "data" / f"{name}.csv")
-        if name in ROWS:
-            marks, before = ROWS[name]
-            write(README, marks, coco_row(args.output / f"{name}.json", before))
         print(f"{name}: written", flush=True)
 
 
@@ -254,14 +247,6 @@ FORMS: dict[str, Callable[[str, Path, Sequence[str]], str]] = {
     "noc": noc_form,
     "names": names_form,
 }
-
-
-def coco_row(path: Path, before: str) -> str:
-    """A row of the README's table: one click, three clicks, box on `coco_val`."""
-    rows = rows_of(path.with_suffix(".md").read_text("utf-8"))
-    figures = next(row for row in rows if row.get("set") == "coco_val")
-    shown = [figures[before + word] for word in ("1 click", "3 clicks", "box")]
-    return " | ".join(shown)
 
 
 def write(path: Path, name: str, text: str) -> None:

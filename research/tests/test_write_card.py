@@ -52,18 +52,6 @@ def test_a_block_has_its_command_its_weights_and_the_tables_with_figures(
     assert (tmp_path / "a-2.csv").read_text() == "set,method,ODS\ncoco_val,nano,0.5\n"
 
 
-def test_the_row_with_the_photo_is_read_from_its_own_columns(
-    recipe: ModuleType, tmp_path: Path
-) -> None:
-    beside = """| set | 1 click | 3 clicks | box | {0} 1 click | {0} 3 clicks | {0} box |
-|---|---|---|---|---|---|---|
-| coco_val | 0.1 | 0.2 | 0.3 | 0.445 | 0.653 | 0.717 |""".format("nano, edges:")
-    marks, before = recipe.ROWS["refinement"]
-    folder = written(tmp_path, "refinement", beside)
-    assert recipe.coco_row(folder / "refinement.json", before) == "0.445 | 0.653 | 0.717"
-    assert marks == "coco-photo"
-
-
 def means(group: str, first: str, figures: dict[str, str]) -> str:
     """A table of a report with a row of means alone."""
     header = ["set", first, *figures]
@@ -124,9 +112,6 @@ def test_a_text_replaces_what_stands_between_the_marks(recipe: ModuleType, tmp_p
 
 
 def test_the_documents_have_the_marks_of_every_block(recipe: ModuleType) -> None:
-    readme = recipe.README.read_text("utf-8")
     for name in recipe.RUNS:
         card = recipe.page_of(name).read_text("utf-8")
         assert card.count(f"<!-- {name} -->") == card.count(f"<!-- /{name} -->") == 1
-    for marks, _ in recipe.ROWS.values():
-        assert readme.count(f"<!-- {marks} -->") == readme.count(f"<!-- /{marks} -->") == 1
