@@ -1,4 +1,4 @@
-"""anymask, the public surface: a photo and clicks, boxes or masks in, masks of objects out.
+"""Segment objects in images, videos, scans and maps from clicks, boxes, masks or texts.
 
     model = anymask.load()
     prediction = model.segment("photo.jpg", points=[(500, 375)])

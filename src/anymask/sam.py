@@ -313,7 +313,7 @@ def _open(model: SamModel | Model | str | None) -> Model:
 
 
 class SamPredictor:
-    """One photo, any number of prompts. Raises InputError where no photo was set."""
+    """Predict masks for one image. Methods raise InputError before `set_image`."""
 
     def __init__(self, sam_model: SamModel | Model | str | None = None) -> None:
         self.model = _open(sam_model)
@@ -357,7 +357,7 @@ class SamPredictor:
         self._embedding = _see_resized(self.model, transformed_image[0], (height, width))
 
     def reset_image(self) -> None:
-        """Forget the photo."""
+        """Remove the image and its embedding."""
         self._embedding = None
 
     @property

@@ -71,7 +71,7 @@ def take_terms(source: Path, facts: SetFacts) -> None:
                     facts.info.setdefault(key, value)
     except (KeyError, DataError) as error:
         raise DataError(
-            f"{path}: Expected the columns licence or info, one record per line."
+            f"{path}: Expected one JSON object per line, with the keys licence or info."
         ) from error
     if not facts.licences:
         facts.licences.extend(licences)

@@ -141,7 +141,7 @@ class _Evidence:
     poses: dict[int, bool] = field(default_factory=dict)
 
     def add(self, numbers: list[str]) -> None:
-        """Count a line."""
+        """Add the numbers of one line to the statistics of the file."""
         count = len(numbers)
         self.lines += 1
         self.counts.add(count)

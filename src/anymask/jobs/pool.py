@@ -72,7 +72,7 @@ class WorkerReady:
 
 @dataclass(frozen=True)
 class ItemDone(Generic[Item, Result]):
-    """An item is finished."""
+    """A worker has processed an item; `result` is what it returned."""
 
     item: Item
     result: Result

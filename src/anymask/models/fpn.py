@@ -64,7 +64,7 @@ class Plain(nn.Module):
 
 
 class Neck(nn.Module):
-    """Maps of a trunk in one width."""
+    """Project the feature maps of a trunk to one number of channels."""
 
     def __init__(self, config: NeckConfig) -> None:
         super().__init__()

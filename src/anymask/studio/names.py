@@ -49,7 +49,7 @@ class Named:
     """Suggested names of each mask, most likely first; empty for an empty mask.
 
     Attributes:
-        among: Whether they were chosen from the given names.
+        among: Whether the names are from the list of the request.
     """
 
     suggestions: list[list[LabelSuggestion]]

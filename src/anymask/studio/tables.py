@@ -258,7 +258,7 @@ class VersionRow(MaskColumns, Table):
 
 
 class EventRow(Table):
-    """An action."""
+    """An action of a user, with its time and duration."""
 
     __tablename__ = "events"
     id: Mapped[int] = mapped_column(primary_key=True)

@@ -65,7 +65,7 @@ class Batch:
     numbers: Tensor | None = None
 
     def part(self, first: int, count: int) -> Batch:
-        """Return a part of the batch."""
+        """Return `count` images from index `first` on, with their masks."""
         if count == len(self.images):
             return self
         rows = slice(first, first + count)

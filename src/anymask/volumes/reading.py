@@ -50,7 +50,7 @@ def read_volume(
     series: int | str | None = None,
     detached: bool = True,
 ) -> Volume:
-    """Read a three-dimensional scan, with the position of each voxel in millimetres.
+    """Read a three-dimensional scan, with the position of each voxel in millimeters.
 
     Args:
         path: A .nii, .nii.gz, .mgh, .mgz, .nrrd, .nhdr, .seg.nrrd or .tif file, a folder or zip of

@@ -201,7 +201,7 @@ def label_colour(labels: Volume, value: int) -> Colour:
 def _check_affine(affine: Floats) -> None:
     if affine.shape != (4, 4) or not np.isfinite(affine).all():
         raise InputError(
-            "Invalid affine. Pass a 4 x 4 matrix of finite numbers that maps voxels to millimetres."
+            "Invalid affine. Pass a 4 x 4 matrix of finite numbers that maps voxels to millimeters."
         )
     if not np.allclose(affine[3], (0, 0, 0, 1)):
         raise InputError("Invalid affine. The last row must be 0, 0, 0, 1.")

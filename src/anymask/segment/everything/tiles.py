@@ -76,7 +76,7 @@ def find_in_tiles(
         scanner: Search of one tile.
         photo: Image (H, W, 3).
         side: Side of the tiles in pixels.
-        progress: Callable (images done, all images), called after every tile. Windows around
+        progress: Callable (tiles done, all tiles), called after every tile. Windows around
             truncated objects are added when they are known.
     """
     image_hw = (photo.shape[0], photo.shape[1])
