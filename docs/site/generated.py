@@ -88,7 +88,7 @@ def http_page() -> str:
     """The HTTP reference: each route with its parameters, body and answers."""
     schema = _openapi()
     parts = [
-        "# HTTP API",
+        "# HTTP routes",
         "Generated from the OpenAPI schema. A running server shows it at `/docs`, where you can "
         "try each request, and returns it as JSON from `/openapi.json`.",
     ]
