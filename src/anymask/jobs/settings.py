@@ -48,7 +48,7 @@ class ModelChoice:
             "model name (see `anymask models list`), or a folder with an exported model; "
             "NAME@768 sets the input size to 768 pixels. The environment variable "
             f"{MODEL_VARIABLE} changes the default for images. Trained weights state their "
-            f"model; audits and --weights of an unknown model use {DEFAULT_VIDEO_MODEL}",
+            f"model; other --weights are read as {DEFAULT_VIDEO_MODEL}",
             default=f"{DEFAULT_IMAGE_MODEL}; {DEFAULT_VIDEO_MODEL} for videos and scans",
         ),
     ] = field(default_factory=default_model)
