@@ -62,8 +62,8 @@ COMMAND = Command(run, (
         (
             *TRACKED_PROMPTS,
             Argument("--from", metavar="FILE", dest="known", type=Path,
-                help="start from the masks in FILE, which prompts can correct: a .jsonl of this "
-                     "command, or a .json of SA-V or YouTube-VIS"),
+                help="start from the masks in FILE: a .jsonl of this command, or a .json of SA-V "
+                     "or YouTube-VIS; prompts correct them"),
             Argument("--everything", action="store_true",
                 help="track all objects without prompts: propose the objects of key frames, "
                      "track them in both directions, merge duplicates and drop short or unstable "
