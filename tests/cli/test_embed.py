@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 import anymask
+from anymask.base import InputError
 from anymask.cli.main import main
 from anymask.masks import Features
 from anymask.segment import Model
@@ -59,6 +60,23 @@ def test_every_photo_of_a_folder_gets_its_embedding(
     truth, found = model.encode("photos/a.png"), Features.load("out/a.npz")
     np.testing.assert_array_equal(truth.features, found.features)
     assert truth.image_hash == found.image_hash
+
+
+def test_the_embedding_of_a_map_is_one_of_a_map(
+    runtime: type[Counting], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for made in (5, 6):  # again after a world file came
+        main(["encode", "photos", "-o", "out"])
+        assert runtime.seen == made
+        Path("photos/a.pgw").touch()
+    assert main(["segment", "out/a.npz", "--point", "9,9", "-o", "a.geojson", "-o", "a.svg"]) == 2
+    assert "a is georeferenced, but" in capsys.readouterr().err
+    found = Model(Counting()).segment(Features.load("out/a.npz"), points=[(9, 9)])
+    with pytest.raises(InputError, match="is georeferenced"):
+        found.save("a.geojson")
+    with pytest.raises(InputError, match="predicted from an embedding"):
+        found.draw()
+    assert not Path("a.geojson").exists()
 
 
 def test_what_is_there_already_is_not_made_again(

@@ -1,6 +1,8 @@
 """GeoJSON: shapely sees the same area, with holes, the right way round."""
 
+import io
 import json
+import pickle
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -15,7 +17,7 @@ from PIL import Image
 
 from anymask.base import DataError, InputError
 from anymask.formats import AnnotatedImage, LossReport, Policy, geojson, read, write_files
-from anymask.images import ImageFile, picture_of
+from anymask.images import ImageFile, load_referenced
 from anymask.masks import Mask, Masks, mask_to_rle
 from tests.formats.annotated import annotated_images, rings
 from tests.masks.strategies import quickly
@@ -95,11 +97,13 @@ def test_a_map_is_never_written_in_pixels(tmp_path: Path) -> None:
         for write in (masks.to_geojson, partial(masks.save, tmp_path / "out.geojson")):
             with pytest.raises(InputError, match=f"{path.name} is georeferenced"):
                 write()
-    with Image.open(tmp_path / "pillow.tif") as opened:
-        for source in ((tmp_path / "pillow.tif").read_bytes(), opened):
-            picture = picture_of(source, np.zeros((7, 9, 3), np.uint8))
-            with pytest.raises(InputError, match="is georeferenced"):
-                Masks([mask], picture=picture).to_geojson()
+    data = (tmp_path / "pillow.tif").read_bytes()
+    with Image.open(tmp_path / "pillow.tif") as opened, (tmp_path / "a.jpg").open("rb") as file:
+        for source in (data, io.BytesIO(data), Image.open(io.BytesIO(data)), opened, file):
+            masks = Masks([mask], picture=load_referenced(source)[1])
+            for one in (masks, Masks([masks[0]]), pickle.loads(pickle.dumps(masks))):
+                with pytest.raises(InputError, match="is georeferenced"):
+                    one.to_geojson()
     Masks([mask], picture=ImageFile(tmp_path / "plain.tif")).save(tmp_path / "out.geojson")
 
 

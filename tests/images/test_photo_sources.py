@@ -16,7 +16,7 @@ from anymask.images import (
     fetch_picture,
     list_photos,
     load_image,
-    picture_of,
+    load_referenced,
     sample,
 )
 from anymask.images import load as web_pictures
@@ -61,12 +61,12 @@ def test_an_answer_remembers_the_path_of_a_file_and_the_pixels_of_anything_else(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(folder)
-    kept = picture_of("a.png", PIXELS)
+    kept = load_referenced("a.png")[1]
     assert isinstance(kept, ImageFile)
     monkeypatch.chdir(folder / "sub")
     np.testing.assert_array_equal(kept(), PIXELS)
     assert kept.name == "a.png"
-    assert picture_of(PIXELS, PIXELS)() is PIXELS
+    assert load_referenced(PIXELS)[1]() is PIXELS
 
 
 def test_arrays_of_opencv_say_their_order() -> None:
@@ -128,10 +128,14 @@ def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("no_proxy", "*")
 
 
-def test_an_address_is_read_only_where_it_is_allowed(server: str) -> None:
+def test_an_address_is_read_only_where_it_is_allowed(server: str, folder: Path) -> None:
     with pytest.raises(ImageError, match="pass allow_url=True"):
         load_image(f"{server}/a.png")
-    np.testing.assert_array_equal(load_image(f"{server}/a.png", allow_url=True), PIXELS)
+    for geo_keys in ({}, {34735: (1, 1, 0, 0)}):
+        Image.fromarray(PIXELS).save(folder / "a.png", "tiff", tiffinfo=geo_keys)
+        pixels, picture = load_referenced(f"{server}/a.png", allow_url=True)
+        np.testing.assert_array_equal(pixels, PIXELS)
+        assert picture.georeferenced is bool(geo_keys)
 
 
 def test_what_the_web_does_not_give_is_one_clear_error(server: str) -> None:

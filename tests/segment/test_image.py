@@ -76,6 +76,7 @@ def test_an_embedding_can_be_saved(tmp_path: Path) -> None:
     embedding.save(tmp_path / "picture.npz")
     loaded = Features.load(tmp_path / "picture.npz")
     assert loaded.image_hash == embedding.image_hash
+    assert not loaded.georeferenced
     assert_same(
         model.segment(embedding, box=(1, 2, 60, 70)), model.segment(loaded, box=(1, 2, 60, 70))
     )

@@ -89,6 +89,13 @@ def test_peoples_masks_have_no_score_and_beside_clicks_stay_behind(
     assert not any("stability_score" in row for row in told)
 
 
+def test_a_map_does_not_leave_in_pixels(project: Project, tmp_path: Path) -> None:
+    finished(project, 1)
+    (project.folder / "0.pgw").touch()  # a world file
+    with pytest.raises(InputError, match="0.png is georeferenced"):
+        export_masks(project, tmp_path / "a.geojson", "geojson")
+
+
 # Splits.
 
 

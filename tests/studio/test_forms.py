@@ -185,12 +185,16 @@ def test_a_picture_is_of_one_object(http: TestClient, kind: str, media: str) -> 
 
 
 def test_geojson_of_a_map_is_refused(http: TestClient) -> None:
-    file = io.BytesIO()
-    Image.fromarray(PICTURE).save(file, "tiff", tiffinfo={34735: (1, 1, 0, 0)})  # a GeoTIFF
-    photo = {"image": base64.b64encode(file.getvalue()).decode()}
-    for path, body in (("segment", CLICK), ("everything", {}), ("find", {"words": "cat"})):
-        reply = http.post(f"/api/{path}?format=geojson", json=body | photo)
-        assert (reply.status_code, "is georeferenced" in reply.text) == (422, True)
+    for kind in ("png", "tiff"):  # the same pixels without a map, and with it
+        more = {"tiffinfo": {34735: (1, 1, 0, 0)}} if kind == "tiff" else {}
+        file = io.BytesIO()
+        Image.fromarray(PICTURE).save(file, kind, **more)
+        encoded = http.post("/api/encode", content=file.getvalue()).headers["X-Image-Hash"]
+        for image in (encoded, base64.b64encode(file.getvalue()).decode()):
+            for path, body in (("segment", CLICK), ("everything", {}), ("find", {"words": "cat"})):
+                reply = http.post(f"/api/{path}?format=geojson", json=body | {"image": image})
+                assert ("is georeferenced" in reply.text) is (kind == "tiff")
+                assert reply.status_code == (422 if kind == "tiff" or path == "find" else 200)
 
 
 def test_polygons_enclose_the_masks(http: TestClient) -> None:

@@ -222,10 +222,13 @@ def test_no_file_outside_of_the_project_is_served(ask: TestClient, project: Proj
         assert ask.get(f"/api/images/{number}/pixels").status_code == 404
 
 
-def test_the_model_sees_and_proposes_once(ask: TestClient) -> None:
-    embedding = ask.get("/api/images/1/embedding")
-    assert embedding.status_code == 200
-    assert embedding.headers["X-Image-Hash"]
+def test_the_model_sees_and_proposes_once(ask: TestClient, project: Project) -> None:
+    for status in (200, 422):
+        embedding = ask.get("/api/images/1/embedding")
+        assert embedding.status_code == 200
+        body = {"image": embedding.headers["X-Image-Hash"], "points": [[35, 40]]}
+        assert ask.post("/api/segment?format=geojson", json=body).status_code == status
+        (project.folder / "a.pgw").touch()  # from now on, it is a map
     found = ask.post("/api/images/1/everything", json={}).json()["records"]
     assert found
     assert {record["state"] for record in found} == {"proposed"}

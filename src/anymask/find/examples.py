@@ -46,7 +46,7 @@ from anymask.find.words import (
     name_boxes,
     one_per_object,
 )
-from anymask.images import ImageSource, load_image, load_mask, picture_of, shown_picture
+from anymask.images import ImageSource, load_image, load_mask, load_referenced
 from anymask.masks import (
     Features,
     Geometry,
@@ -274,11 +274,9 @@ class ExampleFinder:
 
     def __call__(self, image: ImageSource, source: Mapping[str, Any] | None = None) -> Masks:
         """Find objects in an image; `source` has the image options. Raises ImageError."""
-        layered = load_image(image, alpha=True, **(source or {}))
-        photo = shown_picture(layered)
-        hw = (photo.shape[0], photo.shape[1])
-        found, picture = self.find(photo), picture_of(image, photo, layered)
-        return Masks(found, image_hw=hw, picture=picture, origin=self.model.origin)
+        photo, picture = load_referenced(image, **(source or {}))
+        hw, origin = (photo.shape[0], photo.shape[1]), self.model.origin
+        return Masks(self.find(photo), image_hw=hw, picture=picture, origin=origin)
 
     def find(self, photo: UintImage) -> list[Mask]:
         """Find objects in an image (H, W, 3), best first."""

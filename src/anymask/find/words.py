@@ -25,7 +25,7 @@ from anymask.find.detectors import open_detector
 from anymask.find.grounding import Detector, ScoredBoxes, SegmentedBoxes
 from anymask.find.known_names import SeenMasks, check_names, find_by_name
 from anymask.find.phrases import Phrase, Phrases, read_phrases
-from anymask.images import ImageSource, load_image, picture_of, shown_picture
+from anymask.images import ImageSource, load_referenced
 from anymask.masks import Features, Mask, Masks, box_nms, cut_boxes, rle_area, rle_iou
 
 if TYPE_CHECKING:
@@ -148,10 +148,8 @@ class WordFinder:
 
     def __call__(self, image: ImageSource, source: Mapping[str, Any] | None = None) -> Masks:
         """Find objects in an image; `source` has the image options. Raises ImageError."""
-        layered = load_image(image, alpha=True, **(source or {}))
-        photo = shown_picture(layered)
-        hw = (photo.shape[0], photo.shape[1])
-        picture, origin = picture_of(image, photo, layered), self.model.origin
+        photo, picture = load_referenced(image, **(source or {}))
+        hw, origin = (photo.shape[0], photo.shape[1]), self.model.origin
         return Masks(self.find(photo), image_hw=hw, picture=picture, origin=origin)
 
     def find(self, photo: UintImage, progress: Progress = None) -> list[Mask]:

@@ -221,10 +221,10 @@ def to_geojson(
             with x and y in pixels and (0, 0) the outer corner of the first one.
         policy: Policy whose tolerance simplifies the outlines.
     """
-    picture = image.masks.picture
+    pictures = {id(one.picture): one.picture for one in (image.masks, *image.masks)}
     if transform is None and (
-        getattr(picture, "georeferenced", False)
-        or is_georeferenced(getattr(picture, "path", image.source))
+        any(one is not None and one.georeferenced for one in pictures.values())
+        or is_georeferenced(image.source)
     ):
         refuse_map(image.name)
     affine = transform or IN_PIXELS

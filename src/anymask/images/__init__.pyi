@@ -21,7 +21,7 @@ from anymask.images.load import image_hw as image_hw
 from anymask.images.load import is_turned as is_turned
 from anymask.images.load import list_photos as list_photos
 from anymask.images.load import load_image as load_image
-from anymask.images.load import picture_of as picture_of
+from anymask.images.load import load_referenced as load_referenced
 from anymask.images.load import resolve_place as resolve_place
 from anymask.images.load import sample as sample
 from anymask.images.load import shown_picture as shown_picture

@@ -573,6 +573,11 @@ class ImageFile:
         """Name in results."""
         return self.called or self.path.name
 
+    @property
+    def georeferenced(self) -> bool:
+        """Whether it is the image of a map."""
+        return is_georeferenced(self.path)
+
     def __call__(self) -> UintImage:
         return self.read()
 
@@ -605,15 +610,19 @@ def shown_picture(
     return flatten(array) if mix is None else mix.to_rgb(array)
 
 
-def picture_of(source: ImageSource, photo: UintImage, layered: UintImage | None = None) -> Picture:
-    """Create a result's reference to its image: the path of a file, or the pixels.
+def load_referenced(
+    source: ImageSource, *, bgr: bool = False, allow_url: bool = False
+) -> tuple[UintImage, Picture]:  # -> (H, W, 3)
+    """Read an image, and create a result's reference to it: the path of a file, or the pixels.
 
-    Args:
-        photo: Image (H, W, 3).
-        layered: The image with its alpha channel (H, W, 4), if it has one.
+    Arguments and errors are those of `load_image`.
     """
-    if isinstance(source, str | Path) and not is_address(source):
-        return ImageFile(Path(source).absolute())
+    if is_address(source) and allow_url is True:
+        source = fetch_picture(str(source))
+    where = is_georeferenced(source)  # reading may close a file
+    layered = load_image(source, bgr=bgr, allow_url=allow_url, alpha=True)
+    photo = shown_picture(layered)
+    if isinstance(source, str | Path):
+        return photo, ImageFile(Path(source).absolute())
     values = source if isinstance(source, np.ndarray) else None
-    where = values is None and is_georeferenced(source)
-    return ImageInMemory(photo, values=values, layered=layered, georeferenced=where)
+    return photo, ImageInMemory(photo, values=values, layered=layered, georeferenced=where)

@@ -37,7 +37,10 @@ _X_RESOLUTION, _PHOTOMETRIC = 282, 262
 _PROFILE = 34675
 _GDAL_METADATA = 42112
 _GEOREFERENCE = (33550, 34264, 34735)  # GeoTIFF: scale, transformation, keys
-_GEO_JP2 = (b"\xb1\x4b\xf8\xbd\x08\x3d\x4b\x43\xa5\xae\x8c\xd7\xd5\xa6\xce\x03", b"gml.data")
+_GEO_MARKS = (  # of JPEG 2000, and of `Features.save`
+    b"\xb1\x4b\xf8\xbd\x08\x3d\x4b\x43\xa5\xae\x8c\xd7\xd5\xa6\xce\x03", b"gml.data",
+    b'"georeferenced": true',
+)  # fmt: skip
 _HEAD, _MAX_TAGS = 1 << 16, 4096  # bytes and tags that are searched for a georeference
 _ALPHA = (1, 2)  # values of the tag ExtraSamples
 _STORED, _DEFLATE, _ZSTD = 1, (8, 32946, 50013), (34926, 50000)  # values of Compression
@@ -77,14 +80,21 @@ def is_tiff(file: BinaryIO) -> bool:
 
 
 def is_georeferenced(source: object) -> bool:
-    """Return whether an image file, bytes or Pillow image is a GeoTIFF or georeferenced JPEG 2000,
-    or a file with a world file or a CRS (.aux.xml) beside it."""
-    if isinstance(source, bytes | bytearray | memoryview):
-        return _has_georeference(io.BytesIO(source))
+    """Return whether an image (a path, bytes, an open file or a Pillow image) is a GeoTIFF or
+    georeferenced JPEG 2000, or the embedding of one, or has a world file or a CRS (.aux.xml) beside
+    it."""
+    if not isinstance(source, str | Path):
+        data = isinstance(source, bytes | bytearray | memoryview)
+        file: Any = io.BytesIO(source) if data else source
+        with contextlib.suppress(AttributeError, OSError, ValueError):  # not a file
+            if file.seek(0) == 0 and _has_georeference(file):
+                return True
+        name = getattr(file, "filename", getattr(file, "name", None))
+        known = any(tag in getattr(file, "tag_v2", ()) for tag in _GEOREFERENCE)
+        return known or (isinstance(name, str) and is_georeferenced(name))
+    path, end = Path(source), Path(source).suffix[1:]  # the suffixes are .tfw, .tifw and .wld
+    info = Path(f"{path}.aux.xml")
     try:
-        path = Path(getattr(source, "filename", source))  # type: ignore[arg-type]  # caught below
-        end = path.suffix[1:]  # the suffixes of world files are .tfw, .tifw and .wld
-        info = Path(f"{path}.aux.xml")
         with path.open("rb") as file:
             return (
                 _has_georeference(file)
@@ -94,15 +104,15 @@ def is_georeferenced(source: object) -> bool:
                 )
                 or (info.is_file() and b"<SRS" in info.read_bytes())
             )
-    except (OSError, TypeError, ValueError):  # also an array, and an invalid file name
+    except (OSError, ValueError):  # also an invalid file name
         return False
 
 
 def _has_georeference(file: BinaryIO) -> bool:
-    """Search the tags of a TIFF's first page, or the beginning of a JPEG 2000."""
+    """Search the tags of a TIFF's first page, or the beginning of another file."""
     head = file.read(_HEAD)
     if not head.startswith(_TIFF_HEADS):
-        return any(mark in head for mark in _GEO_JP2)
+        return any(mark in head for mark in _GEO_MARKS)
     order: Literal["little", "big"] = "little" if head.startswith(b"I") else "big"
     count, size, start = (8, 20, head[8:16]) if b"+" in head[2:4] else (2, 12, head[4:8])
     file.seek(min(int.from_bytes(start, order), 1 << 62))

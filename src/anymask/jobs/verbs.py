@@ -156,21 +156,23 @@ class EncodeWork:
 
     def __call__(self, item: PhotoItem, on_step: OnProgress | None = None) -> int | None:
         """Write the embedding and return 1, or None if it already exists."""
-        from anymask.images import shown_picture
+        from anymask.images import is_georeferenced, shown_picture
         from anymask.masks import Features
         from anymask.segment import image_hash
 
-        mix = self.model.spec.channels
+        where, mix = is_georeferenced(item.photo), self.model.spec.channels
         image = self.pictures.load(item.photo, item.page, mix)
         path = item.output(".npz")
-        wanted = (*self.about.values(), image_hash(shown_picture(image, mix)))
+        wanted = (*self.about.values(), image_hash(shown_picture(image, mix)), where)
         try:
             there = Features.load(path)
-            if (there.model, there.model_hash, there.image_hash) == wanted:
+            if wanted == (
+                there.model, there.model_hash, there.image_hash, there.georeferenced,
+            ):  # fmt: skip
                 return None
         except (FileNotFoundError, DataError):
             pass
-        self.model.encode(image).save(path)
+        replace(self.model.encode(image), georeferenced=where).save(path)
         return 1
 
 

@@ -81,7 +81,7 @@ from anymask.masks.preview import percent as percent
 from anymask.masks.preview import photo_of as photo_of
 from anymask.masks.preview import preview_of as preview_of
 from anymask.masks.preview import show_picture as show_picture
-from anymask.masks.preview import state_without_pixels as state_without_pixels
+from anymask.masks.preview import without_pixels as without_pixels
 from anymask.masks.prompts import Click as Click
 from anymask.masks.prompts import Prompt as Prompt
 from anymask.masks.prompts import box_prompts as box_prompts

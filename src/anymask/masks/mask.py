@@ -45,7 +45,7 @@ from anymask.masks.preview import (
     preview_png,
     same_picture,
     show_picture,
-    state_without_pixels,
+    without_pixels,
 )
 from anymask.masks.rle import (
     Rle,
@@ -150,7 +150,7 @@ class Mask:
             object.__setattr__(self, "crop_box", (0.0, 0.0, float(width), float(height)))
 
     def __getstate__(self) -> dict[str, Any]:
-        return state_without_pixels(vars(self))
+        return vars(self) | {"picture": without_pixels(self.picture)}
 
     def __repr__(self) -> str:
         height, width = self.rle.size
@@ -394,7 +394,7 @@ class Masks(list[Mask]):
         )
 
     def __getstate__(self) -> dict[str, Any]:
-        return state_without_pixels(vars(self))
+        return vars(self) | {"picture": without_pixels(self.picture)}
 
     @overload
     def __getitem__(self, index: SupportsIndex) -> Mask: ...  # type: ignore[overload-overlap]  # no array is one

@@ -6,7 +6,7 @@ The display hooks are IPython's `_repr_png_` and `_repr_html_`.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -25,6 +25,9 @@ class Picture(Protocol):
 
     @property
     def name(self) -> str: ...
+
+    @property
+    def georeferenced(self) -> bool: ...
 
     def __call__(self) -> UintImage:  # (H, W, 3)
         ...
@@ -62,15 +65,35 @@ class ImageInMemory:
         return self.pixels if self.layered is None else self.layered
 
 
+@dataclass(frozen=True)
+class UnknownMap:
+    """Georeferenced image whose pixels are no longer known."""
+
+    name: str = "photo.jpg"
+    georeferenced: bool = True
+
+    def __call__(self) -> UintImage:
+        raise InputError(_UNKNOWN)
+
+    with_alpha = __call__
+
+
+_UNKNOWN = (
+    "The image of these masks is unknown, because they were predicted from an embedding. "
+    "Pass image=anymask.load_image(PATH)."
+)
+
+
 def counted(number: int, thing: str) -> str:
     """ "1 mask", "2 masks"."""
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
-def state_without_pixels(state: Mapping[str, Any]) -> dict[str, Any]:
-    """State to pickle, without an image in memory."""
-    held = isinstance(state.get("picture"), ImageInMemory)
-    return dict(state) | ({"picture": None} if held else {})
+def without_pixels(picture: Picture | None) -> Picture | None:
+    """The reference to an image, unless it is in memory."""
+    if not isinstance(picture, ImageInMemory):
+        return picture
+    return UnknownMap() if picture.georeferenced else None
 
 
 def same_picture(one: Picture, other: Picture) -> bool:
@@ -97,10 +120,7 @@ def photo_of(
         InputError: No image is known, or it has another size.
     """
     if given is None and picture is None:
-        raise InputError(
-            "The image of these masks is unknown, because they were predicted from an embedding. "
-            "Pass image=anymask.load_image(PATH)."
-        )
+        raise InputError(_UNKNOWN)
     image = given if given is not None else picture() if picture is not None else None
     assert image is not None
     value: object = image

@@ -35,6 +35,7 @@ from anymask.base import (
     whole_file,
 )
 from anymask.masks.answer import Geometry
+from anymask.masks.preview import Picture, UnknownMap
 from anymask.masks.rle import MAX_PIXELS
 
 MAX_CHANNELS = 16
@@ -403,6 +404,7 @@ class Features:
         model_hash: Hash of the model's weights. Models with other weights raise an error.
         image_hash: Hash of the pixels of the image.
         mirrored: Feature maps of the mirrored image, if requested. They are not saved.
+        georeferenced: Whether the image is georeferenced.
     """
 
     seen: EncoderOutput
@@ -411,6 +413,7 @@ class Features:
     model_hash: str
     image_hash: str = ""
     mirrored: EncoderOutput | None = None
+    georeferenced: bool = False
 
     def __repr__(self) -> str:
         height, width = self.image_hw
@@ -436,6 +439,11 @@ class Features:
     def __getstate__(self) -> dict[str, Any]:
         kept = {name: value for name, value in vars(self).items() if name != "maps"}
         return kept | {"seen": StoredMaps(self.maps), "mirrored": None}
+
+    @property
+    def picture(self) -> Picture | None:
+        """Reference to the image, whose pixels are unknown. None if it is not georeferenced."""
+        return UnknownMap() if self.georeferenced else None
 
     @property
     def image_hw(self) -> tuple[int, int]:
@@ -480,6 +488,7 @@ class Features:
             "model": self.model,
             "model_hash": self.model_hash,
             "image_hash": self.image_hash,
+            "georeferenced": self.georeferenced,
             "image_hw": list(self.geometry.image_hw),
             "input_hw": list(self.geometry.input_hw),
             "side": self.geometry.side,
@@ -523,7 +532,10 @@ class Features:
                 f"{path} is an incomplete or corrupted embedding. Encode the image again and save "
                 "it with Features.save."
             ) from error
-        return cls(StoredMaps(found), geometry, model, model_hash, image_hash)
+        return cls(
+            StoredMaps(found), geometry, model, model_hash, image_hash,
+            georeferenced=about.get("georeferenced") is True,
+        )  # fmt: skip
 
 
 def _read_embedding_file(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:

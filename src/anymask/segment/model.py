@@ -28,9 +28,10 @@ from anymask.base import (
     explain_keywords,
     repr_html,
 )
-from anymask.images import ImageSource, describe_paths, load_image, picture_of, shown_picture
+from anymask.images import ImageSource, describe_paths, is_georeferenced, load_referenced
 from anymask.masks import (
     Features,
+    ImageInMemory,
     ModelSpec,
     Origin,
     Prompt,
@@ -42,6 +43,7 @@ from anymask.masks import (
     mask_to_model,
     prompt_list,
     warn_of_cut_boxes,
+    without_pixels,
 )
 from anymask.models.rules import mask_on_photo
 from anymask.runtime import ImageRuntime
@@ -228,7 +230,8 @@ class Model:
                 one if isinstance(one, Features) else self.encode(one, **source)
                 for one in each_image(image, progress)
             )
-        return encode_image(self.runtime, self._open(image, source)[0])
+        photo, picture = self._open(image, source)
+        return encode_image(self.runtime, photo, georeferenced=picture.georeferenced)
 
     def label(self, image: Photo, **source: Unpack[SourceDict]) -> LabelMap:
         """Predict the class of every pixel.
@@ -457,9 +460,8 @@ class Model:
         for image, prompt in pairs:
             try:
                 several = prompt_list(prompt)
-                view = self._view(image, source, settings)
-                if not isinstance(image, str | Path):  # limits memory for many images
-                    view = replace(view, picture=None)
+                view = self._view(image, source, settings)  # limits memory for many images:
+                view = replace(view, picture=without_pixels(view.picture))
                 answers = self._answers(several, settings, view, None, detector)
             except AnymaskError as error:
                 if on_error == "raise":
@@ -762,7 +764,7 @@ class Model:
             raise InputError(
                 f"{word}= requires the image, but only its embedding was passed. Pass the image."
             )
-        return EncodedPhoto(image)
+        return EncodedPhoto(image, picture=image.picture)
 
     def _unencoded(
         self, image: Photo | EncodedPhoto, source: SourceDict
@@ -790,9 +792,7 @@ class Model:
             )
         channels = self.spec.channels
         if channels is None:
-            layered = load_image(image, alpha=True, **source)
-            photo = shown_picture(layered)
-            return photo, picture_of(image, photo, layered)
+            return load_referenced(image, **source)
         if source:
             raise InputError(
                 f"{' and '.join(source)} is only supported for RGB images, but this "
@@ -800,5 +800,5 @@ class Model:
             )
         from anymask.images import load_mixed  # rarely needed
 
-        photo = load_mixed(image, channels)
-        return photo, picture_of(photo, photo)
+        where, photo = is_georeferenced(image), load_mixed(image, channels)
+        return photo, ImageInMemory(photo, values=photo, georeferenced=where)

@@ -72,7 +72,7 @@ Step = Callable[[Prediction], Prediction]
 
 
 def encode_image(
-    runtime: ImageRuntime, image: UintImage, *, mirror: bool = False
+    runtime: ImageRuntime, image: UintImage, *, mirror: bool = False, georeferenced: bool = False
 ) -> Features:  # (H, W, 3)
     """Encode one image, and optionally its mirror image."""
     spec = runtime.spec
@@ -83,6 +83,7 @@ def encode_image(
         model=spec.name,
         model_hash=runtime.weights_hash,
         image_hash=image_hash(image),
+        georeferenced=georeferenced,
     )
 
 

@@ -43,7 +43,7 @@ from anymask.masks import (
     rle_to_mask,
     show_picture,
     stability_score,
-    state_without_pixels,
+    without_pixels,
 )
 
 
@@ -218,7 +218,8 @@ class Prediction:
 
     def __getstate__(self) -> dict[str, Any]:
         made = ("logits", "scores", "order", "masks", "_made")
-        return state_without_pixels({k: value for k, value in vars(self).items() if k not in made})
+        kept = {k: value for k, value in vars(self).items() if k not in made}
+        return kept | {"picture": without_pixels(self.picture)}
 
     @property
     def first(self) -> Candidate:

@@ -179,7 +179,7 @@ def export_masks(
             replace(image, masks=Masks(mask for mask in image.masks if mask.label is not None))
             for image in images
         ]
-    images = [_with_picture(project, one) if name == "csv" else one for one in images]
+    images = [_with_picture(project, one) if name in ("csv", "geojson") else one for one in images]
     report = LossReport()
     write_files(
         _files(project, images, target, name, settings, report, project_terms(project)), target

@@ -20,7 +20,7 @@ import threading
 import time
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from pathlib import Path
 from threading import Event
@@ -315,20 +315,24 @@ class Inference:
         runtime = self.ready().runtime
         return self.cache.get((runtime.spec.name, runtime.weights_hash, pixels))
 
-    def encode(self, read: Callable[[], UintImage]) -> Future[EncodedPhoto]:
+    def encode(
+        self, read: Callable[[], UintImage], *, georeferenced: bool = False
+    ) -> Future[EncodedPhoto]:
         """Encode an image, or return it from the cache.
 
         Args:
             read: Function that decodes the image, called in a thread.
+            georeferenced: Whether the image is georeferenced.
         """
 
         def work() -> EncodedPhoto:
             photo = read()
             model = self.ready()
             known = self.recall(image_hash(photo))
-            if known is not None:
+            if known is not None and (known.embedding.georeferenced or not georeferenced):
                 return known
             features = self.heavy.submit(lambda: model.encode(photo), Urgency.PHOTO).result()
+            features = replace(features, georeferenced=georeferenced)
             made = EncodedPhoto(features, photo_for_edges(photo, features.geometry))
             self.cache.put(made)
             return made

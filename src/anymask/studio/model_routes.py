@@ -339,7 +339,7 @@ async def health(inference: OfModel) -> Health:
 async def encode(request: Request, inference: OfModel, limits: OfLimits) -> Response:
     """Encode an image. The response header X-Image-Hash identifies it in later requests."""
     photo = await picture_of(request)
-    return await embedded(inference, lambda: read_photo(photo, limits))
+    return await embedded(inference, lambda: read_photo(photo, limits), is_georeferenced(photo))
 
 
 @router.post(
@@ -516,13 +516,16 @@ def too_large(got: str, limits: Limits) -> Refusal:
     return Refusal(413, message)
 
 
-async def embedded(inference: Inference, read: Callable[[], UintImage]) -> Response:
+async def embedded(
+    inference: Inference, read: Callable[[], UintImage], georeferenced: bool
+) -> Response:
     """Response with the image embedding, and the image hash in a header.
 
     Args:
         read: Function that decodes the image, called in a thread.
+        georeferenced: Whether the image is georeferenced.
     """
-    seen: Features = (await done(inference.encode(read))).embedding
+    seen: Features = (await done(inference.encode(read, georeferenced=georeferenced))).embedding
     packed = await run_in_threadpool(features_to_bytes, seen, inference.model.result().spec)
     headers = {"X-Image-Hash": seen.image_hash}
     return Response(packed, media_type="application/octet-stream", headers=headers)
@@ -567,11 +570,17 @@ async def encode_photo(
         await asyncio.wait([asyncio.wrap_future(inference.model)])
     if not HASH.fullmatch(image):
         photo = await run_in_threadpool(from_base64, image, kind)
-        made: EncodedPhoto = await done(inference.encode(lambda: read_photo(photo, limits)))
+        made: EncodedPhoto = await done(
+            inference.encode(
+                lambda: read_photo(photo, limits), georeferenced=is_georeferenced(photo)
+            )
+        )
         return made
     found = inference.recall(image)
     if found is None:
         raise Refusal(404, unknown_hash(image))
+    if kind == "geojson" and found.embedding.georeferenced:
+        geojson.refuse_map("The image")
     return found
 
 
@@ -580,7 +589,7 @@ async def view_of(
 ) -> Callable[[], Look]:
     """Like `see`, but a base64 image is only decoded, on demand, and not encoded."""
     if HASH.fullmatch(image):
-        seen = await encode_photo(inference, image, limits)
+        seen = await encode_photo(inference, image, limits, kind)
         return lambda: seen
     photo = await run_in_threadpool(from_base64, image, kind)
     return lambda: read_photo(photo, limits)

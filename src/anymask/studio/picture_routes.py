@@ -19,6 +19,7 @@ from anymask.base import ImageError, InputError, OnProgress, UintImage
 from anymask.images import (
     PictureView,
     Ranges,
+    is_georeferenced,
     load_plane,
     open_picture,
     read_planes,
@@ -225,7 +226,8 @@ def values(
 @router.get("/embedding", response_class=Response, responses=EMBEDDING)
 async def embedding(image_id: ImageId, plane: Asked, look: Looks, inference: OfModel) -> Response:
     """Return the image embedding. To prefetch the next embedding, request it in advance."""
-    return await embedded(inference, partial(look.load, image_id, plane))
+    where = is_georeferenced(look.project.picture(image_id))
+    return await embedded(inference, partial(look.load, image_id, plane), where)
 
 
 @router.get(
