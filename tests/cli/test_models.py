@@ -10,6 +10,7 @@ import pytest
 
 from anymask.cli import model_facts as command
 from anymask.cli.main import main
+from anymask.find import known_detectors
 from anymask.runtime import ASSETS, Checkpoint, catalogue
 from anymask.runtime.catalogue import Licence
 
@@ -59,9 +60,14 @@ def mirror(tmp_path, monkeypatch, content):
 def test_the_list_shows_every_model_with_its_licence_and_its_state(capsys, tmp_path):
     assert main(["models", "list", "--json", str(tmp_path / "list.json")]) == 0
     lines = capsys.readouterr().out.splitlines()
-    columns = ["name", "size", "licence", "commercial", "hash", "installed", "verified", "plug-in"]
+    columns = ["name", "size", "licence", "commercial", "hash", "installed", "verified", "requires"]
     assert lines[0].split() == columns
-    assert [line.split()[0] for line in lines[1:]] == list(catalogue.names())
+    every = [*catalogue.names(), *known_detectors()]
+    assert [line.split()[0] for line in lines[1:]] == every
+    assert re.search(
+        r"^sam3 .*SAM License, gated +\? +NONE +no +anymask.words.$", "\n".join(lines), re.M
+    )
+    lines = lines[: 1 + len(catalogue.names())]
     assert any(line.startswith("edge_sam ") and " NO " in line for line in lines)
     begin = lines[0].index("hash")
     hashes = {line.split()[0]: line[begin:].split()[0] for line in lines[1:]}
@@ -71,8 +77,8 @@ def test_the_list_shows_every_model_with_its_licence_and_its_state(capsys, tmp_p
         assert known == ("-" if model.bundled else wanted), name
     assert {"sha256", "md5", "NONE"} <= set(hashes.values())
     facts = json.loads((tmp_path / "list.json").read_text())
-    assert [model["name"] for model in facts["models"]] == list(catalogue.names())
-    plugins = {line.split()[0]: line[lines[0].index("plug-in") :] for line in lines[1:]}
+    assert [model["name"] for model in (*facts["models"], *facts["detectors"])] == every
+    plugins = {line.split()[0]: line[lines[0].index("requires") :] for line in lines[1:]}
     assert plugins == {model["name"]: model["plugin"] or "" for model in facts["models"]}
     assert plugins["xmem"] == "anymask-families"
     assert facts["home"] == str(tmp_path / "home")
@@ -91,7 +97,7 @@ def test_get_downloads_checks_and_says_how_far(mirror, capsys):
     )
     assert re.search(r"^hashed, kB (\d+)/\1, ", err, re.MULTILINE)
     assert main(["models", "list"]) == 0
-    rows = [line.split() for line in capsys.readouterr().out.splitlines()[1:]]
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()[1:3]]
     assert [(row[0], *row[-3:]) for row in rows] == [
         ("hashed", "sha256", "yes", "verified"),
         ("unhashed", "NONE", "yes", "unverified"),

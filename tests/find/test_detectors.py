@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import re
 import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,6 +21,7 @@ import pytest
 
 import anymask
 from anymask.base import AnymaskError, InputError, ModelError, UintImage, WeightsError
+from anymask.cli.main import main
 from anymask.find import DEFAULT_DETECTOR, known_detectors, open_detector
 from anymask.find.grounding import ScoredBoxes
 from tests.find.tiny import write_preprocessor
@@ -137,7 +146,6 @@ def test_the_catalogue_states_licence_and_source_of_every_checkpoint() -> None:
         assert 0 < facts.threshold < 1
         assert facts.revision is None or re.fullmatch("[0-9a-f]{40}", facts.revision)
         assert facts.sha256 is None or re.fullmatch("[0-9a-f]{64}", facts.sha256)
-        assert facts.repository in facts.command
 
 
 @pytest.fixture
@@ -151,8 +159,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize(
     ("name", "error", "word"),
     [
-        (DEFAULT_DETECTOR, WeightsError, "hf download"),
-        ("grounding_dino_tiny_onnx", WeightsError, "model_quantized"),
+        (DEFAULT_DETECTOR, WeightsError, "anymask models get llmdet_tiny"),
         ("sam3", WeightsError, "SAM License, gated"),
         ("llmdet-tiny", ModelError, "llmdet_tiny"),
         ("no/such/folder", ModelError, "folder"),
@@ -165,6 +172,83 @@ def test_an_absent_detector_is_one_error_with_the_command_to_get_it(
         open_detector(name)
     with pytest.raises(error, match=word):
         anymask.load().find(anymask.sample(), ["cup"], detector=name)
+
+
+@pytest.fixture
+def hub() -> Iterator[tuple[str, list[str]]]:
+    """The address of a server like huggingface.co, and the paths that it was asked for."""
+    asked: list[str] = []
+    files = {"model.safetensors": b"weights", "config.json": b"{}", "merges.txt": b"a b",
+             "pytorch_model.bin": b"pickle", "README.md": b"text"}  # fmt: skip
+
+    class Hub(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            path = self.path.partition("?")[0]
+            asked.append(path)
+            body: Any = files.get(path.rpartition("/")[2])
+            if "/tree/" in path:
+                body = [{"type": "file", "path": name, "size": len(data), "oid": f"{len(data):040}"}
+                        for name, data in files.items()]  # fmt: skip
+            elif "/revision/" in path:
+                siblings = [{"rfilename": name} for name in files]
+                body = {"id": "a/b", "sha": "1" * 40, "siblings": siblings}
+            data = body if isinstance(body, bytes) else json.dumps(body).encode()
+            self.send_response(404 if body is None else 200)
+            for name, value in {"Content-Length": str(len(data)), "ETag": f'"{len(data):040}"',
+                                "X-Repo-Commit": "1" * 40}.items():  # fmt: skip
+                self.send_header(name, value)
+            self.end_headers()
+            if self.command == "GET":
+                self.wfile.write(data)
+
+        do_HEAD = do_GET  # noqa: N815
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    served = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    thread = threading.Thread(target=served.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{served.server_port}", asked
+    served.shutdown()
+    thread.join()
+    served.server_close()
+
+
+def test_a_detector_is_downloaded_at_its_revision_without_pickles(
+    hub: tuple[str, list[str]], store: Path
+) -> None:
+    pytest.importorskip("huggingface_hub", reason="needs the extra [words]")
+    env = os.environ | {"HF_ENDPOINT": hub[0], "no_proxy": "*"}
+    line = [sys.executable, "-m", "anymask", "models", "get", "clip_vit_b32", "grounding_dino_base"]
+    env.pop("HF_HUB_OFFLINE", None)
+    done = subprocess.run(line, env=env, capture_output=True, text=True, check=False)
+    digest = hashlib.sha256(b"weights").hexdigest()
+    weights = store / "clip_vit_b32" / "model.safetensors"
+    assert f"clip_vit_b32: {weights}\n  sha256 {digest}\n" in done.stdout, done.stderr
+    here = {path.name for path in weights.parent.iterdir() if path.is_file()}
+    assert here == {"model.safetensors", "config.json", "merges.txt", "record.json"}
+    assert done.returncode == 2  # the second one has a published hash
+    assert "differs from the published file" in done.stderr
+    pinned = known_detectors()["grounding_dino_base"].revision
+    fetched = {path for path in hub[1] if "/resolve/" in path and "grounding" in path}
+    names = ("model.safetensors", "config.json", "merges.txt", "README.md")
+    assert {path.split("/resolve/")[1] for path in fetched} == {f"{pinned}/{n}" for n in names}
+
+
+def test_a_download_that_fails_is_one_error(
+    store: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError("401 Client Error.\n\nAccess to model facebook/sam3 is restricted.")
+
+    monkeypatch.setitem(sys.modules, "huggingface_hub", SimpleNamespace(snapshot_download=refuse))
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
+    assert main(["models", "get", "sam3"]) == 2
+    assert "Error. Access to model facebook/sam3 is restricted." in capsys.readouterr().err
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert main(["models", "get", "sam3"]) == 2
+    assert "pip install 'anymask[words]'" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("no_network")

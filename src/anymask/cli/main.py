@@ -99,12 +99,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     # NumPy and OpenCV perform only small products here; threads of OpenBLAS would compete with
     # those of the model. OpenBLAS reads this when it is loaded.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    # No command downloads from Hugging Face, but a user's Python process may, so importing anymask
-    # does not set this. huggingface_hub reads it when it is imported.
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    words = list(sys.argv[1:] if argv is None else argv)
+    # No other command downloads from Hugging Face, but a user's Python process may, so importing
+    # anymask does not set this. huggingface_hub reads it when it is imported.
+    if words[:2] != ["models", "get"]:
+        os.environ.setdefault("HF_HUB_OFFLINE", "1")
     with utf8_stdio(), warnings.catch_warnings():
         quieten_decoders()
-        return run_with_error_handling(list(sys.argv[1:] if argv is None else argv))
+        return run_with_error_handling(words)
 
 
 def run_with_error_handling(words: list[str]) -> int:

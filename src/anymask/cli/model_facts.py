@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from anymask.base import InputError, ProgressBar, WeightsError, write_json
 from anymask.cli.streams import say
+from anymask.find import known_detectors
 from anymask.runtime import (
     MANIFEST,
     SAYS,
@@ -28,8 +30,9 @@ from anymask.runtime import (
 
 
 def show_list(json_file: Path | None) -> None:
-    """Print every known model: name, size, licence, hash, whether installed, status, plug-in."""
-    rows = [("name", "size", "licence", "commercial", "hash", "installed", "verified", "plug-in")]
+    """Print every known model and detector: name, size, licence, hash, whether installed, status,
+    and the plug-in or extra that it requires."""
+    rows = [("name", "size", "licence", "commercial", "hash", "installed", "verified", "requires")]
     facts = []
     for name in catalogue.names():
         what, state = catalogue.entry(name), state_of(name)
@@ -46,6 +49,20 @@ def show_list(json_file: Path | None) -> None:
             )
         )
         facts.append(facts_of(what, state))
+    for one in known_detectors().values():
+        licence, gated, _ = one.licence.partition(":")
+        rows.append(
+            (
+                one.name,
+                size_text(one.bytes),
+                licence,
+                "?" if gated else "yes",
+                "sha256" if one.sha256 else "NONE",
+                "yes" if one.folder.is_dir() else "no",
+                "",
+                "anymask[words]",
+            )
+        )
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
@@ -53,10 +70,13 @@ def show_list(json_file: Path | None) -> None:
     say(
         "Column 'hash' shows the type of the published checksum. NONE: no checksum is "
         "published, so a download cannot be verified. md5: detects damage, but not "
-        "tampering. Models with a plug-in require that distribution."
+        "tampering. Models that require anymask[words] are detectors, for --detector."
     )
     if json_file is not None:
-        write_json(json_file, {"home": str(home()), "models": facts}, indent=1)
+        detectors = [*map(asdict, known_detectors().values())]
+        write_json(
+            json_file, {"home": str(home()), "models": facts, "detectors": detectors}, indent=1
+        )
 
 
 _UNVERIFIED = {
@@ -167,6 +187,9 @@ def show_info(name: str) -> None:
     """Print all information about one model."""
     if (facts := own_facts(name)) is not None:
         print_facts(facts)
+        return
+    if (detector := known_detectors().get(name)) is not None:
+        print_facts([(key, str(value)) for key, value in asdict(detector).items() if value])
         return
     what, state = catalogue.entry(name), state_of(name)
     unknown = "no published hash"

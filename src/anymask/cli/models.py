@@ -15,6 +15,7 @@ from anymask.cli.model_facts import (
     show_verify,
     warn_of_licence,
 )
+from anymask.find import known_detectors
 from anymask.runtime import SAYS, catalogue, split_side, store
 
 EXAMPLES = (
@@ -24,7 +25,7 @@ EXAMPLES = (
     "remove mobile_sam\n\nWeights are stored in "
     "ANYMASK_HOME, by default the cache folder of the platform. Only\n`anymask "
     "models get` downloads files. It first tries ANYMASK_MIRROR, a URL or a folder\nwith the "
-    "published files.\n"
+    "published files; detectors of `anymask find` come from huggingface.co or\nHF_ENDPOINT.\n"
 )
 
 
@@ -35,11 +36,16 @@ def plain_names(args: Namespace) -> list[str]:
 
 def get_all(args: Namespace) -> None:
     """Download weights."""
-    names = plain_names(args)
+    names, detectors = plain_names(args), known_detectors()
     for name in names:
-        catalogue.entry(name)  # report unknown names before any download
+        if name not in detectors:
+            catalogue.entry(name)  # report unknown names before any download
     for name in names:
-        get(name, converts=not args.no_convert)
+        if name in detectors:
+            path, digest = detectors[name].download()
+            print(f"{name}: {path}\n  sha256 {digest}")
+        else:
+            get(name, converts=not args.no_convert)
 
 
 def remove_all(args: Namespace) -> None:
@@ -60,12 +66,12 @@ def add(args: Namespace) -> None:
 ACTIONS = {
     "list": Command(lambda args: show_list(args.json), (
         Argument("--json", type=Path, metavar="FILE", help="also write the list to a JSON file"),
-    ), summary="list all models, and whether each is installed"),
+    ), summary="list all models and detectors, and whether each is installed"),
     "get": Command(get_all, (
         Argument("names", nargs="+", metavar="NAME"),
         Argument("--no-convert", action="store_true",
             help="do not convert the weights for ONNX Runtime"),
-    ), summary="download published weights; resumes interrupted downloads"),
+    ), summary="download published weights, also of detectors; resumes interrupted downloads"),
     "convert": Command(lambda args: convert(args.name, args.model), (
         Argument("name", metavar="NAME|FILE",
             help="name of a downloaded model, or a checkpoint file"),

@@ -1,9 +1,9 @@
-"""The catalogue of detectors, and loading one by name or folder.
+"""The catalogue of detectors, downloading one, and loading one by name or folder.
 
-Nothing is downloaded: weights are in a folder of the store (`detectors/` in ANYMASK_HOME) or in one
-chosen by the user. The entries are in detectors.toml next to this file. The hash of the weights is
-compared with the published one, else with the one recorded when they were first loaded from the
-store.
+Weights are in a folder of the store (`detectors/` in ANYMASK_HOME) or in one chosen by the user;
+only `DetectorFacts.download` downloads them. The entries are in detectors.toml next to this file.
+The hash of the weights is compared with the published one, else with the one recorded when they
+were first loaded from the store.
 """
 
 from __future__ import annotations
@@ -18,11 +18,19 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from anymask.base import InputError, ModelError, WeightsError, need_packages, parse_json, write_json
+from anymask.base import (
+    InputError,
+    ModelError,
+    WeightsError,
+    import_offline,
+    need_packages,
+    parse_json,
+    write_json,
+)
 from anymask.find.grounding import Detector
 from anymask.find.official_names import official_file
 from anymask.find.sam3_names import PATTERN as SAM3_FILES
-from anymask.runtime import download_command, file_hash, home
+from anymask.runtime import file_hash, home
 
 log = logging.getLogger("anymask.find")
 
@@ -71,12 +79,29 @@ class DetectorFacts:
         """Folder in the store."""
         return home() / "detectors" / self.name
 
-    @property
-    def command(self) -> str:
-        """Command line that downloads it."""
-        wanted = " ".join(self.files) or "--exclude '*.bin' --exclude '*.pt*'"
-        revision = f" --revision {self.revision}" if self.revision else ""
-        return download_command(self.repository, f"{wanted}{revision}", self.folder)
+    def download(self) -> tuple[Path, str]:
+        """Download its files from huggingface.co (or HF_ENDPOINT) to the store.
+
+        Returns:
+            tuple: The weights file, and its SHA-256.
+
+        Raises:
+            MissingExtra: huggingface_hub is not installed.
+            WeightsError: The download fails, or the weights differ from the published ones.
+        """
+        need_packages(("huggingface_hub",), "words", "The download of a detector")
+        try:
+            import_offline("huggingface_hub").snapshot_download(
+                self.repository, revision=self.revision, local_dir=self.folder,
+                allow_patterns=list(self.files) or None, ignore_patterns=["*.bin", "*.pt*"],
+            )  # fmt: skip
+        except Exception as error:  # of several HTTP libraries
+            raise WeightsError(
+                f"Could not download {self.name} ({self.licence}) from {self.repository}: "
+                f"{' '.join(str(error).split())}"
+            ) from error
+        weights = _weights_of(self.folder)
+        return weights, _checked_hash(weights, self)
 
 
 @cache
@@ -118,7 +143,7 @@ def open_detector(detector: str | Path | Detector, device: str = "auto") -> Dete
     if facts and not folder.is_dir():
         raise WeightsError(
             f"The detector {facts.name} is not downloaded ({facts.licence}). Download it with: "
-            f"{facts.command}. Or pass the folder of a local copy."
+            f"anymask models get {facts.name}. Or pass the folder of a local copy."
         )
     if not facts and not folder.exists():
         raise ModelError(_unknown(str(detector)))
@@ -225,7 +250,7 @@ def _checked_hash(weights: Path, facts: DetectorFacts | None) -> str:
         what = "the published file" if published else "the file that was loaded first"
         raise WeightsError(
             f"{weights} differs from {what}: the sha256 of {weights.name} is {digest}. "
-            f"Download it again: {facts.command}"
+            f"Delete it, and download it again: anymask models get {facts.name}"
         )
     if known is None:
         write_json(path, {"name": facts.name, "file": weights.name, "sha256": digest}, indent=1)
