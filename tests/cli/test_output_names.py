@@ -165,6 +165,9 @@ def test_an_output_that_is_an_input_is_refused_by_every_command(desk: Path, comm
         ["boxes", "in.json", "--images", ".", "-o", "."],
         ["convert", "in.json", ".", "--to", "label-png"],
         ["segment", "1.png", "--point", "5,5", "-o", "{{n}}.png"],
+        ["segment", "p.png", "--mask", "p.cut.png"],
+        ["cutout", "p.png", "--background", "p.cut.png"],
+        ["find", "p.png", "--like", "p.png@mask:p.found.png"],
     ],
 )
 def test_no_file_of_another_name_or_folder_is_written_over(
@@ -177,7 +180,7 @@ def test_no_file_of_another_name_or_folder_is_written_over(
     image = {"id": 1, "file_name": "p.png", "width": 8, "height": 8}
     known = {"images": [image], "annotations": [one], "categories": [{"id": 1, "name": "cup"}]}
     Path("in.json").write_text(json.dumps(known))
-    for name in ("q.png", "1.png"):
+    for name in ("q.png", "1.png", "p.cut.png", "p.found.png"):
         shutil.copyfile("p.png", name)
     before = {path: path.read_bytes() for path in Path().rglob("*.*")}
     assert main([word.format(here=desk.name) for word in words]) == 2

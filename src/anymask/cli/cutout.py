@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> None:
             run_folder(job, task, args.json, nothing)
             return
         item = job.item()
-        check_outputs([item.output(suffix)], item.photo)
+        check_outputs([item.output(suffix)], item.photo, *args.read)
         found = run_photo(job, task, args.json)
         if found == 0:
             raise InputError(f"{item.photo}: {nothing}")

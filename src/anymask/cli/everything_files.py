@@ -71,7 +71,8 @@ def open_job(
             job = read_job(args, sources, args.outputs, endings)
             if job.one:
                 item = job.item()
-                check_outputs([item.output(".json"), item.output(".png")], item.photo)
+                own = [item.output(".json"), item.output(".png")]
+                check_outputs(own, item.photo, *args.read)
             yield job, None
             return
         if len(files) < len(args.outputs):

@@ -166,14 +166,14 @@ def _of_name(path: Path | None, name: Path, plain: PictureKind, many: bool) -> T
     return Target(path, output_kind(name, plain, many=many), name.suffix.lower(), many)
 
 
-def check_outputs(paths: Sequence[Path], photo: Path) -> None:
+def check_outputs(paths: Sequence[Path], *inputs: Path) -> None:
     """Raise InputError for outputs that cannot or must not be written, before any work."""
     for path in paths:
         if path.is_dir():
             raise InputError(
                 f"{str(path)!r} is a folder, but an output file is required. Add a file name."
             )
-        refuse_inputs(path, photo)
+        refuse_inputs(path, *inputs)
 
 
 def write_objects(
@@ -307,6 +307,8 @@ def report_files(args: argparse.Namespace) -> None:
 def check_inputs_stay(args: argparse.Namespace, words: Sequence[str]) -> None:
     """Raise InputError, before any work, for an output that is also an input or another output.
 
+    Adds `read` to the arguments: the files that were given and are no outputs.
+
     Args:
         words: Arguments as given. Those that contain the path of an output are counted, because the
             parsed value of an input, such as `0:1:FILE` or `PHOTO@mask:FILE`, may be no path.
@@ -328,6 +330,8 @@ def check_inputs_stay(args: argparse.Namespace, words: Sequence[str]) -> None:
                 f"{what} {text!r} is also an input or another output of this command. Choose "
                 "another name."
             )
+    inputs = {*named} - {place for *_, place in written}
+    args.read = [Path(one) for one in inputs if os.path.isfile(one)]  # noqa: PTH113 - any text
 
 
 def _several(given: Any) -> Sequence[Any]:

@@ -69,7 +69,7 @@ def segment_photos(args: argparse.Namespace, sources: SourcePaths) -> None:
         report=sys.stderr if any(map(is_stdout, outputs)) else sys.stdout,
         parts=read_part_settings(args),
     )
-    planned = [(item, job.targets(item)) for item in items]
+    planned = [(item, job.targets(item, args.read)) for item in items]
     _refuse_overwriting(planned)
     model = job.model.load()
     job = replace(job, names=named.open(model))
@@ -102,8 +102,8 @@ class Job:
     names: ChosenNames | None = None
     parts: PartSettingsDict | None = None
 
-    def targets(self, item: PhotoItem) -> list[Target]:
-        """Return the outputs of an image. Raises InputError."""
+    def targets(self, item: PhotoItem, inputs: Sequence[Path]) -> list[Target]:
+        """Return the outputs of an image. Raises InputError, also if they are one of the inputs."""
         seen = is_embedding(item.photo)
         targets = plan_targets(
             self.outputs,
@@ -118,7 +118,7 @@ class Job:
                 "pixels of the image. Write a .mask.png, .json, .csv, .svg, .geojson "
                 "or .npy, or pass the image itself."
             )
-        check_outputs([target.path for target in targets if target.path], item.photo)
+        check_outputs([target.path for target in targets if target.path], item.photo, *inputs)
         return targets
 
 

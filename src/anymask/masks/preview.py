@@ -65,23 +65,8 @@ class ImageInMemory:
         return self.pixels if self.layered is None else self.layered
 
 
-@dataclass(frozen=True)
-class UnknownMap:
-    """Georeferenced image whose pixels are no longer known."""
-
-    name: str = "photo.jpg"
-    georeferenced: bool = True
-
-    def __call__(self) -> UintImage:
-        raise InputError(_UNKNOWN)
-
-    with_alpha = __call__
-
-
-_UNKNOWN = (
-    "The image of these masks is unknown, because they were predicted from an embedding. "
-    "Pass image=anymask.load_image(PATH)."
-)
+# Georeferenced image whose pixels are no longer known.
+UNKNOWN_MAP = ImageInMemory(np.zeros((0, 0, 3), np.uint8), georeferenced=True)
 
 
 def counted(number: int, thing: str) -> str:
@@ -93,7 +78,7 @@ def without_pixels(picture: Picture | None) -> Picture | None:
     """The reference to an image, unless it is in memory."""
     if not isinstance(picture, ImageInMemory):
         return picture
-    return UnknownMap() if picture.georeferenced else None
+    return UNKNOWN_MAP if picture.georeferenced else None
 
 
 def same_picture(one: Picture, other: Picture) -> bool:
@@ -119,10 +104,12 @@ def photo_of(
     Raises:
         InputError: No image is known, or it has another size.
     """
-    if given is None and picture is None:
-        raise InputError(_UNKNOWN)
     image = given if given is not None else picture() if picture is not None else None
-    assert image is not None
+    if image is None or getattr(image, "size", None) == 0:
+        raise InputError(
+            "The image of these masks is unknown, because they were predicted from an embedding. "
+            "Pass image=anymask.load_image(PATH)."
+        )
     value: object = image
     if not isinstance(value, np.ndarray) or value.ndim != 3 or value.dtype != np.uint8:
         raise InputError(

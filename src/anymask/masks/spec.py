@@ -35,7 +35,7 @@ from anymask.base import (
     whole_file,
 )
 from anymask.masks.answer import Geometry
-from anymask.masks.preview import Picture, UnknownMap
+from anymask.masks.preview import UNKNOWN_MAP, Picture
 from anymask.masks.rle import MAX_PIXELS
 
 MAX_CHANNELS = 16
@@ -443,7 +443,7 @@ class Features:
     @property
     def picture(self) -> Picture | None:
         """Reference to the image, whose pixels are unknown. None if it is not georeferenced."""
-        return UnknownMap() if self.georeferenced else None
+        return UNKNOWN_MAP if self.georeferenced else None
 
     @property
     def image_hw(self) -> tuple[int, int]:
