@@ -11,6 +11,7 @@ from anymask.base import DataError, InputError
 from anymask.cli.main import main
 from anymask.formats import (
     AnnotatedImage,
+    LossReport,
     SequencePlace,
     load_clips,
     load_dataset,
@@ -185,7 +186,10 @@ def test_one_json_can_be_named_and_two_that_fit_are_not_guessed(tmp_path: Path) 
 
 def test_lvis_says_which_classes_were_looked_for(tmp_path: Path) -> None:
     published.write_lvis(tmp_path)
-    _, (sample,) = load_dataset(tmp_path)
+    (tmp_path / "annotations" / "lvis_v1_train.json").touch()
+    report = LossReport()
+    _, (sample,) = load_dataset(tmp_path, report=report)
+    assert report.notes == ["Only the split val was read. Others, for --split: train"]
     assert sample.benchmark.federated is not None
     assert sample.benchmark.federated.absent == {"ant", "cow"}
     assert sample.benchmark.federated.partial == {"bun"}

@@ -10,6 +10,7 @@ import base64
 import csv
 import io
 import json
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,10 @@ import anymask
 from anymask.cli.main import main
 from anymask.masks import Masks, Rle, coco_to_rle, mask_to_rle, rle_iou, rle_to_coco
 from anymask.segment import Model
-from anymask.studio import EmbeddingCache
+from anymask.studio import Draft, EmbeddingCache, create_project
+from anymask.studio.project_routes import ServedProject
+from anymask.studio.records import Provenance
+from tests.studio.disc_projects import SIDE, write_photos
 from tests.studio.servers import client, inference
 
 SAME = 0.99  # IoU of masks that differ by the rounding of a runtime
@@ -254,3 +258,81 @@ def test_each_door_gives_the_same_table(
     assert len(first[0]) > 5
     for other in others:
         assert other == first
+
+
+def test_each_door_places_a_roof_alike(
+    model: Model, http: TestClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pixels at every door, and coordinates where a door writes them; rasterio places both."""
+    rasterio = pytest.importorskip("rasterio", reason="needs the extra [maps]")
+    shapely = pytest.importorskip("shapely", reason="needs the extra [maps]")
+    monkeypatch.chdir(tmp_path)
+    ground = np.random.default_rng(0).integers(50, 80, (400, 400, 3)).astype(np.uint8)
+    ground[80:140, 250:330] += 140
+    grid = rasterio.Affine(0.2, 0, 400_000, 0, -0.2, 5_700_000)
+    with rasterio.open("map.tif", "w", driver="GTiff", width=400, height=400, count=3,
+                       dtype="uint8", crs="EPSG:25832", transform=grid) as file:  # fmt: skip
+        file.write(ground.transpose(2, 0, 1))
+    run("segment", "map.tif", "--point", "290,110", "-o", "a.geojson", "-o", "a.tif")
+    with rasterio.open("a.tif") as file:
+        line, (crs, placed) = file.read(1) == 1, (file.crs.to_epsg(), file.transform)
+    python = model.segment("map.tif", points=[(290, 110)]).best
+    body = {"image": base64.b64encode(Path("map.tif").read_bytes()).decode()}
+    reply = http.post("/api/segment", json=body | {"points": [(290, 110)]}).json()
+    others = [python.rle, coco_to_rle(reply["answers"][0]["masks"][0])]
+    assert rle_iou([mask_to_rle(line)], others).min() >= SAME
+    assert (crs, placed) == (25832, grid)
+    (feature,) = json.loads(Path("a.geojson").read_text())["features"]
+    there = rasterio.warp.transform_geom("EPSG:4326", "EPSG:25832", feature["geometry"])
+    roof, box = shapely.geometry.shape(there), shapely.box(400_050, 5_699_972, 400_066, 5_699_984)
+    assert roof.intersection(box).area / roof.union(box).area > 0.95
+    assert feature["properties"]["area_m2"] == pytest.approx(0.04 * python.area, rel=0.02)
+
+
+def test_each_door_makes_and_reads_the_same_splits(
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A project leaves as train and val, and val is read again; the page sends what HTTP has."""
+    monkeypatch.chdir(tmp_path)
+    square = np.zeros((SIDE, SIDE), np.bool_)
+    square[20:60, 30:70] = True
+    origin = Provenance(kind="human", tool="brush")
+    draft = Draft(rle=mask_to_rle(square), label="block", provenance=origin)
+    for folder in ("photos", "other"):
+        write_photos(Path(folder), 8)
+    project = create_project(Path("photos"))
+    for image in project.images:
+        project.store.add_records(image.id, [draft], "ann", status="done")
+    project.export("python", "yolo", images=True, shares=(1, 1))
+    words = ["photos", "-o", "line", "--to", "yolo", "--images", "--split", "1/1"]
+    assert main(["project", "export", *words]) == 0
+    with client(inference(lambda: model), project=ServedProject(project, "ann")) as served:
+        body = {"format": "yolo", "images": True, "split": "1/1"}
+        archive = served.post("/api/export", json=body).content
+    zipfile.ZipFile(io.BytesIO(archive)).extractall("http")
+    parts = [
+        {split: {path.stem for path in Path(door, "labels", split).iterdir()}
+         for split in ("train", "val")}
+        for door in ("python", "line", "http")
+    ]  # fmt: skip
+    assert parts[0] == parts[1] == parts[2]
+    held = parts[0]["val"]
+    assert held
+    assert parts[0]["train"] == {str(number) for number in range(8)} - held
+
+    def names(path: str, **more: Any) -> set[str]:
+        return {Path(image.file_name).stem for image in anymask.read(path, **more) if image.masks}
+
+    assert names("python", split="val") == held
+    assert main(["convert", "python", "val.json", "--split", "val"]) == 0
+    assert names("val.json") == held
+    assert main(["project", "import", "other", "python", "--split", "val"]) == 0
+    assert main(["project", "export", "other", "-o", "other.json", "--only", "labelled"]) == 0
+    assert names("other.json") == held
+    run("boxes", "python", "--split", "val", "-o", "boxes")
+    assert names("boxes") == held
+    run("evaluate", "find", "python", "--split", "val", "--by", "colours", "--json", "find.json")
+    assert json.loads(Path("find.json").read_text())["questions"] == len(held)
+    for split, count in (("val", len(held)), ("train", 8 - len(held))):
+        assert main(["stats", "python", "--split", split, "--json", "stats.json"]) == 0
+        assert f'"images": {count}' in json.dumps(json.loads(Path("stats.json").read_text()))

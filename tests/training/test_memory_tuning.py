@@ -31,6 +31,7 @@ from anymask.training.clips import (
     read_window,
     training_clips,
     usable_parts,
+    validation_clips,
 )
 from anymask.training.frozen import FrozenOutputs
 from anymask.training.held_out import model_of
@@ -119,9 +120,12 @@ def test_a_damaged_training_split_is_not_replaced_by_another_one(
     (lists / "val.txt").write_text("clip0\n")
     (tmp_path / "JPEGImages" / "480p" / "train").mkdir()  # a clip of DAVIS has this name
     assert [clip.name for clip in training_clips(tmp_path)] == ["clip0"]
+    assert validation_clips(tmp_path) == []  # it is what is trained on
     (lists / "train.txt").write_text("missing\n")
-    with pytest.raises(DataError, match="Split 'train': .*missing"):
+    (lists / "test-dev.txt").write_text("never read\n")
+    with pytest.raises(DataError, match="missing"):
         training_clips(tmp_path)
+    assert [clip.name for clip in validation_clips(tmp_path)] == ["clip0"]
 
 
 def test_prompts_lie_on_their_object_in_the_pixels_of_the_model(data: Path) -> None:
@@ -284,7 +288,7 @@ def test_the_start_is_kept_unless_it_tracks_worse(
 
 def test_a_fifth_of_the_clips_is_held_out_and_not_trained(tmp_path: Path, weights: Path) -> None:
     clips = training_clips(write_clips(tmp_path / "many", 5, 4))
-    held, names = held_out_clips(clips, None)
+    held, names = held_out_clips(clips, [])
     assert [clip.name for clip in held] == [*names]
     assert len(names) == 1
     learned = [*clip_batches(recipe_of(weights, 12), tmp_path / "many", 0, frozenset(names))]
@@ -295,8 +299,8 @@ def test_a_fifth_of_the_clips_is_held_out_and_not_trained(tmp_path: Path, weight
         middle = float((cells * torch.arange(16)).sum() / cells.sum())
         assert min(abs((middle + 0.5) * 3 - 0.5 - row) for row in rows.values()) < 0.2
     assert len(learned) == 12
-    assert held_out_clips(clips[:4], None) == (clips[:4], frozenset())
-    same, excluded = held_out_clips(clips, tmp_path / "many")
+    assert held_out_clips(clips[:4], []) == (clips[:4], frozenset())
+    same, excluded = held_out_clips(clips, clips)
     assert len(same) == len(excluded) == 5
     with pytest.raises(DataError, match="held out"):
         next(clip_batches(recipe_of(weights, 1), tmp_path / "many", 0, excluded))

@@ -9,7 +9,7 @@ from pathlib import Path
 from anymask.base import DataError
 from anymask.cli.command import Argument, Command, Settings
 from anymask.cli.folders import FOLDER, read_job, run_folder
-from anymask.cli.options import MODEL, OVERLAY, read_model, read_options
+from anymask.cli.options import MODEL, OVERLAY, SPLIT, read_model, read_options
 from anymask.cli.outputs import new_folder
 from anymask.cli.streams import say
 from anymask.formats import ReadSettings
@@ -23,7 +23,7 @@ def run(args: argparse.Namespace) -> None:
 
     model = read_model(args)
     settings = read_options(args, ReadSettings)
-    stream = read(args.source, args.origin, args.images, boxes=True, **settings)
+    stream = read(args.source, args.origin, args.images, args.split, boxes=True, **settings)
     stream = stream.with_sizes_checked()
     labels = BoxLabels.read(stream)
     for line in stream.unread_lines():
@@ -51,6 +51,7 @@ COMMAND = Command(run, (
         help="format of the labels (default: detected)"),
     Argument("--images", metavar="DIR", type=Path,
         help="folder or archive with the images that the labels refer to"),
+    SPLIT,
     OVERLAY,
     Settings(ReadSettings),
     FOLDER,

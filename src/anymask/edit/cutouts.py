@@ -246,19 +246,23 @@ def cut_out(
     if part.shape[2] == 4:
         alpha *= part[..., 3] / np.float32(255)
     shade = _shadow(alpha, mask.shape) if how.shadow else np.zeros_like(alpha)
+    # Only what remains of the image is drawn: most of a large image is often cropped away.
+    beyond = how.margin if how.crop and alpha.any() else max(mask.shape)
+    top, left = (max(0, one.start - beyond) for one in here)
+    drawn = slice(top, here[0].stop + beyond), slice(left, here[1].stop + beyond)
     if how.background is None:
-        behind, picture = None, np.zeros((*mask.shape, 4), np.uint8)  # in memory where written
+        behind, picture = None, np.zeros((*mask[drawn].shape, 4), np.uint8)
     else:
-        behind, picture = _behind(image, mask, how.background), np.empty((*mask.shape, 3), np.uint8)
-        np.rint(behind, out=picture, casting="unsafe")
+        behind = _behind(image, mask, how.background)[drawn]
+        picture = np.rint(behind).astype(np.uint8)
+    corner = here[0].start - top, here[1].start - left
+    inner = tuple(slice(one, one + size) for one, size in zip(corner, alpha.shape, strict=True))
     for rows in strips(alpha.shape):
-        drawn = colours[rows], alpha[rows], shade[rows]
-        picture[here][rows] = (
-            _transparent(*drawn) if behind is None else _on(behind[here][rows], *drawn)
+        layers = colours[rows], alpha[rows], shade[rows]
+        picture[inner][rows] = (
+            _transparent(*layers) if behind is None else _on(behind[inner][rows], *layers)
         )
-    shown = np.zeros(mask.shape, np.bool_)
-    shown[here] = alpha > 0
-    return picture[box_slices(shown, how.margin)] if how.crop else picture
+    return picture[box_slices(alpha > 0, how.margin, corner)] if how.crop else picture
 
 
 def _window(mask: BoolArray, how: CutoutSettings) -> tuple[slice, slice]:
@@ -312,9 +316,15 @@ def write_cutout(
     save_picture(file, cut_out(image, mask, empty=empty, **settings), suffix)
 
 
-def box_slices(mask: BoolArray, margin: int = 0) -> tuple[slice, slice]:
-    """Rows and columns of the mask's box with a margin in pixels; all if the mask is empty."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+def box_slices(
+    mask: BoolArray, margin: int = 0, corner: tuple[int, int] = (0, 0)
+) -> tuple[slice, slice]:
+    """Rows and columns of the mask's box with a margin in pixels; all if the mask is empty.
+
+    Args:
+        corner: First row and column of the mask in the image.
+    """
+    rows, columns = (np.flatnonzero(mask.any(axis=1 - n)) + corner[n] for n in (0, 1))
     if not rows.size:
         return slice(None), slice(None)
     return (

@@ -371,6 +371,7 @@ def evaluate_finding(
     absent: str | Path | None = None,
     limit: int | None = None,
     settings: FindSettings = FindSettings(),  # noqa: B008 - it is frozen
+    split: str | None = None,
     **reading: Unpack[ReadKeywords],
 ) -> Report:
     """Evaluate text or exemplar prompts on a labelled dataset.
@@ -379,10 +380,11 @@ def evaluate_finding(
 
     Args:
         absent: Images without any of the dataset's objects.
+        split: Split of the dataset, such as "val".
         reading: Fields of `anymask.formats.ReadSettings`.
     """
     other = None if absent is None else read(absent, **reading)
-    there = read(data, **reading).with_sizes_checked()
+    there = read(data, split=split, **reading).with_sizes_checked()
     notes = []
     if way == "words":
         questions = WordQuestions.of(model, there, settings)

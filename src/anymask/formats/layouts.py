@@ -15,6 +15,7 @@ from typing import Any, cast
 
 from anymask.base import DataError, InputError, installed_plugins, load_plugin
 from anymask.formats.annotations import AnnotatedImage
+from anymask.formats.documents import role_of
 from anymask.formats.losses import LossReport
 from anymask.formats.recognition import matches_all
 from anymask.formats.sets import PICTURES, SetInfo, is_set, load_set
@@ -113,7 +114,8 @@ LAYOUTS: dict[str, Layout] = {
         module="video_sets", clips="read_davis_clips", split="val",
         marks=(("JPEGImages", "ImageSets"), ("DAVIS*/JPEGImages", "DAVIS*/ImageSets")),
         about="DAVIS 2016 and 2017 (videos)",
-        splits=("ImageSets/2017/{}.txt", "DAVIS*/ImageSets/2017/{}.txt"),
+        splits=("ImageSets/2017/{}.txt", "ImageSets/480p/{}.txt",
+                "DAVIS*/ImageSets/2017/{}.txt", "DAVIS*/ImageSets/480p/{}.txt"),
     ),
     "youtube-vos": Layout(
         module="video_sets", clips="read_youtube_vos_clips",
@@ -298,6 +300,9 @@ def iter_dataset(
         return
     chosen = find_layout(name)
     part = _part(chosen, split)
+    others = [one for one in layout_splits(root, name) if role_of(one) != role_of(part)]
+    if split is None and report is not None and others:
+        report.note(f"Only the split {part} was read. Others, for --split: {', '.join(others)}")
     tops = [root, *root.parents] if root.is_dir() else list(root.parents)
     empty = True
     for image in chosen.images(root, part, report):

@@ -362,7 +362,7 @@ class BoxesTask:
         cls, source: str | Path | Dataset, settings: dict[str, Any]
     ) -> tuple[Source, BoxesTask]:
         """The source is labels, or the result of `read(..., boxes=True)`. See `Verb`."""
-        reading = ReadKeywords.__annotations__
+        reading = [*ReadKeywords.__annotations__, "split"]
         check_keywords(settings, [*JobSettings.__annotations__, "overlay", *reading])
         how = {name: settings[name] for name in reading if name in settings}
         stream = source if isinstance(source, Dataset) else read(source, boxes=True, **how)

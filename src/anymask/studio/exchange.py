@@ -76,6 +76,7 @@ def take_masks(
     *,
     proposals: bool = False,
     page: int | str | None = None,
+    split: str | None = None,
     **settings: Unpack[ReadKeywords],
 ) -> TakenMasks:
     """Import masks in any format for images of the project.
@@ -86,8 +87,9 @@ def take_masks(
     Args:
         proposals: Import the masks as proposals, which need a review.
         page: Page of stacks whose file names contain none: a number from 0, or "z1c0".
+        split: Split of the dataset, such as "val".
     """
-    with closing(read(source, name, project.folder, **settings)) as dataset:
+    with closing(read(source, name, project.folder, split, **settings)) as dataset:
         images = list(dataset)
     report = dataset.lost
     for label in report.classes:

@@ -135,6 +135,7 @@ class Project:
         who: str = "import",
         proposals: bool = False,
         page: int | str | None = None,
+        split: str | None = None,
         **settings: Unpack[ReadKeywords],
     ) -> TakenMasks:
         """Import masks in any format of `anymask.read` for images of the project.
@@ -143,6 +144,7 @@ class Project:
             form: Name of the format. Default: detected.
             proposals: Import the masks as proposals, which need a review.
             page: Page of stacks whose file names contain none: a number from 0, or "z1c0".
+            split: Split of the dataset, such as "val".
             settings: Fields of `anymask.formats.ReadSettings`.
 
         Raises:
@@ -150,7 +152,9 @@ class Project:
         """
         from anymask.studio.exchange import take_masks
 
-        return take_masks(self, Path(source), form, who, proposals=proposals, page=page, **settings)
+        return take_masks(
+            self, Path(source), form, who, proposals=proposals, page=page, split=split, **settings
+        )
 
     def run(
         self,

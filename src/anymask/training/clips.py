@@ -24,7 +24,7 @@ from torch import Tensor
 from anymask import models
 from anymask.base import BoolArray, DataError
 from anymask.evaluation import open_clips, tight_box
-from anymask.formats import Clip
+from anymask.formats import Clip, read, role_of
 from anymask.masks import (
     Geometry,
     ModelSpec,
@@ -38,10 +38,6 @@ from anymask.training.recipe import Recipe
 
 FRAMES = 4  # of a window
 OBJECTS = 3  # maximum number of a window
-# Folders and lists of the split `train` in the layouts of videos.
-TRAIN_FILES = (
-    "train", "*/train", "sav_train*", "ImageSets/*/train.txt", "*/ImageSets/*/train.txt",
-)  # fmt: skip
 FEWEST = 3  # annotated frames of a usable clip
 MASKS, BOXES = 0.5, 0.25  # probabilities of a mask and of a box as the prompt; the rest are clicks
 NOISE = 0.1  # standard deviation of a box corner, relative to the side of the box
@@ -74,20 +70,27 @@ class ClipBatch:
 def training_clips(data: Path, skipped: list[str] | None = None) -> list[Clip]:
     """Open the clips of a folder: of its split `train` if there is one, else of the default.
 
-    Raises as `usable_parts`, InputError for a dataset without videos, or DataError if the split
-    `train` cannot be read.
+    Raises as `usable_parts`, or InputError for a dataset without videos.
 
     Args:
         data: Folder of clips.
         skipped: Gets the names of skipped clips.
     """
-    try:
-        found = open_clips(data, None if any(data.glob("*/masks")) else "train")
-    except DataError as error:
-        if any(next(data.glob(pattern), None) for pattern in TRAIN_FILES):
-            raise DataError(f"Split 'train': {error}") from error
-        found = open_clips(data)
-    return usable_parts(found, skipped)
+    return usable_parts(open_clips(data, split_of(data, "train")), skipped)
+
+
+def validation_clips(data: Path) -> list[Clip]:
+    """Open the clips of the split `val` beside a split `train` that have enough annotated frames,
+    which those of some datasets do not; [] without them."""
+    split = split_of(data, "val") if split_of(data, "train") else None
+    clips = open_clips(data, split) if split else []
+    return [clip for clip in clips if len(clip.annotations) >= FEWEST]
+
+
+def split_of(data: Path, role: str) -> str | None:
+    """Name of the split `train` or `val` of a dataset of videos; None without it."""
+    names = () if any(data.glob("*/masks")) else read(data).splits
+    return next((name for name in names if role_of(name) == role), None)
 
 
 def usable_parts(clips: Sequence[Clip], skipped: list[str] | None = None) -> list[Clip]:

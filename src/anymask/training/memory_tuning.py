@@ -33,6 +33,7 @@ from anymask.training.clips import (
     frame_spec,
     training_clips,
     usable_parts,
+    validation_clips,
 )
 from anymask.training.export_folder import export, export_beside
 from anymask.training.finetune_recipe import stored_recipe
@@ -161,7 +162,8 @@ def prepare_clips(options: TuningOptions, start: tuple[str, str]) -> ClipRun:
     folder, (variant, weights) = options.output, start
     skipped: list[str] = []
     clips = training_clips(options.data, skipped)
-    held, names = held_out_clips(clips, options.val, skipped)
+    opened = open_clips(options.val) if options.val else validation_clips(options.data)
+    held, names = held_out_clips(clips, opened, skipped)
     if skipped:
         few = ", ".join(skipped)
         print(f"Skipped {len(skipped)} clips with fewer than {FEWEST} annotated frames: {few}")
@@ -175,7 +177,7 @@ def prepare_clips(options: TuningOptions, start: tuple[str, str]) -> ClipRun:
 
     about = {
         "clips": len(learned), "frames": frames, "evaluated": [clip.name for clip in held],
-        "held_out": bool(names) or options.val is not None, "sha256": clips_hash([*clips, *held]),
+        "held_out": bool(names or opened), "sha256": clips_hash([*clips, *held]),
     }  # fmt: skip
     check_same(folder / DATA, about)
     recipe = stored_recipe(options, made)
@@ -229,7 +231,7 @@ def training_side(variant: str, requested: int | None) -> int:
 
 
 def held_out_clips(
-    clips: Sequence[Clip], val: Path | None, skipped: list[str] | None = None
+    clips: Sequence[Clip], val: Sequence[Clip], skipped: list[str] | None = None
 ) -> tuple[list[Clip], frozenset[str]]:
     """Return the evaluated clips, and the names of those that are excluded from training.
 
@@ -237,8 +239,8 @@ def held_out_clips(
     `FEW_CLIPS` clips are trained and evaluated.
     """
     by_hash = {clips_hash([clip]): clip for clip in clips}
-    if val is not None:
-        held = usable_parts(open_clips(val), skipped)
+    if val:
+        held = usable_parts(val, skipped)
         known = {clips_hash([clip]) for clip in held}
         return held, frozenset(clip.name for key, clip in by_hash.items() if key in known)
     if len(by_hash) < FEW_CLIPS:

@@ -58,7 +58,9 @@ def evaluate_find(args: argparse.Namespace) -> Report:
     """Evaluate text and exemplar prompts."""
     settings = FindSettings(**read_options(args, FindSettings))
     model, reading = read_model(args).load(), read_options(args, ReadSettings)
-    return evaluate_finding(model, args.data, args.by, args.absent, args.limit, settings, **reading)
+    return evaluate_finding(
+        model, args.data, args.by, args.absent, args.limit, settings, args.split, **reading
+    )
 
 
 def score_files(args: argparse.Namespace) -> Report:
@@ -162,6 +164,7 @@ ACTIONS = {
         Argument("--score", metavar="X", type=float, help="minimum confidence score"),
         Argument("--limit", type=read_count, metavar="N",
             help="maximum number of image-label pairs (default: all)"),
+        SPLIT,
         MODEL,
         Settings(ReadSettings),
         REPORT,

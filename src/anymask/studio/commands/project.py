@@ -127,7 +127,7 @@ def take(args: argparse.Namespace) -> None:
         raise InputError("--page all is not supported here. Choose one page, such as 2 or z1c0.")
     taken = project.take(
         args.source, args.origin, who=args.user, proposals=args.proposals, page=args.page,
-        **read_options(args, ReadSettings),
+        split=args.split, **read_options(args, ReadSettings),
     )  # fmt: skip
     say(counted(taken.new, "new mask"))
     if taken.same:
@@ -378,6 +378,7 @@ ACTIONS = {
         Argument("source", metavar="SOURCE", type=Path, reads=True,
             help="masks in any format that `anymask convert` reads"),
         Argument("--from", dest="origin", metavar="FORMAT", help="(default: recognized)"),
+        Argument("--split", metavar="NAME", help="split of the dataset, such as val"),
         Settings(ReadSettings),
         Argument("--user", default=login, help="author of the masks (default: your login)"),
         Argument("--proposals", action="store_true",
