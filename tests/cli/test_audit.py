@@ -157,40 +157,6 @@ def test_results_never_lie_among_the_annotations(
     assert sorted((tmp_path / "set").rglob("*")) == before
 
 
-@pytest.mark.parametrize(
-    ("more", "message"),
-    [
-        (["none", "-o", "out"], "File or folder not found"),
-        (["discs"], "The output folder is missing"),
-        (["discs", "discs", "-o", "out"], "Unexpected argument 'discs'"),
-        (["discs", "-o", "out", "--to", "coco"], "require `proposals`"),
-        (["discs", "-o", "out", "--below", "2"], "below must be a number from 0 to 1, got 2"),
-        (["discs", "-o", "out", "--accept", "x"], "Invalid numbers 'x'"),
-        (["discs", "-o", "out", "--grades", "none.json"], "none.json is not a grader file"),
-        (["discs", "-o", "out", "--images", "none"], "none: The image folder does not exist"),
-        (["bare", "-o", "out"], "1 image and no masks"),
-    ],
-)
-def test_what_is_wrong_is_one_sentence(
-    data: Path,
-    tmp_path: Path,
-    more: list[str],
-    message: str,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "bare" / "images").mkdir(parents=True)
-    Image.new("RGB", (5, 5)).save(tmp_path / "bare" / "images" / "0.png")
-    row = {"image": "images/0.png", "hw": [5, 5], "masks": []}
-    (tmp_path / "bare" / "masks.jsonl").write_text(json.dumps(row), "utf-8")
-    assert main(["audit", *more]) == 2
-    captured = capsys.readouterr()
-    assert message in captured.err
-    assert captured.out == ""
-    assert not Path("out").exists()
-
-
 def test_the_pages_of_a_stack_are_audited_and_copied(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -78,44 +78,6 @@ def test_options_reach_the_writer(source: Path, capsys: pytest.CaptureFixture[st
     assert "2 parts became separate objects" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (["in", "in", "--to", "sa1b"], "The output 'in' is also an input. Choose another name"),
-        (["no", "out", "--to", "sa1b"], "File or folder not found: 'no'. Check the path"),
-        (["in", "out", "--to", "yolo", "--tolerance", "-1"], "must be a number of pixels from 0"),
-        (["x.txt", "out", "--to", "yolo"], "x.txt: Unknown format. Pass one of: sa1b"),
-        (
-            ["photo.jpg", "out", "--to", "yolo"],
-            "photo.jpg is an image, but annotations are",
-        ),
-        (["photos", "out", "--to", "yolo"], "photos: The folder contains "),
-        (["none", "out", "--to", "yolo"], "none: The folder contains no annotations"),
-        (["in/rings.json/x", "out", "--to", "yolo"], "File or folder not found"),
-        (
-            ["in", "x.txt/deep", "--to", "sa1b"],
-            "Cannot create the output folder of 'rings.json', because a part of",
-        ),
-    ],
-)
-@pytest.mark.usefixtures("source")
-def test_mistakes_are_named(
-    words: list[str],
-    message: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "x.txt").write_text("")
-    for folder in ("photos", "none"):
-        (tmp_path / folder).mkdir()
-    for photo in ("photo.jpg", "photos/a.jpg"):
-        (tmp_path / photo).write_bytes(b"\xff\xd8\xff")
-    assert main(["convert", *words]) == 2
-    assert message in capsys.readouterr().err
-
-
 def test_help_lists_the_formats(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["convert", "--help-all"]) == 0
     out = capsys.readouterr().out

@@ -214,19 +214,6 @@ def test_as_many_are_held_out_as_are_asked_for(
         assert "No report was written: no images are held out.\n" in capsys.readouterr().out
 
 
-def test_sets_that_do_not_ship_are_named(
-    tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    data = write_sets(tmp_path / "data")
-    names = sorted(path.parent.name for path in data.glob("*/set.json"))
-    for name in names:
-        about = json.loads((data / name / "set.json").read_text("utf-8"))
-        (data / name / "set.json").write_text(json.dumps(about | {"ships": False}), "utf-8")
-    command = ["distil", "--teacher", str(tiny), "--student", str(tiny), "--data", str(data)]
-    assert main([*command, "-o", str(tmp_path / "run"), "--pictures", "4"]) == 2
-    assert f"`ships` is false in set.json): {', '.join(names)}. " in capsys.readouterr().err
-
-
 @pytest.mark.parametrize(
     ("options", "reason"),
     [

@@ -11,7 +11,6 @@ import torch
 from safetensors.torch import load_file
 
 from anymask import models
-from anymask.base import InputError, ModelError
 from anymask.cli.main import main
 from anymask.formats import AnnotatedImage, write_annotations
 from anymask.masks import Mask, mask_to_rle
@@ -98,22 +97,6 @@ def test_what_is_tuned_is_the_leader_a_name_or_a_file(tiny: Path, tmp_path: Path
     assert start_of(Tuning(model="mobile_sam"), lead) == RoundStart("mobile_sam", None)
     assert start_of(Tuning(model=str(tiny)), lead) == RoundStart("tiny", tiny)
     assert start_of(Tuning(model="mobile_sam", init=tiny), lead) == RoundStart("mobile_sam", tiny)
-
-
-def test_what_cannot_be_tuned_is_one_error(tiny: Path, tmp_path: Path) -> None:
-    plain = tmp_path / "plain.safetensors"
-    plain.write_bytes(tiny.read_bytes().replace(b'"anymask"', b'"another"', 1))
-    for tuning, reason in (
-        (Tuning(init=tmp_path / "absent.pt"), "are missing.*--init"),
-        (Tuning(model=str(tiny), init=tiny), "Omit one of the two options"),
-        (Tuning(model="absent.safetensors"), "'absent.safetensors' does not exist"),
-        (Tuning(model=str(plain)), "does not contain the name of its model"),
-        (Tuning(method="hq"), "Method 'hq' is not supported: nano has no HQ token"),
-    ):
-        with pytest.raises((InputError, ModelError), match=reason):
-            trainer(tuning)(tmp_path, None, tmp_path)
-    with pytest.raises(InputError, match="Invalid side 100. Use a multiple of 32"):
-        Tuning(side=100)
 
 
 def test_a_training_that_was_stopped_makes_no_model(

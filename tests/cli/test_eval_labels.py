@@ -65,36 +65,6 @@ def test_what_was_not_read_of_labels_is_told(
     )
 
 
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (["labels.json"], "Two images have the name '0.png', in "),
-        (["labels.json", "--images", "nowhere"], "nowhere: The image folder does not exist"),
-        (["labels.json", "--from", "coc"], "'coc'"),
-        (["own", "--split", "val"], "Unknown split 'val'. Splits of own: none"),
-        (["videos", ".", "--from", "coco"], "Unknown option --from"),
-        (["plain.json"], "plain.json: Unknown format. Pass one of: sa1b"),
-        (["empty.json", "--from", "coco"], "contains no labeled images (read as coco)"),
-        (["other.yaml"], "other.yaml: The folder labels/ (or train/labels/) next to it"),
-    ],
-)
-def test_wrong_labels_are_sentences(
-    labels: Path,
-    words: list[str],
-    message: str,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    (labels / "away").mkdir()
-    (labels / "plain.json").write_text("{}", encoding="utf-8")
-    empty = {"images": [], "annotations": [], "categories": []}
-    (labels / "empty.json").write_text(json.dumps(empty), encoding="utf-8")
-    (labels / "away" / "other.yaml").write_text("names: [a]\n", encoding="utf-8")
-    monkeypatch.chdir(labels / "away" if words == ["other.yaml"] else labels)
-    assert main(["evaluate", *words]) == 2
-    assert message in capsys.readouterr().err
-
-
 def test_invalid_records_of_sets_are_skipped_and_told(
     labels: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -240,18 +240,3 @@ def test_a_picture_never_lies_beside_records_of_other_settings(
     monkeypatch.setattr(records, "write_json", stop)
     main(["everything", "photos/one.png", "-o", "out", *GRID, "--box-nms-thresh", "0.1"])
     assert names("out") == [".one.json.search", "one.png"]  # the search need not be repeated
-
-
-def test_the_summary_says_what_was_made_with_what(runtime: ColourRuntime) -> None:
-    main(["everything", "photos", "-o", "out", *GRID, "--json", "told.json"])
-    main(["everything", "photos/one.png", "-o", "out", *GRID, "--json", "one.json"])
-    told, one = (json.loads(Path(name).read_text()) for name in ("told.json", "one.json"))
-    masks = sum(
-        len(json.loads(Path(f"out/{n}.json").read_text())["annotations"]) for n in ("one", "two")
-    )
-    assert (told["photos"], told["done"], told["made"]) == (2, 2, masks)
-    assert (one["photos"], one["done"], one["there"]) == (1, 0, 1)
-    assert told["about"]["weights"] == "colour"
-    assert told["about"]["grid"]["grid"] == 8
-    assert told["photos_per_second"] == pytest.approx(2 / told["seconds"], rel=0.1)
-    assert "load" in told["machine"]

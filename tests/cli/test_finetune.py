@@ -1,6 +1,5 @@
 """`anymask finetune`: any annotations in, better weights and an honest report out."""
 
-import argparse
 import hashlib
 import json
 import re
@@ -24,7 +23,6 @@ from anymask.masks import empty_rle, mask_to_rle, rle_to_string
 from anymask.runtime import about_weights, read_checkpoint, trainable_weights
 from anymask.training import LAST, held_out, nested_part, presets
 from anymask.training import finetuning as finetune
-from anymask.training.commands import finetune as command
 from anymask.training.reports import curve
 from anymask.training.run_folder import read_state
 from anymask.training.tuning_data import HELD_OUT, TRAIN, prepare
@@ -303,19 +301,6 @@ def test_presets_follow_the_number_of_photos(photos: int, pictures: int, sides: 
     assert recipe.steps // recipe.judge_every in (2, 8)
     assert presets.tuning_recipe("sam_vit_b", "lora", photos).stages[0].sides == (1024,)
     assert presets.tuning_recipe("sam_vit_b", "full", photos).rate <= 1e-4 < recipe.rate
-
-
-@pytest.mark.parametrize(
-    ("kind", "turns", "boxes"),
-    [("photos", 0.25, 0.4), ("microscopy", 0.5, 0.4), ("medical", 0, 0.7), ("satellite", 0.5, 0.4)],
-)
-def test_the_kind_of_pictures_says_how_they_lie(kind: str, turns: float, boxes: float) -> None:
-    recipe = presets.tuning_recipe("nano", "full", 40, kind=kind)
-    assert (recipe.turns, recipe.boxes) == (turns, boxes)
-    parser = argparse.ArgumentParser()
-    command.COMMAND.add_to(parser)
-    words = ["--data", "x", "-o", "y", "--kind", kind]
-    assert parser.parse_args(words).kind in presets.KINDS
 
 
 def test_a_kind_that_there_is_not_is_refused() -> None:

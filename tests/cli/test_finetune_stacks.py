@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tifffile
 from PIL import Image
 
 import anymask
@@ -44,16 +43,6 @@ def tuned(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def stack(tuned: Path) -> Path:
     return tuned / "stacks" / "images" / "0.tif"
-
-
-def test_the_file_says_which_pictures_it_takes(tuned: Path) -> None:
-    about = about_weights(tuned / "run" / finetune.WEIGHTS)
-    assert about is not None
-    mix = about["channels"]
-    assert (len(mix["lows"]), mix["dtype"]) == (COUNT, "uint16")
-    assert np.abs(np.array(mix["weights"]) - np.eye(3, COUNT)).max() > 1e-4  # it has learned
-    figures = json.loads((tuned / "run" / finetune.RESULT).read_text("utf-8"))
-    assert [len(figures[when]) for when in ("before", "after")] == [3, 3]
 
 
 def test_file_array_weights_and_bundle_give_one_answer(tuned: Path) -> None:
@@ -139,34 +128,6 @@ def test_commands_take_the_stack_as_it_is(
     assert anymask.load_image("found/0.png").shape == (48, 64, 3)
 
 
-@pytest.mark.parametrize(
-    ("picture", "options", "reason"),
-    [
-        ("four.tif", [], "this model was fine-tuned on images with 5"),
-        ("eight.tif", [], "tuned on images of type uint16"),
-        ("five.tif", ["--bands", "1,2,3"], "This model uses all 5 channels"),
-    ],
-)
-def test_another_picture_is_one_error(
-    tuned: Path,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    picture: str,
-    options: list[str],
-    reason: str,
-) -> None:
-    deep = np.zeros((48, 64, 5), np.uint16)
-    shown = {"four.tif": deep[..., :4], "eight.tif": deep.astype(np.uint8), "five.tif": deep}
-    tifffile.imwrite(
-        tmp_path / picture, shown[picture], photometric="minisblack", planarconfig="contig"
-    )
-    model = ["--model", str(tuned / "run" / EXPORTED), "--point", "25,20"]
-    assert main(["segment", str(tmp_path / picture), *model, *options]) == 2
-    error = capsys.readouterr().err
-    assert reason in error
-    assert len(error.strip().splitlines()) == 1
-
-
 def test_keywords_about_photos_are_refused(tuned: Path) -> None:
     model = anymask.load(str(tuned / "run" / EXPORTED))
     with pytest.raises(
@@ -217,16 +178,6 @@ def test_a_further_tuning_goes_on_from_the_mix(
     capsys.readouterr()
     assert main([*command[:4], str(tmp_path / "other"), *command[5:], "--channels", "4"]) == 2
     assert "was fine-tuned on images with 5 channels, but channels=4" in capsys.readouterr().err
-
-
-def test_the_run_says_how_well_each_class_is_told(tuned: Path) -> None:
-    about = about_weights(tuned / "run" / finetune.WEIGHTS)
-    assert about is not None
-    assert about["classes"] == list(CLASSES)
-    figures = json.loads((tuned / "run" / finetune.RESULT).read_text("utf-8"))
-    assert set(figures["class_ious"]) == set(CLASSES)
-    page = (tuned / "run" / finetune.PAGE).read_text("utf-8")
-    assert "IoU on held-out images" in page
 
 
 def test_weights_and_bundle_tell_the_same_classes(tuned: Path) -> None:

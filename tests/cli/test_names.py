@@ -52,18 +52,6 @@ def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_segment_says_what_a_mask_may_be(
-    bundle: Path, photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    out = tmp_path / "out.json"
-    words = ["segment", str(photo), "--box", "40,30,90,70", "-o", str(out)]
-    assert main([*words, "--model", str(bundle), "--names", "lamp, dog"]) == 0
-    (record,) = json.loads(out.read_text(encoding="utf-8"))["annotations"]
-    assert record["label"] in ("lamp", "dog")
-    assert 0 < record["label_probability"] <= 1
-    assert f", {record['label']} (" in capsys.readouterr().out
-
-
 def test_everything_names_its_records_and_does_so_again_for_other_names(
     bundle: Path, photo: Path, tmp_path: Path
 ) -> None:
@@ -124,33 +112,6 @@ def test_the_names_that_are_known_are_listed(
     said = capsys.readouterr().out
     assert "2 built-in names learned from labeled masks, and 3 learned from text" in said
     assert "cat, dog" in said
-
-
-@pytest.mark.parametrize(
-    ("words", "says"),
-    [
-        (["--names", "dgo"], "Unknown name 'dgo'. Closest names: dog"),
-        (["--names", ","], "Expected all, names such as cat,dog,lamp, or a .json file"),
-        (["--names", "no.json"], "does not exist. Create it with `anymask names`"),
-    ],
-)
-def test_names_that_cannot_be_used_are_one_line(
-    words: list[str],
-    says: str,
-    bundle: Path,
-    photo: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    for command in (["segment", "--point", "60,50"], ["everything"]):
-        given = [command[0], str(photo), *command[1:], "--model", str(bundle), *words]
-        assert main(given) == 2
-        said = capsys.readouterr().err
-        assert says in said
-        assert "Traceback" not in said
-    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

@@ -112,17 +112,3 @@ def test_a_checkpoint_of_the_home_folder_is_found(
     monkeypatch.setenv("HOME", str(tmp_path))
     args = parser_of(command).parse_args(["what", "--weights", "~/w.pt"])
     assert read_model(args, model="m").weights == tmp_path / "w.pt"
-
-
-def test_a_server_says_that_a_runtime_cannot_open_the_model_before_it_listens(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    pytest.importorskip("fastapi", reason="needs the extra [studio]")
-    assert main(["export", "nano", "-o", str(tmp_path / "nano")]) == 0
-    capsys.readouterr()
-    model = ["--model", str(tmp_path / "nano")]
-    assert main(["serve", *model, "--runtime", "torch", "--port", "0"]) == 2
-    assert "runtime='torch' requires a checkpoint" in capsys.readouterr().err
-    assert main(["serve", "--runtime", "jax", "--port", "0"]) == 2
-    said = capsys.readouterr().err
-    assert "Invalid runtime 'jax'. Choose from: auto, onnx, torch" in said

@@ -65,39 +65,6 @@ def test_tracks_hide_objects_in_a_folder_of_frames(
     assert "has masks up to frame 10" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    ("words", "told"),
-    [
-        (["photos"], "--words"),
-        (["photos", "--labels", "photos"], "project export"),
-        (["photos", "--labels", "absent.json"], "absent.json"),
-        (["photos", "--labels", "labels.json", "-o", "photos/out"], "inside the input folder"),
-        (["photos", "--labels", "labels.json", "--like", "x@click:1,1"], "exemplar"),
-        (["photos", "--labels", "labels.json", "--colour", "bluish"], "color"),
-        (["photos", "--labels", "labels.json", "--list", "x.txt"], ".csv or .json"),
-        (["photos", "--words", "face, number plate"], "Unknown names: 'face'"),
-        (["clip.mp4"], "--words"),
-        (["absent.jpg", "--labels", "labels.json"], "File not found: 'absent.jpg'"),
-        (
-            ["photos/a.jpg", "photos/absent.jpg", "--labels", "labels.json", "-o", "out"],
-            "1 of 2 images failed",
-        ),
-    ],
-    ids=lambda given: given if isinstance(given, str) else "",
-)
-@pytest.mark.usefixtures("photos")
-def test_what_cannot_be_done_is_one_sentence(
-    words: list[str], told: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    if words == ["clip.mp4"]:
-        pytest.importorskip("av", reason="needs the extra [video]")
-    labels("a.jpg")
-    assert main(["redact", *words]) == 2
-    error = capsys.readouterr().err
-    assert told in error
-    assert error.count("error:") == 1
-
-
 @pytest.mark.usefixtures("photos")
 def test_an_image_without_labels_is_listed_and_needs_no_review(
     capsys: pytest.CaptureFixture[str],

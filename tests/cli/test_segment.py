@@ -13,8 +13,6 @@ from PIL import Image
 
 import anymask
 from anymask.cli.main import main
-from anymask.cli.segment_photos import report_lines
-from anymask.masks import Mask, Prompt, mask_to_rle
 from anymask.segment import Model
 from tests.segment.fakes import ColourRuntime, PerverseRuntime, discs, drawn, iou
 
@@ -218,15 +216,6 @@ def test_a_photo_that_fails_is_named_and_the_others_are_done(
     assert last.startswith("anymask: error: 3 of 4 images failed. Fix or remove them")
     assert "Traceback" not in told.err
     assert [path.name for path in Path("o").iterdir()] == ["photo.cut.png"]
-
-
-def test_a_coin_toss_is_said_in_one_line() -> None:
-    mask = np.ones((30, 40), np.bool_)
-    found, asked = Mask(mask_to_rle(mask), score=0.5), Prompt.of(points=[(3, 4)])
-    assert report_lines(found, asked) == ["score 0.50, 1200 pixels (100 %), box 0,0,40,30"]
-    lines = report_lines(found, asked, ambiguous=True)
-    assert len(lines) == 2
-    assert lines[1].startswith("ambiguous: another mask is equally likely. Add a point")
 
 
 def test_what_came_by_standard_input_is_called_so(

@@ -70,35 +70,3 @@ def test_groups_come_from_a_key(tmp_path: Path, capsys: pytest.CaptureFixture[st
     (data / "masks.jsonl").write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
     assert main(["stats", str(data), "--group-by", "annotator"]) == 0
     assert "| 1 | 1 | 33.3 % | 1 | 33.3 % | 1.0 |" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (["none"], "File or folder not found"),
-        (["first", "--limit", "0"], "Invalid value '0'. Expected a whole number of at least 1"),
-        (["first", "--group-by", "land"], "No mask belongs to a group by 'land'"),
-        (["first", "--group-by", "none.csv"], "none.csv: Cannot be read (No such"),
-        (["first", "--group-by", "bad.csv"], "bad.csv: The column"),
-        (["first", "--from", "photoshop"], "Unknown format 'photoshop'. Choose from: sa1b"),
-        (["bare"], "2 images and no masks (read as set)"),
-        (["broken"], "not valid JSON (line 2, column 1)): masks.jsonl, line 1"),
-    ],
-)
-def test_what_is_wrong_is_one_sentence(
-    data: Path,
-    tmp_path: Path,
-    words: list[str],
-    message: str,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    write_set(tmp_path / "bare", [[], []])
-    broken = write_set(tmp_path / "broken", PHOTOS) / "masks.jsonl"
-    broken.write_text(broken.read_text("utf-8").replace("}]}", "", 2), encoding="utf-8")
-    Path("bad.csv").write_text("photo,land\na,b\n", encoding="utf-8")
-    assert main(["stats", *words]) == 2
-    captured = capsys.readouterr()
-    assert message in captured.err
-    assert captured.out == ""

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from anymask.base import InputError, NotAllowedError, page_name
+from anymask.base import InputError, page_name
 from anymask.formats import SPLITS, read, read_annotations
 from anymask.formats.registry import FORMATS
 from anymask.masks import mask_to_rle
 from anymask.studio import Draft
 from anymask.studio.exchange import photo_name
-from anymask.studio.exports import OF_PAGE, export_archive, export_masks, split_names
+from anymask.studio.exports import export_archive, export_masks, split_names
 from anymask.studio.options import ExportSettings, read_split
 from anymask.studio.project import Project
 from anymask.studio.records import Provenance
@@ -159,26 +159,6 @@ def test_a_yolo_set_has_the_layout_that_ultralytics_documents(
     images, _ = read_annotations(tmp_path / "set")
     assert len(images) == 10
     assert {mask.rle for image in images for mask in image.masks} == {block().rle}
-
-
-def test_a_yolo_set_without_its_photos_says_so(trained_on: Project, tmp_path: Path) -> None:
-    told = export_masks(trained_on, tmp_path / "set", "yolo", ExportSettings())
-    assert "data.yaml expects the images in images/: use --images to copy them there" in told
-    told = export_masks(trained_on, tmp_path / "whole", "yolo", ExportSettings(images=True))
-    assert not any("--images" in line for line in told)
-
-
-def test_the_page_is_told_what_to_press(trained_on: Project, tmp_path: Path) -> None:
-    told = export_archive(trained_on, "yolo", tmp_path / "set.zip", advice=OF_PAGE)
-    assert (
-        "data.yaml expects the images in images/: select 'Include the images' to export them"
-        in (told)
-    )
-    trained_on.store.add_records(1, [replace(block(), state="proposed")], "model")
-    proposed = ExportSettings(proposals=True)
-    with pytest.raises(NotAllowedError, match="select the mode 'Review'") as refused:
-        export_archive(trained_on, "coco", tmp_path / "all.zip", proposed, OF_PAGE)
-    assert "--" not in str(refused.value)
 
 
 def test_coco_splits_agree_on_the_numbers_of_classes(trained_on: Project, tmp_path: Path) -> None:
