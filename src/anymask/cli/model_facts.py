@@ -36,33 +36,21 @@ def show_list(json_file: Path | None) -> None:
     facts = []
     for name in catalogue.names():
         what, state = catalogue.entry(name), state_of(name)
-        rows.append(
-            (
-                name,
-                size_text(state.bytes or what.bytes),
-                what.licence.name,
-                "yes" if what.licence.commercial else "NO",
-                "-" if what.bundled else what.published_hash.replace("none", "NONE"),
-                "no" if state.status == "absent" else "yes",
-                {"absent": "", "bundled": ""}.get(state.status, state.status),
-                what.plugin,
-            )
-        )
+        rows.append((
+            name, size_text(state.bytes or what.bytes), what.licence.name,
+            "yes" if what.licence.commercial else "NO",
+            "-" if what.bundled else what.published_hash.replace("none", "NONE"),
+            "no" if state.status == "absent" else "yes",
+            {"absent": "", "bundled": ""}.get(state.status, state.status), what.plugin,
+        ))  # fmt: skip
         facts.append(facts_of(what, state))
     for one in known_detectors().values():
         licence, gated, _ = one.licence.partition(":")
-        rows.append(
-            (
-                one.name,
-                size_text(one.bytes),
-                licence,
-                "?" if gated else "yes",
-                "sha256" if one.sha256 else "NONE",
-                "yes" if one.folder.is_dir() else "no",
-                "",
-                "anymask[words]",
-            )
-        )
+        rows.append((
+            one.name, size_text(one.bytes), licence, "?" if gated else "yes",
+            "sha256" if one.sha256 else "NONE",
+            "yes" if one.folder.is_dir() else "no", "", "anymask[words]",
+        ))  # fmt: skip
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
@@ -73,10 +61,10 @@ def show_list(json_file: Path | None) -> None:
         "tampering. Models that require anymask[words] are detectors, for --detector."
     )
     if json_file is not None:
-        detectors = [*map(asdict, known_detectors().values())]
-        write_json(
-            json_file, {"home": str(home()), "models": facts, "detectors": detectors}, indent=1
-        )
+        write_json(json_file, {
+            "home": str(home()), "models": facts,
+            "detectors": [*map(asdict, known_detectors().values())],
+        }, indent=1)  # fmt: skip
 
 
 _UNVERIFIED = {
@@ -289,10 +277,8 @@ def warn_of_licence(what: Checkpoint) -> None:
     """Print a warning if a licence forbids commercial use."""
     if not what.licence.commercial:
         print(
-            (
-                f"{what.name} has the licence {what.licence.name}, which does not allow "
-                f"commercial use ({what.licence.url})"
-            ),
+            f"{what.name} has the licence {what.licence.name}, which does not allow "
+            f"commercial use ({what.licence.url})",
             file=sys.stderr,
         )
 

@@ -330,8 +330,11 @@ def check_inputs_stay(args: argparse.Namespace, words: Sequence[str]) -> None:
                 f"{what} {text!r} is also an input or another output of this command. Choose "
                 "another name."
             )
-    inputs = {*named} - {place for *_, place in written}
-    args.read = [Path(one) for one in inputs if os.path.isfile(one)]  # noqa: PTH113 - any text
+    args.read = [
+        Path(place)
+        for place in {*named} - {place for *_, place in written}
+        if os.path.isfile(place)  # noqa: PTH113 - any text
+    ]
 
 
 def _several(given: Any) -> Sequence[Any]:

@@ -320,10 +320,7 @@ def box_slices(
     mask: BoolArray, margin: int = 0, corner: tuple[int, int] = (0, 0)
 ) -> tuple[slice, slice]:
     """Rows and columns of the mask's box with a margin in pixels; all if the mask is empty.
-
-    Args:
-        corner: First row and column of the mask in the image.
-    """
+    `corner` is the first row and column of the mask in the image."""
     rows, columns = (np.flatnonzero(mask.any(axis=1 - n)) + corner[n] for n in (0, 1))
     if not rows.size:
         return slice(None), slice(None)

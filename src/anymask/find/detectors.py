@@ -80,14 +80,11 @@ class DetectorFacts:
         return home() / "detectors" / self.name
 
     def download(self) -> tuple[Path, str]:
-        """Download its files from huggingface.co (or HF_ENDPOINT) to the store.
-
-        Returns:
-            tuple: The weights file, and its SHA-256.
+        """Download its files from huggingface.co (or HF_ENDPOINT) to the store. Returns the weights
+        file and its SHA-256.
 
         Raises:
-            MissingExtra: huggingface_hub is not installed.
-            WeightsError: The download fails, or the weights differ from the published ones.
+            MissingExtra, WeightsError: huggingface_hub is missing, or the download fails.
         """
         need_packages(("huggingface_hub",), "words", "The download of a detector")
         try:

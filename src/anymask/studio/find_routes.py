@@ -171,10 +171,7 @@ def whole_photo(seen: UintImage | EncodedPhoto) -> UintImage:
     if seen.photo is None or seen.photo.shape[:2] != seen.embedding.image_hw:
         raise Refusal(
             404,
-            (
-                "The server has only a smaller copy of this image. Send the image instead "
-                "of its hash."
-            ),
+            "The server has only a smaller copy of this image. Send the image instead of its hash.",
         )
     return np.asarray(seen.photo)
 
@@ -313,10 +310,8 @@ class ProjectSearch:
         with self._changing:
             if self.running:
                 raise Conflict(
-                    (
-                        "A search of all images is already running. Stop it first, or wait "
-                        "until it ends."
-                    ),
+                    "A search of all images is already running. Stop it first, or wait "
+                    "until it ends.",
                     None,
                 )
             self._left.clear()

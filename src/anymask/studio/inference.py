@@ -316,7 +316,7 @@ class Inference:
         return self.cache.get((runtime.spec.name, runtime.weights_hash, pixels))
 
     def encode(
-        self, read: Callable[[], UintImage], *, georeferenced: bool = False
+        self, read: Callable[[], UintImage], georeferenced: bool = False
     ) -> Future[EncodedPhoto]:
         """Encode an image, or return it from the cache.
 
@@ -398,11 +398,9 @@ class Inference:
         if self._long_now >= self._most_long:
             raise Refusal(
                 429,
-                (
-                    f"The server is busy: {self._long_now} of {self._most_long} long "
-                    "requests are running. Retry after the number of seconds in the "
-                    "Retry-After header."
-                ),
+                f"The server is busy: {self._long_now} of {self._most_long} long "
+                "requests are running. Retry after the number of seconds in the "
+                "Retry-After header.",
                 max(5.0, self.seconds_ahead),
             )
 

@@ -59,10 +59,8 @@ class Limits:
     decodings: Annotated[
         int,
         Setting(
-            (
-                "maximum number of decoder runs per request; each point counts as one, "
-                "and each prompt as at most 8"
-            ),
+            "maximum number of decoder runs per request; each point counts as one, "
+            "and each prompt as at most 8",
             least=1,
         ),
     ] = 1024
@@ -73,31 +71,25 @@ class Limits:
     clicks: Annotated[
         int,
         Setting(
-            (
-                "maximum number of points per request for automatic mask generation, "
-                "in all tiles and crops together; each tile and each crop counts as "
-                "256 additional points"
-            ),
+            "maximum number of points per request for automatic mask generation, "
+            "in all tiles and crops together; each tile and each crop counts as "
+            "256 additional points",
             least=1,
         ),
     ] = 250_000
     requests: Annotated[
         int,
         Setting(
-            (
-                "maximum number of waiting requests that use the model; further ones are "
-                "rejected with a Retry-After header"
-            ),
+            "maximum number of waiting requests that use the model; further ones are "
+            "rejected with a Retry-After header",
             least=1,
         ),
     ] = 64
     body_bytes: Annotated[
         int,
         Setting(
-            (
-                "maximum size of all request bodies in memory, in bytes; those from one "
-                "address can have half of it"
-            ),
+            "maximum size of all request bodies in memory, in bytes; those from one "
+            "address can have half of it",
             least=1,
         ),
     ] = 512 * MEGA
@@ -107,20 +99,16 @@ class Limits:
     body_seconds: Annotated[
         float,
         Setting(
-            (
-                "time in seconds in which the body of a request may arrive slower than "
-                "64000 bytes per second"
-            ),
+            "time in seconds in which the body of a request may arrive slower than "
+            "64000 bytes per second",
             above=0,
         ),
     ] = 60.0
     headers_waiting: Annotated[
         int,
         Setting(
-            (
-                "maximum number of connections that have not sent a complete header; "
-                "beyond it, the oldest one is closed"
-            ),
+            "maximum number of connections that have not sent a complete header; "
+            "beyond it, the oldest one is closed",
             least=1,
         ),
     ] = 256

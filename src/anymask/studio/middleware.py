@@ -124,21 +124,17 @@ class Access:
             ):
                 raise Refusal(
                     401,
-                    (
-                        f"{'The access token is invalid' if given else 'Access token required'}. "
-                        "Send the header 'Authorization: Bearer TOKEN', or open the page "
-                        "with ?token=TOKEN."
-                    ),
+                    f"{'The access token is invalid' if given else 'Access token required'}. "
+                    "Send the header 'Authorization: Bearer TOKEN', or open the page "
+                    "with ?token=TOKEN.",
                 )
             return
         name = host.rpartition(":")[0] if re.search(r":\d+$", host) else host
         if name not in _LOCAL and name != self.host:
             raise Refusal(
                 421,
-                (
-                    f"The Host header {host[:80]!r} does not name this machine. Use "
-                    "http://127.0.0.1 or http://localhost."
-                ),
+                f"The Host header {host[:80]!r} does not name this machine. Use "
+                "http://127.0.0.1 or http://localhost.",
             )
         self._check_page(scope["path"], host, headers)
 
@@ -156,10 +152,8 @@ class Access:
             remedy = f"--allow-origin {origin if _ORIGIN.fullmatch(origin) else 'URL'}"
         raise Refusal(
             403,
-            (
-                f"Requests from {sender} are not allowed. To allow another web page, start "
-                f"the server with {remedy}."
-            ),
+            f"Requests from {sender} are not allowed. To allow another web page, start "
+            f"the server with {remedy}.",
         )
 
 
@@ -307,10 +301,8 @@ def _has_body(headers: Headers, method: str, most: int) -> bool:
 def _too_long(most: int, got: str) -> Refusal:
     return Refusal(
         413,
-        (
-            f"The request has {got} bytes, and the server accepts up to {most} bytes. Send a "
-            "smaller file, or raise the limit upload_megabytes of the server."
-        ),
+        f"The request has {got} bytes, and the server accepts up to {most} bytes. Send a "
+        "smaller file, or raise the limit upload_megabytes of the server.",
     )
 
 
@@ -348,11 +340,9 @@ class BoundedBody:
         except TimeoutError:
             raise Refusal(
                 408,
-                (
-                    f"The request was not received in time: after {self._got} bytes, it was "
-                    f"slower than {SLOWEST} bytes per second for {self._seconds:g} s. Send it "
-                    "again."
-                ),
+                f"The request was not received in time: after {self._got} bytes, it was "
+                f"slower than {SLOWEST} bytes per second for {self._seconds:g} s. Send it "
+                "again.",
             ) from None
         part = message.get("body", b"")
         self._got += len(part)
@@ -364,10 +354,8 @@ class BoundedBody:
             if self._marks > self._values:
                 raise Refusal(
                     413,
-                    (
-                        f"The JSON body has more than {self._values} values. Split the "
-                        "request, and send masks as compressed run lengths."
-                    ),
+                    f"The JSON body has more than {self._values} values. Split the "
+                    "request, and send masks as compressed run lengths.",
                 )
         self._whole = not message.get("more_body", False)
         self._arrive(len(part), whole=self._whole)

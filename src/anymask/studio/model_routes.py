@@ -208,11 +208,9 @@ class BodyRoute(APIRoute):
                     near = difflib.get_close_matches(name, known, 1)
                     raise Refusal(
                         422,
-                        (
-                            f"Unknown query parameter {name!r}. "
-                            f"{f'Did you mean {near[0]!r}?' if near else 'Remove it.'} "
-                            f"Supported: {', '.join(known) or 'none'}."
-                        ),
+                        f"Unknown query parameter {name!r}. "
+                        f"{f'Did you mean {near[0]!r}?' if near else 'Remove it.'} "
+                        f"Supported: {', '.join(known) or 'none'}.",
                     )
             if self.body_field is not None:
                 request = await _form_as_json(request) if is_form(request) else request
@@ -220,10 +218,8 @@ class BodyRoute(APIRoute):
                 if depth > MAX_DEPTH:
                     raise Refusal(
                         422,
-                        (
-                            f"The JSON body has {depth} nested levels, and at most "
-                            f"{MAX_DEPTH} are supported. GET /openapi.json describes the body."
-                        ),
+                        f"The JSON body has {depth} nested levels, and at most "
+                        f"{MAX_DEPTH} are supported. GET /openapi.json describes the body.",
                     )
             return await handle(request)
 
@@ -306,10 +302,8 @@ async def picture_of(request: Request) -> bytes:
         except (DataError, ValueError, TypeError, KeyError, AttributeError):
             raise Refusal(
                 422,
-                (
-                    "The body must be JSON with the image as base64, or the bytes of the "
-                    "image. Check the Content-Type header."
-                ),
+                "The body must be JSON with the image as base64, or the bytes of the "
+                "image. Check the Content-Type header.",
             ) from None
     if not is_form(request):
         return await request.body()
@@ -484,11 +478,9 @@ def read_photo(
     if len(body) > limits.upload_bytes:
         raise Refusal(
             413,
-            (
-                f"The image has {len(body)} bytes, and the server accepts up to "
-                f"{limits.upload_bytes} bytes. Send a smaller image, or raise the "
-                "limit upload_megabytes of the server."
-            ),
+            f"The image has {len(body)} bytes, and the server accepts up to "
+            f"{limits.upload_bytes} bytes. Send a smaller image, or raise the "
+            "limit upload_megabytes of the server.",
         )
     try:
         with open_header(io.BytesIO(body)) as picture:
@@ -525,7 +517,7 @@ async def embedded(
         read: Function that decodes the image, called in a thread.
         georeferenced: Whether the image is georeferenced.
     """
-    seen: Features = (await done(inference.encode(read, georeferenced=georeferenced))).embedding
+    seen: Features = (await done(inference.encode(read, georeferenced))).embedding
     packed = await run_in_threadpool(features_to_bytes, seen, inference.model.result().spec)
     headers = {"X-Image-Hash": seen.image_hash}
     return Response(packed, media_type="application/octet-stream", headers=headers)
@@ -571,9 +563,7 @@ async def encode_photo(
     if not HASH.fullmatch(image):
         photo = await run_in_threadpool(from_base64, image, kind)
         made: EncodedPhoto = await done(
-            inference.encode(
-                lambda: read_photo(photo, limits), georeferenced=is_georeferenced(photo)
-            )
+            inference.encode(lambda: read_photo(photo, limits), is_georeferenced(photo))
         )
         return made
     found = inference.recall(image)
@@ -656,12 +646,10 @@ def check_cost(photo: Look, settings: dict[str, Any], limits: Limits, model: str
     if cost > limits.clicks:
         raise Refusal(
             422,
-            (
-                f"The request requires {cost} points on an image of {width} x {height} "
-                f"pixels, but at most {limits.clicks} are allowed (each tile and crop "
-                f"counts as {A_LOOK} additional points). Use larger tiles, a smaller "
-                "grid or fewer crop_n_layers."
-            ),
+            f"The request requires {cost} points on an image of {width} x {height} "
+            f"pixels, but at most {limits.clicks} are allowed (each tile and crop "
+            f"counts as {A_LOOK} additional points). Use larger tiles, a smaller "
+            "grid or fewer crop_n_layers.",
         )
 
 
@@ -731,10 +719,8 @@ def _answers(
     if len(first) > 1:
         raise Refusal(
             422,
-            (
-                f"format=png supports one prompt, and {len(first)} were given. Send one "
-                "request per prompt, or use format=polygons."
-            ),
+            f"format=png supports one prompt, and {len(first)} were given. Send one "
+            "request per prompt, or use format=polygons.",
         )
     pixels = rle_to_mask(first[0].rle).view(np.uint8) * np.uint8(255)
     file = io.BytesIO()
@@ -768,10 +754,8 @@ def _cutout(answers: list[Prediction], photo: UintImage | None, suffix: str) -> 
     if photo is None:
         raise Refusal(
             422,
-            (
-                "The server has only the embedding of this image, not its pixels. Send the "
-                "image instead of its hash."
-            ),
+            "The server has only the embedding of this image, not its pixels. Send the "
+            "image instead of its hash.",
         )
     if not answers[0].best.area:
         raise Refusal(422, "The predicted mask is empty. Use another prompt.")

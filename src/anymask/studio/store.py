@@ -147,10 +147,8 @@ class Store:
             row = image_row(session, image_id)
             if version is not None and row.version != version:
                 raise Conflict(
-                    (
-                        f"Image {image_id} was changed: it has version {row.version}, not "
-                        f"{version}. Read it again."
-                    ),
+                    f"Image {image_id} was changed: it has version {row.version}, not "
+                    f"{version}. Read it again.",
                     image_entry(row, 0),
                 )
             row.status = status
@@ -400,10 +398,8 @@ class Store:
         row = record_row(session, record_id, lock=True)
         if version not in (None, row.version):
             raise Conflict(
-                (
-                    f"Record {record_id} was changed by {row.author!r}: it has version "
-                    f"{row.version}, not {version}. Read it again."
-                ),
+                f"Record {record_id} was changed by {row.author!r}: it has version "
+                f"{row.version}, not {version}. Read it again.",
                 mask_of(row),
             )
         return row

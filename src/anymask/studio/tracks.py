@@ -116,11 +116,9 @@ class Tracks:
             )
             if (known := session.scalar(query)) is not None:
                 raise Conflict(
-                    (
-                        f"The clip {clip.name!r} already has the object {draft.object} "
-                        f"(track {known.id}). Correct that track, or use another "
-                        "object number."
-                    ),
+                    f"The clip {clip.name!r} already has the object {draft.object} "
+                    f"(track {known.id}). Correct that track, or use another "
+                    "object number.",
                     _entry(session, known),
                 )
             learn_label(session, draft.label)
@@ -242,10 +240,8 @@ class Tracks:
             row = _track_row(session, track_id, lock=True)
             if row.label != was:
                 raise Conflict(
-                    (
-                        f"Track {row.id} was changed by {row.author!r}: its name is "
-                        f"{row.label!r}, not {was!r}. Read it again."
-                    ),
+                    f"Track {row.id} was changed by {row.author!r}: its name is "
+                    f"{row.label!r}, not {was!r}. Read it again.",
                     _entry(session, row),
                 )
             learn_label(session, label)
@@ -396,10 +392,8 @@ def _track_row(session: Session, track_id: int, lock: bool = False) -> TrackRow:
 def _check_version(session: Session, row: TrackRow, version: int) -> None:
     if row.version != version:
         raise Conflict(
-            (
-                f"Track {row.id} was changed by {row.author!r}: it has version {row.version}, "
-                f"not {version}. Read it again."
-            ),
+            f"Track {row.id} was changed by {row.author!r}: it has version {row.version}, "
+            f"not {version}. Read it again.",
             _entry(session, row),
         )
 
