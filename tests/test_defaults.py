@@ -22,7 +22,8 @@ from anymask.models.rules import DEFAULT_IMAGE_MODEL, DEFAULT_VIDEO_MODEL, defau
 from anymask.runtime import ASSETS
 from anymask.runtime.manifest import GRAPH_WEIGHTS
 from anymask.runtime.open import named_weights, stated_model
-from anymask.studio import EmbeddingCache, Inference, start
+from anymask.segment import EmbeddingCache
+from anymask.studio import Inference, start
 from anymask.track import tracking_model
 from tests.studio.servers import client
 

@@ -89,6 +89,7 @@ def test_every_step_that_a_user_waits_for_has_a_row(
         "| further click, with mask |",
         "| box, with mask |",
         "| encode + click + masks |",
+        "| prompt by segment(image), second |",
         "- image: 1024 x 683 pixels",
         "| everything |",
         "- skipped: torch: no checkpoint of it is here",

@@ -10,7 +10,8 @@ import anymask
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
     pytest.importorskip("fastapi")
-    from anymask.studio import EmbeddingCache, Inference, ServerParts
+    from anymask.segment import EmbeddingCache
+    from anymask.studio import Inference, ServerParts
     from tests.studio.servers import listening
 
     inference = Inference(anymask.load, "nano", EmbeddingCache(memory_bytes=100_000_000))

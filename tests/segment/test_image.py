@@ -1,6 +1,5 @@
 """The surface that users hold: one photo or many, one prompt or many, from one thread or many."""
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -156,13 +155,6 @@ def test_a_ragged_batch_equals_one_by_one(asked: list) -> None:
             assert_same(answer, alone)
 
 
-def test_one_prompt_and_a_list_of_one_are_answered_in_kind() -> None:
-    replies = segment_each(Model(ColourRuntime()), [(PICTURE, CLICK), (PICTURE, [CLICK])])
-    assert isinstance(replies[0], Prediction)
-    assert isinstance(replies[1], list)
-    assert_same(replies[0], replies[1][0])
-
-
 def test_one_bad_photo_does_not_stop_the_others() -> None:
     off = Prompt.of(points=[(999, 1)])
     asked = [
@@ -192,19 +184,6 @@ def test_equal_prompts_are_decoded_together(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_no_prompts_give_no_answers() -> None:
     assert Model(ColourRuntime()).segment(PICTURE, prompts=[]) == []
-
-
-def test_many_threads_share_one_model() -> None:
-    model = Model(NoiseRuntime())
-    embedding = model.encode(PICTURE)
-    jobs = [(x, y) for x in range(0, 120, 17) for y in range(0, 80, 13)]
-    alone = [model.segment(embedding, points=[job], multimask=False) for job in jobs]
-    with ThreadPoolExecutor(8) as pool:
-        together = list(
-            pool.map(lambda job: model.segment(PICTURE, points=[job], multimask=False), jobs)
-        )
-    for first, second in zip(alone, together, strict=True):
-        assert_same(first, second)
 
 
 # Cleaning.
@@ -310,10 +289,11 @@ def test_the_embedding_of_another_model_is_refused() -> None:
             use(replace(embedding, model="older"))
 
 
-def test_zoom_needs_the_photo() -> None:
+@pytest.mark.parametrize("word", ["zoom", "mirror"])
+def test_crops_and_mirror_images_need_the_photo(word: str) -> None:
     model = Model(Idle())
-    with pytest.raises(InputError, match="zoom= requires the image"):
-        model.segment(model.encode(PICTURE), points=[(1, 1)], zoom=True)
+    with pytest.raises(InputError, match=f"{word}= requires the image"):
+        model.segment(model.encode(PICTURE), points=[(1, 1)], **{word: True})
 
 
 def test_an_unknown_way_with_errors_is_refused() -> None:

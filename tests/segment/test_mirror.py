@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 import anymask
-from anymask.base import FloatArray, InputError, UintImage
+from anymask.base import FloatArray, UintImage
 from anymask.masks import EncoderOutput, ModelPrompts, geometry, mask_iou
 from anymask.runtime import OnnxRuntime
 from anymask.segment.pipeline import flip_columns, mirror_prompts, with_mirrored
@@ -113,12 +113,3 @@ def test_windows_are_looked_at_both_ways_too(monkeypatch: pytest.MonkeyPatch) ->
     assert len(seen) == 4  # photo and window, each with its mirror image
     assert np.abs(seen[1] - seen[0][:, :, ::-1]).mean() < 0.01  # resized the other way round
     assert np.abs(seen[3] - seen[2][:, :, ::-1]).mean() < 0.01
-    seen.clear()
-    model.segment(photo, box=(250, 80, 330, 160))
-    assert len(seen) == 2
-
-
-def test_an_embedding_alone_has_no_mirror_image() -> None:
-    model, photo = anymask.load(), photo_of("wide")
-    with pytest.raises(InputError, match="mirror= requires the image"):
-        model.segment(model.encode(photo), points=[(10, 10)], mirror=True)

@@ -80,12 +80,6 @@ def test_a_closer_look_of_lower_quality_is_dropped() -> None:
     np.testing.assert_array_equal(plain.masks, zoomed.masks)
 
 
-def test_large_objects_are_not_looked_at_again() -> None:
-    runtime = ColourRuntime()
-    Model(runtime).segment(PICTURE, points=[(600, 300)], zoom=True)
-    assert len(runtime.calls) == 1
-
-
 CLEAR = ["clicks", "box"]
 
 
@@ -102,32 +96,21 @@ def test_a_family_that_gains_by_it_looks_closer_by_itself(name: str) -> None:
     assert runtime.started == (name == "clicks")
 
 
-def test_what_a_lone_click_means_is_no_question_of_a_window() -> None:
-    runtime = Gaining()
-    Model(runtime).segment(PICTURE, points=[(100, 120)])
+@pytest.mark.parametrize(
+    ("kind", "prompt", "settings"),
+    [
+        (ColourRuntime, Prompt.of(points=[(600, 300)]), {"zoom": True}),  # large
+        (ColourRuntime, ABOUT_SMALL["box"], {}),  # a family that does not gain
+        (Gaining, ABOUT_SMALL["click"], {}),
+        (Gaining, ABOUT_SMALL["box"], {"multimask": True}),
+        (Gaining, ABOUT_SMALL["box"], {"multimask": False}),
+        (Gaining, Prompt.of(mask=SMALL), {}),
+    ],
+)
+def test_no_crop_is_decoded(kind: type[ColourRuntime], prompt: Prompt, settings: dict) -> None:
+    runtime = kind()
+    Model(runtime).segment(PICTURE, prompts=[prompt], **settings)
     assert len(runtime.calls) == 1
-
-
-@pytest.mark.parametrize("multimask", [True, False])
-def test_auto_leaves_exact_answers_alone(multimask: bool) -> None:
-    runtime = Gaining()
-    Model(runtime).segment(PICTURE, prompts=[ABOUT_SMALL["box"]], multimask=multimask)
-    assert len(runtime.calls) == 1
-
-
-def test_auto_leaves_other_families_and_lone_masks_alone() -> None:
-    runtime, gaining = ColourRuntime(), Gaining()
-    Model(runtime).segment(PICTURE, prompts=[ABOUT_SMALL["box"]])
-    Model(gaining).segment(PICTURE, prompts=[Prompt.of(mask=SMALL)])
-    assert len(runtime.calls) == len(gaining.calls) == 1
-
-
-def test_auto_has_no_use_for_an_embedding() -> None:
-    model = Model(Gaining())
-    seen = model.encode(PICTURE)
-    box = (70, 90, 131, 151)
-    plain = model.segment(PICTURE, box=box, zoom=False, refine_edges=False)
-    np.testing.assert_array_equal(model.segment(seen, box=box).masks, plain.masks)
 
 
 @pytest.mark.parametrize("name", CLEAR)

@@ -17,9 +17,8 @@ from starlette.testclient import TestClient
 
 from anymask.base import FloatArray
 from anymask.masks import EncoderOutput, ModelPrompts
-from anymask.segment import Model
+from anymask.segment import EmbeddingCache, Model
 from anymask.studio import (
-    EmbeddingCache,
     Inference,
     Server,
     ServerParts,

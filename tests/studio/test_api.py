@@ -17,10 +17,9 @@ import anymask
 from anymask.base import WeightsError
 from anymask.images import load_image
 from anymask.masks import EncoderOutput, Prompt
-from anymask.segment import Model
+from anymask.segment import EmbeddingCache, Model
 from anymask.segment.postprocess import LONGEST
 from anymask.studio import (
-    EmbeddingCache,
     Server,
     ServerParts,
     address_of,

@@ -23,8 +23,8 @@ from starlette.testclient import TestClient
 import anymask
 from anymask.cli.main import main
 from anymask.masks import Masks, Rle, coco_to_rle, mask_to_rle, rle_iou, rle_to_coco
-from anymask.segment import Model
-from anymask.studio import Draft, EmbeddingCache, create_project
+from anymask.segment import EmbeddingCache, Model
+from anymask.studio import Draft, create_project
 from anymask.studio.project_routes import ServedProject
 from anymask.studio.records import Provenance
 from tests.studio.disc_projects import SIDE, write_photos

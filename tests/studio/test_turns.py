@@ -9,8 +9,8 @@ import threading
 import pytest
 
 from anymask.masks import Prompt
-from anymask.segment import Model
-from anymask.studio import EmbeddingCache, Inference
+from anymask.segment import EmbeddingCache, Model
+from anymask.studio import Inference
 from anymask.studio.errors import Refusal
 from anymask.studio.inference import BACKGROUND, ModelQueue, QueueClosed, Urgency
 from tests.segment.fakes import ColourRuntime

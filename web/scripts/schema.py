@@ -15,8 +15,8 @@ from typing import Any
 
 from PIL import Image
 
+from anymask.segment import EmbeddingCache
 from anymask.studio.app import ServerParts, create_app
-from anymask.studio.caches import EmbeddingCache
 from anymask.studio.inference import Inference
 from anymask.studio.project import create_project
 from anymask.studio.project_routes import ServedProject

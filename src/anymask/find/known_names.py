@@ -233,7 +233,8 @@ def with_edges(model: Model, photo: UintImage, records: Sequence[Mask]) -> list[
     if not clicked:
         return [*records]
     prompts = [Prompt.of(points=one.points[:1]) for one in clicked]
-    answers = model.segment(photo, prompts=prompts, multimask=True, ranking="own", zoom=False)
+    features = model.encode(photo)
+    answers = model.segment(features, prompts=prompts, multimask=True, ranking="own")
     better = {}
     for record, answer in zip(clicked, answers, strict=True):
         alike = rle_iou(answer.rles(), [record.rle])[:, 0]

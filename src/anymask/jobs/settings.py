@@ -66,10 +66,12 @@ class ModelChoice:
         check_settings(self)
 
     def load(self) -> Model:
-        """Load the model. Raises as `anymask.load`."""
+        """Load the model, to see each image once: it keeps none. Raises as `anymask.load`."""
         import anymask
 
-        return anymask.load(self.model, self.weights, self.device, self.precision, self.runtime)
+        model = anymask.load(self.model, self.weights, self.device, self.precision, self.runtime)
+        model.recent = None
+        return model
 
 
 def model_choice(model: str | ModelChoice | None) -> ModelChoice:

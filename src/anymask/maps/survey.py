@@ -354,7 +354,7 @@ def asked_by_clicks(
     """Predict all candidate masks of a window for the points of fragments."""
     x0, y0 = cutting.window[:2]
     prompts = [Prompt.of(points=[(one.click[0] - x0, one.click[1] - y0)]) for one in pieces]
-    answers = model.segment(picture, prompts=prompts, multimask=True)
+    answers = model.segment(model.encode(picture), prompts=prompts, multimask=True)
     return [cutting.fragments(list(one), valid) for one in answers]
 
 

@@ -48,7 +48,8 @@ from anymask.masks import (
 from anymask.models.rules import mask_on_photo
 from anymask.runtime import ImageRuntime
 from anymask.segment.arguments import PROMPT_WORDS, SOURCE_WORDS, each_image
-from anymask.segment.pipeline import EncodedPhoto, answer_prompts, encode_image
+from anymask.segment.encoding import EmbeddingCache, EncodedPhoto, default_cache, encode_image
+from anymask.segment.pipeline import answer_prompts
 from anymask.segment.prediction import Prediction, Previous
 from anymask.segment.refinement import GIVEN, refining_prompts
 from anymask.segment.settings import (
@@ -120,6 +121,8 @@ def is_several(image: object) -> bool:
 class Model:
     """A promptable segmentation model, returned by `anymask.load`. Threads can share it.
 
+    `segment` keeps the last images encoded (`recent`): the next prompt on an image only decodes.
+
     Args:
         runtime: Runtime that encodes images and decodes prompts.
         begin: Opens the session of `track` from (model, source, settings).
@@ -136,6 +139,7 @@ class Model:
     ) -> None:
         self.runtime = runtime
         self._begin, self._follow, self._scan = begin, follow, scan
+        self.recent = default_cache()
 
     def __getstate__(self) -> dict[str, object]:
         held, sessions = self.runtime.weights_hash, (self._begin, self._follow, self._scan)
@@ -145,6 +149,7 @@ class Model:
         """Reopen the runtime by name and weights. Raises WeightsError if the weights differ."""
         self.runtime = state["runtime"]
         self._begin, self._follow, self._scan = state["sessions"]
+        self.recent = default_cache()
         if self.runtime.weights_hash != state["weights_hash"]:
             raise WeightsError(
                 f"{self.name} was pickled with the weights "
@@ -231,7 +236,7 @@ class Model:
                 for one in each_image(image, progress)
             )
         photo, picture = self._open(image, source)
-        return encode_image(self.runtime, photo, georeferenced=picture.georeferenced)
+        return replace(encode_image(self.runtime, photo), georeferenced=picture.georeferenced)
 
     def label(self, image: Photo, **source: Unpack[SourceDict]) -> LabelMap:
         """Predict the class of every pixel.
@@ -402,7 +407,7 @@ class Model:
         if boxes is not None:
             return self._segment_boxes(image, boxes, names, source, chosen)
         requested = [Prompt.of(*one)] if prompts is None else prompt_list(prompts)
-        view = self._view(image, source, chosen)
+        view = self._view(image, source, chosen, self.recent)
         answers = self._answers(requested, chosen, view, previous, detector)
         return answers[0] if prompts is None else answers
 
@@ -419,9 +424,11 @@ class Model:
 
             boxed = ground_words(self, view, prompts, detector)
             return with_words(self._answers(boxed, settings, view, previous), prompts)
-        features = view.embedding
+        photo, features = view.photo, view.embedding
         warn_of_cut_boxes(prompts, features.image_hw)
-        found = answer_prompts(self.runtime, view.photo, features, prompts, settings, previous)
+        found = answer_prompts(
+            self.runtime, photo, features, prompts, settings, previous, view.recent
+        )
         return [replace(one, picture=view.picture, origin=self.origin) for one in found]
 
     def _segment_boxes(
@@ -440,7 +447,7 @@ class Model:
             raise InputError(
                 f"{len(prompts)} boxes have {len(labels)} labels. Pass one label for each box."
             )
-        view = self._view(image, source, settings)
+        view = self._view(image, source, settings, self.recent)
         answers = self._answers(prompts, settings, view)
         found = [
             replace(one.best, label=name) if name else one.best
@@ -487,7 +494,7 @@ class Model:
         assert start is not None
         source, chosen = split_segment(settings, ())
         chosen = replace(chosen, zoom=chosen.zoom is True)  # "auto" applies to single predictions
-        view = self._view(image, source, chosen)
+        view = self._view(image, source, chosen, self.recent)
         check_features(view.embedding, self.spec, self.runtime.weights_hash)
         given = mask_on_photo(
             start, view.embedding.geometry, self.spec.mask_side, self.spec.mask_threshold
@@ -747,11 +754,13 @@ class Model:
         image: Photo | EncodedPhoto,
         source: SourceDict,
         settings: SegmentSettings = DEFAULT_SETTINGS,
+        recent: EmbeddingCache | None = None,
     ) -> EncodedPhoto:
-        """The image, if available, and its embedding."""
+        """The image, if available, and its embedding, which a cache may hold."""
         if not isinstance(image, Features | EncodedPhoto):
             photo, picture = self._open(image, source)
-            return EncodedPhoto(encode_image(self.runtime, photo), photo, picture)
+            features = encode_image(self.runtime, photo, recent=recent)
+            return EncodedPhoto(features, photo, picture, recent)
         if source:
             raise InputError(
                 f"{' and '.join(source)} cannot be combined with an embedding. Pass it to "

@@ -1,6 +1,6 @@
 """Predict masks for prompts on one image.
 
-The steps are: encode, decode, select, apply clicks, clean, refine in a crop. The model family
+The steps are: decode, select, apply clicks, clean, refine in a crop. The model family
 selects and orders the masks (`models.rules`); `decode_prompts` and `answer_prompts` define the
 order of the other steps. Of a prompt that is decoded in several steps (`plan_steps`), only the
 last step is cleaned and refined.
@@ -10,7 +10,6 @@ Letters: H W the image, N prompts, K candidates, m the side of a low-resolution 
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -27,19 +26,15 @@ from anymask.masks import (
     OPENCV,
     CropRefinement,
     Decode,
-    EncoderOutput,
     Features,
     Geometry,
     ModelPrompts,
     ModelSpec,
-    Picture,
     Prompt,
     Window,
     apply_negative_points,
     check_features,
     click_steps,
-    geometry,
-    image_to_model,
     keep_previous,
     mask_to_model,
 )
@@ -54,6 +49,7 @@ from anymask.models.rules import (
     object_box,
 )
 from anymask.runtime import EdgeRefining, ImageRuntime, PromptDecoding, VectorPrompts, require
+from anymask.segment.encoding import EmbeddingCache, encode_image, with_mirror_image
 from anymask.segment.postprocess import (
     apply_clicks,
     clicks_of,
@@ -71,53 +67,6 @@ COMPARABLE = 0.1  # maximum score difference to the best candidate
 Step = Callable[[Prediction], Prediction]
 
 
-def encode_image(
-    runtime: ImageRuntime, image: UintImage, *, mirror: bool = False, georeferenced: bool = False
-) -> Features:  # (H, W, 3)
-    """Encode one image, and optionally its mirror image."""
-    spec = runtime.spec
-    return Features(
-        seen=runtime.encode_images(image_to_model(image, spec)[None])[0],
-        mirrored=_encode_mirrored(runtime, image) if mirror else None,
-        geometry=geometry((image.shape[0], image.shape[1]), spec),
-        model=spec.name,
-        model_hash=runtime.weights_hash,
-        image_hash=image_hash(image),
-        georeferenced=georeferenced,
-    )
-
-
-def _encode_mirrored(runtime: ImageRuntime, image: UintImage) -> EncoderOutput:  # (H, W, 3)
-    turned = np.ascontiguousarray(image[:, ::-1])
-    return runtime.encode_images(image_to_model(turned, runtime.spec)[None])[0]
-
-
-def image_hash(image: UintImage) -> str:
-    """Hash of the pixels and the shape: 32 hexadecimal digits of a SHA-256."""
-    digest = hashlib.sha256(repr(image.shape).encode())
-    digest.update(np.ascontiguousarray(image).data)
-    return digest.hexdigest()[:32]
-
-
-# Prediction for a prompt.
-
-
-@brief
-@dataclass(frozen=True)
-class EncodedPhoto:
-    """Embedding of an image, optionally with the image.
-
-    Attributes:
-        embedding: Embedding of the image.
-        photo: Image (H, W, 3), possibly smaller than the image of the embedding.
-        picture: Reference to the image, stored in predictions.
-    """
-
-    embedding: Features
-    photo: UintImage | None = None
-    picture: Picture | None = None
-
-
 @brief
 @dataclass(frozen=True)
 class PromptContext:
@@ -129,6 +78,7 @@ class PromptContext:
         features: Embedding of the image.
         prompt: Validated prompt in image pixels.
         settings: Settings of the prediction.
+        recent: Cache for crops of the image.
     """
 
     runtime: ImageRuntime
@@ -136,10 +86,15 @@ class PromptContext:
     features: Features
     prompt: Prompt
     settings: SegmentSettings
+    recent: EmbeddingCache | None = None
 
     def encode(self, picture: UintImage) -> Features:
         """Encode another image with the same model."""
-        return encode_image(self.runtime, picture, mirror=self.settings.mirror)
+        mirror, recent = self.settings.mirror, self.recent
+        features = encode_image(self.runtime, picture, mirror=mirror, recent=recent)
+        if recent is not None:
+            recent.get(self.runtime, self.features.image_hash)  # evicted after its crops
+        return features
 
     def predict(
         self, features: Features, prompts: Sequence[Prompt], first: Step | None = None
@@ -155,6 +110,7 @@ def answer_prompts(
     prompts: Sequence[Prompt],
     settings: SegmentSettings,
     previous: Previous = None,
+    recent: EmbeddingCache | None = None,
 ) -> list[Prediction]:
     """Validate all prompts for one image, then predict each of them in order.
 
@@ -165,13 +121,14 @@ def answer_prompts(
         prompts: N prompts.
         settings: Settings of the prediction.
         previous: Previous prediction for the first clicks of each prompt.
+        recent: Cache for crops of the image.
 
     Raises:
         PromptError, InputError: A prompt is invalid, or the features belong to another model.
     """
     check_features(features, runtime.spec, runtime.weights_hash)
     if settings.mirror and photo is not None and features.mirrored is None:
-        features = replace(features, mirrored=_encode_mirrored(runtime, photo))
+        features = with_mirror_image(features, runtime, photo, recent)
     spec, vectors = runtime.spec, runtime.capability(VectorPrompts)
     if vectors is not None:
         spec = replace(spec, accepts=spec.accepts | {"embedding"})
@@ -191,7 +148,7 @@ def answer_prompts(
     answers = []
     decoded = decode_in_steps(runtime, features, plans, settings)
     for (answer, last), prompt in zip(decoded, prompts, strict=True):
-        question = PromptContext(runtime, photo, features, last, settings)
+        question = PromptContext(runtime, photo, features, last, settings, recent)
         answer = refine_edges(refine_in_crop(answer, question), question)
         answer = apply_clicks(answer, last) if settings.multimask == "auto" else answer
         answers.append(replace(answer, prompt=prompt))

@@ -31,16 +31,15 @@ from anymask.find import Detector
 from anymask.masks import Mask, Prompt, Rle, warn_of_cut_boxes
 from anymask.runtime import ImageRuntime, WrappedRuntime
 from anymask.segment import (
+    EmbeddingCache,
     EncodedPhoto,
     Model,
     Prediction,
     SegmentSettings,
     answer_prompts,
-    image_hash,
-    photo_for_edges,
     refine_record_edges,
 )
-from anymask.studio.caches import EmbeddingCache, KeptPredictions
+from anymask.studio.caches import KeptPredictions
 from anymask.studio.errors import Refusal
 from anymask.studio.names import Named, NamesAsked, OwnNames, name_masks
 
@@ -312,8 +311,7 @@ class Inference:
 
     def recall(self, pixels: str) -> EncodedPhoto | None:
         """Return a cached encoded image by the hash of its pixels, or None."""
-        runtime = self.ready().runtime
-        return self.cache.get((runtime.spec.name, runtime.weights_hash, pixels))
+        return self.cache.get(self.ready().runtime, pixels)
 
     def encode(
         self, read: Callable[[], UintImage], georeferenced: bool = False
@@ -327,15 +325,8 @@ class Inference:
 
         def work() -> EncodedPhoto:
             photo = read()
-            model = self.ready()
-            known = self.recall(image_hash(photo))
-            if known is not None and (known.embedding.georeferenced or not georeferenced):
-                return known
-            features = self.heavy.submit(lambda: model.encode(photo), Urgency.PHOTO).result()
-            features = replace(features, georeferenced=georeferenced)
-            made = EncodedPhoto(features, photo_for_edges(photo, features.geometry))
-            self.cache.put(made)
-            return made
+            runtime = queue_calls(self.ready().runtime, self.heavy, Urgency.PHOTO)
+            return self.cache.encode(runtime, photo, georeferenced)
 
         return self._photos.submit(work)
 
@@ -357,7 +348,8 @@ class Inference:
         def work(together: list[Any]) -> list[Prediction]:
             batch, before = zip(*together, strict=True)
             runtime = self.ready().runtime
-            return answer_prompts(runtime, seen.photo, embedding, batch, chosen, before)
+            inputs = runtime, seen.photo, embedding
+            return answer_prompts(*inputs, batch, chosen, before, self.cache)
 
         key = (embedding.model_hash, embedding.image_hash, chosen)
         pairs = list(zip(prompts, previous or [None] * len(prompts), strict=True))
@@ -406,6 +398,7 @@ class Inference:
 
         def timed() -> T:
             model = Model(queue_calls(self.ready().runtime, self.heavy, Urgency.LONG, left))
+            model.recent = self.cache
             began = time.monotonic()
             LOG.info("%s started", name)
             try:

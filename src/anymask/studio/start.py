@@ -18,8 +18,8 @@ from anymask.base import THREADS, InputError, import_offline, pick_threads
 from anymask.cli import finish_job
 from anymask.jobs import ModelChoice, PictureChoice
 from anymask.runtime.open import stated_model
+from anymask.segment import EmbeddingCache
 from anymask.studio.app import ServerParts, create_app
-from anymask.studio.caches import EmbeddingCache
 from anymask.studio.inference import Inference
 from anymask.studio.options import Stage
 from anymask.studio.pages import page_bundle
