@@ -182,10 +182,6 @@ def test_equal_prompts_are_decoded_together(monkeypatch: pytest.MonkeyPatch) -> 
     assert sorted(runtime.calls) == [(1, 3), (3, 2), (4, 2)]
 
 
-def test_no_prompts_give_no_answers() -> None:
-    assert Model(ColourRuntime()).segment(PICTURE, prompts=[]) == []
-
-
 # Cleaning.
 
 
