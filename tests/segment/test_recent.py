@@ -10,11 +10,11 @@ import pytest
 
 import anymask
 from anymask import jobs
-from anymask.base import FloatArray, InputError, RecentValues
+from anymask.base import FloatArray, InputError
 from anymask.images import load_image
 from anymask.masks import EncoderOutput, Prompt
 from anymask.runtime import OnnxRuntime
-from anymask.segment import EmbeddingCache, Model
+from anymask.segment import EmbeddingCache, Model, RecentValues
 
 CUP, DISH, SMALL, OTHER = (
     {"points": [(290, 120)]},

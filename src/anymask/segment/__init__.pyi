@@ -1,7 +1,3 @@
-from anymask.segment.encoding import EmbeddingCache as EmbeddingCache
-from anymask.segment.encoding import EncodedPhoto as EncodedPhoto
-from anymask.segment.encoding import encode_image as encode_image
-from anymask.segment.encoding import image_hash as image_hash
 from anymask.segment.everything.edges import AS_SHOWN as AS_SHOWN
 from anymask.segment.everything.edges import refine_record_edges as refine_record_edges
 from anymask.segment.everything.filter import default_min_objectness as default_min_objectness
@@ -14,9 +10,14 @@ from anymask.segment.labels import write_own_names as write_own_names
 from anymask.segment.model import Model as Model
 from anymask.segment.pipeline import PROMPTS_PER_CALL as PROMPTS_PER_CALL
 from anymask.segment.pipeline import UNCERTAIN as UNCERTAIN
+from anymask.segment.pipeline import EmbeddingCache as EmbeddingCache
+from anymask.segment.pipeline import EncodedPhoto as EncodedPhoto
 from anymask.segment.pipeline import PromptContext as PromptContext
+from anymask.segment.pipeline import RecentValues as RecentValues
 from anymask.segment.pipeline import answer_prompts as answer_prompts
 from anymask.segment.pipeline import count_steps as count_steps
+from anymask.segment.pipeline import encode_image as encode_image
+from anymask.segment.pipeline import image_hash as image_hash
 from anymask.segment.pipeline import refine_edges as refine_edges
 from anymask.segment.postprocess import NO_CLICKS as NO_CLICKS
 from anymask.segment.postprocess import without_small_regions as without_small_regions

@@ -48,8 +48,13 @@ from anymask.masks import (
 from anymask.models.rules import mask_on_photo
 from anymask.runtime import ImageRuntime
 from anymask.segment.arguments import PROMPT_WORDS, SOURCE_WORDS, each_image
-from anymask.segment.encoding import EmbeddingCache, EncodedPhoto, default_cache, encode_image
-from anymask.segment.pipeline import answer_prompts
+from anymask.segment.pipeline import (
+    EmbeddingCache,
+    EncodedPhoto,
+    answer_prompts,
+    default_cache,
+    encode_image,
+)
 from anymask.segment.prediction import Prediction, Previous
 from anymask.segment.refinement import GIVEN, refining_prompts
 from anymask.segment.settings import (

@@ -35,7 +35,6 @@ from anymask.masks import (
 )
 from anymask.models.rules import closer_window
 from anymask.runtime import ImageRuntime, open_sweep
-from anymask.segment.encoding import encode_image
 from anymask.segment.everything.edges import refine_record_edges
 from anymask.segment.everything.filter import Refine, arrange, default_min_objectness, objectness_of
 from anymask.segment.everything.grid import CropView
@@ -47,6 +46,7 @@ from anymask.segment.everything.search import (
     search_view,
 )
 from anymask.segment.labels import Nameable, rles_of
+from anymask.segment.pipeline import encode_image
 from anymask.segment.prediction import Prediction
 from anymask.segment.settings import ArrangementDict, Grid, PartSettings, arrangement_of, grid_of
 

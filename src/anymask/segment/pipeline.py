@@ -1,6 +1,6 @@
 """Predict masks for prompts on one image.
 
-The steps are: decode, select, apply clicks, clean, refine in a crop. The model family
+The steps are: encode, decode, select, apply clicks, clean, refine in a crop. The model family
 selects and orders the masks (`models.rules`); `decode_prompts` and `answer_prompts` define the
 order of the other steps. Of a prompt that is decoded in several steps (`plan_steps`), only the
 last step is cleaned and refined.
@@ -10,15 +10,21 @@ Letters: H W the image, N prompts, K candidates, m the side of a low-resolution 
 
 from __future__ import annotations
 
+import hashlib
 import math
-from collections.abc import Callable, Iterator, Sequence
+import os
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Generic, TypeVar
 
 import cv2
 import numpy as np
 
-from anymask.base import BoolArray, FloatArray, PromptError, UintImage, brief
+from anymask.base import BoolArray, FloatArray, InputError, PromptError, UintImage, brief
 from anymask.masks import (
     CORNERS,
     MAX_STEPS,
@@ -30,11 +36,14 @@ from anymask.masks import (
     Geometry,
     ModelPrompts,
     ModelSpec,
+    Picture,
     Prompt,
     Window,
     apply_negative_points,
     check_features,
     click_steps,
+    geometry,
+    image_to_model,
     keep_previous,
     mask_to_model,
 )
@@ -49,10 +58,10 @@ from anymask.models.rules import (
     object_box,
 )
 from anymask.runtime import EdgeRefining, ImageRuntime, PromptDecoding, VectorPrompts, require
-from anymask.segment.encoding import EmbeddingCache, encode_image, with_mirror_image
 from anymask.segment.postprocess import (
     apply_clicks,
     clicks_of,
+    photo_for_edges,
     scaled_prompt,
     violated,
     with_fine_edges,
@@ -63,8 +72,189 @@ from anymask.segment.settings import Granularity, SegmentSettings
 
 PROMPTS_PER_CALL = 16  # larger calls are no faster on a CPU and need more memory
 COMPARABLE = 0.1  # maximum score difference to the best candidate
+CACHE_MEGABYTES = "ANYMASK_CACHE_MEGABYTES"  # environment variable
+DEFAULT_MEGABYTES = 256
 
 Step = Callable[[Prediction], Prediction]
+Key = TypeVar("Key", bound=Hashable)
+Value = TypeVar("Value")
+
+
+def encode_image(
+    runtime: ImageRuntime,
+    image: UintImage,
+    *,
+    mirror: bool = False,
+    recent: EmbeddingCache | None = None,
+) -> Features:  # (H, W, 3)
+    """Encode one image, and optionally its mirror image, or take them from a cache."""
+    if recent is None:
+        features = _encode(runtime, image, image_hash(image))
+    else:
+        features = recent.encode(runtime, image).embedding
+    return with_mirror_image(features, runtime, image, recent) if mirror else features
+
+
+def with_mirror_image(
+    features: Features, runtime: ImageRuntime, image: UintImage, recent: EmbeddingCache | None
+) -> Features:
+    """Add the encoded mirror image of an image (H, W, 3)."""
+    turned = np.ascontiguousarray(image[:, ::-1])
+    return replace(features, mirrored=encode_image(runtime, turned, recent=recent).seen)
+
+
+def _encode(runtime: ImageRuntime, image: UintImage, pixels: str) -> Features:
+    spec = runtime.spec
+    return Features(
+        seen=runtime.encode_images(image_to_model(image, spec)[None])[0],
+        geometry=geometry((image.shape[0], image.shape[1]), spec),
+        model=spec.name,
+        model_hash=runtime.weights_hash,
+        image_hash=pixels,
+    )
+
+
+def image_hash(image: UintImage) -> str:
+    """Hash of the pixels and the shape: 32 hexadecimal digits of a SHA-256."""
+    digest = hashlib.sha256(repr(image.shape).encode())
+    digest.update(np.ascontiguousarray(image).data)
+    return digest.hexdigest()[:32]
+
+
+@brief
+@dataclass(frozen=True)
+class EncodedPhoto:
+    """Embedding of an image, optionally with the image.
+
+    Attributes:
+        embedding: Embedding of the image.
+        photo: Image (H, W, 3), possibly smaller than the image of the embedding.
+        picture: Reference to the image, stored in predictions.
+        recent: Cache for crops of the image.
+    """
+
+    embedding: Features
+    photo: UintImage | None = None
+    picture: Picture | None = None
+    recent: EmbeddingCache | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """Size of features and pixels in bytes."""
+        return self.embedding.nbytes + (0 if self.photo is None else self.photo.nbytes)
+
+
+# Cache of the last embeddings, so that the next prompt on an image only decodes.
+
+
+class RecentValues(Generic[Key, Value]):
+    """Thread-safe LRU cache with a memory limit.
+
+    Args:
+        memory_bytes: Maximum total size. Larger values are not cached.
+        size_of: Function that returns the size of a value in bytes.
+        seconds: Lifetime of unused values.
+        clock: Monotonic clock in seconds.
+    """
+
+    def __init__(
+        self,
+        memory_bytes: int,
+        size_of: Callable[[Value], int],
+        seconds: float = math.inf,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.memory_bytes, self.used_bytes, self.seconds = memory_bytes, 0, seconds
+        self._size_of, self._clock, self._lock = size_of, clock, threading.Lock()
+        self._kept: OrderedDict[Key, tuple[Value, float]] = OrderedDict()  # and its last use
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def recall(self, key: Key) -> Value | None:
+        """Return a value and mark it as used, or None."""
+        with self._lock:
+            value, used = self._kept.get(key, (None, 0.0))
+            if value is None or self._clock() - used > self.seconds:
+                return None
+            self._kept[key] = value, self._clock()
+            self._kept.move_to_end(key)
+            return value
+
+    def keep(self, key: Key, value: Value) -> None:
+        """Store a value, and evict expired values and those beyond the memory limit."""
+        size, now = self._size_of(value), self._clock()
+        with self._lock:
+            if size > self.memory_bytes:
+                return
+            if key not in self._kept:
+                self.used_bytes += size
+            self._kept[key] = value, now
+            self._kept.move_to_end(key)
+            while self._evict_oldest(now):
+                _, (dropped, _) = self._kept.popitem(last=False)
+                self.used_bytes -= self._size_of(dropped)
+
+    def _evict_oldest(self, now: float) -> bool:
+        _, used = next(iter(self._kept.values()))
+        return self.used_bytes > self.memory_bytes or now - used > self.seconds
+
+
+class EmbeddingCache(RecentValues[tuple[ModelSpec, str, str], EncodedPhoto]):
+    """Cache of encoded images, with the pixels for edge refinement. Threads can share it.
+
+    The key is a hash of the pixels, so an array that was changed is another image.
+
+    Args:
+        memory_bytes: Maximum size of features and pixels.
+    """
+
+    def __init__(self, memory_bytes: int) -> None:
+        super().__init__(memory_bytes, lambda seen: seen.nbytes)
+
+    def get(self, runtime: ImageRuntime, pixels: str) -> EncodedPhoto | None:
+        """Return an encoded image by the hash of its pixels, or None."""
+        return self.recall((runtime.spec, runtime.weights_hash, pixels))
+
+    def encode(
+        self, runtime: ImageRuntime, image: UintImage, georeferenced: bool = False
+    ) -> EncodedPhoto:  # (H, W, 3)
+        """Return an encoded image, and encode it first if it is not stored.
+
+        Once marked as georeferenced, it stays so.
+        """
+        pixels = image_hash(image)
+        seen = self.get(runtime, pixels)
+        if seen is None:
+            features = _encode(runtime, image, pixels)
+            photo = None  # edges are refined on RGB images only
+            if runtime.spec.channels is None:
+                photo = np.array(photo_for_edges(image, features.geometry))  # may be `image`
+            seen = EncodedPhoto(features, photo)
+        if georeferenced:
+            seen = replace(seen, embedding=replace(seen.embedding, georeferenced=True))
+        self.keep((runtime.spec, runtime.weights_hash, pixels), seen)
+        return seen
+
+
+def default_cache() -> EmbeddingCache | None:
+    """Create the cache of a model, or None if the environment variable is 0.
+
+    Raises InputError if the environment variable is invalid.
+    """
+    text = os.environ.get(CACHE_MEGABYTES, "")
+    try:
+        megabytes = float(text or DEFAULT_MEGABYTES)
+        if not 0 <= megabytes < 1e12:
+            raise ValueError
+    except ValueError:
+        raise InputError(
+            f"{CACHE_MEGABYTES} must be a number of megabytes of at least 0, got {text!r}."
+        ) from None
+    return EmbeddingCache(int(megabytes * 1e6)) if megabytes else None
+
+
+# Prediction for a prompt.
 
 
 @brief

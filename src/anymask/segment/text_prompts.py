@@ -17,7 +17,7 @@ from anymask.base import PromptError
 from anymask.find import find_words
 from anymask.masks import Mask, Prompt, centre_click, rle_box_xyxy, rle_to_mask, violated_points
 from anymask.runtime import MaskNaming
-from anymask.segment.encoding import EncodedPhoto
+from anymask.segment.pipeline import EncodedPhoto
 from anymask.segment.prediction import Prediction
 
 if TYPE_CHECKING:

@@ -10,8 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from anymask.base import RecentValues
-from anymask.segment import Prediction
+from anymask.segment import Prediction, RecentValues
 from anymask.studio.errors import Refusal
 
 MEMORY = 64_000_000  # cache size of logits, in bytes

@@ -8,8 +8,7 @@ from dataclasses import replace
 from anymask.base import UintImage
 from anymask.masks import CLEAN, Features, Mask, Prompt, rle_area, rle_iou
 from anymask.runtime import ImageRuntime
-from anymask.segment.encoding import encode_image
-from anymask.segment.pipeline import PromptContext, decode_prompts, refine_edges
+from anymask.segment.pipeline import PromptContext, decode_prompts, encode_image, refine_edges
 from anymask.segment.settings import SegmentSettings
 
 AT_ONCE = 64  # masks per batch of edge refinement, to limit memory

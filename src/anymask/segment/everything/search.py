@@ -48,7 +48,6 @@ from anymask.masks import (
 )
 from anymask.models.rules import DEFAULT_VIDEO_MODEL, FIELD_MODELS, Family
 from anymask.runtime import EdgeRefining, ImageRuntime, Sweep, open_sweep, split_side
-from anymask.segment.encoding import encode_image, image_hash
 from anymask.segment.everything.edges import refine_record_edges
 from anymask.segment.everything.filter import (
     Objectness,
@@ -75,7 +74,7 @@ from anymask.segment.everything.grid import (
 from anymask.segment.everything.instances import find_instances
 from anymask.segment.everything.log import LoggedBatch, SearchLog, batch_key
 from anymask.segment.everything.tiles import find_in_tiles
-from anymask.segment.pipeline import decode_prompts
+from anymask.segment.pipeline import decode_prompts, encode_image, image_hash
 from anymask.segment.settings import (
     EverythingDict,
     Grid,
