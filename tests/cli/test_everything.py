@@ -174,13 +174,6 @@ def test_a_grid_that_makes_no_sense_is_told(
     )
 
 
-def test_the_options_are_those_of_the_python_surface(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["everything", "--help-all"]) == 0
-    out = " ".join(capsys.readouterr().out.split())
-    assert "--stability-score-offset LOGITS" in out
-    assert "(default: 0.88; nano and small: 0.5)" in " ".join(out.split())
-
-
 def test_one_photo_is_done_once(runtime: ColourRuntime, capsys: pytest.CaptureFixture[str]) -> None:
     for told in ("wrote", "exists:"):
         main(["everything", "photos/one.png", "-o", "out", *GRID])

@@ -5,14 +5,23 @@ import re
 import pytest
 
 from anymask.cli.command_table import commands
-from anymask.cli.main import main
+from anymask.cli.main import load, main
 from anymask.cli.parser import COMMON, LONG_HELP
 
 
 @pytest.mark.parametrize("command", sorted(commands()))
-def test_help_fits_on_a_screen(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_fits_on_a_screen_and_shows_what_is_required(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main([command, "--help"]) == 0
-    assert capsys.readouterr().out.count("\n") <= LONG_HELP
+    short = capsys.readouterr().out
+    assert short.count("\n") <= LONG_HELP
+    parser = load(commands()[command]).parser(command)
+    groups = [group for group in parser._mutually_exclusive_groups if group.required]
+    required = [one for one in parser._actions if one.option_strings and one.required]
+    for action in [*required, *(one for group in groups for one in group._group_actions)]:
+        assert re.search(rf"^  {action.option_strings[0]}\b.*(\n +)?\w", short, re.M)
+        assert action.option_strings[0] in short.partition("\n\n")[0]
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import pytest
 
 import anymask
 from anymask.cli.main import main
+from anymask.images import SAMPLES
 
 
 def test_a_sample_becomes_a_photo_that_the_first_command_reads(
@@ -14,11 +15,11 @@ def test_a_sample_becomes_a_photo_that_the_first_command_reads(
     monkeypatch.chdir(tmp_path)
     assert main(["sample"]) == 0
     assert Path("photo.jpg").read_bytes() == anymask.sample("coffee").read_bytes()
-    assert main(["segment", "photo.jpg", "--point", "290,120", "-o", "cut.png"]) == 0
+    assert main(["segment", "photo.jpg", "--point", "290,210", "-o", "cut.png"]) == 0
     assert Path("cut.png").is_file()
     assert capsys.readouterr().err.startswith("wrote photo.jpg\n")
-    assert main(["sample", "cat", "-o", "new/cat.jpg"]) == 0
-    assert Path("new/cat.jpg").is_file()
+    assert main(["sample", "all", "-o", "new"]) == 0
+    assert {path.stem for path in Path("new").glob("*.jpg")} == set(SAMPLES)
     capsys.readouterr()
     assert main(["sample"]) == 0  # documents begin with it, and are read one after the other
     assert capsys.readouterr().err == "exists: photo.jpg\n"
@@ -27,8 +28,9 @@ def test_a_sample_becomes_a_photo_that_the_first_command_reads(
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["sample", "dog"], "Unknown sample 'dog'. Choose from: cat, coffee, rocket"),
+        (["sample", "cow"], "Unknown sample 'cow'. Choose from: cat, coffee, dog, rocket, truck"),
         (["sample", "-o", "there.jpg"], "'there.jpg' already exists"),
+        (["sample", "all", "-o", "-"], "Choose a folder with -o FOLDER"),
         (
             ["sample", "-o", "a.png"],
             "Sample images are JPEG. Use a name ending in .jpg, got 'a.png'",

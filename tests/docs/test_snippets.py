@@ -51,11 +51,11 @@ def less_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
 def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working folder with what the documents talk about: a photo, a folder of them, a mask."""
     (tmp_path / "photos").mkdir()
-    for place, name in {"photo": "coffee", "photos/coffee": "coffee", "photos/cat": "cat"}.items():
+    for place, name in {"photo": "dog", "photos/coffee": "coffee", "photos/cat": "cat"}.items():
         shutil.copy(sample(name), tmp_path / f"{place}.jpg")
-    rows, columns = np.ogrid[:400, :600]
-    cup = (rows - 120) ** 2 + (columns - 290) ** 2 < 95**2
-    Image.fromarray(cup).save(tmp_path / "cup.mask.png")
+    rows, columns = np.ogrid[:534, :800]
+    dog = (rows - 400) ** 2 + (columns - 200) ** 2 < 130**2
+    Image.fromarray(dog).save(tmp_path / "dog.mask.png")
     write_video(tmp_path / "clip.mkv", moving_discs(8)[0])
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ANYMASK_HOME", str(tmp_path / "weights"))
@@ -80,7 +80,7 @@ def test_the_python_of_a_document_runs_from_top_to_bottom(
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_a_document_says_how_its_files_are_made_before_it_uses_them(document: Path) -> None:
-    """In the lines that are run: `photo.jpg`, `photos`, `cup.mask.png`."""
+    """In the lines that are run: `photo.jpg`, `photos`, `mask.png`."""
     there: set[str] = set()
     for snippet in snippets.read(document):
         for line in [] if snippet.reason else snippet.text.splitlines():

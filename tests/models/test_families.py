@@ -13,7 +13,6 @@ from anymask.masks.answer import by_quality, is_single_click, returns_several, w
 from anymask.models.rules import (
     DEFAULT_VIDEO_MODEL,
     Family,
-    default_grid,
     family_names,
     open_family,
     shipped_tables,
@@ -279,8 +278,3 @@ def test_tables_that_are_handed_in_go_before_those_of_the_package() -> None:
     own = open_family(spec, {"ranking": ranking})
     assert not own.weights.direct.any()  # type: ignore[attr-defined]
     assert open_family(spec).weights.direct.any()  # type: ignore[attr-defined]
-
-
-def test_the_default_thresholds_are_those_of_the_default_model() -> None:
-    assert default_grid() == family(DEFAULT_VIDEO_MODEL).grid
-    assert family("sam").grid.score == 0.88

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 
-from anymask.base import list_settings
 from anymask.cli.command import Argument, Command, Settings
 from anymask.cli.everything_files import process_files
 from anymask.cli.folders import FOLDER
@@ -20,7 +19,6 @@ from anymask.cli.options import (
 )
 from anymask.cli.sources import sources
 from anymask.jobs import EverythingTask, LookChoice, NamesChoice
-from anymask.models.rules import BUNDLED_MODELS, default_grid
 from anymask.segment import Arrangement, Grid
 
 NOTHING = "No mask passed the filters. Lower --score or --stability."
@@ -41,16 +39,6 @@ def run(args: argparse.Namespace) -> None:
         process_files(args, task, NOTHING)
 
 
-def bundled_grid_defaults() -> dict[str, str]:
-    """Describe, by setting of `Grid`, the defaults that differ for the bundled models."""
-    own = default_grid()
-    return {
-        setting.name: f"{setting.default_in_words}; {' and '.join(BUNDLED_MODELS)}: {value}"
-        for setting in list_settings(Grid)
-        if (value := getattr(own, setting.name, setting.default)) != setting.default
-    }
-
-
 # fmt: off
 COMMAND = Command(run, (
     *sources("PHOTO|FOLDER", "; or folders, including subfolders"),
@@ -63,7 +51,7 @@ COMMAND = Command(run, (
              ".tif; repeatable (default: PHOTO.everything.json and .png in the current folder, "
              "FOLDER-everything/ for a folder)"),
     OVERLAY,
-    Settings(Grid, "grid options", defaults=bundled_grid_defaults()),
+    Settings(Grid, "grid options"),
     Settings(Arrangement, "filter options"),
     Settings(NamesChoice, "naming options"),
     Settings(LookChoice, "options for large images"),

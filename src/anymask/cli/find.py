@@ -35,10 +35,10 @@ from anymask.find import (
 from anymask.jobs import FindTask
 
 MORE = (
-    "; or folders with their subfolders, or one video. Then the text prompts, "
-    "separated by , ; | . or line breaks: 'helmet, red cup'. 'lorry = truck' "
-    "finds the left name and labels it with the right one, 'helmet @ 0.4' sets "
-    "its own score threshold; or a text file of prompts; no text with --like"
+    "; or folders with their subfolders, or one video; then WORDS, the names of the objects "
+    "(not with --like), such as 'helmet, red cup', or a text file of names. "
+    "Separate names by , ; | . or line breaks. 'lorry = truck' finds the left name and labels it "
+    "with the right one, 'helmet @ 0.4' sets its own score threshold"
 )
 ENDINGS = (".found", "-found")  # suffixes of results, and of an output folder
 
@@ -105,8 +105,8 @@ def follow(args: argparse.Namespace, words: str | Path, given: dict[str, Any]) -
 COMMAND = Command(run, (
     *sources("PHOTO|FOLDER|VIDEO|WORDS", MORE),
     Argument("--like", metavar="EXAMPLE", action="append", type=read_example, default=[],
-        help="exemplar object, instead of text: PHOTO@click:X,Y, PHOTO@box:X0,Y0,X1,Y1 or "
-             "PHOTO@mask:FILE (the object is white); repeatable"),
+        help="exemplar object, instead of WORDS, as PHOTO@click:X,Y, PHOTO@box:X0,Y0,X1,Y1 or "
+             "PHOTO@mask:FILE; repeatable. The object is white in the mask"),
     Argument("--unlike", metavar="EXAMPLE", action="append", type=read_example, default=[],
         help="negative exemplar: objects similar to it are excluded"),
     Settings(FindSettings, only=("method",)),

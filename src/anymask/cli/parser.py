@@ -64,6 +64,8 @@ COMMON = frozenset(
 )  # fmt: skip
 _HELP = ("-h", "--help", "--help-all")
 LONG_HELP = 45  # lines above which a help text is shortened
+_SENTENCE = r"\. (?=[A-Z\"])"  # end of the short help of a positional argument
+_CLAUSE = rf"[;:] |{_SENTENCE}"  # and of an option
 _KINDS = {"int": "a whole number", "float": "a number"}
 _NUMBERS = re.compile(r"[-+]?[\d.][\d.,;eE+-]*")
 _MESSAGES = (
@@ -102,11 +104,16 @@ class CommandParser(argparse.ArgumentParser):
             return whole
         kept = {id(action): action.help for action in self._actions}
         epilog, self.epilog = self.epilog, None
-        usage, self.usage = self.usage, f"{self.prog} {self._positionals_usage()}[OPTION ...]"
+        usage, self.usage = self.usage, self.usage or self._short_usage()
+        shown = {id(action) for choices in self._required_options() for action in choices}
         try:
             for action in self._actions:
-                common = not action.option_strings or COMMON & set(action.option_strings)
-                action.help = _first_clause(action.help) if common else argparse.SUPPRESS
+                if not action.option_strings:
+                    action.help = _first_clause(action.help, _SENTENCE)
+                elif id(action) in shown or COMMON & set(action.option_strings):
+                    action.help = _first_clause(action.help)
+                else:
+                    action.help = argparse.SUPPRESS
             short = super().format_help()
         finally:
             self.usage, self.epilog = usage, epilog
@@ -120,9 +127,18 @@ class CommandParser(argparse.ArgumentParser):
         self.epilog = epilog() if callable(epilog) else epilog
         return super().format_help()
 
-    def _positionals_usage(self) -> str:
-        shown = (action for action in self._actions if not action.option_strings)
-        return "".join(f"{action.metavar or action.dest} " for action in shown)
+    def _required_options(self) -> list[list[argparse.Action]]:
+        """Return the required options; of a list with several, one is required."""
+        choices = [
+            group._group_actions for group in self._mutually_exclusive_groups if group.required
+        ]
+        return choices + [[one] for one in self._actions if one.option_strings and one.required]
+
+    def _short_usage(self) -> str:
+        shown = [str(one.metavar or one.dest) for one in self._actions if not one.option_strings]
+        for choices in self._required_options():
+            shown.append("|".join(map(_usage_of, choices)))
+        return " ".join([self.prog, *shown, "[OPTION ...]"])
 
     def parse_args(self, words: Any = None, namespace: Any = None) -> Any:
         """Parse the arguments; without a subcommand, the default `action` is used if there is one.
@@ -190,7 +206,13 @@ class _HelpAll(argparse.Action):
         parser.exit()
 
 
-def _first_clause(text: str | None) -> str | None:
+def _usage_of(option: argparse.Action) -> str:
+    """Return an option with its value: `-o DIR`."""
+    value = "" if option.nargs == 0 else f" {option.metavar or option.dest.upper()}"
+    return option.option_strings[0] + value
+
+
+def _first_clause(text: str | None, end: str = _CLAUSE) -> str | None:
     """Shorten a help text to its first clause without parentheses, and its default.
 
     A text that explains each choice is reduced to its default, because the choices are listed.
@@ -199,7 +221,7 @@ def _first_clause(text: str | None) -> str | None:
         return text
     default = re.search(r" ?\(default: [^()]*\)$", text)
     plain = text if default is None else text[: default.start()]
-    clauses = re.split(r"[;:] |\. (?=[A-Z\"])", re.sub(r" \([^()]*\)", "", plain))
+    clauses = re.split(end, re.sub(r" \([^()]*\)", "", plain))
     short = "" if plain.startswith('"') else clauses[0]
     return (short + ("" if default is None else default[0])).strip()
 

@@ -12,9 +12,23 @@ from anymask.cli.streams import say, write_stdout
 from anymask.images import SAMPLES, sample
 
 
+ALL = "all"
+
+
 def run(args: argparse.Namespace) -> None:
-    """Write the image. Raises InputError for an unknown name, or if another file exists."""
-    data, target = sample(args.name).read_bytes(), args.output
+    """Write one image, or all. Raises InputError for an unknown name, or if another file exists."""
+    if args.name != ALL:
+        _write(sample(args.name), args.output or Path("photo.jpg"))
+        return
+    folder = args.output or Path("photos")
+    if str(folder) == STDOUT:
+        raise InputError("'all' writes several images. Choose a folder with -o FOLDER.")
+    for name in SAMPLES:
+        _write(sample(name), folder / f"{name}.jpg")
+
+
+def _write(source: Path, target: Path) -> None:
+    data = source.read_bytes()
     if str(target) == STDOUT:
         write_stdout(data)
         return
@@ -32,9 +46,9 @@ def run(args: argparse.Namespace) -> None:
 # fmt: off
 COMMAND = Command(run, (
     Argument("name", metavar="NAME", nargs="?", default="coffee",
-        help=f"{', '.join(SAMPLES)} (default: coffee)"),
-    Argument("-o --output", metavar="FILE", type=Path, default=Path("photo.jpg"),
-        help="output file, .jpg, or - for standard output (default: photo.jpg in the current "
-             "folder)"),
+        help=f"{', '.join(SAMPLES)}, or {ALL} of them (default: coffee)"),
+    Argument("-o --output", metavar="FILE|FOLDER", type=Path,
+        help="output file, .jpg, or - for standard output; for `all`, a folder (default: photo.jpg "
+             "or photos/ in the current folder)"),
 ), stdout=True)
 # fmt: on

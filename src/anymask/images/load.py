@@ -87,7 +87,7 @@ _ORIENTATION = 0x0112  # the EXIF tag
 _PHOTOMETRIC = 262  # a tag of TIFF 6.0
 _WHITE_16 = 65535
 
-SAMPLES = ("cat", "coffee", "rocket")
+SAMPLES = ("cat", "coffee", "dog", "rocket", "truck")
 _PHOTOS = Path(__file__).parents[1] / "assets" / "photos"
 _PATTERN = "*?["  # characters that make a path a pattern
 
@@ -480,7 +480,7 @@ def find_images(
 
 
 def sample(name: str = "coffee") -> Path:
-    """Return the path of a sample image: "coffee" (600 x 400 pixels), "cat" or "rocket".
+    """Return the path of a sample image: "cat", "coffee", "dog", "rocket" or "truck".
 
     Raises:
         InputError: The name is unknown.

@@ -5,9 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from anymask.base import InputError
 from anymask.cli import (
-    MODEL,
     Argument,
     Command,
     Settings,
@@ -18,14 +16,14 @@ from anymask.cli import (
 from anymask.evaluation.audit_options import AuditOptions
 from anymask.evaluation.commands import JSON, write_report
 from anymask.formats import ReadSettings
+from anymask.jobs import ModelChoice
+from anymask.models.rules import DEFAULT_VIDEO_MODEL
 
 SEARCH = ("form", "split", "images", "limit", "below", "top", "grid")
 
 
 def run(args: argparse.Namespace) -> None:
     """Audit one data set and print. Raises as `anymask.audit`."""
-    if args.output is None:
-        raise InputError("The output folder is missing. Set it with -o DIR.")
     from anymask.evaluation.auditing import NotAudited, audit
 
     settings = read_options(args, AuditOptions)
@@ -41,13 +39,13 @@ def run(args: argparse.Namespace) -> None:
 COMMAND = Command(run, (
     Argument("data", metavar="DATASET", type=Path,
         help="annotation file or folder in any format that `anymask convert` reads"),
-    Argument("-o --output", metavar="DIR", type=new_folder,
+    Argument("-o --output", metavar="DIR", type=new_folder, required=True,
         help="output folder for the report; run the same command to resume"),
     JSON,
     Settings(AuditOptions, only=SEARCH),
     Settings(AuditOptions, "corrections", only=("proposals", "to", "accept")),
     Settings(AuditOptions, "grading", only=("grades",)),
     Settings(ReadSettings),
-    MODEL,
+    Settings(ModelChoice, "the model", defaults={"model": DEFAULT_VIDEO_MODEL}),
 ))
 # fmt: on

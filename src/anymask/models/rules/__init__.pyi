@@ -49,7 +49,6 @@ from anymask.models.rules.registry import FIELD_MODELS as FIELD_MODELS
 from anymask.models.rules.registry import MODEL_VARIABLE as MODEL_VARIABLE
 from anymask.models.rules.registry import SHIPPED as SHIPPED
 from anymask.models.rules.registry import RegistryEntry as RegistryEntry
-from anymask.models.rules.registry import default_grid as default_grid
 from anymask.models.rules.registry import default_model as default_model
 from anymask.models.rules.registry import family_names as family_names
 from anymask.models.rules.registry import open_family as open_family

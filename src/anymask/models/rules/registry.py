@@ -159,8 +159,3 @@ def shipped_tables(family: str) -> Tables:
         return {}
     tables: Tables = parse_json(path.read_bytes(), path)
     return tables
-
-
-def default_grid() -> GridDefaults:
-    """Default thresholds of automatic mask generation of the bundled models."""
-    return NANO_GRID
