@@ -1,9 +1,9 @@
-"""Segment three images with the bundled model: one click, one box, a cut-out and all objects.
+"""Segment three images with the bundled models: one click, one box, a cut-out and all objects.
 
-    python demo/demo.py --out out/demo                    three images from scikit-image
+    python demo/demo.py --out out/demo                    sample images of the package
     python demo/demo.py --out out/demo --photo mine.jpg   your image; click and box at its center
 
-Writes the results for each image, and a contact sheet.
+Writes the results for each image, and a contact sheet. Also tracks an object through a short clip.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Picture = NDArray[np.uint8]
 
 LARGEST = 1600  # longest side of an image of the user, in pixels; the model supports any size
 GRID = GridDict(grid=14)
-CELL = 320  # longest side of an image on the contact sheet, in pixels
+CELL = 440  # longest side of an image on the contact sheet, in pixels
 
 
 @dataclass(frozen=True)
@@ -43,13 +43,11 @@ class Scene:
 
 
 def shipped_scenes() -> list[Scene]:
-    """Three images from the wheel of scikit-image (CC0 and public domain)."""
-    from skimage import data
-
+    """Three sample images of the package."""
     return [
-        Scene("coffee", data.coffee(), (290, 210), (75, 12, 495, 388)),
-        Scene("astronaut", data.astronaut(), (230, 100), (275, 335, 512, 512)),
-        Scene("cat", data.chelsea(), (225, 150), (2, 2, 400, 298)),
+        Scene("dog", load_image(anymask.sample("dog")), (200, 400), (485, 135, 662, 264)),
+        Scene("coffee", load_image(anymask.sample("coffee")), (290, 210), (75, 12, 495, 388)),
+        Scene("truck", load_image(anymask.sample("truck")), (240, 225), (242, 356, 362, 478)),
     ]
 
 
@@ -97,6 +95,16 @@ def panels(model: Model, scene: Scene) -> tuple[list[tuple[Picture, str]], list[
     return pictures, [1000 * (after - before) for before, after in pairwise(ticks)]
 
 
+def track_panels() -> list[tuple[Picture, str]]:
+    """The dog in three frames of a camera pan over its image, tracked from a click."""
+    image = load_image(anymask.sample("dog"))
+    frames = [image[130 - 9 * n : 530 - 9 * n, 16 * n : 16 * n + 600] for n in range(12)]
+    with anymask.load("nano").track(frames) as session:
+        session.add(frame=0, id=1, points=[(200, 270)])
+        masks = [frame.objects[1].mask for frame in session]
+    return [(draw.overlay(frames[n], [masks[n]]), f"track: frame {n}") for n in (0, 5, 11)]
+
+
 def write(path: Path, picture: Picture) -> None:
     """Write a JPEG."""
     Image.fromarray(picture).save(path, quality=85)
@@ -130,9 +138,9 @@ def main() -> int:
         print(f"{scene.name:<12}{f'{width}x{height}':>9}{figures}")
         for picture, title in pictures:
             write(args.out / f"{scene.name}-{title.split(':')[0].replace(' ', '-')}.jpg", picture)
-            if not title.startswith("everything"):
-                sheet.append((picture, f"{scene.name}: {title}"))
-    write(args.out / "sheet.jpg", draw.contact_sheet(sheet, columns=3, cell=CELL))
+        sheet += [(scene.image, scene.name), *pictures[:3]]
+    sheet += pictures[3:] if args.photo else [*pictures[3:], *track_panels()]
+    write(args.out / "sheet.jpg", draw.contact_sheet(sheet, columns=4, cell=CELL))
     print(f"Images: {args.out}/*.jpg. Contact sheet: {args.out / 'sheet.jpg'}")
     print(f"Finished in {time.perf_counter() - began:.1f} s.")
     return 0

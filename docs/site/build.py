@@ -42,11 +42,13 @@ OUTSIDE = {  # files of the repository that are pages of the site, too
 NAVIGATION = {
     "Get started": [
         "index.md", "contents.md", "get-started/install.md", "get-started/first-mask.md",
-        "get-started/first-project.md", "get-started/first-fine-tune.md", "faq.md",
+        "get-started/first-project.md", "get-started/first-fine-tune.md", "gallery.md",
+        "faq.md",
     ],
     "Guides": [
         "guides/remove-backgrounds.md", "guides/track-an-object.md",
-        "guides/redact-faces.md", "guides/prelabel-a-dataset.md", "guides/count-cells.md",
+        "guides/redact-faces.md", "guides/label-images.md",
+        "guides/label-videos-and-scans.md", "guides/prelabel-a-dataset.md", "guides/count-cells.md",
         "guides/segment-a-scan.md",
         "guides/digitize-buildings.md", "guides/embed-in-a-web-page.md",
         "guides/deploy-without-python.md", "guides/find-label-errors.md",

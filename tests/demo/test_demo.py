@@ -22,7 +22,7 @@ def test_three_photos_become_twelve_pictures_and_a_sheet(tmp_path: Path) -> None
     names = {path.name for path in tmp_path.iterdir()}
     assert names == {"sheet.jpg"} | {
         f"{photo}-{what}.jpg"
-        for photo in ("coffee", "astronaut", "cat")
+        for photo in ("dog", "coffee", "truck")
         for what in ("one-click", "one-box", "cut-out", "everything")
     }
 

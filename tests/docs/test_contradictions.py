@@ -8,17 +8,17 @@ from pathlib import Path
 
 import pytest
 
+from anymask.base.plugins import PLUGINS
 from anymask.cli import main as door
 from anymask.formats.registry import BUILT_IN
 from anymask.masks import ModelSpec
-from anymask.models.rules import BUNDLED_MODELS, FIELD_MODELS, open_family
+from anymask.models.rules import BUNDLED_MODELS, FIELD_MODELS, open_family, shipped_tables
 from anymask.segment.settings import GridDict, grid_of
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
-PAGES = [ROOT / "README.md", *ROOT.glob("docs/[gce]*/*.md"), *ROOT.glob("contrib/*/README.md")]
-# Programs whose options a page may name.
-OTHERS = r"python|docker|uv|cellpose|--build-arg|--enable-legacy-api-token"
+PAGES = [ROOT / "README.md", *ROOT.glob("docs/[gce]*/*.md")]
+OTHERS = r"python|docker|uv|cellpose|--build-arg"  # programs whose options a page may name
 
 
 def parser_of(command: str) -> argparse.ArgumentParser:
@@ -40,11 +40,12 @@ def test_the_help_states_the_thresholds_that_each_model_uses(name: str) -> None:
 
     def used(family: str, **grid: str) -> float:
         spec = ModelSpec(name="x", image_side=64, mask_side=5, family=family)
-        return getattr(grid_of(open_family(spec), GridDict(**grid)), name)
+        weights = shipped_tables(family).get("objectness", {}).get("weights")
+        return getattr(grid_of(open_family(spec, None, weights), GridDict(**grid)), name)
 
     wanted = (
-        f"(default: small: {used('small'):g}, nano: {used('nano'):g}, both in exact mode: "
-        f"{used('nano', mode='exact'):g}, official checkpoints: {used('sam'):g})"
+        f"(default: small {used('small'):g}, nano {used('nano'):g}, both in exact mode "
+        f"{used('nano', mode='exact'):g}, SAM {used('sam'):g})"
     )
     assert used("small", mode="exact") == used("nano", mode="exact")
     for command in ("everything", "change"):
@@ -53,14 +54,15 @@ def test_the_help_states_the_thresholds_that_each_model_uses(name: str) -> None:
 
 def test_every_option_and_command_that_a_page_names_exists() -> None:
     known = {option for command in door.commands() for option in options(parser_of(command))}
+    commands = {*door.commands(), *(name for one in PLUGINS.values() for name in one.commands)}
     for page in PAGES:
         text = re.sub(r"```.*?```", "", page.read_text("utf-8"), flags=re.S)  # run elsewhere
         for code in re.findall(r"`([^`\n]+)`", text):
             if not re.match(OTHERS, code):
                 named = set(re.findall(r"(?<![\w-])--[a-z][\w-]+", code))
                 assert named <= known, f"{page}: {code}"
-                command = re.match(r"anymask ([a-z-]+)", code)
-                assert command is None or command[1] in door.commands(), f"{page}: {code}"
+                command = re.match(r"anymask ([a-z][a-z-]*)", code)
+                assert command is None or command[1] in commands, f"{page}: {code}"
 
 
 def test_the_readme_counts_and_lists_what_there_is() -> None:

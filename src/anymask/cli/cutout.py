@@ -182,7 +182,7 @@ COMMAND = Command(run, (
     Argument("--words", metavar="WORDS",
         help="names of the objects to cut out, as in `anymask find`: 'cup, spoon'"),
     Argument("--like", metavar="EXAMPLE", action="append", type=read_example,
-        help="exemplar object, instead of words, as PHOTO@click:X,Y, PHOTO@box:X0,Y0,X1,Y1 or "
+        help="exemplar object, instead of words: PHOTO@click:X,Y, PHOTO@box:X0,Y0,X1,Y1 or "
              "PHOTO@mask:FILE; repeatable"),
     Argument("--unlike", metavar="EXAMPLE", action="append", type=read_example,
         help="negative exemplar: objects similar to it are excluded"),

@@ -35,10 +35,10 @@ from anymask.find import (
 from anymask.jobs import FindTask
 
 MORE = (
-    "; or folders with their subfolders, or one video; then WORDS, the names of the objects "
-    "(not with --like), such as 'helmet, red cup', or a text file of names. "
-    "Separate names by , ; | . or line breaks. 'lorry = truck' finds the left name and labels it "
-    "with the right one, 'helmet @ 0.4' sets its own score threshold"
+    ", and then WORDS, the names of the objects, as in 'red cup'; instead of images also folders "
+    "with their subfolders, or one video. Separate several names by , ; | . or line breaks, or pass "
+    "a text file of names; pass none with --like. 'lorry = truck' finds the left name and labels "
+    "it with the right one, 'helmet @ 0.4' sets its own score threshold"
 )
 ENDINGS = (".found", "-found")  # suffixes of results, and of an output folder
 

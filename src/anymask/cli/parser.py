@@ -64,8 +64,6 @@ COMMON = frozenset(
 )  # fmt: skip
 _HELP = ("-h", "--help", "--help-all")
 LONG_HELP = 45  # lines above which a help text is shortened
-_SENTENCE = r"\. (?=[A-Z\"])"  # end of the short help of a positional argument
-_CLAUSE = rf"[;:] |{_SENTENCE}"  # and of an option
 _KINDS = {"int": "a whole number", "float": "a number"}
 _NUMBERS = re.compile(r"[-+]?[\d.][\d.,;eE+-]*")
 _MESSAGES = (
@@ -108,12 +106,9 @@ class CommandParser(argparse.ArgumentParser):
         shown = {id(action) for choices in self._required_options() for action in choices}
         try:
             for action in self._actions:
-                if not action.option_strings:
-                    action.help = _first_clause(action.help, _SENTENCE)
-                elif id(action) in shown or COMMON & set(action.option_strings):
-                    action.help = _first_clause(action.help)
-                else:
-                    action.help = argparse.SUPPRESS
+                common = not action.option_strings or COMMON & set(action.option_strings)
+                common = common or id(action) in shown
+                action.help = _first_clause(action.help) if common else argparse.SUPPRESS
             short = super().format_help()
         finally:
             self.usage, self.epilog = usage, epilog
@@ -136,8 +131,7 @@ class CommandParser(argparse.ArgumentParser):
 
     def _short_usage(self) -> str:
         shown = [str(one.metavar or one.dest) for one in self._actions if not one.option_strings]
-        for choices in self._required_options():
-            shown.append("|".join(map(_usage_of, choices)))
+        shown += ["|".join(map(_usage_of, choices)) for choices in self._required_options()]
         return " ".join([self.prog, *shown, "[OPTION ...]"])
 
     def parse_args(self, words: Any = None, namespace: Any = None) -> Any:
@@ -212,7 +206,7 @@ def _usage_of(option: argparse.Action) -> str:
     return option.option_strings[0] + value
 
 
-def _first_clause(text: str | None, end: str = _CLAUSE) -> str | None:
+def _first_clause(text: str | None) -> str | None:
     """Shorten a help text to its first clause without parentheses, and its default.
 
     A text that explains each choice is reduced to its default, because the choices are listed.
@@ -221,7 +215,7 @@ def _first_clause(text: str | None, end: str = _CLAUSE) -> str | None:
         return text
     default = re.search(r" ?\(default: [^()]*\)$", text)
     plain = text if default is None else text[: default.start()]
-    clauses = re.split(end, re.sub(r" \([^()]*\)", "", plain))
+    clauses = re.split(r"[;:] |\. (?=[A-Z\"])", re.sub(r" \([^()]*\)", "", plain))
     short = "" if plain.startswith('"') else clauses[0]
     return (short + ("" if default is None else default[0])).strip()
 

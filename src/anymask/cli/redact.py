@@ -216,7 +216,7 @@ COMMAND = Command(run, (
         help="names of the objects to redact, as in `anymask find`: 'face, number plate'. With "
              "--labels, the labels of the masks to redact (default: all labels)"),
     Argument("--like", metavar="EXAMPLE", action="append", type=read_example,
-        help="exemplar objects, instead of words (not for videos), as PHOTO@click:X,Y or "
+        help="exemplar objects, instead of words (not for videos): PHOTO@click:X,Y or "
              "PHOTO@box:X0,Y0,X1,Y1, where PHOTO is the image that shows the exemplar"),
     Argument("--detector", metavar="NAME|FOLDER",
         help="detector that finds objects by arbitrary words, as in `anymask find` (default: "

@@ -11,7 +11,6 @@ from anymask.cli.outputs import STDOUT
 from anymask.cli.streams import say, write_stdout
 from anymask.images import SAMPLES, sample
 
-
 ALL = "all"
 
 

@@ -218,7 +218,7 @@ def marks(
 def contact_sheet(
     pictures: Sequence[tuple[UintImage, str]], *, columns: int | None = None, cell: int = 480
 ) -> UintImage:
-    """Arrange images with titles on one dark sheet (H, W, 3).
+    """Arrange images with titles on one white sheet (H, W, 3).
 
     Args:
         pictures: Images (H, W, 3) and their titles.
@@ -237,7 +237,7 @@ def contact_sheet(
     gap, band = max(8, cell // 40), max(18, cell // 16)
     heights = [max(image.shape[0] for image, _ in row) + band for row in rows]
     size = (across * (cell + gap) + gap, sum(heights) + gap * (len(rows) + 1))
-    sheet = Image.new("RGB", size, _DARK)
+    sheet = Image.new("RGB", size, "white")
     pen = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(size=band * 0.62)
     top = gap
@@ -247,7 +247,7 @@ def contact_sheet(
             across_by, down_by = cell - image.shape[1], height - band - image.shape[0]
             sheet.paste(Image.fromarray(image), (left + across_by // 2, top + down_by // 2))
             middle = (left + cell / 2, top + height - band / 2)
-            pen.text(middle, _shorten(title, font, cell), _LIGHT, font, anchor="mm")
+            pen.text(middle, _shorten(title, font, cell), _DARK, font, anchor="mm")
         top += height + gap
     return np.array(sheet)
 

@@ -258,7 +258,7 @@ class Grid:
         Setting(
             "minimum confidence score of a mask; 0 keeps all masks",
             below=2,
-            default="small: 0.3, nano: 0.35, both in exact mode: 0.5, official checkpoints: 0.88",
+            default="small 0.3, nano 0.35, both in exact mode 0.5, SAM 0.88",
         ),
     ] = 0.88
     stability: Annotated[
@@ -269,7 +269,7 @@ class Grid:
                 "threshold; 0 keeps all masks"
             ),
             most=1,
-            default="small: 0.05, nano: 0.1, both in exact mode: 0.3, official checkpoints: 0.95",
+            default="small 0.05, nano 0.1, both in exact mode 0.3, SAM 0.95",
         ),
     ] = 0.95
     stability_score_offset: Annotated[

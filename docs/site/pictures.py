@@ -1,0 +1,209 @@
+"""Make the pictures of the guides and of the gallery: docs/images/NAME.webp.
+
+    python -m docs.site.pictures             all pictures, in some minutes
+    python -m docs.site.pictures cutout find only these
+
+Each function below is a picture: a row of images with their titles, made by the calls that its page
+shows. `docs.site.screenshots` makes the pictures of the labeling page.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+import anymask
+from anymask.edit import redact as redact_pixels
+from anymask.masks import draw
+from anymask.segment import Model
+
+Picture = NDArray[np.uint8]  # (H, W, 3)
+Row = list[tuple[Picture, str]]
+
+IMAGES = Path(__file__).resolve().parents[1] / "images"
+CELL = 330  # longest side of an image in a row, in pixels
+DOG, BOWL = (0, 222, 430, 534), (485, 135, 662, 264)  # boxes in sample:dog
+CUP = (75, 12, 495, 388)  # in sample:coffee
+
+
+@cache
+def model(name: str = "small") -> Model:
+    """A bundled model, loaded once."""
+    return anymask.load(name)
+
+
+@cache
+def photo(name: str) -> Picture:
+    """A sample image, (H, W, 3)."""
+    return anymask.load_image(anymask.sample(name))
+
+
+def on_squares(cut: Image.Image) -> Picture:
+    """A cut-out on the gray squares that show transparency."""
+    rows, columns = np.mgrid[: cut.height, : cut.width] // 12
+    squares = np.where((rows + columns) % 2, 255, 224).astype(np.uint8)
+    ground = Image.fromarray(squares).convert("RGBA")
+    ground.alpha_composite(cut.convert("RGBA"))
+    return np.asarray(ground.convert("RGB"))
+
+
+def rgb(image: Image.Image) -> Picture:
+    """The pixels of an image without alpha."""
+    return np.asarray(image.convert("RGB"))
+
+
+def first_mask() -> Row:
+    """A click, its mask and its cut-out."""
+    click = model().segment(photo("dog"), points=[(200, 400)])
+    cut = model().cutout(photo("dog"), points=[(200, 400)])
+    return [
+        (draw.marks(photo("dog"), points=[(200, 400)]), "a click"),
+        (draw.overlay(photo("dog"), click.masks[:1]), "the mask"),
+        (on_squares(cut), "the cut-out"),
+    ]
+
+
+def prompts() -> Row:
+    """Points and a box."""
+    image = photo("dog")
+
+    def mask_of(**prompt: object) -> Picture:
+        return draw.overlay(image, model().segment(image, **prompt).masks[:1])  # type: ignore[arg-type]  # one kind of prompt each
+
+    leg = mask_of(points=[(730, 120)])
+    truck = model().segment(photo("truck"), points=[(240, 225)]).masks[:1]
+    return [
+        (draw.marks(leg, points=[(730, 120)]), "a point"),
+        (draw.marks(mask_of(box=BOWL), boxes=[BOWL]), "a box"),
+        (draw.marks(draw.overlay(photo("truck"), truck), points=[(240, 225)]), "a point"),
+    ]
+
+
+def everything() -> Row:
+    """All objects, without their parts."""
+    masks = model().everything(photo("truck"), granularity="whole")
+    return [(photo("truck"), "sample:truck"), (masks.draw(), "everything")]
+
+
+def find() -> Row:
+    """Objects with a name."""
+    return [(photo("dog"), "sample:dog"), (model().find(photo("dog"), "dog").draw(), "find dog")]
+
+
+def names() -> Row:
+    """The most likely names of a mask."""
+    mask = model().segment(photo("dog"), box=DOG)
+    best = model().suggest_labels(photo("dog"), mask, top=2)[0]
+    title = ", ".join(f"{one.label} {one.probability:.2f}" for one in best)
+    return [(photo("dog"), "sample:dog"), (draw.overlay(photo("dog"), mask.masks[:1]), title)]
+
+
+def prelabel() -> Row:
+    """Masks in the boxes of a detector."""
+    masks = model().segment(photo("dog"), boxes=[DOG, BOWL])
+    return [
+        (draw.marks(photo("dog"), boxes=[DOG, BOWL]), "boxes of a detector"),
+        (draw.overlay(photo("dog"), masks.masks), "masks"),
+    ]
+
+
+def cutout() -> Row:
+    """The main subject, and an object as on a product photo."""
+    how = {"box": CUP, "crop": True, "margin": 20, "background": "white", "shadow": True}
+    return [
+        (photo("cat"), "sample:cat"),
+        (on_squares(model().cutout(photo("cat"))), "cutout"),
+        (rgb(model().cutout(photo("coffee"), **how)), "cutout --crop --shadow"),  # type: ignore[arg-type]  # of several types
+    ]
+
+
+def redact() -> Row:
+    """A head as the region to redact."""
+    head = model().segment(photo("dog"), box=(205, 226, 426, 405)).best
+    ways = ("solid", "pixels")
+    shown = [(redact_pixels(photo("dog"), head, how=how), f"--how {how}") for how in ways]
+    return [(photo("dog"), "sample:dog"), *shown]
+
+
+def track() -> Row:
+    """A camera pan over the image of the dog."""
+    frames = [photo("dog")[130 - 9 * n : 530 - 9 * n, 16 * n : 16 * n + 600] for n in range(12)]
+    with model("nano").track(frames) as session:
+        session.add(frame=0, id=1, points=[(200, 270)])
+        masks = [frame.objects[1].mask for frame in session]
+    return [(draw.overlay(frames[n], [masks[n]]), f"frame {n}") for n in (0, 5, 11)]
+
+
+def cells() -> Row:
+    """Synthetic nuclei, as bright ellipses on a dark ground."""
+    rng, (rows, columns) = np.random.default_rng(5), np.mgrid[:300, :400].astype(float)
+    plane = np.full((300, 400), 14.0)
+    for y in range(30, 300, 48):
+        for x in range(30, 400, 52):
+            (v, u), (a, b) = (y, x) + rng.integers(-9, 10, 2), rng.integers(11, 20, 2)
+            plane += 150 * (((rows - v) / a) ** 2 + ((columns - u) / b) ** 2 < 1)
+    soft = Image.fromarray(plane.clip(0, 255).astype(np.uint8))
+    noise = rng.normal(0, 6, plane.shape)
+    image = np.repeat((np.asarray(soft) + noise).clip(0, 255).astype(np.uint8)[..., None], 3, 2)
+    found = model("nano-cells").everything(image)
+    return [(image, "synthetic nuclei"), (found.draw(), f"nano-cells: {len(found)} masks")]
+
+
+def roofs() -> Row:
+    """The map of the guide, and the roofs that clicks select."""
+    ground = np.random.default_rng(0).integers(50, 80, (400, 400, 3)).astype(np.uint8)
+    corners = ((60, 60), (250, 80), (90, 260), (280, 290))
+    for x, y in corners:
+        ground[y : y + 60, x : x + 80] += 140
+    clicks = [(x + 40, y + 30) for x, y in corners]
+    masks = [model().segment(ground, points=[click]).best.mask for click in clicks]
+    return [(draw.marks(ground, points=clicks), "clicks"), (draw.overlay(ground, masks), "roofs")]
+
+
+def audit() -> Row:
+    """An image in which one of two objects is labeled."""
+    dog, bowl = model().segment(photo("dog"), boxes=[DOG, BOWL])
+    return [
+        (draw.overlay(photo("dog"), [dog.mask]), "labels"),
+        (draw.overlay(photo("dog"), [dog.mask, bowl.mask]), "a missing object, proposed"),
+    ]
+
+
+def edit() -> Row:
+    """Objects blurred and removed, by the plug-in."""
+    from anymask_inpaint import blur, remove
+
+    dog, rocket = photo("dog"), photo("rocket")
+    mask = model().segment(dog, points=[(200, 400)]).best
+    tower = model().segment(rocket, box=(305, 120, 340, 420)).best
+    return [
+        (blur(dog, mask), "edit --blur"),
+        (rocket, "sample:rocket"),
+        (remove(rocket, tower), "edit --remove"),
+    ]
+
+
+PICTURES: dict[str, Callable[[], Row]] = {
+    "first-mask": first_mask, "prompts": prompts, "everything": everything, "find": find,
+    "names": names, "prelabel": prelabel, "cutout": cutout, "redact": redact, "track": track,
+    "cells": cells, "roofs": roofs, "audit": audit, "edit": edit,
+}  # fmt: skip
+
+
+def main(chosen: list[str]) -> None:
+    """Make the chosen pictures, or all."""
+    for name in chosen or PICTURES:
+        sheet = draw.contact_sheet(row := PICTURES[name](), columns=len(row), cell=CELL)
+        path = IMAGES / f"{name}.webp"
+        Image.fromarray(sheet).save(path, quality=80, method=6)
+        print(path, sheet.shape, f"{path.stat().st_size // 1000} kB", flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
