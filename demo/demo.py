@@ -98,7 +98,7 @@ def panels(model: Model, scene: Scene) -> tuple[list[tuple[Picture, str]], list[
 def track_panels() -> list[tuple[Picture, str]]:
     """The dog in three frames of a camera pan over its image, tracked from a click."""
     image = load_image(anymask.sample("dog"))
-    frames = [image[130 - 9 * n : 530 - 9 * n, 16 * n : 16 * n + 600] for n in range(12)]
+    frames = [image[130 - 5 * n : 530 - 5 * n, 8 * n : 8 * n + 600] for n in range(12)]
     with anymask.load("nano").track(frames) as session:
         session.add(frame=0, id=1, points=[(200, 270)])
         masks = [frame.objects[1].mask for frame in session]

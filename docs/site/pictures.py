@@ -133,7 +133,7 @@ def redact() -> Row:
 
 def track() -> Row:
     """A camera pan over the image of the dog."""
-    frames = [photo("dog")[130 - 9 * n : 530 - 9 * n, 16 * n : 16 * n + 600] for n in range(12)]
+    frames = [photo("dog")[130 - 5 * n : 530 - 5 * n, 8 * n : 8 * n + 600] for n in range(12)]
     with model("nano").track(frames) as session:
         session.add(frame=0, id=1, points=[(200, 270)])
         masks = [frame.objects[1].mask for frame in session]
@@ -146,7 +146,8 @@ def cells() -> Row:
     plane = np.full((300, 400), 14.0)
     for y in range(30, 300, 48):
         for x in range(30, 400, 52):
-            (v, u), (a, b) = (y, x) + rng.integers(-9, 10, 2), rng.integers(11, 20, 2)
+            v, u = np.array([y, x]) + rng.integers(-9, 10, 2)
+            a, b = rng.integers(11, 20, 2)
             plane += 150 * (((rows - v) / a) ** 2 + ((columns - u) / b) ** 2 < 1)
     soft = Image.fromarray(plane.clip(0, 255).astype(np.uint8))
     noise = rng.normal(0, 6, plane.shape)

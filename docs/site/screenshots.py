@@ -192,7 +192,7 @@ def scan(browser: Any, folder: Path) -> None:
 CURSOR = """() => {
     const arrow = document.createElement("div");
     arrow.innerHTML = '<svg width="26" height="30" viewBox="0 0 20 23">'
-        + '<path d="M2 2v16l4-4 3 7 3-1-3-7h6z" fill="#fff" stroke="#000" stroke-width="1.5"/></svg>';
+        + '<path d="M2 2v16l4-4 3 7 3-1-3-7h6z" fill="#fff" stroke="#000"/></svg>';
     arrow.style.cssText = "position:fixed;left:0;top:0;z-index:99999;pointer-events:none";
     document.body.append(arrow);
     addEventListener("mousemove", (event) => {

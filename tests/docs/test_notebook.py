@@ -48,8 +48,8 @@ def test_a_notebook_runs_from_top_to_bottom(
         pictures += isinstance(made, bytes) and made.startswith(b"\x89PNG")
         assert len(made) < 500 or not isinstance(made, str) or "<" in made
     assert pictures >= 3
-    assert (tmp_path / "cup.png").stat().st_size > 1000
-    assert "<path" in (tmp_path / "cup.svg").read_text("utf-8")
+    assert (tmp_path / "dog.png").stat().st_size > 1000
+    assert "<path" in (tmp_path / "dog.svg").read_text("utf-8")
     assert list((tmp_path / "labels").rglob("*.txt"))
 
 
