@@ -250,8 +250,8 @@ def demo(browser: Any, folder: Path) -> None:
             ann.seen()
             film = Film(ann)
             film.text = "Hover: preview the mask"
-            film.move((700, 250), (700, 150), 3)
-            film.move((560, 300), (200, 400))
+            film.move((715, 150), (730, 120), 3)
+            film.move((330, 340), (200, 400), 5)
             film.text = "Click: select the object"
             ann.click(200, 400)
             ann.page.wait_for_timeout(2500)

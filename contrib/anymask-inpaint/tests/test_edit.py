@@ -38,6 +38,15 @@ def test_a_thing_is_taken_out_and_it_says_that_pixels_are_invented(
     np.testing.assert_array_equal(changed[:, 70:], PICTURE[:, 70:])
 
 
+def test_the_short_help_shows_the_operations(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["edit", "--help"]) == 0
+    short = capsys.readouterr().out
+    usage, _, described = short.partition("\n\n")
+    assert "PHOTO --remove|--blur|--replace FILE|--collage|--fill TEXT [" in usage
+    for option in ("--remove", "--blur", "--replace FILE", "--collage", "--fill TEXT"):
+        assert f"\n  {option} " in described
+
+
 @pytest.mark.parametrize("how", [["--blur"], ["--replace", "green.png"], ["--collage"]])
 def test_the_other_changes_write_a_picture(how: list[str]) -> None:
     alpha = np.full(PICTURE.shape[:2], 128, np.uint8)
