@@ -32,6 +32,8 @@ OUTSIDE = {  # files of the repository that are pages of the site, too
     "NOTICE": "notice.md",
     "src/anymask/assets/nano/MODEL_CARD.md": "card-nano.md",
     "src/anymask/assets/small/MODEL_CARD.md": "card-small.md",
+    "src/anymask/assets/nano-cells/MODEL_CARD.md": "card-nano-cells.md",
+    "src/anymask/assets/nano-roofs/MODEL_CARD.md": "card-nano-roofs.md",
     "web/package/README.md": "javascript.md",
     "contrib/README.md": "plugins.md",
     "contrib/anymask-connect/README.md": "anymask-connect.md",
@@ -60,7 +62,7 @@ NAVIGATION = {
         "explanation/prompts.md", "explanation/automatic-masks.md", "explanation/text-prompts.md",
         "explanation/tracking.md", "explanation/data-engine.md", "explanation/training.md",
         "explanation/models.md", "explanation/design.md", "explanation/comparison.md",
-        "card-nano.md", "card-small.md",
+        "card-small.md", "card-nano.md", "card-nano-cells.md", "card-nano-roofs.md",
     ],
     "Reference": [
         generated.COMMAND_LINE, generated.SETTINGS, generated.HTTP, "javascript.md",
