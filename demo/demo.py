@@ -78,7 +78,7 @@ def panels(model: Model, scene: Scene) -> tuple[list[tuple[Picture, str]], list[
     ticks.append(time.perf_counter())
     box = model.segment(scene.image, box=scene.box)
     ticks.append(time.perf_counter())
-    records = model.everything(scene.image, **GRID)
+    records = model.everything(scene.image, granularity="whole", **GRID)
     ticks.append(time.perf_counter())
     cutout = model.cutout(scene.image, points=[scene.click], background="white")
     everything = [record.mask for record in records]
