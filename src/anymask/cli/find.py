@@ -37,8 +37,8 @@ from anymask.jobs import FindTask
 MORE = (
     ", and then WORDS, the names of the objects, as in 'red cup'; instead of images also folders "
     "with their subfolders, or one video. Separate several names by , ; | . or line breaks, or "
-    "pass a text file of names; pass none with --like. 'lorry = truck' finds the left name and labels "
-    "it with the right one, 'helmet @ 0.4' sets its own score threshold"
+    "pass a text file of names; pass none with --like. 'lorry = truck' finds the left name and "
+    "labels it with the right one, 'helmet @ 0.4' sets its own score threshold"
 )
 ENDINGS = (".found", "-found")  # suffixes of results, and of an output folder
 
