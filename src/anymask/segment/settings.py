@@ -23,7 +23,7 @@ from anymask.masks import (
     parse_region_size,
     point_grid,
 )
-from anymask.models.rules import Family
+from anymask.models.rules import GRID_IN_WORDS, Family
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -258,7 +258,7 @@ class Grid:
         Setting(
             "minimum confidence score of a mask; 0 keeps all masks",
             below=2,
-            default="small 0.3, nano 0.35, both in exact mode 0.5, SAM 0.88",
+            default=GRID_IN_WORDS["score"],
         ),
     ] = 0.88
     stability: Annotated[
@@ -269,7 +269,7 @@ class Grid:
                 "threshold; 0 keeps all masks"
             ),
             most=1,
-            default="small 0.05, nano 0.1, both in exact mode 0.3, SAM 0.95",
+            default=GRID_IN_WORDS["stability"],
         ),
     ] = 0.95
     stability_score_offset: Annotated[

@@ -53,8 +53,8 @@ class MemoryTracker:
         if steps is None:
             raise ModelError(
                 f"{model.name} does not support tracker='memory'. Use a video model (SAM 2, "
-                "EdgeTAM, EfficientTAM with PyTorch), a model with a memory network, such as "
-                "nano, or tracker='match'."
+                "EdgeTAM, EfficientTAM with PyTorch), a model with a memory network, or "
+                "tracker='match'."
             )
         self.memory = memory or MemorySettings()
         self.model, self._steps = model, steps.choosing(self.memory.choice())

@@ -44,6 +44,11 @@ MODEL_VARIABLE = "ANYMASK_MODEL"  # environment variable with another default fo
 NANO_GRID = GridDefaults(score=0.5, stability=0.3)
 NANO_CLOSER = CropRefinement(margin=1.0, gain=1.2, weight=0.6, min_side=96)
 SAM_GRID = GridDefaults(score=0.88, stability=0.95)
+# The thresholds of all models in words. Those in adaptive mode are in `tables.json`.
+GRID_IN_WORDS = {
+    "score": "small 0.3, nano 0.35, both in exact mode 0.5, SAM 0.88",
+    "stability": "small 0.05, nano 0.1, both in exact mode 0.3, SAM 0.95",
+}
 
 Maker = Callable[[ModelSpec, Tables], Family]
 
