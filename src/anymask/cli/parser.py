@@ -106,9 +106,11 @@ class CommandParser(argparse.ArgumentParser):
         shown = {id(action) for choices in self._required_options() for action in choices}
         try:
             for action in self._actions:
-                common = not action.option_strings or COMMON & set(action.option_strings)
-                common = common or id(action) in shown
-                action.help = _first_clause(action.help) if common else argparse.SUPPRESS
+                common = not action.option_strings or id(action) in shown
+                if common or COMMON & set(action.option_strings):
+                    action.help = _first_clause(action.help)
+                else:
+                    action.help = argparse.SUPPRESS
             short = super().format_help()
         finally:
             self.usage, self.epilog = usage, epilog
