@@ -121,8 +121,8 @@ COMMAND = Command(run, (
     Settings(FindSettings, only=("score", "top_k")),
     Settings(FindSettings, only=("iou", "side")),
     Argument("--every", metavar="N", type=read_count,
-        help="detect on every N-th frame of a video or folder of frames, and track in between; "
-             "-o is then .json (COCO; group_id is the object number), .jsonl, .csv, .mp4 .mov "
+        help="detect on every N-th frame of a video, and track in between; of a folder of frames, "
+             "too. -o is then .json (COCO; group_id is the object number), .jsonl, .csv, .mp4 .mov "
              ".mkv .webm, NAME_{n}.png (white on black), or a folder (palette PNGs and "
              "things.json) (default: 10 for a video file)"),
     OVERLAY,
