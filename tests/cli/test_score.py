@@ -70,9 +70,14 @@ def test_coco_results_are_scored_as_by_pycocotools(tmp_path: Path) -> None:
     document = {"images": images, "annotations": truths, "categories": kinds}
     (tmp_path / "truth.json").write_text(json.dumps(document))
     (tmp_path / "own.json").write_text(json.dumps(found))
-    wrapped = {"annotations": [*found, found[0] | {"image_id": 99}]}
+    runs = np.flatnonzero(np.diff(coco_mask.decode(found[0]["segmentation"]).ravel("F"), prepend=0))
+    plain = {"size": HW, "counts": np.diff([0, *runs, HW[0] * HW[1]]).tolist()}
+    loose = [{k: v for k, v in row.items() if k not in ("id", "iscrowd")} for row in truths]
+    (tmp_path / "loose.json").write_text(json.dumps(document | {"annotations": loose}))
+    odd = [found[0] | {"segmentation": plain, "image_id": "1"}, *found[1:]]
+    wrapped = {"annotations": [*odd, found[0] | {"image_id": 99}]}
     (tmp_path / "found.json").write_text(json.dumps(wrapped))
-    ours = scored("masks", tmp_path / "truth.json", tmp_path / "found.json", tmp_path / "s.json")
+    ours = scored("masks", tmp_path / "loose.json", tmp_path / "found.json", tmp_path / "s.json")
     known = COCO(str(tmp_path / "truth.json"))
     theirs = COCOeval(known, known.loadRes(str(tmp_path / "own.json")), "segm")
     for step in (theirs.evaluate, theirs.accumulate, theirs.summarize):

@@ -305,6 +305,8 @@ def test_a_file_that_is_none_is_refused(tmp_path: Path) -> None:
         path.write_text(text)
         with pytest.raises(DataError, match="not a COCO detection file"):
             read_detections(path, [])
+    path.write_text('{"categories": null, "annotations": []}')
+    assert read_detections(path, []).photos == ()
 
 
 def test_what_cannot_be_measured_says_why(tmp_path: Path) -> None:

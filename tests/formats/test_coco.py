@@ -126,24 +126,6 @@ def test_official_files_need_no_keys_of_ours(tmp_path: Path) -> None:
     assert not image.masks[0].mask[1, 0]
 
 
-@pytest.mark.parametrize(
-    ("annotation", "reason"),
-    [
-        ({"image_id": 9}, "The image with the id 9"),
-        ({"category_id": 9}, "The category with the id "),
-        ({"segmentation": 7}, "`segmentation` is neither run-lengths nor poly"),
-        ({"segmentation": [[1, 2, 3, 4]]}, "Too few points. Polygon 0"),
-        ({"segmentation": [[1, 2, 3, "x", 5, 6]]}, "Expected a flat list of numbers"),
-        ({"segmentation": {"size": [4, 4], "counts": "zzz"}}, "compressed run-length string"),
-        ({"predicted_iou": "good"}, "Invalid value"),
-    ],
-)
-def test_a_broken_record_is_named(annotation: dict[str, Any], reason: str, tmp_path: Path) -> None:
-    (tmp_path / "a.json").write_text(json.dumps(document(**annotation)))
-    with pytest.raises(DataError, match=f"a.json: annotation 0 \\(id 5\\): .*{reason}"):
-        coco.read(tmp_path / "a.json", LossReport())
-
-
 def test_files_put_together_without_new_numbers_are_refused(tmp_path: Path) -> None:
     def refused(**keys: list[dict[str, Any]]) -> str:
         image = {"id": 1, "file_name": "a.jpg", "height": 4, "width": 4}

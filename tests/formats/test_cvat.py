@@ -38,19 +38,6 @@ def test_runs_are_those_of_the_slow_way_and_come_back(mask: Pixels) -> None:
     assert cvat.cvat_to_rle(points, mask.shape) == mask_to_rle(mask)
 
 
-@pytest.mark.parametrize(
-    ("points", "message"),
-    [
-        ([1, 2, 3], "A CVAT mask consists of runs and the 4 numbers"),
-        ([3, 4, 0, 0, 1, 1], "The runs of the mask sum to 7 pixels, but its box has"),
-        ([5, -1, 0, 0, 1, 1], "The runs of the mask sum to 4 pixels, but its"),
-    ],
-)
-def test_broken_runs_are_refused(points: list[float], message: str) -> None:
-    with pytest.raises(DataError, match=message):
-        cvat.cvat_to_rle(points, (4, 4))
-
-
 def written(path: Path, images: list[AnnotatedImage]) -> LossReport:
     report = LossReport()
     write_files(cvat.encode(images, path, report, Policy()), path)
@@ -98,39 +85,6 @@ def test_polygons_and_boxes_are_filled_and_points_reported(tmp_path: Path) -> No
     assert [str(loss) for loss in report.losses] == [
         f"{tmp_path}/a.xml: image 0: shape 2 (points): shapes of type 'points' have no mask"
     ]
-
-
-@pytest.mark.parametrize(
-    ("shapes", "message"),
-    [
-        ('<mask label="a"/>', "shape 0 \\(mask\\): the key 'left' is missing"),
-        (
-            '<mask label="a" rle="1, 2" left="0" top="0" width="2" height="2"/>',
-            r"shape 0 \(mask\): The runs of the mask sum to 3 pixels, but its box has",
-        ),
-        (
-            '<mask label="a" rle="0, 4" left="7" top="0" width="2" height="2"/>',
-            "is outside the image",
-        ),
-        ('<polygon label="a" points="1,1;2"/>', "shape 0 \\(polygon\\): `points` are not pairs"),
-        ('<blob label="a"/>', "Unknown shape type. Given: 'blob'"),
-        ("<mask", "a.xml: Not valid XML"),
-    ],
-)
-def test_a_broken_shape_is_named(shapes: str, message: str, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=f"a.xml: .*{message.removeprefix('a.xml: ')}"):
-        read(tmp_path, shapes)
-
-
-def test_other_xml_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "a.xml").write_text("<annotation/>")
-    with pytest.raises(DataError, match="a.xml: The file is not an export of the type"):
-        cvat.read(tmp_path, LossReport())
-    (tmp_path / "a.xml").write_text('<!DOCTYPE x [<!ENTITY a "b">]><annotations/>')
-    with pytest.raises(DataError, match="a.xml: The file declares XML entities, which are"):
-        cvat.read(tmp_path, LossReport())
-    with pytest.raises(DataError, match="This format is a single file. Use a name ending"):
-        written(tmp_path / "out", [])
 
 
 def test_a_box_beyond_the_picture_is_refused_before_its_runs_are_decoded() -> None:

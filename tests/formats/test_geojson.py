@@ -139,21 +139,6 @@ def test_points_are_reported(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    ("geometry", "message"),
-    [
-        ({"type": "Polygon"}, "the key 'coordinates' is missing"),
-        ({"type": "Polygon", "coordinates": []}, "The polygon has too few points: it has"),
-        ({"type": "Polygon", "coordinates": [[[0, 0], [1, 1]]]}, "Too few points. Expected at"),
-        (3, "`geometry` is not an object"),
-    ],
-)
-def test_a_broken_feature_is_named(geometry: Any, message: str, tmp_path: Path) -> None:
-    (tmp_path / "a.geojson").write_text(json.dumps(collection(geometry, anymask=ABOUT)))
-    with pytest.raises(DataError, match=f"a.geojson: feature 0: .*{message}"):
-        geojson.read(tmp_path, LossReport())
-
-
 def test_qupath_s_files_are_read(tmp_path: Path) -> None:
     """A list of features, their classes in `classification`, the picture beside the file."""
     properties = {

@@ -91,24 +91,6 @@ def test_single_values_and_soft_edges_are_read() -> None:
     assert brush_to_rle(packed, (1, 2)) == mask_to_rle(np.array([[False, True]]))
 
 
-@pytest.mark.parametrize(
-    ("packed", "message"),
-    [
-        ([0, 0, 0, 8, 57, 27, 252, 96, 17], "may be corrupted"),
-        ([0, 0, 0, 8, 57, 27, 252], "Brush run-lengths must have a header of"),
-        ([0, 0, 0, 9, 57, 27, 252, 96], "have 9 values, but an image of 2 x 1 pixels has 8"),
-        ([0, 0, 0, 8, 0, 27, 252, 96], "Brush run-lengths must have"),
-        ([0, 0, 0, 8, 57, 27, 252, 300], "Brush run-lengths must be a"),
-        ([0, 0, 0, 8, 57, 27, 252, -1], "have a header of 7 bytes and runs"),
-        ("abc", "Brush run-lengths must be a"),
-        ([0, 0, 0, 8, 57, 27, 255, 255, 255, 255, 255], "describe (more|fewer) pixels"),
-    ],
-)
-def test_broken_bytes_are_refused(packed: Any, message: str) -> None:
-    with pytest.raises(DataError, match=message):
-        brush_to_rle(packed, (1, 2))
-
-
 @quickly
 @given(st.lists(st.integers(0, 255), max_size=30))
 def test_any_bytes_are_read_or_refused(tail: list[int]) -> None:
@@ -274,30 +256,6 @@ def test_rectangles_are_filled_and_points_reported(tmp_path: Path) -> None:
     truth[5:, 5:15] = True
     np.testing.assert_array_equal(image.masks[0].mask, truth)
     assert "region 1: regions of type 'keypointlabels' have no mask" in str(report.losses[0])
-
-
-@pytest.mark.parametrize(
-    ("broken", "message"),
-    [
-        (task(region(image_rotation=45)), "task 0: region 0: Brushes on rotated images"),
-        (task(region(value={"points": [[0, 0]]})), "task 0: region 0: Too few points"),
-        (task(region(type="brushlabels")), "region 0: The brush has no `rle`"),
-        (task(region(original_width=0)), "task 0: An image must have at least 1 x 1"),
-        (task(data={"text": "x"}), r"task 0: `data` has no `image`. Its keys are "),
-        (task(), "task 0: No region contains the image size. Pass the folder"),
-        ({"id": 3}, "task 0: Expected Label Studio tasks with `data`\\. Given: "),
-        (7, "task 0: Expected Label Studio tasks with `data`"),
-    ],
-)
-def test_a_broken_task_is_named(broken: Any, message: str, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=f"a.json: .*{message}"):
-        read_file(tmp_path, broken)
-
-
-def test_a_list_is_wanted(tmp_path: Path) -> None:
-    (tmp_path / "a.json").write_text("{}")
-    with pytest.raises(DataError, match="a.json: The file is a single object, but a list of Label"):
-        label_studio.read(tmp_path, LossReport())
 
 
 def test_finished_annotations_are_written_where_asked(tmp_path: Path) -> None:

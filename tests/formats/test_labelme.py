@@ -179,25 +179,6 @@ def test_two_masks_of_one_group_are_kept_apart(tmp_path: Path) -> None:
 MASK = {"label": "x", "shape_type": "mask", "points": [[0, 0], [2, 2]]}
 
 
-@pytest.mark.parametrize(
-    ("shape", "reason"),
-    [
-        (
-            {"shape_type": "polygon", "points": [[1, 1], [2, 2]]},
-            "Too few points. Expected at least 3, given: 2",
-        ),
-        ({"shape_type": "polygon", "points": []}, "Too few points. Expected at least 3, given: 0"),
-        ({"shape_type": "blob", "points": [[1, 1]]}, "Unknown shape type. Given: 'blob'"),
-        ({"shape_type": "polygon"}, "the key 'points' is missing"),
-        (MASK | {"mask": "AAAA"}, "`mask` is not a PNG"),
-        (MASK | {"mask": None}, "`mask` is not a PNG in base64"),
-    ],
-)
-def test_a_broken_shape_is_named(shape: dict[str, Any], reason: str, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=f"a.json: shape 0: .*{reason}"):
-        read_file(tmp_path, {"label": "x"} | shape)
-
-
 def test_a_stamp_of_another_size_is_refused(tmp_path: Path) -> None:
     written(tmp_path, [rings()])
     path = tmp_path / "rings.json"

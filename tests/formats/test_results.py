@@ -79,10 +79,11 @@ def test_run_lengths_tell_the_size_without_pictures(tmp_path: Path) -> None:
 def test_wrapped_and_empty_results_are_results(tmp_path: Path) -> None:
     path = tmp_path / "results.json"
     for more, label in (({}, "18"), ({"categories": [{"id": 18, "name": "dog"}]}, "dog")):
-        path.write_text(json.dumps({"annotations": [result(139)]} | more))
+        odd = [result(139, category_id=9), result(139, category_id=[1]), 7] if more else []
+        path.write_text(json.dumps({"annotations": [result(139), *odd]} | more))
         assert recognise(path) == "results"
-        (image,), _ = read_annotations(path)
-        assert [mask.label for mask in image.masks] == [label]
+        (image,), report = read_annotations(path)
+        assert ([mask.label for mask in image.masks], report.skipped) == ([label], len(odd))
         assert np.array_equal(rle_to_mask(image.masks[0].rle), DISC)
     path.write_text("[]")
     assert (recognise(path), read_annotations(path)[0]) == ("results", [])

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 
-from anymask.base import DataError
 from anymask.formats import AnnotatedImage, LossReport, Policy, sa1b, write_files
 from anymask.masks import Mask
 from tests.formats.annotated import annotated_images, rings
@@ -74,41 +73,3 @@ def document() -> dict[str, object]:
         "image": {"width": 2, "height": 3, "file_name": "a.jpg"},
         "annotations": [{"segmentation": {"size": [3, 2], "counts": [6]}}],
     }
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"image": {"width": 2, "height": 3}}, "a.json: the key 'file_name' is missing"),
-        ({"image": 3}, "a.json: `image` is not an object"),
-        (
-            {"image": {"width": 0, "height": 3, "file_name": "a.jpg"}},
-            "a.json: An image must have at least 1 x 1 pixel, but the height",
-        ),
-        (
-            {"image": {"width": 1e9, "height": 3e4, "file_name": "a.jpg"}},
-            "a.json: An image must have at most 2147483648",
-        ),
-        (
-            {"image": {"width": 3, "height": 3, "file_name": "a.jpg"}},
-            "a.json: a.jpg, mask 0: The mask has .*, but the image has \\(3, 3\\)",
-        ),
-        (
-            {"annotations": [{"segmentation": {"size": [3, 2], "counts": [5]}}]},
-            "a.json: annotation 0: Run lengths must sum to H \\* W = 3 \\* 2 = 6, but",
-        ),
-        ({"annotations": [7]}, "a.json: annotation 0: Invalid SA-1B record"),
-    ],
-)
-def test_a_broken_file_names_record_and_reason(
-    change: dict[str, object], message: str, tmp_path: Path
-) -> None:
-    (tmp_path / "a.json").write_text(json.dumps(document() | change))
-    with pytest.raises(DataError, match=message):
-        sa1b.read(tmp_path, LossReport())
-
-
-def test_text_that_is_no_json_is_named(tmp_path: Path) -> None:
-    (tmp_path / "a.json").write_text('{"image": ')
-    with pytest.raises(DataError, match="a.json: Not valid JSON .*Check that the file is complete"):
-        sa1b.read(tmp_path, LossReport())

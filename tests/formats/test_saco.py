@@ -128,6 +128,7 @@ def test_an_image_without_any_phrase_comes_back(tmp_path: Path) -> None:
         ([pair(1, "cup")], [record(1, 9, square(1))], "id 9 is missing"),
         ([pair(1, "cup")], ["x"], "annotation 1"),
         ([pair(1, "cup")], [record(1, None, square(1))], "image_id"),
+        ([pair(1, "cup")], [record(1, "9" * 5000, square(1))], "image_id"),
     ],
 )
 def test_one_invalid_record_is_skipped_and_reported(

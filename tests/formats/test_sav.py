@@ -132,13 +132,13 @@ def test_the_lines_of_a_track_are_frames(tmp_path: Path) -> None:
         rle = peer.encode(np.asfortranarray(square(side).astype(np.uint8)))
         row = {"object": 3, "score": 0.5, "segmentation": rle | {"counts": rle["counts"].decode()}}
         rows.append(json.dumps({"frame": frame, "seconds": 0.1 * frame, "objects": [row]}))
-    path.write_text("\n".join([*rows, '{"frame": 6}']))
+    path.write_text("\n".join([*rows, '{"frame": 6}', rows[0].replace("0.5", "NaN")]))
     assert recognise(path) == "sav"
     found, report = read_annotations(path)
     assert [one.place for one in found] == [SequencePlace("dogs", n) for n in (0, 2, 4)]
     drawn = [[rle_to_mask(mask.rle) for mask in one.masks] for one in found]
     assert [len(masks) for masks in drawn] == [1, 0, np.array_equal(drawn[2][0], square(9))]
-    assert (found[0].masks[0].id, found[0].masks[0].score, report.skipped) == (3, 0.5, 1)
+    assert (found[0].masks[0].id, found[0].masks[0].score, report.skipped) == (3, 0.5, 2)
 
 
 @pytest.mark.parametrize(

@@ -68,34 +68,6 @@ def test_a_set_without_a_description_takes_its_folders_name(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"hw": [48]}, r"line 2: `hw` must be \[height, width\] in pixels, but it is \[48\]"),
-        ({"hw": [0, 64]}, r"line 2: `hw` must be"),
-        ({"hw": [48.0, 64]}, r"line 2: `hw` must be"),
-        ({"hw": [47, 64]}, r"line 2: mask 0: .*H \* W = 3008"),
-        ({"image": "../secret.png"}, r"line 2: `image` must be a path inside the dataset folder"),
-        ({"image": "/etc/passwd"}, r"line 2: `image` must be a path inside the dataset folder"),
-        ({"image": "C:/a.png"}, r"line 2: `image` must be a path inside the dataset folder"),
-        ({"image": 5}, "line 2: `image` must be a path inside the dataset folder, but"),
-        ({"image": "images/none.png"}, r"line 2: The image 'images/none\.png' is missing"),
-        ({"masks": None}, "line 2: `masks` must be a list of objects, but it"),
-        ({"masks": [[1]]}, r"line 2: mask 0: `mask` is not an object"),
-        ({"masks": [{}]}, r"line 2: mask 0: `counts` must be the compressed run-lengths of"),
-        ({"masks": [{"rle": "0"}]}, r"line 2: mask 0: Run lengths must sum"),
-        ({"masks": [{"rle": "~~"}]}, r"line 2: mask 0: Invalid compressed run-length string"),
-        ({"ignore_rle": 7}, "line 2: ignore_rle: `counts` must be the compressed"),
-    ],
-)
-def test_a_broken_line_is_named_with_the_reason(
-    tmp_path: Path, changes: dict[str, object], message: str
-) -> None:
-    folder = edit_line(write_set(tmp_path / "boxes", BOXES), **changes)
-    with pytest.raises(DataError, match=message):
-        load_set(folder)
-
-
-@pytest.mark.parametrize(
     ("key", "value", "message"),
     [
         ("label", 3, "`label` must be text, but it is 3"),
@@ -109,37 +81,6 @@ def test_a_mask_with_a_strange_label_is_named(
     folder = write_set(tmp_path / "boxes", BOXES)
     with pytest.raises(DataError, match=f"line 2: mask 0: {message}"):
         load_set(edit_line(folder, masks=[{"rle": text, key: value}]))
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ('{"image": "images/0.p', "line 1: Not valid JSON"),
-        ("[1, 2]\n", "line 1: `line` is not an object"),
-        ("\xff\n", "line 1: Not valid JSON"),
-        ("\n\n", "The file is empty"),
-    ],
-)
-def test_lines_that_are_no_records_are_refused(tmp_path: Path, text: str, message: str) -> None:
-    folder = write_set(tmp_path / "boxes", BOXES)
-    (folder / "masks.jsonl").write_bytes(text.encode("latin-1"))
-    with pytest.raises(DataError, match=message):
-        load_set(folder)
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("{", "set.json: Not valid JSON"),
-        ("[]", "set.json: Expected a JSON object, but the"),
-        ('{"ships": "yes"}', "`ships` must be true or false, but it"),
-    ],
-)
-def test_a_broken_description_is_refused(tmp_path: Path, text: str, message: str) -> None:
-    folder = write_set(tmp_path / "boxes", BOXES)
-    (folder / "set.json").write_text(text, encoding="utf-8")
-    with pytest.raises(DataError, match=message):
-        load_set(folder)
 
 
 def test_a_folder_without_masks_is_no_set(tmp_path: Path) -> None:

@@ -46,6 +46,8 @@ def test_own_classes_are_named_in_the_label_map(tmp_path: Path) -> None:
     write_annotations([picture("wheel: left", "bolt")], tmp_path / "voc", "voc")
     lines = (tmp_path / "voc" / "labelmap.txt").read_text().splitlines()
     assert lines[1:] == ["background:0,0,0::", "bolt:128,0,0::", "wheel: left:0,128,0::"]
+    odd = [f"nut:{'9' * 5000},0,0::", "cog:::"]
+    (tmp_path / "voc" / "labelmap.txt").write_text("\n".join([*lines, *odd]))
     classes = numbers(tmp_path / "voc" / "SegmentationClass" / "street.png")
     np.testing.assert_array_equal(classes, LEFT * 2 + RIGHT * 1 + VOID * 255)
     (image,), lost = read_annotations(tmp_path / "voc")

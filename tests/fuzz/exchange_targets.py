@@ -1,4 +1,4 @@
-"""Files of other annotation tools that are only read, archives of datasets and images, and KML."""
+"""Files that are only read: of other tools, of tracks and scores, lists of names, archives, KML."""
 
 import csv
 import gzip
@@ -11,11 +11,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from anymask import evaluate
 from anymask.formats import read_annotations, write_annotations
+from anymask.track.known import read_tracks
 from tests.formats.annotated import rings
 from tests.formats.test_cvat_tracks import box, polygon, track, video
 from tests.formats.test_label_studio_exports import ROW
-from tests.fuzz.targets import Target
+from tests.fuzz.more_targets import base_map
+from tests.fuzz.targets import Target, attempt
 
 KML = (
     '<?xml version="1.0" encoding="UTF-8"?><kml xmlns="http://www.opengis.net/kml/2.2"><Document>'
@@ -25,9 +28,34 @@ KML = (
     "<coordinates>15.0002,45.1532</coordinates></Point></Placemark></Document></kml>"
 )
 
+RLE = {"size": [10, 20], "counts": [0, 9, 191]}
+SACO = {
+    "videos": [{"id": 1, "video_name": "v", "height": 10, "width": 20, "length": 3}],
+    "annotations": [{"video_id": 1, "category_id": 4, "segmentations": [RLE, None, RLE]}],
+    "categories": [{"id": 4, "name": "a cat"}, {"id": 5, "name": "a dog"}],
+    "video_np_pairs": [
+        {"id": n, "video_id": 1, "category_id": n, "noun_phrase": name}
+        for n, name in ((4, "a cat"), (5, "a dog"))
+    ],
+}
+VOC_XML = (
+    "<annotation><filename>a.jpg</filename><size><width>20</width><height>10</height></size>"
+    "<object><name>cat</name><truncated>1</truncated><polygon><x1>3</x1><y1>4</y1><x2>9</x2>"
+    "<y2>4</y2><x3>9</x3><y3>8</y3></polygon></object><object><name>dog</name><bndbox><xmin>1"
+    "</xmin><ymin>1</ymin><xmax>5</xmax><ymax>5</ymax></bndbox></object></annotation>"
+)
+TERMS = (
+    '{"licence": {"id": 1, "name": "CC BY 4.0", "url": "https://a.b"}}\n'
+    '{"info": {"source": "harbour", "restrictions": ["no-training"]}}\n'
+)
+ORIGINS = (
+    '{"origin": 0, "model": "nano", "weights": "6f0c", "licence": "Apache-2.0"}\n'
+    '{"image": "a.png", "masks": [0]}\n'
+)
+
 
 def tools(root: Path) -> list[Target]:
-    """CVAT for video, Label Studio's JSON-MIN and tables, ROIs of ImageJ."""
+    """CVAT for video, Label Studio's JSON-MIN and tables, ROIs of ImageJ, results, tracks."""
     import roifile
 
     root.mkdir(parents=True)
@@ -44,11 +72,75 @@ def tools(root: Path) -> list[Target]:
         one = roifile.ImagejRoi.frompoints(np.array(points, np.float32), name=f"cat-{number}")
         one.tofile(root / "a_RoiSet.zip")
         one.tofile(root / ("a.roi", "b.roi")[number])
-    rle = {"size": [10, 20], "counts": [0, 9, 191]}
-    found = {"segmentation": rle, "bbox": [0, 0, 1, 9], "predicted_iou": 0.9, "area": 9}
+    found = {"segmentation": RLE, "bbox": [0, 0, 1, 9], "predicted_iou": 0.9, "area": 9}
     (root / "results.json").write_text(json.dumps([found | {"stability_score": 0.9}]))
+    rows = [found | {"image_id": 1, "category_id": 3, "score": 0.5}]
+    wrapped = {"annotations": rows, "categories": [{"id": 3, "name": "cat"}]}
+    (root / "wrapped.json").write_text(json.dumps(wrapped))
+    (root / "saco_videos.json").write_text(json.dumps(SACO))
+    (root / "voc.xml").write_text(VOC_XML)
+    lines = [{"frame": n, "objects": [{"object": 1, "score": 0.5} | found]} for n in range(3)]
+    (root / "track.jsonl").write_text("\n".join(map(json.dumps, lines)))
     files = tuple(path for path in sorted(root.iterdir()) if path.suffix != ".jpg")
-    return [Target("tools", root, files, lambda path: read_annotations(path, pictures=root))]
+
+    def use(path: Path) -> None:
+        attempt(lambda: read_annotations(path, pictures=root, on_bad="error"))
+        attempt(lambda: read_tracks(path))
+        images, _ = read_annotations(path, pictures=root)
+        write_annotations(images, root / "out", "labelme")
+
+    return [Target("tools", root, files, use)]
+
+
+def beside(root: Path) -> list[Target]:
+    """Lists of classes, and facts of anymask, beside pictures of labels."""
+    lists = {
+        "labelmap.txt": "# label:color_rgb:parts:actions\nbackground:0,0,0::\ncat:9,9,9:a,b:c\n",
+        "class_names.txt": "_background_\ncat\ndog\n", "_classes.csv": "Value, Class\n1, cat\n",
+        "label_colors.txt": "64 128 64\tcat\n0 0 0\tVoid\n", "terms.jsonl": TERMS,
+        "class_dict.csv": "name,r,g,b\ncat,9,9,9\nVoid,0,0,0\n", "origins.jsonl": ORIGINS,
+    }  # fmt: skip
+    for name, text in lists.items():
+        for folder in ("labels", "SegmentationObject", "SegmentationClass", "images"):
+            (root / name / folder).mkdir(parents=True)
+            Image.fromarray(np.eye(9, dtype=np.uint8)).save(root / name / folder / "a.png")
+        (root / name / name).write_text(text)
+        (root / name / "labels" / name).write_text(text)
+
+    def use(path: Path) -> None:
+        folder = path.parent.parent if path.parent.name == "labels" else path.parent
+        attempt(lambda: read_annotations(folder, "voc"))
+        images, _ = read_annotations(folder / "labels", "label-png", folder / "images")
+        write_annotations(images, root / "out.json", "coco")
+
+    files = tuple(path for name in lists for path in sorted((root / name).rglob(name)))
+    return [Target("beside", root, tuple(one for one in files if one.is_file()), use)]
+
+
+def scores(root: Path) -> list[Target]:
+    """Ground truth and results of each protocol that compares files."""
+    root.mkdir(parents=True)
+    rows = [{"image_id": n, "category_id": 1, "segmentation": RLE, "score": 0.9} for n in (1, 2)]
+    images = [{"id": n, "file_name": f"{n}.jpg", "height": 10, "width": 20} for n in (1, 2)]
+    truths = [
+        {"id": n, "image_id": n, "category_id": 1, "segmentation": RLE, "bbox": [0, 0, 1, 9],
+         "area": 9, "iscrowd": 0} for n in (1, 2)
+    ]  # fmt: skip
+    sets = {"images": images, "annotations": truths, "categories": [{"id": 1, "name": "cat"}]}
+    phrases = {**sets, "images": [{**one, "text_input": "a cat"} for one in images]}
+    tracks = [{"video_id": 1, "category_id": 4, "segmentations": [RLE, None, RLE], "score": 0.5}]
+    for name, truth, found in (
+        ("masks", sets, rows), ("concepts", phrases, rows), ("video.concepts", SACO, tracks),
+    ):  # fmt: skip
+        (root / f"{name}.json").write_text(json.dumps(truth))
+        (root / f"{name}.found.json").write_text(json.dumps(found))
+
+    def use(path: Path) -> None:
+        name = path.name.removesuffix(".json").removesuffix(".found")
+        truth, found = root / f"{name}.json", root / f"{name}.found.json"
+        evaluate(found, truth, protocol=name.removeprefix("video.")).save(root / "out" / "a.json")
+
+    return [Target("scores", root, tuple(sorted(root.iterdir())), use)]
 
 
 def archives(root: Path) -> list[Target]:
@@ -72,32 +164,23 @@ def archives(root: Path) -> list[Target]:
     (root / "a.json.gz").write_bytes(gzip.compress(data))
 
     def use(path: Path) -> None:
-        try:
-            read_annotations(path)
-        finally:
-            read_annotations(root / "yolo", pictures=path)
+        attempt(lambda: read_annotations(path))
+        read_annotations(root / "yolo", pictures=path)
 
     return [Target("archives", root, tuple(sorted(root.glob("a.*"))), use)]
 
 
 def placemarks(root: Path) -> list[Target]:
     """KML and KMZ as prompts of a map."""
-    import rasterio
-    from rasterio.transform import from_origin
-
     from anymask.maps import open_map, read_prompts
 
-    root.mkdir(parents=True)
-    place = {"crs": "EPSG:32633", "transform": from_origin(500_000, 5_000_000, 1, 1)}
-    size = {"width": 32, "height": 24, "count": 3, "dtype": "uint8", **place}
-    with rasterio.open(root / "base.tif", "w", driver="GTiff", **size) as out:
-        out.write(np.zeros((3, 24, 32), np.uint8))
+    base = base_map(root / "base.tif")
     (root / "a.kml").write_text(KML)
     with zipfile.ZipFile(root / "a.kmz", "w", zipfile.ZIP_DEFLATED) as packed:
         packed.writestr("doc.kml", KML)
 
     def use(path: Path) -> None:
-        with open_map([root / "base.tif"]) as scene:
+        with open_map([base]) as scene:
             read_prompts(path, scene)
 
     return [Target("placemarks", root, (root / "a.kml", root / "a.kmz"), use)]

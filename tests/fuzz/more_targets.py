@@ -4,6 +4,7 @@ import contextlib
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -150,23 +151,26 @@ def videos(root: Path) -> list[Target]:
     return [Target("videos", root, tuple(sorted(root.iterdir())), use)]
 
 
-def rasters(root: Path) -> list[Target]:
-    """Maps."""
+def base_map(path: Path, **more: Any) -> Path:
+    """A map of 32 x 24 pixels."""
     import rasterio
     from rasterio.transform import from_origin
 
+    path.parent.mkdir(parents=True, exist_ok=True)
+    place = {"crs": "EPSG:32633", "transform": from_origin(500_000, 5_000_000, 1, 1)}
+    size = {"width": 32, "height": 24, "count": 3, "dtype": "uint8", **place, **more}
+    with rasterio.open(path, "w", driver="GTiff", **size) as out:
+        out.write(next(frames()).transpose(2, 0, 1))
+    return path
+
+
+def rasters(root: Path) -> list[Target]:
+    """Maps."""
     from anymask.maps import open_map
 
-    root.mkdir(parents=True)
-    place = {"crs": "EPSG:32633", "transform": from_origin(500_000, 5_000_000, 1, 1)}
-    size = {"width": 32, "height": 24, "count": 3, "dtype": "uint8", **place}
-    pixels = np.stack([*frames()][:1])[0].transpose(2, 0, 1)
-    for name, more in (
-        ("a.tif", {}),
-        ("tiled.tif", {"tiled": True, "blockxsize": 16, "blockysize": 16, "compress": "deflate"}),
-    ):
-        with rasterio.open(root / name, "w", driver="GTiff", **size, **more) as out:
-            out.write(pixels)
+    base_map(root / "a.tif")
+    more = {"tiled": True, "blockxsize": 16, "blockysize": 16, "compress": "deflate"}
+    base_map(root / "tiled.tif", **more)
     bands = "".join(
         f'<VRTRasterBand dataType="Byte" band="{n}"><SimpleSource><SourceFilename '
         f'relativeToVRT="1">a.tif</SourceFilename><SourceBand>{n}</SourceBand></SimpleSource>'
@@ -191,19 +195,11 @@ def rasters(root: Path) -> list[Target]:
 def layers(root: Path) -> list[Target]:
     """Prompts in layers of vectors, on a sound map."""
     import pyogrio.raw
-    import rasterio
     import shapely
-    from rasterio.transform import from_origin
 
     from anymask.maps import open_map, read_prompts
 
-    root.mkdir(parents=True)
-    place = {"crs": "EPSG:32633", "transform": from_origin(500_000, 5_000_000, 1, 1)}
-    base = root / "base" / "a.tif"
-    base.parent.mkdir()
-    size = {"width": 32, "height": 24, "count": 3, "dtype": "uint8", **place}
-    with rasterio.open(base, "w", driver="GTiff", **size) as out:
-        out.write(np.zeros((3, 24, 32), np.uint8))
+    base = base_map(root / "base" / "a.tif")
     shapes = shapely.to_wkb(
         [shapely.box(500_004, 4_999_990, 500_012, 4_999_996), shapely.Point(500_009, 4_999_980)]
     )

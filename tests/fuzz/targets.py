@@ -17,6 +17,7 @@ from anymask.formats import (
     find_format,
     load_clips,
     load_dataset,
+    read,
     read_annotations,
     write_annotations,
 )
@@ -66,12 +67,15 @@ class Target:
     use: Callable[[Path], object]
 
 
+Maker = Callable[[Path], list[Target]]
+
+
 def all_targets(root: Path) -> list[Target]:
     """Write every kind of file below a folder."""
     return [target for name, maker in makers_of().items() for target in maker(root / name)]
 
 
-def makers_of() -> dict[str, Callable[[Path], list[Target]]]:
+def makers_of() -> dict[str, Maker]:
     """What writes the files of each kind, by its name."""
     from tests.fuzz import exchange_targets as other
     from tests.fuzz import more_targets as more
@@ -79,7 +83,7 @@ def makers_of() -> dict[str, Callable[[Path], list[Target]]]:
     makers = (
         pictures, masks, annotations, sets, embeddings, bundles, checkpoints, tables, projects,
         more.volumes, more.series, more.zarrs, more.videos, more.rasters, more.layers,
-        more.sessions, other.tools, other.archives, other.placemarks,
+        more.sessions, other.tools, other.beside, other.scores, other.archives, other.placemarks,
     )  # fmt: skip
     return {maker.__name__: maker for maker in makers}
 
@@ -102,8 +106,8 @@ def pictures(root: Path) -> list[Target]:
     _write_tiffs(root, rng)
 
     def use(path: Path) -> None:
-        for read in (load_image, load_mask, _page, _hw):
-            _try(lambda read=read: read(path))
+        for door in (load_image, load_mask, _page, _hw):
+            attempt(lambda door=door: door(path))
 
     return [Target("pictures", root, tuple(sorted(root.iterdir())), use)]
 
@@ -160,7 +164,9 @@ def annotations(root: Path, names: Iterable[str] = FORMATS) -> list[Target]:
         def use(path: Path, name: str = name, folder: Path = folder) -> None:
             images, _ = read_annotations(folder, name, folder / "images")
             write_annotations(images, root / "out.json", "coco")
-            _try(lambda: read_annotations(path))
+            attempt(lambda: read_annotations(path))
+            for split in read(folder, name).splits:
+                read_annotations(folder, name, split=split)
 
         targets.append(Target(f"annotations {name}", folder, files + pngs, use))
     return targets
@@ -178,8 +184,8 @@ def sets(root: Path, writers: Mapping[str, tuple[str, Any]] = WRITERS) -> list[T
         def use(_: Path, folder: Path = folder) -> None:
             _, samples = load_dataset(folder)
             for sample in samples:
-                _try(sample.image)
-            _try(lambda: [clip.frame(0) for clip in load_clips(folder)])
+                attempt(sample.image)
+            attempt(lambda: [clip.frame(0) for clip in load_clips(folder)])
 
         targets.append(Target(f"sets {name}", folder, files, use))
     return targets
@@ -271,7 +277,7 @@ def projects(root: Path) -> list[Target]:
     return [Target("projects", root, (database, address), use)]
 
 
-def _try(work: Callable[[], object]) -> None:
+def attempt(work: Callable[[], object]) -> None:
     """What one reader refuses may not keep the next one from looking."""
     try:
         work()

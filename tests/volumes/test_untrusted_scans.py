@@ -342,6 +342,9 @@ def test_a_zarr_runs_no_code(tmp_path: Path) -> None:
         (tmp_path / "a" / "0" / ".zarray").write_text(json.dumps(notes | change))
         with pytest.raises(DataError):
             _ = anymask.read_volume(tmp_path / "a").array
+    (tmp_path / "a" / ".zgroup").write_text("{}")  # zarr: GroupNotFoundError, a FileNotFoundError
+    with pytest.raises(DataError, match="cannot be read as a scan"):
+        anymask.read_volume(tmp_path / "a")
 
 
 def test_strips_of_a_tiff_unpack_to_what_its_header_states(

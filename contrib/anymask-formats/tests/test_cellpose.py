@@ -150,8 +150,12 @@ def test_a_pickle_that_names_one_list_often_is_refused(leaf: int, tmp_path: Path
         with pytest.raises(DataError, match="contains itself, or over"):
             read_pickled(source.read_bytes())
     head = source.read_bytes()[: source.read_bytes().index(b"\n") + 1]
-    with pytest.raises(DataError, match="numbers more values"):
+    with pytest.raises(DataError, match="one value too many"):
         read_pickled(head + b"]r\xff\xff\xff\x7f.")  # LONG_BINPUT would take 32 GB
+    keys = b"".join(b"h%ch%c\x86q%c" % (n, n, n + 1) for n in range(60))  # hash: 2 to the 60 visits
+    for end in (b"}h\x3cK\x01s.", b"}(h\x3cK\x01u."):
+        with pytest.raises(DataError, match="one value too many"):
+            read_pickled(head + b")q\0" + keys + end)
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,16 @@ from anymask.evaluation.protocols import NotMeasured, Segmenter, ask_in_parts
 from anymask.evaluation.report import Report, Section, TextTable
 from anymask.evaluation.results import Curve, MetricValue, SetResult
 from anymask.evaluation.selection import EvalSet, EvalSettings, choose_masks
-from anymask.formats import VOID_LABEL, AnnotatedImage, LossReport, read_annotations, read_json
+from anymask.formats import (
+    VOID_LABEL,
+    AnnotatedImage,
+    LossReport,
+    fields,
+    located,
+    read_annotations,
+    read_json,
+    segmentation_to_rle,
+)
 from anymask.masks import Prompt, Rle, counted, mask_to_rle, rle_area, rle_to_coco
 
 IOU_THRESHOLDS: Floats = np.linspace(0.5, 0.95, 10)
@@ -172,12 +181,20 @@ def report_masks(results: Path, truth: Path) -> Report:
     COCO, COCOeval = _pycocotools()
     for path, form in ((truth, "coco"), (results, "results")):  # pycocotools checks no sizes
         read_annotations(path, form, on_bad="error")
-    document, known = read_json(results), COCO()
-    rows = document["annotations"] if isinstance(document, dict) else document
-    known.dataset = read_json(truth)
+    document, found, known = read_json(truth), read_json(results), COCO()
+    rows = found["annotations"] if isinstance(found, dict) else found
+    with located(truth):
+        sized = ((one["id"], one["height"], one["width"]) for one in document["images"])
+        hws = {fields.as_whole(n, "id"): fields.checked_hw(h, w) for n, h, w in sized}
+        known.dataset = {
+            "images": [{"id": n, "height": h, "width": w} for n, (h, w) in hws.items()],
+            "categories": [{"id": fields.as_whole(c["id"], "id")} for c in document["categories"]],
+            "annotations": _complete(document["annotations"], hws),
+        }
+    with located(results):
+        own = _complete(rows, hws)
     with redirect_stdout(io.StringIO()):
         known.createIndex()
-        own = [row for row in rows if row["image_id"] in known.imgs]
         found = known.loadRes(own) if own else COCO()
         run = COCOeval(known, found, "segm")
         run.evaluate()
@@ -196,6 +213,21 @@ def report_masks(results: Path, truth: Path) -> Report:
         rows=[values],
         data={"global": values},
     )
+
+
+def _complete(rows: list[Any], hws: Mapping[int, tuple[int, int]]) -> list[dict[str, Any]]:
+    """Return the rows of known images with the keys that pycocotools requires, ids from 1."""
+    found = list[dict[str, Any]]()
+    for number, row in enumerate(rows, start=1):
+        if (image := fields.as_whole(row["image_id"], "image_id")) in hws:
+            rle = segmentation_to_rle(row["segmentation"], hws[image])
+            kind = fields.as_whole(row["category_id"], "category_id")
+            area = fields.as_number(row.get("area", rle_area(rle)), "area")
+            score = fields.as_number(row.get("score", 0), "score")
+            crowd = bool(row.get("iscrowd"))
+            about = {"id": number, "image_id": image, "category_id": kind, "iscrowd": crowd}
+            found.append(coco_row(rle, None, area=area, score=score, **about))
+    return found
 
 
 # Average precision.

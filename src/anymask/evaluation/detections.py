@@ -80,7 +80,7 @@ def read_detections(
     report.check_records(path, read)
     if other:
         report.note(f"skipped {counted(other, 'detection')} for images outside of this set")
-    rows = [row for row in document["categories"] if isinstance(row, dict)]
+    rows = [row for row in document["categories"] or () if isinstance(row, dict)]
     frequency = {
         row["name"]: str(row["frequency"])
         for row in rows

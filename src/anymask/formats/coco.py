@@ -216,7 +216,7 @@ class _Records:
         if not self.boxes or (self.crowds and row.get("iscrowd")):
             self.report.skip(image.file_name, "a box alone")
             return None
-        found = box_to_mask(box, image.hw, _label_of(row, self.names))
+        found = box_to_mask(box, image.hw, label_of(row, self.names))
         if found is None:
             self.report.skip(image.file_name, "the box is outside the image")
             return None
@@ -299,7 +299,8 @@ def file_name(row: dict[str, Any]) -> str:
     return str(row["file_name"]).replace("\\", "/")  # some tools write Windows paths
 
 
-def _label_of(row: dict[str, Any], names: dict[int, str]) -> str | None:
+def label_of(row: Mapping[str, Any], names: Mapping[int, str]) -> str | None:
+    """Return the class name of a record; None if a file has none. Raises DataError."""
     if not names and row.get("category_id") is None:
         return None
     if (category := as_whole(row["category_id"], "category_id")) not in names:
@@ -316,7 +317,7 @@ def _box(row: dict[str, Any]) -> Box | None:
 
 
 def _mask(row: dict[str, Any], hw: tuple[int, int], names: dict[int, str]) -> Mask:
-    label = _label_of(row, names)
+    label = label_of(row, names)
     rle = segmentation_to_rle(row.get("segmentation"), hw)
     values = {key: row[key] for key in KEPT if key in row}
     quality = row.get("predicted_iou", row.get("score", 0.0))

@@ -15,7 +15,7 @@ from typing import Any
 
 from anymask.base import DataError
 from anymask.formats.annotations import AnnotatedImage, LossReport, with_extras
-from anymask.formats.coco import category_names, record_extra, segmentation_to_rle
+from anymask.formats.coco import category_names, label_of, record_extra, segmentation_to_rle
 from anymask.formats.documents import find_files, photo_beside, picture_hw, read_json
 from anymask.formats.fields import as_list, as_number, as_numbers, as_record, as_whole, shown
 from anymask.formats.outlines import CornerCheck
@@ -34,8 +34,7 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
     images, photos, corners = [], _Photos(), CornerCheck("x y width height")
     for path in find_files(source, ".json"):
         with report.record(path):
-            rows = result_rows(read_json(path), report)
-            groups = _by_image(rows, path, report)
+            groups = _by_image(read_json(path), path, report)
             for name, few in groups.items():
                 with report.record(f"image {name}"):
                     folders = [pictures] if pictures else [path.parent, path.parent / "images"]
@@ -48,22 +47,16 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
     return images
 
 
-def result_rows(document: Any, report: LossReport) -> list[Any]:
-    """Return the records of a list, or of a document with `annotations`, with class names if it has
-    `categories`. Raises DataError."""
-    if not isinstance(document, dict):
-        return as_list(document, "the document")
-    rows = as_list(document.get("annotations"), "annotations")
-    names = category_names(document.get("categories", []), report)
-    return [row | {"category_id": names.get(row["category_id"])} for row in rows] if names else rows
-
-
-def _by_image(rows: list[Any], path: Path, report: LossReport) -> dict[str, list[tuple[int, Any]]]:
-    """Return the numbered records of each image, by `image_id`; by file name without it."""
+def _by_image(document: Any, path: Path, report: LossReport) -> dict[str, list[tuple[int, Any]]]:
+    """Return the numbered records of a list, or of `annotations`, by `image_id` or file name."""
+    wrapped = document if isinstance(document, dict) else {"annotations": document}
+    names = category_names(wrapped.get("categories"), report)
     found: dict[str, list[tuple[int, Any]]] = {}
-    for number, row in enumerate(rows):
+    for number, row in enumerate(as_list(wrapped.get("annotations"), "annotations")):
         with report.record(f"record {number}"):
             image_id = as_record(row, "record").get("image_id", path.stem)
+            if names:
+                row = row | {"category_id": label_of(row, names)}
             if isinstance(image_id, (list, dict, bool)) or image_id in (None, ""):
                 raise DataError(f"`image_id` is not a number or name. Given: {shown(image_id)}.")
             if isinstance(image_id, float) and image_id.is_integer():

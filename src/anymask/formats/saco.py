@@ -194,7 +194,7 @@ def _read_images(
     rows = list[Any]()
     for row in as_list(document["annotations"], "annotations"):
         own = row.get("image_id") if isinstance(row, dict) else None
-        own = int(own) if isinstance(own, str) and own.isdecimal() else own
+        own = int(own) if isinstance(own, str) and own.isdecimal() and len(own) < 20 else own
         if type(own) is not int or own not in pairs.place:
             rows.append(row)
             continue

@@ -28,7 +28,7 @@ from anymask.formats.documents import (
     read_text,
     to_json,
 )
-from anymask.formats.fields import as_list, as_record, as_whole, held
+from anymask.formats.fields import as_list, as_number, as_record, as_whole, held
 from anymask.formats.mask_numbers import binary_mask
 from anymask.formats.names import output_stems
 from anymask.formats.outlines import Policy
@@ -86,8 +86,8 @@ def _lines(path: Path, report: LossReport) -> list[AnnotatedImage]:
             masks = [
                 Mask(
                     coco_to_rle(one["segmentation"]),
-                    score=float(one["score"]),
-                    id=int(one["object"]),
+                    score=as_number(one["score"], "score"),
+                    id=as_whole(one["object"], "object"),
                 )
                 for one in as_list(row["objects"], "objects")
             ]

@@ -152,9 +152,9 @@ def _take_about(path: Path, report: LossReport) -> None:
     for line, usual in zip(class_lines(path), voc_palette().tolist(), strict=False):
         name, *rest = line.rsplit(":", 3)
         if len(rest) == 3:
-            numbers = [int(one) for one in rest[0].split(",") if one.strip().isdecimal()]
-            colour = None if numbers == usual else as_colour(numbers)
-            take_class(report, name, {"color": colour, "parts": rest[1], "actions": rest[2]})
+            colour = as_colour(rest[0].split(","))
+            kept = None if colour == as_colour(usual) else colour
+            take_class(report, name, {"color": kept, "parts": rest[1], "actions": rest[2]})
 
 
 def _image(

@@ -14,6 +14,7 @@ counts them. Layout: the segmentation page of the Ultralytics documentation (fac
 
 from __future__ import annotations
 
+import glob
 import math
 import re
 from collections.abc import Iterator, Mapping
@@ -216,7 +217,8 @@ def _files_at(
     The beginning of a path may be that of another computer, so the longest end with files counts.
     """
     if place.endswith(".txt"):
-        text = read_text(next(source.rglob(PurePosixPath(place).name), source / place))
+        found = source.rglob(glob.escape(PurePosixPath(place).name))
+        text = read_text(next(found, source / place))
         lines = [_key(line.strip().rpartition(".")[0]) for line in text.splitlines()]
         return {keys[one[n:]] for one in lines for n in range(len(one)) if one[n:] in keys}
     parts = _key(f"{top}/{place}")
@@ -426,18 +428,25 @@ def _take_facts(path: Path, report: LossReport) -> None:
         take_licences(report, as_licences(document.get("license")))
 
 
+class _TextLoader(yaml.BaseLoader):  # without aliases, as a few bytes can hold gigabytes of text
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            raise DataError("Not valid YAML: aliases (*name) are not supported. Write the value.")
+        return super().compose_node(parent, index)
+
+
 def _read_yaml(path: Path) -> Any:
     """Read a YAML file with all scalars as strings: a class may be named `no`.
 
     Raises DataError.
     """
     try:
-        return yaml.load(read_text(path), Loader=yaml.BaseLoader)
-    except yaml.YAMLError as error:
+        return yaml.load(read_text(path), Loader=_TextLoader)
+    except (yaml.YAMLError, RecursionError) as error:
         parts = (getattr(error, name, None) for name in ("context", "problem"))
         mark = getattr(error, "problem_mark", None)
         line = f" (line {mark.line + 1})" if mark is not None else ""
-        problem = " ".join(filter(None, parts)) or "a character is not allowed"
+        problem = " ".join(filter(None, parts)) or "a character, or the depth, is not allowed"
         raise DataError(f"Not valid YAML: {problem}{line}") from error
 
 

@@ -150,7 +150,7 @@ class _Evidence:
         if count < _LEAST:
             return
         shares = all(map(_is_share, numbers[:-1]))
-        track = numbers[-1].isdecimal() and int(numbers[-1]) > 0 and shares
+        track = numbers[-1].isdecimal() and float(numbers[-1]) > 0 and shares
         if count % 2:
             self.odd += 1
             self.odd_tracks += track and _above_one(numbers[-1])
@@ -202,4 +202,4 @@ def _is_share(text: str) -> bool:
 
 
 def _above_one(text: str) -> bool:
-    return text.isdecimal() and int(text) > 1
+    return text.isdecimal() and float(text) > 1

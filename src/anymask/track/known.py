@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from anymask.base import DataError, InputError, file_suffix, parse_json
-from anymask.formats import located, read_json, segmentation_to_rle
+from anymask.formats import fields, located, read_json, segmentation_to_rle
 from anymask.masks import Rle, coco_to_rle, rle_area
 from anymask.track.records import ObjectMask, ObjectState, UncertaintyReason
 
@@ -69,8 +69,8 @@ def _lines(path: Path) -> Iterator[tuple[int, int, ObjectMask]]:
                     state, doubts = one.get("state", "visible"), one.get("doubts", ())
                     yield int(one["object"]), int(row["frame"]), ObjectMask(
                         coco_to_rle(one["segmentation"]),
-                        float(one.get("score", 1)),
-                        float(one.get("quality", 1)),
+                        fields.as_number(one.get("score", 1), "score"),
+                        fields.as_number(one.get("quality", 1), "quality"),
                         state if state in get_args(ObjectState) else "visible",
                         tuple(doubt for doubt in doubts if doubt in get_args(UncertaintyReason)),
                         bool(one.get("prompted", False)),

@@ -30,14 +30,14 @@ def explain(path: Path) -> Iterator[None]:
     """Convert library exceptions for broken files to one clear error."""
     try:
         yield
-    except (AnymaskError, FileNotFoundError, PermissionError):
-        raise
     except MemoryError:
         raise LimitError(
             f"{path.name!r} does not fit into memory. Save a smaller region, or use a "
             "machine with more memory."
         ) from None
     except Exception as error:  # readers have no common exception class
+        if isinstance(error, AnymaskError | PermissionError) or not path.exists():
+            raise
         raise DataError(
             f"{path.name!r} cannot be read as a scan: it is corrupted or in an unsupported "
             "variant of its format. Copy it again, or convert it to .nii.gz."

@@ -152,9 +152,8 @@ def _extra(one: Any, row: Any) -> dict[str, Any]:
 
 def _answer(value: Any) -> Any:
     """Return a text, or the name of the selected option; several options are unchanged."""
-    if isinstance(value, list) and len(value) == 1 and isinstance(value[0], dict):
-        return value[0].get("name", value)
-    return value
+    is_one = isinstance(value, list) and len(value) == 1 and isinstance(value[0], dict)
+    return value[0].get("name", value) if is_one else value
 
 
 def _rle(one: Any, hw: tuple[int, int]) -> Rle | None:

@@ -49,10 +49,12 @@ from anymask.masks import (
     Mask,
     Masks,
     Rle,
+    crop_to_rle,
     ellipse_ring,
-    mask_to_rle,
     rle_area,
     rle_box_xywh,
+    rle_crop,
+    runs_to_rle,
 )
 
 VERSION = "2.0"  # version of Darwin JSON
@@ -156,16 +158,18 @@ def _stamps(annotations: list[Any], hw: tuple[int, int], report: LossReport) -> 
             continue
         with report.record(f"annotation {number}"):
             values, lengths = np.asarray(layer["dense_rle"], np.int64).reshape(-1, 2).T
-            if (lengths < 0).any() or (lengths > hw[0] * hw[1]).any():
-                raise DataError("`dense_rle` has a run that does not fit an image of this size.")
-            if int(lengths.sum()) != math.prod(fields.checked_hw(*hw, MAX_PIXELS)):
+            pixels = math.prod(fields.checked_hw(*hw, MAX_PIXELS))
+            if not ((lengths >= 0) & (lengths <= pixels)).all() or lengths.sum() != pixels:
                 raise DataError(
                     f"`dense_rle` has {int(lengths.sum())} pixels, but the image has "
                     f"{hw[1]} x {hw[0]}."
                 )
-            drawn = np.repeat(values.astype(np.int32), lengths).reshape(hw)
+            ends = lengths.cumsum()
             for key, value in layer["mask_annotation_ids_mapping"].items():
-                found[key] = mask_to_rle(drawn == int(value))
+                own = (values == int(value)) & (lengths > 0)
+                rows = runs_to_rle(ends[own] - lengths[own], ends[own], hw[::-1])  # transposed
+                inside, (y0, x0, *_) = rle_crop(rows)
+                found[key] = crop_to_rle(inside.T, (x0, y0), hw)
     return found
 
 
