@@ -12,6 +12,7 @@ from pycocotools.cocoeval import COCOeval
 
 from anymask.cli.main import main
 from anymask.evaluation import score_track
+from anymask.masks import coco_to_rle
 from tests.formats.published_folders import write_davis, write_davis_2016, write_sav
 
 HW = (60, 80)
@@ -70,8 +71,7 @@ def test_coco_results_are_scored_as_by_pycocotools(tmp_path: Path) -> None:
     document = {"images": images, "annotations": truths, "categories": kinds}
     (tmp_path / "truth.json").write_text(json.dumps(document))
     (tmp_path / "own.json").write_text(json.dumps(found))
-    runs = np.flatnonzero(np.diff(coco_mask.decode(found[0]["segmentation"]).ravel("F"), prepend=0))
-    plain = {"size": HW, "counts": np.diff([0, *runs, HW[0] * HW[1]]).tolist()}
+    plain = {"size": HW, "counts": coco_to_rle(found[0]["segmentation"]).counts.tolist()}
     loose = [{k: v for k, v in row.items() if k not in ("id", "iscrowd")} for row in truths]
     (tmp_path / "loose.json").write_text(json.dumps(document | {"annotations": loose}))
     odd = [found[0] | {"segmentation": plain, "image_id": "1"}, *found[1:]]
