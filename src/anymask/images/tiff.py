@@ -84,8 +84,9 @@ def is_georeferenced(source: object) -> bool:
     georeferenced JPEG 2000, or the embedding of one, or has a world file or a CRS (.aux.xml) beside
     it."""
     if not isinstance(source, str | Path):
-        data = isinstance(source, bytes | bytearray | memoryview)
-        file: Any = io.BytesIO(source) if data else source
+        file: Any = source
+        if isinstance(source, bytes | bytearray | memoryview):
+            file = io.BytesIO(source)
         with contextlib.suppress(AttributeError, OSError, ValueError):  # not a file
             if file.seek(0) == 0 and _has_georeference(file):
                 return True
