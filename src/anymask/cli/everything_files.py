@@ -71,8 +71,8 @@ def open_job(
             job = read_job(args, sources, args.outputs, endings)
             if job.one:
                 item = job.item()
-                own = [item.output(".json"), item.output(".png")]
-                check_outputs(own, item.photo, *args.read)
+                made = [item.output(".json"), item.output(".png")]
+                check_outputs(made, item.photo, *args.read)
             yield job, None
             return
         if len(files) < len(args.outputs):
