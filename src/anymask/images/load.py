@@ -619,10 +619,10 @@ def load_referenced(
     """
     if is_address(source) and allow_url is True:
         source = fetch_picture(str(source))
-    where = is_georeferenced(source)  # reading may close a file
+    values = source if isinstance(source, np.ndarray) else None
+    where = values is None and is_georeferenced(source)  # reading may close a file
     layered = load_image(source, bgr=bgr, allow_url=allow_url, alpha=True)
     photo = shown_picture(layered)
     if isinstance(source, str | Path):
         return photo, ImageFile(Path(source).absolute())
-    values = source if isinstance(source, np.ndarray) else None
     return photo, ImageInMemory(photo, values=values, layered=layered, georeferenced=where)
