@@ -1,14 +1,15 @@
-"""Learn the tables "ranking" and "scores" of `masks/answer.py` from training photos:
+"""Learn the tables "ranking" and "expected" of `masks/answer.py` from training photos:
 
-    python research/fit_ranking.py ../shared/data/train
+    python research/fit_ranking.py ../shared/data/train --model nano
+    python research/fit_ranking.py ../shared/data/train --model nano --scores
 
 Each mask of a photo is clicked in its middle, as it is and twice cut, turned, blurred and tinted,
 since nano knows the photos as they are. Four masks answer, each cut to the part under the click,
 whose facts and whose IoU with the truth are kept. Gradient ascent makes the IoU of the first mask
 as large as it gets, where each mask comes first as likely as its worth says (a softmax). Everyday
-photos weigh the most (`NATURAL`). Then the table "scores" is learned: factor and shift of the logit
-of the network's own number, so that it is the IoU that a first mask may be expected to have
-(Platt's scaling).
+photos weigh the most (`NATURAL`). Then the table "expected" is learned: a logistic fit of the IoU
+of first masks on the mean logit of the network's own numbers and on the logit of the worth.
+`--scores` learns it alone, for the ranking as it is, from one look at fewer photos.
 
 `--check` then learns without the photos of a kind, for each kind of `KINDS` in turn, and prints of
 those: clicks, mean IoU of the network's own first mask, of ours, of its best, and what share of
@@ -30,7 +31,8 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.special import expit, logit
+from scipy.optimize import minimize
+from scipy.special import logit
 
 import anymask
 from anymask.base import BoolArray, UintImage
@@ -38,12 +40,14 @@ from anymask.formats import AnnotatedImage, load_set
 from anymask.masks import OPENCV, Prompt, centre_click, logits_to_masks, mask_iou, rle_to_mask
 from anymask.masks.answer import (
     FACTS,
+    MIN_NUMBER,
     RankingWeights,
     chances,
     clicked_cell,
     facts,
     order_masks,
     without_parts,
+    worth,
 )
 from anymask.models.rules import DEFAULT_VIDEO_MODEL, SHIPPED, group_prompts, shipped_tables
 from anymask.runtime import PromptDecoding, require
@@ -78,7 +82,6 @@ KINDS = (
 HIDDEN, STEPS, BATCH, RATE = 8, 3000, 1500, 0.02
 SOFT = 0.1  # of worth, in the softmax that says which mask comes first
 DECAY = 3e-5
-MIN_NUMBER = 1e-4  # of the network, and as far from 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,20 +106,21 @@ class Answers:
         return Answers(*(values[some] for values in vars(self).values()))
 
 
-def answers_of(folder: Path, name: str) -> Iterator[Answers]:
+def answers_of(folder: Path, name: str, fewer: bool) -> Iterator[Answers]:
     """Those of each set in a folder that weights in the package may learn from."""
     model = anymask.load(name)
+    looks, photos = (1, (40, 6)) if fewer else (LOOKS, (None, PHOTOS))
     for place in sorted(folder.iterdir()):
         info, samples = load_set(place)
         if info.ships is False:
             continue
         rng = np.random.default_rng(zlib.crc32(place.name.encode()))
         natural = place.name in NATURAL
-        chosen = rng.permutation(len(samples))[: None if natural else PHOTOS]
+        chosen = rng.permutation(len(samples))[: photos[not natural]]
         rows = [
             (*row, place.name, look)
             for n in chosen
-            for look in range(LOOKS)
+            for look in range(looks)
             for row in ask(model, samples[n], MAX_MASKS if natural else MASKS, look, rng)
         ]
         print(place.name, len(rows), flush=True)
@@ -227,19 +231,21 @@ def learn(answers: Answers) -> dict[str, Any]:
 
 
 def scores_table(answers: Answers, ranking: dict[str, Any]) -> dict[str, float]:
-    """Factor and shift, as `expected_iou` takes them; all clicks count alike."""
+    """The fit of `expected_iou`, by the first mask of each click; every set counts alike."""
     weights = RankingWeights.of(ranking)
-    pairs = zip(answers.found, answers.shared, strict=True)
-    firsts = [order_masks(chances(found, weights), shared)[0] for found, shared in pairs]
-    rows = np.arange(len(firsts))
-    numbers, ious = answers.found[rows, firsts, 0], answers.ious[rows, firsts]
-    line: Arrays = np.array([1.0, 0.0])
-    for _ in range(30):  # Newton's method on the cross-entropy
-        facts_of = np.stack([logit(numbers.clip(MIN_NUMBER, 1 - MIN_NUMBER)), 0 * numbers + 1])
-        predicted = expit(line @ facts_of)
-        bend = (facts_of * predicted * (1 - predicted)) @ facts_of.T
-        line = line + np.linalg.solve(bend, facts_of @ (ious - predicted))
-    return {name: float(f"{n:.4g}") for name, n in zip(("factor", "shift"), line, strict=True)}
+    known, ious = np.ones((3, len(answers.ious))), np.empty(len(answers.ious))
+    for n, (found, shared) in enumerate(zip(answers.found, answers.shared, strict=True)):
+        shown = order_masks(likely := chances(found, weights), shared)[:3]
+        chance = np.append(worth(likely, shared).max(), found[shown, 0])
+        logits = logit(chance.clip(MIN_NUMBER, 1 - MIN_NUMBER))
+        known[:2, n], ious[n] = (logits[1:].mean(), logits[0]), answers.ious[n, shown[0]]
+    _, sets, counts = np.unique(answers.names, return_inverse=True, return_counts=True)
+    found = minimize(  # the cross-entropy
+        lambda line: (np.logaddexp(0, line @ known) - ious * (line @ known)) @ (1 / counts[sets]),
+        np.zeros(3),
+        tol=1e-8,
+    )
+    return dict(zip(("quality", "worth", "shift"), found.x.round(4).tolist(), strict=True))
 
 
 def weights_of(names: Arrays) -> Arrays:  # (N,)
@@ -282,8 +288,8 @@ def check(answers: Answers) -> None:
             three = np.argsort(-one.found[..., 0], axis=1, kind="stable")[:, :3]
             best = np.take_along_axis(one.ious, three, 1).max(1)
             gap = (first.mean() - own.mean()) / (best.mean() - own.mean())
-            figures = (own.mean(), first.mean(), best.mean(), gap)
-            print(name, len(one.ious), *(f"{figure:.3f}" for figure in figures), flush=True)
+            figures = f"{own.mean():.3f} {first.mean():.3f} {best.mean():.3f} {gap:.3f}"
+            print(f"{name} {len(one.ious)} {figures}", flush=True)
 
 
 def main() -> None:
@@ -291,15 +297,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("data", type=Path, help="a folder of sets")
     parser.add_argument("--model", default=DEFAULT_VIDEO_MODEL, help="of the package")
+    parser.add_argument("--scores", action="store_true", help='learn only the table "expected"')
     parser.add_argument("--check", action="store_true", help="print what is won on other photos")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    sets = list(answers_of(args.data, args.model))
-    columns = zip(*(vars(one).values() for one in sets), strict=True)
-    answers = Answers(*(np.concatenate(column) for column in columns))
-    ranking = learn(answers)
-    learned = {"ranking": ranking, "scores": scores_table(answers, ranking)}
-    write_tables(SHIPPED / args.model, {**shipped_tables(args.model), **learned})
+    sets = (vars(one).values() for one in answers_of(args.data, args.model, args.scores))
+    answers = Answers(*(np.concatenate(column) for column in zip(*sets, strict=True)))
+    tables = dict(shipped_tables(args.model))
+    if not args.scores:
+        tables["ranking"] = learn(answers)
+    tables["expected"] = scores_table(answers, tables["ranking"])
+    write_tables(SHIPPED / args.model, tables)
     if args.check:
         check(answers)
 

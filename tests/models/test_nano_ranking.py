@@ -126,34 +126,36 @@ def test_a_twin_of_the_first_is_spared_before_one_that_stands_alone() -> None:
     assert order_masks(np.array([0.5, 0.3, 0.1, 0.1]), shared) == [0, 2, 3, 1]
 
 
-@given(arrays(np.float64, 4, elements=st.floats(0.01, 1)), st.floats(0, 1))
-def test_the_first_has_the_most_worth(likely: np.ndarray, overlap: float) -> None:
-    shared = np.maximum(np.eye(4), overlap)
-    order = order_masks(likely / likely.sum(), shared)
-    assert sorted(order) == [0, 1, 2, 3]
-    assert worth(likely, shared)[order[0]] == pytest.approx(worth(likely, shared).max())
-
-
 @given(arrays(np.float32, (4, 16, 16), elements=st.floats(-5, 5, width=32)))
-def test_a_mask_keeps_its_place_and_what_its_own_number_is_worth(logits: np.ndarray) -> None:
+def test_masks_come_by_worth_and_so_do_their_scores(logits: np.ndarray) -> None:
     click = np.array([9, 9], np.float32)
-    planes, quality, order = NANO.ranked(logits, QUALITY, click, WHOLE)
+    planes, scores, order = NANO.ranked(logits, QUALITY, click, WHOLE)
     parts = without_parts(logits, [(2, 2)], np.inf, SPEC.mask_threshold, OPENCV)
     found, shared = facts(QUALITY, parts, click, WHOLE, SPEC, OPENCV)
-    shown = order_masks(chances(found, NANO.weights), shared)[:3]
+    likely = chances(found, NANO.weights)
+    shown = order_masks(likely, shared)[:3]
+    value = worth(likely, shared)
     np.testing.assert_array_equal(planes, parts[shown])
-    np.testing.assert_array_equal(quality, expected_iou(QUALITY[shown], NANO.tables["scores"]))
     assert [sorted(shown)[place] for place in order] == shown
+    assert value[shown[0]] == value.max()
+    assert (np.diff(scores) <= 0).all()
+    np.testing.assert_array_equal(scores, expected_iou(QUALITY[shown], value[shown], NANO.tables))
 
 
-@given(
-    arrays(np.float32, 3, elements=st.floats(0, 1, width=32)), st.floats(0.5, 2), st.floats(-2, 2)
-)
-def test_a_score_is_a_line_of_the_number_s_logit(
-    numbers: np.ndarray, factor: float, shift: float
+SHARES = arrays(np.float32, 3, elements=st.floats(0, 1, width=32))
+
+
+@given(SHARES, SHARES, st.floats(0.5, 2), st.floats(-2, 2))
+def test_a_score_is_a_logistic_fit_in_this_and_in_earlier_bundles(
+    numbers: np.ndarray, value: np.ndarray, factor: float, shift: float
 ) -> None:
-    scores = expected_iou(numbers, {"factor": factor, "shift": shift})
-    wanted = expit(factor * logit(np.clip(numbers, 1e-4, 1 - 1e-4).astype(float)) + shift)
-    assert scores == pytest.approx(wanted, abs=1e-4)
-    assert (np.diff(scores[np.argsort(numbers)]) >= 0).all()
-    np.testing.assert_array_equal(expected_iou(numbers, None), numbers)
+    logits, of_worth = logit(np.clip([numbers, value], 1e-4, 1 - 1e-4).astype(float))
+    tables = {"scores": {"factor": factor, "shift": shift}}
+    assert expected_iou(numbers, value, tables) == pytest.approx(
+        expit(factor * logits + shift), abs=1e-4
+    )
+    tables["expected"] = {"quality": factor, "worth": 1.5, "shift": shift}
+    assert expected_iou(numbers, value, tables) == pytest.approx(
+        expit(factor * logits.mean() + 1.5 * of_worth + shift), abs=1e-4
+    )
+    np.testing.assert_array_equal(expected_iou(numbers, value, {}), numbers)

@@ -21,6 +21,7 @@ import { patchToModel } from "../src/model/logits";
 import type { Spec } from "../src/model/manifest";
 import type { Prompt } from "../src/model/prompts";
 import manifest from "../../src/anymask/assets/nano/manifest.json";
+import { expectClose } from "./close";
 import closer from "./fixtures/closer.json";
 
 const spec = { image_side: 64, mask_side: 16, fit: "longest_side" } as Spec;
@@ -33,11 +34,6 @@ function promptOf(asked: { points?: number[][]; labels?: number[]; box?: number[
     label: asked.labels![i] as 0 | 1,
   }));
   return { clicks, box: (asked.box as BoxXyxy) ?? null, mask: null };
-}
-
-function expectClose(got: ArrayLike<number>, wanted: number[], within: number): void {
-  expect(got.length).toBe(wanted.length);
-  expect(Math.max(0, ...wanted.map((one, i) => Math.abs(one - got[i])))).toBeLessThan(within);
 }
 
 test.each(closer)("an object in a photo of $size is looked at closer as in Python", (one) => {

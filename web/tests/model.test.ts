@@ -28,6 +28,7 @@ import { imageToModel } from "../src/model/resample";
 import tables from "../../src/anymask/assets/nano/tables.json";
 import manifest from "../../src/anymask/assets/nano/manifest.json";
 import smallTables from "../../src/anymask/assets/small/tables.json";
+import { expectClose } from "./close";
 import answers from "./fixtures/answers.json";
 import arrangements from "./fixtures/arrangements.json";
 import cleanings from "./fixtures/cleanings.json";
@@ -60,13 +61,6 @@ const spec: Spec = {
 const place = geometryOf([90, 120], spec);
 const floats = (values: number[]) => Float32Array.from(values);
 const scoreOf = (answer: { score: number }) => answer.score;
-
-function expectClose(got: ArrayLike<number>, wanted: number[], within: number): void {
-  expect(got.length).toBe(wanted.length);
-  let most = 0;
-  for (let i = 0; i < wanted.length; i++) most = Math.max(most, Math.abs(got[i] - wanted[i]));
-  expect(most).toBeLessThan(within);
-}
 
 test.each(cuts)("logits become the mask of a photo of $imageHw, limit $limit", (one) => {
   const geometry = geometryOf(one.imageHw as Size, spec);
@@ -136,9 +130,13 @@ test.each(rankings)("the masks of a lone click at $click come in the package's o
   shared.forEach((row, i) => expectClose(row, one.shared[i], 1e-3));
   expectClose(chances(one.found, tables.ranking), one.likely, 5e-3);
   const asked = { coords: floats(one.click), labels: [1], mask: new Float32Array(), hasMask: 0 };
-  const given = ranked({ planes, score }, asked, where, spec, tables.ranking, tables.scores);
+  const given = ranked({ planes, score }, asked, where, spec, tables.ranking, tables);
   expect(given.map((answer) => answer.order)).toEqual(one.order);
   expectClose(given.map(scoreOf), one.numbers, 1e-3);
+  const [own, same] = [{}, { scores: { factor: 1, shift: 0 } }].map((lines) =>
+    ranked({ planes, score }, asked, where, spec, tables.ranking, lines).map(scoreOf),
+  );
+  expectClose(same, own, 1e-3);
 });
 
 test.each(keptMasks.map((one, i) => ({ i, ...one })))("a mask before clicks off it, $i", (one) => {

@@ -8,12 +8,8 @@ import type { CocoRle } from "../src/masks/rle";
 import type { Size } from "../src/model/geometry";
 import { patchShares } from "../src/model/logits";
 import { agreement, bestOf, subjectMap, subjectPrompts } from "../src/model/subject";
+import { expectClose } from "./close";
 import subjects from "./fixtures/subjects.json";
-
-function expectClose(got: ArrayLike<number>, wanted: number[], within: number): void {
-  expect(got.length).toBe(wanted.length);
-  expect(Math.max(0, ...wanted.map((one, i) => Math.abs(one - got[i])))).toBeLessThan(within);
-}
 
 function seenOf({ size, inputHw, side, maps, ...one }: (typeof subjects)[number]) {
   const geometry = { imageHw: size as Size, inputHw: inputHw as Size, side };
@@ -53,14 +49,11 @@ test("nothing likely gives no prompt", () => {
   const { geometry, probe, embedding } = seenOf(subjects[0]);
   const likely = subjectMap(embedding, { ...probe, offset: -30 });
   expect(subjectPrompts(likely, geometry)).toEqual([]);
+  expect(agreement(new Float32Array(4), new Float32Array(4))).toBe(0);
 });
 
 test("the mask on which most agree is the best, unless its score is low", () => {
   const masks = [[1, 1, 0], [1, 1, 0], [0, 0, 1]].map((one) => Float32Array.from(one)); // prettier-ignore
   expect(bestOf(masks, [0.5, 0.9, 0.9])).toBe(1);
   expect(bestOf(masks, [0.1, 0.1, 0.9])).toBe(2);
-});
-
-test("empty planes have no agreement", () => {
-  expect(agreement(new Float32Array(4), new Float32Array(4))).toBe(0);
 });

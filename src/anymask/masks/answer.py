@@ -269,7 +269,8 @@ def answer(
 # from 15 features (`FACTS`) and their mean over the masks. The mask with the highest expected IoU
 # (`worth`) comes first; the least useful one is dropped: an unlikely mask or a near duplicate. The
 # weights are the table "ranking", fitted on training images by `research/fit_ranking.py`. The score
-# is the calibrated predicted IoU (`expected_iou`; the table "scores" of the same program).
+# is calibrated from predicted IoU and `worth` (`expected_iou`; the table "expected" of the same
+# program), and descends in this order.
 #
 # An unambiguous prompt returns the mean of the four (`consensus`), weighted by expected IoU, with
 # quality as the probability of each mask. Small parts without a click are removed first
@@ -326,7 +327,7 @@ class RankingWeights:
 
 @dataclass(frozen=True)
 class LearnedRules:
-    """Selection where all T masks compete; `tables` has "ranking" and optionally "scores"."""
+    """Selection where all T masks compete; `tables` has "ranking" and perhaps "expected"."""
 
     spec: MaskSpec
     tables: Tables
@@ -377,10 +378,11 @@ class LearnedRules:
         cells = [clicked_cell(click, place, self.spec)]
         logits = without_parts(logits, cells, np.inf, self.spec.mask_threshold, self.shapes)
         found, shared = facts(quality, logits, click, place, self.spec, self.shapes)
-        shown = order_masks(chances(found, self.weights), shared)[:3]
-        kept = sorted(shown)
-        scores = expected_iou(quality[kept], self.tables.get("scores"))
-        return in_order(logits[kept], scores, [kept.index(token) for token in shown])
+        likely = chances(found, self.weights)
+        shown = order_masks(likely, shared)[:3]
+        places = np.array([sorted(shown).index(token) for token in shown], np.int64)
+        scores = expected_iou(quality[shown], worth(likely, shared)[shown], self.tables)
+        return logits[shown], scores, places
 
     def _decode_boxes_again(
         self, decode: Decode, prompts: ModelPrompts, answer: tuple[FloatArray, FloatArray]
@@ -520,16 +522,26 @@ def chances(found: Floats, weights: RankingWeights) -> Floats:  # (T, F) -> (T,)
     return likely
 
 
-def expected_iou(quality: FloatArray, table: Mapping[str, float] | None) -> FloatArray:
-    """Calibrate the predicted IoU of the masks of a single click, (K,) -> (K,) in 0..1.
+def expected_iou(quality: FloatArray, value: Floats, tables: Tables) -> FloatArray:
+    """Scores of the masks of a single click, best first, (K,) -> (K,) in 0..1, descending.
+
+    A logistic fit (the table "expected") on the mean logit of the predicted IoU, which tells how
+    clear the click is, and on the logit of each mask's worth, by which the masks are ordered.
 
     Args:
-        table: Platt scaling, "factor" and "shift" of the logits. None for no calibration.
+        quality: Predicted IoU (K,).
+        value: The `worth` of each mask (K,).
+        tables: Earlier bundles have "scores" instead of "expected", Platt scaling of `quality`
+            alone, or neither: their scores need not descend.
     """
-    if table is None:
+    sure, likely = (np.clip(part, MIN_NUMBER, 1 - MIN_NUMBER) for part in (quality, value))
+    if line := tables.get("expected"):
+        clear = line["quality"] * float(np.log(sure / (1 - sure)).mean()) + line["shift"]
+        odds = np.exp(clear) * (likely / (1 - likely)) ** line["worth"]
+    elif line := tables.get("scores"):
+        odds = np.exp(line["shift"]) * (sure / (1 - sure)) ** line["factor"]
+    else:
         return quality
-    sure = np.clip(quality, MIN_NUMBER, 1 - MIN_NUMBER)
-    odds = np.exp(table["shift"]) * (sure / (1 - sure)) ** table["factor"]
     expected: FloatArray = odds / (1 + odds)
     return expected.astype(np.float32)
 

@@ -75,7 +75,7 @@ class Candidate:
     Attributes:
         logits: Decoder logits (h, w) float32 in model space, used as mask prompt.
         geometry: Position of the image in model space.
-        score: Predicted IoU of this mask, not calibrated.
+        score: Expected IoU of this mask; calibrated for single clicks (`answer.expected_iou`).
         order: Index in the order of the model.
         threshold: Logits above it are foreground.
         cleaned: Logits (h, w) without small holes and islands, used for the displayed mask, or
@@ -241,9 +241,9 @@ class Prediction:
         """Whether the first two masks differ and the score of the first is hardly higher.
 
         Their IoU is below AMBIGUITY_IOU, and the first score exceeds the second by less than
-        AMBIGUITY_MARGIN, or is below it with a learned order. For one-click predictions of the
-        bundled model, the second mask is then nearly as often the better one
-        (docs/explanation/prompts.md). Add a click or a box to resolve it.
+        AMBIGUITY_MARGIN. For one-click predictions of the bundled model, the second mask is then
+        nearly as often the better one (docs/explanation/prompts.md). Add a click or a box to
+        resolve it.
         """
         if len(self) < 2:
             return False
@@ -279,7 +279,7 @@ class Prediction:
 
     @cached_property
     def scores(self) -> FloatArray:
-        """Predicted IoU of each mask (K,) float32. The first is not always the largest."""
+        """Expected IoU of each mask (K,) float32, descending unless `granularity` chose a mask."""
         return np.array([one.score for one in self.items], np.float32)
 
     @cached_property

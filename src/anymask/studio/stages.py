@@ -48,14 +48,14 @@ class ProjectSettings:
     confident: Annotated[
         float | None,
         Setting(
-            "minimum quality of the masks that stage `semi` adds automatically",
+            "minimum score of the masks that stage `semi` adds automatically",
             most=1,
             default="default of automatic mask generation",
         ),
     ] = None
     score: Annotated[
         float | None,
-        Setting("minimum quality of a proposed mask", most=1, default="the model's default"),
+        Setting("minimum score of a proposed mask", most=1, default="the model's default"),
     ] = None
     stability: Annotated[
         float | None,

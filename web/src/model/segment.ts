@@ -17,7 +17,7 @@ import { addsNegatives, clickSteps } from "./steps";
 
 export interface Candidate {
   patch: Patch;
-  score: number; // this mask's own number: the first one is not always the largest
+  score: number; // descending, unless the granularity puts another mask first
   cells: number; // its size in low-resolution cells: a part has fewer than the whole
 }
 

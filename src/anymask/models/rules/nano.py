@@ -18,7 +18,7 @@ from anymask.masks.answer import Shapes
 
 @dataclass(frozen=True, kw_only=True)
 class NanoFamily(LearnedRules):
-    """Rules of `nano` and `small`; `tables` has "ranking" and "scores"."""
+    """Rules of `nano` and `small`; `tables` has "ranking" and "expected"."""
 
     spec: ModelSpec
     shapes: Shapes = OPENCV

@@ -29,23 +29,22 @@ export interface RankingWeights {
   out: number[]; // (8,)
 }
 
-/** Makes a number of the network the IoU that may be expected: the bundle's table "scores". */
-export interface ScoreLine {
-  factor: number; // of the number's logit
-  shift: number;
+/** Tables that make the network's numbers of a lone click's masks scores. */
+export interface Lines {
+  expected?: { quality: number; worth: number; shift: number };
+  scores?: { factor: number; shift: number }; // of earlier bundles
 }
 
 export function nano(spec: Spec, tables: Tables): Family {
   const weights = tables.ranking as RankingWeights | undefined;
   if (!weights)
     throw new Error(`The tables.json of ${spec.name} lacks "ranking". Export the model again.`);
-  const scores = tables.scores as ScoreLine | undefined;
   return {
     stepwise: true,
     candidates: bestThree,
     async answer(decode, asked, place) {
       const decoded = await askedTwice(decode, asked, spec);
-      if (isLoneClick(asked)) return ranked(decoded, asked, place, spec, weights, scores);
+      if (isLoneClick(asked)) return ranked(decoded, asked, place, spec, weights, tables);
       return [consensus(decoded, clickedCells(asked, place, spec), spec)];
     },
   };
@@ -68,27 +67,40 @@ export function ranked(
   place: Geometry,
   spec: Spec,
   weights: RankingWeights,
-  scores?: ScoreLine,
+  lines: Lines,
 ): Answer[] {
-  const { score } = decoded;
   const grid = gridOf(coords, place, spec);
   const cells = [grid.y * grid.side + grid.x];
   const planes = decoded.planes.map((plane) => withoutParts(plane, cells, Infinity, grid));
-  const { found, shared } = factsOf(score, planes, grid);
-  const tokens = orderOf(chances(found, weights), shared).slice(0, 3);
+  const { found, shared } = factsOf(decoded.score, planes, grid);
+  const likely = chances(found, weights);
+  const tokens = orderOf(likely, shared).slice(0, 3);
   const kept = [...tokens].sort((a, b) => a - b);
-  return tokens.map((token) => ({
+  const worth = tokens.map((token) => dot(shared[token], likely));
+  const numbers = tokens.map((token) => decoded.score[token]);
+  const scores = expectedIou(numbers, worth, lines);
+  return tokens.map((token, i) => ({
     logits: planes[token],
-    score: expectedIou(score[token], scores),
+    score: scores[i],
     order: kept.indexOf(token),
   }));
 }
 
-/** What the network's own number of a lone click's mask is worth (Platt's scaling). */
-function expectedIou(number: number, line?: ScoreLine): number {
-  if (!line) return number;
-  const sure = Math.min(1 - LEAST_NUMBER, Math.max(LEAST_NUMBER, number));
-  return 1 / (1 + Math.exp(-line.shift) * ((1 - sure) / sure) ** line.factor);
+/** The IoU to expect of a lone click's masks, best first (`expected_iou`). */
+function expectedIou(numbers: number[], worth: number[], { expected, scores }: Lines): number[] {
+  const chance = (odds: number) => odds / (1 + odds);
+  if (expected) {
+    const mean = dot(numbers.map((number) => Math.log(oddsOf(number)))) / numbers.length;
+    const clear = Math.exp(expected.quality * mean + expected.shift);
+    return worth.map((value) => chance(clear * oddsOf(value) ** expected.worth));
+  }
+  if (!scores) return numbers;
+  return numbers.map((one) => chance(Math.exp(scores.shift) * oddsOf(one) ** scores.factor));
+}
+
+function oddsOf(chance: number): number {
+  const sure = Math.min(1 - LEAST_NUMBER, Math.max(LEAST_NUMBER, chance));
+  return sure / (1 - sure);
 }
 
 // --- one mask for a clear prompt
