@@ -7,7 +7,7 @@
 FROM python:3.12-slim AS wheel
 RUN pip install --no-cache-dir hatchling
 WORKDIR /source
-COPY pyproject.toml README.md LICENSE NOTICE ./
+COPY pyproject.toml hatch_build.py README.md LICENSE NOTICE ./
 COPY src ./src
 RUN python -m hatchling build -t wheel -d /wheels
 

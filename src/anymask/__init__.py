@@ -1,4 +1,4 @@
-"""Segment objects in images, videos, scans and maps from clicks, boxes, masks or texts.
+"""Segment anything in images, videos, volumes and maps: offline, fast on a plain CPU.
 
     model = anymask.load()
     prediction = model.segment("photo.jpg", points=[(500, 375)])

@@ -12,8 +12,10 @@ from typing import Any
 
 import pytest
 import yaml
+from hatchling.builders.sdist import SdistBuilder
 
 import anymask
+import hatch_build
 from anymask.cli import main as door
 
 ROOT = Path(__file__).parents[2]
@@ -63,9 +65,43 @@ def test_another_version_than_the_tag_is_refused() -> None:
     assert subprocess.run([RELEASE, "cake"], capture_output=True).returncode == 2
 
 
-def test_the_versions_of_wheel_and_npm_package_agree() -> None:
+def test_wheel_npm_package_and_citation_agree() -> None:
     package = json.loads((ROOT / "web/package/package.json").read_text("utf-8"))
-    assert package["version"] == anymask.__version__
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))
+    assert package["version"] == citation["version"] == anymask.__version__
+    summary = project()["description"]
+    assert summary == citation["abstract"] == (anymask.__doc__ or "").splitlines()[0]
+    assert package["description"].startswith(summary)
+    assert f"\n\n{summary} " in (ROOT / "README.md").read_text("utf-8")
+    address = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["anymask"]
+    stated = package.get("repository", {}).get("url", ""), citation.get("repository-code", "")
+    assert stated == (address["repository"], address["repository"])
+
+
+def test_addresses_make_the_links_of_a_readme_absolute(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "pyproject.toml").write_text(
+        '[tool.anymask]\nrepository = "https://h/o/r"\ncontact = "a@b"\n'
+    )
+    (tmp_path / "contrib/plug").mkdir(parents=True)
+    readme = '[a](../../LICENSE) ![b](b.png) [c](#c) [d](https://e/) <img src="f.svg">'
+    (tmp_path / "contrib/plug/README.md").write_text(readme)
+    monkeypatch.setattr(hatch_build, "ROOT", tmp_path)
+    metadata: dict[str, Any] = {}
+    hatch_build.Addresses(str(tmp_path / "contrib/plug"), {}).update(metadata)
+    assert metadata["readme"]["text"] == (
+        "[a](https://h/o/r/blob/main/LICENSE) ![b](https://h/o/r/raw/main/contrib/plug/b.png) "
+        '[c](#c) [d](https://e/) <img src="https://h/o/r/raw/main/contrib/plug/f.svg">'
+    )
+    assert metadata["authors"] == [{"name": "anymask contributors", "email": "a@b"}]
+    assert metadata["urls"]["Source"] == "https://h/o/r"
+
+
+def test_the_source_archive_has_every_file() -> None:
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True)
+    packed = {one.relative_path for one in SdistBuilder(str(ROOT)).recurse_included_files()}
+    assert set(listed.stdout.decode().split("\0")) - packed == {""}
 
 
 def test_the_container_copies_and_installs_what_exists() -> None:
@@ -78,7 +114,7 @@ def test_the_container_copies_and_installs_what_exists() -> None:
                 assert f"!{source}" in ignored
     (extras,) = [rest.partition("=")[2] for word, rest in steps if word == "ARG"]
     assert set(extras.split(",")) <= set(project()["optional-dependencies"])
-    needed = {"pyproject.toml", project()["readme"], *project()["license-files"], "src"}
+    needed = {"pyproject.toml", "hatch_build.py", "README.md", "src", *project()["license-files"]}
     copied = {part for word, rest in steps if word == "COPY" for part in rest.split()}
     assert needed <= copied
 
