@@ -1,4 +1,4 @@
-"""Build the documentation site: the pages of docs/, the reference of all public names, a search.
+"""Build the documentation site: the pages of docs/, the generated references, a search.
 
     python -m docs.site.build            into build/site; every link is checked
     python -m http.server -d build/site  and read it
@@ -9,28 +9,38 @@ pages of the site. Zensical, the generator, then runs offline; the site asks no 
 
 from __future__ import annotations
 
+import json
 import posixpath
 import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
+from typing import Any
 
 import yaml
 
+import anymask
 from docs.site import generated, reference
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ROOT / "build/pages"
 SITE = ROOT / "build/site"
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+REPOSITORY = PROJECT["tool"]["anymask"]["repository"]
 OUTSIDE = {  # files of the repository that are pages of the site, too
     "README.md": "index.md",
     "docs/README.md": "contents.md",
     "CONTRIBUTING.md": "contributing.md",
+    "CODE_OF_CONDUCT.md": "code-of-conduct.md",
+    "SECURITY.md": "security.md",
     "CHANGELOG.md": "changelog.md",
     "GLOSSARY.md": "glossary.md",
     "NOTICE": "notice.md",
     "src/anymask/assets/nano/MODEL_CARD.md": "card-nano.md",
+    "src/anymask/assets/nano-cells/MODEL_CARD.md": "card-nano-cells.md",
+    "src/anymask/assets/nano-roofs/MODEL_CARD.md": "card-nano-roofs.md",
     "src/anymask/assets/small/MODEL_CARD.md": "card-small.md",
     "src/anymask/assets/nano-cells/MODEL_CARD.md": "card-nano-cells.md",
     "src/anymask/assets/nano-roofs/MODEL_CARD.md": "card-nano-roofs.md",
@@ -65,7 +75,7 @@ NAVIGATION = {
         "card-small.md", "card-nano.md", "card-nano-cells.md", "card-nano-roofs.md",
     ],
     "Reference": [
-        generated.COMMAND_LINE, generated.SETTINGS, generated.HTTP, "javascript.md",
+        reference.PAGE, generated.COMMAND_LINE, generated.SETTINGS, generated.HTTP, "javascript.md",
         "reference/http-api.md", "reference/formats.md", "reference/input-images.md",
         "reference/environment.md", "reference/stability.md", "glossary.md",
     ],
@@ -75,15 +85,16 @@ NAVIGATION = {
         "reference/results-training.md", "reference/results-speed.md",
         "reference/results-archive.md",
     ],
-    "Python reference": [reference.page_of(room) for room in (*reference.ROOMS, *reference.MORE)],
     "Coming from": [
         "coming-from/sam.md", "coming-from/ultralytics.md", "coming-from/microscopy.md",
         "coming-from/medical.md", "coming-from/gis.md", "coming-from/annotation-tools.md",
     ],
-    "About": ["contributing.md", "changelog.md", "notice.md"],
+    "About": ["contributing.md", "code-of-conduct.md", "security.md", "changelog.md", "notice.md"],
 }  # fmt: skip
+TITLES = {"index.md": {"Overview": "index.md"}}  # of the navigation, instead of the heading
 STYLE = (
     "td:first-child code { white-space: nowrap; }\n"  # names in tables stay whole
+    ".md-grid { max-width: 68rem; }\n"  # wide enough for most lines of code
     "thead:not(:has(th:not(:empty))) { display: none; }\n"  # tables without titles
 )
 LINK = re.compile(r"(!?)\[([^\]\[]*)\]\(([^)\s#:]+)(#[^)\s]*)?\)")
@@ -101,8 +112,8 @@ def copy_pages() -> None:
         text = source.read_text("utf-8")
         plain = f"# {name}\n\n```text\n{text}```\n"
         _write(page, with_links(text, source.parent, page) if source.suffix else plain)
-    for room in (*reference.ROOMS, *reference.MORE):
-        _write(reference.page_of(room), reference.room_page(room))
+    python = PAGES / reference.PAGE
+    python.write_text(reference.with_entries(python.read_text("utf-8")), "utf-8")
     for page, text in generated.pages().items():
         _write(page, text)
 
@@ -117,13 +128,14 @@ def _write(page: str, text: str) -> None:
     (PAGES / page).write_text(text, "utf-8")
 
 
-def with_links(text: str, folder: Path, page: str) -> str:
-    """Point links at pages of the site. A file that is no page is named as code.
+def with_links(text: str, folder: Path, page: str, repository: str = REPOSITORY) -> str:
+    """Point links at pages of the site, or at the repository. Without one, files become code.
 
     Args:
         text: Markdown with links relative to `folder`.
         folder: The folder of the source file.
         page: The page of the site that the text becomes.
+        repository: Address of the repository, or "".
     """
 
     def turned(found: re.Match[str]) -> str:
@@ -132,6 +144,8 @@ def with_links(text: str, folder: Path, page: str) -> str:
         on_site = OUTSIDE.get(name)
         if on_site is None and name.startswith("docs/") and (bang or name.endswith(".md")):
             on_site = name.removeprefix("docs/")
+        if on_site is None and repository:
+            return f"[{words}]({repository}/blob/main/{name}{anchor})"
         if on_site is None:
             return f"{words} (`{name}`)"
         return f"{bang}[{words}]({posixpath.relpath(on_site, posixpath.dirname(page))}{anchor})"
@@ -142,13 +156,21 @@ def with_links(text: str, folder: Path, page: str) -> str:
 def write_settings() -> Path:
     """The generator's settings: navigation, theme without foreign fonts, anchors as GitHub has."""
     (PAGES / "site.css").write_text(STYLE, "utf-8")
-    toc = {"permalink": True, "slugify": {"kwds": {"case": "lower"}}, "toc_depth": 2}
-    schemes = (("light", "default"), ("dark", "slate"))
+    toc = {"permalink": True, "slugify": {"kwds": {"case": "lower"}}, "toc_depth": 3}
+    switch = {"icon": "lucide/sun-moon", "name": "Switch between light and dark"}
     palette = [
-        {"media": f"(prefers-color-scheme: {light})", "scheme": scheme} for light, scheme in schemes
+        {"media": f"(prefers-color-scheme: {light})", "scheme": scheme, "toggle": switch}
+        for light, scheme in (("light", "default"), ("dark", "slate"))
+    ]
+    navigation = [
+        {title: [TITLES.get(page, page) for page in pages]} for title, pages in NAVIGATION.items()
     ]
     settings = {
-        "site_name": "anymask",
+        "site_name": f"anymask {anymask.__version__}",
+        "site_description": PROJECT["project"]["description"],
+        "repo_url": REPOSITORY,
+        "edit_uri": "",
+        "copyright": "Copyright anymask contributors, Apache-2.0",
         "docs_dir": PAGES.name,
         "site_dir": SITE.name,
         "theme": {
@@ -160,7 +182,7 @@ def write_settings() -> Path:
         "plugins": ["search"],
         "extra": {"generator": False},
         "extra_css": ["site.css"],
-        "nav": [{title: pages} for title, pages in NAVIGATION.items()],
+        "nav": navigation,
         "markdown_extensions": [
             "tables", "attr_list", {"toc": toc}, "pymdownx.highlight", "pymdownx.superfences",
         ],
@@ -170,13 +192,30 @@ def write_settings() -> Path:
     return place
 
 
+def with_ranks(index: dict[str, Any]) -> dict[str, Any]:
+    """Let the search prefer a method to a page with its name: "segment" finds `Model.segment`.
+
+    The search ranks by how early a word stands in the title, then in the path.
+    """
+    here = reference.PAGE.removesuffix(".md") + "/#"
+    for item in index["items"]:
+        plain = re.sub(r"<.*?>", "", item["title"])
+        if item["path"] and item["path"][-1] == plain:
+            item["path"].pop()  # the title of a page, again
+        if item["location"].startswith(here) and "." in plain:
+            item["title"] = f"{plain.rpartition('.')[2]} ({plain})"
+    return index
+
+
 def main() -> int:
     """Build the site; the generator's answer is the exit code."""
     copy_pages()
     command = [sys.executable, "-m", "zensical", "build", "--strict", "--clean"]
     done = subprocess.run([*command, "--config-file", str(write_settings())], check=False)
     if done.returncode == 0:
-        print(f"read it: {sys.executable} -m http.server -d {SITE.relative_to(ROOT)}")
+        index = SITE / "search.json"
+        index.write_text(json.dumps(with_ranks(json.loads(index.read_text("utf-8")))), "utf-8")
+        print(f"Open it: {sys.executable} -m http.server -d {SITE.relative_to(ROOT)}")
     return done.returncode
 
 

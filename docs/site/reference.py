@@ -1,15 +1,17 @@
-"""The API reference in Markdown: a page for each room, from its public names and their docstrings.
+"""The Python reference: docs/reference/python.md with signatures, parameters and errors.
 
-The names are those of the room's `__init__`; docstrings are read from the living objects, so that
-settings, whose docstrings are made from their declarations, are there as well.
+The page names what is public and has the examples. Docstrings are read from the living objects, so
+that settings, whose docstrings are made from their declarations, are there as well.
 """
 
 from __future__ import annotations
 
+import html
 import importlib
 import inspect
 import re
 import types
+import typing
 from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
@@ -19,109 +21,113 @@ import griffe
 import anymask
 from docs.site.stubs import public_value
 
-ROOMS = (
-    "anymask", "anymask.base", "anymask.masks", "anymask.images", "anymask.formats",
-    "anymask.models", "anymask.runtime", "anymask.find", "anymask.edit", "anymask.segment",
-    "anymask.track", "anymask.volumes", "anymask.maps", "anymask.jobs",
-    "anymask.cli", "anymask.training", "anymask.evaluation", "anymask.studio",
-)  # fmt: skip
-MORE = ("anymask.errors", "anymask.sam")  # modules that `anymask.__all__` names, shown whole
+PAGE = "reference/python.md"
+HEADING = re.compile(r"^### `([\w.]+)`\n(?:\n<!-- members: ([\w, ]+) -->\n)?", re.MULTILINE)
+TYPES = re.compile(r"^\| ((?:`\w+`(?:, )?)+) \|", re.MULTILINE)  # rows of the section "Types"
 GOOGLE: Any = {
     "warnings": False,
     "returns_multiple_items": False,
     "returns_named_value": False,
 }
-LONGEST_VALUE = 200
-PROPERTIES = (property, cached_property)
+PROPERTIES = (property, cached_property, types.MemberDescriptorType)
 WIDTH = 90  # of a signature on one line
 
 
-def page_of(room: str) -> str:
-    """The file of a room's page: "anymask.masks" -> "reference/python/masks.md"."""
-    return f"reference/python/{room.removeprefix('anymask.')}.md"
+def with_entries(text: str) -> str:
+    """The Python page, with the entry of each name below its heading."""
+    links = links_of(text)
+
+    def filled(found: re.Match[str]) -> str:
+        name, members = found.groups(default="")
+        made = not inspect.isclass(value_of(name)) or f"{name.split('.')[-1]}(" in text
+        entry = "\n\n".join(entry_of(name, members.split(", ") if members else [], links, made))
+        return f"### `{name}`\n\n{entry}\n"
+
+    return HEADING.sub(filled, text)
 
 
-def module_of(room: str) -> types.ModuleType:
-    """The room, or the module that `anymask` shows under this name."""
-    return importlib.import_module(room) if room in ROOMS else getattr(anymask, room.split(".")[1])
-
-
-def names_of(room: str) -> list[str]:
-    """The public names of a room, or of a module without `__all__`."""
-    module = module_of(room)
-    if hasattr(module, "__all__"):
-        return sorted(set(module.__all__) - {"__version__"}, key=str.lower)
-    own = [name for name, value in vars(module).items() if _is_of(value, module.__name__)]
-    return sorted((name for name in own if not name.startswith("_")), key=str.lower)
-
-
-def _is_of(value: object, module: str) -> bool:
-    return getattr(value, "__module__", "") == module
-
-
-def room_page(room: str) -> str:
-    """The page of one room: what it is, a table of its names, then each of them."""
-    module = module_of(room)
-    values = {name: public_value(room, name, module) for name in names_of(room)}
-    rows = "".join(
-        f"| [`{name}`](#{anchor(name)}) | {summary(value)} |\n" for name, value in values.items()
+def links_of(text: str) -> dict[str, str]:
+    """The anchor of each name that the page explains: "Mask" -> "#mask"."""
+    types_section = text.partition("\n## Types\n")[2]
+    aliases = (name for row in TYPES.findall(types_section) for name in re.findall(r"\w+", row))
+    links = dict.fromkeys(aliases, "#types") | dict.fromkeys(
+        (one.__name__ for one in _errors(anymask.errors)), f"#{anchor('anymask.errors')}"
     )
-    intro = "\n\n".join(docstring(module))
-    parts = [f"# {room}", intro, f"| name | description |\n|---|---|\n{rows}"]
-    for name, value in values.items():
-        parts.extend(entry(name, value))
-    return "\n\n".join(parts) + "\n"
+    return links | {name.split(".")[-1]: f"#{anchor(name)}" for name, _ in HEADING.findall(text)}
+
+
+def _errors(module: types.ModuleType) -> list[type]:
+    """The classes that a module defines, in order."""
+    values = [one for one in vars(module).values() if inspect.isclass(one)]
+    return [one for one in values if one.__module__ == module.__name__]
 
 
 def anchor(name: str) -> str:
-    """The anchor of a name, or of a method, on its page: "Mask.save" -> "mask-save"."""
-    return "api-" + re.sub(r"\W+", "-", name).lower()
+    """The anchor of a heading, as on GitHub: "Mask.save" -> "masksave"."""
+    return re.sub(r"[^\w-]", "", name).lower()
 
 
-def entry(name: str, value: object) -> Iterator[str]:
-    """A heading, the signature and the docstring of one name; of a class its methods as well."""
-    yield f"## `{name}` {{ #{anchor(name)} }}"
+def value_of(name: str) -> Any:
+    """The object of a public name, such as "Model.segment" or "anymask.jobs.run"."""
+    first, *rest = name.removeprefix("anymask.").split(".")
+    if first in anymask.__all__:
+        value = public_value("anymask", first, anymask)
+    else:
+        value = importlib.import_module(f"anymask.{first}")
+    for part in rest:
+        room = isinstance(value, types.ModuleType)
+        value = public_value(value.__name__, part, value) if room else getattr(value, part)
+    return value
+
+
+def entry_of(
+    name: str, members: list[str], links: dict[str, str], is_called: bool
+) -> Iterator[str]:
+    """The description, the members, and for what users call the signatures of one name."""
+    value = value_of(name)
     if isinstance(value, types.ModuleType):
-        place = value.__name__
-        has_page = place in ROOMS or place in MORE or f"anymask.{name}" in MORE
-        target = place if place in ROOMS else f"anymask.{name}"
-        yield f"A module{f', see [{target}]({_beside(target)})' if has_page else ''}."
-        yield summary(value)
+        yield table(
+            "error", ((code(one.__name__), escaped(summary(one))) for one in _errors(value))
+        )
         return
-    if not (inspect.isclass(value) or inspect.isroutine(value)):
-        yield f"```python\n{name} = {_shortened(value)}\n```"
-        return
-    yield _signature(name, value)
-    yield from docstring(value)
-    if inspect.isclass(value):
-        for member, about in _members(value):
-            yield f"### `{name}.{member}` {{ #{anchor(f'{name}.{member}')} }}"
-            if not isinstance(about, PROPERTIES):
-                yield _signature(member, about)
-            yield from docstring(about)
+    text, *sections = docstring(value, links)
+    yield text
+    if is_called:
+        signatures = [signature(name, one) for one in typing.get_overloads(value) or [value]]
+        yield "```python\n{}\n```".format("\n\n".join(signatures))
+    yield from (one for one in sections if is_called or one.startswith("| attribute"))
+    if members:
+        rows = ((member, inspect.getattr_static(value, member)) for member in members)
+        yield table("member", (
+            (code(_call(value, member, declared)), escaped(summary(declared)))
+            for member, declared in rows
+        ))  # fmt: skip
 
 
-def _beside(room: str) -> str:
-    return page_of(room).removeprefix("reference/python/")
+def _call(owner: Any, member: str, declared: object) -> str:
+    """A member as it is written: "save(path)", or "mask" for a property."""
+    if isinstance(declared, PROPERTIES) or not callable(getattr(owner, member)):
+        return member
+    called = inspect.signature(getattr(owner, member))
+    names = [_with_star(one) for one in called.parameters.values() if one.name != "self"]
+    return f"{member}({', '.join(names)})"
 
 
-def _shortened(value: object) -> str:
-    text = re.sub(r" at 0x\w+", "", repr(value)).replace("typing.", "")
-    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]} ..."
+def _with_star(one: inspect.Parameter) -> str:
+    return {one.VAR_POSITIONAL: "*", one.VAR_KEYWORD: "**"}.get(one.kind, "") + one.name
 
 
-def _signature(name: str, value: object) -> str:
-    """The call, a line for each parameter where one line is too long."""
-    try:
-        called = inspect.signature(value)  # type: ignore[arg-type]  # a class or a routine
-    except (TypeError, ValueError):
-        return f"```python\n{name}\n```"
+def signature(name: str, value: Any) -> str:
+    """The call, with a line for each parameter if it is too long for one line."""
+    called = inspect.signature(value)
+    own = [one for one in called.parameters.values() if one.name != "self"]
+    called = called.replace(parameters=own)
     text = _plain(f"{name}{called}")
     if len(text) > WIDTH and called.parameters:
         answer = "" if called.return_annotation is called.empty else text.rpartition(" -> ")[2]
         lines = "".join(f"    {_plain(part)},\n" for part in _parameters(called))
         text = f"{name}(\n{lines})" + (answer and f" -> {answer}")
-    return f"```python\n{text}\n```"
+    return text
 
 
 def _parameters(called: inspect.Signature) -> Iterator[str]:
@@ -134,45 +140,88 @@ def _parameters(called: inspect.Signature) -> Iterator[str]:
         yield str(one)
 
 
-def _plain(signature: str) -> str:
+def _plain(text: str) -> str:
     """Without the quotes of annotations and the addresses of objects."""
-    quoted = re.sub(r"(?<=[:>] )'([^']*)'", r"\1", signature)
+    quoted = re.sub(r"(?<=[:>] )(['\"])(.*?)\1(?=[,)= ]|$)", r"\2", text)
     return re.sub(r" at 0x\w+|typing\.|anymask(?:\.\w+)+\.(?=[A-Z])", "", quoted)
-
-
-def _members(owner: type) -> Iterator[tuple[str, object]]:
-    """The public methods and properties that a class of ours, or its base of ours, declares."""
-    ours = [base for base in owner.__mro__ if base.__module__.startswith("anymask")]
-    for name in dict.fromkeys(name for base in ours for name in vars(base)):
-        declared = inspect.getattr_static(owner, name)
-        if name.startswith("_"):
-            continue
-        if isinstance(declared, PROPERTIES):
-            yield name, declared
-        elif isinstance(declared, classmethod | staticmethod) or inspect.isfunction(declared):
-            yield name, getattr(owner, name)
 
 
 def summary(value: object) -> str:
     """The first sentence about a value, fit for a cell of a table."""
-    if not (inspect.isclass(value) or inspect.isroutine(value) or inspect.ismodule(value)):
-        return f"`{_shortened(value)}`"
     first = (inspect.getdoc(value) or "").split("\n\n")[0].split("\n  ")[0]
-    return escaped(" ".join(first.split()))
+    return " ".join(first.split())
 
 
-def docstring(value: object) -> Iterator[str]:
-    """A Google-style docstring as Markdown: paragraphs, code, and a table for each section."""
+def docstring(value: Any, links: dict[str, str]) -> Iterator[str]:
+    """A Google-style docstring as Markdown: its text, then a table for each section."""
     parsed = griffe.Docstring(inspect.getdoc(value) or "").parse("google", **GOOGLE)
+    yield "\n\n".join(
+        paragraph
+        for section in parsed
+        if section.kind is griffe.DocstringSectionKind.text
+        for paragraph in _paragraphs(section.value)
+    )
+    hints = _hints(value)
     for section in parsed:
-        if section.kind is griffe.DocstringSectionKind.text:
-            yield from _paragraphs(section.value)
-        elif section.kind is griffe.DocstringSectionKind.admonition:
-            yield f"**{section.title}**"
-            yield f"```python\n{section.value.contents}\n```"
-        else:
-            yield f"**{section.kind.value.capitalize()}**"
-            yield _table(section.value)
+        title = section.kind.value.capitalize()
+        if title in ("Parameters", "Attributes"):
+            yield table(
+                title.removesuffix("s").lower(),
+                (
+                    (code(row.name), type_code(hints.get(row.name, ""), links), _cell(row))
+                    for row in section.value
+                ),
+                "type",
+            )
+        elif title in ("Returns", "Raises"):
+            rows = (
+                (type_code(str(row.annotation or ""), links), _cell(row)) for row in section.value
+            )
+            yield table(title.lower(), rows)
+
+
+def _hints(value: Any) -> dict[str, str]:
+    """The annotation of each parameter, or of each attribute of a class, as it is written."""
+    written: dict[str, list[str]] = {}
+    if inspect.isclass(value):
+        written = {
+            name: [str(hint)] for name, hint in vars(value).get("__annotations__", {}).items()
+        }
+    for call in typing.get_overloads(value) or [value]:
+        for one in inspect.signature(call).parameters.values():
+            if one.annotation is not one.empty and one.kind is not one.VAR_KEYWORD:
+                hint = one.annotation if isinstance(one.annotation, str) else str(one.annotation)
+                written.setdefault(one.name, []).append(_plain(f": {hint}").removeprefix(": "))
+    return {name: " | ".join(dict.fromkeys(hints)) for name, hints in written.items()}
+
+
+def _cell(row: Any) -> str:
+    return escaped(" ".join(row.description.split()))
+
+
+def table(title: str, rows: Any, *more: str) -> str:
+    """A Markdown table whose last column is the description."""
+    titles = [title, *more, "description"]
+    body = "".join(f"| {' | '.join(row)} |\n" for row in rows)
+    return f"| {' | '.join(titles)} |\n|{'---|' * len(titles)}\n{body}"
+
+
+def code(text: str) -> str:
+    """Code in a cell of a table."""
+    return f"`{text}`".replace("|", "\\|")
+
+
+def type_code(text: str, links: dict[str, str]) -> str:
+    """A type as code, in which the names that the page explains are links."""
+    if not text:
+        return ""
+    plain = html.escape(text, quote=False).replace("|", "&#124;")
+    linked = re.sub(r"\w+", lambda found: _linked(found[0], links.get(found[0])), plain)
+    return f"<code>{linked}</code>"
+
+
+def _linked(name: str, target: str | None) -> str:
+    return f'<a href="{target}">{name}</a>' if target else name
 
 
 def _paragraphs(text: str) -> Iterator[str]:
@@ -182,18 +231,6 @@ def _paragraphs(text: str) -> Iterator[str]:
             yield f"```text\n{paragraph}\n```"
         else:
             yield "\n".join(escaped(line) for line in lines)
-
-
-def _table(rows: list[griffe.DocstringElement]) -> str:
-    """A row for each parameter, attribute, return value or error."""
-    cells = [
-        (str(getattr(row, "name", None) or row.annotation or ""), " ".join(row.description.split()))
-        for row in rows
-    ]
-    body = "".join(
-        f"| {f'`{name}`' if name else ''} | {escaped(about)} |\n" for name, about in cells
-    )
-    return f"| | |\n|---|---|\n{body}"
 
 
 def escaped(text: str) -> str:

@@ -1,64 +1,59 @@
 """The documentation site lists every page, and its reference every public name."""
 
-import json
 import re
 
 import pytest
 
 import anymask
-from anymask import masks
 from anymask.cli import main as command_line
+from anymask.segment.settings import BatchKeywords
 from docs.site import build, charts, generated, reference
 from tests.extras import run_with
-from tests.house.gates import ROOMS
 
+PYTHON = (build.ROOT / "docs" / reference.PAGE).read_text("utf-8")
 PAGES = [page for pages in build.NAVIGATION.values() for page in pages]
 
 
 def test_the_navigation_lists_every_page_once() -> None:
     docs = build.ROOT / "docs"
     own = [path.relative_to(docs).as_posix() for path in build.documents()]
-    made = [reference.page_of(room) for room in (*reference.ROOMS, *reference.MORE)]
-    made += [generated.COMMAND_LINE, generated.SETTINGS, generated.HTTP]
+    made = [generated.COMMAND_LINE, generated.SETTINGS, generated.HTTP]
     assert sorted(PAGES) == sorted([*own, *build.OUTSIDE.values(), *made])
 
 
-def test_every_room_has_its_page() -> None:
-    rooms = {f"anymask.{room}".removesuffix(".anymask") for room in ROOMS}
-    assert rooms == set(reference.ROOMS)
+def test_the_python_page_explains_every_public_name_of_anymask() -> None:
+    explained = re.findall(r"^### `(?:anymask\.)?(\w+)", PYTHON, re.MULTILINE)
+    assert set(anymask.__all__) - set(explained) == {"__version__", "models", "runtime"}
 
 
-def test_the_first_page_of_the_reference_has_every_public_name_of_anymask() -> None:
-    assert reference.ROOMS[0] == "anymask"
-    assert set(reference.names_of("anymask")) == set(anymask.__all__) - {"__version__"}
+def test_segment_has_its_calls_types_and_every_keyword() -> None:
+    entry = reference.with_entries(PYTHON).split("\n### ")
+    (entry,) = [one for one in entry if one.startswith("`Model.segment`")]
+    assert entry.count("Model.segment(") == 4  # overloads
+    assert '| `box` | <code><a href="#types">ArrayLike</a> &#124; None</code> | Box (4,)' in entry
+    assert '<code><a href="#prediction">Prediction</a></code> | Candidate masks' in entry
+    rows = set(re.findall(r"`(\w+)`", "".join(re.findall(r"^\| .*? \|", entry, re.MULTILINE))))
+    assert BatchKeywords.__optional_keys__ - rows == set()
 
 
-def test_a_room_shows_each_of_its_names_with_signature_and_methods() -> None:
-    page = reference.room_page("anymask.masks")
-    headings = re.findall(r"^## `(\w+)`", page, re.MULTILINE)
-    assert set(headings) == set(masks.__all__)
-    assert "### `Masks.save` { #api-masks-save }" in page
-    assert "save(self, path: str | Path, image: UintImage | None = None) -> Path" in page
-
-
-def test_the_reference_is_the_same_where_packages_are_missing() -> None:
+def test_the_python_page_is_the_same_where_packages_are_missing() -> None:
     """`make docs` installs no PyTorch: names that need it are read from their source."""
-    program = """
-import json
-from docs.site import reference
-rooms = ("anymask", "anymask.training", "anymask.runtime")
-print(json.dumps({room: reference.room_page(room) for room in rooms}))
-"""
+    program = (
+        "from docs.site import build, reference; "
+        "print(reference.with_entries((build.ROOT / 'docs' / reference.PAGE).read_text('utf-8')))"
+    )
     done = run_with(("docs",), program, cwd=build.ROOT)
     assert done.returncode == 0, done.stderr
-    for room, page in json.loads(done.stdout).items():
-        here = reference.room_page(room)
-        heading = re.compile(r"^##+ `(\S+)`", re.MULTILINE)
-        inherited = {"train", "eval", "forward"}  # of torch's own classes
-        assert set(heading.findall(here)) - set(heading.findall(page)) <= inherited, room
-    training = json.loads(done.stdout)["anymask.training"]
-    assert "trained_module(state: dict[str, Any]) -> nn.Module" in training
-    assert "Build the finished model of a checkpoint" in training
+    assert done.stdout.rstrip() == reference.with_entries(PYTHON).rstrip()
+
+
+def test_the_search_prefers_a_method_to_pages_with_its_name() -> None:
+    api = {"location": "reference/python/#modelsegment", "title": "<code>Model.segment</code>"}
+    page = {"location": "guides/scan/", "title": "Segment a scan"}
+    items = [api | {"path": ["Reference"]}, page | {"path": ["Guides", "Segment a scan"]}]
+    first, second = build.with_ranks({"items": items})["items"]
+    assert first["title"] == "segment (Model.segment)"
+    assert second == page | {"path": ["Guides"]}
 
 
 def test_docstrings_become_paragraphs_tables_and_code() -> None:
@@ -84,17 +79,13 @@ def test_docstrings_become_paragraphs_tables_and_code() -> None:
                 print(answer)
         """
 
-    assert list(reference.docstring(described)) == [
-        r"One \*line\* of text.",
-        "```text\n    anymask.load()\n```",
-        "**Parameters**",
-        "| | |\n|---|---|\n| `points` | (P, 2) clicks in pixels. |\n| `box` | x0\\|y0. |\n",
-        "**Returns**",
-        "| | |\n|---|---|\n|  | The masks, best first. |\n",
-        "**Raises**",
-        "| | |\n|---|---|\n| `PromptError` | It is empty. |\n",
-        "**Example**",
-        "```python\nif answer:\n    print(answer)\n```",
+    assert list(reference.docstring(described, {"PromptError": "#errors"})) == [
+        "One \\*line\\* of text.\n\n```text\n    anymask.load()\n```",
+        "| parameter | type | description |\n|---|---|---|\n"
+        "| `points` |  | (P, 2) clicks in pixels. |\n| `box` |  | x0\\|y0. |\n",
+        "| returns | description |\n|---|---|\n|  | The masks, best first. |\n",
+        "| raises | description |\n|---|---|\n"
+        '| <code><a href="#errors">PromptError</a></code> | It is empty. |\n',
     ]
 
 
@@ -108,9 +99,8 @@ def test_links_out_of_the_documents_lead_to_pages_of_the_site() -> None:
         "[a](../index.md#models) [b](serve.md#x) ![c](../images/house.svg) "
         "d (`docs/get-started/first-hour.ipynb`) [e](#here) [f](https://example.org/x.md)"
     )
-    assert build.with_links("[p](docs/guides/serve.md)", build.ROOT, "index.md") == (
-        "[p](guides/serve.md)"
-    )
+    page = build.with_links("[p](docs/guides/serve.md) [l](LICENSE)", build.ROOT, "index.md", "R")
+    assert page == "[p](guides/serve.md) [l](R/blob/main/LICENSE)"
 
 
 def test_the_generated_pages_list_every_command_setting_and_route() -> None:

@@ -366,9 +366,9 @@ class Model:
             box: Box (4,) as x0, y0, x1, y1, clipped to the image.
             mask: Mask prompt: bool of any size, or `prediction.logits[i]`.
             prompts: List of `Prompt`, one object each; for several images, one list per image.
-            settings: Fields of `segment.SegmentSettings`; text and its detector as for `find`;
-                scribble, lasso: lines (K, 2); boxes (N, 4), N names; previous, the prediction for
-                the first points; bgr, allow_url; for several images progress, on_error="return".
+            settings: Fields of `segment.SegmentSettings`. Further prompts: scribble, lasso (K, 2);
+                text with detector; boxes (N, 4) with names; previous. Options: bgr, allow_url, and
+                for several images progress and on_error (docs/reference/python.md).
 
         Returns:
             Prediction: Candidate masks, best first; with `prompts` a list, with `boxes` `Masks`.
