@@ -1,6 +1,5 @@
 """What the README and the documents show is what happens."""
 
-import ast
 import re
 import shlex
 import shutil
@@ -168,11 +167,3 @@ def test_pictures_are_small_enough_for_a_first_screen() -> None:
         path.name for path in (ROOT / "docs" / "images").iterdir() if path.stat().st_size > 3e5
     ]
     assert heavy == []
-
-
-def test_every_python_snippet_that_is_not_run_says_why() -> None:
-    for snippet in SNIPPETS:
-        if snippet.reason:
-            assert len(snippet.reason) > 8, snippet
-            if snippet.language == "python":
-                ast.parse(snippet.text)
