@@ -42,8 +42,6 @@ OUTSIDE = {  # files of the repository that are pages of the site, too
     "src/anymask/assets/nano-cells/MODEL_CARD.md": "card-nano-cells.md",
     "src/anymask/assets/nano-roofs/MODEL_CARD.md": "card-nano-roofs.md",
     "src/anymask/assets/small/MODEL_CARD.md": "card-small.md",
-    "src/anymask/assets/nano-cells/MODEL_CARD.md": "card-nano-cells.md",
-    "src/anymask/assets/nano-roofs/MODEL_CARD.md": "card-nano-roofs.md",
     "web/package/README.md": "javascript.md",
     "contrib/README.md": "plugins.md",
     "contrib/anymask-connect/README.md": "anymask-connect.md",

@@ -217,8 +217,8 @@ def _files_at(
     The beginning of a path may be that of another computer, so the longest end with files counts.
     """
     if place.endswith(".txt"):
-        found = source.rglob(glob.escape(PurePosixPath(place).name))
-        text = read_text(next(found, source / place))
+        lists = source.rglob(glob.escape(PurePosixPath(place).name))
+        text = read_text(next(lists, source / place))
         lines = [_key(line.strip().rpartition(".")[0]) for line in text.splitlines()]
         return {keys[one[n:]] for one in lines for n in range(len(one)) if one[n:] in keys}
     parts = _key(f"{top}/{place}")
@@ -428,7 +428,9 @@ def _take_facts(path: Path, report: LossReport) -> None:
         take_licences(report, as_licences(document.get("license")))
 
 
-class _TextLoader(yaml.BaseLoader):  # without aliases, as a few bytes can hold gigabytes of text
+class _TextLoader(yaml.BaseLoader):  # type: ignore[misc]  # PyYAML has no types
+    """Refuses aliases, by which a few bytes can hold gigabytes of text."""
+
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
             raise DataError("Not valid YAML: aliases (*name) are not supported. Write the value.")

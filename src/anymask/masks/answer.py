@@ -534,7 +534,8 @@ def expected_iou(quality: FloatArray, value: Floats, tables: Tables) -> FloatArr
         tables: Earlier bundles have "scores" instead of "expected", Platt scaling of `quality`
             alone, or neither: their scores need not descend.
     """
-    sure, likely = (np.clip(part, MIN_NUMBER, 1 - MIN_NUMBER) for part in (quality, value))
+    sure: FloatArray = np.clip(quality, MIN_NUMBER, 1 - MIN_NUMBER)
+    likely: FloatArray = np.clip(value, MIN_NUMBER, 1 - MIN_NUMBER)
     if line := tables.get("expected"):
         clear = line["quality"] * float(np.log(sure / (1 - sure)).mean()) + line["shift"]
         odds = np.exp(clear) * (likely / (1 - likely)) ** line["worth"]
