@@ -84,9 +84,8 @@ def is_georeferenced(source: object) -> bool:
     georeferenced JPEG 2000, or the embedding of one, or has a world file or a CRS (.aux.xml) beside
     it."""
     if not isinstance(source, str | Path):
-        file: Any = source
-        if isinstance(source, bytes | bytearray | memoryview):
-            file = io.BytesIO(source)
+        kinds = bytes | bytearray | memoryview
+        file: Any = io.BytesIO(source) if isinstance(source, kinds) else source
         with contextlib.suppress(AttributeError, OSError, ValueError):  # not a file
             if file.seek(0) == 0 and _has_georeference(file):
                 return True
