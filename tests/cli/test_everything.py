@@ -42,7 +42,9 @@ def test_a_photo_becomes_records_and_a_picture(
     assert main(["everything", "photos/one.png", "-o", "out", *GRID]) == 0
     first, second = capsys.readouterr().err.splitlines()[-2:]
     told = json.loads(Path("out/one.json").read_text())
-    assert first.startswith(f"wrote {Path('out/one.json')}: {len(told['annotations'])} masks, ")
+    assert first.startswith(
+        f"wrote {Path('out/one.json')}: {len(told['annotations'])} masks covering "
+    )
     assert second == f"wrote {Path('out/one.png')}"
     assert told["image"] == {"image_id": 1, "width": 120, "height": 90, "file_name": "one.png"}
     assert [record["id"] for record in told["annotations"]] == list(

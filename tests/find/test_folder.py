@@ -150,5 +150,5 @@ def test_a_detector_that_is_not_there_stops_the_job(
     desk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ANYMASK_HOME", str(desk / "home"))
-    with pytest.raises(WeightsError, match="hf download"):
+    with pytest.raises(WeightsError, match="anymask models get"):
         jobs.run("find", "photos", "out", words="cup", detector="llmdet_tiny")

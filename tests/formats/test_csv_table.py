@@ -25,7 +25,7 @@ def test_every_mask_of_a_data_set_is_a_row(
     data, table = write_set(tmp_path / "set", PHOTOS), tmp_path / "masks.csv"
     assert main(["convert", str(data), str(table)]) == 0
     told = "".join(capsys.readouterr())
-    assert "wrote" in told
+    assert "Converted 3 images (3 masks)" in told
     assert "pixels" not in told
     assert "shapes" not in told
     rows = rows_of(table)

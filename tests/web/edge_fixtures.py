@@ -12,8 +12,9 @@ import cv2
 import numpy as np
 
 from anymask.masks import Geometry, ModelSpec, Prompt, geometry, mask_to_rle, reduced, rle_to_coco
-from anymask.segment import Prediction, SegmentSettings, photo_for_edges
+from anymask.segment import Prediction, SegmentSettings
 from anymask.segment.postprocess import (
+    photo_for_edges,
     window_around,
     window_logits,
     window_photo,

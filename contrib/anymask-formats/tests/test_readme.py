@@ -20,8 +20,8 @@ def test_its_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     for line in first.command_lines:
         assert main(shlex.split(line)[1:]) == 0, line
     (image,) = anymask.read("back.json", images=tmp_path)
-    (cup,) = anymask.read("cup.json")
-    assert rle_iou(image.rles, cup.rles)[0, 0] > 0.99
+    (dog,) = anymask.read("dog.json")
+    assert rle_iou(image.rles, dog.rles)[0, 0] > 0.99
 
 
 def test_its_example_imports_public_names() -> None:

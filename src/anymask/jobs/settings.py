@@ -70,7 +70,8 @@ class ModelChoice:
         import anymask
 
         model = anymask.load(self.model, self.weights, self.device, self.precision, self.runtime)
-        model.recent = None
+        if isinstance(model, anymask.Model):
+            model.recent = None
         return model
 
 
