@@ -138,6 +138,14 @@ def test_an_address_is_read_only_where_it_is_allowed(server: str, folder: Path) 
         assert picture.georeferenced is bool(geo_keys)
 
 
+def test_the_chosen_frame_of_a_pillow_image_is_read(folder: Path) -> None:
+    first, second = Image.fromarray(PIXELS), Image.fromarray(PIXELS[::-1])
+    first.save(folder / "two.tif", save_all=True, append_images=[second])
+    with Image.open(folder / "two.tif") as opened:
+        opened.seek(1)
+        np.testing.assert_array_equal(load_referenced(opened)[0], PIXELS[::-1])
+
+
 def test_what_the_web_does_not_give_is_one_clear_error(server: str) -> None:
     for address, told in [
         (f"{server}/none.png", "cannot be read .*404"),

@@ -87,7 +87,8 @@ def is_georeferenced(source: object) -> bool:
         kinds = bytes | bytearray | memoryview
         file: Any = io.BytesIO(source) if isinstance(source, kinds) else source
         with contextlib.suppress(AttributeError, OSError, ValueError):  # not a file
-            if file.seek(0) == 0 and _has_georeference(file):
+            # `seek` of a Pillow image would change the frame that is read.
+            if hasattr(file, "read") and file.seek(0) == 0 and _has_georeference(file):
                 return True
         name = getattr(file, "filename", getattr(file, "name", None))
         known = any(tag in getattr(file, "tag_v2", ()) for tag in _GEOREFERENCE)
