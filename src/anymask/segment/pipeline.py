@@ -221,18 +221,20 @@ class EmbeddingCache(RecentValues[tuple[ModelSpec, str, str], EncodedPhoto]):
     ) -> EncodedPhoto:  # (H, W, 3)
         """Return an encoded image, and encode it first if it is not stored.
 
-        Once marked as georeferenced, it stays so.
+        An image that was georeferenced once stays marked.
         """
         pixels = image_hash(image)
         seen = self.get(runtime, pixels)
         if seen is None:
-            features = _encode(runtime, image, pixels)
+            features = replace(_encode(runtime, image, pixels), georeferenced=georeferenced)
             photo = None  # edges are refined on RGB images only
             if runtime.spec.channels is None:
                 photo = np.array(photo_for_edges(image, features.geometry))  # may be `image`
             seen = EncodedPhoto(features, photo)
-        if georeferenced:
+        elif georeferenced and not seen.embedding.georeferenced:
             seen = replace(seen, embedding=replace(seen.embedding, georeferenced=True))
+        else:
+            return seen
         self.keep((runtime.spec, runtime.weights_hash, pixels), seen)
         return seen
 
