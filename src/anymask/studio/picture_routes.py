@@ -224,7 +224,8 @@ def values(
 @router.get("/embedding", response_class=Response, responses=EMBEDDING)
 async def embedding(image_id: ImageId, plane: Asked, look: Looks, inference: OfModel) -> Response:
     """Return the image embedding. To prefetch the next embedding, request it in advance."""
-    where = is_georeferenced(look.project.picture(image_id))
+    path = await run_in_threadpool(look.project.picture, image_id)
+    where = await run_in_threadpool(is_georeferenced, path)
     return await embedded(inference, partial(look.load, image_id, plane), where)
 
 
