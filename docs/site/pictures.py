@@ -44,6 +44,11 @@ def photo(name: str) -> Picture:
     return anymask.load_image(anymask.sample(name))
 
 
+def pan(count: int) -> list[Picture]:
+    """Frames of a camera pan over the image of the dog."""
+    return [photo("dog")[130 - 5 * n : 530 - 5 * n, 8 * n : 8 * n + 600] for n in range(count)]
+
+
 def on_squares(cut: Image.Image) -> Picture:
     """A cut-out on the gray squares that show transparency."""
     rows, columns = np.mgrid[: cut.height, : cut.width] // 12
@@ -132,8 +137,8 @@ def redact() -> Row:
 
 
 def track() -> Row:
-    """A camera pan over the image of the dog."""
-    frames = [photo("dog")[130 - 5 * n : 530 - 5 * n, 8 * n : 8 * n + 600] for n in range(12)]
+    """An object in a video, tracked from a click."""
+    frames = pan(12)
     with model("nano").track(frames) as session:
         session.add(frame=0, id=1, points=[(200, 270)])
         masks = [frame.objects[1].mask for frame in session]

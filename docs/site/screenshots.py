@@ -21,6 +21,7 @@ from playwright.sync_api import sync_playwright
 
 import anymask
 from anymask.masks import mask_to_rle, rle_to_coco
+from docs.site.pictures import BOWL, DOG, pan
 from tests.studio.servers import inference
 from tests.track.clips import write_video
 from tests.web.chromium import find_chromium
@@ -32,7 +33,7 @@ from tests.web.viewers import Viewer, served
 
 FOLDER = Path(__file__).resolve().parents[1] / "images"
 NAMES = "dog", "truck", "coffee"  # sample images, in the order of the project
-DOG, BOWL, LEG = (0, 222, 430, 534), (485, 135, 662, 264), (630, 0, 800, 352)  # boxes
+LEG = 630, 0, 800, 352  # box in the image of the dog, as DOG and BOWL
 MILLISECONDS = 130  # of a frame of the animation
 
 
@@ -129,11 +130,9 @@ def stack(ann: Annotator, folder: Path) -> None:
     take(ann, "stack", folder)
 
 
-def pan(path: Path) -> Path:
-    """A video: a camera pan over the image of the dog."""
-    image = anymask.load_image(anymask.sample("dog"))
-    frames = [image[130 - 5 * n : 530 - 5 * n, 8 * n : 8 * n + 600] for n in range(16)]
-    return write_video(path, frames, codec="libx264", pix_fmt="yuv420p")
+def write_pan(path: Path) -> Path:
+    """Write the camera pan as a video."""
+    return write_video(path, pan(16), codec="libx264", pix_fmt="yuv420p")
 
 
 def draw_box(ann: Viewer, first: tuple[int, int], last: tuple[int, int]) -> None:
@@ -147,7 +146,7 @@ def draw_box(ann: Viewer, first: tuple[int, int], last: tuple[int, int]) -> None
 def video(browser: Any, folder: Path) -> None:
     """Two tracked objects."""
     with tempfile.TemporaryDirectory() as place, served(inference(anymask.load)) as address:
-        path = pan(Path(place) / "dog.mp4")
+        path = write_pan(Path(place) / "dog.mp4")
         context = browser.new_context(viewport=SIZE, color_scheme="dark")
         ann = Viewer(context.new_page(), address)
         ann.open()
