@@ -1,6 +1,6 @@
 """Whatever a field of a file holds, messages are sentences: no text of a Python exception.
 
-A small sound file of every format is damaged, mostly by values that nobody expects there.
+A small sound file of every format is damaged, mostly by values of unexpected types and sizes.
 """
 
 import json

@@ -3,7 +3,7 @@
     python -m tests.fuzz.hunt COUNT [--first N] [--word WORD] [--log FILE]
 
 COUNT inputs are shared out evenly among the targets, also those of plug-ins. Each target works in a
-process of its own; one that takes more than 60 s of processor time on an input, or dies, is
+separate process; one that takes more than 60 s of processor time on an input, or dies, is
 recorded and goes on behind that input. The same command with the same log goes on where it ended.
 Prints each place that raised once, and exits with 1 where anything was found.
 """
@@ -75,7 +75,7 @@ def one_input(target: Target, path: Path, seed: int) -> dict[str, Any]:
     """Damage a file, read it, put it back; what came of it."""
     sound, found = path.read_bytes(), {"end": "read"}
     path.write_bytes(mutate(sound, seed, path.suffix in TEXTS))
-    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    Path("/proc/self/clear_refs").write_text("5")  # reset the peak
     before, begun = memory()["VmRSS"], time.process_time()
     signal.setitimer(signal.ITIMER_PROF, HANG_S)
     signal.alarm(SILENT_S)

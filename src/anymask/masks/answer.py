@@ -525,7 +525,7 @@ def chances(found: Floats, weights: RankingWeights) -> Floats:  # (T, F) -> (T,)
 def expected_iou(quality: FloatArray, value: Floats, tables: Tables) -> FloatArray:
     """Scores of the masks of a single click, best first, (K,) -> (K,) in 0..1, descending.
 
-    A logistic fit (the table "expected") on the mean logit of the predicted IoU, which tells how
+    A logistic fit (the table "expected") on the mean logit of the predicted IoU, which measures how
     clear the click is, and on the logit of each mask's worth, by which the masks are ordered.
 
     Args:

@@ -46,6 +46,6 @@ COMMAND = Command(run, (
     Settings(AuditOptions, "corrections", only=("proposals", "to", "accept")),
     Settings(AuditOptions, "grading", only=("grades",)),
     Settings(ReadSettings),
-    Settings(ModelChoice, "the model", defaults={"model": DEFAULT_VIDEO_MODEL}),
+    Settings(ModelChoice, "model options", defaults={"model": DEFAULT_VIDEO_MODEL}),
 ))
 # fmt: on
