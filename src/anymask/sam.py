@@ -204,17 +204,11 @@ class EncoderSize:
 
 @dataclass
 class SamModel:
-    """A model with the methods that scripts call on one: `to(device)`, `eval()`.
+    """A model with the methods that scripts call on one: `to(device)`, `eval()`."""
 
-    Attributes:
-        model: The open model.
-        name: Of the catalogue.
-        checkpoint: Its weights; None: those of the store, or of the package.
-    """
-
-    model: Model
-    name: str = DEFAULT_VIDEO_MODEL
-    checkpoint: str | Path | None = None
+    model: Model  # The open model
+    name: str = DEFAULT_VIDEO_MODEL  # Of the catalogue
+    checkpoint: str | Path | None = None  # Its weights; None: those of the store, or of the package
 
     def to(self, device: object = "cpu") -> SamModel:
         """The same model on another device; it is opened there anew."""

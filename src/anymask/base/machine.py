@@ -24,29 +24,18 @@ PACKAGES = (
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """Hardware and software that a benchmark ran on.
+    """Hardware and software that a benchmark ran on."""
 
-    Attributes:
-        cpu: Name of the processor.
-        cores: Logical cores of the machine.
-        usable: Cores available to this process.
-        memory: Main memory in bytes, None if unknown.
-        load: One-minute load average at the start, None if unknown.
-        system: Operating system and release.
-        python: Python version.
-        packages: (name, version) of installed packages, in the order of PACKAGES.
-        threads: OMP_NUM_THREADS, or "" if unset.
-    """
-
-    cpu: str
-    cores: int
-    usable: int
-    memory: int | None
-    load: float | None
-    system: str
-    python: str
+    cpu: str  # Name of the processor
+    cores: int  # Logical cores of the machine
+    usable: int  # Cores available to this process
+    memory: int | None  # Main memory in bytes, None if unknown
+    load: float | None  # One-minute load average at the start, None if unknown
+    system: str  # Operating system and release
+    python: str  # Python version
+    # (name, version) of installed packages, in the order of PACKAGES
     packages: tuple[tuple[str, str], ...]
-    threads: str = ""
+    threads: str = ""  # OMP_NUM_THREADS, or "" if unset
 
     def line(self) -> str:
         """Format the description as one line of text."""

@@ -25,14 +25,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Plugin:
-    """A plug-in of this repository.
+    """A plug-in of this repository."""
 
-    Attributes:
-        commands: Summaries of its commands by name.
-        names: Names of everything else that it adds, by group.
-    """
-
-    commands: Mapping[str, str] = field(default_factory=dict)
+    commands: Mapping[str, str] = field(default_factory=dict)  # Summaries of its commands by name
+    # Names of everything else that it adds, by group
     names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def provides(self, group: str, name: str) -> bool:

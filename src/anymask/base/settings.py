@@ -171,49 +171,32 @@ _BRIEF.maxlevel, _BRIEF.maxstring, _BRIEF.maxother = 3, _SHOWN, _SHOWN
 
 @dataclass(frozen=True)
 class Setting:
-    """Description, range and command-line form of a setting.
+    """Description, range and command-line form of a setting."""
 
-    Attributes:
-        does: Description for docstring, command line and documentation: one line, no full stop.
-        least: Minimum value.
-        above: Exclusive minimum.
-        most: Maximum value.
-        below: Exclusive maximum. None also allows infinity.
-        unit: Unit of a number, such as "pixels".
-        default: Description of the default, if its value is not self-explanatory. None: `does`
-            states it.
-        check: Function that raises InputError for invalid values, instead of the built-in check.
-        option: Command-line option, if it is not the name with hyphens.
-        form: Metavar of the option, such as "LOW,HIGH".
-        repeat: Whether the option can be repeated; the value is a list.
-        parse: Function that converts the command-line text to a value, instead of a conversion by
-            type. Raises InputError.
-    """
-
-    does: str
-    least: float = 0
-    above: float | None = None
-    most: float = math.inf
-    below: float | None = math.inf
-    unit: str = ""
+    does: str  # Description for docstring, command line and documentation: one line, no full stop
+    least: float = 0  # Minimum value
+    above: float | None = None  # Exclusive minimum
+    most: float = math.inf  # Maximum value
+    below: float | None = math.inf  # Exclusive maximum. None also allows infinity.
+    unit: str = ""  # Unit of a number, such as "pixels"
+    # Description of the default, if its value is not self-explanatory. None: `does` states it.
     default: str | None = ""
+    # Function that raises InputError for invalid values, instead of the built-in check
     check: Callable[[object], object] | None = None
-    option: str = ""
-    form: str = ""
-    repeat: bool = False
+    option: str = ""  # Command-line option, if it is not the name with hyphens
+    form: str = ""  # Metavar of the option, such as "LOW,HIGH"
+    repeat: bool = False  # Whether the option can be repeated; the value is a list
+    # Function that converts the command-line text to a value, instead of a conversion by type.
+    # Raises InputError.
     parse: Callable[[str], object] | None = None
 
 
 @dataclass(frozen=True)
 class DeclaredSetting:
-    """A declared field of a settings dataclass.
-
-    Attributes:
-        members: Parts of its type: classes, and the strings and booleans of a Literal.
-            `float | None` has two.
-    """
+    """A declared field of a settings dataclass."""
 
     name: str
+    # Parts of its type: classes, and the strings and booleans of a Literal. `float | None` has two.
     members: tuple[Any, ...]
     default: Any
     about: Setting

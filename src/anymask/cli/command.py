@@ -32,32 +32,24 @@ class Item(Protocol):
 
 @dataclass(frozen=True)
 class Command:
-    """A command or subcommand.
+    """A command or subcommand."""
 
-    Attributes:
-        run: Function that runs it. Raises AnymaskError for user errors.
-        arguments: Positional arguments and options, in the order of `--help`.
-        actions: Subcommands by name.
-        default_action: Subcommand that runs if the first argument names none. "": one is required.
-        summary: One line for the help text of a subcommand.
-        needs: Function that raises MissingExtra if packages are missing, called before `run`.
-        report: Function that prints or saves the result of `run`, with the arguments.
-        usage: Usage line, if it is not the generated one.
-        epilog: Text after the options, or a function that returns it for the help text.
-        stdout: Whether it writes results to standard output, as `-o -`.
-    """
-
+    # Function that runs it. Raises AnymaskError for user errors.
     run: Callable[[argparse.Namespace], Any] | None = None
-    arguments: tuple[Item, ...] = ()
+    arguments: tuple[Item, ...] = ()  # Positional arguments and options, in the order of `--help`
     _: KW_ONLY
-    actions: Mapping[str, Command] = field(default_factory=dict)
+    actions: Mapping[str, Command] = field(default_factory=dict)  # Subcommands by name
+    # Subcommand that runs if the first argument names none. "": one is required.
     default_action: str = ""
-    summary: str = ""
+    summary: str = ""  # One line for the help text of a subcommand
+    # Function that raises MissingExtra if packages are missing, called before `run`
     needs: Callable[[], None] | None = None
+    # Function that prints or saves the result of `run`, with the arguments
     report: Callable[[Any, argparse.Namespace], None] | None = None
-    usage: str | None = None
+    usage: str | None = None  # Usage line, if it is not the generated one
+    # Text after the options, or a function that returns it for the help text
     epilog: str | Callable[[], str] | None = None
-    stdout: bool = False
+    stdout: bool = False  # Whether it writes results to standard output, as `-o -`
 
     def parser(self, name: str, summary: str | None = None) -> CommandParser:
         """Return a parser of the arguments; `name` is the program and the command."""
@@ -140,16 +132,11 @@ class _Keywords:
 
 @dataclass(frozen=True)
 class Argument(_Keywords):
-    """A positional argument, or an option that is no setting of the package.
+    """A positional argument, or an option that is no setting of the package."""
 
-    Attributes:
-        names: Name of a positional argument, or option strings: "-o --output".
-        reads: Whether its values are files or folders that the command reads.
-    """
-
-    names: str
+    names: str  # Name of a positional argument, or option strings: "-o --output"
     _: KW_ONLY
-    reads: bool = False
+    reads: bool = False  # Whether its values are files or folders that the command reads
 
     @property
     def place(self) -> str:
@@ -210,18 +197,12 @@ def _is_path(word: str) -> bool:
 
 @dataclass(frozen=True)
 class Settings:
-    """Options that are generated from a settings class, such as `--grid` for `grid`.
+    """Options that are generated from a settings class, such as `--grid` for `grid`."""
 
-    Attributes:
-        declared: Dataclass with fields that are annotated with a `Setting`.
-        title: Heading of the help text. "" for none.
-        only: Names of settings. Defaults to all.
-        defaults: Descriptions of defaults by setting name.
-    """
-
-    declared: type
-    title: str = ""
-    only: Collection[str] = ()
+    declared: type  # Dataclass with fields that are annotated with a `Setting`
+    title: str = ""  # Heading of the help text. "" for none.
+    only: Collection[str] = ()  # Names of settings. Defaults to all.
+    # Descriptions of defaults by setting name
     defaults: Mapping[str, str] = field(default_factory=dict)
 
     def add_to(self, parser: argparse._ActionsContainer) -> None:

@@ -36,18 +36,13 @@ ENDINGS = (".everything", "-everything")  # suffixes of results, and of a folder
 
 @dataclass(frozen=True)
 class Files:
-    """Named outputs of one image.
+    """Named outputs of one image."""
 
-    Attributes:
-        records: JSON file of the masks, or None.
-        picture: Image with the masks drawn on it, or None.
-        others: Other outputs: .svg, .geojson, .xml, .txt, .npy, .csv, cut-outs, ...
-        printed: Temporary file of `records` or `picture` that is written to standard output.
-    """
-
-    records: Path | None
-    picture: Path | None
+    records: Path | None  # JSON file of the masks, or None
+    picture: Path | None  # Image with the masks drawn on it, or None
+    # Other outputs: .svg, .geojson, .xml, .txt, .npy, .csv, cut-outs, ...
     others: tuple[Target, ...] = ()
+    # Temporary file of `records` or `picture` that is written to standard output
     printed: Path | None = None
 
 

@@ -59,17 +59,12 @@ _OF_FILES = (
 
 @dataclass(frozen=True)
 class Target:
-    """Output of one image.
+    """Output of one image."""
 
-    Attributes:
-        path: Output file. None for standard output.
-        kind: Content of the file.
-        many: Whether it covers all objects of an image, instead of a single prompted one.
-    """
-
-    path: Path | None
-    kind: Kind
+    path: Path | None  # Output file. None for standard output.
+    kind: Kind  # Content of the file
     suffix: str
+    # Whether it covers all objects of an image, instead of a single prompted one
     many: bool = False
 
     @property

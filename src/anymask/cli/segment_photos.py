@@ -79,27 +79,18 @@ def segment_photos(args: argparse.Namespace, sources: SourcePaths) -> None:
 
 @dataclass(frozen=True)
 class Job:
-    """Settings for all images of a command line.
-
-    Attributes:
-        outputs: `-o` options.
-        plain: Content of an image output without a further word in its name.
-        model: Model to use.
-        several: Whether there are several images.
-        report: Stream for the report on each mask.
-        names: Names to choose from, if masks are to be labeled.
-        parts: Settings of the parts that replace each mask, None for the masks themselves.
-    """
+    """Settings for all images of a command line."""
 
     prompts: list[Prompt]
     settings: SegmentSettingsDict
     pictures: PictureChoice
-    outputs: list[str]
-    plain: PictureKind
-    model: ModelChoice
-    several: bool
-    report: TextIO
-    names: ChosenNames | None = None
+    outputs: list[str]  # `-o` options
+    plain: PictureKind  # Content of an image output without a further word in its name
+    model: ModelChoice  # Model to use
+    several: bool  # Whether there are several images
+    report: TextIO  # Stream for the report on each mask
+    names: ChosenNames | None = None  # Names to choose from, if masks are to be labeled
+    # Settings of the parts that replace each mask, None for the masks themselves
     parts: PartSettingsDict | None = None
 
     def targets(self, item: PhotoItem, inputs: Sequence[Path]) -> list[Target]:

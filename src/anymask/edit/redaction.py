@@ -143,14 +143,10 @@ def _hazy(part: UintImage) -> UintImage:  # (h, w, 3) -> (h, w, 3)
 class RedactedCopy:
     """A redacted copy of a file, with a hidden stamp next to it. Files without a stamp are never
     overwritten.
-
-    Attributes:
-        path: The copy.
-        original: The original file.
     """
 
-    path: Path
-    original: Path
+    path: Path  # The copy
+    original: Path  # The original file
 
     @property
     def _stamp(self) -> ledger.Stamp:

@@ -38,19 +38,12 @@ LEVELS = (0.15, 0.25, 0.5, 0.7)  # thresholds of the map for boxes
 @brief
 @dataclass(frozen=True)
 class SubjectProbe:
-    """A fitted probe.
+    """A fitted probe."""
 
-    Attributes:
-        weights_hash: Hash of the model weights whose features it requires.
-        weights: Weights (D,) of a cell's features.
-        offset: Constant term.
-        least: Minimum agreement of mask and map for a clear subject, 0..1.
-    """
-
-    weights_hash: str
-    weights: FloatArray
-    offset: float
-    least: float
+    weights_hash: str  # Hash of the model weights whose features it requires
+    weights: FloatArray  # Weights (D,) of a cell's features
+    offset: float  # Constant term
+    least: float  # Minimum agreement of mask and map for a clear subject, 0..1
 
 
 def probe_file(model: str) -> Path:

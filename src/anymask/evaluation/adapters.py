@@ -21,21 +21,14 @@ Method = Segmenter | ModelChoice | str | None  # an object, or a model's name
 @brief
 @dataclass(frozen=True, eq=False)
 class FromFunction:
-    """Adapter that makes a function of an image and one prompt a `Segmenter`.
+    """Adapter that makes a function of an image and one prompt a `Segmenter`."""
 
-    Attributes:
-        name: Name in tables.
-        accepts: Supported prompt types.
-        function: (H, W, 3) uint8 and a Prompt -> (H, W) bool.
-        prepare: Function called once for each image; its result replaces the image in `function`.
-        slow: Whether to evaluate only a part of the masks.
-    """
-
-    name: str
-    accepts: frozenset[PromptKind]
-    function: Callable[[Any, Prompt], BoolArray]
+    name: str  # Name in tables
+    accepts: frozenset[PromptKind]  # Supported prompt types
+    function: Callable[[Any, Prompt], BoolArray]  # (H, W, 3) uint8 and a Prompt -> (H, W) bool
+    # Function called once for each image; its result replaces the image in `function`
     prepare: Callable[[UintImage], Any] | None = None
-    slow: bool = False
+    slow: bool = False  # Whether to evaluate only a part of the masks
 
     @property
     def spec(self) -> ModelSpec:

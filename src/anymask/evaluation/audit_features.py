@@ -57,29 +57,18 @@ FEATURES = (
 
 @dataclass(frozen=True, kw_only=True)
 class OutlineFeatures:
-    """Features of one outline.
+    """Features of one outline."""
 
-    Attributes:
-        on_edge: Mean edge strength along the outline.
-        edge_beside: Logarithm of the ratio of that to the edge strength beside it.
-        edge_profile: Distance of the parallel line with the strongest edges, relative to the band.
-        bare_rim: Fraction of the outline without an edge.
-        bare_stretch: Longest stretch without an edge, as a fraction of the outline.
-        contrast: Distance of the mean colors on both sides, relative to their spread.
-        contrast_least: Minimum contrast among the four quarters of the outline.
-        at_border: Fraction of the outline on the image border.
-        ragged: Logarithm of its squared length divided by the area.
-    """
-
-    on_edge: float
-    edge_beside: float
+    on_edge: float  # Mean edge strength along the outline
+    edge_beside: float  # Logarithm of the ratio of that to the edge strength beside it
+    # Distance of the parallel line with the strongest edges, relative to the band
     edge_profile: float
-    bare_rim: float
-    bare_stretch: float
-    contrast: float
-    contrast_least: float
-    at_border: float
-    ragged: float
+    bare_rim: float  # Fraction of the outline without an edge
+    bare_stretch: float  # Longest stretch without an edge, as a fraction of the outline
+    contrast: float  # Distance of the mean colors on both sides, relative to their spread
+    contrast_least: float  # Minimum contrast among the four quarters of the outline
+    at_border: float  # Fraction of the outline on the image border
+    ragged: float  # Logarithm of its squared length divided by the area
 
 
 def measure_outline(given: BoolArray, lab: FloatArray, edges: FloatArray) -> OutlineFeatures:
@@ -179,39 +168,24 @@ def mask_to_rim(mask: BoolArray) -> BoolArray:
 
 @dataclass(frozen=True, eq=False)
 class MaskAnswer:
-    """Predicted mask that could replace an annotated mask.
+    """Predicted mask that could replace an annotated mask."""
 
-    Attributes:
-        logits: (m, m) in model space.
-        mask: (h, w) on the scaled image.
-        quality: Predicted quality.
-        prompt_kind: Prompt, one of PROMPT_NAMES.
-    """
-
-    logits: FloatArray
-    mask: BoolArray
-    quality: float
-    prompt_kind: str
+    logits: FloatArray  # (m, m) in model space
+    mask: BoolArray  # (h, w) on the scaled image
+    quality: float  # Predicted quality
+    prompt_kind: str  # Prompt, one of PROMPT_NAMES
 
 
 @brief
 @dataclass(frozen=True, eq=False)
 class MaskFeatures:
-    """Features of one mask, and the predictions that they are computed from.
+    """Features of one mask, and the predictions that they are computed from."""
 
-    Attributes:
-        values: (F,) in the order of FEATURES.
-        agrees: (A,) IoU of the annotated mask with each prediction.
-        answers: Predicted masks.
-        shape: Shape of the annotated mask, in pixels of the image.
-        threshold: Threshold of the predicted logits.
-    """
-
-    values: Floats
-    agrees: Floats
-    answers: tuple[MaskAnswer, ...]
-    shape: measure.MaskShape
-    threshold: float = 0.0
+    values: Floats  # (F,) in the order of FEATURES
+    agrees: Floats  # (A,) IoU of the annotated mask with each prediction
+    answers: tuple[MaskAnswer, ...]  # Predicted masks
+    shape: measure.MaskShape  # Shape of the annotated mask, in pixels of the image
+    threshold: float = 0.0  # Threshold of the predicted logits
 
     def value(self, name: str) -> float:
         """Return a feature by name."""
@@ -221,17 +195,11 @@ class MaskFeatures:
 @brief
 @dataclass(frozen=True, eq=False)
 class AuditPhoto:
-    """Image data that all features of its masks use.
+    """Image data that all features of its masks use."""
 
-    Attributes:
-        embedding: Image embedding.
-        lab: (h, w, 3) float32, scaled image in CIE Lab.
-        edges: (h, w) float32, edge strength, about 0..1.
-    """
-
-    embedding: Features
-    lab: FloatArray
-    edges: FloatArray
+    embedding: Features  # Image embedding
+    lab: FloatArray  # (h, w, 3) float32, scaled image in CIE Lab
+    edges: FloatArray  # (h, w) float32, edge strength, about 0..1
 
     @property
     def size(self) -> tuple[int, int]:

@@ -70,23 +70,15 @@ class LinearModel:
 @brief
 @dataclass(frozen=True, eq=False)
 class Grader:
-    """Model that grades masks and predicts IoUs.
+    """Model that grades masks and predicts IoUs."""
 
-    Attributes:
-        usual: Default scale for datasets that are too small to have their own.
-        errors: Kinds of errors.
-        odds: Log odds of each kind of error against a correct mask, from relative features.
-        given: IoU of the annotated mask with the ground truth, from relative features.
-        answer: IoU of a predicted mask with the ground truth, from its features.
-        about: Description of the fitted data.
-    """
-
-    usual: FeatureScale
-    errors: tuple[str, ...]
+    usual: FeatureScale  # Default scale for datasets that are too small to have their own
+    errors: tuple[str, ...]  # Kinds of errors
+    # Log odds of each kind of error against a correct mask, from relative features
     odds: tuple[LinearModel, ...]
-    given: LinearModel
-    answer: LinearModel
-    about: str = ""
+    given: LinearModel  # IoU of the annotated mask with the ground truth, from relative features
+    answer: LinearModel  # IoU of a predicted mask with the ground truth, from its features
+    about: str = ""  # Description of the fitted data
 
     def log_odds(
         self, values: Floats, usual: FeatureScale | None = None

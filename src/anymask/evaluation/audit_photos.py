@@ -126,47 +126,28 @@ def _keep_certain(reply: Prediction, click: tuple[float, float], covered: Rle | 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ExaminedMask:
-    """Examination result of one mask.
+    """Examination result of one mask."""
 
-    Attributes:
-        mask: Index in the image.
-        label: Class, or None.
-        rle: Annotated mask.
-        values: (F,) features; empty for an empty mask.
-        twin: Index of an earlier duplicate, or None.
-        answer: Best predicted mask, with its quality.
-        prompt_kind: Prompt of that prediction.
-        guess: Expected IoU of that prediction with the ground truth.
-    """
-
-    mask: int
-    label: str | None
-    rle: Rle
-    values: Floats
-    twin: int | None = None
-    answer: Mask | None = None
-    prompt_kind: str = ""
-    guess: float = 0.0
+    mask: int  # Index in the image
+    label: str | None  # Class, or None
+    rle: Rle  # Annotated mask
+    values: Floats  # (F,) features; empty for an empty mask
+    twin: int | None = None  # Index of an earlier duplicate, or None
+    answer: Mask | None = None  # Best predicted mask, with its quality
+    prompt_kind: str = ""  # Prompt of that prediction
+    guess: float = 0.0  # Expected IoU of that prediction with the ground truth
 
 
 @brief
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ExaminedPhoto:
-    """Examination result of one image.
+    """Examination result of one image."""
 
-    Attributes:
-        file_name: File name in the dataset.
-        hw: (H, W).
-        key: Hash of the annotated masks; results for other masks are outdated.
-        masks: Masks that are not crowds, in order.
-        missing: Objects without a mask, most certain first.
-    """
-
-    file_name: str
-    hw: tuple[int, int]
-    key: str
-    masks: tuple[ExaminedMask, ...]
-    missing: tuple[Mask, ...] = ()
+    file_name: str  # File name in the dataset
+    hw: tuple[int, int]  # (H, W)
+    key: str  # Hash of the annotated masks; results for other masks are outdated
+    masks: tuple[ExaminedMask, ...]  # Masks that are not crowds, in order
+    missing: tuple[Mask, ...] = ()  # Objects without a mask, most certain first
 
 
 # Usual sizes.

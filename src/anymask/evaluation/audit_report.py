@@ -37,23 +37,14 @@ TENTHS = tuple(f".{n}-{'1' if n == 9 else f'.{n + 1}'}" for n in range(10))
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class AuditResult:
-    """Results of a finished audit.
+    """Results of a finished audit."""
 
-    Attributes:
-        name: Name of the dataset.
-        header: Model and settings.
-        below: Grade threshold of suspects.
-        photos: Examined images.
-        graded: All masks with grades.
-        suspects: Numbered suspects.
-    """
-
-    name: str
-    header: AuditHeader
-    below: float
-    photos: Sequence[ExaminedPhoto]
-    graded: Sequence[GradedMask]
-    suspects: Sequence[Suspect]
+    name: str  # Name of the dataset
+    header: AuditHeader  # Model and settings
+    below: float  # Grade threshold of suspects
+    photos: Sequence[ExaminedPhoto]  # Examined images
+    graded: Sequence[GradedMask]  # All masks with grades
+    suspects: Sequence[Suspect]  # Numbered suspects
 
     def image_of(self, one: Suspect | GradedMask) -> str:
         """Return the name of the image of a suspect or mask."""

@@ -60,20 +60,13 @@ FREQUENCIES = {"r": "APr", "c": "APc", "f": "APf"}
 
 @dataclass(frozen=True)
 class ComparedPhoto:
-    """Rows of one image in COCO format, with class names as categories.
+    """Rows of one image in COCO format, with class names as categories."""
 
-    Attributes:
-        hw: (H, W).
-        truths: Annotated masks.
-        found: Predicted masks.
-        labels: Classes that count in this image.
-        partial: Classes that are not annotated exhaustively: unmatched masks are ignored.
-    """
-
-    hw: tuple[int, int]
-    truths: list[dict[str, Any]]
-    found: list[dict[str, Any]]
-    labels: frozenset[str]
+    hw: tuple[int, int]  # (H, W)
+    truths: list[dict[str, Any]]  # Annotated masks
+    found: list[dict[str, Any]]  # Predicted masks
+    labels: frozenset[str]  # Classes that count in this image
+    # Classes that are not annotated exhaustively: unmatched masks are ignored
     partial: frozenset[str] = frozenset()
 
 
@@ -128,17 +121,11 @@ def match_all(photos: Sequence[ComparedPhoto], labels: Sequence[str], most: int)
 
 @dataclass(frozen=True, eq=False)
 class Matches:
-    """Matches of the masks of one image, best first, within an area range.
+    """Matches of the masks of one image, best first, within an area range."""
 
-    Attributes:
-        hit: (T, D) matched with an annotation.
-        ignored: (T, D) ignored.
-        truths: Number of annotations that count.
-    """
-
-    hit: BoolArray
-    ignored: BoolArray
-    truths: int
+    hit: BoolArray  # (T, D) matched with an annotation
+    ignored: BoolArray  # (T, D) ignored
+    truths: int  # Number of annotations that count
 
     def found(self, most: int | None = None) -> IntArray:
         """Return the number of annotations matched by the first `most` masks, (T,)."""

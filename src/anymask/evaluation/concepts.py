@@ -126,19 +126,12 @@ def optimal_ious(table: Floats) -> Floats:  # (n, m) -> (n,)
 
 @dataclass(frozen=True)
 class HotaCounts:
-    """Counts of one sequence at each threshold, (A,) each.
+    """Counts of one sequence at each threshold, (A,) each."""
 
-    Attributes:
-        tp: Matches.
-        fn: Annotated masks without a match.
-        fp: Predicted masks without a match.
-        association: Sum over matches of the overlap of their tracks.
-    """
-
-    tp: Floats
-    fn: Floats
-    fp: Floats
-    association: Floats
+    tp: Floats  # Matches
+    fn: Floats  # Annotated masks without a match
+    fp: Floats  # Predicted masks without a match
+    association: Floats  # Sum over matches of the overlap of their tracks
 
 
 def count_hota(one: ConceptAnswer) -> HotaCounts:

@@ -73,25 +73,15 @@ def with_measures(one: EvalSet, only: Sequence[str], also: Sequence[str]) -> Eva
 
 @dataclass(frozen=True, kw_only=True)
 class SetQuery:
-    """Picklable description of the data to evaluate on.
+    """Picklable description of the data to evaluate on."""
 
-    Attributes:
-        data: File or folder of annotations, or folder of datasets.
-        protocol: Names of `MEASURES` that replace the default ones.
-        also: Names of `MEASURES` in addition.
-        form: Annotation format.
-        images: Folder of the images.
-        split: Split of the dataset.
-        reading: Handling of invalid records.
-    """
-
-    data: str
-    protocol: tuple[str, ...] = ()
-    also: tuple[str, ...] = ()
-    form: str | None = None
-    images: Path | None = None
-    split: str | None = None
-    reading: ReadSettings = ReadSettings()
+    data: str  # File or folder of annotations, or folder of datasets
+    protocol: tuple[str, ...] = ()  # Names of `MEASURES` that replace the default ones
+    also: tuple[str, ...] = ()  # Names of `MEASURES` in addition
+    form: str | None = None  # Annotation format
+    images: Path | None = None  # Folder of the images
+    split: str | None = None  # Split of the dataset
+    reading: ReadSettings = ReadSettings()  # Handling of invalid records
 
     def open(self) -> list[EvalSet]:
         """Return the datasets with their measures.

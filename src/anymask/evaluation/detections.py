@@ -34,15 +34,10 @@ class Detection:
 
 @dataclass(frozen=True)
 class Detections:
-    """Detections of a set.
+    """Detections of a set."""
 
-    Attributes:
-        photos: Detections of each image, in the order of the set.
-        frequency: "r", "c" or "f" by class, if declared.
-    """
-
-    photos: tuple[tuple[Detection, ...], ...]
-    frequency: Mapping[str, str]
+    photos: tuple[tuple[Detection, ...], ...]  # Detections of each image, in the order of the set
+    frequency: Mapping[str, str]  # "r", "c" or "f" by class, if declared
 
 
 def read_detections(

@@ -41,59 +41,33 @@ MANY = 1000  # masks from which a second process saves time
 
 
 class PhotoSettings(ReadKeywords, total=False):
-    """Keyword arguments of `evaluate` on images, besides `anymask.formats.ReadSettings`.
+    """Keyword arguments of `evaluate` on images, besides `anymask.formats.ReadSettings`."""
 
-    Attributes:
-        also: Measures in addition to the default ones.
-        form: Format of the annotations. Detected by default.
-        images: Folder of the images.
-        split: Split of a published dataset, such as "val".
-        clicks: Clicks on each mask (default: 3).
-        limit: Maximum number of masks in a dataset; always the same ones.
-        per_image: Maximum number of masks in an image.
-        grid: Clicks along each side for "everything" (default: 16).
-        crop_n_layers: Crop layers for "everything".
-        slow: Maximum number of masks in a dataset for slow methods.
-        refine_edges: Also evaluate each model with the image, which refines crops and edges.
-        mirror: With `refine_edges`, also use the mirrored image.
-        cases: Add images of the worst cases, which are predicted again.
-        workers: Processes, one dataset each (default: two on a CPU with enough masks).
-        out: JSON file that is updated after every dataset.
-        resume: Keep the datasets that this file contains.
-        command: Command line, for the report.
-        skipped: (method, reason) of methods that could not run.
-    """
-
-    also: Sequence[str]
-    form: str | None
-    images: str | Path | None
-    split: str | None
-    clicks: int | None
-    limit: int | None
-    per_image: int | None
-    grid: int | None
-    crop_n_layers: int | None
-    slow: int | None
-    refine_edges: bool
-    mirror: bool
-    cases: bool
-    workers: int | None
-    out: str | Path | None
-    resume: bool
-    command: str
-    skipped: Sequence[tuple[str, str]]
+    also: Sequence[str]  # Measures in addition to the default ones
+    form: str | None  # Format of the annotations. Detected by default.
+    images: str | Path | None  # Folder of the images
+    split: str | None  # Split of a published dataset, such as "val"
+    clicks: int | None  # Clicks on each mask (default: 3)
+    limit: int | None  # Maximum number of masks in a dataset; always the same ones
+    per_image: int | None  # Maximum number of masks in an image
+    grid: int | None  # Clicks along each side for "everything" (default: 16)
+    crop_n_layers: int | None  # Crop layers for "everything"
+    slow: int | None  # Maximum number of masks in a dataset for slow methods
+    refine_edges: bool  # Also evaluate each model with the image, which refines crops and edges
+    mirror: bool  # With `refine_edges`, also use the mirrored image
+    cases: bool  # Add images of the worst cases, which are predicted again
+    workers: int | None  # Processes, one dataset each (default: two on a CPU with enough masks)
+    out: str | Path | None  # JSON file that is updated after every dataset
+    resume: bool  # Keep the datasets that this file contains
+    command: str  # Command line, for the report
+    skipped: Sequence[tuple[str, str]]  # (method, reason) of methods that could not run
 
 
 class EvaluateSettings(PhotoSettings, VideoSettings, total=False):
-    """Keyword arguments of all protocols: those of images, those of videos, and others.
+    """Keyword arguments of all protocols: those of images, those of videos, and others."""
 
-    Attributes:
-        rules: "tracks": "davis" (default), "all-frames" or "unsupervised".
-        tolerance: "volume": tolerance of surface distances in mm (default: 1).
-    """
-
-    rules: str
-    tolerance: float | None
+    rules: str  # "tracks": "davis" (default), "all-frames" or "unsupervised"
+    tolerance: float | None  # "volume": tolerance of surface distances in mm (default: 1)
 
 
 def evaluate(

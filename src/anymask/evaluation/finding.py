@@ -58,22 +58,15 @@ ALIKE = 0.4  # minimum intersection of two color histograms (docs/explanation/te
 @brief
 @dataclass(frozen=True, eq=False)
 class FindAnswer:
-    """Result of one query in one image.
+    """Result of one query in one image."""
 
-    Attributes:
-        phrase: Text or label.
-        found: n predicted masks.
-        scores: n confidence scores.
-        truths: m annotated masks; empty if the object is absent.
-        candidates: Masks that the predictions were selected from, None if unknown.
-        labelled: All labelled pixels of the image, of any label. None if everything is labelled.
-    """
-
-    phrase: str
-    found: Sequence[Rle]
-    scores: Sequence[float]
-    truths: Sequence[Rle]
+    phrase: str  # Text or label
+    found: Sequence[Rle]  # n predicted masks
+    scores: Sequence[float]  # n confidence scores
+    truths: Sequence[Rle]  # m annotated masks; empty if the object is absent
+    # Masks that the predictions were selected from, None if unknown
     candidates: Sequence[Rle] | None = None
+    # All labelled pixels of the image, of any label. None if everything is labelled.
     labelled: Rle | None = None
 
     def unlabelled(self) -> BoolArray:  # -> (n,)
@@ -285,17 +278,13 @@ def ask_photos(
 
 @dataclass(frozen=True)
 class WordQuestions:
-    """Queries with labels as text prompts, one label at a time.
-
-    Attributes:
-        skipped: Labels without a known name.
-    """
+    """Queries with labels as text prompts, one label at a time."""
 
     model: Model
     there: Dataset
     settings: FindSettings
     labels: Sequence[str]
-    skipped: Sequence[str]
+    skipped: Sequence[str]  # Labels without a known name
 
     @classmethod
     def of(cls, model: Model, there: Dataset, settings: FindSettings) -> WordQuestions:

@@ -92,25 +92,15 @@ def explain_error(error: str, values: Floats, label: str | None, area: int) -> t
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class GradedMask:
-    """Grade of one mask.
+    """Grade of one mask."""
 
-    Attributes:
-        photo: Index of the image among those examined.
-        found: Examination result of the mask.
-        grade: 0..1, how likely the mask is correct.
-        error: Most likely kind of error; "" if it is not a suspect.
-        reasons: Texts, most severe first; empty if it is not a suspect.
-        action: Proposed correction; "replace" uses `found.answer`.
-        gain: Expected gain of IoU by the proposal.
-    """
-
-    photo: int
-    found: ExaminedMask
-    grade: float
-    error: str = ""
-    reasons: tuple[str, ...] = ()
-    action: Correction = "keep"
-    gain: float = 0.0
+    photo: int  # Index of the image among those examined
+    found: ExaminedMask  # Examination result of the mask
+    grade: float  # 0..1, how likely the mask is correct
+    error: str = ""  # Most likely kind of error; "" if it is not a suspect
+    reasons: tuple[str, ...] = ()  # Texts, most severe first; empty if it is not a suspect
+    action: Correction = "keep"  # Proposed correction; "replace" uses `found.answer`
+    gain: float = 0.0  # Expected gain of IoU by the proposal
 
 
 def grade_masks(
@@ -157,33 +147,19 @@ def grade_masks(
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Suspect:
-    """Suspected label error.
+    """Suspected label error."""
 
-    Attributes:
-        number: Number in this audit.
-        photo: Index of the image.
-        mask: Index of the mask in its image; None for a missing object.
-        label: Class of the mask.
-        grade: 0..1; None for a missing object.
-        reasons: Texts.
-        action: "keep" if there is no better mask, else "replace", "remove" or "add".
-        given: Annotated mask, None for a missing object.
-        proposal: Better mask, None if it is kept or removed.
-        gain: Expected gain of IoU by the proposal.
-        prompt_kind: Prompt of the proposal.
-    """
-
-    number: int
-    photo: int
-    mask: int | None
-    label: str | None
-    grade: float | None
-    reasons: tuple[str, ...]
-    action: str
-    given: Rle | None
-    proposal: Mask | None
-    gain: float = 0.0
-    prompt_kind: str = ""
+    number: int  # Number in this audit
+    photo: int  # Index of the image
+    mask: int | None  # Index of the mask in its image; None for a missing object
+    label: str | None  # Class of the mask
+    grade: float | None  # 0..1; None for a missing object
+    reasons: tuple[str, ...]  # Texts
+    action: str  # "keep" if there is no better mask, else "replace", "remove" or "add"
+    given: Rle | None  # Annotated mask, None for a missing object
+    proposal: Mask | None  # Better mask, None if it is kept or removed
+    gain: float = 0.0  # Expected gain of IoU by the proposal
+    prompt_kind: str = ""  # Prompt of the proposal
 
 
 def list_suspects(

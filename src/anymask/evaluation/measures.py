@@ -74,16 +74,13 @@ MaskScores = tuple[Floats, ...]  # (N,) for each column
 
 @dataclass(frozen=True, kw_only=True)
 class MaskMeasure:
-    """Measure with values for each mask.
+    """Measure with values for each mask."""
 
-    Attributes:
-        columns: Function that returns the column names for supported prompts; () if the measure is
-            not supported.
-        score: Function of method, image embedding, N annotated masks and settings that returns (N,)
-            for each column.
-    """
-
+    # Function that returns the column names for supported prompts; () if the measure is not
+    # supported
     columns: Callable[[Accepts, EvalSettings], tuple[str, ...]]
+    # Function of method, image embedding, N annotated masks and settings that returns (N,) for each
+    # column
     score: Callable[[Segmenter, Any, Sequence[TruthMask], EvalSettings], MaskScores]
 
 
@@ -176,19 +173,12 @@ class SetMeasure(Protocol):
 @brief
 @dataclass(frozen=True, kw_only=True)
 class Measure:
-    """Registered measure.
+    """Registered measure."""
 
-    Attributes:
-        about: One-line description for help text and documentation.
-        function: Function for a whole dataset; None for measures per mask.
-        packages: Required packages of the extra `evaluate`.
-        file: Required file in the folder of the dataset.
-    """
-
-    about: str
-    function: SetMeasure | None = None
-    packages: tuple[str, ...] = ()
-    file: str = ""
+    about: str  # One-line description for help text and documentation
+    function: SetMeasure | None = None  # Function for a whole dataset; None for measures per mask
+    packages: tuple[str, ...] = ()  # Required packages of the extra `evaluate`
+    file: str = ""  # Required file in the folder of the dataset
 
 
 MEASURES: dict[str, Measure] = {

@@ -30,18 +30,12 @@ class Mean:
 @brief
 @dataclass(frozen=True, eq=False)
 class Shares:
-    """Contributions of images to a ratio, (I,) each: a dataset's value is sum(top) / sum(bottom).
+    """Contributions of images to a ratio: a dataset's value is sum(top) / sum(bottom)."""
 
-    Attributes:
-        top: Numerators.
-        bottom: Denominators.
-        count: Weight of each image. Over several datasets, top and bottom are first divided by the
-            total count, so that each dataset has the same weight. For a plain mean, count is
-            bottom.
-    """
-
-    top: Floats
-    bottom: Floats
+    top: Floats  # Numerators, (I,)
+    bottom: Floats  # Denominators, (I,)
+    # Weight of each image. Over several datasets, top and bottom are first divided by the total
+    # count, so that each dataset has the same weight. For a plain mean, count is bottom.
     count: Floats
 
 

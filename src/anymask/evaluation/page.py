@@ -135,15 +135,10 @@ Number = TypeVar("Number", float, Floats)
 @brief
 @dataclass(frozen=True)
 class Series:
-    """Line or group of bars.
+    """Line or group of bars."""
 
-    Attributes:
-        name: Name in the legend.
-        values: One value for each bin or category.
-    """
-
-    name: str
-    values: Floats
+    name: str  # Name in the legend
+    values: Floats  # One value for each bin or category
 
 
 def line_plot(

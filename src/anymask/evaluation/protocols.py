@@ -134,15 +134,10 @@ def deepest_click(prediction: BoolArray, truth: TruthMask) -> Click | None:
 
 @dataclass(frozen=True)
 class Goal:
-    """Termination of click rounds, and placement of the next click.
+    """Termination of click rounds, and placement of the next click."""
 
-    Attributes:
-        iou: Masks with at least this IoU get no further click.
-        place: Function that returns the next click.
-    """
-
-    iou: float = 1.0
-    place: NextClick = largest_click
+    iou: float = 1.0  # Masks with at least this IoU get no further click
+    place: NextClick = largest_click  # Function that returns the next click
 
 
 def click_rounds(

@@ -20,23 +20,14 @@ MAX_PLOTS = 24  # plots of a section above which they are collapsed
 @brief
 @dataclass(frozen=True)
 class TextTable:
-    """Table of texts; a cell `**text**` is bold.
+    """Table of texts; a cell `**text**` is bold."""
 
-    Attributes:
-        header: Column headers.
-        rows: Rows, each as long as the header.
-        title: Title above the table, or "".
-        align: "l" or "r" for each column. Empty for the default of the renderer.
-        more: Line below the table, or "".
-        folded: Whether to include it only in the HTML page, collapsed.
-    """
-
-    header: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    title: str = ""
-    align: str = ""
-    more: str = ""
-    folded: bool = False
+    header: Sequence[str]  # Column headers
+    rows: Sequence[Sequence[str]]  # Rows, each as long as the header
+    title: str = ""  # Title above the table, or ""
+    align: str = ""  # "l" or "r" for each column. Empty for the default of the renderer.
+    more: str = ""  # Line below the table, or ""
+    folded: bool = False  # Whether to include it only in the HTML page, collapsed
 
 
 @dataclass(frozen=True)
@@ -62,23 +53,14 @@ class Section:
 @brief
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """Result of an evaluation, an audit or statistics. Prints as Markdown tables.
+    """Result of an evaluation, an audit or statistics. Prints as Markdown tables."""
 
-    Attributes:
-        title: Title.
-        about: Description in one line.
-        sections: Tables, plots and images, in order.
-        notes: Notes on the method, one line each.
-        rows: Metrics as rows, for `.csv` and `to_dataframe`.
-        data: Complete data, for `.json`.
-    """
-
-    title: str
-    about: str = ""
-    sections: Sequence[Section] = ()
-    notes: Sequence[str] = ()
-    rows: Sequence[dict[str, Any]] = ()
-    data: dict[str, Any] = field(default_factory=dict)
+    title: str  # Title
+    about: str = ""  # Description in one line
+    sections: Sequence[Section] = ()  # Tables, plots and images, in order
+    notes: Sequence[str] = ()  # Notes on the method, one line each
+    rows: Sequence[dict[str, Any]] = ()  # Metrics as rows, for `.csv` and `to_dataframe`
+    data: dict[str, Any] = field(default_factory=dict)  # Complete data, for `.json`
 
     def __str__(self) -> str:
         return self.to_markdown()

@@ -32,24 +32,16 @@ RESULTS_FORMAT = 2  # 2 added `measures` and `found`
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class MetricValue:
-    """Single metric of a result.
+    """Single metric of a result."""
 
-    Attributes:
-        name: Column name in tables, such as "AR@100".
-        value: Value, NaN if undefined.
-        low: Lower end of the 95 % interval, NaN if unknown.
-        high: Upper end of the interval.
-        shares: Contribution of each image. With shares, the metric of a group of datasets has an
-            interval; without, it is only the mean of the datasets' values.
-        digits: Decimal places in tables.
-    """
-
-    name: str
-    value: float
-    low: float = NAN
-    high: float = NAN
+    name: str  # Column name in tables, such as "AR@100"
+    value: float  # Value, NaN if undefined
+    low: float = NAN  # Lower end of the 95 % interval, NaN if unknown
+    high: float = NAN  # Upper end of the interval
+    # Contribution of each image. With shares, the metric of a group of datasets has an interval;
+    # without, it is only the mean of the datasets' values.
     shares: Shares | None = None
-    digits: int = 3
+    digits: int = 3  # Decimal places in tables
 
 
 @brief
@@ -137,22 +129,16 @@ class ScoreColumn:
 @brief
 @dataclass(frozen=True, eq=False, kw_only=True)
 class SetScores:
-    """Scores of a dataset: image index, mask index and area of each mask, (N,) each, and columns.
-
-    Attributes:
-        measures: Names of the measures.
-        columns: Values per mask.
-        found: Results of measures per dataset.
-    """
+    """Scores of a dataset: index of image and mask, area of each mask (N,), and columns."""
 
     name: str
     groups: tuple[str, ...]
-    measures: tuple[str, ...] = DEFAULT_MEASURES
+    measures: tuple[str, ...] = DEFAULT_MEASURES  # Names of the measures
     image: IntArray
     mask: IntArray
     area: IntArray
-    columns: tuple[ScoreColumn, ...]
-    found: tuple[MethodResult, ...] = ()
+    columns: tuple[ScoreColumn, ...]  # Values per mask
+    found: tuple[MethodResult, ...] = ()  # Results of measures per dataset
 
     def values(self, method: str, measure: str) -> Floats | None:
         """Return the values of a column, or None if it does not exist."""
@@ -175,29 +161,18 @@ class SetScores:
 @brief
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Evaluation:
-    """Finished or interrupted evaluation run.
+    """Finished or interrupted evaluation run."""
 
-    Attributes:
-        data: Name of the data, or "".
-        subject: Name of the evaluated model.
-        weights_hash: Hash of the model's weights, or "".
-        settings: Settings of the run.
-        machine: Machine that it ran on.
-        sets: Finished datasets.
-        peers: (name, weights hash) of the other models, without baselines.
-        command: Command line, or "".
-        skipped: (baseline, reason) of baselines that could not run.
-    """
-
-    data: str
-    subject: str
-    weights_hash: str
-    settings: EvalSettings
-    machine: Machine
-    sets: tuple[SetScores, ...]
+    data: str  # Name of the data, or ""
+    subject: str  # Name of the evaluated model
+    weights_hash: str  # Hash of the model's weights, or ""
+    settings: EvalSettings  # Settings of the run
+    machine: Machine  # Machine that it ran on
+    sets: tuple[SetScores, ...]  # Finished datasets
+    # (name, weights hash) of the other models, without baselines
     peers: tuple[tuple[str, str], ...] = ()
-    command: str = ""
-    skipped: tuple[tuple[str, str], ...] = ()
+    command: str = ""  # Command line, or ""
+    skipped: tuple[tuple[str, str], ...] = ()  # (baseline, reason) of baselines that could not run
 
     @property
     def groups(self) -> tuple[str, ...]:

@@ -86,54 +86,35 @@ class EvalSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class SetPlan:
-    """Evaluation plan of one dataset.
+    """Evaluation plan of one dataset."""
 
-    Attributes:
-        name: Name of the dataset.
-        groups: Groups whose means include it.
-        measures: Names of `measures.MEASURES`.
-        annotators: For images with several annotators: masks of the "first", or "all".
-    """
-
-    name: str
-    groups: tuple[str, ...] = ()
-    measures: tuple[str, ...] = DEFAULT_MEASURES
+    name: str  # Name of the dataset
+    groups: tuple[str, ...] = ()  # Groups whose means include it
+    measures: tuple[str, ...] = DEFAULT_MEASURES  # Names of `measures.MEASURES`
+    # For images with several annotators: masks of the "first", or "all"
     annotators: Literal["first", "all"] = "first"
 
 
 @brief
 @dataclass(frozen=True)
 class EvalSet:
-    """Dataset with its plan.
+    """Dataset with its plan."""
 
-    Attributes:
-        plan: Evaluation plan.
-        info: Description of the dataset.
-        samples: Annotated images.
-        reading: Handling of invalid records. None raises an error for the first one.
-    """
-
-    plan: SetPlan
-    info: SetInfo
-    samples: list[AnnotatedImage]
+    plan: SetPlan  # Evaluation plan
+    info: SetInfo  # Description of the dataset
+    samples: list[AnnotatedImage]  # Annotated images
+    # Handling of invalid records. None raises an error for the first one.
     reading: ReadSettings | None = None
 
 
 @dataclass(frozen=True)
 class ChosenMasks:
-    """Selected masks of a dataset, (N,) each.
+    """Selected masks of a dataset, (N,) each."""
 
-    Attributes:
-        image: Index of the image.
-        mask: Index of the mask in the image.
-        area: Area in pixels.
-        rank: Rank in the random selection; a limit of n selects ranks below n.
-    """
-
-    image: IntArray
-    mask: IntArray
-    area: IntArray
-    rank: IntArray
+    image: IntArray  # Index of the image
+    mask: IntArray  # Index of the mask in the image
+    area: IntArray  # Area in pixels
+    rank: IntArray  # Rank in the random selection; a limit of n selects ranks below n
 
 
 def choose_masks(
@@ -176,17 +157,11 @@ def _counts(plan: SetPlan, sample: AnnotatedImage, mask: int) -> bool:
 @brief
 @dataclass(frozen=True, eq=False)
 class EvalPhoto:
-    """Image of a dataset with selected masks.
+    """Image of a dataset with selected masks."""
 
-    Attributes:
-        place: Index of the image in the dataset.
-        sample: Annotated image.
-        masks: (N,) indices of selected masks in `sample.objects`.
-    """
-
-    place: int
-    sample: AnnotatedImage
-    masks: IntArray
+    place: int  # Index of the image in the dataset
+    sample: AnnotatedImage  # Annotated image
+    masks: IntArray  # (N,) indices of selected masks in `sample.objects`
 
     @cached_property
     def image(self) -> UintImage:

@@ -44,15 +44,10 @@ GroupOf = Callable[[AnnotatedImage, Mask], str | None]
 @brief
 @dataclass
 class Histogram:
-    """Incremental histogram with exact mean, minimum and maximum.
+    """Incremental histogram with exact mean, minimum and maximum."""
 
-    Attributes:
-        edges: (B + 1,) edges; values outside count in the first or the last bin.
-        counts: (B,) counts.
-    """
-
-    edges: Floats
-    counts: IntArray = field(init=False)
+    edges: Floats  # (B + 1,) edges; values outside count in the first or the last bin
+    counts: IntArray = field(init=False)  # (B,) counts
     n: int = 0
     total: float = 0.0
     least: float = np.inf
@@ -121,24 +116,7 @@ class GroupCount:
 @brief
 @dataclass(kw_only=True)
 class SetStatistics:
-    """Statistics of one dataset.
-
-    Attributes:
-        per_image: Number of masks per image.
-        megapixels: Image size.
-        coverage: Fraction of an image's pixels covered by any mask.
-        overlap: Fraction of the covered pixels that a second mask covers as well, 0 without masks.
-        size: Square root of mask area over image area (the paper's relative mask size).
-        concavity: 1 - area / area of the convex hull.
-        aspect: Binary logarithm of width over height of the box.
-        parts: Number of parts of a mask.
-        holes: Number of holes of a mask.
-        centres: (G, G) number of masks by relative position of their center, rows down.
-        concave_by_size: (SIZE_BINS, B) histogram of the concavity at each relative size.
-        coco_sizes: Number of small, medium and large masks.
-        origins: Number of masks by the model that created them, if declared.
-        pairs: Pairs of masks of one image with an IoU above DUPLICATE_IOU.
-    """
+    """Statistics of one dataset."""
 
     name: str
     form: str = ""
@@ -147,25 +125,36 @@ class SetStatistics:
     masks: int = 0
     empty: int = 0
     crowds: int = 0
-    pairs: int = 0
+    pairs: int = 0  # Pairs of masks of one image with an IoU above DUPLICATE_IOU
     paired_images: int = 0
+    # Number of masks per image
     per_image: Histogram = field(default_factory=_count_histogram(5000))
+    # Image size
     megapixels: Histogram = field(default_factory=lambda: Histogram(_power_edges(-4, 4, 161)))
     width: Histogram = field(default_factory=lambda: Histogram(_power_edges(0, 5, 501)))
     height: Histogram = field(default_factory=lambda: Histogram(_power_edges(0, 5, 501)))
+    # Fraction of an image's pixels covered by any mask
     coverage: Histogram = field(default_factory=_unit_histogram)
+    # Fraction of the covered pixels that a second mask covers as well, 0 without masks
     overlap: Histogram = field(default_factory=_unit_histogram)
+    # Square root of mask area over image area (the paper's relative mask size)
     size: Histogram = field(default_factory=_unit_histogram)
+    # 1 - area / area of the convex hull
     concavity: Histogram = field(default_factory=_unit_histogram)
+    # Binary logarithm of width over height of the box
     aspect: Histogram = field(default_factory=lambda: Histogram(np.linspace(-5, 5, 101)))
-    parts: Histogram = field(default_factory=_count_histogram(100))
-    holes: Histogram = field(default_factory=_count_histogram(100))
+    parts: Histogram = field(default_factory=_count_histogram(100))  # Number of parts of a mask
+    holes: Histogram = field(default_factory=_count_histogram(100))  # Number of holes of a mask
+    # (G, G) number of masks by relative position of their center, rows down
     centres: IntArray = field(
         default_factory=lambda: np.zeros((CENTRE_SIDE, CENTRE_SIDE), np.int64)
     )
+    # (SIZE_BINS, B) histogram of the concavity at each relative size
     concave_by_size: IntArray = field(default_factory=lambda: np.zeros((SIZE_BINS, 100), np.int64))
+    # Number of small, medium and large masks
     coco_sizes: IntArray = field(default_factory=lambda: np.zeros(3, np.int64))
     labels: Counter[str] = field(default_factory=Counter)
+    # Number of masks by the model that created them, if declared
     origins: Counter[Origin] = field(default_factory=Counter)
     groups: dict[str, GroupCount] = field(default_factory=dict)
     unread: dict[str, int] = field(default_factory=dict)

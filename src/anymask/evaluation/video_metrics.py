@@ -53,25 +53,15 @@ class TrackScores:
 
 @dataclass(frozen=True, kw_only=True)
 class ObjectScores:
-    """Scores of one object of one video.
+    """Scores of one object of one video."""
 
-    Attributes:
-        video: Name of the video.
-        number: Number of the object in the masks.
-        label: Class of the object, None if unknown.
-        found_by: Number in the results that it was compared with, None for none.
-        j: (T,) J of every frame that counts.
-        f: (T,) F of every frame that counts.
-        scores: Mean, recall and decay.
-    """
-
-    video: str
-    number: int
-    label: str | None
-    found_by: int | None
-    j: Floats
-    f: Floats
-    scores: TrackScores
+    video: str  # Name of the video
+    number: int  # Number of the object in the masks
+    label: str | None  # Class of the object, None if unknown
+    found_by: int | None  # Number in the results that it was compared with, None for none
+    j: Floats  # (T,) J of every frame that counts
+    f: Floats  # (T,) F of every frame that counts
+    scores: TrackScores  # Mean, recall and decay
 
 
 def score_track(

@@ -56,23 +56,15 @@ Follow = Callable[[Clip], VideoSession]  # opens a session of a clip, which the 
 
 
 class VideoSettings(TypedDict, total=False):
-    """Keyword arguments of `evaluate` on videos.
+    """Keyword arguments of `evaluate` on videos."""
 
-    Attributes:
-        rounds: Maximum number of frames with clicks (default: 3).
-        tracker: "auto" (default), "memory", "match" or "points".
-        split: Split of the dataset.
-        limit: Maximum number of videos.
-        refine_edges: Whether to refine mask edges.
-        memory: Fields of `MemorySettings`.
-    """
-
-    rounds: int
+    rounds: int  # Maximum number of frames with clicks (default: 3)
+    # Tracker: "auto" (default), "memory", "match" or "points"
     tracker: Literal["auto", "memory", "match", "points"]
-    split: str | None
-    limit: int | None
-    refine_edges: bool
-    memory: dict[str, Any]
+    split: str | None  # Split of the dataset
+    limit: int | None  # Maximum number of videos
+    refine_edges: bool  # Whether to refine mask edges
+    memory: dict[str, Any]  # Fields of `MemorySettings`
 
 
 def evaluate_videos(

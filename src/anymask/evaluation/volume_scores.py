@@ -38,24 +38,16 @@ Spacing = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class VolumeScores:
-    """Scores of one label of a scan.
-
-    Attributes:
-        dice: 2 |A and B| / (|A| + |B|).
-        nsd: Fraction of both surfaces within the tolerance.
-        hd95: 95 % Hausdorff distance in mm; None if truth or result is empty.
-        truth_ml: Volume of the ground truth in milliliters.
-        found_ml: Volume of the result in milliliters.
-    """
+    """Scores of one label of a scan."""
 
     scan: str
     label: int
     name: str
-    dice: float
-    nsd: float
-    hd95: float | None
-    truth_ml: float
-    found_ml: float
+    dice: float  # 2 |A and B| / (|A| + |B|)
+    nsd: float  # Fraction of both surfaces within the tolerance
+    hd95: float | None  # 95 % Hausdorff distance in mm; None if truth or result is empty
+    truth_ml: float  # Volume of the ground truth in milliliters
+    found_ml: float  # Volume of the result in milliliters
 
 
 def surface_distances(

@@ -44,35 +44,20 @@ GRAPHS = ("model.onnx", "model_fp16.onnx", "model_q4f16.onnx", "model_quantized.
 
 @dataclass(frozen=True, kw_only=True)
 class DetectorFacts:
-    """Catalogue entry of a published detector.
+    """Catalogue entry of a published detector."""
 
-    Attributes:
-        name: Name used by the user.
-        repository: Repository on huggingface.co.
-        revision: Commit of the entry, or None if no public source names one.
-        bytes: Size of the weights, or None if no public source states it.
-        sha256: Hash of the weights, 64 hexadecimal digits, or None.
-        licence: Licence of the weights.
-        stated_by: Source of revision, size and hash.
-        runs: Runtime: "transformers", "onnx" or "clip" (PyTorch alone).
-        files: Required files. Empty for all files of the repository.
-        threshold: Minimum score in the published examples, 0..1.
-        parameters: Number of parameters.
-        notes: Remarks.
-    """
-
-    name: str
-    repository: str
-    revision: str | None = None
-    bytes: int | None = None
-    sha256: str | None = None
-    licence: str
-    stated_by: str
-    runs: str
-    files: tuple[str, ...] = ()
-    threshold: float
-    parameters: str
-    notes: str = ""
+    name: str  # Name used by the user
+    repository: str  # Repository on huggingface.co
+    revision: str | None = None  # Commit of the entry, or None if no public source names one
+    bytes: int | None = None  # Size of the weights, or None if no public source states it
+    sha256: str | None = None  # Hash of the weights, 64 hexadecimal digits, or None
+    licence: str  # Licence of the weights
+    stated_by: str  # Source of revision, size and hash
+    runs: str  # Runtime: "transformers", "onnx" or "clip" (PyTorch alone)
+    files: tuple[str, ...] = ()  # Required files. Empty for all files of the repository.
+    threshold: float  # Minimum score in the published examples, 0..1
+    parameters: str  # Number of parameters
+    notes: str = ""  # Remarks
 
     @property
     def folder(self) -> Path:

@@ -220,19 +220,12 @@ def learn_kinds(
 
 @dataclass(frozen=True, eq=False)
 class ScoredCandidates:
-    """Masks of an image, best first, with features.
+    """Masks of an image, best first, with features."""
 
-    Attributes:
-        masks: The masks.
-        facts: Features (n, len(FACTS)).
-        unlike: Whether each mask is more similar to the excluded kind (n,).
-        scene: Cosine similarity of the image's vector and the nearest exemplar's image.
-    """
-
-    masks: list[Mask]
-    facts: FloatArray
-    unlike: BoolArray
-    scene: float
+    masks: list[Mask]  # The masks
+    facts: FloatArray  # Features (n, len(FACTS))
+    unlike: BoolArray  # Whether each mask is more similar to the excluded kind (n,)
+    scene: float  # Cosine similarity of the image's vector and the nearest exemplar's image
 
 
 class ExampleFinder:

@@ -52,17 +52,11 @@ class SegmentedBoxes(ScoredBoxes):
 
 
 class Detector(Protocol):
-    """An open-vocabulary detector.
+    """An open-vocabulary detector."""
 
-    Attributes:
-        name: Name in the catalogue, or of the folder.
-        threshold: Default minimum score.
-        about: Values on which the results depend, as JSON types.
-    """
-
-    name: str
-    threshold: float
-    about: dict[str, Any]
+    name: str  # Name in the catalogue, or of the folder
+    threshold: float  # Default minimum score
+    about: dict[str, Any]  # Values on which the results depend, as JSON types
 
     def detect(
         self, photo: UintImage, phrases: Sequence[str], side: int | None = None
@@ -158,25 +152,15 @@ def scale_boxes(boxes: FloatArray, hw: tuple[float, float]) -> FloatArray:  # (Q
 
 @dataclass(frozen=True)
 class ResizeRule:
-    """Image preprocessing of a network (preprocessor_config.json of its folder).
+    """Image preprocessing of a network (preprocessor_config.json of its folder)."""
 
-    Attributes:
-        shortest: Shorter side in pixels, with the aspect ratio kept.
-        longest: Maximum longer side in pixels, with the aspect ratio kept.
-        exact: Size (h, w), without keeping the aspect ratio, or None.
-        square: Whether to pad the image to a square at its right and lower edge first.
-        mean: Mean per channel, 0..1.
-        std: Standard deviation per channel, 0..1.
-        resample: Pillow's resampling filter.
-    """
-
-    shortest: int = 800
-    longest: int = 1333
-    exact: tuple[int, int] | None = None
-    square: bool = False
-    mean: tuple[float, ...] = IMAGENET[0]
-    std: tuple[float, ...] = IMAGENET[1]
-    resample: int = Image.Resampling.BILINEAR
+    shortest: int = 800  # Shorter side in pixels, with the aspect ratio kept
+    longest: int = 1333  # Maximum longer side in pixels, with the aspect ratio kept
+    exact: tuple[int, int] | None = None  # Size (h, w), without keeping the aspect ratio, or None
+    square: bool = False  # Whether to pad the image to a square at its right and lower edge first
+    mean: tuple[float, ...] = IMAGENET[0]  # Mean per channel, 0..1
+    std: tuple[float, ...] = IMAGENET[1]  # Standard deviation per channel, 0..1
+    resample: int = Image.Resampling.BILINEAR  # Pillow's resampling filter
 
     @classmethod
     def read(cls, folder: Path, square: bool = False) -> ResizeRule:

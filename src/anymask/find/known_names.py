@@ -48,23 +48,15 @@ SAME = 0.9  # minimum IoU of a mask and the prediction for its click
 @brief
 @dataclass(frozen=True, eq=False)
 class SeenMasks:
-    """Candidate masks of an image, with vectors (n, D).
+    """Candidate masks of an image, with vectors (n, D)."""
 
-    Attributes:
-        model: The model.
-        photo: Image (H, W, 3).
-        records: The masks.
-        vectors: Vectors (n, D) of the masks.
-        lone: Vectors with everything outside the mask gray, by index, computed on demand.
-        naming: Name model, or None for that of the model.
-    """
-
-    model: Model
-    photo: UintImage
-    records: list[Mask]
-    vectors: FloatArray
+    model: Model  # The model
+    photo: UintImage  # Image (H, W, 3)
+    records: list[Mask]  # The masks
+    vectors: FloatArray  # Vectors (n, D) of the masks
+    # Vectors with everything outside the mask gray, by index, computed on demand
     lone: dict[int, FloatArray] = field(default_factory=dict)
-    naming: MaskNaming | None = None
+    naming: MaskNaming | None = None  # Name model, or None for that of the model
 
     @classmethod
     def of(

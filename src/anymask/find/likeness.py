@@ -32,13 +32,9 @@ SOFTER = 0.5  # factor of the names' scale, so that names near the most likely o
 
 @dataclass(frozen=True, eq=False)
 class PhotoCells:
-    """Features of an image by cell.
+    """Features of an image by cell."""
 
-    Attributes:
-        values: Unit vectors (h, w, C) of the cells that the image covers.
-    """
-
-    values: FloatArray
+    values: FloatArray  # Unit vectors (h, w, C) of the cells that the image covers
 
     @classmethod
     def of(cls, photo: UintImage, features: Features) -> PhotoCells:
@@ -90,25 +86,15 @@ def _colours(photo: UintImage, hw: tuple[int, int]) -> FloatArray:  # (H, W, 3) 
 
 @dataclass(frozen=True, eq=False)
 class Kind:
-    """Appearance of exemplars of one kind.
+    """Appearance of exemplars of one kind."""
 
-    Attributes:
-        cells: Cells (K, C) inside their masks.
-        around: Cells (K, C) around their masks.
-        prototype: Mean cell (C,) of their masks.
-        vectors: Vectors (n, D) of the name model.
-        scenes: Vectors (n, D) of their whole images.
-        shares: Share of the image that each covers (n,).
-        table: Names of the name model.
-    """
-
-    cells: FloatArray
-    around: FloatArray
-    prototype: FloatArray
-    vectors: FloatArray
-    scenes: FloatArray
-    shares: FloatArray
-    table: NameTable
+    cells: FloatArray  # Cells (K, C) inside their masks
+    around: FloatArray  # Cells (K, C) around their masks
+    prototype: FloatArray  # Mean cell (C,) of their masks
+    vectors: FloatArray  # Vectors (n, D) of the name model
+    scenes: FloatArray  # Vectors (n, D) of their whole images
+    shares: FloatArray  # Share of the image that each covers (n,)
+    table: NameTable  # Names of the name model
 
     @classmethod
     def of(

@@ -52,17 +52,11 @@ EPS = 1e-4  # of AdamW
 
 @dataclass(frozen=True, eq=False)
 class PersonalTarget:
-    """Features of the object to find.
+    """Features of the object to find."""
 
-    Attributes:
-        direction: Unit vector (C,) with which cells are compared.
-        mean: Mean (C,) of the exemplar's cells.
-        weights: Weights (3,) of the masks for PerSAM-F, or None for PerSAM.
-    """
-
-    direction: FloatArray
-    mean: FloatArray
-    weights: FloatArray | None = None
+    direction: FloatArray  # Unit vector (C,) with which cells are compared
+    mean: FloatArray  # Mean (C,) of the exemplar's cells
+    weights: FloatArray | None = None  # Weights (3,) of the masks for PerSAM-F, or None for PerSAM
 
 
 class PersonalStep(NamedTuple):

@@ -26,17 +26,11 @@ Phrases = str | Path | Sequence[str] | Mapping[str, str]
 
 @dataclass(frozen=True)
 class Phrase:
-    """One phrase to detect.
+    """One phrase to detect."""
 
-    Attributes:
-        prompt: Text for the detector.
-        label: Label of matching objects.
-        threshold: Minimum score, 0..1, or None for that of the detector.
-    """
-
-    prompt: str
-    label: str
-    threshold: float | None = None
+    prompt: str  # Text for the detector
+    label: str  # Label of matching objects
+    threshold: float | None = None  # Minimum score, 0..1, or None for that of the detector
 
 
 def read_phrases(

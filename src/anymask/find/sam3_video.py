@@ -37,17 +37,11 @@ CORNERS = [2, 3]  # labels of a box
 
 @dataclass(frozen=True, eq=False)
 class Sam3Frame:
-    """Predictions of the tracker on a frame.
+    """Predictions of the tracker on a frame."""
 
-    Attributes:
-        numbers: Numbers of N objects, in the order of their first prompts.
-        logits: Logits (N, h, w) of the whole frame.
-        there: Logit of each object's presence (N,).
-    """
-
-    numbers: tuple[int, ...]
-    logits: FloatArray
-    there: FloatArray
+    numbers: tuple[int, ...]  # Numbers of N objects, in the order of their first prompts
+    logits: FloatArray  # Logits (N, h, w) of the whole frame
+    there: FloatArray  # Logit of each object's presence (N,)
 
 
 class Sam3Video:

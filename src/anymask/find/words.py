@@ -223,21 +223,13 @@ def find_phrases(
 
 
 class NamedBox(NamedTuple):
-    """A box x0, y0, x1, y1 in pixels with label, score and runner-up.
+    """A box x0, y0, x1, y1 in pixels with label, score and runner-up."""
 
-    Attributes:
-        corners: The box.
-        label: Label of its best phrase.
-        score: Score of its best phrase.
-        runner_up: Second-best label and its score, or None.
-        row: Index of the box in the detector's output.
-    """
-
-    corners: tuple[float, ...]
-    label: str
-    score: float
-    runner_up: tuple[str, float] | None
-    row: int = 0
+    corners: tuple[float, ...]  # The box
+    label: str  # Label of its best phrase
+    score: float  # Score of its best phrase
+    runner_up: tuple[str, float] | None  # Second-best label and its score, or None
+    row: int = 0  # Index of the box in the detector's output
 
 
 def name_boxes(seen: ScoredBoxes, phrases: Sequence[Phrase], threshold: float) -> list[NamedBox]:

@@ -52,29 +52,23 @@ class Federated:
     """Classes that were annotated in an image of a federated dataset (LVIS paper, section 3).
 
     Predictions of all other labels without a mask in the image are ignored.
-
-    Attributes:
-        absent: Labels that are certainly absent: a prediction is a false positive.
-        partial: Labels without exhaustive masks: an unmatched prediction is ignored.
     """
 
+    # Labels that are certainly absent: a prediction is a false positive
     absent: frozenset[str] = frozenset()
+    # Labels without exhaustive masks: an unmatched prediction is ignored
     partial: frozenset[str] = frozenset()
 
 
 @brief
 @dataclass(frozen=True, kw_only=True)
 class BenchmarkTruth:
-    """Information for the benchmarks of single datasets.
+    """Information for the benchmarks of single datasets."""
 
-    Attributes:
-        image_id: Number of the image in its dataset (COCO's image_id), or None.
-        boundaries: Border pixels by annotator (BSDS500); empty for other datasets.
-        federated: Annotated classes (LVIS). None means all classes of the dataset.
-    """
-
-    image_id: int | None = None
+    image_id: int | None = None  # Number of the image in its dataset (COCO's image_id), or None
+    # Border pixels by annotator (BSDS500); empty for other datasets
     boundaries: tuple[Rle, ...] = ()
+    # Annotated classes (LVIS). None means all classes of the dataset.
     federated: Federated | None = None
 
 
@@ -83,28 +77,25 @@ class BenchmarkTruth:
 class AnnotatedImage:
     """One image and its masks, all of the same size.
 
-    Attributes:
-        file_name: Name of the image, with forward slashes, relative to the dataset.
-        hw: (H, W) in pixels of the upright image, as declared by the dataset; `image()` checks it.
-        masks: Masks in the order of the file, including crowds and ignored pixels.
-        place: Position in a clip or stack; None for a single image.
-        source: Image file, or pixels (H, W, 3). None if the reader has neither.
-        benchmark: Information for the benchmarks of single datasets.
-        extra: Keys that only the original format supports.
-        layered: Whether later masks cover earlier ones, as in annotation tools. Otherwise, smaller
-            masks are painted over larger ones.
-
     Raises:
         DataError: A mask has another size than the image.
     """
 
-    file_name: str
+    file_name: str  # Name of the image, with forward slashes, relative to the dataset
+    # (H, W) in pixels of the upright image, as declared by the dataset; `image()` checks it
     hw: tuple[int, int]
+    # Masks in the order of the file, including crowds and ignored pixels
     masks: Masks = field(default_factory=Masks)
+    # Position in a clip or stack; None for a single image
     place: SequencePlace | None = field(default=None, compare=False)
+    # Image file, or pixels (H, W, 3). None if the reader has neither.
     source: Path | UintImage | None = field(default=None, repr=False, compare=False)
+    # Information for the benchmarks of single datasets
     benchmark: BenchmarkTruth = BenchmarkTruth()
+    # Keys that only the original format supports
     extra: Mapping[str, Any] = field(default_factory=dict)
+    # Whether later masks cover earlier ones, as in annotation tools. Otherwise, smaller masks are
+    # painted over larger ones.
     layered: bool = field(default=False, compare=False)
 
     def __post_init__(self) -> None:

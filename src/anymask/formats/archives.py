@@ -64,17 +64,11 @@ _PROCESS = _Process()
 
 @dataclass(eq=False)
 class Unpacked:
-    """Unpacked archive; its files are removed by `close`, or at the end of the process.
+    """Unpacked archive; its files are removed by `close`, or at the end of the process."""
 
-    Attributes:
-        archive: Archive file.
-        place: Content: its only file or folder, else the folder of all members.
-        folder: Temporary folder of all members.
-    """
-
-    archive: Path
-    place: Path
-    folder: Path
+    archive: Path  # Archive file
+    place: Path  # Content: its only file or folder, else the folder of all members
+    folder: Path  # Temporary folder of all members
 
     def __post_init__(self) -> None:
         self.close = weakref.finalize(_PROCESS, _remove, self.folder, os.getpid())

@@ -24,25 +24,15 @@ WITH_PHOTOS = ("set", "yolo")  # formats with a folder for images
 
 @dataclass(kw_only=True, repr=False)
 class Conversion(LossReport):
-    """Result of a conversion: losses, formats and counts.
+    """Result of a conversion: losses, formats and counts."""
 
-    Attributes:
-        form: Source format.
-        to: Target format.
-        why: How the source format was detected.
-        source: Source file or folder.
-        images: Number of images.
-        masks: Number of masks.
-        files: Number of written files.
-    """
-
-    form: str
-    to: str
-    why: str = ""
-    source: Path = Path()
-    images: int
-    masks: int
-    files: int = 0
+    form: str  # Source format
+    to: str  # Target format
+    why: str = ""  # How the source format was detected
+    source: Path = Path()  # Source file or folder
+    images: int  # Number of images
+    masks: int  # Number of masks
+    files: int = 0  # Number of written files
 
     def lines(self, begin: str = "Not kept", source: object = "") -> list[str]:
         return super().lines(begin, source or self.source)

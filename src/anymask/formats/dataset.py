@@ -57,35 +57,24 @@ PHOTOS = (PICTURES, "JPEGImages")  # image folders of sets and others; of PASCAL
 @brief
 @dataclass
 class Dataset:
-    """Dataset that is read during iteration; it can be iterated several times.
+    """Dataset that is read during iteration; it can be iterated several times."""
 
-    Attributes:
-        name: Name of the dataset: its folder, or its file without suffix.
-        source: File or folder.
-        form: Name of the format or layout.
-        pictures: Folder of the images, None if unknown.
-        split: Split that is read. None reads all; of a published dataset, the default of the
-            layout.
-        boxes: Whether boxes without masks are read as rectangular masks, instead of reported.
-        only: Folder train, val or test of the names of the images that are kept; "" keeps all.
-        settings: Handling of invalid records, crowds and mask images.
-        sized: Whether images of another size than their masks are invalid records.
-        lost: Report on unsupported content and invalid records of the last iteration.
-        why: How the format was detected, or "named".
-        archives: Archives that `source` and `pictures` were unpacked from.
-    """
-
-    name: str
-    source: Path
-    form: str
-    pictures: Path | None = None
+    name: str  # Name of the dataset: its folder, or its file without suffix
+    source: Path  # File or folder
+    form: str  # Name of the format or layout
+    pictures: Path | None = None  # Folder of the images, None if unknown
+    # Split that is read. None reads all; of a published dataset, the default of the layout.
     split: str | None = None
+    # Whether boxes without masks are read as rectangular masks, instead of reported
     boxes: bool = False
+    # Folder train, val or test of the names of the images that are kept; "" keeps all
     only: str = ""
-    settings: ReadSettings = ReadSettings()
-    sized: bool = False
+    settings: ReadSettings = ReadSettings()  # Handling of invalid records, crowds and mask images
+    sized: bool = False  # Whether images of another size than their masks are invalid records
+    # Report on unsupported content and invalid records of the last iteration
     lost: LossReport = field(default_factory=LossReport)
-    why: str = ""
+    why: str = ""  # How the format was detected, or "named"
+    # Archives that `source` and `pictures` were unpacked from
     archives: tuple[Unpacked, ...] = field(default=(), repr=False)
     _below: dict[tuple[Path, ...], list[Path]] = field(default_factory=dict, repr=False)
     _seen: list[str] = field(default_factory=list, repr=False)

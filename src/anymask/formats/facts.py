@@ -19,16 +19,13 @@ WHOLE_SET = "the dataset"  # place of losses that concern no single image
 @brief
 @dataclass
 class SetFacts:
-    """Facts that a dataset declares.
+    """Facts that a dataset declares."""
 
-    Attributes:
-        info: Description, by COCO's keys (description, url, version, ...) or those of its format.
-        licences: Licences of its images: COCO's records of id, name and url.
-        classes: Keys of each class besides name and number: supercategory, color ("#rrggbb"), ...
-    """
-
+    # Description, by COCO's keys (description, url, version, ...) or those of its format
     info: dict[str, Any] = field(default_factory=dict)
+    # Licences of its images: COCO's records of id, name and url
     licences: list[dict[str, Any]] = field(default_factory=list)
+    # Keys of each class besides name and number: supercategory, color ("#rrggbb"), ...
     classes: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 

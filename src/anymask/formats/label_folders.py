@@ -43,15 +43,11 @@ _OF_OBJECT = re.compile(
 
 @dataclass(frozen=True)
 class LabelPlaces:
-    """Folder or file of label images, and the folder of their images if known.
-
-    Attributes:
-        inside: Folder of images inside the folder of labels.
-    """
+    """Folder or file of label images, and the folder of their images if known."""
 
     labels: Path
     photos: Path | None
-    inside: Path | None = None
+    inside: Path | None = None  # Folder of images inside the folder of labels
 
 
 def places_of(source: Path, pictures: Path | None = None) -> LabelPlaces:

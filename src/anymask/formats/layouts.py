@@ -26,31 +26,22 @@ Marks = tuple[tuple[str, ...], ...]  # alternatives, each of globs that must all
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """Folder layout of a dataset.
+    """Folder layout of a dataset."""
 
-    Attributes:
-        module: Module of the reader.
-        read: Name of the reader function.
-        split: Default split; "" if there are no splits.
-        marks: Globs that identify the layout: all of one tuple must match. A layout of a plug-in
-            of this repository has a row in `PLUGIN_MARKS` instead.
-        about: Description.
-        clips: Name of the reader of videos, whose annotated frames are the images; "" for images.
-        report: Whether the reader accepts a report for invalid records.
-        splits: Globs of the files or folders of splits, with {} for the name; the first one with
-            a match counts.
-        package: Package of the module.
-    """
-
-    module: str
-    read: str = "read"
-    split: str
+    module: str  # Module of the reader
+    read: str = "read"  # Name of the reader function
+    split: str  # Default split; "" if there are no splits
+    # Globs that identify the layout: all of one tuple must match. A layout of a plug-in of this
+    # repository has a row in `PLUGIN_MARKS` instead.
     marks: Marks = ()
-    about: str
+    about: str  # Description
+    # Name of the reader of videos, whose annotated frames are the images; "" for images
     clips: str = ""
-    report: bool = False
+    report: bool = False  # Whether the reader accepts a report for invalid records
+    # Globs of the files or folders of splits, with {} for the name; the first one with a match
+    # counts
     splits: tuple[str, ...] = ()
-    package: str = __name__.rpartition(".")[0]
+    package: str = __name__.rpartition(".")[0]  # Package of the module
 
     def load(self, function: str) -> Callable[..., Any]:
         """Import the module and return one of its functions."""

@@ -110,25 +110,15 @@ def located(where: object) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Loss:
-    """One item that a format could not keep, or a record that could not be read.
+    """One item that a format could not keep, or a record that could not be read."""
 
-    Attributes:
-        kind: Kind of the loss.
-        image: File name of the image.
-        mask: Index of the mask in the image; None if the whole image is concerned.
-        reason: Description of the loss.
-        place: File and number of a skipped record.
-        name: Name of the lost item if a kind has several: a key, such as "occluded".
-        remedy: The last sentences of the reason, if they describe a remedy.
-    """
-
-    kind: LossKind
-    image: str
-    mask: int | None
-    reason: str
-    place: str = ""
-    name: str = ""
-    remedy: str = ""
+    kind: LossKind  # Kind of the loss
+    image: str  # File name of the image
+    mask: int | None  # Index of the mask in the image; None if the whole image is concerned
+    reason: str  # Description of the loss
+    place: str = ""  # File and number of a skipped record
+    name: str = ""  # Name of the lost item if a kind has several: a key, such as "occluded"
+    remedy: str = ""  # The last sentences of the reason, if they describe a remedy
 
     def __str__(self) -> str:
         if self.place:
@@ -179,23 +169,18 @@ class _Record:
 
 @dataclass
 class LossReport:
-    """Losses in the order in which they occurred.
+    """Losses in the order in which they occurred."""
 
-    Attributes:
-        losses: All losses.
-        settings: Settings for reading annotations; None: the first invalid record is an error.
-        places: File and record that are being read, outermost first.
-        notes: Further information for the user, not about losses.
-        classes: Class list of the source, with unused classes, and their ids; None without
-            one.
-        facts: Other metadata of the source and its classes.
-    """
-
-    losses: list[Loss] = field(default_factory=list)
+    losses: list[Loss] = field(default_factory=list)  # All losses
+    # Settings for reading annotations; None: the first invalid record is an error
     settings: ReadSettings | None = field(default=None, compare=False)
+    # File and record that are being read, outermost first
     places: list[object] = field(default_factory=list, compare=False)
+    # Further information for the user, not about losses
     notes: list[str] = field(default_factory=list, compare=False)
+    # Class list of the source, with unused classes, and their ids; None without one
     classes: dict[str, int | None] = field(default_factory=dict, compare=False)
+    # Other metadata of the source and its classes
     facts: SetFacts = field(default_factory=SetFacts, compare=False, repr=False)
     _listed: list[str] = field(default_factory=list, compare=False, repr=False)
 

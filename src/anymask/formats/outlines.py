@@ -178,17 +178,11 @@ def note_changed(image: AnnotatedImage, number: int, report: LossReport, again: 
 
 @dataclass
 class CornerCheck:
-    """Detects boxes given as corners in formats that expect position and size.
+    """Detects boxes given as corners in formats that expect position and size."""
 
-    Attributes:
-        expected: Description of the numbers of a box.
-        leaving: Number of boxes that exceed their image by more than a pixel.
-        corners: Whether all boxes lie in their images if read as x0, y0, x1, y1.
-    """
-
-    expected: str
-    leaving: int = 0
-    corners: bool = True
+    expected: str  # Description of the numbers of a box
+    leaving: int = 0  # Number of boxes that exceed their image by more than a pixel
+    corners: bool = True  # Whether all boxes lie in their images if read as x0, y0, x1, y1
 
     def add(self, box: Box, numbers: Sequence[float], image_hw: tuple[int, int]) -> None:
         """Check a box (x0, y0, x1, y1 as the format means it) and its numbers in pixels."""

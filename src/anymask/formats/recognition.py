@@ -88,33 +88,20 @@ class Sniffed:
 @brief
 @dataclass(frozen=True, kw_only=True)
 class Mark:
-    """A mark by which a format is recognized; one of its conditions is sufficient.
+    """A mark by which a format is recognized; one of its conditions is sufficient."""
 
-    Attributes:
-        about: Description.
-        suffixes: Suffixes of files whose contents are not checked.
-        keys: Keys of a JSON object.
-        first: Keys of the first record of a JSON list.
-        inner: Keys of the first value of a JSON object.
-        head: End of a file name, and a regular expression that the beginning of the file matches.
-        root: Root element of an XML file.
-        holds: Contents of a folder; folders end with a slash.
-        globs: Globs of which each one matches in a folder.
-        recognise: Function in place of all conditions.
-        fit: Fit of a file or folder with the mark.
-    """
-
-    about: str
-    suffixes: tuple[str, ...] = ()
-    keys: Keys = ()
-    first: Keys = ()
-    inner: Keys = ()
+    about: str  # Description
+    suffixes: tuple[str, ...] = ()  # Suffixes of files whose contents are not checked
+    keys: Keys = ()  # Keys of a JSON object
+    first: Keys = ()  # Keys of the first record of a JSON list
+    inner: Keys = ()  # Keys of the first value of a JSON object
+    # End of a file name, and a regular expression that the beginning of the file matches
     head: tuple[str, str] | None = None
-    root: str = ""
-    holds: tuple[str, ...] = ()
-    globs: tuple[str, ...] = ()
-    recognise: Callable[[Sniffed], Fit] | None = None
-    fit: Fit = Fit.SURE
+    root: str = ""  # Root element of an XML file
+    holds: tuple[str, ...] = ()  # Contents of a folder; folders end with a slash
+    globs: tuple[str, ...] = ()  # Globs of which each one matches in a folder
+    recognise: Callable[[Sniffed], Fit] | None = None  # Function in place of all conditions
+    fit: Fit = Fit.SURE  # Fit of a file or folder with the mark
 
     def match(self, found: Sniffed) -> Fit:
         """Return how well a file or folder fits. Raises DataError for an invalid file."""

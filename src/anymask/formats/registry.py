@@ -57,42 +57,27 @@ from anymask.images import use_instead
 @brief
 @dataclass(frozen=True, kw_only=True)
 class Format:
-    """One annotation format.
+    """One annotation format."""
 
-    Attributes:
-        module: Name of the module in the package.
-        about: Description for users.
-        kind: Kind of output: one "file" for all images, "files", one per image, or a
-            "folder".
-        suffixes: File suffixes; the first one is used for writing.
-        named: Whether a target with the first suffix selects this format.
-        also: Alternative names.
-        streamed: Whether the files of a folder are read independently, one by one.
-        variant: Suffix of the module's functions: "davis" for `read_davis`.
-        polygons: Whether to write polygons if the encoder supports masks and polygons.
-        boxes: Whether the reader accepts `boxes=True`: boxes without masks, which are skipped by
-            default, as rectangles.
-        readable: Whether there is a reader.
-        writable: Whether there is a writer.
-        mark: Mark of the files of a plug-in's format; None if they are not recognized, or if the
-            plug-in belongs to this repository and has a row in `MARKS`.
-        package: Package of the module.
-    """
-
-    module: str
-    about: str
+    module: str  # Name of the module in the package
+    about: str  # Description for users
+    # Kind of output: one "file" for all images, "files", one per image, or a "folder"
     kind: Literal["file", "files", "folder"] = "files"
-    suffixes: tuple[str, ...] = (".json",)
-    named: bool = False
-    also: tuple[str, ...] = ()
-    streamed: bool = False
-    variant: str = ""
-    polygons: bool = False
+    suffixes: tuple[str, ...] = (".json",)  # File suffixes; the first one is used for writing
+    named: bool = False  # Whether a target with the first suffix selects this format
+    also: tuple[str, ...] = ()  # Alternative names
+    streamed: bool = False  # Whether the files of a folder are read independently, one by one
+    variant: str = ""  # Suffix of the module's functions: "davis" for `read_davis`
+    polygons: bool = False  # Whether to write polygons if the encoder supports masks and polygons
+    # Whether the reader accepts `boxes=True`: boxes without masks, which are skipped by default, as
+    # rectangles
     boxes: bool = False
-    readable: bool = True
-    writable: bool = True
+    readable: bool = True  # Whether there is a reader
+    writable: bool = True  # Whether there is a writer
+    # Mark of the files of a plug-in's format; None if they are not recognized, or if the plug-in
+    # belongs to this repository and has a row in `MARKS`
     mark: Mark | None = None
-    package: str = __name__.rpartition(".")[0]
+    package: str = __name__.rpartition(".")[0]  # Package of the module
 
     @property
     def ending(self) -> str:

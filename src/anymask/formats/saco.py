@@ -72,33 +72,19 @@ MaskTrack = tuple[Rle | None, ...]  # mask of an object in each frame; an image 
 
 @dataclass(frozen=True, kw_only=True)
 class ConceptPair:
-    """A phrase that was queried in an image or a video, with the masks of all its objects.
+    """A phrase that was queried in an image or a video, with the masks of all its objects."""
 
-    Attributes:
-        id: Id of the pair, as text.
-        medium: File name of the image, or name of the video.
-        phrase: Noun phrase.
-        hw: (H, W) in pixels.
-        frames: Number of frames; 1 for an image.
-        tracks: Masks of each object by frame. Empty for a negative.
-        scores: Confidence score of each track; None if unknown.
-        exhaustive: Whether every object of the phrase has a mask.
-        is_video: Whether the medium is a video.
-        files: File name of each frame of a video.
-        key: Key by which result lists refer to the pair.
-    """
-
-    id: str
-    medium: str
-    phrase: str
-    hw: tuple[int, int]
-    frames: int = 1
-    tracks: Sequence[MaskTrack] = ()
-    scores: Sequence[float | None] = ()
-    exhaustive: bool = True
-    is_video: bool = False
-    files: Sequence[str] = ()
-    key: tuple[str, ...] = ()
+    id: str  # Id of the pair, as text
+    medium: str  # File name of the image, or name of the video
+    phrase: str  # Noun phrase
+    hw: tuple[int, int]  # (H, W) in pixels
+    frames: int = 1  # Number of frames; 1 for an image
+    tracks: Sequence[MaskTrack] = ()  # Masks of each object by frame. Empty for a negative.
+    scores: Sequence[float | None] = ()  # Confidence score of each track; None if unknown
+    exhaustive: bool = True  # Whether every object of the phrase has a mask
+    is_video: bool = False  # Whether the medium is a video
+    files: Sequence[str] = ()  # File name of each frame of a video
+    key: tuple[str, ...] = ()  # Key by which result lists refer to the pair
 
 
 @dataclass
@@ -111,14 +97,10 @@ class _Image:
 
 @dataclass
 class _Pairs:
-    """Entries of `images` of a document, merged by image.
+    """Entries of `images` of a document, merged by image."""
 
-    Attributes:
-        images: Images by file name.
-        place: Phrase of each entry, and the id of the first entry of its image, by id.
-    """
-
-    images: dict[str, _Image] = field(default_factory=dict)
+    images: dict[str, _Image] = field(default_factory=dict)  # Images by file name
+    # Phrase of each entry, and the id of the first entry of its image, by id
     place: dict[int, tuple[int, str | None]] = field(default_factory=dict)
 
     def add(self, row: Mapping[str, Any]) -> None:

@@ -53,24 +53,15 @@ _OF_ROW = ("image", "hw", "masks", "ignore_rle")
 
 @dataclass(frozen=True, kw_only=True)
 class SetInfo:
-    """Metadata of a set.
+    """Metadata of a set."""
 
-    Attributes:
-        name: Name in set.json, else the folder's name.
-        folder: Folder of the set.
-        domain: Subject of the images.
-        licence: Licence of images and masks, in words.
-        source: Origin of the images and masks.
-        mask_kind: Definition of one mask in this set.
-        ships: Whether weights trained on the set may be published; None if not stated.
-    """
-
-    name: str
-    folder: Path
-    domain: str = ""
-    licence: str = ""
-    source: str = ""
-    mask_kind: str = ""
+    name: str  # Name in set.json, else the folder's name
+    folder: Path  # Folder of the set
+    domain: str = ""  # Subject of the images
+    licence: str = ""  # Licence of images and masks, in words
+    source: str = ""  # Origin of the images and masks
+    mask_kind: str = ""  # Definition of one mask in this set
+    # Whether weights trained on the set may be published; None if not stated
     ships: bool | None = None
 
 

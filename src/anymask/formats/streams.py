@@ -27,20 +27,13 @@ _FAST = 3  # zlib's level of the PNGs of a stream
 
 @dataclass(frozen=True)
 class StreamedFrame:
-    """A frame of a video with its objects.
+    """A frame of a video with its objects."""
 
-    Attributes:
-        index: Index in the video, from 0.
-        seconds: Presentation time in seconds.
-        stem: File name stem for files of the frame.
-        name: File of the frame's image; empty for a video file.
-        objects: Masks by object number; where they overlap, the higher score is on top.
-    """
-
-    index: int
-    seconds: float
-    stem: str
-    name: str
+    index: int  # Index in the video, from 0
+    seconds: float  # Presentation time in seconds
+    stem: str  # File name stem for files of the frame
+    name: str  # File of the frame's image; empty for a video file
+    # Masks by object number; where they overlap, the higher score is on top
     objects: Mapping[int, Mask]
 
 

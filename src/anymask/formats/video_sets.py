@@ -50,24 +50,17 @@ from anymask.masks import Mask, Rle, mask_to_rle, rle_area
 @brief
 @dataclass(frozen=True, kw_only=True)
 class Clip:
-    """One video.
+    """One video."""
 
-    Attributes:
-        name: Name of the video in its data set.
-        frames: Image files in order.
-        annotations: Label image for each annotated frame index (8-bit, or with a
-            palette).
-        labels: Class of each object number, if the data set provides it.
-        single: Whether all foreground is object 1 (DAVIS 2016); 255 is not void then.
-        layers: Folder of each object's own mask images, white on black (SA-V), so that objects may
-            overlap; `annotations` then hold only the file names.
-    """
-
-    name: str
-    frames: tuple[Path, ...]
+    name: str  # Name of the video in its data set
+    frames: tuple[Path, ...]  # Image files in order
+    # Label image for each annotated frame index (8-bit, or with a palette)
     annotations: Mapping[int, Path]
+    # Class of each object number, if the data set provides it
     labels: Mapping[int, str] = field(default_factory=dict)
-    single: bool = False
+    single: bool = False  # Whether all foreground is object 1 (DAVIS 2016); 255 is not void then
+    # Folder of each object's own mask images, white on black (SA-V), so that objects may overlap;
+    # `annotations` then hold only the file names
     layers: Mapping[int, Path] = field(default_factory=dict)
 
     def image(self, index: int) -> UintImage:  # (H, W, 3)

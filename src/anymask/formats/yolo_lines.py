@@ -37,19 +37,12 @@ class Line:
 
 @dataclass(frozen=True)
 class LineReader:
-    """Reads the lines of a folder.
+    """Reads the lines of a folder."""
 
-    Attributes:
-        confidence: Whether outlines end with a confidence.
-        track: Whether outlines end with a track number.
-        keypoints: Count of keypoint numbers after a box; 0 without keypoints.
-        loose: Whether a box may have a confidence: there is no data.yaml.
-    """
-
-    confidence: bool = False
-    track: bool = False
-    keypoints: int = 0
-    loose: bool = False
+    confidence: bool = False  # Whether outlines end with a confidence
+    track: bool = False  # Whether outlines end with a track number
+    keypoints: int = 0  # Count of keypoint numbers after a box; 0 without keypoints
+    loose: bool = False  # Whether a box may have a confidence: there is no data.yaml
 
     def read(self, line: str) -> Line:
         """Split a line; numbers that do not fit become corners, which the caller rejects."""
@@ -121,21 +114,13 @@ def is_class_line(line: str) -> bool:
 
 @dataclass
 class _Evidence:
-    """Counts of the lines of a folder.
+    """Counts of the lines of a folder."""
 
-    Attributes:
-        even: Number of lines with an outline's count of numbers, without an extra one.
-        odd: Number of lines with one number more.
-        even_tracks: Even lines that may end with a track: an integer after a share of 1.
-        odd_tracks: The same for odd lines, with a track above 1.
-        above_one: Whether a track of an even line exceeds 1, unlike a share.
-    """
-
-    even: int = 0
-    odd: int = 0
-    even_tracks: int = 0
-    odd_tracks: int = 0
-    above_one: bool = False
+    even: int = 0  # Number of lines with an outline's count of numbers, without an extra one
+    odd: int = 0  # Number of lines with one number more
+    even_tracks: int = 0  # Even lines that may end with a track: an integer after a share of 1
+    odd_tracks: int = 0  # The same for odd lines, with a track above 1
+    above_one: bool = False  # Whether a track of an even line exceeds 1, unlike a share
     counts: set[int] = field(default_factory=set)
     lines: int = 0
     poses: dict[int, bool] = field(default_factory=dict)

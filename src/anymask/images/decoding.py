@@ -53,25 +53,19 @@ _SAMPLE_PIXELS = 2_000_000  # pixels of a large image that the percentiles are c
 
 @dataclass(frozen=True)
 class PictureView:
-    """Bands, page and value range to read; `PictureView()` reads the image as it is.
+    """Bands, page and value range to read; `PictureView()` reads the image as it is."""
 
-    Attributes:
-        bands: One or three band numbers, counted from 1: gray, or red, green and blue, where 0 is
-            black. None reads the image's own colors.
-        page: Page of a multi-page file or frame of an animation, counted from 0.
-        stretch: Two percentiles, 0..100, that become black and white. None uses the defaults of
-            this module.
-        ranges: Two values that become black and white, for all bands or for each. None for a band
-            uses the default of its type.
-        raw: Return all channels with their stored values: (H, W, C) of any type.
-        alpha: Return (H, W, 4) for an image with an alpha channel, instead of its colors on white.
-    """
-
+    # One or three band numbers, counted from 1: gray, or red, green and blue, where 0 is black.
+    # None reads the image's own colors.
     bands: tuple[int, ...] | None = None
-    page: int = 0
+    page: int = 0  # Page of a multi-page file or frame of an animation, counted from 0
+    # Two percentiles, 0..100, that become black and white. None uses the defaults of this module.
     stretch: tuple[float, float] | None = None
+    # Two values that become black and white, for all bands or for each. None for a band uses the
+    # default of its type.
     ranges: Ranges | None = None
-    raw: bool = False
+    raw: bool = False  # Return all channels with their stored values: (H, W, C) of any type
+    # Return (H, W, 4) for an image with an alpha channel, instead of its colors on white
     alpha: bool = False
 
     @classmethod

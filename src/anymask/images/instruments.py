@@ -32,17 +32,13 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([EeDd][+-]?\d+)?")
 
 @dataclass(frozen=True)
 class Sections:
-    """Image of two or more axes, read by sections.
+    """Image of two or more axes, read by sections."""
 
-    Attributes:
-        shape: Lengths of the axes, outermost first; the last two are height and width.
-        read: Function that reads a section by number: (H, W, 1) of any number type.
-        nm: Length of a pixel along x in nanometers, 0 if unknown.
-    """
-
+    # Lengths of the axes, outermost first; the last two are height and width
     shape: tuple[int, ...]
+    # Function that reads a section by number: (H, W, 1) of any number type
     read: Callable[[int], NDArray[Any]]
-    nm: float = 0.0
+    nm: float = 0.0  # Length of a pixel along x in nanometers, 0 if unknown
 
 
 # FITS.

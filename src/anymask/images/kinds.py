@@ -56,17 +56,11 @@ _NOUNS: dict[Kind, str] = {
 
 @dataclass(frozen=True)
 class InputType:
-    """Recognized file or folder.
+    """Recognized file or folder."""
 
-    Attributes:
-        what: Description, such as "a NIfTI scan".
-        kind: Kind of input.
-        first: For a folder with several files, one of them.
-    """
-
-    what: str
-    kind: Kind
-    first: Path | None = None
+    what: str  # Description, such as "a NIfTI scan"
+    kind: Kind  # Kind of input
+    first: Path | None = None  # For a folder with several files, one of them
 
     @property
     def remedy(self) -> str:

@@ -554,19 +554,12 @@ def fetch_picture(address: str, most_bytes: int = MAX_BYTES) -> bytes:
 
 @dataclass(frozen=True)
 class ImageFile:
-    """Image in a file that is read on demand, and which of its pixels are read.
+    """Image in a file that is read on demand, and which of its pixels are read."""
 
-    Attributes:
-        path: Image file.
-        page: Page of a multi-page file, or a position along its axes, such as "z1c0".
-        called: Name in results, if it is not the file name.
-        view: Bands, stretch and ranges; its page is not used.
-    """
-
-    path: Path
-    page: int | str = 0
-    called: str = ""
-    view: PictureView = AS_IT_IS
+    path: Path  # Image file
+    page: int | str = 0  # Page of a multi-page file, or a position along its axes, such as "z1c0"
+    called: str = ""  # Name in results, if it is not the file name
+    view: PictureView = AS_IT_IS  # Bands, stretch and ranges; its page is not used
 
     @property
     def name(self) -> str:

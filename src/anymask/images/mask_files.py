@@ -46,19 +46,12 @@ _RAW = PictureView(raw=True)
 @brief
 @dataclass(frozen=True, eq=False)
 class MaskImage:
-    """Interpreted values of a mask image.
+    """Interpreted values of a mask image."""
 
-    Attributes:
-        values: (H, W) integers, 0 for background.
-        coloured: Whether the values are colors: red * 65536 + green * 256 + blue.
-        indexed: Whether the values are palette indices.
-        note: Sentence that describes a lossy conversion; "" if values are unchanged.
-    """
-
-    values: NDArray[Any]
-    coloured: bool = False
-    indexed: bool = False
-    note: str = ""
+    values: NDArray[Any]  # (H, W) integers, 0 for background
+    coloured: bool = False  # Whether the values are colors: red * 65536 + green * 256 + blue
+    indexed: bool = False  # Whether the values are palette indices
+    note: str = ""  # Sentence that describes a lossy conversion; "" if values are unchanged
 
 
 def read_mask_image(

@@ -48,19 +48,12 @@ NEAREST = "The edges between colors are soft or noisy: each pixel is assigned to
 
 @dataclass(frozen=True, eq=False)
 class MaskPixels:
-    """Mask image as stored.
+    """Mask image as stored."""
 
-    Attributes:
-        values: (H, W) values, or (H, W, 3) 8-bit colors.
-        palette: (K, 3) colors if the values are indices.
-        alpha: (H, W) 0..255; None if all pixels are opaque.
-        lossy: Whether the format is lossy, like JPEG.
-    """
-
-    values: NDArray[Any]
-    palette: UintImage | None = None
-    alpha: UintImage | None = None
-    lossy: bool = False
+    values: NDArray[Any]  # (H, W) values, or (H, W, 3) 8-bit colors
+    palette: UintImage | None = None  # (K, 3) colors if the values are indices
+    alpha: UintImage | None = None  # (H, W) 0..255; None if all pixels are opaque
+    lossy: bool = False  # Whether the format is lossy, like JPEG
 
 
 Found = tuple[NDArray[Any], bool, str]  # values, whether they are colors, note

@@ -37,25 +37,17 @@ _FLAT = ("C", "Y", "X", "S", "0")  # axes of one page; the last two are the RGB 
 
 @dataclass(frozen=True)
 class Places:
-    """Contents of a file with one or more pages.
+    """Contents of a file with one or more pages."""
 
-    Attributes:
-        count: Number of pages.
-        hw: (H, W) of the first page.
-        channels: Channels of the first page.
-        colours: Whether the channels are red, green and blue.
-        read: Function that reads a page by number: (H, W, C) of any number type.
-        axes: (name, length) of the axes of the pages, outermost first; () if images differ.
-        nm: Length of a pixel along x in nanometers, 0 if unknown.
-    """
-
-    count: int
-    hw: tuple[int, int]
-    channels: int
-    colours: bool
+    count: int  # Number of pages
+    hw: tuple[int, int]  # (H, W) of the first page
+    channels: int  # Channels of the first page
+    colours: bool  # Whether the channels are red, green and blue
+    # Function that reads a page by number: (H, W, C) of any number type
     read: Callable[[int], NDArray[Any]]
+    # (name, length) of the axes of the pages, outermost first; () if images differ
     axes: tuple[tuple[str, int], ...] = ()
-    nm: float = 0.0
+    nm: float = 0.0  # Length of a pixel along x in nanometers, 0 if unknown
 
 
 def is_microscope(file: Any) -> bool:

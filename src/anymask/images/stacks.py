@@ -56,14 +56,10 @@ _OF_ONE_PHOTO = ("MPO",)  # its other frames are camera previews of the same ima
 
 @dataclass(frozen=True)
 class Pages:
-    """Pages of a file.
+    """Pages of a file."""
 
-    Attributes:
-        count: Number of pages, 1 for a plain image.
-        axes: Names and lengths, outermost first: (("T", 3), ("C", 2)); () if unknown.
-    """
-
-    count: int = 1
+    count: int = 1  # Number of pages, 1 for a plain image
+    # Names and lengths, outermost first: (("T", 3), ("C", 2)); () if unknown
     axes: tuple[tuple[str, int], ...] = ()
 
     def axes_in_words(self) -> str:
@@ -131,23 +127,14 @@ class PixelSize:
 
 @dataclass(frozen=True)
 class Planes:
-    """Places and channels of an image.
+    """Places and channels of an image."""
 
-    Attributes:
-        pages: Pages along all axes.
-        channels: Names of the channels; () if there is only one.
-        bands: Whether the channels are bands of each page instead of pages.
-        colours: Whether the image has colors, which are shown if no channel is selected.
-        pixel: Pixel size, None if unknown.
-        deep: Whether the values have more than 8 bits.
-    """
-
-    pages: Pages
-    channels: tuple[str, ...] = ()
-    bands: bool = False
-    colours: bool = True
-    pixel: PixelSize | None = None
-    deep: bool = False
+    pages: Pages  # Pages along all axes
+    channels: tuple[str, ...] = ()  # Names of the channels; () if there is only one
+    bands: bool = False  # Whether the channels are bands of each page instead of pages
+    colours: bool = True  # Whether the image has colors, which are shown if no channel is selected
+    pixel: PixelSize | None = None  # Pixel size, None if unknown
+    deep: bool = False  # Whether the values have more than 8 bits
 
     @property
     def places(self) -> tuple[int, ...]:
@@ -444,16 +431,12 @@ def _pages_of_place(planes: Planes, page: int, count: int | None) -> list[int]:
 @brief
 @dataclass(frozen=True)
 class StoredValues:
-    """Stored values of an image, for measurements.
+    """Stored values of an image, for measurements."""
 
-    Attributes:
-        values: (H, W, C) of any number type: all channels of the place. Three equal channels of a
-            gray image are reduced to one.
-        pixel: Pixel size, None if unknown.
-    """
-
+    # (H, W, C) of any number type: all channels of the place. Three equal channels of a gray image
+    # are reduced to one.
     values: NDArray[Any]
-    pixel: PixelSize | None = None
+    pixel: PixelSize | None = None  # Pixel size, None if unknown
 
 
 def stored_values(

@@ -58,19 +58,12 @@ _WHITE_IS_ZERO, _PALETTE, _SEPARATED, _RGB = 0, 3, 5, 2  # PhotometricInterpreta
 
 @dataclass(frozen=True)
 class DeepPicture:
-    """Image with its full bit depth.
+    """Image with its full bit depth."""
 
-    Attributes:
-        pixels: (H, W, C) of any number type, as `array_to_image` accepts it.
-        orientation: EXIF orientation 1..8.
-        in_colour: Whether white is 65535: 16-bit RGB that is not a map.
-        profile: ICC profile, b"" for none.
-    """
-
-    pixels: NDArray[Any]
-    orientation: int
-    in_colour: bool = False
-    profile: bytes = b""
+    pixels: NDArray[Any]  # (H, W, C) of any number type, as `array_to_image` accepts it
+    orientation: int  # EXIF orientation 1..8
+    in_colour: bool = False  # Whether white is 65535: 16-bit RGB that is not a map
+    profile: bytes = b""  # ICC profile, b"" for none
 
 
 def is_tiff(file: BinaryIO) -> bool:
@@ -273,23 +266,14 @@ def _page_axes(document: Any) -> tuple[tuple[str, int], ...]:
 
 @dataclass(frozen=True)
 class TiffFacts:
-    """Header fields of a TIFF's first page.
+    """Header fields of a TIFF's first page."""
 
-    Attributes:
-        samples: Bands of a page.
-        colours: Whether it declares how to display them: as gray, or red, green and blue.
-        ome: OME-XML, "" for none.
-        unit: ImageJ unit, such as micron; "" for none.
-        a_unit: Pixels along x per unit.
-        deep: Whether the values have more than 8 bits.
-    """
-
-    samples: int = 1
-    colours: bool = True
-    ome: str = ""
-    unit: str = ""
-    a_unit: float = 0.0
-    deep: bool = False
+    samples: int = 1  # Bands of a page
+    colours: bool = True  # Whether it declares how to display them: as gray, or red, green and blue
+    ome: str = ""  # OME-XML, "" for none
+    unit: str = ""  # ImageJ unit, such as micron; "" for none
+    a_unit: float = 0.0  # Pixels along x per unit
+    deep: bool = False  # Whether the values have more than 8 bits
 
 
 def tiff_facts(file: BinaryIO) -> TiffFacts:

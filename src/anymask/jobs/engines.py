@@ -76,23 +76,15 @@ class PhotoTask(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class PhotoResult:
-    """Result of one image.
+    """Result of one image."""
 
-    Attributes:
-        state: "done" now, "there" (already exists), "failed", or "stop" if all images would fail.
-        made: Number of results (masks, embeddings).
-        reason: Error message for the user.
-        kind: Class name of the error.
-        trace: Traceback of an unexpected error.
-        seconds: Duration.
-    """
-
+    # "done" now, "there" (already exists), "failed", or "stop" if all images would fail
     state: Literal["done", "there", "failed", "stop"]
-    made: int = 0
-    reason: str = ""
-    kind: str = ""
-    trace: str = ""
-    seconds: float = 0.0
+    made: int = 0  # Number of results (masks, embeddings)
+    reason: str = ""  # Error message for the user
+    kind: str = ""  # Class name of the error
+    trace: str = ""  # Traceback of an unexpected error
+    seconds: float = 0.0  # Duration
 
 
 PhotoEvent = WorkerReady | ItemDone[PhotoItem, PhotoResult] | Idle

@@ -36,19 +36,12 @@ FIRST_FAILURES = 20  # maximum number of failures in a summary; the error log co
 
 @dataclass(frozen=True)
 class PhotoFailure:
-    """An image or folder that failed.
+    """An image or folder that failed."""
 
-    Attributes:
-        photo: Path of the image or folder.
-        reason: Error message for the user.
-        kind: Class name of the error.
-        trace: Traceback of an unexpected error.
-    """
-
-    photo: Path
-    reason: str
-    kind: str
-    trace: str = ""
+    photo: Path  # Path of the image or folder
+    reason: str  # Error message for the user
+    kind: str  # Class name of the error
+    trace: str = ""  # Traceback of an unexpected error
 
     def to_json(self) -> dict[str, str]:
         """Line of the error log."""
@@ -58,35 +51,22 @@ class PhotoFailure:
 
 @dataclass
 class Summary:
-    """Result of a job, or its progress so far.
+    """Result of a job, or its progress so far."""
 
-    Attributes:
-        photos: Number of images of this machine.
-        done: Number of images processed in this run.
-        there: Number of images with existing results.
-        failed: Number of images that failed.
-        made: Number of results, such as masks.
-        empty: Number of processed images without any result.
-        began: Start time without model loading, of this machine's `time.monotonic`.
-        ended: End time.
-        about: Model, weights hash and settings of the results.
-        failures: The first FIRST_FAILURES failures; the error log contains all.
-        failure: While the job runs: failure of the latest image, or None.
-        photo: While the job runs: the latest image if it was processed, or None.
-    """
-
-    photos: int
-    done: int = 0
-    there: int = 0
-    failed: int = 0
-    made: int = 0
-    empty: int = 0
-    began: float = 0.0
-    ended: float = 0.0
+    photos: int  # Number of images of this machine
+    done: int = 0  # Number of images processed in this run
+    there: int = 0  # Number of images with existing results
+    failed: int = 0  # Number of images that failed
+    made: int = 0  # Number of results, such as masks
+    empty: int = 0  # Number of processed images without any result
+    began: float = 0.0  # Start time without model loading, of this machine's `time.monotonic`
+    ended: float = 0.0  # End time
+    # Model, weights hash and settings of the results
     about: dict[str, Any] = field(default_factory=dict)
+    # The first FIRST_FAILURES failures; the error log contains all
     failures: list[PhotoFailure] = field(default_factory=list)
-    failure: PhotoFailure | None = None
-    photo: Path | None = None
+    failure: PhotoFailure | None = None  # While the job runs: failure of the latest image, or None
+    photo: Path | None = None  # While the job runs: the latest image if it was processed, or None
 
     def __repr__(self) -> str:
         return (

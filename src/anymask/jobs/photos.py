@@ -35,23 +35,14 @@ Engine = Literal["processes", "ray"]
 
 @dataclass(frozen=True)
 class PhotoItem:
-    """One image, or one page of it, and its output paths.
+    """One image, or one page of it, and its output paths."""
 
-    Attributes:
-        photo: Image file.
-        stem: Output folder and name without suffix.
-        page: Page from 0. None: as in the settings of the task.
-        named: Other output paths by suffix.
-        place: Path relative to the source folder. None: the file name.
-        paged: Whether names of results contain the page.
-    """
-
-    photo: Path
-    stem: Path
-    page: int | None = None
-    named: tuple[tuple[str, Path], ...] = ()
-    place: Path | None = None
-    paged: bool = False
+    photo: Path  # Image file
+    stem: Path  # Output folder and name without suffix
+    page: int | None = None  # Page from 0. None: as in the settings of the task.
+    named: tuple[tuple[str, Path], ...] = ()  # Other output paths by suffix
+    place: Path | None = None  # Path relative to the source folder. None: the file name.
+    paged: bool = False  # Whether names of results contain the page
 
     @property
     def name(self) -> str:
@@ -69,15 +60,10 @@ class PhotoItem:
 @brief
 @dataclass(frozen=True)
 class PlacedPhotos:
-    """Images of a data set from any folders, with relative output paths.
+    """Images of a data set from any folders, with relative output paths."""
 
-    Attributes:
-        name: Name of the data set for messages.
-        photos: Pairs of image path and relative output path.
-    """
-
-    name: str
-    photos: tuple[tuple[Path, Path], ...]
+    name: str  # Name of the data set for messages
+    photos: tuple[tuple[Path, Path], ...]  # Pairs of image path and relative output path
 
     def __str__(self) -> str:
         return self.name

@@ -30,14 +30,10 @@ Source = Path | tuple[Path, ...] | PlacedPhotos
 
 @dataclass(frozen=True)
 class RedactLabels:
-    """Masks to hide in each image.
+    """Masks to hide in each image."""
 
-    Attributes:
-        name: Name of the labels for messages.
-        images: Labels by resolved image path, or by file name for single images.
-    """
-
-    name: str
+    name: str  # Name of the labels for messages
+    # Labels by resolved image path, or by file name for single images
     images: dict[str, AnnotatedImage]
 
     @classmethod
@@ -153,18 +149,12 @@ def only_named(
 
 @dataclass(frozen=True)
 class RedactTask:
-    """Write each image with its labeled objects hidden.
-
-    Attributes:
-        how: As for `edit.redact`.
-        colour: As for `edit.redact`.
-        force: Whether to copy images without labels unchanged.
-    """
+    """Write each image with its labeled objects hidden."""
 
     labels: RedactLabels
-    how: Hiding = "solid"
-    colour: str = "black"
-    force: bool = False
+    how: Hiding = "solid"  # As for `edit.redact`
+    colour: str = "black"  # As for `edit.redact`
+    force: bool = False  # Whether to copy images without labels unchanged
 
     def __post_init__(self) -> None:
         _ = self.redactor  # validates the settings

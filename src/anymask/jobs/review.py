@@ -38,33 +38,24 @@ class Redaction:
     """Images, objects to hide and output of a redaction.
 
     Raises InputError if options cannot be combined, or the output is inside the input folder.
-
-    Attributes:
-        source: Folder of images, one image, or several.
-        out: Folder of the copies; for one image also an image file name.
-        words: Text prompts as for `Model.find`; with `labels`, names of their masks.
-        like: Exemplar prompts instead of text.
-        labels: Reviewed masks: file or folder in any format; for one image also a mask image.
-        mask_values: Interpretation of mask image values in the labels.
-        how: As for `edit.redact`.
-        colour: As for `edit.redact`.
-        force: Write copies without review, and copy images without labels unchanged.
-        list_to: .csv or .json list of images without detections. None: OUT-without.csv.
-        finding: Settings of the verb "find": model, detector, score and others.
-        sharing: `workers`, `engine`, `shard` and `output_shards` as for `run`.
     """
 
-    source: Photos
-    out: Path
+    source: Photos  # Folder of images, one image, or several
+    out: Path  # Folder of the copies; for one image also an image file name
+    # Text prompts as for `Model.find`; with `labels`, names of their masks
     words: Phrases | None = None
-    like: Examples | None = None
+    like: Examples | None = None  # Exemplar prompts instead of text
+    # Reviewed masks: file or folder in any format; for one image also a mask image
     labels: str | Path | None = None
-    mask_values: MaskValues = "auto"
-    how: Hiding = "solid"
-    colour: str = "black"
-    force: bool = False
+    mask_values: MaskValues = "auto"  # Interpretation of mask image values in the labels
+    how: Hiding = "solid"  # As for `edit.redact`
+    colour: str = "black"  # As for `edit.redact`
+    force: bool = False  # Write copies without review, and copy images without labels unchanged
+    # .csv or .json list of images without detections. None: OUT-without.csv.
     list_to: Path | None = None
+    # Settings of the verb "find": model, detector, score and others
     finding: Mapping[str, Any] = field(default_factory=dict)
+    # `workers`, `engine`, `shard` and `output_shards` as for `run`
     sharing: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -142,19 +133,12 @@ def suffix_of(path: Path) -> str:
 @brief
 @dataclass(frozen=True)
 class RedactReport:
-    """Result of a redaction.
+    """Result of a redaction."""
 
-    Attributes:
-        written: Number of copies; 0 if a review is required first.
-        photos: Number of images.
-        things: Number of masks.
-        without: Images without detections, and the reason.
-    """
-
-    written: int
-    photos: int
-    things: int
-    without: tuple[Row, ...]
+    written: int  # Number of copies; 0 if a review is required first
+    photos: int  # Number of images
+    things: int  # Number of masks
+    without: tuple[Row, ...]  # Images without detections, and the reason
 
 
 def redact_photos(redaction: Redaction, work: Work = run_job) -> RedactReport:

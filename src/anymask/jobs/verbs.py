@@ -189,21 +189,16 @@ def search_file(item: PhotoItem) -> Path:
 
 @dataclass(frozen=True)
 class EverythingTask:
-    """Automatic mask generation for each image. Raises InputError if a setting is out of range.
-
-    Attributes:
-        grid: Fields of `segment.Grid` that differ from the defaults of the model.
-        arrangement: Fields of `segment.Arrangement`: postprocessing of the masks.
-        looks: Tiles.
-        names: Names for the masks.
-    """
+    """Automatic mask generation for each image. Raises InputError if a setting is out of range."""
 
     model: ModelChoice = ModelChoice()
     pictures: PictureChoice = PictureChoice()
+    # Fields of `segment.Grid` that differ from the defaults of the model
     grid: Mapping[str, Any] = field(default_factory=dict)
+    # Fields of `segment.Arrangement`: postprocessing of the masks
     arrangement: Mapping[str, Any] = field(default_factory=dict)
-    looks: LookChoice = LookChoice()
-    names: NamesChoice = NamesChoice()
+    looks: LookChoice = LookChoice()  # Tiles
+    names: NamesChoice = NamesChoice()  # Names for the masks
     overlay: bool = True
 
     def __post_init__(self) -> None:
@@ -294,19 +289,13 @@ class EverythingWork(MaskWork):
 @brief
 @dataclass(frozen=True)
 class BoxLabels:
-    """Boxes of a detection data set (COCO, YOLO, PASCAL VOC), or rectangles among outlines.
+    """Boxes of a detection data set (COCO, YOLO, PASCAL VOC), or rectangles among outlines."""
 
-    Attributes:
-        name: Name of the data set.
-        images: Relative output path to an image with masks, boxes as rectangles.
-        photos: Image paths, in the same order.
-        lost: Messages about images that were not found.
-    """
-
-    name: str
+    name: str  # Name of the data set
+    # Relative output path to an image with masks, boxes as rectangles
     images: dict[str, AnnotatedImage]
-    photos: tuple[Path, ...]
-    lost: tuple[str, ...] = ()
+    photos: tuple[Path, ...]  # Image paths, in the same order
+    lost: tuple[str, ...] = ()  # Messages about images that were not found
 
     @classmethod
     def read(cls, stream: Dataset) -> BoxLabels:
@@ -420,23 +409,15 @@ class BoxesWork(MaskWork):
 
 @dataclass(frozen=True)
 class FindTask:
-    """Find all instances of text or exemplar prompts in each image.
+    """Find all instances of text or exemplar prompts in each image."""
 
-    Attributes:
-        phrases: Text prompts with thresholds; empty with exemplar prompts.
-        settings: Search settings. Thresholds of the phrases take precedence.
-        model: Model that predicts masks from boxes.
-        like: Exemplar prompts as for `Model.find`.
-        unlike: Negative exemplar prompts.
-    """
-
-    phrases: tuple[Phrase, ...]
-    settings: FindSettings
-    model: ModelChoice = ModelChoice()
+    phrases: tuple[Phrase, ...]  # Text prompts with thresholds; empty with exemplar prompts
+    settings: FindSettings  # Search settings. Thresholds of the phrases take precedence.
+    model: ModelChoice = ModelChoice()  # Model that predicts masks from boxes
     pictures: PictureChoice = PictureChoice()
     overlay: bool = True
-    like: Examples | None = None
-    unlike: Examples | None = None
+    like: Examples | None = None  # Exemplar prompts as for `Model.find`
+    unlike: Examples | None = None  # Negative exemplar prompts
 
     @classmethod
     def plan(cls, source: Photos, settings: dict[str, Any]) -> tuple[Source, FindTask]:
@@ -501,21 +482,16 @@ class FindWork(MaskWork):
 
 @dataclass(frozen=True)
 class CutoutTask:
-    """Cut out the main subject of each image, or the object of a prompt.
-
-    Attributes:
-        look: Fields of `edit.CutoutSettings`.
-        prompt: `points`, `point_labels` and `box`, the same for every image. Empty: none.
-        words: Text or exemplar prompts instead. None: the object of `prompt`, or the main subject.
-        suffix: Suffix of the images.
-    """
+    """Cut out the main subject of each image, or the object of a prompt."""
 
     model: ModelChoice = ModelChoice()
     pictures: PictureChoice = PictureChoice()
-    look: Mapping[str, Any] = field(default_factory=dict)
+    look: Mapping[str, Any] = field(default_factory=dict)  # Fields of `edit.CutoutSettings`
+    # `points`, `point_labels` and `box`, the same for every image. Empty: none.
     prompt: Mapping[str, Any] = field(default_factory=dict)
+    # Text or exemplar prompts instead. None: the object of `prompt`, or the main subject.
     words: FindTask | None = None
-    suffix: str = ".png"
+    suffix: str = ".png"  # Suffix of the images
 
     def __post_init__(self) -> None:
         from anymask.edit import CutoutSettings

@@ -42,19 +42,13 @@ _SAMPLES, _SAMPLE_SIDE = 6, 256  # samples per side for percentiles, and their s
 
 @dataclass(frozen=True)
 class BandView:
-    """Conversion of bands to an image.
+    """Conversion of bands to an image."""
 
-    Attributes:
-        bands: Band numbers, from 1: one for grayscale, or three.
-        index: Whether two bands are combined to (first - second) / (first + second).
-        ranges: Values (2, C or 1) of black and white. None: the values are 8 bits.
-        palette: Color table (256, 3) of a paletted image, or None.
-    """
-
-    bands: tuple[int, ...]
-    index: bool = False
+    bands: tuple[int, ...]  # Band numbers, from 1: one for grayscale, or three
+    index: bool = False  # Whether two bands are combined to (first - second) / (first + second)
+    # Values (2, C or 1) of black and white. None: the values are 8 bits.
     ranges: Floats | None = None
-    palette: UintImage | None = None
+    palette: UintImage | None = None  # Color table (256, 3) of a paletted image, or None
 
     def about(self) -> dict[str, Any]:
         """Settings that affect results."""

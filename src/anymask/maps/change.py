@@ -91,17 +91,11 @@ def _warped(second: Scene, first: Scene, transform: Any) -> Iterator[Scene]:
 
 @dataclass(frozen=True, eq=False)
 class ColourLine:
-    """Linear correction from the second map's colors to the first one's, and noise.
+    """Linear correction from the second map's colors to the first one's, and noise."""
 
-    Attributes:
-        gain: Gain (3,) of each band.
-        bias: Offset (3,) of each band.
-        noise: Standard deviation (3,) of unchanged pixels.
-    """
-
-    gain: Floats
-    bias: Floats
-    noise: Floats
+    gain: Floats  # Gain (3,) of each band
+    bias: Floats  # Offset (3,) of each band
+    noise: Floats  # Standard deviation (3,) of unchanged pixels
 
     def changed(self, first: UintImage, second: UintImage) -> BoolArray:  # (h, w, 3) -> (h, w)
         """Pixels whose color changed. Pixels that are equal in both maps never count."""

@@ -57,23 +57,15 @@ _ALIGNED = 0.02  # maximum offset of a tile from the common grid, in pixels
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """An open map. Created by `open_map`.
+    """An open map. Created by `open_map`."""
 
-    Attributes:
-        dataset: Rasterio dataset.
-        name: Name of the file or folder.
-        view: Selected bands.
-        step: File pixels per scene pixel, along x and y.
-        files: Names of the tiles, and their boxes (n, 4) in file pixels. One for a single file.
-        about: Settings that affect results.
-    """
-
-    dataset: Any
-    name: str
-    view: BandView
-    step: tuple[float, float]
+    dataset: Any  # Rasterio dataset
+    name: str  # Name of the file or folder
+    view: BandView  # Selected bands
+    step: tuple[float, float]  # File pixels per scene pixel, along x and y
+    # Names of the tiles, and their boxes (n, 4) in file pixels. One for a single file.
     files: tuple[tuple[str, ...], Floats]
-    about: dict[str, Any]
+    about: dict[str, Any]  # Settings that affect results
 
     def __repr__(self) -> str:
         height, width = self.image_hw

@@ -73,21 +73,15 @@ class WindowProcessor(Protocol):
 
 
 class MapReport(NamedTuple):
-    """Result of `segment_tiles`.
+    """Result of `segment_tiles`."""
 
-    Attributes:
-        things: Number of objects written.
-        left_out: Number of cut objects that no window contains and whose parts do not match.
-        windows: Number of windows processed, in this run and before.
-        without: Prompts without an object in the output (`Prompt.source`), and the reason.
-        coverage: Area of the objects as a share of the map, without those that cover more than a
-            quarter of it, such as the ground.
-    """
-
-    things: int
-    left_out: int
-    windows: int
+    things: int  # Number of objects written
+    left_out: int  # Number of cut objects that no window contains and whose parts do not match
+    windows: int  # Number of windows processed, in this run and before
+    # Prompts without an object in the output (`Prompt.source`), and the reason
     without: tuple[tuple[str, str], ...] = ()
+    # Area of the objects as a share of the map, without those that cover more than a quarter of it,
+    # such as the ground
     coverage: float = 0.0
 
 

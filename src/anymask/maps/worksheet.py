@@ -43,22 +43,17 @@ _FIELDS = "id, window, outline, cut, score, rank, label, prompt, x, y, parent"
 
 @dataclass(frozen=True, eq=False)
 class Fragment:
-    """Object in one window, or the part of it inside the window.
-
-    Attributes:
-        cut: Whether it touches a window border inside the map.
-        click: Point (x, y) inside the object.
-        parent: Cut fragment that this one replaces; None for results of the first pass.
-    """
+    """Object in one window, or the part of it inside the window."""
 
     window: Window
     outline: shapely.Geometry
-    cut: bool
+    cut: bool  # Whether it touches a window border inside the map
     score: float
     rank: float
     label: str | None
     prompt: str
-    click: tuple[float, float]
+    click: tuple[float, float]  # Point (x, y) inside the object
+    # Cut fragment that this one replaces; None for results of the first pass
     parent: int | None = None
     id: int = 0
 
@@ -70,24 +65,17 @@ class Fragment:
 
 @dataclass(frozen=True, eq=False)
 class MapObject:
-    """One object of a map.
-
-    Attributes:
-        windows: Windows that contain it.
-        shape: Outline to write, simplified or right-angled.
-        area: Area of the shape in square meters.
-        number: Number from 1, in output order.
-    """
+    """One object of a map."""
 
     outline: shapely.Geometry
     score: float
     rank: float
     label: str | None
     prompt: str
-    windows: frozenset[str] = frozenset()
-    shape: shapely.Geometry | None = None
-    area: float = 0.0
-    number: int = 0
+    windows: frozenset[str] = frozenset()  # Windows that contain it
+    shape: shapely.Geometry | None = None  # Outline to write, simplified or right-angled
+    area: float = 0.0  # Area of the shape in square meters
+    number: int = 0  # Number from 1, in output order
     id: int = 0
 
 

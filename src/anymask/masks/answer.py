@@ -48,18 +48,12 @@ Tables = Mapping[str, Any]  # learned parameters by name, as in the bundle's tab
 
 @dataclass(frozen=True)
 class Geometry:
-    """Position of an image in model space.
+    """Position of an image in model space."""
 
-    Attributes:
-        image_hw: Height and width of the image in pixels.
-        input_hw: Height and width of the S x S model input covered by the image; the rest is
-            padding.
-        side: Side S of the model input.
-    """
-
-    image_hw: tuple[int, int]
+    image_hw: tuple[int, int]  # Height and width of the image in pixels
+    # Height and width of the S x S model input covered by the image; the rest is padding
     input_hw: tuple[int, int]
-    side: int
+    side: int  # Side S of the model input
 
     @property
     def scale_xy(self) -> tuple[float, float]:
@@ -74,21 +68,14 @@ class Geometry:
 
 @dataclass(frozen=True, eq=False)
 class ModelPrompts:
-    """N prompts of equal length in model space, the input of a decoder.
+    """N prompts of equal length in model space, the input of a decoder."""
 
-    Attributes:
-        coords: Points (N, P, 2) float32 in model pixels.
-        labels: Labels (N, P) int64: 1 object, 0 background, 2 and 3 box corners, -1 no point.
-        masks: Logits (N, 1, m, m) float32, zeros without a mask prompt.
-        has_mask: (N,) float32, 1 if `masks` is used.
-        vectors: Tokens (N, V, D) float32 appended to the points, or None.
-    """
-
-    coords: FloatArray
+    coords: FloatArray  # Points (N, P, 2) float32 in model pixels
+    # Labels (N, P) int64: 1 object, 0 background, 2 and 3 box corners, -1 no point
     labels: IntArray
-    masks: FloatArray
-    has_mask: FloatArray
-    vectors: FloatArray | None = None
+    masks: FloatArray  # Logits (N, 1, m, m) float32, zeros without a mask prompt
+    has_mask: FloatArray  # (N,) float32, 1 if `masks` is used
+    vectors: FloatArray | None = None  # Tokens (N, V, D) float32 appended to the points, or None
 
     def __repr__(self) -> str:
         n, p = self.labels.shape
@@ -161,15 +148,11 @@ def bilinear_taps(
 
 
 class Shapes(NamedTuple):
-    """Functions that measure a mask (h, w): those of `shapes.py`, or OpenCV's in the package.
+    """Functions that measure a mask (h, w): those of `shapes.py`, or OpenCV's in the package."""
 
-    Attributes:
-        parts: Mask and connectivity (4 or 8) -> (h, w) integers: 0 outside, 1, 2, ... per part.
-        depths: Mask -> (h, w) float32 distance to the background in cells. The border counts as
-            background.
-    """
-
+    # Mask and connectivity (4 or 8) -> (h, w) integers: 0 outside, 1, 2, ... per part.
     parts: Callable[[BoolArray, int], NDArray[Any]]
+    # Mask -> (h, w) float32 distance to the background in cells. The border counts as background.
     depths: Callable[[BoolArray], FloatArray]
 
 
@@ -303,21 +286,13 @@ FACTS = (
 
 @dataclass(frozen=True, eq=False, repr=False)
 class RankingWeights:
-    """Parameters of the ranking network, a linear part plus a tanh hidden layer.
+    """Parameters of the ranking network, a linear part plus a tanh hidden layer."""
 
-    Attributes:
-        direct: Linear weights (F,).
-        own: Hidden weights (F, 8) of the features.
-        mean: Hidden weights (F, 8) of the mean features over the T masks.
-        bias: Hidden bias (8,).
-        out: Output weights (8,).
-    """
-
-    direct: Floats
-    own: Floats
-    mean: Floats
-    bias: Floats
-    out: Floats
+    direct: Floats  # Linear weights (F,)
+    own: Floats  # Hidden weights (F, 8) of the features
+    mean: Floats  # Hidden weights (F, 8) of the mean features over the T masks
+    bias: Floats  # Hidden bias (8,)
+    out: Floats  # Output weights (8,)
 
     @classmethod
     def of(cls, table: Mapping[str, Any]) -> RankingWeights:

@@ -32,15 +32,10 @@ CLEAN = f"{MIN_REGION:.0%}"  # default minimum size of holes and islands
 
 @dataclass(frozen=True)
 class MinArea:
-    """Minimum area of a region.
+    """Minimum area of a region."""
 
-    Attributes:
-        pixels: Image pixels, or 0.
-        share: Share of the mask's area, 0..1, or 0. At least one of the two is 0.
-    """
-
-    pixels: float = 0.0
-    share: float = 0.0
+    pixels: float = 0.0  # Image pixels, or 0
+    share: float = 0.0  # Share of the mask's area, 0..1, or 0. At least one of the two is 0.
 
     def of(self, area: float) -> float:
         """Minimum area in pixels for a mask of `area` pixels."""

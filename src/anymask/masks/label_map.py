@@ -16,15 +16,10 @@ from anymask.masks.preview import preview_png
 @explain_keywords
 @dataclass(frozen=True, eq=False)
 class LabelMap:
-    """Semantic segmentation of an image by a model fine-tuned on classes.
+    """Semantic segmentation of an image by a model fine-tuned on classes."""
 
-    Attributes:
-        classes: K class names.
-        numbers: Map (H, W) uint8: 0 for no class, 1 to K for the classes in order.
-    """
-
-    classes: tuple[str, ...]
-    numbers: UintImage
+    classes: tuple[str, ...]  # K class names
+    numbers: UintImage  # Map (H, W) uint8: 0 for no class, 1 to K for the classes in order
 
     def __repr__(self) -> str:
         height, width = self.numbers.shape

@@ -72,19 +72,12 @@ _SHOWN = 20  # masks that a notebook lists below the image
 @brief
 @dataclass(frozen=True)
 class Origin:
-    """The model that predicted a mask.
+    """The model that predicted a mask."""
 
-    Attributes:
-        model: Name of the model.
-        weights: Hash of the weights, or "".
-        licence: Licence of the weights, and of the data of fine-tuned weights, or "".
-        data: Training data and its terms as text, or "".
-    """
-
-    model: str
-    weights: str = ""
-    licence: str = ""
-    data: str = ""
+    model: str  # Name of the model
+    weights: str = ""  # Hash of the weights, or ""
+    licence: str = ""  # Licence of the weights, and of the data of fine-tuned weights, or ""
+    data: str = ""  # Training data and its terms as text, or ""
 
     def to_json(self) -> dict[str, str]:
         """JSON record without unknown values."""

@@ -26,23 +26,14 @@ PixelBox = tuple[int, int, int, int]
 
 @dataclass(frozen=True, kw_only=True)
 class MaskShape:
-    """Shape of a mask; all values are zero for an empty mask.
+    """Shape of a mask; all values are zero for an empty mask."""
 
-    Attributes:
-        area: Number of object pixels.
-        box: Pixel borders x0, y0, x1, y1; x1 and y1 are exclusive.
-        hull: Area of the convex hull of the pixel squares, in square pixels.
-        parts: Number of 8-connected regions.
-        holes: Number of enclosed 4-connected background regions.
-        centre: Mean (x, y) of the pixel centres.
-    """
-
-    area: int = 0
-    box: PixelBox = (0, 0, 0, 0)
-    hull: float = 0.0
-    parts: int = 0
-    holes: int = 0
-    centre: tuple[float, float] = (0.0, 0.0)
+    area: int = 0  # Number of object pixels
+    box: PixelBox = (0, 0, 0, 0)  # Pixel borders x0, y0, x1, y1; x1 and y1 are exclusive
+    hull: float = 0.0  # Area of the convex hull of the pixel squares, in square pixels
+    parts: int = 0  # Number of 8-connected regions
+    holes: int = 0  # Number of enclosed 4-connected background regions
+    centre: tuple[float, float] = (0.0, 0.0)  # Mean (x, y) of the pixel centres
 
     @property
     def concavity(self) -> float:
@@ -106,44 +97,26 @@ class NamedMask(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Measurements:
-    """Measurements of a mask; all values are zero for an empty mask.
+    """Measurements of a mask; all values are zero for an empty mask."""
 
-    Attributes:
-        area: Number of pixels.
-        x: Centroid of the pixel centers along x.
-        y: Centroid of the pixel centers along y.
-        x0: First pixel along x.
-        y0: First pixel along y.
-        x1: Last pixel along x.
-        y1: Last pixel along y.
-        perimeter: Length of the smooth outlines of all parts and holes.
-        diameter: Diameter of the circle of the same area.
-        length: Long axis of the ellipse with the same second moments.
-        width: Short axis of this ellipse.
-        angle: Angle from the x axis to the long axis, in degrees clockwise on screen, -90..90. 0 if
-            both axes are equal.
-        circularity: 4 pi area / perimeter squared, 0..1; 1 is a circle.
-        solidity: Area / area of the convex hull, 0..1.
-        parts: Number of 8-connected regions.
-        holes: Number of enclosed background regions.
-    """
-
-    area: int = 0
-    x: float = 0.0
-    y: float = 0.0
-    x0: int = 0
-    y0: int = 0
-    x1: int = 0
-    y1: int = 0
-    perimeter: float = 0.0
-    diameter: float = 0.0
-    length: float = 0.0
-    width: float = 0.0
+    area: int = 0  # Number of pixels
+    x: float = 0.0  # Centroid of the pixel centers along x
+    y: float = 0.0  # Centroid of the pixel centers along y
+    x0: int = 0  # First pixel along x
+    y0: int = 0  # First pixel along y
+    x1: int = 0  # Last pixel along x
+    y1: int = 0  # Last pixel along y
+    perimeter: float = 0.0  # Length of the smooth outlines of all parts and holes
+    diameter: float = 0.0  # Diameter of the circle of the same area
+    length: float = 0.0  # Long axis of the ellipse with the same second moments
+    width: float = 0.0  # Short axis of this ellipse
+    # Angle from the x axis to the long axis, in degrees clockwise on screen, -90..90. 0 if both
+    # axes are equal.
     angle: float = 0.0
-    circularity: float = 0.0
-    solidity: float = 0.0
-    parts: int = 0
-    holes: int = 0
+    circularity: float = 0.0  # 4 pi area / perimeter squared, 0..1; 1 is a circle
+    solidity: float = 0.0  # Area / area of the convex hull, 0..1
+    parts: int = 0  # Number of 8-connected regions
+    holes: int = 0  # Number of enclosed background regions
 
 
 MEASURED = tuple(field.name for field in dataclasses.fields(Measurements))

@@ -37,15 +37,10 @@ _AT_ONCE = 2_000_000  # intersections held in memory
 
 @dataclass(frozen=True, eq=False)
 class Polygon:
-    """One region.
+    """One region."""
 
-    Attributes:
-        exterior: Corners (n, 2), x and y, n >= 3.
-        holes: Rings (n, 2) of enclosed background.
-    """
-
-    exterior: Ring
-    holes: tuple[Ring, ...] = field(default=())
+    exterior: Ring  # Corners (n, 2), x and y, n >= 3
+    holes: tuple[Ring, ...] = field(default=())  # Rings (n, 2) of enclosed background
 
     def __repr__(self) -> str:
         return f"<Polygon: {len(self.exterior)} corners, {len(self.holes)} holes>"

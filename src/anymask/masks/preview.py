@@ -38,21 +38,13 @@ class Picture(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class ImageInMemory:
-    """Image in memory; other images are read from their file.
+    """Image in memory; other images are read from their file."""
 
-    Attributes:
-        pixels: Image (H, W, 3) uint8.
-        name: File name of the image.
-        values: Original array (H, W[, C]) of any number type, or None.
-        layered: Image with its alpha channel (H, W, 4) uint8, if it has one.
-        georeferenced: Whether it was read from a georeferenced image.
-    """
-
-    pixels: UintImage
-    name: str = "photo.jpg"
-    values: NDArray[Any] | None = None
-    layered: UintImage | None = None
-    georeferenced: bool = False
+    pixels: UintImage  # Image (H, W, 3) uint8
+    name: str = "photo.jpg"  # File name of the image
+    values: NDArray[Any] | None = None  # Original array (H, W[, C]) of any number type, or None
+    layered: UintImage | None = None  # Image with its alpha channel (H, W, 4) uint8, if it has one
+    georeferenced: bool = False  # Whether it was read from a georeferenced image
 
     def __repr__(self) -> str:
         height, width = self.pixels.shape[:2]

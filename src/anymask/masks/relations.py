@@ -29,15 +29,10 @@ PART_SHARE = 0.8  # minimum share of a part inside its whole
 
 @dataclass(frozen=True)
 class Nesting:
-    """Position of a mask in the tree.
+    """Position of a mask in the tree."""
 
-    Attributes:
-        parent: Index of its smallest whole, or None.
-        depth: Number of ancestors.
-    """
-
-    parent: int | None
-    depth: int
+    parent: int | None  # Index of its smallest whole, or None
+    depth: int  # Number of ancestors
 
 
 def part_tree(rles: Sequence[Rle], share: float = PART_SHARE) -> list[Nesting]:

@@ -28,15 +28,10 @@ MAX_DIGITS = 13  # 5-bit digits of an int64
 
 @dataclass(frozen=True, eq=False)
 class Rle:
-    """Run-length encoding of one mask.
+    """Run-length encoding of one mask."""
 
-    Attributes:
-        counts: Column-major runs (R,) int64 that start with background and sum to H * W.
-        size: Height and width (H, W).
-    """
-
-    counts: IntArray
-    size: tuple[int, int]
+    counts: IntArray  # Column-major runs (R,) int64 that start with background and sum to H * W
+    size: tuple[int, int]  # Height and width (H, W)
 
     def __repr__(self) -> str:
         return f"<Rle of {self.size[1]}x{self.size[0]}: {len(self.counts)} runs>"

@@ -47,20 +47,15 @@ _LARGEST = 1e30  # maximum of any number of a mix
 @brief
 @dataclass(frozen=True, kw_only=True)
 class ChannelMix:
-    """Conversion of images with C channels to RGB.
+    """Conversion of images with C channels to RGB."""
 
-    Attributes:
-        lows: Value of each channel (C) that becomes 0. Lower values are clipped.
-        highs: Value of each channel (C) that becomes 255. Higher values are clipped.
-        weights: Weights (3, C) of the scaled channels for red, green and blue.
-        bias: Three offsets on the same scale.
-        dtype: Number type of the training images. uint8 images are accepted only for uint8.
-    """
-
-    lows: tuple[float, ...]
+    lows: tuple[float, ...]  # Value of each channel (C) that becomes 0. Lower values are clipped.
+    # Value of each channel (C) that becomes 255. Higher values are clipped.
     highs: tuple[float, ...]
+    # Weights (3, C) of the scaled channels for red, green and blue
     weights: tuple[tuple[float, ...], ...]
-    bias: tuple[float, ...] = (0.0, 0.0, 0.0)
+    bias: tuple[float, ...] = (0.0, 0.0, 0.0)  # Three offsets on the same scale
+    # Number type of the training images. uint8 images are accepted only for uint8.
     dtype: str = "uint8"
 
     @property
@@ -224,46 +219,35 @@ ALL_KINDS: frozenset[PromptKind] = frozenset({"point", "negative_point", "box", 
 @brief
 @dataclass(frozen=True, kw_only=True)
 class ModelSpec:
-    """Properties of a model that the code outside the runtime requires.
+    """Properties of a model that the code outside the runtime requires."""
 
-    Attributes:
-        name: Name of the variant, as in `anymask models list`.
-        image_side: Input side S: images become (3, S, S), or (3, h, w) with `pad_multiple`.
-        mask_side: Side m of the decoder's logits (N, T, m, m).
-        mean: Mean per RGB channel on the 0..255 scale: x = (pixel - mean) / std.
-        std: Standard deviation per RGB channel on the 0..255 scale.
-        fit: "longest_side": keep the aspect ratio, pad right and bottom with zeros after
-            normalization; "short_side": the same with S / 2 for the shorter side, and at most S for
-            the longer one; "square": stretch both sides to S.
-        pad_multiple: 0 to pad to S x S, else pad only to a multiple of it, at most S. The model
-            pads its feature maps to the square.
-        resample: Resize function of the reference code. "medsam": cubic, then the range of the
-            image is scaled to 0..255 (`masks.cubic`).
-        accepts: Prompt kinds that the model was trained for.
-        family: Rules that select and order the masks, a name of `anymask.models.rules`.
-        pad_point: Whether SAM's "not a point" token follows points without a box.
-        pad_box: Whether the same token also follows a box (SAM 2).
-        fixed_points: Number of points that prompts are padded to, or 0 (EfficientSAM: 6).
-        mask_threshold: Logits above it are foreground.
-        channels: Conversion of multi-channel images to RGB, or None for RGB models.
-        classes: Class names of a model that was fine-tuned on classes, else empty.
-    """
-
-    name: str
+    name: str  # Name of the variant, as in `anymask models list`
+    # Input side S: images become (3, S, S), or (3, h, w) with `pad_multiple`
     image_side: int = 1024
-    mask_side: int = 256
+    mask_side: int = 256  # Side m of the decoder's logits (N, T, m, m)
+    # Mean per RGB channel on the 0..255 scale: x = (pixel - mean) / std
     mean: tuple[float, float, float] = (123.675, 116.28, 103.53)
+    # Standard deviation per RGB channel on the 0..255 scale
     std: tuple[float, float, float] = (58.395, 57.12, 57.375)
+    # "longest_side": keep the aspect ratio, pad right and bottom with zeros after normalization;
+    # "short_side": the same with S / 2 for the shorter side, and at most S for the longer one;
+    # "square": stretch both sides to S
     fit: Fit = "longest_side"
+    # 0 to pad to S x S, else pad only to a multiple of it, at most S. The model pads its feature
+    # maps to the square.
     pad_multiple: int = 0
+    # Resize function of the reference code. "medsam": cubic, then the range of the image is scaled
+    # to 0..255 (`masks.cubic`).
     resample: Resample = "pillow_bilinear"
-    accepts: frozenset[PromptKind] = frozenset()
-    family: str = "sam"
-    pad_point: bool = True
-    pad_box: bool = False
-    fixed_points: int = 0
-    mask_threshold: float = 0.0
+    accepts: frozenset[PromptKind] = frozenset()  # Prompt kinds that the model was trained for
+    family: str = "sam"  # Rules that select and order the masks, a name of `anymask.models.rules`
+    pad_point: bool = True  # Whether SAM's "not a point" token follows points without a box
+    pad_box: bool = False  # Whether the same token also follows a box (SAM 2)
+    fixed_points: int = 0  # Number of points that prompts are padded to, or 0 (EfficientSAM: 6)
+    mask_threshold: float = 0.0  # Logits above it are foreground
+    # Conversion of multi-channel images to RGB, or None for RGB models
     channels: ChannelMix | None = None
+    # Class names of a model that was fine-tuned on classes, else empty
     classes: tuple[str, ...] = ()
 
 
@@ -297,47 +281,29 @@ def spec_at(spec: ModelSpec, side: int) -> ModelSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class GridDefaults:
-    """Default thresholds of automatic mask generation for a model.
+    """Default thresholds of automatic mask generation for a model."""
 
-    Attributes:
-        score: Minimum predicted IoU (exclusive).
-        stability: Minimum IoU of the masks at a stricter and a looser threshold.
-    """
-
-    score: float
-    stability: float
+    score: float  # Minimum predicted IoU (exclusive)
+    stability: float  # Minimum IoU of the masks at a stricter and a looser threshold
 
 
 @dataclass(frozen=True, kw_only=True)
 class CropRefinement:
-    """Parameters of the second prediction from a crop around an object.
+    """Parameters of the second prediction from a crop around an object."""
 
-    Attributes:
-        margin: Margin around the object, relative to its longest side.
-        gain: Minimum magnification of the object by the crop.
-        weight: Weight of the crop's prediction in the mean probability.
-        min_side: Minimum side of a crop in image pixels; smaller crops are blurred.
-    """
-
-    margin: float
-    gain: float
-    weight: float
-    min_side: int
+    margin: float  # Margin around the object, relative to its longest side
+    gain: float  # Minimum magnification of the object by the crop
+    weight: float  # Weight of the crop's prediction in the mean probability
+    min_side: int  # Minimum side of a crop in image pixels; smaller crops are blurred
 
 
 @dataclass(frozen=True, kw_only=True)
 class TokenRoles:
-    """Assignment of the decoder's T masks to prompts in training.
+    """Assignment of the decoder's T masks to prompts in training."""
 
-    Attributes:
-        clear: Masks for unambiguous prompts; the best of them is trained.
-        ambiguous: Masks for a single click, which is ambiguous.
-        added: Correction that is added to all others (SAM-HQ), or None.
-    """
-
-    clear: tuple[int, ...]
-    ambiguous: tuple[int, ...]
-    added: int | None = None
+    clear: tuple[int, ...]  # Masks for unambiguous prompts; the best of them is trained
+    ambiguous: tuple[int, ...]  # Masks for a single click, which is ambiguous
+    added: int | None = None  # Correction that is added to all others (SAM-HQ), or None
 
 
 # Token 0 for unambiguous prompts, the others for ambiguous ones (Segment Anything, section 3).

@@ -28,32 +28,19 @@ Activation = Literal["quick_gelu", "gelu"]
 
 @dataclass(frozen=True, kw_only=True)
 class ClipConfig:
-    """Sizes of both towers.
+    """Sizes of both towers."""
 
-    Attributes:
-        side: Side S of an image.
-        patch: Side of a patch.
-        width: Channels of the image tower.
-        depth: Blocks of the image tower.
-        text_width: Channels of the text tower.
-        text_depth: Blocks of the text tower.
-        tokens: Maximum number of tokens of a text.
-        vocabulary: Number of tokens in the vocabulary.
-        length: Length D of a vector.
-        head_dim: Channels of an attention head.
-        activation: "quick_gelu" for the weights of OpenAI, "gelu" for most others.
-    """
-
-    side: int = 224
-    patch: int = 32
-    width: int = 768
-    depth: int = 12
-    text_width: int = 512
-    text_depth: int = 12
-    tokens: int = 77
-    vocabulary: int = 49408
-    length: int = 512
-    head_dim: int = HEAD_DIM
+    side: int = 224  # Side S of an image
+    patch: int = 32  # Side of a patch
+    width: int = 768  # Channels of the image tower
+    depth: int = 12  # Blocks of the image tower
+    text_width: int = 512  # Channels of the text tower
+    text_depth: int = 12  # Blocks of the text tower
+    tokens: int = 77  # Maximum number of tokens of a text
+    vocabulary: int = 49408  # Number of tokens in the vocabulary
+    length: int = 512  # Length D of a vector
+    head_dim: int = HEAD_DIM  # Channels of an attention head
+    # "quick_gelu" for the weights of OpenAI, "gelu" for most others
     activation: Activation = "quick_gelu"
 
     @classmethod

@@ -28,30 +28,19 @@ EPSILON = 1e-6
 
 @dataclass(frozen=True, kw_only=True)
 class EfficientVitConfig:
-    """Sizes of an EfficientSAM encoder.
+    """Sizes of an EfficientSAM encoder."""
 
-    Attributes:
-        width: Channels of a token.
-        heads: Attention heads.
-        depth: Number of blocks.
-        patch: Side of a patch in pixels.
-        pretrained: Side of the pretraining images in patches: the grid of `pos_embed`.
-        expansion: Ratio of hidden to outer channels of the MLPs.
-        out_channels: Channels of the embedding, or 0 for the last block's map without a neck.
-        window: Side of a window in tokens.
-        windowed: Blocks with windowed attention.
-        mlp_names: Parameter names of a block's MLP in the checkpoint.
-    """
-
-    width: int = 192
-    heads: int = 3
-    depth: int = 12
-    patch: int = 16
-    pretrained: int = 14
-    expansion: int = 4
+    width: int = 192  # Channels of a token
+    heads: int = 3  # Attention heads
+    depth: int = 12  # Number of blocks
+    patch: int = 16  # Side of a patch in pixels
+    pretrained: int = 14  # Side of the pretraining images in patches: the grid of `pos_embed`
+    expansion: int = 4  # Ratio of hidden to outer channels of the MLPs
+    # Channels of the embedding, or 0 for the last block's map without a neck
     out_channels: int = 256
-    window: int = 14
-    windowed: tuple[int, ...] = ()
+    window: int = 14  # Side of a window in tokens
+    windowed: tuple[int, ...] = ()  # Blocks with windowed attention
+    # Parameter names of a block's MLP in the checkpoint
     mlp_names: tuple[str, str] = ("fc1", "fc2")
 
 

@@ -22,19 +22,14 @@ from anymask.models.layers import LayerNorm2d
 
 @dataclass(frozen=True, kw_only=True)
 class NeckConfig:
-    """Sizes of a neck.
+    """Sizes of a neck."""
 
-    Attributes:
-        widths: Channels of the trunk's maps, the finest first; a single one for a plain trunk.
-        dim: Channels of the neck.
-        added: Maps, counted from the finest, to which the next coarser one is added.
-        dropped: Number of coarsest maps that are not returned.
-    """
-
+    # Channels of the trunk's maps, the finest first; a single one for a plain trunk
     widths: tuple[int, ...]
-    dim: int = 256
+    dim: int = 256  # Channels of the neck
+    # Maps, counted from the finest, to which the next coarser one is added
     added: tuple[int, ...] = (2,)
-    dropped: int = 1
+    dropped: int = 1  # Number of coarsest maps that are not returned
 
 
 class Lateral(nn.Module):

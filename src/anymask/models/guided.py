@@ -28,15 +28,10 @@ M = TypeVar("M", bound=nn.Module)
 
 @dataclass(frozen=True, eq=False)
 class Guidance:
-    """Target of guided decoding.
+    """Target of guided decoding."""
 
-    Attributes:
-        attention: Similarity of each cell to the target (L,), 0..1.
-        target: Feature of the target (C,).
-    """
-
-    attention: Tensor
-    target: Tensor
+    attention: Tensor  # Similarity of each cell to the target (L,), 0..1
+    target: Tensor  # Feature of the target (C,)
 
 
 def guided(module: M, guidance: Guidance) -> M:

@@ -25,23 +25,15 @@ POOL = 2  # factor by which the side of a map shrinks at the start of a stage
 
 @dataclass(frozen=True, kw_only=True)
 class HieraConfig:
-    """Sizes of a Hiera trunk; widths and heads double from stage to stage.
+    """Sizes of a Hiera trunk; widths and heads double from stage to stage."""
 
-    Attributes:
-        width: Channels of the first stage, at stride 4.
-        heads: Attention heads of the first stage.
-        depths: Blocks of the four stages.
-        global_blocks: Blocks with global attention, counted over all stages.
-        windows: Side of a window in each stage.
-        grid: Side of the coarse position table.
-    """
-
-    width: int = 96
-    heads: int = 1
-    depths: tuple[int, int, int, int] = (1, 2, 7, 2)
+    width: int = 96  # Channels of the first stage, at stride 4
+    heads: int = 1  # Attention heads of the first stage
+    depths: tuple[int, int, int, int] = (1, 2, 7, 2)  # Blocks of the four stages
+    # Blocks with global attention, counted over all stages
     global_blocks: tuple[int, ...] = (5, 7, 9)
-    windows: tuple[int, int, int, int] = (8, 4, 14, 7)
-    grid: int = 7
+    windows: tuple[int, int, int, int] = (8, 4, 14, 7)  # Side of a window in each stage
+    grid: int = 7  # Side of the coarse position table
 
     @property
     def widths(self) -> tuple[int, ...]:

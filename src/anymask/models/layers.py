@@ -110,24 +110,15 @@ class Mlp(nn.Module):
 
 @dataclass(frozen=True, kw_only=True)
 class ModelParts:
-    """Prefixes of parameter names of a model's parts.
+    """Prefixes of parameter names of a model's parts."""
 
-    Attributes:
-        encoder: The image encoder.
-        pretrained: Pretrained parameters, trained at a lower rate.
-        frozen: Parameters that are never trained.
-        quality: The quality head.
-        hq: Parameters that SAM-HQ adds to SAM, if any.
-        memory: Parameters that track objects: memory and mask decoder, if any.
-        maps: Parameters among them that compute maps of a frame, which are cached.
-    """
-
-    encoder: str
-    pretrained: str
-    frozen: tuple[str, ...] = ()
-    quality: str
-    hq: tuple[str, ...] = ()
-    memory: tuple[str, ...] = ()
+    encoder: str  # The image encoder
+    pretrained: str  # Pretrained parameters, trained at a lower rate
+    frozen: tuple[str, ...] = ()  # Parameters that are never trained
+    quality: str  # The quality head
+    hq: tuple[str, ...] = ()  # Parameters that SAM-HQ adds to SAM, if any
+    memory: tuple[str, ...] = ()  # Parameters that track objects: memory and mask decoder, if any
+    # Parameters among them that compute maps of a frame, which are cached
     maps: tuple[str, ...] = ()
 
 

@@ -30,52 +30,36 @@ EFFICIENT_SAM_UPSCALING = tuple(f"final_output_upscaling_layers.{i}" for i in ("
 
 @dataclass(frozen=True, kw_only=True)
 class MaskDecoderConfig:
-    """Sizes and options of a mask decoder.
+    """Sizes and options of a mask decoder."""
 
-    Attributes:
-        dim: Channels C.
-        masks: Number of mask tokens; token 0 is for unambiguous prompts.
-        answers: "all" masks, or "multi": all but token 0's (EfficientSAM).
-        transformer: Sizes of the two-way transformer.
-        activation: Activation inside the heads.
-        norm: Norm of the upscaling: at each "place", or over the whole "map".
-        head_names: Parameter names of a head's three layers in the checkpoint.
-        upscaling_names: Parameter names of both transposed convolutions and the norm between them.
-        early_dim: SAM-HQ: channels of the encoder's early map, or 0 for no HQ token.
-        fine: SAM 2: whether fine maps of the encoder are added in the upscaling.
-        object_score: SAM 2: whether a token and a head predict the object's presence.
-        quality: "linear", or "sigmoid": between 0 and 1 (SAM 2).
-    """
-
-    dim: int = 256
-    masks: int = 4
+    dim: int = 256  # Channels C
+    masks: int = 4  # Number of mask tokens; token 0 is for unambiguous prompts
+    # "all" masks, or "multi": all but token 0's (EfficientSAM)
     answers: Literal["all", "multi"] = "all"
+    # Sizes of the two-way transformer
     transformer: TwoWayConfig = field(default_factory=TwoWayConfig)
-    activation: Activation = "relu"
+    activation: Activation = "relu"  # Activation inside the heads
+    # Norm of the upscaling: at each "place", or over the whole "map"
     norm: Literal["place", "map"] = "place"
+    # Parameter names of a head's three layers in the checkpoint
     head_names: tuple[str, ...] = SAM_HEAD
+    # Parameter names of both transposed convolutions and the norm between them
     upscaling_names: tuple[str, ...] = SAM_UPSCALING
-    early_dim: int = 0
-    fine: bool = False
-    object_score: bool = False
+    early_dim: int = 0  # SAM-HQ: channels of the encoder's early map, or 0 for no HQ token
+    fine: bool = False  # SAM 2: whether fine maps of the encoder are added in the upscaling
+    object_score: bool = False  # SAM 2: whether a token and a head predict the object's presence
+    # "linear", or "sigmoid": between 0 and 1 (SAM 2)
     quality: Literal["linear", "sigmoid"] = "linear"
 
 
 @dataclass(frozen=True, eq=False)
 class Decoded:
-    """All outputs of a decoder for N prompts.
+    """All outputs of a decoder for N prompts."""
 
-    Attributes:
-        logits: Logits (N, T, m, m).
-        quality: Predicted IoU (N, T).
-        tokens: Final mask tokens (N, masks, C).
-        object_score: Logit (N, 1) of the object's presence; zeros without such a head.
-    """
-
-    logits: Tensor
-    quality: Tensor
-    tokens: Tensor
-    object_score: Tensor
+    logits: Tensor  # Logits (N, T, m, m)
+    quality: Tensor  # Predicted IoU (N, T)
+    tokens: Tensor  # Final mask tokens (N, masks, C)
+    object_score: Tensor  # Logit (N, 1) of the object's presence; zeros without such a head
 
 
 class MaskDecoder(nn.Module):

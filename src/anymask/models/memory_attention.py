@@ -37,18 +37,12 @@ class MemoryAttentionConfig:
 
 @dataclass(frozen=True, eq=False)
 class RecalledMemories:
-    """Memories that a frame attends to.
+    """Memories that a frame attends to."""
 
-    Attributes:
-        tokens: Tokens (N, K, Cm).
-        at: Positions (1, K, Cm) in space and time.
-        turns: Rotary angles of the keys (K, C / 2).
-        extra: Logarithm (K,) of the number of places that each token represents, or None if one.
-    """
-
-    tokens: Tensor
-    at: Tensor
-    turns: RotaryAngles
+    tokens: Tensor  # Tokens (N, K, Cm)
+    at: Tensor  # Positions (1, K, Cm) in space and time
+    turns: RotaryAngles  # Rotary angles of the keys (K, C / 2)
+    # Logarithm (K,) of the number of places that each token represents, or None if one
     extra: Tensor | None = None
 
 

@@ -21,19 +21,12 @@ EPSILON = 1e-6
 
 @dataclass(frozen=True, kw_only=True)
 class MemoryEncoderConfig:
-    """Sizes of a memory encoder.
+    """Sizes of a memory encoder."""
 
-    Attributes:
-        dim: Channels of the image features.
-        out_dim: Channels of a memory.
-        steps: Number of times that the mask is downscaled by 2 to the features' size.
-        depth: Blocks that fuse the mask with the frame.
-    """
-
-    dim: int = 256
-    out_dim: int = 64
-    steps: int = 4
-    depth: int = 2
+    dim: int = 256  # Channels of the image features
+    out_dim: int = 64  # Channels of a memory
+    steps: int = 4  # Number of times that the mask is downscaled by 2 to the features' size
+    depth: int = 2  # Blocks that fuse the mask with the frame
 
 
 class MaskDownsampler(nn.Module):

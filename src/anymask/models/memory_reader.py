@@ -30,23 +30,14 @@ SHARPNESS = 60.0  # initial sharpness of the softmax over keys
 
 @dataclass(frozen=True, kw_only=True)
 class ReaderSizes:
-    """Sizes of the network; the first three are those of the image model.
+    """Sizes of the network; the first three are those of the image model."""
 
-    Attributes:
-        keys: Channels of the image model's keys.
-        middle: Channels of its middle map.
-        fine: Channels of its fine map.
-        matched: Channels of a learned key.
-        widths: Channels of the pyramid at strides 16, 8, 4.
-        depth: Blocks of each level.
-    """
-
-    keys: int
-    middle: int
-    fine: int
-    matched: int = 64
-    widths: tuple[int, int, int] = (96, 48, 16)
-    depth: int = 2
+    keys: int  # Channels of the image model's keys
+    middle: int  # Channels of its middle map
+    fine: int  # Channels of its fine map
+    matched: int = 64  # Channels of a learned key
+    widths: tuple[int, int, int] = (96, 48, 16)  # Channels of the pyramid at strides 16, 8, 4
+    depth: int = 2  # Blocks of each level
 
 
 class Block(nn.Module):
@@ -63,31 +54,19 @@ class Block(nn.Module):
 
 
 class Cells(NamedTuple):
-    """Memory cells.
+    """Memory cells."""
 
-    Attributes:
-        keys: Keys (F, M, K).
-        labels: Labels (B, M, 16).
-        there: Which cells are valid (F, M), or None for all.
-    """
-
-    keys: Tensor
-    labels: Tensor
-    there: Tensor | None = None
+    keys: Tensor  # Keys (F, M, K)
+    labels: Tensor  # Labels (B, M, 16)
+    there: Tensor | None = None  # Which cells are valid (F, M), or None for all
 
 
 class CellsRead(NamedTuple):
-    """Result of the attention of each frame cell to memory cells.
+    """Result of the attention of each frame cell to memory cells."""
 
-    Attributes:
-        values: Weighted mean (B, G, 32).
-        weight: Sum of the weights (F, G, 1), relative to that of the best match.
-        highest: Score of the best match (F, G, 1).
-    """
-
-    values: Tensor
-    weight: Tensor
-    highest: Tensor
+    values: Tensor  # Weighted mean (B, G, 32)
+    weight: Tensor  # Sum of the weights (F, G, 1), relative to that of the best match
+    highest: Tensor  # Score of the best match (F, G, 1)
 
 
 class MemoryReader(nn.Module):

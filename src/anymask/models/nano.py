@@ -240,29 +240,18 @@ BLANK_SIDE = 64  # side of a padding-only image; its maps are constants of the g
 
 @dataclass(frozen=True, kw_only=True)
 class NanoConfig:
-    """Sizes of `nano`; `SMALL` are those of `small`, `TINY` is for tests.
+    """Sizes of `nano`; `SMALL` are those of `small`, `TINY` is for tests."""
 
-    Attributes:
-        name: Name of the model.
-        backbone: "mobilenet", or the larger "efficientnet_vit".
-        dim: Channels C of the embedding at stride 16.
-        fine_dims: Channels of the skips at strides 8 and 4.
-        depth: Token blocks; the image attends to the tokens after the first.
-        heads: Attention heads.
-        mlp_dim: Hidden width of the token MLP.
-        mixers: Depthwise blocks of the neck at stride 16.
-        image_side: Input side S.
-    """
-
-    name: str = "nano"
+    name: str = "nano"  # Name of the model
+    # "mobilenet", or the larger "efficientnet_vit"
     backbone: Literal["mobilenet", "efficientnet_vit"] = "mobilenet"
-    dim: int = 128
-    fine_dims: tuple[int, int] = (48, 16)
-    depth: int = 2
-    heads: int = 4
-    mlp_dim: int = 512
-    mixers: int = 4
-    image_side: int = 512
+    dim: int = 128  # Channels C of the embedding at stride 16
+    fine_dims: tuple[int, int] = (48, 16)  # Channels of the skips at strides 8 and 4
+    depth: int = 2  # Token blocks; the image attends to the tokens after the first
+    heads: int = 4  # Attention heads
+    mlp_dim: int = 512  # Hidden width of the token MLP
+    mixers: int = 4  # Depthwise blocks of the neck at stride 16
+    image_side: int = 512  # Input side S
 
 
 SMALL = NanoConfig(

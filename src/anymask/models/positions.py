@@ -101,15 +101,10 @@ THETA = 10000.0
 
 @dataclass(frozen=True)
 class RotaryAngles:
-    """Rotary angles of L places for C / 2 pairs of channels.
+    """Rotary angles of L places for C / 2 pairs of channels."""
 
-    Attributes:
-        cosine: Cosines (L, C / 2).
-        sine: Sines (L, C / 2).
-    """
-
-    cosine: Tensor
-    sine: Tensor
+    cosine: Tensor  # Cosines (L, C / 2)
+    sine: Tensor  # Sines (L, C / 2)
 
 
 def grid_turns(

@@ -38,21 +38,15 @@ EFFICIENT_SAM_NAMES: tuple[tuple[int, str], ...] = (
 
 @dataclass(frozen=True, kw_only=True)
 class PromptEncoderConfig:
-    """Sizes and options of a prompt encoder.
+    """Sizes and options of a prompt encoder."""
 
-    Attributes:
-        dim: Channels C.
-        image_side: Side S, the range of the coordinates.
-        mask_channels: Hidden channels of the mask branch, or 0 without mask prompts.
-        label_names: Label -> name of its learned embedding in the checkpoint.
-        no_point: Position of "no point": "nowhere" (SAM: only its embedding is used), or "outside"
-            (EfficientSAM: its embedding at (-1, -1)).
-    """
-
-    dim: int = 256
-    image_side: int = 1024
-    mask_channels: int = 16
+    dim: int = 256  # Channels C
+    image_side: int = 1024  # Side S, the range of the coordinates
+    mask_channels: int = 16  # Hidden channels of the mask branch, or 0 without mask prompts
+    # Label -> name of its learned embedding in the checkpoint
     label_names: tuple[tuple[int, str], ...] = SAM_NAMES
+    # Position of "no point": "nowhere" (SAM: only its embedding is used), or "outside"
+    # (EfficientSAM: its embedding at (-1, -1))
     no_point: Literal["nowhere", "outside"] = "nowhere"
 
 

@@ -26,21 +26,16 @@ from anymask.models.vit import neck
 
 @dataclass(frozen=True, kw_only=True)
 class RepViTConfig:
-    """Sizes of a RepViT encoder.
+    """Sizes of a RepViT encoder."""
 
-    Attributes:
-        widths: Channels of the four stages, at strides 4, 8, 16 and 32.
-        depths: Blocks of the four stages, without the strided ones at the start of a stage.
-        squeeze: Ratio of channels to the hidden channels of squeeze-and-excitation.
-        upsample: Interpolation of the neck from stride 32 to stride 16.
-        out_channels: Channels of the embedding.
-    """
-
+    # Channels of the four stages, at strides 4, 8, 16 and 32
     widths: tuple[int, int, int, int] = (48, 96, 192, 384)
+    # Blocks of the four stages, without the strided ones at the start of a stage
     depths: tuple[int, int, int, int] = (3, 3, 15, 2)
-    squeeze: int = 4
+    squeeze: int = 4  # Ratio of channels to the hidden channels of squeeze-and-excitation
+    # Interpolation of the neck from stride 32 to stride 16
     upsample: Literal["bicubic", "bilinear"] = "bicubic"
-    out_channels: int = 256
+    out_channels: int = 256  # Channels of the embedding
 
 
 EDGE_SAM = RepViTConfig()

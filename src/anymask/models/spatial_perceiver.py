@@ -23,19 +23,12 @@ from anymask.models.vit import map_to_windows
 
 @dataclass(frozen=True, kw_only=True)
 class PerceiverConfig:
-    """Sizes of a spatial perceiver with a single head.
+    """Sizes of a spatial perceiver with a single head."""
 
-    Attributes:
-        dim: Channels of a token.
-        depth: Number of layers.
-        everywhere: Number of tokens that attend to the whole map.
-        side: Number of single-window tokens along a side of the map.
-    """
-
-    dim: int = 64
-    depth: int = 2
-    everywhere: int = 256
-    side: int = 16
+    dim: int = 64  # Channels of a token
+    depth: int = 2  # Number of layers
+    everywhere: int = 256  # Number of tokens that attend to the whole map
+    side: int = 16  # Number of single-window tokens along a side of the map
 
 
 def widening(dim: int) -> nn.Sequential:

@@ -28,27 +28,17 @@ from anymask.models.vit import map_to_windows, neck, windows_to_map
 
 @dataclass(frozen=True, kw_only=True)
 class TinyViTConfig:
-    """Sizes of a TinyViT.
+    """Sizes of a TinyViT."""
 
-    Attributes:
-        widths: Channels of the four stages.
-        depths: Blocks of the four stages.
-        heads: Attention heads of the last three stages.
-        windows: Side of the attention windows of the last three stages, in tokens.
-        expansion: Ratio of hidden to outer channels in the convolution blocks and the MLPs.
-        out_channels: Channels of the embedding.
-        classes: Size of the unused ImageNet head in the checkpoints.
-        taps: Stages whose outputs are also returned, 0..2.
-    """
-
-    widths: tuple[int, int, int, int] = (64, 128, 160, 320)
-    depths: tuple[int, int, int, int] = (2, 2, 6, 2)
-    heads: tuple[int, int, int] = (4, 5, 10)
+    widths: tuple[int, int, int, int] = (64, 128, 160, 320)  # Channels of the four stages
+    depths: tuple[int, int, int, int] = (2, 2, 6, 2)  # Blocks of the four stages
+    heads: tuple[int, int, int] = (4, 5, 10)  # Attention heads of the last three stages
+    # Side of the attention windows of the last three stages, in tokens
     windows: tuple[int, int, int] = (7, 14, 7)
-    expansion: int = 4
-    out_channels: int = 256
-    classes: int = 1000
-    taps: tuple[int, ...] = ()
+    expansion: int = 4  # Ratio of hidden to outer channels in the convolution blocks and the MLPs
+    out_channels: int = 256  # Channels of the embedding
+    classes: int = 1000  # Size of the unused ImageNet head in the checkpoints
+    taps: tuple[int, ...] = ()  # Stages whose outputs are also returned, 0..2
 
 
 MOBILE_SAM = TinyViTConfig()

@@ -23,28 +23,19 @@ from anymask.models.layers import Mlp
 
 @dataclass(frozen=True, kw_only=True)
 class TwoWayConfig:
-    """Sizes and options of a two-way transformer.
+    """Sizes and options of a two-way transformer."""
 
-    Attributes:
-        dim: Channels C.
-        depth: Number of layers.
-        heads: Attention heads.
-        mlp_dim: Hidden width of the MLP.
-        shrink: Ratio of dim to the width of the cross attention.
-        activation: Activation of the MLP.
-        mlp_names: Parameter names of a layer's MLP in the checkpoint.
-        self_attention: "sam": the first layer replaces the tokens, the others are residual, and
-            positions only affect queries and keys; "plain" (EfficientSAM): every layer is residual,
-            and positions are added to the tokens after the first.
-    """
-
-    dim: int = 256
-    depth: int = 2
-    heads: int = 8
-    mlp_dim: int = 2048
-    shrink: int = 2
-    activation: Activation = "relu"
+    dim: int = 256  # Channels C
+    depth: int = 2  # Number of layers
+    heads: int = 8  # Attention heads
+    mlp_dim: int = 2048  # Hidden width of the MLP
+    shrink: int = 2  # Ratio of dim to the width of the cross attention
+    activation: Activation = "relu"  # Activation of the MLP
+    # Parameter names of a layer's MLP in the checkpoint
     mlp_names: tuple[str, str] = ("lin1", "lin2")
+    # "sam": the first layer replaces the tokens, the others are residual, and positions only affect
+    # queries and keys; "plain" (EfficientSAM): every layer is residual, and positions are added to
+    # the tokens after the first
     self_attention: Literal["sam", "plain"] = "sam"
 
 

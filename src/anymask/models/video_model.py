@@ -64,70 +64,48 @@ from anymask.models.spatial_perceiver import PerceiverConfig, SpatialPerceiver
 
 @dataclass(frozen=True, kw_only=True)
 class VideoConfig:
-    """Sizes and options of SAM 2's families, except for their encoders.
+    """Sizes and options of SAM 2's families, except for their encoders."""
 
-    Attributes:
-        prompts: Prompt encoder, as for an image model.
-        decoder: Mask decoder, as for an image model.
-        attention: Memory attention.
-        memory: Memory encoder.
-        perceiver: EdgeTAM: compression of a memory to a few tokens, or None.
-        absent_memory: SAM 2.1: whether memories of an absent object are marked.
-        settings: Published settings of the family.
-    """
-
+    # Prompt encoder, as for an image model
     prompts: PromptEncoderConfig = field(default_factory=PromptEncoderConfig)
+    # Mask decoder, as for an image model
     decoder: MaskDecoderConfig = field(default_factory=MaskDecoderConfig)
+    # Memory attention
     attention: MemoryAttentionConfig = field(default_factory=MemoryAttentionConfig)
-    memory: MemoryEncoderConfig = field(default_factory=MemoryEncoderConfig)
+    memory: MemoryEncoderConfig = field(default_factory=MemoryEncoderConfig)  # Memory encoder
+    # EdgeTAM: compression of a memory to a few tokens, or None
     perceiver: PerceiverConfig | None = None
-    absent_memory: bool = False
+    absent_memory: bool = False  # SAM 2.1: whether memories of an absent object are marked
+    # Published settings of the family
     settings: TrackingSettings = field(default_factory=TrackingSettings)
 
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """Encoder output of one frame.
+    """Encoder output of one frame."""
 
-    Attributes:
-        features: Features (1, C, h, w).
-        fine: SAM 2 and EdgeTAM: (1, C / 8, 4 h, 4 w), (1, C / 4, 2 h, 2 w); EfficientTAM: none.
-    """
-
-    features: Tensor
+    features: Tensor  # Features (1, C, h, w)
+    # SAM 2 and EdgeTAM: (1, C / 8, 4 h, 4 w), (1, C / 4, 2 h, 2 w); EfficientTAM: none
     fine: tuple[Tensor, ...]
 
 
 @dataclass(frozen=True, eq=False)
 class FramePrompts:
-    """Prompts for N objects on one frame, with the same number of points.
+    """Prompts for N objects on one frame, with the same number of points."""
 
-    Attributes:
-        coords: Points (N, P, 2) in model pixels.
-        labels: Labels (N, P): 1 object, 0 background, 2 and 3 box corners.
-        masks: Logits (N, 1, m, m) of the prediction to correct, or None.
-    """
-
-    coords: Tensor
-    labels: Tensor
-    masks: Tensor | None = None
+    coords: Tensor  # Points (N, P, 2) in model pixels
+    labels: Tensor  # Labels (N, P): 1 object, 0 background, 2 and 3 box corners
+    masks: Tensor | None = None  # Logits (N, 1, m, m) of the prediction to correct, or None
 
 
 @dataclass(frozen=True, eq=False)
 class ObjectAnswer:
-    """Predictions for N objects on one frame.
+    """Predictions for N objects on one frame."""
 
-    Attributes:
-        logits: Logits (N, 1, m, m); far below 0 everywhere if an object is absent.
-        quality: Predicted IoU (N, 1).
-        object_score: Logit of the object's presence (N, 1).
-        pointer: Object pointer (N, C).
-    """
-
-    logits: Tensor
-    quality: Tensor
-    object_score: Tensor
-    pointer: Tensor
+    logits: Tensor  # Logits (N, 1, m, m); far below 0 everywhere if an object is absent
+    quality: Tensor  # Predicted IoU (N, 1)
+    object_score: Tensor  # Logit of the object's presence (N, 1)
+    pointer: Tensor  # Object pointer (N, C)
 
 
 def choose(

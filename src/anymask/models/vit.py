@@ -30,13 +30,7 @@ BIAS_LIMIT = 2**25  # elements of attention bias at once, per image: 128 MiB in 
 @brief
 @dataclass(frozen=True, kw_only=True)
 class VitConfig:
-    """Sizes and options of a ViT encoder.
-
-    Attributes:
-        extras: "none", or "first_global": also return the map after the first global block
-            (SAM-HQ).
-        adapters: Whether each block has an adapter parallel to its MLP (SAM-Med2D).
-    """
+    """Sizes and options of a ViT encoder."""
 
     dim: int
     depth: int
@@ -46,8 +40,9 @@ class VitConfig:
     image_side: int = 1024
     patch: int = 16
     out_dim: int = 256
+    # "none", or "first_global": also return the map after the first global block (SAM-HQ)
     extras: Literal["none", "first_global"] = "none"
-    adapters: bool = False
+    adapters: bool = False  # Whether each block has an adapter parallel to its MLP (SAM-Med2D)
 
     @property
     def grid(self) -> int:

@@ -26,21 +26,13 @@ PREFIX = "base_model.model."
 
 @dataclass(frozen=True, eq=False)
 class AdapterFiles:
-    """Adapters read from a folder.
+    """Adapters read from a folder."""
 
-    Attributes:
-        folder: The folder.
-        base: Name of the base model.
-        rank: Rank r.
-        alpha: Scaling alpha.
-        pairs: Layer name -> A (r, columns) and B (rows, r).
-    """
-
-    folder: Path
-    base: str
-    rank: int
-    alpha: float
-    pairs: dict[str, tuple[Tensor, Tensor]]
+    folder: Path  # The folder
+    base: str  # Name of the base model
+    rank: int  # Rank r
+    alpha: float  # Scaling alpha
+    pairs: dict[str, tuple[Tensor, Tensor]]  # Layer name -> A (r, columns) and B (rows, r)
 
     @property
     def scale(self) -> float:

@@ -20,17 +20,11 @@ from anymask.masks import Origin
 
 @dataclass(frozen=True, kw_only=True)
 class Licence:
-    """Licence of a checkpoint.
+    """Licence of a checkpoint."""
 
-    Attributes:
-        name: Name of the licence.
-        url: Address of its text.
-        commercial: Whether it permits commercial use.
-    """
-
-    name: str
-    url: str
-    commercial: bool
+    name: str  # Name of the licence
+    url: str  # Address of its text
+    commercial: bool  # Whether it permits commercial use
 
 
 Input = Literal["images", "scans", "points", "videos"]
@@ -49,41 +43,24 @@ _OPENED: dict[Input, tuple[str, str]] = {
 @brief
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """A published weights file.
+    """A published weights file."""
 
-    Attributes:
-        name: Name used by the user.
-        variant: Network of the weights, for `anymask.models.build`.
-        file: Name of the published file; "" for a bundled model.
-        sources: Download addresses, the official one first.
-        bytes: Published size, or None if no public source states it.
-        sha256: 64 hexadecimal digits, or None if no public source states them.
-        md5: 32 hexadecimal digits, or None. Detects accidental changes only.
-        stated_by: Source of the size and the hashes.
-        licence: Licence of the weights.
-        home: Web page of the project.
-        notes: Remarks.
-        input: Input of the model; models of other inputs than images have functions of their own.
-        exportable: Whether the model can be converted to ONNX.
-        data: Training data and its terms; "" if not researched.
-        plugin: Plug-in that contains the network; "" for none.
-    """
-
-    name: str
-    variant: str
-    file: str = ""
-    sources: tuple[str, ...] = ()
-    bytes: int | None = None
-    sha256: str | None = None
-    md5: str | None = None
-    stated_by: str = ""
-    licence: Licence
-    home: str
-    notes: str = ""
+    name: str  # Name used by the user
+    variant: str  # Network of the weights, for `anymask.models.build`
+    file: str = ""  # Name of the published file; "" for a bundled model
+    sources: tuple[str, ...] = ()  # Download addresses, the official one first
+    bytes: int | None = None  # Published size, or None if no public source states it
+    sha256: str | None = None  # 64 hexadecimal digits, or None if no public source states them
+    md5: str | None = None  # 32 hexadecimal digits, or None. Detects accidental changes only.
+    stated_by: str = ""  # Source of the size and the hashes
+    licence: Licence  # Licence of the weights
+    home: str  # Web page of the project
+    notes: str = ""  # Remarks
+    # Input of the model; models of other inputs than images have functions of their own
     input: Input = "images"
-    exportable: bool = True
-    data: str = ""
-    plugin: str = ""
+    exportable: bool = True  # Whether the model can be converted to ONNX
+    data: str = ""  # Training data and its terms; "" if not researched
+    plugin: str = ""  # Plug-in that contains the network; "" for none
 
     @property
     def bundled(self) -> bool:

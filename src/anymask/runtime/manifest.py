@@ -80,17 +80,11 @@ class TensorInfo:
 @brief
 @dataclass(frozen=True)
 class GraphInfo:
-    """Inputs and outputs of one graph, in order.
+    """Inputs and outputs of one graph, in order."""
 
-    Attributes:
-        name: Name of the graph, such as "encoder".
-        inputs: Inputs of the graph.
-        outputs: Outputs of the graph.
-    """
-
-    name: str
-    inputs: tuple[TensorInfo, ...]
-    outputs: tuple[TensorInfo, ...]
+    name: str  # Name of the graph, such as "encoder"
+    inputs: tuple[TensorInfo, ...]  # Inputs of the graph
+    outputs: tuple[TensorInfo, ...]  # Outputs of the graph
 
     @property
     def file(self) -> str:
@@ -101,31 +95,18 @@ class GraphInfo:
 @brief
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """Metadata of a bundle.
+    """Metadata of a bundle."""
 
-    Attributes:
-        spec: Specification of the model.
-        graphs: Graphs of the bundle.
-        sha256: Hash of every file that a runtime reads, by plain file name.
-        weights_hash: Hash of the exported weights; embeddings of the same weights are compatible.
-        licence: Licence of the weights.
-        precision: "fp32" or "int8".
-        opset: ONNX opset version.
-        domains: Domains of operators that are not standard ONNX.
-        data: Training data and its terms, or "".
-        base: Bundled model with the files that the folder lacks, or "".
-    """
-
-    spec: ModelSpec
-    graphs: tuple[GraphInfo, ...]
-    sha256: Mapping[str, str]
-    weights_hash: str
-    licence: str
-    precision: str
-    opset: int
-    data: str = ""
-    base: str = ""
-    domains: tuple[str, ...] = ()
+    spec: ModelSpec  # Specification of the model
+    graphs: tuple[GraphInfo, ...]  # Graphs of the bundle
+    sha256: Mapping[str, str]  # Hash of every file that a runtime reads, by plain file name
+    weights_hash: str  # Hash of the exported weights; embeddings of the same weights are compatible
+    licence: str  # Licence of the weights
+    precision: str  # "fp32" or "int8"
+    opset: int  # ONNX opset version
+    data: str = ""  # Training data and its terms, or ""
+    base: str = ""  # Bundled model with the files that the folder lacks, or ""
+    domains: tuple[str, ...] = ()  # Domains of operators that are not standard ONNX
 
     @property
     def refers(self) -> bool:

@@ -54,33 +54,21 @@ Run = Callable[[str, Mapping[str, NDArray[Any]]], list[FloatArray]]  # graph nam
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class VideoConstants:
-    """Constants added to memories and pointers.
+    """Constants added to memories and pointers."""
 
-    Attributes:
-        settings: Tracking settings of the model.
-        ages: Temporal encoding of memories (frames, Cm), by number of positions back minus 1.
-        no_object: Pointer (1, C) of an absent object.
-        no_memory: Embedding (C,) that the encoder's graph adds to the features.
-        mask_weight: Weight (4, 4) from a given mask to the decoder's mask prompt.
-        mask_bias: Bias (1,) from a given mask to the decoder's mask prompt.
-        places: Position encoding (1, tokens, Cm) of a memory's tokens.
-        cosine: Rotary encoding (tokens, C / 2) of their keys.
-        sine: Rotary encoding (tokens, C / 2) of their keys.
-        times_weight: Weight (Cm, C) of the pointers' temporal encoding, or None.
-        times_bias: Bias (Cm,) of the pointers' temporal encoding, or None.
-    """
-
-    settings: TrackingSettings
+    settings: TrackingSettings  # Tracking settings of the model
+    # Temporal encoding of memories (frames, Cm), by number of positions back minus 1
     ages: FloatArray
-    no_object: FloatArray
-    no_memory: FloatArray
-    mask_weight: FloatArray
-    mask_bias: FloatArray
-    places: FloatArray
-    cosine: FloatArray
-    sine: FloatArray
+    no_object: FloatArray  # Pointer (1, C) of an absent object
+    no_memory: FloatArray  # Embedding (C,) that the encoder's graph adds to the features
+    mask_weight: FloatArray  # Weight (4, 4) from a given mask to the decoder's mask prompt
+    mask_bias: FloatArray  # Bias (1,) from a given mask to the decoder's mask prompt
+    places: FloatArray  # Position encoding (1, tokens, Cm) of a memory's tokens
+    cosine: FloatArray  # Rotary encoding (tokens, C / 2) of their keys
+    sine: FloatArray  # Rotary encoding (tokens, C / 2) of their keys
+    # Weight (Cm, C) of the pointers' temporal encoding, or None
     times_weight: FloatArray | None = None
-    times_bias: FloatArray | None = None
+    times_bias: FloatArray | None = None  # Bias (Cm,) of the pointers' temporal encoding, or None
 
 
 @dataclass(frozen=True, eq=False)

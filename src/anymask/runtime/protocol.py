@@ -221,17 +221,12 @@ class SweepAnswer(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class DrawnCandidates(Generic[D]):
-    """`SweepAnswer` whose masks are drawn from decoder outputs; token 0 is not a candidate.
+    """`SweepAnswer` whose masks are drawn from decoder outputs; token 0 is not a candidate."""
 
-    Attributes:
-        quality: Predicted IoU (N, K).
-        draw: Function that yields the logits of (outputs of a batch, row, mask tokens).
-        rows: Outputs of each prompt's batch, and its row there.
-    """
-
-    quality: FloatArray
+    quality: FloatArray  # Predicted IoU (N, K)
+    # Function that yields the logits of (outputs of a batch, row, mask tokens)
     draw: Callable[[list[tuple[D, int, list[int]]]], Iterator[FloatArray]]
-    rows: list[tuple[D, int]]
+    rows: list[tuple[D, int]]  # Outputs of each prompt's batch, and its row there
 
     def logits(self, chosen: BoolArray) -> Iterator[FloatArray]:
         """Yield logits (m, m) for each True of (N, K)."""
@@ -282,19 +277,13 @@ class Sweeps(Protocol):
 @brief
 @dataclass(frozen=True, eq=False)
 class VideoAnswer:
-    """N objects on one frame.
+    """N objects on one frame."""
 
-    Attributes:
-        logits: Final logits (N, m, m), with holes filled and overlaps removed if the model does so.
-        quality: Predicted IoU (N,).
-        score: Logit of the object's presence (N,).
-        handles: Handle of each object, for `VideoSteps.remember`.
-    """
-
+    # Final logits (N, m, m), with holes filled and overlaps removed if the model does so
     logits: FloatArray
-    quality: NDArray[np.float32]
-    score: NDArray[np.float32]
-    handles: tuple[Any, ...]
+    quality: NDArray[np.float32]  # Predicted IoU (N,)
+    score: NDArray[np.float32]  # Logit of the object's presence (N,)
+    handles: tuple[Any, ...]  # Handle of each object, for `VideoSteps.remember`
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -169,23 +169,14 @@ SAYS: dict[Status, str] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Installed:
-    """State of a model's weights on this machine.
+    """State of a model's weights on this machine."""
 
-    Attributes:
-        name: Name of the model.
-        status: Result of the verification.
-        path: Weights file; folder of graphs for bundled models; None if missing.
-        sha256: Hash when the file was added (or now, for `verify`); "" if unknown.
-        bytes: Size of the file; 0 if missing.
-        source: Address or path of origin.
-    """
-
-    name: str
-    status: Status
-    path: Path | None = None
-    sha256: str = ""
-    bytes: int = 0
-    source: str = ""
+    name: str  # Name of the model
+    status: Status  # Result of the verification
+    path: Path | None = None  # Weights file; folder of graphs for bundled models; None if missing
+    sha256: str = ""  # Hash when the file was added (or now, for `verify`); "" if unknown
+    bytes: int = 0  # Size of the file; 0 if missing
+    source: str = ""  # Address or path of origin
 
 
 def find(name: str, path: str | Path | None = None) -> Path:

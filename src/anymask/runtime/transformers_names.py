@@ -107,15 +107,10 @@ POSITIONS = "prompt_encoder.shared_embedding.positional_embedding"  # the same t
 
 @dataclass(frozen=True)
 class NamedPart:
-    """Names of transformers for an official tensor.
+    """Names of transformers for an official tensor."""
 
-    Attributes:
-        names: One name, or the names of parts that are joined along the first axis.
-        row: Row of the named tensor, or None for the whole.
-    """
-
-    names: tuple[str, ...]
-    row: int | None = None
+    names: tuple[str, ...]  # One name, or the names of parts that are joined along the first axis
+    row: int | None = None  # Row of the named tensor, or None for the whole
 
 
 def transformers_names(official: Iterable[str]) -> dict[str, NamedPart]:

@@ -124,19 +124,13 @@ def image_hash(image: UintImage) -> str:
 @brief
 @dataclass(frozen=True)
 class EncodedPhoto:
-    """Embedding of an image, optionally with the image.
+    """Embedding of an image, optionally with the image."""
 
-    Attributes:
-        embedding: Embedding of the image.
-        photo: Image (H, W, 3), possibly smaller than the image of the embedding.
-        picture: Reference to the image, stored in predictions.
-        recent: Cache for crops of the image.
-    """
-
-    embedding: Features
+    embedding: Features  # Embedding of the image
+    # Image (H, W, 3), possibly smaller than the image of the embedding
     photo: UintImage | None = None
-    picture: Picture | None = None
-    recent: EmbeddingCache | None = None
+    picture: Picture | None = None  # Reference to the image, stored in predictions
+    recent: EmbeddingCache | None = None  # Cache for crops of the image
 
     @property
     def nbytes(self) -> int:
@@ -262,23 +256,14 @@ def default_cache() -> EmbeddingCache | None:
 @brief
 @dataclass(frozen=True)
 class PromptContext:
-    """A prompt with its image, model and settings.
+    """A prompt with its image, model and settings."""
 
-    Attributes:
-        runtime: Runtime of the model.
-        photo: Image (H, W, 3), possibly smaller than that of the embedding, or None.
-        features: Embedding of the image.
-        prompt: Validated prompt in image pixels.
-        settings: Settings of the prediction.
-        recent: Cache for crops of the image.
-    """
-
-    runtime: ImageRuntime
-    photo: UintImage | None
-    features: Features
-    prompt: Prompt
-    settings: SegmentSettings
-    recent: EmbeddingCache | None = None
+    runtime: ImageRuntime  # Runtime of the model
+    photo: UintImage | None  # Image (H, W, 3), possibly smaller than that of the embedding, or None
+    features: Features  # Embedding of the image
+    prompt: Prompt  # Validated prompt in image pixels
+    settings: SegmentSettings  # Settings of the prediction
+    recent: EmbeddingCache | None = None  # Cache for crops of the image
 
     def encode(self, picture: UintImage) -> Features:
         """Encode another image with the same model."""
@@ -699,14 +684,10 @@ def previous_list(previous: Previous, prompts: Sequence[Prompt]) -> list[Predict
 
 @dataclass(frozen=True)
 class DecodingStep:
-    """One decoding of a prompt.
+    """One decoding of a prompt."""
 
-    Attributes:
-        prompt: Prompt with the clicks up to this step.
-        adds_negatives: True if the clicks that the mask prompt does not include are all negative.
-    """
-
-    prompt: Prompt
+    prompt: Prompt  # Prompt with the clicks up to this step
+    # True if the clicks that the mask prompt does not include are all negative
     adds_negatives: bool = False
 
 

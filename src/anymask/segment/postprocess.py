@@ -276,19 +276,12 @@ SPOT = 5.0  # sigma of a click in window pixels
 
 @dataclass(frozen=True)
 class EdgeWindow:
-    """A square of cells, which may extend beyond the logits.
+    """A square of cells, which may extend beyond the logits."""
 
-    Attributes:
-        x: Column of its first cell.
-        y: Row of its first cell.
-        cells: Number n of cells along a side.
-        pixel: Width and height of a cell in image pixels.
-    """
-
-    x: int
-    y: int
-    cells: int
-    pixel: tuple[float, float]
+    x: int  # Column of its first cell
+    y: int  # Row of its first cell
+    cells: int  # Number n of cells along a side
+    pixel: tuple[float, float]  # Width and height of a cell in image pixels
 
     @property
     def to_photo(self) -> FloatArray:  # (2, 3)

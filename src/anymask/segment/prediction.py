@@ -70,33 +70,21 @@ class LazyMask:
 @brief
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """One candidate of a prediction, as logits or as final pixels.
+    """One candidate of a prediction, as logits or as final pixels."""
 
-    Attributes:
-        logits: Decoder logits (h, w) float32 in model space, used as mask prompt.
-        geometry: Position of the image in model space.
-        score: Expected IoU of this mask; calibrated for single clicks (`answer.expected_iou`).
-        order: Index in the order of the model.
-        threshold: Logits above it are foreground.
-        cleaned: Logits (h, w) without small holes and islands, used for the displayed mask, or
-            None.
-        finished: Run-length encoding at the size of the image, or a lazy one, if a step has set
-            pixels.
-        tidied: Whether `finished` only lacks small regions, so that its edge may still be refined.
-        label: Class, for a model that was fine-tuned on classes.
-        label_probability: Probability of the class.
-    """
-
-    logits: FloatArray
-    geometry: Geometry
-    score: float
-    order: int = 0
-    threshold: float = 0.0
+    logits: FloatArray  # Decoder logits (h, w) float32 in model space, used as mask prompt
+    geometry: Geometry  # Position of the image in model space
+    score: float  # Expected IoU of this mask; calibrated for single clicks (`answer.expected_iou`)
+    order: int = 0  # Index in the order of the model
+    threshold: float = 0.0  # Logits above it are foreground
+    # Logits (h, w) without small holes and islands, used for the displayed mask, or None
     cleaned: FloatArray | None = None
+    # Run-length encoding at the size of the image, or a lazy one, if a step has set pixels
     finished: Rle | LazyMask | None = None
+    # Whether `finished` only lacks small regions, so that its edge may still be refined
     tidied: bool = False
-    label: str | None = None
-    label_probability: float | None = None
+    label: str | None = None  # Class, for a model that was fine-tuned on classes
+    label_probability: float | None = None  # Probability of the class
 
     @property
     def shown_logits(self) -> FloatArray:

@@ -43,27 +43,17 @@ Later requests can refer to it by the hash in the header `X-Image-Hash` of `POST
 @brief
 @dataclass(frozen=True)
 class ServerParts:
-    """Components of a server.
+    """Components of a server."""
 
-    Attributes:
-        inference: The model.
-        access: Host, token and allowed origins.
-        limits: Limits of requests.
-        bundle: Folder of the exported model for the page; None for a checkpoint.
-        clips: Videos and folders of frames that the page offers, by name.
-        scans: Scans that the page offers, by name.
-        project: Project to annotate, or None.
-        routers: Routes of plug-ins.
-    """
-
-    inference: Inference
-    access: Access = field(default_factory=Access)
-    limits: Limits = field(default_factory=Limits)
-    bundle: Path | None = None
+    inference: Inference  # The model
+    access: Access = field(default_factory=Access)  # Host, token and allowed origins
+    limits: Limits = field(default_factory=Limits)  # Limits of requests
+    bundle: Path | None = None  # Folder of the exported model for the page; None for a checkpoint
+    # Videos and folders of frames that the page offers, by name
     clips: Mapping[str, Path] = field(default_factory=dict)
-    scans: Mapping[str, Path] = field(default_factory=dict)
-    project: ServedProject | None = None
-    routers: tuple[APIRouter, ...] = ()
+    scans: Mapping[str, Path] = field(default_factory=dict)  # Scans that the page offers, by name
+    project: ServedProject | None = None  # Project to annotate, or None
+    routers: tuple[APIRouter, ...] = ()  # Routes of plug-ins
 
 
 def create_app(parts: ServerParts) -> FastAPI:

@@ -36,21 +36,13 @@ ALIKE = 0.95  # similarity from which two words are taken for the same concept
 
 @dataclass(frozen=True)
 class Concept:
-    """A phrase in an image.
+    """A phrase in an image."""
 
-    Attributes:
-        image_id: ID of the image.
-        image: Name of the image.
-        phrase: Noun phrase.
-        masks: Number of masks of the phrase that are not rejected; 0 for a negative.
-        answer: Answer of the review, or None.
-    """
-
-    image_id: int
-    image: str
-    phrase: str
-    masks: int
-    answer: Answer | None
+    image_id: int  # ID of the image
+    image: str  # Name of the image
+    phrase: str  # Noun phrase
+    masks: int  # Number of masks of the phrase that are not rejected; 0 for a negative
+    answer: Answer | None  # Answer of the review, or None
 
 
 def hard_negatives(

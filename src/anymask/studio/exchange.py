@@ -49,23 +49,15 @@ NAMELESS = (None, UNLABELLED)
 @brief
 @dataclass(frozen=True)
 class TakenMasks:
-    """Result of an import.
+    """Result of an import."""
 
-    Attributes:
-        new: Number of added masks.
-        same: Number of skipped masks that the image already has.
-        strange: Number of images in the file that the project does not have.
-        unread: Messages about records that were not imported.
-        stacks: Number of multi-page images whose masks were added to the first page by default.
-        doubled: Number of proposals rejected as duplicates of added masks.
-    """
-
-    new: int
-    same: int
-    strange: int
-    unread: tuple[str, ...] = ()
+    new: int  # Number of added masks
+    same: int  # Number of skipped masks that the image already has
+    strange: int  # Number of images in the file that the project does not have
+    unread: tuple[str, ...] = ()  # Messages about records that were not imported
+    # Number of multi-page images whose masks were added to the first page by default
     stacks: int = 0
-    doubled: int = 0
+    doubled: int = 0  # Number of proposals rejected as duplicates of added masks
 
 
 def take_masks(

@@ -65,21 +65,13 @@ BESIDE = ("labelme", "labelme-polygon", "sa1b")  # annotation files next to the 
 
 @dataclass(frozen=True)
 class Advice:
-    """Instructions in error messages, for the command line or the page.
+    """Instructions in error messages, for the command line or the page."""
 
-    Attributes:
-        images: How to export the images.
-        labelled: How to export all images with masks.
-        proposals: How to export proposals.
-        review: How to review.
-        force: How to ignore the acceptance rule.
-    """
-
-    images: str
-    labelled: str
-    proposals: str
-    review: str
-    force: str
+    images: str  # How to export the images
+    labelled: str  # How to export all images with masks
+    proposals: str  # How to export proposals
+    review: str  # How to review
+    force: str  # How to ignore the acceptance rule
 
 
 OF_COMMAND = Advice(

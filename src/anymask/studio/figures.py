@@ -51,37 +51,26 @@ class Pace:
 
 @dataclass(frozen=True)
 class NameCount:
-    """The masks and images of one class or one group of images.
-
-    Attributes:
-        pixels: Share of the pixels of these images that the masks cover.
-    """
+    """The masks and images of one class or one group of images."""
 
     name: str
     masks: int
     images: int
-    pixels: float
+    pixels: float  # Share of the pixels of these images that the masks cover
 
 
 @dataclass(frozen=True)
 class ClipShare:
-    """The tracks of one clip.
-
-    Attributes:
-        frames: Number of frames; None if unknown.
-        doubtful: Number of low-confidence frames of tracks that are not reviewed.
-        seconds: Time that people spent on the tracks.
-        seconds_a_track: Time per accepted track; None without one.
-    """
+    """The tracks of one clip."""
 
     name: str
-    frames: int | None
+    frames: int | None  # Number of frames; None if unknown
     proposals: int
     accepted: int
     rejected: int
-    doubtful: int
-    seconds: float
-    seconds_a_track: float | None
+    doubtful: int  # Number of low-confidence frames of tracks that are not reviewed
+    seconds: float  # Time that people spent on the tracks
+    seconds_a_track: float | None  # Time per accepted track; None without one
 
 
 @brief
@@ -111,11 +100,7 @@ class Figures:
 
 
 class _CountedMask(NamedTuple):
-    """Columns of a mask that are counted; faster than `StoredMask` for large projects.
-
-    Attributes:
-        rle: Text as stored by `tables.RleColumn`.
-    """
+    """Columns of a mask that are counted; faster than `StoredMask` for large projects."""
 
     id: int
     image_id: int
@@ -126,7 +111,7 @@ class _CountedMask(NamedTuple):
     seconds: float
     kind: str
     stage: str | None
-    rle: str
+    rle: str  # Text as stored by `tables.RleColumn`
     pixels: int
     group: str | None
 
@@ -231,19 +216,12 @@ def _name_counts(masks: Sequence[_CountedMask], *names: Sequence[str]) -> list[l
 
 @dataclass(frozen=True)
 class _Grouping:
-    """Groups of masks with the same name on the same page.
+    """Groups of masks with the same name on the same page."""
 
-    Attributes:
-        names: Unique names.
-        codes: Index (N,) of each mask in `names`.
-        numbers: Group (N,) of each mask.
-        firsts: Index (G,) of the first mask of each group.
-    """
-
-    names: list[str]
-    codes: IntArray
-    numbers: IntArray
-    firsts: IntArray
+    names: list[str]  # Unique names
+    codes: IntArray  # Index (N,) of each mask in `names`
+    numbers: IntArray  # Group (N,) of each mask
+    firsts: IntArray  # Index (G,) of the first mask of each group
 
     @classmethod
     def of(cls, names: Sequence[str], pages: IntArray) -> _Grouping:

@@ -61,19 +61,14 @@ class Access:
     """Access control: host, token and origins.
 
     Raises InputError if other machines can reach the host without a token, or an origin is invalid.
-
-    Attributes:
-        host: Host name or address to listen on.
-        token: Required token of requests; "" for none.
-        origins: Allowed origins of other web pages: ("https://tool.example",). "*" for any, which
-            requires a token.
-        frames: Origins of web pages that may embed the page in a frame.
     """
 
-    host: str = "127.0.0.1"
-    token: str = field(default="", repr=False)
+    host: str = "127.0.0.1"  # Host name or address to listen on
+    token: str = field(default="", repr=False)  # Required token of requests; "" for none
+    # Allowed origins of other web pages: ("https://tool.example",). "*" for any, which requires a
+    # token.
     origins: tuple[str, ...] = ()
-    frames: tuple[str, ...] = ()
+    frames: tuple[str, ...] = ()  # Origins of web pages that may embed the page in a frame
 
     def __post_init__(self) -> None:
         given = [("--allow-origin", one) for one in self.origins]

@@ -30,48 +30,32 @@ Unknown = Literal["refuse", "leave out", "examples"]
 
 @dataclass(frozen=True)
 class NamesAsked:
-    """Settings of name suggestions.
+    """Settings of name suggestions."""
 
-    Attributes:
-        names: Candidate names. None: all known names.
-        unknown: How to handle names that the model does not know: "refuse", "leave out", or
-            "examples" (use masks with this name, and leave out names without any).
-        top: Number of names per mask.
-    """
-
-    names: list[str] | None
+    names: list[str] | None  # Candidate names. None: all known names.
+    # How to handle names that the model does not know: "refuse", "leave out", or "examples" (use
+    # masks with this name, and leave out names without any)
     unknown: Unknown
-    top: int
+    top: int  # Number of names per mask
 
 
 @dataclass(frozen=True)
 class Named:
-    """Suggested names of each mask, most likely first; empty for an empty mask.
-
-    Attributes:
-        among: Whether the names are from the list of the request.
-    """
+    """Suggested names of each mask, most likely first; empty for an empty mask."""
 
     suggestions: list[list[LabelSuggestion]]
-    among: bool
+    among: bool  # Whether the names are from the list of the request
 
 
 @brief
 @dataclass(frozen=True)
 class LabelledMask:
-    """A mask with a class that a person chose.
+    """A mask with a class that a person chose."""
 
-    Attributes:
-        key: Identifier of this version of the mask.
-        on: Identifier of its image.
-        photo: Function that reads the image (H, W, 3).
-        rle: Run-length encoded mask.
-    """
-
-    key: str
-    on: str
-    photo: Callable[[], UintImage]
-    rle: Rle
+    key: str  # Identifier of this version of the mask
+    on: str  # Identifier of its image
+    photo: Callable[[], UintImage]  # Function that reads the image (H, W, 3)
+    rle: Rle  # Run-length encoded mask
 
 
 Examples = Callable[[str, int], Sequence[LabelledMask]]  # (class, maximum) -> newest first

@@ -29,15 +29,10 @@ MAX_READ = 1 << 25  # number of bytes to hash
 
 @dataclass(frozen=True)
 class CurrentFile:
-    """Current state of an image file.
+    """Current state of an image file."""
 
-    Attributes:
-        mark: Version of the content.
-        replaced: Whether masks were drawn on an earlier content, and the image was not marked as
-            done since.
-    """
-
-    mark: str
+    mark: str  # Version of the content
+    # Whether masks were drawn on an earlier content, and the image was not marked as done since
     replaced: bool
 
 
@@ -100,17 +95,11 @@ def _is_replaced(project: Project, image_id: int, seen: list[EventRow]) -> bool:
 @brief
 @dataclass(frozen=True)
 class FolderNews:
-    """The changes in the project folder.
+    """The changes in the project folder."""
 
-    Attributes:
-        added: Number of images that were added.
-        gone: IDs of images whose files are missing; their masks are kept.
-        unreadable: Names of image files that were skipped, each with the reason.
-    """
-
-    added: int
-    gone: list[IdAsText]
-    unreadable: dict[str, str]
+    added: int  # Number of images that were added
+    gone: list[IdAsText]  # IDs of images whose files are missing; their masks are kept
+    unreadable: dict[str, str]  # Names of image files that were skipped, each with the reason
 
 
 def scan_folder(project: Project) -> FolderNews:

@@ -71,19 +71,13 @@ EVERY_MASK = {
 
 @dataclass(frozen=True)
 class AskedPlane:
-    """Plane of an image in a request.
+    """Plane of an image in a request."""
 
-    Attributes:
-        page: Page of a multi-page file, as listed by `planes`.
-        channel: Index in `channels` of `planes`.
-        bands: Instead: channels for red, green and blue, from 1; 0 for black.
-        ranges: Values of black and white of each band, or None for the default.
-    """
-
-    page: int | None = None
-    channel: int | None = None
+    page: int | None = None  # Page of a multi-page file, as listed by `planes`
+    channel: int | None = None  # Index in `channels` of `planes`
+    # Instead: channels for red, green and blue, from 1; 0 for black
     bands: tuple[int, ...] | None = None
-    ranges: Ranges | None = None
+    ranges: Ranges | None = None  # Values of black and white of each band, or None for the default
 
 
 async def asked_plane(

@@ -65,15 +65,11 @@ from anymask.studio.video_sessions import write_stream
 
 @dataclass(frozen=True)
 class ServedProject:
-    """Project of a server.
-
-    Attributes:
-        user: Default user of requests.
-        pictures: Default display settings of images.
-    """
+    """Project of a server."""
 
     project: Project
-    user: str = "annotator"
+    user: str = "annotator"  # Default user of requests
+    # Default display settings of images
     pictures: PictureChoice = field(default_factory=PictureChoice)
 
 

@@ -49,21 +49,18 @@ BY_HAND = ("brush", "polygon")  # tools that invalidate the model's score
 
 
 class RecordBody(BaseModel):
-    """A mask. The fields box, area and id of the body are ignored and computed again.
-
-    Attributes:
-        score: Score of the model for this exact mask; null for masks that a person drew.
-        page: Page of the image file; an existing mask stays on its page.
-    """
+    """A mask. The fields box, area and id of the body are ignored and computed again."""
 
     model_config = example(rle=DISC_RLE, label="disc", provenance={"by": "human"})
 
     rle: CocoRleBody
     label: str | None = None
     state: State = "accepted"
+    # Score of the model for this exact mask; null for masks that a person drew
     score: float | None = None
     stability: float | None = None
     seconds: float = 0.0
+    # Page of the image file; an existing mask stays on its page
     page: int = Field(default=0, ge=0, le=MAX_PAGE)
     provenance: dict[str, Any] = Field(default_factory=dict)
     notes: dict[str, Any] = Field(default_factory=dict)
@@ -418,19 +415,14 @@ class LabelsBody(Strict):
 
 
 class LabelBody(BaseModel):
-    """A class and the fields to change. Omitted fields do not change.
-
-    Attributes:
-        to: New name; if a class with this name exists, both are merged.
-        colour: #rrggbb.
-        place: Position in the list, counted from 0.
-    """
+    """A class and the fields to change. Omitted fields do not change."""
 
     model_config = example(name="disc", colour="#1e90ff")
 
     name: str
-    to: str | None = None
-    colour: str | None = None
+    to: str | None = None  # New name; if a class with this name exists, both are merged
+    colour: str | None = None  # #rrggbb
+    # Position in the list, counted from 0
     place: int | None = Field(default=None, ge=0, le=100_000)
 
 
@@ -444,19 +436,12 @@ class LabelFateBody(BaseModel):
 
 
 class ImportedBody(Strict):
-    """The result of an import.
+    """The result of an import."""
 
-    Attributes:
-        new: Number of masks that were added.
-        same: Number of masks that the images already had.
-        strange: Number of images in the file that are not in the project.
-        unread: What could not be read, one line each.
-    """
-
-    new: int
-    same: int
-    strange: int
-    unread: list[str]
+    new: int  # Number of masks that were added
+    same: int  # Number of masks that the images already had
+    strange: int  # Number of images in the file that are not in the project
+    unread: list[str]  # What could not be read, one line each
 
 
 class ExportBody(BaseModel):

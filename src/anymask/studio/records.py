@@ -188,29 +188,21 @@ Prompted = Annotated[
 
 
 class Provenance(JsonColumn):
-    """The origin of a mask.
+    """The origin of a mask."""
 
-    Attributes:
-        kind: "human": drawn or corrected by a person; "model": predicted; "import": from a file.
-        model: Name of the model that was used.
-        model_hash: Hash of the weights.
-        licence: Licence of the weights; by default, the licence in the catalog for this hash.
-        data: Training data of the weights and its terms; by default, as in the catalog.
-        prompts: Prompts of the mask.
-        tool: Tool of the annotator: click, box, brush, polygon, everything, ...
-        stage: Stage of the data engine in which the mask was created.
-        source: File that the mask was imported from.
-    """
-
+    # "human": drawn or corrected by a person; "model": predicted; "import": from a file
     kind: Kind = "human"
-    model: Text | None = None
-    model_hash: Text | None = None
+    model: Text | None = None  # Name of the model that was used
+    model_hash: Text | None = None  # Hash of the weights
+    # Licence of the weights; by default, the licence in the catalog for this hash
     licence: Text | None = None
+    # Training data of the weights and its terms; by default, as in the catalog
     data: Text | None = None
+    # Prompts of the mask
     prompts: Annotated[tuple[Prompted, ...], Field(max_length=MAX_PROMPTS)] = ()
-    tool: Text | None = None
-    stage: Stage | None = None
-    source: Text | None = None
+    tool: Text | None = None  # Tool of the annotator: click, box, brush, polygon, everything, ...
+    stage: Stage | None = None  # Stage of the data engine in which the mask was created
+    source: Text | None = None  # File that the mask was imported from
 
     def to_json(self) -> dict[str, Any]:
         """Convert to JSON, without unknown values."""
@@ -262,26 +254,18 @@ class MaskNotes(JsonColumn):
 
 @dataclass(frozen=True, kw_only=True)
 class Draft:
-    """A mask to store. Raises InputError if texts or numbers cannot be stored or exported.
+    """A mask to store. Raises InputError if texts or numbers cannot be stored or exported."""
 
-    Attributes:
-        rle: Mask in the size of the image.
-        state: "proposed": needs a review before it counts.
-        score: Score of the model for this exact mask; None without one, as for drawn masks.
-        stability: Stability of the model for this exact mask, likewise.
-        seconds: Time that people spent on it.
-        client_id: ID from the client. A repeated request stores the mask only once.
-        page: Page of the image file, from 0.
-    """
-
-    rle: Rle
+    rle: Rle  # Mask in the size of the image
     label: str | None = None
-    state: State = "accepted"
+    state: State = "accepted"  # "proposed": needs a review before it counts
+    # Score of the model for this exact mask; None without one, as for drawn masks
     score: float | None = None
-    stability: float | None = None
-    seconds: float = 0.0
+    stability: float | None = None  # Stability of the model for this exact mask, likewise
+    seconds: float = 0.0  # Time that people spent on it
+    # ID from the client. A repeated request stores the mask only once.
     client_id: str | None = None
-    page: int = 0
+    page: int = 0  # Page of the image file, from 0
     provenance: Provenance = field(default_factory=Provenance)
     notes: MaskNotes = field(default_factory=MaskNotes)
 
@@ -329,21 +313,13 @@ class Draft:
 
 @dataclass(frozen=True, kw_only=True)
 class StoredMask(Draft):
-    """A mask in the database.
+    """A mask in the database."""
 
-    Attributes:
-        id: ID of the mask.
-        image_id: ID of the image.
-        version: Increases with every change. A change must name the version that it is based on.
-        author: Author of this version.
-        created: Time of this version, in seconds since 1970, UTC.
-    """
-
-    id: int
-    image_id: int
-    version: int
-    author: str
-    created: float
+    id: int  # ID of the mask
+    image_id: int  # ID of the image
+    version: int  # Increases with every change. A change must name the version that it is based on.
+    author: str  # Author of this version
+    created: float  # Time of this version, in seconds since 1970, UTC
 
     def draft(self, **changes: Any) -> Draft:
         """Copy as a draft with changes. Its time starts at 0."""
@@ -398,18 +374,14 @@ class ClipEntry:
     """A video of the project. `frames` is null if the number of frames is unknown.
 
     `tracks` is the number of proposed and accepted tracks, without rejected ones.
-
-    Attributes:
-        name: Path in the project folder.
-        rate: Frames per second.
     """
 
     id: int
-    name: str
+    name: str  # Path in the project folder
     width: int
     height: int
     frames: int | None
-    rate: float
+    rate: float  # Frames per second
     tracks: int
     proposals: int
     accepted: int
@@ -447,17 +419,12 @@ class TrackMask:
 @brief
 @dataclass(frozen=True, kw_only=True)
 class TrackDraft:
-    """Masks of an object in a clip, to store.
+    """Masks of an object in a clip, to store."""
 
-    Attributes:
-        object: Number of the object in the clip.
-        seconds: Time that people spent on it.
-    """
-
-    object: int
+    object: int  # Number of the object in the clip
     masks: Sequence[TrackMask]
     label: str | None = None
-    seconds: float = 0.0
+    seconds: float = 0.0  # Time that people spent on it
     provenance: Provenance = field(default_factory=Provenance)
 
     def __post_init__(self) -> None:
@@ -471,13 +438,7 @@ class TrackDraft:
 
 @dataclass(frozen=True, kw_only=True)
 class TrackEntry:
-    """A stored track. `version` increases with every change except of the label.
-
-    Attributes:
-        first: First frame with a mask.
-        last: Last frame with a mask.
-        doubtful: Number of low-confidence frames, which a person should check.
-    """
+    """A stored track. `version` increases with every change except of the label."""
 
     id: int
     clip_id: int
@@ -488,7 +449,7 @@ class TrackEntry:
     label: str | None
     state: State
     seconds: float
-    first: int
-    last: int
-    doubtful: int
+    first: int  # First frame with a mask
+    last: int  # Last frame with a mask
+    doubtful: int  # Number of low-confidence frames, which a person should check
     provenance: Provenance

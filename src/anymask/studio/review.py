@@ -173,26 +173,16 @@ def take_back_verdict(store: Store, record_id: int, who: str) -> StoredMask:
 
 @dataclass(frozen=True, kw_only=True)
 class BatchState:
-    """The review state of a batch of images.
-
-    Attributes:
-        masks: Proposals, including accepted and reviewed ones.
-        open: Proposals that are neither accepted nor reviewed.
-        sampled: Reviewed masks of the random sample.
-        doubtful: Masks reviewed because of low confidence, which are not part of the sample.
-        needed: Number of sampled masks that must be reviewed.
-        good: Share of good masks in the sample, 0 to 1; None without a sample.
-        met: Whether the batch meets the acceptance rule.
-    """
+    """The review state of a batch of images."""
 
     batch: int
-    masks: int
-    open: int
-    sampled: int
-    doubtful: int
-    needed: int
-    good: float | None
-    met: bool
+    masks: int  # Proposals, including accepted and reviewed ones
+    open: int  # Proposals that are neither accepted nor reviewed
+    sampled: int  # Reviewed masks of the random sample
+    doubtful: int  # Masks reviewed because of low confidence, which are not part of the sample
+    needed: int  # Number of sampled masks that must be reviewed
+    good: float | None  # Share of good masks in the sample, 0 to 1; None without a sample
+    met: bool  # Whether the batch meets the acceptance rule
 
 
 def batch_states(store: Store, settings: ProjectSettings) -> list[BatchState]:
@@ -247,20 +237,14 @@ def judged_batches(
 
 @dataclass(frozen=True)
 class Agreement:
-    """The agreement of two annotators on images that both have labeled.
-
-    Attributes:
-        pairs: Masks of one annotator that match a mask of the other.
-        alone: Masks that only one annotator has.
-        iou: Mean IoU of the matched masks; None without matches.
-    """
+    """The agreement of two annotators on images that both have labeled."""
 
     first: str
     second: str
     images: int
-    pairs: int
-    alone: int
-    iou: float | None
+    pairs: int  # Masks of one annotator that match a mask of the other
+    alone: int  # Masks that only one annotator has
+    iou: float | None  # Mean IoU of the matched masks; None without matches
 
 
 def agreements(entries: Iterable[StoredMask]) -> list[Agreement]:

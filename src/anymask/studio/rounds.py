@@ -70,21 +70,15 @@ Open = Callable[[str], Model]
 
 @dataclass(frozen=True, kw_only=True)
 class RoundOutcome:
-    """Result of a training round.
-
-    Attributes:
-        before: Mean IoU of the current model on held-out images.
-        after: Mean IoU of the new model on held-out images.
-        gain: Difference; `low` and `high` are its 95 % confidence interval.
-    """
+    """Result of a training round."""
 
     round: int
     train_images: int
     train_masks: int
     test_images: int
-    before: float
-    after: float
-    gain: float
+    before: float  # Mean IoU of the current model on held-out images
+    after: float  # Mean IoU of the new model on held-out images
+    gain: float  # Difference; `low` and `high` are its 95 % confidence interval
     low: float
     high: float
     promoted: bool

@@ -448,19 +448,12 @@ class KnownNamesBody(Strict):
 
 
 class NamesBody(Strict):
-    """Masks of one image, and the names to choose from. By default, all known names.
-
-    Attributes:
-        masks: In the size of the image, or in the size of the copy on the server.
-        unknown: How to treat unknown names: reject them ("refuse"), omit them ("leave out"), or
-            learn them from the newest accepted masks with this name in the project ("examples") and
-            omit them if there are none. If no name remains, all known names are used.
-        top: Number of names per mask.
-    """
+    """Masks of one image, and the names to choose from. By default, all known names."""
 
     model_config = example(image=DISC, masks=[DISC_RLE], top=3)
 
     image: str
+    # In the size of the image, or in the size of the copy on the server
     masks: Annotated[list[CocoRleBody], Few, at_most(MAX_LISTED, "masks")]
     names: (
         Annotated[
@@ -468,8 +461,11 @@ class NamesBody(Strict):
         ]
         | None
     ) = None  # fmt: skip
+    # How to treat unknown names: reject them ("refuse"), omit them ("leave out"), or learn them
+    # from the newest accepted masks with this name in the project ("examples") and omit them if
+    # there are none. If no name remains, all known names are used.
     unknown: Unknown = "refuse"
-    top: int = Field(default=5, ge=1, le=100)
+    top: int = Field(default=5, ge=1, le=100)  # Number of names per mask
 
     def choice(self) -> NamesAsked:
         """Convert to `NamesAsked`."""

@@ -43,15 +43,11 @@ TOOL = "find"
 
 @dataclass(frozen=True)
 class Search:
-    """A search for any number of images, with encoded prompts.
-
-    Attributes:
-        label: Label for exemplar prompts; text prompts define their own.
-    """
+    """A search for any number of images, with encoded prompts."""
 
     model: Model
     finder: WordFinder | ExampleFinder
-    label: str | None = None
+    label: str | None = None  # Label for exemplar prompts; text prompts define their own
 
     @property
     def key(self) -> str:
@@ -104,16 +100,11 @@ def open_search(
 
 @dataclass(frozen=True)
 class SearchedPhoto:
-    """Result of a search in one image.
-
-    Attributes:
-        records: New proposals, and proposals that received a label.
-        there: Number of results that already existed.
-    """
+    """Result of a search in one image."""
 
     image_id: int
-    records: list[StoredMask]
-    there: int
+    records: list[StoredMask]  # New proposals, and proposals that received a label
+    there: int  # Number of results that already existed
 
 
 def keep_finds(

@@ -198,11 +198,7 @@ class ImageRow(Table):
 
 
 class MaskColumns:
-    """Columns of a version of a mask, as in `records.StoredMask`, except its ID.
-
-    Attributes:
-        deleted: Whether the mask was deleted. Its versions are kept.
-    """
+    """Columns of a version of a mask, as in `records.StoredMask`, except its ID."""
 
     image_id: Mapped[int] = mapped_column(ForeignKey("images.id"))
     author: Mapped[str] = mapped_column(String(400))
@@ -217,6 +213,7 @@ class MaskColumns:
     page: Mapped[int]
     provenance: Mapped[Provenance]
     notes: Mapped[MaskNotes]
+    # Whether the mask was deleted. Its versions are kept.
     deleted: Mapped[bool] = mapped_column(Boolean)
 
 
@@ -297,11 +294,7 @@ _refuse_changes()
 
 
 class VerdictRow(Table):
-    """Verdict of a reviewer on a record. `agreed` is the IoU of the mask before and after.
-
-    Attributes:
-        version: Reviewed version of the record.
-    """
+    """Verdict of a reviewer on a record. `agreed` is the IoU of the mask before and after."""
 
     __tablename__ = "verdicts"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -312,7 +305,7 @@ class VerdictRow(Table):
     why: Mapped[str] = mapped_column(String(20))
     agreed: Mapped[float]
     seconds: Mapped[float]
-    version: Mapped[int]
+    version: Mapped[int]  # Reviewed version of the record
 
 
 class WeightsRow(Table):
@@ -361,18 +354,14 @@ class TrackRow(Table):
 
 
 class TrackMaskRow(Table):
-    """Mask of a track on one frame, as in `records.TrackMask`.
-
-    Attributes:
-        since: First track version in which it is valid.
-        until: First track version in which it is no longer valid; None: still valid.
-    """
+    """Mask of a track on one frame, as in `records.TrackMask`."""
 
     __tablename__ = "track_masks"
     __table_args__ = (UniqueConstraint("track_id", "frame", "since"),)
     id: Mapped[int] = mapped_column(primary_key=True)
     track_id: Mapped[int] = mapped_column(ForeignKey("tracks.id"))
-    since: Mapped[int]
+    since: Mapped[int]  # First track version in which it is valid
+    # First track version in which it is no longer valid; None: still valid
     until: Mapped[int | None]
     frame: Mapped[int]
     rle: Mapped[Rle]
@@ -383,13 +372,7 @@ class TrackMaskRow(Table):
 
 
 class TrackVerdictRow(Table):
-    """Verdict of a reviewer on a track.
-
-    Attributes:
-        frame: First corrected frame; None for other verdicts.
-        version: Reviewed version of the track.
-        agreed: Mean IoU of replaced frames before and after; 1 if accepted, 0 if rejected.
-    """
+    """Verdict of a reviewer on a track."""
 
     __tablename__ = "track_verdicts"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -397,8 +380,9 @@ class TrackVerdictRow(Table):
     who: Mapped[str] = mapped_column(String(400))
     at: Mapped[float]
     verdict: Mapped[str] = mapped_column(String(20))
-    frame: Mapped[int | None]
-    version: Mapped[int]
+    frame: Mapped[int | None]  # First corrected frame; None for other verdicts
+    version: Mapped[int]  # Reviewed version of the track
+    # Mean IoU of replaced frames before and after; 1 if accepted, 0 if rejected
     agreed: Mapped[float]
     seconds: Mapped[float]
 

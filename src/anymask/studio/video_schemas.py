@@ -280,18 +280,14 @@ FilmLook = Literal[
 
 
 class VideoExportBody(BaseModel):
-    """The format, the title of the video, and the names and colors of the objects.
-
-    Attributes:
-        look: For videos, the rendering: masks on the frames, or only the masks on black; objects or
-            background blurred or in one color; or cut-outs with alpha (.webm).
-        colour: Color for renderings that use one.
-    """
+    """The format, the title of the video, and the names and colors of the objects."""
 
     model_config = example(format="sav", title="video")
 
     format: Literal["sav", "davis", "coco", "jsonl", "film"]
+    # For videos, the rendering: masks on the frames, or only the masks on black; objects or
+    # background blurred or in one color; or cut-outs with alpha (.webm)
     look: FilmLook = "overlay"
-    colour: Hex = "#000000"
+    colour: Hex = "#000000"  # Color for renderings that use one
     title: str = Field(default="video", max_length=200)
     objects: Annotated[list[NamedObjectBody], at_most(1000, "objects")] = []

@@ -127,27 +127,18 @@ LOG = logging.getLogger("anymask.studio.videos")
 
 @dataclass(eq=False, kw_only=True)
 class OpenSession:
-    """Session of a client with a video or a scan.
-
-    Attributes:
-        settings: Settings of the session.
-        folder: Folder with the uploaded file and exports, deleted with the session.
-        opened: Start time, by the clock of `VideoSessions`.
-        last_request: Time of the last request, by the clock of `VideoSessions`.
-        path: Video or scan; None: not set, or frames are sent one at a time.
-        written: Number of frames written by the latest export.
-        turn: Counter of mask requests; a newer request ends earlier ones.
-    """
+    """Session of a client with a video or a scan."""
 
     name: str
-    settings: dict[str, Any]
-    opened: float
-    last_request: float
+    settings: dict[str, Any]  # Settings of the session
+    opened: float  # Start time, by the clock of `VideoSessions`
+    last_request: float  # Time of the last request, by the clock of `VideoSessions`
+    # Folder with the uploaded file and exports, deleted with the session
     folder: tempfile.TemporaryDirectory[str] | None = None
-    path: Path | None = None
-    turn: int = 0
+    path: Path | None = None  # Video or scan; None: not set, or frames are sent one at a time
+    turn: int = 0  # Counter of mask requests; a newer request ends earlier ones
     exporting: bool = False
-    written: int = 0
+    written: int = 0  # Number of frames written by the latest export
     receiving: bool = False
     objects: set[int] = field(default_factory=set)
 
@@ -183,20 +174,14 @@ class OpenSession:
 @brief
 @dataclass(eq=False, kw_only=True)
 class OpenVideo(OpenSession):
-    """Session of a client with a video.
+    """Session of a client with a video."""
 
-    Attributes:
-        session: Used only in the session thread; `settings` are those of `Model.track`.
-        viewer: Source of frames for display, used only in the viewer thread.
-        hw: Size of the first frame.
-        times: Presentation times of the frames, see `uneven_times`.
-    """
-
-    session: VideoSession
+    session: VideoSession  # Used only in the session thread; `settings` are those of `Model.track`
+    # Source of frames for display, used only in the viewer thread
     viewer: FrameSource | None = None
     frames: int = 0
-    hw: tuple[int, int] | None = None
-    times: list[float] | None = None
+    hw: tuple[int, int] | None = None  # Size of the first frame
+    times: list[float] | None = None  # Presentation times of the frames, see `uneven_times`
 
     def check_new(self) -> None:
         """Raise Refusal (409) also if the session already has frames."""

@@ -41,16 +41,12 @@ OF_SERIES = (".dcm", ".rtstruct.dcm")  # additional suffixes of a DICOM series
 @brief
 @dataclass(eq=False, kw_only=True)
 class OpenScan(OpenSession):
-    """Session of a client with a scan.
+    """Session of a client with a scan."""
 
-    Attributes:
-        session: Used only in the session thread; None before a scan was sent.
-        scan: The scan as it was read, to which labels refer.
-        labels: Cached labels of all objects, one or two bytes per voxel; None after a change.
-    """
-
+    # Used only in the session thread; None before a scan was sent
     session: VolumeSession | None = None
-    scan: Volume | None = None
+    scan: Volume | None = None  # The scan as it was read, to which labels refer
+    # Cached labels of all objects, one or two bytes per voxel; None after a change
     labels: Volume | None = None
 
     @property

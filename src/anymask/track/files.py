@@ -58,28 +58,19 @@ class TrackFiles:
     """Inputs, outputs and settings of a tracking run.
 
     Raises InputError if an output is also an input or is repeated, or a setting is invalid.
-
-    Attributes:
-        video: Video file, folder of images, or camera number.
-        prompts: Prompts with the number of the source frame and the object.
-        outputs: Paths as for `writers.open_writers`; those that end in a slash are folders.
-        cutout: Cut-out settings of video outputs.
-        subject: Track the main subject of the first frame if there is no prompt.
-        direction: Tracking direction from the prompts.
-        known: File of existing tracks (`read_tracks`), which prompts correct.
-        masklets: Track every object that automatic mask generation finds, without prompts.
-        settings: Keyword arguments of `Model.track`.
     """
 
-    video: str
-    prompts: Sequence[Prompt]
+    video: str  # Video file, folder of images, or camera number
+    prompts: Sequence[Prompt]  # Prompts with the number of the source frame and the object
+    # Paths as for `writers.open_writers`; those that end in a slash are folders
     outputs: Sequence[str]
-    cutout: CutoutLook | None = None
-    subject: bool = False
-    direction: Direction = "forward"
-    known: Path | None = None
+    cutout: CutoutLook | None = None  # Cut-out settings of video outputs
+    subject: bool = False  # Track the main subject of the first frame if there is no prompt
+    direction: Direction = "forward"  # Tracking direction from the prompts
+    known: Path | None = None  # File of existing tracks (`read_tracks`), which prompts correct
+    # Track every object that automatic mask generation finds, without prompts
     masklets: MaskletSettings | None = None
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)  # Keyword arguments of `Model.track`
 
     def __post_init__(self) -> None:
         if self.masklets is not None and (self.prompts or self.known or self.subject):

@@ -179,17 +179,11 @@ LEAST = 0.0002  # minimum object area, as a share of the frame
 
 @dataclass(frozen=True, eq=False)
 class DrawnLogits:
-    """Mask logits of the part that the frame fills.
+    """Mask logits of the part that the frame fills."""
 
-    Attributes:
-        mixed: Logits of prior and decoder combined.
-        drawn: Logits of the decoder.
-        quality: Predicted IoU of the decoder.
-    """
-
-    mixed: FloatArray
-    drawn: FloatArray
-    quality: float
+    mixed: FloatArray  # Logits of prior and decoder combined
+    drawn: FloatArray  # Logits of the decoder
+    quality: float  # Predicted IoU of the decoder
 
 
 class ImageTracker:

@@ -21,15 +21,10 @@ KINDS = "a .jsonl file of `anymask track`, or a .json file of SA-V or YouTube-VI
 
 @dataclass(frozen=True)
 class KnownTracks:
-    """Masks of existing tracks.
+    """Masks of existing tracks."""
 
-    Attributes:
-        masks: Object number to frame to mask.
-        sourced: Whether frames are source frame numbers; else indices of sampled frames.
-    """
-
-    masks: dict[int, dict[int, ObjectMask]]
-    sourced: bool
+    masks: dict[int, dict[int, ObjectMask]]  # Object number to frame to mask
+    sourced: bool  # Whether frames are source frame numbers; else indices of sampled frames
 
 
 def read_tracks(path: Path) -> KnownTracks:

@@ -44,21 +44,13 @@ class CellKeys:
 
 @dataclass(frozen=True, eq=False)
 class Glimpse:
-    """One remembered frame of an object.
+    """One remembered frame of an object."""
 
-    Attributes:
-        frame: Frame index.
-        keys: Keys of the frame.
-        labels: Object share of each cell (G,).
-        trust: Bonus to the similarity of its cells; higher for prompted frames.
-        parts: Object share of each fine cell (G, 16), for a memory network.
-    """
-
-    frame: int
-    keys: CellKeys
-    labels: FloatArray
-    trust: float = 0.0
-    parts: FloatArray | None = None
+    frame: int  # Frame index
+    keys: CellKeys  # Keys of the frame
+    labels: FloatArray  # Object share of each cell (G,)
+    trust: float = 0.0  # Bonus to the similarity of its cells; higher for prompted frames
+    parts: FloatArray | None = None  # Object share of each fine cell (G, 16), for a memory network
 
 
 def maps_to_keys(maps: tuple[FeatureMap, ...], geometry: Geometry, cells: int = GRID) -> CellKeys:
@@ -160,19 +152,12 @@ class MatchFrame:
 @brief
 @dataclass(frozen=True, eq=False)
 class MatchState:
-    """Memory of one object.
+    """Memory of one object."""
 
-    Attributes:
-        anchors: Prompted frames.
-        recent: Frames with a confident mask, oldest first.
-        soft: Soft mask (h, w) on the last frame, 0 to 1; all 0 if the object was missing.
-        grey: Last frame (h, w).
-    """
-
-    anchors: tuple[Glimpse, ...]
-    recent: tuple[Glimpse, ...]
-    soft: FloatArray
-    grey: UintImage
+    anchors: tuple[Glimpse, ...]  # Prompted frames
+    recent: tuple[Glimpse, ...]  # Frames with a confident mask, oldest first
+    soft: FloatArray  # Soft mask (h, w) on the last frame, 0 to 1; all 0 if the object was missing
+    grey: UintImage  # Last frame (h, w)
 
     @property
     def remembered(self) -> tuple[Glimpse, ...]:
@@ -209,15 +194,11 @@ def unpack_state(arrays: StateArrays) -> MatchState:
 
 @dataclass(frozen=True, eq=False)
 class Prior:
-    """Object probability (h, w): weighted mean of both estimates, by matching, and by optical flow.
-
-    Attributes:
-        carried: None if the flow is not available.
-    """
+    """Object probability (h, w): weighted mean, by matching alone, and by optical flow alone."""
 
     mixed: FloatArray
     matched: FloatArray
-    carried: FloatArray | None
+    carried: FloatArray | None  # None if the flow is not available
 
 
 def match_all(seen: MatchFrame, states: Sequence[MatchState], cut: bool) -> list[FloatArray]:

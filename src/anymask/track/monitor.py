@@ -22,18 +22,12 @@ SEEN = 8  # number of previous areas to keep
 @brief
 @dataclass(frozen=True)
 class TrackMonitor:
-    """Recent history of one tracked object.
+    """Recent history of one tracked object."""
 
-    Attributes:
-        areas: Areas on the last frames with a mask, in millionths of the frame.
-        centre: Box centre x and y, and the longer box side, on the last frame with a mask, in
-            frame widths.
-        missing: Number of frames since then.
-    """
-
-    areas: tuple[int, ...] = ()
+    areas: tuple[int, ...] = ()  # Areas on the last frames with a mask, in millionths of the frame
+    # Box centre x and y, and the longer box side, on the last frame with a mask, in frame widths
     centre: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    missing: int = 0
+    missing: int = 0  # Number of frames since then
 
 
 @dataclass(frozen=True)

@@ -51,20 +51,15 @@ Picture = Callable[[], UintImage]  # reads the frame (H, W, 3) on demand
 
 @dataclass(frozen=True)
 class VideoFacts:
-    """Video name, frame size (H, W), frames per second and objects, and the sound to copy.
-
-    Attributes:
-        sound: File whose sound is copied, or None.
-        begin: Time of the first frame in that file, in seconds.
-        end: Time in that file at which the output ends, in seconds. None: at its end.
-    """
+    """Video name, frame size (H, W), frames per second and objects, and the sound to copy."""
 
     name: str
     hw: tuple[int, int]
     rate: float
     objects: tuple[int, ...]
-    sound: Path | None = None
-    begin: float = 0.0
+    sound: Path | None = None  # File whose sound is copied, or None
+    begin: float = 0.0  # Time of the first frame in that file, in seconds
+    # Time in that file at which the output ends, in seconds. None: at its end.
     end: float | None = None
 
 
@@ -431,16 +426,13 @@ def check_film(path: Path, look: Look) -> None:
 class CutoutLook:
     """Cut-out settings of a video.
 
-    Attributes:
-        settings: Fields of `edit.CutoutSettings`. With a background, images have no alpha.
-        folders: Whether to write folders as cut-out PNGs instead of palette PNGs.
-
     Raises:
         InputError: A setting is out of range, or `crop` is set.
     """
 
+    # Fields of `edit.CutoutSettings`. With a background, images have no alpha.
     settings: Mapping[str, Any] = field(default_factory=dict)
-    folders: bool = False
+    folders: bool = False  # Whether to write folders as cut-out PNGs instead of palette PNGs
 
     def __post_init__(self) -> None:
         from anymask.edit import CutoutSettings

@@ -81,19 +81,12 @@ class SeenByPoints:
 @brief
 @dataclass(frozen=True, eq=False)
 class TrackedPoints:
-    """Points of one object.
+    """Points of one object."""
 
-    Attributes:
-        xy: Positions (P, 2).
-        labels: 1 for points on the object, 0 for points around it (P,).
-        visible: Whether each point is visible (P,).
-        age: Number of frames since the points were selected.
-    """
-
-    xy: FloatArray
-    labels: IntArray
-    visible: BoolArray
-    age: int = 0
+    xy: FloatArray  # Positions (P, 2)
+    labels: IntArray  # 1 for points on the object, 0 for points around it (P,)
+    visible: BoolArray  # Whether each point is visible (P,)
+    age: int = 0  # Number of frames since the points were selected
 
     def shown(self, label: int) -> FloatArray:  # -> (P', 2)
         """Visible points with this label."""
@@ -126,15 +119,12 @@ class PointStep:
 
 @dataclass(frozen=True, eq=False)
 class Expected:
-    """Object probability (h, w), by matching alone and with the motion of the points.
-
-    Attributes:
-        least: Minimum mean matching share inside a mask; below it the object is missing.
-    """
+    """Object probability (h, w), by matching alone and with the motion of the points."""
 
     mixed: FloatArray
     matched: FloatArray
     points: TrackedPoints
+    # Minimum mean matching share inside a mask; below it the object is missing
     least: float = KNOWN
 
 

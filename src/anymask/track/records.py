@@ -19,26 +19,19 @@ Direction = Literal["forward", "backward", "both"]
 
 @dataclass(frozen=True)
 class ObjectMask:
-    """Mask of one object on one frame.
+    """Mask of one object on one frame."""
 
-    Attributes:
-        rle: Run-length encoded mask; empty if the object is not visible.
-        score: Confidence score of the tracker, 0 to 1.
-        quality: Predicted IoU of the mask, raw model output.
-        state: "visible"; "occluded": missing for a few frames; "lost": missing for longer;
-            "back": visible again on this frame.
-        doubts: Reasons to review this frame: "score": low score; "unclear": disagrees with
-            appearance and motion; "area": sudden change of the area; "jump": sudden change of
-            the position; "gone"; "back"; "cut": a new shot.
-        prompted: Whether the object has a prompt on this frame.
-    """
-
-    rle: Rle
-    score: float
-    quality: float
+    rle: Rle  # Run-length encoded mask; empty if the object is not visible
+    score: float  # Confidence score of the tracker, 0 to 1
+    quality: float  # Predicted IoU of the mask, raw model output
+    # "visible"; "occluded": missing for a few frames; "lost": missing for longer; "back": visible
+    # again on this frame
     state: ObjectState
+    # Reasons to review this frame: "score": low score; "unclear": disagrees with appearance and
+    # motion; "area": sudden change of the area; "jump": sudden change of the position; "gone";
+    # "back"; "cut": a new shot
     doubts: tuple[UncertaintyReason, ...] = ()
-    prompted: bool = False
+    prompted: bool = False  # Whether the object has a prompt on this frame
 
     @property
     def mask(self) -> BoolArray:  # (H, W)
@@ -54,21 +47,13 @@ class ObjectMask:
 @brief
 @dataclass(frozen=True)
 class TrackedFrame:
-    """Masks of all objects on one frame.
+    """Masks of all objects on one frame."""
 
-    Attributes:
-        index: Frame index within the session, from 0.
-        source_frame: Frame index in the source; differs with `every`, `fps` or `start`.
-        seconds: Presentation time in seconds.
-        objects: Object number to mask.
-        name: Image file name, such as 00005.jpg, if the source is a folder or a list of files;
-            else empty.
-    """
-
-    index: int
-    source_frame: int
-    seconds: float
-    objects: Mapping[int, ObjectMask] = field(default_factory=dict)
+    index: int  # Frame index within the session, from 0
+    source_frame: int  # Frame index in the source; differs with `every`, `fps` or `start`
+    seconds: float  # Presentation time in seconds
+    objects: Mapping[int, ObjectMask] = field(default_factory=dict)  # Object number to mask
+    # Image file name, such as 00005.jpg, if the source is a folder or a list of files; else empty
     name: str = ""
 
     @property
@@ -100,21 +85,13 @@ class TrackMoment:
 @brief
 @dataclass(frozen=True, eq=False)
 class FramePrediction:
-    """Prediction of a tracker for one object on one frame.
+    """Prediction of a tracker for one object on one frame."""
 
-    Attributes:
-        rle: Run-length encoded mask; empty if the object is not visible.
-        score: Confidence score of the tracker, 0 to 1.
-        quality: Predicted IoU of the mask.
-        soft: Tracker-specific data for the memory; the session does not read it.
-        agreement: IoU of the mask with the mask expected from appearance and motion. 1 if not
-            computed.
-    """
-
-    rle: Rle
-    score: float
-    quality: float
-    soft: Any = None
+    rle: Rle  # Run-length encoded mask; empty if the object is not visible
+    score: float  # Confidence score of the tracker, 0 to 1
+    quality: float  # Predicted IoU of the mask
+    soft: Any = None  # Tracker-specific data for the memory; the session does not read it
+    # IoU of the mask with the mask expected from appearance and motion. 1 if not computed.
     agreement: float = 1.0
 
 

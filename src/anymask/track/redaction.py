@@ -39,17 +39,11 @@ DAMAGED = "damaged frame, not in the copy"
 
 @dataclass(frozen=True)
 class Gap:
-    """A frame on which not all objects are hidden, or not reliably.
+    """A frame on which not all objects are hidden, or not reliably."""
 
-    Attributes:
-        frame: Source frame, from 0.
-        seconds: Presentation time.
-        reason: Message.
-    """
-
-    frame: int
-    seconds: float
-    reason: str
+    frame: int  # Source frame, from 0
+    seconds: float  # Presentation time
+    reason: str  # Message
 
 
 def redact_video(

@@ -67,18 +67,13 @@ class VideoFindKeywords(FindKeywords, total=False):
 
 @dataclass
 class FoundObject:
-    """Labels and appearances of one object.
+    """Labels and appearances of one object."""
 
-    Attributes:
-        votes: Label to sum of detection scores.
-        looks: Latest appearance vectors (C,) of unit length.
-        confirmed: Whether a clear detection or two successive ones support the object.
-        shown: Whether it is returned. Unconfirmed objects are, if they are on the first key frame.
-    """
-
-    votes: dict[str, float] = field(default_factory=dict)
+    votes: dict[str, float] = field(default_factory=dict)  # Label to sum of detection scores
+    # Latest appearance vectors (C,) of unit length
     looks: list[FloatArray] = field(default_factory=list)
-    confirmed: bool = True
+    confirmed: bool = True  # Whether a clear detection or two successive ones support the object
+    # Whether it is returned. Unconfirmed objects are, if they are on the first key frame.
     shown: bool = True
 
     @property

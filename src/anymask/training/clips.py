@@ -46,21 +46,13 @@ TRIES = 50  # windows that are drawn to find one with an object on its first fra
 
 @dataclass(frozen=True, eq=False)
 class ClipBatch:
-    """A window of a clip with its objects.
+    """A window of a clip with its objects."""
 
-    Attributes:
-        images: Normalized frames (T, 3, S, S).
-        targets: Share of each object in the cells (T, N, m, m), 0..1.
-        void: Ignored cells (T, m, m).
-        given: Masks (N, 1, S, S) of the first frame as the prompt, or None.
-        prompts: Boxes or clicks on the first frame, or None.
-    """
-
-    images: Tensor
-    targets: Tensor
-    void: Tensor
-    given: Tensor | None
-    prompts: FramePrompts | None
+    images: Tensor  # Normalized frames (T, 3, S, S)
+    targets: Tensor  # Share of each object in the cells (T, N, m, m), 0..1
+    void: Tensor  # Ignored cells (T, m, m)
+    given: Tensor | None  # Masks (N, 1, S, S) of the first frame as the prompt, or None
+    prompts: FramePrompts | None  # Boxes or clicks on the first frame, or None
 
     def part(self, first: int, count: int) -> ClipBatch:
         """Return the batch: a step has one window, which is not divided."""

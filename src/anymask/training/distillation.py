@@ -202,19 +202,12 @@ Figures = dict[str, float]  # mean IoU by prompt type: one_click, three_clicks, 
 
 @dataclass(frozen=True)
 class HeldOutPart:
-    """Held-out images that a student is evaluated on.
+    """Held-out images that a student is evaluated on."""
 
-    Attributes:
-        keys: Keys of the images that are excluded from training.
-        photos: Evaluated images, with their own masks or the teacher's.
-        against: "masks" or "teacher": source of the masks.
-        before: Metrics of the student before training.
-    """
-
-    keys: tuple[str, ...]
-    photos: list[AnnotatedImage]
-    against: str
-    before: Figures
+    keys: tuple[str, ...]  # Keys of the images that are excluded from training
+    photos: list[AnnotatedImage]  # Evaluated images, with their own masks or the teacher's
+    against: str  # "masks" or "teacher": source of the masks
+    before: Figures  # Metrics of the student before training
 
     @property
     def masks(self) -> str:

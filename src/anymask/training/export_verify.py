@@ -40,24 +40,17 @@ MASK_IOU = {"fp32": 0.999, "int8": 0.98}
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """Comparison of one image with N prompts of P points, eager against exported.
+    """Comparison of one image with N prompts of P points, eager against exported."""
 
-    Attributes:
-        input_hw: Part of the model input that the image fills.
-        feature_error: Max |a - b| / max |a| over the encoder's maps.
-        logit_error: The same over the logits.
-        quality_error: Max |a - b| of the quality.
-        mask_iou: Mean IoU of the masks of both, over all N * T. Pixels whose logits are within the
-            error tolerance of the threshold are ignored.
-    """
-
-    input_hw: tuple[int, int]
+    input_hw: tuple[int, int]  # Part of the model input that the image fills
     n_prompts: int
     n_points: int
     with_mask: bool
-    feature_error: float
-    logit_error: float
-    quality_error: float
+    feature_error: float  # Max |a - b| / max |a| over the encoder's maps
+    logit_error: float  # The same over the logits
+    quality_error: float  # Max |a - b| of the quality
+    # Mean IoU of the masks of both, over all N * T. Pixels whose logits are within the error
+    # tolerance of the threshold are ignored.
     mask_iou: float
 
 

@@ -125,25 +125,16 @@ def finetune(
 
 @dataclass(frozen=True)
 class TuningRun:
-    """A run whose data is prepared.
+    """A run whose data is prepared."""
 
-    Attributes:
-        options: Options of the call.
-        recipe: Recipe of the training.
-        data: Report on the training data.
-        held: Held-out images that are evaluated before and after training.
-        before: Metrics of the starting weights.
-        frozen: Outputs of frozen layers, computed once; None if no layer is frozen.
-        device: Device of the training.
-    """
-
-    options: TuningOptions
-    recipe: Recipe
-    data: DataReport
-    held: Sequence[AnnotatedImage]
-    before: Measured
+    options: TuningOptions  # Options of the call
+    recipe: Recipe  # Recipe of the training
+    data: DataReport  # Report on the training data
+    held: Sequence[AnnotatedImage]  # Held-out images that are evaluated before and after training
+    before: Measured  # Metrics of the starting weights
+    # Outputs of frozen layers, computed once; None if no layer is frozen
     frozen: FrozenOutputs | None
-    device: str
+    device: str  # Device of the training
 
     @property
     def folder(self) -> Path:
@@ -153,19 +144,12 @@ class TuningRun:
 
 @dataclass(frozen=True)
 class SelectedCheckpoint:
-    """The checkpoint that is kept.
+    """The checkpoint that is kept."""
 
-    Attributes:
-        module: Network with its weights.
-        outcome: Metrics before and after training.
-        end: Origin of the weights.
-        state: Last checkpoint of the run.
-    """
-
-    module: nn.Module
-    outcome: TuningOutcome
-    end: TuningEnd
-    state: dict[str, Any]
+    module: nn.Module  # Network with its weights
+    outcome: TuningOutcome  # Metrics before and after training
+    end: TuningEnd  # Origin of the weights
+    state: dict[str, Any]  # Last checkpoint of the run
 
     def figures(self) -> dict[str, Any]:
         """Return the metrics and the origin as JSON values."""

@@ -61,19 +61,12 @@ class Measured:
 
 @dataclass(frozen=True)
 class TuningOutcome:
-    """Metrics of a fine-tuning run on the same held-out masks.
+    """Metrics of a fine-tuning run on the same held-out masks."""
 
-    Attributes:
-        before: Metrics of the starting weights.
-        trained: Metrics of the trained weights.
-        kept: Metrics of the written weights.
-        started: Whether the starting weights are written.
-    """
-
-    before: Measured
-    trained: Measured
-    kept: Measured
-    started: bool
+    before: Measured  # Metrics of the starting weights
+    trained: Measured  # Metrics of the trained weights
+    kept: Measured  # Metrics of the written weights
+    started: bool  # Whether the starting weights are written
 
     def verdict(self) -> str:
         """Return a warning if nothing improved, else ""."""
@@ -217,15 +210,10 @@ FEW_SHARES = (0.5, 1.0)  # the same, for few images
 
 @dataclass(frozen=True)
 class TuningEnd:
-    """Candidate for the final weights of a run.
+    """Candidate for the final weights of a run."""
 
-    Attributes:
-        judged: Whether it comes from the best validation step, not the last step.
-        share: Weight of the trained values; the rest comes from the starting weights.
-    """
-
-    judged: bool = False
-    share: float = 1.0
+    judged: bool = False  # Whether it comes from the best validation step, not the last step
+    share: float = 1.0  # Weight of the trained values; the rest comes from the starting weights
 
     def describe(self) -> str:
         """Describe the written weights."""

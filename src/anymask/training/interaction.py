@@ -60,21 +60,13 @@ MANY = 4  # rounds from which whole rounds do that instead
 
 @dataclass(frozen=True, kw_only=True)
 class PromptRules:
-    """Prompt types that a model supports, and the fraction of boxes among first prompts.
+    """Prompt types that a model supports, and the fraction of boxes among first prompts."""
 
-    Attributes:
-        boxes: Fraction of the objects that get a box first; the others get a click.
-        negatives: Whether negative points are supported.
-        masks: Whether mask prompts are supported.
-        slots: Number of points that every prompt is padded to, or 0.
-        stride: Model pixels per cell of the low-resolution masks.
-    """
-
-    boxes: float
-    negatives: bool = True
-    masks: bool = True
-    slots: int = 0
-    stride: int = 4
+    boxes: float  # Fraction of the objects that get a box first; the others get a click
+    negatives: bool = True  # Whether negative points are supported
+    masks: bool = True  # Whether mask prompts are supported
+    slots: int = 0  # Number of points that every prompt is padded to, or 0
+    stride: int = 4  # Model pixels per cell of the low-resolution masks
 
     @classmethod
     def of(cls, spec: ModelSpec, boxes: float) -> PromptRules:

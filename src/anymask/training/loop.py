@@ -95,37 +95,26 @@ Judge = Callable[[nn.Module], float]
 @brief
 @dataclass(frozen=True)
 class TrainingRun:
-    """Settings of one training session besides the recipe.
+    """Settings of one training session besides the recipe."""
 
-    Attributes:
-        data: Folder of training sets, or of tar shards.
-        folder: Run folder: checkpoints, log, decoded images.
-        device: Torch device such as "cpu" or "cuda".
-        max_minutes: Time limit, after which a checkpoint is saved. None for no limit.
-        report: Callback for each row of the log (in the first worker).
-        source: Folder of another run, whose state a new run starts with.
-        judge: Function that evaluates the averaged weights on held-out images, called with a
-            finished module every `judge_every` steps. The best weights are kept.
-        on_progress: Callback for each step (in the first worker).
-        parallel: "ddp": each process holds all weights. "fsdp": the weights are sharded.
-        held_out: Keys of images (`load_held_out_images`), or names of clips, that are excluded
-            from training.
-        scenes: Generator of synthetic images, if the recipe has `synthetic` ones
-            (research/nano/scenes.py).
-        frozen: Cache of the frozen part, if the recipe has a pool of crops.
-    """
-
-    data: Path
-    folder: Path
-    device: str = "cpu"
+    data: Path  # Folder of training sets, or of tar shards
+    folder: Path  # Run folder: checkpoints, log, decoded images
+    device: str = "cpu"  # Torch device such as "cpu" or "cuda"
+    # Time limit, after which a checkpoint is saved. None for no limit.
     max_minutes: float | None = None
-    report: Report | None = None
-    source: Path | None = None
+    report: Report | None = None  # Callback for each row of the log (in the first worker)
+    source: Path | None = None  # Folder of another run, whose state a new run starts with
+    # Function that evaluates the averaged weights on held-out images, called with a finished module
+    # every `judge_every` steps. The best weights are kept.
     judge: Judge | None = None
-    on_progress: OnProgress | None = None
+    on_progress: OnProgress | None = None  # Callback for each step (in the first worker)
+    # "ddp": each process holds all weights. "fsdp": the weights are sharded.
     parallel: Parallel = "ddp"
+    # Keys of images (`load_held_out_images`), or names of clips, that are excluded from training
     held_out: frozenset[str] = frozenset()
+    # Generator of synthetic images, if the recipe has `synthetic` ones (research/nano/scenes.py)
     scenes: Scenes | None = None
+    # Cache of the frozen part, if the recipe has a pool of crops
     frozen: FrozenOutputs | None = None
 
 

@@ -76,17 +76,11 @@ SUPPORTED = {
 
 @dataclass(frozen=True)
 class ClipScorer:
-    """J and F of tracking from the first masks; callable for the training loop.
+    """J and F of tracking from the first masks; callable for the training loop."""
 
-    Attributes:
-        clips: Evaluated clips.
-        side: Input side of the model in pixels.
-        frozen: Cache of encoded frames.
-    """
-
-    clips: Sequence[Clip]
-    side: int
-    frozen: FrozenOutputs
+    clips: Sequence[Clip]  # Evaluated clips
+    side: int  # Input side of the model in pixels
+    frozen: FrozenOutputs  # Cache of encoded frames
 
     def measure(self, module: nn.Module) -> Measured:
         """Return J and F (N, 2) of each object, and its (clip, object) numbers."""
@@ -111,23 +105,14 @@ class ClipScorer:
 
 @dataclass(frozen=True)
 class ClipRun:
-    """A run whose data is prepared.
+    """A run whose data is prepared."""
 
-    Attributes:
-        options: Options of the call.
-        recipe: Recipe of the training.
-        about: Description of the data, as JSON values.
-        held_out: Names of training clips that are only evaluated.
-        scorer: Evaluation at the side of the training.
-        before: Metrics of the starting weights.
-    """
-
-    options: TuningOptions
-    recipe: Recipe
-    about: dict[str, Any]
-    held_out: frozenset[str]
-    scorer: ClipScorer
-    before: Measured
+    options: TuningOptions  # Options of the call
+    recipe: Recipe  # Recipe of the training
+    about: dict[str, Any]  # Description of the data, as JSON values
+    held_out: frozenset[str]  # Names of training clips that are only evaluated
+    scorer: ClipScorer  # Evaluation at the side of the training
+    before: Measured  # Metrics of the starting weights
 
 
 def tune_memory(options: TuningOptions, start: tuple[str, str]) -> None:
@@ -290,19 +275,12 @@ def minutes_of(recipe: Recipe, folder: Path, clips: Sequence[Clip], frozen: Froz
 
 @dataclass(frozen=True)
 class ClipOutcome:
-    """Metrics of the start and of the written weights at the model's side.
+    """Metrics of the start and of the written weights at the model's side."""
 
-    Attributes:
-        before: Metrics of the starting weights.
-        after: Metrics of the written weights.
-        end: Origin of the written weights, None for the start.
-        side: Side in pixels.
-    """
-
-    before: Measured
-    after: Measured
-    end: TuningEnd | None
-    side: int
+    before: Measured  # Metrics of the starting weights
+    after: Measured  # Metrics of the written weights
+    end: TuningEnd | None  # Origin of the written weights, None for the start
+    side: int  # Side in pixels
 
     def figures(self) -> dict[str, Any]:
         """Return the metrics and the origin as JSON values."""

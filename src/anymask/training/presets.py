@@ -143,15 +143,11 @@ TUNING = Recipe(
 
 @dataclass(frozen=True, kw_only=True)
 class PictureKind:
-    """Augmentation and prompts for a kind of images.
+    """Augmentation and prompts for a kind of images."""
 
-    Attributes:
-        turns: Probability of flipping upside down and of transposing. None uses that of the size.
-        boxes: Fraction of the first prompts that are boxes.
-    """
-
+    # Probability of flipping upside down and of transposing. None uses that of the size.
     turns: float | None = None
-    boxes: float = TUNING.boxes
+    boxes: float = TUNING.boxes  # Fraction of the first prompts that are boxes
 
 
 KINDS = {
@@ -164,25 +160,15 @@ KINDS = {
 
 @dataclass(frozen=True, kw_only=True)
 class TuningSize:
-    """Preset for datasets of up to a number of images.
+    """Preset for datasets of up to a number of images."""
 
-    Attributes:
-        photos: Maximum number of images.
-        views: Crops of each image.
-        fewest: Minimum number of crops in a run.
-        most: Maximum number of crops in a run.
-        sides: Crop sides in pixels, used in turn, for models that support any side.
-        judgements: Number of evaluations on held-out images.
-        turns: Probability of flipping upside down and of transposing.
-    """
-
-    photos: int
-    views: int
-    fewest: int
-    most: int
-    sides: tuple[int, ...]
-    judgements: int = 8
-    turns: float = 0.25
+    photos: int  # Maximum number of images
+    views: int  # Crops of each image
+    fewest: int  # Minimum number of crops in a run
+    most: int  # Maximum number of crops in a run
+    sides: tuple[int, ...]  # Crop sides in pixels, used in turn, for models that support any side
+    judgements: int = 8  # Number of evaluations on held-out images
+    turns: float = 0.25  # Probability of flipping upside down and of transposing
 
 
 SIZES = (

@@ -38,26 +38,16 @@ KEPT = "step-{:09d}.pt"
 
 @dataclasses.dataclass(eq=False)
 class TrainingProgress:
-    """Progress of a run.
+    """Progress of a run."""
 
-    Attributes:
-        step: Finished optimizer steps.
-        images: Processed images.
-        hours: Training time over all sessions.
-        skipped: Steps without a finite gradient.
-        before: Optimizer steps of the run that this one was copied from; `images` and `hours`
-            include them.
-        stale: Evaluations on held-out images since the best one.
-        ended: Whether the run ended early because the metric stopped improving.
-    """
-
-    step: int = 0
-    images: int = 0
-    hours: float = 0.0
-    skipped: int = 0
+    step: int = 0  # Finished optimizer steps
+    images: int = 0  # Processed images
+    hours: float = 0.0  # Training time over all sessions
+    skipped: int = 0  # Steps without a finite gradient
+    # Optimizer steps of the run that this one was copied from; `images` and `hours` include them
     before: int = 0
-    stale: int = 0
-    ended: bool = False
+    stale: int = 0  # Evaluations on held-out images since the best one
+    ended: bool = False  # Whether the run ended early because the metric stopped improving
 
     @property
     def age(self) -> int:

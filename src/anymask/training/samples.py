@@ -46,22 +46,14 @@ MAX_PER_PHOTO = 40  # masks that are decoded from one image
 @brief
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Crops and objects as model inputs and targets.
+    """Crops and objects as model inputs and targets."""
 
-    Attributes:
-        images: (B, 3, S, S) uint8, or (B, C, S, S) with other channels.
-        targets: (B, M, s, s) uint8, covered fraction of each cell, 0..255.
-        centres: (B, M, 2) distance-transform center of each object, model pixels.
-        insides: (B, M, 2) random position on the object, model pixels.
-        boxes: (B, M, 4) tight, xyxy, model pixels.
-        numbers: (B, s, s) uint8, class of each cell (`training.classes`), if classes are trained.
-    """
-
-    images: Tensor
-    targets: Tensor
-    centres: Tensor
-    insides: Tensor
-    boxes: Tensor
+    images: Tensor  # (B, 3, S, S) uint8, or (B, C, S, S) with other channels
+    targets: Tensor  # (B, M, s, s) uint8, covered fraction of each cell, 0..255
+    centres: Tensor  # (B, M, 2) distance-transform center of each object, model pixels
+    insides: Tensor  # (B, M, 2) random position on the object, model pixels
+    boxes: Tensor  # (B, M, 4) tight, xyxy, model pixels
+    # (B, s, s) uint8, class of each cell (`training.classes`), if classes are trained
     numbers: Tensor | None = None
 
     def part(self, first: int, count: int) -> Batch:
@@ -74,17 +66,11 @@ class Batch:
 
 
 class PictureSource(TypedDict, total=False):
-    """Details of the training data.
+    """Details of the training data."""
 
-    Attributes:
-        index: Folder of the shard index.
-        without: Keys of held-out images (`load_held_out_images`).
-        scenes: Generator of synthetic images, if the recipe uses them.
-    """
-
-    index: Path | None
-    without: frozenset[str]
-    scenes: Scenes | None
+    index: Path | None  # Folder of the shard index
+    without: frozenset[str]  # Keys of held-out images (`load_held_out_images`)
+    scenes: Scenes | None  # Generator of synthetic images, if the recipe uses them
 
 
 class TrainingPictures(IterableDataset[tuple[Tensor, ...]]):

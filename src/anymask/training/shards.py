@@ -37,22 +37,14 @@ MB = 1_000_000
 @brief
 @dataclass(frozen=True, eq=False)
 class ShardPictures:
-    """Images of a folder of shards, by their position in a run.
+    """Images of a folder of shards, by their position in a run."""
 
-    Attributes:
-        folder: Folder of the .tar files.
-        seed: Seed of the order.
-        names: File names of the shards, in order.
-        counts: (S,) number of images in each shard.
-        places: (N, 4) offsets and sizes, as in shards.npy.
-        without: Keys of excluded images, SHARD/NUMBER; the next image is used instead.
-    """
-
-    folder: Path
-    seed: int
-    names: tuple[str, ...]
-    counts: NDArray[np.int64]
-    places: NDArray[np.int64] = field(repr=False)
+    folder: Path  # Folder of the .tar files
+    seed: int  # Seed of the order
+    names: tuple[str, ...]  # File names of the shards, in order
+    counts: NDArray[np.int64]  # (S,) number of images in each shard
+    places: NDArray[np.int64] = field(repr=False)  # (N, 4) offsets and sizes, as in shards.npy
+    # Keys of excluded images, SHARD/NUMBER; the next image is used instead
     without: frozenset[str] = frozenset()
 
     @classmethod

@@ -54,46 +54,31 @@ SAME = "Warning: the training and the validation data are the same images. A fif
 
 @dataclass(kw_only=True)
 class DataReport:
-    """Contents and problems of fine-tuning data.
+    """Contents and problems of fine-tuning data."""
 
-    Attributes:
-        photos: Number of training images.
-        masks: Number of training masks.
-        held_photos: Number of held-out images.
-        held_masks: Number of held-out masks.
-        labels: Number of masks by label.
-        classes: Class list of the data, in order.
-        empty: Skipped masks without a pixel.
-        tiny: Skipped masks with fewer than `TINY` pixels.
-        unlabelled_photos: Skipped images without a mask.
-        nested: Fraction of the masks that lie inside a larger one of their image.
-        duplicates: Skipped images with an identical file.
-        alike: Skipped images with the same content in another encoding.
-        leaks: Training images that are skipped because the same file is held out.
-        alike_leaks: Training images that are held out in another encoding.
-        sources: Datasets with their size, licence, source, consent and restrictions.
-        content: Hash of the training image files.
-        unread: Lines about contents of the datasets that are not masks or not supported.
-        held_left: Lines about skipped images and masks of the held-out set.
-    """
-
-    photos: int = 0
-    masks: int = 0
-    held_photos: int = 0
-    held_masks: int = 0
-    labels: dict[str, int] = field(default_factory=dict)
-    classes: list[str] = field(default_factory=list)
-    empty: int = 0
-    tiny: int = 0
-    unlabelled_photos: int = 0
-    nested: float = 0.0
-    duplicates: list[str] = field(default_factory=list)
+    photos: int = 0  # Number of training images
+    masks: int = 0  # Number of training masks
+    held_photos: int = 0  # Number of held-out images
+    held_masks: int = 0  # Number of held-out masks
+    labels: dict[str, int] = field(default_factory=dict)  # Number of masks by label
+    classes: list[str] = field(default_factory=list)  # Class list of the data, in order
+    empty: int = 0  # Skipped masks without a pixel
+    tiny: int = 0  # Skipped masks with fewer than `TINY` pixels
+    unlabelled_photos: int = 0  # Skipped images without a mask
+    nested: float = 0.0  # Fraction of the masks that lie inside a larger one of their image
+    duplicates: list[str] = field(default_factory=list)  # Skipped images with an identical file
+    # Skipped images with the same content in another encoding
     alike: list[str] = field(default_factory=list)
+    # Training images that are skipped because the same file is held out
     leaks: list[str] = field(default_factory=list)
+    # Training images that are held out in another encoding
     alike_leaks: list[str] = field(default_factory=list)
+    # Datasets with their size, licence, source, consent and restrictions
     sources: list[dict[str, Any]] = field(default_factory=list)
-    content: str = ""
+    content: str = ""  # Hash of the training image files
+    # Lines about contents of the datasets that are not masks or not supported
     unread: list[str] = field(default_factory=list)
+    # Lines about skipped images and masks of the held-out set
     held_left: list[str] = field(default_factory=list)
 
     def lines(self) -> list[str]:

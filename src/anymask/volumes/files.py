@@ -32,26 +32,16 @@ class VolumeFiles:
 
     Raises InputError if an output is not supported, is also an input or is repeated, or a setting
     is invalid.
-
-    Attributes:
-        scan: As for `read_volume`.
-        prompts: Prompts with the number of the slice and the object.
-        axis: Axis across which the slices lie: 0 is z, 1 is y, 2 is x.
-        outputs: As for `write_labels`.
-        names: Object number to name.
-        frame: Time point or channel of the file.
-        series: DICOM series.
-        settings: As for `Model.volume`.
     """
 
-    scan: Path
-    prompts: Sequence[Prompt]
-    outputs: Sequence[Path]
-    axis: int = 0
-    names: Mapping[int, str] = field(default_factory=dict)
-    frame: int | None = None
-    series: str | None = None
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    scan: Path  # As for `read_volume`
+    prompts: Sequence[Prompt]  # Prompts with the number of the slice and the object
+    outputs: Sequence[Path]  # As for `write_labels`
+    axis: int = 0  # Axis across which the slices lie: 0 is z, 1 is y, 2 is x
+    names: Mapping[int, str] = field(default_factory=dict)  # Object number to name
+    frame: int | None = None  # Time point or channel of the file
+    series: str | None = None  # DICOM series
+    settings: Mapping[str, Any] = field(default_factory=dict)  # As for `Model.volume`
 
     def __post_init__(self) -> None:
         VolumeSettings(**self.settings)

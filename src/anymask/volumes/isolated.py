@@ -50,23 +50,14 @@ _KINDS: dict[str, type[AnymaskError]] = {
 
 @dataclass(frozen=True)
 class IsolatedScan:
-    """A scan to read in a separate process.
+    """A scan to read in a separate process."""
 
-    Attributes:
-        path: As for `read_volume`.
-        folder: Existing folder for the results.
-        most_bytes: Maximum size of the voxels. The process may use about twice as much memory.
-        seconds: Time limit.
-        frame: As for `read_volume`.
-        detached: As for `read_volume`.
-    """
-
-    path: Path
-    folder: Path
-    most_bytes: int
-    seconds: float
-    frame: int | None = None
-    detached: bool = False
+    path: Path  # As for `read_volume`
+    folder: Path  # Existing folder for the results
+    most_bytes: int  # Maximum size of the voxels. The process may use about twice as much memory.
+    seconds: float  # Time limit
+    frame: int | None = None  # As for `read_volume`
+    detached: bool = False  # As for `read_volume`
 
     def read(self, stopped: Callable[[], bool] = lambda: False) -> None:
         """Decode the scan. Get the result with `load`.

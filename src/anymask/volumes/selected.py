@@ -47,21 +47,13 @@ def explain(path: Path) -> Iterator[None]:
 @brief
 @dataclass(frozen=True)
 class Selected:
-    """Lazy view of three axes of an array, in the order (z, y, x).
+    """Lazy view of three axes of an array, in the order (z, y, x)."""
 
-    Attributes:
-        source: NumPy, nibabel or zarr array: any object indexed by integers and slices.
-        axes: Source axes of z, y and x.
-        fixed: Other source axes to index.
-        path: File name for error messages.
-        holds: Maximum number of voxel bytes in the file.
-    """
-
-    source: Any
-    axes: tuple[int, int, int]
-    fixed: Mapping[int, int]
-    path: Path
-    holds: float = math.inf
+    source: Any  # NumPy, nibabel or zarr array: any object indexed by integers and slices
+    axes: tuple[int, int, int]  # Source axes of z, y and x
+    fixed: Mapping[int, int]  # Other source axes to index
+    path: Path  # File name for error messages
+    holds: float = math.inf  # Maximum number of voxel bytes in the file
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -52,22 +52,16 @@ class Voxels(Protocol):
 class Volume:
     """A scan, or labels of a scan.
 
-    Attributes:
-        voxels: Voxels (z, y, x), in memory or in a file. Read them with `array` and `slice`.
-        affine: Matrix (4, 4) from voxel (x, y, z, 1) to mm, RAS.
-        names: Label value to name.
-        colours: Label value to color: red, green, blue, 0 to 255.
-        source: File that it was read from.
-
     Raises:
         InputError: The voxels do not have three dimensions, or the affine is sheared.
     """
 
-    voxels: Voxels
-    affine: Floats
-    names: Mapping[int, str] = field(default_factory=dict)
+    voxels: Voxels  # Voxels (z, y, x), in memory or in a file. Read them with `array` and `slice`.
+    affine: Floats  # Matrix (4, 4) from voxel (x, y, z, 1) to mm, RAS
+    names: Mapping[int, str] = field(default_factory=dict)  # Label value to name
+    # Label value to color: red, green, blue, 0 to 255
     colours: Mapping[int, Colour] = field(default_factory=dict)
-    source: str = ""
+    source: str = ""  # File that it was read from
 
     def __post_init__(self) -> None:
         shape, dtype = tuple(self.voxels.shape), self.voxels.dtype

@@ -27,29 +27,18 @@ _LABEL_INTENT, _SCANNER = "label", 1  # NIfTI codes
 
 @dataclass(frozen=True)
 class LabelMeasure:
-    """The measurements of one label of a volume.
+    """The measurements of one label of a volume."""
 
-    Attributes:
-        label: Value of the label.
-        name: Name of the label, or "".
-        voxels: Number of voxels.
-        volume_ml: Volume in millilitres (cm3).
-        centre_mm: Center (x, y, z), RAS.
-        extent_mm: Extent (z, y, x), from the first to the last voxel along each axis of the file.
-        slice: Slice across z with the largest area of the label.
-        area_mm2: Area on this slice.
-        diameter_mm: Longest diameter on this slice, between outer corners of pixels.
-    """
-
-    label: int
-    name: str
-    voxels: int
-    volume_ml: float
-    centre_mm: tuple[float, float, float]
+    label: int  # Value of the label
+    name: str  # Name of the label, or ""
+    voxels: int  # Number of voxels
+    volume_ml: float  # Volume in millilitres (cm3)
+    centre_mm: tuple[float, float, float]  # Center (x, y, z), RAS
+    # Extent (z, y, x), from the first to the last voxel along each axis of the file
     extent_mm: tuple[float, float, float]
-    slice: int
-    area_mm2: float
-    diameter_mm: float
+    slice: int  # Slice across z with the largest area of the label
+    area_mm2: float  # Area on this slice
+    diameter_mm: float  # Longest diameter on this slice, between outer corners of pixels
 
 
 def label_volume(

@@ -152,18 +152,12 @@ def fits(model: nn.Module) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class PromptedImage:
-    """The image after attention to N prompts: scale * X + shares * rows + a constant.
+    """The image after attention to N prompts: scale * X + shares * rows + a constant."""
 
-    Attributes:
-        scale: Scale (N, 1, L) of X, the (L, C) shared by all prompts.
-        shares: Shares (N, S, L).
-        rows: Rows (N, S, C) float32.
-        spare: Buffer (2, R, L) for temporary results; allocation would take longer than the sums.
-    """
-
-    scale: Tensor
-    shares: Tensor
-    rows: Tensor
+    scale: Tensor  # Scale (N, 1, L) of X, the (L, C) shared by all prompts
+    shares: Tensor  # Shares (N, S, L)
+    rows: Tensor  # Rows (N, S, C) float32
+    # Buffer (2, R, L) for temporary results; allocation would take longer than the sums
     spare: Tensor
 
 
@@ -502,16 +496,9 @@ class SecondLayer:
 
 @dataclass(frozen=True, eq=False)
 class NormVariance:
-    """Terms of the variance of one prompt's image, besides the image itself.
+    """Terms of the variance of one prompt's image, besides the image itself."""
 
-    Attributes:
-        first: Values (H, T, D) of the first layer's tokens.
-        second: Values (H, T, D) of the second layer's tokens.
-        among: Products (2 R, 2 R) of their rows with each other.
-        linear: Twice their products with the constant (2 R, 1).
-    """
-
-    first: Tensor
-    second: Tensor
-    among: Tensor
-    linear: Tensor
+    first: Tensor  # Values (H, T, D) of the first layer's tokens
+    second: Tensor  # Values (H, T, D) of the second layer's tokens
+    among: Tensor  # Products (2 R, 2 R) of their rows with each other
+    linear: Tensor  # Twice their products with the constant (2 R, 1)

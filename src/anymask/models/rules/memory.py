@@ -55,36 +55,22 @@ ANCHOR, RECENT = 1.0, 0.0  # memory of a prompted frame, and of a tracked one
 
 @dataclass(frozen=True, eq=False)
 class FrameMaps:
-    """Maps of one frame, shared by all objects on it.
+    """Maps of one frame, shared by all objects on it."""
 
-    Attributes:
-        keys: Unit keys (K, h, w).
-        middle: The encoder's second map (C, 2h, 2w).
-        fine: The encoder's third map (C, 4h, 4w).
-    """
-
-    keys: FloatArray
-    middle: FloatArray
-    fine: FloatArray
+    keys: FloatArray  # Unit keys (K, h, w)
+    middle: FloatArray  # The encoder's second map (C, 2h, 2w)
+    fine: FloatArray  # The encoder's third map (C, 4h, 4w)
 
 
 @dataclass(frozen=True, eq=False)
 class MemoryQuestion:
-    """Input of the memory network for one object. Objects may share the arrays of memory cells.
+    """Input of the memory network for one object. Objects may share the arrays of memory cells."""
 
-    Attributes:
-        frame: Maps of the frame.
-        hints: Hints (5, 4h, 4w), see `HINTS`.
-        memory_keys: Keys (M, K).
-        memory_labels: Share of the object in each fine cell (M, 16), row by row.
-        memory_kinds: ANCHOR or RECENT (M,); those of prompted frames come first.
-    """
-
-    frame: FrameMaps
-    hints: FloatArray
-    memory_keys: FloatArray
-    memory_labels: FloatArray
-    memory_kinds: FloatArray
+    frame: FrameMaps  # Maps of the frame
+    hints: FloatArray  # Hints (5, 4h, 4w), see `HINTS`
+    memory_keys: FloatArray  # Keys (M, K)
+    memory_labels: FloatArray  # Share of the object in each fine cell (M, 16), row by row
+    memory_kinds: FloatArray  # ANCHOR or RECENT (M,); those of prompted frames come first
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,64 +86,45 @@ class MemoryAnswer:
 
 @dataclass(frozen=True, kw_only=True)
 class MultimaskStability:
-    """Condition for replacing the mask of an unambiguous prompt by the best of the three others.
+    """Condition for replacing the mask of an unambiguous prompt by the best of the three others."""
 
-    Attributes:
-        delta: Offset of the threshold in both directions.
-        threshold: Minimum IoU of the masks at both thresholds; below it, the mask is replaced.
-    """
-
-    delta: float = 0.05
+    delta: float = 0.05  # Offset of the threshold in both directions
+    # Minimum IoU of the masks at both thresholds; below it, the mask is replaced
     threshold: float = 0.98
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrackingSettings:
-    """Options of SAM 2's families that do not change weights.
+    """Options of SAM 2's families that do not change weights."""
 
-    Attributes:
-        frames: Memories that a frame reads: the prompted ones and frames - 1 others.
-        stride: The others are every stride-th frame, and the previous one.
-        prompted_limit: Maximum number of prompted frames (2 or more), the nearest. None for all.
-        pointers: Frames whose object pointers are read, in addition to the prompted ones.
-        pointer_times: Temporal encoding of pointers: none, as a distance, or signed.
-        future_pointers: Whether pointers of later prompted frames are read.
-        mask_scale: Scale of a mask's probability in the memory encoder.
-        mask_bias: Bias of a mask's probability in the memory encoder.
-        sharp_prompted: Whether a prompted frame's mask is binarized in the memory.
-        several_points: Minimum and maximum number of points of prompts that return the best of
-            three masks; a tracked frame has 0.
-        stability: Condition for the best of three instead of the single mask, or None for never.
-        hole_area: Maximum area of filled holes in low-resolution pixels, or 0 for none.
-        exclusive: Whether a pixel belongs to at most one object in the predictions.
-        exclusive_memory: The same in the memories.
-        corrected: Whether a corrected frame stays "tracked", or becomes "prompted" like the first.
-        forget_around: Whether a correction removes the tracked memories around it.
-        memory_dtype: Type of the memories.
-        pool: Side of the squares in which memory maps are averaged when read (Xiong et al. 2024,
-            EfficientTAM, arXiv:2411.18933, section 3.2).
-        fill_gaps: Whether missing memories are replaced by the most recent ones of any age.
-            memories are read, however old they are.
-    """
-
-    frames: int = 7
-    stride: int = 1
+    frames: int = 7  # Memories that a frame reads: the prompted ones and frames - 1 others
+    stride: int = 1  # The others are every stride-th frame, and the previous one
+    # Maximum number of prompted frames (2 or more), the nearest. None for all.
     prompted_limit: int | None = None
-    pointers: int = 16
+    pointers: int = 16  # Frames whose object pointers are read, in addition to the prompted ones
+    # Temporal encoding of pointers: none, as a distance, or signed
     pointer_times: Literal["none", "distance", "signed"] = "none"
-    future_pointers: bool = False
-    mask_scale: float = 20.0
-    mask_bias: float = -10.0
-    sharp_prompted: bool = False
+    future_pointers: bool = False  # Whether pointers of later prompted frames are read
+    mask_scale: float = 20.0  # Scale of a mask's probability in the memory encoder
+    mask_bias: float = -10.0  # Bias of a mask's probability in the memory encoder
+    sharp_prompted: bool = False  # Whether a prompted frame's mask is binarized in the memory
+    # Minimum and maximum number of points of prompts that return the best of three masks; a tracked
+    # frame has 0
     several_points: tuple[int, int] = (0, 1)
+    # Condition for the best of three instead of the single mask, or None for never
     stability: MultimaskStability | None = None
-    hole_area: int = 0
-    exclusive: bool = False
-    exclusive_memory: bool = False
+    hole_area: int = 0  # Maximum area of filled holes in low-resolution pixels, or 0 for none
+    exclusive: bool = False  # Whether a pixel belongs to at most one object in the predictions
+    exclusive_memory: bool = False  # The same in the memories
+    # Whether a corrected frame stays "tracked", or becomes "prompted" like the first
     corrected: Literal["anew", "kept", "prompted"] = "anew"
-    forget_around: bool = False
-    memory_dtype: Literal["bfloat16", "float32"] = "bfloat16"
+    forget_around: bool = False  # Whether a correction removes the tracked memories around it
+    memory_dtype: Literal["bfloat16", "float32"] = "bfloat16"  # Type of the memories
+    # Side of the squares in which memory maps are averaged when read (Xiong et al. 2024,
+    # EfficientTAM, arXiv:2411.18933, section 3.2).
     pool: int = 1
+    # Whether missing memories are replaced by the most recent ones of any age. memories are read,
+    # however old they are.
     fill_gaps: bool = False
 
 
@@ -178,32 +145,20 @@ def for_users(settings: TrackingSettings) -> TrackingSettings:
 
 @dataclass(frozen=True, eq=False)
 class Memory:
-    """Memory of one object on one frame.
+    """Memory of one object on one frame."""
 
-    Attributes:
-        frame: Number of the frame.
-        tokens: Tokens (1, K, Cm).
-        pointer: Object pointer (1, C).
-    """
-
-    frame: int
-    tokens: Any
-    pointer: Any
+    frame: int  # Number of the frame
+    tokens: Any  # Tokens (1, K, Cm)
+    pointer: Any  # Object pointer (1, C)
 
 
 @dataclass(frozen=True)
 class VideoMoment:
-    """Position of a step in a video.
+    """Position of a step in a video."""
 
-    Attributes:
-        frame: Number of the frame.
-        backward: Whether tracking proceeds towards the first frame.
-        length: Number of frames of the video, or None if unknown.
-    """
-
-    frame: int
-    backward: bool = False
-    length: int | None = None
+    frame: int  # Number of the frame
+    backward: bool = False  # Whether tracking proceeds towards the first frame
+    length: int | None = None  # Number of frames of the video, or None if unknown
 
     def before(self, steps: int) -> int:
         """Frame that was processed `steps` steps earlier."""
@@ -216,15 +171,11 @@ class VideoMoment:
 
 @dataclass(frozen=True, eq=False)
 class MemorySelection:
-    """Memories of one object that a frame reads.
+    """Memories of one object that a frame reads."""
 
-    Attributes:
-        memories: (age in steps, memory); age 0 for a prompted frame, which has no temporal order.
-        pointers: (age in steps, pointer).
-    """
-
+    # (age in steps, memory); age 0 for a prompted frame, which has no temporal order
     memories: tuple[tuple[int, Memory], ...]
-    pointers: tuple[tuple[int, Any], ...]
+    pointers: tuple[tuple[int, Any], ...]  # (age in steps, pointer)
 
     @property
     def layout(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -237,15 +188,10 @@ class MemorySelection:
 
 @dataclass(frozen=True, eq=False)
 class MemoryBank:
-    """All memories of one object, by frame.
+    """All memories of one object, by frame."""
 
-    Attributes:
-        prompted: Memories of prompted frames.
-        tracked: Memories of tracked frames.
-    """
-
-    prompted: dict[int, Memory] = field(default_factory=dict)
-    tracked: dict[int, Memory] = field(default_factory=dict)
+    prompted: dict[int, Memory] = field(default_factory=dict)  # Memories of prompted frames
+    tracked: dict[int, Memory] = field(default_factory=dict)  # Memories of tracked frames
 
     def with_prompted(self, memory: Memory) -> MemoryBank:
         """Copy of the bank with a prompted frame, which replaces the memory of that frame."""

@@ -31,23 +31,15 @@ class LabelSuggestion(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class NameTable:
-    """All names of a name model.
+    """All names of a name model."""
 
-    Attributes:
-        words: N names, the more frequent ones first.
-        vectors: Unit vectors (N, D).
-        learned: Whether a name occurs in the training images (N,); others are known only by text.
-        also: Other spellings of names, and their index.
-        scale: Factor from similarity to logit.
-        network: Identifier of the name model.
-    """
-
-    words: tuple[str, ...]
-    vectors: FloatArray
+    words: tuple[str, ...]  # N names, the more frequent ones first
+    vectors: FloatArray  # Unit vectors (N, D)
+    # Whether a name occurs in the training images (N,); others are known only by text
     learned: BoolArray
-    also: Mapping[str, int]
-    scale: float
-    network: str = ""
+    also: Mapping[str, int]  # Other spellings of names, and their index
+    scale: float  # Factor from similarity to logit
+    network: str = ""  # Identifier of the name model
 
     def chosen(
         self, names: Sequence[str] | None, own: Mapping[str, FloatArray] | None = None
@@ -113,18 +105,12 @@ class NameTable:
 
 @dataclass(frozen=True, eq=False)
 class ChosenNames:
-    """Candidate names.
+    """Candidate names."""
 
-    Attributes:
-        labels: N names as the user wrote them.
-        vectors: Vectors (N, D).
-        scale: See `NameTable`.
-        others: Vectors (m, D) of competing names that are not candidates.
-    """
-
-    labels: tuple[str, ...]
-    vectors: FloatArray
-    scale: float
+    labels: tuple[str, ...]  # N names as the user wrote them
+    vectors: FloatArray  # Vectors (N, D)
+    scale: float  # See `NameTable`
+    # Vectors (m, D) of competing names that are not candidates
     others: FloatArray = field(default_factory=lambda: np.zeros((0, 0), np.float32))
 
     def suggest(self, vectors: FloatArray, top: int) -> list[list[LabelSuggestion]]:  # (n, D)

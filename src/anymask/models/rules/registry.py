@@ -68,15 +68,11 @@ class FamilyPlugin:
 
     The plug-in declares an entry point for the name of each variant, of the family
     (`ModelSpec.family`) if it has rules, and of the weights. Its module must not import torch.
-
-    Attributes:
-        variants: Models by name.
-        rules: Function that creates the rules of the family, or None.
-        read: Function that loads fine-tuned weights of a special form, or None.
     """
 
-    variants: Mapping[str, RegistryEntry] = field(default_factory=dict)
-    rules: Maker | None = None
+    variants: Mapping[str, RegistryEntry] = field(default_factory=dict)  # Models by name
+    rules: Maker | None = None  # Function that creates the rules of the family, or None
+    # Function that loads fine-tuned weights of a special form, or None
     read: WeightsReader | None = None
 
 

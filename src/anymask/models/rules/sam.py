@@ -30,18 +30,13 @@ from anymask.masks import (
 
 @dataclass(frozen=True)
 class SamFamily:
-    """Rules of the SAM models, whose masks are ordered by predicted IoU.
-
-    Attributes:
-        several: Selects the masks of an ambiguous prompt.
-        single: Selects the mask of an unambiguous prompt.
-    """
+    """Rules of the SAM models, whose masks are ordered by predicted IoU."""
 
     spec: ModelSpec
     grid: GridDefaults
     tables: Tables
-    several: Choice
-    single: Choice
+    several: Choice  # Selects the masks of an ambiguous prompt
+    single: Choice  # Selects the mask of an unambiguous prompt
     roles: TokenRoles = ONE_OR_THREE
     closer: CropRefinement | None = None
     stepwise: bool = False

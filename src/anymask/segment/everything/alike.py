@@ -40,15 +40,10 @@ LEVELS = 48  # of the watershed
 
 
 class Alikeness(NamedTuple):
-    """Appearance of the objects.
+    """Appearance of the objects."""
 
-    Attributes:
-        plane: Contrast of each pixel (H, W); about 0 in the background, 1 in objects.
-        diameter: Diameter in pixels.
-    """
-
-    plane: Plane
-    diameter: float
+    plane: Plane  # Contrast of each pixel (H, W); about 0 in the background, 1 in objects
+    diameter: float  # Diameter in pixels
 
 
 def only_alike(photo: UintImage, found: Sequence[Mask]) -> list[Mask]:

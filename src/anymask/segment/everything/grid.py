@@ -35,39 +35,24 @@ LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class CropView:
-    """A window of an image and its position in model space.
+    """A window of an image and its position in model space."""
 
-    Attributes:
-        window: Window x0, y0, x1, y1 of the image, x1 and y1 exclusive.
-        image_hw: Height and width of the whole image.
-        geometry: Position of the window in model space.
-        threshold: Logits above it are foreground.
-        canvas: Reusable buffers.
-    """
-
-    window: Window
-    image_hw: tuple[int, int]
-    geometry: Geometry
-    threshold: float
-    canvas: Canvas = field(default_factory=Canvas, repr=False, compare=False)
+    window: Window  # Window x0, y0, x1, y1 of the image, x1 and y1 exclusive
+    image_hw: tuple[int, int]  # Height and width of the whole image
+    geometry: Geometry  # Position of the window in model space
+    threshold: float  # Logits above it are foreground
+    canvas: Canvas = field(default_factory=Canvas, repr=False, compare=False)  # Reusable buffers
 
 
 @brief
 @dataclass(frozen=True)
 class Observation:
-    """Features of one mask for the adaptive mode.
+    """Features of one mask for the adaptive mode."""
 
-    Attributes:
-        on: Whether each click of the grid is inside the mask (N,).
-        place: Index of the click that found the mask.
-        value: Quality relative to the thresholds, 0..1.
-        area: Share of the image, 0..1.
-    """
-
-    on: BoolArray
-    place: int
-    value: float
-    area: float
+    on: BoolArray  # Whether each click of the grid is inside the mask (N,)
+    place: int  # Index of the click that found the mask
+    value: float  # Quality relative to the thresholds, 0..1
+    area: float  # Share of the image, 0..1
 
 
 def crop_boxes(
@@ -188,19 +173,12 @@ RIM = 4.0  # upper limit of the distance to the image border
 @brief
 @dataclass(frozen=True, eq=False)
 class TanhNetwork:
-    """Network with one hidden tanh layer on the first f features.
+    """Network with one hidden tanh layer on the first f features."""
 
-    Attributes:
-        into: Hidden weights (f, H).
-        bias: Hidden bias (H,).
-        out: Output weights (H,).
-        level: Output bias.
-    """
-
-    into: Floats
-    bias: Floats
-    out: Floats
-    level: float = 0.0
+    into: Floats  # Hidden weights (f, H)
+    bias: Floats  # Hidden bias (H,)
+    out: Floats  # Output weights (H,)
+    level: float = 0.0  # Output bias
 
     @classmethod
     def of(cls, table: Mapping[str, Any]) -> TanhNetwork:

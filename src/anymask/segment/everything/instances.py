@@ -34,17 +34,11 @@ CROSS = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
 
 
 class Distances(NamedTuple):
-    """Planes (h, w) in 0..1 without padding, as `models.instance_head` predicts them.
+    """Planes (h, w) in 0..1 without padding, as `models.instance_head` predicts them."""
 
-    Attributes:
-        foreground: Probability of the foreground.
-        center: Distance to the instance's center, relative to its largest.
-        boundary: 1 minus the distance to the instance's boundary, relative to its largest.
-    """
-
-    foreground: FloatArray
-    center: FloatArray
-    boundary: FloatArray
+    foreground: FloatArray  # Probability of the foreground
+    center: FloatArray  # Distance to the instance's center, relative to its largest
+    boundary: FloatArray  # 1 minus the distance to the instance's boundary, relative to its largest
 
 
 def find_instances(

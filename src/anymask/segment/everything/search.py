@@ -170,27 +170,16 @@ class ProgressCounter:
 
 @dataclass(frozen=True)
 class Scan:
-    """One view of an image with the state that prompting requires.
+    """One view of an image with the state that prompting requires."""
 
-    Attributes:
-        sweep: Decoder of many clicks.
-        family: Rules of the model.
-        view: The window that is searched.
-        settings: Settings of the grid.
-        embedding: Embedding of the view.
-        cutters: Threads that resize masks while the model decodes.
-        log: Log of all batches, or None.
-        judge: Objectness estimator, or None.
-    """
-
-    sweep: Sweep
-    family: Family
-    view: CropView
-    settings: Grid
-    embedding: Features
-    cutters: Executor
-    log: SearchLog | None = None
-    judge: Objectness | None = None
+    sweep: Sweep  # Decoder of many clicks
+    family: Family  # Rules of the model
+    view: CropView  # The window that is searched
+    settings: Grid  # Settings of the grid
+    embedding: Features  # Embedding of the view
+    cutters: Executor  # Threads that resize masks while the model decodes
+    log: SearchLog | None = None  # Log of all batches, or None
+    judge: Objectness | None = None  # Objectness estimator, or None
 
     def decode(self, clicks: Floats, frontier: Frontier | None = None) -> list[Mask]:
         """Masks of N clicks (N, 2) in pixels of the view.
@@ -299,17 +288,11 @@ AS_FOUND = SegmentSettings(multimask=True, ranking="own")  # the masks of a grid
 
 @dataclass(frozen=True)
 class WindowScanner:
-    """Search of one tile, or of the downscaled image.
+    """Search of one tile, or of the downscaled image."""
 
-    Attributes:
-        runtime: Runtime of the model.
-        settings: Settings of the grid.
-        log: Log from which an interrupted search resumes, or None.
-    """
-
-    runtime: ImageRuntime
-    settings: Grid
-    log: SearchLog | None = None
+    runtime: ImageRuntime  # Runtime of the model
+    settings: Grid  # Settings of the grid
+    log: SearchLog | None = None  # Log from which an interrupted search resumes, or None
 
     def everything(
         self, picture: UintImage, scale: float = 1.0, progress: OnProgress | None = None

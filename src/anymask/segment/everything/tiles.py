@@ -198,30 +198,19 @@ def _is_among(record: Mask, others: Sequence[Mask]) -> bool:
 
 @dataclass(frozen=True)
 class Piece:
-    """A mask of one tile, in pixels of the image.
+    """A mask of one tile, in pixels of the image."""
 
-    Attributes:
-        record: Mask of the image.
-        window: The tile.
-    """
-
-    record: Mask
-    window: Window
+    record: Mask  # Mask of the image
+    window: Window  # The tile
 
 
 @dataclass(frozen=True)
 class Stitched:
-    """An object of one or more pieces.
+    """An object of one or more pieces."""
 
-    Attributes:
-        record: Merged mask. Score and stability are means weighted by area.
-        pieces: Pieces, the largest first.
-        cut: Whether it ends at a tile's border without confirmation by another tile.
-    """
-
-    record: Mask
-    pieces: tuple[Piece, ...]
-    cut: bool
+    record: Mask  # Merged mask. Score and stability are means weighted by area.
+    pieces: tuple[Piece, ...]  # Pieces, the largest first
+    cut: bool  # Whether it ends at a tile's border without confirmation by another tile
 
 
 def stitch(pieces: Sequence[Piece], image_hw: tuple[int, int]) -> list[Stitched]:
