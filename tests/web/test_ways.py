@@ -51,7 +51,7 @@ def test_a_report_is_read_as_tables(sit_down: SitDown, project: Project) -> None
     ann.page.get_by_role("button", name="Report").click()
     report = ann.page.get_by_role("dialog", name="Report")
     report.wait_for()
-    assert report.get_by_role("heading").all_inner_texts() == ["Report", "PACES", "VERDICTS"]
+    assert report.get_by_role("heading").all_inner_texts() == ["Report", "TIME PER STAGE", "VERDICTS"]
     heads = report.get_by_role("columnheader").all_inner_texts()
     assert heads == ["Stage", "Masks an hour", "Mean IoU"]
     assert report.get_by_role("cell").all_inner_texts() == ["–", "semi", "240", "0.91"]
