@@ -113,7 +113,16 @@ def tests_of(mutant: dict[str, Any], order: Path | None) -> list[str]:
     for line in order.read_text("utf-8").splitlines():
         test, _, cost = line.rpartition(",")
         seconds[test.partition("::")[0]] += float(cost)
-    files = sorted((cost, file) for file, cost in seconds.items() if file.startswith(f"{folder}/"))
+    stem = Path(mutant["file"]).stem
+
+    def far(file: str) -> bool:
+        return stem not in (ROOT / file).read_text("utf-8") and stem not in file
+
+    files = sorted(
+        ((far(file), cost), file)
+        for file, cost in seconds.items()
+        if file.startswith(f"{folder}/") and (ROOT / file).is_file()
+    )
     return [file for _, file in files] or [folder]
 
 
