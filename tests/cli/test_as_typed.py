@@ -1,9 +1,7 @@
 """Commands as people type them: each does what was meant, or says in one line what to type."""
 
 import csv
-import io
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +13,7 @@ import anymask
 from anymask.cli import read_example
 from anymask.cli.main import main
 from anymask.images import load_mask
-from anymask.masks import Features, Mask
+from anymask.masks import Features
 from anymask.segment import Model
 from tests.segment.fakes import ColourRuntime, discs, iou
 
@@ -23,16 +21,6 @@ PICTURE, (LEFT, RIGHT) = discs((200, 300), [(90, 100, 70), (240, 100, 20)])
 BOXES = ["--box", "15,25,165,175", "--box", "215,75,265,125"]
 GRID = ["--mode", "exact", "--grid", "4", "--score", "0.3"]
 GRID += ["--stability", "0.3"]
-
-
-class Stdin:
-    """What a shell pipes into a command."""
-
-    def __init__(self, data: bytes) -> None:
-        self.buffer = io.BytesIO(data)
-
-    def isatty(self) -> bool:
-        return False
 
 
 @pytest.fixture
@@ -97,23 +85,6 @@ def test_clicks_belong_to_the_object_they_follow(desk: Path) -> None:
     assert iou(second, RIGHT) > 0.7
 
 
-@pytest.mark.parametrize(
-    "name", ["o.png", "o.overlay.jpg", "o.mask.png", "o.svg", "o.geojson", "o.txt", "o.webp"]
-)
-def test_every_output_holds_all_objects_or_one_each(desk: Path, name: str) -> None:
-    assert main(["segment", "p.png", *BOXES, "-o", name, "-o", "each{n}.png"]) == 0
-    assert Path(name).stat().st_size
-    alphas = [np.asarray(Image.open(f"each{n}.png"))[..., 3] > 0 for n in (1, 2)]
-    assert iou(alphas[0], LEFT) > 0.7
-    assert iou(alphas[1], RIGHT) > 0.7
-    if name == "o.mask.png":
-        np.testing.assert_array_equal(load_mask(name), alphas[0] | alphas[1])
-    if name in ("o.svg", "o.geojson", "o.txt"):
-        text = Path(name).read_text()
-        counts = {"o.svg": text.count("<path"), "o.geojson": text.count('"Feature"')}
-        assert counts.get(name, len(text.splitlines())) == 2
-
-
 def test_a_lone_negative_click_is_refused(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
     told = refusal(capsys, "segment", "p.png", "--negative", "100,100")
     assert "Add --point X,Y, --box X0,Y0,X1,Y1 or --mask FILE" in told
@@ -122,23 +93,6 @@ def test_a_lone_negative_click_is_refused(desk: Path, capsys: pytest.CaptureFixt
     assert "--next separates the prompts of two objects" in refusal(
         capsys, "segment", "p.png", *BOXES, "--next"
     )
-
-
-@pytest.mark.parametrize(
-    ("words", "told"),
-    [
-        (["--points", "290,120"], "Unknown option --points. Did you mean '--point'?"),
-        (["--bbox", "1,2,3,4"], "Unknown option --bbox. Did you mean '--box'?"),
-        (["--neg", "1,2"], "Unknown option --neg. Did you mean '--negative'?"),
-        (["--point", "1,2", "--granularity", "prat"], "Invalid granularity"),
-        (["--crs", "EPSG:4326", "--point", "9,47"], "--crs: Only for maps"),  # no pixel
-        (["--point", "1,2", "3,4"], "Unexpected argument '3,4'. Repeat the option"),
-    ],
-)
-def test_mistyped_options_get_the_right_one(
-    desk: Path, words: list[str], told: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert told in refusal(capsys, "segment", "p.png", *words)
 
 
 @pytest.mark.parametrize(
@@ -162,18 +116,6 @@ def test_parts_of_the_sides_get_a_hint(desk: Path, capsys: pytest.CaptureFixture
     assert "pass 30,20,150,180" in told
     told = out_of(capsys, "segment", "p.png", "--point", "1,1", "-o", "m.npy")
     assert "parts of the photo" not in told
-
-
-def test_a_photo_is_no_mask(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    noise = np.random.default_rng(0).normal(120, 40, (80, 120, 3)).clip(0, 255).astype(np.uint8)
-    Image.fromarray(noise).save("dog.jpg")
-    Image.fromarray(noise[..., 0]).save("grey.png")
-    for name in ("dog.jpg", "grey.png"):
-        told = refusal(capsys, "segment", "p.png", "--mask", name)
-        assert f"'{name}' appears to be a photo" in told
-    Image.fromarray(RIGHT.astype(np.uint8) * 255).save("mask.jpg")
-    assert main(["segment", "p.png", "--mask", "mask.jpg", "-o", "m.npy"]) == 0
-    assert iou(np.load("m.npy"), RIGHT) > 0.7
 
 
 def test_zoom_says_when_it_had_no_use(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -263,46 +205,11 @@ def test_a_file_s_name_is_a_file(desk: Path, capsys: pytest.CaptureFixture[str])
     more = ["b.geojson", "-o", "b.svg", "-o", "b.npy", "-o", "b.webp", "-o", "b.txt", "-o", "b.csv"]
     said = out_of(capsys, *words, *more)
     assert all(f"wrote {name}" in said for name in more if name != "-o")
-    rows = json.loads(Path("a.json").read_text())["annotations"]
-    assert len(np.load("b.npy")) == len(rows)
-    assert len(json.loads(Path("b.geojson").read_text())["features"]) == len(rows)
-    assert [int(row["area"]) for row in csv.DictReader(Path("b.csv").read_text().splitlines())] == [
-        row["area"] for row in rows
-    ]
-    assert Path("b.svg").is_file()
-    assert len(Path("b.txt").read_text().splitlines()) == len(rows)
     assert "anymask encode does not write to standard output. Pass a file" in refusal(
         capsys, "encode", "p.png", "-o", "-"
     )
     assert main(["encode", "p.png", "-o", "deep/e.npz"]) == 0
     assert Features.load("deep/e.npz").image_hw == (200, 300)
-
-
-def test_a_photo_by_standard_input(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for words in (["segment", "-", "--point", "90,100"], ["everything", "-", *GRID]):
-        monkeypatch.setattr(sys, "stdin", Stdin(Path("p.png").read_bytes()))
-        assert main([*words, "-o", "m.json"]) == 0
-        rows = json.loads(Path("m.json").read_text())["annotations"]
-        masks = [Mask.from_sa1b(row).mask for row in rows]
-        assert max(iou(mask, LEFT) for mask in masks) > 0.7
-
-
-def test_masks_by_standard_output(desk: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
-    def piped(*words: str) -> bytes:
-        capfdbinary.readouterr()
-        assert main(["segment", "p.png", "--point", "240,100", "-o", *words]) == 0
-        out, err = capfdbinary.readouterr()
-        assert b"score 0." in err
-        return out
-
-    with Image.open(io.BytesIO(piped("-"))) as picture:
-        assert iou(np.asarray(picture)[..., 3] > 0, RIGHT) > 0.7
-    assert json.loads(piped("-.json"))["annotations"]
-    assert b"<svg " in piped("-.svg")[:100]
-    capfdbinary.readouterr()
-    assert main(["everything", "p.png", *GRID, "-o", "-"]) == 0
-    assert json.loads(capfdbinary.readouterr().out)["annotations"]
-    assert sorted(path.name for path in desk.iterdir()) == ["p.png", "q.png"]
 
 
 @pytest.mark.parametrize("command", [["segment", "--point", "1,1"], ["everything"], ["encode"]])

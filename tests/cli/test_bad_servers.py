@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import socket
-import struct
-import zlib
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
 
@@ -78,29 +75,3 @@ def test_a_folder_without_a_picture_becomes_no_project(
     (tmp_path / "notes.txt").write_text("no picture")
     assert f"{tmp_path} contains no images" in refused(capsys, *words, tmp_path)
     assert not (tmp_path / ".anymask").exists()
-
-
-def test_pictures_that_cannot_be_read_are_named_and_left_out(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    Image.fromarray(np.zeros((8, 9, 3), np.uint8)).save(tmp_path / "good.png")
-    (tmp_path / "text.jpg").write_text("no picture")
-    (tmp_path / "vast.png").write_bytes(vast())
-    assert main(["project", "init", str(tmp_path)]) == 0
-    err = capsys.readouterr().err
-    assert "with 1 image" in err.splitlines()[-1]
-    names = [line.split(":")[0] for line in err.splitlines()[:-1]]
-    assert names == ["skipped text.jpg", "skipped vast.png"]
-    assert "has 100000 x 100000 pixels" in err
-
-
-def vast() -> bytes:
-    """The header of a PNG of ten gigapixels, and nothing behind it."""
-
-    def chunk(kind: bytes, body: bytes) -> bytes:
-        crc = struct.pack(">I", zlib.crc32(kind + body))
-        return struct.pack(">I", len(body)) + kind + body + crc
-
-    header = struct.pack(">IIBBBBB", 100_000, 100_000, 8, 2, 0, 0, 0)
-    signature = b"\x89PNG\r\n\x1a\n"
-    return signature + chunk(b"IHDR", header) + chunk(b"IDAT", b"") + chunk(b"IEND", b"")

@@ -119,28 +119,13 @@ def test_the_options_reach_the_model_and_the_processes(
     assert os.environ.get("ANYMASK_THREADS") == before
 
 
-@pytest.mark.usefixtures("load")
-def test_a_cold_start_that_fails_is_a_note(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def fail(words: list[str]) -> tuple[float, None]:
-        if "segment" in words:
-            raise AnymaskError("it fell over")
-        return 0.1, None
-
-    monkeypatch.setattr(command, "run_process", fail)
-    assert main(["bench", "--grid", "3", "--rounds", "1"]) == 0
-    text = capsys.readouterr().out
-    assert "- skipped: cold start: it fell over" in text
-    assert "| cold start" not in text
-
-
 @pytest.mark.usefixtures("load", "processes")
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (["--rounds", "0"], "Invalid value '0'. Expected a whole number of at least 1"),
         (["--photo", "gone.jpg"], "The image gone.jpg does not exist"),
+        (["nosuch"], "Unknown model 'nosuch'. List the models with"),
         (["--runtime", "torch"], "anymask: error: no checkpoint"),
         (["encoder", "sam"], "Unexpected argument 'sam'"),
     ],
@@ -150,29 +135,6 @@ def test_wrong_options_are_sentences(
 ) -> None:
     assert main(["bench", *words]) == 2
     assert message in capsys.readouterr().err
-
-
-@pytest.mark.usefixtures("processes")
-def test_an_unknown_model_is_the_error_of_the_whole_command(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    assert main(["bench", "nosuch", "--rounds", "1"]) == 2
-    assert (
-        capsys.readouterr()
-        .err.splitlines()[-1]
-        .startswith("anymask: error: Unknown model 'nosuch'. List the models with")
-    )
-
-
-@pytest.mark.usefixtures("load", "processes")
-def test_it_says_what_it_measures_before_it_begins(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    assert main(["bench", "--rounds", "1", "--grid", "3"]) == 0
-    first = capsys.readouterr().err.splitlines()[0]
-    assert first.startswith("Measuring nano on a generated image of 1024 x 683 pixels: cold start")
-    assert "1 rounds" in first
-    assert "Ctrl+C" in first
 
 
 @pytest.mark.usefixtures("load")

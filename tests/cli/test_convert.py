@@ -6,9 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
-import anymask
 from anymask.cli.main import main
 from anymask.formats import AnnotatedImage, read_annotations, write_annotations
 from anymask.formats.registry import FORMATS
@@ -60,16 +58,6 @@ def test_strict_writes_nothing_when_something_is_lost(
     assert not target.exists()
 
 
-def test_the_file_that_is_read_is_not_written_over(
-    source: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    before = (source / "rings.json").read_bytes()
-    words = [str(source / "rings.json"), str(source), "--to", "labelme"]
-    assert main(["convert", *words]) == 2
-    assert "rings.json' is also an input" in capsys.readouterr().err
-    assert (source / "rings.json").read_bytes() == before
-
-
 def test_options_reach_the_writer(source: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["convert", str(source), str(source.parent / "y"), "--to", "yolo", "--holes", "error"]
     assert main(words) == 2
@@ -82,25 +70,6 @@ def test_help_lists_the_formats(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["convert", "--help-all"]) == 0
     out = capsys.readouterr().out
     assert all(f"  {name} " in out for name in FORMATS)
-
-
-@pytest.mark.parametrize("target", ["coco", "label-png", "sa1b"])
-def test_runs_whose_sum_leaves_64_bits_are_named_not_decoded(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], target: str
-) -> None:
-    runs = [2**62, 2**62, 2**62, 2**62 + 64 * 64]
-    mask = {"id": 1, "image_id": 1, "category_id": 1, "iscrowd": 0,
-            "segmentation": {"size": [64, 64], "counts": runs}}  # fmt: skip
-    document = {
-        "images": [{"id": 1, "file_name": "a.png", "height": 64, "width": 64}],
-        "annotations": [mask],
-        "categories": [{"id": 1, "name": "cat"}],
-    }
-    (tmp_path / "x.json").write_text(json.dumps(document))
-    words = ["convert", str(tmp_path / "x.json"), str(tmp_path / "out"), "--to", target]
-    assert main(words) == 2
-    assert "longer than the whole image (H * W = 4096)" in capsys.readouterr().err
-    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(
@@ -150,64 +119,6 @@ def test_how_masks_were_made_is_one_line(
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == "Not stored in voc: scores, stability, clicks"
     assert len(lines) == 2
-
-
-def test_a_yolo_set_is_written_with_its_photos(
-    source: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    Image.new("RGB", (12, 9)).save(source / "rings.png")
-    target = source.parent / "set"
-    words = ["convert", str(source), str(target), "--to", "yolo", "--copy-images"]
-    assert main(words) == 0
-    assert (target / "images" / "rings.png").read_bytes() == (source / "rings.png").read_bytes()
-    assert (target / "labels" / "rings.txt").is_file()
-    images, _ = read_annotations(target)
-    assert len(images) == 1
-    words = ["convert", str(source), str(target / "a.json"), "--to", "coco", "--copy-images"]
-    assert main(words) == 2
-    assert "--copy-images requires --to set or --to yolo, but" in capsys.readouterr().err
-
-
-def test_a_gray_photo_is_no_picture_of_object_numbers(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    photo, numbers, out = tmp_path / "photo.png", tmp_path / "numbers.png", tmp_path / "out.json"
-    Image.open(anymask.sample("coffee")).convert("L").save(photo)
-    assert main(["convert", str(photo), str(out)]) == 2
-    told = capsys.readouterr().err
-    assert "appears to be a photo" in told
-    assert "To read it as a mask image, add --from" in told
-    assert told.count("\n") == 1
-    assert not out.exists()
-    chosen = ["--from", "label-png", "--mask-values", "labels"]
-    assert main(["convert", str(photo), str(out), *chosen]) == 0
-    many = np.arange(300, dtype=np.uint16).reshape(15, 20).repeat(9, axis=0).repeat(9, axis=1)
-    Image.fromarray(many).save(numbers)
-    assert main(["convert", str(numbers), str(out)]) == 0
-    assert len(json.loads(out.read_text("utf-8"))["annotations"]) == 299
-
-
-@pytest.mark.parametrize(
-    ("turn", "told"),
-    [(1, "Use the image on which the masks were"), (6, "The image has an EXIF rotation")],
-)
-def test_photos_of_another_size_are_not_put_beside_masks(
-    turn: int, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """A JSON's sizes are often those of the stored pixels, without the turn of the EXIF tag."""
-    mask = Mask(mask_to_rle(np.ones((6, 8), bool)))
-    write_annotations(
-        [AnnotatedImage(file_name="a.jpg", hw=(6, 8), masks=(mask,))], tmp_path / "a.json", "coco"
-    )
-    exif = Image.Exif()
-    exif[0x0112] = turn
-    Image.new("RGB", (8, 6) if turn > 1 else (9, 6)).save(tmp_path / "a.jpg", exif=exif)
-    words = ["convert", str(tmp_path / "a.json"), str(tmp_path / "set"), "--copy-images"]
-    assert main([*words, "--to", "set"]) == 2
-    error = capsys.readouterr().err
-    assert "The masks were drawn on an image of 8 x 6 pixels, but the image file has" in error
-    assert not (tmp_path / "set").exists()  # nor half of it
-    assert told in error
 
 
 @pytest.mark.parametrize(

@@ -199,21 +199,6 @@ def test_one_picture_is_learned_from_and_nothing_is_reported(
     assert not (tmp_path / "run" / "report.html").exists()
 
 
-@pytest.mark.parametrize(("count", "held"), [("0", 0), ("2", 2), ("99", 5)])
-def test_as_many_are_held_out_as_are_asked_for(
-    count: str, held: int, tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    data, run = write_sets(tmp_path / "data"), tmp_path / "run"
-    command = ["distil", "--teacher", str(tiny), "--student", str(tiny), "--data", str(data)]
-    options = ["-o", str(run), "--pictures", "4", "--held-out", count]
-    assert main([*command, *options]) == 0
-    assert (run / "report.html").exists() == bool(held)
-    if held:
-        assert len(json.loads((run / "before.json").read_text("utf-8"))["keys"]) == held
-    else:
-        assert "No report was written: no images are held out.\n" in capsys.readouterr().out
-
-
 @pytest.mark.parametrize(
     ("options", "reason"),
     [

@@ -79,15 +79,6 @@ def test_the_embedding_of_a_map_is_one_of_a_map(
     assert not Path("a.geojson").exists()
 
 
-def test_what_is_there_already_is_not_made_again(
-    runtime: type[Counting], capsys: pytest.CaptureFixture[str]
-) -> None:
-    for _ in range(2):
-        main(["encode", "photos", "-o", "out"])
-    assert runtime.seen == 5
-    assert capsys.readouterr().err.endswith("0 done, 5 skipped (existing), 0 failed\n")
-
-
 def test_changed_photos_damaged_files_and_other_weights_are_done_again(
     runtime: type[Counting], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -121,25 +112,3 @@ def test_one_photo_will_do(runtime: type[Counting], capsys: pytest.CaptureFixtur
         assert main(["encode", "photos/sub/c.png", "-o", "out"]) == 0
         assert capsys.readouterr().err == f"{told} {Path('out/c.npz')}\n"
     assert made() == ["out/c.npz"]
-
-
-def test_a_folder_without_photos_is_told(
-    runtime: type[Counting], capsys: pytest.CaptureFixture[str]
-) -> None:
-    Path("empty").mkdir()
-    assert main(["encode", "empty", "-o", "out"]) == 2
-    assert "'empty' contains no images" in capsys.readouterr().err
-
-
-def test_an_interruption_keeps_what_was_done(
-    runtime: type[Counting], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class Stopping(Counting):
-        def encode_images(self, images: np.ndarray) -> list:
-            if self.seen == 2:
-                raise KeyboardInterrupt
-            return super().encode_images(images)
-
-    monkeypatch.setattr(anymask, "load", lambda *_, **__: Model(Stopping()))
-    assert main(["encode", "photos", "-o", "out"]) == 130
-    assert made() == ["out/a.npz", "out/b.npz"]

@@ -33,8 +33,10 @@ def test_a_folder_of_sets_is_measured_and_printed(
 ) -> None:
     out = tmp_path / "out.json"
     words = ["--clicks", "2", "--measure", "noc", "--json", str(out)]
-    assert main(["evaluate", str(data), *words]) == 0
+    page = tmp_path / "page.html"
+    assert main(["evaluate", str(data), *words, "--html", str(page)]) == 0
     text = capsys.readouterr().out
+    assert page.read_text(encoding="utf-8").count("<h2>Worst cases of first</h2>") == 1
     assert text.startswith("| set | masks | 1 click | 2 clicks | box |\n")
     assert "| first | 3 | 1.000 | 1.000 | 1.000 |" in text
     assert "**all mean** | 2 sets" in text
@@ -75,6 +77,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(
     ("words", "message"),
     [
         (["--resume"], "requires an output file"),
+        (["--json", "x.csv", "--resume"], "Set --json FILE.json"),
         (
             ["--model", "a", "--model", "b", "--weights", "w"],
             "give the weights of each with --model NAME=WEIGHTS",
@@ -93,11 +96,6 @@ def test_wrong_options_are_sentences(
     assert message in capsys.readouterr().err
 
 
-def test_absent_data_are_named(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["evaluate", "no-such-set"]) == 2
-    assert "no-such-set" in capsys.readouterr().err
-
-
 def test_a_file_of_other_settings_is_not_resumed(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -105,16 +103,6 @@ def test_a_file_of_other_settings_is_not_resumed(
     assert main(["evaluate", str(data), "--json", out]) == 0
     assert main(["evaluate", str(data), "--json", out, "--resume", "--clicks", "2"]) == 2
     assert "its settings is" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("text", ["{", "[]", '{"sets": 1}'])
-def test_a_file_that_is_no_report_is_not_resumed(
-    data: Path, tmp_path: Path, text: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    out = tmp_path / "out.json"
-    out.write_text(text, encoding="utf-8")
-    assert main(["evaluate", str(data), "--json", str(out), "--resume"]) == 2
-    assert "is not an evaluation report" in capsys.readouterr().err
 
 
 def test_models_stand_in_one_table(
@@ -144,42 +132,6 @@ def test_more_can_be_measured_or_nothing_else(
     assert main([*words, "--resume"]) == 0  # the file has less than is asked for
     assert read(out)["sets"][0]["measures"] == ["clicks", "box", "boundary"]
     assert "boundary: mean boundary IoU" in capsys.readouterr().out
-
-
-def test_the_tables_and_the_page_are_written_where_asked(
-    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    page, tables = tmp_path / "page.html", tmp_path / "tables.md"
-    words = ["evaluate", str(data), "--html", str(page), "--json", str(tables), "--limit", "2"]
-    assert main(words) == 0
-    assert tables.read_text(encoding="utf-8") == capsys.readouterr().out
-    text = page.read_text(encoding="utf-8")
-    assert text.startswith("<!doctype html>")
-    assert text.count("<h2>Worst cases of first</h2>") == 1
-    assert "data:image/jpeg;base64," in text
-
-
-@pytest.mark.parametrize(
-    ("name", "start"),
-    [("x.CSV", "set,"), ("x.html", "<!doctype html>"), ("x", "{"), ("x.2", "{")],
-)
-def test_the_suffix_decides_the_form(data: Path, tmp_path: Path, name: str, start: str) -> None:
-    out = tmp_path / name
-    assert main(["evaluate", str(data / "first"), "--json", str(out)]) == 0
-    assert out.read_text(encoding="utf-8").startswith(start)
-
-
-def test_only_a_json_file_can_be_resumed(
-    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["evaluate", str(data), "--json", str(tmp_path / "x.csv"), "--resume"]) == 2
-    assert "Set --json FILE.json" in capsys.readouterr().err
-
-
-def test_a_set_without_masks_is_an_error(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write_set(data / "third", [[]])
-    assert main(["evaluate", str(data / "third")]) == 2
-    assert "third has 1 image without masks" in capsys.readouterr().err
 
 
 def test_a_photo_is_no_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

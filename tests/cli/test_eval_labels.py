@@ -53,18 +53,6 @@ def test_photos_without_masks_are_looked_at_too(labels: Path) -> None:
     assert [photo.image().shape for photo in one.samples] == [(48, 64, 3)] * 3
 
 
-def test_what_was_not_read_of_labels_is_told(
-    labels: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    text = labels / "yolo" / "labels" / "0.txt"
-    text.write_text(text.read_text(encoding="utf-8") + "0 .5 .5 .2 .2\n", encoding="utf-8")
-    assert main(["evaluate", str(labels / "yolo")]) == 0
-    assert (
-        "Skipped 1 record (boxes without an outline): labels/0.txt: line 3"
-        in capsys.readouterr().err
-    )
-
-
 def test_invalid_records_of_sets_are_skipped_and_told(
     labels: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -89,15 +89,40 @@ def test_a_folder_is_done_once_and_again_when_something_changed(
     ]
 
 
-def test_one_broken_photo_does_not_stop_the_folder(
+def test_layouts_reach_the_records(
     runtime: ColourRuntime, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    Path("photos/one.png").write_bytes(b"")
-    assert main(["everything", "photos", "-o", "out", *GRID]) == 2
-    captured = capsys.readouterr()
-    assert "is empty (0 bytes)" in captured.err
-    assert captured.err.endswith("finished results are kept.\n")
-    assert names("out") == ["errors.jsonl", "two.json", "two.png"]
+    words = ["everything", "photos/one.png", "-o", "m.json", *GRID, "--layout"]
+    assert main([*words, "partition"]) == 0
+    told = json.loads(Path("m.json").read_text())
+    times = np.sum([Mask.from_sa1b(record).mask for record in told["annotations"]], axis=0)
+    assert times.max() == 1
+    assert told["anymask"]["coverage"] == pytest.approx(times.mean())
+    assert f"{100 * times.mean():.0f} % of the image" in capsys.readouterr().err
+    assert main([*words, "tree", "--mode", "exact"]) == 0
+    rows = json.loads(Path("m.json").read_text())["annotations"]
+    areas = {row["id"]: row["area"] for row in rows}
+    parts = [row for row in rows if "parent" in row]
+    assert parts
+    assert all(areas[row["parent"]] > row["area"] for row in parts)
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        (["--tile", "big"], "--tile: Expected auto, none or a tile size in pixels, got 'big'"),
+        (["--tile", "10"], "--tile: Expected auto, none or a tile size in pixels, got '10'"),
+        (["--min-mask-area", "-1"], "min_mask_area must be a number of pixels, 0 or more, got"),
+        (["--grid", "0"], "grid must be a whole number of at least 1 and at most 1024, got 0"),
+        (["--score", "70"], "0 or more and less than 2, got 70.0; for 70 % write 0.7."),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(
+    options: list[str], error: str, runtime: ColourRuntime, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["everything", "photos/one.png", "-o", "out", *options]) == 2
+    assert error in capsys.readouterr().err
+    assert not Path("out").exists()
 
 
 def test_nothing_found_is_a_result(
@@ -106,16 +131,6 @@ def test_nothing_found_is_a_result(
     assert main(["everything", "photos/one.png", "-o", "out", "--score", "1"]) == 0
     assert "No mask passed the filters. Lower --score or" in capsys.readouterr().err
     assert json.loads(Path("out/one.json").read_text())["annotations"] == []
-
-
-def test_a_percentage_for_a_share_is_told(
-    runtime: ColourRuntime, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["everything", "photos/one.png", "-o", "out", "--score", "70"]) == 2
-    assert capsys.readouterr().err == (
-        "anymask: error: score must be a number, 0 or more and less than 2, got 70.0; "
-        "for 70 % write 0.7.\n"
-    )
 
 
 def test_every_file_names_the_photo(runtime: ColourRuntime) -> None:
@@ -164,22 +179,6 @@ def test_where_nothing_passes_the_best_are_shown_as_in_python(
     assert capsys.readouterr().err.splitlines()[-1].startswith("exists")
     assert main(run) == 0
     assert found() > 0
-
-
-def test_a_grid_that_makes_no_sense_is_told(
-    runtime: ColourRuntime, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["everything", "photos/one.png", "-o", "out", "--grid", "0"]) == 2
-    assert (
-        "grid must be a whole number of at least 1 and at most 1024, got 0"
-        in capsys.readouterr().err
-    )
-
-
-def test_one_photo_is_done_once(runtime: ColourRuntime, capsys: pytest.CaptureFixture[str]) -> None:
-    for told in ("wrote", "exists:"):
-        main(["everything", "photos/one.png", "-o", "out", *GRID])
-        assert capsys.readouterr().err.splitlines()[-1].startswith(told)
 
 
 def test_masks_of_a_one_pixel_photo_can_be_drawn(runtime: ColourRuntime) -> None:

@@ -70,32 +70,6 @@ def test_the_bundled_model_is_exported_from_the_weights_beside_its_graphs() -> N
         assert np.abs(one.values - other.values).max() < 1e-3 * np.abs(other.values).max()
 
 
-def test_a_package_without_its_graphs_says_so(
-    bundled_nano: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["export", "nano", "-o", str(tmp_path / "x")]) == 2
-    assert "is not an anymask manifest" in capsys.readouterr().err
-
-
-@pytest.fixture
-def bundled_nano(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A package that has its own model, whether or not this checkout holds it yet."""
-    folder = tmp_path / "assets"
-    folder.mkdir()
-    (folder / "manifest.json").write_text("{}")
-    found = store.Installed(name="nano", status="bundled", path=folder)
-    monkeypatch.setattr("anymask.runtime.bundled", lambda *_: found)
-
-
-def test_absent_weights_tell_how_to_get_them(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("ANYMASK_HOME", str(tmp_path))
-    assert main(["export", "edge_sam", "-o", str(tmp_path / "x")]) == 2
-    assert "anymask models get edge_sam" in capsys.readouterr().err
-    assert not (tmp_path / "x").exists()
-
-
 def test_video_graphs_of_a_bundled_model_are_refused_without_torch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 import anymask
 from anymask import models
-from anymask.base import AnymaskError, DataError, ImageError, InputError
+from anymask.base import AnymaskError, DataError, ImageError
 from anymask.cli.main import main
 from anymask.formats import load_set, read
 from anymask.images import image_hw
@@ -252,25 +252,6 @@ def test_a_photo_that_is_damaged_or_of_another_size_is_named_as_its_owner_knows_
     assert prepare(read(coco), None, tmp_path / "data").photos == 5
 
 
-def test_bad_records_are_listed_where_they_are_errors(
-    coco: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    document = json.loads(coco.read_text("utf-8"))
-    base = document["annotations"][0]
-    document["annotations"] += [
-        base | {"id": 101, "segmentation": [[1, 1, 5, 5]]},
-        base | {"id": 102, "segmentation": [[1, 1, 5]]},
-    ]
-    coco.write_text(json.dumps(document), "utf-8")
-    words = ["finetune", "--data", str(coco), "-o", str(tmp_path / "run"), "--on-bad", "error"]
-    assert main(words) == 2
-    told = capsys.readouterr().err
-    assert "(id 101): Too few points" in told
-    assert "(id 102): Odd count of numbers" in told
-    report = prepare(read(coco), None, tmp_path / "data")
-    assert sum(line.startswith("Skipped 1 record") for line in report.unread) == 2
-
-
 def test_the_curve_shows_what_was_learned_twice_once(tmp_path: Path) -> None:
     drawn = []
     for steps in ([10, 20, 30], [10, 20, 30, 20, 30]):  # killed after 30, gone on from 10
@@ -301,11 +282,6 @@ def test_presets_follow_the_number_of_photos(photos: int, pictures: int, sides: 
     assert recipe.steps // recipe.judge_every in (2, 8)
     assert presets.tuning_recipe("sam_vit_b", "lora", photos).stages[0].sides == (1024,)
     assert presets.tuning_recipe("sam_vit_b", "full", photos).rate <= 1e-4 < recipe.rate
-
-
-def test_a_kind_that_there_is_not_is_refused() -> None:
-    with pytest.raises(InputError, match="Unknown kind 'maps'. Use one of: photos"):
-        presets.tuning_recipe("nano", "full", 40, kind="maps")
 
 
 def test_a_click_means_one_thing_unless_masks_lie_inside_others(coco: Path, tmp_path: Path) -> None:

@@ -63,32 +63,6 @@ def test_a_command_explains_itself(name: str, capsys: pytest.CaptureFixture[str]
     assert len(SUMMARIES[name]) <= 80
 
 
-def test_the_version_is_the_package_s(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--version"]) == 0
-    assert capsys.readouterr().out == f"anymask {__version__}\n"
-
-
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (
-            ["segmnt", "a.jpg"],
-            "Unknown command 'segmnt'. Did you mean 'segment'? 'anymask --help' lists the commands",
-        ),
-        (["zzz"], "Unknown command 'zzz'. 'anymask --help' lists the commands"),
-        (
-            ["--point", "1,2"],
-            "The command must come before its options, but '--point' is first.",
-        ),
-    ],
-)
-def test_a_wrong_command_gets_the_nearest_one(
-    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(words) == 2
-    assert capsys.readouterr().err == f"anymask: error: {message.rstrip('.')}.\n"
-
-
 def test_only_the_chosen_command_is_imported() -> None:
     code = (
         "import sys\n"
@@ -103,14 +77,6 @@ def test_only_the_chosen_command_is_imported() -> None:
 def test_a_command_gets_its_options(command: types.SimpleNamespace) -> None:
     assert main(["probe", "--number", "3"]) == 0
     assert command.args.number == 3
-
-
-def test_a_wrong_option_is_2_and_one_line(
-    command: types.SimpleNamespace, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["probe", "--nummer", "3"]) == 2
-    told = "Unknown option --nummer. Did you mean '--number'?"
-    assert capsys.readouterr().err == f"anymask: error: {told}\n"
 
 
 @pytest.mark.parametrize("word", ["version", "--version", "-V"])
@@ -149,6 +115,8 @@ def test_help_is_a_command_too(
             "anymask segment p.jpg --point X,Y. To segment all objects: anymask everything p.jpg",
         ),
         (["https://a.b/c.jpg"], "The command must be the first argument"),
+        (["zzz"], "Unknown command 'zzz'. 'anymask --help' lists the commands"),
+        (["--point", "1,2"], "The command must come before its options, but '--point' is first"),
         (["predict", "p.jpg"], "Did you mean 'segment'?"),
         (["Segment", "p.jpg"], "Did you mean 'segment'?"),
         (["generate", "p.jpg"], "Did you mean 'everything'?"),
@@ -211,11 +179,6 @@ def test_a_defect_keeps_its_traceback(command: types.SimpleNamespace) -> None:
         main(["probe"])
 
 
-def test_a_reader_that_goes_away_is_no_error(command: types.SimpleNamespace) -> None:
-    command.action = fails_with(BrokenPipeError())
-    assert main(["probe"]) == 141
-
-
 def test_a_closed_pipe_leaves_no_noise_behind() -> None:
     code = (
         "import sys\n"
@@ -238,13 +201,6 @@ def test_a_closed_pipe_leaves_no_noise_behind() -> None:
         err = process.stderr.read()
     assert err == ""
     assert process.returncode == 141
-
-
-def test_python_m_anymask_is_the_same_command() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "anymask", "--version"], capture_output=True, text=True, check=False
-    )
-    assert (done.returncode, done.stdout) == (0, f"anymask {__version__}\n")
 
 
 def test_a_file_that_may_not_grow_is_told_of_the_limit() -> None:

@@ -9,7 +9,7 @@ import anymask
 from anymask.base import InputError, list_settings
 from anymask.cli import Settings, read_model, read_options
 from anymask.cli.command_table import commands
-from anymask.cli.main import load, main
+from anymask.cli.main import load
 from anymask.cli.options import option_of
 from anymask.evaluation.selection import EvalSettings
 from anymask.jobs import LookChoice, ModelChoice
@@ -87,11 +87,6 @@ def test_what_was_given_is_read_and_the_rest_left_to_the_class() -> None:
     args = parser.parse_args(["--grid", "8", "--score", "0"])
     assert read_options(args, Grid) == {"grid": 8, "score": 0.0}
     assert read_options(parser.parse_args([]), Grid) == {}
-
-
-def test_words_are_refused_by_the_option(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["everything", "photo.png", "-o", "out", "--mode", "fast"]) == 2
-    assert "--mode: Invalid choice 'fast'. Choose from:" in capsys.readouterr().err
 
 
 def test_the_model_s_options_reach_the_load(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,6 +51,8 @@ REFUSALS = [
     (["everything", "p.png", "-o", "x.foo"], [EVERYTHING, "To write a folder, pass x.foo/"]),
     (["everything", "p.png", "p.png", "-o", "x.foo"], [EVERYTHING]),
     (["segment", "p.png", "--point", "1,1", "-o", "x.pgn"], ["Did you mean x.png?"]),
+    (["segment", "p.png", "--point", "1,1", "-o", "x.gkpg"], ["Did you mean x.gpkg?"]),
+    (["find", "p.png", "cup", "-o", "x.xlsx"], ["Did you mean x.csv?", ".gpkg"]),
     (["encode", "p.png", "-o", "x.npy"], ["ending in .npz, got 'x.npy'. Did you mean x.npz?"]),
     (["encode", "p.png", "-o", "x.json"], ["ending in .npz, got 'x.json'"]),
     (["track", "p.png", "--point", "1,1", "-o", "x.xml"], ["Unsupported output 'x.xml'"]),

@@ -1,6 +1,5 @@
 """Options that say what of a picture is looked at."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,6 @@ from anymask.cli.main import main
 from anymask.cli.options import PICTURES
 from anymask.cli.parser import CommandParser
 from anymask.jobs import PictureChoice
-from anymask.masks import Features
 
 
 @pytest.fixture
@@ -72,22 +70,3 @@ def test_what_cannot_be_is_told(
 ) -> None:
     assert main(["segment", str(scene), "--point", "1,1", *words]) == 2
     assert told.format(scene=scene) in capsys.readouterr().err
-
-
-def test_other_bands_are_another_picture(
-    scene: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    out = str(tmp_path / "out")
-    words = ["everything", str(scene), "-o", out, "--grid", "2", "--bands"]
-    said = []
-    for bands in ("1", "1", "5,4,3"):
-        assert main([*words, bands, "--page", "1"]) == 0
-        said.append(capsys.readouterr().err.splitlines()[-1].startswith("exists"))
-    assert said == [False, True, False]
-    assert "anymask" in json.loads((tmp_path / "out" / "scene.page1.json").read_text())
-
-
-def test_an_embedding_is_that_of_the_chosen_bands(scene: Path, tmp_path: Path) -> None:
-    assert main(["encode", str(scene), "-o", str(tmp_path), "--bands", "5", "--page", "1"]) == 0
-    truth = anymask.load().encode(anymask.load_image(scene, bands=5, page=1))
-    assert Features.load(tmp_path / "scene.page1.npz").image_hash == truth.image_hash

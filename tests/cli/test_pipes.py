@@ -80,12 +80,15 @@ def test_a_file_lies_beside_what_is_piped(capfdbinary: PIPE) -> None:
     np.testing.assert_array_equal(alpha, np.load("m.npy"))
 
 
-def test_everything_is_piped_as_any_format(capfdbinary: PIPE) -> None:
-    words = ["everything", "p.png", "--grid", "4"]
+def test_everything_is_piped_as_any_format(
+    capfdbinary: PIPE, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["everything", "-", "--grid", "4", "-o"]
     for ending in (".json", ".svg", ".overlay.png"):
-        assert main([*words, "-o", f"wanted{ending}"]) == 0
-        capfdbinary.readouterr()
-        assert main([*words, "-o", f"-{ending}"]) == 0
+        for target in (f"wanted{ending}", f"-{ending}"):
+            give(monkeypatch)
+            capfdbinary.readouterr()
+            assert main([*words, target]) == 0
         told = capfdbinary.readouterr()
         assert told.out == Path(f"wanted{ending}").read_bytes()
         assert b"wrote standard output: " in told.err

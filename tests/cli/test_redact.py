@@ -28,15 +28,6 @@ def test_the_first_run_says_how_to_go_on(capsys: pytest.CaptureFixture[str]) -> 
     assert sorted(path.name for path in Path("out").glob("*.*g")) == ["a.jpg", "wall.png"]
 
 
-@pytest.mark.usefixtures("photos")
-def test_one_photo_goes_into_the_working_folder() -> None:
-    Image.fromarray(FACE).save("mask.png")
-    words = ["redact", "photos/trip/a.png", "--labels", "mask.png", "--colour", "#00ff00"]
-    assert main(words) == 0
-    with Image.open("a.redacted.png") as picture:
-        assert np.asarray(picture)[30, 40].tolist() == [0, 255, 0]
-
-
 def test_tracks_hide_objects_in_a_folder_of_frames(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -75,17 +75,6 @@ def test_it_trains_reports_and_writes_a_bundle(
     ]
 
 
-def test_a_run_of_few_steps_reports_the_last_one(
-    recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    recipe.write_text(RECIPE.replace("steps = 20", "steps = 2"))
-    data, last = write_sets(tmp_path / "data"), tmp_path / "last.json"
-    words = ["train", str(recipe), "--data", str(data), "-o", str(tmp_path / "run")]
-    assert main([*words, "--json", str(last)]) == 0
-    assert "\nstep 2/2  loss " in capsys.readouterr().err
-    assert json.loads(last.read_text())["step"] == 2
-
-
 def test_shards_are_written_and_learned_from(
     recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

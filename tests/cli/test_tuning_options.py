@@ -8,14 +8,13 @@ from typing import get_type_hints
 import pytest
 import torch
 
-import anymask
 from anymask import models
 from anymask.base import InputError, list_settings, write_json
 from anymask.cli.main import main
 from anymask.evaluation.audit_options import AuditOptions, AuditSettings
 from anymask.studio.server_options import ServerOptions, ServerSettings
-from anymask.training import check_method, presets
 from anymask.training import finetuning as finetune
+from anymask.training import presets
 from anymask.training.by_recipe import TrainOptions, TrainSettings
 from anymask.training.options import (
     OPTIONS,
@@ -94,15 +93,6 @@ def test_keywords_are_those_of_the_options(options: type, settings: type) -> Non
     declared = {one.name for one in list_settings(options)}
     known = {one.name for one in fields(options)}
     assert declared <= get_type_hints(settings).keys() <= known
-
-
-def test_a_keyword_that_there_is_not_is_named(coco: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="pictures"):
-        anymask.finetune(coco, out=tmp_path / "run", picture=3)  # type: ignore[call-arg]
-
-
-def test_models_with_the_part_of_sam_hq_may_learn_it() -> None:
-    check_method("sam_hq_vit_tiny", "hq")
 
 
 @pytest.mark.parametrize(

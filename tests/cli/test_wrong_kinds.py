@@ -1,7 +1,6 @@
 """Scans, videos, maps and layers given to a command for images: the error names the right one."""
 
 import gzip
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -120,38 +119,6 @@ def test_nothing_is_said_of_what_may_be_right_or_is_unknown() -> None:
         assert use_instead(Path(name), "image") is None
 
 
-@pytest.mark.parametrize(
-    ("output", "told"),
-    [
-        ("b.gkpg", "Did you mean b.gpkg?"),
-        ("table.xlsx", "Did you mean table.csv?"),
-        ("b.pngg", "Did you mean b.png?"),
-    ],
-)
-@pytest.mark.parametrize("command", ["segment", "everything", "find"])
-def test_other_tools_endings_get_the_one_that_is_written(
-    command: str, output: str, told: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main([command, "photo.png", *WORDS[command], "-o", output]) == 2
-    said = capsys.readouterr().err
-    assert told in said
-    assert ".gpkg" in said
-
-
-@pytest.mark.parametrize("command", ["segment", "everything", "encode", "find", "cutout"])
-def test_a_sound_tiff_without_its_package_is_not_called_damaged(
-    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    tifffile = pytest.importorskip("tifffile", reason="needs the extra [science]")
-    pixels = np.zeros((20, 30, 4), np.int16)
-    tifffile.imwrite("four.tif", pixels, photometric="rgb", extrasamples=["unspecified"])
-    monkeypatch.setitem(sys.modules, "tifffile", None)
-    assert main([command, "four.tif", *WORDS[command]]) == 2
-    told = capsys.readouterr().err
-    assert "pip install 'anymask[science]'" in told
-    assert "damaged" not in told
-
-
 def test_errors_are_of_the_package() -> None:
     for name in FILES:
         with pytest.raises(AnymaskError):
@@ -159,14 +126,6 @@ def test_errors_are_of_the_package() -> None:
     Image.new("RGB", (20, 20)).save("photo.tif")
     with pytest.raises(InputError, match="is a color image, not a scan"):
         anymask.read_volume("photo.tif")
-
-
-def test_several_folders_require_an_output(capsys: pytest.CaptureFixture[str]) -> None:
-    for names in (["photos", "clips"], ["photo.png", "photos"]):
-        assert main(["everything", *names]) == 2
-        assert "require an output folder. Add -o FOLDER" in capsys.readouterr().err
-    assert main(["everything", "photos", "clips", "-o", "out"]) == 2  # one of them has videos
-    assert "anymask track clips/a.mp4" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("window", [(40,), 40, ("a", "b"), (1, 2, 3), (40, 0)])

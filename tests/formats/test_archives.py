@@ -62,16 +62,6 @@ def test_a_packed_json_is_read(tmp_path: Path) -> None:
     assert pixels(image) == [one for one in pixels(rings()) if one[0] != "none"]
 
 
-def test_the_photos_of_an_archive_are_copied(tmp_path: Path) -> None:
-    write_annotations([rings()], tmp_path / "in/a.json", "coco")
-    (tmp_path / "in/images").mkdir()
-    Image.new("RGB", (12, 9), (9, 8, 7)).save(tmp_path / "in/images/rings.png")
-    archive = pack(tmp_path / "in", tmp_path / "in.zip")
-    anymask.convert(archive, tmp_path / "yolo", copy_images=True)
-    with Image.open(tmp_path / "yolo/images/rings.png") as image:
-        assert (np.asarray(image) == (9, 8, 7)).all()
-
-
 def test_messages_name_the_archive(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_annotations([rings()], tmp_path / "in/a.json", "coco")
     document = json.loads((tmp_path / "in/a.json").read_text())

@@ -367,17 +367,11 @@ def test_a_flat_list_of_numbers_is_one_polygon(tmp_path: Path) -> None:
     assert image.hw == (60, 100)
 
 
-def test_an_unknown_setting_is_refused(tmp_path: Path) -> None:
-    path = coco_file(tmp_path / "a.json", [SQUARE])
-    with pytest.raises(anymask.errors.InputError, match='on_bad must be "skip" or "error"'):
-        anymask.read(path, on_bad="ignore")  # type: ignore[arg-type]  # on purpose
-
-
 @pytest.mark.parametrize(
     "command",
     [
         ["stats"], ["audit", "-o", "found"], ["evaluate"], ["boxes", "-o", "found"],
-        ["names", "-o", "names.json"], ["evaluate", "find"],
+        ["names", "-o", "names.json"], ["evaluate", "find"], ["finetune", "-o", "run"],
     ],
     ids=" ".join,
 )  # fmt: skip
@@ -391,6 +385,7 @@ def test_every_command_lists_what_is_wrong(
     Image.new("L", (100, 60)).save("a.jpg")
     coco_file(Path("a.json"), [SQUARE], [[1, 1, 5, 5]], [[1, 1, 5]])
     words = [*command[:1], *(["find"] if "find" in command else []), "a.json"]
+    words[1:1] = ["--data"] * (command[0] == "finetune")
     options = [word for word in command[1:] if word != "find"]
     assert main([*words, *options, "--on-bad", "error"]) == 2
     told = capsys.readouterr().err

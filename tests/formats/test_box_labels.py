@@ -182,6 +182,8 @@ def test_masks_beside_boxes_stay(tmp_path: Path) -> None:
         file.write("1 0.1 0.1 0.5 0.1 0.1 0.5\n")
     (image,) = read(folder, boxes=True)
     assert [box_of(mask) is None for mask in image.objects] == [False, False, True]
-    (usual,) = read(folder)
+    stream = read(folder)
+    (usual,) = stream
+    assert stream.unread_lines()[0].startswith("Skipped 2 records (boxes without an outline): ")
     assert isinstance(usual, AnnotatedImage)
     assert usual.objects == image.objects[2:]

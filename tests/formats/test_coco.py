@@ -1,7 +1,6 @@
 """COCO: the same pixels as pycocotools, and every broken record named."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from pycocotools.coco import COCO
 from anymask.base import DataError
 from anymask.formats import AnnotatedImage, LossReport, Policy, coco, read, write_files
 from anymask.masks import Mask, mask_to_polygons, mask_to_rle, rle_to_string
-from tests.formats.annotated import annotated_images, pixels, rings
+from tests.formats.annotated import rings
 from tests.masks.strategies import Pixels, masks, quickly
 
 
@@ -23,29 +22,6 @@ def written(path: Path, images: list[AnnotatedImage], polygons: bool = False) ->
     report = LossReport()
     write_files(coco.encode(images, path, report, Policy(tolerance=0), polygons), path)
     return report
-
-
-@quickly
-@given(annotated_images())
-def test_run_lengths_keep_everything(
-    tmp_path_factory: pytest.TempPathFactory, image: AnnotatedImage
-) -> None:
-    path = tmp_path_factory.mktemp("set") / "coco.json"
-    assert not written(path, [image])
-    assert coco.read(path, LossReport()) == [image]
-
-
-@quickly
-@given(annotated_images(filled=True))
-def test_polygons_keep_every_pixel_through_bridges(
-    tmp_path_factory: pytest.TempPathFactory, image: AnnotatedImage
-) -> None:
-    path = tmp_path_factory.mktemp("set") / "coco.json"
-    report = written(path, [image], polygons=True)
-    assert set(report.counts()) <= {"holes"}
-    (found,) = coco.read(path, LossReport())
-    assert pixels(found) == pixels(image)
-    assert [mask.id for mask in found.masks] == [mask.id for mask in image.masks]
 
 
 @pytest.mark.parametrize("polygons", [False, True])
@@ -91,13 +67,6 @@ def test_crowds_stay_run_lengths_among_polygons(tmp_path: Path) -> None:
     assert coco.read(path, LossReport()) == [image]
 
 
-def test_what_polygons_lose_is_reported(tmp_path: Path) -> None:
-    assert written(tmp_path / "a.json", [rings()], polygons=True).counts() == {
-        "holes": 1,
-        "empty": 1,
-    }
-
-
 def test_masks_without_a_label_are_called_object(tmp_path: Path) -> None:
     mask = Mask(mask_to_rle(np.eye(3, dtype=np.bool_)))
     image = AnnotatedImage(file_name="a.jpg", hw=(3, 3), masks=(mask,))
@@ -118,14 +87,6 @@ def document(**annotation: Any) -> dict[str, Any]:
     }
 
 
-def test_official_files_need_no_keys_of_ours(tmp_path: Path) -> None:
-    (tmp_path / "a.json").write_text(json.dumps(document()))
-    (image,) = coco.read(tmp_path / "a.json", LossReport())
-    assert (image.masks[0].label, image.masks[0].score) == ("cat", 0)
-    assert image.masks[0].mask[0, 1]
-    assert not image.masks[0].mask[1, 0]
-
-
 def test_files_put_together_without_new_numbers_are_refused(tmp_path: Path) -> None:
     def refused(**keys: list[dict[str, Any]]) -> str:
         image = {"id": 1, "file_name": "a.jpg", "height": 4, "width": 4}
@@ -142,28 +103,6 @@ def test_files_put_together_without_new_numbers_are_refused(tmp_path: Path) -> N
         categories=[{"id": 1, "name": "cat", "supercategory": "x"}, {"id": 1, "name": "dog"}]
     )
     assert "category 2: Duplicate id 1: another category has the same id" in said
-
-
-def test_one_file_is_wanted(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="out: This format is a single file. Use a name ending in"):
-        written(tmp_path / "out", [rings()])
-
-
-def test_a_tree_of_parts_is_reported_as_lost(tmp_path: Path) -> None:
-    image = rings()
-    masks = [replace(mask, depth=0) for mask in image.masks]
-    report = written(tmp_path / "a.json", [replace(image, masks=tuple(masks))])
-    assert report.counts()["trees"] == 1
-    assert "depth" not in (tmp_path / "a.json").read_text()
-
-
-def test_lvis_names_a_picture_by_its_address(tmp_path: Path) -> None:
-    made = document()
-    made["images"][0].pop("file_name")
-    made["images"][0]["coco_url"] = "http://images.example.invalid/val2017/000000000042.jpg"
-    (tmp_path / "a.json").write_text(json.dumps(made))
-    (image,) = coco.read(tmp_path / "a.json", LossReport())
-    assert image.file_name == "val2017/000000000042.jpg"
 
 
 def test_boxes_among_masks_are_told_and_boxes_alone_refused(tmp_path: Path) -> None:
@@ -200,13 +139,6 @@ def test_a_size_that_is_missing_is_read_from_the_image(tmp_path: Path) -> None:
     assert (image.hw, image.masks[0].area) == ((40, 60), 225)
     with pytest.raises(DataError, match="no `height` and `width`. Pass the folder of the images"):
         coco.read(tmp_path / "a.json", LossReport())
-
-
-def test_a_document_without_images_is_one_error(tmp_path: Path) -> None:
-    path = tmp_path / "labels.json"
-    path.write_text(json.dumps({"annotations": [], "categories": []}))
-    with pytest.raises(DataError, match="no list `images`"):
-        list(read(path))  # files are read in iteration
 
 
 def test_categories_beside_an_image_are_no_fault_of_sa1b(tmp_path: Path) -> None:

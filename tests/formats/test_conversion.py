@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 import anymask
-from anymask.base import InputError
 from anymask.formats import LossError, Policy, write_annotations
 from tests.formats import published
 from tests.formats.annotated import pixels, rings
@@ -16,16 +15,6 @@ from tests.formats.annotated import pixels, rings
 def source(tmp_path: Path) -> Path:
     write_annotations([rings()], tmp_path / "in", "sa1b")
     return tmp_path / "in"
-
-
-def test_a_data_set_is_read_as_often_as_one_likes(source: Path) -> None:
-    found = anymask.read(source)
-    assert (found.form, found.length()) == ("sa1b", 1)
-    for _ in range(2):
-        (image,) = found
-        assert pixels(image) == pixels(rings())
-    with pytest.raises(InputError, match="Unknown format 'sab'"):
-        anymask.read(source, "sab")
 
 
 def test_a_published_data_set_is_read_by_its_split(tmp_path: Path) -> None:

@@ -10,7 +10,6 @@ from hypothesis import given
 from anymask.base import DataError
 from anymask.formats import AnnotatedImage, LossReport, Policy, cvat, write_files
 from anymask.masks import empty_rle, mask_to_rle, rle_iou
-from tests.formats.annotated import annotated_images, pixels, rings
 from tests.masks.strategies import Pixels, masks, quickly
 
 
@@ -42,23 +41,6 @@ def written(path: Path, images: list[AnnotatedImage]) -> LossReport:
     report = LossReport()
     write_files(cvat.encode(images, path, report, Policy()), path)
     return report
-
-
-@quickly
-@given(annotated_images(filled=True))
-def test_masks_labels_and_groups_come_back(
-    tmp_path_factory: pytest.TempPathFactory, image: AnnotatedImage
-) -> None:
-    path = tmp_path_factory.mktemp("set") / "a.xml"
-    assert not written(path, [image])
-    assert cvat.read(path, LossReport()) == [image]
-
-
-def test_empty_masks_are_reported(tmp_path: Path) -> None:
-    report = written(tmp_path / "a.xml", [rings()])
-    assert report.counts() == {"empty": 1}
-    (found,) = cvat.read(tmp_path / "a.xml", LossReport())
-    assert pixels(found) == [row for row in pixels(rings()) if row[0] != "none"]
 
 
 def read(

@@ -1,7 +1,5 @@
 """All formats: recognised, read again, and none loses without telling."""
 
-import contextlib
-import random
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from anymask.base import AnymaskError, DataError
+from anymask.base import DataError
 from anymask.formats import (
     DOCUMENTS,
     AnnotatedImage,
@@ -67,6 +65,29 @@ def test_pixels_come_back_or_their_loss_is_told(
     assert found.hw == image.hw
 
 
+# What a format may lose of masks that have pixels, where outlines are exact.
+EXACT: dict[str, set[str]] = {
+    "coco": set(), "coco-polygon": {"holes"}, "cvat": set(), "labelme": set(), "sa1b": set(),
+    "labelme-polygon": {"holes"}, "label-studio": {"ids"}, "svg": set(), "set": {"ids"},
+    "label-studio-polygon": {"ids", "holes", "parts"}, "yolo": {"ids", "holes", "parts"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", EXACT)
+@quickly
+@given(image=annotated_images(least=1, filled=True))
+def test_exact_outlines_and_runs_lose_nothing(
+    tmp_path_factory: pytest.TempPathFactory, name: str, image: AnnotatedImage
+) -> None:
+    folder = tmp_path_factory.mktemp("set")
+    pictures = with_pictures(folder, image)
+    report = write_annotations([image], place(folder, name), name, Policy(tolerance=0))
+    assert set(report.counts()) <= EXACT[name]
+    (found,), _ = read_annotations(place(folder, name), name, pictures)
+    assert pixels(found) == pixels(image)
+    assert found == image or EXACT[name]
+
+
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_format_is_recognised_from_what_it_writes(name: str, tmp_path: Path) -> None:
     write_annotations([rings()], place(tmp_path, name), name)
@@ -87,39 +108,6 @@ def test_no_picture_and_a_picture_without_masks_are_fine(name: str, tmp_path: Pa
     assert not write_annotations([empty], place(tmp_path, name), name)
     (found,), _ = read_annotations(place(tmp_path, name), name, pictures)
     assert (found.hw, found.masks) == ((3, 4), [])
-
-
-def altered(data: bytes, chance: random.Random) -> bytes:
-    """Some bytes changed, cut out or put in."""
-    found = bytearray(data)
-    for _ in range(chance.randint(1, 3)):
-        if not found:
-            break
-        place, kind = chance.randrange(len(found)), chance.random()
-        if kind < 0.5:
-            found[place] = chance.choice(b'0123456789-.,[]{}"nulTe \xff')
-        elif kind < 0.8:
-            del found[place : place + chance.randint(1, 30)]
-        else:
-            odd = [b"null", b"1e999", b"-1", b"9" * 20, b"[]", b"{}", b'"x"', b"NaN"]
-            found[place:place] = chance.choice(odd)
-    return bytes(found)
-
-
-@pytest.mark.parametrize("name", FORMATS)
-def test_an_altered_file_is_read_or_refused_and_never_crashes(name: str, tmp_path: Path) -> None:
-    target = place(tmp_path, name)
-    write_annotations([rings()], target, name)
-    files = [target] if target.is_file() else sorted(p for p in target.rglob("*") if p.is_file())
-    pictures = with_pictures(tmp_path, rings())
-    chance = random.Random(name)
-    for path in files:
-        whole = path.read_bytes()
-        for _ in range(40):
-            path.write_bytes(altered(whole, chance))
-            with contextlib.suppress(AnymaskError):
-                read_annotations(target, name, pictures)
-        path.write_bytes(whole)
 
 
 OUTLINES = (
@@ -175,12 +163,6 @@ def test_outputs_stay_inside_whatever_a_file_calls_its_picture(name: str) -> Non
     (path,) = output_paths([image], Path("out"), ".json")
     assert ".." not in path.parts
     assert path.parts[0] == "out"
-
-
-def test_pictures_that_differ_in_their_suffix_only_keep_it() -> None:
-    images = [AnnotatedImage(file_name=name, hw=(1, 1)) for name in ("a.jpg", "a.png", "b.png")]
-    paths = output_paths(images, Path("out"), ".json")
-    assert [path.name for path in paths] == ["a.jpg.json", "a.png.json", "b.json"]
 
 
 def test_a_folder_without_files_of_the_format_says_so(tmp_path: Path) -> None:

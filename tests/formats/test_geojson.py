@@ -16,7 +16,7 @@ from hypothesis import given
 from PIL import Image
 
 from anymask.base import DataError, InputError
-from anymask.formats import AnnotatedImage, LossReport, Policy, geojson, read, write_files
+from anymask.formats import AnnotatedImage, LossReport, Policy, geojson, write_files
 from anymask.images import ImageFile, load_referenced
 from anymask.masks import Mask, Masks, mask_to_rle
 from tests.formats.annotated import annotated_images, rings
@@ -126,34 +126,6 @@ def test_files_of_others_get_their_size_from_the_picture(tmp_path: Path) -> None
     Image.new("L", (4, 3)).save(tmp_path / "a.png")
     (image,) = geojson.read(tmp_path, LossReport(), tmp_path)
     assert (image.file_name, image.hw, image.masks[0].area) == ("a.png", (3, 4), 4)
-
-
-def test_points_are_reported(tmp_path: Path) -> None:
-    point = {"type": "Point", "coordinates": [1, 2]}
-    (tmp_path / "a.geojson").write_text(json.dumps(collection(point, anymask=ABOUT)))
-    report = LossReport()
-    (image,) = geojson.read(tmp_path, report)
-    assert image.masks == []
-    assert [str(loss) for loss in report.losses] == [
-        f"{tmp_path}/a.geojson: feature 0: geometries of type 'Point' have no area"
-    ]
-
-
-def test_qupath_s_files_are_read(tmp_path: Path) -> None:
-    """A list of features, their classes in `classification`, the picture beside the file."""
-    properties = {
-        "objectType": "annotation",
-        "classification": {"name": "Tumor", "color": [9, 0, 0]},
-    }
-    features = [{"type": "Feature", "geometry": SQUARE, "properties": properties}]
-    (tmp_path / "a.geojson").write_text(json.dumps(features))
-    Image.new("L", (4, 3)).save(tmp_path / "a.png")
-    stream = read(tmp_path)
-    (image,) = stream
-    assert (image.file_name, image.masks[0].label, image.masks[0].area) == (
-        "a.png", "Tumor", 4,
-    )  # fmt: skip
-    assert stream.picture(image) == tmp_path / "a.png"
 
 
 def test_coordinates_of_a_map_are_no_empty_masks(tmp_path: Path) -> None:

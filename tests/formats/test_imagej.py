@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 import anymask
-from anymask.base import DataError, InputError
+from anymask.base import DataError
 from anymask.cli.main import main
 from anymask.formats import AnnotatedImage, Policy, read_annotations, write_annotations
 from anymask.masks import Mask, mask_to_rle
@@ -244,14 +244,3 @@ def test_without_roifile_the_extra_is_named(
     source = archive(tmp_path / "a.zip", {"1.roi": roi(box(1, 1, 9, 9), "cell")})
     assert main(["convert", str(source), str(tmp_path / "o.json")]) == 2
     assert "pip install 'anymask[science]'" in capsys.readouterr().err
-
-
-def test_the_words_for_it(tmp_path: Path) -> None:
-    image = rings()
-    for name in ("fiji", "ROI"):
-        anymask.formats.write_annotations(
-            [image], tmp_path / name, anymask.formats.registry.format_name(name)
-        )
-        assert (tmp_path / name / "rings.zip").is_file()
-    with pytest.raises(InputError, match="a file ending in .zip"):
-        write_annotations([image], tmp_path / "a.roi", "imagej")

@@ -22,7 +22,7 @@ from anymask.formats import (
     write_files,
 )
 from anymask.masks import Mask, mask_to_rle
-from tests.formats.annotated import annotated_images, pixels, rings
+from tests.formats.annotated import pixels, rings
 from tests.masks.strategies import Pixels, masks, quickly
 
 
@@ -108,29 +108,6 @@ def written(path: Path, images: list[AnnotatedImage], polygons: bool = False) ->
     report = LossReport()
     write_files(label_studio.encode(images, path, report, Policy(tolerance=0), polygons), path)
     return report
-
-
-@quickly
-@given(annotated_images())
-def test_brushes_keep_every_pixel(
-    tmp_path_factory: pytest.TempPathFactory, image: AnnotatedImage
-) -> None:
-    path = tmp_path_factory.mktemp("set") / "tasks.json"
-    assert set(written(path, [image]).counts()) <= {"ids"}
-    (found,) = label_studio.read(path, LossReport())
-    assert (found.file_name, found.hw) == (image.file_name, image.hw)
-    assert pixels(found) == pixels(image)
-
-
-@quickly
-@given(annotated_images(filled=True))
-def test_polygons_keep_every_pixel_through_bridges(
-    tmp_path_factory: pytest.TempPathFactory, image: AnnotatedImage
-) -> None:
-    path = tmp_path_factory.mktemp("set") / "tasks.json"
-    assert set(written(path, [image], True).counts()) <= {"ids", "holes", "parts"}
-    (found,) = label_studio.read(path, LossReport())
-    assert pixels(found) == pixels(image)
 
 
 def test_predictions_have_what_an_import_looks_for(tmp_path: Path) -> None:

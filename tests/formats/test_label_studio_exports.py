@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from anymask.base import DataError
-from anymask.cli.main import main
 from anymask.formats import mask_to_brush, read_annotations
 from anymask.masks import rle_to_mask
 
@@ -154,14 +153,6 @@ def test_shapes_and_labels_are_one_in_json_min_too(tmp_path: Path) -> None:
     } | FACTS
     (tmp_path / "a.json").write_text(json.dumps([row]))
     check(tmp_path / "a.json", [("Text", pixels(2, 1, 4, 3)), ("Seal", pixels(8, 1, 4, 3))])
-
-
-def test_verbose_names_the_short_export(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "a.json").write_text(json.dumps([ROW]))
-    assert main(["convert", str(tmp_path / "a.json"), str(tmp_path / "o.xml"), "-v"]) == 0
-    assert "a.json: label-studio (JSON with a list of tasks, or JSON-MIN, CSV or TSV)" in (
-        capsys.readouterr().err
-    )
 
 
 def test_boxes_that_are_corners_get_one_line(tmp_path: Path) -> None:

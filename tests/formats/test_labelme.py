@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 import shapely
-from hypothesis import given
 from PIL import Image, ImageDraw
 
 from anymask.base import DataError
@@ -24,35 +23,13 @@ from anymask.formats import (
     write_files,
 )
 from anymask.masks import Mask
-from tests.formats.annotated import annotated_images, pixels, rings
-from tests.masks.strategies import quickly
+from tests.formats.annotated import pixels, rings
 
 
 def written(target: Path, images: list[AnnotatedImage], polygons: bool = False) -> LossReport:
     report = LossReport()
     write_files(labelme.encode(images, target, report, Policy(tolerance=0), polygons), target)
     return report
-
-
-@quickly
-@given(annotated_images(filled=True))
-def test_masks_keep_everything(
-    tmp_path_factory: pytest.TempPathFactory, image: AnnotatedImage
-) -> None:
-    folder = tmp_path_factory.mktemp("set")
-    assert not written(folder, [image])
-    assert labelme.read(folder, LossReport()) == [image]
-
-
-@quickly
-@given(annotated_images(filled=True))
-def test_polygons_keep_every_pixel(
-    tmp_path_factory: pytest.TempPathFactory, image: AnnotatedImage
-) -> None:
-    folder = tmp_path_factory.mktemp("set")
-    assert set(written(folder, [image], polygons=True).counts()) <= {"holes"}
-    (found,) = labelme.read(folder, LossReport())
-    assert pixels(found) == pixels(image)
 
 
 def test_the_photo_is_seen_from_the_file_s_own_folder(tmp_path: Path) -> None:
@@ -144,30 +121,6 @@ def test_polygons_agree_with_pillow_but_for_the_border(tmp_path: Path) -> None:
     assert shapely.distance(outline, shapely.points(x + 0.5, y + 0.5)).max() < 1.5
 
 
-def test_points_and_lines_have_no_area_and_are_reported(tmp_path: Path) -> None:
-    line = {"label": "x", "shape_type": "line", "points": [[1, 1], [2, 2]]}
-    image, report = read_file(tmp_path, line)
-    assert image.masks == []
-    assert [str(loss) for loss in report.losses] == [
-        f"{tmp_path}/a.json: shape 0: shapes of type 'line' have no mask"
-    ]
-
-
-def test_unknown_keys_are_written_back(tmp_path: Path) -> None:
-    shape = {
-        "label": "x",
-        "shape_type": "rectangle",
-        "points": [[0, 0], [2, 2]],
-        "flags": {"hard": True},
-        "score": 0.5,
-    }
-    image, _ = read_file(tmp_path, shape, flags={"night": True}, camera="left")
-    assert not written(tmp_path / "out.json", [image])
-    again = json.loads((tmp_path / "out.json").read_text())
-    assert (again["camera"], again["flags"]) == ("left", {"night": True})
-    assert (again["shapes"][0]["score"], again["shapes"][0]["flags"]) == (0.5, {"hard": True})
-
-
 def test_two_masks_of_one_group_are_kept_apart(tmp_path: Path) -> None:
     first, second = (Mask(rings().masks[n].rle, "x", id=3) for n in (0, 1))
     image = AnnotatedImage(file_name="a.jpg", hw=(9, 12), masks=(first, second))
@@ -177,18 +130,6 @@ def test_two_masks_of_one_group_are_kept_apart(tmp_path: Path) -> None:
 
 
 MASK = {"label": "x", "shape_type": "mask", "points": [[0, 0], [2, 2]]}
-
-
-def test_a_stamp_of_another_size_is_refused(tmp_path: Path) -> None:
-    written(tmp_path, [rings()])
-    path = tmp_path / "rings.json"
-    data = json.loads(path.read_text())
-    data["shapes"][0]["points"][1][0] += 1
-    path.write_text(json.dumps(data))
-    with pytest.raises(
-        DataError, match="The mask has 10 x 7 pixels, but its box from .* has 11 x 7"
-    ):
-        labelme.read(path, LossReport())
 
 
 def test_a_missing_size_is_read_from_the_picture(tmp_path: Path) -> None:

@@ -46,18 +46,6 @@ def test_a_set_comes_back_and_eval_reads_it(
     assert sample.image().shape == (*image.hw, 3)
 
 
-def test_annotators_and_the_void_come_back(tmp_path: Path) -> None:
-    ring, dot, _, everything = (mask.rle for mask in rings().masks)
-    masks = (
-        Mask(ring, "ring", annotator=3),
-        Mask(dot),
-        Mask(everything, "void", crowd=True),
-    )
-    image = AnnotatedImage(file_name="a.png", hw=(9, 12), masks=masks)
-    assert not written(tmp_path, image)
-    assert read_annotations(tmp_path)[0] == [image]
-
-
 def test_crowds_are_joined_to_what_does_not_count(tmp_path: Path) -> None:
     masks = tuple(Mask(rings().masks[n].rle, "people", crowd=True) for n in (0, 1))
     image = AnnotatedImage(file_name="a.png", hw=(9, 12), masks=masks)
@@ -69,15 +57,6 @@ def test_crowds_are_joined_to_what_does_not_count(tmp_path: Path) -> None:
     assert sample.ignore is not None
     assert sample.ignore.counts[1::2].sum() == 41
     assert not sample.rles
-
-
-def test_keys_of_other_formats_come_through(tmp_path: Path) -> None:
-    mask = Mask(rings().masks[0].rle, extra={"occluded": True})
-    image = AnnotatedImage(file_name="a.png", hw=(9, 12), masks=(mask,), extra={"weather": "rain"})
-    report = written(tmp_path, image)
-    assert [str(loss) for loss in report.losses] == ["a.png: `weather` is not supported"]
-    (found,), _ = read_annotations(tmp_path)
-    assert found.masks[0].extra == {"occluded": True}
 
 
 def test_masks_are_read_where_their_pictures_are_not(tmp_path: Path) -> None:

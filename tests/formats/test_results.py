@@ -137,20 +137,3 @@ def test_broken_records_are_skipped(tmp_path: Path) -> None:
     assert report.skipped == len(broken)
     with pytest.raises(DataError, match="7 invalid records"):
         read_annotations(tmp_path / "results.json", on_bad="error")
-
-
-def test_boxes_that_are_corners_get_one_line(tmp_path: Path) -> None:
-    """x0 y0 x1 y1 where x y width height is expected: 2 of 3 leave the image of 40 x 30."""
-    boxes = [[10, 10, 39, 29], [20, 5, 35, 25], [1, 1, 3, 3]]
-    rows = [result(1, bbox=box, segmentation=None) for box in boxes]
-    save(tmp_path / "1.jpg")
-    (tmp_path / "results.json").write_text(json.dumps([*rows, result(1)]))
-    _, report = read_annotations(tmp_path / "results.json")
-    told = (
-        "2 boxes extend beyond their image. The numbers may be x0 y0 x1 y1, "
-        "but the format requires x y width height."
-    )
-    assert told in report.notes
-    rows[1]["bbox"] = [30, 25, 20, 20]  # leaves the image as corners, too
-    (tmp_path / "results.json").write_text(json.dumps([*rows, result(1)]))
-    assert told not in read_annotations(tmp_path / "results.json")[1].notes

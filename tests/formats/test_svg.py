@@ -5,26 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import shapely
-from hypothesis import given
 
 from anymask.base import DataError
-from anymask.formats import AnnotatedImage, LossReport, Policy, svg, write_files
+from anymask.formats import AnnotatedImage, LossReport, svg
 from anymask.formats.shapes import even_odd_to_rle
 from anymask.masks import empty_rle, rle_to_mask
-from tests.formats.annotated import annotated_images
-from tests.masks.strategies import quickly
-
-
-@quickly
-@given(annotated_images())
-def test_everything_comes_back(
-    tmp_path_factory: pytest.TempPathFactory, image: AnnotatedImage
-) -> None:
-    folder = tmp_path_factory.mktemp("set")
-    report = LossReport()
-    write_files(svg.encode([image], folder, report, Policy(tolerance=0)), folder)
-    assert not report
-    assert svg.read(folder, LossReport()) == [image]
 
 
 @pytest.mark.parametrize(
@@ -74,15 +59,6 @@ def test_polygons_of_others_are_read(head: str, tmp_path: Path) -> None:
     image = read(tmp_path, '<g><polygon points="1,1 5,1 5,4 1,4"/></g>', head)
     assert (image.file_name, image.hw) == ("a", (5, 8))
     assert [mask.area for mask in image.masks] == [12]
-
-
-def test_other_shapes_are_reported(tmp_path: Path) -> None:
-    read(tmp_path, '<rect width="2" height="2"/>')
-    report = LossReport()
-    svg.read(tmp_path, report)
-    assert [str(loss) for loss in report.losses] == [
-        f"{tmp_path}/a.svg: element 1 (rect): elements of type 'rect' are not outlines"
-    ]
 
 
 @pytest.mark.parametrize(

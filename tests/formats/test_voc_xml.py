@@ -70,16 +70,6 @@ def test_a_size_of_nothing_is_the_picture_s(tmp_path: Path) -> None:
     assert image.hw == (6, 8)
 
 
-def test_boxes_are_told_and_boxes_alone_refused(tmp_path: Path) -> None:
-    written(tmp_path / "a.xml", "", PIXELS)
-    (image,) = voc_xml.read(tmp_path / "a.xml", report := LossReport())
-    assert len(image.masks) == 1
-    assert [str(loss) for loss in report.losses] == [f"{tmp_path}/a.xml: object 0: a box alone"]
-    written(tmp_path / "a.xml", "")
-    with pytest.raises(DataError, match="a.xml: The dataset contains only boxes and"):
-        voc_xml.read(tmp_path / "a.xml", LossReport())
-
-
 def test_a_broken_polygon_is_named(tmp_path: Path) -> None:
     for shape, reason in [
         (points((1, 1), (2, 2)), "Too few points. Expected at least 3, given: 2"),

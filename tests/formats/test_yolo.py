@@ -13,9 +13,8 @@ from PIL import Image
 
 from anymask.base import DataError
 from anymask.formats import AnnotatedImage, LossReport, Policy, write_files, yolo
-from anymask.masks import Mask, mask_to_rle, rle_iou
-from tests.formats.annotated import annotated_images, pixels, rings
-from tests.masks.strategies import quickly
+from anymask.masks import Mask, mask_to_rle
+from tests.formats.annotated import pixels, rings
 
 
 def written(folder: Path, image: AnnotatedImage, **policy: object) -> LossReport:
@@ -48,47 +47,10 @@ def test_holes_and_parts_come_back_through_bridges(tmp_path: Path) -> None:
     ]
 
 
-@quickly
-@given(annotated_images(least=1, filled=True))
-def test_every_mask_survives_or_is_reported(
-    tmp_path_factory: pytest.TempPathFactory, image: AnnotatedImage
-) -> None:
-    assert pixels(again(tmp_path_factory.mktemp("set"), image)) == pixels(image)
-
-
 def test_parts_may_become_objects(tmp_path: Path) -> None:
     found = again(tmp_path, rings(), parts="split", holes="drop")
     assert [mask.label for mask in found.masks] == ["ring", "ring", "dot", "all"]
     assert [mask.area for mask in found.masks] == [42, 2, 1, 108]
-
-
-def test_filled_holes_are_counted_in_pixels(tmp_path: Path) -> None:
-    report = written(tmp_path, rings(), holes="drop")
-    (found,) = yolo.read(tmp_path, LossReport())
-    (loss,) = [loss for loss in report.losses if loss.kind == "pixels"]
-    iou = float(rle_iou([rings().masks[0].rle], [found.masks[0].rle])[0, 0])
-    assert loss.reason == f"the outline covers 44 pixels instead of 40, IoU {iou:.4f}"
-
-
-def test_holes_may_be_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="rings.png, mask 0: The mask has 1 hole, which the format"):
-        written(tmp_path, rings(), holes="error")
-
-
-def test_simplified_outlines_tell_what_they_changed(tmp_path: Path) -> None:
-    y, x = np.mgrid[:60, :60]
-    disc = mask_to_rle(np.hypot(x - 30, y - 30) < 25)
-    image = AnnotatedImage(file_name="a.png", hw=(60, 60), masks=(Mask(disc, "disc"),))
-    exact, short = tmp_path / "exact", tmp_path / "short"
-    assert not written(exact, image)
-    report = written(short, image, tolerance=1.5)
-    assert report.counts() == {"pixels": 1}
-    sizes = [(folder / "labels" / "a.txt").stat().st_size for folder in (short, exact)]
-    assert sizes[0] < sizes[1] / 2
-    (found,) = yolo.read(short, LossReport())
-    iou = rle_iou([disc], [found.masks[0].rle])[0, 0]
-    # Slanted lines run through pixel centres, where a hair decides.
-    assert float(report.losses[0].reason.split()[-1]) == pytest.approx(iou, abs=5.1e-5)
 
 
 def test_a_line_is_what_shapely_sees(tmp_path: Path) -> None:
@@ -250,11 +212,6 @@ def test_sizes_come_from_the_pictures(tmp_path: Path) -> None:
     assert found.file_name == "rings.jpg"
 
 
-def test_a_folder_is_wanted(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="The folder has no data.yaml and labels/."):
-        yolo.read(tmp_path / "data.yaml", LossReport())
-
-
 SQUARE = "0.25 0.25 0.75 0.25 0.75 0.75 0.25 0.75"
 
 
@@ -279,16 +236,3 @@ def test_names_of_classes_lie_where_tools_put_them(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text("path: ../set\nnames:\n  0: bird\n  1: fish\n")
     (named,) = yolo.read(tmp_path, LossReport())
     assert named.masks[0].label == "fish"
-
-
-def test_boxes_among_outlines_are_told_and_boxes_alone_refused(tmp_path: Path) -> None:
-    labelled(tmp_path, ".", "a", "0 0.5 0.5 0.1 0.1", f"0 {SQUARE}")
-    (tmp_path / "classes.txt").write_text("cat\n")
-    (found,) = yolo.read(tmp_path, report := LossReport())
-    assert [mask.area for mask in found.masks] == [16]
-    assert [str(loss) for loss in report.losses] == [
-        f"{tmp_path}/labels/a.txt: line 1: boxes without an outline"
-    ]
-    labelled(tmp_path, ".", "a", "0 0.5 0.5 0.1 0.1")
-    with pytest.raises(DataError, match="To convert the boxes to masks: `anymask boxes"):
-        yolo.read(tmp_path, LossReport())

@@ -15,7 +15,7 @@ from anymask.formats import load_set
 from anymask.masks import ChannelMix, mask_to_rle, rle_to_string
 from anymask.training import Recipe, newest_state, trained_module
 from anymask.training.augment import brighten, recolour
-from anymask.training.channels import MIX, ChannelConvolution, as_colours, starting_mix
+from anymask.training.channels import MIX, ChannelConvolution, starting_mix
 from anymask.training.loop import TrainingRun, train
 from anymask.training.photos import PhotoStore
 from anymask.training.recipe import recipe_of
@@ -136,22 +136,6 @@ def test_a_run_learns_the_mix_and_leaves_it_in_the_spec(
     assert mix.count == COUNT
     assert np.abs(np.array(mix.weights) - start.weights).max() > 1e-4
     assert (mix.lows, mix.highs) == (start.lows, start.highs)
-
-
-def test_a_run_that_was_cut_ends_with_the_same_mix(data: Path, tmp_path: Path) -> None:
-    recipe = stack_recipe(data)
-    train(recipe, TrainingRun(data, tmp_path / "whole"))
-    half = TrainingRun(data, tmp_path / "cut", max_minutes=1e-9)
-    while newest_state(half.folder) is None or newest_state(half.folder)[1]["progress"]["step"] < 4:  # type: ignore[index]
-        train(recipe, half)
-    one, other = (newest_state(tmp_path / name)[1]["model"] for name in ("whole", "cut"))  # type: ignore[index]
-    for name in one:
-        assert torch.equal(one[name], other[name]), name
-
-
-def test_photos_pass_as_they_are() -> None:
-    images = torch.rand(1, 3, 8, 8)
-    assert as_colours(models.build("nano_tiny"), images) is images
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,7 @@ from anymask.training import Recipe, newest_state, trained_module
 from anymask.training.classes import class_loss, class_masks, class_names, class_numbers
 from anymask.training.loop import TrainingRun, train
 from anymask.training.recipe import recipe_of
-from anymask.training.samples import TrainingPictures, batches
-from anymask.training.step import TrainingStep
+from anymask.training.samples import TrainingPictures
 from anymask.training.trainee import build_trainee
 from anymask.training.weights import load_start
 from tests.training.small_data import small_recipe, write_named_sets
@@ -103,27 +102,6 @@ def test_a_head_answers_for_the_cells_of_a_mask(name: str) -> None:
     head = class_head_of(model)
     assert head is not None
     assert head(*maps).shape == (1, 4, spec.mask_side, spec.mask_side)
-
-
-def test_the_head_learns_a_map(data: Path) -> None:
-    torch.manual_seed(1)
-    recipe = class_recipe(1, learn="decoder")
-    module = build_trainee(recipe, data).eval()
-    step = TrainingStep(module, recipe)
-    (batch,) = batches(recipe, data, None, rank=0, first_step=0)
-    seen = tuple(one.detach() for one in step.encode_batch(batch))
-    head = class_head_of(module)
-    assert head is not None
-    optimiser = torch.optim.AdamW(head.parameters(), lr=1e-2)
-    losses = []
-    for _ in range(40):
-        optimiser.zero_grad()
-        loss = step.naming_loss(batch, seen)
-        assert isinstance(loss, torch.Tensor)
-        loss.backward()
-        optimiser.step()
-        losses.append(loss.item())
-    assert losses[-1] < 0.5 * losses[0]
 
 
 @pytest.mark.parametrize("learn", ["all", "decoder", "lora"])

@@ -189,16 +189,6 @@ def test_an_exported_model_answers_as_the_package_does(
     assert np.count_nonzero(np.array(ious) > 0.95) >= 0.95 * len(ious)
 
 
-@pytest.mark.parametrize("arguments", [[], ["photo.png"], ["photo.png", "m.png"]])
-def test_the_example_says_how_it_is_called(
-    bundle: Path, tmp_path: Path, arguments: list[str]
-) -> None:
-    done = call_example(bundle, tmp_path, *arguments)
-    assert done.returncode == 1
-    assert "python example.py PHOTO X0 Y0 X1 Y1 MASK.png" in done.stderr
-    assert "Traceback" not in done.stderr
-
-
 def test_the_example_opens_no_postscript(bundle: Path, tmp_path: Path) -> None:
     """Pillow would run Ghostscript."""
     (tmp_path / "photo.jpg").write_text(

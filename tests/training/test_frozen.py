@@ -1,29 +1,22 @@
 """Few photos: what does not learn is computed once, and the pool gives every photo its turn."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-import anymask
 from anymask import models
-from anymask.base import ConfigError
 from anymask.models.nano import Nano
-from anymask.runtime import named_weights
-from anymask.runtime.open import run_weights
-from anymask.training import Recipe, named, presets
+from anymask.training import Recipe, presets
 from anymask.training.frozen import FrozenOutputs
 from anymask.training.interaction import Draws
 from anymask.training.options import TuningOptions
 from anymask.training.presets import chosen_method
-from anymask.training.recipe import recipe_of
 from anymask.training.reports import plan_in_words
 from anymask.training.samples import TrainingPictures, collate
 from anymask.training.step import build_step
 from anymask.training.trainee import set_learning
-from anymask.training.weights import write_result
 from tests.training.small_data import small_recipe, write_sets
 
 
@@ -108,23 +101,3 @@ def test_the_number_of_photos_chooses_the_method(tmp_path: Path) -> None:
         "images, about 6 minutes."
     )
     assert "on the 4 held-out images" in said
-
-
-def test_views_that_cannot_be_are_refused() -> None:
-    raw = {"stage": [{"steps": 1, "side": 64, "images": 1, "masks": 1}], "views": -1}
-    with pytest.raises(ConfigError, match="views must be a whole number of at least 0"):
-        recipe_of(raw, "x.toml")
-
-
-def test_the_folder_of_a_run_is_a_model(tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    run.mkdir()
-    torch.manual_seed(0)
-    module = models.build("nano").eval()
-    write_result(run / "weights.safetensors", module, "nano", {"licence": "MIT"})
-    (run / "recipe.json").write_text(json.dumps({}))
-    assert run_weights(run) == run / "weights.safetensors"
-    assert named_weights(str(run), None) == ("nano", run / "weights.safetensors")
-    assert named(str(run), None) == ("nano", str(run / "weights.safetensors"))
-    assert anymask.load(str(run), device="cpu").spec.name == "nano"
-    assert run_weights(tmp_path) is None

@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -10,9 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
 
-from anymask import models
 from anymask.base import ConfigError, ImageError, WeightsError
 from anymask.training import LAST, LOG, loop, newest_state, samples, workers
 from anymask.training import loop as of_worker
@@ -21,7 +18,6 @@ from anymask.training.outcome import StepOutcome
 from anymask.training.recipe import RecipeStage
 from anymask.training.run_folder import BEFORE, TrainingProgress, read_state, remove_drafts
 from anymask.training.samples import TrainingPictures, batches
-from anymask.training.trainee import build_trainee
 from tests.training.small_data import small_recipe, write_sets
 
 
@@ -302,39 +298,6 @@ def test_a_quality_run_starts_from_another_and_moves_nothing_but_the_head(
     for name, value in weights(tmp_path / "second").items():
         same = torch.equal(value, start[name])
         assert same != name.startswith("decoder.quality."), name
-
-
-def test_sigterm_ends_a_run_after_a_checkpoint_and_it_goes_on_later(
-    data: Path, tmp_path: Path
-) -> None:
-    recipe = small_recipe(steps=4, save_every=100)
-    worker = fresh(recipe, data, tmp_path)
-    learn = worker.learn
-
-    def learn_and_be_told(batch: object) -> None:
-        learn(batch)  # type: ignore[arg-type]
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    worker.learn = learn_and_be_told  # type: ignore[method-assign, assignment]
-    worker.run()
-    assert read_state(tmp_path / LAST)["progress"]["step"] == 1
-    train(recipe, TrainingRun(data, tmp_path))
-    assert read_state(tmp_path / LAST)["progress"]["step"] == 4
-
-
-def test_plain_tensors_are_a_start(tmp_path: Path, data: Path) -> None:
-    source = models.build("nano_tiny").state_dict()
-    halves = {name: tensor.half().contiguous() for name, tensor in source.items()}
-    save_file(halves, tmp_path / "start.safetensors")
-    recipe = small_recipe(init=str(tmp_path / "start.safetensors"))
-    begun = build_trainee(recipe, data).state_dict()
-    assert all(torch.equal(begun[name], halves[name].to(begun[name].dtype)) for name in source)
-
-
-def test_weights_of_another_model_are_no_start(tmp_path: Path, data: Path) -> None:
-    save_file({"encoder.x": torch.zeros(2)}, tmp_path / "other.safetensors")
-    with pytest.raises(WeightsError, match="The weights do not fit nano"):
-        build_trainee(small_recipe(init=str(tmp_path / "other.safetensors")), data)
 
 
 def test_the_unfinished_checkpoint_of_a_killed_run_is_removed(tmp_path: Path) -> None:

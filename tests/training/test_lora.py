@@ -12,7 +12,7 @@ from anymask import models
 from anymask.base import WeightsError
 from anymask.runtime import merge_files, read_adapters
 from anymask.runtime.adapters import CONFIG, TENSORS
-from anymask.training import LAST, trained_module
+from anymask.training import LAST
 from anymask.training.loop import TrainingRun, train
 from anymask.training.lora import (
     adapted_layers,
@@ -22,7 +22,6 @@ from anymask.training.lora import (
     save_adapters,
 )
 from anymask.training.run_folder import read_state
-from tests.training.small_data import small_recipe
 from tests.training.test_families import TINY, one_step
 
 NARROW = {"A": torch.zeros(4, 1, 1, 1), "B": torch.zeros(1, 4, 1, 1)}
@@ -103,12 +102,6 @@ def test_only_adapters_learn_and_a_cut_run_ends_with_the_same_weights(
         if kept is None:
             kept = whole[f"{name.removesuffix('.weight')}.parametrizations.weight.original"]
         assert torch.equal(tensor, kept), name
-
-
-def test_a_finished_run_with_adapters_is_an_ordinary_model(data: Path, tmp_path: Path) -> None:
-    train(one_step("tiny", learn="lora"), TrainingRun(data, tmp_path))
-    module = trained_module(read_state(tmp_path / LAST))
-    assert set(module.state_dict()) == set(models.build("tiny").state_dict())
 
 
 def test_files_are_those_of_peft(tmp_path: Path) -> None:
@@ -194,13 +187,3 @@ def test_adapters_of_another_model_are_refused(tmp_path: Path) -> None:
         read_adapters(tmp_path / "nowhere")
     with pytest.raises(WeightsError, match="has no adapters"):
         save_adapters(models.build("tiny"), tmp_path, "tiny", 8.0)
-
-
-def test_a_recipe_with_adapters_of_no_rank_is_refused() -> None:
-    from anymask.base import ConfigError
-    from anymask.training.recipe import recipe_of
-
-    raw = {"stages": [{"steps": 1, "side": 64, "images": 2, "masks": 2}], "lora_rank": 0}
-    with pytest.raises(ConfigError, match="lora_rank must be a whole number of at least 1"):
-        recipe_of(raw, "here")
-    assert small_recipe(learn="lora").lora_rank == 8

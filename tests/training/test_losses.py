@@ -5,7 +5,6 @@ import math
 import pytest
 import torch
 
-from anymask.masks import ONE_OR_THREE
 from anymask.training.losses import (
     EDGE_WEIGHT,
     NORMALISED_WEIGHT,
@@ -17,7 +16,6 @@ from anymask.training.losses import (
     mask_iou,
     mask_losses,
     normalised_focal_loss,
-    prompt_loss,
     quality_loss,
 )
 
@@ -50,16 +48,6 @@ def test_iou_of_halves_is_a_third_and_of_two_voids_is_one() -> None:
     logits = torch.tensor([[-1.0, 1.0, 1.0, -1.0], [-1.0] * 4]).view(1, 2, 2, 2)
     assert mask_iou(logits, targets).tolist() == [[pytest.approx(1 / 3), 0.0]]
     assert mask_iou(logits[:, 1:], 0 * targets).item() == 1.0
-
-
-def test_a_lone_click_teaches_the_best_of_three_and_a_box_teaches_mask_zero() -> None:
-    losses = torch.tensor([[4.0, 3.0, 1.0, 2.0]], requires_grad=True)
-    prompt_loss(losses, torch.tensor([True]), ONE_OR_THREE).sum().backward()
-    assert losses.grad is not None
-    assert losses.grad.argmax().item() == 2
-    losses.grad = None
-    prompt_loss(losses, torch.tensor([False]), ONE_OR_THREE).sum().backward()
-    assert losses.grad.argmax().item() == 0
 
 
 def test_quality_loss_is_the_mean_square_and_the_ranking() -> None:

@@ -106,36 +106,6 @@ def _with_bottlenecks(name: str) -> torch.nn.Module:
     return model
 
 
-def test_bottlenecks_alone_learn_and_the_loss_falls(data: Path) -> None:
-    torch.manual_seed(1)
-    recipe = one_step("tiny", learn="adapter")
-    module = build_trainee(recipe, data)
-    speak_up(module)
-    before = {name: one.clone() for name, one in module.state_dict().items()}
-    learning = {name for name, one in module.named_parameters() if one.requires_grad}
-    assert learning == {name for name in before if has_bottlenecks([name])}
-    step = TrainingStep(module, recipe)
-    (batch,) = batches(recipe, data, None, rank=0, first_step=0)
-    optimiser = torch.optim.AdamW([p for p in module.parameters() if p.requires_grad], lr=1e-2)
-    losses = []
-    for _ in range(40):
-        optimiser.zero_grad()
-        features = tuple(one.repeat_interleave(2, dim=0) for one in step.encode_batch(batch))
-        centre = batch.centres.flatten(0, 1)[:, None]
-        logits, _ = module.decode(
-            features, centre, torch.ones(4, 1, dtype=torch.long), torch.zeros(4, 1, 32, 32),
-            torch.zeros(4),
-        )  # fmt: skip
-        truth = batch.targets.flatten(0, 1).float() / 255
-        loss = F.binary_cross_entropy_with_logits(logits[:, 0], truth)
-        loss.backward()
-        optimiser.step()
-        losses.append(loss.item())
-    assert losses[-1] < 0.8 * losses[0]
-    for name, one in module.state_dict().items():
-        assert has_bottlenecks([name]) or torch.equal(one, before[name]), name
-
-
 @pytest.mark.parametrize("learn", ["adapter", "no-prompt"])
 def test_a_run_ends_with_weights_that_load_and_answer_alike(
     data: Path, tmp_path: Path, learn: str, monkeypatch: pytest.MonkeyPatch

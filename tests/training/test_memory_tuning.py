@@ -33,12 +33,11 @@ from anymask.training.clips import (
     usable_parts,
     validation_clips,
 )
-from anymask.training.frozen import FrozenOutputs
 from anymask.training.held_out import model_of
 from anymask.training.loop import TrainingRun, train
 from anymask.training.losses import FOCAL_WEIGHT, dice_loss, focal_loss
 from anymask.training.memory_step import frame_loss
-from anymask.training.memory_tuning import ClipScorer, held_out_clips, training_side
+from anymask.training.memory_tuning import held_out_clips, training_side
 from anymask.training.recipe import RecipeStage
 from anymask.training.run_folder import LAST, LOG, read_state
 from anymask.training.weights import WEIGHTS, write_result
@@ -203,22 +202,6 @@ def test_the_memory_learns_and_nothing_before_it(model: str, data: Path, tmp_pat
     assert not any(name.startswith("sam_mask_decoder.conv_s") for name in changed)
 
 
-def test_frames_are_encoded_once(data: Path, weights: Path) -> None:
-    module = models.build("tiny_video").requires_grad_(False)
-    plain, counted = module.image_encoder.forward, []
-
-    def counting(images: Tensor) -> object:
-        counted.append(len(images))
-        return plain(images)
-
-    module.image_encoder.forward = counting
-    scorer = ClipScorer(training_clips(data), 64, FrozenOutputs("memory"))
-    scorer.frozen.attach(module)
-    first, again = scorer.measure(module), scorer.measure(module)
-    assert len(counted) == 6
-    np.testing.assert_array_equal(first.ious, again.ious)
-
-
 def test_a_run_that_was_cut_ends_with_the_same_weights(
     data: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -269,21 +252,6 @@ def test_a_command_tunes_the_memory_and_its_weights_track_better(
     assert main(command) == 0  # a finished run does nothing new
     assert json.loads((run / "result.json").read_text("utf-8")) == figures
     assert main([*command, "--side", "128"]) == 2
-
-
-def test_the_start_is_kept_unless_it_tracks_worse(
-    data: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
-    monkeypatch.setattr(memory_tuning, "export_beside", lambda _weights, video: None)
-    monkeypatch.setattr(memory_tuning, "gained", lambda _before, _after: False)
-    run = tmp_path / "run"
-    command = ["finetune", "--data", str(data), "-o", str(run), "--model", str(weights)]
-    assert main([*command, "--method", "memory", "--pictures", "1"]) == 0
-    assert "The starting weights were kept" in capsys.readouterr().out
-    kept = anymask.runtime.read_checkpoint(run / WEIGHTS)
-    start = anymask.runtime.read_checkpoint(weights)
-    assert all(torch.equal(kept[name], start[name]) for name in start)
 
 
 def test_a_fifth_of_the_clips_is_held_out_and_not_trained(tmp_path: Path, weights: Path) -> None:

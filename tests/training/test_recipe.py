@@ -58,6 +58,8 @@ def test_a_recipe_is_found_by_its_name_or_its_path_or_the_names_are_told(tmp_pat
         ({"stage": [STAGE], "boxes": -1}, "boxes must be a number from 0 to 1, got -1"),
         ({"stage": [STAGE], "task": "some"}, 'task must be "masks" or "distil", got \'some\''),
         ({"stage": [STAGE], "accumulate": 2}, "workers \\(2\\) times accumulate \\(2\\)"),
+        ({"stage": [STAGE], "views": -1}, "views must be a whole number of at least 0"),
+        ({"stage": [STAGE], "lora_rank": 0}, "lora_rank must be a whole number of at least 1"),
         ({"stage": [STAGE], "keep": -1}, "keep must be a whole number of at least 0, got -1"),
         ({"stage": [STAGE | {"sides": [100]}]}, "Invalid side 100"),
         (

@@ -19,14 +19,11 @@ from anymask.training.interaction import (
     SimulatedPrompts,
     shares_without_click,
 )
-from anymask.training.loop import TrainingRun, train
 from anymask.training.outcome import StepOutcome
-from anymask.training.run_folder import newest_state
 from anymask.training.samples import batches
 from anymask.training.step import TrainingStep, build_step
-from anymask.training.trainee import build_trainee, trained_module
+from anymask.training.trainee import build_trainee
 from tests.training.small_data import small_recipe
-from tests.training.test_families import one_step
 
 WITH_DROP_PATH = ("tiny", "tiny_hq", "tiny_efficient", "tiny_video")
 
@@ -133,23 +130,6 @@ def test_blocks_that_are_skipped_change_nothing(name: str) -> None:
     assert not torch.equal(block(x), x)
     block.drop_path.rate = 1.0 - 1e-12
     assert torch.equal(block(x), x)
-
-
-def test_a_run_with_drop_path_trains_and_its_model_has_none(data: Path, tmp_path: Path) -> None:
-    finished = []
-    for rate in (0.0, 0.5):
-        folder = tmp_path / str(rate)
-        train(one_step("tiny", drop_path=rate), TrainingRun(data, folder))
-        state = newest_state(folder)
-        assert state is not None
-        finished.append(trained_module(state[1]))
-    plain, dropped = (one.state_dict() for one in finished)
-    assert plain.keys() == dropped.keys()
-    assert any(not torch.equal(plain[name], dropped[name]) for name in plain)
-    images = torch.randn(1, 3, 64, 64)
-    again = finished[1].train(False)
-    torch.testing.assert_close(again.encode(images), finished[1].encode(images))  # type: ignore[operator]
-    assert all(not one.rate for one in finished[1].modules() if isinstance(one, DropPath))
 
 
 def test_a_model_without_drop_path_is_refused(data: Path) -> None:

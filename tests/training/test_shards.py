@@ -13,10 +13,8 @@ import torch
 
 from anymask.base import ConfigError, DataError
 from anymask.formats import load_set
-from anymask.training import LAST
 from anymask.training import shards as of_shards
 from anymask.training.loop import TrainingRun, train
-from anymask.training.run_folder import read_state
 from anymask.training.samples import batches
 from anymask.training.shards import ShardPictures, index_shards, write_shards
 from tests.training.small_data import small_recipe, write_sets
@@ -88,11 +86,6 @@ def test_a_run_is_resumed_in_the_middle_of_an_epoch_with_the_same_pictures(
     parts = [list(batches(two, data, None, rank=r, first_step=0, index=tmp_path)) for r in (0, 1)]
     for one, left, right in zip(whole, *parts, strict=True):
         assert torch.equal(one.images, torch.cat([left.images, right.images]))
-
-
-def test_a_run_learns_from_shards(data: Path, tmp_path: Path) -> None:
-    train(small_recipe(steps=2), TrainingRun(data, tmp_path))
-    assert read_state(tmp_path / LAST)["progress"]["images"] == 4
 
 
 def test_what_shards_cannot_give_is_refused(data: Path, tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """A run over several sittings: time limits, copies, several processes."""
 
 import json
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -157,14 +156,3 @@ def test_a_copy_of_nothing_or_of_another_model_is_refused(
     with pytest.raises(ConfigError, match="with learn = 'all', but the recipe sets 'decoder'"):
         train(other, TrainingRun(data, tmp_path / "b", source=trained))
     assert newest_state(tmp_path / "b") is None
-
-
-def test_the_log_says_how_long_the_rest_will_take(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(of_worker, "LOG_EVERY", 2)
-    began = time.monotonic()
-    rows: list[dict[str, float]] = []
-    train(small_recipe(steps=4), TrainingRun(data, tmp_path, report=rows.append))
-    assert rows[-1]["minutes_left"] == 0
-    assert 0 <= rows[0]["minutes_left"] <= (time.monotonic() - began) / 60 + 0.1

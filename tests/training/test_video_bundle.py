@@ -14,7 +14,6 @@ import pytest
 import torch
 
 from anymask.base import WeightsError
-from anymask.cli.main import main
 from anymask.models.rules import MultimaskStability, TrackingSettings
 from anymask.models.variants import TINY_EDGE, TINY_VIDEO, VideoVariant
 from anymask.models.video_model import VideoModel
@@ -228,11 +227,3 @@ def test_sixteen_bits_are_torchs() -> None:
     values[:4] = (0, -0.0, 1 + 2**-8, 1 + 3 * 2**-8)  # the last two are ties
     wanted = torch.from_numpy(values).to(torch.bfloat16).float().numpy()
     np.testing.assert_array_equal(to_bfloat16(values), wanted)
-
-
-def test_an_image_model_has_no_graphs_of_a_video(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["export", "nano", "-o", str(tmp_path / "out"), "--video"]) == 2
-    assert "nano is an image model" in capsys.readouterr().err
-    assert not (tmp_path / "out").exists()
