@@ -10,7 +10,6 @@ from PIL import Image
 import anymask
 from anymask.base import DataError, claimed
 from anymask.cli.main import main
-from anymask.evaluation import auditing
 from anymask.formats import read, read_annotations
 from anymask.masks import empty_rle, mask_to_rle, rle_to_string
 from anymask.segment import Model
@@ -59,52 +58,6 @@ def test_grades_pictures_and_a_page_are_written(
     assert "http" not in page
     with Image.open(out / "suspects.jpg") as sheet:
         assert sheet.size[0] > 100
-
-
-def test_a_second_run_examines_nothing_again_but_what_changed(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    out = tmp_path / "out"
-    assert main(words(data, out, "--limit", "1")) == 0
-    seen = []
-    real = auditing.examine_photo
-
-    def noted(model: Model, grader: object, image: object, *rest: object) -> object:
-        seen.append(image.file_name)
-        return real(model, grader, image, *rest)
-
-    monkeypatch.setattr(auditing, "examine_photo", noted)
-    assert main(words(data, out)) == 0
-    first = (out / "audit.json").read_bytes()
-    assert main(words(data, out)) == 0
-    assert seen == ["1.png"]
-    assert (out / "audit.json").read_bytes() == first
-    lines = (data / "masks.jsonl").read_text("utf-8").splitlines()
-    row = json.loads(lines[0])
-    row["masks"].pop()
-    (data / "masks.jsonl").write_text("\n".join([json.dumps(row), lines[1]]), "utf-8")
-    assert main(words(data, out)) == 0
-    assert seen == ["1.png", "0.png"]
-    assert len(json.loads((out / "audit.json").read_text("utf-8"))["grades"]) == 5
-
-
-@pytest.mark.parametrize("form", ["coco", "set", "labelme", "cvat"])
-def test_proposals_are_a_data_set_with_their_provenance(
-    data: Path, tmp_path: Path, form: str
-) -> None:
-    out, better = tmp_path / "out", tmp_path / "better"
-    assert main(words(data, out, "--proposals", str(better), "--to", form)) == 0
-    about = json.loads((better / "proposals.json").read_text("utf-8"))
-    removed = [row for row in about["proposals"] if row["action"] == "remove"]
-    added = [row for row in about["proposals"] if row["action"] == "add"]
-    assert [(row["image"], row["mask"]) for row in removed] == [("1.png", 2), ("0.png", 2)]
-    (target,) = [path for path in better.iterdir() if path.name != "proposals.json"]
-    if form == "set":  # the pictures are the user's to put there
-        (target / "images").mkdir()
-        for name in ("0.png", "1.png"):
-            Image.fromarray(np.zeros((*HW, 3), np.uint8)).save(target / "images" / name)
-    images, _ = read_annotations(target, form)
-    assert sum(len(image.masks) for image in images) == 4 + len(added)
 
 
 def test_only_what_is_accepted_is_changed(

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-import anymask
 from anymask.cli.main import main
 from anymask.formats import read_annotations
 from anymask.masks import iou, rle_to_mask
@@ -85,16 +84,6 @@ def test_every_box_becomes_a_mask_with_its_label(
     assert "0 done, 2 skipped (existing)" in out_of(capsys, "set/data.yaml")
     assert main(["convert", "set-masks", "again", "--to", "yolo", "--images", "set/images"]) == 0
     assert len(Path("again/labels/a.txt").read_text("utf-8").splitlines()[0].split()) > 7
-
-
-def test_workers_and_python_make_the_same(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "2 done" in out_of(capsys, "set", "-o", "one", "--no-overlay", "--workers", "1")
-    check("one")
-    assert not list(Path("one").glob("*.png"))
-    summary = anymask.jobs.run("boxes", "set", "two", overlay=False)
-    assert (summary.done, summary.made) == (2, 3)
-    for name in ("a.json", "b.json"):
-        assert Path("one", name).read_bytes() == Path("two", name).read_bytes()
 
 
 def test_new_labels_are_done_anew_and_others_are_not(

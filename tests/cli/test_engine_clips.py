@@ -18,7 +18,7 @@ from anymask.studio.project import Project
 from anymask.studio.tracks import Tracks
 from anymask.track import open_session
 from tests.segment.fakes import ColourRuntime
-from tests.track.clips import damage_packet, moving_discs, write_video
+from tests.track.clips import moving_discs, write_video
 
 FRAMES = 6
 
@@ -86,32 +86,6 @@ def test_a_session_of_some_frames_is_not_taken_for_one_of_all(
     assert main(["project", "clips", str(project.folder), *take]) == 2
     assert "was created with every=2, fps=None, start=0" in capsys.readouterr().err
     assert project.tracks.clips()[0].tracks == 0
-
-
-def test_a_damaged_video_is_taken_up_with_its_frame_numbers(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Of frame 5 nothing is left: its mask is empty, and the frames behind keep their numbers."""
-    folder, frames = tmp_path / "photos", 12
-    folder.mkdir()
-    options = {"codec": "libx264", "pix_fmt": "yuv420p", "g": 4, "bf": 0}
-    clip = damage_packet(write_video(folder / "drive.mp4", moving_discs(frames)[0], **options), 5)
-    kept = tmp_path / "drive.session"
-    with open_session(Model(ColourRuntime()), clip, session=kept) as opened:
-        opened.add(frame=0, id=1, points=[(30, 30)])
-        seen = [frame.source_frame for frame in opened]
-    assert 5 not in seen
-    assert seen[-1] == frames - 1
-    project = create_project(folder)
-    take = ["--take", "drive.mp4", "--session", str(kept), "--label", "disc"]
-    assert main(["project", "clips", str(folder), *take]) == 0
-    told = capsys.readouterr().out
-    assert "object 1 (disc): proposed, frames 0 to 11" in told
-    masks = project.tracks.masks(1)
-    assert [mask.frame for mask in masks] == list(range(frames))
-    assert [mask.frame for mask in masks if not mask.rle.counts[1:].any()] == [
-        frame for frame in range(frames) if frame not in seen
-    ]
 
 
 def test_tracks_of_all_objects_are_proposed_and_an_interrupted_video_is_resumed(

@@ -9,7 +9,7 @@ import torch
 import anymask
 from anymask import models
 from anymask.cli.main import main
-from anymask.runtime import OnnxRuntime, TorchRuntime, file_hash, load_module, read_manifest, store
+from anymask.runtime import OnnxRuntime, TorchRuntime, file_hash, load_module, read_manifest
 from anymask.training import export_verify as verify
 from tests.runtime.exports import export_once, network
 
@@ -100,31 +100,3 @@ def test_the_bundled_model_is_copied_without_torch(
     (target / "notes.txt").write_text("mine")
     assert main(["export", "nano", "-o", str(target)]) == 0  # again, over itself
     assert (target / "notes.txt").read_text() == "mine"
-
-
-def test_a_damaged_package_is_not_copied(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    shipped = Path(anymask.__file__).parent / "assets" / "nano"
-    folder = tmp_path / "assets"
-    folder.mkdir()
-    for name in ("manifest.json", "decoder.onnx", "tables.json"):
-        (folder / name).write_bytes((shipped / name).read_bytes())
-    (folder / "encoder.onnx").write_bytes(b"cut")
-    found = store.Installed(name="nano", status="bundled", path=folder)
-    monkeypatch.setattr("anymask.runtime.bundled", lambda *_: found)
-    assert main(["export", "nano", "-o", str(tmp_path / "x")]) == 2
-    assert "encoder.onnx was changed or truncated" in capsys.readouterr().err
-    assert not (tmp_path / "x").exists()
-
-
-def test_a_folder_is_no_checkpoint(
-    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "empty").mkdir()
-    bundle = store.bundled("nano").path
-    for folder, kind in ((tmp_path / "empty", "a folder"), (bundle, "an exported model")):
-        words = ["export", "mobile_sam", "-o", str(tmp_path / "x"), "--weights", str(folder)]
-        assert main(words) == 2
-        told = f"{folder} is {kind}, but a checkpoint file is required"
-        assert told in capsys.readouterr().err

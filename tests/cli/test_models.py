@@ -195,15 +195,6 @@ def test_info_of_an_export_is_its_manifest_and_its_files_are_read(tmp_path, caps
     assert "is not an exported model: it has no manifest.json" in capsys.readouterr().err
 
 
-def test_a_model_at_another_side_has_the_same_weights(capsys):
-    told = []
-    for name in ("nano", "nano@640"):
-        assert main(["models", "info", name]) == 0
-        assert main(["models", "verify", name]) == 0
-        told.append(capsys.readouterr().out)
-    assert told[0] == told[1]
-
-
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -52,23 +52,6 @@ def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_everything_names_its_records_and_does_so_again_for_other_names(
-    bundle: Path, photo: Path, tmp_path: Path
-) -> None:
-    words = ["everything", str(photo), "-o", str(tmp_path / "out"), "--no-overlay"]
-    words += ["--model", str(bundle), "--grid", "3", "--names"]
-
-    def labels(names: str) -> set[str | None]:
-        assert main([*words, names]) == 0
-        (path,) = (tmp_path / "out").glob("*.json")
-        rows = json.loads(path.read_text(encoding="utf-8"))["annotations"]
-        assert rows
-        return {row.get("label") for row in rows}
-
-    assert labels("all") <= {"cat", "dog"}  # lamp is known by its word alone
-    assert labels("lamp") == {"lamp"}
-
-
 def write_examples(folder: Path, photo: Path) -> Path:
     """A set of one photo with two labelled masks."""
     (folder / "images").mkdir(parents=True)

@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 from PIL import Image
 
@@ -71,13 +70,6 @@ def test_another_format_is_named_behind_the_dash(command: str, capfdbinary: PIPE
     assert main([name, "p.png", *words, "-o", "-.jpg"]) == 0
     with Image.open(io.BytesIO(capfdbinary.readouterr().out)) as picture:
         assert (picture.format, picture.size) == ("JPEG", (90, 60))
-
-
-def test_a_file_lies_beside_what_is_piped(capfdbinary: PIPE) -> None:
-    assert main([*COMMANDS["segment"], "p.png", "-o", "-", "-o", "m.npy"]) == 0
-    with Image.open(io.BytesIO(capfdbinary.readouterr().out)) as picture:
-        alpha = np.asarray(picture)[..., 3] > 0
-    np.testing.assert_array_equal(alpha, np.load("m.npy"))
 
 
 def test_everything_is_piped_as_any_format(

@@ -64,14 +64,6 @@ def test_a_command_of_a_plug_in_is_listed_and_runs(
     assert capsys.readouterr().out == "probed 3\n"
 
 
-@pytest.mark.usefixtures("folder", "known")
-def test_a_known_plug_in_has_a_summary(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--help"]) == 0
-    assert ["probe", "measure a depth"] in listed(capsys)
-    assert main(["probe", "--help"]) == 0
-    assert "\nmeasure a depth\n" in capsys.readouterr().out
-
-
 @pytest.mark.usefixtures("folder")
 def test_a_plug_in_replaces_no_built_in_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["sample", "--help"]) == 0

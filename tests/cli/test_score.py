@@ -126,14 +126,6 @@ def test_videos_are_scored_globally_by_video_and_by_object(
     assert "| dogs | 2 | 0.000 | 0.000 |" in text
 
 
-def test_the_ends_count_where_asked(videos: Path) -> None:
-    save(videos / "found" / "dogs", [frame()], first=2)
-    words = ["video", videos / "truth", videos / "found", "--rules", "all-frames"]
-    found = scored(*words, videos / "out.json")
-    assert found["objects"][1]["J"] == [1, 1, 0]
-    assert len(found["objects"][0]["F"]) == 4
-
-
 def test_a_data_set_is_its_own_perfect_result(tmp_path: Path) -> None:
     write_davis(tmp_path / "DAVIS")
     for path in (tmp_path / "DAVIS" / "Annotations" / "480p" / "bear").iterdir():

@@ -45,11 +45,6 @@ def test_sets_stand_side_by_side_in_any_format(
     assert "| cup | 0 | 1 | 1 |" in text
 
 
-def test_a_limit_bounds_the_pictures(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["stats", str(data), "--limit", "1"]) == 0
-    assert "| images | 1 |" in capsys.readouterr().out
-
-
 def test_groups_come_from_a_table(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -69,27 +69,6 @@ def test_every_output_holds_every_frame(clip: Path) -> None:
     assert not list(Path().glob(".*"))  # neither drafts nor the session are left
 
 
-def test_the_sound_ends_with_the_frames_and_is_encoded_where_it_must_be(clip: Path) -> None:
-    """WebM holds no AAC; the tone has its length and pitch there, too."""
-    words = ["--box", f"1:1:{BOX}", "--start", 1, "--end", 4]
-    assert track(clip, *words, "-o", "part.mkv", "-o", "part.webm") == 0
-    with av.open("part.mkv") as part, av.open(str(clip)) as original:
-        kept = [
-            float(packet.pts * packet.time_base) for packet in part.demux(audio=0) if packet.size
-        ]
-        whole = [float(one.pts * one.time_base) for one in original.demux(audio=0) if one.size]
-    wanted = [time - 0.04 for time in whole if 0.04 <= time <= 0.16]
-    assert len(wanted) < len(whole) - 1
-    np.testing.assert_allclose(kept, wanted, atol=0.002)
-    with av.open("part.webm") as part:
-        assert part.streams.audio[0].codec_context.name in ("opus", "libopus")
-        parts = [frame.to_ndarray()[0] for frame in part.decode(audio=0)]
-    tone = np.concatenate(parts)[:4800]
-    loudest = np.abs(np.fft.rfft(tone)).argmax() * 48000 / len(tone)
-    assert loudest == pytest.approx(16000 / 10 / (2 * np.pi), abs=15)  # Hz
-    assert 0.06 < sum(len(one) for one in parts) / 48000 < 0.18
-
-
 def test_two_objects_and_every_second_frame(clip: Path) -> None:
     assert (
         track(clip, "--box", BOX, "--box", "2:2:83,53,114,86", "--every", 2, "-o", "masks.jsonl")
@@ -118,21 +97,6 @@ def test_an_interrupted_run_goes_on(clip: Path, monkeypatch: pytest.MonkeyPatch)
     assert track(clip, "--box", BOX, "-o", "part.jsonl") == 0
     assert Path("part.jsonl").read_text("utf-8") == Path("whole.jsonl").read_text("utf-8")
     assert not Path(".part.jsonl.session").exists()
-
-
-def test_frames_are_written_as_they_are_followed(
-    clip: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from anymask.track import outputs
-
-    def interrupt(self: object, frame: object, picture: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(outputs.LineWriter, "write", interrupt)
-    assert track(clip, "--box", BOX, "-o", "part.jsonl") == 130
-    store = SessionStore(Path(".part.jsonl.session"))
-    assert store.frames() == [0]  # no further one was looked for
-    store.close()
 
 
 def test_two_runs_with_one_session_are_told_of_each_other(

@@ -2,7 +2,6 @@
 
 import json
 import os
-import pickle
 import signal
 import subprocess
 import sys
@@ -12,10 +11,10 @@ from typing import Any
 import pytest
 import torch
 
-from anymask.base import claimed, progress
+from anymask.base import claimed
 from anymask.cli.main import main
 from anymask.training import export_graphs as graphs
-from anymask.training import newest_state, run_folder
+from anymask.training import newest_state
 from anymask.training.run_folder import read_state
 from tests.training.small_data import write_sets
 
@@ -89,30 +88,6 @@ def test_shards_are_written_and_learned_from(
     assert "images_a_second" in (run / "log.jsonl").read_text()
     assert main([*words, str(data), "--shards", str(shards)]) == 2
     assert "already contains shards" in capsys.readouterr().err
-
-
-def test_on_a_terminal_a_bar_shows_the_steps_and_rows_stand_above_it(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(run_folder.sys.stderr, "isatty", lambda: True, raising=False)
-    teller = run_folder.TrainingTeller()
-    monkeypatch.setattr(progress, "SECONDS_BETWEEN_BARS", 0.0)
-    for step in range(1, 5):
-        teller.step(step, 4)
-    bars = capsys.readouterr().err
-    assert "steps [" in bars
-    assert "4/4" in bars
-    again = pickle.loads(pickle.dumps(run_folder.TrainingTeller()))  # as it goes to the workers
-    again.row({"step": 4, "steps": 4, "loss": 1.0, "images_a_second": 2.0, "minutes_left": 0})
-    assert capsys.readouterr().err == "step 4/4  loss 1.000  2.0 images/s  about 0 min left\n"
-
-
-def test_a_row_says_how_many_steps_were_skipped(capsys: pytest.CaptureFixture[str]) -> None:
-    row = {"step": 20, "steps": 40, "skipped": 20, "images_a_second": 2.0, "minutes_left": 1}
-    run_folder.print_row(row)
-    assert capsys.readouterr().err == (
-        "step 20/40  loss not finite  20 steps skipped  2.0 images/s  about 1 min left\n"
-    )
 
 
 def test_a_recipe_is_checked_before_torch_is_imported(
@@ -309,17 +284,6 @@ def test_options_that_cannot_be_meant_are_one_clear_line(
     said = capsys.readouterr().err
     assert says in said
     assert "Traceback" not in said
-
-
-def test_a_recipe_is_named_without_a_file_and_the_names_are_told(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "empty").mkdir()
-    words = ["--data", str(tmp_path / "empty"), "-o", str(tmp_path / "run")]
-    assert main(["train", "nano", *words]) == 2
-    assert "contains no training set" in capsys.readouterr().err
-    assert main(["train", "nanno", *words]) == 2
-    assert "built-in recipes: nano, sam" in capsys.readouterr().err
 
 
 def test_a_folder_that_another_run_writes_is_refused(

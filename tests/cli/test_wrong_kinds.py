@@ -3,7 +3,6 @@
 import gzip
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
 
@@ -12,7 +11,6 @@ from anymask.base import AnymaskError, InputError
 from anymask.cli.main import main
 from anymask.images import load_image, use_instead
 from anymask.segment import Model
-from anymask.volumes import Volume
 from tests.segment.fakes import ColourRuntime
 
 NIFTI = bytes(344) + b"n+1\0" + bytes(200)
@@ -126,10 +124,3 @@ def test_errors_are_of_the_package() -> None:
     Image.new("RGB", (20, 20)).save("photo.tif")
     with pytest.raises(InputError, match="is a color image, not a scan"):
         anymask.read_volume("photo.tif")
-
-
-@pytest.mark.parametrize("window", [(40,), 40, ("a", "b"), (1, 2, 3), (40, 0)])
-def test_a_window_that_is_none_is_one_error(window: object) -> None:
-    scan = Volume(np.zeros((2, 3, 4)), np.eye(4))
-    with pytest.raises(InputError, match="window"):
-        scan.picture(0, window=window)

@@ -1,11 +1,12 @@
 """Annotated pictures for the tests of formats: every awkward mask, with and without extras."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
 
-from anymask.formats import AnnotatedImage
+from anymask.formats import AnnotatedImage, LossReport, Policy, write_annotations
 from anymask.masks import Mask, mask_to_rle
 from tests.masks.strategies import masks, sizes
 
@@ -29,6 +30,11 @@ def annotated_images(draw: Any, least: int = 0, filled: bool = False) -> Annotat
         group = draw(st.sampled_from([None, number + 1]))
         found.append(Mask(mask_to_rle(mask), label, id=group))
     return AnnotatedImage(file_name="photos/a b.jpg", hw=hw, masks=tuple(found))
+
+
+def written(target: Path, images: list[AnnotatedImage], form: str) -> LossReport:
+    """Write images with exact outlines."""
+    return write_annotations(images, target, form, Policy(tolerance=0))
 
 
 def rings() -> AnnotatedImage:

@@ -12,16 +12,10 @@ from pycocotools import mask as peer
 from pycocotools.coco import COCO
 
 from anymask.base import DataError
-from anymask.formats import AnnotatedImage, LossReport, Policy, coco, read, write_files
+from anymask.formats import AnnotatedImage, LossReport, coco, read
 from anymask.masks import Mask, mask_to_polygons, mask_to_rle, rle_to_string
-from tests.formats.annotated import rings
+from tests.formats.annotated import rings, written
 from tests.masks.strategies import Pixels, masks, quickly
-
-
-def written(path: Path, images: list[AnnotatedImage], polygons: bool = False) -> LossReport:
-    report = LossReport()
-    write_files(coco.encode(images, path, report, Policy(tolerance=0), polygons), path)
-    return report
 
 
 @pytest.mark.parametrize("polygons", [False, True])
@@ -33,7 +27,7 @@ def test_pycocotools_reads_the_same_pixels(
         file_name="rings.png", hw=(9, 12), masks=tuple(rings().masks[n] for n in (1, 3))
     )
     image = plain if polygons else rings()
-    written(path, [image], polygons)
+    written(path, [image], "coco-polygon" if polygons else "coco")
     data = COCO(str(path))
     capsys.readouterr()
     for row, mask in zip(data.loadAnns(data.getAnnIds()), image.masks, strict=True):
@@ -60,7 +54,7 @@ def test_crowds_stay_run_lengths_among_polygons(tmp_path: Path) -> None:
     crowd = Mask(rings().masks[0].rle, "people", crowd=True)
     image = AnnotatedImage(file_name="a.jpg", hw=(9, 12), masks=(crowd,))
     path = tmp_path / "coco.json"
-    assert not written(path, [image], polygons=True)
+    assert not written(path, [image], "coco-polygon")
     (row,) = json.loads(path.read_text())["annotations"]
     assert row["iscrowd"] == 1
     assert row["segmentation"]["size"] == [9, 12]
@@ -70,7 +64,7 @@ def test_crowds_stay_run_lengths_among_polygons(tmp_path: Path) -> None:
 def test_masks_without_a_label_are_called_object(tmp_path: Path) -> None:
     mask = Mask(mask_to_rle(np.eye(3, dtype=np.bool_)))
     image = AnnotatedImage(file_name="a.jpg", hw=(3, 3), masks=(mask,))
-    report = written(tmp_path / "a.json", [image])
+    report = written(tmp_path / "a.json", [image], "coco")
     assert [str(loss) for loss in report.losses] == [
         "a.jpg, mask 0: has no label; its label was set to 'object'"
     ]

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 
 from anymask.base import DataError
-from anymask.formats import AnnotatedImage, LossReport, Policy, cvat, write_files
+from anymask.formats import AnnotatedImage, LossReport, cvat
 from anymask.masks import empty_rle, mask_to_rle, rle_iou
+from tests.formats.annotated import written
 from tests.masks.strategies import Pixels, masks, quickly
 
 
@@ -35,12 +36,6 @@ def test_runs_are_those_of_the_slow_way_and_come_back(mask: Pixels) -> None:
     points = cvat.mask_to_cvat(mask_to_rle(mask))
     assert points == slow(mask)
     assert cvat.cvat_to_rle(points, mask.shape) == mask_to_rle(mask)
-
-
-def written(path: Path, images: list[AnnotatedImage]) -> LossReport:
-    report = LossReport()
-    write_files(cvat.encode(images, path, report, Policy()), path)
-    return report
 
 
 def read(
@@ -81,7 +76,7 @@ def test_shapes_of_one_label_and_group_are_one_object(tmp_path: Path) -> None:
     image, _ = read(tmp_path, "".join(box.format(*row) for row in [*rows, rows[-1]]))
     found = [(mask.label, mask.id, mask.area) for mask in image.masks]
     assert found == [("a", 1, 20), ("b", 1, 1), ("a", None, 1), ("a", None, 1)]
-    assert written(tmp_path / "b.xml", [image]).counts() == {}
+    assert written(tmp_path / "b.xml", [image], "cvat").counts() == {}
     (again,) = cvat.read(tmp_path / "b.xml", LossReport())
     assert again.masks == image.masks
 

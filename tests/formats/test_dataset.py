@@ -122,12 +122,6 @@ def test_a_link_that_leads_out_of_the_folder_is_told(tmp_path: Path) -> None:
         stream.picture(AnnotatedImage(file_name="a.png", hw=(3, 3)))
 
 
-def test_an_absent_folder_of_pictures_is_told(tmp_path: Path) -> None:
-    write_annotations(two(), tmp_path / "all.json", "coco")
-    with pytest.raises(DataError, match="The image folder does not exist"):
-        read(tmp_path / "all.json", images=tmp_path / "none")
-
-
 def test_of_folders_of_masks_one_is_named(tmp_path: Path) -> None:
     for split in ("train", "val"):
         for folder in ("images", "masks"):

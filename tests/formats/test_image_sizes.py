@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import struct
 import tracemalloc
-from dataclasses import replace
 from pathlib import Path
 from zlib import crc32
 
@@ -161,23 +160,3 @@ def test_commands_skip_it_and_say_what_to_do(
     assert f"a.jpg. {CAUSES[case][2]}" in told
     assert main([*words, *more.get(command, []), "--on-bad", "error"]) == 2
     assert "1 invalid record" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("case", CAUSES)
-def test_a_fine_tuning_leaves_it_out(case: str, tmp_path: Path) -> None:
-    pytest.importorskip("torch")
-    from anymask.training.tuning_data import prepare
-
-    source, photos = one_wrong(tmp_path, case)
-    report = prepare(read(source, images=photos), None, tmp_path / "run")
-    assert report.photos + report.held_photos == 2
-    (line,) = report.unread
-    assert CAUSES[case][2] in line
-
-
-@pytest.mark.parametrize("case", CAUSES)
-def test_a_mask_and_its_picture_say_the_same(case: str, tmp_path: Path) -> None:
-    source, photos = one_wrong(tmp_path, case)
-    (first, *_) = read(source, images=photos)
-    with pytest.raises(DataError, match=CAUSES[case][2]):
-        replace(first, source=photos / "a.jpg").image()

@@ -22,7 +22,7 @@ from anymask.formats import (
     write_files,
 )
 from anymask.masks import Mask, mask_to_rle
-from tests.formats.annotated import pixels, rings
+from tests.formats.annotated import pixels, rings, written
 from tests.masks.strategies import Pixels, masks, quickly
 
 
@@ -104,16 +104,10 @@ def test_any_bytes_are_read_or_refused(tail: list[int]) -> None:
 # Tasks.
 
 
-def written(path: Path, images: list[AnnotatedImage], polygons: bool = False) -> LossReport:
-    report = LossReport()
-    write_files(label_studio.encode(images, path, report, Policy(tolerance=0), polygons), path)
-    return report
-
-
 def test_predictions_have_what_an_import_looks_for(tmp_path: Path) -> None:
     mask = Mask(rings().masks[1].rle, "dot", score=0.75)
     image = AnnotatedImage(file_name="a.jpg", hw=(9, 12), masks=(mask,))
-    assert not written(tmp_path / "tasks.json", [image], polygons=True)
+    assert not written(tmp_path / "tasks.json", [image], "label-studio-polygon")
     (task,) = json.loads((tmp_path / "tasks.json").read_text())
     (prediction,) = task["predictions"]
     (region,) = prediction["result"]
@@ -159,7 +153,9 @@ def test_the_far_side_is_a_hundred_percent_and_no_more(width: int, tmp_path: Pat
     """11 * (100 / 11) is 100.00000000000001, which Label Studio's own check refuses."""
     full = Mask(mask_to_rle(np.ones((3, width), np.bool_)), "all")
     written(
-        tmp_path / "a.json", [AnnotatedImage(file_name="a", hw=(3, width), masks=(full,))], True
+        tmp_path / "a.json",
+        [AnnotatedImage(file_name="a", hw=(3, width), masks=(full,))],
+        "label-studio-polygon",
     )
     (task,) = json.loads((tmp_path / "a.json").read_text())
     points = np.array(task["predictions"][0]["result"][0]["value"]["points"])
@@ -195,7 +191,7 @@ def test_addresses_end_in_a_name_and_are_written_back(
     path.write_text(json.dumps([{"data": {"image": address} | size, "annotations": []}]))
     (image,) = label_studio.read(path, LossReport())
     assert (image.file_name, image.hw) == (name, (2, 3))
-    assert not written(path, [image])
+    assert not written(path, [image], "label-studio")
     assert json.loads(path.read_text())[0]["data"]["image"] == address
 
 
@@ -255,7 +251,9 @@ def test_the_interface_beside_the_tasks_names_what_they_use(
 ) -> None:
     masks = tuple(Mask(rings().masks[1].rle, label) for label in ("a & b", "犬", '"quoted"', "犬"))
     image = AnnotatedImage(file_name="a.jpg", hw=(9, 12), masks=masks)
-    written(tmp_path / "tasks.json", [image], polygons)
+    written(
+        tmp_path / "tasks.json", [image], "label-studio-polygon" if polygons else "label-studio"
+    )
     view = ET.parse(tmp_path / "tasks.label_config.xml").getroot()
     (picture,), (control,) = view.findall("Image"), view.findall(kind)
     (task,) = json.loads((tmp_path / "tasks.json").read_text())

@@ -16,26 +16,18 @@ from anymask.base import DataError
 from anymask.formats import (
     AnnotatedImage,
     LossReport,
-    Policy,
     labelme,
     read,
     read_annotations,
-    write_files,
 )
 from anymask.masks import Mask
-from tests.formats.annotated import pixels, rings
-
-
-def written(target: Path, images: list[AnnotatedImage], polygons: bool = False) -> LossReport:
-    report = LossReport()
-    write_files(labelme.encode(images, target, report, Policy(tolerance=0), polygons), target)
-    return report
+from tests.formats.annotated import pixels, rings, written
 
 
 def test_the_photo_is_seen_from_the_file_s_own_folder(tmp_path: Path) -> None:
     names = ["a.png", "cam 1/a.png", "cam 2/deep/a.png"]
     images = [replace(rings(), file_name=name, masks=rings().masks[:1]) for name in names]
-    written(tmp_path, images)
+    written(tmp_path, images, "labelme")
     for image in images:  # as labelme looks for it
         path = (tmp_path / image.file_name).with_suffix(".json")
         assert path.parent / json.loads(path.read_text())["imagePath"] == tmp_path / image.file_name
@@ -64,7 +56,7 @@ def test_other_places_of_a_photo_are_followed(said: str, name: str, tmp_path: Pa
 
 
 def test_the_parts_of_a_polygon_share_a_group(tmp_path: Path) -> None:
-    report = written(tmp_path, [rings()], polygons=True)
+    report = written(tmp_path, [rings()], "labelme-polygon")
     shapes = json.loads((tmp_path / "rings.json").read_text())["shapes"]
     assert [(shape["label"], shape["group_id"]) for shape in shapes] == [
         ("ring", 1),
@@ -76,7 +68,7 @@ def test_the_parts_of_a_polygon_share_a_group(tmp_path: Path) -> None:
 
 
 def test_a_stamp_is_the_box_of_first_and_last_pixel(tmp_path: Path) -> None:
-    written(tmp_path, [rings()])
+    written(tmp_path, [rings()], "labelme")
     shape = json.loads((tmp_path / "rings.json").read_text())["shapes"][0]
     assert shape["points"] == [[1, 1], [10, 7]]
     with Image.open(io.BytesIO(base64.b64decode(shape["mask"]))) as stamp:
@@ -124,7 +116,7 @@ def test_polygons_agree_with_pillow_but_for_the_border(tmp_path: Path) -> None:
 def test_two_masks_of_one_group_are_kept_apart(tmp_path: Path) -> None:
     first, second = (Mask(rings().masks[n].rle, "x", id=3) for n in (0, 1))
     image = AnnotatedImage(file_name="a.jpg", hw=(9, 12), masks=(first, second))
-    assert written(tmp_path, [image]).counts() == {"ids": 1}
+    assert written(tmp_path, [image], "labelme").counts() == {"ids": 1}
     (found,) = labelme.read(tmp_path, LossReport())
     assert pixels(found) == pixels(image)
 

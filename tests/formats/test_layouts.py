@@ -19,7 +19,6 @@ from anymask.formats import (
 )
 from anymask.formats.layouts import LAYOUTS, find_layout, iter_dataset, recognise_layout
 from anymask.masks import rle_to_mask
-from tests.evaluation.small_sets import write_set
 from tests.formats import published
 from tests.formats.published import WRITERS
 from tests.formats.truth import DOT, RING, TWO_PARTS, Truth, png, write_json
@@ -89,14 +88,6 @@ def test_a_truncated_file_of_truth_is_named(name: str, tmp_path: Path) -> None:
         unread = path.stem == "captions_val2017" or "contact" in path.parts
         assert unread or path.name in told(tmp_path, layout)
         path.write_bytes(whole)
-
-
-def test_a_set_of_our_own_is_read_too(tmp_path: Path) -> None:
-    folder = write_set(tmp_path / "boxes", [[(1, 2, 8, 9)]])
-    info, samples = load_dataset(folder)
-    assert (info.name, len(samples), len(list(iter_dataset(folder)))) == ("boxes", 1, 1)
-    with pytest.raises(InputError, match="a set of anymask has no splits"):
-        load_dataset(folder, split="val")
 
 
 def test_an_absent_photo_is_named(tmp_path: Path) -> None:
@@ -227,15 +218,6 @@ def test_frames_without_masks_are_frames_all_the_same(tmp_path: Path) -> None:
     assert (len(clip.frames), clip.labels) == (2, {1: "ape"})
     with pytest.raises(DataError, match="0a49f5265b: Frame 1 is not annotated"):
         clip.frame(1)
-
-
-def test_photos_are_no_clips(tmp_path: Path) -> None:
-    published.write_voc(tmp_path)
-    with pytest.raises(
-        InputError,
-        match="The layout 'voc' has no videos. Layouts with videos: davis, youtube-vos",
-    ):
-        load_clips(tmp_path)
 
 
 def test_a_video_without_frames_is_named(tmp_path: Path) -> None:

@@ -10,16 +10,10 @@ from hypothesis import given
 from PIL import Image
 
 from anymask.base import DataError
-from anymask.formats import AnnotatedImage, LossReport, Policy, panoptic, write_files
+from anymask.formats import AnnotatedImage, LossReport, panoptic
 from anymask.masks import Mask, mask_to_rle
-from tests.formats.annotated import annotated_images, rings
+from tests.formats.annotated import annotated_images, rings, written
 from tests.masks.strategies import quickly
-
-
-def written(path: Path, images: list[AnnotatedImage]) -> LossReport:
-    report = LossReport()
-    write_files(panoptic.encode(images, path, report, Policy()), path)
-    return report
 
 
 def test_masks_that_do_not_overlap_come_back(tmp_path: Path) -> None:
@@ -30,7 +24,7 @@ def test_masks_that_do_not_overlap_come_back(tmp_path: Path) -> None:
         if value
     )
     image = AnnotatedImage(file_name="x/a.jpg", hw=(20, 30), masks=found)
-    assert not written(tmp_path / "p.json", [image])
+    assert not written(tmp_path / "p.json", [image], "coco-panoptic")
     assert panoptic.read(tmp_path / "p.json", LossReport()) == [image]
 
 
@@ -38,7 +32,7 @@ def test_numbers_are_red_then_green_then_blue(tmp_path: Path) -> None:
     values = np.arange(1, 301).reshape(20, 15)
     found = tuple(Mask(mask_to_rle(values == value), "x") for value in range(1, 301))
     image = AnnotatedImage(file_name="a.jpg", hw=(20, 15), masks=found)
-    written(tmp_path / "p.json", [image])
+    written(tmp_path / "p.json", [image], "coco-panoptic")
     with Image.open(tmp_path / "p" / "a.png") as picture:
         assert picture.getpixel((14, 19)) == (300 - 256, 1, 0)
         assert picture.getpixel((0, 0)) == (1, 0, 0)
@@ -50,7 +44,7 @@ def test_records_tell_what_can_be_seen(
     tmp_path_factory: pytest.TempPathFactory, image: AnnotatedImage
 ) -> None:
     path = tmp_path_factory.mktemp("set") / "p.json"
-    report = written(path, [image])
+    report = written(path, [image], "coco-panoptic")
     (row,) = json.loads(path.read_text())["annotations"]
     with Image.open(path.with_suffix("") / row["file_name"]) as picture:
         values = np.asarray(picture.convert("RGB")).astype(int) @ [1, 256, 65536]
@@ -81,7 +75,7 @@ def test_records_tell_what_can_be_seen(
 )
 def test_a_broken_record_is_named(change: dict[str, Any], message: str, tmp_path: Path) -> None:
     path = tmp_path / "p.json"
-    written(path, [rings()])
+    written(path, [rings()], "coco-panoptic")
     document = json.loads(path.read_text())
     document["annotations"][0] |= change
     path.write_text(json.dumps(document))
@@ -91,7 +85,7 @@ def test_a_broken_record_is_named(change: dict[str, Any], message: str, tmp_path
 
 def test_a_picture_of_another_size_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "p.json"
-    written(path, [rings()])
+    written(path, [rings()], "coco-panoptic")
     Image.new("RGB", (3, 4)).save(tmp_path / "p" / "rings.png")
     with pytest.raises(DataError, match=r"rings.png: The panoptic PNG has the size \(H, W\) ="):
         panoptic.read(path, LossReport())

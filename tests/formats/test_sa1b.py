@@ -3,18 +3,11 @@
 import json
 from pathlib import Path
 
-from anymask.formats import AnnotatedImage, LossReport, Policy, sa1b, write_files
-from tests.formats.annotated import rings
-
-
-def written(target: Path, images: list[AnnotatedImage]) -> LossReport:
-    report = LossReport()
-    write_files(sa1b.encode(images, target, report, Policy()), target)
-    return report
+from tests.formats.annotated import rings, written
 
 
 def test_the_keys_are_the_data_set_s(tmp_path: Path) -> None:
-    written(tmp_path, [rings()])
+    written(tmp_path, [rings()], "sa1b")
     document = json.loads((tmp_path / "rings.json").read_text())
     assert document["image"] == {
         "image_id": 1,

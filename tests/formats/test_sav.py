@@ -14,14 +14,13 @@ from anymask.base import DataError
 from anymask.formats import (
     AnnotatedImage,
     LossReport,
-    Policy,
     SequencePlace,
     read_annotations,
     sav,
-    write_files,
 )
 from anymask.formats.registry import recognise
 from anymask.masks import Mask, mask_to_rle, rle_to_mask
+from tests.formats.annotated import written
 from tests.masks.strategies import Pixels, mask_lists, quickly
 
 
@@ -43,12 +42,6 @@ def square(side: int) -> Pixels:
     return mask
 
 
-def written(target: Path, images: list[AnnotatedImage]) -> LossReport:
-    report = LossReport()
-    write_files(sav.encode(images, target, report, Policy()), target)
-    return report
-
-
 @quickly
 @given(mask_lists())
 def test_objects_come_back_frame_by_frame(
@@ -59,13 +52,13 @@ def test_objects_come_back_frame_by_frame(
     if not frames:
         return
     images = clip(*frames, hw=given_masks[0].shape)
-    assert not written(folder, images)
+    assert not written(folder, images, "sav")
     assert sav.read(folder, LossReport()) == images
 
 
 def test_the_file_says_what_the_data_set_says(tmp_path: Path) -> None:
     images = clip({3: square(2)}, {}, {3: square(4), 8: square(9)}, {})
-    assert not written(tmp_path, images)
+    assert not written(tmp_path, images, "sav")
     document = json.loads((tmp_path / "dogs_manual.json").read_text())
     assert (document["video_id"], document["video_height"], document["video_width"]) == (
         "dogs",
@@ -89,7 +82,7 @@ def test_what_has_no_place_is_reported(tmp_path: Path) -> None:
     mask = Mask(mask_to_rle(square(2)), "dog")
     empty = Mask(mask_to_rle(square(0)))
     images = [AnnotatedImage(file_name="a.jpg", hw=(9, 12), masks=(mask, empty))]
-    assert written(tmp_path / "a.json", images).counts() == {
+    assert written(tmp_path / "a.json", images, "sav").counts() == {
         "labels": 1,
         "frames": 1,
         "ids": 1,
@@ -102,10 +95,10 @@ def test_what_has_no_place_is_reported(tmp_path: Path) -> None:
 def test_one_video_has_one_size_and_one_file(tmp_path: Path) -> None:
     other = AnnotatedImage(file_name="dogs/9.jpg", hw=(3, 3))
     with pytest.raises(DataError, match="The frames of 'dogs' have different sizes: "):
-        written(tmp_path, [*clip({}), other])
+        written(tmp_path, [*clip({}), other], "sav")
     away = AnnotatedImage(file_name="cats/0.jpg", hw=(3, 3))
     with pytest.raises(DataError, match="A file of this format holds one video, but there are 2"):
-        written(tmp_path / "a.json", [*clip({}), away])
+        written(tmp_path / "a.json", [*clip({}), away], "sav")
 
 
 def test_the_pictures_of_val_and_test_are_read_and_may_overlap(tmp_path: Path) -> None:
@@ -153,7 +146,7 @@ def test_the_lines_of_a_track_are_frames(tmp_path: Path) -> None:
 )
 def test_a_broken_file_is_named(change: dict[str, Any], message: str, tmp_path: Path) -> None:
     path = tmp_path / "a.json"
-    written(path, clip({3: square(2)}))
+    written(path, clip({3: square(2)}), "sav")
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
     with pytest.raises(DataError, match=f"a.json: .*{message.removeprefix('a.json: ')}"):
         sav.read(path, LossReport())

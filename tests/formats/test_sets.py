@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from anymask.base import DataError
 from anymask.formats import is_set, load_set
@@ -48,16 +47,6 @@ def test_labels_annotators_and_ignored_pixels_are_read(tmp_path: Path) -> None:
     assert [mask.annotator for mask in samples[1].objects] == [4, None]
     assert samples[1].ignore is not None
     assert rle_area(samples[1].ignore) == 4
-
-
-def test_a_picture_of_another_size_is_refused(tmp_path: Path) -> None:
-    folder = write_set(tmp_path / "boxes", BOXES)
-    Image.new("RGB", (10, 10)).save(folder / "images" / "0.png")
-    _, samples = load_set(folder)
-    with pytest.raises(
-        DataError, match=r"0\.png: .* image of 64 x 48 pixels, but the image file has 10 x 10"
-    ):
-        samples[0].image()
 
 
 def test_a_set_without_a_description_takes_its_folders_name(tmp_path: Path) -> None:
