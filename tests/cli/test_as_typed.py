@@ -274,13 +274,6 @@ def test_channels_are_named(desk: Path, capsys: pytest.CaptureFixture[str]) -> N
 def test_all_pages_have_results_of_their_own(
     stack: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["everything", "stack.tif", "-o", "out", *GRID, "--no-overlay", "--page"]
-    assert "9 done" in out_of(capsys, *words, "all")
-    assert sorted(path.name for path in Path("out").iterdir()) == [
-        f"stack.page{page}.json" for page in range(9)
-    ]
-    assert "9 skipped (existing)" in out_of(capsys, *words, "all")
-    assert "exists: out/stack.page4.json" in out_of(capsys, *words, "4")
     segment = ["segment", "stack.tif", "--point", "90,100", "--page"]
     assert main([*segment, "all", "-o", "m/{name}.npy"]) == 0
     first, last = np.load("m/stack.page0.npy"), np.load("m/stack.page8.npy")

@@ -105,10 +105,3 @@ def test_a_broken_photo_is_told_and_the_rest_is_done(
     assert f"anymask: error: 1 of 5 images failed, see {log}. Fix or remove them" in captured.err
     assert json.loads(log.read_text())["file"] == str(Path("photos/b.jpg"))
     assert len(made()) == 5
-
-
-def test_one_photo_will_do(runtime: type[Counting], capsys: pytest.CaptureFixture[str]) -> None:
-    for told in ("wrote", "exists:"):
-        assert main(["encode", "photos/sub/c.png", "-o", "out"]) == 0
-        assert capsys.readouterr().err == f"{told} {Path('out/c.npz')}\n"
-    assert made() == ["out/c.npz"]

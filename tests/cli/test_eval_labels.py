@@ -7,8 +7,6 @@ import pytest
 
 import anymask
 from anymask.cli.main import main
-from anymask.evaluation.datasets import labelled_set
-from anymask.formats import read
 from tests.evaluation.small_sets import perfect, write_set
 
 PHOTOS = [[(2, 3, 20, 30), (40, 5, 60, 40)], [(0, 0, 64, 48)], []]
@@ -43,14 +41,6 @@ def test_labels_of_any_format_are_measured_as_the_same_set_is(labels: Path) -> N
     assert measured(labels, str(labels / "labels.json"), *pictures, "--from", "coco") == own
     assert measured(labels, str(labels / "yolo")) == own
     assert measured(labels, str(labels / "yolo" / "data.yaml")) == own
-
-
-def test_photos_without_masks_are_looked_at_too(labels: Path) -> None:
-    pictures = labels / "own" / "images"
-    one = labelled_set(read(labels / "labels.json", images=pictures))
-    assert one.plan.name == "labels"
-    assert [len(photo.objects) for photo in one.samples] == [2, 1, 0]
-    assert [photo.image().shape for photo in one.samples] == [(48, 64, 3)] * 3
 
 
 def test_invalid_records_of_sets_are_skipped_and_told(

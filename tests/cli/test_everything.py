@@ -140,24 +140,8 @@ def test_every_file_names_the_photo(runtime: ColourRuntime) -> None:
     assert names == ["one.png"] * 3
 
 
-def test_each_mask_is_cut_out_where_the_name_has_its_number(runtime: ColourRuntime) -> None:
-    outputs = ["m.json", "obj{n}.cut.png", "all.mask.png"]
-    main(["everything", "photos/one.png", *[w for o in outputs for w in ("-o", o)], *GRID])
-    (image,), _ = read_annotations("m.json")
-    soft = 0
-    for number, mask in enumerate(image.masks, start=1):
-        with Image.open(f"obj{number}.cut.png") as cut:
-            alpha = np.asarray(cut)[..., 3]
-            assert iou(alpha > 127, mask.mask) > 0.9
-            soft += int(((alpha > 0) & (alpha < 255)).sum())
-    assert soft  # pixels of a rim
-    (numbers,), _ = read_annotations("all.mask.png", "label-png")
-    assert set(numbers.masks.ids) <= set(range(1, len(image.masks) + 1))
-    assert main(["everything", "photos/one.png", "-o", "all.cut.png", *GRID]) == 2
-
-
 def test_where_nothing_passes_the_best_are_shown_as_in_python(
-    runtime: ColourRuntime, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    runtime: ColourRuntime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = Model(Modest())
     monkeypatch.setattr(anymask, "load", lambda *_, **__: model)
@@ -171,13 +155,7 @@ def test_where_nothing_passes_the_best_are_shown_as_in_python(
     assert found() == len(model.everything("photos/one.png", grid=8)) > 0
     assert main([*run, *own]) == 0
     assert found() == 0
-    told = json.loads(Path("out/one.json").read_text())
-    del told["anymask"]["widens"]  # as releases before wrote it, which never looked wider
-    Path("out/one.json").write_text(json.dumps(told))
-    capsys.readouterr()
-    assert main([*run, *own]) == 0
-    assert capsys.readouterr().err.splitlines()[-1].startswith("exists")
-    assert main(run) == 0
+    assert main(run) == 0  # the records were those of other settings
     assert found() > 0
 
 

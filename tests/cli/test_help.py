@@ -39,18 +39,6 @@ def test_the_short_help_describes_every_option(
     assert "(default: False)" not in short
 
 
-def test_the_whole_help_shows_what_the_short_one_leaves_out(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    assert main(["everything", "--help"]) == 0
-    short = capsys.readouterr().out
-    assert "--grid" in short
-    assert "--crop-n-layers" not in short
-    assert "--help-all" in short
-    assert main(["everything", "--help-all"]) == 0
-    assert "--crop-n-layers" in capsys.readouterr().out
-
-
 def test_common_options_are_options_of_some_command(capsys: pytest.CaptureFixture[str]) -> None:
     told = ""
     words = [[command] for command in commands()]

@@ -94,19 +94,6 @@ def test_each_command_names_the_right_one(
     assert told.count("\n") == 1
 
 
-def test_one_image_is_no_video(capsys: pytest.CaptureFixture[str]) -> None:
-    image = Image.new("RGB", (20, 20))
-    image.save("geo.tif", tiffinfo={34735: (1, 1, 0, 0)})  # GeoKeyDirectoryTag of GeoTIFF
-    image.save("one.gif")
-    for name, told in {
-        "geo.tif": "is a map (GeoTIFF), not a video. Segment it with: anymask segment geo.tif --p",
-        "one.gif": "is one image, not a video. Segment it with: anymask segment one.gif --point",
-        "photo.png": "is one image, not a video",
-    }.items():
-        assert main(["track", name, *WORDS["track"]]) == 2
-        assert told in capsys.readouterr().err
-
-
 def test_nothing_is_said_of_what_may_be_right_or_is_unknown() -> None:
     Path("empty").mkdir()
     Path("text.txt").write_text("hello")

@@ -82,41 +82,12 @@ def document(**annotation: Any) -> dict[str, Any]:
 
 
 def test_files_put_together_without_new_numbers_are_refused(tmp_path: Path) -> None:
-    def refused(**keys: list[dict[str, Any]]) -> str:
-        image = {"id": 1, "file_name": "a.jpg", "height": 4, "width": 4}
-        document = {"images": [image], "annotations": [], "categories": [{"id": 1, "name": "cat"}]}
-        document = {key: rows + keys.get(key, []) for key, rows in document.items()}
-        (tmp_path / "c.json").write_text(json.dumps(document))
-        with pytest.raises(DataError) as told:
-            coco.read(tmp_path / "c.json", LossReport())
-        return str(told.value)
-
-    other = {"id": 1, "file_name": "b.jpg", "height": 4, "width": 4}
-    assert "image 1: Duplicate id 1: another image has the same id" in refused(images=[other])
-    said = refused(
-        categories=[{"id": 1, "name": "cat", "supercategory": "x"}, {"id": 1, "name": "dog"}]
-    )
-    assert "category 2: Duplicate id 1: another category has the same id" in said
-
-
-def test_boxes_among_masks_are_told_and_boxes_alone_refused(tmp_path: Path) -> None:
-    made = document()
-    made["annotations"] += [
-        {"id": number, "image_id": 1, "category_id": 3, "bbox": [0, 0, 2, 2], **more}
-        for number, more in ((6, {"segmentation": []}), (7, {}))
-    ]
-    made["images"][0]["file_name"] = "photos\\a.jpg"  # of Windows
-    (tmp_path / "a.json").write_text(json.dumps(made))
-    (image,) = coco.read(tmp_path / "a.json", report := LossReport())
-    assert len(image.masks) == 1
-    assert [str(loss) for loss in report.losses] == [
-        f"{tmp_path}/a.json: annotation 1 (id 6): a box alone",
-        f"{tmp_path}/a.json: annotation 2 (id 7): a box alone",
-    ]
-    made["annotations"] = made["annotations"][1:]
-    (tmp_path / "a.json").write_text(json.dumps(made))
-    with pytest.raises(DataError, match="a.json: The dataset contains only boxes"):
-        coco.read(tmp_path / "a.json", LossReport())
+    """Images of one id: `test_bad_records.py`."""
+    same = [{"id": 3, "name": "cat", "supercategory": "x"}, {"id": 3, "name": "dog"}]
+    made = document() | {"categories": document()["categories"] + same}
+    (tmp_path / "c.json").write_text(json.dumps(made))
+    with pytest.raises(DataError, match="category 2: Duplicate id 3: another category has the"):
+        coco.read(tmp_path / "c.json", LossReport())
 
 
 def test_a_size_that_is_missing_is_read_from_the_image(tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tifffile
 from PIL import Image, ImageFilter
 
 import anymask
@@ -17,15 +16,10 @@ from anymask.formats import convert, read, read_annotations
 from anymask.formats.label_pictures import voc_palette
 from anymask.masks import iou, rle_to_mask
 from tests.images.test_mask_files import (
-    BLACK,
-    BLUE,
-    GREEN,
     HW,
     NUMBERS,
     OBJECT,
-    RED,
     THREE,
-    in_palette,
     white,
 )
 
@@ -231,25 +225,7 @@ def test_white_on_black_is_an_object_of_davis_and_not_void(tmp_path: Path) -> No
     np.testing.assert_array_equal(masks_of(image)[0], OBJECT)
 
 
-def test_black_is_none_in_a_palette_of_a_set(tmp_path: Path) -> None:
-    in_palette([RED, BLACK, GREEN, BLUE]).save(tmp_path / "a.png")
-    (image,) = read(tmp_path, "label-png")
-    assert len(image.masks) == 3
-    assert sum(mask.area for mask in image.masks) == (NUMBERS > 0).sum()
-
-
 # Masks as prompts.
-
-
-def test_a_tiff_whose_white_is_zero_is_a_prompt(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from anymask.cli.prompts import read_prompts
-
-    tifffile.imwrite(tmp_path / "bool.tif", OBJECT)
-    (prompt,) = read_prompts([("mask", str(tmp_path / "bool.tif"))])
-    assert prompt.mask is not None
-    np.testing.assert_array_equal(np.asarray(prompt.mask) > 0, OBJECT)
 
 
 def test_several_objects_are_joined_where_one_says_so(

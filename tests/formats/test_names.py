@@ -1,8 +1,6 @@
 """Pictures of one name in several folders, or in other case, keep files of their own."""
 
-import json
 import uuid
-from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -143,38 +141,6 @@ def test_a_picture_is_not_taken_for_one_of_another_folder(tmp_path: Path) -> Non
     for first in list(two):
         with pytest.raises(DataError, match="is not in"):
             two.picture(first)
-
-
-def task(address: str, x: float) -> dict[str, object]:
-    """A task of Label Studio with a rectangle of one column, in percent."""
-    value = {"x": x, "y": 0, "width": 12.5, "height": 100, "rectanglelabels": ["x"]}
-    region = {
-        "type": "rectanglelabels", "original_width": 8, "original_height": 6, "value": value,
-        "from_name": "label", "to_name": "image", "id": "a1",
-    }  # fmt: skip
-    return {"data": {"image": address}, "annotations": [{"result": [region]}]}
-
-
-@pytest.mark.parametrize(
-    "begin",
-    ["/data/local-files/?d=", "s3://bucket/", "gs://bucket/", "https://host/", "/", "D:\\"],
-)
-@pytest.mark.parametrize(
-    "form", ["yolo", "coco", "labelme", "voc", "geojson", "svg", "cvat", "davis"]
-)
-def test_folders_of_label_studio_stay(tmp_path: Path, begin: str, form: str) -> None:
-    tasks = [task(f"{begin}cam{number}/0001.jpg", 12.5 * number) for number in (1, 2)]
-    (tmp_path / "tasks.json").write_text(json.dumps(tasks))
-    target = tmp_path / f"out{find_format(form).ending}"
-    anymask.convert(tmp_path / "tasks.json", target, form)
-    if form == "yolo":
-        names = sorted(path.relative_to(target).as_posix() for path in target.rglob("*.txt"))
-        assert names == ["labels/cam1/0001.txt", "labels/cam2/0001.txt"]
-        return
-    found, _ = read_annotations(target, form)
-    assert len({one.file_name for one in found}) == 2
-    for one, number in combinations(found, 2):
-        assert one.masks[0].rle != number.masks[0].rle
 
 
 @pytest.mark.parametrize("form", WRITTEN)

@@ -70,17 +70,6 @@ def test_a_size_of_nothing_is_the_picture_s(tmp_path: Path) -> None:
     assert image.hw == (6, 8)
 
 
-def test_a_broken_polygon_is_named(tmp_path: Path) -> None:
-    for shape, reason in [
-        (points((1, 1), (2, 2)), "Too few points. Expected at least 3, given: 2"),
-        ("<polygon><x1>1</x1><y2>1</y2></polygon>", "the key 'y1' is missing"),
-        ("<polygon><x1>cat</x1></polygon>", "`x1` is not a finite number"),
-    ]:
-        written(tmp_path / "a.xml", PIXELS, shape)
-        with pytest.raises(DataError, match=f"a.xml: object 1: {reason}"):
-            voc_xml.read(tmp_path, LossReport())
-
-
 @pytest.mark.parametrize("end", ["", "PNG"])
 def test_folders_of_labelme_s_converter_are_read(end: str, tmp_path: Path) -> None:
     """labelme2voc.py: pictures without lists, names in class_names.txt; older ones end in PNG."""

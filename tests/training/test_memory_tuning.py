@@ -17,7 +17,6 @@ from anymask.base import DataError, InputError
 from anymask.cli.main import main
 from anymask.evaluation import follow_given
 from anymask.models.mask_decoder import Decoded
-from anymask.models.video_model import VideoModel
 from anymask.runtime.catalogue import catalogue
 from anymask.track import open_session
 from anymask.training import Recipe, memory_tuning, presets
@@ -33,7 +32,6 @@ from anymask.training.clips import (
     usable_parts,
     validation_clips,
 )
-from anymask.training.held_out import model_of
 from anymask.training.loop import TrainingRun, train
 from anymask.training.losses import FOCAL_WEIGHT, dice_loss, focal_loss
 from anymask.training.memory_step import frame_loss
@@ -323,19 +321,6 @@ def test_the_side_of_a_training_fits_the_memory() -> None:
         training_side("edgetam", 320)
     with pytest.raises(InputError, match="up to 1024"):
         training_side("sam2.1_hiera_t", 2048)
-
-
-def test_a_model_at_another_side_keeps_its_weights(data: Path) -> None:
-    module = models.build("tiny_video")
-    assert isinstance(module, VideoModel)
-    before = {name: value.clone() for name, value in module.state_dict().items()}
-    module.resized(128)
-    assert (module.spec.image_side, module.spec.mask_side) == (128, 32)
-    (clip,) = training_clips(data)
-    follow = open_session(model_of(module), list(clip.frames), tracker="memory")
-    (scores,) = follow_given(clip, lambda _: follow)
-    assert len(scores.j) == 4
-    assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
 
 
 def test_stages_of_a_recipe_for_clips_are_checked(data: Path, weights: Path) -> None:
