@@ -125,7 +125,6 @@ def test_the_options_reach_the_model_and_the_processes(
     [
         (["--rounds", "0"], "Invalid value '0'. Expected a whole number of at least 1"),
         (["--photo", "gone.jpg"], "The image gone.jpg does not exist"),
-        (["nosuch"], "Unknown model 'nosuch'. List the models with"),
         (["--runtime", "torch"], "anymask: error: no checkpoint"),
         (["encoder", "sam"], "Unexpected argument 'sam'"),
     ],
