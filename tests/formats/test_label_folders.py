@@ -24,37 +24,38 @@ def photo(path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("source", [".", "masks"])
+PAIRS = [  # label picture, photo, the photo's name
+    ("masks/a.png", "images/a.png", "a.png"),
+    ("masks/a.png", "images/a.jpg", "a.jpg"),
+    ("masks/a.png", "imgs/a.tif", "a.tif"),
+    ("masks/train/a.png", "JPEGImages/train/a.jpg", "train/a.jpg"),
+    ("masks/a_mask.png", "images/a.png", "a.png"),
+    ("masks/a.tif", "images/a.tif", "a.tif"),  # StarDist
+    ("masks/a.PNG", "images/a.JPG", "a.JPG"),
+]
+AMONG = [  # in one folder; some as Cellpose names them
+    ("some/a.png", "some/a.jpg", "a.jpg"),
+    ("some/a_cp_masks.png", "some/a.tif", "a.tif"),
+    ("some/a_cp_masks.tif", "some/a.tif", "a.tif"),
+    ("some/a_mask.png", "some/a.png", "a.png"),
+]
+
+
 @pytest.mark.parametrize(
-    ("photos", "mask", "shown"),
-    [
-        ("images", "a.png", "a.png"),
-        ("images", "a.png", "a.jpg"),
-        ("imgs", "a.png", "a.tif"),
-        ("JPEGImages", "train/a.png", "train/a.jpg"),
-        ("images", "a_mask.png", "a.png"),
-        ("images", "a.tif", "a.tif"),  # StarDist
-        ("images", "a.PNG", "a.JPG"),
-    ],
+    ("source", "form", "mask", "shown", "name"),
+    [(source, None, *pair) for source in (".", "masks") for pair in PAIRS]
+    + [("some", "label-png", *pair) for pair in AMONG],
 )
 def test_masks_beside_photos_are_of_these(
-    photos: str, mask: str, shown: str, source: str, tmp_path: Path
+    source: str, form: str | None, mask: str, shown: str, name: str, tmp_path: Path
 ) -> None:
-    label(tmp_path / "masks" / mask)
-    theirs = photo(tmp_path / photos / shown)
-    stream = read(tmp_path / source)
+    label(tmp_path / mask)
+    theirs = photo(tmp_path / shown)
+    stream = read(tmp_path / source, form)
     (image,) = stream
-    assert (stream.form, image.file_name, len(image.masks)) == ("label-png", shown, 2)
+    assert (stream.form, image.file_name, len(image.masks)) == ("label-png", name, 2)
     assert stream.picture(image).samefile(theirs)
     assert stream.pixels(image).tolist() == [[[9, 8, 7]] * 2] * 2 or shown.lower().endswith(".jpg")
-
-
-def test_photos_of_another_kind_lie_among_the_labels(tmp_path: Path) -> None:
-    label(tmp_path / "some" / "a.png")
-    theirs = photo(tmp_path / "some" / "a.jpg")
-    stream = read(tmp_path / "some", "label-png")
-    (image,) = stream
-    assert stream.picture(image) == theirs
 
 
 def test_a_label_picture_is_not_its_own_photo(tmp_path: Path) -> None:
@@ -88,19 +89,3 @@ def test_labels_of_several_photos_are_read(tmp_path: Path) -> None:
         for image in read(tmp_path, "label-png")
     ]
     assert found == [("a.tif", {1: 1, 2: 2}), ("b.tif", {1: 1, 2: 2})]
-
-
-@pytest.mark.parametrize(
-    ("mask", "shown"),
-    [("a_cp_masks.png", "a.tif"), ("a_cp_masks.tif", "a.tif"), ("a_mask.png", "a.png")],
-)
-def test_labels_among_their_photos_are_told_by_their_names(
-    mask: str, shown: str, tmp_path: Path
-) -> None:
-    """As Cellpose writes them; the photo is no label picture."""
-    label(tmp_path / "some" / mask)
-    theirs = photo(tmp_path / "some" / shown)
-    stream = read(tmp_path / "some", "label-png")
-    (image,) = stream
-    assert (image.file_name, len(image.masks)) == (shown, 2)
-    assert stream.picture(image) == theirs

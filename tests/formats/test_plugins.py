@@ -83,19 +83,6 @@ def test_names_of_an_absent_plug_in_end_with_its_install_line(
     assert REMEDY in capsys.readouterr().err
 
 
-def test_the_layout_of_an_absent_plug_in_is_named(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    folder = hqseg(tmp_path, "DIS-VD")
-    for layout in ("auto", "hqseg"):
-        with pytest.raises(MissingPlugin, match=f"Layout 'hqseg' {REMEDY}"):
-            load_dataset(folder, layout)
-    with pytest.raises(MissingPlugin, match="hqseg"):
-        anymask.read(folder, split="val")
-    assert main(["evaluate", str(folder), "--limit", "1"]) == 2
-    assert REMEDY in capsys.readouterr().err
-
-
 def test_lists_name_what_is_installed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["convert", "--help-all"]) == 0
     shown = capsys.readouterr().out

@@ -251,17 +251,3 @@ def test_the_shipped_manifest_has_the_numbers_of_today() -> None:
 
 def test_a_family_that_gains_nothing_by_a_closer_look_says_so(bundle: Path) -> None:
     assert json.loads((bundle / "manifest.json").read_text("utf-8"))["closer"] is None
-
-
-def test_the_readme_shows_the_licence_and_every_tensor(bundle: Path) -> None:
-    text = (bundle / "README.md").read_text("utf-8")
-    assert "Licence of the weights: Apache-2.0." in text
-    for row in (
-        "| in | images | float32 | (B, 3, 32, 32) |",
-        "| out | features | float32 | (B, 8, 8, 8) |",
-        "| in | coords | float32 | (N, P, 2) |",
-        "| in | labels | int64 | (N, P) |",
-        "| out | quality | float32 | (N, 4) |",
-    ):
-        assert row in text
-    assert "1. resize so that the longer side is 32, keeping the aspect ratio" in text
