@@ -49,15 +49,6 @@ def test_losses_are_printed_and_written(source: Path, capsys: pytest.CaptureFixt
     }
 
 
-def test_strict_writes_nothing_when_something_is_lost(
-    source: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    target = source.parent / "yolo"
-    assert main(["convert", str(source), str(target), "--to", "yolo", "--strict"]) == 2
-    assert "3 items would be lost, for example: holes. Nothing was" in capsys.readouterr().err
-    assert not target.exists()
-
-
 def test_options_reach_the_writer(source: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["convert", str(source), str(source.parent / "y"), "--to", "yolo", "--holes", "error"]
     assert main(words) == 2

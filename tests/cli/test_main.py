@@ -74,11 +74,6 @@ def test_only_the_chosen_command_is_imported() -> None:
     assert done.stdout.splitlines()[-1] == "[]"
 
 
-def test_a_command_gets_its_options(command: types.SimpleNamespace) -> None:
-    assert main(["probe", "--number", "3"]) == 0
-    assert command.args.number == 3
-
-
 @pytest.mark.parametrize("word", ["version", "--version", "-V"])
 def test_the_version_has_three_spellings(word: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([word]) == 0

@@ -58,13 +58,6 @@ def test_who_reads_may_go_away_the_file_is_there(
     assert (folder / "cut.png").is_file()
 
 
-def test_without_an_output_the_cut_out_lies_in_the_working_folder(folder: Path) -> None:
-    (folder / "sub").mkdir()
-    (folder / "photo.png").rename(folder / "sub" / "photo.png")
-    assert main(["segment", "sub/photo.png", "--point", "90,100"]) == 0
-    assert (folder / "photo.cut.png").is_file()
-
-
 @pytest.mark.parametrize(("option", "mode"), [("--overlay", "RGB"), ("--mask-png", "L")])
 def test_a_plain_png_may_hold_something_else(folder: Path, option: str, mode: str) -> None:
     assert main(["segment", "photo.png", "--point", "90,100", option, "-o", "x.png"]) == 0

@@ -145,11 +145,6 @@ def test_an_overlay_is_the_photo_with_something_on_it(tmp_path: Path) -> None:
     assert (pixels[12, 40] != IMAGE[12, 40]).any()
 
 
-def test_an_array_file_is_the_mask(tmp_path: Path) -> None:
-    write(tmp_path / "m.npy", "npy")
-    np.testing.assert_array_equal(np.load(tmp_path / "m.npy"), MASK)
-
-
 def test_an_outline_has_the_photo_s_size_and_the_hole(tmp_path: Path) -> None:
     write(tmp_path / "m.svg", "svg")
     text = (tmp_path / "m.svg").read_text()

@@ -28,12 +28,6 @@ def written(folder: Path, image: AnnotatedImage, **policy: object) -> LossReport
     return report
 
 
-def again(folder: Path, image: AnnotatedImage, **policy: object) -> AnnotatedImage:
-    written(folder, image, **policy)
-    (found,) = yolo.read(folder, LossReport())
-    return found
-
-
 def test_holes_and_parts_come_back_through_bridges(tmp_path: Path) -> None:
     image = rings()
     report = written(tmp_path, image)
@@ -45,12 +39,6 @@ def test_holes_and_parts_come_back_through_bridges(tmp_path: Path) -> None:
         "rings.png, mask 0: its 2 parts were joined by bridges",
         "rings.png, mask 2: omitted an empty mask, which has no outline",
     ]
-
-
-def test_parts_may_become_objects(tmp_path: Path) -> None:
-    found = again(tmp_path, rings(), parts="split", holes="drop")
-    assert [mask.label for mask in found.masks] == ["ring", "ring", "dot", "all"]
-    assert [mask.area for mask in found.masks] == [42, 2, 1, 108]
 
 
 def test_a_line_is_what_shapely_sees(tmp_path: Path) -> None:

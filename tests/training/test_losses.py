@@ -56,12 +56,6 @@ def test_quality_loss_is_the_mean_square_and_the_ranking() -> None:
     assert quality_loss(quality, iou).item() == pytest.approx(0.25 + RANK_WEIGHT * ranking)
 
 
-def test_the_right_order_costs_less_than_the_wrong_one_at_the_same_distance() -> None:
-    iou = torch.tensor([[0.4, 0.6]])
-    right, wrong = torch.tensor([[0.3, 0.7]]), torch.tensor([[0.5, 0.5]])
-    assert quality_loss(right, iou).item() < quality_loss(wrong, iou).item()
-
-
 def test_normalised_focal_loss_of_two_pixels_by_hand() -> None:
     """Errors .2 and .6, the second weighs double: pulls .04, .72, entropies -ln .8, -ln .4."""
     logits = torch.tensor([math.log(0.8 / 0.2), math.log(0.6 / 0.4)]).view(1, 1, 1, 2)
