@@ -97,13 +97,11 @@ class Project:
     lost: bool = False  # cut every connection to the project
     broken: set[str] = field(default_factory=set)  # photos whose file is cut off
     busy: int = 0  # answers of 429 still to give
-    gated: bool = False  # exports are refused unless forced
     token: str = ""
     guesses: dict[str, float] = field(default_factory=lambda: {"cup": 0.7, "bowl": 0.2})
     wishes: list[Any] = field(default_factory=list)  # for names of masks
     finds: list[Any] = field(default_factory=list)  # questions about photos
     search: dict[str, Any] = field(default_factory=lambda: {"state": "none"})
-    forgets: int = 0  # photos that it has seen and does not know any more, so often
     asked: list[str] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
     count: int = 0
@@ -179,9 +177,6 @@ class Handler(BaseHTTPRequestHandler):
         if project.busy and "/embedding" in self.url.path:
             project.busy -= 1
             raise refuse(429, "The server is busy.")
-        if project.forgets and self.url.path == "/api/names":
-            project.forgets -= 1
-            raise refuse(404, "Unknown hash. Send the image.")
 
     def send(self, body: bytes, status: int = 200, kind: str = "application/json") -> None:
         self.send_response(status)
@@ -390,12 +385,6 @@ class Handler(BaseHTTPRequestHandler):
         project.records[name] |= before | {"version": project.records[name]["version"] + 1}
         return project.records[name]
 
-    def export(self, project: Project) -> Any:
-        wish = self.json()
-        if project.gated and wish["proposals"] and not wish["force"]:
-            raise refuse(403, "The sample has 70 % good masks. Review more masks.")
-        return json.dumps({"records": list(project.records.values())}).encode()
-
 
 def describe(project: Project) -> dict[str, Any]:
     return {
@@ -443,7 +432,6 @@ ROUTES: list[tuple[str, Route]] = [
     (f"GET {IMAGE}/thumbnail", Handler.thumbnail),
     ("GET /api/report", lambda *_: REPORT),
     ("(?:GET|POST|PUT|DELETE) /api/labels", Handler.name),
-    ("POST /api/export", Handler.export),
     ("POST /api/names", lambda it, project: suggested(project, it.json())),
 ]
 

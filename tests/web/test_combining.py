@@ -68,18 +68,6 @@ def test_masks_are_merged_subtracted_and_split(sit_down: SitDown, project: Proje
     ann.message("only one connected part")
 
 
-def test_several_masks_are_named_and_deleted_at_once(sit_down: SitDown, project: Project) -> None:
-    ann = opened(sit_down, project)
-    pick(ann, (110, 110), (310, 210))
-    ann.keys("1")
-    labels = "s.editor.state.masks.map(m => m.label).join()"
-    ann.until(labels, "cat,cup,cat")
-    ann.keys("Delete")
-    ann.until(labels, "cup")
-    ann.keys("Control+z", "Control+z")
-    ann.until(labels, "cup,cup,cup")
-
-
 def test_masks_go_along_to_the_next_photo(sit_down: SitDown, project: Project) -> None:
     ann = opened(sit_down, project)
     pick(ann, (110, 110), (310, 210))
@@ -91,17 +79,6 @@ def test_masks_go_along_to_the_next_photo(sit_down: SitDown, project: Project) -
     ann.saved()
     assert len(project.of("first")) == 5
     assert {record["label"] for record in project.of("second")} == {"cup"}
-
-
-def test_a_copy_can_be_seen_and_moved(sit_down: SitDown, project: Project) -> None:
-    ann = opened(sit_down, project)
-    pick(ann, (110, 110))
-    ann.keys("z", "Control+h", "Control+e")
-    ann.until("s.editor?.entry.id", "second")
-    ann.until_so(lambda: areas(project, "second") == [3600], "the copy")
-    ann.until("s.editor.map.at(110, 110).length", 1)
-    ann.keys("Delete")
-    ann.until_so(lambda: areas(project, "second") == [], "nothing locked")
 
 
 def test_masks_are_locked_hidden_and_raised(sit_down: SitDown, project: Project) -> None:
@@ -144,37 +121,3 @@ def test_notes_are_kept(sit_down: SitDown, project: Project) -> None:
     ann.keys("j")
     comment = ann.page.get_by_label("Comment", exact=True)
     ann.until_so(lambda: comment.input_value() == "is this a cup?", "the comment")
-
-
-def test_a_mask_takes_the_pixels_of_those_beneath(sit_down: SitDown, project: Project) -> None:
-    ann = opened(sit_down, project)
-    pick(ann, (110, 110))
-    ann.keys("Control+x")
-    ann.until_so(lambda: areas(project) == [30 * 60, 3600, 3600], "the one beneath, cut")
-    ann.keys("Control+z")
-    ann.until_so(lambda: areas(project) == [3600] * 3, "the three of before")
-    ann.keys("Escape")
-    pick(ann, (310, 210))
-    ann.keys("Control+x")
-    ann.message("does not overlap any mask below")
-
-
-def test_new_masks_take_their_pixels_where_that_is_wanted(
-    sit_down: SitDown, project: Project
-) -> None:
-    ann = opened(sit_down, project)
-    overlap = ann.page.get_by_role("button", name="No overlap")
-    ann.keys("Escape", "Control+Shift+X")
-    ann.until_so(lambda: overlap.get_attribute("aria-pressed") == "true", "the switch")
-    ann.keys("p")
-    ann.drag((330, 190), (330, 270))
-    drawn = ann.area()
-    ann.keep()
-    ann.saved()
-    masks = [rle_to_mask(coco_to_rle(one["rle"])) for one in project.of("first")]
-    new, square_of = masks[-1], masks[2]
-    assert new.sum() == drawn
-    assert square_of.sum() == 3600 - new[200:260, 300:360].sum() < 3600
-    assert not (new & square_of).any()
-    ann.keys("Control+z")
-    ann.until_so(lambda: areas(project) == [3600] * 3, "one step back")

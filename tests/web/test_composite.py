@@ -58,6 +58,12 @@ def test_channels_are_picked_as_red_green_and_blue(sit_down: SitDown, project: P
     assert not ann.page.get_by_role("group", name=BAR).is_visible()
     bar = composite(ann)
     drawn(ann, (51, 102, 0))  # each channel between its own values, the third one is not there
+    bar.get_by_label("Red from").fill("100")
+    bar.get_by_label("Red to").fill("300")
+    bar.get_by_label("Red to").press("Enter")
+    drawn(ann, (128, 102, 0))
+    bar.get_by_role("button", name="Auto").click()
+    drawn(ann, (51, 102, 0))
     bar.get_by_label("Red channel").select_option("Dye 1")
     bar.get_by_label("Blue channel").select_option("Dye 0")
     drawn(ann, (102, 102, 51))
@@ -70,98 +76,6 @@ def test_channels_are_picked_as_red_green_and_blue(sit_down: SitDown, project: P
     ann.page.get_by_label("Channel", exact=True).select_option("Dye 1")
     drawn(ann, (102, 102, 102))
     ann.until_so(lambda: not bar.is_visible(), "the bar away")
-
-
-def test_each_channel_is_drawn_between_two_of_its_values(
-    sit_down: SitDown, project: Project
-) -> None:
-    ann = sit_down(project).begin("s.editor !== null")
-    bar = composite(ann)
-    low, high = bar.get_by_label("Red from"), bar.get_by_label("Red to")
-    ann.until_so(lambda: high.get_attribute("placeholder") == "1000", "the values of the channel")
-    low.fill("100")
-    high.fill("300")
-    high.press("Enter")
-    drawn(ann, (128, 102, 0))
-    bar.get_by_label("Green to").fill("500")
-    bar.get_by_label("Green to").press("Enter")  # from its own black
-    drawn(ann, (128, 204, 0))
-    ann.until_so(lambda: bar.get_by_label("Green from").input_value() == "", "typing is left alone")
-    low.fill("400")
-    low.press("Enter")
-    ann.message("Red: the second value must be larger")
-    drawn(ann, (128, 204, 0))
-    bar.get_by_role("button", name="Auto").click()
-    drawn(ann, (51, 102, 0))
-    ann.until_so(lambda: low.input_value() == high.input_value() == "", "empty fields")
-
-
-def test_a_composite_goes_along_to_other_pages_and_photos(
-    sit_down: SitDown, project: Project
-) -> None:
-    ann = sit_down(project).begin("s.editor !== null")
-    bar = composite(ann)
-    bar.get_by_label("Green from").fill("300")
-    bar.get_by_label("Green to").fill("900")
-    bar.get_by_label("Green to").press("Enter")
-    drawn(ann, (51, 43, 0))
-    ann.page.locator(".stage").focus()
-    ann.keys(">")
-    ann.until("s.editor?.sight.page", 10)
-    drawn(ann, (153, 213, 0))
-    ann.keys("PageDown")
-    ann.until("s.editor?.entry.id", "more")
-    drawn(ann, (153, 213, 0))  # its first page
-    ann.until_so(lambda: bar.get_by_label("Green to").input_value() == "900", "the fields")
-    ann.keys("PageDown")
-    ann.until("s.editor?.entry.id", "plain")
-    ann.until_so(lambda: not bar.is_visible(), "no channels")
-    ann.keys("PageUp")
-    ann.until("s.editor?.entry.id", "more")
-
-
-def test_a_reload_keeps_the_composite(sit_down: SitDown, project: Project) -> None:
-    ann = sit_down(project).begin("s.editor !== null")
-    bar = composite(ann)
-    bar.get_by_label("Red channel").select_option("Dye 1")
-    drawn(ann, (102, 102, 0))
-    ann.begin("s.editor !== null")
-    drawn(ann, (102, 102, 0))
-    ann.until_so(bar.is_visible, "the composite")
-    ann.page.get_by_label("Channel", exact=True).select_option("Dye 0")
-    drawn(ann, (51, 51, 51))
-    ann.begin("s.editor !== null")
-    drawn(ann, (51, 51, 51))
-
-
-def test_masks_stay_while_channels_change(sit_down: SitDown, project: Project) -> None:
-    ann = sit_down(project).begin("s.editor !== null")
-    ann.keys("p")
-    ann.drag((20, 100), (60, 100))
-    bar = composite(ann)
-    bar.get_by_label("Red channel").select_option("Dye 1")
-    drawn(ann, (102, 102, 0))
-    assert ann.area() > 0
-    ann.page.locator(".stage").focus()
-    ann.keep()
-    ann.saved()
-    assert [record["page"] for record in project.of("dyes")] == [0]
-
-
-def test_a_grey_picture_of_16_bits_has_values_too(sit_down: SitDown) -> None:
-    ann = sit_down(project_of(stack_of(np.array([[250]]), "u2"))).begin("s.editor !== null")
-    drawn(ann, (64, 64, 64))
-    ann.page.get_by_label("Channel", exact=True).select_option("Value range")
-    bar = ann.page.get_by_role("group", name=BAR)
-    ann.until_so(bar.is_visible, "the fields")
-    assert not bar.get_by_label("Green from").is_visible()
-    high = bar.get_by_label("Red to")
-    ann.until_so(lambda: high.get_attribute("placeholder") == "1000", "the values")
-    high.fill("500")
-    high.press("Enter")
-    drawn(ann, (128, 128, 128))
-    bar.get_by_role("button", name="Auto").click()
-    drawn(ann, (64, 64, 64))
 
 
 def test_the_model_sees_what_is_shown(sit_down: SitDown) -> None:
@@ -178,12 +92,3 @@ def test_the_model_sees_what_is_shown(sit_down: SitDown) -> None:
     for kind in ("pixels", "embedding"):
         ann.until_so(lambda kind=kind: f"images/dyes/{kind}?{query}" in asked, kind)  # type: ignore[misc]
     assert ann.ask("s.editor.sight.key").endswith(f"#{query.removeprefix('page=0&')}")
-
-
-def test_the_fields_fit_a_narrow_screen(sit_down: SitDown, project: Project) -> None:
-    ann = sit_down(project, size={"width": 390, "height": 844}).begin("s.editor !== null")
-    bar = composite(ann)
-    drawn(ann, (51, 102, 0))
-    box = bar.bounding_box()
-    assert box["x"] >= 0
-    assert box["x"] + box["width"] <= 390

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from functools import cache
 from typing import Any
 
@@ -124,69 +123,7 @@ def test_a_large_photo_is_looked_at_closer_in_its_own_pixels(
         assert abs(score - wanted.scores[0]) < 0.02
 
 
-def test_the_mask_that_is_kept_has_the_photos_edge(
-    at_work: Any, photos: dict[str, np.ndarray]
-) -> None:
-    ann = begin(at_work)
-    ann.click(*CLICK)
-    shown = ann.area()
-    ann.keep()
-    wanted = model().segment(photos["coffee"], points=[CLICK]).masks[0]
-    mask = kept(ann)
-    assert overlap(mask_to_rle(mask), wanted) >= SAME
-    assert mask.sum() == shown
-    ann.click(*CLICK)
-    ann.keys("p")
-    ann.drag((20, 20), (60, 20))
-    ann.keep()
-    painted = kept(ann)
-    assert painted[10:30, 15:65].sum() > 100
-    np.testing.assert_array_equal(painted[40:], mask[40:])
-
-
-def test_a_mask_that_is_only_passed_is_not_refined(at_work: Any) -> None:
-    """Neither a hover nor the clicks of a sweep, of which the last one stays."""
-    ann = begin(at_work)
-    ann.page.mouse.move(*ann.at(*CLICK))
-    ann.until("s.editor.preview !== null")
-    assert ann.ask("window.asked.refine") is None
-    ann.page.evaluate(
-        """() => {
-          const {editor} = window.anymask.session;
-          for (let i = 0; i < 5; i++) editor.click(280 + 10 * i, 180, 1);
-        }"""
-    )
-    ann.until("s.editor.drafting.fine !== null")
-    ann.looked()
-    assert ann.ask("window.asked.refine") == 1
-    assert ann.ask("window.asked.picture") == 1
-    ann.click(90, 300)
-    assert ann.ask("window.asked.refine") == 2
-    assert ann.ask("window.asked.picture") == 1  # the photo's pixels are there
-
-
-BOX, MIDDLE = (400, 150, 560, 300), (90, 300)
-
-
-def test_a_box_that_is_kept_at_once_has_been_looked_at_closer(
-    at_work: Any, photos: dict[str, np.ndarray]
-) -> None:
-    ann = begin(at_work)
-    ann.keys("b")
-    ann.page.mouse.move(*ann.at(*BOX[:2]))
-    ann.page.mouse.down()
-    ann.page.mouse.move(*ann.at(*BOX[2:]), steps=3)
-    ann.page.mouse.up()
-    ann.until("s.editor.draft.box !== null")
-    box = ann.ask("s.editor.draft.box")
-    ann.keep()
-    wanted = model().segment(photos["coffee"], box=box)
-    once = model().segment(photos["coffee"], box=box, zoom=False)
-    assert overlap(mask_to_rle(kept(ann)), wanted.masks[0]) >= SAME
-    assert overlap(mask_to_rle(kept(ann)), once.masks[0]) < SAME
-    score = ann.ask("s.editor.state.masks[0].score")
-    assert abs(score - wanted.scores[0]) < 0.02
-    assert ann.ask("window.asked.encode") == 1
+MIDDLE = (90, 300)
 
 
 def test_a_newer_click_and_a_hover_do_not_wait_for_an_old_closer_look(
@@ -205,6 +142,7 @@ def test_a_newer_click_and_a_hover_do_not_wait_for_an_old_closer_look(
     ann.until(f"s.editor.looks.keep !== '{old}' && s.editor.looks.candidates.length === 1")
     ann.page.mouse.move(*ann.at(MIDDLE[0] + 5, MIDDLE[1]))
     ann.until("s.editor.preview !== null")
+    assert ann.ask("window.asked.refine") is None  # of no hover, and of no click that was passed
     for route in held:
         route.continue_()
     ann.looked()
@@ -213,26 +151,6 @@ def test_a_newer_click_and_a_hover_do_not_wait_for_an_old_closer_look(
     points, labels = [one[:2] for one in clicks], [one[2] for one in clicks]
     wanted = model().segment(photos["coffee"], points=points, point_labels=labels).masks[0]
     assert overlap(mask_to_rle(kept(ann)), wanted) >= SAME
-
-
-def without_refiner(route: Any) -> None:
-    reply = route.fetch()
-    manifest = json.loads(reply.text())
-    del manifest["graphs"]["refiner"]
-    route.fulfill(response=reply, body=json.dumps(manifest))
-
-
-def test_a_bundle_without_a_network_has_its_own_edges(
-    at_work: Any, photos: dict[str, np.ndarray]
-) -> None:
-    at_work.page.route("**/model/manifest.json", without_refiner)
-    ann = begin(at_work)
-    ann.click(*CLICK)
-    ann.keep()
-    own = model().segment(model().encode(photos["coffee"]), points=[CLICK]).masks[0]
-    assert overlap(mask_to_rle(kept(ann)), own) >= SAME
-    assert ann.ask("window.asked.refine") is None
-    assert ann.ask("window.asked.picture") is None
 
 
 def test_a_network_that_cannot_be_loaded_is_said_and_the_mask_is_kept(

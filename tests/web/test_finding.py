@@ -131,19 +131,3 @@ def test_all_photos_are_searched_stopped_and_gone_on_with(
     assert project.finds[-1] == {"like": [{"record": 7}]}
     dialog.get_by_role("button", name="Close").click()
     ann.message("All images: 4 of 4 images, 8 proposals: done")
-
-
-def test_without_a_server_it_says_what_it_needs(sit_down: SitDown) -> None:
-    ann = opened(sit_down, None)
-    ann.keys("Control+Shift+F")
-    ann.page.get_by_role("alert").get_by_text("project on a server").wait_for()
-
-
-def test_finished_photos_and_rejected_masks_begin_with_no_proposals(
-    sit_down: SitDown, project: Project
-) -> None:
-    project.records["7"]["state"] = "rejected"
-    ann = opened(sit_down, project)
-    ann.page.get_by_label("Mode").select_option("Semi-automatic")
-    ann.message("already has annotations")
-    assert "POST /api/images/coffee/everything" not in project.asked

@@ -120,14 +120,3 @@ def test_a_server_that_cannot_save_is_not_called_away(ann: Annotator) -> None:
     ann.page.unroute("**/records")
     ann.saved()
     assert ann.messages() == []
-
-
-def test_a_stage_that_is_out_of_the_page_draws_nothing(ann: Annotator) -> None:
-    ann.page.evaluate("document.querySelector('.stage').style.display = 'none'")
-    for _ in range(3):
-        ann.drawn()
-    ann.page.evaluate("window.anymask.session.redraw()")
-    ann.drawn()
-    ann.page.evaluate("document.querySelector('.stage').style.display = ''")
-    ann.drawn()
-    assert ann.errors == []

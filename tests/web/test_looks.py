@@ -65,7 +65,8 @@ def test_sliders_change_what_is_drawn_and_are_kept(sit_down: SitDown, project: P
     panel.get_by_label("Brightness").fill("1.5")
     panel.get_by_label("Gamma").fill("2")
     filters('brightness(1.5) url("#gamma")')
-    ann.begin("s.editor !== null")
+    ann.keys("Escape", "Control+g")
+    ann.begin("s.editor !== null && s.look.guides")
     filters('brightness(1.5) url("#gamma")')
     ann.keys("y")
     panel.get_by_role("button", name="Reset").click()
@@ -122,46 +123,6 @@ def test_a_phone_shows_the_photo_and_everything_can_be_reached(
     ann.keys("Escape")
     ann.page.get_by_role("button", name="Show object and mask details").click()
     ann.page.get_by_role("listbox", name="Masks").wait_for()
-
-
-def test_guide_lines_go_through_the_pointer(sit_down: SitDown, project: Project) -> None:
-    ann = sit_down(project).begin("s.editor !== null")
-    lines = """((x, y) => {
-        const canvas = document.querySelector('.layer-over'), context = canvas.getContext('2d');
-        const seen = (u, v) => context.getImageData(u, v, 1, 1).data[3] > 200;
-        const { view } = window.anymask.session;
-        const [left, top] = view.toScreen([x, y]).map(Math.round);
-        return [seen(left, 5), seen(5, top), seen(left + 9, 5), seen(5, top + 9)];
-    })(300, 200)"""
-    ann.page.mouse.move(*ann.at(300, 200))
-    ann.drawn()
-    assert ann.page.evaluate(lines) == [False, False, False, False]
-    ann.keys("Control+g")
-    ann.until_so(lambda: ann.page.evaluate(lines) == [True, True, False, False], "the lines")
-    ann.begin("s.editor !== null && s.look.guides")
-    ann.keys("Control+g")
-    ann.until("s.look.guides", wanted=False)
-
-
-def test_the_scale_bar_is_as_long_as_it_says(sit_down: SitDown, project: Project) -> None:
-    ann = sit_down(project).begin("s.editor !== null")
-    bar = ann.page.locator(".ruler")
-    ann.keys("Control+u")
-    ann.message("The pixel size is unknown")
-    assert not bar.is_visible()
-    ann.keys("y")
-    ann.page.get_by_label("Pixel size", exact=True).fill("0.5")
-    ann.page.get_by_label("Unit of the pixel size").select_option("mm")
-    ann.keys("Tab", "Escape")
-    for scale, text, width in ((1, "50 mm", 100), (4, "20 mm", 160), (0.8, "100 mm", 160)):
-        zoomed(ann, scale, 300, 200)
-        ann.until_so(lambda text=text: bar.inner_text() == text, text)
-        assert bar.locator("i").bounding_box()["width"] == pytest.approx(width, abs=0.6)
-    ann.begin("s.editor !== null && s.calibration.pixel.size", 0.5)
-    bar.wait_for()
-    ann.page.locator(".stage").focus()
-    ann.keys("Control+u")
-    ann.until_so(lambda: not bar.is_visible(), "the bar away")
 
 
 def test_a_finger_says_not_this_by_a_button_until_the_mask_is_kept(

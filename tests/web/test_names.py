@@ -9,7 +9,6 @@ import pytest
 
 from tests.web.conftest import SitDown
 from tests.web.project_server import Project
-from tests.web.test_local import open_photos
 from tests.web.test_project import square
 
 
@@ -41,31 +40,17 @@ def test_one_name_after_the_other_is_not_one_long_name(sit_down: SitDown, projec
         ann.page.get_by_role("button", name=f"Keep as {name}").wait_for()
         ann.keep()
     assert labels(ann)[-2:] == ["bag", "car"]
+    ann.keys("k", "2")  # a digit names the mask that is picked
+    ann.until_so(lambda: labels(ann)[0] == "cup", "the renamed mask")
+    ann.keys("Control+z", "Escape", "9")
+    ann.message("No class has the key 9")
+    assert labels(ann)[0] == "cat"
     ann.saved()
     ann.keys("PageDown")
     ann.until("s.editor?.entry.id", "cat")
     names = ann.page.get_by_role("group", name="Classes").get_by_role("button")
     assert names.all_inner_texts() == ["cat\n1", "cup\n2", "bag\n3", "car\n4"]
     assert project.labels == ["cat", "cup", "bag", "car"]
-
-
-def test_digits_name_the_mask_before_and_after_it_is_made(
-    sit_down: SitDown, project: Project
-) -> None:
-    ann = sit_down(project).begin("s.editor !== null")
-    ann.keys("2")
-    ann.drag((100, 250), (200, 250))
-    ann.keep()
-    ann.drag((100, 320), (200, 320))
-    ann.keys("1")
-    ann.keep()
-    assert labels(ann)[-2:] == ["cup", "cat"]
-    ann.keys("k", "2")
-    ann.until_so(lambda: labels(ann)[0] == "cup", "the renamed mask")
-    ann.keys("9")
-    ann.message("No class has the key 9")
-    ann.keys("Control+z")
-    assert labels(ann)[0] == "cat"
 
 
 def test_names_are_renamed_merged_moved_coloured_and_deleted(
@@ -124,17 +109,3 @@ def test_names_that_come_late_leave_what_is_being_typed(
     ann.keys("Enter")
     ann.until_so(lambda: labels(ann) == ["catfish", "catfish", "cup"], "the new name")
     dialog.get_by_label("Class 3").wait_for()
-
-
-def test_a_static_page_keeps_its_names_too(sit_down: SitDown, photo_files: list[Any]) -> None:
-    ann = sit_down(None)
-    open_photos(ann, photo_files)
-    ann.page.get_by_label("Mode").select_option("control")
-    ann.until("s.project.arm", "control")
-    ann.until("s.toolName", "brush")
-    ann.drag((100, 250), (200, 250))
-    typed(ann, "spoon")
-    ann.keep()
-    ann.saved()
-    ann.open("?local=1")
-    ann.until("s.labels.all.map(l => [l.name, l.masks].join()).join()", "spoon,1")

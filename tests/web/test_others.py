@@ -93,32 +93,3 @@ def test_a_mask_in_the_making_and_its_steps_back_are_left_alone(
     assert rle_box_xywh(left.rle)[1] < 30  # Ann's, along the line y = 20
     ann.until("s.editor.state.masks.length", 1)
     assert ann.messages() == bob.messages() == []
-
-
-def test_a_mask_that_both_change_is_asked_about_as_before(
-    pair: tuple[Annotator, Annotator], project: Project
-) -> None:
-    ann, bob = pair
-    paint(ann, 20)
-    ann.keep()
-    ann.saved()
-    bob.until("s.editor.state.masks.length", 1)
-    bob.ask("s.editor.select(s.editor.state.masks[0].key)")
-    bob.ask("s.editor.edit(false)")
-    paint(bob, 40)
-    ann.ask("s.editor.select(s.editor.state.masks[0].key)")
-    ann.name("disc")
-    ann.saved()
-    ann.page.locator(".stage").focus()
-    ann.keys("Escape")
-    paint(ann, 70)
-    ann.keep()  # so that it can be seen that Bob's page has looked
-    ann.saved()
-    bob.until("s.editor.state.masks.length", 2)
-    assert bob.ask("s.editor.state.masks[0].label") is None
-    bob.page.locator(".stage").focus()
-    bob.keys("Enter")
-    bob.message("Another user changed this mask")
-    bob.page.get_by_role("button", name="Use theirs").click()
-    bob.until("s.editor.find(s.editor.state.masks.find(m => m.label)?.key ?? null) !== null")
-    assert sorted(entry.label or "" for entry in project.store.records(1)) == ["disc", "disc"]

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from anymask.masks import coco_to_rle, rle_area
 from tests.web.conftest import SitDown
 from tests.web.project_server import Project
 from tests.web.test_local import colours
@@ -48,6 +47,7 @@ def test_pages_and_channels_are_switched_by_keys_and_in_the_page(
     ann.until(f"s.editor?.sight.page === 10 && {AREAS}", "900")
     assert level(ann) == 40
     ann.until_so(lambda: "Z 2 of 3" in bar.inner_text(), "the page's name")
+    assert ann.page.locator(".ruler").inner_text().endswith("µm")  # as the file says
     ann.keys(";")
     ann.until("s.editor?.sight.channel", 1)
     ann.until_so(lambda: level(ann) == 140, "the other channel")
@@ -80,6 +80,10 @@ def test_masks_belong_to_the_page_they_were_made_on(sit_down: SitDown, project: 
     ann.until("s.editor?.sight.page", 10)
     ann.keys("p")
     ann.drag((20, 100), (60, 100))
+    ann.keys(">")  # a mask in the making waits on its page
+    ann.until("s.editor?.sight.page === 20 && s.editor.draft.strokes.length === 0")
+    ann.keys("<")
+    ann.until("s.editor?.sight.page === 10 && s.editor.draft.strokes.length", 1)
     ann.keys(";")
     ann.until("s.editor?.sight.channel", 1)
     assert ann.area() > 0
@@ -90,46 +94,3 @@ def test_masks_belong_to_the_page_they_were_made_on(sit_down: SitDown, project: 
     ann.keys("Control+z")
     ann.until_so(lambda: len(project.of("stack")) == 2, "the mask taken back across channels")
     ann.until("s.images[0].records", 2)
-
-
-def test_a_mask_in_the_making_waits_on_its_page(sit_down: SitDown, project: Project) -> None:
-    ann = sit_down(project).begin("s.editor !== null")
-    ann.keys("p")
-    ann.drag((20, 100), (60, 100))
-    ann.keys(">")
-    ann.until("s.editor?.sight.page === 10 && s.editor.draft.strokes.length === 0")
-    ann.keys("<")
-    ann.until("s.editor?.sight.page === 0 && s.editor.draft.strokes.length", 1)
-
-
-def test_masks_go_along_to_the_next_page(sit_down: SitDown, project: Project) -> None:
-    ann = sit_down(project).begin("s.editor !== null")
-    ann.until(AREAS, "400")
-    ann.keys("k", "Control+e")
-    ann.until(f"s.editor?.sight.page === 10 && {AREAS}", "900,400")
-    ann.saved()
-    copied = project.of("stack")[-1]
-    assert (copied["page"], copied["label"]) == (10, "cup")
-    assert rle_area(coco_to_rle(copied["rle"])) == 400
-
-
-def test_review_opens_the_mask_s_page(sit_down: SitDown, project: Project) -> None:
-    project.stage, project.queue = "review", ["r2", "r1"]
-    ann = sit_down(project).begin("s.editor !== null")
-    ann.until("s.review?.item.record === 'r2' && s.editor?.sight.page", 10)
-    ann.keys("a")
-    ann.until("s.review?.item.record === 'r1' && s.editor?.sight.page === 0")
-    ann.keys("Control+z")
-    ann.until("s.review?.item.record === 'r2' && s.editor?.sight.page", 10)
-
-
-def test_the_scale_bar_knows_what_the_file_says(sit_down: SitDown, project: Project) -> None:
-    ann = sit_down(project).begin("s.editor !== null")
-    bar = ann.page.locator(".ruler")
-    bar.wait_for()
-    assert bar.inner_text().endswith("µm")
-    ann.keys("y")
-    assert ann.page.get_by_label("Pixel size", exact=True).is_disabled()
-    ann.keys("y", "PageDown")
-    ann.until("s.editor?.entry.id", "plain")
-    ann.until_so(lambda: not bar.is_visible(), "the bar away")

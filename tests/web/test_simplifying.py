@@ -51,33 +51,6 @@ def bar_of(ann: Any) -> Any:
     return ann.page.get_by_role("group", name="Simplify outline")
 
 
-def test_what_a_tolerance_costs_is_seen_and_nothing_happens_before_it_is_applied(
-    picked: Any, blobs: Project
-) -> None:
-    before = [record["rle"] for record in blobs.of("first")]
-    bar = bar_of(picked)
-    slider = bar.get_by_role("slider", name="Tolerance")
-    picked.until("document.activeElement.max", "12")
-    picked.keys("Home")
-    bar.get_by_text("0% of pixels change, ").wait_for()
-    assert slider.get_attribute("aria-valuetext") == "0 pixels"
-    picked.keys("Enter")
-    picked.message("No pixels change with this tolerance")
-    picked.keys("Control+i")
-    bar.wait_for()
-    picked.keys(*["ArrowRight"] * 12)
-    picked.until("s.simplifying.tolerance", 6)
-    _, corners, of = costs(picked)
-    assert 6 <= corners < of / 5
-    picked.keys("Escape")
-    bar.wait_for(state="hidden")
-    assert picked.ask("s.editor.selection.length") == 2
-    assert [record["rle"] for record in blobs.of("first")] == before
-    picked.keys("Control+i")
-    bar.wait_for()
-    assert slider.input_value() == "6"
-
-
 def costs(ann: Any) -> tuple[float, int, int]:
     """Percent of the pixels, corners, and corners before."""
     told = bar_of(ann).get_by_role("status").inner_text()
@@ -104,29 +77,3 @@ def test_outlines_are_simplified_in_one_step(picked: Any, blobs: Project) -> Non
     assert changed > 0.01
     picked.keys("Control+z")
     picked.until(shapes, counts)
-
-
-def test_a_telephone_shows_the_mask_while_its_outline_is_simplified(
-    sit_down: SitDown, blobs: Project
-) -> None:
-    ann = sit_down(blobs, size={"width": 390, "height": 844}).begin(
-        "s.editor?.state.masks.length", 2
-    )
-    ann.keys("o")
-    pick(ann, (150, 150))
-    ann.page.get_by_role("button", name="Show object and mask details").click()
-    ann.page.locator(".mask-bar summary").click()
-    ann.page.get_by_role("button", name="Simplify").click()
-    bar = ann.page.get_by_role("group", name="Simplify outline")
-    bar.wait_for()
-    ann.until("document.querySelector('.side').dataset.open", "false")
-    ann.drawn()
-    assert ann.page.evaluate("document.documentElement.scrollWidth") == 390
-    above = bar.bounding_box()
-    for name in ("Apply", "Cancel"):
-        place = bar.get_by_role("button", name=name).bounding_box()
-        assert 0 <= place["x"] < place["x"] + place["width"] <= 390
-        assert place["y"] + place["height"] <= above["y"] + above["height"]
-    assert ann.at(150, 210)[1] < above["y"]  # the mask's lower end
-    bar.get_by_role("button", name="Apply").click()
-    ann.until("s.editor.work.undoable", "simplify")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,7 @@ import pytest
 
 from anymask.masks import coco_to_rle, rle_to_mask
 from tests.web.conftest import SitDown
-from tests.web.project_server import ASSETS, Project
+from tests.web.project_server import Project
 from tests.web.test_local import open_photos
 from tests.web.test_project import square
 
@@ -56,38 +55,6 @@ def test_a_new_object_gets_names_and_one_press_names_it_alone(
     assert project.wishes[-1]["names"] == ["cup"]
 
 
-def test_names_are_asked_for_when_a_mask_is_there_and_not_on_the_way(
-    sit_down: SitDown, project: Project
-) -> None:
-    ann = sit_down(project).begin()
-    for x in range(100, 400, 20):
-        ann.page.mouse.move(*ann.at(x, 200))
-    ann.until("s.editor.preview !== null")
-    assert project.wishes == []
-    ann.keys("l")
-    ann.page.keyboard.type("lamp")
-    ann.keys("Enter")
-    ann.until("s.editor.state.label", "lamp")
-    ann.click(300, 180)  # has a name
-    ann.keep()
-    ann.keys("k")
-    ann.until("s.editor.selected?.label", "lamp")
-    ann.saved()
-    assert project.wishes == []
-    assert not suggested(ann).count()
-
-
-def test_names_are_the_projects_alone(sit_down: SitDown, project: Project) -> None:
-    project.labels, project.guesses = ["cat", "widget"], {"cat": 0.02, "cup": 0.6}
-    ann = sit_down(project).begin()
-    ann.click(300, 180)
-    ann.until_so(lambda: bool(project.wishes), "the question")
-    ann.keep()
-    # A mask that is refined after it was shown is asked about again.
-    assert all(wish["names"] == ["cat", "widget"] for wish in project.wishes)
-    assert labels(ann) == [None]  # cat is not likely, and cup is no class here
-
-
 def test_a_box_gets_its_name_by_itself(sit_down: SitDown, project: Project) -> None:
     """One drag and Enter, as the issue wants it."""
     project.labels = ["cup", "bowl"]
@@ -100,31 +67,6 @@ def test_a_box_gets_its_name_by_itself(sit_down: SitDown, project: Project) -> N
     ann.saved()
     assert [record["label"] for record in project.of("coffee")] == ["cup"]
     assert ann.ask("s.editor.state.label") == ""  # the next one is asked about anew
-
-
-def test_the_keyboard_reaches_them_from_the_field(sit_down: SitDown, project: Project) -> None:
-    ann = sit_down(project).begin()
-    ann.click(300, 180)
-    ann.until(SHOWN, "cup")
-    ann.keys("l", "Tab", "Enter")
-    ann.until("s.editor.state.label", "cup")
-    ann.until_so(lambda: suggested(ann).count() == 0, "an empty line: it has a name")
-
-
-def test_a_picked_mask_without_a_name_gets_suggestions(sit_down: SitDown, project: Project) -> None:
-    for i, label in enumerate((None, "cat")):
-        project.add("coffee", square(40 + 60 * i, 100, 50, HW, label=label))
-    ann = sit_down(project).begin()
-    ann.keys("k")
-    ann.until(SHOWN, "cup")
-    ann.keys("k")
-    ann.until(SHOWN, "")
-    ann.keys("j")
-    ann.until(SHOWN, "cup")
-    ann.keys("Control+Enter")
-    ann.until_so(lambda: labels(ann) == ["cup", "cat"], "the name")
-    ann.saved()
-    assert [record["label"] for record in project.of("coffee")] == ["cup", "cat"]
 
 
 def test_all_nameless_masks_get_guesses_in_one_step(sit_down: SitDown, project: Project) -> None:
@@ -146,26 +88,6 @@ def test_all_nameless_masks_get_guesses_in_one_step(sit_down: SitDown, project: 
     ann.until(f"{first}.label === s.labels.all[0].name && !{first}.notes.label_probability")
     ann.keys("Control+z", "Control+z")
     ann.until_so(lambda: labels(ann) == [None, "cat", None, None], "the masks before")
-
-
-def test_unsure_names_are_not_given(sit_down: SitDown, project: Project) -> None:
-    project.guesses = {"cup": 0.3}
-    project.add("coffee", square(40, 100, 50, HW, label=None))
-    ann = sit_down(project).begin()
-    ann.keys("Control+Shift+l")
-    ann.message("No class was predicted with enough confidence")
-    assert labels(ann) == [None]
-
-
-def test_a_server_that_has_forgotten_the_photo_sees_it_again(
-    sit_down: SitDown, project: Project
-) -> None:
-    ann = sit_down(project).begin()
-    project.forgets = 1
-    project.asked.clear()
-    ann.click(300, 180)
-    ann.until(SHOWN, "cup")
-    assert "GET /api/images/coffee/embedding" in project.asked
 
 
 def test_a_page_without_a_server_suggests_what_python_suggests(
@@ -196,23 +118,3 @@ def test_a_page_without_a_server_suggests_what_python_suggests(
         assert chance == pytest.approx(one.probability, abs=0.02)
     ann.keys("Control+Shift+l")
     ann.until_so(lambda: labels(ann) == [wanted[0].label], "the likeliest name")
-
-
-def test_nothing_is_shown_of_a_model_without_names(
-    sit_down: SitDown, photo_files: list[Any]
-) -> None:
-    def without(route: Any) -> None:
-        manifest = json.loads((ASSETS / "nano" / "manifest.json").read_text("utf-8"))
-        del manifest["graphs"]["names"]
-        route.fulfill(json=manifest)
-
-    ann = sit_down(None)
-    ann.page.route("**/model/manifest.json", without)
-    open_photos(ann, photo_files)
-    ann.seen()
-    ann.click(300, 180)
-    ann.keep()
-    assert not ann.page.get_by_role("group", name="Suggested classes").count()
-    assert not ann.page.get_by_role("button", name="Suggest classes").count()
-    ann.keys("Control+Shift+l")
-    ann.message("does not suggest classes")

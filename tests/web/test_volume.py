@@ -210,51 +210,6 @@ def test_wheel_drag_and_a_click_beside_show_other_slices_and_a_reload_keeps_them
     assert reader.shown(0).any()
 
 
-def test_the_keyboard_alone_opens_looks_clicks_follows_and_names(
-    read: Callable[..., Reader], scan: Path
-) -> None:
-    with served(scans={"balls": scan}) as address:
-        ann = read(address)
-        ann.keys("Control+Shift+O")
-        own = ann.page.get_by_role("button", name="balls", exact=True)
-        own.wait_for()
-        ann.page.keyboard.press("Tab")
-        while not own.evaluate("one => one === document.activeElement"):
-            ann.page.keyboard.press("Tab")
-        ann.keys("Enter")
-        ann.ready()
-        (bz, by, bx), *_ = BALLS[0]
-        ann.keys("Home", *["ArrowRight"] * bz)
-        ann.ready()
-        ann.keys("Alt+ArrowLeft")
-        x, y = ann.ask("window.anymask.videoStage.cross")
-        step = 8 / ann.ask("f.view.scale")
-        ann.keys(*["Alt+ArrowLeft"] * round((x - bx) / step))
-        down = round((by - y) / step)
-        ann.keys(*["Alt+ArrowDown" if down > 0 else "Alt+ArrowUp"] * abs(down), "Enter")
-        ann.until("f.tracks.objects.length === 1 && !f.asking")
-        ann.keys("f")
-        ann.until("f.left === 0 && !f.following")
-        ann.keys("l")
-        ann.page.keyboard.type("ball")
-        ann.keys("Enter", "x")
-        ann.ready()
-        assert ann.ask("[f.axis, f.objects[0].name]") == [2, "ball"]
-        assert ann.shown(2).any()
-
-
-def test_what_is_no_scan_is_told(read: Callable[..., Reader], tmp_path: Path) -> None:
-    bad = tmp_path / "notes.nii.gz"
-    bad.write_bytes(b"no scan at all" * 50)
-    with served() as address:
-        ann = read(address)
-        ann.keys("Control+Shift+O")
-        ann.page.get_by_role("button", name="Choose a scan file").wait_for()
-        ann.page.get_by_label("Scan file").set_input_files(str(bad))
-        said = ann.page.locator(".said")
-        ann.until_so(lambda: "notes.nii.gz could not be opened" in said.inner_text())
-
-
 @pytest.mark.parametrize("size", [SIZE, NARROW], ids=["wide", "narrow"])
 def test_every_screen_of_a_scan_passes_axe_and_fits(
     read: Callable[..., Reader], scan: Path, axe: str, size: dict[str, int]
