@@ -8,7 +8,6 @@ import struct
 import threading
 from dataclasses import replace
 
-import httpx2
 import numpy as np
 import pytest
 from pycocotools import mask as coco
@@ -19,13 +18,6 @@ from anymask.images import load_image
 from anymask.masks import EncoderOutput, Prompt
 from anymask.segment import EmbeddingCache, Model
 from anymask.segment.postprocess import LONGEST
-from anymask.studio import (
-    Server,
-    ServerParts,
-    address_of,
-    create_app,
-    open_socket,
-)
 from anymask.studio.caches import KeptPredictions
 from anymask.studio.errors import Refusal
 from tests.segment.fakes import ColourRuntime, seen_of
@@ -250,6 +242,20 @@ def test_what_is_no_json_is_told_where() -> None:
         ("everything", {"image": "PIC", "settings": {"grid": "x"}}, 422, "integer"),
         ("everything", {"image": "HASH", "settings": {"crop_n_layers": 1}}, 422, "Pass the image"),
         ("nothing", {}, 404, "Unknown address"),
+        ("segment", {"image": "PIC"}, 422, "exactly one kind of prompt"),
+        ("segment", {"image": "PIC", "prompt": CLICK} | CLICK, 422, "prompt, points"),
+        ("segment", {"image": "PIC", "prompt": CLICK, "prompts": [CLICK]}, 422, "prompts, prompt"),
+        ("segment", {"image": "PIC", "point_coords": [1, 2]}, 422, "Did you mean 'points'?"),
+        ("segment", {"image": "PIC", "bbox": [1, 2]}, 422, "Did you mean 'box'?"),
+        ("segment", {"image": "PIC", "granularty": [1, 2]}, 422, "Did you mean 'granularity'?"),
+        ("everything", {"image": "PIC", "grid": 4}, 422, "Supported: image, settings. See /docs"),
+        (
+            "segment?format=jpeg",
+            {"image": "PIC"} | CLICK,
+            422,
+            "format: Input should be",
+        ),
+        ("segment?format=polygons&tolerance=-1", {"image": "PIC"} | CLICK, 422, "tolerance: "),
     ],
 )
 def test_what_is_wrong_is_said(path, body, status, wanted) -> None:
@@ -264,15 +270,6 @@ def test_what_is_wrong_is_said(path, body, status, wanted) -> None:
     assert set(error) == {"message", "status"}
     assert error["status"] == reply.status_code
     assert wanted in " ".join(str(part) for part in error.values()) or reply.status_code == 405
-
-
-def test_json_that_is_none_is_refused() -> None:
-    with client() as http:
-        for content in (b"{", b"[" * 100_000, b"\xff\xfe", b"null"):
-            headers = {"content-type": "application/json"}
-            reply = http.post("/api/segment", content=content, headers=headers)
-            assert reply.status_code in (400, 422)
-            assert reply.json()["error"]["message"]
 
 
 def test_a_defect_is_told_without_its_details() -> None:
@@ -317,22 +314,3 @@ def test_openapi_lists_every_address() -> None:
     videos = {f"/api/videos{place}" for place in ("", *IN_A_VIDEO)}
     volumes = {f"/api/volumes{place}" for place in ("", *IN_A_SCAN)}
     assert set(paths) == api | {"/model/{name}"} | videos | volumes
-
-
-def test_a_real_server_listens_answers_and_ends() -> None:
-    bound = open_socket("127.0.0.1", 0)
-    listening = threading.Event()
-    server = Server(create_app(ServerParts(inference())), listening.set)
-    thread = threading.Thread(target=server.run, args=([bound],))
-    thread.start()
-    try:
-        assert listening.wait(PATIENCE_S)
-        with httpx2.Client(base_url=address_of(bound)) as http:
-            name = http.post("/api/encode", content=png(PICTURE)).headers["x-image-hash"]
-            reply = http.post("/api/segment", json={"image": name, "prompts": [CLICK]})
-            assert len(reply.json()["answers"][0]["masks"]) == 3
-    finally:
-        server.should_exit = True
-        thread.join(PATIENCE_S)
-        bound.close()
-    assert not thread.is_alive()

@@ -67,25 +67,6 @@ def test_a_track_is_kept_with_all_that_is_known_of_its_masks(tracks: Tracks) -> 
     assert tracks.clip(1).tracks == 1
 
 
-def test_an_accepted_track_is_not_asked_about_again(tracks: Tracks, one: int) -> None:
-    asked = tracks.next_asked()
-    assert asked is not None
-    assert asked.id == one
-    kept = tracks.give_verdict(one, "accept", 1, "bob", seconds=6.0)
-    assert (kept.state, kept.version, kept.seconds, kept.author) == ("accepted", 2, 10.0, "bob")
-    assert tracks.next_asked() is None
-
-
-def test_the_track_with_the_most_doubtful_frames_is_asked_about_first(
-    tracks: Tracks, one: int
-) -> None:
-    masks = [TrackMask(frame=frame, rle=strip(1), doubts=("jump",)) for frame in range(3)]
-    doubtful = tracks.add_track(1, TrackDraft(object=2, masks=masks), "ann")
-    asked = tracks.next_asked()
-    assert asked is not None
-    assert asked.id == doubtful.id
-
-
 def proposal(tracks: Tracks, clip_id: int, number: int, doubts: int) -> int:
     """A track with so many doubtful frames."""
     masks = [
@@ -149,11 +130,6 @@ def test_the_report_counts_clips_and_tracks(tracks: Tracks, store: Store, one: i
         ["drive.mp4", "5", "1", "1", "0", "3", "10.0"],
         ["walk.mp4", "-", "0", "0", "0", "0", "-"],
     ]
-
-
-def test_a_project_without_videos_says_nothing_of_them(store: Store) -> None:
-    figures = measure(store, ProjectSettings(), "shelf")
-    assert "clip" not in str(to_report(figures)).lower()
 
 
 def test_a_corrected_track_has_the_old_masks_before_and_is_verified_again(

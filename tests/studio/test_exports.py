@@ -1,7 +1,6 @@
 """What leaves a project, of which photos, in which folders, and with which figures."""
 
 import json
-import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +18,6 @@ from anymask.studio.options import ExportSettings, read_split
 from anymask.studio.project import Project
 from anymask.studio.records import Provenance
 from tests.studio.disc_projects import SIDE, write_photos
-from tests.studio.small import count_events
 
 BY_HAND = Provenance(kind="human", tool="brush")
 CLICKED = Provenance(
@@ -37,21 +35,6 @@ def finished(project: Project, *numbers: int) -> None:
     for number in numbers:
         project.store.add_records(number, [block()], "ann")
         project.store.mark_image(number, "done", "ann")
-
-
-@pytest.mark.parametrize("name", sorted(set(FORMATS) - {"davis", "sav"}))
-@pytest.mark.parametrize("settings", [{}, {"images": True, "shares": (1, 1)}])
-def test_every_format_leaves_the_project(
-    project: Project, tmp_path: Path, name: str, settings: dict[str, object]
-) -> None:
-    finished(project, 1, 2)
-    export_archive(project, name, tmp_path / "masks.zip", ExportSettings(**settings))  # type: ignore[arg-type]
-    with zipfile.ZipFile(tmp_path / "masks.zip") as archive:
-        names = archive.namelist()
-    photos = [Path(one).name for one in names if one.endswith((".png",))]
-    assert {"0.png", "1.png"} <= set(photos) or not settings
-    assert names
-    assert count_events(project.store, "export") == 1
 
 
 def test_only_finished_photos_leave_unless_others_are_asked_for(
@@ -199,11 +182,6 @@ def test_supervision_loads_what_leaves(trained_on: Project, tmp_path: Path, name
             seen.add(loaded.classes[found.class_id[0]])
             count += 1
     assert (count, seen) == (10, {"block", "alone"})
-
-
-def test_a_file_for_a_set_of_many_is_refused(trained_on: Project, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"but 'masks\.json' is a file name"):
-        export_masks(trained_on, tmp_path / "masks.json", "coco", SPLIT)
 
 
 def test_the_pages_of_a_stack_stay_in_one_split() -> None:

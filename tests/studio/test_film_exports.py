@@ -174,14 +174,6 @@ def test_a_film_that_the_servers_pyav_cannot_write_is_refused(
     assert "no libvpx-vp9 encoder, which .webm files require" in error_of(reply)
 
 
-def test_looks_and_colours_that_nobody_knows_are_refused(
-    followed: tuple[Any, str, list[BoolArray]],
-) -> None:
-    http, video, _ = followed
-    for strange in ({"look": "sepia"}, {"colour": "red"}):
-        error_of(http.post(f"{video}/export", json={"format": "film"} | strange))
-
-
 def test_an_export_tells_how_far_it_is_and_ends_when_its_client_has_gone(
     clip: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:

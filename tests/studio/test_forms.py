@@ -15,8 +15,7 @@ from PIL import Image
 from pycocotools import mask as coco
 from starlette.testclient import TestClient
 
-from anymask.studio.limits import Limits
-from tests.studio.servers import CLICK, JSON, LEFT, PICTURE, client, error_of, png
+from tests.studio.servers import CLICK, JSON, LEFT, PICTURE, error_of, png
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl:DeprecationWarning")  # pycocotools
 
@@ -55,13 +54,6 @@ def test_a_form_is_answered_as_its_json(http: TestClient, fields: Any, body: Any
     assert form.json() == wanted.json()
 
 
-def test_everything_takes_a_form(http: TestClient) -> None:
-    wanted = http.post("/api/everything", json={"image": IMAGE, "settings": GRID}).json()
-    form = http.post("/api/everything", files=FILE, data={"settings": json.dumps(GRID)})
-    assert form.json() == wanted
-    assert wanted["records"]
-
-
 def test_the_hash_of_a_photo_may_stand_in_a_form_even_where_it_is_all_digits(
     http: TestClient,
 ) -> None:
@@ -76,7 +68,8 @@ def test_the_hash_of_a_photo_may_stand_in_a_form_even_where_it_is_all_digits(
 @pytest.mark.parametrize(
     ("parts", "status", "wanted"),
     [
-        ({"points": (None, "[[35, 40]]")}, 422, "The form has no image"),
+        ({"points": (None, "[[35, 40]]")}, 422, "Add it with -F file=@photo.jpg"),
+        (FILE | {"points": (None, "[35, 40]")}, 422, "Send a value such as points=[[290, 120]]"),
         (FILE | {"points": (None, "35, 40")}, 422, "points: "),
         (FILE | {"points": (None, "[" * 150_000)}, 422, "points: "),
         (FILE | {"points": (None, "1" * 200_001)}, 400, "The multipart form is invalid"),
@@ -101,16 +94,6 @@ def test_forms_that_are_none_are_refused(http: TestClient) -> None:
     assert "The form has no file" in error_of(http.post("/api/encode", files=fields), 400)
 
 
-def test_a_field_that_comes_twice_is_refused(http: TestClient) -> None:
-    twice = {"points": ["[[20, 20]]", "[[40, 30]]"]}  # the first one was passed over
-    failed = http.post("/api/segment", files={"file": PHOTO}, data=twice)
-    assert failed.status_code == 400
-    assert "'points' occurs twice" in failed.json()["error"]["message"]
-    paged = http.post("/api/encode", files={"file": PHOTO}, data={"page": "1"})
-    assert paged.status_code == 422
-    assert "'page'" in paged.json()["error"]["message"]
-
-
 @pytest.mark.parametrize(
     ("address", "got", "remedy"),
     [
@@ -130,11 +113,6 @@ def test_a_query_that_would_be_passed_over_is_refused(
     assert remedy in error["message"]
 
 
-def test_a_form_is_bounded_like_any_body() -> None:
-    with client(limits=Limits(upload_bytes=100)) as http:
-        assert "accepts up to" in error_of(http.post("/api/encode", files=FILE), 413)
-
-
 @pytest.mark.parametrize("kind", ["application/x-www-form-urlencoded", "text/plain", ""])
 def test_json_without_its_header_is_told_the_header(http: TestClient, kind: str) -> None:
     body = json.dumps({"image": IMAGE} | CLICK)
@@ -147,20 +125,6 @@ def test_json_without_its_header_is_told_the_header(http: TestClient, kind: str)
 
 
 # One prompt.
-
-
-@pytest.mark.parametrize(
-    ("body", "got"),
-    [
-        ({}, "none"),
-        ({"prompt": CLICK} | CLICK, "prompt, points"),
-        ({"prompt": CLICK, "prompts": [CLICK]}, "prompts, prompt"),
-    ],
-)
-def test_two_ways_at_once_are_refused(http: TestClient, body: Any, got: str) -> None:
-    reply = http.post("/api/segment", json={"image": IMAGE} | body)
-    assert "exactly one kind of prompt" in error_of(reply)
-    assert got in reply.json()["error"]["message"]
 
 
 # What comes back.
@@ -236,10 +200,6 @@ def test_outlines_are_smooth_unless_the_tolerance_is_nought(http: TestClient) ->
 
     assert 3 <= corners("polygons&tolerance=2") < corners("polygons")
     assert corners("polygons") < corners("polygons&tolerance=0") / 2
-    refused = http.post("/api/segment?format=polygons&tolerance=-1", json={"image": IMAGE} | CLICK)
-    assert "tolerance: " in error_of(refused)
-    refused = http.post("/api/segment?format=jpeg", json={"image": IMAGE} | CLICK)
-    assert "format: Input should be 'rle', 'png'" in error_of(refused)
 
 
 def test_curl_uploads_a_photo_and_gets_a_mask(tmp_path: Any) -> None:
@@ -264,41 +224,3 @@ def test_curl_uploads_a_photo_and_gets_a_mask(tmp_path: Any) -> None:
 
     mask = np.asarray(Image.open(tmp_path / "mask.png")) > 0
     assert (mask & LEFT).sum() / (mask | LEFT).sum() > 0.85
-
-
-@pytest.mark.parametrize(
-    ("address", "key", "remedy"),
-    [
-        ("segment", "point", "Did you mean 'points'?"),
-        ("segment", "point_coords", "Did you mean 'points'?"),
-        ("segment", "bbox", "Did you mean 'box'?"),
-        ("segment", "granularty", "Did you mean 'granularity'?"),
-        ("everything", "grid", "Supported: image, settings."),
-    ],
-)
-def test_a_key_that_there_is_not_names_the_one_that_is_meant(
-    http: TestClient, address: str, key: str, remedy: str
-) -> None:
-    sent = http.post(f"/api/{address}", json={"image": IMAGE, key: [1, 2]})
-    assert sent.status_code == 422
-    told = sent.json()["error"]["message"]
-    assert f"{remedy} See /docs or GET /openapi.json" in told
-
-
-@pytest.mark.parametrize(
-    ("path", "parts", "remedy"),
-    [
-        (
-            "segment",
-            FILE | {"points": (None, "[35, 40]")},
-            "Send a value such as points=[[290, 120]]",
-        ),
-        ("segment", {"points": (None, "[[35, 40]]")}, "Add it with -F file=@photo.jpg"),
-        ("names", FILE | {"masks": (None, "[]")}, "must have 1 to"),
-    ],
-)
-def test_slips_of_a_form_are_told_how_they_are_written(
-    http: TestClient, path: str, parts: Any, remedy: str
-) -> None:
-    reply = http.post(f"/api/{path}", files=parts)
-    assert remedy in reply.json()["error"]["message"]

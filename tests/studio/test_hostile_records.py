@@ -56,6 +56,7 @@ BAD += [
     {"provenance": {"by": "human", "tool": "\ud800"}},
     {"provenance": {"by": "human", "points": [[1, 1]], "labels": [10**400]}},
     {"provenance": {"by": "human", "prompts": [{"a": [[]]}]}},
+    {"provenance": {"points": [[float("nan"), 1]]}},
 ]
 
 
@@ -69,17 +70,6 @@ def test_a_mask_that_would_spoil_the_project_is_not_stored(
     assert ask.get("/api/report").status_code == 200
     ask.post("/api/images/1/done", json={})
     assert ask.post("/api/export", json={"format": "coco"}).status_code == 200
-
-
-def test_numbers_that_are_not_finite_are_refused(ask: TestClient) -> None:
-    nan = json.dumps(body(LEFT, provenance={"points": [[float("nan"), 1]]}))
-    error_of(ask.post("/api/images/1/records", content=nan, headers=JSON))
-
-
-def test_a_mask_without_seconds_divides_nothing(ask: TestClient) -> None:
-    assert ask.post("/api/images/1/records", json=body(LEFT)).status_code == 201
-    (pace,) = ask.get("/api/report").json()["paces"]
-    assert pace["masks_an_hour"] is None
 
 
 @pytest.mark.parametrize("number", [2**31, 2**63, 10**30])
@@ -109,15 +99,6 @@ def test_numbers_beyond_the_database_are_404(ask: TestClient, number: int) -> No
 def test_versions_are_plain_numbers(ask: TestClient, version: bytes) -> None:
     ask.post("/api/images/1/records", json=body(LEFT))
     error_of(ask.delete("/api/records/1", headers={b"If-Match": version}))
-
-
-def test_events_with_deep_or_endless_details_are_refused(ask: TestClient) -> None:
-    deep: Any = {}
-    for _ in range(900):
-        deep = {"a": deep}
-    for detail in (deep, {"a": 10**400}, {"a": "\0"}):
-        events = {"events": [{"kind": "click", "detail": detail}]}
-        error_of(ask.post("/api/images/1/events", json=events))
 
 
 @pytest.mark.parametrize("content", [b"no picture at all", None])

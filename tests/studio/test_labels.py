@@ -8,7 +8,6 @@ from anymask.base import InputError, NotFoundError
 from anymask.studio import Draft
 from anymask.studio.labels import LabelSet, nth_colour
 from anymask.studio.store import Store
-from anymask.studio.tracks import Tracks
 from tests.studio.small import small_mask
 
 
@@ -133,11 +132,3 @@ def test_a_name_that_was_renamed_does_not_come_back_with_a_page_that_had_it_chos
     labels.rename("tabby", "lion", "bob")
     labels.rename("lion", "tabby", "bob")
     assert kept("lion") == "tabby"
-
-
-def test_reprs_are_short_and_name_the_database(store: Store) -> None:
-    for one in (store, LabelSet(store.database), Tracks(store.database)):
-        name = type(one).__name__
-        assert repr(one).startswith(f"<{name} of '")
-        assert len(repr(one)) < 100
-        assert "@" not in repr(one)  # no user and no password of a server

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import base64
-import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import httpx2
@@ -25,7 +22,7 @@ from tests.patience import PATIENCE_S
 from tests.scripts import loaded_script
 from tests.segment.fakes import NamingRuntime
 from tests.studio.scans import write_scan
-from tests.studio.servers import PICTURE, client, inference, listening, png
+from tests.studio.servers import inference, listening
 from tests.track.clips import write_video
 
 ROOT = Path(__file__).parents[2]
@@ -158,31 +155,3 @@ def test_the_page_s_types_are_what_the_server_says() -> None:
     with loaded_script(ROOT / "web" / "scripts" / "schema.py") as script:
         told = script.to_typescript(script.openapi())
         assert told == script.TARGET.read_text(), "run: python web/scripts/schema.py"
-
-
-def test_a_request_for_a_mask_enters_few_files() -> None:
-    """`POST /api/segment` with a photo, in whatever thread."""
-    entered: set[str] = set()
-    tracing = False
-
-    def note(frame: FrameType, event: str, _: Any) -> None:
-        path = Path(frame.f_code.co_filename)
-        clock = threading.current_thread().name == "anymask-video-ends"  # every 5 s, for no request
-        if tracing and not clock and event == "call" and PACKAGE in path.parents:
-            entered.add(path.relative_to(PACKAGE).as_posix())
-
-    model = anymask.load()
-    before = threading.getprofile(), sys.getprofile()
-    threading.setprofile(note)
-    sys.setprofile(note)
-    try:
-        with client(inference(lambda: model)) as http:
-            for picture in (PICTURE[:, ::-1].copy(), PICTURE):
-                files = {"file": png(picture)}
-                reply = http.post("/api/segment", files=files, data={"points": "[[35, 40]]"})
-                assert reply.status_code == 200, reply.text
-                tracing = not tracing  # the first one opens the sessions
-    finally:
-        threading.setprofile(before[0])
-        sys.setprofile(before[1])
-    assert len(entered) <= 27, sorted(entered)

@@ -13,7 +13,7 @@ from PIL import Image
 from sqlalchemy import select
 from starlette.testclient import TestClient
 
-from anymask.masks import coco_to_rle, mask_to_rle, rle_to_coco
+from anymask.masks import mask_to_rle, rle_to_coco
 from anymask.segment import Model
 from anymask.studio import create_project
 from anymask.studio.database import reading
@@ -65,16 +65,6 @@ def body(mask: np.ndarray, key: str = "k1", **more: Any) -> dict[str, Any]:
                        "labels": [1], "drawn": False},
     }  # fmt: skip
     return {"record": record | more, "client_id": key}
-
-
-def test_the_way_of_working_is_changed_for_the_masks_that_follow(
-    ask: TestClient, project: Project
-) -> None:
-    told = ask.put("/api/project", json={"stage": "semi"}).json()
-    assert told["stage"] == project.stage == "semi"
-    made = ask.post("/api/images/1/records", json=body(LEFT)).json()
-    assert made["provenance"]["stage"] == "semi"
-    assert ask.put("/api/project", json={"stage": "lunch"}).status_code == 422
 
 
 def test_an_annotator_opens_labels_and_finishes_a_photo(ask: TestClient, project: Project) -> None:
@@ -163,25 +153,6 @@ def test_two_annotators_do_not_overwrite_each_other(ask: TestClient) -> None:
     assert ask.get("/api/images/1/records").json()["records"] == []
 
 
-@pytest.mark.parametrize(
-    ("change", "status"),
-    [
-        ({"rle": {"size": [4, 4], "counts": [16]}}, 422),
-        ({"rle": {"size": [80, 120]}}, 422),
-        ({"state": "perhaps"}, 422),
-        ({"seconds": -1}, 422),
-        ({"label": "x" * 500}, 422),
-        ({"provenance": {"by": "magic"}}, 422),
-    ],
-)
-def test_what_makes_no_sense_is_refused_with_words(
-    ask: TestClient, change: dict[str, Any], status: int
-) -> None:
-    answer = ask.post("/api/images/1/records", json=body(LEFT, **change))
-    assert answer.status_code == status
-    assert set(answer.json()["error"]) == {"message", "status"}
-
-
 def test_a_page_can_ask_what_others_have_changed(ask: TestClient, project: Project) -> None:
     def changes(known: str = "") -> tuple[int, str, dict[str, int] | None]:
         told = ask.get(f"/api/images/1/changes{known}").json()
@@ -201,15 +172,6 @@ def test_a_page_can_ask_what_others_have_changed(ask: TestClient, project: Proje
     assert changes("?known=3") == (4, "done", {"3": 1})
     (project.folder / "a.png").unlink()  # its masks are shown as before
     assert ask.get("/api/images/1/changes").json()["file"] is None
-    assert ask.get("/api/images/9/changes").status_code == 404
-
-
-def test_absent_things_are_404(ask: TestClient, project: Project) -> None:
-    assert ask.post("/api/images/9/records", json=body(LEFT)).status_code == 404
-    assert ask.get("/api/images/9/pixels").status_code == 404
-    (project.folder / "a.png").unlink()
-    assert ask.get("/api/images/1/pixels").status_code == 404
-    assert ask.get("/api/images/1/embedding").status_code == 404
 
 
 def test_no_file_outside_of_the_project_is_served(ask: TestClient, project: Project) -> None:
@@ -290,6 +252,10 @@ def test_review_opens_the_gate(ask: TestClient) -> None:
     assert "0 are reviewed, none good" in error["message"]
     assert "export anyway" in error["message"]  # as the page has it, no word of the command line
     assert "--" not in error["message"]
+    forced = {"format": "coco", "proposals": True, "only": "labelled", "force": True}
+    assert ask.post("/api/export", json=forced).status_code == 200
+    late = ask.post("/api/records/1/verdict", json={"verdict": "reject"}, headers={"If-Match": "7"})
+    assert late.status_code == 409
     asked = ask.get("/api/review/next").json()
     assert asked == {"image": "1", "page": 0, "record": "1", "why": "random"}
     said = ask.post("/api/records/1/verdict", json={"verdict": "accept", "seconds": 3})
@@ -317,15 +283,9 @@ def test_names_are_added_coloured_moved_renamed_and_deleted(ask: TestClient) -> 
     change = {"name": "cup", "colour": "#00ff00", "place": 0, "to": "mug"}
     told = ask.put("/api/labels", json=change).json()["labels"]
     assert told[0] == {"name": "mug", "colour": "#00ff00", "masks": 0}
-    ask.put("/api/labels", json={"name": "disc", "to": "mug"})
-    assert ask.get("/api/labels").json()["labels"] == [told[0] | {"masks": 1}]
-    (record,) = ask.get("/api/images/1/records").json()["records"]
-    assert (record["label"], record["version"]) == ("mug", 2)
-    gone = ask.request("DELETE", "/api/labels", json={"name": "mug", "masks": "delete"})
-    assert gone.json() == {"labels": []}
+    gone = ask.request("DELETE", "/api/labels", json={"name": "disc", "masks": "delete"})
+    assert gone.json() == {"labels": told[:1]}
     assert ask.get("/api/images/1/records").json()["records"] == []
-    assert ask.put("/api/labels", json={"name": "mug", "place": 1}).status_code == 404
-    assert ask.post("/api/labels", json={"name": " "}).status_code == 422
 
 
 def test_notes_and_absent_scores_come_back_as_they_were_sent(ask: TestClient) -> None:
@@ -339,26 +299,6 @@ def test_notes_and_absent_scores_come_back_as_they_were_sent(ask: TestClient) ->
     assert told["score"] is None  # the score was of the shape before the brush
     strange = body(RIGHT, "k3", notes={"colour": "red"})
     assert ask.post("/api/images/1/records", json=strange).status_code == 422
-
-
-def test_a_fix_replaces_the_mask(ask: TestClient) -> None:
-    ask.post("/api/images/1/records", json=body(LEFT, state="proposed"))
-    better = rle_to_coco(mask_to_rle(RIGHT))
-    fixed = {"verdict": "fix", "rle": better, "seconds": 6}
-    assert ask.post("/api/records/1/verdict", json={"verdict": "fix"}).status_code == 422
-    late = ask.post("/api/records/1/verdict", json=fixed, headers={"If-Match": "7"})
-    assert late.status_code == 409
-    now = ask.post("/api/records/1/verdict", json=fixed, headers={"If-Match": "1"}).json()
-    assert coco_to_rle(now["rle"]) == mask_to_rle(RIGHT)
-    assert now["provenance"]["tool"] == "review"
-
-
-def test_the_gate_can_be_forced(ask: TestClient) -> None:
-    ask.post("/api/images/1/records", json=body(LEFT, state="proposed"))
-    wanted = {"format": "coco", "proposals": True, "only": "labelled"}
-    assert ask.post("/api/export", json=wanted).status_code == 403
-    assert ask.post("/api/export", json=wanted | {"force": True}).status_code == 200
-    assert ask.post("/api/export", json={"format": "nothing", "force": True}).status_code == 422
 
 
 def test_many_masks_are_kept_at_once_each_for_itself(ask: TestClient, project: Project) -> None:
@@ -386,9 +326,6 @@ def test_many_masks_are_kept_at_once_each_for_itself(ask: TestClient, project: P
     with reading(project.store.database) as session:
         kinds = [row.kind for row in session.scalars(select(EventRow).order_by(EventRow.id))]
     assert kinds == ["record added", "record added", "record changed", "record deleted"]
-    damaged = body(LEFT) | {"record": {"rle": {"size": [1, 1], "counts": "%"}}}
-    assert ask.put("/api/images/1/records", json={"records": [damaged]}).status_code == 422
-    assert ask.put("/api/images/9/records", json={"records": [body(LEFT)]}).status_code == 404
 
 
 def test_a_wrong_method_is_told_every_right_one(ask: TestClient) -> None:

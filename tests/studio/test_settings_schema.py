@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-from typing import Any
-
 import jsonschema_rs
 import pytest
 from starlette.testclient import TestClient
@@ -13,13 +10,8 @@ from anymask.base import InputError, list_settings
 from anymask.segment import Arrangement, EverythingDict, Grid, SegmentSettingsDict
 from anymask.studio.schemas import EVERYTHING, SEGMENT, TRACK, SegmentBody, settings_schema
 from anymask.track import GROUPS, TrackOptions
-from tests.studio.servers import PICTURE, error_of, png
 
 VALUES = (True, False, None, -1, 0, 0.5, 1, 7, 2000, 10**7, "auto", "exact", "tree", "points", "x")
-PITTED = PICTURE.copy()  # the left disc with a hole, and a speck of its colour
-PITTED[44:52, 36:44] = PICTURE[0, 0]
-PITTED[6:10, 100:104] = PICTURE[40, 35]
-CLICK = {"points": [[20, 40]]}
 
 
 @pytest.mark.parametrize("group", [Grid, Arrangement, *GROUPS])
@@ -62,12 +54,3 @@ def test_openapi_describes_each_setting_and_no_other(http: TestClient) -> None:
     for name, does in SEGMENT.items():
         assert segment[name]["description"] == does
     assert "ambiguous" in bodies["CandidatesBody"]["required"]
-
-
-@pytest.mark.parametrize("size", [-1, "much", "100%", True, None, [5]])
-def test_a_size_that_is_none_is_refused(http: TestClient, size: Any) -> None:
-    image = base64.b64encode(png(PITTED)).decode()
-    for name in ("max_hole_area", "min_island_area"):
-        reply = http.post("/api/segment", json={"image": image, **CLICK, name: size})
-        error_of(reply)
-        assert name in reply.text

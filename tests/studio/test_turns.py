@@ -73,17 +73,6 @@ def test_what_waits_when_the_server_goes_down_is_told() -> None:
         turns.submit(int, Urgency.CLICK)
 
 
-def test_a_cancelled_piece_is_left_out() -> None:
-    turns, order = ModelQueue(), []
-    first = turns.submit(lambda: order.append(1), Urgency.CLICK)
-    second = turns.submit(lambda: order.append(2), Urgency.CLICK)
-    first.cancel()
-    turns.start()
-    second.result(PATIENCE_S)
-    turns.close()
-    assert order == [2]
-
-
 def gated() -> tuple[GatedRuntime, Inference]:
     runtime = GatedRuntime()
     behind = Inference(lambda: Model(runtime), "fake", EmbeddingCache(10**7), most_long=1)
@@ -140,22 +129,6 @@ def test_what_is_heavy_steps_back_and_clicks_do_not() -> None:
     ]
     assert [one.result(PATIENCE_S) for one in asked] == [own, min(19, own + BACKGROUND)]
     assert os.getpriority(os.PRIO_PROCESS, 0) == own
-    behind.close()
-
-
-def test_clicks_of_several_clients_on_one_photo_are_decoded_together() -> None:
-    runtime, behind = gated()
-    seen = behind.encode(lambda: PICTURE).result(PATIENCE_S)
-    clicks = [Prompt.of(points=[(35, 40)]), Prompt.of(points=[(95, 40)])]
-    blocked = behind.segment(seen, [clicks[0]])
-    assert runtime.entered.acquire(timeout=PATIENCE_S)
-    together = [behind.segment(seen, [click]) for click in clicks]
-    for _ in range(2):
-        runtime.go_on.release()
-    answers = [future.result(PATIENCE_S)[0] for future in (blocked, *together)]
-    assert runtime.asked == [1, 2]
-    assert (answers[0].masks == answers[1].masks).all()
-    assert not (answers[1].masks[0] == answers[2].masks[0]).all()
     behind.close()
 
 

@@ -169,14 +169,6 @@ def test_odd_values_of_via_are_named_in_sentences(document: object, tmp_path: Pa
 
 
 @EVERY
-@pytest.mark.parametrize("settings", [{}, {"images": True, "shares": (1, 1)}])
-def test_it_leaves_a_project(
-    project: Project, tmp_path: Path, name: str, settings: dict[str, object]
-) -> None:
-    test_exports.test_every_format_leaves_the_project(project, tmp_path, name, settings)
-
-
-@EVERY
 @pytest.mark.parametrize("settings", [{}, {"images": True}, {"images": True, "shares": (1, 1)}])
 def test_the_archive_of_a_project_is_read(
     project: Project, tmp_path: Path, name: str, settings: dict[str, object]
