@@ -84,8 +84,6 @@ def test_the_server_finds_what_python_finds(ask: TestClient, model: Model) -> No
     expected = model.find(photo, {"red": "lamp", "green": "pea"})
     assert {one.label for one in expected} == {"lamp", "pea"}
     assert records == json.loads(json.dumps(expected.to_sa1b()))
-    names = {one["label"]: coco_to_rle(one["segmentation"]) for one in records}
-    assert overlap(names["lamp"], square(RED)) > 0.9
     assert ask.post("/api/find?format=svg", json=body).text.count("<path") == len(expected)
     seen = ask.post("/api/encode", content=png(photo)).headers["x-image-hash"]
     assert ask.post("/api/find", json=body | {"image": seen}).json()["records"] == records

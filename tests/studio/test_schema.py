@@ -36,7 +36,6 @@ from tests.studio.servers import (
 EXAMPLES = 25
 IMAGE = base64.b64encode(png(PICTURE)).decode()
 TOKEN = "open sesame"
-BODIES = {"POST /api/segment": "segment", "POST /api/everything": "everything"}
 
 
 @contextmanager

@@ -423,7 +423,6 @@ ROUTES: list[tuple[str, Route]] = [
     ("GET /api/names", lambda *_: {"names": ["cat", "cup"], "detector": None}),
     (f"GET {IMAGE}/progress", lambda *_: {"done": 0, "total": 0}),
     (f"POST {IMAGE}/done", lambda _, project, image: project.done.append(image)),
-    (f"DELETE {IMAGE}/done", lambda _, project, image: project.done.remove(image)),
     ("GET /api/review/next", Handler.next_review),
     ("GET /api/review/concept", Handler.next_concept),
     ("POST /api/review/concept", Handler.answer_concept),

@@ -254,18 +254,6 @@ def test_the_next_photo_is_prefetched_and_a_busy_server_is_waited_for(
     assert project.asked.count("GET /api/images/cat/embedding") == before == 1
     ann.keys("PageDown")
     ann.message("This is the last image")
-    ann.keys("PageUp")
-    ann.until("s.editor?.entry.id", "coffee")
-    ann.keys("d")
-    ann.until_so(lambda: project.done == ["coffee"], "done")
-    ann.until("s.editor?.entry.id", "cat")
-    ann.keys("PageUp")
-    ann.until("s.editor?.entry.id", "coffee")
-    ann.page.get_by_role(
-        "button", name="Mark image as done"
-    ).click()  # pressed already: it takes that back
-    ann.until_so(lambda: project.done == [], "not done after all")
-    ann.until("s.images[0].status", "new")
 
 
 def test_a_token_is_sent_and_leaves_the_address(sit_down: SitDown, project: Project) -> None:

@@ -55,20 +55,6 @@ def test_a_new_object_gets_names_and_one_press_names_it_alone(
     assert project.wishes[-1]["names"] == ["cup"]
 
 
-def test_a_box_gets_its_name_by_itself(sit_down: SitDown, project: Project) -> None:
-    """One drag and Enter, as the issue wants it."""
-    project.labels = ["cup", "bowl"]
-    ann = sit_down(project).begin()
-    ann.keys("b")
-    ann.drag((220, 90), (390, 260))
-    ann.until(SHOWN, "cup")
-    ann.until_so(lambda: "Enter" in suggested(ann).first.inner_text(), "what Enter keeps")
-    ann.keep()
-    ann.saved()
-    assert [record["label"] for record in project.of("coffee")] == ["cup"]
-    assert ann.ask("s.editor.state.label") == ""  # the next one is asked about anew
-
-
 def test_all_nameless_masks_get_guesses_in_one_step(sit_down: SitDown, project: Project) -> None:
     for i, (label, locked) in enumerate(((None, False), ("cat", False), (None, True))):
         mask = square(40 + 60 * i, 100, 50, HW, label=label)

@@ -194,29 +194,6 @@ def test_who_comes_too_late_sees_the_track_as_it_is_now(reviewer: Viewer, projec
     assert min(agreement(project, 1, 0)) > 0.7
 
 
-def test_a_video_that_is_sent_is_kept_in_the_project_with_its_tracks(
-    reviewer: Viewer, project: Project, clip: Path
-) -> None:
-    reviewer.watch(clip)
-    reviewer.say(30, 30)
-    reviewer.keys("n")
-    reviewer.say(100, 70)
-    reviewer.keys("Control+s")
-    reviewer.page.get_by_role("button", name="Save to project").last.click()
-    reviewer.until("f?.clip?.counts.proposed", 2)
-    reviewer.on_screen(0)
-    entry = project.tracks.clips()[-1]
-    assert (project.folder / entry.name).read_bytes() == clip.read_bytes()
-    first, second = project.tracks.tracks(entry.id)
-    assert min(agreement(project, first.id, 0)) > 0.7
-    assert min(agreement(project, second.id, 1)) > 0.7
-    assert reviewer.ask("f.said.length") == 0
-    reviewer.keys("a")
-    reviewer.until("f.clip.counts.accepted", 1)
-    stored(reviewer)
-    assert project.tracks.clip(entry.id).accepted == 1
-
-
 @pytest.mark.parametrize("size", [SIZE, NARROW], ids=["wide", "narrow"])
 def test_every_screen_of_a_clip_passes_axe_and_fits(
     sit: Callable[..., Viewer], project: Project, axe: str, size: dict[str, int]

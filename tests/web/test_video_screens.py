@@ -8,28 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from anymask.studio.limits import Limits
 from tests.track.clips import moving_discs, write_video
 from tests.web.conftest import SIZE
 from tests.web.test_accessibility import axe, check
 from tests.web.viewers import FRAMES, NARROW, Viewer, served
 
 __all__ = ["axe"]  # a fixture
-
-
-def test_what_cannot_be_opened_is_told_once(sit: Callable[..., Viewer], tmp_path: Path) -> None:
-    bad = tmp_path / "notes.mp4"
-    bad.write_bytes(b"no video at all" * 50)
-    with served(limits=Limits(upload_bytes=40_000)) as address:
-        viewer = sit(address)
-        viewer.choose(bad)
-        said = viewer.page.locator(".said")
-        viewer.until_so(lambda: "notes.mp4 could not be opened" in said.inner_text())
-        assert "is not a readable video" in said.inner_text()
-        large = tmp_path / "large.mp4"
-        large.write_bytes(bytes(50_000))
-        viewer.page.set_input_files(".video-offers input[type=file]", str(large))
-        viewer.until_so(lambda: "this server accepts at most 1" in said.inner_text())
 
 
 def test_a_video_that_is_dropped_is_opened(viewer: Viewer, clip: Path) -> None:

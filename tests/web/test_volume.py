@@ -12,10 +12,8 @@ import pytest
 
 import anymask
 from anymask.masks import coco_to_rle, rle_to_mask
-from anymask.segment import Model
-from anymask.volumes import measure_labels, open_volume_session
-from tests.segment.fakes import ColourRuntime
-from tests.studio.scans import AFFINE, BALLS, SHAPE, write_scan
+from anymask.volumes import measure_labels
+from tests.studio.scans import BALLS, SHAPE, write_scan
 from tests.studio.servers import inference
 from tests.web.conftest import SIZE
 from tests.web.test_accessibility import axe, check
@@ -50,10 +48,6 @@ class Reader(Viewer):
     @property
     def shape(self) -> list[int]:
         return self.ask("f.scan.shape")
-
-    def cut(self, labels: np.ndarray, plane: int) -> np.ndarray:
-        """The same slice of a volume of labels."""
-        return np.take(labels, self.ask(f"f.at[{plane}]"), axis=plane)
 
 
 @pytest.fixture
@@ -135,45 +129,6 @@ def test_nano_follows_what_was_clicked_on_and_the_export_is_the_library_s(
     assert told[0] == "Object 1"
     assert float(told[1]) == pytest.approx(measured.volume_ml, rel=1e-3)
     assert float(told[3]) == pytest.approx(measured.diameter_mm, rel=1e-3)
-
-
-def test_clicks_on_two_axes_are_corrected_and_taken_back(
-    reader: Reader, scan: Path, tmp_path: Path
-) -> None:
-    (bz, by, bx), *_ = BALLS[0]
-    reader.page.mouse.wheel(0, 0)
-    reader.keys("Home", *["ArrowRight"] * bz)
-    reader.ready()
-    assert reader.page.get_by_role("slider", name="Slice").get_attribute("aria-valuenow") == str(bz)
-    reader.say(bx, by)
-    reader.keys("n")
-    # A click on the plane across y goes to the slice; then that plane is shown large.
-    reader.page.get_by_role("button", name="Slice 24 along y").press("Enter")
-    reader.ready()
-    reader.keys("Home", *["ArrowRight"] * BALLS[1][0][1])
-    reader.ready()
-    reader.say(BALLS[1][0][2] + 0.5, BALLS[1][0][0] + 0.5)
-    reader.follow()
-    reader.ready()
-    with open_volume_session(Model(ColourRuntime()), scan) as session:
-        session.add(bz, 1, points=[reader.ask("f.said[0].point.slice(0, 2)")])
-        session.add(BALLS[1][0][1], 2, axis=1, points=[reader.ask("f.said[1].point.slice(0, 2)")])
-        wanted = session.follow().labels().array
-    assert set(np.unique(wanted)) == {0, 1, 2}
-    for plane in range(3):
-        assert np.array_equal(reader.shown(plane), reader.cut(wanted, plane))
-    labels = anymask.read_volume(reader.export("Slicer (.seg.nrrd)", tmp_path))
-    assert np.array_equal(labels.array, wanted)
-    assert np.allclose(labels.affine, AFFINE)
-    reader.keys("Control+z")
-    reader.until("f.said.length === 1 && !f.asking && f.tracks.objects.join()", "1")
-    reader.keys("z")
-    reader.ready()
-    assert set(np.unique(reader.shown(0))) <= {0, 1}
-    reader.page.get_by_role("button", name="Remove object 1").click()
-    reader.until("f.said.length === 0 && !f.asking")
-    reader.ready()
-    assert not reader.shown(0).any()
 
 
 def test_wheel_drag_and_a_click_beside_show_other_slices_and_a_reload_keeps_them(
