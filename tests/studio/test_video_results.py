@@ -23,9 +23,7 @@ from tests.patience import PATIENCE_S
 from tests.segment.fakes import ColourRuntime
 from tests.studio.servers import client, error_of, in_thread
 from tests.studio.test_videos import PICTURES, START, lines, opened, prompt_both, rles
-from tests.track.clips import moving_discs, write_video
-
-_, TRUTH = moving_discs(8)
+from tests.track.clips import write_video
 
 
 @pytest.fixture(scope="module")

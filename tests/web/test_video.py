@@ -142,9 +142,9 @@ def test_exports_of_every_format_and_folders_of_frames(
         viewer.keys("Control+Shift+O")
         viewer.page.get_by_role("button", name="walk", exact=True).click()
         viewer.on_screen(0)
-        viewer.page.get_by_label("Direction").select_option("Both directions")
         viewer.keys(*["ArrowRight"] * 4)
         viewer.on_screen(4)
+        viewer.page.get_by_label("Direction").select_option("Both directions")
         viewer.say(38, 30)
         viewer.follow()
         assert min(viewer.ious(1, [masks[0] for masks in TRUTH])) > 0.7
