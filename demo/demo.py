@@ -1,4 +1,4 @@
-"""Segment three images with the bundled models: one click, one box, a cut-out and all objects.
+"""Segment four images with the bundled models: one click, one box, a cut-out and all objects.
 
     python demo/demo.py --out out/demo                    sample images of the package
     python demo/demo.py --out out/demo --photo mine.jpg   your image; click and box at its center
@@ -28,7 +28,7 @@ from anymask.segment import GridDict, Model, Prediction
 Picture = NDArray[np.uint8]
 
 LARGEST = 1600  # longest side of an image of the user, in pixels; the model supports any size
-GRID = GridDict(grid=14)
+GRID = GridDict(grid=14, score=0.6)
 CELL = 440  # longest side of an image on the contact sheet, in pixels
 
 
@@ -43,10 +43,11 @@ class Scene:
 
 
 def shipped_scenes() -> list[Scene]:
-    """Three sample images of the package."""
+    """Four sample images of the package."""
     return [
         Scene("dog", load_image(anymask.sample("dog")), (200, 400), (485, 135, 662, 264)),
         Scene("coffee", load_image(anymask.sample("coffee")), (290, 210), (75, 12, 495, 388)),
+        Scene("cat", load_image(anymask.sample("cat")), (300, 200), (0, 0, 372, 299)),
         Scene("truck", load_image(anymask.sample("truck")), (240, 225), (242, 356, 362, 478)),
     ]
 
@@ -96,11 +97,11 @@ def panels(model: Model, scene: Scene) -> tuple[list[tuple[Picture, str]], list[
 
 
 def track_panels() -> list[tuple[Picture, str]]:
-    """The dog in three frames of a camera pan over its image, tracked from a click."""
+    """The bowl in three frames of a camera pan over the image, tracked from a box."""
     image = load_image(anymask.sample("dog"))
-    frames = [image[130 - 5 * n : 530 - 5 * n, 8 * n : 8 * n + 600] for n in range(12)]
-    with anymask.load("nano").track(frames) as session:
-        session.add(frame=0, id=1, points=[(200, 270)])
+    frames = [image[40 + 2 * n : 340 + 2 * n, 250 + 5 * n : 750 + 5 * n] for n in range(12)]
+    with anymask.load("nano").track(frames, refine_edges=True) as session:
+        session.add(frame=0, id=1, box=(235, 95, 412, 224))
         masks = [frame.objects[1].mask for frame in session]
     return [(draw.overlay(frames[n], [masks[n]]), f"track: frame {n}") for n in (0, 5, 11)]
 
@@ -138,7 +139,8 @@ def main() -> int:
         print(f"{scene.name:<12}{f'{width}x{height}':>9}{figures}")
         for picture, title in pictures:
             write(args.out / f"{scene.name}-{title.split(':')[0].replace(' ', '-')}.jpg", picture)
-        sheet += [(scene.image, scene.name), *pictures[:3]]
+        if args.photo or scene is not scenes[-1]:  # the last sample shows all objects only
+            sheet += [(scene.image, scene.name), *pictures[:3]]
     sheet += pictures[3:] if args.photo else [*pictures[3:], *track_panels()]
     write(args.out / "sheet.jpg", draw.contact_sheet(sheet, columns=4, cell=CELL))
     print(f"Images: {args.out}/*.jpg. Contact sheet: {args.out / 'sheet.jpg'}")

@@ -45,6 +45,7 @@ OUTSIDE = {  # files of the repository that are pages of the site, too
     "web/package/README.md": "javascript.md",
     "contrib/README.md": "plugins.md",
     "contrib/anymask-connect/README.md": "anymask-connect.md",
+    "contrib/anymask-families/README.md": "anymask-families.md",
     "contrib/anymask-inpaint/README.md": "anymask-inpaint.md",
     "contrib/anymask-points/README.md": "anymask-points.md",
     "contrib/anymask-formats/README.md": "anymask-formats.md",
@@ -64,7 +65,8 @@ NAVIGATION = {
         "guides/deploy-without-python.md", "guides/find-label-errors.md",
         "guides/name-masks.md", "guides/train-a-yolo-model.md",
         "guides/process-100000-images.md", "guides/serve.md", "plugins.md",
-        "anymask-connect.md", "anymask-formats.md", "anymask-inpaint.md", "anymask-points.md",
+        "anymask-connect.md", "anymask-families.md", "anymask-formats.md", "anymask-inpaint.md",
+        "anymask-points.md",
     ],
     "Explanation": [
         "explanation/prompts.md", "explanation/automatic-masks.md", "explanation/text-prompts.md",
@@ -91,17 +93,21 @@ NAVIGATION = {
 }  # fmt: skip
 TITLES = {"index.md": {"Overview": "index.md"}}  # of the navigation, instead of the heading
 STYLE = (
-    "td:first-child code { white-space: nowrap; }\n"  # names in tables stay whole
+    # No break after a hyphen.
+    ".md-typeset :is(p, li, td) > code { display: inline-block; line-height: 1.4; }\n"
+    "@media (min-width: 45em) { td:first-child code { white-space: nowrap; } }\n"  # names
     ".md-grid { max-width: 68rem; }\n"  # wide enough for most lines of code
     "thead:not(:has(th:not(:empty))) { display: none; }\n"  # tables without titles
 )
+CODE = re.compile(r"`[^`\n]+`")
 LINK = re.compile(r"(!?)\[([^\]\[]*)\]\(([^)\s#:]+)(#[^)\s]*)?\)")
 
 
 def copy_pages() -> None:
     """Copy docs/ and the files of OUTSIDE into build/pages, and generate the reference."""
     shutil.rmtree(PAGES, ignore_errors=True)
-    shutil.copytree(ROOT / "docs/images", PAGES / "images")
+    for folder in ("images", "reference/data"):
+        shutil.copytree(ROOT / "docs" / folder, PAGES / folder)
     for source in documents():
         page = source.relative_to(ROOT / "docs").as_posix()
         _write(page, with_links(source.read_text("utf-8"), source.parent, page))
@@ -110,8 +116,7 @@ def copy_pages() -> None:
         text = source.read_text("utf-8")
         plain = f"# {name}\n\n```text\n{text}```\n"
         _write(page, with_links(text, source.parent, page) if source.suffix else plain)
-    python = PAGES / reference.PAGE
-    python.write_text(reference.with_entries(python.read_text("utf-8")), "utf-8")
+    _write(reference.PAGE, reference.with_entries((PAGES / reference.PAGE).read_text("utf-8")))
     for page, text in generated.pages().items():
         _write(page, text)
 
@@ -123,7 +128,8 @@ def documents() -> list[Path]:
 
 def _write(page: str, text: str) -> None:
     (PAGES / page).parent.mkdir(parents=True, exist_ok=True)
-    (PAGES / page).write_text(text, "utf-8")
+    plain = CODE.sub(lambda code: code[0].replace("\\|", "|"), text)  # needed on GitHub only
+    (PAGES / page).write_text(plain, "utf-8")
 
 
 def with_links(text: str, folder: Path, page: str, repository: str = REPOSITORY) -> str:
@@ -140,7 +146,8 @@ def with_links(text: str, folder: Path, page: str, repository: str = REPOSITORY)
         bang, words, target, anchor = found.groups(default="")
         name = (folder / target).resolve().relative_to(ROOT).as_posix()
         on_site = OUTSIDE.get(name)
-        if on_site is None and name.startswith("docs/") and (bang or name.endswith(".md")):
+        copied = bang or name.endswith((".md", ".csv"))
+        if on_site is None and copied and name.startswith("docs/"):
             on_site = name.removeprefix("docs/")
         if on_site is None and repository:
             return f"[{words}]({repository}/blob/main/{name}{anchor})"

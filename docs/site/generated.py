@@ -53,7 +53,7 @@ def _parser_sections(parser: argparse.ArgumentParser, heading: str) -> Iterator[
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             subparsers = dict(action.choices)
-        elif action.dest not in ("help", "help_all") and action.help is not argparse.SUPPRESS:
+        elif argparse.SUPPRESS not in (action.dest, action.help) and action.dest != "help":
             rows.append(_option_row(parser, action))
     if rows:
         yield "| option | description |\n|---|---|\n" + "".join(rows)

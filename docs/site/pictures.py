@@ -29,7 +29,9 @@ Row = list[tuple[Picture, str]]
 IMAGES = Path(__file__).resolve().parents[1] / "images"
 CELL = 330  # longest side of an image in a row, in pixels
 DOG, BOWL = (0, 222, 430, 534), (485, 135, 662, 264)  # boxes in sample:dog
+BOWL_IN_PAN = (235, 95, 412, 224)  # in the first frame of the pan
 CUP = (75, 12, 495, 388)  # in sample:coffee
+HANDLE = (518, 242, 580, 272)  # in sample:truck
 
 
 @cache
@@ -45,8 +47,9 @@ def photo(name: str) -> Picture:
 
 
 def pan(count: int) -> list[Picture]:
-    """Frames of a camera pan over the image of the dog."""
-    return [photo("dog")[130 - 5 * n : 530 - 5 * n, 8 * n : 8 * n + 600] for n in range(count)]
+    """Frames of a camera pan over the image of the dog and its bowl."""
+    image = photo("dog")
+    return [image[40 + 2 * n : 340 + 2 * n, 250 + 5 * n : 750 + 5 * n] for n in range(count)]
 
 
 def on_squares(cut: Image.Image) -> Picture:
@@ -82,18 +85,18 @@ def prompts() -> Row:
         return draw.overlay(image, model().segment(image, **prompt).masks[:1])  # type: ignore[arg-type]  # one kind of prompt each
 
     leg = mask_of(points=[(730, 120)])
-    truck = model().segment(photo("truck"), points=[(240, 225)]).masks[:1]
+    cup = model().segment(photo("coffee"), points=[(290, 210)]).masks[:1]
     return [
         (draw.marks(leg, points=[(730, 120)]), "a point"),
         (draw.marks(mask_of(box=BOWL), boxes=[BOWL]), "a box"),
-        (draw.marks(draw.overlay(photo("truck"), truck), points=[(240, 225)]), "a point"),
+        (draw.marks(draw.overlay(photo("coffee"), cup), points=[(290, 210)]), "a point"),
     ]
 
 
 def everything() -> Row:
-    """All objects, without their parts."""
-    masks = model().everything(photo("truck"), granularity="whole")
-    return [(photo("truck"), "sample:truck"), (masks.draw(), "everything")]
+    """The objects with a high score, without their parts."""
+    masks = model().everything(photo("truck"), granularity="whole", grid=14, score=0.6)
+    return [(photo("truck"), "sample:truck"), (masks.draw(), "everything --score 0.6")]
 
 
 def find() -> Row:
@@ -122,41 +125,47 @@ def cutout() -> Row:
     """The main subject, and an object as on a product photo."""
     how = {"box": CUP, "crop": True, "margin": 20, "background": "white", "shadow": True}
     return [
-        (photo("cat"), "sample:cat"),
-        (on_squares(model().cutout(photo("cat"))), "cutout"),
+        (photo("coffee"), "sample:coffee"),
+        (on_squares(model().cutout(photo("coffee"))), "cutout"),
         (rgb(model().cutout(photo("coffee"), **how)), "cutout --crop --shadow"),  # type: ignore[arg-type]  # of several types
     ]
 
 
 def redact() -> Row:
     """A head as the region to redact."""
-    head = model().segment(photo("dog"), box=(205, 226, 426, 405)).best
+    points = [(330, 320), (200, 450)]
+    head = model().segment(photo("dog"), points=points, point_labels=[1, 0]).best
     ways = ("solid", "pixels")
     shown = [(redact_pixels(photo("dog"), head, how=how), f"--how {how}") for how in ways]
     return [(photo("dog"), "sample:dog"), *shown]
 
 
 def track() -> Row:
-    """An object in a video, tracked from a click."""
+    """An object in a video, tracked from a box."""
     frames = pan(12)
-    with model("nano").track(frames) as session:
-        session.add(frame=0, id=1, points=[(200, 270)])
+    with model("nano").track(frames, refine_edges=True) as session:
+        session.add(frame=0, id=1, box=BOWL_IN_PAN)
         masks = [frame.objects[1].mask for frame in session]
     return [(draw.overlay(frames[n], [masks[n]]), f"frame {n}") for n in (0, 5, 11)]
 
 
-def cells() -> Row:
-    """Synthetic nuclei, as bright ellipses on a dark ground."""
+def nuclei(step: int, least: int, most: int) -> Picture:
+    """Synthetic nuclei, as bright ellipses on a dark ground, with radii from `least` to `most`."""
     rng, (rows, columns) = np.random.default_rng(5), np.mgrid[:300, :400].astype(float)
     plane = np.full((300, 400), 14.0)
-    for y in range(30, 300, 48):
-        for x in range(30, 400, 52):
+    for y in range(step // 2, 300, step):
+        for x in range(step // 2, 400, step):
             v, u = np.array([y, x]) + rng.integers(-9, 10, 2)
-            a, b = rng.integers(11, 20, 2)
+            a, b = rng.integers(least, most, 2)
             plane += 150 * (((rows - v) / a) ** 2 + ((columns - u) / b) ** 2 < 1)
     soft = Image.fromarray(plane.clip(0, 255).astype(np.uint8))
     noise = rng.normal(0, 6, plane.shape)
-    image = np.repeat((np.asarray(soft) + noise).clip(0, 255).astype(np.uint8)[..., None], 3, 2)
+    return np.repeat((np.asarray(soft) + noise).clip(0, 255).astype(np.uint8)[..., None], 3, 2)
+
+
+def cells() -> Row:
+    """Synthetic nuclei, and their masks."""
+    image = nuclei(50, 11, 20)
     found = model("nano-cells").everything(image)
     return [(image, "synthetic nuclei"), (found.draw(), f"nano-cells: {len(found)} masks")]
 
@@ -185,13 +194,14 @@ def edit() -> Row:
     """Objects blurred and removed, by the plug-in."""
     from anymask_inpaint import blur, remove
 
-    dog, rocket = photo("dog"), photo("rocket")
+    dog, truck = photo("dog"), photo("truck")
     mask = model().segment(dog, points=[(200, 400)]).best
-    tower = model().segment(rocket, box=(305, 120, 340, 420)).best
+    without = remove(truck, model().segment(truck, box=HANDLE).best)
+    door = np.s_[130:400, 400:800]
     return [
         (blur(dog, mask), "edit --blur"),
-        (rocket, "sample:rocket"),
-        (remove(rocket, tower), "edit --remove"),
+        (truck[door], "a door of sample:truck"),
+        (without[door], "edit --remove"),
     ]
 
 

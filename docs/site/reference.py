@@ -235,8 +235,10 @@ def _paragraphs(text: str) -> Iterator[str]:
 
 def escaped(text: str) -> str:
     """Plain text as Markdown; what stands between backticks stays code."""
-    parts = re.split(r"(`[^`]*`)", text)
+    parts = re.split(r"(`[^`]*`)", text.replace("<", "&lt;"))
     return "".join(
-        part if part.startswith("`") else re.sub(r"([\\*_\[\]<>#~^{}|])", r"\\\1", part)
+        part.replace("&lt;", "<")
+        if part.startswith("`")
+        else re.sub(r"([\\*_\[\]>#{}|])", r"\\\1", part)
         for part in parts
     )

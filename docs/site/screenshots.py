@@ -21,26 +21,24 @@ from playwright.sync_api import sync_playwright
 
 import anymask
 from anymask.masks import mask_to_rle, rle_to_coco
-from docs.site.pictures import BOWL, DOG, pan
+from docs.site.pictures import BOWL, BOWL_IN_PAN, DOG, model, nuclei, pan
 from tests.studio.servers import inference
 from tests.track.clips import write_video
 from tests.web.chromium import find_chromium
 from tests.web.conftest import SIZE, Annotator
-from tests.web.project_server import Project, Site, model
+from tests.web.project_server import Project, Site
 from tests.web.test_annotate import annotate
 from tests.web.test_volume import Reader, noisy_scan
 from tests.web.viewers import Viewer, served
 
 FOLDER = Path(__file__).resolve().parents[1] / "images"
 NAMES = "dog", "truck", "coffee"  # sample images, in the order of the project
-LEG = 630, 0, 800, 352  # box in the image of the dog, as DOG and BOWL
 MILLISECONDS = 130  # of a frame of the animation
 
 
-def project(first: str, **about: Any) -> Project:
-    """A project with the sample images, `first` in front."""
-    names = sorted(NAMES, key=lambda name: name != first)
-    photos = {name: anymask.load_image(anymask.sample(name)) for name in names}
+def project(**about: Any) -> Project:
+    """A project with sample images."""
+    photos = {name: anymask.load_image(anymask.sample(name)) for name in NAMES}
     return Project(photos, labels=["dog", "bowl", "person"], guesses={"dog": 0.9}, **about)
 
 
@@ -57,7 +55,7 @@ def record(mask: np.ndarray, score: float, label: str | None) -> dict[str, Any]:
 
 def labelled(shelf: Project) -> Project:
     """A few masks of the dog's image, as boxes make them."""
-    for label, box in (("dog", DOG), ("bowl", BOWL), ("person", LEG)):
+    for label, box in (("dog", DOG), ("bowl", BOWL)):
         answer = model().segment(shelf.photos["dog"], box=box)
         shelf.add("dog", record(answer.masks[0], float(answer.scores[0]), label))
     shelf.queue = ["r2"]
@@ -86,13 +84,13 @@ def everything(ann: Annotator, folder: Path) -> None:
     ann.keys("m")
     ann.until_so(lambda: ann.ask("s.editor.state.masks.length") > 1)
     ann.keys("o")
-    ann.page.mouse.move(*ann.at(240, 225))
+    ann.page.mouse.move(*ann.at(200, 150))
     take(ann, "everything", folder)
 
 
 def outline(ann: Annotator, folder: Path) -> None:
     """The corners of a mask."""
-    ann.begin("s.editor?.state.masks.length", 3)
+    ann.begin("s.editor?.state.masks.length", 2)
     ann.ask("s.editor.select(s.editor.state.masks[1].key)")
     ann.keys("g")
     ann.until("!!s.editor.draft.rings")
@@ -132,7 +130,7 @@ def stack(ann: Annotator, folder: Path) -> None:
 
 def write_pan(path: Path) -> Path:
     """Write the camera pan as a video."""
-    return write_video(path, pan(16), codec="libx264", pix_fmt="yuv420p")
+    return write_video(path, pan(8), codec="libx264", pix_fmt="yuv420p")
 
 
 def draw_box(ann: Viewer, first: tuple[int, int], last: tuple[int, int]) -> None:
@@ -144,7 +142,7 @@ def draw_box(ann: Viewer, first: tuple[int, int], last: tuple[int, int]) -> None
 
 
 def video(browser: Any, folder: Path) -> None:
-    """Two tracked objects."""
+    """A tracked object."""
     with tempfile.TemporaryDirectory() as place, served(inference(anymask.load)) as address:
         path = write_pan(Path(place) / "dog.mp4")
         context = browser.new_context(viewport=SIZE, color_scheme="dark")
@@ -152,13 +150,9 @@ def video(browser: Any, folder: Path) -> None:
         ann.open()
         ann.watch(path)
         ann.keys("b")
-        draw_box(ann, (1, 92), (430, 399))
+        draw_box(ann, BOWL_IN_PAN[:2], BOWL_IN_PAN[2:])
         ann.until("f.tracks.of(1, 0) !== null && !f.asking")
-        ann.page.get_by_label("Class of object 1").fill("dog")
-        ann.keys("Enter", "n", "b")
-        draw_box(ann, (485, 5), (599, 134))
-        ann.until("f.tracks.of(2, 0) !== null && !f.asking")
-        ann.page.get_by_label("Class of object 2").fill("bowl")
+        ann.page.get_by_label("Class of object 1").fill("bowl")
         ann.keys("Enter")
         ann.follow()
         ann.page.wait_for_timeout(3000)
@@ -302,9 +296,12 @@ def main(folder: Path, names: Sequence[str] = ()) -> None:
         for scene, about, scheme in SCENES:
             if names and scene.__name__ not in names:
                 continue
-            shelf = project("truck" if scene is everything else "dog", **about)
+            shelf = project(**about)
             if scene in (outline, review):
                 labelled(shelf)
+            if scene is everything:
+                shelf.photos = {"cells": nuclei(75, 18, 26)}
+                shelf.labels = ["cell"]
             if scene is stack:
                 planes = cells()
                 shelf.photos = {"cells": np.repeat(planes[0, 0][..., None], 3, 2)}

@@ -68,7 +68,7 @@ ACTIONS = {
         Argument("--json", type=Path, metavar="FILE", help="also write the list to a JSON file"),
     ), summary="list all models and detectors, and whether each is installed"),
     "get": Command(get_all, (
-        Argument("names", nargs="+", metavar="NAME"),
+        Argument("names", nargs="+", metavar="NAME", help="models or detectors to download"),
         Argument("--no-convert", action="store_true",
             help="do not convert the weights for ONNX Runtime"),
     ), summary="download published weights, also of detectors; resumes interrupted downloads"),
@@ -79,12 +79,12 @@ ACTIONS = {
             help="name of the model in the checkpoint file (default: detected)"),
     ), summary="convert a checkpoint for ONNX Runtime, which runs faster on a CPU"),
     "remove": Command(remove_all, (
-        Argument("names", nargs="+", metavar="NAME"),
+        Argument("names", nargs="+", metavar="NAME", help="models or detectors to delete"),
         Argument("--converted", action="store_true", help="delete only the conversion"),
     ), summary="delete downloaded weights and their conversion"),
     "add": Command(add, (
-        Argument("name", metavar="NAME"),
-        Argument("file", type=Path, metavar="FILE"),
+        Argument("name", metavar="NAME", help="name of a listed model or detector"),
+        Argument("file", type=Path, metavar="FILE", help="file that you downloaded"),
         Argument("--link", action="store_true", help="create a link to the file instead of a copy"),
     ), summary="verify a downloaded file and add it to ANYMASK_HOME"),
     "verify": Command(lambda args: show_verify(plain_names(args), args.json), (

@@ -408,7 +408,7 @@ def _advise_if_slow(name: str, seconds: float) -> None:
         advise_once(
             f"slow-{name}",
             f"{name} takes {seconds:.1f} s to encode an image on this machine. {fast} is "
-            f"about 10 times faster: --model {fast}, or anymask.load({fast!r}).",
+            f"about 8 times faster: --model {fast}, or anymask.load({fast!r}).",
         )
 
 

@@ -116,7 +116,7 @@ class TuningOptions(RunOptions):
     form: Annotated[
         str | None,
         Setting("format of the training and validation data", option="--format",
-                default="recognised"),
+                default="detected"),
     ] = None  # fmt: skip
     images: Annotated[
         Path | None,

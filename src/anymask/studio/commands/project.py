@@ -377,7 +377,7 @@ ACTIONS = {
         FOLDER,
         Argument("source", metavar="SOURCE", type=Path, reads=True,
             help="masks in any format that `anymask convert` reads"),
-        Argument("--from", dest="origin", metavar="FORMAT", help="(default: recognized)"),
+        Argument("--from", dest="origin", metavar="FORMAT", help="format (default: detected)"),
         Argument("--split", metavar="NAME", help="split of the dataset, such as val"),
         Settings(ReadSettings),
         Argument("--user", default=login, help="author of the masks (default: your login)"),
