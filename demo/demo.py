@@ -1,4 +1,4 @@
-"""Segment four images with the bundled models: one click, one box, a cut-out and all objects.
+"""Segment three images with the bundled models: one click, one box, a cut-out and all objects.
 
     python demo/demo.py --out out/demo                    sample images of the package
     python demo/demo.py --out out/demo --photo mine.jpg   your image; click and box at its center
@@ -43,11 +43,10 @@ class Scene:
 
 
 def shipped_scenes() -> list[Scene]:
-    """Four sample images of the package."""
+    """Three sample images of the package."""
     return [
         Scene("dog", load_image(anymask.sample("dog")), (200, 400), (485, 135, 662, 264)),
         Scene("coffee", load_image(anymask.sample("coffee")), (290, 210), (75, 12, 495, 388)),
-        Scene("cat", load_image(anymask.sample("cat")), (300, 200), (0, 0, 372, 299)),
         Scene("truck", load_image(anymask.sample("truck")), (240, 225), (242, 356, 362, 478)),
     ]
 

@@ -204,7 +204,7 @@ class PictureChoice:
         Setting(
             "percentiles of the pixel values that become black and white, for each band, such "
             "as 2,98",
-            default="range of the data type",
+            default="set by the data type; 0.1,99.9 for 16-bit gray",
             check=_check_view("stretch"),
             form="LOW,HIGH",
             parse=parse_numbers,
@@ -217,7 +217,7 @@ class PictureChoice:
                 "pixel values to map to black and white: one pair for all bands, or a pair "
                 "for each band, such as 200:4000,:,0:900 (a lone : keeps the default of that band)"
             ),
-            default="range of the data type",
+            default="set by the data type",
             check=_check_view("ranges"),
             form="LOW:HIGH[,...]",
             parse=parse_ranges,
