@@ -153,8 +153,8 @@ def nuclei(step: int, least: int, most: int) -> Picture:
     """Synthetic nuclei, as bright ellipses on a dark ground, with radii from `least` to `most`."""
     rng, (rows, columns) = np.random.default_rng(5), np.mgrid[:300, :400].astype(float)
     plane = np.full((300, 400), 14.0)
-    for y in range(step // 2, 300, step):
-        for x in range(step // 2, 400, step):
+    for y in range(30, 300, step):
+        for x in range(30, 400, step + 4):
             v, u = np.array([y, x]) + rng.integers(-9, 10, 2)
             a, b = rng.integers(least, most, 2)
             plane += 150 * (((rows - v) / a) ** 2 + ((columns - u) / b) ** 2 < 1)
@@ -165,7 +165,7 @@ def nuclei(step: int, least: int, most: int) -> Picture:
 
 def cells() -> Row:
     """Synthetic nuclei, and their masks."""
-    image = nuclei(50, 11, 20)
+    image = nuclei(48, 11, 20)
     found = model("nano-cells").everything(image)
     return [(image, "synthetic nuclei"), (found.draw(), f"nano-cells: {len(found)} masks")]
 

@@ -300,7 +300,7 @@ def main(folder: Path, names: Sequence[str] = ()) -> None:
             if scene in (outline, review):
                 labelled(shelf)
             if scene is everything:
-                shelf.photos = {"cells": nuclei(75, 18, 26)}
+                shelf.photos = {"cells": nuclei(71, 18, 26)}
                 shelf.labels = ["cell"]
             if scene is stack:
                 planes = cells()
