@@ -96,7 +96,7 @@ def prompts() -> Row:
 def everything() -> Row:
     """The objects with a high score, without their parts."""
     masks = model().everything(photo("truck"), granularity="whole", grid=14, score=0.6)
-    return [(photo("truck"), "sample:truck"), (masks.draw(), "everything --score 0.6")]
+    return [(photo("truck"), "sample:truck"), (masks.draw(), "everything --grid 14 --score 0.6")]
 
 
 def find() -> Row:
