@@ -14,7 +14,6 @@ from anymask.formats import (
     AnnotatedImage,
     Policy,
     find_format,
-    picture_hw,
     read_annotations,
     write_annotations,
     write_files,

@@ -85,7 +85,7 @@ CAR, TRUCK = (60, 20, 90, 40), (10, 10, 80, 75)  # x0, y0, x1, y1; 400 pixels ar
         ("davis", "Annotations/480p"),
     ],
 )  # fmt: skip
-@pytest.mark.parametrize("source", ["cvat", "video", "labelme"])
+@pytest.mark.parametrize("source", ["cvat", "video", "labelme", "project"])
 def test_a_nearer_object_is_painted_over_a_smaller_one(
     source: str, form: str, folder: str, tmp_path: Path
 ) -> None:
@@ -126,8 +126,20 @@ def labelme_file(folder: Path) -> Path:
     return text_file(folder / "a.json", json.dumps(about))
 
 
+def project_file(folder: Path) -> Path:
+    """COCO, as a project writes it that read CVAT's file."""
+    studio = pytest.importorskip("anymask.studio", reason="needs the extra [studio]")
+    (folder / "photos").mkdir()
+    Image.new("RGB", (100, 80)).save(folder / "photos" / "a.jpg")
+    project = studio.create_project(folder / "photos")
+    assert not project.take(cvat_file(folder)).unread
+    project.export(folder / "a.json", only="labelled")
+    return folder / "a.json"
+
+
 SOURCES: dict[str, Callable[[Path], Path]] = {
     "cvat": cvat_file, "video": partial(cvat_file, video=True), "labelme": labelme_file,
+    "project": project_file,
 }  # fmt: skip
 
 
@@ -194,9 +206,6 @@ def test_a_picture_of_masks_is_painted_in_one_array(tmp_path: Path) -> None:
     assert values.dtype == np.uint16
     assert np.unique(values[:, 0], return_counts=True)[1].tolist() == [100, 100, 800]
     assert most < 60_000_000  # two arrays of 64 bits a pixel took 32 MB more
-
-
-VALUES = np.array([[0, 0, 300], [7, 7, 300]])
 
 
 def test_davis_of_single_pictures_keeps_their_names(tmp_path: Path) -> None:

@@ -124,6 +124,14 @@ def test_two_masks_of_one_group_are_kept_apart(tmp_path: Path) -> None:
 MASK = {"label": "x", "shape_type": "mask", "points": [[0, 0], [2, 2]]}
 
 
+def test_a_stamp_that_is_no_picture_is_refused(tmp_path: Path) -> None:
+    stamp = MASK | {"mask": base64.b64encode(b"%PDF-1.4").decode()}
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps(document() | {"shapes": [stamp]}))
+    with pytest.raises(DataError, match="`mask` is a PDF document, not a supported image"):
+        labelme.read(path, LossReport())
+
+
 def test_a_missing_size_is_read_from_the_picture(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(json.dumps(document(imageHeight=None)))
     with pytest.raises(DataError, match="imageHeight and imageWidth are missing. Pass the folder"):

@@ -82,7 +82,7 @@ def test_empty_points_beside_a_box_are_no_points() -> None:
             r"shape \(2,\).*\(P, 2\).*points=\[\(x, y\)\]",
         ),
         ({"points": [(1, 2, 3)]}, r"points of shape \(1, 3\)"),
-        ({"points": [[(1, 2)]]}, r"shape \(1, 1, 2\).*one Prompt per object"),
+        ({"points": [[(1, 2)]]}, r"\(1, 1, 2\).*Prompt.of\(points=one\) for"),
         ({"points": [(1, 2), (3,)]}, "Invalid points"),
         ({"points": "here"}, "Invalid points: here.*points="),
         ({"points": [(None, 1)]}, "Invalid points"),

@@ -33,9 +33,7 @@ class AuditOptions(ReadSettings):
         str | None,
         Setting("annotation format", option="--from", form="FORMAT", default="detected"),
     ] = None
-    split: Annotated[
-        str | None, Setting("split of a published dataset, such as val", default=None)
-    ] = None
+    split: Annotated[str | None, Setting("split of the dataset, such as val", default=None)] = None
     images: Annotated[
         Path | None, Setting("folder or archive of the images", form="DIR", default=None)
     ] = None

@@ -46,7 +46,7 @@ class PhotoSettings(ReadKeywords, total=False):
     also: Sequence[str]  # Measures in addition to the default ones
     form: str | None  # Format of the annotations. Detected by default.
     images: str | Path | None  # Folder of the images
-    split: str | None  # Split of a published dataset, such as "val"
+    split: str | None  # Split of the dataset, such as "val"
     clicks: int | None  # Clicks on each mask (default: 3)
     limit: int | None  # Maximum number of masks in a dataset; always the same ones
     per_image: int | None  # Maximum number of masks in an image

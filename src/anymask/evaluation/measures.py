@@ -246,7 +246,7 @@ def check_requirements(sets: Sequence[EvalSet], requested: Collection[str]) -> N
         if name in requested and measure.file and not there:
             raise DataError(
                 f"The measure {name!r} requires the file {measure.file}, which is missing in "
-                f"{folders[0]}. Add the file, or omit the measure."
+                f"{str(folders[0])!r}. Add the file, or omit the measure."
             )
 
 

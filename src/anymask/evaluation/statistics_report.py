@@ -48,7 +48,7 @@ def stats(
     Args:
         data: File or folder of annotations that `anymask.read` reads, or a list of them to compare.
         form: Name of the annotation format. Detected by default.
-        split: Split of a published dataset, such as "val".
+        split: Split of the dataset, such as "val".
         images: Folder or archive of the images, for formats that do not store image sizes.
         limit: Maximum number of images per dataset.
         groups: Count masks by "label", "annotator", "group", another key of masks or images, or the

@@ -75,7 +75,7 @@ def convert(
         to: Output format. By default, the suffix or the folder name of the target selects it.
         form: Format or published layout of the source. Detected by default.
         images: Folder or archive of the images, for formats that do not store sizes or names.
-        split: Split of a published dataset, such as "val".
+        split: Split of the dataset, such as "val".
         policy: How holes and parts are handled, and the tolerance of outlines in pixels.
         copy_images: Copy the images into the folder images/ of the target (formats set and yolo).
         strict: Write nothing if the conversion loses anything or a record is invalid.

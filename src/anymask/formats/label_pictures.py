@@ -199,8 +199,8 @@ def paint_numbers(
 ) -> NDArray[Any]:
     """Paint (H, W) numbers of 16 or 32 bits; report overlaps.
 
-    Later masks are painted over earlier ones in a layered image, otherwise smaller ones over larger
-    ones.
+    Masks with a higher `z_order` are painted over others; of equal ones, later masks over earlier
+    ones in a layered image, otherwise smaller masks over larger ones.
 
     To save memory, the array first holds the position of each pixel's mask, from 1, which is then
     replaced by the mask's number in place. Raises DataError for more than MAX_PIXELS.
@@ -208,8 +208,14 @@ def paint_numbers(
     checked_hw(*image.hw, MAX_PIXELS)
     most = max([len(image.masks), *numbers])
     values = np.zeros(image.hw, np.uint16 if most < 1 << 16 else np.uint32)
-    places, areas = range(len(image.masks)), [-rle_area(mask.rle) for mask in image.masks]
-    for place in places if image.layered else sorted(places, key=areas.__getitem__):
+
+    def nearness(place: int) -> tuple[float, int]:
+        mask = image.masks[place]
+        depth = mask.extra.get("z_order")
+        near = depth if isinstance(depth, int | float) else 0
+        return near, place if image.layered else -rle_area(mask.rle)
+
+    for place in sorted(range(len(image.masks)), key=nearness):
         crop, (x0, y0, x1, y1) = rle_crop(image.masks[place].rle)
         np.copyto(values[y0:y1, x0:x1], place + 1, where=crop)
     table = np.array([0, *numbers], values.dtype)

@@ -163,10 +163,11 @@ def _rle(shape: Any, hw: tuple[int, int]) -> Rle | None:
 def _mask_to_rle(text: Any, points: Any, hw: tuple[int, int]) -> Rle:
     """Decode a base64 PNG of the mask inside its box (first and last pixel)."""
     try:
-        with open_picture(base64.b64decode(text, validate=True), "`mask`") as picture:
-            stamp = np.asarray(picture.convert("L")) != 0
-    except (TypeError, ValueError, OSError):
+        data = base64.b64decode(text, validate=True)
+    except (TypeError, ValueError):
         raise DataError(f"`mask` is not a PNG in base64. Given: {shown(text)}.") from None
+    with open_picture(data, "`mask`") as picture:
+        stamp = np.asarray(picture.convert("L")) != 0
     (x0, y0), (x1, y1) = np.rint(points).astype(int).tolist()
     if stamp.shape != (y1 - y0 + 1, x1 - x0 + 1):
         raise DataError(

@@ -412,8 +412,8 @@ def _check_points(points: Any) -> FloatArray | None:
     if array.ndim != 2 or array.shape[1] != 2:
         raise PromptError(
             f"Invalid points of shape {array.shape}. Expected (P, 2), one (x, y) per "
-            "point. Pass a single point as points=[(x, y)], and points on several "
-            "objects as one Prompt per object."
+            "point. Pass a single point as points=[(x, y)], and points on several objects "
+            "as prompts=[Prompt.of(points=one) for one in points]."
         )
     if len(array) > MAX_POINTS:
         raise PromptError(

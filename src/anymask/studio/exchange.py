@@ -97,7 +97,9 @@ def take_masks(
         at, unsaid = (named, False) if named else _page_of(project.file(photo.name), page)
         stacks += unsaid
         masks = list(image.objects)
-        note_traits(report, image, frozenset({"labels", "scores", "stability", "crowds"}))
+        note_traits(
+            report, image, frozenset({"labels", "scores", "stability", "crowds"}), ("z_order",)
+        )
         if crowds := len(image.masks) - len(masks):
             why = f"{crowds} crowd masks were not imported, because a crowd is not one object"
             report.add("crowds", image.file_name, None, why)
@@ -312,7 +314,7 @@ def _photo_of(name: str, known: dict[str, ImageEntry]) -> tuple[ImageEntry | Non
 
 def _imported(mask: Mask, source: str, proposals: bool, page: int) -> Draft:
     text = f"{rle_to_string(mask.rle)} {mask.label}{f' {page}' if page else ''}"
-    return Draft(
+    draft = Draft(
         rle=mask.rle,
         label=mask.label,
         state="proposed" if proposals else "accepted",
@@ -322,6 +324,7 @@ def _imported(mask: Mask, source: str, proposals: bool, page: int) -> Draft:
         page=page,
         provenance=Provenance.of(mask.origin, kind="import", source=source),
     )
+    return draft.at_level(mask.extra.get("z_order"))
 
 
 def propose_tracks(

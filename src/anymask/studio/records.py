@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
@@ -294,11 +294,17 @@ class Draft:
         """Mask (H, W) bool, decoded on each access."""
         return rle_to_mask(self.rle)
 
+    def at_level(self, level: object) -> Draft:
+        """Copy with a drawing order, which is limited to MAX_LEVEL. 0 if it is no whole number."""
+        whole = level if type(level) is int else 0
+        return replace(self, notes=MaskNotes(level=min(max(whole, -MAX_LEVEL), MAX_LEVEL)))
+
     def to_mask(self) -> Mask:
         """Convert to an export mask. Score and points are set only for unmodified model masks."""
-        origin = self.provenance.origin()
+        origin, level = self.provenance.origin(), self.notes.level
+        extra = {"z_order": level} if level else {}
         if self.score is None:
-            return Mask(self.rle, self.label, origin=origin)
+            return Mask(self.rle, self.label, origin=origin, extra=extra)
         clicks = list[tuple[float, float]]()
         for prompt in self.provenance.prompts:
             points = prompt.get("points") or ()
@@ -307,7 +313,7 @@ class Draft:
             clicks += [(float(x), float(y)) for (x, y), label in pairs if label]
         return Mask(
             self.rle, self.label, score=self.score, stability=self.stability, points=tuple(clicks),
-            origin=origin,
+            origin=origin, extra=extra,
         )  # fmt: skip
 
 

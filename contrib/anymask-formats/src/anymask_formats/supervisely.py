@@ -161,13 +161,13 @@ def _stamp_to_mask(text: Any, *, soft: bool) -> BoolArray:  # -> (h, w)
     try:
         packed = base64.b64decode(text, validate=True)
         data = zlib.decompressobj().decompress(packed, MAX_PIXELS)
-        with open_picture(data, "`data`") as picture:
-            seen = not soft and ("transparency" in picture.info or picture.mode in ("RGBA", "LA"))
-            layer = picture.convert("RGBA").getchannel("A") if seen else picture.convert("L")
-            mask: BoolArray = np.asarray(layer) >= (_HALF if soft else 1)
-            return mask
-    except (zlib.error, TypeError, ValueError, OSError):
+    except (zlib.error, TypeError, ValueError):
         raise DataError(f"`data` is not a compressed PNG. Given: {fields.shown(text)}.") from None
+    with open_picture(data, "`data`") as picture:
+        seen = not soft and ("transparency" in picture.info or picture.mode in ("RGBA", "LA"))
+        layer = picture.convert("RGBA").getchannel("A") if seen else picture.convert("L")
+        mask: BoolArray = np.asarray(layer) >= (_HALF if soft else 1)
+        return mask
 
 
 # Writing.

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 FORMS = {".html": "html", ".csv": "csv", ".md": "md"}  # of the suffix; all others: "json"
 
-SPLIT = Argument("--split", metavar="NAME", help="split of a published dataset, such as val")
+SPLIT = Argument("--split", metavar="NAME", help="split of the dataset, such as val")
 # fmt: off
 JSON = Argument("--json", dest="report", metavar="FILE", type=Path,
     help="write the report to this file: .json (all data), .csv (metrics), .md (tables) or .html")
