@@ -8,7 +8,6 @@ import shutil
 
 import pytest
 
-from anymask.cli import model_facts as command
 from anymask.cli.main import main
 from anymask.find import known_detectors
 from anymask.runtime import ASSETS, Checkpoint, catalogue

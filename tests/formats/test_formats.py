@@ -164,13 +164,6 @@ def test_outputs_stay_inside_whatever_a_file_calls_its_picture(name: str) -> Non
     assert path.parts[0] == "out"
 
 
-def test_a_folder_without_files_of_the_format_says_so(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="Pass a folder with \\*.json files"):
-        read_annotations(tmp_path, "coco")
-    with pytest.raises(DataError, match="Not a readable image"):
-        picture_hw(tmp_path / "a.png")
-
-
 def test_what_a_killed_run_left_of_a_file_is_removed_when_it_is_written(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / f".{name}.json.parts").mkdir()

@@ -127,7 +127,7 @@ MASK = {"label": "x", "shape_type": "mask", "points": [[0, 0], [2, 2]]}
 def test_a_stamp_that_is_no_picture_is_refused(tmp_path: Path) -> None:
     stamp = MASK | {"mask": base64.b64encode(b"%PDF-1.4").decode()}
     path = tmp_path / "a.json"
-    path.write_text(json.dumps(document() | {"shapes": [stamp]}))
+    path.write_text(json.dumps(document(stamp)))
     with pytest.raises(DataError, match="`mask` is a PDF document, not a supported image"):
         labelme.read(path, LossReport())
 

@@ -41,7 +41,12 @@ def test_leaving_right_after_enter_loses_nothing(sit_down: SitDown, project: Pro
 def test_a_mask_that_is_left_behind_is_told_of(sit_down: SitDown, project: Project) -> None:
     ann = sit_down(project).begin()
     ann.click(300, 180)
+    ann.name("vehicle that runs on rails")
+    buttons = "[...document.querySelectorAll('.actions .button')]"
+    shown = ann.page.evaluate(f"{buttons}.map(e => [e.title, e.scrollWidth > e.clientWidth])")
+    assert shown == [["Keep as vehicle that runs on rails", False], ["Discard", False]]
     ann.keys("PageDown")
     ann.message("The mask on coffee.png is not finished")
+    assert ann.page.locator(".side .toast").is_visible()  # beside the image, not over it
     ann.page.get_by_role("button", name="Go back").click()
     ann.until("s.editor?.entry.id === 'coffee' && s.editor.draft.clicks.length", 1)

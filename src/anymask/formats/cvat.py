@@ -37,7 +37,7 @@ from anymask.formats.documents import (
     xml_text,
 )
 from anymask.formats.facts import as_colour
-from anymask.formats.fields import as_corners, as_number, as_whole, held, rest_of
+from anymask.formats.fields import as_corners, as_number, as_whole, held, rest_of, shown
 from anymask.formats.outlines import Policy
 from anymask.formats.shapes import box_ring, ring_to_rle, with_area
 from anymask.formats.stated import CLASSES, note_facts, take_class, take_info
@@ -152,7 +152,7 @@ def _image(element: ET.Element, report: LossReport) -> AnnotatedImage:
     hw = checked_hw(element.attrib["height"], element.attrib["width"])
     masks = dict[object, Mask]()
     for number, shape in enumerate(element):
-        with report.record(f"shape {number} ({shape.tag})"):
+        with report.record(f"shape {number} ({shape.tag[:40]})"):
             mask = _mask(shape, hw, report, name)
             if mask is not None:
                 add_part(masks, (mask.label, mask.id) if mask.id else number, mask)
@@ -168,7 +168,7 @@ def _mask(
     """Read the mask of a shape; None, with a line in the report, for shapes without area."""
     rle = _rle(shape, hw)
     if rle is None:
-        report.skip(name, f"shapes of type {shape.tag!r} have no mask")
+        report.skip(name, f"shapes of type {shown(shape.tag)} have no mask")
         return None
     group = as_whole(shape.get("group_id", 0), "group_id")
     return Mask(rle, shape.attrib["label"], id=group or None, extra=_extra(shape))
@@ -215,7 +215,7 @@ def _rle(shape: ET.Element, hw: tuple[int, int]) -> Rle | None:
     elif shape.tag in _WITHOUT_AREA:
         return None
     else:
-        raise DataError(f"Unknown shape type. Given: {shape.tag!r}.")
+        raise DataError(f"Unknown shape type. Given: {shown(shape.tag)}.")
     return ring_to_rle(corners, hw)
 
 

@@ -109,7 +109,7 @@ def _image(document: Any, path: Path, report: LossReport, pictures: Path | None)
             mask = _mask(as_record(feature, "feature"), hw, report)
             if mask is None:
                 kind = feature["geometry"]["type"]
-                report.skip(name, f"geometries of type {kind!r} have no area")
+                report.skip(name, f"geometries of type {shown(kind)} have no area")
             else:
                 masks.append(mask)
                 if "nucleusGeometry" in feature:

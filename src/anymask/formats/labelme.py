@@ -120,7 +120,7 @@ def _image(document: Any, report: LossReport, pictures: Path | None) -> Annotate
         with report.record(f"shape {number}"):
             rle, label = _rle(as_record(shape, "shape"), hw), as_text(shape["label"], "label")
             if rle is None:
-                report.skip(name, f"shapes of type {shape['shape_type']!r} have no mask")
+                report.skip(name, f"shapes of type {shown(shape['shape_type'])} have no mask")
                 continue
             group = shape.get("group_id")
             group = None if group is None else as_whole(group, "group_id")

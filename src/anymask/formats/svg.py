@@ -24,7 +24,7 @@ from anymask.formats.documents import (
     read_xml,
     xml_text,
 )
-from anymask.formats.fields import as_number, as_whole, rest_of
+from anymask.formats.fields import as_number, as_whole, rest_of, shown
 from anymask.formats.outlines import Policy, outline
 from anymask.formats.shapes import even_odd_to_rle, with_area
 from anymask.formats.stated import note_facts
@@ -66,7 +66,7 @@ def _image(root: ET.Element, stem: str, report: LossReport) -> AnnotatedImage:
                     "Transforms are not supported. Apply them to the shapes before export."
                 )
             if kind in _SHAPES:
-                report.skip(name, f"elements of type {kind!r} are not outlines")
+                report.skip(name, f"elements of type {shown(kind)} are not outlines")
             elif kind in _OUTLINES:
                 masks.append(_mask(element, kind, hw))
     return AnnotatedImage(file_name=name, hw=hw, masks=Masks(masks), layered=True)

@@ -125,7 +125,7 @@ def _image(unit: Any, row: Any, report: LossReport) -> AnnotatedImage:
             rle = _rle(fields.as_record(one, "object"), hw)
             label = fields.as_text(one["name"], "name")
             if rle is None:
-                report.skip(name, f"objects of shape {one['shape']!r} have no mask")
+                report.skip(name, f"objects of shape {fields.shown(one['shape'])} have no mask")
                 continue
             by_hand = one.get("manualAnnotation", True)
             score = 0.0 if by_hand else fields.as_number(one.get("confidence", 0), "confidence")

@@ -117,7 +117,9 @@ def _image(document: Any, name: str, report: LossReport) -> AnnotatedImage:
             rle = _rle(fields.as_record(one, "object"), hw)
             label = fields.as_text(one["classTitle"], "classTitle")
             if rle is None:
-                report.skip(name, f"objects of type {one['geometryType']!r} have no mask")
+                report.skip(
+                    name, f"objects of type {fields.shown(one['geometryType'])} have no mask"
+                )
                 continue
             masks.append(Mask(rle, label, extra=_extra(one, _OF_OBJECT)))
     extra = _extra(document, _OF_DOCUMENT)

@@ -110,7 +110,7 @@ def _image(
         with report.record(f"region {number}"):
             region = row()
             if region.frames or region.kind in _WITHOUT_AREA:
-                kind = "of a video" if region.frames else f"of shape {region.kind!r}"
+                kind = "of a video" if region.frames else f"of shape {fields.shown(region.kind)}"
                 report.skip(name, f"regions {kind} have no mask")
                 continue
             if region.kind == "rect" and len(region.numbers) == 4:
