@@ -370,4 +370,5 @@ def test_frames_to_review_are_told_as_ranges() -> None:
     assert review_text(rows) == (
         "16-17, 22-25 (object 1: unclear); 18 (object 2: area); 21 (object 1: area)"
     )
-    assert review_text([]) == ""
+    odd = [(frame, 1, ("unclear",)) for frame in range(1, 24, 2)]  # all twelve: nothing is cut
+    assert review_text(odd) == "1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23 (object 1: unclear)"

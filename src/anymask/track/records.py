@@ -151,9 +151,6 @@ class Tracker(Protocol):
         ...
 
 
-MAX_RANGES = 10  # maximum number of frame ranges in a message
-
-
 def in_ranges(numbers: Sequence[int]) -> str:
     """Format ascending numbers as ranges, such as "5, 7-9"."""
     ranges: list[list[int]] = []
@@ -162,9 +159,7 @@ def in_ranges(numbers: Sequence[int]) -> str:
             ranges[-1][1] = number
         else:
             ranges.append([number, number])
-    texts = [str(first) if first == last else f"{first}-{last}" for first, last in ranges]
-    more = f" and {len(texts) - MAX_RANGES} more ranges" if len(texts) > MAX_RANGES else ""
-    return ", ".join(texts[:MAX_RANGES]) + more
+    return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in ranges)
 
 
 def review_text(doubtful: Sequence[tuple[int, int, Sequence[str]]]) -> str:
