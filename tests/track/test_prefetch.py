@@ -53,20 +53,3 @@ def test_nothing_is_expected_behind_the_end_or_of_a_stream() -> None:
         prefetcher.expect(frame)
         prefetcher.close()
         assert tracker.seen == []
-
-
-def test_the_pixels_of_the_last_frame_are_there_without_reading_again() -> None:
-    class Once(list):  # type: ignore[type-arg]
-        reads = 0
-
-        def __getitem__(self, place: object) -> object:
-            Once.reads += 1
-            return super().__getitem__(place)  # type: ignore[index]
-
-    _, prefetcher = looking(Once(numbered(3)))
-    prefetcher.fetch(1)
-    image = prefetcher.read(1)
-    assert image is not None
-    assert image[0, 0, 0] == 1
-    assert Once.reads == 1
-    prefetcher.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -85,20 +84,6 @@ def test_an_object_that_the_network_does_not_see_is_hidden(nano: Model) -> None:
     masks = follow(Model(WithReader(nano.runtime, Blind())))
     assert masks[0].any()
     assert not any(mask.any() for mask in masks[1:])
-
-
-def test_a_session_that_was_kept_goes_on_with_what_was_remembered(
-    nano: Model, tmp_path: Path
-) -> None:
-    model, file = Model(WithReader(nano.runtime, RuleReader())), tmp_path / "kept"
-    whole = follow(model)
-    with open_session(model, PICTURES, session=file) as opened:
-        opened.add(frame=0, mask=TRUTH[0][0])
-        begun = iter(opened)
-        next(begun), next(begun)
-    with open_session(model, PICTURES, session=file) as again:
-        rest = {frame.index: frame.masks[1] for frame in again}
-    np.testing.assert_array_equal(rest[3], whole[3])
 
 
 def test_auto_takes_a_network_where_there_is_one(nano: Model) -> None:

@@ -43,16 +43,6 @@ def assert_followed(frames: list[TrackedFrame], objects: dict[int, int]) -> None
             assert iou(frame.masks[number], TRUTH[frame.index][disc]) > 0.7, (frame.index, number)
 
 
-def test_two_objects_are_followed_at_once() -> None:
-    with begin() as session:
-        session.add(frame=0, id=1, points=[START])
-        session.add(frame=0, id=7, points=[OTHER])
-        frames = list(session)
-    assert [frame.index for frame in frames] == list(range(16))
-    assert_followed(frames, {1: 0, 7: 1})
-    assert all(one.state == "visible" for frame in frames for one in frame.objects.values())
-
-
 def test_files_lists_generators_and_steps_give_the_same_masks(tmp_path: Path) -> None:
     def followed(source: object) -> list[dict[int, object]]:
         with begin(source) as session:
@@ -173,19 +163,6 @@ def test_a_prompt_that_is_taken_back_is_forgotten() -> None:
         assert rles(list(session)) == before
         with pytest.raises(InputError, match=r"Object 1 has no prompt on frame 5.*\[0\]"):
             session.take_back(1, 5)
-
-
-def test_further_clicks_on_a_frame_add_up() -> None:
-    with begin() as session:
-        session.add(frame=0, points=[START])
-        session.add(frame=0, points=[(3, 90)], labels=[0])
-        stored = session._store.prompt(1, 0)
-    assert stored is not None
-    prompt, _ = stored
-    assert prompt.points is not None
-    assert prompt.labels is not None
-    assert prompt.points.tolist() == [[30, 30], [3, 90]]
-    assert prompt.labels.tolist() == [1, 0]
 
 
 def test_a_session_goes_on_where_it_was_left(tmp_path: Path) -> None:

@@ -59,14 +59,6 @@ def test_tracked_masks_come_nearer_to_the_frames_edges(nano: Model, tracker: str
     np.testing.assert_array_equal(*softs)
 
 
-def test_a_prompt_is_answered_as_on_a_photo(nano: Model) -> None:
-    rows, columns = np.nonzero(TRUTH[0])
-    box = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
-    with open_session(nano, PICTURES) as session:
-        found = session.add(frame=0, box=box)
-    assert found.rle == nano.segment(PICTURES[0], box=box).first.rle()
-
-
 def test_a_video_models_masks_are_its_own() -> None:
     with pytest.raises(InputError, match="refine_edges requires an image model, but tiny_video"):
         open_session(tiny(), PICTURES, refine_edges=True)

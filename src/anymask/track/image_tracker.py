@@ -38,6 +38,7 @@ from anymask.masks import (
     mask_to_rle,
     rle_area,
     rle_box_xyxy,
+    rle_iou,
     rle_to_mask,
 )
 from anymask.models.rules import (
@@ -64,6 +65,7 @@ from anymask.segment import (
     without_small_regions,
 )
 from anymask.segment import refine_edges as edges_refined
+from anymask.track.correction import add_evidence, agreeing, fit_evidence
 from anymask.track.flow import Flows
 from anymask.track.matching import (
     GRID,
@@ -241,8 +243,17 @@ class ImageTracker:
         soft: FloatArray = prediction.soft
         glimpse = self._glimpse(seen, at, soft, TRUST)
         kept = [] if known is None else [g for g in known.anchors if g.frame != at.frame]
-        anchors = (*kept[:1], *kept[1:][-(ANCHORS - 2) :], glimpse)
-        return MatchState(anchors, (), soft, seen.grey)
+        anchors = agreeing((*kept[:1], *kept[1:][-(ANCHORS - 2) :]), glimpse)
+        state = MatchState((*anchors, glimpse), (), soft, seen.grey)
+        if not kept or self._reader is None:
+            return state
+        again = self.track(seen, at, [state])[0].rle
+        grid = seen.keys.grid_hw
+        share = to_plane(rle_to_mask(prediction.rle).astype(np.float32), grid)
+        reproduced = float(rle_iou([again], [prediction.rle])[0, 0])
+        side = self.model.spec.mask_side
+        evidence = fit_evidence(seen.embedding.maps, share, side, reproduced)
+        return replace(state, evidence=evidence)
 
     def track(
         self, seen: MatchFrame, at: TrackMoment, states: Sequence[MatchState]
@@ -265,6 +276,7 @@ class ImageTracker:
         maps = frame_maps(seen)
         hints = [_hints(seen, *one) for one in zip(states, priors, drawn, strict=True)]
         outputs = self._reader.read_memory(make_questions(maps, states, hints))
+        outputs = [_corrected(seen, *one) for one in zip(outputs, states, priors, strict=True)]
         return [self._recalled(seen, *one) for one in zip(outputs, priors, drawn, strict=True)]
 
     def remember(
@@ -280,7 +292,7 @@ class ImageTracker:
         soft: FloatArray = prediction.soft
         glimpse = self._glimpse(seen, at, soft, 0.0)
         recent = (*state.recent[-(RECENT_FRAMES - 1) :], glimpse)
-        return MatchState(state.anchors, recent, soft, seen.grey)
+        return replace(state, recent=recent, soft=soft, grey=seen.grey)
 
     def _glimpse(
         self, seen: MatchFrame, at: TrackMoment, soft: FloatArray, trust: float
@@ -403,6 +415,17 @@ def _hints(
     last = state.soft if is_flowing(seen, state) else np.zeros_like(prior.mixed)
     carried = np.zeros_like(prior.mixed) if prior.carried is None else prior.carried
     return (mixed, drawn, *(to_plane(one, grid) for one in (carried, prior.matched, last)))
+
+
+def _corrected(
+    seen: MatchFrame, answer: MemoryAnswer, state: MatchState, prior: Prior
+) -> MemoryAnswer:
+    """Add the evidence of a corrected object that was visible on the last frame."""
+    if state.evidence is None or not (state.soft > 0.5).any():
+        return answer
+    near = to_plane(prior.mixed, seen.keys.grid_hw) > 0.3
+    maps = seen.embedding.maps
+    return replace(answer, logits=add_evidence(answer.logits, maps, state.evidence, near))
 
 
 def _log_odds(chances: FloatArray) -> FloatArray:

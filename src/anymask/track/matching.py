@@ -158,6 +158,7 @@ class MatchState:
     recent: tuple[Glimpse, ...]  # Frames with a confident mask, oldest first
     soft: FloatArray  # Soft mask (h, w) on the last frame, 0 to 1; all 0 if the object was missing
     grey: UintImage  # Last frame (h, w)
+    evidence: FloatArray | None = None  # Weights of the evidence after a correction (`correction`)
 
     @property
     def remembered(self) -> tuple[Glimpse, ...]:
@@ -168,6 +169,8 @@ class MatchState:
 def pack_state(state: MatchState) -> StateArrays:
     """Convert a state to arrays for storage."""
     arrays: dict[str, NDArray[Any]] = {"soft": state.soft, "grey": state.grey}
+    if state.evidence is not None:
+        arrays["evidence"] = state.evidence
     for kind, glimpses in (("anchors", state.anchors), ("recent", state.recent)):
         for place, glimpse in enumerate(glimpses):
             arrays[f"{kind}/{place}/keys"] = glimpse.keys.values
@@ -189,7 +192,7 @@ def unpack_state(arrays: StateArrays) -> MatchState:
             trust, parts = TRUST if kind == "anchors" else 0.0, arrays.get(f"{begin}/parts")
             found.append(Glimpse(frame, keys, arrays[f"{begin}/labels"], trust, parts))
     anchors, recent = tuple(glimpses["anchors"]), tuple(glimpses["recent"])
-    return MatchState(anchors, recent, arrays["soft"], arrays["grey"])
+    return MatchState(anchors, recent, arrays["soft"], arrays["grey"], arrays.get("evidence"))
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,80 @@
+"""Corrections: earlier frames that contradict them are forgotten, and thin parts are not lost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+import anymask
+from anymask.masks import FeatureMap, iou
+from anymask.models.rules import MemoryAnswer, MemoryQuestion
+from anymask.segment import Model
+from anymask.track import open_session
+from anymask.track.correction import add_evidence, agreeing, fit_evidence
+from anymask.track.matching import CellKeys, Glimpse
+from research.nano.rehearsal import RuleReader
+from tests.track.clips import moving_discs
+from tests.track.memory_models import WithReader
+
+KEYS = CellKeys(np.eye(12, dtype=np.float32), (3, 4))  # each cell is recognized at once
+
+
+def glimpse(frame: int, *cells: int) -> Glimpse:
+    return Glimpse(frame, KEYS, np.isin(np.arange(12), cells).astype(np.float32))
+
+
+def test_prompted_frames_that_contradict_a_correction_are_forgotten() -> None:
+    """The IoU with the corrected cells 0 to 5 is 5/6, 2/6 and 3/6; the last frame has no object."""
+    anchors = (glimpse(0, *range(5)), glimpse(1, 0, 1), glimpse(2, 0, 1, 2), glimpse(3))
+    assert [one.frame for one in agreeing(anchors, glimpse(9, *range(6)))] == [0, 2, 3]
+    assert agreeing(anchors, glimpse(9)) == anchors
+
+
+def test_evidence_finds_a_thin_object_that_moved() -> None:
+    rng, spokes = np.random.default_rng(0), np.zeros((2, 24, 32), np.bool_)
+    spokes[0, 4:20, [5, 9, 13]] = spokes[1, 4:20, [12, 16, 20]] = True
+    looks = rng.normal(0, 1, (2, 8))  # of the background and of the object
+    maps = []
+    for mask in spokes:
+        fine = np.zeros((8, 32, 32))
+        fine[:, :24] = np.moveaxis(looks[mask.astype(int)], -1, 0)
+        noise = rng.normal(0, 0.1, (2, 8, 32, 32))
+        coarse = noise[1].reshape(8, 8, 4, 8, 4).mean((2, 4))
+        values = (coarse, fine + noise[0])
+        maps.append(
+            tuple(FeatureMap(str(n), one.astype(np.float32)) for n, one in enumerate(values))
+        )
+    share, lost = spokes[0].astype(np.float32), np.full((24, 32), -1, np.float32)
+    weights = fit_evidence(maps[0], share, 32, reproduced=0.5)
+    assert weights is not None
+    prior = spokes[1] & (np.arange(24) < 8)[:, None]  # the tracker expects the upper ends
+    found = add_evidence(lost, maps[1], weights, prior) > 0
+    reached = np.flatnonzero(found.any(axis=1))
+    assert iou(found[4:14], spokes[1, 4:14]) > 0.9
+    assert (reached[0], reached[-1]) == (4, 13)  # at most six cells from the prior
+    assert fit_evidence(maps[0], share, 32, reproduced=0.95) is None
+
+
+class Shrinking(RuleReader):
+    """A memory network that loses the border of every object."""
+
+    def _read(self, question: MemoryQuestion) -> MemoryAnswer:
+        answer = super()._read(question)
+        return MemoryAnswer(answer.logits - 8, answer.seen)
+
+
+def test_a_correction_lasts_that_the_network_would_lose(tmp_path: Path) -> None:
+    pictures, truth = moving_discs(7)
+    model, file = Model(WithReader(anymask.load().runtime, Shrinking())), tmp_path / "kept"
+    with open_session(model, pictures, session=file) as session:
+        session.add(frame=0, mask=truth[0][0])
+        alone = [iou(frame.masks[1], truth[frame.index][0]) for frame in session]
+        session.add(frame=2, mask=truth[2][0])
+        whole = list(session.propagate(stop=4))
+    with open_session(model, pictures, session=file) as again:  # the evidence is stored
+        whole += list(again.propagate(start=5))
+    corrected = [iou(frame.masks[1], truth[frame.index][0]) for frame in whole]
+    assert corrected[:2] == alone[:2]
+    for before, after in zip(alone[3:], corrected[3:], strict=True):
+        assert after > before + 0.1, (alone, corrected)
