@@ -32,7 +32,10 @@ VALUES: tuple[Any, ...] = (
     float("inf"), "", "7", "\ud800", "\0", "../../a", "/", "a" * 300, "9" * 5000, [], {}, [[]],
     [1, 2], [None], {"a": 1}, {"size": [10, 20], "counts": [200]}, [1.5, 2, 9, 2, 9, 9],
 )  # fmt: skip
-CELLS = (None, "", "x", -1, 0, 2**62, 1e308, b"\xff\xfe", "[1", "NaN", "9" * 99, "1 1 x", '{"a":1}')
+CELLS = (
+    None, "", "x", -1, 0, 2**62, 1e308, b"\xff\xfe", "[1", "NaN", "9" * 99, "1 1 x", '{"a":1}',
+    "[" * 9000, "[]", "{}",
+)  # fmt: skip
 SEPARATORS = (b':,[]{}=" \n', b'"><\n', b",;|\t\n ")
 NUMBER = re.compile(rb"-?\d+(?:\.\d+)?")
 Change = Callable[[bytes, random.Random], bytes]

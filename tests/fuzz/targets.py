@@ -29,6 +29,7 @@ from anymask.runtime import ASSETS
 from anymask.training.recipe import read_recipe
 from tests.formats.annotated import rings
 from tests.formats.published import WRITERS
+from tests.images.test_instruments import fits, mrc
 
 TEXTS = (".json", ".jsonl", ".geojson", ".svg", ".xml", ".txt", ".yaml", ".csv", ".toml", ".kml")
 RECIPE = """model = "nano_tiny"
@@ -77,6 +78,7 @@ def all_targets(root: Path) -> list[Target]:
 
 def makers_of() -> dict[str, Maker]:
     """What writes the files of each kind, by its name."""
+    from tests.fuzz import command_targets as command
     from tests.fuzz import exchange_targets as other
     from tests.fuzz import more_targets as more
 
@@ -84,6 +86,7 @@ def makers_of() -> dict[str, Maker]:
         pictures, masks, annotations, sets, embeddings, bundles, checkpoints, tables, projects,
         more.volumes, more.series, more.zarrs, more.videos, more.rasters, more.layers,
         more.sessions, other.tools, other.beside, other.scores, other.archives, other.placemarks,
+        command.commands, command.jobs, command.runs,
     )  # fmt: skip
     return {maker.__name__: maker for maker in makers}
 
@@ -104,6 +107,9 @@ def pictures(root: Path) -> list[Target]:
     picture.convert("LA").save(root / "see_through.png")
     Image.fromarray(rgb[..., 0].astype(np.uint16) << 8).save(root / "deep.png")
     _write_tiffs(root, rng)
+    (root / "a.fits").write_bytes(fits(rgb[..., 0].astype(">i2"), "BZERO   = 32768", "BLANK   = 3"))
+    (root / "cube.fits").write_bytes(fits(rgb.astype(">f4")))
+    (root / "a.mrc").write_bytes(mrc(rgb.astype("<f4"), cell=26.8))
 
     def use(path: Path) -> None:
         for door in (load_image, load_mask, _page, _hw):
@@ -204,14 +210,14 @@ def embeddings(root: Path) -> list[Target]:
 
 
 def bundles(root: Path) -> list[Target]:
-    """The manifest of a bundle whose graphs are sound; each is opened and asked."""
+    """Manifest and tables of a bundle whose graphs are sound; each is opened and asked."""
     shutil.copytree(ASSETS / DEFAULT_VIDEO_MODEL, root)
     photo = np.zeros((9, 12, 3), np.uint8)
 
     def use(_: Path) -> None:
         anymask.load(str(root)).segment(photo, points=[(3, 3)])
 
-    return [Target("bundles", root, (root / "manifest.json",), use)]
+    return [Target("bundles", root, (root / "manifest.json", root / "tables.json"), use)]
 
 
 def checkpoints(root: Path) -> list[Target]:

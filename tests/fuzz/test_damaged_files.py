@@ -28,19 +28,31 @@ def test_a_damaged_file_gives_no_other_error_than_ours(targets: list[Target]) ->
     assert not failures(targets, range(ROUNDS))
 
 
+EXAMPLES = {  # of damage that ended in a traceback
+    "runs run/options.json": b"[1]", "runs run/recipe.json": b"[1]", "runs run/clips.json": b"[1]",
+    "runs run/data/names.json": b"7", "runs run/data/data.json": b'{"nope": 1}',
+    "runs run/before.json": b"{}", "runs run/log.jsonl": b"\xff", "runs run/shards.json": b"[1]",
+    "runs run/shards.npy": b"\x93NUMPY\1\0\x02\0(\n", "jobs state/.map.fgb.work": b"no database",
+    "jobs state/copies/.a.png.redacted": b"\xff",
+}  # fmt: skip
+
+
 def failures(targets: list[Target], numbers: range) -> set[str]:
     """Damage each file in so many ways, one at a time, and put it back; errors other than ours."""
-    found = set()
+    found, missing = set(), set(EXAMPLES)
     for target, path in ((one, path) for one in targets for path in one.files):
-        sound, name = path.read_bytes(), path.relative_to(target.root).as_posix()
-        for number in numbers:
-            seed = seed_of(f"{target.name} {name}", number)
-            path.write_bytes(mutate(sound, seed, path.suffix in TEXTS))
+        sound, name = path.read_bytes(), f"{target.name} {path.relative_to(target.root).as_posix()}"
+        seeds = {f"number {number}": seed_of(name, number) for number in numbers}
+        damaged = {at: mutate(sound, seed, path.suffix in TEXTS) for at, seed in seeds.items()}
+        damaged["example"] = EXAMPLES.get(name, b"")
+        missing.discard(name)
+        for at, data in damaged.items():
+            path.write_bytes(data)
             try:
                 target.use(path)
             except AnymaskError:
                 pass
             except Exception as error:
-                found.add(f"{target.name}, {name}, number {number}: {error!r}")
+                found.add(f"{name}, {at}: {error!r}")
         path.write_bytes(sound)
-    return found
+    return found | missing

@@ -270,33 +270,6 @@ def test_a_volume_and_a_bomb_are_refused() -> None:
         load_image(bytes(huge), bands=1)
 
 
-STRIPES = np.arange(20 * 30 * 5, dtype=np.uint16).reshape(20, 30, 5)
-
-
-@quickly
-@given(st.data())
-def test_damage_is_an_image_error_or_other_pixels(data: st.DataObject) -> None:
-    plain = {
-        "photometric": "minisblack",
-        "planarconfig": "contig",
-        "datetime": "2000:01:01 00:00:00",
-    }
-    kinds = {
-        "bands": tiff(STRIPES, **plain),
-        "packed": tiff(STRIPES, compression="zlib", **plain),
-        "deep": tiff(STRIPES[..., :3], photometric="rgb"),
-        "png": png(STRIPES[..., :3]),
-    }
-    damaged = bytearray(kinds[data.draw(st.sampled_from(sorted(kinds)))])
-    for _ in range(data.draw(st.integers(1, 4))):
-        damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
-    try:
-        image = load_image(bytes(damaged), bands=data.draw(st.sampled_from([None, 1, (3, 1, 2)])))
-    except (ImageError, UserWarning):  # Pillow warns of damaged tags; warnings are errors here
-        return
-    assert image.dtype == np.uint8
-
-
 @pytest.mark.parametrize("count", [3, 5])
 def test_a_truncated_file_is_refused(count: int) -> None:
     colours = "rgb" if count == 3 else "minisblack"

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image, ImageOps
 
@@ -276,22 +275,6 @@ def test_bytes_and_streams_are_called_what_they_are() -> None:
         load_image(b"abc")
     with pytest.raises(ImageError, match="the file object is not a supported"):
         load_image(io.BytesIO(b"abc"))
-
-
-@settings(deadline=None)
-@given(st.data())
-def test_a_damaged_file_never_raises_anything_else(data: st.DataObject) -> None:
-    kind = data.draw(st.sampled_from(["PNG", "JPEG", "GIF", "TIFF", "BMP", "WEBP"]))
-    good = bytearray(encoded(Image.fromarray(PHOTO), kind))
-    for _ in range(data.draw(st.integers(1, 4))):
-        good[data.draw(st.integers(0, len(good) - 1))] = data.draw(st.integers(0, 255))
-    del good[data.draw(st.integers(1, len(good))) :]
-    try:
-        image = load_image(bytes(good))
-    except (ImageError, UserWarning):  # Pillow warns of damaged tags; warnings are errors here
-        return
-    assert image.dtype == np.uint8
-    assert image.shape[2] == 3
 
 
 @pytest.mark.parametrize(("width", "height"), [(100_000, 100_000), (20_001, 10_000)])

@@ -1,6 +1,5 @@
 """Maps and layers lead to no address and to no file outside their folder, whatever their names."""
 
-import contextlib
 import http.server
 import json
 import shutil
@@ -14,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from anymask.base import AnymaskError, ImageError, PromptError
+from anymask.base import ImageError, PromptError
 from anymask.cli.main import main
 
 rasterio = pytest.importorskip("rasterio")
@@ -297,26 +296,10 @@ def test_coordinates_that_are_no_degrees_need_the_crs(values: list[float], place
             np.testing.assert_allclose(found.points, [[10, 16]])
 
 
-def test_every_damaged_layer_is_one_error(place: Path) -> None:
-    shapes = np.array([shapely.to_wkb(shapely.Point(500_005, 5_299_992))] * 9, object)
-    for suffix, driver in ((".fgb", "FlatGeobuf"), (".gpkg", "GPKG"), (".shp", "ESRI Shapefile")):
-        path = place / f"p{suffix}"
-        names = np.array(["barn"] * 9, object)
-        pyogrio.raw.write(
-            path, shapes, [names], np.array(["name"], object), crs=UTM, driver=driver,
-            geometry_type="Point", layer="p",
-        )  # fmt: skip
-        whole, rng = path.read_bytes(), np.random.default_rng(1)
-        with open_map(place / "good.tif") as scene:
-            assert len(read_prompts(path, scene)) == 9
-            for _ in range(60):
-                data = bytearray(whole[: rng.integers(len(whole) // 2, len(whole) + 1)])
-                for at in rng.integers(0, len(data), 8):
-                    data[at] = rng.integers(256)
-                path.write_bytes(data)
-                with contextlib.suppress(AnymaskError):  # or the damage is none
-                    read_prompts(path, scene)
-    path.write_bytes(whole)
+def test_a_shapefile_without_its_index_is_named(place: Path) -> None:
+    path, point = place / "p.shp", shapely.to_wkb(shapely.Point(500_005, 5_299_992))
+    write = {"crs": UTM, "driver": "ESRI Shapefile", "geometry_type": "Point"}
+    pyogrio.raw.write(path, [point], [], [], **write)
     path.with_suffix(".shx").unlink()
     with (
         open_map(place / "good.tif") as scene,

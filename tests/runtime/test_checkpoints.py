@@ -1,14 +1,11 @@
 """Reading a checkpoint: tensors or a sentence, and never code."""
 
-import io
 import os
 import pickle
 import zipfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from anymask.base import WeightsError
 from anymask.runtime import weight_files as formats
@@ -195,35 +192,6 @@ def test_a_file_without_weights_by_name_says_what_it_holds(path, content, messag
         read_checkpoint(path)
 
 
-@settings(max_examples=60, deadline=None)
-@given(
-    st.binary(max_size=300),
-    st.sampled_from([b"", b"\x80\x02", b"PK\x03\x04", b"\x10" + bytes(7) + b"{"]),
-)
-def test_any_bytes_give_tensors_or_our_error(tmp_path_factory, tail, head):
-    path = tmp_path_factory.mktemp("fuzz") / "weights.pth"
-    path.write_bytes(head + tail)
-    with pytest.raises(WeightsError):
-        read_checkpoint(path)
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.data())
-def test_one_altered_byte_gives_tensors_or_our_error(tmp_path_factory, data):
-    buffer = io.BytesIO()
-    torch.save(TENSORS, buffer, _use_new_zipfile_serialization=data.draw(st.booleans()))
-    content = bytearray(buffer.getvalue())
-    place = data.draw(st.integers(0, len(content) - 1))
-    content[place] ^= data.draw(st.integers(1, 255))
-    path = tmp_path_factory.mktemp("fuzz") / "weights.pth"
-    path.write_bytes(content)
-    try:
-        got = read_checkpoint(path)
-    except WeightsError:
-        return
-    assert all(isinstance(value, torch.Tensor) for value in got.values())
-
-
 def test_a_format_is_told_without_torch(path):
     torch.save(TENSORS, path)
     assert formats.sniff(path) == "torch"
@@ -243,14 +211,3 @@ def test_a_packed_file_that_unpacks_to_hundreds_of_times_its_size_is_refused(tmp
         archive.write(path, "inner.pt")
     with pytest.raises(WeightsError, match=r"outer.zip was not loaded. In inner.pt: Its \d+ bytes"):
         read_checkpoint(tmp_path / "outer.zip")
-
-
-def test_a_damaged_stream_inside_an_archive_is_one_error(tmp_path):
-    path = tmp_path / "a.zip"
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("a.pth", bytes(range(256)) * 40)
-    data = bytearray(path.read_bytes())
-    data[40:60] = bytes(20)
-    path.write_bytes(data)
-    with pytest.raises(WeightsError, match="is not a readable checkpoint|incomplete"):
-        read_checkpoint(path)

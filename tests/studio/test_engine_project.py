@@ -1,9 +1,7 @@
 """A project from photos to masks: stages, review, the rule."""
 
-import contextlib
 import json
 import os
-import sqlite3
 from pathlib import Path
 
 import numpy as np
@@ -249,15 +247,3 @@ def test_a_photo_whose_name_is_no_text_is_told_and_left_out(tmp_path: Path) -> N
     project = create_project(tmp_path, failed=lambda name, why: told.append((name, why)))
     assert [image.name for image in project.store.all_images()] == ["b.png"]
     assert told == [("\\udcff.png", "The file name is not valid UTF-8. Rename the file.")]
-
-
-def test_a_database_with_a_value_that_is_no_json_is_damaged(tmp_path: Path) -> None:
-    Image.new("RGB", (4, 3)).save(tmp_path / "a.png")
-    create_project(tmp_path).store.database.dispose()
-    with contextlib.closing(sqlite3.connect(tmp_path / ".anymask" / "project.db")) as database:
-        database.execute("update projects set settings = ?", ["[" * 9000])
-        database.commit()
-    project = Project(tmp_path)
-    with pytest.raises(StoreError, match="corrupted"):
-        project.describe("me")
-    project.store.database.dispose()

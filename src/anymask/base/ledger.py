@@ -13,7 +13,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from anymask.base.parsing import parse_json
+from anymask.base.errors import DataError
+from anymask.base.parsing import parse_json, parse_text
 from anymask.base.storage import file_sha256, write_whole
 
 
@@ -68,10 +69,12 @@ class Stamp:
 
     def notes(self, facts: Sequence[Any]) -> list[Any] | None:
         """Return the notes stored for these inputs; None if the stamp is missing or differs."""
-        if not self.path.is_file():
+        try:
+            digest, _, text = parse_text(self.path.read_bytes(), self.path).partition("\n")
+            notes = list(parse_json(text or "[]", self.path))
+        except (FileNotFoundError, TypeError, DataError):  # missing or corrupted
             return None
-        digest, _, notes = self.path.read_text("utf-8").partition("\n")
-        return list(parse_json(notes or "[]", self.path)) if digest == facts_hash(facts) else None
+        return notes if digest == facts_hash([*facts, *notes]) else None
 
     def begin(self) -> None:
         """Mark the output as incomplete."""
@@ -79,7 +82,7 @@ class Stamp:
 
     def end(self, facts: Sequence[Any], notes: Sequence[Any] = ()) -> None:
         """Mark the output as complete."""
-        write_whole(self.path, f"{facts_hash(facts)}\n{json.dumps(notes)}")
+        write_whole(self.path, f"{facts_hash([*facts, *notes])}\n{json.dumps(notes)}")
 
 
 def facts_hash(facts: Sequence[Any]) -> str:

@@ -31,7 +31,7 @@ from anymask.evaluation.audit_features import (
 )
 from anymask.evaluation.audit_grading import Grader
 from anymask.evaluation.statistics import Histogram, find_duplicates
-from anymask.formats import AnnotatedImage
+from anymask.formats import AnnotatedImage, located
 from anymask.masks import (
     STABILITY_OFFSET,
     Features,
@@ -311,13 +311,8 @@ class AuditFile:
             self._check(parse_json(self._ledger.head, f"{path}, line 1"))
         for number, line in enumerate(self._ledger.rows, start=2):
             where = f"{path}, line {number}"
-            row = parse_json(line, where)
-            try:
-                photo = photo_from_json(row)
-            except (KeyError, TypeError, ValueError, DataError) as error:
-                raise DataError(
-                    f"{where} is not an entry of an audit. Remove the file and run the audit again."
-                ) from error
+            with located(f"{where} is not an entry of an audit. Remove the file and run again"):
+                photo = photo_from_json(parse_json(line, where))
             self.photos[photo.file_name] = photo
 
     def add(self, photo: ExaminedPhoto) -> None:
@@ -366,7 +361,7 @@ def photo_from_json(row: dict[str, Any]) -> ExaminedPhoto:
             mask=int(mask["mask"]),
             label=mask["label"],
             rle=string_to_rle(mask["rle"], (height, width)),
-            values=np.array(mask["values"], np.float64),
+            values=np.array(mask["values"], np.float64).reshape(len(FEATURES)),
             twin=mask["twin"],
             answer=Mask.from_sa1b(mask["answer"]) if "answer" in mask else None,
             prompt_kind=mask.get("asked", ""),

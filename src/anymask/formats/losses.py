@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from tokenize import TokenError
 from types import TracebackType
 from typing import Annotated, Any, Literal, TypedDict
 
@@ -45,6 +46,7 @@ _SHOWN = {"pixels": "exact outlines", "parts": "separate parts"}  # kinds in wor
 PLACES = 3  # places that a report names of each reason
 _WRONG_KIND = (  # raised by Python and numpy for values of an unexpected type
     TypeError, ValueError, AttributeError, IndexError, ArithmeticError, RecursionError,
+    SyntaxError, TokenError,  # of the header of an array
 )  # fmt: skip
 _IN_RECORDS = (KeyError, AnymaskError, OSError, *_WRONG_KIND)
 _VARIES = re.compile(r"'[^']*'|\"[^\"]*\"|\[[^\]]*\]|\([^)]*\)|[-+]?\d[\d.]*")

@@ -125,8 +125,9 @@ def read_made(
         same_file = bool(photo.file_hash) and made_from.get("file") == photo.file_hash
         if not same_file and made_from["image"] != photo.pixels_hash:  # unchanged: not decoded
             return None
-        records = read_sa1b(document["annotations"])
-        shown = document["image"]
+        records, shown = read_sa1b(document["annotations"]), document["image"]
+        if any(one.rle.size != (shown["height"], shown["width"]) for one in records):
+            return None
         if shown["file_name"] != photo.name:  # a copy, or the job now has another source folder
             write_json(path, document | {"image": shown | {"file_name": photo.name}})
         return made_from, records

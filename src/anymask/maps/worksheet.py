@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,7 +23,8 @@ from typing import Any, Literal
 
 import shapely
 
-from anymask.base import InputError
+from anymask.base import DataError, InputError
+from anymask.formats import located
 from anymask.masks import Window
 
 Bounds = tuple[float, float, float, float]
@@ -213,16 +215,15 @@ class TileStore:
             "SELECT outline, score, rank, label, prompt, windows, shape, area, number, id "
             "FROM object WHERE id = ?"
         )
-        outline, score, rank, label, prompt, windows, shape, *rest = self.base.execute(
-            text, [number]
-        ).fetchone()
-        seen = frozenset(windows.split())
-        drawn = None if shape is None else shapely.from_wkb(shape)
-        area, place, key = rest
-        outline = shapely.from_wkb(outline)
-        return MapObject(
-            outline, score, rank, label, prompt, seen, drawn, area or 0.0, place or 0, key
-        )
+        row = self.base.execute(text, [number]).fetchone()
+        with located("The work file of this map is corrupted. Delete it"):
+            outline, score, rank, label, prompt, windows, shape, area, place, key = row
+            seen = frozenset(windows.split())
+            drawn = None if shape is None else _outline(shape)
+            return MapObject(
+                _outline(outline), float(score), float(rank), label, prompt, seen, drawn,
+                float(area or 0), int(place or 0), key,
+            )  # fmt: skip
 
 
 @contextlib.contextmanager
@@ -249,9 +250,9 @@ def open_worksheet(output: Path, about: dict[str, Any]) -> Iterator[TileStore]:
         base.execute("BEGIN EXCLUSIVE")
         base.commit()
         yield TileStore(base)
-    except sqlite3.OperationalError as error:
+    except sqlite3.Error as error:
         if "locked" not in str(error):
-            raise
+            raise DataError(f"Cannot use the work file {path} ({error}). Delete it.") from error
         raise InputError(
             f"Another process is writing {str(output)!r}. Wait for it, or choose another output."
         ) from error
@@ -276,9 +277,18 @@ def key_of(window: Window) -> str:
 
 
 def _fragment(row: tuple[Any, ...]) -> Fragment:
-    number, window, outline, cut, score, rank, label, prompt, x, y, parent = row
-    x0, y0, x1, y1 = map(int, window.split(","))
-    return Fragment(
-        (x0, y0, x1, y1), shapely.from_wkb(outline), bool(cut), score, rank, label, prompt, (x, y),
-        parent, number,
-    )  # fmt: skip
+    with located("The work file of this map is corrupted. Delete it"):
+        number, window, outline, cut, score, rank, label, prompt, x, y, parent = row
+        x0, y0, x1, y1 = map(int, window.split(","))
+        return Fragment(
+            (x0, y0, x1, y1), _outline(outline), bool(cut), float(score), float(rank), label,
+            prompt, (float(x), float(y)), parent, number,
+        )  # fmt: skip
+
+
+def _outline(data: bytes) -> shapely.Geometry:
+    """Read the outline of an object. Raises DataError if it is not an area."""
+    outline = shapely.from_wkb(data, on_invalid="ignore")
+    if shapely.get_dimensions(outline) != 2 or not all(map(math.isfinite, bounds_of(outline))):
+        raise DataError("an outline is corrupted")
+    return outline

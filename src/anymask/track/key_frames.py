@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from anymask.base import FloatArray, UintImage, parse_json
+from anymask.formats import located
 from anymask.masks import Rle, coco_to_rle, rle_area, rle_iou, rle_to_coco, rle_to_mask
 from anymask.segment import EncodedPhoto, Model
 from anymask.track.appearance import ALIKE, appearance, similarity
@@ -176,7 +177,8 @@ class _View:
 
 def finished_keys(session: VideoSession) -> list[int]:
     """Indices of the finished key frames."""
-    return list(parse_json(session.note(KEYS) or "[]", "the key frames"))
+    with located("the key frames of the session"):
+        return [int(one) for one in parse_json(session.note(KEYS) or "[]", "the key frames")]
 
 
 def is_similar_area(area: int, usual: int) -> bool:
@@ -215,9 +217,10 @@ def read_forward(session: VideoSession, number: int, frame: int) -> dict[int, Ob
     stored: Any = session.note(f"masklet {number} before {frame}")
     if stored is None:
         return None
-    return {
-        int(at): ObjectMask(
-            coco_to_rle(one["rle"]), one["score"], one["score"], "visible", tuple(one["doubts"])
-        )
-        for at, one in parse_json(stored, "the masks of a key frame").items()
-    }
+    with located("the masks of a key frame of the session"):
+        return {
+            int(at): ObjectMask(
+                coco_to_rle(one["rle"]), *[float(one["score"])] * 2, "visible", tuple(one["doubts"])
+            )
+            for at, one in parse_json(stored, "the masks").items()
+        }

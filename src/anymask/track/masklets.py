@@ -32,6 +32,7 @@ from anymask.base import (
     describe_settings,
     parse_json,
 )
+from anymask.formats import located
 from anymask.masks import rle_iou
 from anymask.segment import Model
 from anymask.track.flow import is_cut, reduce_frame
@@ -133,7 +134,8 @@ def propose_masklets(
         session.note(DONE, stored)
         session.checkpoint()
     progress(2 * length, 2 * length)
-    return MaskletReport(**parse_json(stored, "the report of masklets"))
+    with located("the report of the session"):
+        return MaskletReport(**parse_json(stored, "the report of masklets"))
 
 
 def _track_forward(

@@ -112,8 +112,7 @@ def _write_results(folder: Path, options: TrainOptions, tell: Callable[[str], No
         write_bundle(folder, options.bundle)
         tell(f"wrote {options.bundle}")
     if options.json is not None:
-        row = (folder / LOG).read_text(encoding="utf-8").splitlines()[-1]
-        write_whole(options.json, f"{row}\n")
+        write_whole(options.json, [b"", *(folder / LOG).read_bytes().splitlines()][-1] + b"\n")
 
 
 def write_recipe_shards(

@@ -28,6 +28,7 @@ from anymask.base import (
 )
 from anymask.cli import need_torch
 from anymask.evaluation import page
+from anymask.formats import located
 from anymask.masks import Mask, Masks, mask_to_rle, rle_to_string, string_to_rle
 from anymask.runtime import channels_of_weights, pick_device
 from anymask.training.export_folder import export_beside
@@ -267,10 +268,10 @@ def load_held_out_part(
         count: Number of held-out images of a new run. Defaults to that of `choose_held_out`.
     """
     path = folder / BEFORE
-    kept = parse_json(path.read_bytes(), path) if path.is_file() else None
+    kept = read_kept(path) if path.is_file() else None
     if count is None and not is_sharded(data) and training_sets(recipe, data, "val"):
         count = MOST
-    keys = tuple(kept["keys"]) if kept else choose_held_out(known_keys(recipe, data, folder), count)
+    keys = kept[0] if kept else choose_held_out(known_keys(recipe, data, folder), count)
     if kept is None and (not keys or newest_state(folder) is not None):
         return None
     photos = load_held_out_images(recipe, data, folder, frozenset(keys))
@@ -281,20 +282,29 @@ def load_held_out_part(
             "same data, or choose another run folder."
         )
     labelled = [photo for photo in photos if photo.rles]
-    predicted: list[list[str]] = kept["teacher"] if kept else []
+    predicted = kept[1] if kept else []
     if not labelled:
         photos = subsample(photos, ASKED_PHOTOS)
         predicted = predicted or teacher_masks(recipe, photos, device)
-        labelled = [with_masks(*one) for one in zip(photos, predicted, strict=True) if one[1]]
+        with located(path):
+            labelled = [with_masks(*one) for one in zip(photos, predicted, strict=True) if one[1]]
         if not labelled:
             return None
     against = "teacher" if predicted else "masks"
     if kept is not None:
-        return HeldOutPart(keys, labelled, against, kept["before"])
+        return HeldOutPart(keys, labelled, against, kept[2])
     before = score(model_of(starting_module(folder, recipe)), labelled)[0]
     folder.mkdir(parents=True, exist_ok=True)
     write_json(path, {"keys": keys, "teacher": predicted, "before": before})
     return HeldOutPart(keys, labelled, against, before)
+
+
+def read_kept(path: Path) -> tuple[tuple[str, ...], list[list[str]], Figures]:
+    """Read keys, predicted masks and initial metrics of a run. Raises DataError if corrupted."""
+    with located(path):
+        kept = parse_json(path.read_bytes(), path)
+        before = {word: float(value) for word, value in kept["before"].items()}
+        return tuple(map(str, kept["keys"])), [[*map(str, one)] for one in kept["teacher"]], before
 
 
 def teacher_masks(recipe: Recipe, photos: Sequence[AnnotatedImage], device: str) -> list[list[str]]:
@@ -365,8 +375,9 @@ def write_report(folder: Path, recipe: Recipe, model: Model, part: HeldOutPart) 
         "against": part.against, "held_photos": len(part.photos), "masks": len(measured.ious),
         "before": part.before, "after": after,
     }  # fmt: skip
-    columns = [word.replace("_", " ") for word in part.before]
-    table = gain_table(part.masks, columns, list(part.before.values()), list(after.values()))
+    columns = [word.replace("_", " ") for word in after]
+    before = (part.before.get(word, np.nan) for word in after)
+    table = gain_table(part.masks, columns, [*before], [*after.values()])
     summary = f"{len(measured.ious)} masks on {len(part.photos)} held-out images"
     teacher = Path(recipe.teacher_weights or recipe.teacher).name
     about = (

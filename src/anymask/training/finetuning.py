@@ -316,7 +316,7 @@ def _baseline_metrics(
         start = starting_module(folder, recipe)
         return measure(model_of(start if frozen is None else frozen.attach(start)), held)
 
-    return measured_once(folder / BEFORE, compute)
+    return measured_once(folder / BEFORE, CLICKS, compute)
 
 
 @dataclass(frozen=True)

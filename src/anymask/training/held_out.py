@@ -23,8 +23,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from anymask.base import brief, parse_json, write_json
+from anymask.base import DataError, brief, parse_json, write_json
 from anymask.evaluation import TruthMask, box_scores, click_rounds
+from anymask.formats import located
 from anymask.masks import ClassOverlaps, rle_to_mask
 from anymask.runtime import TorchRuntime
 from anymask.segment import Model
@@ -169,13 +170,17 @@ def measure(model: Model, photos: Sequence[AnnotatedImage], clicks: int = CLICKS
     return Measured(np.concatenate(scores), places)
 
 
-def measured_once(path: Path, compute: Callable[[], Measured]) -> Measured:
-    """Return metrics that are kept in a JSON file, which is written at the first call."""
+def measured_once(path: Path, columns: int, compute: Callable[[], Measured]) -> Measured:
+    """Return metrics that are kept in a JSON file, which is written first. Raises DataError."""
     if not path.is_file():
         measured = compute()
         write_json(path, {"ious": measured.ious.tolist(), "places": measured.places})
-    kept = parse_json(path.read_bytes(), path)
-    return Measured(np.array(kept["ious"]), [(int(a), int(b)) for a, b in kept["places"]])
+    with located(path):
+        kept = parse_json(path.read_bytes(), path)
+        ious, places = np.array(kept["ious"], float), [(int(a), int(b)) for a, b in kept["places"]]
+        if ious.shape != (len(places), columns) or not np.isfinite(ious).all():
+            raise DataError("the metrics are incomplete")
+    return Measured(ious, places)
 
 
 def measure_boxes(model: Model, photos: Sequence[AnnotatedImage]) -> Floats:  # (N,)

@@ -307,7 +307,7 @@ class TrainingWorker:
             load_whole_optimiser(self.optimiser, state["optimiser"])
             self.progress = TrainingProgress(**state["progress"])
             self.best = state.get("best")
-        except (KeyError, RuntimeError, TypeError, ValueError) as error:
+        except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
             raise WeightsError(
                 f"{path} is not a checkpoint of this recipe. Choose another run folder, or use "
                 "the recipe that created the checkpoint."

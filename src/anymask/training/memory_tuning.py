@@ -20,7 +20,7 @@ from torch import nn
 from anymask import models
 from anymask.base import InputError, list_settings, parse_json, write_json, write_whole
 from anymask.evaluation import follow_given, open_clips, page
-from anymask.formats import Clip
+from anymask.formats import Clip, located
 from anymask.models.video_model import VideoModel
 from anymask.runtime import pick_device
 from anymask.track import VideoSession, open_session
@@ -180,7 +180,7 @@ def prepare_clips(options: TuningOptions, start: tuple[str, str]) -> ClipRun:
             flush=True,
         )
     before = measured_once(
-        folder / "before.json", lambda: scorer.measure(starting_module(folder, recipe))
+        folder / "before.json", 2, lambda: scorer.measure(starting_module(folder, recipe))
     )
     print(f"before: {describe(before, scorer.side)}", flush=True)
     return ClipRun(options, recipe, about, names, scorer, before)
@@ -236,7 +236,9 @@ def held_out_clips(
 
 def check_same(path: Path, about: dict[str, Any]) -> None:
     """Raise InputError if the run was created with other clips."""
-    if path.is_file() and parse_json(path.read_bytes(), path)["sha256"] != about["sha256"]:
+    with located(path):
+        other = path.is_file() and parse_json(path.read_bytes(), path)["sha256"] != about["sha256"]
+    if other:
         raise InputError(
             f"{path.parent} was created with other clips or masks. Use the same data, or choose "
             "another run folder."

@@ -24,7 +24,7 @@ from anymask.base import (
     parse_json,
 )
 from anymask.cli import new_folder
-from anymask.formats import CROWD, MASK_VALUES, ON_BAD, Crowd, OnBad
+from anymask.formats import CROWD, MASK_VALUES, ON_BAD, Crowd, OnBad, located
 from anymask.formats.terms import ACCEPT_TERMS
 from anymask.images import MaskValues
 from anymask.jobs import parse_bands
@@ -286,7 +286,8 @@ def refuse_other_options(folder: Path, now: Mapping[str, Any]) -> None:
         now: Current options by name, as stored in JSON.
     """
     path = folder / OPTIONS
-    kept = parse_json(path.read_bytes(), path)
+    with located(path):
+        kept = dict(parse_json(path.read_bytes(), path))
     differs = [
         f"{name} was {_in_words(kept.get(name))}, now {_in_words(now[name])}"
         for name in now

@@ -16,6 +16,7 @@ import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from tokenize import TokenError
 
 import cv2
 import numpy as np
@@ -111,7 +112,7 @@ class PhotoStore:
         assert isinstance(path, Path)
         try:
             image: UintImage = np.load(self.place(path), mmap_mode="r")
-        except (OSError, EOFError, ValueError):  # not cached, or truncated by a full disk
+        except (OSError, EOFError, SyntaxError, TokenError, ValueError):  # not cached, or damaged
             whole = load_image(path) if self.channels is None else load_scaled(path, self.channels)
             image = shrunk(whole, kept_hw((whole.shape[0], whole.shape[1]), self.shorter))
         if image.shape[:2] != kept_hw(photo.hw, self.shorter):

@@ -256,6 +256,8 @@ def recipe_of(raw: dict[str, Any], where: str) -> Recipe:
 
     Raises ConfigError that names `where` and the field.
     """
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{where} is not a recipe: expected names and values. Restore the file.")
     stages = raw.pop("stages", raw.pop("stage", []))
     if not isinstance(stages, list | tuple) or not all(isinstance(row, dict) for row in stages):
         raise ConfigError(

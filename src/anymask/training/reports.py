@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -12,8 +13,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from anymask.base import parse_json, write_whole
+from anymask.base import DataError, parse_json, write_whole
 from anymask.evaluation import page, tight_box
+from anymask.formats import located
 from anymask.images import shown_picture
 from anymask.masks import Prompt, centre_click, contours, rle_to_mask
 from anymask.training.channels import mix_of
@@ -55,10 +57,11 @@ def curve(folder: Path, key: str, name: str) -> str:
 
     Steps that were repeated after an interruption are shown once.
     """
-    path = folder / LOG
-    lines = path.read_text("utf-8").splitlines() if path.is_file() else []
-    rows = [row for row in (parse_json(line, path) for line in lines) if key in row]
-    by_step = {int(row["step"]): float(row[key]) for row in rows}
+    path, by_step = folder / LOG, dict[int, float]()
+    for line in path.read_bytes().splitlines() if path.is_file() else []:
+        with contextlib.suppress(DataError), located(path):  # a killed run leaves half a line
+            row = parse_json(line, path)
+            by_step[int(row["step"])] = float(row[key])
     if len(by_step) < 2:
         return page.section(
             "Training progress", page.note("The run is too short to plot its progress.")

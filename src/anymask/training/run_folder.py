@@ -134,12 +134,14 @@ def read_state(path: Path) -> dict[str, Any]:
     """Read a checkpoint. Raises WeightsError if it is invalid."""
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
+        numbers = dataclasses.asdict(TrainingProgress(**state["progress"])).values()
+        sum(numbers), {**state["recipe"], **state["average"]}  # TypeError for other types
     except Exception as error:
         raise WeightsError(
             f"{path} is not a checkpoint of `anymask train`. Pass {LAST} or {BEFORE} of a run "
             "folder."
         ) from error
-    if not isinstance(state, dict) or state.get("format") != FORMAT or "average" not in state:
+    if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise WeightsError(
             f"{path} is not a checkpoint of `anymask train` in format {FORMAT}. Pass a checkpoint "
             "of this version."

@@ -12,6 +12,7 @@ that reads stay local.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import tarfile
@@ -52,10 +53,8 @@ class ShardPictures:
         cls, folder: Path, index: Path, seed: int, without: frozenset[str] = frozenset()
     ) -> ShardPictures:
         """Open the shards of a folder with the index that `index_shards` wrote."""
-        raw = parse_json((index / INDEX).read_bytes(), index / INDEX)
-        counts = np.array(raw["counts"], np.int64)
-        places = np.load(index / PLACES, mmap_mode="r")
-        return cls(folder, seed, tuple(raw["shards"]), counts, places, without)
+        shards, counts, places = _read_index(index)
+        return cls(folder, seed, tuple(shards), counts, places, without)
 
     def sample(self, rng: Generator, place: int) -> AnnotatedImage:
         """Return the image at a position, over all epochs. Raises DataError or ImageError."""
@@ -130,9 +129,8 @@ def index_shards(folder: Path, index: Path) -> None:
     Raises DataError if a shard is not a tar file or has an image without a JSON file.
     """
     shards = {path.name: path.stat().st_size for path in sorted(folder.glob("*.tar"))}
-    if (index / INDEX).is_file():
-        raw = parse_json((index / INDEX).read_bytes(), index / INDEX)
-        if raw.get("format") == FORMAT and raw["shards"] == shards:
+    with contextlib.suppress(DataError):  # missing or corrupted
+        if _read_index(index)[0] == shards:
             return
     rows: list[tuple[int, int, int, int]] = []
     counts = []
@@ -148,6 +146,19 @@ def index_shards(folder: Path, index: Path) -> None:
     with whole_file(index / PLACES) as file:
         np.save(file, np.array(rows, np.int64))
     write_json(index / INDEX, {"format": FORMAT, "shards": shards, "counts": counts})
+
+
+def _read_index(index: Path) -> tuple[dict[str, int], NDArray[np.int64], NDArray[np.int64]]:
+    """Read sizes of the shards, counts (S,) and places (N, 4). Raises DataError if corrupted."""
+    with located(index / INDEX):
+        raw = parse_json((index / INDEX).read_bytes(), index / INDEX)
+        shards, counts = raw["shards"], np.array(raw["counts"], np.int64)
+        places = np.load(index / PLACES, mmap_mode="r")
+        stated = FORMAT, len(shards), np.int64, (sum(counts.tolist()), 4)
+        inside = min(counts.min(), places.min()) >= 0 and places.max() <= max(shards.values())
+        if (raw["format"], len(counts), places.dtype, places.shape) != stated or not inside:
+            raise DataError("The index is corrupted. Remove it.")
+    return shards, counts, places
 
 
 def _pairs(path: Path) -> list[tuple[int, int, int, int]]:

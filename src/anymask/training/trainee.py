@@ -129,7 +129,7 @@ def trained_module(state: dict[str, Any]) -> nn.Module:
             add_bottlenecks(model)
         set_learning(model, recipe)
         model.load_state_dict(weights)
-    except (KeyError, RuntimeError) as error:
+    except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         raise WeightsError(
             f"The checkpoint does not match {recipe.model}. Use a checkpoint of this model."
         ) from error

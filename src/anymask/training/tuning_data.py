@@ -22,7 +22,7 @@ import numpy as np
 
 from anymask.base import DataError, Floats, InputError, parse_json, write_json, write_whole
 from anymask.evaluation import page
-from anymask.formats import AnnotatedImage, Dataset, LossReport, licence_text
+from anymask.formats import AnnotatedImage, Dataset, LossReport, licence_text, located
 from anymask.formats.terms import check_training, restrictions_of
 from anymask.images import TIFF, fingerprint, first_alike, load_image, read_pages, shown_picture
 from anymask.masks import (
@@ -145,7 +145,12 @@ def prepare(source: Dataset, held_out: Dataset | None, folder: Path) -> DataRepo
     created from other data.
     """
     if (folder / REPORT).is_file():
-        kept = DataReport(**parse_json((folder / REPORT).read_bytes(), folder / REPORT))
+        with located(folder / REPORT):
+            kept = DataReport(**parse_json((folder / REPORT).read_bytes(), folder / REPORT))
+            if [*map(type, asdict(kept).values())] != [*map(type, asdict(DataReport()).values())]:
+                raise DataError("a value has a wrong type")
+            about = (one["option"] + _in_words(one) for one in kept.sources)
+            "".join([*kept.lines(), *kept.licences(), *about])  # TypeError for other types
         _check_same(kept, source, held_out, folder)
         return kept
     report, source = DataReport(), source.with_sizes_checked()
@@ -208,7 +213,8 @@ def own_names(folder: Path) -> dict[str, str]:
     Raises DataError if the file is corrupted.
     """
     path = folder / NAMES
-    return dict(parse_json(path.read_bytes(), path))
+    with located(path):
+        return {name: str(own) for name, own in parse_json(path.read_bytes(), path).items()}
 
 
 def _source_of(stream: Dataset, option: str, photos: Sequence[_Photo]) -> dict[str, Any]:
