@@ -46,7 +46,7 @@ _SHOWN = {"pixels": "exact outlines", "parts": "separate parts"}  # kinds in wor
 PLACES = 3  # places that a report names of each reason
 _WRONG_KIND = (  # raised by Python and numpy for values of an unexpected type
     TypeError, ValueError, AttributeError, IndexError, ArithmeticError, RecursionError,
-    SyntaxError, TokenError,  # of the header of an array
+    EOFError, SyntaxError, TokenError,  # of the header of an array
 )  # fmt: skip
 _IN_RECORDS = (KeyError, AnymaskError, OSError, *_WRONG_KIND)
 _VARIES = re.compile(r"'[^']*'|\"[^\"]*\"|\[[^\]]*\]|\([^)]*\)|[-+]?\d[\d.]*")
