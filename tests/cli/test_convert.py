@@ -35,7 +35,7 @@ def test_losses_are_printed_and_written(source: Path, capsys: pytest.CaptureFixt
     words = ["convert", str(source), str(target), "--to", "yolo", "--json", str(listed)]
     assert main(words) == 0
     out = capsys.readouterr().err.splitlines()
-    assert out[0] == "Not stored in yolo: holes (1 time), first: rings.png, mask 0: 1 hole bridged"
+    assert out[0] == "Not kept: holes (1 time), first: rings.png, mask 0: 1 hole bridged"
     assert out[-2].startswith("Converted 1 image (4 masks) from sa1b to yolo: ")
     assert out[-1] == f"wrote {listed}"
     document = json.loads(listed.read_text())
@@ -108,7 +108,7 @@ def test_how_masks_were_made_is_one_line(
     write_annotations([image], tmp_path / "in", "sa1b")
     assert main(["convert", str(tmp_path / "in"), str(tmp_path / "voc")]) == 0
     lines = capsys.readouterr().err.splitlines()
-    assert lines[0] == "Not stored in voc: scores, stability, clicks"
+    assert lines[0] == "Not kept: scores, stability, clicks"
     assert len(lines) == 2
 
 

@@ -126,19 +126,21 @@ def test_what_is_no_command_gets_a_hint(
     assert error.count("\n") == 1
 
 
-def test_options_are_never_guessed_from_their_beginning(command: types.SimpleNamespace) -> None:
-    assert main(["probe", "--num", "3"]) == 2
-    assert command.args is None
-
-
 def test_our_own_error_is_one_line_without_a_traceback(
     command: types.SimpleNamespace, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for ours, typed in (
         ("expected an image, got a spoon; pass an image",) * 2,
-        ('Pass a detector (detector="llmdet_tiny").', "Pass a detector (--detector llmdet_tiny)."),
-        ("margin= requires crop=. Set crop.", "--margin requires --crop. Set crop."),
-        ("every=2, start=0; http://a/b?x=1 <a b='c'>",) * 2,
+        ('Pass one (number="a_1").', "Pass one (--number a_1)."),
+        ("number= requires crop=. Set crop.", "--number requires crop=. Set crop."),
+        (
+            "Use number=(3, 2.5), number='auto', number=N or number=True.",
+            "Use --number 3,2.5, --number auto, --number N or --number.",
+        ),
+        ("Pass --number 1/2 (in Python number=(1, 2) and number=).", "Pass --number 1/2."),
+        ("number must be 1, got 2.", "--number must be 1, got 2."),
+        ("every=2, start=0; http://a/b?number=1 <a b='c'>",) * 2,
+        ("File not found: 'a number=3.jpg', number=3.jpg or a/number=3",) * 2,
     ):
         command.action = fails_with(InputError(ours))
         assert main(["probe"]) == 2

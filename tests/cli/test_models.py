@@ -8,6 +8,7 @@ import shutil
 
 import pytest
 
+from anymask.cli import model_facts as command
 from anymask.cli.main import main
 from anymask.find import known_detectors
 from anymask.runtime import ASSETS, Checkpoint, catalogue
@@ -117,6 +118,21 @@ def test_verify_of_an_absent_model_fails_with_the_command_that_helps(mirror, cap
     assert "hashed is not installed; run: anymask models get hashed" in capsys.readouterr().err
 
 
+def test_a_detector_is_verified_and_removed_as_a_model_is(store_folder, capsys, tmp_path):
+    weights = store_folder / "detectors" / "llmdet_tiny" / "model.safetensors"
+    weights.parent.mkdir(parents=True)
+    weights.write_bytes(b"weights")
+    assert main(["models", "verify", "--json", str(tmp_path / "found.json")]) == 0
+    (found,) = json.loads((tmp_path / "found.json").read_text())["detectors"]
+    digest = hashlib.sha256(b"weights").hexdigest()
+    assert (found["status"], found["sha256"]) == ("unverified", digest)
+    weights.write_bytes(b"changed")
+    assert main(["models", "verify", "llmdet_tiny"]) == 2
+    assert "llmdet_tiny: altered" in capsys.readouterr().out
+    assert main(["models", "remove", "llmdet_tiny"]) == 0
+    assert not weights.parent.exists()
+
+
 @pytest.mark.parametrize("link", [[], ["--link"]])
 def test_add_takes_the_right_file_and_refuses_another(mirror, capsys, link):
     file = mirror / "hashed.pt"
@@ -199,6 +215,10 @@ def test_info_of_an_export_is_its_manifest_and_its_files_are_read(tmp_path, caps
         (["info", "run/last.pt"], "'run/last.pt' is a weights file, not the name"),
         (["get", "nano"], "is included in the package"),
         (["add", "sam_vit_b", "none.pth"], "Cannot read the weights none.pth"),
+        (["add", "llmdet_tiny", "photo.jpg"], "is a detector. Download it: anymask models get"),
+        (["remove", "llmdet_tiny"], "llmdet_tiny is not installed"),
+        (["remove", "--converted", "llmdet_tiny"], "Detectors are not converted"),
+        (["convert", "llmdet_tiny"], "Detectors are not converted"),
     ],
 )
 def test_a_wrong_name_or_file_is_one_sentence_and_exit_code_2(

@@ -62,7 +62,7 @@ REFUSALS = [
     (["convert", "in.json", "x.xml", "--to", "labelme"], ["one image, or a folder, got 'x.xml'"]),
     (
         ["convert", "in.json", "x.jsno"],
-        ["Did you mean x.json? Or pass one, with --to on the command line"],
+        ["Did you mean x.json? Or pass one, with --to: "],
     ),
     (
         ["export", "nano", "-o", "x.onnx"],
@@ -167,6 +167,7 @@ def test_an_output_that_is_an_input_is_refused_by_every_command(desk: Path, comm
         ["boxes", "in.json", "--images", ".", "-o", "."],
         ["convert", "in.json", ".", "--to", "label-png"],
         ["segment", "1.png", "--point", "5,5", "-o", "{{n}}.png"],
+        ["segment", "p.png", "--mask", "1.png", "-o", "{{n}}.png"],
         ["segment", "p.png", "--mask", "p.cut.png"],
         ["cutout", "p.png", "--background", "p.cut.png"],
         ["find", "p.png", "--like", "p.png@mask:p.found.png"],

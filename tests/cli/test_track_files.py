@@ -43,6 +43,8 @@ def contents(folder: Path) -> dict[str, bytes]:
         ["clip.mkv", "-o", "a.json", "-o", "frames/../clip.mkv"],
         ["frames/", "-o", "./frames/"],
         ["frames", "-o", "frames/{n}.png"],
+        ["clip.mkv", "--mask", "frames/00000.png", "-o", "frames/{n}.png"],
+        ["clip.mkv", "--mask", "frames/00000.png", "-o", "frames/"],
         ["clip.mkv", "-o", "a.json", "-o", "./a.json"],
         ["clip.mkv", "-o", "a.json", "--session", "a.json"],
     ],

@@ -135,7 +135,13 @@ def test_labels_of_another_set_do_not_get_other_names(tmp_path: Path) -> None:
             "data.yaml: a value has a wrong type or shape",
         ),
         ("names: {²: dog}", "data.yaml: a value has a wrong type or shape"),
-        ("names: &a [*a]", "data.yaml: Not valid YAML: aliases"),  # 9 of them hold gigabytes
+        ("names: &a [*a]", "data.yaml: Not valid YAML: aliases"),
+        (  # nine lines that hold ten billion names
+            "a0: &a0 [dog]\n"
+            + "".join(f"a{n}: &a{n} [{10 * f'*a{n - 1}, '}]\n" for n in range(1, 11))
+            + "names: *a10",
+            "data.yaml: Not valid YAML: aliases",
+        ),
         ("names: [[a]]", "data.yaml: The names must be text, but one is of type list"),
         ("names: " + 2000 * "[", "data.yaml: "),
         ("names: {0: cat, 00: dog}", "data.yaml: `names` must contain a name for each number"),
@@ -152,7 +158,17 @@ def test_other_names_are_refused(text: str, message: str, tmp_path: Path) -> Non
         yolo.read_names(path)
 
 
-@pytest.mark.parametrize("text", ["path: *a", "train: x/**.txt", 2000 * "["])
+def test_a_list_that_stands_twice_is_written_by_pyyaml_as_an_alias(tmp_path: Path) -> None:
+    written(tmp_path, rings())
+    images = ["images"]
+    text = yaml.dump({"train": images, "val": images, "names": ["bird"]})
+    assert "val: *id001" in text
+    (tmp_path / "data.yaml").write_text(text)
+    assert yolo.read_names(tmp_path / "data.yaml") == ["bird"]
+    assert [*yolo.split_files(tmp_path)] == ["train", "val"]
+
+
+@pytest.mark.parametrize("text", ["path: *b", "train: x/**.txt", 2000 * "["])
 def test_splits_of_a_damaged_file_are_refused(text: str, tmp_path: Path) -> None:
     written(tmp_path, rings())
     (tmp_path / "data.yaml").write_text(f"names: [cat]\na: &a [b]\n{text}")

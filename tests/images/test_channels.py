@@ -114,6 +114,20 @@ def test_the_values_of_channels_are_told(tmp_path: Path) -> None:
         np.testing.assert_array_equal(alone, unasked)
 
 
+def test_a_channel_of_noise_alone_is_black_in_a_composite(tmp_path: Path) -> None:
+    """The noise is normal: 1 in 741 values lies 3 standard deviations above the mean."""
+    draw = np.random.default_rng(0)
+    stack = np.stack([np.tile(np.arange(200.0), (200, 1)), *draw.normal(500, 10, (2, 200, 200))])
+    stack[2, 50:53, 50:53] = 600  # one dim spot is seen
+    tifffile.imwrite(tmp_path / "a.tif", stack.astype(np.uint16), imagej=True)
+    shown = load_image(tmp_path / "a.tif", bands=(1, 2, 3), ranges=(None,) * 3)
+    np.testing.assert_allclose(shown[..., 0], stack[0] * 255 / 199, atol=1)
+    assert (shown[..., 1:] > 0).mean() < 0.003
+    assert shown[51, 51, 2] == 255
+    _, noise, _ = read_value_ranges(tmp_path / "a.tif")
+    assert noise.low == pytest.approx(530, abs=1)
+
+
 def one_of_three(channel: int) -> tuple[int, int, int]:
     return (channel + 1, 0, 0)
 

@@ -143,7 +143,7 @@ def test_a_file_of_several_channels_is_asked_for_by_the_command_s_option(
     planes = np.stack([made()[0]] * 2, axis=-1)
     nibabel.save(nibabel.Nifti1Image(planes[..., None, :], np.eye(4)), "two.nii")
     assert main(["volume", "two.nii", "--box", "1,1,5,5", "-o", "x.nii"]) == 2
-    assert "--frame N on the command line, N from 0 to 1." in capsys.readouterr().err
+    assert "Select one with --frame N, N from 0 to 1." in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -175,9 +175,7 @@ def test_units_and_scaling_of_nifti_are_applied(tmp_path: Path) -> None:
 def test_one_of_several_times_is_chosen(tmp_path: Path) -> None:
     data = np.random.default_rng(0).integers(0, 99, (5, 4, 3, 2)).astype(np.int16)
     nibabel.save(nibabel.Nifti1Image(data, np.eye(4)), tmp_path / "run.nii.gz")
-    with pytest.raises(
-        InputError, match="frame=N, or --frame N on the command line, N from 0 to 1"
-    ):
+    with pytest.raises(InputError, match=r"--frame N \(in Python frame=N\), N from 0 to 1"):
         anymask.read_volume(tmp_path / "run.nii.gz")
     read = anymask.read_volume(tmp_path / "run.nii.gz", frame=1)
     assert np.array_equal(read.array, data[..., 1].T)

@@ -29,7 +29,7 @@ def run(args: argparse.Namespace) -> None:
         refused, report = error, error.report
     if args.verbose:
         say(f"{args.source}: {report.form} ({report.why})")
-    for line in report.lines(f"Not stored in {report.to}"):
+    for line in report.lines():
         say(line)
     if args.json is not None:
         write_json(args.json, report.to_json())

@@ -44,6 +44,7 @@ class Files:
     others: tuple[Target, ...] = ()
     # Temporary file of `records` or `picture` that is written to standard output
     printed: Path | None = None
+    inputs: frozenset[Path] = frozenset()  # Resolved paths of files that the command reads
 
 
 @contextlib.contextmanager
@@ -81,6 +82,7 @@ def open_job(
                 "a folder, such as out/"
             )
         named = read_files(files, job.item().photo, Path(aside))
+        named = replace(named, inputs=frozenset(args.read))
         own = ((".json", named.records), (".png", named.picture))
         pairs = [(suffix, path) for suffix, path in own if path is not None]
         places = [one.path for one in named.others if one.path] + [path for _, path in pairs]
@@ -133,7 +135,11 @@ def write_others(files: Files, item: PhotoItem, pictures: PictureChoice) -> list
     if any(target.shows_photo for target in files.others):
         shown = pictures.load(item.photo, item.page, alpha=True)
     with ProgressBar("write"):
-        return [name for one in files.others for name in write_objects(one, masks, shown, ())]
+        return [
+            name
+            for one in files.others
+            for name in write_objects(one, masks, shown, (), files.inputs)
+        ]
 
 
 def read_records(item: PhotoItem) -> Masks:

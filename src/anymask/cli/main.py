@@ -77,7 +77,6 @@ ALIASES: dict[str, str] = {
     "lidar": "points",
     "server": "serve",
 }
-ARGUMENT = re.compile(r"""(?<![\w.?&=-])([a-z][a-z_]+)=(?:"([\w.-]+)"|(?=[ ,.]|$))""")  # in errors
 FILE = re.compile(r".*[./\\].*|-", re.DOTALL)  # matches file names and URLs
 
 EXAMPLES = """\
@@ -117,7 +116,7 @@ def run_with_error_handling(words: list[str]) -> int:
     except SystemExit as stop:  # argparse: 0 after --help
         return stop.code if isinstance(stop.code, int) else USAGE
     except AnymaskError as error:
-        return print_error(ARGUMENT.sub(_as_option, str(error)))
+        return print_error(str(error))
     except KeyboardInterrupt:
         return print_interrupted()
     except ImportError as error:
@@ -133,12 +132,6 @@ def run_with_error_handling(words: list[str]) -> int:
     except OSError as error:  # for example a full disk or missing permissions
         return print_error(disk_message(error))
     return code
-
-
-def _as_option(argument: re.Match[str]) -> str:
-    """Write an argument of a call as an option, as in `--detector llmdet_tiny`."""
-    name, value = argument.groups()
-    return f"--{name.replace('_', '-')}" + (f" {value}" if value else "")
 
 
 def print_interrupted() -> int:
@@ -184,7 +177,11 @@ def run(words: list[str]) -> int:
         if command is None:
             return print_error(unknown(name, rest))
         summary = plugin_summaries()[name]
-    command.execute(command.parser(f"anymask {name}", summary).parse_args(rest))
+    parser = command.parser(f"anymask {name}", summary)
+    try:
+        command.execute(parser.parse_args(rest))
+    except AnymaskError as error:
+        return print_error(parser.in_options(str(error)))
     return 0
 
 

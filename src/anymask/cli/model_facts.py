@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -110,6 +111,7 @@ def convert(name: str, model: str | None = None) -> None:
 
     weights = Path(name).expanduser()
     if not weights.is_file():
+        refuse_detector(name, "Detectors are not converted.")
         store.find(name)
         print(f"{name}:\n{_conversion_text(convert_checkpoint(name))}")
         return
@@ -122,18 +124,31 @@ def _conversion_text(folder: Path) -> str:
     return f"  converted for ONNX Runtime, {size} on disk: {folder}"
 
 
+def refuse_detector(name: str, remedy: str) -> None:
+    """Raise InputError for the name of a detector."""
+    if name in known_detectors():
+        raise InputError(f"{name} is a detector. {remedy}")
+
+
 def remove(name: str, *, converted_only: bool) -> None:
     """Delete a model's weights and conversion, or the conversion only, and print the disk space.
 
     Raises WeightsError for a bundled model, or if there is nothing to delete.
     """
-    what = store.downloadable(name)
-    if not store.path_of(what).parent.is_dir():
+    if converted_only:
+        refuse_detector(name, "Detectors are not converted.")
+    detector = known_detectors().get(name)
+    folder = detector.folder if detector else store.path_of(store.downloadable(name)).parent
+    if not folder.is_dir():
         raise WeightsError(
             f"{name} is not installed. 'anymask models list' shows the installed models."
         )
     with store.writing():
-        freed = remove_weights(what, converted_only=converted_only)
+        if detector:
+            freed = folder_bytes(folder)
+            shutil.rmtree(folder)
+        else:
+            freed = remove_weights(catalogue.entry(name), converted_only=converted_only)
     if not freed:
         kind = "conversion" if converted_only else "weights"
         raise WeightsError(
@@ -153,15 +168,24 @@ def show_verify(names: list[str], json_file: Path | None) -> None:
                 f"{name} was trained on this machine, so no hash is published for it. "
                 f"To show how it was trained, run: anymask models info {name}"
             )
-    chosen = names or [name for name in catalogue.names() if state_of(name).status != "absent"]
-    states = [store.verify(name) for name in chosen]
+    detectors = known_detectors()
+    chosen = names or [
+        *(name for name in catalogue.names() if state_of(name).status != "absent"),
+        *(name for name, one in detectors.items() if one.folder.is_dir()),
+    ]
+    models = [store.verify(name) for name in chosen if name not in detectors]
+    others = [detectors[name].verify() for name in chosen if name in detectors]
+    states = [*models, *others]
     for state in states:
         print(f"{state.name}: {state.status} ({SAYS[state.status]})")
         if state.sha256:
             print(f"  sha256 {state.sha256}\n  {state.path}")
-    facts = [facts_of(catalogue.entry(state.name), state) for state in states]
     if json_file is not None:
-        write_json(json_file, {"home": str(home()), "models": facts}, indent=1)
+        write_json(json_file, {
+            "home": str(home()),
+            "models": [facts_of(catalogue.entry(one.name), one) for one in models],
+            "detectors": [asdict(one) | {"path": str(one.path)} for one in others],
+        }, indent=1)  # fmt: skip
     bad = [state for state in states if state.status in ("altered", "absent")]
     if bad:
         raise WeightsError(

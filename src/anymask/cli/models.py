@@ -9,6 +9,7 @@ from anymask.cli.command import Argument, Command
 from anymask.cli.model_facts import (
     convert,
     get,
+    refuse_detector,
     remove,
     show_info,
     show_list,
@@ -57,6 +58,7 @@ def remove_all(args: Namespace) -> None:
 def add(args: Namespace) -> None:
     """Verify a file and add it."""
     name = catalogue.plain_name(split_side(args.name)[0])
+    refuse_detector(name, f"Download it: anymask models get {name}, or pass its folder: --detector")
     state = store.add(name, args.file, link=args.link)
     print(f"{name}: {state.path}\n  {SAYS[state.status]}")
     warn_of_licence(catalogue.entry(name))
@@ -81,7 +83,7 @@ ACTIONS = {
     "remove": Command(remove_all, (
         Argument("names", nargs="+", metavar="NAME", help="models or detectors to delete"),
         Argument("--converted", action="store_true", help="delete only the conversion"),
-    ), summary="delete downloaded weights and their conversion"),
+    ), summary="delete downloaded weights, also of detectors, and their conversion"),
     "add": Command(add, (
         Argument("name", metavar="NAME", help="name of a listed model or detector"),
         Argument("file", type=Path, metavar="FILE", help="file that you downloaded"),

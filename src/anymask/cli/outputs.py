@@ -11,7 +11,7 @@ import os
 import re
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -172,7 +172,11 @@ def check_outputs(paths: Sequence[Path], *inputs: Path) -> None:
 
 
 def write_objects(
-    target: Target, found: Masks, image: UintImage | None, prompts: Sequence[Prompt]
+    target: Target,
+    found: Masks,
+    image: UintImage | None,
+    prompts: Sequence[Prompt],
+    inputs: Set[Path] = frozenset(),
 ) -> list[str]:
     """Write one output of an image's objects; return the written files.
 
@@ -182,10 +186,13 @@ def write_objects(
     Args:
         image: Image (H, W, 3), or (H, W, 4) with its alpha channel, if the output shows it.
         prompts: Prompts, one for each object, or none.
+        inputs: Resolved paths of files that the command reads.
     """
-    paths = []
-    for path, few in each_output(target.path or Path("stdout"), found):
-        refuse_inputs(path, getattr(found.picture, "path", None))
+    paths, outputs = [], each_output(target.path or Path("stdout"), found)
+    for path, _ in outputs:
+        same = inputs & {Path(os.path.realpath(path))}
+        refuse_inputs(path, getattr(found.picture, "path", None), *same)
+    for path, few in outputs:
         file, masks = io.BytesIO(), found[few]
         one = len(masks) == 1 and not (target.many and path == target.path)
         if target.kind == "cutout" and target.many and image is not None:

@@ -65,6 +65,14 @@ COMMON = frozenset(
 _HELP = ("-h", "--help", "--help-all")
 LONG_HELP = 45  # lines above which a help text is shortened
 _KINDS = {"int": "a whole number", "float": "a number"}
+# Parts of an error: quoted names, hints for Python, arguments of calls with their values, and the
+# name of a setting at the begin.
+_CALLS = re.compile(
+    r"""(?<![\w=])'[^']*'|\ \(in\ Python\ (?:[^()]|\([^()]*\))*\)|(?<![\w.?&=/-])([a-z][a-z_]+)=
+    ("[\w.-]+"|'[\w.-]+'|\([\w,\ .-]+\)|True|[A-Z]+\b|\d+(?:\.\d+)?(?!\.?\w)|(?=[\ ,.)]|$))
+    |\A([a-z][a-z_]*)(?=\ must\ be\ )""",
+    re.VERBOSE,
+)
 _NUMBERS = re.compile(r"[-+]?[\d.][\d.,;eE+-]*")
 _MESSAGES = (
     (r"argument (.+): invalid (int|float) value: (.+)", "Expected {1} for {0}, got {2}"),
@@ -165,8 +173,22 @@ class CommandParser(argparse.ArgumentParser):
         if message.startswith("unrecognized") and _NUMBERS.fullmatch(message.split()[-1]):
             rewritten += ". Repeat the option for each value."
         if ". " not in rewritten:
-            rewritten += f". '{self.prog} --help' lists the options."
+            rewritten = f"{rewritten.rstrip('.')}. '{self.prog} --help' lists the options."
         raise InputError(rewritten)
+
+    def in_options(self, message: str) -> str:
+        """Write the arguments of Python calls in an error as options of this command, as in
+        `--detector llmdet_tiny`, and remove hints "(in Python ...)"."""
+        options = {name.lstrip("-").replace("-", "_"): name for name in _all_options(self)}
+
+        def written(part: re.Match[str]) -> str:
+            option = options.get(part[1] or part[3])
+            if option is None:
+                return "" if part[0].startswith(" (in") else part[0]
+            value = (part[2] or "").strip("\"'()").replace(" ", "")
+            return option if value in ("", "True") else f"{option} {value}"
+
+        return _CALLS.sub(written, message)
 
     def _check_truths(self, left: Sequence[str]) -> None:
         """Raise InputError if a remaining argument was meant as the value of a yes-or-no option."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -68,6 +69,7 @@ def segment_photos(args: argparse.Namespace, sources: SourcePaths) -> None:
         several=len(items) > 1,
         report=sys.stderr if any(map(is_stdout, outputs)) else sys.stdout,
         parts=read_part_settings(args),
+        inputs=frozenset(args.read) | {Path(os.path.realpath(item.photo)) for item in items},
     )
     planned = [(item, job.targets(item, args.read)) for item in items]
     _refuse_overwriting(planned)
@@ -92,6 +94,7 @@ class Job:
     names: ChosenNames | None = None  # Names to choose from, if masks are to be labeled
     # Settings of the parts that replace each mask, None for the masks themselves
     parts: PartSettingsDict | None = None
+    inputs: frozenset[Path] = frozenset()  # Resolved paths of all files read
 
     def targets(self, item: PhotoItem, inputs: Sequence[Path]) -> list[Target]:
         """Return the outputs of an image. Raises InputError, also if they are one of the inputs."""
@@ -247,7 +250,8 @@ def segment_photo(model: Model, job: Job, item: PhotoItem, targets: Sequence[Tar
         ):
             lines.append(reason)
     for target in targets:  # before any report, because the reader of a pipe may close it
-        lines += [f"wrote {name}" for name in write_objects(target, found, shown, job.prompts)]
+        paths = write_objects(target, found, shown, job.prompts, job.inputs)
+        lines += [f"wrote {path}" for path in paths]
     tell(lines, job.report)
 
 

@@ -137,9 +137,7 @@ def evaluate_photos(
     given: dict[str, Any] = dict(settings)
     out, resume = given.pop("out", None), given.pop("resume", False)
     if resume and not out:
-        raise InputError(
-            "Resuming requires an output file. Set --json FILE.json, or out= in Python."
-        )
+        raise InputError("Resuming requires an output file. Set --json FILE.json (in Python out=).")
     query = _set_query(data, protocol, given) if isinstance(data, str | Path) else None
     sets = query.open() if query else cast(Sequence[EvalSet], data)
     if query:

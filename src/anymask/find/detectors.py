@@ -30,7 +30,7 @@ from anymask.base import (
 from anymask.find.grounding import Detector
 from anymask.find.official_names import official_file
 from anymask.find.sam3_names import PATTERN as SAM3_FILES
-from anymask.runtime import file_hash, home
+from anymask.runtime import Installed, file_hash, home
 
 log = logging.getLogger("anymask.find")
 
@@ -84,6 +84,25 @@ class DetectorFacts:
             ) from error
         weights = _weights_of(self.folder)
         return weights, _checked_hash(weights, self)
+
+    def verify(self) -> Installed:
+        """Read its weights and compare their hash with the published one, or with the recorded
+        one."""
+        if not self.folder.is_dir():
+            return Installed(name=self.name, status="absent")
+        try:
+            path = _weights_of(self.folder)
+            file_hash(path, fresh=True)
+            digest = _checked_hash(path, self)
+        except WeightsError:
+            return Installed(name=self.name, status="altered")
+        return Installed(
+            name=self.name,
+            status="verified" if digest == self.sha256 else "unverified",
+            path=path,
+            sha256=digest,
+            bytes=path.stat().st_size,
+        )
 
 
 @cache

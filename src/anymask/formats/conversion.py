@@ -50,7 +50,7 @@ class LossError(DataError):
         super().__init__(
             f"{sum(report.counts().values())} items would be lost, for example: "
             f"{report.losses[0].kind}. Nothing was written. Choose another format, or "
-            "remove --strict (strict=)."
+            "remove --strict (in Python strict=True)."
         )
         self.report = report
 

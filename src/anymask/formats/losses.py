@@ -248,7 +248,9 @@ class LossReport:
         if self.settings is None or not self.skipped:
             return
         if self.settings.on_bad == "error":
-            self.refuse_records(source, 'skip it with --on-bad skip (on_bad="skip")', shapes=True)
+            self.refuse_records(
+                source, 'skip it with --on-bad skip (in Python on_bad="skip")', shapes=True
+            )
         bad = [loss for loss in self.losses if loss.place]
         if not masks and len(bad) == 1:
             raise BadRecordsError(str(bad[0]), bad)

@@ -365,8 +365,8 @@ def format_of_target(target: Path) -> str:
     near = near_suffix(file_suffix(target), [one.suffixes[0] for one in formats if one.named])
     remedy = f"Did you mean {target.with_suffix(near)}? Or pass" if near else "Pass"
     raise InputError(
-        f"The format of {str(target)!r} is unknown. {remedy} one, with --to on the command line "
-        f"or form= in Python: {_writable_names()}"
+        f"The format of {str(target)!r} is unknown. {remedy} one, with --to (in Python "
+        f"to=): {_writable_names()}"
     )
 
 

@@ -97,5 +97,6 @@ def check_training(name: str, restrictions: Iterable[str], mixed: bool = False) 
         reasons = " and ".join(RESTRICTIONS[word] for word in forbidden)
         raise InputError(
             f"The terms of {name} state that it {reasons} ({', '.join(forbidden)}). Use "
-            "other data, or pass accept_terms=True (--accept-terms) if you have permission."
+            "other data, or, if you have permission, pass --accept-terms (in Python "
+            "accept_terms=True)."
         )

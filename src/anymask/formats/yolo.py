@@ -72,6 +72,7 @@ from anymask.masks import UNLABELLED, Box, Mask, Masks, Ring
 _OF_YAML = AllBut(  # the others state something of the set
     "path", "train", "val", "test", "names", "nc", "download", "channels", "license", "info",
 )  # fmt: skip
+_BY_ALIASES = 1_000_000  # values and characters that aliases may add to a data.yaml
 _DIGITS = 1e-6  # share of a side; twice the rounding error of the last digit
 
 
@@ -428,28 +429,36 @@ def _take_facts(path: Path, report: LossReport) -> None:
         take_licences(report, as_licences(document.get("license")))
 
 
-class _TextLoader(yaml.BaseLoader):  # type: ignore[misc]  # PyYAML has no types
-    """Refuses aliases, by which a few bytes can hold gigabytes of text."""
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            raise DataError("Not valid YAML: aliases (*name) are not supported. Write the value.")
-        return super().compose_node(parent, index)
-
-
 def _read_yaml(path: Path) -> Any:
     """Read a YAML file with all scalars as strings: a class may be named `no`.
 
-    Raises DataError.
+    Raises DataError, also if a few bytes hold gigabytes by aliases (*name).
     """
+    text = read_text(path)
     try:
-        return yaml.load(read_text(path), Loader=_TextLoader)
+        loader = yaml.BaseLoader(text)
+        root = loader.get_single_node()
+        if root is not None and _expanded(root, {}) > len(text) + _BY_ALIASES:
+            raise DataError("Not valid YAML: aliases (*name) repeat too much. Write the values.")
+        return None if root is None else loader.construct_document(root)
     except (yaml.YAMLError, RecursionError) as error:
         parts = (getattr(error, name, None) for name in ("context", "problem"))
         mark = getattr(error, "problem_mark", None)
         line = f" (line {mark.line + 1})" if mark is not None else ""
         problem = " ".join(filter(None, parts)) or "a character, or the depth, is not allowed"
         raise DataError(f"Not valid YAML: {problem}{line}") from error
+
+
+def _expanded(node: yaml.Node, sizes: dict[yaml.Node, float]) -> float:
+    """Number of values and characters of a node if each alias is replaced by its value."""
+    if node not in sizes:
+        sizes[node] = math.inf  # of a node that contains itself
+        parts = node.value
+        if isinstance(node, yaml.MappingNode):
+            parts = [part for pair in parts for part in pair]
+        whole = isinstance(node, yaml.ScalarNode)
+        sizes[node] = 1 + (len(parts) if whole else sum(_expanded(part, sizes) for part in parts))
+    return sizes[node]
 
 
 # Writing.

@@ -48,6 +48,7 @@ Range = tuple[float, float]
 Ranges = tuple[Range | None, ...]
 AnyRanges = Sequence[float] | Sequence[Sequence[float] | None]
 _STRIP_PIXELS = 4_000_000
+_LEAST_BLOCKS, _OF_NOISE = 256, 0.1  # blocks, and share of the variance between them, of noise
 _SAMPLE_PIXELS = 2_000_000  # pixels of a large image that the percentiles are computed from
 
 
@@ -198,7 +199,7 @@ def _given_ranges(values: NDArray[Any], name: str, ranges: Ranges) -> tuple[Ends
             f"{'one range' if count == 1 else f'one range or {count}'}."
         )
     pairs = [
-        value_range(values[..., band : band + 1], name) if one is None else one
+        composite_range(values[..., band : band + 1], name) if one is None else one
         for band, one in enumerate(ranges * (count if len(ranges) == 1 else 1))
     ]
     low, high = np.array(pairs, np.float64).T
@@ -259,12 +260,30 @@ def value_range(values: NDArray[Any], name: str) -> tuple[float, float]:
     if not (np.isfinite(least) and np.isfinite(most)):
         raise ImageError(
             f"{name} contains NaN or infinity. Replace these values, for example with "
-            "numpy.nan_to_num(image), or set value ranges: stretch=(2, 98) in Python, "
-            "--stretch 2,98 on the command line"
+            "numpy.nan_to_num(image), or set value ranges: --stretch 2,98 "
+            "(in Python stretch=(2, 98))"
         )
     scale = _colour_range(values.dtype, least, most)
     dim = values.dtype.kind == "f" and scale is not None and most < _MIN_WHITE * scale[1]
     return _stretch(values, least, most) if scale is None or dim else scale
+
+
+def composite_range(values: NDArray[Any], name: str) -> tuple[float, float]:
+    """Return `value_range` of a band, or for noise alone values that draw nearly all of it black.
+
+    The variance of the means of 4 x 4 pixels is 1/16 of that of white noise.
+    """
+    low, high = value_range(values, name)
+    rows, columns = values.shape[0] // 4, values.shape[1] // 4
+    if values.dtype == np.uint8 or rows * columns < _LEAST_BLOCKS:
+        return low, high
+    step = max(1, int(np.sqrt(16 * rows * columns / _SAMPLE_PIXELS)))
+    blocks = values[: 4 * rows, : 4 * columns, 0].reshape(rows, 4, columns, 4)
+    some = blocks[::step, :, ::step].astype(np.float64)
+    if some.mean((1, 3)).var() >= _OF_NOISE * some.var():
+        return low, high
+    black = float(some.mean() + 3 * some.std())
+    return black, max(float(values.max()), float(black + 6 * some.std()))
 
 
 def _colour_range(kind: np.dtype[Any], least: float, most: float) -> tuple[float, float] | None:

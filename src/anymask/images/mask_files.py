@@ -211,7 +211,7 @@ def load_mask(path: str | Path, mask_values: MaskValues = "auto") -> NDArray[Any
         raise ImageError(
             f"{str(path)!r} contains {count} objects, which differ in color or value, "
             "but the mask of one object is required. Save one of them as an image or "
-            '.npy, or pass --mask-values binary (mask_values="binary") to merge them.'
+            '.npy, or pass --mask-values binary (in Python mask_values="binary") to merge them.'
         )
     mask: NDArray[Any] = found.values > 0
     return mask

@@ -161,7 +161,7 @@ def _as_labels(stored: MaskPixels, name: str) -> NDArray[Any]:
         if not (values == values[..., :1]).all():
             raise ImageError(
                 f"{name} is a color image, which has no label values. Pass "
-                '--mask-values colours (mask_values="colours").'
+                '--mask-values colours (in Python mask_values="colours").'
             )
         values = values[..., 0]
     return _whole(_without_hidden(values, stored.alpha), name)

@@ -32,11 +32,11 @@ from anymask.base import AnymaskError, ImageError, InputError, UintImage, brief
 from anymask.images.decoding import (
     PictureView,
     Ranges,
+    composite_range,
     decoding,
     open_file,
     open_header,
     unidentified,
-    value_range,
 )
 from anymask.images.load import ImageFile, ImageSource, load_image, open_path, read_view
 from anymask.images.microscopes import MICROSCOPES, is_microscope, open_microscope
@@ -340,7 +340,7 @@ def read_value_ranges(path: Path, page: int = 0) -> list[ChannelRange]:
     found = []
     for channel, channel_name in enumerate(names):
         values = array[..., channel : channel + 1]
-        low, high = value_range(values, name)
+        low, high = composite_range(values, name)
         found.append(
             ChannelRange(channel_name, float(values.min()), float(values.max()), low, high)
         )

@@ -86,8 +86,10 @@ class TrackFiles:
         session = self.settings.get("session")
         read = (*self.mask_files, self.known, None if session is None else Path(session))
         for text in self.outputs:
-            refuse_inputs(Path(text), *read)
             named = NUMBER in Path(text).name  # one file for each frame
+            frames = sequence_files(Path(text)) if named else Path(text).glob("*.png")
+            for written in (Path(text), *frames):
+                refuse_inputs(written, *read)
             refuse_inputs(Path(text).parent if named else Path(text), Path(self.video))
             if text.endswith(("/", os.sep)):
                 Path(text).mkdir(parents=True, exist_ok=True)

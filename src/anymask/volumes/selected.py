@@ -104,13 +104,13 @@ def select(
     if count != 1 and frame is None:
         raise InputError(
             f"{path.name!r} contains {count} volumes (times or channels). Select one with "
-            f"frame=N, or --frame N on the command line, N from 0 to {count - 1}."
+            f"--frame N (in Python frame=N), N from 0 to {count - 1}."
         )
     chosen = frame or 0
     if not 0 <= chosen < count:
         raise InputError(
             f"Volume {frame} is out of range: {path.name!r} contains {count} (times or "
-            f"channels). frame= (--frame) accepts 0 to {count - 1}."
+            f"channels). --frame (in Python frame=) accepts 0 to {count - 1}."
         )
     indices = np.unravel_index(chosen, [shape[axis] for axis in others]) if others else ()
     z, y, x = axes
