@@ -24,7 +24,7 @@ JSON = '{"images": [], "annotations": [], "categories": []}'
 @pytest.fixture
 def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save("p.png")
+    Image.fromarray(np.pad(np.uint8([[255]]), (3, 4))).convert("RGB").save("p.png")
     Path("in.json").write_text(JSON)
     return tmp_path
 

@@ -43,8 +43,8 @@ def contents(folder: Path) -> dict[str, bytes]:
         ["clip.mkv", "-o", "a.json", "-o", "frames/../clip.mkv"],
         ["frames/", "-o", "./frames/"],
         ["frames", "-o", "frames/{n}.png"],
-        ["clip.mkv", "--mask", "frames/00000.png", "-o", "frames/{n}.png"],
-        ["clip.mkv", "--mask", "frames/00000.png", "-o", "frames/"],
+        ["clip.mkv", "--mask", "0:2:masks/00000.png", "-o", "masks/{n}.png"],
+        ["clip.mkv", "--mask", "0:2:masks/00000.png", "-o", "masks/"],
         ["clip.mkv", "-o", "a.json", "-o", "./a.json"],
         ["clip.mkv", "-o", "a.json", "--session", "a.json"],
     ],
@@ -52,6 +52,8 @@ def contents(folder: Path) -> dict[str, bytes]:
 def test_nothing_is_written_over_what_is_read(
     here: Path, words: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
+    Path("masks").mkdir()
+    Image.fromarray(TRUTH[0][1]).save("masks/00000.png")
     before = contents(here)
     assert track(*words, "--box", BOX) == 2
     assert "is also an input" in capsys.readouterr().err
