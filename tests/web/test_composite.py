@@ -62,6 +62,8 @@ def test_channels_are_picked_as_red_green_and_blue(sit_down: SitDown, project: P
     bar.get_by_label("Red to").fill("300")
     bar.get_by_label("Red to").press("Enter")
     drawn(ann, (128, 102, 0))
+    bar.get_by_label("Green white level").fill("500")  # from its own black
+    drawn(ann, (128, 204, 0))
     bar.get_by_role("button", name="Auto").click()
     drawn(ann, (51, 102, 0))
     bar.get_by_label("Red channel").select_option("Dye 1")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -275,6 +278,35 @@ def test_a_token_is_sent_and_leaves_the_address(sit_down: SitDown, project: Proj
         stranger.page.keyboard.press("Enter")
     stranger.page.wait_for_selector(".stage")
     stranger.until("s.editor !== null")
+
+
+def test_a_gated_export_says_why_and_what_it_changed(
+    sit_down: SitDown, project: Project, tmp_path: Path
+) -> None:
+    project.arm = "control"
+    project.gated = True
+    project.add("coffee", square(100, 100, 50, (400, 600)))
+    ann = sit_down(project).begin("s.editor !== null")
+    ann.keys("Control+s")
+    images = ann.page.get_by_label("Include the images")
+    assert images.is_checked()  # of YOLO, the first format
+    ann.page.get_by_label("Format").select_option("COCO")
+    assert not images.is_checked()
+    ann.page.get_by_label("Include proposals that are not yet accepted").check()
+    ann.page.get_by_role("button", name="Export", exact=True).last.click()
+    ann.page.get_by_text("70 % good masks").wait_for()
+    told = "9 masks\nNot kept: exact outlines (9 times)\nNot kept: separate parts (1 time)"
+    more = {"X-Summary": quote(told)}
+    ann.page.route(
+        "**/api/export", lambda route: route.fulfill(response=route.fetch(), headers=more)
+    )
+    with ann.page.expect_download() as download:
+        ann.page.get_by_role("button", name="Export anyway").click()
+    download.value.save_as(tmp_path / "out")
+    assert len(json.loads((tmp_path / "out").read_text("utf-8"))["records"]) == 1
+    ann.page.get_by_text(
+        "9 masks. Outlines are within 0.5 pixels. 1 mask had several parts, which were joined"
+    ).wait_for()
 
 
 def test_the_keyboard_alone_is_enough(sit_down: SitDown, project: Project) -> None:

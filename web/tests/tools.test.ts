@@ -8,16 +8,6 @@ import { rleArea, rleBox } from "../src/masks/rle";
 import { withoutOverlap } from "../src/state/shaping";
 import type { Mask } from "../src/state/work";
 
-const METRES: Record<string, number> = {
-  pm: 1e-12,
-  nm: 1e-9,
-  µm: 1e-6,
-  mm: 1e-3,
-  cm: 1e-2,
-  m: 1,
-  km: 1e3,
-};
-
 describe("the scale bar", () => {
   test.each([
     [0.5, "µm", 1, "50 µm", 100],
@@ -31,20 +21,6 @@ describe("the scale bar", () => {
     const bar = scaleBar({ size, unit }, scale, 160);
     expect(bar.text).toBe(text);
     expect(bar.width).toBeCloseTo(width, 2);
-  });
-
-  test("it is as long as it says, and never far below the room that it has", () => {
-    for (let i = 0; i < 400; i++) {
-      const size = 10 ** ((i % 41) / 7 - 3) * (1 + (i % 7));
-      const unit = Object.keys(METRES)[i % 7];
-      const scale = 10 ** ((i % 23) / 6 - 2);
-      const { width, text } = scaleBar({ size, unit }, scale, 160);
-      const [number, named] = text.split(" ");
-      const said = Number(number) * METRES[named];
-      expect(said / ((width / scale) * size * METRES[unit])).toBeCloseTo(1, 9);
-      expect(width).toBeLessThanOrEqual(160.001);
-      expect(width).toBeGreaterThan(160 / 2.5 - 0.001);
-    }
   });
 });
 

@@ -15,6 +15,7 @@ interface Row {
   channel: HTMLSelectElement;
   low: HTMLInputElement;
   high: HTMLInputElement;
+  white: HTMLInputElement; // a slider for the same as high
   element: HTMLElement;
 }
 
@@ -72,7 +73,9 @@ export function compositeBar(session: Session, stage: Stage): HTMLElement {
       apply();
     });
     keysBack(row.channel, stage.element);
-    for (const field of [row.low, row.high]) field.addEventListener("change", apply);
+    for (const field of [row.low, row.high, row.white]) field.addEventListener("change", apply);
+    row.white.addEventListener("input", () => (row.high.value = short(Number(row.white.value))));
+    keysBack(row.white, stage.element);
   }
   auto.addEventListener("click", () => {
     for (const row of rows) writeRange(row, null);
@@ -89,7 +92,9 @@ function rowOf(colour: string): Row {
   const [low, high] = ["from", "to"].map((what) =>
     h("input", { type: "number", step: "any", "aria-label": `${colour} ${what}` }),
   );
-  return { name, channel, low, high, element: h("div", {}, name, channel, low, "to", high) };
+  const white = h("input", { type: "range", step: "any", "aria-label": `${colour} white level` });
+  const element = h("div", {}, name, channel, low, "to", high, white);
+  return { name, channel, low, high, white, element };
 }
 
 /** The fields say what is on the screen, but where somebody is typing. */
@@ -100,7 +105,7 @@ function write(rows: Row[], { channels }: Planes, { bands, ranges }: Composite):
       names.map((name, band) => h("option", { value: band }, name)),
     );
     row.channel.value = String(bands[place]);
-    const typing = [row.low, row.high].some((field) => field === document.activeElement);
+    const typing = [row.low, row.high, row.white].some((field) => field === document.activeElement);
     if (!typing) writeRange(row, ranges[place]);
   });
 }
@@ -111,10 +116,14 @@ function writeRange({ low, high }: Row, range: Range | null): void {
 }
 
 /** Empty fields show what is drawn without them. */
-function hint({ channel, low, high, element }: Row, values: ChannelRange | null): void {
+function hint({ channel, low, high, white, element }: Row, values: ChannelRange | null): void {
   low.disabled = high.disabled = channel.value === "0";
+  white.disabled = low.disabled || !values;
   low.placeholder = values ? short(values.low) : "from";
   high.placeholder = values ? short(values.high) : "to";
+  white.min = low.value || String(values?.low ?? 0);
+  white.max = String(Math.max(values?.most ?? 1, values?.high ?? 1));
+  white.value = high.value || String(values?.high ?? 1);
   element.title = values ? `values ${short(values.least)} to ${short(values.most)}` : "";
 }
 

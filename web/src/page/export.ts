@@ -99,8 +99,8 @@ export function exportDialog(session: Session): void {
       download(name, blob);
       const lines = told.split("\n");
       const lost = lines.filter((line) => line.startsWith(LOST));
-      const short = lines.filter((line) => !lost.includes(line)).join(". ");
-      said.replaceChildren(`Downloaded ${name}. ${short}`);
+      const short = lines.filter((line) => !lost.includes(line));
+      said.replaceChildren([`Downloaded ${name}`, ...short, ...changes(lost, wish())].join(". "));
       if (lost.length)
         said.append(
           h("details", {}, h("summary", {}, DETAILS), ...lost.map((one) => h("p", {}, one))),
@@ -124,6 +124,16 @@ export function exportDialog(session: Session): void {
 
 const LOST = "Not kept"; // begins what a server tells that a format does not hold
 const DETAILS = "What this format does not keep exactly";
+
+/** What an export changed in the masks, of what a server tells, in words. */
+const changes = (lost: string[], { tolerance }: ExportWish): string[] =>
+  lost.flatMap((line) => {
+    const [, kind, count] = /: (.+) \((\d+) time/.exec(line) ?? [];
+    const masks = `${count} ${count === "1" ? "mask" : "masks"} had`;
+    if (kind === "exact outlines" && tolerance) return `Outlines are within ${tolerance} pixels`;
+    if (kind === "separate parts") return `${masks} several parts, which were joined`;
+    return kind === "holes" ? `${masks} holes, which were cut open` : [];
+  });
 
 type Answers = Pick<ExportWish, "force" | "unlabelled">;
 
