@@ -208,7 +208,7 @@ def test_one_picture_is_learned_from_and_nothing_is_reported(
             "is not a folder",
         ),
         (["--teacher", "mobile_sam", "--pictures", "0"], "pictures must be a whole number"),
-        (["--teacher", "mobile_sam", "--held-out", "-1"], "held_out must be a whole number"),
+        (["--teacher", "mobile_sam", "--held-out", "-1"], "--held-out must be a whole number"),
         (["--teacher", "nano", "--data", "."], "contains no images"),
     ],
 )

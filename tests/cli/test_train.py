@@ -265,7 +265,7 @@ def test_a_process_that_the_system_kills_ends_a_run_that_goes_on_and_is_named(
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["--max-minutes", "0"], "max_minutes must be a number above 0"),
+        (["--max-minutes", "0"], "--max-minutes must be a number above 0"),
         (["--from", "nowhere"], "contains no checkpoint"),
         (["--device", "tpu"], "device"),
         ([], "The run folder is missing"),

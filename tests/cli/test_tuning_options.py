@@ -47,8 +47,8 @@ from anymask.training.weights import write_result
         (["--accumulate", "4", "--model", "mobile_sam"], "Unsupported accumulate=4"),
         (["--lora-rank", "4"], "lora_rank requires method='lora'"),
         (["--lora-alpha", "4", "--method", "hq"], "lora_alpha requires method='lora'"),
-        (["--lora-rank", "0", "--method", "lora"], "lora_rank must be"),
-        (["--lora-alpha", "0", "--method", "lora"], "lora_alpha must be"),
+        (["--lora-rank", "0", "--method", "lora"], "--lora-rank must be"),
+        (["--lora-alpha", "0", "--method", "lora"], "--lora-alpha must be"),
         (["--val", "nowhere"], "File or folder not found: 'nowhere'"),
         (["--bundle", "/"], "/ contains files that are not"),
         (

@@ -179,7 +179,11 @@ class CommandParser(argparse.ArgumentParser):
     def in_options(self, message: str) -> str:
         """Write the arguments of Python calls in an error as options of this command, as in
         `--detector llmdet_tiny`, and remove hints "(in Python ...)"."""
-        options = {name.lstrip("-").replace("-", "_"): name for name in _all_options(self)}
+        chosen: argparse.ArgumentParser = self
+        for word in self._typed:
+            chosen = _sub_parsers(chosen).get(word, chosen)
+        known = chosen._option_string_actions
+        options = {name.lstrip("-").replace("-", "_"): name for name in known}
 
         def written(part: re.Match[str]) -> str:
             option = options.get(part[1] or part[3])
