@@ -169,7 +169,7 @@ def test_a_further_tuning_goes_on_from_the_mix(
     assert kept["channels"] == about["channels"]
     capsys.readouterr()
     assert main([*command[:4], str(tmp_path / "other"), *command[5:], "--channels", "4"]) == 2
-    assert "was fine-tuned on images with 5 channels, but channels=4" in capsys.readouterr().err
+    assert "was fine-tuned on images with 5 channels, but --channels 4" in capsys.readouterr().err
 
 
 def test_weights_and_bundle_tell_the_same_classes(tuned: Path) -> None:

@@ -139,6 +139,7 @@ def test_our_own_error_is_one_line_without_a_traceback(
         ),
         ("Pass --number 1/2 (in Python number=(1, 2) and number=).", "Pass --number 1/2."),
         ("number must be 1, got 2.", "--number must be 1, got 2."),
+        ("Option number requires number=None.", "Option --number requires no --number."),
         ("every=2, start=0; http://a/b?number=1 <a b='c'>",) * 2,
         ("File not found: 'a number=3.jpg', number=3.jpg or a/number=3",) * 2,
     ):

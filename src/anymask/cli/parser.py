@@ -66,11 +66,11 @@ _HELP = ("-h", "--help", "--help-all")
 LONG_HELP = 45  # lines above which a help text is shortened
 _KINDS = {"int": "a whole number", "float": "a number"}
 # Parts of an error: quoted names, hints for Python, arguments of calls with their values, and the
-# name of a setting at the begin.
+# name of a setting that the error is about.
 _CALLS = re.compile(
     r"""(?<![\w=])'[^']*'|\ \(in\ Python\ (?:[^()]|\([^()]*\))*\)|(?<![\w.?&=/-])([a-z][a-z_]+)=
-    ("[\w.-]+"|'[\w.-]+'|\([\w,\ .-]+\)|True|[A-Z]+\b|\d+(?:\.\d+)?(?!\.?\w)|(?=[\ ,.)]|$))
-    |\A([a-z][a-z_]*)(?=\ must\ be\ )""",
+    ("[\w.-]+"|'[\w.-]+'|\([\w,\ .-]+\)|True|None|[A-Z]+\b|\d+(?:\.\d+)?(?!\.?\w)|(?=[\ ,.)]|$))
+    |(?:\A|(?<=Option\ ))([a-z][a-z_]*)(?=\ must\ be\ |\ requires\ |\ is\ not\ supported\ )""",
     re.VERBOSE,
 )
 _NUMBERS = re.compile(r"[-+]?[\d.][\d.,;eE+-]*")
@@ -189,6 +189,8 @@ class CommandParser(argparse.ArgumentParser):
             option = options.get(part[1] or part[3])
             if option is None:
                 return "" if part[0].startswith(" (in") else part[0]
+            if part[2] == "None":
+                return f"no {option}"
             value = (part[2] or "").strip("\"'()").replace(" ", "")
             return option if value in ("", "True") else f"{option} {value}"
 
