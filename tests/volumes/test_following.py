@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -9,10 +10,14 @@ import pytest
 from numpy.typing import NDArray
 
 from anymask.base import InputError, PromptError
+from anymask.masks import mask_to_rle
 from anymask.segment import Model
+from anymask.track import ObjectMask
 from anymask.volumes import Volume, VolumeSession, VolumeSettings, open_volume_session
 from anymask.volumes.ending import Look, Past, judge, look_at
 from anymask.volumes.filling import fill_slices, mix_masks, signed_distance
+from anymask.volumes.session import SURE
+from anymask.volumes.tracks import TRACKS, AxisTracks
 from anymask.volumes.volume import scaled_affine
 from tests.segment.fakes import ColourRuntime
 
@@ -59,12 +64,6 @@ def test_a_thing_is_followed_both_ways_and_ends_where_it_ends() -> None:
         assert session.labels({1: "disc"}).names == {1: "disc"}
 
 
-def test_without_stop_the_tracker_of_videos_is_asked_to_the_end() -> None:
-    with begin(stop=False) as session:
-        session.add(7, box=(16, 13, 39, 36))
-        assert {one.index for one in session.propagate()} == set(range(16))
-
-
 @pytest.mark.parametrize("axis", [0, 1, 2])
 def test_every_axis_can_be_spoken_of(axis: int) -> None:
     array, truth = made(0, 15)
@@ -98,7 +97,7 @@ def test_of_two_objects_on_one_voxel_the_smaller_one_has_it() -> None:
         assert (session.labels().array[7] == _disc(27).astype(int) + _disc(27, 4)).all()
 
 
-def test_a_correction_is_computed_again_up_to_the_next_prompt_alone() -> None:
+def test_a_correction_leaves_the_slices_beyond_the_next_prompt() -> None:
     with begin() as session:
         session.add(7, box=(16, 13, 39, 36))
         session.add(5, mask=np.zeros((64, 80), np.bool_) | _disc(25))
@@ -108,10 +107,34 @@ def test_a_correction_is_computed_again_up_to_the_next_prompt_alone() -> None:
         session.add(9, mask=drawn)
         list(session.propagate())
         after = {z: session.slice(z).objects[1] for z in range(4, 11)}
-        assert all(before[z] == after[z] for z in range(4, 9))
+        assert all(before[z] == after[z] for z in range(4, 8))
         assert (after[9].mask == drawn).all()
         session.take_back(1, 9)
         assert session.prompts(1) == [(0, 5), (0, 7)]
+        assert all(session.slice(z).objects[1] == before[z] for z in before)
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_a_slice_shows_the_track_that_agrees_with_both_prompts(lost: bool) -> None:
+    """The track of slice 0 leaves the object; that of slice 4 keeps it, or leaves it on slice 0."""
+    right, wrong = (mask_to_rle(_disc(x)) for x in (20, 31))
+    masks = {
+        1 + TRACKS: {z: right if z == 0 else wrong for z in range(5)},
+        1 + 5 * TRACKS: {z: wrong if lost and z == 0 else right for z in range(5)},
+    }
+    tracks = {
+        number: {z: ObjectMask(one, 1, 1, "visible") for z, one in row.items()}
+        for number, row in masks.items()
+    }
+    video: Any = SimpleNamespace(
+        objects=list(tracks),
+        prompts=lambda track: [track // TRACKS - 1],
+        known=lambda _: [(0, 4)],
+        result=lambda z: SimpleNamespace(objects={n: row[z] for n, row in tracks.items()}),
+    )
+    found = dict(AxisTracks(video).shown(1))
+    assert [one.mask.rle == right for one in found.values()] == [True, not lost, True, True, True]
+    assert (found[2].confidence < SURE) is lost, "else it is interpolated"
 
 
 def _disc(x: float, radius: float = 11) -> NDArray[np.bool_]:
@@ -191,10 +214,6 @@ def test_between_drawn_slices_masks_are_filled() -> None:
         session.add(4, mask=_disc(20))
         session.add(8, mask=_disc(40))
         assert dice(session.mask()[6], _disc(30)) > 0.99
-    with begin(np.zeros(SHAPE, np.int16), fill="never") as session:
-        session.add(4, mask=_disc(20))
-        session.add(8, mask=_disc(40))
-        assert slices_of(session.mask()) == [4, 8]
 
 
 @pytest.mark.parametrize(
@@ -271,7 +290,8 @@ def test_where_and_why_an_object_ends_is_told(tmp_path: Path) -> None:
         assert session.follow().ends(1) == []
     with begin(stop=False) as session:
         session.add(7, box=(16, 13, 39, 36))
-        assert session.follow().ends(1) == []
+        assert {one.index for one in session.propagate()} == set(range(16))
+        assert session.ends(1) == []
 
 
 def test_a_look_leaves_out_the_mixed_pixels_of_the_edge() -> None:

@@ -38,10 +38,10 @@ def asked(scan: Path, *outputs: str, **changes: object) -> VolumeFiles:
 
 
 def test_labels_are_written_on_their_scan_and_told(scan: Path) -> None:
-    seen: list[int] = []
+    seen: list[tuple[int, int | None]] = []
     notes = track_volume_file(
         lambda: Model(ColourRuntime()), asked(scan, "a.nii.gz", "a.seg.nrrd"), "m",
-        lambda done, total: seen.append(done),
+        lambda done, total: seen.append((done, total)),
     )  # fmt: skip
     for name in ("a.nii.gz", "a.seg.nrrd"):
         read = read_volume(scan.parent / name)
@@ -49,7 +49,7 @@ def test_labels_are_written_on_their_scan_and_told(scan: Path) -> None:
         assert np.allclose(read.affine, read_volume(scan).affine)
     assert read.names == {1: "disc", 2: "Segment_2"}
     assert any(note.startswith("disc: ") and "z slices 4 to 10 (21.0 mm)" in note for note in notes)
-    assert seen[-1] == len(seen)
+    assert seen[-1] == (16, 16)
     written = {one.name for one in scan.parent.iterdir()}
     assert written == {"scan.nii.gz", "a.nii.gz", "a.seg.nrrd"}
     for names, told in ((["a.nii.gz"], "also an input"), (["b.nii", "./b.nii"], "Duplicate")):
@@ -147,23 +147,21 @@ def test_a_file_of_several_channels_is_asked_for_by_the_command_s_option(
 
 
 @pytest.mark.parametrize(
-    ("millilitres", "text"),
+    ("text", "wanted"),
     [
-        (23.456, "23.46 ml"),
-        (0.1, "0.10 ml"),
-        (0.05, "50.00 mm³"),
-        (1.2e-4, "0.12 mm³"),
-        (65e-12, "65 µm³"),  # a nucleus of 5 um: pi / 6 * 125 um3
-        (5.23e-8, "52,300 µm³"),
+        (volume_text(23.456), "23.46 ml"),
+        (volume_text(0.1), "0.10 ml"),
+        (volume_text(0.05), "50.00 mm³"),
+        (volume_text(1.2e-4), "0.12 mm³"),
+        (volume_text(65e-12), "65 µm³"),  # a nucleus of 5 um: pi / 6 * 125 um3
+        (volume_text(5.23e-8), "52,300 µm³"),
+        (depth_text(21.0), "21.0 mm"),
+        (depth_text(0.1), "0.1 mm"),
+        (depth_text(0.005), "5 µm"),
     ],
 )
-def test_small_volumes_keep_their_digits(millilitres: float, text: str) -> None:
-    assert volume_text(millilitres) == text
-
-
-@pytest.mark.parametrize(("depth", "text"), [(21.0, "21.0 mm"), (0.1, "0.1 mm"), (0.005, "5 µm")])
-def test_small_depths_keep_their_digits(depth: float, text: str) -> None:
-    assert depth_text(depth) == text
+def test_small_volumes_and_depths_keep_their_digits(text: str, wanted: str) -> None:
+    assert text == wanted
 
 
 @pytest.mark.slow

@@ -78,7 +78,7 @@ def track_volume_file(
     Args:
         load: Function that loads the model, called after the scan was read.
         model: Identifier of the model. A run is resumed only with the same one.
-        progress: Called with the number of processed slices, and None.
+        progress: Called with the number of processed slices, and of all slices of their axes.
 
     Raises:
         InputError: Another run writes the same output. Otherwise as `Model.volume`, `read_volume`
@@ -113,9 +113,12 @@ def _volume_files(
         session = open_volume_session(opened, scan, **settings)
     with session:
         _add_prompts(session, job, words)
-        for done, _ in enumerate(session.propagate(), 1):
+        axes = {axis for number in session.objects for axis, _ in session.prompts(number)}
+        total, seen = sum(scan.shape[axis] for axis in axes), set[tuple[int, int]]()
+        for one in session.propagate():
+            seen.add((one.axis, one.index))
             if progress is not None:
-                progress(done, None)
+                progress(len(seen), total)
         labels = session.labels(job.names)
         for output in job.outputs:
             write_labels(output, labels, scan)

@@ -43,13 +43,13 @@ from anymask.track import (
     SessionFile,
     SessionStore,
     TrackerSetting,
-    VideoSession,
     open_session,
     read_whole,
 )
 from anymask.volumes.ending import GAP, EndingTracker, FollowedState
 from anymask.volumes.filling import AlongAxis, fill_slices, join_axes
 from anymask.volumes.reading import read_volume
+from anymask.volumes.tracks import AxisTracks
 from anymask.volumes.volume import Colour, Volume, check_window, scaled_affine
 from anymask.volumes.writing import label_volume, write_labels
 
@@ -58,6 +58,7 @@ IN_MEMORY = 512 << 20  # maximum size of a scan to keep in memory, in bytes
 LOOKED_AT = 24  # number of slices sampled for the default window
 Window = tuple[float, float]
 Fill = Literal["auto", "always", "never"]
+SURE = 0.9  # minimum confidence of a track between prompted slices; below, interpolate
 UNSURE = frozenset({"score", "area", "jump", "gone"})  # doubts that mark a slice for interpolation
 
 
@@ -179,7 +180,7 @@ class VolumeSession:
         self.volume, self.settings = volume, settings
         self.window = settings.window or usual_window(volume)
         self._model, self._closed = model, False
-        self._videos: dict[int, VideoSession] = {}
+        self._axes: dict[int, AxisTracks] = {}
         try:
             for axis in range(3):
                 path = self._path(axis)
@@ -220,7 +221,7 @@ class VolumeSession:
     @property
     def objects(self) -> list[int]:
         """Numbers of all objects."""
-        return sorted({number for one in self._videos.values() for number in one.objects})
+        return sorted({number for one in self._axes.values() for number in one.objects})
 
     def add(
         self,
@@ -231,8 +232,9 @@ class VolumeSession:
     ) -> ObjectMask:
         """Prompt an object on a slice, or correct its mask there, and return the mask.
 
-        Corrections are tracked along the same axis, up to the next prompts of the object there. If
-        the object has prompts only on other axes, the mask from those axes is corrected.
+        Every prompted slice is tracked on its own along its axis. A slice shows the track that
+        agrees best with the other prompted slices, weighted by distance. Clicks and scribbles
+        correct the mask that the object has on the slice.
 
         Args:
             slice: Slice index along the axis, from 0.
@@ -256,30 +258,39 @@ class VolumeSession:
                 f"Slice {slice} is out of range: this scan has slices 0 to {count - 1} across "
                 f"{AXES[axis]}."
             )
-        video, seen = self._open(axis), id in self.objects
+        tracks, seen = self._open(axis), id in self.objects
         corrects = not any(prompt.get(name) is not None for name in ("mask", "box", "lasso"))
-        if seen and id not in video.objects and corrects and not prompt.get("anew"):
+        new = slice not in tracks.prompts(id)
+        if seen and new and corrects and not prompt.get("anew"):
             prompt["mask"] = self._cut(id, axis, slice)
-        return video.add(slice, id, **prompt)
+        return tracks.video.add(slice, tracks.track_at(id, slice), **prompt)
 
     def _cut(self, number: int, axis: int, index: int) -> BoolArray | None:
-        """Mask of an object from other axes on a slice of this axis, or None."""
-        known = np.take(self.mask(number), index, axis=axis)
+        """Mask of an object on a slice, from its axis or else from the others, or None."""
+        one = self._axes[axis].result(index).get(number)
+        known = np.take(self.mask(number), index, axis=axis) if one is None else one.mask
         return known if known.any() else None
 
     def take_back(self, id: int, slice: int, axis: int = 0) -> None:  # noqa: A002
         """Delete the prompt of an object on a slice. Raises InputError if it does not exist."""
         check_axis(axis)
-        self._open(axis).take_back(id, slice)
+        tracks = self._open(axis)
+        id, slice = read_whole(id=id, slice=slice)  # noqa: A001
+        if slice not in (prompted := tracks.prompts(id)):
+            raise InputError(
+                f"Object {id} has no prompt on slice {slice}. It has prompts on {prompted}."
+            )
+        tracks.video.take_back(tracks.track_at(id, slice), slice)
 
     def remove(self, id: int) -> None:  # noqa: A002
         """Delete an object. Other objects do not change."""
-        for video in self._videos.values():
-            video.remove(id)
+        for one in self._axes.values():
+            for track in one.tracks(id):
+                one.video.remove(track)
 
     def prompts(self, id: int) -> list[tuple[int, int]]:  # noqa: A002
         """Prompted slices of an object, as (axis, slice)."""
-        return [(axis, i) for axis, one in sorted(self._videos.items()) for i in one.prompts(id)]
+        return [(axis, i) for axis, one in sorted(self._axes.items()) for i in one.prompts(id)]
 
     # ----------------------------------------------------------------------------------- slices
 
@@ -287,7 +298,8 @@ class VolumeSession:
         """Track the objects from slice to slice, along each axis with prompts.
 
         Tracking stops when all objects have ended. You can leave the loop and call it again to
-        continue. Slices with results are not computed again.
+        continue. Slices with results are not computed again. Slices between two prompts of an
+        object are final when the loop ends: `slice` and `mask` return them.
 
         Args:
             direction: "forward", to higher slices, "backward", or "both".
@@ -299,7 +311,7 @@ class VolumeSession:
             raise InputError(
                 f'Invalid direction {direction!r}. Use "forward", "backward" or "both".'
             )
-        prompted = [axis for axis, one in sorted(self._videos.items()) if one.objects]
+        prompted = [axis for axis, one in sorted(self._axes.items()) if one.objects]
         if not prompted:
             raise InputError(
                 "No object has a prompt yet. Add one first: session.add(40, box=(x0, y0, x1, y1))"
@@ -317,11 +329,11 @@ class VolumeSession:
         return self
 
     def _pass(self, axis: int, *, backward: bool) -> Iterator[FollowedSlice]:
-        video = self._videos[axis]
+        video = self._axes[axis].video
         absent = dict.fromkeys(video.objects, 0)
         prompted = [index for number in absent for index in video.prompts(number)]
         for frame in video.propagate("backward" if backward else "forward"):
-            yield FollowedSlice(axis, frame.index, frame.objects)
+            yield self.slice(frame.index, axis)
             for number in absent:
                 one = frame.objects.get(number)
                 absent[number] = absent[number] + 1 if one is None or not one.area else 0
@@ -332,17 +344,20 @@ class VolumeSession:
     def slice(self, index: int, axis: int = 0) -> FollowedSlice:
         """Return the stored masks of a slice from prompts on its axis, without computing any."""
         check_axis(axis)
-        video = self._videos.get(axis)
-        return FollowedSlice(axis, index, {} if video is None else video.result(index).objects)
+        tracks = self._axes.get(axis)
+        return FollowedSlice(axis, index, {} if tracks is None else tracks.result(index))
 
     def known(self, id: int) -> list[tuple[int, int, int]]:  # noqa: A002
         """Slice ranges with masks of an object, as (axis, first, last)."""
         (id,) = read_whole(id=id)  # noqa: A001
-        return [
-            (axis, *stretch)
-            for axis, video in sorted(self._videos.items())
-            for stretch in (video.known(id) if id in video.objects else ())
-        ]
+        found = []
+        for axis, one in sorted(self._axes.items()):
+            for index in one.slices(id):
+                if found and found[-1][0] == axis and found[-1][2] == index - 1:
+                    found[-1] = (axis, found[-1][1], index)
+                else:
+                    found.append((axis, index, index))
+        return found
 
     def ends(self, id: int) -> list[str]:  # noqa: A002
         """Detected ends of an object with reasons, such as "z 2 (z 1: no mask was found)".
@@ -350,9 +365,12 @@ class VolumeSession:
         Directions in which the object reaches the last slice are omitted. Empty with `stop=False`.
         """
         found = []
-        for axis, video in sorted(self._videos.items()):
-            for backward, step in ((True, 1), (False, -1)):
-                state = video.state_of(id, backward=backward)
+        for axis, one in sorted(self._axes.items()):
+            if not (prompted := one.prompts(id)):
+                continue
+            for place, backward, step in ((0, True, 1), (-1, False, -1)):
+                track = one.track_at(id, prompted[place])
+                state = one.video.state_of(track, backward=backward)
                 if isinstance(state, FollowedState) and (first := state.past.first) is not None:
                     last, name = first.slice + step, AXES[axis]
                     found.append(f"{name} {last} ({name} {first.slice}: {first.describe()})")
@@ -360,12 +378,13 @@ class VolumeSession:
 
     def doubtful(self) -> list[tuple[int, int, int, tuple[str, ...]]]:
         """Low-confidence masks to review, as (axis, slice, object, doubts)."""
-        return [
-            (axis, *row)
-            for axis, video in sorted(self._videos.items())
-            for row in video.doubtful()
-            if video.result(row[0]).objects[row[1]].area
-        ]
+        return sorted(
+            (axis, index, number, shown.mask.doubts)
+            for axis, one in self._axes.items()
+            for number in one.objects
+            for index, shown in one.shown(number)
+            if shown.mask.doubts and shown.mask.area
+        )
 
     # ----------------------------------------------------------------------------------- volumes
 
@@ -375,28 +394,27 @@ class VolumeSession:
         Raises:
             InputError: The object does not exist.
         """
-        prompted = {axis: one for axis, one in self._videos.items() if id in one.objects}
+        prompted = {axis: one for axis, one in self._axes.items() if id in one.objects}
         if not prompted:
             raise InputError(f"Unknown object {id!r}. This session has the objects {self.objects}.")
         parts = [
-            AlongAxis(axis, np.moveaxis(self._along(axis, video, id), 0, axis), video.prompts(id))
-            for axis, video in sorted(prompted.items())
+            AlongAxis(axis, np.moveaxis(self._along(axis, one, id), 0, axis), one.prompts(id))
+            for axis, one in sorted(prompted.items())
         ]
         return join_axes(parts, self.volume.spacing)
 
-    def _along(self, axis: int, video: VideoSession, number: int) -> BoolArray:
+    def _along(self, axis: int, tracks: AxisTracks, number: int) -> BoolArray:
         """Masks of an object along one axis, with that axis first."""
         sides = [side for place, side in enumerate(self.volume.shape) if place != axis]
         stack = np.zeros((self.volume.shape[axis], *sides), np.bool_)
         unsure = []
-        for first, last in video.known(number):
-            for index in range(first, last + 1):
-                one = video.result(index).objects[number]
-                if one.area:
-                    stack[index] = one.mask
-                if not one.area or (not one.prompted and UNSURE & set(one.doubts)):
-                    unsure.append(index)
-        drawn = [index for index in video.prompts(number) if stack[index].any()]
+        for index, shown in tracks.shown(number):
+            one = shown.mask
+            if one.area:
+                stack[index] = one.mask
+            if not one.prompted and (shown.confidence < SURE or UNSURE & set(one.doubts)):
+                unsure.append(index)
+        drawn = [index for index in tracks.prompts(number) if stack[index].any()]
         return fill_slices(stack, drawn, unsure, self.settings.fill)
 
     def labels(
@@ -417,12 +435,8 @@ class VolumeSession:
 
     def _size(self, number: int) -> int:
         """Total area of an object on all tracked slices, in pixels."""
-        return sum(
-            video.result(index).objects[number].area
-            for video in self._videos.values()
-            for first, last in video.known(number)
-            for index in range(first, last + 1)
-        )
+        shown = (found for one in self._axes.values() for found in one.shown(number))
+        return sum(one.mask.area for _, one in shown)
 
     def save(self, path: str | Path, names: Mapping[int, str] | None = None) -> None:
         """Write the labels. See `write_labels`."""
@@ -432,18 +446,18 @@ class VolumeSession:
 
     def checkpoint(self) -> None:
         """Write results to the session file."""
-        for video in self._videos.values():
-            video.checkpoint()
+        for one in self._axes.values():
+            one.video.checkpoint()
 
     def note(self, name: str, value: str | None = None) -> str | None:
         """Return a stored note of the session. `value` sets it first."""
-        return self._open(0).note(name, value)
+        return self._open(0).video.note(name, value)
 
     def close(self) -> None:
         """Write all results and release the scan."""
-        for video in self._videos.values():
-            video.close()
-        self._videos.clear()
+        for one in self._axes.values():
+            one.video.close()
+        self._axes.clear()
         self._closed = True
 
     def _path(self, axis: int) -> Path | None:
@@ -452,10 +466,10 @@ class VolumeSession:
         path = Path(self.settings.session).expanduser()
         return path if axis == 0 else path.with_name(f"{path.name}.{AXES[axis]}")
 
-    def _open(self, axis: int) -> VideoSession:
+    def _open(self, axis: int) -> AxisTracks:
         if self._closed:
             raise InputError("This session is closed. Use it inside its `with` block.")
-        if axis not in self._videos:
+        if axis not in self._axes:
             self._check_same(self._path(axis))
             video = open_session(
                 self._model,
@@ -465,9 +479,9 @@ class VolumeSession:
                 refine_edges=self.settings.refine_edges,
                 session=self._path(axis),
             )
-            self._videos[axis] = video
+            self._axes[axis] = AxisTracks(video)
             video.note("scan", self._mark())
-        return self._videos[axis]
+        return self._axes[axis]
 
     def _mark(self) -> str:
         """Hash of the scan geometry and window."""
