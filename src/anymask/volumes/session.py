@@ -298,8 +298,8 @@ class VolumeSession:
         """Track the objects from slice to slice, along each axis with prompts.
 
         Tracking stops when all objects have ended. You can leave the loop and call it again to
-        continue. Slices with results are not computed again. Slices between two prompts of an
-        object are final when the loop ends: `slice` and `mask` return them.
+        continue. Slices with results are not computed again. With "both", slices between two
+        prompts of an object are returned again at the end, when both directions are known.
 
         Args:
             direction: "forward", to higher slices, "backward", or "both".
@@ -321,6 +321,11 @@ class VolumeSession:
                 yield from self._pass(axis, backward=False)
             if direction in ("backward", "both"):
                 yield from self._pass(axis, backward=True)
+            if direction == "both":
+                tracks = self._axes[axis]
+                prompts = [own for own in map(tracks.prompts, tracks.objects) if own]
+                for index in sorted({i for own in prompts for i in range(own[0] + 1, own[-1])}):
+                    yield self.slice(index, axis)
 
     def follow(self, direction: Direction = "both") -> VolumeSession:
         """Run `propagate` to the end and return the session."""

@@ -43,7 +43,7 @@ class AxisTracks:
     def tracks(self, number: int) -> dict[int, list[int]]:
         """Prompted slices of each track of an object."""
         tracks = [track for track in self.video.objects if track % TRACKS == number]
-        return {track: self.video.prompts(track) for track in tracks}
+        return {track: own for track in tracks if (own := self.video.prompts(track))}
 
     def prompts(self, number: int) -> list[int]:
         """Prompted slices of an object."""
