@@ -296,9 +296,9 @@ def test_a_gated_export_says_why_and_what_it_changed(
     ann.page.get_by_role("button", name="Export", exact=True).last.click()
     ann.page.get_by_text("70 % good masks").wait_for()
     told = "9 masks\nNot kept: exact outlines (9 times)\nNot kept: separate parts (1 time)"
-    more = {"X-Summary": quote(told)}
     ann.page.route(
-        "**/api/export", lambda route: route.fulfill(response=route.fetch(), headers=more)
+        "**/api/export",
+        lambda route: route.fulfill(response=route.fetch(), headers={"X-Summary": quote(told)}),
     )
     with ann.page.expect_download() as download:
         ann.page.get_by_role("button", name="Export anyway").click()
