@@ -355,7 +355,7 @@ class VolumeSession:
     def known(self, id: int) -> list[tuple[int, int, int]]:  # noqa: A002
         """Slice ranges with masks of an object, as (axis, first, last)."""
         (id,) = read_whole(id=id)  # noqa: A001
-        found = []
+        found: list[tuple[int, int, int]] = []
         for axis, one in sorted(self._axes.items()):
             for index in one.slices(id):
                 if found and found[-1][0] == axis and found[-1][2] == index - 1:
