@@ -22,6 +22,15 @@ describe("the scale bar", () => {
     expect(bar.text).toBe(text);
     expect(bar.width).toBeCloseTo(width, 2);
   });
+
+  test.each([...Array(200).keys()])("it is as long as it says and fills its room (%d)", (i) => {
+    const [size, scale] = [10 ** ((i % 41) / 7 - 3), 10 ** ((i % 23) / 6 - 2)];
+    const { width, text } = scaleBar({ size, unit: "mm" }, scale, 160);
+    const [number, unit] = text.split(" ");
+    const mm: Record<string, number> = { nm: 1e-6, µm: 1e-3, mm: 1, cm: 10, m: 1e3, km: 1e6 };
+    expect((Number(number) * mm[unit]) / ((width / scale) * size)).toBeCloseTo(1, 9);
+    expect(width <= 160.001 && width > 160 / 2.5 - 0.001).toBe(true);
+  });
 });
 
 const HW: [number, number] = [12, 15];

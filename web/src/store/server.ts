@@ -1,4 +1,4 @@
-/** The project on a server (its routes are listed in docs/get-started/first-project.md). */
+/** The project on a server (its routes are listed in docs/reference/http-api.md). */
 
 import { readEmbedding } from "../model/embedding";
 import type { CocoRle } from "../masks/rle";

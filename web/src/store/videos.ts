@@ -1,4 +1,4 @@
-/** Videos on the server: sessions over HTTP (docs/guides/serve.md, "A session about a video"). */
+/** Videos on the server: sessions over HTTP (docs/reference/http-api.md). */
 
 import type { CocoRle } from "../masks/rle";
 import type { Direction } from "../state/said";

@@ -1,8 +1,4 @@
-/**
- * Scans on the server: sessions over HTTP (docs/guides/serve.md, "A session about a scan").
- *
- * The page counts the slices across z, y and x one after the other, as the frames of one video.
- */
+/** Scans on the server. The page counts slices across z, y, x in turn, as frames of one video. */
 
 import type { Direction } from "../state/said";
 import type { Found, Stretch } from "../state/tracks";
