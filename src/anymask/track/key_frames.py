@@ -220,7 +220,7 @@ def read_forward(session: VideoSession, number: int, frame: int) -> dict[int, Ob
     with located("the masks of a key frame of the session"):
         return {
             int(at): ObjectMask(
-                coco_to_rle(one["rle"]), *[float(one["score"])] * 2, "visible", tuple(one["doubts"])
+                coco_to_rle(one["rle"]), (s := +one["score"]), s, "visible", tuple(one["doubts"])
             )
             for at, one in parse_json(stored, "the masks").items()
         }

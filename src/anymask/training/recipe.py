@@ -251,7 +251,7 @@ def read_recipe(path: str | Path) -> Recipe:
     return recipe_of(raw, str(path))
 
 
-def recipe_of(raw: dict[str, Any], where: str) -> Recipe:
+def recipe_of(raw: Any, where: str) -> Recipe:
     """Create a recipe from plain values of TOML or a checkpoint.
 
     Raises ConfigError that names `where` and the field.
