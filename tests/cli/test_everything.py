@@ -112,7 +112,7 @@ def test_layouts_reach_the_records(
     [
         (["--tile", "big"], "--tile: Expected auto, none or a tile size in pixels, got 'big'"),
         (["--tile", "10"], "--tile: Expected auto, none or a tile size in pixels, got '10'"),
-        (["--min-mask-area", "-1"], "min_mask_area must be a number of pixels, 0 or more, got"),
+        (["--min-mask-area", "-1"], "--min-mask-area must be a number of pixels, 0 or more, got"),
         (["--grid", "0"], "grid must be a whole number of at least 1 and at most 1024, got 0"),
         (["--score", "70"], "0 or more and less than 2, got 70.0; for 70 % write 0.7."),
     ],

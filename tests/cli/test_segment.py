@@ -93,7 +93,10 @@ def test_an_empty_mask_is_told(folder: Path, capsys: pytest.CaptureFixture[str])
         (["--point", "5"], "Invalid --point X,Y '5'. Expected 2 numbers separated by commas"),
         (["--crs", "EPSG:4326", "--point", "9,47"], "--crs: Only for maps"),  # no pixel
         (["--point", "5,5", "--max-parts", "3"], "--part-share and --max-parts require --parts."),
-        (["--point", "5,5", "--parts", "--max-parts", "0"], "max_parts must be a whole number of"),
+        (
+            ["--point", "5,5", "--parts", "--max-parts", "0"],
+            "--max-parts must be a whole number of",
+        ),
         (["--point", "5,5", "--parts", "--semantic"], "--semantic does not support prompts"),
         (
             ["--point", "9,9", "--negative", "5;6"],

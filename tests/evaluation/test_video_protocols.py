@@ -201,9 +201,9 @@ def test_videos_are_evaluated_from_the_command_line(
     ("words", "message"),
     [
         (["videos"], "Missing: DIR"),
-        (["videos", ".", "--rounds", "0"], "Invalid rounds=0"),
+        (["videos", ".", "--rounds", "0"], "Invalid --rounds 0"),
         (["videos", ".", "--clicks", "3"], "Unknown option --clicks"),
-        (["videos", ".", "--least-quality", "2"], "least_quality must be"),
+        (["videos", ".", "--least-quality", "2"], "--least-quality must be"),
         (["photos", ".", "--rounds", "2"], "Unknown option --rounds"),
     ],
 )

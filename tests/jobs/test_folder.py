@@ -346,7 +346,7 @@ def test_machines_share_a_folder_and_each_has_its_own_log(desk: Path) -> None:
     ("words", "message"),
     [
         (["--workers", "-1"], "workers must be a whole number of at least 0, got -1"),
-        (["--output-shards", "-1"], "output_shards must be a whole number of at least 0, got -1"),
+        (["--output-shards", "-1"], "--output-shards must be a whole number of at least 0, got -1"),
         (["--shard", "3/2"], "--shard: Invalid part"),
         (["-o", "photos"], "The output folder 'photos' contains the images"),
         (["-o", "file"], "Cannot create the output folder 'file'"),

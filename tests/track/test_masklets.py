@@ -167,8 +167,8 @@ def test_a_stream_is_refused(model: Model) -> None:
         (["--everything", "--box", "1,1,9,9"], "cannot be combined with prompts"),
         (["--everything", "--from", "known.json"], "cannot be combined with prompts"),
         (["--box", "1,1,9,9", "--key-every", "3"], "--key-every requires --everything"),
-        (["--everything", "--merge-iou", "2"], "merge_iou"),
-        (["--everything", "--key-every", "0"], "key_every"),
+        (["--everything", "--merge-iou", "2"], "--merge-iou"),
+        (["--everything", "--key-every", "0"], "--key-every"),
     ],
 )
 def test_options_that_do_not_fit_are_refused(

@@ -121,7 +121,7 @@ def test_a_session_that_is_named_is_corrected_later(scan: Path) -> None:
             ["--axis", "y", "--slice", "99", "--box", "1,1,5,5", "-o", "x.nii"],
             f"slices 0 to {made()[0].shape[1] - 1} across y",
         ),
-        (["--frame", "3", "--box", "1,1,5,5", "-o", "x.nii"], "(--frame) accepts 0 to 0"),
+        (["--frame", "3", "--box", "1,1,5,5", "-o", "x.nii"], "--frame accepts 0 to 0"),
         (["--box", "1,1,5,5", "--window", "40", "-o", "x.nii"], "LEVEL,WIDTH"),
         (["--box", "1,1,5,5", "--axis", "w", "-o", "x.nii"], "Choose from: z, y, x"),
     ],

@@ -361,7 +361,9 @@ def photo_from_json(row: dict[str, Any]) -> ExaminedPhoto:
             mask=int(mask["mask"]),
             label=mask["label"],
             rle=string_to_rle(mask["rle"], (height, width)),
-            values=np.array(mask["values"], np.float64).reshape(len(FEATURES)),
+            values=np.array(mask["values"], np.float64).reshape(
+                len(mask["values"]) and len(FEATURES)
+            ),
             twin=mask["twin"],
             answer=Mask.from_sa1b(mask["answer"]) if "answer" in mask else None,
             prompt_kind=mask.get("asked", ""),

@@ -115,7 +115,7 @@ def copy_run(source: Path, folder: Path, recipe: dict[str, Any]) -> None:
                 f"{found[0]} was trained with {name} = {theirs!r}, but the recipe sets "
                 f"{recipe[name]!r}. Set the same value to continue from a copy of that run."
             )
-    theirs = TrainingProgress(**state["progress"])
+    theirs = TrainingProgress(**state.get("progress", {}))
     state["progress"] = dataclasses.asdict(
         dataclasses.replace(theirs, step=0, skipped=0, before=theirs.age)
     )
@@ -134,7 +134,7 @@ def read_state(path: Path) -> dict[str, Any]:
     """Read a checkpoint. Raises WeightsError if it is invalid."""
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-        numbers = dataclasses.asdict(TrainingProgress(**state["progress"])).values()
+        numbers = dataclasses.asdict(TrainingProgress(**state.get("progress", {}))).values()
         sum(numbers), {**state["recipe"], **state["average"]}  # TypeError for other types
     except Exception as error:
         raise WeightsError(

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from anymask.masks import rle_iou
-from anymask.track import ObjectMask, VideoSession
+from anymask.track import ObjectMask, VideoSession, read_whole
 
 TRACKS = 1 << 16  # a track is numbered object + TRACKS * (prompted slice + 1)
 
@@ -42,6 +42,7 @@ class AxisTracks:
 
     def tracks(self, number: int) -> dict[int, list[int]]:
         """Prompted slices of each track of an object."""
+        (number,) = read_whole(id=number)
         tracks = [track for track in self.video.objects if track % TRACKS == number]
         return {track: own for track in tracks if (own := self.video.prompts(track))}
 
