@@ -336,7 +336,9 @@ def select_weights(run: ClipRun) -> tuple[nn.Module, ClipOutcome]:
     if own != run.scorer.side:
         scorer = replace(run.scorer, side=own)
         before = measured_once(
-            folder / f"before_{own}.json", lambda: scorer.measure(starting_module(folder, recipe))
+            folder / f"before_{own}.json",
+            2,
+            lambda: scorer.measure(starting_module(folder, recipe)),
         )
         if chosen is not None:
             best = scorer.measure(network_at(folder, recipe, found[1], chosen))
