@@ -1,5 +1,6 @@
 """`anymask audit` as a user meets it."""
 
+import itertools
 import json
 from pathlib import Path
 
@@ -104,8 +105,9 @@ def test_results_never_lie_among_the_annotations(
 ) -> None:
     main(["convert", str(data), str(tmp_path / "set"), "--to", "sa1b"])
     before = sorted((tmp_path / "set").rglob("*"))
-    more = ["--images", str(data / "images"), option, str(tmp_path / place)]
-    assert main([*words(tmp_path / "set", tmp_path / "out"), *more]) == 2
+    outputs = {"-o": str(tmp_path / "out")} | {option: str(tmp_path / place)}
+    more = ["--images", str(data / "images"), *itertools.chain(*outputs.items())]
+    assert main(["audit", str(tmp_path / "set"), *more]) == 2
     assert "Choose a folder outside of the dataset" in capsys.readouterr().err
     assert sorted((tmp_path / "set").rglob("*")) == before
 

@@ -60,6 +60,7 @@ def test_a_ridge_is_thinned_to_its_top() -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (["-o", "edges.png", "-o", "edges.npy"], "This command writes a single output"),
         (["-o", "edges.jpg"], "Edge maps are written as .png or .npy"),
         (["-o", "edges.png", "--grid", "0"], "whole number of at least 1"),
         (["-o", "edges.png", "--grid", "65"], "--grid is at most 64, got 65"),

@@ -275,11 +275,11 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
 
 
 def check_options(parser: argparse.ArgumentParser, words: Sequence[str]) -> None:
-    """Raise InputError for an unknown option, with a suggestion.
+    """Raise InputError for an unknown option, with a suggestion, or a second output if one is lost.
 
     It runs before argparse, which would report the remaining value of the option instead.
     """
-    options = parser._option_string_actions
+    options, outputs = parser._option_string_actions, 0
     for place, word in enumerate(words):
         if word == "--":
             return
@@ -288,6 +288,9 @@ def check_options(parser: argparse.ArgumentParser, words: Sequence[str]) -> None
             return
         name = word.partition("=")[0]
         if name in options:
+            outputs += "-o" in options[name].option_strings and options[name].dest == "output"
+            if outputs > 1:
+                raise InputError("This command writes a single output. Pass -o once.")
             continue
         if word.startswith("-") and word != "-" and os.path.isfile(word):  # noqa: PTH113 - any name
             raise InputError(f"{word!r} looks like an option. If it is a file, write ./{word}")
