@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from anymask.base import InputError, ProgressBar, file_suffix
-from anymask.cli.command import Argument, Command, Settings
+from anymask.cli.command import Argument, Command, Group, Settings
 from anymask.cli.folders import FOLDER, read_job, run_folder, run_photo
 from anymask.cli.options import (
     MODEL,
@@ -193,7 +193,9 @@ COMMAND = Command(run, (
              "set by the detector)"),
     Argument("--top-k", metavar="N", type=read_count,
         help="maximum number of objects, highest score first (default: all)"),
-    PROMPTS,
+    Group(PROMPTS.title, tuple(
+        one for one in PROMPTS.items
+        if isinstance(one, Argument) and one.names not in ("--mask", "--mask-values", "--next"))),
     Settings(CutoutSettings, "output image"),
     FOLDER,
     PICTURES,

@@ -222,8 +222,8 @@ def _forget_other(path: Path, words: str, *, kept: bool) -> None:
     same = stored == words or (kept and (stored is None or _keeps_prompts(stored, words)))
     if not same and kept:
         raise InputError(
-            f"{path} was created with different prompts. Repeat these prompts (more "
-            "can be added), choose another session file, or delete this file."
+            f"{path} was created with different prompts. Repeat these prompts (others can be added "
+            "on other frames), choose another session file, or delete this file."
         )
     if not same:
         path.unlink()
