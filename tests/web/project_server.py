@@ -97,6 +97,7 @@ class Project:
     lost: bool = False  # cut every connection to the project
     broken: set[str] = field(default_factory=set)  # photos whose file is cut off
     busy: int = 0  # answers of 429 still to give
+    gated: bool = False  # exports are refused unless forced
     token: str = ""
     guesses: dict[str, float] = field(default_factory=lambda: {"cup": 0.7, "bowl": 0.2})
     wishes: list[Any] = field(default_factory=list)  # for names of masks
@@ -385,6 +386,12 @@ class Handler(BaseHTTPRequestHandler):
         project.records[name] |= before | {"version": project.records[name]["version"] + 1}
         return project.records[name]
 
+    def export(self, project: Project) -> Any:
+        wish = self.json()
+        if project.gated and wish["proposals"] and not wish["force"]:
+            raise refuse(403, "The sample has 70 % good masks. Review more masks.")
+        return json.dumps({"records": list(project.records.values())}).encode()
+
 
 def describe(project: Project) -> dict[str, Any]:
     return {
@@ -431,6 +438,7 @@ ROUTES: list[tuple[str, Route]] = [
     (f"GET {IMAGE}/thumbnail", Handler.thumbnail),
     ("GET /api/report", lambda *_: REPORT),
     ("(?:GET|POST|PUT|DELETE) /api/labels", Handler.name),
+    ("POST /api/export", Handler.export),
     ("POST /api/names", lambda it, project: suggested(project, it.json())),
 ]
 

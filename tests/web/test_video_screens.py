@@ -54,7 +54,8 @@ def test_every_screen_of_a_video_passes_axe_and_fits(
         viewer.say(30, 30)
         viewer.follow()
         complaints += check(viewer, axe, "a followed video")
-        viewer.page.get_by_role("heading", name="Frames to review: 2").wait_for()
+        if size == SIZE:  # the list is folded on a phone
+            viewer.page.get_by_role("heading", name="Frames to review: 2").wait_for()
         viewer.keys("Home", "j")
         viewer.on_screen(4)
         assert viewer.page.evaluate("document.documentElement.scrollWidth") <= size["width"]
