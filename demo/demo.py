@@ -29,6 +29,7 @@ Picture = NDArray[np.uint8]
 
 LARGEST = 1600  # longest side of an image of the user, in pixels; the model supports any size
 GRID = GridDict(grid=14, score=0.6)
+BOWL_IN_PAN = 235, 95, 412, 224  # box in the first frame of `pan`
 CELL = 440  # longest side of an image on the contact sheet, in pixels
 
 
@@ -95,12 +96,16 @@ def panels(model: Model, scene: Scene) -> tuple[list[tuple[Picture, str]], list[
     return pictures, [1000 * (after - before) for before, after in pairwise(ticks)]
 
 
+def pan(image: Picture, count: int) -> list[Picture]:
+    """Frames of a camera pan over the image of the dog and its bowl."""
+    return [image[40 + 2 * n : 340 + 2 * n, 250 + 5 * n : 750 + 5 * n] for n in range(count)]
+
+
 def track_panels() -> list[tuple[Picture, str]]:
     """The bowl in three frames of a camera pan over the image, tracked from a box."""
-    image = load_image(anymask.sample("dog"))
-    frames = [image[40 + 2 * n : 340 + 2 * n, 250 + 5 * n : 750 + 5 * n] for n in range(12)]
+    frames = pan(load_image(anymask.sample("dog")), 12)
     with anymask.load("nano").track(frames, refine_edges=True) as session:
-        session.add(frame=0, id=1, box=(235, 95, 412, 224))
+        session.add(frame=0, id=1, box=BOWL_IN_PAN)
         masks = [frame.objects[1].mask for frame in session]
     return [(draw.overlay(frames[n], [masks[n]]), f"track: frame {n}") for n in (0, 5, 11)]
 

@@ -22,6 +22,7 @@ import anymask
 from anymask.edit import redact as redact_pixels
 from anymask.masks import draw
 from anymask.segment import Model
+from demo.demo import BOWL_IN_PAN, pan
 
 Picture = NDArray[np.uint8]  # (H, W, 3)
 Row = list[tuple[Picture, str]]
@@ -29,7 +30,6 @@ Row = list[tuple[Picture, str]]
 IMAGES = Path(__file__).resolve().parents[1] / "images"
 CELL = 330  # longest side of an image in a row, in pixels
 DOG, BOWL = (0, 222, 430, 534), (485, 135, 662, 264)  # boxes in sample:dog
-BOWL_IN_PAN = (235, 95, 412, 224)  # in the first frame of the pan
 CUP = (75, 12, 495, 388)  # in sample:coffee
 HANDLE = (518, 242, 580, 272)  # in sample:truck
 
@@ -44,12 +44,6 @@ def model(name: str = "small") -> Model:
 def photo(name: str) -> Picture:
     """A sample image, (H, W, 3)."""
     return anymask.load_image(anymask.sample(name))
-
-
-def pan(count: int) -> list[Picture]:
-    """Frames of a camera pan over the image of the dog and its bowl."""
-    image = photo("dog")
-    return [image[40 + 2 * n : 340 + 2 * n, 250 + 5 * n : 750 + 5 * n] for n in range(count)]
 
 
 def on_squares(cut: Image.Image) -> Picture:
@@ -142,7 +136,7 @@ def redact() -> Row:
 
 def track() -> Row:
     """An object in a video, tracked from a box."""
-    frames = pan(12)
+    frames = pan(photo("dog"), 12)
     with model("nano").track(frames, refine_edges=True) as session:
         session.add(frame=0, id=1, box=BOWL_IN_PAN)
         masks = [frame.objects[1].mask for frame in session]

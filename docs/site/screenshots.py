@@ -21,7 +21,8 @@ from playwright.sync_api import sync_playwright
 
 import anymask
 from anymask.masks import mask_to_rle, rle_to_coco
-from docs.site.pictures import BOWL, BOWL_IN_PAN, DOG, model, nuclei, pan
+from demo.demo import BOWL_IN_PAN, pan
+from docs.site.pictures import BOWL, DOG, model, nuclei, photo
 from tests.studio.servers import inference
 from tests.track.clips import write_video
 from tests.web.chromium import find_chromium
@@ -130,7 +131,7 @@ def stack(ann: Annotator, folder: Path) -> None:
 
 def write_pan(path: Path) -> Path:
     """Write the camera pan as a video."""
-    return write_video(path, pan(8), codec="libx264", pix_fmt="yuv420p")
+    return write_video(path, pan(photo("dog"), 8), codec="libx264", pix_fmt="yuv420p")
 
 
 def draw_box(ann: Viewer, first: tuple[int, int], last: tuple[int, int]) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from anymask.base import InputError, ProgressBar, file_suffix
-from anymask.cli.command import Argument, Command, Group, Settings
+from anymask.cli.command import Argument, Command, Settings
 from anymask.cli.folders import FOLDER, read_job, run_folder, run_photo
 from anymask.cli.options import (
     MODEL,
@@ -30,7 +30,7 @@ from anymask.cli.outputs import (
     or_stdout,
     stdout_suffix,
 )
-from anymask.cli.prompts import PROMPTS, read_one_prompt
+from anymask.cli.prompts import ONE_PROMPT, read_one_prompt
 from anymask.cli.sources import check_not_address, is_video, open_sources, read_example, sources
 from anymask.cli.streams import say, tell, write_stdout
 from anymask.edit import CutoutSettings
@@ -193,9 +193,7 @@ COMMAND = Command(run, (
              "set by the detector)"),
     Argument("--top-k", metavar="N", type=read_count,
         help="maximum number of objects, highest score first (default: all)"),
-    Group(PROMPTS.title, tuple(
-        one for one in PROMPTS.items
-        if isinstance(one, Argument) and one.names not in ("--mask", "--mask-values", "--next"))),
+    ONE_PROMPT,
     Settings(CutoutSettings, "output image"),
     FOLDER,
     PICTURES,

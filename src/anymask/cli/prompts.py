@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
@@ -72,6 +73,17 @@ PROMPTS = Group(
     ),
 )
 # fmt: on
+# The help omits what `read_one_prompt` refuses.
+ONE_PROMPT = Group(
+    PROMPTS.title,
+    tuple(
+        replace(one, help=argparse.SUPPRESS)
+        if one.names in ("--mask", "--next", "--mask-values")
+        else one
+        for one in PROMPTS.items
+        if isinstance(one, Argument)
+    ),
+)  # fmt: skip
 
 
 def read_prompts(parts: Sequence[Part], place: Place = lambda _, values: values) -> list[Prompt]:

@@ -17,7 +17,7 @@ import numpy as np
 
 from anymask.base import BoolArray, FloatArray
 from anymask.masks import FeatureMap
-from anymask.track.matching import Glimpse, match_cells
+from anymask.track.matching import Glimpse, grown, match_cells, unit_features
 
 AGREED = 0.5  # minimum IoU of a correction with the labels that an earlier prompted frame predicts
 KEPT = 0.9  # IoU of a reproduced correction from which the tracker needs no evidence
@@ -60,10 +60,10 @@ def fit_evidence(
     planes = [
         cv2.resize(plane, (side, side), interpolation=cv2.INTER_LINEAR)[:height, :width].ravel()
         for one in maps
-        for plane in _unit(one, len(maps))
+        for plane in _scaled(one, len(maps))
     ]
     features = np.stack([*planes, np.ones(height * width, np.float32)])  # (C + 1, P)
-    near = _spread(share > 0.2, AROUND)
+    near = grown(share > 0.2, AROUND)
     weights = np.where(near, NEAR, 1) * np.where(share > 0.5, 2, 1)
     weighted = features * np.asarray(weights / weights.sum(), np.float32).ravel()
     squares = (weighted @ features.T).astype(np.float64)
@@ -81,23 +81,15 @@ def add_evidence(
     side = max(one.values.shape[-1] for one in maps)
     found = np.full((side, side), weights[-1], np.float32)
     for one in maps:
-        planes = _unit(one, len(maps))
+        planes = _scaled(one, len(maps))
         part = np.tensordot(weights[first : first + len(planes)], planes, 1)
         found += cv2.resize(part, (side, side), interpolation=cv2.INTER_LINEAR)
         first += len(planes)
     evidence = found[:height, :width].clip(-EVIDENCE, EVIDENCE)
     both = logits.clip(-LOGITS, LOGITS) + evidence
-    return np.asarray(np.where(_spread(prior | (logits > 0), REACH), both, logits), np.float32)
+    return np.asarray(np.where(grown(prior | (logits > 0), REACH), both, logits), np.float32)
 
 
-def _unit(one: FeatureMap, count: int) -> FloatArray:
-    """Centered features of unit length, scaled so that those of all maps have the length SCALE."""
-    centred = one.values - one.values.mean(axis=(1, 2), keepdims=True)
-    length = np.linalg.norm(centred, axis=0, keepdims=True) + 1e-6
-    return np.asarray(centred * (SCALE / np.sqrt(count) / length), np.float32)
-
-
-def _spread(there: BoolArray, cells: int) -> BoolArray:
-    """Dilate a map by a number of cells."""
-    square = np.ones((2 * cells + 1, 2 * cells + 1), np.uint8)
-    return np.asarray(cv2.dilate(there.astype(np.uint8), square) > 0)
+def _scaled(one: FeatureMap, count: int) -> FloatArray:  # (C, h, w)
+    """Unit features of one of several maps, which have the length SCALE together."""
+    return np.asarray(unit_features(one.values) * (SCALE / np.sqrt(count)), np.float32)

@@ -218,9 +218,9 @@ def read_forward(session: VideoSession, number: int, frame: int) -> dict[int, Ob
     if stored is None:
         return None
     with located("the masks of a key frame of the session"):
-        return {
-            int(at): ObjectMask(
-                coco_to_rle(one["rle"]), (s := +one["score"]), s, "visible", tuple(one["doubts"])
-            )
-            for at, one in parse_json(stored, "the masks").items()
-        }
+        masks = dict[int, ObjectMask]()
+        for at, one in parse_json(stored, "the masks").items():
+            score = +one["score"]  # TypeError for text
+            rle, doubts = coco_to_rle(one["rle"]), tuple(one["doubts"])
+            masks[int(at)] = ObjectMask(rle, score, score, "visible", doubts)
+        return masks

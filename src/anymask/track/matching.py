@@ -63,10 +63,15 @@ def maps_to_keys(maps: tuple[FeatureMap, ...], geometry: Geometry, cells: int = 
     parts = []
     for one in maps:
         pooled = _pool(one.values, (height, width), cells).reshape(one.values.shape[0], -1)
-        centred = pooled - pooled.mean(axis=1, keepdims=True)
-        parts.append(centred / (np.linalg.norm(centred, axis=0) + 1e-6))
+        parts.append(unit_features(pooled))
     joined = np.concatenate(parts).T / np.sqrt(len(parts))
     return CellKeys(np.ascontiguousarray(joined, np.float32), (height, width))
+
+
+def unit_features(values: FloatArray) -> FloatArray:  # (C, ...)
+    """Features that are centered over all cells, with unit length in each cell."""
+    centred = values - values.mean(axis=tuple(range(1, values.ndim)), keepdims=True)
+    return np.asarray(centred / (np.linalg.norm(centred, axis=0) + 1e-6))
 
 
 def _pool(
@@ -130,10 +135,13 @@ def match_cells(
 
 def near_object(labels: FloatArray, grid_hw: tuple[int, int]) -> BoolArray:  # (G,) -> (G,)
     """Cells that the object can have reached since it filled `labels`."""
-    there = (labels > 0.3).astype(np.uint8).reshape(grid_hw)
-    side = 2 * REACH + 1
-    reached = cv2.dilate(there, np.ones((side, side), np.uint8))
-    return np.asarray(reached > 0).reshape(-1)
+    return grown((labels > 0.3).reshape(grid_hw), REACH).reshape(-1)
+
+
+def grown(cells: BoolArray, reach: int) -> BoolArray:  # (h, w)
+    """Dilate an area by a number of cells, also diagonally."""
+    square = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
+    return np.asarray(cv2.dilate(cells.astype(np.uint8), square) > 0)
 
 
 # Object states and priors.

@@ -97,6 +97,10 @@ class ClipScorer:
                 places.append((number, one.number))
         return Measured(np.array(scores), places)
 
+    def baseline(self, path: Path, recipe: Recipe) -> Measured:
+        """Return the metrics before training, which are kept in a file of the run folder."""
+        return measured_once(path, 2, lambda: self.measure(starting_module(path.parent, recipe)))
+
     def __call__(self, module: nn.Module) -> float:
         score = float(self.measure(module).ious.mean())
         print(f"evaluated clips: J & F {score:.3f}", flush=True)
@@ -179,9 +183,7 @@ def prepare_clips(options: TuningOptions, start: tuple[str, str]) -> ClipRun:
             f"{max(1, round(minutes))} min on a CPU, in addition to the evaluations.",
             flush=True,
         )
-    before = measured_once(
-        folder / "before.json", 2, lambda: scorer.measure(starting_module(folder, recipe))
-    )
+    before = scorer.baseline(folder / "before.json", recipe)
     print(f"before: {describe(before, scorer.side)}", flush=True)
     return ClipRun(options, recipe, about, names, scorer, before)
 
@@ -335,11 +337,7 @@ def select_weights(run: ClipRun) -> tuple[nn.Module, ClipOutcome]:
     before = run.before
     if own != run.scorer.side:
         scorer = replace(run.scorer, side=own)
-        before = measured_once(
-            folder / f"before_{own}.json",
-            2,
-            lambda: scorer.measure(starting_module(folder, recipe)),
-        )
+        before = scorer.baseline(folder / f"before_{own}.json", recipe)
         if chosen is not None:
             best = scorer.measure(network_at(folder, recipe, found[1], chosen))
             chosen = chosen if gained(before, best) else None

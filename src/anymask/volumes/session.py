@@ -258,10 +258,10 @@ class VolumeSession:
                 f"Slice {slice} is out of range: this scan has slices 0 to {count - 1} across "
                 f"{AXES[axis]}."
             )
-        tracks, seen = self._open(axis), id in self.objects
+        tracks, exists = self._open(axis), id in self.objects
         corrects = not any(prompt.get(name) is not None for name in ("mask", "box", "lasso"))
         new = slice not in tracks.prompts(id)
-        if seen and new and corrects and not prompt.get("anew"):
+        if exists and new and corrects and not prompt.get("anew"):
             prompt["mask"] = self._cut(id, axis, slice)
         return tracks.video.add(slice, tracks.track_at(id, slice), **prompt)
 
@@ -355,13 +355,11 @@ class VolumeSession:
     def known(self, id: int) -> list[tuple[int, int, int]]:  # noqa: A002
         """Slice ranges with masks of an object, as (axis, first, last)."""
         (id,) = read_whole(id=id)  # noqa: A001
-        found: list[tuple[int, int, int]] = []
+        found = list[tuple[int, int, int]]()
         for axis, one in sorted(self._axes.items()):
-            for index in one.slices(id):
-                if found and found[-1][0] == axis and found[-1][2] == index - 1:
-                    found[-1] = (axis, found[-1][1], index)
-                else:
-                    found.append((axis, index, index))
+            slices = np.array(one.slices(id), int)
+            runs = np.split(slices, np.flatnonzero(np.diff(slices) > 1) + 1)
+            found += [(axis, int(run[0]), int(run[-1])) for run in runs if run.size]
         return found
 
     def ends(self, id: int) -> list[str]:  # noqa: A002

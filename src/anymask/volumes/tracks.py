@@ -71,7 +71,8 @@ class AxisTracks:
         return self._shown(number, self.slices(number))
 
     def _shown(self, number: int, indices: Iterable[int]) -> Iterator[tuple[int, ShownSlice]]:
-        tracks, known = self.tracks(number), self._known(number)
+        tracks = self.tracks(number)
+        known = self._known(tracks)
 
         def rank(track: int, index: int) -> tuple[float, int]:
             places = sorted(known[track])
@@ -85,9 +86,8 @@ class AxisTracks:
                 (confidence, _), track = max((rank(one, index), one) for one in candidates)
                 yield index, ShownSlice(objects[track], confidence)
 
-    def _known(self, number: int) -> dict[int, dict[int, float]]:
-        """Confidence of each track on the prompted slices."""
-        tracks = self.tracks(number)
+    def _known(self, tracks: dict[int, list[int]]) -> dict[int, dict[int, float]]:
+        """Confidence of each track on the prompted slices of all."""
         known = {track: dict.fromkeys(own, 1.0) for track, own in tracks.items()}
         for owner, index in [(owner, index) for owner, own in tracks.items() for index in own]:
             objects = self.video.result(index).objects
