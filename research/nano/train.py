@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from anymask.training.commands import train
+from anymask.cli import train
 from research.nano.scenes import compose
 
 

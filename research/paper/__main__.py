@@ -25,8 +25,8 @@ from typing import Any
 
 from anymask.base import ConfigError
 from anymask.cli import Settings, read_options
-from anymask.evaluation.commands import write_report
-from anymask.evaluation.commands.evaluate import ACTIONS, read_methods, read_photos
+from anymask.cli.evaluate import ACTIONS, read_methods, read_photos
+from anymask.cli.reports import write_report
 from anymask.evaluation.datasets import SetQuery, with_measures
 from anymask.evaluation.evaluating import evaluate_photos
 from anymask.evaluation.measures import MEASURES, Measure

@@ -12,8 +12,8 @@ import pytest
 
 import anymask
 from anymask.base import AnymaskError, WeightsError
+from anymask.cli import bench as command
 from anymask.cli.main import main
-from anymask.evaluation.commands import bench as command
 from anymask.masks import ALL_KINDS, EncoderOutput, ModelPrompts, ModelSpec
 from anymask.models.rules import open_family
 from anymask.segment import Model

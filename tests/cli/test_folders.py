@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from anymask.cli import finish_job
+from anymask.jobs import finish_job
 
 
 def interrupted_import() -> None:

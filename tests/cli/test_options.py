@@ -11,10 +11,10 @@ from anymask.cli import Settings, read_model, read_options
 from anymask.cli.command_table import commands
 from anymask.cli.main import load
 from anymask.cli.options import option_of
+from anymask.cli.serve import SERVER, read_server
 from anymask.evaluation.selection import EvalSettings
 from anymask.jobs import LookChoice, ModelChoice
 from anymask.segment import Arrangement, Grid, SegmentSettings
-from anymask.studio.commands.serve import SERVER, read_server
 from anymask.studio.limits import Limits
 
 LOADING = ["annotate", "audit", "encode", "evaluate", "everything", "segment", "serve"]

@@ -37,10 +37,10 @@ ROOMS: dict[str, frozenset[str]] = {
     "volumes": CORE - {"volumes", "maps"},
     "maps": CORE - {"volumes", "maps"},
     "jobs": CORE | {"anymask"},
-    "cli": CORE | {"jobs", "anymask"},
-    "training": CORE | {"cli", "jobs", "anymask", "evaluation"},
-    "evaluation": CORE | {"cli", "jobs", "anymask"},
-    "studio": CORE | {"cli", "jobs", "anymask", "training", "evaluation"},
+    "training": CORE | {"jobs", "anymask", "evaluation"},
+    "evaluation": CORE | {"jobs", "anymask"},
+    "studio": CORE | {"jobs", "anymask", "training", "evaluation"},
+    "cli": CORE | APPLICATIONS | {"jobs", "anymask"},
     # __init__.py, __main__.py and sam.py: the public surface names every room
     "anymask": CORE | APPLICATIONS | {"cli", "jobs"},
 }

@@ -57,7 +57,7 @@ def test_imports_that_go_down_pass(package: Path, file: str, line: str) -> None:
             "training/loop.py",
             "def f():\n    from anymask.studio import store",
             "anymask/training/loop.py:2: training/ imports anymask.studio; "
-            "it may import anymask, base, cli, edit, evaluation, find, formats, images, jobs, "
+            "it may import anymask, base, edit, evaluation, find, formats, images, jobs, "
             "maps, masks, models, runtime, segment, track, volumes",
         ),
         (

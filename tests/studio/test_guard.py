@@ -12,9 +12,9 @@ import pytest
 from PIL import Image
 
 from anymask.base import InputError
+from anymask.cli import serve
 from anymask.runtime import ASSETS
 from anymask.segment import Model
-from anymask.studio.commands import serve
 from anymask.studio.limits import Limits
 from anymask.studio.middleware import HEADERS, Access, is_loopback
 from tests.studio.servers import (

@@ -58,6 +58,7 @@ from anymask.base.progress import choose_progress as choose_progress
 from anymask.base.progress import clock_text as clock_text
 from anymask.base.progress import follow as follow
 from anymask.base.progress import report_progress as report_progress
+from anymask.base.progress import say as say
 from anymask.base.settings import DeclaredSetting as DeclaredSetting
 from anymask.base.settings import Setting as Setting
 from anymask.base.settings import as_settings as as_settings

@@ -164,3 +164,11 @@ def clock_text(seconds: float) -> str:
 if __name__ == "__main__":
     for _ in follow(range(40), "sleeping"):
         time.sleep(0.05)
+
+
+def say(text: str) -> None:
+    """Print a status message, such as the name of a written file, to standard error.
+
+    Standard output is reserved for results: masks with `-o -`, measurements, tables, reports.
+    """
+    print(text, file=sys.stderr, flush=True)

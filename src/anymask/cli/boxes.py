@@ -6,12 +6,11 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from anymask.base import DataError
+from anymask.base import DataError, say
 from anymask.cli.command import Argument, Command, Settings
 from anymask.cli.folders import FOLDER, read_job, run_folder
 from anymask.cli.options import MODEL, OVERLAY, SPLIT, read_model, read_options
 from anymask.cli.outputs import new_folder
-from anymask.cli.streams import say
 from anymask.formats import ReadSettings
 
 

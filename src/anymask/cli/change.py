@@ -7,11 +7,10 @@ from functools import partial
 
 import numpy as np
 
-from anymask.base import InputError, need_packages
+from anymask.base import InputError, need_packages, say
 from anymask.cli.command import Argument, Command, Settings
 from anymask.cli.maps import open_scene, read_map, write_survey
 from anymask.cli.options import MODEL, OF_MAPS, PICTURES, map_options, read_model, read_options
-from anymask.cli.streams import say
 from anymask.jobs import EverythingTask, LookChoice
 from anymask.segment import Grid
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from anymask.base import DeclaredSetting, InputError, list_settings
+from anymask.cli.outputs import new_folder
 from anymask.cli.parser import CommandParser, nearest
 
 
@@ -246,7 +247,7 @@ def _value_of(setting: DeclaredSetting) -> dict[str, Any]:
     if setting.number:
         letter = "N" if setting.number is int else "X"
         return {"metavar": about.form or about.unit.upper() or letter, "type": setting.number}
-    kind = {"type": Path} if Path in members else {}
+    kind = {"type": new_folder if about.form == "NEW_DIR" else Path} if Path in members else {}
     more = {"action": "append"} if about.repeat else {}
     return {"metavar": about.form or ("FILE" if kind else "NAME"), **kind, **more}
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from anymask.base import write_json
+from anymask.base import say, write_json
 from anymask.cli.command import Argument, Command, Settings
 from anymask.cli.options import SPLIT, read_options
-from anymask.cli.streams import say
 from anymask.formats import Policy, ReadSettings, all_formats, all_layouts
 from anymask.masks import counted
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from anymask.base import InputError, ProgressBar, file_suffix
+from anymask.base import InputError, ProgressBar, file_suffix, say
 from anymask.cli.command import Argument, Command, Settings
 from anymask.cli.folders import FOLDER, read_job, run_folder, run_photo
 from anymask.cli.options import (
@@ -32,7 +32,7 @@ from anymask.cli.outputs import (
 )
 from anymask.cli.prompts import ONE_PROMPT, read_one_prompt
 from anymask.cli.sources import check_not_address, is_video, open_sources, read_example, sources
-from anymask.cli.streams import say, tell, write_stdout
+from anymask.cli.streams import tell, write_stdout
 from anymask.edit import CutoutSettings
 from anymask.find import FindSettings
 from anymask.formats import output_kind

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from anymask.base import InputError, ProgressBar, parse_json
+from anymask.base import InputError, ProgressBar, parse_json, say
 from anymask.cli.folders import read_job, run_folder, run_photo
 from anymask.cli.outputs import (
     STDOUT,
@@ -21,7 +21,7 @@ from anymask.cli.outputs import (
     write_objects,
 )
 from anymask.cli.sources import open_sources
-from anymask.cli.streams import say, write_stdout
+from anymask.cli.streams import write_stdout
 from anymask.formats import has_place
 from anymask.jobs import EverythingTask, FindTask, FolderJob, PhotoItem, PictureChoice
 from anymask.masks import counted

@@ -7,20 +7,24 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import signal
 import sys
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
 
-from anymask.base import InputError, ProgressBar, clock_text, file_suffix, write_json
+from anymask.base import InputError, ProgressBar, clock_text, file_suffix, say, write_json
 from anymask.cli.command import Argument, Group, Settings
 from anymask.cli.options import read_options, report_pages
 from anymask.cli.outputs import NAME, check_suffix
 from anymask.cli.sources import check_own_names
-from anymask.cli.streams import say
-from anymask.jobs import FIRST_FAILURES, FolderJob, ModelChoice, PhotoTask, Summary, run_job
+from anymask.jobs import (
+    FIRST_FAILURES,
+    FolderJob,
+    ModelChoice,
+    PhotoTask,
+    Summary,
+    finish_job,
+    run_job,
+)
 from anymask.masks import counted
 
 # fmt: off
@@ -160,26 +164,3 @@ class JobReporter:
                 print(f"anymask: {now.photo}: {self.empty}", file=sys.stderr)
         self.bar.note = f"{now.failed} failed" if now.failed else ""
         self.bar.update(now.tried, free=now.there)
-
-
-@contextlib.contextmanager
-def finish_job() -> Iterator[None]:
-    """Convert SIGTERM to KeyboardInterrupt, so that processes and drafts are cleaned up."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    interrupted = threading.Event()
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        interrupted.set()
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    except Exception:
-        if interrupted.is_set():  # an interrupted import can raise another exception
-            raise KeyboardInterrupt from None
-        raise
-    finally:
-        signal.signal(signal.SIGTERM, before)

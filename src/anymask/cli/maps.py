@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from anymask.base import InputError, ProgressBar
+from anymask.base import InputError, ProgressBar, say
 from anymask.cli.options import read_model, read_options, read_pictures
 from anymask.cli.sources import open_sources
-from anymask.cli.streams import say
 from anymask.jobs import LookChoice, MapChoice
 from anymask.masks import counted, percent
 from anymask.models.rules import FIELD_MODELS

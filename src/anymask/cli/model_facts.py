@@ -9,8 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from anymask.base import InputError, ProgressBar, WeightsError, write_json
-from anymask.cli.streams import say
+from anymask.base import InputError, ProgressBar, WeightsError, say, write_json
 from anymask.find import known_detectors
 from anymask.runtime import (
     MANIFEST,

@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from anymask.base import InputError
+from anymask.base import InputError, say
 from anymask.cli.command import Argument, Command, Settings
 from anymask.cli.options import MODEL, read_count, read_model, read_options
-from anymask.cli.streams import say
 from anymask.formats import ReadSettings
 
 MOST = 200  # maximum number of masks per label

@@ -88,11 +88,6 @@ def _writes_map(args: argparse.Namespace) -> bool:
     return is_map(first)
 
 
-def need_torch() -> None:
-    """Raise MissingExtra if PyTorch is not installed."""
-    need_packages(("torch",), "torch", "training")
-
-
 def read_pictures(args: argparse.Namespace) -> PictureChoice:
     """Read and validate the image options. Raises InputError."""
     return PictureChoice(**read_options(args, PictureChoice))

@@ -16,8 +16,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from anymask.base import InputError, file_suffix, is_folder, near_suffix, refuse_inputs, write_whole
-from anymask.cli.streams import say, write_stdout
+from anymask.base import (
+    InputError,
+    file_suffix,
+    is_folder,
+    near_suffix,
+    refuse_inputs,
+    say,
+    write_whole,
+)
+from anymask.cli.streams import write_stdout
 from anymask.formats import (
     DOCUMENTS,
     LAYERS,

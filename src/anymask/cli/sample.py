@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from anymask.base import InputError, write_whole
+from anymask.base import InputError, say, write_whole
 from anymask.cli.command import Argument, Command
 from anymask.cli.outputs import STDOUT
-from anymask.cli.streams import say, write_stdout
+from anymask.cli.streams import write_stdout
 from anymask.images import SAMPLES, sample
 
 ALL = "all"

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TextIO, cast
 
 import numpy as np
 
-from anymask.base import DataError, InputError, PromptError, write_whole
+from anymask.base import DataError, InputError, PromptError, say, write_whole
 from anymask.cli.options import read_model, read_options, read_pictures, report_pages
 from anymask.cli.outputs import (
     Target,
@@ -30,7 +30,7 @@ from anymask.cli.outputs import (
 )
 from anymask.cli.prompts import read_prompts, scaled_prompt_hint
 from anymask.cli.sources import SourcePaths, check_own_names
-from anymask.cli.streams import say, tell, write_stdout
+from anymask.cli.streams import tell, write_stdout
 from anymask.jobs import FolderJob, ModelChoice, NamesChoice, PhotoItem, PictureChoice
 
 if TYPE_CHECKING:

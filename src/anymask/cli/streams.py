@@ -50,14 +50,6 @@ def printable(text: str) -> str:
     return text.replace(_OWN, _PLACE).translate(_SHOWN).replace(_PLACE, _OWN)
 
 
-def say(text: str) -> None:
-    """Print a status message, such as the name of a written file, to standard error.
-
-    Standard output is reserved for results: masks with `-o -`, measurements, tables, reports.
-    """
-    print(text, file=sys.stderr, flush=True)
-
-
 def tell(notes: Iterable[str], report: TextIO | None = None) -> None:
     """Print notes of a run: status messages to standard error, the rest to `report`.
 

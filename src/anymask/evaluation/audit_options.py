@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated
 
 from anymask.base import InputError, Setting, describe_settings, refuse_text
-from anymask.cli import new_folder
 from anymask.formats import ReadKeywords, ReadSettings
 from anymask.models.rules import DEFAULT_VIDEO_MODEL
 
@@ -54,7 +53,7 @@ class AuditOptions(ReadSettings):
     proposals: Annotated[
         Path | None,
         Setting("write a corrected copy of the dataset and a list of the origin of each proposal "
-                "to this folder", form="DIR", parse=new_folder, default=None),
+                "to this folder", form="NEW_DIR", default=None),
     ] = None  # fmt: skip
     to: Annotated[
         str | None,

@@ -1,6 +1,7 @@
 from anymask.jobs.engines import PhotoTask as PhotoTask
 from anymask.jobs.folder import FIRST_FAILURES as FIRST_FAILURES
 from anymask.jobs.folder import Summary as Summary
+from anymask.jobs.folder import finish_job as finish_job
 from anymask.jobs.folder import run_job as run_job
 from anymask.jobs.photos import FolderJob as FolderJob
 from anymask.jobs.photos import PhotoItem as PhotoItem

@@ -12,10 +12,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from types import FrameType
 from typing import Any, BinaryIO, Literal
 
 from anymask.base import (
@@ -249,3 +252,26 @@ def _open_itself(path: Path) -> BinaryIO:
         path.unlink()
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
     return os.fdopen(os.open(path, flags | getattr(os, "O_BINARY", 0), 0o666), "ab")
+
+
+@contextlib.contextmanager
+def finish_job() -> Iterator[None]:
+    """Convert SIGTERM to KeyboardInterrupt, so that processes and drafts are cleaned up."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    interrupted = threading.Event()
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        interrupted.set()
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    except Exception:
+        if interrupted.is_set():  # an interrupted import can raise another exception
+            raise KeyboardInterrupt from None
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -2,8 +2,6 @@ from anymask.studio import model_routes as model_routes
 from anymask.studio import schemas as schemas
 from anymask.studio.app import ServerParts as ServerParts
 from anymask.studio.app import create_app as create_app
-from anymask.studio.commands.serve import SERVER as SERVER
-from anymask.studio.commands.serve import read_server as read_server
 from anymask.studio.errors import Refusal as Refusal
 from anymask.studio.inference import Inference as Inference
 from anymask.studio.limits import Limits as Limits

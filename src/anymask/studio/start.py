@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Unpack
 from fastapi import APIRouter
 
 from anymask.base import THREADS, InputError, import_offline, pick_threads
-from anymask.cli import finish_job
-from anymask.jobs import ModelChoice, PictureChoice
+from anymask.jobs import ModelChoice, PictureChoice, finish_job
 from anymask.runtime.open import stated_model
 from anymask.segment import EmbeddingCache
 from anymask.studio.app import ServerParts, create_app

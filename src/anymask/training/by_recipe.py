@@ -9,9 +9,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Unpack
 
-from anymask.base import InputError, Setting, as_settings, claimed, describe_settings, write_whole
-from anymask.cli import need_torch, say
-from anymask.training.options import Parallel, RunOptions, RunSettings, Scenes, check_end
+from anymask.base import (
+    InputError,
+    Setting,
+    as_settings,
+    claimed,
+    describe_settings,
+    say,
+    write_whole,
+)
+from anymask.training.options import (
+    Parallel,
+    RunOptions,
+    RunSettings,
+    Scenes,
+    check_end,
+    need_torch,
+)
 
 MB = 1_000_000
 

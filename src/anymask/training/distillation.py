@@ -26,7 +26,6 @@ from anymask.base import (
     write_json,
     write_whole,
 )
-from anymask.cli import need_torch
 from anymask.evaluation import page
 from anymask.formats import located
 from anymask.masks import Mask, Masks, mask_to_rle, rle_to_string, string_to_rle
@@ -39,6 +38,7 @@ from anymask.training.options import (
     DistilOptions,
     DistilSettings,
     check_end,
+    need_torch,
     refuse_other_options,
 )
 from anymask.training.presets import BRIEF, named

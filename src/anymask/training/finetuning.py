@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Unpack
 import numpy as np
 
 from anymask.base import AnymaskError, InputError, as_settings, claimed, write_json, write_whole
-from anymask.cli import need_torch
 from anymask.formats import load_set, read
 from anymask.runtime import pick_device
 from anymask.runtime.open import stated_model
@@ -35,7 +34,7 @@ from anymask.training.held_out import (
 )
 from anymask.training.loop import TrainingRun, train
 from anymask.training.lora import save_adapters
-from anymask.training.options import TuningOptions, TuningSettings, check_end
+from anymask.training.options import TuningOptions, TuningSettings, check_end, need_torch
 from anymask.training.recipe import Recipe
 from anymask.training.reports import PAGE, RESULT, minutes_of, plan_in_words, write_page
 from anymask.training.run_folder import (

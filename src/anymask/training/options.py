@@ -21,9 +21,9 @@ from anymask.base import (
     check_settings,
     describe_settings,
     make_room,
+    need_packages,
     parse_json,
 )
-from anymask.cli import new_folder
 from anymask.formats import CROWD, MASK_VALUES, ON_BAD, Crowd, OnBad, located
 from anymask.formats.terms import ACCEPT_TERMS
 from anymask.images import MaskValues
@@ -43,6 +43,11 @@ Parallel = Literal["ddp", "fsdp"]
 OPTIONS = "options.json"  # in the run folder
 
 
+def need_torch() -> None:
+    """Raise MissingExtra if PyTorch is not installed."""
+    need_packages(("torch",), "torch", "training")
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
     """Options of every training run."""
@@ -56,7 +61,7 @@ class RunOptions:
     bundle: Annotated[
         Path | None,
         Setting("also export the trained model as an ONNX bundle to this new folder",
-                default="none", form="DIR", parse=new_folder),
+                default="none", form="NEW_DIR"),
     ] = None  # fmt: skip
     json: Annotated[
         Path | None, Setting("also write the metrics to this JSON file", default="none")

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch import Tensor
 
-from anymask.base import ConfigError, InputError, ProgressBar, WeightsError, whole_file
-from anymask.cli import say
+from anymask.base import ConfigError, InputError, ProgressBar, WeightsError, say, whole_file
 from anymask.runtime import licence_of_weights
 from anymask.training.recipe import Recipe, recipe_of
 from anymask.training.trainee import trained_module

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import anymask
 from anymask.base import InputError
-from anymask.cli import MODEL, Argument, Command, read_model
-from anymask.studio import SERVER, read_server
+from anymask.cli import MODEL, SERVER, Argument, Command, read_model, read_server
 
 NOTE = """\
 Add the address of this server as a model in the settings of a Label Studio project. The server also

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from anymask.base import InputError, write_whole
+from anymask.base import InputError, say, write_whole
 from anymask.cli import (
     MODEL,
     PICTURES,
@@ -25,7 +25,6 @@ from anymask.cli import (
     read_model,
     read_one_prompt,
     read_pictures,
-    say,
     stdout_suffix,
     write_stdout,
 )

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from anymask.base import BoolArray, Floats, InputError, whole_file, write_whole
-from anymask.cli import MODEL, PROMPTS, Argument, Command, numbers, read_model, read_prompts, say
+from anymask.base import BoolArray, Floats, InputError, say, whole_file, write_whole
+from anymask.cli import MODEL, PROMPTS, Argument, Command, numbers, read_model, read_prompts
 from anymask.formats import read, to_json
 from anymask.images import load_image
 from anymask_points.lift import Lifted, lift_masks, spread_mask

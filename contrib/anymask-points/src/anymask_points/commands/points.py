@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from anymask.base import PromptError, need_packages
-from anymask.cli import Argument, Command, Settings, numbers, read_model, say
+from anymask.base import PromptError, need_packages, say
+from anymask.cli import Argument, Command, Settings, numbers, read_model
 from anymask.jobs import ModelChoice
 from anymask_points.clicks import load_point_model
 from anymask_points.cloud import check_written, read_points

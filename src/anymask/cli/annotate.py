@@ -6,10 +6,11 @@ import argparse
 from pathlib import Path
 from typing import get_args
 
-from anymask.cli import MODEL, Argument, Command, Settings, read_pictures
+from anymask.cli.command import Argument, Command, Settings
+from anymask.cli.options import MODEL, read_pictures
+from anymask.cli.project import PROJECT, login, make_project
+from anymask.cli.serve import SERVER, read_server
 from anymask.jobs import PictureChoice
-from anymask.studio.commands.project import PROJECT, login, make_project
-from anymask.studio.commands.serve import SERVER, read_server
 from anymask.studio.options import Stage, need_engine, need_server
 from anymask.studio.server_options import ServerOptions
 

@@ -6,9 +6,11 @@ import argparse
 from pathlib import Path
 
 from anymask.base import InputError
-from anymask.cli import Argument, Command, Settings, need_torch, new_folder, read_options
+from anymask.cli.command import Argument, Command, Settings
+from anymask.cli.options import read_options
+from anymask.cli.outputs import new_folder
 from anymask.training.by_recipe import TrainOptions, train, write_recipe_shards
-from anymask.training.options import Scenes
+from anymask.training.options import Scenes, need_torch
 
 
 def run(args: argparse.Namespace, scenes: Scenes | None = None) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from anymask.cli import Argument, Command, Settings, read_count, read_options
-from anymask.evaluation.commands import REPORT, SPLIT, write_report
+from anymask.cli.command import Argument, Command, Settings
+from anymask.cli.options import read_count, read_options
+from anymask.cli.reports import REPORT, SPLIT, write_report
 from anymask.evaluation.report import Report
 from anymask.formats import ReadSettings
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from anymask.cli import Argument, Command, Settings, need_torch, new_folder, read_options
+from anymask.cli.command import Argument, Command, Settings
+from anymask.cli.options import read_options
+from anymask.cli.outputs import new_folder
 from anymask.models.rules import DEFAULT_VIDEO_MODEL
-from anymask.training.options import DistilOptions
+from anymask.training.options import DistilOptions, need_torch
 
 
 def run(args: argparse.Namespace) -> None:

@@ -9,21 +9,15 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from anymask.base import InputError, ProgressBar, write_json
-from anymask.cli import (
-    Argument,
-    Command,
-    Group,
-    Settings,
-    need_torch,
-    read_example,
-    read_options,
-    say,
-)
+from anymask.base import InputError, ProgressBar, say, write_json
+from anymask.cli.command import Argument, Command, Group, Settings
+from anymask.cli.options import read_options
+from anymask.cli.sources import read_example
 from anymask.formats import ReadSettings
 from anymask.jobs import parse_page
 from anymask.models.rules import default_model
 from anymask.studio.options import STAGES, ExportSettings, State, Tuning, need_engine
+from anymask.training.options import need_torch
 
 UNATTENDED = tuple(stage for stage in STAGES if stage != "assisted")  # require no person
 

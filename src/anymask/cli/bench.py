@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from anymask.base import AnymaskError, InputError, this_machine, thread_setting
-from anymask.cli import MODEL, Argument, Command, read_count, read_model
-from anymask.evaluation.commands import JSON, write_report
+from anymask.cli.command import Argument, Command
+from anymask.cli.options import MODEL, read_count, read_model
+from anymask.cli.reports import JSON, write_report
 from anymask.evaluation.report import Report, Section, TextTable
 
 PROMPT_COUNTS = (1, 16, 64, 256)

@@ -9,18 +9,9 @@ from pathlib import Path
 from typing import Any, get_args
 
 from anymask.base import InputError
-from anymask.cli import (
-    MODEL,
-    Argument,
-    Command,
-    Group,
-    Settings,
-    read_count,
-    read_default_model,
-    read_model,
-    read_options,
-)
-from anymask.evaluation.commands import REPORT, SPLIT, report_form, write_report
+from anymask.cli.command import Argument, Command, Group, Settings
+from anymask.cli.options import MODEL, read_count, read_default_model, read_model, read_options
+from anymask.cli.reports import REPORT, SPLIT, report_form, write_report
 from anymask.evaluation.evaluating import evaluate
 from anymask.evaluation.finding import Way, evaluate_finding
 from anymask.evaluation.measures import MEASURES

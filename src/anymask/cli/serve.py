@@ -8,18 +8,10 @@ import tempfile
 from pathlib import Path
 from typing import cast
 
-from anymask.cli import (
-    MODEL,
-    Argument,
-    Command,
-    Group,
-    Settings,
-    new_folder,
-    read_default_model,
-    read_model,
-    read_options,
-    say,
-)
+from anymask.base import say
+from anymask.cli.command import Argument, Command, Group, Settings
+from anymask.cli.options import MODEL, read_default_model, read_model, read_options
+from anymask.cli.outputs import new_folder
 from anymask.studio.limits import Limits
 from anymask.studio.options import need_server
 from anymask.studio.server_options import TOKEN, ServerOptions, ServerSettings

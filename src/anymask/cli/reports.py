@@ -1,4 +1,4 @@
-"""Evaluation commands of `anymask`, loaded by their entry points, and their shared options."""
+"""Options of the commands that write a report, and how they write it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from anymask.cli import Argument, Group
+from anymask.cli.command import Argument, Group
 
 if TYPE_CHECKING:
     from anymask.evaluation.report import Report

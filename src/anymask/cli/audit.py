@@ -5,16 +5,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from anymask.cli import (
-    Argument,
-    Command,
-    Settings,
-    new_folder,
-    read_default_model,
-    read_options,
-)
+from anymask.cli.command import Argument, Command, Settings
+from anymask.cli.options import read_default_model, read_options
+from anymask.cli.outputs import new_folder
+from anymask.cli.reports import JSON, write_report
 from anymask.evaluation.audit_options import AuditOptions
-from anymask.evaluation.commands import JSON, write_report
 from anymask.formats import ReadSettings
 from anymask.jobs import ModelChoice
 from anymask.models.rules import DEFAULT_VIDEO_MODEL

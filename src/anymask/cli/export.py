@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from anymask.base import need_packages
-from anymask.cli import Argument, Command, new_folder
+from anymask.cli.command import Argument, Command
+from anymask.cli.outputs import new_folder
 
 if TYPE_CHECKING:
     from anymask.runtime import Manifest

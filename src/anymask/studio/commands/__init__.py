@@ -1,1 +1,0 @@
-"""Commands of this package, registered as entry points of `anymask`."""

@@ -1,1 +1,0 @@
-"""Training commands of `anymask`, loaded by their entry points."""
