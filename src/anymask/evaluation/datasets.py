@@ -100,6 +100,9 @@ class SetQuery:
         one = labelled_set(stream)
         for line in stream.unread_lines():
             print(line, file=sys.stderr)
+        if self.split is None and len(stream.splits) > 1:
+            names = ", ".join(stream.splits)
+            print(f"evaluating all splits ({names}); --split selects one", file=sys.stderr)
         return [one]
 
 

@@ -136,10 +136,7 @@ def _main_table(run: Evaluation) -> TextTable:
         means = [run.mean(pair[1], group=group, method=pair[0]) for pair in pairs]
         bold = [_bold(_cell(mean.value)) for mean in means]
         rows.append([f"**{group} mean**", f"{len(run.members(group))} sets", *bold])
-        known = [not np.isnan(mean.value) for mean in means]
-        spans = [
-            f"{m.low:.3f}–{m.high:.3f}" if k else "" for m, k in zip(means, known, strict=True)
-        ]
+        spans = [f"{m.low:.3f}–{m.high:.3f}" if m.low < m.high else "" for m in means]
         rows.append(["95 % interval", "", *spans])
     return TextTable(["set", "masks", *(_title(run, pair) for pair in pairs)], rows)
 
@@ -246,7 +243,7 @@ def _figure_cell(figure: MetricValue | None) -> str:
     if figure is None or np.isnan(figure.value):
         return ""
     value, low, high = (f"{n:.{figure.digits}f}" for n in (figure.value, figure.low, figure.high))
-    return value if np.isnan(figure.low) else f"{value} ({low}–{high})"
+    return f"{value} ({low}–{high})" if figure.low < figure.high else value
 
 
 def _title(run: Evaluation, pair: tuple[str, str]) -> str:

@@ -17,7 +17,7 @@ from anymask.base import DataError, parse_json, write_whole
 from anymask.evaluation import page, tight_box
 from anymask.formats import located
 from anymask.images import shown_picture
-from anymask.masks import Prompt, centre_click, contours, rle_to_mask
+from anymask.masks import Prompt, centre_click, contours, counted, rle_to_mask
 from anymask.training.channels import mix_of
 from anymask.training.frozen import FrozenOutputs
 from anymask.training.interaction import Draws
@@ -139,7 +139,8 @@ def write_page(
         page.section("Data", *(page.note(line) for line in report.lines())),
     ]
     stage = recipe.stages[0]
-    about = f"{recipe.model}, learn = {recipe.learn}, {stage.steps} steps at {stage.side} pixels"
+    steps = f"at most {stage.steps} steps at {stage.side} pixels"
+    about = f"{recipe.model}, learn = {recipe.learn}, {steps}"
     write_whole(folder / PAGE, page.html_page("Fine-tuning", about, [one for one in parts if one]))
 
 
@@ -165,14 +166,14 @@ def plan_in_words(recipe: Recipe, photos: int, held: int, minutes: float) -> str
     most = f"at most {recipe.steps}" if recipe.patience else str(recipe.steps)
     plan = (
         f"Plan: fine-tune {recipe.model} ({TRAINED[recipe.learn]}) on {photos} images for "
-        f"{most} steps of {stage.images} images, about {max(1, round(minutes))} minutes."
+        f"{most} steps of {stage.images} images, about {counted(max(1, round(minutes)), 'minute')}."
     )
     if not recipe.judge_every:
         return plan
     return (
         f"{plan} Training stops after {recipe.patience} evaluations without an improvement on "
-        f"the {held} held-out images. If no evaluation improves on the starting weights, these "
-        "are kept."
+        f"{counted(held, 'held-out image')}. If no evaluation improves on the starting weights, "
+        "these are kept."
     )
 
 

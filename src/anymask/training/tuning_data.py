@@ -29,6 +29,7 @@ from anymask.masks import (
     Rle,
     contact_sheet,
     contours,
+    counted,
     rle_area,
     rle_intersection,
     rle_to_mask,
@@ -45,6 +46,7 @@ TRAIN, HELD_OUT = "train", "held_out"
 REPORT = "data.json"
 NAMES = "names.json"  # original file names of the images
 HELD_SHARE = 0.2  # fraction of the images that is held out by default
+FEW_HELD = 4  # with fewer held-out images, a gain is chance
 MAX_HELD = 50  # maximum number of images that are held out by default
 INSIDE = 0.8  # minimum fraction of a nested mask inside another one
 NESTED_PHOTOS = 200  # images that are checked for nested masks
@@ -83,10 +85,13 @@ class DataReport:
 
     def lines(self) -> list[str]:
         """Format the sizes and everything that was skipped, one line each."""
+        held = counted(self.held_photos, "held-out image")
         found = [
-            f"{self.photos} training images with {self.masks} masks, and {self.held_photos} "
-            f"held-out images with {self.held_masks} masks"
+            f"{counted(self.photos, 'training image')} with {counted(self.masks, 'mask')}, and "
+            f"{held} with {counted(self.held_masks, 'mask')}"
         ]
+        if self.held_photos < FEW_HELD:
+            found += [f"Warning: {held} cannot show whether the model improves. Label more images."]
         return found + self.left_out() + self.held_left + self.unread
 
     def left_out(self) -> list[str]:
