@@ -133,12 +133,12 @@ def test_it_imports_no_torch() -> None:
 @pytest.fixture
 def learned(copied: Path) -> Path:
     """The bundle, as if its family had learned something."""
-    write_tables(copied, {"ranking": {"direct": [1.0]}})
+    write_tables(copied, {"own": {"direct": [1.0]}})
     return copied
 
 
 def test_the_tables_of_a_bundle_are_its_family_s(learned: Path, bundle: Path) -> None:
-    assert OnnxRuntime(learned).family.tables == {"ranking": {"direct": [1.0]}}
+    assert OnnxRuntime(learned).family.tables == {"own": {"direct": [1.0]}}
     assert OnnxRuntime(bundle).family.tables == {}
 
 
@@ -156,7 +156,14 @@ def test_missing_tables_are_told(learned: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"), [("{", ": Not valid JSON"), ("[1]", " must contain a JSON object")]
+    ("text", "told"),
+    [
+        ("{", ": Not valid JSON"),
+        ("[1]", " must contain a JSON object"),
+        ('{"own": 1}', ": The table 'own' has other entries"),
+        ('{"scores": {"factor": 1.0, "shift": "0"}}', ": The table 'scores' has other entries"),
+        ('{"adaptive": {"into": [[1.0]], "bias": [1.0], "out": [1.0]}}', ": The table 'adaptive'"),
+    ],
 )
 def test_tables_that_are_none_are_told(learned: Path, text: str, told: str) -> None:
     path = learned / "tables.json"

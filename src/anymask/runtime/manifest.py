@@ -32,7 +32,13 @@ from anymask.masks import (
     Tables,
     spec_at,
 )
-from anymask.models.rules import BUNDLED_MODELS, DEFAULT_VIDEO_MODEL, family_names, open_family
+from anymask.models.rules import (
+    BUNDLED_MODELS,
+    DEFAULT_VIDEO_MODEL,
+    family_names,
+    open_family,
+    shipped_tables,
+)
 
 ASSETS: Path = Path(__file__).parents[1] / "assets"
 
@@ -62,6 +68,7 @@ class GraphNames:
 
 
 _LARGEST_SIDE = 16384  # maximum input side of a model in pixels
+_EARLIER = {"scores": {"factor": 1.0, "shift": 0.0}}  # tables of earlier bundles only
 
 # ONNX Runtime fuses "add, then layer norm" into an operator that is slower on a CPU than both (a
 # tenth of a decoder call of `nano`), so it is disabled on export and on loading.
@@ -308,9 +315,38 @@ def read_tables(folder: Path, manifest: Manifest) -> Tables:
         tables = parse_json(path.read_bytes(), path)
     except DataError as error:
         raise WeightsError(f"{error} Export the model again.") from error
-    if not isinstance(tables, dict):
-        raise WeightsError(f"{path} must contain a JSON object. Export the model again.")
+    forms = {
+        **_EARLIER,
+        **shipped_tables(DEFAULT_VIDEO_MODEL),
+        **shipped_tables(manifest.spec.family),
+    }
+    needed = {"ranking"} if manifest.spec.family in BUNDLED_MODELS else set()
+    if not isinstance(tables, dict) or not needed <= tables.keys():
+        entry = " with the table 'ranking'" if needed else ""
+        raise WeightsError(f"{path} must contain a JSON object{entry}. Export the model again.")
+    for name, table in tables.items():
+        if not isinstance(table, dict) or (name in forms and not _is_like(table, forms[name])):
+            raise WeightsError(
+                f"{path}: The table {name[:80]!r} has other entries, lengths or magnitudes than "
+                "the same table of a bundled model. Export the model again."
+            )
     return tables
+
+
+def _is_like(value: Any, form: Any, most: float = 9.0) -> bool:
+    """Whether a table, or a part of one, has the entries and lengths of `form` and no large number.
+
+    Single numbers are coefficients of logits, which must not overflow (`expected_iou`).
+    """
+    if isinstance(form, dict):
+        same = isinstance(value, dict) and value.keys() == form.keys()
+        return same and all(_is_like(value[name], part) for name, part in form.items())
+    if isinstance(form, list):
+        same = isinstance(value, list) and len(value) == len(form)
+        return same and all(_is_like(one, part, 1e6) for one, part in zip(value, form, strict=True))
+    if isinstance(form, str):
+        return isinstance(value, str)
+    return type(value) in (int, float) and abs(value) <= most
 
 
 def write_tables(folder: Path, tables: Tables) -> None:
