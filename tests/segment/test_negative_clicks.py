@@ -47,12 +47,12 @@ def test_a_negative_click_never_makes_the_mask_larger_at_its_own_place(
 @pytest.mark.parametrize("runtime", [ColourRuntime(), PerverseRuntime(), NoiseRuntime()])
 @pytest.mark.parametrize("family", ["sam", "nano"])
 @settings(max_examples=25, deadline=None)
-@given(given_clicks=st.lists(st.tuples(clicks, st.integers(0, 1)), min_size=1, max_size=10))
+@given(others=st.lists(st.tuples(clicks, st.integers(0, 1)), max_size=9), positive=clicks)
 def test_every_click_holds_for_its_own_pixel(
-    runtime: ColourRuntime, family: str, given_clicks: list
+    runtime: ColourRuntime, family: str, others: list, positive: tuple[int, int]
 ) -> None:
     """Where two clicks on one pixel contradict each other, the negative one wins."""
-    model = Model(with_spec(runtime, family=family))
+    model, given_clicks = Model(with_spec(runtime, family=family)), [*others, (positive, 1)]
     points, labels = [list(column) for column in zip(*given_clicks, strict=True)]
     answer = model.segment(PICTURE, points=points, point_labels=labels)
     off = {point for point, label in given_clicks if not label}

@@ -176,21 +176,13 @@ def test_previous_predictions_go_with_their_prompts() -> None:
         np.testing.assert_array_equal(answer.logits, whole.logits)
 
 
-def test_an_answer_to_background_clicks_alone_is_not_corrected() -> None:
-    model = Model(Recorder())
-    features = model.encode(PICTURE)
-    points, labels = POINTS[1::-1], LABELS[1::-1]
-    nothing = model.segment(features, points=points[:1], point_labels=labels[:1])
-    found = model.segment(features, points=points, point_labels=labels, previous=nothing)
-    whole = model.segment(features, points=points, point_labels=labels)
-    np.testing.assert_array_equal(found.logits, whole.logits)
-
-
 def test_previous_predictions_that_do_not_fit_are_refused() -> None:
     model = Model(ColourRuntime(NANO))
     first = model.segment(PICTURE, points=POINTS[:2], point_labels=LABELS[:2])
     with pytest.raises(PromptError, match="must come first in points"):
         model.segment(PICTURE, points=POINTS[:1], previous=first)
+    with pytest.raises(PromptError, match="Add a point on the object, a box or a mask"):
+        model.segment(PICTURE, points=POINTS[:1], point_labels=[0])
     with pytest.raises(PromptError, match="must come first in points"):
         model.segment(PICTURE, points=POINTS[:2], point_labels=[1, 1], previous=first)
     with pytest.raises(PromptError, match="mask= and previous= cannot be combined"):

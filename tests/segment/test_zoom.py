@@ -152,5 +152,6 @@ def test_an_object_at_the_border_stays_there() -> None:
 
 
 def test_nothing_to_look_at_is_no_reason_to_fail() -> None:
-    answer = Model(ColourRuntime()).segment(PICTURE, points=[(5, 5)], point_labels=[0], zoom=True)
+    nothing = np.zeros(PICTURE.shape[:2], bool)
+    answer = Model(ColourRuntime()).segment(PICTURE, mask=nothing, zoom=True)
     assert not answer.masks.any()

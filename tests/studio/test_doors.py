@@ -207,12 +207,23 @@ def subject_on_color(model: Model, http: TestClient) -> list[np.ndarray]:
     return [pixels(reply.content), pixels(Path("a.jpg").read_bytes())]
 
 
-def object_cut_out(model: Model, http: TestClient) -> list[np.ndarray]:
-    python = np.asarray(model.cutout(PHOTO, box=(180, 20, 400, 230)).convert("RGBA"), np.int16)
-    run("cutout", PHOTO, "--box", "180,20,400,230", "-o", "a.png")
-    body = {"image": IMAGE, "box": (180, 20, 400, 230)}
-    reply = http.post("/api/segment?format=cutout", json=body)
+def object_cut_out(
+    model: Model, http: TestClient, question: Any = QUESTIONS["a box"]
+) -> list[np.ndarray]:
+    python = np.asarray(model.cutout(PHOTO, **question).convert("RGBA"), np.int16)
+    run("cutout", PHOTO, *words_of(question), "-o", "a.png")
+    reply = http.post("/api/segment?format=cutout", json={"image": IMAGE, **body_of(question)})
     return [python, pixels(reply.content), pixels(Path("a.png").read_bytes())]
+
+
+def less_of_the_subject(model: Model, http: TestClient) -> list[np.ndarray]:
+    """A negative click alone takes a part of the saucer from the cup on it."""
+    found = object_cut_out(model, http, {"points": [(150, 330)], "point_labels": [0]})
+    (whole, *_), less = subject(model, http), found[0][..., 3] > 0
+    assert whole[330, 150, 3] > 0
+    assert not less[330, 150]
+    assert (less & (whole[..., 3] > 0)).sum() > 0.8 * (less | (whole[..., 3] > 0)).sum()
+    return found
 
 
 def mask_picture(model: Model, http: TestClient) -> list[np.ndarray]:
@@ -228,6 +239,7 @@ PICTURES: dict[str, Callable[[Model, TestClient], list[np.ndarray]]] = {
     "the subject": subject,
     "the subject on white": subject_on_color,
     "an object": object_cut_out,
+    "less of the subject": less_of_the_subject,
     "a mask": mask_picture,
 }
 

@@ -74,7 +74,8 @@ def cut_film(args: argparse.Namespace) -> None:
     if args.like:
         raise InputError("--like does not support videos. Pass --words or a prompt.")
     check_not_address(args.sources[0])
-    video, prompt, model = Path(args.sources[0]), read_one_prompt(args), read_default_model(args)
+    video, model = Path(args.sources[0]), read_default_model(args)
+    prompt = read_one_prompt(args, subject=False)
     look = CutoutLook(read_options(args, CutoutSettings), folders=True)
     outputs = args.outputs or [f"{video.stem}.cut.webm"]
     with ProgressBar("frames", None) as bar:
@@ -88,8 +89,8 @@ def cut_film(args: argparse.Namespace) -> None:
             paths = [Path(text) for text in outputs]
             notes = cut_words(model.load, video, args.words, paths, look, bar.update, **given)
         else:
-            names = ("points", "point_labels", "box")
-            prompts = [Prompt(*(prompt.get(name) for name in names))] if prompt else []
+            own = {{"point_labels": "labels"}.get(name, name): one for name, one in prompt.items()}
+            prompts = [Prompt.of(**own)] if prompt else []
             job = TrackFiles(
                 video=str(video), prompts=prompts, outputs=outputs, cutout=look, subject=not prompt
             )

@@ -26,7 +26,7 @@ from anymask.base import (
     whole_file,
 )
 from anymask.edit.alpha import FAR, foreground_colours, soft_alpha, surroundings
-from anymask.edit.subject import main_subject
+from anymask.edit.subject import prompted_object
 from anymask.images import ImageSource, load_image, shown_picture, strips
 from anymask.masks import TRANSPARENT, Masks, picture_format, save_picture
 
@@ -180,24 +180,21 @@ def object_pixels(
     Raises:
         PromptError: Nothing is found, or both kinds of prompts are given.
     """
-    prompted = any(part is not None for part in prompt.values())
+    given = {name: part for name, part in prompt.items() if part is not None}
     found = any(part is not None for part in sought.values())
-    if prompted and found:
+    if given and found:
         raise PromptError(
             "Prompts for one object cannot be combined with a text prompt or an "
             "exemplar. Pass only one kind of prompt."
         )
-    if prompted:
-        pixels: BoolArray = model.segment(photo, **prompt).mask
-        return pixels
     if found:
         return objects_sought(model, photo, sought).union().mask
-    subject = main_subject(model, photo)
-    if subject is None:
+    cut = prompted_object(model, photo, photo, given)
+    if cut is None:
         raise PromptError(
             "No main subject found in this image. Pass points, a box or a text prompt."
         )
-    return subject.mask
+    return cut.mask
 
 
 def objects_sought(model: Model, photo: UintImage, sought: Mapping[str, Any]) -> Masks:

@@ -16,6 +16,7 @@ Letters: H W an image, h w its cells of 16 model pixels, C channels, D features 
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -117,6 +118,41 @@ def main_subject(model: Model, photo: UintImage) -> Mask | None:  # (H, W, 3)
         features = seer.encode(photo)
     best = best_candidate(seer, features, subject_map(features, probe))
     return best if best is not None and best.score >= probe.least else None
+
+
+def prompted_object(
+    model: Model, photo: UintImage, shown: UintImage, prompt: Mapping[str, Any]
+) -> Mask | None:
+    """Object of a prompt, or the main subject, from which negative points alone take away.
+
+    Args:
+        model: The model.
+        photo: Image as the model reads it.
+        shown: Image (H, W, 3), in which the main subject is found.
+        prompt: Prompt arguments of `Model.segment`, possibly none.
+
+    Returns:
+        The mask, or None if there is no prompt and no clear subject.
+    """
+    if not prompt:
+        return main_subject(model, shown)
+    given: dict[str, Any] = {**prompt}
+    if prompt.keys() == {"points", "point_labels"} and not np.any(given["point_labels"]):
+        less = Prompt.of(given["points"], given["point_labels"])
+        less = less_of_subject(less, main_subject(model, shown))
+        given |= {"mask": less.mask, "box": less.box}
+    best: Mask = model.segment(photo, **given).best
+    return best
+
+
+def less_of_subject(prompt: Prompt, subject: Mask | None) -> Prompt:
+    """Add the main subject to a prompt of negative points, if there is one.
+
+    With its mask and box, the points remove parts; with its mask alone, often all of it.
+    """
+    if subject is None:
+        return prompt
+    return replace(prompt, mask=subject.mask, box=np.array(subject.xyxy, np.float32))
 
 
 _seers: dict[type[Model], Model] = {}  # loaded once per class

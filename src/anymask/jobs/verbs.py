@@ -487,7 +487,7 @@ class CutoutTask:
     model: ModelChoice = ModelChoice()
     pictures: PictureChoice = PictureChoice()
     look: Mapping[str, Any] = field(default_factory=dict)  # Fields of `edit.CutoutSettings`
-    # `points`, `point_labels` and `box`, the same for every image. Empty: none.
+    # `points`, `point_labels`, `box`, `lasso`, the same for every image. Empty: none.
     prompt: Mapping[str, Any] = field(default_factory=dict)
     # Text or exemplar prompts instead. None: the object of `prompt`, or the main subject.
     words: FindTask | None = None
@@ -509,7 +509,7 @@ class CutoutTask:
         from anymask.find import FindSettings
 
         look, find = ([one.name for one in fields(kind)] for kind in (CutoutSettings, FindSettings))
-        prompt = ["points", "point_labels", "box"]
+        prompt = ["points", "point_labels", "box", "lasso"]
         sought = ["words", "like", "unlike", *find]
         own = [*look, *prompt, *sought, "suffix", *JobSettings.__annotations__]
         check_keywords(settings, own)
@@ -546,18 +546,15 @@ class CutoutWork(MaskWork):
         self.about |= json.loads(json.dumps({"cutout": about}))  # as it is read back
 
     def find(self, photo: PhotoFile, item: PhotoItem, on_step: OnProgress | None) -> Sequence[Mask]:
-        from anymask.edit import main_subject
+        from anymask.edit.subject import prompted_object
 
         if self.finder is not None:
             return self.finder.find(photo, item, on_step)
-        if self.task.prompt:
-            try:
-                found = self.model.segment(photo.pixels, **self.task.prompt)
-            except PromptError as error:  # other images of the folder may be larger
-                raise InputError(str(error)) from error
-            return [replace(found.best, picture=None)]
-        subject = main_subject(self.model, photo.shown)
-        return [] if subject is None else [subject]
+        try:
+            found = prompted_object(self.model, photo.pixels, photo.shown, self.task.prompt)
+        except PromptError as error:  # other images of the folder may be larger
+            raise InputError(str(error)) from error
+        return [] if found is None else [replace(found, picture=None)]
 
     def draws(self, records: Sequence[Mask]) -> bool:
         return any(mask.area for mask in records)

@@ -701,16 +701,18 @@ def plan_steps(
     """Steps to decode one after the other, each with the logits of the one before.
 
     A family that was trained to correct its own masks decodes clicks one by one; other families
-    decode all new clicks at once. Raises PromptError if the previous prediction does not match.
+    decode all new clicks at once. Raises PromptError if the previous prediction does not match, or
+    if there is no object from which negative points take away.
     """
-    answered, corrects = 0, False
+    answered, corrects = 0, previous is not None
     if previous is not None:
         answered = _check_previous(prompt, previous, family, place)
-        corrects = _is_about_an_object(previous.prompt)
-        if corrects:
-            prompt = replace(prompt, mask=previous.logits[0])
-        else:
-            answered = 0
+        prompt = replace(prompt, mask=previous.logits[0])
+    elif prompt.kinds == {"negative_point"}:
+        raise PromptError(
+            "Negative points take away from an object, but no object is selected. Add a point on "
+            "the object, a box or a mask."
+        )
     points, labels = prompt.points, prompt.labels
     if points is None or labels is None or settings.multimask != "auto" or not family.stepwise:
         return [DecodingStep(prompt)]
@@ -728,11 +730,6 @@ def plan_steps(
 def count_steps(clicks: int) -> int:
     """Maximum number of decoder calls of a prompt with this number of clicks."""
     return min(max(clicks, 1), MAX_STEPS)
-
-
-def _is_about_an_object(prompt: Prompt | None) -> bool:
-    """Whether the prediction for this prompt can be corrected: not for background clicks only."""
-    return prompt is None or prompt.kinds != {"negative_point"}
 
 
 def _check_previous(prompt: Prompt, previous: Prediction, family: Family, place: Geometry) -> int:

@@ -22,6 +22,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from threading import Event
 from typing import Annotated, Any, Literal, cast
@@ -47,7 +48,8 @@ from anymask.base import (
     json_depth_bound,
     parse_json,
 )
-from anymask.edit import cut_out
+from anymask.edit import cut_out, main_subject
+from anymask.edit.subject import less_of_subject
 from anymask.formats import AnnotatedImage, LossReport, Policy, geojson, label_pictures, svg
 from anymask.images import (
     DECODERS,
@@ -56,6 +58,7 @@ from anymask.images import (
     load_image,
     needs_tifffile,
     open_header,
+    shown_picture,
 )
 from anymask.masks import (
     SMOOTH,
@@ -360,12 +363,16 @@ async def segment(
     async def answered(prompts: list[Prompt]) -> Response:
         name = seen.embedding.image_hash
         previous = [one.earlier(inference.predictions, name) for one in bodies]
+        cuts, kinds = kind in ("cutout", "webp"), [one.kinds for one in prompts]
+        photo = await run_in_threadpool(_whole, seen, body.image, limits) if cuts else None
+        if photo is not None and kinds == [{"negative_point"}] and previous == [None]:
+            found = inference.long("cutout", partial(main_subject, photo=shown_picture(photo)))
+            prompts = [less_of_subject(prompts[0], await done(found))]
         work = inference.segment(seen, prompts, settings, previous)
         async with gives_up(request, work):
             answers = await done(work)
         # Encode in a thread, so that the event loop is not blocked.
         if kind == "cutout" or kind == "webp":
-            photo = await run_in_threadpool(_whole, seen, body.image, limits)
             suffix = ".png" if kind == "cutout" else ".webp"
             return await run_in_threadpool(_cutout, answers, photo, suffix)
         keeps = inference.predictions if "mask" in inference.ready().runtime.spec.accepts else None
