@@ -42,6 +42,8 @@ def describe(manifest: Manifest, folder: Path) -> str:
     sizes = {name: (folder / name).stat().st_size for name in manifest.sha256}
     lines = [f"{manifest.spec.name} ({manifest.precision}) -> {folder}"]
     lines += [f"  {name:<{width}} {size / 1e6:8.1f} MB" for name, size in sizes.items()]
+    if manifest.refers:
+        lines += [f"  {'browser':<{width}} not supported (separate weights). Export nano for it"]
     lines += [f"  {'licence':<{width}} {manifest.licence}", f"  {'usage':<{width}} README.md"]
     return "\n".join(lines)
 

@@ -59,11 +59,11 @@ COMMON = frozenset(
         "--static", "--below", "--top", "--proposals", "--detector", "--score", "--top-k",
         "--words", "--labels", "--how", "--force", "--like",
         "--direction", "--start", "--end", "--slice", "--axis", "--window", "--crs", "--prompts",
-        "--background", "--crop",
+        "--background", "--crop", "--soft", "--alike",
     }
 )  # fmt: skip
 _HELP = ("-h", "--help", "--help-all")
-LONG_HELP = 45  # lines above which a help text is shortened
+LONG_HELP = 50  # lines above which a help text is shortened
 _KINDS = {"int": "a whole number", "float": "a number"}
 # Parts of an error: quoted names, hints for Python, arguments of calls with their values, and the
 # name of a setting that the error is about.

@@ -35,7 +35,7 @@ def tile_side(tile: Tile, image_hw: tuple[int, int], trained_side: int | None = 
     if tile is None:
         return None
     if tile == "auto" and trained_side is not None:
-        return trained_side if max(image_hw) > FIELD_TILES * trained_side else None
+        return trained_side if max(image_hw) >= FIELD_TILES * trained_side else None
     if tile == "auto":
         return AUTO_SIDE if image_hw[0] * image_hw[1] > AUTO_PIXELS else None
     given: object = tile
