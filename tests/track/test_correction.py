@@ -7,14 +7,15 @@ from pathlib import Path
 import numpy as np
 
 import anymask
-from anymask.masks import FeatureMap, iou
+from anymask.masks import FeatureMap, iou, mask_to_rle
 from anymask.models.rules import MemoryAnswer, MemoryQuestion
 from anymask.segment import Model
-from anymask.track import open_session
+from anymask.track import ObjectMask, open_session
 from anymask.track.correction import add_evidence, agreeing, fit_evidence
 from anymask.track.matching import CellKeys, Glimpse
 from research.nano.rehearsal import RuleReader
-from tests.track.clips import moving_discs
+from tests.segment.fakes import ColourRuntime
+from tests.track.clips import HW, moving_discs
 from tests.track.memory_models import WithReader
 
 KEYS = CellKeys(np.eye(12, dtype=np.float32), (3, 4))  # each cell is recognized at once
@@ -78,3 +79,39 @@ def test_a_correction_lasts_that_the_network_would_lose(tmp_path: Path) -> None:
     assert corrected[:2] == alone[:2]
     for before, after in zip(alone[3:], corrected[3:], strict=True):
         assert after > before + 0.1, (alone, corrected)
+
+
+class Forgetful(ColourRuntime):
+    """Knows no object without a positive click, as networks that get a mask and a negative one."""
+
+    def answer(
+        self,
+        colours: np.ndarray,
+        coords: np.ndarray,
+        labels: np.ndarray,
+        mask: np.ndarray,
+        has_mask: float,
+    ) -> np.ndarray:
+        used = labels < 2 if 1 in labels else labels > 0
+        found = super().answer(colours, coords[used], labels[used], mask, 0)
+        return np.full_like(mask, -6) if 0 in labels and 1 not in labels else found
+
+
+def test_a_click_on_a_later_frame_changes_the_track_at_the_click_only() -> None:
+    """On frame 1 the track has both discs, then half of the first one: one click each mends it."""
+    pictures, truth = moving_discs(2)
+    first, second = truth[1]
+    half = first & (np.arange(HW[1]) < 32)
+    box = (70, 40, 120, 95)  # around the second disc
+    for label, tracked, wanted in ((0, first | second, first), (1, half, first)):
+        with open_session(Model(Forgetful()), pictures) as session:
+            known = {frame: ObjectMask(mask_to_rle(one), 1, 1, "visible", prompted=not frame)
+                     for frame, one in enumerate((truth[0][0], tracked))}  # fmt: skip
+            session.import_masks(1, known)
+            x, y = (99, 70) if label == 0 else (40, 30)
+            found = session.add(1, points=[(x, y)], labels=[label]).mask
+            far = np.hypot(*np.indices(HW) - np.reshape([y, x], (2, 1, 1))) > 20
+            assert not (far & (found != tracked)).any()
+            assert not ((found & ~tracked) if label == 0 else (tracked & ~found)).any()
+            assert iou(found, wanted) > 0.9
+            assert iou(session.add(1, box=box, anew=True).mask, second) > 0.9  # a new prompt

@@ -163,6 +163,18 @@ def test_a_thing_known_along_one_axis_is_corrected_on_another() -> None:
         assert dice(one.mask, cut) > 0.5
 
 
+def test_a_negative_click_removes_a_part_of_a_tracked_slice_only() -> None:
+    with begin() as session:
+        session.add(7, mask=_disc(27))
+        session.follow()
+        tracked, away = session.slice(8).objects[1].mask, ~_disc(27 - 9, 5)
+        for _ in range(2):  # the page sends all clicks of a slice again
+            found = session.add(8, points=[(27 - 9, 24)], labels=[0], anew=True).mask
+            assert not found[24, 27 - 9]
+            assert (found == tracked)[away].all()
+            assert not (found & ~tracked).any()
+
+
 def test_a_session_goes_on_from_its_file(tmp_path: Path) -> None:
     path = tmp_path / "scan.session"
     with begin(session=path) as session:

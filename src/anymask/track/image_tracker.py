@@ -31,11 +31,14 @@ from anymask.base import BoolArray, FloatArray, UintImage
 from anymask.masks import (
     Prompt,
     Rle,
+    centre_click,
     empty_rle,
     iou,
     logits_used,
     mask_to_model,
     mask_to_rle,
+    open_box,
+    point_pixels,
     rle_area,
     rle_box_xyxy,
     rle_iou,
@@ -219,19 +222,47 @@ class ImageTracker:
         return MatchFrame(embedding, keys, grey, image)
 
     def answer(self, seen: MatchFrame, prompt: Prompt, earlier: Rle | None) -> FramePrediction:
-        """Predict a mask from prompts. A mask prompt without other prompts is used unchanged."""
-        if prompt.mask is not None and prompt.points is None and prompt.box is None:
+        """Predict a mask. Clicks correct a mask prompt or the earlier mask, a box is a new one."""
+        if prompt.box is None and prompt.mask is None and earlier is not None:
+            prompt = replace(prompt, mask=rle_to_mask(earlier))
+        if prompt.box is None and prompt.mask is not None:
             mask = given_mask(prompt, seen.embedding.image_hw)
-            return FramePrediction(mask_to_rle(mask), 1.0, 1.0, soft_of(mask, seen))
-        before = None
-        if earlier is not None and prompt.mask is None:
-            place, spec = seen.embedding.geometry, self.model.spec
-            logits = mask_to_model(rle_to_mask(earlier), place, spec.mask_side)
-            score, order = np.ones(1, np.float32), np.zeros(1, np.int64)
-            before = Prediction.of_logits(logits, score, order, place, spec.mask_threshold)
+            if prompt.points is None:
+                return FramePrediction(mask_to_rle(mask), 1.0, 1.0, soft_of(mask, seen))
+            if mask.any():
+                return self._correct(seen, prompt, mask)
         inputs = self.model.runtime, seen.image, seen.embedding
-        first = answer_prompts(*inputs, [prompt], USUAL, before)[0].first
+        first = answer_prompts(*inputs, [prompt], USUAL)[0].first
         return FramePrediction(first.rle(), 1.0, first.score, soft_of(first.pixels(), seen))
+
+    def _correct(self, seen: MatchFrame, prompt: Prompt, mask: BoolArray) -> FramePrediction:
+        """Apply to a mask the connected changes of a prediction that contain a click.
+
+        For a mask and a negative click alone, decoders return little of the object. Clicks of one
+        kind therefore follow one in the middle of the mask, negative ones also its box.
+        """
+        place, spec = seen.embedding.geometry, self.model.spec
+        points, labels = np.asarray(prompt.points), np.asarray(prompt.labels)
+        columns, rows = point_pixels(points, place.image_hw).T
+        inside, order = mask.copy(), np.argsort(-labels, kind="stable")
+        inside[rows, columns] &= labels > 0
+        anchor = [centre_click(inside if inside.any() else mask)] if np.ptp(labels) == 0 else []
+        clicks = Prompt.of(
+            points=[*anchor, *points[order]], labels=[*(1 for _ in anchor), *labels[order]],
+            box=open_box(mask) if "box" in spec.accepts and not labels.any() else None,
+        )  # fmt: skip
+        logits = mask_to_model(np.asarray(prompt.mask), place, spec.mask_side)
+        known = Candidate(logits[0], place, score=1.0, threshold=spec.mask_threshold)
+        middle = Prompt.of(points=anchor, labels=[1]) if anchor else None
+        before = Prediction((known,), prompt=middle)
+        inputs = self.model.runtime, seen.image, seen.embedding
+        first = answer_prompts(*inputs, [clicks], USUAL, before)[0].first
+        drawn, found = first.pixels(), mask.copy()
+        for label, changed in ((0, mask & ~drawn), (1, drawn & ~mask)):
+            parts = cv2.connectedComponents(changed.view(np.uint8), connectivity=8)[1]
+            clicked = parts[rows, columns][labels == label]
+            found[np.isin(parts, clicked[clicked > 0])] = label
+        return FramePrediction(mask_to_rle(found), 1.0, first.score, soft_of(found, seen))
 
     def begin(
         self,

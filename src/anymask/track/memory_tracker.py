@@ -78,7 +78,7 @@ class MemoryTracker:
             return self._predictions(
                 seen, self._steps.answer_mask(seen.handle, (sides > 0).astype(np.float32))
             )[0]
-        before = None if earlier is None else rle_to_mask(earlier)
+        before = None if earlier is None or prompt.box is not None else rle_to_mask(earlier)
         given = before if prompt.mask is None else prompt.mask
         logits = None if given is None else mask_to_model(given, seen.where, spec.mask_side)[0]
         coords, labels = _tokens(prompt, seen.where)

@@ -118,7 +118,7 @@ class Tracker(Protocol):
         """Predict the mask of a prompt on this frame.
 
         Args:
-            earlier: Mask of the object on this frame before the correction.
+            earlier: Mask of the object on this frame, which clicks correct; a box ignores it.
         """
         ...
 

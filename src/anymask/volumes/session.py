@@ -34,7 +34,7 @@ from anymask.base import (
     explain_keywords,
     preview_html,
 )
-from anymask.masks import overlay, preview_of
+from anymask.masks import Prompt, overlay, preview_of
 from anymask.segment import Model
 from anymask.track import (
     Direction,
@@ -216,8 +216,6 @@ class VolumeSession:
     def __iter__(self) -> Iterator[FollowedSlice]:
         return self.propagate()
 
-    # ---------------------------------------------------------------------------------- prompts
-
     @property
     def objects(self) -> list[int]:
         """Numbers of all objects."""
@@ -234,7 +232,7 @@ class VolumeSession:
 
         Every prompted slice is tracked on its own along its axis. A slice shows the track that
         agrees best with the other prompted slices, weighted by distance. Clicks and scribbles
-        correct the mask that the object has on the slice.
+        correct the mask that the object has on the slice, as in `VideoSession.add`.
 
         Args:
             slice: Slice index along the axis, from 0.
@@ -261,7 +259,12 @@ class VolumeSession:
         tracks, exists = self._open(axis), id in self.objects
         corrects = not any(prompt.get(name) is not None for name in ("mask", "box", "lasso"))
         new = slice not in tracks.prompts(id)
-        if exists and new and corrects and not prompt.get("anew"):
+        if not new and corrects and prompt.get("anew") and len(self.prompts(id)) > 1:
+            given: Any = {name: one for name, one in prompt.items() if name != "anew"}
+            Prompt.of(**given)  # an invalid one changes nothing
+            self.take_back(id, slice, axis)
+            new = True
+        if exists and new and corrects:
             prompt["mask"] = self._cut(id, axis, slice)
         return tracks.video.add(slice, tracks.track_at(id, slice), **prompt)
 
@@ -291,8 +294,6 @@ class VolumeSession:
     def prompts(self, id: int) -> list[tuple[int, int]]:  # noqa: A002
         """Prompted slices of an object, as (axis, slice)."""
         return [(axis, i) for axis, one in sorted(self._axes.items()) for i in one.prompts(id)]
-
-    # ----------------------------------------------------------------------------------- slices
 
     def propagate(self, direction: Direction = "both") -> Iterator[FollowedSlice]:
         """Track the objects from slice to slice, along each axis with prompts.
@@ -389,8 +390,6 @@ class VolumeSession:
             if shown.mask.doubts and shown.mask.area
         )
 
-    # ----------------------------------------------------------------------------------- volumes
-
     def mask(self, id: int = 1) -> BoolArray:  # noqa: A002
         """Mask of an object (Z, Y, X) from all tracked and interpolated slices.
 
@@ -444,8 +443,6 @@ class VolumeSession:
     def save(self, path: str | Path, names: Mapping[int, str] | None = None) -> None:
         """Write the labels. See `write_labels`."""
         write_labels(path, self.labels(names), self.volume)
-
-    # ------------------------------------------------------------------------------------ keeping
 
     def checkpoint(self) -> None:
         """Write results to the session file."""
