@@ -94,7 +94,7 @@ def cut_film(args: argparse.Namespace) -> None:
             job = TrackFiles(
                 video=str(video), prompts=prompts, outputs=outputs, cutout=look, subject=not prompt
             )
-            notes = track_files(model.load, job, str(model), bar.update).notes
+            notes = track_files(model.load, job, str(model), bar.update)
     tell(notes)
 
 

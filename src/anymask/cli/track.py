@@ -47,10 +47,8 @@ def run(args: argparse.Namespace) -> None:
     check_not_address(args.video)
     model = read_default_model(args)
     with ProgressBar("frames", None) as bar:
-        report = track_files(model.load, job, str(model), bar.update)
-    for note in report.moved:
-        say(f"anymask: {note}")
-    tell(report.notes)
+        notes = track_files(model.load, job, str(model), bar.update)
+    tell(notes)
 
 
 # fmt: off

@@ -9,6 +9,7 @@ import ast
 import contextlib
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -43,13 +44,7 @@ from anymask.track.store import SessionStore
 from anymask.track.tables import NUMBER, sequence_files
 from anymask.track.writers import check_paths, open_writers
 
-
-@dataclass(frozen=True)
-class TrackReport:
-    """Messages of a run: outputs and frames to review; prompts moved to another frame."""
-
-    notes: list[str]
-    moved: list[str]
+LOG = logging.getLogger(__name__)
 
 
 @brief
@@ -132,8 +127,8 @@ def track_files(
     job: TrackFiles,
     model: str = "",
     progress: OnProgress | None = None,
-) -> TrackReport:
-    """Track objects through a video and write their masks.
+) -> list[str]:
+    """Track objects through a video and write their masks. Returns messages about the run.
 
     Args:
         load: Function that loads the model, called after the inputs were validated.
@@ -153,10 +148,10 @@ def _track_files(
     job: TrackFiles,
     model: str,
     progress: OnProgress | None,
-) -> TrackReport:
+) -> list[str]:
     stamp, journal = job.stamp(model), ledger.Stamp(_journal(job.paths))
     if journal.notes([stamp, _state_of(job.paths)]) is not None:
-        return TrackReport([f"exists: {path}" for path in job.paths], [])
+        return [f"exists: {path}" for path in job.paths]
     video = Path(job.video)
     source: Any = int(job.video) if job.video.isdecimal() and not video.exists() else video
     kept, words = job.settings.get("session"), job.words(model)
@@ -168,7 +163,7 @@ def _track_files(
         model_now = load()
         settings: Any = dict(job.settings) | {"session": path}
         with open_session(model_now, source, **settings) as session:
-            moved = _begin(model_now, session, job, words)
+            _begin(model_now, session, job, words)
             leave = True
             tell, notes = progress or _ignore, []
             if job.masklets is not None:
@@ -183,7 +178,7 @@ def _track_files(
     if complete:
         with contextlib.suppress(OSError):  # the home folder may be read-only
             journal.end([stamp, _state_of(job.paths)])
-    return TrackReport(notes, moved)
+    return notes
 
 
 def _ignore(done: int, total: int | None) -> None:
@@ -222,8 +217,8 @@ def _forget_other(path: Path, words: str, *, kept: bool) -> None:
     same = stored == words or (kept and (stored is None or _keeps_prompts(stored, words)))
     if not same and kept:
         raise InputError(
-            f"{path} was created with different prompts. Repeat these prompts (others can be added "
-            "on other frames), choose another session file, or delete this file."
+            f"{path} was created with different prompts. Repeat those prompts and add others, "
+            "choose another session file, or delete this file."
         )
     if not same:
         path.unlink()
@@ -232,7 +227,16 @@ def _forget_other(path: Path, words: str, *, kept: bool) -> None:
 def _keeps_prompts(stored: str, words: str) -> bool:
     """Whether a run repeats all prompts of the earlier run of its session."""
     before, now = _prompts_of(stored), _prompts_of(words)
-    return before[1:] == now[1:] and all(one in now[0] for one in before[0])
+    return before[1:] == now[1:] and _parts(before[0]) <= _parts(now[0])
+
+
+def _parts(prompts: list[Any]) -> set[str]:
+    """Each click and other field of prompts as JSON, with its frame and object."""
+    return {
+        json.dumps([one.get("frame"), one.get("object_id"), part])
+        for one in prompts
+        for part in (*zip(one.pop("points", ()), one.pop("labels", ()), strict=False), *one.items())
+    }
 
 
 def _prompts_of(words: str) -> list[Any]:
@@ -244,10 +248,10 @@ def _prompts_of(words: str) -> list[Any]:
     return [[None]]  # written by another command
 
 
-def _prompt_record(one: Any) -> Any:
+def _prompt_record(one: Any) -> dict[str, Any]:
     """JSON of a prompt, also of [frame, object, "FilePrompt(points=[...])"] of version 0.1."""
     if not isinstance(one, list):
-        return one
+        return one if isinstance(one, dict) else {}
     frame, number, text = one
     call = ast.parse(text, mode="eval").body
     with contextlib.suppress(PromptError):  # a mask file, which version 0.1 stored by its path
@@ -258,18 +262,17 @@ def _prompt_record(one: Any) -> Any:
             if part.arg in kept
         }
         return Prompt.from_json({**values, "frame": frame, "object_id": number}).to_json()
-    return one
+    return {"text": text}
 
 
-def _begin(model: Model, session: VideoSession, job: TrackFiles, words: str) -> list[str]:
-    """Add the prompts that no earlier run has added. Returns messages about moved prompts.
+def _begin(model: Model, session: VideoSession, job: TrackFiles, words: str) -> None:
+    """Add the prompts that no earlier run has added.
 
     Points on a later frame correct the mask that is tracked up to that frame.
     """
     stored = session.note("command")
     if stored == words:
-        return []
-    moved: list[str] = []
+        return
     if stored is None and job.subject and not job.prompts:
         first = first_readable(session.frames) or 0
         session.add(first, 1, mask=_subject(model, session, first))
@@ -283,7 +286,7 @@ def _begin(model: Model, session: VideoSession, job: TrackFiles, words: str) -> 
         place = find_place(session.frames, frame)
         taken = session.frames.source_frame(place)
         if taken != frame:
-            moved.append(f"Frame {frame} is not sampled, so its prompts are used on frame {taken}.")
+            LOG.warning("Frame %d is not sampled. Its prompts are used on frame %d.", frame, taken)
         is_correction = one.box is None and one.mask is None and one.lasso is None
         if is_correction and any(other < place for other in session.prompts(number)):
             for _ in session.propagate(stop=place):
@@ -294,7 +297,6 @@ def _begin(model: Model, session: VideoSession, job: TrackFiles, words: str) -> 
         )  # fmt: skip
     session.note("command", words)
     session.checkpoint()
-    return moved
 
 
 def _subject(model: Model, session: VideoSession, first: int) -> BoolArray:  # -> (H, W)
@@ -382,8 +384,11 @@ def _write(session: VideoSession, job: TrackFiles, progress: OnProgress) -> list
         (session.frames.source_frame(frame), number, doubts)
         for frame, number, doubts in session.doubtful()
     ]
-    if doubtful:
-        notes.append(f"Low confidence, check frames {review_text(doubtful)}")
+    notes.append(
+        f"Low confidence, check frames {review_text(doubtful)}"
+        if doubtful
+        else "No frame has low confidence. Check the masks anyway: not every error is found."
+    )
     if (damage := session.frames.damage) is not None:
         end = "; later frames have no mask" if session.frames.fault else ""
         notes.append(damage + end)

@@ -186,4 +186,6 @@ def _summary_lines(session: VolumeSession, labels: Volume) -> list[str]:
         rows = [row[1:] for row in session.doubtful() if row[0] == axis]
         if rows:
             notes.append(f"Low confidence, check slices {letter} {review_text(rows)}")
+    if not session.doubtful():
+        notes.append("No slice has low confidence. Check them anyway: not every error is found.")
     return notes
