@@ -95,18 +95,6 @@ def test_a_reviewer_stays_in_a_clip_and_what_is_left_for_later_comes_last(tracks
     assert [following(1, a), following(None)] == [None, None]
 
 
-def test_a_clip_counts_its_tracks_by_how_far_they_are(tracks: Tracks) -> None:
-    empty = tracks.add_clip("walk.mp4", HW, FRAMES, 25.0)
-    a, b, _ = (proposal(tracks, 1, number, 0) for number in (1, 2, 3))
-    tracks.give_verdict(a, "accept", 1, "ann")
-    tracks.give_verdict(b, "reject", 1, "ann")
-    drive = tracks.clip(1)
-    assert (drive.tracks, drive.proposals, drive.accepted, drive.rejected) == (2, 1, 1, 1)
-    assert tracks.clips() == [drive, empty]
-    tracks.take_back_verdict(b, "ann")
-    assert (tracks.clip(1).proposals, tracks.clip(1).rejected) == (2, 0)
-
-
 def test_the_report_counts_clips_and_tracks(tracks: Tracks, store: Store, one: int) -> None:
     tracks.add_clip("walk.mp4", HW, None, 25.0)
     figures = measure(store, ProjectSettings(), "shelf")
@@ -146,11 +134,6 @@ def test_a_corrected_track_has_the_old_masks_before_and_is_verified_again(
     assert tracks.give_verdict(one, "accept", 2, "ann").state == "accepted"
 
 
-def test_a_correction_may_reach_to_the_next_prompt_only(tracks: Tracks, one: int) -> None:
-    tracks.give_verdict(one, "correct", 1, "bob", run_of(5, 1, 2))
-    assert areas(tracks, one) == [2, 5, 5, 2, 2]
-
-
 def test_what_was_replaced_stays_in_the_database(tracks: Tracks, one: int) -> None:
     tracks.give_verdict(one, "correct", 1, "bob", run_of(4, first=2))
     tracks.give_verdict(one, "correct", 2, "bob", run_of(6, first=3))
@@ -186,6 +169,8 @@ def test_a_track_gets_another_name_and_its_verdict_can_still_be_taken_back(
         kinds = session.scalars(select(EventRow.kind).order_by(EventRow.id)).all()
     assert kinds == ["track added", "track accepted", "track renamed"]
     assert tracks.take_back_verdict(one, "bob").label == "bus"
+    with pytest.raises(Conflict, match="its name is 'bus'"):
+        tracks.rename(one, "van", "car", "ann")
     assert tracks.rename(one, None, "bus", "ann").label is None
     with pytest.raises(InputError, match="a label has"):
         tracks.rename(one, "x" * 100_000, None, "ann")
@@ -197,13 +182,6 @@ def test_who_comes_too_late_gets_the_track_as_it_is_now(tracks: Tracks, one: int
         tracks.give_verdict(one, "reject", 1, "ann")
     assert late.value.current == now
     assert tracks.track(one).state == "accepted"
-
-
-def test_a_clip_is_taken_up_once(tracks: Tracks) -> None:
-    assert tracks.add_clip("drive.mp4", HW, FRAMES, 25.0).id == 1
-    assert [clip.name for clip in tracks.clips()] == ["drive.mp4"]
-    with pytest.raises(InputError, match=r"was replaced: it has 4 frames"):
-        tracks.add_clip("drive.mp4", HW, 4, 25.0)
 
 
 @pytest.mark.parametrize(

@@ -124,16 +124,6 @@ def test_a_copy_of_the_folder_is_no_other_photo(painted: Project, tmp_path: Path
 # Videos.
 
 
-def test_videos_of_the_folder_are_listed_until_they_are_taken_up(tmp_path: Path) -> None:
-    for name in ("b.mp4", "a.MKV", "in/c.webm", ".hidden.mp4", "notes.txt"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_bytes(b"frames")
-    project = create_project(tmp_path)
-    assert project.new_videos() == ["a.MKV", "b.mp4", "in/c.webm"]
-    project.tracks.add_clip("b.mp4", (4, 4), 2, 25.0)
-    assert project.new_videos() == ["a.MKV", "in/c.webm"]
-
-
 def test_a_video_is_copied_into_the_folder_once(tmp_path: Path) -> None:
     folder, source = tmp_path / "photos", tmp_path / "sent.video"
     folder.mkdir()

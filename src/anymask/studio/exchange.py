@@ -364,17 +364,17 @@ def take_clip(
     """Add a video of the project folder, and the objects of a session file as proposals.
 
     Raises NotFoundError if the video does not exist, InputError if the session does not match,
-    Conflict if the objects already exist.
+    Conflict if the video of the clip was replaced or the objects already exist.
 
     Args:
         session: File of `anymask track VIDEO --session`, with every frame.
         label: Class of its objects.
         skipped: Numbers of objects that are not added.
     """
-    from anymask.track import FrameSampling, SessionStore, check_same_video, open_source, read_facts
+    from anymask.studio.photo_files import clip_of_file
+    from anymask.track import FrameSampling, SessionStore, check_same_video, open_source
 
-    facts = read_facts(project.file(video))
-    clip = project.tracks.add_clip(video, facts.hw, facts.frames, facts.rate)
+    clip = clip_of_file(project, video)
     if session is None:
         return
     if not session.is_file():

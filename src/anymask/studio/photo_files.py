@@ -1,7 +1,7 @@
-"""Detect whether an image file was replaced after its masks were drawn.
+"""Detect whether an image or video file was replaced after its masks were drawn.
 
-The content hash of a file is stored as an event whenever it changes. If the time of the file
-changed, its content is hashed again, so that a copied project folder counts as unchanged.
+The content hash of a file is stored as an event whenever it changes. If the time of an image
+changed, it is hashed again, so that a copied folder counts as unchanged; a video always is.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ from anymask.base import Conflict, DataError, StoreError, brief
 from anymask.formats import picture_hw
 from anymask.studio.database import reading, writing
 from anymask.studio.project import Project
-from anymask.studio.records import Action, IdAsText
+from anymask.studio.records import Action, ClipEntry, IdAsText
 from anymask.studio.tables import EventRow, RecordRow, event_row
 
 SEEN = "image file"  # event with the hash of an image file
+SEEN_CLIP = "video file"  # event with the hash and frame fingerprints of a video
 FINISHED = "image done"
 WRITER = "anymask"
 MAX_READ = 1 << 25  # number of bytes to hash
@@ -128,3 +129,33 @@ def checked_picture(project: Project, image_id: int) -> Path:
             "rename the new one."
         )
     return path
+
+
+def clip_of_file(project: Project, name: str) -> ClipEntry:
+    """Clip of a video in the project folder, which is added if it is new.
+
+    A video with another hash is the same if its frames are, such as after encoding it again. Older
+    clips have no hash yet. Raises NotFoundError, DataError; Conflict if it was replaced.
+    """
+    from anymask.track import read_facts
+
+    numbers = {clip.name: clip.id for clip in project.tracks.clips()}
+    query = select(EventRow.detail).where(
+        EventRow.kind == SEEN_CLIP, EventRow.tool == str(numbers.get(name))
+    )
+    with reading(project.store.database) as session:
+        seen = session.scalars(query.order_by(EventRow.id.desc())).first() or {}
+        looks = [(int(n), str(hw), bytes.fromhex(x)) for n, hw, x in seen.get("frames", ())]
+    facts, (content, looks), changed = read_facts(project.file(name), seen.get("sha256"), looks)
+    clip = project.tracks.add_clip(name, *facts)
+    if changed is not None:
+        raise Conflict(
+            f"The video of clip {name!r} was replaced: frame {changed} differs. Restore the "
+            "previous file, or rename the new one."
+        )
+    if content != seen.get("sha256"):
+        detail = {"sha256": content, "frames": [[n, hw, cells.hex()] for n, hw, cells in looks]}
+        action = Action(kind=SEEN_CLIP, tool=str(clip.id), detail=detail)
+        with suppress(StoreError), writing(project.store.database) as session:
+            session.add(event_row(action, None, WRITER, project.store.clock()))
+    return clip

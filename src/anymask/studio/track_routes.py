@@ -15,6 +15,7 @@ from starlette.responses import FileResponse
 
 from anymask.studio.errors import Refusal
 from anymask.studio.model_routes import BodyRoute, done, file_answer
+from anymask.studio.photo_files import clip_of_file
 from anymask.studio.project_routes import OfProject, Who
 from anymask.studio.project_schemas import provenance_of
 from anymask.studio.records import MAX_ID, ClipEntry, TrackDraft, TrackEntry
@@ -31,7 +32,6 @@ from anymask.studio.video_schemas import (
     framed_mask,
 )
 from anymask.studio.video_sessions import OpenVideo
-from anymask.track import read_facts
 
 ClipId = Annotated[int, InPath(ge=0, le=MAX_ID, examples=[1])]
 TrackId = Annotated[int, InPath(ge=0, le=MAX_ID, examples=[1])]
@@ -58,8 +58,7 @@ async def add_clip(body: ClipBody, project: OfProject, videos: OfVideos) -> Clip
 
     def take() -> ClipEntry:
         name = body.name if source is None else project.keep_video(source, body.name)
-        facts = read_facts(project.file(name))
-        return project.tracks.add_clip(name, facts.hw, facts.frames, facts.rate)
+        return clip_of_file(project, name)
 
     return await run_in_threadpool(take)
 
@@ -74,19 +73,11 @@ def clip_file(clip: ClipId, project: OfProject) -> Response:
 async def begin(clip: ClipId, project: OfProject, videos: OfVideos) -> Response:
     """Open a session for a clip. Use it with the endpoints under /api/videos/{name}."""
     entry = await run_in_threadpool(project.tracks.clip, clip)
-    path = await run_in_threadpool(project.file, entry.name)
+    await run_in_threadpool(clip_of_file, project, entry.name)
+    path = project.file(entry.name)
     video = await done(videos.work(lambda: videos.begin({})))
     try:
         await done(videos.work(lambda: videos.take_path(video, path, videos.take_video)))
-        if (video.hw, video.frames) != (entry.hw, entry.frames or video.frames):
-            raise Refusal(
-                409,
-                (
-                    f"The video of clip {entry.name!r} was replaced: it has {video.frames} "
-                    f"frames of {video.hw}, not {entry.frames} of {entry.hw}. Restore the "
-                    "previous file, or rename the new one."
-                ),
-            )
     except BaseException:
         videos.end(video.name)
         raise

@@ -71,7 +71,7 @@ class Tracks:
     ) -> ClipEntry:
         """Add a video by its name in the project folder, or return the existing clip.
 
-        Raises InputError if the existing clip has other frames.
+        Raises Conflict if the existing clip has other frames.
         """
         checked_text("a clip's name", name)
         checked_number("a clip's rate", rate, 0, MAX_RATE)
@@ -82,10 +82,11 @@ class Tracks:
                 session.add(row)
                 session.flush()
             held = _clip_entry(session, row)
-            if (held.hw, held.frames) != (hw, frames):
-                raise InputError(
+            if (held.hw, held.frames or frames) != (hw, frames):
+                raise Conflict(
                     f"The video of clip {name!r} was replaced: it has {frames} frames of "
-                    f"(H, W) = {hw}, not {held.frames} of {held.hw}. Rename the new video."
+                    f"(H, W) = {hw}, not {held.frames} of {held.hw}. Restore the previous file, "
+                    "or rename the new one."
                 )
             return held
 

@@ -40,6 +40,7 @@ from anymask.track.session import PromptKeywords as PromptKeywords
 from anymask.track.session import VideoSession as VideoSession
 from anymask.track.session import check_same_video as check_same_video
 from anymask.track.session import open_session as open_session
+from anymask.track.session import read_facts as read_facts
 from anymask.track.session import read_whole as read_whole
 from anymask.track.settings import GROUPS as GROUPS
 from anymask.track.settings import FrameSampling as FrameSampling
@@ -53,7 +54,6 @@ from anymask.track.sources import FrameSource as FrameSource
 from anymask.track.sources import first_readable as first_readable
 from anymask.track.sources import natural_order as natural_order
 from anymask.track.sources import open_source as open_source
-from anymask.track.sources import read_facts as read_facts
 from anymask.track.store import SessionStore as SessionStore
 from anymask.track.trackers import open_tracker as open_tracker
 from anymask.track.trackers import tracking_model as tracking_model

@@ -18,6 +18,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
@@ -28,6 +29,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from anymask.base import (
+    DataError,
     InputError,
     PromptError,
     UintImage,
@@ -224,8 +226,6 @@ class VideoSession:
         """Index of the last frame of `step`; -1 before the first."""
         return self._stepped
 
-    # ---------------------------------------------------------------------------------- prompts
-
     @property
     def objects(self) -> list[int]:
         """Numbers of all objects."""
@@ -239,8 +239,9 @@ class VideoSession:
     ) -> ObjectMask:
         """Prompt an object on a frame, or correct its mask there, and return the mask.
 
-        Masks of this object up to its next prompted frame are discarded; the next `propagate`
-        computes them again. A generator or camera cannot go back to earlier frames.
+        A negative point removes the part of a tracked mask that it is on, a positive one adds a
+        part; a box is a new prompt. Masks up to the object's next prompted frame are discarded, and
+        computed again by `propagate`. A generator or camera cannot go back to earlier frames.
 
         Args:
             frame: Index of the frame, from 0.
@@ -387,8 +388,6 @@ class VideoSession:
             if live is not None and rests_on(frame, live.frame, prompted, backward):
                 self._live[number, backward] = replace(live, frame=INVALID_FRAME)
 
-    # ------------------------------------------------------------------------------------ frames
-
     def propagate(
         self, direction: Direction = "forward", start: int | None = None, stop: int | None = None
     ) -> Iterator[TrackedFrame]:
@@ -511,8 +510,6 @@ class VideoSession:
         """Low-confidence masks to review, as (frame, object, doubts)."""
         return list(self._store.doubtful())
 
-    # -------------------------------------------------------------------------------------- work
-
     def _work(self, at: TrackMoment) -> TrackedFrame | None:
         """Compute the missing masks of one frame. All tracked masks are computed here."""
         if self.is_missing(at.frame):
@@ -619,8 +616,6 @@ class VideoSession:
         live = self._live.get((number, at.backward))
         return live is not None and live.frame == at.frame
 
-    # ------------------------------------------------------------------------------------ keeping
-
     def checkpoint(self) -> None:
         """Write results and tracker states to the session file."""
         if self._closed:
@@ -672,6 +667,11 @@ APART = 8  # maximum difference of a cell in two fingerprints of the same frame,
 FINGERPRINTED = 10  # frames from one stored fingerprint to the next
 COMPARED = 16  # maximum number of fingerprints to compare
 MOST_READ, BLOCK = 64 << 20, 1 << 16  # bytes of a video that are hashed: in total, at a time
+Look = tuple[int, str, bytes]  # fingerprint of a frame: number, size and gray cells
+# A video: (H, W), number of frames, rate; hash, fingerprints; first frame that differs, or None
+ClipFacts = tuple[
+    tuple[tuple[int, int], int | None, float], tuple[str | None, list[Look]], int | None
+]
 NUMBERING = ("every", "fps", "start")  # options that determine the source frame of an index
 
 
@@ -740,19 +740,54 @@ def check_same_video(store: SessionStore, source: FrameSource, sampling: FrameSa
     store.tell("frames", numbering)
     content = content_hash(getattr(source, "files", ()))
     if frames.length is not None and (content is None or content != store.about("content")):
-        looks = store.looks()
-        some = np.linspace(0, len(looks) - 1, min(len(looks), COMPARED)).round().astype(int)
-        for frame, size, cells in [looks[number] for number in some]:
-            place = first_readable(frames) if frame < 0 else frame
-            image = None if place is None else frames.read(place)
-            if image is None and place is not None and frames.is_missing(place):
-                continue
-            if image is None or _is_other_frame(image, size, cells):
-                raise InputError(
-                    f"{store.path} was created for another video: frame {place or 0} differs. Use "
-                    "that video, or choose another session file."
-                )
+        other = _first_other_frame(frames, store.looks())
+        if other is not None:
+            raise InputError(
+                f"{store.path} was created for another video: frame {other} differs. Use that "
+                "video, or choose another session file."
+            )
     store.tell("content", content or "")
+
+
+def _first_other_frame(frames: SampledFrames, looks: Sequence[Look]) -> int | None:
+    """First frame that differs from its fingerprint, of at most COMPARED frames; None if equal."""
+    some = np.linspace(0, len(looks) - 1, min(len(looks), COMPARED)).round().astype(int)
+    for frame, size, cells in [looks[number] for number in some]:
+        place = first_readable(frames) if frame < 0 else frame
+        image = None if place is None else frames.read(place)
+        if image is None and place is not None and frames.is_missing(place):
+            continue
+        if image is None or _is_other_frame(image, size, cells):
+            return place or 0
+    return None
+
+
+def read_facts(path: Path, content: str | None, looks: list[Look]) -> ClipFacts:
+    """Read the properties of a video file, and compare its frames if its hash is not `content`.
+
+    Raises DataError if the file has no frames, MissingExtra without PyAV.
+    """
+    now, changed = content_hash([path]), None
+    with closing(SampledFrames(open_source(path), FrameSampling())) as source:
+        first = first_readable(source)
+        image = None if first is None else source.read(first)
+        if image is None:
+            raise DataError(f"{str(path)!r} contains no frames. Choose another video.")
+        length = source.length
+        if now != content:
+            changed, looks = _first_other_frame(source, looks), _take_looks(source)
+    return ((image.shape[0], image.shape[1]), length, source.rate), (now, looks), changed
+
+
+def _take_looks(frames: SampledFrames) -> list[Look]:
+    """Fingerprints of at most COMPARED readable frames, at equal distances."""
+    some = np.linspace(0, (frames.length or 1) - 1, COMPARED).round().astype(int)
+    images = ((frame, frames.read(frame)) for frame in np.unique(some).tolist())
+    return [
+        (frame, *_fingerprint(image.shape, reduce_frame(image), SIDE))
+        for frame, image in images
+        if image is not None
+    ]
 
 
 def content_hash(files: Sequence[Path]) -> str | None:

@@ -13,7 +13,6 @@ import re
 import shlex
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -563,35 +562,6 @@ def frame_files(folder: Path) -> list[Path]:
             "the frames of one video."
         )
     return sorted(found.get(folder) or next(iter(found.values())), key=natural_order)
-
-
-@dataclass(frozen=True)
-class ClipFacts:
-    """Frame size (H, W), number of frames or None, and frames per second of a video file."""
-
-    hw: tuple[int, int]
-    frames: int | None
-    rate: float
-
-
-def read_facts(path: Path) -> ClipFacts:
-    """Read the properties of a video file from its first frame.
-
-    Raises:
-        DataError: The file is not a video, or has no frames.
-        MissingExtra: Reading videos requires PyAV.
-    """
-    if not path.is_file():
-        raise DataError(f"{str(path)!r} is not a file. Pass a video.")
-    source = SampledFrames(open_source(path), FrameSampling())
-    try:
-        first = first_readable(source)
-        image = None if first is None else source.read(first)
-        if image is None:
-            raise DataError(f"{str(path)!r} contains no frames. Choose another video.")
-        return ClipFacts((image.shape[0], image.shape[1]), source.length, source.rate)
-    finally:
-        source.close()
 
 
 def natural_order(path: Path) -> list[tuple[int, str]]:
