@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from anymask.base import InputError, say
+from anymask.base import InputError
 from anymask.cli.command import Argument, Command, Group, Settings
 from anymask.cli.options import MODEL, SESSION, option_of, read_default_model, read_options
 from anymask.cli.prompts import TRACKED_PROMPTS, read_tracked_prompts
