@@ -10,8 +10,8 @@ import tifffile
 from PIL import Image
 
 import anymask
-from anymask.cli import read_example
 from anymask.cli.main import main
+from anymask.cli.sources import read_example
 from anymask.images import load_mask
 from anymask.masks import Features
 from anymask.segment import Model
@@ -87,9 +87,9 @@ def test_clicks_belong_to_the_object_they_follow(desk: Path) -> None:
 
 def test_a_lone_negative_click_is_refused(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
     told = refusal(capsys, "segment", "p.png", "--negative", "100,100")
-    assert "Add --point X,Y, --box X0,Y0,X1,Y1 or --mask FILE" in told
+    assert "Add a point on the object, a box or a mask" in told
     words = ["--point", "90,100", "--next", "--negative", "5,5"]
-    assert "requires an object to subtract from" in refusal(capsys, "segment", "p.png", *words)
+    assert "no object is selected" in refusal(capsys, "segment", "p.png", *words)
     assert "--next separates the prompts of two objects" in refusal(
         capsys, "segment", "p.png", *BOXES, "--next"
     )

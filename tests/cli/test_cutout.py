@@ -51,6 +51,7 @@ def test_the_main_subject_of_one_photo(capsys: pytest.CaptureFixture[str]) -> No
     assert capsys.readouterr().err == "wrote one.cut.png\n"
     np.testing.assert_array_equal(alpha("one.cut.png") > 0, DISC)
     assert names(".") == ["one.cut.png", "photos"]
+    assert main(["cutout", "photos/wall.png", "--lasso", "8,8 52,8 52,52 8,52"]) == 0
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,13 @@ def test_a_failed_verification_exits_with_2_and_says_what_is_wrong(
     assert "does not match the checkpoint: feature_error is" in err
 
 
+def test_an_export_that_browsers_do_not_run_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["export", "small", "-o", str(tmp_path / "x")]) == 0
+    assert "Export nano for it" in capsys.readouterr().out
+
+
 def test_the_bundled_model_is_exported_from_the_weights_beside_its_graphs() -> None:
     module, digest = load_module("nano")
     folder = Path(anymask.__file__).parent / "assets" / "nano"

@@ -218,12 +218,10 @@ def bundles(root: Path) -> list[Target]:
 
     def use(_: Path) -> None:
         damaged = stated.read_bytes()
-        with contextlib.suppress(ValueError, TypeError, KeyError, RecursionError):
+        with contextlib.suppress(ValueError, TypeError, LookupError, AttributeError, OSError):
             record = json.loads(damaged)
-            hashes = {one.name: file_sha256(one) for one in root.iterdir() if one != stated}
-            record["sha256"] = {
-                name: hashes.get(name, old) for name, old in record["sha256"].items()
-            }
+            for name in record["sha256"]:
+                record["sha256"][name] = file_sha256(root / name)
             stated.write_text(json.dumps(record))
         try:
             model = anymask.load(str(root))

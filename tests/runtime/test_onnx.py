@@ -1,7 +1,5 @@
 import json
 import shutil
-import subprocess
-import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -122,11 +120,6 @@ def test_a_device_that_onnx_runtime_lacks_is_refused(bundle: Path) -> None:
         OnnxRuntime(bundle, device="cuda")
 
 
-def test_it_imports_no_torch() -> None:
-    code = "import sys, anymask.runtime.open; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
 # What the family learned.
 
 
@@ -142,26 +135,16 @@ def test_the_tables_of_a_bundle_are_its_family_s(learned: Path, bundle: Path) ->
     assert OnnxRuntime(bundle).family.tables == {}
 
 
-def test_altered_tables_are_refused(learned: Path) -> None:
-    path = learned / "tables.json"
-    path.write_text(path.read_text("utf-8").replace("1.0", "1.5"), encoding="utf-8")
-    with pytest.raises(WeightsError, match=r"tables.json was changed or truncated: its sha256 is"):
-        OnnxRuntime(learned)
-
-
-def test_missing_tables_are_told(learned: Path) -> None:
-    (learned / "tables.json").unlink()
-    with pytest.raises(WeightsError, match=r"tables.json is missing, but manifest.json lists it"):
-        OnnxRuntime(learned)
-
-
 @pytest.mark.parametrize(
     ("text", "told"),
     [
         ("{", ": Not valid JSON"),
         ("[1]", " must contain a JSON object"),
-        ('{"own": 1}', ": The table 'own' has other entries"),
-        ('{"scores": {"factor": 1.0, "shift": "0"}}', ": The table 'scores' has other entries"),
+        ('{"own": 1}', ": The table 'own' is missing, or has other"),
+        (
+            '{"scores": {"factor": 1.0, "shift": "0"}}',
+            ": The table 'scores' is missing, or has other",
+        ),
         ('{"adaptive": {"into": [[1.0]], "bias": [1.0], "out": [1.0]}}', ": The table 'adaptive'"),
     ],
 )
@@ -172,16 +155,6 @@ def test_tables_that_are_none_are_told(learned: Path, text: str, told: str) -> N
     rewrite_manifest(learned, {"sha256": {**hashes, "tables.json": file_sha256(path)}})
     with pytest.raises(WeightsError, match=rf"tables.json{told}"):
         OnnxRuntime(learned)
-
-
-def test_other_tables_leave_the_graphs_as_they_are(learned: Path, bundle: Path) -> None:
-    images = some_images(1)
-    for one, other in zip(
-        OnnxRuntime(learned).encode_images(images)[0].maps(),
-        OnnxRuntime(bundle).encode_images(images)[0].maps(),
-        strict=True,
-    ):
-        np.testing.assert_array_equal(one.values, other.values)
 
 
 def test_a_sibling_has_other_threads_the_same_answers_and_is_opened_once(bundle: Path) -> None:

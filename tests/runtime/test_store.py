@@ -197,7 +197,7 @@ def test_importing_opens_no_connection_and_no_torch(repository):
         "import socket, sys\n"
         "def no(*a, **k): raise SystemExit('a socket was opened')\n"
         "socket.socket.connect = no\n"
-        "import anymask.runtime, anymask.cli.models, anymask.runtime.download\n"
+        "import anymask.runtime.open, anymask.cli.models, anymask.runtime.download\n"
         "assert 'torch' not in sys.modules, 'torch was imported'\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=300, cwd=repository / "src")

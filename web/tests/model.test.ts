@@ -99,20 +99,20 @@ test.each(answers)("$family answers a $kind", async (one) => {
 });
 
 test("a family that this page does not know is named", () => {
-  const open = () => openFamily({ ...spec, family: "later" }, {});
-  expect(open).toThrow(/"later".* sam, sam_hq/);
+  expect(() => openFamily({ ...spec, family: "later" }, {})).toThrow(/"later".* sam, sam_hq/);
   expect(() => openFamily(spec, {})).toThrow('lacks "ranking"');
 });
 
 test("policy comes from the bundle's manifest", () => {
   const read = readManifest(manifest);
-  const { stability_score_thresh } = manifest.grid;
   expect(gridSettings(read)).toMatchObject({
     score: read.grid.pred_iou_thresh,
-    stability: stability_score_thresh,
+    stability: manifest.grid.stability_score_thresh,
   });
   expect(read.graphs.decoder.file).toBe("decoder.onnx");
   expect(() => readManifest({ ...manifest, graphs: {} })).toThrow("Export the model again");
+  const apart = { ...manifest, sha256: { "weights.safetensors": "a" } };
+  expect(() => readManifest(apart)).toThrow("Use nano");
 });
 
 test("a model of other channels than a photo's is refused where the page would see the photo", () => {

@@ -74,8 +74,7 @@ def cut_film(args: argparse.Namespace) -> None:
     if args.like:
         raise InputError("--like does not support videos. Pass --words or a prompt.")
     check_not_address(args.sources[0])
-    video, model = Path(args.sources[0]), read_default_model(args)
-    prompt = read_one_prompt(args, subject=False)
+    video, prompt, model = Path(args.sources[0]), read_one_prompt(args), read_default_model(args)
     look = CutoutLook(read_options(args, CutoutSettings), folders=True)
     outputs = args.outputs or [f"{video.stem}.cut.webm"]
     with ProgressBar("frames", None) as bar:

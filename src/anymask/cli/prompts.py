@@ -86,24 +86,15 @@ ONE_PROMPT = Group(
 )  # fmt: skip
 
 
-def read_prompts(
-    parts: Sequence[Part], place: Place = lambda _, values: values, *, subject: bool = False
-) -> list[Prompt]:
+def read_prompts(parts: Sequence[Part], place: Place = lambda _, values: values) -> list[Prompt]:
     """Return one prompt for each object. Raises PromptError, or ImageError for a mask file.
 
     Args:
         parts: Options and their values, in order.
         place: Called before `Prompt` rounds the coordinates to float32. Default: no conversion.
-        subject: Whether negative points alone take away from the main subject.
     """
     values = _read_values([text for kind, text in parts if kind == "values"])
-    prompts = [_prompt(one, values, place) for one in parts_by_object(parts)]
-    if not subject and any(one.kinds == {"negative_point"} for one in prompts):
-        raise PromptError(
-            "--negative requires an object to subtract from. Add --point X,Y, --box "
-            "X0,Y0,X1,Y1 or --mask FILE."
-        )
-    return prompts
+    return [_prompt(one, values, place) for one in parts_by_object(parts)]
 
 
 def parts_by_object(parts: Sequence[Part]) -> list[list[Part]]:
@@ -128,20 +119,18 @@ def parts_by_object(parts: Sequence[Part]) -> list[list[Part]]:
     return objects
 
 
-def read_one_prompt(args: argparse.Namespace, *, subject: bool = True) -> dict[str, Any]:
+def read_one_prompt(args: argparse.Namespace) -> dict[str, Any]:
     """Return the points, box and lasso of one object; {} without prompts. Raises PromptError."""
     if not args.parts:
         return {}
-    prompts = read_prompts(args.parts, subject=subject)
+    prompts = read_prompts(args.parts)
     if len(prompts) > 1 or prompts[0].mask is not None:
         raise InputError(
             "A cut-out shows one object, selected by points and at most one box. For "
             "several objects or a mask prompt, use anymask segment."
         )
     (one,) = prompts
-    given = {
-        "points": one.points, "point_labels": one.labels, "box": one.box, "lasso": one.lasso,
-    }  # fmt: skip
+    given = {"points": one.points, "point_labels": one.labels, "box": one.box, "lasso": one.lasso}
     return {name: value.tolist() for name, value in given.items() if value is not None}
 
 

@@ -123,33 +123,22 @@ def main_subject(model: Model, photo: UintImage) -> Mask | None:  # (H, W, 3)
 def prompted_object(
     model: Model, photo: UintImage, shown: UintImage, prompt: Mapping[str, Any]
 ) -> Mask | None:
-    """Object of a prompt, or the main subject, from which negative points alone take away.
+    """Object of the arguments of `Model.segment`, or without them the main subject, if any.
 
-    Args:
-        model: The model.
-        photo: Image as the model reads it.
-        shown: Image (H, W, 3), in which the main subject is found.
-        prompt: Prompt arguments of `Model.segment`, possibly none.
-
-    Returns:
-        The mask, or None if there is no prompt and no clear subject.
+    Negative points alone take away from the main subject of `shown` (H, W, 3).
     """
     if not prompt:
         return main_subject(model, shown)
     given: dict[str, Any] = {**prompt}
-    if prompt.keys() == {"points", "point_labels"} and not np.any(given["point_labels"]):
-        less = Prompt.of(given["points"], given["point_labels"])
-        less = less_of_subject(less, main_subject(model, shown))
+    if given.keys() == {"points", "point_labels"} and not np.any(given["point_labels"]):
+        less = less_of_subject(Prompt.of(*given.values()), main_subject(model, shown))
         given |= {"mask": less.mask, "box": less.box}
     best: Mask = model.segment(photo, **given).best
     return best
 
 
 def less_of_subject(prompt: Prompt, subject: Mask | None) -> Prompt:
-    """Add the main subject to a prompt of negative points, if there is one.
-
-    With its mask and box, the points remove parts; with its mask alone, often all of it.
-    """
+    """Add the main subject to negative points, with its box: without it, they remove too much."""
     if subject is None:
         return prompt
     return replace(prompt, mask=subject.mask, box=np.array(subject.xyxy, np.float32))

@@ -315,38 +315,28 @@ def read_tables(folder: Path, manifest: Manifest) -> Tables:
         tables = parse_json(path.read_bytes(), path)
     except DataError as error:
         raise WeightsError(f"{error} Export the model again.") from error
-    forms = {
-        **_EARLIER,
-        **shipped_tables(DEFAULT_VIDEO_MODEL),
-        **shipped_tables(manifest.spec.family),
-    }
-    needed = {"ranking"} if manifest.spec.family in BUNDLED_MODELS else set()
-    if not isinstance(tables, dict) or not needed <= tables.keys():
-        entry = " with the table 'ranking'" if needed else ""
-        raise WeightsError(f"{path} must contain a JSON object{entry}. Export the model again.")
-    for name, table in tables.items():
-        if not isinstance(table, dict) or (name in forms and not _is_like(table, forms[name])):
+    if not isinstance(tables, dict):
+        raise WeightsError(f"{path} must contain a JSON object. Export the model again.")
+    family, needed = manifest.spec.family, {"ranking": None}
+    forms = {**_EARLIER, **shipped_tables(DEFAULT_VIDEO_MODEL), **shipped_tables(family)}
+    for name, table in ((needed if family in BUNDLED_MODELS else {}) | tables).items():
+        if not isinstance(table, dict) or not _is_like(table, forms.get(name)):
             raise WeightsError(
-                f"{path}: The table {name[:80]!r} has other entries, lengths or magnitudes than "
-                "the same table of a bundled model. Export the model again."
+                f"{path}: The table {name[:80]!r} is missing, or has other entries, lengths or "
+                "magnitudes than that of a bundled model. Export the model again."
             )
     return tables
 
 
 def _is_like(value: Any, form: Any, most: float = 9.0) -> bool:
-    """Whether a table, or a part of one, has the entries and lengths of `form` and no large number.
-
-    Single numbers are coefficients of logits, which must not overflow (`expected_iou`).
-    """
+    """Whether a part of a table has the entries, lengths and about the numbers of `form`, if any."""
+    if isinstance(form, int | float):  # a coefficient of a logit: its exponential stays finite
+        return type(value) in (int, float) and abs(value) <= most
+    if form is None or type(value) is not type(form) or len(value) != len(form):
+        return form is None
     if isinstance(form, dict):
-        same = isinstance(value, dict) and value.keys() == form.keys()
-        return same and all(_is_like(value[name], part) for name, part in form.items())
-    if isinstance(form, list):
-        same = isinstance(value, list) and len(value) == len(form)
-        return same and all(_is_like(one, part, 1e6) for one, part in zip(value, form, strict=True))
-    if isinstance(form, str):
-        return isinstance(value, str)
-    return type(value) in (int, float) and abs(value) <= most
+        return all(name in value and _is_like(value[name], form[name]) for name in form)
+    return isinstance(form, str) or all(map(_is_like, value, form, [1e6] * len(form)))
 
 
 def write_tables(folder: Path, tables: Tables) -> None:

@@ -76,9 +76,8 @@ export async function readJson(reply: Response): Promise<unknown> {
   } catch {
     const got = JSON.stringify(text.trimStart().slice(0, 20));
     throw new Error(
-      `The file at ${reply.url} must be the JSON manifest of an exported model, but ` +
-        `starts with ${got}. ` +
-        "Check that the file exists: some servers return an HTML page for missing files.",
+      `The file at ${reply.url} must be the JSON manifest of an exported model, but starts with ` +
+        `${got}. Check that the file exists: some servers return an HTML page for missing files.`,
     );
   }
 }
@@ -86,22 +85,24 @@ export async function readJson(reply: Response): Promise<unknown> {
 /** The manifest, or an error that says what is wrong with it. */
 export function readManifest(given: unknown): Manifest {
   const manifest = given as Manifest;
-  const spec = manifest?.spec;
-  const whole = manifest?.graphs?.encoder && manifest.graphs.decoder && manifest.grid;
+  const { spec, graphs } = manifest ?? {};
+  const whole = graphs?.encoder && graphs.decoder && manifest.grid;
   if (!spec?.family || !whole || !(spec.image_side > 0) || !(spec.mask_side > 0)) {
     throw new Error(
-      "manifest.json is invalid. It must contain spec, graphs and grid, as `anymask " +
-        "export` writes them. " +
-        "Export the model again.",
+      "manifest.json is invalid. It must contain spec, graphs and grid, as `anymask export` " +
+        "writes them. Export the model again.",
     );
   }
-  const names = manifest.graphs.decoder.inputs.map((tensor) => tensor.name);
+  if (!manifest.sent && manifest.sha256?.["weights.safetensors"])
+    throw new Error(
+      `The weights of ${manifest.name} are a separate file, which browsers do not load. Use nano.`,
+    );
+  const names = graphs.decoder.inputs.map((tensor) => tensor.name);
   const missing = PROMPT_INPUTS.filter((name) => !names.includes(name));
   if (missing.length) {
     throw new Error(
       `The decoder of this model lacks the inputs ${missing.join(", ")}. It must ` +
-        `accept ${PROMPT_INPUTS.join(", ")}. ` +
-        "Export the model again.",
+        `accept ${PROMPT_INPUTS.join(", ")}. Export the model again.`,
     );
   }
   return manifest;
@@ -113,7 +114,6 @@ export function checkSeesPhotos({ name, spec }: Manifest): void {
   if (count === undefined) return;
   throw new Error(
     `${name} was fine-tuned on images with ${count} channel${count > 1 ? "s" : ""}; ` +
-      `a browser only reads ` +
-      "red, green and blue. Use this model in Python or on the command line.",
+      "a browser only reads red, green and blue. Use this model in Python or on the command line.",
   );
 }
