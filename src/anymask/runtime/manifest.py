@@ -317,9 +317,10 @@ def read_tables(folder: Path, manifest: Manifest) -> Tables:
         raise WeightsError(f"{error} Export the model again.") from error
     if not isinstance(tables, dict):
         raise WeightsError(f"{path} must contain a JSON object. Export the model again.")
-    family, needed = manifest.spec.family, {"ranking": None}
+    family = manifest.spec.family
+    needed: dict[str, Any] = {"ranking": None} if family in BUNDLED_MODELS else {}
     forms = {**_EARLIER, **shipped_tables(DEFAULT_VIDEO_MODEL), **shipped_tables(family)}
-    for name, table in ((needed if family in BUNDLED_MODELS else {}) | tables).items():
+    for name, table in (needed | tables).items():
         if not isinstance(table, dict) or not _is_like(table, forms.get(name)):
             raise WeightsError(
                 f"{path}: The table {name[:80]!r} is missing, or has other entries, lengths or "
@@ -329,7 +330,7 @@ def read_tables(folder: Path, manifest: Manifest) -> Tables:
 
 
 def _is_like(value: Any, form: Any, most: float = 9.0) -> bool:
-    """Whether a part of a table has the entries, lengths and about the numbers of `form`, if any."""
+    """Whether a part of a table has the entries, lengths and kinds of numbers of `form`, if any."""
     if isinstance(form, int | float):  # a coefficient of a logit: its exponential stays finite
         return type(value) in (int, float) and abs(value) <= most
     if form is None or type(value) is not type(form) or len(value) != len(form):

@@ -701,8 +701,7 @@ def plan_steps(
     """Steps to decode one after the other, each with the logits of the one before.
 
     A family that was trained to correct its own masks decodes clicks one by one; other families
-    decode all new clicks at once. Raises PromptError if the previous prediction does not match, or
-    if there is no object from which negative points take away.
+    decode all new clicks at once. Raises PromptError if `previous` or lone negative points fail.
     """
     answered, corrects = 0, previous is not None
     if previous is not None:
