@@ -38,12 +38,15 @@ def run(args: argparse.Namespace) -> None:
 
 def describe(manifest: Manifest, folder: Path) -> str:
     """Return the files of a written bundle with their sizes, and its licence."""
+    from anymask.models.rules import DEFAULT_VIDEO_MODEL
+
     width = max(map(len, [*manifest.sha256, "licence"]))
     sizes = {name: (folder / name).stat().st_size for name in manifest.sha256}
     lines = [f"{manifest.spec.name} ({manifest.precision}) -> {folder}"]
     lines += [f"  {name:<{width}} {size / 1e6:8.1f} MB" for name, size in sizes.items()]
     if manifest.refers:
-        lines += [f"  {'browser':<{width}} not supported (separate weights). Export nano for it"]
+        browser = f"not supported (separate weights). Export {DEFAULT_VIDEO_MODEL} for it"
+        lines += [f"  {'browser':<{width}} {browser}"]
     lines += [f"  {'licence':<{width}} {manifest.licence}", f"  {'usage':<{width}} README.md"]
     return "\n".join(lines)
 
