@@ -111,7 +111,7 @@ def _image(
 ) -> AnnotatedImage:
     named = ClassList({}) if listed is None else listed
     usual = [voc_palette()] if void is not None or listed is not None else []
-    found = read_numbers(path, name, report, [*named.palettes, *usual])
+    found = read_numbers(path, report, [*named.palettes, *usual])
     hw = checked_hw(*found.values.shape)
     classes = ClassList({}) if found.coloured else named
     if classes.names:

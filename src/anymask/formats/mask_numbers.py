@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from anymask.base import AnymaskError, DataError, UintImage
+from anymask.base import AmbiguousMaskError, AnymaskError, DataError, UintImage
 from anymask.formats.losses import LossReport
 from anymask.images import (
     MICROSCOPES,
@@ -37,11 +37,6 @@ def of_best_kind(paths: Iterable[Path]) -> list[Path]:
     return found
 
 
-def mask_values_of(report: LossReport) -> MaskValues:
-    """Return the meaning of values in mask images, as set in a report."""
-    return "auto" if report.settings is None else report.settings.mask_values
-
-
 def label_values(path: Path) -> NDArray[Any]:  # (H, W)
     """Return the stored label values of an image with one channel or a palette.
 
@@ -63,28 +58,27 @@ def binary_mask(path: Path) -> NDArray[np.bool_]:  # (H, W)
 
 def read_numbers(
     path: Path,
-    name: str,
     report: LossReport,
     palettes: Sequence[UintImage] = (),
 ) -> MaskImage:
-    """Read a mask image as set in a report; soft edges are reported.
-
-    Raises DataError, AmbiguousMaskError.
+    """Read a mask image as set in a report. Raises DataError, AmbiguousMaskError.
 
     Args:
-        name: Name of the image that the mask belongs to, for the report.
         palettes: Palettes (K, 3). A color is replaced by its index in the first palette that
-            contains all colors of the image.
+            contains all colors of the image; such an image is never ambiguous.
     """
-    found = read_mask_image(path, mask_values_of(report), "The image")
-    if found.note:
-        report.add("pixels", name, None, found.note)
-    if not found.coloured:
-        return found
-    for palette in palettes:
+    wanted: MaskValues = "auto" if report.settings is None else report.settings.mask_values
+    unclear: AmbiguousMaskError | None = None
+    try:
+        found = read_mask_image(path, wanted, "The image")
+    except AmbiguousMaskError as error:
+        unclear, found = error, read_mask_image(path, "colours", "The image")
+    for palette in palettes if found.coloured else ():
         places = _places_in(found.values, palette)
         if places is not None:
-            return MaskImage(places, indexed=True, note=found.note)
+            return MaskImage(places, indexed=True)
+    if unclear is not None:
+        raise unclear
     return found
 
 

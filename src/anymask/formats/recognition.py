@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from anymask.base import AmbiguousMaskError, DataError, ImageError, brief
+from anymask.base import DataError, brief
 from anymask.formats.documents import read_json, read_xml
 from anymask.formats.label_folders import has_both
 from anymask.formats.label_studio_min import is_row, is_table
@@ -175,25 +175,9 @@ def _davis(found: Sniffed) -> Fit:
 
 
 def _label_png(found: Sniffed) -> Fit:
-    """Return the fit of a PNG as a label image. Raises DataError for a photo."""
     if found.suffix == ".png":
-        _refuse_photo(found.path)
         return Fit.SURE
     return Fit.MAYBE if found.path.is_dir() and has_both(found.path) else Fit.NO
-
-
-def _refuse_photo(path: Path) -> None:
-    """Raise DataError for an image that resembles a photo, or cannot be read."""
-    from anymask.images import read_mask_image
-
-    try:
-        read_mask_image(path, name=str(path))
-    except AmbiguousMaskError:
-        return
-    except ImageError as error:
-        raise DataError(
-            f"{error} To read it as a mask image, add --from label-png, or pass an annotation file."
-        ) from error
 
 
 def _label_studio(found: Sniffed) -> Fit:

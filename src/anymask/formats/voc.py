@@ -167,10 +167,10 @@ def _image(
 ) -> AnnotatedImage:
     folder = objects.with_name(objects.name.replace(OBJECTS, CLASSES))
     with located(path):
-        found = read_numbers(path, name, report, [voc_palette()])
+        found = read_numbers(path, report, [voc_palette()])
         values, void = found.values, None if is_binary(found) else VOID
         hw = checked_hw(*values.shape)
-        classes = _classes(folder / path.relative_to(objects), name, values, report, palettes)
+        classes = _classes(folder / path.relative_to(objects), values, report, palettes)
     masks = []
     for value, rle in value_rles(values).items():
         if value == void:
@@ -182,7 +182,6 @@ def _image(
 
 def _classes(
     path: Path,
-    name: str,
     values: NDArray[np.generic],
     report: LossReport,
     palettes: list[UintImage],
@@ -191,7 +190,7 @@ def _classes(
     if not path.is_file():
         return {}
     with located(path):
-        numbers = read_numbers(path, name, report, palettes).values
+        numbers = read_numbers(path, report, palettes).values
         if numbers.shape != values.shape:
             raise DataError(
                 f"The class image has the size (height, width) = {numbers.shape}, but "

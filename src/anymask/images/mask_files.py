@@ -9,7 +9,6 @@ Letters: H W the image, K colors of a palette.
 from __future__ import annotations
 
 import io
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -34,7 +33,6 @@ from anymask.images.load import open_path, orientation_of, upright
 from anymask.images.mask_values import MaskPixels, MaskValues, interpret
 from anymask.images.tiff import is_tiff, needs_tifffile, read_deep_colours, read_tiff
 
-LOG = logging.getLogger("anymask.images")
 _BITS, _COMPRESSION, _PHOTOMETRIC, _WHITE_IS_ZERO = 258, 259, 262, 0  # tags of TIFF 6.0
 _LOSSY_TIFF = (6, 7, 34892, 50001)  # old and new JPEG; lossy JPEG; WebP
 _LOSSY = frozenset(["JPEG", "MPO", "AVIF", "HEIF"])
@@ -51,7 +49,6 @@ class MaskImage:
     values: NDArray[Any]  # (H, W) integers, 0 for background
     coloured: bool = False  # Whether the values are colors: red * 65536 + green * 256 + blue
     indexed: bool = False  # Whether the values are palette indices
-    note: str = ""  # Sentence that describes a lossy conversion; "" if values are unchanged
 
 
 def read_mask_image(
@@ -73,9 +70,8 @@ def read_mask_image(
     name = name or (repr(str(source)) if isinstance(source, Path) else "the mask image")
     with _opened(source) as file:
         stored = _read_stored(file, name)
-    values, coloured, note = interpret(stored, mask_values, name)
-    indexed = stored.palette is not None and not coloured and not note
-    return MaskImage(values, coloured, indexed, note)
+    values, coloured = interpret(stored, mask_values, name)
+    return MaskImage(values, coloured, indexed=stored.palette is not None and not coloured)
 
 
 @contextmanager
@@ -204,8 +200,6 @@ def load_mask(path: str | Path, mask_values: MaskValues = "auto") -> NDArray[Any
                 f"{str(path)!r} is not a readable array file. Save it again with numpy.save."
             ) from error
     found = read_mask_image(path, mask_values)
-    if found.note:
-        LOG.warning("%s: %s", path, found.note)
     objects = np.unique(found.values)
     if (count := int(np.count_nonzero(objects))) > 1 and mask_values == "auto":
         raise ImageError(
