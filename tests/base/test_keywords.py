@@ -6,7 +6,7 @@ import pytest
 
 import anymask
 from anymask.base import InputError, check_keywords, our_word
-from anymask.base.settings import OTHER_WORDS
+from anymask.base.synonyms import ARGUMENTS
 from anymask.segment import Model
 from anymask.segment.settings import BatchKeywords, EverythingKeywords
 
@@ -40,4 +40,4 @@ def test_the_words_of_other_tools_lead_to_keywords_that_there_are() -> None:
     ):
         ours |= set(signature(call).parameters)
     ours |= BatchKeywords.__optional_keys__ | EverythingKeywords.__optional_keys__
-    assert {our_word(other) for other in OTHER_WORDS} <= ours
+    assert {our_word(other) for other in ARGUMENTS} <= ours

@@ -40,105 +40,15 @@ from typing import (
 )
 
 from anymask.base.errors import ConfigError, InputError
+from anymask.base.synonyms import ARGUMENTS, ATTRIBUTES, NO_ARGUMENTS
 
 Settings = TypeVar("Settings")
 Explained = TypeVar("Explained", bound=Callable[..., Any])
 
-# Argument names of other tools (segment-anything, transformers, Ultralytics) and their replacement,
-# which begins with the keyword of this package.
-OTHER_WORDS = {
-    "point_coords": "points=[(x, y), ...]",
-    "input_points": "points=[(x, y), ...]",
-    "point": "points=[(x, y)]",
-    "labels": "point_labels=[1, 0, ...]",
-    "input_labels": "point_labels=[1, 0, ...]",
-    "bbox": "box=(x0, y0, x1, y1)",
-    "bboxes": "boxes=[(x0, y0, x1, y1), ...]",
-    "input_boxes": "boxes=[(x0, y0, x1, y1), ...]",
-    "mask_input": "mask=prediction.logits[0]",
-    "input_masks": "mask=prediction.logits[0]",
-    "masks": "mask=, or refine(image, mask)",
-    "multimask_output": 'multimask=True, False or "auto"',
-    "conf": "score=, the minimum confidence score",
-    "pred_iou_thresh": "score=",
-    "stability_score_thresh": "stability=",
-    "points_per_side": "grid=",
-    "image_format": "bgr=True for arrays from cv2.imread",
-    "points_per_crop": "grid=",
-    "min_area": "min_mask_area=",
-    "verbose": "progress=True",
-    "checkpoint": "weights=, a file",
-    "model_type": "name=, a name listed by `anymask models list`",
-    "model": "name=, a name listed by `anymask models list`",
-    "half": 'precision="fp16"',
-    "min_quality": "min_score=",
-    "dtype": 'precision="bf16"',
-    "torch_dtype": 'precision="bf16"',
-}
-# Argument names of other tools that have no keyword here.
-NO_KEYWORDS = {
-    "return_logits": "the attribute `logits` of the prediction",
-    "output_mode": "masks.to_sa1b(output_mode=...) on the result",
-    "imgsz": 'part of the name: anymask.load("NAME@640")',
-    "text": "find(image, text), or suggest_labels to name a mask",
-    "texts": "find(image, text), or suggest_labels to name a mask",
-}
-
-_API = "for the segment-anything API"
-_PREDICT = f"Use segment(image, points=...), or anymask.sam.SamPredictor(model) {_API}."
-_LOAD = 'Use anymask.load(name, device="cuda").'
-_SCORES = "Use score of a mask, such as prediction.best.score, or scores."
-_BOXES = "Use xyxy of a mask or of masks (pixel edges), or box (first and last pixel)."
-_PIXELS = "Use mask, an array (H, W) of bool, or masks, an array (N, H, W)."
-_LABELS = "Use label of a mask, or labels of masks."
-_SHOW = "Use draw() or show()."
-_OF_MASKS = {
-    **dict.fromkeys(("score", "conf", "confidence", "predicted_iou", "iou_predictions"), _SCORES),
-    **dict.fromkeys(("box", "boxes", "bbox", "xyxy", "xywh"), _BOXES),
-    **dict.fromkeys(("data", "numpy", "to_numpy", "cpu", "segmentation"), _PIXELS),
-    **dict.fromkeys(("label", "name", "names", "cls", "class_id"), _LABELS),
-    **dict.fromkeys(("plot", "plot_masks"), _SHOW),
-    "area": "Use area of a mask, such as prediction.best.area, or areas of masks.",
-    "crop": "Use model.cutout(image, mask=mask, crop=True).",
-    "iou": "Use anymask.masks.mask_iou with arrays (N, H, W) of masks.",
-    "xy": "Use polygons() of a mask.",
-    "low_res_masks": "Use logits of a prediction.",
-    "stability_score": "Use stability of a mask.",
-}
-# Attribute names of other tools, by class of this package, with the remedy.
-OTHER_ATTRIBUTES = {
-    "Mask": _OF_MASKS,
-    "Masks": _OF_MASKS,
-    "Prediction": _OF_MASKS,
-    "VideoSession": {
-        "add_new_points_or_box": "Use add(frame=, id=, points=, labels=, box=).",
-        "add_new_mask": "Use add(frame=, id=, mask=).",
-        "propagate_in_video": "Iterate over the session, or use propagate().",
-        "remove_object": "Use remove(id).",
-        "reset_state": "Open a new session with model.track(video).",
-    },
-    "Model": {
-        "set_image": "Use encode(image) and segment(features, ...), or "
-        f"anymask.sam.SamPredictor(model) {_API}.",
-        "predict": _PREDICT,
-        "predict_torch": _PREDICT,
-        "generate": "Use everything(image), or anymask.sam.SamAutomaticMaskGenerator(model) "
-        f"{_API}.",
-        "to": _LOAD,
-        "cpu": _LOAD,
-        "cuda": _LOAD,
-        "half": 'Use anymask.load(name, precision="fp16").',
-        "dtype": "Use precision.",
-        "eval": "No call is required, because models are always in inference mode.",
-        "add_new_points_or_box": "Use track(video) and the prompts of its session.",
-        "propagate_in_video": "Use track(video) and the masks of its session.",
-    },
-}
-
 
 def our_word(other: str) -> str:
     """Return the keyword for another tool's argument name; "" if there is none."""
-    return OTHER_WORDS.get(other, "").partition("=")[0]
+    return ARGUMENTS.get(other, "").partition("=")[0]
 
 
 def check_keywords(given: Iterable[str], known: Collection[str]) -> None:
@@ -149,9 +59,9 @@ def check_keywords(given: Iterable[str], known: Collection[str]) -> None:
         import difflib
 
         if our_word(name) in known:
-            remedy = f"Use {OTHER_WORDS[name]}."
-        elif name in NO_KEYWORDS:
-            remedy = f"Use {NO_KEYWORDS[name]}."
+            remedy = f"Use {ARGUMENTS[name]}."
+        elif name in NO_ARGUMENTS:
+            remedy = f"Use {NO_ARGUMENTS[name]}."
         elif near := difflib.get_close_matches(name, known, 1):
             remedy = f"Did you mean {near[0]!r}?"
         else:
@@ -433,7 +343,7 @@ def explain_keywords(cls: Explained) -> Explained:
     """
     if not isinstance(cls, type):
         return cast(Explained, _explained(cls))
-    others = OTHER_ATTRIBUTES.get(cls.__name__, {})
+    others = ATTRIBUTES.get(cls.__name__, {})
 
     def find_attribute(self: object, name: str) -> Any:
         told = f"{cls.__name__} has no attribute {name!r}. {others.get(name, '')}".rstrip()

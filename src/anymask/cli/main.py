@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from anymask import __version__
 from anymask.base import AnymaskError, disk_message, missing_extra
+from anymask.base.synonyms import COMMAND_WORDS
 from anymask.cli.command_table import COMMANDS, SUMMARIES, commands, plugin_summaries
 from anymask.cli.parser import nearest
 from anymask.cli.streams import quieten_decoders, utf8_stdio
@@ -31,52 +32,6 @@ USAGE = 2
 INTERRUPTED = 130
 READER_GONE = 141
 
-# Names of these commands in other tools.
-ALIASES: dict[str, str] = {
-    "predict": "segment",
-    "click": "segment",
-    "mask": "segment",
-    "cut": "cutout",
-    "rembg": "cutout",
-    "matting": "cutout",
-    "anonymize": "redact",
-    "anonymise": "redact",
-    "refine": "segment",
-    "sam": "segment",
-    "bbox2segment": "boxes",
-    "box2mask": "boxes",
-    "auto": "everything",
-    "amg": "everything",
-    "generate": "everything",
-    "all": "everything",
-    "detect": "find",
-    "search": "find",
-    "ground": "find",
-    "embed": "encode",
-    "download": "models",
-    "list": "models",
-    "label": "annotate",
-    "app": "annotate",
-    "gui": "annotate",
-    "fine-tune": "finetune",
-    "distill": "distil",
-    "val": "evaluate",
-    "eval": "evaluate",
-    "test": "evaluate",
-    "score": "evaluate",
-    "engine": "project",
-    "benchmark": "bench",
-    "video": "track",
-    "propagate": "track",
-    "scan": "volume",
-    "ct": "volume",
-    "dicom": "volume",
-    "nifti": "volume",
-    "cloud": "points",
-    "pointcloud": "points",
-    "lidar": "points",
-    "server": "serve",
-}
 FILE = re.compile(r".*[./\\].*|-", re.DOTALL)  # matches file names and URLs
 
 EXAMPLES = """\
@@ -232,7 +187,7 @@ def unknown(name: str, rest: Sequence[str] = ()) -> str:
             f"segment one object: anymask segment {name} {given}. To segment all "
             f"objects: anymask everything {name}"
         )
-    near = ALIASES.get(name.lower()) or nearest(name, known)
+    near = COMMAND_WORDS.get(name.lower()) or nearest(name, known)
     guess = f"Did you mean {near!r}? " if near else ""
     return f"Unknown command {name!r}. {guess}{listed}"
 

@@ -14,38 +14,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NoReturn
 
 from anymask.base import InputError
+from anymask.base.synonyms import OPTION_WORDS
 from anymask.cli.outputs import check_file_options, check_inputs_stay, check_stdout
 
-# Names of these options in other tools.
-ALIASES = {
-    "--click": "--point",
-    "--coords": "--point",
-    "--point-coords": "--point",
-    "--input-point": "--point",
-    "--fg": "--point",
-    "--positive": "--point",
-    "--bg": "--negative",
-    "--background": "--negative",
-    "--bboxes": "--box",
-    "--input-box": "--box",
-    "--rect": "--box",
-    "--checkpoint": "--weights",
-    "--ckpt": "--weights",
-    "--model-type": "--model",
-    "--out": "--output",
-    "--out-dir": "--output",
-    "--output-dir": "--output",
-    "--save-dir": "--output",
-    "--format": "--to",
-    "--output-format": "--to",
-    "--channel": "--bands",
-    "--channels": "--bands",
-    "--frame": "--page",
-    "--slice": "--page",
-    "--jobs": "--workers",
-    "--num-workers": "--workers",
-    "--conf": "--score",
-}
 # Options that `--help` of a command with many options shows; `--help-all` shows all.
 COMMON = frozenset(
     {
@@ -261,7 +232,7 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     names = list(known)
     plain = word.lower().replace("_", "-")
     by_plain = {name.lower().replace("_", "-"): name for name in names}
-    if (other := ALIASES.get(plain)) in names:
+    if (other := OPTION_WORDS.get(plain)) in names:
         return other
     if plain in by_plain:
         return by_plain[plain]
