@@ -39,6 +39,7 @@ from anymask.base import (
     missing_extra,
     refuse_text,
 )
+from anymask.images.kinds import HEAD, HEIC, recognise_head
 from anymask.masks import MAX_PIXELS
 
 PERCENTILES = (0.1, 99.9)  # for a stretch: ignores a few hot or dead pixels
@@ -398,6 +399,7 @@ def on_white(colour: UintImage, alpha: NDArray[np.uint8]) -> UintImage:  # (h, w
 
 # Decoders for untrusted files. Pillow has forty more: EPS starts Ghostscript, which runs the
 # PostScript inside, and a file may have any name. AVIF is last: Pillow before 11.3 lacks it.
+_TIFF = (b"II*\0", b"MM\0*")
 _JP2 = b"\0\0\0\x0cjP  "  # the first bytes of a JPEG 2000 file
 NO_ALPHA = "anymask_no_alpha"  # key of Image.info: the fourth band is not transparency
 DECODERS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP", "JPEG2000", "AVIF")
@@ -483,7 +485,7 @@ def _enable_heic(file: Any) -> bool:
         head = file.read(12)
     except (OSError, ValueError, AttributeError):
         return False  # Pillow reports it
-    if not isinstance(head, bytes) or head[4:8] != b"ftyp" or head[8:12] not in _HEIC:
+    if not isinstance(head, bytes) or head[4:8] != b"ftyp" or head[8:12] not in HEIC:
         return False
     try:
         import pi_heif
@@ -530,59 +532,8 @@ def open_file(path: Path) -> io.BufferedReader:
         raise OSError(str(error)) from error
 
 
-# Descriptions of unsupported files, by their first bytes.
-
-_POSTSCRIPT = ("a PostScript document", "Export it as PNG from the program that created it.")
-_RAW = ("a camera raw file", "Develop it to TIFF or JPEG first, for example with darktable.")
-
-# First bytes of supported images: such a file is corrupted.
-_PICTURES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"RIFF", b"BM", b"II*\0", b"MM\0*")
-
-# First bytes of other file types, with a description and the way to convert them.
-_KINDS: tuple[tuple[bytes, str, str], ...] = (
-    (b"\x93NUMPY", "a NumPy array", "In Python, pass numpy.load(FILE), or save it as TIFF."),
-    (
-        b"PK\x03\x04",
-        "an archive",
-        (
-            "Unpack it and pass an image from it. For a zip of DICOM slices, run: anymask "
-            "volume FILE"
-        ),
-    ),
-    (b"%PDF", "a PDF document", "Convert its pages to images: pdftoppm -png FILE page"),
-    (
-        b"\x89HDF",
-        "an HDF5 file",
-        ("In Python, read its array with h5py, or export it as TIFF, for example from Fiji."),
-    ),
-    (b"%!PS", *_POSTSCRIPT),
-    (b"\xc5\xd0\xd3\xc6", *_POSTSCRIPT),  # with a preview
-    (b"8BPS", "a Photoshop document", "Export it as PNG or TIFF."),
-    (b"FUJIFILM", *_RAW),
-    (b"IIRO", *_RAW),
-    (b"IIU\0", *_RAW),
-)
-_HEIC = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
-_BOXED = {  # brand of an ISO base media file, after "ftyp"
-    **dict.fromkeys(
-        _HEIC,
-        (
-            "a HEIC photo",
-            (
-                "It is corrupted, or a variant of the format that is not supported. "
-                "Convert it to JPEG: heif-convert FILE photo.jpg"
-            ),
-        ),
-    ),
-    b"crx ": _RAW,
-}
-_AVIF = (b"avif", b"avis")
-
-
 def unidentified(file: Any, name: str) -> ImageError:
     """Return the error for a file that Pillow does not support: its type and how to convert it."""
-    from anymask.images.kinds import HEAD, recognise_head
-
     try:
         file.seek(0)
         head = file.read(HEAD)
@@ -599,36 +550,18 @@ def unidentified(file: Any, name: str) -> ImageError:
             f"{_MAX_BANDS} bands. Convert three of the bands to TIFF: gdal_translate "
             f"-b 3 -b 2 -b 1 {shown} rgb.tif"
         )
-    if (kind := _kind_of(head)) is not None:
-        return ImageError(
-            f"{name} is {kind[0]}, not a supported image. {kind[1].replace('FILE', shown)}"
-        )
-    other = recognise_head(head)
-    if other is not None and other.kind != "image":
-        remedy = other.remedy.replace("FILE", shown)
-        return ImageError(f"{name} is {other.what}, not an image. {remedy}.")
-    if head.startswith(_PICTURES) or head[8:12] in _AVIF:
+    found = recognise_head(head)
+    if head.startswith(_TIFF) or (found is not None and found.kind == "image"):
         return DamagedImageError(f"{name} is corrupted or truncated. Copy or download it again.")
+    if found is not None:
+        kind = "a supported image" if found.kind == "other" else "an image"
+        remedy = found.remedy.replace("FILE", shown)
+        return ImageError(f"{name} is {found.what}, not {kind}. {remedy}.")
     return DamagedImageError(
         f"{name} is not a supported image, or its first bytes are corrupted (it starts "
         f"with {head[:8]!r}). Expected JPEG, PNG, WebP, TIFF, ... Convert it to PNG, "
         "or in Python pass the pixels as an array."
     )
-
-
-def _kind_of(head: bytes) -> tuple[str, str] | None:
-    """Return type and conversion advice for an unsupported file; None for anything else."""
-    for begin, what, remedy in _KINDS:
-        if head.startswith(begin):
-            return what, remedy
-    if head[4:8] == b"ftyp":
-        return _BOXED.get(head[8:12])
-    text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    if text.startswith((b"<!doctype html", b"<html")):
-        return "a web page", "Download the image itself."
-    if text.startswith(b"<svg") or (text.startswith(b"<?xml") and b"<svg" in text):
-        return "an SVG drawing", "Convert it to an image: rsvg-convert FILE -o drawing.png"
-    return None
 
 
 # Color profiles. All output is sRGB without a profile, so colors with a profile are converted on

@@ -1,4 +1,4 @@
-"""Recognize files and folders that are not images (scans, videos, maps, layers) and advise on them.
+"""Recognize files and folders that are not images (scans, videos, maps, ...) and advise on them.
 
 A file is recognized by its first bytes, a folder by its first files.
 """
@@ -14,7 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Literal
 
-Kind = Literal["image", "scan", "other scan", "video", "map", "layer"]
+Kind = Literal["image", "scan", "other scan", "video", "map", "layer", "other"]
 Wanted = Literal["image", "scan", "video", "map", "labels"]
 
 HEAD = 512  # bytes that are inspected
@@ -50,7 +50,7 @@ _NOT_THIS: dict[Wanted, str] = {
 }  # fmt: skip
 _NOUNS: dict[Kind, str] = {
     "image": "images", "scan": "scans", "other scan": "scans", "video": "videos", "map": "maps",
-    "layer": "layers",
+    "layer": "layers", "other": "files",
 }  # fmt: skip
 
 
@@ -61,39 +61,82 @@ class InputType:
     what: str  # Description, such as "a NIfTI scan"
     kind: Kind  # Kind of input
     first: Path | None = None  # For a folder with several files, one of them
+    advice: str = ""  # Remedy, if it is not that of the kind
 
     @property
     def remedy(self) -> str:
-        """Command to use for this input."""
-        return COMMANDS[self.kind]
+        """Command to use for this input; FILE is the path."""
+        return self.advice or COMMANDS[self.kind]
 
 
+def _other(what: str, advice: str) -> InputType:
+    return InputType(what, "other", advice=advice)
+
+
+_IMAGE, _VIDEO = InputType("an image", "image"), InputType("a video", "video")
+_DICOM = InputType("a DICOM scan", "scan")
+_RAW = _other("a camera raw file", "Develop it to TIFF or JPEG first, for example with darktable")
+_POSTSCRIPT = _other("a PostScript document", "Export it as PNG from the program that created it")
+_HEIC = _other(
+    "a HEIC photo",
+    "It is corrupted, or a variant of the format that is not supported. Convert it to JPEG: "
+    "heif-convert FILE photo.jpg",
+)
+_PAGE = _other("a web page", "Download the image itself")
+_SVG = _other("an SVG drawing", "Convert it to an image: rsvg-convert FILE -o drawing.png")
 _BEGINNINGS: tuple[tuple[bytes, InputType], ...] = (
     (b"NRRD0", InputType("an NRRD scan", "scan")),
     (b"ObjectType", InputType("a MetaImage scan", "other scan")),
     (b"NDims", InputType("a MetaImage scan", "other scan")),
-    (b"\x1aE\xdf\xa3", InputType("a video", "video")),
-    (b"\0\0\1\xba", InputType("a video", "video")),
-    (b"\0\0\1\xb3", InputType("a video", "video")),
-    (b"FLV\1", InputType("a video", "video")),
-    (b"OggS", InputType("a video", "video")),
-    (b"0&\xb2u\x8ef\xcf\x11", InputType("a video", "video")),  # ASF, of .wmv
+    (b"\x1aE\xdf\xa3", _VIDEO),
+    (b"\0\0\1\xba", _VIDEO),
+    (b"\0\0\1\xb3", _VIDEO),
+    (b"FLV\1", _VIDEO),
+    (b"OggS", _VIDEO),
+    (b"0&\xb2u\x8ef\xcf\x11", _VIDEO),  # ASF, of .wmv
     (b"fgb", InputType("a layer of shapes (FlatGeobuf)", "layer")),
     (b"\0\0\x27\x0a", InputType("a layer of shapes (Shapefile)", "layer")),
-    (b"\xff\xd8\xff", InputType("an image", "image")),
-    (b"\x89PNG", InputType("an image", "image")),
-    (b"GIF8", InputType("an image", "image")),
-    (b"BM", InputType("an image", "image")),
+    (b"\xff\xd8\xff", _IMAGE),
+    (b"\x89PNG", _IMAGE),
+    (b"GIF8", _IMAGE),
+    (b"BM", _IMAGE),
+    (b"\x93NUMPY", _other("a NumPy array", "In Python, pass numpy.load(FILE), or save it as TIFF")),
+    (
+        b"PK\x03\x04",
+        _other(
+            "an archive",
+            "Unpack it and pass an image from it. For a zip of DICOM slices, run: anymask volume "
+            "FILE",
+        ),
+    ),
+    (
+        b"%PDF",
+        _other("a PDF document", "Convert its pages to images: pdftoppm -png FILE page"),
+    ),
+    (
+        b"\x89HDF",
+        _other(
+            "an HDF5 file",
+            "In Python, read its array with h5py, or export it as TIFF, for example from Fiji",
+        ),
+    ),
+    (b"%!PS", _POSTSCRIPT),
+    (b"\xc5\xd0\xd3\xc6", _POSTSCRIPT),  # with a preview
+    (b"8BPS", _other("a Photoshop document", "Export it as PNG or TIFF")),
+    (b"FUJIFILM", _RAW),
+    (b"IIRO", _RAW),
+    (b"IIU\0", _RAW),
 )
-_DICOM = InputType("a DICOM scan", "scan")
-_VIDEO = InputType("a video", "video")
-_FRAMED = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1", b"avif", b"avis", b"crx ")
+HEIC = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
+_BRANDS = {  # of an ISO base media file, after "ftyp"; all others are videos
+    **dict.fromkeys(HEIC, _HEIC), b"avif": _IMAGE, b"avis": _IMAGE, b"crx ": _RAW,
+}  # fmt: skip
 _GEOPACKAGES = (b"GPKG", b"GP10", b"GP11")  # the application id of the database
 _ZARR = (".zattrs", ".zgroup", "zarr.json")
 
 
 def recognise_head(head: bytes) -> InputType | None:
-    """Recognize an image, scan, video, map or layer by its first bytes (up to HEAD), or None."""
+    """Recognize a file by its first bytes (up to HEAD); None if it is unknown."""
     if head.startswith(b"\x1f\x8b"):
         try:
             head = zlib.decompressobj(31).decompress(head, HEAD)
@@ -104,30 +147,35 @@ def recognise_head(head: bytes) -> InputType | None:
         return InputType("a NIfTI scan", "scan")
     if head[128:132] == b"DICM":
         return _DICOM
-    if head[4:8] == b"ftyp" and head[8:12] not in _FRAMED:
-        return _VIDEO
+    if head[4:8] == b"ftyp":
+        return _BRANDS.get(head[8:12], _VIDEO)
     if head.startswith(b"SQLite format 3\0") and head[68:72] in _GEOPACKAGES:
         return InputType("a GeoPackage layer", "layer")
     if head.startswith(b"RIFF"):
-        kinds = {b"AVI ": _VIDEO, b"WEBP": InputType("an image", "image")}
-        return kinds.get(head[8:12])
+        return {b"AVI ": _VIDEO, b"WEBP": _IMAGE}.get(head[8:12])
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n")
     if text.startswith(b"<VRTDataset"):
         return InputType("a map (GDAL virtual raster)", "map")
     if b"<kml" in text[:200] or b'"FeatureCollection"' in text[:200]:
         return InputType("a layer of shapes", "layer")
+    text = text.lower()
+    if text.startswith((b"<!doctype html", b"<html")):
+        return _PAGE
+    if text.startswith(b"<svg") or (text.startswith(b"<?xml") and b"<svg" in text):
+        return _SVG
     return next((one for begin, one in _BEGINNINGS if head.startswith(begin)), None)
 
 
 def recognise(path: Path) -> InputType | None:
-    """Recognize a file or folder; a folder by the most frequent type of its first files."""
+    """Recognize a file or folder, except documents and the like; a folder by the most frequent
+    type of its first files."""
     if not path.is_dir():
-        return recognise_head(_head_of(path))
+        return _recognise_file(path)
     if any((path / name).is_file() for name in _ZARR):
         return InputType("an OME-Zarr scan", "scan")
     found: dict[InputType, list[Path]] = {}
     for file in islice(_files_in(path), _LOOKED_AT):
-        if one := recognise_head(_head_of(file)):
+        if one := _recognise_file(file):
             found.setdefault(one, []).append(file)
     if not found:
         return None
@@ -135,6 +183,11 @@ def recognise(path: Path) -> InputType | None:
     if most == _DICOM:
         return InputType("a folder of a DICOM series", "scan")
     return InputType(f"a folder of {_NOUNS[most.kind]}", most.kind, found[most][0])
+
+
+def _recognise_file(path: Path) -> InputType | None:
+    found = recognise_head(_head_of(path))
+    return None if found is None or found.kind == "other" else found
 
 
 def use_instead(path: Path, wanted: Wanted) -> str | None:
