@@ -36,8 +36,11 @@ def repr_html(self: object) -> str:
 
 def brief_text(value: object) -> str:
     """Format a value in at most 60 characters: shape, count, short text or type name."""
-    if type(value).__module__.startswith("anymask.") and not _is_generated(value):
-        own = "" if type(value).__repr__ is object.__repr__ else repr(value)
+    made = type(value).__repr__
+    # A generated one shows all fields in full.
+    is_generated = is_dataclass(value) and made is not _brief_repr and hasattr(made, "__wrapped__")
+    if type(value).__module__.startswith("anymask.") and not is_generated:
+        own = "" if made is object.__repr__ else repr(value)
         return own if 0 < len(own) <= _MAX_OWN else f"<{type(value).__name__}>"
     if hasattr(value, "shape") and hasattr(value, "dtype"):
         sides = "x".join(map(str, value.shape)) or "number"
@@ -65,12 +68,6 @@ def _items(value: Mapping[Any, Any] | Set[Any] | Sequence[Any]) -> str:
         if len(text) <= _MAX_TEXT:
             return text
     return f"{len(value)} item{'s' if len(value) != 1 else ''}"
-
-
-def _is_generated(value: object) -> bool:
-    """Return whether a dataclass has a generated `repr`, which shows all fields in full."""
-    made = type(value).__repr__
-    return is_dataclass(value) and made is not _brief_repr and hasattr(made, "__wrapped__")
 
 
 def _brief_repr(self: Any) -> str:

@@ -279,23 +279,27 @@ def _image(
             labels = region["value"].get(kind) or [None]
             label = None if kind == shape or labels[0] is None else as_text(labels[0], str(kind))
             if shape == "rectangle" and not region["value"].get("rotation"):
-                _check_corners(region["value"], corners, hw)
+                numbers = [
+                    as_number(region["value"][side], side) * hw[1 - place % 2] / 100
+                    for place, side in enumerate(_SIDES)
+                ]
+                x, y, width, height = numbers
+                corners.add((x, y, x + width, y + height), numbers, hw)
             quality = as_number(region.get("score") or 0.0, "score")
-            extra = _extra(region, str(kind))
+            listed = region["value"].get(str(kind)) or []
+            values = {
+                "all_labels": listed if len(listed) > 1 else None,
+                "rotation": region["value"].get("rotation"),
+            }
+            extra = rest_of(region, _OF_REGION) | rest_of(values, ())
             masks.append(Mask(_rle(region, shape, hw), label, score=quality, extra=extra))
-    extra = _image_extra(task, key)
+    rows = _chosen(task)[1]
+    annotation = rest_of(rows[0], _OF_ANNOTATION) if rows else {}
+    more = {"data": rest_of(task["data"], (key, *_SIZE)), "annotation": annotation}
+    extra = rest_of(task, _OF_TASK) | rest_of(more, ())
     if address != name:
         extra["image"] = address
     return AnnotatedImage(file_name=name, hw=hw, masks=Masks(masks), extra=extra, layered=True)
-
-
-def _check_corners(value: Mapping[str, Any], corners: CornerCheck, hw: tuple[int, int]) -> None:
-    """Check whether a rectangle in percent is given by two corners. Raises DataError."""
-    numbers = [
-        as_number(value[key], key) * hw[1 - place % 2] / 100 for place, key in enumerate(_SIDES)
-    ]
-    x, y, width, height = numbers
-    corners.add((x, y, x + width, y + height), numbers, hw)
 
 
 def _type_of(region: Any) -> object:
@@ -316,24 +320,6 @@ def _place(region: Mapping[str, Any]) -> str:
     if "id" in region or not isinstance(value, Mapping):
         return str(region.get("id"))
     return str(sorted((key, value[key]) for key in _PLACE if key in value))
-
-
-def _extra(region: Any, kind: str) -> dict[str, Any]:
-    """Return the other keys of a region, all its labels if it has several, and its rotation."""
-    labels = region["value"].get(kind) or []
-    values = {
-        "all_labels": labels if len(labels) > 1 else None,
-        "rotation": region["value"].get("rotation"),
-    }
-    return rest_of(region, _OF_REGION) | rest_of(values, ())
-
-
-def _image_extra(task: Any, key: str) -> dict[str, Any]:
-    """Return the other data of a task, and the metadata of its annotation."""
-    rows = _chosen(task)[1]
-    annotation = rest_of(rows[0], _OF_ANNOTATION) if rows else {}
-    values = {"data": rest_of(task["data"], (key, *_SIZE)), "annotation": annotation}
-    return rest_of(task, _OF_TASK) | rest_of(values, ())
 
 
 def _regions(task: Any, name: str, report: LossReport) -> list[Any]:
@@ -429,7 +415,9 @@ def encode(
         for number, mask in enumerate(image.masks):
             for about in _json_values(image, number, report, policy if polygons else None):
                 label = mask.label or UNLABELLED
-                about["value"][about["type"]] = _labels(mask, label)
+                several = mask.extra.get("all_labels")  # kept if the first one is unchanged
+                same = isinstance(several, list) and several[:1] == [label]
+                about["value"][about["type"]] = list(several or ()) if same else [label]
                 about |= held(mask.extra, _HELD[1:])
                 rest = {"image_rotation": 0, "score": mask.score, "readonly": False}
                 about["id"] = f"{len(tasks)}-{len(result)}"
@@ -442,12 +430,6 @@ def encode(
     path = json_target(target)
     yield path, to_json(tasks)
     yield path.with_suffix(CONFIG), label_config(images, not polygons, policy).encode()
-
-
-def _labels(mask: Mask, label: str) -> list[str]:
-    """Return all original labels of a region if the first one is unchanged."""
-    several = mask.extra.get("all_labels")
-    return list(several) if isinstance(several, list) and several[:1] == [label] else [label]
 
 
 def _results(

@@ -43,7 +43,9 @@ def read_table(path: Path) -> list[dict[str, Any]]:
     """Read the rows of a CSV or TSV export. Raises DataError."""
     text = read_text(path)
     if "\t" in text.partition("\n")[0]:
-        text = _tabs_to_commas(text)
+        rows = (line.split("\t") for line in text.splitlines())  # cells have no tabs
+        quoted = ([cell if cell.startswith('"') else f'"{cell}"' for cell in row] for row in rows)
+        text = "\n".join(",".join(row) for row in quoted)
     names, *rows = read_csv(text, path) or [[]]
     found = []
     for line, row in enumerate(rows, start=2):
@@ -60,13 +62,6 @@ def read_table(path: Path) -> list[dict[str, Any]]:
             }
         )
     return found
-
-
-def _tabs_to_commas(text: str) -> str:
-    """Convert tabs to commas. Cells contain no tabs, because JSON escapes them."""
-    rows = (line.split("\t") for line in text.splitlines())
-    quoted = ([cell if cell.startswith('"') else f'"{cell}"' for cell in row] for row in rows)
-    return "\n".join(",".join(row) for row in quoted)
 
 
 def _regions(row: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

@@ -114,7 +114,10 @@ def seen_from(image: AnnotatedImage, source: Path, path: Path) -> AnnotatedImage
 
 def _image(document: Any, report: LossReport, pictures: Path | None) -> AnnotatedImage:
     name = as_text(document["imagePath"], "imagePath").replace("\\", "/")
-    hw = _hw(document, name, pictures)
+    if document.get("imageHeight") and document.get("imageWidth"):
+        hw = checked_hw(document["imageHeight"], document["imageWidth"])
+    else:
+        hw = hw_of_photo(name, pictures, "imageHeight and imageWidth are missing")
     masks: dict[object, Mask] = {}
     for number, shape in enumerate(as_list(document["shapes"], "shapes")):
         with report.record(f"shape {number}"):
@@ -132,12 +135,6 @@ def _image(document: Any, report: LossReport, pictures: Path | None) -> Annotate
     return AnnotatedImage(
         file_name=name, hw=hw, masks=Masks(masks.values()), extra=extra, layered=True
     )
-
-
-def _hw(document: Any, name: str, pictures: Path | None) -> tuple[int, int]:
-    if document.get("imageHeight") and document.get("imageWidth"):
-        return checked_hw(document["imageHeight"], document["imageWidth"])
-    return hw_of_photo(name, pictures, "imageHeight and imageWidth are missing")
 
 
 def _rle(shape: Any, hw: tuple[int, int]) -> Rle | None:
@@ -198,7 +195,11 @@ def encode(
         shapes: list[dict[str, Any]] = []
         for number, mask in enumerate(image.masks):
             if polygons:
-                found = _polygons(image, number, report, policy)
+                rings = plain_rings(image, number, report, policy)
+                found = [
+                    {"points": ring.tolist(), "shape_type": "polygon", "mask": None}
+                    for ring in rings
+                ]
             else:
                 found = _stamp(image, number, report)
             if len(found) > 1 and groups[number] is None:
@@ -231,10 +232,3 @@ def _stamp(image: AnnotatedImage, number: int, report: LossReport) -> list[dict[
     stamp = base64.b64encode(buffer.getvalue()).decode("ascii")
     points = [[float(x0), float(y0)], [float(x1 - 1), float(y1 - 1)]]
     return [{"points": points, "shape_type": "mask", "mask": stamp}]
-
-
-def _polygons(
-    image: AnnotatedImage, number: int, report: LossReport, policy: Policy
-) -> list[dict[str, Any]]:
-    rings = plain_rings(image, number, report, policy)
-    return [{"points": ring.tolist(), "shape_type": "polygon", "mask": None} for ring in rings]

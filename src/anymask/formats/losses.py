@@ -328,7 +328,9 @@ class LossReport:
             more = f", and {len(few) - PLACES} more" if len(few) > PLACES else ""
             count = "1 record" if len(few) == 1 else f"{len(few)} records"
             remedy = f". {few[0].remedy}" if few[0].remedy else ""
-            lines.append(f"Skipped {count} ({_lowered(few[0].summary)}): {places}{more}{remedy}")
+            why = few[0].summary
+            why = why if why[1:2].isupper() else why[:1].lower() + why[1:]  # RLE stays
+            lines.append(f"Skipped {count} ({why}): {places}{more}{remedy}")
         return lines
 
     def to_json(self) -> dict[str, Any]:
@@ -346,8 +348,3 @@ def _short(place: str, source: object) -> str:
         if place.startswith(begin) and len(place) > len(begin):
             return place.removeprefix(begin)
     return place
-
-
-def _lowered(sentence: str) -> str:
-    """Return a sentence in lower case for use inside another one; "RLE ..." is unchanged."""
-    return sentence if sentence[1:2].isupper() else sentence[:1].lower() + sentence[1:]

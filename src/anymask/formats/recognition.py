@@ -55,6 +55,11 @@ class Sniffed:
         with self.path.open("rb") as file:
             return file.read(4096).decode("utf-8-sig", "replace")
 
+    def begins(self, end: str, pattern: str) -> bool:
+        """Return whether a file has this end of its name, and its beginning matches a pattern."""
+        is_named = self.suffix != "" and self.path.name.lower().endswith(end)
+        return is_named and re.match(pattern, self.head) is not None
+
     @cached_property
     def document(self) -> Any:
         """Parsed JSON file; None for any other. Raises DataError."""
@@ -112,22 +117,17 @@ class Mark:
             or any(keys <= found.keys for keys in self.keys)
             or any(keys <= (found.first or {}).keys() for keys in self.first)
             or any(keys <= found.inner for keys in self.inner)
-            or (self.head is not None and _begins(found, *self.head))
+            or (self.head is not None and found.begins(*self.head))
             or (self.root != "" and found.root_tag == self.root)
-            or any(_holds(found.path, name) for name in self.holds)
+            or any(
+                (found.path / name).is_dir()
+                if name.endswith("/")
+                else (found.path / name).is_file()
+                for name in self.holds
+            )
             or (self.globs != () and matches_all(found.path, self.globs))
         )
         return self.fit if has_mark else Fit.NO
-
-
-def _holds(folder: Path, name: str) -> bool:
-    place = folder / name
-    return place.is_dir() if name.endswith("/") else place.is_file()
-
-
-def _begins(found: Sniffed, end: str, pattern: str) -> bool:
-    is_named = found.suffix != "" and found.path.name.lower().endswith(end)
-    return is_named and re.match(pattern, found.head) is not None
 
 
 def matches_all(folder: Path, globs: tuple[str, ...]) -> bool:

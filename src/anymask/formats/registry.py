@@ -431,7 +431,11 @@ def _found_inside(source: Path) -> tuple[str, str] | None:
     """Return the format of the first file of a folder with one, and the reason."""
     if split_folders(source, "set"):
         return "set", f"Its splits: {MARKS['set'].about}"
-    _refuse_splits(source)
+    if splits := [path for path in sorted(source.iterdir()) if path.is_dir() and has_both(path)]:
+        raise DataError(
+            f"{source}: The folder contains {len(splits)} folders of masks with images, but one "
+            f"is required. Pass one of them: {splits[0]}"
+        )
     files = [path for path in source.rglob("*.*") if path.is_file()]
     files.sort(key=lambda path: (path.suffix.lower() == ".png", path))  # photos may be PNGs
     marks = MARKS | _installed_marks()
@@ -471,17 +475,6 @@ def split_folders(source: Path, form: str) -> list[Path]:
         return []
     found = [path for path in sorted(source.iterdir()) if path.name in (*SPLITS, "valid")]
     return [path for path in found if path.is_dir() and MARKS[form].match(Sniffed(path))]
-
-
-def _refuse_splits(source: Path) -> None:
-    """Raise DataError for several folders of masks with their images: one is read at a time."""
-    splits = [path for path in sorted(source.iterdir()) if path.is_dir() and has_both(path)]
-    if splits:
-        names = ", ".join(path.name for path in splits[:3])
-        raise DataError(
-            f"{source}: The folder contains {len(splits)} folders of masks with images "
-            f"({names}), but one is required. Pass one of them: {splits[0]}"
-        )
 
 
 def is_file_of_format(source: Path) -> bool:

@@ -8,6 +8,7 @@ image, `NAME.json`, whose records have no `image_id`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -119,15 +120,10 @@ class _Photos:
 def _by_number(folder: Path) -> dict[int, list[Path]]:
     found: dict[int, list[Path]] = {}
     for photo in sorted(folder.iterdir()) if folder.is_dir() else ():
-        number = _number_of(photo.stem) if photo.suffix.lower() in SUFFIXES else None
-        if number is not None:
-            found.setdefault(number, []).append(photo)
+        digits = re.search("[0-9]+$", photo.stem)
+        if digits is not None and photo.suffix.lower() in SUFFIXES:
+            found.setdefault(int(digits[0]), []).append(photo)
     return found
-
-
-def _number_of(stem: str) -> int | None:
-    digits = stem[len(stem.rstrip("0123456789")) :]
-    return int(digits) if digits else None
 
 
 def _size_of(row: Mapping[str, Any]) -> tuple[int, int] | None:

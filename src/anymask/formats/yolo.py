@@ -232,10 +232,12 @@ def _yaml_of(source: Path) -> Path | None:
     """Return the YAML file of a set, also for a folder of its labels; None if there is none."""
     for folder in (source, *source.absolute().parents[:2]):
         for path in (folder / "data.yaml", *sorted(folder.glob("*.y*ml"))):
-            if path.is_file() and (path.name == "data.yaml" or _keyed(path)):
-                text = path.read_text("utf-8-sig", "replace")
-                if folder == source or source.name in ("labels", *re.split(r"[^\w-]+", text)):
-                    return path
+            text = path.read_text("utf-8-sig", "replace") if path.is_file() else ""
+            is_data = path.name == "data.yaml" and path.is_file()
+            is_data = is_data or re.search(r"^names\s*:", text, re.MULTILINE) is not None
+            named = ("labels", *re.split(r"[^\w-]+", text))
+            if is_data and (folder == source or source.name in named):
+                return path
     return None
 
 
@@ -260,11 +262,6 @@ def _names_of(source: Path, report: LossReport) -> list[str]:
     )
     report.add("labels", source.name, None, reason)
     return []
-
-
-def _keyed(path: Path) -> bool:
-    text = path.read_text("utf-8-sig", "replace")
-    return re.search(r"^names\s*:", text, re.MULTILINE) is not None
 
 
 @dataclass(frozen=True)

@@ -618,18 +618,11 @@ def _count_bands(head: bytes) -> int:
     return int.from_bytes(head[at + 12 : at + 14], "big") if at > 0 else 0
 
 
-def _is_colourless(head: bytes) -> bool:
-    """Return whether a JP2 file declares three or more bands as grayscale, without alpha."""
-    at = head.find(_ENUMERATED)
-    declared = head[at + 7 : at + 11] if at > 0 else b""
-    return _count_bands(head) > 2 and declared == _GRAY and b"cdef" not in head[: at + 64]
-
-
 def _with_colours(file: Any) -> tuple[Any, bool]:
     """Declare the first three bands as RGB if needed; return the file and whether it changed."""
     file.seek(0)
     head = file.read(_HEAD)
-    if not isinstance(head, bytes) or not _is_colourless(head):
+    at = head.find(_ENUMERATED) + 7 if isinstance(head, bytes) else 0
+    if at < 7 or head[at : at + 4] != _GRAY or _count_bands(head) < 3 or b"cdef" in head[: at + 57]:
         return file, False
-    at = head.find(_ENUMERATED) + 7
     return io.BytesIO(head[:at] + _SRGB + head[at + 4 :] + file.read()), True

@@ -276,23 +276,18 @@ def _load_stream(file: Any, name: str, view: PictureView) -> UintImage:
         if deep is None:
             pixels = _pillow_to_array(picture, name, view)
         else:
-            pixels = _deep_to_image(deep, picture, name, view)
+            tags = getattr(picture, "tag_v2", {})
+            known = (
+                "icc_profile" in picture.info
+                or picture.format == "PNG"
+                or is_photo(tags, tags.get(_PHOTOMETRIC))
+            )
+            convert = to_srgb(picture) if view.plain and not view.raw else None
+            pixels = _in_srgb(deep, name, view, convert, known=known)
         turns = orientation_of(picture)  # after the size check: for PNG this decodes pixels
     finally:
         picture.close()  # frees its pixel buffer, which leaving a `with` block does not
     return upright(pixels, turns)
-
-
-def _deep_to_image(
-    deep: NDArray[Any], picture: Image.Image, name: str, view: PictureView
-) -> UintImage:
-    """Convert 16-bit colors (H, W, C) of a PNG or TIFF that Pillow opened as 8 bits to sRGB."""
-    tags = getattr(picture, "tag_v2", {})
-    known = "icc_profile" in picture.info or (
-        picture.format == "PNG" or is_photo(tags, tags.get(_PHOTOMETRIC))
-    )
-    convert = to_srgb(picture) if view.plain and not view.raw else None
-    return _in_srgb(deep, name, view, convert, known=known)
 
 
 def _in_srgb(

@@ -456,18 +456,14 @@ def stored_values(
         held = getattr(picture, "pixels", picture) if held is None else held
         found = None if held is None else StoredValues(np.atleast_3d(np.asarray(held)))
     else:
-        found = _of_file(path, getattr(picture, "page", 0))
+        found = None
+        with contextlib.suppress(AnymaskError, OSError):
+            planes = read_planes(path)
+            place = planes.place_of(getattr(picture, "page", 0))
+            found = StoredValues(load_channels(path, place), planes.pixel)
     if found is None or found.values.shape[:2] != image_hw:
         return None
     values = found.values
     if values.shape[2] == 3 and (values == values[..., :1]).all():
         values = values[..., :1]
     return StoredValues(values, found.pixel)
-
-
-def _of_file(path: Path, page: int) -> StoredValues | None:
-    try:
-        planes = read_planes(path)
-        return StoredValues(load_channels(path, planes.place_of(page)), planes.pixel)
-    except (AnymaskError, OSError):
-        return None
