@@ -160,22 +160,6 @@ def test_a_box_off_the_picture_is_told(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    ("line", "message"),
-    [
-        ("0 15 10 5 5", "Corners must be 0 to 1, as fractions of the image"),
-        ("0 .5 .5 0 .1", "The box has no area. Its width and"),
-        ("9 .5 .5 .1 .1", "class 9 is out of range: data.yaml has 2 names"),
-    ],
-)
-def test_a_line_that_is_no_box_is_named(tmp_path: Path, line: str, message: str) -> None:
-    folder = yolo(tmp_path / "set")
-    (folder / "labels" / "a.txt").write_text(line + "\n", encoding="utf-8")
-    with pytest.raises(DataError, match=message) as caught:
-        list(read(folder, boxes=True))
-    assert "a.txt: line 1" in str(caught.value)
-
-
 def test_masks_beside_boxes_stay(tmp_path: Path) -> None:
     folder = yolo(tmp_path / "set")
     with (folder / "labels" / "a.txt").open("a", encoding="utf-8") as file:

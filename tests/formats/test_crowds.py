@@ -9,7 +9,6 @@ import pytest
 from PIL import Image
 
 import anymask
-from anymask.cli.main import main
 from anymask.formats.registry import FORMATS
 
 RLE = {"size": [60, 100], "counts": [0, 10, 5990]}
@@ -76,23 +75,6 @@ def test_panoptic_segments_count_too(tmp_path: Path) -> None:
     (tmp_path / "p.json").write_text(json.dumps(document))
     assert crowds(anymask.read(tmp_path / "p.json")) == [False]
     assert crowds(anymask.read(tmp_path / "p.json", crowd="ignore")) == [True]
-
-
-def test_the_commands_say_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    source = write(tmp_path / "a.json", 1, 1)
-    assert main(["convert", str(source), str(tmp_path / "set"), "--to", "set"]) == 0
-    told = capsys.readouterr().err
-    assert (
-        "All 2 masks are marked as crowds (iscrowd: 1). CVAT exports brush masks in this way"
-        in told
-    )
-    assert "without losses" in told
-    assert len(next(iter(anymask.read(tmp_path / "set"))).objects) == 2
-    assert main(["stats", str(source)]) == 0
-    assert "All 2 masks are marked as crowds" in capsys.readouterr().out
-    words = ["convert", str(source), str(tmp_path / "b.json"), "--crowd", "ignore"]
-    assert main(words) == 0
-    assert "marked as crowds" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("boxes", [True, False])

@@ -127,7 +127,5 @@ def test_of_folders_of_masks_one_is_named(tmp_path: Path) -> None:
         for folder in ("images", "masks"):
             (tmp_path / split / folder).mkdir(parents=True)
             Image.new("L", (9, 8)).save(tmp_path / split / folder / "a.png")
-    with pytest.raises(
-        DataError, match=r"The folder contains 2 folders of masks with images \(train,"
-    ):
+    with pytest.raises(DataError, match="The folder contains 2 folders of masks with images, but"):
         list(read(tmp_path))

@@ -234,13 +234,3 @@ def test_an_archive_that_unpacks_to_far_more_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.zip").write_bytes(data.getvalue())
     with pytest.raises(DataError, match="unpack to"):
         read_annotations(tmp_path / "a.zip", "imagej")
-
-
-def test_without_roifile_the_extra_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "roifile", None)
-    blank(tmp_path / "a.png")
-    source = archive(tmp_path / "a.zip", {"1.roi": roi(box(1, 1, 9, 9), "cell")})
-    assert main(["convert", str(source), str(tmp_path / "o.json")]) == 2
-    assert "pip install 'anymask[science]'" in capsys.readouterr().err

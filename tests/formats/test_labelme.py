@@ -132,18 +132,6 @@ def test_a_stamp_that_is_no_picture_is_refused(tmp_path: Path) -> None:
         labelme.read(path, LossReport())
 
 
-def test_a_missing_size_is_read_from_the_picture(tmp_path: Path) -> None:
-    (tmp_path / "a.json").write_text(json.dumps(document(imageHeight=None)))
-    with pytest.raises(DataError, match="imageHeight and imageWidth are missing. Pass the folder"):
-        labelme.read(tmp_path, LossReport())
-    (tmp_path / "photos").mkdir()
-    exif = Image.Exif()
-    exif[0x0112] = 6  # lies on its side
-    Image.new("L", (7, 5)).save(tmp_path / "photos" / "a.jpg", exif=exif)
-    (image,) = labelme.read(tmp_path, LossReport(), tmp_path)
-    assert image.hw == (7, 5)
-
-
 def test_a_photo_beside_the_folder_of_its_notes_is_found(tmp_path: Path) -> None:
     (tmp_path / "notes").mkdir()
     (tmp_path / "photos").mkdir()

@@ -3,11 +3,9 @@
 A small sound file of every format is damaged, mostly by values of unexpected types and sizes.
 """
 
-import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from PIL import Image
@@ -15,8 +13,6 @@ from PIL import Image
 from anymask.base import AnymaskError
 from anymask.formats import find_format, read_annotations, write_annotations
 from anymask.formats.registry import FORMATS
-from tests.formats import test_label_studio_exports as label_studio
-from tests.formats import test_results as results
 from tests.formats.annotated import rings
 from tests.fuzz.mutations import mutate
 
@@ -62,24 +58,3 @@ def test_odd_values_are_named_in_sentences(tmp_path: Path, form: str) -> None:
     ends = (".json", ".geojson", ".xml")
     files = [path for path in sorted(tmp_path.rglob("*")) if path.name.endswith(ends)]
     check(next(one for one in files if "config" not in one.name), form)
-
-
-DOCUMENTS: dict[str, Callable[[], Any]] = {
-    "results": lambda: [results.result(1), results.result(2, segmentation=[results.POLYGON])],
-    "label-studio": lambda: [label_studio.ROW],
-    "x-anylabeling": lambda: {
-        "shapes": [
-            {"label": "a", "points": [[1, 1], [5, 1], [5, 5], [1, 5]], "shape_type": "rotation",
-             "score": 0.5, "group_id": 1}
-        ],
-        "imagePath": "a.jpg", "imageHeight": 10, "imageWidth": 20,
-    },
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("name", DOCUMENTS)
-def test_odd_values_of_neighbours_are_named_in_sentences(tmp_path: Path, name: str) -> None:
-    for photo in ("a.jpg", "b.jpg"):
-        Image.new("RGB", (20, 10)).save(tmp_path / photo)
-    (tmp_path / "in.json").write_text(json.dumps(DOCUMENTS[name]()))
-    check(tmp_path / "in.json", "labelme" if name == "x-anylabeling" else name)

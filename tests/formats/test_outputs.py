@@ -145,14 +145,6 @@ def test_an_overlay_is_the_photo_with_something_on_it(tmp_path: Path) -> None:
     assert (pixels[12, 40] != IMAGE[12, 40]).any()
 
 
-def test_an_outline_has_the_photo_s_size_and_the_hole(tmp_path: Path) -> None:
-    write(tmp_path / "m.svg", "svg")
-    text = (tmp_path / "m.svg").read_text()
-    assert 'viewBox="0 0 60 40"' in text
-    assert 'fill-rule="evenodd"' in text
-    assert text.count("M") == 2
-
-
 @pytest.mark.parametrize("suffix", [".webp", ".tif", ".tiff", ".png"])
 def test_a_cut_out_in_any_transparent_format_keeps_every_pixel(tmp_path: Path, suffix: str) -> None:
     write(tmp_path / f"cut{suffix}", "cutout")
@@ -210,11 +202,3 @@ def test_every_suffix_that_pillow_writes_is_an_output(tmp_path: Path, kind: Kind
             continue
         write(tmp_path / f"a{suffix}", kind)
         assert (tmp_path / f"a{suffix}").stat().st_size > 40
-
-
-@pytest.mark.parametrize("suffix", [".xbm", ".msp", ".qoi"])
-def test_a_mask_survives_formats_of_few_modes(tmp_path: Path, suffix: str) -> None:
-    write(tmp_path / f"m{suffix}", "mask")
-    with Image.open(tmp_path / f"m{suffix}") as picture:
-        seen = np.asarray(picture.convert("L")) > 127
-    assert np.array_equal(seen, MASK) or np.array_equal(seen, ~MASK)  # .xbm: ink is 1

@@ -16,18 +16,6 @@ from tests.formats.annotated import annotated_images, rings, written
 from tests.masks.strategies import quickly
 
 
-def test_masks_that_do_not_overlap_come_back(tmp_path: Path) -> None:
-    values = np.random.default_rng(3).integers(0, 300, (20, 30))
-    found = tuple(
-        Mask(mask_to_rle(values == value), "cat" if value % 2 else "sky", crowd=value < 9)
-        for value in np.unique(values)
-        if value
-    )
-    image = AnnotatedImage(file_name="x/a.jpg", hw=(20, 30), masks=found)
-    assert not written(tmp_path / "p.json", [image], "coco-panoptic")
-    assert panoptic.read(tmp_path / "p.json", LossReport()) == [image]
-
-
 def test_numbers_are_red_then_green_then_blue(tmp_path: Path) -> None:
     values = np.arange(1, 301).reshape(20, 15)
     found = tuple(Mask(mask_to_rle(values == value), "x") for value in range(1, 301))

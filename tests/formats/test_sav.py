@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
 from PIL import Image
 from pycocotools import mask as peer
 
@@ -21,7 +20,7 @@ from anymask.formats import (
 from anymask.formats.registry import recognise
 from anymask.masks import Mask, mask_to_rle, rle_to_mask
 from tests.formats.annotated import written
-from tests.masks.strategies import Pixels, mask_lists, quickly
+from tests.masks.strategies import Pixels
 
 
 def clip(*frames: dict[int, Pixels], hw: tuple[int, int] = (9, 12)) -> list[AnnotatedImage]:
@@ -40,20 +39,6 @@ def square(side: int) -> Pixels:
     mask = np.zeros((9, 12), np.bool_)
     mask[:side, :side] = True
     return mask
-
-
-@quickly
-@given(mask_lists())
-def test_objects_come_back_frame_by_frame(
-    tmp_path_factory: pytest.TempPathFactory, given_masks: list[Pixels]
-) -> None:
-    folder = tmp_path_factory.mktemp("set")
-    frames = [{number: mask} for number, mask in enumerate(given_masks) if mask.any()]
-    if not frames:
-        return
-    images = clip(*frames, hw=given_masks[0].shape)
-    assert not written(folder, images, "sav")
-    assert sav.read(folder, LossReport()) == images
 
 
 def test_the_file_says_what_the_data_set_says(tmp_path: Path) -> None:

@@ -62,27 +62,6 @@ def test_polygons_of_others_are_read(head: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("inside", "message"),
-    [
-        (
-            '<path d="M1 1C2 2 3 3 4 4Z"/>',
-            "element 1 \\(path\\): The path command 'C' is not supported",
-        ),
-        ('<path d="L1 1"/>', "The path command 'L' is not supported"),
-        ('<path d="1 1"/>', "The path command '' is not supported"),
-        ('<path d="M1 1 L5"/>', "The path command 'L' is missing a number"),
-        ('<path d="M1 1 L#"/>', "The path is invalid at '#'"),
-        ('<path d="M0 0H4V4Z" data-group="x"/>', "`data-group` is not a whole number"),
-        ('<g transform="scale(2)"/>', "element 1 \\(g\\): Transforms are not supported"),
-        ("<g>", "a.svg: Not valid XML"),
-    ],
-)
-def test_what_cannot_be_read_is_named(inside: str, message: str, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=f"a.svg: .*{message.removeprefix('a.svg: ')}"):
-        read(tmp_path, inside)
-
-
-@pytest.mark.parametrize(
     ("head", "message"),
     [
         ("", "The image size is missing. Expected a width and a height"),

@@ -176,24 +176,6 @@ def test_splits_of_a_damaged_file_are_refused(text: str, tmp_path: Path) -> None
         yolo.split_files(tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("line", "reason"),
-    [
-        ("0 0.5 0.5 0.1 0.1 0.2", "at least 3 points, given: 5 numbers after the class"),
-        ("9 0 0 1 0 1 1", "class 9 is out of range: data.yaml has 4 names"),
-        ("-1 0 0 1 0 1 1", "class -1 is out of range"),
-        ("0 0 0 12 0 12 9", "Corners must be 0 to 1, as fractions of the image sides"),
-        ("0 0 0 nan 0 1 1", "`corner` is not a finite number"),
-        ("cat 0 0 1 0 1 1", "`class` is not a whole number. Given: 'cat'"),
-    ],
-)
-def test_a_broken_line_names_file_line_and_reason(line: str, reason: str, tmp_path: Path) -> None:
-    written(tmp_path, rings())
-    (tmp_path / "labels" / "rings.txt").write_text(f"\n{line}\n")
-    with pytest.raises(DataError, match=f"rings.txt: line 2: .*{reason}"):
-        yolo.read(tmp_path, LossReport())
-
-
 def test_files_that_begin_with_a_byte_order_mark_are_read(tmp_path: Path) -> None:
     """Editors of Windows write one (EF BB BF)."""
     written(tmp_path, rings())

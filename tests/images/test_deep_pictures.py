@@ -116,13 +116,6 @@ def test_a_page_or_frame_is_chosen(kind: str) -> None:
         load_image(buffer.getvalue(), page=3)
 
 
-def test_a_page_of_a_pillow_image_is_chosen(tmp_path: Path) -> None:
-    frames = [Image.new("L", (3, 3), value) for value in (7, 8)]
-    frames[0].save(tmp_path / "a.tif", save_all=True, append_images=frames[1:])
-    with Image.open(tmp_path / "a.tif") as picture:
-        assert load_image(picture, page=1)[0, 0, 0] == 8
-
-
 def test_floats_in_colour_are_read() -> None:
     array = RNG.random((*HW, 3)).astype(np.float32)
     file = tiff(array, photometric="rgb")
