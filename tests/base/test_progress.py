@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from anymask.base import ProgressBar, clock_text, follow
+from anymask.base import ProgressBar, clock_text
 
 
 class Terminal(io.StringIO):
@@ -118,13 +118,3 @@ def test_nothing_is_told_where_the_work_fails_at_once(stream: io.StringIO) -> No
         raise ValueError("broken")
     assert stream.getvalue().rpartition("\r\x1b[K")[2] == ""
     assert "\n" not in stream.getvalue()
-
-
-def test_following_a_list_yields_it_unchanged(capsys: pytest.CaptureFixture[str]) -> None:
-    assert list(follow([3, 1, 2], "numbers")) == [3, 1, 2]
-    assert capsys.readouterr().err == "numbers 3/3, 0s\n"
-
-
-def test_following_nothing_ends_at_once(capsys: pytest.CaptureFixture[str]) -> None:
-    assert list(follow([], "numbers")) == []
-    assert capsys.readouterr().err == "numbers 0, 0s\n"

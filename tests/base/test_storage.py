@@ -13,8 +13,6 @@ import pytest
 
 from anymask.base import (
     InputError,
-    exclusive,
-    lock_file,
     storage,
     whole_file,
     write_json,
@@ -158,12 +156,3 @@ def test_many_writers_of_one_name_leave_one_whole_file(tmp_path: Path) -> None:
         thread.join()
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
     assert json.loads((tmp_path / "a").read_text()) in texts
-
-
-def test_a_lock_is_free_again_after_an_error(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError), exclusive(tmp_path / "lock"):
-        raise RuntimeError
-    with exclusive(tmp_path / "lock"), (tmp_path / "lock").open("rb") as file:
-        assert lock_file(file.fileno(), wait=False) == "taken"
-    with (tmp_path / "lock").open("rb") as file:
-        assert lock_file(file.fileno(), wait=False) == "held"
