@@ -86,7 +86,7 @@ def test_files_put_together_without_new_numbers_are_refused(tmp_path: Path) -> N
     same = [{"id": 3, "name": "cat", "supercategory": "x"}, {"id": 3, "name": "dog"}]
     made = document() | {"categories": document()["categories"] + same}
     (tmp_path / "c.json").write_text(json.dumps(made))
-    with pytest.raises(DataError, match="category 2: Duplicate id 3: another category has the"):
+    with pytest.raises(DataError, match="category 2: Duplicate id 3 of another category"):
         coco.read(tmp_path / "c.json", LossReport())
 
 

@@ -178,7 +178,7 @@ def test_the_palette_is_pascal_voc_s() -> None:
 
 def test_davis_numbers_254_objects_and_no_more(tmp_path: Path) -> None:
     values = np.arange(256).reshape(16, 16)
-    with pytest.raises(DataError, match="a.png: This format supports at most 254 objects"):
+    with pytest.raises(DataError, match="a.png: The format supports at most 254 objects"):
         written(tmp_path, [of_values(values)], davis=True)
     assert not written(tmp_path, [of_values(values)])
 

@@ -82,7 +82,7 @@ def test_one_video_has_one_size_and_one_file(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="The frames of 'dogs' have different sizes: "):
         written(tmp_path, [*clip({}), other], "sav")
     away = AnnotatedImage(file_name="cats/0.jpg", hw=(3, 3))
-    with pytest.raises(DataError, match="A file of this format holds one video, but there are 2"):
+    with pytest.raises(DataError, match="The format holds one video, not 2"):
         written(tmp_path / "a.json", [*clip({}), away], "sav")
 
 

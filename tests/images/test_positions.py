@@ -62,7 +62,7 @@ def test_what_is_not_there_is_told_with_what_is(stack: Path, tmp_path: Path) -> 
     tifffile.imwrite(tmp_path / "flat.tif", VALUES[0, 0])
     with pytest.raises(ImageError, match="axes of .* are unknown"):
         load_image(tmp_path / "flat.tif", page="z0")
-    with pytest.raises(InputError, match="only supported for image files"):
+    with pytest.raises(InputError, match="a stack, which only files have"):
         load_image(VALUES[0, 0], page="z0")
 
 

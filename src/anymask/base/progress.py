@@ -136,8 +136,7 @@ def choose_progress(progress: Progress, what: str) -> Iterator[OnProgress | None
         yield cast("OnProgress", progress)  # callbacks here never receive a total of None
     else:
         raise InputError(
-            f"Invalid progress of type {type(progress).__name__}. Pass True or a function of "
-            "(done, total)."
+            f"Invalid progress {type(progress).__name__}. Pass True or a function of (done, total)."
         )
 
 

@@ -104,9 +104,8 @@ class AnnotatedImage:
         for number, mask in enumerate(self.masks):
             if mask.rle.size != self.hw:
                 raise DataError(
-                    f"{self.file_name}, mask {number}: The mask has the size {mask.rle.size} "
-                    f"(height, width), but the image has {self.hw}. It probably "
-                    "belongs to another version of the image."
+                    f"{self.file_name}, mask {number}: The mask has the size {mask.rle.size}, but "
+                    f"the image has {self.hw} (height, width)."
                 )
 
     @classmethod
@@ -147,8 +146,7 @@ class AnnotatedImage:
         """
         if self.source is None:
             raise DataError(
-                f"{self.file_name}: The location of the image file is unknown. Pass "
-                "the folder of the images."
+                f"{self.file_name}: The image file is unknown. Pass the folder of the images."
             )
         found = load_image(self.source) if isinstance(self.source, Path) else self.source
         self._check_size(found)

@@ -114,8 +114,7 @@ def unpack(archive: Path) -> Unpacked:
     except _BROKEN as error:
         unpacked.close()
         raise DataError(
-            f"{archive}: The archive is corrupted or not supported. Pack it again, or "
-            "unpack it and pass the folder."
+            f"{archive}: The archive is corrupted or not supported. Unpack it and pass the folder."
         ) from error
     unpacked.place = _inner(root)
     return unpacked
@@ -150,9 +149,8 @@ class _Bound:
         self.left -= count
         if self.left < 0:
             raise DataError(
-                f"{self.archive}: The archive unpacks to more than {self.most >> 20} "
-                f"MB, which is {MAX_RATIO} times its size. If you trust it, unpack it "
-                "yourself and pass the folder."
+                f"{self.archive}: The archive unpacks to more than {self.most >> 20} MB, which is "
+                f"{MAX_RATIO} times its size. If you trust it, unpack it and pass the folder."
             )
 
 
@@ -198,8 +196,7 @@ def _untar(archive: Path, root: Path) -> None:
 def _check_count(archive: Path, count: int) -> None:
     if count > MAX_MEMBERS:
         raise DataError(
-            f"{archive}: The archive has too many members: at most {MAX_MEMBERS} are "
-            "supported. Unpack it yourself, and pass the folder."
+            f"{archive}: More than {MAX_MEMBERS} members. Unpack it and pass the folder."
         )
 
 

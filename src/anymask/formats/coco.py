@@ -237,8 +237,7 @@ def rows_by_id(rows: Any, kind: str, report: LossReport) -> dict[int, dict[str, 
             if found.setdefault(place, row) != row:
                 doubtful.add(place)
                 raise DataError(
-                    f"Duplicate id {row['id']}: another {kind} has the same id. "
-                    "Renumber the annotations of one file."
+                    f"Duplicate id {row['id']} of another {kind}. Renumber the annotations."
                 )
     return {place: row for place, row in found.items() if place not in doubtful}
 
@@ -339,7 +338,7 @@ def segmentation_to_rle(segmentation: Any, hw: tuple[int, int]) -> Rle:
     if not isinstance(segmentation, list) or not segmentation:
         raise DataError(
             "`segmentation` is neither run-lengths nor polygons. Expected an object with `counts` "
-            f"and `size`, or [[x, y, x, y, x, y, ...], ...], given: {shown(segmentation)}."
+            f"and `size`, or [[x, y, ...], ...], given: {shown(segmentation)}."
         )
     flat = all(type(number) in (int, float) for number in segmentation)
     rle = coco_polygons_to_rle([segmentation] if flat else segmentation, hw)

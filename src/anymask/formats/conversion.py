@@ -99,8 +99,7 @@ def convert(
     find_format(to)
     if copy_images and to not in WITH_PHOTOS:
         raise InputError(
-            f"--copy-images requires --to set or --to yolo, but the format is {to}. Remove "
-            "--copy-images."
+            f"--copy-images requires --to set or --to yolo, but the format is {to}. Remove it."
         )
     policy = policy or Policy(classes=tuple(classes))
     with closing(read(source, form, images, split, **settings)) as dataset:

@@ -88,20 +88,17 @@ def cvat_to_rle(points: Sequence[float], image_hw: tuple[int, int]) -> Rle:
     """
     if len(points) < 5:
         raise DataError(
-            "A CVAT mask consists of runs and the 4 numbers of a box, but this one has "
-            f"{len(points)} numbers."
+            f"A CVAT mask consists of runs and 4 numbers of a box, given: {len(points)} numbers."
         )
     *runs, x0, y0, x1, y1 = (int(number) for number in points)
     high, wide = y1 - y0 + 1, x1 - x0 + 1
     if min(x0, y0) < 0 or x1 >= image_hw[1] or y1 >= image_hw[0]:
         raise DataError(
-            f"The box of the mask, from ({x0}, {y0}) to ({x1}, {y1}), is outside the "
-            f"image of (H, W) = {image_hw}."
+            f"The box of the mask, ({x0}, {y0}) to ({x1}, {y1}), is outside the image {image_hw}."
         )
     if min([high, wide, *runs]) < 0 or sum(runs) != high * wide:
         raise DataError(
-            f"The runs of the mask sum to {sum(runs)} pixels, but its box has {wide} x "
-            f"{high} pixels."
+            f"The runs of the mask sum to {sum(runs)} pixels, but its box has {wide} x {high}."
         )
     turned = Rle(np.array(runs, np.int64), (wide, high))
     return crop_to_rle(rle_to_mask(turned).T, (x0, y0), image_hw)

@@ -62,9 +62,8 @@ def read_tracks(
             task = tasks.get(track.get("task_id", "")) or next(iter(tasks.values()))
             if task.hw is None:
                 raise DataError(
-                    "The size of the frames is unknown: `original_size` and the "
-                    "frames are missing. Pass the folder of the frames with --images "
-                    "DIR."
+                    "The size of the frames is unknown: `original_size` and the frames are "
+                    "missing. Pass the folder of the frames with --images DIR."
                 )
             group = as_whole(track.get("group_id", 0), "group_id")
             key = (id(task), track.get("label"), group) if group else number

@@ -84,10 +84,7 @@ def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
         raise DataError(f"{path}: The column {absent[0]!r} is missing.")
     for line, row in enumerate(rows, start=2):
         if len(row) < len(names):
-            raise DataError(
-                f"{path}, line {line}: The line has too few columns. Check that the "
-                "file is complete."
-            )
+            raise DataError(f"{path}, line {line}: The line has too few columns. Check the file.")
     return [dict(zip(names, row, strict=False)) for row in rows]
 
 
@@ -134,8 +131,7 @@ def read_xml(path: Path) -> ET.Element:
     except ET.ParseError as error:
         line, column = error.position
         raise DataError(
-            f"{path}: Not valid XML (line {line}, column {column}). Check that the "
-            "file is complete."
+            f"{path}: Not valid XML (line {line}, column {column}). Check that it is complete."
         ) from error
     except (ValueError, LookupError) as error:
         raise DataError(
@@ -277,8 +273,7 @@ def output_paths(images: Sequence[AnnotatedImage], target: Path, suffix: str) ->
     if target.name.lower().endswith(suffix):
         if len(images) != 1:
             raise DataError(
-                f"{target}: A file of this format holds one image, but there are "
-                f"{len(images)} images. Pass a folder."
+                f"{target}: The format holds one image, not {len(images)}. Pass a folder."
             )
         return [target]
     names = output_stems([image.file_name for image in images])
@@ -290,8 +285,7 @@ def output_paths(images: Sequence[AnnotatedImage], target: Path, suffix: str) ->
     places = Counter(map(name_key, kept))
     if twice := [name for name in kept if places[name_key(name)] > 1]:
         raise DataError(
-            f"Two images have the name {str(twice[0])!r}, so their files would "
-            "overwrite each other."
+            f"Two images have the name {str(twice[0])!r}, so their files would be the same."
         )
     return [target.joinpath(name.parent, name.name + suffix) for name in kept]
 
@@ -313,8 +307,8 @@ def refuse_boxes(
     """Raise DataError if all objects of a dataset are boxes, which are reported as shapes."""
     if "shapes" in report.counts() and not any(image.masks for image in images):
         raise DataError(
-            f"{source}: The dataset contains only boxes and no {wanted}. To convert "
-            f"the boxes to masks: `anymask boxes {source}`."
+            f"{source}: The dataset contains only boxes and no {wanted}. To convert the boxes to "
+            f"masks: `anymask boxes {source}`."
         )
 
 

@@ -127,8 +127,7 @@ def checked_corners(corners: Floats, least: int = 3) -> Floats:  # (N, 2)
         raise DataError(f"Too few points. Expected at least {least}, given: {len(corners)}.")
     if not (np.abs(corners) < FURTHEST).all():  # NaN is not less
         raise DataError(
-            f"A corner is invalid: it is not finite, or farther than {FURTHEST:g} "
-            "pixels from the origin."
+            f"A corner is invalid: not finite, or beyond {FURTHEST:g} pixels from the origin."
         )
     return corners
 

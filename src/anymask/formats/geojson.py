@@ -100,8 +100,7 @@ def _image(document: Any, path: Path, report: LossReport, pictures: Path | None)
         )
         if about.get("transform", list(IN_PIXELS)) != list(IN_PIXELS):
             raise DataError(
-                "The coordinates are map coordinates, but pixel coordinates are "
-                "required. Write the file without a transform."
+                "The coordinates are map coordinates, but pixel coordinates are required."
             )
     masks = []
     for number, feature in enumerate(as_list(document["features"], "features")):
@@ -133,9 +132,8 @@ def _mask(feature: Any, hw: tuple[int, int], report: LossReport) -> Mask | None:
             first, *holes = _rings(rings)
             if ((first < 0) | (first > [hw[1], hw[0]])).any(axis=1).all():
                 raise DataError(
-                    f"All polygon corners are outside the image of {hw[1]} x {hw[0]} "
-                    f"pixels, the first at {first[0].tolist()}. Expected pixel "
-                    "coordinates."
+                    f"All polygon corners are outside the image of {hw[1]} x {hw[0]} pixels, the "
+                    f"first at {first[0].tolist()}. Expected pixel coordinates."
                 )
             polygons.append(Polygon(first, tuple(holes)))
     about = as_record(feature.get("properties") or {}, "properties")

@@ -105,9 +105,8 @@ def _photo_of(path: Path, pictures: Path | None) -> tuple[Path, str]:
         if only:  # ambiguous; a lone image of a folder further up would be a guess
             break
     raise DataError(
-        "The image of this ROI file is missing. ROI files do not store the image "
-        f"size, so an image with the name {path.stem!r} (plus suffix) is required. "
-        "Rename one of them, or pass --images DIR."
+        "The image of this ROI file is missing. ROI files do not store its size. Name it "
+        f"{path.stem!r} (plus suffix), or pass --images DIR."
     )
 
 
@@ -173,8 +172,7 @@ def _page_of(roi: Any, pages: Pages) -> int:
             page = page * length + max(at.get(axis, 1) - 1, 0)
     if page >= pages.count:
         raise DataError(
-            "The position of the ROI in the stack is out of range. The image has "
-            f"{pages.count} pages."
+            f"The position of the ROI in the stack is out of range. It has {pages.count} pages."
         )
     return int(page)
 

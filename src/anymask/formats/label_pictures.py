@@ -68,8 +68,7 @@ def _joined(first: AnnotatedImage, second: AnnotatedImage) -> AnnotatedImage:
     if first.hw != second.hw:
         raise DataError(
             f"The mask has {second.hw[1]} x {second.hw[0]} pixels, but another mask of "
-            f"{first.file_name!r} has {first.hw[1]} x {first.hw[0]}. Scale them to one "
-            "size."
+            f"{first.file_name!r} has {first.hw[1]} x {first.hw[0]}."
         )
     masks = [replace(mask, id=n) for n, mask in enumerate([*first.masks, *second.masks], start=1)]
     return replace(first, masks=Masks(masks))
@@ -182,8 +181,7 @@ def object_numbers(
     objects = [mask for mask, hidden in zip(image.masks, voids, strict=True) if not hidden]
     if len(objects) > most:
         raise DataError(
-            f"{image.file_name}: This format supports at most {most} objects, but the "
-            f"image has {len(objects)}. Choose another format."
+            f"{image.file_name}: The format supports at most {most} objects, given: {len(objects)}."
         )
     groups = [mask.id for mask in objects if mask.id is not None]
     fit = len(set(groups)) == len(objects) and all(1 <= group <= most for group in groups)

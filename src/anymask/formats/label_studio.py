@@ -89,10 +89,7 @@ def mask_to_brush(mask: NDArray[Any]) -> list[int]:  # (H, W)
         InputError: `mask` is not (H, W), or has no pixel.
     """
     if mask.ndim != 2 or not mask.size:
-        raise InputError(
-            f"A mask must have the shape (H, W), but this one has {mask.shape}. Encode "
-            "several masks one by one."
-        )
+        raise InputError(f"A mask must have the shape (H, W), but this one has {mask.shape}.")
     flat = mask.ravel() != 0
     edges = np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]) + 1, [flat.size]])
     lengths = np.diff(edges) * _CHANNELS
@@ -132,16 +129,15 @@ def brush_to_rle(packed: Any, image_hw: tuple[int, int]) -> Rle:
         raise DataError("Brush run-lengths must be a list of bytes, 0 to 255.")
     if data.size < 8 or data.min() < 0:
         raise DataError(
-            "Brush run-lengths must have a header of 7 bytes and runs, but there are "
-            f"only {data.size} bytes."
+            f"Brush run-lengths have a header of 7 bytes and runs, given: {data.size} bytes."
         )
     text = (np.unpackbits(data.astype(np.uint8)) + ord("0")).tobytes().decode("ascii")
     height, width = checked_hw(*image_hw, MAX_PIXELS)
     count = height * width * _CHANNELS
     if (found := int(text[:32], 2)) != count:
         raise DataError(
-            f"The brush run-lengths have {found} values, but an image of {width} x "
-            f"{height} pixels has {count}."
+            f"The brush run-lengths have {found} values, but the image of {width} x {height} "
+            f"pixels has {count}."
         )
     values = _values(text, count)
     return mask_to_rle(values.reshape(height, width, _CHANNELS)[..., 3] > _HALF)
@@ -162,10 +158,7 @@ def _values(text: str, count: int) -> NDArray[np.uint8]:  # (count,)
             at += 3 + size
             end = at + (8 if repeats else 8 * length)
             if here + length > count or end > len(text):
-                raise DataError(
-                    "The brush run-lengths describe more pixels than the image has. "
-                    "They may be corrupted."
-                )
+                raise DataError("The brush run-lengths describe more pixels than the image has.")
             found = [int(text[place : place + 8], 2) for place in range(at, end, 8)]
             values[here : here + length] = found
             here, at = here + length, end
@@ -240,8 +233,7 @@ def _tasks(path: Path) -> list[Any]:
     tasks = read_table(path) if path.suffix.lower() in (".csv", ".tsv") else read_json(path)
     if not isinstance(tasks, list):
         raise DataError(
-            "The file is a single object, but a list of Label Studio tasks is "
-            "required. If it has another format, pass the format."
+            "The file is a single object, but a list of Label Studio tasks is required."
         )
     return [task_of(one) if isinstance(one, dict) and is_row(one) else one for one in tasks]
 

@@ -168,9 +168,8 @@ def _mask_to_rle(text: Any, points: Any, hw: tuple[int, int]) -> Rle:
     (x0, y0), (x1, y1) = np.rint(points).astype(int).tolist()
     if stamp.shape != (y1 - y0 + 1, x1 - x0 + 1):
         raise DataError(
-            f"The mask has {stamp.shape[1]} x {stamp.shape[0]} pixels, but its box "
-            f"from ({x0}, {y0}) to ({x1}, {y1}) has {x1 - x0 + 1} x {y1 - y0 + 1} "
-            "pixels."
+            f"The mask has {stamp.shape[1]} x {stamp.shape[0]} pixels, but its box has "
+            f"{x1 - x0 + 1} x {y1 - y0 + 1} pixels."
         )
     return with_area(crop_to_rle(stamp, (x0, y0), hw), "it covers")
 

@@ -112,8 +112,7 @@ def label_colours(path: Path) -> NDArray[np.uint8]:  # (H, W, 3)
         with open_picture(path) as picture:
             if picture.mode not in ("RGB", "RGBA"):
                 raise DataError(
-                    "Expected numbers stored in red, green and blue, but the image "
-                    f"has the mode {picture.mode}."
+                    f"Expected numbers in red, green and blue, but the image is {picture.mode}."
                 )
             return np.asarray(picture.convert("RGB"))
     except (AnymaskError, OSError) as error:

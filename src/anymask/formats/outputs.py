@@ -96,8 +96,7 @@ def _labels_kind(path: Path, suffix: str) -> Kind:
         return "mask"
     if suffix not in LABELS:
         raise InputError(
-            f"{path.name!r} can hold only one object. Use .mask.png or .mask.tif, or "
-            "write one file per mask with {n} in the name."
+            f"{path.name!r} can hold only one object. Use .mask.png or .mask.tif, or add {{n}}."
         )
     return LABELS[suffix]
 

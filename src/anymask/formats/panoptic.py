@@ -152,8 +152,7 @@ class PanopticPicture:
             values = _values(self.path)
             if values.shape != hw:
                 raise DataError(
-                    f"The panoptic PNG has the size (H, W) = {values.shape}, but the image "
-                    f"has {hw}."
+                    f"The panoptic PNG has the size {values.shape}, but the image has {hw}."
                 )
             there, listed = set(np.unique(values).tolist()) - {0}, {s.number for s in self.segments}
             if lost := sorted(listed - there):

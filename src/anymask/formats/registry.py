@@ -496,9 +496,8 @@ def refuse_picture(source: Path) -> None:
 
     if source.is_file() and source.suffix.lower() in SUFFIXES:
         raise DataError(
-            f"{source} is an image, but annotations are required. Pass a file or "
-            f"folder of masks, such as masks.json from `anymask everything {source} -o "
-            "masks.json`."
+            f"{source} is an image, but annotations are required. Pass a file or folder of masks, "
+            f"as from `anymask everything {source} -o masks.json`."
         )
 
 

@@ -76,9 +76,7 @@ def _image(
     sizes = [hw for _, row in rows if (hw := _size_of(row)) is not None]
     if photo is None and not sizes:
         raise DataError(
-            "The size of the image is unknown, because the image is missing and no "
-            "record contains its size. Pass the folder of the images with --images "
-            "DIR."
+            "The size of the image is unknown. Pass the folder of the images with --images DIR."
         )
     hw = picture_hw(photo) if photo is not None else sizes[0]
     masks = Masks()
@@ -109,8 +107,7 @@ class _Photos:
             photos = self.found[folder].get(int(name), [])
             if len(photos) > 1:
                 raise DataError(
-                    f"Two images have this number: {photos[0].name} and "
-                    f"{photos[1].name}. Pass a folder that contains only one of them."
+                    f"Two images have this number: {photos[0].name} and {photos[1].name}."
                 )
             if photos:
                 return photos[0]

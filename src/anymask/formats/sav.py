@@ -104,10 +104,7 @@ def _lines(path: Path, report: LossReport) -> list[AnnotatedImage]:
 
 def _frame(frame: Any, place: SequencePlace, hw: tuple[int, int], ids: list[int]) -> AnnotatedImage:
     if len(frame) != len(ids):
-        raise DataError(
-            f"The frame has {len(frame)} masks, but one mask for each of the {len(ids)} "
-            "objects is required."
-        )
+        raise DataError(f"The frame has {len(frame)} masks, but there are {len(ids)} objects.")
     masks = []
     for group, row in zip(ids, frame, strict=True):
         with located(f"object {group}"):
@@ -151,10 +148,7 @@ def encode(
         videos.setdefault("video" if folder == "." else folder, []).append(image)
     one_file = target.suffix.lower() == ".json"
     if one_file and len(videos) != 1:
-        raise DataError(
-            f"{target}: A file of this format holds one video, but there are {len(videos)} "
-            "videos. Pass a folder."
-        )
+        raise DataError(f"{target}: The format holds one video, not {len(videos)}. Pass a folder.")
     for frames, stem in zip(videos.values(), output_stems([*videos]), strict=True):
         path = target if one_file else target.joinpath(stem.parent, f"{stem.name}_manual.json")
         yield path, to_json(_document(stem.name, frames, report))

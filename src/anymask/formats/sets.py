@@ -144,8 +144,7 @@ def _masks_file(folder: Path) -> Path:
     path = folder / MASKS_FILE
     if not path.is_file():
         raise DataError(
-            f"{folder}: Not a set folder: it has no {MASKS_FILE}. Pass the folder that "
-            f"contains images/ and {MASKS_FILE}."
+            f"{folder}: Not a set folder: it has no {MASKS_FILE}. Pass the folder that has it."
         )
     return path
 
@@ -227,8 +226,7 @@ def _image_path(folder: Path, row: Mapping[str, Any], may_be_absent: bool) -> Pa
     path = folder.joinpath(*parts.parts)
     if not path.is_file() and not may_be_absent:
         raise DataError(
-            f"The image {name!r} is missing. Check that the set is complete. (`anymask "
-            "convert --to set` includes the images if --copy-images is passed.)"
+            f"The image {name!r} is missing. `anymask convert --to set --copy-images` includes it."
         )
     return path
 
@@ -236,8 +234,7 @@ def _image_path(folder: Path, row: Mapping[str, Any], may_be_absent: bool) -> Pa
 def _rle_of(counts: object, hw: tuple[int, int]) -> Rle:
     if not isinstance(counts, str):
         raise DataError(
-            "`counts` must be the compressed run-lengths of COCO (text), but it is "
-            f"{shown(counts)}."
+            f"`counts` must be the compressed run-lengths of COCO (text), given: {shown(counts)}."
         )
     return string_to_rle(counts, hw)
 

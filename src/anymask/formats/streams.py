@@ -192,9 +192,8 @@ class PaletteStream:
     def __init__(self, folder: Path, hw: tuple[int, int], objects: Sequence[int]) -> None:
         if max(objects, default=0) > VOID or min(objects, default=1) < 1:
             raise InputError(
-                f"Palette images support object numbers 1 to {VOID}, but "
-                f"{list(objects)} were given. Change the object numbers, or "
-                "write .jsonl."
+                f"Palette images support object numbers 1 to {VOID}, given: {list(objects)}. "
+                "Change them, or write .jsonl."
             )
         self._folder, self._hw = folder, hw
         folder.mkdir(parents=True, exist_ok=True)

@@ -74,8 +74,7 @@ class Clip:
         """
         if index not in self.annotations:
             raise DataError(
-                f"{self.name}: Frame {index} is not annotated. Clip.annotations contains "
-                "the annotated frames."
+                f"{self.name}: Frame {index} is not annotated. Clip.annotations lists the others."
             )
         path = self.annotations[index]
         if self.layers:
@@ -102,8 +101,7 @@ class Clip:
         sizes = {rle.size for rle in found.values()}
         if len(sizes) != 1:
             raise DataError(
-                f"{self.name}, frame {index}: All images must have one size, but there "
-                f"are {sorted(sizes)}."
+                f"{self.name}, frame {index}: The images differ in size: {sorted(sizes)}."
             )
         masks = [
             Mask(rle, self.labels.get(number), id=number)
@@ -189,8 +187,7 @@ def read_sav_clips(root: Path, split: str) -> list[Clip]:
         }
         if not layers:
             raise DataError(
-                f"{folder}: The folder contains no masks. Expected files such as "
-                f"{name}/000/00000.png."
+                f"{folder}: The folder contains no masks, such as {name}/000/00000.png."
             )
         clip = _clip(name, frames / name, next(iter(layers.values())))
         clips.append(replace(clip, layers=layers))

@@ -193,8 +193,7 @@ def _classes(
         numbers = read_numbers(path, report, palettes).values
         if numbers.shape != values.shape:
             raise DataError(
-                f"The class image has the size (height, width) = {numbers.shape}, but "
-                f"the object image has {values.shape}"
+                f"The class image has the size {numbers.shape}, but the object image {values.shape}"
             )
     found, first = np.unique(values, return_index=True)
     return dict(zip(found.tolist(), numbers.reshape(-1)[first].tolist(), strict=True))
@@ -283,8 +282,5 @@ def _names(images: list[AnnotatedImage], report: LossReport, policy: Policy) -> 
             report.add("labels", LABELS, None, f"{label!r} became {_one_line(label)!r}")
     names = [VOC_CLASSES[0], *dict.fromkeys(map(_one_line, labels))]
     if len(names) >= VOID:
-        raise DataError(
-            f"PASCAL VOC supports at most {VOID - 1} classes, but there are "
-            f"{len(names) - 1}. Choose another format."
-        )
+        raise DataError(f"PASCAL VOC supports at most {VOID - 1} classes, given: {len(names) - 1}.")
     return names

@@ -59,10 +59,7 @@ def read(
         with report.record(path):
             root = read_xml(path)
             if root.tag != ROOT:
-                raise DataError(
-                    "The root element of a PASCAL VOC XML file must be <annotation>, but "
-                    f"it is <{root.tag}>."
-                )
+                raise DataError(f"The root element must be <annotation>, but it is <{root.tag}>.")
             name, photo = _photo(root, path, source, pictures)
             images.append(_image(root, name, photo, report, boxes=boxes))
     if not boxes:

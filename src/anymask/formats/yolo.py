@@ -98,8 +98,7 @@ def read(
     """
     if not source.is_dir():
         raise DataError(
-            f"{source}: The folder has no data.yaml and labels/. Pass the folder that "
-            "contains them."
+            f"{source}: The folder has no data.yaml and labels/. Pass the folder that has them."
         )
     names = _names_of(source, report)
     if names:
@@ -165,10 +164,7 @@ def folder_of_yaml(path: Path) -> Path:
             f"{other.name} to another folder."
         )
     if label_places(folder) == [(folder, folder / "images")]:
-        raise DataError(
-            f"{path}: The folder labels/ (or train/labels/) next to it is missing. "
-            "Pass the folder that contains both."
-        )
+        raise DataError(f"{path}: The folder labels/ (or train/labels/) next to it is missing.")
     return folder
 
 
@@ -280,8 +276,7 @@ class _Lines:
         """Return the mask of a line; None for a box alone, which is reported."""
         if "," in line and len(line.split()) <= BOX:
             raise DataError(
-                "The values are separated by commas, but spaces are required, as in 0 "
-                "0.1 0.2 0.3 0.4."
+                "The values are separated by commas, but spaces are required, as in 0 0.1 0.2 0.3."
             )
         read, found = self.reader.read(line), None
         if read.box is None and read.label:
@@ -302,8 +297,7 @@ def _image(path: Path, labels: Path, folders: list[Path], lines: _Lines) -> Anno
     about = _picture(stem, folders) or _picture(path.stem, folders)
     if about is None:
         raise DataError(
-            f"The image {stem!r} is missing from {str(folders[0])!r}, but its size is "
-            "required. Pass the folder of the images."
+            f"The image {stem!r} is missing from {str(folders[0])!r}. Pass the folder of images."
         )
     masks = []
     for number, line in enumerate(read_text(path).splitlines(), start=1):
@@ -357,8 +351,8 @@ def _mask(line: Line, hw: tuple[int, int], names: list[str]) -> Mask:
     label, rest = _label_of(line.label, names), line.corners
     if len(rest) < 6:
         raise DataError(
-            "The line has too few points. Expected a class and at least 3 points, "
-            f"given: {len(rest)} numbers after the class. The file may contain boxes."
+            "The line has too few points. Expected a class and at least 3 points, given: "
+            f"{len(rest)} numbers after the class. The file may contain boxes."
         )
     if len(rest) % 2:
         raise DataError(
@@ -497,9 +491,8 @@ def _check_stems(images: list[AnnotatedImage]) -> None:
         other = first.setdefault(stem, image.file_name)
         if other != image.file_name:
             raise DataError(
-                "YOLO associates labels and images by file name without suffix, but "
-                f"{other!r} and {image.file_name!r} differ only in the suffix. Rename "
-                "one of them."
+                "YOLO associates labels and images by name without suffix, but "
+                f"{other!r} and {image.file_name!r} differ only in the suffix. Rename one."
             )
 
 

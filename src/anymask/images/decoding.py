@@ -85,8 +85,7 @@ class PictureView:
         if ranges is not None:
             if stretch is not None:
                 raise InputError(
-                    "Options stretch (percentiles) and ranges (pixel values) "
-                    "cannot be combined. Pass one of them."
+                    "Options stretch (percentiles) and ranges (values) cannot be combined."
                 )
             return cls(
                 chosen, page, None, _check_ranges(ranges, 3 if chosen is None else len(chosen))
@@ -97,8 +96,7 @@ class PictureView:
         ends = tuple(float(end) for end in stretch)
         if len(ends) != 2 or not 0 <= ends[0] < ends[1] <= 100:
             raise InputError(
-                f"Invalid stretch {stretch!r}. Expected two percentiles from 0 to 100, such as "
-                "(2, 98)."
+                f"Invalid stretch {stretch!r}. Expected two percentiles from 0 to 100, as (2, 98)."
             )
         return cls(chosen, page, ends)
 
@@ -216,8 +214,7 @@ def _check_array(source: ArrayLike, name: str, view: PictureView) -> NDArray[Any
     if array.dtype.kind not in "buif":
         raise ImageError(
             "Expected a path, bytes, a Pillow image or an array of real numbers, not "
-            f"{type(source).__name__} ({array.dtype}). Convert it to a NumPy array (H, "
-            "W, 3)."
+            f"{type(source).__name__} ({array.dtype}). Convert it to a NumPy array (H, W, 3)."
         )
     if array.ndim == 2:
         array = array[..., None]

@@ -155,8 +155,7 @@ def resolve_place(
     """
     if not isinstance(source, str | Path) or is_address(source):
         raise InputError(
-            f"page={page!r} is a position in a stack, which is only supported for "
-            "image files. Pass a page number."
+            f"page={page!r} is a position in a stack, which only files have. Pass a page number."
         )
     with open_path(Path(source)) as file, decoding(repr(str(source))):
         number, chosen = find_plane(file, repr(str(source)), page, bands)
@@ -248,8 +247,7 @@ def open_path(path: Path) -> Iterator[BinaryIO]:
                 f"{name} is a folder, but an image is required. Pass an image file in it."
             ) from None
         raise ImageError(
-            f"{name} cannot be read ({error.strerror or error}). Check the "
-            "path and its permissions."
+            f"{name} cannot be read ({error.strerror or error}). Check the path."
         ) from error
 
 

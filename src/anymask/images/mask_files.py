@@ -96,8 +96,7 @@ def _read_stored(file: Any, name: str) -> MaskPixels:
         check_size((picture.height, picture.width), name)
         if (pages := getattr(picture, "n_frames", 1)) > 1:
             raise ImageError(
-                f"{name} has {pages} pages, but a mask image must have one. Save each "
-                "page as a separate image."
+                f"{name} has {pages} pages, but a mask image must have one. Save each page alone."
             )
         return _by_pillow(picture, file, _is_lossy(picture, file))
 

@@ -90,8 +90,8 @@ def open_microscope(file: BinaryIO, name: str) -> Iterator[Places]:
         raise MissingExtra(package, "microscopes", f"{name}, {what},") from None
     except Exception as error:  # the packages raise arbitrary exceptions on corrupted files
         raise ImageError(
-            f"{name} is {what}, but it is corrupted or uses an unsupported "
-            "compression. Copy it again, or export it as TIFF, for example from Fiji."
+            f"{name} is {what}, but it is corrupted, or its compression is not supported. Export "
+            "it as TIFF, for example from Fiji."
         ) from error
 
 

@@ -32,8 +32,7 @@ def parse_position(text: str) -> dict[str, int]:
     steps = [(name.upper(), int(step)) for name, step in _STEP.findall(plain)]
     if not _POSITION.fullmatch(plain) or len(dict(steps)) < len(steps):
         raise InputError(
-            f"Invalid position {text!r}. Expected a position in a stack such as z1c0, "
-            "counted from 0."
+            f"Invalid position {text!r}. Expected a position such as z1c0, counted from 0."
         )
     return dict(steps)
 
@@ -62,10 +61,7 @@ def find_plane(
         page = page * length + position.get(axis, 0)
     if channels > 1 and "C" in position:
         if bands is not None:
-            raise InputError(
-                f"The channel can be selected by {text!r} or by bands, not by both. Remove "
-                "one of them."
-            )
+            raise InputError(f"The channel can be selected by {text!r} or by bands, not by both.")
         bands = position["C"] + 1
     return page, bands
 

@@ -370,8 +370,7 @@ def load_channels(
     parts = [np.asarray(read_view(source, PictureView(page=one, raw=True))) for one in pages]
     if len({part.shape for part in parts}) > 1:
         raise ImageError(
-            f"The pages of {str(source)!r} differ in size, so they cannot be used as "
-            "channels of one image."
+            f"The pages of {str(source)!r} differ in size, so they are no channels of one image."
         )
     return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
 

@@ -318,8 +318,7 @@ def _tiff_page(file: BinaryIO, name: str, number: int) -> Iterator[Any]:
         ) from None
     except Exception as error:  # tifffile raises arbitrary exceptions on corrupted files
         raise ImageError(
-            f"{name} is corrupted or truncated, or its compression is not supported. "
-            "Copy it again, or convert it to an uncompressed TIFF."
+            f"{name} is corrupted or truncated, or its compression is not supported. Copy it again."
         ) from error
 
 
