@@ -36,7 +36,7 @@ from anymask.formats.documents import (
     seen_below,
     to_json,
 )
-from anymask.formats.facts import as_colour, colour_numbers
+from anymask.formats.facts import as_colour
 from anymask.formats.fields import (
     AllBut,
     as_list,
@@ -386,22 +386,18 @@ def document_facts(
 ) -> dict[str, Any]:
     """Return info, licences, images and categories of a document."""
     facts = policy.facts
-    categories = [
-        written_class(facts.classes.get(name, {})) | {"id": number, "name": name}
-        for name, number in ids.items()
-    ]
+    categories = []
+    for name, number in ids.items():
+        category = facts.classes.get(name, {}) | {"id": number, "name": name}
+        if (colour := as_colour(category.get("color"))) is not None:
+            category["color"] = [*bytes.fromhex(colour[1:])]
+        categories.append(category)
     licence = {"license": facts.licences[0]["id"]} if len(facts.licences) == 1 else {}
     rows = [licence | image_row(number, image) for number, image in enumerate(images, start=1)]
     about: dict[str, Any] = {"info": {"description": OURS} | facts.info}
     if facts.licences:
         about |= {"licenses": facts.licences}
     return about | {"images": rows, "categories": categories}
-
-
-def written_class(about: Mapping[str, Any]) -> dict[str, Any]:
-    """Return COCO's record of a class without id and name; its color as numbers."""
-    colour = as_colour(about.get("color"))
-    return {**about} | ({} if colour is None else {"color": colour_numbers(colour)})
 
 
 def written_extra(mask: Mask) -> dict[str, Any]:

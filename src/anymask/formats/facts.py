@@ -53,8 +53,3 @@ def as_colour(value: Any) -> str | None:
         except (DataError, ValueError):  # ValueError: not in 0..255
             return None
     return None
-
-
-def colour_numbers(colour: str) -> list[int]:
-    """Convert "#rrggbb" to three numbers."""
-    return list(bytes.fromhex(colour[1:]))

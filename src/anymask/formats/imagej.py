@@ -74,10 +74,13 @@ def _images(path: Path, report: LossReport, pictures: Path | None) -> list[Annot
     for roi in rois:
         with report.record(roi.name or "a ROI without a name"):
             page = _page_of(roi, whole)
-            rle = _rle(roi, hw)
-            if rle is None:
+            with _broken():
+                rings = _rings(roi)
+            if rings is None:
                 report.skip(name, f"ROIs of type {roi.roitype.name.lower()!r} have no area")
                 continue
+            corners = [as_corners(ring, "coordinates") for ring in rings]
+            rle = with_area(even_odd_to_rle(corners, hw))
             pages.setdefault(page, []).append(_mask(roi, rle, named, report))
     if set(pages) <= {0}:
         return [AnnotatedImage(file_name=name, hw=hw, masks=Masks(pages.get(0, ())))]
@@ -204,15 +207,6 @@ def _label(name: str, named: set[str], report: LossReport) -> str | None:
         report.note(f"ROIs with numbered names, such as {name!r}, are labeled {found['name']!r}.")
         return found["name"]
     return name
-
-
-def _rle(roi: Any, hw: tuple[int, int]) -> Rle | None:
-    """Return the pixels of a ROI; None if it has no area."""
-    with _broken():
-        rings = _rings(roi)
-    if rings is None:
-        return None
-    return with_area(even_odd_to_rle([as_corners(ring, "coordinates") for ring in rings], hw))
 
 
 def _rings(roi: Any) -> list[Floats] | None:

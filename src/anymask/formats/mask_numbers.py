@@ -19,6 +19,7 @@ from anymask.images import (
     open_picture,
     read_mask_image,
 )
+from anymask.images.mask_values import colours_to_numbers as colours_to_numbers
 from anymask.masks import Rle, runs_to_rle
 
 _FIRST = ((".png",), (".tif", ".tiff"))
@@ -117,15 +118,6 @@ def label_colours(path: Path) -> NDArray[np.uint8]:  # (H, W, 3)
             return np.asarray(picture.convert("RGB"))
     except (AnymaskError, OSError) as error:
         raise DataError(f"Not a readable image. {error}") from error
-
-
-def colours_to_numbers(colours: NDArray[np.uint8]) -> NDArray[np.int32]:  # (H, W, 3) -> (H, W)
-    """Return red * 65536 + green * 256 + blue for each pixel."""
-    numbers = colours[..., 0].astype(np.int32)
-    for channel in (1, 2):
-        numbers <<= 8
-        numbers |= colours[..., channel]
-    return numbers
 
 
 def value_rles(values: NDArray[Any]) -> dict[int, Rle]:  # (H, W)

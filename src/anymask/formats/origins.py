@@ -24,12 +24,6 @@ SIDE_FILE = "origins.jsonl"
 WITH_ROOM = ("sa1b", "coco", "saco")  # modules whose documents have a place for it
 
 
-def origins_of(images: Sequence[AnnotatedImage]) -> list[Origin]:
-    """Return the distinct origins of the masks, in order."""
-    every = (mask.origin for image in images for mask in image.masks if mask.origin)
-    return list(dict.fromkeys(every))
-
-
 def with_origins(document: dict[str, Any], masks: Sequence[Mask]) -> dict[str, Any]:
     """Return the document with the origins of `masks`, which its `annotations` hold in order."""
     known = list(dict.fromkeys(mask.origin for mask in masks if mask.origin))
@@ -57,7 +51,8 @@ def side_path(target: Path, name: str = SIDE_FILE) -> Path:
 
 def encode_side(images: Sequence[AnnotatedImage], target: Path) -> Iterator[OutFile]:
     """Yield the side file of images whose masks have origins; nothing for others."""
-    known = origins_of(images)
+    every = (mask.origin for image in images for mask in image.masks if mask.origin)
+    known = list(dict.fromkeys(every))
     if not known:
         return
     lines: list[dict[str, Any]] = [

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,7 +47,6 @@ from anymask.formats.layouts import (
     layout_splits,
     marks_text,
 )
-from anymask.formats.nearest import list_keys
 from anymask.formats.origins import WITH_ROOM, encode_side
 from anymask.formats.outlines import Policy
 from anymask.formats.recognition import MARKS, Fit, Mark, Sniffed
@@ -454,7 +454,12 @@ def _refuse_unknown(source: Path) -> NoReturn:
     video = (
         ". For masks of a video, run: anymask track VIDEO --from FILE -o FILE" * source.is_file()
     )
-    near = list_keys(Sniffed(source)) if source.is_file() else ""
+    found = Sniffed(source)
+    shown = found.first if found.first is not None else found.document
+    near = ""
+    if isinstance(shown, dict):
+        keys = ", ".join(json.dumps(key) for key in [*shown][:6]) or "no keys"
+        near = f". {'Its records have' if isinstance(found.document, list) else 'It has'} {keys}."
     known = ", ".join(_readable_names())
     raise DataError(f"{source}: Unknown format. Pass one of: {known}{video}{near}")
 
@@ -490,23 +495,16 @@ def _best(source: Path, marks: Mapping[str, Mark]) -> tuple[str | None, Fit]:
     return (name if fit else None), fit
 
 
-def refuse_picture(source: Path) -> None:
-    """Raise DataError for an image file, which is not an annotation file."""
+def refuse_pictures(source: Path) -> None:
+    """Raise DataError for an image, a folder of images without annotations or an empty folder."""
     from anymask.images.load import SUFFIXES  # loads Pillow
+    from anymask.masks import counted
 
     if source.is_file() and source.suffix.lower() in SUFFIXES:
         raise DataError(
             f"{source} is an image, but annotations are required. Pass a file or folder of masks, "
             f"as from `anymask everything {source} -o masks.json`."
         )
-
-
-def refuse_pictures(source: Path) -> None:
-    """Raise DataError for an image, a folder of images without annotations or an empty folder."""
-    from anymask.images.load import SUFFIXES  # loads Pillow
-    from anymask.masks import counted
-
-    refuse_picture(source)
     if not source.is_dir():
         return
     ends = [path.suffix.lower() for path in source.rglob("*.*")]

@@ -263,7 +263,13 @@ def value_range(values: NDArray[Any], name: str) -> tuple[float, float]:
         )
     scale = _colour_range(values.dtype, least, most)
     dim = values.dtype.kind == "f" and scale is not None and most < _MIN_WHITE * scale[1]
-    return _stretch(values, least, most) if scale is None or dim else scale
+    if scale is not None and not dim:
+        return scale
+    step = max(1, int(np.sqrt(values.shape[0] * values.shape[1] / _SAMPLE_PIXELS)))
+    low, high = map(float, np.percentile(values[::step, ::step], PERCENTILES))
+    if high <= low:  # all but a few pixels are equal
+        low, high = least, most
+    return (low, high) if high > low else (least, _above(least))
 
 
 def composite_range(values: NDArray[Any], name: str) -> tuple[float, float]:
@@ -291,15 +297,6 @@ def _colour_range(kind: np.dtype[Any], least: float, most: float) -> tuple[float
     if (kind.kind == "f" or kind.itemsize >= 4) and least >= -1 and most <= 256:
         return (0.0, 255.0)
     return None
-
-
-def _stretch(values: NDArray[Any], least: float, most: float) -> tuple[float, float]:
-    """Return the percentiles; large images are subsampled."""
-    step = max(1, int(np.sqrt(values.shape[0] * values.shape[1] / _SAMPLE_PIXELS)))
-    low, high = np.percentile(values[::step, ::step], PERCENTILES)
-    if high <= low:  # all but a few pixels are equal
-        low, high = least, most
-    return (float(low), float(high)) if high > low else (least, _above(least))
 
 
 def _band_ranges(

@@ -58,7 +58,7 @@ def interpret(stored: MaskPixels, wanted: MaskValues, name: str) -> Found:
         return _cut(alpha, int(alpha.max())), False
     values = _without_hidden(values, alpha)
     coloured = values.ndim == 3 and not _is_grey(values)
-    values = _packed(values) if coloured else _as_labels(values, None, name)
+    values = colours_to_numbers(values) if coloured else _as_labels(values, None, name)
     if wanted == "auto" or stored.lossy:
         _check_clear(values, coloured, name, stored.lossy)
     return values, coloured
@@ -187,8 +187,8 @@ def _without_hidden(values: NDArray[Any], alpha: UintImage | None) -> NDArray[An
     return np.where(hidden[..., None] if values.ndim == 3 else hidden, values.dtype.type(0), values)
 
 
-def _packed(colours: NDArray[Any]) -> NDArray[np.int32]:  # (..., 3) -> (...)
-    """Encode colors as red * 65536 + green * 256 + blue."""
+def colours_to_numbers(colours: NDArray[Any]) -> NDArray[np.int32]:  # (..., 3) -> (...)
+    """Return red * 65536 + green * 256 + blue for each pixel."""
     numbers = colours[..., 0].astype(np.int32)
     for channel in (1, 2):
         numbers = (numbers << 8) | colours[..., channel]
