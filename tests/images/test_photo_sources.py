@@ -129,7 +129,7 @@ def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_address_is_read_only_where_it_is_allowed(server: str, folder: Path) -> None:
-    with pytest.raises(ImageError, match="pass allow_url=True"):
+    with pytest.raises(ImageError, match="Pass allow_url=True"):
         load_image(f"{server}/a.png")
     for geo_keys in ({}, {34735: (1, 1, 0, 0)}):
         Image.fromarray(PIXELS).save(folder / "a.png", "tiff", tiffinfo=geo_keys)
@@ -159,6 +159,6 @@ def test_what_the_web_does_not_give_is_one_clear_error(server: str) -> None:
 
 
 def test_a_picture_that_is_too_large_is_not_read(server: str) -> None:
-    with pytest.raises(ImageError, match="more than 100 bytes, which is the limit"):
+    with pytest.raises(ImageError, match="more than 100 bytes"):
         fetch_picture(f"{server}/a.png", most_bytes=100)
     assert web_pictures.MAX_BYTES == 100_000_000

@@ -209,13 +209,11 @@ def _inside(archive: Path, name: str, plain: bool) -> PurePosixPath | None:
     path = PurePosixPath(name.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts or (path.parts[:1] and path.parts[0][1:2] == ":"):
         raise DataError(
-            f"{archive}: The archive was not read, because its member {name[:100]!r} "
-            "points outside the archive. Pack it again with relative names."
+            f"{archive}: Its member {name[:100]!r} points outside the archive. Pack it again."
         )
     if not plain:
         raise DataError(
-            f"{archive}: The archive was not read, because its member {name[:100]!r} "
-            "is a link or device. Pack the files to which the links point (tar -h)."
+            f"{archive}: Its member {name[:100]!r} is a link or device. Pack the files (tar -h)."
         )
     hidden = any(part in _SIDE or part.startswith("._") for part in path.parts)
     return None if hidden or not path.name else path

@@ -342,8 +342,8 @@ class Dataset:
             return below
         if links:
             raise DataError(
-                f"{self.told_source}: The image {file_name!r} is a link ({links[0]}) "
-                "that points outside its folder. Copy the image there."
+                f"{self.told_source}: The image {file_name!r} is a link ({links[0]}) that points "
+                "outside its folder. Copy the image there."
             )
         inside = (path for folder in folders if folder.is_dir() for path in folder.iterdir())
         key = name_key(Path(file_name).name)
@@ -409,9 +409,8 @@ class Dataset:
         if len(found) > 1:
             first, second, *_ = found.values()
             raise DataError(
-                f"{self.told_source}: Two images have the name {names[0]!r}, in "
-                f"{first.parent} and in {second.parent}. Pass the folder of the "
-                "images: --images DIR"
+                f"{self.told_source}: Two images have the name {names[0]!r}, in {first.parent} "
+                f"and in {second.parent}. Pass the folder of the images: --images DIR"
             )
         return next(iter(found.values()), None)
 

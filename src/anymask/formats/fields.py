@@ -137,13 +137,12 @@ def checked_hw(height: Any, width: Any, most: int = MOST_PIXELS) -> tuple[int, i
     high, wide = as_whole(height, "height"), as_whole(width, "width")
     if min(high, wide) < 1:
         raise DataError(
-            f"An image must have at least 1 x 1 pixel, but the height is {shown(height)} and "
-            f"the width is {shown(width)}."
+            f"An image must have at least 1 x 1 pixel, given: {shown(wide)} x {shown(high)}."
         )
     if high * wide > most or max(high, wide) > MOST_SIDE:
         raise DataError(
-            f"An image must have at most {most} pixels and {MOST_SIDE} in a row or column, but "
-            f"this one has {shown(wide)} x {shown(high)}."
+            f"An image has at most {most} pixels and {MOST_SIDE} in a row or column, given: "
+            f"{shown(wide)} x {shown(high)}."
         )
     return high, wide
 

@@ -334,6 +334,5 @@ def _part(layout: Layout, split: str | None) -> str:
 def _refuse_split(split: str | None) -> None:
     if split:
         raise InputError(
-            f"split={split!r} is not supported, because a set of anymask has no "
-            "splits. Pass the folder of the set."
+            f"split={split!r} is not supported: a set has no splits. Pass the folder of the set."
         )

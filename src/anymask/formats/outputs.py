@@ -155,9 +155,8 @@ def save_masks(
     kind = output_kind(path, plain or ("cutout" if one else "overlay"), many=not one)
     if kind == "cutout" and not one and not has_place(path):
         raise InputError(
-            f"{path.name!r} is a cut-out of one object, but there are {len(masks)} "
-            f"masks. Add {NUMBER} or {LABEL} to the file name, as in "
-            f"{path.stem.removesuffix('.cut')}{NUMBER}{path.suffix}"
+            f"{path.name!r} is a cut-out of one object, but there are {len(masks)} masks. Add "
+            f"{NUMBER} or {LABEL} to the name."
         )
     one = one or has_place(path)
     for target, few in each_output(path, masks):

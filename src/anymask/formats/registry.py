@@ -514,9 +514,8 @@ def refuse_pictures(source: Path) -> None:
     photos = sum(end in SUFFIXES for end in ends)
     if photos:
         raise DataError(
-            f"{source}: The folder contains {counted(photos, 'image')}, but no "
-            f"annotations. Label the images (anymask annotate {source}), or pass the "
-            "file or folder of their masks."
+            f"{source}: The folder contains {counted(photos, 'image')}, but no annotations. Label "
+            f"them (anymask annotate {source}), or pass their masks."
         )
     if message := use_instead(source, "labels"):
         raise DataError(message)

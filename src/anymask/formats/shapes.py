@@ -112,8 +112,8 @@ def box_to_mask(box: Box, image_hw: tuple[int, int], label: str | None = None) -
     x0, y0, x1, y1 = box
     if not all(map(math.isfinite, box)) or x1 <= x0 or y1 <= y0:
         raise DataError(
-            "The box has no area. Its width and height must be above 0. Given as x0, "
-            f"y0, x1, y1: {[*map(float, box)]}."
+            "The box has no area. Its width and height must be above 0. Given as x0, y0, x1, y1: "
+            f"{[*map(float, box)]}."
         )
     cut = (max(0.0, x0), max(0.0, y0), min(float(width), x1), min(float(height), y1))
     if cut[2] <= cut[0] or cut[3] <= cut[1]:

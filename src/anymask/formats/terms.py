@@ -96,7 +96,6 @@ def check_training(name: str, restrictions: Iterable[str], mixed: bool = False) 
     if forbidden := [word for word in restrictions if word in broken]:
         reasons = " and ".join(RESTRICTIONS[word] for word in forbidden)
         raise InputError(
-            f"The terms of {name} state that it {reasons} ({', '.join(forbidden)}). Use "
-            "other data, or, if you have permission, pass --accept-terms (in Python "
-            "accept_terms=True)."
+            f"The terms of {name} state that it {reasons} ({', '.join(forbidden)}). If you have "
+            "permission, pass --accept-terms (in Python accept_terms=True)."
         )

@@ -160,8 +160,7 @@ def folder_of_yaml(path: Path) -> Path:
     folder = path.parent
     if (other := _yaml_of(folder)) is not None and other.name != path.name:
         raise DataError(
-            f"{path}: The folder also contains {other.name}, which would be read instead. Move "
-            f"{other.name} to another folder."
+            f"{path}: The folder also contains {other.name}, which would be read instead. Move it."
         )
     if label_places(folder) == [(folder, folder / "images")]:
         raise DataError(f"{path}: The folder labels/ (or train/labels/) next to it is missing.")
@@ -352,7 +351,7 @@ def _mask(line: Line, hw: tuple[int, int], names: list[str]) -> Mask:
     if len(rest) < 6:
         raise DataError(
             "The line has too few points. Expected a class and at least 3 points, given: "
-            f"{len(rest)} numbers after the class. The file may contain boxes."
+            f"{len(rest)} numbers after the class."
         )
     if len(rest) % 2:
         raise DataError(
@@ -491,8 +490,8 @@ def _check_stems(images: list[AnnotatedImage]) -> None:
         other = first.setdefault(stem, image.file_name)
         if other != image.file_name:
             raise DataError(
-                "YOLO associates labels and images by name without suffix, but "
-                f"{other!r} and {image.file_name!r} differ only in the suffix. Rename one."
+                f"{other!r} and {image.file_name!r} differ only in the suffix, so their labels "
+                "would have one name. Rename one of them."
             )
 
 

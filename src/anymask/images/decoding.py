@@ -40,7 +40,7 @@ from anymask.base import (
     refuse_text,
 )
 from anymask.images.kinds import HEAD, HEIC, recognise_head
-from anymask.masks import MAX_PIXELS
+from anymask.masks import MAX_PIXELS, counted
 
 PERCENTILES = (0.1, 99.9)  # for a stretch: ignores a few hot or dead pixels
 _MIN_WHITE = 1 / 8  # fraction of white that the maximum of float colors reaches
@@ -241,8 +241,8 @@ def pick_bands(array: NDArray[Any], name: str, view: PictureView) -> NDArray[Any
     count = array.shape[2]
     if max(view.bands) > count:
         raise ImageError(
-            f"Band {max(view.bands)} does not exist: {name} has {count} "
-            f"band{'s' if count > 1 else ''}, numbered from 1."
+            f"Band {max(view.bands)} does not exist: {name} has {counted(count, 'band')}, numbered "
+            "from 1."
         )
     if view.bands == tuple(range(1, count + 1)):
         return array
@@ -355,8 +355,7 @@ def check_size(image_hw: tuple[int, int], name: str, most: int | None = None) ->
     most = most or MAX_PIXELS
     if height * width > most:
         raise ImageError(
-            f"{name} has {width} x {height} pixels, but the limit is {most // 1000000} "
-            "megapixels. Resize it or split it into tiles first."
+            f"{name} has {width} x {height} pixels, but the limit is {most // 1000000} megapixels."
         )
 
 

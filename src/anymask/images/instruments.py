@@ -79,13 +79,9 @@ def _find_image(file: BinaryIO) -> tuple[dict[str, float], int]:
         file.seek(start + -(-size // _BLOCK) * _BLOCK)
     if compressed:
         raise ImageError(
-            "The images of this FITS file are tile-compressed, which is not supported. Decompress "
-            "it with: funpack FILE"
+            "Tile-compressed images of FITS are not supported. Decompress it with: funpack FILE"
         )
-    raise ImageError(
-        "This FITS file contains no image with two or more axes. Tables and spectra are not "
-        "supported. Pass a file with an image."
-    )
+    raise ImageError("This FITS file contains no image with two or more axes.")
 
 
 def _header(file: BinaryIO) -> tuple[dict[str, float] | None, str]:

@@ -137,8 +137,7 @@ def load_image(
     if isinstance(source, str | Path) and is_address(source):
         if not allow_url:
             raise ImageError(
-                f"URLs are not downloaded by default: {str(source)[:200]!r}. Download "
-                "the image, or pass allow_url=True."
+                f"URLs are not downloaded by default: {str(source)[:200]!r}. Pass allow_url=True."
             )
         source = fetch_picture(str(source))
     return _load_bgr(source, view) if bgr else read_view(source, view)
@@ -208,13 +207,11 @@ def _load_bgr(source: ImageSource, view: PictureView) -> UintImage:
         source, "read"
     ):
         raise InputError(
-            "bgr=True is only supported for arrays, because files and Pillow images declare "
-            "their color order. Remove bgr=True."
+            "bgr=True is only supported for arrays; files and Pillow images declare their order."
         )
     if view.bands is not None:
         raise InputError(
-            "Options bands and bgr cannot be combined. Pass only one of them: bands=(3, 2, 1) "
-            "has the same effect as bgr=True."
+            "Options bands and bgr cannot be combined. bands=(3, 2, 1) has the same effect."
         )
     image = array_to_image(source, view=view)
     return np.dstack([image[..., 2::-1], image[..., 3:]])
@@ -229,8 +226,7 @@ def open_path(path: Path) -> Iterator[BinaryIO]:
     name = repr(str(path))
     if path.suffix.lower() in _RAW_SUFFIXES:
         raise ImageError(
-            f"{name} is a camera raw file, which is not supported. Develop it to TIFF "
-            "or JPEG first, for example with darktable."
+            f"{name} is a camera raw file, which is not supported. Develop it to TIFF or JPEG."
         )
     try:
         with open_file(path) as file:
@@ -539,8 +535,7 @@ def fetch_picture(address: str, most_bytes: int = MAX_BYTES) -> bytes:
         ) from error
     if len(data) > most_bytes:
         raise ImageError(
-            f"{address[:200]} has more than {most_bytes} bytes, which is the limit for "
-            "downloads. Download it and pass the file."
+            f"{address[:200]} has more than {most_bytes} bytes. Download it and pass the file."
         )
     return data
 

@@ -202,9 +202,8 @@ def load_mask(path: str | Path, mask_values: MaskValues = "auto") -> NDArray[Any
     objects = np.unique(found.values)
     if (count := int(np.count_nonzero(objects))) > 1 and mask_values == "auto":
         raise ImageError(
-            f"{str(path)!r} contains {count} objects, which differ in color or value, "
-            "but the mask of one object is required. Save one of them as an image or "
-            '.npy, or pass --mask-values binary (in Python mask_values="binary") to merge them.'
+            f"{str(path)!r} contains {count} objects, which differ in color or value, but one is "
+            'required. Pass --mask-values binary (in Python mask_values="binary") to merge them.'
         )
     mask: NDArray[Any] = found.values > 0
     return mask

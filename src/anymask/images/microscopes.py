@@ -228,6 +228,6 @@ def _check_bytes(sizes: Mapping[str, int], item: int) -> None:
     """Raise ImageError if the size exceeds what can be decoded at once."""
     if (size := math.prod(sizes.values()) * item) > _MAX_BYTES:
         raise ImageError(
-            f"One plane requires {size >> 20} MB of memory, but at most "
-            f"{_MAX_BYTES >> 20} MB are supported. Export it as TIFF."
+            f"One plane requires {size >> 20} MB of memory, but at most {_MAX_BYTES >> 20} MB "
+            "are supported. Export it as TIFF."
         )

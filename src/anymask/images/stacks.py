@@ -406,8 +406,8 @@ def read_channels(file: ImageFile, mix: ChannelMix) -> NDArray[Any]:  # -> (H, W
     view = file.placed_view()
     if not view.plain:
         raise InputError(
-            f"This model uses all {mix.count} channels of an image, with the value "
-            "ranges of its training data. Remove the options bands, stretch and ranges."
+            f"This model uses all {mix.count} channels with the value ranges of its training data. "
+            "Remove the options bands, stretch and ranges."
         )
     return load_for_mix(file.path, mix, view.page)
 

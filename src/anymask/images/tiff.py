@@ -174,9 +174,8 @@ def read_tiff(file: BinaryIO, name: str, view: PictureView) -> DeepPicture:
     with _tiff_page(file, name, view.page) as page:
         if page.imagedepth != 1 or page.nbytes > _MAX_BYTES:
             raise ImageError(
-                f"{name} stores {page.shape} ({page.nbytes >> 20} MB) in one piece, "
-                f"but at most {_MAX_BYTES >> 20} MB are supported. Split it into "
-                "tiles or pages."
+                f"{name} stores {page.nbytes >> 20} MB in one piece, but at most "
+                f"{_MAX_BYTES >> 20} MB are supported. Split it into tiles or pages."
             )
         check_segments(page, name)
         channels = _channels_of(page, name, view) if _wants_channels(view) else None
@@ -417,9 +416,8 @@ def check_segments(page: Any, name: str) -> None:
             size = zstd_bound(data) if make is None else unpacked_size(data, expected + 1, make)
         if size > (max(2 * expected, _HARMLESS) if is_zstd else expected + 1):
             raise ImageError(
-                f"{name} is corrupted: a strip or tile unpacks to more than the "
-                f"{expected} bytes that its header declares. Copy it again, or save it "
-                "uncompressed."
+                f"{name} is corrupted: a strip or tile unpacks to more than the {expected} bytes "
+                "that its header declares."
             )
 
 
