@@ -84,11 +84,9 @@ def test_the_other_records_are_read_and_each_bad_one_is_reported(name: str, tmp_
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_all_of_them_are_listed_where_they_are_errors(
-    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_all_of_them_are_listed_where_they_are_errors(name: str, tmp_path: Path) -> None:
     test_bad_records.test_all_of_them_are_listed_where_they_are_errors(
-        BROKEN[name](tmp_path / "in"), tmp_path, capsys
+        BROKEN[name](tmp_path / "in")
     )
 
 

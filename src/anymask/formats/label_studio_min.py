@@ -43,8 +43,8 @@ def read_table(path: Path) -> list[dict[str, Any]]:
     """Read the rows of a CSV or TSV export. Raises DataError."""
     text = read_text(path)
     if "\t" in text.partition("\n")[0]:
-        rows = (line.split("\t") for line in text.splitlines())  # cells have no tabs
-        quoted = ([cell if cell.startswith('"') else f'"{cell}"' for cell in row] for row in rows)
+        cells = (line.split("\t") for line in text.splitlines())  # without tabs inside
+        quoted = ([one if one.startswith('"') else f'"{one}"' for one in row] for row in cells)
         text = "\n".join(",".join(row) for row in quoted)
     names, *rows = read_csv(text, path) or [[]]
     found = []

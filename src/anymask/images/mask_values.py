@@ -155,7 +155,7 @@ def _white_level(values: NDArray[Any], name: str) -> float:
 def _cut(values: NDArray[Any], white: float) -> NDArray[Any]:
     """Threshold at half of white; logits (`white` 0) at 0."""
     object_at: BoolArray = values * 2.0 >= white if white else values > 0
-    return (object_at & (values != 0)).astype(np.uint8)
+    return np.asarray(object_at & (values != 0), np.uint8)
 
 
 def _as_labels(values: NDArray[Any], alpha: UintImage | None, name: str) -> NDArray[Any]:
