@@ -129,8 +129,8 @@ def plain_rings(
         holes = "1 hole" if count == 1 else f"{count} holes"
         if policy.holes == "error":
             raise DataError(
-                f"{image.file_name}, mask {number}: The format does not support {holes}. Bridge or "
-                "drop the holes."
+                f"{image.file_name}, mask {number}: The mask has {holes}, which the "
+                "format does not support. Bridge or drop the holes."
             )
         done = "bridged" if policy.holes == "bridge" else "filled"
         report.add("holes", image.file_name, number, f"{holes} {done}")
