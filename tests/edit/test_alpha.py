@@ -94,16 +94,17 @@ def test_the_solution_is_that_of_the_equations_by_definition() -> None:
     np.testing.assert_array_equal(found[~band], hard[~band])
 
 
-def test_far_from_the_outline_alpha_is_the_mask() -> None:
-    mask = disc() > 0.5
-    image, _ = composite(KINDS["sharp"])
-    found = soft_alpha(image, mask)
-    far = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 5) > 30
-    assert far.any()
-    assert (found[far] == 1).all()
-    assert (found[:10] == 0).all()
+def test_far_from_the_outline_alpha_is_the_mask_and_a_soft_band_has_no_straight_ends() -> None:
+    truth = np.where(np.arange(200) < 100, KINDS["sharp"], cv2.GaussianBlur(disc(), (0, 0), 8))
+    mask = truth >= 0.5
+    found = soft_alpha(composite(truth)[0], mask)
+    sides = [cv2.distanceTransform(side.astype(np.uint8), cv2.DIST_L2, 5) for side in (mask, ~mask)]
+    far = np.where(mask, *sides)
+    np.testing.assert_array_equal(found[far > 45], mask[far > 45])
+    assert (np.abs(found - mask) > 0.1)[far > 5].any()  # the band is wide on the right
+    for axis in (0, 1):
+        assert np.abs(np.diff(found, axis=axis) * (np.delete(far, 0, axis) > 5)).max() < 0.1
     assert found.dtype == np.float32
-    assert 0 <= found.min() <= found.max() <= 1
 
 
 @pytest.mark.parametrize(

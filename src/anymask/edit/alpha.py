@@ -145,8 +145,8 @@ def _solved(photo: UintImage, mask: BoolArray) -> FloatArray:
     alpha = np.clip((alpha - FAINT) / (1 - 2 * FAINT), 0, 1)
     blurred = edge_width(photo, mask, distance) > BLURRED
     if (blurred & (distance <= 1)).any():
-        wide, found = _out_of_focus(photo, mask, distance, blurred, settled)
-        alpha = np.where(found, wide, alpha)
+        wide, share = _out_of_focus(photo, mask, distance, blurred, settled)
+        alpha = alpha + share * (wide - alpha)
     return alpha
 
 
@@ -192,8 +192,8 @@ def _out_of_focus(
     distance: FloatArray,
     blurred: BoolArray,
     settled: BoolArray,
-) -> tuple[FloatArray, BoolArray]:
-    """Alpha of edges out of focus, and their pixels."""
+) -> tuple[FloatArray, FloatArray]:
+    """Alpha of edges out of focus, and its share in the result, 0..1."""
     hard = mask.astype(np.float32)
     wide = np.zeros(mask.shape, bool)
     band = (distance <= REACHES[0]) & ~settled
@@ -211,7 +211,8 @@ def _out_of_focus(
         band |= more
         wide |= open_here
         alpha = closed_form_alpha(photo, hard, alpha, band)
-    return _as_blur(alpha, hard, band, wide)
+    best, share = _as_blur(alpha, hard, band & wide, distance)
+    return best, share * ~settled
 
 
 def _apart(photo: UintImage, mask: BoolArray, distance: FloatArray, reach: int) -> FloatArray:
@@ -250,22 +251,30 @@ def _distance(mask: BoolArray) -> FloatArray:
 
 
 def _as_blur(
-    alpha: FloatArray, hard: FloatArray, band: BoolArray, wide: BoolArray
-) -> tuple[FloatArray, BoolArray]:  # four (H, W)
-    """The blurred mask nearest to the solution, and the pixels of the wide band where one fits."""
-    if not wide.any():
-        return alpha, wide
-    window = (2 * REACHES[-1] + 1,) * 2
-    counted = (band & wide).astype(np.float32)
-    best, least = alpha, np.full(alpha.shape, np.inf, np.float32)
-    weight = cv2.blur(counted, window) + 1e-6
-    unsettled = cv2.blur(np.abs(alpha - hard) * counted, window) / weight
-    for width in BLURS:
-        blurred = cv2.GaussianBlur(hard, (0, 0), width)
-        off = cv2.blur(np.abs(alpha - blurred) * counted, window) / weight
-        nearer = off < least
-        best, least = np.where(nearer, blurred, best), np.where(nearer, off, least)
-    return np.asarray(best, np.float32), wide & band & (least < FITS * unsettled)
+    alpha: FloatArray, hard: FloatArray, solved: BoolArray, distance: FloatArray
+) -> tuple[FloatArray, FloatArray]:  # four (H, W)
+    """The blurred mask nearest to the solution, and its share, 0..1.
+
+    Along the outline, the share and the width of the blur change gradually, so that a wide band
+    fades into a narrow one.
+    """
+    side = (2 * REACHES[-1] + 1,) * 2
+    counted = solved.astype(np.float32)
+    weight = cv2.blur(counted, side) + 1e-6
+    nearest = cv2.blur(np.abs(alpha - hard) * counted, side) / weight * FITS
+    level = np.zeros(alpha.shape, np.float32)  # 1 is the first blur; 0 where none fits
+    blurs = [cv2.GaussianBlur(hard, (0, 0), width) for width in BLURS]
+    for n, blurred in enumerate(blurs, 1):
+        off = cv2.blur(np.abs(alpha - blurred) * counted, side) / weight
+        level[off < nearest] = n
+        nearest = np.minimum(nearest, off)
+    outline = (distance <= 1).astype(np.float32)
+    fits = outline * counted * (level > 0)
+    fitting = cv2.blur(fits, side)
+    level = cv2.blur(level * fits, side) / (fitting + 1e-6)
+    share = np.clip(2 * fitting / (cv2.blur(outline, side) + 1e-6) - 0.5, 0, 1)
+    best = sum(blurred * np.clip(1 - np.abs(level - n), 0, 1) for n, blurred in enumerate(blurs, 1))
+    return np.asarray(best, np.float32), np.asarray(share, np.float32)
 
 
 def closed_form_alpha(
