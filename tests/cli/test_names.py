@@ -93,8 +93,8 @@ def test_the_names_that_are_known_are_listed(
 ) -> None:
     assert main(["names", "--model", str(bundle)]) == 0
     said = capsys.readouterr().out
-    assert "2 built-in names learned from labeled masks, and 3 learned from text" in said
-    assert "cat, dog" in said
+    assert "2 built-in names with training images:\ncat, dog\n" in said
+    assert said.endswith("1 names known from text only, found less accurately:\nlamp\n")
 
 
 @pytest.mark.parametrize(

@@ -29,12 +29,11 @@ def run(args: argparse.Namespace) -> None:
     model = read_model(args).load()
     if not args.sources:
         table = require(model.runtime, MaskNaming).name_table()
-        words = sorted(table.chosen(None).labels)
-        print(
-            f"{len(words)} built-in names learned from labeled masks, and "
-            f"{len(table.words)} learned from text:"
-        )
-        print(", ".join(words))
+        learned = set(table.chosen(None).labels)
+        untrained = sorted(set(table.words) - learned)
+        print(f"{len(learned)} built-in names with training images:\n{', '.join(sorted(learned))}")
+        print(f"\n{len(untrained)} names known from text only, found less accurately:")
+        print(", ".join(untrained))
         return
     settings = read_options(args, ReadSettings)
     streams = [

@@ -9,14 +9,17 @@ where parts, unions and background are the negative class (`research.fit_words`)
 masks, the one with the highest score is kept.
 
 The names are those of COCO and LVIS with their synonyms, embedded by CLIP's text encoder; other
-words raise an error that lists the known names inside them.
+words raise an error that suggests known names inside them or of their kind.
 """
 
 from __future__ import annotations
 
 import logging
+import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
+from importlib import resources
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -42,6 +45,7 @@ MOST = 56  # candidates per image
 UNJUDGED = 0.3  # objectness of masks of models that do not predict it
 OVERLAP = 0.3  # maximum overlap of two masks of one label, relative to the smaller one
 RIVAL = 1 / 3  # minimum score relative to the best of a label, without a given threshold
+SUGGESTED = 5  # names in an error, per unknown word
 SAME = 0.9  # minimum IoU of a mask and the prediction for its click
 
 
@@ -259,13 +263,13 @@ def match_names(table: NameTable, phrases: Sequence[Phrase]) -> list[str]:
     found = [known_spelling(table, phrase.prompt) for phrase in phrases]
     unknown = [p.prompt for p, name in zip(phrases, found, strict=True) if name is None]
     if unknown:
-        listed = "; ".join(repr(word) + _known_inside(table, word) for word in unknown[:5])
+        listed = "; ".join(repr(word) + _suggested(table, word) for word in unknown[:5])
         more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
         raise InputError(
-            f"Unknown names: {listed}{more}. Without a detector, only {len(table.words)} "
-            "names are known. Use known names, pass a detector "
-            '(detector="llmdet_tiny") or a CLIP model (detector="clip_vit_b32"), '
-            "or learn the names from your own examples (`anymask names`)."
+            f"Unknown names: {listed}{more}. Without a detector, only {len(table.words)} names are "
+            "known. Use one of them, draw a box, or mark an example. `anymask names` lists them; "
+            'a detector (detector="llmdet_tiny") or a CLIP model (detector="clip_vit_b32") finds '
+            "other words."
         )
     names = [name for name in found if name is not None]
     if rough := untrained_names(table, names):
@@ -304,8 +308,29 @@ IRREGULAR = {"people": "person", "men": "man", "women": "woman", "children": "ch
              "mice": "mouse", "geese": "goose", "teeth": "tooth"}  # fmt: skip
 
 
-def _known_inside(table: NameTable, phrase: str) -> str:
-    """Suggestion of the known words of a phrase, the last one first: spelling has no meaning."""
-    parts = reversed(phrase.lower().split())
-    inside = [name for part in parts for name in spellings(part) if table.knows(name)]
-    return f" (known: {', '.join(dict.fromkeys(inside))})" if inside else ""
+def _suggested(table: NameTable, phrase: str) -> str:
+    """Suggestion of the known words of a phrase, else of names of their kind, the last word first.
+
+    Names of a kind are those of kinds.toml, and names and synonyms that end in the word: spelling
+    has no meaning.
+    """
+    words = [one for part in reversed(phrase.lower().split()) for one in spellings(part)]
+    names = [word for word in words if table.knows(word)]
+    if not names:
+        kinds = _kinds()
+        names = [name for word in words for name in kinds.get(word, ()) if table.knows(name)]
+        ends = {place for name, place in table.also.items() if _last_word(name) in words}
+        names += [table.words[n] for n in sorted(ends, key=lambda n: (not table.learned[n], n))]
+    return f" (known: {', '.join([*dict.fromkeys(names)][:SUGGESTED])})" if names else ""
+
+
+def _last_word(name: str) -> str:
+    """Last word of a name, without an explanation in brackets."""
+    return name.partition(" (")[0].split()[-1]
+
+
+@cache
+def _kinds() -> dict[str, list[str]]:
+    """Names of each kind."""
+    text = resources.files("anymask.find").joinpath("kinds.toml").read_text("utf-8")
+    return tomllib.loads(text)
