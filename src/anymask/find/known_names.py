@@ -35,8 +35,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("anymask.find")
 
-THRESHOLD = 0.16  # minimum score, and ...
-CERTAIN = 0.05  # ... minimum probability of the name: docs/reference/results-automatic.md
+THRESHOLD = 0.16  # minimum score: docs/reference/results-automatic.md
 WEIGHTS = (0.649, 0.147, 0.843, -0.006)  # of two log probabilities, the objectness logit, and 1
 FAINT = -8.0  # lower limit of the log probability
 POSSIBLE = 0.003  # minimum probability of a name for a second crop with gray surroundings
@@ -159,10 +158,8 @@ def find_by_name(
         return []
     named, alone = seen.chances(names)
     scores = word_scores(named, alone, seen.objectness())
-    given = np.array([phrase.threshold is not None for phrase in phrases])
-    possible = (named >= CERTAIN) | given
-    passed = possible & (scores >= least_scores(np.where(possible, scores, 0.0), phrases))
-    found = one_winner(name_records(seen.records, scores, named, passed, phrases))
+    passed = scores >= least_scores(scores, phrases)
+    found = one_winner(name_records(seen.records, scores, passed, phrases))
     return with_edges(model, photo, found)
 
 
@@ -177,22 +174,22 @@ def least_scores(scores: Floats, phrases: Sequence[Phrase]) -> list[float]:
 def name_records(
     records: Sequence[Mask],
     scores: Floats,
-    named: Floats,
     passed: BoolArray,
     phrases: Sequence[Phrase],
 ) -> list[Mask]:
     """Masks that pass for a phrase, each with the label of the best such phrase.
 
+    The label's probability and the runner-up's are scores, too: that the mask is one whole object
+    of that name.
+
     Args:
         records: n masks.
         scores: Scores (n, P).
-        named: Probabilities of the names (n, P).
         passed: Whether each mask passes for each phrase (n, P).
         phrases: P phrases.
     """
     labels, found = [phrase.label for phrase in phrases], []
-    rows = zip(records, scores.tolist(), named.tolist(), passed, strict=True)
-    for record, row, chances, passes in rows:
+    for record, row, passes in zip(records, scores.tolist(), passed, strict=True):
         if not passes.any():
             continue
         best = max(np.flatnonzero(passes).tolist(), key=row.__getitem__)
@@ -206,7 +203,7 @@ def name_records(
                 record,
                 label=labels[best],
                 score=row[best],
-                label_probability=chances[best],
+                label_probability=row[best],
                 runner_up=max(others, key=lambda one: one[1], default=None),
             )
         )
