@@ -49,9 +49,11 @@ def less_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working folder with what the documents talk about: a photo, a folder of them, a mask."""
-    (tmp_path / "photos").mkdir()
-    for place, name in {"photo": "dog", "photos/coffee": "coffee", "photos/cat": "cat"}.items():
-        shutil.copy(sample(name), tmp_path / f"{place}.jpg")
+    shutil.copy(sample("dog"), tmp_path / "photo.jpg")
+    for folder in ("photos", "samples"):
+        (tmp_path / folder).mkdir()
+        for name in ("coffee", "cat"):
+            shutil.copy(sample(name), tmp_path / folder / f"{name}.jpg")
     rows, columns = np.ogrid[:534, :800]
     dog = (rows - 400) ** 2 + (columns - 200) ** 2 < 130**2
     Image.fromarray(dog).save(tmp_path / "dog.mask.png")
