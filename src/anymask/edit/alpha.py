@@ -147,7 +147,7 @@ def _solved(photo: UintImage, mask: BoolArray) -> FloatArray:
     if (blurred & (distance <= 1)).any():
         wide, share = _out_of_focus(photo, mask, distance, blurred, settled)
         alpha = alpha + share * (wide - alpha)
-    return alpha
+    return np.asarray(alpha, np.float32)
 
 
 def edge_width(photo: UintImage, mask: BoolArray, distance: FloatArray) -> FloatArray:
