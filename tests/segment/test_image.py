@@ -116,9 +116,9 @@ def test_one_pixel_is_segmented() -> None:
 
 prompts = st.one_of(
     st.builds(
-        lambda points, labels: Prompt.of(points=points, labels=labels[: len(points)]),
+        lambda points, labels: Prompt.of(points=points, labels=[1, *labels][: len(points)]),
         st.lists(st.tuples(st.integers(0, 69), st.integers(0, 29)), min_size=1, max_size=4),
-        st.lists(st.integers(0, 1), min_size=4, max_size=4),
+        st.lists(st.integers(0, 1), min_size=3, max_size=3),
     ),
     st.builds(
         lambda x, y, w, h: Prompt.of(box=(x, y, x + w, y + h)),
