@@ -13,6 +13,7 @@ from PIL import Image
 import anymask
 from anymask.cli.main import main
 from anymask.images import load_channels
+from anymask.masks import iou
 from anymask.runtime import EXPORTED, OnnxRuntime, about_weights
 from anymask.training import export_graphs, presets
 from anymask.training import finetuning as finetune
@@ -100,9 +101,12 @@ def test_the_example_of_the_bundle_takes_the_same_channels(
     assert np.abs(np.asarray(opened, int) - bundle.spec.channels.to_rgb(array)).max() <= 1
     mask, score = model.segment(opened, np.array([PLACE]), [1])
     assert mask.shape == array.shape[:2]
-    # The example tells the network's own number, not the IoU that may be expected.
+    # The example tells the network's own number, not the IoU that may be expected. It resizes the
+    # image on its own, so its mask is one of the three up to the outline.
     answer = bundle.segment(array, points=[PLACE], multimask=True, ranking="own")
-    assert score >= answer.scores.max() - 0.02
+    fits = [iou(mask, one) for one in answer.masks]
+    assert max(fits) > 0.8
+    assert score == pytest.approx(answer.scores[np.argmax(fits)], abs=0.1)
     np.save(tmp_path / "four.npy", array[..., :4])
     with pytest.raises(ValueError, match=r"has shape .*Use \(H, W, 5\)"):
         model.open(str(tmp_path / "four.npy"))
