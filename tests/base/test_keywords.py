@@ -17,6 +17,7 @@ from anymask.segment.settings import BatchKeywords, EverythingKeywords
         ("widht", "Unknown argument 'widht'. Did you mean 'width'?"),
         ("point_coords", "'point_coords'. Use points=[(x, y), ...]"),
         ("output_mode", "Use masks.to_sa1b"),
+        ("imgsz", 'anymask.load("NAME@640")'),
         ("xyzzy", "Valid arguments: points, width"),
     ],
 )

@@ -28,7 +28,6 @@ def test_a_second_run_is_told_of_the_first_and_takes_over_when_it_is_killed(tmp_
     run = tmp_path / "runs" / "k"
     words = [sys.executable, "-c", OWNER, str(run)]
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as owner:
-        assert owner.stdout is not None
         assert owner.stdout.readline() == b"claimed\n"
         told = rf"in use by another run \(process {owner.pid} on {socket.gethostname()}\)\. Wait"
         with pytest.raises(InputError, match=told), claimed(run):

@@ -54,14 +54,6 @@ def test_a_log_gets_plain_lines_and_not_too_many() -> None:
     assert "\r" not in stream.getvalue()
 
 
-def test_a_log_gets_the_last_line_once() -> None:
-    stream, clock = io.StringIO(), Clock()
-    with ProgressBar("photos", 2, stream, clock) as progress:
-        clock.now += 11
-        progress.update(2)
-    assert stream.getvalue() == "photos 2/2, 11s\n"
-
-
 def test_an_unknown_total_counts_upwards_until_it_becomes_known() -> None:
     stream, clock = io.StringIO(), Clock()
     with ProgressBar("bytes", None, stream, clock) as progress:

@@ -54,7 +54,6 @@ def test_a_cat_is_a_subject_and_a_grey_wall_is_none() -> None:
     model = anymask.load("small")
     cat = anymask.load_image(anymask.sample("cat"))
     found = main_subject(model, cat)
-    assert found is not None
     height, width = cat.shape[:2]
     assert 0.05 < found.coverage < 0.9
     assert found.mask[height // 2, width // 2] or found.area > 0.2 * height * width

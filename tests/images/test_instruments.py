@@ -105,7 +105,6 @@ def test_mrc_of_every_mode_has_its_values(tmp_path: Path, kind: str, order: str)
     assert (image_hw(path), read_pages(path).count) == ((5, 4), 3)
     np.testing.assert_array_equal(load_channels(path, page=2)[..., 0], values[2])
     pixel = read_planes(path).pixel
-    assert pixel is not None
     assert (pixel.size, pixel.unit) == (pytest.approx(0.67), "nm")  # 26.8 A / 4 columns
 
 
@@ -187,5 +186,4 @@ def test_mrcfile_agrees(tmp_path: Path) -> None:
             file.voxel_size = 4.0
         np.testing.assert_array_equal(load_channels(path, page=2)[..., 0], values[2])
         pixel = read_planes(path).pixel
-        assert pixel is not None
         assert pixel.size == pytest.approx(0.4)

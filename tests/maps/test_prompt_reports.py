@@ -175,6 +175,5 @@ def test_coordinates_on_the_command_line_keep_their_decimals(
     with open_map(torn) as scene:
         (found,) = read_map_prompts(args, scene, MapChoice(crs="map"))
     points = found.points if found.box is None else found.box.reshape(2, 2)
-    assert points is not None
     np.testing.assert_allclose(points[[0, -1]][: len(expected)], expected, atol=0.01)
     assert found.source == f"{option[2:]} {text}"

@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 
 from anymask.base import InputError
-from anymask.masks import Mask, Masks, ModelSpec, geometry, mask_to_rle, measure
+from anymask.masks import Mask, Masks, mask_to_rle, measure
 from anymask.masks.measure import TABLE_TYPES
-from anymask.segment import Prediction
 from tests.formats.annotated import rings
 
 BLOCK = np.zeros((10, 20), np.bool_)
@@ -68,10 +67,14 @@ def test_no_record_needs_the_picture_s_size() -> None:
         Masks([rings().masks[0]], image_hw=(4, 5)).to_supervision()
 
 
-def test_without_supervision_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "supervision", None)
-    with pytest.raises(InputError, match="Install it with: pip install supervision"):
-        Masks(image_hw=(1, 1)).to_supervision()
+@pytest.mark.parametrize("name", ["supervision", "pandas"])
+def test_without_the_package_the_remedy_is_named(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, name, None)
+    none = Masks(image_hw=(1, 1))
+    with pytest.raises(InputError, match=f"{name}.*pip install {name}"):
+        none.to_dataframe() if name == "pandas" else none.to_supervision()
 
 
 def test_records_become_a_table_without_their_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,19 +127,3 @@ def test_supervision_draws_joins_and_measures_our_masks() -> None:
     assert not supervision.MaskAnnotator().annotate(photo.copy(), none).any()
     theirs = supervision.Detections.from_sam(records.to_sa1b("binary_mask"))
     np.testing.assert_array_equal(theirs.mask, found.mask)
-
-
-def test_the_table_needs_pandas(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "pandas", None)
-    with pytest.raises(InputError, match="requires the package 'pandas'.*pip install pandas"):
-        Masks([]).to_dataframe()
-
-
-@pytest.mark.usefixtures("peer")
-def test_every_candidate_of_an_answer_becomes_a_detection() -> None:
-    place = geometry((30, 40), ModelSpec(name="tiny", image_side=64))
-    logits = np.ones((2, 16, 16), np.float32)
-    answer = Prediction.of_logits(logits, np.array([0.5, 0.25]), np.array([0, 1]), place)
-    found = answer.to_supervision()
-    assert found.mask.shape == (2, 30, 40)
-    assert found.confidence.tolist() == [0.5, 0.25]

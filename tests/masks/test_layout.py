@@ -122,11 +122,6 @@ def test_else_the_better_quality_goes_first_and_then_the_smaller_mask() -> None:
     np.testing.assert_array_equal(larger.mask, left & ~right)
 
 
-def test_what_is_left_with_nothing_is_dropped() -> None:
-    halves = [record(box(0, 0, 5, 9)), record(box(5, 0, 10, 9))]
-    assert Masks([record(box(0, 0, 10, 9)), *halves]).partition() == halves
-
-
 def test_no_masks_have_no_layout() -> None:
     assert part_tree([]) == Masks().tree() == Masks().partition() == divide([], []) == []
     assert Masks().coverage == 0

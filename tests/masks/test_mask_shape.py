@@ -37,12 +37,3 @@ def test_the_hull_is_that_of_the_pixels_squares(mask: np.ndarray) -> None:
 
 def test_an_empty_mask_is_all_zeros() -> None:
     assert measure.measure_shape(mask_to_rle(np.zeros((3, 4), bool))) == measure.MaskShape()
-
-
-def test_a_frame_has_one_part_one_hole_and_the_concavity_of_its_hole() -> None:
-    mask = np.zeros((20, 30), bool)
-    mask[2:12, 5:25] = True
-    mask[4:9, 10:20] = False
-    shape = measure.measure_shape(mask_to_rle(mask))
-    assert (shape.area, shape.box, shape.hull) == (150, (5, 2, 25, 12), 200)
-    assert (shape.parts, shape.holes, shape.concavity) == (1, 1, 0.25)

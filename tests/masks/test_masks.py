@@ -84,18 +84,6 @@ def test_small_regions_equal_the_reference(shared: Path) -> None:
     assert len(names) == 36
 
 
-def test_cleaning_fills_holes_and_drops_islands() -> None:
-    mask = np.zeros((12, 20), np.bool_)
-    mask[2:10, 2:10] = True
-    mask[4, 4] = False
-    mask[5, 15] = True
-    cleaned = M.clean_mask(mask, max_hole_area=3, min_island_area=3)
-    assert cleaned[4, 4]
-    assert not cleaned[5, 15]
-    assert cleaned.sum() == 64
-    np.testing.assert_array_equal(M.clean_mask(mask), mask)
-
-
 def test_cleaning_leaves_empty_masks_empty() -> None:
     tiny = np.zeros((3, 3), np.bool_)
     assert not M.clean_mask(tiny, max_hole_area=100, min_island_area=100).any()
@@ -139,19 +127,6 @@ def test_suppressing_nothing_keeps_nothing() -> None:
 
 
 # The IoU of one pair.
-
-
-def test_iou_is_the_shared_part_of_the_joined_part() -> None:
-    truth = np.array([[1, 1, 1, 0]], np.bool_)
-    prediction = np.array([[0, 1, 1, 1]], np.bool_)
-    assert M.iou(prediction, truth) == pytest.approx(2 / 4)
-
-
-def test_ignored_pixels_count_neither_as_right_nor_as_wrong() -> None:
-    truth = np.array([[1, 1, 1, 0]], np.bool_)
-    prediction = np.array([[0, 1, 1, 1]], np.bool_)
-    ignore = np.array([[1, 1, 0, 0]], np.bool_)
-    assert M.iou(prediction, truth, ignore) == pytest.approx(1 / 2)
 
 
 def test_two_empty_masks_agree() -> None:

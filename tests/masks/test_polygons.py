@@ -47,25 +47,6 @@ def test_filling_takes_the_pixels_whose_centre_is_inside(seed: int, corners: int
     np.testing.assert_array_equal(P.polygons_to_mask([P.Polygon(ring)], (11, 13)), inside)
 
 
-def test_one_pixel_is_one_square() -> None:
-    mask = np.zeros((4, 5), np.bool_)
-    mask[2, 3] = True
-    (polygon,) = P.mask_to_polygons(mask)
-    assert {tuple(corner) for corner in polygon.exterior} == {(3, 2), (4, 2), (4, 3), (3, 3)}
-
-
-def test_holes_belong_to_the_region_around_them() -> None:
-    mask = np.zeros((9, 20), np.bool_)
-    mask[1:8, 1:8] = True
-    mask[3:6, 3:6] = False
-    mask[4, 4] = True  # an island in the hole
-    mask[1:8, 10:18] = True
-    mask[2, 11] = mask[3, 12] = False  # two holes that share a corner
-    ring, island, right = sorted(P.mask_to_polygons(mask), key=lambda p: p.exterior[:, 0].min())[:3]
-    assert (len(ring.holes), len(island.holes), len(right.holes)) == (1, 0, 2)
-    assert ring.area == 49 - 9
-
-
 @pytest.mark.parametrize("tolerance", [1.0, 2.0, 3.0])
 def test_simplifying_drops_corners_and_keeps_the_shape(tolerance: float) -> None:
     y, x = np.mgrid[:120, :120]

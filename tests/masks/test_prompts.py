@@ -17,6 +17,7 @@ def test_a_prompt_keeps_what_was_given() -> None:
         points=[(1, 2), (3, 4)], labels=[1, 0], box=(0, 0, 9, 9), mask=np.ones((2, 2), bool),
         words=" a red car ", example=(1, 1, 4, 4), object_id=3, frame=0,
     )  # type: ignore[arg-type]  # fmt: skip
+    assert (prompt.points.dtype, prompt.labels.dtype) == (np.float32, np.int64)
     assert prompt.points.tolist() == [[1, 2], [3, 4]]
     assert prompt.labels.tolist() == [1, 0]
     assert prompt.box.tolist() == [0, 0, 9, 9]

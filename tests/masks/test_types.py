@@ -20,21 +20,8 @@ from tests.masks.strategies import thoroughly
 # Prompts
 
 
-def test_lists_become_arrays_with_labels() -> None:
-    prompt = Prompt.of(points=[(1, 2), (3.5, 4)], box=[1, 2, 30, 40])
-    assert prompt.points is not None
-    assert prompt.labels is not None
-    assert prompt.box is not None
-    assert (prompt.points.dtype, prompt.labels.dtype) == (np.float32, np.int64)
-    assert prompt.points.tolist() == [[1, 2], [3.5, 4]]
-    assert prompt.labels.tolist() == [1, 1]
-    assert prompt.box.tolist() == [1, 2, 30, 40]
-    assert prompt.mask is None
-
-
 def test_the_constructor_checks_like_of() -> None:
     made = Prompt(points=[(1, 2)], labels=[False])  # type: ignore[arg-type]
-    assert made.labels is not None
     assert made.labels.tolist() == [0]
     with pytest.raises(PromptError, match="prompt is empty"):
         Prompt()
@@ -44,7 +31,6 @@ def test_a_prompt_does_not_follow_the_users_array() -> None:
     points = np.zeros((1, 2), np.float32)
     prompt = Prompt.of(points=points)
     points[:] = 7
-    assert prompt.points is not None
     assert not prompt.points.any()
 
 
@@ -59,7 +45,6 @@ def test_a_prompt_does_not_follow_the_users_array() -> None:
 )
 def test_masks_are_bool_or_logits(given_mask: Any, kind: str) -> None:
     mask = Prompt.of(mask=given_mask).mask
-    assert mask is not None
     assert mask.dtype.kind == kind
 
 

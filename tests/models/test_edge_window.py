@@ -35,14 +35,12 @@ def blob(cells: tuple[int, int, int, int], side: int = 128) -> np.ndarray:
 
 def test_the_object_has_room_around_it() -> None:
     window = window_around(blob((40, 30, 70, 60)), placed((480, 480)))
-    assert window is not None
     assert window.cells == 38
     assert (window.x, window.y) == (36, 26)
 
 
 def test_a_speck_gets_some_cells_and_nothing_gets_none() -> None:
     window = window_around(blob((50, 50, 51, 51)), placed((480, 480)))
-    assert window is not None
     assert window.cells == FEWEST
     assert window_around(blob((0, 0, 0, 0)), placed((480, 480))) is None
     below = blob((10, 100, 20, 110))  # in the padding of a wide photo
@@ -56,7 +54,6 @@ def test_a_photo_of_places_is_seen_where_it_lies(hw: tuple[int, int]) -> None:
     rows, columns = np.mgrid[: hw[0], : hw[1]].astype(np.float32)
     photo = np.stack([columns * 250 / hw[1], rows * 250 / hw[0], rows * 0], axis=2)
     window = window_around(blob((20, 3, 44, 9)), geometry)
-    assert window is not None
     seen = window_photo(photo.astype(np.uint8), window).astype(np.float64)
     ys, xs = np.mgrid[:SIDE, :SIDE].astype(np.float64)
     wanted = window.to_photo @ np.stack([xs, ys, np.ones_like(xs)]).reshape(3, -1)
@@ -74,7 +71,6 @@ def test_a_change_lands_where_the_cells_are(hw: tuple[int, int]) -> None:
     rough = cv2.GaussianBlur(rng.normal(0, 9, (128, 128)).astype(np.float32), (0, 0), 2.5)
     smooth = np.where(blob((20, 3, 44, 9)) > 0, np.abs(rough) + 0.1, rough)
     window = window_around(blob((20, 3, 44, 9)), geometry)
-    assert window is not None
     change = cv2.resize(window_logits(smooth.astype(np.float32), window), (SIDE, SIDE))
     back = np.zeros(hw, np.float32)
     add_change(back, change, window)

@@ -111,7 +111,6 @@ def test_pooled_memories_are_read_as_if_each_place_had_the_mean_of_its_square() 
     bank = bank.with_tracked(memories[2])
     settings = replace(model.config.settings, pool=2, memory_dtype="float32")
     pooled = model.recall([bank.select(at, settings)], (h, w), at, settings)
-    assert pooled.extra is not None
     times = pooled.extra.exp().round().long()
     assert times.tolist() == [4] * (3 * h * w // 4) + [1] * (len(times) - 3 * h * w // 4)
     as_many = RecalledMemories(
@@ -141,7 +140,6 @@ def test_pooled_places_are_means_and_lie_in_the_middle() -> None:
     pooled = torch.atan2(found.sine, found.cosine)[:, [1, 3]]
     torch.testing.assert_close(pooled[None], pool_map(slow[None], (4, 6), 2), atol=1e-6, rtol=0)
     counts = log_counts(noise(1, 7, 2), 6, 2)
-    assert counts is not None
     assert counts.exp().round().tolist() == [4] * 6 + [1]
 
 

@@ -57,7 +57,6 @@ def test_hashes_are_whole_and_say_who_states_them(name):
 @pytest.mark.parametrize("name", ["sam_vit_b", "sam_vit_l", "sam_vit_h"])
 def test_the_official_file_name_carries_the_start_of_the_md5(name):
     what = catalogue.entry(name)
-    assert what.md5 is not None
     assert what.file == f"{name}_{what.md5[:6]}.pth"
 
 

@@ -33,7 +33,6 @@ def model(server, shelf, content):
 def test_a_download_is_whole_checked_and_recorded(server, model, content):
     seen: list[tuple[int, int | None]] = []
     state = fetch("m", progress=lambda done, total: seen.append((done, total)))
-    assert state.path is not None
     assert state.path.read_bytes() == content
     assert (state.status, state.sha256) == ("verified", model.sha256)
     assert state.source == f"{server.url}/m.pt"
@@ -75,7 +74,6 @@ def test_a_new_edition_between_two_connections_starts_over(server, shelf, conten
     stop_at("m", 400_000)
     server.files["/m.pt"], server.etag = content, '"two"'
     state = fetch("m")
-    assert state.path is not None
     assert state.path.read_bytes() == content
     assert server.asked[-1][2] == '"one"'
 
@@ -298,7 +296,6 @@ def test_two_callers_at_once_download_once(server, model):
 
 def test_a_file_that_changed_its_size_is_downloaded_again(server, model, content):
     path = fetch("m").path
-    assert path is not None
     path.write_bytes(content[:1000])
     assert fetch("m").status == "verified"
     assert path.read_bytes() == content
@@ -306,7 +303,6 @@ def test_a_file_that_changed_its_size_is_downloaded_again(server, model, content
 
 def test_a_file_that_changed_at_the_same_size_is_downloaded_again(server, model, content):
     path = fetch("m").path
-    assert path is not None
     path.write_bytes(bytes(len(content)))
     os.utime(path, ns=(1, 1))  # the clock may be too coarse to show the change
     assert fetch("m").status == "verified"

@@ -80,12 +80,8 @@ def test_other_weights_of_a_family_have_the_networks_of_the_package(tmp_path: Pa
     cells = rng.normal(0, 3, (64, 64)).astype(np.float32)
     asked = window, cells, np.zeros((2, EDGE_SIDE, EDGE_SIDE), np.float32)
     ours, theirs = (one.capability(EdgeRefining) for one in (tuned, shipped))
-    assert ours is not None
-    assert theirs is not None
     np.testing.assert_allclose(ours.refine_edge(*asked), theirs.refine_edge(*asked), atol=1e-2)
     named, known = (one.capability(MaskNaming) for one in (tuned, shipped))
-    assert named is not None
-    assert known is not None
     assert named.name_table().network == known.name_table().network
     assert tuned.capability(Remembering) is None  # it was learned with other maps
 

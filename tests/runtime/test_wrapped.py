@@ -162,7 +162,6 @@ def test_steps_that_steps_make_are_forwarded_too() -> None:
         return call()
 
     steps = WrappedRuntime(Choosing(), around).capability(VideoSteps)
-    assert steps is not None
     chosen = steps.choosing(MemoryChoice(stride=5))
     assert chosen.see_frame(IMAGES[0]) == "every 5"
     assert called == ["choosing", "see_frame"]

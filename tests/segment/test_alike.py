@@ -5,7 +5,6 @@ import inspect
 import numpy as np
 import pytest
 
-from anymask.base import InputError
 from anymask.masks import Mask, mask_to_rle
 from anymask.segment import Arrangement, Model
 from anymask.segment.everything.alike import only_alike
@@ -75,10 +74,3 @@ def test_it_is_off_by_default_and_a_setting_of_everything() -> None:
     assert any(one.coverage > 0.5 for one in plain)
     assert not any(one.coverage > 0.15 for one in things)
     assert things.image_hw == HW
-
-
-def test_features_alone_are_refused() -> None:
-    picture, _ = drawn(200, 20)
-    model = Model(ColourRuntime())
-    with pytest.raises(InputError, match="Pass the image"):
-        model.everything(model.encode(picture), alike=True)

@@ -8,8 +8,8 @@ import pytest
 from anymask.base import InputError
 from anymask.masks import Mask, mask_to_rle
 from anymask.segment import Arrangement, Grid, split_by_score
-from anymask.segment.everything.filter import arrange, keep_level, without_duplicates
-from anymask.segment.settings import ADAPTIVE_NMS, arrangement_of, check_level
+from anymask.segment.everything.filter import arrange, without_duplicates
+from anymask.segment.settings import ADAPTIVE_NMS, arrangement_of
 from tests.formats.truth import box
 
 
@@ -106,8 +106,9 @@ def test_masks_that_become_alike_by_cleaning_are_duplicates() -> None:
 
 
 def test_levels_and_layouts_go_together() -> None:
-    assert arrange(RECORDS, Arrangement(granularity="whole")) == RECORDS[:1]
-    assert arrange(RECORDS, Arrangement(granularity="part")) == RECORDS[2:]
+    alone = record(box(24, 0, 29, 9))
+    assert arrange([*RECORDS, alone], Arrangement(granularity="whole")) == [RECORDS[0], alone]
+    assert arrange([*RECORDS, alone], Arrangement(granularity="part")) == [RECORDS[2], alone]
     tree = arrange(RECORDS, Arrangement(layout="tree"))
     assert [(r.parent, r.depth) for r in tree] == [(None, 0), (0, 1), (1, 2)]
     whole = arrange(RECORDS, Arrangement(layout="tree", granularity="whole"))
@@ -146,23 +147,3 @@ def test_settings_that_make_no_sense_are_refused(settings: dict, told: str) -> N
 
 
 # Levels of everything's tree.
-
-
-def nested_records() -> list:
-    masks = np.zeros((4, 20, 30), np.bool_)
-    masks[0, 2:15, 2:20] = masks[1, 8:14, 4:10] = masks[2, 10:12, 6:8] = masks[3, :9, 22:29] = True
-    return [Mask(mask_to_rle(mask)) for mask in masks]
-
-
-@pytest.mark.parametrize(
-    ("level", "kept"), [("all", [0, 1, 2, 3]), ("whole", [0, 3]), ("part", [2, 3])]
-)
-def test_a_level_of_the_tree_is_kept(level: str, kept: list[int]) -> None:
-    records = nested_records()
-    assert keep_level(records, level) == [records[index] for index in kept]
-
-
-def test_levels_that_make_no_sense_are_refused() -> None:
-    for value in ("Part", 1, None):
-        with pytest.raises(InputError, match="Invalid granularity"):
-            check_level(value)

@@ -107,11 +107,6 @@ def test_other_logits_are_another_mask() -> None:
     assert not one.with_logits(np.full((16, 16), -2, np.float32)).pixels().any()
 
 
-def test_the_cells_of_a_mask_are_those_of_the_photo() -> None:
-    """30 x 40 fills 48 of 64 rows, that is 12 of 16."""
-    assert answer().cells().tolist() == [12 * 16, 0]
-
-
 # What users do with an answer.
 
 PHOTO = np.random.default_rng(0).integers(0, 256, (30, 40, 3), np.uint8)
@@ -149,13 +144,6 @@ def test_a_mask_is_an_array_where_one_is_wanted() -> None:
     assert one.coverage == 1
 
 
-def test_every_repr_is_one_short_line() -> None:
-    given = seen(answer())
-    assert repr(given) == "<Prediction: 2 of 40x30: 0.50 100 %, 0.90 0 %, ambiguous>"
-    assert repr(given[0]) == "<Mask of 40x30: score 0.50, 100 %>"
-    assert repr(given.prompt) == "<Prompt: 1 click>"
-
-
 @pytest.mark.parametrize(
     ("quality", "columns", "toss"),
     [
@@ -182,30 +170,13 @@ def test_outlines_draw_the_mask_again() -> None:
     np.testing.assert_array_equal(polygons_to_mask(given.polygons(), (30, 40)), pixels)
 
 
-def test_a_picture_is_shown_where_the_photo_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    given, shown = seen(answer()), []
-    monkeypatch.setattr(Image.Image, "show", lambda self: shown.append(self.size))
-    given.show()
-    assert shown == [(40, 30)]
-    for one in given[:1]:
-        assert one._repr_png_().startswith(b"\x89PNG")
-    png = given._repr_png_()
-    assert png is not None
-    assert png.startswith(b"\x89PNG")
-    assert "data:image/png" in given._repr_html_()
-    assert answer()._repr_png_() is None
-    assert "&lt;Prediction" in answer()._repr_html_()
-    with pytest.raises(InputError, match="image of these masks is unknown"):
-        answer().show()
-    with pytest.raises(InputError, match=r"= \(30, 40\), .* image has \(4, 4\)"):
-        answer().draw(np.zeros((4, 4, 3), np.uint8))
-
-
 def test_an_answer_is_saved_as_the_command_line_saves_it(tmp_path: Path) -> None:
     given = seen(answer())
     assert given.save(tmp_path / "new" / "a.png") == tmp_path / "new" / "a.png"
     cutout = np.asarray(Image.open(tmp_path / "new" / "a.png"))
     np.testing.assert_array_equal(cutout[..., :3], PHOTO)
+    same = given[0].save(tmp_path / "one.png")
+    assert same.read_bytes() == (tmp_path / "new" / "a.png").read_bytes()
     given.save(tmp_path / "a.overlay.png")
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "a.overlay.png")), given.draw())
     given.save(tmp_path / "a.json")
@@ -220,36 +191,6 @@ def test_an_answer_is_saved_as_the_command_line_saves_it(tmp_path: Path) -> None
     answer().save(tmp_path / "b.png", PHOTO)
     with pytest.raises(InputError, match="Cannot write "):
         given.save(tmp_path / "a.doc")
-
-
-def test_each_mask_of_an_answer_is_saved_by_itself(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    given, shown = seen(answer()), []
-    given[1].save(tmp_path / "one.png")
-    given.picked([1]).save(tmp_path / "list.png")
-    assert (tmp_path / "one.png").read_bytes() == (tmp_path / "list.png").read_bytes()
-    given[0].save(tmp_path / "m.overlay.png")
-    drawn = np.asarray(Image.open(tmp_path / "m.overlay.png"))
-    np.testing.assert_array_equal(drawn, given[0].draw())
-    np.testing.assert_array_equal(answer()[0].draw(PHOTO), drawn)
-    monkeypatch.setattr(Image.Image, "show", lambda self: shown.append(self.size))
-    given[1].show()
-    assert shown == [(40, 30)]
-    answer()[0].save(tmp_path / "m.mask.png")
-    assert np.asarray(Image.open(tmp_path / "m.mask.png")).all()
-    with pytest.raises(InputError, match="is unknown"):
-        answer()[0].save(tmp_path / "m.png")
-    assert "data:image/png" in given[0]._repr_html_()
-
-
-def test_a_mask_has_a_box_and_forgets_a_photo_when_pickled() -> None:
-    given = seen(answer())
-    one = replace(given, items=(decided(given.first)[0],)).best
-    assert one.box == (7, 3, 39, 20)
-    assert one.picture is not None
-    assert pickle.loads(pickle.dumps(one)).picture is None
-    assert given.picked([1])[0] == given[1]
 
 
 def test_an_answer_is_handed_to_other_tools() -> None:

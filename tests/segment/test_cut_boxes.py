@@ -8,7 +8,7 @@ from PIL import Image
 
 import anymask
 from anymask.cli.main import main
-from anymask.masks import Prompt, cut_boxes, warn_of_cut_boxes
+from anymask.masks import Prompt, cut_boxes
 from anymask.segment import Model
 from anymask.track import open_session
 from tests.segment.fakes import ColourRuntime, discs
@@ -48,11 +48,6 @@ def test_boxes_are_cut_and_those_outside_stay() -> None:
     given = [FAR, (-5, -5, 5, 5), (1, 2, 3, 4), (95, 5, 99, 9)]
     cut = cut_boxes(given, (60, 90)).tolist()
     assert cut == [[10, 10, 90, 60], [0, 0, 5, 5], [1, 2, 3, 4], [95, 5, 99, 9]]
-
-
-def test_prompts_without_boxes_are_passed_over(caplog: pytest.LogCaptureFixture) -> None:
-    warn_of_cut_boxes([Prompt.of(points=[(1, 1)])], (60, 90))
-    assert not caplog.records
 
 
 def test_videos_and_scans_tell_it_too(model: Model, caplog: pytest.LogCaptureFixture) -> None:

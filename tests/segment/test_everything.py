@@ -146,12 +146,6 @@ def test_the_grid_thins_out_in_the_crops() -> None:
     assert told[-1] == (clicks, clicks)
 
 
-def test_crops_need_the_photo() -> None:
-    model = Model(ColourRuntime())
-    with pytest.raises(InputError, match=r"crop_n_layers=1 requires the image"):
-        model.everything(model.encode(PICTURE), crop_n_layers=1)
-
-
 def test_nothing_found_is_an_empty_list() -> None:
     assert Model(ColourRuntime()).everything(PICTURE, score=1) == []
     assert Model(ColourRuntime()).everything(PICTURE, score=1, crop_n_layers=1) == []

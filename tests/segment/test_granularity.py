@@ -5,7 +5,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import anymask
 from anymask.base import InputError
 from anymask.masks import Geometry
 from anymask.segment import Model, Prediction
@@ -40,12 +39,6 @@ def answer(
 )  # fmt: skip
 def test_the_candidate_that_is_meant_comes_first(granularity: object, order: list[int]) -> None:
     assert order_by_granularity(answer(6, 3, 9), granularity).order.tolist() == order
-
-
-def test_everything_about_a_candidate_moves_with_it() -> None:
-    ranked = order_by_granularity(answer(6, 3, 9), "whole")
-    assert ranked.cells().tolist() == [81, 36, 9]
-    np.testing.assert_allclose(ranked.scores, [0.88, 0.9, 0.89], rtol=1e-6)
 
 
 def test_a_bad_candidate_is_no_choice() -> None:
@@ -120,30 +113,6 @@ def test_the_clicks_are_checked_on_the_candidate_that_is_meant() -> None:
     model, asked = Model(Nested()), {"points": [(30, 45)], "multimask": True}
     assert model.segment(PICTURE, **asked, granularity="part").violated_points == (0,)
     assert model.segment(PICTURE, **asked, granularity="whole").violated_points == ()
-
-
-@pytest.fixture(scope="module")
-def camera() -> tuple[Model, np.ndarray]:
-    pictures = pytest.importorskip("skimage.data")
-    return anymask.load(), pictures.astronaut()
-
-
-def test_nano_on_a_photo_gives_parts_and_wholes(camera: tuple[Model, np.ndarray]) -> None:
-    model, photo = camera
-    embedding = model.encode(photo)
-    clicks = [(220, 120), (100, 300), (220, 480), (420, 420)]
-    part, whole = (
-        [model.segment(embedding, points=[click], granularity=level) for click in clicks]
-        for level in ("part", "whole")
-    )
-    assert all(p.cells()[0] <= w.cells()[0] for p, w in zip(part, whole, strict=True))
-    assert any(p.cells()[0] < w.cells()[0] for p, w in zip(part, whole, strict=True))
-    for one in part:
-        for index in range(len(one)):
-            stuck = one.granularity_of(index)
-            again = model.segment(embedding, points=[clicks[part.index(one)]], granularity=stuck)
-            good = one.scores >= one.scores.max() - 0.1
-            assert again.order[0] == one.order[index] or not good.all()
 
 
 def test_places_that_make_no_sense_are_refused() -> None:

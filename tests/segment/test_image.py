@@ -185,38 +185,6 @@ def test_equal_prompts_are_decoded_together(monkeypatch: pytest.MonkeyPatch) -> 
 # Cleaning.
 
 
-def test_holes_and_islands_are_cleaned_on_request() -> None:
-    picture = PICTURE.copy()
-    picture[35:45, 30:40] = 255  # a hole in the left disc
-    picture[2:6, 60:64] = picture[40, 20]  # an island of its colour
-    model = Model(ColourRuntime())
-    raw = model.segment(picture, points=[(20, 40)], multimask=False)
-    assert not raw.masks[0][40, 35]
-    assert raw.masks[0][4, 62]
-    clean = model.segment(
-        picture, points=[(20, 40)], multimask=False, max_hole_area=200, min_island_area=100
-    )
-    assert clean.masks[0][40, 35]
-    assert not clean.masks[0][4, 62]
-    np.testing.assert_array_equal(raw.logits, clean.logits)
-
-
-def test_cleaning_leaves_alone_what_a_click_speaks_for() -> None:
-    picture = PICTURE.copy()
-    picture[35:45, 30:40] = 255
-    picture[2:6, 60:64] = picture[40, 20]
-    answer = Model(ColourRuntime()).segment(
-        picture,
-        points=[(20, 40), (62, 4), (35, 40)],
-        point_labels=[1, 1, 0],
-        max_hole_area=200,
-        min_island_area=100,
-    )
-    assert not answer.masks[0][40, 35]
-    assert answer.masks[0][4, 62]
-    assert answer.violated_points == ()
-
-
 # What is refused, before any work.
 
 
@@ -285,11 +253,21 @@ def test_the_embedding_of_another_model_is_refused() -> None:
             use(replace(embedding, model="older"))
 
 
-@pytest.mark.parametrize("word", ["zoom", "mirror"])
-def test_crops_and_mirror_images_need_the_photo(word: str) -> None:
-    model = Model(Idle())
-    with pytest.raises(InputError, match=f"{word}= requires the image"):
-        model.segment(model.encode(PICTURE), points=[(1, 1)], **{word: True})
+@pytest.mark.parametrize(
+    ("call", "settings", "told"),
+    [
+        ("segment", {"points": [(1, 1)], "zoom": True}, "zoom= requires the image"),
+        ("segment", {"points": [(1, 1)], "mirror": True}, "mirror= requires the image"),
+        ("everything", {"crop_n_layers": 1}, "crop_n_layers=1 requires the image"),
+        ("everything", {"alike": True}, "Pass the image"),
+    ],
+)
+def test_settings_that_need_the_photo_are_refused_for_an_embedding(
+    call: str, settings: dict, told: str
+) -> None:
+    model = Model(ColourRuntime())
+    with pytest.raises(InputError, match=told):
+        getattr(model, call)(model.encode(PICTURE), **settings)
 
 
 def test_an_unknown_way_with_errors_is_refused() -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from anymask.base import InputError, PromptError, WeightsError, check_keywords
+from anymask.base import InputError, PromptError, WeightsError
 from anymask.masks import Masks, Prompt
 from anymask.segment import Model
 from tests.segment.fakes import ColourRuntime, discs
@@ -34,25 +34,6 @@ def test_boxes_are_one_mask_each_with_the_names_that_were_given() -> None:
         model.segment(PICTURE, boxes=boxes, points=[(1, 2)])
     with pytest.raises(InputError, match="2 boxes have .* labels"):
         model.segment(PICTURE, boxes=boxes, names=["one"])
-
-
-@pytest.mark.parametrize(
-    ("word", "told"),
-    [
-        ("point_coords", r"'point_coords'. Use points=\[\(x, y\), ...\]"),
-        ("bboxes", "Use boxes="),
-        ("multimask_output", "Use multimask=True"),
-        ("granulrity", "Did you mean 'granularity'"),
-        (
-            "xyzzy",
-            "Valid arguments: points, point_labels, box, boxes, names, mask, text, ",
-        ),
-    ],
-)
-def test_a_wrong_keyword_is_an_error_that_names_the_right_one(word: str, told: str) -> None:
-    model = Model(ColourRuntime())
-    with pytest.raises(InputError, match=told):
-        model.segment(PICTURE, **{"points": [(1, 2)], word: 1})
 
 
 @pytest.mark.parametrize(
@@ -226,11 +207,6 @@ def test_an_attribute_of_another_tool_names_ours(kind: str, name: str, ours: str
     assert ours in str(told.value)
     assert not hasattr(one, name)
     assert (told.value.name, told.value.obj) == (name, one)  # for Python's own suggestion
-
-
-def test_the_side_of_pictures_belongs_to_the_name() -> None:
-    with pytest.raises(InputError, match='anymask.load\\("NAME@640"\\)'):
-        check_keywords(["imgsz"], ["points"])
 
 
 @pytest.mark.parametrize("asked", [{}, {"points": [(35, 40)]}, {"bboxes": [[1, 2, 3, 4]]}])

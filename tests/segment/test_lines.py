@@ -43,8 +43,6 @@ def test_a_scribble_is_six_points_in_equal_parts_of_its_length() -> None:
 
 def test_a_scribble_adds_its_points_to_others() -> None:
     prompt = Prompt.of(points=[(1, 2)], labels=[0], scribble=LINE)
-    assert prompt.points is not None
-    assert prompt.labels is not None
     assert prompt.labels.tolist() == [0, 1, 1, 1, 1, 1, 1]
     np.testing.assert_array_equal(prompt.points[1:], scribble_points(np.array(LINE, np.float32)))
 
@@ -57,14 +55,12 @@ def test_a_lasso_is_its_box_and_what_it_encloses() -> None:
     assert (prompt.mask != disc()).mean() < 0.003
     np.testing.assert_allclose(prompt.box, [13, 18, 57, 62], atol=0.1)
     own = Prompt.of(box=(1, 2, 30, 40), lasso=RING).drawn_in((80, 120), ALL_KINDS)
-    assert own.box is not None
     assert own.box.tolist() == [1, 2, 30, 40]
 
 
 def test_a_model_without_mask_prompts_has_a_point_in_the_lasso() -> None:
     prompt = Prompt.of(lasso=RING).drawn_in((80, 120), frozenset({"point", "box"}))
     assert prompt.mask is None
-    assert prompt.points is not None
     assert np.hypot(*(prompt.points[0] - (35, 40))) < 1.5
 
 

@@ -121,14 +121,6 @@ def test_a_disc_ends_half_way_to_the_positive_click() -> None:
     assert not kept[36, 30]
 
 
-def test_of_clicks_in_one_cell_each_has_its_own_pixel() -> None:
-    answer = Model(ColourRuntime()).segment(
-        PICTURE, points=[(35, 40), (36, 40)], point_labels=[1, 0], multimask="auto"
-    )
-    assert answer.violated_points == ()
-    assert answer.masks[0][40, 35:37].tolist() == [True, False]
-
-
 def test_what_is_fed_back_has_been_cleared_too() -> None:
     model = Model(ColourRuntime())
     answer = model.segment(PICTURE, points=[(35, 40), (50, 40)], point_labels=[1, 0])

@@ -1,9 +1,7 @@
 """The steps that an answer takes, in their order."""
 
 import numpy as np
-import pytest
 
-from anymask.base import ModelError
 from anymask.masks import Prompt
 from anymask.segment import Model, PromptContext, SegmentSettings, refine_edges
 from anymask.segment.pipeline import decode_prompts, order_by_granularity, refine_in_crop
@@ -34,12 +32,3 @@ def test_a_step_that_is_not_wanted_gives_the_answer_itself() -> None:
     assert order_by_granularity(answer, "all") is answer
     assert refine_in_crop(answer, question) is answer
     assert refine_edges(answer, question) is answer
-
-
-def test_a_model_without_clicks_says_so() -> None:
-    class Deaf(ColourRuntime):
-        def capability(self, kind: type) -> None:
-            return None
-
-    with pytest.raises(ModelError, match="fake does not support prompt decoding."):
-        Model(Deaf()).segment(PICTURE, points=[(35, 40)])

@@ -10,8 +10,8 @@ import anymask
 from anymask.base import UintImage
 from anymask.images import load_image
 from anymask.masks import Mask, Masks, mask_to_rle, rle_iou
-from anymask.runtime import EdgeRefining
 from anymask.segment import EncodedPhoto, refine_record_edges
+from tests.segment.test_edges import OnlyEdges
 
 
 @pytest.fixture(scope="module")
@@ -81,21 +81,8 @@ def test_where_it_would_be_wrong_or_dear_everything_has_the_models_own_edges(
     assert any(one.rle not in [record.rle for record in found] for one in exact)
 
 
-class WithoutEdges:
-    """nano's runtime without its network of edges."""
-
-    def __init__(self, runtime: Any) -> None:
-        self._runtime = runtime
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._runtime, name)
-
-    def capability(self, kind: Any) -> Any:
-        return None if kind is EdgeRefining else self._runtime.capability(kind)
-
-
 def test_without_a_network_edges_stay_as_they_are(photo: UintImage, found: list[Mask]) -> None:
-    model = anymask.Model(WithoutEdges(anymask.load().runtime))
+    model = anymask.Model(OnlyEdges(anymask.load().runtime, None))
     assert list(model.everything(photo, grid=6, refine_edges=True)) == found
 
 

@@ -66,12 +66,6 @@ def test_any_size_and_type_will_do(step: int, kind: str) -> None:
     assert iou(answer.masks[0], LEFT) > 0.85
 
 
-def test_the_logits_of_an_answer_can_be_refined() -> None:
-    model = Model(Sure())
-    answer = model.segment(PICTURE, points=[(110, 120)])
-    assert iou(model.refine(PICTURE, answer.logits[0]).masks[0], LEFT) > 0.85
-
-
 def test_an_embedding_and_a_closer_look_both_work() -> None:
     model = Model(Sure())
     small, (dot,) = discs((600, 900), [(100, 120, 30)])

@@ -210,7 +210,6 @@ def test_all_clicks_at_once_are_answered_as_one_after_the_other(name: str) -> No
             given = {"points": points[:end], "point_labels": labels[:end]}
             previous = model.segment(image, **given, previous=previous)
         whole = model.segment(image, points=points, point_labels=labels)
-        assert previous is not None
         np.testing.assert_array_equal(whole.logits, previous.logits)
         np.testing.assert_array_equal(whole.masks, previous.masks)
 

@@ -118,7 +118,6 @@ def test_a_drifted_track_is_corrected_and_tracked_again_backward(model: Told) ->
     assert after == {1: square(20), 2: square(70)}  # no new object
     assert session.forgotten == [(2, 5)]
     forward = read_forward(cast(Any, session), 2, 5)
-    assert forward is not None
     assert {at: mask.rle for at, mask in forward.items()} == {3: square(76, 6)}
     assert read_forward(cast(Any, session), 1, 5) is None
 

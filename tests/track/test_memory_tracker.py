@@ -100,7 +100,6 @@ def test_a_choice_of_memories_is_taken_and_resumed(tmp_path: Path) -> None:
 def tracked_logits(model: Model) -> np.ndarray:
     """Of two objects, clicked on frame 0, on frame 3: (2, m, m)."""
     steps = model.runtime.capability(VideoSteps)
-    assert steps is not None
     chance, banks = np.random.default_rng(0), list[Any]()
     for number in range(4):
         image = chance.standard_normal((3, 64, 64)).astype(np.float32)

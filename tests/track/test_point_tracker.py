@@ -178,7 +178,6 @@ def test_points_of_other_objects_are_negative(nano: Model) -> None:
     plane = np.zeros(HW, np.float32)
     both = [Expected(plane, plane, select_points(disc(x, 60))) for x in (50, 110)]
     prompt = tracker._prompt(seen, both, 0)
-    assert prompt.points is not None
     assert prompt.labels is not None
     x, y = prompt.points.round().astype(int).T
     assert disc(50, 60)[y, x].tolist() == [label == 1 for label in prompt.labels]

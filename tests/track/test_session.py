@@ -54,7 +54,6 @@ def test_files_lists_generators_and_steps_give_the_same_masks(tmp_path: Path) ->
     assert followed(iter(PICTURES)) == wanted
     with open_session(MODEL, None) as session:
         first = session.step(PICTURES[0])
-        assert first is not None
         assert first.objects == {}
         session.add(frame=0, points=[START])
         stepped = [session.result(0), *(session.step(picture) for picture in PICTURES[1:])]

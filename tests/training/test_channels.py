@@ -126,7 +126,6 @@ def test_a_run_learns_the_mix_and_leaves_it_in_the_spec(
     start = ChannelMix.of(recipe.channels)
     train(recipe, TrainingRun(data, tmp_path / "run"))
     found = newest_state(tmp_path / "run")
-    assert found is not None
     module = trained_module(found[1])
     assert not hasattr(module, MIX)
     plain = models.build("nano_tiny")

@@ -258,7 +258,6 @@ def test_a_broken_checkpoint_falls_back_to_the_one_before(data: Path, tmp_path: 
     train(small_recipe(steps=4), TrainingRun(data, tmp_path))
     (tmp_path / LAST).write_bytes(b"half a file")
     found = newest_state(tmp_path)
-    assert found is not None
     assert found[0] == tmp_path / BEFORE
     with pytest.raises(WeightsError, match="not a checkpoint of `anymask train`"):
         read_state(tmp_path / LAST)

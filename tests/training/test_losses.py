@@ -74,7 +74,6 @@ def test_a_hard_pixel_keeps_its_pull_among_a_thousand_easy_ones() -> None:
             logits[..., 0] = -2.0
             logits.requires_grad_()
             loss(logits, torch.ones(1, 1, 1, easy + 1)).sum().backward()
-            assert logits.grad is not None
             pulls[loss, easy] = logits.grad[0, 0, 0, 0].item()
     (plain_few, plain_many), (own_few, own_many) = (
         (pulls[loss, 10], pulls[loss, 1000]) for loss in dict.fromkeys(key[0] for key in pulls)

@@ -284,7 +284,6 @@ def test_a_contrast_that_fades_slowly_is_followed_down_to_a_fifth() -> None:
         past = judge(past, replace(ON_GREY, around=200.0 - contrast), number)
         assert past.failed == 0
     past = judge(past, replace(ON_GREY, around=200.0 - 13.4), 4)
-    assert past.first is not None
     assert past.first.describe() == "the contrast is 17% of the contrast on the prompted slice"
     at_once = judge(Past(ON_GREY, (400,), 200.0, 80.0), replace(ON_GREY, around=173.0), 4)
     assert at_once.failed, "the same contrast of 27, but from one slice to the next"

@@ -175,7 +175,6 @@ def test_the_process_ends_with_the_one_that_started_it(tmp_path: Path) -> None:
     parent = subprocess.Popen(
         [sys.executable, "-u", "-c", code, pipe, tmp_path / "out"], stdout=subprocess.PIPE
     )
-    assert parent.stdout is not None
     assert parent.stdout.readline() == b"!\n"  # the reader was started
     parent.send_signal(signal.SIGKILL)
     parent.wait()
