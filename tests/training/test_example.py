@@ -234,20 +234,9 @@ def test_the_example_sees_what_is_transparent_on_white(bundle: Path, tmp_path: P
     assert (got == wanted).mean() >= 0.99
 
 
-def test_the_example_is_short_and_shipped_once() -> None:
-    example = SHIPPED.parent / "bundle" / "example.py"
-    lines = example.read_text("utf-8").splitlines()  # three forms of prompts and exact resampling
-    assert len(lines) <= 225
-    assert not list(SHIPPED.glob("*.py"))
-
-
 def test_the_shipped_manifest_has_the_numbers_of_today() -> None:
     manifest = read_manifest(SHIPPED)
     assert manifest_to_json(manifest) == (SHIPPED / "manifest.json").read_text("utf-8")
     closer = open_family(manifest.spec).closer
     assert closer is not None
     assert json.loads(manifest_to_json(manifest))["closer"] == asdict(closer)
-
-
-def test_a_family_that_gains_nothing_by_a_closer_look_says_so(bundle: Path) -> None:
-    assert json.loads((bundle / "manifest.json").read_text("utf-8"))["closer"] is None

@@ -1,6 +1,5 @@
 """Low-rank adapters: they change nothing at first, learn alone, merge exactly, and are PEFT's."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,11 +10,10 @@ from safetensors.torch import load_file, save_file
 from anymask import models
 from anymask.base import WeightsError
 from anymask.runtime import merge_files, read_adapters
-from anymask.runtime.adapters import CONFIG, TENSORS
+from anymask.runtime.adapters import TENSORS
 from anymask.training import LAST
 from anymask.training.loop import TrainingRun, train
 from anymask.training.lora import (
-    adapted_layers,
     adapters_of,
     add_adapters,
     merge_adapters,
@@ -102,20 +100,6 @@ def test_only_adapters_learn_and_a_cut_run_ends_with_the_same_weights(
         if kept is None:
             kept = whole[f"{name.removesuffix('.weight')}.parametrizations.weight.original"]
         assert torch.equal(tensor, kept), name
-
-
-def test_files_are_those_of_peft(tmp_path: Path) -> None:
-    model = stirred_model()
-    save_adapters(model, tmp_path, "tiny", 8.0)
-    config = json.loads((tmp_path / CONFIG).read_text("utf-8"))
-    assert (config["peft_type"], config["r"], config["lora_alpha"]) == ("LORA", 4, 8.0)
-    tensors = load_file(tmp_path / TENSORS)
-    for name, layer in adapted_layers(models.build("tiny")).items():
-        down = tensors[f"base_model.model.{name}.lora_A.weight"]
-        up = tensors[f"base_model.model.{name}.lora_B.weight"]
-        assert down.dim() == up.dim() == layer.weight.dim()
-        assert (down.shape[0], up.shape[1]) == (4, 4)
-        assert (up.shape[0], down.shape[1]) == tuple(layer.weight.shape[:2])
 
 
 def test_peft_reads_and_applies_our_file(tmp_path: Path) -> None:

@@ -20,7 +20,6 @@ from anymask.models.mask_decoder import Decoded
 from anymask.runtime.catalogue import catalogue
 from anymask.track import open_session
 from anymask.training import Recipe, memory_tuning, presets
-from anymask.training import loop as of_worker
 from anymask.training.clips import (
     FRAMES,
     annotated_part,
@@ -36,7 +35,6 @@ from anymask.training.loop import TrainingRun, train
 from anymask.training.losses import FOCAL_WEIGHT, dice_loss, focal_loss
 from anymask.training.memory_step import frame_loss
 from anymask.training.memory_tuning import held_out_clips, training_side
-from anymask.training.recipe import RecipeStage
 from anymask.training.run_folder import LAST, LOG, read_state
 from anymask.training.weights import WEIGHTS, write_result
 
@@ -199,26 +197,13 @@ def test_the_memory_learns_and_nothing_before_it(model: str, data: Path, tmp_pat
     assert not any(name.startswith("sam_mask_decoder.conv_s") for name in changed)
 
 
-def test_a_run_that_was_cut_ends_with_the_same_weights(
-    data: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_windows_of_a_resumed_run_are_those_of_the_whole_one(data: Path, weights: Path) -> None:
     recipe = recipe_of(weights, 4)
-    train(recipe, TrainingRun(data, tmp_path / "whole"))
-
-    def cut(*args: object) -> object:
-        for number, batch in enumerate(clip_batches(*args)):  # type: ignore[arg-type]
-            if number == 2:
-                return
-            yield batch
-
-    monkeypatch.setattr(of_worker, "clip_batches", cut)
-    train(recipe, TrainingRun(data, tmp_path / "cut"))
-    assert read_state(tmp_path / "cut" / LAST)["progress"]["step"] == 2
-    monkeypatch.undo()
-    train(recipe, TrainingRun(data, tmp_path / "cut"))
-    whole, again = (read_state(tmp_path / name / LAST) for name in ("whole", "cut"))
-    for part in ("model", "average"):
-        assert all(torch.equal(whole[part][name], again[part][name]) for name in whole[part])
+    whole, late = ([*clip_batches(recipe, data, first, frozenset())] for first in (0, 2))
+    assert (len(whole), len(late)) == (4, 2)
+    for one, other in zip(whole[2:], late, strict=True):
+        assert one.images.equal(other.images)
+        assert one.targets.equal(other.targets)
 
 
 def test_a_command_tunes_the_memory_and_its_weights_track_better(
@@ -320,14 +305,3 @@ def test_the_side_of_a_training_fits_the_memory() -> None:
         training_side("edgetam", 320)
     with pytest.raises(InputError, match="up to 1024"):
         training_side("sam2.1_hiera_t", 2048)
-
-
-def test_stages_of_a_recipe_for_clips_are_checked(data: Path, weights: Path) -> None:
-    recipe = replace(
-        recipe_of(weights, 1),
-        learn="all",
-        stages=(RecipeStage(steps=1, side=128, images=1, masks=1),),
-    )
-    with pytest.raises(anymask.base.ConfigError, match="supports only images of 64"):
-        of_worker.check_sides(recipe)
-    of_worker.check_sides(replace(recipe, learn="memory"))

@@ -16,7 +16,6 @@ from anymask.models.nano import Nano
 from anymask.models.rules import BUNDLED_MODELS
 from anymask.training import export_graphs
 from anymask.training.export_graphs import example_prompts, export_bundle
-from anymask.training.traces import TRACES
 
 
 def randomize(module: nn.Module) -> None:
@@ -67,10 +66,6 @@ def test_a_bundled_model_is_exported_without_tracing(
         wanted = eager.decode(given[:-4], *given[-4:])
         for ours, theirs in zip(answer, wanted, strict=True):
             assert off(ours, theirs) < 1e-5
-
-
-def test_the_package_has_two_traces_for_each_bundled_model() -> None:
-    assert len(list(TRACES.glob("*.onnx"))) == 2 * len(BUNDLED_MODELS)
 
 
 def test_only_the_class_graph_of_a_tuned_model_is_traced(
