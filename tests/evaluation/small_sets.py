@@ -1,16 +1,28 @@
 """Tiny sets for tests: flat colours on black, so that the colour under a click is the object."""
 
+import contextlib
+import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
 from anymask.evaluation import FromFunction
-from anymask.masks import ALL_KINDS, Prompt, centre_click, mask_to_rle, rle_to_string
+from anymask.masks import (
+    ALL_KINDS,
+    Prompt,
+    Rle,
+    centre_click,
+    mask_to_rle,
+    rle_area,
+    rle_to_coco,
+    rle_to_string,
+)
 
 Box = tuple[int, int, int, int]
 
@@ -42,6 +54,36 @@ def write_set(
     info = {"name": folder.name, "domain": "rectangles", "licence": "CC0", "ships": True}
     (folder / "set.json").write_text(json.dumps(info), encoding="utf-8")
     return folder
+
+
+def coco_evaluation(
+    hw: tuple[int, int],
+    images: int,
+    names: Sequence[str],
+    truths: Sequence[tuple[int, int, Rle, int]],
+    found: Sequence[tuple[int, int, Rle, float]],
+) -> Any:
+    """pycocotools' evaluation of masks: rows are image, class, mask, and crowd or score."""
+    coco, peer = (pytest.importorskip(f"pycocotools.{name}") for name in ("coco", "cocoeval"))
+
+    def rows(several: Sequence[tuple[int, int, Rle, float]], last: str) -> list[dict[str, Any]]:
+        return [
+            {"id": n, "image_id": image, "category_id": kind, "segmentation": rle_to_coco(rle),
+             "area": rle_area(rle), "bbox": [0, 0, 1, 1], last: value}
+            for n, (image, kind, rle, value) in enumerate(several, start=1)
+        ]  # fmt: skip
+
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth = coco.COCO()
+        truth.dataset = {
+            "info": {}, "annotations": rows(truths, "iscrowd"),
+            "images": [{"id": n + 1, "height": hw[0], "width": hw[1]} for n in range(images)],
+            "categories": [{"id": n, "name": name} for n, name in enumerate(names, start=1)],
+        }  # fmt: skip
+        truth.createIndex()
+        kept = ("image_id", "category_id", "segmentation", "score")  # a box would be evaluated
+        results = [{name: row[name] for name in kept} for row in rows(found, "score")]
+        return peer.COCOeval(truth, truth.loadRes(results), "segm")
 
 
 def same_colour(image: NDArray[np.uint8], prompt: Prompt) -> NDArray[np.bool_]:

@@ -8,13 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from anymask.evaluation.coco import AREA_RANGES, match_photo
 from anymask.evaluation.everything import average_recall
-from anymask.masks import Rle, mask_to_rle, rle_area, rle_to_coco
-from tests.evaluation.small_sets import rectangle
+from anymask.masks import Rle, mask_to_rle
+from tests.evaluation.small_sets import coco_evaluation, rectangle
 
 HW = (150, 160)
 
@@ -39,30 +38,15 @@ def photo(seed: int) -> tuple[list[Rle], np.ndarray, list[Rle], list[Rle]]:
 
 def by_pycocotools(photos: list[Any], most: list[int]) -> COCOeval:
     """Its evaluation, one class for all."""
-    annotations, results = [], []
-    for image, (masks, scores, truths, crowds) in enumerate(photos, start=1):
-        for rle, crowd in [(t, 0) for t in truths] + [(c, 1) for c in crowds]:
-            annotations.append(
-                {"id": len(annotations) + 1, "image_id": image, "category_id": 1,
-                 "segmentation": rle_to_coco(rle), "area": rle_area(rle), "iscrowd": crowd,
-                 "bbox": [0, 0, 1, 1]}
-            )  # fmt: skip
-        for rle, score in zip(masks, scores, strict=True):
-            results.append(
-                {"image_id": image, "category_id": 1, "segmentation": rle_to_coco(rle),
-                 "score": float(score)}
-            )  # fmt: skip
+    truths, found = [], []
+    for image, (masks, scores, drawn, crowds) in enumerate(photos, start=1):
+        truths += [
+            (image, 1, rle, crowd) for rles, crowd in ((drawn, 0), (crowds, 1)) for rle in rles
+        ]
+        found += [(image, 1, rle, float(score)) for rle, score in zip(masks, scores, strict=True)]
+    evaluation = coco_evaluation(HW, len(photos), ["object"], truths, found)
+    evaluation.params.maxDets = most
     with contextlib.redirect_stdout(io.StringIO()):
-        truth = COCO()
-        truth.dataset = {
-            "images": [{"id": n + 1, "height": HW[0], "width": HW[1]} for n in range(len(photos))],
-            "annotations": annotations,
-            "categories": [{"id": 1, "name": "object"}],
-            "info": {},
-        }
-        truth.createIndex()
-        evaluation = COCOeval(truth, truth.loadRes(results), "segm")
-        evaluation.params.maxDets = most
         evaluation.evaluate()
         evaluation.accumulate()
     return evaluation

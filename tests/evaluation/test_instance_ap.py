@@ -11,8 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
 
 from anymask.base import DataError
 from anymask.cli.main import main
@@ -24,8 +22,8 @@ from anymask.evaluation.protocols import NotMeasured
 from anymask.evaluation.selection import EvalSet, EvalSettings, SetPlan
 from anymask.formats import AnnotatedImage, LossReport, ReadSettings, load_set
 from anymask.formats.annotations import BenchmarkTruth, Federated
-from anymask.masks import Mask, Rle, mask_to_rle, rle_area, rle_to_coco
-from tests.evaluation.small_sets import Box, filled_box, rectangle, write_set
+from anymask.masks import Mask, Rle, mask_to_rle
+from tests.evaluation.small_sets import Box, coco_evaluation, filled_box, rectangle, write_set
 
 HW = (150, 160)
 NAMES = ("ant", "bee", "cat", "dog")
@@ -73,30 +71,18 @@ def random_photo(rng: np.random.Generator) -> DetectedPhoto:
 
 def by_pycocotools(photos: list[DetectedPhoto]) -> np.ndarray:
     """Its twelve numbers; the first six are AP, AP50, AP75, APs, APm, APl."""
-    truths, results = [], []
+    truths, found = [], []
     for image, photo in enumerate(photos, start=1):
-        rows = [(mask.label, mask.rle, int(mask.crowd)) for mask in photo.truth.masks]
-        for label, mask, crowd in rows:
-            truths.append(
-                {"id": len(truths) + 1, "image_id": image, "category_id": NAMES.index(label) + 1,
-                 "segmentation": rle_to_coco(mask), "area": rle_area(mask), "iscrowd": crowd,
-                 "bbox": [0, 0, 1, 1]}
-            )  # fmt: skip
-        for mask, one in zip(photo.masks, photo.detections, strict=True):
-            results.append(
-                {"image_id": image, "category_id": NAMES.index(one.label) + 1,
-                 "segmentation": rle_to_coco(mask), "score": one.score}
-            )  # fmt: skip
+        truths += [
+            (image, NAMES.index(mask.label) + 1, mask.rle, int(mask.crowd))
+            for mask in photo.truth.masks
+        ]
+        found += [
+            (image, NAMES.index(one.label) + 1, rle, one.score)
+            for rle, one in zip(photo.masks, photo.detections, strict=True)
+        ]
+    evaluation = coco_evaluation(HW, len(photos), NAMES, truths, found)
     with contextlib.redirect_stdout(io.StringIO()):
-        truth = COCO()
-        truth.dataset = {
-            "info": {},
-            "images": [{"id": n + 1, "height": HW[0], "width": HW[1]} for n in range(len(photos))],
-            "annotations": truths,
-            "categories": [{"id": n + 1, "name": name} for n, name in enumerate(NAMES)],
-        }
-        truth.createIndex()
-        evaluation = COCOeval(truth, truth.loadRes(results), "segm")
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()

@@ -31,7 +31,7 @@ from anymask.evaluation.results import (
     shares_to_metric,
     values_to_metric,
 )
-from anymask.evaluation.selection import DEFAULT_MEASURES, EvalSet, EvalSettings, SetPlan
+from anymask.evaluation.selection import EvalSet, EvalSettings, SetPlan
 from anymask.formats import load_set
 from tests.evaluation.small_sets import perfect, write_set
 
@@ -87,11 +87,6 @@ def report_of(one: EvalSet, *names: str) -> Evaluation:
 def test_every_name_has_a_function_or_is_scored_mask_by_mask(name: str) -> None:
     assert (MEASURES[name].function is None) == (name in MASK_MEASURES)
     assert MEASURES[name].about
-
-
-def test_every_measure_of_masks_has_a_name() -> None:
-    assert set(MASK_MEASURES) <= set(MEASURES)
-    assert set(DEFAULT_MEASURES) <= set(MASK_MEASURES)
 
 
 def test_names_stand_once_and_in_the_order_of_the_table() -> None:

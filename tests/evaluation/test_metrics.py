@@ -22,10 +22,7 @@ def test_clicks_needed_is_the_first_click_that_reaches_the_goal() -> None:
     ious = np.array([[0.2, 0.91, 0.5], [0.85, 0.86, 0.99], [0.1, 0.2, 0.3]])
     assert clicks_needed(ious, 0.85).tolist() == [2, 1, 3]
     assert clicks_needed(ious, 0.90).tolist() == [2, 3, 3]
-
-
-def test_a_goal_of_exactly_the_iou_is_reached() -> None:
-    assert clicks_needed(np.array([[0.5, 0.9]]), 0.9).tolist() == [2]
+    assert clicks_needed(ious, 0.91).tolist() == [2, 3, 3]
 
 
 def test_the_mean_weighs_every_mask_and_the_interval_holds_it() -> None:
@@ -97,12 +94,6 @@ def test_a_large_mask_is_judged_by_its_outline() -> None:
     extra = 10 * 180  # what takes their place, further in
     assert boundary_iou(truth, truth) == 1
     assert boundary_iou(found, truth) == pytest.approx(common / (frame + extra))  # their IoU: .95
-
-
-def test_a_rim_is_at_least_one_pixel_wide() -> None:
-    mask = rectangle((9, 9), (2, 2, 7, 7))
-    assert inner_rim(mask, 1).sum() == 16
-    assert boundary_iou(mask, rectangle((9, 9), (3, 3, 6, 6))) == 0
 
 
 def test_a_rim_leaves_out_ignored_pixels_and_empty_masks_agree() -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis.extra.numpy import arrays
 from scipy import ndimage
 
-from anymask.evaluation import TruthMask, box_scores, click_rounds, tight_box
+from anymask.evaluation import TruthMask, box_scores, click_rounds
 from anymask.evaluation.protocols import Goal, deepest_click, harm_of, largest_click
 from anymask.masks import ALL_KINDS, Click, ModelSpec, Prompt
 from tests.evaluation.small_sets import rectangle
@@ -155,10 +155,6 @@ def test_boxes_are_tight_and_ask_for_one_mask() -> None:
     assert previous is None
     assert [prompt.box.tolist() for prompt in prompts] == [[0, 0, 10, 20], [20, 0, 30, 20]]
     assert scores.tolist() == [1, 0]
-
-
-def test_a_tight_box_of_one_pixel_is_one_pixel_wide() -> None:
-    assert tight_box(rectangle(HW, (5, 6, 6, 7))).tolist() == [5, 6, 6, 7]
 
 
 def test_the_largest_and_the_deepest_error_differ() -> None:

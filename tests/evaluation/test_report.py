@@ -86,10 +86,6 @@ def test_the_table_has_a_row_a_set_and_the_groups_means(report: Evaluation) -> N
     assert any(line.startswith("- machine: ") for line in lines)
 
 
-def test_a_report_without_sets_has_a_table(report: Evaluation) -> None:
-    assert "| set | masks |" in str(report_photos(replace(report, sets=())))
-
-
 def test_the_json_holds_what_the_table_shows_and_reads_back(
     report: Evaluation, tmp_path: Path
 ) -> None:

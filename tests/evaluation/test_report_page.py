@@ -1,6 +1,5 @@
 """The page: whole, self-contained, and showing what was found."""
 
-import base64
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -127,13 +126,6 @@ def test_worst_cases_are_the_lowest_of_each_photo_and_show_both_outlines(
     assert max(picture.shape) == 220
     for colour in (TRUTH, ANSWER):
         assert (np.abs(picture - colour).sum(axis=-1) < 90).sum() > 50
-
-
-def test_pictures_in_the_page_are_jpegs(report: Evaluation, boxes: EvalSet) -> None:
-    shots = draw_worst_cases(perfect("half"), boxes, report.sets[0], 64, count=1)
-    text = report_photos(report, {"boxes <b>": shots}).to_html()
-    data = re.search(r"data:image/jpeg;base64,([^\"]+)", text).group(1)
-    assert Image.open(BytesIO(base64.b64decode(data))).format == "JPEG"
 
 
 def test_a_method_without_boxes_has_worst_clicks_only(boxes: EvalSet) -> None:

@@ -41,24 +41,11 @@ def counted(name: str, slow: bool = False) -> tuple[FromFunction, list[Prompt]]:
     return FromFunction(name, BOX, fill, slow=slow), asked
 
 
-def test_a_perfect_segmenter_has_a_perfect_report(boxes: EvalSet) -> None:
-    found = scored(perfect(), boxes, clicks=2)
-    harm = dict.fromkeys(("harm > 0.1", "harm > 0.02"), (0, 0, 0))
-    wanted = dict.fromkeys(("1 click", "2 clicks", "box"), (1, 1, 1))  # and no oracle
-    assert found == wanted | harm
-
-
 def test_every_mask_is_told(boxes: EvalSet) -> None:
     seen: list[tuple[str, int, int]] = []
     scores = score_set([perfect()], boxes, EvalSettings(), progress=lambda *step: seen.append(step))
     assert seen == [("boxes", 2, 4), ("boxes", 3, 4), ("boxes", 4, 4)]
     assert scores.area.tolist() == [486, 700, 3072, 16]
-
-
-def test_a_limit_is_held_and_draws_the_same_masks(boxes: EvalSet) -> None:
-    first, second = (score_set([perfect()], boxes, EvalSettings(limit=2)) for _ in range(2))
-    assert len(first.area) == 2
-    assert np.array_equal(first.area, second.area)
 
 
 @pytest.mark.parametrize(
@@ -77,13 +64,6 @@ def test_a_method_is_measured_by_what_it_accepts(
     plan = SetPlan(name="set", measures=("clicks", "box", "noc"))
     scores = score_set([method], replace(boxes, plan=plan), EvalSettings(clicks=2))
     assert tuple(column.measure for column in scores.columns) == names
-
-
-def test_only_what_the_plan_names_is_measured(boxes: EvalSet) -> None:
-    one = replace(boxes, plan=SetPlan(name="boxes", measures=("box",)))
-    scores = score_set([perfect()], one, EvalSettings())
-    assert [column.measure for column in scores.columns] == ["box"]
-    assert scores.measures == ("box",)
 
 
 def test_clicks_needed_are_counted_with_the_ignored_rim(tmp_path: Path) -> None:
