@@ -17,10 +17,10 @@ def test_threads_come_from_the_argument_then_the_environment(
     assert pick_threads() >= 1
 
 
-@pytest.mark.parametrize("value", ["0", "-2", "many", "1.5"])
+@pytest.mark.parametrize("value", ["0", "-2", "many", "1.5", "100000", "9" * 5000])
 def test_other_threads_are_refused(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     monkeypatch.setenv("ANYMASK_THREADS", value)
-    with pytest.raises(InputError, match=f"ANYMASK_THREADS must be a whole number .* '{value}'"):
+    with pytest.raises(InputError, match="THREADS must be a whole number from 1 to 1024"):
         pick_threads()
 
 

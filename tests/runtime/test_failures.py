@@ -4,7 +4,7 @@ import pickle
 import numpy as np
 import pytest
 
-from anymask.base import AnymaskError, DataError, InputError, PromptError, pick_threads
+from anymask.base import AnymaskError, DataError, InputError, PromptError
 from anymask.masks import FeatureMap, Features, Prompt, StoredMaps
 from anymask.models.rules import DEFAULT_VIDEO_MODEL
 from anymask.runtime import ASSETS, OnnxRuntime, open_runtime
@@ -61,13 +61,6 @@ def test_the_model_of_the_package_is_pickled_without_the_place_of_the_package() 
     data = pickle.dumps(Model(OnnxRuntime(ASSETS / DEFAULT_VIDEO_MODEL, threads=1)))
     assert str(ASSETS.parent).encode() not in data
     assert b"assets/nano" in data
-
-
-@pytest.mark.parametrize("asked", ["100000", "9" * 5000, "two"])
-def test_threads_by_the_thousand_are_refused(asked: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ANYMASK_THREADS", asked)
-    with pytest.raises(InputError, match="ANYMASK_THREADS must be a whole number from 1 to 1024"):
-        pick_threads()
 
 
 @pytest.mark.parametrize("name", [None, 7, "a\0b"])

@@ -6,15 +6,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 import anymask
 from anymask import models
 from anymask.base import InputError, MissingPlugin, ModelError, plugins
-from anymask.cli.main import main
 from anymask.models import FamilyPlugin, RegistryEntry, networks
 from anymask.models.rules import open_family
 from anymask.runtime import load_module
@@ -66,17 +63,6 @@ def test_rules_and_weights_without_their_plugin_name_the_command(
     torch.save({"w_a_000": nothing, "mask_decoder.mask_tokens.weight": nothing}, file)
     with pytest.raises(MissingPlugin, match=f"Model 'samed' {INSTALL}"):
         load_module("tiny", file)
-
-
-def test_the_commands_end_with_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    photo = tmp_path / "photo.png"
-    Image.fromarray(np.zeros((32, 32, 3), np.uint8)).save(photo)
-    for command in (
-        ["segment", str(photo), "--model", "semantic_sam_swint", "--point", "5,5"],
-        ["track", str(tmp_path), "--tracker", "xmem", "--point", "5,5"],
-    ):
-        assert main([*command, "-o", str(tmp_path / "out.json")]) == 2
-        assert "pip install ./contrib/anymask-families" in capsys.readouterr().err
 
 
 def test_built_in_names_read_no_entry_points(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,6 @@ import pytest
 
 from anymask.base import InputError, WeightsError, file_sha256
 from anymask.runtime import (
-    ImageRuntime,
     OnnxRuntime,
     ThreadSharing,
     TorchRuntime,
@@ -25,13 +24,6 @@ def some_images(b: int) -> np.ndarray:
 @pytest.fixture
 def copied(bundle: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(bundle, tmp_path / "copied"))
-
-
-def test_it_is_an_image_runtime_with_the_manifests_facts(bundle: Path) -> None:
-    runtime = OnnxRuntime(bundle)
-    assert isinstance(runtime, ImageRuntime)
-    assert runtime.spec == build().spec
-    assert runtime.weights_hash == "f" * 64
 
 
 def test_it_answers_as_torch_does(bundle: Path) -> None:

@@ -10,10 +10,10 @@ import torch
 from anymask import models
 from anymask.base import ModelError
 from anymask.masks import Features, ModelPrompts, StoredMaps
-from anymask.runtime import ImageRuntime, PromptDecoding, TorchRuntime, require
+from anymask.runtime import PromptDecoding, TorchRuntime, require
 from anymask.runtime.torch import SeenTensors
 from anymask.segment import Model
-from tests.runtime.stand_in import SPEC, build, some_prompts
+from tests.runtime.stand_in import build, some_prompts
 
 
 @runtime_checkable
@@ -25,13 +25,6 @@ class Flies(Protocol):
 
 def some_images(b: int, side: int) -> np.ndarray:
     return np.random.default_rng(b).standard_normal((b, 3, side, side)).astype(np.float32)
-
-
-def test_it_is_an_image_runtime() -> None:
-    runtime = TorchRuntime(build(), "hash", device="cpu")
-    assert isinstance(runtime, ImageRuntime)
-    assert runtime.spec == SPEC
-    assert runtime.weights_hash == "hash"
 
 
 def test_maps_come_one_image_at_a_time_features_first() -> None:

@@ -83,14 +83,6 @@ def one_click() -> ModelPrompts:
     )
 
 
-def test_it_is_the_same_model() -> None:
-    inside = ColourRuntime()
-    outside, _ = noted(inside)
-    assert outside.spec is inside.spec
-    assert outside.weights_hash == inside.weights_hash
-    assert outside.family == inside.family
-
-
 def test_seeing_and_decoding_go_through_the_function() -> None:
     inside = ColourRuntime()
     outside, calls = noted(inside)
