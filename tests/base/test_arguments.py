@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from anymask.base import InputError, check_number, explain_keywords
-from anymask.masks import Features, LabelMap, Mask, Masks, mask_to_rle
+from anymask.masks import Features, LabelMap, Mask, Masks
 from anymask.segment import Model, Prediction
 from anymask.track import VideoSession
 from anymask.volumes import Volume, VolumeSession
@@ -70,20 +70,3 @@ def test_what_is_no_number_of_a_range_is_refused(value: object) -> None:
         check_number("alpha", value, 0, 1)
     for good in (0, 1, 0.5, np.float32(0.3), True):
         check_number("alpha", good, 0, 1)
-
-
-def test_values_of_wrong_types_are_one_clear_error() -> None:
-    mask: Any = Mask(mask_to_rle(np.eye(9, dtype=bool)))
-    masks: Any = Masks([mask])
-    scan: Any = Volume(np.zeros((2, 3, 4)), np.eye(4))
-    for call in (
-        lambda: masks.filter(min_area="large"),
-        lambda: masks.nms("0.5"),
-        lambda: masks.draw("photo.jpg"),
-        lambda: masks.draw(np.zeros((9, 9, 3), np.uint8), alpha=2),
-        lambda: mask.polygons(math.nan),
-        lambda: scan.slice("1"),
-        lambda: scan.picture((1,)),
-    ):
-        with pytest.raises(InputError, match="Given|range|must be"):
-            call()

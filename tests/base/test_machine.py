@@ -1,7 +1,5 @@
 """What a table says about where it was measured."""
 
-from dataclasses import replace
-
 import numpy as np
 
 from anymask.base import this_machine
@@ -13,10 +11,3 @@ def test_the_machine_is_named_with_its_cores_and_versions() -> None:
     assert 1 <= machine.usable <= machine.cores
     assert dict(machine.packages)["numpy"] == np.__version__
     assert f"{machine.usable} of {machine.cores} cores" in machine.line()
-
-
-def test_what_the_system_does_not_say_is_left_out() -> None:
-    line = replace(this_machine(), memory=None, load=None, threads="").line()
-    assert "GiB" not in line
-    assert "load" not in line
-    assert "OMP" not in line

@@ -51,9 +51,3 @@ def test_a_client_that_runs_already_is_told_to_stop(
         monkeypatch.setenv("ORT_DISABLE_TELEMETRY", told)
     assert import_offline("onnxruntime") is fake
     assert len(made) == calls
-
-
-def test_an_older_onnxruntime_without_the_call_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    fake = SimpleNamespace()
-    monkeypatch.setitem(sys.modules, "onnxruntime", fake)
-    assert import_offline("onnxruntime") is fake

@@ -102,11 +102,3 @@ def test_the_line_is_ended_when_the_work_fails() -> None:
     with pytest.raises(ValueError, match="broken"), bar:
         raise ValueError("broken")
     assert stream.getvalue().endswith("\n")
-
-
-@pytest.mark.parametrize("stream", [Terminal(), io.StringIO()])
-def test_nothing_is_told_where_the_work_fails_at_once(stream: io.StringIO) -> None:
-    with pytest.raises(ValueError, match="broken"), ProgressBar("photos", 2, stream):
-        raise ValueError("broken")
-    assert stream.getvalue().rpartition("\r\x1b[K")[2] == ""
-    assert "\n" not in stream.getvalue()

@@ -103,13 +103,6 @@ def test_nothing_is_written_through_a_planted_link(tmp_path: Path, link: object)
     assert secret.read_bytes() == b"mine"
 
 
-def test_what_cannot_be_removed_stays_and_the_file_is_written(tmp_path: Path) -> None:
-    (tmp_path / ".a.part").mkdir()
-    write_whole(tmp_path / "a", b"new")
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".a.part", "a"]
-    assert (tmp_path / "a").read_bytes() == b"new"
-
-
 def test_without_locks_a_draft_may_belong_to_somebody_and_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from anymask.base import csv_text, read_csv, unescape_formula
 from anymask.base.tables import escape_formula
 from anymask.evaluation.report import Report
-from anymask.formats import AnnotatedImage, read_groups, write_annotations
+from anymask.formats import AnnotatedImage, write_annotations
 from anymask.jobs.review import write_list
 from anymask.masks import Mask, Masks, mask_to_rle
 from tests.evaluation.small_sets import rectangle
@@ -76,9 +76,3 @@ def test_no_writer_of_tables_writes_a_formula(tmp_path: Path, formula: str) -> N
         assert [cell for cell in raw if cell.startswith(STARTS)] == ["-1.5"] * (name == "report")
         read = [cell for row in read_csv(text, path) for cell in row]
         assert sum(cell.startswith(formula) for cell in read) == cells
-
-
-def test_a_table_of_groups_is_read_with_its_formulas_undone(tmp_path: Path) -> None:
-    path = tmp_path / "groups.csv"
-    path.write_text(csv_text([["image", "group"], ["-a.jpg", "=x\ny"], ["b.jpg", "-1"]]), "utf-8")
-    assert read_groups(path) == {"-a.jpg": "=x\ny", "b.jpg": "-1"}

@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from anymask.base import InputError
 from anymask.masks import boxes as B
 from anymask.masks import mask_to_rle, rle_box_xyxy
 from tests.masks.strategies import Pixels, boxes, mask_lists, quickly, thoroughly
@@ -84,8 +83,3 @@ def test_empty_lists_are_fine() -> None:
     assert B.pairwise_box_iou([], [[0, 0, 1, 1]]).shape == (0, 1)
     assert B.box_nms([], [], 0.5).shape == (0,)
     assert B.boxes_at_crop_edge([], (0, 0, 1, 1), (1, 1)).shape == (0,)
-
-
-def test_one_flat_box_is_refused_with_the_remedy() -> None:
-    with pytest.raises(InputError, match=r"shape \(4,\). Expected \(N, 4\)"):
-        B.box_area([0, 0, 1, 1])

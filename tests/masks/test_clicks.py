@@ -79,11 +79,6 @@ def test_the_next_click_lands_in_the_largest_error(given_masks: list[Pixels]) ->
         assert click.label == 1
 
 
-def test_shapes_must_agree() -> None:
-    with pytest.raises(InputError, match="masks of the same size"):
-        C.next_click(np.zeros((2, 2)), np.zeros((2, 3)))
-
-
 @quickly
 @given(masks(), st.integers(0, 999))
 def test_violated_points_are_the_clicks_on_the_wrong_side(mask: Pixels, seed: int) -> None:
@@ -97,7 +92,3 @@ def test_violated_points_are_the_clicks_on_the_wrong_side(mask: Pixels, seed: in
         if mask[min(max(int(y // 1), 0), height - 1), min(max(int(x // 1), 0), width - 1)] != label
     )
     assert C.violated_points(mask, points, labels) == truth
-
-
-def test_no_clicks_are_never_violated() -> None:
-    assert C.violated_points(np.ones((3, 3), np.bool_), [], []) == ()

@@ -1,7 +1,5 @@
 """Trees and partitions of masks against pixels, and cases worked out by hand."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -125,8 +123,3 @@ def test_else_the_better_quality_goes_first_and_then_the_smaller_mask() -> None:
 def test_no_masks_have_no_layout() -> None:
     assert part_tree([]) == Masks().tree() == Masks().partition() == divide([], []) == []
     assert Masks().coverage == 0
-
-
-def test_records_keep_their_order_and_their_numbers() -> None:
-    named = [replace(record(WHEEL, 0.2), label="wheel"), replace(record(CAR, 0.9), label="car")]
-    assert [share.label for share in Masks(named).partition()] == ["wheel", "car"]

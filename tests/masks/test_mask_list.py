@@ -149,10 +149,6 @@ def test_a_photo_that_is_gone_leaves_the_words(tmp_path: Path) -> None:
         shown.draw()
 
 
-def test_merged_lists_hold_each_mask_once() -> None:
-    assert SOME.merge([INNER], [OTHER, LARGE]) == [INNER, OTHER, LARGE]
-
-
 def test_a_union_is_every_pixel_of_any_mask() -> None:
     whole = SOME.union("all")
     np.testing.assert_array_equal(whole.mask, SOME.masks.any(axis=0))

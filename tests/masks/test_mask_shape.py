@@ -33,7 +33,3 @@ def test_the_hull_is_that_of_the_pixels_squares(mask: np.ndarray) -> None:
     assert -1e-9 <= shape.concavity < 1
     if len(x):
         assert shape.centre == pytest.approx((x.mean() + 0.5, y.mean() + 0.5))
-
-
-def test_an_empty_mask_is_all_zeros() -> None:
-    assert measure.measure_shape(mask_to_rle(np.zeros((3, 4), bool))) == measure.MaskShape()

@@ -122,10 +122,6 @@ def test_suppression_equals_the_slow_truth(
     assert kept == slow_mask_nms(given_masks, scores, limit, share_of)
 
 
-def test_suppressing_nothing_keeps_nothing() -> None:
-    assert M.mask_nms([], [], 0.5).shape == (0,)
-
-
 # The IoU of one pair.
 
 

@@ -54,10 +54,6 @@ def test_the_longest_side_fills_the_input(hw: tuple[int, int], filled: tuple[int
     assert (place.image_hw, place.input_hw, place.side) == (hw, filled, 1024)
 
 
-def test_a_square_fit_fills_both_sides() -> None:
-    assert R.geometry((30, 90), tiny(fit="square")).input_hw == (64, 64)
-
-
 def test_reduced_answers_keep_their_place_in_the_model() -> None:
     place = R.geometry((3000, 2000), tiny())
     small = R.reduced(place, 600)
@@ -169,11 +165,6 @@ def test_area_means_what_it_covers() -> None:
     image = photo((128, 256))
     means = image.reshape(32, 4, 64, 4, 3).mean(axis=(1, 3))
     np.testing.assert_allclose(pixels((128, 256), tiny()), means, atol=0.501)
-
-
-def test_area_enlarges_bilinearly() -> None:
-    expected = cv2.resize(photo((16, 32)), (64, 32), interpolation=cv2.INTER_LINEAR)
-    np.testing.assert_allclose(pixels((16, 32), tiny()), expected, atol=1e-3)
 
 
 @pytest.mark.parametrize(

@@ -20,13 +20,6 @@ from tests.masks.strategies import thoroughly
 # Prompts
 
 
-def test_the_constructor_checks_like_of() -> None:
-    made = Prompt(points=[(1, 2)], labels=[False])  # type: ignore[arg-type]
-    assert made.labels.tolist() == [0]
-    with pytest.raises(PromptError, match="prompt is empty"):
-        Prompt()
-
-
 def test_a_prompt_does_not_follow_the_users_array() -> None:
     points = np.zeros((1, 2), np.float32)
     prompt = Prompt.of(points=points)

@@ -4,7 +4,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from anymask.models.layers import LayerNorm2d, Mlp, add_submodule
 from anymask.models.prompt_encoder import (
     EFFICIENT_SAM_NAMES,
     PromptEncoder,
@@ -18,50 +17,9 @@ EFFICIENT_PROMPTS = PromptEncoderConfig(
 )
 
 
-def test_a_planted_layer_is_found_under_its_dotted_name() -> None:
-    root = nn.Module()
-    add_submodule(root, "a.0.b", nn.Linear(1, 1))
-    add_submodule(root, "a.1", nn.Linear(1, 1))
-    assert list(root.state_dict()) == ["a.0.b.weight", "a.0.b.bias", "a.1.weight", "a.1.bias"]
-
-
-@pytest.mark.parametrize("names", [("lin1", "lin2"), ("layers.0.0", "fc")])
-def test_an_mlp_computes_the_same_under_any_names(names: tuple[str, str]) -> None:
-    torch.manual_seed(0)
-    mlp = Mlp((3, 4, 2), names, "relu")
-    first, second = (mlp.get_submodule(name) for name in names)
-    x = torch.randn(5, 3)
-    assert torch.equal(mlp(x), second(first(x).relu()))
-
-
-def test_layer_norm_2d_is_over_the_channels_of_each_place() -> None:
-    torch.manual_seed(0)
-    norm, x = LayerNorm2d(6), torch.randn(2, 6, 3, 4)
-    nn.init.normal_(norm.weight)
-    nn.init.normal_(norm.bias)
-    mean, variance = x.mean(1, keepdim=True), x.var(1, keepdim=True, unbiased=False)
-    expected = (x - mean) / (variance + 1e-6).sqrt()
-    expected = expected * norm.weight[:, None, None] + norm.bias[:, None, None]
-    torch.testing.assert_close(norm(x), expected)
-
-
 def embed(encoder: PromptEncoder, x: float, y: float, label: int) -> Tensor:
     tokens: Tensor = encoder.embed_points(torch.tensor([[[x, y]]]), torch.tensor([[label]]))
     return tokens[0, 0]
-
-
-@pytest.mark.parametrize("label", [0, 1, 2, 3])
-def test_a_point_is_its_place_plus_what_its_label_means(label: int) -> None:
-    encoder = PromptEncoder(SAM_PROMPTS)
-    place = encoder.pe_layer(torch.tensor([10.5 / 64, 20.5 / 64]))
-    expected = place + encoder.state_dict()[f"point_embeddings.{label}.weight"][0]
-    torch.testing.assert_close(embed(encoder, 10, 20, label), expected)
-
-
-def test_no_point_stands_nowhere_for_sam() -> None:
-    encoder = PromptEncoder(SAM_PROMPTS)
-    assert torch.equal(embed(encoder, 10, 20, -1), embed(encoder, 30, 5, -1))
-    assert torch.equal(embed(encoder, 10, 20, -1), encoder.not_a_point_embed.weight[0])
 
 
 def test_no_point_stands_outside_for_efficient_sam() -> None:
@@ -77,16 +35,6 @@ def test_a_family_without_a_mask_branch_adds_nothing() -> None:
     added = encoder.embed_masks(torch.randn(2, 1, 64, 64), torch.ones(2))
     assert added.shape == (1, 1, 1, 1)
     assert not added.any()
-
-
-def test_an_absent_mask_adds_the_learned_nothing_everywhere() -> None:
-    encoder = PromptEncoder(SAM_PROMPTS)
-    masks = torch.randn(2, 1, 16, 16)
-    added = encoder.embed_masks(masks, torch.tensor([0.0, 1.0]))
-    assert added.shape == (2, 8, 4, 4)
-    nothing = encoder.no_mask_embed.weight[0][:, None, None]
-    assert torch.equal(added[0], nothing.expand(8, 4, 4))
-    torch.testing.assert_close(added[1:], encoder.mask_downscaling(masks[1:]))
 
 
 def test_narrow_attention_equals_torchs_own_when_it_is_not_narrow() -> None:

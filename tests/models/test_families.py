@@ -165,14 +165,6 @@ def test_nano_answers_a_clear_prompt_with_the_mean_of_masks_that_agree() -> None
         assert answer[1] == quality[0, best]
 
 
-def test_nano_answers_with_a_mask_where_none_is_worth_anything() -> None:
-    cells = np.full((1, 4, 5, 5), -1, np.float32)
-    (answer,) = family("nano").answer(
-        lambda _: (cells, np.zeros((1, 4), np.float32)), prompts(PAIR), PLACE, "auto", "expected"
-    )
-    np.testing.assert_array_equal(answer[0], cells[0, :1])
-
-
 @pytest.mark.parametrize(
     ("cells", "least", "stay"),
     [

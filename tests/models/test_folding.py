@@ -63,12 +63,6 @@ def test_a_norm_goes_into_the_convolution_before_it_and_the_numbering_stays() ->
     assert relative_error(folded(x), network(x)) <= TOLERANCE
 
 
-def test_a_norm_that_measures_every_batch_stays() -> None:
-    network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4, track_running_stats=False))
-
-    assert isinstance(fuse(network)[1], nn.BatchNorm2d)
-
-
 def test_folding_leaves_its_argument_alone() -> None:
     network = nn.Sequential(ConvBn(3, 4, kernel=3), nn.ReLU()).train()
     before = {name: value.clone() for name, value in network.state_dict().items()}

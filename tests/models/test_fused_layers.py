@@ -80,19 +80,28 @@ def test_other_layers_few_rows_and_hooks_are_called_as_they_are(calls: list[torc
     assert calls == []
 
 
-def test_an_exported_graph_has_the_plain_layer() -> None:
+@pytest.mark.parametrize(
+    ("layer", "call", "shape", "name"),
+    [
+        (nn.Linear(4, 3), activated, (MIN_ROWS, 4), "linear"),
+        (nn.Conv2d(6, 10, 1), convolved, (1, 6, 4, 4), "conv2d"),
+    ],
+)
+def test_an_exported_graph_has_the_plain_layer(
+    layer: nn.Module, call: Callable[..., Tensor], shape: tuple[int, ...], name: str
+) -> None:
     class Module(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.layer = nn.Linear(4, 3)
+            self.layer = layer
 
         def forward(self, x: Tensor) -> Tensor:
-            return activated(x, self.layer, "gelu")
+            return call(x, self.layer, "gelu")
 
     with torch.inference_mode():
-        graph = torch.export.export(Module(), (torch.randn(MIN_ROWS, 4),)).graph
+        graph = torch.export.export(Module(), (torch.randn(shape),)).graph
     named = [str(node.target) for node in graph.nodes if node.op == "call_function"]
-    assert named == ["aten.linear.default", "aten.gelu.default"]
+    assert named == [f"aten.{name}.default", "aten.gelu.default"]
 
 
 class Parts(nn.Module):
@@ -152,18 +161,3 @@ def test_a_convolution_in_one_pass_gives_the_numbers_of_two(
     torch.testing.assert_close(got.double(), wanted, rtol=1e-5, atol=1e-5)
     learned = convolved(x.clone().requires_grad_(), layer, activation)
     assert learned.requires_grad
-
-
-def test_an_exported_graph_has_the_plain_convolution() -> None:
-    class Module(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.layer = nn.Conv2d(6, 10, 1)
-
-        def forward(self, x: Tensor) -> Tensor:
-            return convolved(x, self.layer, "gelu")
-
-    with torch.inference_mode():
-        graph = torch.export.export(Module(), (torch.randn(1, 6, 4, 4),)).graph
-    named = [str(node.target) for node in graph.nodes if node.op == "call_function"]
-    assert named == ["aten.conv2d.default", "aten.gelu.default"]

@@ -10,7 +10,6 @@ from anymask.models.rules import (
     TrackingSettings,
     VideoMoment,
     longest_pointer,
-    with_postprocessing,
 )
 
 
@@ -101,13 +100,6 @@ def test_what_is_kept_gives_every_later_frame_the_same_selection(backward: bool)
         assert pointers(kept.select(later, settings)) == pointers(seen.select(later, settings))
 
 
-def test_the_official_postprocessing_changes_three_settings() -> None:
-    settings = with_postprocessing(TrackingSettings(pointer_times="signed"))
-    assert settings.stability is not None
-    assert (settings.hole_area, settings.sharp_prompted) == (8, True)
-    assert settings.pointer_times == "signed"
-
-
 def test_gaps_are_filled_by_the_newest_memories_when_the_settings_say_so() -> None:
     """Frames 6 to 9 were not remembered: of the six places, none but the oldest two is filled."""
     known = bank([0], [1, 2, 3, 4, 5])
@@ -116,12 +108,6 @@ def test_gaps_are_filled_by_the_newest_memories_when_the_settings_say_so() -> No
     assert frames(filled) == [(0, 0), (5, 1), (4, 2), (3, 3), (2, 4), (1, 5)]
     three = TrackingSettings(fill_gaps=True, frames=4)
     assert frames(known.select(VideoMoment(10), three)) == [(0, 0), (3, 3), (2, 4), (1, 5)]
-
-
-def test_without_gaps_filling_them_changes_nothing() -> None:
-    known, at = bank([0], list(range(1, 10))), VideoMoment(10)
-    filled = known.select(at, TrackingSettings(fill_gaps=True))
-    assert frames(filled) == frames(known.select(at, TrackingSettings()))
 
 
 @pytest.mark.parametrize("backward", [False, True])

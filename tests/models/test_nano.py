@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch import nn
 
-from anymask import models
 from anymask.models.mobilenet import TAPS, MobileNetV2
 from anymask.models.nano import TINY, Nano, coords_to_unit, gaussians, sample_at
 
@@ -134,14 +133,6 @@ def test_features_of_several_photos_answer_each_their_own_prompt(nano: Nano) -> 
     for i in range(3):
         alone, _ = nano.decode(nano.encode(images[i : i + 1]), *(part[i : i + 1] for part in given))
         torch.testing.assert_close(alone[0], logits[i], rtol=1e-3, atol=1e-4)
-
-
-def test_the_registry_knows_nano_and_its_frozen_first_blocks() -> None:
-    model = models.build("nano")
-    assert model.spec.image_side == 512
-    assert model.spec.mask_side == 128
-    frozen = [name for name, _ in model.named_parameters() if name.startswith(model.parts.frozen)]
-    assert {name.split(".")[2] for name in frozen} == {"stem", "b0", "b1", "b2"}
 
 
 @pytest.mark.parametrize("side", [64, 128, 512])

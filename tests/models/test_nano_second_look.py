@@ -13,7 +13,7 @@ from anymask.masks import OPENCV, EncoderOutput, ModelPrompts, Prompt
 from anymask.masks.answer import deepest_cell, with_middle_clicks
 from anymask.models.rules import open_family
 from anymask.segment import Model
-from tests.segment.fakes import SPEC, ColourRuntime, seen_of
+from tests.segment.fakes import SPEC, seen_of
 
 C = TypeVar("C")
 
@@ -76,12 +76,6 @@ def test_what_is_no_bare_box_is_asked_once(prompt: dict[str, Any]) -> None:
     runtime = Shy()
     Model(runtime).segment(PHOTO, **prompt)
     assert len(runtime.asked) == 1
-
-
-def test_models_of_other_families_are_asked_once() -> None:
-    sam = ColourRuntime()
-    Model(sam).segment(PHOTO, box=BOX)
-    assert sam.calls == [(1, 2)]
 
 
 def test_a_box_among_clicks_keeps_its_place() -> None:

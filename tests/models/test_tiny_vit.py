@@ -113,20 +113,9 @@ def test_folding_keeps_the_embedding() -> None:
             assert relative_error(ours, expected) <= 1e-5
 
 
-def test_folding_leaves_no_batch_norm() -> None:
-    kinds = {type(module) for module in fuse(TinyViT(TINY)).modules()}
-
-    assert torch.nn.BatchNorm2d not in kinds
-
-
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_stays_close(dtype: torch.dtype) -> None:
     assert_half_precision_stays_close(tiny, noise(1, 3, 64, 64), dtype)
-
-
-def test_autocast_runs() -> None:
-    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
-        assert tiny()(noise(1, 3, 64, 64))[0].isfinite().all()
 
 
 @pytest.mark.filterwarnings("ignore")  # the exporter's own, about its internals

@@ -44,10 +44,6 @@ OFFICIAL = {
 }
 
 
-def test_every_family_has_a_name() -> None:
-    assert set(OFFICIAL) <= set(models.names())
-
-
 @pytest.mark.parametrize("name", OFFICIAL)
 def test_parameter_names_and_shapes_are_the_official_ones(name: str, shared: Path) -> None:
     stored = json.loads((shared / "golden" / f"{OFFICIAL[name]}.shapes.json").read_text("utf-8"))
@@ -64,19 +60,6 @@ def test_a_model_knows_its_own_spec_and_is_ready_to_use(name: str) -> None:
     assert model.spec == models.spec(name)
     assert model.spec.name == name
     assert not any(module.training for module in model.modules())
-
-
-def test_models_for_tests_are_not_listed() -> None:
-    assert "tiny" not in models.names()
-
-
-def test_specs_say_what_a_family_cannot_take() -> None:
-    assert models.spec("efficient_sam_ti").accepts == {"point", "box"}
-    assert models.spec("efficient_sam_ti").fixed_points == 6
-    assert models.spec("medsam").fit == "square"
-    assert models.spec("sam_hq_vit_tiny").family == "sam_hq"
-    assert models.spec("sam2.1_hiera_t").pad_box
-    assert models.spec("sam_vit_b").accepts == {"point", "negative_point", "box", "mask"}
 
 
 @pytest.mark.parametrize("call", [models.build, models.spec])

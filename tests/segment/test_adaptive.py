@@ -56,10 +56,6 @@ def test_the_first_clicks_are_every_fourth_and_the_rest_stays_within_the_limit(s
     assert len(asked) == len(set(asked)) == most_clicks(side * side)
 
 
-def test_at_most_a_third_of_a_larger_grid_is_asked() -> None:
-    assert most_clicks(32 * 32) == 341 <= 32 * 32 / 3
-
-
 def test_what_the_encoder_sees_decides_between_places_of_equal_promise() -> None:
     spot = np.zeros((2, 9, 9), np.float32)
     spot[1, 6, 6] = 1
@@ -86,8 +82,3 @@ def test_what_is_learned_belongs_to_the_click_that_found_it() -> None:
     asking = frontier(9)
     for place, click in enumerate(point_grid(9) * 128):
         assert asking.observe(square(0, 0, 9, 9), 0.5, click).place == place
-
-
-def test_masks_of_hardly_any_quality_are_not_drawn() -> None:
-    looked = frontier(score=0.8).is_observable(np.array([[0.3, 0.41, 0.9]], np.float32))
-    assert looked.tolist() == [[False, True, True]]

@@ -21,10 +21,6 @@ CAR, WHEEL, BOLT = box(2, 2, 20, 15), box(4, 8, 10, 14), box(6, 10, 8, 12)
 RECORDS = [record(CAR, 0.7), record(WHEEL, 0.8), record(BOLT, 0.6)]
 
 
-def test_without_settings_the_records_stay_as_they_are() -> None:
-    assert arrange(RECORDS, Arrangement()) == RECORDS
-
-
 def test_small_masks_are_dropped_and_small_regions_are_not() -> None:
     speckled = CAR | box(25, 17, 26, 18)
     speckled[5, 5] = False
@@ -121,11 +117,6 @@ def test_small_shares_are_dropped() -> None:
     halves = [record(box(0, 0, 5, 9)), record(box(5, 0, 10, 9))]
     rim = record(box(0, 0, 10, 10), 0.9)
     assert arrange([rim, *halves], Arrangement(layout="partition", min_mask_area=11)) == halves
-
-
-def test_no_records_stay_none() -> None:
-    every = Arrangement(iou=0.5, min_mask_area=1, granularity="part", layout="tree")
-    assert arrange([], every) == []
 
 
 @pytest.mark.parametrize(

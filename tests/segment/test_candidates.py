@@ -193,15 +193,6 @@ def test_an_answer_is_saved_as_the_command_line_saves_it(tmp_path: Path) -> None
         given.save(tmp_path / "a.doc")
 
 
-def test_an_answer_is_handed_to_other_tools() -> None:
-    given = seen(answer())
-    coco = given.to_coco(image_id=7, category_id=3)
-    assert coco["image_id"] == 7
-    assert coco["category_id"] == 3
-    assert coco["bbox"] == [0, 0, 40, 30]
-    assert [one.points for one in given] == [((8, 4),), ((8, 4),)]
-
-
 def test_an_answer_can_be_pickled_without_its_photo() -> None:
     given = seen(answer())
     _ = given.masks

@@ -38,11 +38,6 @@ def test_the_answers_of_the_papers_code_are_untouched(settings: dict[str, bool])
     assert (at(mask, ON), at(mask, HOLE), at(mask, SPECK)) == (True, False, True)
 
 
-def test_zero_is_off() -> None:
-    mask = masks_of([ON], [1], max_hole_area=0, min_island_area=0)
-    assert (at(mask, HOLE), at(mask, SPECK)) == (False, True)
-
-
 def test_a_clicked_part_and_a_clicked_hole_stay() -> None:
     mask = masks_of([ON, SPECK, HOLE], [1, 1, 0])
     assert (at(mask, HOLE), at(mask, SPECK)) == (False, True)

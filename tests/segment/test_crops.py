@@ -1,11 +1,9 @@
 """The crops of automatic mask generation cover the image."""
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anymask.base import InputError
 from anymask.segment.everything.grid import crop_boxes
 from tests.masks.strategies import quickly, sizes
 
@@ -36,10 +34,3 @@ def test_every_layer_covers_the_photo(size: tuple[int, int], layers: int, overla
             if place == layer:
                 covered[y0:y1, x0:x1] = True
         assert covered.all()
-
-
-def test_invalid_crops_are_refused() -> None:
-    with pytest.raises(InputError, match="n_layers=-1, overlap_ratio=0.3"):
-        crop_boxes((10, 10), -1, 0.3)
-    with pytest.raises(InputError, match="0 <= overlap_ratio < 1"):
-        crop_boxes((10, 10), 1, 1.0)

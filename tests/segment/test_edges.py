@@ -158,10 +158,3 @@ def test_a_network_that_says_nothing_changes_nothing() -> None:
         given: dict[str, Any] = {**asked, "min_island_area": 0, "max_hole_area": 0}
         refined, own = (model.segment(PHOTO, refine_edges=on, **given) for on in (True, False))
         np.testing.assert_array_equal(refined.masks, own.masks)
-
-
-def test_without_a_network_the_models_own_edge_stays() -> None:
-    model = anymask.Model(OnlyEdges(anymask.load().runtime, None))
-    asked = model.segment(PHOTO, box=(70, 30, 250, 212), refine_edges=True).first.pixels()
-    own = model.segment(PHOTO, box=(70, 30, 250, 212), refine_edges=False).first.pixels()
-    np.testing.assert_array_equal(asked, own)

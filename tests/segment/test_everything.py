@@ -5,8 +5,7 @@ from typing import Any
 import pytest
 
 from anymask.base import InputError, PromptError
-from anymask.masks import EncoderOutput, ModelPrompts, ModelSpec, rle_area, rle_to_coco
-from anymask.models.rules import open_family
+from anymask.masks import EncoderOutput, ModelPrompts, rle_area, rle_to_coco
 from anymask.segment import Grid, Model, grid_of
 from anymask.segment.settings import MAX_AT_ONCE
 from tests.segment.fakes import ColourRuntime, Modest, discs, iou, with_spec
@@ -196,14 +195,6 @@ def test_six_fixed_points_are_filled_up() -> None:
     runtime = with_spec(ColourRuntime(), fixed_points=6, pad_point=False)
     Model(runtime).everything(PICTURE, **EASY)
     assert {shape[1] for shape in runtime.calls} == {6}
-
-
-def test_a_family_has_thresholds_of_its_own_and_what_the_user_says_goes_before_them() -> None:
-    nano, sam = (open_family(ModelSpec(name="x", family=family)) for family in ("nano", "sam"))
-    assert grid_of(sam, {}).score == 0.88
-    assert grid_of(nano, {}).score == 0.5
-    assert grid_of(nano, {"score": 0.7}).score == 0.7
-    assert grid_of(nano, {"score": 0.7}).stability == 0.3
 
 
 # Where nothing passes.

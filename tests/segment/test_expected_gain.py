@@ -35,13 +35,6 @@ def fact(known: ExpectedGain, name: str) -> np.ndarray:
     return known.facts()[:, FACTS.index(name)]
 
 
-def test_every_fact_has_its_weights() -> None:
-    known = gain()
-    known.update(np.array([0]))
-    assert known.facts().shape == (SIDE**2, len(FACTS)) == (SIDE**2, len(WEIGHTS.into))
-    assert WEIGHTS.into.shape[1:] == WEIGHTS.bias.shape == WEIGHTS.out.shape
-
-
 @pytest.mark.parametrize("side", [1, 2, 16, 40])
 def test_every_click_has_a_finite_promise_whatever_was_asked(side: int) -> None:
     known = gain(np.random.default_rng(0).normal(size=(3, 8, 8)).astype(np.float32), side=side)

@@ -9,7 +9,6 @@ from anymask.base import InputError
 from anymask.masks import Geometry
 from anymask.segment import Model, Prediction
 from anymask.segment.pipeline import order_by_granularity
-from anymask.segment.settings import check_granularity
 from tests.masks.strategies import quickly
 from tests.segment.fakes import ColourRuntime, discs
 
@@ -113,9 +112,3 @@ def test_the_clicks_are_checked_on_the_candidate_that_is_meant() -> None:
     model, asked = Model(Nested()), {"points": [(30, 45)], "multimask": True}
     assert model.segment(PICTURE, **asked, granularity="part").violated_points == (0,)
     assert model.segment(PICTURE, **asked, granularity="whole").violated_points == ()
-
-
-def test_places_that_make_no_sense_are_refused() -> None:
-    for place in ("Part", -0.1, 1.5, float("nan"), True, None):
-        with pytest.raises(InputError, match=r"or a number from 0 \(part\) to 1 \(whole\)"):
-            check_granularity(place)

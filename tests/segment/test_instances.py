@@ -174,15 +174,6 @@ def test_an_empty_image_has_no_cells() -> None:
     assert list(model.everything(np.zeros((128, 200, 3), np.uint8))) == []
 
 
-def test_nano_cells_answers_prompts_like_nano() -> None:
-    image = cells(GRID)
-    first, second = (
-        anymask.load(name, device="cpu").segment(image, points=[[30, 30]]).mask
-        for name in ("nano", "nano-cells")
-    )
-    assert np.array_equal(first, second)
-
-
 def test_a_model_without_an_instance_head_names_the_missing_capability() -> None:
     with pytest.raises(ModelError, match="instance planes"):
         anymask.load("nano", device="cpu").everything(cells(GRID), mode="instances")

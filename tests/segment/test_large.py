@@ -163,15 +163,6 @@ def opened(mask: np.ndarray) -> bool:
     return bool(mask.any()) and bool((seen > 0)[mask].all())
 
 
-def test_progress_counts_the_looks() -> None:
-    told = []
-    find_in_tiles(
-        WindowScanner(FlatRuntime(), GRID), PHOTO, SIDE, lambda *counts: told.append(counts)
-    )
-    looks = told[-1][1]
-    assert told == [(number, looks) for number in range(1, looks + 1)]
-
-
 # What stitching sets aside.
 
 
@@ -218,12 +209,6 @@ def test_a_fork_of_which_one_arm_is_lost_is_cut() -> None:
     fork = bar(20, 85, 2, 10) | bar(20, 85, 30, 35) | bar(20, 25, 2, 35)
     (one,) = stitch([piece(fork, LEFT), piece(bar(45, 85, 2, 10), RIGHT)], (40, 105))
     assert one.cut
-
-
-def test_objects_that_no_border_cuts_stay_apart() -> None:
-    whole = bar(47, 57)
-    found_ = stitch([piece(whole, LEFT), piece(whole, RIGHT)], (40, 105))
-    assert [one.cut for one in found_] == [False, False]
 
 
 def test_each_part_is_stitched_to_its_own_other_half() -> None:

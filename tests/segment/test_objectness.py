@@ -157,19 +157,6 @@ def test_the_shipped_model_judges_its_masks_and_shows_the_likely_ones() -> None:
     assert all((one.objectness or 0) >= least for one in shown)
 
 
-def test_each_record_has_the_chance_of_its_own_mask(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = anymask.load("nano")
-    table = {**TABLE, "weights": model.runtime.weights_hash}  # tanh of the quality
-    tables = {**shipped_tables("nano"), "objectness": table}
-    family = open_family(model.spec, tables, model.runtime.weights_hash)
-    monkeypatch.setattr(model.runtime, "family", family)
-    found = model.everything(anymask.sample("coffee"), grid=8, refine_edges=False)
-    assert len({one.score for one in found}) > 3
-    for one in found:
-        wanted = 1 / (1 + np.exp(-np.tanh(one.score)))
-        assert one.objectness == pytest.approx(wanted, rel=1e-5)
-
-
 def test_masks_that_cannot_be_shown_are_not_cut_out() -> None:
     judge = Objectness(PLACE, 0.0, view(), None, least=0.5)
     assert judge.above_threshold(np.array([0.2, 0.15, 0.25])) == [0, 2]  # nearly the best so far
@@ -331,3 +318,16 @@ def test_the_recipe_counts_the_masks_that_are_shown(recipe: Any, seed: int) -> N
         shown = recipe.shown(photo, ranks, least)
         assert [id(records[n]) for n in sorted(shown)] == [id(one) for one in wanted]
         assert recipe.counted(photo, ranks, least) == (0, len(wanted))
+
+
+def test_each_record_has_the_chance_of_its_own_mask(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = anymask.load("nano")
+    table = {**TABLE, "weights": model.runtime.weights_hash}  # tanh of the quality
+    tables = {**shipped_tables("nano"), "objectness": table}
+    family = open_family(model.spec, tables, model.runtime.weights_hash)
+    monkeypatch.setattr(model.runtime, "family", family)
+    found = model.everything(anymask.sample("coffee"), grid=8, refine_edges=False)
+    assert len({one.score for one in found}) > 3
+    for one in found:
+        wanted = 1 / (1 + np.exp(-np.tanh(one.score)))
+        assert one.objectness == pytest.approx(wanted, rel=1e-5)

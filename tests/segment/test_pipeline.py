@@ -2,10 +2,8 @@
 
 import numpy as np
 
-from anymask.masks import Prompt
-from anymask.segment import Model, PromptContext, SegmentSettings, refine_edges
-from anymask.segment.pipeline import decode_prompts, order_by_granularity, refine_in_crop
-from tests.segment.fakes import ColourRuntime, PerverseRuntime, discs
+from anymask.segment import Model
+from tests.segment.fakes import PerverseRuntime, discs
 
 PICTURE, _ = discs((80, 120), [(35, 40, 25), (95, 40, 12)])
 
@@ -21,14 +19,3 @@ def test_cleaning_comes_after_negative_clicks_and_before_they_are_checked() -> N
         assert answer.violated_points == ()
     assert cleaned.first.finished is not None
     np.testing.assert_array_equal(cleaned.logits, plain.logits)
-
-
-def test_a_step_that_is_not_wanted_gives_the_answer_itself() -> None:
-    model = Model(ColourRuntime())
-    embedding = model.encode(PICTURE)
-    prompt = Prompt.of(points=[(35, 40)])
-    (answer,) = decode_prompts(model.runtime, embedding, [prompt], SegmentSettings())
-    question = PromptContext(model.runtime, None, embedding, prompt, SegmentSettings())
-    assert order_by_granularity(answer, "all") is answer
-    assert refine_in_crop(answer, question) is answer
-    assert refine_edges(answer, question) is answer

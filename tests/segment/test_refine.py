@@ -66,15 +66,6 @@ def test_any_size_and_type_will_do(step: int, kind: str) -> None:
     assert iou(answer.masks[0], LEFT) > 0.85
 
 
-def test_an_embedding_and_a_closer_look_both_work() -> None:
-    model = Model(Sure())
-    small, (dot,) = discs((600, 900), [(100, 120, 30)])
-    by_embedding = model.refine(model.encode(small), rough(dot))
-    by_photo = model.refine(small, rough(dot))
-    np.testing.assert_array_equal(by_embedding.masks, by_photo.masks)
-    assert model.refine(small, rough(dot), zoom=True).masks.shape[1:] == (600, 900)
-
-
 def test_every_large_part_is_clicked_in_its_middle() -> None:
     mask = LEFT | RIGHT
     mask[0, 0] = True

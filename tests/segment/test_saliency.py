@@ -49,14 +49,6 @@ def test_a_click_is_as_unlike_the_asked_ones_as_their_values_differ() -> None:
     assert np.allclose(unlike, slowly, atol=1e-3)
 
 
-def test_noticing_no_click_changes_nothing() -> None:
-    saliency = Saliency([with_spots((2, 5))], CLICKS, PLACE)
-    saliency.update(np.array([0]))
-    before = saliency.new.copy()
-    assert saliency.update(np.array([], np.int64)).shape == (SIDE**2, 0)
-    assert np.array_equal(saliency.new, before)
-
-
 def test_without_maps_all_clicks_are_alike() -> None:
     saliency = Saliency([], CLICKS, PLACE)
     assert not saliency.update(np.array([3])).any()

@@ -5,10 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 
-import anymask
-from anymask.cli.main import main
 from anymask.masks import Mask, mask_to_rle
 from anymask.segment import Model, SearchLog
 from anymask.segment.everything.grid import Observation
@@ -85,36 +82,3 @@ def test_a_lesson_comes_back_bit_by_bit_and_a_cut_line_is_asked_again(tmp_path: 
     third = SearchLog(tmp_path / "log", {})
     assert third.recall("a") is not None
     assert third.recall("b") == LoggedBatch([], [])
-
-
-@pytest.mark.parametrize(
-    ("output", "log"), [("out", "out/.p.json.search"), ("p.csv", ".p.csv.search")]
-)
-def test_the_command_goes_on_inside_one_photo(
-    output: str,
-    log: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    class Dying(ColourRuntime):
-        """Ctrl-C during its fourth batch."""
-
-        def decode(self, seen: Any, prompts: Any) -> Any:
-            if len(self.calls) == 3:
-                raise KeyboardInterrupt
-            return super().decode(seen, prompts)
-
-    monkeypatch.chdir(tmp_path)
-    Image.fromarray(PICTURE).save("p.png")
-    words = ["everything", "p.png", "-o", output, "--mode", "exact", "--grid", "12"]
-    words += ["--points-per-batch", "16", "--score", "0.3", "--no-overlay"]
-    monkeypatch.setattr(anymask, "load", lambda *_, **__: Model(Dying()))
-    assert main(words) == 130
-    assert "Run the same command again to resume" in capsys.readouterr().err
-    assert Path(log).is_file()
-    second = ColourRuntime()
-    monkeypatch.setattr(anymask, "load", lambda *_, **__: Model(second))
-    assert main(words) == 0
-    assert len(second.calls) == 9 - 3
-    assert not Path(log).exists()

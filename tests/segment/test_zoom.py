@@ -144,12 +144,6 @@ def test_negative_clicks_hold_on_a_closer_look() -> None:
     assert not answer.masks[0][124:127, 109:112].any()
 
 
-def test_an_object_at_the_border_stays_there() -> None:
-    picture, (corner,) = discs((600, 900), [(0, 599, 40)])
-    answer = Model(ColourRuntime()).segment(picture, points=[(3, 590)], zoom=True)
-    assert iou(answer.masks[0], corner) > 0.9
-
-
 def test_nothing_to_look_at_is_no_reason_to_fail() -> None:
     answer = Model(ColourRuntime()).segment(PICTURE, mask=PICTURE[..., 0] < 0, zoom=True)
     assert not answer.masks.any()
