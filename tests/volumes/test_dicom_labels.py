@@ -12,41 +12,42 @@ from anymask.base import InputError
 from anymask.masks import Polygon, polygons_to_mask
 from anymask.volumes import Volume, label_volume, write_labels
 from anymask.volumes.volume import scaled_affine
-from tests.volumes.test_volumes import RAS_AND_LPS, SHAPE, orientations, some_labels
+from tests.volumes.test_volumes import (
+    RAS_AND_LPS,
+    SHAPE,
+    orientations,
+    some_labels,
+    write_slice,
+)
 
 pydicom = pytest.importorskip("pydicom")
 highdicom = pytest.importorskip("highdicom")
 
 
+ABSENT = (
+    "PositionReferenceIndicator", "PatientBirthDate", "PatientSex", "StudyID", "AccessionNumber",
+    "ReferringPhysicianName",
+)  # fmt: skip
+
+
 def write_scan(folder: Path, affine: NDArray[np.float64], shape: tuple[int, int, int]) -> Volume:
     """A CT series at an affine (RAS), read back."""
-    from pydicom.dataset import FileDataset, FileMetaDataset
-    from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
-
     folder.mkdir()
     lps = RAS_AND_LPS @ affine
     spacing = np.linalg.norm(lps[:3, :3], axis=0)
+    directions = np.concatenate([lps[:3, 0] / spacing[0], lps[:3, 1] / spacing[1]])
+    about = dict.fromkeys(ABSENT, "") | {
+        "StudyInstanceUID": "1.2.7", "SeriesInstanceUID": "1.2.8", "FrameOfReferenceUID": "1.2.6",
+        "PatientName": "A^B", "PatientID": "7", "StudyDate": "20260101", "StudyTime": "1200",
+        "Modality": "CT", "ImageOrientationPatient": [f"{one:.12g}"[:16] for one in directions],
+        "PixelSpacing": [f"{spacing[1]:.10g}", f"{spacing[0]:.10g}"], "Rows": shape[1],
+        "SliceThickness": f"{spacing[2]:.10g}", "Columns": shape[2], "BitsStored": 16,
+        "HighBit": 15, "PixelRepresentation": 1, "RescaleIntercept": 0,
+    }  # fmt: skip
     for k in range(shape[0]):
-        meta = FileMetaDataset()
-        meta.TransferSyntaxUID = ExplicitVRLittleEndian
-        meta.MediaStorageSOPClassUID = CTImageStorage
-        meta.MediaStorageSOPInstanceUID = f"1.2.3.{k + 1}"
-        one = FileDataset(None, {}, file_meta=meta, preamble=b"\0" * 128)
-        one.SOPClassUID, one.SOPInstanceUID = CTImageStorage, f"1.2.3.{k + 1}"
-        one.StudyInstanceUID, one.SeriesInstanceUID = "1.2.7", "1.2.8"
-        one.FrameOfReferenceUID, one.PositionReferenceIndicator = "1.2.6", ""
-        one.PatientName, one.PatientID, one.PatientBirthDate, one.PatientSex = "A^B", "7", "", ""
-        one.StudyDate, one.StudyTime, one.StudyID, one.AccessionNumber = "20260101", "1200", "", ""
-        one.ReferringPhysicianName, one.Modality, one.InstanceNumber = "", "CT", str(k + 1)
-        one.ImagePositionPatient = [f"{part:.10g}"[:16] for part in lps[:3, 3] + k * lps[:3, 2]]
-        directions = np.concatenate([lps[:3, 0] / spacing[0], lps[:3, 1] / spacing[1]])
-        one.ImageOrientationPatient = [f"{part:.12g}"[:16] for part in directions]
-        one.PixelSpacing = [f"{spacing[1]:.10g}", f"{spacing[0]:.10g}"]
-        one.SliceThickness, one.Rows, one.Columns = f"{spacing[2]:.10g}", shape[1], shape[2]
-        one.SamplesPerPixel, one.PhotometricInterpretation = 1, "MONOCHROME2"
-        one.BitsAllocated, one.BitsStored, one.HighBit, one.PixelRepresentation = 16, 16, 15, 1
-        one.PixelData = np.full(shape[1:], k, np.int16).tobytes()
-        one.save_as(folder / f"{k}.dcm", enforce_file_format=True)
+        voxels = {"PixelData": np.full(shape[1:], k, np.int16).tobytes(), "InstanceNumber": k + 1}
+        position = lps[:3, 3] + k * lps[:3, 2]
+        write_slice(folder / f"{k}.dcm", k + 1, position, **about, **voxels)
     return anymask.read_volume(folder)
 
 

@@ -90,13 +90,6 @@ def test_several_objects_are_labels_by_their_numbers() -> None:
         assert session.objects == [5]
 
 
-def test_of_two_objects_on_one_voxel_the_smaller_one_has_it() -> None:
-    with begin() as session:
-        session.add(7, 1, mask=_disc(27))
-        session.add(7, 2, mask=_disc(27, 4))
-        assert (session.labels().array[7] == _disc(27).astype(int) + _disc(27, 4)).all()
-
-
 def test_a_correction_leaves_the_slices_beyond_the_next_prompt() -> None:
     with begin() as session:
         session.add(7, box=(16, 13, 39, 36))
@@ -221,13 +214,6 @@ def test_a_thing_that_is_gone_between_two_drawn_slices_is_filled_there() -> None
         assert slices_of(found)[-1] == 10
 
 
-def test_between_drawn_slices_masks_are_filled() -> None:
-    with begin(np.zeros(SHAPE, np.int16), fill="always") as session:
-        session.add(4, mask=_disc(20))
-        session.add(8, mask=_disc(40))
-        assert dice(session.mask()[6], _disc(30)) > 0.99
-
-
 @pytest.mark.parametrize(
     ("said", "match"),
     [
@@ -340,3 +326,10 @@ def test_only_unsure_slices_and_small_gaps_are_filled() -> None:
     untouched = fill_slices(stack.copy(), [1, 6], [], "auto")
     assert (untouched[5] == _disc(60, 3)).all()
     assert not fill_slices(stack.copy(), [1, 6], [5], "never")[3].any()
+
+
+def test_of_two_objects_on_one_voxel_the_smaller_one_has_it() -> None:
+    with begin() as session:
+        session.add(7, 1, mask=_disc(27))
+        session.add(7, 2, mask=_disc(27, 4))
+        assert (session.labels().array[7] == _disc(27).astype(int) + _disc(27, 4)).all()

@@ -17,7 +17,6 @@ from anymask.base import DataError, InputError, LimitError, MissingExtra
 from anymask.volumes import IsolatedScan, Volume, label_volume, write_labels
 from tests.patience import PATIENCE_S
 from tests.volumes.test_untrusted_scans import deflated, header, nifti
-from tests.volumes.test_volumes import write_series, write_slice
 
 nibabel = pytest.importorskip("nibabel")
 pydicom = pytest.importorskip("pydicom")
@@ -183,9 +182,3 @@ def test_the_process_ends_with_the_one_that_started_it(tmp_path: Path) -> None:
     while is_read(pipe):
         assert time.monotonic() < deadline
         time.sleep(0.05)
-
-
-def test_slices_without_the_words_of_the_standard_are_read_too(tmp_path: Path) -> None:
-    write_series(tmp_path / "ct")
-    write_slice(tmp_path / "ct" / "0.dcm", 0, np.array([5.0, 6, 7]), PatientName="Ünal^Zoë")
-    check(tmp_path / "ct", tmp_path / "out")

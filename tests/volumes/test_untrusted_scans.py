@@ -2,6 +2,7 @@
 
 import bz2
 import gzip
+import io
 import json
 import struct
 import zlib
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 import anymask
 from anymask.base import (
@@ -19,11 +21,9 @@ from anymask.base import (
     ImageError,
     InputError,
     LimitError,
-    check_volume_bytes,
     zstd_bound,
 )
 from anymask.images import load_image, tiff
-from anymask.volumes import Volume
 from tests.volumes.test_volumes import write_slice
 
 nibabel = pytest.importorskip("nibabel")
@@ -287,7 +287,7 @@ def test_a_zarr_of_huge_numbers_is_refused(tmp_path: Path) -> None:
             read()
 
 
-@pytest.mark.parametrize("codec", ["gzip", "zlib", "bz2", "lzma", "zstd"])
+@pytest.mark.parametrize("codec", ["gzip", "zlib", "bz2", "lzma", "zstd", "blosc"])
 def test_a_chunk_unpacks_to_a_bounded_size(
     codec: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -300,21 +300,6 @@ def test_a_chunk_unpacks_to_a_bounded_size(
     monkeypatch.setenv("ANYMASK_VOLUME_MEGABYTES", "1")
     (chunk,) = (tmp_path / "a" / "0").glob("0*0*0")
     chunk.write_bytes(bytes(made.encode(bytes(10_000_000))))
-    with pytest.raises(LimitError, match="Chunk '0/0.0.0'"):
-        _ = anymask.read_volume(tmp_path / "a").array
-
-
-def test_a_chunk_of_blosc_unpacks_to_a_bounded_size(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from numcodecs import Blosc
-
-    array = zarr_scan(tmp_path / "a", (4, 32, 32), (2, 32, 32), Blosc())
-    array[:] = np.arange(4096, dtype=np.uint8).reshape(4, 32, 32) % 251
-    assert np.array_equal(anymask.read_volume(tmp_path / "a").array, array[:])
-    monkeypatch.setenv("ANYMASK_VOLUME_MEGABYTES", "1")
-    (chunk,) = (tmp_path / "a" / "0").glob("0*0*0")
-    chunk.write_bytes(Blosc().encode(bytes(10_000_000)))
     with pytest.raises(LimitError, match="Chunk '0/0.0.0'"):
         _ = anymask.read_volume(tmp_path / "a").array
 
@@ -433,54 +418,38 @@ def test_a_deflated_slice_of_dicom_is_bounded(
         anymask.read_volume(tmp_path / "a.dcm")
 
 
-def test_a_compressed_slice_has_the_size_of_its_header(tmp_path: Path) -> None:
-    from io import BytesIO
+def jpeg_2000(pixels: NDArray[np.uint8]) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "jpeg2000", no_jp2=True)
+    return file.getvalue()
 
-    from PIL import Image
+
+def jpeg_ls(pixels: NDArray[np.uint8]) -> bytes:
+    return bytes(pytest.importorskip("jpeg_ls").encode_array(pixels))
+
+
+@pytest.mark.parametrize("code", [jpeg_2000, jpeg_ls])
+def test_a_compressed_slice_has_the_size_of_its_header(code: Any, tmp_path: Path) -> None:
     from pydicom.encaps import encapsulate
 
     pixels = np.arange(20, dtype=np.uint8).reshape(4, 5)
-    for picture, error in ((pixels, None), (np.zeros((999, 5), np.uint8), DataError)):
-        file = BytesIO()
-        Image.fromarray(picture).save(file, "jpeg2000", no_jp2=True)
+    stream = code(pixels)
+    vast = stream.replace(b"\x00\x04\x00\x05", b"\xff" * 4, 1)  # only its header
+    other = code(np.zeros((999, 5), np.uint8)) if code is jpeg_2000 else vast
+    for frame in (stream, other):
         bits = {"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7, "RescaleIntercept": 0}
         write_slice(tmp_path / "a.dcm", 0, np.zeros(3), **bits, PixelData=b"")
         dataset = pydicom.dcmread(tmp_path / "a.dcm")
-        dataset.file_meta.TransferSyntaxUID = pydicom.uid.JPEG2000Lossless
-        dataset.PixelData = encapsulate([file.getvalue()])
-        dataset["PixelData"].VR = "OB"
-        dataset.save_as(tmp_path / "a.dcm", enforce_file_format=True)
-        scan: Volume = anymask.read_volume(tmp_path / "a.dcm")
-        if error is None:
-            read: NDArray[Any] = scan.array
-            assert np.array_equal(read[0], pixels)
-        else:
-            with pytest.raises(error, match="5 x 999 pixels"):
-                _ = scan.array
-
-
-def test_a_slice_of_jpeg_ls_has_the_size_of_its_header(tmp_path: Path) -> None:
-    jpeg_ls = pytest.importorskip("jpeg_ls")
-    from pydicom.encaps import encapsulate
-
-    pixels = np.arange(20, dtype=np.uint8).reshape(4, 5)
-    stream = bytes(jpeg_ls.encode_array(pixels))
-    vast = stream.replace(b"\0\4\0\5", b"\xff" * 4, 1)
-    assert vast != stream
-    for frame, told in ((stream, None), (vast, "65535 x 65535 pixels")):
-        bits = {"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7, "RescaleIntercept": 0}
-        write_slice(tmp_path / "a.dcm", 0, np.zeros(3), **bits, PixelData=b"")
-        dataset = pydicom.dcmread(tmp_path / "a.dcm")
-        dataset.file_meta.TransferSyntaxUID = pydicom.uid.JPEGLSLossless
+        syntaxes = pydicom.uid.JPEG2000Lossless, pydicom.uid.JPEGLSLossless
+        dataset.file_meta.TransferSyntaxUID = syntaxes[code is jpeg_ls]
         dataset.PixelData = encapsulate([frame])
         dataset["PixelData"].VR = "OB"
         dataset.save_as(tmp_path / "a.dcm", enforce_file_format=True)
-        scan: Volume = anymask.read_volume(tmp_path / "a.dcm")
-        if told is None:
+        scan: Any = anymask.read_volume(tmp_path / "a.dcm")
+        if frame is stream:
             assert np.array_equal(scan.array[0], pixels)
-        else:
-            with pytest.raises(DataError, match=told):
-                _ = scan.array
+    with pytest.raises(DataError, match="5 x 999 pixels|65535 x 65535 pixels"):
+        _ = scan.array
 
 
 def test_a_segmentation_over_a_huge_space_is_refused(tmp_path: Path) -> None:
@@ -496,11 +465,3 @@ def test_a_segmentation_over_a_huge_space_is_refused(tmp_path: Path) -> None:
     dataset.save_as(tmp_path / "a.dcm")
     with pytest.raises(LimitError, match=r"'a.dcm' require"):
         anymask.read_volume(tmp_path / "a.dcm")
-
-
-def test_the_size_of_a_slice_is_told_as_that_of_its_series(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The message and the limit beside it, as in a server's answer, are of the same thing."""
-    monkeypatch.setenv("ANYMASK_VOLUME_MEGABYTES", "8")
-    with pytest.raises(LimitError, match="ANYMASK_VOLUME_MEGABYTES=17") as told:
-        check_volume_bytes(2_000_000, "a.dcm", 8)
-    assert told.value.size == 16_000_000

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import anymask
-from anymask.base import InputError, claimed
+from anymask.base import InputError
 from anymask.cli.main import main
 from anymask.masks import Prompt
 from anymask.segment import Model
@@ -136,16 +136,6 @@ def test_what_is_wrong_is_one_error(
     assert [one.name for one in scan.parent.glob("x.*")] == []
 
 
-def test_a_file_of_several_channels_is_asked_for_by_the_command_s_option(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    planes = np.stack([made()[0]] * 2, axis=-1)
-    nibabel.save(nibabel.Nifti1Image(planes[..., None, :], np.eye(4)), "two.nii")
-    assert main(["volume", "two.nii", "--box", "1,1,5,5", "-o", "x.nii"]) == 2
-    assert "Select one with --frame N, N from 0 to 1." in capsys.readouterr().err
-
-
 @pytest.mark.parametrize(
     ("text", "wanted"),
     [
@@ -173,10 +163,3 @@ def test_the_command_follows_with_the_bundled_model(
     assert main(["volume", str(scan), *words]) == 0
     assert "disc: " in capsys.readouterr().out
     assert dice(anymask.read_volume(out).array == 1, made()[1]) > 0.9
-
-
-def test_an_output_that_another_run_writes_is_refused(scan: Path) -> None:
-    output = scan.parent / "a.nii.gz"
-    used = pytest.raises(InputError, match=r"a\.nii\.gz' is in use by another run")
-    with claimed(output, output.with_name(".a.nii.gz.lock")), used:
-        track_volume_file(lambda: Model(ColourRuntime()), asked(scan, "a.nii.gz"), "m")
