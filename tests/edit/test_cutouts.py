@@ -82,10 +82,6 @@ def test_what_cannot_be_cut_out_is_refused(
         cut_out(PHOTO, mask, background=background)
 
 
-def test_settings_and_their_keywords_agree() -> None:
-    assert set(CutoutDict.__optional_keys__) == {one.name for one in fields(CutoutSettings)}
-
-
 @pytest.mark.parametrize(
     ("settings", "word"),
     [
@@ -99,11 +95,6 @@ def test_settings_and_their_keywords_agree() -> None:
 def test_settings_that_make_no_sense_are_refused(settings: dict[str, Any], word: str) -> None:
     with pytest.raises(InputError, match=word):
         CutoutSettings(**settings)
-
-
-def test_photo_and_mask_are_of_one_size() -> None:
-    with pytest.raises(InputError, match="same size"):
-        cut_out(PHOTO, MASK[1:])
 
 
 def disc_model() -> tuple[anymask.Model, np.ndarray, np.ndarray]:
@@ -120,3 +111,7 @@ def test_a_model_cuts_out_what_is_clicked() -> None:
     boxed = model.cutout(photo, points=[(30, 30)], soft=False, crop=True, background="white")
     assert boxed.mode == "RGB"
     assert max(boxed.size) < 45
+
+
+def test_settings_and_their_keywords_agree() -> None:
+    assert set(CutoutDict.__optional_keys__) == {one.name for one in fields(CutoutSettings)}

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from anymask.base import DataError, ImageError
-from anymask.formats import label_values, picture_hw
+from anymask.formats import picture_hw
 from anymask.images import load_image, load_mask, open_picture
 
 
@@ -73,10 +73,3 @@ def test_impossible_names_are_one_error(name: str) -> None:
         load_image(name)
     with pytest.raises(DataError, match="Not a readable image"):
         picture_hw(Path(name))
-
-
-def test_an_empty_label_picture_is_called_empty(tmp_path: Path) -> None:
-    path = tmp_path / "labels.png"
-    path.touch()
-    with pytest.raises(DataError, match=r"Not a readable image"):
-        label_values(path)

@@ -216,10 +216,6 @@ def test_a_stretch_of_bytes_is_numpy_s(seed: int, low: int, high: int) -> None:
         assert np.abs(image[..., band] - truth).max() <= 1
 
 
-def test_one_value_is_black_however_it_is_stretched() -> None:
-    assert not load_image(np.full((5, 5, 3), 90, np.uint8), stretch=(2, 98)).any()
-
-
 # What cannot be read.
 
 

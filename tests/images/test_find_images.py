@@ -9,11 +9,21 @@ from anymask.images import find_images
 
 
 def test_pictures_are_found_in_order_and_hidden_ones_are_not(tmp_path: Path) -> None:
-    for name in ("b.JPG", "a.png", "notes.txt", "sub/c.webp", ".cache/d.png", ".e.png"):
+    names = (
+        "b.JPG",
+        "a.png",
+        "notes.txt",
+        "sub/c.webp",
+        "d.fits",
+        "e.mrc",
+        ".cache/d.png",
+        ".e.png",
+    )
+    for name in names:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     found = [path.relative_to(tmp_path).as_posix() for path in find_images(tmp_path)]
-    assert found == ["a.png", "b.JPG", "sub/c.webp"]
+    assert found == ["a.png", "b.JPG", "d.fits", "e.mrc", "sub/c.webp"]
 
 
 def test_links_are_no_trap(tmp_path: Path) -> None:

@@ -10,9 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from anymask.base import ImageError
-from anymask.cli.main import main
 from anymask.images import (
-    find_images,
     image_hw,
     load_channels,
     load_image,
@@ -115,18 +113,6 @@ def test_pixels_that_are_not_numbers_need_a_stretch(tmp_path: Path) -> None:
         load_image(path)
     image = load_image(path, stretch=(1, 99))
     assert (image[values == values[0, 0]] == 0).all()
-
-
-def test_folders_list_them_and_commands_read_them(tmp_path: Path) -> None:
-    light = np.full((64, 64), 100, "f4")
-    light[20:40, 20:40] = 900
-    for name, data in (("a.fits", fits(light)), ("b.mrc", mrc(light[None]))):
-        path = written(tmp_path, name, data)
-        out = tmp_path / "out.png"
-        words = ["segment", str(path), "--model", "nano", "--point", "30,30", "-o", str(out)]
-        assert main(words) == 0
-        assert (load_image(out)[22:38, 22:38, 0] > 0).mean() > 0.9
-    assert [one.name for one in find_images(tmp_path)] == ["a.fits", "b.mrc", "out.png"]
 
 
 COMPRESSED = header("SIMPLE  = T", "BITPIX  = 8", "NAXIS   = 0") + fits(

@@ -190,12 +190,6 @@ def test_what_can_be_seen_is_the_object(
     assert_same(objects(tmp_path / "a.png"), [OBJECT], least=0.97)
 
 
-def test_a_cut_out_photo_is_one_object_on_request(tmp_path: Path) -> None:
-    photo = np.random.default_rng(0).integers(0, 256, (*HW, 3), np.uint8)
-    Image.fromarray(np.dstack([photo, OBJECT * 255]).astype(np.uint8)).save(tmp_path / "a.png")
-    refused(tmp_path / "a.png", truth=OBJECT, least=1)
-
-
 def test_a_mask_is_upright_as_its_photo_is(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6

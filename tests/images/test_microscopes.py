@@ -1,6 +1,5 @@
 """HEIC photos, and the files of microscopes as stubs of their readers give them."""
 
-import struct
 import sys
 import types
 from pathlib import Path
@@ -122,44 +121,6 @@ def test_without_pi_heif_the_command_to_install_it_is_told(
     path.write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
     with pytest.raises(MissingExtra, match=r"pip install 'anymask\[heic\]'"):
         load_image(path)
-
-
-def _lif_chunk(text: str, before: bytes = b"") -> bytes:
-    body = b"\x2a" + (before + b"\x2a" if before else b"") + struct.pack("<I", len(text))
-    body += text.encode("utf-16-le")
-    return struct.pack("<II", 0x70, len(body)) + body
-
-
-def test_a_lif_made_by_hand_is_read_by_liffile_itself(tmp_path: Path) -> None:
-    """Two channels and three slices of 16 bits, in the blocks that LAS X writes."""
-    pytest.importorskip("liffile")
-    values = np.arange(2 * 3 * 4 * 5, dtype="<u2").reshape(2, 3, 4, 5)  # C Z Y X
-    sides = "".join(
-        f'<DimensionDescription DimID="{axis}" NumberOfElements="{count}" Origin="0" Length="1" '
-        f'Unit="m" BytesInc="{step}" BitInc="0"/>'
-        for axis, count, step in ((1, 5, 2), (2, 4, 10), (3, 3, 40))
-    )
-    channels = "".join(
-        f'<ChannelDescription DataType="0" ChannelTag="0" Resolution="16" Min="0" Max="65535" '
-        f'NameOfMeasuredQuantity="" Unit="" LUTName="Green" IsLUTInverted="0" BytesInc="{step}" '
-        'BitInc="0"/>'
-        for step in (0, 120)
-    )
-    image = (
-        f"<Data><Image><ImageDescription><Channels>{channels}</Channels><Dimensions>{sides}"
-        "</Dimensions></ImageDescription></Image></Data>"
-        '<Memory Size="240" MemoryBlockID="MemBlock_1"/>'
-    )
-    text = (
-        '<LMSDataContainerHeader Version="2"><Element Name="p" Visibility="1"><Data/>'
-        '<Memory Size="0" MemoryBlockID="MemBlock_0"/><Children><Element Name="one" '
-        f'Visibility="1">{image}</Element></Children></Element></LMSDataContainerHeader>'
-    )
-    block = _lif_chunk("MemBlock_1", struct.pack("<Q", values.nbytes))
-    path = tmp_path / "a.lif"
-    path.write_bytes(_lif_chunk(text) + block + values.tobytes())
-    assert (image_hw(path), read_pages(path).count) == ((4, 5), 3)
-    np.testing.assert_array_equal(load_channels(path, 1), values[:, 1].transpose(1, 2, 0))
 
 
 def test_a_place_is_a_page_and_a_band(stack: Path) -> None:

@@ -1,8 +1,6 @@
 """Files, folders, patterns and lists of photos; web addresses only where somebody asks."""
 
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +18,7 @@ from anymask.images import (
     sample,
 )
 from anymask.images import load as web_pictures
+from tests.http_answers import Answers, serving
 
 PIXELS = np.random.default_rng(2).integers(0, 256, (20, 30, 3), np.uint8)
 
@@ -92,35 +91,12 @@ def test_samples_are_small_photos_in_the_package() -> None:
 
 
 @pytest.fixture
-def server(folder: Path) -> Iterator[str]:
-    """A server on this machine: a photo, a redirect to a file, nothing else."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            if self.path == "/a.png":
-                self.send_response(200)
-                self.end_headers()
-                self.wfile.write((folder / "a.png").read_bytes())
-            elif self.path in ("/away", "/ftp"):
-                target = (
-                    "ftp://127.0.0.1/a.png" if self.path == "/ftp" else f"file://{folder}/a.png"
-                )
-                self.send_response(302)
-                self.send_header("Location", target)
-                self.end_headers()
-            else:
-                self.send_error(404)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    served = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=served.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{served.server_port}"
-    served.shutdown()
-    thread.join()
-    served.server_close()
+def server(folder: Path) -> Iterator[Answers]:
+    """A photo, redirects to other schemes, nothing else."""
+    with serving() as answers:
+        answers.files["/a.png"] = (folder / "a.png").read_bytes()
+        answers.redirect |= {"/away": f"file://{folder}/a.png", "/ftp": "ftp://127.0.0.1/a.png"}
+        yield answers
 
 
 @pytest.fixture(autouse=True)
@@ -128,12 +104,13 @@ def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("no_proxy", "*")
 
 
-def test_an_address_is_read_only_where_it_is_allowed(server: str, folder: Path) -> None:
+def test_an_address_is_read_only_where_it_is_allowed(server: Answers, folder: Path) -> None:
     with pytest.raises(ImageError, match="Pass allow_url=True"):
-        load_image(f"{server}/a.png")
+        load_image(f"{server.url}/a.png")
     for geo_keys in ({}, {34735: (1, 1, 0, 0)}):
         Image.fromarray(PIXELS).save(folder / "a.png", "tiff", tiffinfo=geo_keys)
-        pixels, picture = load_referenced(f"{server}/a.png", allow_url=True)
+        server.files["/a.png"] = (folder / "a.png").read_bytes()
+        pixels, picture = load_referenced(f"{server.url}/a.png", allow_url=True)
         np.testing.assert_array_equal(pixels, PIXELS)
         assert picture.georeferenced is bool(geo_keys)
 
@@ -146,11 +123,11 @@ def test_the_chosen_frame_of_a_pillow_image_is_read(folder: Path) -> None:
         np.testing.assert_array_equal(load_referenced(opened)[0], PIXELS[::-1])
 
 
-def test_what_the_web_does_not_give_is_one_clear_error(server: str) -> None:
+def test_what_the_web_does_not_give_is_one_clear_error(server: Answers) -> None:
     for address, told in [
-        (f"{server}/none.png", "cannot be read .*404"),
-        (f"{server}/away", "cannot be read .*file://.* not allowed"),
-        (f"{server}/ftp", "cannot be read .*redirects from http to ftp://"),
+        (f"{server.url}/none.png", "cannot be read .*404"),
+        (f"{server.url}/away", "cannot be read .*file://.* not allowed"),
+        (f"{server.url}/ftp", "cannot be read .*redirects from http to ftp://"),
         ("file:///a.png", "Expected an http or https URL"),
         ("http://[", "cannot be read|Expected an http"),
     ]:
@@ -158,7 +135,7 @@ def test_what_the_web_does_not_give_is_one_clear_error(server: str) -> None:
             fetch_picture(address)
 
 
-def test_a_picture_that_is_too_large_is_not_read(server: str) -> None:
+def test_a_picture_that_is_too_large_is_not_read(server: Answers) -> None:
     with pytest.raises(ImageError, match="more than 100 bytes"):
-        fetch_picture(f"{server}/a.png", most_bytes=100)
+        fetch_picture(f"{server.url}/a.png", most_bytes=100)
     assert web_pictures.MAX_BYTES == 100_000_000

@@ -69,11 +69,6 @@ def test_names_and_the_size_of_a_pixel_come_from_the_file(imagej: Path, ome: Pat
     assert read_planes(ome).pixel == PixelSize(65.0, "nm")
 
 
-def test_dots_per_inch_are_no_size_of_a_pixel(tmp_path: Path) -> None:
-    tifffile.imwrite(tmp_path / "a.tif", stack()[0, 0], resolution=(72, 72), resolutionunit=2)
-    assert read_planes(tmp_path / "a.tif").pixel is None
-
-
 def test_bands_are_channels_and_colours_stay_a_look_of_their_own(tmp_path: Path) -> None:
     five, colours = tmp_path / "five.tif", tmp_path / "colours.tif"
     bands = np.broadcast_to(50 * np.arange(5), (*HW, 5)).astype(np.uint8)
@@ -158,3 +153,8 @@ def test_odd_descriptions_are_passed_over(tmp_path: Path, xml: str) -> None:
     tifffile.imwrite(path, stack()[0, 0], description=xml or "<?xml?>", metadata=None)
     assert read_planes(path).pixel is None
     assert level(path) == 0
+
+
+def test_dots_per_inch_are_no_size_of_a_pixel(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", stack()[0, 0], resolution=(72, 72), resolutionunit=2)
+    assert read_planes(tmp_path / "a.tif").pixel is None

@@ -401,11 +401,6 @@ def test_small_things_are_left_out_and_a_map_without_things_is_a_layer(
     assert len(read_layer(tmp_path / "b.fgb")[0]) == 0
 
 
-def test_outputs_that_are_no_layers_are_refused(tmp_path: Path, ortho: Path) -> None:
-    with pytest.raises(InputError, match=r"For maps, use \.gpkg.*a\.geojson\?"):
-        search(ortho, tmp_path / "a.kml")
-
-
 # Shapes.
 
 
@@ -542,17 +537,6 @@ def test_the_bare_ground_of_a_house_that_went_is_no_new_object(tmp_path: Path) -
         assert (piece.label, piece.outline.area) == (label, 40 * 40)
 
 
-def test_maps_of_different_places_are_not_compared(tmp_path: Path, ortho: Path) -> None:
-    far = write_map(tmp_path / "far.tif", np.ones((64, 64, 3), np.uint8), corner=(6e5, 5e6))
-    with (
-        open_map(ortho) as a,
-        open_map(far) as b,
-        pytest.raises(InputError, match="do not overlap"),
-        aligned(b, a),
-    ):
-        pass
-
-
 # Commands.
 
 
@@ -612,3 +596,14 @@ def test_little_on_a_map_for_its_resolution_is_told(
     said = capsys.readouterr().err
     assert all(one in said for one in told), said
     assert ("To find more" in said) == bool(told)
+
+
+def test_maps_of_different_places_are_not_compared(tmp_path: Path, ortho: Path) -> None:
+    far = write_map(tmp_path / "far.tif", np.ones((64, 64, 3), np.uint8), corner=(6e5, 5e6))
+    with (
+        open_map(ortho) as a,
+        open_map(far) as b,
+        pytest.raises(InputError, match="do not overlap"),
+        aligned(b, a),
+    ):
+        pass

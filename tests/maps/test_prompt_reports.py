@@ -142,22 +142,6 @@ def test_coordinates_keep_all_digits(torn: Path, value: float) -> None:
     assert "e" not in point.removeprefix("point ")
 
 
-def test_a_line_without_a_box_is_skipped(
-    torn: Path, caplog: pytest.LogCaptureFixture, tmp_path: Path
-) -> None:
-    layer = tmp_path / "lines.gpkg"
-    lines = [[place(5, 5), place(40, 30)], [place(5, 5), place(40, 5)], [place(5, 5), place(5, 9)]]
-    shapes = np.array([shapely.LineString(one) for one in lines], object)
-    pyogrio.raw.write(
-        layer, shapely.to_wkb(shapes), [np.arange(3)], np.array(["n"], object),
-        geometry_type="LineString", crs=UTM,
-    )  # fmt: skip
-    with open_map(torn) as scene:
-        (found,) = read_prompts(layer, scene)
-    assert found.source == "lines.gpkg 1"
-    assert "box has no area were skipped: lines.gpkg 2, lines.gpkg 3" in caplog.text
-
-
 @pytest.mark.parametrize(
     ("option", "text", "expected"),
     [

@@ -1,9 +1,7 @@
 """Maps and layers lead to no address and to no file outside their folder, whatever their names."""
 
-import http.server
 import json
 import shutil
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +20,7 @@ shapely = pytest.importorskip("shapely")
 
 from anymask.maps import open_map, read_prompts  # noqa: E402 - after the check for the extra
 from anymask.maps.sources import OFFLINE, offline_layers, offline_rasters  # noqa: E402
+from tests.http_answers import Answers, serving  # noqa: E402
 from tests.maps.made import UTM, write_map  # noqa: E402
 
 PIXELS = np.random.default_rng(0).integers(0, 255, (32, 40, 3), np.uint8)
@@ -31,34 +30,10 @@ HEAD = (
 )
 
 
-class Web:
-    """A server on this machine: its address, and what it was asked for."""
-
-    def __init__(self, port: int, asked: list[str]) -> None:
-        self.url, self.asked = f"http://127.0.0.1:{port}", asked
-
-
 @pytest.fixture(scope="module")
-def web() -> Iterator[Web]:
-    asked: list[str] = []
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            asked.append(self.path)
-            self.send_error(404)
-
-        def do_HEAD(self) -> None:
-            self.do_GET()
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
-        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield Web(running.server_port, asked)
-        running.shutdown()
-        thread.join()
+def web() -> Iterator[Answers]:
+    with serving() as answers:
+        yield answers
 
 
 def mosaic(*sources: str, relative: int = 1, more: str = "", tag: str = "SourceFilename") -> str:
@@ -126,7 +101,7 @@ def texts(url: str, outside: str) -> dict[str, str | bytes]:
 
 
 @pytest.fixture
-def place(tmp_path: Path, web: Web) -> Path:
+def place(tmp_path: Path, web: Answers) -> Path:
     """A folder with a sound map, a hidden way out of it, and a text beside the folder."""
     folder = tmp_path / "maps"
     folder.mkdir()
@@ -145,7 +120,9 @@ def look(path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["a.tif", "a.vrt", "a.jp2"])
 @pytest.mark.parametrize("kind", texts("", ""))
-def test_a_map_that_leads_elsewhere_is_refused(kind: str, name: str, place: Path, web: Web) -> None:
+def test_a_map_that_leads_elsewhere_is_refused(
+    kind: str, name: str, place: Path, web: Answers
+) -> None:
     content = texts(web.url, str(place.parent / "secret.txt"))[kind]
     (place / name).write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(ImageError):
@@ -154,7 +131,7 @@ def test_a_map_that_leads_elsewhere_is_refused(kind: str, name: str, place: Path
 
 
 @pytest.mark.parametrize("side", ["ovr", "msk", "aux.xml", "vrt.ovr", "xdata", "tag"])
-def test_a_file_beside_a_map_leads_nowhere_else(side: str, place: Path, web: Web) -> None:
+def test_a_file_beside_a_map_leads_nowhere_else(side: str, place: Path, web: Answers) -> None:
     there = f"/vsicurl/{web.url}/a.tif"
     if side == "tag":
         with rasterio.open(place / "good.tif", "r+") as file:
@@ -172,7 +149,7 @@ def test_a_file_beside_a_map_leads_nowhere_else(side: str, place: Path, web: Web
 
 
 def test_one_such_file_in_a_folder_is_named(
-    place: Path, web: Web, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    place: Path, web: Answers, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(place.parent)
     (place / "inner.tif").write_text(service(web.url))
@@ -217,7 +194,7 @@ def test_a_world_file_says_where_a_picture_lies(place: Path) -> None:
 # The second line: what is not found by the checks.
 
 
-def test_gdal_itself_asks_nobody(place: Path, web: Web) -> None:
+def test_gdal_itself_asks_nobody(place: Path, web: Answers) -> None:
     (place / "s.xml").write_text(service(web.url))
     with offline_rasters():
         for name in (f"/vsicurl/{web.url}/a.tif", str(place / "inner.tif"), str(place / "s.xml")):
@@ -269,7 +246,7 @@ def layers(url: str) -> dict[str, str]:
 @pytest.mark.parametrize("name", ["p.geojson", "p.gpkg", "p.shp", "p.fgb", "p.kml"])
 @pytest.mark.parametrize("kind", layers(""))
 def test_a_layer_that_leads_elsewhere_is_refused(
-    kind: str, name: str, place: Path, web: Web
+    kind: str, name: str, place: Path, web: Answers
 ) -> None:
     (place / name).write_text(layers(web.url)[kind])
     with open_map(place / "good.tif") as scene, pytest.raises(PromptError):
@@ -277,7 +254,7 @@ def test_a_layer_that_leads_elsewhere_is_refused(
     assert web.asked == []
 
 
-def test_links_to_further_pages_are_not_followed(place: Path, web: Web) -> None:
+def test_links_to_further_pages_are_not_followed(place: Path, web: Answers) -> None:
     (place / "p.geojson").write_text(features(links=[{"rel": "next", "href": f"{web.url}/next"}]))
     with open_map(place / "good.tif") as scene:
         (found,) = read_prompts(place / "p.geojson", scene)
