@@ -54,20 +54,9 @@ def test_hashes_are_whole_and_say_who_states_them(name):
         assert "no public" in what.stated_by
 
 
-@pytest.mark.parametrize("name", ["sam_vit_b", "sam_vit_l", "sam_vit_h"])
-def test_the_official_file_name_carries_the_start_of_the_md5(name):
-    what = catalogue.entry(name)
-    assert what.file == f"{name}_{what.md5[:6]}.pth"
-
-
 def test_no_two_files_share_a_name_so_that_a_mirror_may_be_one_folder():
     files = [catalogue.entry(name).file for name in PUBLISHED]
     assert len(set(files)) == len(files)
-
-
-def test_three_families_are_not_for_commercial_use_and_the_others_are():
-    forbidden = {name for name in catalogue.names() if not catalogue.entry(name).licence.commercial}
-    assert forbidden == {"edge_sam", "edge_sam_3x", "medsam2", "semantic_sam_swint"}
 
 
 def test_every_network_of_the_catalogue_exists():

@@ -1,11 +1,8 @@
-import sys
-
 import pytest
 import torch
 
-from anymask.base import InputError, MissingExtra
+from anymask.base import InputError
 from anymask.runtime import pick_device
-from anymask.runtime.protocol import pick_dtype
 
 
 @pytest.mark.parametrize(
@@ -41,19 +38,3 @@ def test_a_gpu_beyond_the_last_is_refused(monkeypatch: pytest.MonkeyPatch) -> No
 def test_an_unknown_device_is_refused(device: str) -> None:
     with pytest.raises(InputError, match=r"Choose from: auto, cpu, cuda, mps, or a CUDA"):
         pick_device(device)
-
-
-def test_precisions_are_three_words() -> None:
-    assert [pick_dtype(name) for name in ("fp32", "bf16", "fp16")] == [
-        torch.float32,
-        torch.bfloat16,
-        torch.float16,
-    ]
-    with pytest.raises(InputError, match="Invalid precision 'half'. Choose from: fp32, bf16, fp16"):
-        pick_dtype("half")
-
-
-def test_without_torch_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "torch", None)
-    with pytest.raises(MissingExtra, match=r"pip install 'anymask\[torch\]'"):
-        pick_device("auto")

@@ -64,12 +64,6 @@ def test_a_chunked_answer_that_breaks_is_taken_up_too(server, model):
     assert len(server.asked) == 2
 
 
-def test_a_server_without_ranges_starts_over(server, model):
-    server.ranges, server.cut = False, [300_000]
-    assert fetch("m").status == "verified"
-    assert server.asked[1][1] == "bytes=300000-"
-
-
 def test_a_new_edition_between_two_connections_starts_over(server, shelf, content):
     server.files["/m.pt"] = b"an older edition" * 50_000
     shelf.put("m", content, f"{server.url}/m.pt", sha256=None, bytes=None)
@@ -306,25 +300,12 @@ def test_a_file_that_changed_at_the_same_size_is_downloaded_again(server, model,
     assert path.read_bytes() == content
 
 
-def test_a_right_file_without_a_record_is_adopted(server, model, content):
-    path = store.path_of(model)
-    path.parent.mkdir(parents=True)
-    path.write_bytes(content)
-    assert fetch("m").status == "verified"
-    assert server.asked == []
-
-
 def test_a_wrong_file_without_a_record_is_not_taken(server, model, content):
     path = store.path_of(model)
     path.parent.mkdir(parents=True)
     path.write_bytes(bytes(len(content)))
     with pytest.raises(WeightsError, match="is not the published file"):
         fetch("m")
-
-
-def test_the_bundled_model_needs_no_download():
-    with pytest.raises(WeightsError, match="is included in the package"):
-        fetch("nano")
 
 
 def test_addresses_of_a_name_with_odd_characters_are_quoted(shelf, content, monkeypatch):

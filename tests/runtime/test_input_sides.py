@@ -28,7 +28,6 @@ from anymask.runtime import (
 )
 from anymask.runtime.manifest import GRAPH_WEIGHTS
 from anymask.studio.start import check_model, exported_choice
-from anymask.track.image_tracker import ImageTracker
 from tests.runtime.stand_in import some_prompts
 
 WEIGHTS = ASSETS / "nano" / GRAPH_WEIGHTS
@@ -141,10 +140,3 @@ def test_weights_of_a_training_are_a_models_name_with_a_side(
     assert main(["export", f"{mine}@256", "-o", str(tmp_path / "small")]) == 0
     written = read_manifest(tmp_path / "small")
     assert (written.spec.image_side, written.licence) == (256, about["licence"])
-
-
-def test_frames_of_videos_have_the_side_too() -> None:
-    frame = np.zeros((90, 160, 3), np.uint8)
-    seen = ImageTracker(anymask.load("nano@384")).encode_frame(frame, frame[..., 0])
-    assert seen.embedding.geometry.side == 384
-    assert seen.embedding.geometry.input_hw == (216, 384)

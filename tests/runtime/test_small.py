@@ -13,8 +13,6 @@ from anymask.edit import main_subject
 from anymask.jobs import ModelChoice
 from anymask.runtime import (
     ASSETS,
-    EdgeRefining,
-    MaskNaming,
     OnnxRuntime,
     onnx,
     read_manifest,
@@ -73,11 +71,6 @@ def test_the_variable_names_the_model_of_photos(monkeypatch: pytest.MonkeyPatch)
     assert ModelChoice().model == "nano@384"
     monkeypatch.setenv("ANYMASK_MODEL", "")
     assert ModelChoice().model == "small"
-
-
-def test_edges_and_names_are_the_smaller_model_s(small: anymask.Model) -> None:
-    assert small.runtime.capability(EdgeRefining) is not None
-    assert small.runtime.capability(MaskNaming) is not None
 
 
 def test_altered_numbers_are_refused(tmp_path: Path, photo: np.ndarray) -> None:

@@ -1,4 +1,3 @@
-import pickle
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -113,17 +112,6 @@ def test_predicting_never_copies_the_maps_and_saving_does(
     assert len(copies) == 1
     again = model.segment(Features.load(tmp_path / "a"), points=[(3, 4)])
     np.testing.assert_array_equal(again.logits, answer.logits)
-
-
-def test_an_embedding_of_another_device_can_be_pickled() -> None:
-    embedding = Model(TorchRuntime(models.build("tiny"), device="cpu")).encode(
-        np.zeros((9, 9, 3), "u1")
-    )
-    again = pickle.loads(pickle.dumps(embedding))
-    assert isinstance(again.seen, StoredMaps)
-    for one, other in zip(again.maps, embedding.maps, strict=True):
-        assert one.name == other.name
-        np.testing.assert_array_equal(one.values, other.values)
 
 
 def test_it_answers_clicks_and_nothing_that_it_does_not_know() -> None:

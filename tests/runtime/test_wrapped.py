@@ -18,7 +18,7 @@ from anymask.runtime import (
     open_sweep,
     require,
 )
-from anymask.runtime.protocol import KeptMasks, Sweeps
+from anymask.runtime.protocol import KeptMasks
 from tests.segment.fakes import ColourRuntime
 
 GEOMETRY = Geometry((128, 128), (128, 128), 128)
@@ -100,11 +100,6 @@ def test_a_capability_that_no_wrapper_knows_is_forwarded() -> None:
     assert tracks.follow(outside.encode_images(IMAGES)[0], frames=2) == [0, 1]
     assert tracks.speed == 2.5
     assert calls == ["encode_images", "follow", "encode_images", "follow"]
-
-
-def test_a_capability_that_the_model_lacks_is_lacking() -> None:
-    assert noted(ColourRuntime())[0].capability(Tracks) is None
-    assert noted(ColourRuntime())[0].capability(Sweeps) is None
 
 
 def test_a_call_may_be_answered_without_the_model() -> None:
