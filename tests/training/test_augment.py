@@ -16,7 +16,6 @@ from anymask.training.augment import (
     turn,
 )
 
-SIDE = 96
 SPEC = ModelSpec(
     name="x", image_side=64, mask_side=16, resample="area", mean=(127.5,) * 3, std=(127.5,) * 3
 )

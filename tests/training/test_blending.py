@@ -27,13 +27,6 @@ def test_numbers_are_a_share_of_the_way_and_the_start_stays() -> None:
     assert (start.layer.weight == 1).all()
 
 
-def test_a_share_of_one_changes_nothing() -> None:
-    learned, same = Net(3.3), Net(3.3)
-    blend(learned, Net(1.1), 1.0)
-    for name, value in learned.state_dict().items():
-        assert torch.equal(value, same.state_dict()[name])
-
-
 def test_what_the_start_has_not_is_as_it_was_learned() -> None:
     between = Net(3.0, more=True)
     blend(between, Net(1.0, outputs=3), 0.5)

@@ -61,19 +61,6 @@ def test_first_prompts_are_boxes_clicks_or_both_and_only_lone_clicks_are_ambiguo
     assert lone.float().mean().item() == pytest.approx(1 - 0.6, abs=0.04)
 
 
-def test_a_corrected_prompt_has_one_more_click_and_the_earlier_mask() -> None:
-    targets = torch.zeros(2, 8, 8)
-    targets[:, 2:6, 2:6] = 1
-    places, boxes = torch.full((2, 2), 16.0), torch.tensor([[8.0, 8.0, 24.0, 24.0]] * 2)
-    prompts = first_prompts((places, places, boxes), 32, draws(), RULES)
-    logits = torch.full((2, 8, 8), -30.0)
-    after = corrected(prompts, logits, targets, draws(1), RULES)
-    assert after.coords.shape == (2, 4, 2)
-    assert after.has_mask.tolist() == [1, 1]
-    assert after.masks.min() == -20
-    assert not after.ambiguous.any()
-
-
 def test_corrections_click_on_the_error_or_bring_nothing_but_the_mask() -> None:
     n = 1000
     targets = torch.zeros(n, 8, 8)

@@ -16,7 +16,7 @@ from anymask.training import loop as of_worker
 from anymask.training.loop import TrainingRun, TrainingWorker, set_rates, train
 from anymask.training.outcome import StepOutcome
 from anymask.training.recipe import RecipeStage
-from anymask.training.run_folder import BEFORE, TrainingProgress, read_state, remove_drafts
+from anymask.training.run_folder import BEFORE, TrainingProgress, read_state
 from anymask.training.samples import TrainingPictures, batches
 from tests.training.small_data import small_recipe, write_sets
 
@@ -130,15 +130,6 @@ def nan_outcome(worker: TrainingWorker) -> StepOutcome:
     return StepOutcome(parameter.sum() * float("nan"), 0.0, 0.0, 0.0, 0.0)
 
 
-def test_a_step_without_a_finite_gradient_is_left_out(data: Path, tmp_path: Path) -> None:
-    worker = fresh(small_recipe(), data, tmp_path)
-    before = {name: p.clone() for name, p in worker.model.named_parameters()}
-    nan_outcome(worker).loss.backward()
-    worker.descend()
-    assert worker.progress.skipped == 1
-    assert all(torch.equal(before[n], p) for n, p in worker.model.named_parameters())
-
-
 def test_many_bad_steps_in_a_row_bring_the_checkpoint_back(data: Path, tmp_path: Path) -> None:
     worker = fresh(small_recipe(), data, tmp_path)
     worker.save()
@@ -165,11 +156,6 @@ def test_more_processes_than_cores_are_refused_and_torchrun_is_named(
     loop.check_processes(replace(recipe, workers=4))
     monkeypatch.setattr(loop, "usable_cores", lambda: 1)
     loop.check_processes(replace(recipe, workers=2))  # what recipes have that do not say
-
-
-def test_composed_scenes_need_what_composes_them(data: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="synthetic"):
-        loop.train(small_recipe(synthetic=0.5), loop.TrainingRun(data, tmp_path / "run"))
 
 
 def test_bad_steps_before_any_checkpoint_bring_the_start_back_and_then_end_the_run(
@@ -299,13 +285,6 @@ def test_a_quality_run_starts_from_another_and_moves_nothing_but_the_head(
         assert same != name.startswith("decoder.quality."), name
 
 
-def test_the_unfinished_checkpoint_of_a_killed_run_is_removed(tmp_path: Path) -> None:
-    for name in (".last.pt.part", "last.pt.4711.part"):
-        (tmp_path / name).write_bytes(b"half")
-    remove_drafts(tmp_path)
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_a_picture_that_cannot_be_read_is_told_as_such_beside_the_one_that_learns(
     tmp_path: Path,
 ) -> None:
@@ -326,3 +305,12 @@ def test_averaged_weights_have_the_statistics_of_batch_norms(tmp_path: Path, dat
     worker.descend()
     assert worker.average.norm.running_mean.tolist() == [1.0, 3.5]  # half of the way from 0
     assert worker.average.norm.running_var.tolist() == [1.5, 4.5]  # of variances 2 and 8, from 1
+
+
+def test_a_step_without_a_finite_gradient_is_left_out(data: Path, tmp_path: Path) -> None:
+    worker = fresh(small_recipe(), data, tmp_path)
+    before = {name: p.clone() for name, p in worker.model.named_parameters()}
+    nan_outcome(worker).loss.backward()
+    worker.descend()
+    assert worker.progress.skipped == 1
+    assert all(torch.equal(before[n], p) for n, p in worker.model.named_parameters())

@@ -97,14 +97,6 @@ def test_a_wrong_recipe_is_refused(raw: dict[str, object], says: str) -> None:
         recipe_of(dict(raw), "r.toml")
 
 
-def test_an_absent_or_broken_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"Cannot read the recipe .*no\.toml"):
-        read_recipe(tmp_path / "no.toml")
-    (tmp_path / "bad.toml").write_text("a = [")
-    with pytest.raises(ConfigError, match=r"bad\.toml: Not valid TOML"):
-        read_recipe(tmp_path / "bad.toml")
-
-
 def test_stages_follow_each_other() -> None:
     recipe = recipe_of({"stage": [STAGE, {**STAGE, "side": 96}]}, "r")
     assert recipe.steps == 4

@@ -137,16 +137,6 @@ def test_a_copy_is_no_beginner_and_its_rate_falls_at_once(
     assert rates == pytest.approx([1e-3, 0.8536e-3, 0.5e-3, 0.1464e-3], rel=1e-3)
 
 
-def test_a_copy_that_has_begun_goes_on_by_itself(data: Path, tmp_path: Path) -> None:
-    source, target = tmp_path / "long", tmp_path / "cool"
-    train(small_recipe(steps=2), TrainingRun(data, source))
-    train(cooling(2), TrainingRun(data, target, source=source))  # type: ignore[arg-type]
-    done = read_state(target / LAST)["model"]
-    train(small_recipe(steps=4), TrainingRun(data, source))
-    train(cooling(2), TrainingRun(data, target, source=source))  # type: ignore[arg-type]
-    assert same(read_state(target / LAST)["model"], done)
-
-
 def test_a_copy_of_nothing_or_of_another_model_is_refused(
     data: Path, trained: Path, tmp_path: Path
 ) -> None:

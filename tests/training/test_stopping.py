@@ -20,13 +20,6 @@ def test_a_signal_reaches_the_handler_and_only_for_a_while(name: signal.Signals)
     assert signal.getsignal(name) == before
 
 
-def test_the_handlers_come_back_after_an_error_too() -> None:
-    before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(ZeroDivisionError), handling_signals(lambda *_: None):
-        raise ZeroDivisionError
-    assert signal.getsignal(signal.SIGTERM) == before
-
-
 def test_a_worker_that_has_ended_its_run_is_not_killed_by_a_signal_that_comes_late() -> None:
     """The one that waits for workers hands a signal on, which may have reached them already."""
     program = """

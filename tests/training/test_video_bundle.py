@@ -14,7 +14,6 @@ import pytest
 import torch
 
 from anymask.base import WeightsError
-from anymask.models.rules import MultimaskStability, TrackingSettings
 from anymask.models.variants import TINY_EDGE, TINY_VIDEO, VideoVariant
 from anymask.models.video_model import VideoModel
 from anymask.runtime import (
@@ -192,27 +191,6 @@ def test_constants_come_back_as_they_were_written(network: VideoModel, bundle: P
     assert found.settings == network.config.settings
     assert (found.times_weight is None) == (network.config.settings.pointer_times == "none")
     np.testing.assert_array_equal(found.no_memory, network.no_mem_embed.detach().numpy()[0, 0])
-
-
-def test_settings_with_a_stability_come_back(tmp_path: Path) -> None:
-    from anymask.runtime import settings_to_bytes
-
-    settings = TrackingSettings(stability=MultimaskStability(delta=0.1), several_points=(0, 2))
-    empty = np.zeros((1, 1), np.float32)
-    names = (
-        "ages",
-        "no_object",
-        "no_memory",
-        "mask_weight",
-        "mask_bias",
-        "places",
-        "cosine",
-        "sine",
-    )
-    np.savez(
-        tmp_path / "video.npz", settings=settings_to_bytes(settings), **dict.fromkeys(names, empty)
-    )
-    assert read_constants(tmp_path / "video.npz").settings == settings
 
 
 def test_damaged_constants_are_refused(tmp_path: Path) -> None:
