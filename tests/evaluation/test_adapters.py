@@ -5,12 +5,7 @@ from typing import Any
 from anymask.evaluation import FromFunction
 from anymask.evaluation.adapters import RenamedSegmenter
 from anymask.evaluation.protocols import BOX
-from tests.evaluation.small_sets import filled_box, perfect
-
-
-def test_a_new_name_leaves_the_old_one_alone() -> None:
-    inner = perfect("a")
-    assert (RenamedSegmenter(inner, "b").spec.name, inner.spec.name) == ("b", "a")
+from tests.evaluation.small_sets import filled_box
 
 
 def test_a_renamed_model_takes_the_settings_of_the_one_that_it_renames() -> None:

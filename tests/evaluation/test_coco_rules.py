@@ -82,9 +82,3 @@ def test_the_better_rank_takes_the_truth() -> None:
     assert found.hit[:3].tolist() == [[True, False]] * 3  # the worse mask comes first: IoU .625
     assert found.hit[3:].tolist() == [[False, True]] * 7
     assert found.found(1).tolist() == [1, 1, 1, 0, 0, 0, 0, 0, 0, 0]
-
-
-def test_nothing_found_and_nothing_to_find() -> None:
-    truth = mask_to_rle(rectangle(HW, (0, 0, 40, 40)))
-    empty = match_photo(HW, [], np.zeros(0), [truth], most=10)["all"]
-    assert (empty.truths, empty.found().tolist()) == (1, [0] * 10)

@@ -69,12 +69,6 @@ def test_a_smaller_limit_draws_a_part_of_a_larger_one(data: Path) -> None:
     assert all(small <= large for small, large in itertools.pairwise(drawn))
 
 
-def test_a_limit_a_photo_holds_for_every_photo(data: Path) -> None:
-    _, samples = load_set(data / "first")
-    chosen = choose_masks(SetPlan(name="first"), samples, per_image=3)
-    assert chosen.image.tolist() == [0] * 3 + [1] * 3
-
-
 def test_of_several_annotators_the_first_one_counts_unless_all_are_wanted(tmp_path: Path) -> None:
     folder = write_set(tmp_path / "people", [ROW])
     path = folder / "masks.jsonl"

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from anymask.cli.main import main
 from anymask.evaluation.finding import FindAnswer, measure_finding
-from anymask.masks import Rle, mask_to_rle, rle_merge, rle_to_string
+from anymask.masks import Rle, mask_to_rle, rle_merge
+from tests.evaluation.small_sets import write_set
 
 SIDE = 60
 
@@ -72,20 +72,10 @@ def test_phrases_count_alike_whatever_their_photos() -> None:
 def test_the_command_measures_a_baseline(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    lines = []
-    for number in range(2):
-        photo = np.full((SIDE, SIDE, 3), 240, np.uint8)
-        mask = np.zeros((SIDE, SIDE), np.bool_)
-        mask[15:45, 10 + 10 * number : 40 + 10 * number] = True
-        photo[mask] = (200, 30, 30)
-        (tmp_path / "images").mkdir(exist_ok=True)
-        Image.fromarray(photo).save(tmp_path / "images" / f"{number}.png")
-        rle = rle_to_string(mask_to_rle(mask))
-        row = {"image": f"images/{number}.png", "hw": [SIDE, SIDE]}
-        lines.append(json.dumps(row | {"masks": [{"rle": rle, "label": "box", "area": 900}]}))
-    (tmp_path / "masks.jsonl").write_text("\n".join(lines))
-    (tmp_path / "set.json").write_text(json.dumps({"name": "tiles", "mask_kind": "instances"}))
-    command = ["evaluate", "find", str(tmp_path), "--limit", "1", "--model", "nano"]
+    boxes = [[(10, 15, 40, 45)], [(20, 15, 50, 45)]]
+    path = write_set(tmp_path / "tiles", boxes, (SIDE, SIDE)) / "masks.jsonl"
+    path.write_text(path.read_text().replace('"rle"', '"label": "box", "rle"'))
+    command = ["evaluate", "find", str(path.parent), "--limit", "1", "--model", "nano"]
     assert main([*command, "--by", "colours", "--json", str(tmp_path / "told.json")]) == 0
     assert "precision" in capsys.readouterr().out
     figures = json.loads((tmp_path / "told.json").read_text())["colours"]
@@ -94,6 +84,6 @@ def test_the_command_measures_a_baseline(
     report = json.loads((tmp_path / "told.json").read_text())
     assert report["words"]["candidates"] == 1
     assert report["questions"] == 1
-    (tmp_path / "masks.jsonl").write_text("\n".join(lines).replace('"box"', '"zzyzx"'))
+    path.write_text(path.read_text().replace('"box"', '"zzyzx"'))
     assert main([*command, "--by", "words"]) == 2
     assert "known names" in capsys.readouterr().err

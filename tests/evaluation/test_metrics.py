@@ -39,11 +39,6 @@ def test_masks_of_one_photo_say_less_than_masks_of_many() -> None:
     assert together.high - together.low > 2 * (apart.high - apart.low)
 
 
-def test_one_photo_has_an_interval_of_no_width() -> None:
-    mean = cluster_mean(np.array([0.2, 0.4]), np.array([7, 7]))
-    assert (mean.value, mean.low, mean.high) == pytest.approx((0.3, 0.3, 0.3))
-
-
 def test_a_mean_of_means_weighs_every_set_alike() -> None:
     big = np.full(100, 1.0), np.arange(100)
     small = np.full(2, 0.0), np.arange(2)
@@ -94,11 +89,3 @@ def test_a_large_mask_is_judged_by_its_outline() -> None:
     extra = 10 * 180  # what takes their place, further in
     assert boundary_iou(truth, truth) == 1
     assert boundary_iou(found, truth) == pytest.approx(common / (frame + extra))  # their IoU: .95
-
-
-def test_a_rim_leaves_out_ignored_pixels_and_empty_masks_agree() -> None:
-    mask = rectangle((9, 9), (2, 2, 7, 7))
-    empty = np.zeros_like(mask)
-    assert boundary_iou(empty, empty) == 1
-    assert boundary_iou(empty, mask) == 0
-    assert boundary_iou(empty, mask, ignore=mask) == 1

@@ -166,12 +166,6 @@ def test_the_largest_and_the_deepest_error_differ() -> None:
     assert deepest_click(surplus, TruthMask(truth)).label == 0
 
 
-def test_without_error_there_is_no_click() -> None:
-    assert largest_click(LEFT, TruthMask(LEFT)) is None
-    assert deepest_click(LEFT, TruthMask(LEFT)) is None
-    assert deepest_click(LEFT | RIGHT, TruthMask(LEFT, RIGHT)) is None
-
-
 @given(arrays(np.bool_, (9, 8)), arrays(np.bool_, (9, 8)))
 def test_the_deepest_click_has_scipys_largest_distance(
     prediction: np.ndarray, truth: np.ndarray

@@ -67,11 +67,6 @@ def test_small_masks_stay_out_of_means_and_have_their_own(report: Evaluation) ->
     assert np.isnan(report.set_mean("dogs", "1 click", small=True).value)
 
 
-def test_what_was_not_measured_has_no_mean(report: Evaluation) -> None:
-    assert np.isnan(report.mean("box", method="grabcut").value)
-    assert np.isnan(report.mean("box", method="nobody").value)
-
-
 def test_the_table_has_a_row_a_set_and_the_groups_means(report: Evaluation) -> None:
     lines = str(report_photos(report)).splitlines()
     assert lines[0] == "| set | masks | 1 click | oracle | 3 clicks | grabcut: box |"

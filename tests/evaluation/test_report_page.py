@@ -128,14 +128,6 @@ def test_worst_cases_are_the_lowest_of_each_photo_and_show_both_outlines(
         assert (np.abs(picture - colour).sum(axis=-1) < 90).sum() > 50
 
 
-def test_a_method_without_boxes_has_worst_clicks_only(boxes: EvalSet) -> None:
-    method = FromFunction("clicks", CLICKS, half)
-    scores = score_set([method], boxes, EvalSettings())
-    assert {s.words[0].split(":")[0] for s in draw_worst_cases(method, boxes, scores, 64)} == {
-        "1 click"
-    }
-
-
 def test_a_curve_goes_through_its_points_and_leaves_out_what_is_no_number() -> None:
     plot = page.curve_plot(
         [page.Points("a", np.array([1.0, 2, 3]), np.array([0, np.nan, 1]))], "clicks"

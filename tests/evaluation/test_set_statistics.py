@@ -136,15 +136,6 @@ def test_the_three_reports_hold_the_same_numbers(found: SetStatistics) -> None:
     assert "http" not in page
 
 
-def test_nothing_counted_is_told_as_nothing() -> None:
-    empty = collect_statistics([picture()], "bare")
-    report = report_statistics([empty])
-    text = str(report)
-    assert "nan" not in text
-    assert report.data["sets"][0]["size"]["mean"] is None
-    assert report.to_html().count("<svg") == 10
-
-
 def test_plots_are_well_formed_and_their_marks_say_what_they_are() -> None:
     series = [
         page.Series("a & b", np.array([0.25, 0.75])),
