@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from anymask.base import ImageError, InputError
+from anymask.base import InputError
 from anymask.cli.main import main
 from anymask.evaluation.video_protocols import follow_given
 from anymask.formats import Clip
@@ -135,11 +135,6 @@ def test_several_gaps_are_told_as_ranges(tmp_path: Path) -> None:
     )
 
 
-def test_a_frame_that_is_no_file_is_still_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ImageError, match="not found|does not exist"):
-        open_source([tmp_path / "absent.jpg"]).read(0)
-
-
 # Those who read videos.
 
 
@@ -161,13 +156,6 @@ def test_objects_are_followed_over_a_gap_and_back(tmp_path: Path) -> None:
     assert [frame.index for frame in frames] == seen
     for frame in frames:
         assert iou(frame.masks[1], TRUTH[frame.index][0]) > 0.7
-
-
-def test_steps_pass_over_the_gap(tmp_path: Path) -> None:
-    with open_session(Model(ColourRuntime()), broken_clip(tmp_path / "clip.mp4")) as session:
-        session.add(frame=0, id=1, points=[START])
-        found = [session.step() for _ in range(8)]
-    assert [frame.index for frame in found if frame] == [0, 1, 2, 3, 4, 6, 7, 8]
 
 
 def test_track_writes_every_other_frame_at_its_time(

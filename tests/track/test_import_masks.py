@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from anymask.base import InputError, PromptError
+from anymask.base import InputError
 from anymask.masks import empty_rle, mask_to_rle
 from anymask.segment import Model
 from anymask.track import ObjectMask, VideoSession, open_session
@@ -120,8 +120,3 @@ def test_masks_that_do_not_fit_are_refused_and_the_object_stays(
         with pytest.raises(InputError, match=complaint):
             session.import_masks(1, rows)
         assert session.known(1) == [(0, 7)]
-
-
-def test_a_number_that_is_none_is_refused(known: dict[int, ObjectMask]) -> None:
-    with begin() as session, pytest.raises(PromptError, match="Invalid id"):
-        session.import_masks(-1, known)

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from anymask.base import InputError
 from anymask.cli.main import main
 from anymask.masks import Mask, Masks, Rle, empty_rle, iou, mask_to_rle
 from anymask.segment import Model
@@ -151,14 +150,6 @@ def test_an_interrupted_run_resumes_with_the_same_result(
         found = [session.result(frame).objects for frame in range(FRAMES)]
     assert begun == [0, 5, 5, 10, 11]  # the interrupted key frame again, the finished one not
     assert found == wanted
-
-
-def test_a_stream_is_refused(model: Model) -> None:
-    with (
-        open_session(model, iter(PICTURES), tracker="match") as session,
-        pytest.raises(InputError, match="only be read forward"),
-    ):
-        propose_masklets(session, model)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +15,7 @@ from anymask.masks import geometry, image_to_model, logits_to_rles, points_to_mo
 from anymask.models.rules import MemoryBank, VideoMoment, with_postprocessing
 from anymask.models.variants import TINY_EDGE, TINY_VIDEO, VideoVariant
 from anymask.models.video_model import FramePrompts
-from anymask.runtime import TorchRuntime, VideoSteps
+from anymask.runtime import TorchRuntime
 from anymask.segment import Model
 from anymask.track import open_session
 from tests.segment.fakes import ColourRuntime
@@ -95,27 +94,6 @@ def test_a_choice_of_memories_is_taken_and_resumed(tmp_path: Path) -> None:
                 session.add(frame=0, points=POINT)
             found = [frame.objects[1].rle for frame in itertools.islice(session, frames)]
     assert found == wanted
-
-
-def tracked_logits(model: Model) -> np.ndarray:
-    """Of two objects, clicked on frame 0, on frame 3: (2, m, m)."""
-    steps = model.runtime.capability(VideoSteps)
-    chance, banks = np.random.default_rng(0), list[Any]()
-    for number in range(4):
-        image = chance.standard_normal((3, 64, 64)).astype(np.float32)
-        frame = steps.see_frame(image)
-        if number:
-            answer = steps.step_video(frame, banks, number, False)
-            handles, prompted = answer.handles, False
-        else:
-            places = (np.array([[x, 20.0]], np.float32) for x in (12, 40))
-            told = [steps.answer_points(frame, one, np.array([1]), None) for one in places]
-            handles, prompted, banks = tuple(one.handles[0] for one in told), True, [None, None]
-        banks = [
-            steps.remember(frame, bank, handle, (number, False), prompted)
-            for bank, handle in zip(banks, handles, strict=True)
-        ]
-    return answer.logits
 
 
 @pytest.mark.parametrize(

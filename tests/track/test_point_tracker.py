@@ -13,7 +13,7 @@ import pytest
 
 import anymask
 from anymask.base import BoolArray, InputError, ModelError, UintImage
-from anymask.masks import Prompt, iou
+from anymask.masks import iou
 from anymask.segment import Model
 from anymask.track.flow import reduce_frame
 from anymask.track.point_tracker import (
@@ -25,7 +25,6 @@ from anymask.track.point_tracker import (
     move_points,
     select_points,
 )
-from anymask.track.records import TrackMoment
 
 HW = (120, 200)
 
@@ -144,18 +143,6 @@ def test_a_saved_session_continues_with_its_points(nano: Model, tmp_path: Path) 
         nano.track(frames, tracker="match", session=path)
 
 
-def test_a_state_survives_packing(nano: Model) -> None:
-    tracker, frame = PointTracker(nano), picture(PATH[0])
-    seen = tracker.encode_frame(frame, reduce_frame(frame))
-    prompt = Prompt.of(mask=disc(*PATH[0]))
-    state = tracker.begin(seen, TrackMoment(0), tracker.answer(seen, prompt, None), None)
-    again = tracker.unpack(tracker.pack(state))
-    for name in ("xy", "labels", "visible"):
-        assert (getattr(again.points, name) == getattr(state.points, name)).all()
-    assert (again.mask == disc(*PATH[0])).all()
-    assert (again.fine == state.fine).all()
-
-
 def test_a_correction_starts_again_from_its_mask(nano: Model) -> None:
     other = [(150 - 4 * n, 90) for n in range(6)]
     frames = [picture(PATH[n], other[n]) for n in range(6)]
@@ -194,11 +181,6 @@ def test_frames_of_other_sizes(nano: Model, scale: float) -> None:
         found = [frame.masks[1] for frame in session.propagate()]
     for mask, truth in zip(found, true, strict=True):
         assert iou(mask, truth) > 0.8
-
-
-def test_the_loaded_model_answers_the_prompts() -> None:
-    with anymask.load("small").track(None, tracker="points") as session:
-        assert session.follower.startswith("points:small:")
 
 
 def test_unsuitable_settings_and_models_are_refused(nano: Model) -> None:

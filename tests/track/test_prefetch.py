@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 
 import numpy as np
 
@@ -42,14 +41,3 @@ def test_the_frame_that_was_expected_is_seen_once_in_another_thread() -> None:
     assert prefetcher.fetch(1).seen == 1
     assert tracker.seen == [(0, "MainThread"), (1, "anymask-prefetch")]
     prefetcher.close()
-
-
-def test_nothing_is_expected_behind_the_end_or_of_a_stream() -> None:
-    def stream() -> Iterator[np.ndarray]:
-        yield from numbered(3)
-
-    for source, frame in ((numbered(2), 2), (numbered(2), -1), (stream(), 1)):
-        tracker, prefetcher = looking(source)
-        prefetcher.expect(frame)
-        prefetcher.close()
-        assert tracker.seen == []

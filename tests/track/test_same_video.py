@@ -13,7 +13,7 @@ from PIL import Image
 from anymask.base import InputError, PromptError
 from anymask.track import SessionStore, VideoSession, open_session
 from anymask.track.flow import reduce_frame
-from tests.track.clips import moving_discs, write_video
+from tests.track.clips import write_video
 from tests.track.test_session import MODEL, PICTURES, START, rles
 
 OTHERS = [255 - picture for picture in PICTURES]
@@ -120,21 +120,6 @@ def closed() -> VideoSession:
 def test_a_closed_session_says_so(call: object) -> None:
     with pytest.raises(InputError, match="is closed"):
         call(closed())  # type: ignore[operator]
-
-
-def test_numbers_of_numpy_are_numbers() -> None:
-    two, six = np.int64(2), np.uint8(6)
-    pictures, truth = moving_discs(8)
-    with open_session(MODEL, pictures) as session, open_session(MODEL, pictures) as plain:
-        session.add(frame=two, id=six, mask=truth[2][0])
-        plain.add(frame=2, id=6, mask=truth[2][0])
-        frames = list(session.propagate(start=two, stop=np.int32(4)))
-        assert rles(frames) == rles(list(plain.propagate(start=2, stop=4)))
-        assert [frame.index for frame in frames] == [2, 3, 4]
-        assert (session.objects, session.prompts(six)) == ([6], [2])
-        assert all(type(number) is int for number in session.objects)
-        session.take_back(six, two)
-        assert session.objects == []
 
 
 @pytest.mark.parametrize("wrong", [-1, 1.5, "3"])

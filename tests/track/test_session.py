@@ -82,16 +82,6 @@ def test_a_removed_object_is_gone_and_the_other_one_stays() -> None:
     assert [frame[2] for frame in after] == [frame[2] for frame in before]
 
 
-def test_both_directions_from_the_middle() -> None:
-    with begin() as session:
-        session.add(frame=8, id=1, points=[(46, 30)])
-        seen = [frame.index for frame in session.propagate("both")]
-        frames = list(session.results())
-    assert seen == [*range(8, 16), *range(8, -1, -1)]
-    assert [frame.index for frame in frames] == list(range(16))
-    assert_followed(frames, {1: 0})
-
-
 def test_a_correction_counts_from_its_frame_to_the_next_prompt() -> None:
     """On frame 5 the first object is said to be the second disc; on frame 10 the first again."""
     with begin() as session:
@@ -162,21 +152,6 @@ def test_a_prompt_that_is_taken_back_is_forgotten() -> None:
         assert rles(list(session)) == before
         with pytest.raises(InputError, match=r"Object 1 has no prompt on frame 5.*\[0\]"):
             session.take_back(1, 5)
-
-
-def test_a_session_goes_on_where_it_was_left(tmp_path: Path) -> None:
-    with begin() as session:
-        session.add(frame=0, id=1, points=[START])
-        session.add(frame=0, id=2, points=[OTHER])
-        wanted = rles(list(session))
-    path = tmp_path / "clip.session"
-    with begin(session=path) as session:
-        session.add(frame=0, id=1, points=[START])
-        session.add(frame=0, id=2, points=[OTHER])
-        list(itertools.islice(session, 7))
-    with begin(session=path) as session:
-        assert session.objects == [1, 2]
-        assert rles(list(session)) == wanted
 
 
 def test_a_killed_session_goes_on_from_its_last_checkpoint(

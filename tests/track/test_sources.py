@@ -96,14 +96,6 @@ def test_ten_bits_become_eight(tmp_path: Path) -> None:
     assert np.abs(found.astype(int) - PICTURES[2]).max() <= 4
 
 
-def test_alpha_is_left_out(tmp_path: Path) -> None:
-    """FFV1 in BGRA without loss: the colours are those that were written."""
-    source = open_source(write_video(tmp_path / "clip.mkv", PICTURES[:3], pix_fmt="bgra"))
-    found = source.read(1)
-    assert found is not None
-    np.testing.assert_array_equal(found, PICTURES[1])
-
-
 def test_a_truncated_file_gives_frames_up_to_the_fault_and_says_so(tmp_path: Path) -> None:
     path = write_video(tmp_path / "clip.mkv", PICTURES, g=1)
     whole = path.read_bytes()

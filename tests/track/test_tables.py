@@ -15,7 +15,6 @@ from anymask.track.writers import open_writers
 from tests.track.clips import moving_discs
 
 PICTURES, TRUTH = moving_discs(8)
-H264 = {"codec": "libx264", "pix_fmt": "yuv420p", "g": 4, "bf": 0}
 HW = PICTURES[0].shape[:2]
 FACTS = VideoFacts("clip", HW, 25.0, (1, 7))
 
