@@ -168,21 +168,6 @@ def test_owl_looks_for_the_example_as_transformers_does(
     np.testing.assert_allclose(scores, told.logits[0, :, 0].sigmoid().numpy(), atol=1e-5)
 
 
-def test_an_owl_finds_and_another_detector_says_what_to_take(
-    folders: dict[str, Path],
-    model: anymask.Model,
-    photo: UintImage,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    like: Any = (photo, {"box": (20, 20, 80, 60)})
-    detector = opened_with_boxes(folders["owlv2"], monkeypatch)
-    found = model.find(photo, like=like, detector=detector, score=0.0, top_k=2)
-    assert len(found) == 2
-    assert found.labels == [None, None]
-    with pytest.raises(ModelError, match="OWL"):
-        model.find(photo, like=like, detector=folders["grounding-dino"])
-
-
 def test_a_folder_is_a_job_that_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cat: UintImage, model: anymask.Model
 ) -> None:

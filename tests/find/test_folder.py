@@ -17,7 +17,7 @@ from PIL import Image
 
 import anymask
 from anymask import jobs
-from anymask.base import UintImage, WeightsError
+from anymask.base import UintImage
 from anymask.cli.main import main
 from anymask.jobs import FindTask, FolderJob, run_job
 from tests.find.tiny import write_owl
@@ -144,11 +144,3 @@ def test_a_folder_by_the_models_own_names(tmp_path: Path) -> None:
     assert Path("out", "cat.png").is_file()
     assert jobs.run("find", "cats", "out", words=["cat", "airplane"]).there == 1
     assert jobs.run("find", "cats", "out", words=["dog"]).done == 1  # other words, another answer
-
-
-def test_a_detector_that_is_not_there_stops_the_job(
-    desk: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("ANYMASK_HOME", str(desk / "home"))
-    with pytest.raises(WeightsError, match="anymask models get"):
-        jobs.run("find", "photos", "out", words="cup", detector="llmdet_tiny")

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from anymask.base import InputError, UintImage, WeightsError
+from anymask.base import UintImage, WeightsError
 from anymask.find import open_detector
 from anymask.find.wordpiece import WordPiece
 from tests.find.tiny import write_preprocessor, write_vocabulary
@@ -104,13 +104,6 @@ def test_long_lists_take_several_passes_and_a_fixed_length_is_padded(
     found = detector.detect(photo, ["cat", "red cup", "dog", "red dogs", "cup"])
     assert found.scores.shape == (2 * BOXES, 5)
     assert (found.scores.max(0) > 0).all()
-
-
-def test_a_graph_of_one_size_takes_no_other(folder: Path, photo: UintImage) -> None:
-    detector = open_detector(folder)
-    assert detector.detect(photo, ["cat"], side=SIDE)
-    with pytest.raises(InputError, match="64 x 64"):
-        detector.detect(photo, ["cat"], side=128)
 
 
 def test_other_graphs_are_refused(folder: Path, tmp_path: Path) -> None:

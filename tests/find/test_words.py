@@ -140,11 +140,6 @@ def test_what_makes_no_sense_is_refused(
         model.find(COFFEE, words, **settings)
 
 
-def test_features_are_not_the_photo(model: anymask.Model) -> None:
-    with pytest.raises(InputError, match="Pass the image"):
-        model.find(model.encode(COFFEE), "cup")  # type: ignore[arg-type]
-
-
 @pytest.mark.usefixtures("no_network")
 def test_the_models_own_names_need_no_detector(model: anymask.Model) -> None:
     found = model.find(anymask.sample("cat"), {"cats": "pet", "dog": "dog"})
@@ -168,16 +163,6 @@ def test_small_finds_one_cat_and_no_dog() -> None:
 def test_small_finds_the_one_object_of_a_photo(shared: Path, word: str, box: Sequence[int]) -> None:
     (found,) = anymask.load("small").find(shared / "images" / f"{word}.jpg", word)
     assert found.box == pytest.approx(box, abs=20)
-
-
-@pytest.mark.usefixtures("no_network")
-def test_the_example_of_the_manual_finds_one_cat(model: anymask.Model) -> None:
-    (found,) = model.find(anymask.sample("cat"), "cat, dog")
-    assert found.label == "cat"
-    assert found.area > 0.3 * 451 * 300
-    wider = model.find(anymask.sample("cat"), "cat", score=0.01)
-    assert wider[0].rle == found.rle
-    assert len(wider) > 1  # a threshold of one's own is the only one
 
 
 @pytest.mark.parametrize(

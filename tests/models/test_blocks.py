@@ -11,7 +11,6 @@ from anymask.models.prompt_encoder import (
 )
 from anymask.models.two_way import DownscaledAttention, TwoWayConfig, TwoWayTransformer
 
-SAM_PROMPTS = PromptEncoderConfig(dim=8, image_side=64)
 EFFICIENT_PROMPTS = PromptEncoderConfig(
     dim=8, image_side=64, mask_channels=0, label_names=EFFICIENT_SAM_NAMES, no_point="outside"
 )

@@ -179,20 +179,22 @@ def test_previous_predictions_go_with_their_prompts() -> None:
 def test_previous_predictions_that_do_not_fit_are_refused() -> None:
     model = Model(ColourRuntime(NANO))
     first = model.segment(PICTURE, points=POINTS[:2], point_labels=LABELS[:2])
-    with pytest.raises(PromptError, match="must come first in points"):
-        model.segment(PICTURE, points=POINTS[:1], previous=first)
-    with pytest.raises(PromptError, match="Add a point on the object, a box or a mask"):
-        model.segment(PICTURE, points=POINTS[:1], point_labels=[0])
-    with pytest.raises(PromptError, match="must come first in points"):
-        model.segment(PICTURE, points=POINTS[:2], point_labels=[1, 1], previous=first)
-    with pytest.raises(PromptError, match="mask= and previous= cannot be combined"):
-        model.segment(PICTURE, points=POINTS[:2], mask=PICTURE[..., 0] > 9, previous=first)
-    with pytest.raises(PromptError, match="another image"):
-        model.segment(PICTURE[:50], points=POINTS[:1], previous=first)
-    with pytest.raises(PromptError, match="one image"):
-        model.segment(PICTURE, boxes=[(0, 0, 9, 9)], previous=first)
-    with pytest.raises(PromptError, match="2 prompts were passed with 1 previous"):
-        model.segment(PICTURE, prompts=[Prompt.of(POINTS[:1])] * 2, previous=[first])
+    pair = {"points": POINTS[:2], "previous": first}
+    for refusal, picture, asked in (
+        ("must come first in points", PICTURE, {"points": POINTS[:1], "previous": first}),
+        ("Add a point on the object, a box", PICTURE, {"points": POINTS[:1], "point_labels": [0]}),
+        ("must come first in points", PICTURE, {**pair, "point_labels": [1, 1]}),
+        ("mask= and previous= cannot be", PICTURE, {**pair, "mask": PICTURE[..., 0] > 9}),
+        ("another image", PICTURE[:50], {"points": POINTS[:1], "previous": first}),
+        ("one image", PICTURE, {"boxes": [(0, 0, 9, 9)], "previous": first}),
+        (
+            "2 prompts were passed with 1 previous",
+            PICTURE,
+            {"prompts": [Prompt.of(POINTS[:1])] * 2, "previous": [first]},
+        ),
+    ):
+        with pytest.raises(PromptError, match=refusal):
+            model.segment(picture, **asked)
     deaf = Model(ColourRuntime(replace(NANO, accepts=NANO.accepts - {"mask"})))
     with pytest.raises(PromptError, match="does not support previous"):
         deaf.segment(PICTURE, points=POINTS[:2], previous=first)
