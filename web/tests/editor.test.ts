@@ -21,7 +21,11 @@ const HW: [number, number] = [20, 30];
 /** A model whose masks are 3 x 3 pixels at the last click; they come when the test lets them. */
 class Slow {
   waiting: (() => void)[] = [];
-  manifest = { name: "slow", weights_hash: "0", spec: { accepts: ["point", "negative_point"] } };
+  manifest = {
+    name: "slow",
+    weights_hash: "0",
+    spec: { accepts: ["point", "negative_point", "mask"] },
+  };
   refines = false;
 
   answer(_: string, { clicks }: { clicks: readonly { x: number; y: number }[] }) {
@@ -60,6 +64,7 @@ function desk(label = "") {
       least: null,
     }),
     tool: () => "point",
+    corrects: vi.fn(),
     takes: () => false,
     changed: vi.fn(),
     say: (text: string) => said.push(text),

@@ -17,10 +17,6 @@ export interface CocoRle {
 
 export type BoxXywh = [x: number, y: number, width: number, height: number];
 
-export function emptyRle(size: Size): Rle {
-  return { size, counts: Uint32Array.of(size[0] * size[1]) };
-}
-
 export function rleArea(rle: Rle): number {
   let area = 0;
   for (let i = 1; i < rle.counts.length; i += 2) area += rle.counts[i];

@@ -1,14 +1,17 @@
 /** From what was said about an object to its mask on the screen, and to the mask that is kept. */
 
 import { fillRings } from "../masks/outline";
-import { emptyPatch, patchArea, rleToPatch } from "../masks/patch";
+import { emptyPatch, patchArea, patchHas, rleToPatch } from "../masks/patch";
 import type { Patch } from "../masks/patch";
+import { rleToCoco } from "../masks/rle";
 import { withStroke } from "../masks/strokes";
 import type { Stroke } from "../masks/strokes";
 import type { Kept, Model } from "../model/client";
 import { LONGEST } from "../model/edges";
+import { deepestCell } from "../model/families/nano-facts";
 import type { Size } from "../model/geometry";
 import type { Granularity } from "../model/granularity";
+import type { Click } from "../model/negative_clicks";
 import { refusal } from "../model/prompts";
 import type { Prompt } from "../model/prompts";
 import type { Candidate, Fine } from "../model/segment";
@@ -27,6 +30,8 @@ export interface Looks extends Kept {
 const SETTLED_MS = 150; // a mask that is meant so long is refined; those of a sweep are not
 const FULL = 4_000_000; // photos of at most so many pixels are shown pixel for pixel at once
 
+const CELLS = 128; // along the longer side of a mask whose middle is looked for
+const AWAY = 0.25; // of that side
 const SHOWN = 24; // answers whose logits are kept for further clicks
 
 export const limitFor = ([height, width]: Size) => (height * width > FULL ? LONGEST : 0);
@@ -63,31 +68,37 @@ export class Drafting {
     private readonly say: (text: string) => void = () => undefined,
   ) {}
 
-  promptOf(draft: Draft): Prompt {
+  /** Clicks add to a mask that is being fixed, or take away from it; a box begins anew. */
+  promptOf(draft: Draft, fixed: Mask | null = null): Prompt {
     const { clicks, box, lasso } = draft;
-    const mask = lasso ? fillRings([lasso], this.hw) : null;
-    return { clicks, box, mask, previous: this.previousOf(draft) };
+    const old = fixed && !box ? rleToPatch(fixed.rle) : null;
+    const mask = lasso ? fillRings([lasso], this.hw) : old;
+    const stays = old && clicks.every(({ label }) => !label) ? middleOf(old, clicks) : [];
+    const previous = this.previousOf(draft, fixed);
+    if (previous) previous.clicks += stays.length;
+    return { clicks: [...stays, ...clicks], box, mask, previous };
   }
 
   /** What was shown for fewer of the clicks: a click corrects it, and without it, it is shown. */
-  private previousOf(draft: Draft): Previous | null {
+  private previousOf(draft: Draft, fixed: Mask | null): Previous | null {
     const { clicks, box, lasso, candidate } = draft;
     if (!this.model()?.manifest.spec.accepts.includes("mask")) return null;
     for (let count = clicks.length - 1; count >= 0; count--) {
       const first = clicks.slice(0, count);
-      if (!box && !lasso && !first.some(({ label }) => label)) return null; // about no object
-      const shown = this.shown.get(this.nameOf({ ...draft, clicks: first }));
+      if (!box && !lasso && !fixed && !first.some(({ label }) => label)) return null; // about no object
+      const shown = this.shown.get(this.nameOf({ ...draft, clicks: first }, fixed));
       if (shown) return { logits: shown[Math.min(candidate, shown.length - 1)], clicks: count };
     }
     return null;
   }
 
   /** What the model is asked; of several candidates of a click, further ones correct the chosen. */
-  private nameOf({ clicks, box, lasso, candidate }: Draft): string {
+  private nameOf({ clicks, box, lasso, candidate }: Draft, fixed: Mask | null): string {
     return JSON.stringify([
       clicks,
       box,
       lasso,
+      fixed && rleToCoco(fixed.rle).counts,
       this.granularity(),
       clicks.length > 1 ? candidate : 0,
     ]);
@@ -110,7 +121,7 @@ export class Drafting {
   private async base(draft: Draft, fixed: Mask | null): Promise<Looks> {
     if (draft.rings) return { ...NOTHING(this.hw), patch: fillRings(draft.rings, this.hw) };
     if (asksModel(draft)) {
-      const answer = await this.ask(draft);
+      const answer = await this.ask(draft, fixed);
       const index = chosenOf(draft, answer);
       const { patch, score } = answer.candidates[index];
       const looks = { ...answer, patch, score };
@@ -121,17 +132,17 @@ export class Drafting {
     return NOTHING(this.hw);
   }
 
-  private ask(draft: Draft): Promise<Omit<Looks, "patch">> {
+  private ask(draft: Draft, fixed: Mask | null): Promise<Omit<Looks, "patch">> {
     const model = this.model();
     if (!model) return Promise.reject(new Error("No model is loaded. Draw with the brush."));
-    const refused = refusal(this.promptOf(draft), model.manifest.spec);
+    const refused = refusal(this.promptOf(draft, fixed), model.manifest.spec);
     if (refused) return Promise.reject(new Error(refused));
-    const asked = this.nameOf(draft);
+    const asked = this.nameOf(draft, fixed);
     if (this.asked?.prompt === asked) return this.asked.answer;
     const granularity = this.granularity();
     const before = this.asked?.answer.catch(() => null); // this prompt may correct its mask
     const answer = Promise.resolve(before).then(async () => {
-      const prompt = this.promptOf(draft);
+      const prompt = this.promptOf(draft, fixed);
       const { logits, ...reply } = await model.answer(
         this.image,
         prompt,
@@ -228,6 +239,19 @@ function finer(looks: Looks, index: number, fine: Fine): Looks {
     i === index ? { ...one, patch: fine.patch, score: fine.score } : one,
   );
   return { ...looks, ...fine, candidates };
+}
+
+/** A click where a mask is thickest, away from those that take something from it. */
+function middleOf(patch: Patch, away: readonly Click[]): Click[] {
+  const [x0, y0] = [patch.x, patch.y];
+  const step = Math.max(patch.width, patch.height) / CELLS;
+  const plane = Float32Array.from({ length: CELLS ** 2 }, (_, at) => {
+    const [x, y] = [x0 + ((at % CELLS) + 0.5) * step, y0 + (Math.floor(at / CELLS) + 0.5) * step];
+    const far = away.every((one) => Math.hypot(one.x - x, one.y - y) > AWAY * CELLS * step);
+    return far && patchHas(patch, Math.floor(x), Math.floor(y)) ? 1 : 0;
+  });
+  const cell = deepestCell(plane, CELLS, 0.5);
+  return cell ? [{ x: x0 + (cell[0] + 0.5) * step, y: y0 + (cell[1] + 0.5) * step, label: 1 }] : [];
 }
 
 /** The place of the candidate that a draft means. */

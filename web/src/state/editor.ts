@@ -34,6 +34,7 @@ export interface EditorHost {
   granularity(): Granularity;
   layers(): Layers;
   tool(): string;
+  corrects(): void; // a mask is being fixed: not with the tool that picks one
   takes(): boolean; // whether a new mask takes its pixels from those beneath it
   changed(): void;
   say(text: string): void;
@@ -308,6 +309,8 @@ export class Editor {
     const mask = this.selected;
     if (!mask || !isEmpty(this.draft) || !this.free([mask])) return;
     if (!this.state.masks.includes(mask)) this.add("proposed", [mask], false);
+    this.host.corrects();
+    this.forget();
     this.act("edit", { draft: { ...NO_DRAFT, fixes: mask.key } });
     if (outline) void this.outlined();
   }

@@ -151,6 +151,9 @@ export class Session implements EditorHost {
   likelyName = (editor: Editor) => this.naming.likelyName(editor);
   tool = () => this.toolName;
   takes = () => this.taking;
+  corrects = () => {
+    if (this.toolName === "pick") this.toolName = this.model() ? "point" : "brush";
+  };
 
   /** Whether clicks without a key say "not this": there must be something to take away from. */
   get takesAway(): boolean {
@@ -275,8 +278,9 @@ export class Session implements EditorHost {
 
   async go(step: number): Promise<void> {
     const next = this.images[this.index + step];
+    const end = step > 0 ? "last image. Press Ctrl+S to export the masks" : "first image";
     if (next) await this.open(next.id);
-    else this.say(step > 0 ? "This is the last image." : "This is the first image.");
+    else this.say(`This is the ${end}.`);
   }
 
   /** Tell what is left behind: the mask in the making waits where it is. */
