@@ -265,7 +265,9 @@ async function finish(session: Session, editor: Editor): Promise<void> {
     await session.store.done(editor.entry.id);
     session.know(editor.entry.id, { status: "done", records: keptOf(editor.state.masks) });
     const here = session.editor === editor && !session.opening; // nobody has gone on meanwhile
+    const open = editor.state.masks.filter((mask) => mask.state === "proposed").length;
     if (here) await session.go(1);
+    if (open) session.say(`${editor.entry.name}: proposals not accepted, not exported: ${open}.`);
   } catch (error) {
     session.say(`The image was not marked as done. ${(error as Error).message}`);
   }

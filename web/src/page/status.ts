@@ -84,6 +84,8 @@ function say(session: Session): string {
   if (broken && !isEmpty(editor.draft)) {
     return `The mask contradicts ${broken} of your clicks. Click again, or use the brush.`;
   }
+  if (editor.draft.fixes)
+    return "Click to add, Shift + click to take away. Enter keeps the mask, Esc restores it.";
   if (!isEmpty(editor.draft))
     return "Enter keeps the mask, C shows the next candidate, Esc discards it.";
   if (session.review)

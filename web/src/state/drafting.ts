@@ -1,21 +1,20 @@
 /** From what was said about an object to its mask on the screen, and to the mask that is kept. */
 
 import { fillRings } from "../masks/outline";
-import { emptyPatch, patchArea, patchHas, rleToPatch } from "../masks/patch";
+import { emptyPatch, patchArea, rleToPatch } from "../masks/patch";
 import type { Patch } from "../masks/patch";
 import { rleToCoco } from "../masks/rle";
 import { withStroke } from "../masks/strokes";
 import type { Stroke } from "../masks/strokes";
 import type { Kept, Model } from "../model/client";
 import { LONGEST } from "../model/edges";
-import { deepestCell } from "../model/families/nano-facts";
 import type { Size } from "../model/geometry";
 import type { Granularity } from "../model/granularity";
-import type { Click } from "../model/negative_clicks";
 import { refusal } from "../model/prompts";
 import type { Prompt } from "../model/prompts";
 import type { Candidate, Fine } from "../model/segment";
 import type { Previous } from "../model/steps";
+import { mended, middleOf } from "./mending";
 import { asksModel } from "./work";
 import type { Draft, Mask } from "./work";
 
@@ -25,13 +24,12 @@ export interface Looks extends Kept {
   candidates: Candidate[];
   violated: number[];
   score: number | null;
+  mend?: (patch: Patch) => Patch; // of a mask that is there: what the clicks change of it
 }
 
 const SETTLED_MS = 150; // a mask that is meant so long is refined; those of a sweep are not
 const FULL = 4_000_000; // photos of at most so many pixels are shown pixel for pixel at once
 
-const CELLS = 128; // along the longer side of a mask whose middle is looked for
-const AWAY = 0.25; // of that side
 const SHOWN = 24; // answers whose logits are kept for further clicks
 
 export const limitFor = ([height, width]: Size) => (height * width > FULL ? LONGEST : 0);
@@ -71,22 +69,22 @@ export class Drafting {
   /** Clicks add to a mask that is being fixed, or take away from it; a box begins anew. */
   promptOf(draft: Draft, fixed: Mask | null = null): Prompt {
     const { clicks, box, lasso } = draft;
-    const old = fixed && !box ? rleToPatch(fixed.rle) : null;
-    const mask = lasso ? fillRings([lasso], this.hw) : old;
-    const stays = old && clicks.every(({ label }) => !label) ? middleOf(old, clicks) : [];
-    const previous = this.previousOf(draft, fixed);
-    if (previous) previous.clicks += stays.length;
-    return { clicks: [...stays, ...clicks], box, mask, previous };
+    if (fixed && !box) {
+      const mask = rleToPatch(fixed.rle);
+      return { clicks: [...middleOf(mask, clicks), ...clicks], box, mask };
+    }
+    const mask = lasso ? fillRings([lasso], this.hw) : null;
+    return { clicks, box, mask, previous: this.previousOf(draft) };
   }
 
   /** What was shown for fewer of the clicks: a click corrects it, and without it, it is shown. */
-  private previousOf(draft: Draft, fixed: Mask | null): Previous | null {
+  private previousOf(draft: Draft): Previous | null {
     const { clicks, box, lasso, candidate } = draft;
     if (!this.model()?.manifest.spec.accepts.includes("mask")) return null;
     for (let count = clicks.length - 1; count >= 0; count--) {
       const first = clicks.slice(0, count);
-      if (!box && !lasso && !fixed && !first.some(({ label }) => label)) return null; // about no object
-      const shown = this.shown.get(this.nameOf({ ...draft, clicks: first }, fixed));
+      if (!box && !lasso && !first.some(({ label }) => label)) return null; // about no object
+      const shown = this.shown.get(this.nameOf({ ...draft, clicks: first }, null));
       if (shown) return { logits: shown[Math.min(candidate, shown.length - 1)], clicks: count };
     }
     return null;
@@ -98,7 +96,7 @@ export class Drafting {
       clicks,
       box,
       lasso,
-      fixed && rleToCoco(fixed.rle).counts,
+      fixed && !box ? rleToCoco(fixed.rle).counts : null,
       this.granularity(),
       clicks.length > 1 ? candidate : 0,
     ]);
@@ -124,7 +122,14 @@ export class Drafting {
       const answer = await this.ask(draft, fixed);
       const index = chosenOf(draft, answer);
       const { patch, score } = answer.candidates[index];
-      const looks = { ...answer, patch, score };
+      const old = fixed && !draft.box ? rleToPatch(fixed.rle) : null;
+      const mend = (part: Patch) => mended(old!, part, draft.clicks);
+      const looks = {
+        ...answer,
+        patch,
+        score,
+        ...(old && { mend, patch: mend(patch), violated: [] }),
+      };
       const fine = this.fineOf(answer.keep, index);
       return fine ? finer(looks, index, fine) : looks;
     }
@@ -217,7 +222,8 @@ export class Drafting {
     const fine = await this.refined(looks, index, true, true);
     if (fine) return finer(looks, index, fine);
     if (isWhole(looks.patch)) return looks;
-    return { ...looks, patch: await this.model()!.cut(looks.keep, index) };
+    const patch = await this.model()!.cut(looks.keep, index);
+    return { ...looks, patch: looks.mend?.(patch) ?? patch };
   }
 
   /** The strokes over a mask; those painted before are not painted again. */
@@ -238,20 +244,8 @@ function finer(looks: Looks, index: number, fine: Fine): Looks {
   const candidates = looks.candidates.map((one, i) =>
     i === index ? { ...one, patch: fine.patch, score: fine.score } : one,
   );
-  return { ...looks, ...fine, candidates };
-}
-
-/** A click where a mask is thickest, away from those that take something from it. */
-function middleOf(patch: Patch, away: readonly Click[]): Click[] {
-  const [x0, y0] = [patch.x, patch.y];
-  const step = Math.max(patch.width, patch.height) / CELLS;
-  const plane = Float32Array.from({ length: CELLS ** 2 }, (_, at) => {
-    const [x, y] = [x0 + ((at % CELLS) + 0.5) * step, y0 + (Math.floor(at / CELLS) + 0.5) * step];
-    const far = away.every((one) => Math.hypot(one.x - x, one.y - y) > AWAY * CELLS * step);
-    return far && patchHas(patch, Math.floor(x), Math.floor(y)) ? 1 : 0;
-  });
-  const cell = deepestCell(plane, CELLS, 0.5);
-  return cell ? [{ x: x0 + (cell[0] + 0.5) * step, y: y0 + (cell[1] + 0.5) * step, label: 1 }] : [];
+  const { mend } = looks;
+  return { ...looks, ...fine, ...(mend && { patch: mend(fine.patch), violated: [] }), candidates };
 }
 
 /** The place of the candidate that a draft means. */

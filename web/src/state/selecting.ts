@@ -37,7 +37,9 @@ export function pickedProposals(editor: Editor): Mask[] {
 
 export function judgePicked(editor: Editor, state: "accepted" | "rejected"): void {
   const keys = pickedProposals(editor).map((mask) => mask.key);
-  if (keys.length) editor.judge(keys, state);
+  if (keys.length) return editor.judge(keys, state);
+  const open = editor.shown.filter((mask) => mask.state === "proposed").length;
+  if (open) editor.tell(`Press Ctrl+A, then Enter, to accept the proposals (${open}).`);
 }
 
 /** The next smaller (-1) or larger (1) of the candidates: part or whole. */

@@ -77,7 +77,7 @@ export class BoxTool implements Tool {
       return editor.click(end[0], end[1], this.negative ? 0 : 1);
     if (xs[1] - xs[0] < 1 || ys[1] - ys[0] < 1) return;
     const box = [xs[0], ys[0], xs[1], ys[1]] as const;
-    if (editor.draft.box) editor.tell(REPLACED);
+    if (editor.draft.box || editor.draft.fixes) editor.tell(REPLACED);
     editor.say("box", () => ({ box: [...box], rings: null, candidate: 0 }));
   }
 
@@ -87,8 +87,7 @@ export class BoxTool implements Tool {
 }
 
 const LEAST_SIDE = 3; // pixels: a shorter drag is a click
-const REPLACED =
-  "The new box replaced the previous one. Ctrl+Z restores the previous box, Enter keeps the mask.";
+const REPLACED = "The new box replaced the mask. Ctrl+Z restores it, Enter keeps the new one.";
 const SCRIBBLE_CLICKS = 6;
 const NEAR_START = 0.25; // of the line's length: an end so near the start closes a lasso
 
