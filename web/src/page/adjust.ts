@@ -2,7 +2,7 @@
 
 import { PLAIN } from "../state/session";
 import type { Look, Session } from "../state/session";
-import { h } from "./dom";
+import { h, link } from "./dom";
 import { pixelFields } from "./ruler";
 
 const KEY = "anymask-look";
@@ -69,8 +69,7 @@ export function adjustPanel(session: Session, stage: HTMLElement): HTMLElement {
     session.editor?.refresh();
     session.redraw();
   };
-  const reset = h("button", { class: "link", type: "button" }, "Reset");
-  reset.addEventListener("click", () => change(PLAIN));
+  const reset = link("Reset", () => change(PLAIN));
   const element = h(
     "div",
     { class: "adjust", role: "group", "aria-label": "Display settings", hidden: true },

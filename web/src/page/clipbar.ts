@@ -4,7 +4,7 @@ import { isCorrected } from "../state/correcting";
 import type { ClipWork } from "../state/clipwork";
 import type { VideoWork } from "../state/videowork";
 import type { TrackEntry } from "../store/clips";
-import { fill, h } from "./dom";
+import { button, fill, h } from "./dom";
 
 type Press = [text: string, key: string, run: () => void, kind?: string];
 
@@ -19,10 +19,9 @@ export function clipBar(videoWork: VideoWork, keep: (() => void) | null): HTMLEl
     fill(element, looks, () => [
       h("span", { class: "why" }, h("strong", {}, videoWork.nameOf(chosen)), ` · ${why}`),
       ...presses.map(([text, key, run, kind = ""]) => {
-        const attributes = { class: `button ${kind}`, type: "button", onclick: run };
-        const button = h("button", attributes, text, h("kbd", {}, key));
-        button.disabled = !!clip?.saving;
-        return button;
+        const press = button(text, key, run, kind);
+        press.disabled = !!clip?.saving;
+        return press;
       }),
     ]);
   });

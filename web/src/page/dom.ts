@@ -105,3 +105,23 @@ export function iconButton(name: Icon, title: string, key: string, run: () => vo
     icon(name),
   );
 }
+
+/** A button with a text and its key. */
+export const button = (text: string, key: string, run: () => void, kind = "") =>
+  h(
+    "button",
+    { class: `button ${kind}`, type: "button", onclick: run },
+    text,
+    key && h("kbd", {}, key),
+  );
+
+export const link = (text: string, run: () => void, title: string | null = null) =>
+  h("button", { class: "link", type: "button", title, onclick: run }, text);
+
+export const exportButton = (run: () => void) =>
+  h(
+    "button",
+    { class: "button primary", type: "button", title: "Export (Ctrl+S)", onclick: run },
+    icon("export"),
+    "Export",
+  );

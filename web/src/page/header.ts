@@ -5,7 +5,7 @@ import { SILENT } from "../store/store";
 import type { Arm, Stage as Mode } from "../store/store";
 import { done, isFinished, reopen } from "./commands";
 import type { Pages } from "./commands";
-import { fill, h, icon, iconButton } from "./dom";
+import { exportButton, fill, h, iconButton } from "./dom";
 
 const DONE =
   "This image is marked as done and will be exported. Click to mark it as not done (Ctrl+Shift+D)";
@@ -113,12 +113,7 @@ export function header(
     h("span", { class: "stretch" }),
     saved,
     fold,
-    h(
-      "button",
-      { class: "button primary", type: "button", title: "Export (Ctrl+S)", onclick: pages.export },
-      icon("export"),
-      "Export",
-    ),
+    exportButton(pages.export),
     more,
   );
 }

@@ -7,7 +7,7 @@ import type { Session } from "../state/session";
 import { activeLabel, isGuess } from "../state/work";
 import type { Mask } from "../state/work";
 import { toggle, turnTaking } from "./commands";
-import { fill, h, icon } from "./dom";
+import { fill, h, icon, link } from "./dom";
 
 const ROW = 30; // CSS pixels of a line of the list
 const SCORE =
@@ -106,18 +106,15 @@ export function drawLayers(session: Session, element: HTMLElement): void {
         "div",
         { class: "all" },
         proposals.length > 0 &&
-          link(label ? `Accept all as ${label}` : "Accept all", "", all("accepted")),
-        proposals.length > 0 && link("Reject all", "", all("rejected")),
+          link(label ? `Accept all as ${label}` : "Accept all", all("accepted")),
+        proposals.length > 0 && link("Reject all", all("rejected")),
         naming.busy && h("span", { class: "dim" }, "Predicting classes …"),
-        !naming.busy && open > 0 && link("Suggest classes", GUESSES, () => void naming.nameAll()),
+        !naming.busy && open > 0 && link("Suggest classes", () => void naming.nameAll(), GUESSES),
       ),
   ]);
 }
 
 const GUESSES = "Predict a class for every mask without a class (Ctrl+Shift+L)";
-
-const link = (text: string, title: string, run: () => void) =>
-  h("button", { class: "link", type: "button", title: title || null, onclick: run }, text);
 
 /** Only the lines that can be seen are there, so that thousands of masks cost nothing. */
 export function maskList(session: Session): HTMLElement {

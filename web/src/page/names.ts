@@ -4,7 +4,7 @@ import type { Session } from "../state/session";
 import { deleteLabel, renameLabel } from "../state/relabelling";
 import type { LabelEntry } from "../store/store";
 import { dialog } from "./dialogs";
-import { fill, h, iconButton } from "./dom";
+import { fill, h, iconButton, link } from "./dom";
 
 const KEEPS = "anymask-digit-keeps"; // of this browser
 
@@ -154,12 +154,10 @@ function remove(session: Session, { name, masks }: LabelEntry, work: Work, said:
 
 function ask(said: HTMLElement, text: string, answers: [string, () => void][]): void {
   const buttons = answers.map(([title, run]) => {
-    const button = h("button", { class: "link", type: "button" }, title);
-    button.addEventListener("click", () => {
+    return link(title, () => {
       said.textContent = "";
       run();
     });
-    return button;
   });
   said.replaceChildren(text, ...buttons.flatMap((button) => [" ", button]));
   buttons[0].focus();

@@ -2,7 +2,7 @@
 
 import type { Session } from "../state/session";
 import type { Suggestion } from "../model/name_table";
-import { fill, h } from "./dom";
+import { fill, h, link } from "./dom";
 
 export interface ObjectCard {
   element: HTMLElement;
@@ -22,7 +22,7 @@ export function objectCard(session: Session, kept: () => void, names: () => void
   });
   const known = h("datalist", { id: "labels" });
   const chips = h("div", { class: "chips", role: "group", "aria-label": "Classes" });
-  const edit = h("button", { class: "link", type: "button", onclick: names }, "Edit classes …");
+  const edit = link("Edit classes …", names);
   label.addEventListener("focus", () => label.select());
   const name = (text: string) => session.there(() => session.editor?.name(text));
   label.addEventListener("change", () => name(label.value));

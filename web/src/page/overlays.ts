@@ -4,7 +4,7 @@ import { conceptOf, nextConcept } from "../state/concepts";
 import { asked, judge, keep, nextReview } from "../state/review";
 import type { Message, Session } from "../state/session";
 import { isEmpty } from "../state/work";
-import { fill, h, icon, iconButton } from "./dom";
+import { button, fill, h, icon, iconButton, link } from "./dom";
 import { Expiry } from "./expiry";
 
 interface Speaker {
@@ -28,18 +28,10 @@ export function toasts(session: Speaker): HTMLElement {
           { class: "toast" },
           h("span", {}, message.text),
           ...message.actions.map(({ title, run }) =>
-            h(
-              "button",
-              {
-                class: "link",
-                type: "button",
-                onclick: () => {
-                  session.dismiss(message);
-                  run();
-                },
-              },
-              title,
-            ),
+            link(title, () => {
+              session.dismiss(message);
+              run();
+            }),
           ),
           iconButton("cross", "Dismiss message", "", () => session.dismiss(message)),
         ),
@@ -62,13 +54,6 @@ export function reviewBar(session: Session): HTMLElement {
     const { record, why } = review?.item ?? {};
     const looks = JSON.stringify([record, why, making, fixing, mask?.label, nameless]);
     fill(element, looks, () => {
-      const button = (text: string, key: string, run: () => void, kind = "") =>
-        h(
-          "button",
-          { class: `button ${kind}`, type: "button", onclick: run },
-          text,
-          h("kbd", {}, key),
-        );
       const kept = fixing ? "Keep the correction" : "Keep the new mask";
       if (!review)
         return [
@@ -140,20 +125,13 @@ function invitation(
       "Open images",
     ),
     h("p", { class: "dim" }, "or drop them here"),
-    h("button", { class: "link", type: "button", onclick: openSample }, "Try a sample image"),
-    h("button", { class: "link", type: "button", onclick: openVideo }, "Open a video or scan …"),
+    link("Try a sample image", openSample),
+    link("Open a video or scan …", openVideo),
   ];
 }
 
 function unopened(session: Session, { name, why }: { name: string; why: string }): HTMLElement[] {
   const last = session.index >= session.images.length - 1;
-  const button = (text: string, key: string, run: () => void, kind: string) =>
-    h(
-      "button",
-      { class: `button ${kind}`, type: "button", onclick: run },
-      text,
-      key && h("kbd", {}, key),
-    );
   return [
     h("h2", {}, `${name} could not be opened`),
     h("p", { role: "alert" }, why),

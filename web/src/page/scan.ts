@@ -8,7 +8,7 @@ import type { VolumeWork } from "../state/volumework";
 import { AXES } from "../store/volumes";
 import type { Axis, VolumeWish } from "../store/volumes";
 import { dialog } from "./dialogs";
-import { h } from "./dom";
+import { h, link } from "./dom";
 import { download } from "./export";
 import type { Extras } from "./video";
 import { of } from "./videokeys";
@@ -165,15 +165,10 @@ function windowCard(work: VolumeWork, measures: () => void, back: () => void): H
     return h("label", {}, name, input);
   };
   const fields = [field("Level", 0), field("Width", 1)];
-  const model = h(
-    "button",
-    { class: "link", type: "button" },
-    "Show the window of the model input",
-  );
-  model.addEventListener("click", () => void work.show([...work.scan.seen]));
+  const show = () => void work.show([...work.scan.seen]);
+  const model = link("Show the window of the model input", show);
   const told = h("p", { class: "dim small" });
-  const table = h("button", { class: "link", type: "button" }, "Measurements (M)");
-  table.addEventListener("click", measures);
+  const table = link("Measurements (M)", measures);
   work.watchers.push(() => {
     fields.forEach((label, i) => {
       const input = label.querySelector("input")!;

@@ -159,7 +159,7 @@ function drawActions(session: Session, element: HTMLElement): void {
     picked,
     session.review,
   ]);
-  const button = (text: string, key: string, run: () => void, kind = "") =>
+  const press = (text: string, key: string, run: () => void, kind = "") =>
     h(
       "button",
       { class: `button ${kind}`, type: "button", title: text, onclick: run },
@@ -170,22 +170,22 @@ function drawActions(session: Session, element: HTMLElement): void {
     if (!editor || session.review) return [];
     if (making) {
       return [
-        button(keep, "Enter", () => void editor.accept(), "primary"),
-        button("Discard", "Esc", () => editor.drop()),
+        press(keep, "Enter", () => void editor.accept(), "primary"),
+        press("Discard", "Esc", () => editor.drop()),
       ];
     }
     if (selected?.state === "proposed") {
       return [
-        button(`Accept${several || ""}`, "Enter", () => judgePicked(editor, "accepted"), "primary"),
-        ...(several ? [] : [button("Edit", "Q", () => editor.edit(false))]),
-        button(`Reject${several || ""}`, "Del", () => judgePicked(editor, "rejected")),
+        press(`Accept${several || ""}`, "Enter", () => judgePicked(editor, "accepted"), "primary"),
+        ...(several ? [] : [press("Edit", "Q", () => editor.edit(false))]),
+        press(`Reject${several || ""}`, "Del", () => judgePicked(editor, "rejected")),
       ];
     }
     if (!selected) return [];
     return [
-      button("Edit", "Q", () => editor.edit(false)),
-      button("Outline", "G", () => editor.edit(true)),
-      button("Delete", "Del", () => editor.remove()),
+      press("Edit", "Q", () => editor.edit(false)),
+      press("Outline", "G", () => editor.edit(true)),
+      press("Delete", "Del", () => editor.remove()),
     ];
   });
 }

@@ -1,7 +1,7 @@
 /** Simplify outline: a tolerance, what it costs, apply or cancel; a bar over the picture. */
 
 import type { Simplifying } from "../state/simplifying";
-import { h } from "./dom";
+import { button, h } from "./dom";
 
 const STEP = 0.5; // pixels
 
@@ -16,8 +16,6 @@ export function simplifyBar({ simplifying, watchers }: Opened, stage: HTMLElemen
   const tolerance = h("input", { type: "range", min: 0, step: STEP });
   const shown = h("span", { class: "amount", "aria-hidden": "true" });
   const cost = h("span", { class: "cost", role: "status" });
-  const button = (text: string, key: string, run: () => void, kind = "") =>
-    h("button", { class: `button ${kind}`, type: "button", onclick: run }, text, h("kbd", {}, key));
   const done = (run: () => void) => () => {
     run();
     stage.focus();

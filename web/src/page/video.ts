@@ -7,7 +7,7 @@ import { isBegun, isCorrected, takesAway, unstored } from "../state/correcting";
 import type { VideoWork } from "../state/videowork";
 import type { KeptVideo } from "../state/said";
 import type { ClipEntry, Clips } from "../store/clips";
-import { h, icon, iconButton } from "./dom";
+import { exportButton, h, iconButton } from "./dom";
 import { clipBar } from "./clipbar";
 import { exportVideoDialog } from "./videoexport";
 import { VIDEO_KEYS, VIDEO_MOUSE, videoCommands, listenToVideoKeys, undo } from "./videokeys";
@@ -227,12 +227,7 @@ function header(videoWork: VideoWork, pages: VideoPages): HTMLElement {
     saved,
     iconButton("theme", "Dark or light theme", "T", pages.theme),
     iconButton("help", "Help", "?", pages.help),
-    h(
-      "button",
-      { class: "button primary", type: "button", title: "Export (Ctrl+S)", onclick: pages.export },
-      icon("export"),
-      "Export",
-    ),
+    exportButton(pages.export),
   );
 }
 

@@ -2,7 +2,7 @@
 
 import type { VideoWork } from "../state/videowork";
 import { dialog } from "./dialogs";
-import { h } from "./dom";
+import { button, h, link } from "./dom";
 import type { VideoWish } from "../store/videos";
 import { download } from "./export";
 
@@ -77,18 +77,12 @@ export function exportVideoDialog(videoWork: VideoWork, keep: (() => void) | nul
   const element = dialog("Export", form, said);
   element.addEventListener("close", () => leaving?.abort());
   if (!keep) return;
-  const button = h(
-    "button",
-    { class: "button", type: "button" },
-    "Save to project",
-    h("kbd", {}, "C"),
-  );
-  button.addEventListener("click", () => {
+  const save = button("Save to project", "C", () => {
     element.close();
     keep();
   });
   const why = "Or save the video in the project folder and its objects as tracks to review.";
-  element.append(h("p", { class: "dim small" }, why), button);
+  element.append(h("p", { class: "dim small" }, why), save);
 }
 
 type Wish = Pick<VideoWish, "format" | "look" | "colour">;
@@ -101,8 +95,7 @@ async function run(
   leaving: AbortController,
 ): Promise<void> {
   const far = h("progress", { max: videoWork.length, value: 0, "aria-label": "Frames written" });
-  const stop = h("button", { class: "link", type: "button" }, "Stop");
-  stop.addEventListener("click", () => leaving.abort());
+  const stop = link("Stop", () => leaving.abort());
   said.replaceChildren("Writing … ", far, " ", stop);
   const { facts, videos } = videoWork;
   const look = () =>

@@ -4,7 +4,7 @@ import { isCorrected } from "../state/correcting";
 import type { VideoWork } from "../state/videowork";
 import type { VideoObject } from "../state/said";
 import type { ObjectState } from "../state/tracks";
-import { fill, h, iconButton } from "./dom";
+import { fill, h, iconButton, link } from "./dom";
 import { choose } from "./videokeys";
 
 const LISTED = 200; // frames to look at in the list at once
@@ -43,8 +43,7 @@ export function videoSide(
   );
   const doubtful = h("div", { class: "video-doubts" });
   const count = h("h2", {});
-  const add = h("button", { class: "link", type: "button" }, "Add object (N)");
-  add.addEventListener("click", () => videoWork.addObject());
+  const add = link("Add object (N)", () => videoWork.addObject());
   const about = { class: "link simplify-link", type: "button" };
   const simplify = h("button", about, "Simplify outline (Ctrl+I)");
   simplify.addEventListener("click", () => {
