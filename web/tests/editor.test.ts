@@ -2,13 +2,15 @@ import "fake-indexeddb/auto";
 
 import { describe, expect, test, vi } from "vitest";
 
-import { patchToRle } from "../src/masks/patch";
+import { patchArea, patchToRle } from "../src/masks/patch";
 import type { Patch } from "../src/masks/patch";
+import type { Prompt } from "../src/model/prompts";
 import { Asking } from "../src/state/asking";
 import { Editor } from "../src/state/editor";
 import type { EditorHost } from "../src/state/editor";
 import type { Message, Session } from "../src/state/session";
 import type { Sight } from "../src/state/seeing";
+import { mended } from "../src/state/mending";
 import { selectAll } from "../src/state/selecting";
 import { NO_DRAFT, Work, activeLabel } from "../src/state/work";
 import type { Mask } from "../src/state/work";
@@ -18,7 +20,7 @@ import type { ImageEntry } from "../src/store/store";
 
 const HW: [number, number] = [20, 30];
 
-/** A model whose masks are 3 x 3 pixels at the last click; they come when the test lets them. */
+/** A model whose masks are 3 x 3 pixels at the last positive click; they come when the test lets them. */
 class Slow {
   waiting: (() => void)[] = [];
   manifest = {
@@ -27,9 +29,14 @@ class Slow {
     spec: { accepts: ["point", "negative_point", "mask"] },
   };
   refines = false;
+  prompts: Prompt[] = [];
 
-  answer(_: string, { clicks }: { clicks: readonly { x: number; y: number }[] }) {
-    const { x, y } = clicks.at(-1)!;
+  answer(_: string, prompt: Prompt) {
+    this.prompts.push(prompt);
+    const [x, y] = prompt.clicks
+      .flatMap((c) => (c.label ? [c.x, c.y] : []))
+      .slice(-2)
+      .map(Math.floor);
     const data = new Uint8Array(9).fill(1);
     const patch: Patch = { hw: HW, x, y, width: 3, height: 3, data };
     const candidates = [{ patch, score: 0.8, cells: 9 }];
@@ -85,7 +92,7 @@ function desk(label = "") {
   };
   const entry = { id: "photo", name: "photo.png" } as ImageEntry;
   const editor = new Editor(entry, HW, work, sight, host as unknown as EditorHost);
-  return { editor, model, said, sent };
+  return { editor, model, said, sent, host };
 }
 
 const filled = (x: number): Patch => ({
@@ -157,8 +164,54 @@ describe("while a mask is being kept", () => {
     void editor.accept();
     editor.work.remake((mask) => ({ ...mask, score: 0.1 }));
     await model.speak();
-    expect(places(editor)).toEqual([[20, null]]);
+    expect(editor.state.masks.map(({ box, area }) => [box, area])).toEqual([[[4, 5, 19, 3], 18]]);
   });
+});
+
+test("clicks correct a kept mask where they point, and Escape restores it", async () => {
+  const { editor, model, host } = desk();
+  const block = {
+    ...{ hw: HW, x: 2, y: 2, width: 6, height: 6 },
+    data: new Uint8Array(36).fill(1),
+  };
+  const rle = patchToRle(block);
+  const old = { key: "old", rle, box: [2, 2, 6, 6], area: 36, state: "accepted" };
+  editor.add("masks", [{ ...old, score: 1, label: null, provenance: {} } as Mask], true);
+  editor.select("old");
+  editor.edit(false);
+  expect(host.corrects).toHaveBeenCalled();
+  const shown = async () => {
+    await model.speak();
+    await editor.look();
+    return patchArea(editor.looks.patch);
+  };
+  editor.click(20, 10, 1); // the answer has 9 pixels there, and nothing of the mask
+  expect(await shown()).toBe(36 + 9);
+  expect(model.prompts.at(-1)).toMatchObject({ mask: block });
+  editor.drop();
+  expect(editor.state.masks[0].rle).toBe(rle);
+  editor.edit(false);
+  editor.click(3, 3, 0); // the answer has 9 pixels in the middle
+  expect(await shown()).toBe(9);
+  void editor.accept();
+  await model.speak();
+  expect(editor.state.masks.map(({ key }) => key)).toEqual(["old"]);
+});
+
+test("a part that no click is in stays as it was", () => {
+  const line = (pixels: number[]): Patch => ({
+    hw: [1, 9],
+    x: 0,
+    y: 0,
+    width: 9,
+    height: 1,
+    data: Uint8Array.from(pixels),
+  });
+  const [old, answer] = [line([1, 1, 0, 0, 1, 1, 0, 0, 0]), line([0, 0, 0, 1, 0, 1, 0, 1, 1])];
+  const after = (x: number, label: 0 | 1) => [...mended(old, answer, [{ x, y: 0.5, label }]).data];
+  expect(after(8.5, 1)).toEqual([1, 1, 0, 0, 1, 1, 0, 1, 1]);
+  expect(after(0.5, 0)).toEqual([0, 0, 0, 0, 1, 1, 0, 0, 0]);
+  expect(after(5.5, 1)).toEqual([1, 1, 0, 0, 1, 1, 0, 0, 0]);
 });
 
 describe("selecting", () => {
