@@ -5,13 +5,8 @@ import { expect, test } from "vitest";
 import { patchArea, patchHas, patchToRle, rleToPatch } from "../src/masks/patch";
 import { cocoToRle, rleIou } from "../src/masks/rle";
 import type { CocoRle } from "../src/masks/rle";
-import {
-  WINDOW,
-  windowAround,
-  windowLogits,
-  windowPhoto,
-  windowPrompt,
-} from "../src/model/edge_window";
+import { WINDOW, windowAround, windowLogits } from "../src/model/edge_window";
+import { windowPhoto, windowPrompt } from "../src/model/edge_window";
 import { withoutCrumbs } from "../src/model/crumbs";
 import { LONGEST, enlarged, refined } from "../src/model/edges";
 import type { EdgeNetwork } from "../src/model/edges";

@@ -161,14 +161,8 @@ test.each(clicks.map((one, i) => ({ i, ...one })))("negative clicks are obeyed, 
 });
 
 test("a positive click far from the mask gets its pixel, and a negative one on it counts", () => {
-  const patch = {
-    hw: place.imageHw,
-    x: 10,
-    y: 10,
-    width: 2,
-    height: 2,
-    data: Uint8Array.of(1, 1, 1, 1),
-  };
+  const data = Uint8Array.of(1, 1, 1, 1);
+  const patch = { hw: place.imageHw, x: 10, y: 10, width: 2, height: 2, data };
   const [on, off] = [1, 0].map((label) => ({ x: 80.5, y: 3.5, label: label as 0 | 1 }));
   const held = heldTo(patch, [on, { x: 10, y: 10, label: 0 }], place);
   expect([patchArea(held), patchHas(held, 80, 3), patchHas(held, 10, 10)]).toEqual([

@@ -80,7 +80,7 @@ export function grown(patch: Patch, x0: number, y0: number, x1: number, y1: numb
 
 /** The same mask in the smallest window. */
 export function trimmed(patch: Patch): Patch {
-  const { width, height, data } = patch;
+  const { hw, width, height, data } = patch;
   let [left, right, top, bottom] = [width, -1, height, -1];
   for (let y = 0; y < height; y++) {
     const row = data.subarray(y * width, (y + 1) * width);
@@ -96,14 +96,7 @@ export function trimmed(patch: Patch): Patch {
     const from = (top + y) * width + left;
     out.set(data.subarray(from, from + wide), y * wide);
   }
-  return {
-    hw: patch.hw,
-    x: patch.x + left,
-    y: patch.y + top,
-    width: wide,
-    height: high,
-    data: out,
-  };
+  return { hw, x: patch.x + left, y: patch.y + top, width: wide, height: high, data: out };
 }
 
 /** Whether a pixel of the picture is in the mask. */

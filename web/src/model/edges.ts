@@ -119,14 +119,8 @@ function decided(
       if (before !== after && settled(x, y) ? before : after) data[row + x] = 1;
     }
   }
-  return trimmed({
-    hw: geometry.imageHw,
-    x: left,
-    y: top,
-    width: wide,
-    height: bottom - top,
-    data,
-  });
+  const high = bottom - top;
+  return trimmed({ hw: geometry.imageHw, x: left, y: top, width: wide, height: high, data });
 }
 
 /** First and one-past-last pixel of the photo that an axis of a window covers. */

@@ -9,14 +9,8 @@ import { patchArea } from "../masks/patch";
 import type { Patch } from "../masks/patch";
 import { closeUp } from "./close_up";
 import type { CloseUp } from "./close_up";
-import {
-  closerWindow,
-  logitsAround,
-  meanChance,
-  objectBox,
-  patchOnPhoto,
-  promptInWindow,
-} from "./closer";
+import { closerWindow, logitsAround, meanChance } from "./closer";
+import { objectBox, patchOnPhoto, promptInWindow } from "./closer";
 import type { Window } from "./closer";
 import { LONGEST, enlarged, refined } from "./edges";
 import type { EdgeQuestion } from "./edges";

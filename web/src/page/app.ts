@@ -23,7 +23,7 @@ import { h } from "./dom";
 import type { VideoOpener } from "./videoopener";
 import { header } from "./header";
 import { helpDialog } from "./help";
-import { listenToKeys } from "./keys";
+import { giveKeysBack, listenToKeys } from "./keys";
 import { namesDialog } from "./names";
 import { emptyPage, progressLine, reviewBar, toasts } from "./overlays";
 import { planeBar } from "./planebar";
@@ -204,14 +204,6 @@ async function addPhotos(session: Session, files: File[]): Promise<void> {
   await session.list();
   const first = session.images.find((image) => !known.has(image.id));
   if (first) await session.open(first.id);
-}
-
-/** A button that the mouse has pressed leaves the keys to the photo: Enter is to keep the mask. */
-function giveKeysBack(root: HTMLElement, element: HTMLElement): void {
-  root.addEventListener("click", (event) => {
-    const pressed = (event.target as HTMLElement).closest("button");
-    if (event.detail && pressed && !pressed.closest("dialog")) element.focus();
-  });
 }
 
 function takeDrops(element: HTMLElement, session: Session, door: VideoOpener): void {

@@ -1,16 +1,8 @@
 /** Every command of the page, once: its key, its name, what it does. Keys and help read this. */
 
 import type { Stage } from "../canvas/stage";
-import {
-  copyToNext,
-  duplicate,
-  merge,
-  raise,
-  split,
-  subtract,
-  takePixels,
-  turn,
-} from "../state/combining";
+import { copyToNext, duplicate, merge, raise } from "../state/combining";
+import { split, subtract, takePixels, turn } from "../state/combining";
 import { answerConcept, conceptOf, nextConcept } from "../state/concepts";
 import type { Editor } from "../state/editor";
 import { everything } from "../state/everything";

@@ -1,14 +1,7 @@
 /** The dialog that finds by word or like the picked masks, in this photo or in all. */
 
-import {
-  ALONE,
-  findHere,
-  followSearch,
-  likePicked,
-  searchAll,
-  searchOf,
-  searchText,
-} from "../state/finding";
+import { ALONE, findHere, followSearch, likePicked } from "../state/finding";
+import { searchAll, searchOf, searchText } from "../state/finding";
 import type { Session } from "../state/session";
 import type { SearchBody } from "../store/schema";
 import { dialog } from "./dialogs";

@@ -89,3 +89,13 @@ export function listenToKeys(session: Session, stage: Stage, commands: Command[]
     if (event.key === " ") stage.hold(false);
   });
 }
+
+/** A button that the mouse has pressed leaves the keys to the stage: Enter is to keep the mask. */
+export function giveKeysBack(root: HTMLElement, element: HTMLElement): void {
+  for (const part of root.children) {
+    part.addEventListener("click", (event) => {
+      const pressed = (event.target as HTMLElement).closest("button");
+      if ((event as MouseEvent).detail && pressed && !pressed.closest("dialog")) element.focus();
+    });
+  }
+}

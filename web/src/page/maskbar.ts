@@ -74,14 +74,8 @@ export function notesCard(session: Session): HTMLElement {
     note(session, "attributes", { attributes: Object.fromEntries(pairs) });
   });
   comment.addEventListener("change", () => note(session, "comment", { comment: comment.value }));
-  const element = h(
-    "details",
-    { class: "card notes" },
-    h("summary", {}, "Notes"),
-    tags,
-    attributes,
-    comment,
-  );
+  const head = h("summary", {}, "Notes");
+  const element = h("details", { class: "card notes" }, head, tags, attributes, comment);
   session.watchers.push(() => {
     const mask = session.editor?.selected ?? null;
     element.hidden = !mask;

@@ -7,7 +7,7 @@ import type { Session } from "../state/session";
 import { activeLabel, isGuess } from "../state/work";
 import type { Mask } from "../state/work";
 import { toggle, turnTaking } from "./commands";
-import { fill, h, icon, link } from "./dom";
+import { fill, h, icon, link, type Icon } from "./dom";
 
 const ROW = 30; // CSS pixels of a line of the list
 const SCORE =
@@ -30,13 +30,8 @@ export function leastSlider(session: Session): HTMLElement {
     session.redraw();
     session.changed();
   });
-  const element = h(
-    "label",
-    { class: "least", title: SCORE },
-    h("span", {}, "Min. score"),
-    input,
-    value,
-  );
+  const text = h("span", {}, "Min. score");
+  const element = h("label", { class: "least", title: SCORE }, text, input, value);
   session.watchers.push(() => {
     const { editor, least } = session;
     const open = editor?.state.masks.filter((mask) => mask.state === "proposed") ?? [];
@@ -65,19 +60,12 @@ export function drawLayers(session: Session, element: HTMLElement): void {
     naming.busy,
     label,
   ]);
-  const layer = (name: "masks" | "proposals", text: string, count: number, key: string) =>
-    h(
-      "button",
-      {
-        class: "layer-toggle",
-        type: "button",
-        title: `Show or hide (${key})`,
-        "aria-pressed": String(shown[name]),
-        onclick: () => toggle(session, name),
-      },
-      icon("eye"),
-      `${text} ${count}`,
-    );
+  const press = (name: Icon, text: string, title: string, on: boolean, onclick: () => void) => {
+    const about = { class: "layer-toggle", type: "button", title, "aria-pressed": String(on) };
+    return h("button", { ...about, onclick }, icon(name), text);
+  };
+  const layer = (name: "masks" | "proposals", text: string, key: string) =>
+    press("eye", text, `Show or hide (${key})`, shown[name], () => toggle(session, name));
   const all = (state: "accepted" | "rejected") => () => {
     const open = session.editor!.shown.filter((mask) => mask.state === "proposed");
     session.editor!.judge(
@@ -87,20 +75,9 @@ export function drawLayers(session: Session, element: HTMLElement): void {
     );
   };
   fill(element, looks, () => [
-    layer("masks", "Masks", accepted, "W"),
-    layer("proposals", "Proposals", proposals.length, "U"),
-    h(
-      "button",
-      {
-        class: "layer-toggle",
-        type: "button",
-        title: "Remove the area of each new mask from the masks below it (Ctrl+Shift+X)",
-        "aria-pressed": String(session.taking),
-        onclick: () => turnTaking(session),
-      },
-      icon("cut"),
-      "No overlap",
-    ),
+    layer("masks", `Masks ${accepted}`, "W"),
+    layer("proposals", `Proposals ${proposals.length}`, "U"),
+    press("cut", "No overlap", OVERLAP, session.taking, () => turnTaking(session)),
     (proposals.length > 0 || open > 0) &&
       h(
         "div",
@@ -114,6 +91,7 @@ export function drawLayers(session: Session, element: HTMLElement): void {
   ]);
 }
 
+const OVERLAP = "Remove the area of each new mask from the masks below it (Ctrl+Shift+X)";
 const GUESSES = "Predict a class for every mask without a class (Ctrl+Shift+L)";
 
 /** Only the lines that can be seen are there, so that thousands of masks cost nothing. */
@@ -141,18 +119,8 @@ export function maskList(session: Session): HTMLElement {
     const places = new Map(masks.map((mask, i) => [mask, i]));
     const colour = (m: Mask) => m.label !== null && session.labels.colour(m.label);
     const looks = seen
-      .map((m) =>
-        [
-          m.key,
-          m.label,
-          JSON.stringify(m.notes),
-          colour(m),
-          m.score,
-          m.state,
-          m.area,
-          places.get(m),
-        ].join(),
-      )
+      .map((m) => [m.key, m.label, JSON.stringify(m.notes), colour(m), m.score, m.state, m.area])
+      .map((parts, i) => [...parts, places.get(seen[i])].join())
       .join();
     fill(lines, `${first} ${editor?.state.selected} ${editor?.state.also} ${looks}`, () =>
       shown.length

@@ -152,13 +152,8 @@ function drawActions(session: Session, element: HTMLElement): void {
   const keep = label ? `Keep as ${label}` : "Keep";
   const picked = editor ? pickedProposals(editor).length : 0;
   const several = picked > 1 && ` ${picked}`;
-  const looks = JSON.stringify([
-    making && keep,
-    selected?.key,
-    selected?.state,
-    picked,
-    session.review,
-  ]);
+  const { review } = session;
+  const looks = JSON.stringify([making && keep, selected?.key, selected?.state, picked, review]);
   const press = (text: string, key: string, run: () => void, kind = "") =>
     h(
       "button",

@@ -13,15 +13,8 @@ export function status(session: Session, stage: Stage): HTMLElement {
   const clock = h("span", { class: "clock" });
   const place = h("span", { class: "place" });
   const model = h("span", { class: "model" });
-  const bar = h(
-    "footer",
-    { class: "status" },
-    advice,
-    h("span", { class: "stretch" }),
-    clock,
-    place,
-    model,
-  );
+  const stretch = h("span", { class: "stretch" });
+  const bar = h("footer", { class: "status" }, advice, stretch, clock, place, model);
   const move = () => {
     const at = stage.cross ?? stage.pointer;
     const zoom = `${Math.round(session.view.scale * 100)} %`;

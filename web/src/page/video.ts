@@ -8,6 +8,7 @@ import type { VideoWork } from "../state/videowork";
 import type { KeptVideo } from "../state/said";
 import type { ClipEntry, Clips } from "../store/clips";
 import { exportButton, h, iconButton } from "./dom";
+import { giveKeysBack } from "./keys";
 import { clipBar } from "./clipbar";
 import { exportVideoDialog } from "./videoexport";
 import { VIDEO_KEYS, VIDEO_MOUSE, videoCommands, listenToVideoKeys, undo } from "./videokeys";
@@ -186,16 +187,6 @@ function drawOnChange(videoWork: VideoWork): void {
     waiting = true;
   });
   videoWork.changed();
-}
-
-/** A button that the mouse has pressed leaves the keys to the video. */
-function giveKeysBack(root: HTMLElement, element: HTMLElement): void {
-  for (const part of root.children) {
-    part.addEventListener("click", (event) => {
-      const pressed = (event.target as HTMLElement).closest("button");
-      if ((event as MouseEvent).detail && pressed && !pressed.closest("dialog")) element.focus();
-    });
-  }
 }
 
 function header(videoWork: VideoWork, pages: VideoPages): HTMLElement {

@@ -148,12 +148,8 @@ export class Drafting {
     const before = this.asked?.answer.catch(() => null); // this prompt may correct its mask
     const answer = Promise.resolve(before).then(async () => {
       const prompt = this.promptOf(draft, fixed);
-      const { logits, ...reply } = await model.answer(
-        this.image,
-        prompt,
-        limitFor(this.hw),
-        granularity,
-      );
+      const limit = limitFor(this.hw);
+      const { logits, ...reply } = await model.answer(this.image, prompt, limit, granularity);
       this.shown.set(asked, logits);
       for (const old of this.shown.keys()) if (this.shown.size > SHOWN) this.shown.delete(old);
       return { ...reply, score: null };

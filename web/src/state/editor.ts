@@ -15,18 +15,9 @@ import { shownMasks, withSpare } from "./everything";
 import { Turns, forTwin, madeMask, twinOf, withMask } from "./keeping";
 import type { Sight } from "./seeing";
 import { withoutOverlap } from "./shaping";
-import {
-  NO_DRAFT,
-  Work,
-  activeLabel,
-  asksModel,
-  difference,
-  forNext,
-  isEmpty,
-  isGuess,
-} from "./work";
 import type { Unfinished } from "./unfinished";
-import { labelled, toSent, type Draft, type Mask, type State } from "./work";
+import { Work, activeLabel, asksModel, difference, forNext, isEmpty, isGuess } from "./work";
+import { NO_DRAFT, labelled, toSent, type Draft, type Mask, type State } from "./work";
 
 /** What the editor needs of the host around it. */
 export interface EditorHost {
