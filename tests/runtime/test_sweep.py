@@ -137,6 +137,11 @@ def test_prompts_without_masks_are_decoded_as_the_decoder_does(
         for got, want in zip(runtime.decode(seen[image], given), wanted, strict=True):
             np.testing.assert_allclose(got, want, rtol=0, atol=1e-5 * np.abs(want).max())
     assert graphs.count(GraphNames.SWEEP_IMAGE) == 4  # image 0 again after two others
+    graphs.clear()
+    (alone,) = runtime.encode_images(images[:1])
+    assert graphs == [GraphNames.ENCODER, GraphNames.SWEEP_IMAGE]
+    runtime.decode(alone, given)
+    assert graphs[2:] == [GraphNames.SWEEP_PROMPT]  # the first click of an image is as the next
     masked = replace(given, masks=given.masks + 1, has_mask=given.has_mask + 1)
     graphs.clear()
     runtime.decode(seen[0], masked)

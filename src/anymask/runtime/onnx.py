@@ -215,26 +215,24 @@ class OnnxRuntime:
         """Encode images (B, 3, S, S) float32, normalized, to the feature maps of each image.
 
         Images are encoded one by one: a batch is not faster on a CPU and requires B times the
-        memory.
+        memory. For a single image, the decoder's work that all prompts share is done as well, so
+        that the first click takes as long as the next ones.
         """
-        info, _ = self._open(GraphNames.ENCODER)  # not included in the measured time
+        self._open(GraphNames.ENCODER)  # not included in the measured time
         self._open_ahead()
-        names = [tensor.name for tensor in info.outputs]
         began = time.monotonic()
-        found: list[EncoderOutput] = [
-            StoredMaps(
-                tuple(
-                    FeatureMap(name, array[0])
-                    for name, array in zip(
-                        names, self.run(GraphNames.ENCODER, image[None]), strict=True
-                    )
-                )
-            )
-            for image in images
-        ]
+        found: list[EncoderOutput] = [self._encode(image) for image in images]
+        if self._prompts is not None and len(images) == 1:
+            self._prompts.work_on(found[0])
         if self._folder.parent == ASSETS and self.spec.family != DEFAULT_VIDEO_MODEL:
             _advise_if_slow(self.spec.name, (time.monotonic() - began) / max(1, len(images)))
         return found
+
+    def _encode(self, image: FloatArray) -> StoredMaps:
+        arrays = self.run(GraphNames.ENCODER, image[None])
+        outputs = self.manifest.graph(GraphNames.ENCODER).outputs
+        pairs = zip(outputs, arrays, strict=True)
+        return StoredMaps(tuple(FeatureMap(one.name, array[0]) for one, array in pairs))
 
     def capability(self, kind: type[C]) -> C | None:
         """Support prompts and the optional graphs of the bundle."""
@@ -262,7 +260,7 @@ class OnnxRuntime:
 
     def _see_one(self, image: FloatArray) -> dict[str, FloatArray]:
         """Feature maps of one image, (1, C, h, w) by name."""
-        return {one.name: one.values[None] for one in self.encode_images(image[None])[0].maps()}
+        return {one.name: one.values[None] for one in self._encode(image).maps()}
 
     def label_cells(self, seen: EncoderOutput) -> FloatArray:
         """Compute the logits of all classes; requires a graph of classes."""
