@@ -48,6 +48,7 @@ from anymask.models.rules.registry import DEFAULT_VIDEO_MODEL as DEFAULT_VIDEO_M
 from anymask.models.rules.registry import FIELD_MODELS as FIELD_MODELS
 from anymask.models.rules.registry import GRID_IN_WORDS as GRID_IN_WORDS
 from anymask.models.rules.registry import MODEL_VARIABLE as MODEL_VARIABLE
+from anymask.models.rules.registry import OBJECT_SIZES as OBJECT_SIZES
 from anymask.models.rules.registry import SHIPPED as SHIPPED
 from anymask.models.rules.registry import RegistryEntry as RegistryEntry
 from anymask.models.rules.registry import default_model as default_model

@@ -12,7 +12,7 @@ padding, n masks, C channels of the encoder's first map, F features, H hidden un
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -43,10 +43,11 @@ from anymask.masks import (
     box_area,
     boxes_at_crop_edge,
     check_features,
+    finest_side,
     points_to_model,
     tile_side,
 )
-from anymask.models.rules import DEFAULT_VIDEO_MODEL, FIELD_MODELS, Family
+from anymask.models.rules import DEFAULT_VIDEO_MODEL, FIELD_MODELS, OBJECT_SIZES, Family
 from anymask.runtime import EdgeRefining, ImageRuntime, Sweep, open_sweep, split_side
 from anymask.segment.everything.edges import refine_record_edges
 from anymask.segment.everything.filter import (
@@ -86,6 +87,8 @@ from anymask.segment.settings import (
 )
 
 CUTTERS = 2  # threads
+COARSE = 512  # smallest side of windows in which masks are checked for merged objects
+MERGED = 0.6  # diameter in such a window, relative to that in the image, from which they are merged
 
 
 def find_everything(
@@ -369,9 +372,12 @@ def find_masks(
     wanted = arrangement_of(grid, of_arrangement, default_min_objectness(runtime.family))
     loose = arrangement_of(grid, of_arrangement)
     relative = grid.mode == "adaptive" and "min_objectness" not in of_arrangement
-    trained_side = None
+    trained_side, sizes = None, None
     if grid.mode == "instances":
-        trained_side = FIELD_MODELS.get(split_side(runtime.spec.name)[0], runtime.spec.image_side)
+        field = split_side(runtime.spec.name)[0]
+        trained_side = FIELD_MODELS.get(field, runtime.spec.image_side)
+        if tiling.tile == "auto" and not grid.crop_n_layers:
+            sizes = OBJECT_SIZES.get(field)
     if features is None:
         assert photo is not None
         image_hw = (photo.shape[0], photo.shape[1])
@@ -379,14 +385,12 @@ def find_masks(
         image_hw = features.image_hw
     searched_whole = features is not None and tiling.tile == "auto" and trained_side is None
     side = None if searched_whole else tile_side(tiling.tile, image_hw, trained_side)
+    usual_side, side = side, None if sizes else side
     if features is not None:
         check_features(features, runtime.spec, runtime.weights_hash)
-        if side is not None and (photo is None or photo.shape[:2] != image_hw):
-            raise InputError(
-                f"tile={side} requires the image, but only its embedding was passed. Pass the "
-                "image."
-            )
-        features = features if side is None else None
+        if side is not None:
+            _require_image(photo, image_hw, side)
+            features = None
     whole = photo if side is None else None
     once = not grid.crop_n_layers and "point" in runtime.spec.accepts
     if features is None and whole is not None and once:
@@ -399,6 +403,9 @@ def find_masks(
     if wanted.alike:
         refine = partial(_alike, photo, refine)
     look = partial(_look, runtime, photo, features, side)
+    if sizes and trained_side and features is not None:
+        sides = (finest_side(image_hw, trained_side), usual_side, *sizes)
+        look = partial(_look_magnified, runtime, photo, features, sides)
     with choose_progress(progress, "everything") as tell:
         every = look(grid, tiling.log, tell, wanted.min_objectness)
         found = arrange(every, wanted, refine, relative)
@@ -450,3 +457,90 @@ def _look(
     if side is None:
         return scanner.everything(photo, progress=tell)
     return find_in_tiles(scanner, photo, side, tell)
+
+
+def _require_image(photo: UintImage | None, image_hw: tuple[int, int], side: int) -> UintImage:
+    """The image, if it has the size of its embedding. Raises InputError."""
+    if photo is None or photo.shape[:2] != image_hw:
+        raise InputError(
+            f"tile={side} requires the image, but only its embedding was passed. Pass the image."
+        )
+    return photo
+
+
+def _look_magnified(
+    runtime: ImageRuntime,
+    photo: UintImage | None,
+    features: Features,
+    sides: tuple[int, int | None, int, int],
+    grid: Grid,
+    log: SearchLog | None,
+    tell: OnProgress | None,
+    least: float = 0.0,
+) -> list[Mask]:
+    """Masks of the whole image, or of tiles in which small objects have the usual size.
+
+    Args:
+        sides: Smallest side of the tiles, the side if nothing is found in the image, and
+            `OBJECT_SIZES` of the model.
+    """
+    found = find_everything(runtime, features, grid, None, log, least)
+    finest, unseen, small, usual = sides
+    image_hw, input_side = features.image_hw, runtime.spec.image_side
+
+    def look(side: int) -> list[Mask]:
+        """Masks of the window with most of the masks found."""
+        image = _require_image(photo, image_hw, side)
+        cells = np.array([one.points[0] for one in found]) // side
+        bins, counts = np.unique(cells.astype(int), axis=0, return_counts=True)
+        x, y = np.minimum(bins[counts.argmax()] * side, np.subtract(image_hw[::-1], side).clip(0))
+        window = np.ascontiguousarray(image[y : y + side, x : x + side])
+        return find_everything(runtime, window, grid)
+
+    sizes = small / input_side, usual / input_side
+    side = fitting_side(found, look, image_hw, sizes, finest)
+    side = side if found else unseen
+    if side is None:
+        if tell is not None:
+            tell(1, 1)
+        return found
+    scanner = WindowScanner(runtime, grid, log)
+    return find_in_tiles(scanner, _require_image(photo, image_hw, side), side, tell)
+
+
+def fitting_side(
+    found: Sequence[Mask],
+    look: Callable[[int], Sequence[Mask]],
+    image_hw: tuple[int, int],
+    sizes: tuple[float, float],
+    finest: int,
+) -> int | None:
+    """Side of the tiles in which the objects have the usual size; None if the image needs none.
+
+    The size is the median of the masks. Small objects merge into larger masks, so it is measured
+    again in ever smaller windows.
+
+    Args:
+        found: Masks of the image.
+        look: Function that returns the masks of a window of a side.
+        image_hw: Height and width of the image.
+        sizes: Diameter relative to the side, below which objects are small, and the usual one.
+        finest: Smallest side.
+    """
+    small, usual = sizes
+    whole = side = window = max(image_hw)
+    diameter = _median_diameter(found)
+    while diameter:
+        is_small = diameter < small * side
+        window = max(finest, round(diameter / usual)) if is_small else window // 2
+        if window >= side or (not is_small and window < COARSE):
+            break
+        seen = _median_diameter(look(window))
+        if is_small or 0 < seen < MERGED * diameter:
+            side, diameter = window, seen
+    return side if side < whole else None
+
+
+def _median_diameter(found: Sequence[Mask]) -> float:
+    """Median diameter of discs with the areas of masks, in pixels; 0 without masks."""
+    return 2 * float(np.sqrt(np.median([one.area for one in found]) / np.pi)) if found else 0.0

@@ -29,6 +29,7 @@ from anymask.masks import (
     Tile,
     Window,
     enlarged_rle,
+    finest_side,
     joining,
     rle_area,
     rle_in_window,
@@ -48,10 +49,14 @@ COARSE_DUPLICATE = 0.5  # the same for a mask of a tile and one of the downscale
 def count_looks(tile: Tile, image_hw: tuple[int, int], trained_side: int | None = None) -> int:
     """Number of searched images: one, or all tiles and the downscaled image; as `tile_side`.
 
+    For a field model, an upper bound, because the tiles depend on the size of the objects.
+
     Raises:
         InputError: `tile` is invalid.
     """
-    side = tile_side(tile, image_hw, trained_side)
+    if tile == "auto" and trained_side is not None:
+        tile = finest_side(image_hw, trained_side)
+    side = tile_side(tile, image_hw)
     return 1 if side is None else len(tile_boxes(image_hw, side, int(side * joining.OVERLAP))) + 1
 
 
