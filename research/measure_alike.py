@@ -14,6 +14,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 import anymask
@@ -33,6 +34,7 @@ def main() -> None:
     parser.add_argument("data", type=Path, help="a folder with a set")
     parser.add_argument("--photos", type=int, help="only so many, spread over the set")
     parser.add_argument("--model", default="nano", help="a name, or tuned weights")
+    parser.add_argument("--scale", type=float, help="only count, in images of this scale")
     args = parser.parse_args()
     samples = load_set(args.data)[1]
     many = args.photos or len(samples)
@@ -42,6 +44,10 @@ def main() -> None:
     counted = np.zeros(2)
     for number, sample in enumerate(samples):
         photo = sample.image()
+        if args.scale:
+            photo = cv2.resize(photo, None, fx=args.scale, fy=args.scale)
+            counted += is_right(len(model.everything(photo)), len(sample.rles))
+            continue
         found = list(model.everything(photo))
         begun = time.process_time()
         both = (found, only_alike(photo, found))
@@ -49,18 +55,26 @@ def main() -> None:
         truths = len(sample.rles)
         for column, masks in enumerate(both):
             rows[column].append(match(sample, masks))
-            counted[column] += abs(len(masks) - truths) <= max(2, 0.15 * truths)
+            counted[column] += is_right(len(masks), truths)
         each = ", ".join(
             f"{len(masks)} masks AP50 {average_precision([side[-1]]):.2f}"
             for masks, side in zip(both, rows, strict=True)
         )
         print(f"{number}: {truths} things; {each}; {seconds:.1f} s", flush=True)
+    if args.scale:
+        print(f"count right {counted[0]:.0f} of {len(samples)}")
+        return
     for name, side, right in zip(("everything", "alike"), rows, counted, strict=True):
         own = np.mean([average_precision([row]) for row in side])
         print(
             f"{name:12} AP50 {average_precision(side):.3f}, a photo's own {own:.3f}, "
             f"count right {right:.0f} of {len(samples)}"
         )
+
+
+def is_right(count: int, true: int) -> bool:
+    """Return whether a count is within two or 15 % of the true one."""
+    return abs(count - true) <= max(2, 0.15 * true)
 
 
 def match(sample: AnnotatedImage, masks: Sequence[Mask]) -> Row:

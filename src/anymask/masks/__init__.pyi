@@ -160,6 +160,6 @@ from anymask.masks.spec import spec_at as spec_at
 from anymask.masks.tiles import MIN_SIDE as MIN_SIDE
 from anymask.masks.tiles import Tile as Tile
 from anymask.masks.tiles import Window as Window
-from anymask.masks.tiles import finest_side as finest_side
+from anymask.masks.tiles import smallest_side as smallest_side
 from anymask.masks.tiles import tile_boxes as tile_boxes
 from anymask.masks.tiles import tile_side as tile_side

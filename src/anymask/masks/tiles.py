@@ -46,7 +46,7 @@ def tile_side(tile: Tile, image_hw: tuple[int, int], trained_side: int | None = 
     return int(given) if max(image_hw) > int(given) else None
 
 
-def finest_side(image_hw: tuple[int, int], trained_side: int) -> int:
+def smallest_side(image_hw: tuple[int, int], trained_side: int) -> int:
     """Smallest side of the tiles in which a field model searches small objects, in pixels."""
     return trained_side if max(image_hw) > 2 * FIELD_TILES * trained_side else trained_side // 2
 

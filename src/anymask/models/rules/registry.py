@@ -35,9 +35,9 @@ BUNDLED_MODELS = ("nano", "small")  # bundled models, each a folder of `SHIPPED`
 # Bundled models with an instance head for one field, and the median longer side of their training
 # images in pixels: larger images have tiles of this size.
 FIELD_MODELS = {"nano-cells": 256, "nano-roofs": 416}
-# Field models that search smaller objects in tiles where they have the usual size: the diameters in
-# pixels of the model's input below which objects are small, and that tiles give them.
-OBJECT_SIZES = {"nano-cells": (20, 26)}
+# Field models that search small objects in tiles in which they have the usual size: the diameter
+# below which objects are small, and the usual one, relative to the longer side of image or tile.
+OBJECT_SIZES = {"nano-cells": (20 / 512, 26 / 512)}
 DEFAULT_IMAGE_MODEL = "small"  # default for images
 DEFAULT_VIDEO_MODEL = "nano"  # default for videos, scans, offline pages and training
 MODEL_VARIABLE = "ANYMASK_MODEL"  # environment variable with another default for images

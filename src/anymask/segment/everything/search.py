@@ -12,7 +12,7 @@ padding, n masks, C channels of the encoder's first map, F features, H hidden un
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -43,8 +43,8 @@ from anymask.masks import (
     box_area,
     boxes_at_crop_edge,
     check_features,
-    finest_side,
     points_to_model,
+    smallest_side,
     tile_side,
 )
 from anymask.models.rules import DEFAULT_VIDEO_MODEL, FIELD_MODELS, OBJECT_SIZES, Family
@@ -74,7 +74,8 @@ from anymask.segment.everything.grid import (
 )
 from anymask.segment.everything.instances import find_instances
 from anymask.segment.everything.log import LoggedBatch, SearchLog, batch_key
-from anymask.segment.everything.tiles import find_in_tiles
+from anymask.segment.everything.magnify import magnifying_side
+from anymask.segment.everything.tiles import find_in_tiles, require_image
 from anymask.segment.pipeline import decode_prompts, encode_image, image_hash
 from anymask.segment.settings import (
     EverythingDict,
@@ -87,8 +88,6 @@ from anymask.segment.settings import (
 )
 
 CUTTERS = 2  # threads
-COARSE = 512  # smallest side of windows in which masks are checked for merged objects
-MERGED = 0.6  # diameter in such a window, relative to that in the image, from which they are merged
 
 
 def find_everything(
@@ -372,12 +371,11 @@ def find_masks(
     wanted = arrangement_of(grid, of_arrangement, default_min_objectness(runtime.family))
     loose = arrangement_of(grid, of_arrangement)
     relative = grid.mode == "adaptive" and "min_objectness" not in of_arrangement
-    trained_side, sizes = None, None
+    trained_side, magnifies = None, False
     if grid.mode == "instances":
         field = split_side(runtime.spec.name)[0]
         trained_side = FIELD_MODELS.get(field, runtime.spec.image_side)
-        if tiling.tile == "auto" and not grid.crop_n_layers:
-            sizes = OBJECT_SIZES.get(field)
+        magnifies = field in OBJECT_SIZES and tiling.tile == "auto" and not grid.crop_n_layers
     if features is None:
         assert photo is not None
         image_hw = (photo.shape[0], photo.shape[1])
@@ -385,11 +383,11 @@ def find_masks(
         image_hw = features.image_hw
     searched_whole = features is not None and tiling.tile == "auto" and trained_side is None
     side = None if searched_whole else tile_side(tiling.tile, image_hw, trained_side)
-    usual_side, side = side, None if sizes else side
+    side_if_empty, side = side, None if magnifies else side
     if features is not None:
         check_features(features, runtime.spec, runtime.weights_hash)
         if side is not None:
-            _require_image(photo, image_hw, side)
+            require_image(photo, image_hw, side)
             features = None
     whole = photo if side is None else None
     once = not grid.crop_n_layers and "point" in runtime.spec.accepts
@@ -402,16 +400,16 @@ def find_masks(
         refine = partial(refine_record_edges, runtime, whole, seen=features)
     if wanted.alike:
         refine = partial(_alike, photo, refine)
-    look = partial(_look, runtime, photo, features, side)
-    if sizes and trained_side and features is not None:
-        sides = (finest_side(image_hw, trained_side), usual_side, *sizes)
-        look = partial(_look_magnified, runtime, photo, features, sides)
+    search = partial(_search, runtime, photo, features, side)
+    if magnifies and trained_side and features is not None:
+        smallest = smallest_side(image_hw, trained_side)
+        search = partial(_search_magnified, runtime, photo, features, side_if_empty, smallest)
     with choose_progress(progress, "everything") as tell:
-        every = look(grid, tiling.log, tell, wanted.min_objectness)
+        every = search(grid, tiling.log, tell, wanted.min_objectness)
         found = arrange(every, wanted, refine, relative)
         found = found or arrange(best_of(every), loose, refine)
         if not found and (wider := wider_grid(grid, of_grid)):
-            again = look(wider, None, tell)
+            again = search(wider, None, tell)
             found = arrange(best_of(again), loose, refine)
     if runtime.spec.classes and found:
         from anymask.segment.labels import label_masks  # few models need it
@@ -434,7 +432,7 @@ def _alike(photo: UintImage | None, refine: Refine | None, masks: list[Mask]) ->
     return only_alike(photo, masks if refine is None else refine(masks))
 
 
-def _look(
+def _search(
     runtime: ImageRuntime,
     photo: UintImage | None,
     features: Features | None,
@@ -459,20 +457,12 @@ def _look(
     return find_in_tiles(scanner, photo, side, tell)
 
 
-def _require_image(photo: UintImage | None, image_hw: tuple[int, int], side: int) -> UintImage:
-    """The image, if it has the size of its embedding. Raises InputError."""
-    if photo is None or photo.shape[:2] != image_hw:
-        raise InputError(
-            f"tile={side} requires the image, but only its embedding was passed. Pass the image."
-        )
-    return photo
-
-
-def _look_magnified(
+def _search_magnified(
     runtime: ImageRuntime,
     photo: UintImage | None,
     features: Features,
-    sides: tuple[int, int | None, int, int],
+    side_if_empty: int | None,
+    smallest: int,
     grid: Grid,
     log: SearchLog | None,
     tell: OnProgress | None,
@@ -481,66 +471,18 @@ def _look_magnified(
     """Masks of the whole image, or of tiles in which small objects have the usual size.
 
     Args:
-        sides: Smallest side of the tiles, the side if nothing is found in the image, and
-            `OBJECT_SIZES` of the model.
+        side_if_empty: Side of the tiles of an image in which nothing is found, or None.
+        smallest: Smallest side of the tiles.
     """
     found = find_everything(runtime, features, grid, None, log, least)
-    finest, unseen, small, usual = sides
-    image_hw, input_side = features.image_hw, runtime.spec.image_side
-
-    def look(side: int) -> list[Mask]:
-        """Masks of the window with most of the masks found."""
-        image = _require_image(photo, image_hw, side)
-        cells = np.array([one.points[0] for one in found]) // side
-        bins, counts = np.unique(cells.astype(int), axis=0, return_counts=True)
-        x, y = np.minimum(bins[counts.argmax()] * side, np.subtract(image_hw[::-1], side).clip(0))
-        window = np.ascontiguousarray(image[y : y + side, x : x + side])
-        return find_everything(runtime, window, grid)
-
-    sizes = small / input_side, usual / input_side
-    side = fitting_side(found, look, image_hw, sizes, finest)
-    side = side if found else unseen
-    if side is None:
-        if tell is not None:
-            tell(1, 1)
-        return found
-    scanner = WindowScanner(runtime, grid, log)
-    return find_in_tiles(scanner, _require_image(photo, image_hw, side), side, tell)
-
-
-def fitting_side(
-    found: Sequence[Mask],
-    look: Callable[[int], Sequence[Mask]],
-    image_hw: tuple[int, int],
-    sizes: tuple[float, float],
-    finest: int,
-) -> int | None:
-    """Side of the tiles in which the objects have the usual size; None if the image needs none.
-
-    The size is the median of the masks. Small objects merge into larger masks, so it is measured
-    again in ever smaller windows.
-
-    Args:
-        found: Masks of the image.
-        look: Function that returns the masks of a window of a side.
-        image_hw: Height and width of the image.
-        sizes: Diameter relative to the side, below which objects are small, and the usual one.
-        finest: Smallest side.
-    """
-    small, usual = sizes
-    whole = side = window = max(image_hw)
-    diameter = _median_diameter(found)
-    while diameter:
-        is_small = diameter < small * side
-        window = max(finest, round(diameter / usual)) if is_small else window // 2
-        if window >= side or (not is_small and window < COARSE):
-            break
-        seen = _median_diameter(look(window))
-        if is_small or 0 < seen < MERGED * diameter:
-            side, diameter = window, seen
-    return side if side < whole else None
-
-
-def _median_diameter(found: Sequence[Mask]) -> float:
-    """Median diameter of discs with the areas of masks, in pixels; 0 without masks."""
-    return 2 * float(np.sqrt(np.median([one.area for one in found]) / np.pi)) if found else 0.0
+    image_hw, side = features.image_hw, side_if_empty
+    if found:
+        sizes = OBJECT_SIZES[split_side(runtime.spec.name)[0]]
+        scanner = WindowScanner(runtime, grid)
+        side = magnifying_side(scanner, photo, image_hw, found, sizes, smallest)
+    if side is not None:
+        photo = require_image(photo, image_hw, side)
+        return _search(runtime, photo, None, side, grid, log, tell)
+    if tell is not None:
+        tell(1, 1)
+    return found

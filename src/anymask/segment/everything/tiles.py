@@ -22,14 +22,13 @@ from typing import Protocol
 import cv2
 import numpy as np
 
-from anymask.base import Floats, OnProgress, UintImage
+from anymask.base import Floats, InputError, OnProgress, UintImage
 from anymask.masks import (
     Box,
     Mask,
     Tile,
     Window,
     enlarged_rle,
-    finest_side,
     joining,
     rle_area,
     rle_in_window,
@@ -37,6 +36,7 @@ from anymask.masks import (
     rle_iou,
     rle_merge,
     rle_on_photo,
+    smallest_side,
     tile_boxes,
     tile_side,
 )
@@ -55,9 +55,18 @@ def count_looks(tile: Tile, image_hw: tuple[int, int], trained_side: int | None 
         InputError: `tile` is invalid.
     """
     if tile == "auto" and trained_side is not None:
-        tile = finest_side(image_hw, trained_side)
+        tile = smallest_side(image_hw, trained_side)
     side = tile_side(tile, image_hw)
     return 1 if side is None else len(tile_boxes(image_hw, side, int(side * joining.OVERLAP))) + 1
+
+
+def require_image(photo: UintImage | None, image_hw: tuple[int, int], side: int) -> UintImage:
+    """Return the image. Raises InputError if it is missing or does not have the given size."""
+    if photo is None or photo.shape[:2] != image_hw:
+        raise InputError(
+            f"tile={side} requires the image, but only its embedding was passed. Pass the image."
+        )
+    return photo
 
 
 class TileSearch(Protocol):
