@@ -57,6 +57,15 @@ def test_masks_of_the_model_stay_and_what_was_missed_comes_after_them() -> None:
     assert max(thing.score for thing in things[4:]) < 0.9
 
 
+def test_a_piece_of_another_color_is_not_added() -> None:
+    picture, discs = drawn(200, 20)
+    picture[discs[0]] = (255, 120, 20)  # brighter than the ground, but orange
+    missed = [one for one in found_in(discs) if not one.mask[discs[0]].any()]
+    things = only_alike(picture, missed)
+    assert len(things) == 6
+    assert not any(thing.mask[discs[0]].any() for thing in things)
+
+
 def test_a_plain_picture_teaches_nothing() -> None:
     _, discs = drawn(200, 20)
     found = found_in(discs)

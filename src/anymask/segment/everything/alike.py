@@ -4,7 +4,7 @@ The given masks define the appearance of the kind: its contrast to the surroundi
 darker, another color) and its size. Masks with the opposite contrast (the background) and outliers
 in size are removed. Pixels with this contrast are foreground, which is split at its waists (a
 watershed on the distance to its border, one seed per object). This separates touching objects and
-adds missing ones.
+adds missing ones. A piece that has the color of no mask is background.
 
 Letters: H W an image, C its channels, N masks, S seeds.
 """
@@ -35,6 +35,7 @@ NOISE = 3.0  # minimum contrast in standard deviations of the background
 SMOOTH = 0.06  # blur of the distances relative to the diameter, so that rough borders make no seeds
 DEEP = 0.06  # depth of a waist relative to the diameter
 SAME = 0.5  # minimum IoU of a mask and a foreground piece of the same object
+FOREIGN = 0.75  # color difference from each mask, relative to the contrast, of other objects
 ADDED = 0.7  # score of foreground pieces without a mask, relative to the median
 LEVELS = 48  # of the watershed
 
@@ -65,13 +66,12 @@ def only_alike(photo: UintImage, found: Sequence[Mask]) -> list[Mask]:
     area = math.pi * kind.diameter**2 / 4
     members = [one for one in members if SMALLEST <= one.area / area <= WIDEST]
     things = _pieces(pieces, SMALLEST * area)
-    return _merge(members, things)
+    return _merge(members, _of_same_color(photo, things, members))
 
 
 def _learn(photo: UintImage, small: Sequence[Mask]) -> tuple[Alikeness, list[Mask]] | None:
     """Most frequent kind and its masks, or None if nothing has enough contrast."""
-    colours = cv2.GaussianBlur(photo, (0, 0), 1.0).astype(np.float32)
-    colours = colours.reshape(*photo.shape[:2], -1)
+    colours = _smooth_colors(photo)
     differences = np.array([_difference(colours, one) for one in small])  # (N, C)
     axis = np.linalg.svd(differences, full_matrices=False)[2][0]
     sides = differences @ axis
@@ -95,6 +95,11 @@ def _learn(photo: UintImage, small: Sequence[Mask]) -> tuple[Alikeness, list[Mas
     if inside <= 0:
         return None
     return Alikeness(plane / np.float32(inside), diameter), members
+
+
+def _smooth_colors(photo: UintImage) -> NDArray[np.float32]:  # (H, W, C)
+    smooth = cv2.GaussianBlur(photo, (0, 0), 1.0).astype(np.float32)
+    return smooth.reshape(*photo.shape[:2], -1)
 
 
 def _difference(colours: NDArray[np.float32], one: Mask) -> Floats:  # (C,)
@@ -193,6 +198,25 @@ def _pieces(labels: Labels, least: float) -> list[Mask]:
             part = labels[top : int(ys.max()) + 1, left : int(xs.max()) + 1] == number
             masks.append(Mask(crop_to_rle(part, (left, top), labels.shape)))
     return masks
+
+
+def _of_same_color(photo: UintImage, pieces: Sequence[Mask], members: Sequence[Mask]) -> list[Mask]:
+    """Remove pieces whose mean color differs from that of every mask."""
+    if not pieces or not members:
+        return list(pieces)
+    colors = _smooth_colors(photo)
+    contrast = np.median([np.linalg.norm(_difference(colors, one)) for one in members])
+    known = np.array([_mean_color(colors, one) for one in members])
+    own = np.array([_mean_color(colors, one) for one in pieces])
+    distances = np.linalg.norm(own[:, None] - known, axis=2).min(axis=1)  # (pieces,)
+    near = distances <= FOREIGN * contrast
+    return [one for one, same in zip(pieces, near, strict=True) if same]
+
+
+def _mean_color(colors: NDArray[np.float32], one: Mask) -> Floats:  # (C,)
+    crop, (left, top, right, bottom) = rle_crop(one.rle)
+    mean: Floats = colors[top:bottom, left:right][crop].mean(axis=0).astype(np.float64)
+    return mean
 
 
 def _merge(members: Sequence[Mask], things: Sequence[Mask]) -> list[Mask]:
