@@ -59,7 +59,7 @@ def test_masks_of_the_model_stay_and_what_was_missed_comes_after_them() -> None:
 
 def test_a_piece_of_another_color_is_not_added() -> None:
     picture, discs = drawn(200, 20)
-    picture[discs[0]] = (255, 120, 20)  # brighter than the ground, but orange
+    picture[discs[0]] = (255, 60, 0)  # brighter than the ground, but red
     missed = [one for one in found_in(discs) if not one.mask[discs[0]].any()]
     things = only_alike(picture, missed)
     assert len(things) == 6

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from anymask.base import UintImage
-from anymask.masks import Mask
+from anymask.masks import Mask, smallest_side
 from anymask.segment.everything.tiles import TileSearch, require_image
 
 MERGED_WINDOW = 512  # smallest side of windows in which masks are checked for merged objects
@@ -25,7 +25,7 @@ def magnifying_side(
     image_hw: tuple[int, int],
     found: Sequence[Mask],
     sizes: tuple[float, float],
-    smallest: int,
+    trained_side: int,
 ) -> int | None:
     """Side of the tiles in which objects have the usual size; None if the image needs none.
 
@@ -35,12 +35,13 @@ def magnifying_side(
         image_hw: Height and width of the image.
         found: Masks of the image.
         sizes: `OBJECT_SIZES` of the model.
-        smallest: Smallest side.
+        trained_side: Side of the training images, and of the tiles if objects are merged.
 
     Raises:
         InputError: A window must be searched, but there is no image.
     """
     small, usual = sizes
+    smallest = smallest_side(image_hw, trained_side)
     whole = side = window = max(image_hw)
     diameter = median_diameter(found)
     while diameter:
@@ -50,8 +51,10 @@ def magnifying_side(
             break
         dense = densest_window(require_image(photo, image_hw, window), found, window)
         measured = median_diameter(scanner.everything(dense))
-        if is_small or 0 < measured < MERGED * diameter:
+        if is_small:
             side, diameter = window, measured
+        elif 0 < measured < MERGED * diameter:
+            side, diameter = trained_side, measured
     return side if side < whole else None
 
 

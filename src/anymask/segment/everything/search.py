@@ -44,7 +44,6 @@ from anymask.masks import (
     boxes_at_crop_edge,
     check_features,
     points_to_model,
-    smallest_side,
     tile_side,
 )
 from anymask.models.rules import DEFAULT_VIDEO_MODEL, FIELD_MODELS, OBJECT_SIZES, Family
@@ -402,8 +401,7 @@ def find_masks(
         refine = partial(_alike, photo, refine)
     search = partial(_search, runtime, photo, features, side)
     if magnifies and trained_side and features is not None:
-        smallest = smallest_side(image_hw, trained_side)
-        search = partial(_search_magnified, runtime, photo, features, side_if_empty, smallest)
+        search = partial(_search_magnified, runtime, photo, features, side_if_empty, trained_side)
     with choose_progress(progress, "everything") as tell:
         every = search(grid, tiling.log, tell, wanted.min_objectness)
         found = arrange(every, wanted, refine, relative)
@@ -462,7 +460,7 @@ def _search_magnified(
     photo: UintImage | None,
     features: Features,
     side_if_empty: int | None,
-    smallest: int,
+    trained_side: int,
     grid: Grid,
     log: SearchLog | None,
     tell: OnProgress | None,
@@ -472,14 +470,14 @@ def _search_magnified(
 
     Args:
         side_if_empty: Side of the tiles of an image in which nothing is found, or None.
-        smallest: Smallest side of the tiles.
+        trained_side: Side of the training images.
     """
     found = find_everything(runtime, features, grid, None, log, least)
     image_hw, side = features.image_hw, side_if_empty
     if found:
         sizes = OBJECT_SIZES[split_side(runtime.spec.name)[0]]
         scanner = WindowScanner(runtime, grid)
-        side = magnifying_side(scanner, photo, image_hw, found, sizes, smallest)
+        side = magnifying_side(scanner, photo, image_hw, found, sizes, trained_side)
     if side is not None:
         photo = require_image(photo, image_hw, side)
         return _search(runtime, photo, None, side, grid, log, tell)
