@@ -101,34 +101,23 @@ def audit(
         )
 
     with claimed(folder):
-        return _audit(stream, folder, options, grader, opened)
-
-
-def _audit(
-    stream: Dataset,
-    folder: Path,
-    options: AuditOptions,
-    grader: Grader,
-    opened: Callable[[], Model],
-) -> Report:
-    """Examine the images and write the report. Raises NotAudited."""
-    result, failed = _examine(stream, folder, options, grader, opened)
-    notes = list(stream.unread_lines())
-    if options.proposals:
-        notes += _write_proposals(options.proposals, stream, options, result)
-    pictures = _draw_suspects(stream, result, options.limit, options.top)
-    _write_pictures(folder, result, pictures)
-    notes.append(f"wrote {folder}: {REPORT}, {PAGE}, {SUSPECTS}/")
-    report = report_audit(result, options.top, pictures, notes)
-    report.save(folder / PAGE)
-    report.save(folder / REPORT)
-    if failed:
-        raise NotAudited(
-            f"{counted(failed, 'image')} could not be audited (see the messages above). Fix or "
-            "remove these images and run the same command again. Finished images are kept.",
-            report,
-        )
-    return report
+        result, failed = _examine(stream, folder, options, grader, opened)
+        notes = list(stream.unread_lines())
+        if options.proposals:
+            notes += _write_proposals(options.proposals, stream, options, result)
+        pictures = _draw_suspects(stream, result, options.limit, options.top)
+        _write_pictures(folder, result, pictures)
+        notes.append(f"wrote {folder}: {REPORT}, {PAGE}, {SUSPECTS}/")
+        report = report_audit(result, options.top, pictures, notes)
+        report.save(folder / PAGE)
+        report.save(folder / REPORT)
+        if failed:
+            raise NotAudited(
+                f"{counted(failed, 'image')} could not be audited (see the messages above). Fix or "
+                "remove these images and run the same command again. Finished images are kept.",
+                report,
+            )
+        return report
 
 
 def _check_places(stream: Dataset, output: Path, proposals: Path | None) -> None:

@@ -103,36 +103,23 @@ def convert(
         )
     policy = policy or Policy(classes=tuple(classes))
     with closing(read(source, form, images, split, **settings)) as dataset:
-        return _written(dataset, target, to, policy, copy_images=copy_images, strict=strict)
-
-
-def _written(
-    dataset: Dataset,
-    target: Path,
-    to: str,
-    policy: Policy,
-    *,
-    copy_images: bool,
-    strict: bool,
-) -> Conversion:
-    """Read a dataset and write it in another format, as in `convert`."""
-    if copy_images or (dataset.pictures is not None and not dataset.published):
-        dataset = dataset.with_sizes_checked()
-    found = list(dataset)
-    if to in ("csv", "geojson"):
-        found = [dataset.with_picture(image) for image in found]
-    policy = with_source(policy, dataset.lost)
-    if strict:
-        trial = _report(dataset, found, to)
-        for _ in encode_annotations(found, target, to, trial, policy):
-            pass
-        if trial:
-            raise LossError(trial)
-    done = _report(dataset, found, to)
-    encoded = encode_annotations(found, target, to, done, policy)
-    photos = _photos(dataset, found, target) if copy_images else ()
-    done.files = write_files(_beside(chain(encoded, photos), dataset, found), target)
-    return done
+        if copy_images or (dataset.pictures is not None and not dataset.published):
+            dataset = dataset.with_sizes_checked()
+        found = list(dataset)
+        if to in ("csv", "geojson"):
+            found = [dataset.with_picture(image) for image in found]
+        policy = with_source(policy, dataset.lost)
+        if strict:
+            trial = _report(dataset, found, to)
+            for _ in encode_annotations(found, target, to, trial, policy):
+                pass
+            if trial:
+                raise LossError(trial)
+        done = _report(dataset, found, to)
+        encoded = encode_annotations(found, target, to, done, policy)
+        photos = _photos(dataset, found, target) if copy_images else ()
+        done.files = write_files(_beside(chain(encoded, photos), dataset, found), target)
+        return done
 
 
 def _photos(dataset: Dataset, images: Iterable[AnnotatedImage], target: Path) -> Iterator[OutFile]:

@@ -115,7 +115,27 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
             root = read_xml(path)
             if root.tag != "annotations":
                 raise DataError("The file is not an export of the type 'CVAT for images 1.1'.")
-            _take_meta(root, report)
+            names = []
+            for label in root.iterfind("meta//labels/label"):
+                names.append(name := label.findtext("name") or "")
+                attributes = [
+                    {part.tag: part.text for part in one if part.text}
+                    for one in label.iterfind("attributes/attribute")
+                ]
+                take_class(
+                    report, name, {"color": label.findtext("color"), "attributes": attributes}
+                )
+            if names:
+                report.list_classes(dict.fromkeys(names))
+            for task in (*root.iterfind("meta/task"), *root.iterfind("meta/job")):
+                fields = {
+                    part.tag: part.text
+                    for part in task
+                    if not len(part) and (part.text or "").strip()
+                }
+                take_info(
+                    report, {key: text for key, text in fields.items() if key not in _COUNTED}
+                )
             for number, element in enumerate(root.iter("image")):
                 with report.record(f"image {number}"):
                     images.append((path, _image(element, report)))
@@ -123,25 +143,6 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
                 frames = read_tracks(root, path, report, pictures, _mask)
                 images += [(path, image) for image in frames]
     return seen_below(source, images)
-
-
-def _take_meta(root: ET.Element, report: LossReport) -> None:
-    """Store the labels with colors and attributes, and the description of the task."""
-    names = []
-    for label in root.iterfind("meta//labels/label"):
-        names.append(name := label.findtext("name") or "")
-        attributes = [
-            {part.tag: part.text for part in one if part.text}
-            for one in label.iterfind("attributes/attribute")
-        ]
-        take_class(report, name, {"color": label.findtext("color"), "attributes": attributes})
-    if names:
-        report.list_classes(dict.fromkeys(names))
-    for task in (*root.iterfind("meta/task"), *root.iterfind("meta/job")):
-        fields = {
-            part.tag: part.text for part in task if not len(part) and (part.text or "").strip()
-        }
-        take_info(report, {key: text for key, text in fields.items() if key not in _COUNTED})
 
 
 def _image(element: ET.Element, report: LossReport) -> AnnotatedImage:

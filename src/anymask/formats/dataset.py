@@ -107,7 +107,11 @@ class Dataset:
                     yield self._as_on_disk(take_origins(image, side))
             if not self.published:
                 take_terms(self.source, self.lost.facts)
-            self._name_archives()
+            for one in self.archives:
+                self.lost.losses = [
+                    replace(loss, place=one.plain(loss.place), reason=one.plain(loss.reason))
+                    for loss in self.lost.losses
+                ]
             self.lost.check_records(self.told_source, masks)
 
     def close(self) -> None:
@@ -136,14 +140,6 @@ class Dataset:
             for one in self.archives:
                 stack.enter_context(one.named())
             yield
-
-    def _name_archives(self) -> None:
-        """Replace temporary folders in skipped records by the names of archives."""
-        for one in self.archives:
-            self.lost.losses = [
-                replace(loss, place=one.plain(loss.place), reason=one.plain(loss.reason))
-                for loss in self.lost.losses
-            ]
 
     def _images(self) -> Iterator[AnnotatedImage]:
         if self.published:

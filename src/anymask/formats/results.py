@@ -103,7 +103,12 @@ class _Photos:
         """Return the image of an id: 000000000139.jpg or val_139.jpg for 139. Raises DataError."""
         for folder in folders if name.isdecimal() else ():
             if folder not in self.found:
-                self.found[folder] = _by_number(folder)
+                found: dict[int, list[Path]] = {}
+                for photo in sorted(folder.iterdir()) if folder.is_dir() else ():
+                    digits = re.search("[0-9]+$", photo.stem)
+                    if digits is not None and photo.suffix.lower() in SUFFIXES:
+                        found.setdefault(int(digits[0]), []).append(photo)
+                self.found[folder] = found
             photos = self.found[folder].get(int(name), [])
             if len(photos) > 1:
                 raise DataError(
@@ -112,15 +117,6 @@ class _Photos:
             if photos:
                 return photos[0]
         return None
-
-
-def _by_number(folder: Path) -> dict[int, list[Path]]:
-    found: dict[int, list[Path]] = {}
-    for photo in sorted(folder.iterdir()) if folder.is_dir() else ():
-        digits = re.search("[0-9]+$", photo.stem)
-        if digits is not None and photo.suffix.lower() in SUFFIXES:
-            found.setdefault(int(digits[0]), []).append(photo)
-    return found
 
 
 def _size_of(row: Mapping[str, Any]) -> tuple[int, int] | None:

@@ -220,7 +220,18 @@ def _check_array(source: ArrayLike, name: str, view: PictureView) -> NDArray[Any
         array = array[..., None]
     if array.ndim == 3 and array.shape[2] and (view.all_bands or array.shape[2] <= 4):
         check_size((array.shape[0], array.shape[1]), name)
-        return pick_bands(array, name, view)
+        if view.bands is None:
+            return array
+        count = array.shape[2]
+        if max(view.bands) > count:
+            raise ImageError(
+                f"Band {max(view.bands)} does not exist: {name} has "
+                f"{counted(count, 'band')}, numbered from 1."
+            )
+        if view.bands == tuple(range(1, count + 1)):
+            return array
+        some = next(band for band in view.bands if band)  # placeholder for black bands
+        return array[..., [(band or some) - 1 for band in view.bands]]
     remedy = "Choose 3 of its bands: bands=(3, 2, 1)"
     if array.ndim == 4:
         remedy = "Pass one image at a time."
@@ -232,22 +243,6 @@ def _check_array(source: ArrayLike, name: str, view: PictureView) -> NDArray[Any
         f"An image has shape (H, W) or (H, W, C) with 1 to 4 channels, but {name} has "
         f"shape {array.shape}. {remedy}"
     )
-
-
-def pick_bands(array: NDArray[Any], name: str, view: PictureView) -> NDArray[Any]:  # (H, W, C)
-    """Select the bands of a view. Raises ImageError if one does not exist."""
-    if view.bands is None:
-        return array
-    count = array.shape[2]
-    if max(view.bands) > count:
-        raise ImageError(
-            f"Band {max(view.bands)} does not exist: {name} has {counted(count, 'band')}, numbered "
-            "from 1."
-        )
-    if view.bands == tuple(range(1, count + 1)):
-        return array
-    some = next(band for band in view.bands if band)  # placeholder for black bands
-    return array[..., [(band or some) - 1 for band in view.bands]]
 
 
 def value_range(values: NDArray[Any], name: str) -> tuple[float, float]:

@@ -98,7 +98,26 @@ def _read_stored(file: Any, name: str) -> MaskPixels:
             raise ImageError(
                 f"{name} has {pages} pages, but a mask image must have one. Save each page alone."
             )
-        return _by_pillow(picture, file, _is_lossy(picture, file))
+        lossy = _is_lossy(picture, file)
+        deep = read_deep_colours(picture, file, 0) if picture.format in ("PNG", "TIFF") else None
+        picture.load()
+        turns, alpha = orientation_of(picture), _alpha_of(picture)
+        palette: UintImage | None = None
+        if deep is not None and (deep[..., :3] == deep[..., :1]).all():
+            values = deep[..., 0]
+        elif picture.mode in _GREY:
+            values = _numbers(picture)
+        elif picture.mode in ("P", "PA"):
+            flat = picture.getpalette("RGB") or []
+            palette = np.zeros((256, 3), np.uint8)
+            palette[: len(flat) // 3] = np.reshape(flat, (-1, 3))
+            values = np.asarray(picture if picture.mode == "P" else picture.getchannel("P"))
+        elif picture.mode in ("LA", "La"):
+            values = np.asarray(picture.convert("LA").getchannel("L"))
+        else:
+            values = np.asarray(picture.convert("RGBA" if alpha is not None else "RGB"))[..., :3]
+        shown = None if alpha is None else upright(alpha, turns)
+        return MaskPixels(upright(values, turns), palette, shown, lossy)
 
 
 def _by_tifffile(file: Any, name: str) -> MaskPixels:
@@ -117,28 +136,6 @@ def _by_tifffile(file: Any, name: str) -> MaskPixels:
     if colours.dtype.itemsize > 1:
         raise ImageError(f"{name} has colors with more than 8 bits. Save it with 8 bits.")
     return MaskPixels(colours)
-
-
-def _by_pillow(picture: Image.Image, file: Any, lossy: bool) -> MaskPixels:
-    deep = read_deep_colours(picture, file, 0) if picture.format in ("PNG", "TIFF") else None
-    picture.load()
-    turns, alpha = orientation_of(picture), _alpha_of(picture)
-    palette: UintImage | None = None
-    if deep is not None and (deep[..., :3] == deep[..., :1]).all():
-        values = deep[..., 0]
-    elif picture.mode in _GREY:
-        values = _numbers(picture)
-    elif picture.mode in ("P", "PA"):
-        flat = picture.getpalette("RGB") or []
-        palette = np.zeros((256, 3), np.uint8)
-        palette[: len(flat) // 3] = np.reshape(flat, (-1, 3))
-        values = np.asarray(picture if picture.mode == "P" else picture.getchannel("P"))
-    elif picture.mode in ("LA", "La"):
-        values = np.asarray(picture.convert("LA").getchannel("L"))
-    else:
-        values = np.asarray(picture.convert("RGBA" if alpha is not None else "RGB"))[..., :3]
-    shown = None if alpha is None else upright(alpha, turns)
-    return MaskPixels(upright(values, turns), palette, shown, lossy)
 
 
 def _numbers(picture: Image.Image) -> NDArray[Any]:  # (H, W)

@@ -238,7 +238,17 @@ def _map_photos(
     context.enable_progress_bars = False
     context.max_errored_blocks = -1  # skip the images of a dead actor and continue
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
-    rows = [_item_to_row(index, item) for index, item in items.items()]
+    rows = [
+        {
+            "index": index,
+            "photo": os.fsencode(item.photo.absolute()),
+            "stem": os.fsencode(item.stem.absolute()),
+            "page": -1 if item.page is None else item.page,
+            "place": os.fsencode(item.place or item.photo.name),
+            "paged": item.paged,
+        }
+        for index, item in items.items()
+    ]
     photos = ray.data.from_items(rows, override_num_blocks=min(len(rows), MAX_BLOCKS))
     in_flight = 1 if again else 2
     pool = ray.data.ActorPoolStrategy(size=actors, max_tasks_in_flight_per_actor=in_flight)
@@ -257,18 +267,6 @@ def _map_photos(
                 int(row["index"]),
                 PhotoResult(**parse_json(row["result"], "the response of an actor")),
             )
-
-
-def _item_to_row(index: int, item: PhotoItem) -> Row:
-    """Convert an item for Ray: absolute paths as bytes, because file names may not be Unicode."""
-    return {
-        "index": index,
-        "photo": os.fsencode(item.photo.absolute()),
-        "stem": os.fsencode(item.stem.absolute()),
-        "page": -1 if item.page is None else item.page,
-        "place": os.fsencode(item.place or item.photo.name),
-        "paged": item.paged,
-    }
 
 
 class _RayActor:

@@ -79,7 +79,25 @@ def write_things(path: Path, scene: Scene, work: TileStore, sources: Sources) ->
     suffix = path.suffix.lower()
     path.parent.mkdir(parents=True, exist_ok=True)
     if suffix == ".geojson":
-        _write_geojson(path, scene, work, sources)
+        with whole_file(path) as file:
+            file.write(b'{"type": "FeatureCollection", "features": [')
+            for number, one in enumerate(work.finished()):
+                placed = on_map(one.shape, scene, WGS_84)
+                rounded = shapely.transform(placed, lambda xy: xy.round(_DECIMALS))
+                if rounded.is_valid:
+                    placed = rounded
+                placed = shapely.orient_polygons(placed)  # RFC 7946: exteriors are counterclockwise
+                geometry = shapely.geometry.mapping(placed)
+                if len(placed.geoms) == 1:
+                    geometry = shapely.geometry.mapping(placed.geoms[0])
+                feature = {
+                    "type": "Feature",
+                    "id": one.number,
+                    "properties": dict(zip(FIELDS, attributes(one, scene, sources), strict=True)),
+                    "geometry": geometry,
+                }
+                file.write((b",\n" if number else b"\n") + json.dumps(feature).encode())
+            file.write(b"\n]}\n")
         return
     draft = path.with_name(f".{path.stem}.part{suffix}")
     try:
@@ -148,28 +166,6 @@ def _write_layer(draft: Path, name: str, scene: Scene, work: TileStore, sources:
             append=not first,
         )
         first = False
-
-
-def _write_geojson(path: Path, scene: Scene, work: TileStore, sources: Sources) -> None:
-    with whole_file(path) as file:
-        file.write(b'{"type": "FeatureCollection", "features": [')
-        for number, one in enumerate(work.finished()):
-            placed = on_map(one.shape, scene, WGS_84)
-            rounded = shapely.transform(placed, lambda xy: xy.round(_DECIMALS))
-            if rounded.is_valid:
-                placed = rounded
-            placed = shapely.orient_polygons(placed)  # RFC 7946: exteriors are counterclockwise
-            geometry = shapely.geometry.mapping(placed)
-            if len(placed.geoms) == 1:
-                geometry = shapely.geometry.mapping(placed.geoms[0])
-            feature = {
-                "type": "Feature",
-                "id": one.number,
-                "properties": dict(zip(FIELDS, attributes(one, scene, sources), strict=True)),
-                "geometry": geometry,
-            }
-            file.write((b",\n" if number else b"\n") + json.dumps(feature).encode())
-        file.write(b"\n]}\n")
 
 
 # Labels.

@@ -543,7 +543,15 @@ def facts(
     outline = outline + np.count_nonzero(masks[:, :, 1:] != masks[:, :, :-1], axis=(1, 2))
     deep = [shapes.depths(mask) for mask in masks]
     deepest = np.array([depth.max() for depth in deep])
-    box, middle = box_cells(masks)
+    sizes, means = [], []
+    for axis in (1, 2):
+        counts = np.count_nonzero(masks, axis=axis)  # per column, then per row
+        filled = counts > 0
+        last = counts.shape[1] - filled[:, ::-1].argmax(axis=1)
+        sizes.append(last - filled.argmax(axis=1))
+        means.append(counts @ np.arange(counts.shape[1]) / np.maximum(counts.sum(axis=1), 1))
+    box = np.where(masks.any(axis=(1, 2)), sizes[0] * sizes[1], 1)
+    box, middle = box.astype(np.float64), np.stack(means, axis=1)
     found = np.empty((len(quality), len(FACTS)))
     found[:, :11] = np.stack(
         [
@@ -563,19 +571,6 @@ def facts(
     )
     found[:, 11:] = np.eye(len(quality))
     return found, iou_of_pairs(both)
-
-
-def box_cells(masks: BoolArray) -> tuple[Floats, Floats]:  # (T, h, w) -> (T,), (T, 2)
-    """Area of each mask's box, at least 1, and centroid (x, y), (0, 0) for an empty mask."""
-    sizes, means = [], []
-    for axis in (1, 2):
-        counts = np.count_nonzero(masks, axis=axis)  # per column, then per row
-        filled = counts > 0
-        last = counts.shape[1] - filled[:, ::-1].argmax(axis=1)
-        sizes.append(last - filled.argmax(axis=1))
-        means.append(counts @ np.arange(counts.shape[1]) / np.maximum(counts.sum(axis=1), 1))
-    box = np.where(masks.any(axis=(1, 2)), sizes[0] * sizes[1], 1)
-    return box.astype(np.float64), np.stack(means, axis=1)
 
 
 def common_cells(masks: BoolArray) -> Floats:  # (T, h, w) -> (T, T)

@@ -51,7 +51,11 @@ def part_tree(rles: Sequence[Rle], share: float = PART_SHARE) -> list[Nesting]:
     boxes = np.array([rle_box_xyxy(rle) for rle in rles], np.int64).reshape(-1, 4)
     parents: list[int | None] = []
     for index, rle in enumerate(rles):
-        wholes = _possible_wholes(index, boxes, areas, share)
+        low = np.maximum(boxes[:, :2], boxes[index, :2])
+        high = np.minimum(boxes[:, 2:], boxes[index, 2:])
+        shared = np.prod(np.maximum(high - low + 1, 0), axis=1)
+        larger = np.flatnonzero((areas > areas[index]) & (shared >= share * areas[index]))
+        wholes: IntArray = larger[np.argsort(areas[larger], kind="stable")]
         common = rle_intersection([rles[whole] for whole in wholes], [rle])[:, 0]
         holding = wholes[common >= share * areas[index]] if areas[index] else wholes[:0]
         parents.append(int(holding[0]) if len(holding) else None)
@@ -60,16 +64,6 @@ def part_tree(rles: Sequence[Rle], share: float = PART_SHARE) -> list[Nesting]:
         parent = parents[index]
         depths[index] = 0 if parent is None else depths[parent] + 1
     return [Nesting(parent, depths[index]) for index, parent in enumerate(parents)]
-
-
-def _possible_wholes(index: int, boxes: IntArray, areas: IntArray, share: float) -> IntArray:
-    """Larger masks whose boxes may contain the share of a mask, smallest first."""
-    low = np.maximum(boxes[:, :2], boxes[index, :2])
-    high = np.minimum(boxes[:, 2:], boxes[index, 2:])
-    shared = np.prod(np.maximum(high - low + 1, 0), axis=1)
-    larger = np.flatnonzero((areas > areas[index]) & (shared >= share * areas[index]))
-    ordered: IntArray = larger[np.argsort(areas[larger], kind="stable")]
-    return ordered
 
 
 def divide(rles: Sequence[Rle], order: Sequence[int]) -> list[Rle]:

@@ -101,7 +101,13 @@ def add_class_head(model: nn.Module, classes: int, prompts: bool = False) -> Non
         prompts: Whether the head prompts the model's decoder (`takes_prompts`) instead of
             classifying cells.
     """
-    channels, ratio = _maps_of(model)
+    spec = cast(Any, model).spec
+    side = spec.pad_multiple or spec.image_side
+    twin = copy.deepcopy(model).to("meta").eval()
+    with torch.no_grad():
+        maps = cast(Any, twin).encode(torch.zeros(1, 3, side, side, device="meta"))
+    cells = side * spec.mask_side // spec.image_side
+    channels, ratio = [int(one.shape[1]) for one in maps], cells // int(maps[0].shape[-1])
     head = PromptHead(channels[0], classes) if prompts else ClassHead(channels, ratio, classes)
     model.add_module(NAME, head)
 
@@ -131,14 +137,3 @@ def without_class_head(model: nn.Module) -> nn.Module:
     bare = copy.copy(model)
     bare._modules = {name: child for name, child in model._modules.items() if name != NAME}
     return bare
-
-
-def _maps_of(model: nn.Module) -> tuple[list[int], int]:
-    """Channels of each encoder map, and mask cells along a side of a coarse cell."""
-    spec = cast(Any, model).spec
-    side = spec.pad_multiple or spec.image_side
-    twin = copy.deepcopy(model).to("meta").eval()
-    with torch.no_grad():
-        maps = cast(Any, twin).encode(torch.zeros(1, 3, side, side, device="meta"))
-    cells = side * spec.mask_side // spec.image_side
-    return [int(one.shape[1]) for one in maps], cells // int(maps[0].shape[-1])

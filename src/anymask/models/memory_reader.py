@@ -120,7 +120,7 @@ class MemoryReader(nn.Module):
         recent: Cells,
     ) -> tuple[Tensor, Tensor]:
         """`forward` with the cells of prompted and of recent frames separated."""
-        planes = _scaled_hints(hints)
+        planes = torch.cat([hints[:, :2] / 4, 2 * hints[:, 2:] - 1], dim=1)
         planes8 = F.avg_pool2d(planes, 2)
         read = self.read(keys, anchors, recent)
         x = _joined(self.join16, read, 10 * keys, F.avg_pool2d(planes8, 2))
@@ -197,8 +197,3 @@ def _to_one(convolution: nn.Conv2d, x: Tensor) -> Tensor:  # (B, C, h, w) -> (B,
         x, convolution.weight.transpose(0, 1), padding=1, groups=convolution.in_channels
     )
     return F.conv2d(each, torch.ones_like(each[:1, :, :1, :1]), convolution.bias)
-
-
-def _scaled_hints(hints: Tensor) -> Tensor:
-    """Hints scaled to values around 0."""
-    return torch.cat([hints[:, :2] / 4, 2 * hints[:, 2:] - 1], dim=1)

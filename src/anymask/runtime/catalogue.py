@@ -125,21 +125,6 @@ def entry(name: str) -> Checkpoint:
     known, own = catalogue(), plain_name(name)
     if own in known:
         return known[own]
-    _refuse_path(name)
-    plain = name.lower().replace("-", "_")
-    begun = [other for other in reversed(known) if plain and other.startswith(plain)]
-    import difflib
-
-    near = begun[:3] or difflib.get_close_matches(plain, known, 3, 0.7)
-    guess = f"Did you mean {' or '.join(near)}? " if near else ""
-    raise ModelError(
-        f"Unknown model {name!r}. {guess}List the models with: anymask models list. To "
-        "load your own weights, pass the model name and the weights file."
-    )
-
-
-def _refuse_path(name: str) -> None:
-    """Raises ModelError if the name is a path, with a hint what to pass instead."""
     path = Path(name).expanduser()
     there = bool(name) and os.path.exists(path)  # noqa: PTH110 - any name
     if path.suffix.lower() in (".pth", ".pt", ".safetensors", ".ckpt"):
@@ -154,6 +139,16 @@ def _refuse_path(name: str) -> None:
             "Expected a name listed by `anymask models list`, a folder written by "
             "`anymask export`, or the weights.safetensors of a training."
         )
+    plain = name.lower().replace("-", "_")
+    begun = [other for other in reversed(known) if plain and other.startswith(plain)]
+    import difflib
+
+    near = begun[:3] or difflib.get_close_matches(plain, known, 3, 0.7)
+    guess = f"Did you mean {' or '.join(near)}? " if near else ""
+    raise ModelError(
+        f"Unknown model {name!r}. {guess}List the models with: anymask models list. To "
+        "load your own weights, pass the model name and the weights file."
+    )
 
 
 @cache

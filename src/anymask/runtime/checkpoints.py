@@ -70,7 +70,22 @@ def read_checkpoint(path: str | Path) -> Weights:
     """
     path = Path(path).expanduser()
     if path.name == GRAPH_WEIGHTS:
-        return _from_graphs(path)
+        need_packages(("onnx",), "torch", f"reading the weights of {path.parent.name}")
+        import onnx
+
+        manifest, found = read_manifest(path.parent), Weights()
+        try:
+            for file, places in parse_json(path.read_bytes(), path).items():
+                graph = onnx.load(check_file(path.parent, manifest, file)).graph
+                held = {one.name: one for one in graph.initializer}
+                for name, place in places.items():
+                    value = onnx.numpy_helper.to_array(held[place["initializer"]])
+                    found[name] = as_stored(value, place["shape"], place["order"])
+        except (AttributeError, DataError, KeyError, OSError, TypeError, ValueError) as error:
+            raise WeightsError(
+                f"{path}: The weights do not match the graphs next to them. Reinstall anymask."
+            ) from error
+        return found
     match sniff(path):
         case "torchscript":
             raise WeightsError(
@@ -138,31 +153,6 @@ def _from_safetensors(path: Path) -> Weights:
     except (SafetensorError, OSError, ValueError) as error:
         raise WeightsError(_broken(path)) from error
     return weights
-
-
-def _from_graphs(path: Path) -> Weights:
-    """Read the tensors stored in a bundle's graphs, as float32.
-
-    Args:
-        path: JSON file {GRAPH: {TENSOR: {"initializer", "shape", "order"}}}: the tensor's shape,
-            and the order of its axes in the graph, [] if unchanged.
-    """
-    need_packages(("onnx",), "torch", f"reading the weights of {path.parent.name}")
-    import onnx
-
-    manifest, found = read_manifest(path.parent), Weights()
-    try:
-        for file, places in parse_json(path.read_bytes(), path).items():
-            graph = onnx.load(check_file(path.parent, manifest, file)).graph
-            held = {one.name: one for one in graph.initializer}
-            for name, place in places.items():
-                value = onnx.numpy_helper.to_array(held[place["initializer"]])
-                found[name] = as_stored(value, place["shape"], place["order"])
-    except (AttributeError, DataError, KeyError, OSError, TypeError, ValueError) as error:
-        raise WeightsError(
-            f"{path}: The weights do not match the graphs next to them. Reinstall anymask."
-        ) from error
-    return found
 
 
 def as_stored(value: NDArray[Any], shape: list[int], order: list[int]) -> torch.Tensor:

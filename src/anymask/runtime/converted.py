@@ -118,20 +118,14 @@ def conversion_lock(name: str, weights: str | Path | None, path: Path) -> Iterat
         yield
 
 
-def remove_converted(path: Path) -> int:
-    """Delete all conversions of a weights file, and return the number of freed bytes."""
-    freed = 0
-    for folder in conversions_of(path):
-        freed += folder_bytes(folder)
-        shutil.rmtree(folder)
-    return freed
-
-
 def remove_weights(what: Checkpoint, *, converted_only: bool = False) -> int:
     """Delete a model's weights and conversions from the store, and return the freed bytes."""
     path = path_of(what)
     with exclusive(lock_of(what)):
-        freed = remove_converted(path)
+        freed = 0
+        for folder in conversions_of(path):
+            freed += folder_bytes(folder)
+            shutil.rmtree(folder)
         if not converted_only:
             for file in (path, path.with_name("record.json")):
                 if file.exists() or file.is_symlink():

@@ -175,7 +175,17 @@ def download(what: Checkpoint, source: str, target: Path, progress: OnProgress) 
         before = part.size
         try:
             transfer(what, source, part, progress)
-            return install_download(what, part, target, source)
+            state = check(what, part.path)
+            try:
+                if state.status == "altered":
+                    raise Refused(mismatch(what, part.path, state.sha256))
+                sniff(part.path)
+            except WeightsError as error:
+                part.discard()
+                raise Refused(str(error)) from error
+            part.path.replace(target)
+            part.discard()
+            return record(what, state, source=source)
         except CutShort:
             if attempt == TRIES - 1 or part.size - before < transfers.LEAST:
                 raise
@@ -184,21 +194,6 @@ def download(what: Checkpoint, source: str, target: Path, progress: OnProgress) 
             if not before or part.size or attempt == TRIES - 1:
                 raise
     raise AssertionError("Unreachable: the loop above returns or raises.")
-
-
-def install_download(what: Checkpoint, part: Part, target: Path, source: str) -> Installed:
-    """Move a finished download to the store if it is the published file, else delete it."""
-    state = check(what, part.path)
-    try:
-        if state.status == "altered":
-            raise Refused(mismatch(what, part.path, state.sha256))
-        sniff(part.path)
-    except WeightsError as error:
-        part.discard()
-        raise Refused(str(error)) from error
-    part.path.replace(target)
-    part.discard()
-    return record(what, state, source=source)
 
 
 def transfer(what: Checkpoint, source: str, part: Part, progress: OnProgress) -> None:

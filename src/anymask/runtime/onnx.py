@@ -116,7 +116,19 @@ class OnnxRuntime:
         self.manifest: Manifest = read_manifest(self._folder)
         if side is not None:
             self.manifest = manifest_at(self.manifest, side)
-        _check_inputs(self.manifest, str(self._folder))
+        path = str(self._folder)
+        encoder, decoder = (
+            self.manifest.graph(GraphNames.ENCODER),
+            self.manifest.graph(GraphNames.DECODER),
+        )
+        names = {tensor.name for tensor in decoder.inputs}
+        if len(encoder.inputs) != 1 or not encoder.outputs or not names > set(PROMPT_INPUTS):
+            raise WeightsError(
+                f"{path}: Expected an encoder with one input and a decoder with feature maps and "
+                f"{', '.join(PROMPT_INPUTS)}, but the manifest declares an encoder with "
+                f"{len(encoder.inputs)} inputs and a decoder with {sorted(names)}. Export the "
+                "model again."
+            )
         self.threads = pick_threads(threads)
         self._providers = _pick_providers(device)
         self.device = "cuda" if self._providers[0].startswith("CUDA") else "cpu"
@@ -136,7 +148,13 @@ class OnnxRuntime:
         shares = self.manifest.has_graph(GraphNames.SWEEP_PROMPT)
         self._prompts = OnnxPrompts(self) if shares else None
         if side is not None:
-            self._check_side(side)
+            _, session = self._open(GraphNames.DECODER)
+            shapes = {node.name: node.shape for node in session.get_inputs()}
+            if isinstance(shapes["masks"][2], int) and shapes["masks"][2] != self.spec.mask_side:
+                raise InputError(
+                    f"{self._folder} was exported for one image size, so @{side} does not apply. "
+                    f"Remove @{side}, or export the model again."
+                )
 
     def __repr__(self) -> str:
         return f"<OnnxRuntime: {self.spec.name}, {self._device}, {self.threads} threads>"
@@ -225,7 +243,16 @@ class OnnxRuntime:
         if self._prompts is not None and len(images) == 1:
             self._prompts.work_on(found[0])
         if self._folder.parent == ASSETS and self.spec.family != DEFAULT_VIDEO_MODEL:
-            _advise_if_slow(self.spec.name, (time.monotonic() - began) / max(1, len(images)))
+            seconds = (time.monotonic() - began) / max(1, len(images))
+            if seconds > SLOW:
+                from anymask.runtime.store import advise_once
+
+                fast = DEFAULT_VIDEO_MODEL
+                advise_once(
+                    f"slow-{self.spec.name}",
+                    f"{self.spec.name} takes {seconds:.1f} s to encode an image on this machine. {fast} "
+                    f"is about 8 times faster: --model {fast}, or anymask.load({fast!r}).",
+                )
         return found
 
     def _encode(self, image: FloatArray) -> StoredMaps:
@@ -311,16 +338,6 @@ class OnnxRuntime:
             found: list[FloatArray] = session.run(None, given)
             return found
 
-    def _check_side(self, side: int) -> None:
-        """Raises InputError if the graphs have a fixed input side."""
-        _, session = self._open(GraphNames.DECODER)
-        shapes = {node.name: node.shape for node in session.get_inputs()}
-        if isinstance(shapes["masks"][2], int) and shapes["masks"][2] != self.spec.mask_side:
-            raise InputError(
-                f"{self._folder} was exported for one image size, so @{side} does not apply. "
-                f"Remove @{side}, or export the model again."
-            )
-
     def _open(self, name: str) -> tuple[GraphInfo, Any]:
         """Info and session of a graph, opened by the first thread that requires it."""
         found = self._sessions.get(name)
@@ -330,7 +347,15 @@ class OnnxRuntime:
             if name not in self._sessions:
                 info = self.manifest.graph(name)
                 session = self._create_session(info.file)
-                _check_signature(session, info, str(self._folder / info.file))
+                path = str(self._folder / info.file)
+                got = ([node.name for node in session.get_inputs()], len(session.get_outputs()))
+                wanted = ([tensor.name for tensor in info.inputs], len(info.outputs))
+                if got != wanted:
+                    raise WeightsError(
+                        f"{path} has the inputs {', '.join(got[0])} and {got[1]} outputs, but its "
+                        f"manifest declares {', '.join(wanted[0])} and {wanted[1]}. Export the "
+                        "model again."
+                    )
                 self._sessions[name] = info, session
             return self._sessions[name]
 
@@ -397,19 +422,6 @@ def _reopen(kind: type[OnnxRuntime], folder: str, settings: dict[str, Any]) -> O
     return kind(_PACKAGE / folder, **settings)
 
 
-def _advise_if_slow(name: str, seconds: float) -> None:
-    """Log once that another bundled model is faster on this machine."""
-    if seconds > SLOW:
-        from anymask.runtime.store import advise_once
-
-        fast = DEFAULT_VIDEO_MODEL
-        advise_once(
-            f"slow-{name}",
-            f"{name} takes {seconds:.1f} s to encode an image on this machine. {fast} is "
-            f"about 8 times faster: --model {fast}, or anymask.load({fast!r}).",
-        )
-
-
 def _pick_providers(device: str) -> tuple[str, ...]:
     if device not in _PROVIDERS:
         raise InputError(
@@ -426,29 +438,6 @@ def _pick_providers(device: str) -> tuple[str, ...]:
             "onnxruntime-gpu, or use device='auto'."
         )
     return found
-
-
-def _check_inputs(manifest: Manifest, path: str) -> None:
-    encoder, decoder = manifest.graph(GraphNames.ENCODER), manifest.graph(GraphNames.DECODER)
-    names = {tensor.name for tensor in decoder.inputs}
-    if len(encoder.inputs) != 1 or not encoder.outputs or not names > set(PROMPT_INPUTS):
-        raise WeightsError(
-            f"{path}: Expected an encoder with one input and a decoder with feature maps and "
-            f"{', '.join(PROMPT_INPUTS)}, but the manifest declares an encoder with "
-            f"{len(encoder.inputs)} inputs and a decoder with {sorted(names)}. Export the "
-            "model again."
-        )
-
-
-def _check_signature(session: Any, info: GraphInfo, path: str) -> None:
-    got = ([node.name for node in session.get_inputs()], len(session.get_outputs()))
-    wanted = ([tensor.name for tensor in info.inputs], len(info.outputs))
-    if got != wanted:
-        raise WeightsError(
-            f"{path} has the inputs {', '.join(got[0])} and {got[1]} outputs, but its "
-            f"manifest declares {', '.join(wanted[0])} and {wanted[1]}. Export the "
-            "model again."
-        )
 
 
 # Capabilities of optional graphs.

@@ -83,7 +83,12 @@ def find_parts(
     else:
         assert photo is not None
         image_hw = photo.shape[0], photo.shape[1]
-    whole = one_mask(mask, image_hw)
+    rles = rles_of(mask.best if isinstance(mask, Prediction) else mask, image_hw)
+    if len(rles) != 1:
+        raise PromptError(f"Parts are found in one mask, but {len(rles)} were passed. Pass one.")
+    if not rle_area(rles[0]):
+        raise PromptError("The mask is empty, so it has no parts. Pass a mask that is not empty.")
+    whole = rles[0]
     pixels = rle_to_mask(whole)
     everywhere = window = (0, 0, image_hw[1], image_hw[0])
     if photo is not None and photo.shape[:2] == image_hw:
@@ -96,19 +101,6 @@ def find_parts(
     assert features is not None
     found = search_inside(runtime, features, window, pixels, settings.grid)
     return select_parts(runtime, found, whole, settings, refine)
-
-
-def one_mask(mask: Nameable, image_hw: tuple[int, int]) -> Rle:
-    """Run-length encoding of a mask, or of the first mask of a prediction.
-
-    Raises PromptError for an empty mask, several masks, or a mask of another size.
-    """
-    rles = rles_of(mask.best if isinstance(mask, Prediction) else mask, image_hw)
-    if len(rles) != 1:
-        raise PromptError(f"Parts are found in one mask, but {len(rles)} were passed. Pass one.")
-    if not rle_area(rles[0]):
-        raise PromptError("The mask is empty, so it has no parts. Pass a mask that is not empty.")
-    return rles[0]
 
 
 def search_inside(

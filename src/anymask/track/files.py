@@ -140,45 +140,36 @@ def track_files(
         DataError: A frame cannot be read again.
     """
     with claimed_file(job.paths[0]):
-        return _track_files(load, job, model, progress)
-
-
-def _track_files(
-    load: Callable[[], Model],
-    job: TrackFiles,
-    model: str,
-    progress: OnProgress | None,
-) -> list[str]:
-    stamp, journal = job.stamp(model), ledger.Stamp(_journal(job.paths))
-    if journal.notes([stamp, _state_of(job.paths)]) is not None:
-        return [f"exists: {path}" for path in job.paths]
-    video = Path(job.video)
-    source: Any = int(job.video) if job.video.isdecimal() and not video.exists() else video
-    kept, words = job.settings.get("session"), job.words(model)
-    first = job.paths[0]
-    path = first.parent / f".{first.name}.session" if kept is None else Path(kept)
-    _forget_other(path, words, kept=kept is not None)
-    leave = path.exists()  # a new file is deleted if the run fails before its first result
-    try:
-        model_now = load()
-        settings: Any = dict(job.settings) | {"session": path}
-        with open_session(model_now, source, **settings) as session:
-            _begin(model_now, session, job, words)
-            leave = True
-            tell, notes = progress or _ignore, []
-            if job.masklets is not None:
-                notes.append(str(propose_masklets(session, model_now, job.masklets, tell)))
-                tell = _ignore  # the frames were counted; writing them takes little time
-            notes += _write(session, job, tell)
-            complete = not session.frames.damage
-        leave = kept is not None
-    finally:
-        if not leave:
-            path.unlink(missing_ok=True)
-    if complete:
-        with contextlib.suppress(OSError):  # the home folder may be read-only
-            journal.end([stamp, _state_of(job.paths)])
-    return notes
+        stamp, journal = job.stamp(model), ledger.Stamp(_journal(job.paths))
+        if journal.notes([stamp, _state_of(job.paths)]) is not None:
+            return [f"exists: {path}" for path in job.paths]
+        video = Path(job.video)
+        source: Any = int(job.video) if job.video.isdecimal() and not video.exists() else video
+        kept, words = job.settings.get("session"), job.words(model)
+        first = job.paths[0]
+        path = first.parent / f".{first.name}.session" if kept is None else Path(kept)
+        _forget_other(path, words, kept=kept is not None)
+        leave = path.exists()  # a new file is deleted if the run fails before its first result
+        try:
+            model_now = load()
+            settings: Any = dict(job.settings) | {"session": path}
+            with open_session(model_now, source, **settings) as session:
+                _begin(model_now, session, job, words)
+                leave = True
+                tell, notes = progress or _ignore, []
+                if job.masklets is not None:
+                    notes.append(str(propose_masklets(session, model_now, job.masklets, tell)))
+                    tell = _ignore  # the frames were counted; writing them takes little time
+                notes += _write(session, job, tell)
+                complete = not session.frames.damage
+            leave = kept is not None
+        finally:
+            if not leave:
+                path.unlink(missing_ok=True)
+        if complete:
+            with contextlib.suppress(OSError):  # the home folder may be read-only
+                journal.end([stamp, _state_of(job.paths)])
+        return notes
 
 
 def _ignore(done: int, total: int | None) -> None:

@@ -69,7 +69,16 @@ class KeyFrames:
         views = {number: view.look(rle) for number, rle in tracks.items()}
         anchors = self._confirm(proposals, looks, tracks, views)
         free = _free(proposals, [*anchors.values()])
-        lost = self._lost(tracks, views, anchors)
+        lost = [
+            number
+            for number in self._looks
+            if number not in anchors
+            and not (
+                number in tracks
+                and self._fits(number, tracks[number])
+                and similarity(views[number], self._looks[number]) >= ALIKE
+            )
+        ]
         anchors |= self._recognize([(proposals[n], looks[n]) for n in free], lost)
         for number, rle in anchors.items():
             self._anchor(frame, number, rle, view.look(rle))
@@ -111,21 +120,6 @@ class KeyFrames:
             elif mine >= ALIKE and iou >= COVERED and self._fits(number, tracks[number]):
                 confirmed[number] = tracks[number]
         return confirmed
-
-    def _lost(
-        self, tracks: dict[int, Rle], views: dict[int, FloatArray], anchors: dict[int, Rle]
-    ) -> list[int]:
-        """Objects that are not confirmed, except those whose track still looks like them."""
-        return [
-            number
-            for number in self._looks
-            if number not in anchors
-            and not (
-                number in tracks
-                and self._fits(number, tracks[number])
-                and similarity(views[number], self._looks[number]) >= ALIKE
-            )
-        ]
 
     def _recognize(
         self, proposals: list[tuple[Rle, FloatArray]], lost: list[int]

@@ -133,11 +133,6 @@ def match_cells(
     return found
 
 
-def near_object(labels: FloatArray, grid_hw: tuple[int, int]) -> BoolArray:  # (G,) -> (G,)
-    """Cells that the object can have reached since it filled `labels`."""
-    return grown((labels > 0.3).reshape(grid_hw), REACH).reshape(-1)
-
-
 def grown(cells: BoolArray, reach: int) -> BoolArray:  # (h, w)
     """Dilate an area by a number of cells, also diagonally."""
     square = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
@@ -236,7 +231,7 @@ def _reached(seen: MatchFrame, state: MatchState, cut: bool) -> BoolArray:  # ->
     if cut or not is_flowing(seen, state):
         return np.ones(len(seen.keys.values), np.bool_)
     grid = seen.keys.grid_hw
-    return near_object(soft_to_labels(state.soft, grid), grid)
+    return grown((soft_to_labels(state.soft, grid) > 0.3).reshape(grid), REACH).reshape(-1)
 
 
 def is_flowing(seen: MatchFrame, state: MatchState) -> bool:

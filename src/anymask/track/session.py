@@ -261,7 +261,21 @@ class VideoSession:
         drawn: dict[str, Any] = dict(prompt)
         anew = bool(drawn.pop("anew", False))
         given = Prompt.of(**drawn)
-        look = self._look_at(frame)
+        look = self._prefetcher.fetch(frame)
+        if look is None and self.is_missing(frame):
+            raise InputError(
+                f"Frame {frame} of the video is damaged and cannot be decoded. Add the prompt on "
+                "another frame."
+            )
+        if look is None:
+            length = self.frames.length
+            known = (
+                "the stream has not reached this frame yet"
+                if length is None
+                else f"frames 0 to {length - 1} are available"
+            )
+            raise InputError(f"Frame {frame} is not available: {known}.")
+        self._note_look(look)
         hw = look.image.shape[0], look.image.shape[1]
         given = given.drawn_in(hw, ALL_KINDS)
         warn_of_cut_boxes([given], hw)
@@ -282,24 +296,6 @@ class VideoSession:
             return (given if anew else merged_prompts(before[0], given)), before[1]
         known = self._store.masks(frame).get(number)
         return given, known.rle if known is not None and known.area else None
-
-    def _look_at(self, frame: int) -> PrefetchedFrame:
-        look = self._prefetcher.fetch(frame)
-        if look is None and self.is_missing(frame):
-            raise InputError(
-                f"Frame {frame} of the video is damaged and cannot be decoded. Add the prompt on "
-                "another frame."
-            )
-        if look is None:
-            length = self.frames.length
-            known = (
-                "the stream has not reached this frame yet"
-                if length is None
-                else f"frames 0 to {length - 1} are available"
-            )
-            raise InputError(f"Frame {frame} is not available: {known}.")
-        self._note_look(look)
-        return look
 
     def _note_look(self, look: PrefetchedFrame) -> None:
         """Store the fingerprint of a frame, to recognize its video again."""
@@ -574,7 +570,9 @@ class VideoSession:
 
     def _remembered(self, at: TrackMoment, number: int) -> Any | None:
         """State of an imported object from its previous prompt in tracking order, or None."""
-        nearest = nearest_prompt(at, self._store.prompted_frames(number))
+        prompted = self._store.prompted_frames(number)
+        passed = [one for one in prompted if (one > at.frame if at.backward else one < at.frame)]
+        nearest = (min if at.backward else max)(passed, default=None)
         if nearest is None or self.frames.length is None:
             return None
         stored, look = self._store.prompt(number, nearest), self._prefetcher.fetch(nearest)
@@ -644,12 +642,6 @@ def rests_on(frame: int, live: int, prompted: list[int], backward: bool) -> bool
     if backward:
         return live <= frame and not any(live <= one < frame for one in prompted)
     return live >= frame and not any(frame < one <= live for one in prompted)
-
-
-def nearest_prompt(at: TrackMoment, prompted: list[int]) -> int | None:
-    """Last prompted frame before a moment, in tracking order."""
-    passed = [one for one in prompted if (one > at.frame if at.backward else one < at.frame)]
-    return (min if at.backward else max)(passed, default=None)
 
 
 def read_whole(**numbers: object) -> list[int]:

@@ -266,7 +266,14 @@ class VideoFile:
                 self._seek(frame)
                 self._decode_up_to(frame, first)
             if jumps and frame not in self._kept:
-                self._decode_from_earlier(frame, first)
+                landed, back = self._landed_on(), 1
+                start = before = min(landed, first)
+                while start > 0 and frame not in self._kept and landed >= before:
+                    start, back = max(0, before - back), 2 * back
+                    self._open_again()  # reset the decoder after a damaged key frame
+                    self._seek(start)
+                    self._decode_up_to(frame, first)
+                    landed = self._landed_on()
             self._note_missing(frame)
         return self._kept.get(frame)
 
@@ -353,20 +360,6 @@ class VideoFile:
         self._container.close()
         self._container = self._av.open(str(self.path), metadata_errors="replace")
         self._stream = self._container.streams.video[0]
-
-    def _decode_from_earlier(self, frame: int, first: int) -> None:
-        """Decode a frame from an earlier key frame.
-
-        The one found by the last seek may be damaged, or follow the frame (open GOP).
-        """
-        landed, back = self._landed_on(), 1
-        start = before = min(landed, first)
-        while start > 0 and frame not in self._kept and landed >= before:
-            start, back = max(0, before - back), 2 * back
-            self._open_again()  # reset the decoder after a damaged key frame
-            self._seek(start)
-            self._decode_up_to(frame, first)
-            landed = self._landed_on()
 
     def _landed_on(self) -> int:
         return 0 if self._landed is None else bisect.bisect_left(self._times, self._landed)
@@ -514,7 +507,24 @@ def open_source(source: Any) -> FrameSource:
     if isinstance(source, int) and not isinstance(source, bool):
         return FrameStream(_camera(source))
     if isinstance(source, str | Path):
-        return _open_path(Path(source).expanduser())
+        path = Path(source).expanduser()
+        if path.is_dir():
+            return ListedFrames(frame_files(path))
+        if not path.exists():
+            raise DataError(
+                f"{str(path)!r} does not exist. Pass a video file or a folder of images."
+            )
+        if path.suffix.lower() not in PICTURES:
+            return VideoFile(path)
+        pages = read_pages(path).count
+        if pages == 1:
+            raise DataError(one_image_instead(path, "video", is_map=is_georeferenced(path)))
+        if path.suffix.lower() not in TIFF:
+            raise DataError(
+                f"{str(path)!r} is an animated image, not a video. Convert it to a video with "
+                "ffmpeg."
+            )
+        return ListedFrames([ImageFile(path, page) for page in range(pages)])
     if all(hasattr(source, name) for name in ("read", "seconds", "length", "fault")):
         return source  # type: ignore[no-any-return]  # custom FrameSource
     if isinstance(source, np.ndarray) and source.ndim == 4:
@@ -527,23 +537,6 @@ def open_source(source: Any) -> FrameSource:
         f"Invalid video source of type {type(source).__name__}. Expected a video file, a folder, "
         "a list, a generator or a camera number."
     )
-
-
-def _open_path(path: Path) -> FrameSource:
-    if path.is_dir():
-        return ListedFrames(frame_files(path))
-    if not path.exists():
-        raise DataError(f"{str(path)!r} does not exist. Pass a video file or a folder of images.")
-    if path.suffix.lower() not in PICTURES:
-        return VideoFile(path)
-    pages = read_pages(path).count
-    if pages == 1:
-        raise DataError(one_image_instead(path, "video", is_map=is_georeferenced(path)))
-    if path.suffix.lower() not in TIFF:
-        raise DataError(
-            f"{str(path)!r} is an animated image, not a video. Convert it to a video with ffmpeg."
-        )
-    return ListedFrames([ImageFile(path, page) for page in range(pages)])
 
 
 def frame_files(folder: Path) -> list[Path]:

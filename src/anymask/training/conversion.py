@@ -102,7 +102,13 @@ def _convert_once(name: str, weights: str | Path | None, path: Path, again: bool
         raise ModelError(
             f"An earlier conversion of {name} failed. Run: anymask models convert {name}"
         )
-    _check_space(path)
+    needed, free = SPARE * path.stat().st_size, shutil.disk_usage(path.parent).free
+    if free < needed:
+        raise WeightsError(
+            f"Not enough disk space in {path.parent} to convert {path.name}: {free / 1e9:.1f} GB "
+            f"are free, {needed / 1e9:.1f} GB are required. Free disk space, or load the model "
+            "with runtime='torch'."
+        )
     stage = path.with_name(f"{path.name}.onnx-unfinished")
     shutil.rmtree(stage, ignore_errors=True)  # left by a killed process
     try:
@@ -138,17 +144,6 @@ def convert_on_load(name: str, weights: str | Path | None = None) -> None:
             f"convert-{name}",
             f"{name} was not converted for ONNX Runtime and runs on PyTorch, which is slower "
             f"on a CPU. {str(error) or 'The system is out of memory.'}",
-        )
-
-
-def _check_space(path: Path) -> None:
-    """Raise WeightsError if the disk cannot hold the conversion."""
-    needed, free = SPARE * path.stat().st_size, shutil.disk_usage(path.parent).free
-    if free < needed:
-        raise WeightsError(
-            f"Not enough disk space in {path.parent} to convert {path.name}: {free / 1e9:.1f} GB "
-            f"are free, {needed / 1e9:.1f} GB are required. Free disk space, or load the model "
-            "with runtime='torch'."
         )
 
 

@@ -108,35 +108,30 @@ def distil(
     check_one_process("anymask distil")
     recipe = recipe_of_options(options)
     with claimed(options.output):
-        _distill(options, recipe)
+        folder = options.output
+        teller = TrainingTeller()
+        device = str(pick_device(options.device))
+        begin(options)
+        held = load_held_out_part(recipe, options.data, folder, device, options.held_out)
+        if held is not None:
+            print(f"before: {describe(held, held.before)}", flush=True)
+        elif options.held_out == 0:
+            print("No report was written: no images are held out.")
+        else:
+            print(
+                "No report was written: the data has fewer than two images, or this run has "
+                "already trained on all of them."
+            )
+        sitting = TrainingRun(
+            options.data, folder, device=device, max_minutes=options.max_minutes, report=teller.row,
+            on_progress=teller.step, held_out=frozenset(() if held is None else held.keys),
+        )  # fmt: skip
+        train(recipe, sitting)
+        if is_done(folder, recipe.steps):
+            finish(options, recipe, held)
+        else:
+            print(f"Stopped. The checkpoint is in {folder}. Run the same command to resume.")
     return options.output / WEIGHTS
-
-
-def _distill(options: DistilOptions, recipe: Recipe) -> None:
-    """Evaluate, train and write the results, as far as the time limit allows."""
-    folder = options.output
-    teller = TrainingTeller()
-    device = str(pick_device(options.device))
-    begin(options)
-    held = load_held_out_part(recipe, options.data, folder, device, options.held_out)
-    if held is not None:
-        print(f"before: {describe(held, held.before)}", flush=True)
-    elif options.held_out == 0:
-        print("No report was written: no images are held out.")
-    else:
-        print(
-            "No report was written: the data has fewer than two images, or this run has "
-            "already trained on all of them."
-        )
-    sitting = TrainingRun(
-        options.data, folder, device=device, max_minutes=options.max_minutes, report=teller.row,
-        on_progress=teller.step, held_out=frozenset(() if held is None else held.keys),
-    )  # fmt: skip
-    train(recipe, sitting)
-    if is_done(folder, recipe.steps):
-        finish(options, recipe, held)
-    else:
-        print(f"Stopped. The checkpoint is in {folder}. Run the same command to resume.")
 
 
 def recipe_of_options(options: DistilOptions) -> Recipe:

@@ -231,7 +231,13 @@ def staging(target: Path) -> Iterator[Path]:
             stage.mkdir()
             yield stage
             if target.exists():
-                _copy_other_files(target, stage)
+                for path in target.iterdir():
+                    if path.name in OURS or ".onnx" in path.name:
+                        continue
+                    if path.is_dir():
+                        shutil.copytree(path, stage / path.name)
+                    else:
+                        shutil.copy2(path, stage / path.name)
                 target.rename(old)
             stage.rename(target)
         finally:
@@ -239,17 +245,6 @@ def staging(target: Path) -> Iterator[Path]:
             shutil.rmtree(old, ignore_errors=True)
     with contextlib.suppress(OSError):  # already removed
         parts.rmdir()
-
-
-def _copy_other_files(target: Path, stage: Path) -> None:
-    """Copy files that no export wrote, such as a model card."""
-    for path in target.iterdir():
-        if path.name in OURS or ".onnx" in path.name:
-            continue
-        if path.is_dir():
-            shutil.copytree(path, stage / path.name)
-        else:
-            shutil.copy2(path, stage / path.name)
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:

@@ -117,7 +117,25 @@ def finetune(
         run = prepare_data(options, start)
         if train_recipe(run):
             selected = select_checkpoint(run)
-            tuned = export_weights(run, selected)
+            import anymask
+
+            folder, recipe, path = run.folder, run.recipe, run.folder / WEIGHTS
+            licence = licence_with_data(recipe, run.data.licences())
+            about = {"data": run.data.stated(), "figures": selected.figures(), "licence": licence}
+            write_weights(path, selected.module, recipe, about)
+            tuned = anymask.load(str(path), device="cpu", runtime="torch")
+            apart = difference(measure(tuned, run.held), selected.outcome.kept)
+            if apart:
+                raise AnymaskError(
+                    f"{path} was written, but the loaded file predicts masks that differ "
+                    f"from those of the trained model (IoU difference {apart:.2g}). Report this as "
+                    f"a bug and attach {folder / RECIPE}."
+                )
+            if adapters_are_all(recipe) and not selected.outcome.started:
+                _write_adapters(folder, recipe, state_at(selected.state, selected.end))
+            export_beside(path)
+            if run.options.bundle is not None:
+                write_module(selected.module, run.options.bundle, licence)
             report_gain(run, selected, tuned)
     return options.output / WEIGHTS
 
@@ -213,33 +231,6 @@ def select_checkpoint(run: TuningRun) -> SelectedCheckpoint:
     assert found is not None  # the run has just finished
     ended = choose_end(run.folder, run.recipe, found[1], run.held, run.before, run.frozen)
     return SelectedCheckpoint(*ended, found[1])
-
-
-def export_weights(run: TuningRun, selected: SelectedCheckpoint) -> Model:
-    """Write weights, adapters and bundle, and return the reloaded model.
-
-    Raises AnymaskError if the reloaded weights predict other masks.
-    """
-    import anymask
-
-    folder, recipe, path = run.folder, run.recipe, run.folder / WEIGHTS
-    licence = licence_with_data(recipe, run.data.licences())
-    about = {"data": run.data.stated(), "figures": selected.figures(), "licence": licence}
-    write_weights(path, selected.module, recipe, about)
-    tuned = anymask.load(str(path), device="cpu", runtime="torch")
-    apart = difference(measure(tuned, run.held), selected.outcome.kept)
-    if apart:
-        raise AnymaskError(
-            f"{path} was written, but the loaded file predicts masks that differ "
-            f"from those of the trained model (IoU difference {apart:.2g}). Report this as a "
-            f"bug and attach {folder / RECIPE}."
-        )
-    if adapters_are_all(recipe) and not selected.outcome.started:
-        _write_adapters(folder, recipe, state_at(selected.state, selected.end))
-    export_beside(path)
-    if run.options.bundle is not None:
-        write_module(selected.module, run.options.bundle, licence)
-    return tuned
 
 
 def report_gain(run: TuningRun, selected: SelectedCheckpoint, tuned: Model) -> None:

@@ -22,13 +22,6 @@ from anymask.training.recipe import Learn, Recipe
 MAX_BYTES = 2 << 30  # limit of stored maps; later ones are not cached
 
 
-def frozen_prefix(module: nn.Module, learn: Learn) -> str:
-    """Return the name prefix of the frozen parameters that process the image; "" if all may be
-    trained."""
-    parts = cast(Trainee, module).parts
-    return {"decoder": parts.encoder, "neck": parts.pretrained}.get(learn, "")
-
-
 class FrozenOutputs:
     """Cache for networks that share the weights of their frozen part.
 
@@ -52,7 +45,8 @@ class FrozenOutputs:
 
     def attach(self, module: nn.Module) -> nn.Module:
         """Cache the outputs of the frozen part of a module; return the module."""
-        prefix = frozen_prefix(module, self.learn)
+        parts = cast(Trainee, module).parts
+        prefix = {"decoder": parts.encoder, "neck": parts.pretrained}.get(self.learn, "")
         if self.learn == "memory":
             _cache_frames(module, self._look_up)
         elif prefix:

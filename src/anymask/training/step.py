@@ -338,7 +338,11 @@ class DistillationStep(TrainingStep):
         self.of_teacher = tuple(one.repeat_interleave(objects, dim=0) for one in teacher_features)
         seen = self.encode_batch(batch)
         outcome = self.interaction_losses(batch, seen, balance, draws)
-        loss = feature_loss(getattr(self.model, HEAD)(seen[0].float()), teacher_features[0])
+        made = getattr(self.model, HEAD)(seen[0].float())
+        wanted = teacher_features[0]
+        if made.shape[-2:] != wanted.shape[-2:]:
+            made = F.interpolate(made, wanted.shape[-2:], mode="bilinear", align_corners=False)
+        loss = F.mse_loss(made, wanted)
         return replace(outcome, loss=outcome.loss + self.recipe.feature_weight * loss)
 
     def truth(self, batch: Batch, prompts: SimulatedPrompts) -> Tensor:
@@ -348,13 +352,6 @@ class DistillationStep(TrainingStep):
         return self.teacher.masks(
             self.of_teacher, prompts, batch.images.shape[-1], batch.targets.shape[-1]
         )
-
-
-def feature_loss(made: Tensor, wanted: Tensor) -> Tensor:
-    """Mean squared error of features, resized to the teacher's: (B, C, h, w) twice -> ()."""
-    if made.shape[-2:] != wanted.shape[-2:]:
-        made = F.interpolate(made, wanted.shape[-2:], mode="bilinear", align_corners=False)
-    return F.mse_loss(made, wanted)
 
 
 def check_task(recipe: Recipe) -> None:

@@ -365,7 +365,18 @@ def _write_set(folder: Path, photos: list[_Photo]) -> None:
     lines = []
     for photo in photos:
         name = f"images/{photo.name}"
-        _link(photo.path, folder / name)
+        target = folder / name
+        target.unlink(missing_ok=True)
+        try:
+            os.link(photo.path.resolve(), target)
+        except OSError:
+            try:
+                shutil.copyfile(photo.path, target)
+            except OSError as error:
+                raise DataError(
+                    f"Cannot copy {photo.path} to {target.parent}: {error.strerror}. Check the "
+                    "free disk space and the permissions."
+                ) from error
         height, width = photo.image.hw
         masks = [
             {"rle": rle_to_string(rle), "area": rle_area(rle)} | ({"label": label} if label else {})
@@ -374,21 +385,6 @@ def _write_set(folder: Path, photos: list[_Photo]) -> None:
         lines.append(json.dumps({"image": name, "hw": [height, width], "masks": masks}))
     write_whole(folder / "masks.jsonl", "\n".join(lines) + "\n")
     write_json(folder / "set.json", {"name": folder.name, "images": len(photos)})
-
-
-def _link(source: Path, target: Path) -> None:
-    """Hard-link a file, or copy it."""
-    target.unlink(missing_ok=True)
-    try:
-        os.link(source.resolve(), target)
-    except OSError:
-        try:
-            shutil.copyfile(source, target)
-        except OSError as error:
-            raise DataError(
-                f"Cannot copy {source} to {target.parent}: {error.strerror}. Check the free "
-                "disk space and the permissions."
-            ) from error
 
 
 PHOTOS = 50  # images that are checked for masks of many parts

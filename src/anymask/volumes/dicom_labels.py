@@ -221,12 +221,8 @@ def series_of(scan: Volume) -> DicomSlices:
             "The series has no FrameOfReferenceUID, to which DICOM labels refer. Write "
             ".nii.gz or .seg.nrrd."
         )
-    _leave_out_invalid(series.headers[0])
-    return series
-
-
-def _leave_out_invalid(header: Any) -> None:
-    """Empty the shared attributes that do not conform to DICOM, such as a StudyTime of "0"."""
+    header = series.headers[0]
+    # Empty the shared attributes that do not conform to DICOM, such as a StudyTime of "0".
     from pydicom.config import RAISE
     from pydicom.valuerep import validate_value
 
@@ -236,6 +232,7 @@ def _leave_out_invalid(header: Any) -> None:
                 validate_value(header[name].VR, header[name].value, RAISE)
             except ValueError:
                 setattr(header, name, "")
+    return series
 
 
 def _series(labels: Volume, scan: Volume) -> DicomSlices:

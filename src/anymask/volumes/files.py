@@ -85,47 +85,41 @@ def track_volume_file(
             and `write_labels`.
     """
     with claimed_file(job.outputs[0]):
-        return _volume_files(load, job, model, progress)
-
-
-def _volume_files(
-    load: Callable[[], Model],
-    job: VolumeFiles,
-    model: str,
-    progress: OnProgress | None,
-) -> list[str]:
-    scan = read_volume(job.scan, frame=job.frame, series=job.series)
-    if any(output.name.lower().endswith(".dcm") for output in job.outputs):
-        series_of(scan)  # fail before tracking
-    kept, words, path = "session" in job.settings, job.words(model), job.session
-    settings: dict[str, Any] = {**job.settings, "session": path}
-    opened, session = load(), None
-    try:
-        session = open_volume_session(opened, scan, **settings)
-    except InputError:  # default session file of another run
-        if kept:
-            raise
-    if not kept and session is not None and session.note("command") not in (None, words):
-        session.close()
-        session = None
-    if session is None:
-        _forget(path)
-        session = open_volume_session(opened, scan, **settings)
-    with session:
-        _add_prompts(session, job, words)
-        axes = {axis for number in session.objects for axis, _ in session.prompts(number)}
-        total, seen = sum(scan.shape[axis] for axis in axes), set[tuple[int, int]]()
-        for one in session.propagate():
-            seen.add((one.axis, one.index))
-            if progress is not None:
-                progress(len(seen), total)
-        labels = session.labels(job.names)
-        for output in job.outputs:
-            write_labels(output, labels, scan)
-        notes = [*(f"wrote {output}" for output in job.outputs), *_summary_lines(session, labels)]
-    if not kept:
-        _forget(path)
-    return notes
+        scan = read_volume(job.scan, frame=job.frame, series=job.series)
+        if any(output.name.lower().endswith(".dcm") for output in job.outputs):
+            series_of(scan)  # fail before tracking
+        kept, words, path = "session" in job.settings, job.words(model), job.session
+        settings: dict[str, Any] = {**job.settings, "session": path}
+        opened, session = load(), None
+        try:
+            session = open_volume_session(opened, scan, **settings)
+        except InputError:  # default session file of another run
+            if kept:
+                raise
+        if not kept and session is not None and session.note("command") not in (None, words):
+            session.close()
+            session = None
+        if session is None:
+            _forget(path)
+            session = open_volume_session(opened, scan, **settings)
+        with session:
+            _add_prompts(session, job, words)
+            axes = {axis for number in session.objects for axis, _ in session.prompts(number)}
+            total, seen = sum(scan.shape[axis] for axis in axes), set[tuple[int, int]]()
+            for one in session.propagate():
+                seen.add((one.axis, one.index))
+                if progress is not None:
+                    progress(len(seen), total)
+            labels = session.labels(job.names)
+            for output in job.outputs:
+                write_labels(output, labels, scan)
+            notes = [
+                *(f"wrote {output}" for output in job.outputs),
+                *_summary_lines(session, labels),
+            ]
+        if not kept:
+            _forget(path)
+        return notes
 
 
 def _forget(path: Path) -> None:

@@ -54,7 +54,13 @@ def read_zarr(path: Path, frame: int | None) -> Volume:
         raise InputError(f"{path.name!r} has the axes {', '.join(names)}. Expected z, y and x.")
     finest = scales[0]["datasets"][0]  # ordered from fine to coarse
     source: Any = group[finest["path"]]
-    _check_chunks(source, path)
+    sides = getattr(source, "shards", None) or source.chunks
+    check_volume_bytes(math.prod(sides) * source.dtype.itemsize, f"a chunk of {path.name!r}")
+    codecs = (*(source.filters or ()), *(source.compressors or ()))
+    if any(getattr(codec, "codec_id", "") == "pickle" for codec in codecs):
+        raise DataError(
+            f"{path.name!r} contains pickled objects, which can run code. They are not read."
+        )
     scale, shift = np.ones(len(names)), np.zeros(len(names))
     steps = [*finest.get("coordinateTransformations", [])]
     for step in [*steps, *scales[0].get("coordinateTransformations", [])]:
@@ -72,17 +78,6 @@ def read_zarr(path: Path, frame: int | None) -> Volume:
     return Volume(select(source, order, frame, path), LPS_TO_RAS @ affine, source=str(path))
 
 
-def _check_chunks(source: Any, path: Path) -> None:
-    """Raise LimitError for chunks above the memory limit, DataError for pickled objects."""
-    sides = getattr(source, "shards", None) or source.chunks
-    check_volume_bytes(math.prod(sides) * source.dtype.itemsize, f"a chunk of {path.name!r}")
-    codecs = (*(source.filters or ()), *(source.compressors or ()))
-    if any(getattr(codec, "codec_id", "") == "pickle" for codec in codecs):
-        raise DataError(
-            f"{path.name!r} contains pickled objects, which can run code. They are not read."
-        )
-
-
 def _bounded_store(path: Path) -> Any:
     """File store that raises LimitError if a chunk decompresses to too much."""
     from zarr.storage import LocalStore
@@ -91,19 +86,19 @@ def _bounded_store(path: Path) -> Any:
         async def get(self, key: str, *more: Any, **named: Any) -> Any:
             found = await super().get(key, *more, **named)
             if found is not None:
-                _check_stream(found.to_bytes(), f"Chunk {key!r} of {path.name!r}")
+                data = found.to_bytes()
+                name = f"Chunk {key!r} of {path.name!r}"
+                most = volume_bytes() // _PARTS
+                check_volume_bytes(zstd_bound(data), name, _PARTS)
+                if int.from_bytes(data[12:16], "little") == len(data) and data[:1] == _BLOSC:
+                    check_volume_bytes(int.from_bytes(data[4:8], "little"), name, _PARTS)
+                make = next(
+                    (make for head, make in _STREAMS.items() if data.startswith(head)), None
+                )
+                size = 0
+                with contextlib.suppress(Exception):  # the reader reports corrupted data
+                    size = unpacked_size(data, most, make) if make else 0
+                check_volume_bytes(size, name, _PARTS)
             return found
 
     return Bounded(path, read_only=True)
-
-
-def _check_stream(data: bytes, name: str) -> None:
-    most = volume_bytes() // _PARTS
-    check_volume_bytes(zstd_bound(data), name, _PARTS)
-    if int.from_bytes(data[12:16], "little") == len(data) and data[:1] == _BLOSC:
-        check_volume_bytes(int.from_bytes(data[4:8], "little"), name, _PARTS)
-    make = next((make for head, make in _STREAMS.items() if data.startswith(head)), None)
-    size = 0
-    with contextlib.suppress(Exception):  # the reader reports corrupted data
-        size = unpacked_size(data, most, make) if make else 0
-    check_volume_bytes(size, name, _PARTS)

@@ -70,7 +70,25 @@ class Volume:
         if dtype.kind not in "buif":
             raise InputError(f"Voxels must be numbers, got {dtype}.")
         affine = np.array(self.affine, np.float64)
-        _check_affine(affine)
+        if affine.shape != (4, 4) or not np.isfinite(affine).all():
+            raise InputError(
+                "Invalid affine. Pass a 4 x 4 matrix of finite numbers that maps voxels to "
+                "millimeters."
+            )
+        if not np.allclose(affine[3], (0, 0, 0, 1)):
+            raise InputError("Invalid affine. The last row must be 0, 0, 0, 1.")
+        lengths = np.linalg.norm(affine[:3, :3], axis=0)
+        if lengths.min() < 1e-9:
+            raise InputError("Invalid affine. The voxel size along one axis is 0 mm.")
+        directions = affine[:3, :3] / lengths
+        cosines = np.abs(directions.T @ directions - np.eye(3))
+        if cosines.max() > _SHEAR:
+            degrees = np.degrees(np.arccos(np.clip(cosines.max(), 0, 1)))
+            raise InputError(
+                f"The axes of this scan are sheared: two of them meet at {degrees:.1f} degrees "
+                "instead of 90 (gantry tilt). Resample it to a rectilinear grid first (3D "
+                "Slicer: Resample Scalar Volume)."
+            )
         affine.setflags(write=False)
         object.__setattr__(self, "affine", affine)
         object.__setattr__(self, "names", MappingProxyType(dict(self.names)))
@@ -190,27 +208,6 @@ def label_colour(labels: Volume, value: int) -> Colour:
         return labels.colours[value]
     red, green, blue = colorsys.hsv_to_rgb(value * _GOLDEN % 1, 0.65, 0.95)
     return round(255 * red), round(255 * green), round(255 * blue)
-
-
-def _check_affine(affine: Floats) -> None:
-    if affine.shape != (4, 4) or not np.isfinite(affine).all():
-        raise InputError(
-            "Invalid affine. Pass a 4 x 4 matrix of finite numbers that maps voxels to millimeters."
-        )
-    if not np.allclose(affine[3], (0, 0, 0, 1)):
-        raise InputError("Invalid affine. The last row must be 0, 0, 0, 1.")
-    lengths = np.linalg.norm(affine[:3, :3], axis=0)
-    if lengths.min() < 1e-9:
-        raise InputError("Invalid affine. The voxel size along one axis is 0 mm.")
-    directions = affine[:3, :3] / lengths
-    cosines = np.abs(directions.T @ directions - np.eye(3))
-    if cosines.max() > _SHEAR:
-        degrees = np.degrees(np.arccos(np.clip(cosines.max(), 0, 1)))
-        raise InputError(
-            f"The axes of this scan are sheared: two of them meet at {degrees:.1f} degrees "
-            "instead of 90 (gantry tilt). Resample it to a rectilinear grid first (3D "
-            "Slicer: Resample Scalar Volume)."
-        )
 
 
 def _native(array: NDArray[Any]) -> NDArray[Any]:

@@ -122,21 +122,17 @@ def write_labels(path: str | Path, labels: Volume, scan: Volume | None = None) -
         made = structure_bytes if name.endswith(".rtstruct.dcm") else segmentation_bytes
         data = made(labels, labels if scan is None else scan)
     else:
-        data = _nifti_bytes(labels)
+        import nibabel
+
+        make: Any = nibabel.Nifti1Image  # nibabel is only partly typed
+        image = make(labels.array.transpose(2, 1, 0), labels.affine)
+        image.set_sform(labels.affine, code=_SCANNER)
+        image.set_qform(labels.affine, code=_SCANNER)  # ITK prefers the qform
+        image.header.set_intent(_LABEL_INTENT)
+        image.header.set_xyzt_units("mm")
+        data = bytes(image.to_bytes())
         data = gzip.compress(data, mtime=0) if name.endswith(".gz") else data
     write_whole(path, data)
-
-
-def _nifti_bytes(labels: Volume) -> bytes:
-    import nibabel
-
-    make: Any = nibabel.Nifti1Image  # nibabel is only partly typed
-    image = make(labels.array.transpose(2, 1, 0), labels.affine)
-    image.set_sform(labels.affine, code=_SCANNER)
-    image.set_qform(labels.affine, code=_SCANNER)  # ITK prefers the qform
-    image.header.set_intent(_LABEL_INTENT)
-    image.header.set_xyzt_units("mm")
-    return bytes(image.to_bytes())
 
 
 def _nrrd_bytes(labels: Volume) -> bytes:
