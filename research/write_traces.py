@@ -1,4 +1,4 @@
-"""Traces of the bundled models for the package (`anymask.training.traces`).
+"""Traces of the bundled models for the package (`anymask.training.export_graphs`).
 
     python -m research.write_traces [src/anymask/assets/traces]
 
@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from anymask import models
 from anymask.models.rules import BUNDLED_MODELS
 from anymask.training import export_graphs
-from anymask.training.traces import TRACES, fill_trace, signature, tensors_of
+from anymask.training.export_graphs import TRACES, fill_trace, signature, tensors_of
 
 
 def store_trace(

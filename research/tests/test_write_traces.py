@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from anymask.base import import_offline
-from anymask.training.traces import fill_trace
+from anymask.training.export_graphs import fill_trace
 from research.write_traces import store_trace
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of the exporter, about torch itself

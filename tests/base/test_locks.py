@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from anymask.base import InputError, claimed, locks
+from anymask.base import InputError, claimed, storage
 
 OWNER = """
 import sys
@@ -32,11 +32,11 @@ def test_a_second_run_is_told_of_the_first_and_takes_over_when_it_is_killed(tmp_
         told = rf"in use by another run \(process {owner.pid} on {socket.gethostname()}\)\. Wait"
         with pytest.raises(InputError, match=told), claimed(run):
             pytest.fail("two runs in one folder")
-        assert (run / locks.LOCK).is_file()
+        assert (run / storage.LOCK).is_file()
         owner.send_signal(signal.SIGKILL)
-    assert (run / locks.LOCK).is_file()
+    assert (run / storage.LOCK).is_file()
     with claimed(run):
-        assert str(os.getpid()) in (run / locks.LOCK).read_text()
+        assert str(os.getpid()) in (run / storage.LOCK).read_text()
     assert list(run.iterdir()) == []
 
 
@@ -84,7 +84,7 @@ def test_without_locks_of_the_system_process_and_host_decide(
         raise OSError(95, "Operation not supported")
 
     monkeypatch.setattr(fcntl, "flock", refuse)
-    lock = tmp_path / locks.LOCK
+    lock = tmp_path / storage.LOCK
     lock.write_text(owner)
     if is_stale:
         with claimed(tmp_path):

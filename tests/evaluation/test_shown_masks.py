@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from anymask.evaluation.by_class import ShownPhoto, shown_ap
-from anymask.evaluation.everything import measure_shown
+from anymask.evaluation.everything import ShownPhoto, measure_shown, shown_ap
 from anymask.evaluation.protocols import NotMeasured
 from anymask.evaluation.selection import EvalSettings
 from anymask.formats import AnnotatedImage

@@ -11,7 +11,7 @@ from PIL import Image
 
 from anymask.base import DataError
 from anymask.formats import AnnotatedImage, box_of, read
-from anymask.formats.shapes import box_to_mask
+from anymask.formats.outlines import box_to_mask
 from anymask.masks import Mask, mask_to_rle, rle_to_mask
 
 HW = (20, 30)

@@ -21,8 +21,7 @@ from anymask.formats import (
     read_annotations,
     write_annotations,
 )
-from anymask.formats.documents import output_paths
-from anymask.formats.names import name_uuid, output_stems
+from anymask.formats.documents import name_uuid, output_paths, output_stems
 from anymask.formats.registry import WRITTEN
 from anymask.masks import Mask, Masks, mask_to_rle
 

@@ -8,7 +8,7 @@ import shapely
 
 from anymask.base import DataError
 from anymask.formats import AnnotatedImage, LossReport, svg
-from anymask.formats.shapes import even_odd_to_rle
+from anymask.formats.outlines import even_odd_to_rle
 from anymask.masks import empty_rle, rle_to_mask
 
 

@@ -10,8 +10,8 @@ from PIL import Image
 
 from anymask.base import DataError, InputError
 from anymask.formats import convert, find_format, read
+from anymask.formats.metadata import RESTRICTIONS, restrictions_of
 from anymask.formats.registry import FORMATS
-from anymask.formats.terms import RESTRICTIONS, restrictions_of
 
 TERMS = {
     "source": "Harbour archive", "consent": "given in writing", "restrictions": ["no-mixing"],

@@ -414,7 +414,6 @@ def function_faults(node: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[st
 
 # The files that may name the model in the package; all others ask for `rules.DEFAULT_VIDEO_MODEL`.
 ITS_OWN = (
-    "models/rules/nano.py",
     "models/rules/registry.py",
     "models/rules/__init__.py",
     "models/nano.py",

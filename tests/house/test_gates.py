@@ -156,7 +156,7 @@ def heavy_imports(package: Path) -> list[str]:
         (heavy_imports, "cli/serve.py", "import fastapi", 1),
         (gates.named_models, "cli/segment.py", 'MODEL = "nano"', 1),
         (gates.named_models, "cli/segment.py", 'HELP = f"(default: nano)"', 1),
-        (gates.named_models, "cli/segment.py", "from anymask.models.rules.nano import Nano", 2),
+        (gates.named_models, "cli/segment.py", "from anymask.models.rules.registry import Nano", 2),
         (gates.named_models, "cli/segment.py", "NANO_GRID = 3", 1),
         (gates.named_models, "runtime/open.py", 'if spec.family == "four":\n    pass', 1),
         (
@@ -165,7 +165,7 @@ def heavy_imports(package: Path) -> list[str]:
             '"""Opens nano."""\nseconds = "nanoseconds"  # nano',
             False,
         ),
-        (gates.named_models, "models/rules/nano.py", 'NAME = "nano"', 0),
+        (gates.named_models, "models/rules/registry.py", 'NAME = "nano"', 0),
         (gates.named_models, "training/trainer.py", 'NAME = "nano_tiny"', 1),
         (
             gates.json_readers,

@@ -15,7 +15,7 @@ pytest.importorskip("pyogrio")
 pytest.importorskip("shapely")
 
 from anymask.maps import ChangeProcessor, aligned, open_map  # noqa: E402
-from anymask.maps.registration import registration  # noqa: E402
+from anymask.maps.change import registration  # noqa: E402
 from tests.maps.made import ThresholdModel, field, photo_of, write_map  # noqa: E402
 
 SIDE, PAIRS = 256, 50

@@ -8,7 +8,7 @@ from skimage.transform import resize
 
 from anymask import models
 from anymask.masks import image_to_model
-from anymask.masks.cubic import cubic_resized
+from anymask.masks.resize import cubic_resized
 
 
 @pytest.mark.parametrize("hw", [(7, 5), (1, 9), (60, 40), (33, 200)])

@@ -16,7 +16,7 @@ from anymask.models.fast import (
     projected_parts,
     times_transposed,
 )
-from anymask.models.fast import layers as fused_layers
+from anymask.models.fast import attention as fused_layers
 
 AFTER: dict[Activation | None, Callable[[Tensor], Tensor]] = {
     None: lambda y: y,

@@ -18,8 +18,7 @@ from anymask import models
 from anymask.base import exclusive
 from anymask.models.variants import TINY_EDGE, TINY_VIDEO, VideoVariant
 from anymask.models.video_model import VideoModel
-from anymask.training.export_graphs import export_bundle
-from anymask.training.traces import signature
+from anymask.training.export_graphs import export_bundle, signature
 from tests.runtime.stand_in import build
 
 META = {"licence": "Apache-2.0", "weights_hash": "f" * 64}

@@ -12,8 +12,7 @@ from anymask.masks import Geometry, ModelPrompts
 from anymask.models.variants import TINY, TINY_HQ, Variant
 from anymask.runtime import GraphNames, OnnxRuntime, TorchRuntime, open_sweep, read_manifest
 from anymask.runtime.manifest import MANIFEST, manifest_to_json
-from anymask.runtime.onnx import PROMPT_INPUTS
-from anymask.runtime.onnx_sweep import OnnxSweep
+from anymask.runtime.onnx import PROMPT_INPUTS, OnnxSweep
 from anymask.runtime.protocol import DecodingSweep
 from anymask.runtime.torch import TorchSweep
 from tests.runtime.exports import exported

@@ -16,7 +16,7 @@ from anymask.models.instance_head import InstanceHead
 from anymask.models.rules import FIELD_MODELS
 from anymask.runtime.manifest import ASSETS, manifest_from_json, manifest_to_json, read_manifest
 from anymask.segment import SearchLog
-from anymask.segment.everything.instances import Distances, separate
+from anymask.segment.everything.search import Distances, separate
 
 MOST_BYTES = 4_000_000  # of a field model in the wheel
 

@@ -5,7 +5,7 @@ import pytest
 
 from anymask.base import PromptError
 from anymask.segment import Model
-from anymask.segment.refinement import GIVEN, refining_prompts
+from anymask.segment.model import GIVEN, refining_prompts
 from tests.segment.fakes import SPEC, ColourRuntime, discs, iou, with_spec
 
 PICTURE, (LEFT, RIGHT) = discs((240, 360), [(110, 120, 80), (280, 120, 50)])

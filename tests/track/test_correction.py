@@ -11,7 +11,7 @@ from anymask.masks import FeatureMap, iou, mask_to_rle
 from anymask.models.rules import MemoryAnswer, MemoryQuestion
 from anymask.segment import Model
 from anymask.track import ObjectMask, open_session
-from anymask.track.correction import add_evidence, agreeing, fit_evidence
+from anymask.track.image_tracker import add_evidence, agreeing, fit_evidence
 from anymask.track.matching import CellKeys, Glimpse
 from research.nano.rehearsal import RuleReader
 from tests.segment.fakes import ColourRuntime

@@ -13,8 +13,8 @@ from anymask.masks import Mask, Masks, Rle, empty_rle, iou, mask_to_rle, rle_to_
 from anymask.segment import Model
 from anymask.track import TrackedFrame
 from anymask.track.key_frames import KeyFrames, read_forward, store_forward
+from anymask.track.masklets import Segments
 from anymask.track.records import ObjectMask
-from anymask.track.segments import Segments
 from tests.segment.fakes import ColourRuntime
 
 HW = (40, 120)

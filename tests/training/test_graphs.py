@@ -19,8 +19,8 @@ from anymask.runtime import (
     TensorInfo,
     read_manifest,
 )
+from anymask.training import export_graphs
 from anymask.training import export_graphs as graphs
-from anymask.training import fused_attention
 from anymask.training.export_graphs import export_bundle
 from anymask.training.export_verify import verify_bundle
 from tests.runtime.exports import META, exported, network, read_operators_once
@@ -183,7 +183,7 @@ class OneAttention(nn.Module):
     [
         (False, 6, {"MultiHeadAttention"}),
         (True, 6, {"MultiHeadAttention"}),
-        (True, fused_attention.LONG, {"Softmax"}),
+        (True, export_graphs.LONG, {"Softmax"}),
     ],
 )
 def test_fused_attention_equals_that_of_torch(
@@ -207,7 +207,7 @@ def test_fused_attention_equals_that_of_torch(
 def test_operators_of_a_fused_graph_are_not_those_of_the_next_one() -> None:
     read_operators_once()
     first, second = (ONNXRegistry.from_torchlib(opset_version=20) for _ in range(2))
-    for target, operator in fused_attention.translations().items():
+    for target, operator in export_graphs.translations().items():
         first.register_op(target, operator)
         assert first.functions[target.name()][0].onnx_function is operator
         assert operator not in [one.onnx_function for one in second.functions[target.name()]]

@@ -33,9 +33,9 @@ from anymask.training.clips import (
 )
 from anymask.training.loop import TrainingRun, train
 from anymask.training.losses import FOCAL_WEIGHT, dice_loss, focal_loss
-from anymask.training.memory_step import frame_loss
 from anymask.training.memory_tuning import held_out_clips, training_side
 from anymask.training.run_folder import LAST, LOG, read_state
+from anymask.training.step import frame_loss
 from anymask.training.weights import WEIGHTS, write_result
 
 SPEC = frame_spec(models.spec("tiny_video"), 64)

@@ -15,9 +15,14 @@ from anymask.segment import Model
 from anymask.track import ObjectMask
 from anymask.volumes import Volume, VolumeSession, VolumeSettings, open_volume_session
 from anymask.volumes.ending import Look, Past, judge, look_at
-from anymask.volumes.filling import fill_slices, mix_masks, signed_distance
-from anymask.volumes.session import SURE
-from anymask.volumes.tracks import TRACKS, AxisTracks
+from anymask.volumes.session import (
+    SURE,
+    TRACKS,
+    AxisTracks,
+    fill_slices,
+    mix_masks,
+    signed_distance,
+)
 from anymask.volumes.volume import scaled_affine
 from tests.segment.fakes import ColourRuntime
 

@@ -17,12 +17,15 @@ import hashlib
 import json
 import os
 import re
+import shutil
+import socket
+import sys
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 from anymask.base.errors import InputError
-from anymask.base.locks import ON_WINDOWS, is_at, lock_file
 from anymask.base.parsing import to_utf8
 
 
@@ -193,3 +196,255 @@ def disk_message(error: OSError, place: Path | None = None) -> str:
         draft = re.fullmatch(r"\.(.+?)(?:(\.[0-9a-f]{8})?\.part|\.parts)", part.name)
         path = part.with_name(draft[1]) if draft else path
     return f"{reason}: {str(path)!r}. {remedy}"
+
+
+Lock = Literal["held", "taken", "unsupported"]
+
+ON_WINDOWS = sys.platform == "win32"  # an open file can be neither moved nor removed there
+LOCK = ".lock"  # lock file in the folder of a run
+
+
+def is_at(handle: int, path: Path) -> bool:
+    """Return whether an open file is still the file at `path`."""
+    try:
+        return os.path.samestat(os.fstat(handle), path.lstat())
+    except FileNotFoundError:
+        return False
+
+
+@contextlib.contextmanager
+def exclusive(path: Path) -> Iterator[None]:
+    """Hold a lock file; other processes and threads wait until it is released.
+
+    The operating system releases the lock of a process that has died, so locks never go stale.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+b") as file:
+        lock_file(file.fileno())
+        try:
+            yield
+        finally:
+            _unlock(file.fileno())
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def lock_file(handle: int, wait: bool = True) -> Lock:
+        """Lock an open file until it is closed or the process ends."""
+        while True:
+            try:
+                os.lseek(handle, 0, os.SEEK_SET)
+                msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+            except OSError:
+                if not wait:
+                    return "taken"
+                time.sleep(0.2)
+            else:
+                return "held"
+
+    def _unlock(handle: int) -> None:
+        os.lseek(handle, 0, os.SEEK_SET)
+        msvcrt.locking(handle, msvcrt.LK_UNLCK, 1)
+
+else:
+    import fcntl
+
+    def lock_file(handle: int, wait: bool = True) -> Lock:
+        """Lock an open file until it is closed or the process ends."""
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            return "taken"
+        except OSError:  # a network file system without locks
+            return "unsupported"
+        return "held"
+
+    def _unlock(handle: int) -> None:
+        with contextlib.suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_UN)
+
+
+# Outputs.
+
+
+@contextlib.contextmanager
+def claimed(output: Path, lock: Path | None = None) -> Iterator[None]:
+    """Lock an output against other runs; a lock left by a killed run is taken over.
+
+    Args:
+        output: Output folder, or output file if `lock` is given.
+        lock: Lock file, which stores process ID and host. Defaults to `LOCK` in the folder.
+
+    Raises:
+        InputError: Another run holds the lock, or the folder cannot be created.
+    """
+    path = output / LOCK if lock is None else lock
+    is_new = not path.parent.exists()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise InputError(
+            f"{str(path.parent)!r} is not a folder. Choose another output folder."
+        ) from None
+    with _claim(path, output) as file:
+        file.truncate(0)
+        # On Windows others cannot read the locked first byte, so the text starts behind it.
+        file.write(f"\n{os.getpid()} {socket.gethostname()}\n".encode())
+        file.flush()
+        try:
+            yield
+        finally:
+            if ON_WINDOWS:
+                file.close()
+            with contextlib.suppress(OSError):
+                path.unlink()
+                if is_new:
+                    path.parent.rmdir()  # fails, and is kept, unless the folder is empty
+
+
+def claimed_file(output: Path) -> contextlib.AbstractContextManager[None]:
+    """Lock an output file with the hidden lock file .OUTPUT.lock beside it."""
+    return claimed(output, output.parent / f".{output.name}.lock")
+
+
+def _claim(path: Path, output: Path) -> BinaryIO:
+    """Open and lock a lock file. Raises InputError if another run holds it."""
+    while True:
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
+        file = os.fdopen(os.open(path, flags | getattr(os, "O_BINARY", 0), 0o666), "r+b")
+        state = lock_file(file.fileno(), wait=False)
+        if state == "held" and not is_at(file.fileno(), path):
+            file.close()  # the owner has just deleted it
+            continue
+        pid, host = _owner(file)
+        if state == "held" or (state == "unsupported" and _is_gone(pid, host)):
+            return file
+        file.close()
+        who = f"process {pid} on {host}" if pid else "another process"
+        stale = "" if state == "taken" else f" If that run has ended, delete {str(path)!r}."
+        raise InputError(
+            f"{str(output)!r} is in use by another run ({who}). Wait until it ends, or choose "
+            f"another output.{stale}"
+        )
+
+
+def _owner(file: BinaryIO) -> tuple[int, str]:
+    """Return process ID and host of a lock file; (0, "") if it names none."""
+    try:
+        file.seek(1)
+        pid, host = file.read(1000).decode().split()
+        return int(pid), host
+    except (OSError, ValueError):
+        return 0, ""
+
+
+def _is_gone(pid: int, host: str) -> bool:
+    """Return whether the owner of a lock file has certainly ended."""
+    if not pid:
+        return True
+    if host != socket.gethostname() or ON_WINDOWS:
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except OSError:  # a process of another user
+        return False
+    return pid == os.getpid()  # containers reuse process IDs
+
+
+_WHOLE = "whole"
+
+
+class StagedFiles:
+    """Staged files; `places` lists their final paths."""
+
+    def __init__(self, stage: Path) -> None:
+        self.places: list[Path] = []
+        self._stage = stage
+
+    def draft(self, path: Path) -> Path:
+        """Return the temporary path for the file that will be moved to `path`."""
+        self.places.append(path)
+        return self._stage / str(len(self.places) - 1)
+
+    @contextlib.contextmanager
+    def open(self, path: Path) -> Iterator[BinaryIO]:
+        """Open a staged file that will be moved to `path`."""
+        with self.draft(path).open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())  # otherwise a power failure can leave an empty file
+
+
+@contextlib.contextmanager
+def staged(target: str | Path) -> Iterator[StagedFiles]:
+    """Write files that appear together when the `with` block ends without an error.
+
+    Args:
+        target: Output file or folder; all files lie inside or beside it.
+
+    Raises:
+        InputError: A folder exists at the path of a file or vice versa, or another run writes to
+            the same output.
+    """
+    target = Path(target).absolute()
+    anchor = next(path for path in (target, *target.parents) if path.is_dir())
+    stage = anchor / f".{target.name}.parts"
+    with claimed(target, stage / LOCK):
+        _clear(stage)
+        files = StagedFiles(stage)
+        try:
+            yield files
+            places = [path.absolute() for path in files.places]
+            _check_places(places)
+            _move(stage, places, target)
+        finally:
+            _clear(stage)
+    with contextlib.suppress(OSError):  # the folder is not empty
+        stage.rmdir()
+
+
+def _clear(stage: Path) -> None:
+    for path in stage.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        elif path.name != LOCK:
+            path.unlink()
+
+
+def _check_places(places: Sequence[Path]) -> None:
+    """Raise InputError if a file cannot be moved to its path, before any is moved."""
+    files = frozenset(places)
+    for path in files:
+        if path.is_dir():
+            raise InputError(f"{str(path)!r} is a folder. Choose another output.")
+        for folder in path.parents:
+            if folder in files or (not folder.is_dir() and os.path.lexists(folder)):
+                raise InputError(
+                    f"Cannot create the output folder of {path.name!r}, because a part of the path "
+                    f"{str(path.parent)!r} is a file. Choose another output."
+                )
+
+
+def _move(stage: Path, places: Sequence[Path], target: Path) -> None:
+    is_new = not os.path.lexists(target)
+    if is_new and all(target in path.parents for path in places) and places:
+        whole = stage / _WHOLE
+        for number, path in enumerate(places):
+            inside = whole / path.relative_to(target)
+            inside.parent.mkdir(parents=True, exist_ok=True)
+            (stage / str(number)).replace(inside)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        whole.rename(target)
+        return
+    for number, path in enumerate(places):
+        make_room(path)
+        draft = stage / str(number)
+        try:
+            draft.replace(path)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            write_whole(path, draft.read_bytes())  # a subfolder on another disk

@@ -36,7 +36,6 @@ from anymask.formats.documents import (
     seen_below,
     to_json,
 )
-from anymask.formats.facts import as_colour
 from anymask.formats.fields import (
     AllBut,
     as_list,
@@ -47,18 +46,26 @@ from anymask.formats.fields import (
     rest_of,
     shown,
 )
-from anymask.formats.origins import origin_in, with_origins
-from anymask.formats.outlines import CornerCheck, Policy, note_changed, plain_rings
-from anymask.formats.shapes import box_to_mask, with_area
-from anymask.formats.stated import (
+from anymask.formats.losses import as_colour
+from anymask.formats.metadata import (
     CLASS_IDS,
     CLASSES,
     INFO,
     LICENCES,
     note_facts,
+    origin_in,
     take_class,
     take_info,
     take_licences,
+    with_origins,
+)
+from anymask.formats.outlines import (
+    CornerCheck,
+    Policy,
+    box_to_mask,
+    note_changed,
+    plain_rings,
+    with_area,
 )
 from anymask.masks import UNLABELLED, Box, Mask, Masks, Rle, coco_polygons_to_rle, coco_to_rle
 

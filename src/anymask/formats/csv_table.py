@@ -13,8 +13,8 @@ from pathlib import Path
 from anymask.base import to_utf8
 from anymask.formats.annotations import AnnotatedImage, LossReport, note_traits
 from anymask.formats.documents import OutFile
+from anymask.formats.metadata import note_facts
 from anymask.formats.outlines import Policy
-from anymask.formats.stated import note_facts
 from anymask.images import StoredValues, stored_values
 from anymask.masks import Mask, Masks, measure
 

@@ -26,13 +26,20 @@ from anymask.base import (
 )
 from anymask.formats.annotations import AnnotatedImage
 from anymask.formats.archives import Unpacked, bare_name, is_archive, unpack, unpack_images
-from anymask.formats.documents import find_files, parts_of, role_of
+from anymask.formats.documents import (
+    find_files,
+    name_key,
+    name_suffixes,
+    parts_of,
+    role_of,
+    spellings,
+    uploaded_name,
+)
 from anymask.formats.fields import MOST_PIXELS
 from anymask.formats.label_folders import FORM, label_files, places_of
 from anymask.formats.layouts import iter_dataset
 from anymask.formats.losses import LossReport, ReadKeywords, ReadSettings
-from anymask.formats.names import name_key, name_suffixes, spellings, uploaded_name
-from anymask.formats.origins import read_side, take_origins
+from anymask.formats.metadata import read_side, take_origins, take_terms
 from anymask.formats.registry import (
     BUILT_IN,
     check_readable,
@@ -47,7 +54,6 @@ from anymask.formats.registry import (
 )
 from anymask.formats.sets import PICTURES, count_samples, iter_samples
 from anymask.formats.sizes import record_of_other_size
-from anymask.formats.terms import take_terms
 from anymask.images import ImageFile, image_hw, load_image, load_page, page_as_png
 from anymask.masks import Masks
 

@@ -48,9 +48,8 @@ from anymask.formats.fields import (
     rest_of,
     shown,
 )
-from anymask.formats.outlines import Policy, outline
-from anymask.formats.shapes import polygons_to_rle
-from anymask.formats.stated import note_facts
+from anymask.formats.metadata import note_facts
+from anymask.formats.outlines import Policy, outline, polygons_to_rle
 from anymask.images import is_georeferenced
 from anymask.masks import (
     IN_PIXELS,

@@ -31,9 +31,8 @@ from anymask.formats.documents import (
     read_bytes,
 )
 from anymask.formats.fields import as_corners, as_number, as_whole, rest_of
-from anymask.formats.outlines import Policy, outline
-from anymask.formats.shapes import box_ring, even_odd_to_rle, with_area
-from anymask.formats.stated import note_facts
+from anymask.formats.metadata import note_facts
+from anymask.formats.outlines import Policy, box_ring, even_odd_to_rle, outline, with_area
 from anymask.images import SUFFIXES, Pages, read_pages
 from anymask.masks import Mask, Masks, Polygon, Ring, Rle, ellipse_ring
 

@@ -33,8 +33,8 @@ from anymask.formats.mask_numbers import (
     read_numbers,
     value_rles,
 )
+from anymask.formats.metadata import note_facts
 from anymask.formats.outlines import Policy
-from anymask.formats.stated import note_facts
 from anymask.images import strips
 from anymask.masks import MAX_PIXELS, Mask, Masks, rle_area, rle_crop
 

@@ -36,6 +36,7 @@ from anymask.formats.annotations import AnnotatedImage, LossReport, note_traits,
 from anymask.formats.coco import json_target
 from anymask.formats.documents import (
     OutFile,
+    address_name,
     checked_hw,
     find_files,
     find_named,
@@ -45,7 +46,6 @@ from anymask.formats.documents import (
     to_json,
     xml_text,
 )
-from anymask.formats.facts import as_colour
 from anymask.formats.fields import (
     as_corners,
     as_list,
@@ -58,10 +58,9 @@ from anymask.formats.fields import (
     shown,
 )
 from anymask.formats.label_studio_min import is_row, read_table, task_of
-from anymask.formats.names import address_name
-from anymask.formats.outlines import CornerCheck, Policy, single_rings
-from anymask.formats.shapes import box_ring, ring_to_rle
-from anymask.formats.stated import CLASSES, note_facts, take_class
+from anymask.formats.losses import as_colour
+from anymask.formats.metadata import CLASSES, note_facts, take_class
+from anymask.formats.outlines import CornerCheck, Policy, box_ring, ring_to_rle, single_rings
 from anymask.masks import (
     MAX_PIXELS,
     UNLABELLED,

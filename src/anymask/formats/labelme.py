@@ -54,9 +54,8 @@ from anymask.formats.fields import (
     rest_of,
     shown,
 )
-from anymask.formats.outlines import Policy, plain_rings
-from anymask.formats.shapes import box_ring, ring_to_rle, with_area
-from anymask.formats.stated import note_facts
+from anymask.formats.metadata import note_facts
+from anymask.formats.outlines import Policy, box_ring, plain_rings, ring_to_rle, with_area
 from anymask.images import open_picture
 from anymask.masks import (
     UNLABELLED,

@@ -52,8 +52,8 @@ from anymask.formats.documents import (
 from anymask.formats.fields import AllBut, as_list, as_record, as_text, as_whole, held, rest_of
 from anymask.formats.label_pictures import paint_numbers
 from anymask.formats.mask_numbers import colours_to_numbers, value_rles
+from anymask.formats.metadata import CLASS_IDS, CLASSES, INFO, LICENCES, note_facts
 from anymask.formats.outlines import Policy
-from anymask.formats.stated import CLASS_IDS, CLASSES, INFO, LICENCES, note_facts
 from anymask.images import open_picture
 from anymask.masks import UNLABELLED, Mask, Masks, rle_area, rle_box_xywh
 

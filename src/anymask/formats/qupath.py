@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from anymask.formats.annotations import AnnotatedImage, LossReport, note_traits
-from anymask.formats.documents import OutFile, output_paths, to_json
+from anymask.formats.documents import OutFile, name_uuid, output_paths, to_json
 from anymask.formats.fields import held
 from anymask.formats.geojson import COLOUR, PLANE, QUPATH_KEYS, picture_member
 from anymask.formats.geojson import read as read  # shared reader
-from anymask.formats.names import name_uuid
+from anymask.formats.metadata import note_facts
 from anymask.formats.outlines import Policy, outline
-from anymask.formats.stated import note_facts
 from anymask.masks import Mask, colours, polygons_to_geometry
 
 

@@ -47,10 +47,9 @@ from anymask.formats.layouts import (
     layout_splits,
     marks_text,
 )
-from anymask.formats.origins import WITH_ROOM, encode_side
+from anymask.formats.metadata import WITH_ROOM, WITH_TERMS, encode_side, encode_terms
 from anymask.formats.outlines import Policy
 from anymask.formats.recognition import MARKS, Fit, Mark, Sniffed
-from anymask.formats.terms import WITH_TERMS, encode_terms
 from anymask.images import use_instead
 
 

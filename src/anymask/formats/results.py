@@ -19,8 +19,7 @@ from anymask.formats.annotations import AnnotatedImage, LossReport, with_extras
 from anymask.formats.coco import category_names, label_of, record_extra, segmentation_to_rle
 from anymask.formats.documents import find_files, photo_beside, picture_hw, read_json
 from anymask.formats.fields import as_list, as_number, as_numbers, as_record, as_whole, shown
-from anymask.formats.outlines import CornerCheck
-from anymask.formats.shapes import with_area
+from anymask.formats.outlines import CornerCheck, with_area
 from anymask.images import SUFFIXES
 from anymask.masks import Mask, Masks
 

@@ -29,9 +29,8 @@ from anymask.formats.documents import (
     to_json,
 )
 from anymask.formats.fields import AllBut, as_list, as_record, held, rest_of
-from anymask.formats.origins import origin_in, with_origins
+from anymask.formats.metadata import note_facts, origin_in, with_origins
 from anymask.formats.outlines import Policy
-from anymask.formats.stated import note_facts
 from anymask.masks import Mask, Masks, parents_to_ids, parents_to_places
 
 OF_RECORD = AllBut(  # beside these, a record holds any key

@@ -51,9 +51,8 @@ from anymask.formats.fields import (
     checked_hw,
     held,
 )
-from anymask.formats.origins import with_origins
+from anymask.formats.metadata import INFO, LICENCES, note_facts, with_origins
 from anymask.formats.outlines import Policy
-from anymask.formats.stated import INFO, LICENCES, note_facts
 from anymask.masks import UNLABELLED, Mask, Masks, Rle, rle_area
 
 ABSENT_PHRASES, PARTIAL_PHRASES, COMPLETE_PHRASES = PHRASES = (

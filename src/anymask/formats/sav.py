@@ -24,15 +24,15 @@ from anymask.formats.documents import (
     checked_hw,
     find_files,
     located,
+    output_stems,
     read_json,
     read_text,
     to_json,
 )
 from anymask.formats.fields import as_list, as_number, as_record, as_whole, held
 from anymask.formats.mask_numbers import binary_mask
-from anymask.formats.names import output_stems
+from anymask.formats.metadata import note_facts
 from anymask.formats.outlines import Policy
-from anymask.formats.stated import note_facts
 from anymask.masks import (
     Mask,
     Masks,

@@ -28,12 +28,10 @@ from anymask.formats.annotations import (
     note_traits,
     with_extras,
 )
-from anymask.formats.documents import OutFile, to_json
-from anymask.formats.facts import as_licences, licence_text
+from anymask.formats.documents import OutFile, output_stem, output_stems, to_json
 from anymask.formats.fields import AllBut, as_list, as_record, as_text, held, rest_of, shown
-from anymask.formats.names import output_stem, output_stems
-from anymask.formats.outlines import Policy
-from anymask.formats.stated import (
+from anymask.formats.losses import as_licences, licence_text
+from anymask.formats.metadata import (
     CLASSES,
     INFO,
     LICENCES,
@@ -42,6 +40,7 @@ from anymask.formats.stated import (
     take_info,
     take_licences,
 )
+from anymask.formats.outlines import Policy
 from anymask.masks import Mask, Masks, Rle, rle_area, rle_to_string, string_to_rle
 
 PICTURES = "images"

@@ -25,9 +25,8 @@ from anymask.formats.documents import (
     xml_text,
 )
 from anymask.formats.fields import as_number, as_whole, rest_of, shown
-from anymask.formats.outlines import Policy, outline
-from anymask.formats.shapes import even_odd_to_rle, with_area
-from anymask.formats.stated import note_facts
+from anymask.formats.metadata import note_facts
+from anymask.formats.outlines import Policy, even_odd_to_rle, outline, with_area
 from anymask.masks import Mask, Masks, Ring, colours, polygons_to_svg_path
 
 _NAMESPACE = "http://www.w3.org/2000/svg"

@@ -49,7 +49,6 @@ from anymask.formats.documents import (
     read_xml,
     xml_text,
 )
-from anymask.formats.facts import as_colour
 from anymask.formats.label_pictures import (
     VOID,
     encode_palette,
@@ -59,6 +58,7 @@ from anymask.formats.label_pictures import (
     voc_palette,
 )
 from anymask.formats.layouts import iter_dataset
+from anymask.formats.losses import as_colour
 from anymask.formats.mask_numbers import (
     EVERY_KIND,
     is_binary,
@@ -66,9 +66,9 @@ from anymask.formats.mask_numbers import (
     read_numbers,
     value_rles,
 )
+from anymask.formats.metadata import CLASSES as LISTED
+from anymask.formats.metadata import note_facts, take_class
 from anymask.formats.outlines import Policy
-from anymask.formats.stated import CLASSES as LISTED
-from anymask.formats.stated import note_facts, take_class
 from anymask.masks import UNLABELLED, Mask, Masks
 
 CLASSES, OBJECTS = "SegmentationClass", "SegmentationObject"

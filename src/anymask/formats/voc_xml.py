@@ -29,7 +29,7 @@ from anymask.formats.documents import (
     refuse_boxes,
 )
 from anymask.formats.fields import as_corners, as_number, rest_of
-from anymask.formats.shapes import box_to_mask, ring_to_rle, with_area
+from anymask.formats.outlines import box_to_mask, ring_to_rle, with_area
 from anymask.masks import MAX_PIXELS, UNLABELLED, Box, Mask, Masks, Rle, mask_to_rle
 
 ROOT, PHOTOS = "annotation", "JPEGImages"

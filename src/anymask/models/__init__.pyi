@@ -12,7 +12,7 @@ from anymask.models.positions import offsets as offsets
 from anymask.models.positions import sine_grid as sine_grid
 from anymask.models.rules.registry import FamilyPlugin as FamilyPlugin
 from anymask.models.rules.registry import RegistryEntry as RegistryEntry
-from anymask.models.rules.sam import SamFamily as SamFamily
+from anymask.models.rules.registry import SamFamily as SamFamily
 from anymask.models.two_way import TwoWayConfig as TwoWayConfig
 from anymask.models.two_way import TwoWayTransformer as TwoWayTransformer
 from anymask.models.variants import Variant as Variant

@@ -8,16 +8,20 @@ Letters: H W an image, N boxes, P clicks.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar, Unpack, cast, overload
 
+import cv2
+import numpy as np
 from numpy.typing import ArrayLike
 from PIL import Image
 
 from anymask.base import (
     AnymaskError,
+    BoolArray,
     InputError,
     ModelError,
     Progress,
@@ -26,6 +30,7 @@ from anymask.base import (
     WeightsError,
     check_keywords,
     explain_keywords,
+    report_progress,
     repr_html,
 )
 from anymask.images import ImageSource, describe_paths, is_georeferenced, load_referenced
@@ -37,17 +42,18 @@ from anymask.masks import (
     Prompt,
     Tile,
     box_prompts,
+    centre_click,
     check_features,
     counted,
     mask_iou,
     mask_to_model,
+    open_box,
     prompt_list,
     warn_of_cut_boxes,
     without_pixels,
 )
 from anymask.models.rules import mask_on_photo
 from anymask.runtime import ImageRuntime
-from anymask.segment.arguments import PROMPT_WORDS, SOURCE_WORDS, each_image
 from anymask.segment.pipeline import (
     EmbeddingCache,
     EncodedPhoto,
@@ -56,7 +62,6 @@ from anymask.segment.pipeline import (
     encode_image,
 )
 from anymask.segment.prediction import Prediction, Previous
-from anymask.segment.refinement import GIVEN, refining_prompts
 from anymask.segment.settings import (
     BatchKeywords,
     EverythingDict,
@@ -80,6 +85,54 @@ if TYPE_CHECKING:
     from anymask.segment.labels import FoundMasks, Nameable, Names
     from anymask.track import TrackOptions, VideoSession
     from anymask.volumes import VolumeOptions, VolumeSession
+
+
+GIVEN = -1  # in `Prediction.order`: the given mask, not a prediction
+MAX_CLICKS = 3  # one in each of the largest parts
+PART = 0.1  # of the largest part's area: smaller parts get no click
+
+
+def refining_prompts(mask: BoolArray, spec: ModelSpec) -> list[Prompt]:  # (H, W)
+    """Prompts to refine a mask: clicks, box and mask together, clicks and box, and only the box.
+
+    Raises PromptError if the mask is empty.
+    """
+    if not mask.any():
+        raise PromptError(
+            "The mask to refine is empty. Pass a point, a box or a mask that is not empty."
+        )
+    box = open_box(mask)
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(
+        np.ascontiguousarray(mask).view(np.uint8), connectivity=8
+    )
+    areas = stats[1:count, cv2.CC_STAT_AREA]
+    largest = np.argsort(-areas, kind="stable")[:MAX_CLICKS]
+    parts = [part for part in largest if areas[part] >= PART * areas.max()]
+    clicks = [centre_click(labels == part + 1) for part in parts]
+    if "box" not in spec.accepts:
+        return [Prompt.of(points=clicks)]
+    if "point" not in spec.accepts:
+        return [Prompt.of(box=box)]
+    prompts = [Prompt.of(points=clicks, box=box), Prompt.of(box=box)]
+    if "mask" in spec.accepts:
+        prompts.insert(0, Prompt.of(points=clicks, box=box, mask=mask))
+    return prompts
+
+
+T = TypeVar("T")
+
+SOURCE_WORDS = tuple(sorted(SourceDict.__optional_keys__))
+PROMPT_WORDS = (
+    "points", "point_labels", "box", "boxes", "names", "mask", "text", "prompts", "previous",
+    "detector", "scribble", "lasso", "on_error", "progress",
+)  # fmt: skip
+
+
+def each_image(images: Iterable[T], progress: Progress) -> Iterator[T]:
+    """Iterate over images, by default with a progress bar on a terminal."""
+    callback = sys.stderr.isatty() if progress is None else progress
+    return report_progress(images, callback, "photos")
+
 
 Photo = ImageSource | Features
 Reply = Prediction | list[Prediction]

@@ -22,11 +22,11 @@ from anymask.formats import (
     Policy,
     ReadKeywords,
     SetFacts,
+    metadata,
     name_suffixes,
     note_facts,
     note_traits,
     read,
-    terms,
     uploaded_name,
     write_files,
 )
@@ -131,7 +131,7 @@ def project_terms(project: Project) -> SetFacts:
     facts = SetFacts()
     for folder in (project.inside, project.folder):
         found = SetFacts()
-        terms.take_terms(folder, found)
+        metadata.take_terms(folder, found)
         facts = joined_terms(facts, found)
     return facts
 
@@ -139,8 +139,8 @@ def project_terms(project: Project) -> SetFacts:
 def keep_terms(project: Project, facts: SetFacts) -> None:
     """Add the terms of an imported set to those of the project."""
     known = SetFacts()
-    terms.take_terms(project.inside, known)
-    write_files(terms.encode_terms(joined_terms(known, facts), project.inside), project.inside)
+    metadata.take_terms(project.inside, known)
+    write_files(metadata.encode_terms(joined_terms(known, facts), project.inside), project.inside)
 
 
 def joined_terms(first: SetFacts, second: SetFacts) -> SetFacts:
@@ -151,10 +151,10 @@ def joined_terms(first: SetFacts, second: SetFacts) -> SetFacts:
         if licence not in licences:
             licences.append(licence)
     info: dict[str, object] = {}
-    for key in terms.TERMS:
+    for key in metadata.TERMS:
         given = [one.info[key] for one in (first, second) if one.info.get(key)]
         if key == "restrictions":
-            words = [word for one in (first, second) for word in terms.restrictions_of(one.info)]
+            words = [word for one in (first, second) for word in metadata.restrictions_of(one.info)]
             given = [list(dict.fromkeys(words))] if words else []
         elif len(given) == 2 and given[0] != given[1]:
             texts = [text for one in given for text in str(one).split("; ")]

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 from anymask.base import InputError, Setting, check_settings, describe_settings, need_packages
 from anymask.formats import read_class_list
-from anymask.formats.terms import ACCEPT_TERMS
+from anymask.formats.metadata import ACCEPT_TERMS
 from anymask.masks import SMOOTH
 
 State = Literal["proposed", "accepted", "rejected"]

@@ -258,7 +258,7 @@ class Project:
             MissingExtra: Training requires PyTorch.
         """
         from anymask import load
-        from anymask.formats.terms import check_training, restrictions_of
+        from anymask.formats.metadata import check_training, restrictions_of
         from anymask.studio.exchange import project_terms
         from anymask.studio.rounds import judge_on, retrain, trainer
 

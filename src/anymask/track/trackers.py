@@ -3,23 +3,153 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from anymask.base import InputError, load_plugin
-from anymask.models.rules import BUNDLED_MODELS, DEFAULT_VIDEO_MODEL
+import numpy as np
+
+from anymask.base import FloatArray, InputError, IntArray, ModelError, UintImage, load_plugin
+from anymask.masks import (
+    Geometry,
+    Prompt,
+    Rle,
+    geometry,
+    image_to_model,
+    logits_to_rles,
+    mask_to_model,
+    points_to_model,
+    rle_to_mask,
+)
+from anymask.models.rules import BUNDLED_MODELS, DEFAULT_VIDEO_MODEL, check_prompt
 from anymask.runtime import (
     ASSETS,
     Remembering,
     ThreadSharing,
+    VideoAnswer,
     VideoSteps,
     open_runtime,
     read_manifest,
 )
 from anymask.segment import Model
 from anymask.track.image_tracker import ImageTracker
-from anymask.track.memory_tracker import MemoryTracker
-from anymask.track.records import Tracker
+from anymask.track.records import FramePrediction, StateArrays, Tracker, TrackMoment
 from anymask.track.settings import TRACKERS, MemorySettings, check_tracker
+
+CORNERS = (2, 3)  # prompt labels of the two box corners
+
+
+@dataclass(frozen=True, eq=False)
+class FrameHandle:
+    """Handle of an encoded frame, and its geometry in model space."""
+
+    handle: Any
+    where: Geometry
+
+
+class MemoryTracker:
+    """Track objects with the memory of a video model.
+
+    Raises:
+        ModelError: The model is not a video model.
+    """
+
+    def __init__(
+        self, model: Model, steps: VideoSteps | None, memory: MemorySettings | None = None
+    ) -> None:
+        if steps is None:
+            raise ModelError(
+                f"{model.name} does not support tracker='memory'. Use a video model (SAM 2, "
+                "EdgeTAM, EfficientTAM with PyTorch), a model with a memory network, or "
+                "tracker='match'."
+            )
+        self.memory = memory or MemorySettings()
+        self.model, self._steps = model, steps.choosing(self.memory.choice())
+
+    @property
+    def name(self) -> str:
+        return f"memory:{self.model.name}:{self.model.runtime.weights_hash[:16]}"
+
+    def encode_frame(self, image: UintImage, grey: UintImage) -> FrameHandle:
+        """Encode a frame, resized as in the original code of the model families."""
+        spec = replace(self.model.spec, resample="pillow_bicubic")
+        where = geometry((image.shape[0], image.shape[1]), spec)
+        return FrameHandle(self._steps.see_frame(image_to_model(image, spec)), where)
+
+    def answer(self, seen: FrameHandle, prompt: Prompt, earlier: Rle | None) -> FramePrediction:
+        """Predict a mask from prompts. A mask prompt without other prompts is used unchanged."""
+        spec = self.model.spec
+        prompt = check_prompt(prompt, seen.where.image_hw, spec)
+        if prompt.points is None and prompt.box is None and prompt.mask is not None:
+            sides = mask_to_model(prompt.mask, seen.where, spec.image_side)[0]
+            return self._predictions(
+                seen, self._steps.answer_mask(seen.handle, (sides > 0).astype(np.float32))
+            )[0]
+        before = None if earlier is None or prompt.box is not None else rle_to_mask(earlier)
+        given = before if prompt.mask is None else prompt.mask
+        logits = None if given is None else mask_to_model(given, seen.where, spec.mask_side)[0]
+        coords, labels = _tokens(prompt, seen.where)
+        outputs = self._steps.answer_points(seen.handle, coords, labels, logits)
+        return replace(self._predictions(seen, outputs)[0], score=1.0)
+
+    def begin(
+        self,
+        seen: FrameHandle,
+        at: TrackMoment,
+        prediction: FramePrediction,
+        known: Any | None,
+    ) -> Any:
+        moment = (at.frame, at.backward)
+        return self._steps.remember(seen.handle, known, prediction.soft, moment, True)
+
+    def track(
+        self, seen: FrameHandle, at: TrackMoment, states: Sequence[Any]
+    ) -> list[FramePrediction]:
+        outputs = self._steps.step_video(seen.handle, states, at.frame, at.backward)
+        return self._predictions(seen, outputs)
+
+    def remember(
+        self,
+        seen: FrameHandle,
+        at: TrackMoment,
+        state: Any,
+        prediction: FramePrediction,
+        sure: bool,
+    ) -> Any:
+        if not sure or prediction.quality < self.memory.least_quality:
+            return state
+        moment = (at.frame, at.backward)
+        return self._steps.remember(seen.handle, state, prediction.soft, moment, False)
+
+    def pack(self, state: Any) -> StateArrays:
+        return self._steps.bank_to_arrays(state)
+
+    def unpack(self, arrays: StateArrays) -> Any:
+        return self._steps.arrays_to_bank(arrays)
+
+    def _predictions(self, seen: FrameHandle, outputs: VideoAnswer) -> list[FramePrediction]:
+        threshold = self.model.spec.mask_threshold
+        rles = logits_to_rles(outputs.logits, seen.where, threshold)
+        scores = 1 / (1 + np.exp(-outputs.score.clip(-30, 30)))
+        rows = zip(rles, scores.tolist(), outputs.quality.tolist(), outputs.handles, strict=True)
+        return [
+            FramePrediction(rle, score, quality, handle) for rle, score, quality, handle in rows
+        ]
+
+
+def _tokens(prompt: Prompt, where: Geometry) -> tuple[FloatArray, IntArray]:
+    """Box corners followed by points, in model pixels: (P, 2), and their labels (P,)."""
+    coords = np.zeros((0, 2), np.float32)
+    labels = np.zeros(0, np.int64)
+    if prompt.box is not None:
+        coords = np.concatenate([coords, prompt.box.reshape(2, 2)])
+        labels = np.concatenate([labels, np.array(CORNERS)])
+    if prompt.points is not None and prompt.labels is not None:
+        coords = np.concatenate([coords, prompt.points])
+        labels = np.concatenate([labels, prompt.labels])
+    return points_to_model(coords, where), labels
+
 
 LOG = logging.getLogger("anymask.track.session")
 

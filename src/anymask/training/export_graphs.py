@@ -38,20 +38,26 @@ when it opens the graph. This is exact for weights that were rounded to float16 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import inspect
 import json
 import logging
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, Protocol, cast, runtime_checkable
 
 import numpy as np
 import onnx
+import onnxscript
 import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
+from onnx.defs import OpSchema
+from onnxscript import opset20 as op
 from torch import Tensor, nn
 
 from anymask.base import InputError, file_sha256, import_offline
@@ -86,6 +92,7 @@ from anymask.runtime import (
     read_manifest,
     settings_to_bytes,
 )
+from anymask.runtime.manifest import ASSETS
 from anymask.training.export_folder import (
     add_shared_networks,
     enter_graphs,
@@ -93,8 +100,6 @@ from anymask.training.export_folder import (
     staging,
     write_manifest,
 )
-from anymask.training.fused_attention import translations
-from anymask.training.traces import fill_trace
 
 OPSET = 20  # the first with a GELU operator
 PROMPTS = ("coords", "labels", "masks", "has_mask")
@@ -625,3 +630,110 @@ def _drop_unused_domains(path: Path) -> None:
     del model.opset_import[:]
     model.opset_import.extend(kept)
     path.write_bytes(model.SerializeToString())
+
+
+DOMAIN, NAME = "com.microsoft", "MultiHeadAttention"
+LONG = 1024  # queries; with a bias, the operator uses one thread per head
+
+
+def translations() -> dict[Callable[..., Any], Callable[..., Any]]:
+    """Translations of torch operators, for `custom_translation_table` of `torch.onnx.export`."""
+    return {torch.ops.aten.scaled_dot_product_attention.default: _attention}
+
+
+def _operator() -> Any:
+    """Describe the operator and its inputs, which the exporter's type checks require."""
+
+    def optional(name: str) -> OpSchema.FormalParameter:
+        kind = OpSchema.FormalParameterOption.Optional
+        return OpSchema.FormalParameter(name, "T", param_option=kind)
+
+    schema = OpSchema(
+        NAME, DOMAIN, 1,
+        inputs=[
+            OpSchema.FormalParameter("query", "T"),
+            *map(optional, ("key", "value", "bias", "key_padding_mask", "attention_bias")),
+        ],
+        outputs=[OpSchema.FormalParameter("output", "T")],
+        type_constraints=[("T", ["tensor(float)"], "")],
+        attributes=[OpSchema.Attribute("num_heads", OpSchema.AttrType.INT, "")],
+    )  # fmt: skip
+    return onnxscript.values.Op(onnxscript.values.Opset(DOMAIN, 1), NAME, schema)
+
+
+def _attention(query: Any, key: Any, value: Any, attn_mask: Any = None, *_: Any, **__: Any) -> Any:
+    """Attention (B, heads, L, D), (B, heads, K, D), (B, heads, K, D) -> (B, heads, L, D)."""
+    heads, length = query.shape[1], query.shape[2]
+    if attn_mask is not None and length >= LONG:
+        keys = op.Transpose(key, perm=[0, 1, 3, 2])
+        scale = op.Constant(value_float=query.shape[3] ** -0.5)
+        logits = op.Add(op.Mul(op.MatMul(query, keys), scale), attn_mask)
+        return op.MatMul(op.Softmax(logits, axis=-1), value)
+    joined: Any = op.Constant(value_ints=[0, 0, -1])
+    q, k, v = (
+        op.Reshape(op.Transpose(each, perm=[0, 2, 1, 3]), joined) for each in (query, key, value)
+    )
+    mixed = _operator()(q, k, v, None, None, attn_mask, num_heads=heads)
+    apart: Any = op.Constant(value_ints=[0, 0, heads, -1])
+    return op.Transpose(op.Reshape(mixed, apart), perm=[0, 2, 1, 3])
+
+
+TRACES = ASSETS / "traces"
+
+
+def fill_trace(
+    graph: nn.Module,
+    inputs: Sequence[Tensor],
+    options: Mapping[str, Any],
+    target: Path,
+    traces: Path = TRACES,
+) -> bool:
+    """Write the stored trace of a network with its weights, instead of `torch.onnx.export`.
+
+    Args:
+        graph: The network.
+        inputs: Example inputs.
+        options: Keyword arguments of `torch.onnx.export`.
+        target: ONNX file to write.
+        traces: Folder of stored traces.
+
+    Returns:
+        Whether there is a trace of this network; nothing is written otherwise.
+    """
+    path = traces / f"{signature(graph, inputs, options)}.onnx"
+    if not path.is_file():
+        return False
+    model = onnx.load(path)
+    tensors, given = tensors_of(graph), list(model.graph.input)
+    del model.graph.input[:]
+    for one in given:
+        if one.name in options["input_names"]:
+            model.graph.input.append(one)
+        else:
+            values = tensors[one.name].detach().numpy()
+            model.graph.initializer.append(numpy_helper.from_array(values, one.name))
+    target.write_bytes(model.SerializeToString())
+    return True
+
+
+def signature(graph: nn.Module, inputs: Sequence[Tensor], options: Mapping[str, Any]) -> str:
+    """Hash of everything that decides a trace: modules, settings and shapes, but not weights."""
+    digest = hashlib.sha256(repr([[(x.shape, x.dtype) for x in inputs], options]).encode())
+    for name, module in graph.named_modules():
+        plain = {k: _general(v) for k, v in vars(module).items() if not k.startswith("_")}
+        digest.update(repr((name, type(module), module.extra_repr(), plain)).encode())
+    for name, tensor in tensors_of(graph).items():
+        digest.update(repr((name, tensor.shape, tensor.dtype)).encode())
+    return digest.hexdigest()[:16]
+
+
+def tensors_of(graph: nn.Module) -> dict[str, Tensor]:
+    """Parameters and buffers by name, buffers outside `state_dict` included."""
+    return dict(chain(graph.named_parameters(), graph.named_buffers()))
+
+
+def _general(value: Any) -> Any:
+    """A spec without what no graph contains."""
+    if isinstance(value, ModelSpec):
+        return replace(value, name="", channels=None, classes=())
+    return value

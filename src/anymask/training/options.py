@@ -25,7 +25,7 @@ from anymask.base import (
     parse_json,
 )
 from anymask.formats import CROWD, MASK_VALUES, ON_BAD, Crowd, OnBad, located
-from anymask.formats.terms import ACCEPT_TERMS
+from anymask.formats.metadata import ACCEPT_TERMS
 from anymask.images import MaskValues
 from anymask.jobs import parse_bands
 from anymask.masks import MAX_CHANNELS

@@ -23,7 +23,7 @@ import numpy as np
 from anymask.base import DataError, Floats, InputError, parse_json, write_json, write_whole
 from anymask.evaluation import page
 from anymask.formats import AnnotatedImage, Dataset, LossReport, licence_text, located
-from anymask.formats.terms import check_training, restrictions_of
+from anymask.formats.metadata import check_training, restrictions_of
 from anymask.images import TIFF, fingerprint, first_alike, load_image, read_pages, shown_picture
 from anymask.masks import (
     Rle,

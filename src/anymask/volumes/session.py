@@ -14,15 +14,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypedDict, Unpack
 
+import cv2
 import numpy as np
 
 from anymask.base import (
     BoolArray,
+    FloatArray,
     Floats,
     InputError,
     Setting,
@@ -34,7 +37,7 @@ from anymask.base import (
     explain_keywords,
     preview_html,
 )
-from anymask.masks import Prompt, overlay, preview_of
+from anymask.masks import Prompt, overlay, preview_of, rle_iou
 from anymask.segment import Model
 from anymask.track import (
     Direction,
@@ -43,15 +46,203 @@ from anymask.track import (
     SessionFile,
     SessionStore,
     TrackerSetting,
+    VideoSession,
     open_session,
     read_whole,
 )
 from anymask.volumes.ending import GAP, EndingTracker, FollowedState
-from anymask.volumes.filling import AlongAxis, fill_slices, join_axes
 from anymask.volumes.reading import read_volume
-from anymask.volumes.tracks import AxisTracks
 from anymask.volumes.volume import Colour, Volume, check_window, scaled_affine
 from anymask.volumes.writing import label_volume, write_labels
+
+GAP_FILLED = 2  # maximum number of empty slices to fill between two tracked ones
+
+
+def fill_slices(
+    stack: BoolArray,
+    drawn: Sequence[int],
+    unsure: Sequence[int],
+    way: Literal["auto", "always", "never"],
+) -> BoolArray:  # (D, H, W) -> (D, H, W), the same array
+    """Fill slices of a stack of masks, in place.
+
+    Args:
+        drawn: Prompted slices, in order. They never change.
+        unsure: Slices with low-confidence masks.
+        way: "always": every slice between two prompted ones. "auto": of those, the empty and
+            low-confidence ones, and up to GAP_FILLED empty ones between two masks. "never".
+    """
+    if way == "never":
+        return stack
+    full = np.asarray(stack.any(axis=(1, 2)), np.bool_)
+    wanted = np.zeros(len(stack), np.bool_)
+    for first, last in pairwise(drawn):
+        between = range(first + 1, last)
+        weak = [way == "always" or not full[index] or index in unsure for index in between]
+        wanted[first + 1 : last] = weak
+    known = np.flatnonzero(full & ~wanted)
+    if way == "auto":
+        for first, last in pairwise(known.tolist()):
+            if 1 < last - first <= GAP_FILLED + 1:
+                wanted[first + 1 : last] = True
+    for index in np.flatnonzero(wanted):
+        place = int(np.searchsorted(known, index))
+        before, after = int(known[place - 1]), int(known[place])
+        part = (index - before) / (after - before)
+        stack[index] = mix_masks(stack[before], stack[after], float(part))
+    return stack
+
+
+def mix_masks(first: BoolArray, last: BoolArray, part: float) -> BoolArray:  # (H, W), (H, W)
+    """Interpolate two non-empty masks, from `part` 0 (first) to 1 (last)."""
+    centres = np.stack([_centre(first), _centre(last)])
+    middle = (1 - part) * centres[0] + part * centres[1]
+    moved = [
+        _moved(signed_distance(mask), middle - centre)
+        for mask, centre in zip((first, last), centres, strict=True)
+    ]
+    return np.asarray((1 - part) * moved[0] + part * moved[1] > 0, np.bool_)
+
+
+def signed_distance(mask: BoolArray) -> FloatArray:  # (H, W) -> (H, W)
+    """Distance to the outline in pixels, positive inside. The outline runs between pixels."""
+    pixels = np.pad(mask, 1).view(np.uint8)  # objects end at the image border
+    inside = cv2.distanceTransform(pixels, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    outside = cv2.distanceTransform(1 - pixels, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    signed = np.where(pixels > 0, inside - 0.5, 0.5 - outside)[1:-1, 1:-1]
+    return np.asarray(signed, np.float32)
+
+
+def _centre(mask: BoolArray) -> Floats:  # -> (2,): x, y
+    rows, columns = np.nonzero(mask)
+    return np.array([columns.mean(), rows.mean()])
+
+
+def _moved(distances: FloatArray, step: Floats) -> FloatArray:
+    shift = np.array([[1, 0, step[0]], [0, 1, step[1]]], np.float32)
+    size = distances.shape[::-1]
+    moved = cv2.warpAffine(
+        distances, shift, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
+    return np.asarray(moved, np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class AlongAxis:
+    """Result of tracking along one axis: mask (Z, Y, X), and the prompted slices."""
+
+    axis: int
+    mask: BoolArray
+    prompted: Sequence[int]
+
+
+def join_axes(parts: Sequence[AlongAxis], spacing: Sequence[float]) -> BoolArray:  # -> (Z, Y, X)
+    """Merge the masks of several axes. Each voxel uses the axis with the nearest prompted slice.
+
+    Args:
+        parts: At least one. The first one wins ties.
+        spacing: Voxel size along z, y, x in mm.
+    """
+    joined = parts[0].mask.copy()
+    nearest = _distances(parts[0], spacing)
+    for part in parts[1:]:
+        away = _distances(part, spacing)
+        np.copyto(joined, part.mask, where=away < nearest)
+        nearest = np.minimum(nearest, away)
+    return joined
+
+
+def _distances(part: AlongAxis, spacing: Sequence[float]) -> FloatArray:
+    """Distance to the nearest prompted slice of an axis in mm, in a shape to broadcast."""
+    places = np.arange(part.mask.shape[part.axis])
+    away = np.abs(places[:, None] - np.array(part.prompted)).min(axis=1) * spacing[part.axis]
+    shape = [1, 1, 1]
+    shape[part.axis] = -1
+    return np.asarray(away, np.float32).reshape(shape)
+
+
+TRACKS = 1 << 16  # a track is numbered object + TRACKS * (prompted slice + 1)
+
+
+@dataclass(frozen=True, eq=False)
+class ShownSlice:
+    """Mask of an object on a slice, and the confidence of its track there."""
+
+    mask: ObjectMask
+    confidence: float
+
+
+@dataclass(frozen=True, eq=False)
+class AxisTracks:
+    """Objects along one axis. A track of an older session file may have several prompted slices."""
+
+    video: VideoSession
+
+    @property
+    def objects(self) -> list[int]:
+        """Numbers of all objects."""
+        return sorted({track % TRACKS for track in self.video.objects})
+
+    def tracks(self, number: int) -> dict[int, list[int]]:
+        """Prompted slices of each track of an object."""
+        (number,) = read_whole(id=number)
+        tracks = [track for track in self.video.objects if track % TRACKS == number]
+        return {track: own for track in tracks if (own := self.video.prompts(track))}
+
+    def prompts(self, number: int) -> list[int]:
+        """Prompted slices of an object."""
+        return sorted({index for own in self.tracks(number).values() for index in own})
+
+    def track_at(self, number: int, index: int) -> int:
+        """Number of the track with a prompt on a slice, or of a new one."""
+        tracks = self.tracks(number).items()
+        new = number + TRACKS * (index + 1)
+        return next((track for track, own in tracks if index in own), new)
+
+    def slices(self, number: int) -> list[int]:
+        """Slices with masks of an object."""
+        known = [self.video.known(track) for track in self.tracks(number)]
+        return sorted({i for one in known for first, last in one for i in range(first, last + 1)})
+
+    def result(self, index: int) -> dict[int, ObjectMask]:
+        """Shown masks of a slice, by object number."""
+        found = ((number, self._shown(number, [index])) for number in self.objects)
+        return {number: one.mask for number, shown in found for _, one in shown}
+
+    def shown(self, number: int) -> Iterator[tuple[int, ShownSlice]]:
+        """Shown masks of an object, by slice."""
+        return self._shown(number, self.slices(number))
+
+    def _shown(self, number: int, indices: Iterable[int]) -> Iterator[tuple[int, ShownSlice]]:
+        tracks = self.tracks(number)
+        known = self._known(tracks)
+
+        def rank(track: int, index: int) -> tuple[float, int]:
+            places = sorted(known[track])
+            values = [known[track][place] for place in places]
+            away = min(abs(index - own) for own in tracks[track])
+            return round(float(np.interp(index, places, values)), 3), -away
+
+        for index in indices:
+            objects = self.video.result(index).objects
+            if candidates := tracks.keys() & objects.keys():
+                (confidence, _), track = max((rank(one, index), one) for one in candidates)
+                yield index, ShownSlice(objects[track], confidence)
+
+    def _known(self, tracks: dict[int, list[int]]) -> dict[int, dict[int, float]]:
+        """Confidence of each track on the prompted slices of all."""
+        known = {track: dict.fromkeys(own, 1.0) for track, own in tracks.items()}
+        for owner, index in [(owner, index) for owner, own in tracks.items() for index in own]:
+            objects = self.video.result(index).objects
+            for track in (tracks.keys() & objects.keys()) - {owner}:
+                known[track][index] = _agreement(objects[track], objects[owner])
+        return known
+
+
+def _agreement(first: ObjectMask, last: ObjectMask) -> float:
+    """IoU of two masks, 1 if both are empty."""
+    return float(rle_iou([first.rle], [last.rle])[0, 0]) if first.area or last.area else 1.0
+
 
 AXES = "zyx"
 IN_MEMORY = 512 << 20  # maximum size of a scan to keep in memory, in bytes

@@ -41,7 +41,6 @@ from anymask.models.rules.names import LabelSuggestion as LabelSuggestion
 from anymask.models.rules.names import NameTable as NameTable
 from anymask.models.rules.names import edit_distance as edit_distance
 from anymask.models.rules.names import plain_word as plain_word
-from anymask.models.rules.nano import NanoFamily as NanoFamily
 from anymask.models.rules.registry import BUNDLED_MODELS as BUNDLED_MODELS
 from anymask.models.rules.registry import DEFAULT_IMAGE_MODEL as DEFAULT_IMAGE_MODEL
 from anymask.models.rules.registry import DEFAULT_VIDEO_MODEL as DEFAULT_VIDEO_MODEL
@@ -50,9 +49,10 @@ from anymask.models.rules.registry import GRID_IN_WORDS as GRID_IN_WORDS
 from anymask.models.rules.registry import MODEL_VARIABLE as MODEL_VARIABLE
 from anymask.models.rules.registry import OBJECT_SIZES as OBJECT_SIZES
 from anymask.models.rules.registry import SHIPPED as SHIPPED
+from anymask.models.rules.registry import NanoFamily as NanoFamily
 from anymask.models.rules.registry import RegistryEntry as RegistryEntry
+from anymask.models.rules.registry import SamFamily as SamFamily
 from anymask.models.rules.registry import default_model as default_model
 from anymask.models.rules.registry import family_names as family_names
 from anymask.models.rules.registry import open_family as open_family
 from anymask.models.rules.registry import shipped_tables as shipped_tables
-from anymask.models.rules.sam import SamFamily as SamFamily

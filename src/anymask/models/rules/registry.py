@@ -10,23 +10,98 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from anymask.base import ModelError, brief, load_plugin, parse_json
-from anymask.masks import CropRefinement, GridDefaults, ModelSpec, Tables
+from anymask.base import FloatArray, ModelError, brief, load_plugin, parse_json
+from anymask.masks import (
+    CHOICES,
+    ONE_OR_THREE,
+    OPENCV,
+    Choice,
+    CropRefinement,
+    Decode,
+    Geometry,
+    GridDefaults,
+    LearnedRules,
+    ModelPrompts,
+    ModelSpec,
+    Multimask,
+    Ordered,
+    Ranking,
+    Tables,
+    TokenRoles,
+    choose,
+)
+from anymask.masks.answer import Shapes
 from anymask.models.rules.family import Family
-from anymask.models.rules.nano import NanoFamily
-from anymask.models.rules.sam import efficient_sam, sam, sam_hq
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    # Name of the model, tensors and path of the file, and input side or None, to the model in eval
-    # mode and the hash of its weights.
     WeightsReader = Callable[[str, Mapping[str, Tensor], Path, int | None], tuple[nn.Module, str]]
+
+
+@dataclass(frozen=True)
+class SamFamily:
+    """Rules of the SAM models, whose masks are ordered by predicted IoU."""
+
+    spec: ModelSpec
+    grid: GridDefaults
+    tables: Tables
+    several: Choice  # Selects the masks of an ambiguous prompt
+    single: Choice  # Selects the mask of an unambiguous prompt
+    roles: TokenRoles = ONE_OR_THREE
+    closer: CropRefinement | None = None
+    stepwise: bool = False
+    graded: bool = False
+
+    def candidates(self, logits: FloatArray, quality: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """(N, T, m, m), (N, T) -> the K masks of an ambiguous prompt, in the model's order."""
+        return self.several(logits, quality)
+
+    def answer(
+        self,
+        decode: Decode,
+        prompts: ModelPrompts,
+        place: Geometry,
+        multimask: Multimask,
+        ranking: Ranking,
+    ) -> list[Ordered]:
+        return choose(decode, prompts, multimask, (self.several, self.single))
+
+
+def sam(spec: ModelSpec, grid: GridDefaults, tables: Tables) -> SamFamily:
+    """Three masks or one."""
+    return SamFamily(spec, grid, tables, *CHOICES["sam"])
+
+
+def efficient_sam(spec: ModelSpec, grid: GridDefaults, tables: Tables) -> SamFamily:
+    """All masks for every prompt."""
+    roles = TokenRoles(clear=(0, 1, 2), ambiguous=(0, 1, 2))
+    return SamFamily(spec, grid, tables, *CHOICES["efficient_sam"], roles)
+
+
+def sam_hq(spec: ModelSpec, grid: GridDefaults, tables: Tables) -> SamFamily:
+    """One corrected mask; the quality may omit the correction: (N, T) or (N, T - 1)."""
+    roles = replace(ONE_OR_THREE, added=4)
+    return SamFamily(spec, grid, tables, *CHOICES["sam_hq"], roles)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NanoFamily(LearnedRules):
+    """Rules of `nano` and `small`; `tables` has "ranking" and "expected"."""
+
+    spec: ModelSpec
+    shapes: Shapes = OPENCV
+    grid: GridDefaults
+    closer: CropRefinement | None = None
+    roles: TokenRoles = ONE_OR_THREE
+    stepwise: bool = True
+    graded: bool = False
+
 
 LOG = logging.getLogger(__name__)
 
