@@ -42,7 +42,6 @@ class FromFunction:
     def segment(
         self, embedding: Any, *, prompts: Sequence[Prompt], previous: object = None
     ) -> list[PlainAnswer]:
-        """Predict one mask for each prompt."""
         return [PlainAnswer(self.function(embedding, prompt)[None]) for prompt in prompts]
 
 

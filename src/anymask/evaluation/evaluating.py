@@ -203,7 +203,6 @@ class SetScorer:
     about: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def __call__(self, item: int, report: OnNamedProgress) -> SetScores:
-        """Evaluate one dataset."""
         return score_set(self.methods, self.sets[item], self.settings, progress=report)
 
 

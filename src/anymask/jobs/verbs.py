@@ -143,7 +143,6 @@ class EncodeTask:
         return _paths(source), cls(model_choice(settings.get("model")), pictures)
 
     def open(self) -> EncodeWork:
-        """Load the model. Raises AnymaskError."""
         return EncodeWork(self.model.load(), self.pictures)
 
 
@@ -229,7 +228,6 @@ class EverythingTask:
         )
 
     def open(self) -> EverythingWork:
-        """Load the model. Raises AnymaskError."""
         return EverythingWork(self.model.load(), self)
 
 
@@ -525,7 +523,6 @@ class CutoutTask:
         )
 
     def open(self) -> CutoutWork:
-        """Load the model. Raises AnymaskError."""
         return CutoutWork(self.model.load(), self)
 
 

@@ -624,7 +624,6 @@ class Nano(nn.Module):
         masks: Tensor,
         has_mask: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """Decode as `ImageModel.decode`: -> logits (N, 4, S/4, S/4), quality (N, 4)."""
         coarse, fine8, fine4 = features
         earlier = masks * has_mask[:, None, None, None].to(masks.dtype)
         return self.decoder((coarse, fine8, fine4), coords, labels, earlier)

@@ -224,7 +224,6 @@ class VideoModel(nn.Module):
         masks: Tensor,
         has_mask: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """Decode N prompts on one image, or one each on N images, as `ImageModel.decode`."""
         decoded = self._decode(features, coords, labels, masks.clamp(*LIMITS), has_mask)
         return decoded.logits.float(), decoded.quality.float()
 

@@ -232,7 +232,6 @@ class OnnxRuntime:
             return self._siblings[threads]
 
     def for_calls_at_once(self) -> tuple[OnnxRuntime, int]:
-        """A runtime for concurrent calls from several threads, and the number of threads."""
         if self._providers == _PROVIDERS["cpu"]:
             return self.with_threads(1), self.threads
         return self, 1
@@ -330,7 +329,6 @@ class OnnxRuntime:
         return {one.name: one.values[None] for one in maps}
 
     def decode(self, seen: EncoderOutput, prompts: ModelPrompts) -> tuple[FloatArray, FloatArray]:
-        """Decode N prompts on one image: logits (N, T, m, m) and quality (N, T), float32."""
         if self._prompts is not None and len(prompts.coords) and not prompts.has_mask.any():
             return self._prompts.decode(seen, prompts)
         given = self.maps_for(GraphNames.DECODER, seen)
@@ -624,7 +622,6 @@ class OnnxPrompts:
         self._lock = threading.Lock()
 
     def decode(self, seen: EncoderOutput, prompts: ModelPrompts) -> tuple[FloatArray, FloatArray]:
-        """Decode N prompts on one image: logits (N, T, m, m) and quality (N, T)."""
         work, count = self.work_on(seen), len(prompts.coords)
 
         def answer(runtime: GraphRuntime, row: int) -> list[FloatArray]:

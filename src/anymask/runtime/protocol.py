@@ -421,7 +421,6 @@ class DecodingSweep:
         self.bytes_per_prompt = self._ARRAYS * seen.nbytes + 4 * masks
 
     def decode(self, prompts: ModelPrompts) -> KeptMasks:
-        """Decode N prompts."""
         decoded = self._clicks.decode(self._seen, prompts)
         return KeptMasks(*self._family.candidates(*decoded))
 

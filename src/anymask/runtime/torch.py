@@ -122,7 +122,6 @@ class TorchRuntime:
         return self._reopened
 
     def encode_images(self, images: FloatArray) -> list[EncoderOutput]:
-        """Encode images (B, 3, S, S) float32, normalized; the feature maps stay on the device."""
         with _computing(f"the encoder of {self.spec.name}"):
             maps = self._module.encode(_to_tensor(images, self.device, self.dtype))
         return [SeenTensors(tuple(one[i : i + 1] for one in maps)) for i in range(len(images))]
@@ -134,7 +133,6 @@ class TorchRuntime:
         return self if isinstance(self, kind) else None
 
     def decode(self, seen: EncoderOutput, prompts: ModelPrompts) -> tuple[FloatArray, FloatArray]:
-        """Decode N prompts on one image: logits (N, T, m, m) and quality (N, T), float32."""
         with _computing(f"the decoder of {self.spec.name}"):
             return self._decode_by(self._module, seen, prompts)
 
@@ -301,7 +299,6 @@ class TorchSweep:
         self._rooms: list[Any] = [None] * self._threads
 
     def decode(self, prompts: ModelPrompts) -> DrawnCandidates[SweepTokens]:
-        """Decode N prompts without mask prompts."""
         bounds = np.linspace(0, len(prompts.coords), self._threads + 1).astype(int).tolist()
         parts = [
             (thread, slice(*ends))

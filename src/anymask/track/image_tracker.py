@@ -225,7 +225,6 @@ class ImageTracker:
         return MatchFrame(embedding, keys, grey, image)
 
     def answer(self, seen: MatchFrame, prompt: Prompt, earlier: Rle | None) -> FramePrediction:
-        """Predict a mask. Clicks correct a mask prompt or the earlier mask, a box is a new one."""
         if prompt.box is None and prompt.mask is None and earlier is not None:
             prompt = replace(prompt, mask=rle_to_mask(earlier))
         if prompt.box is None and prompt.mask is not None:

@@ -59,7 +59,6 @@ class SamFamily:
     graded: bool = False
 
     def candidates(self, logits: FloatArray, quality: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """(N, T, m, m), (N, T) -> the K masks of an ambiguous prompt, in the model's order."""
         return self.several(logits, quality)
 
     def answer(
