@@ -1,4 +1,4 @@
-"""Description of the machine that benchmarks ran on."""
+"""Threads of model calls, and the description of the machine that benchmarks ran on."""
 
 from __future__ import annotations
 

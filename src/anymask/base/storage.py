@@ -198,6 +198,12 @@ def disk_message(error: OSError, place: Path | None = None) -> str:
     return f"{reason}: {str(path)!r}. {remedy}"
 
 
+# Lock files, so that two runs do not write to the same output.
+#
+# The operating system releases the lock of a process that has died. On file systems without locks
+# (some network file systems), the process ID and host in the lock file decide whether its run is
+# still active.
+
 Lock = Literal["held", "taken", "unsupported"]
 
 ON_WINDOWS = sys.platform == "win32"  # an open file can be neither moved nor removed there
@@ -353,6 +359,12 @@ def _is_gone(pid: int, host: str) -> bool:
         return False
     return pid == os.getpid()  # containers reuse process IDs
 
+
+# Write several files atomically: all are staged first and moved into place at the end.
+#
+# An error or an interrupt leaves the output unchanged. A new folder appears in one move. Files are
+# staged in .OUTPUT.parts beside OUTPUT, or inside it if it is an existing folder, because it may be
+# a mounted disk. A killed run leaves .OUTPUT.parts, which the next run removes.
 
 _WHOLE = "whole"
 

@@ -48,6 +48,14 @@ from anymask.evaluation.selection import EvalSet, EvalSettings, choose_masks
 from anymask.formats import AnnotatedImage
 from anymask.masks import UNLABELLED, Mask
 
+# Automatic masks compared with annotations: AP over all, recall and precision by class.
+#
+# Recall requires no class prediction: the class is that of the annotation, and any mask may match
+# it. Precision and AP of a class count the masks that a method labeled with it (a model with names,
+# or a fine-tuned one); they are NaN if no mask has a label.
+#
+# Masks are matched by pycocotools (extra `evaluate`). Letters: T IoU thresholds, G annotated masks.
+
 HEADER = ("class", "objects", "AR", "recall .5", "precision .5", "AP", "shown")
 
 

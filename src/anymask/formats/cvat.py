@@ -3,7 +3,7 @@
 The runs of a mask go row by row inside its box and start with background. `mask_to_cvat` returns
 the same as a list followed by the box, as CVAT's SDK, agents and server accept it (cvat-sdk,
 `masks.py`; MIT; the layout, not the code). Polygons, boxes and ellipses are read as well, rotated
-or not, and the tracks of "CVAT for video" (`cvat_tracks`). Shapes with the same label and group are
+or not, and the tracks of "CVAT for video". Shapes with the same label and group are
 one object, as in CVAT's own COCO export; group 0 is none. Masks are ordered by `z_order`.
 """
 
@@ -314,6 +314,14 @@ def _write_label(
 def _texts(about: dict[str, object]) -> dict[str, str]:
     return {key: xml_text(value) for key, value in about.items()}
 
+
+# CVAT for video 1.1: tracks of an XML file, read as an annotated image for each frame.
+#
+# A track has elements for some frames; `outside` ends it until the next element. Frames between two
+# elements are interpolated like in CVAT: boxes, ellipses and polygons with the same number of
+# points linearly, masks and other polygons are repeated. The last element of a track is repeated
+# until the end of its task. Frames are named frame_000012.png, as in CVAT's exports. Layout: "XML
+# annotation format" of CVAT's documentation.
 
 ShapeReader = Callable[[ET.Element, tuple[int, int], LossReport], Mask | None]
 _MOVED = {

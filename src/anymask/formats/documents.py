@@ -29,6 +29,14 @@ from anymask.formats.losses import LossReport
 from anymask.formats.losses import located as located
 from anymask.images import SUFFIXES, image_hw
 
+# Image names: from addresses and paths to names, and a distinct output file for each.
+#
+# Annotation files name images as their tool does: relative to a folder, by an absolute path of
+# another machine, or by an address on a server. Folders are part of a name: `cam1/0001.jpg` and
+# `cam2/0001.jpg` are two images. In an output each image has its own file, also on file systems
+# that ignore case (Windows, macOS): colliding names get as many of their folders as are needed to
+# distinguish them, and names that differ only in case get a number.
+
 _NOT_IN_NAMES = re.compile("[\x00\ud800-\udbff\udc00-\udc7f\udd00-\udfff]")
 _UPLOADED = re.compile(r"^[0-9a-f]{8}-(?=.)")
 _UPLOADS = re.compile(r"^data/upload/(?:\d+/)?")  # Label Studio's own folders

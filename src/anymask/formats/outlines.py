@@ -41,6 +41,11 @@ from anymask.masks import (
     runs_to_rle,
 )
 
+# Convert shapes in files to masks: rings, boxes, stamps and run-lengths along rows.
+#
+# Readers parse keys and numbers; this module renders the masks. A shape that covers no pixel is an
+# error of its record.
+
 _LINE = 1e-6  # square pixels that rounding may give to a line
 
 

@@ -289,7 +289,7 @@ def encode_annotations(
     """Yield the files of a format without writing them; losses are added on the way.
 
     If the format cannot store the origins of masks or the terms of the dataset, the last files are
-    side files (`origins`, `terms`).
+    side files (`metadata`).
     """
     chosen = find_format(name)
     check_target(Path(target), name)

@@ -5,7 +5,7 @@
     <set>/images/<stem>.jpg     the images; sizes are read from them
     <set>/<split>/labels, <set>/<split>/images   the same by splits, as in Roboflow exports
     <set>/classes.txt           one name per line, as Label Studio and labelImg write them
-    <run>/labels/<stem>.txt     predictions of Ultralytics' `save_txt` (`yolo_lines`)
+    <run>/labels/<stem>.txt     predictions of Ultralytics' `save_txt`
     <run>/<stem>.jpg            the images, or the video of labels/<stem>_12.txt
 
 A line is one ring: holes and parts are bridged, filled or split by the policy, and the report
@@ -67,6 +67,17 @@ from anymask.formats.metadata import (
 from anymask.formats.outlines import CornerCheck, Policy, box_to_mask, ring_to_rle, single_rings
 from anymask.images import VIDEO_SUFFIXES
 from anymask.masks import UNLABELLED, Box, Mask, Masks, Ring
+
+# Detect the content of YOLO label lines: outlines, boxes or predictions of any task.
+#
+# A label has a class and numbers. Ultralytics' `save_txt` writes predictions in the same files,
+# with further numbers: a confidence with `save_conf=True`, the number of a track, and for poses the
+# keypoints after the box. All lines of a folder together determine their meaning.
+#
+#     class x y x y ... [confidence] [track]              outlines; rotated boxes have four corners
+#     class x y width height [confidence] [track]         boxes
+#     class x y width height x y visible ... [confidence] [track]     poses
+#     0.93 name                                           classes of the whole image
 
 BOX = 4  # count of numbers of a box
 _LEAST = 6  # least count of numbers of an outline

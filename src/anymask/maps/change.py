@@ -1,7 +1,7 @@
 """Change detection between two maps: objects that appeared, vanished or changed.
 
 Both maps are segmented tile by tile, with the second one warped to the pixels of the first and
-registered to its content (`maps.registration`). An object has changed if most of its pixels have.
+registered to its content (below). An object has changed if most of its pixels have.
 A pixel has changed if its color difference exceeds the noise of unchanged pixels, after a linear
 correction of light and sensor for each band (relative radiometric normalization: trimmed least
 squares on samples of both maps). Objects that stand out from their surroundings in the second map
@@ -32,6 +32,15 @@ from anymask.maps.survey import Cutting, TileProcessor, asked_by_clicks
 from anymask.maps.worksheet import Fragment
 from anymask.masks import Mask, Tile, Window, rle_iou, rle_to_mask
 from anymask.segment import Model
+
+# Registration of two maps of one area: the affine transform that aligns their content.
+#
+# Maps of two dates are often displaced by a few pixels, because their orthorectification differs.
+# The transform is estimated by maximizing the enhanced correlation coefficient (ECC; Evangelidis
+# and Psarakis 2008), which does not depend on brightness and contrast: a Euclidean transform of the
+# reduced maps, from coarse to fine, and then shifts of samples at full resolution.
+#
+# Coordinates: pixels of the scene, with borders at whole numbers. Letters: n samples.
 
 SAMPLES, SAMPLE_SIDE = 5, 256  # maximum samples per side of a map, and their size in pixels
 _SIDES = (256, 1024)  # longer sides of the reduced maps, in pixels

@@ -32,6 +32,14 @@ SMOOTH = 0.5  # default tolerance of outlines in pixels
 LONG = 3  # sides of at least this length in pixels are not stairs
 ELLIPSE_CORNERS = 180
 _MAX_CUTS = 200_000_000  # intersections of outlines with pixel rows
+# Convert COCO polygons to the run-length encodings that pycocotools produces.
+#
+# COCO, LVIS and related datasets state areas and overlaps of masks that pycocotools made from
+# polygons. It rounds each corner to a fifth of a pixel, walks along the outline in steps of that
+# size and records each change of column at the middle of a pixel, where the object begins or ends
+# in that column. The published masks can only be reproduced by the same walk (cocoapi, `rleFrPoly`
+# in maskApi.c, BSD).
+
 _AT_ONCE = 2_000_000  # intersections held in memory
 
 

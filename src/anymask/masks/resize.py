@@ -475,6 +475,16 @@ def _taps(
     return np.clip(first, low, high) - low, np.clip(second, low, high) - low, weight
 
 
+# Resize images by cubic splines as scikit-image does.
+#
+# Sources: Unser 1999 ("Splines: a perfect fit for signal and image processing", box 2) for the
+# recursive filter from samples to coefficients; `skimage.transform.resize` with order 3,
+# anti_aliasing and preserve_range (BSD-3-Clause), which MedSAM calls, for the order of the steps: a
+# Gaussian along axes that shrink, then the spline along each axis, mirrored at the centres of the
+# first and last pixel. The result is clipped to the range of the image.
+#
+# Letters: H W the image, n pixels along an axis.
+
 POLE = np.sqrt(3.0) - 2.0  # of the filter
 _GAIN = (1 - POLE) * (1 - 1 / POLE)
 _HORIZON = 40  # pixels after which the power of the pole is negligible

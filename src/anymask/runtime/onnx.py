@@ -586,6 +586,16 @@ def read_table(path: Path, network: str = "") -> NameTable:
 # The graph of each capability, and the function that creates it.
 
 
+# Decode prompts on exported graphs that share the work per image.
+#
+# `OnnxPrompts` decodes a few prompts, `OnnxSweep` decodes many, of which few masks are read.
+#
+# The graphs are those of `models.fast.sweep_graphs`. Their operations are small, so each thread
+# computes separate clicks with single-threaded sessions.
+#
+# Letters: N prompts, n of one call, P points, K candidates, k masks, h w features, m = 4 h, p
+# places.
+
 PLACES = 512  # upscaled in one call: their channels fit into the cache of a core
 VIEW = ("scale_1", "scale_2", "shares_1", "shares_2")  # (.., h * w) of each prompt
 PER_PLACE = ("upscaled", "finer", "finest")  # (h * w, ..) of the image

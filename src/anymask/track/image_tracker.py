@@ -499,6 +499,18 @@ def given_mask(prompt: Prompt, hw: tuple[int, int]) -> BoolArray:
     return mask
 
 
+# Corrections of an object: which prompted frames still count, and what the tracker would lose.
+#
+# A tracker that cannot reproduce a corrected mask on its own frame, such as that of thin parts,
+# loses it on the next frames, too. For such an object, a linear model of the encoder features is
+# fitted to the corrected mask, and adds its evidence to the logits of the following frames.
+#
+# Source of the idea: Robinson et al. 2020 (FRTM, arXiv:2003.00630, section 3.1). Differences: least
+# squares in closed form on one frame, only for corrections, and as evidence beside the tracker.
+#
+# Letters: C channels of all feature maps, P cells of the decoder's grid (h, w), G of the keys'
+# grid.
+
 AGREED = 0.5  # minimum IoU of a correction with the labels that an earlier prompted frame predicts
 KEPT = 0.9  # IoU of a reproduced correction from which the tracker needs no evidence
 MISSED = 0.2  # decrease below it at which the evidence has its full weight

@@ -3,7 +3,7 @@
 A proposal confirms a track whose mask it matches. A proposal that looks like an object whose track
 is lost or has drifted corrects it. Each confirmed or corrected mask becomes a prompt (anchor) of
 its object, so that the anchors split a track into segments. If a track had drifted, its segment is
-also tracked backward from the anchor, and both directions are compared (`segments`).
+also tracked backward from the anchor, and both directions are compared (`masklets`).
 
 The order (masks, then appearance, the rest is new) is that of tracking by detection: SORT (Bewley
 et al. 2016) and DeepSORT (Wojke et al. 2017), as in `words`.

@@ -3,7 +3,7 @@
 Key frames are every n-th frame, the first frame of each shot and the last frame. On a key frame,
 automatic mask generation proposes masks. They confirm or correct the tracked objects, or start new
 ones (`key_frames`). All objects are tracked forward, and new and corrected ones also backward.
-Implausible masks are removed (`segments`), objects whose masks agree on their common frames are
+Implausible masks are removed, objects whose masks agree on their common frames are
 merged, and short or unstable objects are removed.
 
 Source of the idea: Ravi et al. 2024 (SAM 2, arXiv:2408.00714, section 5.1 and appendix: automatic
@@ -47,6 +47,15 @@ from anymask.track.key_frames import (
 )
 from anymask.track.records import ObjectMask, TrackedFrame
 from anymask.track.session import VideoSession
+
+# Segments of masklets between two anchors: compare both directions, and remove implausible masks.
+#
+# A track that had drifted on an anchor was tracked again backward from it. If the backward track
+# reaches the earlier anchor, its masks are kept. Otherwise, both masks of each frame of the segment
+# are compared. If they differ, the mask nearer to its anchor counts, unless its area or colors
+# differ from those of the anchors. In a segment with a key frame on which no proposal confirms the
+# track, implausible masks are removed. Beyond the outer anchors, a track ends at the first
+# implausible mask.
 
 BETWEEN = 1.5  # maximum ratio of an area between two anchors and the larger one of theirs
 COLORS_ALIKE = 0.9  # minimum cosine similarity of the color histograms of a track and an anchor

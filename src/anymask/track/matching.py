@@ -161,7 +161,9 @@ class MatchState:
     recent: tuple[Glimpse, ...]  # Frames with a confident mask, oldest first
     soft: FloatArray  # Soft mask (h, w) on the last frame, 0 to 1; all 0 if the object was missing
     grey: UintImage  # Last frame (h, w)
-    evidence: FloatArray | None = None  # Weights of the evidence after a correction (`correction`)
+    evidence: FloatArray | None = (
+        None  # Weights of the evidence after a correction (`image_tracker`)
+    )
 
     @property
     def remembered(self) -> tuple[Glimpse, ...]:

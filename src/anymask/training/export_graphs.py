@@ -360,7 +360,7 @@ def trace_graph(
 ) -> None:
     """Write the optimized graph of a network to the folder.
 
-    torch traces the network, unless the package contains its trace (`traces`).
+    torch traces the network, unless the package contains its trace.
     """
     size = sum(parameter.numel() * 4 for parameter in graph.parameters())
     with tempfile.TemporaryDirectory(dir=stage) as scratch, _quiet():
@@ -632,6 +632,13 @@ def _drop_unused_domains(path: Path) -> None:
     path.write_bytes(model.SerializeToString())
 
 
+# Attention of exported graphs as one operator of ONNX Runtime.
+#
+# ONNX Runtime has no fusion for the attention of these encoders: a graph writes the weights of all
+# queries and keys to memory, and copies queries, keys and values to other layouts. Its operator
+# `MultiHeadAttention` (com.microsoft) computes in blocks that fit into the cache. It is used for
+# converted checkpoints only, because other readers of ONNX files do not have it.
+
 DOMAIN, NAME = "com.microsoft", "MultiHeadAttention"
 LONG = 1024  # queries; with a bias, the operator uses one thread per head
 
@@ -677,6 +684,15 @@ def _attention(query: Any, key: Any, value: Any, attn_mask: Any = None, *_: Any,
     apart: Any = op.Constant(value_ints=[0, 0, heads, -1])
     return op.Transpose(op.Reshape(mixed, apart), perm=[0, 2, 1, 3])
 
+
+# Traced graphs of the bundled models, without weights.
+#
+# `torch.onnx.export` takes 40 to 70 s to trace `nano` or `small` on two cores, although fine-tuning
+# changes only their weights. The package therefore contains what torch traced (`python -m
+# research.write_traces`), and an export of the same network fills in its weights in less than a
+# second. Weights are inputs of the stored graphs, so that they are never folded into constants;
+# each has the name of its tensor in the module. A network that differs in anything but weights is
+# traced by torch.
 
 TRACES = ASSETS / "traces"
 

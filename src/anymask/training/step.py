@@ -368,6 +368,21 @@ def check_task(recipe: Recipe) -> None:
         raise ConfigError("The task 'distil' requires a teacher. Set teacher = NAME.")
 
 
+# Training step of a video model's memory: track a window of a clip, and compare every frame.
+#
+# The first frame of a window is prompted. The network tracks the others with memories of its
+# predictions, as in inference, and gradients pass through these memories. The image encoder is
+# frozen.
+#
+# Source: Ravi et al. 2024 (SAM 2, arXiv:2408.00714, appendix D.2): focal loss 20, Dice 1, predicted
+# IoU 1 (absolute error), presence 1 (cross-entropy); if a prompt has several masks, the best one
+# has the mask loss, and all have the IoU loss. Frames without the object only have the presence
+# loss. Deviation: the mask loss uses logits before those of absent objects are replaced, so that an
+# object that is missed can be learned.
+#
+# Letters: T frames, N objects, M masks per object, m side of a mask.
+
+
 class MemoryStep(nn.Module):
     """Video model and loss of one training step. Sets the input side of the model."""
 

@@ -55,6 +55,15 @@ from anymask.volumes.reading import read_volume
 from anymask.volumes.volume import Colour, Volume, check_window, scaled_affine
 from anymask.volumes.writing import label_volume, write_labels
 
+# Fill slices between known masks, and merge the masks of several axes.
+#
+# Signed distances to the outline, positive inside, are interpolated between two known slices; the
+# mask is where the result is above 0. Both outlines are aligned by their centers first, so that the
+# slices in between are not empty for an oblique object. Source of the idea: Raya & Udupa, IEEE TMI
+# 1990 (shape-based interpolation); the alignment of centers is ours.
+#
+# Letters: D slices along an axis, H W a slice, Z Y X the scan.
+
 GAP_FILLED = 2  # maximum number of empty slices to fill between two tracked ones
 
 
@@ -160,6 +169,15 @@ def _distances(part: AlongAxis, spacing: Sequence[float]) -> FloatArray:
     shape[part.axis] = -1
     return np.asarray(away, np.float32).reshape(shape)
 
+
+# Tracks of objects along one axis of a scan, and the choice between them.
+#
+# Every prompted slice of an object is tracked on its own, in both directions. A new prompt leaves
+# the other tracks as they are, and each slice shows the track with the highest confidence: 1 on its
+# own slice, the IoU with the prompted mask on another prompted slice, and in between by distance.
+# If two are equal, the nearest prompt decides.
+#
+# Letters: H W a slice.
 
 TRACKS = 1 << 16  # a track is numbered object + TRACKS * (prompted slice + 1)
 

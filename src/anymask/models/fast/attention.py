@@ -20,6 +20,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+# Linear layers and convolutions fused with their activation, by oneDNN.
+#
+# Source: oneDNN's post-operations, which torch's own compiler uses
+# (pytorch, `torch/_inductor/fx_passes/mkldnn_fusion.py`). Products are at least as fast as the
+# default library's, and a GELU after one requires no extra pass.
+
 Activation = Literal["relu", "gelu"]
 
 EXACT = "none"  # GELU by the error function, without approximation

@@ -44,6 +44,12 @@ if TYPE_CHECKING:
     WeightsReader = Callable[[str, Mapping[str, Tensor], Path, int | None], tuple[nn.Module, str]]
 
 
+# The families of SAM: SAM, MobileSAM, EdgeSAM, MedSAM, HQ-SAM, EfficientSAM, SAM 2.
+#
+# Each has two rules (`CHOICES` in `masks/answer.py`): the candidates of an ambiguous prompt, and
+# the mask of an unambiguous one.
+
+
 @dataclass(frozen=True)
 class SamFamily:
     """Rules of the SAM models, whose masks are ordered by predicted IoU."""

@@ -95,6 +95,16 @@ from anymask.segment.settings import (
     wider_grid,
 )
 
+# Instances from predicted distances: seeds, then a watershed, instead of a grid of clicks.
+#
+# The automatic instance segmentation of micro-sam (Archit et al. 2025, "Segment Anything for
+# Microscopy", Methods): seeds are the connected regions where the distance to the center and the
+# distance to the boundary are both small, and a watershed of the boundary distance on the
+# foreground assigns every cell to a seed. Differences: the mask of an instance is interpolated from
+# the foreground probability, so its edge is not limited to cells, and each instance has a score.
+#
+# Letters: h w the cells of the planes, H W the image, n instances.
+
 FOREGROUND = 0.5  # minimum probability of the foreground
 SEED = 0.5  # maximum center and boundary distance of a seed
 BLUR = 0.8  # standard deviation of the smoothing of the distances, in cells
