@@ -243,7 +243,7 @@ def note_facts(
     of_classes: Container[str] = (),
     of_info: Container[str] = (),
 ) -> None:
-    """Report metadata of the set that a format does not keep. Terms are in a side file (`encode_terms`).
+    """Report metadata of the set that a format does not keep. Terms are in a side file.
 
     Args:
         kept: Subset of "classes" (a class list), "class ids", "info" and "licences".
