@@ -153,7 +153,7 @@ def test_everything_takes_several_photos(desk: Path, capsys: pytest.CaptureFixtu
     Image.fromarray(PICTURE).save("sub/p.png")
     Image.fromarray(PICTURE).save("sub/r.png")
     told = refusal(capsys, "everything", "p.png", "sub/p.png", *GRID)
-    assert "with the same name, require an output folder. Add -o FOLDER" in told
+    assert "with the same name, require -o FOLDER" in told
     out_of(capsys, "everything", "p.png", "sub/p.png", "-o", "o2", *GRID, "--no-overlay")
     out_of(capsys, "everything", "p.png", "sub", "-o", "o3", *GRID, "--no-overlay")
     assert names_in("o2") == ["p.json", "sub/p.json"]
@@ -171,7 +171,7 @@ def test_segment_keeps_photos_of_one_name_apart(
     Path("sub").mkdir()
     Image.fromarray(PICTURE).save("sub/p.png")
     told = refusal(capsys, "segment", "p.png", "sub/p.png", "--point", "90,100")
-    assert "Add -o FOLDER" in told
+    assert "require -o FOLDER" in told
     told = out_of(capsys, "segment", "p.png", "sub/p.png", "--point", "90,100", "-o", "o/")
     assert "sub/p: score" in told
     assert names_in("o") == ["p.cut.png", "sub/p.cut.png"]

@@ -80,7 +80,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(
         (["--json", "x.csv", "--resume"], "Set --json FILE.json"),
         (
             ["--model", "a", "--model", "b", "--weights", "w"],
-            "give the weights of each with --model NAME=WEIGHTS",
+            "use --model NAME=WEIGHTS",
         ),
         (["--model", "a", "--model", "a"], "Duplicate model a"),
         (["--measure", "smell"], "Unknown measure 'smell' in measures"),

@@ -6,7 +6,7 @@ import pytest
 
 from anymask.cli.command_table import commands
 from anymask.cli.main import load, main
-from anymask.cli.parser import COMMON, LONG_HELP
+from anymask.cli.parser import LONG_HELP
 
 
 @pytest.mark.parametrize("command", sorted(commands()))
@@ -37,13 +37,3 @@ def test_the_short_help_describes_every_option(
     assert bare == []
     assert "(default: True)" not in short
     assert "(default: False)" not in short
-
-
-def test_common_options_are_options_of_some_command(capsys: pytest.CaptureFixture[str]) -> None:
-    told = ""
-    words = [[command] for command in commands()]
-    deeper = [["evaluate", "photos"], ["evaluate", "videos"], ["project", "clips"]]
-    for command in [*words, *deeper]:
-        main([*command, "--help-all"])
-        told += capsys.readouterr().out
-    assert sorted(name for name in COMMON if name not in told) == []

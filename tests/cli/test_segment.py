@@ -58,13 +58,6 @@ def test_who_reads_may_go_away_the_file_is_there(
     assert (folder / "cut.png").is_file()
 
 
-@pytest.mark.parametrize(("option", "mode"), [("--overlay", "RGB"), ("--mask-png", "L")])
-def test_a_plain_png_may_hold_something_else(folder: Path, option: str, mode: str) -> None:
-    assert main(["segment", "photo.png", "--point", "90,100", option, "-o", "x.png"]) == 0
-    with Image.open("x.png") as picture:
-        assert picture.mode == mode
-
-
 def test_holes_and_islands_are_cleaned_on_request(folder: Path) -> None:
     picture = PICTURE.copy()
     picture[95:105, 60:70] = 255
@@ -92,7 +85,7 @@ def test_an_empty_mask_is_told(folder: Path, capsys: pytest.CaptureFixture[str])
         ([], "No prompt was passed. Add --point X,Y, --box X0,Y0,X1,Y1 or --mask"),
         (["--point", "5"], "Invalid --point X,Y '5'. Expected 2 numbers separated by commas"),
         (["--crs", "EPSG:4326", "--point", "9,47"], "--crs: Only for maps"),  # no pixel
-        (["--point", "5,5", "--max-parts", "3"], "--part-share and --max-parts require --parts."),
+        (["--point", "5,5", "--max-parts", "3"], "--max-parts requires --parts."),
         (
             ["--point", "5,5", "--parts", "--max-parts", "0"],
             "--max-parts must be a whole number of",

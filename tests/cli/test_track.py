@@ -154,7 +154,7 @@ def test_two_runs_with_one_session_are_told_of_each_other(
             ["clip.mkv", "--point", "5,5", "-o", "a.json", "--every", "0"],
             "every must be a whole number",
         ),
-        (["clip.mkv", "--point", "5,5", "-o", "a.json", "--least-score", "7"], "from 0 to 1"),
+        (["clip.mkv", "--point", "5,5", "-o", "a.json", "--least-quality", "7"], "from 0 to 1"),
     ],
 )
 def test_a_wrong_command_is_one_sentence(

@@ -116,7 +116,7 @@ def test_a_prompt_counts_where_it_was_given_or_says_where(
     assert "Frame 3 is out of range: frames 0 to 2" in capsys.readouterr().err
     assert track("clip.mkv", "--box", f"1:1:{BOX}", "--every", 2, "-o", "d.jsonl") == 0
     assert "used on frame 0" in caplog.text
-    assert track("clip.mkv", "--box", BOX, "--fps", 5, "--start", 90, "-o", "e.jsonl") == 2
+    assert track("clip.mkv", "--box", BOX, "--start", 90, "-o", "e.jsonl") == 2
     assert "start 90 is after the end of the video" in capsys.readouterr().err
     assert not list(here.glob(".*"))  # a command that was wrong leaves no session
 

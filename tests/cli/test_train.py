@@ -15,6 +15,7 @@ from anymask.base import claimed
 from anymask.cli.main import main
 from anymask.training import export_graphs as graphs
 from anymask.training import newest_state
+from anymask.training.by_recipe import write_recipe_shards
 from anymask.training.run_folder import read_state
 from tests.training.small_data import write_sets
 
@@ -80,7 +81,7 @@ def test_shards_are_written_and_learned_from(
     recipe.write_text(RECIPE)
     data, shards, run = write_sets(tmp_path / "data"), tmp_path / "shards", tmp_path / "run"
     words = ["train", str(recipe), "--data"]
-    assert main([*words, str(data), "--shards", str(shards), "--shard-mb", "0.001"]) == 0
+    write_recipe_shards(recipe, data, shards, 0.001)
     count = len(list(shards.glob("*.tar")))
     assert capsys.readouterr().out == f"{shards}: 6 images in {count} shards\n"
     assert count > 1

@@ -41,7 +41,6 @@ from anymask.training.weights import write_result
         (["--method", "hq", "--model", "sam2_hiera_t"], "sam2_hiera_t has no HQ token"),
         (["--model", "samm"], "samm"),
         (["--pictures", "0"], "pictures must be a whole number of at least 1"),
-        (["--keep", "0"], "keep must be"),
         (["--accumulate", "0"], "accumulate must be a whole number"),
         (["--accumulate", "3"], "Unsupported --accumulate 3: a step of nano has 4 images"),
         (["--accumulate", "4", "--model", "mobile_sam"], "Unsupported --accumulate 4"),
@@ -97,7 +96,7 @@ def test_keywords_are_those_of_the_options(options: type, settings: type) -> Non
 
 @pytest.mark.parametrize(
     ("command", "other"),
-    [("train nano", "--keep"), ("train nano", "--lora-rank"), ("finetune", "--shards"),
+    [("train nano", "--lora-rank"), ("finetune", "--shards"),
      ("finetune", "--from")],
 )  # fmt: skip
 def test_options_of_the_other_command_are_unknown(

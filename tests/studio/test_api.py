@@ -70,8 +70,8 @@ def test_predictions_that_cannot_be_corrected_are_refused() -> None:
         ]
     told = [(one.status_code, one.json()["error"]["message"]) for one in replies]
     words = [
-        (404, "Unknown prediction"),
-        (422, "belongs to the image"),
+        (404, "expired prediction"),
+        (422, "predicts the image"),
         (422, "must come first in points"),
         (422, "previous"),
         (422, "The prompt is empty"),
@@ -103,7 +103,7 @@ def test_kept_predictions_expire_and_make_room() -> None:
     assert kept.put("a", one) == first
     assert kept.used_bytes == 2 * size
     third = kept.put("a", three)  # the second was used least recently
-    with pytest.raises(Refusal, match="Unknown prediction"):
+    with pytest.raises(Refusal, match="expired prediction"):
         kept.get(second, "a")
     now[0] = 50
     np.testing.assert_array_equal(kept.get(first, "a", 1).logits[0], one.logits[1])
@@ -242,7 +242,7 @@ def test_what_is_no_json_is_told_where() -> None:
         ("everything", {"image": "PIC", "settings": {"grid": "x"}}, 422, "integer"),
         ("everything", {"image": "HASH", "settings": {"crop_n_layers": 1}}, 422, "Pass the image"),
         ("nothing", {}, 404, "Unknown address"),
-        ("segment", {"image": "PIC"}, 422, "exactly one kind of prompt"),
+        ("segment", {"image": "PIC"}, 422, "Send one kind of prompt"),
         ("segment", {"image": "PIC", "prompt": CLICK} | CLICK, 422, "prompt, points"),
         ("segment", {"image": "PIC", "prompt": CLICK, "prompts": [CLICK]}, 422, "prompts, prompt"),
         ("segment", {"image": "PIC", "point_coords": [1, 2]}, 422, "Did you mean 'points'?"),

@@ -152,7 +152,7 @@ def test_verdicts_are_carried_out(project: Project) -> None:
     add(project, 1, state="proposed")
     asked = next_for_review(project.store)
     assert asked is not None
-    with pytest.raises(InputError, match="'fix' requires the corrected mask"):
+    with pytest.raises(InputError, match="'fix' takes a corrected mask"):
         give_verdict(project.store, asked, "fix", "ann")
 
 
@@ -175,7 +175,7 @@ def test_a_verdict_is_taken_back(project: Project) -> None:
     assert asked is not None
     judged = give_verdict(project.store, asked, "accept", "ann")
     project.store.change_record(before.id, judged.version, judged.draft(label="x"), "cat")
-    with pytest.raises(Conflict, match="was changed after the review decision"):
+    with pytest.raises(Conflict, match="was changed meanwhile"):
         take_back_verdict(project.store, before.id, "bob")
 
 

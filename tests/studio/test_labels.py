@@ -80,7 +80,7 @@ def test_deleting_a_name_unnames_its_masks_or_takes_them_along(
 def test_what_makes_no_sense_is_refused(labels: LabelSet) -> None:
     with pytest.raises(InputError, match="at least one letter"):
         labels.add("  ")
-    with pytest.raises(InputError, match=r"form #rrggbb.*Given: 'red'"):
+    with pytest.raises(InputError, match=r"form #3d8bff.*Given: 'red'"):
         labels.recolour("cat", "red")
     with pytest.raises(NotFoundError, match="no class 'cow'. GET /api/labels"):
         labels.rename("cow", "cat", "ann")

@@ -17,7 +17,7 @@ from anymask.studio.rounds import KEPT_WEIGHTS, begin_round, last_weights, link_
 from anymask.studio.tables import WeightsRow
 from tests.studio.disc_projects import write_photos
 
-OUTSIDE = "is outside of .*, or a link to a place outside of it"
+OUTSIDE = "is outside of "
 
 
 @pytest.fixture
@@ -118,7 +118,7 @@ def test_a_project_keeps_its_database_and_takes_another_name(photos: Path) -> No
     assert create_project(photos, database=address, name="second").name == "second"
     assert create_project(photos, database=str(photos / "masks.db")).name == "second"
     for other in (f"sqlite:///{photos / 'other.db'}", "postgresql://me:secret@127.0.0.1:1/masks"):
-        with pytest.raises(InputError, match=r"is already a project, .*masks\.db'\. --database"):
+        with pytest.raises(InputError, match=r"has the database .*masks\.db'\. Omit --database"):
             create_project(photos, database=other)
     assert not (photos / "other.db").exists()
 

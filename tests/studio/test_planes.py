@@ -174,7 +174,7 @@ def test_a_file_that_was_replaced_by_one_of_another_size_is_told_as_that(tmp_pat
         Image.fromarray(PICTURE).save(tmp_path / "a.png")
         for part in ("planes", "embedding"):
             told = error_of(ask.get(f"/api/images/1/{part}"), 409)
-            assert "a.png was replaced: its masks were drawn on an image of 120 x 40 pixels" in told
+            assert "a.png was replaced: it had 120 x 40 pixels" in told
         (tmp_path / "new.png").write_bytes((tmp_path / "a.png").read_bytes())
         (tmp_path / "a.png").unlink()
         news = ask.post("/api/folder").json()

@@ -156,7 +156,7 @@ def test_another_video_of_the_same_size_does_not_get_the_tracks_of_a_clip(
     assert write_video(file, PICTURES[::-1], **plain).stat().st_size == size
     for reply in ("/api/clips/1/session", "/api/clips"):
         told = error_of(ask.post(reply, json={"name": "drive.mkv"}), 409)
-        assert "was replaced: frame 0 differs. Restore the previous file" in told
+        assert "was replaced: frame 0 differs. Restore it" in told
     write_video(file, PICTURES)  # the same frames, encoded in another way
     assert ask.post("/api/clips/1/session").status_code == 200
     write_video(file, PICTURES[:4])

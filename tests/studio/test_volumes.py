@@ -138,7 +138,7 @@ def test_the_model_sees_the_window_that_was_chosen_before_the_first_click(scan: 
         with open_volume_session(Model(ColourRuntime()), scan, window=(100, 200)) as session:
             assert coco_to_rle(mask) == session.add(5, points=FIRST).rle
         assert http.put(f"{volume}/window", json=chosen).status_code == 200  # the same one
-        assert "window cannot be changed" in error_of(
+        assert "before you change the window" in error_of(
             http.put(f"{volume}/window", json={"level": 1, "width": 2}), 409
         )
         assert http.delete(f"{volume}/objects/1/prompts/z/5").json()["objects"] == []

@@ -157,9 +157,8 @@ def test_an_interrupted_run_resumes_with_the_same_result(
     [
         (["--everything", "--box", "1,1,9,9"], "cannot be combined with prompts"),
         (["--everything", "--from", "known.json"], "cannot be combined with prompts"),
-        (["--box", "1,1,9,9", "--key-every", "3"], "--key-every requires --everything"),
-        (["--everything", "--merge-iou", "2"], "--merge-iou"),
-        (["--everything", "--key-every", "0"], "--key-every"),
+        (["--box", "1,1,9,9", "--max-objects", "3"], "--max-objects requires --everything"),
+        (["--everything", "--max-objects", "0"], "--max-objects"),
     ],
 )
 def test_options_that_do_not_fit_are_refused(

@@ -86,8 +86,8 @@ def test_what_does_not_fit_is_refused_and_nothing_is_overwritten(clip: Path) -> 
     known = tracks("t.jsonl")
     Path("mine.mp4").write_bytes(b"mine")
     for out, error in (
-        (clip, "not written by anymask redact"),
-        ("mine.mp4", "not written by anymask redact"),
+        (clip, "is no result of redact"),
+        ("mine.mp4", "is no result of redact"),
         ("out.txt", "Unsupported format"),
     ):
         with pytest.raises(InputError, match=error):

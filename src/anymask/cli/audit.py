@@ -37,10 +37,12 @@ COMMAND = Command(run, (
     Argument("-o --output", metavar="DIR", type=new_folder, required=True,
         help="output folder for the report; run the same command to resume"),
     JSON,
-    Settings(AuditOptions, only=SEARCH),
-    Settings(AuditOptions, "corrections", only=("proposals", "to", "accept")),
+    Settings(AuditOptions, only=SEARCH, common=SEARCH),
+    Settings(AuditOptions, "corrections", only=("proposals", "to", "accept"),
+             common=("proposals", "to")),
     Settings(AuditOptions, "grading", only=("grades",)),
     Settings(ReadSettings),
-    Settings(ModelChoice, "model options", defaults={"model": DEFAULT_VIDEO_MODEL}),
+    Settings(ModelChoice, "model options", common=("model",),
+             defaults={"model": DEFAULT_VIDEO_MODEL}),
 ))
 # fmt: on

@@ -34,9 +34,7 @@ def run(args: argparse.Namespace) -> None:
             say(f"registered {second.name}: its content is displaced by {x:.1f}, {y:.1f} pixels")
         if first.view.bands != second.view.bands:
             raise InputError(
-                f"Both maps must have the same bands, but {first.name} has "
-                f"{first.view.bands} and {second.name} has {second.view.bands}. Select "
-                "common bands with --bands or --colours."
+                "Both maps must have the same bands: add --bands, such as --bands 1,2,3."
             )
         work = task.open()
         tile = LookChoice(**read_options(args, LookChoice, ("tile",))).tile
@@ -61,7 +59,7 @@ COMMAND = Command(run, (
         help="minimum share of an object's pixels that must have changed, 0 to 1 (default: 0.5)"),
     Argument("--no-register", action="store_true",
         help="do not correct a displacement of the later map of a few pixels"),
-    Settings(Grid, "grid options", only=("grid", "score", "stability")),
+    Settings(Grid, "grid options", only=("grid", "score", "stability"), common=("grid", "score")),
     map_options(),
     PICTURES,
     MODEL,

@@ -83,7 +83,17 @@ class Command:
         would install the package in vain.
         """
         try:
-            self._execute(args)
+            if self.needs is not None:
+                self.needs()
+            if self.actions:
+                self.actions[args.action].execute(args)
+            elif self.run is not None:
+                result = self.run(args)
+                if self.report is not None:
+                    self.report(result, args)
+                from anymask.cli.outputs import report_files
+
+                report_files(args)
         except ImportError:
             self.check_inputs(args)
             raise
@@ -97,19 +107,6 @@ class Command:
                     raise InputError(f"File or folder not found: {str(value)!r}. Check the path.")
         if self.actions:
             self.actions[args.action].check_inputs(args)
-
-    def _execute(self, args: argparse.Namespace) -> None:
-        if self.needs is not None:
-            self.needs()
-        if self.actions:
-            self.actions[args.action].execute(args)
-        elif self.run is not None:
-            result = self.run(args)
-            if self.report is not None:
-                self.report(result, args)
-            from anymask.cli.outputs import report_files
-
-            report_files(args)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,6 +135,7 @@ class Argument(_Keywords):
     names: str  # Name of a positional argument, or option strings: "-o --output"
     _: KW_ONLY
     reads: bool = False  # Whether its values are files or folders that the command reads
+    rare: bool = False  # Whether only `--help-all` of a command with many options shows it
 
     @property
     def place(self) -> str:
@@ -150,7 +148,8 @@ class Argument(_Keywords):
         if callable(self.default):
             given["default"] = self.default()
         how = {name: value for name, value in given.items() if value is not None}
-        parser.add_argument(*self.names.split(), **how)
+        action = parser.add_argument(*self.names.split(), **how)
+        action.rare = self.rare  # type: ignore[attr-defined]  # read by `CommandParser`
 
 
 @dataclass(frozen=True)
@@ -203,6 +202,8 @@ class Settings:
     declared: type  # Dataclass with fields that are annotated with a `Setting`
     title: str = ""  # Heading of the help text. "" for none.
     only: Collection[str] = ()  # Names of settings. Defaults to all.
+    omit: Collection[str] = ()  # Names of settings that only Python has
+    common: Collection[str] = ()  # Names of settings that the short help shows, too
     # Descriptions of defaults by setting name
     defaults: Mapping[str, str] = field(default_factory=dict)
 
@@ -210,28 +211,34 @@ class Settings:
         """Add the options."""
         group = parser.add_argument_group(self.title) if self.title else parser
         for setting in list_settings(self.declared):
-            if self.only and setting.name not in self.only:
+            if setting.name in self.omit or (self.only and setting.name not in self.only):
                 continue
-            group.add_argument(
+            default = self.defaults.get(setting.name, setting.default_in_words)
+            default = {"True": "yes", "False": "no"}.get(default, default)  # as on the command line
+            text = setting.about.does
+            text += "" if setting.about.default is None else f" (default: {default})"
+            action = group.add_argument(
                 *setting.option.split(),
                 dest=setting.name,
-                help=self._help_of(setting).replace("%", "%%"),
+                help=text.replace("%", "%%"),
                 **_value_of(setting),
             )
-
-    def _help_of(self, setting: DeclaredSetting) -> str:
-        default = self.defaults.get(setting.name, setting.default_in_words)
-        default = {"True": "yes", "False": "no"}.get(default, default)  # as on the command line
-        stated = setting.about.default is None
-        return setting.about.does + ("" if stated else f" (default: {default})")
+            action.rare = setting.name not in self.common  # type: ignore[attr-defined]
 
 
 def _value_of(setting: DeclaredSetting) -> dict[str, Any]:
     """Return the argparse arguments for a setting's value; its class validates the range."""
     about, members = setting.about, setting.members
-    if about.parse is not None:
+    if (parse := about.parse) is not None:
         kept = argparse.SUPPRESS  # the parsed value can be None, which differs from "not given"
-        return {"metavar": about.form or "X", "type": _parse_with(about.parse), "default": kept}
+
+        def read(text: str) -> object:
+            try:
+                return parse(text)
+            except InputError as error:
+                raise argparse.ArgumentTypeError(str(error)) from error
+
+        return {"metavar": about.form or "X", "type": read, "default": kept}
     if bool in members:
         words = ("yes", "no", *setting.words)
         return {
@@ -250,18 +257,6 @@ def _value_of(setting: DeclaredSetting) -> dict[str, Any]:
     kind = {"type": new_folder if about.form == "NEW_DIR" else Path} if Path in members else {}
     more = {"action": "append"} if about.repeat else {}
     return {"metavar": about.form or ("FILE" if kind else "NAME"), **kind, **more}
-
-
-def _parse_with(parse: Callable[[str], object]) -> Callable[[str], object]:
-    """Wrap a function so that its InputError becomes an argparse error."""
-
-    def read(text: str) -> object:
-        try:
-            return parse(text)
-        except InputError as error:
-            raise argparse.ArgumentTypeError(str(error)) from error
-
-    return read
 
 
 _TRUTHS = {"on": "yes", "true": "yes", "1": "yes", "off": "no", "false": "no", "0": "no"}

@@ -26,8 +26,6 @@ def run(args: argparse.Namespace) -> None:
         )  # fmt: skip
     except LossError as error:
         refused, report = error, error.report
-    if args.verbose:
-        say(f"{args.source}: {report.form} ({report.why})")
     for line in report.lines():
         say(line)
     if args.json is not None:
@@ -67,14 +65,12 @@ COMMAND = Command(run, (
         help="folder or archive of the images; required by formats that do not store image sizes "
              "or names"),
     Settings(ReadSettings),
-    Settings(Policy),
+    Settings(Policy, common=("holes", "classes")),
     Argument("--copy-images", action="store_true",
         help="copy the images into the output, so that the dataset can be used for training and "
              "evaluation (formats set and yolo)"),
     Argument("--strict", action="store_true",
         help="write no output if any annotation would be lost or skipped"),
-    Argument("-v --verbose", action="store_true",
-        help="print the detected format of IN and how it was detected"),
     Argument("--json", metavar="FILE", type=Path,
         help="write a report of every lost or changed annotation as JSON"),
 ), epilog=list_formats)

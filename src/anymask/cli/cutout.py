@@ -48,7 +48,27 @@ def run(args: argparse.Namespace) -> None:
         cut_film(args)
         return
     args.outputs = or_stdout(args.outputs, args.sources)
-    task = read_task(args)
+    # Create a task from the options
+    model, pictures = read_model(args), read_pictures(args)
+    settings: dict[str, Any] = {
+        **read_options(args, CutoutSettings),
+        **read_one_prompt(args),
+        "words": args.words,
+        "like": args.like,
+        "unlike": args.unlike,
+        "detector": args.detector,
+        "score": args.score,
+        "top_k": args.top_k,
+        "model": model,
+        "pictures": pictures,
+    }
+    if args.detector and not args.words:
+        raise InputError("--detector requires --words.")
+    if (args.score, args.top_k) != (None, None) and not (args.words or args.like):
+        raise InputError("--score and --top-k require --words or --like.")
+    if args.unlike and not args.like:
+        raise InputError("--unlike requires an exemplar: --like")
+    task = CutoutTask.plan("", settings)[1]
     with _job(args) as (job, suffix):
         task = replace(task, suffix=suffix)
         nothing = NO_OBJECT if args.words or args.like else NO_SUBJECT
@@ -81,8 +101,7 @@ def cut_film(args: argparse.Namespace) -> None:
         if args.words is not None:
             if prompt:
                 raise InputError(
-                    "Objects are selected by --words, or by points and a box, not by "
-                    "both. Remove one of them."
+                    "Objects are selected by --words or by a prompt, not by both. Remove one."
                 )
             given: Any = read_options(args, FindSettings)
             paths = [Path(text) for text in outputs]
@@ -95,30 +114,6 @@ def cut_film(args: argparse.Namespace) -> None:
             )
             notes = track_files(model.load, job, str(model), bar.update)
     tell(notes)
-
-
-def read_task(args: argparse.Namespace) -> CutoutTask:
-    """Create a task from the options. Raises InputError or PromptError."""
-    model, pictures = read_model(args), read_pictures(args)
-    settings: dict[str, Any] = {
-        **read_options(args, CutoutSettings),
-        **read_one_prompt(args),
-        "words": args.words,
-        "like": args.like,
-        "unlike": args.unlike,
-        "detector": args.detector,
-        "score": args.score,
-        "top_k": args.top_k,
-        "model": model,
-        "pictures": pictures,
-    }
-    if args.detector and not args.words:
-        raise InputError("--detector requires --words.")
-    if (args.score, args.top_k) != (None, None) and not (args.words or args.like):
-        raise InputError("--score and --top-k require --words or --like.")
-    if args.unlike and not args.like:
-        raise InputError("--unlike requires an exemplar: --like")
-    return CutoutTask.plan("", settings)[1]
 
 
 @contextlib.contextmanager
@@ -161,8 +156,7 @@ def _check_picture(output: str) -> None:
     name = f"stdout{stdout_suffix(output)}" if is_stdout(output) else output
     if output_kind(Path(name)) != "cutout":
         raise InputError(
-            f"-o {output} is not an image file. Use a suffix such as .png, .webp or "
-            ".jpg. For masks in other formats, use anymask segment."
+            f"-o {output} is not an image file. Use a suffix such as .png, .webp or .jpg."
         )
 
 
@@ -194,7 +188,7 @@ COMMAND = Command(run, (
     Argument("--top-k", metavar="N", type=read_count,
         help="maximum number of objects, highest score first (default: all)"),
     ONE_PROMPT,
-    Settings(CutoutSettings, "output image"),
+    Settings(CutoutSettings, "output image", common=("soft", "background", "crop")),
     FOLDER,
     PICTURES,
     MODEL,

@@ -67,8 +67,7 @@ def read_methods(args: argparse.Namespace) -> list[ModelChoice]:
     words = args.model or [default_model()]
     if args.weights and len(words) > 1:
         raise InputError(
-            "--weights applies to a single model. For several models, give the weights of "
-            "each with --model NAME=WEIGHTS."
+            "--weights applies to a single model. For several, use --model NAME=WEIGHTS."
         )
     pairs = [word.partition("=")[::2] for word in words]
     return [read_model(args, model=name, weights=file or args.weights) for name, file in pairs]
@@ -108,7 +107,8 @@ ACTIONS = {
         Argument("--resume", action="store_true",
             help="skip sets that the --json file (.json) already contains"),
         Settings(ModelChoice, "model options", only=WHERE),
-        Settings(EvalSettings, only=("clicks", "limit", "per_image", "grid", "crop_n_layers")),
+        Settings(EvalSettings, only=("clicks", "limit", "per_image", "grid", "crop_n_layers"),
+                 common=("clicks", "limit", "grid")),
         Group("labels", (
             Argument("--from", dest="form", metavar="FORMAT",
                 help="annotation format (default: detected)"),
@@ -136,7 +136,7 @@ ACTIONS = {
             help="maximum number of videos (default: all)"),
         Argument("--refine-edges", action="store_true", help="refine the mask edges"),
         MODEL,
-        Settings(MemorySettings, "memory options"),
+        Settings(MemorySettings, "memory options", only=("least_quality", "fill_gaps")),
         REPORT,
     ), summary="evaluate tracking on annotated videos (J and F)", report=write_report),
     "find": Command(evaluate_find, (

@@ -51,10 +51,14 @@ COMMAND = Command(run, (
              ".tif; repeatable (default: PHOTO.everything.json and .png in the current folder, "
              "FOLDER-everything/ for a folder)"),
     OVERLAY,
-    Settings(Grid, "grid options"),
-    Settings(Arrangement, "filter options"),
-    Settings(NamesChoice, "naming options"),
-    Settings(LookChoice, "options for large images"),
+    Settings(Grid, "grid options", common=("mode", "grid", "score"), omit=(
+        "decoder_precision", "memory_limit", "points_per_batch", "stability_score_offset",
+        "crop_nms_thresh", "crop_overlap_ratio", "crop_n_points_downscale_factor",
+        "min_mask_region_area",
+    )),
+    Settings(Arrangement, "filter options", common=("alike", "layout")),
+    Settings(NamesChoice, "naming options", common=("names",)),
+    Settings(LookChoice, "options for large images", common=("tile",)),
     map_options(tile=False),
     FOLDER,
     PICTURES,

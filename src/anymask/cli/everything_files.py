@@ -27,7 +27,7 @@ from anymask.jobs import EverythingTask, FindTask, FolderJob, PhotoItem, Picture
 from anymask.masks import counted
 
 if TYPE_CHECKING:
-    from anymask.masks import Masks
+    pass
 
 STDOUT_RECORDS = "-.json"  # meaning of `-`
 SEARCH_LOG = ".search"  # suffix of the file from which an interrupted search resumes
@@ -78,8 +78,7 @@ def open_job(
         job = read_job(args, sources, [aside], endings)
         if not job.one:
             raise InputError(
-                f"-o {files[0]} is a file, but there are several images or pages. Pass "
-                "a folder, such as out/"
+                f"-o {files[0]} is a file, but there are several images. Pass a folder: out/"
             )
         named = read_files(files, job.item().photo, Path(aside))
         named = replace(named, inputs=frozenset(args.read))
@@ -116,8 +115,7 @@ def read_files(outputs: Sequence[str], photo: Path, aside: Path) -> Files:
     for one in others:
         if one.kind == "cutout" and one.path and not has_place(one.path):
             raise InputError(
-                f"-o {one.path} is the file name of a single cut-out, but there can be "
-                "several objects. Add {n} or {label} to the name."
+                f"-o {one.path} is a single cut-out. Add {{n}} or {{label}} to the name."
             )
     return Files(
         records[0] if records else None,
@@ -131,19 +129,7 @@ def write_others(files: Files, item: PhotoItem, pictures: PictureChoice) -> list
     """Write the other outputs from the existing records; return the file names."""
     if not files.others:
         return []
-    masks, shown = read_records(item), None
-    if any(target.shows_photo for target in files.others):
-        shown = pictures.load(item.photo, item.page, alpha=True)
-    with ProgressBar("write"):
-        return [
-            name
-            for one in files.others
-            for name in write_objects(one, masks, shown, (), files.inputs)
-        ]
-
-
-def read_records(item: PhotoItem) -> Masks:
-    """Read the records of an image from its .json output, with a reference to the image."""
+    # Read the records of an image from its .json output, with a reference to the image
     from anymask.formats import read_sa1b
     from anymask.images import ImageFile
     from anymask.masks import Masks
@@ -153,7 +139,15 @@ def read_records(item: PhotoItem) -> Masks:
     records = read_sa1b(document["annotations"])
     about = document["image"]
     picture = ImageFile(item.photo, item.page or 0, about["file_name"])
-    return Masks(records, image_hw=(about["height"], about["width"]), picture=picture)
+    masks, shown = Masks(records, image_hw=(about["height"], about["width"]), picture=picture), None
+    if any(target.shows_photo for target in files.others):
+        shown = pictures.load(item.photo, item.page, alpha=True)
+    with ProgressBar("write"):
+        return [
+            name
+            for one in files.others
+            for name in write_objects(one, masks, shown, (), files.inputs)
+        ]
 
 
 def process_files(

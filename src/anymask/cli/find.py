@@ -109,7 +109,7 @@ COMMAND = Command(run, (
              "PHOTO@mask:FILE; repeatable. The object is white in the mask"),
     Argument("--unlike", metavar="EXAMPLE", action="append", type=read_example, default=[],
         help="negative exemplar: objects similar to it are excluded"),
-    Settings(FindSettings, only=("method",)),
+    Settings(FindSettings, only=("method",), common=("method",)),
     Argument("-o --output", metavar="DIR|FILE", action="append", dest="outputs", default=[],
         help="as for `anymask everything`: folder for two files per image, a .json (SA-1B records "
              "with labels) and a .png; or file names for one image (default: PHOTO.found.json and "
@@ -118,7 +118,7 @@ COMMAND = Command(run, (
         help=f"detector that finds objects by arbitrary words: {', '.join(known_detectors())}, or "
              f"a folder with a detector; {DEFAULT_DETECTOR} is a good choice (default: none; only "
              "the built-in names are found)"),
-    Settings(FindSettings, only=("score", "top_k")),
+    Settings(FindSettings, only=("score", "top_k"), common=("score", "top_k")),
     Settings(FindSettings, only=("iou", "side")),
     Argument("--every", metavar="N", type=read_count,
         help="detect on every N-th frame of a video, and track in between; of a folder of frames, "

@@ -28,6 +28,8 @@ COMMAND = Command(run, (
     Argument("--model", metavar="NAME",
         help=f"model name, or the folder of an earlier run (default: {DEFAULT_IMAGE_MODEL}, or the "
              f"value of {MODEL_VARIABLE})"),
-    Settings(TuningOptions),
+    Settings(TuningOptions, omit=("keep",), common=(
+        "method", "val", "split", "images", "pictures", "kind", "classes",
+    )),
 ), needs=need_torch)
 # fmt: on

@@ -29,7 +29,7 @@ from anymask.masks import counted
 
 # fmt: off
 FOLDER = Group("batch options", (
-    Settings(FolderJob),
+    Settings(FolderJob, common=("workers",)),
     Argument("--json", metavar="FILE", type=Path,
         help="write a summary with counts, speed and settings; failures are always listed in "
              "DIR/errors.jsonl"),
@@ -54,8 +54,7 @@ def read_job(
     """
     if len(outputs) > 1:
         raise InputError(
-            f"Only one output folder is supported, but {', '.join(outputs)} were passed. "
-            "Remove all but one."
+            f"Only one output folder is supported. Remove all but one: {', '.join(outputs)}"
         )
     is_folder = len(sources) == 1 and sources[0].is_dir()
     named: tuple[tuple[str, Path], ...] = ()

@@ -82,7 +82,8 @@ def run_with_error_handling(words: list[str]) -> int:
             raise
         return print_error(str(missing))
     except BrokenPipeError:
-        silence_stdout()
+        with contextlib.suppress(OSError, ValueError):  # a captured stdout has no file descriptor
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return READER_GONE
     except OSError as error:  # for example a full disk or missing permissions
         return print_error(disk_message(error))
@@ -92,10 +93,7 @@ def run_with_error_handling(words: list[str]) -> int:
 def print_interrupted() -> int:
     """Print the message after Ctrl-C and return its exit code."""
     print(
-        (
-            "\nanymask: interrupted. Finished results are kept. Run the same command again "
-            "to resume."
-        ),
+        "\nanymask: interrupted. Finished results are kept. Run the same command again to resume.",
         file=sys.stderr,
     )
     return INTERRUPTED
@@ -161,10 +159,7 @@ def help_text() -> str:
             *lines,
             "",
             "options:",
-            (
-                "  -h, --help     show this text; 'anymask COMMAND --help' and "
-                "'anymask help COMMAND'"
-            ),
+            "  -h, --help     show this text; 'anymask COMMAND --help' and 'anymask help COMMAND'",
             "                 show the options of a command",
             "  -V, --version  show the version, same as 'anymask version'",
             "",
@@ -196,12 +191,6 @@ def print_error(message: str) -> int:
     """Print an error message and return the exit code of user errors."""
     print(f"anymask: error: {message}", file=sys.stderr)
     return USAGE
-
-
-def silence_stdout() -> None:
-    """Redirect stdout to the null device, so that the final flush of a broken pipe succeeds."""
-    with contextlib.suppress(OSError, ValueError):  # a captured stdout has no file descriptor
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

@@ -164,8 +164,7 @@ def show_verify(names: list[str], json_file: Path | None) -> None:
     for name in names:
         if own_facts(name) is not None:
             raise InputError(
-                f"{name} was trained on this machine, so no hash is published for it. "
-                f"To show how it was trained, run: anymask models info {name}"
+                f"{name} was trained here, so no hash is published for it. See anymask models info"
             )
     detectors = known_detectors()
     chosen = names or [

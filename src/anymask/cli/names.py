@@ -21,8 +21,7 @@ def run(args: argparse.Namespace) -> None:
 
     if bool(args.sources) != (args.output is not None):
         raise InputError(
-            "To learn names, pass labeled masks and -o FILE.json. To list the known names, "
-            "omit both."
+            "To learn names, pass labeled masks and -o FILE.json. To list names, omit both."
         )
     if args.output is not None and Path(args.output).suffix.lower() != ".json":
         raise InputError(f"-o {args.output} is not a .json file. Use a name ending in .json.")

@@ -14,12 +14,12 @@ from anymask.formats import LAYERS
 from anymask.jobs import LookChoice, MapChoice, ModelChoice, PictureChoice
 from anymask.models.rules import DEFAULT_VIDEO_MODEL
 
-MODEL = Settings(ModelChoice, "model options")
+MODEL = Settings(ModelChoice, "model options", common=("model",))
 PICTURES = Settings(PictureChoice, "input options")
 SPLIT = Argument("--split", metavar="NAME", help="split of the dataset, such as val")
 OVERLAY = Argument(
-    "--overlay", action=argparse.BooleanOptionalAction, default=True,
-    help="also write the .png images (default), or only the .json records",
+    "--no-overlay", dest="overlay", action="store_false",
+    help="write only the .json records, without the .png images", rare=True,
 )  # fmt: skip
 
 OF_MAPS = ("rasterio", "pyogrio", "shapely")  # packages of the maps extra
@@ -37,11 +37,12 @@ def map_options(*, prompts: bool = False, tile: bool = True) -> Group:
     """
     own = [] if prompts else ["crs", "prompts"]
     names = [name for name in MapChoice.__dataclass_fields__ if name not in own]
-    tiles = Settings(LookChoice, only=("tile",), defaults={"tile": "auto; 1024 pixels for maps"})
+    tiles = Settings(LookChoice, only=("tile",), common=("tile",),
+                     defaults={"tile": "auto; 1024 pixels for maps"})  # fmt: skip
     return Group(
         "options for maps (GeoTIFF, COG, VRT, JPEG 2000 or a folder of tiles; -o "
         ".gpkg, .fgb, .shp, .geojson or .tif)",
-        (Settings(MapChoice, only=names), *[tiles] * tile),
+        (Settings(MapChoice, only=names, common=("crs", "prompts")), *[tiles] * tile),
     )
 
 

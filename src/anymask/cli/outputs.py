@@ -150,8 +150,7 @@ def _target(output: str, photo: str, plain: PictureKind, several: bool, many: bo
     if is_stdout(output):
         if several:
             raise InputError(
-                "Only the masks of one image can be written to standard output. Pass a "
-                "folder: -o out/"
+                "Only masks of one image can be written to standard output. Use -o out/"
             )
         return _of_name(None, Path("stdout" + stdout_suffix(output)), plain, many)
     if is_folder(output):
@@ -224,10 +223,7 @@ def new_folder(output: str) -> Path:
     """Parse an output folder, as an argparse type; names with a file suffix are rejected."""
     suffix = file_suffix(output)
     if _is_of_files(suffix):
-        raise argparse.ArgumentTypeError(
-            f"{output!r} is a file name, but an output folder is required. Remove "
-            f"{suffix}, or pass {output}/"
-        )
+        raise argparse.ArgumentTypeError(f"{output!r} is a file name. Pass a folder: {output}/")
     return Path(output)
 
 
@@ -290,10 +286,7 @@ def check_file_options(args: argparse.Namespace) -> None:
         if not isinstance(given, str | Path):
             continue
         if str(given) == "-":
-            raise InputError(
-                f"{option} cannot write to standard output. Pass a file name such as "
-                f"report{suffixes[0]}"
-            )
+            raise InputError(f"{option} cannot write to standard output. Pass report{suffixes[0]}")
         if is_folder(str(given)):
             raise InputError(
                 f"{option} writes a file, but {str(given)!r} is a folder. Add a file "
@@ -337,8 +330,7 @@ def check_inputs_stay(args: argparse.Namespace, words: Sequence[str]) -> None:
         if again or (named[place] > 1 and Path(place).is_file()):
             what = _option(name) if name in _OF_OPTION else "The output"
             raise InputError(
-                f"{what} {text!r} is also an input or another output of this command. Choose "
-                "another name."
+                f"{what} {text!r} is also an input or another output. Choose another name."
             )
     args.read = [
         Path(place)

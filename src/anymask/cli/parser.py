@@ -17,22 +17,6 @@ from anymask.base import InputError
 from anymask.base.synonyms import OPTION_WORDS
 from anymask.cli.outputs import check_file_options, check_inputs_stay, check_stdout
 
-# Options that `--help` of a command with many options shows; `--help-all` shows all.
-COMMON = frozenset(
-    {
-        "--help", "--help-all", "--output", "--model", "--point", "--negative", "--box",
-        "--mask", "--multimask", "--names", "--mode", "--grid", "--layout", "--tile",
-        "--workers", "--from", "--to", "--images", "--split", "--data", "--clicks",
-        "--limit", "--measure", "--html", "--tracker", "--every", "--cutout", "--session",
-        "--everything", "--propose", "--val", "--pictures", "--kind", "--classes", "--method",
-        "--teacher", "--student",
-        "--copy-images", "--holes", "--user", "--label", "--host", "--port", "--token",
-        "--static", "--below", "--top", "--proposals", "--detector", "--score", "--top-k",
-        "--words", "--labels", "--how", "--force", "--like",
-        "--direction", "--start", "--end", "--slice", "--axis", "--window", "--crs", "--prompts",
-        "--background", "--crop", "--soft", "--alike",
-    }
-)  # fmt: skip
 _HELP = ("-h", "--help", "--help-all")
 LONG_HELP = 50  # lines above which a help text is shortened
 _KINDS = {"int": "a whole number", "float": "a number"}
@@ -75,21 +59,18 @@ class CommandParser(argparse.ArgumentParser):
         )
 
     def format_help(self) -> str:
-        """Return the text of `--help`: everything, or only the common options if it is long."""
+        """Return the text of `--help`: everything, or without the rare options if it is long."""
         whole = self.format_whole_help()
         if whole.count("\n") <= LONG_HELP or _sub_parsers(self):
             return whole
         kept = {id(action): action.help for action in self._actions}
         epilog, self.epilog = self.epilog, None
         usage, self.usage = self.usage, self.usage or self._short_usage()
-        shown = {id(action) for choices in self._required_options() for action in choices}
+        required = {id(action) for choices in self._required_options() for action in choices}
         try:
             for action in self._actions:
-                common = not action.option_strings or id(action) in shown
-                if common or COMMON & set(action.option_strings):
-                    action.help = _first_clause(action.help)
-                else:
-                    action.help = argparse.SUPPRESS
+                rare = getattr(action, "rare", False) and id(action) not in required
+                action.help = argparse.SUPPRESS if rare else _first_clause(action.help)
             short = super().format_help()
         finally:
             self.usage, self.epilog = usage, epilog

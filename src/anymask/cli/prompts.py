@@ -45,11 +45,11 @@ ABOUT_LINE = "X,Y X,Y ... in quotes, or a text file with them"
 SINGLE = ("box", "mask", "lasso")  # prompts of which an object has at most one
 
 
-def _part(option: str, kind: Kind, metavar: str, text: str) -> Argument:
+def _part(option: str, kind: Kind, metavar: str, text: str, rare: bool = False) -> Argument:
     """Return an option whose values keep their order among those of all prompt options."""
     return Argument(
         option, metavar=metavar, dest="parts", action="append", default=[],
-        type=lambda value: (kind, value), help=text,
+        type=lambda value: (kind, value), help=text, rare=rare,
     )  # fmt: skip
 
 
@@ -64,12 +64,16 @@ PROMPTS = Group(
         _part("--mask", "mask", "FILE",
               "mask prompt: an image, a cut-out or a .npy file; without other prompts, the "
               "mask is refined; a second mask starts another object"),
-        _part("--scribble", "scribble", "LINE", f"line along the object; {ABOUT_LINE}; repeatable"),
+        _part("--scribble", "scribble", "LINE", f"line along the object; {ABOUT_LINE}; repeatable",
+              rare=True),
         _part("--lasso", "lasso", "LINE",
-              f"line around the object; {ABOUT_LINE}; a second lasso starts another object"),
+              f"line around the object; {ABOUT_LINE}; a second lasso starts another object",
+              rare=True),
         Argument("--next", dest="parts", action="append_const", const=("next", ""), default=[],
+            rare=True,
             help="start another object: the prompts that follow belong to it"),
-        _part("--mask-values", "values", "{auto,labels,binary,colours}", ABOUT_VALUES),
+        _part("--mask-values", "values", "{auto,labels,binary,colours}", ABOUT_VALUES,
+              rare=True),
     ),
 )
 # fmt: on
@@ -125,10 +129,7 @@ def read_one_prompt(args: argparse.Namespace) -> dict[str, Any]:
         return {}
     prompts = read_prompts(args.parts)
     if len(prompts) > 1 or prompts[0].mask is not None:
-        raise InputError(
-            "A cut-out shows one object, selected by points and at most one box. For "
-            "several objects or a mask prompt, use anymask segment."
-        )
+        raise InputError("A cut-out shows one object. For several or a mask, use anymask segment.")
     (one,) = prompts
     given = {"points": one.points, "point_labels": one.labels, "box": one.box, "lasso": one.lasso}
     return {name: value.tolist() for name, value in given.items() if value is not None}
@@ -142,10 +143,7 @@ def _read_values(given: Sequence[str]) -> MaskValues:
 
     known = get_args(MaskValues)
     if strange := [one for one in given if one not in known]:
-        raise InputError(
-            f"Unknown value {strange[0]!r} of --mask-values. Use "
-            f"{', '.join(known[:-1])} or {known[-1]}."
-        )
+        raise InputError(f"Unknown value {strange[0]!r} of --mask-values. Use {', '.join(known)}.")
     return cast("MaskValues", given[-1])
 
 
@@ -197,8 +195,7 @@ def read_line(text: str, option: str) -> list[list[float]]:
         values = []
     if len(values) < 4 or len(values) % 2:
         raise PromptError(
-            f"Invalid {option} {str(path)!r}. Expected at least two points, such as "
-            "'100,80 120,90', or a text file with them."
+            f"Invalid {option} {str(path)!r}. Expected points '100,80 120,90', or a file."
         )
     return [values[place : place + 2] for place in range(0, len(values), 2)]
 
@@ -252,13 +249,13 @@ TRACKED_PROMPTS = (
     *(
         Argument(
             f"--{name}", metavar=f"[PLACE]{shape}", action="append", default=[],
-            help=f"{about}; repeatable",
+            help=f"{about}; repeatable", rare=name in ("scribble", "lasso"),
         )
         for name, (shape, about) in TRACKED.items()
     ),
     Argument(
         "--mask-values", choices=("auto", "labels", "binary", "colours"), default="auto",
-        help=ABOUT_VALUES,
+        help=ABOUT_VALUES, rare=True,
     ),
 )  # fmt: skip
 

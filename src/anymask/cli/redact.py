@@ -68,10 +68,7 @@ def redact_to_stdout(args: argparse.Namespace, sources: Sequence[Path], writes: 
         writes: Whether there are labels, or `--force` skips the review.
     """
     if not writes:
-        raise InputError(
-            "Nothing is written to standard output before a review. Pass reviewed "
-            "masks with --labels FILE, or pass --force to write without a review."
-        )
+        raise InputError("Standard output requires reviewed masks: pass --labels FILE, or --force.")
     if len(sources) > 1 or sources[0].is_dir():
         raise InputError(
             "Only the copy of one image can be written to standard output. Pass a folder: -o out/"
@@ -83,8 +80,7 @@ def redact_to_stdout(args: argparse.Namespace, sources: Sequence[Path], writes: 
         report = redact_photos(redaction, lambda job, task: _do(job, task, args.json))
         if not redaction.out.is_file():
             raise InputError(
-                f"{args.labels} has no labels for this image. Pass its labels or a "
-                "mask image, or pass --force to write it without redaction."
+                f"{args.labels} has no labels for this image. Pass its labels, or --force."
             )
         write_stdout(redaction.out.read_bytes())
     say(f"wrote standard output, with {counted(report.things, 'object')} redacted")
@@ -142,10 +138,8 @@ def describe_redaction(
     again = f"anymask redact {source} --labels"
     rough = [ROUGH] if redaction.words is not None and "detector" not in redaction.finding else []
     look = [
-        (
-            f"found {things} in {counted(report.photos, 'image')}. No copies are "
-            "written before a review"
-        ),
+        f"found {things} in {counted(report.photos, 'image')}. No copies are "
+        "written before a review",
         *lines,
         *rough,
         f"1. check the images in {review}",
@@ -154,10 +148,8 @@ def describe_redaction(
     if isinstance(redaction.photos, Path) and redaction.photos.is_dir():
         look += [
             "   if a mask is wrong or missing, correct it in the page first:",
-            (
-                f"   anymask project init {source} && anymask project import {source} "
-                f"{review} --proposals"
-            ),
+            f"   anymask project init {source} && anymask project import {source} "
+            f"{review} --proposals",
             (f"   anymask annotate {source} (accept or correct, then finish each image: D)"),
             f"   anymask project export {source} -o reviewed.json && {again} reviewed.json -o "
             f"{redaction.out}",

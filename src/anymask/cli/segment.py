@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 
 from anymask.base import InputError
-from anymask.cli.command import Argument, Command, Exclusive, Group, Settings
+from anymask.cli.command import Argument, Command, Group, Settings
 from anymask.cli.options import MODEL, PICTURES, map_options, wants_map
 from anymask.cli.prompts import PROMPTS
-from anymask.cli.segment_photos import PART_OPTIONS, read_settings, segment_photos
+from anymask.cli.segment_photos import read_settings, segment_photos
 from anymask.cli.sources import open_sources, sources
 from anymask.jobs import NamesChoice
 from anymask.segment import PartSettings, SegmentSettings
@@ -37,26 +37,20 @@ COMMAND = Command(run, (
              "PHOTO.classes.png)"),
     Group("output options", (
         Argument("-o --output", metavar="FILE", action="append", dest="outputs", default=[],
-            help=".png cut-out (.overlay.png, .mask.png: see below; .jpg on white, .webp, .tif, "
-                 "...), .json SA-1B record, .csv measurements, .svg or .geojson outline, .txt "
+            help=".png cut-out (.overlay.png: image with the mask drawn on it; .mask.png: mask, "
+                 "white on black; .jpg on white, .webp, .tif, ...), "
+                 ".json SA-1B record, .csv measurements, .svg or .geojson outline, .txt "
                  "YOLO, .npy array, a folder, or - for standard output (-.json: as JSON); "
                  "{name} is replaced by the image name, {n} by the object number; repeatable "
                  "(default: PHOTO.cut.png in the current folder; standard output for an image "
                  "from standard input)"),
-        Exclusive((
-            Argument("--overlay", action="store_const", const="overlay", dest="png",
-                     default="cutout",
-                help="a .png output shows the image with the mask drawn on it"),
-            Argument("--mask-png", action="store_const", const="mask", dest="png",
-                help="a .png output is the mask, white on black"),
-        )),
-        Settings(SegmentSettings),
-        Settings(NamesChoice),
+        Settings(SegmentSettings, common=("multimask",), omit=("ranking",)),
+        Settings(NamesChoice, common=("names",)),
     )),
     Group("parts", (
         Argument("--parts", action="store_true", dest="split",
             help="write the parts inside each predicted mask, best first, instead of the mask"),
-        Settings(PartSettings, only=PART_OPTIONS),
+        Settings(PartSettings, only=("max_parts",)),
     )),
     map_options(prompts=True),
     PICTURES,

@@ -37,14 +37,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from anymask.base import UintImage
-    from anymask.formats import PictureKind
     from anymask.masks import Features, LabelMap, Mask, Prompt
     from anymask.models.rules import ChosenNames
     from anymask.segment import Model, PartSettingsDict, Prediction, SegmentSettingsDict
 
 EMBEDDING = ".npz"  # written by `anymask encode`
 CLASSES = ".classes.png"  # default ending of label maps
-PART_OPTIONS = ("min_share", "max_parts")
 LABEL_MAPS = (".overlay.png", ".png", ".npy")
 
 
@@ -59,16 +57,22 @@ def segment_photos(args: argparse.Namespace, sources: SourcePaths) -> None:
         return
     named = NamesChoice(**read_options(args, NamesChoice))
     outputs = or_stdout(args.outputs, args.sources)
+    # Read the settings of `--parts`, None without it
+    from anymask.segment import PartSettings
+
+    given = cast("PartSettingsDict", read_options(args, PartSettings, ("max_parts",)))
+    if given and not args.split:
+        raise InputError("--max-parts requires --parts.")
+    PartSettings(**given)
     job = Job(
         prompts=read_prompts(args.parts),
         settings=read_settings(args),
         pictures=pictures,
         outputs=outputs,
-        plain=args.png,
         model=_choose_model(args, items),
         several=len(items) > 1,
         report=sys.stderr if any(map(is_stdout, outputs)) else sys.stdout,
-        parts=read_part_settings(args),
+        parts=(given if args.split else None),
         inputs=frozenset(args.read) | {Path(os.path.realpath(item.photo)) for item in items},
     )
     planned = [(item, job.targets(item, args.read)) for item in items]
@@ -87,7 +91,6 @@ class Job:
     settings: SegmentSettingsDict
     pictures: PictureChoice
     outputs: list[str]  # `-o` options
-    plain: PictureKind  # Content of an image output without a further word in its name
     model: ModelChoice  # Model to use
     several: bool  # Whether there are several images
     report: TextIO  # Stream for the report on each mask
@@ -102,7 +105,7 @@ class Job:
         targets = plan_targets(
             self.outputs,
             item.stem.as_posix(),
-            self.plain,
+            "cutout",
             several=self.several,
             default="mask" if seen else None,
         )
@@ -140,8 +143,7 @@ def do_each(
             print(line, file=sys.stderr, flush=True)
     if failed:
         raise DataError(
-            f"{failed} of {len(tasks)} images failed. Fix or remove them, and run the "
-            "command again. Finished results are kept."
+            f"{failed} of {len(tasks)} images failed. Run again: finished results are kept."
         )
 
 
@@ -153,10 +155,7 @@ def _items(paths: Sequence[Path], pictures: PictureChoice) -> list[PhotoItem]:
 
             if message := use_instead(path, "image"):
                 raise InputError(message)
-            raise InputError(
-                f"{str(path)!r} is a folder, but images are required. Pass the images "
-                f"in it: '{path}/*.jpg'"
-            )
+            raise InputError(f"{str(path)!r} is a folder. Pass the images in it: '{path}/*.jpg'")
     seen = [PhotoItem(path, Path(path.stem)) for path in paths if is_embedding(path)]
     photos = tuple(path for path in paths if not is_embedding(path))
     if not photos:
@@ -199,17 +198,6 @@ def read_settings(args: argparse.Namespace) -> SegmentSettingsDict:
     settings = cast("SegmentSettingsDict", read_options(args, SegmentSettings))
     SegmentSettings(**settings)
     return settings
-
-
-def read_part_settings(args: argparse.Namespace) -> PartSettingsDict | None:
-    """Read the settings of `--parts`, None without it. Raises InputError."""
-    from anymask.segment import PartSettings
-
-    given = cast("PartSettingsDict", read_options(args, PartSettings, PART_OPTIONS))
-    if given and not args.split:
-        raise InputError("--part-share and --max-parts require --parts.")
-    PartSettings(**given)
-    return given if args.split else None
 
 
 def segment_photo(model: Model, job: Job, item: PhotoItem, targets: Sequence[Target]) -> None:
@@ -394,8 +382,7 @@ def plan_maps(outputs: Sequence[str], item: PhotoItem) -> list[Path]:
         name = path.name.lower()
         if not (stdout_suffix(name) if is_stdout(name) else name).endswith(LABEL_MAPS):
             raise InputError(
-                "A label map is written as .png (class numbers), .overlay.png or "
-                f".npy, got {str(path)!r}."
+                f"A label map is written as .png, .overlay.png or .npy, got {str(path)!r}."
             )
     return paths
 

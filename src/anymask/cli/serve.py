@@ -16,12 +16,12 @@ from anymask.studio.limits import Limits
 from anymask.studio.options import need_server
 from anymask.studio.server_options import TOKEN, ServerOptions, ServerSettings
 
-OF_LIMITS = ("upload_bytes", "pixels", "volume_bytes", "volume_seconds")
+OF_LIMITS = ("upload_bytes", "pixels", "volume_bytes")
 
 
 # fmt: off
 SERVER = Group("server options", (
-    Settings(ServerOptions),
+    Settings(ServerOptions, common=("host", "port", "token", "detector")),
     Argument("--log-level", choices=("debug", "info", "warning", "error"), default="warning",
         help="level of the log on standard error; info logs each request (default: warning)"),
     Argument("--log-format", choices=("text", "json"), default="text",

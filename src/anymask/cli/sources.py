@@ -80,7 +80,12 @@ def open_sources(words: Sequence[str], *, allow_url: bool = False) -> Iterator[S
         paths = SourcePaths()
         for number, word in enumerate(words):
             if word == STDIN:
-                paths.append(_read_stdin(aside / "stdin"))
+                path = aside / "stdin"
+                if sys.stdin is None or sys.stdin.isatty():
+                    raise InputError("No image was received on standard input. Add < photo.jpg")
+                with path.open("wb") as file:
+                    shutil.copyfileobj(sys.stdin.buffer, file)
+                paths.append(path)
                 paths.names[paths[-1]] = "the image on standard input"
             elif word.startswith(SAMPLE):
                 paths.append(sample(word.removeprefix(SAMPLE)))
@@ -105,24 +110,10 @@ def _renamed(paths: SourcePaths) -> Iterator[None]:
 
 def _paths_of(word: str) -> list[Path]:
     """Resolve one path or glob. Raises InputError."""
-    check_kind(word)
-    path = Path(word)
-    if not glob.has_magic(word) or path.exists():
-        return [path]
-    found = sorted(Path(name) for name in glob.glob(word, recursive=True))  # noqa: PTH207 - of any root
-    if not found:
-        raise InputError(f"No file matches {word!r}. Check the folder and the suffix.")
-    return [one for one in found if not one.is_dir()] or found
-
-
-def check_kind(word: str) -> None:
-    """Raise InputError for URLs, videos and documents, with the alternative."""
+    # Raise InputError for URLs, videos and documents, with the alternative
     suffix = Path(word).suffix.lower()
     if _ADDRESS.fullmatch(word):
-        raise InputError(
-            f"URLs are not downloaded by default: {word!r}. Add --allow-url, or "
-            "download the image first."
-        )
+        raise InputError(f"URLs are not downloaded by default: {word!r}. Add --allow-url.")
     if suffix in VIDEO_SUFFIXES:
         raise InputError(
             f"{word!r} is a video, not an image. To track objects in it: anymask track "
@@ -131,9 +122,15 @@ def check_kind(word: str) -> None:
         )
     if suffix in _DOCUMENTS:
         raise InputError(
-            f"{word!r} is a document, not an image. Convert its pages to images, for "
-            f"example with pdftoppm -png {word} page, and pass one of them."
+            f"{word!r} is a document, not an image. Convert its pages to images first."
         )
+    path = Path(word)
+    if not glob.has_magic(word) or path.exists():
+        return [path]
+    found = sorted(Path(name) for name in glob.glob(word, recursive=True))  # noqa: PTH207 - of any root
+    if not found:
+        raise InputError(f"No file matches {word!r}. Check the folder and the suffix.")
+    return [one for one in found if not one.is_dir()] or found
 
 
 def check_not_address(word: str) -> None:
@@ -153,22 +150,9 @@ def _fetch(address: str, folder: Path) -> Path:
     return path
 
 
-def _read_stdin(path: Path) -> Path:
-    if sys.stdin is None or sys.stdin.isatty():
-        raise InputError(
-            "No image was received on standard input, which the argument - reads. Add < photo.jpg"
-        )
-    with path.open("wb") as file:
-        shutil.copyfileobj(sys.stdin.buffer, file)
-    return path
-
-
 def check_own_names(sources: Sequence[Path]) -> None:
     """Raise InputError if results in the current folder would have the same name."""
     from anymask.jobs import own_names
 
     if not own_names(sources):
-        raise InputError(
-            "Several folders, or images with the same name, require an output folder. "
-            "Add -o FOLDER: the results of each are written to a subfolder."
-        )
+        raise InputError("Several folders, or images with the same name, require -o FOLDER.")

@@ -79,11 +79,11 @@ COMMAND = Command(run, (
         Argument("--direction", choices=("forward", "backward", "both"), default="forward",
             help="tracking direction from the prompts (default: forward)"),
     )),
-    Settings(MaskletSettings, "all objects (--everything)"),
-    Settings(FrameSampling, "frame options"),
-    Settings(TrackSettings, "tracking options", defaults=SESSION),
-    Settings(MonitorSettings, "confidence checks"),
-    Settings(MemorySettings, "memory options"),
+    Settings(MaskletSettings, "all objects (--everything)", only=("max_objects",)),
+    Settings(FrameSampling, "frame options", common=("every", "start", "end"), omit=("fps",)),
+    Settings(TrackSettings, "tracking options", common=("tracker", "session"), defaults=SESSION),
+    Settings(MonitorSettings, "confidence checks", only=("write_unsure",)),
+    Settings(MemorySettings, "memory options", only=("least_quality", "fill_gaps")),
     MODEL,
 ), epilog=NOTE)
 # fmt: on

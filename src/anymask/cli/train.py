@@ -16,7 +16,7 @@ from anymask.training.options import Scenes, need_torch
 def run(args: argparse.Namespace, scenes: Scenes | None = None) -> None:
     """Train by a recipe, with composed `scenes`, if any. Raises as `anymask.train`."""
     if args.shards is not None:
-        write_recipe_shards(args.recipe, args.data, args.shards, args.shard_mb)
+        write_recipe_shards(args.recipe, args.data, args.shards)
         return
     if args.output is None:
         raise InputError("The run folder is missing. Set it with -o FOLDER.")
@@ -32,8 +32,6 @@ COMMAND = Command(run, (
     Argument("-o --output", type=new_folder, help="run folder for checkpoints and the log"),
     Argument("--shards", type=new_folder, metavar="DIR",
         help="write the training sets as tar shards to this folder and exit, without training"),
-    Argument("--shard-mb", type=float, default=256.0,
-        help="shard size in MB, with --shards (default: 256)"),
     Settings(TrainOptions),
 ), needs=need_torch)
 # fmt: on

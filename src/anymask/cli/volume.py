@@ -62,7 +62,8 @@ COMMAND = Command(run, (
     Argument("--frame", type=int, metavar="N",
         help="time point or channel of a file that has several"),
     Argument("--series", metavar="N|UID|NAME", help="DICOM series of a folder that has several"),
-    Settings(VolumeSettings, "tracking options", defaults=SESSION),
+    Settings(VolumeSettings, "tracking options", common=("window", "tracker", "session"),
+             defaults=SESSION),
     MODEL,
 ), epilog=NOTE)
 # fmt: on

@@ -56,8 +56,7 @@ def soft_alpha(image: UintImage, mask: BoolArray) -> FloatArray:  # (H, W, 3), (
     """
     if image.ndim != 3 or image.shape[:2] != mask.shape:
         raise InputError(
-            f"The mask has the size {mask.shape}, but the image has {image.shape}. "
-            "Pass an image (H, W, 3) and a mask (H, W) of the same size."
+            f"Mask and image must have the same size. Given: {mask.shape}, {image.shape}."
         )
     alpha = mask.astype(np.float32)
     if not mask.any() or mask.all():
@@ -139,7 +138,13 @@ def _solved(photo: UintImage, mask: BoolArray) -> FloatArray:
     """Alpha in a narrow band, and in a wide band where the edge is out of focus."""
     distance = _distance(mask)
     hard = mask.astype(np.float32)
-    settled = _middles(mask, distance)
+    # Centres of parts that are small enough to be covered by a band: alpha stays 1 there
+    count, found = cv2.connectedComponents(mask.astype(np.uint8))
+    labels = np.asarray(found, np.int32)
+    deepest = np.zeros(count, np.float32)
+    np.maximum.at(deepest, labels[mask], distance[mask].astype(np.float32))
+    deepest[deepest > REACHES[-1]] = np.inf
+    settled = np.asarray(mask & (distance >= OUTER * deepest[labels]), np.bool_)
     rim = np.asarray(cv2.GaussianBlur(hard, (0, 0), RIM), np.float32)
     alpha = closed_form_alpha(photo, hard, rim, (distance <= NARROW) & ~settled, PULL)
     alpha = np.clip((alpha - FAINT) / (1 - 2 * FAINT), 0, 1)
@@ -231,16 +236,6 @@ def _apart(photo: UintImage, mask: BoolArray, distance: FloatArray, reach: int) 
     )
     spread = np.sqrt(np.maximum(sum(variances), 0).sum(axis=2)) + 4
     return np.asarray(np.linalg.norm(inside - outside, axis=2) / spread, np.float32)
-
-
-def _middles(mask: BoolArray, distance: FloatArray) -> BoolArray:
-    """Centres of parts that are small enough to be covered by a band: alpha stays 1 there."""
-    count, found = cv2.connectedComponents(mask.astype(np.uint8))
-    labels = np.asarray(found, np.int32)
-    deepest = np.zeros(count, np.float32)
-    np.maximum.at(deepest, labels[mask], distance[mask].astype(np.float32))
-    deepest[deepest > REACHES[-1]] = np.inf
-    return np.asarray(mask & (distance >= OUTER * deepest[labels]), np.bool_)
 
 
 def _distance(mask: BoolArray) -> FloatArray:
@@ -351,21 +346,7 @@ def _at_full_size(
 ) -> FloatArray:  # (H, W, 3), (H, W), (h, w, 3), (h, w) -> (H, W)
     """Alpha at full size, by the linear functions of color that give the solved alpha."""
     size = (photo.shape[1], photo.shape[0])
-    slope, offset = _linear_functions(small, solved)
-    alpha = np.asarray(cv2.resize(offset, size), np.float32)
-    for channel in range(3):  # one by one: of a large image, the three together take much memory
-        alpha += cv2.resize(slope[..., channel], size) * (photo[..., channel] / np.float32(255))
-    soft = ((solved > 0) & (solved < 1)).astype(np.uint8)
-    near = cv2.resize(
-        cv2.dilate(soft, np.ones((3, 3), np.uint8)), size, interpolation=cv2.INTER_NEAREST
-    )
-    return np.where(near > 0, np.clip(alpha, 0, 1, out=alpha), hard)
-
-
-def _linear_functions(
-    small: UintImage, solved: FloatArray
-) -> tuple[FloatArray, FloatArray]:  # (h, w, 3), (h, w)
-    """Slope and offset of the linear function of color around each pixel."""
+    # Slope and offset of the linear function of color around each pixel
     guide = small.astype(np.float64) / 255
 
     def mean(values: Floats) -> Floats:
@@ -378,4 +359,12 @@ def _linear_functions(
     with_alpha = mean(guide * solved[..., None]) - middle * level[..., None]
     slope = np.linalg.solve(covariance, with_alpha[..., None])[..., 0]
     offset = mean(level - (slope * middle).sum(axis=2)).astype(np.float32)
-    return mean(np.asarray(slope, np.float64)).astype(np.float32), offset
+    slope, offset = mean(np.asarray(slope, np.float64)).astype(np.float32), offset
+    alpha = np.asarray(cv2.resize(offset, size), np.float32)
+    for channel in range(3):  # one by one: of a large image, the three together take much memory
+        alpha += cv2.resize(slope[..., channel], size) * (photo[..., channel] / np.float32(255))
+    soft = ((solved > 0) & (solved < 1)).astype(np.uint8)
+    near = cv2.resize(
+        cv2.dilate(soft, np.ones((3, 3), np.uint8)), size, interpolation=cv2.INTER_NEAREST
+    )
+    return np.where(near > 0, np.clip(alpha, 0, 1, out=alpha), hard)

@@ -61,16 +61,14 @@ def check_background(background: object) -> None:
     elif isinstance(background, np.ndarray):
         if background.ndim != 3 or background.shape[2] < 3 or background.dtype != np.uint8:
             raise InputError(
-                f"Invalid background of shape {background.shape}. Pass an array (H, W, 3) of type "
-                "uint8."
+                f"Invalid background of shape {background.shape}. Pass an array (H, W, 3)."
             )
     elif background not in (None, "blur"):
         try:
             ImageColor.getrgb(str(background))
         except ValueError:
             raise InputError(
-                f"Invalid background {str(background)[:60]!r}. {remedy} In Python, pass an image "
-                "file as a Path."
+                f"Invalid background {str(background)[:60]!r}. {remedy} In Python, pass a Path."
             ) from None
 
 
@@ -112,10 +110,8 @@ class CutoutSettings:
     background: Annotated[
         Background,
         Setting(
-            (
-                "new background: a color (white, #20a0ff), an image file (scaled to cover "
-                "the output), or `blur` (the original background, blurred)"
-            ),
+            "new background: a color (white, #20a0ff), an image file (scaled to cover "
+            "the output), or `blur` (the original background, blurred)",
             check=check_background,
             form="COLOR|FILE|blur",
             parse=parse_background,
@@ -184,8 +180,7 @@ def object_pixels(
     found = any(part is not None for part in sought.values())
     if given and found:
         raise PromptError(
-            "Prompts for one object cannot be combined with a text prompt or an "
-            "exemplar. Pass only one kind of prompt."
+            "Prompts for one object cannot be combined with a text prompt or an exemplar."
         )
     if found:
         return objects_sought(model, photo, sought).union().mask
@@ -230,8 +225,7 @@ def cut_out(
     how = CutoutSettings(**settings)
     if image.shape[:2] != mask.shape:
         raise InputError(
-            f"The mask has the size {mask.shape}, but the image has {image.shape}. Pass an image "
-            "(H, W, 3) and a mask (H, W) of the same size."
+            f"Mask and image must have the same size. Given: {mask.shape}, {image.shape}."
         )
     if not empty and not mask.any():
         raise InputError("The mask is empty. Pass a point, a box or a non-empty mask.")

@@ -46,7 +46,9 @@ def redact(
     """
     mask = union_mask(image[..., :3], what, allow_empty=True)
     check_hiding(how, colour)
-    wide = _grown(mask)
+    reach = max(1, round(GROWN * max(mask.shape)))
+    wide = cv2.dilate(mask.astype(np.uint8), np.ones((2 * reach + 1,) * 2, np.uint8))
+    wide = np.asarray(wide, np.uint8)
     whole = image.copy()
     whole[(whole[..., 3:] == 0).any(axis=2)] = 0  # may hide what the picture does not show
     out = whole[..., :3]
@@ -71,19 +73,11 @@ def union_mask(image: UintImage, what: Where, *, allow_empty: bool = False) -> B
         mask = what.mask if isinstance(what, Mask) else what
     if image.ndim != 3 or image.shape[2] != 3 or image.shape[:2] != mask.shape:
         raise InputError(
-            f"The mask has the size {mask.shape}, but the image has {image.shape}. Pass an image "
-            "(H, W, 3) and a mask (H, W) of the same size."
+            f"Mask and image must have the same size. Given: {mask.shape}, {image.shape}."
         )
     if not allow_empty and not mask.any():
         raise InputError("The mask is empty. Pass the mask of an object.")
     return mask
-
-
-def _grown(mask: BoolArray) -> UintImage:  # (H, W) -> (H, W) of 0 and 1
-    """Dilate the mask by a margin."""
-    reach = max(1, round(GROWN * max(mask.shape)))
-    wide = cv2.dilate(mask.astype(np.uint8), np.ones((2 * reach + 1,) * 2, np.uint8))
-    return np.asarray(wide, np.uint8)
 
 
 @dataclass(frozen=True)
@@ -162,8 +156,7 @@ class RedactedCopy:
             return None
         if not self._stamp.path.is_file() or self.path.samefile(self.original):
             raise InputError(
-                f"{self.path} exists and was not written by anymask redact, so it is "
-                "not overwritten. Choose another output."
+                f"{self.path} exists and is no result of redact. Choose another output."
             )
         return self._stamp.notes(facts)
 

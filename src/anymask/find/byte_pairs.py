@@ -56,13 +56,33 @@ class BytePairs:
         """Read the merges of a folder (`FILES`). Raises WeightsError, DataError."""
         for name in FILES:
             if (folder / name).is_file():
-                merges = _read_merges(folder / name)[:MERGES]
+                path = folder / name
+                # Merges of a text file with one pair a line, or of a tokenizer.json
+                data = path.read_bytes()
+                if path.suffix == ".json":
+                    document = parse_json(data, path)
+                    model = document.get("model") if isinstance(document, dict) else None
+                    rows = model.get("merges") if isinstance(model, dict) else None
+                    pairs = [one.split(" ") if isinstance(one, str) else one for one in rows or []]
+                else:
+                    try:
+                        text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode()
+                    except (OSError, EOFError, UnicodeDecodeError) as error:
+                        raise DataError(f"{path} is corrupted. Copy it again.") from error
+                    lines = [
+                        line
+                        for line in text.split("\n")
+                        if not re.match(r'^"?[\w.]*#version', line)
+                    ]
+                    pairs = [line.split() for line in lines if line.strip()]
+                if not all(isinstance(pair, list) and len(pair) == 2 for pair in pairs):
+                    raise DataError(f"{path} has lines that are not pairs. Copy it again.")
+                merges = [(str(first), str(second)) for first, second in pairs][:MERGES]
                 if not merges:
                     raise WeightsError(f"{folder / name} has no byte pairs. Copy it again.")
                 return cls(merges)
         raise WeightsError(
-            f"{folder} has no vocabulary of CLIP. Copy merges.txt or tokenizer.json of the model, "
-            "or bpe_simple_vocab_16e6.txt.gz of https://github.com/openai/CLIP (clip/), into it."
+            f"{folder} has no vocabulary of CLIP. Copy merges.txt or tokenizer.json into it."
         )
 
     def encode(self, text: str) -> list[int]:
@@ -133,23 +153,3 @@ def byte_table() -> dict[int, str]:
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
     others = [byte for byte in range(256) if byte not in printable]
     return dict(zip([*printable, *others], byte_letters(), strict=True))
-
-
-def _read_merges(path: Path) -> list[tuple[str, str]]:
-    """Merges of a text file with one pair a line, or of a tokenizer.json."""
-    data = path.read_bytes()
-    if path.suffix == ".json":
-        document = parse_json(data, path)
-        model = document.get("model") if isinstance(document, dict) else None
-        rows = model.get("merges") if isinstance(model, dict) else None
-        pairs = [one.split(" ") if isinstance(one, str) else one for one in rows or []]
-    else:
-        try:
-            text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode()
-        except (OSError, EOFError, UnicodeDecodeError) as error:
-            raise DataError(f"{path} is corrupted. Copy it again.") from error
-        lines = [line for line in text.split("\n") if not re.match(r'^"?[\w.]*#version', line)]
-        pairs = [line.split() for line in lines if line.strip()]
-    if not all(isinstance(pair, list) and len(pair) == 2 for pair in pairs):
-        raise DataError(f"{path} has lines that are not pairs. Copy it again.")
-    return [(str(first), str(second)) for first, second in pairs]

@@ -68,10 +68,7 @@ class ClipNames:
         self, photo: UintImage, phrases: Sequence[str], side: int | None = None
     ) -> ScoredBoxes:
         """Raises ModelError: CLIP names masks, but predicts no boxes."""
-        raise ModelError(
-            f"{self.name} predicts no boxes. Pass it to Model.find, which names the masks of a "
-            "model with it."
-        )
+        raise ModelError(f"{self.name} predicts no boxes. Pass it to Model.find to name masks.")
 
     def naming(self, phrases: Sequence[Phrase]) -> ClipNaming:
         """Name model for these phrases."""
@@ -90,8 +87,7 @@ class ClipNames:
         tokens = self._tokenizer.tokens(texts, self._model.config.tokens)
         if int(tokens.max(initial=0)) >= self._model.config.vocabulary:
             raise WeightsError(
-                f"The vocabulary next to {self.name} has more tokens than its weights. Copy the "
-                "vocabulary of this model."
+                f"The vocabulary of {self.name} has more tokens than its weights. Copy it again."
             )
         found = []
         with torch.inference_mode():
@@ -171,8 +167,7 @@ def read_clip(weights: Path) -> Any:
         odd = sorted(name for name in wanted.keys() | shapes.keys()
                      if wanted.get(name) != shapes.get(name))  # fmt: skip
         raise WeightsError(
-            f"{weights} does not fit CLIP: {len(odd)} tensors are missing, unexpected or of "
-            f"another shape, such as {odd[0]}. Copy the file again."
+            f"{weights} does not fit CLIP: tensors such as {odd[0]} differ. Copy it again."
         )
     model.load_state_dict({name: value.float() for name, value in tensors.items()})
     return model.eval()

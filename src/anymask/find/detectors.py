@@ -133,8 +133,7 @@ def open_detector(detector: str | Path | Detector, device: str = "auto") -> Dete
     if not isinstance(detector, str | Path):
         if not callable(getattr(detector, "detect", None)):
             raise InputError(
-                f"Invalid detector of type {type(detector).__name__}. Pass a name, a folder or an "
-                "opened detector."
+                f"Invalid detector of type {type(detector).__name__}. Pass a name or a folder."
             )
         return detector
     facts = known_detectors().get(str(detector))
@@ -143,11 +142,15 @@ def open_detector(detector: str | Path | Detector, device: str = "auto") -> Dete
         _need_transformers()
     if facts and not folder.is_dir():
         raise WeightsError(
-            f"The detector {facts.name} is not downloaded ({facts.licence}). Download it with: "
-            f"anymask models get {facts.name}. Or pass the folder of a local copy."
+            f"{facts.name} is not downloaded ({facts.licence}). anymask models get {facts.name}"
         )
     if not facts and not folder.exists():
-        raise ModelError(_unknown(str(detector)))
+        name = str(detector)
+        near = difflib.get_close_matches(name.lower().replace("-", "_"), known_detectors(), 2)
+        guess = f"Did you mean {' or '.join(near)}? " if near else ""
+        raise ModelError(
+            f"Unknown detector {name!r}. {guess}Available: {', '.join(known_detectors())}."
+        )
     with _OPENING:
         # A file of a cache is a link into a folder without the vocabulary, so it is not resolved.
         place = folder.resolve() if folder.is_dir() else folder.parent.resolve() / folder.name
@@ -160,15 +163,6 @@ def _need_transformers() -> None:
 
 _OPENING = threading.Lock()  # prevents two threads from loading 700 MB twice
 _OPEN: dict[tuple[Path, str, str], Detector] = {}  # most recent detector
-
-
-def _unknown(name: str) -> str:
-    near = difflib.get_close_matches(name.lower().replace("-", "_"), known_detectors(), 2)
-    guess = f"Did you mean {' or '.join(near)}? " if near else ""
-    return (
-        f"Unknown detector {name!r}. {guess}Available detectors: {', '.join(known_detectors())}. "
-        "Or pass the folder of a detector."
-    )
 
 
 def _open_folder(folder: Path, facts: DetectorFacts | None, device: str) -> Detector:
@@ -249,10 +243,7 @@ def _checked_hash(weights: Path, facts: DetectorFacts | None) -> str:
     published = facts.sha256 if _is_published(weights, facts) else None
     if digest != (published or known or digest):
         what = "the published file" if published else "the file that was loaded first"
-        raise WeightsError(
-            f"{weights} differs from {what}: the sha256 of {weights.name} is {digest}. "
-            f"Delete it, and download it again: anymask models get {facts.name}"
-        )
+        raise WeightsError(f"{weights} differs from {what}. Run: anymask models get {facts.name}")
     if known is None:
         write_json(path, {"name": facts.name, "file": weights.name, "sha256": digest}, indent=1)
     return digest

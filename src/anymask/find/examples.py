@@ -113,10 +113,7 @@ def one_question(words: object, like: object) -> None:
     """
     if (words is None) == (like is None):
         got = "neither" if words is None else "both"
-        raise InputError(
-            f"Pass either a text prompt or an exemplar (like=), but {got} was given. An exemplar "
-            f"is {SHAPE}."
-        )
+        raise InputError(f"Pass either a text prompt or an exemplar (like=), but {got} was given.")
 
 
 def read_examples(model: Model, given: Examples) -> list[Example]:
@@ -154,8 +151,7 @@ def parse_example(one: object) -> tuple[ImageSource, str, Any]:
         found = _TEXT.fullmatch(one)
         if found is None:
             raise InputError(
-                f"Invalid exemplar {one!r}. Use IMAGE@point:X,Y, IMAGE@box:X0,Y0,X1,Y1 or "
-                "IMAGE@mask:FILE."
+                f"Invalid exemplar {one!r}. Use IMAGE@point:X,Y, @box:X0,Y0,X1,Y1 or @mask:FILE."
             )
         source, kind, text = found.groups()
         if kind == "mask":
@@ -189,8 +185,7 @@ def _example_mask(model: Model, photo: UintImage, kind: str, value: Any) -> Bool
     mask: BoolArray = np.asarray(value.mask if isinstance(value, Mask) else value) != 0
     if mask.shape != photo.shape[:2]:
         raise InputError(
-            f"The exemplar mask has the size {mask.shape}, but its image has {photo.shape[:2]}. "
-            "Pass a mask of the size of the image."
+            f"The exemplar mask has the size {mask.shape}, its image {photo.shape[:2]}."
         )
     return mask
 
@@ -284,10 +279,7 @@ class ExampleFinder:
         self.about["method"] = method
         if method != "likeness":
             if self.others:
-                raise InputError(
-                    f"Method {method} does not support negative exemplars (unlike). Omit them, or "
-                    "use a bundled model."
-                )
+                raise InputError(f"Method {method} does not support negative exemplars. Omit them.")
             target = learn_target(model, self.examples, method == "persam_f")
             return lambda photo: [
                 one
@@ -295,10 +287,7 @@ class ExampleFinder:
                 if rle_area(one.rle) and one.score >= cast(float, least or 0)
             ]
         if not bundled:
-            raise ModelError(
-                f"{model.name} does not support this method for exemplar prompts. Use "
-                'method="persam", or a bundled model.'
-            )
+            raise ModelError(f'{model.name} does not support this method. Use method="persam".')
         wanted = learn_kinds(model, self.examples, self.others)
         return lambda photo: find_alike(model, photo, wanted, cast("float | None", least))
 
@@ -310,8 +299,7 @@ class ExampleFinder:
         opened = open_detector(self.settings.detector, self.settings.device)
         if not isinstance(opened, ExampleDetector):
             raise ModelError(
-                f"{opened.name} supports text prompts only. For exemplars, use an OWL detector "
-                "such as owlv2_base."
+                f"{opened.name} supports text prompts only. Use OWL, such as owlv2_base."
             )
         detector = opened
         self.about["detector"] = detector.about

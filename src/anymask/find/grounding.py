@@ -116,8 +116,7 @@ def write_captions(tokenizer: WordPiece, phrases: Sequence[str], most: int) -> l
         numbers = tokenizer.encode(phrase.replace(".", " ").replace("?", " "))
         if not 0 < len(numbers) <= most - 3:
             raise InputError(
-                f"Phrase {phrase[:40]!r} has {len(numbers)} tokens, but 1 to {most - 3} are "
-                "supported. Use a shorter phrase."
+                f"Phrase {phrase[:40]!r} must have 1 to {most - 3} tokens. Use a shorter one."
             )
         if len(captions[-1].tokens) + len(numbers) + 2 > most:
             captions.append(Caption([first], []))
@@ -187,8 +186,7 @@ class ResizeRule:
             )
         except (TypeError, ValueError, AttributeError, KeyError) as error:
             raise WeightsError(
-                f"{path} is not a valid image preprocessor configuration. Copy it "
-                "again from the detector."
+                f"{path} is not a valid image preprocessor configuration. Copy it again."
             ) from error
 
     def size(

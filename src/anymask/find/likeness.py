@@ -44,7 +44,16 @@ class PhotoCells:
         rows, columns = place.filled_cells(side)
         maps = [one.values for one in features.seen.maps()][:2]
         seen = [_unit(_resized(one, side)[:rows, :columns]) for one in maps]
-        seen.append(_unit(_colours(photo, (rows, columns))))
+        hw = (rows, columns)
+        # Linear histogram of each Lab channel
+        small = cv2.resize(photo, hw[::-1], interpolation=cv2.INTER_AREA).reshape(*hw, 3)
+        lab = cv2.cvtColor(small, cv2.COLOR_RGB2LAB).astype(np.float32) / 255
+        # a and b of images are close to the centre of their range
+        lab[..., 1:] = np.clip((lab[..., 1:] - 0.5) * 2 + 0.5, 0, 1)
+        middles = np.arange(BINS, dtype=np.float32) / (BINS - 1)
+        near = np.maximum(0, 1 - np.abs(lab[..., None] - middles) * (BINS - 1))
+        shares: FloatArray = near.reshape(*hw, 3 * BINS)
+        seen.append(_unit(shares))
         parts = [np.float32(part**0.5) * one for part, one in zip(PARTS, seen, strict=False)]
         return cls(_unit(np.concatenate(parts, axis=2)))
 
@@ -70,18 +79,6 @@ def _resized(planes: FloatArray, side: int) -> FloatArray:  # (C, h, w) -> (side
         for first in range(0, last.shape[2], 4)
     ]
     return np.concatenate(drawn, axis=2)
-
-
-def _colours(photo: UintImage, hw: tuple[int, int]) -> FloatArray:  # (H, W, 3) -> (h, w, 3 BINS)
-    """Linear histogram of each Lab channel."""
-    small = cv2.resize(photo, hw[::-1], interpolation=cv2.INTER_AREA).reshape(*hw, 3)
-    lab = cv2.cvtColor(small, cv2.COLOR_RGB2LAB).astype(np.float32) / 255
-    # a and b of images are close to the centre of their range
-    lab[..., 1:] = np.clip((lab[..., 1:] - 0.5) * 2 + 0.5, 0, 1)
-    middles = np.arange(BINS, dtype=np.float32) / (BINS - 1)
-    near = np.maximum(0, 1 - np.abs(lab[..., None] - middles) * (BINS - 1))
-    shares: FloatArray = near.reshape(*hw, 3 * BINS)
-    return shares
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 
 from anymask.base import (
-    FloatArray,
     InputError,
     UintImage,
     WeightsError,
@@ -26,7 +25,6 @@ from anymask.base import (
 )
 from anymask.find.grounding import (
     CPU_SIDE,
-    Caption,
     ResizeRule,
     ScoredBoxes,
     caption_arrays,
@@ -63,8 +61,7 @@ class OnnxDetector:
         missing = {*NEEDED} - {*self._inputs} | {"logits", "pred_boxes"} - outputs
         if missing:
             raise WeightsError(
-                f"{graph} is not a Grounding DINO graph: it has no {', '.join(sorted(missing))}. "
-                "Export the detector again."
+                f"{graph} is no Grounding DINO: it has no {', '.join(sorted(missing))}."
             )
         self._tokenizer = WordPiece.read(folder)
         self._rule = ResizeRule.read(folder)
@@ -83,8 +80,7 @@ class OnnxDetector:
         exact = self._rule.exact
         if side is not None and exact is not None and (side, side) != exact:
             raise InputError(
-                f"{self.name} supports only images of {exact[1]} x {exact[0]} pixels, but "
-                f"side={side!r} was given. Omit side."
+                f"{self.name} supports only {exact[1]} x {exact[0]} pixels. Omit side."
             )
         size = self._rule.size(photo.shape[:2], side, CPU_SIDE)
         pixels = self._rule.apply(photo, size)
@@ -92,26 +88,21 @@ class OnnxDetector:
         fixed = length if isinstance(length, int) else None
         seen = []
         for caption in write_captions(self._tokenizer, phrases, fixed or MAX_TOKENS):
-            logits, boxes = self._ask(pixels, caption, fixed)
+            # Run the network: logits (Q, T) and boxes (Q, 4)
+            mask = np.ones((1, *pixels.shape[2:]), np.int64)
+            given: dict[str, Any] = {"pixel_values": pixels, "pixel_mask": mask}
+            given |= caption_arrays(caption, fixed)
+            fed: dict[str, Any] = {
+                name: np.asarray(given[name], TYPES.get(one.type, np.float32))
+                for name, one in self._inputs.items()
+                if name in given
+            }
+            logits, boxes = self._session.run(["logits", "pred_boxes"], fed)
+            logits, boxes = logits[0], boxes[0]
             seen.append(
                 ScoredBoxes(scale_boxes(boxes, photo.shape[:2]), phrase_scores(logits, caption))
             )
         return join_captions(seen)
-
-    def _ask(
-        self, pixels: FloatArray, caption: Caption, fixed: int | None
-    ) -> tuple[FloatArray, FloatArray]:
-        """Run the network: logits (Q, T) and boxes (Q, 4)."""
-        mask = np.ones((1, *pixels.shape[2:]), np.int64)
-        given: dict[str, Any] = {"pixel_values": pixels, "pixel_mask": mask}
-        given |= caption_arrays(caption, fixed)
-        fed: dict[str, Any] = {
-            name: np.asarray(given[name], TYPES.get(one.type, np.float32))
-            for name, one in self._inputs.items()
-            if name in given
-        }
-        logits, boxes = self._session.run(["logits", "pred_boxes"], fed)
-        return logits[0], boxes[0]
 
 
 def _open_graph(graph: Path) -> Any:

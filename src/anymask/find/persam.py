@@ -84,8 +84,7 @@ def learn_target(
     """
     if model.runtime.capability(GuidedDecoding) is None:
         raise ModelError(
-            f"{model.name} does not support exemplar prompts. Use a SAM model with PyTorch, such "
-            'as anymask.load("mobile_sam", runtime="torch"), or a bundled model.'
+            f'{model.name} does not support exemplars. Use a bundled model, or runtime="torch".'
         )
     seen = [model.encode(photo) for photo, _ in examples]
     cells = np.concatenate(
@@ -149,7 +148,12 @@ def personal_steps(
     if target.weights is None:
         clicks, labels = [likest, _pixel(likeness.argmin(), likeness)], [1, 0]
         prompt = Prompt.of(clicks, labels)
-        first = _ask(runtime, features, prompt, 1, _attention(likeness, features), target.mean)
+        plain = (likeness - likeness.mean()) / likeness.std(ddof=1)
+        cells = _map_of(features).shape[1:]
+        small = cv2.resize(plain, cells[::-1], interpolation=cv2.INTER_LINEAR)
+        first = _ask(
+            runtime, features, prompt, 1, sigmoid(np.asarray(small, np.float32)), target.mean
+        )
         logits = first.logits[0]
         steps = [first, _ask(runtime, features, Prompt.of(clicks, labels, mask=logits), 3)]
         best = steps[-1].logits[steps[-1].best]
@@ -175,14 +179,6 @@ def _pixel(place: np.intp, plane: FloatArray) -> tuple[float, float]:
 def _pixels(logits: FloatArray, features: Features, threshold: float) -> BoolArray:  # -> (H, W)
     mask: BoolArray = logits_to_masks(logits[None], features.geometry, threshold)[0]
     return mask
-
-
-def _attention(likeness: FloatArray, features: Features) -> FloatArray:  # (H, W) -> (h, w)
-    """Standardized similarity at the decoder's resolution, stretched as published."""
-    plain = (likeness - likeness.mean()) / likeness.std(ddof=1)
-    cells = _map_of(features).shape[1:]
-    small = cv2.resize(plain, cells[::-1], interpolation=cv2.INTER_LINEAR)
-    return sigmoid(np.asarray(small, np.float32))
 
 
 def _ask(

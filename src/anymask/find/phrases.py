@@ -70,8 +70,7 @@ def read_phrases(
         )
     if len(by_prompt) > MAX_PHRASES:
         raise InputError(
-            f"At most {MAX_PHRASES} phrases are supported, but {len(by_prompt)} were given. "
-            "Split them into several calls."
+            f"At most {MAX_PHRASES} phrases are supported, but {len(by_prompt)} were given."
         )
     return _with_thresholds(tuple(by_prompt.values()), score)
 
@@ -96,8 +95,7 @@ def _plain(word: object) -> str:
     plain = " ".join(word.split())
     if len(plain) > MAX_CHARACTERS:
         raise InputError(
-            f"A phrase has at most {MAX_CHARACTERS} characters, but {len(plain)} were given: "
-            f"{plain[:40]!r}. Use a shorter phrase."
+            f"A phrase has at most {MAX_CHARACTERS} characters. Shorten {plain[:40]!r}."
         )
     return plain
 

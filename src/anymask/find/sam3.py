@@ -87,8 +87,7 @@ class Sam3:
             )
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise WeightsError(
-                f"{folder} is incomplete. Expected config.json, model.safetensors and "
-                "tokenizer.json of facebook/sam3, or sam3.pt and bpe_simple_vocab_16e6.txt.gz."
+                f"{folder} is incomplete. Copy all files of facebook/sam3 into it."
             ) from error
         self._tokenizer = BytePairs.read(folder)
         set_eps(self._config)
@@ -157,7 +156,17 @@ class Sam3:
             box = torch.tensor(prompt.box * np.tile(scale, 2), dtype=torch.float32)
             given["input_boxes"] = box[None, None].to(self._device)
         with self._lock, torch.inference_mode():
-            maps = self._tracker_maps(photo)
+            # Feature maps for clicks: the tracker's own neck on the same trunk
+            if self._clicker is None:
+                clicks = import_offline("transformers.models.sam3_tracker.modeling_sam3_tracker")
+                self._clicker = self._load(clicks.Sam3TrackerModel)
+                self._clicker.vision_encoder.backbone = self._model.vision_encoder.backbone
+            key = key_of(photo)
+            if self._clicked is None or self._clicked[0] != key:
+                *fine, coarse = self._clicker.get_image_embeddings(self._pixels(photo))
+                nothing = self._clicker.no_memory_embedding.reshape(1, -1, 1, 1)
+                self._clicked = (key, [*fine, coarse + nothing])
+            maps = self._clicked[1]
             answer = self._clicker(image_embeddings=maps, multimask_output=multimask, **given)
         return as_numpy(answer.pred_masks[0, 0]), as_numpy(answer.iou_scores[0, 0])
 
@@ -195,13 +204,11 @@ class Sam3:
                 )  # fmt: skip
         except (OSError, ValueError, RuntimeError, KeyError) as error:
             raise WeightsError(
-                f"Cannot load SAM 3 from {self._folder}. Check that the files are complete and "
-                "that transformers is up to date."
+                f"Cannot load SAM 3 from {self._folder}. Copy its files again."
             ) from error
         if missing := sorted(loaded["missing_keys"]):
             raise WeightsError(
-                f"The weights in {self._folder} are incomplete: {len(missing)} tensors are "
-                f"missing, such as {missing[0]}. Copy them again."
+                f"{self._folder} is incomplete: {missing[0]} is missing. Copy it again."
             )
         return model.eval().requires_grad_(False).to(self._device)
 
@@ -212,26 +219,6 @@ class Sam3:
             pixels, size=(side, side), mode="bilinear", antialias=True
         )
         return (small.to(self._device).float() / 255 - 0.5) / 0.5
-
-    def _look(self, photo: UintImage) -> Any:
-        """Vision features of an image; those of the last image are cached."""
-        key = key_of(photo)
-        if self._seen is None or self._seen[0] != key:
-            self._seen = (key, self._model.vision_encoder(self._pixels(photo)))
-        return self._seen[1]
-
-    def _tracker_maps(self, photo: UintImage) -> list[Any]:
-        """Feature maps for clicks: the tracker's own neck on the same trunk."""
-        if self._clicker is None:
-            clicks = import_offline("transformers.models.sam3_tracker.modeling_sam3_tracker")
-            self._clicker = self._load(clicks.Sam3TrackerModel)
-            self._clicker.vision_encoder.backbone = self._model.vision_encoder.backbone
-        key = key_of(photo)
-        if self._clicked is None or self._clicked[0] != key:
-            *fine, coarse = self._clicker.get_image_embeddings(self._pixels(photo))
-            nothing = self._clicker.no_memory_embedding.reshape(1, -1, 1, 1)
-            self._clicked = (key, [*fine, coarse + nothing])
-        return self._clicked[1]
 
     def _ask(
         self,
@@ -246,8 +233,11 @@ class Sam3:
         ids[0, : len(tokens)] = torch.from_numpy(tokens)
         examples, labels = example_boxes(boxes, unlike, photo.shape[:2])
         with self._lock, torch.inference_mode():
+            key = key_of(photo)
+            if self._seen is None or self._seen[0] != key:
+                self._seen = (key, self._model.vision_encoder(self._pixels(photo)))
             answer = self._model(
-                vision_embeds=self._look(photo),
+                vision_embeds=self._seen[1],
                 input_ids=ids.to(self._device),
                 attention_mask=(torch.arange(TOKENS)[None] < len(tokens)).long().to(self._device),
                 input_boxes=torch.from_numpy(examples)[None].to(self._device),

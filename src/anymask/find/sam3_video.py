@@ -84,7 +84,27 @@ class Sam3Video:
         invalid frame, and for an empty prompt or a mask prompt.
         """
         self._check(frame)
-        coords, labels = self._points(prompt)
+        # Clicks and box corners in the network's pixels
+        if prompt.mask is not None:
+            raise InputError(
+                "SAM 3 does not support mask prompts in this video session. Pass points or a box."
+            )
+        coords = np.zeros((0, 2), np.float32)
+        labels: list[int] = []
+        if prompt.box is not None:
+            coords, labels = prompt.box.reshape(2, 2), [*CORNERS]
+        if prompt.points is not None and prompt.labels is not None:
+            coords = np.concatenate([coords, prompt.points])
+            labels += prompt.labels.tolist()
+        if not labels:
+            raise InputError("The prompt is empty. Pass points= or box=.")
+        scale = self._network.image_size / np.array([self._hw[1], self._hw[0]], np.float32)
+        scaled = np.asarray(coords * scale, np.float32)
+        device, torch = self._session.inference_device, self._torch
+        coords, labels = (
+            torch.from_numpy(scaled)[None, None].to(device),
+            torch.tensor(labels, dtype=torch.int32)[None, None].to(device),
+        )
         at = self._session.obj_id_to_idx(number)
         known = self._session.output_dict_per_obj[at]
         before = known[GIVEN].get(frame, known[TRACKED].get(frame))
@@ -147,29 +167,6 @@ class Sam3Video:
             raise InputError(
                 f"Frame {frame} is out of range: this video has frames 0 to {len(self) - 1}."
             )
-
-    def _points(self, prompt: Prompt) -> tuple[Any, Any]:  # -> (1, 1, P, 2), (1, 1, P)
-        """Clicks and box corners in the network's pixels. Raises InputError."""
-        if prompt.mask is not None:
-            raise InputError(
-                "SAM 3 does not support mask prompts in this video session. Pass points or a box."
-            )
-        coords = np.zeros((0, 2), np.float32)
-        labels: list[int] = []
-        if prompt.box is not None:
-            coords, labels = prompt.box.reshape(2, 2), [*CORNERS]
-        if prompt.points is not None and prompt.labels is not None:
-            coords = np.concatenate([coords, prompt.points])
-            labels += prompt.labels.tolist()
-        if not labels:
-            raise InputError("The prompt is empty. Pass points= or box=.")
-        scale = self._network.image_size / np.array([self._hw[1], self._hw[0]], np.float32)
-        scaled = np.asarray(coords * scale, np.float32)
-        device, torch = self._session.inference_device, self._torch
-        return (
-            torch.from_numpy(scaled)[None, None].to(device),
-            torch.tensor(labels, dtype=torch.int32)[None, None].to(device),
-        )
 
     def _encode_memories(self, frame: int) -> None:
         """Encode the memories of a prompted frame, for all objects with a mask there."""

@@ -85,14 +85,10 @@ class TorchDetector:
                 )  # fmt: skip
         except (OSError, ValueError, RuntimeError, KeyError) as error:
             raise WeightsError(
-                f"Cannot load the detector from {folder}. Expected config.json, "
-                "model.safetensors and the tokenizer files."
+                f"Cannot load the detector from {folder}. Copy its files again."
             ) from error
         if missing := sorted(loaded["missing_keys"]):
-            raise WeightsError(
-                f"The weights in {folder} are incomplete: {len(missing)} tensors are missing, "
-                f"such as {missing[0]}. Copy them again."
-            )
+            raise WeightsError(f"{folder} is incomplete: {missing[0]} is missing. Copy it again.")
         if official is not None and (strange := sorted(loaded["unexpected_keys"])):
             raise WeightsError(
                 f"{official} is not a checkpoint of Grounding DINO with Swin-T: {len(strange)} "
@@ -101,8 +97,7 @@ class TorchDetector:
         self.kind = str(model.config.model_type)
         if self.kind not in GROUNDING + OWL:
             raise ModelError(
-                f"{folder} contains an unsupported detector of type {self.kind}. Supported types: "
-                f"{', '.join(GROUNDING + OWL)}."
+                f"{folder}: {self.kind} is not supported. Use {', '.join(GROUNDING + OWL)}."
             )
         self._model = model.eval().requires_grad_(False).to(self._device)
         described = official is None or (folder / "preprocessor_config.json").is_file()
@@ -128,7 +123,22 @@ class TorchDetector:
         pixels = self._torch.from_numpy(self._rule.apply(photo, size)).to(self._device)
         with self._torch.inference_mode():
             if self.kind in OWL:
-                return self._detect_owl(photo, pixels, phrases)
+                text = self._tokenizer(
+                    [OWL_PHRASE.format(phrase.lower()) for phrase in phrases],
+                    padding="max_length",
+                    max_length=OWL_TOKENS,
+                    truncation=True,
+                    return_tensors="pt",
+                )
+                answer = self._model(
+                    input_ids=text["input_ids"].to(self._device),
+                    attention_mask=text["attention_mask"].to(self._device),
+                    pixel_values=pixels,
+                    interpolate_pos_encoding=pixels.shape[-2:] != self._rule.exact,
+                )
+                logits = as_numpy(answer.logits[0])
+                boxes = scale_boxes(as_numpy(answer.pred_boxes[0]), self._seen_hw(photo))
+                return ScoredBoxes(boxes, sigmoid(logits))
             return self._detect_grounding(photo, pixels, phrases)
 
     def _detect_grounding(
@@ -152,21 +162,6 @@ class TorchDetector:
             phrase_scores(as_numpy(answer.logits[0]), caption),
         )
 
-    def _detect_owl(self, photo: UintImage, pixels: Any, phrases: Sequence[str]) -> ScoredBoxes:
-        text = self._tokenizer(
-            [OWL_PHRASE.format(phrase.lower()) for phrase in phrases],
-            padding="max_length", max_length=OWL_TOKENS, truncation=True, return_tensors="pt",
-        )  # fmt: skip
-        answer = self._model(
-            input_ids=text["input_ids"].to(self._device),
-            attention_mask=text["attention_mask"].to(self._device),
-            pixel_values=pixels,
-            interpolate_pos_encoding=pixels.shape[-2:] != self._rule.exact,
-        )
-        logits = as_numpy(answer.logits[0])
-        boxes = scale_boxes(as_numpy(answer.pred_boxes[0]), self._seen_hw(photo))
-        return ScoredBoxes(boxes, sigmoid(logits))
-
     def learn_examples(
         self, examples: Sequence[tuple[UintImage, Sequence[float]]]
     ) -> FloatArray:  # -> (E, D)
@@ -177,8 +172,7 @@ class TorchDetector:
         """
         if self.kind not in OWL:
             raise ModelError(
-                f"{self.name} supports text prompts only. For exemplars, use an OWL detector such "
-                "as owlv2_base."
+                f"{self.name} supports text prompts only. Use OWL, such as owlv2_base."
             )
         found = []
         for photo, box in examples:
@@ -222,8 +216,7 @@ def _owl_tokenizer(folder: Path) -> Any:
         return tokenizer.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, TypeError) as error:
         raise WeightsError(
-            f"{folder} has no valid tokenizer. Copy tokenizer.json, or vocab.json and merges.txt, "
-            "into it."
+            f"{folder} has no valid tokenizer. Copy tokenizer.json into it."
         ) from error
 
 

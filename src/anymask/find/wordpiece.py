@@ -35,10 +35,7 @@ class WordPiece:
         self.vocabulary = dict(vocabulary)
         missing = [one for one in ("[CLS]", "[SEP]", "[UNK]", ".") if one not in self.vocabulary]
         if missing:
-            raise WeightsError(
-                f"This is not a BERT vocabulary: it has no {', '.join(missing)}. Use "
-                "the vocabulary of the detector."
-            )
+            raise WeightsError(f"No BERT vocabulary: it lacks {', '.join(missing)}. Copy it again.")
 
     @classmethod
     def read(cls, folder: Path) -> WordPiece:

@@ -43,7 +43,13 @@ class KeptPredictions(RecentValues[str, _Kept]):
         """Store a prediction of an image and return its ID, the same for equal predictions."""
         items = (replace(one, cleaned=None, finished=None) for one in prediction.items)
         bare = replace(prediction, items=tuple(items), picture=None)
-        number = _id_of(image, bare)
+        # ID of a prediction: 32 hexadecimal digits, a hash of everything that a correction uses
+        digest, prompt = hashlib.sha256(image.encode()), bare.prompt
+        digest.update(np.ascontiguousarray(bare.logits).data)
+        if prompt is not None:
+            for part in (prompt.points, prompt.labels, prompt.box):
+                digest.update(repr(part if part is None else part.tolist()).encode())
+        number = digest.hexdigest()[:32]
         self.keep(number, _Kept(image, bare))
         return number
 
@@ -55,34 +61,20 @@ class KeptPredictions(RecentValues[str, _Kept]):
         """
         kept = self.recall(number)
         if kept is None:
-            message = (
-                f"Unknown prediction ID {number!r}. Predictions expire after "
-                f"{self.seconds / 60:g} minutes. Send all points, and omit `previous`."
+            raise Refusal(
+                404,
+                f"Unknown or expired prediction ID {number!r}. Send all points, omit `previous`.",
             )
-            raise Refusal(404, message)
         if kept.image != image:
-            message = (
-                f"The prediction {number!r} belongs to the image {kept.image}, not to "
-                f"{image}. Send all points, and omit `previous`."
+            raise Refusal(
+                422,
+                f"{number!r} predicts the image {kept.image}. Send all points, omit `previous`.",
             )
-            raise Refusal(422, message)
         if candidate >= len(kept.prediction):
-            message = (
-                f"Candidate {candidate} does not exist: this prediction has candidates 0 to "
-                f"{len(kept.prediction) - 1}."
+            raise Refusal(
+                422, f"Candidate {candidate} does not exist. Use 0 to {len(kept.prediction) - 1}."
             )
-            raise Refusal(422, message)
         return kept.prediction.picked([candidate])
-
-
-def _id_of(image: str, prediction: Prediction) -> str:
-    """ID of a prediction: 32 hexadecimal digits, a hash of everything that a correction uses."""
-    digest, prompt = hashlib.sha256(image.encode()), prediction.prompt
-    digest.update(np.ascontiguousarray(prediction.logits).data)
-    if prompt is not None:
-        for part in (prompt.points, prompt.labels, prompt.box):
-            digest.update(repr(part if part is None else part.tolist()).encode())
-    return digest.hexdigest()[:32]
 
 
 def _bytes_of_logits(kept: _Kept) -> int:

@@ -172,10 +172,7 @@ def take_answers(store: Store, path: Path, who: str) -> None:
     answered = list[Concept]()
     for row in rows:
         if len(row) != len(header) or row[0] not in images:
-            raise InputError(
-                f"{path}: The project has no image {row[:1]}, or the line has too few columns. "
-                "Use the names that `anymask project concepts` prints."
-            )
+            raise InputError(f"{path}: The project has no image {row[:1]}, or columns are missing.")
         answered.append(_answered(images[row[0]], row[1], cast(Answer, row[2]), present))
     for one in answered:
         detail = {"phrase": one.phrase, "answer": one.answer}

@@ -68,8 +68,7 @@ def _checked_url(address: str) -> Any:
         url = make_url(address)
     except (ArgumentError, ValueError) as error:
         raise InputError(
-            f"{address!r} is not a valid database address. Use sqlite:///FILE or "
-            "postgresql://USER@HOST/NAME."
+            f"{address!r} is no database. Use sqlite:///FILE or postgresql://USER@HOST/NAME."
         ) from error
     kind = url.drivername.partition("+")[0]
     kind = "postgresql" if kind == "postgres" else kind
@@ -158,14 +157,12 @@ def _is_prepared(session: Session) -> bool:
         return True
     newer = found is not None and found > SCHEMA
     raise StoreError(
-        (
-            f"{where}: the database has schema version {found}, and this version of anymask "
-            f"requires {SCHEMA}. It was written by "
-        )
+        f"{where}: the database has schema version {found}, and this version of anymask "
+        f"requires {SCHEMA}. "
         + (
-            "a newer version. Upgrade with: pip install --upgrade anymask"
+            "Upgrade with: pip install --upgrade anymask"
             if newer
-            else "an older version. Export its masks with that version, and import them here."
+            else "Export its masks with that older version, and import them here."
         )
     )
 
@@ -188,13 +185,11 @@ def _explained(database: Database) -> Iterator[None]:
         raise _store_error(error, where) from error
     except NoSuchModuleError as error:
         raise InputError(
-            f"{where}: the driver of this database is not installed. Install it with: pip "
-            "install 'anymask[postgres]'"
+            f"{where}: the driver is missing. Run: pip install 'anymask[postgres]'"
         ) from error
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
         raise StoreError(
-            f"{where}: the database is corrupted: a value has an invalid type. Restore "
-            "it from a backup."
+            f"{where}: the database is corrupted. Restore it from a backup."
         ) from error
 
 

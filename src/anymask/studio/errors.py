@@ -202,15 +202,16 @@ def _invalid(request: Request, error: RequestValidationError) -> Refusal:
     kind = request.headers.get("content-type", "")
     if place == "The body" and "json" not in kind.lower():
         given = f"{kind[:80]!r} is not supported" if kind else "is missing"
-        message = (
+        return Refusal(
+            415,
             f"The Content-Type {given}. With curl, send JSON with -H 'Content-Type: "
-            "application/json', or a form with the image with -F file=@NAME."
+            "application/json', or a form with the image with -F file=@NAME.",
         )
-        return Refusal(415, message)
     if first["type"] == "json_invalid":
         body, at = str(error.body), int(where[-1])
-        message = f"The JSON is invalid at character {at}: {body[at : at + 20]!r}. {_DESCRIBED}"
-        return Refusal(422, message)
+        return Refusal(
+            422, (f"The JSON is invalid at character {at}: {body[at : at + 20]!r}. {_DESCRIBED}")
+        )
     given = f"{place}: {first['msg']}. Given: {reprlib.repr(first.get('input'))[:120]}."
     named = next((word for word in where[::-1] if word in _LISTS), None)
     remedy = _DESCRIBED

@@ -379,8 +379,7 @@ def take_clip(
         return
     if not session.is_file():
         raise InputError(
-            f"The session file {str(session)!r} does not exist. Create it with: "
-            f"anymask track VIDEO --session {session}"
+            f"{str(session)!r} does not exist. Run: anymask track VIDEO --session {session}"
         )
     with (
         closing(open_source(project.file(video))) as source,

@@ -133,8 +133,7 @@ def _check_split(count: int, settings: ExportSettings) -> None:
     splits = [part for part, share in zip(SPLITS, settings.shares, strict=False) if share > 0]
     if count < len(splits):
         raise InputError(
-            f"Too few images for a split: {count} to export, but {', '.join(splits)} require at "
-            "least one each. Label more images, or export without a split."
+            f"{count} images are too few: {', '.join(splits)} require one each. Label more."
         )
 
 
@@ -156,10 +155,7 @@ def export_masks(
     settings = settings or ExportSettings()
     find_format(name)
     if target.suffix and not target.is_dir() and (settings.images or settings.shares):
-        raise InputError(
-            "An export with images or a split must be written to a folder, but "
-            f"{target.name!r} is a file name. Remove the file ending."
-        )
+        raise InputError(f"Images or a split require a folder. {target.name!r} is a file name.")
     if settings.proposals and not settings.force:
         check_rule(project, advice)
     images, left = _leaving(project, settings, advice)
@@ -389,8 +385,7 @@ def export_tracks(
     images = [image for clip in tracks.clips() for image in clip_images(tracks, clip, states)]
     if not images:
         raise InputError(
-            f"No track is {' or '.join(states)}. Review the tracks first, or export "
-            "proposals as well."
+            f"No track is {' or '.join(states)}. Review tracks, or export proposals as well."
         )
     report = write_annotations(images, target, name, Policy(facts=project_terms(project)))
     masks = sum(len(image.masks) for image in images)

@@ -151,9 +151,7 @@ async def cutout(
         subject = main_subject(model, shown_picture(photo))
         if subject is None:
             raise Refusal(
-                422,
-                "No main subject found in this image. Send a point or a box to "
-                "/api/segment?format=cutout.",
+                422, "No main subject found. Send a point or box to /api/segment?format=cutout."
             )
         write_cutout(file, f".{kind}", photo, subject.mask, **given)
         return file.getvalue()
@@ -170,8 +168,7 @@ def whole_photo(seen: UintImage | EncodedPhoto) -> UintImage:
         return seen
     if seen.photo is None or seen.photo.shape[:2] != seen.embedding.image_hw:
         raise Refusal(
-            404,
-            "The server has only a smaller copy of this image. Send the image instead of its hash.",
+            404, "The server has only a smaller copy of this image. Send the image itself."
         )
     return np.asarray(seen.photo)
 
@@ -191,11 +188,9 @@ class Examples:
         for one in several:
             one.prompted()
             if self.look is None and (one.record or one.photo):
-                message = (
-                    "This server has no project, so exemplars cannot refer to a record or "
-                    "photo. Send each exemplar with an image and a point, box or mask."
+                raise Refusal(
+                    422, "This server has no project. Send exemplars with an image and a prompt."
                 )
-                raise Refusal(422, message)
 
     def search(
         self, model: Model, body: QuestionBody, here: Callable[[], UintImage] | None
@@ -233,7 +228,7 @@ class Examples:
             if here is None:
                 raise Refusal(
                     422,
-                    ("The exemplar has no image. Send one of the fields record, photo or image."),
+                    "The exemplar has no image. Send one of the fields record, photo or image.",
                 )
             return here(), prompted
         if not HASH.fullmatch(one.image):
@@ -309,11 +304,7 @@ class ProjectSearch:
         Examples(self.inference, self.look.limits, self.look).check(body)
         with self._changing:
             if self.running:
-                raise Conflict(
-                    "A search of all images is already running. Stop it first, or wait "
-                    "until it ends.",
-                    None,
-                )
+                raise Conflict("A search of all images is already running. Wait, or stop it.", None)
             self._left.clear()
             self._key = self._key if body == self._body else ""  # set after encoding
             self._body, self._failed, self._passed = body, None, []

@@ -190,7 +190,6 @@ def _check_name(name: str) -> str:
 def _check_colour(colour: str | None) -> str | None:
     if colour is not None and not _COLOUR.fullmatch(colour):
         raise InputError(
-            "The color must have the form #rrggbb in lower case, such as #3d8bff. "
-            f"Given: {colour[:20]!r}."
+            f"The color must have the form #3d8bff, in lower case. Given: {colour[:20]!r}."
         )
     return colour

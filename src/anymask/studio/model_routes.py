@@ -221,8 +221,7 @@ class BodyRoute(APIRoute):
                 if depth > MAX_DEPTH:
                     raise Refusal(
                         422,
-                        f"The JSON body has {depth} nested levels, and at most "
-                        f"{MAX_DEPTH} are supported. GET /openapi.json describes the body.",
+                        f"{depth} nested levels of JSON: at most {MAX_DEPTH} are supported.",
                     )
             return await handle(request)
 
@@ -304,16 +303,13 @@ async def picture_of(request: Request) -> bytes:
             return from_base64(parse_json((await request.body()).decode(), "the body")["image"])
         except (DataError, ValueError, TypeError, KeyError, AttributeError):
             raise Refusal(
-                422,
-                "The body must be JSON with the image as base64, or the bytes of the "
-                "image. Check the Content-Type header.",
+                422, "The body must be JSON with the image as base64, or the bytes of the image."
             ) from None
     if not is_form(request):
         return await request.body()
     photo, texts = await _read_form(request)
     if photo is None:
-        message = "The form has no file. Send it as -F file=@photo.jpg."
-        raise Refusal(400, message)
+        raise Refusal(400, ("The form has no file. Send it as -F file=@photo.jpg."))
     for name in texts:
         raise Refusal(422, f"Unknown form field {name!r}. This endpoint accepts only a file.")
     return photo
@@ -407,7 +403,17 @@ async def everything(
 
     The request is cancelled if the client disconnects.
     """
-    settings = checked_settings(body.settings, limits)
+    # Validate client settings of automatic mask generation
+    known = sorted(setting.name for setting in EVERYTHING)
+    if strange := sorted(set(body.settings) - set(known)):
+        raise unknown_settings(strange, known)
+    most = dict.fromkeys(known, _MAX_NUMBER)
+    most |= {"grid": limits.grid, "crop_n_layers": limits.crop_layers}
+    for name, value in body.settings.items():
+        if isinstance(value, int | float) and value > most[name]:
+            got = f"{value:g}" if value < sys.float_info.max else "a larger number"
+            raise Refusal(422, f"{name} must be at most {most[name]}. Given: {got}.")
+    settings = body.settings
     look = await view_of(inference, body.image, limits, kind)
     sizes: list[tuple[int, int]] = []
 
@@ -461,11 +467,9 @@ def from_base64(text: str, kind: str = "") -> bytes:
         given = tail if comma and text.startswith("data:") else text
         data = base64.b64decode(given, validate=True)
     except (binascii.Error, ValueError):
-        message = (
-            f"The field image is invalid: {text[:40]!r}. Pass the image as base64, or the hash "
-            "that POST /api/encode returned (32 hexadecimal digits)."
-        )
-        raise Refusal(422, message) from None
+        raise Refusal(
+            422, f"Invalid image {text[:40]!r}. Pass base64, or a hash of POST /api/encode."
+        ) from None
     if kind == "geojson" and is_georeferenced(data):
         geojson.refuse_map("The image")
     return data
@@ -480,8 +484,7 @@ def read_photo(
     formats; ImageError if it is corrupted.
     """
     if not body:
-        message = "The body is empty. Send the bytes of an image."
-        raise Refusal(400, message)
+        raise Refusal(400, ("The body is empty. Send the bytes of an image."))
     if len(body) > limits.upload_bytes:
         raise Refusal(
             413,
@@ -497,22 +500,21 @@ def read_photo(
     if size[0] * size[1] > limits.pixels:
         raise too_large(f"{size[0]} x {size[1]}", limits)
     if deep:
-        message = (
+        raise Refusal(
+            415,
             f"The image format is not supported ({len(body)} bytes that start with {body[:8]!r}). "
-            f"Supported are {', '.join(DECODERS)} with one or three bands. Convert the image to "
-            "PNG or JPEG."
+            f"Supported: {', '.join(DECODERS)} with one or three bands. Convert it to PNG.",
         )
-        raise Refusal(415, message)
     return load_image(body, alpha=alpha)
 
 
 def too_large(got: str, limits: Limits) -> Refusal:
     """The error for an image with too many pixels."""
-    message = (
+    return Refusal(
+        413,
         f"The image has {got} pixels, but at most {limits.pixels} are allowed. Send a smaller "
-        "image, or raise the limit `megapixels` of the server."
+        "image, or raise the limit `megapixels` of the server.",
     )
-    return Refusal(413, message)
 
 
 async def embedded(
@@ -632,20 +634,6 @@ async def done(future: Any) -> Any:
 # Cost of automatic mask generation.
 
 
-def checked_settings(settings: dict[str, Any], limits: Limits) -> dict[str, Any]:
-    """Validate client settings of automatic mask generation. Raises Refusal."""
-    known = sorted(setting.name for setting in EVERYTHING)
-    if strange := sorted(set(settings) - set(known)):
-        raise unknown_settings(strange, known)
-    most = dict.fromkeys(known, _MAX_NUMBER)
-    most |= {"grid": limits.grid, "crop_n_layers": limits.crop_layers}
-    for name, value in settings.items():
-        if isinstance(value, int | float) and value > most[name]:
-            got = f"{value:g}" if value < sys.float_info.max else "a larger number"
-            raise Refusal(422, f"{name} must be at most {most[name]}. Given: {got}.")
-    return settings
-
-
 def check_cost(photo: Look, settings: dict[str, Any], limits: Limits, model: str = "") -> None:
     """Raise Refusal if settings require too many points on this image, InputError."""
     height, width = _image_hw(photo)
@@ -725,9 +713,7 @@ def _answers(
         return _encode_masks(first, first[0].rle.size, image_hash, kind, tolerance)
     if len(first) > 1:
         raise Refusal(
-            422,
-            f"format=png supports one prompt, and {len(first)} were given. Send one "
-            "request per prompt, or use format=polygons.",
+            422, f"format=png supports one prompt, and {len(first)} were given. Use polygons."
         )
     pixels = rle_to_mask(first[0].rle).view(np.uint8) * np.uint8(255)
     file = io.BytesIO()
@@ -753,16 +739,10 @@ def _cutout(answers: list[Prediction], photo: UintImage | None, suffix: str) -> 
     Raises Refusal (422) for several prompts, an empty mask, or an image without cached pixels.
     """
     if len(answers) > 1:
-        message = (
-            f"A cut-out supports one prompt, and {len(answers)} were given. Send one "
-            "request per prompt."
-        )
-        raise Refusal(422, message)
+        raise Refusal(422, f"A cut-out supports one prompt, and {len(answers)} were given.")
     if photo is None:
         raise Refusal(
-            422,
-            "The server has only the embedding of this image, not its pixels. Send the "
-            "image instead of its hash.",
+            422, "The server has only the embedding of this image. Send the image itself."
         )
     if not answers[0].best.area:
         raise Refusal(422, "The predicted mask is empty. Use another prompt.")

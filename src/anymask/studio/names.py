@@ -117,11 +117,7 @@ def name_masks(
     naming = runtime.capability(MaskNaming)
     if naming is None:
         raise Refusal(
-            422,
-            (
-                f"Model {runtime.spec.name} cannot suggest names. Start the server "
-                f"with the model {DEFAULT_VIDEO_MODEL}."
-            ),
+            422, f"{runtime.spec.name} cannot suggest names. Serve {DEFAULT_VIDEO_MODEL}."
         )
     names, table = choice.names, naming.name_table()
     if names is None or choice.unknown == "refuse":
@@ -147,21 +143,15 @@ def _photo_of(look: UintImage | EncodedPhoto, rles: list[Rle]) -> UintImage:
     if not isinstance(look, EncodedPhoto):
         photo, sizes = look, {look.shape[:2]}
     elif look.photo is None:
-        message = (
-            "The server has only the embedding of this image, not its pixels. Send the "
-            "image instead of its hash."
+        raise Refusal(
+            404, "The server has only the embedding of this image. Send the image itself."
         )
-        raise Refusal(404, message)
     else:
         photo, sizes = look.photo, {look.photo.shape[:2], look.embedding.image_hw}
     for rle in rles:
         if rle.size not in sizes:
             (height, width), (h, w) = max(sizes), rle.size
             raise Refusal(
-                422,
-                (
-                    f"The masks have the size {w} x {h}, but the image has {width} x "
-                    f"{height} pixels. Send the image that belongs to the masks."
-                ),
+                422, f"The masks have {w} x {h} pixels, but the image has {width} x {height}."
             )
     return np.asarray(photo)

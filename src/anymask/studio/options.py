@@ -85,10 +85,8 @@ class ExportSettings:
     tolerance: Annotated[
         float,
         Setting(
-            (
-                "maximum distance by which smoothing may move an outline; 0: outlines "
-                "follow the pixels exactly"
-            ),
+            "maximum distance by which smoothing may move an outline; 0: outlines "
+            "follow the pixels exactly",
             most=100,
             unit="pixels",
         ),
@@ -130,11 +128,9 @@ class Tuning:
     model: Annotated[
         str | None,
         Setting(
-            (
-                "model to fine-tune: a name from `anymask models list`, or a "
-                "weights.safetensors file of a training run. With a name, training "
-                "starts from the best fine-tuned weights of the project"
-            ),
+            "model to fine-tune: a name from `anymask models list`, or a "
+            "weights.safetensors file of a training run. With a name, training "
+            "starts from the best fine-tuned weights of the project",
             default="the best model of the project",
             check=lambda _value: None,
             form="NAME|FILE",
@@ -174,7 +170,7 @@ class Tuning:
     init: Annotated[
         Path | None,
         Setting(
-            ("weights for the first round; later rounds start from the best model of the project"),
+            "weights for the first round; later rounds start from the best model of the project",
             default="the model's default",
         ),
     ] = None

@@ -197,8 +197,9 @@ def add_pages(api: FastAPI, bundle: Path | None) -> None:
     async def page() -> Response:
         """Serve the page."""
         if not (WEB / "index.html").is_file():
-            message = "The page is not built in this installation. Build it with: make web"
-            raise Refusal(404, message)
+            raise Refusal(
+                404, ("The page is not built in this installation. Build it with: make web")
+            )
         return FileResponse(WEB / "index.html", headers=_FRESH)
 
     api.get(f"/{SAMPLE}", include_in_schema=False)(sample_photo)
@@ -213,15 +214,11 @@ def write_static(target: Path, bundle: Path | None) -> int:
     folder with other files.
     """
     if bundle is None:
-        raise InputError(
-            "A page without a server requires an exported model, not a checkpoint. Run: "
-            "anymask export NAME -o DIR, then anymask serve --model DIR --static OUT"
-        )
+        raise InputError("A page requires an exported model. Run: anymask export NAME -o DIR")
     files = {f"model/{name}": path for name, path in model_files(bundle).items()}
     if not files:
         raise InputError(
-            f"Model {bundle.name} cannot run in a browser because its weights are stored "
-            f"in separate files. Use --model {DEFAULT_VIDEO_MODEL}, or run without --static."
+            f"{bundle.name} cannot run in a browser. Use --model {DEFAULT_VIDEO_MODEL}."
         )
     if not (WEB / "index.html").is_file():
         raise InputError("The page is not built in this installation. Build it with: make web")
@@ -232,8 +229,7 @@ def write_static(target: Path, bundle: Path | None) -> int:
     ours = (target / MARK).is_file()
     if target.is_dir() and any(target.iterdir()) and not ours:
         raise InputError(
-            f"The folder {target} is not empty and was not written by --static. Choose "
-            "another folder."
+            f"{target} is not empty and not written by --static. Choose another folder."
         )
     files[SAMPLE] = sample("rocket")
     page = (path for path in sorted(WEB.rglob("*")) if path.is_file())

@@ -124,9 +124,7 @@ def checked_picture(project: Project, image_id: int) -> Path:
     if hw != image.hw and not project.store.resize_image(image_id, hw):
         known, found = (f"{width} x {height} pixels" for height, width in (image.hw, hw))
         raise Conflict(
-            f"The file of {image.name} was replaced: its masks were drawn on an image "
-            f"of {known}, but the file now has {found}. Restore the previous file, or "
-            "rename the new one."
+            f"{image.name} was replaced: it had {known}, now {found}. Restore it, or rename it."
         )
     return path
 
@@ -149,10 +147,7 @@ def clip_of_file(project: Project, name: str) -> ClipEntry:
     facts, (content, looks), changed = read_facts(project.file(name), seen.get("sha256"), looks)
     clip = project.tracks.add_clip(name, *facts)
     if changed is not None:
-        raise Conflict(
-            f"The video of clip {name!r} was replaced: frame {changed} differs. Restore the "
-            "previous file, or rename the new one."
-        )
+        raise Conflict(f"The video {name!r} was replaced: frame {changed} differs. Restore it.")
     if content != seen.get("sha256"):
         detail = {"sha256": content, "frames": [[n, hw, cells.hex()] for n, hw, cells in looks]}
         action = Action(kind=SEEN_CLIP, tool=str(clip.id), detail=detail)

@@ -142,8 +142,7 @@ class PictureLook:
             (height, width), (high, wide) = known, found
             raise Refusal(
                 422,
-                f"Page {page} has {wide} x {high} pixels, but the first page has "
-                f"{width} x {height}. Split the file by page size.",
+                f"Page {page} has {wide} x {high} pixels, not {width} x {height}. Split the file.",
             )
         return photo
 

@@ -300,8 +300,7 @@ class Project:
             row = session.get(ProjectRow, 1)
         if row is None:
             raise NotFoundError(
-                f"{self.folder}: the database contains no project. Run: anymask "
-                f"project init {self.folder}"
+                f"{self.folder} contains no project. Run: anymask project init {self.folder}"
             )
         return row
 
@@ -520,10 +519,7 @@ def create_project(
         _begin(folder, database)
     elif database is not None and own_address(database, folder) != (there := _address(folder)):
         address = open_database(there).url.render_as_string()
-        raise InputError(
-            f"{str(folder)!r} is already a project, with its database at {address!r}. "
-            "--database is only supported for new projects. Omit it."
-        )
+        raise InputError(f"{str(folder)!r} already has the database {address!r}. Omit --database.")
     project = Project(folder, clock=clock)
     with writing(project.store.database) as session:
         begun = session.get(ProjectRow, 1)
@@ -597,8 +593,7 @@ def own_file(path: Path, folder: Path) -> Path:
     """Return a path that is in the folder. Raises InputError for others."""
     if not _lies_in(path, folder):
         raise InputError(
-            f"{path} is outside of {folder}, or a link to a place outside of it. The files of a "
-            "project must be in its folder."
+            f"{path} is outside of {folder}. The files of a project must be in its folder."
         )
     return path
 

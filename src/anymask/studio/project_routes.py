@@ -405,11 +405,6 @@ def answer_phrase(body: ConceptAnswerBody, project: OfProject, who: Who) -> Conc
 # Export and report.
 
 
-def unlabelled_text(count: int) -> str:
-    """Question before an export with masks that have no class."""
-    return f"{counted(count, 'mask')} {'has' if count == 1 else 'have'} no class."
-
-
 @router.get("/report", response_model=Figures)
 def report(project: OfProject) -> Figures:
     """Return the figures of `anymask project report`."""
@@ -455,7 +450,9 @@ def export(body: ExportBody, project: OfProject) -> Response:
             check_rule(project, OF_PAGE)
         count = count_unlabelled(project, body.format, settings, OF_PAGE)
         if count:
-            raise Refusal(428, unlabelled_text(count))
+            raise Refusal(
+                428, f"{counted(count, 'mask')} {'has' if count == 1 else 'have'} no class."
+            )
     place = Path(tempfile.mkdtemp(prefix="anymask-export-"))
     try:
         file = place / "masks.zip"

@@ -279,10 +279,7 @@ class Draft:
                 f"The page must be an integer of at least 0. Given: {str(self.page)[:40]}."
             )
         if not (math.isfinite(self.score or 0) and math.isfinite(self.stability or 0)):
-            raise InputError(
-                f"The fields `score` and `stability` must be finite numbers. Given: {self.score!r} "
-                f"and {self.stability!r}."
-            )
+            raise InputError("`score` and `stability` must be finite numbers.")
 
     @property
     def area(self) -> int:

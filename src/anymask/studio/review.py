@@ -113,9 +113,7 @@ def give_verdict(
     one_of("verdict", verdict, get_args(Verdict))
     if (verdict == "fix") != (rle is not None):
         raise InputError(
-            "The verdict 'fix' requires the corrected mask (rle), and other verdicts do "
-            f"not accept one. Given: {verdict!r} "
-            f"{'with' if rle is not None else 'without'} a mask."
+            f"Only the verdict 'fix' takes a corrected mask, and requires it. Given: {verdict!r}."
         )
     entry, agreed = item.entry, float(verdict == "accept")
     draft = entry.draft(state="rejected" if verdict == "reject" else "accepted", seconds=seconds)
@@ -156,8 +154,7 @@ def take_back_verdict(store: Store, record_id: int, who: str) -> StoredMask:
             raise NotFoundError(f"Record {record_id} has no review decision.")
         if row.version != verdict.version + 1:
             raise Conflict(
-                f"Record {record_id} was changed after the review decision. Review it again.",
-                mask_of(row),
+                f"Record {record_id} was changed meanwhile. Review it again.", mask_of(row)
             )
         old = select(VersionRow).where(
             VersionRow.record_id == record_id, VersionRow.version == verdict.version

@@ -106,39 +106,35 @@ def retrain(project: Project, train: Train, judge: Judge, open_model: Open) -> R
         open_model: Function that loads a model, such as `anymask.load`.
     """
     with claimed(project.inside / ROUNDS):
-        return _retrain(project, train, judge, open_model)
-
-
-def _retrain(project: Project, train: Train, judge: Judge, open_model: Open) -> RoundOutcome:
-    taught, held = divide(project)
-    number = len(project.rounds()) + 1
-    folder = round_folder(project, number)
-    LOG.info("%s: round %d started, %d training images", project.folder, number, len(taught))
-    begin_round(project, taught, folder)
-    trained = train(folder / "sets", last_weights(project), folder)
-    lead = project.lead()
-    old, new = judge(lead, held), judge(str(trained.bundle), held)
-    gain, low, high = paired_gain(old, new)
-    outcome = RoundOutcome(
-        round=number,
-        train_images=len(taught),
-        train_masks=sum(len(image.masks) for image in taught),
-        test_images=len(held),
-        before=float(old.mean()),
-        after=float(new.mean()),
-        gain=gain,
-        low=low,
-        high=high,
-        promoted=low > 0 and len(held) >= MIN_HELD,
-    )
-    verdict = "promoted" if outcome.promoted else "not promoted"
-    LOG.info("%s: round %d finished, gain %+.3f, %s", project.folder, number, gain, verdict)
-    bundle = folder / "bundle"
-    if trained.bundle != bundle:
-        shutil.move(trained.bundle, bundle)
-    model_hash = open_model(str(bundle)).runtime.weights_hash
-    project.keep_weights(number, bundle, model_hash, outcome.promoted, outcome.to_json())
-    return outcome
+        taught, held = divide(project)
+        number = len(project.rounds()) + 1
+        folder = round_folder(project, number)
+        LOG.info("%s: round %d started, %d training images", project.folder, number, len(taught))
+        begin_round(project, taught, folder)
+        trained = train(folder / "sets", last_weights(project), folder)
+        lead = project.lead()
+        old, new = judge(lead, held), judge(str(trained.bundle), held)
+        gain, low, high = paired_gain(old, new)
+        outcome = RoundOutcome(
+            round=number,
+            train_images=len(taught),
+            train_masks=sum(len(image.masks) for image in taught),
+            test_images=len(held),
+            before=float(old.mean()),
+            after=float(new.mean()),
+            gain=gain,
+            low=low,
+            high=high,
+            promoted=low > 0 and len(held) >= MIN_HELD,
+        )
+        verdict = "promoted" if outcome.promoted else "not promoted"
+        LOG.info("%s: round %d finished, gain %+.3f, %s", project.folder, number, gain, verdict)
+        bundle = folder / "bundle"
+        if trained.bundle != bundle:
+            shutil.move(trained.bundle, bundle)
+        model_hash = open_model(str(bundle)).runtime.weights_hash
+        project.keep_weights(number, bundle, model_hash, outcome.promoted, outcome.to_json())
+        return outcome
 
 
 def round_folder(project: Project, number: int) -> Path:
@@ -236,10 +232,7 @@ def start_of(tuning: Tuning, lead: Path | None) -> RoundStart:
 
     variant, file = (DEFAULT_VIDEO_MODEL, "") if tuning.model is None else named(tuning.model, None)
     if file and tuning.init is not None:
-        raise InputError(
-            f"--init cannot be combined with --model {tuning.model}, which is a "
-            "weights file. Omit one of the two options."
-        )
+        raise InputError(f"--init cannot be combined with the weights file --model {tuning.model}.")
     if file:
         return RoundStart(variant, Path(file))
     led = None if lead is None else variant_of(lead)
@@ -247,10 +240,7 @@ def start_of(tuning: Tuning, lead: Path | None) -> RoundStart:
         return RoundStart(led, lead)
     begin = tuning.init
     if begin is not None and not begin.is_file():
-        raise InputError(
-            f"The weights {str(begin)!r} are missing. Pass last.pt or weights.safetensors "
-            "of a run with --init, or omit it to use the pretrained weights."
-        )
+        raise InputError(f"The weights {str(begin)!r} are missing. Pass last.pt, or omit --init.")
     return RoundStart(variant, None if begin is None else begin.absolute())
 
 

@@ -106,10 +106,8 @@ def _chosen(groups: Iterable[type]) -> tuple[DeclaredSetting, ...]:
 
 
 _TILE = Setting(
-    (
-        'search large images in tiles of this size, in pixels. "auto": only very '
-        "large images; null: never"
-    ),
+    'search large images in tiles of this size, in pixels. "auto": only very '
+    "large images; null: never",
     least=MIN_SIDE,
 )
 EVERYTHING = (
@@ -257,13 +255,11 @@ class SegmentBody(CorrectingBody):
         }
         given = {name: way for name, way in ways.items() if way is not None}
         if len(given) != 1:
-            message = (
-                "The request must contain exactly one kind of prompt: the fields "
-                "points, labels, box, mask, scribble and lasso; or prompt; or prompts; or boxes. "
-                f'Given: {", ".join(given) or "none"}. Send "points": [[x, y]] or '
-                '"box": [x0, y0, x1, y1], for example.'
+            raise Refusal(
+                422,
+                f'Send one kind of prompt, such as "points": [[x, y]] or "boxes". '
+                f"Given: {', '.join(given) or 'none'}.",
             )
-            raise Refusal(422, message)
         (only,) = given.values()
         return only
 
@@ -365,12 +361,12 @@ class ExampleBody(Strict):
         given = {name: way for name, way in ways.items() if way is not None}
         places = [name for name in ("photo", "image") if getattr(self, name) is not None]
         if len(given) != 1 or len(places) > ("record" not in given):
-            message = (
+            raise Refusal(
+                422,
                 "An exemplar must be a record, or a point, box or mask on a photo or "
                 f'image. Given: {", ".join([*given, *places]) or "none"}. Send {{"point": '
-                "[x, y]}, for example."
+                "[x, y]}, for example.",
             )
-            raise Refusal(422, message)
         return given
 
 
@@ -497,30 +493,25 @@ def check_prompts(bodies: Sequence[PromptBody], limits: Limits) -> None:
     check_count(len(bodies), "prompts", limits)
     points = [body.count for body in bodies]
     if (decodings := sum(map(count_steps, points))) > limits.decodings:
-        message = (
+        raise Refusal(
+            422,
             f"The request requires up to {decodings} decoder runs, but at most "
             f"{limits.decodings} are allowed. Each point counts as one, and each "
-            f"prompt as at most {MAX_STEPS}. Send fewer prompts."
+            f"prompt as at most {MAX_STEPS}. Send fewer prompts.",
         )
-        raise Refusal(422, message)
     for count, most, where in (
         (max(points), limits.points, "prompt"),
         (sum(points), limits.points_together, "request"),
     ):
         if count > most:
-            message = (
-                f"The {where} has {count} points, but at most {most} are allowed. Send "
-                "fewer points."
-            )
-            raise Refusal(422, message)
+            raise Refusal(422, f"The {where} has {count} points, but at most {most} are allowed.")
     check_pixels((body.mask.size for body in bodies if body.mask is not None), limits)
 
 
 def check_count(count: int, what: str, limits: Limits) -> None:
     """Check that a request has prompts or masks, but not too many. Raises Refusal (422)."""
     if not 0 < count <= limits.prompts:
-        message = f"A request must have 1 to {limits.prompts} {what}. Given: {count}."
-        raise Refusal(422, message)
+        raise Refusal(422, (f"A request must have 1 to {limits.prompts} {what}. Given: {count}."))
 
 
 def check_pixels(sizes: Iterable[tuple[int, int]], limits: Limits) -> None:
@@ -529,20 +520,10 @@ def check_pixels(sizes: Iterable[tuple[int, int]], limits: Limits) -> None:
     for height, width in sizes:
         if height < 1 or width < 1 or height * width > limits.pixels:
             raise Refusal(
-                413,
-                (
-                    f"The mask has {width} x {height} pixels, but 1 to {limits.pixels} "
-                    "pixels are allowed. Send a mask of the size of the image, or "
-                    "smaller."
-                ),
+                413, f"The mask has {width} x {height} pixels, at most {limits.pixels} are allowed."
             )
         pixels += height * width
     if pixels > limits.pixels:
         raise Refusal(
-            413,
-            (
-                f"The masks of this request have {pixels} pixels in total, but at most "
-                f"{limits.pixels} are allowed. Send smaller masks, or several "
-                "requests."
-            ),
+            413, f"The masks have {pixels} pixels, at most {limits.pixels} are allowed together."
         )

@@ -90,10 +90,7 @@ def open_search(
     if like is not None:
         return Search(model, ExampleFinder(model, like, unlike, settings), label)
     if unlike is not None or label is not None:
-        raise InputError(
-            "The parameters `unlike` and `label` require an exemplar, not a text "
-            "prompt. Pass `like`, or omit them."
-        )
+        raise InputError("`unlike` and `label` require an exemplar. Pass `like`, or omit them.")
     assert words is not None  # checked by `one_question`
     return Search(model, WordFinder(model, read_phrases(words, settings.score), settings))
 

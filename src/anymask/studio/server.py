@@ -54,8 +54,7 @@ def open_socket(host: str, port: int) -> socket.socket:
         bound.close()
         reason = (getattr(error, "strerror", None) or str(error)).rstrip(".")
         raise InputError(
-            f"The server cannot listen on {host}:{port}: {reason}. Choose another --port, "
-            "or 0 for a free one."
+            f"The server cannot listen on {host}:{port}: {reason}. Choose another --port."
         ) from error
     return bound
 
@@ -235,8 +234,7 @@ def log_to_stderr(level: str = "warning", form: LogFormat = "text") -> None:
     """
     if level not in LEVELS or form not in get_args(LogFormat):
         raise InputError(
-            f"The log level must be one of {', '.join(LEVELS)}, and the format text or "
-            f"json. Given: {level!r} and {form!r}."
+            f"The log level {level!r} or format {form!r} is invalid. Use {', '.join(LEVELS)}."
         )
     handler = logging.StreamHandler(sys.stderr)
     handler.set_name("anymask")

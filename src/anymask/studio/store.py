@@ -147,8 +147,7 @@ class Store:
             row = image_row(session, image_id)
             if version is not None and row.version != version:
                 raise Conflict(
-                    f"Image {image_id} was changed: it has version {row.version}, not "
-                    f"{version}. Read it again.",
+                    f"Image {image_id} has version {row.version}. Read it again.",
                     image_entry(row, 0),
                 )
             row.status = status
@@ -238,7 +237,7 @@ class Store:
             image = image_row(session, image_id, lock=only_new)
             if only_new and image.status != "new":
                 raise Conflict(
-                    (f"The status of image {image_id} is now {image.status}. Read it again."),
+                    f"The status of image {image_id} is now {image.status}. Read it again.",
                     image_entry(image, 0),
                 )
             entries = [self._add(session, image, draft, who, seconds_logged) for draft in drafts]
@@ -251,8 +250,7 @@ class Store:
     ) -> StoredMask:
         if draft.rle.size != (image.height, image.width):
             raise InputError(
-                "The mask must have the size of the upright image, (H, W) = "
-                f"{(image.height, image.width)}. Given: {draft.rle.size}."
+                f"The mask must have the size {(image.height, image.width)}, not {draft.rle.size}."
             )
         row = RecordRow(image_id=image.id, client_id=draft.client_id, page=draft.page)
         if draft.client_id is not None:
@@ -350,10 +348,7 @@ class Store:
     ) -> StoredMask:
         row = self._at_version(session, *at)
         if draft.rle.size != row.rle.size:
-            raise InputError(
-                f"The mask must have the size of the image, (H, W) = {row.rle.size}. "
-                f"Given: {draft.rle.size}."
-            )
+            raise InputError(f"The mask must have the size {row.rle.size}, not {draft.rle.size}.")
         earlier = row.seconds
         draft = _named_now(session, draft, seconds_logged)
         fill_row(row, draft, who, self.clock())
@@ -398,9 +393,7 @@ class Store:
         row = record_row(session, record_id, lock=True)
         if version not in (None, row.version):
             raise Conflict(
-                f"Record {record_id} was changed by {row.author!r}: it has version "
-                f"{row.version}, not {version}. Read it again.",
-                mask_of(row),
+                f"Record {record_id} was changed by {row.author!r}. Read it again.", mask_of(row)
             )
         return row
 

@@ -436,8 +436,7 @@ def mask_of(row: RecordRow | VersionRow) -> StoredMask:
         return StoredMask(**held | {"id": number})
     except InputError as error:
         raise StoreError(
-            f"The database is corrupted: record {number} contains an invalid mask. "
-            "Restore it from a backup."
+            f"The database is corrupted: record {number} is invalid. Restore a backup."
         ) from error
 
 

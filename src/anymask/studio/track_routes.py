@@ -53,8 +53,9 @@ async def add_clip(body: ClipBody, project: OfProject, videos: OfVideos) -> Clip
     if body.video is not None:
         source = videos.find(body.video, OpenVideo).path
         if source is None or not source.is_file():
-            message = "This session has no video file. Open a session with a video file first."
-            raise Refusal(409, message)
+            raise Refusal(
+                409, ("This session has no video file. Open a session with a video file first.")
+            )
 
     def take() -> ClipEntry:
         name = body.name if source is None else project.keep_video(source, body.name)

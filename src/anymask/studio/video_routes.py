@@ -162,13 +162,7 @@ async def step(video: Asked, videos: OfVideos, limits: OfLimits, request: Reques
     """Send the next frame. Returns the objects that were tracked to this frame."""
     content = await picture_of(request)
     if video.path is not None:
-        raise Refusal(
-            409,
-            (
-                "This session has a video file, so it does not accept frames. Read the masks "
-                "of the file with GET."
-            ),
-        )
+        raise Refusal(409, "This session has a video file, and accepts no frames. Read its masks.")
     if video.frames >= limits.video_frames:
         most = limits.video_frames
         raise Refusal(422, f"The session has the maximum of {most} frames. Open another session.")
@@ -282,13 +276,7 @@ async def results(
 async def picture(video: Asked, frame: FrameNumber, videos: OfVideos) -> Response:
     """Return a frame of the video as JPEG. For a damaged frame, returns the frame before it."""
     if video.path is None:
-        raise Refusal(
-            409,
-            (
-                "This session has no video file. Frames can only be read from sessions with a "
-                "video file."
-            ),
-        )
+        raise Refusal(409, "This session has no video file, from which frames could be read.")
 
     def jpeg() -> bytes | None:
         image, file = videos.shown_picture(video, frame), io.BytesIO()
@@ -344,11 +332,9 @@ async def write_export(
 ) -> Path:
     """Write all masks to a file in the session's folder. Raises Refusal (409, 422)."""
     if video.folder is None or video.hw is None:
-        message = (
-            "This session has no video file, so it cannot be exported. Save the masks "
-            "that the tracking requests return."
+        raise Refusal(
+            409, "This session has no video file to export. Save the masks of the tracking."
         )
-        raise Refusal(409, message)
     if video.exporting:
         raise Refusal(409, "Another export of this session is running. Wait until it ends.")
     video.exporting, video.written = True, 0
@@ -356,8 +342,7 @@ async def write_export(
     try:
         known = await done(videos.work(lambda: video.session.objects))
         if not known:
-            message = "The video has no object. Click an object first."
-            raise Refusal(422, message)
+            raise Refusal(422, ("The video has no object. Click an object first."))
         folder.mkdir(parents=True)
         target, path = folder / title, folder / (title + _file_of(body)[0])
         sound = video.path if video.path is not None and video.path.is_file() else None
@@ -381,11 +366,7 @@ async def _write(videos: VideoSessions, video: OpenVideo, writer: MaskWriter) ->
         image = videos.picture(video, frame)
         if image is None:
             raise Refusal(
-                422,
-                (
-                    f"Frame {frame} of the video cannot be decoded. Export the masks only, as "
-                    "SA-V or COCO."
-                ),
+                422, f"Frame {frame} cannot be decoded. Export only the masks, as SA-V or COCO."
             )
         return image
 

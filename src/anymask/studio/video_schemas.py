@@ -66,10 +66,7 @@ class KnownMasksBody(BaseModel):
             if mask.rle.size != hw:
                 raise Refusal(
                     422,
-                    (
-                        f"The masks must have the size of the video, (H, W) = {hw}. Given: "
-                        f"{mask.rle.size} on frame {mask.frame}."
-                    ),
+                    f"Frame {mask.frame}: the masks must have the size {hw}, not {mask.rle.size}.",
                 )
             found[mask.frame] = ObjectMask(
                 mask.rle, mask.score, mask.score, mask.state, mask.doubts, mask.prompted  # type: ignore[arg-type]  # validated words

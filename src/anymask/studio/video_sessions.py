@@ -153,8 +153,9 @@ class OpenSession:
     def check_new(self) -> None:
         """Raise Refusal (409) if the session already has a file or objects."""
         if self.objects or self.path is not None:
-            message = "The session already contains a file or objects. Open a new session."
-            raise Refusal(409, message)
+            raise Refusal(
+                409, ("The session already contains a file or objects. Open a new session.")
+            )
 
     def state(self, videos: VideoSessions) -> dict[str, Any]:
         """State for the client. Call in the session thread."""
@@ -187,8 +188,7 @@ class OpenVideo(OpenSession):
         """Raise Refusal (409) also if the session already has frames."""
         super().check_new()
         if self.frames:
-            message = "The session already has frames. Open another session."
-            raise Refusal(409, message)
+            raise Refusal(409, ("The session already has frames. Open another session."))
 
     def state(self, videos: VideoSessions) -> dict[str, Any]:
         """State as `VideoStateBody`."""
@@ -365,11 +365,9 @@ class VideoSessions:
         if len(self._open) >= self.limits.videos:
             raise Refusal(
                 429,
-                (
-                    f"The server is busy: {len(self._open)} of {self.limits.videos} "
-                    "video and scan sessions are open. Close one with DELETE, or "
-                    "retry after the number of seconds in the Retry-After header."
-                ),
+                f"The server is busy: {len(self._open)} of {self.limits.videos} "
+                "video and scan sessions are open. Close one with DELETE, or "
+                "retry after the number of seconds in the Retry-After header.",
                 self.limits.video_idle_seconds,
             )
         return None
@@ -406,14 +404,12 @@ class VideoSessions:
         """
         session.check_new()
         if session.receiving:
-            message = "Another upload to this session is running. Wait until it ends."
-            raise Refusal(409, message)
+            raise Refusal(409, ("Another upload to this session is running. Wait until it ends."))
         session.receiving, folder = True, self.files.session_folder()
         path = Path(folder.name) / file
         try:
             if not await write_stream(self._asking(session, stream), path):
-                message = "The body is empty. Send the bytes of a file."
-                raise Refusal(400, message)
+                raise Refusal(400, ("The body is empty. Send the bytes of a file."))
             if before is not None:
                 await before(path, Path(folder.name))
             await done(self.work(lambda: self.take_path(session, path, take, folder)))
@@ -469,7 +465,22 @@ class VideoSessions:
             session = open_session(self.model, path, **video.settings)
         except (DataError, ImageError) as error:
             raise _unreadable(str(error).replace(str(path), "the file")) from error
-        hw = _checked_hw(session, self.limits)
+        # Size of the first frame
+        try:
+            frames, first = session.frames.length or 0, first_readable(session.frames)
+            image = None if first is None else session.picture(first)
+            if image is None:
+                raise _unreadable("No frame can be decoded")
+            hw = (image.shape[0], image.shape[1])
+            if frames > self.limits.video_frames or hw[0] * hw[1] > self.limits.pixels:
+                raise Refusal(
+                    413,
+                    f"The video has {frames} frames of {hw[0] * hw[1]} pixels. At most "
+                    f"{self.limits.video_frames} of {self.limits.pixels} pixels are allowed.",
+                )
+        except BaseException:
+            session.close()
+            raise
         video.session.close()
         video.session = session
         video.times = uneven_times(session.frames)
@@ -557,36 +568,8 @@ def own_file(own: Mapping[str, Path], name: str) -> Path:
 
 
 def _closed(name: str) -> Refusal:
-    message = (
-        f"The session {name[:40]!r} does not exist or was closed. Open a session with POST "
-        "/api/videos or /api/volumes."
-    )
-    return Refusal(404, message)
+    return Refusal(404, f"The session {name[:40]!r} does not exist or was closed. Open a session.")
 
 
 def _unreadable(what: str) -> Refusal:
-    message = f"The video cannot be read: {what.rstrip('.')}. Save it as MP4 or WebM."
-    return Refusal(422, message)
-
-
-def _checked_hw(session: VideoSession, limits: Limits) -> tuple[int, int]:
-    """Size of the first frame. Raises Refusal and closes the session if a limit is exceeded."""
-    try:
-        frames, first = session.frames.length or 0, first_readable(session.frames)
-        image = None if first is None else session.picture(first)
-        if image is None:
-            raise _unreadable("No frame can be decoded")
-        hw = (image.shape[0], image.shape[1])
-        if frames > limits.video_frames or hw[0] * hw[1] > limits.pixels:
-            raise Refusal(
-                413,
-                (
-                    f"The video has {frames} frames of {hw[0] * hw[1]} pixels, but at "
-                    f"most {limits.video_frames} frames of {limits.pixels} pixels are "
-                    "allowed. Send a shorter or smaller video."
-                ),
-            )
-    except BaseException:
-        session.close()
-        raise
-    return hw
+    return Refusal(422, (f"The video cannot be read: {what.rstrip('.')}. Save it as MP4 or WebM."))

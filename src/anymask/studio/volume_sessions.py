@@ -90,8 +90,7 @@ class OpenScan(OpenSession):
         Raises Refusal (422) if there are no objects.
         """
         if not self.about.objects:
-            message = "The scan has no object. Click an object first."
-            raise Refusal(422, message)
+            raise Refusal(422, ("The scan has no object. Click an object first."))
         known = self.labelled()
         return Volume(known.array, known.affine, names, colours)
 
@@ -162,8 +161,9 @@ async def read_scan(
             raise _too_large(error, videos.limits) from error
         except DataError as error:
             why = str(error).replace(repr(isolated_scan.path.name), "it").rstrip(".")
-            message = f"The scan cannot be read: {why}. Save it as NIfTI or zipped DICOM."
-            raise Refusal(422, message) from error
+            raise Refusal(
+                422, (f"The scan cannot be read: {why}. Save it as NIfTI or zipped DICOM.")
+            ) from error
 
     reading = videos.read(read, open_scan)
     try:
@@ -175,12 +175,11 @@ async def read_scan(
 
 def _too_large(error: LimitError, limits: Limits) -> Refusal:
     size = f"{error.size} bytes" if error.size else str(error)
-    message = (
+    return Refusal(
+        413,
         f"The scan is too large ({size}): at most {limits.volume_bytes} bytes of voxels, read in "
-        f"{limits.volume_seconds:g} seconds, are allowed. Send a part of it, or raise the limits "
-        "volume_megabytes and volume_seconds of the server."
+        f"{limits.volume_seconds:g} seconds, are allowed (volume_megabytes, volume_seconds).",
     )
-    return Refusal(413, message)
 
 
 def take_scan(videos: VideoSessions, open_scan: OpenScan, isolated_scan: IsolatedScan) -> None:
@@ -229,10 +228,7 @@ def take_window(videos: VideoSessions, open_scan: OpenScan, window: tuple[float,
     if window == session.window:
         return
     if session.objects:
-        raise Refusal(
-            409,
-            "The window cannot be changed because the scan has objects. Remove the objects first.",
-        )
+        raise Refusal(409, "The scan has objects. Remove them before you change the window.")
     settings = open_scan.settings | {"window": window}
     open_scan.session = open_volume_session(videos.model, session.volume, **settings)
     session.close()
