@@ -200,3 +200,8 @@ def test_a_packed_file_that_unpacks_to_hundreds_of_times_its_size_is_refused(tmp
         archive.write(path, "inner.pt")
     with pytest.raises(WeightsError, match=r"outer.zip was not loaded. In inner.pt: Its \d+ bytes"):
         read_checkpoint(tmp_path / "outer.zip")
+
+
+def test_the_trap_of_these_tests_works(tmp_path):
+    pickle.loads(pickle.dumps(Malice(tmp_path / "trap")))
+    assert (tmp_path / "trap").is_dir()

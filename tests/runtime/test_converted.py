@@ -265,3 +265,9 @@ def test_commands_convert_and_remove(
     assert main(["models", "convert", "tiny"]) == 2
     assert main(["models", "convert", str(tmp_path / "tiny.pt"), "--model", "tiny"]) == 0
     assert find_converted("tiny", tmp_path / "tiny.pt") is not None
+
+
+def test_the_mode_of_the_caller_does_not_matter(shelf: Shelf, tmp_path: Path) -> None:
+    install(shelf, tmp_path)
+    with torch.inference_mode():
+        assert isinstance(anymask.load("tiny", device="cpu").runtime, ConvertedRuntime)

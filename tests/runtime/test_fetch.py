@@ -345,3 +345,9 @@ def test_a_link_in_the_place_of_a_part_is_not_followed(tmp_path):
     with part.open(0) as file:
         file.write(b"other")
     assert (tmp_path / "mine").read_bytes() == b"mine"
+
+
+def test_a_server_without_ranges_starts_over(server, model):
+    server.ranges, server.cut = False, [300_000]
+    assert fetch("m").status == "verified"
+    assert server.asked[1][1] == "bytes=300000-"

@@ -214,3 +214,9 @@ def test_an_unreadable_source_is_not_taken_for_the_store(tmp_path):
         raise PermissionError(errno.EACCES, "no", str(tmp_path / "elsewhere"))
     with pytest.raises(OSError, match="no room"), store.writing():
         raise OSError(errno.ENOSPC, "no room", str(home() / "x"))
+
+
+def test_adding_the_stored_file_itself_changes_nothing(model, file, content):
+    weights.add("m", file)
+    weights.add("m", weights.find("m"))
+    assert weights.find("m").read_bytes() == content
