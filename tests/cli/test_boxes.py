@@ -134,7 +134,7 @@ def test_a_photo_that_is_not_there_or_not_its_own_stops_no_other(
         (["nothing"], "File or folder not found: 'nothing'"),
         (["masks"], "Labels with boxes are required, but the yolo data has no boxes"),
         (["set/images"], "Labels with boxes are required"),
-        (["set", "-o", "out.json"], "'out.json' is a file name, but an output folder is required"),
+        (["set", "-o", "out.json"], "'out.json' is a file name. Pass a folder"),
         (["set", "--images", "away"], "away: The image folder does not exist"),
         (["set", "--from", "yol"], "Unknown format 'yol'"),
     ],

@@ -66,14 +66,14 @@ REFUSALS = [
     ),
     (
         ["export", "nano", "-o", "x.onnx"],
-        ["'x.onnx' is a file name, but an output folder", "x.onnx/"],
+        ["'x.onnx' is a file name. Pass a folder", "x.onnx/"],
     ),
-    (["audit", "in.json", "-o", "x.html"], ["'x.html' is a file name, but an output folder"]),
+    (["audit", "in.json", "-o", "x.html"], ["'x.html' is a file name. Pass a folder"]),
     (
         ["train", "nano", "--data", ".", "-o", "x.pt"],
-        ["'x.pt' is a file name, but an output folder"],
+        ["'x.pt' is a file name. Pass a folder"],
     ),
-    (["serve", "--static", "x.html"], ["--static: 'x.html' is a file name, but an output folder"]),
+    (["serve", "--static", "x.html"], ["--static: 'x.html' is a file name. Pass a folder"]),
     (
         ["evaluate", "labels.json", "--json", "x.xml"],
         ["--json writes a file ending in .json, .csv, .md or .html", "Did you mean x.json?"],

@@ -135,7 +135,7 @@ def test_what_makes_no_sense_is_one_error(http: TestClient) -> None:
 
 def test_masks_of_too_many_pixels_are_refused_before_they_are_read() -> None:
     with client(inference(lambda: Model(NamingRuntime())), limits=Limits(pixels=2000)) as http:
-        assert "at most 2000 are allowed" in error_of(asked(http), 413)
+        assert "1 to 2000 pixels are allowed" in error_of(asked(http), 413)
 
 
 def test_a_model_without_names_says_so() -> None:

@@ -125,7 +125,7 @@ def test_a_project_keeps_its_database_and_takes_another_name(photos: Path) -> No
 
 def test_a_project_beside_its_photos_moves_to_no_other_database(photos: Path) -> None:
     create_project(photos)
-    with pytest.raises(InputError, match=r"with its database at '.*project\.db'"):
+    with pytest.raises(InputError, match=r"the database '.*project\.db'"):
         create_project(photos, database="postgresql://me@127.0.0.1:1/masks")
 
 

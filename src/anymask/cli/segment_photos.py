@@ -143,7 +143,7 @@ def do_each(
             print(line, file=sys.stderr, flush=True)
     if failed:
         raise DataError(
-            f"{failed} of {len(tasks)} images failed. Run again: finished results are kept."
+            f"{failed} of {len(tasks)} images failed. Fix or remove them, then run it again."
         )
 
 

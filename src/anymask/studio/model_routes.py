@@ -468,7 +468,7 @@ def from_base64(text: str, kind: str = "") -> bytes:
         data = base64.b64decode(given, validate=True)
     except (binascii.Error, ValueError):
         raise Refusal(
-            422, f"Invalid image {text[:40]!r}. Pass base64, or a hash of POST /api/encode."
+            422, f"Invalid image {text[:40]!r}. Pass base64, or 32 hexadecimal digits."
         ) from None
     if kind == "geojson" and is_georeferenced(data):
         geojson.refuse_map("The image")

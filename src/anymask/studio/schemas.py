@@ -520,7 +520,8 @@ def check_pixels(sizes: Iterable[tuple[int, int]], limits: Limits) -> None:
     for height, width in sizes:
         if height < 1 or width < 1 or height * width > limits.pixels:
             raise Refusal(
-                413, f"The mask has {width} x {height} pixels, at most {limits.pixels} are allowed."
+                413,
+                f"Mask of {width} x {height}: 1 to {limits.pixels} pixels are allowed.",
             )
         pixels += height * width
     if pixels > limits.pixels:
