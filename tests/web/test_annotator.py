@@ -26,18 +26,6 @@ def test_all_proposals_are_accepted_with_a_name(sit_down: SitDown, project: Proj
     assert kept == [("accepted", "cat")] * 3
 
 
-def test_leaving_right_after_enter_loses_nothing(sit_down: SitDown, project: Project) -> None:
-    ann = sit_down(project).begin()
-    ann.click(300, 180)
-    ann.keys("1")
-    ann.at_once("Enter", "d")
-    ann.drawn()
-    assert ann.page.locator(".saved").inner_text() != "All saved"
-    ann.open()  # another page meanwhile
-    ann.until_so(lambda: project.done == ["coffee"], "the photo, done")
-    assert [record["label"] for record in project.of("coffee")] == ["cat"]
-
-
 def test_a_mask_that_is_left_behind_is_told_of(sit_down: SitDown, project: Project) -> None:
     ann = sit_down(project).begin()
     ann.click(300, 180)

@@ -68,19 +68,6 @@ def test_masks_are_merged_subtracted_and_split(sit_down: SitDown, project: Proje
     ann.message("only one connected part")
 
 
-def test_masks_go_along_to_the_next_photo(sit_down: SitDown, project: Project) -> None:
-    ann = opened(sit_down, project)
-    pick(ann, (110, 110), (310, 210))
-    ann.keys("Control+d")
-    ann.until("s.editor.state.masks.length", 5)
-    ann.keys("Control+e")
-    ann.until("s.editor?.entry.id", "second")
-    ann.until_so(lambda: areas(project, "second") == [3600, 3600], "the copies")
-    ann.saved()
-    assert len(project.of("first")) == 5
-    assert {record["label"] for record in project.of("second")} == {"cup"}
-
-
 def test_masks_are_locked_hidden_and_raised(sit_down: SitDown, project: Project) -> None:
     ann = opened(sit_down, project)
     top = "s.editor.map.at(140, 110)[0].key"

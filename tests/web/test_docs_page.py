@@ -2,12 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -68,27 +62,3 @@ def test_docs_brings_the_token_of_its_own_address(chromium: Any) -> None:
         page.wait_for_selector("#operations-model-segment_api_segment_post")
         assert complaints == []
         page.context.close()
-
-
-@contextmanager
-def another_page(folder: Path) -> Iterator[str]:
-    """The address of plain files."""
-    handler = partial(SimpleHTTPRequestHandler, directory=folder)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_address[1]}"
-    server.shutdown()
-    server.server_close()
-
-
-def test_only_a_page_that_was_allowed_shows_ours_in_a_frame(chromium: Any, tmp_path: Path) -> None:
-    with another_page(tmp_path) as around:
-        for frames, shown in (((), False), ((around,), True)):
-            with listening(with_page(Access(frames=frames))) as address:
-                (tmp_path / "index.html").write_text(f"<iframe src='{address}/'></iframe>")
-                page = late(chromium.new_context()).new_page()
-                page.set_default_timeout(1000 * PATIENCE_S)
-                page.goto(around)
-                page.wait_for_load_state("networkidle")
-                assert (page.frames[1].locator(".stage").count() > 0) is shown
-                page.context.close()

@@ -51,38 +51,6 @@ def ann(
         yield one
 
 
-def names(ann: Annotator) -> list[str]:
-    return ann.ask("s.images.map(image => image.name)")
-
-
-def test_photos_that_are_put_there_or_taken_away_are_noticed(
-    ann: Annotator, project: Project
-) -> None:
-    Image.fromarray(PICTURE).save(project.folder / "c.png")
-    (project.folder / "b.png").rename(project.folder / "d.png")
-    (project.folder / "e.png").write_bytes(b"no picture")
-    ann.keys("i")
-    ann.until("s.gone.size", 1)
-    assert names(ann) == ["a.png", "b.png", "c.png", "d.png"]
-    ann.message("2 new images found in the folder")
-    ann.message("Missing from the folder: b.png.")
-    ann.message("e.png cannot be read")
-    lines = ann.page.locator(".photo-line")
-    ann.until_so(lambda: lines.count() == 4, "the new photos in the list")
-    assert "missing" in lines.nth(1).inner_text()
-    ann.page.get_by_label("Filter images").select_option(label="Missing from the folder (1)")
-    assert lines.count() == 1
-    ann.keys("Escape")
-
-    ann.ask("s.messages.splice(0)")
-    ann.keys("i")  # what was told is not told again
-    ann.until_so(lambda: lines.count() == 4, "the list")
-    ann.keys("Escape")
-    ann.keys("Shift+PageDown")  # passes over the photo that is gone
-    ann.until("s.editor?.entry.name", "c.png")
-    assert ann.messages() == []
-
-
 def test_a_photo_that_is_replaced_by_one_of_its_size_is_told(
     ann: Annotator, project: Project
 ) -> None:

@@ -24,12 +24,6 @@ PAINTED = """(() => {
   for (let i = 3; i < data.length; i += 4) if (data[i]) count++;
   return count;
 })()"""
-ANSWERED = """async ([x, y]) => {
-  const {session} = window.anymask, [id, model] = [session.editor.entry.id, session.model()];
-  const prompt = {clicks: [{x, y, label: 1}], box: null, mask: null};
-  const {candidates} = await model.answer(id, prompt, 1024, 'all');
-  return window.anymask.toCoco(candidates[0].patch).counts;
-}"""
 
 
 def at_the_coffee(sit_down: SitDown, photos: dict[str, np.ndarray]) -> Any:
@@ -52,24 +46,3 @@ def test_one_move_asks_once_and_leaving_takes_the_preview_away(
     ann.page.mouse.move(640, 20)  # the page's header
     ann.until("s.editor.preview", None)
     ann.until_so(lambda: ann.page.evaluate(PAINTED) == 0, "the empty layer")
-
-
-def test_of_many_moves_the_newest_is_shown_and_most_are_never_asked(
-    sit_down: SitDown, photos: dict[str, np.ndarray]
-) -> None:
-    ann = at_the_coffee(sit_down, photos)
-    ann.page.evaluate(
-        """() => {
-          const {session, stage} = window.anymask;
-          const {left, top} = stage.element.getBoundingClientRect();
-          for (let i = 0; i <= 200; i++) {
-            const [x, y] = session.view.toScreen([100.5 + i, 100.5 + i / 2]);
-            const where = {clientX: left + x, clientY: top + y, bubbles: true};
-            stage.element.dispatchEvent(new PointerEvent('pointermove', where));
-          }
-        }"""
-    )
-    shown = "window.anymask.toCoco(s.editor.preview.candidates[0].patch).counts"
-    last = ann.page.evaluate(ANSWERED, [300.5, 200.5])
-    ann.until_so(lambda: ann.ask("s.editor.preview !== null") and ann.ask(shown) == last)
-    assert 0 < ann.ask("window.hovers") < 20

@@ -129,14 +129,3 @@ def colours(ann: Any, *places: tuple[float, float]) -> list[list[int]]:
     })"""
     found: list[list[int]] = ann.page.evaluate(script, places)
     return found
-
-
-def test_a_file_that_is_no_photo_is_refused_by_name(
-    sit_down: SitDown, photo_files: list[Path], tmp_path: Path
-) -> None:
-    bad = tmp_path / "broken.png"
-    bad.write_bytes(b"\x89PNG not really")
-    ann = sit_down(None)
-    open_photos(ann, [bad, photo_files[0]])
-    ann.message("broken.png. Save such files as JPEG or PNG first.")
-    assert ann.ask("s.images.map(i => i.name)") == ["coffee.png"]

@@ -42,38 +42,6 @@ def test_pixels_are_smooth_up_to_four_times_and_squares_beyond(
         assert bool(between) is smooth
 
 
-def test_sliders_change_what_is_drawn_and_are_kept(sit_down: SitDown, project: Project) -> None:
-    ann = sit_down(project).begin("s.editor !== null")
-    inside = """(() => {
-        const [x, y] = s.view.toScreen([125, 125]);
-        const canvas = document.querySelector('.layer-masks');
-        return canvas.getContext('2d').getImageData(x, y, 1, 1).data[3];
-    })()"""
-
-    def shows(opacity: float) -> None:
-        ann.until_so(lambda: abs(ann.ask(inside) - opacity * 255) <= 4, f"masks drawn at {opacity}")
-
-    def filters(wanted: str) -> None:
-        drawn = "document.querySelector('.layer-photo').style.filter"
-        ann.until_so(lambda: ann.page.evaluate(drawn) == wanted, f"the filter {wanted!r}")
-
-    shows(0.42)
-    ann.keys("y")
-    panel = ann.page.get_by_role("group", name="Display settings")
-    panel.get_by_label("Mask opacity").fill("0.9")
-    shows(0.9)
-    panel.get_by_label("Brightness").fill("1.5")
-    panel.get_by_label("Gamma").fill("2")
-    filters('brightness(1.5) url("#gamma")')
-    ann.keys("Escape", "Control+g")
-    ann.begin("s.editor !== null && s.look.guides")
-    filters('brightness(1.5) url("#gamma")')
-    ann.keys("y")
-    panel.get_by_role("button", name="Reset").click()
-    filters("")
-    shows(0.42)
-
-
 def test_photos_are_found_by_their_state_and_counts_are_right(
     sit_down: SitDown, project: Project
 ) -> None:
@@ -123,22 +91,3 @@ def test_a_phone_shows_the_photo_and_everything_can_be_reached(
     ann.keys("Escape")
     ann.page.get_by_role("button", name="Show object and mask details").click()
     ann.page.get_by_role("listbox", name="Masks").wait_for()
-
-
-def test_a_finger_says_not_this_by_a_button_until_the_mask_is_kept(
-    sit_down: SitDown, photos: dict[str, np.ndarray]
-) -> None:
-    ann = sit_down(Project(photos), size=PHONE, has_touch=True).begin()
-    minus = ann.page.get_by_role("button", name="Background clicks")
-    assert minus.is_disabled()  # there is nothing yet to take away from
-    ann.page.touchscreen.tap(*ann.at(300, 180))
-    ann.until("s.editor.draft.clicks.length", 1)
-    minus.tap()
-    ann.until_so(lambda: minus.get_attribute("aria-pressed") == "true", "the beginning of it")
-    ann.page.touchscreen.tap(*ann.at(60, 60))
-    ann.until("s.editor.draft.clicks.map(c => c.label).join()", "1,0")
-    ann.looked()
-    ann.keep()
-    ann.until_so(lambda: minus.get_attribute("aria-pressed") == "false", "the end of it")
-    ann.page.touchscreen.tap(*ann.at(300, 180))
-    ann.until("s.editor.draft.clicks.map(c => c.label).join()", "1")

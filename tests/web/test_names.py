@@ -20,37 +20,9 @@ def project(photos: dict[str, np.ndarray]) -> Project:
     return project
 
 
-def typed(ann: Any, text: str) -> None:
-    """What somebody types after L, letter by letter."""
-    ann.keys("l")
-    ann.page.keyboard.type(text)
-    ann.keys("Enter")
-
-
 def labels(ann: Any) -> list[str]:
     found: list[str] = ann.ask("s.editor.state.masks.map(m => m.label)")
     return found
-
-
-def test_one_name_after_the_other_is_not_one_long_name(sit_down: SitDown, project: Project) -> None:
-    ann = sit_down(project).begin("s.editor !== null")
-    for row, name in ((250, "bag"), (320, "car")):
-        ann.drag((100, row), (200, row))
-        typed(ann, name)
-        ann.page.get_by_role("button", name=f"Keep as {name}").wait_for()
-        ann.keep()
-    assert labels(ann)[-2:] == ["bag", "car"]
-    ann.keys("k", "2")  # a digit names the mask that is picked
-    ann.until_so(lambda: labels(ann)[0] == "cup", "the renamed mask")
-    ann.keys("Control+z", "Escape", "9")
-    ann.message("No class has the key 9")
-    assert labels(ann)[0] == "cat"
-    ann.saved()
-    ann.keys("PageDown")
-    ann.until("s.editor?.entry.id", "cat")
-    names = ann.page.get_by_role("group", name="Classes").get_by_role("button")
-    assert names.all_inner_texts() == ["cat\n1", "cup\n2", "bag\n3", "car\n4"]
-    assert project.labels == ["cat", "cup", "bag", "car"]
 
 
 def test_names_are_renamed_merged_moved_coloured_and_deleted(

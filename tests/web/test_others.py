@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from anymask.masks import rle_box_xywh
 from anymask.studio import create_project
 from anymask.studio.project import Project
 from anymask.studio.project_routes import ServedProject
@@ -69,27 +68,4 @@ def test_masks_of_another_person_come_change_and_go(
     ann.saved()
     bob.until("s.editor.state.masks.length", 0)
     assert project.store.records(1) == []
-    assert ann.messages() == bob.messages() == []
-
-
-def test_a_mask_in_the_making_and_its_steps_back_are_left_alone(
-    pair: tuple[Annotator, Annotator], project: Project
-) -> None:
-    ann, bob = pair
-    paint(bob, 60)
-    bob.keep()
-    bob.saved()
-    paint(bob, 50)
-    drawn = bob.area()
-    paint(ann, 20)
-    ann.keep()
-    ann.saved()
-    bob.until("s.editor.state.masks.length", 2)
-    assert (bob.area(), bob.ask("s.editor.draft.strokes.length")) == (drawn, 1)
-    bob.keys("Control+z", "Control+z")  # the stroke, then the mask that was kept first
-    bob.until("s.editor.state.masks.length", 1)
-    bob.saved()
-    (left,) = project.store.records(1)
-    assert rle_box_xywh(left.rle)[1] < 30  # Ann's, along the line y = 20
-    ann.until("s.editor.state.masks.length", 1)
     assert ann.messages() == bob.messages() == []

@@ -33,47 +33,6 @@ def level(ann: Any) -> int:
     return value
 
 
-AREAS = "s.editor.state.masks.map(m => m.area).join()"
-
-
-def test_pages_and_channels_are_switched_by_keys_and_in_the_page(
-    sit_down: SitDown, project: Project
-) -> None:
-    ann = sit_down(project).begin("s.editor !== null")
-    bar = ann.page.get_by_role("group", name="Planes")
-    ann.until(AREAS, "400")
-    assert level(ann) == 0
-    ann.keys("Shift+>")
-    ann.until(f"s.editor?.sight.page === 10 && {AREAS}", "900")
-    assert level(ann) == 40
-    ann.until_so(lambda: "Z 2 of 3" in bar.inner_text(), "the page's name")
-    assert ann.page.locator(".ruler").inner_text().endswith("µm")  # as the file says
-    ann.keys(";")
-    ann.until("s.editor?.sight.channel", 1)
-    ann.until_so(lambda: level(ann) == 140, "the other channel")
-    ann.until(AREAS, "900")
-    bar.get_by_role("button", name="Next page").click()
-    ann.until("s.editor?.sight.page", 20)
-    ann.until_so(lambda: level(ann) == 180, "the channel stays")
-    ann.keys(">")
-    ann.message("This is the last page")
-    bar.get_by_label("Channel", exact=True).select_option("Dye 0")
-    ann.until_so(lambda: level(ann) == 80, "the first channel")
-    bar.get_by_label("Page", exact=True).fill("0")
-    ann.until(f"s.editor?.sight.page === 0 && {AREAS}", "400")
-    ann.page.locator(".stage").focus()
-    ann.page.mouse.move(*ann.at(80, 60))
-    ann.page.keyboard.down("Alt")
-    ann.page.mouse.wheel(0, 100)
-    ann.page.keyboard.up("Alt")
-    ann.until("s.editor?.sight.page", 10)
-    ann.keys("PageDown")
-    ann.until("s.editor?.entry.id", "plain")
-    ann.until_so(lambda: not bar.is_visible(), "the bar away")
-    ann.keys("PageUp")
-    ann.until("s.editor?.entry.id === 'stack' && s.editor.sight.page", 10)
-
-
 def test_masks_belong_to_the_page_they_were_made_on(sit_down: SitDown, project: Project) -> None:
     ann = sit_down(project).begin("s.editor !== null")
     ann.keys(">")

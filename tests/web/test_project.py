@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -101,35 +98,6 @@ def test_boxes_lassos_and_scribbles_ask_the_model(sit_down: SitDown, project: Pr
     assert ann.ask("s.editor.draft.lasso") is None
 
 
-def test_the_control_arm_draws_without_a_model(sit_down: SitDown, project: Project) -> None:
-    project.arm = "control"
-    ann = sit_down(project)
-    asked: list[str] = []
-    ann.page.on("request", lambda request: asked.append(request.url))
-    ann.begin("s.editor !== null")
-    assert ann.page.get_by_role("button", name="Click (V)").is_disabled()
-    assert ann.ask("s.toolName") == "brush"
-    ann.drag((100, 100), (200, 100))
-    painted = ann.area()
-    assert painted == pytest.approx(2 * 12 * 100 + np.pi * 12**2, rel=0.05)
-    ann.keys("e")
-    ann.drag((150, 60), (150, 140))
-    assert ann.area() < painted
-    ann.keep()
-    ann.keys("g")
-    for place in ((300, 100), (400, 100), (400, 200), (300, 200)):
-        ann.page.mouse.click(*ann.at(*place))
-    ann.keys("Enter")
-    ann.looked()
-    assert ann.area() == pytest.approx(100 * 100, rel=0.05)
-    ann.drag((400, 100), (450, 100))
-    assert ann.area() == pytest.approx(100 * 100 + 50 * 100 / 2, rel=0.05)
-    ann.keep()
-    ann.saved()
-    assert [r["provenance"]["drawn"] for r in project.records.values()] == [True, True]
-    assert not [url for url in asked if "onnx" in url or "embedding" in url]
-
-
 def test_an_outline_is_edited_and_an_empty_mask_is_refused(
     sit_down: SitDown, project: Project
 ) -> None:
@@ -151,41 +119,6 @@ def test_an_outline_is_edited_and_an_empty_mask_is_refused(
     ann.keys("Enter")
     ann.message("The mask is empty")
     assert project.records["r1"]["area"] > 0
-
-
-def test_proposals_are_taken_back_after_a_reload_but_what_was_judged_stays(
-    sit_down: SitDown, project: Project
-) -> None:
-    project.stage = "semi"
-    ann = sit_down(project).begin("s.editor?.finding === null && s.editor.state.masks.length > 1")
-    count = len(project.records)
-    ann.keys("k", "Enter")
-    ann.until("s.editor.state.masks.filter(m => m.state === 'accepted').length", 1)
-    ann.saved()
-    (kept,) = (r["id"] for r in project.records.values() if r["state"] == "accepted")
-    undo = ann.page.get_by_role("button", name="Undo")
-
-    def again() -> None:
-        ann.page.reload()
-        ann.page.wait_for_selector(".stage")
-        ann.until("s.editor !== null")
-
-    again()
-    undo.click()
-    ann.saved()
-    assert set(project.records) == {kept}
-    assert undo.is_disabled()
-    ann.keys("Control+y")
-    ann.saved()
-    assert len(project.records) == count
-    again()
-    undo.click()
-    ann.keys("k", "Delete")
-    ann.saved()
-    again()
-    ann.seen()  # and it does not begin with proposals again
-    assert ann.ask("[s.editor.finding, s.editor.state.masks.length]") == [None, 0]
-    assert project.asked.count("POST /api/images/coffee/everything") == 1
 
 
 # One transaction that ends with the page: whatever the page writes meanwhile waits behind it.
@@ -242,23 +175,6 @@ def test_somebody_elses_change_is_never_overwritten_unasked(
     assert record["version"] == 6
 
 
-def test_the_next_photo_is_prefetched_and_a_busy_server_is_waited_for(
-    sit_down: SitDown, project: Project
-) -> None:
-    project.busy = 1
-    ann = sit_down(project)
-    ann.open()
-    ann.until_so(lambda: "GET /api/images/cat/embedding" in project.asked, "the prefetch")
-    ann.seen()
-    before = project.asked.count("GET /api/images/cat/embedding")
-    ann.keys("PageDown")
-    ann.until("s.editor?.entry.id", "cat")
-    ann.seen()
-    assert project.asked.count("GET /api/images/cat/embedding") == before == 1
-    ann.keys("PageDown")
-    ann.message("This is the last image")
-
-
 def test_a_token_is_sent_and_leaves_the_address(sit_down: SitDown, project: Project) -> None:
     project.token = "secret"
     ann = sit_down(project)
@@ -278,35 +194,6 @@ def test_a_token_is_sent_and_leaves_the_address(sit_down: SitDown, project: Proj
         stranger.page.keyboard.press("Enter")
     stranger.page.wait_for_selector(".stage")
     stranger.until("s.editor !== null")
-
-
-def test_a_gated_export_says_why_and_what_it_changed(
-    sit_down: SitDown, project: Project, tmp_path: Path
-) -> None:
-    project.arm = "control"
-    project.gated = True
-    project.add("coffee", square(100, 100, 50, (400, 600)))
-    ann = sit_down(project).begin("s.editor !== null")
-    ann.keys("Control+s")
-    images = ann.page.get_by_label("Include the images")
-    assert images.is_checked()  # of YOLO, the first format
-    ann.page.get_by_label("Format").select_option("COCO")
-    assert not images.is_checked()
-    ann.page.get_by_label("Include proposals that are not yet accepted").check()
-    ann.page.get_by_role("button", name="Export", exact=True).last.click()
-    ann.page.get_by_text("70 % good masks").wait_for()
-    told = "9 masks\nNot kept: exact outlines (9 times)\nNot kept: separate parts (1 time)"
-    ann.page.route(
-        "**/api/export",
-        lambda route: route.fulfill(body='{"records": []}', headers={"X-Summary": quote(told)}),
-    )
-    with ann.page.expect_download() as download:
-        ann.page.get_by_role("button", name="Export anyway").click()
-    download.value.save_as(tmp_path / "out")
-    assert json.loads((tmp_path / "out").read_text("utf-8")) == {"records": []}
-    ann.page.get_by_text(
-        "9 masks. Outlines are within 0.5 pixels. 1 mask had several parts, which were joined"
-    ).wait_for()
 
 
 def test_the_keyboard_alone_is_enough(sit_down: SitDown, project: Project) -> None:
@@ -329,17 +216,3 @@ def test_the_keyboard_alone_is_enough(sit_down: SitDown, project: Project) -> No
     dialog.get_by_label("Search the help").fill("split parts")
     rows = dialog.locator(".help-row:visible")
     ann.until_so(lambda: rows.count() == 1 and "Ctrl + K" in rows.inner_text(), "the one row")
-
-
-def test_the_page_fits_and_keeps_its_theme(sit_down: SitDown, project: Project) -> None:
-    project.add("coffee", square(100, 100, 50, (400, 600)))
-    ann = sit_down(project, color_scheme="dark").begin("s.editor?.state.masks.length", 1)
-    size = ann.page.evaluate("[document.body.scrollWidth, document.body.scrollHeight]")
-    assert size == [1280, 720]
-    colour = "getComputedStyle(document.querySelector('.header')).backgroundColor"
-    dark = ann.page.evaluate(colour)
-    ann.keys("t")
-    light = ann.page.evaluate(colour)
-    assert dark != light
-    ann.open()
-    assert ann.page.evaluate(colour) == light

@@ -10,38 +10,6 @@ from tests.web.project_server import Project
 from tests.web.test_project import square
 
 
-def of_proposals(project: Project) -> list[str]:
-    """What the server was asked for, but what the page asks for now and then by itself."""
-    return [one for one in project.asked if not one.endswith(("/progress", "/changes"))]
-
-
-def test_the_slider_shows_what_was_found_at_once(sit_down: SitDown, project: Project) -> None:
-    ann = sit_down(project).begin()
-    ann.keys("m")
-    ann.until_so(lambda: ann.ask("s.editor.state.masks.length") > 1, "the proposals")
-    kept = ann.ask("s.editor.state.masks.length")
-    others = ann.ask("s.editor.spare.length")
-    assert kept == len(project.records)
-    assert others > 0
-    asked = of_proposals(project)
-    slider = ann.page.get_by_label("Minimum score of proposals")
-    slider.fill("0")
-    assert ann.ask("s.editor.shown.length") == kept + others
-    lowest = ann.ask("Math.min(...s.editor.spare.map(m => m.score))")
-    ann.ask(f"s.editor.select(s.editor.spare.find(m => m.score === {lowest}).key)")
-    highest = ann.ask("Math.max(...s.editor.state.masks.map(m => m.score))")
-    slider.fill(str(int(highest * 100) / 100))
-    assert 1 <= ann.ask("s.editor.shown.length") < kept
-    assert of_proposals(project) == asked
-    slider.fill("0")
-    ann.page.locator(".stage").focus()
-    ann.keys("Enter")  # one of those below is accepted, and kept from now on
-    ann.until_so(lambda: len(project.records) == kept + 1, "the accepted one")
-    assert ann.ask("s.editor.shown.length") == kept + others
-    ann.keys("Control+z")
-    ann.until_so(lambda: len(project.records) == kept, "the one that was taken back")
-
-
 def test_review_accepts_fixes_and_rejects(sit_down: SitDown, project: Project) -> None:
     project.stage = "review"
     for x in (50, 150, 250):
@@ -95,18 +63,3 @@ def test_verdicts_are_taken_back_one_by_one(sit_down: SitDown, project: Project)
     ann.keys("a")
     under_review(ann, "r2")
     assert [one["verdict"] for one in project.verdicts] == ["accept"]
-
-
-def test_a_review_asks_for_a_name(sit_down: SitDown, project: Project) -> None:
-    project.stage, project.arm = "review", "control"
-    project.add("coffee", {**square(300, 200, 20, (400, 600)), "state": "proposed"})
-    project.queue = ["r1"]
-    ann = sit_down(project)
-    ann.open()
-    under_review(ann, "r1")
-    ann.keys("a")
-    ann.message("This mask has no class. Press 1 to 9")
-    assert project.verdicts == []
-    ann.keys("2", "a")
-    ann.until_so(lambda: bool(project.verdicts), "the verdict")
-    assert project.records["r1"]["label"] == "cup"

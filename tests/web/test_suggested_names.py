@@ -11,10 +11,8 @@ from anymask.masks import coco_to_rle, rle_to_mask
 from tests.web.conftest import SitDown
 from tests.web.project_server import Project
 from tests.web.test_local import open_photos
-from tests.web.test_project import square
 
 SHOWN = "s.naming.shown.map(one => one.label).join()"
-HW = (400, 600)
 
 
 @pytest.fixture
@@ -53,27 +51,6 @@ def test_a_new_object_gets_names_and_one_press_names_it_alone(
     ann.keep()
     assert labels(ann) == ["cup", "cup"]  # a sure name of the project's is kept with the mask
     assert project.wishes[-1]["names"] == ["cup"]
-
-
-def test_all_nameless_masks_get_guesses_in_one_step(sit_down: SitDown, project: Project) -> None:
-    for i, (label, locked) in enumerate(((None, False), ("cat", False), (None, True))):
-        mask = square(40 + 60 * i, 100, 50, HW, label=label)
-        project.add("coffee", {**mask, "notes": {"locked": locked}})
-    project.add("coffee", {**square(300, 100, 60, HW), "state": "proposed", "label": None})
-    ann = sit_down(project).begin()
-    ann.page.get_by_role("button", name="Suggest classes").click()
-    ann.message("2 of 2 masks got a suggested class")
-    assert labels(ann) == ["cup", "cat", None, "cup"]
-    ann.page.get_by_text("suggested", exact=True).first.wait_for()
-    ann.saved()
-    kept = [(one["label"], one["notes"].get("label_probability")) for one in project.of("coffee")]
-    assert kept == [("cup", 0.7), ("cat", None), (None, None), ("cup", 0.7)]
-    assert [one["state"] for one in project.of("coffee")][3] == "proposed"
-    ann.keys("k", "1")  # a person says so: it is no guess any more
-    first = "s.editor.state.masks[0]"
-    ann.until(f"{first}.label === s.labels.all[0].name && !{first}.notes.label_probability")
-    ann.keys("Control+z", "Control+z")
-    ann.until_so(lambda: labels(ann) == [None, "cat", None, None], "the masks before")
 
 
 def test_a_page_without_a_server_suggests_what_python_suggests(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -10,17 +9,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
 
 import anymask
 from anymask.formats import read_annotations
 from anymask.masks import mask_to_rle, rle_iou
 from tests.studio.servers import inference
 from tests.track.clips import write_video
-from tests.web.test_accessibility import axe
-from tests.web.viewers import FRAMES, PICTURES, TRUTH, Viewer, served
-
-__all__ = ["axe"]  # a fixture
+from tests.web.viewers import FRAMES, TRUTH, Viewer, served
 
 
 def textured_clip(photo: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
@@ -128,33 +123,3 @@ def test_everything_by_the_keyboard_and_a_reload_loses_nothing(viewer: Viewer, c
     viewer.page.reload()
     viewer.page.get_by_role("heading", name="Open images to annotate").wait_for()
     assert viewer.ask("f === undefined") is True
-
-
-def test_exports_of_every_format_and_folders_of_frames(
-    sit: Callable[..., Viewer], tmp_path: Path
-) -> None:
-    folder = tmp_path / "walk"
-    folder.mkdir()
-    for number, picture in enumerate(PICTURES):
-        Image.fromarray(picture).save(folder / f"{number}.png")
-    with served(clips={"walk": folder}) as address:
-        viewer = sit(address)
-        viewer.keys("Control+Shift+O")
-        viewer.page.get_by_role("button", name="walk", exact=True).click()
-        viewer.on_screen(0)
-        viewer.keys(*["ArrowRight"] * 4)
-        viewer.on_screen(4)
-        viewer.page.get_by_label("Direction").select_option("Both directions")
-        viewer.say(38, 30)
-        viewer.follow()
-        assert min(viewer.ious(1, [masks[0] for masks in TRUTH])) > 0.7
-        sav = json.loads(viewer.export("SA-V", tmp_path).read_text("utf-8"))
-        assert (sav["video_id"], sav["video_frame_count"]) == ("walk", FRAMES)
-        assert viewer.export("DAVIS", tmp_path).name == "walk.zip"
-        lines = viewer.export("JSON Lines", tmp_path).read_text("utf-8").splitlines()
-        assert [json.loads(line)["frame"] for line in lines] == list(range(FRAMES))
-        cut = viewer.export("Video", tmp_path, "Objects on a transparent background (WebM)")
-        assert cut.name == "walk.webm"
-        film = viewer.export("Video", tmp_path, "Video with masks overlaid (MP4)")
-        with anymask.load().track(film) as session:
-            assert session.frames.length == FRAMES

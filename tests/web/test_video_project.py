@@ -21,6 +21,7 @@ from tests.web.test_accessibility import axe, check
 from tests.web.viewers import FRAMES, NARROW, PICTURES, TRUTH, Viewer, served
 
 __all__ = ["axe"]  # a fixture
+
 LOST = 4  # from this frame on the first track is on the other disc
 
 
@@ -171,27 +172,6 @@ def warned(viewer: Viewer) -> bool:
     """Whether the page would ask before it goes."""
     event = "new Event('beforeunload', {cancelable: true})"
     return not viewer.page.evaluate(f"window.dispatchEvent({event})")
-
-
-def test_who_comes_too_late_sees_the_track_as_it_is_now(reviewer: Viewer, project: Project) -> None:
-    begin(reviewer)
-    project.tracks.give_verdict(1, "reject", 1, "bob")
-    reviewer.keys("a")
-    reviewer.page.get_by_text("bob changed this track in the meantime.").wait_for()
-    reviewer.until("f.clip.of(1).state", "rejected")
-    assert track_of(project, 1).version == 2
-    reviewer.keys("u")
-    reviewer.until("f.clip.of(1).state", "proposed")
-    stored(reviewer)
-    correct(reviewer)
-    project.tracks.give_verdict(1, "accept", 3, "bob")
-    reviewer.keys("c")
-    reviewer.page.get_by_text("Press C to overwrite it.").wait_for()
-    stored(reviewer)
-    reviewer.keys("c")
-    reviewer.until("f.clip.of(1).version", 5)
-    assert (track_of(project, 1).state, track_of(project, 1).author) == ("proposed", "ann")
-    assert min(agreement(project, 1, 0)) > 0.7
 
 
 @pytest.mark.parametrize("size", [SIZE, NARROW], ids=["wide", "narrow"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +13,13 @@ import pytest
 import anymask
 from anymask.masks import coco_to_rle, rle_to_mask
 from anymask.volumes import measure_labels
-from tests.studio.scans import BALLS, SHAPE, write_scan
+from tests.studio.scans import BALLS, write_scan
 from tests.studio.servers import inference
 from tests.web.conftest import SIZE
 from tests.web.test_accessibility import axe, check
 from tests.web.viewers import NARROW, Viewer, served
 
 __all__ = ["axe"]  # a fixture
-Z, Y, X = SHAPE
 
 
 class Reader(Viewer):
@@ -59,15 +58,6 @@ def read(sit: Callable[..., Viewer]) -> Callable[..., Reader]:
         return viewer
 
     return sat
-
-
-@pytest.fixture
-def reader(read: Callable[..., Reader], scan: Path) -> Iterator[Reader]:
-    """Somebody at a scan of two balls; the model goes by colours."""
-    with served() as address:
-        found = read(address)
-        found.read(scan)
-        yield found
 
 
 @pytest.fixture(scope="module")
@@ -129,40 +119,6 @@ def test_nano_follows_what_was_clicked_on_and_the_export_is_the_library_s(
     assert told[0] == "Object 1"
     assert float(told[1]) == pytest.approx(measured.volume_ml, rel=1e-3)
     assert float(told[3]) == pytest.approx(measured.diameter_mm, rel=1e-3)
-
-
-def test_wheel_drag_and_a_click_beside_show_other_slices_and_a_reload_keeps_them(
-    reader: Reader,
-) -> None:
-    box = reader.page.locator(".stage").bounding_box()
-    middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-    reader.page.mouse.move(*middle)
-    reader.page.mouse.wheel(0, 80)
-    reader.until("f.at[0]", Z // 2 + 2)
-    reader.keys("w")
-    reader.page.mouse.down()
-    reader.page.mouse.move(middle[0] + 50, middle[1] - 25)
-    reader.page.mouse.up()
-    reader.ready()
-    level, width = reader.ask("f.scan.seen")
-    assert reader.ask("f.window") == pytest.approx([level - width / 10, width * 1.2], rel=1e-4)
-    reader.until("f.window.join() === f.scan.shown.join()")
-    beside = reader.page.get_by_role("button", name=f"Slice {X // 2} along x")
-    place = beside.bounding_box()
-    beside.click(position={"x": place["width"] / 2, "y": place["height"] / 2 + 10})
-    reader.ready()
-    at = reader.ask("f.at")
-    assert at[2] == X // 2
-    assert at[0] != Z // 2 + 2
-    reader.keys("v")
-    reader.say(at[2] + 0.5, at[1] + 0.5)
-    kept = reader.ask("[f.at, f.window, f.axis, f.said.length]")
-    reader.drawn()
-    reader.page.reload()
-    reader.page.wait_for_selector(".planes-beside")
-    reader.ready()
-    assert reader.ask("[f.at, f.window, f.axis, f.said.length]") == kept
-    assert reader.shown(0).any()
 
 
 @pytest.mark.parametrize("size", [SIZE, NARROW], ids=["wide", "narrow"])
