@@ -11,7 +11,6 @@ from PIL import Image
 
 import anymask
 from anymask.cli.main import main
-from anymask.cli.sources import read_example
 from anymask.images import load_mask
 from anymask.masks import Features
 from anymask.segment import Model
@@ -83,16 +82,6 @@ def test_clicks_belong_to_the_object_they_follow(desk: Path) -> None:
     first, second = np.load("two.npy")
     assert iou(first, LEFT) > 0.7
     assert iou(second, RIGHT) > 0.7
-
-
-def test_a_lone_negative_click_is_refused(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    told = refusal(capsys, "segment", "p.png", "--negative", "100,100")
-    assert "Add a point on the object, a box or a mask" in told
-    words = ["--point", "90,100", "--next", "--negative", "5,5"]
-    assert "no object is selected" in refusal(capsys, "segment", "p.png", *words)
-    assert "--next separates the prompts of two objects" in refusal(
-        capsys, "segment", "p.png", *BOXES, "--next"
-    )
 
 
 @pytest.mark.parametrize(
@@ -180,17 +169,6 @@ def test_segment_keeps_photos_of_one_name_apart(
     assert names_in("m") == ["p_m.mask.png", "sub/p_m.mask.png"]
 
 
-def test_everything_has_a_default_output(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "wrote p.everything.json: " in out_of(capsys, "everything", "p.png", *GRID)
-    assert Path("p.everything.png").is_file()
-    Path("photos").mkdir()
-    Path("q.png").rename("photos/q.png")
-    assert main(["everything", "photos", *GRID]) == 0
-    assert Path("photos-everything/q.json").is_file()
-    assert main(["encode", "p.png"]) == 0
-    assert Path("p.npz").is_file()
-
-
 def test_a_file_s_name_is_a_file(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["everything", "p.png", *GRID, "-o"]
     assert main([*words, "o.json"]) == 0
@@ -239,17 +217,6 @@ def test_an_address_is_fetched_where_it_is_allowed(
     assert "wrote cup.cut.png" in out_of(capsys, *words, "--allow-url")
 
 
-def test_there_is_a_photo_to_begin_with(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "wrote coffee.cut.png" in out_of(capsys, "segment", "sample:coffee", "--point", "9,9")
-    assert "Unknown sample 'tea'" in refusal(capsys, "everything", "sample:tea")
-    assert read_example("sample:cat@click:1,2") == f"{anymask.sample('cat')}@click:1,2"
-    assert read_example("cat.jpg@click:1,2") == "cat.jpg@click:1,2"
-    for command in (["find"], ["cutout"], ["redact", "-o", "r.png"]):
-        name, *more = command
-        told = refusal(capsys, name, "sample:cat", "--like", "sample:tea@click:1,2", *more)
-        assert "Unknown sample 'tea'" in told
-
-
 # Pages.
 
 
@@ -264,13 +231,6 @@ def test_the_page_that_is_taken_is_told(stack: Path, capsys: pytest.CaptureFixtu
     assert "stack.tif has 9 pages" in refusal(capsys, "redact", "stack.tif", "--words", "cat")
 
 
-def test_channels_are_named(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    planes = np.stack([PICTURE[..., 0]] * 6).reshape(3, 2, 200, 300)
-    tifffile.imwrite("hyper.tif", planes, imagej=True, metadata={"axes": "ZCYX"})
-    told = out_of(capsys, "segment", "hyper.tif", "--point", "90,100")
-    assert "hyper.tif has 6 pages (Z 3 x C 2); using page 0 (Z 0, C 0)" in told
-
-
 def test_all_pages_have_results_of_their_own(
     stack: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -280,16 +240,6 @@ def test_all_pages_have_results_of_their_own(
     assert iou(first, LEFT) > 0.7
     assert iou(last, LEFT) < 0.7
     assert "wrote stack.page4.cut.png" in out_of(capsys, *segment, "4")
-
-
-def test_pages_of_plain_photos_are_one(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "1 done" in out_of(capsys, "encode", "p.png", "-o", "out", "--page", "all")
-    assert [path.name for path in Path("out").iterdir()] == ["p.npz"]
-    told = refusal(capsys, "encode", "p.png", "-o", "out", "--page", "some")
-    assert (
-        "--page: Expected a page number of at least 0, a position such as z1c0, or all, got 'some'"
-        in told
-    )
 
 
 # Embeddings.

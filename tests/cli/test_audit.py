@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 import anymask
-from anymask.base import DataError, claimed
+from anymask.base import DataError
 from anymask.cli.main import main
 from anymask.formats import read, read_annotations
 from anymask.masks import empty_rle, mask_to_rle, rle_to_string
@@ -73,30 +73,6 @@ def test_only_what_is_accepted_is_changed(
     assert "No proposal exists for suspect 90" in capsys.readouterr().err
 
 
-def test_one_broken_picture_does_not_stop_the_rest(
-    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    photo = data / "images" / "0.png"
-    photo.write_bytes(photo.read_bytes()[:200])
-    assert main(words(data, tmp_path / "out")) == 2
-    captured = capsys.readouterr()
-    assert "anymask: 0.png: " in captured.err
-    assert "1 image could not be audited" in captured.err
-    assert captured.out.startswith("discs: 1 image, 3 masks")
-
-
-def test_a_second_picture_of_one_name_is_told(
-    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    rows = [json.loads(line) for line in (data / "masks.jsonl").read_text("utf-8").splitlines()]
-    twice = [rows[0], rows[1] | {"image": rows[0]["image"]}]
-    (data / "masks.jsonl").write_text("".join(json.dumps(r) + "\n" for r in twice), "utf-8")
-    assert main(words(data, tmp_path / "out")) == 2
-    assert (
-        "0.png: Another image of the dataset has the same name. Rename" in capsys.readouterr().err
-    )
-
-
 @pytest.mark.parametrize(
     ("option", "place"), [("-o", "set"), ("-o", "set/audit"), ("--proposals", "set/better")]
 )
@@ -134,12 +110,3 @@ def test_the_pages_of_a_stack_are_audited_and_copied(
     (image, _), _ = read_annotations(Path(records), None, tmp_path / "photos")
     with pytest.raises(DataError, match="stack.tif.page0.png' is page 0 of .* convert .* SET --to"):
         read(records, images=tmp_path / "photos").picture(image)
-
-
-def test_a_folder_that_another_audit_writes_is_refused(
-    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with claimed(tmp_path / "out"):
-        assert main(words(data, tmp_path / "out")) == 2
-    assert "is in use by another run" in capsys.readouterr().err
-    assert main(words(data, tmp_path / "out")) == 0

@@ -42,10 +42,6 @@ def test_a_server_that_cannot_be_says_why(
     assert told in refused(capsys, "serve", *words)
 
 
-def test_a_site_that_is_a_file_is_refused(capsys: pytest.CaptureFixture[str], file: Path) -> None:
-    assert f"{file} is a file" in refused(capsys, "serve", "--static", file)
-
-
 def test_weights_that_are_broken_end_the_server(
     capsys: pytest.CaptureFixture[str], file: Path, tmp_path: Path
 ) -> None:

@@ -102,23 +102,6 @@ def test_every_step_that_a_user_waits_for_has_a_row(
     assert raw["model"] == "nano"
 
 
-def test_the_options_reach_the_model_and_the_processes(
-    load: list[tuple], processes: list[list[str]], tmp_path: Path
-) -> None:
-    photo = tmp_path / "mine.png"
-    from PIL import Image
-
-    Image.new("RGB", (40, 30)).save(photo)
-    words = ["--model", "other", "--weights", "w.pt", "--runtime", "onnx", "--grid", "3"]
-    before = os.environ.get("ANYMASK_THREADS")
-    assert main(["bench", *words, "--photo", str(photo), "--threads", "3", "--rounds", "1"]) == 0
-    assert load == [("other", Path("w.pt").absolute(), "onnx", "3")]
-    segment = next(asked for asked in processes if "segment" in asked)
-    assert segment[3] == str(photo)
-    assert segment[-2:] == ["--model=other", "--weights=w.pt"]
-    assert os.environ.get("ANYMASK_THREADS") == before
-
-
 @pytest.mark.usefixtures("load", "processes")
 @pytest.mark.parametrize(
     ("words", "message"),
@@ -134,12 +117,6 @@ def test_wrong_options_are_sentences(
 ) -> None:
     assert main(["bench", *words]) == 2
     assert message in capsys.readouterr().err
-
-
-@pytest.mark.usefixtures("load")
-def test_everything_is_timed_in_every_mode(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["bench", "tiny", "--everything", "--grid", "3"]) == 0
-    assert capsys.readouterr().out.startswith("|  | onnx | onnx, exact | onnx, mixed |")
 
 
 def test_steps_take_turns_and_the_warm_up_does_not_count() -> None:

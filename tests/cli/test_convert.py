@@ -1,16 +1,12 @@
 """The command convert: nothing is lost silently."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from anymask.cli.main import main
-from anymask.formats import AnnotatedImage, read_annotations, write_annotations
-from anymask.formats.registry import FORMATS
-from anymask.masks import Mask, mask_to_rle
+from anymask.formats import read_annotations, write_annotations
 from tests.formats.annotated import pixels, rings
 
 
@@ -49,20 +45,6 @@ def test_losses_are_printed_and_written(source: Path, capsys: pytest.CaptureFixt
     }
 
 
-def test_options_reach_the_writer(source: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["convert", str(source), str(source.parent / "y"), "--to", "yolo", "--holes", "error"]
-    assert main(words) == 2
-    assert "rings.png, mask 0: The mask has 1 hole" in capsys.readouterr().err
-    assert main([*words[:-1], "drop", "--parts", "split", "--tolerance", "1"]) == 0
-    assert "2 parts became separate objects" in capsys.readouterr().err
-
-
-def test_help_lists_the_formats(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["convert", "--help-all"]) == 0
-    out = capsys.readouterr().out
-    assert all(f"  {name} " in out for name in FORMATS)
-
-
 @pytest.mark.parametrize(
     ("words", "form"),
     [
@@ -97,19 +79,6 @@ def test_a_target_that_says_nothing_is_told_with_the_formats(
     assert "is unknown. Pass one, with --to" in capsys.readouterr().err
     assert main(["convert", str(source), "out", "--to", "yollo"]) == 2
     assert "Unknown format 'yollo'. Did you mean 'yolo'? Choose" in capsys.readouterr().err
-
-
-def test_how_masks_were_made_is_one_line(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    record = Mask(mask_to_rle(np.eye(6, dtype=bool)), score=0.5, stability=0.5)
-    record = replace(record, points=((1.0, 1.0),))
-    image = AnnotatedImage(file_name="a.png", hw=(6, 6), masks=(replace(record, label="cat"),))
-    write_annotations([image], tmp_path / "in", "sa1b")
-    assert main(["convert", str(tmp_path / "in"), str(tmp_path / "voc")]) == 0
-    lines = capsys.readouterr().err.splitlines()
-    assert lines[0] == "Not kept: scores, stability, clicks"
-    assert len(lines) == 2
 
 
 @pytest.mark.parametrize(

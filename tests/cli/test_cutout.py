@@ -1,7 +1,6 @@
 """`anymask cutout` on photos and folders."""
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -126,18 +125,3 @@ def test_what_cannot_be_done_is_one_sentence(
     error = capsys.readouterr().err
     assert told in error
     assert error.count("error:") == 1
-
-
-def test_an_image_that_cannot_be_processed_does_not_stop_the_others(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """A click outside a smaller image, and a HEIC photo without the extra."""
-    monkeypatch.setitem(sys.modules, "pi_heif", None)
-    Image.fromarray(PICTURE[:20]).save("photos/a.png")
-    Path("photos/b.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
-    assert main(["cutout", "photos", "--point", "30,30", "-o", "out"]) == 2
-    printed = capsys.readouterr().err
-    assert "a.png: Point (30, 30) is outside the image" in printed
-    assert "b.heic: A HEIC photo requires the 'heic' extra" in printed
-    assert "2 of 5 images failed" in printed
-    assert {"one.png", "two.png", "wall.png"} <= set(names("out"))

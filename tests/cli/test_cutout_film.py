@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any, ClassVar
 
 import av
 import numpy as np
 import pytest
 from PIL import Image
 
-import anymask
-from anymask import edit, jobs
+from anymask import edit
 from anymask.cli.main import main
-from anymask.masks import Mask, Masks, mask_to_rle
+from anymask.masks import Mask, mask_to_rle
 from anymask.segment import Model
 from tests.cli.test_track import with_sound
-from tests.segment.fakes import ColourRuntime, iou
+from tests.segment.fakes import iou
 from tests.track.clips import moving_discs
 
 FRAMES = 3
@@ -74,34 +71,3 @@ def test_a_finished_film_is_not_done_again_and_another_look_is(
     assert first[70, 100].min() > 235  # the other disc lies under white
     assert main([*words[:-1], "black"]) == 0
     assert "wrote disc.mp4" in capsys.readouterr().err
-
-
-def test_things_like_an_example_are_cut_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[Any] = []
-
-    class Finder:
-        about: ClassVar[dict[str, Any]] = {"example": 1}
-
-        def __init__(self, model: Model, like: Any, unlike: Any, settings: Any) -> None:
-            asked.append((like, unlike))
-
-        def __call__(self, photo: np.ndarray, _: Any) -> Masks:
-            return self.find(photo)
-
-        def find(self, photo: np.ndarray) -> Masks:
-            return Masks([Mask(mask_to_rle(TRUTH[0][0])), Mask(mask_to_rle(TRUTH[0][1]))])
-
-    monkeypatch.setattr("anymask.find.ExampleFinder", Finder, raising=False)
-    monkeypatch.setattr(anymask, "load", lambda *_, **__: Model(ColourRuntime()))
-    Path("photos").mkdir()
-    Image.fromarray(PICTURES[0]).save("photos/a.png")
-    example = ["--like", "photos/a.png@box:16,16,44,44", "--unlike", "photos/a.png@click:1,1"]
-    assert main(["cutout", "photos", *example, "--soft", "no", "-o", "out"]) == 0
-    assert asked == [(["photos/a.png@box:16,16,44,44"], ["photos/a.png@click:1,1"])]
-    with Image.open("out/a.png") as picture:
-        shown = np.asarray(picture)[..., 3] > 0
-    np.testing.assert_array_equal(shown, TRUTH[0][0] | TRUTH[0][1])
-    assert len(json.loads(Path("out/.masks/a.json").read_text())["annotations"]) == 2
-    assert jobs.run("cutout", "photos", "o2", like="photos/a.png@click:30,30").done == 1
-    picture = Model(ColourRuntime()).cutout(PICTURES[0], like="photos/a.png@click:30,30")
-    assert picture.mode == "RGBA"

@@ -1,6 +1,5 @@
 """`anymask project`: from photos to an export, and what it says on mistakes."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -9,10 +8,8 @@ from PIL import Image
 from anymask.cli.main import main
 from anymask.formats import AnnotatedImage, read_annotations, write_annotations
 from anymask.masks import Mask, mask_to_rle
-from anymask.studio.figures import to_report
 from anymask.studio.project import Project
 from tests.segment.fakes import discs
-from tests.studio.disc_projects import label
 
 PLACES = [(30.0, 34.0, 18.0), (92.0, 40.0, 22.0), (60.0, 96.0, 20.0)]
 
@@ -62,18 +59,6 @@ def test_masks_go_in_and_come_out(photos: Path, capsys: pytest.CaptureFixture[st
     assert [len(image.masks) for image in images] == [3, 3]
 
 
-def test_stages_are_measured(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    truth, page = photos.parent / "truth.json", photos.parent / "report.html"
-    said(capsys, "project", "init", photos)
-    first, second = read_annotations(truth)[0]
-    label(Project(photos), {first.file_name: first})
-    label(Project(photos), {second.file_name: second}, "semi")
-    shown = said(capsys, "project", "report", photos, "--html", page, "--json", f"{page}.json")
-    assert "| assisted | 3 | 1 | 3.0 |" in shown
-    assert json.loads(Path(f"{page}.json").read_text("utf-8"))["paces"][0]["masks"] == 3
-    assert "<svg" in page.read_text("utf-8")
-
-
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -121,17 +106,3 @@ def test_mistakes_are_sentences(
     monkeypatch.chdir(tmp_path)
     Image.new("RGB", (8, 8)).save("a.png")
     assert message in said(capsys, *words, code=2)
-
-
-def test_groups_of_photos_are_counted(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    table = photos.parent / "groups.csv"
-    table.write_text("image,group\na.png,day\nb.png,night\n", "utf-8")
-    said(capsys, "project", "import", photos, photos.parent / "truth.json")  # makes the project
-    said(capsys, "project", "init", photos, "--groups", table)
-    project = Project(photos)
-    assert {(g.name, g.masks) for g in project.figures().groups} == {("day", 3), ("night", 3)}
-    row = {"round": 1, "train_masks": 5, "before": 0.5, "after": 0.6, "gain": 0.1, "low": 0.05,
-           "high": 0.2, "promoted": True}  # fmt: skip
-    page = to_report(project.figures(), [row]).to_html()
-    assert "+0.050 to +0.200" in page
-    assert "night" in page

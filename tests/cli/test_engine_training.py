@@ -22,17 +22,8 @@ from anymask.studio.rounds import RoundStart, last_weights, recipe_of, start_of,
 from anymask.training import Recipe, loop, newest_state
 from anymask.training.loop import TrainingRun
 from anymask.training.presets import LARGE_RATE
-from anymask.training.recipe import RecipeStage
 from anymask.training.weights import write_result
 from tests.studio.disc_projects import write_photos
-
-GENTLE = Recipe(  # what `retrain` has always done
-    model="nano",
-    init="shipped",
-    stages=(RecipeStage(steps=30, side=384, images=4, masks=8, cool=True),),
-    rate=2e-4, backbone_rate=0.5, warmup=3, synthetic=0.0, balanced_steps=0, ema=0.95, workers=1,
-    prepare_ahead=False, seed=1, save_every=7,
-)  # fmt: skip
 
 
 @pytest.fixture
@@ -66,10 +57,6 @@ def tiny(tmp_path: Path) -> Path:
     path = tmp_path / "tiny.safetensors"
     write_result(path, models.build("tiny"), "tiny", {"licence": "Apache-2.0"})
     return path
-
-
-def test_without_options_a_round_is_as_short_and_gentle_as_ever() -> None:
-    assert recipe_of(Tuning(steps=30), RoundStart("nano", None), []) == GENTLE
 
 
 def test_a_model_of_one_side_is_tuned_as_a_fine_tuning_tunes_it(tiny: Path) -> None:

@@ -47,11 +47,6 @@ def test_a_folder_of_sets_is_measured_and_printed(
     assert [row["name"] for row in raw["sets"]] == ["first", "second"]
 
 
-def test_one_set_is_measured_by_its_folder(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["evaluate", str(data / "first"), "--limit", "1"]) == 0
-    assert "| first | 1 | 1.000 | 1.000 | 1.000 |" in capsys.readouterr().out
-
-
 def test_an_interrupted_run_goes_on_where_it_stopped(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -132,10 +127,3 @@ def test_more_can_be_measured_or_nothing_else(
     assert main([*words, "--resume"]) == 0  # the file has less than is asked for
     assert read(out)["sets"][0]["measures"] == ["clicks", "box", "boundary"]
     assert "boundary: mean boundary IoU" in capsys.readouterr().out
-
-
-def test_a_photo_is_no_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    photo = tmp_path / "photo.jpg"
-    photo.write_bytes(b"\xff\xd8\xff")
-    assert main(["evaluate", str(photo)]) == 2
-    assert "photo.jpg is an image, but annotations are" in capsys.readouterr().err

@@ -9,8 +9,6 @@ from PIL import Image
 
 import anymask
 from anymask.cli.main import main
-from anymask.formats import read_annotations
-from anymask.images import load as images
 from anymask.jobs import records
 from anymask.masks import Mask
 from anymask.segment import Model
@@ -55,15 +53,6 @@ def test_a_photo_becomes_records_and_a_picture(
         assert max(iou(mask, truth) for mask in masks) > 0.7
     with Image.open("out/one.png") as picture:
         assert picture.size == (120, 90)
-
-
-def test_the_picture_is_made_smaller_where_the_photo_is_large(
-    runtime: ColourRuntime, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(records, "OVERLAY_SIDE", 60)
-    main(["everything", "photos/one.png", "-o", "out", *GRID])
-    with Image.open("out/one.png") as picture:
-        assert picture.size == (60, 45)
 
 
 def test_a_folder_is_done_once_and_again_when_something_changed(
@@ -133,13 +122,6 @@ def test_nothing_found_is_a_result(
     assert json.loads(Path("out/one.json").read_text())["annotations"] == []
 
 
-def test_every_file_names_the_photo(runtime: ColourRuntime) -> None:
-    outputs = ["m.geojson", "m.svg", "m.json"]
-    main(["everything", "photos/one.png", *[w for o in outputs for w in ("-o", o)], *GRID])
-    names = [read_annotations(Path(output))[0][0].file_name for output in outputs]
-    assert names == ["one.png"] * 3
-
-
 def test_where_nothing_passes_the_best_are_shown_as_in_python(
     runtime: ColourRuntime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -175,14 +157,6 @@ def test_pictures_can_be_left_out_and_drawn_later_from_the_records(
     assert len(runtime.calls) == decoded
     for name in names("both"):
         assert (Path("out") / name).read_bytes() == (Path("both") / name).read_bytes()
-
-
-def test_a_photo_that_is_done_is_not_even_decoded(
-    runtime: ColourRuntime, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    main(["everything", "photos", "-o", "out", *GRID])
-    monkeypatch.setattr(images, "load_image", None)
-    assert main(["everything", "photos", "-o", "out", *GRID]) == 0
 
 
 def test_the_same_pixels_in_another_file_are_done_already(

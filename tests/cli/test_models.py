@@ -8,7 +8,6 @@ import shutil
 
 import pytest
 
-from anymask.cli import model_facts as command
 from anymask.cli.main import main
 from anymask.find import known_detectors
 from anymask.runtime import ASSETS, Checkpoint, catalogue
@@ -111,11 +110,6 @@ def test_verify_reads_anew_writes_json_and_fails_on_an_altered_file(mirror, caps
     assert "hashed: altered" in captured.out
     assert "unhashed: unverified" in captured.out
     assert captured.err.endswith("run: anymask models get hashed\n")
-
-
-def test_verify_of_an_absent_model_fails_with_the_command_that_helps(mirror, capsys):
-    assert main(["models", "verify", "hashed"]) == 2
-    assert "hashed is not installed; run: anymask models get hashed" in capsys.readouterr().err
 
 
 def test_a_detector_is_verified_and_removed_as_a_model_is(store_folder, capsys, tmp_path):
@@ -237,10 +231,3 @@ def test_a_wrong_name_or_file_is_one_sentence_and_exit_code_2(
 def test_a_wrong_name_stops_before_the_first_download(mirror, store_folder):
     assert main(["models", "get", "hashed", "wrong"]) == 2
     assert not (store_folder / "models").exists()
-
-
-@pytest.mark.parametrize(
-    ("count", "text"), [(None, "?"), (40_728_226, "40.7 MB"), (2_564_550_879, "2.56 GB")]
-)
-def test_sizes_are_for_people(count, text):
-    assert command.size_text(count) == text

@@ -6,19 +6,16 @@ from pathlib import Path
 import pytest
 
 import anymask
-from anymask.base import InputError, list_settings
+from anymask.base import InputError
 from anymask.cli import Settings, read_model, read_options
 from anymask.cli.command_table import commands
 from anymask.cli.everything import COMMAND
 from anymask.cli.main import load
-from anymask.cli.options import option_of
 from anymask.cli.serve import SERVER, read_server
 from anymask.evaluation.selection import EvalSettings
-from anymask.jobs import LookChoice, ModelChoice
-from anymask.segment import Arrangement, Grid, SegmentSettings
+from anymask.jobs import LookChoice
+from anymask.segment import Grid
 from anymask.studio.limits import Limits
-
-LOADING = ["annotate", "audit", "encode", "evaluate", "everything", "segment", "serve"]
 
 
 def parser_of(command: str) -> argparse.ArgumentParser:
@@ -28,46 +25,6 @@ def parser_of(command: str) -> argparse.ArgumentParser:
         if action.dest == "action" and action.choices:
             return action.choices[parser.get_default("action")]
     return parser
-
-
-def options_of(command: str) -> dict[str, argparse.Action]:
-    actions = parser_of(command)._actions
-    return {name: action for action in actions for name in action.option_strings}
-
-
-@pytest.mark.parametrize("command", LOADING)
-def test_every_command_that_loads_a_model_has_the_same_options(command: str) -> None:
-    here, there = options_of(command), options_of("segment")
-    names = [option_of(setting.name) for setting in list_settings(ModelChoice)]
-    for name in names if command not in ("audit", "evaluate") else names[1:]:  # of their own
-        assert here[name].help == there[name].help
-        assert here[name].metavar == there[name].metavar
-
-
-ONLY_PYTHON = {
-    name
-    for one in COMMAND.arguments
-    if isinstance(one, Settings) and one.declared is Grid
-    for name in one.omit
-}
-
-
-@pytest.mark.parametrize("declared", [Grid, Arrangement])
-def test_everything_has_an_option_for_each_setting(declared: type) -> None:
-    options = options_of("everything")
-    for setting in list_settings(declared):
-        if setting.name not in ONLY_PYTHON:
-            assert options[option_of(setting.name)].help.startswith(setting.about.does[:20])
-
-
-def test_a_setting_of_a_click_and_of_everything_has_one_option() -> None:
-    here, there = options_of("segment"), options_of("everything")
-    shared = {one.name for one in list_settings(SegmentSettings)} & {
-        one.name for one in list_settings(Arrangement)
-    }
-    assert shared == {"granularity", "max_hole_area", "min_island_area", "refine_edges"}
-    assert all(option_of(name) in here and option_of(name) in there for name in shared)
-    assert not {"--fill-holes", "--drop-islands"} & set(there)
 
 
 def test_a_word_for_none_is_not_the_same_as_no_word() -> None:

@@ -191,11 +191,6 @@ def test_no_file_of_another_name_or_folder_is_written_over(
     assert {path: path.read_bytes() for path in before} == before
 
 
-def test_a_report_may_be_written_anew(desk: Path) -> None:
-    for _ in range(2):
-        assert main(["convert", "in.json", "x.json", "--json", "lost.json"]) == 0
-
-
 def test_a_folder_may_be_called_as_a_file_where_that_is_said(desk: Path) -> None:
     Path("there.foo").mkdir()
     for output in ("there.foo", "new.foo/", "run.5", "out"):

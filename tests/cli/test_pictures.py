@@ -6,12 +6,7 @@ import numpy as np
 import pytest
 import tifffile
 
-import anymask
-from anymask.cli import read_pictures
 from anymask.cli.main import main
-from anymask.cli.options import PICTURES
-from anymask.cli.parser import CommandParser
-from anymask.jobs import PictureChoice
 
 
 @pytest.fixture
@@ -24,21 +19,6 @@ def scene(tmp_path: Path) -> Path:
         for page in pages:
             writer.write(page, photometric="minisblack", planarconfig="contig")
     return path
-
-
-def choice(*words: str) -> PictureChoice:
-    parser = CommandParser()
-    PICTURES.add_to(parser)
-    return read_pictures(parser.parse_args(words))
-
-
-def test_the_options_are_those_of_load_image(scene: Path) -> None:
-    assert choice() == PictureChoice()
-    chosen = choice("--bands", "5,1,6", "--page", "1", "--stretch", "2,98")
-    assert chosen == PictureChoice((5, 1, 6), 1, (2.0, 98.0))
-    np.testing.assert_array_equal(
-        chosen.load(scene), anymask.load_image(scene, bands=(5, 1, 6), page=1, stretch=(2, 98))
-    )
 
 
 def test_a_mask_is_made_of_the_chosen_bands(scene: Path, tmp_path: Path) -> None:

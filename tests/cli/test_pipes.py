@@ -1,7 +1,6 @@
 """Pictures and masks through pipes: only the result is on standard output."""
 
 import io
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -62,14 +61,6 @@ def test_a_photo_goes_in_by_a_pipe_and_comes_out_by_one(
         assert main([name, source, *words, *more]) == 0
         assert capfdbinary.readouterr().out == Path("wanted.png").read_bytes()
     assert files() == before
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_another_format_is_named_behind_the_dash(command: str, capfdbinary: PIPE) -> None:
-    name, *words = COMMANDS[command]
-    assert main([name, "p.png", *words, "-o", "-.jpg"]) == 0
-    with Image.open(io.BytesIO(capfdbinary.readouterr().out)) as picture:
-        assert (picture.format, picture.size) == ("JPEG", (90, 60))
 
 
 def test_everything_is_piped_as_any_format(
@@ -135,9 +126,3 @@ def test_standard_output_is_binary() -> None:
     done = subprocess.run(words, capture_output=True, check=True)
     assert done.stdout == sample().read_bytes()
     assert done.stderr == b""
-
-
-def test_no_command_prints_what_it_wrote_on_standard_output(repository: Path) -> None:
-    for path in sorted((repository / "src/anymask").rglob("*.py")):
-        text = path.read_text("utf-8")
-        assert not re.search(r"print\(\s*f?\"(wrote|exists)\b", text), path

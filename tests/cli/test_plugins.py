@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 from anymask.base import PLUGINS, plugins
-from anymask.cli.command_table import COMMANDS
 from anymask.cli.main import main
 
 PROBE = """
@@ -103,8 +102,3 @@ def test_other_names_stay_unknown(
     assert "Unknown command 'probe'." in capsys.readouterr().err
     assert main(["--help"]) == 0
     assert SUMMARY not in capsys.readouterr().out
-
-
-def test_commands_of_plug_ins_are_named_once() -> None:
-    names = [name for one in PLUGINS.values() for name in one.commands]
-    assert len({*names, *COMMANDS}) == len(names) + len(COMMANDS)

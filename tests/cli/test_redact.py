@@ -54,15 +54,3 @@ def test_tracks_hide_objects_in_a_folder_of_frames(
     Path("clip/10.png").unlink()
     assert main(["redact", "clip", "--labels", "t.jsonl", "-o", "o3"]) == 2
     assert "has masks up to frame 10" in capsys.readouterr().err
-
-
-@pytest.mark.usefixtures("photos")
-def test_an_image_without_labels_is_listed_and_needs_no_review(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    assert main(["redact", "photos/wall.png", "--labels", labels("a.jpg"), "-o", "out.png"]) == 0
-    told = capsys.readouterr().err
-    assert "0 objects redacted in 0 copied images" in told
-    assert "images without a detection: 1 of 1 image" in told
-    assert "review" not in told
-    assert not Path("out.png").exists()

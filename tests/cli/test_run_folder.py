@@ -10,8 +10,7 @@ import torch
 from anymask import models
 from anymask.cli.main import main
 from anymask.runtime import licence_of_weights
-from anymask.training import Recipe, run_folder, write_bundle
-from anymask.training import export_graphs as graphs
+from anymask.training import Recipe
 from anymask.training.recipe import RecipeStage
 from anymask.training.run_folder import TrainingProgress, licence_of_run, save_checkpoint
 from anymask.training.weights import write_result
@@ -70,18 +69,6 @@ def test_a_file_states_its_licence_itself_and_checkpoints_lead_to_their_start(
     other = tmp_path / "other.pt"
     torch.save({"some": torch.zeros(1)}, other)
     assert "unknown (from other.pt" in licence_of_run(recipe(model="nano", init=str(other)))
-
-
-def test_the_bundle_of_a_run_states_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    state = {"recipe": dataclasses.asdict(recipe(model="edge_sam", init="shipped"))}
-    said: list[str] = []
-    monkeypatch.setattr(run_folder, "newest_state", lambda _folder: (tmp_path, state))
-    monkeypatch.setattr(run_folder, "trained_module", lambda _state: models.build("nano_tiny"))
-    monkeypatch.setattr(
-        graphs, "export_bundle", lambda *_args, licence, **_options: said.append(licence)
-    )
-    write_bundle(tmp_path, tmp_path / "bundle")
-    assert said == [S_LAB]
 
 
 @pytest.mark.parametrize("command", [["finetune"], ["distil", "--teacher", "tiny"]])

@@ -99,14 +99,6 @@ def test_frames_with_short_numbers_are_in_their_order(tmp_path: Path) -> None:
     assert found["videos"]["bear"]["J mean"] == 1
 
 
-def test_the_folder_of_one_video_is_told_from_that_of_all(
-    videos: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    words = ["evaluate", "score", "video", str(videos / "truth" / "bear"), str(videos / "found")]
-    assert main(words) == 2
-    assert "contains the frames of a single video" in capsys.readouterr().err
-
-
 def test_videos_are_scored_globally_by_video_and_by_object(
     videos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,8 +1,6 @@
 """`anymask segment` as a user calls it, on a model whose answers are known."""
 
-import contextlib
 import io
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -41,31 +39,6 @@ def test_a_click_gives_a_cut_out(folder: Path, capsys: pytest.CaptureFixture[str
     with Image.open("cut.png") as picture:
         assert picture.mode == "RGBA"
         assert iou(np.asarray(picture)[..., 3] > 0, LEFT) > 0.9
-
-
-def test_who_reads_may_go_away_the_file_is_there(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As `anymask segment ... | head -1` does after the first line."""
-
-    class Closed(io.StringIO):
-        def write(self, text: str) -> int:
-            raise BrokenPipeError
-
-    monkeypatch.setattr(sys, "stdout", Closed())
-    with contextlib.suppress(BrokenPipeError):
-        main(["segment", "photo.png", "--point", "90,100", "-o", "cut.png"])
-    assert (folder / "cut.png").is_file()
-
-
-def test_holes_and_islands_are_cleaned_on_request(folder: Path) -> None:
-    picture = PICTURE.copy()
-    picture[95:105, 60:70] = 255
-    Image.fromarray(picture).save("photo.png")
-    for size in ("0", "9", "0.1%"):
-        assert not npy("--point", "90,100", "--max-hole-area", size)[100, 65]
-    for size in ("900", "5%", "0.05"):
-        assert npy("--point", "90,100", "--max-hole-area", size, "--min-island-area", "9")[100, 65]
 
 
 def test_a_violated_click_is_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -54,14 +54,3 @@ def test_groups_come_from_a_table(
     text = capsys.readouterr().out
     assert "### Groups of first" in text
     assert "| Asia | 1 | 33.3 % | 2 | 66.7 % | 2.0 |" in text
-
-
-def test_groups_come_from_a_key(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    data = write_set(tmp_path / "second", PHOTOS)
-    lines = [json.loads(line) for line in (data / "masks.jsonl").read_text("utf-8").splitlines()]
-    for row in lines:
-        for number, mask in enumerate(row["masks"]):
-            mask["annotator"] = number
-    (data / "masks.jsonl").write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
-    assert main(["stats", str(data), "--group-by", "annotator"]) == 0
-    assert "| 1 | 1 | 33.3 % | 1 | 33.3 % | 1.0 |" in capsys.readouterr().out

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from pathlib import Path
 
 import av
@@ -13,7 +12,6 @@ from PIL import Image
 
 from anymask.cli.main import main
 from anymask.masks import coco_to_rle, rle_to_mask
-from anymask.track import SessionStore
 from tests.segment.fakes import iou
 from tests.track.clips import moving_discs, write_video
 
@@ -97,18 +95,6 @@ def test_an_interrupted_run_goes_on(clip: Path, monkeypatch: pytest.MonkeyPatch)
     assert track(clip, "--box", BOX, "-o", "part.jsonl") == 0
     assert Path("part.jsonl").read_text("utf-8") == Path("whole.jsonl").read_text("utf-8")
     assert not Path(".part.jsonl.session").exists()
-
-
-def test_two_runs_with_one_session_are_told_of_each_other(
-    clip: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    patient = sqlite3.connect
-    monkeypatch.setattr(sqlite3, "connect", lambda name, **how: patient(name, timeout=0, **how))
-    other = SessionStore(Path("my.session"))
-    assert track(clip, "--box", BOX, "--session", "my.session", "-o", "a.jsonl") == 2
-    assert "no other process uses it" in capsys.readouterr().err
-    other.close()
-    assert track(clip, "--box", BOX, "--session", "my.session", "-o", "a.jsonl") == 0
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from anymask.base import claimed
 from tests.cli.test_track import BOX, track
 from tests.track.clips import moving_discs, write_video
 
@@ -189,12 +188,3 @@ def test_a_finished_run_is_not_done_anew(
     Path("davis/00001.png").unlink()  # a part is missing
     assert track(*words) == 0
     assert Path("davis/00001.png").is_file()
-
-
-def test_an_output_that_another_run_writes_is_refused(
-    here: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with claimed(Path("a.json"), Path(".a.json.lock")):
-        assert track("clip.mkv", "-o", "a.json", "--box", BOX) == 2
-    assert "'a.json' is in use by another run" in capsys.readouterr().err
-    assert not Path("a.json").exists()

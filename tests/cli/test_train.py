@@ -263,30 +263,6 @@ def test_a_process_that_the_system_kills_ends_a_run_that_goes_on_and_is_named(
     goes_on(words, run)
 
 
-@pytest.mark.parametrize(
-    ("words", "says"),
-    [
-        (["--max-minutes", "0"], "--max-minutes must be a number above 0"),
-        (["--from", "nowhere"], "contains no checkpoint"),
-        (["--device", "tpu"], "device"),
-        ([], "The run folder is missing"),
-    ],
-)
-def test_options_that_cannot_be_meant_are_one_clear_line(
-    words: list[str],
-    says: str,
-    recipe: Path,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    data = ["--data", str(write_sets(tmp_path / "data"))]
-    output = ["-o", str(tmp_path / "run")] if words else []
-    assert main(["train", str(recipe), *data, *output, *words]) == 2
-    said = capsys.readouterr().err
-    assert says in said
-    assert "Traceback" not in said
-
-
 def test_a_folder_that_another_run_writes_is_refused(
     recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -172,10 +172,3 @@ def test_adapters_have_no_way_back_and_one_end_is_not_tried_twice() -> None:
     same = STATE | {"best": STATE["best"] | {"step": 20}}
     assert list(ends_of(RECIPE, same)) == both[:2]
     assert list(ends_of(RECIPE, STATE | {"best": None})) == both[:2]
-
-
-def test_it_says_which_weights_they_are() -> None:
-    assert TuningEnd().describe() == "Saved weights: last step"
-    assert TuningEnd(judged=True, share=0.75).describe() == (
-        "Saved weights: best validation step, interpolated 25% towards the starting weights"
-    )

@@ -94,20 +94,6 @@ def test_keywords_are_those_of_the_options(options: type, settings: type) -> Non
     assert declared <= get_type_hints(settings).keys() <= known
 
 
-@pytest.mark.parametrize(
-    ("command", "other"),
-    [("train nano", "--lora-rank"), ("finetune", "--shards"),
-     ("finetune", "--from")],
-)  # fmt: skip
-def test_options_of_the_other_command_are_unknown(
-    command: str, other: str, coco: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    words = [*command.split(), "--data", str(coco.parent), "-o", str(tmp_path / "run"), other, "3"]
-    assert main(words) == 2
-    assert other in capsys.readouterr().err
-    assert not (tmp_path / "run").exists()
-
-
 def test_two_processes_that_cannot_share_a_step_become_one() -> None:
     recipe = presets.tuning_recipe("nano", "full", 500)
     given = TuningOptions(data=Path(), output=Path(), accumulate=2)
