@@ -35,7 +35,6 @@ from tests.segment.fakes import ColourRuntime, discs
 LOCAL = "http://127.0.0.1:8765"
 PICTURE, (LEFT, RIGHT) = discs((80, 120), [(35, 40, 25), (95, 40, 16)])
 CLICK = {"points": [[35, 40]]}
-WRAPPED = [2**62, 2**62, 2**62, 2**62 + PICTURE.shape[0] * PICTURE.shape[1]]  # runs beyond 64 bits
 JSON = {"Content-Type": "application/json"}
 
 

@@ -189,15 +189,6 @@ def test_a_model_that_cannot_be_loaded_is_told() -> None:
         assert (health["status"], health["reason"][:14]) == ("failed", "wanted weights")
 
 
-def test_what_is_no_json_is_told_where() -> None:
-    with client() as http:
-        kind = {"Content-Type": "application/json"}
-        reply = http.post("/api/segment", content='{"image": oops}', headers=kind)
-    assert reply.status_code == 422
-    error = reply.json()["error"]
-    assert "character 10: 'oops}'" in error["message"]
-
-
 @pytest.mark.parametrize(
     ("path", "body", "status", "wanted"),
     [
@@ -284,33 +275,3 @@ def test_a_defect_is_told_without_its_details() -> None:
         assert "secret" not in reply.text
         assert "Internal server error (RuntimeError)" in reply.json()["error"]["message"]
         assert reply.headers["x-content-type-options"] == "nosniff"
-
-
-IN_A_VIDEO = [
-    f"/{{name}}{place}"
-    for place in (
-        "", "/clip", "/export", "/file", "/frames", "/frames/{frame}", "/masks",
-        "/objects/{number}", "/objects/{number}/masks", "/objects/{number}/prompts/{frame}",
-        "/pause", "/prompts", "/results",
-    )
-]  # fmt: skip
-IN_A_SCAN = [
-    f"/{{name}}{place}"
-    for place in (
-        "", "/export", "/file", "/labels", "/masks", "/measures", "/objects/{number}",
-        "/objects/{number}/prompts/{axis}/{index}", "/pause", "/prompts", "/results", "/scan",
-        "/slices/{axis}/{index}", "/window",
-    )
-]  # fmt: skip
-
-
-def test_openapi_lists_every_address() -> None:
-    with client() as http:
-        paths = http.get("/openapi.json").json()["paths"]
-    api = {
-        f"/api/{name}" for name in ("encode", "segment", "cutout", "everything", "find", "names")
-    }
-    api |= {"/health"}
-    videos = {f"/api/videos{place}" for place in ("", *IN_A_VIDEO)}
-    volumes = {f"/api/volumes{place}" for place in ("", *IN_A_SCAN)}
-    assert set(paths) == api | {"/model/{name}"} | videos | volumes

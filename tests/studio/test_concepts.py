@@ -13,7 +13,6 @@ from anymask.masks import mask_to_rle
 from anymask.models.rules import NameTable
 from anymask.studio import Draft
 from anymask.studio.concepts import (
-    Concept,
     answer_concept,
     concepts,
     hard_negatives,
@@ -147,21 +146,3 @@ def test_answers_leave_the_project(project: Project, tmp_path: Path, form: str) 
         assert flags == {"cup": 0, "lid": 1, "mug": 1, "pot": 0}
     else:
         assert image.extra["partial_phrases"] == ["cup"]
-
-
-def test_the_command_lists_phrases(
-    project: Project, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    add(project, 1, "cup")
-    name, out = project.store.image(1).name, tmp_path / "phrases.json"
-    command = ["project", "concepts", str(project.folder), "--negatives", "2", "--json", str(out)]
-    assert main(command) == 0
-    shown = capsys.readouterr()
-    assert "2 hard negatives" in shown.out + shown.err
-    assert f"{name}: cup, 1 mask, open" in shown.out
-    rows = [Concept(**row) for row in json.loads(out.read_text())]
-    assert [one.masks for one in rows] == [1, 0, 0]
-    assert len({one.phrase for one in rows}) == 3
-    wrong = tmp_path / "wrong.csv"
-    wrong.write_text("image,phrase,answer\nnone.png,cup,absent\n")
-    assert main(["project", "concepts", str(project.folder), "--answers", str(wrong)]) == 2

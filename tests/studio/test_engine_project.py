@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from anymask.base import Conflict, InputError, NotAllowedError, NotFoundError, StoreError
+from anymask.base import Conflict, InputError, NotAllowedError, NotFoundError
 from anymask.formats import AnnotatedImage, read_annotations
 from anymask.masks import mask_to_rle
 from anymask.segment import Model
@@ -44,17 +44,6 @@ def test_a_folder_becomes_a_project_and_is_opened_again(project: Project, tmp_pa
         again.change(settings={"speed": 1})
     with pytest.raises(InputError, match="sample must be a whole number of at least 0, got -1"):
         again.change(settings={"sample": -1})
-
-
-def test_what_is_no_project_says_how_to_make_one(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="not a project. Create one with: anymask project init"):
-        Project(tmp_path)
-    with pytest.raises(InputError, match="folder"):
-        create_project(tmp_path / "absent")
-    with pytest.raises(StoreError, match="does not respond"):
-        create_project(tmp_path, database="postgresql://a@127.0.0.1:9/x?connect_timeout=2")
-    with pytest.raises(InputError, match="not a project"):  # nothing half made stays behind
-        Project(tmp_path)
 
 
 DISC = [{"name": "disc 0", "colour": "#3d8bff", "masks": 0}]

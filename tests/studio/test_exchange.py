@@ -61,19 +61,6 @@ def test_what_an_import_leaves_out_is_told(
     assert "Skipped 1 record (regions of type 'keypointlabels'" in taken.unread[0]
 
 
-def test_the_same_masks_in_another_format_are_noticed(
-    project: Project, truth: dict[str, AnnotatedImage], tmp_path: Path
-) -> None:
-    for number, name in enumerate(("labelme", "coco", "cvat")):
-        target = tmp_path / name / masks_file(name)
-        write_annotations(list(truth.values()), target, name)
-        taken = take_masks(project, target, name, "ann")
-        assert taken == (TakenMasks(0, 12, 0) if number else TakenMasks(12, 0, 0))
-    other = replace(truth["0.png"].masks[0], label="moon")  # another name is another mask
-    write_annotations([replace(truth["0.png"], masks=(other,))], tmp_path / "moon.json", "coco")
-    assert take_masks(project, tmp_path / "moon.json", None, "ann").new == 1
-
-
 def test_small_masks_that_come_back_as_outlines_are_noticed(
     project: Project, tmp_path: Path
 ) -> None:

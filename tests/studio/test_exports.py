@@ -123,27 +123,6 @@ def trained_on(project: Project) -> Project:
 SPLIT = ExportSettings(images=True, shares=(60, 20, 20))
 
 
-def test_a_yolo_set_has_the_layout_that_ultralytics_documents(
-    trained_on: Project, tmp_path: Path
-) -> None:
-    export_masks(trained_on, tmp_path / "set", "yolo", SPLIT)
-    rows = (tmp_path / "set" / "data.yaml").read_text("utf-8").splitlines()
-    assert rows[:3] == ["train: images/train", "val: images/val", "test: images/test"]
-    assert rows[3:] == ["names:", "  0: disc 0", "  1: block", "  2: alone"]
-    for split in SPLITS:  # a label file beside each photo, images/ being labels/ and .png .txt
-        photos = sorted((tmp_path / "set" / "images" / split).glob("*.png"))
-        labels = sorted((tmp_path / "set" / "labels" / split).glob("*.txt"))
-        assert [one.stem for one in photos] == [one.stem for one in labels] != []
-        for path in labels:
-            place, *corners = path.read_text("utf-8").split()
-            assert int(place) in (1, 2)
-            assert len(corners) >= 6
-            assert all(0 <= float(corner) <= 1 for corner in corners)
-    images, _ = read_annotations(tmp_path / "set")
-    assert len(images) == 10
-    assert {mask.rle for image in images for mask in image.masks} == {block().rle}
-
-
 def test_coco_splits_agree_on_the_numbers_of_classes(trained_on: Project, tmp_path: Path) -> None:
     export_masks(trained_on, tmp_path / "set", "coco", SPLIT)
     kinds = set()
@@ -200,19 +179,6 @@ def test_pages_without_masks_do_not_leave(project: Project, tmp_path: Path) -> N
     export_masks(project, tmp_path / "out.json", "coco")
     images, _ = read_annotations(tmp_path / "out.json", "coco", None)
     assert [image.file_name for image in images] == ["0.png.page4.png"]
-
-
-def test_pascal_voc_leaves_with_its_photos_where_its_readers_look(
-    project: Project, tmp_path: Path
-) -> None:
-    finished(project, 1)
-    export_masks(project, tmp_path / "voc", "voc", ExportSettings(images=True))
-    root = tmp_path / "voc"
-    places = {path.relative_to(root).as_posix() for path in root.rglob("0.*")}
-    assert places == {
-        "JPEGImages/0.png", "SegmentationClass/0.png", "SegmentationObject/0.png",
-        "Annotations/0.xml",
-    }  # fmt: skip
 
 
 def test_a_split_of_fewer_photos_than_it_has_parts_is_refused(

@@ -5,8 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import json
-import subprocess
-import sys
 from typing import Any
 
 import numpy as np
@@ -15,7 +13,7 @@ from PIL import Image
 from pycocotools import mask as coco
 from starlette.testclient import TestClient
 
-from tests.studio.servers import CLICK, JSON, LEFT, PICTURE, error_of, png
+from tests.studio.servers import CLICK, JSON, PICTURE, error_of, png
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl:DeprecationWarning")  # pycocotools
 
@@ -82,16 +80,6 @@ def test_a_form_that_means_nothing_is_refused(
     http: TestClient, parts: Any, status: int, wanted: str
 ) -> None:
     assert wanted in error_of(http.post("/api/segment", files=parts), status)
-
-
-def test_forms_that_are_none_are_refused(http: TestClient) -> None:
-    for kind in ("multipart/form-data", "multipart/form-data; boundary=x"):
-        for path in ("encode", "segment"):
-            reply = http.post(f"/api/{path}", content=b"--y\r\n", headers={"Content-Type": kind})
-            assert reply.status_code in (400, 422), reply.text
-            assert reply.json()["error"]["message"]
-    fields = {"points": (None, "1")}
-    assert "The form has no file" in error_of(http.post("/api/encode", files=fields), 400)
 
 
 @pytest.mark.parametrize(
@@ -200,27 +188,3 @@ def test_outlines_are_smooth_unless_the_tolerance_is_nought(http: TestClient) ->
 
     assert 3 <= corners("polygons&tolerance=2") < corners("polygons")
     assert corners("polygons") < corners("polygons&tolerance=0") / 2
-
-
-def test_curl_uploads_a_photo_and_gets_a_mask(tmp_path: Any) -> None:
-    """The line of docs/guides/serve.md, against a server that listens."""
-    import shutil
-
-    from anymask.studio import ServerParts
-    from tests.studio.servers import PATIENCE_S, inference, listening
-
-    curl = shutil.which("curl")
-    if curl is None:
-        pytest.skip("needs curl")
-    (tmp_path / "photo.png").write_bytes(PHOTO)
-    with listening(ServerParts(inference())) as server:
-        address = f"{server}/api/segment?format=png"
-        subprocess.run(
-            [curl, "-sS", "--fail", "-F", "file=@photo.png", "-F", "points=[[35,40]]", address,
-             "-o", "mask.png"],
-            cwd=tmp_path, check=True, timeout=PATIENCE_S, stderr=sys.stderr,
-        )  # fmt: skip
-    from PIL import Image
-
-    mask = np.asarray(Image.open(tmp_path / "mask.png")) > 0
-    assert (mask & LEFT).sum() / (mask | LEFT).sum() > 0.85

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import io
 import struct
 import zlib
@@ -12,7 +11,6 @@ import pytest
 from PIL import Image
 
 from anymask.base import InputError
-from anymask.cli import serve
 from anymask.runtime import ASSETS
 from anymask.segment import Model
 from anymask.studio.limits import Limits
@@ -198,15 +196,6 @@ def test_a_page_that_was_allowed_may_show_ours_in_a_frame() -> None:
         assert evil.status_code == 403  # to be shown is not to ask
 
 
-def test_the_command_takes_other_pages_several_times() -> None:
-    parser = argparse.ArgumentParser()
-    serve.COMMAND.add_to(parser)
-    words = ["--allow-origin", "https://a.example", "--allow-origin", "https://b.example"]
-    told = serve.read_server(parser.parse_args([*words, "--allow-frame", "https://c.example"]))
-    assert told["origins"] == ["https://a.example", "https://b.example"]
-    assert told["frames"] == ["https://c.example"]
-
-
 def test_every_answer_tells_browsers_to_be_careful() -> None:
     with client(bundle=ASSETS / "nano", limits=Limits(upload_bytes=10)) as http:
         refused = http.post("/api/encode", content=bytes(11))
@@ -276,12 +265,6 @@ def test_bodies_that_unfold_or_lie_are_refused(body: bytes, status: int, wanted:
         reply = http.post("/api/encode", content=body)
     assert reply.status_code == status
     assert wanted in reply.json()["error"]["message"]
-
-
-def test_formats_that_people_have_are_read() -> None:
-    with client() as http:
-        for kind in ("png", "jpeg", "webp", "bmp", "gif", "tiff", "ppm"):
-            assert http.post("/api/encode", content=png(PICTURE, kind)).status_code == 200
 
 
 def test_a_full_server_says_when_to_come_again() -> None:

@@ -27,7 +27,6 @@ from tests.studio.servers import (
     JSON,
     LOCAL,
     PICTURE,
-    WRAPPED,
     GatedRuntime,
     client,
     error_of,
@@ -45,12 +44,6 @@ def seen(http: TestClient) -> str:
 
 
 # Prompts.
-
-
-def test_runs_that_leave_64_bits_are_refused(http: TestClient, seen: str) -> None:
-    mask = {"mask": {"size": [80, 120], "counts": WRAPPED}}
-    reply = http.post("/api/segment", json={"image": seen, "prompts": [mask]})
-    assert "longer than the whole image (H * W = 9600)" in error_of(reply)
 
 
 def test_masks_are_counted_together_before_one_is_unpacked_or_the_photo_seen(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import threading
 from pathlib import Path
@@ -18,10 +17,8 @@ from anymask.studio.inference import PHOTO_THREADS
 from anymask.studio.project import Project
 from tests.patience import PATIENCE_S
 from tests.studio.servers import (
-    JSON,
     LEFT,
     PICTURE,
-    WRAPPED,
     error_of,
     in_thread,
     png,
@@ -42,63 +39,6 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def project(made: Path, tmp_path: Path) -> Project:
     shutil.copytree(made, tmp_path, dirs_exist_ok=True)
     return Project(tmp_path)
-
-
-# A project's masks.
-
-BAD = [
-    {"provenance": {"by": "human", "points": points}}
-    for points in ([[1]], "ab", [1, 2], [["a", "b"]], {"x": 1})
-]
-BAD += [
-    {"rle": {"size": [80, 120], "counts": WRAPPED}},
-    {"label": "\ud800"},
-    {"provenance": {"by": "human", "tool": "\ud800"}},
-    {"provenance": {"by": "human", "points": [[1, 1]], "labels": [10**400]}},
-    {"provenance": {"by": "human", "prompts": [{"a": [[]]}]}},
-    {"provenance": {"points": [[float("nan"), 1]]}},
-]
-
-
-@pytest.mark.parametrize("change", BAD, ids=lambda change: repr(change)[:50])
-def test_a_mask_that_would_spoil_the_project_is_not_stored(
-    ask: TestClient, change: dict[str, Any]
-) -> None:
-    content = json.dumps(body(LEFT, **change))
-    error_of(ask.post("/api/images/1/records", content=content, headers=JSON))
-    assert ask.get("/api/images/1/records").json()["records"] == []
-    assert ask.get("/api/report").status_code == 200
-    ask.post("/api/images/1/done", json={})
-    assert ask.post("/api/export", json={"format": "coco"}).status_code == 200
-
-
-@pytest.mark.parametrize("number", [2**31, 2**63, 10**30])
-def test_numbers_beyond_the_database_are_404(ask: TestClient, number: int) -> None:
-    headers = {"If-Match": "1"}
-    record = body(LEFT)["record"]
-    for reply in (
-        ask.get(f"/api/images/{number}/pixels"),
-        ask.get(f"/api/images/{number}/records"),
-        ask.get(f"/api/images/{number}/embedding"),
-        ask.post(f"/api/images/{number}/records", json=body(LEFT)),
-        ask.post(f"/api/images/{number}/events", json={"events": []}),
-        ask.post(f"/api/images/{number}/done", json={}),
-        ask.post(f"/api/images/{number}/everything", json={}),
-    ):
-        assert reply.status_code == 404, (reply.request.url, reply.text)
-    for reply in (
-        ask.put(f"/api/records/{number}", json=record, headers=headers),
-        ask.delete(f"/api/records/{number}", headers=headers),
-        ask.post(f"/api/records/{number}/verdict", json={"verdict": "accept"}),
-    ):
-        assert reply.status_code == 409
-    assert ask.get(f"/api/images?after={number}").json() == {"images": [], "next": None}
-
-
-@pytest.mark.parametrize("version", [b"\xb2", b"9" * 5000, b"-1", b""])
-def test_versions_are_plain_numbers(ask: TestClient, version: bytes) -> None:
-    ask.post("/api/images/1/records", json=body(LEFT))
-    error_of(ask.delete("/api/records/1", headers={b"If-Match": version}))
 
 
 @pytest.mark.parametrize("content", [b"no picture at all", None])

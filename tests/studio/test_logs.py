@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from anymask.base import InputError
 from anymask.studio.middleware import Access
 from anymask.studio.server import LOGGERS, log_to_stderr
 from tests.studio.servers import client
@@ -48,15 +47,3 @@ def test_plain_lines_hold_nothing_that_a_terminal_obeys(told: Callable[[], str])
     logging.getLogger("anymask.studio").info("refused %s", "\x1b[2J\nroot: all is well")
     (line,) = told().splitlines()
     assert r"INFO anymask.studio: refused \x1b[2J\nroot: all is well" in line
-
-
-def test_what_is_below_the_level_is_left_out(told: Callable[[], str]) -> None:
-    log_to_stderr("warning")
-    log_to_stderr("warning")
-    logging.getLogger("anymask.studio").info("nobody reads this")
-    logging.getLogger("anymask.studio").warning("somebody reads this once")
-    text = told()
-    assert text.count("somebody reads this once") == 1
-    assert "nobody" not in text
-    with pytest.raises(InputError, match="level"):
-        log_to_stderr("loud")

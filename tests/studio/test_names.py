@@ -16,9 +16,9 @@ from anymask.images import load_image
 from anymask.masks import coco_to_rle, mask_to_rle, rle_to_coco
 from anymask.segment import Model
 from anymask.studio.limits import Limits
-from anymask.studio.names import AT_ONCE, FIRST_LOOK, MOST, LabelledMask, OwnNames
+from anymask.studio.names import FIRST_LOOK, MOST, LabelledMask, OwnNames
 from tests.segment.fakes import ColourRuntime, NamingRuntime
-from tests.studio.servers import LEFT, PICTURE, RIGHT, client, error_of, inference, png
+from tests.studio.servers import PICTURE, RIGHT, client, error_of, inference, png
 
 RED = np.zeros((40, 60, 3), np.uint8)
 RED[10:20, 10:20, 0] = RED[25:35, 40:50, 2] = 250
@@ -54,16 +54,6 @@ def test_masks_get_their_names_in_order_and_an_empty_one_none(http: TestClient) 
     reply = asked(http, masks=[SQUARES[1], NOTHING, SQUARES[0]], top=1)
     assert labels(reply) == [["blue"], [], ["red"]]
     assert reply.json()["among"] is False
-
-
-def test_a_photo_is_named_by_its_hash_and_by_a_form_as_well(http: TestClient) -> None:
-    wanted = asked(http).json()
-    seen = http.post("/api/encode", content=png(RED)).headers["x-image-hash"]
-    assert asked(http, image=seen).json() == wanted
-    files = {"file": ("photo.png", png(RED), "image/png")}
-    fields = {"masks": str(SQUARES).replace("'", '"')}
-    assert http.post("/api/names", files=files, data=fields).json() == wanted
-    assert "no image with the hash" in error_of(asked(http, image="0" * 32), 404)
 
 
 def test_names_are_restricted_and_unknown_ones_refused_or_left_out(http: TestClient) -> None:
@@ -126,13 +116,6 @@ def test_a_request_looks_at_some_examples_and_the_next_at_the_rest() -> None:
     assert FIRST_LOOK < 10 * MOST
 
 
-def test_what_makes_no_sense_is_one_error(http: TestClient) -> None:
-    assert "must have 1 to 256 masks" in error_of(asked(http, masks=[NOTHING] * 257))
-    other = rle_to_coco(mask_to_rle(LEFT))
-    assert "60 x 40" in error_of(asked(http, masks=[other]))
-    assert "names is empty" in asked(http, names=[" "]).text
-
-
 def test_masks_of_too_many_pixels_are_refused_before_they_are_read() -> None:
     with client(inference(lambda: Model(NamingRuntime())), limits=Limits(pixels=2000)) as http:
         assert "1 to 2000 pixels are allowed" in error_of(asked(http), 413)
@@ -143,20 +126,6 @@ def test_a_model_without_names_says_so() -> None:
         reply = asked(http)
     assert "cannot suggest names" in error_of(reply)
     assert "--" not in reply.text
-
-
-def test_many_masks_are_looked_at_in_pieces() -> None:
-    class Counting(NamingRuntime):
-        pieces: list[int] = []  # noqa: RUF012 - of this test alone
-
-        def embed_crops(self, photos: Any, masks: Any) -> Any:
-            self.pieces.append(len(photos))
-            return super().embed_crops(photos, masks)
-
-    with client(inference(lambda: Model(Counting()))) as http:
-        reply = asked(http, masks=[*SQUARES] * 20, top=1)
-    assert labels(reply) == [["red"], ["blue"]] * 20
-    assert Counting.pieces == [AT_ONCE, AT_ONCE, 40 - 2 * AT_ONCE]
 
 
 def test_the_bundled_model_names_as_python_does() -> None:

@@ -123,12 +123,6 @@ def test_a_project_keeps_its_database_and_takes_another_name(photos: Path) -> No
     assert not (photos / "other.db").exists()
 
 
-def test_a_project_beside_its_photos_moves_to_no_other_database(photos: Path) -> None:
-    create_project(photos)
-    with pytest.raises(InputError, match=r"the database '.*project\.db'"):
-        create_project(photos, database="postgresql://me@127.0.0.1:1/masks")
-
-
 @pytest.mark.parametrize("named", [True, False])
 def test_another_programs_database_among_the_photos_gets_no_tables(
     photos: Path, cookies: Path, named: bool

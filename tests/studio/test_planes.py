@@ -15,14 +15,13 @@ from anymask.cli.main import main
 from anymask.images import ImageFile
 from anymask.jobs import PictureChoice
 from anymask.masks import Mask, Masks, coco_to_rle, mask_to_rle, rle_to_mask
-from anymask.studio import Draft, create_project
+from anymask.studio import create_project
 from anymask.studio.exchange import take_masks
 from anymask.studio.project import Project
 from anymask.studio.project_routes import ServedProject
 from tests.studio.servers import LEFT, PICTURE, RIGHT, client, error_of, inference
 from tests.studio.test_serving_project import body
 
-GREEN = np.broadcast_to(np.uint8([0, 200, 0]), PICTURE.shape)
 PLANES = np.stack([PICTURE, PICTURE[::-1]]).transpose(0, 3, 1, 2)  # (Z, C, H, W)
 
 
@@ -160,25 +159,6 @@ def test_what_annotate_was_told_is_shown_without_being_asked_for(
         assert (shown.min(), shown.max()) == (0, 255)
         assert shown[0, 0, 0] == pixels(ask, "page=3")[0, 0, 0]
         assert ask.get(f"/api/images/{STACK}/thumbnail").status_code == 200
-
-
-def test_a_file_that_was_replaced_by_one_of_another_size_is_told_as_that(tmp_path: Path) -> None:
-    Image.fromarray(PICTURE).save(tmp_path / "a.png")
-    behind = inference()
-    project = create_project(tmp_path)
-    site = ServedProject(project, "ann")
-    with client(behind, project=site) as ask:
-        Image.fromarray(PICTURE[:40]).save(tmp_path / "a.png")
-        assert ask.get("/api/images/1/thumbnail").status_code == 200  # nobody has drawn on it
-        project.store.add_records(1, [Draft(rle=mask_to_rle(np.ones((40, 120), bool)))], "ann")
-        Image.fromarray(PICTURE).save(tmp_path / "a.png")
-        for part in ("planes", "embedding"):
-            told = error_of(ask.get(f"/api/images/1/{part}"), 409)
-            assert "a.png was replaced: it had 120 x 40 pixels" in told
-        (tmp_path / "new.png").write_bytes((tmp_path / "a.png").read_bytes())
-        (tmp_path / "a.png").unlink()
-        news = ask.post("/api/folder").json()
-        assert news == {"added": 1, "gone": ["1"], "unreadable": {}}
 
 
 def test_masks_that_do_not_say_a_page_go_where_they_are_told(

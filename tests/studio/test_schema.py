@@ -16,7 +16,6 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 
-from anymask.masks import mask_to_rle, rle_to_coco
 from anymask.runtime import ASSETS
 from anymask.segment import Model
 from anymask.studio import ServerParts
@@ -25,9 +24,7 @@ from tests.patience import PATIENCE_S
 from tests.segment.fakes import NamingRuntime
 from tests.studio.servers import (
     CLICK,
-    LEFT,
     PICTURE,
-    client,
     inference,
     listening,
     png,
@@ -35,7 +32,6 @@ from tests.studio.servers import (
 
 EXAMPLES = 25
 IMAGE = base64.b64encode(png(PICTURE)).decode()
-TOKEN = "open sesame"
 
 
 @contextmanager
@@ -196,34 +192,6 @@ def test_what_is_right_is_answered_as_the_schema_says(schema: Any, kind: str) ->
             assert reply.status_code == 200, reply.text
 
 
-def test_names_are_answered_as_the_schema_says(schema: Any) -> None:
-    mask = rle_to_coco(mask_to_rle(LEFT))
-    for more in ({}, {"names": ["red", "horse"], "unknown": "leave out", "top": 1}):
-        body = {"image": IMAGE, "masks": [mask]} | more
-        case = schema["/api/names"]["POST"].Case(body=body, media_type="application/json")
-        reply = case.call()
-        case.validate_response(reply)
-        assert reply.status_code == 200, reply.text
-
-
-def test_a_photo_is_embedded_as_the_schema_says(schema: Any) -> None:
-    case = schema["/api/encode"]["POST"].Case(body=png(PICTURE), media_type="image/*")
-    reply = case.call(headers={"Content-Type": "image/png"})
-    case.validate_response(reply)
-    assert reply.status_code == 200
-
-
-def test_the_schema_names_the_token_and_means_it() -> None:
-    with described(Access("0.0.0.0", TOKEN)) as guarded:
-        assert guarded.raw_schema["components"]["securitySchemes"]["token"]["scheme"] == "bearer"
-        case = guarded["/api/segment"]["POST"].Case(
-            body={"image": IMAGE} | CLICK, media_type="application/json"
-        )
-        reply = case.call(headers={"Authorization": f"Bearer {TOKEN}"})
-        case.validate_response(reply)  # asks once more without the token, and wants a 401
-        assert reply.status_code == 200
-
-
 def test_every_failure_of_the_schema_has_the_form_that_is_sent(schema: Any) -> None:
     for path, methods in schema.raw_schema["paths"].items():
         for operation in methods.values():
@@ -250,16 +218,3 @@ def test_head_is_answered_as_get_without_its_body() -> None:
         paths = httpx2.get(f"{address}/openapi.json").json()["paths"]
         methods = {method for operations in paths.values() for method in operations}
         assert methods <= {"get", "post", "put", "delete"}
-
-
-@pytest.mark.parametrize("query", ["", "?token=secret%20%26%20more"])
-def test_redoc_leads_to_the_page_of_all_addresses(query: str) -> None:
-    bearer = {"Authorization": f"Bearer {TOKEN}"}
-    for access in (Access(), Access("0.0.0.0", TOKEN)):
-        with client(access=access) as http:
-            reply = http.get(f"/redoc{query}", follow_redirects=False)
-            assert (reply.status_code, reply.headers["location"]) == (307, f"docs{query}")
-            page = http.get(f"/redoc{query}", follow_redirects=True)
-            assert page.status_code == 200
-            assert page.text == http.get("/docs").text
-            assert "/redoc" not in http.get("/openapi.json", headers=bearer).json()["paths"]

@@ -28,7 +28,6 @@ from tests.studio.servers import (
     RIGHT,
     GatedRuntime,
     client,
-    error_of,
     in_thread,
     inference,
     png,
@@ -326,25 +325,3 @@ def test_many_masks_are_kept_at_once_each_for_itself(ask: TestClient, project: P
     with reading(project.store.database) as session:
         kinds = [row.kind for row in session.scalars(select(EventRow).order_by(EventRow.id))]
     assert kinds == ["record added", "record added", "record changed", "record deleted"]
-
-
-def test_a_wrong_method_is_told_every_right_one(ask: TestClient) -> None:
-    for path, allowed in {
-        "/api/project": "GET, HEAD, PUT",
-        "/api/images/1/done": "DELETE, POST",
-        "/api/labels": "DELETE, GET, HEAD, POST, PUT",
-        "/api/images/1/embedding": "GET",  # HEAD would compute it
-        "/api/encode": "POST",
-        "/health": "GET, HEAD",
-        "/docs": "GET, HEAD",
-        "/redoc": "GET, HEAD",
-        "/": "GET, HEAD",
-    }.items():
-        reply = ask.patch(path)
-        assert (reply.status_code, reply.headers["Allow"]) == (405, allowed)
-        assert f"Use the method {allowed.split(', ')[0]}" in reply.json()["error"]["message"]
-        if "POST" not in allowed:
-            assert ask.post(path).status_code == 405
-    assert "Unknown address" in error_of(ask.patch("/api/nothing"), 404)
-    assert ask.head("/api/images/1/embedding").status_code == 405
-    assert ask.head("/api/project").status_code == 200

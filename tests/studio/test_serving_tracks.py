@@ -11,12 +11,10 @@ from starlette.testclient import TestClient
 
 from anymask.segment import Model
 from anymask.studio import create_project
-from anymask.studio.limits import Limits
 from anymask.studio.project import Project
-from anymask.studio.project_routes import ServedProject
 from anymask.track import object_to_json, open_session
 from tests.segment.fakes import ColourRuntime
-from tests.studio.servers import client, error_of, inference
+from tests.studio.servers import error_of
 from tests.track.clips import HW, moving_discs, write_video
 
 FRAMES = 6
@@ -165,21 +163,3 @@ def test_another_video_of_the_same_size_does_not_get_the_tracks_of_a_clip(
     error_of(ask.post("/api/clips/1/session"), 404)
     error_of(ask.post("/api/clips/2/session"), 404)
     assert len(ask.app.state.videos.names) == 2  # type: ignore[attr-defined]  # those of above
-
-
-def test_objects_that_are_taken_up_are_bounded(
-    project: Project, found: list[dict[str, Any]]
-) -> None:
-    behind, limits = inference(), Limits(video_objects=1, prompts=1)
-    site = ServedProject(project, "ann")
-    with client(behind, limits=limits, project=site) as http:
-        http.post("/api/clips", json={"name": "drive.mkv"})
-        video = f"/api/videos/{http.post('/api/clips/1/session').json()['name']}"
-        twice = [one | {"prompted": True} for one in found[:2]]
-        error_of(http.put(f"{video}/objects/1/masks", json={"masks": twice}), 413)
-        for _ in range(2):
-            sent = http.put(f"{video}/objects/1/masks", json={"masks": found})
-            assert sent.status_code == 200
-        error_of(http.put(f"{video}/objects/2/masks", json={"masks": found}))
-        empty = http.post("/api/videos", json={}).json()["name"]
-        error_of(http.put(f"/api/videos/{empty}/objects/1/masks", json={"masks": found}), 409)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import jsonschema_rs
 import pytest
-from starlette.testclient import TestClient
 
 from anymask.base import InputError, list_settings
 from anymask.segment import Arrangement, EverythingDict, Grid, SegmentSettingsDict
@@ -38,19 +37,3 @@ def test_every_setting_is_there_that_makes_sense_without_state() -> None:
     assert {one.name for one in TRACK} == TrackOptions.__optional_keys__ - of_files
     assert set(SEGMENT) == SegmentSettingsDict.__optional_keys__
     assert set(SEGMENT) < set(SegmentBody.model_fields)
-
-
-def test_openapi_describes_each_setting_and_no_other(http: TestClient) -> None:
-    bodies = http.get("/openapi.json").json()["components"]["schemas"]
-    everything = bodies["EverythingBody"]["properties"]["settings"]
-    assert everything["additionalProperties"] is False
-    assert everything["properties"]["crop_n_layers"]["maximum"] == 6
-    modes = ["adaptive", "exact", "instances"]
-    assert everything["properties"]["mode"]["enum"] == modes
-    segment = bodies["SegmentBody"]["properties"]
-    assert [way["type"] for way in segment["max_hole_area"]["anyOf"]] == ["number", "string"]
-    for setting in EVERYTHING:
-        assert everything["properties"][setting.name]["description"] == setting.about.does
-    for name, does in SEGMENT.items():
-        assert segment[name]["description"] == does
-    assert "ambiguous" in bodies["CandidatesBody"]["required"]

@@ -10,8 +10,6 @@ from PIL import Image
 
 import anymask
 from anymask.base import InputError
-from anymask.masks import mask_to_rle
-from anymask.studio import Draft, create_project
 from tests.studio.servers import PICTURE
 
 
@@ -52,22 +50,3 @@ def test_the_server_tells_its_address(folder: Path, project: bool) -> None:
 def test_settings_that_make_no_sense_are_refused(settings: dict[str, object], message: str) -> None:
     with pytest.raises(InputError, match=message):
         anymask.serve(port=0, **settings)  # type: ignore[arg-type]
-
-
-def test_a_project_is_worked_on_from_python(folder: Path) -> None:
-    create_project(folder, name="discs").close()
-    project = anymask.Project(folder)
-    (image,) = project.images
-    mask = PICTURE[..., 0] > 100
-    drafts = [Draft(rle=mask_to_rle(mask), label="disc", state="proposed")]
-    project.store.add_records(image.id, drafts, "ann", status="proposed")
-    item = project.next_review()
-    assert item is not None
-    assert project.judge(item, "accept", "bob").state == "accepted"
-    assert project.next_review() is None
-    assert [one.label for one in project.masks(image.id, "accepted")] == ["disc"]
-    assert project.batches()[0].met
-    project.store.mark_image(image.id, "done", "bob")
-    assert project.export(folder / "out.json")[0] == "1 image, 1 mask"
-    again = project.take(folder / "out.json")
-    assert (again.new, again.same) == (0, 1)

@@ -17,7 +17,6 @@ from PIL import Image
 from anymask.base import InputError
 from anymask.formats import read_annotations
 from anymask.masks import mask_to_rle
-from anymask.studio.limits import Limits
 from anymask.studio.server_options import named_videos
 from tests.patience import PATIENCE_S
 from tests.segment.fakes import ColourRuntime
@@ -153,17 +152,6 @@ def test_a_folder_of_davis_and_lines_are_exported(
         assert mask_to_rle(values == 1) == rles(line)[1]
 
 
-def test_exports_leave_no_files_and_need_an_object(clip: Path, tmp_path: Path) -> None:
-    with client() as http:
-        video = opened(http)
-        assert "has no video file" in error_of(
-            http.post(f"{video}/export", json={"format": "sav"}), 409
-        )
-        http.put(f"{video}/file", content=clip.read_bytes())
-        assert "has no object" in error_of(http.post(f"{video}/export", json={"format": "sav"}))
-        error_of(http.post(f"{video}/export", json={"format": "xyz"}))
-
-
 def test_the_servers_own_videos_are_offered_and_opened(clip: Path, tmp_path: Path) -> None:
     folder = tmp_path / "frames"
     folder.mkdir()
@@ -203,9 +191,3 @@ def test_videos_of_the_command_line_are_named_once(tmp_path: Path) -> None:
         named_videos([tmp_path / "none.mp4"])
     with pytest.raises(InputError, match="have the same name"):
         named_videos([tmp_path / "a" / "clip", tmp_path / "b" / "clip"])
-
-
-def test_too_many_frames_are_refused_for_own_videos_too(clip: Path) -> None:
-    with client(limits=Limits(video_frames=3), clips={"clip": clip}) as http:
-        video = opened(http)
-        assert "at most 3 frames" in error_of(http.put(f"{video}/clip", json={"clip": "clip"}), 413)

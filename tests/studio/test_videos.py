@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,8 @@ import pytest
 
 from anymask.masks import coco_to_rle
 from anymask.segment import Model
-from anymask.studio import video_routes
 from anymask.studio.errors import Refusal
 from anymask.studio.limits import Limits
-from anymask.studio.schemas import PromptBody
 from anymask.studio.video_sessions import OpenVideo, VideoSessions
 from anymask.track import open_session
 from tests.segment.fakes import ColourRuntime
@@ -76,24 +73,6 @@ def test_frames_that_are_handed_over_one_by_one_are_followed(wanted: list[dict[i
         assert 0 < known["seconds_left"] <= 600
 
 
-def test_frames_and_masks_are_unpacked_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By the one thread of the sessions, however many requests are under way."""
-    threads = []
-    for place, name in ((video_routes, "read_photo"), (PromptBody, "as_prompt")):
-        real = getattr(place, name)
-
-        def told(*given: Any, real: Any = real) -> Any:
-            threads.append(threading.current_thread().name)
-            return real(*given)
-
-        monkeypatch.setattr(place, name, told)
-    with client() as http:
-        video = opened(http)
-        assert http.post(f"{video}/frames", content=png(PICTURES[0])).status_code == 200
-        prompt_both(http, video)
-    assert threads == ["anymask-videos_0"] * 3
-
-
 def test_a_file_is_followed_line_by_line_and_corrected(
     clip: Path, wanted: list[dict[int, Any]]
 ) -> None:
@@ -132,26 +111,6 @@ def test_a_session_may_be_named_by_its_client_and_is_opened_once() -> None:
         assert http.get("/api/videos/mine").status_code == 200
         for name in ("", "../x", "a" * 41):
             error_of(http.post("/api/videos", json={"name": name}))
-
-
-def test_what_cannot_be_done_is_refused(clip: Path) -> None:
-    with client() as http:
-        video = opened(http)
-        assert "Unknown settings: session. Supported: area_jump" in error_of(
-            http.post("/api/videos", json={"settings": {"session": "/etc/passwd"}})
-        )
-        assert "tracker" in error_of(http.post("/api/videos", json={"settings": {"tracker": "x"}}))
-        error_of(http.get(f"{video}/masks"))  # nothing says which object is meant
-        assert "bytes of a file" in error_of(http.put(f"{video}/file", content=b""), 400)
-        error_of(http.post(f"{video}/prompts", json={"frame": 3, "points": START}))
-        http.put(f"{video}/file", content=clip.read_bytes())
-        assert "already contains" in error_of(
-            http.put(f"{video}/file", content=clip.read_bytes()), 409
-        )
-        assert "has a video file" in error_of(
-            http.post(f"{video}/frames", content=png(PICTURES[0])), 409
-        )
-        error_of(http.post(f"{video}/prompts", json={"frame": 99, "points": START}))
 
 
 def test_sessions_frames_and_objects_are_bounded(clip: Path) -> None:

@@ -22,10 +22,10 @@ from anymask.masks import coco_to_rle, rle_to_mask
 from anymask.segment import Model
 from anymask.studio import ServerParts
 from anymask.studio.limits import Limits
-from anymask.volumes import measure_labels, open_volume_session
+from anymask.volumes import open_volume_session
 from tests.patience import PATIENCE_S
 from tests.segment.fakes import ColourRuntime
-from tests.studio.scans import AFFINE, FIRST, SECOND, SHAPE, made_scan, write_scan
+from tests.studio.scans import AFFINE, FIRST, SHAPE, made_scan, write_scan
 from tests.studio.servers import client, error_of, in_thread, inference, listening
 from tests.volumes.test_isolated_scans import is_read
 from tests.volumes.test_untrusted_scans import header, nifti
@@ -93,27 +93,6 @@ def test_a_scan_is_followed_and_its_labels_are_those_of_the_library(
             assert np.array_equal(shown, np.take(wanted, index, axis=plane["axis"]))
 
 
-def test_measures_are_of_the_voxels_and_the_table_has_them(scan: Path, wanted: np.ndarray) -> None:
-    with client() as http:
-        volume = opened(http, scan)
-        followed(http, volume)
-        rows = http.get(f"{volume}/measures").json()["rows"]
-        assert [row["voxels"] for row in rows] == [(wanted == 1).sum(), (wanted == 2).sum()]
-        assert rows[0]["volume_ml"] == pytest.approx(rows[0]["voxels"] * 2.5 / 1000)
-        names = [{"object": 1, "name": "ball"}]
-        body = {"ending": ".csv", "objects": names}
-        table = http.post(f"{volume}/export", json=body).text.splitlines()
-        assert table[0].startswith("label,name,voxels,volume_ml")
-        assert table[1].startswith(f"1,ball,{rows[0]['voxels']},")
-        body["ending"] = ".seg.nrrd"
-        found = http.post(f"{volume}/export", json=body)
-        path = scan.with_name("found.seg.nrrd")
-        path.write_bytes(found.content)
-        labels = anymask.read_volume(path)
-        assert labels.names[1] == "ball"
-        assert measure_labels(labels)[0].voxels == rows[0]["voxels"]
-
-
 def test_slices_are_shown_by_the_window_that_is_asked_for(scan: Path) -> None:
     with client() as http:
         volume = opened(http, scan)
@@ -169,39 +148,6 @@ def test_a_series_leaves_as_dicom_and_another_scan_does_not(tmp_path: Path, scan
         other = opened(http, scan)
         http.post(f"{other}/prompts", json={"slice": 5, "points": FIRST})
         error_of(http.post(f"{other}/export", json={"ending": ".dcm"}))
-
-
-def test_what_cannot_be_done_is_refused(scan: Path, tmp_path: Path) -> None:
-    with client(limits=Limits(videos=2, video_objects=1, volume_bytes=80_000)) as http:
-        assert "Unknown settings: session. Supported: fill" in error_of(
-            http.post("/api/volumes", json={"settings": {"session": "/etc/passwd"}})
-        )
-        bad = http.post("/api/volumes", json={"settings": {"stop": {"a": 1}}})  # told at once
-        assert "stop must be True or False" in error_of(bad)
-        volume = f"/api/volumes/{http.post('/api/volumes', json={}).json()['name']}"
-        assert "has no scan" in error_of(http.get(f"{volume}/labels"), 409)
-        assert "bytes of a file" in error_of(http.put(f"{volume}/file", content=b""), 400)
-        error_of(http.put(f"{volume}/file", content=b"no scan at all" * 50))
-        broken = scan.read_bytes()[:-500]
-        assert "cannot be read" in error_of(http.put(f"{volume}/file", content=broken))
-        large = write_scan(tmp_path / "large.nii", np.zeros((12, 60, 64), np.int16))
-        error_of(http.put(f"{volume}/file?ending=.nii", content=large.read_bytes()), 413)
-        assert http.put(f"{volume}/file", content=scan.read_bytes()).status_code == 200
-        assert "already contains" in error_of(
-            http.put(f"{volume}/file", content=scan.read_bytes()), 409
-        )
-        error_of(http.get(f"{volume}/masks"))  # nothing says which object is meant
-        error_of(http.post(f"{volume}/export", json={"ending": ".nii.gz"}))
-        error_of(http.get(f"{volume}/labels", params={"z": SHAPE[0]}))
-        error_of(http.post(f"{volume}/prompts", json={"slice": 99, "points": FIRST}))
-        assert http.post(f"{volume}/prompts", json={"slice": 5, "points": FIRST}).status_code == 200
-        more = {"slice": 7, "object": 2, "points": SECOND}
-        assert "maximum of 1 objects" in error_of(http.post(f"{volume}/prompts", json=more))
-        error_of(http.get(volume.replace("volumes", "videos")), 404)  # it is about no video
-        assert http.post("/api/videos", json={}).status_code == 200
-        error_of(http.post("/api/volumes", json={}), 429)
-        assert http.delete(volume).status_code == 204
-        error_of(http.get(volume), 404)
 
 
 def test_an_uploaded_header_reads_no_file_of_the_server(tmp_path: Path) -> None:
