@@ -10,7 +10,7 @@ import numpy as np
 SHAPE = (12, 48, 64)  # z, y, x
 AFFINE = np.array([[-1, 0, 0, 31], [0, -1.0, 0, 23], [0, 0, 2.5, -14], [0, 0, 0, 1.0]])
 BALLS = [((5, 24, 20), 10, 200), ((7, 20, 48), 8, 120)]  # centre z, y, x; radius in mm; value
-FIRST, SECOND = [[20, 24]], [[48, 20]]  # clicks x, y on the slices 5 and 7
+FIRST = [[20, 24]]  # a click x, y on slice 5
 
 
 def made_scan() -> np.ndarray:

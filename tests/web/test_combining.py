@@ -84,27 +84,3 @@ def test_masks_are_locked_hidden_and_raised(sit_down: SitDown, project: Project)
     assert len(project.records) == 3
     ann.keys("z", "Delete")
     ann.until_so(lambda: len(project.records) == 2, "the unlocked one")
-
-
-def test_notes_are_kept(sit_down: SitDown, project: Project) -> None:
-    ann = opened(sit_down, project)
-    pick(ann, (310, 210))
-    ann.page.get_by_text("Notes", exact=True).click()
-    for title, text in (
-        ("Tags", "cut off, blurred"),
-        ("Attributes", "colour=red, side=left"),
-        ("Comment", "is this a cup?"),
-    ):
-        field = ann.page.get_by_label(title, exact=True)
-        field.fill(text)
-        field.press("Tab")
-    wanted = {
-        "tags": ["cut off", "blurred"],
-        "attributes": {"colour": "red", "side": "left"},
-        "comment": "is this a cup?",
-    }
-    ann.until_so(lambda: wanted in [r.get("notes") for r in project.records.values()], "the notes")
-    ann.begin("s.editor?.state.masks.length", 3)
-    ann.keys("j")
-    comment = ann.page.get_by_label("Comment", exact=True)
-    ann.until_so(lambda: comment.input_value() == "is this a cup?", "the comment")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from anymask.masks import coco_to_rle, rle_area
 from tests.web.conftest import SitDown
 from tests.web.project_server import Project
@@ -29,37 +27,3 @@ def test_review_accepts_fixes_and_rejects(sit_down: SitDown, project: Project) -
     assert [v["verdict"] for v in project.verdicts] == ["accept", "fix", "reject"]
     assert rle_area(coco_to_rle(project.verdicts[1]["rle"])) > 60 * 60
     assert all(verdict["seconds"] > 0 for verdict in project.verdicts)
-
-
-def under_review(ann: Any, record: str) -> None:
-    """The mask is on the screen, and keys judge it."""
-    ann.until("s.review && s.editor?.selected && s.outbox.idOf(s.editor.selected.key)", record)
-    ann.until("s.review.item.record", record)
-
-
-def test_verdicts_are_taken_back_one_by_one(sit_down: SitDown, project: Project) -> None:
-    project.stage, project.arm = "review", "control"
-    for image in ("coffee", "cat"):
-        shape = square(50, 100, 60, project.photos[image].shape[:2], label="cup")
-        project.add(image, {**shape, "state": "proposed"})
-    project.queue = ["r1", "r2"]
-    ann = sit_down(project)
-    ann.open()
-    under_review(ann, "r1")
-    ann.keys("r")
-    under_review(ann, "r2")
-    ann.until("s.editor?.entry.id", "cat")
-    ann.keys("a")
-    ann.message("The review queue is empty")
-    assert [project.records[name]["state"] for name in ("r1", "r2")] == ["rejected", "accepted"]
-    ann.keys("Control+z")
-    under_review(ann, "r2")
-    assert project.records["r2"]["state"] == "proposed"
-    ann.keys("Control+z")
-    under_review(ann, "r1")
-    ann.until("s.editor?.entry.id", "coffee")
-    ann.until("s.editor.selected?.state", "proposed")
-    assert project.verdicts == []
-    ann.keys("a")
-    under_review(ann, "r2")
-    assert [one["verdict"] for one in project.verdicts] == ["accept"]

@@ -103,39 +103,6 @@ def correct(viewer: Viewer) -> None:
     viewer.say(100, 70, negative=True)
 
 
-def test_tracks_are_accepted_rejected_and_taken_back_by_keys(
-    reviewer: Viewer, project: Project
-) -> None:
-    begin(reviewer)
-    bar = reviewer.page.get_by_role("group", name="Track")
-    reviewer.until_so(lambda: "disc 1 · 3 frames to review" in bar.inner_text())
-    assert reviewer.ask("[f.chosen, f.clip.counts.proposed]") == [1, 2]
-    reviewer.page.get_by_label("Class of object 1").fill("bus")
-    reviewer.page.get_by_label("Class of object 1").press("Enter")
-    reviewer.until("f.clip.of(1).label === 'bus' && f.clip.saving === 0")
-    assert track_of(project, 1).label == "bus"
-    reviewer.keys("Control+z")
-    reviewer.until("f.clip.of(1).label === 'disc' && f.clip.saving === 0")
-    reviewer.keys("a")
-    reviewer.until("f.chosen === 2 && f.clip.saving === 0")
-    accepted = track_of(project, 1)
-    assert (accepted.state, accepted.author, accepted.version) == ("accepted", "ann", 2)
-    assert accepted.seconds > 0
-    far = reviewer.page.get_by_text("1 to review, 1 accepted, 0 rejected")
-    far.wait_for()
-    reviewer.keys("r")
-    reviewer.until("f?.title", "walk.mkv")  # the next one is in another clip
-    assert track_of(project, 2).state == "rejected"
-    reviewer.on_screen(0)
-    reviewer.keys("Control+z")
-    reviewer.until("f?.title === 'drive.mkv' && f.chosen", 2)
-    assert track_of(project, 2).state == "proposed"
-    reviewer.keys("Control+z")
-    reviewer.until("f.clip.counts.proposed === 2 && f.clip.saving === 0")
-    assert [track_of(project, n).state for n in (1, 2)] == ["proposed", "proposed"]
-    assert project.tracks.verdicts() == []
-
-
 def test_a_track_is_corrected_from_a_frame_on_and_the_model_follows_anew(
     reviewer: Viewer, project: Project
 ) -> None:
