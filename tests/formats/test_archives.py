@@ -3,7 +3,6 @@
 import gc
 import gzip
 import io
-import json
 import os
 import subprocess
 import sys
@@ -60,22 +59,6 @@ def test_a_packed_json_is_read(tmp_path: Path) -> None:
     assert main(["convert", str(tmp_path / "b.json.gz"), str(tmp_path / "c.xml")]) == 0
     (image,), _ = read_annotations(tmp_path / "c.xml")
     assert pixels(image) == [one for one in pixels(rings()) if one[0] != "none"]
-
-
-def test_messages_name_the_archive(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write_annotations([rings()], tmp_path / "in/a.json", "coco")
-    document = json.loads((tmp_path / "in/a.json").read_text())
-    document["annotations"][0]["segmentation"] = [[1, 1, 2, 2]]
-    (tmp_path / "in/a.json").write_text(json.dumps(document))
-    archive = pack(tmp_path / "in", tmp_path / "in.zip")
-    listed = tmp_path / "lost.json"
-    target = str(tmp_path / "o.json")
-    assert main(["convert", str(archive), target, "--to", "coco", "--json", str(listed)]) == 0
-    assert "Skipped 1 record (too few points): a.json: annotation 0" in capsys.readouterr().err
-    assert json.loads(listed.read_text())["losses"][0]["place"].startswith(f"{archive}/a.json: ")
-    assert main(["convert", str(archive), target, "--to", "coco", "--on-bad", "error"]) == 2
-    assert f"{archive}: 1 invalid record" in (told := capsys.readouterr().err)
-    assert tempfile.gettempdir() + "/anymask-" not in told
 
 
 def test_what_was_unpacked_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

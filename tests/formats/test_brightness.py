@@ -88,25 +88,6 @@ def test_a_page_of_another_channel_is_measured_at_its_place(tmp_path: Path) -> N
     assert (tmp_path / "2.csv").read_text() == (tmp_path / "3.csv").read_text()
 
 
-@pytest.mark.parametrize("images", [[], ["--images"]])
-def test_a_table_of_a_project_has_the_same_columns(images: list[str], tmp_path: Path) -> None:
-    pytest.importorskip("sqlalchemy", reason="needs the extra [studio]")
-    (tmp_path / "photos").mkdir()
-    stack(tmp_path / "photos" / "a.tif")
-    found = AnnotatedImage(
-        file_name="a.tif.page2.png", hw=(20, 30), masks=Masks([Mask(mask_to_rle(cell()), "cell")])
-    )
-    write_annotations([found], tmp_path / "a.json", "coco")
-    project, out = str(tmp_path / "photos"), str(tmp_path / "out")
-    assert main(["project", "init", project]) == 0
-    assert main(["project", "import", project, str(tmp_path / "a.json")]) == 0
-    export = ["project", "export", project, "-o", out, "--to", "csv", "--only", "labelled"]
-    assert main([*export, *images]) == 0
-    (row,) = rows_of(next((tmp_path / "out").rglob("*.csv")))
-    assert (row["c0_mean"], row["c1_mean"]) == ("1100", "500")
-    assert (row["unit"], float(row["area_scaled"])) == ("µm", 25)
-
-
 def test_pictures_of_different_channels_share_a_table(tmp_path: Path) -> None:
     grey = np.full((20, 30, 3), 7, np.uint8)
     colours = grey * np.array([1, 2, 3], np.uint8)

@@ -6,9 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from anymask.base import InputError
 from anymask.cli.main import main
-from anymask.formats import AnnotatedImage, format_of_target, write_annotations
+from anymask.formats import AnnotatedImage, write_annotations
 from anymask.masks import Mask, mask_to_rle, measure
 from tests.evaluation.small_sets import rectangle, write_set
 
@@ -54,22 +53,6 @@ def test_labels_are_kept_and_crowds_left_out(tmp_path: Path) -> None:
     assert report.counts() == {"crowds": 1}
     write_annotations([empty], tmp_path / "none.csv", "csv")
     assert (tmp_path / "none.csv").read_text("utf-8") == ",".join(measure.HEADER) + "\n"
-
-
-def test_a_table_is_known_by_its_suffix_and_never_read(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert format_of_target(Path("a.csv")) == "csv"
-    with pytest.raises(InputError, match=r"csv is written as a file ending in .csv, got '.*a.txt"):
-        write_annotations([], "a.txt", "csv")
-    (tmp_path / "a.csv").write_text(",".join(measure.HEADER) + "\n", encoding="utf-8")
-    for words in (["convert", "x.json"], ["stats"], ["evaluate"]):
-        assert main([words[0], str(tmp_path / "a.csv"), *words[1:]]) == 2
-        assert "Unknown format. Pass one" in capsys.readouterr().err
-    assert main(["convert", str(tmp_path / "a.csv"), "x.json", "--from", "csv"]) == 2
-    assert "Unknown format 'csv'. Choose from: sa1b" in capsys.readouterr().err
-    assert main(["stats", str(tmp_path / "a.csv"), "--from", "csv"]) == 2
-    assert "Unknown format 'csv'. Choose from: sa1b" in capsys.readouterr().err
 
 
 def test_an_empty_mask_is_a_row_of_zeros(tmp_path: Path) -> None:

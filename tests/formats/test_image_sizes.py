@@ -12,13 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import anymask
 from anymask.base import DataError
 from anymask.cli.main import main
 from anymask.formats import AnnotatedImage, convert, read, write_annotations
 from anymask.masks import Mask, mask_to_rle
-from anymask.segment import Model
-from tests.segment.fakes import ColourRuntime
 
 SAID = (40, 60)  # height, width of the annotations
 CASES = [
@@ -114,28 +111,3 @@ def test_refused_images_leave_nothing_behind(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"a\.jpg.*Width and height are swapped"):
         convert(source, tmp_path / "yolo", "yolo", images=photos, copy_images=True)
     assert not (tmp_path / "yolo").exists()
-
-
-@pytest.mark.parametrize("command", ["stats", "audit", "evaluate", "boxes"])
-def test_commands_skip_it_and_say_what_to_do(
-    command: str,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(anymask, "load", lambda *_, **__: Model(ColourRuntime()), raising=False)
-    source, photos = annotated(tmp_path, "coco", ("a.jpg", "b.jpg")), tmp_path / "photos"
-    shown(photos, "a.jpg", (60, 40))
-    shown(photos, "b.jpg", SAID)
-    words = [command, str(source), "--images", str(photos)]
-    words += {
-        "audit": ["-o", str(tmp_path / "out"), "--grid", "4"],
-        "boxes": ["-o", str(tmp_path / "out"), "--workers", "1"],
-        "evaluate": ["--measure", "clicks"],
-    }.get(command, [])
-    assert main(words) == 0
-    told = "".join(capsys.readouterr())
-    assert "Skipped 1 record (the masks were drawn on an image of 60 x 40" in told
-    assert "a.jpg. Width and height are swapped." in told
-    assert main([*words, "--on-bad", "error"]) == 2
-    assert "1 invalid record" in capsys.readouterr().err

@@ -250,12 +250,3 @@ def test_a_published_data_set_becomes_a_set_of_our_own(name: str, tmp_path: Path
     for truth in truths:
         truth.photo = f"images/{truth.photo.removeprefix('images/')}"
     check(load_dataset(tmp_path / "ours")[1], truths, tmp_path / "ours")
-
-
-def test_pictures_are_copied_into_sets_only(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    published.write_voc(tmp_path)
-    words = ["convert", str(tmp_path), str(tmp_path / "a.json"), "--to", "coco", "--copy-images"]
-    assert main(words) == 2
-    assert "--copy-images requires --to set or --to yolo, but" in capsys.readouterr().err

@@ -136,15 +136,6 @@ def test_other_endings_are_refused(name: str) -> None:
         output_kind(Path(name))
 
 
-def test_an_overlay_is_the_photo_with_something_on_it(tmp_path: Path) -> None:
-    write(tmp_path / "over.png", "overlay")
-    with Image.open(tmp_path / "over.png") as picture:
-        pixels = np.asarray(picture)
-    assert pixels.shape == IMAGE.shape
-    np.testing.assert_array_equal(pixels[:, 59], IMAGE[:, 59])
-    assert (pixels[12, 40] != IMAGE[12, 40]).any()
-
-
 @pytest.mark.parametrize("suffix", [".webp", ".tif", ".tiff", ".png"])
 def test_a_cut_out_in_any_transparent_format_keeps_every_pixel(tmp_path: Path, suffix: str) -> None:
     write(tmp_path / f"cut{suffix}", "cutout")

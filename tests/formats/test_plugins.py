@@ -83,16 +83,6 @@ def test_names_of_an_absent_plug_in_end_with_its_install_line(
     assert REMEDY in capsys.readouterr().err
 
 
-def test_lists_name_what_is_installed(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["convert", "--help-all"]) == 0
-    shown = capsys.readouterr().out
-    assert "\n  coco " in shown
-    assert not any(f"\n  {name} " in shown for name in (*NAMES, "hqseg"))
-    with pytest.raises(InputError, match="Unknown format 'v77'. Choose from: sa1b, coco") as error:
-        write_annotations([], "a", "v77")
-    assert "encord" not in str(error.value)
-
-
 def test_each_format_has_a_mark() -> None:
     assert {*FORMATS} - {*MARKS} == {"coco-polygon", "labelme-polygon", "label-studio-polygon"}
 
