@@ -361,12 +361,3 @@ def test_options_that_make_no_sense_are_told(
     out = [] if "-o" in words else ["-o", "out"]
     assert main(["encode", "photos", *out, *words]) == 2
     assert message in capsys.readouterr().err
-
-
-def test_options_for_folders_are_refused_with_one_photo(
-    desk: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    Image.fromarray(PICTURE).save("photo.png")
-    for command in ("encode", "everything"):
-        assert main([command, "photo.png", "-o", "out", "--workers", "2"]) == 2
-        assert "'photo.png' is not a folder" in capsys.readouterr().err

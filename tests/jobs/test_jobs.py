@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -45,7 +44,6 @@ def run():
     print(summary.photos, summary.done + summary.there, summary.failed)
 
 """
-GUARDED = SCRIPT + "if __name__ == '__main__':\n    run()\n"
 
 
 @pytest.fixture
@@ -165,17 +163,6 @@ def test_progress_and_failures_are_values(photos: Path) -> None:
 
 
 @pytest.mark.usefixtures("fake")
-def test_embeddings_are_written_by_shards(photos: Path) -> None:
-    done = [jobs.run("encode", photos, "out", shard=(i, 2), output_shards=4).done for i in (1, 2)]
-    assert sum(done) == 4
-    made = sorted(Path("out").glob("sa_*/**/*.npz"))
-    assert [path.stem for path in sorted(made, key=lambda path: path.stem)] == ["a", "b", "c", "d"]
-    whole = Model(ColourRuntime()).encode("photos/a.png")
-    (first,) = [Features.load(path) for path in made if path.stem == "a"]
-    np.testing.assert_array_equal(first.features, whole.features)
-
-
-@pytest.mark.usefixtures("fake")
 def test_one_photo_is_done_and_its_own_error_is_raised(photos: Path) -> None:
     assert [jobs.run("encode", "photos/a.png", "out").done for _ in range(2)] == [1, 0]
     assert list(files("out")) == ["a.npz"]
@@ -246,31 +233,7 @@ def script(text: str, *words: object, repository: Path) -> subprocess.CompletedP
     )
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-def test_a_killed_script_goes_on_where_it_stopped(
-    photos: Path, repository: Path, workers: int
-) -> None:
-    killed = script(GUARDED, workers, 2, repository=repository)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
-    done = {
-        name: (Path("out") / name).stat().st_ino for name in files("out") if name.endswith(".json")
-    }
-    assert 2 <= len([name for name in done if not Path(name).name.startswith(".")]) <= 4
-    again = script(GUARDED, workers, -1, repository=repository)
-    assert (again.returncode, again.stdout) == (0, "4 4 0\n"), again.stderr
-    whole = [f"{name}{end}" for name in ("a", "b", "sub/c", "sub/d") for end in (".json", ".png")]
-    assert sorted(files("out")) == whole
-    for name, number in done.items():
-        assert (Path("out") / name).stat().st_ino == number  # nothing is made twice
-
-
 def test_a_script_that_starts_workers_unguarded_is_told_how(photos: Path, repository: Path) -> None:
     done = script(SCRIPT + "run()\n", 2, -1, repository=repository)
     assert done.returncode == 1
     assert "put the calls under `if __name__ == '__main__':`" in done.stderr
-
-
-@pytest.mark.usefixtures("photos")
-def test_a_verb_that_there_is_not_is_told() -> None:
-    with pytest.raises(InputError, match="Invalid verb 'paint'"):
-        jobs.run("paint", "photos", "out")

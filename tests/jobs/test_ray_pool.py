@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from PIL import Image
@@ -59,29 +58,3 @@ def test_a_pool_of_actors_does_what_processes_do(tmp_path: Path, repository: Pat
         "bad.jpg": "ImageError", "deadly.jpg": "WorkerDied",
     }  # fmt: skip
     assert "Traceback" not in done.stderr
-
-
-def test_a_cluster_that_does_not_answer_is_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    asked: list[object] = []
-
-    def refuse(**options: object) -> None:
-        asked.append(options)
-        raise ConnectionError("ray client connection timeout. Details follow.")
-
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(
-        sys.modules, "ray", SimpleNamespace(init=refuse, shutdown=asked.clear, data=None)
-    )
-    monkeypatch.setitem(sys.modules, "ray.data", SimpleNamespace())
-    for name in ("RAY_USAGE_STATS_ENABLED", "RAY_BACKEND_LOG_LEVEL"):
-        monkeypatch.setenv(name, "0")
-    monkeypatch.setenv("RAY_ADDRESS", "ray://nowhere:1")
-    Path("photos").mkdir()
-    Image.fromarray(PICTURE).save("photos/a.png")
-    assert main(["encode", "photos", "-o", "out", "--engine", "ray"]) == 2
-    assert (
-        "No Ray cluster responds at RAY_ADDRESS=ray://nowhere:1. Check that it is running"
-    ) in capsys.readouterr().err
-    assert asked == []  # what was begun is cleared away
