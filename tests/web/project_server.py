@@ -89,20 +89,16 @@ class Project:
     events: list[dict[str, Any]] = field(default_factory=list)
     verdicts: list[dict[str, Any]] = field(default_factory=list)
     done: list[str] = field(default_factory=list)
-    before: dict[str, dict[str, Any]] = field(default_factory=dict)  # what verdicts changed
     queue: list[str] = field(default_factory=list)  # records to review
     phrases: list[tuple[str, str]] = field(default_factory=list)  # image, phrase: to review
     answers: list[dict[str, Any]] = field(default_factory=list)  # of phrases
     stacks: dict[str, np.ndarray] = field(default_factory=dict)  # (pages, channels, H, W)
     lost: bool = False  # cut every connection to the project
     broken: set[str] = field(default_factory=set)  # photos whose file is cut off
-    busy: int = 0  # answers of 429 still to give
-    gated: bool = False  # exports are refused unless forced
     token: str = ""
     guesses: dict[str, float] = field(default_factory=lambda: {"cup": 0.7, "bowl": 0.2})
     wishes: list[Any] = field(default_factory=list)  # for names of masks
     finds: list[Any] = field(default_factory=list)  # questions about photos
-    search: dict[str, Any] = field(default_factory=lambda: {"state": "none"})
     asked: list[str] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
     count: int = 0
@@ -175,9 +171,6 @@ class Handler(BaseHTTPRequestHandler):
     def _check(self, project: Project) -> None:
         if project.token and self.headers.get("Authorization") != f"Bearer {project.token}":
             raise refuse(401, "Access token required.")
-        if project.busy and "/embedding" in self.url.path:
-            project.busy -= 1
-            raise refuse(429, "The server is busy.")
 
     def send(self, body: bytes, status: int = 200, kind: str = "application/json") -> None:
         self.send_response(status)
@@ -190,8 +183,6 @@ class Handler(BaseHTTPRequestHandler):
             policy = "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; img-src 'self' "
             policy += "data: blob:; worker-src 'self' blob:; style-src 'self' 'unsafe-inline'"
             self.send_header("Content-Security-Policy", policy)
-        if status == 429:
-            self.send_header("Retry-After", "1")
         self.end_headers()
         if body:
             self.wfile.write(body)
@@ -300,10 +291,11 @@ class Handler(BaseHTTPRequestHandler):
         return {"records": kept, "others": others}
 
     def find(self, project: Project, image: str) -> Any:
-        """Two squares that are called as the word, or as the example; no "fish"."""
-        question = self.question(project)
-        if question.get("words") == "fish":
-            return {"records": [], "there": 0, "untrained": ["fish"]}
+        """Two squares that are called as the word, or as the example; "cupp" is not known."""
+        question = self.json()
+        project.finds.append(question)
+        if question.get("words") == "cupp":
+            raise refuse(422, "Unknown name 'cupp'. The closest names are: cup.")
         (example,) = question.get("like") or [{"record": None}]
         known = project.records.get(str(example["record"]), {})
         label = question.get("words") or known.get("label")
@@ -315,28 +307,6 @@ class Handler(BaseHTTPRequestHandler):
             one = proposal(Mask(mask_to_rle(mask), score=0.8))
             found.append(project.add(image, one | {"label": label}))
         return {"records": found, "there": 1}
-
-    def question(self, project: Project) -> Any:
-        """What is looked for; one word is not known."""
-        question = self.json()
-        project.finds.append(question)
-        if question.get("words") == "cupp":
-            raise refuse(422, "Unknown name 'cupp'. The closest names are: cup.")
-        return question
-
-    def search(self, project: Project) -> Any:
-        """Of four photos one is searched at each look."""
-        now = project.search
-        if self.command == "POST":
-            begun = {"done": 0, "total": 4, "found": 0} | now
-            project.search = begun | {"state": "running", "question": self.question(project)}
-        elif self.command == "DELETE":
-            project.search = now | {"state": "stopped"}
-        elif now["state"] == "running":
-            done = now["done"] + 1
-            over = {"state": "done"} if done == now["total"] else {}
-            project.search = now | {"done": done, "found": 2 * done} | over
-        return project.search
 
     def next_review(self, project: Project) -> Any:
         if not project.queue:
@@ -362,7 +332,6 @@ class Handler(BaseHTTPRequestHandler):
         project.verdicts.append({"record": name, **body})
         project.queue.remove(name)
         record = project.records[name]
-        project.before[name] = {key: record[key] for key in ("state", "rle")}
         record["state"] = "rejected" if body["verdict"] == "reject" else "accepted"
         record["version"] += 1
         if body.get("rle"):
@@ -378,19 +347,6 @@ class Handler(BaseHTTPRequestHandler):
         file = io.BytesIO()
         Image.fromarray(project.photos[image][::8, ::8]).save(file, "png")
         return file.getvalue()
-
-    def take_back(self, project: Project, name: str) -> Any:
-        project.verdicts = [one for one in project.verdicts if one["record"] != name]
-        project.queue.insert(0, name)
-        before = project.before.pop(name)
-        project.records[name] |= before | {"version": project.records[name]["version"] + 1}
-        return project.records[name]
-
-    def export(self, project: Project) -> Any:
-        wish = self.json()
-        if project.gated and wish["proposals"] and not wish["force"]:
-            raise refuse(403, "The sample has 70 % good masks. Review more masks.")
-        return json.dumps({"records": list(project.records.values())}).encode()
 
 
 def describe(project: Project) -> dict[str, Any]:
@@ -426,7 +382,7 @@ ROUTES: list[tuple[str, Route]] = [
     (f"POST {IMAGE}/events", Handler.log),
     (f"POST {IMAGE}/everything", Handler.everything),
     (f"POST {IMAGE}/find", Handler.find),
-    ("(?:GET|POST|DELETE) /api/search", Handler.search),
+    ("GET /api/search", lambda *_: {"state": "none"}),
     ("GET /api/names", lambda *_: {"names": ["cat", "cup"], "detector": None}),
     (f"GET {IMAGE}/progress", lambda *_: {"done": 0, "total": 0}),
     (f"POST {IMAGE}/done", lambda _, project, image: project.done.append(image)),
@@ -434,11 +390,9 @@ ROUTES: list[tuple[str, Route]] = [
     ("GET /api/review/concept", Handler.next_concept),
     ("POST /api/review/concept", Handler.answer_concept),
     (f"POST {RECORD}/verdict", Handler.verdict),
-    (f"DELETE {RECORD}/verdict", Handler.take_back),
     (f"GET {IMAGE}/thumbnail", Handler.thumbnail),
     ("GET /api/report", lambda *_: REPORT),
     ("(?:GET|POST|PUT|DELETE) /api/labels", Handler.name),
-    ("POST /api/export", Handler.export),
     ("POST /api/names", lambda it, project: suggested(project, it.json())),
 ]
 
