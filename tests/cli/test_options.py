@@ -9,7 +9,6 @@ import anymask
 from anymask.base import InputError
 from anymask.cli import Settings, read_model, read_options
 from anymask.cli.command_table import commands
-from anymask.cli.everything import COMMAND
 from anymask.cli.main import load
 from anymask.cli.serve import SERVER, read_server
 from anymask.evaluation.selection import EvalSettings
