@@ -1,27 +1,28 @@
 """Seconds per mask with and without a model, by a simulated annotator on sets with true masks.
 
-    python -m research.annotator SET ... [--model nano] [--masks 40] [--target 0.85] [--seeds 0,1]
+    python -m research.annotator SET ... [--model small] [--masks 40] [--target 0.85] [--seeds 0 1]
 
-Both arms work on the same masks until the IoU with the true mask reaches the target:
+Both arms work on the same masks:
 
-    control   a polygon around each region, with no more corners than the target requires
-    assisted  a click on the object, then a click on the largest error of the mask; if the mask does
-              not improve for PATIENCE clicks, or after MOST_CLICKS, the polygon is drawn after all
+    assisted  a box around the object. If the IoU of its mask with the true mask is below the
+              target, the errors of the mask are outlined, or the whole object, if that takes less
+              time. (Clicks instead of outlines took more time on training sets.)
+    control   a polygon around each region, with no more corners than are needed to reach the
+              target and the IoU of the assisted arm, or the nearest IoU, so that both end equal
 
-The hand is not exact: clicks and corners are scattered, with the given seeds. Time is counted from
+The hand is not exact: corners are scattered, with the given seeds. Time is counted from
 published means, not spent:
 
-    AIM     2.4 s  for a click on a target that must be found first, and
+    AIM     2.4 s  for a point on a target that must be found first, and
     CORNER  0.9 s  for each further point: Bearman et al., "What's the Point", ECCV 2016
     CHECK   1.0 s  for a look at a finished mask in either arm (assumed)
 
 For comparison: a mask of COCO took 79 s by polygons (Lin et al., ECCV 2014); with a model in the
 loop, the time per mask of SA-1B fell from 34 s to 14 s (Kirillov et al., "Segment Anything", 2023,
 section 4). People draw more corners than these polygons have, and more slowly, so the saving is a
-lower bound. `even at` is the time per corner at which both arms take the same time. The simulated
-annotator does not name objects, does not tire, and finds no truth ambiguous: the figures compare
-the two arms, and predict no project. Intervals are 95 % bootstrap intervals over images, of paired
-differences. Letters: N masks, H W an image.
+lower bound. The simulated annotator does not name objects, does not tire, and finds no truth
+ambiguous: the figures compare the two arms, and predict no project. Intervals are 95 % bootstrap
+intervals over images, of paired differences. Letters: H W an image.
 """
 
 from __future__ import annotations
@@ -29,29 +30,25 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
+from scipy import ndimage
 
 import anymask
 from anymask.base import BoolArray, Floats, InputError, IntArray
 from anymask.evaluation.datasets import SetQuery
 from anymask.evaluation.metrics import (
-    Mean,
     cluster_mean,
-    mean_of_means,
-    mean_of_shares,
-    sum_by_photo,
 )
 from anymask.evaluation.protocols import Segmenter
 from anymask.evaluation.report import markdown_table
 from anymask.evaluation.selection import EvalSet, EvalSettings, iterate_photos
 from anymask.masks import (
-    Click,
     Polygon,
     Prompt,
-    centre_click,
     iou,
     mask_to_polygons,
     next_click,
@@ -60,142 +57,126 @@ from anymask.masks import (
 from research.command import exit_status
 
 AIM, CORNER, CHECK = 2.4, 0.9, 1.0  # seconds
-TOLERANCES = (16.0, 12.0, 8.0, 6.0, 4.0, 3.0, 2.0, 1.0, 0.5)  # of a polygon, in pixels
-CLICK_SCATTER = 0.05  # standard deviation, as a part of the root of the object's area
-CORNER_SCATTER = 0.005  # the same, as a part of the longer side of the object's box
-MOST_CLICKS, PATIENCE = 10, 3
-COLUMNS = ("set", "masks", "control", "assisted", "saved", "assisted / control", "by clicks",
-           "even at")  # fmt: skip
+TOLERANCES = 24 * 0.92 ** np.arange(50)  # of a polygon, in pixels
+SLACK = 0.01  # difference of IoUs that counts as equal
+CORNER_SCATTER = 0.005  # standard deviation, as a part of the longer side of the object's box
+MOST_ERRORS = 12
+COLUMNS = ("set", "masks", "control", "assisted", "saved", "by box")
 
 Rng = np.random.Generator
+Drawn = tuple[BoolArray, float, int]  # mask (H, W) of polygons, their seconds and further points
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """A finished mask: its IoU, the seconds and the further points of polygons that it took, and
-    whether clicks were enough."""
+class Finished:
+    """IoU of a finished mask, its seconds, further points, and whether a box was enough."""
 
     iou: float
     seconds: float
     corners: int = 0
-    by_clicks: bool = False
+    by_box: bool = False
 
 
-def draw_polygon(truth: BoolArray, target: float, rng: Rng) -> Drawn:
-    """Outline a mask (H, W) with as few corners as the target requires."""
-    rows, columns = np.nonzero(truth)
-    side = max(np.ptp(rows), np.ptp(columns)) + 1
+def polygons_of(region: BoolArray, rng: Rng) -> list[Drawn]:
+    """Outlines of a region (H, W), from few corners to many."""
     tries = []
     for tolerance in TOLERANCES:
-        polygons = mask_to_polygons(truth, tolerance, min_area=4) or mask_to_polygons(truth)
-        drawn, rings, corners = [], 0, 0
+        # Regions that vanish at a coarse tolerance keep their exact ring, which has many corners.
+        polygons = mask_to_polygons(region, tolerance, min_area=4) or mask_to_polygons(region)
+        rings = [ring for one in polygons for ring in (one.exterior, *one.holes)]
+        drawn = []
         for one in polygons:
             exterior, *holes = (
-                ring + rng.normal(0, CORNER_SCATTER * side, ring.shape)
+                ring + rng.normal(0, CORNER_SCATTER * longer_side(region), ring.shape)
                 for ring in (one.exterior, *one.holes)
             )
             drawn.append(Polygon(exterior, tuple(holes)))
-            rings += 1 + len(holes)
-            corners += sum(map(len, (exterior, *holes)))
-        reached = iou(polygons_to_mask(drawn, truth.shape), truth)
-        seconds = AIM * rings + CORNER * (corners - rings) + CHECK
-        tries.append(Drawn(reached, seconds, corners - rings))
-    enough = [one for one in tries if one.iou >= target]
-    # Regions that vanish at a coarse tolerance keep their exact ring, which has many corners.
-    return (
-        min(enough, key=lambda one: one.seconds) if enough else max(tries, key=lambda one: one.iou)
-    )
+        corners = sum(map(len, rings)) - len(rings)
+        seconds = AIM * len(rings) + CORNER * corners
+        tries.append((polygons_to_mask(drawn, region.shape), seconds, corners))
+    return tries
 
 
-@dataclass
-class Trail:
-    """An object that is clicked: all clicks so far, the last prediction, the best mask."""
-
-    truth: BoolArray
-    clicks: list[Click]
-    answer: Any = None
-    best: float = 0.0
-    used: int = 0  # clicks that led to the best mask
-    done: bool = False
-
-    def prompt(self) -> Prompt:
-        """All clicks."""
-        return Prompt(
-            points=np.array([click.point for click in self.clicks], np.float32),
-            labels=np.array([click.label for click in self.clicks], np.int64),
-        )
-
-    def take(self, answer: Any, target: float, rng: Rng) -> None:
-        """Keep the best mask; the next click corrects the first candidate."""
-        fit = max(iou(mask, self.truth) for mask in answer.masks)
-        self.answer = answer
-        if fit > self.best:
-            self.best, self.used = fit, len(self.clicks)
-        in_vain = len(self.clicks) - self.used
-        click = next_click(answer.masks[0], self.truth)
-        self.done = (
-            self.best >= target
-            or click is None
-            or in_vain >= PATIENCE
-            or len(self.clicks) == MOST_CLICKS
-        )
-        if click is not None and not self.done:
-            self.clicks.append(scattered(click, self.truth, rng))
+def longer_side(region: BoolArray) -> int:
+    """Longer side of the box around a region."""
+    return 1 + max(int(np.ptp(places)) for places in np.nonzero(region))
 
 
-def scattered(click: Click, truth: BoolArray, rng: Rng) -> Click:
-    """A click near the intended one, on the same side of the outline."""
-    reach = CLICK_SCATTER * float(np.sqrt(truth.sum()))
-    for _ in range(8):
-        x, y = np.round(np.add(click.point, rng.normal(0, reach, 2)))
-        inside = 0 <= x < truth.shape[1] and 0 <= y < truth.shape[0]
-        if inside and truth[int(y), int(x)] == bool(click.label):
-            return Click((float(x), float(y)), click.label)
-    return click
-
-
-def click_objects(
-    model: Segmenter, embedding: Any, truths: Sequence[BoolArray], target: float, rng: Rng
-) -> list[Drawn]:
-    """The assisted arm: click every object of an image, and outline those that clicks miss."""
-    trails = [
-        Trail(truth, [scattered(Click(centre_click(truth), 1), truth, rng)]) for truth in truths
+def outline_object(
+    truth: BoolArray, target: float, rng: Rng, like: float | None = None
+) -> Finished:
+    """Outline a mask (H, W) with as few corners as the target, or an IoU `like`, requires."""
+    tries = [
+        Finished(iou(mask, truth), seconds + CHECK, corners)
+        for mask, seconds, corners in polygons_of(truth, rng)
     ]
-    while active := [trail for trail in trails if not trail.done]:
-        prompts = [trail.prompt() for trail in active]
-        options: dict[str, Any] = {"prompts": prompts}
-        if len(active[0].clicks) > 1 and "mask" in model.spec.accepts:
-            options["previous"] = [trail.answer for trail in active]
-        for trail, answer in zip(active, model.segment(embedding, **options), strict=True):
-            trail.take(answer, target, rng)
-    found = []
-    for trail in trails:
-        clicked = AIM * len(trail.clicks) + CHECK
-        if trail.best >= target:
-            found.append(Drawn(trail.best, clicked, by_clicks=True))
-        else:
-            drawn = draw_polygon(trail.truth, target, rng)
-            best = max(drawn.iou, trail.best)
-            found.append(Drawn(best, clicked + drawn.seconds, drawn.corners))
-    return found
+    enough = [one for one in tries if one.iou >= target]
+    if not enough:
+        return max(tries, key=attrgetter("iou"))
+    slack = {one: max(abs(one.iou - (like or one.iou)), SLACK) for one in enough}
+    return min(enough, key=lambda one: (slack[one], one.seconds))
+
+
+def outline_errors(mask: BoolArray, truth: BoolArray, target: float, rng: Rng) -> Finished | None:
+    """Outline the errors of a mask, the largest first; None if that does not reach the target."""
+    seconds, corners, fit = CHECK, 0, iou(mask, truth)
+    for _ in range(MOST_ERRORS):
+        click = next_click(mask, truth)
+        if fit >= target or click is None:
+            break
+        x, y = map(int, click.point)
+        missing = bool(click.label)
+        parts, _ = ndimage.label(truth & ~mask if missing else mask & ~truth, np.ones((3, 3)))
+        tries = []
+        for drawn, its_seconds, its_corners in polygons_of(parts == parts[y, x], rng):
+            mended = mask | drawn if missing else mask & ~drawn
+            reached = iou(mended, truth)
+            worth = -its_seconds if reached >= target else (reached - fit) / its_seconds
+            tries.append((reached >= target, worth, mended, its_seconds, its_corners))
+        _, _, mask, its_seconds, its_corners = max(tries, key=lambda one: one[:2])
+        seconds, corners = seconds + its_seconds, corners + its_corners
+        fit = iou(mask, truth)
+    return Finished(fit, seconds, corners) if fit >= target else None
+
+
+def drag_box(truth: BoolArray, rng: Rng) -> Floats:  # (4,)
+    """A box around the object, with scattered corners inside the image."""
+    rows, columns = np.nonzero(truth)
+    exact = np.array([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1], np.float64)
+    height, width = truth.shape
+    drawn = exact + rng.normal(0, CORNER_SCATTER * longer_side(truth), 4)
+    drawn = np.clip(drawn, 0, [width, height, width, height])
+    return drawn if (drawn[2:] - drawn[:2] >= 1).all() else exact
+
+
+def assist(model: Segmenter, embedding: Any, truth: BoolArray, target: float, rng: Rng) -> Finished:
+    """The assisted arm on one object."""
+    (answer,) = model.segment(embedding, prompts=[Prompt(box=drag_box(truth, rng))])
+    seconds = AIM + CORNER
+    best = max(answer.masks, key=lambda mask: iou(mask, truth))
+    if iou(best, truth) >= target:
+        return Finished(iou(best, truth), seconds + CHECK, by_box=True)
+    ways = [outline_object(truth, target, rng), outline_errors(best, truth, target, rng)]
+    shortest = min(filter(None, ways), key=attrgetter("seconds"))
+    return replace(shortest, seconds=shortest.seconds + seconds)
 
 
 @dataclass
 class Trial:
-    """Both arms on one set: (N,) per column, means over seeds.
+    """Both arms on one set, for S seeds and N masks.
 
     Attributes:
-        image: Index of the image of each mask.
-        control: IoU, seconds and further points of polygons (S, N, 3) for S seeds.
+        image: Index of the image of each mask (N,).
+        control: IoU, seconds and further points of polygons (S, N, 3).
         assisted: The same.
-        by_clicks: Whether clicks were enough (S, N).
+        by_box: Whether a box was enough (S, N).
     """
 
     name: str
     image: IntArray
     control: Floats
     assisted: Floats
-    by_clicks: Floats
+    by_box: Floats
     saved: Floats = field(init=False)
 
     def __post_init__(self) -> None:
@@ -206,25 +187,23 @@ def run_trial(
     model: Segmenter, one: EvalSet, settings: EvalSettings, target: float, seeds: Sequence[int]
 ) -> Trial:
     """Work on one set in both arms. Raises NotMeasured where no mask is large enough."""
-    arms: list[list[list[Drawn]]] = [[[] for _ in seeds] for _ in range(2)]
+    pairs: list[list[tuple[Finished, Finished]]] = [[] for _ in seeds]
     image: list[int] = []
     for photo in iterate_photos(model, one, settings):
         truths = [truth.mask for truth in photo.truths()]
         embedding = model.encode(photo.image)
-        for place, seed in enumerate(seeds):
-            for arm, rows in enumerate(arms):
-                rng = np.random.default_rng([seed, photo.place, arm])
-                rows[place] += (
-                    click_objects(model, embedding, truths, target, rng)
-                    if arm
-                    else [draw_polygon(truth, target, rng) for truth in truths]
-                )
+        for row, seed in zip(pairs, seeds, strict=True):
+            rng = np.random.default_rng([seed, photo.place])
+            for truth in truths:
+                assisted = assist(model, embedding, truth, target, rng)
+                row.append((outline_object(truth, target, rng, like=assisted.iou), assisted))
         image += [photo.place] * len(truths)
     control, assisted = (
-        np.array([[(d.iou, d.seconds, d.corners) for d in row] for row in rows]) for rows in arms
+        np.array([[(d[arm].iou, d[arm].seconds, d[arm].corners) for d in row] for row in pairs])
+        for arm in (0, 1)
     )
-    clicks = np.array([[one.by_clicks for one in row] for row in arms[1]], np.float64)
-    return Trial(one.plan.name, np.array(image, np.int64), control, assisted, clicks)
+    by_box = np.array([[pair[1].by_box for pair in row] for row in pairs], np.float64)
+    return Trial(one.plan.name, np.array(image, np.int64), control, assisted, by_box)
 
 
 def row_of(trial: Trial) -> list[str]:
@@ -233,62 +212,24 @@ def row_of(trial: Trial) -> list[str]:
         ", ".join(f"{seconds:.1f} s ({fit:.3f})" for fit, seconds, _ in arm.mean(axis=1))
         for arm in (trial.control, trial.assisted)
     ]
-    seconds = [arm[..., 1].mean(axis=0) for arm in (trial.assisted, trial.control)]
-    ratio = mean_of_shares([sum_by_photo(trial.image, *seconds)])
-    saved = cluster_mean(trial.saved, trial.image)
-    share = f"{100 * trial.by_clicks.mean():.0f} %"
-    return [
-        trial.name, str(len(trial.image)), *arms, interval(saved, 1), interval(ratio, 2), share,
-        break_even(trial),
-    ]  # fmt: skip
-
-
-def break_even(trial: Trial) -> str:
-    """Seconds per corner of a polygon at which both arms take the same time."""
-    _, seconds, corners = (trial.control - trial.assisted).mean(axis=(0, 1))
-    return f"{max(0.0, CORNER - seconds / corners):.1f} s" if corners > 0 else "none"
-
-
-def interval(mean: Mean, digits: int) -> str:
-    """A mean with its 95 % interval."""
-    return f"{mean.value:.{digits}f} ({mean.low:.{digits}f} to {mean.high:.{digits}f})"
-
-
-def summary(trials: Sequence[Trial]) -> str:
-    """The mean over sets with equal weights."""
-    control, assisted = (
-        np.mean([getattr(one, arm)[..., 1].mean() for one in trials])
-        for arm in ("control", "assisted")
-    )
-    saved = mean_of_means([(one.saved, one.image) for one in trials])
-    return (
-        f"mean of {len(trials)} sets: {control:.1f} s without, {assisted:.1f} s with the model, "
-        f"saved {interval(saved, 1)} s a mask"
-    )
-
-
-def read_seeds(text: str) -> tuple[int, ...]:
-    """Seeds A,B. Raises InputError."""
-    words = text.split(",")
-    if not all(word.isdecimal() for word in words):
-        raise InputError(f"Invalid seeds {text!r}. Use whole numbers separated by commas.")
-    return tuple(map(int, words))
+    mean = cluster_mean(trial.saved, trial.image)
+    saved = f"{mean.value:.1f} ({mean.low:.1f} to {mean.high:.1f})"
+    share = f"{100 * trial.by_box.mean():.0f} %"
+    return [trial.name, str(len(trial.image)), *arms, saved, share]
 
 
 def run(args: argparse.Namespace) -> None:
     """Measure and print the table. Raises AnymaskError."""
-    seeds = read_seeds(args.seeds)
     if not 0 < args.target < 1:
         raise InputError(f"--target must be between 0 and 1, but {args.target} was given.")
     settings = EvalSettings(limit=args.masks)
     sets = [one for data in args.sets for one in SetQuery(data=data).open()]
     model: Any = anymask.load(args.model)
-    trials = []
     for one in sets:
-        trials.append(run_trial(model, one, settings, args.target, seeds))
-        table = markdown_table(list(COLUMNS), [row_of(trials[-1])]).splitlines()
-        print("\n".join(table[2 * (len(trials) > 1) :]), flush=True)
-    print(f"\n{summary(trials)}; {args.model}, IoU {args.target}, seeds {args.seeds}")
+        row = row_of(run_trial(model, one, settings, args.target, args.seeds))
+        table = markdown_table(list(COLUMNS), [row]).splitlines()
+        print("\n".join(table if one is sets[0] else table[2:]), flush=True)
+    print(f"\n{args.model}, IoU {args.target}, seeds {args.seeds}")
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -298,10 +239,10 @@ def main(words: Sequence[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     parser.add_argument("sets", nargs="+", metavar="SET", help="labels in any format")
-    parser.add_argument("--model", default="nano", help="(default: nano)")
+    parser.add_argument("--model", default="small", help="(default: small)")
     parser.add_argument("--masks", type=int, default=40, help="of each set at most (default: 40)")
     parser.add_argument("--target", type=float, default=0.85, help="IoU (default: 0.85)")
-    parser.add_argument("--seeds", default="0,1", metavar="A,B", help="(default: 0,1)")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1], help="(default: 0 1)")
     args = parser.parse_args(words)
     return exit_status("research.annotator", lambda: run(args))
 

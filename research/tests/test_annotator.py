@@ -11,20 +11,19 @@ from numpy.typing import NDArray
 from anymask.evaluation import FromFunction
 from anymask.evaluation.selection import EvalSet, EvalSettings, SetPlan
 from anymask.formats import load_set
-from anymask.masks import ALL_KINDS, Click, Prompt
+from anymask.masks import ALL_KINDS, Prompt
 from research import annotator
 from research.annotator import (
     AIM,
     CHECK,
     CORNER,
-    MOST_CLICKS,
-    PATIENCE,
-    click_objects,
-    draw_polygon,
+    assist,
+    drag_box,
     main,
+    outline_errors,
+    outline_object,
     row_of,
     run_trial,
-    scattered,
 )
 from tests.evaluation.small_sets import perfect, rectangle, write_set
 
@@ -43,7 +42,6 @@ def boxes(tmp_path_factory: pytest.TempPathFactory) -> EvalSet:
 def steady(monkeypatch: pytest.MonkeyPatch) -> None:
     """A hand without scatter."""
     monkeypatch.setattr(annotator, "CORNER_SCATTER", 0)
-    monkeypatch.setattr(annotator, "CLICK_SCATTER", 0)
 
 
 def never(image: NDArray[np.uint8], prompt: Prompt) -> NDArray[np.bool_]:
@@ -54,7 +52,7 @@ def never(image: NDArray[np.uint8], prompt: Prompt) -> NDArray[np.bool_]:
 @pytest.mark.usefixtures("steady")
 def test_a_rectangle_takes_four_corners() -> None:
     mask = rectangle((48, 64), BOXES[0])
-    drawn = draw_polygon(mask, TARGET, np.random.default_rng(0))
+    drawn = outline_object(mask, TARGET, np.random.default_rng(0))
     assert (drawn.iou, drawn.seconds) == (1.0, pytest.approx(AIM + 3 * CORNER + CHECK))
 
 
@@ -62,14 +60,14 @@ def test_a_rectangle_takes_four_corners() -> None:
 def test_a_hole_is_a_ring_of_its_own() -> None:
     mask = rectangle((48, 64), BOXES[1])
     mask[12:36, 40:54] = False
-    drawn = draw_polygon(mask, TARGET, np.random.default_rng(0))
+    drawn = outline_object(mask, TARGET, np.random.default_rng(0))
     assert drawn.seconds == pytest.approx(2 * AIM + 6 * CORNER + CHECK)
 
 
 def test_a_round_shape_takes_more_corners_for_a_higher_target() -> None:
     y, x = np.mgrid[:200, :200]
     disc = (x - 100) ** 2 + (y - 100) ** 2 < 80**2
-    low, high = (draw_polygon(disc, at, np.random.default_rng(0)) for at in (0.8, 0.97))
+    low, high = (outline_object(disc, at, np.random.default_rng(0)) for at in (0.8, 0.97))
     assert 0.8 <= low.iou < high.iou
     assert low.seconds < high.seconds
 
@@ -78,42 +76,63 @@ def test_a_small_disc_is_drawn_with_few_corners() -> None:
     """At a coarse tolerance it would keep its exact ring of one corner per pixel."""
     y, x = np.mgrid[:40, :40]
     disc = (x - 20) ** 2 + (y - 20) ** 2 < 12**2
-    drawn = draw_polygon(disc, TARGET, np.random.default_rng(0))
+    drawn = outline_object(disc, TARGET, np.random.default_rng(0))
     assert drawn.iou >= TARGET
     assert drawn.seconds < AIM + 12 * CORNER + CHECK
 
 
-def test_scattered_clicks_stay_on_their_side() -> None:
-    mask = rectangle((48, 64), BOXES[0])
+@pytest.mark.usefixtures("steady")
+def test_an_error_takes_an_outline_of_its_own() -> None:
+    """A rectangle of four corners is missing, and one of four is surplus."""
+    truth = rectangle((48, 64), (2, 3, 42, 23))
+    missing, surplus = rectangle((48, 64), (32, 3, 42, 23)), rectangle((48, 64), (2, 30, 22, 40))
     rng = np.random.default_rng(0)
-    for label, point in ((1, (3.0, 4.0)), (0, (23.0, 34.0))):
-        found = {scattered(Click(point, label), mask, rng) for _ in range(50)}
-        assert len(found) > 5
-        assert all(mask[int(y), int(x)] == bool(label) for (x, y), _ in found)
+    one = outline_errors(truth & ~missing, truth, TARGET, rng)
+    both = outline_errors((truth & ~missing) | surplus, truth, 0.999, rng)
+    assert one is not None
+    assert one.seconds == pytest.approx(AIM + 3 * CORNER + CHECK)
+    assert both is not None
+    assert both.seconds == pytest.approx(2 * (AIM + 3 * CORNER) + CHECK)
+    assert both.iou == 1.0
 
 
-def test_one_click_is_enough_for_a_perfect_model(boxes: EvalSet) -> None:
+def test_a_box_is_near_the_object_and_in_the_image() -> None:
+    mask = rectangle((48, 64), (0, 3, 40, 48))
+    rng = np.random.default_rng(0)
+    boxes = np.array([drag_box(mask, rng) for _ in range(50)])
+    assert (boxes >= 0).all()
+    assert (boxes <= [64, 48, 64, 48]).all()
+    assert np.abs(boxes - [0, 3, 40, 48]).max() < 2
+
+
+def test_a_box_is_enough_for_a_perfect_model(boxes: EvalSet) -> None:
     trial = run_trial(perfect(), boxes, ALL, TARGET, (0, 1))
     assert trial.control.shape == trial.assisted.shape == (2, 12, 3)
-    assert (trial.assisted == np.array([1.0, AIM + CHECK, 0])).all()
-    assert trial.by_clicks.all()
+    assert (trial.assisted == np.array([1.0, AIM + CORNER + CHECK, 0])).all()
+    assert trial.by_box.all()
     assert (trial.saved > 0).all()
-    name, masks, *_, share, even = row_of(trial)
+    name, masks, *_, share = row_of(trial)
     assert (name, masks, share) == ("boxes", "12", "100 %")
-    assert even == "0.0 s"  # one click is never slower than the first corner
 
 
-def test_a_model_that_never_helps_costs_its_clicks(boxes: EvalSet) -> None:
-    """After PATIENCE clicks in vain, the polygon is drawn: the arms differ by these clicks."""
+def test_a_model_that_never_helps_costs_its_box(boxes: EvalSet) -> None:
     model = FromFunction("never", ALL_KINDS, never)
-    truths = [rectangle((48, 64), box) for box in BOXES]
-    found = click_objects(model, boxes.samples[0].image(), truths, TARGET, np.random.default_rng(0))
-    assert not any(one.by_clicks for one in found)
-    assert min(one.iou for one in found) >= TARGET
-    assert all(one.seconds > PATIENCE * AIM + CHECK for one in found)
-    assert PATIENCE < MOST_CLICKS
+    truth, image = rectangle((48, 64), BOXES[0]), boxes.samples[0].image()
+    found = assist(model, image, truth, TARGET, np.random.default_rng(0))
+    assert not found.by_box
+    assert found.iou >= TARGET
     trial = run_trial(model, boxes, ALL, TARGET, (0,))
-    assert (trial.saved < 0).all()
+    assert trial.saved.mean() == pytest.approx(-(AIM + CORNER), abs=1)
+
+
+@pytest.mark.usefixtures("steady")
+def test_both_arms_end_at_the_same_iou() -> None:
+    """Polygons of 5, 8 and 12 corners have IoUs of 0.91, 0.95 and 0.99 with a disc."""
+    y, x = np.mgrid[:200, :200]
+    disc = (x - 100) ** 2 + (y - 100) ** 2 < 80**2
+    rng = np.random.default_rng(0)
+    ends = [outline_object(disc, 0.8, rng, like=wanted).iou for wanted in (0.9, 0.95, 0.99)]
+    assert ends == pytest.approx([0.9, 0.95, 0.99], abs=0.015)
 
 
 def test_seeds_change_the_hand_and_repeat_it(
@@ -131,9 +150,8 @@ def test_the_command_prints_both_arms(tmp_path: Path, capsys: pytest.CaptureFixt
     folder = write_set(tmp_path / "set", [BOXES] * 2)
     assert main([str(folder), "--masks", "2"]) == 0
     printed = capsys.readouterr().out
-    assert "| assisted / control |" in printed
-    assert "mean of 1 sets" in printed
+    assert "| saved |" in printed
+    assert "small, IoU 0.85" in printed
     assert main([str(folder), "--target", "2"]) == 2
     assert "--target must be between 0 and 1" in capsys.readouterr().err
-    assert main([str(folder), "--seeds", "a"]) == 2
     assert main([str(tmp_path / "nothing")]) == 2
