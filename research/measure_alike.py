@@ -10,7 +10,6 @@ search: `alike` is what is done last.
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -34,7 +33,7 @@ def main() -> None:
     parser.add_argument("data", type=Path, help="a folder with a set")
     parser.add_argument("--photos", type=int, help="only so many, spread over the set")
     parser.add_argument("--model", default="nano", help="a name, or tuned weights")
-    parser.add_argument("--scale", type=float, help="only count, in images of this scale")
+    parser.add_argument("--scale", type=float, default=1, help="of images that are only counted")
     args = parser.parse_args()
     samples = load_set(args.data)[1]
     many = args.photos or len(samples)
@@ -43,38 +42,21 @@ def main() -> None:
     rows: tuple[list[Row], list[Row]] = ([], [])
     counted = np.zeros(2)
     for number, sample in enumerate(samples):
-        photo = sample.image()
-        if args.scale:
-            photo = cv2.resize(photo, None, fx=args.scale, fy=args.scale)
-            counted += is_right(len(model.everything(photo)), len(sample.rles))
-            continue
+        photo = cv2.resize(sample.image(), None, fx=args.scale, fy=args.scale)
         found = list(model.everything(photo))
-        begun = time.process_time()
         both = (found, only_alike(photo, found))
-        seconds = time.process_time() - begun
+        counts = np.array([len(masks) for masks in both])
         truths = len(sample.rles)
-        for column, masks in enumerate(both):
-            rows[column].append(match(sample, masks))
-            counted[column] += is_right(len(masks), truths)
-        each = ", ".join(
-            f"{len(masks)} masks AP50 {average_precision([side[-1]]):.2f}"
-            for masks, side in zip(both, rows, strict=True)
-        )
-        print(f"{number}: {truths} things; {each}; {seconds:.1f} s", flush=True)
-    if args.scale:
-        print(f"count right {counted[0]:.0f} of {len(samples)}")
-        return
+        counted += abs(counts - truths) <= max(2, 0.15 * truths)
+        print(f"{number}: {truths} things, {counts} masks")
+        if args.scale == 1:
+            for side, masks in zip(rows, both, strict=True):
+                side.append(match(sample, masks))
     for name, side, right in zip(("everything", "alike"), rows, counted, strict=True):
-        own = np.mean([average_precision([row]) for row in side])
-        print(
-            f"{name:12} AP50 {average_precision(side):.3f}, a photo's own {own:.3f}, "
-            f"count right {right:.0f} of {len(samples)}"
-        )
-
-
-def is_right(count: int, true: int) -> bool:
-    """Return whether a count is within two or 15 % of the true one."""
-    return abs(count - true) <= max(2, 0.15 * true)
+        print(f"{name:12} count right {right:.0f} of {len(samples)}")
+        if side:
+            own = np.mean([average_precision([row]) for row in side])
+            print(f"{name:12} AP50 {average_precision(side):.3f}, a photo's own {own:.3f}")
 
 
 def match(sample: AnnotatedImage, masks: Sequence[Mask]) -> Row:
