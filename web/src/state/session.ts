@@ -7,7 +7,7 @@ import type { Model } from "../model/client";
 import type { Granularity } from "../model/granularity";
 import type { Database } from "../store/database";
 import type { Namer } from "../store/namer";
-import { Outbox, type Standing } from "../store/outbox";
+import { Outbox, type Conflict, type Standing } from "../store/outbox";
 import { Asking } from "./asking";
 import { Calibration } from "./calibration";
 import { reviewedMasks } from "./concepts";
@@ -126,13 +126,9 @@ export class Session implements EditorHost {
       this.editor?.refresh();
       this.changed();
     });
-    this.outbox = new Outbox(
-      store,
-      db,
-      told,
-      (conflict) => this.asking.ask(conflict),
-      (message) => this.say(`Not saved on the server. ${message}`, [], true),
-    );
+    const ask = (conflict: Conflict) => this.asking.ask(conflict);
+    const refused = (why: string) => this.say(`Not saved on the server. ${why}`, [], true);
+    this.outbox = new Outbox(store, db, told, ask, refused);
   }
 
   // ------------------------------------------------------------------------------ what desks use
@@ -278,18 +274,17 @@ export class Session implements EditorHost {
 
   async go(step: number): Promise<void> {
     const next = this.images[this.index + step];
+    if (next) return this.open(next.id);
     const end = step > 0 ? "last image. Press Ctrl+S to export the masks" : "first image";
-    if (next) await this.open(next.id);
-    else this.say(`This is the ${end}.`);
+    this.say(`This is the ${end}.`);
   }
 
   /** Tell what is left behind: the mask in the making waits where it is. */
   private tellLeft({ draft, entry }: Editor): void {
     if (isEmpty(draft)) return;
-    const back = { title: "Go back", run: () => void this.open(entry.id) };
-    this.say(`The mask on ${entry.name} is not finished. Go back and press Enter to keep it.`, [
-      back,
-    ]);
+    const back = [{ title: "Go back", run: () => void this.open(entry.id) }];
+    const told = `The mask on ${entry.name} is not finished. Go back and press Enter to keep it.`;
+    this.say(told, back);
   }
 
   /** Open a photo; `page`: of its file, else the one that was open last, or its first. */
