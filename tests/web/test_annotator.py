@@ -26,6 +26,15 @@ def test_all_proposals_are_accepted_with_a_name(sit_down: SitDown, project: Proj
     assert kept == [("accepted", "cat")] * 3
 
 
+def test_proposals_that_nobody_accepted_are_told_of(sit_down: SitDown, project: Project) -> None:
+    add_squares(project, 3, state="proposed")
+    ann = sit_down(project).begin("s.editor?.state.masks.length", 3)
+    ann.keys("Enter")
+    ann.message("Press Ctrl+A, then Enter, to accept the proposals (3)")
+    ann.keys("d")
+    ann.message("coffee.png: proposals not accepted, not exported: 3")
+
+
 def test_a_mask_that_is_left_behind_is_told_of(sit_down: SitDown, project: Project) -> None:
     ann = sit_down(project).begin()
     ann.click(300, 180)
