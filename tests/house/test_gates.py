@@ -156,7 +156,7 @@ def heavy_imports(package: Path) -> list[str]:
         (heavy_imports, "cli/serve.py", "import fastapi", 1),
         (gates.named_models, "cli/segment.py", 'MODEL = "nano"', 1),
         (gates.named_models, "cli/segment.py", 'HELP = f"(default: nano)"', 1),
-        (gates.named_models, "cli/segment.py", "from anymask.models.rules.registry import Nano", 2),
+        (gates.named_models, "cli/segment.py", "from anymask.models.rules.registry import Nano", 1),
         (gates.named_models, "cli/segment.py", "NANO_GRID = 3", 1),
         (gates.named_models, "runtime/open.py", 'if spec.family == "four":\n    pass', 1),
         (
