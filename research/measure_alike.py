@@ -55,8 +55,10 @@ def main() -> None:
     for name, side, right in zip(("everything", "alike"), rows, counted, strict=True):
         print(f"{name:12} count right {right:.0f} of {len(samples)}")
         if side:
-            own = np.mean([average_precision([row]) for row in side])
-            print(f"{name:12} AP50 {average_precision(side):.3f}, a photo's own {own:.3f}")
+            print(
+                f"{name:12} AP50 {average_precision(side):.3f}, a photo's own "
+                f"{np.mean([average_precision([row]) for row in side]):.3f}"
+            )
 
 
 def match(sample: AnnotatedImage, masks: Sequence[Mask]) -> Row:
@@ -77,8 +79,7 @@ def average_precision(rows: Sequence[Row]) -> float:
     right = np.concatenate([row[1] for row in rows])
     order = np.argsort(-scores, kind="stable")
     hits = np.cumsum(right[order])
-    precision = hits / np.arange(1, len(order) + 1)
-    precision = np.maximum.accumulate(precision[::-1])[::-1]
+    precision = np.maximum.accumulate((hits / np.arange(1, len(order) + 1))[::-1])[::-1]
     places = np.searchsorted(hits / sum(row[2] for row in rows), np.linspace(0, 1, 101))
     return float(np.append(precision, 0.0)[places].mean())
 
