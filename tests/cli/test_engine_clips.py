@@ -46,7 +46,7 @@ def test_a_session_is_taken_up_looked_at_and_written(
     assert told[0] == "drive.mkv: 6 frames, 2 tracks"
     assert told[1].startswith("  track 1, object 1 (disc): proposed, frames 0 to 5, ")
     assert main(["project", "clips", folder, "-o", str(out)]) == 2
-    assert "No track is accepted. Review the tracks first" in capsys.readouterr().err
+    assert "No track is accepted. Review tracks" in capsys.readouterr().err
     project.tracks.give_verdict(2, "accept", 1, "ann")
     assert main(["project", "report", folder, "--json", str(out)]) == 0
     assert "clips: 1; tracks: 1 accepted, 1 proposed" in capsys.readouterr().out

@@ -85,7 +85,7 @@ def test_a_change_needs_the_version_that_it_was_made_from(store: Store, one_reco
     before = store.record(one_record)
     after = store.change_record(one_record, 1, before.draft(rle=small_mask(5)), "bob")
     assert (after.version, after.author, after.rle) == (2, "bob", small_mask(5))
-    with pytest.raises(Conflict, match="changed by 'bob': it has version 2, not 1") as caught:
+    with pytest.raises(Conflict, match="changed by 'bob'") as caught:
         store.change_record(one_record, 1, before.draft(rle=small_mask(7)), "ann")
     assert caught.value.current == after
     with pytest.raises(Conflict):
@@ -123,13 +123,13 @@ def test_photos_are_listed_in_pages_with_their_masks_counted(store: Store) -> No
     assert len(list(store.all_images())) == 7
     assert store.add_images([("a.jpg", (6, 8), None)]) == 0
     assert store.mark_image(1, "done", "ann", version=1).version == 2
-    with pytest.raises(Conflict, match="it has version 2, not 1"):
+    with pytest.raises(Conflict, match="has version 2"):
         store.mark_image(1, "new", "bob", version=1)
 
 
 def test_what_does_not_fit_is_refused_whole(store: Store) -> None:
     wrong = Draft(rle=replace(small_mask(2), size=(8, 6)))
-    with pytest.raises(InputError, match=r"\(H, W\) = \(6, 8\)\. Given: \(8, 6\)"):
+    with pytest.raises(InputError, match=r"the size \(6, 8\), not \(8, 6\)"):
         store.add_records(1, [Draft(rle=small_mask(2)), wrong], "ann")
     assert store.records() == []
     with pytest.raises(NotFoundError, match="no image 77"):

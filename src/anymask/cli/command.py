@@ -83,20 +83,23 @@ class Command:
         would install the package in vain.
         """
         try:
-            if self.needs is not None:
-                self.needs()
-            if self.actions:
-                self.actions[args.action].execute(args)
-            elif self.run is not None:
-                result = self.run(args)
-                if self.report is not None:
-                    self.report(result, args)
-                from anymask.cli.outputs import report_files
-
-                report_files(args)
+            self._execute(args)
         except ImportError:
             self.check_inputs(args)
             raise
+
+    def _execute(self, args: argparse.Namespace) -> None:
+        if self.needs is not None:
+            self.needs()
+        if self.actions:
+            self.actions[args.action].execute(args)
+        elif self.run is not None:
+            result = self.run(args)
+            if self.report is not None:
+                self.report(result, args)
+            from anymask.cli.outputs import report_files
+
+            report_files(args)
 
     def check_inputs(self, args: argparse.Namespace) -> None:
         """Raise InputError for the first input file or folder that does not exist."""

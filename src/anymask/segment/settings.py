@@ -571,7 +571,7 @@ class PartSettings:
 
     min_share: Annotated[
         float,
-        Setting("minimum area of a part as a share of the mask", most=1, option="--part-share"),
+        Setting("minimum area of a part as a share of the mask", most=1),
     ] = 0.001
     max_parts: Annotated[int, Setting("maximum number of parts of a mask", least=1)] = 50
     iou: Annotated[

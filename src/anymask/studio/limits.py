@@ -129,8 +129,6 @@ class Limits:
         Setting(
             "time limit for reading a scan, in seconds",
             above=0,
-            option="--volume-seconds",
-            form="N",
         ),
     ] = 300.0
     video_idle_seconds: Annotated[

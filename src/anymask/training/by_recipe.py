@@ -145,7 +145,7 @@ def write_recipe_shards(
 
     check_end(data, RunOptions())
     if not 0 < shard_mb < math.inf:
-        raise InputError(f"Invalid --shard-mb {shard_mb:g}. Use a number greater than 0.")
+        raise InputError(f"Invalid shard_mb {shard_mb:g}. Use a number greater than 0.")
     recipe = read_recipe(find_recipe(str(config)))
     _check_sets(data)
     pictures = (one for _, samples in training_sets(recipe, data) for one in samples)
