@@ -544,7 +544,8 @@ def find_masks(
         refine = partial(_alike, photo, refine)
     search = partial(_search, runtime, photo, features, side)
     if magnifies and trained_side and features is not None:
-        search = partial(_search_magnified, runtime, photo, features, side_if_empty, trained_side)
+        sides = (trained_side, side_if_empty)
+        search = partial(_search_magnified, runtime, photo, features, sides)
     with choose_progress(progress, "everything") as tell:
         every = search(grid, tiling.log, tell, wanted.min_objectness)
         found = arrange(every, wanted, refine, relative)
@@ -602,8 +603,7 @@ def _search_magnified(
     runtime: ImageRuntime,
     photo: UintImage | None,
     features: Features,
-    side_if_empty: int | None,
-    trained_side: int,
+    sides: tuple[int, int | None],
     grid: Grid,
     log: SearchLog | None,
     tell: OnProgress | None,
@@ -612,11 +612,10 @@ def _search_magnified(
     """Masks of the whole image, or of tiles in which small objects have the usual size.
 
     Args:
-        side_if_empty: Side of the tiles of an image in which nothing is found, or None.
-        trained_side: Side of the training images.
+        sides: Side of the training images, and of the tiles of an image in which nothing is found.
     """
     found = find_everything(runtime, features, grid, None, log, least)
-    image_hw, side = features.image_hw, side_if_empty
+    image_hw, (trained_side, side) = features.image_hw, sides
     if found:
         sizes = OBJECT_SIZES[split_side(runtime.spec.name)[0]]
         scanner = WindowScanner(runtime, grid)
