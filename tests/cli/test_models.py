@@ -176,7 +176,7 @@ def test_info_of_tuned_weights_is_what_they_say_of_themselves(tmp_path, capsys):
     ):
         assert f"{line}\n" in told
     assert main(["models", "verify", str(path)]) == 2
-    assert "See anymask models info" in capsys.readouterr().err
+    assert f"anymask models info {path}" in capsys.readouterr().err
 
 
 def test_info_of_an_export_is_its_manifest_and_its_files_are_read(tmp_path, capsys):

@@ -115,7 +115,7 @@ def read_files(outputs: Sequence[str], photo: Path, aside: Path) -> Files:
     for one in others:
         if one.kind == "cutout" and one.path and not has_place(one.path):
             raise InputError(
-                f"-o {one.path} is a single cut-out. Add {{n}} or {{label}} to the name."
+                f"-o {one.path} names a single cut-out. Add {{n}} or {{label}} to the name."
             )
     return Files(
         records[0] if records else None,

@@ -164,7 +164,7 @@ def show_verify(names: list[str], json_file: Path | None) -> None:
     for name in names:
         if own_facts(name) is not None:
             raise InputError(
-                f"{name} was trained here, so no hash is published for it. See anymask models info"
+                f"{name} was trained here: no hash is published. Run: anymask models info {name}"
             )
     detectors = known_detectors()
     chosen = names or [

@@ -142,7 +142,8 @@ def open_detector(detector: str | Path | Detector, device: str = "auto") -> Dete
         _need_transformers()
     if facts and not folder.is_dir():
         raise WeightsError(
-            f"{facts.name} is not downloaded ({facts.licence}). anymask models get {facts.name}"
+            f"{facts.name} is not downloaded ({facts.licence}). Run: "
+            f"anymask models get {facts.name}"
         )
     if not facts and not folder.exists():
         name = str(detector)
