@@ -7,13 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
-
-import onnx
-from onnx import NodeProto, helper
 
 from anymask.base import (
     InputError,
@@ -50,7 +47,6 @@ from anymask.runtime import (
 
 if TYPE_CHECKING:
     from anymask.masks import ModelSpec
-
 
 DOMAIN = "com.microsoft"  # of ONNX Runtime's fused operators
 README, EXAMPLE, MODEL_CARD = "README.md", "example.py", "MODEL_CARD.md"
@@ -114,6 +110,7 @@ def export(
         raise InputError(f'Unknown runtime {runtime!r}. Use "onnxruntime" or "any".')
     if runtime == "any":
         need_packages(("onnx",), "torch", "Standard operators")
+        from anymask.training.standard_operators import copy_standard
 
         refuse_to_replace(folder)
         with staging(folder) as stage:
@@ -313,71 +310,3 @@ def add_shared_networks(folder: Path, spec: ModelSpec) -> Manifest:
                 shutil.copyfile(source / file, folder / file)
             enter_graphs(folder, info, further=(BESIDE[info.name],))
     return read_manifest(folder)
-
-
-def copy_standard(source: Path, target: Path) -> None:
-    """Copy an exported model to an existing folder, with standard operators only.
-
-    Raises:
-        ModelError: An operator has no replacement, such as those of an int8 export.
-    """
-    manifest = read_manifest(source)
-    for name in manifest.sha256:
-        shutil.copyfile(source / name, target / name)
-    for info in manifest.graphs:
-        path = target / info.file
-        model = onnx.load(path, load_external_data=False)
-        graph = model.graph
-        ranks = {one.name: len(one.dims) for one in graph.initializer} | {
-            one.name: len(one.type.tensor_type.shape.dim)
-            for one in (*graph.input, *graph.value_info)
-        }
-        nodes = [
-            new
-            for node in graph.node
-            for new in (_standard(node, ranks) if node.domain else [node])
-        ]
-        graph.ClearField("node")
-        graph.node.extend(nodes)
-        opsets = [one for one in model.opset_import if not one.domain]
-        model = helper.make_model(graph, opset_imports=opsets, ir_version=model.ir_version)
-        path.write_bytes(model.SerializeToString())
-        onnx.checker.check_model(path)
-    hashes = ((name, file_sha256(target / name)) for name in manifest.sha256)
-    write_manifest(target, replace(manifest, sha256=dict(hashes)))
-
-
-def _standard(node: NodeProto, ranks: Mapping[str, int]) -> list[NodeProto]:
-    """Standard nodes with the same result, given the numbers of dimensions of the tensors."""
-    given, result, part = [*node.input], node.output[0], f"{node.output[0]}_part"
-    settings = {one.name: helper.get_attribute_value(one) for one in node.attribute}
-    then = settings.pop("activation", b"").decode()
-    numbers = settings.pop("activation_params", [])
-    nodes: list[NodeProto] = []
-    known = then in ("Relu", "Sigmoid", "Tanh", "Clip") and len(given) < 4  # a 4th is added
-    if node.op_type in ("FusedConv", "FusedGemm") and known:
-        nodes += [helper.make_node(node.op_type[len("Fused") :], given, [part], **settings)]
-    elif node.op_type == "BiasGelu":
-        nodes, then = [helper.make_node("Add", given, [part])], "Gelu"
-    elif node.op_type == "FusedMatMul" and not any(
-        map(settings.get, ("transBatchA", "transBatchB"))
-    ):
-        for place in (0, 1):
-            if settings[("transA", "transB")[place]]:
-                rank, turned = ranks[given[place]], f"{part}_turned_{place}"
-                perm = [*range(rank - 2), rank - 1, rank - 2]
-                nodes += [helper.make_node("Transpose", [given[place]], [turned], perm=perm)]
-                given[place] = turned
-        nodes += [helper.make_node("MatMul", given, [part])]
-        then, numbers = "Mul", [settings["alpha"]]
-    else:
-        raise ModelError(
-            f"The operator {node.op_type} of ONNX Runtime has no replacement by standard ONNX "
-            'operators. Export without int8, or for runtime="onnxruntime".'
-        )
-    names = [f"{part}_{place}" for place in range(len(numbers))]
-    nodes += [
-        helper.make_node("Constant", [], [name], value_float=number)
-        for name, number in zip(names, numbers, strict=True)
-    ]
-    return [*nodes, helper.make_node(then, [part, *names], [result])]
