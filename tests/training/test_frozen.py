@@ -100,4 +100,4 @@ def test_the_number_of_photos_chooses_the_method(tmp_path: Path) -> None:
         "Plan: fine-tune small (image backbone frozen) on 16 images for at most 100 steps of 2 "
         "images, about 6 minutes."
     )
-    assert "on the 4 held-out images" in said
+    assert "on 4 held-out images" in said
