@@ -141,6 +141,8 @@ def test_prompts_without_masks_are_decoded_as_the_decoder_does(
     assert graphs == [GraphNames.ENCODER, GraphNames.SWEEP_IMAGE]
     runtime.decode(alone, given)
     assert graphs[2:] == [GraphNames.SWEEP_PROMPT]  # the first click of an image is as the next
+    OnnxSweep(runtime, alone, Geometry((side, side), (side, side), side))
+    assert graphs.count(GraphNames.SWEEP_IMAGE) == 1  # a sweep takes the work from there, too
     masked = replace(given, masks=given.masks + 1, has_mask=given.has_mask + 1)
     graphs.clear()
     runtime.decode(seen[0], masked)

@@ -32,14 +32,6 @@ SMOOTH = 0.5  # default tolerance of outlines in pixels
 LONG = 3  # sides of at least this length in pixels are not stairs
 ELLIPSE_CORNERS = 180
 _MAX_CUTS = 200_000_000  # intersections of outlines with pixel rows
-# Convert COCO polygons to the run-length encodings that pycocotools produces.
-#
-# COCO, LVIS and related datasets state areas and overlaps of masks that pycocotools made from
-# polygons. It rounds each corner to a fifth of a pixel, walks along the outline in steps of that
-# size and records each change of column at the middle of a pixel, where the object begins or ends
-# in that column. The published masks can only be reproduced by the same walk (cocoapi, `rleFrPoly`
-# in maskApi.c, BSD).
-
 _AT_ONCE = 2_000_000  # intersections held in memory
 
 
@@ -380,6 +372,14 @@ def _bridged(ring: Ring, here: int, other: Ring, there: int) -> Ring:
     moved[1:] = (whole[1:] != whole[:-1]).any(axis=1)
     return whole[moved]
 
+
+# Convert COCO polygons to the run-length encodings that pycocotools produces.
+#
+# COCO, LVIS and related datasets state areas and overlaps of masks that pycocotools made from
+# polygons. It rounds each corner to a fifth of a pixel, walks along the outline in steps of that
+# size and records each change of column at the middle of a pixel, where the object begins or ends
+# in that column. The published masks can only be reproduced by the same walk (cocoapi, `rleFrPoly`
+# in maskApi.c, BSD).
 
 STEPS = 5  # along each side of a pixel
 _FURTHEST = 1e6  # maximum distance of a corner from the image, in pixels

@@ -163,6 +163,7 @@ class OnnxRuntime:
         self._is_opened_ahead = False
         shares = self.manifest.has_graph(GraphNames.SWEEP_PROMPT)
         self._prompts = OnnxPrompts(self) if shares else None
+        self._works: list[tuple[weakref.ref[EncoderOutput], Arrays]] = []  # most recent last
         if side is not None:
             _, session = self._open(GraphNames.DECODER)
             shapes = {node.name: node.shape for node in session.get_inputs()}
@@ -256,7 +257,7 @@ class OnnxRuntime:
         began = time.monotonic()
         found: list[EncoderOutput] = [self._encode(image) for image in images]
         if self._prompts is not None and len(images) == 1:
-            self._prompts.work_on(found[0])
+            self.image_work(found[0])
         if self._folder.parent == ASSETS and self.spec.family != DEFAULT_VIDEO_MODEL:
             seconds = (time.monotonic() - began) / max(1, len(images))
             if seconds > SLOW:
@@ -269,6 +270,18 @@ class OnnxRuntime:
                     f"{fast} is about 8 times faster: --model {fast}, or anymask.load({fast!r}).",
                 )
         return found
+
+    def image_work(self, seen: EncoderOutput) -> Arrays:
+        with self._lock:
+            for one, work in self._works:
+                if one() is seen:
+                    return work
+        maps = self.maps_for(GraphNames.SWEEP_IMAGE, seen)
+        work = run_graph(self, GraphNames.SWEEP_IMAGE, maps)
+        with self._lock:
+            alive = [one for one in self._works if one[0]() is not None]
+            self._works = [*alive, (weakref.ref(seen), work)][-IMAGES_KEPT:]
+        return work
 
     def _encode(self, image: FloatArray) -> StoredMaps:
         arrays = self.run(GraphNames.ENCODER, image[None])
@@ -583,9 +596,6 @@ def read_table(path: Path, network: str = "") -> NameTable:
     return NameTable(words, vectors, learned, also, float(arrays["scale"]), network)
 
 
-# The graph of each capability, and the function that creates it.
-
-
 # Decode prompts on exported graphs that share the work per image.
 #
 # `OnnxPrompts` decodes a few prompts, `OnnxSweep` decodes many, of which few masks are read.
@@ -596,6 +606,7 @@ def read_table(path: Path, network: str = "") -> NameTable:
 # Letters: N prompts, n of one call, P points, K candidates, k masks, h w features, m = 4 h, p
 # places.
 
+Arrays = dict[str, NDArray[Any]]
 PLACES = 512  # upscaled in one call: their channels fit into the cache of a core
 VIEW = ("scale_1", "scale_2", "shares_1", "shares_2")  # (.., h * w) of each prompt
 PER_PLACE = ("upscaled", "finer", "finest")  # (h * w, ..) of the image
@@ -608,8 +619,8 @@ class GraphRuntime(ImageRuntime, Protocol):
 
     manifest: Manifest
 
-    def maps_for(self, graph: str, seen: EncoderOutput) -> Arrays:
-        """Feature maps of an image as graph inputs."""
+    def image_work(self, seen: EncoderOutput) -> Arrays:
+        """Outputs of `SWEEP_IMAGE`, the work that all prompts on an image share."""
         ...
 
     def run_named(self, name: str, given: Mapping[str, NDArray[Any]]) -> list[FloatArray]:
@@ -628,11 +639,9 @@ class OnnxPrompts:
         self._runtime = runtime
         graph = runtime.manifest.graph(GraphNames.SWEEP_PROMPT)
         self._inputs = [one.name for one in graph.inputs]
-        self._works: list[tuple[weakref.ref[EncoderOutput], Arrays]] = []  # most recent last
-        self._lock = threading.Lock()
 
     def decode(self, seen: EncoderOutput, prompts: ModelPrompts) -> tuple[FloatArray, FloatArray]:
-        work, count = self.work_on(seen), len(prompts.coords)
+        work, count = self._runtime.image_work(seen), len(prompts.coords)
 
         def answer(runtime: GraphRuntime, row: int) -> list[FloatArray]:
             part = slice(row, row + 1)
@@ -651,22 +660,6 @@ class OnnxPrompts:
             return found[0][0], found[0][1]
         logits, quality = zip(*found, strict=True)
         return np.concatenate(logits), np.concatenate(quality)
-
-    def work_on(self, seen: EncoderOutput) -> Arrays:
-        """Outputs of `SWEEP_IMAGE`, cached for recent images."""
-        with self._lock:
-            for one, work in self._works:
-                if one() is seen:
-                    return work
-        work = run_graph(
-            self._runtime,
-            GraphNames.SWEEP_IMAGE,
-            self._runtime.maps_for(GraphNames.SWEEP_IMAGE, seen),
-        )
-        with self._lock:
-            alive = [one for one in self._works if one[0]() is not None]
-            self._works = [*alive, (weakref.ref(seen), work)][-IMAGES_KEPT:]
-        return work
 
 
 def run_graph(runtime: GraphRuntime, graph: str, given: Arrays) -> Arrays:
@@ -694,8 +687,7 @@ class OnnxSweep:
     def __init__(self, runtime: GraphRuntime, seen: EncoderOutput, geometry: Geometry) -> None:
         self._lone, threads = runtime.for_calls_at_once()
         self._pool, self._ahead = ThreadPoolExecutor(threads, "anymask-sweep"), 2 * threads
-        maps = runtime.maps_for(GraphNames.SWEEP_IMAGE, seen)
-        self._work: Arrays = run_graph(runtime, GraphNames.SWEEP_IMAGE, maps)
+        self._work = runtime.image_work(seen)
         clicks = runtime.manifest.graph(GraphNames.SWEEP_CLICKS)
         self._inputs = [one.name for one in clicks.inputs]
         self._drawing = [one.name for one in runtime.manifest.graph(GraphNames.SWEEP_MASKS).inputs]
@@ -764,6 +756,7 @@ class OnnxSweep:
         return drawn
 
 
+# The graph of each capability, and the function that creates it.
 _ADDED: Mapping[Any, tuple[str, Any]] = {
     ClassLabelling: (GraphNames.CLASSES, lambda runtime: runtime),
     InstancePlanes: (GraphNames.INSTANCES, lambda runtime: runtime),
@@ -772,6 +765,3 @@ _ADDED: Mapping[Any, tuple[str, Any]] = {
     Remembering: (GraphNames.MEMORY, OnnxMemory),
     Sweeps: (GraphNames.SWEEP_CLICKS, OnnxSweeps),
 }
-
-
-Arrays = dict[str, NDArray[Any]]
