@@ -55,9 +55,7 @@ def soft_alpha(image: UintImage, mask: BoolArray) -> FloatArray:  # (H, W, 3), (
     Raises InputError if image and mask differ in size.
     """
     if image.ndim != 3 or image.shape[:2] != mask.shape:
-        raise InputError(
-            f"Mask and image must have the same size. Given: {mask.shape}, {image.shape}."
-        )
+        raise size_error(image, mask)
     alpha = mask.astype(np.float32)
     if not mask.any() or mask.all():
         return alpha
@@ -153,6 +151,14 @@ def _solved(photo: UintImage, mask: BoolArray) -> FloatArray:
         wide, share = _out_of_focus(photo, mask, distance, blurred, settled)
         alpha = alpha + share * (wide - alpha)
     return np.asarray(alpha, np.float32)
+
+
+def size_error(image: UintImage, mask: BoolArray) -> InputError:
+    """The error for an image and a mask that do not fit each other."""
+    return InputError(
+        "The image (H, W, 3) and the mask (H, W) must have the same size. "
+        f"Given: {image.shape}, {mask.shape}."
+    )
 
 
 def edge_width(photo: UintImage, mask: BoolArray, distance: FloatArray) -> FloatArray:

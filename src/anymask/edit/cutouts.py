@@ -25,7 +25,7 @@ from anymask.base import (
     describe_settings,
     whole_file,
 )
-from anymask.edit.alpha import FAR, foreground_colours, soft_alpha, surroundings
+from anymask.edit.alpha import FAR, foreground_colours, size_error, soft_alpha, surroundings
 from anymask.edit.subject import prompted_object
 from anymask.images import ImageSource, load_image, shown_picture, strips
 from anymask.masks import TRANSPARENT, Masks, picture_format, save_picture
@@ -61,7 +61,8 @@ def check_background(background: object) -> None:
     elif isinstance(background, np.ndarray):
         if background.ndim != 3 or background.shape[2] < 3 or background.dtype != np.uint8:
             raise InputError(
-                f"Invalid background of shape {background.shape}. Pass an array (H, W, 3)."
+                f"Invalid background of shape {background.shape} and type {background.dtype}. "
+                "Pass an array (H, W, 3) of uint8."
             )
     elif background not in (None, "blur"):
         try:
@@ -224,9 +225,7 @@ def cut_out(
     """
     how = CutoutSettings(**settings)
     if image.shape[:2] != mask.shape:
-        raise InputError(
-            f"Mask and image must have the same size. Given: {mask.shape}, {image.shape}."
-        )
+        raise size_error(image, mask)
     if not empty and not mask.any():
         raise InputError("The mask is empty. Pass a point, a box or a non-empty mask.")
     here = _window(mask, how)

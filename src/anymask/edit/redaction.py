@@ -19,6 +19,7 @@ import numpy as np
 from PIL import ImageColor
 
 from anymask.base import BoolArray, InputError, UintImage, ledger
+from anymask.edit.alpha import size_error
 from anymask.masks import Mask, Masks, Rle, rle_merge, rle_to_mask
 
 Hiding = Literal["solid", "pixels", "blur"]
@@ -72,9 +73,7 @@ def union_mask(image: UintImage, what: Where, *, allow_empty: bool = False) -> B
     else:
         mask = what.mask if isinstance(what, Mask) else what
     if image.ndim != 3 or image.shape[2] != 3 or image.shape[:2] != mask.shape:
-        raise InputError(
-            f"Mask and image must have the same size. Given: {mask.shape}, {image.shape}."
-        )
+        raise size_error(image, mask)
     if not allow_empty and not mask.any():
         raise InputError("The mask is empty. Pass the mask of an object.")
     return mask
