@@ -66,16 +66,19 @@ def test_names_that_come_late_leave_what_is_being_typed(
 ) -> None:
     ann = sit_down(project).begin("s.editor !== null")
     held: list[Any] = []
-    ann.page.route("**/api/labels", lambda route: held.append(route))
+    ann.page.route(
+        "**/api/labels",
+        lambda route: route.continue_() if "plate" in project.labels else held.append(route),
+    )
     ann.keys("Control+l")
     dialog = ann.page.get_by_role("dialog", name="Classes")
     field = dialog.get_by_label("Class 1")
     field.press("End")
     ann.page.keyboard.type("fish")
-    ann.until_so(lambda: len(held) == 1, "the question for the names")
+    ann.until_so(lambda: bool(held), "the question for the names")
     project.labels.append("plate")  # by somebody else
-    held[0].continue_()
-    ann.page.unroute("**/api/labels")
+    for route in held:
+        route.continue_()
     ann.until("s.labels.all.map(l => l.name).join()", "cat,cup,plate")
     assert field.input_value() == "catfish"
     ann.keys("Enter")
