@@ -2,39 +2,11 @@
 
 from __future__ import annotations
 
-import ast
-import builtins
 import logging
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import griffe
-
-from tests.house.gates import python_files
-
-RAISED = re.compile(r"[Rr]aises(?::\n +| )([A-Z][^.;:\n]*)")
-FOREIGN_ERRORS = frozenset({"UnidentifiedImageError", "HTTPException"})  # Pillow, http.client
-
-
-def unknown_errors(package: Path) -> list[str]:
-    """Docstrings that say "Raises X" where no class of the package or of Python is called X."""
-    trees = {path: ast.parse(path.read_text("utf-8")) for path in python_files(package)}
-    known = set(dir(builtins)) | {
-        node.name
-        for tree in trees.values()
-        for node in ast.walk(tree)
-        if isinstance(node, ast.ClassDef)
-    }
-    return [
-        f"{path.relative_to(package.parent).as_posix()}:{node.lineno}: raises {name}, which is gone"
-        for path, tree in trees.items()
-        for node in ast.walk(tree)
-        if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef)
-        for sentence in re.findall(RAISED, ast.get_docstring(node) or "")
-        for name in re.findall(r"^[A-Z]\w+|(?<=, )[A-Z]\w+|(?<= or )[A-Z]\w+", sentence)
-        if name not in known | FOREIGN_ERRORS
-    ]
 
 
 def unparsed(package: Path) -> list[str]:

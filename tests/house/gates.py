@@ -10,9 +10,10 @@ import re
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
+from docs.site.stubs import NAME
+
 MODULE_LINES = 1000
 FUNCTION_LINES = 100
-PAGE_LINES, PAGE_COLUMNS = 400, 100  # of a TypeScript module
 PARAMETERS = 8
 LONG_SIGNATURES = frozenset({"annotate", "convert", "write_graph"})  # this list only shrinks
 
@@ -63,7 +64,6 @@ TORCH_FILES = frozenset({"runtime/torch.py", "runtime/checkpoints.py"})
 TORCH_FREE = ("models/rules/", "models/__init__.py", "models/networks.py")
 NEVER = frozenset({"timm", "torchvision"})
 
-DRAWERS = frozenset({"utils", "util", "common", "helpers", "helper", "misc", "v2", "stuff"})
 
 # Circles through imports inside functions: a project's verbs, an export's parts. Only shrinks.
 KNOWN_CIRCLES = frozenset({"anymask.studio.exchange", "anymask.training.export_folder"})
@@ -176,8 +176,17 @@ def climbing_imports(package: Path) -> list[str]:
     return complaints
 
 
+def public_names(package: Path) -> set[tuple[str, str]]:
+    """(room, name) of each line of a room's `__init__.pyi`."""
+    return {
+        (path.parent.name, name)
+        for path in package.glob("*/__init__.pyi")
+        for _, name in NAME.findall(path.read_text("utf-8"))
+    }
+
+
 def inner_imports(plugin: Path, public: Collection[tuple[str, str]]) -> list[str]:
-    """Imports of a plug-in that are no public names: (room, name) of `surface.public_names`."""
+    """Imports of a plug-in that are no public names: (room, name) of `public_names`."""
     complaints = []
     for path in python_files(plugin):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
@@ -242,22 +251,6 @@ def reached(graph: dict[str, set[str]], start: str) -> set[str]:
             found.add(node)
             ahead.append(node)
     return found
-
-
-def shared_class_names(package: Path) -> list[str]:
-    """Public classes whose name another file of the package has, too."""
-    places: dict[str, list[str]] = {}
-    for path in python_files(package):
-        if room_of(path, package) != CARGO:
-            for node in ast.parse(path.read_text("utf-8")).body:
-                if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
-                    where = f"{path.relative_to(package.parent).as_posix()}:{node.lineno}"
-                    places.setdefault(node.name, []).append(where)
-    return [
-        f"{found[0]}: class {name} is also {', '.join(found[1:])}"
-        for name, found in places.items()
-        if len(found) > 1
-    ]
 
 
 def heavy_imports(package: Path, standard: frozenset[str]) -> list[str]:
@@ -379,24 +372,6 @@ def over_budget(root: Path) -> list[str]:
     return complaints
 
 
-def over_page_budget(web: Path) -> list[str]:
-    """TypeScript modules and lines that grew too long; what is generated has no budget."""
-    complaints = []
-    for path in sorted([*web.glob("*.ts"), *web.glob("src/**/*.ts")]):
-        if path.name == "schema.ts":
-            continue
-        lines = path.read_text("utf-8").splitlines()
-        where = path.relative_to(web).as_posix()
-        if len(lines) > PAGE_LINES:
-            complaints.append(f"{where}:1: {len(lines)} lines, the budget is {PAGE_LINES}")
-        complaints += [
-            f"{where}:{number}: {len(line)} columns, the budget is {PAGE_COLUMNS}"
-            for number, line in enumerate(lines, start=1)
-            if len(line) > PAGE_COLUMNS
-        ]
-    return complaints
-
-
 def function_faults(node: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[str]:
     """What is too much about one function."""
     lines = (node.end_lineno or node.lineno) - node.lineno + 1
@@ -410,61 +385,7 @@ def function_faults(node: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[st
         yield f"{node.name} takes {count} parameters, the budget is {PARAMETERS}"
 
 
-# Families.
-
-# The files that may name the model in the package; all others ask for `rules.DEFAULT_VIDEO_MODEL`.
-ITS_OWN = (
-    "models/rules/registry.py",
-    "models/rules/__init__.py",
-    "models/nano.py",
-    "models/variants.py",
-)
-
-
-def named_models(package: Path, name: str = "nano") -> list[str]:
-    """Code that names one model outside of its own files: an identifier or a string, no docstring.
-
-    A test for a way of answering ("four", before families were objects) is refused alike.
-    """
-    wanted = re.compile(rf"(?<![A-Za-z]){name}(?![A-Za-z])|^four$", re.IGNORECASE)
-    return [
-        f"{package.name}/{place.as_posix()}:{line}: names a model; ask its family, or take "
-        "rules.DEFAULT_VIDEO_MODEL"
-        for path in python_files(package)
-        if (place := path.relative_to(package)).as_posix() not in ITS_OWN
-        and place.parts[0] != CARGO
-        for line, word in words(ast.parse(path.read_text("utf-8")))
-        if wanted.search(word)
-    ]
-
-
-def words(tree: ast.AST) -> Iterator[tuple[int, str]]:
-    """Every name, import and string of the code, with its line; no docstrings."""
-    silent = {
-        id(node.value)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
-    }
-    for node in ast.walk(tree):
-        fields = ("value", "id", "attr", "name", "module", "arg", "asname")
-        for value in (getattr(node, field, None) for field in fields):
-            if isinstance(value, str) and id(node) not in silent:
-                yield getattr(node, "lineno", 1), value
-
-
 # Names and paths.
-
-
-def drawer_modules(root: Path) -> list[str]:
-    """Files and folders named after nothing in the field."""
-    return [
-        f"{path.relative_to(root).as_posix()}:1: the name says nothing; use a noun of the field"
-        for path in python_files(root)
-        if any(
-            DRAWERS & set(Path(part).stem.lower().split("_"))
-            for part in path.relative_to(root).parts
-        )
-    ]
 
 
 def machine_paths(root: Path) -> list[str]:

@@ -14,7 +14,7 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.house import gates, surface
+from tests.house import gates
 
 ROOT = Path(__file__).resolve().parents[2]
 FILE = Path(__file__).with_name("size.toml")
@@ -58,7 +58,7 @@ def measure(root: Path) -> dict[str, int]:
         "package physical": _physical(sources),
         "web physical": _physical(typescript),
         "options": len(options()),
-        "public names": len(surface.public_names(package)),
+        "public names": len(gates.public_names(package)),
     }
 
 

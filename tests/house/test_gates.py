@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.house import docstrings, gates, surface
+from tests.house import docstrings, gates
 
 STANDARD = frozenset(sys.stdlib_module_names)
 
@@ -109,14 +109,6 @@ def test_files_that_import_each_other_are_named_once(package: Path) -> None:
     assert gates.circular_imports(package) == []
 
 
-def test_a_class_name_of_two_files_is_named(package: Path) -> None:
-    write(package / "formats/a.py", "class View: ...\n\n\nclass _Own: ...")
-    write(package / "cli/b.py", "\nclass View: ...\n\n\nclass _Own: ...")
-    assert gates.shared_class_names(package) == [
-        "anymask/cli/b.py:2: class View is also anymask/formats/a.py:1"
-    ]
-
-
 def heavy_imports(package: Path) -> list[str]:
     return gates.heavy_imports(package, STANDARD)
 
@@ -154,19 +146,6 @@ def heavy_imports(package: Path) -> list[str]:
         (heavy_imports, "studio/tables.py", "import sqlalchemy", 0),
         (heavy_imports, "studio/app.py", "from fastapi import FastAPI", 0),
         (heavy_imports, "cli/serve.py", "import fastapi", 1),
-        (gates.named_models, "cli/segment.py", 'MODEL = "nano"', 1),
-        (gates.named_models, "cli/segment.py", 'HELP = f"(default: nano)"', 1),
-        (gates.named_models, "cli/segment.py", "from anymask.models.rules.registry import Nano", 1),
-        (gates.named_models, "cli/segment.py", "NANO_GRID = 3", 1),
-        (gates.named_models, "runtime/open.py", 'if spec.family == "four":\n    pass', 1),
-        (
-            gates.named_models,
-            "cli/segment.py",
-            '"""Opens nano."""\nseconds = "nanoseconds"  # nano',
-            False,
-        ),
-        (gates.named_models, "models/rules/registry.py", 'NAME = "nano"', 0),
-        (gates.named_models, "training/trainer.py", 'NAME = "nano_tiny"', 1),
         (
             gates.json_readers,
             "formats/coco.py",
@@ -207,13 +186,6 @@ def heavy_imports(package: Path) -> list[str]:
             "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import ray",
             False,
         ),
-        (gates.drawer_modules, "utils.py", "", 1),
-        (gates.drawer_modules, "image_utils.py", "", 1),
-        (gates.drawer_modules, "common/boxes.py", "", 1),
-        (gates.drawer_modules, "hiera_v2.py", "", 1),
-        (gates.drawer_modules, "sam2.py", "", 0),
-        (gates.drawer_modules, "boxes.py", "", 0),
-        (gates.drawer_modules, "database.py", "", 0),
         (gates.machine_paths, "notes.md", "path = '/" + "root/x/y'", 1),
         (gates.machine_paths, "notes.md", "cd /" + "work/main", 1),
         (gates.machine_paths, "notes.md", "C:" + "\\Users\\me", 1),
@@ -260,38 +232,6 @@ def test_docstrings_of_unknown_parameters_are_named(package: Path) -> None:
     assert any("'b' does not appear" in line for line in docstrings.unparsed(package))
 
 
-def test_public_names_that_only_their_room_uses_are_named(package: Path, tmp_path: Path) -> None:
-    names = "read", "write", "told", "shown", "own"
-    lines = [f"from anymask.formats.sets import {name} as {name}" for name in names]
-    write(package / "formats/__init__.pyi", "\n".join(lines))
-    write(package / "formats/sets.py", "from anymask.formats import own")
-    write(package / "studio/app.py", "from anymask.formats import read\n")
-    write(package / "cli/app.py", "from anymask import formats\nformats.write()\n")
-    write(tmp_path / "guide.md", "Call `formats.told` or\n\nfrom anymask.formats import shown")
-    found = surface.unused_names(package, [], [tmp_path / "guide.md"])
-    assert found == ["formats.own"]
-
-
-def test_public_names_that_a_module_replaces_are_named(package: Path) -> None:
-    lines = "from anymask.formats.sets import recipe as recipe\n"
-    write(package / "formats/__init__.pyi", lines + "from anymask.formats import sets as sets")
-    write(package / "formats/sets.py", "")
-    assert surface.hidden_names(package) == []
-    write(package / "formats/recipe.py", "")
-    assert surface.hidden_names(package) == ["formats.recipe"]
-
-
-def test_errors_that_are_gone_are_named(package: Path) -> None:
-    write(
-        package / "formats/sets.py", 'class Gone(Exception): ...\ndef f():\n    """Raises Gone."""'
-    )
-    assert docstrings.unknown_errors(package) == []
-    write(package / "formats/sets.py", 'def f():\n    """A set. Raises OSError, Gone."""')
-    assert docstrings.unknown_errors(package) == [
-        "anymask/formats/sets.py:1: raises Gone, which is gone"
-    ]
-
-
 def test_budgets_allow_the_limit_and_refuse_one_more(tmp_path: Path) -> None:
     function = "def f(a, b, c, d, e, g, h, *, i):\n" + "    a = 1\n" * 99
     filler = "x = 1\n" * 900
@@ -307,21 +247,6 @@ def test_budgets_allow_the_limit_and_refuse_one_more(tmp_path: Path) -> None:
     ]
 
 
-def test_the_page_s_budget_allows_the_limit_and_refuses_one_more(tmp_path: Path) -> None:
-    write(tmp_path / "full.ts", "x".ljust(100, "x") + "\n" + "x\n" * 399)
-    for free in ("src/schema.ts", "node_modules/a.ts"):
-        write(tmp_path / free, "x".ljust(101, "x") + "\n" * 401)
-    assert gates.over_page_budget(tmp_path) == []
-
-    write(tmp_path / "full.ts", "x".ljust(101, "x") + "\n" + "x\n" * 400)
-    assert gates.over_page_budget(tmp_path) == [
-        "full.ts:1: 401 lines, the budget is 400",
-        "full.ts:1: 101 columns, the budget is 100",
-    ]
-    write(tmp_path / "src" / "page" / "wide.ts", "x".ljust(101, "x"))
-    assert "src/page/wide.ts:1: 101 columns, the budget is 100" in gates.over_page_budget(tmp_path)
-
-
 def test_modules_that_do_not_exist_are_named(tmp_path: Path) -> None:
     write(tmp_path / "src/anymask/masks/rle.py", "")
     write(tmp_path / "research/measure_video.py", '"""`masks/rle.py`, `modeling/masks/x.py`"""')
@@ -333,6 +258,5 @@ def test_modules_that_do_not_exist_are_named(tmp_path: Path) -> None:
 def test_outputs_and_hidden_folders_are_not_ours(tmp_path: Path) -> None:
     for folder in ("runs", ".venv", "out/demo", "a/__pycache__"):
         write(tmp_path / folder / "utils.py", "import timm\n" + "x = 1\n" * 500)
-    assert gates.drawer_modules(tmp_path) == []
     assert gates.over_budget(tmp_path) == []
     assert gates.forbidden_imports(tmp_path) == []
