@@ -3,7 +3,7 @@
 import gc
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -157,3 +157,32 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip("needs ../shared (references and data), which a clone does not have")
     return SHARED
+
+
+class CommandLine:
+    """Runs command lines in this process, checks their exit codes and returns what they print."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self.printed = capsys.readouterr
+
+    def out(self, words: Sequence[str], code: int = 0) -> str:
+        assert run_command(words) == code
+        return self.printed().out
+
+    def err(self, words: Sequence[str], code: int = 0) -> str:
+        assert run_command(words) == code
+        return self.printed().err
+
+    def refused(self, words: Sequence[str]) -> str:
+        return self.err(words, 2)
+
+
+def run_command(words: Sequence[str]) -> int:
+    from anymask.cli.main import main
+
+    return main(words)
+
+
+@pytest.fixture
+def cli(capsys: pytest.CaptureFixture[str]) -> CommandLine:
+    return CommandLine(capsys)

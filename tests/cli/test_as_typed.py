@@ -84,20 +84,6 @@ def test_clicks_belong_to_the_object_they_follow(desk: Path) -> None:
     assert iou(second, RIGHT) > 0.7
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        ["p.png", "--box", "215", "75", "265", "125"],
-        ["--box", "215", "75", "265", "125", "p.png"],
-        ["p.png", "--point", "240", "100"],
-        ["p.png", "--point", "240 100"],
-    ],
-)
-def test_spaces_are_as_good_as_commas(desk: Path, words: list[str]) -> None:
-    assert main(["segment", *words, "-o", "m.npy"]) == 0
-    assert iou(np.load("m.npy"), RIGHT) > 0.7
-
-
 def test_parts_of_the_sides_get_a_hint(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
     told = out_of(capsys, "segment", "p.png", "--point", "0.5,0.5", "-o", "m.npy")
     assert "fractions of the image size, pass 150,100" in told

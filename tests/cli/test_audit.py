@@ -14,6 +14,7 @@ from anymask.cli.main import main
 from anymask.formats import read, read_annotations
 from anymask.masks import empty_rle, mask_to_rle, rle_to_string
 from anymask.segment import Model
+from tests.conftest import CommandLine
 from tests.segment.fakes import ColourRuntime, discs
 
 HW = (96, 128)
@@ -42,11 +43,10 @@ def words(data: Path, out: Path, *more: str) -> list[str]:
 
 
 def test_grades_pictures_and_a_page_are_written(
-    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    data: Path, tmp_path: Path, cli: CommandLine
 ) -> None:
     out = tmp_path / "out"
-    assert main(words(data, out)) == 0
-    text = capsys.readouterr().out
+    text = cli.out(words(data, out))
     assert text.startswith("discs: 2 images, 6 masks, mean grade ")
     assert "| disc | 0.00 | remove | empty mask |" in text
     assert "duplicate of mask 0" in text
@@ -61,35 +61,33 @@ def test_grades_pictures_and_a_page_are_written(
         assert sheet.size[0] > 100
 
 
-def test_only_what_is_accepted_is_changed(
-    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_only_what_is_accepted_is_changed(data: Path, tmp_path: Path, cli: CommandLine) -> None:
     out, better = tmp_path / "out", tmp_path / "better"
     more = ["--proposals", str(better), "--to", "coco", "--accept"]
     assert main(words(data, out, *more, "1")) == 0
     (image, other), _ = read_annotations(better / "annotations.json")
     assert (len(image.masks), len(other.masks)) == (3, 2)
-    assert main(words(data, out, *more, "1,90-91")) == 2
-    assert "No proposal exists for suspect 90" in capsys.readouterr().err
+    assert "No proposal exists for suspect 90" in cli.refused(words(data, out, *more, "1,90-91"))
 
 
 @pytest.mark.parametrize(
     ("option", "place"), [("-o", "set"), ("-o", "set/audit"), ("--proposals", "set/better")]
 )
 def test_results_never_lie_among_the_annotations(
-    data: Path, tmp_path: Path, option: str, place: str, capsys: pytest.CaptureFixture[str]
+    data: Path, tmp_path: Path, option: str, place: str, cli: CommandLine
 ) -> None:
     main(["convert", str(data), str(tmp_path / "set"), "--to", "sa1b"])
     before = sorted((tmp_path / "set").rglob("*"))
     outputs = {"-o": str(tmp_path / "out")} | {option: str(tmp_path / place)}
     more = ["--images", str(data / "images"), *itertools.chain(*outputs.items())]
-    assert main(["audit", str(tmp_path / "set"), *more]) == 2
-    assert "Choose a folder outside of the dataset" in capsys.readouterr().err
+    assert "Choose a folder outside of the dataset" in cli.refused(
+        ["audit", str(tmp_path / "set"), *more]
+    )
     assert sorted((tmp_path / "set").rglob("*")) == before
 
 
 def test_the_pages_of_a_stack_are_audited_and_copied(
-    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    data: Path, tmp_path: Path, cli: CommandLine
 ) -> None:
     """Records that `anymask everything FOLDER --page all` writes name pages as pictures."""
     pages = [Image.open(data / "images" / f"{number}.png") for number in range(2)]
@@ -99,8 +97,7 @@ def test_the_pages_of_a_stack_are_audited_and_copied(
     make = ["everything", str(tmp_path / "photos"), "-o", records, "--page", "all"]
     assert main([*make, "--grid", "4"]) == 0
     where = ["--images", str(tmp_path / "photos")]
-    assert main([*words(Path(records), tmp_path / "out"), *where]) == 0
-    assert "records: 2 images" in capsys.readouterr().out
+    assert "records: 2 images" in cli.out([*words(Path(records), tmp_path / "out"), *where])
     copied = ["convert", records, str(tmp_path / "set"), "--to", "set", "--copy-images", *where]
     assert main(copied) == 0
     for number, page in enumerate(pages):

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import socket
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from anymask.cli.main import main
+from tests.conftest import CommandLine
 
 pytest.importorskip("fastapi", reason="needs the extra [studio]")
 
 
-def refused(capsys: pytest.CaptureFixture[str], *words: object) -> str:
-    assert main([str(word) for word in words]) == 2
-    err = capsys.readouterr().err
+def refused(cli: CommandLine, *words: object) -> str:
+    err = cli.refused([str(word) for word in words])
     assert "Traceback" not in err
     lines = err.splitlines(keepends=True)
     return "".join(line for line in lines if " ERROR anymask." not in line)  # the log's
@@ -52,16 +50,6 @@ def test_weights_that_are_broken_end_the_server(
     (tmp_path / "photos").mkdir()
     Image.new("RGB", (9, 8)).save(tmp_path / "photos" / "a.png")
     assert refused(capsys, "annotate", tmp_path / "photos", *words) == told
-
-
-def test_a_port_that_somebody_has_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    with socket.socket() as other:
-        other.bind(("127.0.0.1", 0))
-        other.listen()
-        port = other.getsockname()[1]
-        told = refused(capsys, "serve", "--port", port)
-    assert f"cannot listen on 127.0.0.1:{port}: Address already in use" in told
-    assert "Choose another --port" in told
 
 
 @pytest.mark.parametrize("words", [["annotate"], ["project", "init"]])

@@ -13,10 +13,10 @@ import pytest
 import anymask
 from anymask.base import AnymaskError, WeightsError
 from anymask.cli import bench as command
-from anymask.cli.main import main
 from anymask.masks import ALL_KINDS, EncoderOutput, ModelPrompts, ModelSpec
 from anymask.models.rules import open_family
 from anymask.segment import Model
+from tests.conftest import CommandLine
 from tests.segment.fakes import seen_of
 
 C = TypeVar("C")
@@ -72,12 +72,9 @@ def load(monkeypatch: pytest.MonkeyPatch) -> list[tuple]:
 
 
 @pytest.mark.usefixtures("load", "processes")
-def test_every_step_that_a_user_waits_for_has_a_row(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_every_step_that_a_user_waits_for_has_a_row(tmp_path: Path, cli: CommandLine) -> None:
     out = tmp_path / "bench.json"
-    assert main(["bench", "--grid", "3", "--rounds", "2", "--json", str(out)]) == 0
-    text = capsys.readouterr().out
+    text = cli.out(["bench", "--grid", "3", "--rounds", "2", "--json", str(out)])
     for row in (
         "| import anymask | 0.0 ms |",
         "| cold start to first mask | 500.0 ms |",
@@ -112,11 +109,8 @@ def test_every_step_that_a_user_waits_for_has_a_row(
         (["encoder", "sam"], "Unexpected argument 'sam'"),
     ],
 )
-def test_wrong_options_are_sentences(
-    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["bench", *words]) == 2
-    assert message in capsys.readouterr().err
+def test_wrong_options_are_sentences(words: list[str], message: str, cli: CommandLine) -> None:
+    assert message in cli.refused(["bench", *words])
 
 
 def test_steps_take_turns_and_the_warm_up_does_not_count() -> None:

@@ -149,15 +149,6 @@ def test_what_has_no_boxes_is_refused(
     assert message in told
 
 
-def test_results_stay_in_their_folder(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    coco("labels.json", {"file_name": "../../a.png"})
-    words = ["labels.json", "--images", "set/images", "-o", "deep/er/masks", "--no-overlay"]
-    assert "1 done" in out_of(capsys, *words)
-    assert [path.relative_to(desk).as_posix() for path in desk.rglob("a.json")] == [
-        "deep/er/masks/a.json"
-    ]
-
-
 def test_two_photos_of_one_name_are_refused(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for split in ("train", "val"):
         coco(f"coco/{split}.json", {"file_name": "a.png"})

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from anymask.cli.main import main
 from anymask.formats import read_annotations, write_annotations
+from tests.conftest import CommandLine
 from tests.formats.annotated import pixels, rings
 
 
@@ -16,21 +16,19 @@ def source(tmp_path: Path) -> Path:
     return tmp_path / "in"
 
 
-def test_a_lossless_way_says_so(source: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_lossless_way_says_so(source: Path, cli: CommandLine) -> None:
     target = source.parent / "coco.json"
-    assert main(["convert", str(source), str(target), "--to", "coco", "--strict"]) == 0
-    assert capsys.readouterr().err == (
+    assert cli.err(["convert", str(source), str(target), "--to", "coco", "--strict"]) == (
         f"Converted 1 image (4 masks) from sa1b to coco without losses: {target}\n"
     )
     (image,), _ = read_annotations(target)
     assert pixels(image) == pixels(rings())
 
 
-def test_losses_are_printed_and_written(source: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_losses_are_printed_and_written(source: Path, cli: CommandLine) -> None:
     target, listed = source.parent / "yolo", source.parent / "lost.json"
     words = ["convert", str(source), str(target), "--to", "yolo", "--json", str(listed)]
-    assert main(words) == 0
-    out = capsys.readouterr().err.splitlines()
+    out = cli.err(words).splitlines()
     assert out[0] == "Not kept: holes (1 time), first: rings.png, mask 0: 1 hole bridged"
     assert out[-2].startswith("Converted 1 image (4 masks) from sa1b to yolo: ")
     assert out[-1] == f"wrote {listed}"
@@ -65,20 +63,21 @@ def test_the_format_is_inferred_and_its_case_does_not_matter(
     words: list[str],
     form: str,
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    cli: CommandLine,
 ) -> None:
     monkeypatch.chdir(source.parent)
-    assert main(["convert", "in", *words]) == 0
-    assert f"sa1b to {form}" in capsys.readouterr().err
+    assert f"sa1b to {form}" in cli.err(["convert", "in", *words])
 
 
 def test_a_target_that_says_nothing_is_told_with_the_formats(
-    source: Path, capsys: pytest.CaptureFixture[str]
+    source: Path, cli: CommandLine
 ) -> None:
-    assert main(["convert", str(source), str(source.parent / "out")]) == 2
-    assert "is unknown. Pass one, with --to" in capsys.readouterr().err
-    assert main(["convert", str(source), "out", "--to", "yollo"]) == 2
-    assert "Unknown format 'yollo'. Did you mean 'yolo'? Choose" in capsys.readouterr().err
+    assert "is unknown. Pass one, with --to" in cli.refused(
+        ["convert", str(source), str(source.parent / "out")]
+    )
+    assert "Unknown format 'yollo'. Did you mean 'yolo'? Choose" in cli.refused(
+        ["convert", str(source), "out", "--to", "yollo"]
+    )
 
 
 @pytest.mark.parametrize(
@@ -90,8 +89,7 @@ def test_a_target_that_says_nothing_is_told_with_the_formats(
     ],
 )
 def test_the_keys_of_unknown_json_are_named(
-    tmp_path: Path, document: object, told: str, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, document: object, told: str, cli: CommandLine
 ) -> None:
     (tmp_path / "x.json").write_text(json.dumps(document))
-    assert main(["convert", str(tmp_path / "x.json"), str(tmp_path / "o.xml")]) == 2
-    assert told in capsys.readouterr().err
+    assert told in cli.refused(["convert", str(tmp_path / "x.json"), str(tmp_path / "o.xml")])

@@ -12,6 +12,7 @@ from anymask import edit, jobs
 from anymask.cli.main import main
 from anymask.masks import Mask, mask_to_rle
 from anymask.segment import Model
+from tests.conftest import CommandLine
 from tests.segment.fakes import ColourRuntime, discs, iou
 
 PICTURE, (DISC,) = discs((60, 90), [(30, 30, 20)])
@@ -45,9 +46,8 @@ def names(folder: str) -> list[str]:
     return sorted(path.name for path in Path(folder).iterdir())
 
 
-def test_the_main_subject_of_one_photo(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["cutout", "photos/one.png", "--soft", "no"]) == 0
-    assert capsys.readouterr().err == "wrote one.cut.png\n"
+def test_the_main_subject_of_one_photo(cli: CommandLine) -> None:
+    assert cli.err(["cutout", "photos/one.png", "--soft", "no"]) == "wrote one.cut.png\n"
     np.testing.assert_array_equal(alpha("one.cut.png") > 0, DISC)
     assert names(".") == ["one.cut.png", "photos"]
     assert main(["cutout", "photos/wall.png", "--lasso", "8,8 52,8 52,52 8,52"]) == 0
@@ -74,12 +74,11 @@ def test_the_look_is_what_was_asked_for(
 
 
 def test_a_folder_is_done_once_and_what_has_no_subject_gets_no_picture(
-    capsys: pytest.CaptureFixture[str],
+    cli: CommandLine,
 ) -> None:
     told = []
     for more in ([], [], ["--crop"]):
-        assert main(["cutout", "photos", "-o", "out", *more]) == 0
-        lines = capsys.readouterr().err.splitlines()
+        lines = cli.err(["cutout", "photos", "-o", "out", *more]).splitlines()
         told.append(lines[-1].partition(";")[0])
         assert any("wall.png: No main subject" in line for line in lines) == (told[-1][0] == "3")
     assert told == [
@@ -118,10 +117,7 @@ def test_a_pattern_names_the_suffix_of_a_folder_s_pictures() -> None:
     ],
     ids=lambda given: given if isinstance(given, str) else "",
 )
-def test_what_cannot_be_done_is_one_sentence(
-    words: list[str], told: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["cutout", *words]) == 2
-    error = capsys.readouterr().err
+def test_what_cannot_be_done_is_one_sentence(words: list[str], told: str, cli: CommandLine) -> None:
+    error = cli.refused(["cutout", *words])
     assert told in error
     assert error.count("error:") == 1

@@ -57,17 +57,3 @@ def test_the_main_subject_is_followed_and_cut_out_softly_with_sound() -> None:
             exact = np.asarray(picture)
         assert iou(exact[..., 3] > 127, disc) > 0.9
         assert not exact[exact[..., 3] == 0].any()  # nothing of the background is left
-
-
-def test_a_finished_film_is_not_done_again_and_another_look_is(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    words = ["cutout", "clip.mkv", "--box", BOX, "-o", "disc.mp4", "--background", "white"]
-    for told in ("wrote disc.mp4", "exists: disc.mp4"):
-        assert main(words) == 0
-        assert told in capsys.readouterr().err
-    with av.open("disc.mp4") as film:
-        first = next(film.decode(video=0)).to_ndarray(format="rgb24")
-    assert first[70, 100].min() > 235  # the other disc lies under white
-    assert main([*words[:-1], "black"]) == 0
-    assert "wrote disc.mp4" in capsys.readouterr().err

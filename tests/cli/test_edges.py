@@ -9,6 +9,7 @@ from PIL import Image
 
 from anymask.cli.main import main
 from anymask.segment.edge_maps import logits_to_edges, suppress
+from tests.conftest import CommandLine
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +69,6 @@ def test_a_ridge_is_thinned_to_its_top() -> None:
     ],
 )
 def test_wrong_options_are_reported(
-    words: list[str], message: str, photo: Path, capsys: pytest.CaptureFixture[str]
+    words: list[str], message: str, photo: Path, cli: CommandLine
 ) -> None:
-    assert main(["edges", str(photo), *words]) == 2
-    assert message in capsys.readouterr().err
+    assert message in cli.refused(["edges", str(photo), *words])

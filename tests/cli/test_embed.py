@@ -11,6 +11,7 @@ from anymask.base import InputError
 from anymask.cli.main import main
 from anymask.masks import Features
 from anymask.segment import Model
+from tests.conftest import CommandLine
 from tests.segment.fakes import ColourRuntime, discs
 
 PICTURE, _ = discs((60, 90), [(30, 30, 20)])
@@ -61,15 +62,14 @@ def test_every_photo_of_a_folder_gets_its_embedding(
     assert truth.image_hash == found.image_hash
 
 
-def test_the_embedding_of_a_map_is_one_of_a_map(
-    runtime: type[Counting], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_embedding_of_a_map_is_one_of_a_map(runtime: type[Counting], cli: CommandLine) -> None:
     for made in (5, 6):  # again after a world file came
         main(["encode", "photos", "-o", "out"])
         assert runtime.seen == made
         Path("photos/a.pgw").touch()
-    assert main(["segment", "out/a.npz", "--point", "9,9", "-o", "a.geojson", "-o", "a.svg"]) == 2
-    assert "a is georeferenced, but" in capsys.readouterr().err
+    assert "a is georeferenced, but" in cli.refused(
+        ["segment", "out/a.npz", "--point", "9,9", "-o", "a.geojson", "-o", "a.svg"]
+    )
     found = Model(Counting()).segment(Features.load("out/a.npz"), points=[(9, 9)])
     with pytest.raises(InputError, match="is georeferenced"):
         found.save("a.geojson")

@@ -17,6 +17,7 @@ from anymask.studio import create_project
 from anymask.studio.project import Project
 from anymask.studio.tracks import Tracks
 from anymask.track import open_session
+from tests.conftest import CommandLine
 from tests.segment.fakes import ColourRuntime
 from tests.track.clips import moving_discs, write_video
 
@@ -37,22 +38,22 @@ def project(tmp_path: Path) -> Project:
 
 
 def test_a_session_is_taken_up_looked_at_and_written(
-    project: Project, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    project: Project, tmp_path: Path, cli: CommandLine
 ) -> None:
     folder, out = str(project.folder), tmp_path / "out.json"
     take = ["--take", "drive.mkv", "--session", str(tmp_path / "drive.session"), "--label", "disc"]
-    assert main(["project", "clips", folder, *take]) == 0
-    told = capsys.readouterr().out.splitlines()
+    told = cli.out(["project", "clips", folder, *take]).splitlines()
     assert told[0] == "drive.mkv: 6 frames, 2 tracks"
     assert told[1].startswith("  track 1, object 1 (disc): proposed, frames 0 to 5, ")
-    assert main(["project", "clips", folder, "-o", str(out)]) == 2
-    assert "No track is accepted. Review tracks" in capsys.readouterr().err
+    assert "No track is accepted. Review tracks" in cli.refused(
+        ["project", "clips", folder, "-o", str(out)]
+    )
     project.tracks.give_verdict(2, "accept", 1, "ann")
-    assert main(["project", "report", folder, "--json", str(out)]) == 0
-    assert "clips: 1; tracks: 1 accepted, 1 proposed" in capsys.readouterr().out
+    assert "clips: 1; tracks: 1 accepted, 1 proposed" in cli.out(
+        ["project", "report", folder, "--json", str(out)]
+    )
     assert json.loads(out.read_text("utf-8"))["clips"][0]["accepted"] == 1
-    assert main(["project", "clips", folder, "-o", str(out)]) == 0
-    assert "6 masks on 6 frames" in capsys.readouterr().err
+    assert "6 masks on 6 frames" in cli.err(["project", "clips", folder, "-o", str(out)])
     images, _ = read_annotations(out)
     assert [[mask.id for mask in image.masks] for image in images] == [[2]] * FRAMES
     wanted = [mask.rle for mask in project.tracks.masks(2)]
@@ -61,21 +62,18 @@ def test_a_session_is_taken_up_looked_at_and_written(
     assert json.loads(out.read_text("utf-8"))["masklet_id"] == [1, 2]
 
 
-def test_what_cannot_be_taken_up_is_told(
-    project: Project, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_cannot_be_taken_up_is_told(project: Project, cli: CommandLine) -> None:
     folder = str(project.folder)
     for words, complaint in (
         (["--session", "x"], "require --take. Add --take VIDEO"),
         (["--take", "missing.mkv"], "is missing from the project's folder"),
         (["--take", "drive.mkv", "--session", "missing.session"], "does not exist"),
     ):
-        assert main(["project", "clips", folder, *words]) == 2
-        assert complaint in capsys.readouterr().err
+        assert complaint in cli.refused(["project", "clips", folder, *words])
 
 
 def test_a_session_of_some_frames_is_not_taken_for_one_of_all(
-    project: Project, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    project: Project, tmp_path: Path, cli: CommandLine
 ) -> None:
     session = tmp_path / "some.session"
     clip = project.folder / "drive.mkv"
@@ -83,13 +81,17 @@ def test_a_session_of_some_frames_is_not_taken_for_one_of_all(
         opened.add(frame=0, id=1, points=[(30, 30)])
         list(opened)
     take = ["--take", "drive.mkv", "--session", str(session)]
-    assert main(["project", "clips", str(project.folder), *take]) == 2
-    assert "was created with every=2, fps=None, start=0" in capsys.readouterr().err
+    assert "was created with every=2, fps=None, start=0" in cli.refused(
+        ["project", "clips", str(project.folder), *take]
+    )
     assert project.tracks.clips()[0].tracks == 0
 
 
 def test_tracks_of_all_objects_are_proposed_and_an_interrupted_video_is_resumed(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    cli: CommandLine,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     folder = tmp_path / "photos"
     folder.mkdir()
@@ -132,6 +134,7 @@ def test_tracks_of_all_objects_are_proposed_and_an_interrupted_video_is_resumed(
         found = project.tracks.masks(project.tracks.tracks(1)[number].id)
         assert all(iou(rle_to_mask(one.rle), truth[one.frame][number]) > 0.8 for one in found)
     assert not [*(folder / ".anymask").glob("*.session")]
-    assert main(["project", "clips", str(folder), "--propose"]) == 0
-    assert "every video already has tracks" in capsys.readouterr().err
+    assert "every video already has tracks" in cli.err(
+        ["project", "clips", str(folder), "--propose"]
+    )
     assert [clip.tracks for clip in project.tracks.clips()] == [2, 2]

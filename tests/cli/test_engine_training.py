@@ -23,6 +23,7 @@ from anymask.training import Recipe, loop, newest_state
 from anymask.training.loop import TrainingRun
 from anymask.training.presets import LARGE_RATE
 from anymask.training.weights import write_result
+from tests.conftest import CommandLine
 from tests.studio.disc_projects import write_photos
 
 
@@ -96,12 +97,11 @@ def test_a_training_that_was_stopped_makes_no_model(
 
 
 def test_another_family_is_tuned_leads_and_is_gone_on_from(
-    project: Path, tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    project: Path, tiny: Path, tmp_path: Path, cli: CommandLine
 ) -> None:
     command = ["project", "retrain", str(project), "--steps", "1", "--masks", "2"]
     told = tmp_path / "told.json"
-    assert main([*command, "--model", str(tiny), "--method", "lora", "--json", str(told)]) == 0
-    said = capsys.readouterr().out
+    said = cli.out([*command, "--model", str(tiny), "--method", "lora", "--json", str(told)])
     assert "promoted: this is now the best model of the project" in said
     weights = Path(json.loads(told.read_text("utf-8"))["weights"])
     assert said.endswith(f"{weights}\n")

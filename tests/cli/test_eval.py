@@ -8,6 +8,7 @@ import pytest
 import anymask
 from anymask.cli.main import main
 from anymask.evaluation import FromFunction, evaluating
+from tests.conftest import CommandLine
 from tests.evaluation.small_sets import perfect, write_set
 
 PHOTOS = [[(2, 3, 20, 30), (40, 5, 60, 40)], [(0, 0, 64, 48)]]
@@ -29,13 +30,12 @@ def read(path: Path) -> dict:
 
 
 def test_a_folder_of_sets_is_measured_and_printed(
-    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    data: Path, tmp_path: Path, cli: CommandLine
 ) -> None:
     out = tmp_path / "out.json"
     words = ["--clicks", "2", "--measure", "noc", "--json", str(out)]
     page = tmp_path / "page.html"
-    assert main(["evaluate", str(data), *words, "--html", str(page)]) == 0
-    text = capsys.readouterr().out
+    text = cli.out(["evaluate", str(data), *words, "--html", str(page)])
     assert page.read_text(encoding="utf-8").count("<h2>Worst cases of first</h2>") == 1
     assert text.startswith("| set | masks | 1 click | 2 clicks | box |\n")
     assert "| first | 3 | 1.000 | 1.000 | 1.000 |" in text
@@ -85,28 +85,25 @@ def test_an_interrupted_run_goes_on_where_it_stopped(
     ],
 )
 def test_wrong_options_are_sentences(
-    data: Path, words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+    data: Path, words: list[str], message: str, cli: CommandLine
 ) -> None:
-    assert main(["evaluate", str(data), *words]) == 2
-    assert message in capsys.readouterr().err
+    assert message in cli.refused(["evaluate", str(data), *words])
 
 
 def test_a_file_of_other_settings_is_not_resumed(
-    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    data: Path, tmp_path: Path, cli: CommandLine
 ) -> None:
     out = str(tmp_path / "out.json")
     assert main(["evaluate", str(data), "--json", out]) == 0
-    assert main(["evaluate", str(data), "--json", out, "--resume", "--clicks", "2"]) == 2
-    assert "its settings is" in capsys.readouterr().err
+    assert "its settings is" in cli.refused(
+        ["evaluate", str(data), "--json", out, "--resume", "--clicks", "2"]
+    )
 
 
-def test_models_stand_in_one_table(
-    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_models_stand_in_one_table(data: Path, tmp_path: Path, cli: CommandLine) -> None:
     out = tmp_path / "out.json"
     words = ["evaluate", str(data / "first"), "--model", "model", "--model", "model=other.onnx"]
-    assert main([*words, "--json", str(out)]) == 0
-    header, _, row, *_ = capsys.readouterr().out.splitlines()
+    header, _, row, *_ = cli.out([*words, "--json", str(out)]).splitlines()
     assert header.startswith("| set | masks | 1 click | 3 clicks | box | model=other.onnx: 1 click")
     assert row == "| first | 3 | 1.000 | 1.000 | 1.000 | 1.000 | 1.000 | 1.000 |"
     assert [peer["name"] for peer in read(out)["peers"]] == ["model=other.onnx"]

@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
 
@@ -12,6 +11,7 @@ from anymask.cli.main import main
 from anymask.jobs import records
 from anymask.masks import Mask
 from anymask.segment import Model
+from tests.conftest import CommandLine
 from tests.segment.fakes import ColourRuntime, Modest, discs, iou
 
 PICTURE, MASKS = discs((90, 120), [(30, 45, 20), (90, 45, 22)])
@@ -34,11 +34,8 @@ def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ColourRuntime:
     return runtime
 
 
-def test_a_photo_becomes_records_and_a_picture(
-    runtime: ColourRuntime, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["everything", "photos/one.png", "-o", "out", *GRID]) == 0
-    first, second = capsys.readouterr().err.splitlines()[-2:]
+def test_a_photo_becomes_records_and_a_picture(runtime: ColourRuntime, cli: CommandLine) -> None:
+    first, second = cli.err(["everything", "photos/one.png", "-o", "out", *GRID]).splitlines()[-2:]
     told = json.loads(Path("out/one.json").read_text())
     assert first.startswith(
         f"wrote {Path('out/one.json')}: {len(told['annotations'])} masks covering "
@@ -55,47 +52,6 @@ def test_a_photo_becomes_records_and_a_picture(
         assert picture.size == (120, 90)
 
 
-def test_a_folder_is_done_once_and_again_when_something_changed(
-    runtime: ColourRuntime, capsys: pytest.CaptureFixture[str]
-) -> None:
-    told = []
-    for more in ([], [], ["--box-nms-thresh", "0.5"]):
-        assert main(["everything", "photos", "-o", "photos/out", *GRID, *more]) == 0
-        said = capsys.readouterr()
-        told.append(said.err.splitlines()[-1].partition(";")[0])
-        counts = {name: len(json.loads(Path(f"photos/out/{name}.json").read_text())["annotations"])
-                  for name in ("one", "two")}  # fmt: skip
-        lines = {f"{Path('photos', name)}.png: {number} masks" for name, number in counts.items()}
-        assert {*said.out.splitlines()} == (lines if told[-1].startswith("2 done") else set())
-    Path("photos/out/one.json").write_text("{")
-    main(["everything", "photos", "-o", "photos/out", *GRID, "--box-nms-thresh", "0.5"])
-    told.append(capsys.readouterr().err.splitlines()[-1].partition(";")[0])
-    assert told == [
-        "2 done, 0 skipped (existing), 0 failed",
-        "0 done, 2 skipped (existing), 0 failed",
-        "2 done, 0 skipped (existing), 0 failed",
-        "1 done, 1 skipped (existing), 0 failed",
-    ]
-
-
-def test_layouts_reach_the_records(
-    runtime: ColourRuntime, capsys: pytest.CaptureFixture[str]
-) -> None:
-    words = ["everything", "photos/one.png", "-o", "m.json", *GRID, "--layout"]
-    assert main([*words, "partition"]) == 0
-    told = json.loads(Path("m.json").read_text())
-    times = np.sum([Mask.from_sa1b(record).mask for record in told["annotations"]], axis=0)
-    assert times.max() == 1
-    assert told["anymask"]["coverage"] == pytest.approx(times.mean())
-    assert f"{100 * times.mean():.0f} % of the image" in capsys.readouterr().err
-    assert main([*words, "tree", "--mode", "exact", "--box-nms-thresh", "1"]) == 0
-    rows = json.loads(Path("m.json").read_text())["annotations"]
-    areas = {row["id"]: row["area"] for row in rows}
-    parts = [row for row in rows if "parent" in row]
-    assert parts
-    assert all(areas[row["parent"]] > row["area"] for row in parts)
-
-
 @pytest.mark.parametrize(
     ("options", "error"),
     [
@@ -107,18 +63,16 @@ def test_layouts_reach_the_records(
     ],
 )
 def test_options_that_make_no_sense_are_refused(
-    options: list[str], error: str, runtime: ColourRuntime, capsys: pytest.CaptureFixture[str]
+    options: list[str], error: str, runtime: ColourRuntime, cli: CommandLine
 ) -> None:
-    assert main(["everything", "photos/one.png", "-o", "out", *options]) == 2
-    assert error in capsys.readouterr().err
+    assert error in cli.refused(["everything", "photos/one.png", "-o", "out", *options])
     assert not Path("out").exists()
 
 
-def test_nothing_found_is_a_result(
-    runtime: ColourRuntime, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["everything", "photos/one.png", "-o", "out", "--score", "1"]) == 0
-    assert "No mask passed the filters. Lower --score or" in capsys.readouterr().err
+def test_nothing_found_is_a_result(runtime: ColourRuntime, cli: CommandLine) -> None:
+    assert "No mask passed the filters. Lower --score or" in cli.err(
+        ["everything", "photos/one.png", "-o", "out", "--score", "1"]
+    )
     assert json.loads(Path("out/one.json").read_text())["annotations"] == []
 
 
@@ -139,11 +93,6 @@ def test_where_nothing_passes_the_best_are_shown_as_in_python(
     assert found() == 0
     assert main(run) == 0  # the records were those of other settings
     assert found() > 0
-
-
-def test_masks_of_a_one_pixel_photo_can_be_drawn(runtime: ColourRuntime) -> None:
-    Image.fromarray(np.zeros((1, 1, 3), np.uint8)).save("dot.png")
-    assert main(["everything", "dot.png", "-o", "out", *GRID]) == 0
 
 
 def test_pictures_can_be_left_out_and_drawn_later_from_the_records(

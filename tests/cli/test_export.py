@@ -11,6 +11,7 @@ from anymask import models
 from anymask.cli.main import main
 from anymask.runtime import OnnxRuntime, TorchRuntime, file_hash, load_module, read_manifest
 from anymask.training import export_verify as verify
+from tests.conftest import CommandLine
 from tests.runtime.exports import export_once, network
 
 
@@ -58,11 +59,8 @@ def test_a_failed_verification_exits_with_2_and_says_what_is_wrong(
     assert "does not match the checkpoint: feature_error is" in err
 
 
-def test_an_export_that_browsers_do_not_run_says_so(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["export", "small", "-o", str(tmp_path / "x")]) == 0
-    assert "Export nano for it" in capsys.readouterr().out
+def test_an_export_that_browsers_do_not_run_says_so(tmp_path: Path, cli: CommandLine) -> None:
+    assert "Export nano for it" in cli.out(["export", "small", "-o", str(tmp_path / "x")])
 
 
 def test_the_bundled_model_is_exported_from_the_weights_beside_its_graphs() -> None:
@@ -78,24 +76,22 @@ def test_the_bundled_model_is_exported_from_the_weights_beside_its_graphs() -> N
 
 
 def test_video_graphs_of_a_bundled_model_are_refused_without_torch(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cli: CommandLine
 ) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
-    assert main(["export", "nano@384", "-o", str(tmp_path / "x"), "--video"]) == 2
-    message = capsys.readouterr().err
+    message = cli.refused(["export", "nano@384", "-o", str(tmp_path / "x"), "--video"])
     assert "nano is an image model" in message
     assert "torch" not in message
     assert not (tmp_path / "x").exists()
 
 
 def test_the_bundled_model_is_copied_without_torch(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cli: CommandLine
 ) -> None:
     monkeypatch.setitem(sys.modules, "anymask.training.export_graphs", None)  # what needs torch
     monkeypatch.setitem(sys.modules, "torch", None)
     target, shipped = tmp_path / "x", Path(anymask.__file__).parent / "assets" / "nano"
-    assert main(["export", "nano", "-o", str(target)]) == 0
-    lines = capsys.readouterr().out.splitlines()
+    lines = cli.out(["export", "nano", "-o", str(target)]).splitlines()
     assert any(line.split() == ["licence", "Apache-2.0"] for line in lines)
     assert len({line.rindex(" MB") for line in lines if line.endswith(" MB")}) == 1  # aligned
     copied = {path.name for path in target.iterdir()}

@@ -27,6 +27,7 @@ from anymask.training.reports import curve
 from anymask.training.run_folder import read_state
 from anymask.training.tuning_data import HELD_OUT, TRAIN, prepare
 from anymask.training.weights import check_result, write_result
+from tests.conftest import CommandLine
 from tests.training.small_data import write_sets
 
 
@@ -131,7 +132,7 @@ def test_a_file_that_lost_a_bit_of_a_tensor_is_not_called_done(tmp_path: Path) -
 
 
 def test_weights_that_answer_otherwise_once_reloaded_are_not_called_done(
-    coco: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    coco: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cli: CommandLine
 ) -> None:
     monkeypatch.setattr(anymask, "load", lambda *_args, **_options: None)
     told = held_out.measure
@@ -141,8 +142,9 @@ def test_weights_that_answer_otherwise_once_reloaded_are_not_called_done(
         else held_out.Measured(np.zeros((1, 3)), [(0, 0)]),
     )  # fmt: skip
     run = tmp_path / "run"
-    assert main(["finetune", "--data", str(coco), "-o", str(run), "--pictures", "8"]) == 2
-    assert "predicts masks that differ" in capsys.readouterr().err
+    assert "predicts masks that differ" in cli.refused(
+        ["finetune", "--data", str(coco), "-o", str(run), "--pictures", "8"]
+    )
     assert (run / LAST).is_file()
     assert not (run / finetune.RESULT).exists()
 

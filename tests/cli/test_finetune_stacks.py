@@ -17,6 +17,7 @@ from anymask.masks import iou
 from anymask.runtime import EXPORTED, OnnxRuntime, about_weights
 from anymask.training import export_graphs, presets
 from anymask.training import finetuning as finetune
+from tests.conftest import CommandLine
 from tests.training.test_channels import COUNT, write_stacks
 
 PLACE = [25, 20]
@@ -65,25 +66,22 @@ def test_file_array_weights_and_bundle_give_one_answer(tuned: Path) -> None:
 
 
 def test_photos_are_refused_where_a_model_of_channels_would_be_asked_about_them(
-    tuned: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tuned: Path, tmp_path: Path, cli: CommandLine
 ) -> None:
     tunes = str(tuned / "run" / finetune.WEIGHTS)
     Image.new("RGB", (64, 64)).save(tmp_path / "frame.png")
     track = ["track", str(tmp_path), "--model", tunes, "--point", "9,9", "-o"]
-    assert main([*track, str(tmp_path / "masks.jsonl")]) == 2
     assert (
         f"This model was fine-tuned on images with {COUNT} channels, but video frames have 3"
-        in (capsys.readouterr().err)
+        in (cli.refused([*track, str(tmp_path / "masks.jsonl")]))
     )
     for server in (["serve"], ["annotate", str(tmp_path)]):
-        assert main([*server, "--model", tunes]) == 2
         assert f"{tunes} was fine-tuned on images with {COUNT} channels" in (
-            capsys.readouterr().err
+            cli.refused([*server, "--model", tunes])
         )
     for asked in (["--teacher", tunes], ["--teacher", "nano", "--student", tunes]):
         distil = ["distil", *asked, "--data", str(tmp_path), "-o", str(tmp_path / "run")]
-        assert main(distil) == 2
-        assert f"{tunes} were tuned on images with {COUNT} channels" in capsys.readouterr().err
+        assert f"{tunes} were tuned on images with {COUNT} channels" in cli.refused(distil)
 
 
 def test_the_example_of_the_bundle_takes_the_same_channels(
@@ -145,19 +143,19 @@ def test_commands_take_the_stack_as_it_is(
 def test_channels_that_cannot_be_meant_are_one_error(
     tuned: Path,
     tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
+    cli: CommandLine,
     options: list[str],
     reason: str,
 ) -> None:
     command = ["finetune", "--data", str(tuned / "stacks"), "-o", str(tmp_path / "run")]
-    assert main([*command, *options]) == 2
-    assert reason in capsys.readouterr().err
+    assert reason in cli.refused([*command, *options])
 
 
 def test_a_further_tuning_goes_on_from_the_mix(
     tuned: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
+    cli: CommandLine,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(finetune, "export_beside", lambda _weights: None)  # takes half a minute
@@ -172,8 +170,9 @@ def test_a_further_tuning_goes_on_from_the_mix(
     kept = json.loads((tmp_path / "run" / "recipe.json").read_text("utf-8"))
     assert kept["channels"] == about["channels"]
     capsys.readouterr()
-    assert main([*command[:4], str(tmp_path / "other"), *command[5:], "--channels", "4"]) == 2
-    assert "was fine-tuned on images with 5 channels, but --channels 4" in capsys.readouterr().err
+    assert "was fine-tuned on images with 5 channels, but --channels 4" in cli.refused(
+        [*command[:4], str(tmp_path / "other"), *command[5:], "--channels", "4"]
+    )
 
 
 def test_weights_and_bundle_tell_the_same_classes(tuned: Path) -> None:
@@ -188,13 +187,16 @@ def test_weights_and_bundle_tell_the_same_classes(tuned: Path) -> None:
 
 
 def test_the_command_writes_label_maps(
-    tuned: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tuned: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    cli: CommandLine,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     command = ["segment", str(stack(tuned)), "--model", str(tuned / "run" / EXPORTED)]
     outputs = ["-o", "a.png", "-o", "a.overlay.png", "-o", "{name}.npy"]
-    assert main([*command, "--semantic", *outputs]) == 0
-    told = capsys.readouterr().out
+    told = cli.out([*command, "--semantic", *outputs])
     assert "1 left: " in told
     assert "2 right: " in told
     wanted = anymask.load(str(tuned / "run" / EXPORTED)).label(stack(tuned)).numbers
@@ -220,8 +222,7 @@ def test_the_command_writes_label_maps(
     ],
 )
 def test_label_maps_that_cannot_be_meant_are_one_error(
-    tuned: Path, words: list[str], reason: str, capsys: pytest.CaptureFixture[str]
+    tuned: Path, words: list[str], reason: str, cli: CommandLine
 ) -> None:
     command = ["segment", str(stack(tuned)), "--model", str(tuned / "run" / EXPORTED), *words]
-    assert main(command) == 2
-    assert reason in capsys.readouterr().err
+    assert reason in cli.refused(command)

@@ -5,16 +5,14 @@ import re
 import pytest
 
 from anymask.cli.command_table import commands
-from anymask.cli.main import load, main
+from anymask.cli.main import load
 from anymask.cli.parser import LONG_HELP
+from tests.conftest import CommandLine
 
 
 @pytest.mark.parametrize("command", sorted(commands()))
-def test_help_fits_on_a_screen_and_shows_what_is_required(
-    command: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main([command, "--help"]) == 0
-    short = capsys.readouterr().out
+def test_help_fits_on_a_screen_and_shows_what_is_required(command: str, cli: CommandLine) -> None:
+    short = cli.out([command, "--help"])
     assert short.count("\n") <= LONG_HELP
     parser = load(commands()[command]).parser(command)
     groups = [group for group in parser._mutually_exclusive_groups if group.required]
@@ -28,11 +26,8 @@ def test_help_fits_on_a_screen_and_shows_what_is_required(
     "command", [*map(str.split, sorted(commands())), ["project", "run"], ["project", "export"]],
     ids=" ".join,
 )  # fmt: skip
-def test_the_short_help_describes_every_option(
-    command: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main([*command, "--help"]) == 0
-    short = capsys.readouterr().out
+def test_the_short_help_describes_every_option(command: list[str], cli: CommandLine) -> None:
+    short = cli.out([*command, "--help"])
     bare = re.findall(r"^  (-(?:(?!  )[^\n])*)(?:\n {10,}|  +)\(default", short, re.M)
     assert bare == []
     assert "(default: True)" not in short

@@ -15,6 +15,7 @@ from anymask.cli import SUMMARIES
 from anymask.cli.command import Argument, Command
 from anymask.cli.command_table import COMMANDS
 from anymask.cli.main import main
+from tests.conftest import CommandLine
 
 
 @pytest.fixture
@@ -42,11 +43,8 @@ def fails_with(error: BaseException):
 
 
 @pytest.mark.parametrize("words", [[], ["--help"], ["-h"]])
-def test_help_names_every_command_with_its_summary(
-    words: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(words) == 0
-    out = capsys.readouterr().out
+def test_help_names_every_command_with_its_summary(words: list[str], cli: CommandLine) -> None:
+    out = cli.out(words)
     assert SUMMARIES.keys() == COMMANDS.keys()
     for name, summary in SUMMARIES.items():
         assert f"  {name} " in out
@@ -66,27 +64,8 @@ def test_only_the_chosen_command_is_imported() -> None:
 
 
 @pytest.mark.parametrize("word", ["version", "--version", "-V"])
-def test_the_version_has_three_spellings(word: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([word]) == 0
-    assert capsys.readouterr().out == f"anymask {__version__}\n"
-
-
-@pytest.mark.parametrize(
-    ("words", "same"),
-    [
-        (["help"], ["--help"]),
-        (["help", "segment"], ["segment", "--help"]),
-        (["--help", "segment"], ["segment", "--help"]),
-        (["help", "project", "run"], ["project", "run", "--help"]),
-    ],
-)
-def test_help_is_a_command_too(
-    words: list[str], same: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(words) == 0
-    told = capsys.readouterr().out
-    assert main(same) == 0
-    assert told == capsys.readouterr().out
+def test_the_version_has_three_spellings(word: str, cli: CommandLine) -> None:
+    assert cli.out([word]) == f"anymask {__version__}\n"
 
 
 @pytest.mark.parametrize(
@@ -108,17 +87,14 @@ def test_help_is_a_command_too(
         (["generate", "p.jpg"], "Did you mean 'everything'?"),
     ],
 )
-def test_what_is_no_command_gets_a_hint(
-    words: list[str], hint: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(words) == 2
-    error = capsys.readouterr().err
+def test_what_is_no_command_gets_a_hint(words: list[str], hint: str, cli: CommandLine) -> None:
+    error = cli.refused(words)
     assert hint in error
     assert error.count("\n") == 1
 
 
 def test_our_own_error_is_one_line_without_a_traceback(
-    command: types.SimpleNamespace, capsys: pytest.CaptureFixture[str]
+    command: types.SimpleNamespace, cli: CommandLine
 ) -> None:
     for ours, typed in (
         ("expected an image, got a spoon; pass an image",) * 2,
@@ -135,31 +111,25 @@ def test_our_own_error_is_one_line_without_a_traceback(
         ("File not found: 'a number=3.jpg', number=3.jpg or a/number=3",) * 2,
     ):
         command.action = fails_with(InputError(ours))
-        assert main(["probe"]) == 2
-        assert capsys.readouterr().err == f"anymask: error: {typed}\n"
+        assert cli.refused(["probe"]) == f"anymask: error: {typed}\n"
 
 
-def test_a_full_disk_is_a_sentence_too(
-    command: types.SimpleNamespace, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_full_disk_is_a_sentence_too(command: types.SimpleNamespace, cli: CommandLine) -> None:
     command.action = fails_with(OSError(28, "No space left on device", "out.png"))
-    assert main(["probe"]) == 2
-    assert "No space left on device: 'out.png'. Free some space" in capsys.readouterr().err
+    assert "No space left on device: 'out.png'. Free some space" in cli.refused(["probe"])
     for name in (".out.png.part", ".out.png.0123abcd.part"):
         command.action = fails_with(PermissionError(13, "Permission denied", f"a/{name}"))
-        assert main(["probe"]) == 2
-        assert capsys.readouterr().err == (
+        assert cli.refused(["probe"]) == (
             "anymask: error: Permission denied: 'a/out.png'. Check the path and its permissions, "
             "or choose another location.\n"
         )
 
 
 def test_an_interrupt_is_130_and_says_how_to_go_on(
-    command: types.SimpleNamespace, capsys: pytest.CaptureFixture[str]
+    command: types.SimpleNamespace, cli: CommandLine
 ) -> None:
     command.action = fails_with(KeyboardInterrupt())
-    assert main(["probe"]) == 130
-    assert "Run the same command again to resume" in capsys.readouterr().err
+    assert "Run the same command again to resume" in cli.err(["probe"], 130)
 
 
 def test_a_defect_keeps_its_traceback(command: types.SimpleNamespace) -> None:
@@ -230,7 +200,7 @@ def test_a_file_that_may_not_grow_is_told_of_the_limit() -> None:
     ids=lambda words: " ".join(words),
 )
 def test_a_missing_input_is_reported_before_a_missing_package(
-    words: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+    words: list[str], cli: CommandLine, monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:  # fmt: skip
     def lacks(*_: object) -> None:
@@ -239,21 +209,7 @@ def test_a_missing_input_is_reported_before_a_missing_package(
     monkeypatch.setattr(Command, "_execute", lacks)
     monkeypatch.chdir(tmp_path)
     Path("there").mkdir()
-    assert main(words) == 2
-    error = capsys.readouterr().err
+    error = cli.refused(words)
     assert "File or folder not found: 'absent'" in error
     Path("absent").mkdir()
-    assert main(words) == 2
-    assert "anymask[extra]" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("source", ["-", "sample:cat", "https://a.example/b.png", "*.png", "0"])
-def test_a_source_that_is_no_path_is_not_reported_as_missing(
-    source: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def lacks(*_: object) -> None:
-        raise MissingExtra("package", "extra", "this")
-
-    monkeypatch.setattr(Command, "_execute", lacks)
-    assert main(["everything", source, "-o", "o.gpkg"]) == 2
-    assert "anymask[extra]" in capsys.readouterr().err
+    assert "anymask[extra]" in cli.refused(words)

@@ -2,16 +2,13 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from anymask.cli.main import main
-from anymask.formats import Dataset
-from anymask.training.finetuning import _opened
-from anymask.training.options import TuningOptions
+from tests.conftest import CommandLine
 
 HW = (120, 160)
 NUMBERS = np.zeros(HW, np.uint8)
@@ -49,13 +46,16 @@ def words(command: str, root: Path, out: Path) -> list[str]:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_an_unclear_image_is_an_error_that_the_command_can_mend(
-    command: str, unclear: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    command: str,
+    unclear: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    cli: CommandLine,
 ) -> None:
     if command == "import":
         assert main(["project", "init", str(unclear / "images")]) == 0
     asked = words(command, unclear, tmp_path / "out")
-    assert main(asked) == 2
-    told = capsys.readouterr().err
+    told = cli.refused(asked)
     assert "is ambiguous as a mask image" in told, told
     assert "--mask-values binary" in told
     assert main([*asked, "--mask-values", "binary"]) == 0
@@ -68,36 +68,3 @@ def test_an_unclear_image_is_an_error_that_the_command_can_mend(
     if command == "redact":
         with Image.open(tmp_path / "out" / "a.png") as picture:
             assert (np.asarray(picture)[NUMBERS > 1] == 0).all()
-
-
-def tuning(data: Path, out: Path, **more: Any) -> Dataset:
-    options = TuningOptions(model="nano", data=data, output=out, **more)
-    return _opened(data, options, out)
-
-
-def test_tuning_takes_them_too(unclear: Path, tmp_path: Path) -> None:
-    first, _ = tuning(unclear, tmp_path / "run", mask_values="binary")
-    assert len(first.masks) == 1
-
-
-@pytest.fixture
-def apart(tmp_path: Path) -> Path:
-    """A file for each object, as many programs write them."""
-    root = tmp_path / "set"
-    for folder in ("images", "masks"):
-        (root / folder).mkdir(parents=True)
-    picture = np.full((*HW, 3), 70, np.uint8)
-    picture[NUMBERS > 0] = (200, 60, 40)
-    for name in ("a", "b"):
-        Image.fromarray(picture).save(root / "images" / f"{name}.png")
-        for number in (1, 2, 3):
-            white = (number == NUMBERS) * np.uint8(255)
-            Image.fromarray(white).save(root / "masks" / f"{name}_{number - 1}.png")
-    return root
-
-
-def test_a_file_for_each_object_is_redacted(apart: Path, tmp_path: Path) -> None:
-    assert main(words("redact", apart, tmp_path / "out")) == 0
-    for name in ("a.png", "b.png"):
-        with Image.open(tmp_path / "out" / name) as picture:
-            assert (np.asarray(picture)[NUMBERS > 0] == 0).all()

@@ -226,8 +226,3 @@ def test_a_wrong_name_or_file_is_one_sentence_and_exit_code_2(
     err = capsys.readouterr().err
     assert err.startswith("anymask: error: ")
     assert message in err
-
-
-def test_a_wrong_name_stops_before_the_first_download(mirror, store_folder):
-    assert main(["models", "get", "hashed", "wrong"]) == 2
-    assert not (store_folder / "models").exists()

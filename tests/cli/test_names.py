@@ -21,6 +21,7 @@ from anymask.runtime import (
 )
 from anymask.runtime.onnx import read_table, table_to_arrays
 from anymask.training import copy_bundle
+from tests.conftest import CommandLine
 
 WORDS = ("cat", "dog", "lamp")
 
@@ -68,12 +69,13 @@ def write_examples(folder: Path, photo: Path) -> Path:
 
 
 def test_own_names_are_learned_and_used(
-    bundle: Path, photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    bundle: Path, photo: Path, tmp_path: Path, cli: CommandLine
 ) -> None:
     mine = tmp_path / "mine.json"
     examples = write_examples(tmp_path / "examples", photo)
-    assert main(["names", str(examples), "-o", str(mine), "--model", str(bundle)]) == 0
-    assert "brick (1), wall (1)" in capsys.readouterr().err
+    assert "brick (1), wall (1)" in cli.err(
+        ["names", str(examples), "-o", str(mine), "--model", str(bundle)]
+    )
     out = tmp_path / "out.json"
     words = ["segment", str(photo), "--mask", str(_mask(tmp_path)), "-o", str(out)]
     assert main([*words, "--model", str(bundle), "--names", str(mine)]) == 0
@@ -88,11 +90,8 @@ def _mask(folder: Path) -> Path:
     return folder / "mask.png"
 
 
-def test_the_names_that_are_known_are_listed(
-    bundle: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["names", "--model", str(bundle)]) == 0
-    said = capsys.readouterr().out
+def test_the_names_that_are_known_are_listed(bundle: Path, cli: CommandLine) -> None:
+    said = cli.out(["names", "--model", str(bundle)])
     assert "2 built-in names with training images:\ncat, dog\n" in said
     assert said.endswith("1 names known from text only, found less accurately:\nlamp\n")
 
@@ -106,7 +105,6 @@ def test_the_names_that_are_known_are_listed(
     ],
 )
 def test_names_that_cannot_be_learned_are_one_line(
-    words: list[str], says: str, bundle: Path, capsys: pytest.CaptureFixture[str]
+    words: list[str], says: str, bundle: Path, cli: CommandLine
 ) -> None:
-    assert main(["names", *words, "--model", str(bundle)]) == 2
-    assert says in capsys.readouterr().err
+    assert says in cli.refused(["names", *words, "--model", str(bundle)])

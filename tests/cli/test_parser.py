@@ -6,9 +6,9 @@ import pytest
 
 from anymask.base import InputError
 from anymask.cli import Settings
-from anymask.cli.main import main
 from anymask.cli.parser import CommandParser, nearest
 from anymask.segment import SegmentSettings
+from tests.conftest import CommandLine
 
 
 def parser() -> CommandParser:
@@ -136,12 +136,11 @@ def test_the_nearest_name_is_found_by_case_beginning_and_slip() -> None:
     assert found == ["segment", "segment", "segment", "--negative", None, None]
 
 
-def test_every_command_s_error_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_command_s_error_is_one_line(cli: CommandLine) -> None:
     from anymask.cli.command_table import COMMANDS
 
     for name in COMMANDS:
-        assert main([name, "--no-such-option"]) == 2
-        error = capsys.readouterr().err
+        error = cli.refused([name, "--no-such-option"])
         assert error.startswith("anymask: error: Unknown option --no-such-option. ")
         assert error.count("\n") == 1
 

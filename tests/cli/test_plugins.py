@@ -6,6 +6,7 @@ import pytest
 
 from anymask.base import PLUGINS, plugins
 from anymask.cli.main import main
+from tests.conftest import CommandLine
 
 PROBE = """
 from anymask.cli import Argument, Command
@@ -50,55 +51,41 @@ def listed(capsys: pytest.CaptureFixture[str]) -> list[list[str]]:
 @pytest.mark.usefixtures("folder")
 @pytest.mark.parametrize("words", [["probe", "--help"], ["help", "probe"]])
 def test_a_command_of_a_plug_in_is_listed_and_runs(
-    words: list[str], capsys: pytest.CaptureFixture[str]
+    words: list[str], capsys: pytest.CaptureFixture[str], cli: CommandLine
 ) -> None:
     assert main(["--help"]) == 0
     assert listed(capsys).count(["probe", SUMMARY]) == 1
-    assert main(words) == 0
-    shown = capsys.readouterr().out
+    shown = cli.out(words)
     assert shown.startswith("usage: anymask probe ")
     assert SUMMARY in shown
     assert "depth in meters" in shown
-    assert main(["probe", "--depth", "3"]) == 0
-    assert capsys.readouterr().out == "probed 3\n"
+    assert cli.out(["probe", "--depth", "3"]) == "probed 3\n"
 
 
 @pytest.mark.usefixtures("folder")
-def test_a_plug_in_replaces_no_built_in_command(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["sample", "--help"]) == 0
-    assert "depth in meters" not in capsys.readouterr().out
-    assert main(["--help"]) == 0
-    assert capsys.readouterr().out.count("\n  sample ") == 1
+def test_a_plug_in_replaces_no_built_in_command(cli: CommandLine) -> None:
+    assert "depth in meters" not in cli.out(["sample", "--help"])
+    assert cli.out(["--help"]).count("\n  sample ") == 1
 
 
 @pytest.mark.usefixtures("known")
 @pytest.mark.parametrize("words", [["sonar"], ["sonar", "--help"], ["help", "sonar"]])
-def test_a_command_of_an_absent_plug_in_names_it(
-    words: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(words) == 2
-    assert capsys.readouterr().err == (
+def test_a_command_of_an_absent_plug_in_names_it(words: list[str], cli: CommandLine) -> None:
+    assert cli.refused(words) == (
         "anymask: error: Command 'sonar' requires the plug-in anymask-depths. Install it in a "
         "clone of anymask with: pip install ./contrib/anymask-depths\n"
     )
-    assert main(["--help"]) == 0
-    assert "sonar" not in capsys.readouterr().out
+    assert "sonar" not in cli.out(["--help"])
 
 
 @pytest.mark.usefixtures("folder")
-def test_other_names_stay_unknown(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert main(["prob"]) == 2
-    assert "Unknown command 'prob'. Did you mean 'probe'?" in capsys.readouterr().err
+def test_other_names_stay_unknown(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "Unknown command 'prob'. Did you mean 'probe'?" in cli.refused(["prob"])
     for name, reason in (("lost", "No module named"), ("empty", "has no attribute 'COMMAND'")):
-        assert main([name]) == 2
-        told = capsys.readouterr().err
+        told = cli.refused([name])
         assert told.startswith(f"anymask: error: The command '{name}' of the plug-in ")
         assert reason in told
         assert told.count("\n") == 1
     monkeypatch.setenv("ANYMASK_DISABLE_PLUGINS", "1")
-    assert main(["probe"]) == 2
-    assert "Unknown command 'probe'." in capsys.readouterr().err
-    assert main(["--help"]) == 0
-    assert SUMMARY not in capsys.readouterr().out
+    assert "Unknown command 'probe'." in cli.refused(["probe"])
+    assert SUMMARY not in cli.out(["--help"])

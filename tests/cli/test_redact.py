@@ -9,27 +9,27 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from anymask.cli.main import main
 from anymask.masks import mask_to_rle, rle_to_coco
+from tests.conftest import CommandLine
 from tests.jobs.test_redaction import FACE, finds, labels, photos  # noqa: F401 - fixtures
 
 
 @pytest.mark.usefixtures("finds")
-def test_the_first_run_says_how_to_go_on(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["redact", "photos", "--words", "face", "-o", "out"]) == 0
-    told = capsys.readouterr().err
+def test_the_first_run_says_how_to_go_on(cli: CommandLine) -> None:
+    told = cli.err(["redact", "photos", "--words", "face", "-o", "out"])
     assert "found 2 objects in 3 images. No copies are written before a review" in told
     assert "without a detection: 1 of 3 images, listed in out-without.csv" in told
     assert "anymask redact photos --labels out-review -o out" in told
     assert "anymask project export photos -o reviewed.json" in told
     assert not Path("out").exists()
-    assert main(["redact", "photos", "--labels", "out-review", "-o", "out"]) == 0
-    assert "out: 2 objects redacted in 3 copied images" in capsys.readouterr().err
+    assert "out: 2 objects redacted in 3 copied images" in cli.err(
+        ["redact", "photos", "--labels", "out-review", "-o", "out"]
+    )
     assert sorted(path.name for path in Path("out").glob("*.*g")) == ["a.jpg", "wall.png"]
 
 
 def test_tracks_hide_objects_in_a_folder_of_frames(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cli: CommandLine
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("clip").mkdir()
@@ -41,16 +41,17 @@ def test_tracks_hide_objects_in_a_folder_of_frames(
         if frame != 3:  # lost for one frame
             lines.append(json.dumps({"frame": frame, "objects": [record]}))
     Path("t.jsonl").write_text("\n".join(lines))
-    assert main(["redact", "clip", "--labels", "t.jsonl", "-o", "out"]) == 0
-    assert "11 copied images" in capsys.readouterr().err
+    assert "11 copied images" in cli.err(["redact", "clip", "--labels", "t.jsonl", "-o", "out"])
     masks[3] = masks[2] | masks[4]
     for frame in range(11):
         with Image.open(f"out/{frame}.png") as picture:
             black = (np.asarray(picture) == 0).all(axis=2)
         assert black[masks[frame]].all()
         assert black.mean() < 0.4
-    assert main(["redact", "clip", "--labels", "t.jsonl", "--words", "cup", "-o", "o2"]) == 2
-    assert "Remove --words" in capsys.readouterr().err
+    assert "Remove --words" in cli.refused(
+        ["redact", "clip", "--labels", "t.jsonl", "--words", "cup", "-o", "o2"]
+    )
     Path("clip/10.png").unlink()
-    assert main(["redact", "clip", "--labels", "t.jsonl", "-o", "o3"]) == 2
-    assert "has masks up to frame 10" in capsys.readouterr().err
+    assert "has masks up to frame 10" in cli.refused(
+        ["redact", "clip", "--labels", "t.jsonl", "-o", "o3"]
+    )

@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from anymask import models
-from anymask.cli.main import main
 from anymask.runtime import licence_of_weights
 from anymask.training import Recipe
 from anymask.training.recipe import RecipeStage
 from anymask.training.run_folder import TrainingProgress, licence_of_run, save_checkpoint
 from anymask.training.weights import write_result
+from tests.conftest import CommandLine
 
 STAGES = (RecipeStage(steps=1, side=64, images=2, masks=2),)
 S_LAB = "NTU S-Lab License 1.0"
@@ -76,11 +76,12 @@ def test_several_processes_of_torchrun_do_not_write_one_folder(
     command: list[str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    cli: CommandLine,
 ) -> None:
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
     monkeypatch.setenv("WORLD_SIZE", "2")
     run = tmp_path / "run"
-    assert main([*command, "--data", str(tmp_path), "-o", str(run)]) == 2
-    assert "torchrun started 2. Start it without torchrun" in capsys.readouterr().err
+    assert "torchrun started 2. Start it without torchrun" in cli.refused(
+        [*command, "--data", str(tmp_path), "-o", str(run)]
+    )
     assert not run.exists()

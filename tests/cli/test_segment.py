@@ -11,6 +11,7 @@ from PIL import Image
 import anymask
 from anymask.cli.main import main
 from anymask.segment import Model
+from tests.conftest import CommandLine
 from tests.segment.fakes import ColourRuntime, discs, drawn, iou
 
 PICTURE, (LEFT, RIGHT) = discs((200, 300), [(90, 100, 70), (240, 100, 20)])
@@ -82,10 +83,9 @@ def test_an_empty_mask_is_told(folder: Path, capsys: pytest.CaptureFixture[str])
     ],
 )
 def test_what_the_user_can_mend_is_one_line_and_exit_code_2(
-    words: list[str], told: str, folder: Path, capsys: pytest.CaptureFixture[str]
+    words: list[str], told: str, folder: Path, cli: CommandLine
 ) -> None:
-    assert main(["segment", "photo.png", *words]) == 2
-    error = capsys.readouterr().err
+    error = cli.refused(["segment", "photo.png", *words])
     assert error.startswith("anymask: error: ")
     assert told in error
     assert error.count("\n") == 1
@@ -101,10 +101,9 @@ def test_what_the_user_can_mend_is_one_line_and_exit_code_2(
     ],
 )
 def test_an_empty_name_and_json_are_told_the_right_option(
-    folder: Path, capsys: pytest.CaptureFixture[str], words: list[str], told: str
+    folder: Path, cli: CommandLine, words: list[str], told: str
 ) -> None:
-    assert main(["segment", *words, "--point", "90,100"]) == 2
-    assert capsys.readouterr().err == f"anymask: error: {told}\n"
+    assert cli.refused(["segment", *words, "--point", "90,100"]) == f"anymask: error: {told}\n"
     assert [path.name for path in folder.iterdir()] == ["photo.png"]
 
 
@@ -131,17 +130,14 @@ def test_a_photo_that_fails_is_named_and_the_others_are_done(
 
 
 def test_parts_of_each_mask_replace_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cli: CommandLine
 ) -> None:
     """A square on a disc: the mask of the box is the disc, its part is the square."""
     monkeypatch.chdir(tmp_path)
     image, disc, (square,) = drawn([(140, 100, 40)])
     Image.fromarray(image).save("disc.png")
     box = ["--box", "64,24,256,216"]
-    assert (
-        main(["segment", "disc.png", *box, "--parts", "--model", "nano", "-o", "parts.json"]) == 0
-    )
-    told = capsys.readouterr().out
+    told = cli.out(["segment", "disc.png", *box, "--parts", "--model", "nano", "-o", "parts.json"])
     found = next(iter(anymask.read("parts.json"))).masks
     assert f"{len(found)} part" in told
     assert "part 1: score" in told

@@ -67,16 +67,6 @@ def test_every_output_holds_every_frame(clip: Path) -> None:
     assert not list(Path().glob(".*"))  # neither drafts nor the session are left
 
 
-def test_two_objects_and_every_second_frame(clip: Path) -> None:
-    assert (
-        track(clip, "--box", BOX, "--box", "2:2:83,53,114,86", "--every", 2, "-o", "masks.jsonl")
-        == 0
-    )
-    lines = [json.loads(line) for line in Path("masks.jsonl").read_text("utf-8").splitlines()]
-    assert [line["frame"] for line in lines] == [0, 2, 4]
-    assert [[one["object"] for one in line["objects"]] for line in lines] == [[1], [1, 2], [1, 2]]
-
-
 def test_an_interrupted_run_goes_on(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert track(clip, "--box", BOX, "-o", "whole.jsonl") == 0
     from anymask.track import outputs

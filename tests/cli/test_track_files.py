@@ -57,23 +57,6 @@ def test_nothing_is_written_over_what_is_read(
     assert contents(here) == before
 
 
-def test_masks_are_called_as_the_frames_are(here: Path) -> None:
-    outputs = ["davis", "v1.d/", "masks.jsonl"]
-    said = [word for name in outputs for word in ("-o", name)]
-    assert track("frames", "--box", BOX, *said) == 0
-    names = [f"{number:05d}.png" for number in (0, 5, 10, 15)]
-    for folder in ("davis", "v1.d"):
-        assert [path.name for path in sorted(Path(folder).iterdir())] == names
-    lines = [json.loads(line) for line in Path("masks.jsonl").read_text("utf-8").splitlines()]
-    assert [(line["frame"], line["file"]) for line in lines] == list(enumerate(names))
-
-
-def test_the_working_folder_is_an_output(here: Path) -> None:
-    assert track("frames", "--box", BOX, "--end", 2, "-o", ".") == 0
-    assert sorted(path.name for path in here.glob("*.png")) == ["00000.png", "00005.png"]
-    assert not list(here.glob(".*"))
-
-
 def test_a_folder_called_by_a_number_is_no_camera(here: Path) -> None:
     Path("frames").rename("2024")
     assert track("2024", "--box", BOX, "-o", "a.jsonl") == 0

@@ -28,6 +28,7 @@ from anymask.training.options import (
 )
 from anymask.training.presets import run_options, with_fields
 from anymask.training.weights import write_result
+from tests.conftest import CommandLine
 
 
 @pytest.mark.parametrize(
@@ -60,11 +61,10 @@ from anymask.training.weights import write_result
     ],
 )
 def test_what_cannot_be_meant_is_one_error(
-    options: list[str], reason: str, coco: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    options: list[str], reason: str, coco: Path, tmp_path: Path, cli: CommandLine
 ) -> None:
     command = ["finetune", "--data", str(coco), "-o", str(tmp_path / "run"), *options]
-    assert main(command) == 2
-    assert reason in capsys.readouterr().err
+    assert reason in cli.refused(command)
     assert not (tmp_path / "run").exists()  # refused before any work
 
 
@@ -103,7 +103,7 @@ def test_two_processes_that_cannot_share_a_step_become_one() -> None:
 
 
 def test_a_run_goes_on_with_the_same_data_and_options_only(
-    coco: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    coco: Path, tmp_path: Path, cli: CommandLine
 ) -> None:
     run = tmp_path / "run"
     begun = TuningOptions(
@@ -122,6 +122,5 @@ def test_a_run_goes_on_with_the_same_data_and_options_only(
         "the same options, or choose another run folder."
     )
     command = ["finetune", "--data", str(coco), "-o", str(run), "--method", "lora"]
-    assert main(command) == 2
-    assert "--pictures was 8, now not given" in capsys.readouterr().err
+    assert "--pictures was 8, now not given" in cli.refused(command)
     assert not (run / finetune.DATA).exists()

@@ -8,9 +8,9 @@ from PIL import Image
 
 import anymask
 from anymask.base import AnymaskError, InputError
-from anymask.cli.main import main
 from anymask.images import load_image, use_instead
 from anymask.segment import Model
+from tests.conftest import CommandLine
 from tests.segment.fakes import ColourRuntime
 
 NIFTI = bytes(344) + b"n+1\0" + bytes(200)
@@ -84,11 +84,10 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ],
 )
 def test_each_command_names_the_right_one(
-    command: str, name: str, kind: str, path: str | None, capsys: pytest.CaptureFixture[str]
+    command: str, name: str, kind: str, path: str | None, cli: CommandLine
 ) -> None:
     pytest.importorskip("av", reason="needs the extra [video]")
-    assert main([command, name, *WORDS[command]]) == 2
-    told = capsys.readouterr().err
+    told = cli.refused([command, name, *WORDS[command]])
     assert COMMANDS[kind] in told
     assert path is None or f"{COMMANDS[kind]} {path}" in told
     assert told.count("\n") == 1

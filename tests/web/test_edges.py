@@ -43,16 +43,6 @@ REFINED = """async ({points, labels, box}) => {
   return fine.map(({patch, score, violated}) => [toCoco(patch), score, violated]);
 }"""
 
-# Counts what the model's workers are asked.
-COUNT = """(() => {
-  window.asked = {};
-  const post = Worker.prototype.postMessage;
-  Worker.prototype.postMessage = function (message, ...rest) {
-    window.asked[message.kind] = (window.asked[message.kind] ?? 0) + 1;
-    return post.call(this, message, ...rest);
-  };
-})()"""
-
 
 @cache
 def model() -> Any:
@@ -62,14 +52,7 @@ def model() -> Any:
 @pytest.fixture
 def at_work(sit_down: SitDown, photos: dict[str, np.ndarray]) -> Any:
     """Somebody whose first photo, the coffee, the model has seen."""
-    ann = sit_down(Project(photos))
-    ann.page.add_init_script(COUNT)
-    return ann
-
-
-def begin(ann: Any) -> Any:
-    ann.begin()
-    return ann
+    return sit_down(Project(photos))
 
 
 def overlap(rle: Rle, mask: np.ndarray) -> float:
@@ -86,7 +69,7 @@ def kept(ann: Any) -> np.ndarray:
 
 def test_edges_are_those_of_python(at_work: Any, photos: dict[str, np.ndarray]) -> None:
     """Of one look at a lone click, of two at a box and at corrected clicks."""
-    ann, moved, again = begin(at_work), [], []
+    ann, moved, again = at_work.begin(), [], []
     for name in photos:
         ann.page.evaluate(f"window.anymask.session.open('{name}')")
         ann.until(f"s.editor?.entry.id === '{name}' && s.editor.seen")
@@ -109,56 +92,11 @@ def test_edges_are_those_of_python(at_work: Any, photos: dict[str, np.ndarray]) 
     assert sum(again) >= 3  # and what a closer look has found is something else
 
 
-def test_a_large_photo_is_looked_at_closer_in_its_own_pixels(
-    sit_down: SitDown, photos: dict[str, np.ndarray]
-) -> None:
-    """A window that is smaller than the size in which edges are looked for, and a larger one."""
-    large = photos["cat"].repeat(6, axis=0).repeat(6, axis=1)
-    ann = begin(sit_down(Project({"cat": large})))
-    for box in ([900, 360, 1080, 540], [700, 300, 1420, 1000]):  # windows of 541 and 2161 pixels
-        wanted, once = (model().segment(large, box=box, zoom=zoom) for zoom in ("auto", False))
-        ((coco, score, _),) = ann.page.evaluate(REFINED, {"points": [], "labels": [], "box": box})
-        mask = coco_to_rle(coco)
-        assert overlap(mask, wanted.masks[0]) >= SAME > overlap(mask, once.masks[0]), box
-        assert abs(score - wanted.scores[0]) < 0.02
-
-
-MIDDLE = (90, 300)
-
-
-def test_a_newer_click_and_a_hover_do_not_wait_for_an_old_closer_look(
-    at_work: Any, photos: dict[str, np.ndarray]
-) -> None:
-    held: list[Any] = []  # what a closer look waits for
-    at_work.page.route("**/model/encoder.onnx", lambda route: held.append(route))
-    ann = begin(at_work)
-    ann.page.mouse.move(*ann.at(*MIDDLE))
-    ann.until("s.editor.preview !== null")
-    assert ann.ask("window.asked.refine") is None  # what is passed alone is not refined
-    clicks = [[330, 230, 1], [330, 180, 0], [335, 236, 1]]  # on something small
-    click = "(places) => places.forEach((of) => window.anymask.session.editor.click(...of))"
-    ann.page.evaluate(click, clicks[:2])
-    ann.until_so(lambda: bool(held), "the encoder's request")
-    old = ann.ask("s.editor.looks.keep")
-    ann.page.evaluate(click, clicks[2:])
-    ann.until(f"s.editor.looks.keep !== '{old}' && s.editor.looks.candidates.length === 1")
-    ann.page.mouse.move(*ann.at(MIDDLE[0] + 5, MIDDLE[1]))
-    ann.until("s.editor.preview !== null")
-    for route in held:
-        route.continue_()
-    ann.looked()
-    assert ann.ask("window.asked.encode") == 1  # the old look was given up
-    ann.keep()
-    points, labels = [one[:2] for one in clicks], [one[2] for one in clicks]
-    wanted = model().segment(photos["coffee"], points=points, point_labels=labels).masks[0]
-    assert overlap(mask_to_rle(kept(ann)), wanted) >= SAME
-
-
 def test_a_network_that_cannot_be_loaded_is_said_and_the_mask_is_kept(
     at_work: Any, photos: dict[str, np.ndarray]
 ) -> None:
     at_work.page.route("**/model/refiner.onnx", lambda route: route.abort())
-    ann = begin(at_work)
+    ann = at_work.begin()
     ann.click(*CLICK)
     ann.message("The edge of the mask was not refined")
     ann.keep()

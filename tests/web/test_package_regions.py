@@ -12,14 +12,9 @@ import pytest
 
 import anymask
 from anymask.images import load_image
-from anymask.masks import CLEAN, Mask, iou, mask_to_rle, rle_iou
-from anymask.segment import Arrangement
-from anymask.segment.everything.filter import arrange
-from anymask.segment.settings import ADAPTIVE_NMS, CONTAINED
-from tests.web.package_server import ASSETS, PHOTO
+from anymask.masks import iou
+from tests.web.package_server import PHOTO
 from tests.web.test_package import ask, bits
-
-ROCKET = ASSETS / "photos" / "rocket.jpg"
 
 
 def png_address(photo: np.ndarray) -> str:
@@ -81,34 +76,3 @@ def test_holes_and_islands_go_below_the_sizes_that_python_knows(
     own = {"max_hole_area": holes, "min_island_area": islands, "refine_edges": False}
     for mask, other in zip(rest, model.segment(photo, **asked, **own).masks[1:], strict=True):
         assert iou(bits(mask, other.shape), other) > 0.999
-
-
-def test_everything_has_holes_and_islands_of_the_sizes_that_python_knows(page: Any) -> None:
-    photo = load_image(ROCKET)
-    found = ask(
-        page,
-        f"""
-        const photo = await (await fetch("{png_address(photo)}")).blob();
-        const told = [];
-        const masks = await (await model.see(photo)).everything({{
-            maxHoleArea: 100, minIslandArea: "1%", progress: (...of) => told.push(of),
-        }});
-        return [told.at(-1), ...masks.map((one) => Array.from(one.toArray()).join(""))];
-        """,
-    )
-    told, *texts = found
-    assert told == [256, 256]
-    masks = [mask_to_rle(bits(text, photo.shape[:2])) for text in texts]
-    model = anymask.load()
-    as_in_the_page = {"mode": "exact", "grid": 16, "refine_edges": False}
-    once = {"iou": ADAPTIVE_NMS, "contained": CONTAINED}
-    sizes = {"max_hole_area": 100, "min_island_area": "1%"}
-
-    def worst(records: list[Mask]) -> float:
-        """Of those masks the one that the page's come least close to."""
-        return float(rle_iou(masks, [record.rle for record in records]).max(axis=0).min())
-
-    assert worst(model.everything(photo, **as_in_the_page, **once, **sizes)) > 0.999
-    whole = model.everything(photo, **as_in_the_page)
-    for other in ({"max_hole_area": CLEAN}, {"min_island_area": CLEAN}, {"min_island_area": 0}):
-        assert worst(arrange(whole, Arrangement(**once, **(sizes | other)))) < 0.996

@@ -61,19 +61,6 @@ def test_the_example_page_cuts_out_the_main_subject(page: Any) -> None:
     assert int(pixels[1]) == pytest.approx(found[0].sum(), rel=0.03)
 
 
-def test_a_grey_wall_has_no_subject(page: Any) -> None:
-    wall = np.random.default_rng(0).integers(110, 130, (120, 160, 3)).astype(np.uint8)
-    assert subject_of(page, wall) is None
-
-
-def test_the_probe_is_read_once(page: Any) -> None:
-    read = []
-    page.route(re.compile("subject.json"), lambda route: (read.append(1), route.continue_()))
-    ask(page, "const seen = await model.see(image); await seen.subject(); await seen.subject();")
-    page.unroute(re.compile("subject.json"))
-    assert len(read) == 1
-
-
 def test_a_model_without_a_probe_is_refused(page: Any) -> None:
     def answer(route: Any) -> None:
         manifest = json.loads((probe_file("nano").parent / "manifest.json").read_text("utf-8"))

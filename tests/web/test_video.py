@@ -89,37 +89,3 @@ def test_two_objects_are_corrected_taken_back_and_removed(viewer: Viewer, clip: 
     viewer.until("f.said.length === 0 && !f.asking && f.tracks.objects.length === 0")
     viewer.keys("Control+z")
     viewer.page.get_by_text("There is no click to undo").wait_for()
-
-
-def test_everything_by_the_keyboard_and_a_reload_loses_nothing(viewer: Viewer, clip: Path) -> None:
-    viewer.watch(clip)
-    viewer.keys("Alt+ArrowLeft")
-    x, y = viewer.ask("window.anymask.videoStage.cross")
-    step = 8 / viewer.ask("f.view.scale")
-    viewer.keys(*["Alt+ArrowLeft"] * round((x - 30) / step))
-    viewer.keys(*["Alt+ArrowUp"] * round((y - 30) / step), "Enter")
-    viewer.until("f.tracks.of(1, 0) !== null && !f.asking")
-    viewer.keys("Shift+Enter")
-    viewer.until("f.said.length === 2 && !f.asking")
-    viewer.keys("Control+z", "l")
-    viewer.until("f.said.length === 1 && !f.asking")
-    viewer.page.keyboard.type("disc")
-    viewer.keys("Enter")
-    viewer.follow()
-    viewer.keys("Home")
-    viewer.on_screen(0)
-    viewer.keys("Space")
-    viewer.until("!f.playing && f.frame", FRAMES - 1)
-    known = viewer.ious(1, [masks[0] for masks in TRUTH])
-    assert min(known) > 0.7
-    viewer.drawn()
-    viewer.page.reload()
-    viewer.page.wait_for_selector(".timeline")
-    viewer.on_screen(FRAMES - 1)
-    assert viewer.ious(1, [masks[0] for masks in TRUTH]) == known
-    assert viewer.ask("[f.left, f.said.length, f.objects[0].name]") == [0, 1, "disc"]
-    viewer.keys("q")
-    viewer.page.get_by_role("heading", name="Open images to annotate").wait_for()
-    viewer.page.reload()
-    viewer.page.get_by_role("heading", name="Open images to annotate").wait_for()
-    assert viewer.ask("f === undefined") is True
