@@ -4,14 +4,12 @@ import itertools
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
 
 import anymask
-from anymask.base import DataError
 from anymask.cli.main import main
-from anymask.formats import read, read_annotations
+from anymask.formats import read_annotations
 from anymask.masks import empty_rle, mask_to_rle, rle_to_string
 from anymask.segment import Model
 from tests.conftest import CommandLine
@@ -84,26 +82,3 @@ def test_results_never_lie_among_the_annotations(
         ["audit", str(tmp_path / "set"), *more]
     )
     assert sorted((tmp_path / "set").rglob("*")) == before
-
-
-def test_the_pages_of_a_stack_are_audited_and_copied(
-    data: Path, tmp_path: Path, cli: CommandLine
-) -> None:
-    """Records that `anymask everything FOLDER --page all` writes name pages as pictures."""
-    pages = [Image.open(data / "images" / f"{number}.png") for number in range(2)]
-    (photos := tmp_path / "photos" / "deep").mkdir(parents=True)
-    pages[0].save(photos / "stack.tif", save_all=True, append_images=pages[1:])
-    records = str(tmp_path / "records")
-    make = ["everything", str(tmp_path / "photos"), "-o", records, "--page", "all"]
-    assert main([*make, "--grid", "4"]) == 0
-    where = ["--images", str(tmp_path / "photos")]
-    assert "records: 2 images" in cli.out([*words(Path(records), tmp_path / "out"), *where])
-    copied = ["convert", records, str(tmp_path / "set"), "--to", "set", "--copy-images", *where]
-    assert main(copied) == 0
-    for number, page in enumerate(pages):
-        path = tmp_path / "set" / "images" / "deep" / f"stack.tif.page{number}.png"
-        np.testing.assert_array_equal(anymask.load_image(path), np.asarray(page))
-    assert main(words(tmp_path / "set", tmp_path / "again")) == 0
-    (image, _), _ = read_annotations(Path(records), None, tmp_path / "photos")
-    with pytest.raises(DataError, match="stack.tif.page0.png' is page 0 of .* convert .* SET --to"):
-        read(records, images=tmp_path / "photos").picture(image)

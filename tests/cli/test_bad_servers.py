@@ -34,28 +34,26 @@ def file(tmp_path: Path) -> Path:
         (["--memory", "-1"], "memory must be a number of megabytes, 0 or more, got -1"),
     ],
 )
-def test_a_server_that_cannot_be_says_why(
-    capsys: pytest.CaptureFixture[str], words: list[str], told: str
-) -> None:
-    assert told in refused(capsys, "serve", *words)
+def test_a_server_that_cannot_be_says_why(cli: CommandLine, words: list[str], told: str) -> None:
+    assert told in refused(cli, "serve", *words)
 
 
 def test_weights_that_are_broken_end_the_server(
-    capsys: pytest.CaptureFixture[str], file: Path, tmp_path: Path
+    cli: CommandLine, file: Path, tmp_path: Path
 ) -> None:
     words = ["--model", "mobile_sam", "--weights", file, "--port", "0"]
-    told = refused(capsys, "serve", *words)
+    told = refused(cli, "serve", *words)
     assert told.count("anymask: error:") == 1
     assert "file" in told
     (tmp_path / "photos").mkdir()
     Image.new("RGB", (9, 8)).save(tmp_path / "photos" / "a.png")
-    assert refused(capsys, "annotate", tmp_path / "photos", *words) == told
+    assert refused(cli, "annotate", tmp_path / "photos", *words) == told
 
 
 @pytest.mark.parametrize("words", [["annotate"], ["project", "init"]])
 def test_a_folder_without_a_picture_becomes_no_project(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, words: list[str]
+    cli: CommandLine, tmp_path: Path, words: list[str]
 ) -> None:
     (tmp_path / "notes.txt").write_text("no picture")
-    assert f"{tmp_path} contains no images" in refused(capsys, *words, tmp_path)
+    assert f"{tmp_path} contains no images" in refused(cli, *words, tmp_path)
     assert not (tmp_path / ".anymask").exists()

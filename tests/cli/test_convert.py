@@ -5,24 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from anymask.formats import read_annotations, write_annotations
+from anymask.formats import write_annotations
 from tests.conftest import CommandLine
-from tests.formats.annotated import pixels, rings
+from tests.formats.annotated import rings
 
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
     write_annotations([rings()], tmp_path / "in", "sa1b")
     return tmp_path / "in"
-
-
-def test_a_lossless_way_says_so(source: Path, cli: CommandLine) -> None:
-    target = source.parent / "coco.json"
-    assert cli.err(["convert", str(source), str(target), "--to", "coco", "--strict"]) == (
-        f"Converted 1 image (4 masks) from sa1b to coco without losses: {target}\n"
-    )
-    (image,), _ = read_annotations(target)
-    assert pixels(image) == pixels(rings())
 
 
 def test_losses_are_printed_and_written(source: Path, cli: CommandLine) -> None:

@@ -1,6 +1,5 @@
 """`anymask cutout` on photos and folders."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,7 @@ from anymask.cli.main import main
 from anymask.masks import Mask, mask_to_rle
 from anymask.segment import Model
 from tests.conftest import CommandLine
-from tests.segment.fakes import ColourRuntime, discs, iou
+from tests.segment.fakes import ColourRuntime, discs
 
 PICTURE, (DISC,) = discs((60, 90), [(30, 30, 20)])
 
@@ -71,25 +70,6 @@ def test_the_look_is_what_was_asked_for(
     with Image.open(more[-1]) as picture:
         assert picture.mode == mode
         assert picture.size == size if size else max(picture.size) < 50
-
-
-def test_a_folder_is_done_once_and_what_has_no_subject_gets_no_picture(
-    cli: CommandLine,
-) -> None:
-    told = []
-    for more in ([], [], ["--crop"]):
-        lines = cli.err(["cutout", "photos", "-o", "out", *more]).splitlines()
-        told.append(lines[-1].partition(";")[0])
-        assert any("wall.png: No main subject" in line for line in lines) == (told[-1][0] == "3")
-    assert told == [
-        "3 done, 0 skipped (existing), 0 failed, 1 of those done without a result",
-        "0 done, 3 skipped (existing), 0 failed",
-        "3 done, 0 skipped (existing), 0 failed, 1 of those done without a result",
-    ]
-    assert [name for name in names("out") if not name.startswith(".")] == ["one.png", "two.png"]
-    assert names("out/.masks") == ["one.json", "two.json", "wall.json"]
-    (record,) = json.loads(Path("out/.masks/one.json").read_text())["annotations"]
-    assert iou(Mask.from_sa1b(record).mask, DISC) == 1
 
 
 def test_a_pattern_names_the_suffix_of_a_folder_s_pictures() -> None:

@@ -72,21 +72,6 @@ def test_what_cannot_be_taken_up_is_told(project: Project, cli: CommandLine) -> 
         assert complaint in cli.refused(["project", "clips", folder, *words])
 
 
-def test_a_session_of_some_frames_is_not_taken_for_one_of_all(
-    project: Project, tmp_path: Path, cli: CommandLine
-) -> None:
-    session = tmp_path / "some.session"
-    clip = project.folder / "drive.mkv"
-    with open_session(Model(ColourRuntime()), clip, session=session, every=2) as opened:
-        opened.add(frame=0, id=1, points=[(30, 30)])
-        list(opened)
-    take = ["--take", "drive.mkv", "--session", str(session)]
-    assert "was created with every=2, fps=None, start=0" in cli.refused(
-        ["project", "clips", str(project.folder), *take]
-    )
-    assert project.tracks.clips()[0].tracks == 0
-
-
 def test_tracks_of_all_objects_are_proposed_and_an_interrupted_video_is_resumed(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],

@@ -110,25 +110,6 @@ def test_the_example_of_the_bundle_takes_the_same_channels(
         model.open(str(tmp_path / "four.npy"))
 
 
-def test_commands_take_the_stack_as_it_is(
-    tuned: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    weights = ["--weights", str(tuned / "run" / finetune.WEIGHTS)]
-    place = ["--point", "25,20"]
-    assert main(["segment", str(stack(tuned)), *weights, *place, "-o", "a.overlay.png"]) == 0
-    assert anymask.load_image("a.overlay.png").shape == (48, 64, 3)
-    model = ["--model", str(tuned / "run" / EXPORTED)]
-    assert main(["segment", str(stack(tuned)), *model, *place, "-o", "b.mask.png"]) == 0
-    for told in ("wrote e.npz", "exists: e.npz"):
-        assert main(["encode", str(stack(tuned)), *model, "-o", "e.npz"]) == 0
-        assert told in (said := "".join(capsys.readouterr()))
-        assert "pages" not in said  # all of them are one picture
-    grid = ["--grid", "3", "-o", "found"]
-    assert main(["everything", str(stack(tuned)), *model, *grid]) == 0
-    assert anymask.load_image("found/0.png").shape == (48, 64, 3)
-
-
 @pytest.mark.parametrize(
     ("options", "reason"),
     [

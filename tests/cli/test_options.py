@@ -13,7 +13,6 @@ from anymask.cli.main import load
 from anymask.cli.serve import SERVER, read_server
 from anymask.evaluation.selection import EvalSettings
 from anymask.jobs import LookChoice
-from anymask.segment import Grid
 from anymask.studio.limits import Limits
 
 
@@ -45,14 +44,6 @@ def test_limits_are_given_in_millions_and_nothing_else_is_taken_for_one() -> Non
     assert (limits.upload_bytes, limits.pixels) == (1_500_000, 2_000_000)
     with pytest.raises(InputError, match="upload_bytes must be a whole number of at least 1"):
         read_server(parser.parse_args(["--upload-megabytes", "0"]))
-
-
-def test_what_was_given_is_read_and_the_rest_left_to_the_class() -> None:
-    parser = argparse.ArgumentParser()
-    Settings(Grid, only=("mode", "grid", "score")).add_to(parser)
-    args = parser.parse_args(["--grid", "8", "--score", "0"])
-    assert read_options(args, Grid) == {"grid": 8, "score": 0.0}
-    assert read_options(parser.parse_args([]), Grid) == {}
 
 
 def test_the_model_s_options_reach_the_load(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,10 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from anymask.formats import AnnotatedImage, write_annotations
-from anymask.masks import Mask, mask_to_rle
 from tests.conftest import CommandLine
-from tests.evaluation.small_sets import rectangle, write_set
+from tests.evaluation.small_sets import write_set
 
 PHOTOS = [[(2, 3, 20, 30), (40, 5, 60, 40)], [(0, 0, 64, 48)], []]
 
@@ -27,20 +25,6 @@ def test_one_set_becomes_tables_a_file_and_a_page(
     assert "| images without masks | 1 |" in text
     assert json.loads(out.read_text("utf-8"))["sets"][0]["masks"] == 3
     assert page.read_text("utf-8").startswith("<!doctype html>")
-
-
-def test_sets_stand_side_by_side_in_any_format(
-    data: Path, tmp_path: Path, cli: CommandLine
-) -> None:
-    mask = Mask(mask_to_rle(rectangle((10, 10), (1, 1, 5, 5))), label="cup")
-    image = AnnotatedImage(file_name="a.jpg", hw=(10, 10), masks=(mask,))
-    write_annotations([image], tmp_path / "first.json", "coco")
-    write_annotations([image], tmp_path / "lab", "labelme")
-    words = [str(path) for path in (data, tmp_path / "first.json", tmp_path / "lab")]
-    text = cli.out(["stats", *words])
-    assert "|  | first (1) | first (2) | lab |" in text
-    assert "| masks | 3 | 1 | 1 |" in text
-    assert "| cup | 0 | 1 | 1 |" in text
 
 
 def test_groups_come_from_a_table(data: Path, tmp_path: Path, cli: CommandLine) -> None:

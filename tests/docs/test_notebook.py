@@ -51,11 +51,3 @@ def test_a_notebook_runs_from_top_to_bottom(
     assert (tmp_path / "dog.png").stat().st_size > 1000
     assert "<path" in (tmp_path / "dog.svg").read_text("utf-8")
     assert list((tmp_path / "labels").rglob("*.txt"))
-
-
-@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.name)
-def test_a_notebook_is_kept_with_small_outputs(notebook: Path) -> None:
-    """A reader on the web sees results; large pictures would grow the repository."""
-    document = json.loads(notebook.read_text("utf-8"))
-    assert all(cell["outputs"] for cell in document["cells"] if cell["cell_type"] == "code")
-    assert notebook.stat().st_size < 150_000

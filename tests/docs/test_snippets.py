@@ -162,10 +162,3 @@ def test_links_to_a_heading_find_it(document: Path) -> None:
     places = [(document.parent / name if name else document, anchor) for name, anchor in links]
     lost = [anchor for place, anchor in places if anchor not in anchors(place)]
     assert lost == []
-
-
-def test_pictures_are_small_enough_for_a_first_screen() -> None:
-    heavy = [
-        path.name for path in (ROOT / "docs" / "images").iterdir() if path.stat().st_size > 3e5
-    ]
-    assert heavy == []

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from skimage import measure as skimage_measure
 
-from anymask.cli.main import main
 from anymask.formats import AnnotatedImage, write_annotations
 from anymask.images import ImageFile
 from anymask.masks import ImageInMemory, Mask, Masks, mask_to_rle, measure
@@ -116,20 +115,3 @@ def test_an_array_is_measured_by_its_own_numbers_and_another_size_not_at_all() -
         .startswith(",".join(measure.HEADER))
     )
     assert "c0_mean" not in Masks([Mask(mask_to_rle(cell()))], picture=other).to_csv()
-
-
-def test_the_command_line_measures_the_page_that_it_looked_at(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    path, out = stack(tmp_path / "a.tif"), tmp_path / "out"
-    asked = ["--page", "z1c1", "--box", "4,5,14,15"]
-    assert main(["segment", str(path), *asked, "-o", str(tmp_path / "cell.csv")]) == 0
-    (row,) = rows_of(tmp_path / "cell.csv")
-    assert row["image"] == "a.tif.page3.png"
-    assert (row["c0_max"], row["c1_max"], row["unit"]) == ("1100", "500", "µm")
-    assert main(["segment", str(path), *asked, "-o", f"{out}/a.tif.page3.json"]) == 0
-    table = tmp_path / "all.csv"
-    assert main(["convert", str(out), str(table), "--images", str(tmp_path)]) == 0
-    (again,) = rows_of(table)
-    assert again == row
-    assert "wrote" in capsys.readouterr().err

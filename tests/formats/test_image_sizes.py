@@ -13,7 +13,6 @@ import pytest
 from PIL import Image
 
 from anymask.base import DataError
-from anymask.cli.main import main
 from anymask.formats import AnnotatedImage, convert, read, write_annotations
 from anymask.masks import Mask, mask_to_rle
 
@@ -89,19 +88,6 @@ def test_label_files_of_huge_images_are_converted_without_their_pixels(tmp_path:
     for form, name in (("label-png", "png"), ("label-studio", "s.json")):
         with pytest.raises(DataError, match="200000000 pixels"):
             convert(source, tmp_path / name, form)
-
-
-def test_a_mask_image_of_another_size_is_skipped(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for name, size in (("a", (30, 20)), ("b", (60, 40))):
-        shown(tmp_path / "images", f"{name}.jpg", SAID)
-        (tmp_path / "masks").mkdir(exist_ok=True)
-        mask = Image.new("L", size)
-        mask.paste(255, (5, 5, 15, 15))
-        mask.save(tmp_path / "masks" / f"{name}.png")
-    assert main(["convert", str(tmp_path), str(tmp_path / "out.json")]) == 0
-    assert "a.jpg" in capsys.readouterr().err
 
 
 def test_refused_images_leave_nothing_behind(tmp_path: Path) -> None:

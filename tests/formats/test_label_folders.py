@@ -77,15 +77,3 @@ def test_labels_of_yolo_and_annotations_of_davis_stay_theirs(tmp_path: Path) -> 
     photo(tmp_path / "davis" / "JPEGImages" / "clip" / "00000.jpg")
     forms = {name: read(tmp_path / name).form for name in ("yolo", "davis")}
     assert forms == {"yolo": "yolo", "davis": "davis"}
-
-
-def test_labels_of_several_photos_are_read(tmp_path: Path) -> None:
-    """`_cp_masks.png`, as Cellpose saves results for other programs."""
-    for name in "ab":
-        label(tmp_path / f"{name}_cp_masks.png")
-        photo(tmp_path / f"{name}.tif")
-    found = [
-        (image.file_name, {mask.id: mask.area for mask in image.masks})
-        for image in read(tmp_path, "label-png")
-    ]
-    assert found == [("a.tif", {1: 1, 2: 2}), ("b.tif", {1: 1, 2: 2})]

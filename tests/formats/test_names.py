@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-import anymask
 from anymask.base import DataError
 from anymask.formats import (
     AnnotatedImage,
@@ -100,30 +99,6 @@ def test_every_format_writes_both_pictures(tmp_path: Path, form: str, pair: str)
     found, _ = read_annotations(tmp_path / "out", form)
     columns = sorted(int(one.masks[0].rle.counts[0]) // 6 for one in found if one.masks)
     assert columns == [1, 5]
-
-
-def colour(path: Path) -> tuple[int, ...]:
-    """The colour of a picture of one colour."""
-    with Image.open(path) as found:
-        return tuple(np.asarray(found)[0, 0].tolist())
-
-
-@pytest.mark.parametrize("form", ["yolo", "set"])
-@pytest.mark.parametrize("pair", ["posix", "windows", "addresses"])
-def test_the_pictures_are_copied_to_their_masks(tmp_path: Path, form: str, pair: str) -> None:
-    for camera, shade in (("cam1", 40), ("cam2", 200)):
-        (tmp_path / "photos" / camera).mkdir(parents=True)
-        Image.new("RGB", (8, 6), (shade, 0, 0)).save(tmp_path / f"photos/{camera}/0001.png")
-    names = [name.replace(".jpg", ".png") for name in PAIRS[pair]]
-    write_annotations([image(names[0], 1), image(names[1], 5)], tmp_path / "in.json", "coco")
-    anymask.convert(
-        tmp_path / "in.json", tmp_path / "out", form, images=tmp_path / "photos", copy_images=True
-    )
-    source = read(tmp_path / "out")
-    shades = {
-        int(one.masks[0].rle.counts[0]) // 6: colour(source.picture(one))[0] for one in source
-    }
-    assert shades == {1: 40, 5: 200}
 
 
 def test_a_picture_is_not_taken_for_one_of_another_folder(tmp_path: Path) -> None:

@@ -1,7 +1,5 @@
 """What works, and what an error says, where only some extras are installed."""
 
-import json
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,49 +8,9 @@ import tifffile
 
 from anymask.base.lazy import EXTRAS
 from tests.evaluation.small_sets import write_set
-from tests.extras import brings, run_with
+from tests.extras import run_with
 from tests.house import gates
-
-HELPS = """
-import argparse, contextlib, io, json
-from anymask.cli.command_table import commands
-from anymask.cli.main import load
-from anymask.cli.main import main
-
-def lines():
-    yield from ([], ["help"], ["-h"], ["--help"], ["--version"])
-    for name, module in commands().items():
-        parser = load(module).parser(name)
-        found = [one for one in parser._actions if isinstance(one, argparse._SubParsersAction)]
-        for words in [[], *([action] for one in found for action in one.choices)]:
-            yield from ([name, *words, "--help"], [name, *words, "--help-all"])
-
-told = {}
-for words in lines():
-    with contextlib.redirect_stdout(io.StringIO()) as out:
-        told[" ".join(words)] = [main(words), len(out.getvalue())]
-print(json.dumps(told))
-"""
-
-NAMES = """
-import importlib, json, pkgutil
-import anymask
-from anymask.base import MissingExtra
-from anymask.base.lazy import _Placeholder
-
-rooms = [one.name for one in pkgutil.iter_modules(anymask.__path__) if one.ispkg]
-told = {}
-for room in ["anymask", "anymask.sam", *(f"anymask.{name}" for name in rooms if name != "assets")]:
-    module = importlib.import_module(room)
-    assert set(getattr(module, "__all__", ())) <= set(dir(module)), room
-    for name in getattr(module, "__all__", ()):
-        try:
-            value = getattr(module, name)
-            told[f"{room}.{name}"] = "placeholder" if isinstance(value, _Placeholder) else "there"
-        except MissingExtra as error:
-            told[f"{room}.{name}"] = error.extra
-print(json.dumps(told))
-"""
+from tests.installed.extras import packages
 
 STAR = """
 from anymask import *
@@ -77,42 +35,6 @@ try:
 except MissingExtra as error:
     print(error)
 """
-
-
-@pytest.mark.parametrize("extras", [(), ("studio",)])
-def test_every_help_text_is_shown(extras: tuple[str, ...]) -> None:
-    done = run_with(extras, HELPS)
-    assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert len(told) > 90
-    assert {words: one for words, one in told.items() if one[0] != 0 or one[1] < 10} == {}
-
-
-def test_the_list_of_commands_imports_none_of_them() -> None:
-    program = """
-import sys
-from anymask.cli.command_table import COMMANDS
-from anymask.cli.main import main
-main(["--help"])
-print(sorted(sys.modules.keys() & {*COMMANDS.values(), "numpy", "cv2", "importlib.metadata"}))
-"""
-    assert run_with((), program).stdout.splitlines()[-1] == "[]"
-
-
-@pytest.mark.parametrize("extras", [(), ("studio",), ("torch",), ("maps",)])
-def test_a_public_name_is_there_or_names_its_extra(extras: tuple[str, ...]) -> None:
-    done = run_with(extras, NAMES)
-    assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert len(told) > 700
-    absent = {name: found for name, found in told.items() if found != "there"}
-    of_rooms = {name: extra for name, extra in absent.items() if name.count(".") > 1}
-    assert set(of_rooms.values()) <= {*EXTRAS.values()} - {*extras}
-    assert {extra for name, extra in absent.items() if name not in of_rooms} <= {"placeholder"}
-    if "studio" in extras:
-        others = {name for name, extra in of_rooms.items() if extra != "torch"}
-        assert not [name for name in others if name.startswith("anymask.studio.")]
-        assert told["anymask.Project"] == told["anymask.annotate"] == "there"
 
 
 def test_a_star_import_works_where_packages_are_missing() -> None:
@@ -151,7 +73,7 @@ def test_the_table_of_extras_is_that_of_the_project() -> None:
     distributions = {"av": "av", "nrrd": "pynrrd", "pi_heif": "pi-heif", "python_multipart": ""}
     for package, extra in EXTRAS.items():
         name = distributions.get(package, package.replace("_", "-")) or "python-multipart"
-        assert name in brings(extra), package
+        assert name in packages(extra), package
 
 
 # What cannot run is refused before work begins.
@@ -222,66 +144,6 @@ except MissingExtra as error:
 
 
 # What an extra promises.
-
-STUDIO = """
-import sys
-from anymask.cli.main import main
-for words in (
-    ["project", "init", "photos"],
-    ["project", "import", "photos", "set"],
-    ["project", "review", "photos"],
-    ["project", "report", "photos", "--html", "report.html"],
-    ["project", "clips", "photos"],
-    ["project", "export", "photos", "-o", "masks.json", "--only", "labelled"],
-):
-    assert main(words) == 0, words
-assert main(["project", "retrain", "photos"]) == 2
-assert "torch" not in sys.modules
-
-import os, signal, threading, urllib.request
-import anymask
-
-def answered(address):
-    def visit():
-        try:
-            for path in ("/health", "/api/project", "/openapi.json"):
-                print(path, urllib.request.urlopen(address + path, timeout=60).status)
-        finally:
-            os.kill(os.getpid(), signal.SIGINT)
-    threading.Thread(target=visit).start()
-
-try:
-    anymask.annotate(anymask.Project("photos"), "nano", port=0, ready=answered)
-except KeyboardInterrupt:
-    pass
-"""
-
-
-def test_studio_alone_runs_projects_and_the_page(data: Path, tmp_path: Path) -> None:
-    shutil.copytree(data, tmp_path / "set")
-    shutil.copytree(data / "images", tmp_path / "photos")
-    done = run_with(("studio",), STUDIO, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert "2 new masks" in done.stdout + done.stderr
-    assert done.stdout.endswith("/health 200\n/api/project 200\n/openapi.json 200\n")
-    assert "(package 'torch')" in done.stderr
-
-
-def test_volumes_alone_compares_labels_with_the_truth(tmp_path: Path) -> None:
-    program = """
-import numpy as np
-import anymask, sys
-from anymask.cli.main import main
-from anymask.volumes import Volume, write_labels
-for name, end in (("truth.nii.gz", 6), ("found.nii.gz", 5)):
-    labels = np.zeros((8, 8, 8), np.uint8)
-    labels[2:end, 2:6, 2:6] = 1
-    write_labels(name, Volume(labels, np.eye(4)))
-sys.exit(main(["evaluate", "score", "volume", "truth.nii.gz", "found.nii.gz"]))
-"""
-    done = run_with(("volumes",), program, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert "0.857" in done.stdout.replace(" .", "0.")  # 2 x 48 / (64 + 48) voxels
 
 
 @pytest.mark.parametrize("words", [["segment", "--point", "9,9"], ["everything", "--grid", "2"]])

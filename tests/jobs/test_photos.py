@@ -78,25 +78,6 @@ def test_the_number_of_a_place_is_the_same_for_ever() -> None:
     assert place_number(Path(os.fsdecode(b"\xff.jpg"))) > 0
 
 
-def test_machines_share_the_photos_and_their_folders(tmp_path: Path) -> None:
-    source = touch(tmp_path / "in", *(f"{n % 3}/{n}.jpg" for n in range(200)))
-    out = tmp_path / "out"
-    whole = find_items(source, out, output_shards=8)
-    parts = [find_items(source, out, shard=(i, 4), output_shards=8) for i in range(1, 5)]
-    assert sorted(job.photo for part in parts for job in part) == sorted(job.photo for job in whole)
-    assert {job for part in parts for job in part} == set(whole)
-    folders = [{job.stem.relative_to(out).parts[0] for job in part} for part in parts]
-    assert folders == [{f"sa_{n:06d}" for n in (i, i + 4)} for i in range(4)]
-    assert all(20 < len(part) < 80 for part in parts)
-
-
-def test_a_photo_s_folder_does_not_depend_on_the_others(tmp_path: Path) -> None:
-    source = touch(tmp_path / "in", "b.jpg")
-    (before,) = find_items(source, Path("out"), output_shards=100)
-    touch(source, "a.jpg", "c.jpg")
-    assert before in find_items(source, Path("out"), output_shards=100)
-
-
 @pytest.mark.parametrize("text", ["", "1", "0/4", "5/4", "1/0", "a/b", "-1/4", "1/2/3", "1.5/2"])
 def test_a_shard_that_makes_no_sense_is_told(text: str) -> None:
     with pytest.raises(InputError, match="such as 1/4 to 4/4"):

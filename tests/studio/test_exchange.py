@@ -1,7 +1,6 @@
 """A project's masks leave and come in, are planned for, and train a model."""
 
 import json
-import shutil
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -198,35 +197,3 @@ def test_the_model_behind_a_mask_goes_in_and_out_of_a_project(tmp_path: Path) ->
         "sam_vit_b", published.sha256 or "", "Apache-2.0", published.data
     )
     assert Provenance().origin() is None
-
-
-@pytest.mark.parametrize(
-    "name", ["coco", "labelme", "sa1b", "cvat", "yolo", "label-studio", "label-png"]
-)
-@pytest.mark.parametrize("packed", [False, True])
-@pytest.mark.parametrize("photos", [False, True])
-def test_folders_and_archives_come_in(
-    project: Project,
-    truth: dict[str, AnnotatedImage],
-    tmp_path: Path,
-    name: str,
-    packed: bool,
-    photos: bool,
-) -> None:
-    """Also with the photos, in a folder that the project has not."""
-    source = tmp_path / "export"
-    images = [replace(one, file_name=f"train/{one.file_name}") for one in truth.values()]
-    write_annotations(images, source / masks_file(name), name, Policy(tolerance=0))
-    for image in images if photos else ():
-        place = source / "images" / image.file_name
-        place.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(project.folder / Path(image.file_name).name, place)
-    if packed:
-        shutil.make_archive(str(source), "zip", source)
-        source = source.with_suffix(".zip")
-    if name == "yolo":  # whose sizes are those of the photos
-        (project.folder / "train").mkdir()
-        for image in images:
-            shutil.copy(project.folder / Path(image.file_name).name, project.folder / "train")
-    taken = take_masks(project, source, None, "ann")
-    assert (taken.new, taken.strange) == (12, 0)

@@ -15,7 +15,6 @@ from starlette.testclient import TestClient
 
 import anymask
 from anymask.base import UintImage
-from anymask.cli.main import main
 from anymask.masks import Rle, coco_to_rle, mask_to_rle, rle_iou
 from anymask.segment import Model
 from anymask.studio import Draft, create_project
@@ -249,14 +248,3 @@ def test_of_two_searches_that_look_at_the_same_photo_one_is_kept(
     next(one), next(other)
     assert [len(each.records) for each in (*one, *other)] == [0, 1, 0]
     assert len(project.masks()) == 3
-
-
-def test_the_command_says_what_it_found(
-    project: Project, capsys: pytest.CaptureFixture[str]
-) -> None:
-    folder = str(project.folder)
-    assert main(["project", "find", folder, "elephant", "--limit", "1"]) == 0
-    assert "1 image, 0 proposals" in capsys.readouterr().err
-    for words, told in ((["elefant"], "Unknown names: 'elefant'"), (["--like", "9"], "record 9")):
-        assert main(["project", "find", folder, *words]) == 2
-        assert told in capsys.readouterr().err

@@ -7,10 +7,8 @@ import io
 import json
 from typing import Any
 
-import numpy as np
 import pytest
 from PIL import Image
-from pycocotools import mask as coco
 from starlette.testclient import TestClient
 
 from tests.studio.servers import CLICK, JSON, PICTURE, error_of, png
@@ -147,44 +145,3 @@ def test_geojson_of_a_map_is_refused(http: TestClient) -> None:
                 reply = http.post(f"/api/{path}?format=geojson", json=body | {"image": image})
                 assert ("is georeferenced" in reply.text) is (kind == "tiff")
                 assert reply.status_code == (422 if kind == "tiff" or path == "find" else 200)
-
-
-def test_polygons_enclose_the_masks(http: TestClient) -> None:
-    import shapely
-
-    rle = asked(http, "segment", "rle", **CLICK).json()["answers"][0]
-    answer = asked(http, "segment", "polygons&tolerance=0", **CLICK).json()["answers"][0]
-    assert answer["score"] == rle["score"]
-    for regions, mask in zip(answer["polygons"], rle["masks"], strict=True):
-        area = sum(shapely.Polygon(one["exterior"], one["holes"]).area for one in regions)
-        assert area == coco.area(mask)
-
-
-def test_everything_is_had_in_each_format(http: TestClient) -> None:
-    import io
-
-    from PIL import Image
-
-    records = asked(http, "everything", "rle", settings=GRID).json()["records"]
-    assert records
-    named = asked(http, "everything", "polygons", settings=GRID).json()["records"]
-    assert [row["area"] for row in named] == [row["area"] for row in records]
-    assert all(row["polygons"] and "segmentation" not in row for row in named)
-    shapes = asked(http, "everything", "geojson", settings=GRID).json()["features"]
-    assert [one["properties"]["area"] for one in shapes] == [row["area"] for row in records]
-    assert asked(http, "everything", "svg", settings=GRID).text.count("<path") == len(records)
-    picture = Image.open(io.BytesIO(asked(http, "everything", "png", settings=GRID).content))
-    numbers = np.asarray(picture)
-    assert numbers.shape == PICTURE.shape[:2]
-    assert set(np.unique(numbers)) <= set(range(len(records) + 1))
-    nothing = asked(http, "everything", "png", settings=GRID | {"min_mask_area": 10**6})
-    assert not np.asarray(Image.open(io.BytesIO(nothing.content))).any()
-
-
-def test_outlines_are_smooth_unless_the_tolerance_is_nought(http: TestClient) -> None:
-    def corners(query: str) -> int:
-        answer = asked(http, "segment", query, **CLICK).json()["answers"][0]
-        return len(answer["polygons"][0][0]["exterior"])
-
-    assert 3 <= corners("polygons&tolerance=2") < corners("polygons")
-    assert corners("polygons") < corners("polygons&tolerance=0") / 2

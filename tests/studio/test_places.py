@@ -63,16 +63,6 @@ def test_our_folder_itself_must_be_no_link(photos: Path, tmp_path: Path) -> None
     assert list((tmp_path / "elsewhere").iterdir()) == []
 
 
-def test_folders_of_rounds_must_be_no_links(photos: Path, tmp_path: Path) -> None:
-    """A round begins with the removal of what a killed one has left in its folder."""
-    create_project(photos)
-    (tmp_path / "elsewhere").mkdir()
-    (photos / ".anymask" / "rounds").mkdir()
-    (photos / ".anymask" / "rounds" / "1").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(InputError, match=rf"rounds.* {OUTSIDE}"):
-        Project(photos)
-
-
 @pytest.mark.parametrize("form", ["sqlite:///{}", "{}", "sqlite:///{}?mode=rw"])
 def test_another_programs_database_gets_no_tables(photos: Path, cookies: Path, form: str) -> None:
     address = form.format(cookies)
@@ -105,12 +95,6 @@ def test_init_refuses_a_file_elsewhere_before_anything_is_made(photos: Path, coo
     assert not (photos / ".anymask").exists()
 
 
-def test_a_file_of_another_name_in_the_folder_is_fine(photos: Path) -> None:
-    project = create_project(photos, database=f"sqlite:///{photos / 'masks.db'}")
-    assert Project(photos).name == project.name
-    assert "images" in tables(photos / "masks.db")
-
-
 def test_a_project_keeps_its_database_and_takes_another_name(photos: Path) -> None:
     address = f"sqlite:///{photos / 'masks.db'}"
     create_project(photos, database=address, name="first")
@@ -121,25 +105,6 @@ def test_a_project_keeps_its_database_and_takes_another_name(photos: Path) -> No
         with pytest.raises(InputError, match=r"has the database .*masks\.db'\. Omit --database"):
             create_project(photos, database=other)
     assert not (photos / "other.db").exists()
-
-
-@pytest.mark.parametrize("named", [True, False])
-def test_another_programs_database_among_the_photos_gets_no_tables(
-    photos: Path, cookies: Path, named: bool
-) -> None:
-    """By the address in project.json, or in the place of our own."""
-    (photos / ".anymask").mkdir()
-    place = photos / "cookies.db" if named else photos / ".anymask" / "project.db"
-    place.write_bytes(cookies.read_bytes())
-    if named:
-        address = json.dumps({"database": f"sqlite:///{place}"})
-        (photos / ".anymask" / "project.json").write_text(address)
-    for begin in (Project, create_project):
-        with pytest.raises(
-            StoreError, match=rf"{place.name}: the database belongs to another application"
-        ):
-            begin(photos)
-    assert tables(place) == {"cookies"}
 
 
 @pytest.mark.parametrize("address", ["postgresql"], indirect=True)

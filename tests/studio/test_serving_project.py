@@ -130,28 +130,6 @@ def test_photos_come_upright(ask: TestClient) -> None:
             assert shown.getexif().get(0x0112, 1) == 1
 
 
-def test_two_annotators_do_not_overwrite_each_other(ask: TestClient) -> None:
-    first = ask.post("/api/images/1/records", json=body(LEFT)).json()
-    address = f"/api/records/{first['id']}"
-    changed = body(RIGHT)["record"]
-    late, early = {"If-Match": "1"}, {"If-Match": '"1"'}
-    answer = ask.put(f"{address}?user=bob", json=changed, headers=early)
-    told = answer.json()
-    assert (answer.status_code, told["version"], told["author"]) == (200, 2, "bob")
-    refused = ask.put(address, json=body(LEFT)["record"], headers=late)
-    assert refused.status_code == 409
-    assert refused.json()["current"] == answer.json()
-    assert "changed by 'bob'" in refused.json()["error"]["message"]
-    assert ask.delete(address, headers=late).status_code == 409
-    forced = ask.put(address, json=changed, headers={"If-Match": "*"})  # whatever it is by now
-    assert forced.json()["version"] == 3
-    assert ask.put(address, json=changed).status_code == 422
-    assert ask.delete(address, headers={"If-Match": "3"}).status_code == 200
-    gone = ask.put(address, json=changed, headers={"If-Match": "*"})
-    assert (gone.status_code, gone.json()["current"]) == (409, None)
-    assert ask.get("/api/images/1/records").json()["records"] == []
-
-
 def test_a_page_can_ask_what_others_have_changed(ask: TestClient, project: Project) -> None:
     def changes(known: str = "") -> tuple[int, str, dict[str, int] | None]:
         told = ask.get(f"/api/images/1/changes{known}").json()

@@ -180,21 +180,6 @@ def test_a_change_under_an_open_session_is_seen_at_the_latest_when_written(
         session.add(row)
 
 
-def test_many_annotators_lose_nothing(store: Store) -> None:
-    def annotate(who: str) -> None:
-        own = Store(open_database(address_of(store)))
-        for number in range(10):
-            draft = Draft(rle=small_mask(number % 8), client_id=f"{who}-{number}")
-            own.add_records(1 + number % 2, [draft], who)
-        own.database.dispose()
-
-    names = [f"annotator {n}" for n in range(4)]
-    run_together([(annotate, (name,)) for name in names])
-    kept = {entry.client_id for entry in store.records()}
-    assert kept == {f"{name}-{number}" for name in names for number in range(10)}
-    assert count_events(store, "record added") == 40
-
-
 def address_of(store: Store) -> str:
     return store.database.url.render_as_string(hide_password=False)
 

@@ -22,7 +22,6 @@ from anymask.studio.video_sessions import (
     VideoFiles,
     VideoSessions,
     delete_abandoned,
-    write_stream,
 )
 from tests.studio.servers import client, inference
 from tests.studio.test_videos import PICTURES, opened
@@ -53,19 +52,6 @@ def sessions(tmp_path: Path) -> Iterator[VideoSessions]:
 
 def files_in(place: Path) -> list[Path]:
     return [path for path in place.rglob("*") if path.is_file() and path.name != LOCK]
-
-
-def test_a_body_is_on_the_disk_before_it_has_ended(tmp_path: Path) -> None:
-    path, sizes = tmp_path / "video", list[int]()
-
-    async def body() -> AsyncIterator[bytes]:
-        for _ in range(10):
-            yield PIECE
-            sizes.append(path.stat().st_size)
-
-    assert asyncio.run(write_stream(body(), path)) == 10 * len(PIECE)
-    assert path.read_bytes() == PIECE * 10
-    assert sizes == [0, 0, 0, *[1_200_000] * 4, *[2_400_000] * 3]
 
 
 def test_a_video_that_is_sent_is_never_held_as_a_whole(

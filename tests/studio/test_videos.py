@@ -92,18 +92,6 @@ def test_a_file_is_followed_line_by_line_and_corrected(
         assert "does not exist or was closed" in error_of(http.get(video), 404)
 
 
-@pytest.mark.parametrize("times", [None, [0, 33, 66, 500, 533, 900, 1000, 2967]])
-def test_frames_of_a_varying_rate_have_the_times_of_the_file(
-    times: list[int] | None, tmp_path: Path
-) -> None:
-    path = write_video(tmp_path / "clip.mkv", PICTURES[:8], times)
-    with client() as http:
-        video = opened(http)
-        told = http.put(f"{video}/file", content=path.read_bytes()).json()
-        assert told["times"] == (None if times is None else [one / 1000 for one in times])
-        assert http.get(video).json()["times"] == told["times"]
-
-
 def test_a_session_may_be_named_by_its_client_and_is_opened_once() -> None:
     with client(limits=Limits(videos=1)) as http:
         first, again = (http.post("/api/videos", json={"name": "mine"}).json() for _ in range(2))
