@@ -118,23 +118,6 @@ def test_several_photos_are_all_done(desk: Path, capsys: pytest.CaptureFixture[s
     assert "No file matches '*.jpg'" in refusal(capsys, "segment", "*.jpg", "--point", "9,9")
 
 
-def test_everything_takes_several_photos(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    told = out_of(capsys, "everything", "p.png", "q.png", "-o", "out", *GRID, "--no-overlay")
-    assert "2 done" in told
-    assert sorted(path.name for path in Path("out").iterdir()) == ["p.json", "q.json"]
-    told = out_of(capsys, "everything", "*.png", "-o", "out", *GRID, "--no-overlay")
-    assert "2 skipped (existing)" in told
-    Path("sub").mkdir()
-    Image.fromarray(PICTURE).save("sub/p.png")
-    Image.fromarray(PICTURE).save("sub/r.png")
-    told = refusal(capsys, "everything", "p.png", "sub/p.png", *GRID)
-    assert "with the same name, require -o FOLDER" in told
-    out_of(capsys, "everything", "p.png", "sub/p.png", "-o", "o2", *GRID, "--no-overlay")
-    out_of(capsys, "everything", "p.png", "sub", "-o", "o3", *GRID, "--no-overlay")
-    assert names_in("o2") == ["p.json", "sub/p.json"]
-    assert names_in("o3") == ["p.json", "sub/p.json", "sub/r.json"]
-
-
 def names_in(folder: str) -> list[str]:
     paths = Path(folder).rglob("*")
     return sorted(path.relative_to(folder).as_posix() for path in paths if path.is_file())
@@ -147,6 +130,7 @@ def test_segment_keeps_photos_of_one_name_apart(
     Image.fromarray(PICTURE).save("sub/p.png")
     told = refusal(capsys, "segment", "p.png", "sub/p.png", "--point", "90,100")
     assert "require -o FOLDER" in told
+    assert "require -o FOLDER" in refusal(capsys, "everything", "p.png", "sub/p.png", *GRID)
     told = out_of(capsys, "segment", "p.png", "sub/p.png", "--point", "90,100", "-o", "o/")
     assert "sub/p: score" in told
     assert names_in("o") == ["p.cut.png", "sub/p.cut.png"]

@@ -1,7 +1,6 @@
 """The front door: every failure is a sentence and an exit code."""
 
 import argparse
-import errno
 import subprocess
 import sys
 import types
@@ -10,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from anymask import __version__
-from anymask.base import InputError, MissingExtra, disk_message
+from anymask.base import InputError, MissingExtra
 from anymask.cli import SUMMARIES
 from anymask.cli.command import Argument, Command
 from anymask.cli.command_table import COMMANDS
@@ -160,25 +159,6 @@ def test_a_closed_pipe_leaves_no_noise_behind() -> None:
         err = process.stderr.read()
     assert err == ""
     assert process.returncode == 141
-
-
-def test_a_file_that_may_not_grow_is_told_of_the_limit() -> None:
-    told = disk_message(OSError(errno.EFBIG, "File too large"))
-    assert told == (
-        "System error: File too large. Choose a location that supports larger files, or raise the "
-        "limit: ulimit -f"
-    )
-    draft = str(Path("out", ".a.json.0123abcd.part"))
-    told = disk_message(PermissionError(errno.EACCES, "Permission denied", draft), Path("photos"))
-    assert told.startswith(f"Permission denied: {str(Path('out', 'a.json'))!r}. Check the path")
-    told = disk_message(OSError(errno.EIO, "Input/output error"), Path("out"))
-    assert told.startswith("Input/output error: 'out'. Check")
-    full = OSError(
-        errno.ENOSPC, "No space left", "src", None, str(Path("out", ".x.parts", "new", "f"))
-    )
-    assert disk_message(full).startswith(
-        f"No space left: {str(Path('out', 'x'))!r}. Free some space"
-    )
 
 
 @pytest.mark.parametrize(

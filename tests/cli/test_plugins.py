@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 from anymask.base import PLUGINS, plugins
-from anymask.cli.main import main
 from tests.conftest import CommandLine
 
 PROBE = """
@@ -46,20 +45,6 @@ def known(monkeypatch: pytest.MonkeyPatch) -> None:
 def listed(capsys: pytest.CaptureFixture[str]) -> list[list[str]]:
     """The first word and the rest of each printed line."""
     return [line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines()]
-
-
-@pytest.mark.usefixtures("folder")
-@pytest.mark.parametrize("words", [["probe", "--help"], ["help", "probe"]])
-def test_a_command_of_a_plug_in_is_listed_and_runs(
-    words: list[str], capsys: pytest.CaptureFixture[str], cli: CommandLine
-) -> None:
-    assert main(["--help"]) == 0
-    assert listed(capsys).count(["probe", SUMMARY]) == 1
-    shown = cli.out(words)
-    assert shown.startswith("usage: anymask probe ")
-    assert SUMMARY in shown
-    assert "depth in meters" in shown
-    assert cli.out(["probe", "--depth", "3"]) == "probed 3\n"
 
 
 @pytest.mark.usefixtures("folder")

@@ -6,8 +6,6 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).resolve().parents[2]
 NAME = re.compile(r"[A-Z][A-Z0-9_]{3,}")
 PAGE = "docs/reference/environment.md"
@@ -67,17 +65,6 @@ def listed() -> list[str]:
 def test_the_page_lists_each_variable_of_the_source_once() -> None:
     read = variables(ROOT / "src/anymask")
     assert sorted(listed()) == sorted(read), f"in {PAGE}: one is missing, twice there, or invented"
-
-
-@pytest.mark.parametrize(
-    "line",
-    ['os.environ["OTHER_NAME"]', 'os.getenv("OTHER_NAME", "")', "os.environ.get(OTHER)",
-     '"OTHER_NAME" in os.environ', '[os.environ[n] for n in ("OTHER_NAME", "OTHER_NAME")]'],
-)  # fmt: skip
-def test_a_new_variable_is_found(line: str, tmp_path: Path) -> None:
-    text = f'import os\nOTHER = "OTHER_NAME"\ndef ask():\n    return {line}\n'
-    (tmp_path / "a.py").write_text(text)
-    assert variables(tmp_path) == {"OTHER_NAME"}
 
 
 def test_every_dependency_of_users_has_a_lower_bound() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import anymask
-from anymask.cli.main import main
+from tests.conftest import CommandLine
 
 PAGE = Path(__file__).parents[2] / "contrib/README.md"
 
@@ -36,16 +36,15 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_the_example_is_a_command(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--help"]) == 0
-    listed = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+def test_the_example_is_a_command(folder: Path, cli: CommandLine) -> None:
+    listed = [" ".join(line.split()) for line in cli.out(["--help"]).splitlines()]
     assert "largest command of the plug-in anymask-largest" in listed
     words = [str(anymask.sample("coffee")), "-o", "out.json", "--grid", "4", "--model", "nano"]
-    assert main(["largest", *words, "--count", "2"]) == 0
-    assert re.fullmatch(r"wrote out.json: 2 of \d+ objects\n", capsys.readouterr().err)
+    assert re.fullmatch(
+        r"wrote out.json: 2 of \d+ objects\n", cli.err(["largest", *words, "--count", "2"])
+    )
     every = anymask.load("nano").everything(anymask.sample("coffee"), grid=4)
     wanted = sorted((mask.area for mask in every), reverse=True)[:2]
     (found,) = anymask.read(folder / "out.json")
     assert [mask.area for mask in found.masks] == wanted
-    assert main(["largest", *words, "--count", "0"]) == 2
-    assert "Use at least 1." in capsys.readouterr().err
+    assert "Use at least 1." in cli.refused(["largest", *words, "--count", "0"])

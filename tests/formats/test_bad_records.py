@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 import anymask
-from anymask.cli.main import main
 from anymask.formats import LossReport
 from anymask.formats.losses import BadRecordsError
+from tests.conftest import CommandLine
 
 GOOD, EVERY = 200, 10  # records, of which each tenth is broken
 NAN = float("nan")
@@ -312,12 +312,11 @@ def test_shapes_of_several_types_are_counted_apart(tmp_path: Path) -> None:
     ]
 
 
-def test_a_source_without_a_mask_left_is_an_error(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_source_without_a_mask_left_is_an_error(tmp_path: Path, cli: CommandLine) -> None:
     one = coco_file(tmp_path / "one.json", [[1, 1, 5, 5]])
-    assert main(["convert", str(one), str(tmp_path / "out.json")]) == 2
-    assert "one.json: annotation 0 (id 1): Too few points. Pol" in capsys.readouterr().err
+    assert "one.json: annotation 0 (id 1): Too few points. Pol" in cli.refused(
+        ["convert", str(one), str(tmp_path / "out.json")]
+    )
     two = coco_file(tmp_path / "two.json", [[1, 1, 5, 5]], [[1, 1, 5]])
     with pytest.raises(BadRecordsError, match="two.json: No valid record is left,"):
         list(anymask.read(two))
@@ -356,14 +355,13 @@ def test_a_flat_list_of_numbers_is_one_polygon(tmp_path: Path) -> None:
     assert image.hw == (60, 100)
 
 
-def test_what_should_be_hidden_is_never_skipped(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_should_be_hidden_is_never_skipped(tmp_path: Path, cli: CommandLine) -> None:
     Image.new("L", (100, 60)).save(tmp_path / "a.jpg")
     labels = coco_file(tmp_path / "a.json", [SQUARE], [[1, 1, 5, 5]])
     words = ["redact", str(tmp_path / "a.jpg"), "--labels", str(labels)]
-    assert main([*words, "-o", str(tmp_path / "out.jpg")]) == 2
-    assert "annotation 1 (id 2): Too few points" in capsys.readouterr().err
+    assert "annotation 1 (id 2): Too few points" in cli.refused(
+        [*words, "-o", str(tmp_path / "out.jpg")]
+    )
     assert not (tmp_path / "out.jpg").exists()
 
 

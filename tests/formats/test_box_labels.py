@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from anymask.base import DataError
-from anymask.formats import AnnotatedImage, box_of, read
+from anymask.formats import box_of, read
 from anymask.formats.outlines import box_to_mask
 from anymask.masks import Mask, mask_to_rle, rle_to_mask
 
@@ -158,16 +158,3 @@ def test_a_box_off_the_picture_is_told(tmp_path: Path) -> None:
     assert stream.unread_lines() == [
         "Skipped 1 record (the box is outside the image): labels/a.txt: line 3"
     ]
-
-
-def test_masks_beside_boxes_stay(tmp_path: Path) -> None:
-    folder = yolo(tmp_path / "set")
-    with (folder / "labels" / "a.txt").open("a", encoding="utf-8") as file:
-        file.write("1 0.1 0.1 0.5 0.1 0.1 0.5\n")
-    (image,) = read(folder, boxes=True)
-    assert [box_of(mask) is None for mask in image.objects] == [False, False, True]
-    stream = read(folder)
-    (usual,) = stream
-    assert stream.unread_lines()[0].startswith("Skipped 2 records (boxes without an outline): ")
-    assert isinstance(usual, AnnotatedImage)
-    assert usual.objects == image.objects[2:]

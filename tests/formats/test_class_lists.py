@@ -9,6 +9,7 @@ from PIL import Image
 
 import anymask
 from anymask.cli.main import main
+from tests.conftest import CommandLine
 
 CATEGORIES = {"person": 1, "bicycle": 2, "car": 4, "airplane": 18}
 SPLITS = {"train": ["person", "bicycle", "car"], "val": ["airplane"], "test": ["car", "person"]}
@@ -66,7 +67,7 @@ def test_ids_with_gaps_that_are_not_kept_are_named(form: str, tmp_path: Path) ->
     assert not anymask.convert(source, tmp_path / f"b-{TARGETS[form]}", form).notes
 
 
-def test_a_file_fixes_the_list(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_file_fixes_the_list(tmp_path: Path, cli: CommandLine) -> None:
     source = write(tmp_path / "a.json", ["car", "person"])
     (tmp_path / "classes.txt").write_text("dog\ncar\n\nperson\n")
     words = ["convert", str(source), str(tmp_path / "o.json")]
@@ -75,8 +76,9 @@ def test_a_file_fixes_the_list(tmp_path: Path, capsys: pytest.CaptureFixture[str
     anymask.convert(source, tmp_path / "p.json", classes=["person", "car"])
     assert listed(tmp_path / "p.json") == {"person": 1, "car": 2}
     (tmp_path / "classes.txt").write_text("dog\ndog\n")
-    assert main([*words, "--classes", str(tmp_path / "classes.txt")]) == 2
-    assert "Expected one class name per line, each once" in capsys.readouterr().err
+    assert "Expected one class name per line, each once" in cli.refused(
+        [*words, "--classes", str(tmp_path / "classes.txt")]
+    )
 
 
 def test_lists_that_differ_are_merged_and_told(tmp_path: Path) -> None:

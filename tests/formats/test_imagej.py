@@ -11,9 +11,9 @@ from PIL import Image
 
 import anymask
 from anymask.base import DataError
-from anymask.cli.main import main
 from anymask.formats import AnnotatedImage, Policy, read_annotations, write_annotations
 from anymask.masks import Mask, mask_to_rle
+from tests.conftest import CommandLine
 from tests.formats.annotated import rings
 
 roifile = pytest.importorskip("roifile", reason="needs the extra [science]")
@@ -153,16 +153,13 @@ def test_the_image_is_found(name: str, tmp_path: Path) -> None:
     assert image.file_name == "a.tif"
 
 
-def test_several_images_and_none_of_the_name_is_an_error(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_several_images_and_none_of_the_name_is_an_error(tmp_path: Path, cli: CommandLine) -> None:
     blank(tmp_path / "unrelated.tif")  # further up, alone: not a substitute for the two
     folder = tmp_path / "set"
     blank(folder / "a.tif")
     blank(folder / "b.tif")
     source = archive(folder / "RoiSet.zip", {"1.roi": roi(box(1, 1, 9, 9), "cell")})
-    assert main(["convert", str(source), str(tmp_path / "o.json")]) == 2
-    told = capsys.readouterr().err
+    told = cli.refused(["convert", str(source), str(tmp_path / "o.json")])
     assert "The image of this ROI file is missing. ROI files do not" in told
     assert "--images DIR" in told
 

@@ -67,13 +67,3 @@ def test_a_label_picture_is_not_its_own_photo(tmp_path: Path) -> None:
         DataError, match=r"The image to which the label image 'a.png'.*--images DIR"
     ):
         stream.picture(image)
-
-
-def test_labels_of_yolo_and_annotations_of_davis_stay_theirs(tmp_path: Path) -> None:
-    photo(tmp_path / "yolo" / "images" / "a.png")
-    (tmp_path / "yolo" / "labels").mkdir()
-    (tmp_path / "yolo" / "labels" / "a.txt").write_text("0 0 0 1 0 1 1\n")
-    label(tmp_path / "davis" / "Annotations" / "clip" / "00000.png")
-    photo(tmp_path / "davis" / "JPEGImages" / "clip" / "00000.jpg")
-    forms = {name: read(tmp_path / name).form for name in ("yolo", "davis")}
-    assert forms == {"yolo": "yolo", "davis": "davis"}

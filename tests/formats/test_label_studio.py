@@ -221,16 +221,6 @@ def test_annotations_go_before_predictions_and_cancelled_ones_do_not_count(tmp_p
     ]
 
 
-def test_rectangles_are_filled_and_points_reported(tmp_path: Path) -> None:
-    value = {"x": 25, "y": 50, "width": 50, "height": 50, "rectanglelabels": ["box"]}
-    point = region(type="keypointlabels")
-    (image,), report = read_file(tmp_path, task(region(type="rectanglelabels", value=value), point))
-    truth = np.zeros((10, 20), np.bool_)
-    truth[5:, 5:15] = True
-    np.testing.assert_array_equal(image.masks[0].mask, truth)
-    assert "region 1: regions of type 'keypointlabels' have no mask" in str(report.losses[0])
-
-
 def test_finished_annotations_are_written_where_asked(tmp_path: Path) -> None:
     """Label Studio's converter reads `annotations`, and wants an `id` of every task."""
     path, report = tmp_path / "tasks.json", LossReport()

@@ -12,10 +12,8 @@ from anymask.cli.main import main
 from anymask.formats import (
     AnnotatedImage,
     LossReport,
-    SequencePlace,
     load_clips,
     load_dataset,
-    read_annotations,
 )
 from anymask.formats.layouts import LAYOUTS, find_layout, iter_dataset, recognise_layout
 from anymask.masks import rle_to_mask
@@ -189,18 +187,6 @@ def test_a_clip_is_its_frames_in_order(tmp_path: Path) -> None:
     frame = clip.frame(1)
     assert list(frame.by_id()) == [1, 2]
     np.testing.assert_array_equal(rle_to_mask(frame.by_id()[2]), truths[1].masks[1][0])
-
-
-def test_a_layout_and_a_format_read_the_same_masks_and_a_frame_knows_its_place(
-    tmp_path: Path,
-) -> None:
-    published.write_davis(tmp_path)
-    _, frames = load_dataset(tmp_path, "davis")
-    by_format, _ = read_annotations(tmp_path, "davis")
-    for frame, other in zip(frames, by_format, strict=True):
-        seen = [{(m.rle, m.id, m.crowd) for m in one.masks} for one in (frame, other)]
-        assert seen[0] == seen[1]
-    assert [frame.place for frame in frames] == [SequencePlace("bear", 0), SequencePlace("bear", 1)]
 
 
 def test_all_objects_of_davis_count_as_one_in_2016(tmp_path: Path) -> None:

@@ -10,10 +10,10 @@ import pytest
 from PIL import Image, ImageFilter
 
 from anymask.base import DataError
-from anymask.cli.main import main
 from anymask.formats import convert, read, read_annotations
 from anymask.formats.label_pictures import voc_palette
 from anymask.masks import iou, rle_to_mask
+from tests.conftest import CommandLine
 from tests.images.test_mask_files import (
     HW,
     NUMBERS,
@@ -204,17 +204,15 @@ def test_white_on_black_is_an_object_of_davis_and_not_void(tmp_path: Path) -> No
 # Masks as prompts.
 
 
-def test_several_objects_are_joined_where_one_says_so(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_several_objects_are_joined_where_one_says_so(tmp_path: Path, cli: CommandLine) -> None:
     Image.fromarray(NUMBERS.astype(np.uint8)).save(tmp_path / "m.png")
     photo(tmp_path / "a.jpg")
     words = ["segment", str(tmp_path / "a.jpg"), "--mask", str(tmp_path / "m.png")]
-    assert main([*words, "-o", str(tmp_path / "a.mask.png")]) == 2
-    assert "3 objects, which differ" in capsys.readouterr().err
+    assert "3 objects, which differ" in cli.refused([*words, "-o", str(tmp_path / "a.mask.png")])
     from anymask.cli.prompts import read_prompts
 
     (prompt,) = read_prompts([("mask", str(tmp_path / "m.png")), ("values", "binary")])
     np.testing.assert_array_equal(np.asarray(prompt.mask) > 0, NUMBERS > 0)
-    assert main([*words, "--mask-values", "white", "-o", str(tmp_path / "a.png")]) == 2
-    assert "Unknown value 'white' of --mask-values" in capsys.readouterr().err
+    assert "Unknown value 'white' of --mask-values" in cli.refused(
+        [*words, "--mask-values", "white", "-o", str(tmp_path / "a.png")]
+    )

@@ -14,6 +14,7 @@ from anymask.formats import AnnotatedImage, find_format, read, write_annotations
 from anymask.formats.registry import FORMATS
 from anymask.masks import Mask, Masks, Origin, mask_to_rle
 from anymask.runtime import entry, stated_origin
+from tests.conftest import CommandLine
 
 TUNED = Origin("mine", "ab" * 32, "Apache-2.0; and the licence of your data: CC-BY-4.0")
 NANO = Origin("nano", "12" * 32, "Apache-2.0", "public sets")
@@ -89,7 +90,7 @@ def test_a_side_file_of_other_masks_is_not_believed_and_a_broken_one_is_told(
 
 
 def test_a_model_s_masks_say_it_from_the_answer_to_the_statistics(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], cli: CommandLine
 ) -> None:
     model = anymask.load()
     photo = anymask.sample("coffee")
@@ -107,8 +108,7 @@ def test_a_model_s_masks_say_it_from_the_answer_to_the_statistics(
         places = [str(tmp_path / name) for name in names]
         assert main(["convert", *places, "--images", str(Path(photo).parent)]) == 0
     capsys.readouterr()
-    assert main(["stats", str(tmp_path / "two.json")]) == 0
-    shown = capsys.readouterr().out
+    shown = cli.out(["stats", str(tmp_path / "two.json")])
     assert "Annotation source" in shown
     assert model.origin.weights[:12] in shown
     assert "Apache-2.0" in shown

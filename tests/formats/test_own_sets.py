@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given
 from PIL import Image
 
 from anymask.base import DataError
@@ -14,10 +13,8 @@ from anymask.formats import (
     read_annotations,
     write_annotations,
 )
-from anymask.formats.registry import recognise
 from anymask.masks import Mask
-from tests.formats.annotated import annotated_images, pixels, rings
-from tests.masks.strategies import quickly
+from tests.formats.annotated import pixels, rings
 
 
 def written(folder: Path, image: AnnotatedImage) -> LossReport:
@@ -27,23 +24,6 @@ def written(folder: Path, image: AnnotatedImage) -> LossReport:
     picture.parent.mkdir(parents=True, exist_ok=True)
     Image.new("L", image.hw[::-1]).save(picture)
     return report
-
-
-@quickly
-@given(annotated_images())
-def test_a_set_comes_back_and_eval_reads_it(
-    tmp_path_factory: pytest.TempPathFactory, image: AnnotatedImage
-) -> None:
-    folder = tmp_path_factory.mktemp("set")
-    assert set(written(folder, image).counts()) <= {"ids"}
-    assert recognise(folder) == "set"
-    (found,), _ = read_annotations(folder)
-    assert [(m.rle, m.label) for m in found.masks] == [(m.rle, m.label) for m in image.masks]
-    assert (found.file_name, found.hw) == (image.file_name, image.hw)
-    info, (sample,) = load_set(folder)
-    assert info.name == folder.name
-    assert sample.rles == tuple(mask.rle for mask in image.masks)
-    assert sample.image().shape == (*image.hw, 3)
 
 
 def test_crowds_are_joined_to_what_does_not_count(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from anymask.cli.main import main
 from anymask.formats import load_dataset, read_annotations, write_annotations
 from anymask.formats.recognition import MARKS
 from anymask.formats.registry import FORMATS
+from tests.conftest import CommandLine
 from tests.formats.annotated import pixels, rings
 from tests.formats.published import write_voc
 
@@ -71,16 +72,16 @@ def test_files_of_an_absent_plug_in_are_recognised(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_names_of_an_absent_plug_in_end_with_its_install_line(
-    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    name: str, tmp_path: Path, cli: CommandLine
 ) -> None:
     write_annotations([rings()], tmp_path / "a.json", "coco")
     source, target = str(tmp_path / "a.json"), str(tmp_path / "out")
     for words in ([source, target, "--to", name], [source, target, "--from", name]):
-        assert main(["convert", *words, *(["--to", "set"] if "--from" in words else [])]) == 2
-        assert f"Format {name.lower()!r} {REMEDY}" in capsys.readouterr().err
+        assert f"Format {name.lower()!r} {REMEDY}" in cli.refused(
+            ["convert", *words, *(["--to", "set"] if "--from" in words else [])]
+        )
     assert not (tmp_path / "out").exists()
-    assert main(["convert", source, str(tmp_path / name)]) == 2
-    assert REMEDY in capsys.readouterr().err
+    assert REMEDY in cli.refused(["convert", source, str(tmp_path / name)])
 
 
 def test_each_format_has_a_mark() -> None:
@@ -155,21 +156,19 @@ def dots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("dots")
 def test_a_format_of_another_package_is_written_recognised_and_read(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, cli: CommandLine
 ) -> None:
     drawn = [one for one in pixels(rings()) if one[0] != "none"]
     write_annotations([rings()], tmp_path / "a.json", "coco")
     back = tmp_path / "back.json"
     for target, words in (("a.dots", []), ("dots", []), ("out", ["--to", "PIXELS"])):
         assert main(["convert", str(tmp_path / "a.json"), str(tmp_path / target), *words]) == 0
-        assert main(["convert", str(tmp_path / target), str(back)]) == 0
-        assert "from dots to" in capsys.readouterr().err
+        assert "from dots to" in cli.err(["convert", str(tmp_path / target), str(back)])
         (found,), report = read_annotations(back)
         assert (pixels(found), found.file_name, report.losses) == (drawn, "rings.png", [])
     stream = anymask.read(tmp_path / "out", "dots")
     assert (len(list(stream)), stream.length(), stream.suffix) == (1, 1, ".dots")
-    assert main(["convert", "--help-all"]) == 0
-    shown = capsys.readouterr().out
+    shown = cli.out(["convert", "--help-all"])
     assert "  dots                  pixels as text\n" in shown
     assert shown.count("\n  coco ") == 2, "a built-in format and layout"
     with pytest.raises(InputError, match=r"Did you mean 'dots'\? Choose from: sa1b.*, dots"):

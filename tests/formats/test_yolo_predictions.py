@@ -12,10 +12,10 @@ from PIL import Image
 
 import anymask
 from anymask.base import DataError
-from anymask.cli.main import main
 from anymask.formats import read, read_annotations
 from anymask.formats.registry import recognise
 from anymask.masks import rle_to_mask
+from tests.conftest import CommandLine
 
 SQUARE = "0.1 0.2 0.4 0.2 0.4 0.7 0.1 0.7"
 SLANTED = "0.5 0.1 0.9 0.3 0.95 0.8 0.6 0.9 0.55 0.5"
@@ -79,13 +79,12 @@ def test_frames_without_tracks_end_in_the_confidence_alone(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("end", ["", " 0.91", " 3", " 0.91 3"])
-def test_boxes_are_told_or_become_rectangles(
-    tmp_path: Path, end: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_boxes_are_told_or_become_rectangles(tmp_path: Path, end: str, cli: CommandLine) -> None:
     folder = predictions(tmp_path / "predict", a=f"0 {BOX}{end}\n0 {BOX}{end}\n")
     assert np.array_equal(rle_to_mask(first(folder, boxes=True).rle), MASK)
-    assert main(["convert", str(folder), str(tmp_path / "o.json")]) == 2
-    assert "To convert the boxes to masks: `anymask boxes" in capsys.readouterr().err
+    assert "To convert the boxes to masks: `anymask boxes" in cli.refused(
+        ["convert", str(folder), str(tmp_path / "o.json")]
+    )
 
 
 @pytest.mark.parametrize("end", ["", " 0.91", " 3", " 0.91 3"])

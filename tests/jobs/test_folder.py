@@ -21,6 +21,7 @@ from anymask.base import AnymaskError
 from anymask.cli.folders import run_folder
 from anymask.cli.main import main
 from anymask.jobs import FIRST_FAILURES, FolderJob
+from tests.conftest import CommandLine
 from tests.jobs.toys import ToyTask
 from tests.segment.fakes import discs
 
@@ -112,16 +113,6 @@ def test_what_fails_is_listed_and_the_rest_is_done(
     captured = capsys.readouterr()
     assert "3 done, 0 skipped (existing), 3 failed; " in captured.err
     assert captured.err.count("bad is no picture") == 1
-
-
-def test_a_run_without_failures_leaves_no_log_of_an_earlier_one(desk: Path) -> None:
-    put("a.jpg", "bad.jpg")
-    task = ToyTask(Path("marks"))
-    with pytest.raises(AnymaskError, match="1 of 2 images failed"):
-        run_toy(task)
-    Path("photos/bad.jpg").rename("photos/good.jpg")
-    run_toy(task)
-    assert made() == ["a.txt", "good.txt"]
 
 
 def test_many_failures_are_not_all_printed(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -354,10 +345,9 @@ def test_machines_share_a_folder_and_each_has_its_own_log(desk: Path) -> None:
     ],
 )
 def test_options_that_make_no_sense_are_told(
-    desk: Path, words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+    desk: Path, words: list[str], message: str, cli: CommandLine
 ) -> None:
     put("a.jpg")
     Path("file").touch()
     out = [] if "-o" in words else ["-o", "out"]
-    assert main(["encode", "photos", *out, *words]) == 2
-    assert message in capsys.readouterr().err
+    assert message in cli.refused(["encode", "photos", *out, *words])

@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from anymask.cli.main import main
+from tests.conftest import CommandLine
 from tests.segment.fakes import discs
 
 PICTURE, _ = discs((40, 50), [(20, 20, 10)])
 
 
 def test_without_ray_the_extra_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cli: CommandLine
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(sys.modules, "ray", None)
@@ -25,8 +25,9 @@ def test_without_ray_the_extra_is_named(
     monkeypatch.setenv("RAY_BACKEND_LOG_LEVEL", "fatal")
     Path("photos").mkdir()
     Image.fromarray(PICTURE).save("photos/a.png")
-    assert main(["encode", "photos", "-o", "out", "--engine", "ray"]) == 2
-    assert "(package 'ray')" in (err := capsys.readouterr().err)
+    assert "(package 'ray')" in (
+        err := cli.refused(["encode", "photos", "-o", "out", "--engine", "ray"])
+    )
     assert "pip install 'anymask[ray]'" in err
 
 

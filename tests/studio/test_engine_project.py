@@ -80,17 +80,6 @@ def test_masks_without_seconds_divide_nothing(project: Project) -> None:
     assert (pace.masks, pace.seconds_a_mask, pace.masks_an_hour) == (2, 0, None)
 
 
-def test_a_run_goes_on_where_it_stopped(project: Project, model: Model) -> None:
-    run = project.run(model, "auto")
-    assert next(run).name == "0.png"
-    run.close()  # as if killed between two photos
-    before = project.store.records(1)
-    names = [image.name for image in project.run(model, "auto")]
-    assert names == ["1.png", "2.png", "3.png"]
-    assert project.store.records(1) == before
-    assert list(project.run(model, "auto")) == []
-
-
 def test_one_bad_photo_stops_nobody(project: Project, model: Model, tmp_path: Path) -> None:
     (tmp_path / "photos" / "1.png").write_bytes(b"rotten")
     told: list[tuple[str, str]] = []

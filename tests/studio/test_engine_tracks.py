@@ -4,7 +4,7 @@ from dataclasses import asdict
 
 import numpy as np
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import select
 
 from anymask.base import Conflict, InputError, NotFoundError
 from anymask.masks import Rle, empty_rle, mask_to_rle, rle_area
@@ -14,7 +14,7 @@ from anymask.studio.figures import measure, to_report
 from anymask.studio.records import Provenance
 from anymask.studio.stages import ProjectSettings
 from anymask.studio.store import Store
-from anymask.studio.tables import EventRow, LabelRow, TrackMaskRow
+from anymask.studio.tables import EventRow, LabelRow
 from anymask.studio.tracks import Tracks
 
 HW, FRAMES = (6, 8), 5
@@ -132,16 +132,6 @@ def test_a_corrected_track_has_the_old_masks_before_and_is_verified_again(
     assert asked is not None
     assert asked.id == one
     assert tracks.give_verdict(one, "accept", 2, "ann").state == "accepted"
-
-
-def test_what_was_replaced_stays_in_the_database(tracks: Tracks, one: int) -> None:
-    tracks.give_verdict(one, "correct", 1, "bob", run_of(4, first=2))
-    tracks.give_verdict(one, "correct", 2, "bob", run_of(6, first=3))
-    with reading(tracks.database) as session:
-        assert session.scalar(select(func.count()).select_from(TrackMaskRow)) == 5 + 3 + 2
-        kinds = session.scalars(select(EventRow.kind).order_by(EventRow.id)).all()
-    assert kinds == ["track added", "track corrected", "track corrected"]
-    assert areas(tracks, one) == [2, 2, 4, 6, 6]
 
 
 def test_a_verdict_is_taken_back_with_its_masks(tracks: Tracks, one: int) -> None:

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from anymask.base import InputError, NotFoundError, StoreError
+from anymask.base import InputError, StoreError
 from anymask.studio import create_project
 from anymask.studio.database import writing
 from anymask.studio.project import Project
-from anymask.studio.rounds import KEPT_WEIGHTS, begin_round, last_weights, link_photos
+from anymask.studio.rounds import KEPT_WEIGHTS, last_weights
 from anymask.studio.tables import WeightsRow
 from tests.studio.disc_projects import write_photos
 
@@ -166,15 +166,3 @@ def test_a_photo_that_is_a_link_to_elsewhere_is_told_at_once(photos: Path, tmp_p
     ((name, why),) = told
     assert name == "link.png"
     assert "link to a file outside" in why
-
-
-def test_no_photo_outside_is_learned_from(project: Project, tmp_path: Path) -> None:
-    from anymask.formats import AnnotatedImage
-
-    (tmp_path / "secret.png").write_bytes((project.folder / "0.png").read_bytes())
-    image = AnnotatedImage(file_name="../secret.png", hw=(128, 128), masks=())
-    with pytest.raises(NotFoundError, match="missing from the project's folder"):
-        link_photos(project, [image], tmp_path / "set")
-    with pytest.raises(NotFoundError, match="missing from the project's folder"):
-        begin_round(project, [image], tmp_path / "round")
-    assert not list(tmp_path.rglob("masks.jsonl"))

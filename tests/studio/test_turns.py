@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import threading
 
 import pytest
@@ -12,8 +10,7 @@ from anymask.masks import Prompt
 from anymask.segment import EmbeddingCache, Model
 from anymask.studio import Inference
 from anymask.studio.errors import Refusal
-from anymask.studio.inference import BACKGROUND, ModelQueue, QueueClosed, Urgency
-from tests.segment.fakes import ColourRuntime
+from anymask.studio.inference import ModelQueue, QueueClosed, Urgency
 from tests.studio.servers import PATIENCE_S, PICTURE, GatedRuntime
 
 
@@ -111,24 +108,6 @@ def test_a_new_photo_waits_for_one_slice_of_everything_at_most() -> None:
     for _ in range(20):
         runtime.go_on.release()
     assert long.result(PATIENCE_S)
-    behind.close()
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="threads have a niceness on Linux alone")
-def test_what_is_heavy_steps_back_and_clicks_do_not() -> None:
-    own = os.getpriority(os.PRIO_PROCESS, 0)
-    behind = Inference(lambda: Model(ColourRuntime()), "fake", EmbeddingCache(10**7))
-    behind.start()
-
-    def niceness() -> int:
-        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
-
-    asked = [
-        behind.clicks.submit(niceness, Urgency.CLICK),
-        behind.heavy.submit(niceness, Urgency.LONG),
-    ]
-    assert [one.result(PATIENCE_S) for one in asked] == [own, min(19, own + BACKGROUND)]
-    assert os.getpriority(os.PRIO_PROCESS, 0) == own
     behind.close()
 
 

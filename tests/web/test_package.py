@@ -93,37 +93,6 @@ def test_edges_are_refined_of_the_first_mask_of_all_or_of_none(page: Any) -> Non
 SPOON = (430, 180, 480, 230)
 
 
-def test_a_box_is_looked_at_closer_unless_the_caller_says_no(page: Any) -> None:
-    found = ask(
-        page,
-        f"""
-        const seen = await model.see(image);
-        const answers = [];
-        for (const refineEdges of ["auto", false]) {{
-            for (const zoom of ["auto", false, undefined]) {{
-                const options = {{ zoom, refineEdges }};
-                const {{ masks }} = await seen.segment({{ box: {list(SPOON)} }}, options);
-                const pixels = Array.from(masks[0].toArray(), Number).join("");
-                answers.push([pixels, masks[0].score, masks.length]);
-            }}
-        }}
-        return answers;
-        """,
-    )
-    model, answers = anymask.load(), iter(found)
-    for refined in (True, False):
-        closer, once = (
-            model.segment(PHOTO, box=SPOON, zoom=zoom, refine_edges=refined)
-            for zoom in ("auto", False)
-        )
-        for wanted, other in ((closer, once), (once, closer), (closer, once)):
-            pixels, score, count = next(answers)
-            mask = bits(pixels, wanted.masks[0].shape)
-            assert count == 1
-            assert iou(mask, wanted.masks[0]) > 0.97 > iou(mask, other.masks[0])
-            assert score == pytest.approx(wanted.scores[0], abs=0.03)
-
-
 def test_a_closer_look_outlasts_what_is_asked_meanwhile(page: Any) -> None:
     found = ask(
         page,

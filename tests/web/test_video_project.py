@@ -16,9 +16,8 @@ from anymask.studio.project_routes import ServedProject
 from anymask.studio.records import TrackEntry
 from tests.studio.servers import inference
 from tests.track.clips import HW, write_video
-from tests.web.conftest import SIZE
-from tests.web.test_accessibility import axe, check
-from tests.web.viewers import FRAMES, NARROW, PICTURES, TRUTH, Viewer, served
+from tests.web.test_accessibility import axe
+from tests.web.viewers import FRAMES, PICTURES, TRUTH, Viewer, served
 
 __all__ = ["axe"]  # a fixture
 
@@ -139,33 +138,3 @@ def warned(viewer: Viewer) -> bool:
     """Whether the page would ask before it goes."""
     event = "new Event('beforeunload', {cancelable: true})"
     return not viewer.page.evaluate(f"window.dispatchEvent({event})")
-
-
-@pytest.mark.parametrize("size", [SIZE, NARROW], ids=["wide", "narrow"])
-def test_every_screen_of_a_clip_passes_axe_and_fits(
-    sit: Callable[..., Viewer], project: Project, axe: str, size: dict[str, int]
-) -> None:
-    with project_page(project) as address:
-        viewer = sit(address, size)
-        viewer.keys("Control+Shift+O")
-        viewer.page.get_by_role("button", name="drive.mkv").wait_for()
-        complaints = check(viewer, axe, "the list of clips")
-        viewer.keys("Escape")
-        begin(viewer)
-        complaints += check(viewer, axe, "a track to look at")
-        correct(viewer)
-        complaints += check(viewer, axe, "a correction")
-        bar = viewer.page.get_by_role("group", name="Track").bounding_box()
-        assert bar["x"] >= 0
-        assert bar["x"] + bar["width"] <= size["width"]
-        viewer.keys("c")
-        viewer.until("f.clip.of(1).version", 2)
-        stored(viewer)
-        viewer.keys("r")
-        viewer.until("f.chosen", 2)
-        complaints += check(viewer, axe, "after a verdict")
-        assert viewer.page.evaluate("document.documentElement.scrollWidth") <= size["width"]
-        viewer.keys("?")
-        viewer.page.get_by_role("dialog", name="Help").wait_for()
-        complaints += check(viewer, axe, "help")
-        assert complaints == []
