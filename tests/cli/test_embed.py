@@ -44,24 +44,6 @@ def made() -> list[str]:
     return sorted(path.as_posix() for path in Path("out").rglob("*") if path.is_file())
 
 
-def test_every_photo_of_a_folder_gets_its_embedding(
-    runtime: type[Counting], capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["encode", "photos", "-o", "out"]) == 0
-    assert made() == [
-        "out/a.npz", "out/b.npz", "out/sub/c.npz", "out/twin.jpg.npz", "out/twin.png.npz",
-    ]  # fmt: skip
-    assert (
-        capsys.readouterr()
-        .err.splitlines()[-1]
-        .startswith("5 done, 0 skipped (existing), 0 failed")
-    )
-    model = Model(ColourRuntime())
-    truth, found = model.encode("photos/a.png"), Features.load("out/a.npz")
-    np.testing.assert_array_equal(truth.features, found.features)
-    assert truth.image_hash == found.image_hash
-
-
 def test_the_embedding_of_a_map_is_one_of_a_map(runtime: type[Counting], cli: CommandLine) -> None:
     for made in (5, 6):  # again after a world file came
         main(["encode", "photos", "-o", "out"])

@@ -47,15 +47,6 @@ def test_the_python_page_is_the_same_where_packages_are_missing() -> None:
     assert done.stdout.rstrip() == reference.with_entries(PYTHON).rstrip()
 
 
-def test_the_search_prefers_a_method_to_pages_with_its_name() -> None:
-    api = {"location": "reference/python/#modelsegment", "title": "<code>Model.segment</code>"}
-    page = {"location": "guides/scan/", "title": "Segment a scan"}
-    items = [api | {"path": ["Reference"]}, page | {"path": ["Guides", "Segment a scan"]}]
-    first, second = build.with_ranks({"items": items})["items"]
-    assert first["title"] == "segment (Model.segment)"
-    assert second == page | {"path": ["Guides"]}
-
-
 def test_docstrings_become_paragraphs_tables_and_code() -> None:
     def described() -> None:
         """One *line* of text.

@@ -104,17 +104,6 @@ def test_the_same_call_again_does_only_what_is_missing_or_of_other_settings(phot
 
 
 @pytest.mark.usefixtures("fake")
-def test_records_name_their_photo_by_its_path_below_the_folder(photos: Path) -> None:
-    Path("photos/a.png").replace("photos/sub/deep.png")
-    Path("photos/b.png").replace("photos/c.png")  # beside sub/c.png
-    jobs.run("everything", photos, "out", **SETTINGS, overlay=False, output_shards=2)
-    images, _ = read_annotations(Path("out"))
-    assert sorted(image.file_name for image in images) == [
-        "c.png", "sub/c.png", "sub/d.png", "sub/deep.png",
-    ]  # fmt: skip
-
-
-@pytest.mark.usefixtures("fake")
 def test_each_page_of_a_stack_is_a_picture_of_its_own(photos: Path) -> None:
     pages = [Image.fromarray(np.roll(PICTURE, shift, axis=1)) for shift in (0, 20)]
     pages[0].save("photos/sub/stack.tif", save_all=True, append_images=pages[1:])

@@ -6,7 +6,6 @@ import base64
 import json
 import struct
 import threading
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -80,18 +79,6 @@ def test_predictions_that_cannot_be_corrected_are_refused() -> None:
     for (status, message), (wanted, word) in zip(told, words, strict=True):
         assert status == wanted
         assert word in message
-
-
-def test_a_model_without_mask_prompts_keeps_no_predictions() -> None:
-    def load() -> Model:
-        runtime = ColourRuntime()
-        runtime.spec = replace(runtime.spec, accepts=runtime.spec.accepts - {"mask"})
-        return Model(runtime)
-
-    with client(inference(load)) as http:
-        body = {"image": base64.b64encode(png(PICTURE)).decode()} | CLICK
-        (answer,) = http.post("/api/segment", json=body).json()["answers"]
-    assert answer["prediction_id"] is None
 
 
 def test_kept_predictions_expire_and_make_room() -> None:

@@ -25,26 +25,7 @@ from anymask.studio.review import (
     next_for_review,
     take_back_verdict,
 )
-from tests.studio.disc_projects import SECONDS, SIDE, add, label, write_photos
-
-
-def test_a_folder_becomes_a_project_and_is_opened_again(project: Project, tmp_path: Path) -> None:
-    assert [image.name for image in project.store.all_images()] == [f"{n}.png" for n in range(4)]
-    write_photos(tmp_path / "photos", count=5)
-    (tmp_path / "photos" / "broken.jpg").write_bytes(b"no picture")
-    again = create_project(tmp_path / "photos", name="renamed")
-    assert (again.name, len(list(again.store.all_images()))) == ("renamed", 5)
-    assert Project(tmp_path / "photos").settings.batch == 2
-    told = again.describe("ann")
-    assert told["counts"] == {"images": 5, "done": 0, "records": 0}
-    assert (told["stage"], told["labels"], told["user"]) == ("assisted", DISC, "ann")
-    again.change(stage="semi", settings={"batch": 7})
-    assert (again.stage, again.settings.batch, again.settings.sample) == ("semi", 7, 3)
-    with pytest.raises(InputError, match="Unknown setting 'speed'"):
-        again.change(settings={"speed": 1})
-    with pytest.raises(InputError, match="sample must be a whole number of at least 0, got -1"):
-        again.change(settings={"sample": -1})
-
+from tests.studio.disc_projects import SECONDS, SIDE, add, label
 
 DISC = [{"name": "disc 0", "colour": "#3d8bff", "masks": 0}]
 

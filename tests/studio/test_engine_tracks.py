@@ -51,22 +51,6 @@ def areas(tracks: Tracks, track_id: int) -> list[int]:
     return [int(mask.rle.counts[1::2].sum()) // HW[0] for mask in tracks.masks(track_id)]
 
 
-def test_a_track_is_kept_with_all_that_is_known_of_its_masks(tracks: Tracks) -> None:
-    masks = [
-        TrackMask(frame=1, rle=strip(2), prompted=True),
-        TrackMask(frame=2, rle=strip(3), score=0.4, doubts=("score", "area")),
-        TrackMask(frame=3, rle=empty_rle(HW), state="occluded", doubts=("gone",)),
-    ]
-    kept = tracks.add_track(1, TrackDraft(object=7, masks=masks, label="cup"), "ann")
-    assert (kept.state, kept.version, kept.doubtful) == ("proposed", 1, 2)
-    assert (kept.first, kept.last, kept.object, kept.label) == (1, 3, 7, "cup")
-    assert tracks.masks(kept.id) == masks
-    assert tracks.masks(kept.id, 2, 2) == masks[1:2]
-    assert tracks.tracks(1) == [kept]
-    assert tracks.track(kept.id) == kept
-    assert tracks.clip(1).tracks == 1
-
-
 def proposal(tracks: Tracks, clip_id: int, number: int, doubts: int) -> int:
     """A track with so many doubtful frames."""
     masks = [

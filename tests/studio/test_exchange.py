@@ -16,24 +16,10 @@ from anymask.runtime import entry
 from anymask.segment import Model
 from anymask.studio import create_project
 from anymask.studio.exchange import TakenMasks, annotated_images, take_masks
-from anymask.studio.exports import masks_file
 from anymask.studio.project import Project
 from anymask.studio.records import Provenance
 from anymask.studio.rounds import MIN_HELD, Trained, is_held_out, paired_gain, retrain
 from tests.studio.disc_projects import label, write_photos
-
-
-@pytest.mark.parametrize("name", ["coco", "labelme", "sa1b", "cvat", "yolo", "label-studio"])
-def test_masks_come_in_once(
-    project: Project, truth: dict[str, AnnotatedImage], tmp_path: Path, name: str
-) -> None:
-    target = tmp_path / "in" / masks_file(name)
-    write_annotations(list(truth.values()), target, name, Policy(tolerance=0))
-    assert take_masks(project, target, name, "ann") == TakenMasks(12, 0, 0)
-    assert take_masks(project, target, name, "ann") == TakenMasks(0, 12, 0)
-    kept = project.store.records(2)
-    assert [entry.rle for entry in kept] == [mask.rle for mask in truth["1.png"].masks]
-    assert {entry.provenance.kind for entry in kept} == {"import"}
 
 
 def test_what_an_import_leaves_out_is_told(

@@ -21,14 +21,6 @@ FILE = {"file": ("photo.png", PHOTO, "image/png")}
 GRID = {"grid": 4, "score": 0, "stability": 0}
 
 
-def test_a_photo_in_a_form_is_the_photo(http: TestClient) -> None:
-    plain = http.post("/api/encode", content=PHOTO)
-    for name in ("file", "image", "anything"):
-        form = http.post("/api/encode", files={name: FILE["file"]})
-        assert (form.status_code, form.content) == (200, plain.content)
-        assert form.headers["x-image-hash"] == plain.headers["x-image-hash"]
-
-
 @pytest.mark.parametrize(
     ("fields", "body"),
     [

@@ -27,13 +27,6 @@ def names(labels: LabelSet) -> list[tuple[str, int]]:
     return [(label.name, label.masks) for label in labels.all()]
 
 
-def test_what_a_mask_is_called_is_in_the_set(labels: LabelSet, store: Store) -> None:
-    assert names(labels) == [("cat", 2), ("cup", 0), ("dog", 1)]
-    entry = store.records()[-1]
-    store.change_record(entry.id, 1, entry.draft(label="cow"), "bob")
-    assert names(labels)[-1] == ("cow", 1)
-
-
 def test_colours_differ_by_order_and_are_free(labels: LabelSet) -> None:
     colours = [label.colour for label in labels.all()]
     assert colours == [nth_colour(number) for number in range(3)]
@@ -50,13 +43,6 @@ def test_colours_differ_by_order_and_are_free(labels: LabelSet) -> None:
     assert labels.all()[-1].colour == "#3d8bff"
 
 
-def test_names_are_moved(labels: LabelSet) -> None:
-    labels.move("dog", 0)
-    assert [name for name, _ in names(labels)] == ["dog", "cat", "cup"]
-    labels.move("dog", 99)
-    assert [name for name, _ in names(labels)] == ["cat", "cup", "dog"]
-
-
 def test_renaming_renames_the_masks_and_can_merge(labels: LabelSet, store: Store) -> None:
     assert labels.rename("cat", "lion", "bob") == 2
     assert names(labels) == [("lion", 2), ("cup", 0), ("dog", 1)]
@@ -65,16 +51,6 @@ def test_renaming_renames_the_masks_and_can_merge(labels: LabelSet, store: Store
     first = store.records()[0]
     assert (first.version, first.author) == (2, "bob")
     assert [entry.label for entry in store.history(first.id)] == ["cat", "lion"]
-
-
-def test_deleting_a_name_unnames_its_masks_or_takes_them_along(
-    labels: LabelSet, store: Store
-) -> None:
-    assert labels.delete("cat", "unname", "bob") == 2
-    assert [entry.label for entry in store.records()] == [None, None, "dog", None]
-    assert labels.delete("dog", "delete", "bob") == 1
-    assert [entry.label for entry in store.records()] == [None, None, None]
-    assert names(labels) == [("cup", 0)]
 
 
 def test_what_makes_no_sense_is_refused(labels: LabelSet) -> None:

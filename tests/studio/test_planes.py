@@ -14,7 +14,7 @@ from starlette.testclient import TestClient
 from anymask.cli.main import main
 from anymask.images import ImageFile
 from anymask.jobs import PictureChoice
-from anymask.masks import Mask, Masks, coco_to_rle, mask_to_rle, rle_to_mask
+from anymask.masks import Mask, Masks, coco_to_rle, mask_to_rle
 from anymask.studio import create_project
 from anymask.studio.exchange import take_masks
 from anymask.studio.project import Project
@@ -106,18 +106,6 @@ def test_what_makes_no_composite_is_refused(ask: TestClient, query: str, told: s
         reply = ask.get(f"/api/images/{STACK}/{address}?{query}")
         assert reply.status_code == 422, reply.text
         assert told in reply.text
-
-
-def test_what_is_there_is_not_proposed_again(ask: TestClient, project: Project) -> None:
-    first = ask.post(f"/api/images/{STACK}/everything?page=0", json={}).json()["records"]
-    assert first
-    for entry in project.store.records(STACK):
-        project.store.delete_record(entry.id, entry.version, "ann")
-    mask = rle_to_mask(coco_to_rle(first[0]["rle"]))
-    ask.post(f"/api/images/{STACK}/records", json=body(mask, "mine", page=0))
-    again = ask.post(f"/api/images/{STACK}/everything?page=0", json={}).json()["records"]
-    assert len(again) == len(first) - 1
-    assert first[0]["rle"] not in [one["rle"] for one in again]
 
 
 def test_pages_leave_as_pictures_of_their_own_and_come_back(

@@ -23,20 +23,6 @@ from anymask.studio.tables import RecordRow
 from tests.studio.small import count_events, small_mask
 
 
-def test_a_mask_comes_back_as_it_went_in(store: Store) -> None:
-    provenance = Provenance(
-        kind="model", model="nano", model_hash="ab", stage="auto", prompts=({"points": [[1, 2]]},)
-    )
-    draft = Draft(
-        rle=small_mask(3), label="fox", state="proposed", score=0.5, stability=0.25,
-        seconds=1.5, client_id="c1", provenance=provenance,
-    )  # fmt: skip
-    (entry,) = store.add_records(2, [draft], "ann")
-    assert store.record(entry.id) == entry
-    assert entry.draft(seconds=1.5) == draft
-    assert (entry.version, entry.author, entry.image_id) == (1, "ann", 2)
-
-
 def test_sent_twice_it_is_kept_once(store: Store) -> None:
     draft = Draft(rle=small_mask(3), client_id="stroke-1")
     (first,) = store.add_records(1, [draft], "ann")

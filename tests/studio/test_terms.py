@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from anymask.base import InputError
-from anymask.formats import find_format, read
-from anymask.formats.registry import FORMATS
+from anymask.formats import read
 from anymask.masks import mask_to_rle, rle_to_coco
 from anymask.studio.exports import export_masks
 from anymask.studio.options import ExportSettings, Tuning
@@ -50,19 +49,6 @@ def filled(project: Project, tmp_path: Path) -> Project:
     )
     project.take(source, None, who="ann")
     return project
-
-
-@pytest.mark.parametrize("name", sorted(set(FORMATS) - {"davis", "sav"}))
-def test_terms_of_an_import_leave_the_project(filled: Project, tmp_path: Path, name: str) -> None:
-    if name == "imagej":
-        pytest.importorskip("roifile")
-    target = tmp_path / "out" / f"o{find_format(name).ending}"
-    export_masks(filled, target, name, ExportSettings(only="labelled"))
-    facts = stated(target, name, filled.folder)
-    assert facts.info["source"] == "harbour"
-    assert facts.info["consent"] == "given"
-    assert facts.info["restrictions"] == ["no-mixing"]
-    assert "CC BY-SA 9.0" in facts.licences[0]["name"]
 
 
 def test_terms_of_several_imports_and_of_the_folder_are_joined(

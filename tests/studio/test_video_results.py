@@ -55,16 +55,6 @@ def test_frames_are_looked_at_by_number_while_the_session_stays_where_it_is(
     assert "has no video file" in error_of(http.get(f"{live}/frames/0"), 409)
 
 
-def test_what_is_known_is_read_without_following(followed: tuple[Any, str]) -> None:
-    http, video = followed
-    wanted = lines(http.get(f"{video}/masks"))
-    assert lines(http.get(f"{video}/results")) == wanted
-    assert lines(http.get(f"{video}/results?start=2&stop=4")) == wanted[2:5]
-    known = http.get(video).json()
-    assert known["known"] == {"1": [[0, 7]], "2": [[0, 7]]}
-    assert (known["size"], known["rate"], known["fault"]) == ([96, 128], 25.0, None)
-
-
 def test_clicks_are_taken_back_one_by_one(followed: tuple[Any, str]) -> None:
     http, video = followed
     before = lines(http.get(f"{video}/results"))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -14,10 +13,7 @@ from typing import Any
 
 import pytest
 
-import anymask
-from anymask.masks import iou
 from tests.web.conftest import SIZE, Annotator, late
-from tests.web.test_edges import kept
 
 
 @contextmanager
@@ -124,37 +120,6 @@ def test_open_click_label_everything_review_and_report(ann: Annotator) -> None:
     ann.keys("d")
     ann.until("s.images[0].status", "done")
     assert ann.errors == []
-
-
-def test_the_page_of_a_server_answers_by_the_default_model(
-    tmp_path: Path, people: Callable[[str], Annotator], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A click on the sample photo, its name, and a box that is looked at closer are Python's."""
-    monkeypatch.delenv("ANYMASK_MODEL")
-    photo = Path(shutil.copy(anymask.sample("coffee"), tmp_path))
-    with annotate(tmp_path, "--user", "ann") as address:
-        ann = people(address)
-        ann.begin()
-        ann.click(290, 210)
-        ann.until("s.naming.shown.length > 0")  # names come by the server
-        names = ann.ask("s.naming.shown.map(one => one.label)")
-        ann.keep()
-        assert ann.ask("s.editor.state.masks[0].provenance.model").startswith("small")
-        model = anymask.load()
-        clicked = model.segment(photo, points=[(290, 210)])
-        assert iou(kept(ann), clicked.masks[0]) > 0.97
-        (wanted,) = model.suggest_labels(photo, clicked[0], top=1)
-        assert names[0] == wanted[0].label
-        ann.keys("b")
-        ann.drag((320, 230), (415, 330))
-        ann.keep()
-        closer, once = (
-            model.segment(photo, box=(320, 230, 415, 330), zoom=zoom).masks[0]
-            for zoom in ("auto", False)
-        )
-        boxed = kept(ann)
-        assert iou(boxed, closer) > 0.99 > iou(boxed, once)
-        assert ann.errors == []
 
 
 def test_two_servers_on_one_folder_share_its_project(

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 
 from tests.web.conftest import SitDown
 from tests.web.project_server import Project
-from tests.web.test_local import colours
 from tests.web.test_project import square
 
 PHONE = {"width": 390, "height": 844}
@@ -20,26 +17,6 @@ def project(photos: dict[str, np.ndarray]) -> Project:
     project = Project(photos, arm="control")
     project.add("coffee", square(100, 100, 50, (400, 600), label="cat"))
     return project
-
-
-def zoomed(ann: Any, scale: float, x: int, y: int) -> None:
-    ann.page.evaluate(
-        f"(() => {{ const {{session, stage}} = window.anymask; session.view.show([{x}, {y}, 1, 1]);"
-        f" session.view.zoomTo({scale}); stage.draw(true); stage.drawNow(); }})()"
-    )
-
-
-def test_pixels_are_smooth_up_to_four_times_and_squares_beyond(
-    sit_down: SitDown, photos: dict[str, np.ndarray]
-) -> None:
-    stripes = np.zeros((200, 300, 3), np.uint8)
-    stripes[:, 150:] = 255
-    ann = sit_down(Project({"stripes": stripes}, arm="control")).begin("s.editor !== null")
-    for scale, smooth in ((3.9, True), (4.5, False)):
-        zoomed(ann, scale, 150, 100)
-        row = colours(ann, *[(149 + i / 8, 100.5) for i in range(17)])
-        between = [value for value, _, _ in row if 20 < value < 235]
-        assert bool(between) is smooth
 
 
 def test_photos_are_found_by_their_state_and_counts_are_right(

@@ -93,26 +93,6 @@ def test_edges_are_refined_of_the_first_mask_of_all_or_of_none(page: Any) -> Non
 SPOON = (430, 180, 480, 230)
 
 
-def test_a_closer_look_outlasts_what_is_asked_meanwhile(page: Any) -> None:
-    found = ask(
-        page,
-        f"""
-        const seen = await model.see(image);
-        const box = seen.segment({{ box: {list(SPOON)} }});
-        let done = false;
-        void box.finally(() => (done = true));
-        let count = 0;
-        for (; !done; count++) {{
-            await seen.segment({{ points: [[80 + count % 90, 90]] }}, {{ refineEdges: false }});
-        }}
-        return [(await box).masks[0].area, count];
-        """,
-    )
-    wanted = anymask.load().segment(PHOTO, box=SPOON)
-    assert found[0] == pytest.approx(wanted.masks[0].sum(), rel=0.03)
-    assert found[1] > 0
-
-
 def test_many_answers_that_are_asked_for_at_once_all_come(page: Any) -> None:
     found = ask(
         page,
@@ -280,6 +260,27 @@ def test_a_model_without_a_network_of_edges_has_its_own_and_says_so(page: Any) -
     page.unroute("**/model/manifest.json")
     assert found[0] == found[1]
     assert "nano has no refiner.onnx" in found[2]
+
+
+SEEN = "const seen = await model.see(image); return "
+
+
+@pytest.mark.parametrize(
+    ("table", "part", "work"),
+    [
+        ("graphs", "names", "seen.suggestNames(new Uint8Array(600 * 400).fill(1));"),
+        ("sha256", "subject.json", "seen.subject();"),
+    ],
+)
+def test_a_model_without_names_or_a_probe_says_so(
+    page: Any, table: str, part: str, work: str
+) -> None:
+    manifest = json.loads((ASSETS / "nano" / "manifest.json").read_text("utf-8"))
+    del manifest[table][part]
+    page.route("**/model/manifest.json", lambda route: route.fulfill(json=manifest))
+    told = ask(page, SEEN + work)
+    page.unroute("**/model/manifest.json")
+    assert part in told
 
 
 def test_a_cutout_is_the_masks_pixels_with_an_edge_that_fades(page: Any) -> None:

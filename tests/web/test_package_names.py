@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import anymask
-from tests.web.package_server import ASSETS, PHOTO
+from tests.web.package_server import PHOTO
 from tests.web.test_package import ask, bits
 
 # Chromium reads the photo's JPEG with other rounding than Python, by a level or two of 256.
@@ -93,16 +93,3 @@ def test_what_cannot_be_named_is_said_and_an_empty_mask_has_no_name(page: Any) -
     for ours, part in zip(told, [*REFUSED.values()], strict=False):
         assert part in ours
     assert told[-1] == []
-
-
-def test_a_model_without_names_says_so(page: Any) -> None:
-    def without(route: Any) -> None:
-        manifest = json.loads((ASSETS / "nano" / "manifest.json").read_text("utf-8"))
-        del manifest["graphs"]["names"]
-        route.fulfill(json=manifest)
-
-    page.route("**/model/manifest.json", without)
-    work = "const seen = await model.see(image); const one = new Uint8Array(600 * 400).fill(1);"
-    told = ask(page, f"{work} return seen.suggestNames(one);")
-    page.unroute("**/model/manifest.json")
-    assert "nano has no names.onnx" in told

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import pytest
 
 import anymask
 from anymask.base import file_sha256
-from anymask.edit.subject import best_candidate, probe_file, shipped_probe, subject_map
+from anymask.edit.subject import best_candidate, shipped_probe, subject_map
 from anymask.images import load_image, sample
 from anymask.masks import iou
 from anymask.runtime import read_manifest
@@ -59,19 +58,6 @@ def test_the_example_page_cuts_out_the_main_subject(page: Any) -> None:
     pixels = re.match(r"(\d+) pixels", said)
     assert pixels is not None, said
     assert int(pixels[1]) == pytest.approx(found[0].sum(), rel=0.03)
-
-
-def test_a_model_without_a_probe_is_refused(page: Any) -> None:
-    def answer(route: Any) -> None:
-        manifest = json.loads((probe_file("nano").parent / "manifest.json").read_text("utf-8"))
-        del manifest["sha256"]["subject.json"]
-        route.fulfill(json=manifest)
-
-    page.route(re.compile("manifest.json"), answer)
-    found = ask(page, "return await (await model.see(image)).subject();")
-    page.unroute(re.compile("manifest.json"))
-    assert "subject.json" in found
-    assert "pass a prompt" in found
 
 
 @pytest.mark.parametrize("name", ["nano", "small"])
