@@ -39,6 +39,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_example_is_a_command(folder: Path, cli: CommandLine) -> None:
     listed = [" ".join(line.split()) for line in cli.out(["--help"]).splitlines()]
     assert "largest command of the plug-in anymask-largest" in listed
+    assert "command of the plug-in anymask-largest" in cli.out(["help", "largest"])
     words = [str(anymask.sample("coffee")), "-o", "out.json", "--grid", "4", "--model", "nano"]
     assert re.fullmatch(
         r"wrote out.json: 2 of \d+ objects\n", cli.err(["largest", *words, "--count", "2"])
