@@ -1,7 +1,6 @@
 """Files that are whole or not there: by errors, kills, links, and two writers at once."""
 
 import fcntl
-import json
 import os
 import signal
 import subprocess
@@ -134,18 +133,3 @@ def test_the_second_of_two_writers_waits_for_the_first(
         assert second.is_alive()
     second.join(PATIENCE_S)
     assert files(tmp_path) == {"a": b"second"}
-
-
-def test_many_writers_of_one_name_leave_one_whole_file(tmp_path: Path) -> None:
-    texts = [str(number) * 5000 for number in range(8)]
-    threads = [
-        threading.Thread(target=write_json, args=(tmp_path / "a", text))
-        for text in texts
-        for _ in range(5)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert [path.name for path in tmp_path.iterdir()] == ["a"]
-    assert json.loads((tmp_path / "a").read_text()) in texts

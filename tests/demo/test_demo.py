@@ -37,12 +37,3 @@ def test_the_users_photo_comes_instead(tmp_path: Path) -> None:
     with Image.open(tmp_path / "out" / "mine-one-click.jpg") as picture:
         assert picture.size == (120, 80)
     assert len(list((tmp_path / "out").iterdir())) == 5
-
-
-def test_a_photo_that_is_none_is_a_sentence(tmp_path: Path) -> None:
-    words = tmp_path / "words.jpg"
-    words.write_text("no picture")
-    done = demo("--out", tmp_path / "out", "--photo", words)
-    assert done.returncode == 2
-    assert done.stderr.startswith("anymask: error: ")
-    assert "Traceback" not in done.stderr

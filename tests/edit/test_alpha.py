@@ -8,6 +8,7 @@ import pytest
 
 from anymask.base import InputError
 from anymask.edit.alpha import closed_form_alpha, edge_width, foreground_colours, soft_alpha
+from tests.evaluation.small_sets import rectangle
 
 RANDOM = np.random.default_rng(5)
 
@@ -83,8 +84,7 @@ def test_the_solution_is_that_of_the_equations_by_definition() -> None:
     photo = RANDOM.integers(0, 255, (14, 15, 3)).astype(np.uint8)
     hard = np.zeros((14, 15), np.float32)
     hard[:, 8:] = 1
-    band = np.zeros((14, 15), bool)
-    band[4:10, 5:11] = True
+    band = rectangle((14, 15), (5, 4, 11, 10))
     whole = definition(photo)
     inside = np.flatnonzero(band)
     known = np.where(band, 0, hard).ravel()

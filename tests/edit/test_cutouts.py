@@ -14,11 +14,11 @@ from anymask.base import InputError
 from anymask.edit import CutoutSettings, cut_out
 from anymask.edit.cutouts import CutoutDict, box_slices, covering
 from anymask.segment import Model
+from tests.evaluation.small_sets import rectangle
 from tests.segment.fakes import ColourRuntime, discs, iou
 
 PHOTO = np.full((40, 60, 3), (200, 40, 40), np.uint8)
-MASK = np.zeros((40, 60), bool)
-MASK[10:30, 20:45] = True
+MASK = rectangle((40, 60), (20, 10, 45, 30))
 
 
 def test_without_a_background_what_is_not_the_object_is_transparent() -> None:

@@ -4,9 +4,9 @@ import numpy as np
 
 from anymask.edit import redact
 from anymask.masks import Mask, Masks, mask_to_rle
+from tests.evaluation.small_sets import rectangle
 
-MASK = np.zeros((60, 80), bool)
-MASK[20:40, 30:60] = True
+MASK = rectangle((60, 80), (30, 20, 60, 40))
 NOISE = np.random.default_rng(3).integers(0, 255, (60, 80, 3)).astype(np.uint8)
 
 

@@ -72,31 +72,6 @@ def test_the_grid_is_asked_without_filters(tmp_path: Path) -> None:
     assert result.tables[0].rows[0][:2] == ("all", 3)
 
 
-@pytest.mark.parametrize(
-    ("settings", "said"),
-    [
-        ({"grid": 64}, "64 x 64 clicks"),
-        (
-            {"crop_n_layers": 2},
-            "16 x 16 clicks and in each of 2 x 2 crops and in each of 4 x 4 crops",
-        ),
-    ],
-)
-def test_the_grid_is_asked_as_the_settings_say(
-    settings: dict[str, int], said: str, tmp_path: Path
-) -> None:
-    finder, one = Finder([LARGE]), small_set(tmp_path / "set")
-    result = measure_everything(finder, one, EvalSettings(**settings), lambda *n: None)
-    assert finder.asked.items() >= settings.items()
-    assert result.notes == (f"{said}, 1 masks per image on average",)
-
-
-def test_a_limit_draws_objects(tmp_path: Path) -> None:
-    one = small_set(tmp_path / "set")
-    result = measure_everything(Finder([SMALL, LARGE]), one, EvalSettings(limit=1), lambda *n: None)
-    assert result.tables[0].rows[0][1] == 1
-
-
 def test_masks_are_ranked_by_quality_and_stability() -> None:
     records = Finder([LARGE, SMALL]).everything(None)
     assert rank_scores(records).tolist() == pytest.approx([0.75, 0.745])

@@ -4,36 +4,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis.extra.numpy import arrays
 from pycocotools import mask as coco
 
 from anymask.evaluation import tight_box
 from anymask.evaluation.measures import score_set
 from anymask.evaluation.selection import EvalSet, EvalSettings, SetPlan, choose_masks
 from anymask.formats import load_set
-from anymask.masks import iou, rle_to_mask, rle_to_string
+from anymask.masks import rle_to_mask, rle_to_string
 from tests.evaluation.small_sets import perfect
-
-HW = (9, 11)
 
 
 def encoded(mask: np.ndarray) -> dict:
     return coco.encode(np.asfortranarray(mask.astype(np.uint8)))
-
-
-@given(arrays(np.bool_, HW), arrays(np.bool_, HW))
-def test_iou_is_theirs(prediction: np.ndarray, truth: np.ndarray) -> None:
-    if not (prediction | truth).any():
-        return  # theirs has no value for two empty masks
-    theirs = coco.iou([encoded(prediction)], [encoded(truth)], [0])[0, 0]
-    assert iou(prediction, truth) == pytest.approx(theirs)
-
-
-@given(arrays(np.bool_, HW).filter(np.any))
-def test_tight_boxes_are_theirs(mask: np.ndarray) -> None:
-    x, y, width, height = coco.toBbox(encoded(mask))
-    assert tight_box(mask).tolist() == [x, y, x + width, y + height]
 
 
 def test_scores_of_coco_photos_are_theirs(shared: Path) -> None:

@@ -14,15 +14,14 @@ from anymask.cli.main import main
 from anymask.evaluation.concepts import ConceptAnswer, optimal_ious, score_concepts
 from anymask.formats.saco import ConceptPair, MaskTrack
 from anymask.masks import Rle, mask_to_rle, rle_to_coco
+from tests.evaluation.small_sets import rectangle
 
 pytest.importorskip("scipy")
 HW = (10, 10)
 
 
 def box(x0: int, y0: int, x1: int, y1: int) -> Rle:
-    mask = np.zeros(HW, np.bool_)
-    mask[y0:y1, x0:x1] = True
-    return mask_to_rle(mask)
+    return mask_to_rle(rectangle(HW, (x0, y0, x1, y1)))
 
 
 WHOLE, HALF, FAR = box(0, 0, 4, 4), box(0, 0, 4, 2), box(6, 6, 10, 10)  # IoU of the halves: 0.5

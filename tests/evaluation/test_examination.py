@@ -162,19 +162,6 @@ def test_what_was_examined_is_read_as_it_was_written(model: Model, tmp_path: Pat
     np.testing.assert_allclose(first.masks[0].values, found.masks[0].values, atol=1e-4)
 
 
-def test_a_torn_line_is_written_anew(model: Model, tmp_path: Path) -> None:
-    path = tmp_path / "photos.jsonl"
-    found = examined(model)
-    AuditFile(path, HEADER).add(found)
-    whole = path.read_bytes()
-    for end in (len(whole) - 1, len(whole) - 40, 10, 0):
-        path.write_bytes(whole[:end])
-        file = AuditFile(path, HEADER)
-        assert file.photos == {}
-        file.add(found)
-        assert path.read_bytes() == whole
-
-
 def test_another_audits_file_is_refused(model: Model, tmp_path: Path) -> None:
     path = tmp_path / "photos.jsonl"
     AuditFile(path, HEADER).add(examined(model))

@@ -6,21 +6,18 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from anymask.cli.main import main
 from anymask.evaluation.finding import FindAnswer, measure_finding
 from anymask.masks import Rle, mask_to_rle, rle_merge
-from tests.evaluation.small_sets import write_set
+from tests.evaluation.small_sets import rectangle, write_set
 
 SIDE = 60
 
 
 def square(x: int, y: int, width: int = 10, height: int = 10) -> Rle:
-    mask = np.zeros((SIDE, SIDE), np.bool_)
-    mask[y : y + height, x : x + width] = True
-    return mask_to_rle(mask)
+    return mask_to_rle(rectangle((SIDE, SIDE), (x, y, x + width, y + height)))
 
 
 A, B, ELSEWHERE = square(0, 0), square(20, 0), square(40, 40)

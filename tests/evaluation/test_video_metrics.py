@@ -98,11 +98,14 @@ def test_objects_count_alike() -> None:
     assert mean.j_and_f == pytest.approx((0.5 + 0.6) / 2)
 
 
-def test_frames_that_do_not_fit_are_refused() -> None:
-    mask = rectangle(HW, (5, 5, 25, 25))
-    with pytest.raises(InputError, match="each of the 4 frames, but 3"):
-        score_track([mask] * 3, [mask] * 4)
-    with pytest.raises(InputError, match="but 4 masks and 2 void masks"):
-        score_track([mask] * 4, [mask] * 4, [mask] * 2)
-    with pytest.raises(InputError, match="has 2 frames, but at least 3"):
-        score_track([mask] * 2, [mask] * 2)
+@pytest.mark.parametrize(
+    ("counts", "told"),
+    [
+        ((3, 4), "each of the 4 frames, but 3"),
+        ((4, 4, 2), "but 4 masks and 2 void masks"),
+        ((2, 2), "has 2 frames, but at least 3"),
+    ],
+)
+def test_frames_that_do_not_fit_are_refused(counts: tuple[int, ...], told: str) -> None:
+    with pytest.raises(InputError, match=told):
+        score_track(*([rectangle(HW, (5, 5, 25, 25))] * count for count in counts))

@@ -16,7 +16,6 @@ import pytest
 from PIL import Image
 
 from anymask.cli.main import main
-from anymask.evaluation.video_metrics import mean_over_objects
 from anymask.evaluation.video_protocols import (
     CLICKS_A_FRAME,
     follow_given,
@@ -28,12 +27,12 @@ from anymask.evaluation.video_protocols import (
 from anymask.formats import Clip
 from anymask.masks import mask_to_rle
 from anymask.segment import Model
+from tests.evaluation.small_sets import rectangle
 from tests.segment.fakes import ColourRuntime
 from tests.track.clips import moving_discs
 
 HW, FRAMES = (40, 60), 8
-WHOLE = np.zeros(HW, np.bool_)
-WHOLE[10:30, 10:30] = True
+WHOLE = rectangle(HW, (10, 10, 30, 30))
 HALF = WHOLE.copy()
 HALF[20:] = False
 NOTHING = np.zeros(HW, np.bool_)
@@ -195,25 +194,3 @@ def test_videos_are_evaluated_from_the_command_line(
     assert len(found["rounds"]) == (1 if protocol == "semi" else 2)
     assert found["rounds"][0]["j_and_f"] > 0.8
     assert f"| {protocol}, 1 objects, tracker auto" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (["videos"], "Missing: DIR"),
-        (["videos", ".", "--rounds", "0"], "Invalid --rounds 0"),
-        (["videos", ".", "--clicks", "3"], "Unknown option --clicks"),
-        (["videos", ".", "--least-quality", "2"], "--least-quality must be"),
-        (["photos", ".", "--rounds", "2"], "Unknown option --rounds"),
-    ],
-)
-def test_wrong_options_are_sentences(
-    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["evaluate", *words]) == 2
-    assert message in capsys.readouterr().err
-
-
-def test_the_scores_of_a_scripted_video_are_those_of_its_objects(clip: Clip) -> None:
-    rounds = follow_offline(clip, lambda _: Scripted({}), 1)  # type: ignore[arg-type,return-value]
-    assert mean_over_objects(next(rounds)).j_and_f == 1

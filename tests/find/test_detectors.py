@@ -23,7 +23,6 @@ import anymask
 from anymask.base import AnymaskError, InputError, ModelError, UintImage, WeightsError
 from anymask.cli.main import main
 from anymask.find import DEFAULT_DETECTOR, known_detectors, open_detector
-from anymask.find.grounding import ScoredBoxes
 from tests.find.tiny import write_preprocessor
 
 KINDS = ("grounding-dino", "mm-grounding-dino", "owlv2", "owlvit")
@@ -44,19 +43,6 @@ def test_every_kind_answers_in_the_same_five_lines(
     assert detector.about["kind"] == kind
     assert re.fullmatch("[0-9a-f]{64}", detector.about["weights"])
     assert open_detector(folders[kind]) is detector  # not loaded twice
-
-
-@pytest.mark.parametrize("name", ["llmdet", *KINDS])  # LLMDet has MM-Grounding-DINO's network
-@pytest.mark.usefixtures("no_network")
-def test_every_detector_is_asked_by_the_same_line(
-    name: str, folders: dict[str, Path], photo: UintImage, model: anymask.Model
-) -> None:
-    folder = folders["mm-grounding-dino" if name == "llmdet" else name]
-    found = model.find(photo, {"red cup": "cup", "cat": "cat"}, detector=folder, score=0.0, top_k=2)
-    assert set(found.labels) <= {"cup", "cat"}
-    assert len(found) or "owl" in name  # whose random boxes hold nothing
-    assert found.image_hw == photo.shape[:2]
-    assert all(one.runner_up for one in found)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -311,20 +297,6 @@ def test_weights_and_rules_of_something_else_are_refused(
         open_detector(folder)
     with pytest.raises(InputError, match="detector"):
         open_detector(7)  # type: ignore[arg-type]
-
-
-def test_a_detector_of_ones_own_needs_nothing_but_the_surface(model: anymask.Model) -> None:
-    class Everywhere:
-        name, threshold, about = "mine", 0.5, {"detector": "mine"}
-
-        def detect(
-            self, photo: UintImage, phrases: list[str], side: int | None = None
-        ) -> ScoredBoxes:
-            height, width = photo.shape[:2]
-            return ScoredBoxes(np.float32([[0, 0, width, height]]), np.float32([[0.9, 0.2]]))
-
-    (found,) = model.find(anymask.sample(), ["cup", "dog"], detector=Everywhere())
-    assert (found.label, found.runner_up) == ("cup", ("dog", pytest.approx(0.2)))
 
 
 @pytest.mark.parametrize(

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 
 import anymask
-from anymask import jobs
 from anymask.base import InputError, ModelError, UintImage
-from anymask.cli.main import main
-from anymask.find import ExampleFinder, open_detector
+from anymask.find import open_detector
 from anymask.find.examples import (
     Example,
     alike_scores,
@@ -24,6 +20,7 @@ from anymask.find.examples import (
     parse_example,
 )
 from anymask.masks import mask_to_rle
+from tests.evaluation.small_sets import rectangle
 
 CAT = (200, 150)
 
@@ -59,9 +56,7 @@ def test_a_score_is_the_photo_s_chance_times_how_near_a_mask_is_to_the_likeliest
 
 def test_a_mask_of_several_things_is_a_group() -> None:
     def square(x: int, y: int, side: int) -> Any:
-        mask = np.zeros((40, 40), np.bool_)
-        mask[y : y + side, x : x + side] = True
-        return mask_to_rle(mask)
+        return mask_to_rle(rectangle((40, 40), (x, y, x + side, y + side)))
 
     whole, first, second = square(0, 0, 30), square(2, 2, 12), square(16, 2, 12)
     near, far = 0.1, 2.0
@@ -166,23 +161,3 @@ def test_owl_looks_for_the_example_as_transformers_does(
     learned = detector.learn_examples([(other, seen.boxes[place])])
     scores = detector.detect_examples(photo, learned).scores[:, 0]
     np.testing.assert_allclose(scores, told.logits[0, :, 0].sigmoid().numpy(), atol=1e-5)
-
-
-def test_a_folder_is_a_job_that_goes_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cat: UintImage, model: anymask.Model
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    Path("photos").mkdir()
-    for number in range(2):
-        Image.fromarray(np.roll(cat, 9 * number, axis=1)).save(f"photos/{number}.png")
-    Image.fromarray(cat).save("example.png")
-    example = "example.png@click:{},{}".format(*CAT)
-    assert main(["find", "photos", "--like", example, "-o", "out"]) == 0
-    made = json.loads(next(Path("out").rglob("0.json")).read_text())["annotations"]
-    direct = ExampleFinder(model, example)(cat)
-    assert len(made) == len(direct) > 0
-    again = jobs.run("find", "photos", "out", like=[example])
-    assert (again.done, again.there) == (0, 2)
-    other = jobs.run("find", "photos", "out", like=[example], score=0.9)
-    assert other.done == 2
-    assert main(["find", "photos"]) != 0

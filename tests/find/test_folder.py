@@ -3,15 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 from PIL import Image
 
@@ -20,71 +13,17 @@ from anymask import jobs
 from anymask.base import UintImage
 from anymask.cli.main import main
 from anymask.jobs import FindTask, FolderJob, run_job
-from tests.find.tiny import write_owl
 
 WORDS = "cat, red cup = cup"
-PHOTOS, FOLDER = 6, 50
 
 
 @pytest.fixture
 def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, photo: UintImage) -> Path:
-    """A working folder with photos."""
+    """A working folder with a photo in another folder."""
     monkeypatch.chdir(tmp_path)
-    write_photos(photo, range(PHOTOS))
+    Path("photos").mkdir()
+    Image.fromarray(photo).save("photos/0.png")
     return tmp_path
-
-
-def write_photos(photo: UintImage, numbers: range) -> None:
-    """Photos, each another, in a folder and one in it."""
-    for number in numbers:
-        path = Path("photos", *(["sub"] if number % 2 else []), f"{number}.png")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(np.roll(photo, 7 * number, axis=1)).save(path)
-
-
-def contents(folder: str) -> dict[str, bytes]:
-    """The files of a folder."""
-    found = (path for path in Path(folder).rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in found}
-
-
-@pytest.mark.usefixtures("desk")
-def test_a_folder_that_was_killed_goes_on_to_the_same_files(
-    tmp_path: Path, repository: Path, photo: UintImage
-) -> None:
-    """Fifty photos: killed in the middle, gone on with in two other processes."""
-    write_photos(np.ascontiguousarray(photo[::2, ::2]), range(FOLDER))
-    pytest.importorskip("transformers")
-    detector = str(write_owl(tmp_path / "owl"))
-    settings: dict[str, Any] = {"detector": detector, "score": 0.0, "top_k": 1, "overlay": False}
-    settings["model"] = "nano@256"
-    whole = jobs.run("find", "photos", "whole", words=WORDS, **settings)
-    assert (whole.done, whole.failed) == (FOLDER, 0)
-    again = jobs.run("find", "photos", "whole", words=WORDS, **settings)
-    assert (again.done, again.there) == (0, FOLDER)
-
-    asked = ["find", "photos", WORDS, "--detector", detector, "--score", "0", "--top-k", "1"]
-    asked += ["--no-overlay", "--model", "nano@256", "-o", "cut"]
-
-    def written() -> int:
-        return len([*Path("cut").rglob("[0-9]*.json")])
-
-    with subprocess.Popen(
-        [sys.executable, "-m", "anymask", *asked],
-        env={**os.environ, "PYTHONPATH": str(repository / "src")},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    ) as process:
-        while written() < FOLDER // 3 and process.poll() is None:
-            time.sleep(0.02)
-        process.send_signal(signal.SIGKILL)
-    assert FOLDER // 3 <= written() < FOLDER
-
-    assert main([*asked, "--workers", "2"]) == 0  # and in other processes
-    assert contents("cut") == contents("whole")
-    documents = [json.loads(path.read_text()) for path in Path("cut").rglob("[0-9]*.json")]
-    assert {one["label"] for each in documents for one in each["annotations"]} <= {"cat", "cup"}
-    assert sum(len(each["annotations"]) for each in documents) >= FOLDER // 4
 
 
 @pytest.mark.usefixtures("desk", "no_network")

@@ -1,8 +1,6 @@
 """Pictures of many bands, types and pages: what tifffile, OpenCV and Pillow wrote comes back."""
 
-import builtins
 import io
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from anymask.base import ImageError, InputError, MissingExtra
+from anymask.base import ImageError, InputError
 from anymask.images import load_image
 from tests.masks.strategies import quickly
 
@@ -114,12 +112,6 @@ def test_a_page_or_frame_is_chosen(kind: str) -> None:
         ImageError, match=r"Page 3 is out of range: the image \(.* bytes\) has 3 pages, numbered"
     ):
         load_image(buffer.getvalue(), page=3)
-
-
-def test_floats_in_colour_are_read() -> None:
-    array = RNG.random((*HW, 3)).astype(np.float32)
-    file = tiff(array, photometric="rgb")
-    np.testing.assert_array_equal(load_image(file), load_image(array))
 
 
 @pytest.mark.parametrize("extra", [0, 1, 2])
@@ -275,20 +267,3 @@ def test_a_tiff_without_a_page_is_damaged(capfd: pytest.CaptureFixture[str]) -> 
     with pytest.raises(ImageError, match=r"the image \(54 bytes\) is corrupted.*Copy it"):
         load_image(b"II*\0" + b"x" * 50)
     assert capfd.readouterr().err == ""
-
-
-def test_without_tifffile_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = builtins.__import__
-
-    def without(name: str, *rest: Any) -> Any:
-        if name == "tifffile":
-            raise ImportError(name)
-        return real(name, *rest)
-
-    file = tiff(bands(5), photometric="minisblack", planarconfig="contig")
-    deep = tiff(bands(3), photometric="rgb")
-    monkeypatch.delitem(sys.modules, "tifffile")
-    monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(MissingExtra, match=r".package 'tifffile'.*anymask\[science\]"):
-        load_image(file, bands=1)
-    assert load_image(deep).shape == (*HW, 3)

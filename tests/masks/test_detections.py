@@ -12,10 +12,10 @@ import pytest
 from anymask.base import InputError
 from anymask.masks import Mask, Masks, mask_to_rle, measure
 from anymask.masks.measure import TABLE_TYPES
+from tests.evaluation.small_sets import rectangle
 from tests.formats.annotated import rings
 
-BLOCK = np.zeros((10, 20), np.bool_)
-BLOCK[2:5, 3:7] = True
+BLOCK = rectangle((10, 20), (3, 2, 7, 5))
 RECORD = Mask(mask_to_rle(BLOCK), score=0.5, stability=0.25, label="a")
 
 

@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 
 from anymask.base import InputError
 from anymask.masks import draw as D
+from tests.evaluation.small_sets import rectangle
 
 Picture = NDArray[np.uint8]
 
@@ -17,9 +18,7 @@ def grey() -> Picture:
 
 @pytest.fixture
 def square() -> NDArray[np.bool_]:
-    mask = np.zeros((60, 80), np.bool_)
-    mask[20:40, 30:60] = True
-    return mask
+    return rectangle((60, 80), (30, 20, 60, 40))
 
 
 def test_colours_are_many_distinct_and_always_the_same() -> None:

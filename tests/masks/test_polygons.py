@@ -14,6 +14,7 @@ from scipy import ndimage
 from anymask.base import InputError
 from anymask.masks import Mask, Masks, crop_to_rle
 from anymask.masks import polygons as P
+from tests.evaluation.small_sets import rectangle
 from tests.masks.strategies import Pixels, masks, quickly, thoroughly
 
 
@@ -86,8 +87,7 @@ def test_simplifying_never_loses_a_region(mask: Pixels, tolerance: float) -> Non
 
 
 def test_small_regions_and_holes_can_be_left_out() -> None:
-    mask = np.zeros((10, 10), np.bool_)
-    mask[1:7, 1:7] = True
+    mask = rectangle((10, 10), (1, 1, 7, 7))
     mask[3, 3] = False
     mask[8, 8] = True
     (polygon,) = P.mask_to_polygons(mask, min_area=2)

@@ -10,6 +10,7 @@ from pycocotools import mask as coco_mask
 from anymask.base import PromptError
 from anymask.masks import ALL_KINDS, ModelSpec, Prompt, mask_to_rle, rle_to_string
 from anymask.models.rules import check_prompt
+from tests.evaluation.small_sets import rectangle
 
 
 def test_a_prompt_keeps_what_was_given() -> None:
@@ -73,8 +74,7 @@ def test_what_makes_no_sense_is_refused(given: dict[str, object], says: str) -> 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation")  # of pycocotools
 def test_a_prompt_is_the_same_after_its_json() -> None:
-    mask = np.zeros((9, 7), np.bool_)
-    mask[2:5, 3:6] = True
+    mask = rectangle((9, 7), (3, 2, 6, 5))
     whole = Prompt(
         points=[(1.3, 2)], labels=[0], box=(1, 2, 3.5, 4), mask=mask, words="cup", object_id=3,
         example=(0, 0, 2, 2), embedding=[0.1, 0.2], frame=0, lasso=[(1, 1), (5, 1), (5, 5)],

@@ -5,6 +5,7 @@ import pytest
 
 from anymask.base import InputError
 from anymask.masks import clean_mask, parse_region_size
+from tests.evaluation.small_sets import rectangle
 
 
 @pytest.mark.parametrize(
@@ -32,8 +33,7 @@ def test_what_is_no_size_is_refused_with_the_settings_name(given: object) -> Non
 
 
 def test_a_share_is_of_the_mask_before_anything_is_filled() -> None:
-    mask = np.zeros((20, 40), np.bool_)
-    mask[2:12, 2:12] = True
+    mask = rectangle((20, 40), (2, 2, 12, 12))
     mask[4:6, 4:6] = False  # 4 of 96 + 4 + 5 pixels
     mask[15:17, 20:22] = True  # 4
     mask[5, 30:35] = True  # 5

@@ -2,9 +2,12 @@
 
 import json
 import types
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -22,6 +25,7 @@ from anymask.masks import resize as R
 from tests.masks.strategies import masks, quickly
 
 HW = [(97, 131), (1, 40), (40, 1), (64, 64), (33, 128), (300, 20), (1, 1), (200, 260)]
+BILINEAR, BICUBIC = Image.Resampling.BILINEAR, Image.Resampling.BICUBIC
 NEAR = 1e-3  # of the threshold: float rounding may decide there
 
 
@@ -114,17 +118,37 @@ def pixels(hw: tuple[int, int], spec: ModelSpec) -> NDArray[np.float64]:
     return model.astype(np.float64) * np.array(spec.std) + np.array(spec.mean)
 
 
+def by_pillow(image: NDArray[np.uint8], hw: tuple[int, int], kind: Image.Resampling) -> Any:
+    """Along x, then along y."""
+    narrow = Image.fromarray(image).resize((hw[1], len(image)), kind)
+    return np.asarray(narrow.resize(hw[::-1], kind))
+
+
+def by_torch(image: NDArray[np.uint8], hw: tuple[int, int], **options: bool) -> Any:
+    tensor = torch.from_numpy(image).permute(2, 0, 1)[None].float()
+    return F.interpolate(tensor, hw, mode="bilinear", **options)[0].permute(1, 2, 0).numpy()
+
+
 @pytest.mark.parametrize("hw", HW)
 @pytest.mark.parametrize("strip", [1, 1 << 26])
-def test_pillow_bilinear_is_pillows_own_along_x_then_y(
-    hw: tuple[int, int], strip: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize(
+    ("resample", "fit", "oracle", "error"),
+    [
+        ("pillow_bilinear", "longest_side", partial(by_pillow, kind=BILINEAR), 1e-3),
+        ("pillow_bicubic", "square", partial(by_pillow, kind=BICUBIC), 1e-3),
+        ("torch_antialias", "square", partial(by_torch, antialias=True), 1e-2),
+        ("torch_bilinear", "longest_side", partial(by_torch, align_corners=False), 5e-3),
+        ("torch_bilinear", "square", partial(by_torch, align_corners=False), 5e-3),
+    ],
+)
+def test_pictures_are_resized_as_by_pillow_or_torch(
+    hw: tuple[int, int], strip: int, resample: Resample, fit: Fit, oracle: Callable[..., Any],
+    error: float, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
     monkeypatch.setattr(R, "_STRIP_BYTES", strip)
-    spec = tiny(resample="pillow_bilinear")
-    height, width = R.geometry(hw, spec).input_hw
-    narrow = Image.fromarray(photo(hw)).resize((width, hw[0]), Image.Resampling.BILINEAR)
-    expected = np.asarray(narrow.resize((width, height), Image.Resampling.BILINEAR))
-    np.testing.assert_allclose(pixels(hw, spec), expected, atol=1e-3)
+    spec = tiny(fit=fit, resample=resample)
+    expected = oracle(photo(hw), R.geometry(hw, spec).input_hw)
+    np.testing.assert_allclose(pixels(hw, spec), expected, atol=error)
 
 
 def test_pillow_bilinear_is_torchs_antialiased_bilinear_up_to_rounding() -> None:
@@ -134,31 +158,6 @@ def test_pillow_bilinear_is_torchs_antialiased_bilinear_up_to_rounding() -> None
     error = np.abs(pixels((500, 700), spec) - expected.permute(1, 2, 0).numpy())
     assert error.max() < 1.01
     assert error.mean() < 0.01
-
-
-def test_pillow_bicubic_is_pillows_own_along_x_then_y() -> None:
-    spec = tiny(fit="square", resample="pillow_bicubic")
-    narrow = Image.fromarray(photo((90, 130))).resize((64, 90), Image.Resampling.BICUBIC)
-    expected = np.asarray(narrow.resize((64, 64), Image.Resampling.BICUBIC))
-    np.testing.assert_allclose(pixels((90, 130), spec), expected, atol=1e-3)
-
-
-@pytest.mark.parametrize("hw", HW)
-def test_torch_antialias_is_torchs_own(hw: tuple[int, int]) -> None:
-    spec = tiny(fit="square", resample="torch_antialias")
-    tensor = torch.from_numpy(photo(hw)).permute(2, 0, 1)[None].float()
-    expected = F.interpolate(tensor, (64, 64), mode="bilinear", antialias=True)[0]
-    np.testing.assert_allclose(pixels(hw, spec), expected.permute(1, 2, 0).numpy(), atol=1e-2)
-
-
-@pytest.mark.parametrize("hw", HW)
-@pytest.mark.parametrize("fit", ["longest_side", "square"])
-def test_torch_bilinear_is_torchs_own(hw: tuple[int, int], fit: Fit) -> None:
-    spec = tiny(fit=fit, resample="torch_bilinear")
-    tensor = torch.from_numpy(photo(hw)).permute(2, 0, 1)[None].float()
-    size = R.geometry(hw, spec).input_hw
-    expected = F.interpolate(tensor, size, mode="bilinear", align_corners=False)[0]
-    np.testing.assert_allclose(pixels(hw, spec), expected.permute(1, 2, 0), atol=5e-3)
 
 
 def test_area_means_what_it_covers() -> None:

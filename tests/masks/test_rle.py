@@ -1,6 +1,7 @@
 """Run lengths are pycocotools' to the byte."""
 
 import json
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -136,6 +137,8 @@ def test_a_bad_string_says_what_is_wrong(text: str, message: str) -> None:
         ({"size": [2, 3], "counts": [7, -1]}, "must not be negative"),
         ({"size": [-2, -3], "counts": [6]}, "size must not be negative, but H=-2, W=-3"),
         ({"size": [2, 3], "counts": [5]}, r"sum to H \* W"),
+        ({"size": [100000, 60000], "counts": "0"}, "too large. At most 2147483648 pixels"),
+        ({"size": [100000, 60000], "counts": [6]}, "H=100000, W=60000 is too large"),
     ],
 )
 def test_a_bad_record_says_what_is_wrong(record: dict, message: str) -> None:
@@ -165,21 +168,15 @@ def test_runs_whose_sum_leaves_64_bits_are_refused() -> None:
         R.string_to_rle(text, (64, 64))
 
 
-@pytest.mark.parametrize("counts", ["0", [6]])
-def test_a_mask_of_more_pixels_than_any_picture_is_refused(counts: str | list[int]) -> None:
-    with pytest.raises(
-        DataError, match="H=100000, W=60000 is too large. At most 2147483648 pixels"
-    ):
-        R.coco_to_rle({"size": [100000, 60000], "counts": counts})
-
-
-def test_wrong_input_is_named() -> None:
-    square = R.mask_to_rle(np.ones((2, 2), np.bool_))
-    with pytest.raises(InputError, match=r"shape \(1, 2, 2\)"):
-        R.mask_to_rle(np.ones((1, 2, 2), np.bool_))
-    with pytest.raises(InputError, match="is outside the image"):
-        R.crop_to_rle(np.ones((2, 2), np.bool_), (3, 0), (4, 4))
-    with pytest.raises(InputError, match="Pass at least one mask"):
-        R.rle_merge([])
-    with pytest.raises(InputError, match="different sizes"):
-        R.rle_iou([square], [R.empty_rle((3, 3))])
+@pytest.mark.parametrize(
+    ("call", "told"),
+    [
+        (lambda: R.mask_to_rle(np.ones((1, 2, 2), np.bool_)), r"shape \(1, 2, 2\)"),
+        (lambda: R.crop_to_rle(np.ones((2, 2)), (3, 0), (4, 4)), "is outside the image"),
+        (lambda: R.rle_merge([]), "Pass at least one mask"),
+        (lambda: R.rle_iou([R.empty_rle((2, 2))], [R.empty_rle((3, 3))]), "different sizes"),
+    ],
+)
+def test_wrong_input_is_named(call: Callable[[], object], told: str) -> None:
+    with pytest.raises(InputError, match=told):
+        call()

@@ -3,8 +3,6 @@
 The encoders against the reference's outputs: tests/golden.
 """
 
-from collections.abc import Callable
-
 import torch
 
 
@@ -36,25 +34,3 @@ def relative_error(ours: torch.Tensor, reference: torch.Tensor) -> float:
     """max|a - b| / max|b|."""
     ours, reference = ours.detach(), reference.detach()
     return float((ours - reference).abs().max() / reference.abs().max())
-
-
-def assert_half_precision_stays_close(
-    build: Callable[[], torch.nn.Module], image: torch.Tensor, dtype: torch.dtype
-) -> None:
-    """A network in 16 bits answers in 16 bits, and nearly as in 32."""
-    with torch.inference_mode():
-        half = build().to(dtype)(image.to(dtype))[0]
-        assert half.dtype == dtype
-        assert relative_error(half.float(), build()(image)[0]) <= 0.1
-
-
-def assert_a_batch_equals_its_pictures(
-    build: Callable[[], torch.nn.Module], images: torch.Tensor
-) -> None:
-    """Each picture of a batch gets the outputs that it gets alone."""
-    with torch.inference_mode():
-        model = build()
-        together = model(images)
-        for index, image in enumerate(images):
-            for batched, alone in zip(together, model(image[None]), strict=True):
-                assert relative_error(batched[index], alone[0]) <= 1e-5

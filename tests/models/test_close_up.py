@@ -7,6 +7,7 @@ from anymask.base import BoolArray, UintImage
 from anymask.masks import empty_rle, mask_to_rle
 from anymask.models.rules import BEYOND, close_up
 from anymask.models.rules.crops import FEWEST, SIDE
+from tests.evaluation.small_sets import rectangle
 
 HW = (60, 80)
 
@@ -16,9 +17,7 @@ def some_photo() -> UintImage:
 
 
 def square(x: int, y: int, side: int) -> BoolArray:
-    mask = np.zeros(HW, np.bool_)
-    mask[y : y + side, x : x + side] = True
-    return mask
+    return rectangle(HW, (x, y, x + side, y + side))
 
 
 def test_at_the_photos_own_scale_it_is_a_slice() -> None:

@@ -16,6 +16,7 @@ from anymask.segment.postprocess import (
     window_photo,
     window_prompt,
 )
+from tests.evaluation.small_sets import rectangle
 
 SIZES = [(1024, 768), (341, 512), (97, 1301), (480, 480)]
 
@@ -91,8 +92,7 @@ def test_the_smallest_photos_have_windows(hw: tuple[int, int]) -> None:
 
 
 def test_a_mask_in_the_window_keeps_its_share() -> None:
-    mask = np.zeros((480, 480), np.bool_)
-    mask[120:240, 160:280] = True
+    mask = rectangle((480, 480), (160, 120, 280, 240))
     window = EdgeWindow(36, 26, 48, (3.75, 3.75))
     inside = window_mask(mask, window)
     assert inside.mean() == pytest.approx(120 * 120 / (48 * 3.75) ** 2, rel=0.02)

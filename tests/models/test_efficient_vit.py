@@ -15,8 +15,6 @@ from anymask.models.efficient_vit import (
     grid_positions,
 )
 from tests.models.encoder_parity import (
-    assert_a_batch_equals_its_pictures,
-    assert_half_precision_stays_close,
     noise,
     randomise,
     relative_error,
@@ -101,19 +99,3 @@ def test_resampling_is_bicubic_between_pixel_centres() -> None:
     expected = F.interpolate(image, (6, 6), mode="bicubic", align_corners=False)
 
     assert torch.allclose(grid_positions(positions, (6, 6)), expected)
-
-
-def test_pictures_need_not_be_square() -> None:
-    with torch.inference_mode():
-        (embedding,) = tiny()(noise(2, 3, 8, 20))
-
-    assert embedding.shape == (2, 8, 2, 5)
-
-
-def test_a_batch_equals_its_pictures_one_by_one() -> None:
-    assert_a_batch_equals_its_pictures(tiny, noise(3, 3, 16, 16))
-
-
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_half_precision_stays_close(dtype: torch.dtype) -> None:
-    assert_half_precision_stays_close(tiny, noise(1, 3, 20, 20), dtype)

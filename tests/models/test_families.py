@@ -209,13 +209,6 @@ def test_nano_s_own_order_is_that_of_the_network_s_numbers() -> None:
 
 
 @pytest.mark.parametrize("name", family_names())
-def test_no_prompts_give_no_candidates(name: str) -> None:
-    logits, quality = made_up(0, 5)
-    masks, kept = family(name).candidates(logits, quality)
-    assert len(masks) == len(kept) == 0
-
-
-@pytest.mark.parametrize("name", family_names())
 @given(seed=st.integers(0, 2**16))
 def test_an_answer_s_order_is_a_permutation_and_its_parts_are_of_one_length(
     name: str, seed: int

@@ -8,6 +8,7 @@ from torch import nn
 
 from anymask.models.mobilenet import TAPS, MobileNetV2
 from anymask.models.nano import TINY, Nano, coords_to_unit, gaussians, sample_at
+from tests.models.test_image_model import prompts
 
 
 @pytest.fixture(scope="module")
@@ -80,27 +81,6 @@ def test_precomputed_padding_gives_the_same_maps_from_one_pass(nano: Nano) -> No
     assert ready.state_dict().keys() == nano.state_dict().keys()
 
 
-def prompts(n: int, p: int) -> tuple[torch.Tensor, ...]:
-    generator = torch.Generator().manual_seed(n * 10 + p)
-    coords = torch.rand(n, p, 2, generator=generator) * TINY.image_side
-    labels = torch.randint(0, 2, (n, p), generator=generator)
-    masks = torch.randn(n, 1, 32, 32, generator=generator)
-    return coords, labels, masks, torch.ones(n)
-
-
-@torch.inference_mode()
-def test_many_prompts_at_once_equal_one_by_one(nano: Nano) -> None:
-    features = nano.encode(torch.randn(1, 3, 128, 128))
-    given = prompts(5, 3)
-    logits, quality = nano.decode(features, *given)
-    assert logits.shape == (5, 4, 32, 32)
-    assert quality.shape == (5, 4)
-    for i in range(5):
-        one, one_quality = nano.decode(features, *(part[i : i + 1] for part in given))
-        torch.testing.assert_close(one[0], logits[i], rtol=1e-4, atol=1e-5)
-        torch.testing.assert_close(one_quality[0], quality[i], rtol=1e-4, atol=1e-5)
-
-
 @torch.inference_mode()
 def test_an_empty_point_changes_nothing(nano: Nano) -> None:
     features = nano.encode(torch.randn(1, 3, 128, 128))
@@ -111,28 +91,6 @@ def test_an_empty_point_changes_nothing(nano: Nano) -> None:
     padded = nano.decode(features, padded_coords, padded_labels, masks, has_mask)
     torch.testing.assert_close(padded[0], plain[0], rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(padded[1], plain[1], rtol=1e-4, atol=1e-5)
-
-
-@torch.inference_mode()
-def test_a_mask_counts_only_where_it_is_said_to(nano: Nano) -> None:
-    features = nano.encode(torch.randn(1, 3, 128, 128))
-    coords, labels, masks, has_mask = prompts(1, 1)
-    without = nano.decode(features, coords, labels, masks, 0 * has_mask)
-    void = nano.decode(features, coords, labels, 0 * masks, has_mask)
-    torch.testing.assert_close(without[0], void[0])
-    given = nano.decode(features, coords, labels, masks, has_mask)
-    assert not torch.allclose(given[0], void[0])
-
-
-@torch.inference_mode()
-def test_features_of_several_photos_answer_each_their_own_prompt(nano: Nano) -> None:
-    images = torch.randn(3, 3, 128, 128)
-    batch = nano.encode(images)
-    given = prompts(3, 2)
-    logits, _ = nano.decode(batch, *given)
-    for i in range(3):
-        alone, _ = nano.decode(nano.encode(images[i : i + 1]), *(part[i : i + 1] for part in given))
-        torch.testing.assert_close(alone[0], logits[i], rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("side", [64, 128, 512])

@@ -13,6 +13,7 @@ from anymask.masks import OPENCV, EncoderOutput, ModelPrompts, Prompt
 from anymask.masks.answer import deepest_cell, with_middle_clicks
 from anymask.models.rules import open_family
 from anymask.segment import Model
+from tests.evaluation.small_sets import rectangle
 from tests.segment.fakes import SPEC, seen_of
 
 C = TypeVar("C")
@@ -91,8 +92,7 @@ def test_a_box_among_clicks_keeps_its_place() -> None:
 
 @pytest.mark.parametrize(("low", "high", "wanted"), [(10, 19, (29.0, 29.0)), (0, 3, (3.0, 3.0))])
 def test_the_middle_is_the_thickest_place(low: int, high: int, wanted: tuple[float, float]) -> None:
-    mask = np.zeros((64, 64), bool)
-    mask[low:high, low:high] = True
+    mask = rectangle((64, 64), (low, low, high, high))
     assert deepest_cell(mask, SPEC, OPENCV) == wanted
 
 

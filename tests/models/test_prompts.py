@@ -1,11 +1,15 @@
 """The gate in front of a decoder, and what passes it."""
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 
 from anymask.base import PromptError
 from anymask.masks import ALL_KINDS, ModelSpec, Prompt, geometry
 from anymask.models.rules import check_prompt, group_prompts, mask_on_photo
+from tests.evaluation.small_sets import rectangle
 
 SAM = ModelSpec(name="sam", image_side=64, mask_side=16, accepts=ALL_KINDS)
 SIX = ModelSpec(
@@ -43,10 +47,16 @@ def test_what_a_model_was_not_made_for_is_refused(prompt: Prompt, told: str) -> 
         check_prompt(prompt, PHOTO_HW, SIX)
 
 
-@pytest.mark.parametrize("point", [(-0.5, 3), (96, 3), (3, 48), (3, -1), (1e9, 1e9)])
-def test_a_click_off_the_photo_is_refused(point: tuple[float, float]) -> None:
-    with pytest.raises(PromptError, match="with 0 <= x < 96 and 0 <= y < 48"):
-        check_prompt(Prompt.of(points=[(5, 5), point]), PHOTO_HW, SAM)
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        *({"points": [(5, 5), at]} for at in [(-0.5, 3), (96, 3), (3, 48), (3, -1), (1e9, 1e9)]),
+        *({"box": at} for at in [(-9, 0, -1, 5), (96, 0, 99, 5), (0, 48, 5, 60), (0, -9, 5, 0)]),
+    ],
+)
+def test_a_click_or_a_box_off_the_photo_is_refused(prompt: dict[str, Any]) -> None:
+    with pytest.raises(PromptError, match="0 <= x < 96 and 0 <= y < 48|of 96 x 48 pixels"):
+        check_prompt(Prompt.of(**prompt), PHOTO_HW, SAM)
 
 
 @pytest.mark.parametrize("point", [(0, 0), (95.9, 47.9), (95, 47)])
@@ -59,49 +69,33 @@ def test_a_box_is_cut_at_the_border() -> None:
     assert checked.box.tolist() == [0, 0, 96, 20]
 
 
-@pytest.mark.parametrize("box", [(-9, 0, -1, 5), (96, 0, 99, 5), (0, 48, 5, 60), (0, -9, 5, 0)])
-def test_a_box_off_the_photo_is_refused(box: tuple[float, ...]) -> None:
-    with pytest.raises(PromptError, match="outside the image of 96 x 48 pixels"):
-        check_prompt(Prompt.of(box=box), PHOTO_HW, SAM)
+TWO = replace(SAM, name="two", pad_box=True)
+CORNERS = (0, 0, 96, 48)
 
 
-def test_for_sam_2_a_box_ends_with_no_point_too() -> None:
-    spec = ModelSpec(name="two", image_side=64, mask_side=16, pad_box=True)
-    for prompt, labels in (
-        (Prompt.of(box=BOX), [2, 3, -1]),
-        (Prompt.of(points=[(1, 2)], box=BOX), [1, 2, 3, -1]),
-        (Prompt.of(points=[(1, 2)]), [1, -1]),
-        (Prompt.of(mask=MASK), [-1]),
-    ):
-        ((_, batch),) = batches(spec, prompt)
-        assert batch.labels.tolist() == [labels]
-
-
-def test_clicks_alone_end_with_no_point() -> None:
-    ((places, batch),) = batches(SAM, Prompt.of(points=[(30, 15), (3, 6)], labels=[1, 0]))
-    assert places == [0]
-    assert batch.labels.tolist() == [[1, 0, -1]]
-    np.testing.assert_allclose(batch.coords, [[[20, 10], [2, 4], [0, 0]]])
-    assert batch.coords.dtype == np.float32
-    assert batch.labels.dtype == np.int64
-
-
-def test_a_box_is_two_corners_after_the_clicks() -> None:
-    ((_, batch),) = batches(SAM, Prompt.of(points=[(3, 6)], box=(0, 0, 96, 48)))
-    assert batch.labels.tolist() == [[1, 2, 3]]
-    np.testing.assert_allclose(batch.coords, [[[2, 4], [0, 0], [64, 32]]])
-
-
-def test_a_fixed_number_of_points_is_filled_up() -> None:
-    ((_, batch),) = batches(SIX, Prompt.of(points=[(3, 6)], box=(0, 0, 96, 48)))
-    assert batch.labels.tolist() == [[1, 2, 3, -1, -1, -1]]
-    np.testing.assert_allclose(batch.coords[0, :3], [[2, 8], [0, 0], [64, 64]])
-
-
-def test_a_mask_alone_comes_with_one_empty_point() -> None:
-    ((_, batch),) = batches(SAM, Prompt.of(mask=MASK))
-    assert batch.labels.tolist() == [[-1]]
-    assert batch.has_mask.tolist() == [1]
+@pytest.mark.parametrize(
+    ("spec", "prompt", "labels", "coords"),
+    [
+        (SAM, Prompt.of(points=[(30, 15), (3, 6)], labels=[1, 0]), [1, 0, -1],
+         [[20, 10], [2, 4], [0, 0]]),
+        (SAM, Prompt.of(points=[(3, 6)], box=CORNERS), [1, 2, 3], [[2, 4], [0, 0], [64, 32]]),
+        (SAM, Prompt.of(mask=MASK), [-1], []),
+        (SIX, Prompt.of(points=[(3, 6)], box=CORNERS), [1, 2, 3, -1, -1, -1],
+         [[2, 8], [0, 0], [64, 64]]),
+        (TWO, Prompt.of(box=BOX), [2, 3, -1], []),
+        (TWO, Prompt.of(points=[(1, 2)], box=BOX), [1, 2, 3, -1], []),
+        (TWO, Prompt.of(points=[(1, 2)]), [1, -1], []),
+        (TWO, Prompt.of(mask=MASK), [-1], []),
+    ],
+)  # fmt: skip
+def test_clicks_come_first_then_corners_then_points_that_are_none(
+    spec: ModelSpec, prompt: Prompt, labels: list[int], coords: list[list[int]]
+) -> None:
+    ((places, batch),) = batches(spec, prompt)
+    assert (places, batch.labels.tolist()) == ([0], [labels])
+    np.testing.assert_allclose(batch.coords[0, : len(coords)], np.reshape(coords, (-1, 2)))
+    assert (batch.coords.dtype, batch.labels.dtype) == (np.float32, np.int64)
+    assert batch.has_mask.tolist() == [prompt.mask is not None]
 
 
 def test_prompts_are_grouped_by_length_and_every_place_is_answered_once() -> None:
@@ -124,8 +118,7 @@ def test_prompts_are_grouped_by_length_and_every_place_is_answered_once() -> Non
 
 def test_a_mask_is_laid_over_the_photo_whatever_its_size() -> None:
     place = geometry(PHOTO_HW, SAM)
-    left = np.zeros((3, 4), bool)
-    left[:, :2] = True
+    left = rectangle((3, 4), (0, 0, 2, 3))
     for mask in (left, left.astype(np.uint8) * 9, left * 0.7, np.where(left, 3.0, -3.0)):
         laid = mask_on_photo(np.asarray(mask), place, 16, 0.0)
         assert laid.shape == PHOTO_HW

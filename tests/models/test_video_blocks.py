@@ -20,8 +20,6 @@ from anymask.models.positions import (
     turn,
     turned,
 )
-from anymask.models.repvit import RepViT, RepViTConfig
-from anymask.models.repvit_stages import TINY, StagedRepViT
 from anymask.models.rules import Memory, MemoryBank, VideoMoment
 from anymask.models.variants import TINY_VIDEO
 from anymask.models.video_model import (
@@ -166,29 +164,6 @@ def test_a_place_without_position_is_not_turned() -> None:
     both = joined([no_turns(1, 8), grid_turns(1, 3, 8)])
     assert torch.equal(turn(x, both)[:2], x[:2])  # the grid's first cell has angle 0
     assert not torch.equal(turn(x, both)[2:], x[2:])
-
-
-def test_staged_repvit_is_repvit_cut_before_the_last_block_of_a_stage() -> None:
-    staged = StagedRepViT(TINY).eval()
-    torch.manual_seed(0)
-    for name, value in staged.state_dict().items():
-        if value.is_floating_point():
-            value.copy_(
-                torch.rand_like(value) + 0.5 if "running_var" in name else noise(*value.shape)
-            )
-    depths = tuple(depth + (stage < 3) for stage, depth in enumerate(TINY.depths))
-    whole = RepViT(RepViTConfig(widths=TINY.widths, depths=depths, out_channels=8)).eval()
-    values = list(staged.state_dict().values())  # in the order in which a picture passes
-    wanted = [(n, v) for n, v in whole.features.state_dict().items()]
-    assert [v.shape for v in values] == [v.shape for _, v in wanted]
-    whole.features.load_state_dict({n: v for (n, _), v in zip(wanted, values, strict=True)})
-    with torch.inference_mode():
-        images = noise(1, 3, 64, 64)
-        *_, last = staged(images)
-        x = images
-        for layer in whole.features:
-            x = layer(x)
-    torch.testing.assert_close(last, x)
 
 
 def test_a_windowed_block_sees_each_window_by_itself() -> None:

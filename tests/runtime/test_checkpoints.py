@@ -102,18 +102,19 @@ def test_a_hostile_file_is_refused_and_runs_nothing(path, tmp_path, how):
     assert not trap.exists()
 
 
-def test_a_whole_pickled_module_is_refused(path):
-    torch.save(torch.nn.Linear(2, 2), path)
-    with pytest.raises(WeightsError, match=r"requires torch\.nn\.modules\.linear\.Linear"):
-        read_checkpoint(path)
-
-
-def test_a_torchscript_program_is_named(path):
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["m/data.pkl", "m/constants.pkl", "m/code/__torch__.py"],
+         "is a TorchScript program, not a weights file"),
+        (["photo.jpg"], "is a zip archive without a checkpoint"),
+    ],
+)  # fmt: skip
+def test_an_archive_of_something_else_is_named(path, names, message):
     with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("m/data.pkl", b"")
-        archive.writestr("m/constants.pkl", b"")
-        archive.writestr("m/code/__torch__.py", b"")
-    with pytest.raises(WeightsError, match="is a TorchScript program, not a weights file"):
+        for name in names:
+            archive.writestr(name, b"")
+    with pytest.raises(WeightsError, match=message):
         read_checkpoint(path)
 
 
@@ -143,13 +144,6 @@ def test_a_folder_and_a_missing_file_are_said_in_words(tmp_path):
         read_checkpoint(tmp_path)
     with pytest.raises(WeightsError, match="Cannot read the weights"):
         read_checkpoint(tmp_path / "none.pth")
-
-
-def test_a_zip_of_photos_is_no_checkpoint(path):
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("photo.jpg", b"")
-    with pytest.raises(WeightsError, match="is a zip archive without a checkpoint"):
-        read_checkpoint(path)
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.999])

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from anymask.base import AnymaskError, DataError, InputError, PromptError
-from anymask.masks import FeatureMap, Features, Prompt, StoredMaps
+from anymask.masks import FeatureMap, Features, StoredMaps
 from anymask.models.rules import DEFAULT_VIDEO_MODEL
 from anymask.runtime import ASSETS, OnnxRuntime, open_runtime
 from anymask.runtime.protocol import check_maps, running
@@ -67,20 +67,3 @@ def test_the_model_of_the_package_is_pickled_without_the_place_of_the_package() 
 def test_a_name_that_is_no_text_is_refused(name: str) -> None:
     with pytest.raises(InputError, match="name must be text"):
         open_runtime(name)
-
-
-def test_prompts_have_a_limit_and_must_be_a_list() -> None:
-    model = Model(OnnxRuntime(ASSETS / DEFAULT_VIDEO_MODEL))
-    photo = np.zeros((9, 12, 3), np.uint8)
-    with pytest.raises(PromptError, match="at most 1000 points, but 1001"):
-        Prompt.of(points=np.ones((1001, 2)))
-    with pytest.raises(PromptError, match="Invalid prompt of type int"):
-        model.segment(photo, prompts=7)
-    with pytest.raises(PromptError, match="Invalid points"):
-        Prompt.of(points=[(10**400, 1)])
-    with pytest.raises(InputError, match="multimask must be True"):
-        model.segment(photo, points=[(3, 3)], multimask=np.array([True, False]))
-    with pytest.raises(
-        InputError, match="min_mask_region_area must be a whole number of at least 0"
-    ):
-        model.everything(photo, min_mask_region_area=float("inf"))

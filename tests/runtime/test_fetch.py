@@ -44,12 +44,6 @@ def test_a_download_is_whole_checked_and_recorded(server, model, content):
     assert leftovers("m") == {"m.pt", "record.json", ".lock"}
 
 
-def test_what_is_here_is_not_downloaded_again(server, model):
-    fetch("m")
-    fetch("m")
-    assert len(server.asked) == 1
-
-
 def test_a_cut_connection_is_taken_up_where_it_broke(server, model, content):
     server.cut = [300_000, 200_000]
     state = fetch("m")
@@ -102,33 +96,22 @@ def test_without_a_hash_or_a_validator_nothing_is_resumed(server, shelf, content
     assert server.asked[-1][1] is None
 
 
-def test_a_finished_part_is_used_without_sending_it_again(server, model, content):
-    stop_at("m", len(content))
-    assert part_of("m").size == len(content)
-    assert fetch("m").status == "verified"
-    assert server.asked[-1][1] == f"bytes={len(content)}-"
-
-
-def test_a_part_longer_than_the_published_file_is_thrown_away(server, model, content):
-    part_of("m").path.parent.mkdir(parents=True)
-    part_of("m").path.write_bytes(content + b"more")
-    assert fetch("m").status == "verified"
-    assert server.asked[0][1] is None
-
-
-def test_a_part_with_other_bytes_is_noticed_and_downloaded_anew(server, model, content):
+@pytest.mark.parametrize(
+    ("part", "shift", "asked"),
+    [
+        (lambda content: content, 0, True),
+        (lambda content: content + b"more", 0, False),
+        (lambda content: bytes(500_000), 0, False),
+        (lambda content: content[:500_000], 7, False),
+    ],
+    ids=["whole", "too long", "other bytes", "another range than was asked for"],
+)
+def test_a_part_is_used_only_where_it_is_the_beginning(server, model, content, part, shift, asked):
     stop_at("m", 500_000)
-    size = part_of("m").size
-    part_of("m").path.write_bytes(bytes(size))
+    part_of("m").path.write_bytes(part(content))
+    server.shift = shift
     assert fetch("m").status == "verified"
-    assert [wanted for _, wanted, _ in server.asked] == [None, f"bytes={size}-", None]
-
-
-def test_a_wrong_range_is_refused_and_forgotten(server, model):
-    stop_at("m", 500_000)
-    server.shift = 7
-    assert fetch("m").status == "verified"
-    assert server.asked[-1][1] is None
+    assert server.asked[-1][1] == (f"bytes={len(content)}-" if asked else None)
 
 
 def test_an_altered_file_is_refused_and_never_kept(server, shelf, content):
@@ -285,16 +268,10 @@ def test_two_callers_at_once_download_once(server, model):
     assert len(server.asked) == 1
 
 
-def test_a_file_that_changed_its_size_is_downloaded_again(server, model, content):
+@pytest.mark.parametrize("size", [1000, None], ids=["another size", "the same size"])
+def test_a_file_that_changed_is_downloaded_again(server, model, content, size):
     path = fetch("m").path
-    path.write_bytes(content[:1000])
-    assert fetch("m").status == "verified"
-    assert path.read_bytes() == content
-
-
-def test_a_file_that_changed_at_the_same_size_is_downloaded_again(server, model, content):
-    path = fetch("m").path
-    path.write_bytes(bytes(len(content)))
+    path.write_bytes(bytes(size or len(content)))
     os.utime(path, ns=(1, 1))  # the clock may be too coarse to show the change
     assert fetch("m").status == "verified"
     assert path.read_bytes() == content

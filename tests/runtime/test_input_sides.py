@@ -6,10 +6,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
-import torch
-from safetensors.torch import save_file
 
 import anymask
 from anymask.base import InputError, ModelError
@@ -120,23 +117,3 @@ def test_a_server_gives_its_page_the_same_side(tmp_path: Path) -> None:
     check_model(ModelChoice("nano@640", weights=WEIGHTS))
     with pytest.raises(ModelError, match="Unknown model 'nanno'"):
         check_model(ModelChoice("nanno@640"))
-
-
-def test_weights_of_a_training_are_a_models_name_with_a_side(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def traced(graph: object, _inputs: object, target: Path, **_options: object) -> None:
-        """What torch traces of the same network, which would take it a minute."""
-        name = type(graph).__name__.removesuffix("Graph").lower()
-        onnx.save(onnx.load(ASSETS / "nano" / f"{name}.onnx"), target)
-
-    monkeypatch.setattr(torch.onnx, "export", traced)
-    about = {"variant": "nano", "licence": "Apache-2.0; and CC0 of its photos"}
-    mine = tmp_path / "weights.safetensors"
-    save_file(read_checkpoint(WEIGHTS), mine, metadata={"anymask": json.dumps(about)})
-    assert open_runtime(f"{mine}@256").spec.image_side == 256
-    check_model(ModelChoice(str(mine)))
-    check_model(ModelChoice(f"{mine}@256"))
-    assert main(["export", f"{mine}@256", "-o", str(tmp_path / "small")]) == 0
-    written = read_manifest(tmp_path / "small")
-    assert (written.spec.image_side, written.licence) == (256, about["licence"])

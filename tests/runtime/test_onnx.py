@@ -45,16 +45,6 @@ def test_it_answers_as_torch_does(bundle: Path) -> None:
                 np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
 
 
-def test_a_batch_equals_one_by_one(bundle: Path) -> None:
-    runtime, images = OnnxRuntime(bundle), some_images(3)
-    together = runtime.encode_images(images)
-    for i, seen in enumerate(together):
-        for a, b in zip(
-            seen.maps(), runtime.encode_images(images[i : i + 1])[0].maps(), strict=True
-        ):
-            np.testing.assert_array_equal(a.values, b.values)
-
-
 def test_many_threads_share_one_runtime(bundle: Path) -> None:
     runtime = OnnxRuntime(bundle, threads=1)
     maps = OnnxRuntime(bundle).encode_images(some_images(1))[0]

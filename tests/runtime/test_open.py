@@ -17,7 +17,6 @@ from anymask.runtime import (
     Remembering,
     TorchRuntime,
     file_hash,
-    find_bundle,
     licence_of_weights,
     open_runtime,
     store,
@@ -41,15 +40,6 @@ def checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_folder_opens_in_onnx_runtime(bundle: Path) -> None:
     assert isinstance(open_runtime(str(bundle)), OnnxRuntime)
     assert isinstance(open_runtime("stand_in", weights=bundle), OnnxRuntime)
-
-
-def test_nano_is_the_bundle_in_the_package() -> None:
-    assert find_bundle("nano") == opening.ASSETS / "nano"
-
-
-def test_a_model_of_the_package_opens_in_torch_by_its_name_alone() -> None:
-    runtime = open_runtime("nano", device="cpu", runtime="torch")
-    assert isinstance(runtime, TorchRuntime)
 
 
 def test_nano_opens_without_weights(
@@ -121,22 +111,29 @@ def test_adapters_are_merged_into_their_model(
         open_runtime("edge_sam", weights=tmp_path / "adapter")
 
 
-def test_absent_weights_tell_how_to_get_them(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("ANYMASK_HOME", str(tmp_path))
-    with pytest.raises(WeightsError, match="Run: anymask models get mobile_sam"):
-        open_runtime("mobile_sam")
-
-
-def test_an_unknown_name_is_refused() -> None:
-    with pytest.raises(ModelError, match="nanno"):
-        open_runtime("nanno")
-
-
-def test_a_folder_that_is_no_bundle_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match="is not an exported model: it has no manifest"):
-        open_runtime("mobile_sam", weights=tmp_path)
+@pytest.mark.parametrize(
+    ("name", "options", "error", "told"),
+    [
+        ("nano", {"runtime": "tf"}, InputError, "runtime 'tf'. Choose from: auto, onnx, torch"),
+        ("mobile_sam", {"weights": "{checkpoint}", "runtime": "onnx"}, ModelError,
+         "requires an exported model. Run: anymask models convert"),
+        ("{bundle}", {"runtime": "torch"}, ModelError,
+         "is an exported model, but runtime='torch' requires a"),
+        ("nano", {"precision": "fp61"}, InputError, "'fp61'. Choose from: fp32, bf16, fp16"),
+        ("{bundle}", {"precision": "bf16"}, InputError, "'bf16' does not apply. Remove"),
+        ("mobile_sam", {"weights": "{empty}"}, WeightsError,
+         "is not an exported model: it has no manifest"),
+    ],
+)  # fmt: skip
+def test_options_that_do_not_go_together_are_refused(
+    name: str, options: dict[str, str], error: type[Exception], told: str,
+    bundle: Path, checkpoint: Path, tmp_path: Path,
+) -> None:  # fmt: skip
+    (tmp_path / "empty").mkdir()
+    places = {"bundle": bundle, "checkpoint": checkpoint, "empty": tmp_path / "empty"}
+    given = {key: value.format(**places) for key, value in options.items()}
+    with pytest.raises(error, match=told):
+        open_runtime(name.format(**places), **given)
 
 
 def test_files_of_openvino_beside_the_graphs_are_ignored(bundle: Path, tmp_path: Path) -> None:
@@ -157,17 +154,3 @@ def test_files_of_openvino_beside_the_graphs_are_ignored(bundle: Path, tmp_path:
     (folder / "manifest.json").write_text(json.dumps(record))
     with pytest.raises(WeightsError, match=r"no sha256 for encoder\.onnx. Export the model again"):
         open_runtime(str(folder))
-
-
-def test_options_that_do_not_go_together_are_refused(bundle: Path, checkpoint: Path) -> None:
-    wanted = "Invalid runtime 'tf'. Choose from: auto, onnx, torch"
-    with pytest.raises(InputError, match=wanted):
-        open_runtime("nano", runtime="tf")
-    with pytest.raises(ModelError, match="requires an exported model. Run: anymask models convert"):
-        open_runtime("mobile_sam", weights=checkpoint, runtime="onnx")
-    with pytest.raises(ModelError, match="is an exported model, but runtime='torch' requires a"):
-        open_runtime(str(bundle), runtime="torch")
-    with pytest.raises(InputError, match="precision 'fp61'. Choose from: fp32, bf16, fp16"):
-        open_runtime("nano", precision="fp61")
-    with pytest.raises(InputError, match="precision='bf16' does not apply. Remove"):
-        open_runtime(str(bundle), precision="bf16")

@@ -1,7 +1,5 @@
 """Weights into models: all of them, or a difference that a person can read."""
 
-import json
-
 import pytest
 
 torch = pytest.importorskip("torch", reason="models need torch")
@@ -12,7 +10,6 @@ from anymask.runtime.checkpoints import (  # noqa: E402
     LINES,
     detect_variant,
     load_official,
-    read_checkpoint,
     shapes_of,
 )
 
@@ -35,14 +32,6 @@ def weights_of(model):
 def meta(name):
     """A network's weights without their memory."""
     return {key: torch.empty(shape, device="meta") for key, shape in shapes_of(name).items()}
-
-
-def test_a_published_networks_file_loads_from_disk_with_nothing_left_over(tmp_path):
-    source, model = models.build("mobile_sam"), models.build("mobile_sam")
-    torch.save({"model": source.state_dict()}, tmp_path / "mobile_sam.pt")
-    load_official(model, read_checkpoint(tmp_path / "mobile_sam.pt"))
-    pairs = zip(source.state_dict().values(), model.state_dict().values(), strict=True)
-    assert all(torch.equal(a, b) for a, b in pairs)
 
 
 def test_prefixes_and_computed_constants_do_not_stand_in_the_way():
@@ -100,27 +89,6 @@ def test_whose_weights_they_are_is_told_by_their_shapes(name):
     found = detect_variant(meta(name))
     assert found is not None
     assert shapes_of(found) == shapes_of(name)
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "sam_vit_b",
-        "sam_vit_l",
-        "sam_vit_h",
-        "mobile_sam",
-        "edge_sam",
-        "efficient_sam_ti",
-        "efficient_sam_s",
-        "sam_hq_vit_b",
-        "sam_hq_vit_l",
-        "sam_hq_vit_h",
-        "sam_hq_vit_tiny",
-    ],
-)
-def test_official_shapes_are_recognised(name, shared):
-    shapes = json.loads((shared / "golden" / f"{name}.shapes.json").read_text())
-    assert detect_variant({k: torch.empty(s, device="meta") for k, s in shapes.items()}) == name
 
 
 def test_foreign_weights_belong_to_nobody():

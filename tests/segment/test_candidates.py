@@ -1,6 +1,5 @@
 """A mask is its logits, or the pixels that a later step decided on; every reader sees the same."""
 
-import json
 import pickle
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +11,6 @@ from PIL import Image
 from anymask.base import InputError
 from anymask.masks import (
     ImageInMemory,
-    Masks,
     ModelSpec,
     Prompt,
     geometry,
@@ -170,27 +168,17 @@ def test_outlines_draw_the_mask_again() -> None:
     np.testing.assert_array_equal(polygons_to_mask(given.polygons(), (30, 40)), pixels)
 
 
-def test_an_answer_is_saved_as_the_command_line_saves_it(tmp_path: Path) -> None:
+def test_an_answer_is_saved_as_its_best_mask_is(tmp_path: Path) -> None:
     given = seen(answer())
-    assert given.save(tmp_path / "new" / "a.png") == tmp_path / "new" / "a.png"
-    cutout = np.asarray(Image.open(tmp_path / "new" / "a.png"))
-    np.testing.assert_array_equal(cutout[..., :3], PHOTO)
-    same = given[0].save(tmp_path / "one.png")
-    assert same.read_bytes() == (tmp_path / "new" / "a.png").read_bytes()
+    for name in ("a.png", "a.json", "a.npy", "a.txt"):
+        saved = given.save(tmp_path / "new" / name)
+        assert saved.read_bytes() == given[0].save(tmp_path / name).read_bytes() != b""
     given.save(tmp_path / "a.overlay.png")
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "a.overlay.png")), given.draw())
-    given.save(tmp_path / "a.json")
-    (record,) = json.loads((tmp_path / "a.json").read_text())["annotations"]
-    assert record["point_coords"] == [[8, 4]]
-    answer().save(tmp_path / "a.npy")
-    np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), given.best.mask)
-    answer().save(tmp_path / "a.txt")
-    assert (tmp_path / "a.txt").read_text() == Masks(given[:1]).to_yolo() != ""
-    with pytest.raises(InputError, match="is unknown"):
-        answer().save(tmp_path / "b.png")
     answer().save(tmp_path / "b.png", PHOTO)
-    with pytest.raises(InputError, match="Cannot write "):
-        given.save(tmp_path / "a.doc")
+    for wrong in ("c.png", "a.doc"):
+        with pytest.raises(InputError, match="is unknown|Cannot write "):
+            answer().save(tmp_path / wrong)
 
 
 def test_an_answer_can_be_pickled_without_its_photo() -> None:

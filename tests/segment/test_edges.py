@@ -10,6 +10,7 @@ import anymask
 from anymask.masks import Prompt, clean_mask, iou, parse_region_size
 from anymask.runtime import EdgeRefining
 from anymask.segment.postprocess import prompt_fixed_pixels, remove_small_components, scaled_area
+from tests.evaluation.small_sets import rectangle
 
 
 def scene() -> tuple[np.ndarray, np.ndarray]:
@@ -28,8 +29,7 @@ PHOTO, TRUTH = scene()
 
 def test_crumbs_go_and_those_of_clicks_stay() -> None:
     """A speck and a hole that a click speaks for stay; the others, below 5 % of the mask, go."""
-    mask = np.zeros((60, 80), np.bool_)
-    mask[10:50, 20:60] = True
+    mask = rectangle((60, 80), (20, 10, 60, 50))
     mask[20:23, 30:33] = mask[20:23, 40:43] = False
     mask[5:7, 20:22] = mask[5:7, 50:52] = True
     clicks = np.array([(21, 6), (31, 21), (75, 3)]), np.array([1, 0, 0])

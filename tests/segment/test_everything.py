@@ -52,14 +52,6 @@ def test_the_batch_follows_the_memory_that_is_allowed() -> None:
     assert 1 < max(count for count, _ in runtime.calls) < 64
 
 
-def test_an_embedding_serves_as_well_as_the_photo() -> None:
-    model = Model(ColourRuntime())
-    from_photo, from_embedding = (
-        model.everything(source, **EASY) for source in (PICTURE, model.encode(PICTURE))
-    )
-    assert [r.to_sa1b() for r in from_photo] == [r.to_sa1b() for r in from_embedding]
-
-
 def test_no_overlap_at_all_may_be_asked_for() -> None:
     records = Model(ColourRuntime()).everything(PICTURE, **EASY, box_nms_thresh=0)
     assert len(records) == 1
@@ -171,6 +163,7 @@ def test_nothing_found_is_an_empty_list() -> None:
             {"crop_overlap_ratio": 1},
             "crop_overlap_ratio must be a number, .* less than 1, got 1",
         ),
+        ({"min_mask_region_area": float("inf")}, "must be a whole number of at least 0"),
         ({"score": -0.1}, "score must be a number, 0 or more and .* got -0.1.$"),
         ({"score": 7}, "less than 2, got 7; for 7 % write 0.07"),
         ({"box_nms_thresh": 1.5}, "box_nms_thresh must be a number from 0 to 1, got 1.5.$"),

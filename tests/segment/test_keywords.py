@@ -17,8 +17,12 @@ PICTURE, _ = discs((80, 120), [(35, 40, 25), (95, 40, 16)])
 CLICK = Prompt.of(points=[(35, 40)])
 
 
-def test_boxes_are_one_mask_each_with_the_names_that_were_given() -> None:
-    model = Model(ColourRuntime())
+@pytest.fixture
+def model() -> Model:
+    return Model(ColourRuntime())
+
+
+def test_boxes_are_one_mask_each_with_the_names_that_were_given(model: Model) -> None:
     boxes = np.array([(10, 15, 60, 65), (75, 20, 115, 60)])
     masks = model.segment(PICTURE, boxes=boxes, names=["left", "right"])
     assert [mask.label for mask in masks] == ["left", "right"]
@@ -53,20 +57,15 @@ def test_boxes_are_one_mask_each_with_the_names_that_were_given() -> None:
         ("encode", {"progres": True}, "Did you mean 'progress'"),
     ],
 )
-def test_a_hint_names_what_this_call_takes(call: str, given: dict[str, object], told: str) -> None:
-    model = Model(ColourRuntime())
+def test_a_hint_names_what_this_call_takes(
+    model: Model, call: str, given: dict[str, object], told: str
+) -> None:
     beside = {"refine": [PICTURE[..., 0] > 9], "suggest_labels": [[]], "with_labels": [[]]}
     with pytest.raises(InputError, match=told):
         getattr(model, call)(PICTURE, *beside.get(call, []), **given)
 
 
-def test_several_boxes_for_one_lead_to_boxes() -> None:
-    with pytest.raises(PromptError, match="For several objects, pass boxes="):
-        Model(ColourRuntime()).segment(PICTURE, box=[(10, 15, 60, 65), (75, 20, 115, 60)])
-
-
-def test_several_photos_need_a_prompt_each() -> None:
-    model = Model(ColourRuntime())
+def test_several_photos_need_a_prompt_each(model: Model) -> None:
     with pytest.raises(PromptError, match="Several images require prompts="):
         model.segment([PICTURE, PICTURE], points=[(35, 40)])
     with pytest.raises(PromptError, match="Invalid prompt of type str"):
@@ -82,8 +81,9 @@ def test_several_photos_need_a_prompt_each() -> None:
     np.testing.assert_array_equal(two.mask, model.segment(batch[1], prompts=[mirrored])[0].mask)
 
 
-def test_a_folder_or_a_pattern_leads_to_the_list_of_its_photos(tmp_path: Path) -> None:
-    model = Model(ColourRuntime())
+def test_a_folder_or_a_pattern_leads_to_the_list_of_its_photos(
+    model: Model, tmp_path: Path
+) -> None:
     for name in ("b.png", "a.png"):
         Image.fromarray(PICTURE).save(tmp_path / name)
     for pattern in ("*.png", "?.png", "[ab].png"):
@@ -99,8 +99,7 @@ def test_a_folder_or_a_pattern_leads_to_the_list_of_its_photos(tmp_path: Path) -
     assert model.encode(tmp_path / "[ab].png").image_hw == PICTURE.shape[:2]
 
 
-def test_several_photos_give_an_iterator(tmp_path: Path) -> None:
-    model = Model(ColourRuntime())
+def test_several_photos_give_an_iterator(model: Model, tmp_path: Path) -> None:
     for name in ("b.png", "a.png"):
         Image.fromarray(PICTURE).save(tmp_path / name)
     photos = [tmp_path / "a.png", tmp_path / "b.png"]
@@ -117,16 +116,14 @@ def test_several_photos_give_an_iterator(tmp_path: Path) -> None:
         model.everything(photos, points_per_sid=4)
 
 
-def test_progress_may_be_a_bar(capsys: pytest.CaptureFixture[str]) -> None:
-    model = Model(ColourRuntime())
+def test_progress_may_be_a_bar(model: Model, capsys: pytest.CaptureFixture[str]) -> None:
     model.everything(PICTURE, grid=4, progress=True)
     assert "everything" in capsys.readouterr().err
     with pytest.raises(InputError, match="Pass True or a function"):
         model.everything(PICTURE, progress="yes")
 
 
-def test_an_answer_knows_its_photo_and_its_prompt(tmp_path: Path) -> None:
-    model = Model(ColourRuntime())
+def test_an_answer_knows_its_photo_and_its_prompt(model: Model, tmp_path: Path) -> None:
     Image.fromarray(PICTURE).save(tmp_path / "a.png")
     for source in (tmp_path / "a.png", PICTURE):
         answer = model.segment(source, points=[(35, 40)])
@@ -138,8 +135,7 @@ def test_an_answer_knows_its_photo_and_its_prompt(tmp_path: Path) -> None:
     assert (of_file.picture is None, of_array.picture is None) == (False, True)
 
 
-def test_colours_of_opencv_give_the_same_answer() -> None:
-    model = Model(ColourRuntime())
+def test_colours_of_opencv_give_the_same_answer(model: Model) -> None:
     turned = np.ascontiguousarray(PICTURE[..., ::-1])
     assert model.encode(turned, bgr=True).image_hash == model.encode(PICTURE).image_hash
     plain = model.segment(PICTURE, points=[(35, 40)])
@@ -151,36 +147,12 @@ def test_colours_of_opencv_give_the_same_answer() -> None:
         model.segment(model.encode(PICTURE), points=[(35, 40)], bgr=True)
 
 
-def test_a_model_pickled_with_other_weights_is_refused() -> None:
-    model = Model(ColourRuntime())
+def test_a_model_pickled_with_other_weights_is_refused(model: Model) -> None:
     state = pickle.loads(pickle.dumps(model)).__getstate__()
     with pytest.raises(
         WeightsError, match="pickled with the weights other, but the local weights are colour"
     ):
         Model.__new__(Model).__setstate__(state | {"weights_hash": "other"})
-
-
-def test_every_object_that_a_user_meets_has_a_repr_of_one_short_line() -> None:
-    model = Model(ColourRuntime())
-    embedding = model.encode(PICTURE)
-    answer = model.segment(PICTURE, points=[(35, 40), (3, 3)], point_labels=[1, 0])
-    records = model.everything(PICTURE, grid=4)
-    shown = {
-        repr(embedding): "<Features of 120x80 by fake, 0.0 MB>",
-        repr(answer.prompt): "<Prompt: 2 clicks (1 off)>",
-        repr(Prompt.of(box=(1, 2, 3, 4), mask=PICTURE[..., 0] > 9)): (
-            "<Prompt: box 1,2,3,4, mask 120x80>"
-        ),
-        repr(embedding.maps[0]): "<FeatureMap 'features' 3x64x64>",
-    }
-    assert list(shown) == list(shown.values())
-    assert repr(answer.picture) == "<ImageInMemory: 'photo.jpg', 120x80>"
-    assert repr(records[:1]).startswith("<Masks: 1 mask of 120x80, ")
-    everything = [model, answer, answer[0], answer.polygons()[0], records, records[0]]
-    everything += [records[0].rle, answer.geometry, embedding.seen]
-    for one in everything:
-        assert "\n" not in repr(one)
-        assert len(repr(one)) < 100
 
 
 @pytest.mark.parametrize(
@@ -196,8 +168,9 @@ def test_every_object_that_a_user_meets_has_a_repr_of_one_short_line() -> None:
         ("Prediction", "score", "Use score of a mask, such as prediction.best.score"),
     ],
 )
-def test_an_attribute_of_another_tool_names_ours(kind: str, name: str, ours: str) -> None:
-    model = Model(ColourRuntime())
+def test_an_attribute_of_another_tool_names_ours(
+    model: Model, kind: str, name: str, ours: str
+) -> None:
     prediction = model.segment(PICTURE, points=[(35, 40)])
     one = {"Model": model, "Mask": prediction.best, "Masks": Masks(prediction)}.get(
         kind, prediction
@@ -210,8 +183,7 @@ def test_an_attribute_of_another_tool_names_ours(kind: str, name: str, ours: str
 
 
 @pytest.mark.parametrize("asked", [{}, {"points": [(35, 40)]}, {"bboxes": [[1, 2, 3, 4]]}])
-def test_a_called_model_names_its_two_questions(asked: dict[str, object]) -> None:
-    model = Model(ColourRuntime())
+def test_a_called_model_names_its_two_questions(model: Model, asked: dict[str, object]) -> None:
     with pytest.raises(InputError, match=r"not callable.*model\.segment\(image, points=") as told:
         model(PICTURE, **asked)  # type: ignore[operator]  # what users of other tools write
     assert "model.everything(image) for all masks" in str(told.value)

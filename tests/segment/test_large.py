@@ -22,6 +22,7 @@ from anymask.models.rules import open_family
 from anymask.segment import Grid, Model
 from anymask.segment.everything.search import WindowScanner
 from anymask.segment.everything.tiles import Piece, find_in_tiles, stitch
+from tests.evaluation.small_sets import rectangle
 from tests.segment.fakes import iou, seen_of
 
 C = TypeVar("C")
@@ -177,9 +178,7 @@ LEFT, RIGHT = (0, 0, 60, 40), (45, 0, 105, 40)
 
 
 def bar(x0: int, x1: int, y0: int = 10, y1: int = 20) -> np.ndarray:
-    mask = np.zeros((40, 105), np.bool_)
-    mask[y0:y1, x0:x1] = True
-    return mask
+    return rectangle((40, 105), (x0, y0, x1, y1))
 
 
 def test_two_halves_become_one_and_their_numbers_are_weighted() -> None:

@@ -8,9 +8,8 @@ import pytest
 from PIL import Image
 
 import anymask
-from anymask.base import FloatArray, UintImage
-from anymask.masks import EncoderOutput, ModelPrompts, geometry, mask_iou
-from anymask.runtime import OnnxRuntime
+from anymask.base import UintImage
+from anymask.masks import ModelPrompts, geometry, mask_iou
 from anymask.segment.pipeline import flip_columns, mirror_prompts, with_mirrored
 
 SPEC = replace(anymask.load().spec, image_side=512, mask_side=128)
@@ -96,20 +95,3 @@ def test_a_mirrored_photo_gets_the_mirrored_answer(shape: str, kind: str) -> Non
         return float(mask_iou(one.masks[:1], other.masks[:1, :, ::-1])[0, 0])
 
     assert alike(mirror=True) > max(0.97, alike(mirror=False))
-
-
-def test_windows_are_looked_at_both_ways_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    model, photo = anymask.load(), photo_of("wide")
-    seen: list[np.ndarray] = []
-    runtime = OnnxRuntime
-    see = runtime.encode_images
-
-    def spy(self: OnnxRuntime, images: FloatArray) -> list[EncoderOutput]:
-        seen.extend(images)
-        return see(self, images)
-
-    monkeypatch.setattr(runtime, "encode_images", spy)
-    model.segment(photo, box=(250, 80, 330, 160), mirror=True)
-    assert len(seen) == 4  # photo and window, each with its mirror image
-    assert np.abs(seen[1] - seen[0][:, :, ::-1]).mean() < 0.01  # resized the other way round
-    assert np.abs(seen[3] - seen[2][:, :, ::-1]).mean() < 0.01

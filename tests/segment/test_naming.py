@@ -13,6 +13,7 @@ from anymask.masks import Mask, Masks, mask_to_rle
 from anymask.runtime import MaskNaming, mask_vectors
 from anymask.segment import write_own_names
 from anymask.segment.labels import read_own_names, suggest_labels, with_labels
+from tests.evaluation.small_sets import rectangle
 from tests.segment.fakes import ColourNaming
 
 HW = (40, 60)
@@ -31,9 +32,7 @@ class StandIn:
 
 
 def square(x: int, y: int, side: int = 10) -> BoolArray:
-    mask = np.zeros(HW, np.bool_)
-    mask[y : y + side, x : x + side] = True
-    return mask
+    return rectangle(HW, (x, y, x + side, y + side))
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from anymask.masks import OPENCV, ModelSpec, Prompt, apply_negative_points, geometry
 from anymask.segment import Model
+from tests.evaluation.small_sets import rectangle
 from tests.segment.fakes import ColourRuntime, NoiseRuntime, PerverseRuntime, discs, with_spec
 
 PICTURE, (LEFT, RIGHT) = discs((80, 120), [(35, 40, 25), (95, 40, 12)])
@@ -86,8 +87,7 @@ def cleared(mask: np.ndarray, *points: tuple[int, int], labels: list[int]) -> np
 
 
 def test_a_part_without_a_positive_click_goes_as_a_whole() -> None:
-    mask = np.zeros((60, 60), bool)
-    mask[5:20, 5:20] = True
+    mask = rectangle((60, 60), (5, 5, 20, 20))
     mask[30:58, 30:58] = True
     kept = cleared(mask, (10, 10), (40, 40), labels=[1, 0])
     assert kept[5:20, 5:20].all()
@@ -95,8 +95,7 @@ def test_a_part_without_a_positive_click_goes_as_a_whole() -> None:
 
 
 def test_the_smaller_part_goes_where_there_is_no_positive_click() -> None:
-    mask = np.zeros((60, 60), bool)
-    mask[5:20, 5:20] = True
+    mask = rectangle((60, 60), (5, 5, 20, 20))
     mask[30:58, 30:58] = True
     assert not cleared(mask, (10, 10), labels=[0])[:25].any()
     kept = cleared(mask, (40, 40), labels=[0])
@@ -105,8 +104,7 @@ def test_the_smaller_part_goes_where_there_is_no_positive_click() -> None:
 
 
 def test_of_the_clicked_part_only_a_disc_goes() -> None:
-    mask = np.zeros((60, 60), bool)
-    mask[5:55, 5:55] = True
+    mask = rectangle((60, 60), (5, 5, 55, 55))
     kept = cleared(mask, (15, 15), (40, 40), labels=[1, 0])
     lost = mask & ~kept
     y, x = np.nonzero(lost)

@@ -30,6 +30,7 @@ from anymask.segment.everything.filter import (
 )
 from anymask.segment.everything.search import find_everything
 from anymask.segment.settings import ADAPTIVE_NMS, CONTAINED, arrangement_of
+from tests.evaluation.small_sets import rectangle
 from tests.scripts import loaded_script
 
 SIDE, ROWS, COLUMNS = 32, 24, 32
@@ -121,15 +122,6 @@ TABLE = {
 }  # fmt: skip
 
 
-def test_only_the_weights_that_a_table_was_learned_with_are_judged_by_it() -> None:
-    spec = ModelSpec(name="x", family="nano")
-    tables = {**shipped_tables("nano"), "objectness": TABLE}
-    own, tuned, nameless = (open_family(spec, tables, sha) for sha in ("abc", "def", None))
-    assert default_min_objectness(own) == 0.2
-    assert [default_min_objectness(one) for one in (tuned, nameless)] == [0, 0]
-    assert set(tuned.tables) == set(own.tables) - {"objectness"} >= {"ranking", "adaptive"}
-
-
 def test_a_model_that_judges_masks_searches_with_lower_thresholds_in_adaptive_mode() -> None:
     spec = ModelSpec(name="x", family="nano")
     tables = {**shipped_tables("nano"), "objectness": TABLE}
@@ -185,9 +177,10 @@ def test_what_is_left_out_early_changes_nothing(
 
 
 def record(x: int, quality: float, objectness: float | None) -> Mask:
-    mask = np.zeros((20, 40), np.bool_)
-    mask[5:15, x : x + 10] = True
-    return replace(Mask(mask_to_rle(mask), score=quality), objectness=objectness)
+    return replace(
+        Mask(mask_to_rle(rectangle((20, 40), (x, 5, x + 10, 15))), score=quality),
+        objectness=objectness,
+    )
 
 
 LIKELY, COPY, BAD, UNJUDGED = (
@@ -204,9 +197,9 @@ def test_what_is_hardly_an_object_goes_and_what_nobody_judged_stays() -> None:
 
 def inside(objectness: float | None) -> Mask:
     """A mask within LIKELY's."""
-    mask = np.zeros((20, 40), np.bool_)
-    mask[6:12, 1:6] = True
-    return replace(Mask(mask_to_rle(mask), score=0.5), objectness=objectness)
+    return replace(
+        Mask(mask_to_rle(rectangle((20, 40), (1, 6, 6, 12))), score=0.5), objectness=objectness
+    )
 
 
 @pytest.mark.parametrize(("objectness", "stays"), [(0.091, True), (0.089, False), (None, False)])
@@ -229,8 +222,7 @@ def strip(place: int, objectness: float | None, share: float = 0.0) -> Mask:
 def test_masks_are_shown_by_the_objectness_of_the_ten_best() -> None:
     far = [strip(n, 0.5) for n in range(8)] + [strip(8, 0.7), strip(9, 0.5)]
     least = 0.5 * 0.52**3  # the mean of the ten is 0.52
-    beside = np.zeros((100, 30), np.bool_)
-    beside[:10, 20:] = True
+    beside = rectangle((100, 30), (20, 0, 30, 10))
     one = Mask(mask_to_rle(beside), score=0.5)
     above, below = (replace(one, objectness=least + step) for step in (1e-6, -1e-6))
     assert without_unlikely([*far, above]) == [*far, above]

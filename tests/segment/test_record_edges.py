@@ -9,8 +9,9 @@ import pytest
 import anymask
 from anymask.base import UintImage
 from anymask.images import load_image
-from anymask.masks import Mask, Masks, mask_to_rle, rle_iou
+from anymask.masks import Mask, mask_to_rle, rle_iou
 from anymask.segment import EncodedPhoto, refine_record_edges
+from tests.evaluation.small_sets import rectangle
 from tests.segment.test_edges import OnlyEdges
 
 
@@ -47,8 +48,7 @@ def test_a_mask_s_edge_is_that_of_its_click(photo: UintImage, found: list[Mask])
 
 
 def test_masks_that_do_not_come_again_stay(photo: UintImage, found: list[Mask]) -> None:
-    corner = np.zeros(photo.shape[:2], np.bool_)
-    corner[:50, :50] = True
+    corner = rectangle(photo.shape[:2], (0, 0, 50, 50))
     elsewhere = replace(found[0], rle=mask_to_rle(corner))
     silent = Mask(found[0].rle)
     runtime = anymask.load().runtime
@@ -84,11 +84,3 @@ def test_where_it_would_be_wrong_or_dear_everything_has_the_models_own_edges(
 def test_without_a_network_edges_stay_as_they_are(photo: UintImage, found: list[Mask]) -> None:
     model = anymask.Model(OnlyEdges(anymask.load().runtime, None))
     assert list(model.everything(photo, grid=6, refine_edges=True)) == found
-
-
-def test_a_partition_stays_one(photo: UintImage) -> None:
-    shares = anymask.load().everything(photo, grid=6, layout="partition")
-    assert len(shares) > 1
-    assert sum(share.area for share in shares) == round(
-        Masks(shares).coverage * shares[0].mask.size
-    )

@@ -14,6 +14,7 @@ from anymask.base import PromptError
 from anymask.masks import MAX_STEPS, EncoderOutput, ModelPrompts, Prompt, click_steps
 from anymask.segment import Model, Prediction, SegmentSettings, count_steps
 from anymask.segment.pipeline import decode_prompts
+from tests.evaluation.small_sets import rectangle
 from tests.segment.fakes import SPEC, ColourRuntime, NoiseRuntime, discs
 
 PICTURE, _ = discs((80, 120), [(35, 40, 25), (95, 40, 12)])
@@ -82,16 +83,6 @@ def test_one_call_is_a_loop_of_single_decodings(box: Any, seeded: bool) -> None:
     for step, one in enumerate(asked, start=1):
         assert one.labels[0].tolist()[:step] == LABELS[:step]
         assert ((one.labels[0] >= 2).sum() == 2) == (box is not None)
-
-
-def test_each_step_gets_the_logits_of_the_one_before() -> None:
-    runtime = Recorder()
-    model = Model(runtime)
-    model.segment(model.encode(PICTURE), points=POINTS, point_labels=LABELS)
-    asked = runtime.asked.copy()
-    for end, given in enumerate(asked[1:], start=1):
-        before = one_by_one(model, POINTS[:end], LABELS[:end])
-        np.testing.assert_array_equal(given.masks[0, 0], before.logits[0])
 
 
 def test_at_most_eight_steps_are_taken() -> None:
@@ -266,7 +257,6 @@ def test_a_click_off_a_mask_prompt_may_move_it() -> None:
     """A mask of the user may be rough, so that no click is taken as its confirmation."""
     model = Model(Switching(LEFT, RIGHT))
     features = model.encode(PICTURE)
-    mask = np.zeros(PICTURE.shape[:2], bool)
-    mask[:, :40] = True
+    mask = rectangle(PICTURE.shape[:2], (0, 0, 40, PICTURE.shape[:2][0]))
     answer = model.segment(features, points=[(100, 40)], point_labels=[0], mask=mask)
     assert (answer.logits[0] > 0)[:48, 40:].mean() > 0.5

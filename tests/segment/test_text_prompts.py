@@ -11,6 +11,7 @@ import anymask
 from anymask import Prompt
 from anymask.base import PromptError
 from anymask.find.grounding import ScoredBoxes
+from tests.evaluation.small_sets import rectangle
 from tests.segment.fakes import ColourRuntime
 
 PHOTO = np.full((120, 160, 3), 128, np.uint8)
@@ -36,8 +37,7 @@ def model() -> anymask.Model:
 
 def iou(answer: anymask.Prediction, box: tuple[int, ...]) -> float:
     x0, y0, x1, y1 = box
-    wanted = np.zeros(PHOTO.shape[:2], np.bool_)
-    wanted[y0:y1, x0:x1] = True
+    wanted = rectangle(PHOTO.shape[:2], (x0, y0, x1, y1))
     mask = answer.masks[0]
     return float((mask & wanted).sum() / (mask | wanted).sum())
 

@@ -22,9 +22,6 @@ from anymask.segment import Model
 from anymask.track import FrameSampling, open_session, open_source, redact_video
 from anymask.track.sources import SampledFrames
 from tests.segment.fakes import ColourRuntime, iou
-from tests.studio.servers import client
-from tests.studio.test_videos import START as CLICK
-from tests.studio.test_videos import opened
 from tests.track.clips import damage_packet, decodable, moving_discs, write_video
 from tests.track.test_redaction import tracks
 
@@ -198,24 +195,3 @@ def test_an_evaluation_leaves_damaged_frames_out(
     assert len(scores.j) == 5  # of 8: without the first, the last and the damaged one
     assert scores.j.min() > 0.7
     assert "Frame 4 is damaged and skipped: 7 of 8 frames" in caplog.text
-
-
-def test_the_server_tells_the_gap_and_goes_on(tmp_path: Path) -> None:
-    path = broken_clip(tmp_path / "clip.mp4")
-    with client() as http:
-        video = opened(http)
-        http.put(f"{video}/file", content=path.read_bytes())
-        http.post(f"{video}/prompts", json={"object": 1, "points": CLICK})
-        found = [json.loads(line) for line in http.get(f"{video}/masks").text.splitlines()]
-        facts = http.get(video).json()
-        shown = http.get(f"{video}/frames/5")
-        film = http.post(
-            f"{video}/export",
-            json={"format": "film", "objects": [{"object": 1, "name": "a", "colour": "#ff0000"}]},
-        )
-    assert [line["frame"] for line in found] == [frame for frame in range(30) if frame != 5]
-    assert facts["fault"] == "Frame 5 is damaged and skipped: 29 of 30 frames can be decoded"
-    assert (shown.status_code, shown.headers["content-type"]) == (200, "image/jpeg")
-    (tmp_path / "film.mp4").write_bytes(film.content)
-    with av.open(str(tmp_path / "film.mp4")) as container:
-        assert sum(1 for _ in container.decode(video=0)) == 29

@@ -15,6 +15,7 @@ from anymask.track import TrackedFrame
 from anymask.track.key_frames import KeyFrames, read_forward, store_forward
 from anymask.track.masklets import Segments
 from anymask.track.records import ObjectMask
+from tests.evaluation.small_sets import rectangle
 from tests.segment.fakes import ColourRuntime
 
 HW = (40, 120)
@@ -22,9 +23,7 @@ RED, GREEN = (200, 30, 30), (20, 180, 40)
 
 
 def square(x: int, side: int = 16) -> Rle:
-    mask = np.zeros(HW, np.bool_)
-    mask[10 : 10 + side, x : x + side] = True
-    return mask_to_rle(mask)
+    return mask_to_rle(rectangle(HW, (x, 10, x + side, 10 + side)))
 
 
 def one(rle: Rle, **more: Any) -> ObjectMask:

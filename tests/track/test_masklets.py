@@ -16,6 +16,7 @@ from anymask.track import MaskletSettings, TrackedFrame, open_session, propose_m
 from anymask.track.key_frames import KeyFrames
 from anymask.track.masklets import join_tracks, merge_groups, trim
 from anymask.track.records import ObjectMask
+from tests.evaluation.small_sets import rectangle
 from tests.segment.fakes import ColourRuntime
 from tests.track.clips import GREEN, RED, moving_discs
 
@@ -25,9 +26,7 @@ PICTURES, TRUTH = moving_discs(FRAMES, hidden=range(3))  # the red disc appears 
 
 
 def square(x: int, side: int = 10) -> Rle:
-    mask = np.zeros(HW, np.bool_)
-    mask[:side, x : x + side] = True
-    return mask_to_rle(mask)
+    return mask_to_rle(rectangle(HW, (x, 0, x + side, side)))
 
 
 def one(rle: Rle, **more: Any) -> ObjectMask:

@@ -18,6 +18,7 @@ from anymask.models.video_model import FramePrompts
 from anymask.runtime import TorchRuntime
 from anymask.segment import Model
 from anymask.track import open_session
+from tests.evaluation.small_sets import rectangle
 from tests.segment.fakes import ColourRuntime
 from tests.track.clips import moving_discs
 
@@ -120,8 +121,7 @@ def test_masks_of_low_quality_are_not_remembered() -> None:
 
 def test_a_given_mask_and_a_correction_are_taken() -> None:
     with open_session(tiny(), PICTURES) as session:
-        mask = np.zeros(PICTURES[0].shape[:2], np.bool_)
-        mask[20:44, 20:44] = True
+        mask = rectangle(PICTURES[0].shape[:2], (20, 20, 44, 44))
         given = session.add(frame=0, mask=mask)
         assert (given.mask & mask).sum() / (given.mask | mask).sum() > 0.7
         assert len(list(session)) == 5

@@ -16,6 +16,7 @@ from anymask.find.grounding import ScoredBoxes
 from anymask.masks import Mask, iou, mask_iou, mask_to_rle
 from anymask.track import find_in_video, write_finds
 from anymask.track.words import WordQuestion, without_parts
+from tests.evaluation.small_sets import rectangle
 from tests.track.clips import write_video
 
 HW = (192, 256)
@@ -245,37 +246,10 @@ def test_a_detection_with_a_low_score_needs_a_second_one(
 
 def test_parts_of_one_label_are_removed() -> None:
     def square(x: int, side: int, label: str) -> Mask:
-        mask = np.zeros((40, 40), np.bool_)
-        mask[:side, x : x + side] = True
-        return Mask(mask_to_rle(mask), label, score=0.5)
+        return Mask(mask_to_rle(rectangle((40, 40), (x, 0, x + side, side))), label, score=0.5)
 
     whole, part, other = square(0, 20, "cat"), square(4, 10, "cat"), square(5, 10, "dog")
     beside, equal = square(15, 10, "cat"), square(0, 20, "cat")
     assert without_parts([part, whole, other, beside]) == [whole, other, beside]
     assert without_parts([whole, equal]) == [whole, equal]
     assert without_parts([]) == []
-
-
-def test_a_dog_that_crosses_an_image_is_one_object(shared: Path) -> None:
-    """The cut-out dog of a photo moves over the sample `coffee`; every frame has its true mask."""
-    photo = anymask.load_image(shared / "images" / "dog.jpg")
-    (found,) = anymask.load("small").find(photo, "dog")
-    rows, columns = np.flatnonzero(found.mask.any(1)), np.flatnonzero(found.mask.any(0))
-    window = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    cut, mask = photo[window], found.mask[window].astype(np.float32)
-    size = (round(cut.shape[1] * 170 / cut.shape[0]), 170)
-    colours, alpha = (cv2.resize(one, size, interpolation=cv2.INTER_AREA) for one in (cut, mask))
-    coffee = anymask.load_image(anymask.sample("coffee"))
-    ground = cv2.resize(coffee, (426, 320), interpolation=cv2.INTER_AREA)
-    pictures, truth = [], []
-    for step in range(11):
-        place = (-20 + 5.5 * step, 100 + 10 * np.sin(step / 5))
-        matrix = np.array([[1, 0, place[0]], [0, 1, place[1]]], np.float32)
-        share = cv2.warpAffine(alpha, matrix, (426, 320))[..., None]
-        drawn = ground * (1 - share) + cv2.warpAffine(colours, matrix, (426, 320)) * share
-        pictures.append(drawn.astype(np.uint8))
-        truth.append(share[..., 0] > 0.5)
-    followed = [*anymask.load("nano").find(pictures, "dog", every=5)]
-    assert {number for masks in followed for number in masks.ids} == {1}
-    ious = [iou(masks.masks[0], mask) for masks, mask in zip(followed, truth, strict=True)]
-    assert min(ious) > 0.8

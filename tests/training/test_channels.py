@@ -21,6 +21,7 @@ from anymask.training.photos import PhotoStore
 from anymask.training.recipe import recipe_of
 from anymask.training.samples import TrainingPictures
 from anymask.training.trainee import build_trainee
+from tests.evaluation.small_sets import rectangle
 from tests.training.small_data import small_recipe
 
 COUNT = 5
@@ -33,8 +34,7 @@ def write_stacks(folder: Path, photos: int = 4) -> Path:
     (folder / "images").mkdir(parents=True)
     lines = []
     for i in range(photos):
-        mask = np.zeros((48, 64), np.bool_)
-        mask[8 + 2 * i : 30, 10:40] = True
+        mask = rectangle((48, 64), (10, 8 + 2 * i, 40, 30))
         stack = rng.integers(200, 2000, (COUNT, 48, 64)).astype(np.uint16)
         stack[3, mask] += 20_000
         tifffile.imwrite(folder / "images" / f"{i}.tif", stack, photometric="minisblack")

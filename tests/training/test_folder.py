@@ -57,16 +57,6 @@ def test_a_family_without_such_networks_stays_as_it_is(tmp_path: Path) -> None:
     assert (folder / MANIFEST).read_bytes() == before
 
 
-def test_a_model_is_exported_by_its_name_and_opened_from_its_folder(tmp_path: Path) -> None:
-    killed = tmp_path / ".x.parts" / "new" / "encoder.onnx"
-    killed.parent.mkdir(parents=True)
-    killed.touch()
-    folder = export("nano@768", str(tmp_path / "x"))
-    assert [*tmp_path.iterdir()] == [folder]
-    assert anymask.load(str(folder)).spec.image_side == 768
-    assert (folder / "example.py").is_file()
-
-
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # the Sigmoid of onnx.reference overflows
 def test_standard_operators_agree_with_the_reference_implementation(tmp_path: Path) -> None:
     folder = export("nano", tmp_path / "x", runtime="any")

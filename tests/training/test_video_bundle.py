@@ -26,8 +26,6 @@ from anymask.runtime import (
 )
 from anymask.runtime.onnx_video import OnnxVideo, read_constants, to_bfloat16
 from anymask.runtime.torch import map_names
-from anymask.segment import Model
-from anymask.track import open_session
 from anymask.training.export_graphs import (
     AttentionGraph,
     TrackDecoderGraph,
@@ -144,18 +142,6 @@ def test_every_graph_does_what_its_module_does(network: VideoModel, bundle: Path
     assert_alike(sides, network.spec.image_side)
 
 
-def test_a_session_on_the_bundle_gives_torchs_masks(network: VideoModel, bundle: Path) -> None:
-    masks = []
-    for runtime in (TorchRuntime(network, "f" * 64, device="cpu"), OnnxRuntime(bundle)):
-        with open_session(Model(runtime), PICTURES, write_unsure=True) as session:
-            assert session.tracker.name.startswith("memory:")
-            session.add(frame=0, id=1, points=[(30, 30)])
-            session.add(frame=0, id=2, box=(80, 50, 118, 88))
-            masks.append([frame.masks[n] for frame in session for n in (1, 2)])
-    for one, other in zip(*masks, strict=True):
-        assert (one ^ other).mean() < 0.002
-
-
 def test_a_video_is_followed_where_torch_cannot_be_imported(bundle: Path, tmp_path: Path) -> None:
     script = (
         "import sys; sys.modules['torch'] = None\n"
@@ -184,13 +170,6 @@ def test_the_bundle_says_what_it_holds(bundle: Path) -> None:
     readme = (bundle / "README.md").read_text("utf-8")
     assert all(f"`{name}`" in readme for name in names)
     assert "| in | tokens | float32 | (N, K, 64) |" in readme
-
-
-def test_constants_come_back_as_they_were_written(network: VideoModel, bundle: Path) -> None:
-    found = read_constants(bundle / "video.npz")
-    assert found.settings == network.config.settings
-    assert (found.times_weight is None) == (network.config.settings.pointer_times == "none")
-    np.testing.assert_array_equal(found.no_memory, network.no_mem_embed.detach().numpy()[0, 0])
 
 
 def test_damaged_constants_are_refused(tmp_path: Path) -> None:

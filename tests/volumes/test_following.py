@@ -24,6 +24,7 @@ from anymask.volumes.session import (
     signed_distance,
 )
 from anymask.volumes.volume import scaled_affine
+from tests.evaluation.small_sets import rectangle
 from tests.segment.fakes import ColourRuntime
 
 SHAPE = (16, 64, 80)
@@ -144,8 +145,7 @@ def test_where_two_axes_speak_the_nearest_drawn_slice_decides() -> None:
     with begin() as session:
         session.add(7, mask=_disc(27))
         session.follow()
-        side = np.zeros((16, 80), np.bool_)
-        side[6:9, 20:30] = True
+        side = rectangle((16, 80), (20, 6, 30, 9))
         session.add(24, axis=1, mask=side)
         found = session.mask()
         assert (found[:, 24] == side)[np.arange(16) != 7].all()
@@ -298,8 +298,7 @@ def test_where_and_why_an_object_ends_is_told(tmp_path: Path) -> None:
 
 def test_a_look_leaves_out_the_mixed_pixels_of_the_edge() -> None:
     grey = np.full((40, 40), 50, np.uint8)
-    mask = np.zeros((40, 40), np.bool_)
-    mask[10:30, 10:30] = True
+    mask = rectangle((40, 40), (10, 10, 30, 30))
     grey[mask] = 200
     grey[9:31, 9:31][np.pad(np.zeros((20, 20), np.bool_), 1, constant_values=True)] = 120
     grey[mask ^ np.pad(mask[1:-1, 1:-1] & mask[2:, 1:-1] & mask[:-2, 1:-1], 1)] = 160
@@ -312,8 +311,7 @@ def test_a_look_leaves_out_the_mixed_pixels_of_the_edge() -> None:
 
 
 def test_signed_distance_is_that_to_the_outline_between_pixels() -> None:
-    mask = np.zeros((5, 7), np.bool_)
-    mask[:, 3:] = True
+    mask = rectangle((5, 7), (3, 0, 7, 5))
     assert signed_distance(mask)[2].tolist() == [-2.5, -1.5, -0.5, 0.5, 1.5, 1.5, 0.5]
 
 
