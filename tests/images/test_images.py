@@ -203,6 +203,7 @@ def test_strips_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
         (".", r"'.*' is a folder, but an image is required"),
         ("empty.jpg", r"'empty\.jpg' is empty \(0 bytes\). Copy or download"),
         (b"abc", r"the image \(3 bytes\) is not a supported"),
+        (b"hello", "not a supported image, or its first bytes are corrupted .*b'hello'"),
         (io.BytesIO(b"abc"), "the file object is not a supported"),
     ],
 )

@@ -113,16 +113,6 @@ def test_a_heic_photo_is_read(tmp_path: Path) -> None:
         load_image(path)
 
 
-def test_without_pi_heif_the_command_to_install_it_is_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "pi_heif", None)
-    path = tmp_path / "a.heic"
-    path.write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
-    with pytest.raises(MissingExtra, match=r"pip install 'anymask\[heic\]'"):
-        load_image(path)
-
-
 def test_a_place_is_a_page_and_a_band(stack: Path) -> None:
     assert read_pages(stack).axes == (("T", 2), ("Z", 3))
     shown = load_image(stack, page="t1z2c1", ranges=(0, 255))

@@ -7,13 +7,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-import anymask
 from anymask.cli import main as door
-from anymask.cli.main import main
 from anymask.cli.maps import read_map_prompts
 from anymask.jobs import MapChoice
-from anymask.segment import Model
-from tests.segment.fakes import ColourRuntime
 
 rasterio = pytest.importorskip("rasterio")
 pyogrio = pytest.importorskip("pyogrio")
@@ -101,19 +97,6 @@ def test_each_prompt_without_a_mask_is_listed_with_the_reason(
     )  # fmt: skip
     assert [text for text, _ in small.without] == [f"where.gpkg {n}" for n in range(1, 6)]
     assert "--min-area" in dict(small.without)["where.gpkg 1"]
-
-
-def test_a_click_without_data_warns_on_the_command_line(
-    torn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(anymask, "load", lambda *_, **__: Model(ColourRuntime()))
-    words = ["segment", str(torn), "--point", "250,100", "-o", str(tmp_path / "b.gpkg")]
-    assert main(words) == 0
-    assert capsys.readouterr().err.splitlines()[-3:] == [
-        f"wrote {tmp_path / 'b.gpkg'}: 0 objects from 1 window",
-        "Prompts without a mask: 1",
-        "  point 250,100: the map has no data at this location",
-    ]
 
 
 def test_prompts_off_the_map_are_named(

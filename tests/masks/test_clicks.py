@@ -23,11 +23,6 @@ def test_a_grid_has_its_points_at_the_cells_centres(n: int) -> None:
     np.testing.assert_allclose(grid, truth, rtol=1e-6)
 
 
-def test_a_grid_needs_a_point() -> None:
-    with pytest.raises(InputError, match="Invalid number of points per side of the grid 0"):
-        point_grid(0)
-
-
 def distances(mask: Pixels) -> np.ndarray:
     """Every pixel's distance to the nearest pixel off the object, outside the photo included."""
     return ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]

@@ -69,16 +69,6 @@ def test_an_ellipse_has_its_axes_its_angle_and_its_perimeter(degrees: int) -> No
     assert found.solidity == pytest.approx(1, abs=0.03)
 
 
-@pytest.mark.parametrize("radius", [10, 22, 60])
-def test_a_disc_is_round(radius: int) -> None:
-    image = np.zeros((150, 150), bool)
-    image[draw.disk((75, 75), radius)] = True
-    found = measured(image)
-    assert found.perimeter == pytest.approx(2 * math.pi * radius, rel=0.01)
-    assert found.diameter == pytest.approx(2 * radius, rel=0.03)
-    assert found.circularity == pytest.approx(1, abs=0.04)
-
-
 def test_a_frame_by_hand() -> None:
     image = np.zeros((20, 30), bool)
     image[2:12, 5:25] = True

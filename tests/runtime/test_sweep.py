@@ -16,7 +16,6 @@ from anymask.runtime.onnx import PROMPT_INPUTS, OnnxSweep
 from anymask.runtime.protocol import DecodingSweep
 from anymask.runtime.torch import TorchSweep
 from tests.runtime.exports import exported
-from tests.segment.fakes import ColourRuntime
 
 N = 3
 GEOMETRY = Geometry((64, 64), (64, 64), 64)  # a photo that fills the model's input
@@ -45,14 +44,6 @@ def test_a_sweep_answers_as_decoding_and_choosing_do(variant: Variant, kind: typ
     assert len(drawn) == chosen.sum() > 0
     np.testing.assert_allclose(np.stack(drawn), logits[chosen], rtol=0, atol=1e-4)
     assert list(asked.logits(np.zeros_like(chosen))) == []
-
-
-def test_a_runtime_without_a_sweep_decodes() -> None:
-    runtime = ColourRuntime()
-    seen = runtime.encode_images(np.zeros((1, 3, 128, 128), np.float32))[0]
-    sweep = open_sweep(runtime, seen, GEOMETRY, "mixed")
-    assert sweep.decode(prompts(64)).quality.shape == (N, 3)
-    assert runtime.calls == [(N, 2)]
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])

@@ -26,12 +26,6 @@ def some_images(b: int, side: int) -> np.ndarray:
     return np.random.default_rng(b).standard_normal((b, 3, side, side)).astype(np.float32)
 
 
-def test_maps_come_one_image_at_a_time_features_first() -> None:
-    seen = TorchRuntime(build(), device="cpu").encode_images(some_images(2, 32))
-    shapes = [[(one.name, one.values.shape) for one in each.maps()] for each in seen]
-    assert shapes == [[("features", (8, 8, 8)), ("extras_0", (1, 8, 8))]] * 2
-
-
 def test_a_read_only_embedding_is_taken_without_a_warning() -> None:
     runtime = TorchRuntime(build(), device="cpu")
     maps = runtime.encode_images(some_images(1, 32))[0]

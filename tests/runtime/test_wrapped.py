@@ -102,13 +102,6 @@ def test_a_capability_that_no_wrapper_knows_is_forwarded() -> None:
     assert calls == ["encode_images", "follow", "encode_images", "follow"]
 
 
-def test_a_call_may_be_answered_without_the_model() -> None:
-    inside = ColourRuntime()
-    outside = WrappedRuntime(inside, lambda name, given, call: "remembered")
-    assert require(outside, PromptDecoding).decode(None, one_click()) == "remembered"  # type: ignore[arg-type]
-    assert inside.calls == []
-
-
 def test_every_step_of_a_sweep_goes_through_every_wrapper() -> None:
     inner, inner_calls = noted(Sweeping())
     outer, outer_calls = noted(inner)
