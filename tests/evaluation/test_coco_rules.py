@@ -73,12 +73,3 @@ def test_recall_is_that_of_pycocotools(seeds: list[int]) -> None:
                 assert np.isnan(average_recall(found, most))
             else:
                 assert average_recall(found, most) == pytest.approx(expected.mean(), abs=1e-12)
-
-
-def test_the_better_rank_takes_the_truth() -> None:
-    truth = mask_to_rle(rectangle(HW, (0, 0, 40, 40)))
-    worse = mask_to_rle(rectangle(HW, (0, 0, 40, 25)))
-    found = match_photo(HW, [truth, worse], np.array([0.2, 0.9]), [truth], most=10)["all"]
-    assert found.hit[:3].tolist() == [[True, False]] * 3  # the worse mask comes first: IoU .625
-    assert found.hit[3:].tolist() == [[False, True]] * 7
-    assert found.found(1).tolist() == [1, 1, 1, 0, 0, 0, 0, 0, 0, 0]

@@ -26,7 +26,6 @@ from anymask.evaluation.audit_photos import (
     hash_masks,
     photo_to_json,
 )
-from anymask.evaluation.audit_report import draw_suspect
 from anymask.evaluation.label_errors import apply_proposals, grade_masks, list_suspects
 from anymask.formats import AnnotatedImage
 from anymask.masks import Mask, empty_rle, mask_to_rle, rle_iou, rle_to_mask
@@ -137,17 +136,6 @@ def test_proposals_take_the_place_of_what_is_accepted(model: Model) -> None:
     assert len(whole.masks) == len(image.masks) - 1 + added
     some = apply_proposals(image, suspects, {numbers["remove"]})
     assert some.masks == image.masks[:2]
-
-
-def test_pictures_show_both_masks_and_none(model: Model) -> None:
-    found = examined(model, np.zeros(HW, bool))
-    pixels, _ = photo()
-    suspects = list_suspects([found], grade_masks(load_grader(), [found]), below=1.1)
-    for suspect in suspects:
-        picture = draw_suspect(pixels, suspect)
-        assert picture.dtype == np.uint8
-        assert picture.shape[2] == 3
-        assert max(picture.shape) <= 2 * 360 + 6
 
 
 def test_what_was_examined_is_read_as_it_was_written(model: Model, tmp_path: Path) -> None:

@@ -13,7 +13,6 @@ import pytest
 from PIL import Image
 
 from anymask.base import DataError
-from anymask.cli.main import main
 from anymask.evaluation import FromFunction
 from anymask.evaluation.coco import DetectedPhoto, ap_result, measure_instance_ap
 from anymask.evaluation.datasets import SetQuery
@@ -259,9 +258,7 @@ def test_broken_records_are_skipped_and_reported(tmp_path: Path) -> None:
         read_detections(file, one.samples, LossReport(settings=ReadSettings()))
 
 
-def test_detections_lie_beside_a_file_of_labels(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_detections_lie_beside_a_file_of_labels(tmp_path: Path) -> None:
     labels = tmp_path / "labels.json"
     row = {"id": 1, "image_id": 1, "category_id": 1, "segmentation": [[5, 5, 9, 5, 9, 9]]}
     image = {"id": 1, "file_name": "0.png", "width": 64, "height": 48}
@@ -271,9 +268,6 @@ def test_detections_lie_beside_a_file_of_labels(
     (one,) = SetQuery(data=str(labels)).open()
     with pytest.raises(NotMeasured, match=r"Instance AP requires .* detections.json"):
         measure_instance_ap(METHOD, one, EvalSettings(), lambda *n: None)
-    monkeypatch.chdir(tmp_path)
-    assert main(["evaluate", ".", "--measure", "instance-ap"]) == 2
-    assert "detections.json, which is missing in '.'. Add" in capsys.readouterr().err
     boxes = [box(1, [5, 5, 4, 4]), box(1, [1, 1, 2, 2], image="b.png")]
     found = {"categories": document["categories"], "annotations": boxes}
     (tmp_path / "detections.json").write_text(json.dumps(found))

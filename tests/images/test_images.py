@@ -171,9 +171,9 @@ def test_channels_are_stretched_together() -> None:
     assert np.abs(image[25, 25] - image[25, 25, 0] / [1, 2, 4]).max() <= 2
 
 
-@pytest.mark.parametrize("value", [0, 1000, 65535])
-def test_a_picture_of_one_value_is_black_when_its_scale_is_unknown(value: int) -> None:
-    assert not load_image(np.full((5, 5), value, np.uint16)).any()
+@pytest.mark.parametrize("value", [*np.uint16([0, 1000, 65535]), 1e300, float(2**63), -1e300])
+def test_a_picture_of_one_value_is_black_when_its_scale_is_unknown(value: float) -> None:
+    assert not load_image(np.full((5, 5), value)).any()
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])

@@ -41,8 +41,6 @@ def test_filter_keeps_what_reaches_everything_that_is_asked() -> None:
     assert SOME.filter(label="hole") == [INNER]
     assert SOME.filter(lambda record: record.area == 36, min_stability=0.1) == [OTHER]
     assert len(SOME) == 3
-    with pytest.raises(InputError, match="Unknown argument 'min_aera'. Did you mean 'min_area'"):
-        SOME.filter(min_aera=3)
 
 
 def test_nms_keeps_the_better_one_of_two_that_overlap() -> None:

@@ -8,8 +8,7 @@ import pytest
 from pycocotools import mask as coco_mask
 
 from anymask.base import PromptError
-from anymask.masks import ALL_KINDS, ModelSpec, Prompt, mask_to_rle, rle_to_string
-from anymask.models.rules import check_prompt
+from anymask.masks import Prompt, mask_to_rle, rle_to_string
 from tests.evaluation.small_sets import rectangle
 
 
@@ -43,18 +42,6 @@ def test_a_prompt_keeps_what_was_given() -> None:
 )  # fmt: skip
 def test_kinds_are_those_of_the_parts(given: dict[str, object], kinds: set[str]) -> None:
     assert Prompt(**given).kinds == kinds  # type: ignore[arg-type]
-
-
-def test_a_model_takes_nothing_that_it_does_not_list() -> None:
-    words = Prompt(words="leaf")
-    with pytest.raises(PromptError, match="does not support words. It supports positive points"):
-        check_prompt(words, (10, 10), ModelSpec(name="sam", accepts=ALL_KINDS))
-    reads = ModelSpec(name="reader", accepts=frozenset({"words"}))
-    assert check_prompt(words, (10, 10), reads) is words
-    with pytest.raises(
-        PromptError, match="reader does not support positive points. It supports words"
-    ):
-        check_prompt(Prompt.of(points=[(1, 1)]), (10, 10), reads)
 
 
 @pytest.mark.parametrize(

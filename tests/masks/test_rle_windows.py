@@ -1,5 +1,6 @@
 """Windows of run-lengths against windows of pixels."""
 
+from collections.abc import Callable
 from typing import Any
 
 import cv2
@@ -55,16 +56,22 @@ def test_a_crop_holds_the_whole_mask(mask: Pixels, margin: int) -> None:
     assert crop.sum() == mask.sum()
 
 
-@pytest.mark.parametrize("window", [(-1, 0, 4, 4), (0, 0, 6, 4), (0, 0, 4, 5), (3, 0, 2, 4)])
-def test_a_window_off_the_photo_is_refused(window: tuple[int, int, int, int]) -> None:
-    with pytest.raises(InputError, match=r"outside the image of \(H, W\) = \(4, 5\)"):
-        rle_in_window(mask_to_rle(np.eye(4, 5)), window)
-
-
-@pytest.mark.parametrize("offset", [(-1, 0), (2, 0), (0, 1)])
-def test_a_mask_that_leaves_the_photo_is_refused(offset: tuple[int, int]) -> None:
-    with pytest.raises(InputError, match="The window of 4 x 3 pixels at x=.*clip the window"):
-        rle_on_photo(mask_to_rle(np.ones((3, 4))), offset, (3, 5))
+@pytest.mark.parametrize(
+    ("place", "call", "told"),
+    [
+        *((window, lambda at: rle_in_window(mask_to_rle(np.eye(4, 5)), at),
+           r"outside the image of \(H, W\) = \(4, 5\)")
+          for window in [(-1, 0, 4, 4), (0, 0, 6, 4), (0, 0, 4, 5), (3, 0, 2, 4)]),
+        *((offset, lambda at: rle_on_photo(mask_to_rle(np.ones((3, 4))), at, (3, 5)),
+           "The window of 4 x 3 pixels at x=.*clip the window")
+          for offset in [(-1, 0), (2, 0), (0, 1)]),
+    ],
+)  # fmt: skip
+def test_a_window_or_a_mask_off_the_photo_is_refused(
+    place: tuple[int, ...], call: Callable[[Any], object], told: str
+) -> None:
+    with pytest.raises(InputError, match=told):
+        call(place)
 
 
 @quickly

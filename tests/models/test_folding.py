@@ -63,18 +63,6 @@ def test_a_norm_goes_into_the_convolution_before_it_and_the_numbering_stays() ->
     assert relative_error(folded(x), network(x)) <= TOLERANCE
 
 
-def test_folding_leaves_its_argument_alone() -> None:
-    network = nn.Sequential(ConvBn(3, 4, kernel=3), nn.ReLU()).train()
-    before = {name: value.clone() for name, value in network.state_dict().items()}
-
-    folded = fuse(network)
-
-    assert not folded.training
-    assert network.training
-    assert network.state_dict().keys() == before.keys()
-    assert all(torch.equal(network.state_dict()[name], value) for name, value in before.items())
-
-
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_folding_keeps_the_precision(dtype: torch.dtype) -> None:
     folded = fuse(randomise(ConvBn(3, 4)).to(dtype))

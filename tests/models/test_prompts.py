@@ -35,6 +35,7 @@ def batches(spec: ModelSpec, *prompts: Prompt, most: int = 9) -> list:
     [
         (Prompt.of(points=[(1, 1)], labels=[0]), "six does not support negative points"),
         (Prompt.of(points=[(1, 1)], mask=MASK), "six does not support mask prompts"),
+        (Prompt(words="leaf"), "does not support words. It supports positive points"),
         (
             Prompt.of(points=[(1, 1)] * 7),
             r"six supports at most 6 points \(a box counts as two\), but 7",

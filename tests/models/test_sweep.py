@@ -102,25 +102,14 @@ def test_sixteen_bits_are_nearer_than_a_model_in_sixteen_bits(
     assert (drawn - logits).abs().mean() < 0.4 * (drawn_by_halves - logits).abs().mean()
 
 
-def test_only_sam_s_own_decoder_is_unrolled(tiny: ImageModel) -> None:
+def test_only_sam_s_own_decoder_is_unrolled_and_has_graphs(tiny: ImageModel) -> None:
     assert fits(tiny)
-    assert not fits(TINY_HQ.build())
-    assert not fits(models.build("nano"))
-    assert not fits(torch.nn.Linear(1, 1))
-
-
-def test_a_decoder_with_a_norm_over_the_map_is_not_unrolled() -> None:
     assert EFFICIENT_SAM_TI.decoder.norm == "map"
     with torch.device("meta"):
-        assert not fits(EFFICIENT_SAM_TI.build())
+        others = [TINY_HQ.build(), EFFICIENT_SAM_TI.build(), torch.nn.Linear(1, 1)]
+    for other in (*others, models.build("nano")):
+        assert not fits(other)
+        assert decoder_of(other) is None
 
 
 # --- the same as graphs for export
-
-
-def test_only_sam_s_own_decoder_has_graphs() -> None:
-    assert decoder_of(models.build("nano")) is None
-    assert decoder_of(torch.nn.Linear(1, 1)) is None
-    with torch.device("meta"):
-        assert decoder_of(TINY_HQ.build()) is None
-        assert decoder_of(EFFICIENT_SAM_TI.build()) is None

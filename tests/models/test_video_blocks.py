@@ -15,7 +15,6 @@ from anymask.models.positions import (
     RotaryAngles,
     grid_turns,
     in_halves,
-    joined,
     no_turns,
     turn,
     turned,
@@ -157,13 +156,6 @@ def test_turned_products_are_those_of_the_complex_numbers_of_the_reference() -> 
     torch.testing.assert_close(ours, truth, rtol=0, atol=1e-5)
     layer = nn.Linear(C, C)
     assert torch.equal(turned(q, layer, no_turns(h * w, C)), layer(q)[:, order])
-
-
-def test_a_place_without_position_is_not_turned() -> None:
-    x = noise(4, 8)
-    both = joined([no_turns(1, 8), grid_turns(1, 3, 8)])
-    assert torch.equal(turn(x, both)[:2], x[:2])  # the grid's first cell has angle 0
-    assert not torch.equal(turn(x, both)[2:], x[2:])
 
 
 def test_a_windowed_block_sees_each_window_by_itself() -> None:

@@ -182,12 +182,6 @@ def test_what_is_not_the_file_is_refused_and_never_kept(
     assert leftovers("m") == {".lock"}
 
 
-def test_a_missing_file_falls_to_the_next_source(server, shelf, content):
-    server.files["/there.pt"] = content
-    shelf.put("m", content, f"{server.url}/gone.pt", f"{server.url}/there.pt")
-    assert fetch("m").source == f"{server.url}/there.pt"
-
-
 def test_a_published_hash_lets_another_source_finish_the_download(server, shelf, content):
     server.files["/one.pt"] = server.files["/two.pt"] = content
     shelf.put("m", content, f"{server.url}/one.pt", f"{server.url}/two.pt")

@@ -95,16 +95,18 @@ def test_foreign_weights_belong_to_nobody():
     assert detect_variant(weights_of(Tiny())) is None
 
 
-def test_weights_of_another_network_are_named_in_the_error():
+@pytest.mark.parametrize(
+    ("weights", "told"),
+    [
+        (meta("efficient_sam_ti"), "probably weights of efficient_sam_ti. Load"),
+        (
+            {"vision_encoder.pos_embed": torch.zeros(1)},
+            "names are those of the transformers library",
+        ),
+    ],
+)
+def test_weights_of_another_network_are_named_in_the_error(weights, told):
     with torch.device("meta"):
         model = models.build("mobile_sam")
-    with pytest.raises(WeightsError, match="probably weights of efficient_sam_ti. Load"):
-        load_official(model, meta("efficient_sam_ti"))
-
-
-def test_weights_of_transformers_are_named_in_the_error():
-    with torch.device("meta"):
-        model = models.build("mobile_sam")
-    weights = {"vision_encoder.pos_embed": torch.zeros(1)}
-    with pytest.raises(WeightsError, match="names are those of the transformers library"):
+    with pytest.raises(WeightsError, match=told):
         load_official(model, weights)

@@ -116,17 +116,6 @@ def test_crops_find_what_the_whole_photo_hides() -> None:
     assert best(cropped) > best(whole)
 
 
-def test_a_crop_s_record_lies_in_the_photo_and_no_crop_cuts_it_off() -> None:
-    for record in Model(ColourRuntime()).everything(PICTURE, **CROPPED):
-        x0, y0, x1, y1 = record.crop_box
-        (x, y), (left, top, right, bottom) = record.points[0], record.box
-        assert x0 <= x < x1
-        assert y0 <= y < y1
-        assert x0 <= left <= right < x1
-        assert y0 <= top <= bottom < y1
-        assert record.rle.size == PICTURE.shape[:2]
-
-
 def test_the_grid_thins_out_in_the_crops() -> None:
     told: list[tuple[int, int]] = []
     grid = CROPPED | {"crop_n_points_downscale_factor": 2, "crop_n_layers": 2}

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from anymask.base import ImageError, InputError, PromptError
 from anymask.masks import Prompt
 from anymask.segment import Model, Prediction, pipeline
-from tests.segment.fakes import ColourRuntime, NoiseRuntime, discs, iou, with_spec
+from tests.segment.fakes import ColourRuntime, NoiseRuntime, discs, iou
 
 PICTURE, (LEFT, RIGHT) = discs((80, 120), [(35, 40, 25), (95, 40, 16)])
 WIDE, _ = discs((30, 70), [(20, 15, 10)])
@@ -182,21 +182,6 @@ class Idle(ColourRuntime):
 def test_a_prompt_that_makes_no_sense_is_refused_before_any_work(prompt: dict, told: str) -> None:
     with pytest.raises(PromptError, match=told):
         Model(Idle()).segment(PICTURE, **prompt)
-
-
-@pytest.mark.parametrize(
-    "prompt",
-    [
-        {"points": [(9, 9)], "point_labels": [0]},
-        {"points": [(9, 9)], "mask": np.ones((2, 2), bool)},
-    ],
-)
-def test_what_the_model_was_not_made_for_is_refused_before_any_work(prompt: dict) -> None:
-    runtime = with_spec(Idle(), accepts=frozenset({"point", "box"}), fixed_points=6)
-    with pytest.raises(
-        PromptError, match="fake does not support .* It supports positive points and boxes"
-    ):
-        Model(runtime).segment(PICTURE, **prompt)
 
 
 @pytest.mark.parametrize(

@@ -40,31 +40,6 @@ def test_boxes_are_one_mask_each_with_the_names_that_were_given(model: Model) ->
         model.segment(PICTURE, boxes=boxes, names=["one"])
 
 
-@pytest.mark.parametrize(
-    ("call", "given", "told"),
-    [
-        (
-            "refine",
-            {"points": [(1, 2)]},
-            "Unknown argument 'points'. Valid arguments: granularity, .* zoom, ",
-        ),
-        ("segment", {"on_eror": 1}, "Did you mean 'on_error'"),
-        ("segment", {"labels": [1]}, r"Use point_labels=\[1, 0"),
-        ("everything", {"verbose": True}, "Use progress=True"),
-        ("everything", {"output_mode": 1}, r"masks.to_sa1b\(output_mode=...\)"),
-        ("suggest_labels", {"tpo": 3}, "Did you mean 'top'"),
-        ("with_labels", {"top": 3}, "Unknown argument 'top'"),
-        ("encode", {"progres": True}, "Did you mean 'progress'"),
-    ],
-)
-def test_a_hint_names_what_this_call_takes(
-    model: Model, call: str, given: dict[str, object], told: str
-) -> None:
-    beside = {"refine": [PICTURE[..., 0] > 9], "suggest_labels": [[]], "with_labels": [[]]}
-    with pytest.raises(InputError, match=told):
-        getattr(model, call)(PICTURE, *beside.get(call, []), **given)
-
-
 def test_several_photos_need_a_prompt_each(model: Model) -> None:
     with pytest.raises(PromptError, match="Several images require prompts="):
         model.segment([PICTURE, PICTURE], points=[(35, 40)])
@@ -112,8 +87,6 @@ def test_several_photos_give_an_iterator(model: Model, tmp_path: Path) -> None:
     hashes = {seen.image_hash for seen in model.encode(iter([*photos, PICTURE]))}
     assert hashes == {model.encode(PICTURE).image_hash}
     assert list(model.encode([])) == []
-    with pytest.raises(InputError, match="'points_per_sid'. Did you mean"):
-        model.everything(photos, points_per_sid=4)
 
 
 def test_progress_may_be_a_bar(model: Model, capsys: pytest.CaptureFixture[str]) -> None:

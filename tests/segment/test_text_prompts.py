@@ -81,12 +81,8 @@ def test_what_is_wrong_is_said(model: anymask.Model, asked: Any, says: str) -> N
         model.segment(PHOTO, detector=Boxes(), **asked)
 
 
-def test_an_embedding_is_not_enough(model: anymask.Model) -> None:
+def test_an_embedding_or_a_model_without_names_is_not_enough(model: anymask.Model) -> None:
     with pytest.raises(PromptError, match="requires the image"):
         model.segment(model.encode(PHOTO), text="thing", detector=Boxes())
-
-
-def test_a_model_without_names_says_which_weights_it_needs() -> None:
-    model = anymask.Model(ColourRuntime())
     with pytest.raises(PromptError, match=r"has no text encoder\. Pass detector="):
-        model.segment(PHOTO, text="cup")
+        anymask.Model(ColourRuntime()).segment(PHOTO, text="cup")

@@ -241,8 +241,6 @@ def test_following_nothing_is_refused() -> None:
         list(session)
     with begin() as session, pytest.raises(InputError, match="Invalid direction"):
         list(session.propagate("sideways"))  # type: ignore[arg-type]
-    with pytest.raises(InputError, match=r"Unknown setting 'evry'.*area_jump"):
-        begin(evry=2)
 
 
 def test_a_resolution_that_changes_is_followed() -> None:

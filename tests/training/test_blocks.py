@@ -15,19 +15,6 @@ from tests.training.small_data import small_recipe
 from tests.training.test_families import TINY, one_step
 
 
-def test_blocks_are_the_innermost_rows_in_order() -> None:
-    vit = [n for n in repeated_blocks(models.build("tiny")) if n.startswith("image_encoder.")]
-    assert vit == [f"image_encoder.blocks.{i}" for i in range(len(vit))]
-    assert len(vit) == len(models.build("tiny").image_encoder.blocks)  # type: ignore[arg-type, union-attr]
-    nano = repeated_blocks(models.build("nano_tiny"))
-    backbone = [n for n in nano if n.startswith("encoder.backbone.")]
-    assert backbone == [f"encoder.backbone.b{i}" for i in range(len(backbone))]
-    with torch.device("meta"):
-        tiny_vit = repeated_blocks(models.build("mobile_sam"))
-    assert "image_encoder.layers.1.blocks.0" in tiny_vit
-    assert "image_encoder.layers.1" not in tiny_vit
-
-
 def test_rates_fall_from_the_neck_to_the_patches() -> None:
     model = models.build("tiny")
     count = len([n for n in repeated_blocks(model) if n.startswith("image_encoder.")])

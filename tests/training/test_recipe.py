@@ -61,7 +61,8 @@ def test_a_recipe_is_found_by_its_name_or_its_path_or_the_names_are_told(tmp_pat
         ({"stage": [STAGE], "views": -1}, "views must be a whole number of at least 0"),
         ({"stage": [STAGE], "lora_rank": 0}, "lora_rank must be a whole number of at least 1"),
         ({"stage": [STAGE], "keep": -1}, "keep must be a whole number of at least 0, got -1"),
-        ({"stage": [STAGE | {"sides": [100]}]}, "Invalid side 100"),
+        ({"stage": [STAGE | {"sides": [64, 100]}]}, "Invalid side 100"),
+        ({"stage": [STAGE | {"sides": ["64"]}]}, "sides must be a list of whole numbers of at"),
         (
             {"stage": [STAGE], "layer_decay": 0.0},
             "layer_decay must be a number above 0 and at most 1, got 0.0",
@@ -110,7 +111,3 @@ def test_sides_are_taken_in_turn_and_the_pictures_left_are_counted() -> None:
     recipe = recipe_of({"stage": rows}, "r")
     assert [recipe.stages[0].side_at(step) for step in range(5)] == [64, 96, 64, 64, 96]
     assert [recipe.images_after(step) for step in range(6)] == [16, 14, 12, 8, 4, 0]
-    with pytest.raises(ConfigError, match="Invalid side 33"):
-        recipe_of({"stage": [{**STAGE, "sides": [64, 33]}]}, "r")
-    with pytest.raises(ConfigError, match="sides must be a list of whole numbers of at least 1"):
-        recipe_of({"stage": [{**STAGE, "sides": ["64"]}]}, "r")
