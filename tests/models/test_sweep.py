@@ -7,7 +7,12 @@ import torch
 
 from anymask import models
 from anymask.models.fast import (
+    VIEW,
     ClickSweep,
+    ImageWork,
+    SweepClicks,
+    SweepImage,
+    SweepMasks,
     decoder_of,
     fits,
 )
@@ -16,6 +21,9 @@ from anymask.models.variants import (
     EFFICIENT_SAM_TI,
     TINY,
     TINY_HQ,
+    TINY_VIDEO,
+    Variant,
+    VideoVariant,
 )
 
 N = 5
@@ -113,3 +121,37 @@ def test_only_sam_s_own_decoder_is_unrolled_and_has_graphs(tiny: ImageModel) -> 
 
 
 # --- the same as graphs for export
+
+
+def random_parameters(model: torch.nn.Module) -> torch.nn.Module:
+    """Norms that are no identities and biases that are no zeros."""
+    torch.manual_seed(0)
+    model.requires_grad_(False)
+    for parameter in model.parameters():
+        parameter += 0.3 * torch.randn_like(parameter)
+    return model
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("variant", [TINY, TINY_VIDEO], ids=["sam", "sam2"])
+def test_the_graphs_give_the_decoder_s_quality_and_masks(variant: Variant | VideoVariant) -> None:
+    model = random_parameters(variant.build())
+    parts = decoder_of(model)
+    assert parts is not None
+    generator = torch.Generator().manual_seed(1)
+    images = torch.randn(1, 3, model.spec.image_side, model.spec.image_side, generator=generator)
+    maps, m = model.encode(images), model.spec.mask_side
+    coords = model.spec.image_side * torch.rand(N, 2, 2, generator=generator)
+    labels = torch.tensor([[1, -1]]).expand(N, 2)
+    logits, quality = model.decode(maps, coords, labels, torch.zeros(N, 1, m, m), torch.zeros(N))
+    found = SweepImage(*parts)(*maps)
+    work, upscaled = found[: len(ImageWork._fields)], found[len(ImageWork._fields) :]
+    ours, weights, rows, *views = SweepClicks(*parts)(*work, coords, labels)
+    torch.testing.assert_close(ours, quality, rtol=1e-4, atol=1e-4)
+    masks = SweepMasks(*parts)
+    for n in range(N):
+        view = views[len(VIEW) * n : len(VIEW) * (n + 1)]
+        drawn = masks(*upscaled, *view, rows[n], weights[n, [3, 0]])
+        cells = drawn.view(m // 4, m // 4, 2, 2, 2, 2, 2).permute(6, 0, 2, 4, 1, 3, 5)
+        error = (cells.reshape(2, m, m) - logits[n, [3, 0]]).abs().max()
+        assert error <= 1e-4 * logits.abs().max()

@@ -85,6 +85,13 @@ def test_a_public_md5_verifies_where_no_sha256_is_public(shelf, file, content):
     assert weights.add("m", file).status == "verified_md5"
 
 
+def test_a_file_that_lost_bytes_in_the_store_is_not_used(model, file, content):
+    weights.add("m", file)
+    weights.find("m").write_bytes(content[:100])
+    with pytest.raises(WeightsError, match=r"has changed since it was added.*models verify m"):
+        weights.find("m")
+
+
 def test_a_broken_record_is_no_more_than_a_missing_one(model, file):
     weights.add("m", file)
     store.record_of(model).write_text('{"status": "verified", "bytes"')
