@@ -40,20 +40,11 @@ from scipy import ndimage
 import anymask
 from anymask.base import BoolArray, Floats, InputError, IntArray
 from anymask.evaluation.datasets import SetQuery
-from anymask.evaluation.metrics import (
-    cluster_mean,
-)
+from anymask.evaluation.metrics import cluster_mean
 from anymask.evaluation.protocols import Segmenter
 from anymask.evaluation.report import markdown_table
 from anymask.evaluation.selection import EvalSet, EvalSettings, iterate_photos
-from anymask.masks import (
-    Polygon,
-    Prompt,
-    iou,
-    mask_to_polygons,
-    next_click,
-    polygons_to_mask,
-)
+from anymask.masks import Polygon, Prompt, iou, mask_to_polygons, next_click, polygons_to_mask
 from research.command import exit_status
 
 AIM, CORNER, CHECK = 2.4, 0.9, 1.0  # seconds

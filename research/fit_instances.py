@@ -32,13 +32,7 @@ from anymask.base import UintImage, file_sha256, write_whole
 from anymask.formats import AnnotatedImage, load_set
 from anymask.masks import rle_to_mask
 from anymask.models.instance_head import InstanceHead
-from anymask.runtime.manifest import (
-    ASSETS,
-    MANIFEST,
-    GraphNames,
-    manifest_to_json,
-    read_manifest,
-)
+from anymask.runtime.manifest import ASSETS, MANIFEST, GraphNames, manifest_to_json, read_manifest
 from anymask.training.export_graphs import varying_sides, write_graph
 
 SIDE, BASE, RATE, CELLS = 512, "nano", 2e-3, 32

@@ -188,11 +188,7 @@ class EdgeBatch:
 
 
 def training_window(
-    store: WindowStore,
-    place: int,
-    rng: Generator | None,
-    side: int = SIDE,
-    spoiled: float = 0.25,
+    store: WindowStore, place: int, rng: Generator | None, side: int = SIDE, spoiled: float = 0.25
 ) -> Tensor:  # -> (CLUES + 3, s, s)
     """One window as the fields of EdgeBatch, one map after the other.
 

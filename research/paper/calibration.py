@@ -44,12 +44,7 @@ from anymask.evaluation.results import (
     shares_to_metric,
     values_to_metric,
 )
-from anymask.evaluation.selection import (
-    EvalPhoto,
-    EvalSet,
-    EvalSettings,
-    iterate_photos,
-)
+from anymask.evaluation.selection import EvalPhoto, EvalSet, EvalSettings, iterate_photos
 from anymask.masks import centre_click, iou
 
 QUALITY_BINS = 10

@@ -35,12 +35,7 @@ from anymask.formats import AnnotatedImage
 from anymask.masks import ModelSpec, Prompt, rle_to_mask
 from anymask.segment.edge_maps import suppress
 from research.paper.edge_levels import THRESHOLDS, cut, pixels_per_level, thin_levels
-from research.paper.edge_maps import (
-    canny_edges,
-    model_edges,
-    region_edges,
-    sobel_edges,
-)
+from research.paper.edge_maps import canny_edges, model_edges, region_edges, sobel_edges
 from research.paper.edge_matching import match_levels
 
 EDGE_TOLERANCE = 0.0075  # of the photo's diagonal

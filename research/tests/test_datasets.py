@@ -109,11 +109,7 @@ def test_a_sparse_frame_of_visor_knows_its_video_and_its_number(tmp_path: Path) 
     ("old", "new", "told"),
     [
         ("MaskPath", "Mask", r"segmentation\.csv: The column 'MaskPath' is missing"),
-        (
-            "00a1_m01_1.png",
-            "../m.png",
-            r"csv, line 2: The path '../m.png' points outside",
-        ),
+        ("00a1_m01_1.png", "../m.png", r"csv, line 2: The path '../m.png' points outside"),
         ("0.25", "a quarter", r"csv, line 2: a value has a wrong type"),
         (",0.25,0.75,0.9,", "", r"csv, line 2: The line has too few columns"),
     ],

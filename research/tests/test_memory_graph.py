@@ -10,12 +10,7 @@ import torch
 from anymask.base import WeightsError, file_sha256
 from anymask.models.memory_reader import MemoryReader, ReaderSizes
 from anymask.models.rules import FrameMaps, MemoryQuestion
-from anymask.runtime import (
-    ASSETS,
-    OnnxRuntime,
-    Remembering,
-    read_manifest,
-)
+from anymask.runtime import ASSETS, OnnxRuntime, Remembering, read_manifest
 from anymask.runtime.manifest import GraphNames
 from anymask.training import copy_bundle
 from anymask.training.export_graphs import round_to_half

@@ -29,8 +29,7 @@ class AuditOptions(ReadSettings):
     """Options of an audit. Raises InputError if a value is invalid."""
 
     form: Annotated[
-        str | None,
-        Setting("annotation format", option="--from", form="FORMAT", default="detected"),
+        str | None, Setting("annotation format", option="--from", form="FORMAT", default="detected")
     ] = None
     split: Annotated[str | None, Setting("split of the dataset, such as val", default=None)] = None
     images: Annotated[
@@ -38,8 +37,7 @@ class AuditOptions(ReadSettings):
     ] = None
     limit: Annotated[int | None, Setting("maximum number of images", least=1, default="all")] = None
     below: Annotated[
-        float,
-        Setting("report masks with a grade below this as suspects", most=1, form="GRADE"),
+        float, Setting("report masks with a grade below this as suspects", most=1, form="GRADE")
     ] = 0.5
     top: Annotated[
         int,

@@ -66,10 +66,7 @@ RESULTS_FORMAT = 1
 
 
 def find_missing(
-    model: Model,
-    embedding: Features,
-    given: Sequence[Rle],
-    grid: int = OBJECT_GRID_SIDE,
+    model: Model, embedding: Features, given: Sequence[Rle], grid: int = OBJECT_GRID_SIDE
 ) -> list[Mask]:
     """Find objects without an annotated mask, most certain first.
 

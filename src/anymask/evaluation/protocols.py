@@ -75,11 +75,7 @@ class Segmenter(Protocol):
         ...
 
     def segment(
-        self,
-        embedding: Any,
-        *,
-        prompts: Sequence[Prompt],
-        previous: Sequence[Any] | None = None,
+        self, embedding: Any, *, prompts: Sequence[Prompt], previous: Sequence[Any] | None = None
     ) -> Sequence[SegmenterAnswer]:
         """Predict masks for N prompts of equal length, in order.
 

@@ -181,10 +181,7 @@ def masked_clips(folder: Path) -> list[Clip]:
                 "mask for each image and at least three frames."
             )
         clip = Clip(
-            name=place.parent.name,
-            frames=pictures,
-            annotations=dict(enumerate(masks)),
-            single=True,
+            name=place.parent.name, frames=pictures, annotations=dict(enumerate(masks)), single=True
         )
         found.append(clip)
     if not found:

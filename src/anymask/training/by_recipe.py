@@ -65,10 +65,7 @@ class TrainSettings(RunSettings, total=False):
 
 
 def train(
-    config: str | Path,
-    data: str | Path,
-    out: str | Path,
-    **settings: Unpack[TrainSettings],
+    config: str | Path, data: str | Path, out: str | Path, **settings: Unpack[TrainSettings]
 ) -> Path:
     """Train an image model from a config file and return its folder. Repeat the call to resume.
 

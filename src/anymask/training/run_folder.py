@@ -69,12 +69,7 @@ def save_checkpoint(
             "step" and "average" weights of the best evaluation, or None.
         keep: Number of recent checkpoints to keep as `step-NUMBER.pt`.
     """
-    state = {
-        "format": FORMAT,
-        "recipe": recipe,
-        "progress": dataclasses.asdict(progress),
-        **state,
-    }
+    state = {"format": FORMAT, "recipe": recipe, "progress": dataclasses.asdict(progress), **state}
     path = folder / LAST
     with whole_file(path) as file:
         torch.save(state, file)

@@ -329,10 +329,7 @@ def _without_reencoded(
 
 
 def _not_held_out(
-    photos: list[_Photo],
-    prints: list[Floats | None],
-    held: list[_Photo],
-    report: DataReport,
+    photos: list[_Photo], prints: list[Floats | None], held: list[_Photo], report: DataReport
 ) -> list[_Photo]:
     """Return the images that are not held out, by file and by content."""
     kept_out = {photo.digest for photo in held}
