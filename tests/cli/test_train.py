@@ -98,7 +98,7 @@ def test_a_recipe_is_checked_before_torch_is_imported(
     data = write_sets(tmp_path / "data")
     (tmp_path / "idle.toml").write_text(RECIPE.replace("workers = 1", "workers = 0"))
     for recipe, place, told in (
-        ("nosuch.toml", data, "The recipe 'nosuch.toml' does not exist"),
+        ("nosuch.toml", data, "Unknown recipe 'nosuch.toml'"),
         (str(tmp_path / "idle.toml"), data, "workers must be"),
         ("nano", data / "round", "is a training set. Expected a folder of training sets"),
     ):

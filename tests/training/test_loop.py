@@ -14,10 +14,10 @@ from anymask.base import ConfigError, ImageError, WeightsError
 from anymask.training import LAST, LOG, loop, newest_state, samples, workers
 from anymask.training import loop as of_worker
 from anymask.training.loop import TrainingRun, TrainingWorker, set_rates, train
-from anymask.training.outcome import StepOutcome
 from anymask.training.recipe import RecipeStage
 from anymask.training.run_folder import BEFORE, TrainingProgress, read_state
 from anymask.training.samples import TrainingPictures, batches
+from anymask.training.step import StepOutcome
 from tests.training.small_data import small_recipe, write_sets
 
 

@@ -19,9 +19,8 @@ from anymask.training.interaction import (
     SimulatedPrompts,
     shares_without_click,
 )
-from anymask.training.outcome import StepOutcome
 from anymask.training.samples import batches
-from anymask.training.step import TrainingStep, build_step
+from anymask.training.step import StepOutcome, TrainingStep, build_step
 from anymask.training.trainee import build_trainee
 from tests.training.small_data import small_recipe
 

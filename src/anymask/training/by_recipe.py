@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Unpack
+from typing import TYPE_CHECKING, Annotated, Unpack
 
 from anymask.base import (
     InputError,
@@ -27,18 +27,16 @@ from anymask.training.options import (
     need_torch,
 )
 
+if TYPE_CHECKING:
+    from anymask.training.recipe import Recipe
+
 MB = 1_000_000
 
 
 @describe_settings
 @dataclass(frozen=True, kw_only=True)
 class TrainOptions(RunOptions):
-    """Options of `train`.
-
-    Attributes:
-        scenes: Generator of synthetic images, if the recipe has `synthetic` ones
-            (research/nano/scenes.py).
-    """
+    """Options of `train`."""
 
     source: Annotated[
         Path | None,
@@ -53,6 +51,7 @@ class TrainOptions(RunOptions):
             "fsdp (the weights are split among the processes)"
         ),
     ] = "ddp"
+    # Generator of synthetic images, if the recipe has `synthetic` ones (research/nano/scenes.py)
     scenes: Scenes | None = None
 
 
@@ -79,51 +78,37 @@ def train(
         AnymaskError: A recipe, dataset, option or model is invalid, or PyTorch is missing.
     """
     need_torch()
-    from anymask.training.recipe import find_recipe, read_recipe
-
     folder, sets = Path(out), Path(data)
     options = as_settings(TrainOptions, settings)
     check_end(sets, options)
-    recipe = read_recipe(find_recipe(str(config)))
-    _check_sets(sets)
+    recipe = _read(config, sets)
 
     from anymask.runtime import pick_device
     from anymask.training import loop  # imports torch
-    from anymask.training.run_folder import LAST, TrainingTeller, is_done
+    from anymask.training.run_folder import LAST, LOG, write_bundle
     from anymask.training.workers import TorchrunRank
 
-    teller = TrainingTeller()
     sitting = loop.TrainingRun(
         sets, folder, device=str(pick_device(options.device)), max_minutes=options.max_minutes,
-        report=teller.row, source=options.source, on_progress=teller.step,
-        parallel=options.parallel, scenes=options.scenes,
+        source=options.source, parallel=options.parallel, scenes=options.scenes,
     )  # fmt: skip
-    place = TorchrunRank.of_environment()
+    place, last = TorchrunRank.of_environment(), folder / LAST
     is_first = place is None or place.rank == 0
-    tell = say if is_first else _discard_messages
+    tell: Callable[[str], None] = say if is_first else lambda _: None
     with claimed(folder) if is_first else nullcontext():
-        before = _time_of(folder / LAST)
+        before = last.stat().st_mtime_ns if last.is_file() else None
         resumed = ", resuming from its checkpoint" if before else ""
         tell(f"training {recipe.model} on {sitting.device}: {recipe.steps} steps{resumed}")
-        loop.train(recipe, sitting)
-    if not is_done(folder, recipe.steps):
-        tell(f"Stopped. The checkpoint is in {folder}. Run the same command to resume.")
-        return folder
-    is_new = _time_of(folder / LAST) != before
-    tell(f"{'wrote' if is_new else 'exists:'} {folder / LAST}")
-    _write_results(folder, options, tell)
+        done = loop.train_with_progress(recipe, sitting, tell)
+    if done:
+        tell(f"{'exists:' if before == last.stat().st_mtime_ns else 'wrote'} {last}")
+        if options.bundle is not None:
+            write_bundle(folder, options.bundle)
+            tell(f"wrote {options.bundle}")
+        if options.json is not None:
+            rows = (folder / LOG).read_bytes().splitlines()
+            write_whole(options.json, [b"", *rows][-1] + b"\n")
     return folder
-
-
-def _write_results(folder: Path, options: TrainOptions, tell: Callable[[str], None]) -> None:
-    """Write the bundle and the last row of the log if requested."""
-    from anymask.training.run_folder import LOG, write_bundle
-
-    if options.bundle is not None:
-        write_bundle(folder, options.bundle)
-        tell(f"wrote {options.bundle}")
-    if options.json is not None:
-        write_whole(options.json, [b"", *(folder / LOG).read_bytes().splitlines()][-1] + b"\n")
 
 
 def write_recipe_shards(
@@ -136,30 +121,22 @@ def write_recipe_shards(
     Args:
         shard_mb: Size of a shard in megabytes.
     """
-    from anymask.training.recipe import find_recipe, read_recipe
     from anymask.training.samples import training_sets
     from anymask.training.shards import write_shards
 
     check_end(data, RunOptions())
     if not 0 < shard_mb < math.inf:
         raise InputError(f"Invalid shard_mb {shard_mb:g}. Use a number greater than 0.")
-    recipe = read_recipe(find_recipe(str(config)))
-    _check_sets(data)
-    pictures = (one for _, samples in training_sets(recipe, data) for one in samples)
+    pictures = (one for _, samples in training_sets(_read(config, data), data) for one in samples)
     count = write_shards(pictures, target, int(shard_mb * MB))
     print(f"{target}: {count} images in {len(list(target.glob('*.tar')))} shards")
 
 
-def _discard_messages(_: str) -> None:
-    """Replace `say` in all torchrun workers except the first."""
+def _read(config: str | Path, data: Path) -> Recipe:
+    """Read a recipe, after a check that the data is a folder of sets or shards."""
+    from anymask.training.recipe import find_recipe, read_recipe
 
-
-def _time_of(path: Path) -> int:
-    """Return the modification time of a file; 0 if it does not exist."""
-    return path.stat().st_mtime_ns if path.is_file() else 0
-
-
-def _check_sets(data: Path) -> None:
+    recipe = read_recipe(find_recipe(str(config)))
     if not data.is_dir():
         raise InputError(f"--data {data} is a file. Expected a folder of training sets.")
     if (data / "masks.jsonl").is_file():
@@ -167,3 +144,4 @@ def _check_sets(data: Path) -> None:
             f"{data} is a training set. Expected a folder of training sets. Use its parent folder "
             f"{data.resolve().parent}."
         )
+    return recipe

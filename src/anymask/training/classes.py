@@ -7,20 +7,16 @@ else 1 to K in the recipe's order.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import cast
 
 import cv2
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from anymask.base import InputError, UintImage
 from anymask.formats import AnnotatedImage
 from anymask.masks import UNLABELLED, rle_merge, rle_to_mask
-from anymask.models.class_head import add_class_head
-from anymask.training.channels import Trainee
 
 DICE = 0.8  # weight of the Dice loss; the rest is cross-entropy (SAMed, section 3.4)
 MAX_CLASSES = 100
@@ -72,14 +68,6 @@ def class_numbers(masks: UintImage, small: tuple[int, int]) -> UintImage:  # (K,
     ]
     rest = np.maximum(0, 255 - np.sum(shares, axis=0))
     return np.argmax(np.stack([rest, *shares]), axis=0).astype(np.uint8)
-
-
-def add_classes(model: nn.Module, classes: Sequence[str], prompts: bool = False) -> None:
-    """Add a trainable head for the recipe's classes, if it has any."""
-    if classes:
-        add_class_head(model, len(classes), prompts)
-        own = cast(Trainee, model)
-        own.spec = replace(own.spec, classes=tuple(classes))
 
 
 def class_loss(logits: Tensor, numbers: Tensor) -> Tensor:

@@ -117,34 +117,30 @@ class Precomputes(Protocol):
         ...
 
 
-class EncoderGraph(nn.Module):
-    """Wrap the model's `encode` as `forward`, for the torch exporter."""
+class ModelGraph(nn.Module):
+    """Part of a model as a module whose `forward` the torch exporter traces."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model: Any = model
+
+
+class EncoderGraph(ModelGraph):
+    """Wrap the model's `encode` as `forward`, for the torch exporter."""
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:  # (B, 3, S, S) -> (B, C, h, w) each
         return tuple(self.model.encode(images))
 
 
-class ClassGraph(nn.Module):
+class ClassGraph(ModelGraph):
     """Wrap the model's class head: feature maps -> logits of the classes."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
 
     def forward(self, *maps: Tensor) -> Tensor:
         return class_logits(self.model, maps)
 
 
-class DecoderGraph(nn.Module):
+class DecoderGraph(ModelGraph):
     """Wrap the model's `decode` as `forward`: feature maps, then the four prompt inputs."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model: Any = model
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
         maps, prompts = inputs[: -len(PROMPTS)], inputs[-len(PROMPTS) :]
@@ -411,12 +407,8 @@ def _quiet() -> Iterator[None]:
             logger.setLevel(level)
 
 
-class AttentionGraph(nn.Module):
+class AttentionGraph(ModelGraph):
     """Memory attention of one frame."""
-
-    def __init__(self, model: VideoModel) -> None:
-        super().__init__()
-        self.model = model
 
     def forward(
         self, features: Tensor, tokens: Tensor, places: Tensor, cosine: Tensor, sine: Tensor
@@ -430,12 +422,8 @@ class AttentionGraph(nn.Module):
         return read.transpose(1, 2).unflatten(2, (h, w))
 
 
-class TrackDecoderGraph(nn.Module):
+class TrackDecoderGraph(ModelGraph):
     """Decoder with all masks of each object, and the values required to choose among them."""
-
-    def __init__(self, model: VideoModel) -> None:
-        super().__init__()
-        self.model = model
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Decode logits, quality, object score and pointers."""
@@ -445,12 +433,8 @@ class TrackDecoderGraph(nn.Module):
         return decoded.logits, decoded.quality, decoded.object_score, pointers
 
 
-class TrackMemoryGraph(nn.Module):
+class TrackMemoryGraph(ModelGraph):
     """Memory encoder of one frame and its objects."""
-
-    def __init__(self, model: VideoModel) -> None:
-        super().__init__()
-        self.model = model
 
     def forward(self, features: Tensor, logits: Tensor, sharp: Tensor, absent: Tensor) -> Tensor:
         """Encode the features and masks of a frame as memory tokens."""

@@ -90,10 +90,10 @@ class Verification:
 
     def check(self, folder: Path) -> None:
         """Raise ModelError if the graphs in the folder do not match the checkpoint."""
-        if not self.passed:
+        if complaints := self.complaints():
             raise ModelError(
                 f"The exported model in {folder} does not match the checkpoint: "
-                f"{'; '.join(self.complaints())}. Do not use it."
+                f"{'; '.join(complaints)}. Do not use it."
                 + (" Export the model again without int8." if self.precision == "int8" else "")
             )
 

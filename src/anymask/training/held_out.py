@@ -79,39 +79,26 @@ class TuningOutcome:
         if improved and not self.started:
             return ""
         before, after = (float(one.ious.mean()) for one in (self.before, self.trained))
-        message = "No clear improvement" if improved else "No improvement"
-        message += f": the mean IoU over all clicks is {after:.3f} after training and "
-        message += f"{before:.3f} before"
-        message += ", a difference within its standard error" if improved else ""
         kept = "starting" if self.started else "trained"
         return (
-            f"{message}. The {kept} weights were kept. Label more images, check data.jpg for "
-            "incorrect masks, or train fewer parameters with method='head' or "
-            "method='decoder'."
+            f"No {'clear ' * improved}improvement: the mean IoU over all clicks is {after:.3f} "
+            f"after training and {before:.3f} before"
+            f"{', a difference within its standard error' * improved}. The {kept} weights were "
+            "kept. Label more images, check data.jpg for incorrect masks, or train fewer "
+            "parameters with method='head' or method='decoder'."
         )
 
 
-def gained(before: Measured, after: Measured) -> bool:
-    """Return whether the mean IoU over all clicks increased."""
-    return bool(after.ious.mean() > before.ious.mean())
+def gained(before: Measured, after: Measured, errors: float = 0) -> bool:
+    """Return whether the mean IoU over all clicks increased by more than `errors` standard errors.
 
-
-def clearly_gained(before: Measured, after: Measured) -> bool:
-    """Return whether the mean IoU increased by more than its standard error, if that is known."""
-    few = len(before.ious) < FEW
-    return gained(before, after) if few else exceeds_errors(before, after, 1)
-
-
-def significantly_better(before: Measured, after: Measured) -> bool:
-    """Return whether the mean IoU increased by more than twice its standard error."""
-    return exceeds_errors(before, after, 2)
-
-
-def exceeds_errors(before: Measured, after: Measured, count: float) -> bool:
-    """Return whether the mean IoU increased by more than `count` standard errors."""
+    The error is unknown for a single mask, which is no gain if `errors` is positive.
+    """
+    if not errors:
+        return bool(after.ious.mean() > before.ious.mean())
     apart = (after.ious - before.ious).mean(1)
     error = apart.std(ddof=1) / np.sqrt(len(apart)) if len(apart) > 1 else np.inf
-    return bool(apart.mean() > count * error)
+    return bool(apart.mean() > errors * error)
 
 
 def difference(again: Measured, after: Measured) -> float:
@@ -148,9 +135,8 @@ def class_ious(model: Model, photos: Sequence[AnnotatedImage]) -> dict[str, floa
 
 def subsample(photos: Sequence[AnnotatedImage], most: int) -> list[AnnotatedImage]:
     """Return at most `most` images, evenly spaced, to limit the evaluation time."""
-    return (
-        [photos[i * len(photos) // most] for i in range(most)] if len(photos) > most else [*photos]
-    )
+    count = min(most, len(photos))
+    return [photos[i * len(photos) // count] for i in range(count)]
 
 
 def prompted_masks(photos: Sequence[AnnotatedImage]) -> Iterator[list[TruthMask]]:
@@ -251,13 +237,12 @@ def choose_end(
     for end in ends_of(recipe, state):  # one network at a time, to limit memory
         network = network_at(folder, recipe, state, end)
         measured = measure(model_of(network if frozen is None else frozen.attach(network)), held)
-        better = gained if recipe.views else significantly_better
-        if best is None or better(best[0], measured):
+        if best is None or gained(best[0], measured, 0 if recipe.views else 2):
             best = (measured, end)
     assert best is not None  # there is at least one candidate
     trained, end = best
-    improved = clearly_gained if recipe.views else gained
-    if recipe.classes or improved(before, trained):
+    errors = 1 if recipe.views and len(before.ious) >= FEW else 0
+    if recipe.classes or gained(before, trained, errors):
         module = network_at(folder, recipe, state, end)
         return module, TuningOutcome(before, trained, trained, started=False), end
     kept = measure(model_of(starting_module(folder, recipe)), held)

@@ -46,21 +46,22 @@ from anymask.training.clips import clip_batches
 from anymask.training.frozen import FrozenOutputs
 from anymask.training.interaction import Draws
 from anymask.training.options import Parallel, Scenes
-from anymask.training.outcome import StepOutcome
 from anymask.training.photos import PhotoStore, enough
 from anymask.training.recipe import Recipe, check_shares
 from anymask.training.run_folder import (
     PHOTOS,
     TrainingProgress,
+    TrainingTeller,
     append_log,
     copy_run,
+    is_done,
     newest_state,
     remove_drafts,
     save_checkpoint,
 )
 from anymask.training.samples import Batch, batches, training_sets
 from anymask.training.shards import index_shards, is_sharded
-from anymask.training.step import build_step
+from anymask.training.step import StepOutcome, build_step
 from anymask.training.trainee import (
     build_trainee,
     learning_mode,
@@ -172,6 +173,20 @@ def train(recipe: Recipe, run: TrainingRun) -> None:
                     f"{exit_text(error.exit_code)}. This usually means that the system is out "
                     f"of memory. {GOES_ON}"
                 ) from None
+
+
+def train_with_progress(recipe: Recipe, run: TrainingRun, tell: Callable[[str], None]) -> bool:
+    """Run `train` with its progress on stderr; return whether the recipe has reached its end.
+
+    Args:
+        tell: Function that prints how to resume a training that has stopped.
+    """
+    teller = TrainingTeller()
+    train(recipe, replace(run, report=teller.row, on_progress=teller.step))
+    if is_done(run.folder, recipe.steps):
+        return True
+    tell(f"Stopped. The checkpoint is in {run.folder}. Run the same command to resume.")
+    return False
 
 
 def check_processes(recipe: Recipe) -> None:

@@ -189,17 +189,12 @@ class TuningOptions(RunOptions):
     def __post_init__(self) -> None:
         """Validate the options. Raises InputError."""
         super().__post_init__()
-        lora = [one for one in ("lora_rank", "lora_alpha") if getattr(self, one) is not None]
-        if lora and self.method != "lora":
-            raise InputError(
-                f"Option {lora[0]} requires method='lora', but method is {self.method!r}. Set "
-                f"method='lora', or omit {lora[0]}."
-            )
-        if self.side is not None and self.method != "memory":
-            raise InputError(
-                f"Option side requires method='memory', but method is {self.method!r}. Set "
-                "method='memory', or omit side."
-            )
+        for name, method in (("lora_rank", "lora"), ("lora_alpha", "lora"), ("side", "memory")):
+            if getattr(self, name) is not None and self.method != method:
+                raise InputError(
+                    f"Option {name} requires method={method!r}, but method is {self.method!r}. Set "
+                    f"method={method!r}, or omit {name}."
+                )
         count, rgb = self.channels or 0, self.rgb
         if rgb is not None and (len(rgb) != 3 or not all(1 <= band <= count for band in rgb)):
             raise InputError(

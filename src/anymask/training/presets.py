@@ -141,20 +141,12 @@ TUNING = Recipe(
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class PictureKind:
-    """Augmentation and prompts for a kind of images."""
-
-    # Probability of flipping upside down and of transposing. None uses that of the size.
-    turns: float | None = None
-    boxes: float = TUNING.boxes  # Fraction of the first prompts that are boxes
-
-
-KINDS = {
-    "photos": PictureKind(),
-    "microscopy": PictureKind(turns=0.5),  # no preferred orientation: all eight are equal
-    "medical": PictureKind(turns=0.0, boxes=0.7),  # fixed orientation; MedSAM uses box prompts
-    "satellite": PictureKind(turns=0.5),
+# Fields of the recipe by kind of images.
+KINDS: dict[str, dict[str, float]] = {
+    "photos": {},
+    "microscopy": {"turns": 0.5},  # no preferred orientation: all eight are equal
+    "medical": {"turns": 0.0, "boxes": 0.7},  # fixed orientation; MedSAM uses box prompts
+    "satellite": {"turns": 0.5},
 }
 
 
@@ -202,7 +194,7 @@ def tuning_size(photos: int, method: str = "full") -> TuningSize:
 
 def tuning_recipe(
     model: str,
-    method: str,
+    method: Method,
     photos: int,
     *,
     init: str = "shipped",
@@ -210,7 +202,7 @@ def tuning_recipe(
     nested: float = 0.0,
     kind: str = "photos",
 ) -> Recipe:
-    """Create the recipe for fine-tuning a variant.
+    """Create the recipe for fine-tuning a variant. Raises ModelError if it is unknown.
 
     Args:
         model: Model variant.
@@ -220,47 +212,47 @@ def tuning_recipe(
         pictures: Number of crops in the run. Defaults to a value that depends on `photos`.
         nested: Fraction of the masks inside another one; near 0 a click is unambiguous.
         kind: Kind of images, a key of `KINDS`.
-
-    Raises:
-        InputError: The method or kind is unknown.
-        ModelError: The model is unknown.
     """
-    if method not in LEARN:
-        raise InputError(f"Unknown method {method!r}. Use one of: {', '.join(LEARN)}.")
-    if kind not in KINDS:
-        raise InputError(f"Unknown kind {kind!r}. Use one of: {', '.join(KINDS)}.")
-    lying = KINDS[kind]
-    few = method == "head"
     stage, size = tuning_stage(model, photos, pictures, method), tuning_size(photos, method)
-    steps, brief = stage.steps, stage.steps * stage.images <= BRIEF
+    small, brief = bool(models.spec(model).pad_multiple), stage.steps * stage.images <= BRIEF
+    rate = RATES[method] if small or method in ADDED else min(RATES[method], LARGE_RATE)
+    fields: dict[str, Any] = {
+        "rate": rate,
+        "turns": size.turns,
+        "several": 1.0 if nested <= ONE_MEANING else 0.05,
+        "workers": 1 if brief else 2,
+        "prepare_ahead": not brief,
+    }
+    recipe = for_steps(replace(TUNING, model=model, init=init), method, stage, size, ema=0.9995)
+    recipe = replace(recipe, **fields | KINDS[kind])
+    return for_few(recipe) if method == "head" else recipe
+
+
+def for_steps(
+    recipe: Recipe, method: Method, stage: RecipeStage, size: TuningSize, ema: float
+) -> Recipe:
+    """Train a part in a single stage, with warm-up, evaluations and averages that fit its steps.
+
+    Args:
+        ema: Maximum decay of the averaged weights.
+    """
+    steps = stage.steps
     judging = max(1, steps // size.judgements)
     return replace(
-        TUNING,
-        model=model,
-        init=init,
-        save_every=judging,
-        judge_every=judging,
+        recipe,
         learn=LEARN[method],
         stages=(stage,),
-        rate=tuning_rate(model, method),
         warmup=max(1, steps // 20),
-        turns=size.turns if lying.turns is None else lying.turns,
-        boxes=lying.boxes,
-        several=1.0 if nested <= ONE_MEANING else 0.05,
-        ema=min(0.9995, max(0.8, 1 - 1 / max(1.0, AVERAGED * steps))),
-        workers=1 if brief else 2,
-        prepare_ahead=not (brief or few),
-        views=VIEWS if few else 0,
-        patience=FEW_PATIENCE if few else PATIENCE,
-        at_scale=0.0 if few else TUNING.at_scale,
+        save_every=judging,
+        judge_every=judging,
+        ema=min(ema, max(0.8, 1 - 1 / max(1.0, AVERAGED * steps))),
     )
 
 
-def tuning_rate(model: str, method: str) -> float:
-    """Return the learning rate, reduced if all weights of a large model are trained."""
-    rate = RATES[method]  # type: ignore[index]  # checked above
-    small = bool(models.spec(model).pad_multiple)
-    return rate if small or method in ADDED else min(rate, LARGE_RATE)
+def for_few(recipe: Recipe) -> Recipe:
+    """Train on a small pool of crops, which would be memorized in a longer run."""
+    few = {"views": VIEWS, "patience": FEW_PATIENCE, "at_scale": 0.0, "prepare_ahead": False}
+    return replace(recipe, **few)  # type: ignore[arg-type]  # of several types
 
 
 def tuning_stage(
@@ -295,19 +287,11 @@ def memory_recipe(
     """
     fewest, most = MEMORY_STEPS
     count = steps or min(most, max(fewest, MEMORY_VIEWS * frames))
-    judging = max(1, count // FEW_PHOTOS.judgements)
+    stage = RecipeStage(steps=count, side=side, images=1, masks=1, cool=True)
     return replace(
-        TUNING,
-        model=model,
-        init=init,
-        learn="memory",
-        stages=(RecipeStage(steps=count, side=side, images=1, masks=1, cool=True),),
+        for_steps(replace(TUNING, model=model, init=init), "memory", stage, FEW_PHOTOS, ema=1.0),
         rate=RATES["memory"],
-        warmup=max(1, count // 20),
         mask_loss="focal",
-        ema=max(0.8, 1 - 1 / max(1.0, AVERAGED * count)),
-        save_every=judging,
-        judge_every=judging,
         patience=FEW_PATIENCE,
         workers=1,
         prepare_ahead=False,

@@ -227,28 +227,16 @@ def shipped_recipes() -> tuple[str, ...]:
 
 def find_recipe(word: str) -> Path:
     """Resolve a recipe file or the name of a bundled recipe. Raises ConfigError."""
-    if Path(word).is_file():
-        return Path(word)
-    if word in shipped_recipes():
-        return SHIPPED / f"{word}.toml"
-    if word.endswith(".toml"):
-        raise ConfigError(f"The recipe {word!r} does not exist. Check the path.")
-    raise ConfigError(
-        f"Unknown recipe {word!r}. Pass a .toml file or one of the built-in recipes: "
-        f"{', '.join(shipped_recipes())}."
-    )
+    for path in (Path(word), SHIPPED / f"{word}.toml"):
+        if path.is_file():
+            return path
+    names = ", ".join(shipped_recipes())
+    raise ConfigError(f"Unknown recipe {word!r}. Pass a .toml file or a built-in recipe: {names}.")
 
 
 def read_recipe(path: str | Path) -> Recipe:
-    """Read and validate a recipe. Raises ConfigError that names the file and the field."""
-    path = Path(path)
-    try:
-        raw = parse_toml(path.read_bytes(), path)
-    except OSError as error:
-        raise ConfigError(
-            f"Cannot read the recipe {path}: {error.strerror}. Check the path and its permissions."
-        ) from error
-    return recipe_of(raw, str(path))
+    """Read and validate a recipe. Raises OSError, or ConfigError that names the file and field."""
+    return recipe_of(parse_toml(Path(path).read_bytes(), Path(path)), str(path))
 
 
 def recipe_of(raw: Any, where: str) -> Recipe:

@@ -31,7 +31,7 @@ from anymask.training.classes import class_numbers
 from anymask.training.options import Scenes
 from anymask.training.photos import SMALLEST, PhotoStore, SmallMasks, has_trainable_mask
 from anymask.training.recipe import Recipe, RecipeStage
-from anymask.training.shards import ShardPictures, check_for_shards, is_sharded
+from anymask.training.shards import ShardPictures, is_sharded
 from anymask.training.workers import prepared, shared_memory_free
 
 LOG = logging.getLogger(__name__)
@@ -100,16 +100,12 @@ class TrainingPictures(IterableDataset[tuple[Tensor, ...]]):
             self.spec = replace(self.spec, fit="square")
         self.source: SetPictures | ShardPictures | PicturesInTurn
         if is_sharded(data):
-            if recipe.channels:
-                raise ConfigError(
-                    f"{data} contains shards, which support only RGB images. Training with "
-                    "channels requires a folder of training sets."
-                )
-            check_for_shards(recipe.synthetic, recipe.sets)
-            if recipe.views:
-                raise ConfigError(
-                    "Shards do not support a fixed number of views per image. Set views = 0."
-                )
+            for name in ("channels", "synthetic", "sets", "views"):
+                if getattr(recipe, name):
+                    raise ConfigError(
+                        f"{data} contains shards, which do not support {name}. Remove {name} from "
+                        "the recipe, or use a folder of training sets."
+                    )
             assert index is not None  # created by `loop.get_ready`
             self.source = ShardPictures.open(data, index, recipe.seed, without)
         else:

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from anymask.base import ConfigError, DataError, brief, parse_json, staged, whole_file, write_json
+from anymask.base import DataError, brief, parse_json, staged, whole_file, write_json
 from anymask.formats import AnnotatedImage, document_to_image, image_to_document, located
 from anymask.images import load_image
 
@@ -183,15 +183,6 @@ def _pairs(path: Path) -> list[tuple[int, int, int, int]]:
             f"The first one is {odd[0]}. Add the missing files."
         )
     return [(*pictures[name], *texts[name]) for name in sorted(pictures)]
-
-
-def check_for_shards(synthetic: float, sets: tuple[str, ...]) -> None:
-    """Raise ConfigError for recipe settings that shards do not support."""
-    if synthetic or sets:
-        raise ConfigError(
-            "Shards do not support synthetic scenes or `sets`. Set synthetic = 0 and remove "
-            "`sets` from the recipe."
-        )
 
 
 def write_shards(images: Iterable[AnnotatedImage], folder: Path, shard_bytes: int) -> int:

@@ -13,7 +13,8 @@ channels, h w features.
 
 from __future__ import annotations
 
-from dataclasses import replace
+import math
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
@@ -22,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from anymask import models
-from anymask.base import ConfigError
+from anymask.base import brief
 from anymask.masks import ModelSpec, TokenRoles
 from anymask.models.class_head import class_head_of, class_logits
 from anymask.models.mask_decoder import Decoded
@@ -49,13 +50,24 @@ from anymask.training.interaction import (
     shares_without_click,
 )
 from anymask.training.losses import mask_iou, mask_losses, prompt_loss, quality_loss
-from anymask.training.outcome import StepOutcome
 from anymask.training.recipe import MaskLoss, Recipe
 from anymask.training.samples import Batch
 from anymask.training.weights import HEAD, load_start
 
 QUALITY_WEIGHT = 2.0
 THIRD_CLICK = 0.4  # probability of an additional correction without gradient before the last one
+
+
+@brief
+@dataclass(frozen=True, eq=False)
+class StepOutcome:
+    """Loss of a step, and metrics for the log (detached means over prompts, NaN if undefined)."""
+
+    loss: Tensor
+    first_iou: float = math.nan  # IoU of the best-rated mask after the first prompt
+    oracle_iou: float = math.nan  # IoU of the best of the first masks
+    last_iou: float = math.nan  # IoU of the best mask after the last prompt
+    quality_error: float = math.nan  # Absolute error of the predicted quality
 
 
 class TrainingStep(nn.Module):
@@ -84,20 +96,15 @@ class TrainingStep(nn.Module):
             return StepOutcome(cast(Tensor, self.naming_loss(batch, seen)))
         return self.interaction_losses(batch, seen, balance, draws)
 
-    @property
-    def device(self) -> torch.device:
-        """Device of the model."""
-        return next(self.model.parameters()).device
-
     def encode_batch(self, batch: Batch) -> tuple[Tensor, ...]:
-        """Encode the images."""
-        images = as_colours(self.model, batch.images.to(self.device).float())
-        images = normalised(images, self.spec)
-        return cast(Trainee, self.model).encode(images)
+        """Encode the images (B, C, S, S)."""
+        device = next(self.model.parameters()).device
+        images = as_colours(self.model, batch.images.to(device).float())
+        return cast(Trainee, self.model).encode(normalised(images, self.spec))
 
     def truth(self, batch: Batch, prompts: SimulatedPrompts) -> Tensor:
         """Return the target masks of the prompts, 0..1: (N, 1, s, s)."""
-        return batch.targets.flatten(0, 1).float()[:, None].to(self.device) / 255
+        return batch.targets.flatten(0, 1).float()[:, None] / 255
 
     def interaction_losses(
         self, batch: Batch, seen: tuple[Tensor, ...], balance: float, draws: Draws
@@ -105,24 +112,22 @@ class TrainingStep(nn.Module):
         """Predict masks for the first prompts and for corrected prompts; return all losses."""
         objects, side = batch.targets.shape[1], batch.images.shape[-1]
         features = tuple(one.repeat_interleave(objects, dim=0) for one in seen)
-        places = (
-            batch.centres.flatten(0, 1),
-            batch.insides.flatten(0, 1),
-            batch.boxes.flatten(0, 1),
-        )
-        prompts = first_prompts(places, side, draws, self.rules)
-        targets = self.truth(batch, prompts)
+        places = (batch.centres, batch.insides, batch.boxes)
+        centres, insides, boxes = (one.flatten(0, 1) for one in places)
+        prompts = first_prompts((centres, insides, boxes), side, draws, self.rules)
+        targets = self.truth(batch, prompts).to(features[0].device)
         logits, quality = self.answer(features, prompts)
         loss, iou = self.judge(logits, quality, targets, prompts, balance)
-        shown = self.best_shown(logits, quality, prompts)
+        shown = best_shown(logits.detach(), quality, prompts.ambiguous, self.roles)
         first_iou = mask_iou(shown[:, None], targets).mean().item()
         losses, last_iou = [loss], iou
         for has_loss, without_click in self.corrections(draws):
-            prompts = self.correct(prompts, shown, targets, draws, without_click)
-            targets = self.truth(batch, prompts) if has_loss else targets
+            masks = shown.cpu(), targets[:, 0].cpu()
+            prompts = corrected(prompts, *masks, draws, self.rules, without_click)
+            targets = self.truth(batch, prompts).to(features[0].device) if has_loss else targets
             with torch.set_grad_enabled(has_loss and torch.is_grad_enabled()):
                 logits, of_round = self.answer(features, prompts)
-            shown = self.best_shown(logits, of_round, prompts)
+            shown = best_shown(logits.detach(), of_round, prompts.ambiguous, self.roles)
             if has_loss:
                 loss, last_iou = self.judge(logits, of_round, targets, prompts, balance)
                 losses.append(loss)
@@ -147,20 +152,15 @@ class TrainingStep(nn.Module):
         """Return the loss of the label map; 0 if no classes are trained."""
         if class_head_of(self.model) is None or batch.numbers is None:
             return 0.0
-        return class_loss(class_logits(self.model, seen), batch.numbers.long().to(self.device))
+        return class_loss(class_logits(self.model, seen), batch.numbers.long().to(seen[0].device))
 
     def answer(
         self, features: tuple[Tensor, ...], prompts: SimulatedPrompts
     ) -> tuple[Tensor, Tensor]:
-        """Decode prompts: logits (N, T, s, s) and quality (N, T), float32.
-
-        The logits of a correction output, if the family has one, are added to those of the masks.
-        """
+        """Decode prompts: logits (N, T, s, s) and quality (N, T), float32."""
         given = (prompts.coords, prompts.labels, prompts.masks, prompts.has_mask)
-        logits, quality = cast(Trainee, self.model).decode(
-            features, *(tensor.to(features[0].device) for tensor in given)
-        )
-        return corrections_added(logits.float(), quality.float(), self.roles)
+        moved = (tensor.to(features[0].device) for tensor in given)
+        return corrections_added(*cast(Trainee, self.model).decode(features, *moved), self.roles)
 
     def judge(
         self,
@@ -172,32 +172,10 @@ class TrainingStep(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Return the mean loss of one prediction, and the IoU of each mask (N, T)."""
         iou = mask_iou(logits.detach(), targets)
-        wrong = self.wrong(logits, targets, prompts, balance)
-        return (wrong + QUALITY_WEIGHT * quality_loss(quality, iou)).mean(), iou
-
-    def wrong(
-        self, logits: Tensor, targets: Tensor, prompts: SimulatedPrompts, balance: float
-    ) -> Tensor:
-        """Return the mask loss of each prompt: (N,)."""
         losses = mask_losses(logits, targets, balance, self.recipe.mask_loss)
         ambiguous = prompts.ambiguous.to(losses.device)
-        return prompt_loss(losses, ambiguous, self.roles, self.recipe.several)
-
-    def best_shown(self, logits: Tensor, quality: Tensor, prompts: SimulatedPrompts) -> Tensor:
-        """Return the mask that inference would select for each prompt: (N, s, s)."""
-        return best_shown(logits.detach(), quality, prompts.ambiguous, self.roles)
-
-    def correct(
-        self,
-        prompts: SimulatedPrompts,
-        shown: Tensor,
-        targets: Tensor,
-        draws: Draws,
-        without_click: float,
-    ) -> SimulatedPrompts:
-        """Feed back the predicted mask, mostly with one more click."""
-        shown, targets = shown.cpu(), targets[:, 0].cpu()
-        return corrected(prompts, shown, targets, draws, self.rules, without_click)
+        wrong = prompt_loss(losses, ambiguous, self.roles, self.recipe.several)
+        return (wrong + QUALITY_WEIGHT * quality_loss(quality, iou)).mean(), iou
 
 
 def normalised(images: Tensor, spec: ModelSpec) -> Tensor:  # (B, 3, S, S) 0..255 -> the same
@@ -214,7 +192,8 @@ def normalised(images: Tensor, spec: ModelSpec) -> Tensor:  # (B, 3, S, S) 0..25
 def corrections_added(
     logits: Tensor, quality: Tensor, roles: TokenRoles
 ) -> tuple[Tensor, Tensor]:  # (N, T, s, s), (N, T)
-    """Add the correction output to the masks, for model families that have one."""
+    """Return both as float32; the logits of a correction output are added to those of the masks."""
+    logits, quality = logits.float(), quality.float()
     if roles.added is None:
         return logits, quality
     return logits[:, : roles.added] + logits[:, roles.added :], quality[:, : roles.added]
@@ -226,7 +205,7 @@ def best_shown(logits: Tensor, quality: Tensor, ambiguous: Tensor, roles: TokenR
     for tokens in (roles.ambiguous, roles.clear):
         of_tokens = torch.tensor(tokens, device=quality.device)
         picks.append(of_tokens[quality[:, of_tokens].argmax(1)])
-    pick = torch.where(ambiguous.to(quality.device), picks[0], picks[1])
+    pick = torch.where(ambiguous.to(quality.device), *picks)
     return logits[torch.arange(len(pick), device=pick.device), pick]
 
 
@@ -241,18 +220,11 @@ def build_step(model: nn.Module, recipe: Recipe) -> nn.Module:
 
 def add_head(model: nn.Module, recipe: Recipe) -> None:
     """Add the layer that the task requires, if any: `HEAD`, a 1 x 1 convolution."""
-    if recipe.task == "masks":
-        return
-    head = nn.Conv2d(feature_channels(recipe.model), feature_channels(recipe.teacher), 1)
-    for one in head.parameters():  # an untrained head must not affect the features
-        nn.init.zeros_(one)
-    model.add_module(HEAD, head)
-
-
-def remove_head(model: nn.Module) -> None:
-    """Remove the layer of the task, if there is one."""
-    if hasattr(model, HEAD):
-        delattr(model, HEAD)
+    if recipe.task == "distil":
+        head = nn.Conv2d(feature_channels(recipe.model), feature_channels(recipe.teacher), 1)
+        for one in head.parameters():  # an untrained head must not affect the features
+            nn.init.zeros_(one)
+        model.add_module(HEAD, head)
 
 
 def feature_channels(name: str) -> int:
@@ -262,13 +234,6 @@ def feature_channels(name: str) -> int:
     with torch.device("meta"), torch.no_grad():
         seen = cast(Trainee, models.build(name)).encode(torch.zeros(1, 3, side, side))
     return int(seen[0].shape[1])
-
-
-def open_teacher(name: str, path: Path) -> nn.Module:
-    """Build a model with the weights of a file. Raises InputError, ModelError or WeightsError."""
-    module = models.build(name)
-    load_start(module, path)
-    return module
 
 
 class Teacher:
@@ -281,10 +246,10 @@ class Teacher:
 
     @classmethod
     def open(cls, recipe: Recipe) -> Teacher:
-        """Load the recipe's teacher with its weights. Raises ModelError or WeightsError."""
-        named = recipe.teacher_weights
-        path = Path(named) if named else trainable_weights(recipe.teacher)
-        return cls(open_teacher(recipe.teacher, path))
+        """Load the recipe's teacher. Raises InputError, ModelError or WeightsError."""
+        module, file = models.build(recipe.teacher), recipe.teacher_weights
+        load_start(module, Path(file) if file else trainable_weights(recipe.teacher))
+        return cls(module)
 
     @torch.no_grad()
     def features(self, images: Tensor) -> tuple[Tensor, ...]:  # (B, 3, S, S) uint8
@@ -318,8 +283,8 @@ class Teacher:
         logits, quality = cast(Trainee, self.module).decode(
             features, coords, labels, empty, torch.zeros(len(coords), device=device)
         )
-        whole = corrections_added(logits.float(), quality.float(), self.roles)
-        shown = best_shown(*whole, prompts.ambiguous, self.roles)
+        logits, quality = corrections_added(logits, quality, self.roles)
+        shown = best_shown(logits, quality, prompts.ambiguous, self.roles)
         wide = F.interpolate(shown[:, None], (cells, cells), mode="bilinear", align_corners=False)
         return (wide > 0).float()
 
@@ -329,25 +294,21 @@ class DistillationStep(TrainingStep):
 
     def __init__(self, model: nn.Module, recipe: Recipe, teacher: Teacher) -> None:
         super().__init__(model, recipe)
-        self.teacher = teacher
-        if self.rules.slots != teacher.spec.fixed_points:
-            self.rules = replace(self.rules, slots=max(self.rules.slots, teacher.spec.fixed_points))
+        self.teacher, accepts = teacher, teacher.spec.accepts
         self.rules = replace(
             self.rules,
-            boxes=self.rules.boxes if "box" in teacher.spec.accepts else 0.0,
-            negatives=self.rules.negatives and "negative_point" in teacher.spec.accepts,
+            slots=max(self.rules.slots, teacher.spec.fixed_points),
+            boxes=self.rules.boxes if "box" in accepts else 0.0,
+            negatives=self.rules.negatives and "negative_point" in accepts,
         )
 
     def forward(self, batch: Batch, balance: float, draws: Draws) -> StepOutcome:
         """Run `TrainingStep.forward` with an additional loss on the teacher's features."""
-        objects = batch.targets.shape[1]
-        images = batch.images.to(self.device)
-        teacher_features = self.teacher.features(images)
-        self.of_teacher = tuple(one.repeat_interleave(objects, dim=0) for one in teacher_features)
-        seen = self.encode_batch(batch)
+        objects, seen = batch.targets.shape[1], self.encode_batch(batch)
+        of_images = self.teacher.features(batch.images.to(seen[0].device))
+        self.of_teacher = tuple(one.repeat_interleave(objects, dim=0) for one in of_images)
         outcome = self.interaction_losses(batch, seen, balance, draws)
-        made = getattr(self.model, HEAD)(seen[0].float())
-        wanted = teacher_features[0]
+        made, wanted = getattr(self.model, HEAD)(seen[0].float()), of_images[0]
         if made.shape[-2:] != wanted.shape[-2:]:
             made = F.interpolate(made, wanted.shape[-2:], mode="bilinear", align_corners=False)
         loss = F.mse_loss(made, wanted)
@@ -360,12 +321,6 @@ class DistillationStep(TrainingStep):
         return self.teacher.masks(
             self.of_teacher, prompts, batch.images.shape[-1], batch.targets.shape[-1]
         )
-
-
-def check_task(recipe: Recipe) -> None:
-    """Raise ConfigError for a task without its teacher."""
-    if recipe.task == "distil" and not recipe.teacher:
-        raise ConfigError("The task 'distil' requires a teacher. Set teacher = NAME.")
 
 
 # Training step of a video model's memory: track a window of a clip, and compare every frame.

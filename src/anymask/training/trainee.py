@@ -17,14 +17,13 @@ from torch import nn
 from anymask import models
 from anymask.base import ConfigError, DataError, WeightsError, read_arrays
 from anymask.models.bottlenecks import adapted_blocks, add_bottlenecks, has_bottlenecks
-from anymask.models.class_head import takes_prompts
+from anymask.models.class_head import add_class_head, takes_prompts
 from anymask.runtime import trainable_weights
 from anymask.training.blocks import layer_decays, set_drop_path
 from anymask.training.channels import Trainee, add_channels, take_channels
-from anymask.training.classes import add_classes
 from anymask.training.lora import add_adapters, merge_adapters
 from anymask.training.recipe import Learn, Recipe, recipe_of
-from anymask.training.step import add_head, check_task, remove_head
+from anymask.training.step import add_head
 from anymask.training.weights import HEAD, load_start
 
 HEAD_RATE = 10.0  # learning rate factor of a distillation's head, which starts at zero
@@ -32,7 +31,8 @@ HEAD_RATE = 10.0  # learning rate factor of a distillation's head, which starts 
 
 def build_trainee(recipe: Recipe, data: Path) -> nn.Module:
     """Build the recipe's initial model. Raises ModelError, ConfigError or WeightsError."""
-    check_task(recipe)
+    if recipe.task == "distil" and not recipe.teacher:
+        raise ConfigError("The task 'distil' requires a teacher. Set teacher = NAME.")
     model = models.build(recipe.model)
     if recipe.backbone:
         load_backbone(model, data.parent / recipe.backbone)
@@ -62,7 +62,10 @@ def set_learning(model: nn.Module, recipe: Recipe) -> None:
         _choose_learning(model, recipe)
     add_head(model, recipe)
     add_channels(model, recipe.channels)
-    add_classes(model, recipe.classes, prompts=recipe.learn == "no-prompt")
+    if recipe.classes:
+        add_class_head(model, len(recipe.classes), recipe.learn == "no-prompt")
+        own = cast(Trainee, model)
+        own.spec = replace(own.spec, classes=recipe.classes)
 
 
 def unsupported_reason(model: nn.Module, learn: Learn) -> str:
@@ -93,22 +96,16 @@ def unsupported_reason(model: nn.Module, learn: Learn) -> str:
 def _choose_learning(model: nn.Module, recipe: Recipe) -> None:
     """Choose the trainable parameters among those of the original model."""
     parts = cast(Trainee, model).parts
+    without = {"all": (), "decoder": (parts.encoder,), "neck": (parts.pretrained,)}
+    only = {"quality": (parts.quality,), "hq": parts.hq, "memory": parts.memory, "no-prompt": ()}
     for name, parameter in model.named_parameters():
-        learns = not name.startswith(parts.frozen)
-        if recipe.learn == "decoder":
-            learns = learns and not name.startswith(parts.encoder)
-        elif recipe.learn == "neck":
-            learns = learns and not name.startswith(parts.pretrained)
-        elif recipe.learn == "quality":
-            learns = name.startswith(parts.quality)
-        elif recipe.learn == "hq":
-            learns = name.startswith(parts.hq)
-        elif recipe.learn == "adapter":
+        if recipe.learn == "adapter":
             learns = has_bottlenecks([name])
-        elif recipe.learn == "no-prompt":
-            learns = False
-        elif recipe.learn == "memory":
-            learns = name.startswith(parts.memory) and not name.startswith(parts.maps)
+        elif recipe.learn in without:
+            learns = not name.startswith((*parts.frozen, *without[recipe.learn]))
+        else:
+            learns = name.startswith(only[recipe.learn])
+            learns = learns and not (recipe.learn == "memory" and name.startswith(parts.maps))
         parameter.requires_grad_(learns)
 
 
@@ -134,7 +131,8 @@ def trained_module(state: dict[str, Any]) -> nn.Module:
             f"The checkpoint does not match {recipe.model}. Use a checkpoint of this model."
         ) from error
     merge_adapters(model)
-    remove_head(model)
+    if hasattr(model, HEAD):
+        delattr(model, HEAD)
     take_channels(model)
     return model.eval()
 
