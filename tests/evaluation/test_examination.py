@@ -75,12 +75,12 @@ def test_the_outline_of_an_object_lies_on_its_edges() -> None:
     edges[21:39, 21:39] = 0
     lab = np.where(mask[..., None], 80, 20).astype(np.float32) * np.ones(3, np.float32)
     right = measure_outline(mask, lab, edges)
-    assert (right.bare_rim, right.bare_stretch) == (0, 0)
-    assert right.edge_profile <= 0.25
+    assert (right["bare_rim"], right["bare_stretch"]) == (0, 0)
+    assert right["edge_profile"] <= 0.25
     moved = measure_outline(np.roll(mask, 12, axis=1), lab, edges)
-    assert moved.bare_rim > 0.5
-    assert moved.contrast < right.contrast
-    assert moved.edge_beside < right.edge_beside
+    assert moved["bare_rim"] > 0.5
+    assert moved["contrast"] < right["contrast"]
+    assert moved["edge_beside"] < right["edge_beside"]
 
 
 def test_thin_and_empty_masks_survive_shrinking() -> None:

@@ -23,7 +23,6 @@ from anymask.evaluation.results import (
     Curve,
     DetailTable,
     Evaluation,
-    MethodResult,
     SetResult,
     evaluation_to_json,
     mean_over_sets,
@@ -118,7 +117,7 @@ def test_a_finding_is_written_and_read_back_whole(boxes: EvalSet) -> None:
     )
     plan = SetPlan(name="boxes", measures=("box",))
     run = report_of(replace(boxes, plan=plan), "nano")
-    found = MethodResult(method="m", measure="q", result=result)
+    found = replace(result, method="m", measure="q")
     run = replace(run, sets=(replace(run.sets[0], found=(found,)),))
     document = json.loads(json.dumps(evaluation_to_json(run)))
     (raw,) = document["sets"][0]["found"]
@@ -127,7 +126,7 @@ def test_a_finding_is_written_and_read_back_whole(boxes: EvalSet) -> None:
     assert evaluation_to_json(replace(run, sets=(one,)))["sets"] == document["sets"]
     assert raw["figures"][0]["value"] == pytest.approx(1 / 3, abs=1e-6)
     assert raw["tables"][0]["rows"] == [["x", None]]
-    assert np.isnan(again.result.curves[0].y[1])
+    assert np.isnan(again.curves[0].y[1])
 
 
 def test_a_mean_figure_is_the_mean_that_masks_have() -> None:

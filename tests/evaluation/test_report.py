@@ -11,7 +11,6 @@ from anymask.base import DataError, this_machine, write_json
 from anymask.evaluation.photo_report import report_photos
 from anymask.evaluation.results import (
     Evaluation,
-    ScoreColumn,
     SetScores,
     evaluation_to_json,
     sets_from_json,
@@ -28,14 +27,14 @@ def scores(name: str, group: str, first: list[float], area: list[int]) -> SetSco
         image=np.arange(n),
         mask=np.zeros(n, np.int64),
         area=np.array(area),
-        columns=(
-            ScoreColumn("nano", "1 click", values),
-            ScoreColumn("nano", "oracle", np.minimum(values + 0.1, 1)),
-            ScoreColumn("nano", "2 clicks", values),
-            ScoreColumn("nano", "3 clicks", values),
-            ScoreColumn("nano", "noc90", np.full(n, 4.5)),
-            ScoreColumn("grabcut", "box", np.full(n, np.nan)),
-        ),
+        columns={
+            ("nano", "1 click"): values,
+            ("nano", "oracle"): np.minimum(values + 0.1, 1),
+            ("nano", "2 clicks"): values,
+            ("nano", "3 clicks"): values,
+            ("nano", "noc90"): np.full(n, 4.5),
+            ("grabcut", "box"): np.full(n, np.nan),
+        },
     )
 
 

@@ -19,7 +19,6 @@ from anymask.evaluation.results import (
     Curve,
     DetailTable,
     Evaluation,
-    MethodResult,
     SetResult,
     values_to_metric,
 )
@@ -69,10 +68,8 @@ def report(boxes: EvalSet) -> Evaluation:
     )  # fmt: skip
     table = DetailTable(title="bins", header=("bin", "share"), rows=(("a <i>", 0.25), ("b", 3.0)))
     figure = values_to_metric("ECE", np.array([0.1]), np.array([0]))
-    found = MethodResult(
-        method="half",
-        measure="calibration",
-        result=SetResult(figures=(figure,), curves=(line,), tables=(table,)),
+    found = SetResult(
+        figures=(figure,), curves=(line,), tables=(table,), method="half", measure="calibration"
     )
     return Evaluation(
         data="mine", subject="half", weights_hash="abc123", settings=EvalSettings(),

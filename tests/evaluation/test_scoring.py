@@ -63,7 +63,7 @@ def test_a_method_is_measured_by_what_it_accepts(
     method = FromFunction("any", accepts, same_colour)
     plan = SetPlan(name="set", measures=("clicks", "box", "noc"))
     scores = score_set([method], replace(boxes, plan=plan), EvalSettings(clicks=2))
-    assert tuple(column.measure for column in scores.columns) == names
+    assert tuple(measure for _, measure in scores.columns) == names
 
 
 def test_clicks_needed_are_counted_with_the_ignored_rim(tmp_path: Path) -> None:

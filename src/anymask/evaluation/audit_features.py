@@ -16,7 +16,7 @@ Letters: H W the image, h w the scaled image, N masks, A predictions, F features
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -55,28 +55,21 @@ FEATURES = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, kw_only=True)
-class OutlineFeatures:
-    """Features of one outline."""
-
-    on_edge: float  # Mean edge strength along the outline
-    edge_beside: float  # Logarithm of the ratio of that to the edge strength beside it
-    # Distance of the parallel line with the strongest edges, relative to the band
-    edge_profile: float
-    bare_rim: float  # Fraction of the outline without an edge
-    bare_stretch: float  # Longest stretch without an edge, as a fraction of the outline
-    contrast: float  # Distance of the mean colors on both sides, relative to their spread
-    contrast_least: float  # Minimum contrast among the four quarters of the outline
-    at_border: float  # Fraction of the outline on the image border
-    ragged: float  # Logarithm of its squared length divided by the area
-
-
-def measure_outline(given: BoolArray, lab: FloatArray, edges: FloatArray) -> OutlineFeatures:
+def measure_outline(given: BoolArray, lab: FloatArray, edges: FloatArray) -> dict[str, float]:
     """Measure the outline of a non-empty mask (h, w) against the image.
 
     Args:
         lab: (h, w, 3) image in CIE Lab.
         edges: (h, w) edge strength, about 0..1.
+
+    Returns:
+        on_edge: mean edge strength along the outline. edge_beside: logarithm of the ratio of that
+        to the edge strength beside it. edge_profile: distance of the parallel line with the
+        strongest edges, relative to the band. bare_rim, bare_stretch: fraction of the outline
+        without an edge, and of its longest such stretch. contrast: distance of the mean colors on
+        both sides, relative to their spread; contrast_least: minimum among the four quarters of the
+        outline. at_border: fraction of the outline on the image border. ragged: logarithm of its
+        squared length divided by the area.
     """
     rows, columns = np.flatnonzero(given.any(axis=1)), np.flatnonzero(given.any(axis=0))
     area = int(np.count_nonzero(given))
@@ -90,22 +83,23 @@ def measure_outline(given: BoolArray, lab: FloatArray, edges: FloatArray) -> Out
     outside = cv2.distanceTransform((~mask).view(np.uint8), cv2.DIST_L2, 5)
     inside = cv2.distanceTransform(mask.view(np.uint8), cv2.DIST_L2, 5)
     depth = np.where(mask, inside - 0.5, 0.5 - outside)
-    on, inner, outer = np.abs(depth) <= 1.5, _between(depth, reach), _between(-depth, reach)
+    on, near = np.abs(depth) <= 1.5, np.abs(depth) <= reach
+    inner, outer = near & (depth > 1.5), near & (depth < -1.5)
     here, there = _mean(edges, on, 0.0), _mean(edges, inner | outer, 0.0)
     rim = mask_to_rim(given)
     frame = int(given[0].sum() + given[-1].sum() + given[:, 0].sum() + given[:, -1].sum())
     bare, stretch = _measure_bare_rim(edges, rim[window])
-    return OutlineFeatures(
-        on_edge=here,
-        edge_beside=float(np.log((here + 0.05) / (there + 0.05))),
-        edge_profile=_profile(edges, depth, reach),
-        bare_rim=bare,
-        bare_stretch=stretch,
-        contrast=_contrast(lab, inner, outer),
-        contrast_least=_least_contrast(lab, inner, outer),
-        at_border=frame / max(int(rim.sum()) + frame, 1),
-        ragged=float(np.log(max(int(rim.sum()), 1) ** 2 / area)),
-    )
+    return {
+        "on_edge": here,
+        "edge_beside": float(np.log((here + 0.05) / (there + 0.05))),
+        "edge_profile": _profile(edges, depth, reach),
+        "bare_rim": bare,
+        "bare_stretch": stretch,
+        "contrast": _contrast(lab, inner, outer),
+        "contrast_least": _least_contrast(lab, inner, outer),
+        "at_border": frame / max(int(rim.sum()) + frame, 1),
+        "ragged": float(np.log(max(int(rim.sum()), 1) ** 2 / area)),
+    }
 
 
 def _mean(values: FloatArray, where: BoolArray, otherwise: float) -> float:
@@ -131,11 +125,6 @@ def _measure_bare_rim(edges: FloatArray, rim: BoolArray) -> tuple[float, float]:
     _, _, stats, _ = cv2.connectedComponentsWithStats(weak.view(np.uint8), connectivity=8)
     longest = int(stats[1:, cv2.CC_STAT_AREA].max(initial=0))
     return float(weak.sum() / total), longest / total
-
-
-def _between(depth: NDArray[Any], reach: float) -> BoolArray:
-    between: BoolArray = (depth > 1.5) & (depth <= reach)
-    return between
 
 
 def _contrast(lab: FloatArray, inner: BoolArray, outer: BoolArray) -> float:
@@ -261,8 +250,13 @@ def measure_features(
         agrees = mask_iou(small[None], np.stack([a.mask for a in answers[number]]))[0]
         values = {
             **_compare_answers(small, answers[number], agrees),
-            **asdict(measure_outline(small, view.lab, view.edges)),
-            **_describe_shape(shape, rles[number].size, odd_sizes[number]),
+            **measure_outline(small, view.lab, view.edges),
+            "concavity": shape.concavity,
+            "parts": float(np.log(max(shape.parts, 1))),
+            "holes": float(np.log1p(shape.holes)),
+            "size": float(np.sqrt(shape.area / np.prod(rles[number].size))),
+            "tiny": float(np.clip(np.log(32**2 / max(shape.area, 1)), 0, None)),
+            "odd_size": float(min(abs(odd_sizes[number]), 5)),
             **_compare_neighbours(small, beside),
         }
         table = np.array([values[name] for name in FEATURES])
@@ -390,20 +384,7 @@ def _outline_agreement(first: BoolArray, second: BoolArray) -> float:
     return 2 * found[0] * found[1] / max(found[0] + found[1], 1e-9)
 
 
-# Shape of the mask, and its neighbors.
-
-
-def _describe_shape(
-    shape: measure.MaskShape, hw: tuple[int, int], odd_size: float
-) -> dict[str, float]:
-    return {
-        "concavity": shape.concavity,
-        "parts": float(np.log(max(shape.parts, 1))),
-        "holes": float(np.log1p(shape.holes)),
-        "size": float(np.sqrt(shape.area / (hw[0] * hw[1]))),
-        "tiny": float(np.clip(np.log(32**2 / max(shape.area, 1)), 0, None)),
-        "odd_size": float(min(abs(odd_size), 5)),
-    }
+# Neighbors of the mask.
 
 
 def _compare_neighbours(given: BoolArray, others: Sequence[BoolArray]) -> dict[str, float]:

@@ -304,8 +304,17 @@ class AuditFile:
         self._ledger = ledger.Ledger(path)
         self.photos: dict[str, ExaminedPhoto] = {}  # by file name
         self._header = {"format": RESULTS_FORMAT, "names": list(FEATURES), **asdict(header)}
-        if self._ledger.head:
-            self._check(parse_json(self._ledger.head, f"{path}, line 1"))
+        row = (
+            parse_json(self._ledger.head, f"{path}, line 1") if self._ledger.head else self._header
+        )
+        for key, value in self._header.items():
+            got = row.get(key) if isinstance(row, dict) else None
+            if got != value:
+                shown = "a different list" if key == "names" else f"{got!r} instead of {value!r}"
+                raise DataError(
+                    f"{path} was created with other settings ({key}: {shown}). Choose another "
+                    "output folder, or remove this file to restart."
+                )
         for number, line in enumerate(self._ledger.rows, start=2):
             where = f"{path}, line {number}"
             with located(f"{where} is not an entry of an audit. Remove the file and run again"):
@@ -317,16 +326,6 @@ class AuditFile:
         row = photo_to_json(photo)
         self._ledger.add(row, self._header)
         self.photos[photo.file_name] = photo_from_json(row)  # rounded as in a resumed run
-
-    def _check(self, row: Any) -> None:
-        for key, value in self._header.items():
-            got = row.get(key) if isinstance(row, dict) else None
-            if got != value:
-                shown = "a different list" if key == "names" else f"{got!r} instead of {value!r}"
-                raise DataError(
-                    f"{self._ledger.path} was created with other settings ({key}: {shown}). Choose "
-                    "another output folder, or remove this file to restart."
-                )
 
 
 def photo_to_json(photo: ExaminedPhoto) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -51,17 +51,6 @@ class AuditResult:
         return self.photos[one.photo].file_name
 
 
-def _reading_notes(hidden: int, has_pictures: bool) -> Iterator[str]:
-    """Notes on suspects that are not shown, and on the sides of the images."""
-    if hidden:
-        yield (
-            f"audit.json lists {hidden} more suspects. To show up to N of each kind in this "
-            "report, use --top N."
-        )
-    if has_pictures:
-        yield "images: the current mask is on the left, the proposed mask on the right"
-
-
 def report_audit(
     result: AuditResult,
     top: int,
@@ -90,6 +79,13 @@ def report_audit(
             pictures=[_card(result, s, p) for s, p in pictures if s.mask is None],
         ),
     ]
+    reading = [
+        f"audit.json lists {hidden} more suspects. To show up to N of each kind in this report, "
+        "use --top N."
+    ] * (hidden > 0)
+    reading += ["images: the current mask is on the left, the proposed mask on the right"] * bool(
+        pictures
+    )
     graded = [
         {
             "image": result.image_of(one), "mask": one.found.mask, "label": one.found.label,
@@ -101,7 +97,7 @@ def report_audit(
         title=f"Audit: {result.name}",
         about=f"{result.header.model}, weights {result.header.weights[:12]}",
         sections=[s for s in sections if not s.tables or s.tables[0].rows],
-        notes=[*_reading_notes(hidden, bool(pictures)), *notes],
+        notes=[*reading, *notes],
         rows=graded,
         data={
             "format": AUDIT_FORMAT,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
@@ -95,13 +95,8 @@ def audit(
     _check_places(stream, folder, options.proposals)
     grader = load_grader(options.grades)
 
-    def opened() -> Model:
-        return (
-            model if isinstance(model, Model) else model_choice(model or DEFAULT_VIDEO_MODEL).load()
-        )
-
     with claimed(folder):
-        result, failed = _examine(stream, folder, options, grader, opened)
+        result, failed = _examine(stream, folder, options, grader, model)
         notes = list(stream.unread_lines())
         if options.proposals:
             notes += _write_proposals(options.proposals, stream, options, result)
@@ -137,7 +132,7 @@ def _examine(
     folder: Path,
     options: AuditOptions,
     grader: Grader,
-    opened: Callable[[], Model],
+    model: Model | ModelChoice | str | None,
 ) -> tuple[AuditResult, int]:
     """Examine the remaining images and grade all masks; return the number of failed images."""
     sizes = count_sizes(islice(stream, options.limit))
@@ -147,7 +142,8 @@ def _examine(
             f"{stream.source} contains no masks: it was read as {stream.form} and has "
             f"{pictures}. Pass a dataset with instance masks."
         )
-    model = opened()
+    if not isinstance(model, Model):
+        model = model_choice(model or DEFAULT_VIDEO_MODEL).load()
     header = AuditHeader(
         model=model.name,
         weights=model.runtime.weights_hash,

@@ -27,7 +27,7 @@ from anymask.base import BoolArray, Floats, IntArray, OnProgress, brief, need_pa
 from anymask.evaluation.detections import DETECTIONS_FILE, Detection, read_detections
 from anymask.evaluation.metrics import NAN
 from anymask.evaluation.protocols import NotMeasured, Segmenter, ask_in_parts
-from anymask.evaluation.report import Report, Section, TextTable
+from anymask.evaluation.report import Report, report_values
 from anymask.evaluation.results import Curve, MetricValue, SetResult
 from anymask.evaluation.selection import EvalSet, EvalSettings, choose_masks
 from anymask.formats import (
@@ -187,19 +187,12 @@ def report_masks(results: Path, truth: Path) -> Report:
         run.evaluate()
         run.accumulate()
         run.summarize()
-    values = {
-        name: None if one < 0 else one
-        for name, one in zip(COCO_STATS, run.stats.tolist(), strict=True)
-    }
-    cells = ["-" if one is None else f"{one:.3f}" for one in values.values()]
+    stats = (NAN if one < 0 else one for one in run.stats.tolist())
     other = len(rows) - len(own)
-    return Report(
-        title=f"{results.name} against {truth.name}",
-        sections=[Section(tables=[TextTable(["", *values], [["masks", *cells]])])],
-        notes=[f"skipped {counted(other, 'mask')} of other images"] * (other > 0),
-        rows=[values],
-        data={"global": values},
-    )
+    return report_values(
+        f"{results.name} against {truth.name}", "masks", dict(zip(COCO_STATS, stats, strict=True)),
+        [f"skipped {counted(other, 'mask')} of other images"] * (other > 0),
+    )  # fmt: skip
 
 
 def _complete(rows: list[Any], hws: Mapping[int, tuple[int, int]]) -> list[dict[str, Any]]:

@@ -25,8 +25,8 @@ from pathlib import Path
 import numpy as np
 
 from anymask.base import DataError, Floats, need_packages
-from anymask.evaluation.finding import image_correlation_of, matched_f1
-from anymask.evaluation.report import Report, Section, TextTable
+from anymask.evaluation.finding import image_correlation, matched_f1
+from anymask.evaluation.report import Report, report_values
 from anymask.formats import LossReport, ReadSettings, saco
 from anymask.masks import rle_area, rle_intersection, rle_iou
 
@@ -61,20 +61,14 @@ def report_concepts(results: Path, truth: Path) -> Report:
         sure = [one for one, score in zip(tracks, scores, strict=True) if score >= CONFIDENCE]
         answers.append(ConceptAnswer(pair, sure))
     figures = score_concepts(answers)
-    cells = ["-" if math.isnan(value) else f"{value:.3f}" for value in figures.values()]
     positive = sum(bool(pair.tracks) for pair in counted)
     notes = [f"{len(counted)} pairs: {positive} with objects, {len(counted) - positive} without"]
     if math.isnan(figures["IL_MCC"]):
         notes.append("cgF1 and IL_MCC are undefined without both present and absent phrases")
     if ignored := len(pairs) - len(counted):
         notes.append(f"{ignored} pairs without exhaustive masks are ignored")
-    return Report(
-        title=f"{results.name} against {truth.name}",
-        sections=[Section(tables=[TextTable(["", *figures], [["concepts", *cells]])])],
-        notes=[*notes, *report.lines()],
-        rows=[{name: None if math.isnan(value) else value for name, value in figures.items()}],
-        data={"global": {k: None if math.isnan(v) else v for k, v in figures.items()}},
-    )
+    title = f"{results.name} against {truth.name}"
+    return report_values(title, "concepts", figures, [*notes, *report.lines()])
 
 
 def score_concepts(answers: Sequence[ConceptAnswer]) -> dict[str, float]:
@@ -82,7 +76,7 @@ def score_concepts(answers: Sequence[ConceptAnswer]) -> dict[str, float]:
     there = [one for one in answers if one.pair.tracks]
     fits = [optimal_ious(track_ious(one.found, one.pair.tracks)) for one in there]
     f1 = matched_f1(fits, [len(one.pair.tracks) for one in there])
-    mcc = image_correlation_of(
+    mcc = image_correlation(
         [bool(one.found) for one in answers], [bool(one.pair.tracks) for one in answers]
     )
     figures = {"cgF1": 100 * f1 * mcc, "pmF1": f1, "IL_MCC": mcc}
@@ -124,25 +118,16 @@ def optimal_ious(table: Floats) -> Floats:  # (n, m) -> (n,)
     return own
 
 
-@dataclass(frozen=True)
-class HotaCounts:
-    """Counts of one sequence at each threshold, (A,) each."""
-
-    tp: Floats  # Matches
-    fn: Floats  # Annotated masks without a match
-    fp: Floats  # Predicted masks without a match
-    association: Floats  # Sum over matches of the overlap of their tracks
-
-
-def count_hota(one: ConceptAnswer) -> HotaCounts:
-    """Count the matches of one pair in every frame."""
+def count_hota(one: ConceptAnswer) -> Floats:  # -> (4, A)
+    """Count matches, annotated and predicted masks without a match of one pair over all frames, and
+    sum the overlaps of the tracks of matches."""
     from scipy.optimize import linear_sum_assignment
 
     found, truths, zero = one.found, one.pair.tracks, np.zeros(len(ALPHAS))
     ours = np.array([[rle is not None for rle in track] for track in found], bool)
     theirs = np.array([[rle is not None for rle in track] for track in truths], bool)
     if not ours.any() or not theirs.any():
-        return HotaCounts(zero, zero + float(theirs.sum()), zero + float(ours.sum()), zero)
+        return np.stack([zero, zero + theirs.sum(), zero + ours.sum(), zero])
     frames = []  # present predictions and truths of each frame, and their IoUs
     shared = np.zeros((len(found), len(truths)))
     for frame in range(one.pair.frames):
@@ -167,15 +152,12 @@ def count_hota(one: ConceptAnswer) -> HotaCounts:
     tp = matches.sum((1, 2))
     overlap = matches / np.maximum(lengths - matches, 1)
     association = (matches * overlap).sum((1, 2))
-    return HotaCounts(tp, theirs.sum() - tp, ours.sum() - tp, association)
+    return np.stack([tp, theirs.sum() - tp, ours.sum() - tp, association])
 
 
-def hota_of(counts: Sequence[HotaCounts]) -> dict[str, float]:
+def hota_of(counts: Sequence[Floats]) -> dict[str, float]:  # (4, A) each
     """Combine the counts of all pairs."""
-    tp, fn, fp, association = (
-        np.sum([getattr(one, name) for one in counts], axis=0)
-        for name in ("tp", "fn", "fp", "association")
-    )
+    tp, fn, fp, association = np.sum(counts, axis=0)
     detection = tp / np.maximum(tp + fn + fp, 1)
     associated = association / np.maximum(tp, 1)
     values = np.sqrt(detection * associated), detection, associated

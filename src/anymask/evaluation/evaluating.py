@@ -350,6 +350,6 @@ def finished_sets(path: Path, run: Evaluation, scorer: SetScorer) -> dict[str, S
         whole = any(MEASURES[name].function for name in scores.measures)
         # methods without prompts have results of dataset measures only
         expected = {method.spec.name for method in scorer.methods if whole or method.spec.accepts}
-        if expected == {c.method for c in scores.columns} | {f.method for f in scores.found}:
+        if expected == {of for of, _ in scores.columns} | {one.method for one in scores.found}:
             kept[scores.name] = scores
     return kept

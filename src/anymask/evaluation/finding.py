@@ -33,7 +33,7 @@ import numpy as np
 
 from anymask.base import BoolArray, DataError, FloatArray, Floats, UintImage, brief
 from anymask.evaluation.coco import IOU_THRESHOLDS
-from anymask.evaluation.report import Report, Section, TextTable
+from anymask.evaluation.report import Report, report_values
 from anymask.find import (
     ExampleFinder,
     FindSettings,
@@ -106,7 +106,10 @@ def measure_finding(answers: Sequence[FindAnswer]) -> dict[str, float]:
     object and a prediction; "not here": fraction of queries without both."""
     there = [one for one in answers if one.truths]
     absent = [one for one in answers if not one.truths]
-    correlation, f1 = image_correlation(answers), positive_f1(there)
+    correlation = image_correlation(
+        [bool(one.found) for one in answers], [bool(one.truths) for one in answers]
+    )
+    f1 = matched_f1([one.matched() for one in there], [len(one.truths) for one in there])
     names = dict.fromkeys(one.phrase for one in there)
     precisions = [phrase_ap([one for one in answers if one.phrase == name]) for name in names]
     unions = [[one.union_iou() for one in there if one.phrase == name] for name in names]
@@ -136,11 +139,6 @@ def _mean(values: Sequence[float] | Floats | BoolArray) -> float:
     return float(np.mean(values)) if len(values) else math.nan
 
 
-def positive_f1(there: Sequence[FindAnswer]) -> float:
-    """Compute pmF1."""
-    return matched_f1([one.matched() for one in there], [len(one.truths) for one in there])
-
-
 def matched_f1(matched: Sequence[Floats], truths: Sequence[int]) -> float:
     """Compute F1 over all images, averaged over IoU thresholds; NaN without images.
 
@@ -153,15 +151,8 @@ def matched_f1(matched: Sequence[Floats], truths: Sequence[int]) -> float:
     return float((2 * hits / (len(fits) + sum(truths))).mean()) if truths else math.nan
 
 
-def image_correlation(answers: Sequence[FindAnswer]) -> float:
-    """Compute IL_MCC."""
-    return image_correlation_of(
-        [bool(one.found) for one in answers], [bool(one.truths) for one in answers]
-    )
-
-
-def image_correlation_of(is_found: Sequence[bool], is_there: Sequence[bool]) -> float:
-    """Compute Matthews' correlation; NaN without present or without absent objects.
+def image_correlation(is_found: Sequence[bool], is_there: Sequence[bool]) -> float:
+    """Compute IL_MCC, Matthews' correlation; NaN without present or without absent objects.
 
     It is 0 by definition if everything or nothing is found.
     """
@@ -396,12 +387,8 @@ def evaluate_finding(
         )
     if not answers:
         raise DataError(f"{data} does not have {wanted}.")
-    metrics = {k: None if math.isnan(v) else v for k, v in measure_finding(answers).items()}
-    cells = [way, *("-" if one is None else f"{one:.3f}" for one in metrics.values())]
-    return Report(
-        title=f"Text and exemplar prompts on {data}",
-        sections=[Section(tables=[TextTable(["", *metrics], [cells])])],
-        notes=[*notes, *there.unread_lines()],
-        rows=[{"way": way, **metrics}],
-        data={"model": model.name, "data": str(data), "questions": len(answers), way: metrics},
-    )
+    title = f"Text and exemplar prompts on {data}"
+    report = report_values(title, way, measure_finding(answers), [*notes, *there.unread_lines()])
+    about = {"model": model.name, "data": str(data), "questions": len(answers)}
+    metrics = report.rows[0]
+    return replace(report, rows=[{"way": way, **metrics}], data=about | {way: metrics})

@@ -14,7 +14,7 @@ run. Letters: N masks, M columns, C clicks.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -49,7 +49,7 @@ from anymask.evaluation.protocols import (
     score_first,
     tight_box,
 )
-from anymask.evaluation.results import MethodResult, ScoreColumn, SetResult, SetScores
+from anymask.evaluation.results import SetResult, SetScores
 from anymask.evaluation.selection import (
     ChosenMasks,
     EvalPhoto,
@@ -272,7 +272,6 @@ def score_set(
             progress(what, done, total)
 
     chosen = choose_masks(one.plan, one.samples, settings.limit, settings.per_image)
-    columns = _score_masks(methods, one, chosen, settings, tell)
     found = []
     for name in one.plan.measures:
         if (function := MEASURES[name].function) is None:
@@ -283,9 +282,8 @@ def score_set(
             try:
                 result = function(method, one, settings, lambda *n, what=what: tell(what, *n))
             except NotMeasured as error:
-                found.append(MethodResult(method=whose, measure=name, reason=str(error)))
-            else:
-                found.append(MethodResult(method=whose, measure=name, result=result))
+                result = SetResult(reason=str(error))
+            found.append(replace(result, method=whose, measure=name))
     return SetScores(
         name=one.plan.name,
         groups=one.plan.groups,
@@ -293,7 +291,7 @@ def score_set(
         image=chosen.image,
         mask=chosen.mask,
         area=chosen.area,
-        columns=tuple(columns),
+        columns=_score_masks(methods, one, chosen, settings, tell),
         found=tuple(found),
     )
 
@@ -304,7 +302,7 @@ def _score_masks(
     chosen: ChosenMasks,
     settings: EvalSettings,
     tell: OnNamedProgress,
-) -> list[ScoreColumn]:
+) -> dict[tuple[str, str], Floats]:
     """Score every mask with every method, image by image; NaN if a method was not evaluated."""
     wanted = [MASK_MEASURES[name] for name in one.plan.measures if name in MASK_MEASURES]
     plans = []
@@ -329,10 +327,10 @@ def _score_masks(
                 table[part] = np.stack([values for some in scores for values in some], axis=1)
         done += len(rows)
         tell(one.plan.name, done, len(chosen.image))
-    return [
-        ScoreColumn(method.spec.name, name, table[:, n])
+    return {
+        (method.spec.name, name): table[:, n]
         for method, _, names, table in plans
         for n, name in enumerate(names)
         # no "oracle" column if there is never a second candidate
         if name != "oracle" or not np.array_equal(table[:, n], table[:, n - 1], equal_nan=True)
-    ]
+    }

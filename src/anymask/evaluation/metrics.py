@@ -111,7 +111,12 @@ def sum_by_photo(image: IntArray, top: Floats, bottom: Floats | None = None) -> 
 
 def mean_of_shares(sets: list[Shares]) -> Mean:
     """Ratio over datasets, with images resampled inside each; NaN if there are no values."""
-    filled = [_pick_photos(one, one.count > 0) for one in sets if (one.count > 0).any()]
+    keeps = [(one, one.count > 0) for one in sets]
+    filled = [
+        Shares(one.top[keep], one.bottom[keep], one.count[keep])
+        for one, keep in keeps
+        if keep.any()
+    ]
     if not filled:
         return Mean(NAN, NAN, NAN)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -125,10 +130,6 @@ def mean_of_shares(sets: list[Shares]) -> Mean:
         return Mean(NAN, NAN, NAN)
     low, high = np.quantile(known, (0.025, 0.975))
     return Mean(value, float(low), float(high))
-
-
-def _pick_photos(shares: Shares, keep: BoolArray) -> Shares:
-    return Shares(shares.top[keep], shares.bottom[keep], shares.count[keep])
 
 
 def _resample(shares: Shares) -> tuple[Floats, Floats]:  # -> (R,), (R,)

@@ -43,7 +43,12 @@ def report_photos(run: Evaluation, cases: Mapping[str, Sequence[Shot]] | None = 
         rows = (
             _rows_of_mask_measure(run, name)
             if name in MASK_MEASURES
-            else _rows_of_set_measure(run, name)
+            else {
+                (scores.name, one.method): one.figures
+                for scores in run.sets
+                for one in scores.found
+                if one.measure == name and not one.reason
+            }
         )
         if table := _measure_table(run, rows):
             title = f"{name}: {MEASURES[name].about}" if name in MEASURES else name
@@ -73,17 +78,15 @@ def report_photos(run: Evaluation, cases: Mapping[str, Sequence[Shot]] | None = 
 def _rows(run: Evaluation) -> Iterator[dict[str, Any]]:
     """Yield every metric of every dataset, from its masks or from measures per dataset."""
     for scores in run.sets:
-        for column in scores.columns:
-            mean = run.set_mean(scores.name, column.measure, method=column.method)
-            yield _row(scores.name, column.method, column.measure, mean)
+        means: list[tuple[str, str, Mean | MetricValue]] = [
+            (method, measure, run.set_mean(scores.name, measure, method=method))
+            for method, measure in scores.columns
+        ]
         for one in scores.found:
-            for figure in one.result.figures if one.result else ():
-                yield _row(scores.name, one.method, f"{one.measure}: {figure.name}", figure)
-
-
-def _row(of: str, method: str, measure: str, mean: Mean | MetricValue) -> dict[str, Any]:
-    numbers = {"mean": mean.value, "low": mean.low, "high": mean.high}
-    return {"set": of, "method": method, "measure": measure} | numbers
+            means += [(one.method, f"{one.measure}: {m.name}", m) for m in one.figures]
+        for method, measure, mean in means:
+            numbers = {"mean": mean.value, "low": mean.low, "high": mean.high}
+            yield {"set": scores.name, "method": method, "measure": measure} | numbers
 
 
 def _notes(run: Evaluation, pictured: bool) -> list[str]:
@@ -107,12 +110,9 @@ def _notes(run: Evaluation, pictured: bool) -> list[str]:
             * pictured
         ),
     ]
-    for scores in run.sets:
-        for one in scores.found:
-            if one.result is None:
-                lines.append(f"skipped: {one.measure} of {one.method}: {one.reason}")
-            else:
-                lines += [f"{one.measure}: {note}" for note in one.result.notes]
+    for one in (found for scores in run.sets for found in scores.found):
+        lines += [f"skipped: {one.measure} of {one.method}: {one.reason}"] * bool(one.reason)
+        lines += [f"{one.measure}: {note}" for note in one.notes]
     return list(dict.fromkeys(lines))
 
 
@@ -196,19 +196,9 @@ def _rows_of_mask_measure(run: Evaluation, measure: str) -> MetricRows:
             for column in columns
         ]
         for scores in run.sets
-        for method in dict.fromkeys(column.method for column in scores.columns)
+        for method in dict.fromkeys(method for method, _ in scores.columns)
     }
     return {key: row for key, row in rows.items() if not all(np.isnan(m.value) for m in row)}
-
-
-def _rows_of_set_measure(run: Evaluation, measure: str) -> MetricRows:
-    """Return the values, by dataset and method, of a measure that is computed for a dataset."""
-    return {
-        (scores.name, found.method): found.result.figures
-        for scores in run.sets
-        for found in scores.found
-        if found.measure == measure and found.result
-    }
 
 
 def _measure_table(run: Evaluation, rows: MetricRows) -> TextTable | None:
@@ -233,10 +223,7 @@ def _mean_figure(figures: Sequence[MetricValue | None]) -> MetricValue | None:
     there = [one for one in figures if one is not None and not np.isnan(one.value)]
     if not there:
         return None
-    mean = mean_over_sets(there)
-    return MetricValue(
-        name="", value=mean.value, low=mean.low, high=mean.high, digits=there[0].digits
-    )
+    return MetricValue(name="", **vars(mean_over_sets(there)), digits=there[0].digits)
 
 
 def _figure_cell(figure: MetricValue | None) -> str:
@@ -271,7 +258,7 @@ def _details(run: Evaluation, measure: str) -> Iterator[TextTable]:
 
     for scores in run.sets:
         for found in scores.found:
-            for table in found.result.tables if found.measure == measure and found.result else ():
+            for table in found.tables if found.measure == measure else ():
                 title = f"{scores.name}, {found.method}: {table.title}"
                 rows = [[text(cell) for cell in row] for row in table.rows]
                 yield TextTable(table.header, rows, title, folded=True)
@@ -317,7 +304,7 @@ def _curves(run: Evaluation, measure: str) -> Iterator[tuple[str, str]]:
     for scores in run.sets:
         titles: dict[tuple[str, str, str], list[Points]] = {}
         for found in scores.found:
-            for curve in found.result.curves if found.measure == measure and found.result else ():
+            for curve in found.curves if found.measure == measure else ():
                 key = curve.title, curve.x_label, curve.y_label
                 titles.setdefault(key, []).append(Points(found.method, curve.x, curve.y))
         for (title, x_label, y_label), lines in titles.items():
@@ -337,7 +324,7 @@ def draw_worst_cases(
     """
     pictures = []
     for way in ASKED:
-        values = scores.values(method.spec.name, way)
+        values = scores.columns.get((method.spec.name, way))
         if values is None:
             continue
         lowest: dict[int, int] = {}

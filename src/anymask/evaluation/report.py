@@ -5,7 +5,7 @@ A report has sections of tables, plots and images, data rows, and the complete d
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
@@ -95,17 +95,11 @@ class Report:
             )
 
     def to_dataframe(self) -> Any:
-        """Return the metrics as a `pandas.DataFrame`.
-
-        Raises:
-            InputError: pandas is not installed.
-        """
+        """Return the metrics as a `pandas.DataFrame`. Raises InputError if it is not installed."""
         try:
             import pandas as pd  # type: ignore[import-untyped]
         except ImportError as error:
-            raise InputError(
-                "Data frames require pandas. Install it with: pip install pandas"
-            ) from error
+            raise InputError("Data frames require pandas. Run: pip install pandas") from error
         return pd.DataFrame(list(self.rows))
 
     def to_csv(self) -> str:
@@ -139,6 +133,17 @@ class Report:
         return html_page(self.title, self.about, parts)
 
 
+def report_values(
+    title: str, what: str, values: Mapping[str, float], notes: Sequence[str] = ()
+) -> Report:
+    """Report metrics by name in one row, which starts with `what`; NaN is "-", in data null."""
+    known = {name: None if value != value else value for name, value in values.items()}
+    cells = ["-" if value is None else f"{value:.3f}" for value in known.values()]
+    sections = [Section(tables=[TextTable(["", *known], [[what, *cells]])])]
+    data = {"global": known}
+    return Report(title=title, sections=sections, notes=notes, rows=[known], data=data)
+
+
 def _section_to_html(one: Section) -> str:
     parts = [note(line) for line in one.notes]
     for table in one.tables:
@@ -156,19 +161,17 @@ def _section_to_html(one: Section) -> str:
         many = len(one.plots) > MAX_PLOTS
         parts.append(_fold(f"{len(one.plots)} plots", drawn) if many else drawn)
     if one.pictures:
-        figures = "".join(_figure(picture) for picture in one.pictures)
-        parts.append(f'<div class="shots">{figures}</div>')
+        figures = []
+        for picture in one.pictures:
+            words = "<br>".join(escape(line) for line in picture.words)
+            tag = picture_tag(picture.jpeg, picture.words[0])
+            figures.append(f'<figure>{tag}<figcaption class="note">{words}</figcaption></figure>')
+        parts.append(f'<div class="shots">{"".join(figures)}</div>')
     return section(one.title, *parts) if one.title else "\n".join(parts)
 
 
 def _fold(title: str, content: str) -> str:
     return f"<details><summary>{escape(title)}</summary>{content}</details>"
-
-
-def _figure(picture: Shot) -> str:
-    words = "<br>".join(escape(line) for line in picture.words)
-    tag = picture_tag(picture.jpeg, picture.words[0])
-    return f'<figure>{tag}<figcaption class="note">{words}</figcaption></figure>'
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]], align: str = "") -> str:

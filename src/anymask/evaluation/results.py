@@ -74,28 +74,18 @@ class DetailTable:
 class SetResult:
     """Result of one measure for one method on one dataset."""
 
-    figures: tuple[MetricValue, ...]
+    figures: tuple[MetricValue, ...] = ()
     curves: tuple[Curve, ...] = ()
     tables: tuple[DetailTable, ...] = ()
     notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class MethodResult:
-    """Result with its method and measure; `reason` explains a missing result."""
-
-    method: str
-    measure: str
-    result: SetResult | None = None
-    reason: str = ""
+    method: str = ""  # Name of the method, which `score_set` sets like the name of the measure
+    measure: str = ""
+    reason: str = ""  # Why there is no result
 
 
 def shares_to_metric(name: str, shares: Shares, digits: int = 3) -> MetricValue:
     """Return the ratio of sums, with an interval that resamples images."""
-    mean = mean_of_shares([shares])
-    return MetricValue(
-        name=name, value=mean.value, low=mean.low, high=mean.high, shares=shares, digits=digits
-    )
+    return MetricValue(name=name, **vars(mean_of_shares([shares])), shares=shares, digits=digits)
 
 
 def values_to_metric(name: str, values: Floats, image: IntArray, digits: int = 3) -> MetricValue:
@@ -117,42 +107,25 @@ def mean_over_sets(figures: Sequence[MetricValue]) -> Mean:
 
 
 @brief
-@dataclass(frozen=True, eq=False)
-class ScoreColumn:
-    """Scores of one method by one measure: one value per mask, NaN if not evaluated."""
-
-    method: str
-    measure: str
-    values: Floats
-
-
-@brief
 @dataclass(frozen=True, eq=False, kw_only=True)
 class SetScores:
-    """Scores of a dataset: index of image and mask, area of each mask (N,), and columns."""
+    """Scores of a dataset with N masks."""
 
     name: str
     groups: tuple[str, ...]
     measures: tuple[str, ...] = DEFAULT_MEASURES  # Names of the measures
-    image: IntArray
-    mask: IntArray
-    area: IntArray
-    columns: tuple[ScoreColumn, ...]  # Values per mask
-    found: tuple[MethodResult, ...] = ()  # Results of measures per dataset
-
-    def values(self, method: str, measure: str) -> Floats | None:
-        """Return the values of a column, or None if it does not exist."""
-        for column in self.columns:
-            if (column.method, column.measure) == (method, measure):
-                return column.values
-        return None
+    image: IntArray  # (N,) index of the image
+    mask: IntArray  # (N,) index of the mask in its image
+    area: IntArray  # (N,) area in pixels
+    # (N,) values by method and column, NaN for masks that were not evaluated
+    columns: dict[tuple[str, str], Floats]
+    found: tuple[SetResult, ...] = ()  # Results of measures per dataset
 
     def select(
         self, method: str, measure: str, min_area: int, small: bool = False
     ) -> tuple[Floats, IntArray]:
         """Return values and images of masks of at least `min_area` pixels, or of smaller ones."""
-        values = self.values(method, measure)
-        if values is None:
+        if (values := self.columns.get((method, measure))) is None:
             return np.zeros(0), np.zeros(0, np.int64)
         keep = ((self.area < min_area) == small) & ~np.isnan(values)
         return values[keep], self.image[keep]
@@ -199,8 +172,7 @@ class Evaluation:
 
     def pairs(self) -> list[tuple[str, str]]:
         """Return every (method, measure) of any dataset, in order of appearance."""
-        keys = ((c.method, c.measure) for scores in self.sets for c in scores.columns)
-        return list(dict.fromkeys(keys))
+        return list(dict.fromkeys(pair for scores in self.sets for pair in scores.columns))
 
 
 # JSON.
@@ -212,10 +184,10 @@ def evaluation_to_json(run: Evaluation) -> dict[str, Any]:
     for scores in run.sets:
         large = scores.area >= run.settings.min_area
         columns = [
-            {"method": column.method, "measure": column.measure}
-            | _mean_to_json(run.set_mean(scores.name, column.measure, method=column.method))
-            | {"values": _plain(column.values, 5)}
-            for column in scores.columns
+            {"method": method, "measure": measure}
+            | _plain(_means(run.set_mean(scores.name, measure, method=method)), 5)
+            | {"values": _plain(values, 5)}
+            for (method, measure), values in scores.columns.items()
         ]
         sets.append(
             {
@@ -227,7 +199,7 @@ def evaluation_to_json(run: Evaluation) -> dict[str, Any]:
             }
         )  # fmt: skip
     means = [
-        {"group": group, "method": method, "measure": measure} | _mean_to_json(mean)
+        {"group": group, "method": method, "measure": measure} | _plain(_means(mean), 5)
         for group in run.groups
         for method, measure in run.pairs()
         if not np.isnan((mean := run.mean(measure, group=group, method=method)).value)
@@ -247,16 +219,14 @@ def evaluation_to_json(run: Evaluation) -> dict[str, Any]:
     }
 
 
-def _mean_to_json(mean: Mean) -> dict[str, Any]:
-    return {"mean": _plain(mean.value, 5), "low": _plain(mean.low, 5), "high": _plain(mean.high, 5)}
+def _means(mean: Mean) -> dict[str, float]:
+    return {"mean": mean.value, "low": mean.low, "high": mean.high}
 
 
-def _result_to_json(found: MethodResult) -> dict[str, Any]:
-    whose = {"method": found.method, "measure": found.measure}
-    if found.result is None:
-        return whose | {"reason": found.reason}
-    result: dict[str, Any] = _plain(dataclasses.asdict(found.result))
-    return whose | result
+def _result_to_json(found: SetResult) -> dict[str, Any]:
+    row: dict[str, Any] = _plain(dataclasses.asdict(found))
+    keys = row.keys() & {"method", "measure", "reason"} if found.reason else row.keys() - {"reason"}
+    return {key: row[key] for key in ("method", "measure", *row) if key in keys}
 
 
 def _plain(value: Any, digits: int = 6) -> Any:
@@ -283,43 +253,39 @@ def sets_from_json(raw: dict[str, Any]) -> tuple[SetScores, ...]:
 
 
 def _set_from_json(row: dict[str, Any]) -> SetScores:
-    columns = (
-        ScoreColumn(str(one["method"]), str(one["measure"]), np.array(one["values"], np.float64))
-        for one in row["columns"]
-    )
     return SetScores(
+        **{key: np.array(row[key], np.int64) for key in ("image", "mask", "area")},
         name=str(row["name"]),
         groups=tuple(row["groups"]),
         measures=tuple(row["measures"]),
-        image=np.array(row["image"], np.int64),
-        mask=np.array(row["mask"], np.int64),
-        area=np.array(row["area"], np.int64),
-        columns=tuple(columns),
+        columns={
+            (str(one["method"]), str(one["measure"])): np.array(one["values"], np.float64)
+            for one in row["columns"]
+        },
         found=tuple(_result_from_json(found) for found in row["found"]),
     )
 
 
-def _result_from_json(raw: dict[str, Any]) -> MethodResult:
+def _result_from_json(raw: dict[str, Any]) -> SetResult:
     """Convert the output of `_result_to_json` back; null becomes NaN."""
-    method, measure = str(raw["method"]), str(raw["measure"])
+    whose = {key: str(raw[key]) for key in ("method", "measure")}
     if "reason" in raw:
-        return MethodResult(method=method, measure=measure, reason=str(raw["reason"]))
+        return SetResult(**whose, reason=str(raw["reason"]))
     figures = []
     for row in raw["figures"]:
         numbers = {key: NAN if row[key] is None else row[key] for key in ("value", "low", "high")}
         parts = row["shares"] and [row["shares"][key] for key in ("top", "bottom", "count")]
         shares = Shares(*(np.array(part, np.float64) for part in parts)) if parts else None
         figures.append(MetricValue(**row | numbers | {"shares": shares}))
-    curves = [
+    curves = (
         Curve(**row | {axis: np.array(row[axis], np.float64) for axis in ("x", "y")})
         for row in raw["curves"]
-    ]
+    )
     tables = []
     for row in raw["tables"]:
         cells = tuple(tuple(NAN if cell is None else cell for cell in r) for r in row["rows"])
         tables.append(DetailTable(title=row["title"], header=tuple(row["header"]), rows=cells))
-    result = SetResult(
-        figures=tuple(figures), curves=tuple(curves), tables=tuple(tables),
+    return SetResult(
+        **whose, figures=tuple(figures), curves=tuple(curves), tables=tuple(tables),
         notes=tuple(raw["notes"]),
     )  # fmt: skip
-    return MethodResult(method=method, measure=measure, result=result)

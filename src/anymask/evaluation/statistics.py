@@ -66,10 +66,8 @@ class Histogram:
         self.counts += np.bincount(bins, minlength=last + 1)
         self.n += len(flat)
         self.total += float(flat.sum())
-        self.least, self.most = (
-            min(self.least, float(flat.min())),
-            max(self.most, float(flat.max())),
-        )
+        self.least = min(self.least, float(flat.min()))
+        self.most = max(self.most, float(flat.max()))
 
     @property
     def mean(self) -> float:
@@ -93,11 +91,6 @@ class Histogram:
 
 def _unit_histogram() -> Histogram:
     return Histogram(np.linspace(0, 1, 101))
-
-
-def _power_edges(least: float, most: float, count: int) -> Floats:
-    powers: Floats = 10.0 ** np.linspace(least, most, count)
-    return powers
 
 
 def _count_histogram(most: int) -> Callable[[], Histogram]:
@@ -130,9 +123,9 @@ class SetStatistics:
     # Number of masks per image
     per_image: Histogram = field(default_factory=_count_histogram(5000))
     # Image size
-    megapixels: Histogram = field(default_factory=lambda: Histogram(_power_edges(-4, 4, 161)))
-    width: Histogram = field(default_factory=lambda: Histogram(_power_edges(0, 5, 501)))
-    height: Histogram = field(default_factory=lambda: Histogram(_power_edges(0, 5, 501)))
+    megapixels: Histogram = field(default_factory=lambda: Histogram(np.logspace(-4, 4, 161)))
+    width: Histogram = field(default_factory=lambda: Histogram(np.logspace(0, 5, 501)))
+    height: Histogram = field(default_factory=lambda: Histogram(np.logspace(0, 5, 501)))
     # Fraction of an image's pixels covered by any mask
     coverage: Histogram = field(default_factory=_unit_histogram)
     # Fraction of the covered pixels that a second mask covers as well, 0 without masks

@@ -29,6 +29,7 @@ MAX_LABELS = 20  # rows in the tables of labels and groups; the JSON has all
 MASK_BINS = ("none", "1-10", "11-50", "51-100", "101-200", "more")
 GROUP_HEADER = ("group", "images", "share", "masks", "share", "masks per image", "median size")
 NOT_COUNTED = "–"
+_ONE_DIGIT = "{:.1f}".format
 
 
 def stats(
@@ -224,12 +225,12 @@ def _overview(sets: Sequence[SetStatistics]) -> list[tuple[str, ...]]:
     """Table of the main values; with several datasets, also concavities at equal sizes."""
     rows = [(name, *(cell(found) for found in sets)) for name, cell in _ROWS]
     if len(sets) > 1:
-        texts = []
-        for shares in reweight_concavity(list(sets)):
-            middles = (np.arange(len(shares)) + 0.5) / len(shares)
-            texts.append(_number(float((shares * middles).sum()) if shares.sum() else np.nan, 3))
-        place = next(n for n, row in enumerate(rows) if row[0] == "concavity, mean")
-        rows.insert(place + 1, ("concavity at equal mask sizes, mean", *texts))
+        middles = (np.arange(100) + 0.5) / 100
+        shares = reweight_concavity(list(sets))
+        means = [float((one * middles).sum()) if one.sum() else np.nan for one in shares]
+        place = [row[0] for row in rows].index("concavity, mean") + 1
+        texts = (_number(mean, 3) for mean in means)
+        rows.insert(place, ("concavity at equal mask sizes, mean", *texts))
     return rows
 
 
@@ -363,7 +364,7 @@ def _image_plots(sets: Sequence[SetStatistics]) -> list[tuple[str, str]]:
          bar_plot(("under 32²", "under 96²", "larger"), sizes, "area in pixels")),
         ("Image sizes", line_plot(edges, pixels, "megapixels", lambda x: f"{x:.2g}", log=True)),
         ("Coverage", line_plot(np.linspace(0, 1, 26), coverage,
-                               "image coverage", _two)),
+                               "image coverage", _ONE_DIGIT)),
     ]  # fmt: skip
     return [(title, plot + keys) for title, plot in plots]
 
@@ -382,17 +383,13 @@ def _shape_plots(sets: Sequence[SetStatistics]) -> list[tuple[str, str]]:
     keys = legend([found.name for found in sets])
     unit = np.linspace(0, 1, 101)
     plots = [
-        ("Relative mask size", line_plot(unit[::2], size, "√(mask area / image area)", _two)),
-        ("Concavity" + equal, line_plot(unit[::4], concave, "1 − area / convex hull", _two)),
+        ("Relative mask size", line_plot(unit[::2], size, "√(mask area / image area)", _ONE_DIGIT)),
+        ("Concavity" + equal, line_plot(unit[::4], concave, "1 − area / convex hull", _ONE_DIGIT)),
         ("Boxes", line_plot(np.linspace(-5, 5, 51), aspect, "width / height of the box", _ratio)),
         ("Parts", bar_plot(few, parts, "parts per mask")),
         ("Holes", bar_plot(("0", "1", "2", "3", "4", "more"), holes, "holes per mask")),
     ]
     return [(title, plot + keys) for title, plot in plots]
-
-
-def _two(value: float) -> str:
-    return f"{value:.1f}"
 
 
 def _ratio(value: float) -> str:
