@@ -155,12 +155,6 @@ def fit_masks(rows: Sequence[dict[str, Any]]) -> NDArray[np.float64]:  # -> (F +
     return logistic(facts, right, counts)
 
 
-def show_thresholds(files: list[Path]) -> None:
-    """Print what thresholds do with the weights that ship."""
-    rows = read_rows(files)
-    tell_thresholds(rows, [chance_of(facts_of(row)) for row in rows])
-
-
 def tell_thresholds(
     rows: list[dict[str, Any]],
     chances: Sequence[NDArray[Any]],
@@ -223,7 +217,9 @@ def main() -> None:
     if args.what == "fit":
         fit(args.files)
     elif args.what == "threshold":
-        show_thresholds(args.files)
+        # Print what thresholds do with the weights that ship.
+        rows = read_rows(args.files)
+        tell_thresholds(rows, [chance_of(facts_of(row)) for row in rows])
     else:
         collect(args.data, args.files[0], args.seed, args.limit, args.model)
 

@@ -274,17 +274,6 @@ def held_out(known: Sequence[JudgedPhoto]) -> list[Floats]:
     return ranks
 
 
-def best_least(known: Sequence[JudgedPhoto], ranks: list[Floats]) -> float:
-    """The threshold that comes nearest to keeping `KEPT` of the right masks."""
-    right = np.array(
-        [
-            sum(counted(one, rank, least)[0] for one, rank in zip(known, ranks, strict=True))
-            for least in LEASTS
-        ]
-    )
-    return float(LEASTS[np.abs(right - KEPT * right.max()).argmin()])
-
-
 def check(
     known: Sequence[JudgedPhoto], before: list[Floats], ranks: list[Floats], least: float
 ) -> None:
@@ -358,7 +347,14 @@ def main() -> None:
         return
     known = [one for one in known if len(one.labels)]
     ranks = held_out(known)
-    least = best_least(known, ranks)
+    # The threshold that comes nearest to keeping `KEPT` of the right masks.
+    right = np.array(
+        [
+            sum(counted(one, rank, least)[0] for one, rank in zip(known, ranks, strict=True))
+            for least in LEASTS
+        ]
+    )
+    least = float(LEASTS[np.abs(right - KEPT * right.max()).argmin()])
     print(f"shown from {least:.2f} on")
     if args.check:
         check(known, quality_ranks(args.model, known), ranks, least)

@@ -109,12 +109,6 @@ def sad(alpha: FloatArray, truth: FloatArray) -> float:
     return float(np.abs(alpha - truth).sum() / 1000)
 
 
-def gradient_error(alpha: FloatArray, truth: FloatArray) -> float:
-    """Sum of the squared differences of the gradients' lengths, in thousands."""
-    ours, theirs = (_gradient(values) for values in (alpha, truth))
-    return float(((ours - theirs) ** 2).sum() / 1000)
-
-
 def _gradient(values: FloatArray) -> FloatArray:
     smooth = cv2.GaussianBlur(values, (0, 0), 1.4)
     across, down = (cv2.Sobel(smooth, -1, x, 1 - x, scale=0.125) for x in (1, 0))
@@ -130,20 +124,20 @@ def by_library(image: UintImage, mask: BoolArray) -> FloatArray:
     return np.asarray(estimate_alpha_cf(image / 255.0, trimap), np.float32)
 
 
-def soft_share(alpha: FloatArray, mask: BoolArray) -> float:
-    """Undecided pixels more than 3 pixels from the outline, as a share of the mask."""
-    sides = [cv2.distanceTransform(side.astype(np.uint8), cv2.DIST_L2, 5) for side in (mask, ~mask)]
-    far = np.where(mask, *sides) - 0.5 > 3
-    return float(((alpha > 0.05) & (alpha < 0.95) & far).sum() / mask.sum())
-
-
 def print_sharp(folder: Path) -> None:
     """A line for each object, and the mean."""
     shares = []
     for sample in load_set(folder)[1]:
         if (name := Path(sample.file_name).stem) in SHARP:
             mask = rle_to_mask(sample.rles[0])
-            shares.append(soft_share(soft_alpha(sample.image(), mask), mask))
+            # Undecided pixels more than 3 pixels from the outline, as a share of the mask.
+            alpha = soft_alpha(sample.image(), mask)
+            sides = [
+                cv2.distanceTransform(side.astype(np.uint8), cv2.DIST_L2, 5)
+                for side in (mask, ~mask)
+            ]
+            far = np.where(mask, *sides) - 0.5 > 3
+            shares.append(float(((alpha > 0.05) & (alpha < 0.95) & far).sum() / mask.sum()))
             print(f"{name}: {100 * shares[-1]:.2f} %")
     few = sum(share <= 0.01 for share in shares)
     print(f"mean {100 * np.mean(shares):.2f} %, {few} of {len(shares)} objects at most 1 %")
@@ -178,7 +172,11 @@ def main() -> None:
             begun = time.perf_counter()
             alpha = method(image, mask)
             took = time.perf_counter() - begun
-            rows.append((name, kind, sad(alpha, truth), gradient_error(alpha, truth), took))
+            # Sum of the squared differences of the gradients' lengths, in thousands.
+            ours, theirs = (_gradient(values) for values in (alpha, truth))
+            rows.append(
+                (name, kind, sad(alpha, truth), float(((ours - theirs) ** 2).sum() / 1000), took)
+            )
             if name == "soft_alpha":
                 rim = (truth > 0.05) & (truth < 0.95)
                 freed = foreground_colours(image, alpha)

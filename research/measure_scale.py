@@ -47,10 +47,6 @@ class Counted:
             return self.encoder + rounds * self.answer_both
         return self.encoder + 2 * self.answer_both + (PASSES - 2) * self.answer_forward
 
-    def kept_bytes(self, rounds: int) -> int:
-        """Bytes that are kept of a whole step of one picture."""
-        return self.kept + (max(rounds, 2) - 1) * self.kept_by_answer
-
 
 def count(name: str, masks: int, *, recomputed: bool) -> Counted:
     """Count on the meta device; nothing is computed. bf16 activations, as under autocast."""
@@ -144,12 +140,13 @@ def main() -> None:
     args = parser.parse_args()
     for recomputed in (False, True):
         found = count(args.model, args.masks, recomputed=recomputed)
+        # Bytes that are kept of a whole step of one picture.
         print(
             f"{args.model}, {args.masks} masks, recompute = {recomputed}: "
             f"{found.weights / 1e6:.0f} M weights; {found.encoder / 1e12:.2f} T operations of the "
             f"encoder, {found.answer_both / 1e12:.2f} T an answer that learns, "
             f"{found.step(args.rounds) / 1e12:.2f} T a picture; "
-            f"{found.kept_bytes(args.rounds) / GIB:.1f} GiB kept"
+            f"{(found.kept + (max(args.rounds, 2) - 1) * found.kept_by_answer) / GIB:.1f} GiB kept"
         )
         hours = args.pictures * found.step(args.rounds) / (args.peak * args.used) / 3600
         state = found.weights * BYTES_A_WEIGHT / GIB

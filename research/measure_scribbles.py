@@ -50,21 +50,6 @@ def drawn_scribble(mask: np.ndarray) -> np.ndarray:  # (H, W) -> (K, 2)
     return np.array(corners, np.float32)
 
 
-def drawn_lasso(mask: np.ndarray) -> np.ndarray:  # (H, W) -> (K, 2)
-    """Line of a user around an object."""
-    x, y, width, height = cv2.boundingRect(mask.astype(np.uint8))
-    reach = max(2, round(0.1 * max(width, height)))
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1,) * 2)
-    wide = cv2.morphologyEx(
-        np.pad(mask.astype(np.uint8), 2 * reach), cv2.MORPH_CLOSE, kernel, iterations=2
-    )
-    rings, _ = cv2.findContours(
-        cv2.dilate(wide, kernel), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE
-    )
-    ring = max(rings, key=cv2.contourArea)[:, 0] - 2 * reach
-    return np.asarray(ring.clip(0, np.array(mask.shape[::-1]) - 1), np.float32)
-
-
 def with_prior(line: np.ndarray, hw: tuple[int, int]) -> np.ndarray:  # -> (H, W)
     """Mask of a stroke whose width is a twentieth of the longer image side."""
     stroke = np.zeros(hw, np.uint8)
@@ -108,7 +93,18 @@ def scores_of(
     clicks = click_rounds(model, embedding, [TruthMask(truth)], 3).ious[0]
     line = drawn_scribble(truth)
     scribble = Prompt.of(scribble=line, mask=with_prior(line, truth.shape) if prior else None)
-    lasso = Prompt.of(lasso=drawn_lasso(truth))
+    # Line of a user around an object.
+    x, y, width, height = cv2.boundingRect(truth.astype(np.uint8))
+    reach = max(2, round(0.1 * max(width, height)))
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1,) * 2)
+    wide = cv2.morphologyEx(
+        np.pad(truth.astype(np.uint8), 2 * reach), cv2.MORPH_CLOSE, kernel, iterations=2
+    )
+    rings, _ = cv2.findContours(
+        cv2.dilate(wide, kernel), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE
+    )
+    ring = max(rings, key=cv2.contourArea)[:, 0] - 2 * reach
+    lasso = Prompt.of(lasso=np.asarray(ring.clip(0, np.array(truth.shape[::-1]) - 1), np.float32))
     answers = model.segment(embedding, prompts=[scribble, lasso])
     return [clicks[0], clicks[2], *(iou(one.masks[0], truth) for one in answers)]
 

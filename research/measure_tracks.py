@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 
 import anymask
-from anymask.base import BoolArray, Floats, UintImage
+from anymask.base import Floats
 from anymask.masks import Rle, iou, mask_to_rle, rle_iou
 from anymask.segment import Model
 from anymask.track import (
@@ -197,37 +197,7 @@ def measure_everything(model: Model, settings: MaskletSettings, only: str | None
 # Text prompts.
 
 
-def moving_subject(image: UintImage, mask: BoolArray, over: str, frames: int) -> MadeScene:
-    """A cut-out that crosses a bundled sample."""
-    hw = (240, 320)
-    sprite = Sprite(*subject(image, mask, 130), swing((160, 140), (90, 20), 2 * frames), 1)
-    return MadeScene("subject", {0: ground(over, hw)}, {0: (sprite,)}, frames)
-
-
-def measure_words(model: Model, image: str, word: str, over: str, frames: int, every: int) -> None:
-    """Print the counts of one moving object that a text prompt finds."""
-    is_sample, name = image.startswith("sample:"), image.removeprefix("sample:")
-    photo = anymask.load_image(anymask.sample(name) if is_sample else image)
-    found = anymask.load("small").find(photo, word)
-    scene = moving_subject(photo, found[0].mask, over, frames)
-    pictures = [scene.picture(frame) for frame in range(frames)]
-    tracked = [
-        {one.id: one.rle for one in masks if one.id is not None}
-        for masks in model.find(pictures, word, every=every)
-    ]
-    truths = [truth_of(scene, frame) for frame in range(frames)]
-    counts = count_identities(zip(truths, tracked, strict=True), exhaustive=True)
-    names = sorted({track for masks in tracked for track in masks})
-    print(f"{word}: {counts}; identities {names}")
-
-
 # Drift.
-
-
-def long_scene(frames: int) -> MadeScene:
-    """One disc that moves over a bundled sample for any number of frames, 120 x 160 pixels."""
-    sprite = Sprite(*textured("disc", 44, 60, 0), swing((80, 60), (50, 28), 170), 1)
-    return MadeScene("long", {0: ground("coffee", (120, 160))}, {0: (sprite,)}, frames)
 
 
 def measure_drift(model: Model, frames: int) -> Floats:  # -> (minutes,)
@@ -236,7 +206,10 @@ def measure_drift(model: Model, frames: int) -> Floats:  # -> (minutes,)
     Raises:
         MemoryError: The peak memory grows by more than `GROWTH` after the first `WARM` frames.
     """
-    scene, begins = long_scene(frames), time.monotonic()
+    # One disc that moves over a bundled sample for any number of frames, 120 x 160 pixels.
+    sprite = Sprite(*textured("disc", 44, 60, 0), swing((80, 60), (50, 28), 170), 1)
+    scene = MadeScene("long", {0: ground("coffee", (120, 160))}, {0: (sprite,)}, frames)
+    begins = time.monotonic()
     source = SampledFrames(open_source(scene.picture(n) for n in range(frames)), FrameSampling())
     ious, held, peaks = [], 0, []
     with VideoSession(
@@ -279,7 +252,26 @@ def main() -> None:
     if args.what == "everything":
         measure_everything(model, MaskletSettings(min_object=args.min_object), args.scene)
     elif args.what == "words":
-        measure_words(model, args.image, args.word, args.over, args.frames or 40, args.every)
+        # Print the counts of one moving object that a text prompt finds.
+        frames = args.frames or 40
+        is_sample, name = args.image.startswith("sample:"), args.image.removeprefix("sample:")
+        photo = anymask.load_image(anymask.sample(name) if is_sample else args.image)
+        found = anymask.load("small").find(photo, args.word)
+        # A cut-out that crosses a bundled sample.
+        hw = (240, 320)
+        sprite = Sprite(
+            *subject(photo, found[0].mask, 130), swing((160, 140), (90, 20), 2 * frames), 1
+        )
+        scene = MadeScene("subject", {0: ground(args.over, hw)}, {0: (sprite,)}, frames)
+        pictures = [scene.picture(frame) for frame in range(frames)]
+        tracked = [
+            {one.id: one.rle for one in masks if one.id is not None}
+            for masks in model.find(pictures, args.word, every=args.every)
+        ]
+        truths = [truth_of(scene, frame) for frame in range(frames)]
+        counts = count_identities(zip(truths, tracked, strict=True), exhaustive=True)
+        names = sorted({track for masks in tracked for track in masks})
+        print(f"{args.word}: {counts}; identities {names}")
     else:
         measure_drift(model, args.frames or 3000)
 

@@ -72,27 +72,27 @@ def corrupt(
         made = depth > min(reach, float(depth.max()) / 2)
     elif kind == "shifted":
         away, angle = CORRUPTION_SHIFT * np.sqrt(mask.sum()), rng.uniform(0, 2 * np.pi)
-        made = _shift_mask(mask, round(away * np.cos(angle)), round(away * np.sin(angle)))
+        # The mask moved; the mask itself where it would leave the photo.
+        right = round(away * np.cos(angle))
+        down = round(away * np.sin(angle))
+        height, width = mask.shape
+        moved = np.zeros_like(mask)
+        y0, y1 = max(down, 0), min(height + down, height)
+        x0, x1 = max(right, 0), min(width + right, width)
+        if y0 < y1 and x0 < x1:
+            moved[y0:y1, x0:x1] = mask[y0 - down : y1 - down, x0 - right : x1 - right]
+        made = moved if moved.any() else mask
     elif kind == "halved":
         made = _cut_in_half(mask, rng.uniform(0, 2 * np.pi))
     elif kind == "coarse":
-        made = _coarsen_outline(mask)
+        tolerance = max(1.5, COARSE_TOLERANCE * float(np.sqrt(mask.sum())))
+        rings = [Polygon(one.exterior) for one in mask_to_polygons(mask, tolerance, min_area=4)]
+        made = polygons_to_mask(rings, (mask.shape[0], mask.shape[1])) if rings else None
     else:
         made = None if elsewhere is None else _stretch_mask(elsewhere, mask.shape)
     if made is None or not made.any() or np.array_equal(made, mask):
         return None
     return CorruptedMask(made, around)
-
-
-def _shift_mask(mask: BoolArray, right: int, down: int) -> BoolArray:
-    """The mask moved; the mask itself where it would leave the photo."""
-    height, width = mask.shape
-    moved = np.zeros_like(mask)
-    y0, y1 = max(down, 0), min(height + down, height)
-    x0, x1 = max(right, 0), min(width + right, width)
-    if y0 < y1 and x0 < x1:
-        moved[y0:y1, x0:x1] = mask[y0 - down : y1 - down, x0 - right : x1 - right]
-    return moved if moved.any() else mask
 
 
 def _cut_in_half(mask: BoolArray, angle: float) -> BoolArray:
@@ -101,12 +101,6 @@ def _cut_in_half(mask: BoolArray, angle: float) -> BoolArray:
     half = np.zeros_like(mask)
     half[y[side >= 0], x[side >= 0]] = True
     return half
-
-
-def _coarsen_outline(mask: BoolArray) -> BoolArray | None:
-    tolerance = max(1.5, COARSE_TOLERANCE * float(np.sqrt(mask.sum())))
-    rings = [Polygon(one.exterior) for one in mask_to_polygons(mask, tolerance, min_area=4)]
-    return polygons_to_mask(rings, (mask.shape[0], mask.shape[1])) if rings else None
 
 
 def _merge_nearest(mask: BoolArray, others: tuple[BoolArray, ...]) -> CorruptedMask | None:

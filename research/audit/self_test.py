@@ -15,7 +15,6 @@ import numpy as np
 from anymask.base import BoolArray, Floats
 from anymask.evaluation.audit_features import (
     AuditPhoto,
-    MaskFeatures,
     measure_features,
     prepare_photo,
     shrink_mask,
@@ -143,22 +142,16 @@ def _corrupt_mask(
     features = measure_features(model, view, rles, beside, [0.0] * len(made))
     truth = shrink_mask(sample.rles[number], view.size)
     for (done, _), rle, found in zip(made, rles, features, strict=True):
-        yield _measure_case(name, done, truth, shrink_mask(rle, view.size), found)
-
-
-def _measure_case(
-    name: str, kind: str, truth: BoolArray, given: BoolArray, found: MaskFeatures
-) -> SelfTestCase:
-    stack = np.stack([given, *(answer.mask for answer in found.answers)])
-    ious = mask_iou(truth[None], stack)[0]
-    return SelfTestCase(
-        name=name,
-        kind=kind,
-        values=found.values,
-        answers=describe_answers(found),
-        truths=ious[1:],
-        given=float(ious[0]),
-    )
+        stack = np.stack([shrink_mask(rle, view.size), *(answer.mask for answer in found.answers)])
+        ious = mask_iou(truth[None], stack)[0]
+        yield SelfTestCase(
+            name=name,
+            kind=done,
+            values=found.values,
+            answers=describe_answers(found),
+            truths=ious[1:],
+            given=float(ious[0]),
+        )
 
 
 def _delete_mask(
@@ -218,7 +211,9 @@ def _table(values: Floats) -> tuple[Floats, Floats, Floats]:
 
 def fit_grader(cases: Sequence[SelfTestCase], about: str) -> Grader:
     """A grader for what was tried; `about` says in words what that was."""
-    relative = scale_features(cases)
+    # Each case's features against what is usual in its set.
+    usual = fit_scales_by_set(cases)
+    relative = np.concatenate([usual[case.name].relative(case.values[None]) for case in cases])
     kinds = np.array([case.kind for case in cases])
     clean = kinds == CLEAN
     errors: tuple[Corruption, ...] = tuple(kind for kind in CORRUPTIONS if (kinds == kind).any())
@@ -252,9 +247,3 @@ def fit_scales_by_set(cases: Sequence[SelfTestCase]) -> dict[str, FeatureScale]:
         few = rng.permutation(len(wrong))[: round(WRONG_SHARE * len(clean))]
         found[name] = fit_scale(np.stack(clean + [wrong[n] for n in few]))
     return found
-
-
-def scale_features(cases: Sequence[SelfTestCase]) -> Floats:  # N -> (N, F)
-    """Each case's features against what is usual in its set."""
-    usual = fit_scales_by_set(cases)
-    return np.concatenate([usual[case.name].relative(case.values[None]) for case in cases])

@@ -82,7 +82,22 @@ def evaluate_self_test(
     below: float = SUSPECT_BELOW,
 ) -> SelfTestResult:
     """Grade what was tried, each set by what is usual in it."""
-    judged = _grade_cases(grader, cases, below)
+    usual = fit_scales_by_set(cases)
+    pairs = [(case.values[None], usual[case.name]) for case in cases]
+    grades = np.array([grader.grade(*pair)[0] for pair in pairs])
+    errors = np.array([grader.errors[int(grader.log_odds(*pair)[0].argmax())] for pair in pairs])
+    given = np.array([grader.guess_given(*pair)[0] for pair in pairs])
+    guesses = [grader.answer(case.answers) for case in cases]
+    best = [int(guess.argmax()) for guess in guesses]
+    gains = np.clip([guess.max() for guess in guesses], 0, 1) - given
+    judged = _GradedCases(
+        names=np.array([case.name for case in cases]),
+        kinds=np.array([case.kind for case in cases]),
+        grades=grades,
+        proposed=(grades < below) & (gains >= MIN_GAIN) & ~np.isin(errors, UNREPLACED_ERRORS),
+        before=np.array([case.given for case in cases]),
+        after=np.array([case.truths[n] for case, n in zip(cases, best, strict=True)]),
+    )
     clean = judged.kinds == CLEAN
     rows = [(kind, judged.kinds == kind) for kind in (CLEAN, *CORRUPTIONS)] + [(ALL_WRONG, ~clean)]
     found = []
@@ -102,25 +117,6 @@ def evaluate_self_test(
             )
         )
     return SelfTestResult(kinds=tuple(found), deletions=tuple(deletions))
-
-
-def _grade_cases(grader: Grader, cases: Sequence[SelfTestCase], below: float) -> _GradedCases:
-    usual = fit_scales_by_set(cases)
-    pairs = [(case.values[None], usual[case.name]) for case in cases]
-    grades = np.array([grader.grade(*pair)[0] for pair in pairs])
-    errors = np.array([grader.errors[int(grader.log_odds(*pair)[0].argmax())] for pair in pairs])
-    given = np.array([grader.guess_given(*pair)[0] for pair in pairs])
-    guesses = [grader.answer(case.answers) for case in cases]
-    best = [int(guess.argmax()) for guess in guesses]
-    gains = np.clip([guess.max() for guess in guesses], 0, 1) - given
-    return _GradedCases(
-        names=np.array([case.name for case in cases]),
-        kinds=np.array([case.kind for case in cases]),
-        grades=grades,
-        proposed=(grades < below) & (gains >= MIN_GAIN) & ~np.isin(errors, UNREPLACED_ERRORS),
-        before=np.array([case.given for case in cases]),
-        after=np.array([case.truths[n] for case, n in zip(cases, best, strict=True)]),
-    )
 
 
 def _mean(values: NDArray[Any]) -> float:

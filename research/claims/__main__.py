@@ -23,15 +23,7 @@ import torch
 from anymask.base import ConfigError, write_json
 from research.claims.arms import ARMS, FINDINGS
 from research.claims.pools import PoolSizes, make_pools
-from research.claims.runs import (
-    Finished,
-    Place,
-    add_run,
-    finished_runs,
-    planned,
-    run_arm,
-    step_seconds,
-)
+from research.claims.runs import Place, add_run, finished_runs, planned, run_arm, step_seconds
 from research.claims.table import write_table
 from research.command import exit_status
 from research.write_card import page_of, write
@@ -118,15 +110,11 @@ def run(args: argparse.Namespace) -> None:
         if (name, seed) not in done:
             found = run_arm(name, seed, steps[name], place)
             add_run(place.folder, found)
-            print(line_of(found), flush=True)
+            means = (f"{key} {values.mean():.3f}" for key, values in found.values.items())
+            cost = f"{found.steps} steps, {found.seconds:.0f} s"
+            print(f"{found.arm} seed {found.seed}: {' '.join(means)}, {cost}", flush=True)
     runs = finished_runs(place.folder)
     print(write_table(runs))
-
-
-def line_of(run: Finished) -> str:
-    """Describe a finished run."""
-    means = " ".join(f"{name} {values.mean():.3f}" for name, values in run.values.items())
-    return f"{run.arm} seed {run.seed}: {means}, {run.steps} steps, {run.seconds:.0f} s"
 
 
 def main(words: Sequence[str] | None = None) -> int:

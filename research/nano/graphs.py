@@ -79,27 +79,8 @@ def add_names(folder: Path, namer: nn.Module, table: NameTable) -> None:
     info = write_graph(
         GraphNames.NAMES, network.eval(), given, takes, {"vector": "B"}, folder, dims
     )
-    store_bytes(folder / info.file)
-    store_half(folder / info.file)
-    with whole_file(folder / NAME_VECTORS) as file:
-        arrays = table_to_arrays(table)
-        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # stub mixes up allow_pickle
-    enter_graphs(folder, info, further=(NAME_VECTORS,))
-
-
-@torch.no_grad()
-def round_to_bytes(network: nn.Module) -> None:
-    """Round the weights of convolutions to 8 bits, a scale of 16 bits each output channel."""
-    for layer in network.modules():
-        if isinstance(layer, nn.Conv2d):
-            most = layer.weight.abs().amax((1, 2, 3), keepdim=True)
-            scale = (most / 127).clamp(min=MIN_SCALE).half().float()
-            layer.weight.copy_((layer.weight / scale).round().clamp(-127, 127) * scale)
-
-
-def store_bytes(path: Path) -> None:
-    """Rewrite a graph file with its convolutions' weights, which `round_to_bytes` rounded, in 8
-    bits."""
+    # Store the weights of convolutions, which `round_to_bytes` rounded, in 8 bits.
+    path = folder / info.file
     model = onnx.load(path)
     convolved = {node.input[1] for node in model.graph.node if node.op_type in CONVOLUTIONS}
     nodes = []
@@ -120,6 +101,21 @@ def store_bytes(path: Path) -> None:
     for node in reversed(nodes):
         model.graph.node.insert(0, node)
     path.write_bytes(model.SerializeToString())
+    store_half(folder / info.file)
+    with whole_file(folder / NAME_VECTORS) as file:
+        arrays = table_to_arrays(table)
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # stub mixes up allow_pickle
+    enter_graphs(folder, info, further=(NAME_VECTORS,))
+
+
+@torch.no_grad()
+def round_to_bytes(network: nn.Module) -> None:
+    """Round the weights of convolutions to 8 bits, a scale of 16 bits each output channel."""
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d):
+            most = layer.weight.abs().amax((1, 2, 3), keepdim=True)
+            scale = (most / 127).clamp(min=MIN_SCALE).half().float()
+            layer.weight.copy_((layer.weight / scale).round().clamp(-127, 127) * scale)
 
 
 class MemoryGraph(nn.Module):

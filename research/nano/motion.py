@@ -64,7 +64,14 @@ def make_clip(
         spread = rng.uniform(0, 1.2) if rng.random() < 0.3 else 0.0
         for time in range(frames):
             drawn, planes = draw_frame(layers, time, hw)
-            images[time] = _photographed(drawn, light[time], spread, rng)
+            # Light, blur and noise of one frame.
+            image = drawn * np.exp(light[time]).astype(np.float32)
+            if spread:
+                image = np.asarray(
+                    cv2.GaussianBlur(image, (0, 0), 0.1 + spread * rng.random()), np.float32
+                )
+            noise = rng.normal(0, 3, (*drawn.shape[:2], 1)).astype(np.float32)
+            images[time] = (image + noise).clip(0, 255).astype(np.uint8)
             masks.append(planes)
         seen = np.stack(masks) > 0.5
         areas = seen[0].mean(axis=(1, 2))
@@ -87,7 +94,19 @@ def _layers(
     for number in range(count):
         layers.append(_moving(source.cut_out(rng), rng, hw, camera, pace))
         if number == 0 and rng.random() < TWICE:
-            layers.insert(int(rng.integers(1, 3)), _double(layers[-1], rng, hw, camera, pace))
+            # The same thing a second time, somewhat lighter or darker, on another way.
+            layer = layers[-1]
+            gain = np.exp(rng.uniform(-0.15, 0.15, 3))
+            colours = (layer.colours * gain).clip(0, 255).astype(np.uint8)
+            planes = layer.planes[..., 0]
+            if rng.random() < 0.5:
+                colours, planes = colours[:, ::-1].copy(), planes[:, ::-1].copy()
+            scale = float(np.sqrt(abs(np.linalg.det(layer.matrices[0][:, :2]))))
+            start = rng.uniform(0.1, 0.9, 2) * [hw[1], hw[0]]
+            layers.insert(
+                int(rng.integers(1, 3)),
+                _on_its_way(colours, planes, start, rng, (camera, pace, scale)),
+            )
     if count and rng.random() < CROSSED:
         layers.append(_crossing(source, layers[1], rng, hw, frames))
     return layers
@@ -179,20 +198,6 @@ def _on_its_way(
     return Layer(colours, planes, matrices, bends)
 
 
-def _double(
-    layer: Layer, rng: Generator, hw: tuple[int, int], camera: list[Floats], pace: float
-) -> Layer:
-    """The same thing a second time, somewhat lighter or darker, on another way."""
-    gain = np.exp(rng.uniform(-0.15, 0.15, 3))
-    colours = (layer.colours * gain).clip(0, 255).astype(np.uint8)
-    planes = layer.planes[..., 0]
-    if rng.random() < 0.5:
-        colours, planes = colours[:, ::-1].copy(), planes[:, ::-1].copy()
-    scale = float(np.sqrt(abs(np.linalg.det(layer.matrices[0][:, :2]))))
-    start = rng.uniform(0.1, 0.9, 2) * [hw[1], hw[0]]
-    return _on_its_way(colours, planes, start, rng, (camera, pace, scale))
-
-
 def _crossing(
     source: TrainingPictures, target: Layer, rng: Generator, hw: tuple[int, int], frames: int
 ) -> Layer:
@@ -281,14 +286,3 @@ def _placed(
     if first:
         planes[..., 0] = 1
     return np.asarray(colours, np.float32), planes
-
-
-def _photographed(
-    drawn: FloatArray, light: Floats, spread: float, rng: Generator
-) -> UintImage:  # (H, W, 3)
-    """Light, blur and noise of one frame."""
-    image = drawn * np.exp(light).astype(np.float32)
-    if spread:
-        image = np.asarray(cv2.GaussianBlur(image, (0, 0), 0.1 + spread * rng.random()), np.float32)
-    noise = rng.normal(0, 3, (*drawn.shape[:2], 1)).astype(np.float32)
-    return (image + noise).clip(0, 255).astype(np.uint8)

@@ -99,7 +99,19 @@ def rehearse(
                 for state, one in zip(states, found, strict=True)
             ]
         parts.append(_newest_parts(states, time))
-    return Rehearsal(maps, _stacked(notes.asked, len(masks), maps[0]), np.stack(parts), remembered)
+    # Hints by frame and object; the first frame has none.
+    objects = len(masks)
+    height, width = (PARTS * side for side in maps[0].keys.shape[1:])
+    first = np.zeros((objects, len(HINTS), height, width), np.float32)
+    later = [one.hints for one in notes.asked]
+    return Rehearsal(
+        maps,
+        np.concatenate([first, *(one[None] for one in later)]).reshape(
+            -1, objects, len(HINTS), height, width
+        ),
+        np.stack(parts),
+        remembered,
+    )
 
 
 def _newest_parts(states: list[MatchState], time: int) -> np.ndarray:  # -> (N, G, 16)
@@ -110,13 +122,3 @@ def _newest_parts(states: list[MatchState], time: int) -> np.ndarray:  # -> (N, 
         assert newest.parts is not None
         rows.append(newest.parts if newest.frame == time else np.zeros_like(newest.parts))
     return np.stack(rows)
-
-
-def _stacked(questions: list[MemoryQuestion], objects: int, maps: FrameMaps) -> np.ndarray:
-    """Hints by frame and object; the first frame has none."""
-    height, width = (PARTS * side for side in maps.keys.shape[1:])
-    first = np.zeros((objects, len(HINTS), height, width), np.float32)
-    later = [one.hints for one in questions]
-    return np.concatenate([first, *(one[None] for one in later)]).reshape(
-        -1, objects, len(HINTS), height, width
-    )

@@ -104,17 +104,13 @@ def flood_clicks(image: UintImage, prompt: Prompt) -> BoolArray:  # (H, W, 3) ->
     """Colours within FLOOD_TOLERANCE of a clicked one and joined to it; negative clicks last."""
     mask = np.zeros(image.shape[:2], np.bool_)
     for x, y, label in sorted(_clicks(prompt), key=lambda click: -click[2]):
-        mask[_flood_colour(image, x, y)] = bool(label)
+        height, width = image.shape[:2]
+        rim = np.zeros((height + 2, width + 2), np.uint8)
+        flags = 4 | (1 << 8) | cv2.FLOODFILL_MASK_ONLY | cv2.FLOODFILL_FIXED_RANGE
+        tolerance = (FLOOD_TOLERANCE,) * 3
+        cv2.floodFill(image.copy(), rim, (x, y), (0, 0, 0), tolerance, tolerance, flags)
+        mask[rim[1:-1, 1:-1] > 0] = bool(label)
     return mask
-
-
-def _flood_colour(image: UintImage, x: int, y: int) -> BoolArray:
-    height, width = image.shape[:2]
-    rim = np.zeros((height + 2, width + 2), np.uint8)
-    flags = 4 | (1 << 8) | cv2.FLOODFILL_MASK_ONLY | cv2.FLOODFILL_FIXED_RANGE
-    tolerance = (FLOOD_TOLERANCE,) * 3
-    cv2.floodFill(image.copy(), rim, (x, y), (0, 0, 0), tolerance, tolerance, flags)
-    return rim[1:-1, 1:-1] > 0
 
 
 def _smooth_photo(image: UintImage) -> UintImage:

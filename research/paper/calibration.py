@@ -109,6 +109,12 @@ def describe_calibration(ranked: RankedCandidates) -> SetResult:
     picked = ranked.ious[rows, first]
     table, curve, error = _reliability(ranked.quality, ranked.ious)
     _, _, first_error = _reliability(ranked.quality[rows, first], picked)
+    # How often two clearly different candidates are in the right order; a tie is half right.
+    left, right = np.triu_indices(ranked.ious.shape[1], 1)
+    better = ranked.ious[:, left] - ranked.ious[:, right]  # NaN of an absent one is not clear
+    order = np.sign(better) * np.sign(ranked.quality[:, left] - ranked.quality[:, right])
+    right_share = np.where(np.abs(better) >= CLEAR_DIFFERENCE, (order + 1) / 2, np.nan)
+    pairs = right_share.shape[1]
     return SetResult(
         figures=(
             values_to_metric("picks the best", (picked >= best).astype(np.float64), ranked.image),
@@ -119,7 +125,7 @@ def describe_calibration(ranked: RankedCandidates) -> SetResult:
                 "gap closed", sum_by_photo(ranked.image, picked - chance, best - chance)
             ),
             *_own_figures(ranked, picked, best),
-            _pairs_figure(ranked),
+            values_to_metric("pairs in order", right_share.ravel(), np.repeat(ranked.image, pairs)),
             MetricValue(name="ECE", value=error),
             MetricValue(name="ECE first", value=first_error),
         ),
@@ -165,16 +171,6 @@ def _pad_rows(rows: list[Floats]) -> Floats:  # N of (K,) -> (N, K)
     for place, row in enumerate(rows):
         table[place, : len(row)] = row
     return table
-
-
-def _pairs_figure(ranked: RankedCandidates) -> MetricValue:
-    """How often two clearly different candidates are in the right order; a tie is half right."""
-    left, right = np.triu_indices(ranked.ious.shape[1], 1)
-    better = ranked.ious[:, left] - ranked.ious[:, right]  # NaN of an absent one is not clear
-    order = np.sign(better) * np.sign(ranked.quality[:, left] - ranked.quality[:, right])
-    right_share = np.where(np.abs(better) >= CLEAR_DIFFERENCE, (order + 1) / 2, np.nan)
-    pairs = right_share.shape[1]
-    return values_to_metric("pairs in order", right_share.ravel(), np.repeat(ranked.image, pairs))
 
 
 def _reliability(quality: Floats, ious: Floats) -> tuple[DetailTable, Curve, float]:

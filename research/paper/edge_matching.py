@@ -43,7 +43,11 @@ def match_levels(found: Bits, truth: BoolArray, radius: float, count: int) -> Bi
     jumps = _jumps(radius, board.shape[1])
     pairs = _nearest_first(flat, truths, jumps, count)
     if pairs.needy.any():
-        graph = _graph(flat, truths, jumps)
+        there: BoolArray = np.any(flat, axis=1)
+        near = truths[:, None] + jumps
+        kept = there[near]
+        places, numbers = np.unique(near[kept], return_inverse=True)
+        graph = _Graph(places, numbers.tolist(), [0, *np.cumsum(kept.sum(axis=1)).tolist()])
         for level in np.flatnonzero(pairs.needy.any(axis=0)):
             _enlarge(graph, flat, pairs, int(level))
     matched = (flat ^ pairs.left).reshape(board.shape)
@@ -114,14 +118,6 @@ class _Graph:
     places: IntArray
     near: list[int]
     ends: list[int]
-
-
-def _graph(flat: Bits, truths: IntArray, jumps: IntArray) -> _Graph:
-    there: BoolArray = np.any(flat, axis=1)
-    near = truths[:, None] + jumps
-    kept = there[near]
-    places, numbers = np.unique(near[kept], return_inverse=True)
-    return _Graph(places, numbers.tolist(), [0, *np.cumsum(kept.sum(axis=1)).tolist()])
 
 
 def _enlarge(graph: _Graph, flat: Bits, pairs: _Pairs, level: int) -> None:

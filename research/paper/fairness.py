@@ -152,7 +152,24 @@ def describe_fairness(
                 values_to_metric(name, values[of == name], image[of == name])
                 for name in column.groups()
             ]
-            gap = _gap(values, image, of, means, f"{column.title} gap, {prompt}")
+            # Difference between the best and the worst group, with an interval over images.
+            worst, *_, best = sorted(means, key=lambda mean: mean.value)
+            photos, member = np.unique(image, return_inverse=True)
+            draws = draw_photos(len(photos))
+            drawn = []
+            for group in (best.name, worst.name):
+                inside = of == group
+                sums = np.bincount(member[inside], weights=values[inside], minlength=len(photos))
+                counts = np.bincount(member[inside], minlength=len(photos))
+                with np.errstate(invalid="ignore"):  # a draw may contain no mask of a group
+                    drawn.append((draws @ sums) / (draws @ counts))
+            low, high = np.nanquantile(drawn[0] - drawn[1], (0.025, 0.975))
+            gap = MetricValue(
+                name=f"{column.title} gap, {prompt}",
+                value=best.value - worst.value,
+                low=float(low),
+                high=float(high),
+            )
             figures.append(gap)
             for mean in means:
                 count = float((of == mean.name).sum())
@@ -170,21 +187,3 @@ def describe_fairness(
         tables=(DetailTable(title="groups", header=HEADER, rows=tuple(rows)),),
         notes=tuple(notes),
     )
-
-
-def _gap(
-    values: Floats, image: IntArray, of: np.ndarray, means: list[MetricValue], name: str
-) -> MetricValue:
-    """Difference between the best and the worst group, with an interval over images."""
-    worst, *_, best = sorted(means, key=lambda mean: mean.value)
-    photos, member = np.unique(image, return_inverse=True)
-    draws = draw_photos(len(photos))
-    drawn = []
-    for group in (best.name, worst.name):
-        inside = of == group
-        sums = np.bincount(member[inside], weights=values[inside], minlength=len(photos))
-        counts = np.bincount(member[inside], minlength=len(photos))
-        with np.errstate(invalid="ignore"):  # a draw may contain no mask of a group
-            drawn.append((draws @ sums) / (draws @ counts))
-    low, high = np.nanquantile(drawn[0] - drawn[1], (0.025, 0.975))
-    return MetricValue(name=name, value=best.value - worst.value, low=float(low), high=float(high))

@@ -48,19 +48,6 @@ class View:
     order: tuple[int, ...] = ()
 
 
-def read_index(path: Path) -> dict[str, Stored]:
-    """The tensors of a safetensors file by name."""
-    with path.open("rb") as file:
-        (size,) = struct.unpack("<Q", file.read(8))
-        header = json.loads(file.read(size))
-    header.pop("__metadata__", None)
-    return {
-        name: Stored(name, one["dtype"], tuple(one["shape"]), 8 + size + first, last - first)
-        for name, one in header.items()
-        for first, last in [one["data_offsets"]]
-    }
-
-
 def float_value(index: dict[str, Stored], data: bytes, name: str) -> NDArray[np.float32]:
     """A tensor as the model reads it."""
     stored = index[name]
@@ -139,7 +126,19 @@ class Sharing:
 
 def share(path: Path, numbers: Path) -> tuple[int, int]:
     """Rewrite a graph file; how many bytes it had and has."""
-    index, data = read_index(numbers), numbers.read_bytes()
+    # The tensors of a safetensors file by name.
+    with numbers.open("rb") as file:
+        (size,) = struct.unpack("<Q", file.read(8))
+        header = json.loads(file.read(size))
+    header.pop("__metadata__", None)
+    index, data = (
+        {
+            name: Stored(name, one["dtype"], tuple(one["shape"]), 8 + size + first, last - first)
+            for name, one in header.items()
+            for first, last in [one["data_offsets"]]
+        },
+        numbers.read_bytes(),
+    )
     where: dict[bytes, View] = {}
     for name in index:
         if not name.endswith(SCALE):

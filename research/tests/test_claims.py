@@ -43,12 +43,15 @@ def finished(arm: str, seed: int, first: list[float], images: list[int] | None =
     )  # fmt: skip
 
 
-def write_crowds(folder: Path, count: int) -> None:
-    """A set of images with nine squares each."""
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """`train` with crowded images, `eval` with one set."""
+    # A set of images with nine squares each.
+    folder = tmp_path / "train" / "crowds"
     rng = np.random.default_rng(5)
     (folder / "images").mkdir(parents=True)
     images = []
-    for number in range(count):
+    for number in range(10):
         path = folder / "images" / f"{number}.png"
         Image.fromarray(rng.integers(0, 255, (80, 80, 3), dtype=np.uint8)).save(path)
         masks = []
@@ -59,12 +62,6 @@ def write_crowds(folder: Path, count: int) -> None:
             masks.append(Mask(mask_to_rle(mask)))
         images.append(AnnotatedImage(file_name=path.name, hw=(80, 80), masks=Masks(masks)))
     write_rows(folder, images)
-
-
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
-    """`train` with crowded images, `eval` with one set."""
-    write_crowds(tmp_path / "train" / "crowds", 10)
     write_sets(tmp_path / "train")
     write_set(tmp_path / "eval" / "coco_val", [[(4, 4, 40, 40), (20, 20, 60, 60), (0, 0, 50, 9)]])
     return tmp_path

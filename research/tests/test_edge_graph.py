@@ -43,14 +43,6 @@ def refined(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def drop_graph(folder: Path, name: str) -> None:
-    """A bundle without one of its graphs."""
-    manifest = read_manifest(folder)
-    kept = tuple(graph for graph in manifest.graphs if graph.name != name)
-    text = manifest_to_json(replace(manifest, graphs=kept))
-    (folder / "manifest.json").write_text(text, encoding="utf-8")
-
-
 @pytest.mark.parametrize("cells", [16, 37, 150])
 def test_torch_and_onnx_say_the_same(refined: Path, cells: int) -> None:
     rng = np.random.default_rng(cells)
@@ -93,7 +85,11 @@ def test_without_the_network_colours_decide(refined: Path, tmp_path: Path) -> No
     photo = np.where(disc[..., None], (190, 60, 50), (60, 130, 90)).astype(np.uint8)
     plain = tmp_path / "plain"
     shutil.copytree(refined, plain)
-    drop_graph(plain, GraphNames.REFINER)
+    # A bundle without one of its graphs.
+    manifest = read_manifest(plain)
+    kept = tuple(graph for graph in manifest.graphs if graph.name != GraphNames.REFINER)
+    text = manifest_to_json(replace(manifest, graphs=kept))
+    (plain / "manifest.json").write_text(text, encoding="utf-8")
     asked = {"box": (100, 50, 300, 250), "refine_edges": True}
     with_network, colours = (
         anymask.load(str(folder)).segment(photo, **asked).first.pixels()  # type: ignore[arg-type]

@@ -17,7 +17,9 @@ from tests.training.small_data import write_sets
 
 def see(image: UintImage) -> Asking:
     """A model that answers whatever is asked with the bright shape, roughly."""
-    geometry = Geometry((image.shape[0], image.shape[1]), _fit(image), 512)
+    scale = 512 / max(image.shape[:2])
+    height, width = (max(1, int(length * scale + 0.5)) for length in image.shape[:2])
+    geometry = Geometry((image.shape[0], image.shape[1]), height, width, 512)
     bright = image.mean(axis=2) > 130
     cells = np.full((128, 128), -4, np.float32)
     rows, columns = (length // 4 for length in geometry.input_hw)
@@ -30,12 +32,6 @@ def see(image: UintImage) -> Asking:
         return [Prediction.of_logits(cells[None], quality, order, geometry) for _ in list(prompts)]  # type: ignore[call-overload]
 
     return ask
-
-
-def _fit(image: UintImage) -> tuple[int, int]:
-    scale = 512 / max(image.shape[:2])
-    height, width = (max(1, int(length * scale + 0.5)) for length in image.shape[:2])
-    return height, width
 
 
 @pytest.fixture(scope="module")

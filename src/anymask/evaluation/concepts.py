@@ -81,7 +81,14 @@ def score_concepts(answers: Sequence[ConceptAnswer]) -> dict[str, float]:
     )
     figures = {"cgF1": 100 * f1 * mcc, "pmF1": f1, "IL_MCC": mcc}
     if any(one.pair.is_video for one in answers):
-        figures |= hota_of([count_hota(one) for one in answers])
+        # Combine the counts of all pairs.
+        tp, fn, fp, association = np.sum([count_hota(one) for one in answers], axis=0)
+        detection = tp / np.maximum(tp + fn + fp, 1)
+        associated = association / np.maximum(tp, 1)
+        values = np.sqrt(detection * associated), detection, associated
+        figures |= dict(
+            zip(("pHOTA", "pDetA", "pAssA"), (float(v.mean()) for v in values), strict=True)
+        )
     return figures
 
 
@@ -153,12 +160,3 @@ def count_hota(one: ConceptAnswer) -> Floats:  # -> (4, A)
     overlap = matches / np.maximum(lengths - matches, 1)
     association = (matches * overlap).sum((1, 2))
     return np.stack([tp, theirs.sum() - tp, ours.sum() - tp, association])
-
-
-def hota_of(counts: Sequence[Floats]) -> dict[str, float]:  # (4, A) each
-    """Combine the counts of all pairs."""
-    tp, fn, fp, association = np.sum(counts, axis=0)
-    detection = tp / np.maximum(tp + fn + fp, 1)
-    associated = association / np.maximum(tp, 1)
-    values = np.sqrt(detection * associated), detection, associated
-    return dict(zip(("pHOTA", "pDetA", "pAssA"), (float(v.mean()) for v in values), strict=True))

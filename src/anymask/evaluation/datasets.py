@@ -11,7 +11,6 @@ from anymask.base import DataError
 from anymask.evaluation.measures import check_measures
 from anymask.evaluation.selection import EvalSet, SetPlan
 from anymask.formats import (
-    Dataset,
     LossReport,
     ReadSettings,
     SetInfo,
@@ -49,22 +48,6 @@ def open_set(
     return EvalSet(plan, info, samples, reading)
 
 
-def labelled_set(stream: Dataset) -> EvalSet:
-    """Load one file or folder of annotations.
-
-    Raises DataError if the annotations are invalid or empty, or if an image is missing.
-    """
-    samples = [replace(one, source=stream.picture(one)) for one in stream]
-    if not samples:
-        raise DataError(
-            f"{stream.source} contains no labeled images (read as {stream.form}). Pass a "
-            "labeled dataset."
-        )
-    folder = stream.source if stream.source.is_dir() else stream.source.parent
-    info = SetInfo(name=stream.name, folder=folder, source=stream.form)
-    return EvalSet(SetPlan(name=stream.name), info, samples, stream.settings)
-
-
 def with_measures(one: EvalSet, only: Sequence[str], also: Sequence[str]) -> EvalSet:
     """Replace the measures of a dataset by `only`, and add `also`. Raises ConfigError."""
     names = check_measures([*(only or one.plan.measures), *also], "measures")
@@ -97,7 +80,16 @@ class SetQuery:
             return [open_set(SetPlan(name=one.name), one, self.reading) for one in folders]
         stream = read(path, self.form, self.images, self.split, **vars(self.reading))
         stream = stream.with_sizes_checked()
-        one = labelled_set(stream)
+        # Load one file or folder of annotations.
+        samples = [replace(one, source=stream.picture(one)) for one in stream]
+        if not samples:
+            raise DataError(
+                f"{stream.source} contains no labeled images (read as {stream.form}). Pass a "
+                "labeled dataset."
+            )
+        folder = stream.source if stream.source.is_dir() else stream.source.parent
+        info = SetInfo(name=stream.name, folder=folder, source=stream.form)
+        one = EvalSet(SetPlan(name=stream.name), info, samples, stream.settings)
         for line in stream.unread_lines():
             print(line, file=sys.stderr)
         if self.split is None and len(stream.splits) > 1:

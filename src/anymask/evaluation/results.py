@@ -245,25 +245,24 @@ def _plain(value: Any, digits: int = 6) -> Any:
 def sets_from_json(raw: dict[str, Any]) -> tuple[SetScores, ...]:
     """Return the finished datasets of a written report. Raises DataError if it is invalid."""
     try:
-        return tuple(_set_from_json(row) for row in raw["sets"])
+        return tuple(
+            SetScores(
+                **{key: np.array(row[key], np.int64) for key in ("image", "mask", "area")},
+                name=str(row["name"]),
+                groups=tuple(row["groups"]),
+                measures=tuple(row["measures"]),
+                columns={
+                    (str(one["method"]), str(one["measure"])): np.array(one["values"], np.float64)
+                    for one in row["columns"]
+                },
+                found=tuple(_result_from_json(found) for found in row["found"]),
+            )
+            for row in raw["sets"]
+        )
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(
             "This is not a report of `anymask evaluate`. Create a new report."
         ) from error
-
-
-def _set_from_json(row: dict[str, Any]) -> SetScores:
-    return SetScores(
-        **{key: np.array(row[key], np.int64) for key in ("image", "mask", "area")},
-        name=str(row["name"]),
-        groups=tuple(row["groups"]),
-        measures=tuple(row["measures"]),
-        columns={
-            (str(one["method"]), str(one["measure"])): np.array(one["values"], np.float64)
-            for one in row["columns"]
-        },
-        found=tuple(_result_from_json(found) for found in row["found"]),
-    )
 
 
 def _result_from_json(raw: dict[str, Any]) -> SetResult:

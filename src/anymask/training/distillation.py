@@ -32,7 +32,7 @@ from anymask.masks import Mask, Masks, mask_to_rle, rle_to_string, string_to_rle
 from anymask.runtime import channels_of_weights, pick_device
 from anymask.training.export_folder import export_beside
 from anymask.training.held_out import measure, measure_boxes, model_of, subsample
-from anymask.training.loop import TrainingRun, train
+from anymask.training.loop import TrainingRun, train_with_progress
 from anymask.training.options import (
     OPTIONS,
     DistilOptions,
@@ -45,9 +45,7 @@ from anymask.training.presets import BRIEF, named
 from anymask.training.recipe import Recipe, RecipeStage
 from anymask.training.reports import PAGE, RESULT, curve, gain_table, worst_answers
 from anymask.training.run_folder import (
-    TrainingTeller,
     check_one_process,
-    is_done,
     licence_with_data,
     newest_state,
     tidy,
@@ -109,7 +107,6 @@ def distil(
     recipe = recipe_of_options(options)
     with claimed(options.output):
         folder = options.output
-        teller = TrainingTeller()
         device = str(pick_device(options.device))
         begin(options)
         held = load_held_out_part(recipe, options.data, folder, device, options.held_out)
@@ -122,15 +119,12 @@ def distil(
                 "No report was written: the data has fewer than two images, or this run has "
                 "already trained on all of them."
             )
+        keys = frozenset(() if held is None else held.keys)
         sitting = TrainingRun(
-            options.data, folder, device=device, max_minutes=options.max_minutes, report=teller.row,
-            on_progress=teller.step, held_out=frozenset(() if held is None else held.keys),
-        )  # fmt: skip
-        train(recipe, sitting)
-        if is_done(folder, recipe.steps):
+            options.data, folder, device=device, max_minutes=options.max_minutes, held_out=keys
+        )
+        if train_with_progress(recipe, sitting, print):
             finish(options, recipe, held)
-        else:
-            print(f"Stopped. The checkpoint is in {folder}. Run the same command to resume.")
     return options.output / WEIGHTS
 
 
@@ -282,7 +276,11 @@ def load_held_out_part(
         photos = subsample(photos, ASKED_PHOTOS)
         predicted = predicted or teacher_masks(recipe, photos, device)
         with located(path):
-            labelled = [with_masks(*one) for one in zip(photos, predicted, strict=True) if one[1]]
+            labelled = [
+                replace(one, masks=Masks([Mask(rle=string_to_rle(rle, one.hw)) for rle in rles]))
+                for one, rles in zip(photos, predicted, strict=True)
+                if rles
+            ]
         if not labelled:
             return None
     against = "teacher" if predicted else "masks"
@@ -318,12 +316,6 @@ def teacher_masks(recipe: Recipe, photos: Sequence[AnnotatedImage], device: str)
         rles = [rle_to_string(mask_to_rle(mask)) for mask in answers if mask.any()]
         found.append(list(dict.fromkeys(rles)))
     return found
-
-
-def with_masks(photo: AnnotatedImage, rles: Sequence[str]) -> AnnotatedImage:
-    """Return an image with the masks that the teacher predicted."""
-    masks = [Mask(rle=string_to_rle(one, photo.hw)) for one in rles]
-    return replace(photo, masks=Masks(masks))
 
 
 def score(model: Model, photos: Sequence[AnnotatedImage]) -> tuple[Figures, Measured]:

@@ -551,7 +551,13 @@ def optimise(source: Path, target: Path, *, level: str = "extended", fold: bool 
         providers=["CPUExecutionProvider"],
         disabled_optimizers=[*DISABLED_OPTIMISERS, *([] if fold else ["ConstantFolding"])],
     )
-    _drop_unused_domains(target)
+    # Remove unused operator sets, which ONNX Runtime declares and other readers may reject.
+    model = onnx.load(target, load_external_data=False)
+    used = {node.domain for node in model.graph.node} | {""}
+    kept = [entry for entry in model.opset_import if entry.domain in used]
+    del model.opset_import[:]
+    model.opset_import.extend(kept)
+    target.write_bytes(model.SerializeToString())
 
 
 def quantise(source: Path, target: Path) -> None:
@@ -604,16 +610,6 @@ def store_half(path: Path) -> None:
 def weight_bytes(path: Path) -> int:
     """Return the size of a graph file and its external weights in bytes."""
     return sum(part.stat().st_size for part in path.parent.glob(f"{path.name}*"))
-
-
-def _drop_unused_domains(path: Path) -> None:
-    """Remove unused operator sets, which ONNX Runtime declares and other readers may reject."""
-    model = onnx.load(path, load_external_data=False)
-    used = {node.domain for node in model.graph.node} | {""}
-    kept = [entry for entry in model.opset_import if entry.domain in used]
-    del model.opset_import[:]
-    model.opset_import.extend(kept)
-    path.write_bytes(model.SerializeToString())
 
 
 # Attention of exported graphs as one operator of ONNX Runtime.

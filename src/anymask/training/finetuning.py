@@ -32,15 +32,13 @@ from anymask.training.held_out import (
     state_at,
     subsample,
 )
-from anymask.training.loop import TrainingRun, train
+from anymask.training.loop import TrainingRun, train_with_progress
 from anymask.training.lora import save_adapters
 from anymask.training.options import TuningOptions, TuningSettings, check_end, need_torch
 from anymask.training.recipe import Recipe
 from anymask.training.reports import PAGE, RESULT, minutes_of, plan_in_words, write_page
 from anymask.training.run_folder import (
-    TrainingTeller,
     check_one_process,
-    is_done,
     licence_with_data,
     newest_state,
     tidy,
@@ -115,11 +113,19 @@ def finetune(
             tune_memory(options, start)
             return options.output / WEIGHTS
         run = prepare_data(options, start)
-        if train_recipe(run):
-            selected = select_checkpoint(run)
+        folder, recipe, path = run.folder, run.recipe, run.folder / WEIGHTS
+        judge = _Judge(subsample(run.held, JUDGED_PHOTOS), recipe.learn == "no-prompt", run.frozen)
+        sitting = TrainingRun(
+            folder / DATA, folder, device=run.device, max_minutes=options.max_minutes, judge=judge,
+            frozen=run.frozen,
+        )  # fmt: skip
+        if train_with_progress(recipe, sitting, print):
+            found = newest_state(folder)
+            assert found is not None  # the run has just finished
+            ended = choose_end(folder, recipe, found[1], run.held, run.before, run.frozen)
+            selected = SelectedCheckpoint(*ended, found[1])
             import anymask
 
-            folder, recipe, path = run.folder, run.recipe, run.folder / WEIGHTS
             licence = licence_with_data(recipe, run.data.licences())
             about = {"data": run.data.stated(), "figures": selected.figures(), "licence": licence}
             write_weights(path, selected.module, recipe, about)
@@ -203,34 +209,14 @@ def prepare_data(options: TuningOptions, start: tuple[str, str]) -> TuningRun:
     if newest_state(folder) is None:
         minutes = minutes_of(recipe, folder / DATA, len(learned), device, frozen)
         print(plan_in_words(recipe, len(learned), len(held), minutes), flush=True)
-    before = _baseline_metrics(folder, recipe, held, frozen)
+
+    def measure_start() -> Measured:
+        start = starting_module(folder, recipe)
+        return measure(model_of(start if frozen is None else frozen.attach(start)), held)
+
+    before = measured_once(folder / BEFORE, CLICKS, measure_start)
     print(f"before: {_in_words(before)}", flush=True)
     return TuningRun(options, recipe, report, held, before, frozen, device)
-
-
-def train_recipe(run: TuningRun) -> bool:
-    """Train, or resume the training; return whether it is complete."""
-    options, folder, recipe = run.options, run.folder, run.recipe
-    teller = TrainingTeller()
-    judged = subsample(run.held, JUDGED_PHOTOS)
-    sitting = TrainingRun(
-        folder / DATA, folder, device=run.device, max_minutes=options.max_minutes,
-        report=teller.row, on_progress=teller.step,
-        judge=_Judge(judged, recipe.learn == "no-prompt", run.frozen), frozen=run.frozen,
-    )  # fmt: skip
-    train(recipe, sitting)
-    if is_done(folder, recipe.steps):
-        return True
-    print(f"Stopped. The checkpoint is in {folder}. Run the same command to resume.")
-    return False
-
-
-def select_checkpoint(run: TuningRun) -> SelectedCheckpoint:
-    """Choose the weights to keep by their metrics on the held-out images."""
-    found = newest_state(run.folder)
-    assert found is not None  # the run has just finished
-    ended = choose_end(run.folder, run.recipe, found[1], run.held, run.before, run.frozen)
-    return SelectedCheckpoint(*ended, found[1])
 
 
 def report_gain(run: TuningRun, selected: SelectedCheckpoint, tuned: Model) -> None:
@@ -295,18 +281,6 @@ def _opened(path: Path, options: TuningOptions, scratch: Path) -> Dataset:
     finally:
         project.close()
     return read(exported)
-
-
-def _baseline_metrics(
-    folder: Path, recipe: Recipe, held: Sequence[AnnotatedImage], frozen: FrozenOutputs | None
-) -> Measured:
-    """Return the metrics of the starting weights, computed once."""
-
-    def compute() -> Measured:
-        start = starting_module(folder, recipe)
-        return measure(model_of(start if frozen is None else frozen.attach(start)), held)
-
-    return measured_once(folder / BEFORE, CLICKS, compute)
 
 
 @dataclass(frozen=True)

@@ -35,20 +35,16 @@ class LowRankChange(nn.Module):
         return weight + self.scale * (self.lora_B @ self.lora_A).view_as(weight)
 
 
-def adapted_layers(model: nn.Module) -> dict[str, nn.Module]:
-    """Return the layers that adapters apply to, by name: linear layers and 1 x 1 convolutions."""
-    return {
+def add_adapters(model: nn.Module, rank: int, alpha: float) -> None:
+    """Add adapters to all supported layers, and freeze everything else."""
+    model.requires_grad_(False)
+    # Return the layers that adapters apply to, by name: linear layers and 1 x 1 convolutions.
+    for layer in {
         name: layer
         for name, layer in model.named_modules()
         if isinstance(layer, nn.Linear)
         or (isinstance(layer, nn.Conv2d) and layer.kernel_size == (1, 1) and layer.groups == 1)
-    }
-
-
-def add_adapters(model: nn.Module, rank: int, alpha: float) -> None:
-    """Add adapters to all supported layers, and freeze everything else."""
-    model.requires_grad_(False)
-    for layer in adapted_layers(model).values():
+    }.values():
         weight = layer.get_parameter("weight")
         parametrize.register_parametrization(layer, "weight", LowRankChange(weight, rank, alpha))
 

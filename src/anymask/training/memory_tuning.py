@@ -7,7 +7,6 @@ this side. The best one is kept if it is no worse than the start at the model's 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -48,18 +47,12 @@ from anymask.training.held_out import (
     network_at,
 )
 from anymask.training.interaction import Draws
-from anymask.training.loop import TrainingRun, train
+from anymask.training.loop import TrainingRun, train_with_progress
 from anymask.training.options import TuningOptions
 from anymask.training.presets import memory_recipe
 from anymask.training.recipe import Recipe
-from anymask.training.reports import PAGE, RESULT, curve, gain_table
-from anymask.training.run_folder import (
-    TrainingTeller,
-    is_done,
-    licence_with_data,
-    newest_state,
-    tidy,
-)
+from anymask.training.reports import PAGE, RESULT, curve, gain_table, seconds_of_steps
+from anymask.training.run_folder import licence_with_data, newest_state, tidy
 from anymask.training.step import build_step
 from anymask.training.trainee import build_trainee, learning_mode, starting_module
 from anymask.training.weights import WEIGHTS, write_weights
@@ -131,17 +124,13 @@ def tune_memory(options: TuningOptions, start: tuple[str, str]) -> None:
         DataError: The clips are invalid.
     """
     run = prepare_clips(options, start)
-    teller = TrainingTeller()
     sitting = TrainingRun(
         options.data, options.output, device=str(pick_device(options.device)),
-        max_minutes=options.max_minutes, report=teller.row, on_progress=teller.step,
-        judge=run.scorer, held_out=run.held_out, frozen=run.scorer.frozen,
+        max_minutes=options.max_minutes, judge=run.scorer, held_out=run.held_out,
+        frozen=run.scorer.frozen,
     )  # fmt: skip
-    train(run.recipe, sitting)
-    if not is_done(options.output, run.recipe.steps):
-        print(f"Stopped. The checkpoint is in {options.output}. Run the same command to resume.")
-        return
-    write_best(run)
+    if train_with_progress(run.recipe, sitting, print):
+        write_best(run)
 
 
 def prepare_clips(options: TuningOptions, start: tuple[str, str]) -> ClipRun:
@@ -263,18 +252,10 @@ def minutes_of(recipe: Recipe, folder: Path, clips: Sequence[Clip], frozen: Froz
     step = build_step(frozen.attach(model), recipe)
     spec = frame_spec(models.spec(recipe.model), recipe.stages[0].side)
     batch = draw_window(clips, spec, np.random.default_rng(recipe.seed))
-    threads, taken = torch.get_num_threads(), []
-    torch.set_num_threads(1)
-    try:
-        for _ in range(2):
-            began = time.monotonic()
-            step(batch, 0.0, Draws(recipe.seed, 0, range(1))).loss.backward()
-            taken.append(time.monotonic() - began)
-    finally:
-        torch.set_num_threads(threads)
+    draws = Draws(recipe.seed, 0, range(1))
+    first, later = seconds_of_steps(lambda: step(batch, 0.0, draws).loss, 2, one_core=True)
     frames = min(sum(len(clip.frames) for clip in clips), recipe.steps * FRAMES)
-    encoding = max(0.0, taken[0] - taken[1]) / FRAMES * frames
-    return (recipe.steps * taken[1] + encoding) / 60
+    return (recipe.steps * later + max(0.0, first - later) / FRAMES * frames) / 60
 
 
 @dataclass(frozen=True)

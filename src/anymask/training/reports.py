@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from anymask.base import DataError, parse_json, write_whole
 from anymask.evaluation import page, tight_box
@@ -177,6 +178,20 @@ def plan_in_words(recipe: Recipe, photos: int, held: int, minutes: float) -> str
     )
 
 
+def seconds_of_steps(loss: Callable[[], Tensor], count: int, one_core: bool) -> list[float]:
+    """Time forward and backward pass `count` times, in one thread for `one_core`."""
+    threads, taken = torch.get_num_threads(), []
+    torch.set_num_threads(1 if one_core else threads)
+    try:
+        for _ in range(count):
+            began = time.monotonic()
+            loss().backward()
+            taken.append(time.monotonic() - began)
+    finally:
+        torch.set_num_threads(threads)
+    return taken
+
+
 def minutes_of(
     recipe: Recipe, data: Path, photos: int, device: str, frozen: FrozenOutputs | None
 ) -> float:
@@ -187,7 +202,7 @@ def minutes_of(
         photos: Number of training images.
         frozen: Cache that the run will use.
     """
-    one = replace(recipe, prepare_ahead=False, workers=1)
+    one, on_cpu = replace(recipe, prepare_ahead=False, workers=1), device == "cpu"
     model = learning_mode(build_trainee(one, data), one).to(device)
     step = build_step(model, one).to(device)
     if frozen is not None:
@@ -195,21 +210,17 @@ def minutes_of(
     mix = mix_of(recipe.channels)
     store = None if mix is None else PhotoStore(data.parent / PHOTOS, mix, enough(recipe))
     batch = next(batches(one, data, store, rank=0, first_step=0))
-    threads, taken = torch.get_num_threads(), [0.0]
-    torch.set_num_threads(1 if device == "cpu" else threads)
-    try:
-        for _ in range(2 if frozen is not None else 1):
-            began = time.monotonic()
-            halves = one.bf16 and multiplies_halves(torch.device(device))
-            with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=halves):
-                outcome = step(batch, 0.0, Draws(one.seed, 0, range(len(batch.images))))
-            outcome.loss.backward()
-            taken.append(time.monotonic() - began)
-    finally:
-        torch.set_num_threads(threads)
-    workers = recipe.workers if device == "cpu" else 1
+    halves = one.bf16 and multiplies_halves(torch.device(device))
+
+    def loss() -> Tensor:
+        draws = Draws(one.seed, 0, range(len(batch.images)))
+        with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=halves):
+            return cast(Tensor, step(batch, 0.0, draws).loss)
+
+    taken = seconds_of_steps(loss, 1 if frozen is None else 2, one_core=on_cpu)
+    workers = recipe.workers if on_cpu else 1
     seconds = recipe.steps * taken[-1] / workers
     if frozen is not None:
         pool = min(recipe.views * photos, recipe.images_before(recipe.steps))
-        seconds += max(0.0, taken[1] - taken[2]) / len(batch.images) * pool / workers
+        seconds += max(0.0, taken[0] - taken[1]) / len(batch.images) * pool / workers
     return seconds / 60

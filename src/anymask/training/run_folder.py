@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
-from torch import Tensor
 
 from anymask.base import ConfigError, InputError, ProgressBar, WeightsError, say, whole_file
 from anymask.runtime import licence_of_weights
@@ -164,16 +163,6 @@ def newest_state(folder: Path) -> tuple[Path, dict[str, Any]] | None:
     return None
 
 
-def tensors_hash(tensors: dict[str, Tensor]) -> str:
-    """Return the SHA-256 of names, shapes and values, independent of the file layout."""
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        values = tensors[name].detach().cpu().contiguous().numpy()
-        digest.update(f"{name}{values.dtype}{values.shape}".encode())
-        digest.update(values.tobytes())
-    return digest.hexdigest()
-
-
 def append_log(folder: Path, row: dict[str, Any]) -> None:
     """Append a row to the log as a JSON line."""
     with (folder / LOG).open("a", encoding="utf-8") as file:
@@ -273,12 +262,19 @@ def write_module(model: nn.Module, target: Path, licence: str) -> None:
     from anymask.training.export_graphs import export_bundle, round_to_half
 
     round_to_half(model)
+    # Return the SHA-256 of names, shapes and values, independent of the file layout.
+    tensors = model.state_dict()
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        values = tensors[name].detach().cpu().contiguous().numpy()
+        digest.update(f"{name}{values.dtype}{values.shape}".encode())
+        digest.update(values.tobytes())
     export_bundle(
         model,
         cast("ModelSpec", model.spec),
         target,
         licence=licence,
-        weights_hash=tensors_hash(model.state_dict()),
+        weights_hash=digest.hexdigest(),
         variant="half",
     )
 
