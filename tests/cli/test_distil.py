@@ -24,7 +24,7 @@ from anymask.training.recipe import recipe_of
 from anymask.training.reports import RESULT
 from anymask.training.run_folder import read_state
 from anymask.training.samples import Batch
-from anymask.training.step import open_teacher
+from anymask.training.step import Teacher
 from anymask.training.weights import write_result
 from tests.conftest import CommandLine
 from tests.training.small_data import write_sets
@@ -143,7 +143,7 @@ def test_without_masks_the_report_says_how_far_student_and_teacher_agree(
     assert part.before == figures["before"]
     (photo,) = part.photos  # its masks are the teacher's answers to clicks
     assert 1 <= len(photo.rles) <= 5
-    teacher = held_out.model_of(open_teacher("tiny", tiny).eval())
+    teacher = held_out.model_of(Teacher.open(recipe).module)
     rng = np.random.default_rng([recipe.seed, 0])
     places = (rng.random((5, 2)) * (90, 70)).round(1).tolist()
     answers = [teacher.segment(photo.picture(None), points=[place]).masks[0] for place in places]

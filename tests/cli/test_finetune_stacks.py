@@ -81,7 +81,7 @@ def test_photos_are_refused_where_a_model_of_channels_would_be_asked_about_them(
         )
     for asked in (["--teacher", tunes], ["--teacher", "nano", "--student", tunes]):
         distil = ["distil", *asked, "--data", str(tmp_path), "-o", str(tmp_path / "run")]
-        assert f"{tunes} were tuned on images with {COUNT} channels" in cli.refused(distil)
+        assert f"{tunes} take {COUNT} channels" in cli.refused(distil)
 
 
 def test_the_example_of_the_bundle_takes_the_same_channels(

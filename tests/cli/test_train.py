@@ -100,7 +100,7 @@ def test_a_recipe_is_checked_before_torch_is_imported(
     for recipe, place, told in (
         ("nosuch.toml", data, "Unknown recipe 'nosuch.toml'"),
         (str(tmp_path / "idle.toml"), data, "workers must be"),
-        ("nano", data / "round", "is a training set. Expected a folder of training sets"),
+        ("nano", data / "round", "is a training set, not a folder of them"),
     ):
         assert told in cli.refused(
             ["train", recipe, "--data", str(place), "-o", str(tmp_path / "run")]
@@ -225,7 +225,7 @@ def test_a_process_that_the_system_kills_ends_a_run_that_goes_on_and_is_named(
     assert process.returncode == 2, err
     said = {
         "worker": f"Training process 0 (pid {lost}) was killed (SIGKILL).",
-        "beside": "A data loading process was terminated",
+        "beside": "A data loading process was killed",
     }[which]
     assert said in err
     assert "Run the same command to resume" in err

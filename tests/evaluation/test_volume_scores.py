@@ -144,7 +144,7 @@ def test_files_and_folders_are_compared(tmp_path: Path, capsys: pytest.CaptureFi
 def test_what_does_not_lie_on_each_other_is_refused(tmp_path: Path) -> None:
     found, truth = volumes()
     moved = Volume(found.array, scaled_affine((1, 1, 1)))
-    with pytest.raises(DataError, match="affines of the result"):
+    with pytest.raises(DataError, match="affines of result"):
         score_volume(moved, truth)
     with pytest.raises(DataError, match="shape"):
         score_volume(Volume(found.array[1:], found.affine), truth)

@@ -144,7 +144,7 @@ def test_a_run_learns_the_mix_and_leaves_it_in_the_spec(
         ({"task": "distil", "synthetic": 0.0}, "task = 'masks'"),
         (
             {"channels": {"lows": [1]}, "synthetic": 0.0},
-            "channels table requires the keys lows, highs, weights",
+            "Set lows, highs, weights",
         ),
     ],
 )

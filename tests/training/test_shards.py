@@ -90,7 +90,7 @@ def test_a_run_is_resumed_in_the_middle_of_an_epoch_with_the_same_pictures(
 
 def test_what_shards_cannot_give_is_refused(data: Path, tmp_path: Path) -> None:
     run = TrainingRun(data, tmp_path, scenes=lambda *_: pytest.fail("is not asked"))
-    with pytest.raises(ConfigError, match="Set synthetic = 0 and remove `sets`"):
+    with pytest.raises(ConfigError, match="do not support synthetic"):
         train(small_recipe(steps=2, synthetic=0.3), run)
     with pytest.raises(DataError, match="already contains shards"):
         write_shards([], data, 1)

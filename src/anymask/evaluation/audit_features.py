@@ -339,6 +339,7 @@ def _compare_answers(
     shares = np.array([_mutual_shares(given, answer.mask) for answer in answers])
     clicked = places["click"] + places["second"]
     clicks = np.average(shares[clicked], axis=0, weights=weights[clicked]) if clicked else (0, 0)
+    one, other = mask["click"], mask["second"]
     found = {
         **agree,
         "first_click": float(agrees[places["click"][0]]) if places["click"] else 0.0,
@@ -346,7 +347,9 @@ def _compare_answers(
         "mean": float((weights * agrees).sum() / weights.sum()),
         "inside_clicks": float(clicks[0]),
         "of_clicks": float(clicks[1]),
-        "one_object": _iou(mask["click"], mask["second"]),
+        "one_object": 0.0
+        if one is None or other is None
+        else float(mask_iou(one[None], other[None])[0, 0]),
         "outline": 0.0 if mask["refine"] is None else _outline_agreement(given, mask["refine"]),
     }
     for kind in ("box", "click", "refine"):
@@ -355,12 +358,6 @@ def _compare_answers(
         inside, of = _mutual_shares(given, mask[kind])
         found |= {f"inside_{kind}": inside, f"of_{kind}": of}
     return found
-
-
-def _iou(first: BoolArray | None, second: BoolArray | None) -> float:
-    if first is None or second is None:
-        return 0.0
-    return float(mask_iou(first[None], second[None])[0, 0])
 
 
 def _mutual_shares(given: BoolArray, answer: BoolArray | None) -> tuple[float, float]:

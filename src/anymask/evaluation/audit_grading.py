@@ -174,8 +174,7 @@ def load_grader(path: str | Path | None = None) -> Grader:
         )
     except (OSError, DataError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
-            f"{path} is not a grader file of format {GRADER_FORMAT}. Omit the grader file to "
-            "use the built-in grader, or fit a new grader."
+            f"{path} is not a grader file of format {GRADER_FORMAT}. Omit it, or fit a new one."
         ) from error
 
 

@@ -72,8 +72,7 @@ class AuditOptions(ReadSettings):
         refuse_text("a list", accept=self.accept)
         if (self.to or self.accept) and self.proposals is None:
             raise InputError(
-                "Options `to` and `accept` require `proposals`. Set `proposals` to an output "
-                "folder."
+                "Options `to` and `accept` require `proposals`. Set it to a new folder."
             )
 
 

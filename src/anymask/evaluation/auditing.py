@@ -244,8 +244,7 @@ def _write_proposals(
         unknown = sorted({*options.accept} - {suspect.number for suspect in changing})
         if unknown:
             raise InputError(
-                f"No proposal exists for suspect {unknown[0]}. {REPORT} lists the suspects "
-                "with proposals."
+                f"No proposal exists for suspect {unknown[0]}. {REPORT} lists those with one."
             )
         changing = [suspect for suspect in changing if suspect.number in options.accept]
     by_image = _by_image(result, changing)

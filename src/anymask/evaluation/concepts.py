@@ -51,8 +51,7 @@ def report_concepts(results: Path, truth: Path) -> Report:
     counted = [pair for pair in pairs if pair.exhaustive]
     if not counted:
         raise DataError(
-            f"{truth} contains no pair of a phrase with exhaustive masks. Expected a file in the "
-            "layout of SA-Co."
+            f"{truth} contains no pair of a phrase with exhaustive masks. Use SA-Co's layout."
         )
     found = saco.read_pair_results(results, pairs, report)
     answers = []

@@ -84,8 +84,7 @@ class SetQuery:
         samples = [replace(one, source=stream.picture(one)) for one in stream]
         if not samples:
             raise DataError(
-                f"{stream.source} contains no labeled images (read as {stream.form}). Pass a "
-                "labeled dataset."
+                f"{stream.source} contains no labeled images (read as {stream.form}). Label some."
             )
         folder = stream.source if stream.source.is_dir() else stream.source.parent
         info = SetInfo(name=stream.name, folder=folder, source=stream.form)

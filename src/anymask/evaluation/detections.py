@@ -53,10 +53,7 @@ def read_detections(
     report = LossReport() if report is None else report
     document: Any = read_json(path)
     if not isinstance(document, dict) or not {"categories", "annotations"} <= document.keys():
-        raise DataError(
-            f"{path} is not a COCO detection file. Expected JSON with `categories` and "
-            "`annotations`."
-        )
+        raise DataError(f"{path} is not a COCO detection file. Add `categories` and `annotations`.")
     places: dict[str | int, int] = {one.name: n for n, one in enumerate(samples)}
     ids = [one.benchmark.image_id for one in samples]
     places |= {image_id: n for n, image_id in enumerate(ids) if image_id is not None}
@@ -93,10 +90,7 @@ def _detection(row: Mapping[str, Any], names: Mapping[int, str]) -> tuple[str | 
         image = fields.as_whole(row["image_id"], "image_id")
     x, y, width, height = fields.as_numbers(row["bbox"], 4, "bbox")
     if min(width, height) <= 0:
-        raise DataError(
-            "`bbox` has no area. Expected [x, y, width, height] with a positive width and "
-            f"height, but {row['bbox']} was given."
-        )
+        raise DataError(f"`bbox` has no area. Expected [x, y, width, height], not {row['bbox']}.")
     category = fields.as_whole(row["category_id"], "category_id")
     if category not in names:
         raise DataError(f"Unknown category id {category}. Use an id that `categories` lists.")

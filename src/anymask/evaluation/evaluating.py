@@ -242,8 +242,7 @@ def _measure(
         counts.append(len(choose_masks(one.plan, one.samples, *limits).mask))
         if not counts[-1]:
             raise DataError(
-                f"{one.info.folder} has {counted(len(one.samples), 'image')} without masks. Check "
-                "that this is the right folder."
+                f"{one.info.folder} has {counted(len(one.samples), 'image')} without masks."
             )
     places = [place for place, name in enumerate(names) if name not in known]
     if workers is None:
@@ -332,8 +331,7 @@ def finished_sets(path: Path, run: Evaluation, scorer: SetScorer) -> dict[str, S
         sets = {scores.name: scores for scores in sets_from_json(raw)}
     except (ValueError, AttributeError, TypeError, DataError) as error:
         raise DataError(
-            f"{path} is not an evaluation report and cannot be resumed. Omit resume, or choose "
-            "another file."
+            f"{path} is not an evaluation report and cannot be resumed. Omit resume."
         ) from error
     now = evaluation_to_json(run)
     for key in ("subject", "weights_hash", "peers", "settings"):

@@ -210,10 +210,9 @@ def measure_everything(
     return recall_result(photos, f"{clicks}{np.mean(counts):.0f} masks per image on average")
 
 
-def rank_scores(records: Sequence[Mask]) -> Floats:
+def rank_scores(records: Sequence[Mask]) -> Floats:  # -> (N,)
     """Return the mean of quality and stability."""
-    means = [(record.score + (record.stability or 0.0)) / 2 for record in records]
-    return np.array(means, np.float64)
+    return np.array([(record.score + (record.stability or 0.0)) / 2 for record in records], float)
 
 
 def recall_result(photos: Sequence[dict[str, Matches]], note: str = "") -> SetResult:
@@ -254,8 +253,7 @@ def recall_shares(photos: Sequence[Matches], most: int) -> Shares:
 def average_recall(photos: Sequence[Matches], most: int) -> float:
     """Return COCO's AR with at most `most` masks per image; NaN without objects."""
     shares = recall_shares(photos, most)
-    total = shares.bottom.sum()
-    return float(shares.top.sum() / total) if total else float("nan")
+    return float(shares.top.sum() / total) if (total := shares.bottom.sum()) else NAN
 
 
 def measure_shown(

@@ -130,10 +130,9 @@ def _main_table(run: Evaluation) -> TextTable:
     rows = []
     for scores in run.sets:
         masks = int((scores.area >= run.settings.min_area).sum())
-        cells = [_cell(run.set_mean(scores.name, pair[1], method=pair[0]).value) for pair in pairs]
-        rows.append([scores.name, str(masks), *cells])
+        rows.append([scores.name, str(masks), *map(_cell, _means(run, scores, pairs))])
     for group in run.groups:
-        means = [run.mean(pair[1], group=group, method=pair[0]) for pair in pairs]
+        means = [run.mean(measure, group=group, method=method) for method, measure in pairs]
         bold = [_bold(_cell(mean.value)) for mean in means]
         rows.append([f"**{group} mean**", f"{len(run.members(group))} sets", *bold])
         spans = [f"{m.low:.3f}–{m.high:.3f}" if m.low < m.high else "" for m in means]
@@ -141,12 +140,21 @@ def _main_table(run: Evaluation) -> TextTable:
     return TextTable(["set", "masks", *(_title(run, pair) for pair in pairs)], rows)
 
 
+def _means(
+    run: Evaluation, scores: SetScores, pairs: Sequence[tuple[str, str]], small: bool = False
+) -> list[float]:
+    """Return the mean of each method and measure of a dataset, or of its small masks."""
+    means = (run.set_mean(scores.name, m, method=method, small=small) for method, m in pairs)
+    return [mean.value for mean in means]
+
+
 def _noc_table(run: Evaluation) -> TextTable | None:
     pairs = [pair for pair in run.pairs() if pair[1].startswith("noc")]
-    rows = []
-    for scores, means in _measured_sets(run, pairs):
-        cells = ["" if np.isnan(mean) else f"{mean:.2f}" for mean in means]
-        rows.append([scores.name, str(len(scores.area)), *cells])
+    rows = [
+        [scores.name, str(len(scores.area)), *("" if np.isnan(n) else f"{n:.2f}" for n in means)]
+        for scores in run.sets
+        if not np.isnan(means := _means(run, scores, pairs)).all()
+    ]
     names = [f"{method} NoC@{measure[3:]}" for method, measure in pairs]
     return TextTable(["clicks to reach an IoU", "masks", *names], rows) if pairs else None
 
@@ -154,7 +162,11 @@ def _noc_table(run: Evaluation) -> TextTable | None:
 def _harm_table(run: Evaluation) -> TextTable | None:
     """Table of the fraction of clicks after the first one that lower the IoU."""
     pairs = [pair for pair in run.pairs() if pair[1].startswith("harm")]
-    rows = [[scores.name, *map(_cell, means)] for scores, means in _measured_sets(run, pairs)]
+    rows = [
+        [scores.name, *map(_cell, means)]
+        for scores in run.sets
+        if not np.isnan(means := _means(run, scores, pairs)).all()
+    ]
     for group in run.groups if pairs else ():
         means = [run.mean(pair[1], group=group, method=pair[0]).value for pair in pairs]
         rows.append([f"**{group} mean**", *(_bold(_cell(mean)) for mean in means)])
@@ -162,25 +174,14 @@ def _harm_table(run: Evaluation) -> TextTable | None:
     return TextTable(["share of clicks that lower the IoU", *names], rows) if rows else None
 
 
-def _measured_sets(
-    run: Evaluation, pairs: Sequence[tuple[str, str]]
-) -> Iterator[tuple[SetScores, list[float]]]:
-    """Yield the datasets with a value for one of the methods and measures, and their means."""
-    for scores in run.sets:
-        means = [run.set_mean(scores.name, pair[1], method=pair[0]).value for pair in pairs]
-        if not np.isnan(means).all():
-            yield scores, means
-
-
 def _small_table(run: Evaluation) -> TextTable | None:
-    pairs = _main_columns(run)
-    rows = []
-    for scores in run.sets:
-        small = int((scores.area < run.settings.min_area).sum())
-        means = [run.set_mean(scores.name, way, method=m, small=True).value for m, way in pairs]
-        rows += [[scores.name, str(small), *map(_cell, means)]] if small else []
-    titles = [_title(run, pair) for pair in pairs]
-    header = [f"under {run.settings.min_area} pixels", "masks", *titles]
+    pairs, least = _main_columns(run), run.settings.min_area
+    rows = [
+        [scores.name, str(small), *map(_cell, _means(run, scores, pairs, small=True))]
+        for scores in run.sets
+        if (small := int((scores.area < least).sum()))
+    ]
+    header = [f"under {least} pixels", "masks", *(_title(run, pair) for pair in pairs)]
     return TextTable(header, rows) if rows else None
 
 

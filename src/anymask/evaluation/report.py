@@ -89,10 +89,7 @@ class Report:
         elif form in writers:
             write_whole(target, writers[form]())
         else:
-            raise InputError(
-                f"Unsupported report format: {path}. Use a file name with .html, .json, .csv or "
-                ".md."
-            )
+            raise InputError(f"Unsupported report format: {path}. Use .html, .json, .csv or .md.")
 
     def to_dataframe(self) -> Any:
         """Return the metrics as a `pandas.DataFrame`. Raises InputError if it is not installed."""

@@ -198,10 +198,7 @@ def score_video(clip: Clip, results: Path, rules: Rules = "davis") -> list[Objec
 def _score_layers(clip: Clip, frames: list[int], results: Path, rules: Rules) -> list[ObjectScores]:
     """Compute J and F if every object has its own images, OBJECT/FRAME.png, as in SA-V."""
     if rules == "unsupervised":
-        raise DataError(
-            "The objects of this video overlap, which the rules 'unsupervised' do not "
-            "support. Use other rules, or remove the video."
-        )
+        raise DataError("The objects of this video overlap. Use other rules than 'unsupervised'.")
     truths = {frame: clip.frame(frame) for frame in frames}
     found = []
     for number, folder in clip.layers.items():
@@ -211,8 +208,7 @@ def _score_layers(clip: Clip, frames: list[int], results: Path, rules: Rules) ->
             with located(path):
                 if not path.is_file():
                     raise DataError(
-                        "The result for this object is missing. If the object is not visible, "
-                        "add an empty (all 0) mask."
+                        "The result for this object is missing. If it is hidden, add an empty mask."
                     )
                 mask, rle = binary_mask(path), truth.by_id().get(number)
                 if mask.shape != truth.hw:
@@ -265,8 +261,7 @@ def _frame_pair(
     with located(path):
         if not path.is_file():
             raise DataError(
-                "The result for this frame is missing. If the frame has no objects, add an "
-                "empty (all 0) mask."
+                "The result for this frame is missing. Without objects, add an empty mask."
             )
         truth, values = clip.frame(frame), label_values(path).astype(np.int64)
         largest = 0 if clip.single else int(values.max(initial=0))

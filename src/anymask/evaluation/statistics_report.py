@@ -71,8 +71,7 @@ def stats(
     found = [_count(stream, limit, group_of) for stream in streams]
     if group_of is not None and not any(one.groups for one in found):
         raise InputError(
-            f"No mask belongs to a group by {str(groups)!r}. Use another key, or check the "
-            "image names in the table of groups."
+            f"No mask belongs to a group by {str(groups)!r}. Check the names of the images."
         )
     names = [one.name for one in found]
     for place, one in enumerate(found):
@@ -91,8 +90,7 @@ def _count(stream: Dataset, limit: int | None, group_of: GroupOf | None) -> SetS
     found.form, found.unread, found.notes = stream.form, stream.unread, stream.unread_lines()
     if not found.images:
         raise DataError(
-            f"{stream.source} contains no images (read as {stream.form}). Pass a dataset with "
-            "images."
+            f"{stream.source} contains no images (read as {stream.form}). Pass another dataset."
         )
     if not found.masks + found.crowds:
         raise DataError(

@@ -92,8 +92,7 @@ def score_track(
     counted = range(1, frames - 1) if skip_ends else range(frames)
     if not len(counted):
         raise InputError(
-            f"The video has {frames} frames, but at least 3 are required, because the first and "
-            "the last are not scored."
+            f"The video has {frames} frames, but 3 are required: the ends are not scored."
         )
     masks = [(found[t], truth[t], None if void is None else void[t]) for t in counted]
     return TrackScores(

@@ -107,8 +107,7 @@ def score_volume(
         )
     if not np.allclose(found.affine, truth.affine, rtol=0, atol=0.01):
         raise DataError(
-            "The affines of the result and the ground truth differ. Save the result with the "
-            "affine of its scan."
+            "The affines of result and ground truth differ. Save the affine of the scan."
         )
     found, truth = (label_volume(one.array, one, names=one.names) for one in (found, truth))
     voxel = float(np.prod(truth.spacing)) / 1000
@@ -224,10 +223,7 @@ def _pairs(results: Path, truth: Path) -> list[tuple[Path, Path]]:
         )
     drawn = sorted(one for one in truth.iterdir() if one.name.lower().endswith(SCAN_ENDINGS))
     if not drawn:
-        raise InputError(
-            f"{str(truth)!r} contains no label volumes. Supported formats: "
-            f"{', '.join(SCAN_ENDINGS)}."
-        )
+        raise InputError(f"{str(truth)!r} contains no label volumes ({', '.join(SCAN_ENDINGS)}).")
     absent = [one.name for one in drawn if not (results / one.name).is_file()]
     if absent:
         raise DataError(

@@ -141,7 +141,6 @@ def _read(config: str | Path, data: Path) -> Recipe:
         raise InputError(f"--data {data} is a file. Expected a folder of training sets.")
     if (data / "masks.jsonl").is_file():
         raise InputError(
-            f"{data} is a training set. Expected a folder of training sets. Use its parent folder "
-            f"{data.resolve().parent}."
+            f"{data} is a training set, not a folder of them. Use {data.resolve().parent}."
         )
     return recipe

@@ -93,8 +93,7 @@ def mix_of(channels: dict[str, Any], where: str = "the recipe") -> ChannelMix | 
         return ChannelMix.of(channels)
     except (KeyError, TypeError, ValueError) as error:
         raise ConfigError(
-            f"Invalid channels in {where}. The channels table requires the keys lows, highs, "
-            "weights (3 x C), bias and dtype."
+            f"Invalid channels in {where}. Set lows, highs, weights (3 x C), bias and dtype."
         ) from error
 
 

@@ -38,14 +38,12 @@ def class_names(
     for name in wanted or ():
         if name not in known:
             raise InputError(
-                f"Unknown class {name!r}: no training mask has this label. Available labels: "
-                f"{', '.join(known[:20])}."
+                f"Unknown class {name!r}: no mask has this label. Use: {', '.join(known[:20])}."
             )
     names = tuple(wanted or known)
     if not 1 <= len(names) <= MAX_CLASSES or len(set(names)) < len(names):
         raise InputError(
-            f"Invalid number of classes: {len(names)}. Set classes to 1 to {MAX_CLASSES} "
-            "different labels, separated by commas."
+            f"Invalid number of classes: {len(names)}. Set 1 to {MAX_CLASSES} different labels."
         )
     return names
 

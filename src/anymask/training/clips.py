@@ -105,8 +105,7 @@ def annotated_part(clip: Clip, count: int | None = None) -> Clip:
     numbers = sorted(clip.annotations)[:count]
     if len(numbers) < FEWEST:
         raise DataError(
-            f"{clip.name}: The clip has {len(numbers)} annotated frames. Annotate at least "
-            f"{FEWEST} frames, or remove the clip."
+            f"{clip.name}: The clip has {len(numbers)} annotated frames. Annotate {FEWEST}."
         )
     frames = tuple(clip.frames[number] for number in numbers)
     kept = {place: clip.annotations[number] for place, number in enumerate(numbers)}

@@ -75,8 +75,7 @@ def convert(name: str, weights: str | Path | None = None, *, again: bool = False
     path = checkpoint_file(name, weights)
     if path is None:
         raise ModelError(
-            f"{name} has no image checkpoint to convert. Bundled models and exported folders run "
-            f"on ONNX Runtime already. Run: anymask models get {name}"
+            f"{name} has no image checkpoint to convert. Run: anymask models get {name}"
         )
     check_exportable(name)
     for package in ("torch", "onnx", "onnxscript"):
@@ -124,8 +123,7 @@ def _convert_once(name: str, weights: str | Path | None, path: Path, again: bool
         if isinstance(error, AnymaskError):
             raise
         raise ModelError(
-            f"{name} could not be exported to ONNX ({type(error).__name__}). Load it with "
-            "runtime='torch'."
+            f"{name} could not be exported ({type(error).__name__}). Use runtime='torch'."
         ) from error
     finally:
         shutil.rmtree(stage, ignore_errors=True)

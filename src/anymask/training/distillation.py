@@ -99,8 +99,7 @@ def distil(
     )
     if not options.data.is_dir():
         raise InputError(
-            f"The data {options.data} is not a folder. Pass a folder of training sets, shards or "
-            "images."
+            f"The data {options.data} is not a folder. Pass a folder of sets, shards or images."
         )
     check_end(options.data, options)
     check_one_process("anymask distil")
@@ -137,8 +136,7 @@ def recipe_of_options(options: DistilOptions) -> Recipe:
         channels = channels_of_weights(Path(file)) if Path(file).is_file() else None
         if channels is not None:
             raise InputError(
-                f"The {role} weights {file} were tuned on images with {channels.count} channels. "
-                "Distillation requires weights for RGB images."
+                f"The {role} weights {file} take {channels.count} channels. Use weights for RGB."
             )
     spec = models.spec(student)
     side = options.side or (384 if spec.pad_multiple else spec.image_side)

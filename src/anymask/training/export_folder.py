@@ -100,8 +100,7 @@ def export(
     (name, side), folder = split_side(str(model)), Path(out)
     if int8 and name == DEFAULT_VIDEO_MODEL:
         raise ModelError(
-            f"{DEFAULT_VIDEO_MODEL} does not support 8-bit export: it consists of convolutions, "
-            "which an int8 export leaves in float32. Export it without int8."
+            f"{DEFAULT_VIDEO_MODEL} does not support 8-bit export. Export it without int8."
         )
     bundled_weights = name in (*BUNDLED_MODELS, *FIELD_MODELS) and weights is None
     if bundled_weights and video:

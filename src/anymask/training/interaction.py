@@ -23,15 +23,10 @@ from anymask.masks import ModelSpec
 
 
 class Draws:
-    """Random generators, one for each image of a worker's part of a batch.
-
-    Attributes:
-        of_step: Generator with the same state in all workers.
-        of_worker: Generator of this worker.
-    """
+    """Random generators, one for each image of a worker's part of a batch."""
 
     def __init__(self, seed: int, step: int, pictures: Sequence[int]) -> None:
-        self.of_step = np.random.default_rng([seed, step, 1])
+        self.of_step = np.random.default_rng([seed, step, 1])  # the same state in all workers
         self.of_worker = np.random.default_rng([seed, step, pictures[0], 1])
         self._of_pictures = [np.random.default_rng([seed, step, i, 2]) for i in pictures]
 

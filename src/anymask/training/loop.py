@@ -324,8 +324,7 @@ class TrainingWorker:
             self.best = state.get("best")
         except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
             raise WeightsError(
-                f"{path} is not a checkpoint of this recipe. Choose another run folder, or use "
-                "the recipe that created the checkpoint."
+                f"{path} is not a checkpoint of this recipe. Choose another run folder or recipe."
             ) from error
         for group, (scale, decay) in zip(self.optimiser.param_groups, own, strict=True):
             group["scale"], group["weight_decay"] = scale, decay  # from the current recipe
@@ -467,7 +466,7 @@ class TrainingWorker:
         return norm
 
     def skip(self) -> None:
-        """Skip a step; after too many in a row, restore the last checkpoint once.
+        """Skip a step; after too many in a row, restore the last checkpoint, or the start, once.
 
         Raises ConfigError if the gradients are still not finite after that.
         """
@@ -483,20 +482,16 @@ class TrainingWorker:
                 "run folder), or check the data."
             )
         progress = dataclasses.replace(self.progress)
-        self.restore_checkpoint()
-        progress.ended, progress.stale = self.progress.ended, self.progress.stale
-        self.progress, self.bad_in_a_row, self.went_back = progress, 0, True
-
-    def restore_checkpoint(self) -> None:
-        """Restore weights and optimizer from the last checkpoint, or from the start of the run."""
         if newest_state(self.sitting.folder) is not None:
             self.resume()
-            return
-        torch.manual_seed(self.recipe.seed)
-        begun = learning_mode(build_trainee(self.recipe, self.sitting.data), self.recipe)
-        for model in (self.model, self.average):
-            load_whole(model, begun.state_dict())
-        self.optimiser.state.clear()
+        else:
+            torch.manual_seed(self.recipe.seed)
+            begun = learning_mode(build_trainee(self.recipe, self.sitting.data), self.recipe)
+            for model in (self.model, self.average):
+                load_whole(model, begun.state_dict())
+            self.optimiser.state.clear()
+        progress.ended, progress.stale = self.progress.ended, self.progress.stale
+        self.progress, self.bad_in_a_row, self.went_back = progress, 0, True
 
     def save(self) -> None:
         """Write a checkpoint in the first worker; the others provide their shards."""

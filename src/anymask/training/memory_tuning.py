@@ -182,10 +182,7 @@ def check_supported(options: TuningOptions) -> None:
     for one in list_settings(TuningOptions):
         default = TuningOptions.__dataclass_fields__[one.name].default
         if one.name not in SUPPORTED and getattr(options, one.name) != default:
-            raise InputError(
-                f"Option {one.option} is not supported with method='memory'. Omit it, or use "
-                "another method."
-            )
+            raise InputError(f"Option {one.option} is not supported with method='memory'. Omit it.")
 
 
 def training_side(variant: str, requested: int | None) -> int:
@@ -231,8 +228,7 @@ def check_same(path: Path, about: dict[str, Any]) -> None:
         other = path.is_file() and parse_json(path.read_bytes(), path)["sha256"] != about["sha256"]
     if other:
         raise InputError(
-            f"{path.parent} was created with other clips or masks. Use the same data, or choose "
-            "another run folder."
+            f"{path.parent} was created with other clips or masks. Choose another run folder."
         )
 
 

@@ -131,13 +131,11 @@ def read_state(path: Path) -> dict[str, Any]:
         sum(numbers), {**state["recipe"], **state["average"]}  # TypeError for other types
     except Exception as error:
         raise WeightsError(
-            f"{path} is not a checkpoint of `anymask train`. Pass {LAST} or {BEFORE} of a run "
-            "folder."
+            f"{path} is not a checkpoint of `anymask train`. Pass {LAST} of a run folder."
         ) from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise WeightsError(
-            f"{path} is not a checkpoint of `anymask train` in format {FORMAT}. Pass a checkpoint "
-            "of this version."
+            f"{path} is not a checkpoint of `anymask train` in format {FORMAT}. Pass such a file."
         )
     return state
 

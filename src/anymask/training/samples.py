@@ -275,8 +275,7 @@ class SetPictures:
         weights = np.array([recipe.weights.get(i.name, 1.0) * np.sqrt(len(s)) for i, s in sets])
         if not weights.sum() > 0:
             raise ConfigError(
-                "The sampling weights in the recipe exclude all sets. Set the weight of at "
-                "least one set above 0."
+                "The sampling weights of all sets are 0. Set at least one of them above 0."
             )
         return cls(sets, weights / weights.sum())
 
@@ -333,14 +332,12 @@ def training_sets(
     if not names and not recipe.needs_masks:
         if recipe.synthetic:
             raise ConfigError(
-                f"{data} contains images without masks, which cannot be combined with "
-                "synthetic scenes. Set synthetic = 0."
+                f"{data} contains images without masks. Set synthetic = 0 to use them."
             )
         return unlabelled_set(data)
     if not names:
         raise ConfigError(
-            f"{data} contains no training set (a folder with masks.jsonl). Pass a folder of "
-            "training sets."
+            f"{data} contains no training set (a folder with masks.jsonl). Pass its parent folder."
         )
     sets = []
     for name in names:

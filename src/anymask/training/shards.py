@@ -139,10 +139,7 @@ def index_shards(folder: Path, index: Path) -> None:
         counts.append(len(found))
         rows += found
     if not rows:
-        raise DataError(
-            f"The shards in {folder} contain no images. Each image requires two files: NAME.jpg "
-            "and NAME.json."
-        )
+        raise DataError(f"The shards in {folder} contain no images. Add NAME.jpg with NAME.json.")
     with whole_file(index / PLACES) as file:
         np.save(file, np.array(rows, np.int64))
     write_json(index / INDEX, {"format": FORMAT, "shards": shards, "counts": counts})
@@ -223,8 +220,7 @@ def _grouped(
     for image in images:
         if not isinstance(image.source, Path):
             raise DataError(
-                f"The image file {image.file_name} is missing. Restore it, or remove it from the "
-                "set."
+                f"The image file {image.file_name} is missing. Restore it, or remove its record."
             )
         photo = image.source.read_bytes()
         group.append((image, photo, image.source.suffix.lower()))

@@ -41,8 +41,7 @@ def build_trainee(recipe: Recipe, data: Path) -> nn.Module:
     set_learning(model, recipe)
     if recipe.drop_path and not set_drop_path(model, recipe.drop_path):
         raise ConfigError(
-            f"{recipe.model} has no drop path. Set drop_path = 0, or use a model with a vision "
-            "transformer, such as sam_vit_b or sam2.1_hiera_t."
+            f"{recipe.model} has no drop path. Set drop_path = 0, or use a vision transformer."
         )
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -181,8 +180,7 @@ def load_backbone(model: nn.Module, path: Path) -> None:
     take = getattr(model, "load_backbone", None)
     if take is None:
         raise ConfigError(
-            f"{cast(Trainee, model).spec.name} has no separate backbone. Remove `backbone` "
-            "from the recipe and set `init`."
+            f"{cast(Trainee, model).spec.name} has no separate backbone. Set `init` instead."
         )
     try:
         with path.open("rb") as file:

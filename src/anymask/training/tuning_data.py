@@ -371,8 +371,7 @@ def _write_set(folder: Path, photos: list[_Photo]) -> None:
                 shutil.copyfile(photo.path, target)
             except OSError as error:
                 raise DataError(
-                    f"Cannot copy {photo.path} to {target.parent}: {error.strerror}. Check the "
-                    "free disk space and the permissions."
+                    f"Cannot copy {photo.path} to {target.parent}: {error.strerror}. Free space."
                 ) from error
         height, width = photo.image.hw
         masks = [

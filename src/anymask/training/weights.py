@@ -130,16 +130,9 @@ def write_weights(path: Path, module: nn.Module, recipe: Recipe, about: dict[str
     Raises:
         AnymaskError: The file differs from the trained weights.
     """
-    write_result(path, module, recipe.model, {"recipe": asdict(recipe), **about, **stated(module)})
-    check_result(path, module)
-
-
-def stated(module: nn.Module) -> dict[str, Any]:
-    """Return the metadata about channels and classes of a network."""
     spec = cast("ModelSpec", module.spec)
-    metadata: dict[str, Any] = {}
-    if spec.classes:
-        metadata["classes"] = list(spec.classes)
-    if spec.channels is not None:
-        metadata["channels"] = asdict(spec.channels)
-    return metadata
+    about = {"recipe": asdict(recipe), **about}
+    about |= {"classes": list(spec.classes)} if spec.classes else {}
+    about |= {} if spec.channels is None else {"channels": asdict(spec.channels)}
+    write_result(path, module, recipe.model, about)
+    check_result(path, module)

@@ -113,8 +113,7 @@ def prepared(loader: DataLoader[Any]) -> Iterator[Any]:
             if "exited unexpectedly" not in str(error):
                 raise
             raise AnymaskError(
-                "A data loading process was terminated. This usually means that the system is "
-                f"out of memory. {GOES_ON}"
+                f"A data loading process was killed, probably for lack of memory. {GOES_ON}"
             ) from error
         yield batch
 
@@ -137,9 +136,7 @@ class TorchrunRank:
             rank, size, local = (int(os.environ[name]) for name in names)
         except (KeyError, ValueError) as error:
             raise ConfigError(
-                f"Invalid environment: {', '.join(names)} must be whole numbers, but at least "
-                "one is missing or invalid. These variables are set by torchrun. Start the "
-                "training with torchrun."
+                f"Invalid environment: {', '.join(names)} must be whole numbers. Use torchrun."
             ) from error
         return cls(rank=rank, size=size, local_rank=local)
 
