@@ -52,28 +52,11 @@ def check_start(options: TuningOptions) -> tuple[str, str]:
     return variant, start
 
 
-def load_or_store_recipe(
-    options: TuningOptions,
-    start: tuple[str, str],
-    report: DataReport,
-    photos: Sequence[AnnotatedImage],
-) -> Recipe:
-    """Return the stored recipe of a run, or create and store it; other options cannot change it.
-
-    Args:
-        start: Model variant and its weights, as `check_start` returns them.
-        report: Report on the training data.
-        photos: Training images.
-
-    Raises:
-        InputError: The classes or channels do not fit the images or the weights.
-        ConfigError: The recipe is invalid.
-    """
-    return stored_recipe(options, lambda: options_to_recipe(options, start, report, photos))
-
-
 def stored_recipe(options: TuningOptions, made: Callable[[], Recipe]) -> Recipe:
-    """Return the stored recipe of a run, or store a new one. Raises as `load_or_store_recipe`."""
+    """Return the stored recipe of a run, or store a new one; later options cannot change it.
+
+    Raises ConfigError for a corrupted file.
+    """
     path = options.output / RECIPE
     if not path.is_file():
         recipe = made()
@@ -91,7 +74,12 @@ def options_to_recipe(
 ) -> Recipe:
     """Convert options to a recipe, by the number and contents of the training images.
 
-    Raises InputError. The arguments are those of `load_or_store_recipe`.
+    Raises InputError if the classes or channels do not fit the images or the weights.
+
+    Args:
+        start: Model variant and its weights, as `check_start` returns them.
+        report: Report on the training data.
+        photos: Training images.
     """
     variant, weights = start
     recipe = tuning_recipe(

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
+from anymask import models
 from anymask.base import AnymaskError, InputError, as_settings, claimed, write_json, write_whole
 from anymask.formats import load_set, read
 from anymask.runtime import pick_device
 from anymask.runtime.open import stated_model
 from anymask.training.channels import mix_of
 from anymask.training.export_folder import export_beside
-from anymask.training.finetune_recipe import RECIPE, check_start, load_or_store_recipe
+from anymask.training.finetune_recipe import RECIPE, check_start, options_to_recipe, stored_recipe
 from anymask.training.frozen import FrozenOutputs
 from anymask.training.held_out import (
     CLICKS,
@@ -138,7 +139,10 @@ def finetune(
                     f"a bug and attach {folder / RECIPE}."
                 )
             if adapters_are_all(recipe) and not selected.outcome.started:
-                _write_adapters(folder, recipe, state_at(selected.state, selected.end))
+                module = models.build(recipe.model)
+                set_learning(module, recipe)
+                module.load_state_dict(state_at(selected.state, selected.end)["average"])
+                save_adapters(module, folder / ADAPTER, recipe.model, recipe.lora_alpha)
             export_beside(path)
             if run.options.bundle is not None:
                 write_module(selected.module, run.options.bundle, licence)
@@ -199,7 +203,7 @@ def prepare_data(options: TuningOptions, start: tuple[str, str]) -> TuningRun:
     print("\n".join(report.lines()), flush=True)
     learned = load_set(folder / DATA / TRAIN)[1]
     held = subsample(load_set(folder / DATA / HELD_OUT)[1], MEASURED_PHOTOS)
-    recipe = load_or_store_recipe(options, start, report, learned)
+    recipe = stored_recipe(options, lambda: options_to_recipe(options, start, report, learned))
     SetPictures.of(recipe, folder / DATA)  # rejects masks that no training crop can show
     names = own_names(folder / DATA)
     for line in doubts(learned, names, recipe.channels):
@@ -310,15 +314,6 @@ def adapters_are_all(recipe: Recipe) -> bool:
     This is not the case if the run started from other weights, or mixes channels.
     """
     return recipe.learn == "lora" and recipe.init == "shipped" and not recipe.channels
-
-
-def _write_adapters(folder: Path, recipe: Recipe, state: dict[str, Any]) -> None:
-    from anymask import models
-
-    module = models.build(recipe.model)
-    set_learning(module, recipe)
-    module.load_state_dict(state["average"])
-    save_adapters(module, folder / ADAPTER, recipe.model, recipe.lora_alpha)
 
 
 def _in_words(measured: Measured) -> str:

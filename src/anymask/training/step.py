@@ -205,7 +205,7 @@ def best_shown(logits: Tensor, quality: Tensor, ambiguous: Tensor, roles: TokenR
     for tokens in (roles.ambiguous, roles.clear):
         of_tokens = torch.tensor(tokens, device=quality.device)
         picks.append(of_tokens[quality[:, of_tokens].argmax(1)])
-    pick = torch.where(ambiguous.to(quality.device), *picks)
+    pick = torch.where(ambiguous.to(quality.device), picks[0], picks[1])
     return logits[torch.arange(len(pick), device=pick.device), pick]
 
 

@@ -109,15 +109,9 @@ class DataReport:
 
     def stated(self) -> dict[str, Any]:
         """Return the description of the data for the metadata of the weights."""
-        return {
-            "photos": self.photos,
-            "masks": self.masks,
-            "held_photos": self.held_photos,
-            "held_masks": self.held_masks,
-            "labels": self.labels,
-            "sets": self.sources,
-            "photos_sha256": self.content,
-        }
+        names = ("photos", "masks", "held_photos", "held_masks", "labels")
+        counts = {name: getattr(self, name) for name in names}
+        return {**counts, "sets": self.sources, "photos_sha256": self.content}
 
     def licences(self) -> list[str]:
         """Return the different licences of the datasets."""
@@ -333,13 +327,12 @@ def _not_held_out(
 ) -> list[_Photo]:
     """Return the images that are not held out, by file and by content."""
     kept_out = {photo.digest for photo in held}
-    report.leaks = [p.image.file_name for p in photos if p.digest in kept_out]
     alike = first_alike(prints, [_print_of(photo.path) for photo in held])
     left = []
     for photo, place in zip(photos, alike, strict=True):
         if photo.digest in kept_out:
-            continue
-        if place >= 0:
+            report.leaks.append(photo.image.file_name)
+        elif place >= 0:
             report.alike_leaks.append(photo.image.file_name)
         else:
             left.append(photo)
