@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 from anymask.base import BoolArray, InputError, UintImage, brief
 from anymask.evaluation.protocols import PlainAnswer, Segmenter
@@ -57,14 +57,6 @@ class RenamedSegmenter:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
-
-    def encode(self, image: UintImage) -> Any:
-        """Encode with the wrapped segmenter."""
-        return self._inner.encode(image)
-
-    def segment(self, embedding: Any, **options: Any) -> Any:
-        """Segment with the wrapped segmenter, including options such as `ranking`."""
-        return self._inner.segment(embedding, **options)
 
 
 class EdgesRefined:
@@ -120,11 +112,11 @@ def open_methods(
         model = choice.load()
         taken = model.spec.name in [other.spec.name for other in found]
         word = f"{choice.model}={choice.weights.name}" if choice.weights else choice.model
-        found.append(RenamedSegmenter(model, word) if taken else model)
+        found.append(cast(Segmenter, RenamedSegmenter(model, word)) if taken else model)
         if refine_edges:
             refined = EdgesRefined(model, mirror=mirror)
             name = f"{word}, {refined.words}"
-            found.append(RenamedSegmenter(refined, name) if taken else refined)
+            found.append(cast(Segmenter, RenamedSegmenter(refined, name)) if taken else refined)
     return found
 
 

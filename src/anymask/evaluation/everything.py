@@ -27,7 +27,7 @@ import io
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, cast
 
 import numpy as np
 
@@ -164,15 +164,6 @@ GRID_SETTINGS: dict[str, str | float] = {
 }
 
 
-@runtime_checkable
-class FindsEverything(Protocol):
-    """Interface of methods with `everything`, such as `anymask.Model`."""
-
-    def everything(self, image: Any, **grid: Any) -> Sequence[Mask]:
-        """Return all masks of an image."""
-        ...
-
-
 def measure_everything(
     method: Segmenter, one: EvalSet, settings: EvalSettings, progress: OnProgress
 ) -> SetResult:
@@ -180,7 +171,7 @@ def measure_everything(
 
     Raises NotMeasured for a method without `everything` or without point prompts.
     """
-    if not isinstance(method, FindsEverything):
+    if not hasattr(method, "everything"):
         raise NotMeasured("This model does not support automatic mask generation.")
     accepts = method.spec.accepts  # empty for methods that only partition an image
     if accepts and "point" not in accepts:
@@ -190,7 +181,7 @@ def measure_everything(
     photos, counts = [], []
     for done, number in enumerate(images, start=1):
         sample = one.samples[int(number)]
-        records = method.everything(
+        records: Sequence[Mask] = cast(Any, method).everything(
             sample.image(), grid=settings.grid, crop_n_layers=settings.crop_n_layers,
             **GRID_SETTINGS,
         )  # fmt: skip
@@ -263,14 +254,14 @@ def measure_shown(
 
     Raises NotMeasured for a method without `everything`.
     """
-    if not isinstance(method, FindsEverything) or not method.spec.accepts:
+    if not hasattr(method, "everything") or not method.spec.accepts:
         raise NotMeasured("This model does not support automatic mask generation.")
     chosen = choose_masks(one.plan, one.samples, settings.limit, settings.per_image)
     images = np.unique(chosen.image)  # with all of their objects, which precision requires
     rows, photos = [], []
     for done, number in enumerate(images, start=1):
         sample = one.samples[int(number)]
-        records = method.everything(sample.image())
+        records: Sequence[Mask] = cast(Any, method).everything(sample.image())
         photos.append(ShownPhoto(sample, records))
         scores = np.array([record.score for record in records], np.float64)
         rles, most = [record.rle for record in records], max(len(records), 1)

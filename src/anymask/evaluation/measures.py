@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -154,20 +154,10 @@ MASK_MEASURES: dict[str, MaskMeasure] = {
 # All measures.
 
 
-class SetMeasure(Protocol):
-    """Signature of a measure of a whole dataset."""
-
-    def __call__(
-        self, method: Segmenter, one: EvalSet, settings: EvalSettings, progress: OnProgress
-    ) -> SetResult:
-        """Evaluate one method on one dataset.
-
-        Raises NotMeasured, with the reason, if the method or dataset does not support it.
-
-        Args:
-            progress: Progress callback (done, total) in images or masks.
-        """
-        ...
+# Measure of a whole dataset: a function of method, dataset, settings and a progress callback (done,
+# total) in images or masks. It raises NotMeasured, with the reason, if the method or dataset does
+# not support it.
+SetMeasure = Callable[[Segmenter, EvalSet, EvalSettings, OnProgress], SetResult]
 
 
 @brief

@@ -40,7 +40,7 @@ def report_photos(run: Evaluation, cases: Mapping[str, Sequence[Shot]] | None = 
     main = [_main_table(run), _harm_table(run), _noc_table(run), _small_table(run)]
     sections = [Section(tables=[table for table in main if table])]
     for name in (*(name for name in MASK_MEASURES if name not in MAIN_MEASURES), *found):
-        rows = (
+        rows: MetricRows = (
             _rows_of_mask_measure(run, name)
             if name in MASK_MEASURES
             else {

@@ -267,7 +267,7 @@ def sets_from_json(raw: dict[str, Any]) -> tuple[SetScores, ...]:
 
 def _result_from_json(raw: dict[str, Any]) -> SetResult:
     """Convert the output of `_result_to_json` back; null becomes NaN."""
-    whose = {key: str(raw[key]) for key in ("method", "measure")}
+    whose: dict[str, Any] = {key: str(raw[key]) for key in ("method", "measure")}
     if "reason" in raw:
         return SetResult(**whose, reason=str(raw["reason"]))
     figures = []

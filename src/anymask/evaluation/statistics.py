@@ -169,31 +169,28 @@ def collect_statistics(
     """
     found = SetStatistics(name=name)
     for image in images:
-        _count_image(found, image, group_of)
+        height, width = image.hw
+        masks = [mask for mask in image.masks if not mask.crowd]
+        found.images += 1
+        found.crowds += len(image.masks) - len(masks)
+        found.masks += len(masks)
+        found.bare += not masks
+        found.per_image.add(len(masks))
+        found.megapixels.add(height * width / 1e6)
+        found.width.add(width)
+        found.height.add(height)
+        found.origins.update(mask.origin for mask in masks if mask.origin is not None)
+        found.labels.update(mask.label for mask in masks if mask.label is not None)
+        shapes = [measure.measure_shape(mask.rle) for mask in masks]
+        filled = [shape for shape in shapes if shape.area]
+        found.empty += len(masks) - len(filled)
+        if filled:
+            _count_shapes(found, filled, image.hw)
+        rles = [m.rle for m, s in zip(masks, shapes, strict=True) if s.area]
+        _count_overlaps(found, rles, filled)
+        if group_of is not None:
+            _count_groups(found, image, zip(masks, shapes, strict=True), group_of)
     return found
-
-
-def _count_image(found: SetStatistics, image: AnnotatedImage, group_of: GroupOf | None) -> None:
-    height, width = image.hw
-    masks = [mask for mask in image.masks if not mask.crowd]
-    found.images += 1
-    found.crowds += len(image.masks) - len(masks)
-    found.masks += len(masks)
-    found.bare += not masks
-    found.per_image.add(len(masks))
-    found.megapixels.add(height * width / 1e6)
-    found.width.add(width)
-    found.height.add(height)
-    found.origins.update(mask.origin for mask in masks if mask.origin is not None)
-    found.labels.update(mask.label for mask in masks if mask.label is not None)
-    shapes = [measure.measure_shape(mask.rle) for mask in masks]
-    filled = [shape for shape in shapes if shape.area]
-    found.empty += len(masks) - len(filled)
-    if filled:
-        _count_shapes(found, filled, image.hw)
-    _count_overlaps(found, [m.rle for m, s in zip(masks, shapes, strict=True) if s.area], filled)
-    if group_of is not None:
-        _count_groups(found, image, zip(masks, shapes, strict=True), group_of)
 
 
 def _count_shapes(
@@ -263,7 +260,8 @@ def find_duplicates(
     """
     if len(rles) < 2:
         return np.zeros((0, 2), np.int64)
-    boxes = np.array([_box(rle) for rle in rles], np.float64)
+    boxes = np.array([rle_box_xywh(rle) for rle in rles], np.float64)
+    boxes[:, 2:] += boxes[:, :2]
     areas = np.array([rle_area(rle) for rle in rles], np.float64)
     least, most = np.minimum.outer(areas, areas), np.maximum.outer(areas, areas)
     possible = (least > threshold * most) & (pairwise_box_iou(boxes, boxes) > 0)
@@ -275,12 +273,6 @@ def find_duplicates(
         if rle_iou([rles[one]], [rles[int(other)]])[0, 0] > threshold
     ]
     return np.array(found, np.int64).reshape(-1, 2)
-
-
-def _box(rle: Rle) -> tuple[float, float, float, float]:
-    """Return the box in pixel edges; zeros for an empty mask."""
-    x, y, width, height = rle_box_xywh(rle)
-    return (x, y, x + width, y + height)
 
 
 def reweight_concavity(sets: list[SetStatistics]) -> list[Floats]:  # -> (B,) each

@@ -155,13 +155,10 @@ def _outline(
     border = region_borders(mask if void is None else mask & ~void)
     if not border.any():
         return border, None
-    disc = _disc(math.ceil(share * float(np.hypot(*mask.shape))))
-    return border, cv2.dilate(border.view(np.uint8), disc) > 0
-
-
-def _disc(radius: int) -> np.ndarray[tuple[int, int], np.dtype[np.uint8]]:
+    radius = math.ceil(share * float(np.hypot(*mask.shape)))
     line = np.arange(-radius, radius + 1) ** 2
-    return (line[:, None] + line <= radius**2).astype(np.uint8)
+    disc = (line[:, None] + line <= radius**2).astype(np.uint8)
+    return border, cv2.dilate(border.view(np.uint8), disc) > 0
 
 
 def summarise_track(values: Floats) -> TrackStatistics:  # (T,)

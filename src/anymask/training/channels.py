@@ -147,12 +147,10 @@ def starting_mix(paths: Sequence[Path], count: int, rgb: Sequence[int] | None) -
             )
         step = max(1, max(array.shape[:2]) // _SAMPLES)
         parts.append(array[::step, ::step])
-    colours = _named_colours(paths[0], count) if rgb is None else rgb
+    colours, planes = rgb, read_planes(paths[0])
+    named = (
+        planes.colours and planes.bands and not any(axis == "C" for axis, _ in planes.pages.axes)
+    )
+    if rgb is None and (count == 3 or (count > 3 and named)):  # three channels count as RGB
+        colours = (1, 2, 3)
     return ChannelMix.initial(measure_ranges(parts, PERCENTILES), colours, str(parts[0].dtype))
-
-
-def _named_colours(path: Path, count: int) -> Sequence[int] | None:
-    """Return the channels that an image declares as RGB; three channels always count as RGB."""
-    planes = read_planes(path)
-    known = planes.colours and not any(name == "C" for name, _ in planes.pages.axes)
-    return (1, 2, 3) if count == 3 or (count > 3 and known and planes.bands) else None

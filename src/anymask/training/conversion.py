@@ -168,7 +168,15 @@ def _convert(name: str, weights: str | Path | None, stage: Path) -> None:
                 f"The logits of the converted {name} differ from those of PyTorch by "
                 f"{error:.1e} of the largest logit, but at most {LOGIT_ERROR:.0e} is allowed."
             )
-        _describe(stage, eager, graphs, "" if weights is not None else entry(name).data)
+        lacking = [  # what only PyTorch supports
+            kind.__name__
+            for kind in KINDS
+            if eager.capability(kind) is not None and graphs.capability(kind) is None
+        ]
+        write_json(stage / LACKING, {"capabilities": lacking}, indent=1)
+        manifest, data = read_manifest(stage), "" if weights is not None else entry(name).data
+        hashes = {**manifest.sha256, LACKING: file_sha256(stage / LACKING)}
+        write_manifest(stage, replace(manifest, sha256=hashes, data=data))
         bar.note = f"{folder_bytes(stage) / 1e6:.1f} MB"
         bar.update(STEPS)
 
@@ -191,16 +199,3 @@ def difference(eager: ImageRuntime, graphs: OnnxRuntime) -> float:
         ours, theirs = (require(one, PromptDecoding).decode(it, prompts)[0] for one, it in seen)
         errors.append(np.abs(ours - theirs).max() / max(float(np.abs(ours).max()), 1e-12))
     return float(np.max(errors))
-
-
-def _describe(stage: Path, eager: ImageRuntime, graphs: OnnxRuntime, data: str) -> None:
-    """Record the capabilities that only PyTorch supports, and the training data of the weights."""
-    lacking = [
-        kind.__name__
-        for kind in KINDS
-        if eager.capability(kind) is not None and graphs.capability(kind) is None
-    ]
-    write_json(stage / LACKING, {"capabilities": lacking}, indent=1)
-    manifest = read_manifest(stage)
-    hashes = {**manifest.sha256, LACKING: file_sha256(stage / LACKING)}
-    write_manifest(stage, replace(manifest, sha256=hashes, data=data))

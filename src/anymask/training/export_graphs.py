@@ -48,7 +48,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal, Protocol, cast, runtime_checkable
+from typing import Any, Literal, cast
 
 import numpy as np
 import onnx
@@ -106,15 +106,6 @@ PROMPTS = ("coords", "labels", "masks", "has_mask")
 ANSWERS = ("logits", "quality")
 Letters = Sequence[int | str]  # the first sizes of a shape, a letter for each dynamic one
 Variant = Literal["fp32", "int8", "half", "fused"]  # operators and weights of the graphs
-
-
-@runtime_checkable
-class Precomputes(Protocol):
-    """A model with constants that depend on its weights only; traced, they take longer."""
-
-    def precompute(self) -> None:
-        """Compute the constants in place, after the last change of the weights."""
-        ...
 
 
 class ModelGraph(nn.Module):
@@ -223,8 +214,8 @@ def _write_graphs(
     module: nn.Module, spec: ModelSpec, stage: Path, *, int8: bool, fused: bool
 ) -> tuple[GraphInfo, ...]:
     model = fuse(module).cpu().float()
-    if isinstance(model, Precomputes):
-        model.precompute()
+    if hasattr(model, "precompute"):  # constants of the weights; traced, they take longer
+        cast(Any, model).precompute()
     bare = without_class_head(model)  # the graphs are those of a model without classes
     encoder = EncoderGraph(bare).eval()
     images, letters, dims = example_images(spec)

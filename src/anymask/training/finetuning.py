@@ -244,9 +244,18 @@ def report_gain(run: TuningRun, selected: SelectedCheckpoint, tuned: Model) -> N
 
 
 def _prepared(options: TuningOptions) -> DataReport:
-    """Write the data to the run folder and return its report. Raises like `_opened`."""
+    """Write the training and the validation split to the run folder, and return their report.
+
+    Raises like `_opened`, and InputError if the dataset has other splits, but none for training.
+    """
     with tempfile.TemporaryDirectory() as scratch:
-        source, held = _parts(_opened(options.data, options, Path(scratch) / "data"), options)
+        data = _opened(options.data, options, Path(scratch) / "data")
+        learned = data.of_role("train") if options.split is None else data.part(options.split)
+        held = data.of_role("val")
+        if learned is None and (data.of_role("test") or (held and len(data.splits) > 1)):
+            names = ", ".join(data.splits)
+            raise InputError(f"{options.data} has no split train, only {names}. Set split to one.")
+        source, held = learned or data, held if learned else None
         if options.val is not None:
             held = _opened(options.val, options, Path(scratch) / "val")
             held = held.of_role("val") or held
@@ -254,19 +263,6 @@ def _prepared(options: TuningOptions) -> DataReport:
     if not options.accept_terms:
         check_terms(report)
     return report
-
-
-def _parts(data: Dataset, options: TuningOptions) -> tuple[Dataset, Dataset | None]:
-    """Return the training and the validation split of a dataset; None without the latter.
-
-    Raises InputError if the dataset has other splits, but none for training.
-    """
-    learned = data.of_role("train") if options.split is None else data.part(options.split)
-    held = data.of_role("val")
-    if learned is None and (data.of_role("test") or (held and len(data.splits) > 1)):
-        names = ", ".join(data.splits)
-        raise InputError(f"{options.data} has no split train, only {names}. Set split to one.")
-    return learned or data, held if learned else None
 
 
 def _opened(path: Path, options: TuningOptions, scratch: Path) -> Dataset:

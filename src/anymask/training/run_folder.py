@@ -75,19 +75,15 @@ def save_checkpoint(
         if path.exists():
             path.replace(folder / BEFORE)
     if keep:
-        _keep(path, folder / KEPT.format(progress.step), keep)
+        name = folder / KEPT.format(progress.step)
+        name.unlink(missing_ok=True)
+        try:
+            os.link(path, name)
+        except OSError:
+            shutil.copyfile(path, name)
+        for old in sorted(folder.glob(KEPT.replace("{:09d}", "*")))[:-keep]:
+            old.unlink()
     return path
-
-
-def _keep(path: Path, name: Path, count: int) -> None:
-    """Keep the checkpoint as a hard link, or a copy; delete older ones."""
-    name.unlink(missing_ok=True)
-    try:
-        os.link(path, name)
-    except OSError:
-        shutil.copyfile(path, name)
-    for old in sorted(name.parent.glob(KEPT.replace("{:09d}", "*")))[:-count]:
-        old.unlink()
 
 
 def copy_run(source: Path, folder: Path, recipe: dict[str, Any]) -> None:

@@ -117,23 +117,20 @@ class TrainingPictures(IterableDataset[tuple[Tensor, ...]]):
         if self.recipe.prepare_ahead:
             cv2.setNumThreads(1)  # this process runs beside a training process
         try:
-            yield from self._pictures()
+            for step in range(self.first_step, self.recipe.steps):
+                stage, _ = self.recipe.stage_at(step)
+                each = stage.images // self.recipe.workers
+                before = self.recipe.images_before(step)
+                for slot in range(self.rank * each, (self.rank + 1) * each):
+                    if self.recipe.views:
+                        done = before // self.recipe.workers + slot - self.rank * each
+                        yield self.pooled(done, stage)
+                        continue
+                    rng = np.random.default_rng([self.recipe.seed, step, slot])
+                    yield self.picture(rng, stage.side_at(step), stage.masks, before + slot)
         except AnymaskError as error:
             # Yielded, because the loader's process would wrap a raised error in its traceback.
             yield (error,)  # type: ignore[misc]
-
-    def _pictures(self) -> Iterator[tuple[Tensor, ...]]:
-        for step in range(self.first_step, self.recipe.steps):
-            stage, _ = self.recipe.stage_at(step)
-            each = stage.images // self.recipe.workers
-            before = self.recipe.images_before(step)
-            for slot in range(self.rank * each, (self.rank + 1) * each):
-                if self.recipe.views:
-                    done = before // self.recipe.workers + slot - self.rank * each
-                    yield self.pooled(done, stage)
-                    continue
-                rng = np.random.default_rng([self.recipe.seed, step, slot])
-                yield self.picture(rng, stage.side_at(step), stage.masks, before + slot)
 
     def pooled(self, done: int, stage: RecipeStage) -> tuple[Tensor, ...]:
         """Return a crop of this worker's part of the pool; each is used once per pass, shuffled.
