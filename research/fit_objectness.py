@@ -288,16 +288,6 @@ def check(
         print(name, len(some), *(f"{figure:.3f}" for figure in figures), flush=True)
 
 
-def quality_ranks(name: str, known: Sequence[JudgedPhoto]) -> list[Floats]:
-    """Of each mask its quality; 0 below what the model's family shows by itself."""
-    grid = anymask.load(name).runtime.family.grid
-    least = grid.score, grid.stability
-    return [
-        np.where((one.facts[:, 0] > least[0]) & (one.facts[:, 1] >= least[1]), one.facts[:, 0], 0)
-        for one in known
-    ]
-
-
 def saved(path: Path, one: JudgedPhoto) -> None:
     """Write what was found; facts in half precision."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -357,7 +347,13 @@ def main() -> None:
     least = float(LEASTS[np.abs(right - KEPT * right.max()).argmin()])
     print(f"shown from {least:.2f} on")
     if args.check:
-        check(known, quality_ranks(args.model, known), ranks, least)
+        # Of each mask its quality; 0 below what the model's family shows by itself.
+        grid = anymask.load(args.model).runtime.family.grid
+        lowest = grid.score, grid.stability
+        kept = [(one.facts[:, 0] > lowest[0]) & (one.facts[:, 1] >= lowest[1]) for one in known]
+        facts = zip(known, kept, strict=True)
+        before = [np.where(shown, one.facts[:, 0], 0) for one, shown in facts]
+        check(known, before, ranks, least)
     bundle = SHIPPED / args.model
     manifest = read_manifest(bundle)
     table = table_of(args.model, learn(known), least, manifest.weights_hash)

@@ -230,24 +230,6 @@ def learn(answers: Answers) -> dict[str, Any]:
     return unscaled(network, middle, spread)
 
 
-def scores_table(answers: Answers, ranking: dict[str, Any]) -> dict[str, float]:
-    """The fit of `expected_iou`, by the first mask of each click; every set counts alike."""
-    weights = RankingWeights.of(ranking)
-    known, ious = np.ones((3, len(answers.ious))), np.empty(len(answers.ious))
-    for n, (found, shared) in enumerate(zip(answers.found, answers.shared, strict=True)):
-        shown = order_masks(likely := chances(found, weights), shared)[:3]
-        chance = np.append(worth(likely, shared).max(), found[shown, 0])
-        logits = logit(chance.clip(MIN_NUMBER, 1 - MIN_NUMBER))
-        known[:2, n], ious[n] = (logits[1:].mean(), logits[0]), answers.ious[n, shown[0]]
-    _, sets, counts = np.unique(answers.names, return_inverse=True, return_counts=True)
-    found = minimize(  # the cross-entropy
-        lambda line: (np.logaddexp(0, line @ known) - ious * (line @ known)) @ (1 / counts[sets]),
-        np.zeros(3),
-        tol=1e-8,
-    )
-    return dict(zip(("quality", "worth", "shift"), found.x.round(4).tolist(), strict=True))
-
-
 def weights_of(names: Arrays) -> Arrays:  # (N,)
     """Of each click: a set weighs what it is worth, whatever its size; 1 on the mean."""
     kinds, place, counts = np.unique(names, return_inverse=True, return_counts=True)
@@ -306,7 +288,23 @@ def main() -> None:
     tables = dict(shipped_tables(args.model))
     if not args.scores:
         tables["ranking"] = learn(answers)
-    tables["expected"] = scores_table(answers, tables["ranking"])
+    # The fit of `expected_iou`, by the first mask of each click; every set counts alike.
+    weights = RankingWeights.of(tables["ranking"])
+    known, ious = np.ones((3, len(answers.ious))), np.empty(len(answers.ious))
+    for n, (found, shared) in enumerate(zip(answers.found, answers.shared, strict=True)):
+        shown = order_masks(likely := chances(found, weights), shared)[:3]
+        chance = np.append(worth(likely, shared).max(), found[shown, 0])
+        logits = logit(chance.clip(MIN_NUMBER, 1 - MIN_NUMBER))
+        known[:2, n], ious[n] = (logits[1:].mean(), logits[0]), answers.ious[n, shown[0]]
+    _, names, counts = np.unique(answers.names, return_inverse=True, return_counts=True)
+    found = minimize(  # the cross-entropy
+        lambda line: (np.logaddexp(0, line @ known) - ious * (line @ known)) @ (1 / counts[names]),
+        np.zeros(3),
+        tol=1e-8,
+    )
+    tables["expected"] = dict(
+        zip(("quality", "worth", "shift"), found.x.round(4).tolist(), strict=True)
+    )
     write_tables(SHIPPED / args.model, tables)
     if args.check:
         check(answers)

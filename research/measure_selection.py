@@ -25,7 +25,7 @@ import anymask
 from anymask.base import BoolArray, Floats
 from anymask.formats import AnnotatedImage
 from anymask.formats.sets import iter_samples
-from anymask.masks import Features, Mask, Prompt, Rle, centre_click, rle_iou, rle_to_mask
+from anymask.masks import Mask, Prompt, Rle, centre_click, rle_iou, rle_to_mask
 from anymask.models.rules import DEFAULT_VIDEO_MODEL
 from anymask.segment import Arrangement, SegmentSettings, default_min_objectness, grid_of
 from anymask.segment.everything.filter import arrange
@@ -54,21 +54,6 @@ def hits(rles: Sequence[Rle], truths: Sequence[Rle]) -> BoolArray:  # n, M -> (M
     return found
 
 
-def by_prompts(model: anymask.Model, seen: Features, truths: Sequence[Rle]) -> BoolArray:
-    """Whether each object is found by each of `PROMPTS`, (M, 3)."""
-    masks = [rle_to_mask(rle) for rle in truths]
-    clicks = [Prompt.of(points=[centre_click(mask)]) for mask in masks]
-    boxes = [Prompt.of(box=_box(mask)) for mask in masks]
-    plain = SegmentSettings(refine_edges=False, zoom=False)
-    answers = decode_prompts(model.runtime, seen, clicks, replace(plain, multimask=True))
-    boxed = decode_prompts(model.runtime, seen, boxes, replace(plain, multimask=False))
-    rows = [
-        [hits(some, [truth])[0] for some in (click.rles(), click.rles()[:1], box.rles())]
-        for truth, click, box in zip(truths, answers, boxed, strict=True)
-    ]
-    return np.array(rows, np.bool_).reshape(len(rows), len(PROMPTS))
-
-
 def _box(mask: BoolArray) -> tuple[float, float, float, float]:
     y, x = np.nonzero(mask)
     return (float(x.min()), float(y.min()), float(x.max() + 1), float(y.max() + 1))
@@ -83,7 +68,20 @@ def measure(model: anymask.Model, sample: AnnotatedImage) -> tuple[Floats, list[
     left = steps(found, arrangement_of(grid, {}, least))
     sizes = [rle_to_mask(rle).mean() for rle in truths]
     after = [hits([one.rle for one in some], truths) for some in left]
-    rows = np.column_stack([sizes, *after, by_prompts(model, seen, truths)])
+    # Whether each object is found by each of `PROMPTS`, (M, 3).
+    masks = [rle_to_mask(rle) for rle in truths]
+    clicks = [Prompt.of(points=[centre_click(mask)]) for mask in masks]
+    boxes = [Prompt.of(box=_box(mask)) for mask in masks]
+    plain = SegmentSettings(refine_edges=False, zoom=False)
+    answers = decode_prompts(model.runtime, seen, clicks, replace(plain, multimask=True))
+    boxed = decode_prompts(model.runtime, seen, boxes, replace(plain, multimask=False))
+    lines = [
+        [hits(some, [truth])[0] for some in (click.rles(), click.rles()[:1], box.rles())]
+        for truth, click, box in zip(truths, answers, boxed, strict=True)
+    ]
+    rows = np.column_stack(
+        [sizes, *after, np.array(lines, np.bool_).reshape(len(lines), len(PROMPTS))]
+    )
     return rows.astype(np.float64), [len(some) for some in left]
 
 

@@ -139,14 +139,6 @@ def make(name: str, seed: int, noise: float = 12.0) -> Made:
     return Made(name, volume, form >= 0.5)
 
 
-def middle_box(truth: NDArray[np.bool_]) -> tuple[int, list[float]]:
-    """The middle slice of the thing and its box there, one pixel wider."""
-    slices = np.flatnonzero(truth.any(axis=(1, 2)))
-    index = int(slices[len(slices) // 2])
-    rows, columns = np.nonzero(truth[index])
-    return index, [columns.min() - 1, rows.min() - 1, columns.max() + 2, rows.max() + 2]
-
-
 def dice(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
     """2 |A and B| / (|A| + |B|)."""
     return float(2 * (a & b).sum() / max(a.sum() + b.sum(), 1))
@@ -180,7 +172,11 @@ class Figures:
 
 def measure(model: anymask.Model, made: Made) -> Figures:
     """Follow the thing from the box on its middle slice."""
-    index, box = middle_box(made.truth)
+    # The middle slice of the thing and its box there, one pixel wider.
+    slices = np.flatnonzero(made.truth.any(axis=(1, 2)))
+    index = int(slices[len(slices) // 2])
+    rows, columns = np.nonzero(made.truth[index])
+    box = [columns.min() - 1, rows.min() - 1, columns.max() + 2, rows.max() + 2]
     began = time.perf_counter()
     with model.volume(made.scan) as session:
         first = session.add(index, box=box).mask

@@ -288,15 +288,6 @@ def made_weights(name: str, recipe: Path, folder: Path) -> Path:
     return path
 
 
-def encoder_operations(name: str) -> int:
-    """Floating-point operations of our encoder for one image, as torch counts them."""
-    module: Any = build(name).eval().to("meta")
-    side = module.spec.image_side
-    with torch.no_grad(), FlopCounterMode(display=False) as count:
-        module.encode(torch.zeros(1, 3, side, side, device="meta"))
-    return int(count.get_total_flops())
-
-
 def large_product() -> Callable[[], Any]:
     """Return a function that multiplies matrices of `LIMIT` x `LIMIT` by ONNX Runtime.
 
@@ -324,7 +315,12 @@ def compare(
 ) -> list[dict[str, Any]]:
     """A row of each step: median seconds of both, and the median of the ratios of the turns."""
     peer, make = PEERS[name]
-    product, times = large_product(), encoder_operations(name) / (2 * LIMIT**3)
+    # Floating-point operations of our encoder for one image, as torch counts them.
+    module: Any = build(name).eval().to("meta")
+    length = module.spec.image_side
+    with torch.no_grad(), FlopCounterMode(display=False) as count:
+        module.encode(torch.zeros(1, 3, length, length, device="meta"))
+    product, times = large_product(), int(count.get_total_flops()) / (2 * LIMIT**3)
     everything = everything and name == "mobile_sam"
     sides = make(weights, image, everything), ours(name, weights, image, everything)
     spent: dict[str, list[tuple[float, float]]] = {}

@@ -103,7 +103,19 @@ def run_self_test(
             if progress:
                 progress(done)
         if len(gone) < deletions:
-            gone.append(_delete_mask(model, view, name, sample, int(rng.choice(fitting))))
+            removed = int(rng.choice(fitting))
+            kept: list[Rle] = [
+                rle for n, rle in enumerate(sample.rles) if n != removed and rle_area(rle)
+            ]
+            found = [record.rle for record in find_missing(model, view.embedding, kept)]
+            ious = rle_iou(found, [sample.rles[removed]])[:, 0] if found else np.zeros(0)
+            gone.append(
+                DeletedMask(
+                    name=name,
+                    found=bool((ious >= FOUND_IOU).any()),
+                    others=int((ious < FOUND_IOU).sum()),
+                )
+            )
     return cases, gone
 
 
@@ -152,17 +164,6 @@ def _corrupt_mask(
             truths=ious[1:],
             given=float(ious[0]),
         )
-
-
-def _delete_mask(
-    model: Model, view: AuditPhoto, name: str, sample: AnnotatedImage, gone: int
-) -> DeletedMask:
-    kept: list[Rle] = [rle for n, rle in enumerate(sample.rles) if n != gone and rle_area(rle)]
-    found = [record.rle for record in find_missing(model, view.embedding, kept)]
-    ious = rle_iou(found, [sample.rles[gone]])[:, 0] if found else np.zeros(0)
-    return DeletedMask(
-        name=name, found=bool((ious >= FOUND_IOU).any()), others=int((ious < FOUND_IOU).sum())
-    )
 
 
 # Fitting.

@@ -106,13 +106,10 @@ def read_visor(root: Path, split: str) -> Iterator[AnnotatedImage]:
                         if rings:
                             rle = coco_polygons_to_rle(rings, hw)
                             found.append(Mask(rle, str(one["name"])))
-                yield annotated_photo(photo, hw, found, place=_frame_place(video, photo.stem))
-
-
-def _frame_place(video: str, stem: str) -> SequencePlace | None:
-    """The frame whose number ends the name of its picture; None where no number does."""
-    number = re.search(r"[0-9]+$", stem)
-    return SequencePlace(video, int(number.group())) if number else None
+                # The frame whose number ends the name of its picture; None where no number does.
+                frame = re.search(r"[0-9]+$", photo.stem)
+                sequence = SequencePlace(video, int(frame.group())) if frame else None
+                yield annotated_photo(photo, hw, found, place=sequence)
 
 
 # NDD20

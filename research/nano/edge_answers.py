@@ -151,8 +151,15 @@ def asked_answers(
     best = int(np.argmax(fits))
     if best and fits[best] > MEANT:
         yield lone, answer.items[best]
-    if (box := _some_box(mask, rng)) is not None:
-        around = Prompt.of(box=box)
+    # The tight box, or one drawn with an unsteady hand; None where nothing is left of it.
+    height, width = mask.shape
+    x, y, w, h = cv2.boundingRect(mask.view(np.uint8))
+    corners = np.array([x, y, x + w, y + h], np.float64)
+    if rng.random() < 0.35:
+        corners += rng.normal(0, JITTER, 4) * [w, h, w, h]
+    inside: FloatArray = np.clip(corners, 0, [width, height, width, height]).astype(np.float32)
+    if min(inside[2] - inside[0], inside[3] - inside[1]) > 1:
+        around = Prompt.of(box=inside)
         yield around, predict([around])[0].first
     if rng.random() < 0.5:
         points, labels, now = [click], [1], answer.first
@@ -172,14 +179,3 @@ def _some_click(mask: BoolArray, rng: Generator) -> tuple[float, float]:
     ys, xs = np.nonzero(mask)
     chosen = int(rng.integers(len(ys)))
     return float(xs[chosen]), float(ys[chosen])
-
-
-def _some_box(mask: BoolArray, rng: Generator) -> FloatArray | None:  # (4,)
-    """The tight box, or one drawn with an unsteady hand; None where nothing is left of it."""
-    height, width = mask.shape
-    x, y, w, h = cv2.boundingRect(mask.view(np.uint8))
-    box = np.array([x, y, x + w, y + h], np.float64)
-    if rng.random() < 0.35:
-        box += rng.normal(0, JITTER, 4) * [w, h, w, h]
-    inside: FloatArray = np.clip(box, 0, [width, height, width, height]).astype(np.float32)
-    return inside if min(inside[2] - inside[0], inside[3] - inside[1]) > 1 else None
