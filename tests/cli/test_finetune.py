@@ -75,7 +75,7 @@ def test_one_command_tunes_reports_and_its_weights_answer_as_measured(
 def test_a_run_with_adapters_leaves_them_as_files_of_peft(
     coco: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(held_out, "gained", lambda _before, _after: True)
+    monkeypatch.setattr(held_out, "gained", lambda *_: True)
     run = tmp_path / "run"
     command = ["finetune", "--data", str(coco), "-o", str(run), "--method", "lora"]
     command += ["--pictures", "8", "--lora-rank", "2", "--lora-alpha", "6"]
