@@ -97,6 +97,7 @@ def test_pictures_of_splits_are_found_beside_their_annotations(tmp_path: Path) -
     told = read(tmp_path / "other" / "lone.json", images=tmp_path / "coco")
     assert told.picture(masks) == tmp_path / "coco" / "train2017" / "a.png"
     Image.new("RGB", (9, 8)).save(tmp_path / "coco" / "val2017" / "a.png")
+    told = read(tmp_path / "other" / "lone.json", images=tmp_path / "coco")
     with pytest.raises(
         DataError, match=r"name 'a.png', in .*train2017 and in .*val2017. Pass the folder"
     ):
@@ -106,20 +107,12 @@ def test_pictures_of_splits_are_found_beside_their_annotations(tmp_path: Path) -
 def test_a_name_that_leads_out_of_the_folder_finds_nothing(tmp_path: Path) -> None:
     Image.new("L", (3, 3)).save(tmp_path / "secret.png")
     (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / "link.png").symlink_to(tmp_path / "secret.png")
     write_annotations(two(), tmp_path / "all.json", "coco")
     stream = read(tmp_path / "all.json", images=tmp_path / "pictures")
-    with pytest.raises(DataError, match="is not in"):
-        stream.picture(AnnotatedImage(file_name="../secret.png", hw=(3, 3)))
-
-
-def test_a_link_that_leads_out_of_the_folder_is_told(tmp_path: Path) -> None:
-    Image.new("L", (3, 3)).save(tmp_path / "elsewhere.png")
-    (tmp_path / "pictures").mkdir()
-    (tmp_path / "pictures" / "a.png").symlink_to(tmp_path / "elsewhere.png")
-    write_annotations(two(), tmp_path / "all.json", "coco")
-    stream = read(tmp_path / "all.json", images=tmp_path / "pictures")
-    with pytest.raises(DataError, match=r"a link .*a\.png.* points outside"):
-        stream.picture(AnnotatedImage(file_name="a.png", hw=(3, 3)))
+    for name in ("../secret.png", "link.png"):
+        with pytest.raises(DataError, match="is not in"):
+            stream.picture(AnnotatedImage(file_name=name, hw=(3, 3)))
 
 
 def test_of_folders_of_masks_one_is_named(tmp_path: Path) -> None:

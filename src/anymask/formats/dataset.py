@@ -7,6 +7,7 @@ layout (`layouts`), image by image.
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -82,7 +83,7 @@ class Dataset:
     why: str = ""  # How the format was detected, or "named"
     # Archives that `source` and `pictures` were unpacked from
     archives: tuple[Unpacked, ...] = field(default=(), repr=False)
-    _below: dict[tuple[Path, ...], list[Path]] = field(default_factory=dict, repr=False)
+    _below: dict[Path, dict[str, list[Path]]] = field(default_factory=dict, repr=False)
     _seen: list[str] = field(default_factory=list, repr=False)
     _ends: Counter[str] = field(default_factory=Counter, repr=False)
     _counted: int = 0
@@ -324,41 +325,60 @@ class Dataset:
                 f"{self.told_source}: The image to which the label image {file_name!r} "
                 "belongs is missing. Pass the folder of the images: --images DIR"
             )
-        here = self.source if self.source.is_dir() else self.source.parent
-        tops = [here, *here.parents[: 2 if here.parent.name == "labels" else 1]]
-        places = [top / inside for top in tops for inside in (*PHOTOS, ".")]
-        links = list[Path]()
-        folders = [self.pictures] if self.pictures is not None else places
+        folders, below = self._folders
         names = self._names(file_name)
         for folder in folders:
             for name in names:
                 path = folder / name
-                if path.is_file():
-                    if path.resolve().is_relative_to(folder.resolve()):
-                        return path
-                    if path.is_symlink():
-                        links.append(path)
-        own = [here, here.parent] if here.name.startswith("annotation") else [here]
-        below = self._found_below(own if self.pictures is None else [self.pictures], names)
-        if below is not None:
-            return below
-        if links:
-            raise DataError(
-                f"{self.told_source}: The image {file_name!r} is a link ({links[0]}) that points "
-                "outside its folder. Copy the image there."
-            )
-        inside = (path for folder in folders if folder.is_dir() for path in folder.iterdir())
+                if path.is_file() and path.resolve().is_relative_to(folder.resolve()):
+                    return path
+        for name in names:
+            found = {
+                path.resolve(): path
+                for folder in below
+                for path in self._files_below(folder).get(Path(name).name, ())
+                if path.as_posix().endswith(f"/{name}")
+            }
+            if len(found) > 1:
+                first, second, *_ = found.values()
+                raise DataError(
+                    f"{self.told_source}: Two images have the name {name!r}, in {first.parent} "
+                    f"and in {second.parent}. Pass the folder of the images: --images DIR"
+                )
+            if found:
+                return next(iter(found.values()))
         key = name_key(Path(file_name).name)
-        near = [str(path) for path in inside if name_key(path.name) == key]
-        looked = ", ".join(str(folder) for folder in folders if folder.name != PHOTOS[1])
+        near = [name for top in below for name in self._files_below(top) if name_key(name) == key]
+        places = ", ".join(str(folder) for folder in folders if folder.name != PHOTOS[1])
         raise DataError(
-            f"{self.told_source}: The image {file_name!r} is not in {looked}. "
+            f"{self.told_source}: The image {file_name!r} is not in {places}. "
             + (
                 f"{near[0]!r} differs in upper and lower case. Rename it."
                 if near
                 else "Pass the folder of the images: --images DIR"
             )
         )
+
+    @property
+    def _folders(self) -> tuple[list[Path], list[Path]]:
+        """Folders to which names are relative, and those that are searched at any depth."""
+        if self.pictures is not None:
+            return [self.pictures], [self.pictures]
+        here = self.source if self.source.is_dir() else self.source.parent
+        tops = [here, *here.parents[: 2 if here.parent.name == "labels" else 1]]
+        folders = [top / inside for top in tops for inside in (*PHOTOS, ".")]
+        return folders, [here, here.parent] if here.name.startswith("annotation") else [here]
+
+    def _files_below(self, folder: Path) -> dict[str, list[Path]]:
+        """Return the files of a folder at any depth by name; links out of it are not followed."""
+        if folder not in self._below:
+            files = self._below[folder] = {}
+            for top, _, names in os.walk(folder):
+                for name in names:
+                    path = Path(top, name)
+                    if not path.is_symlink() or path.resolve().is_relative_to(folder.resolve()):
+                        files.setdefault(name, []).append(path)
+        return self._below[folder]
 
     def _names(self, file_name: str) -> list[str]:
         """Return the names that an image file may have in an image folder.
@@ -385,40 +405,6 @@ class Dataset:
     @cached_property
     def _labels(self) -> frozenset[Path]:
         return frozenset(label_files(places_of(self.source, self.pictures)))
-
-    def _folders_below(self, folders: list[Path]) -> list[Path]:
-        """Return the subfolders of folders down to two levels, without links."""
-        key = tuple(folders)
-        if key not in self._below:
-            every = [inside for folder in folders for inside in _folders_in(folder)]
-            self._below[key] = every + [one for inside in every for one in _folders_in(inside)]
-        return self._below[key]
-
-    def _found_below(self, folders: list[Path], names: list[str]) -> Path | None:
-        """Find a file in subfolders down to two levels, as in split layouts: annotations/ beside
-        train/ or images/train/.
-
-        Raises DataError if several folders contain such a file.
-        """
-        found: dict[Path, Path] = {}
-        for file_name in dict.fromkeys(names):
-            for inside in self._folders_below(folders):
-                path = inside / file_name
-                if path.is_file() and path.resolve().is_relative_to(inside.resolve()):
-                    found[path.resolve()] = path
-            if found:
-                break
-        if len(found) > 1:
-            first, second, *_ = found.values()
-            raise DataError(
-                f"{self.told_source}: Two images have the name {names[0]!r}, in {first.parent} "
-                f"and in {second.parent}. Pass the folder of the images: --images DIR"
-            )
-        return next(iter(found.values()), None)
-
-
-def _folders_in(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.is_symlink())
 
 
 def read(
