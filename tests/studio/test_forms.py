@@ -56,13 +56,13 @@ def test_the_hash_of_a_photo_may_stand_in_a_form_even_where_it_is_all_digits(
 @pytest.mark.parametrize(
     ("parts", "status", "wanted"),
     [
-        ({"points": (None, "[[35, 40]]")}, 422, "Add it with -F file=@photo.jpg"),
-        (FILE | {"points": (None, "[35, 40]")}, 422, "Send a value such as points=[[290, 120]]"),
+        ({"points": (None, "[[35, 40]]")}, 422, "image: Field required"),
+        (FILE | {"points": (None, "[35, 40]")}, 422, "points.0: Input should be"),
         (FILE | {"points": (None, "35, 40")}, 422, "points: "),
         (FILE | {"points": (None, "[" * 150_000)}, 422, "points: "),
-        (FILE | {"points": (None, "1" * 200_001)}, 400, "The multipart form is invalid"),
+        (FILE | {"points": (None, "1" * 200_001)}, 400, "cannot be read: "),
         (FILE | {"nothing": (None, "1")}, 422, "Unknown key 'nothing'"),
-        ([*FILE.items(), *FILE.items()], 400, "The multipart form is invalid"),
+        ([*FILE.items(), *FILE.items()], 400, "cannot be read: "),
         ([*FILE.items(), *[("points", (None, "1"))] * 17], 400, "'points' occurs twice"),
     ],
 )
@@ -75,10 +75,10 @@ def test_a_form_that_means_nothing_is_refused(
 @pytest.mark.parametrize(
     ("address", "got", "remedy"),
     [
-        ("/api/segment?tolerence=0", "'tolerence'", "Did you mean 'tolerance'?"),
-        ("/api/segment?format=svg&points=[[20,20]]", "'points'", "Remove it"),
-        ("/api/everything?fromat=png", "'fromat'", "Did you mean 'format'?"),
-        ("/api/encode?page=1", "'page'", "Remove it"),
+        ("/api/segment?tolerence=0", "'tolerence'", "Supported: format, tolerance"),
+        ("/api/segment?format=svg&points=[[20,20]]", "'points'", "Supported: "),
+        ("/api/everything?fromat=png", "'fromat'", "Supported: format, tolerance"),
+        ("/api/encode?page=1", "'page'", "Supported: none"),
     ],
 )
 def test_a_query_that_would_be_passed_over_is_refused(

@@ -19,6 +19,7 @@ from anymask.studio.limits import Limits
 from anymask.studio.video_sessions import (
     LOCK,
     PREFIX,
+    OpenVideo,
     VideoFiles,
     VideoSessions,
     delete_abandoned,
@@ -75,7 +76,7 @@ def test_a_video_that_is_sent_is_never_held_as_a_whole(
 
 
 def test_a_client_that_leaves_leaves_no_file(sessions: VideoSessions, tmp_path: Path) -> None:
-    video, sizes = sessions.work(lambda: sessions.begin({})).result(), list[int]()
+    video, sizes = sessions.work(lambda: sessions.begin(OpenVideo, {})).result(), list[int]()
 
     async def half() -> AsyncIterator[bytes]:
         yield PIECE * 4
@@ -83,7 +84,7 @@ def test_a_client_that_leaves_leaves_no_file(sessions: VideoSessions, tmp_path: 
         raise ClientDisconnect
 
     with pytest.raises(ClientDisconnect):
-        asyncio.run(sessions.receive(video, half(), "clip.mkv", sessions.take_video))
+        asyncio.run(sessions.receive(video, half(), "clip.mkv"))
     assert sizes == [4 * len(PIECE)]
     assert files_in(tmp_path) == []
     assert (video.receiving, video.frames, sessions.names) == (False, 0, [video.name])
@@ -92,7 +93,7 @@ def test_a_client_that_leaves_leaves_no_file(sessions: VideoSessions, tmp_path: 
 def test_a_session_takes_one_file_at_a_time_and_none_once_it_is_closed(
     sessions: VideoSessions, tmp_path: Path
 ) -> None:
-    video = sessions.work(lambda: sessions.begin({})).result()
+    video = sessions.work(lambda: sessions.begin(OpenVideo, {})).result()
     got = list[Refusal]()
 
     async def nothing() -> AsyncIterator[bytes]:
@@ -102,12 +103,12 @@ def test_a_session_takes_one_file_at_a_time_and_none_once_it_is_closed(
     async def body() -> AsyncIterator[bytes]:
         yield PIECE
         with pytest.raises(Refusal, match="Another upload") as second:
-            await sessions.receive(video, nothing(), "clip.mkv", sessions.take_video)
+            await sessions.receive(video, nothing(), "clip.mkv")
         got.append(second.value)
         sessions.end(video.name)
 
     with pytest.raises(Refusal, match="does not exist or was closed"):
-        asyncio.run(sessions.receive(video, body(), "clip.mkv", sessions.take_video))
+        asyncio.run(sessions.receive(video, body(), "clip.mkv"))
     assert [one.status_code for one in got] == [409]
     assert files_in(tmp_path) == []
 
@@ -125,8 +126,8 @@ def test_a_session_stays_open_while_its_file_comes_in(tmp_path: Path) -> None:
             yield content[place : place + 5000]
 
     try:
-        video = videos.work(lambda: videos.begin({})).result()
-        asyncio.run(videos.receive(video, slow(), "clip.mkv", videos.take_video))
+        video = videos.work(lambda: videos.begin(OpenVideo, {})).result()
+        asyncio.run(videos.receive(video, slow(), "clip.mkv"))
         assert now[0] > 100
         videos.end_old()
         assert (videos.names, video.frames) == ([video.name], len(PICTURES))

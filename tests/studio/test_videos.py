@@ -127,7 +127,7 @@ def test_a_session_that_nobody_asks_ends_and_so_does_one_that_is_old() -> None:
     videos = VideoSessions(behind, limits, lambda: now[0])
     videos.start()
     try:
-        left, asked = (videos.work(lambda: videos.begin({})).result() for _ in range(2))
+        left, asked = (videos.work(lambda: videos.begin(OpenVideo, {})).result() for _ in range(2))
         for now[0] in (90.0, 180.0):
             videos.find(asked.name, OpenVideo)
         assert videos.names == [asked.name]

@@ -112,20 +112,15 @@ def refusal_of(error: AnymaskError) -> Refusal:
 
 def install_errors(api: FastAPI) -> None:
     """Convert every failure to a `FailureBody`. `Guard` handles unexpected errors."""
-    api.add_exception_handler(HTTPException, _answer)
-    api.add_exception_handler(AnymaskError, _answer)
-    api.add_exception_handler(OSError, _answer)
-    api.add_exception_handler(RequestValidationError, _answer)
-    api.add_exception_handler(ClientDisconnect, _left)
-
-
-async def _left(_: Request, __: Exception) -> Response:
-    """Response to a client that disconnected while it sent the body."""
-    return Response(status_code=LEFT)
+    failures = (HTTPException, AnymaskError, OSError, RequestValidationError, ClientDisconnect)
+    for kind in failures:
+        api.add_exception_handler(kind, _answer)
 
 
 async def _answer(request: Request, error: Exception) -> Response:
     match error:
+        case ClientDisconnect():  # while it sent the body
+            return Response(status_code=LEFT)
         case Refusal():
             refusal = error
         case AnymaskError():
@@ -186,15 +181,6 @@ def _plain(request: Request, error: HTTPException) -> Refusal:
     return refusal
 
 
-_LISTS = {
-    "points": "[[290, 120]]",
-    "labels": "[1]",
-    "box": "[180, 20, 400, 230]",
-    "boxes": "[[180, 20, 400, 230]]",
-    "prompts": '[{"points": [[290, 120]]}]',
-}
-
-
 def _invalid(request: Request, error: RequestValidationError) -> Refusal:
     """Convert the first pydantic error, with a hint to fix it."""
     first: dict[str, Any] = dict(error.errors()[0])
@@ -202,27 +188,18 @@ def _invalid(request: Request, error: RequestValidationError) -> Refusal:
     kind = request.headers.get("content-type", "")
     if place == "The body" and "json" not in kind.lower():
         given = f"{kind[:80]!r} is not supported" if kind else "is missing"
-        return Refusal(
-            415,
-            f"The Content-Type {given}. With curl, send JSON with -H 'Content-Type: "
-            "application/json', or a form with the image with -F file=@NAME.",
-        )
+        remedy = "Send JSON with -H 'Content-Type: application/json', or a form with -F file=@NAME."
+        return Refusal(415, f"The Content-Type {given}. {remedy}")
     if first["type"] == "json_invalid":
         body, at = str(error.body), int(where[-1])
-        return Refusal(
-            422, (f"The JSON is invalid at character {at}: {body[at : at + 20]!r}. {_DESCRIBED}")
-        )
-    given = f"{place}: {first['msg']}. Given: {reprlib.repr(first.get('input'))[:120]}."
-    named = next((word for word in where[::-1] if word in _LISTS), None)
-    remedy = _DESCRIBED
-    if first["type"] in ("list_type", "tuple_type") and named is not None:
-        remedy = f"Send a value such as {named}={_LISTS[str(named)]}. {remedy}"
-    if first["type"] == "missing" and place == "image" and "form-data" in kind:
-        return Refusal(422, "The form has no image. Add it with -F file=@photo.jpg.")
+        where = f"at character {at}: {body[at : at + 20]!r}"
+        return Refusal(422, f"The JSON is invalid {where}. {_DESCRIBED}")
     if first["type"] == "extra_forbidden":
-        given = f"Unknown key {place!r}."
-        remedy = f"{_other_key(request, str(where[-1]))} {remedy}"
-    return Refusal(422, f"{given} {remedy}")
+        return Refusal(
+            422, f"Unknown key {place!r}. {_other_key(request, str(where[-1]))} {_DESCRIBED}"
+        )
+    given = reprlib.repr(first.get("input"))[:120]
+    return Refusal(422, f"{place}: {first['msg']}. Given: {given}. {_DESCRIBED}")
 
 
 def _other_key(request: Request, name: str) -> str:

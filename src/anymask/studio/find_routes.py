@@ -36,6 +36,7 @@ from anymask.studio.model_routes import (
     form_body,
     from_base64,
     gives_up,
+    of_state,
     picture_of,
     read_photo,
     records_answer,
@@ -380,13 +381,7 @@ class ProjectSearch:
         raise RequestAbandoned
 
 
-async def search_of(request: Request) -> ProjectSearch:
-    """Search of the server that processes a request."""
-    search: ProjectSearch = request.app.state.search
-    return search
-
-
-OfSearch = Annotated[ProjectSearch, Depends(search_of)]
+OfSearch = Annotated[ProjectSearch, of_state("search")]
 
 
 @of_project.get("/search", response_model=SearchState)

@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-import difflib
 import io
 import json
 import re
@@ -21,7 +20,7 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from concurrent.futures import Future
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from threading import Event
@@ -35,9 +34,7 @@ from PIL import Image
 from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
-from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.responses import JSONResponse
-from starlette.types import Message
 
 from anymask.base import (
     MAX_DEPTH,
@@ -50,7 +47,7 @@ from anymask.base import (
 )
 from anymask.edit import cut_out, main_subject
 from anymask.edit.subject import less_of_subject
-from anymask.formats import AnnotatedImage, LossReport, Policy, geojson, label_pictures, svg
+from anymask.formats import AnnotatedImage, LossReport, Policy, encode_annotations, geojson
 from anymask.images import (
     DECODERS,
     PictureView,
@@ -96,7 +93,7 @@ from anymask.studio.schemas import (
 
 FORM = "multipart/form-data"
 _MAX_FIELDS, _MAX_TEXT = 20, 200_000  # maximum number of other fields, and characters per field
-_PLAIN = ("image", "granularity", "multimask", "previous")  # plain text fields
+_PLAIN = ("image", "previous")  # hashes, which may have only digits
 HASH = re.compile(r"[0-9a-f]{32}")
 A_LOOK = 256  # cost of encoding, in points
 _MAX_NUMBER = 1_000_000_000  # maximum value of settings without a specific limit
@@ -106,6 +103,11 @@ MaskFormat = Literal["rle", "png", "svg", "polygons", "geojson"]
 ObjectFormat = Literal["rle", "png", "svg", "polygons", "geojson", "cutout", "webp"]
 Format = Annotated[MaskFormat, Query(alias="format")]
 FormatOfOne = Annotated[ObjectFormat, Query(alias="format")]
+_DOCUMENTS = {  # format of `anymask convert`, media type
+    "png": ("label-png", "image/png"),
+    "svg": ("svg", "image/svg+xml"),
+    "geojson": ("geojson", "application/geo+json"),
+}
 Tolerance = Annotated[float, Query(ge=0, le=1000, allow_inf_nan=False)]
 Look = UintImage | EncodedPhoto  # an image, or its embedding
 
@@ -181,20 +183,17 @@ def form_body(body: type[BaseModel], *names: str) -> dict[str, Any]:
 # Requests: JSON or a form, and an image.
 
 
-async def inference_of(request: Request) -> Inference:
-    """Model of the server that processes a request."""
-    model: Inference = request.app.state.inference
-    return model
+def of_state(name: str) -> Any:
+    """Dependency: a part of the server that processes a request."""
+
+    async def find(request: Request) -> Any:
+        return getattr(request.app.state, name)
+
+    return Depends(find)
 
 
-async def limits_of(request: Request) -> Limits:
-    """Limits of the server that processes a request."""
-    limits: Limits = request.app.state.limits
-    return limits
-
-
-OfModel = Annotated[Inference, Depends(inference_of)]
-OfLimits = Annotated[Limits, Depends(limits_of)]
+OfModel = Annotated[Inference, of_state("inference")]
+OfLimits = Annotated[Limits, of_state("limits")]
 
 
 class BodyRoute(APIRoute):
@@ -206,23 +205,21 @@ class BodyRoute(APIRoute):
         known = sorted(_queries(self.dependant))
 
         async def answer(request: Request) -> Response:
-            if request.method == "POST":
-                for name in {*request.query_params} - {*known, "token"}:
-                    near = difflib.get_close_matches(name, known, 1)
-                    raise Refusal(
-                        422,
-                        f"Unknown query parameter {name!r}. "
-                        f"{f'Did you mean {near[0]!r}?' if near else 'Remove it.'} "
-                        f"Supported: {', '.join(known) or 'none'}.",
-                    )
+            strange = sorted({*request.query_params} - {*known, "token"})
+            if strange and request.method == "POST":
+                listed = ", ".join(known) or "none"
+                message = f"Unknown query parameter {strange[0]!r}. Supported: {listed}."
+                raise Refusal(422, message)
             if self.body_field is not None:
-                request = await _form_as_json(request) if is_form(request) else request
+                if is_form(request):
+                    content = json.dumps(await _form_body(request)).encode()
+                    headers = [(b"content-type", b"application/json")]
+                    request = Request(dict(request.scope) | {"headers": headers}, request.receive)
+                    request._body = content
                 depth = json_depth_bound((await request.body()).decode("utf-8", "replace"))
                 if depth > MAX_DEPTH:
-                    raise Refusal(
-                        422,
-                        f"{depth} nested levels of JSON: at most {MAX_DEPTH} are supported.",
-                    )
+                    message = f"{depth} nested levels of JSON: at most {MAX_DEPTH} are supported."
+                    raise Refusal(422, message)
             return await handle(request)
 
         return answer
@@ -240,79 +237,40 @@ def is_form(request: Request) -> bool:
     return kind.partition(";")[0].strip().lower() == FORM
 
 
-async def _form_as_json(request: Request) -> Request:
-    photo, texts = await _read_form(request)
-    body = {name: _value(name, text) for name, text in texts.items() if text}  # skip empty fields
-    if photo is not None:
-        body["image"] = base64.b64encode(photo).decode()
-    headers = [pair for pair in request.scope["headers"] if pair[0] != b"content-type"]
-    scope = dict(request.scope) | {"headers": [*headers, (b"content-type", b"application/json")]}
-    content: list[bytes] = [json.dumps(body).encode()]
-
-    async def receive() -> Message:
-        if content:
-            return {"type": "http.request", "body": content.pop(), "more_body": False}
-        return await request.receive()
-
-    return Request(scope, receive)
-
-
-def _value(name: str, text: str) -> Any:
-    """Parse JSON, or return the text, which body validation then reports."""
-    if name in _PLAIN:
-        return {"true": True, "false": False}.get(text, text)
-    try:
-        return parse_json(text, name)
-    except DataError:
-        return text
-
-
-async def _read_form(request: Request) -> tuple[bytes | None, dict[str, str]]:
-    """File and other fields of a form. Raises Refusal (400)."""
-    parser = MultiPartParser(
-        request.headers, request.stream(),
-        max_files=1, max_fields=_MAX_FIELDS, max_part_size=_MAX_TEXT,
-    )  # fmt: skip
-    try:
-        form = await parser.parse()
-    except MultiPartException as error:
-        parts = f"The multipart form is invalid: {error.message}. Send one file, as curl -F does."
-        raise Refusal(400, parts) from None
-    try:
-        photo, texts = None, dict[str, str]()
-        for name, value in form.multi_items():
+async def _form_body(request: Request) -> dict[str, Any]:
+    """JSON body that is equivalent to a form. Raises HTTPException (400)."""
+    body: dict[str, Any] = {}
+    form = request.form(max_files=1, max_fields=_MAX_FIELDS, max_part_size=_MAX_TEXT)
+    async with form as fields:
+        for name, value in fields.multi_items():
             if isinstance(value, UploadFile):
-                photo = await value.read()
-            elif name in texts:
-                twice = (
-                    f"The form field {name!r} occurs twice. Send each field once, with all "
-                    "values in one list."
-                )
-                raise Refusal(400, twice)
-            else:
-                texts[name] = value
-        return photo, texts
-    finally:
-        await form.close()
+                body["image"] = base64.b64encode(await value.read()).decode()
+            elif name in body:
+                message = f"The form field {name!r} occurs twice. Send all values in one list."
+                raise Refusal(400, message)
+            elif value:  # /docs sends empty fields
+                body[name] = value
+                if name not in _PLAIN:
+                    with suppress(DataError):  # text, which body validation reports
+                        body[name] = parse_json(value, name)
+    return body
 
 
 async def picture_of(request: Request) -> bytes:
     """Image in a body: raw bytes, the file of a form, or `image` of JSON. Raises Refusal."""
-    if "json" in request.headers.get("content-type", "").lower():
-        try:
-            return from_base64(parse_json((await request.body()).decode(), "the body")["image"])
-        except (DataError, ValueError, TypeError, KeyError, AttributeError):
-            raise Refusal(
-                422, "The body must be JSON with the image as base64, or the bytes of the image."
-            ) from None
-    if not is_form(request):
+    if is_form(request):
+        body: Any = await _form_body(request)
+    elif "json" in request.headers.get("content-type", "").lower():
+        body = None
+        with suppress(DataError, ValueError):
+            body = parse_json((await request.body()).decode(), "the body")
+    else:
         return await request.body()
-    photo, texts = await _read_form(request)
-    if photo is None:
-        raise Refusal(400, ("The form has no file. Send it as -F file=@photo.jpg."))
-    for name in texts:
-        raise Refusal(422, f"Unknown form field {name!r}. This endpoint accepts only a file.")
-    return photo
+    if not isinstance(body, dict) or [*map(type, body.values())] != [str] or "image" not in body:
+        raise Refusal(
+            422, "Send only the image: its bytes, -F file=@NAME, or JSON with `image` as base64."
+        )
+    return from_base64(body["image"])
 
 
 # Endpoints.
@@ -484,13 +442,12 @@ def read_photo(
     formats; ImageError if it is corrupted.
     """
     if not body:
-        raise Refusal(400, ("The body is empty. Send the bytes of an image."))
+        raise Refusal(400, "The body is empty. Send the bytes of an image.")
     if len(body) > limits.upload_bytes:
         raise Refusal(
             413,
-            f"The image has {len(body)} bytes, and the server accepts up to "
-            f"{limits.upload_bytes} bytes. Send a smaller image, or raise the "
-            "limit upload_megabytes of the server.",
+            f"The image has {len(body)} bytes, and the server accepts up to {limits.upload_bytes} "
+            "bytes. Send a smaller image, or raise upload_megabytes.",
         )
     try:
         with open_header(io.BytesIO(body)) as picture:
@@ -502,7 +459,7 @@ def read_photo(
     if deep:
         raise Refusal(
             415,
-            f"The image format is not supported ({len(body)} bytes that start with {body[:8]!r}). "
+            f"Unsupported image format ({len(body)} bytes that start with {body[:8]!r}). "
             f"Supported: {', '.join(DECODERS)} with one or three bands. Convert it to PNG.",
         )
     return load_image(body, alpha=alpha)
@@ -512,8 +469,7 @@ def too_large(got: str, limits: Limits) -> Refusal:
     """The error for an image with too many pixels."""
     return Refusal(
         413,
-        f"The image has {got} pixels, but at most {limits.pixels} are allowed. Send a smaller "
-        "image, or raise the limit `megapixels` of the server.",
+        f"The image has {got} pixels, but at most {limits.pixels} are allowed (megapixels).",
     )
 
 
@@ -641,10 +597,8 @@ def check_cost(photo: Look, settings: dict[str, Any], limits: Limits, model: str
     if cost > limits.clicks:
         raise Refusal(
             422,
-            f"The request requires {cost} points on an image of {width} x {height} "
-            f"pixels, but at most {limits.clicks} are allowed (each tile and crop "
-            f"counts as {A_LOOK} additional points). Use larger tiles, a smaller "
-            "grid or fewer crop_n_layers.",
+            f"The request requires {cost} points on {width} x {height} pixels, but at most "
+            f"{limits.clicks} are allowed. Use larger tiles, a smaller grid or fewer crop layers.",
         )
 
 
@@ -741,9 +695,7 @@ def _cutout(answers: list[Prediction], photo: UintImage | None, suffix: str) -> 
     if len(answers) > 1:
         raise Refusal(422, f"A cut-out supports one prompt, and {len(answers)} were given.")
     if photo is None:
-        raise Refusal(
-            422, "The server has only the embedding of this image. Send the image itself."
-        )
+        raise Refusal(422, "The server has only the embedding of this image. Send the image.")
     if not answers[0].best.area:
         raise Refusal(422, "The predicted mask is empty. Use another prompt.")
     file = io.BytesIO()
@@ -777,13 +729,7 @@ def _encode_masks(
 ) -> Response:
     """Encode masks with scores in one document, as `anymask convert` does."""
     image = AnnotatedImage(file_name=name, hw=hw, masks=masks)
-    report, policy = LossReport(), Policy(tolerance=tolerance)
-    if kind == "geojson":
-        content = geojson.to_geojson(image, None, policy, report)
-        return JSONResponse(content, media_type="application/geo+json")
-    files: Iterator[tuple[Path, bytes]]
-    if kind == "svg":
-        files = svg.encode([image], Path("masks.svg"), report, policy)
-        return Response(next(files)[1], media_type="image/svg+xml")
-    files = label_pictures.encode([image], Path("masks.png"), report, policy)
-    return Response(next(files)[1], media_type="image/png")
+    form, media = _DOCUMENTS[kind]
+    policy, path = Policy(tolerance=tolerance), Path(f"masks.{kind}")
+    files = encode_annotations([image], path, form, LossReport(), policy)
+    return Response(next(files)[1], media_type=media)

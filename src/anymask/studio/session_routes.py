@@ -14,17 +14,18 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Response
 from fastapi import Path as InPath
 from fastapi.responses import FileResponse, StreamingResponse
 from starlette.background import BackgroundTask
 from starlette.responses import JSONResponse
 
-from anymask.base import AnymaskError
+from anymask.base import AnymaskError, DeclaredSetting
 from anymask.studio.errors import Refusal, refusal_of, unknown_settings
-from anymask.studio.model_routes import done
+from anymask.studio.model_routes import done, of_state
 from anymask.studio.records import MAX_ID
-from anymask.studio.video_sessions import OpenSession, VideoSessions
+from anymask.studio.video_schemas import SessionBody
+from anymask.studio.video_sessions import OpenSession, S, VideoSessions
 
 T = TypeVar("T")
 Frame = Annotated[int, Query(ge=0, le=MAX_ID)]
@@ -40,20 +41,32 @@ LINES: dict[int | str, dict[str, Any]] = {
 }
 
 
-async def videos_of(request: Request) -> VideoSessions:
-    """Sessions of the server that processes a request."""
-    videos: VideoSessions = request.app.state.videos
-    return videos
+OfVideos = Annotated[VideoSessions, of_state("videos")]
 
 
-OfVideos = Annotated[VideoSessions, Depends(videos_of)]
+def asked(kind: type[S], example: str) -> Any:
+    """Dependency: the session in the URL, marked as used. Raises Refusal (404)."""
+
+    in_path = InPath(max_length=40, examples=[example])
+
+    async def find(videos: OfVideos, name: str = in_path) -> OpenSession:
+        return videos.find(name, kind)
+
+    return Depends(find)
 
 
-def check_known(settings: Iterable[str], known: Iterable[str]) -> None:
-    """Raise Refusal (422) for unknown settings."""
-    listed = sorted(known)
-    if strange := sorted({*settings} - {*listed}):
-        raise unknown_settings(strange, listed)
+async def begin(
+    videos: VideoSessions,
+    kind: type[OpenSession],
+    body: SessionBody,
+    known: Iterable[DeclaredSetting],
+) -> Response:
+    """Open a session. Raises Refusal (422) for unknown settings."""
+    names = sorted(setting.name for setting in known)
+    if strange := sorted({*body.settings} - {*names}):
+        raise unknown_settings(strange, names)
+    work = videos.work(lambda: videos.begin(kind, body.settings, body.name))
+    return await state_of(videos, await done(work))
 
 
 async def state_of(videos: VideoSessions, session: OpenSession) -> Response:
@@ -97,9 +110,6 @@ def add_shared(
         return Response(status_code=204)
 
 
-# Streams and files.
-
-
 async def lines_of(
     videos: VideoSessions,
     session: OpenSession,
@@ -112,13 +122,21 @@ async def lines_of(
     are error responses.
     """
     turn = session.turn
-    found = await done(videos.work(lambda: videos.follow(session, frames, turn)))
+
+    def follow() -> T | None:
+        """Next frame, unless a newer request or a pause came first."""
+        if session.turn != turn:
+            return None
+        videos.touch(session)
+        return next(frames, None)
+
+    found = await done(videos.work(follow))
 
     async def lines(found: T | None) -> AsyncIterator[bytes]:
         try:
             while found is not None:
                 yield json.dumps(body(found)).encode() + b"\n"
-                found = await done(videos.work(lambda: videos.follow(session, frames, turn)))
+                found = await done(videos.work(follow))
         except (AnymaskError, Refusal) as error:
             refusal = error if isinstance(error, Refusal) else refusal_of(error)
             yield json.dumps({"error": refusal.error}).encode() + b"\n"
@@ -129,15 +147,11 @@ async def lines_of(
     return StreamingResponse(lines(found), media_type="application/x-ndjson")
 
 
-def export_folder(session: OpenSession) -> Path:
-    """New folder for an export, deleted with the session."""
+def export_path(session: OpenSession, title: str, default: str, ending: str) -> Path:
+    """File to export to, in a new folder that is deleted with the session."""
     assert session.folder is not None  # created with the video or scan
-    return Path(session.folder.name) / f"export-{secrets.token_hex(8)}"
-
-
-def plain_title(title: str, default: str) -> str:
-    """Convert a title to a file name without suffix."""
-    return (re.sub(r"[^\w.-]+", "-", title).strip(".-") or default)[:80]
+    stem = (re.sub(r"[^\w.-]+", "-", title).strip(".-") or default)[:80]
+    return Path(session.folder.name) / f"export-{secrets.token_hex(8)}" / (stem + ending)
 
 
 def export_answer(path: Path, kind: str) -> Response:

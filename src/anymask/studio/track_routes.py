@@ -53,9 +53,7 @@ async def add_clip(body: ClipBody, project: OfProject, videos: OfVideos) -> Clip
     if body.video is not None:
         source = videos.find(body.video, OpenVideo).path
         if source is None or not source.is_file():
-            raise Refusal(
-                409, ("This session has no video file. Open a session with a video file first.")
-            )
+            raise Refusal(409, "This session has no video file. Open one with a video file first.")
 
     def take() -> ClipEntry:
         name = body.name if source is None else project.keep_video(source, body.name)
@@ -76,9 +74,9 @@ async def begin(clip: ClipId, project: OfProject, videos: OfVideos) -> Response:
     entry = await run_in_threadpool(project.tracks.clip, clip)
     await run_in_threadpool(clip_of_file, project, entry.name)
     path = project.file(entry.name)
-    video = await done(videos.work(lambda: videos.begin({})))
+    video = await done(videos.work(lambda: videos.begin(OpenVideo, {})))
     try:
-        await done(videos.work(lambda: videos.take_path(video, path, videos.take_video)))
+        await videos.receive(video, path)
     except BaseException:
         videos.end(video.name)
         raise

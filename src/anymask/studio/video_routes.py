@@ -13,14 +13,13 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Request, Response
 from fastapi import Path as InPath
 from fastapi.responses import FileResponse, StreamingResponse
 from PIL import Image
 from starlette.responses import JSONResponse
 
 from anymask.base import UintImage
-from anymask.masks import Colour
 from anymask.studio.errors import Refusal
 from anymask.studio.model_routes import (
     BINARY,
@@ -42,11 +41,11 @@ from anymask.studio.session_routes import (
     Number,
     OfVideos,
     add_shared,
-    check_known,
+    asked,
+    begin,
     export_answer,
-    export_folder,
+    export_path,
     lines_of,
-    plain_title,
     state_of,
 )
 from anymask.studio.video_schemas import (
@@ -63,7 +62,7 @@ from anymask.studio.video_schemas import (
     frame_body,
     object_body,
 )
-from anymask.studio.video_sessions import OpenVideo, VideoSessions
+from anymask.studio.video_sessions import OpenVideo, VideoSessions, own_file
 from anymask.track import (
     Direction,
     LineWriter,
@@ -95,22 +94,15 @@ FILES: dict[str, tuple[str, str]] = {  # format -> file suffix, media type
 }
 
 
-async def video_of(
-    name: Annotated[str, InPath(max_length=40, examples=["example"])],
-    videos: OfVideos,
-) -> OpenVideo:
-    """Session in the URL, marked as used. Raises Refusal (404)."""
-    return videos.find(name, OpenVideo)
-
-
-Asked = Annotated[OpenVideo, Depends(video_of)]
+_VIDEO = asked(OpenVideo, "example")
+Asked = Annotated[OpenVideo, _VIDEO]
 router = APIRouter(prefix="/api/videos", route_class=BodyRoute, tags=["videos"])
 _ABOUT = {
     "look": "Return the objects, the low-confidence frames and the remaining time of a session.",
     "remove": "Remove an object. Other objects are not changed.",
     "pause": "Pause tracking after the current frame, and wait until this frame is finished.",
 }
-add_shared(router, Depends(video_of), VideoStateBody, _ABOUT)
+add_shared(router, _VIDEO, VideoStateBody, _ABOUT)
 
 
 # Sessions.
@@ -129,28 +121,23 @@ async def offers(videos: OfVideos, limits: OfLimits) -> dict[str, Any]:
 
 
 @router.post("", response_model=VideoStateBody)
-async def begin(body: VideoBody, videos: OfVideos) -> Response:
+async def begin_video(body: VideoBody, videos: OfVideos) -> Response:
     """Open a video session. Then send frames one by one, or send or choose a video file."""
-    check_known(body.settings, (setting.name for setting in TRACK))
-    video = await done(videos.work(lambda: videos.begin(body.settings, body.name)))
-    return await state_of(videos, video)
+    return await begin(videos, OpenVideo, body, TRACK)
 
 
 @router.put("/{name}/file", response_model=VideoStateBody, openapi_extra=FILE_BODY)
 async def take_file(video: Asked, videos: OfVideos, request: Request) -> Response:
     """Upload the video file of a session, before any prompt."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    file = f"video{_ENDINGS.get(kind, '.video')}"
-    await videos.receive(video, request.stream(), file, videos.take_video)
+    await videos.receive(video, request.stream(), f"video{_ENDINGS.get(kind, '.video')}")
     return await state_of(videos, video)
 
 
 @router.put("/{name}/clip", response_model=VideoStateBody)
 async def take_clip(video: Asked, body: ClipChoiceBody, videos: OfVideos) -> Response:
     """Choose a video on the server for a session, before any prompt."""
-    await done(
-        videos.work(lambda: videos.take_own(video, videos.clips, body.clip, videos.take_video))
-    )
+    await videos.receive(video, own_file(videos.clips, body.clip))
     return await state_of(videos, video)
 
 
@@ -279,7 +266,10 @@ async def picture(video: Asked, frame: FrameNumber, videos: OfVideos) -> Respons
         raise Refusal(409, "This session has no video file, from which frames could be read.")
 
     def jpeg() -> bytes | None:
-        image, file = videos.shown_picture(video, frame), io.BytesIO()
+        image, before, file = video.picture(frame), frame, io.BytesIO()
+        while image is None and before > 0 and video.is_damaged(before):  # as players do
+            before -= 1
+            image = video.picture(before)
         if image is None:
             return None
         Image.fromarray(image).save(file, "JPEG", quality=90, subsampling=0)
@@ -304,8 +294,7 @@ async def export(
 
     The request is cancelled if the client disconnects.
     """
-    title = plain_title(body.title, "video")
-    writing = asyncio.create_task(write_export(videos, video, body, title))
+    writing = asyncio.create_task(write_export(videos, video, body))
     async with gives_up(request, writing):
         path = await done(writing)
     return export_answer(path, _file_of(body)[1])
@@ -327,9 +316,7 @@ def _file_of(body: VideoExportBody) -> tuple[str, str]:
     return FILES["cutout" if cut else body.format]
 
 
-async def write_export(
-    videos: VideoSessions, video: OpenVideo, body: VideoExportBody, title: str
-) -> Path:
+async def write_export(videos: VideoSessions, video: OpenVideo, body: VideoExportBody) -> Path:
     """Write all masks to a file in the session's folder. Raises Refusal (409, 422)."""
     if video.folder is None or video.hw is None:
         raise Refusal(
@@ -337,33 +324,9 @@ async def write_export(
         )
     if video.exporting:
         raise Refusal(409, "Another export of this session is running. Wait until it ends.")
-    video.exporting, video.written = True, 0
-    folder = export_folder(video)
-    try:
-        known = await done(videos.work(lambda: video.session.objects))
-        if not known:
-            raise Refusal(422, ("The video has no object. Click an object first."))
-        folder.mkdir(parents=True)
-        target, path = folder / title, folder / (title + _file_of(body)[0])
-        sound = video.path if video.path is not None and video.path.is_file() else None
-        facts = VideoFacts(title, video.hw, video.session.frames.rate, tuple(known), sound)
-        place = target if body.format == "davis" else path
-        await _write(videos, video, await done(videos.view(lambda: _open(body, place, facts))))
-        if body.format == "davis":
-            await done(videos.view(lambda: _zip(target, path)))
-        return path
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
-    finally:
-        video.exporting = False
-
-
-async def _write(videos: VideoSessions, video: OpenVideo, writer: MaskWriter) -> None:
-    """Write every frame as a separate job."""
 
     def picture(frame: int) -> UintImage:
-        image = videos.picture(video, frame)
+        image = video.picture(frame)
         if image is None:
             raise Refusal(
                 422, f"Frame {frame} cannot be decoded. Export only the masks, as SA-V or COCO."
@@ -371,22 +334,39 @@ async def _write(videos: VideoSessions, video: OpenVideo, writer: MaskWriter) ->
         return image
 
     def is_damaged(frame: int) -> bool:
-        return videos.picture(video, frame) is None and videos.is_damaged(video, frame)
+        return video.picture(frame) is None and video.is_damaged(frame)
 
+    video.exporting, video.written, session = True, 0, video.session
+    path = export_path(video, body.title, "video", _file_of(body)[0])
+    folder, writer = path.parent / path.name.removesuffix(_file_of(body)[0]), None
     try:
-        for frame in range(video.session.frames.length or 0):
-            damaged = await done(videos.work(partial(video.session.is_missing, frame)))
-            if damaged or (
-                writer.shows_frames and await done(videos.view(partial(is_damaged, frame)))
-            ):
+        known = await done(videos.work(lambda: session.objects))
+        if not known:
+            raise Refusal(422, "The video has no object. Click an object first.")
+        path.parent.mkdir(parents=True)
+        sound = video.path if video.path is not None and video.path.is_file() else None
+        facts = VideoFacts(folder.name, video.hw, session.frames.rate, tuple(known), sound)
+        place = folder if body.format == "davis" else path
+        writer = await done(videos.view(lambda: _open(body, place, facts)))
+        for frame in range(session.frames.length or 0):
+            if await done(videos.work(partial(session.is_missing, frame))):
                 continue
-            found = await done(videos.work(partial(video.session.result, frame)))
+            if writer.shows_frames and await done(videos.view(partial(is_damaged, frame))):
+                continue
+            found = await done(videos.work(partial(session.result, frame)))
             await done(videos.view(partial(writer.write, found, partial(picture, frame))))
             video.written = frame + 1
         await done(videos.view(writer.close))
-    except (Exception, asyncio.CancelledError):
-        videos.view(writer.abandon)
+        if body.format == "davis":
+            await done(videos.view(lambda: _zip(folder, path)))
+        return path
+    except BaseException:
+        if writer is not None:
+            videos.view(writer.abandon)
+        shutil.rmtree(path.parent, ignore_errors=True)
         raise
+    finally:
+        video.exporting = False
 
 
 def _open(body: VideoExportBody, path: Path, facts: VideoFacts) -> MaskWriter:
@@ -405,10 +385,7 @@ def _open(body: VideoExportBody, path: Path, facts: VideoFacts) -> MaskWriter:
 
 
 def _drawing(body: VideoExportBody) -> Callable[[TrackedFrame, UintImage], UintImage]:
-    palette: dict[int, Colour] = {}
-    for one in body.objects:
-        red, green, blue = bytes.fromhex(one.colour[1:])
-        palette[one.object] = (red, green, blue)
+    palette = {one.object: one.rgb for one in body.objects}
     drawings: dict[FilmLook, Callable[[TrackedFrame, UintImage], UintImage]] = {
         "overlay": partial(draw_objects, palette=palette),
         "masks": partial(draw_masks, palette=palette),

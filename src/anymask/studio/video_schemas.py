@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, WithJsonSchema
 
-from anymask.masks import rle_area, rle_to_coco
+from anymask.masks import Colour, rle_area, rle_to_coco
 from anymask.studio.errors import Refusal
 from anymask.studio.limits import Limits
 from anymask.studio.records import MAX_ID, ClipEntry, TrackEntry, TrackMask, TrackSaying
@@ -152,7 +152,16 @@ class ClipsBody(Strict):
     found: list[str]
 
 
-class VideoBody(BaseModel):
+class SessionBody(BaseModel):
+    """`name`: the name of the session. If this session is open, it is returned. By default, a
+    random name.
+    """
+
+    name: str | None = Field(default=None, pattern="^[A-Za-z0-9_-]{1,40}$")
+    settings: dict[str, Any] = {}
+
+
+class VideoBody(SessionBody):
     """`settings`: keyword arguments of `Model.track`, such as {"tracker": "match"}.
 
     `name`: the name of the session. If this session is open, it is returned. By default, a random
@@ -161,7 +170,6 @@ class VideoBody(BaseModel):
 
     model_config = example(name="example", settings={"tracker": "match"})
 
-    name: str | None = Field(default=None, pattern="^[A-Za-z0-9_-]{1,40}$")
     settings: Annotated[dict[str, Any], WithJsonSchema(settings_schema(TRACK))] = {}
 
 
@@ -269,6 +277,12 @@ class NamedObjectBody(BaseModel):
     object: Count
     name: str = Field(default="", max_length=200)
     colour: Hex = "#1e90ff"
+
+    @property
+    def rgb(self) -> Colour:
+        """The color as red, green and blue."""
+        red, green, blue = bytes.fromhex(self.colour[1:])
+        return red, green, blue
 
 
 FilmLook = Literal[

@@ -18,12 +18,12 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import IO, Any, TypedDict, TypeVar
+from typing import IO, Any, TypeVar
 
 from starlette.concurrency import run_in_threadpool
 
@@ -127,7 +127,7 @@ LOG = logging.getLogger("anymask.studio.videos")
 
 @dataclass(eq=False, kw_only=True)
 class OpenSession:
-    """Session of a client with a video or a scan."""
+    """Session of a client with a video, or with a scan."""
 
     name: str
     settings: dict[str, Any]  # Settings of the session
@@ -136,6 +136,7 @@ class OpenSession:
     # Folder with the uploaded file and exports, deleted with the session
     folder: tempfile.TemporaryDirectory[str] | None = None
     path: Path | None = None  # Video or scan; None: not set, or frames are sent one at a time
+    frames: int = 0  # Number of frames of a video
     turn: int = 0  # Counter of mask requests; a newer request ends earlier ones
     exporting: bool = False
     written: int = 0  # Number of frames written by the latest export
@@ -151,25 +152,33 @@ class OpenSession:
             )
 
     def check_new(self) -> None:
-        """Raise Refusal (409) if the session already has a file or objects."""
-        if self.objects or self.path is not None:
-            raise Refusal(
-                409, ("The session already contains a file or objects. Open a new session.")
-            )
+        """Raise Refusal (409) if the session already has a file, frames or objects."""
+        if self.objects or self.frames or self.path is not None:
+            raise Refusal(409, "The session already has a file or objects. Open another session.")
+
+    # Called in the session thread, except `close_viewer`.
+
+    def begin(self, videos: VideoSessions) -> None:
+        """Prepare a new session. Raises InputError, ModelError for its settings."""
+        raise NotImplementedError
+
+    def take(self, videos: VideoSessions, path: Path) -> None:
+        """Use a video or scan. Raises Refusal, InputError."""
+        raise NotImplementedError
 
     def state(self, videos: VideoSessions) -> dict[str, Any]:
-        """State for the client. Call in the session thread."""
+        """State for the client."""
         raise NotImplementedError
 
     def remove(self, number: int) -> None:
-        """Remove an object. Call in the session thread."""
+        """Remove an object."""
         raise NotImplementedError
 
     def close(self) -> None:
-        """Release the session. Call in the session thread."""
+        """Release the session."""
 
     def close_viewer(self) -> None:
-        """Release the viewer. Call in the viewer thread."""
+        """Release the viewer. Called in the viewer thread."""
 
 
 @brief
@@ -177,34 +186,57 @@ class OpenSession:
 class OpenVideo(OpenSession):
     """Session of a client with a video."""
 
-    session: VideoSession  # Used only in the session thread; `settings` are those of `Model.track`
+    session: VideoSession = field(init=False)  # Used only in the session thread
     # Source of frames for display, used only in the viewer thread
     viewer: FrameSource | None = None
-    frames: int = 0
     hw: tuple[int, int] | None = None  # Size of the first frame
-    times: list[float] | None = None  # Presentation times of the frames, see `uneven_times`
+    # Presentation time of each frame in seconds; None for a constant frame rate
+    times: list[float] | None = None
 
-    def check_new(self) -> None:
-        """Raise Refusal (409) also if the session already has frames."""
-        super().check_new()
-        if self.frames:
-            raise Refusal(409, ("The session already has frames. Open another session."))
+    def begin(self, videos: VideoSessions) -> None:
+        self.session = open_session(videos.model, None, **self.settings)
+
+    def take(self, videos: VideoSessions, path: Path) -> None:
+        limits = videos.limits
+        try:
+            session = open_session(videos.model, path, **self.settings)
+        except (DataError, ImageError) as error:
+            raise _unreadable(str(error).replace(str(path), "the file")) from error
+        try:
+            frames, first = session.frames.length or 0, first_readable(session.frames)
+            image = None if first is None else session.picture(first)
+            if image is None:
+                raise _unreadable("No frame can be decoded")
+            hw = (image.shape[0], image.shape[1])
+            if frames > limits.video_frames or hw[0] * hw[1] > limits.pixels:
+                raise Refusal(
+                    413,
+                    f"The video has {frames} frames of {hw[0] * hw[1]} pixels. At most "
+                    f"{limits.video_frames} of {limits.pixels} pixels are allowed.",
+                )
+        except BaseException:
+            session.close()
+            raise
+        self.session.close()
+        self.session, self.frames, self.hw = session, frames, hw
+        times = [round(session.frames.seconds(frame), 3) for frame in range(frames)]
+        steps = (time - frame / session.frames.rate for frame, time in enumerate(times))
+        self.times = None if all(abs(step) < EVEN_S for step in steps) else times
 
     def state(self, videos: VideoSessions) -> dict[str, Any]:
-        """State as `VideoStateBody`."""
-        objects = self.session.objects
-        length = self.session.frames.length  # decreases when damage is found
+        objects, source = self.session.objects, self.session.frames
         return {
             "name": self.name,
             "model": videos.model.name,
-            "frames": self.frames if length is None else length,
-            "rate": self.session.frames.rate,
+            # The length decreases when damage is found
+            "frames": self.frames if source.length is None else source.length,
+            "rate": source.rate,
             "times": self.times,
             "size": self.hw,
             "objects": objects,
             "known": {str(number): self.session.known(number) for number in objects},
             "doubtful": [[frame, n, list(why)] for frame, n, why in self.session.doubtful()],
-            "fault": self.fault,
+            "fault": source.damage and source.damage.replace(str(self.path), "the video"),
             "seconds_left": videos.seconds_left(self),
         }
 
@@ -219,33 +251,20 @@ class OpenVideo(OpenSession):
         if self.viewer is not None:
             self.viewer.close()
 
-    @property
-    def fault(self) -> str | None:
-        """Message about unreadable frames, or why the frames end early."""
-        message = self.session.frames.damage
-        return message if message is None else message.replace(str(self.path), "the video")
+    def picture(self, frame: int) -> UintImage | None:
+        """Read a frame (H, W, 3) for display, or None. Call in the viewer thread."""
+        if self.path is None:
+            return None
+        if self.viewer is None:
+            self.viewer = open_source(self.path)
+        return self.viewer.read(frame)
+
+    def is_damaged(self, frame: int) -> bool:
+        """Whether a frame that was read is damaged. Call in the viewer thread."""
+        return frame in getattr(self.viewer, "missing", ())
 
 
 S = TypeVar("S", bound=OpenSession)
-
-
-class SessionStart(TypedDict):
-    """Initial fields of `OpenSession`."""
-
-    name: str
-    opened: float
-    last_request: float
-
-
-def uneven_times(frames: FrameSource) -> list[float] | None:
-    """Presentation time of each frame in seconds. None for a constant frame rate.
-
-    The rate counts as constant if no frame deviates by more than `EVEN_S`, or the number of
-    frames is unknown.
-    """
-    times = [round(frames.seconds(frame), 3) for frame in range(frames.length or 0)]
-    even = all(abs(time - frame / frames.rate) < EVEN_S for frame, time in enumerate(times))
-    return None if even else times
 
 
 class VideoSessions:
@@ -268,20 +287,16 @@ class VideoSessions:
         scans: Mapping[str, Path] | None = None,
     ) -> None:
         self.inference, self.limits, self._clock = inference, limits, clock
-        self.clips, self.files = dict(clips or {}), VideoFiles(place)
-        self.scans = dict(scans or {})
+        self.clips, self.scans, self.files = dict(clips or {}), dict(scans or {}), VideoFiles(place)
         self._open: dict[str, OpenSession] = {}
         self._lock, self._stop = threading.Lock(), threading.Event()
-        self._pool: ThreadPoolExecutor | None = None
-        self._viewers: ThreadPoolExecutor | None = None
-        self._readers: ThreadPoolExecutor | None = None
-
-    def start(self) -> None:
-        """Start the threads and the check for expired sessions. Deletes files of killed servers."""
-        self.files.open()
         self._pool = ThreadPoolExecutor(1, "anymask-videos", lower_thread_priority)
         self._viewers = ThreadPoolExecutor(1, "anymask-viewers")
         self._readers = ThreadPoolExecutor(1, "anymask-readers")
+
+    def start(self) -> None:
+        """Start the check for expired sessions. Deletes files of killed servers."""
+        self.files.open()
         wait = min(LOOK_EVERY, self.limits.video_idle_seconds / 2)
 
         def look() -> None:
@@ -300,18 +315,15 @@ class VideoSessions:
         for name in list(self._open):
             self.end(name)
         for pool in (self._readers, self._viewers, self._pool):
-            if pool is not None:
-                pool.shutdown()
+            pool.shutdown()
         self.files.close()
 
     def work(self, job: Callable[[], T]) -> Future[T]:
         """Run a job in the session thread."""
-        assert self._pool is not None
         return self._pool.submit(job)
 
     def view(self, job: Callable[[], T]) -> Future[T]:
         """Run a job in the viewer thread, which reads frames for display."""
-        assert self._viewers is not None
         return self._viewers.submit(job)
 
     def read(self, job: Callable[[Callable[[], bool]], T], session: OpenSession) -> Future[T]:
@@ -321,10 +333,9 @@ class VideoSessions:
             job: Receives a function that returns whether to stop, because the session was closed
                 or the server stops.
         """
-        assert self._readers is not None
 
         def stopped() -> bool:
-            session.last_request = self._clock()
+            self.touch(session)
             return self._stop.is_set() or session.name not in self._open
 
         def run() -> T:
@@ -344,167 +355,78 @@ class VideoSessions:
         """Names of the open sessions."""
         return list(self._open)
 
-    def begin(self, settings: dict[str, Any], name: str | None = None) -> OpenVideo:
-        """Open a session for frames sent one at a time. Call in the session thread.
+    def begin(self, kind: type[S], settings: dict[str, Any], name: str | None = None) -> S:
+        """Open a session. Call in the session thread.
 
         Raises Refusal (429) if too many are open, InputError and ModelError for settings.
 
         Args:
             name: Name from the client. An open session with this name is returned.
         """
-        if (known := self.opened(name, OpenVideo)) is not None:
-            return known
-        session = open_session(self.model, None, **settings)
-        return self.register(OpenVideo(session=session, settings=settings, **self.begun(name)))
-
-    def opened(self, name: str | None, kind: type[S]) -> S | None:
-        """Open session with a name, or None. Raises Refusal (429) if too many are open."""
         self.end_old()
         if name is not None and name in self._open:
             return self.find(name, kind)
         if len(self._open) >= self.limits.videos:
             raise Refusal(
                 429,
-                f"The server is busy: {len(self._open)} of {self.limits.videos} "
-                "video and scan sessions are open. Close one with DELETE, or "
-                "retry after the number of seconds in the Retry-After header.",
+                f"The server is busy: {len(self._open)} of {self.limits.videos} video and scan "
+                "sessions are open. Close one with DELETE, or retry after the number of seconds "
+                "in the Retry-After header.",
                 self.limits.video_idle_seconds,
             )
-        return None
-
-    def begun(self, name: str | None) -> SessionStart:
-        """Initial fields of a new session."""
-        now = self._clock()
-        return {"name": name or secrets.token_urlsafe(16), "opened": now, "last_request": now}
-
-    def register(self, session: S) -> S:
-        """Register a session."""
+        now, name = self._clock(), name or secrets.token_urlsafe(16)
+        session = kind(name=name, settings=settings, opened=now, last_request=now)
+        session.begin(self)
         with self._lock:
-            self._open[session.name] = session
+            self._open[name] = session
         LOG.info("session opened, %d open", len(self._open))
         return session
 
     async def receive(
         self,
-        session: S,
-        stream: AsyncIterator[bytes],
-        file: str,
-        take: Callable[[S, Path], None],
-        before: Callable[[Path, Path], Awaitable[None]] | None = None,
+        session: OpenSession,
+        source: AsyncIterator[bytes] | Path,
+        file: str = "",
+        read: Callable[[Path, Path], Awaitable[None]] | None = None,
     ) -> None:
-        """Receive the file of a session from a request body.
+        """Use a request body, or a file or folder on the server, for a session.
 
         Raises Refusal if the session already has content, or the file is unreadable or too large;
         MissingExtra if a library is not installed.
 
         Args:
-            file: File name in the session's folder.
-            take: Function that opens the file, called in the session thread.
-            before: Function to call first with the file and its folder.
+            file: Name of the uploaded file in the session's folder.
+            read: Called first with the file and the session's folder.
         """
         session.check_new()
         if session.receiving:
-            raise Refusal(409, ("Another upload to this session is running. Wait until it ends."))
+            raise Refusal(409, "Another upload to this session is running. Wait until it ends.")
         session.receiving, folder = True, self.files.session_folder()
-        path = Path(folder.name) / file
+        path = source if isinstance(source, Path) else Path(folder.name) / file
+
+        async def asking(stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+            async for part in stream:
+                self.touch(session)
+                yield part
+
+        def take() -> None:
+            session.check_new()
+            if session.name not in self._open:  # it was closed during the upload
+                raise _closed(session.name)
+            session.take(self, path)
+            session.folder, session.path = folder, path
+
         try:
-            if not await write_stream(self._asking(session, stream), path):
-                raise Refusal(400, ("The body is empty. Send the bytes of a file."))
-            if before is not None:
-                await before(path, Path(folder.name))
-            await done(self.work(lambda: self.take_path(session, path, take, folder)))
+            if not isinstance(source, Path) and not await write_stream(asking(source), path):
+                raise Refusal(400, "The body is empty. Send the bytes of a file.")
+            if read is not None:
+                await read(path, Path(folder.name))
+            await done(self.work(take))
         except BaseException:
             folder.cleanup()
             raise
         finally:
             session.receiving = False
-
-    async def _asking(
-        self, session: OpenSession, stream: AsyncIterator[bytes]
-    ) -> AsyncIterator[bytes]:
-        """Yield a request body and mark the session as used."""
-        async for part in stream:
-            session.last_request = self._clock()
-            yield part
-
-    def take_own(
-        self, session: S, own: Mapping[str, Path], name: str, take: Callable[[S, Path], None]
-    ) -> None:
-        """Use a file on the server. Call in the session thread. Raises as `receive`."""
-        self.take_path(session, own_file(own, name), take)
-
-    def take_path(
-        self,
-        session: S,
-        path: Path,
-        take: Callable[[S, Path], None],
-        folder: tempfile.TemporaryDirectory[str] | None = None,
-    ) -> None:
-        """Use a file or folder for a session. Call in the session thread. Raises as `receive`.
-
-        Args:
-            folder: Folder of the session. Default: create one.
-        """
-        folder = folder or self.files.session_folder()
-        session.check_new()
-        if session.name not in self._open:  # it was closed during the upload
-            folder.cleanup()
-            raise _closed(session.name)
-        session.folder = folder
-        try:
-            take(session, path)
-        except BaseException:
-            session.folder = None
-            folder.cleanup()
-            raise
-        session.path = path
-
-    def take_video(self, video: OpenVideo, path: Path) -> None:
-        """Open a video or a folder of frames for a session. Raises as `receive`."""
-        try:
-            session = open_session(self.model, path, **video.settings)
-        except (DataError, ImageError) as error:
-            raise _unreadable(str(error).replace(str(path), "the file")) from error
-        # Size of the first frame
-        try:
-            frames, first = session.frames.length or 0, first_readable(session.frames)
-            image = None if first is None else session.picture(first)
-            if image is None:
-                raise _unreadable("No frame can be decoded")
-            hw = (image.shape[0], image.shape[1])
-            if frames > self.limits.video_frames or hw[0] * hw[1] > self.limits.pixels:
-                raise Refusal(
-                    413,
-                    f"The video has {frames} frames of {hw[0] * hw[1]} pixels. At most "
-                    f"{self.limits.video_frames} of {self.limits.pixels} pixels are allowed.",
-                )
-        except BaseException:
-            session.close()
-            raise
-        video.session.close()
-        video.session = session
-        video.times = uneven_times(session.frames)
-        video.frames, video.hw = session.frames.length or 0, hw
-
-    def picture(self, video: OpenVideo, frame: int) -> UintImage | None:
-        """Read a frame (H, W, 3) for display, or None. Call in the viewer thread."""
-        if video.path is None:
-            return None
-        if video.viewer is None:
-            video.viewer = open_source(video.path)
-        return video.viewer.read(frame)
-
-    def shown_picture(self, video: OpenVideo, frame: int) -> UintImage | None:
-        """Like `picture`, but returns the last frame before a damaged one, as players do."""
-        image = self.picture(video, frame)
-        while image is None and frame > 0 and self.is_damaged(video, frame):
-            frame -= 1
-            image = self.picture(video, frame)
-        return image
-
-    def is_damaged(self, video: OpenVideo, frame: int) -> bool:
-        """Whether a frame that was read is damaged. Call in the viewer thread."""
-        return frame in getattr(video.viewer, "missing", ())
 
     def find(self, name: str, kind: type[S]) -> S:
         """Open session, marked as used. Raises Refusal (404)."""
@@ -512,21 +434,18 @@ class VideoSessions:
         session = self._open.get(name)
         if not isinstance(session, kind):
             raise _closed(name)
-        session.last_request = self._clock()
+        self.touch(session)
         return session
+
+    def touch(self, session: OpenSession) -> None:
+        """Mark a session as used."""
+        session.last_request = self._clock()
 
     def seconds_left(self, video: OpenSession) -> float:
         """Seconds until an unused session is closed."""
         now, limits = self._clock(), self.limits
         idle = video.last_request + limits.video_idle_seconds - now
         return max(0.0, min(idle, video.opened + limits.video_seconds - now))
-
-    def follow(self, video: OpenSession, frames: Iterator[T], turn: int) -> T | None:
-        """Next frame, unless a newer request or a pause came first. Marks the session as used."""
-        if video.turn != turn:
-            return None
-        video.last_request = self._clock()
-        return next(frames, None)
 
     def end(self, name: str) -> bool:
         """Close a session. Returns whether it was open."""
@@ -572,4 +491,4 @@ def _closed(name: str) -> Refusal:
 
 
 def _unreadable(what: str) -> Refusal:
-    return Refusal(422, (f"The video cannot be read: {what.rstrip('.')}. Save it as MP4 or WebM."))
+    return Refusal(422, f"The video cannot be read: {what.rstrip('.')}. Save it as MP4 or WebM.")

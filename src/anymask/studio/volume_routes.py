@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import cv2
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from fastapi import Path as InPath
 from fastapi.responses import FileResponse, StreamingResponse
 from pydantic import BaseModel, Field, WithJsonSchema
@@ -38,28 +38,22 @@ from anymask.studio.session_routes import (
     Number,
     OfVideos,
     add_shared,
-    check_known,
+    asked,
+    begin,
     export_answer,
-    export_folder,
+    export_path,
     lines_of,
-    plain_title,
     state_of,
 )
-from anymask.studio.video_schemas import NamedObjectBody, ObjectBody, object_body
+from anymask.studio.video_schemas import NamedObjectBody, ObjectBody, SessionBody, object_body
+from anymask.studio.video_sessions import own_file
 from anymask.studio.volume_sessions import (
     AXES,
     OpenScan,
-    begin_scan,
-    isolated,
-    read_scan,
-    take_own_scan,
-    take_scan,
-    take_window,
 )
 from anymask.track import Direction
 from anymask.volumes import (
     FollowedSlice,
-    IsolatedScan,
     LabelMeasure,
     Volume,
     measure_labels,
@@ -78,7 +72,7 @@ KINDS = {".csv": "text/csv", ".dcm": "application/dicom", ".rtstruct.dcm": "appl
 FILE_BODY = {"requestBody": {"required": True, "content": {"application/octet-stream": BINARY}}}
 
 
-class VolumeBody(BaseModel):
+class VolumeBody(SessionBody):
     """`settings`: keyword arguments of `Model.volume`, such as {"stop": false}.
 
     `name`: the name of the session, as for videos.
@@ -86,8 +80,7 @@ class VolumeBody(BaseModel):
 
     model_config = example(name="scan", settings={"stop": True})
 
-    name: str | None = Field(default=None, pattern="^[A-Za-z0-9_-]{1,40}$")
-    settings: Annotated[dict[str, Any], WithJsonSchema(settings_schema(VOLUME))] = {}
+    settings: Annotated[dict[str, Any], WithJsonSchema(settings_schema(VOLUME))] = Field({})
 
 
 class ScanChoiceBody(BaseModel):
@@ -200,21 +193,15 @@ class MeasuresBody(Strict):
     rows: list[LabelMeasure]
 
 
-async def scan_of(
-    name: Annotated[str, InPath(max_length=40, examples=["scan"])], videos: OfVideos
-) -> OpenScan:
-    """Session in the URL, marked as used. Raises Refusal (404)."""
-    return videos.find(name, OpenScan)
-
-
-Asked = Annotated[OpenScan, Depends(scan_of)]
+_SCAN = asked(OpenScan, "scan")
+Asked = Annotated[OpenScan, _SCAN]
 router = APIRouter(prefix="/api/volumes", route_class=BodyRoute, tags=["volumes"])
 _ABOUT = {
     "look": "Return the shape, spacing, objects, segmented slices and remaining time of a session.",
     "remove": "Remove an object of the scan. Other objects are not changed.",
     "pause": "Pause tracking after the current slice, and wait until this slice is finished.",
 }
-add_shared(router, Depends(scan_of), VolumeStateBody, _ABOUT)
+add_shared(router, _SCAN, VolumeStateBody, _ABOUT)
 
 
 # Sessions.
@@ -233,11 +220,9 @@ async def offers(videos: OfVideos, limits: OfLimits) -> dict[str, Any]:
 
 
 @router.post("", response_model=VolumeStateBody)
-async def begin(body: VolumeBody, videos: OfVideos) -> Response:
+async def begin_scan(body: VolumeBody, videos: OfVideos) -> Response:
     """Open a scan session. Then send a scan, or choose one on the server."""
-    check_known(body.settings, (setting.name for setting in VOLUME))
-    opened = await done(videos.work(lambda: begin_scan(videos, body.settings, body.name)))
-    return await state_of(videos, opened)
+    return await begin(videos, OpenScan, body, VOLUME)
 
 
 @router.put("/{name}/file", response_model=VolumeStateBody, openapi_extra=FILE_BODY)
@@ -249,16 +234,8 @@ async def take_file(
     frame: Which = None,
 ) -> Response:
     """Upload the scan of a session: a NIfTI, NRRD, MGH or TIFF file, or a zip of DICOM slices."""
-    scans: list[IsolatedScan] = []
-
-    async def read(path: Path, folder: Path) -> None:
-        scans.append(isolated(videos.limits, path, folder, frame, detached=False))
-        await read_scan(videos, scan, request, scans[0])
-
-    def take(session: OpenScan, _: Path) -> None:
-        take_scan(videos, session, scans[0])
-
-    await videos.receive(scan, request.stream(), f"scan{ending}", take, read)
+    read = partial(scan.read, videos, request, frame, False)
+    await videos.receive(scan, request.stream(), f"scan{ending}", read)
     return await state_of(videos, scan)
 
 
@@ -267,7 +244,8 @@ async def take_own(
     scan: Asked, body: ScanChoiceBody, videos: OfVideos, request: Request
 ) -> Response:
     """Choose a scan on the server for a session."""
-    await take_own_scan(videos, scan, request, body.scan, body.frame)
+    read = partial(scan.read, videos, request, body.frame, True)
+    await videos.receive(scan, own_file(videos.scans, body.scan), read=read)
     return await state_of(videos, scan)
 
 
@@ -303,8 +281,7 @@ async def picture(
 @router.put("/{name}/window", response_model=VolumeStateBody)
 async def window(scan: Asked, body: WindowBody, videos: OfVideos) -> Response:
     """Set the intensity window that is applied to the slices, before any prompt."""
-    chosen = (body.level, body.width)
-    await done(videos.work(lambda: take_window(videos, scan, chosen)))
+    await done(videos.work(lambda: scan.change_window(videos, (body.level, body.width))))
     return await state_of(videos, scan)
 
 
@@ -421,13 +398,9 @@ async def measures(scan: Asked, videos: OfVideos) -> Response:
 async def export(scan: Asked, body: VolumeExportBody, videos: OfVideos) -> Response:
     """Export the objects as a label file on the grid of the scan, or as a table."""
     names = {one.object: one.name for one in body.objects if one.name}
-    colours = {
-        one.object: (red, green, blue)
-        for one in body.objects
-        for red, green, blue in [bytes.fromhex(one.colour[1:])]
-    }
+    colours = {one.object: one.rgb for one in body.objects}
     known = await done(videos.work(lambda: scan.named(names, colours)))
-    path = export_folder(scan) / f"{plain_title(body.title, 'scan')}{body.ending}"
+    path = export_path(scan, body.title, "scan", body.ending)
     path.parent.mkdir()
     try:
         await done(videos.view(partial(write_known, path, known, scan.scan)))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -20,9 +20,8 @@ from fastapi import Request
 from anymask.base import BoolArray, DataError, InputError, LimitError, brief
 from anymask.masks import Colour
 from anymask.studio.errors import Refusal
-from anymask.studio.limits import Limits
 from anymask.studio.model_routes import done, gives_up
-from anymask.studio.video_sessions import OpenSession, VideoSessions, own_file
+from anymask.studio.video_sessions import OpenSession, VideoSessions
 from anymask.volumes import (
     IsolatedScan,
     Volume,
@@ -46,6 +45,7 @@ class OpenScan(OpenSession):
     # Used only in the session thread; None before a scan was sent
     session: VolumeSession | None = None
     scan: Volume | None = None  # The scan as it was read, to which labels refer
+    isolated: IsolatedScan = field(init=False)  # The scan that is read
     # Cached labels of all objects, one or two bytes per voxel; None after a change
     labels: Volume | None = None
 
@@ -90,7 +90,7 @@ class OpenScan(OpenSession):
         Raises Refusal (422) if there are no objects.
         """
         if not self.about.objects:
-            raise Refusal(422, ("The scan has no object. Click an object first."))
+            raise Refusal(422, "The scan has no object. Click an object first.")
         known = self.labelled()
         return Volume(known.array, known.affine, names, colours)
 
@@ -104,8 +104,70 @@ class OpenScan(OpenSession):
         dicom = OF_SERIES if importlib.util.find_spec("highdicom") else OF_SERIES[1:]
         return [*ENDINGS, *dicom]
 
+    def begin(self, videos: VideoSessions) -> None:
+        VolumeSettings(**self.settings)  # validated before there is a scan
+
+    async def read(
+        self, videos: VideoSessions, request: Request, frame: int | None, detached: bool,
+        path: Path, folder: Path,
+    ) -> None:  # fmt: skip
+        """Read a scan in a separate process, which ends if the client disconnects.
+
+        Raises Refusal (413, 422, 499, 503), InputError, MissingExtra.
+
+        Args:
+            frame: Index of the volume in a 4-D file.
+            detached: Whether the voxels may be in another file than the header.
+        """
+        limits, left = videos.limits, Event()
+        self.isolated = IsolatedScan(
+            path, folder, limits.volume_bytes, limits.volume_seconds, frame, detached
+        )
+
+        def read(stopped: Callable[[], bool]) -> None:
+            try:
+                self.isolated.read(lambda: left.is_set() or stopped())
+            except LimitError as error:
+                size = f"{error.size} bytes" if error.size else str(error)
+                raise Refusal(
+                    413,
+                    f"The scan is too large ({size}): at most {limits.volume_bytes} bytes of "
+                    f"voxels, read in {limits.volume_seconds:g} seconds, are allowed "
+                    "(volume_megabytes, volume_seconds).",
+                ) from error
+            except DataError as error:
+                why = str(error).replace(repr(path.name), "it").rstrip(".")
+                message = f"The scan cannot be read: {why}. Save it as NIfTI or zipped DICOM."
+                raise Refusal(422, message) from error
+
+        reading = videos.read(read, self)
+        try:
+            async with gives_up(request, reading, left):
+                await done(reading)
+        finally:
+            left.set()  # the request may have been cancelled
+
+    def take(self, videos: VideoSessions, path: Path) -> None:
+        unpacked, self.scan = self.isolated.load()
+        self.session = open_volume_session(videos.model, unpacked, **self.settings)
+
+    def change_window(self, videos: VideoSessions, window: tuple[float, float]) -> None:
+        """Change the intensity window before any prompt. Call in the session thread.
+
+        Raises Refusal (409), InputError.
+        """
+        check_window(window)
+        session = self.changed()
+        if window == session.window:
+            return
+        if session.objects:
+            raise Refusal(409, "The scan has objects. Remove them before you change the window.")
+        settings = self.settings | {"window": window}
+        self.session = open_volume_session(videos.model, session.volume, **settings)
+        session.close()
+        self.settings = settings
+
     def state(self, videos: VideoSessions) -> dict[str, Any]:
-        """State as `VolumeStateBody`."""
         session = self.session
         volume = None if session is None else session.volume
         objects = [] if session is None else session.objects
@@ -128,108 +190,3 @@ class OpenScan(OpenSession):
     def close(self) -> None:
         if self.session is not None:
             self.session.close()
-
-
-def begin_scan(videos: VideoSessions, settings: dict[str, Any], name: str | None) -> OpenScan:
-    """Open a session before its scan is sent. Call in the session thread.
-
-    Raises as `VideoSessions.begin`.
-
-    Args:
-        settings: Keyword arguments of `Model.volume`, validated before there is a scan.
-    """
-    VolumeSettings(**settings)
-    known = videos.opened(name, OpenScan)
-    if known is not None:
-        return known
-    return videos.register(OpenScan(settings=settings, **videos.begun(name)))
-
-
-async def read_scan(
-    videos: VideoSessions, open_scan: OpenScan, request: Request, isolated_scan: IsolatedScan
-) -> None:
-    """Read a scan in a separate process, which ends if the client disconnects.
-
-    Raises Refusal (413, 422, 499, 503), InputError, MissingExtra.
-    """
-    left = Event()
-
-    def read(stopped: Callable[[], bool]) -> None:
-        try:
-            isolated_scan.read(lambda: left.is_set() or stopped())
-        except LimitError as error:
-            raise _too_large(error, videos.limits) from error
-        except DataError as error:
-            why = str(error).replace(repr(isolated_scan.path.name), "it").rstrip(".")
-            raise Refusal(
-                422, (f"The scan cannot be read: {why}. Save it as NIfTI or zipped DICOM.")
-            ) from error
-
-    reading = videos.read(read, open_scan)
-    try:
-        async with gives_up(request, reading, left):
-            await done(reading)
-    finally:
-        left.set()  # the request may have been cancelled
-
-
-def _too_large(error: LimitError, limits: Limits) -> Refusal:
-    size = f"{error.size} bytes" if error.size else str(error)
-    return Refusal(
-        413,
-        f"The scan is too large ({size}): at most {limits.volume_bytes} bytes of voxels, read in "
-        f"{limits.volume_seconds:g} seconds, are allowed (volume_megabytes, volume_seconds).",
-    )
-
-
-def take_scan(videos: VideoSessions, open_scan: OpenScan, isolated_scan: IsolatedScan) -> None:
-    """Use a decoded scan for a session. Call in the session thread.
-
-    Raises InputError.
-    """
-    unpacked, open_scan.scan = isolated_scan.load()
-    open_scan.session = open_volume_session(videos.model, unpacked, **open_scan.settings)
-
-
-async def take_own_scan(
-    videos: VideoSessions, open_scan: OpenScan, request: Request, name: str, frame: int | None
-) -> None:
-    """Use a scan on the server for a session. Raises as `read_scan`, Refusal (404)."""
-    path = own_file(videos.scans, name)
-    open_scan.check_new()
-    folder = videos.files.session_folder()
-    try:
-        isolated_scan = isolated(videos.limits, path, Path(folder.name), frame, detached=True)
-        await read_scan(videos, open_scan, request, isolated_scan)
-
-        def take(session: OpenScan, _: Path) -> None:
-            take_scan(videos, session, isolated_scan)
-
-        await done(videos.work(lambda: videos.take_path(open_scan, path, take, folder)))
-    except BaseException:
-        folder.cleanup()
-        raise
-
-
-def isolated(
-    limits: Limits, path: Path, folder: Path, frame: int | None, detached: bool
-) -> IsolatedScan:
-    """Scan to read within the limits."""
-    return IsolatedScan(path, folder, limits.volume_bytes, limits.volume_seconds, frame, detached)
-
-
-def take_window(videos: VideoSessions, open_scan: OpenScan, window: tuple[float, float]) -> None:
-    """Change the intensity window before any prompt. Call in the session thread.
-
-    Raises Refusal (409), InputError.
-    """
-    check_window(window)
-    session = open_scan.changed()
-    if window == session.window:
-        return
-    if session.objects:
-        raise Refusal(409, "The scan has objects. Remove them before you change the window.")
-    settings = open_scan.settings | {"window": window}
-    open_scan.session = open_volume_session(videos.model, session.volume, **settings)
-    session.close()
-    open_scan.settings = settings
