@@ -64,18 +64,15 @@ def nested(depth: int) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("detail", "message"),
+    "detail",
     [
-        ({"a": nested(900)}, "more than 8 nested levels"),
-        ({"a": [0] * 10_001}, "more than 10000 values"),
-        ({"a": "x" * 10_001}, "more than 10000 characters"),
-        ({"a": NAN}, "finite numbers"),
-        ({"a": HUGE}, "finite numbers.*1329 bits"),
-        ({"\ud800": 1}, "valid UTF-8"),
+        {"a": nested(900)}, {"a": nested(8)}, {"a": [0] * 50_001}, {"a": "x" * 100_001},
+        {"a": NAN}, {"a": 10**5000}, {"a": "\0"}, {"a": {1}},
+        {"\ud800": 1},
     ],
-)
-def test_details_of_events_are_plain_and_small(detail: dict[str, Any], message: str) -> None:
-    with pytest.raises(InputError, match=message):
+)  # fmt: skip
+def test_details_of_events_are_plain_and_small(detail: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match="must be JSON with at most 8 nested levels"):
         Action(kind="click", detail=detail)
     assert Action(kind="click", detail={"a": [{"b": [1, None, True, "é"]}]}).detail
 

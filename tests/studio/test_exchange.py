@@ -31,7 +31,7 @@ def test_what_an_import_leaves_out_is_told(
     crowd = replace(other.masks[0], crowd=True)
     beside = replace(other, masks=(crowd, *other.masks[1:]))
     write_annotations([beside], tmp_path / "crowd.json", "coco")
-    taken = take_masks(project, tmp_path / "crowd.json", None, "ann")
+    taken = take_masks(project, tmp_path / "crowd.json", None, who="ann")
     assert taken.unread == (
         "Not kept: crowds (1 time), first: 2.png: 1 crowd masks were not imported, because a "
         "crowd is not one object",
@@ -41,7 +41,7 @@ def test_what_an_import_leaves_out_is_told(
     tasks = json.loads((tmp_path / "tasks.json").read_text())
     tasks[0]["predictions"][0]["result"].append({"type": "keypointlabels", "value": {}})
     (tmp_path / "tasks.json").write_text(json.dumps(tasks))
-    taken = take_masks(project, tmp_path / "tasks.json", None, "ann")
+    taken = take_masks(project, tmp_path / "tasks.json", None, who="ann")
     assert (taken.new, taken.strange, len(taken.unread)) == (len(photo.masks), 0, 1)
     assert "Skipped 1 record (regions of type 'keypointlabels'" in taken.unread[0]
 
@@ -60,10 +60,10 @@ def test_small_masks_that_come_back_as_outlines_are_noticed(
     write_annotations([image], tmp_path / "set", "yolo", Policy(tolerance=0.5))
     (back,), _ = read_annotations(tmp_path / "set", "yolo", project.folder)
     assert 0.9 < rle_iou([small.rle], [back.masks[0].rle])[0, 0] < 0.99
-    assert take_masks(project, tmp_path / "in.json", None, "ann") == TakenMasks(1, 0, 0)
-    assert take_masks(project, tmp_path / "set", "yolo", "ann") == TakenMasks(0, 1, 0)
+    assert take_masks(project, tmp_path / "in.json", None, who="ann") == TakenMasks(1, 0, 0)
+    assert take_masks(project, tmp_path / "set", "yolo", who="ann") == TakenMasks(0, 1, 0)
     write_annotations([replace(image, masks=(beside,))], tmp_path / "two.json", "coco")
-    assert take_masks(project, tmp_path / "two.json", None, "ann") == TakenMasks(1, 0, 0)
+    assert take_masks(project, tmp_path / "two.json", None, who="ann") == TakenMasks(1, 0, 0)
 
 
 def test_proposals_and_imports_do_not_double_things(project: Project, tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ def test_proposals_and_imports_do_not_double_things(project: Project, tmp_path: 
     def take(*masks: Mask, proposals: bool = False) -> tuple[int, int, int]:
         image = AnnotatedImage(file_name=photo.name, hw=photo.hw, masks=masks)
         write_annotations([image], tmp_path / "in.json", "coco")
-        taken = take_masks(project, tmp_path / "in.json", "coco", "ann", proposals=proposals)
+        taken = take_masks(project, tmp_path / "in.json", "coco", who="ann", proposals=proposals)
         return taken.new, taken.same, taken.doubled
 
     assert take(square(10), square(50), proposals=True) == (2, 0, 0)
@@ -98,7 +98,7 @@ def test_an_import_changes_no_photo_but_those_that_get_masks(
     bare = replace(truth["2.png"], masks=())
     images = [truth["0.png"], truth["1.png"], bare, replace(bare, file_name="elsewhere.png")]
     write_annotations(images, tmp_path / "in.json", "coco")
-    assert take_masks(project, tmp_path / "in.json", None, "ann") == TakenMasks(6, 0, 1)
+    assert take_masks(project, tmp_path / "in.json", None, who="ann") == TakenMasks(6, 0, 1)
     status = [image.status for image in project.store.all_images()]
     assert status == ["done", "proposed", "new", "new"]
 
@@ -171,7 +171,7 @@ def test_the_model_behind_a_mask_goes_in_and_out_of_a_project(tmp_path: Path) ->
     masks = Masks([Mask(mask_to_rle(mask), "cup", score=0.9, origin=origin)])
     image = AnnotatedImage(file_name="a.png", hw=(40, 60), masks=masks)
     write_annotations([image], tmp_path / "in.json", "coco")
-    assert take_masks(project, tmp_path / "in.json", None, "ann").new == 1
+    assert take_masks(project, tmp_path / "in.json", None, who="ann").new == 1
     (kept,) = project.store.records(1)
     assert kept.provenance.licence == origin.licence
     assert kept.provenance.origin() == origin

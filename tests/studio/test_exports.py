@@ -40,7 +40,7 @@ def finished(project: Project, *numbers: int) -> None:
 def test_only_finished_photos_leave_unless_others_are_asked_for(
     project: Project, tmp_path: Path
 ) -> None:
-    wanted = r"none of 4 images is marked as done \(1 have masks.*--only labelled"
+    wanted = r"none of 4 images is marked as done \(1 have masks.*`only`: labelled"
     project.store.add_records(1, [block()], "ann")
     with pytest.raises(InputError, match=wanted):
         export_masks(project, tmp_path / "a", "yolo")

@@ -124,7 +124,7 @@ def test_pages_leave_as_pictures_of_their_own_and_come_back(
         assert (written == PLANES[depth, 0][..., None]).all()
     for entry in project.store.records(STACK):
         project.store.delete_record(entry.id, entry.version, "ann")
-    taken = take_masks(project, out / "annotations" / "instances.json", "coco", "ann")
+    taken = take_masks(project, out / "annotations" / "instances.json", "coco", who="ann")
     assert (taken.new, taken.strange) == (2, 0)
     back = ask.get(f"/api/images/{STACK}/records").json()["records"]
     assert [(one["page"], coco_to_rle(one["rle"]).size) for one in back] == [

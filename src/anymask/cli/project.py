@@ -328,7 +328,7 @@ def retrain_project(args: argparse.Namespace) -> None:
     outcome = project.retrain(Tuning(**read_options(args, Tuning)), print_row)
     weights = str(round_folder(project, outcome.round) / WEIGHTS)
     if args.json:
-        write_json(args.json, outcome.to_json() | {"weights": weights})
+        write_json(args.json, asdict(outcome) | {"weights": weights})
     print(
         f"round {outcome.round}: trained on {outcome.train_masks} masks from "
         f"{outcome.train_images} images. mIoU on {outcome.test_images} held-out "

@@ -7,7 +7,8 @@ requires the extra [postgres].
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -43,10 +44,19 @@ def open_database(address: str | Path) -> Database:
 
     It connects on first use. Raises InputError for other URLs, MissingExtra without psycopg.
     """
+    remedy = "Use sqlite:///FILE or postgresql://USER@HOST/NAME."
     if isinstance(address, Path) or "://" not in address:
         url = make_url("sqlite+pysqlite://").set(database=str(address))
     else:
-        url = _checked_url(address)
+        try:
+            url = make_url(address)
+        except (ArgumentError, ValueError) as error:
+            raise InputError(f"{address!r} is no database. {remedy}") from error
+        kind = url.drivername.partition("+")[0]
+        kind = "postgresql" if kind == "postgres" else kind
+        if kind not in DRIVERS:
+            raise InputError(f"Databases of type {kind!r} are not supported. {remedy}")
+        url = url.set(drivername=DRIVERS[kind])
     try:
         if url.get_backend_name() == "sqlite":
             return _open_sqlite(url)
@@ -61,23 +71,6 @@ def _json_value(text: str) -> Any:
         return parse_json(text, "a value")
     except DataError as error:
         raise ValueError(str(error)) from error
-
-
-def _checked_url(address: str) -> Any:
-    try:
-        url = make_url(address)
-    except (ArgumentError, ValueError) as error:
-        raise InputError(
-            f"{address!r} is no database. Use sqlite:///FILE or postgresql://USER@HOST/NAME."
-        ) from error
-    kind = url.drivername.partition("+")[0]
-    kind = "postgresql" if kind == "postgres" else kind
-    if kind not in DRIVERS:
-        raise InputError(
-            f"Databases of type {kind!r} are not supported. Use sqlite:///FILE or "
-            "postgresql://USER@HOST/NAME."
-        )
-    return url.set(drivername=DRIVERS[kind])
 
 
 def _open_sqlite(url: Any) -> Database:
@@ -99,10 +92,18 @@ def _open_sqlite(url: Any) -> Database:
     return database
 
 
-def named_after(database: Database, owner: object) -> str:
-    """`repr` of an object with a database: its class and the database name."""
-    name = Path(database.url.database or "memory").name
-    return f"<{type(owner).__name__} of {name!r}>"
+class DatabasePart:
+    """Values of one kind in the database of a project.
+
+    Args:
+        clock: Function that returns seconds since 1970.
+    """
+
+    def __init__(self, database: Database, clock: Callable[[], float] = time.time) -> None:
+        self.database, self.clock = database, clock
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {Path(self.database.url.database or 'memory').name!r}>"
 
 
 @contextmanager
@@ -156,14 +157,10 @@ def _is_prepared(session: Session) -> bool:
     if found == SCHEMA:
         return True
     newer = found is not None and found > SCHEMA
+    remedy = "Export its masks with that older version, and import them here."
+    remedy = "Upgrade with: pip install --upgrade anymask" if newer else remedy
     raise StoreError(
-        f"{where}: the database has schema version {found}, and this version of anymask "
-        f"requires {SCHEMA}. "
-        + (
-            "Upgrade with: pip install --upgrade anymask"
-            if newer
-            else "Export its masks with that older version, and import them here."
-        )
+        f"{where}: the database has schema version {found}, not {SCHEMA} as required. {remedy}"
     )
 
 
@@ -196,19 +193,10 @@ def _explained(database: Database) -> Iterator[None]:
 def _store_error(error: DBAPIError, where: str) -> StoreError:
     name = getattr(error.orig, "sqlite_errorname", "")
     if name in _FULL or getattr(error.orig, "sqlstate", None) in _FULL:
-        return DiskFull(
-            f"{where}: the disk is full, nothing was written. Free some space and try again."
-        )
+        return DiskFull(f"{where}: the disk is full. Free some space and try again.")
+    what = "rejected the request. See the log of the database server"
     if name.startswith(_SHUT):
-        return StoreError(
-            f"{where}: the database cannot be written. Check that its folder exists and "
-            "is writable."
-        )
-    if isinstance(error, Unreachable):
-        return StoreError(
-            f"{where}: the database does not respond. Check that its server is running."
-        )
-    return StoreError(
-        f"{where}: the database rejected the request ({type(error).__name__}). See the "
-        "log of the database server for details."
-    )
+        what = "cannot be written. Check that its folder exists and is writable"
+    elif isinstance(error, Unreachable):
+        what = "does not respond. Check that its server is running"
+    return StoreError(f"{where}: the database {what}.")

@@ -30,15 +30,15 @@ from anymask.formats import (
     uploaded_name,
     write_files,
 )
-from anymask.images import MICROSCOPES, TIFF, page_as_png, read_planes, resolve_place
+from anymask.images import MICROSCOPES, TIFF, read_planes, resolve_place
 from anymask.masks import UNLABELLED, Mask, Masks, Rle, rle_area, rle_crop, rle_iou, rle_to_string
 from anymask.studio.options import State
-from anymask.studio.project import Project
 from anymask.studio.records import Draft, ImageEntry, Provenance, StoredMask, TrackDraft, TrackMask
 from anymask.studio.searching import SAME
 
 if TYPE_CHECKING:
     from anymask.segment import Model
+    from anymask.studio.project import Project
 
 ALIKE = 0.99  # minimum IoU of equal masks on import
 NEARLY = 0.9  # lower minimum IoU for masks with slightly different outlines, as in polygon formats
@@ -62,26 +62,32 @@ class TakenMasks:
 
 def take_masks(
     project: Project,
-    source: Path,
-    name: str | None,
-    who: str,
+    source: str | Path,
+    form: str | None = None,
     *,
+    who: str = "import",
     proposals: bool = False,
     page: int | str | None = None,
     split: str | None = None,
     **settings: Unpack[ReadKeywords],
 ) -> TakenMasks:
-    """Import masks in any format for images of the project.
+    """Import masks in any format of `anymask.read` for images of the project.
 
     Masks that the image already has (`_is_alike`) are skipped, and proposals also if their IoU
     with a mask is at least `SAME`. Existing proposals that match an added mask are rejected.
 
     Args:
+        form: Name of the format. Default: detected.
         proposals: Import the masks as proposals, which need a review.
         page: Page of stacks whose file names contain none: a number from 0, or "z1c0".
         split: Split of the dataset, such as "val".
+        settings: Fields of `anymask.formats.ReadSettings`.
+
+    Raises:
+        DataError, InputError, ImageError: The source cannot be read.
     """
-    with closing(read(source, name, project.folder, split, **settings)) as dataset:
+    source = Path(source)
+    with closing(read(source, form, project.folder, split, **settings)) as dataset:
         images = list(dataset)
     report = dataset.lost
     for label in report.classes:
@@ -118,7 +124,10 @@ def take_masks(
             draft = entry.draft(state="rejected")
             project.store.change_record(entry.id, entry.version, draft, who)
             doubled += 1
-    keep_terms(project, report.facts)
+    known_terms = SetFacts()
+    metadata.take_terms(project.inside, known_terms)
+    terms = joined_terms(known_terms, report.facts)
+    write_files(metadata.encode_terms(terms, project.inside), project.inside)
     note_facts(report, images, Policy(facts=report.facts), (CLASSES,), ("color",))
     return TakenMasks(new, same, strange, tuple(report.lines()), stacks, doubled)
 
@@ -134,13 +143,6 @@ def project_terms(project: Project) -> SetFacts:
         metadata.take_terms(folder, found)
         facts = joined_terms(facts, found)
     return facts
-
-
-def keep_terms(project: Project, facts: SetFacts) -> None:
-    """Add the terms of an imported set to those of the project."""
-    known = SetFacts()
-    metadata.take_terms(project.inside, known)
-    write_files(metadata.encode_terms(joined_terms(known, facts), project.inside), project.inside)
 
 
 def joined_terms(first: SetFacts, second: SetFacts) -> SetFacts:
@@ -273,15 +275,6 @@ def source_of(project: Project, name: str) -> tuple[Path, int | None]:
     if found is None or (project.folder / name).is_file():
         return project.file(name), None
     return project.file(found[0]), found[1]
-
-
-def picture_bytes(project: Project, name: str) -> bytes:
-    """Content of an image file, or a page as PNG.
-
-    Raises NotFoundError, ImageError, InputError.
-    """
-    path, page = source_of(project, name)
-    return path.read_bytes() if page is None else page_as_png(path, page)
 
 
 def _once(every: int, image_id: int, entries: list[StoredMask]) -> list[StoredMask]:

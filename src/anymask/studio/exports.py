@@ -19,8 +19,9 @@ import logging
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from anymask.base import InputError, NotAllowedError, NotFoundError
 from anymask.formats import (
@@ -38,21 +39,22 @@ from anymask.formats import (
     write_annotations,
     write_files,
 )
-from anymask.images import ImageFile
+from anymask.images import ImageFile, page_as_png
 from anymask.masks import UNLABELLED, Mask, Masks, Rle, counted, rle_area
 from anymask.studio.concepts import concepts, phrase_keys
 from anymask.studio.exchange import (
     annotated_images,
     photo_name,
-    picture_bytes,
     project_terms,
     source_of,
 )
 from anymask.studio.options import ExportSettings, State
-from anymask.studio.project import Project
 from anymask.studio.records import Action, ClipEntry
 from anymask.studio.review import batch_states
 from anymask.studio.tracks import Tracks
+
+if TYPE_CHECKING:
+    from anymask.studio.project import Project
 
 LOG = logging.getLogger("anymask.studio.exports")
 IN_ONE_ROOT = ("yolo", "voc")  # formats with all splits in one data set
@@ -63,48 +65,18 @@ NO_CLASSES = (  # formats that do not need a class
 BESIDE = ("labelme", "labelme-polygon", "sa1b")  # annotation files next to the images
 
 
-@dataclass(frozen=True)
-class Advice:
-    """Instructions in error messages, for the command line or the page."""
-
-    images: str  # How to export the images
-    labelled: str  # How to export all images with masks
-    proposals: str  # How to export proposals
-    review: str  # How to review
-    force: str  # How to ignore the acceptance rule
-
-
-OF_COMMAND = Advice(
-    "use --images to copy them there",
-    "(--only labelled)",
-    "(--proposals)",
-    "(`anymask annotate --stage review`)",
-    "use --force",
-)
-OF_PAGE = Advice(
-    "select 'Include the images' to export them",
-    "(select 'All images with masks, or marked as done')",
-    "(select 'Include proposals that are not accepted')",
-    "(select the mode 'Review')",
-    "export anyway",
-)
-
-
-def check_rule(project: Project, advice: Advice = OF_COMMAND) -> None:
+def check_rule(project: Project) -> None:
     """Raise NotAllowedError with the remaining requirements if the acceptance rule is not met."""
     settings = project.settings
-    bad = [one for one in batch_states(project.store, settings) if one.open and not one.met]
-    if bad:
-        first = bad[0]
-        good = "none" if first.good is None else f"{100 * first.good:.0f} %"
-        doubtful = f" ({first.doubtful} uncertain ones were also reviewed and do not count)"
-        raise NotAllowedError(
-            f"The proposals of batch {first.batch} do not meet the acceptance rule: "
-            f"{first.needed} must be reviewed, and at least "
-            f"{100 * settings.good_share:.0f} % of these must be good. So far, "
-            f"{first.sampled} are reviewed, {good} good{doubtful if first.doubtful else ''}. "
-            f"Review more {advice.review}, export without proposals, or {advice.force}."
-        )
+    for one in batch_states(project.store, settings):
+        if one.open and not one.met:
+            good = "none" if one.good is None else f"{100 * one.good:.0f} %"
+            raise NotAllowedError(
+                f"The proposals of batch {one.batch} do not meet the acceptance rule: {one.needed} "
+                f"must be reviewed, and at least {100 * settings.good_share:.0f} % of these must "
+                f"be good. So far, {one.sampled} of the random sample are reviewed, {good} good. "
+                "Review more, export without proposals, or export anyway (`force`)."
+            )
 
 
 def accept_rest(project: Project, who: str) -> int:
@@ -128,38 +100,29 @@ def accept_rest(project: Project, who: str) -> int:
     return count
 
 
-def _check_split(count: int, settings: ExportSettings) -> None:
-    """Raises InputError if there are fewer images than parts of the split."""
-    splits = [part for part, share in zip(SPLITS, settings.shares, strict=False) if share > 0]
-    if count < len(splits):
-        raise InputError(
-            f"{count} images are too few: {', '.join(splits)} require one each. Label more."
-        )
-
-
 def export_masks(
     project: Project,
     target: Path,
     name: str,
     settings: ExportSettings | None = None,
-    advice: Advice = OF_COMMAND,
 ) -> list[str]:
     """Write masks in any format. Returns messages about exported, skipped and lost data.
 
     Raises NotAllowedError for proposals if the acceptance rule is not met, unless forced;
     InputError, DataError.
-
-    Args:
-        advice: Instructions for messages.
     """
     settings = settings or ExportSettings()
     find_format(name)
     if target.suffix and not target.is_dir() and (settings.images or settings.shares):
         raise InputError(f"Images or a split require a folder. {target.name!r} is a file name.")
     if settings.proposals and not settings.force:
-        check_rule(project, advice)
-    images, left = _leaving(project, settings, advice)
-    _check_split(len(images), settings)
+        check_rule(project)
+    images, left = _leaving(project, settings)
+    splits = [part for part, share in zip(SPLITS, settings.shares, strict=False) if share > 0]
+    if len(images) < len(splits):
+        raise InputError(
+            f"{len(images)} images are too few: {', '.join(splits)} require one each. Label more."
+        )
     keys = phrase_keys([*concepts(project.store)])
     images = [replace(one, extra=keys.get(photo_name(one.file_name), {})) for one in images]
     if settings.unlabelled == "skip":
@@ -182,7 +145,7 @@ def export_masks(
             why = f"without {'' if settings.proposals else 'accepted '}masks and not marked as done"
         lines.append(f"not exported: {counted(left, 'image')} {why}")
     if name == "yolo" and not settings.images:
-        lines.append(f"data.yaml expects the images in images/: {advice.images}")
+        lines.append("data.yaml expects the images in images/. Add them with the option `images`.")
     lines += report.lines()
     nameless = sum(mask.label is None for image in images for mask in image.masks)
     if nameless and project.labels.all() and name not in NO_CLASSES:
@@ -201,22 +164,18 @@ def _with_picture(project: Project, image: AnnotatedImage) -> AnnotatedImage:
     return image
 
 
-def count_unlabelled(
-    project: Project, name: str, settings: ExportSettings, advice: Advice = OF_COMMAND
-) -> int:
+def count_unlabelled(project: Project, name: str, settings: ExportSettings) -> int:
     """Number of masks without a class in an export; 0 for formats without classes.
 
     Raises InputError if no image would be exported.
     """
     if name in NO_CLASSES:
         return 0
-    images, _ = _leaving(project, settings, advice)
+    images, _ = _leaving(project, settings)
     return sum(mask.label is None for image in images for mask in image.masks)
 
 
-def _leaving(
-    project: Project, settings: ExportSettings, advice: Advice
-) -> tuple[list[AnnotatedImage], int]:
+def _leaving(project: Project, settings: ExportSettings) -> tuple[list[AnnotatedImage], int]:
     """Images to export, and the number of others. Raises InputError if there are none."""
     status = {image.name: image.status for image in project.store.all_images()}
     every = annotated_images(project, proposals=settings.proposals)
@@ -228,12 +187,12 @@ def _leaving(
     ]
     if not leaving:
         labelled = sum(bool(image.masks) for image in every)
-        wanted, remedy = "marked as done", f"export all images with masks {advice.labelled}"
+        wanted, remedy = "marked as done", "all images with masks (`only`: labelled)"
         if settings.only == "labelled":
-            wanted, remedy = "annotated", f"include proposals {advice.proposals}"
+            wanted, remedy = "annotated", "also proposals (`proposals`)"
         raise InputError(
-            f"No image to export: none of {len(every)} images is {wanted} ({labelled} "
-            f"have masks). Mark images as done on the page (key D), or {remedy}."
+            f"No image to export: none of {len(every)} images is {wanted} ({labelled} have masks). "
+            f"Mark images as done, or export {remedy}."
         )
     return leaving, len(every) - len(leaving)
 
@@ -298,7 +257,8 @@ def _files(
         for part, few in parts.items():
             for image in few:
                 place = _picture_place(target, name, part, image.file_name)
-                yield place, picture_bytes(project, image.file_name)
+                path, page = source_of(project, image.file_name)
+                yield place, path.read_bytes() if page is None else page_as_png(path, page)
 
 
 def _place(target: Path, name: str, part: str) -> Path:
@@ -332,14 +292,13 @@ def export_archive(
     name: str,
     archive: Path,
     settings: ExportSettings | None = None,
-    advice: Advice = OF_COMMAND,
 ) -> list[str]:
     """Export to a ZIP file. Raises as `export_masks`."""
     root = archive.with_suffix("")
     # A single-file format without images and splits is written as a file.
     alone = settings is None or not (settings.images or settings.shares)
     target = root / masks_file(name) if alone else root
-    lines = export_masks(project, target, name, settings, advice)
+    lines = export_masks(project, target, name, settings)
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
         for path in sorted(root.rglob("*")):
             if path.is_file():

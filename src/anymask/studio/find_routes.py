@@ -142,18 +142,14 @@ async def cutout(
     kind = given.pop("kind")
     CutoutSettings(**given)
     if kind == "jpeg" and look.background is None:
-        raise Refusal(
-            422, "A JPEG has no transparency. Add background=white or another color, or use png."
-        )
+        raise Refusal(422, "A JPEG has no transparency. Add background=white, or use png.")
     data = await picture_of(request)
 
     def work(model: Model) -> bytes:
         photo, file = read_photo(data, limits, alpha=True), io.BytesIO()
         subject = main_subject(model, shown_picture(photo))
         if subject is None:
-            raise Refusal(
-                422, "No main subject found. Send a point or box to /api/segment?format=cutout."
-            )
+            raise Refusal(422, "No main subject. Use a point and /api/segment?format=cutout.")
         write_cutout(file, f".{kind}", photo, subject.mask, **given)
         return file.getvalue()
 
@@ -168,9 +164,7 @@ def whole_photo(seen: UintImage | EncodedPhoto) -> UintImage:
     if not isinstance(seen, EncodedPhoto):
         return seen
     if seen.photo is None or seen.photo.shape[:2] != seen.embedding.image_hw:
-        raise Refusal(
-            404, "The server has only a smaller copy of this image. Send the image itself."
-        )
+        raise Refusal(404, "The server has only a smaller copy of this image. Send the image.")
     return np.asarray(seen.photo)
 
 
@@ -189,9 +183,7 @@ class Examples:
         for one in several:
             one.prompted()
             if self.look is None and (one.record or one.photo):
-                raise Refusal(
-                    422, "This server has no project. Send exemplars with an image and a prompt."
-                )
+                raise Refusal(422, "This server has no project. Send an image and a prompt.")
 
     def search(
         self, model: Model, body: QuestionBody, here: Callable[[], UintImage] | None
@@ -227,10 +219,7 @@ class Examples:
             return self._photo(one.photo, one.page), prompted
         if one.image is None:
             if here is None:
-                raise Refusal(
-                    422,
-                    "The exemplar has no image. Send one of the fields record, photo or image.",
-                )
+                raise Refusal(422, "The exemplar has no image. Send `record`, `photo` or `image`.")
             return here(), prompted
         if not HASH.fullmatch(one.image):
             return read_photo(from_base64(one.image), self.limits), prompted

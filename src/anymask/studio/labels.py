@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import colorsys
 import re
-import time
-from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Literal
 
-from sqlalchemy import Engine as Database
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from anymask.base import InputError, NotFoundError
-from anymask.studio.database import named_after, reading, writing
+from anymask.studio.database import DatabasePart, reading, writing
 from anymask.studio.records import Action, checked_text
 from anymask.studio.tables import EventRow, LabelRow, RecordRow, event_row, remember
 
@@ -51,18 +48,15 @@ def nth_colour(number: int) -> str:
     return "#" + "".join(f"{int(255 * channel + 0.5):02x}" for channel in channels)
 
 
-def free_colour(taken: Collection[str]) -> str:
-    """First color of the sequence that is not taken."""
-    return next(c for c in map(nth_colour, range(len(taken) + 1)) if c not in taken)
-
-
 def learn_label(session: Session, name: str | None, colour: str | None = None) -> None:
     """Append a class if it does not exist."""
     if name is None or session.get(LabelRow, name) is not None:
         return
     rows = list(session.scalars(select(LabelRow)))
     place = 1 + max((row.place for row in rows), default=-1)
-    chosen = colour or free_colour({row.colour for row in rows})
+    taken = {row.colour for row in rows}
+    free = (one for one in map(nth_colour, range(len(taken) + 1)) if one not in taken)
+    chosen = colour or next(free)
     session.add(LabelRow(name=name, colour=chosen, place=place))
     session.flush()
 
@@ -82,15 +76,8 @@ def current_label(session: Session, name: str | None) -> str | None:
     return name if now is None or now in tried else now
 
 
-class LabelSet:
-    """Classes of one project. `clock` returns seconds since 1970."""
-
-    def __init__(self, database: Database, clock: Callable[[], float] = time.time) -> None:
-        self.database = database
-        self.clock = clock
-
-    def __repr__(self) -> str:
-        return named_after(self.database, self)
+class LabelSet(DatabasePart):
+    """Classes of one project."""
 
     def all(self) -> list[Label]:
         """All classes in order."""

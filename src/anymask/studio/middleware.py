@@ -75,15 +75,13 @@ class Access:
         for option, one in given + [("--allow-frame", one) for one in self.frames]:
             if one == "*" and not self.token:
                 raise InputError(
-                    f"{option} does not accept '*' without a token, because any web page "
-                    "in a user's browser could send requests. List the web pages one by "
-                    "one, or set --token SECRET."
+                    f"{option} does not accept '*' without a token, because any web page could "
+                    "send requests. List the web pages one by one, or set --token SECRET."
                 )
             if one != "*" and not _ORIGIN.fullmatch(one):
                 raise InputError(
-                    f"{one!r} is not a valid origin for {option}. Use the form "
-                    "https://tool.example or http://localhost:3000, without a path and "
-                    "without a slash at the end."
+                    f"{one!r} is not a valid origin for {option}. Use https://tool.example or "
+                    "http://localhost:3000, without a path or a slash at the end."
                 )
         if not self.token and not is_loopback(self.host):
             raise InputError(
@@ -92,9 +90,8 @@ class Access:
             )
         if self.token and len(self.token) < 8:
             raise InputError(
-                f"The token has {len(self.token)} characters, but at least 8 are "
-                'required. Create one with: python -c "import secrets; '
-                'print(secrets.token_urlsafe())"'
+                f"The token has {len(self.token)} characters, but at least 8 are needed. Make one "
+                'with: python -c "import secrets; print(secrets.token_urlsafe())"'
             )
 
     def headers(self) -> dict[str, str]:
@@ -108,36 +105,24 @@ class Access:
         """Raise Refusal if a request is not allowed."""
         host = headers.get("host", "")
         if not _is_authority(host):
-            raise Refusal(
-                400,
-                f"The Host header is invalid: {host[:80]!r}. Use a host such as localhost:8765.",
-            )
+            raise Refusal(400, f"The Host header is invalid: {host[:80]!r}. Use localhost:8765.")
         if self.token:
             given = _token_of(headers, scope["query_string"])
-            if not _OPEN.fullmatch(scope["path"]) and not hmac.compare_digest(
-                given.encode(), self.token.encode()
-            ):
+            same = hmac.compare_digest(given.encode(), self.token.encode())
+            if not same and not _OPEN.fullmatch(scope["path"]):
                 raise Refusal(
                     401,
                     f"{'The access token is invalid' if given else 'Access token required'}. "
-                    "Send the header 'Authorization: Bearer TOKEN', or open the page "
-                    "with ?token=TOKEN.",
+                    "Send 'Authorization: Bearer TOKEN', or open the page with ?token=TOKEN.",
                 )
             return
         name = host.rpartition(":")[0] if re.search(r":\d+$", host) else host
         if name not in _LOCAL and name != self.host:
-            raise Refusal(
-                421,
-                f"The Host header {host[:80]!r} does not name this machine. Use "
-                "http://127.0.0.1 or http://localhost.",
-            )
-        self._check_page(scope["path"], host, headers)
-
-    def _check_page(self, path: str, host: str, headers: Headers) -> None:
-        """Raise Refusal (403) for a request that another web page makes the browser send."""
+            raise Refusal(421, f"The Host header {host[:80]!r} does not name this machine.")
+        # A request that another web page makes the browser send
         origin, site = headers.get("origin"), headers.get("sec-fetch-site", "none")
         if origin is None:  # image, frame or link: browsers send no Origin header
-            if site in ("none", "same-origin") or _OPEN.fullmatch(path):
+            if site in ("none", "same-origin") or _OPEN.fullmatch(scope["path"]):
                 return
             sender, remedy = f"another web page (Sec-Fetch-Site: {site[:80]})", "--allow-origin URL"
         elif origin in (*self.origins, f"http://{host}", f"https://{host}"):
@@ -146,9 +131,7 @@ class Access:
             sender = repr(origin[:80])
             remedy = f"--allow-origin {origin if _ORIGIN.fullmatch(origin) else 'URL'}"
         raise Refusal(
-            403,
-            f"Requests from {sender} are not allowed. To allow another web page, start "
-            f"the server with {remedy}.",
+            403, f"Requests from {sender} are not allowed. Start the server with {remedy}."
         )
 
 
@@ -231,9 +214,8 @@ class Guard:
             LOG.exception("a defect in %s %s", method, path)
             kind = type(error).__name__
             message = f"Internal server error ({kind}). Try again. The server log has the details."
-            defect = Refusal(500, message)
             if not status:
-                await defect.response()(scope, receive, sending)
+                await Refusal(500, message).response()(scope, receive, sending)
         finally:
             spent = round(1000 * (time.perf_counter() - began), 1)
             record = {"method": method, "path": path, "status": status, "ms": spent}
@@ -247,7 +229,12 @@ class Guard:
         is_json = "json" in headers.get("content-type", "").lower()
         most = self.limits.upload_bytes
         most = int(most * _JSON_ROOM) + _JSON_MORE if is_json else most
-        has_body = _has_body(headers, scope["method"], most)
+        length = headers.get("content-length")
+        has_body = length != "0"
+        if length is None:
+            has_body = "transfer-encoding" in headers and scope["method"] not in ("GET", "HEAD")
+        elif not length.isdigit() or int(length) > most:
+            raise _too_long(most, length)
         address = (scope.get("client") or ("",))[0]
         held, running = 0, False
 
@@ -275,29 +262,17 @@ class Guard:
             self._held = +self._held  # without the addresses that hold nothing
 
     def _busy(self, got: str) -> Refusal:
-        most = f"{self.limits.requests} requests and {self.limits.body_bytes} bytes"
-        message = (
-            f"The server is busy: {got}, and the limit is {most}. Retry after the "
-            "number of seconds in the Retry-After header."
+        return Refusal(
+            429,
+            f"The server is busy: {got}, and the limit is {self.limits.requests} requests and "
+            f"{self.limits.body_bytes} bytes. Retry after the seconds in the header Retry-After.",
+            self._seconds_ahead(),
         )
-        return Refusal(429, message, self._seconds_ahead())
-
-
-def _has_body(headers: Headers, method: str, most: int) -> bool:
-    """Whether a body will arrive. Raises Refusal (413) if its declared size is too large."""
-    length = headers.get("content-length")
-    if length is None:
-        return "transfer-encoding" in headers and method not in ("GET", "HEAD")
-    if not length.isdigit() or int(length) > most:
-        raise _too_long(most, length)
-    return int(length) > 0
 
 
 def _too_long(most: int, got: str) -> Refusal:
     return Refusal(
-        413,
-        f"The request has {got} bytes, and the server accepts up to {most} bytes. Send a "
-        "smaller file, or raise the limit upload_megabytes of the server.",
+        413, f"The request has {got} bytes, at most {most} are allowed (upload_megabytes)."
     )
 
 
@@ -335,9 +310,8 @@ class BoundedBody:
         except TimeoutError:
             raise Refusal(
                 408,
-                f"The request was not received in time: after {self._got} bytes, it was "
-                f"slower than {SLOWEST} bytes per second for {self._seconds:g} s. Send it "
-                "again.",
+                f"The request was not received in time: after {self._got} bytes, it was slower "
+                f"than {SLOWEST} bytes per second for {self._seconds:g} s. Send it again.",
             ) from None
         part = message.get("body", b"")
         self._got += len(part)
@@ -347,11 +321,7 @@ class BoundedBody:
         if self._values is not None:  # at least one of these characters precedes each value
             self._marks += sum(part.count(mark) for mark in b",[{")
             if self._marks > self._values:
-                raise Refusal(
-                    413,
-                    f"The JSON body has more than {self._values} values. Split the "
-                    "request, and send masks as compressed run lengths.",
-                )
+                raise Refusal(413, f"The JSON body has more than {self._values} values. Split it.")
         self._whole = not message.get("more_body", False)
         self._arrive(len(part), whole=self._whole)
         return message

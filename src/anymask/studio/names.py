@@ -116,9 +116,7 @@ def name_masks(
     """Suggest names for masks. Raises Refusal, or InputError for unknown names."""
     naming = runtime.capability(MaskNaming)
     if naming is None:
-        raise Refusal(
-            422, f"{runtime.spec.name} cannot suggest names. Serve {DEFAULT_VIDEO_MODEL}."
-        )
+        raise Refusal(422, f"{runtime.spec.name} has no names. Serve {DEFAULT_VIDEO_MODEL}.")
     names, table = choice.names, naming.name_table()
     if names is None or choice.unknown == "refuse":
         chosen, among = choose_names(runtime, names), names is not None
@@ -143,9 +141,7 @@ def _photo_of(look: UintImage | EncodedPhoto, rles: list[Rle]) -> UintImage:
     if not isinstance(look, EncodedPhoto):
         photo, sizes = look, {look.shape[:2]}
     elif look.photo is None:
-        raise Refusal(
-            404, "The server has only the embedding of this image. Send the image itself."
-        )
+        raise Refusal(404, "The server has only the embedding of this image. Send the image.")
     else:
         photo, sizes = look.photo, {look.photo.shape[:2], look.embedding.image_hw}
     for rle in rles:

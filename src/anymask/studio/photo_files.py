@@ -11,15 +11,18 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
 from anymask.base import Conflict, DataError, StoreError, brief
 from anymask.formats import picture_hw
 from anymask.studio.database import reading, writing
-from anymask.studio.project import Project
 from anymask.studio.records import Action, ClipEntry, IdAsText
 from anymask.studio.tables import EventRow, RecordRow, event_row
+
+if TYPE_CHECKING:
+    from anymask.studio.project import Project
 
 SEEN = "image file"  # event with the hash of an image file
 SEEN_CLIP = "video file"  # event with the hash and frame fingerprints of a video

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack, get_args
+from typing import Any, get_args
 
 from sqlalchemy import select
 
@@ -31,13 +31,25 @@ from anymask.base import (
     refuse_text,
     whole_file,
 )
-from anymask.formats import picture_hw, read_json, to_json, write_files
+from anymask.formats import metadata, picture_hw, read_json, to_json, write_files
 from anymask.images import VIDEO_SUFFIXES, find_images
+from anymask.masks import Rle
 from anymask.models.rules import default_model
 from anymask.studio.database import create_tables, is_prepared, open_database, reading, writing
+from anymask.studio.exchange import project_terms, take_masks
+from anymask.studio.exports import accept_rest, export_masks
 from anymask.studio.figures import Figures, measure
 from anymask.studio.labels import LabelSet
 from anymask.studio.options import ExportSettings, Stage, State, Tuning
+from anymask.studio.places import (
+    ADDRESS,
+    DATABASE,
+    FOLDER,
+    check_own_files,
+    lies_in_folder,
+    own_address,
+    own_file,
+)
 from anymask.studio.records import ImageEntry, StoredMask, Verdict, one_of
 from anymask.studio.review import (
     BatchState,
@@ -46,25 +58,12 @@ from anymask.studio.review import (
     give_verdict,
     next_for_review,
 )
+from anymask.studio.rounds import RoundOutcome, judge_on, retrain, trainer
+from anymask.studio.searching import find_in_project
 from anymask.studio.stages import HINT_SECONDS, ProjectSettings, run_stage
 from anymask.studio.store import Store
 from anymask.studio.tables import ProjectRow, WeightsRow
 from anymask.studio.tracks import Tracks
-
-if TYPE_CHECKING:
-    from anymask.find import Examples, Phrases
-    from anymask.formats import ReadKeywords
-    from anymask.masks import Rle
-    from anymask.segment import Model
-    from anymask.studio.exchange import TakenMasks
-    from anymask.studio.rounds import RoundOutcome
-    from anymask.studio.searching import SearchedPhoto
-
-FOLDER = ".anymask"
-DATABASE = "project.db"
-ADDRESS = "project.json"
-ROUNDS = "rounds"
-_BESIDE = ("", "-wal", "-shm", "-journal")  # suffixes of the files that SQLite opens
 
 
 class Project:
@@ -127,88 +126,10 @@ class Project:
         """Masks of an image by ID, or of all images, optionally only with these states."""
         return self.store.records(image, states)
 
-    def take(
-        self,
-        source: str | Path,
-        form: str | None = None,
-        *,
-        who: str = "import",
-        proposals: bool = False,
-        page: int | str | None = None,
-        split: str | None = None,
-        **settings: Unpack[ReadKeywords],
-    ) -> TakenMasks:
-        """Import masks in any format of `anymask.read` for images of the project.
-
-        Args:
-            form: Name of the format. Default: detected.
-            proposals: Import the masks as proposals, which need a review.
-            page: Page of stacks whose file names contain none: a number from 0, or "z1c0".
-            split: Split of the dataset, such as "val".
-            settings: Fields of `anymask.formats.ReadSettings`.
-
-        Raises:
-            DataError, InputError, ImageError: The source cannot be read.
-        """
-        from anymask.studio.exchange import take_masks
-
-        return take_masks(
-            self, Path(source), form, who, proposals=proposals, page=page, split=split, **settings
-        )
-
-    def run(
-        self,
-        model: Model,
-        stage: Stage = "auto",
-        *,
-        failed: Callable[[str, str], None] | None = None,
-    ) -> Iterator[ImageEntry]:
-        """Propose masks of all new images. Yields each finished image.
-
-        Args:
-            failed: Called with name and reason of images that cannot be read. Default: raise.
-
-        Raises:
-            InputError: The stage requires a person.
-        """
-        return run_stage(self, model, stage, failed=failed)
-
-    def find(
-        self,
-        model: Model,
-        words: Phrases | None = None,
-        *,
-        like: Examples | StoredMask | Sequence[StoredMask] | None = None,
-        unlike: Examples | StoredMask | Sequence[StoredMask] | None = None,
-        label: str | None = None,
-        failed: Callable[[str, str], None] | None = None,
-        **settings: Any,
-    ) -> Iterator[SearchedPhoto]:
-        """Propose labeled masks from text or exemplar prompts. Yields the result of each image.
-
-        Images marked as done are skipped, and existing masks are not added again. An unlabeled
-        proposal gets the label. Repeating a search continues with the remaining images. Raises as
-        `Model.find`.
-
-        Args:
-            words: As for `Model.find`. The label is the phrase.
-            like: Instead: exemplar prompts as for `Model.find`, or masks of the project.
-            unlike: Negative exemplar prompts, likewise.
-            label: Label for exemplar prompts. Default: that of the first mask of the project.
-            failed: As for `run`.
-            settings: Fields of `find.FindSettings`.
-        """
-        from anymask.find import FindSettings
-        from anymask.studio.searching import find_in_project, open_search, own_examples
-
-        first = like[0] if isinstance(like, list) and like else like
-        if label is None and isinstance(first, StoredMask):
-            label = first.label
-        shown, other = own_examples(self, like), own_examples(self, unlike)
-        search = open_search(
-            model, words, like=shown, unlike=other, label=label, settings=FindSettings(**settings)
-        )
-        return find_in_project(self, search, failed)
+    take = take_masks
+    run = run_stage
+    find = find_in_project
+    accept_rest = accept_rest
 
     def next_review(self) -> ReviewItem | None:
         """Return the next mask to review and the reason, or None if all are reviewed."""
@@ -229,15 +150,6 @@ class Project:
         """State of each batch of proposals under the acceptance rule."""
         return batch_states(self.store, self.settings)
 
-    def accept_rest(self, who: str) -> int:
-        """Accept the other proposals of every batch that meets the rule. Returns their number.
-
-        Images of these batches with masks are marked as done.
-        """
-        from anymask.studio.exports import accept_rest
-
-        return accept_rest(self, who)
-
     def retrain(
         self,
         tuning: Tuning | None = None,
@@ -257,16 +169,12 @@ class Project:
             ModelError, WeightsError: The model cannot be loaded.
             MissingExtra: Training requires PyTorch.
         """
-        from anymask import load
-        from anymask.formats.metadata import check_training, restrictions_of
-        from anymask.studio.exchange import project_terms
-        from anymask.studio.rounds import judge_on, retrain, trainer
-
         tuning = tuning or Tuning()
         if not tuning.accept_terms:
-            check_training(str(self.folder), restrictions_of(project_terms(self).info))
+            terms = metadata.restrictions_of(project_terms(self).info)
+            metadata.check_training(str(self.folder), terms)
         train = trainer(tuning, report)
-        return retrain(self, train, judge_on(self.folder), load)
+        return retrain(self, train, judge_on(self.folder))
 
     def export(
         self,
@@ -284,8 +192,6 @@ class Project:
             NotAllowedError: Proposals do not meet the acceptance rule.
             InputError, DataError: The export is not possible.
         """
-        from anymask.studio.exports import export_masks
-
         return export_masks(self, Path(target), form, ExportSettings(**settings))
 
     @property
@@ -563,48 +469,3 @@ def _address(folder: Path) -> str | Path:
     if not isinstance(address, str):
         raise DataError(f'{place} is invalid. It must contain {{"database": URL}}.')
     return own_address(address, folder)
-
-
-# Path checks: a project from somebody else reads and writes no file outside of its folder.
-
-
-def check_own_files(folder: Path) -> None:
-    """Check that the `.anymask` folder and the files in it are in the project folder.
-
-    Raises InputError.
-    """
-    inside = folder / FOLDER
-    for path in (inside, *inside.glob("*"), *inside.glob(f"{ROUNDS}/*")):
-        own_file(path, folder)
-
-
-def own_address(address: str, folder: Path) -> str | Path:
-    """Return the URL of a server, or the path of a file in the folder. Raises InputError."""
-    is_url = "://" in address
-    if is_url and not address.startswith("sqlite"):
-        return address
-    path = address.partition(":///")[2] if is_url else address
-    for more in _BESIDE:
-        own_file(Path(path + more), folder)
-    return Path(path).absolute()  # SQLite reads "file:NAME" as a URL
-
-
-def own_file(path: Path, folder: Path) -> Path:
-    """Return a path that is in the folder. Raises InputError for others."""
-    if not _lies_in(path, folder):
-        raise InputError(
-            f"{path} is outside of {folder}. The files of a project must be in its folder."
-        )
-    return path
-
-
-def lies_in_folder(path: Path, folder: Path) -> bool:
-    """Whether a path is a file in the folder, with links resolved."""
-    return _lies_in(path, folder) and path.is_file()
-
-
-def _lies_in(path: Path, folder: Path) -> bool:
-    try:
-        return path.resolve().is_relative_to(folder.resolve())
-    except (OSError, ValueError, RuntimeError):  # NUL character, too long, or circular links
-        return False

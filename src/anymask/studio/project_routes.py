@@ -28,7 +28,7 @@ from anymask.jobs import PictureChoice
 from anymask.masks import counted
 from anymask.studio.concepts import answer_concept, next_concept
 from anymask.studio.errors import Refusal, refusal_of, without_code
-from anymask.studio.exports import OF_PAGE, check_rule, count_unlabelled, export_archive
+from anymask.studio.exports import check_rule, count_unlabelled, export_archive
 from anymask.studio.figures import Figures
 from anymask.studio.model_routes import BodyRoute, file_answer
 from anymask.studio.photo_files import FolderNews, photo_file, scan_folder
@@ -447,8 +447,8 @@ def export(body: ExportBody, project: OfProject) -> Response:
     if body.unlabelled == "ask":
         settings = body.settings()
         if settings.proposals and not settings.force:
-            check_rule(project, OF_PAGE)
-        count = count_unlabelled(project, body.format, settings, OF_PAGE)
+            check_rule(project)
+        count = count_unlabelled(project, body.format, settings)
         if count:
             raise Refusal(
                 428, f"{counted(count, 'mask')} {'has' if count == 1 else 'have'} no class."
@@ -456,7 +456,7 @@ def export(body: ExportBody, project: OfProject) -> Response:
     place = Path(tempfile.mkdtemp(prefix="anymask-export-"))
     try:
         file = place / "masks.zip"
-        lines = export_archive(project, body.format, file, body.settings(), OF_PAGE)
+        lines = export_archive(project, body.format, file, body.settings())
     except BaseException:
         shutil.rmtree(place)
         raise

@@ -11,6 +11,7 @@ exports.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -42,8 +43,8 @@ MAX_PROMPTS = 1000  # maximum number of prompts per mask
 MAX_SECONDS = 1e9  # about thirty years
 MAX_PAGE = 10_000_000  # maximum page number
 MAX_ID = 2**31 - 1  # maximum ID; the limit of integer columns
-MOST_DEPTH = 8  # maximum nesting of JSON
-MAX_VALUES = 10_000  # maximum values in the detail of an event, and characters per text
+MAX_DEPTH = 8  # maximum nesting of the detail of an event
+MAX_JSON = 100_000  # maximum characters of the detail of an event
 MAX_TAGS = 100
 MAX_COMMENT = 10_000  # characters
 MAX_LEVEL = 1_000_000
@@ -92,37 +93,26 @@ def checked_number(what: str, number: object, least: float, most: float) -> None
 
 
 def checked_json(what: str, value: object) -> None:
-    """Check JSON of at most MOST_DEPTH levels and MAX_VALUES values. Raises InputError."""
-    level, count = [value], 0
-    for _ in range(MOST_DEPTH):
-        below: list[object] = []
-        for one in level:
-            if isinstance(one, Mapping):
-                below += [*one.keys(), *one.values()]
-            elif isinstance(one, list | tuple):
-                below += one
-            elif isinstance(one, str):
-                if len(one) > MAX_VALUES:
-                    raise InputError(
-                        f"{what} has a text of more than {MAX_VALUES} characters. Shorten it."
-                    )
-                _check_encodable(what, one)
-            elif one is not None and not (isinstance(one, int | float) and _is_finite(one)):
-                raise InputError(f"{what} must contain only finite numbers. Given: {_short(one)}.")
-        level, count = below, count + len(below)
-        if count > MAX_VALUES:
-            raise InputError(f"{what} has more than {MAX_VALUES} values. Send fewer values.")
-    if level:
-        raise InputError(
-            f"{what} has more than {MOST_DEPTH} nested levels. Send a flatter structure."
-        )
+    """Check that a value is JSON of at most MAX_DEPTH levels and MAX_JSON characters.
 
+    Raises InputError.
+    """
 
-def _is_finite(number: float) -> bool:
+    def depth(one: object) -> int:
+        below = [*one.values()] if isinstance(one, Mapping) else one
+        return 1 + max(map(depth, below), default=0) if isinstance(below, list | tuple) else 0
+
     try:
-        return math.isfinite(number)
-    except OverflowError:  # integer beyond the float range
-        return False
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+        text.encode()
+        plain = len(text) <= MAX_JSON and "\\u0000" not in text and depth(value) <= MAX_DEPTH
+    except (TypeError, ValueError, RecursionError):
+        plain = False
+    if not plain:
+        raise InputError(
+            f"{what} must be JSON with at most {MAX_DEPTH} nested levels and {MAX_JSON} "
+            "characters, finite numbers, and valid UTF-8 without NUL."
+        )
 
 
 def _short(value: object) -> str:

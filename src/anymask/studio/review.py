@@ -29,8 +29,8 @@ from anymask.studio.tables import (
     RecordRow,
     VerdictRow,
     VersionRow,
+    get_row,
     mask_of,
-    record_row,
     remember,
     restore_row,
 )
@@ -147,7 +147,7 @@ def take_back_verdict(store: Store, record_id: int, who: str) -> StoredMask:
     since.
     """
     with writing(store.database) as session:
-        row = record_row(session, record_id, lock=True)
+        row = get_row(session, RecordRow, record_id, lock=True)
         query = select(VerdictRow).where(VerdictRow.record_id == record_id)
         verdict = session.scalars(query.order_by(VerdictRow.id.desc())).first()
         if verdict is None:

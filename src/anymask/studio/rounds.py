@@ -30,13 +30,15 @@ from anymask.formats import (
 from anymask.images import page_as_png
 from anymask.masks import Masks, rle_to_mask
 from anymask.models.rules import DEFAULT_VIDEO_MODEL
+from anymask.opening import load
 from anymask.runtime import WEIGHTS
 from anymask.segment import Model
 from anymask.studio.exchange import annotated_images, photo_name, source_of
 from anymask.studio.options import GENTLE_IMAGES, GENTLE_RATE, GENTLE_SIDE, Tuning
-from anymask.studio.project import ROUNDS, Project, own_file
+from anymask.studio.places import ROUNDS, own_file
 
 if TYPE_CHECKING:
+    from anymask.studio.project import Project
     from anymask.training import Recipe
 
 LOG = logging.getLogger("anymask.studio.rounds")
@@ -83,10 +85,6 @@ class RoundOutcome:
     high: float
     promoted: bool
 
-    def to_json(self) -> dict[str, Any]:
-        """Convert to JSON."""
-        return asdict(self)
-
 
 def is_held_out(name: str, share: float) -> bool:
     """Whether an image is held out from training. Depends only on its name."""
@@ -94,7 +92,7 @@ def is_held_out(name: str, share: float) -> bool:
     return number / 2**64 < share
 
 
-def retrain(project: Project, train: Train, judge: Judge, open_model: Open) -> RoundOutcome:
+def retrain(project: Project, train: Train, judge: Judge, open_model: Open = load) -> RoundOutcome:
     """Run a round. An interrupted round is resumed unless the accepted masks have changed.
 
     Raises InputError if there are too few images to train or evaluate, or another round of the
@@ -103,7 +101,7 @@ def retrain(project: Project, train: Train, judge: Judge, open_model: Open) -> R
     Args:
         train: Training function, such as `trainer(...)`.
         judge: Evaluation function, such as `judge_on(...)`.
-        open_model: Function that loads a model, such as `anymask.load`.
+        open_model: Function that loads a model.
     """
     with claimed(project.inside / ROUNDS):
         taught, held = divide(project)
@@ -133,7 +131,7 @@ def retrain(project: Project, train: Train, judge: Judge, open_model: Open) -> R
         if trained.bundle != bundle:
             shutil.move(trained.bundle, bundle)
         model_hash = open_model(str(bundle)).runtime.weights_hash
-        project.keep_weights(number, bundle, model_hash, outcome.promoted, outcome.to_json())
+        project.keep_weights(number, bundle, model_hash, outcome.promoted, asdict(outcome))
         return outcome
 
 
@@ -339,7 +337,6 @@ def judge_on(folder: Path) -> Judge:
     """
 
     def judge(place: str, images: Sequence[AnnotatedImage]) -> Floats:
-        from anymask import load
         from anymask.evaluation import TruthMask, click_rounds
 
         model, means = load(place), []

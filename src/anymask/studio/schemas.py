@@ -122,29 +122,20 @@ SEGMENT = {one.name: one.about.does for one in _chosen((SegmentSettings,))}
 def settings_schema(settings: Iterable[DeclaredSetting]) -> dict[str, Any]:
     """JSON schema of optional settings, without additional properties."""
     properties = {}
+    plain = {str: "string", bool: "boolean"}
     for one in sorted(settings, key=lambda setting: setting.name):
         ways: list[dict[str, Any]] = []
         if one.words:
             ways.append({"type": "string", "enum": list(one.words)})
-        if str in one.members:
-            ways.append({"type": "string"})
-        if bool in one.members:
-            ways.append({"type": "boolean"})
+        ways += [{"type": kind} for member, kind in plain.items() if member in one.members]
         if one.number is not None:
-            about, kind = one.about, "integer" if one.number is int else "number"
-            way: dict[str, Any] = {"type": kind}
-            way |= (
-                {"minimum": about.least}
-                if about.above is None
-                else {"exclusiveMinimum": about.above}
-            )
-            if about.most != math.inf:
-                way["maximum"] = about.most
-            if about.below not in (None, math.inf):
-                way["exclusiveMaximum"] = about.below
+            about, low = one.about, "minimum" if one.about.above is None else "exclusiveMinimum"
+            way: dict[str, Any] = {"type": "integer" if one.number is int else "number"}
+            way[low] = about.least if about.above is None else about.above
+            bounds = {"maximum": about.most, "exclusiveMaximum": about.below}
+            way |= {key: most for key, most in bounds.items() if most not in (None, math.inf)}
             ways.append(way)
-        if NoneType in one.members:
-            ways.append({"type": "null"})
+        ways += [{"type": "null"}] * (NoneType in one.members)
         shape = ways[0] if len(ways) == 1 else {"anyOf": ways}
         properties[one.name] = shape | {"description": one.about.does}
     return {"type": "object", "properties": properties, "additionalProperties": False}
@@ -242,10 +233,11 @@ class SegmentBody(CorrectingBody):
 
     def prompt_bodies(self) -> list[CorrectingBody]:
         """Prompts of the request. Raises Refusal if there are none, or several kinds."""
-        names = [name for name in PromptBody.model_fields if getattr(self, name) is not None]
-        names += ["previous"] * (self.previous is not None)
-        own = {name: getattr(self, name) for name in (*names, "candidate")}
-        bare = CorrectingBody.model_construct(**own)
+        own = [*PromptBody.model_fields, "previous"]
+        names = [name for name in own if getattr(self, name) is not None]
+        bare = CorrectingBody.model_construct(
+            **{name: getattr(self, name) for name in (*names, "candidate")}
+        )
         boxes = [CorrectingBody.model_construct(box=box) for box in self.boxes or ()]
         ways = {
             "prompts": self.prompts,
@@ -255,11 +247,7 @@ class SegmentBody(CorrectingBody):
         }
         given = {name: way for name, way in ways.items() if way is not None}
         if len(given) != 1:
-            raise Refusal(
-                422,
-                f'Send one kind of prompt, such as "points": [[x, y]] or "boxes". '
-                f"Given: {', '.join(given) or 'none'}.",
-            )
+            raise Refusal(422, f"Send one kind of prompt. Given: {', '.join(given) or 'none'}.")
         (only,) = given.values()
         return only
 
@@ -337,13 +325,10 @@ class EverythingAnswer(Strict):
 
 
 class ExampleBody(Strict):
-    """An exemplar: a mask of the project, or a `point`, `box` or `mask` on an image.
+    """An exemplar: a `record`, or a `point`, `box` or `mask` on an image.
 
-    Attributes:
-        record: ID of a mask in the project.
-        photo, page: ID and page of an image in the project.
-        image: Instead of `photo`, the hash of an image or an image as base64; without both, the
-            searched image is used.
+    `record`: ID of a mask in the project. `photo`, `page`: an image of the project. `image`: the
+    hash of an image, or base64. Without both, the searched image is used.
     """
 
     record: int | None = Field(default=None, ge=1, le=MAX_ID)
@@ -363,9 +348,8 @@ class ExampleBody(Strict):
         if len(given) != 1 or len(places) > ("record" not in given):
             raise Refusal(
                 422,
-                "An exemplar must be a record, or a point, box or mask on a photo or "
-                f'image. Given: {", ".join([*given, *places]) or "none"}. Send {{"point": '
-                "[x, y]}, for example.",
+                "An exemplar must be a record, or a point, box or mask on a photo or image. "
+                f"Given: {', '.join([*given, *places]) or 'none'}.",
             )
         return given
 
@@ -495,14 +479,12 @@ def check_prompts(bodies: Sequence[PromptBody], limits: Limits) -> None:
     if (decodings := sum(map(count_steps, points))) > limits.decodings:
         raise Refusal(
             422,
-            f"The request requires up to {decodings} decoder runs, but at most "
-            f"{limits.decodings} are allowed. Each point counts as one, and each "
-            f"prompt as at most {MAX_STEPS}. Send fewer prompts.",
+            f"The request requires up to {decodings} decoder runs, but at most {limits.decodings} "
+            f"are allowed. Each prompt counts as at most {MAX_STEPS}. Send fewer prompts.",
         )
-    for count, most, where in (
-        (max(points), limits.points, "prompt"),
-        (sum(points), limits.points_together, "request"),
-    ):
+    most_of = {"prompt": (max(points), limits.points)}
+    most_of["request"] = sum(points), limits.points_together
+    for where, (count, most) in most_of.items():
         if count > most:
             raise Refusal(422, f"The {where} has {count} points, but at most {most} are allowed.")
     check_pixels((body.mask.size for body in bodies if body.mask is not None), limits)
@@ -511,7 +493,7 @@ def check_prompts(bodies: Sequence[PromptBody], limits: Limits) -> None:
 def check_count(count: int, what: str, limits: Limits) -> None:
     """Check that a request has prompts or masks, but not too many. Raises Refusal (422)."""
     if not 0 < count <= limits.prompts:
-        raise Refusal(422, (f"A request must have 1 to {limits.prompts} {what}. Given: {count}."))
+        raise Refusal(422, f"A request must have 1 to {limits.prompts} {what}. Given: {count}.")
 
 
 def check_pixels(sizes: Iterable[tuple[int, int]], limits: Limits) -> None:
@@ -519,10 +501,7 @@ def check_pixels(sizes: Iterable[tuple[int, int]], limits: Limits) -> None:
     pixels = 0
     for height, width in sizes:
         if height < 1 or width < 1 or height * width > limits.pixels:
-            raise Refusal(
-                413,
-                f"Mask of {width} x {height}: 1 to {limits.pixels} pixels are allowed.",
-            )
+            raise Refusal(413, f"Mask of {width} x {height}: 1 to {limits.pixels} pixels allowed.")
         pixels += height * width
     if pixels > limits.pixels:
         raise Refusal(

@@ -115,7 +115,11 @@ def keep_finds(
     entries = store.records(image_id)
     fresh, named, there = list[Draft](), dict[int, tuple[Draft, StoredMask]](), 0
     for draft in finds:
-        same = [one for one in entries if one.page == draft.page and _stands(one, draft)]
+        # Rejected masks match only with the same label
+        same = [
+            one for one in entries
+            if one.page == draft.page and (one.state != "rejected" or one.label == draft.label)
+        ]  # fmt: skip
         overlaps = rle_iou([draft.rle], [one.rle for one in same])[0] if same else ()
         alike = [one for one, iou in zip(same, overlaps, strict=True) if iou >= SAME]
         first = alike[0] if alike else None
@@ -127,11 +131,6 @@ def keep_finds(
             there += 1
     records = store.keep_found(image_id, fresh, [*named.values()], key, once)
     return SearchedPhoto(image_id, records, there)
-
-
-def _stands(there: StoredMask, find: Draft) -> bool:
-    """Whether a mask can match a result. Rejected masks match only with the same label."""
-    return there.state != "rejected" or there.label == find.label
 
 
 def photos_left(store: Store, searched: Container[int]) -> list[ImageEntry]:
@@ -171,9 +170,36 @@ def search_photos(
 
 
 def find_in_project(
-    project: Project, search: Search, failed: Callable[[str, str], None] | None = None
+    project: Project,
+    model: Model,
+    words: Phrases | None = None,
+    *,
+    like: Examples | StoredMask | Sequence[StoredMask] | None = None,
+    unlike: Examples | StoredMask | Sequence[StoredMask] | None = None,
+    label: str | None = None,
+    failed: Callable[[str, str], None] | None = None,
+    **settings: Any,
 ) -> Iterator[SearchedPhoto]:
-    """Search all images of a project. See `Project.find`."""
+    """Propose labeled masks from text or exemplar prompts. Yields the result of each image.
+
+    Images marked as done are skipped, and existing masks are not added again. An unlabeled
+    proposal gets the label. Repeating a search continues with the remaining images. Raises as
+    `Model.find`.
+
+    Args:
+        words: As for `Model.find`. The label is the phrase.
+        like: Instead: exemplar prompts as for `Model.find`, or masks of the project.
+        unlike: Negative exemplar prompts, likewise.
+        label: Label for exemplar prompts. Default: that of the first mask of the project.
+        failed: Called with name and reason of images that cannot be read. Default: raise.
+        settings: Fields of `find.FindSettings`.
+    """
+    first = like[0] if isinstance(like, list) and like else like
+    if label is None and isinstance(first, StoredMask):
+        label = first.label
+    shown, other = own_examples(project, like), own_examples(project, unlike)
+    chosen = FindSettings(**settings)
+    search = open_search(model, words, like=shown, unlike=other, label=label, settings=chosen)
     least = project.settings.min_mask_area
 
     def look(image: ImageEntry) -> list[Draft]:

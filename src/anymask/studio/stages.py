@@ -160,28 +160,25 @@ def proposals_of(
 def run_stage(
     project: Project,
     model: Model,
-    stage: Stage,
+    stage: Stage = "auto",
     *,
     failed: Callable[[str, str], None] | None = None,
 ) -> Iterator[ImageEntry]:
-    """Propose masks for all images of status `new`, by the stage semi or auto; yield finished ones.
+    """Propose masks of all new images. Yields each finished image.
 
     Several runs share the images: each processes those that no other run has claimed, then the
     rest, because another run may have been killed. If two finish the same image, the first result
     is kept.
+
+    Args:
+        failed: Called with name and reason of images that cannot be read. Default: raise.
+
+    Raises:
+        InputError: The stage requires a person.
     """
     one_of("stage", stage, tuple(STAGES))
     if stage == "assisted":
         raise InputError("The stage 'assisted' requires a person. Run: anymask annotate")
-    return _run(project, model, stage, failed)
-
-
-def _run(
-    project: Project,
-    model: Model,
-    stage: Stage,
-    failed: Callable[[str, str], None] | None,
-) -> Iterator[ImageEntry]:
     store, who = project.store, f"model {model.name}"
 
     def done(image: ImageEntry) -> Iterator[ImageEntry]:

@@ -8,17 +8,15 @@ The time of a mask is the sum of its drafts. Each second is in exactly one event
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from sqlalchemy import Engine as Database
 from sqlalchemy import Select, func, insert, select
 from sqlalchemy.orm import Session
 
 from anymask.base import AnymaskError, Conflict, InputError, NotFoundError
 from anymask.masks import rle_to_string
-from anymask.studio.database import named_after, reading, writing
+from anymask.studio.database import DatabasePart, reading, writing
 from anymask.studio.labels import current_label, learn_label
 from anymask.studio.options import State
 from anymask.studio.records import MAX_ID, Action, Draft, ImageEntry, StoredMask, is_id
@@ -31,10 +29,9 @@ from anymask.studio.tables import (
     draw_of,
     event_row,
     fill_row,
+    get_row,
     image_entry,
-    image_row,
     mask_of,
-    record_row,
     remember,
 )
 
@@ -46,19 +43,8 @@ ASKED = "search asked"  # event: a search of all images was started
 COUNTED = (RecordRow.deleted.is_(False), RecordRow.state != "rejected")  # counted masks
 
 
-class Store:
-    """Storage of one project. All writes go through it.
-
-    Args:
-        clock: Function that returns seconds since 1970.
-    """
-
-    def __init__(self, database: Database, clock: Callable[[], float] = time.time) -> None:
-        self.database = database
-        self.clock = clock
-
-    def __repr__(self) -> str:
-        return named_after(self.database, self)
+class Store(DatabasePart):
+    """Storage of one project. All writes go through it."""
 
     # Images.
 
@@ -92,7 +78,7 @@ class Store:
     def resize_image(self, image_id: int, hw: tuple[int, int]) -> bool:
         """Update the size of an image. False if it has, or had, masks. Raises NotFoundError."""
         with writing(self.database) as session:
-            row = image_row(session, image_id, lock=True)
+            row = get_row(session, ImageRow, image_id, lock=True)
             query = select(RecordRow.id).where(RecordRow.image_id == image_id).limit(1)
             if session.scalars(query).first() is not None:
                 return False
@@ -144,7 +130,7 @@ class Store:
     ) -> ImageEntry:
         """Set the status to "new", "proposed" or "done". Raises NotFoundError, Conflict."""
         with writing(self.database) as session:
-            row = image_row(session, image_id)
+            row = get_row(session, ImageRow, image_id)
             if version is not None and row.version != version:
                 raise Conflict(
                     f"Image {image_id} has version {row.version}. Read it again.",
@@ -161,7 +147,7 @@ class Store:
         Only one of several concurrent calls returns True. Raises NotFoundError.
         """
         with writing(self.database) as session:
-            row = image_row(session, image_id, lock=True)
+            row = get_row(session, ImageRow, image_id, lock=True)
             query = select(EventRow.id).where(EventRow.image_id == image_id, EventRow.kind == BEGUN)
             if row.status != "new" or session.scalars(query).first() is not None:
                 return False
@@ -210,7 +196,7 @@ class Store:
     def record(self, record_id: int) -> StoredMask:
         """Mask by ID. Raises NotFoundError, also if it was deleted."""
         with reading(self.database) as session:
-            return mask_of(record_row(session, record_id))
+            return mask_of(get_row(session, RecordRow, record_id))
 
     def add_records(
         self,
@@ -234,7 +220,7 @@ class Store:
             seconds_logged: Other events contain the seconds, so the new event contains none.
         """
         with writing(self.database) as session:
-            image = image_row(session, image_id, lock=only_new)
+            image = get_row(session, ImageRow, image_id, lock=only_new)
             if only_new and image.status != "new":
                 raise Conflict(
                     f"The status of image {image_id} is now {image.status}. Read it again.",
@@ -290,7 +276,7 @@ class Store:
         """
         who = "search"
         with writing(self.database) as session:
-            image = image_row(session, image_id, lock=True)
+            image = get_row(session, ImageRow, image_id, lock=True)
             if once and session.scalars(_searches(key, image_id)).first() is not None:
                 return []
             entries = [self._add(session, image, draft, who, False) for draft in fresh]
@@ -369,7 +355,7 @@ class Store:
             changes: Drafts, each with the ID and version of the mask to replace, or None.
         """
         with writing(self.database) as session:
-            image = image_row(session, image_id)
+            image = get_row(session, ImageRow, image_id)
 
             def one(draft: Draft, at: tuple[int, int] | None) -> StoredMask | AnymaskError:
                 try:
@@ -390,7 +376,7 @@ class Store:
             remember(session, row, "record deleted", 0.0)
 
     def _at_version(self, session: Session, record_id: int, version: int | None) -> RecordRow:
-        row = record_row(session, record_id, lock=True)
+        row = get_row(session, RecordRow, record_id, lock=True)
         if version not in (None, row.version):
             raise Conflict(
                 f"Record {record_id} was changed by {row.author!r}. Read it again.", mask_of(row)
@@ -413,7 +399,7 @@ class Store:
         """Append events. Returns their number. Raises NotFoundError."""
         with writing(self.database) as session:
             if image_id is not None:
-                image_row(session, image_id)
+                get_row(session, ImageRow, image_id)
             now = self.clock()
             session.add_all(event_row(action, image_id, who, now) for action in actions)
         return len(actions)

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import fields
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import (
     DDL,
@@ -394,14 +394,15 @@ _CHANGING = [one.name for one in fields(Draft) if one.name not in _FIXED]
 _JOURNAL = [name for name in VersionRow.__table__.columns.keys() if name not in ("id", "record_id")]  # noqa: SIM118  # SQLAlchemy's names
 
 
-def image_row(session: Session, image_id: int, lock: bool = False) -> ImageRow:
-    """Row of an image. Raises NotFoundError."""
-    known = is_id(image_id)
-    row = session.get(ImageRow, image_id, with_for_update=lock) if known else None
-    if row is None:
-        raise NotFoundError(
-            f"The project has no image {image_id}. GET /api/images lists the images."
-        )
+R = TypeVar("R", bound="Table")
+
+
+def get_row(session: Session, kind: type[R], number: int, lock: bool = False) -> R:
+    """Row of an image, mask, clip or track. Raises NotFoundError, also if it was deleted."""
+    row = session.get(kind, number, with_for_update=lock) if is_id(number) else None
+    if row is None or getattr(row, "deleted", False):
+        noun = kind.__tablename__.removesuffix("s")
+        raise NotFoundError(f"The project has no {noun} {number}.")
     return row
 
 
@@ -417,15 +418,6 @@ def image_entry(row: ImageRow, records: int) -> ImageEntry:
         records=records,
         group=row.group_name,
     )
-
-
-def record_row(session: Session, record_id: int, lock: bool = False) -> RecordRow:
-    """Row of a mask. Raises NotFoundError, also if it was deleted."""
-    known = is_id(record_id)
-    row = session.get(RecordRow, record_id, with_for_update=lock) if known else None
-    if row is None or row.deleted:
-        raise NotFoundError(f"The project has no record {record_id}, or it was deleted.")
-    return row
 
 
 def mask_of(row: RecordRow | VersionRow) -> StoredMask:

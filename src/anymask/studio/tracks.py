@@ -10,20 +10,18 @@ refined and verified again, or rejected).
 
 from __future__ import annotations
 
-import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import fields
 from itertools import pairwise
 from typing import Any, get_args
 
 from sqlalchemy import ColumnElement, and_, func, or_, select, true
-from sqlalchemy import Engine as Database
 from sqlalchemy.orm import Session
 
 from anymask.base import Conflict, InputError, NotFoundError
 from anymask.masks import empty_rle, rle_iou
-from anymask.studio.database import named_after, reading, writing
+from anymask.studio.database import DatabasePart, reading, writing
 from anymask.studio.labels import learn_label
 from anymask.studio.records import (
     MAX_RATE,
@@ -39,7 +37,14 @@ from anymask.studio.records import (
     is_id,
     one_of,
 )
-from anymask.studio.tables import ClipRow, TrackMaskRow, TrackRow, TrackVerdictRow, event_row
+from anymask.studio.tables import (
+    ClipRow,
+    TrackMaskRow,
+    TrackRow,
+    TrackVerdictRow,
+    event_row,
+    get_row,
+)
 
 # verdict -> new state, event
 _BECOMES = {
@@ -51,18 +56,8 @@ _BECOMES = {
 MAX_MISSING = 1000  # maximum number of consecutive damaged frames in a track
 
 
-class Tracks:
-    """Clips and tracks of one project. Each call is one transaction.
-
-    Args:
-        clock: Function that returns seconds since 1970.
-    """
-
-    def __init__(self, database: Database, clock: Callable[[], float] = time.time) -> None:
-        self.database, self.clock = database, clock
-
-    def __repr__(self) -> str:
-        return named_after(self.database, self)
+class Tracks(DatabasePart):
+    """Clips and tracks of one project. Each call is one transaction."""
 
     # Clips.
 
@@ -99,7 +94,7 @@ class Tracks:
     def clip(self, clip_id: int) -> ClipEntry:
         """Clip by ID. Raises NotFoundError."""
         with reading(self.database) as session:
-            return _clip_entry(session, _clip_row(session, clip_id))
+            return _clip_entry(session, get_row(session, ClipRow, clip_id))
 
     # Tracks.
 
@@ -110,7 +105,7 @@ class Tracks:
         clip already has an object with this number.
         """
         with writing(self.database) as session:
-            clip = _clip_row(session, clip_id)
+            clip = get_row(session, ClipRow, clip_id)
             masks = _checked_run(draft.masks, _clip_entry(session, clip))
             query = select(TrackRow).where(
                 TrackRow.clip_id == clip.id, TrackRow.object == draft.object
@@ -136,19 +131,19 @@ class Tracks:
     def tracks(self, clip_id: int) -> list[TrackEntry]:
         """Tracks of a clip by object, including rejected ones. Raises NotFoundError."""
         with reading(self.database) as session:
-            clip = _clip_row(session, clip_id)
+            clip = get_row(session, ClipRow, clip_id)
             query = select(TrackRow).where(TrackRow.clip_id == clip.id).order_by(TrackRow.object)
             return [_entry(session, row) for row in session.scalars(query).all()]
 
     def track(self, track_id: int) -> TrackEntry:
         """Track by ID. Raises NotFoundError."""
         with reading(self.database) as session:
-            return _entry(session, _track_row(session, track_id))
+            return _entry(session, get_row(session, TrackRow, track_id))
 
     def masks(self, track_id: int, first: int = 0, last: int | None = None) -> list[TrackMask]:
         """Current masks of a track in a range of frames. Raises NotFoundError."""
         with reading(self.database) as session:
-            row = _track_row(session, track_id)
+            row = get_row(session, TrackRow, track_id)
             return [
                 TrackMask(**{name: getattr(one, name) for name in _HELD})
                 for one in _current(session, row, first, last)
@@ -194,7 +189,7 @@ class Tracks:
                 f"do not accept any. Given: {verdict!r} with {len(masks)}."
             )
         with writing(self.database) as session:
-            row = _track_row(session, track_id, lock=True)
+            row = get_row(session, TrackRow, track_id, lock=True)
             _check_version(session, row, version)
             state, event = _BECOMES[verdict]
             row.version, row.state = row.version + 1, state
@@ -216,7 +211,7 @@ class Tracks:
         since.
         """
         with writing(self.database) as session:
-            row = _track_row(session, track_id, lock=True)
+            row = get_row(session, TrackRow, track_id, lock=True)
             query = select(TrackVerdictRow).where(TrackVerdictRow.track_id == row.id)
             verdict = session.scalars(query.order_by(TrackVerdictRow.id.desc())).first()
             if verdict is None:
@@ -238,7 +233,7 @@ class Tracks:
         """
         checked_text("a label", label)
         with writing(self.database) as session:
-            row = _track_row(session, track_id, lock=True)
+            row = get_row(session, TrackRow, track_id, lock=True)
             if row.label != was:
                 raise Conflict(
                     f"Track {row.id} was changed by {row.author!r}: its name is "
@@ -374,20 +369,6 @@ def _current(
     if last is not None:
         query = query.where(TrackMaskRow.frame <= last)
     return session.scalars(query.order_by(TrackMaskRow.frame)).all()
-
-
-def _clip_row(session: Session, clip_id: int) -> ClipRow:
-    row = session.get(ClipRow, clip_id) if is_id(clip_id) else None
-    if row is None:
-        raise NotFoundError(f"The project has no clip {clip_id}. GET /api/clips lists the clips.")
-    return row
-
-
-def _track_row(session: Session, track_id: int, lock: bool = False) -> TrackRow:
-    row = session.get(TrackRow, track_id, with_for_update=lock) if is_id(track_id) else None
-    if row is None:
-        raise NotFoundError(f"The project has no track {track_id}.")
-    return row
 
 
 def _check_version(session: Session, row: TrackRow, version: int) -> None:
