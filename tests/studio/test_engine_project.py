@@ -19,7 +19,6 @@ from anymask.studio.options import ExportSettings
 from anymask.studio.project import Project
 from anymask.studio.records import Provenance
 from anymask.studio.review import (
-    agreements,
     batch_states,
     give_verdict,
     next_for_review,
@@ -188,7 +187,7 @@ def test_annotators_agree_as_far_as_their_masks_overlap(project: Project) -> Non
     project.store.add_records(1, [Draft(rle=mask_to_rle(block))], "ann")
     drafts = [Draft(rle=mask_to_rle(wider)), Draft(rle=mask_to_rle(other))]
     project.store.add_records(1, drafts, "bob")
-    (one,) = agreements(project.store.records())
+    (one,) = project.figures().agreements
     assert (one.first, one.second, one.images, one.pairs, one.alone) == ("ann", "bob", 1, 1, 1)
     assert one.iou == pytest.approx(100 / 150)
     assert [e.author for e in project.records(1, "ann")] == ["ann"]  # blindly

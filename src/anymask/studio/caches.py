@@ -61,19 +61,11 @@ class KeptPredictions(RecentValues[str, _Kept]):
         """
         kept = self.recall(number)
         if kept is None:
-            raise Refusal(
-                404,
-                f"Unknown or expired prediction ID {number!r}. Send all points, omit `previous`.",
-            )
+            raise Refusal(404, f"Unknown or expired prediction {number!r}. Omit `previous`.")
         if kept.image != image:
-            raise Refusal(
-                422,
-                f"{number!r} predicts the image {kept.image}. Send all points, omit `previous`.",
-            )
-        if candidate >= len(kept.prediction):
-            raise Refusal(
-                422, f"Candidate {candidate} does not exist. Use 0 to {len(kept.prediction) - 1}."
-            )
+            raise Refusal(422, f"{number!r} predicts the image {kept.image}. Omit `previous`.")
+        if candidate >= (count := len(kept.prediction)):
+            raise Refusal(422, f"Candidate {candidate} does not exist. Use 0 to {count - 1}.")
         return kept.prediction.picked([candidate])
 
 

@@ -8,7 +8,6 @@ import logging
 import math
 import re
 import reprlib
-from collections.abc import Iterable
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -137,12 +136,6 @@ async def _answer(request: Request, error: Exception) -> Response:
             raise error
     LOG.info("refused %s %s: %s", request.method, request.url.path, refusal.detail)
     return refusal.response()
-
-
-def unknown_settings(strange: Iterable[str], known: Iterable[str]) -> Refusal:
-    """Create the error for settings that an endpoint does not support."""
-    names = ", ".join(strange)[:200]
-    return Refusal(422, f"Unknown settings: {names}. Supported: {', '.join(known)}.")
 
 
 def unknown_hash(image: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
@@ -371,9 +371,7 @@ def take_clip(
     if session is None:
         return
     if not session.is_file():
-        raise InputError(
-            f"{str(session)!r} does not exist. Run: anymask track VIDEO --session {session}"
-        )
+        raise InputError(f"{session} does not exist. Run: anymask track VIDEO --session {session}")
     with (
         closing(open_source(project.file(video))) as source,
         closing(SessionStore(session)) as store,
@@ -381,13 +379,9 @@ def take_clip(
         check_same_video(store, source, FrameSampling())
         found: dict[int, list[TrackMask]] = {number: [] for number in store.objects()}
         for frame in store.frames():
-            for number, one in store.masks(frame).items():
-                found[number].append(
-                    TrackMask(
-                        frame=frame, rle=one.rle, score=one.score, state=one.state,
-                        doubts=one.doubts, prompted=one.prompted,
-                    )
-                )  # fmt: skip
+            for number, mask in store.masks(frame).items():
+                shared = {one.name: getattr(mask, one.name) for one in fields(TrackMask)[1:]}
+                found[number].append(TrackMask(frame=frame, **shared))
         origin = Provenance(kind="model", model=store.about("tracker"), tool="track")
     for number, masks in found.items():
         if number in skipped:

@@ -206,9 +206,7 @@ def _name_counts(masks: Sequence[_CountedMask], *names: Sequence[str]) -> list[l
     try:
         areas = union_areas(texts, pixels, pages, *(one.numbers for one in groupings))
     except DataError as error:
-        raise StoreError(
-            f"The database is corrupted: {error}. Restore it from a backup."
-        ) from error
+        raise StoreError(f"The database is corrupted: {error}. Restore a backup.") from error
     return [
         one.shares(image, pixels, covered) for one, covered in zip(groupings, areas, strict=True)
     ]

@@ -32,14 +32,13 @@ from anymask.studio.model_routes import (
     OfLimits,
     OfModel,
     Tolerance,
-    done,
     form_body,
     from_base64,
-    gives_up,
     of_state,
     picture_of,
     read_photo,
     records_answer,
+    result_of,
     view_of,
 )
 from anymask.studio.picture_routes import Asked, AskedPlane, Looks, PictureLook
@@ -102,10 +101,7 @@ async def find(
         search = examples.search(model, body, lambda: photo)
         return search.find(photo), (photo.shape[0], photo.shape[1])
 
-    left = threading.Event()
-    future = inference.long("find", work, left)
-    async with gives_up(request, future, left):
-        found, hw = await done(future)
+    found, hw = await result_of(request, lambda left: inference.long("find", work, left))
     return await run_in_threadpool(records_answer, found, hw, kind, tolerance)
 
 
@@ -153,10 +149,8 @@ async def cutout(
         write_cutout(file, f".{kind}", photo, subject.mask, **given)
         return file.getvalue()
 
-    left = threading.Event()
-    future = inference.long("cutout", work, left)
-    async with gives_up(request, future, left):
-        return Response(await done(future), media_type=f"image/{kind}")
+    content = await result_of(request, lambda left: inference.long("cutout", work, left))
+    return Response(content, media_type=f"image/{kind}")
 
 
 def whole_photo(seen: UintImage | EncodedPhoto) -> UintImage:
@@ -254,7 +248,7 @@ async def find_here(
     Objects that already have a mask are not added again; a proposal without a class receives the
     class. The request is cancelled if the client disconnects.
     """
-    examples, left = Examples(inference, look.limits, look), threading.Event()
+    examples = Examples(inference, look.limits, look)
     examples.check(body)
     place = await run_in_threadpool(lambda: look.page(look.project.picture(image_id), plane.page))
     least = look.project.settings.min_mask_area
@@ -264,9 +258,7 @@ async def find_here(
         search = examples.search(model, body, lambda: photo)
         return search.drafts(photo, place, least), search
 
-    asking = inference.long("find", work, left)
-    async with gives_up(request, asking, left):
-        drafts, search = await done(asking)
+    drafts, search = await result_of(request, lambda left: inference.long("find", work, left))
     store, key = look.project.store, search.key
     kept = await run_in_threadpool(keep_finds, store, image_id, drafts, key, False)
     answer = {"records": [kept_mask(one) for one in kept.records], "there": kept.there}

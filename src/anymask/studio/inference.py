@@ -306,8 +306,7 @@ class Inference:
         try:
             return self.model.result()
         except AnymaskError as error:
-            parts = f"The model cannot be loaded. {error}"
-            raise Refusal(503, parts) from error
+            raise Refusal(503, f"The model cannot be loaded. {error}") from error
 
     def recall(self, pixels: str) -> EncodedPhoto | None:
         """Return a cached encoded image by the hash of its pixels, or None."""
@@ -390,9 +389,8 @@ class Inference:
         if self._long_now >= self._most_long:
             raise Refusal(
                 429,
-                f"The server is busy: {self._long_now} of {self._most_long} long "
-                "requests are running. Retry after the number of seconds in the "
-                "Retry-After header.",
+                f"The server is busy: {self._long_now} of {self._most_long} long requests are "
+                "running. Retry after the number of seconds in the Retry-After header.",
                 max(5.0, self.seconds_ahead),
             )
 

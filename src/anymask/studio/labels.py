@@ -161,9 +161,7 @@ def _row(session: Session, name: str) -> LabelRow:
     checked_text("The class name", name)
     row = session.get(LabelRow, name)
     if row is None:
-        raise NotFoundError(
-            f"The project has no class {name[:60]!r}. GET /api/labels lists the classes."
-        )
+        raise NotFoundError(f"The project has no class {name[:60]!r}.")
     return row
 
 
@@ -176,7 +174,5 @@ def _check_name(name: str) -> str:
 
 def _check_colour(colour: str | None) -> str | None:
     if colour is not None and not _COLOUR.fullmatch(colour):
-        raise InputError(
-            f"The color must have the form #3d8bff, in lower case. Given: {colour[:20]!r}."
-        )
+        raise InputError(f"The color must have the form #3d8bff. Given: {colour[:20]!r}.")
     return colour

@@ -17,10 +17,9 @@ import json
 import re
 import struct
 import sys
-import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from concurrent.futures import Future
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from threading import Event
@@ -63,7 +62,6 @@ from anymask.masks import (
     Mask,
     Masks,
     ModelSpec,
-    Prompt,
     Rle,
     rle_to_coco,
     rle_to_mask,
@@ -74,7 +72,7 @@ from anymask.models.rules import FIELD_MODELS
 from anymask.runtime import split_side
 from anymask.segment import EncodedPhoto, Prediction, count_looks
 from anymask.studio.caches import KeptPredictions
-from anymask.studio.errors import LEFT, Refusal, going_down, unknown_hash, unknown_settings
+from anymask.studio.errors import LEFT, Refusal, going_down, unknown_hash
 from anymask.studio.inference import Health, Inference, QueueClosed, RequestAbandoned
 from anymask.studio.limits import Limits
 from anymask.studio.schemas import (
@@ -87,6 +85,7 @@ from anymask.studio.schemas import (
     SegmentAnswer,
     SegmentBody,
     check_count,
+    check_known,
     check_pixels,
     check_prompts,
 )
@@ -313,34 +312,31 @@ async def segment(
     """
     bodies, settings = body.prompt_bodies(), body.settings()
     check_prompts(bodies, limits)
-
-    async def answered(prompts: list[Prompt]) -> Response:
-        name = seen.embedding.image_hash
+    packed = any(one.mask is not None for one in bodies)
+    # Without masks, validate before the image is encoded; unpack the masks of one request at a time
+    prompts = [] if packed else [one.as_prompt() for one in bodies]
+    seen = await encode_photo(inference, body.image, limits, kind)
+    name, cuts = seen.embedding.image_hash, kind in ("cutout", "webp")
+    async with request.app.state.unpacking if packed else nullcontext():
+        if packed:
+            if await request.is_disconnected():
+                raise _connection_closed()
+            prompts = await run_in_threadpool(lambda: [one.as_prompt() for one in bodies])
         previous = [one.earlier(inference.predictions, name) for one in bodies]
-        cuts, kinds = kind in ("cutout", "webp"), [one.kinds for one in prompts]
         photo = await run_in_threadpool(_whole, seen, body.image, limits) if cuts else None
+        kinds = [one.kinds for one in prompts]
         if photo is not None and kinds == [{"negative_point"}] and previous == [None]:
             found = inference.long("cutout", partial(main_subject, photo=shown_picture(photo)))
             prompts = [less_of_subject(prompts[0], await done(found))]
-        work = inference.segment(seen, prompts, settings, previous)
-        async with gives_up(request, work):
-            answers = await done(work)
-        # Encode in a thread, so that the event loop is not blocked.
-        if kind == "cutout" or kind == "webp":
-            suffix = ".png" if kind == "cutout" else ".webp"
-            return await run_in_threadpool(_cutout, answers, photo, suffix)
-        keeps = inference.predictions if "mask" in inference.ready().runtime.spec.accepts else None
-        return await run_in_threadpool(_answers, answers, name, kind, tolerance, keeps)
-
-    if all(prompt.mask is None for prompt in bodies):
-        prompts = [prompt.as_prompt() for prompt in bodies]  # validate before the image is encoded
-        seen = await encode_photo(inference, body.image, limits, kind)
-        return await answered(prompts)
-    seen = await encode_photo(inference, body.image, limits, kind)
-    async with request.app.state.unpacking:
-        if await request.is_disconnected():
-            raise _connection_closed()
-        return await answered(await run_in_threadpool(lambda: [one.as_prompt() for one in bodies]))
+        answers = await result_of(
+            request, lambda _: inference.segment(seen, prompts, settings, previous)
+        )
+    # Encode in a thread, so that the event loop is not blocked.
+    if kind == "cutout" or kind == "webp":
+        suffix = ".png" if kind == "cutout" else ".webp"
+        return await run_in_threadpool(_cutout, answers, photo, suffix)
+    keeps = inference.predictions if "mask" in inference.ready().runtime.spec.accepts else None
+    return await run_in_threadpool(_answers, answers, name, kind, tolerance, keeps)
 
 
 @router.post(
@@ -361,16 +357,14 @@ async def everything(
 
     The request is cancelled if the client disconnects.
     """
-    # Validate client settings of automatic mask generation
-    known = sorted(setting.name for setting in EVERYTHING)
-    if strange := sorted(set(body.settings) - set(known)):
-        raise unknown_settings(strange, known)
-    most = dict.fromkeys(known, _MAX_NUMBER)
-    most |= {"grid": limits.grid, "crop_n_layers": limits.crop_layers}
+    check_known(body.settings, EVERYTHING)
+    most = {"grid": limits.grid, "crop_n_layers": limits.crop_layers}
     for name, value in body.settings.items():
-        if isinstance(value, int | float) and value > most[name]:
+        if isinstance(value, int | float) and value > most.get(name, _MAX_NUMBER):
             got = f"{value:g}" if value < sys.float_info.max else "a larger number"
-            raise Refusal(422, f"{name} must be at most {most[name]}. Given: {got}.")
+            raise Refusal(
+                422, f"{name} must be at most {most.get(name, _MAX_NUMBER)}. Given: {got}."
+            )
     settings = body.settings
     look = await view_of(inference, body.image, limits, kind)
     sizes: list[tuple[int, int]] = []
@@ -381,10 +375,7 @@ async def everything(
         sizes.append(_image_hw(photo))
         return photo
 
-    left = threading.Event()
-    future = inference.everything(seen, settings, left)
-    async with gives_up(request, future, left):
-        found = await done(future)
+    found = await result_of(request, lambda left: inference.everything(seen, settings, left))
     return await run_in_threadpool(records_answer, found, sizes[-1], kind, tolerance)
 
 
@@ -404,10 +395,10 @@ async def names(
     for mask in body.masks:
         check_pixels([mask.size], limits)  # cropped, never decoded at once: see `close_up`
     rles = await run_in_threadpool(lambda: [mask.rle() for mask in body.masks])
-    look, left = await view_of(inference, body.image, limits), threading.Event()
-    future = inference.names(look, rles, body.choice(), left, request.app.state.own_names)
-    async with gives_up(request, future, left):
-        named = await done(future)
+    look, own = await view_of(inference, body.image, limits), request.app.state.own_names
+    named = await result_of(
+        request, lambda left: inference.names(look, rles, body.choice(), left, own)
+    )
     rows = [[one._asdict() for one in suggested] for suggested in named.suggestions]
     return {"suggestions": rows, "among": named.among}
 
@@ -585,6 +576,18 @@ async def done(future: Any) -> Any:
         raise _connection_closed() from None
     except QueueClosed:
         raise going_down() from None
+
+
+async def result_of(request: Request, begin: Callable[[Event], Future[Any]]) -> Any:
+    """Wait for work, which ends if the client disconnects.
+
+    Args:
+        begin: Function that starts the work, with an event that ends it.
+    """
+    left = Event()
+    work = begin(left)
+    async with gives_up(request, work, left):
+        return await done(work)
 
 
 # Cost of automatic mask generation.

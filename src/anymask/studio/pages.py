@@ -42,7 +42,6 @@ WEB = Path(__file__).parents[1] / "assets" / "web"
 SWAGGER = WEB.parent / "swagger"  # from the npm package swagger-ui-dist, with two files of anymask
 SAMPLE = "sample.jpg"  # sample image of an empty page
 MARK = "build.json"  # marks a folder written by anymask
-_NO_FILE = "The server requires an exported model, such as small."
 _FRESH = {"Cache-Control": "no-cache"}  # cached, but revalidated
 _FOREVER = {"Cache-Control": "public, max-age=31536000, immutable"}
 _HASHED = re.compile(r"-[\w-]{8}\.\w+$")  # hashed file names of Vite
@@ -139,11 +138,6 @@ async def compressed(response: Response, request_headers: Headers) -> Response:
     return Response(packed, headers=headers)
 
 
-async def sample_photo() -> Response:
-    """Serve the sample image of an empty page."""
-    return FileResponse(sample("rocket"), headers=_FRESH)
-
-
 def add_pages(api: FastAPI, bundle: Path | None) -> None:
     """Add the page at /, its model below /model, and /docs. Must be the last routes."""
     files = {
@@ -172,8 +166,7 @@ def add_pages(api: FastAPI, bundle: Path | None) -> None:
     ) -> Response:
         """A file of the exported model: manifest.json, encoder.onnx, decoder.onnx, tables.json."""
         if name not in files:
-            parts = f"/model/{name[:80]} is not a file of the exported model. {_NO_FILE}"
-            raise Refusal(404, parts)
+            raise Refusal(404, f"/model/{name[:80]} is not a file of the exported model.")
         path, digest = files[name]
         headers = _FRESH | {"ETag": f'"{digest}"'}
         if headers["ETag"] in request.headers.get("if-none-match", ""):
@@ -197,12 +190,14 @@ def add_pages(api: FastAPI, bundle: Path | None) -> None:
     async def page() -> Response:
         """Serve the page."""
         if not (WEB / "index.html").is_file():
-            raise Refusal(
-                404, ("The page is not built in this installation. Build it with: make web")
-            )
+            raise Refusal(404, "The page is not built in this installation. Run: make web")
         return FileResponse(WEB / "index.html", headers=_FRESH)
 
-    api.get(f"/{SAMPLE}", include_in_schema=False)(sample_photo)
+    @api.get(f"/{SAMPLE}", include_in_schema=False)
+    async def sample_photo() -> Response:
+        """Serve the sample image of an empty page."""
+        return FileResponse(sample("rocket"), headers=_FRESH)
+
     api.mount("/docs", FreshFiles(directory=SWAGGER))
     api.mount("/", FreshFiles(directory=WEB, check_dir=False))
 
@@ -217,20 +212,14 @@ def write_static(target: Path, bundle: Path | None) -> int:
         raise InputError("A page requires an exported model. Run: anymask export NAME -o DIR")
     files = {f"model/{name}": path for name, path in model_files(bundle).items()}
     if not files:
-        raise InputError(
-            f"{bundle.name} cannot run in a browser. Use --model {DEFAULT_VIDEO_MODEL}."
-        )
+        raise InputError(f"{bundle.name} cannot run in a browser. Use {DEFAULT_VIDEO_MODEL}.")
     if not (WEB / "index.html").is_file():
-        raise InputError("The page is not built in this installation. Build it with: make web")
+        raise InputError("The page is not built in this installation. Run: make web")
     if target.exists() and not target.is_dir():
-        raise InputError(
-            f"The output must be a folder, and {target} is a file. Choose another name."
-        )
+        raise InputError(f"The output {target} is a file. Choose the name of a folder.")
     ours = (target / MARK).is_file()
     if target.is_dir() and any(target.iterdir()) and not ours:
-        raise InputError(
-            f"{target} is not empty and not written by --static. Choose another folder."
-        )
+        raise InputError(f"{target} is not empty, and not written by --static. Choose another.")
     files[SAMPLE] = sample("rocket")
     page = (path for path in sorted(WEB.rglob("*")) if path.is_file())
     files |= {one.relative_to(WEB).as_posix(): one for one in page}

@@ -89,14 +89,10 @@ async def asked_plane(
     """Plane in the query. Raises InputError if channel and bands are combined."""
     if bands is None:
         if ranges is not None:
-            raise InputError(
-                "The parameter `ranges` requires `bands`. Add bands=2,0,1, for example."
-            )
+            raise InputError("The parameter `ranges` requires `bands`, such as bands=2,0,1.")
         return AskedPlane(page, channel)
     if channel is not None:
-        raise InputError(
-            "The parameters `channel` and `bands` cannot be combined. Pass one of them."
-        )
+        raise InputError("The parameters `channel` and `bands` cannot be combined.")
     return AskedPlane(page, None, parse_bands(bands), (ranges and parse_ranges(ranges)) or None)
 
 
@@ -139,10 +135,8 @@ class PictureLook:
             checked_picture(self.project, image_id)  # updates the size of a replaced file
             known = self.project.store.image(image_id).hw
         if found != known:
-            (height, width), (high, wide) = known, found
             raise Refusal(
-                422,
-                f"Page {page} has {wide} x {high} pixels, not {width} x {height}. Split the file.",
+                422, f"Page {page} has the size (H, W) = {found}, not {known}. Split the file."
             )
         return photo
 

@@ -92,9 +92,8 @@ class Project:
         try:
             if not is_prepared(database) and isinstance(address, str):
                 raise StoreError(
-                    f"{folder}: the database {database.url.render_as_string()} "
-                    f"contains no project. Remove {self.inside / ADDRESS}, then run: "
-                    f"anymask project init {folder}"
+                    f"{folder}: the database {database.url.render_as_string()} contains no "
+                    f"project. Remove {self.inside / ADDRESS}, then run: anymask project init {folder}"
                 )
             create_tables(database)
         except AnymaskError:
@@ -296,14 +295,9 @@ class Project:
         if lies_in_folder(source, self.folder):
             return source.resolve().relative_to(self.folder.resolve()).as_posix()
         target = self.folder / name
-        if (
-            target.name != name
-            or name.startswith(".")
-            or target.suffix.lower() not in VIDEO_SUFFIXES
-        ):
-            raise InputError(
-                f"{name[:80]!r} is not a valid name for a video file. Use a name such as clip.mp4."
-            )
+        plain = target.name == name and not name.startswith(".")
+        if not plain or target.suffix.lower() not in VIDEO_SUFFIXES:
+            raise InputError(f"{name[:80]!r} is no name for a video file. Use clip.mp4, say.")
         if target.is_symlink() or target.exists():
             if lies_in_folder(target, self.folder) and filecmp.cmp(source, target, shallow=False):
                 return name
@@ -317,8 +311,8 @@ class Project:
         path = self.folder / name
         if not lies_in_folder(path, self.folder):
             raise NotFoundError(
-                f"The file {name!r} is missing from the project's folder, or is a link to a "
-                "file outside it. Copy the image itself into the project's folder."
+                f"The file {name!r} is missing from the project's folder, or is a link to a file "
+                "outside it. Copy the image itself into the folder."
             )
         return path.resolve()
 
@@ -380,16 +374,11 @@ class Project:
     ) -> None:
         """Store the weights of a round. `place` is in the `.anymask` folder."""
         with writing(self.store.database) as session:
+            inside = place.relative_to(self.inside).as_posix()
             session.add(
-                WeightsRow(
-                    at=self.store.clock(),
-                    round=number,
-                    place=place.relative_to(self.inside).as_posix(),
-                    model_hash=model_hash,
-                    promoted=promoted,
-                    figures=figures,
-                )
-            )
+                WeightsRow(at=self.store.clock(), round=number, place=inside, figures=figures,
+                           model_hash=model_hash, promoted=promoted)
+            )  # fmt: skip
 
 
 def create_project(

@@ -97,9 +97,7 @@ async def version_of(
     if number == "*":
         return None
     if not re.fullmatch("[0-9]{1,18}", number):
-        raise Refusal(
-            422, f"If-Match must be the version number of a record. Given: {version[:40]!r}."
-        )
+        raise Refusal(422, f"If-Match must be the version of a record, not {version[:40]!r}.")
     return int(number)
 
 

@@ -72,9 +72,7 @@ def checked_text(what: str, text: object) -> None:
     if not isinstance(text, str):
         raise InputError(f"{what} must be text. Given: {_short(text)}.")
     if len(text) > MAX_TEXT:
-        raise InputError(
-            f"{what} has {len(text)} characters, and at most {MAX_TEXT} are allowed. Shorten it."
-        )
+        raise InputError(f"{what} has {len(text)} characters, at most {MAX_TEXT} are allowed.")
     _check_encodable(what, text)
 
 
@@ -265,9 +263,7 @@ class Draft:
         checked_text("client_id", self.client_id)
         checked_number("seconds", self.seconds, 0, MAX_SECONDS)
         if type(self.page) is not int or not 0 <= self.page <= MAX_PAGE:
-            raise InputError(
-                f"The page must be an integer of at least 0. Given: {str(self.page)[:40]}."
-            )
+            raise InputError(f"The page must be a number from 0. Given: {str(self.page)[:40]}.")
         if not (math.isfinite(self.score or 0) and math.isfinite(self.stability or 0)):
             raise InputError("`score` and `stability` must be finite numbers.")
 
@@ -422,9 +418,7 @@ class TrackDraft:
 
     def __post_init__(self) -> None:
         if type(self.object) is not int or not 0 <= self.object <= MAX_ID:
-            raise InputError(
-                f"The object must be an integer of at least 0. Given: {self.object!r}."
-            )
+            raise InputError(f"The object must be a number from 0. Given: {self.object!r}.")
         checked_text("a label", self.label)
         checked_number("seconds", self.seconds, 0, MAX_SECONDS)
 

@@ -112,16 +112,12 @@ def give_verdict(
     """
     one_of("verdict", verdict, get_args(Verdict))
     if (verdict == "fix") != (rle is not None):
-        raise InputError(
-            f"Only the verdict 'fix' takes a corrected mask, and requires it. Given: {verdict!r}."
-        )
+        raise InputError(f"Only the verdict 'fix' takes a mask, and requires it: {verdict!r}.")
     entry, agreed = item.entry, float(verdict == "accept")
     draft = entry.draft(state="rejected" if verdict == "reject" else "accepted", seconds=seconds)
     if rle is not None:
         if rle.size != entry.rle.size:
-            raise InputError(
-                f"The mask must have the size (H, W) = {entry.rle.size}. Given: {rle.size}."
-            )
+            raise InputError(f"The mask must have the size {entry.rle.size}, not {rle.size}.")
         agreed = float(rle_iou([rle], [entry.rle])[0, 0])
         origin = entry.provenance.model_copy(update={"kind": "human", "tool": "review"})
         draft = replace(draft, rle=rle, provenance=origin, score=None, stability=None)
@@ -153,9 +149,7 @@ def take_back_verdict(store: Store, record_id: int, who: str) -> StoredMask:
         if verdict is None:
             raise NotFoundError(f"Record {record_id} has no review decision.")
         if row.version != verdict.version + 1:
-            raise Conflict(
-                f"Record {record_id} was changed meanwhile. Review it again.", mask_of(row)
-            )
+            raise Conflict(f"Record {record_id} was changed. Review it again.", mask_of(row))
         old = select(VersionRow).where(
             VersionRow.record_id == record_id, VersionRow.version == verdict.version
         )
@@ -244,17 +238,8 @@ class Agreement:
     iou: float | None  # Mean IoU of the matched masks; None without matches
 
 
-def agreements(entries: Iterable[StoredMask]) -> list[Agreement]:
-    """Agreement of every pair of annotators on their accepted masks."""
-    return compare_annotators(
-        (entry.image_id, entry.page, entry.author, entry.rle)
-        for entry in entries
-        if entry.state == "accepted" and entry.provenance.kind == "human"
-    )
-
-
 def compare_annotators(drawn: Iterable[DrawnMask]) -> list[Agreement]:
-    """Like `agreements`, for selected masks. Empty masks are ignored."""
+    """Agreement of every pair of annotators on masks that they drew. Empty ones are ignored."""
     by_page: dict[tuple[int, int], dict[str, list[Rle]]] = defaultdict(lambda: defaultdict(list))
     for image_id, page, author, rle in drawn:
         if rle_area(rle):

@@ -114,17 +114,11 @@ def retrain(project: Project, train: Train, judge: Judge, open_model: Open = loa
         old, new = judge(lead, held), judge(str(trained.bundle), held)
         gain, low, high = paired_gain(old, new)
         outcome = RoundOutcome(
-            round=number,
-            train_images=len(taught),
+            round=number, train_images=len(taught), test_images=len(held),
             train_masks=sum(len(image.masks) for image in taught),
-            test_images=len(held),
-            before=float(old.mean()),
-            after=float(new.mean()),
-            gain=gain,
-            low=low,
-            high=high,
+            before=float(old.mean()), after=float(new.mean()), gain=gain, low=low, high=high,
             promoted=low > 0 and len(held) >= MIN_HELD,
-        )
+        )  # fmt: skip
         verdict = "promoted" if outcome.promoted else "not promoted"
         LOG.info("%s: round %d finished, gain %+.3f, %s", project.folder, number, gain, verdict)
         bundle = folder / "bundle"
@@ -165,8 +159,8 @@ def divide(project: Project) -> tuple[list[AnnotatedImage], list[AnnotatedImage]
     masks = sum(len(image.masks) for image in taught)
     if masks < MIN_MASKS or not held:
         raise InputError(
-            f"A training round requires at least {MIN_MASKS} accepted masks and one "
-            f"held-out image. This project has {masks} and {len(held)}. Label more images."
+            f"A training round requires {MIN_MASKS} accepted masks and one held-out image. This "
+            f"project has {masks} and {len(held)}. Label more images."
         )
     return taught, held
 

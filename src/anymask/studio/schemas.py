@@ -141,6 +141,14 @@ def settings_schema(settings: Iterable[DeclaredSetting]) -> dict[str, Any]:
     return {"type": "object", "properties": properties, "additionalProperties": False}
 
 
+def check_known(settings: Iterable[str], known: Iterable[DeclaredSetting]) -> None:
+    """Raise Refusal (422) for settings that an endpoint does not support."""
+    names = sorted(setting.name for setting in known)
+    if strange := sorted({*settings} - {*names}):
+        listed = ", ".join(strange)[:200]
+        raise Refusal(422, f"Unknown settings: {listed}. Supported: {', '.join(names)}.")
+
+
 # The model: prompts and masks.
 
 

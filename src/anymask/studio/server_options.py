@@ -22,17 +22,9 @@ TOKEN = "ANYMASK_TOKEN"
 
 @dataclass(frozen=True, kw_only=True)
 class ServerOptions:
-    """Options of a server. Raises InputError if they are invalid.
+    """Options of a server. Raises InputError if they are invalid."""
 
-    Attributes:
-        weights: As for `anymask.load`.
-        device: As for `anymask.load`.
-        precision: As for `anymask.load`.
-        runtime: As for `anymask.load`.
-        limits: Limits of requests.
-        ready: Called with the URL when the server listens.
-    """
-
+    # As for `anymask.load`
     weights: str | Path | None = None
     device: str = "auto"
     precision: str = "fp32"
@@ -81,18 +73,13 @@ class ServerOptions:
     memory: Annotated[
         float, Setting("size of the image embedding cache in megabytes", unit="megabytes", form="N")
     ] = 512
-    limits: Limits = field(default_factory=Limits)
-    ready: Callable[[str], None] = lambda address: None
+    limits: Limits = field(default_factory=Limits)  # Limits of requests
+    ready: Callable[[str], None] = lambda address: None  # Called with the URL when it listens
 
     def __post_init__(self) -> None:
         check_settings(self)
-        refuse_text(
-            "a list",
-            origins=self.origins,
-            frames=self.frames,
-            videos=self.videos,
-            volumes=self.volumes,
-        )
+        lists = ("origins", "frames", "videos", "volumes")
+        refuse_text("a list", **{name: getattr(self, name) for name in lists})
         self.access  # noqa: B018  # validates the combination of settings
         named_videos(self.videos)
         named_videos(self.volumes, "scan")
@@ -138,8 +125,6 @@ def named_videos(paths: Sequence[str | Path], what: str = "video") -> dict[str, 
             raise InputError(f"The {what} {path} does not exist. Check the path.")
         name = path.resolve().name
         if name in clips:
-            raise InputError(
-                f"The files {clips[name]} and {path} have the same name. Rename one of them."
-            )
+            raise InputError(f"{clips[name]} and {path} have the same name. Rename one of them.")
         clips[name] = path.resolve()
     return clips

@@ -21,9 +21,10 @@ from starlette.background import BackgroundTask
 from starlette.responses import JSONResponse
 
 from anymask.base import AnymaskError, DeclaredSetting
-from anymask.studio.errors import Refusal, refusal_of, unknown_settings
+from anymask.studio.errors import Refusal, refusal_of
 from anymask.studio.model_routes import done, of_state
 from anymask.studio.records import MAX_ID
+from anymask.studio.schemas import check_known
 from anymask.studio.video_schemas import SessionBody
 from anymask.studio.video_sessions import OpenSession, S, VideoSessions
 
@@ -62,9 +63,7 @@ async def begin(
     known: Iterable[DeclaredSetting],
 ) -> Response:
     """Open a session. Raises Refusal (422) for unknown settings."""
-    names = sorted(setting.name for setting in known)
-    if strange := sorted({*body.settings} - {*names}):
-        raise unknown_settings(strange, names)
+    check_known(body.settings, known)
     work = videos.work(lambda: videos.begin(kind, body.settings, body.name))
     return await state_of(videos, await done(work))
 

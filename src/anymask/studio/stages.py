@@ -120,14 +120,10 @@ def propose(model: Model, photo: UintImage, stage: Stage, settings: ProjectSetti
 
 def grid_settings(stage: Stage, settings: ProjectSettings) -> dict[str, Any]:
     """Keyword arguments of `Model.everything`."""
-    wanted: dict[str, Any] = {"grid": settings.grid}
-    if stage == "auto":
-        wanted["crop_n_layers"] = settings.crop_n_layers
-    if settings.score is not None:
-        wanted["score"] = settings.score
-    if settings.stability is not None:
-        wanted["stability"] = settings.stability
-    return wanted
+    layers = settings.crop_n_layers if stage == "auto" else None
+    wanted = {"grid": settings.grid, "crop_n_layers": layers, "score": settings.score}
+    wanted["stability"] = settings.stability
+    return {name: value for name, value in wanted.items() if value is not None}
 
 
 def proposals_of(
@@ -138,23 +134,16 @@ def proposals_of(
     least = -float("inf") if sure is None else sure
     return [
         Draft(
-            rle=record.rle,
-            label=record.label,
-            state="proposed",
-            score=record.score,
-            stability=record.stability,
-            notes=MaskNotes(objectness=record.objectness or 0.0),
+            rle=record.rle, label=record.label, state="proposed", score=record.score,
+            stability=record.stability, notes=MaskNotes(objectness=record.objectness or 0.0),
             provenance=Provenance.of(
-                model.origin,
-                kind="model",
+                model.origin, kind="model", tool="everything", stage=stage,
                 prompts=({"points": [list(point) for point in record.points], "labels": [1]},),
-                tool="everything",
-                stage=stage,
             ),
         )
         for record in records
         if record.score >= least and record.area >= settings.min_mask_area
-    ]
+    ]  # fmt: skip
 
 
 def run_stage(

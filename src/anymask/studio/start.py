@@ -159,9 +159,8 @@ def check_model(choice: ModelChoice) -> None:
     channels = stated_channels(choice.model, choice.weights)
     if channels is not None:
         raise InputError(
-            f"Model {choice.model} was fine-tuned on images with {channels.count} "
-            "channels, which the server and the page do not support. Use `anymask "
-            "segment` or `anymask everything`."
+            f"Model {choice.model} was fine-tuned on images with {channels.count} channels, which "
+            "the server does not support. Use `anymask segment` or `anymask everything`."
         )
 
 

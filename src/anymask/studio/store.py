@@ -112,18 +112,8 @@ class Store(DatabasePart):
         """Image by ID. Raises NotFoundError."""
         found = self.images(image_id - 1, 1) if is_id(image_id) else []
         if not found or found[0].id != image_id:
-            raise NotFoundError(
-                f"The project has no image {image_id}. GET /api/images lists the images."
-            )
+            raise NotFoundError(f"The project has no image {image_id}.")
         return found[0]
-
-    def group_images(self, groups: Mapping[str, str]) -> int:
-        """Set the group of images by name. Returns the number of images found."""
-        with writing(self.database) as session:
-            rows = list(session.scalars(select(ImageRow).where(ImageRow.name.in_(list(groups)))))
-            for row in rows:
-                row.group_name = groups[row.name]
-        return len(rows)
 
     def mark_image(
         self, image_id: int, status: str, who: str, seconds: float = 0.0, version: int | None = None
@@ -235,9 +225,8 @@ class Store(DatabasePart):
         self, session: Session, image: ImageRow, draft: Draft, who: str, seconds_logged: bool
     ) -> StoredMask:
         if draft.rle.size != (image.height, image.width):
-            raise InputError(
-                f"The mask must have the size {(image.height, image.width)}, not {draft.rle.size}."
-            )
+            size = (image.height, image.width)
+            raise InputError(f"The mask must have the size {size}, not {draft.rle.size}.")
         row = RecordRow(image_id=image.id, client_id=draft.client_id, page=draft.page)
         if draft.client_id is not None:
             query = select(RecordRow).where(

@@ -70,10 +70,7 @@ SCHEMA = 1  # increase with every change of a table
 
 
 def _damaged(what: object, value: object) -> StoreError:
-    return StoreError(
-        f"The database is corrupted: {what} has the invalid value {str(value)[:40]!r}. "
-        "Restore it from a backup."
-    )
+    return StoreError(f"The database is corrupted: {what} is {str(value)[:40]!r}. Restore it.")
 
 
 def mask_of_text(value: Any) -> Rle:
@@ -136,7 +133,7 @@ class Words(TypeDecorator[tuple[str, ...]]):
     def process_result_value(self, value: Any, dialect: Dialect) -> tuple[str, ...]:
         """Parse text. Raises StoreError for other types."""
         if not isinstance(value, str):
-            raise _damaged("The value is not a list of words.", value)
+            raise _damaged("a list of words", value)
         return tuple(value.split())
 
 
@@ -408,16 +405,9 @@ def get_row(session: Session, kind: type[R], number: int, lock: bool = False) ->
 
 def image_entry(row: ImageRow, records: int) -> ImageEntry:
     """Convert an image row. `records` is the number of its masks."""
-    return ImageEntry(
-        id=row.id,
-        name=row.name,
-        width=row.width,
-        height=row.height,
-        status=row.status,  # type: ignore[arg-type]  # written only by this package
-        version=row.version,
-        records=records,
-        group=row.group_name,
-    )
+    names = ("id", "name", "width", "height", "status", "version")
+    same = {name: getattr(row, name) for name in names}
+    return ImageEntry(**same, records=records, group=row.group_name)
 
 
 def mask_of(row: RecordRow | VersionRow) -> StoredMask:
@@ -427,9 +417,7 @@ def mask_of(row: RecordRow | VersionRow) -> StoredMask:
     try:
         return StoredMask(**held | {"id": number})
     except InputError as error:
-        raise StoreError(
-            f"The database is corrupted: record {number} is invalid. Restore a backup."
-        ) from error
+        raise _damaged("record", number) from error
 
 
 def fill_row(row: RecordRow, draft: Draft, who: str, now: float) -> None:
@@ -461,12 +449,6 @@ def event_row(action: Action, image_id: int | None, who: str, now: float) -> Eve
     """Create the row of an event."""
     checked_text("a user's name", who)
     return EventRow(
-        at=now,
-        who=who,
-        kind=action.kind,
-        tool=action.tool,
-        seconds=action.seconds,
-        image_id=image_id,
-        record_id=action.record_id,
-        detail=dict(action.detail),
-    )
+        at=now, who=who, kind=action.kind, tool=action.tool, seconds=action.seconds,
+        image_id=image_id, record_id=action.record_id, detail=dict(action.detail),
+    )  # fmt: skip

@@ -80,8 +80,7 @@ class Tracks(DatabasePart):
             if (held.hw, held.frames or frames) != (hw, frames):
                 raise Conflict(
                     f"The video of clip {name!r} was replaced: it has {frames} frames of "
-                    f"(H, W) = {hw}, not {held.frames} of {held.hw}. Restore the previous file, "
-                    "or rename the new one."
+                    f"(H, W) = {hw}, not {held.frames} of {held.hw}. Restore or rename it."
                 )
             return held
 
@@ -112,9 +111,8 @@ class Tracks(DatabasePart):
             )
             if (known := session.scalar(query)) is not None:
                 raise Conflict(
-                    f"The clip {clip.name!r} already has the object {draft.object} "
-                    f"(track {known.id}). Correct that track, or use another "
-                    "object number.",
+                    f"The clip {clip.name!r} already has the object {draft.object} (track "
+                    f"{known.id}). Correct that track, or use another object number.",
                     _entry(session, known),
                 )
             learn_label(session, draft.label)
@@ -185,8 +183,7 @@ class Tracks(DatabasePart):
         checked_number("seconds", seconds, 0, MAX_SECONDS)
         if (verdict == "correct") != bool(masks):
             raise InputError(
-                "The verdict 'correct' requires the corrected masks, and other verdicts "
-                f"do not accept any. Given: {verdict!r} with {len(masks)}."
+                f"Only the verdict 'correct' takes masks. Given: {verdict!r} with {len(masks)}."
             )
         with writing(self.database) as session:
             row = get_row(session, TrackRow, track_id, lock=True)
@@ -219,7 +216,13 @@ class Tracks(DatabasePart):
             _check_version(session, row, verdict.version + 1)
             row.version, row.state = row.version + 1, "proposed"
             row.author, row.created = who, self.clock()
-            _restore(session, row, verdict.version + 1)
+            # Restore the masks that this version replaced
+            of_track = select(TrackMaskRow).where(TrackMaskRow.track_id == row.id)
+            replaced = verdict.version + 1
+            for one in session.scalars(of_track.where(TrackMaskRow.since == replaced)).all():
+                one.until = row.version
+            for one in session.scalars(of_track.where(TrackMaskRow.until == replaced)).all():
+                session.add(_mask_row(row, one))
             session.delete(verdict)
             return _remember(session, row, "track verdict taken back", 0.0)
 
@@ -291,9 +294,8 @@ def _checked_run(masks: Sequence[TrackMask], clip: ClipEntry) -> list[TrackMask]
         )
     if max(steps, default=1) > MAX_MISSING:
         raise InputError(
-            f"A track has a mask for each frame from its first to its last. At most {MAX_MISSING} "
-            f"frames in a row may have none, given: {max(steps) - 1}. Pass empty masks where the "
-            "object is hidden."
+            f"At most {MAX_MISSING} frames of a track in a row may have no mask. Given: "
+            f"{max(steps) - 1}. Pass empty masks where the object is hidden."
         )
     if clip.frames is not None and frames[-1] >= clip.frames:
         raise InputError(
@@ -320,9 +322,8 @@ def _replace(session: Session, row: TrackRow, masks: Sequence[TrackMask]) -> flo
     held, (first, last) = _entry(session, row), (masks[0].frame, masks[-1].frame)
     if first > held.last + 1 or last < held.first - 1:
         raise InputError(
-            f"The correction of frames {first} to {last} leaves a gap to the track, "
-            f"which has frames {held.first} to {held.last}. Send the frames in between "
-            "as well."
+            f"The correction of frames {first} to {last} leaves a gap to the track, which has "
+            f"frames {held.first} to {held.last}. Send the frames in between as well."
         )
     old = {one.frame: one for one in _current(session, row, first, last)}
     ious = []
@@ -332,15 +333,6 @@ def _replace(session: Session, row: TrackRow, masks: Sequence[TrackMask]) -> flo
             ious.append(float(rle_iou([before.rle], [mask.rle])[0, 0]))
     session.add_all(_mask_row(row, mask) for mask in masks)
     return sum(ious) / len(ious) if ious else 0.0
-
-
-def _restore(session: Session, row: TrackRow, version: int) -> None:
-    """Restore the masks that a version replaced."""
-    of_track = select(TrackMaskRow).where(TrackMaskRow.track_id == row.id)
-    for one in session.scalars(of_track.where(TrackMaskRow.since == version)).all():
-        one.until = row.version
-    for one in session.scalars(of_track.where(TrackMaskRow.until == version)).all():
-        session.add(_mask_row(row, one))
 
 
 _HELD = [one.name for one in fields(TrackMask)]  # fields shared with the mask rows

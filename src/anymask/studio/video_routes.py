@@ -319,18 +319,14 @@ def _file_of(body: VideoExportBody) -> tuple[str, str]:
 async def write_export(videos: VideoSessions, video: OpenVideo, body: VideoExportBody) -> Path:
     """Write all masks to a file in the session's folder. Raises Refusal (409, 422)."""
     if video.folder is None or video.hw is None:
-        raise Refusal(
-            409, "This session has no video file to export. Save the masks of the tracking."
-        )
+        raise Refusal(409, "This session has no video file to export. Save the tracked masks.")
     if video.exporting:
         raise Refusal(409, "Another export of this session is running. Wait until it ends.")
 
     def picture(frame: int) -> UintImage:
         image = video.picture(frame)
         if image is None:
-            raise Refusal(
-                422, f"Frame {frame} cannot be decoded. Export only the masks, as SA-V or COCO."
-            )
+            raise Refusal(422, f"Frame {frame} cannot be decoded. Export only the masks.")
         return image
 
     def is_damaged(frame: int) -> bool:

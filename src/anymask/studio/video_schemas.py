@@ -64,17 +64,15 @@ class KnownMasksBody(BaseModel):
         found: dict[int, ObjectMask] = {}
         for mask in (body.mask() for body in self.masks):
             if mask.rle.size != hw:
+                size = mask.rle.size
                 raise Refusal(
-                    422,
-                    f"Frame {mask.frame}: the masks must have the size {hw}, not {mask.rle.size}.",
+                    422, f"Frame {mask.frame}: masks must have the size {hw}, not {size}."
                 )
             found[mask.frame] = ObjectMask(
                 mask.rle, mask.score, mask.score, mask.state, mask.doubts, mask.prompted  # type: ignore[arg-type]  # validated words
             )  # fmt: skip
         if sum(one.prompted for one in found.values()) > limits.prompts:
-            raise Refusal(
-                413, f"At most {limits.prompts} mask prompts are allowed. Send fewer masks."
-            )
+            raise Refusal(413, f"At most {limits.prompts} mask prompts are allowed.")
         return found
 
 
