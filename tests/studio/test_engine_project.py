@@ -71,9 +71,9 @@ def test_one_bad_photo_stops_nobody(project: Project, model: Model, tmp_path: Pa
 
 def test_a_stage_that_needs_a_person_is_refused(project: Project, model: Model) -> None:
     with pytest.raises(InputError, match="requires a person. Run: anymask annotate"):
-        project.run(model, "assisted")
+        next(project.run(model, "assisted"))
     with pytest.raises(InputError, match="stage must be one of"):
-        project.run(model, "review")
+        next(project.run(model, "review"))
 
 
 # Review and the rule.
@@ -110,7 +110,7 @@ def test_verdicts_are_carried_out(project: Project) -> None:
     add(project, 1, state="proposed")
     asked = next_for_review(project.store)
     assert asked is not None
-    with pytest.raises(InputError, match="'fix' takes a corrected mask"):
+    with pytest.raises(InputError, match="'fix' takes a mask"):
         give_verdict(project.store, asked, "fix", "ann")
 
 
@@ -133,7 +133,7 @@ def test_a_verdict_is_taken_back(project: Project) -> None:
     assert asked is not None
     judged = give_verdict(project.store, asked, "accept", "ann")
     project.store.change_record(before.id, judged.version, judged.draft(label="x"), "cat")
-    with pytest.raises(Conflict, match="was changed meanwhile"):
+    with pytest.raises(Conflict, match="was changed. Review it again"):
         take_back_verdict(project.store, before.id, "bob")
 
 
@@ -144,7 +144,7 @@ def test_a_batch_may_leave_when_enough_of_a_random_sample_is_good(
     wanted = ExportSettings(proposals=True, only="labelled")
     with pytest.raises(
         NotAllowedError,
-        match=r"batch 1 do not meet .* 3 must be reviewed.* 0 are reviewed, none.*--force",
+        match=r"batch 1 do not meet .* 3 must be reviewed.* 0 of the random sample are reviewed",
     ):
         export_masks(project, tmp_path / "out.json", "coco", wanted)
     answers = iter(["accept", "accept", "accept", "reject", "accept"])  # chance, doubt, chance, ...

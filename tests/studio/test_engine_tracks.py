@@ -164,7 +164,7 @@ def test_who_comes_too_late_gets_the_track_as_it_is_now(tracks: Tracks, one: int
         ([], "at least one mask"),
         ([TrackMask(frame=n, rle=strip(1)) for n in (2, 0)], "at most one per frame, in order"),
         ([TrackMask(frame=n, rle=strip(1)) for n in (1, 1)], "at most one per frame, in order"),
-        ([TrackMask(frame=n, rle=strip(1)) for n in (0, 5000)], "frames in a row may have none"),
+        ([TrackMask(frame=n, rle=strip(1)) for n in (0, 5000)], "in a row may have no mask"),
         ([TrackMask(frame=5, rle=strip(1))], "Frame 5 is out of range"),
         ([TrackMask(frame=0, rle=empty_rle((3, 3)))], r"\(H, W\) = \(6, 8\)\. Given: \(3, 3\)"),
     ],
@@ -189,7 +189,7 @@ def test_frames_that_are_damaged_get_empty_masks(tracks: Tracks) -> None:
 
 
 def test_a_verdict_that_makes_no_sense_changes_nothing(tracks: Tracks, one: int) -> None:
-    with pytest.raises(InputError, match="requires the corrected masks"):
+    with pytest.raises(InputError, match="'correct' takes masks"):
         tracks.give_verdict(one, "correct", 1, "bob")
     with pytest.raises(InputError, match="Given: 'accept' with 5"):
         tracks.give_verdict(one, "accept", 1, "bob", run_of(1))

@@ -156,7 +156,7 @@ def test_the_gain_is_of_the_same_photos() -> None:
 
 
 def test_too_few_masks_train_nothing(project: Project) -> None:
-    with pytest.raises(InputError, match="at least 10 accepted masks.*has 0"):
+    with pytest.raises(InputError, match="requires 10 accepted masks.*has 0"):
         retrain(project, None, None, None)  # type: ignore[arg-type]
 
 

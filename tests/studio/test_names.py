@@ -124,7 +124,7 @@ def test_masks_of_too_many_pixels_are_refused_before_they_are_read() -> None:
 def test_a_model_without_names_says_so() -> None:
     with client(inference(lambda: Model(ColourRuntime()))) as http:
         reply = asked(http)
-    assert "cannot suggest names" in error_of(reply)
+    assert "has no names" in error_of(reply)
     assert "--" not in reply.text
 
 

@@ -77,8 +77,8 @@ def test_an_export_without_terms_writes_no_side_file(project: Project, tmp_path:
     ("restrictions", "accept", "telling"),
     [
         (["no-training"], False, "must not be used to train.*--accept-terms"),
-        (["no-training"], True, "requires at least 10 accepted masks"),
-        (["no-mixing"], False, "requires at least 10 accepted masks"),
+        (["no-training"], True, "requires 10 accepted masks"),
+        (["no-mixing"], False, "requires 10 accepted masks"),
     ],
 )
 def test_a_round_is_refused_if_the_terms_of_an_import_forbid_training(

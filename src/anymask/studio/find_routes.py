@@ -145,7 +145,7 @@ async def cutout(
         photo, file = read_photo(data, limits, alpha=True), io.BytesIO()
         subject = main_subject(model, shown_picture(photo))
         if subject is None:
-            raise Refusal(422, "No main subject. Use a point and /api/segment?format=cutout.")
+            raise Refusal(422, "No main subject found. Send a point to /api/segment?format=cutout.")
         write_cutout(file, f".{kind}", photo, subject.mask, **given)
         return file.getvalue()
 

@@ -92,8 +92,8 @@ class Project:
         try:
             if not is_prepared(database) and isinstance(address, str):
                 raise StoreError(
-                    f"{folder}: the database {database.url.render_as_string()} contains no "
-                    f"project. Remove {self.inside / ADDRESS}, then run: anymask project init {folder}"
+                    f"{folder}: {database.url.render_as_string()} contains no project. Remove "
+                    f"{self.inside / ADDRESS}, then run: anymask project init {folder}"
                 )
             create_tables(database)
         except AnymaskError:
