@@ -12,7 +12,8 @@ from anymask.formats import AnnotatedImage
 from anymask.segment import Model
 from anymask.studio import Draft, create_project
 from anymask.studio.database import create_tables, open_database
-from anymask.studio.project import FOLDER, Project
+from anymask.studio.places import FOLDER
+from anymask.studio.project import Project
 from anymask.studio.project_routes import ServedProject
 from anymask.studio.store import Store
 from tests.segment.fakes import ColourRuntime

@@ -85,7 +85,7 @@ def skipped(name: str, why: str) -> None:
 def check_photos(folder: Path) -> None:
     """Raise InputError if a new project would contain no images or videos."""
     from anymask.images import SUFFIXES, VIDEO_SUFFIXES, find_images, use_instead
-    from anymask.studio.project import FOLDER
+    from anymask.studio.places import FOLDER
 
     if not folder.is_dir() or (folder / FOLDER).is_dir():
         return

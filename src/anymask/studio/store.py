@@ -115,6 +115,14 @@ class Store(DatabasePart):
             raise NotFoundError(f"The project has no image {image_id}.")
         return found[0]
 
+    def group_images(self, groups: Mapping[str, str]) -> int:
+        """Set the group of images by name. Returns the number of images found."""
+        with writing(self.database) as session:
+            rows = list(session.scalars(select(ImageRow).where(ImageRow.name.in_(list(groups)))))
+            for row in rows:
+                row.group_name = groups[row.name]
+        return len(rows)
+
     def mark_image(
         self, image_id: int, status: str, who: str, seconds: float = 0.0, version: int | None = None
     ) -> ImageEntry:
