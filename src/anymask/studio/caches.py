@@ -37,7 +37,12 @@ class KeptPredictions(RecentValues[str, _Kept]):
         seconds: float = SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        super().__init__(memory_bytes, _bytes_of_logits, seconds, clock)
+        super().__init__(
+            memory_bytes,
+            lambda kept: sum(one.logits.nbytes for one in kept.prediction.items),
+            seconds,
+            clock,
+        )
 
     def put(self, image: str, prediction: Prediction) -> str:
         """Store a prediction of an image and return its ID, the same for equal predictions."""
@@ -67,7 +72,3 @@ class KeptPredictions(RecentValues[str, _Kept]):
         if candidate >= (count := len(kept.prediction)):
             raise Refusal(422, f"Candidate {candidate} does not exist. Use 0 to {count - 1}.")
         return kept.prediction.picked([candidate])
-
-
-def _bytes_of_logits(kept: _Kept) -> int:
-    return sum(one.logits.nbytes for one in kept.prediction.items)

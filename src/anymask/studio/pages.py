@@ -109,7 +109,6 @@ class FreshFiles(StaticFiles):
     """Static files with compression and cache headers. Hashed names are immutable."""
 
     async def get_response(self, path: str, scope: Scope) -> Response:
-        """Add cache headers and compression to the response of Starlette."""
         response = await super().get_response(path, scope)
         response.headers.update(_FOREVER if _HASHED.search(path) else _FRESH)
         return await compressed(response, Headers(scope=scope))

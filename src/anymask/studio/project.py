@@ -195,7 +195,7 @@ class Project:
 
     @property
     def inside(self) -> Path:
-        """The folder `.anymask` in the image folder."""
+        """The folder `.anymask`."""
         return self.folder / FOLDER
 
     # Project settings.

@@ -193,7 +193,6 @@ class Provenance(JsonColumn):
     source: Text | None = None  # File that the mask was imported from
 
     def to_json(self) -> dict[str, Any]:
-        """Convert to JSON, without unknown values."""
         return {"kind": self.kind} | super().to_json()
 
     @classmethod

@@ -333,7 +333,7 @@ class EverythingAnswer(Strict):
 
 
 class ExampleBody(Strict):
-    """An exemplar: a `record`, or a `point`, `box` or `mask` on an image.
+    """An exemplar: a mask of the project, or a `point`, `box` or `mask` on an image.
 
     `record`: ID of a mask in the project. `photo`, `page`: an image of the project. `image`: the
     hash of an image, or base64. Without both, the searched image is used.

@@ -97,12 +97,10 @@ class TimedProtocol(H11Protocol):
         self._pending = pending
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
-        """Start the timer of a new connection."""
         super().connection_made(transport)
         self._pending.wait(transport, self.loop)
 
     def data_received(self, data: bytes) -> None:
-        """Process received bytes, and stop the timer when a header is complete."""
         before = cast("RequestResponseCycle | None", self.cycle)  # None until the first request
         idle = before is None or before.response_complete
         super().data_received(data)
@@ -112,7 +110,6 @@ class TimedProtocol(H11Protocol):
             self._pending.wait(self.transport, self.loop)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop the timer of a closed connection."""
         self._pending.come(self.transport)
         super().connection_lost(exc)
 
@@ -148,14 +145,12 @@ class Server(uvicorn.Server):
         self._on_listening, self._videos = on_listening, app.state.videos
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start uvicorn, then call `on_listening`."""
         await super().startup(sockets)
         if self.started:
             self._on_listening()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Cancel reading of scans, then shut down uvicorn."""
-        self._videos.stop()
+        self._videos.stop()  # cancels reading of scans
         await super().shutdown(sockets)
 
 
@@ -198,7 +193,6 @@ class JsonLines(logging.Formatter):
     """Format a log record as one line of JSON, including `extra` fields and errors."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Format one record."""
         row: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
@@ -218,7 +212,6 @@ class PlainLines(logging.Formatter):
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # name defined by logging
-        """Format one record without its traceback."""
         line = super().formatMessage(record)
         return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in line)
 

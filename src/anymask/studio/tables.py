@@ -90,11 +90,9 @@ class RleColumn(TypeDecorator[Rle]):
     cache_ok = True
 
     def process_bind_param(self, value: Rle | None, dialect: Dialect) -> str | None:
-        """Convert to text."""
         return value if value is None else "{}x{} ".format(*value.size) + rle_to_string(value)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Rle | None:
-        """Parse text. Raises StoreError if it is not a mask."""
         return mask_of_text(value)
 
 
@@ -109,11 +107,9 @@ class Document(TypeDecorator[Any]):
         self.kept = kept
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
-        """Convert to JSON."""
         return value.to_json()
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Any:
-        """Parse JSON. Raises StoreError for other keys or values."""
         try:
             return self.kept(**value)
         except (InputError, TypeError) as error:
@@ -127,11 +123,9 @@ class Words(TypeDecorator[tuple[str, ...]]):
     cache_ok = True
 
     def process_bind_param(self, value: tuple[str, ...] | None, dialect: Dialect) -> str:
-        """Convert to text."""
         return " ".join(value or ())
 
     def process_result_value(self, value: Any, dialect: Dialect) -> tuple[str, ...]:
-        """Parse text. Raises StoreError for other types."""
         if not isinstance(value, str):
             raise _damaged("a list of words", value)
         return tuple(value.split())

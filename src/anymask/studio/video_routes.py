@@ -329,6 +329,11 @@ async def write_export(videos: VideoSessions, video: OpenVideo, body: VideoExpor
             raise Refusal(422, f"Frame {frame} cannot be decoded. Export only the masks.")
         return image
 
+    def zipped() -> None:
+        with zipfile.ZipFile(path, "w") as archive:  # PNGs are already compressed
+            for one in sorted(folder.iterdir()):
+                archive.write(one, f"{folder.name}/{one.name}")
+
     def is_damaged(frame: int) -> bool:
         return video.picture(frame) is None and video.is_damaged(frame)
 
@@ -354,7 +359,7 @@ async def write_export(videos: VideoSessions, video: OpenVideo, body: VideoExpor
             video.written = frame + 1
         await done(videos.view(writer.close))
         if body.format == "davis":
-            await done(videos.view(lambda: _zip(folder, path)))
+            await done(videos.view(zipped))
         return path
     except BaseException:
         if writer is not None:
@@ -392,9 +397,3 @@ def _drawing(body: VideoExportBody) -> Callable[[TrackedFrame, UintImage], UintI
         "cutout": cut_objects,
     }
     return drawings[body.look]
-
-
-def _zip(folder: Path, path: Path) -> None:
-    with zipfile.ZipFile(path, "w") as archive:  # PNGs are already compressed
-        for one in sorted(folder.iterdir()):
-            archive.write(one, f"{folder.name}/{one.name}")
