@@ -202,7 +202,7 @@ def test_a_model_that_cannot_be_loaded_is_told() -> None:
             "segment",
             {"image": "PIC", "prompts": [{"mask": {"size": [99999, 99999], "counts": [0]}}]},
             413,
-            "pixels are allowed",
+            "pixels allowed",
         ),
         (
             "segment",

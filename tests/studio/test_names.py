@@ -118,7 +118,7 @@ def test_a_request_looks_at_some_examples_and_the_next_at_the_rest() -> None:
 
 def test_masks_of_too_many_pixels_are_refused_before_they_are_read() -> None:
     with client(inference(lambda: Model(NamingRuntime())), limits=Limits(pixels=2000)) as http:
-        assert "1 to 2000 pixels are allowed" in error_of(asked(http), 413)
+        assert "1 to 2000 pixels allowed" in error_of(asked(http), 413)
 
 
 def test_a_model_without_names_says_so() -> None:

@@ -138,6 +138,6 @@ def test_a_video_is_copied_into_the_folder_once(tmp_path: Path) -> None:
         with pytest.raises(InputError, match=f"already has a file named '{name}'"):
             project.keep_video(source, name)
     for name in ("../out.mp4", "in/out.mp4", ".hidden.mp4", "photo.jpg", "x.mp4\0", ""):
-        with pytest.raises(InputError, match=r"not a valid name for a video file"):
+        with pytest.raises(InputError, match=r"not a valid video file name"):
             project.keep_video(source, name)
     assert sorted(path.name for path in folder.glob("*.mp4")) == ["drive.mp4", "link.mp4"]

@@ -226,7 +226,7 @@ def test_review_opens_the_gate(ask: TestClient) -> None:
     assert closed.status_code == 403
     error = closed.json()["error"]
     assert "batch 1 do not meet the acceptance rule" in error["message"]
-    assert "0 are reviewed, none good" in error["message"]
+    assert "0 of the random sample are reviewed, none good" in error["message"]
     assert "export anyway" in error["message"]  # as the page has it, no word of the command line
     assert "--" not in error["message"]
     forced = {"format": "coco", "proposals": True, "only": "labelled", "force": True}

@@ -297,7 +297,7 @@ class Project:
         target = self.folder / name
         plain = target.name == name and not name.startswith(".")
         if not plain or target.suffix.lower() not in VIDEO_SUFFIXES:
-            raise InputError(f"{name[:80]!r} is no name for a video file. Use clip.mp4, say.")
+            raise InputError(f"{name[:80]!r} is not a valid video file name. Use clip.mp4.")
         if target.is_symlink() or target.exists():
             if lies_in_folder(target, self.folder) and filecmp.cmp(source, target, shallow=False):
                 return name
