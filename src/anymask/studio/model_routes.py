@@ -125,6 +125,7 @@ PICTURE_BODY = {
                         "image": {"type": "string", "description": "the image as base64"}
                     },
                     "required": ["image"],
+                    "additionalProperties": False,
                     "examples": [{"image": DISC}],
                 }
             },
@@ -212,8 +213,10 @@ class BodyRoute(APIRoute):
             if self.body_field is not None:
                 if is_form(request):
                     content = json.dumps(await _form_body(request)).encode()
-                    headers = [(b"content-type", b"application/json")]
-                    request = Request(dict(request.scope) | {"headers": headers}, request.receive)
+                    headers = dict(request.scope["headers"])
+                    headers[b"content-type"] = b"application/json"
+                    scope = dict(request.scope) | {"headers": [*headers.items()]}
+                    request = Request(scope, request.receive)
                     request._body = content
                 depth = json_depth_bound((await request.body()).decode("utf-8", "replace"))
                 if depth > MAX_DEPTH:
