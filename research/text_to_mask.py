@@ -1,6 +1,6 @@
 """Text to mask: trains SAM's decoder on CLIP's vectors of image crops and prompts it with texts.
 
-    python -m research.text_to_mask clip/ViT-B-32.pt TRAIN --test TEST --model sam_vit_b -o RUN
+    python -m research.text_to_mask clip-vit-base-patch32 TRAIN --test TEST --model sam_vit_b -o RUN
 
 Segment Anything (Kirillov et al. 2023), section 7.5 and appendix D.5. CLIP maps images and texts to
 one space, so that no training mask needs a text: for each mask, the vector of a crop is the
@@ -200,7 +200,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Train, measure and write."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     add: Any = parser.add_argument
-    add("clip", type=Path, help="weights of CLIP with their vocabulary beside them")
+    add("clip", type=Path, help="folder of a CLIP model of transformers")
     add("train", type=Path, nargs="+", help="sets to train on")
     add("--test", type=Path, nargs="+", required=True, help="sets to measure on")
     add("--model", default="sam_vit_b", help="model of the family of SAM")

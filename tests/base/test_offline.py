@@ -29,7 +29,7 @@ def test_the_variable_is_set_before_the_import_unless_the_user_has_set_it(
         seen.append((name, os.environ.get(variable)))
         return SimpleNamespace()
 
-    monkeypatch.setattr("anymask.base.offline.importlib.import_module", record)
+    monkeypatch.setattr("anymask.base.process.importlib.import_module", record)
     monkeypatch.setitem(sys.modules, "onnxruntime", SimpleNamespace())
     for told in (None, "theirs"):
         monkeypatch.delenv(variable, raising=False)

@@ -4,9 +4,9 @@ import re
 
 import pytest
 
+from anymask.cli.command import LONG_HELP
 from anymask.cli.command_table import commands
 from anymask.cli.main import load
-from anymask.cli.parser import LONG_HELP
 from tests.conftest import CommandLine
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from anymask.base import InputError
 from anymask.cli import Settings
-from anymask.cli.parser import CommandParser, nearest
+from anymask.cli.command import CommandParser, nearest
 from anymask.segment import SegmentSettings
 from tests.conftest import CommandLine
 

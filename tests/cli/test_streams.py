@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from anymask.cli.main import main, was_interrupted
-from anymask.cli.streams import printable, utf8_stdio
+from anymask.cli.outputs import printable, utf8_stdio
 
 
 @pytest.mark.parametrize(

@@ -336,7 +336,7 @@ def reporting_imports(package: Path) -> list[str]:
         unused = set(imported_for_annotations(tree))
         complaints += [
             f"{package.name}/{inside}:{line}: imports {name}; use import_offline of "
-            "base/offline.py, which turns its telemetry off"
+            "base/process.py, which turns its telemetry off"
             for line, name in imported(tree)
             if name.partition(".")[0] in REPORTING and (line, name) not in unused
         ]

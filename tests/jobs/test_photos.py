@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from anymask.base import InputError
 from anymask.jobs import FolderJob, PhotoItem, own_names
-from anymask.jobs.photos import PlacedPhotos, output_names, parse_shard, place_number
+from anymask.jobs.settings import PlacedPhotos, output_names, parse_shard, place_number
 
 NAMES = st.lists(
     st.builds("".join, st.lists(st.sampled_from(["a", "b", ".", ".jpg", ".png"]), max_size=4)),

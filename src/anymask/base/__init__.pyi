@@ -35,7 +35,6 @@ from anymask.base.lazy import missing_extra as missing_extra
 from anymask.base.lazy import need_packages as need_packages
 from anymask.base.machine import Machine as Machine
 from anymask.base.machine import this_machine as this_machine
-from anymask.base.offline import import_offline as import_offline
 from anymask.base.parsing import MAX_DEPTH as MAX_DEPTH
 from anymask.base.parsing import json_depth_bound as json_depth_bound
 from anymask.base.parsing import parse_json as parse_json
@@ -45,6 +44,14 @@ from anymask.base.parsing import to_utf8 as to_utf8
 from anymask.base.plugins import PLUGINS as PLUGINS
 from anymask.base.plugins import installed_plugins as installed_plugins
 from anymask.base.plugins import load_plugin as load_plugin
+from anymask.base.process import THREADS as THREADS
+from anymask.base.process import import_offline as import_offline
+from anymask.base.process import limit_threads as limit_threads
+from anymask.base.process import pick_threads as pick_threads
+from anymask.base.process import signals_blocked as signals_blocked
+from anymask.base.process import thread_setting as thread_setting
+from anymask.base.process import threads_each as threads_each
+from anymask.base.process import usable_cores as usable_cores
 from anymask.base.progress import OnNamedProgress as OnNamedProgress
 from anymask.base.progress import OnProgress as OnProgress
 from anymask.base.progress import Progress as Progress
@@ -88,13 +95,6 @@ from anymask.base.storage import write_whole as write_whole
 from anymask.base.tables import csv_text as csv_text
 from anymask.base.tables import read_csv as read_csv
 from anymask.base.tables import unescape_formula as unescape_formula
-from anymask.base.threads import THREADS as THREADS
-from anymask.base.threads import limit_threads as limit_threads
-from anymask.base.threads import pick_threads as pick_threads
-from anymask.base.threads import signals_blocked as signals_blocked
-from anymask.base.threads import thread_setting as thread_setting
-from anymask.base.threads import threads_each as threads_each
-from anymask.base.threads import usable_cores as usable_cores
 from anymask.base.unpacking import DEFLATE_RATIO as DEFLATE_RATIO
 from anymask.base.unpacking import VOLUME_MEGABYTES as VOLUME_MEGABYTES
 from anymask.base.unpacking import check_volume_bytes as check_volume_bytes

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from anymask.base.threads import usable_cores
+from anymask.base.process import usable_cores
 
 PACKAGES = (
     "anymask",

@@ -6,6 +6,7 @@ from anymask.cli.command import Settings as Settings
 from anymask.cli.command_table import SUMMARIES as SUMMARIES
 from anymask.cli.options import MODEL as MODEL
 from anymask.cli.options import PICTURES as PICTURES
+from anymask.cli.options import open_sources as open_sources
 from anymask.cli.options import read_model as read_model
 from anymask.cli.options import read_options as read_options
 from anymask.cli.options import read_pictures as read_pictures
@@ -13,11 +14,10 @@ from anymask.cli.outputs import check_outputs as check_outputs
 from anymask.cli.outputs import is_stdout as is_stdout
 from anymask.cli.outputs import or_stdout as or_stdout
 from anymask.cli.outputs import stdout_suffix as stdout_suffix
+from anymask.cli.outputs import write_stdout as write_stdout
 from anymask.cli.prompts import PROMPTS as PROMPTS
 from anymask.cli.prompts import numbers as numbers
 from anymask.cli.prompts import read_one_prompt as read_one_prompt
 from anymask.cli.prompts import read_prompts as read_prompts
 from anymask.cli.serve import SERVER as SERVER
 from anymask.cli.serve import read_server as read_server
-from anymask.cli.sources import open_sources as open_sources
-from anymask.cli.streams import write_stdout as write_stdout

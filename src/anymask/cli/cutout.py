@@ -16,11 +16,16 @@ from anymask.cli.folders import FOLDER, read_job, run_folder, run_photo
 from anymask.cli.options import (
     MODEL,
     PICTURES,
+    check_not_address,
+    is_video,
+    open_sources,
     read_count,
     read_default_model,
+    read_example,
     read_model,
     read_options,
     read_pictures,
+    sources,
 )
 from anymask.cli.outputs import (
     NAME,
@@ -29,10 +34,10 @@ from anymask.cli.outputs import (
     is_stdout,
     or_stdout,
     stdout_suffix,
+    tell,
+    write_stdout,
 )
 from anymask.cli.prompts import ONE_PROMPT, read_one_prompt
-from anymask.cli.sources import check_not_address, is_video, open_sources, read_example, sources
-from anymask.cli.streams import tell, write_stdout
 from anymask.edit import CutoutSettings
 from anymask.find import FindSettings
 from anymask.formats import output_kind

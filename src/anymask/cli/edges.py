@@ -10,8 +10,15 @@ import numpy as np
 
 from anymask.base import InputError, say, write_whole
 from anymask.cli.command import Argument, Command
-from anymask.cli.options import MODEL, PICTURES, read_count, read_model, read_pictures, report_pages
-from anymask.cli.sources import open_sources
+from anymask.cli.options import (
+    MODEL,
+    PICTURES,
+    open_sources,
+    read_count,
+    read_model,
+    read_pictures,
+    report_pages,
+)
 
 WRITTEN = (".png", ".npy")
 MOST = 64  # clicks of a side

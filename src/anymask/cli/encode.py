@@ -7,8 +7,7 @@ import argparse
 from anymask.base import say
 from anymask.cli.command import Argument, Command
 from anymask.cli.folders import FOLDER, read_job, run_folder, run_photo
-from anymask.cli.options import MODEL, PICTURES, read_model, read_pictures
-from anymask.cli.sources import open_sources, sources
+from anymask.cli.options import MODEL, PICTURES, open_sources, read_model, read_pictures, sources
 from anymask.jobs import EncodeTask
 
 

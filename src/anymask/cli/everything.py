@@ -15,9 +15,9 @@ from anymask.cli.options import (
     read_model,
     read_options,
     read_pictures,
+    sources,
     wants_map,
 )
-from anymask.cli.sources import sources
 from anymask.jobs import EverythingTask, LookChoice, NamesChoice
 from anymask.segment import Arrangement, Grid
 

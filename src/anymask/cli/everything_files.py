@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from anymask.base import InputError, ProgressBar, parse_json, say
 from anymask.cli.folders import read_job, run_folder, run_photo
+from anymask.cli.options import open_sources
 from anymask.cli.outputs import (
     STDOUT,
     Target,
@@ -19,9 +20,8 @@ from anymask.cli.outputs import (
     is_file_name,
     plan_targets,
     write_objects,
+    write_stdout,
 )
-from anymask.cli.sources import open_sources
-from anymask.cli.streams import write_stdout
 from anymask.formats import has_place
 from anymask.jobs import EverythingTask, FindTask, FolderJob, PhotoItem, PictureChoice
 from anymask.masks import counted

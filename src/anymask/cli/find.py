@@ -14,16 +14,19 @@ from anymask.cli.options import (
     MODEL,
     OVERLAY,
     PICTURES,
+    check_not_address,
+    is_video,
     map_options,
     read_count,
     read_default_model,
+    read_example,
     read_model,
     read_options,
     read_pictures,
+    sources,
     wants_map,
 )
-from anymask.cli.sources import check_not_address, is_video, read_example, sources
-from anymask.cli.streams import tell
+from anymask.cli.outputs import tell
 from anymask.find import (
     DEFAULT_DETECTOR,
     NOTHING,

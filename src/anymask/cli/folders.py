@@ -13,9 +13,8 @@ from pathlib import Path
 
 from anymask.base import InputError, ProgressBar, clock_text, file_suffix, say, write_json
 from anymask.cli.command import Argument, Group, Settings
-from anymask.cli.options import read_options, report_pages
+from anymask.cli.options import check_own_names, read_options, report_pages
 from anymask.cli.outputs import NAME, check_suffix
-from anymask.cli.sources import check_own_names
 from anymask.jobs import (
     FIRST_FAILURES,
     FolderJob,

@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING
 from anymask import __version__
 from anymask.base import AnymaskError, disk_message, missing_extra
 from anymask.base.synonyms import COMMAND_WORDS
+from anymask.cli.command import nearest
 from anymask.cli.command_table import COMMANDS, SUMMARIES, commands, plugin_summaries
-from anymask.cli.parser import nearest
-from anymask.cli.streams import quieten_decoders, utf8_stdio
+from anymask.cli.outputs import quieten_decoders, utf8_stdio
 
 if TYPE_CHECKING:
     from anymask.cli.command import Command

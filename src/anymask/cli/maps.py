@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from anymask.base import InputError, ProgressBar, say
-from anymask.cli.options import read_model, read_options, read_pictures
-from anymask.cli.sources import open_sources
+from anymask.cli.options import open_sources, read_model, read_options, read_pictures
 from anymask.jobs import LookChoice, MapChoice
 from anymask.masks import counted, percent
 from anymask.models.rules import FIELD_MODELS

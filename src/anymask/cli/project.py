@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from anymask.base import InputError, ProgressBar, say, write_json
 from anymask.cli.command import Argument, Command, Group, Settings
-from anymask.cli.options import read_options
-from anymask.cli.sources import read_example
+from anymask.cli.options import read_example, read_options
 from anymask.formats import ReadSettings
 from anymask.jobs import parse_page
 from anymask.models.rules import default_model

@@ -11,10 +11,18 @@ from typing import Any, get_args
 from anymask.base import InputError, ProgressBar, say
 from anymask.cli.command import Argument, Command
 from anymask.cli.folders import FOLDER, run_folder, run_photo
-from anymask.cli.options import MODEL, read_default_model, read_model, read_options
-from anymask.cli.outputs import STDOUT, is_stdout, or_stdout, stdout_suffix
-from anymask.cli.sources import check_not_address, is_video, open_sources, read_example, sources
-from anymask.cli.streams import write_stdout
+from anymask.cli.options import (
+    MODEL,
+    check_not_address,
+    is_video,
+    open_sources,
+    read_default_model,
+    read_example,
+    read_model,
+    read_options,
+    sources,
+)
+from anymask.cli.outputs import STDOUT, is_stdout, or_stdout, stdout_suffix, write_stdout
 from anymask.find import FindSettings
 from anymask.images import MaskValues
 from anymask.jobs import (

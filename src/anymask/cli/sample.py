@@ -7,8 +7,7 @@ from pathlib import Path
 
 from anymask.base import InputError, say, write_whole
 from anymask.cli.command import Argument, Command
-from anymask.cli.outputs import STDOUT
-from anymask.cli.streams import write_stdout
+from anymask.cli.outputs import STDOUT, write_stdout
 from anymask.images import SAMPLES, sample
 
 ALL = "all"

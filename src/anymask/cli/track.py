@@ -7,10 +7,16 @@ from pathlib import Path
 
 from anymask.base import InputError
 from anymask.cli.command import Argument, Command, Group, Settings
-from anymask.cli.options import MODEL, SESSION, option_of, read_default_model, read_options
+from anymask.cli.options import (
+    MODEL,
+    SESSION,
+    check_not_address,
+    option_of,
+    read_default_model,
+    read_options,
+)
+from anymask.cli.outputs import tell
 from anymask.cli.prompts import TRACKED_PROMPTS, read_tracked_prompts
-from anymask.cli.sources import check_not_address
-from anymask.cli.streams import tell
 from anymask.track import (
     GROUPS,
     CutoutLook,

@@ -6,10 +6,9 @@ import argparse
 from pathlib import Path
 
 from anymask.cli.command import Argument, Command, Group, Settings
-from anymask.cli.options import MODEL, SESSION, read_default_model, read_options
+from anymask.cli.options import MODEL, SESSION, check_not_address, read_default_model, read_options
+from anymask.cli.outputs import tell
 from anymask.cli.prompts import TRACKED_PROMPTS, read_tracked_prompts
-from anymask.cli.sources import check_not_address
-from anymask.cli.streams import tell
 from anymask.volumes import VolumeFiles, VolumeSettings, track_volume_file
 
 NOTE = (

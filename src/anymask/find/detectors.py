@@ -53,7 +53,7 @@ class DetectorFacts:
     sha256: str | None = None  # Hash of the weights, 64 hexadecimal digits, or None
     licence: str  # Licence of the weights
     stated_by: str  # Source of revision, size and hash
-    runs: str  # Runtime: "transformers", "onnx" or "clip" (PyTorch alone)
+    runs: str  # Runtime: "transformers" or "onnx"
     files: tuple[str, ...] = ()  # Required files. Empty for all files of the repository.
     threshold: float  # Minimum score in the published examples, 0..1
     parameters: str  # Number of parameters
@@ -120,8 +120,7 @@ def open_detector(detector: str | Path | Detector, device: str = "auto") -> Dete
     """Load a detector. The most recent one is cached.
 
     Args:
-        detector: A name of `known_detectors()`, a folder, a weights file of CLIP, or a loaded
-            detector.
+        detector: A name of `known_detectors()`, a folder, or a loaded detector.
         device: Torch device: "auto", "cpu", "cuda", ...
 
     Raises:
@@ -145,7 +144,7 @@ def open_detector(detector: str | Path | Detector, device: str = "auto") -> Dete
             f"{facts.name} is not downloaded ({facts.licence}). Run: "
             f"anymask models get {facts.name}"
         )
-    if not facts and not folder.exists():
+    if not facts and not folder.is_dir():
         name = str(detector)
         near = difflib.get_close_matches(name.lower().replace("-", "_"), known_detectors(), 2)
         guess = f"Did you mean {' or '.join(near)}? " if near else ""
@@ -153,9 +152,7 @@ def open_detector(detector: str | Path | Detector, device: str = "auto") -> Dete
             f"Unknown detector {name!r}. {guess}Available: {', '.join(known_detectors())}."
         )
     with _OPENING:
-        # A file of a cache is a link into a folder without the vocabulary, so it is not resolved.
-        place = folder.resolve() if folder.is_dir() else folder.parent.resolve() / folder.name
-        return _open_folder(place, facts, device)
+        return _open_folder(folder.resolve(), facts, device)
 
 
 def _need_transformers() -> None:
@@ -167,11 +164,10 @@ _OPEN: dict[tuple[Path, str, str], Detector] = {}  # most recent detector
 
 
 def _open_folder(folder: Path, facts: DetectorFacts | None, device: str) -> Detector:
-    """Load the detector in a folder, selected by its files, or the CLIP model of a file."""
+    """Load the detector in a folder, selected by its files."""
     name = facts.name if facts else folder.name
-    kind = _kind_of(folder) if folder.is_dir() else "clip"
-    weights = _weights_of(folder) if folder.is_dir() else folder
-    if weights.suffix != ".onnx" and kind != "clip":
+    kind, weights = _kind_of(folder), _weights_of(folder)
+    if weights.suffix != ".onnx":
         _need_transformers()
     digest = _checked_hash(weights, facts)
     key = (weights, digest, device)
@@ -187,7 +183,7 @@ def _open_folder(folder: Path, facts: DetectorFacts | None, device: str) -> Dete
     elif kind == "clip":
         from anymask.find.clip import ClipNames
 
-        opened = ClipNames(name, weights, threshold, device)
+        opened = ClipNames(name, folder, threshold, device)
     elif kind.startswith("sam3"):
         from anymask.find.sam3 import Sam3
 

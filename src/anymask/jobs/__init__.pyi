@@ -3,9 +3,6 @@ from anymask.jobs.folder import FIRST_FAILURES as FIRST_FAILURES
 from anymask.jobs.folder import Summary as Summary
 from anymask.jobs.folder import finish_job as finish_job
 from anymask.jobs.folder import run_job as run_job
-from anymask.jobs.photos import FolderJob as FolderJob
-from anymask.jobs.photos import PhotoItem as PhotoItem
-from anymask.jobs.photos import own_names as own_names
 from anymask.jobs.pool import ItemDone as ItemDone
 from anymask.jobs.pool import ItemLost as ItemLost
 from anymask.jobs.pool import ItemStep as ItemStep
@@ -16,12 +13,15 @@ from anymask.jobs.review import RedactReport as RedactReport
 from anymask.jobs.review import beside as beside
 from anymask.jobs.review import redact_photos as redact_photos
 from anymask.jobs.review import write_list as write_list
+from anymask.jobs.settings import FolderJob as FolderJob
 from anymask.jobs.settings import LookChoice as LookChoice
 from anymask.jobs.settings import MapChoice as MapChoice
 from anymask.jobs.settings import ModelChoice as ModelChoice
 from anymask.jobs.settings import NamesChoice as NamesChoice
+from anymask.jobs.settings import PhotoItem as PhotoItem
 from anymask.jobs.settings import PictureChoice as PictureChoice
 from anymask.jobs.settings import model_choice as model_choice
+from anymask.jobs.settings import own_names as own_names
 from anymask.jobs.settings import parse_bands as parse_bands
 from anymask.jobs.settings import parse_page as parse_page
 from anymask.jobs.settings import parse_ranges as parse_ranges

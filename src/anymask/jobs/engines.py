@@ -45,8 +45,8 @@ from anymask.base import (
     pick_threads,
     threads_each,
 )
-from anymask.jobs.photos import FolderJob, PhotoItem
 from anymask.jobs.pool import Idle, ItemDone, ItemLost, WorkerReady, run_in_pool
+from anymask.jobs.settings import FolderJob, PhotoItem
 
 # Errors that affect all images.
 NO_ROOM = frozenset({errno.ENOSPC, errno.EROFS, errno.EDQUOT})

@@ -31,8 +31,8 @@ from anymask.base import (
     this_machine,
 )
 from anymask.jobs.engines import PhotoResult, PhotoTask, process
-from anymask.jobs.photos import FolderJob
 from anymask.jobs.pool import Idle, WorkerReady
+from anymask.jobs.settings import FolderJob
 
 FIRST_FAILURES = 20  # maximum number of failures in a summary; the error log contains all
 

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from anymask.base import DataError, OnProgress, file_sha256, parse_json, whole_file, write_json
-from anymask.jobs.photos import PhotoItem
-from anymask.jobs.settings import PictureChoice
+from anymask.jobs.settings import PhotoItem, PictureChoice
 from anymask.masks import save_picture
 
 if TYPE_CHECKING:

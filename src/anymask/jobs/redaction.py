@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Any
 from anymask.base import DataError, ImageError, InputError, OnProgress, check_keywords, whole_file
 from anymask.formats import AnnotatedImage, Dataset, read
 from anymask.images import read_pages
-from anymask.jobs.photos import PhotoItem, PlacedPhotos
 from anymask.jobs.records import PhotoFile
-from anymask.jobs.settings import PictureChoice
+from anymask.jobs.settings import PhotoItem, PictureChoice, PlacedPhotos
 from anymask.masks import OPAQUE, TRANSPARENT, Mask, Masks, mask_to_rle, rle_to_string, save_picture
 from anymask.track import is_track_file, masks_of_frames
 

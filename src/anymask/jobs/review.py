@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from anymask.base import DataError, InputError, brief, csv_text, parse_json, write_json, write_whole
 from anymask.jobs.engines import PhotoTask
 from anymask.jobs.folder import run_job
-from anymask.jobs.photos import FolderJob, PhotoItem
 from anymask.jobs.redaction import RedactLabels, RedactTask, refuse_pages
+from anymask.jobs.settings import FolderJob, PhotoItem
 from anymask.jobs.verbs import FindTask, Photos
 from anymask.masks import picture_format
 from anymask.track import FILMS

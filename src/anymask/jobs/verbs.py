@@ -26,10 +26,19 @@ from anymask.base import (
 from anymask.formats import AnnotatedImage, Dataset, ReadKeywords, box_of, output_stem, read
 from anymask.jobs.engines import PhotoTask
 from anymask.jobs.folder import OnSummary, Summary, run_job
-from anymask.jobs.photos import Engine, FolderJob, PhotoItem, PlacedPhotos
 from anymask.jobs.records import MaskWork, PhotoFile
 from anymask.jobs.redaction import RedactTask
-from anymask.jobs.settings import LookChoice, ModelChoice, NamesChoice, PictureChoice, model_choice
+from anymask.jobs.settings import (
+    Engine,
+    FolderJob,
+    LookChoice,
+    ModelChoice,
+    NamesChoice,
+    PhotoItem,
+    PictureChoice,
+    PlacedPhotos,
+    model_choice,
+)
 from anymask.masks import cut_boxes, rle_to_string
 from anymask.models.rules import default_model
 

@@ -1,4 +1,3 @@
-from anymask.models.clip import ClipConfig as ClipConfig
 from anymask.models.clip import tower_blocks as tower_blocks
 from anymask.models.image_model import ImageModel as ImageModel
 from anymask.models.layers import LayerNorm2d as LayerNorm2d

@@ -37,7 +37,7 @@ from torch.nn import functional as F
 from anymask.base import AnymaskError, BoolArray, InputError, UintImage
 from anymask.find import BytePairs
 from anymask.images import load_image, load_mask
-from anymask.models import ClipConfig, Mlp, add_submodule, sine_grid, tower_blocks
+from anymask.models import Mlp, add_submodule, sine_grid, tower_blocks
 from anymask.runtime import load_official, read_checkpoint
 
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
@@ -240,8 +240,9 @@ class TextEncoder(nn.Module):
         table = nn.Parameter(torch.zeros(config.context, hidden))
         self.lang_encoder.positional_embedding = table
         self.lang_encoder.token_embedding = nn.Embedding(config.vocabulary, hidden)
-        sizes = ClipConfig(head_dim=hidden // config.heads)
-        self.lang_encoder.resblocks = tower_blocks(sizes, hidden, config.text_layers)
+        self.lang_encoder.resblocks = tower_blocks(
+            hidden, config.text_layers, hidden // config.heads
+        )
         self.lang_encoder.ln_final = nn.LayerNorm(hidden)
         for norm in self.lang_encoder.modules():
             if isinstance(norm, nn.LayerNorm):

@@ -6,10 +6,6 @@ from anymask.models.rules.crops import closer_window as closer_window
 from anymask.models.rules.crops import logits_around as logits_around
 from anymask.models.rules.crops import mean_probability as mean_probability
 from anymask.models.rules.crops import object_box as object_box
-from anymask.models.rules.family import Family as Family
-from anymask.models.rules.family import check_prompt as check_prompt
-from anymask.models.rules.family import group_prompts as group_prompts
-from anymask.models.rules.family import mask_on_photo as mask_on_photo
 from anymask.models.rules.memory import ABSENT as ABSENT
 from anymask.models.rules.memory import ANCHOR as ANCHOR
 from anymask.models.rules.memory import CARRIED as CARRIED
@@ -49,10 +45,14 @@ from anymask.models.rules.registry import GRID_IN_WORDS as GRID_IN_WORDS
 from anymask.models.rules.registry import MODEL_VARIABLE as MODEL_VARIABLE
 from anymask.models.rules.registry import OBJECT_SIZES as OBJECT_SIZES
 from anymask.models.rules.registry import SHIPPED as SHIPPED
+from anymask.models.rules.registry import Family as Family
 from anymask.models.rules.registry import NanoFamily as NanoFamily
 from anymask.models.rules.registry import RegistryEntry as RegistryEntry
 from anymask.models.rules.registry import SamFamily as SamFamily
+from anymask.models.rules.registry import check_prompt as check_prompt
 from anymask.models.rules.registry import default_model as default_model
 from anymask.models.rules.registry import family_names as family_names
+from anymask.models.rules.registry import group_prompts as group_prompts
+from anymask.models.rules.registry import mask_on_photo as mask_on_photo
 from anymask.models.rules.registry import open_family as open_family
 from anymask.models.rules.registry import shipped_tables as shipped_tables
