@@ -50,7 +50,6 @@ from anymask.masks.answer import (
     worth,
 )
 from anymask.models.rules import DEFAULT_VIDEO_MODEL, SHIPPED, group_prompts, shipped_tables
-from anymask.runtime import PromptDecoding, require
 from anymask.runtime.manifest import write_tables
 from anymask.segment import encode_image
 
@@ -139,7 +138,7 @@ def ask(
     embedding = encode_image(runtime, image)
     prompts = [Prompt.of(points=[centre_click(truth)]) for truth in truths]
     for places, batch in group_prompts(prompts, embedding.geometry, spec, 16):
-        decoded = require(runtime, PromptDecoding).decode(embedding.seen, batch)
+        decoded = runtime.decode(embedding.seen, batch)
         for n, coords, logits, quality in zip(places, batch.coords, *decoded, strict=True):
             counted = truths[n] & ~ignore
             cells = [clicked_cell(coords[0], embedding.geometry, spec)]

@@ -26,7 +26,7 @@ from torch import nn
 from anymask import models
 from anymask.base import AnymaskError, this_machine, write_json
 from anymask.masks import EncoderOutput, ModelPrompts, ModelSpec, iou
-from anymask.runtime import TorchRuntime, VideoSteps, entry, pick_device
+from anymask.runtime import TorchRuntime, entry, pick_device
 
 PRECISIONS = ("fp32", "bf16", "fp16")
 PARITY = {"fp32": 1e-3}  # of logits; what else is measured has no bound
@@ -76,7 +76,7 @@ class OfPictures:
 
     def follow(self) -> Any:
         """Logits of a video's second frame; None of an image model."""
-        steps = self.runtime.capability(VideoSteps)
+        steps = self.runtime.video
         if steps is None:
             return None
         frame = steps.see_frame(self.picture)

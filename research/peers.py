@@ -38,7 +38,7 @@ import anymask
 from anymask.base import import_offline, this_machine, thread_setting, write_json
 from anymask.masks import box_nms
 from anymask.models import build
-from anymask.runtime import VideoSteps, require
+from anymask.runtime import require
 
 CLICK = (0.5, 0.5)  # of the image's width and height
 PLACES = ((0.3, 0.5), (0.7, 0.5))  # of the objects of a video
@@ -245,7 +245,7 @@ def ours(name: str, weights: Path, image: np.ndarray, everything: bool) -> Steps
         "encode": encode,
         "click": lambda: model.segment(held["seen"], points=point).best.mask,
     }
-    if model.runtime.capability(VideoSteps) is not None:
+    if model.runtime.video is not None:
         steps |= our_video(model)
     every = {"mode": "exact", "score": 0.0, "stability": 0.0}
     return steps | ({"everything": lambda: model.everything(image, **every)} if everything else {})
@@ -253,7 +253,8 @@ def ours(name: str, weights: Path, image: np.ndarray, everything: bool) -> Steps
 
 def our_video(model: Any) -> Steps:
     """A frame of a video, preprocessed already."""
-    video, side = require(model.runtime, VideoSteps), model.runtime.spec.image_side
+    runtime = model.runtime
+    video, side = require(runtime, runtime.video, "video steps"), runtime.spec.image_side
     image = np.random.default_rng(0).standard_normal((3, side, side)).astype(np.float32)
     frame, number = video.see_frame(image), 0
     banks = []

@@ -24,7 +24,7 @@ from anymask.models.rules import (
     MemoryAnswer,
     MemoryQuestion,
 )
-from anymask.runtime import Remembering
+from anymask.runtime import ReadMemory
 from anymask.segment import Model
 from anymask.track import TrackMoment, reduce_frame
 from anymask.track.image_tracker import KNOWN, RECENT_FRAMES, ImageTracker, frame_maps
@@ -67,16 +67,16 @@ class RuleReader:
 class _Notes:
     """Keeps the hints of all that is asked."""
 
-    def __init__(self, reader: Remembering) -> None:
+    def __init__(self, reader: ReadMemory) -> None:
         self.reader, self.asked = reader, list[MemoryQuestion]()
 
     def read_memory(self, questions: Sequence[MemoryQuestion]) -> list[MemoryAnswer]:
         self.asked += questions
-        return self.reader.read_memory(questions)
+        return self.reader(questions)
 
 
 def rehearse(
-    model: Model, reader: Remembering, frames: UintImage, masks: BoolArray
+    model: Model, reader: ReadMemory, frames: UintImage, masks: BoolArray
 ) -> Rehearsal:  # (T, H, W, 3), (N, H, W)
     """Follow N objects from their first masks through a clip."""
     notes = _Notes(reader)

@@ -17,7 +17,6 @@ from anymask.models.edge_refiner import EdgeRefiner
 from anymask.runtime import (
     ASSETS,
     REFINER_WEIGHTS,
-    EdgeRefining,
     GraphNames,
     OnnxRuntime,
     manifest_to_json,
@@ -49,12 +48,12 @@ def test_torch_and_onnx_say_the_same(refined: Path, cells: int) -> None:
     photo = rng.integers(0, 256, (SIDE, SIDE, 3)).astype(np.uint8)
     logits = cv2.GaussianBlur(rng.normal(0, 20, (cells, cells)).astype(np.float32), (0, 0), 3)
     prompt = rng.normal(0, 1, (2, SIDE, SIDE)).astype(np.float32)
-    onnx = OnnxRuntime(refined).capability(EdgeRefining)
+    onnx = OnnxRuntime(refined).refine_edge
     module = load_refiner(refined)
     assert onnx is not None
     assert module is not None
     wanted = TorchEdges(module, torch.device("cpu")).refine_edge(photo, logits, prompt)
-    got = onnx.refine_edge(photo, logits, prompt)
+    got = onnx(photo, logits, prompt)
     assert np.abs(wanted).max() > 0.1
     np.testing.assert_allclose(got, wanted, atol=1e-3)
 
@@ -95,7 +94,7 @@ def test_without_the_network_colours_decide(refined: Path, tmp_path: Path) -> No
         anymask.load(str(folder)).segment(photo, **asked).first.pixels()  # type: ignore[arg-type]
         for folder in (refined, plain)
     )
-    assert OnnxRuntime(plain).capability(EdgeRefining) is None
+    assert OnnxRuntime(plain).refine_edge is None
     assert (with_network != colours).any()
 
 
@@ -104,11 +103,11 @@ def test_an_altered_graph_is_refused(refined: Path, tmp_path: Path) -> None:
     shutil.copytree(refined, folder)
     with (folder / "refiner.onnx").open("ab") as file:
         file.write(b"x")
-    edges = OnnxRuntime(folder).capability(EdgeRefining)
+    edges = OnnxRuntime(folder).refine_edge
     assert edges is not None
     blank = np.zeros((SIDE, SIDE, 3), np.uint8), np.zeros((20, 20), np.float32)
     with pytest.raises(WeightsError, match="refiner.onnx was changed or truncated"):
-        edges.refine_edge(*blank, np.zeros((2, SIDE, SIDE), np.float32))
+        edges(*blank, np.zeros((2, SIDE, SIDE), np.float32))
 
 
 def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import torch
 from anymask.base import WeightsError, file_sha256
 from anymask.models.memory_reader import MemoryReader, ReaderSizes
 from anymask.models.rules import FrameMaps, MemoryQuestion
-from anymask.runtime import ASSETS, OnnxRuntime, Remembering, read_manifest
+from anymask.runtime import ASSETS, OnnxRuntime, read_manifest
 from anymask.runtime.manifest import GraphNames
 from anymask.training import copy_bundle
 from anymask.training.export_graphs import round_to_half
@@ -56,13 +56,13 @@ def some_question(height: int, width: int, cells: int) -> MemoryQuestion:
 
 @pytest.mark.parametrize(("height", "width", "cells"), [(4, 6, 24), (9, 5, 90), (3, 3, 7)])
 def test_torch_and_onnx_say_the_same(bundle: Path, height: int, width: int, cells: int) -> None:
-    onnx = OnnxRuntime(bundle).capability(Remembering)
+    onnx = OnnxRuntime(bundle).read_memory
     assert onnx is not None
     asked = some_question(height, width, cells)
     arrays = (*astuple(asked.frame), *astuple(asked)[1:])
     with torch.no_grad():
         logits, seen = some_reader()(*(torch.from_numpy(one)[None] for one in arrays))
-    (got,) = onnx.read_memory([asked])
+    (got,) = onnx([asked])
     assert got.logits.shape == (4 * height, 4 * width)
     assert np.abs(logits[0, 0].numpy() - asked.hints[0]).max() > 0.1
     np.testing.assert_allclose(got.logits, logits[0, 0].numpy(), atol=5e-3)
@@ -71,26 +71,26 @@ def test_torch_and_onnx_say_the_same(bundle: Path, height: int, width: int, cell
 
 def test_objects_of_one_frame_are_answered_in_their_order(bundle: Path) -> None:
     """Two that remember the same cells, and between them one that remembers others."""
-    onnx = OnnxRuntime(bundle).capability(Remembering)
+    onnx = OnnxRuntime(bundle).read_memory
     assert onnx is not None
     first, other = some_question(4, 6, 24), some_question(4, 6, 30)
     second = replace(first, hints=-first.hints, memory_labels=1 - first.memory_labels)
     asked = [first, replace(other, frame=first.frame), second]
-    for one, alone in zip(onnx.read_memory(asked), asked, strict=True):
-        (wanted,) = onnx.read_memory([alone])
+    for one, alone in zip(onnx(asked), asked, strict=True):
+        (wanted,) = onnx([alone])
         np.testing.assert_allclose(one.logits, wanted.logits, atol=5e-3)
         assert one.seen == pytest.approx(wanted.seen, abs=5e-3)
 
 
 def test_where_nothing_recent_is_remembered_the_prompted_cells_are_read_alone(bundle: Path) -> None:
-    onnx = OnnxRuntime(bundle).capability(Remembering)
+    onnx = OnnxRuntime(bundle).read_memory
     assert onnx is not None
     asked = some_question(4, 6, 24)
     asked = replace(asked, memory_kinds=np.ones(24, np.float32))
     arrays = (*astuple(asked.frame), *astuple(asked)[1:])
     with torch.no_grad():
         logits, _ = some_reader()(*(torch.from_numpy(one)[None] for one in arrays))
-    (got,) = onnx.read_memory([asked])
+    (got,) = onnx([asked])
     np.testing.assert_allclose(got.logits, logits[0, 0].numpy(), atol=5e-3)
 
 
@@ -110,14 +110,14 @@ def test_a_graph_of_other_inputs_is_refused(bundle: Path, tmp_path: Path) -> Non
     told = manifest.read_text(encoding="utf-8")
     manifest.write_text(told.replace('"recent_there"', '"memory_kinds"'), encoding="utf-8")
     with pytest.raises(WeightsError, match=r"nano has .*memory_kinds. Train the memory network"):
-        OnnxRuntime(tmp_path / "older").capability(Remembering)
+        _ = OnnxRuntime(tmp_path / "older").read_memory
 
 
 def test_an_altered_graph_is_refused(bundle: Path, tmp_path: Path) -> None:
     copy_bundle(bundle, tmp_path / "altered")
     with (tmp_path / "altered" / "memory.onnx").open("ab") as file:
         file.write(b"x")
-    reader = OnnxRuntime(tmp_path / "altered").capability(Remembering)
+    reader = OnnxRuntime(tmp_path / "altered").read_memory
     assert reader is not None
     with pytest.raises(WeightsError, match="memory.onnx was changed or truncated"):
-        reader.read_memory([some_question(3, 3, 7)])
+        reader([some_question(3, 3, 7)])

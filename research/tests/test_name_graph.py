@@ -11,7 +11,7 @@ import torch
 from anymask.base import WeightsError, file_sha256
 from anymask.models.rules import NameTable
 from anymask.models.rules.crops import SIDE
-from anymask.runtime import ASSETS, NAME_VECTORS, GraphNames, MaskNaming, OnnxRuntime, read_manifest
+from anymask.runtime import ASSETS, NAME_VECTORS, GraphNames, OnnxRuntime, read_manifest
 from anymask.runtime.onnx import read_table
 from anymask.training import copy_bundle
 from anymask.training.export_graphs import round_to_half
@@ -54,7 +54,7 @@ def test_torch_and_onnx_say_the_same(bundle: Path, namer: Namer, count: int) -> 
     photos = rng.integers(0, 256, (count, SIDE, SIDE, 3), dtype=np.uint8)
     masks = rng.integers(0, 256, (count, SIDE, SIDE), dtype=np.uint8)
     masks[0] = 0  # of nothing
-    naming = OnnxRuntime(bundle).capability(MaskNaming)
+    naming = OnnxRuntime(bundle).naming
     assert naming is not None
     vectors = naming.embed_crops(photos, masks)
     planes = torch.from_numpy(photos).permute(0, 3, 1, 2).float()
@@ -69,14 +69,14 @@ def test_the_mask_is_looked_at(bundle: Path) -> None:
     photos[1] = photos[0]
     masks = np.zeros((2, SIDE, SIDE), np.uint8)
     masks[0, : SIDE // 2], masks[1, SIDE // 2 :] = 255, 255
-    naming = OnnxRuntime(bundle).capability(MaskNaming)
+    naming = OnnxRuntime(bundle).naming
     assert naming is not None
     vectors = naming.embed_crops(photos, masks)
     assert np.abs(vectors[0] - vectors[1]).max() > 1e-3
 
 
 def test_the_names_come_along(bundle: Path) -> None:
-    naming = OnnxRuntime(bundle).capability(MaskNaming)
+    naming = OnnxRuntime(bundle).naming
     assert naming is not None
     table = naming.name_table()
     assert table.words == ("cat", "dog", "window")
@@ -103,7 +103,7 @@ def test_damaged_names_are_one_clear_error(bundle: Path, tmp_path: Path) -> None
     with pytest.raises(WeightsError, match="Not a valid file of class names"):
         read_table(path)
     with pytest.raises(WeightsError, match="was changed"):
-        OnnxRuntime(tmp_path / "copy").capability(MaskNaming)
+        _ = OnnxRuntime(tmp_path / "copy").naming
     assert file_sha256(path) != read_manifest(tmp_path / "copy").sha256[NAME_VECTORS]
 
 
@@ -112,4 +112,4 @@ def test_a_bundle_without_names_has_none(bundle: Path, tmp_path: Path) -> None:
     graphs = tuple(one for one in manifest.graphs if one.name != GraphNames.NAMES)
     runtime = OnnxRuntime(bundle)
     runtime.manifest = replace(manifest, graphs=graphs)
-    assert runtime.capability(MaskNaming) is None
+    assert runtime.naming is None

@@ -5,7 +5,6 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import pytest
@@ -15,24 +14,20 @@ from anymask.base import AnymaskError, WeightsError
 from anymask.cli import bench as command
 from anymask.masks import ALL_KINDS, EncoderOutput, ModelPrompts, ModelSpec
 from anymask.models.rules import open_family
+from anymask.runtime import ImageRuntime
 from anymask.segment import Model
 from tests.conftest import CommandLine
 from tests.segment.fakes import seen_of
 
-C = TypeVar("C")
-
 SPEC = ModelSpec(name="tiny", image_side=64, mask_side=16, accepts=ALL_KINDS)
 
 
-class Blank:
+class Blank(ImageRuntime):
     """A runtime that says nothing of interest, at once."""
 
     spec = SPEC
     family = open_family(SPEC)
     weights_hash = "blank"
-
-    def capability(self, kind: type[C]) -> C | None:
-        return self if isinstance(self, kind) else None
 
     def encode_images(self, images: np.ndarray) -> list[EncoderOutput]:
         return [seen_of(np.zeros((4, 4, 4), np.float32)) for _ in images]

@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 from types import ModuleType
-from typing import TypeVar
 
 import numpy as np
 import pytest
@@ -12,12 +11,11 @@ from PIL import Image
 from anymask.base import FloatArray
 from anymask.masks import ALL_KINDS, EncoderOutput, ModelPrompts, ModelSpec
 from anymask.models.rules import open_family
+from anymask.runtime import ImageRuntime
 from anymask.segment import Grid
 from anymask.segment.everything.search import find_everything
 from tests.golden.parity import load_recipe
 from tests.segment.fakes import seen_of
-
-C = TypeVar("C")
 
 OUR_NAMES = {  # of the settings that the reference calls otherwise
     "points_per_side": "grid",
@@ -28,7 +26,7 @@ OUR_NAMES = {  # of the settings that the reference calls otherwise
 CASES = ["default", "dense_points", "loose", "regions", "crops", "strict", "nothing_left"]
 
 
-class PlantedRuntime:
+class PlantedRuntime(ImageRuntime):
     """The references' decoder that needs no network; the model token is a filler."""
 
     spec = ModelSpec(name="planted", accepts=ALL_KINDS)
@@ -37,9 +35,6 @@ class PlantedRuntime:
 
     def __init__(self, recipe: ModuleType) -> None:
         self.recipe = recipe
-
-    def capability(self, kind: type[C]) -> C | None:
-        return self if isinstance(self, kind) else None
 
     def encode_images(self, images: FloatArray) -> list[EncoderOutput]:
         return [seen_of(np.zeros((1, 1, 1), np.float32)) for _ in images]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,18 +12,17 @@ from anymask.base import FloatArray
 from anymask.masks import OPENCV, EncoderOutput, ModelPrompts, Prompt
 from anymask.masks.answer import deepest_cell, with_middle_clicks
 from anymask.models.rules import open_family
+from anymask.runtime import ImageRuntime
 from anymask.segment import Model
 from tests.evaluation.small_sets import rectangle
 from tests.segment.fakes import SPEC, seen_of
-
-C = TypeVar("C")
 
 FOUR = replace(SPEC, family="nano", pad_point=False)
 BOX = np.array([20, 10, 60, 50], np.float32)
 PHOTO = np.zeros((128, 128, 3), np.uint8)
 
 
-class Shy:
+class Shy(ImageRuntime):
     """Draws the corner of a box, and all of it once it is confirmed; without a box, everything."""
 
     spec = FOUR
@@ -35,9 +34,6 @@ class Shy:
 
     def encode_images(self, images: FloatArray) -> list[EncoderOutput]:
         return [seen_of(image) for image in images]
-
-    def capability(self, kind: type[C]) -> C | None:
-        return self if isinstance(self, kind) else None
 
     def decode(self, seen: EncoderOutput, prompts: ModelPrompts) -> tuple[FloatArray, FloatArray]:
         self.asked.append(prompts)

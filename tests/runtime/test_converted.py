@@ -14,16 +14,13 @@ from anymask.base import ModelError, WeightsError
 from anymask.cli.main import main
 from anymask.masks import ModelPrompts
 from anymask.runtime import (
-    GuidedDecoding,
     OnnxRuntime,
-    PromptDecoding,
     TorchRuntime,
-    VectorPrompts,
     find_converted,
     open_runtime,
     store,
 )
-from anymask.runtime.converted import FAILED, KINDS, ConvertedRuntime, conversions_of
+from anymask.runtime.converted import FAILED, FEATURES, ConvertedRuntime, conversions_of
 from anymask.training import conversion
 from tests.runtime.conftest import Shelf
 from tests.runtime.exports import export_once, network
@@ -75,9 +72,9 @@ def test_the_conversion_has_every_capability_of_pytorch(
     ours = anymask.load(name, device="cpu").runtime
     eager = open_runtime(name, device="cpu", runtime="torch")
     assert isinstance(ours, ConvertedRuntime)
-    for kind in (*KINDS, PromptDecoding):
-        if eager.capability(kind) is not None:
-            assert ours.capability(kind) is not None, kind
+    for name in FEATURES.values():
+        if getattr(eager, name) is not None:
+            assert getattr(ours, name) is not None, name
     assert ours._torch is None  # asking opens nothing
     seen = ours.encode_images(image(ours))[0]
     logits, quality = ours.decode(seen, prompts(ours))
@@ -94,7 +91,7 @@ def test_pytorch_answers_what_the_graphs_do_not_take(shelf: Shelf, tmp_path: Pat
     ours = anymask.load("tiny", device="cpu").runtime
     eager = open_runtime("tiny", device="cpu", runtime="torch")
     seen, theirs = ours.encode_images(image(ours))[0], eager.encode_images(image(ours))[0]
-    wide = ours.capability(VectorPrompts).vector_length()
+    wide = ours.vector_length()
     given = prompts(ours, wide)
     for got, wanted in zip(ours.decode(seen, given), eager.decode(theirs, given), strict=True):
         np.testing.assert_allclose(got, wanted, rtol=0, atol=1e-3)
@@ -102,7 +99,7 @@ def test_pytorch_answers_what_the_graphs_do_not_take(shelf: Shelf, tmp_path: Pat
     attention = np.random.default_rng(2).uniform(size=(cells, cells)).astype(np.float32)
     target = np.ones(wide, np.float32)
     for got, wanted in zip(
-        ours.capability(GuidedDecoding).decode_guided(seen, prompts(ours), attention, target),
+        ours.decode_guided(seen, prompts(ours), attention, target),
         eager.decode_guided(theirs, prompts(ours), attention, target),
         strict=True,
     ):

@@ -10,7 +10,6 @@ import pytest
 from anymask.base import InputError, WeightsError, file_sha256
 from anymask.runtime import (
     OnnxRuntime,
-    ThreadSharing,
     TorchRuntime,
 )
 from anymask.runtime.manifest import write_tables
@@ -141,7 +140,6 @@ def test_tables_that_are_none_are_told(learned: Path, text: str, told: str) -> N
 
 def test_a_sibling_has_other_threads_the_same_answers_and_is_opened_once(bundle: Path) -> None:
     runtime = OnnxRuntime(bundle, threads=3)
-    assert isinstance(runtime, ThreadSharing)
     sibling = runtime.with_threads(2)
     assert (sibling.threads, runtime.threads) == (2, 3)
     assert (sibling.device, sibling.precision) == ("cpu", "fp32")

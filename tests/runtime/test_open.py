@@ -11,10 +11,7 @@ from anymask import models
 from anymask.base import InputError, ModelError, WeightsError
 from anymask.masks import EDGE_SIDE, ChannelMix
 from anymask.runtime import (
-    EdgeRefining,
-    MaskNaming,
     OnnxRuntime,
-    Remembering,
     TorchRuntime,
     file_hash,
     licence_of_weights,
@@ -69,11 +66,11 @@ def test_other_weights_of_a_family_have_the_networks_of_the_package(tmp_path: Pa
     window = rng.integers(0, 256, (EDGE_SIDE, EDGE_SIDE, 3), dtype=np.uint8)
     cells = rng.normal(0, 3, (64, 64)).astype(np.float32)
     asked = window, cells, np.zeros((2, EDGE_SIDE, EDGE_SIDE), np.float32)
-    ours, theirs = (one.capability(EdgeRefining) for one in (tuned, shipped))
-    np.testing.assert_allclose(ours.refine_edge(*asked), theirs.refine_edge(*asked), atol=1e-2)
-    named, known = (one.capability(MaskNaming) for one in (tuned, shipped))
+    ours, theirs = (one.refine_edge for one in (tuned, shipped))
+    np.testing.assert_allclose(ours(*asked), theirs(*asked), atol=1e-2)
+    named, known = (one.naming for one in (tuned, shipped))
     assert named.name_table().network == known.name_table().network
-    assert tuned.capability(Remembering) is None  # it was learned with other maps
+    assert tuned.read_memory is None  # it was learned with other maps
 
 
 def test_pictures_of_other_channels_and_other_families_share_no_networks() -> None:

@@ -9,7 +9,7 @@ import torch
 from anymask import models
 from anymask.base import ModelError
 from anymask.masks import Features, ModelPrompts, StoredMaps
-from anymask.runtime import PromptDecoding, TorchRuntime, require
+from anymask.runtime import TorchRuntime, require
 from anymask.runtime.torch import SeenTensors
 from anymask.segment import Model
 from tests.runtime.stand_in import build, some_prompts
@@ -88,9 +88,8 @@ def test_predicting_never_copies_the_maps_and_saving_does(
     np.testing.assert_array_equal(again.logits, answer.logits)
 
 
-def test_it_answers_clicks_and_nothing_that_it_does_not_know() -> None:
+def test_a_feature_that_a_model_lacks_is_named() -> None:
     runtime = TorchRuntime(build(), device="cpu")
-    assert runtime.capability(PromptDecoding) is runtime
-    assert runtime.capability(Flies) is None
-    with pytest.raises(ModelError, match="stand_in does not support flies. Choose"):
-        require(runtime, Flies)
+    assert runtime.video is None
+    with pytest.raises(ModelError, match="stand_in does not support video steps. Choose"):
+        require(runtime, runtime.video, "video steps")

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
-from typing import TypeVar
 
 import numpy as np
 
 from anymask.base import FloatArray, UintImage
 from anymask.masks import ALL_KINDS, EncoderOutput, FeatureMap, ModelPrompts, ModelSpec, StoredMaps
 from anymask.models.rules import Family, NameTable, open_family
-
-C = TypeVar("C")
+from anymask.runtime import ImageRuntime
 
 SPEC = ModelSpec(
     name="fake",
@@ -30,7 +28,7 @@ def seen_of(*arrays: FloatArray) -> EncoderOutput:
     return StoredMaps(tuple(map(FeatureMap, names, arrays)))
 
 
-class ColourRuntime:
+class ColourRuntime(ImageRuntime):
     """Marks what has the colour under the positive clicks or in the middle of the box.
 
     Negative clicks are ignored. Quality grows with the share of the picture that the object fills,
@@ -46,9 +44,6 @@ class ColourRuntime:
     @property
     def family(self) -> Family:
         return open_family(self.spec)
-
-    def capability(self, kind: type[C]) -> C | None:
-        return self if isinstance(self, kind) else None
 
     def encode_images(self, images: FloatArray) -> list[EncoderOutput]:
         step = self.spec.image_side // self.spec.mask_side
@@ -217,3 +212,4 @@ class NamingRuntime(ColourRuntime, ColourNaming):
     def __init__(self) -> None:
         ColourRuntime.__init__(self)
         ColourNaming.__init__(self)
+        self.naming = self

@@ -13,7 +13,7 @@ import numpy as np
 
 from anymask.base import FloatArray
 from anymask.masks import Features, Mask, box_nms, logits_to_image, mask_to_rle, stability_score
-from anymask.runtime import ImageRuntime, PromptDecoding, require
+from anymask.runtime import ImageRuntime
 from anymask.segment import Grid
 from anymask.segment.everything.search import grid_prompts
 
@@ -27,13 +27,12 @@ def find_plainly(
         batch: Number of clicks decoded at once.
     """
     spec, place = runtime.spec, embedding.geometry
-    clicked = require(runtime, PromptDecoding)
     height, width = embedding.image_hw
     clicks = settings.points(0).astype(np.float64) * (width, height)
     found: list[Mask] = []
     for start in range(0, len(clicks), batch):
         asked = clicks[start : start + batch]
-        decoded = clicked.decode(embedding.seen, grid_prompts(asked, place, spec))
+        decoded = runtime.decode(embedding.seen, grid_prompts(asked, place, spec))
         kept = runtime.family.candidates(*decoded)
         for (x, y), planes, quality in zip(asked, *kept, strict=True):
             drawn = logits_to_image(planes, place)

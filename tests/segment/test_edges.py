@@ -1,5 +1,6 @@
 """Edges are put where the photo has them; what prompts fixed, and what is off, stays."""
 
+import copy
 import pickle
 from typing import Any
 
@@ -8,7 +9,6 @@ import pytest
 
 import anymask
 from anymask.masks import Prompt, clean_mask, iou, parse_region_size
-from anymask.runtime import EdgeRefining
 from anymask.segment.postprocess import prompt_fixed_pixels, remove_small_components, scaled_area
 from tests.evaluation.small_sets import rectangle
 
@@ -85,23 +85,17 @@ class Everywhere:
         return np.full((256, 256), self.says, np.float32)
 
 
-class OnlyEdges:
+def only_edges(runtime: Any, network: Everywhere | None) -> Any:
     """nano's runtime with another network of edges."""
-
-    def __init__(self, runtime: Any, network: Everywhere | None) -> None:
-        self._runtime, self._network = runtime, network
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._runtime, name)
-
-    def capability(self, kind: Any) -> Any:
-        return self._network if kind is EdgeRefining else self._runtime.capability(kind)
+    other = copy.copy(runtime)
+    other.refine_edge = network.refine_edge if network else None
+    return other
 
 
 def test_a_network_is_asked_for_what_is_read_and_obeys_the_prompt() -> None:
     """The first candidate at once, the others when their pixels are read, each once."""
     network, runtime = Everywhere(100.0), anymask.load().runtime
-    model = anymask.Model(OnlyEdges(runtime, network))
+    model = anymask.Model(only_edges(runtime, network))
     answer = model.segment(PHOTO, points=[(160, 120)])
     assert (len(answer), network.asked) == (3, 1)
     twin = pickle.loads(pickle.dumps(answer))
@@ -150,7 +144,7 @@ def test_what_is_read_later_is_of_the_photo_that_was_asked_about() -> None:
 
 def test_a_network_that_says_nothing_changes_nothing() -> None:
     runtime = anymask.load().runtime
-    model = anymask.Model(OnlyEdges(runtime, Everywhere(0.0)))
+    model = anymask.Model(only_edges(runtime, Everywhere(0.0)))
     for asked in ({"points": [(160, 120)]}, {"box": (70, 30, 250, 212)}):
         given: dict[str, Any] = {**asked, "min_island_area": 0, "max_hole_area": 0}
         refined, own = (model.segment(PHOTO, refine_edges=on, **given) for on in (True, False))

@@ -1,7 +1,5 @@
 """Photos in tiles: scenes of flat colours, whose masks are known, and a model that sees those."""
 
-from typing import TypeVar
-
 import cv2
 import numpy as np
 import pytest
@@ -19,19 +17,18 @@ from anymask.masks import (
 )
 from anymask.masks.joining import cut_bands
 from anymask.models.rules import open_family
+from anymask.runtime import ImageRuntime
 from anymask.segment import Grid, Model
 from anymask.segment.everything.search import WindowScanner
 from anymask.segment.everything.tiles import Piece, find_in_tiles, stitch
 from tests.evaluation.small_sets import rectangle
 from tests.segment.fakes import iou, seen_of
 
-C = TypeVar("C")
-
 SIDE = 64
 GRID = Grid(grid=7, score=0.3, stability=0.3)
 
 
-class FlatRuntime:
+class FlatRuntime(ImageRuntime):
     """Answers a click with the region of one colour around it, pixel for pixel."""
 
     spec = ModelSpec(
@@ -48,9 +45,6 @@ class FlatRuntime:
 
     def __init__(self) -> None:
         self.looks = 0
-
-    def capability(self, kind: type[C]) -> C | None:
-        return self if isinstance(self, kind) else None
 
     def encode_images(self, images: FloatArray) -> list[EncoderOutput]:
         self.looks += len(images)

@@ -10,7 +10,7 @@ import pytest
 
 from anymask.base import BoolArray, DataError, InputError, ModelError, PromptError, UintImage
 from anymask.masks import Mask, Masks, mask_to_rle
-from anymask.runtime import MaskNaming, mask_vectors
+from anymask.runtime import mask_vectors
 from anymask.segment import write_own_names
 from anymask.segment.labels import read_own_names, suggest_labels, with_labels
 from tests.evaluation.small_sets import rectangle
@@ -26,9 +26,6 @@ class StandIn:
         self.naming = naming
         self.spec = type("Spec", (), {"name": "stand-in"})()
         self.family = type("Rules", (), {"tables": tables or {}})()
-
-    def capability(self, kind: type) -> Any:
-        return self.naming if kind is MaskNaming else None
 
 
 def square(x: int, y: int, side: int = 10) -> BoolArray:

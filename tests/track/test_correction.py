@@ -16,7 +16,7 @@ from anymask.track.matching import CellKeys, Glimpse
 from research.nano.rehearsal import RuleReader
 from tests.segment.fakes import ColourRuntime
 from tests.track.clips import HW, moving_discs
-from tests.track.memory_models import WithReader
+from tests.track.memory_models import with_reader
 
 KEYS = CellKeys(np.eye(12, dtype=np.float32), (3, 4))  # each cell is recognized at once
 
@@ -67,7 +67,7 @@ class Shrinking(RuleReader):
 
 def test_a_correction_lasts_that_the_network_would_lose(tmp_path: Path) -> None:
     pictures, truth = moving_discs(7)
-    model, file = Model(WithReader(anymask.load().runtime, Shrinking())), tmp_path / "kept"
+    model, file = Model(with_reader(anymask.load().runtime, Shrinking())), tmp_path / "kept"
     with open_session(model, pictures, session=file) as session:
         session.add(frame=0, mask=truth[0][0])
         alone = [iou(frame.masks[1], truth[frame.index][0]) for frame in session]

@@ -15,7 +15,7 @@ from anymask.track.image_tracker import ImageTracker, from_plane, soft_to_parts,
 from research.nano.rehearsal import RuleReader, rehearse
 from tests.segment.fakes import iou
 from tests.track.clips import moving_discs
-from tests.track.memory_models import WithReader
+from tests.track.memory_models import with_reader
 
 PICTURES, TRUTH = moving_discs(4)
 
@@ -43,7 +43,7 @@ class Notes(RuleReader):
 
 
 def test_a_network_that_repeats_the_rule_gives_the_masks_of_matching(nano: Model) -> None:
-    by_rule = follow(Model(WithReader(nano.runtime, RuleReader())), tracker="memory")
+    by_rule = follow(Model(with_reader(nano.runtime, RuleReader())), tracker="memory")
     for one, other, truth in zip(by_rule, follow(nano, tracker="match"), TRUTH, strict=True):
         assert iou(one, other) > 0.98
         assert iou(one, truth[0]) > 0.7
@@ -51,7 +51,7 @@ def test_a_network_that_repeats_the_rule_gives_the_masks_of_matching(nano: Model
 
 def test_what_is_asked_grows_with_what_is_remembered(nano: Model) -> None:
     notes = Notes()
-    follow(Model(WithReader(nano.runtime, notes)))
+    follow(Model(with_reader(nano.runtime, notes)))
     cells = notes.asked[0].frame.keys[0].size
     kinds = [one.memory_kinds.reshape(-1, cells).mean(axis=1).tolist() for one in notes.asked]
     assert kinds == [[ANCHOR], [ANCHOR, RECENT], [ANCHOR, RECENT, RECENT]]
@@ -67,7 +67,7 @@ def test_what_is_asked_grows_with_what_is_remembered(nano: Model) -> None:
 
 def test_objects_that_remember_the_same_frames_are_asked_about_together(nano: Model) -> None:
     notes = Notes()
-    with open_session(Model(WithReader(nano.runtime, notes)), PICTURES) as opened:
+    with open_session(Model(with_reader(nano.runtime, notes)), PICTURES) as opened:
         for number in (0, 1):
             opened.add(frame=0, id=number + 1, mask=TRUTH[0][number])
         list(opened)
@@ -81,16 +81,16 @@ def test_an_object_that_the_network_does_not_see_is_hidden(nano: Model) -> None:
         def read_memory(self, questions: Sequence[MemoryQuestion]) -> list[MemoryAnswer]:
             return [MemoryAnswer(one.logits, -3.0) for one in super().read_memory(questions)]
 
-    masks = follow(Model(WithReader(nano.runtime, Blind())))
+    masks = follow(Model(with_reader(nano.runtime, Blind())))
     assert masks[0].any()
     assert not any(mask.any() for mask in masks[1:])
 
 
 def test_auto_takes_a_network_where_there_is_one(nano: Model) -> None:
-    with_network = Model(WithReader(nano.runtime, RuleReader()))
+    with_network = Model(with_reader(nano.runtime, RuleReader()))
     assert open_tracker(with_network).name.startswith("memory:")
     assert open_tracker(with_network, "match").name.startswith("match:")
-    without = Model(WithReader(nano.runtime, None))
+    without = Model(with_reader(nano.runtime, None))
     tracker = open_tracker(without)
     assert isinstance(tracker, ImageTracker)
     assert tracker.way == "match"

@@ -12,7 +12,6 @@ import pytest
 
 import anymask
 from anymask.base import InputError, PromptError
-from anymask.runtime import ThreadSharing
 from anymask.segment import Model
 from anymask.track import TrackedFrame, VideoSession, open_session, review_text
 from tests.segment.fakes import ColourRuntime, iou
@@ -261,7 +260,7 @@ def test_a_resolution_that_changes_is_followed() -> None:
 
 def test_the_threads_of_a_model_are_shared_between_the_frame_and_the_next_one() -> None:
     runtime = anymask.load().runtime
-    assert isinstance(runtime, ThreadSharing)
+    assert runtime.threads
     for threads, each in ((1, 1), (2, 1), (3, 2)):
         with open_session(Model(runtime.with_threads(threads)), PICTURES) as session:
             assert session.tracker.model.runtime.threads == each  # type: ignore[attr-defined]

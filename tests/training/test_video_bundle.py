@@ -21,7 +21,7 @@ from anymask.runtime import (
     OnnxRuntime,
     TorchRuntime,
     VideoAnswer,
-    VideoSteps,
+    VideoRuntime,
     read_manifest,
 )
 from anymask.runtime.onnx_video import OnnxVideo, read_constants, to_bfloat16
@@ -55,14 +55,14 @@ def bundle(network: VideoModel, tmp_path_factory: pytest.TempPathFactory) -> Pat
     return folder
 
 
-def steps_of(runtime: TorchRuntime | OnnxRuntime) -> VideoSteps:
-    steps = runtime.capability(VideoSteps)
+def steps_of(runtime: TorchRuntime | OnnxRuntime) -> VideoRuntime:
+    steps = runtime.video
     assert steps is not None
     return steps
 
 
 def steps_of_frame(
-    steps: VideoSteps, image: np.ndarray, number: int, banks: list[object]
+    steps: VideoRuntime, image: np.ndarray, number: int, banks: list[object]
 ) -> tuple[list[VideoAnswer], list[object]]:
     """Two objects: on frame 0 by a point and by a mask; on frame 4 the first one is corrected."""
     frame, prompted = steps.see_frame(image), [False, False]
@@ -87,7 +87,7 @@ def steps_of_frame(
     return answers, [steps.remember(frame, b, h, (number, False), said) for b, h, said in rows]
 
 
-def assert_alike(sides: list[VideoSteps], side: int) -> None:
+def assert_alike(sides: list[VideoRuntime], side: int) -> None:
     """Seven frames of both, step by step, and the banks in the end."""
     chance = np.random.default_rng(0)
     banks: list[list[object]] = [[None, None], [None, None]]

@@ -56,7 +56,7 @@ def lumps(seed: int) -> np.ndarray:
 class Waves:
     """A network of edges that says the same of every window."""
 
-    def refine_edge(self, *_: Any) -> np.ndarray:
+    def __call__(self, *_: Any) -> np.ndarray:
         y, x = np.mgrid[:256, :256]
         return (5 * np.sin(x / 9) * np.cos(y / 7)).astype(np.float32)
 

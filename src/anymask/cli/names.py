@@ -17,7 +17,7 @@ def run(args: argparse.Namespace) -> None:
     """Learn or list names. Raises InputError, DataError or ModelError."""
     from anymask.formats import read
     from anymask.jobs import learn_names
-    from anymask.runtime import MaskNaming, require
+    from anymask.runtime import require
 
     if bool(args.sources) != (args.output is not None):
         raise InputError(
@@ -27,7 +27,7 @@ def run(args: argparse.Namespace) -> None:
         raise InputError(f"-o {args.output} is not a .json file. Use a name ending in .json.")
     model = read_model(args).load()
     if not args.sources:
-        table = require(model.runtime, MaskNaming).name_table()
+        table = require(model.runtime, model.runtime.naming, "mask naming").name_table()
         learned = set(table.chosen(None).labels)
         untrained = sorted(set(table.words) - learned)
         print(f"{len(learned)} built-in names with training images:\n{', '.join(sorted(learned))}")

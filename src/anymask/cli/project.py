@@ -236,14 +236,13 @@ def review_concepts(args: argparse.Namespace) -> None:
     """Propose hard negatives, store answers, and list the phrases of every image."""
     from anymask import load
     from anymask.masks import counted
-    from anymask.runtime import MaskNaming
     from anymask.studio.concepts import concepts, propose_concepts, take_answers
 
     project = opened(args)
     if args.answers is not None:
         take_answers(project.store, args.answers, args.user)
     else:
-        naming = load(args.model or default_model()).runtime.capability(MaskNaming)
+        naming = load(args.model or default_model()).runtime.naming
         table = None if naming is None else naming.name_table()
         classes = [label.name for label in project.labels.all()]
         number = propose_concepts(project.store, classes, table, args.negatives)

@@ -45,7 +45,7 @@ from anymask.find import (
 )
 from anymask.formats import AnnotatedImage, Dataset, ReadKeywords, read, saco
 from anymask.masks import Mask, Rle, rle_area, rle_intersection, rle_iou, rle_merge, rle_to_mask
-from anymask.runtime import MaskNaming, require
+from anymask.runtime import require
 from anymask.segment import Model
 
 RECALLS: Floats = np.linspace(0, 1, 101)
@@ -283,7 +283,7 @@ class WordQuestions:
         labels = sorted({mask.label for image in there for mask in image.objects if mask.label})
         if settings.detector is not None:
             return cls(model, there, settings, labels, ())
-        table = require(model.runtime, MaskNaming).name_table()
+        table = require(model.runtime, model.runtime.naming, "mask naming").name_table()
         known = [one for one in labels if known_spelling(table, one) is not None]
         return cls(model, there, settings, known, [one for one in labels if one not in known])
 

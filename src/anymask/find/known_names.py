@@ -75,7 +75,7 @@ class SeenMasks:
             ModelError: The model does not support names.
         """
         if naming is None:
-            require(model.runtime, MaskNaming)
+            require(model.runtime, model.runtime.naming, "mask naming")
         found = model.everything(
             photo, iou=ALIKE, contained=1, min_objectness=LIKELY, refine_edges=False,
             progress=progress,
@@ -99,7 +99,8 @@ class SeenMasks:
 
     def chances(self, names: Sequence[str]) -> tuple[Floats, Floats]:  # -> (n, P) each
         """Probability of each name, and the same with everything outside the mask gray."""
-        naming = self.naming or require(self.model.runtime, MaskNaming)
+        runtime = self.model.runtime
+        naming = self.naming or require(runtime, runtime.naming, "mask naming")
         chosen = naming.name_table().chosen([*dict.fromkeys(names)])
 
         def probabilities(vectors: FloatArray) -> Floats:
@@ -151,7 +152,7 @@ def find_by_name(
 
     Raises ModelError for a model without names, InputError for unknown names.
     """
-    table = (naming or require(model.runtime, MaskNaming)).name_table()
+    table = (naming or require(model.runtime, model.runtime.naming, "mask naming")).name_table()
     names = match_names(table, phrases)
     seen = SeenMasks.of(model, photo, naming) if seen is None else seen
     if not seen.records:
@@ -243,7 +244,7 @@ def check_names(model: Model, phrases: Sequence[Phrase]) -> list[str]:
         ModelError: The model does not support names.
         InputError: A name is unknown.
     """
-    table = require(model.runtime, MaskNaming).name_table()
+    table = require(model.runtime, model.runtime.naming, "mask naming").name_table()
     return untrained_names(table, match_names(table, phrases))
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from anymask.base import BoolArray, FloatArray, UintImage
 from anymask.masks import Features, Rle, mask_to_rle, rle_area, rle_to_mask
 from anymask.models.rules import NameTable
-from anymask.runtime import ImageRuntime, MaskNaming, mask_vectors, require
+from anymask.runtime import ImageRuntime, mask_vectors, require
 
 STRIDE = 8  # pixels of the model's input per cell
 BINS = 8  # per color channel
@@ -102,7 +102,7 @@ class Kind:
         Raises ModelError if the model cannot name masks.
         """
         inside, outside, vectors, scenes, shares = [], [], [], [], []
-        table = require(runtime, MaskNaming).name_table()
+        table = require(runtime, runtime.naming, "mask naming").name_table()
         for photo, mask, cells in examples:
             covered = cells.share(mask)
             level = min(0.5, float(covered.max()))

@@ -40,7 +40,7 @@ from anymask.masks import (
     mask_to_rle,
 )
 from anymask.models.rules import SamFamily, group_prompts
-from anymask.runtime import GuidedDecoding, ImageRuntime, PromptDecoding, require
+from anymask.runtime import ImageRuntime, require
 
 if TYPE_CHECKING:
     from anymask.segment import Model
@@ -82,7 +82,7 @@ def learn_target(
 
     Raises ModelError for a model without guided decoding, InputError if a mask covers no cell.
     """
-    if model.runtime.capability(GuidedDecoding) is None:
+    if model.runtime.decode_guided is None:
         raise ModelError(
             f'{model.name} does not support exemplars. Use a bundled model, or runtime="torch".'
         )
@@ -207,8 +207,9 @@ def _decode(
     target: FloatArray | None,
 ) -> tuple[FloatArray, FloatArray]:
     if attention is None or target is None:
-        return require(runtime, PromptDecoding).decode(features.seen, batch)
-    return require(runtime, GuidedDecoding).decode_guided(features.seen, batch, attention, target)
+        return runtime.decode(features.seen, batch)
+    decode = require(runtime, runtime.decode_guided, "guided decoding")
+    return decode(features.seen, batch, attention, target)
 
 
 def _learn_weights(

@@ -14,6 +14,7 @@ from anymask.images.load import SUFFIXES as SUFFIXES
 from anymask.images.load import VIDEO_SUFFIXES as VIDEO_SUFFIXES
 from anymask.images.load import ImageFile as ImageFile
 from anymask.images.load import ImageSource as ImageSource
+from anymask.images.load import Pages as Pages
 from anymask.images.load import describe_paths as describe_paths
 from anymask.images.load import fetch_picture as fetch_picture
 from anymask.images.load import find_images as find_images
@@ -22,6 +23,8 @@ from anymask.images.load import is_turned as is_turned
 from anymask.images.load import list_photos as list_photos
 from anymask.images.load import load_image as load_image
 from anymask.images.load import load_referenced as load_referenced
+from anymask.images.load import parse_position as parse_position
+from anymask.images.load import read_pages as read_pages
 from anymask.images.load import resolve_place as resolve_place
 from anymask.images.load import sample as sample
 from anymask.images.load import shown_picture as shown_picture
@@ -30,10 +33,8 @@ from anymask.images.mask_files import load_mask as load_mask
 from anymask.images.mask_files import read_mask_image as read_mask_image
 from anymask.images.mask_values import MaskValues as MaskValues
 from anymask.images.microscopes import MICROSCOPES as MICROSCOPES
-from anymask.images.positions import parse_position as parse_position
 from anymask.images.stacks import TIFF as TIFF
 from anymask.images.stacks import ChannelRange as ChannelRange
-from anymask.images.stacks import Pages as Pages
 from anymask.images.stacks import PixelSize as PixelSize
 from anymask.images.stacks import StoredValues as StoredValues
 from anymask.images.stacks import load_channels as load_channels
@@ -43,7 +44,6 @@ from anymask.images.stacks import load_page as load_page
 from anymask.images.stacks import load_plane as load_plane
 from anymask.images.stacks import page_as_png as page_as_png
 from anymask.images.stacks import read_channels as read_channels
-from anymask.images.stacks import read_pages as read_pages
 from anymask.images.stacks import read_planes as read_planes
 from anymask.images.stacks import read_value_ranges as read_value_ranges
 from anymask.images.stacks import stored_values as stored_values

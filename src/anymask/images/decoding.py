@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -387,7 +387,7 @@ def on_white(colour: UintImage, alpha: NDArray[np.uint8]) -> UintImage:  # (h, w
 
 # Decoders for untrusted files. Pillow has forty more: EPS starts Ghostscript, which runs the
 # PostScript inside, and a file may have any name. AVIF is last: Pillow before 11.3 lacks it.
-_TIFF = (b"II*\0", b"MM\0*")
+TIFF_HEADS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the last two: BigTIFF
 _JP2 = b"\0\0\0\x0cjP  "  # the first bytes of a JPEG 2000 file
 NO_ALPHA = "anymask_no_alpha"  # key of Image.info: the fourth band is not transparency
 DECODERS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP", "JPEG2000", "AVIF")
@@ -520,6 +520,12 @@ def open_file(path: Path) -> io.BufferedReader:
         raise OSError(str(error)) from error
 
 
+def is_tiff(file: BinaryIO) -> bool:
+    """Return whether a file starts like a TIFF or a BigTIFF."""
+    file.seek(0)
+    return file.read(4) in TIFF_HEADS
+
+
 def unidentified(file: Any, name: str) -> ImageError:
     """Return the error for a file that Pillow does not support: its type and how to convert it."""
     try:
@@ -539,7 +545,7 @@ def unidentified(file: Any, name: str) -> ImageError:
             f"-b 3 -b 2 -b 1 {shown} rgb.tif"
         )
     found = recognise_head(head)
-    if head.startswith(_TIFF) or (found is not None and found.kind == "image"):
+    if head.startswith(TIFF_HEADS[:2]) or (found is not None and found.kind == "image"):
         return DamagedImageError(f"{name} is corrupted or truncated. Copy or download it again.")
     if found is not None:
         kind = "a supported image" if found.kind == "other" else "an image"

@@ -17,9 +17,12 @@ whole image is created, and no copy besides the one that Pillow decodes into.
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import io
+import math
 import os
+import re
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -41,6 +44,7 @@ from anymask.images.decoding import (
     check_size,
     decoding,
     flatten,
+    is_tiff,
     open_file,
     open_header,
     put_alpha,
@@ -54,16 +58,17 @@ from anymask.images.microscopes import (
     open_microscope,
     read_microscope_page,
 )
-from anymask.images.positions import find_plane
 from anymask.images.tiff import (
+    count_tiff_pages,
     deep_grey,
     is_georeferenced,
     is_photo,
-    is_tiff,
     needs_tifffile,
     no_such_page,
     read_deep_colours,
     read_tiff,
+    tiff_axes,
+    tiff_facts,
     tiff_hw,
 )
 from anymask.masks import MAX_PIXELS, ChannelMix, ImageInMemory, Picture
@@ -607,3 +612,127 @@ def load_referenced(
     if isinstance(source, str | Path):
         return photo, ImageFile(Path(source).absolute())
     return photo, ImageInMemory(photo, values=values, layered=layered, georeferenced=where)
+
+
+# Pages.
+
+_AXES = "CZTVHRPLASE"  # axes with a meaning; tifffile names others Q and I
+_OF_ONE_PHOTO = ("MPO",)  # its other frames are camera previews of the same image
+
+
+@dataclass(frozen=True)
+class Pages:
+    """Pages of a file."""
+
+    count: int = 1  # Number of pages, 1 for a plain image
+    # Names and lengths, outermost first: (("T", 3), ("C", 2)); () if unknown
+    axes: tuple[tuple[str, int], ...] = ()
+
+    def axes_in_words(self) -> str:
+        """Format the axes: " (Z 3 x C 2)"; "" if unknown."""
+        sides = " x ".join(f"{name} {length}" for name, length in self.axes)
+        return f" ({sides})" if sides else ""
+
+    def place(self, page: int) -> str:
+        """Format the position of a page along the axes: "T 1, C 0"; "" if unknown."""
+        places = []
+        for name, length in reversed(self.axes):
+            page, at = divmod(page, length)
+            places.append(f"{name} {at}")
+        return ", ".join(reversed(places))
+
+
+def read_pages(path: Path) -> Pages:
+    """Read the pages of an image from its headers.
+
+    Raises:
+        ImageError: The file is not a readable image.
+    """
+    name = repr(str(path))
+    with open_path(path) as file:
+        if is_tiff(file):
+            with decoding(name):
+                count = count_tiff_pages(file)
+            axes: tuple[tuple[str, int], ...] = ()
+            with contextlib.suppress(Exception):  # axis names are optional
+                axes = tiff_axes(file)
+            named = all(axis in _AXES for axis, _ in axes)
+            fits = math.prod(length for _, length in axes) == count
+            return Pages(count, axes if fits and named else ())
+        file.seek(0)
+        try:
+            picture = open_header(file)
+        except UnidentifiedImageError:
+            if is_microscope(file):
+                with open_microscope(file, name) as places:
+                    return Pages(places.count, places.axes)
+            raise unidentified(file, name) from None
+        with picture:
+            if picture.format in _OF_ONE_PHOTO:
+                return Pages()
+            with decoding(name):
+                return Pages(int(getattr(picture, "n_frames", 1)))
+
+
+_POSITION = re.compile(r"(?:[a-z]\d{1,6})+")
+_STEP = re.compile(r"([a-z])(\d+)")
+_OTHER = ("Q", "I")  # names that tifffile gives to unnamed axes
+
+Axes = tuple[tuple[str, int], ...]
+
+
+def parse_position(text: str) -> dict[str, int]:
+    """Parse a position: "z1c0" -> {"Z": 1, "C": 0}.
+
+    Raises:
+        InputError: The text is invalid, or names an axis twice.
+    """
+    plain = text.lower()
+    steps = [(name.upper(), int(step)) for name, step in _STEP.findall(plain)]
+    if not _POSITION.fullmatch(plain) or len(dict(steps)) < len(steps):
+        raise InputError(
+            f"Invalid position {text!r}. Expected a position such as z1c0, counted from 0."
+        )
+    return dict(steps)
+
+
+def find_plane(
+    file: BinaryIO, name: str, text: str, bands: int | Sequence[int] | None = None
+) -> tuple[int, int | Sequence[int] | None]:
+    """Return the page of a position, and the bands: those given, or the band that C selects.
+
+    Raises InputError if the file has no such axis or step, or if bands are given twice; ImageError
+    if the axes of the file are unnamed; MissingExtra.
+    """
+    position = parse_position(text)
+    axes, channels = _axes_of(file, name)
+    known = dict(axes) | ({"C": channels} if channels > 1 else {})
+    if not known:
+        raise ImageError(
+            f"The axes of {name} are unknown. Select a page by its number, not by {text!r}."
+        )
+    words = " x ".join(f"{axis} {length}" for axis, length in known.items())
+    for axis, step in position.items():
+        if step >= known.get(axis, 0):
+            raise InputError(f"{text!r} is out of range. {name} has {words}, each counted from 0.")
+    page = 0
+    for axis, length in axes:
+        page = page * length + position.get(axis, 0)
+    if channels > 1 and "C" in position:
+        if bands is not None:
+            raise InputError(f"The channel can be selected by {text!r} or by bands, not by both.")
+        bands = position["C"] + 1
+    return page, bands
+
+
+def _axes_of(file: BinaryIO, name: str) -> tuple[Axes, int]:
+    """Return the axes of the pages, outermost first, and the channels that are bands of a page."""
+    if is_tiff(file):
+        axes = tiff_axes(file)
+        along = any(axis == "C" for axis, _ in axes)
+        samples = 1 if along else tiff_facts(file).samples
+        return tuple(pair for pair in axes if pair[0] not in _OTHER), samples
+    if is_microscope(file):
+        with open_microscope(file, name) as places:
+            return places.axes, 1 if places.colours else places.channels
+    return (), 1

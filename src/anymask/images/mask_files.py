@@ -25,13 +25,14 @@ from anymask.images.decoding import (
     PictureView,
     check_size,
     decoding,
+    is_tiff,
     open_file,
     open_header,
     unidentified,
 )
 from anymask.images.load import open_path, orientation_of, upright
 from anymask.images.mask_values import MaskPixels, MaskValues, interpret
-from anymask.images.tiff import is_tiff, needs_tifffile, read_deep_colours, read_tiff
+from anymask.images.tiff import needs_tifffile, read_deep_colours, read_tiff
 
 _BITS, _COMPRESSION, _PHOTOMETRIC, _WHITE_IS_ZERO = 258, 259, 262, 0  # tags of TIFF 6.0
 _LOSSY_TIFF = (6, 7, 34892, 50001)  # old and new JPEG; lossy JPEG; WebP

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -26,87 +25,31 @@ from xml.etree import ElementTree as ET
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import UnidentifiedImageError
 
 from anymask.base import AnymaskError, ImageError, InputError, UintImage, brief
 from anymask.images.decoding import (
     PictureView,
     Ranges,
     composite_range,
-    decoding,
+    is_tiff,
     open_file,
     open_header,
-    unidentified,
 )
-from anymask.images.load import ImageFile, ImageSource, load_image, open_path, read_view
+from anymask.images.load import (
+    ImageFile,
+    ImageSource,
+    Pages,
+    load_image,
+    read_pages,
+    read_view,
+)
 from anymask.images.microscopes import MICROSCOPES, is_microscope, open_microscope
 from anymask.images.tiff import (
     TiffFacts,
     channel_step,
-    count_tiff_pages,
-    is_tiff,
-    tiff_axes,
     tiff_facts,
 )
 from anymask.masks import ChannelMix, Picture, save_picture
-
-_AXES = "CZTVHRPLASE"  # axes with a meaning; tifffile names others Q and I
-_OF_ONE_PHOTO = ("MPO",)  # its other frames are camera previews of the same image
-
-
-@dataclass(frozen=True)
-class Pages:
-    """Pages of a file."""
-
-    count: int = 1  # Number of pages, 1 for a plain image
-    # Names and lengths, outermost first: (("T", 3), ("C", 2)); () if unknown
-    axes: tuple[tuple[str, int], ...] = ()
-
-    def axes_in_words(self) -> str:
-        """Format the axes: " (Z 3 x C 2)"; "" if unknown."""
-        sides = " x ".join(f"{name} {length}" for name, length in self.axes)
-        return f" ({sides})" if sides else ""
-
-    def place(self, page: int) -> str:
-        """Format the position of a page along the axes: "T 1, C 0"; "" if unknown."""
-        places = []
-        for name, length in reversed(self.axes):
-            page, at = divmod(page, length)
-            places.append(f"{name} {at}")
-        return ", ".join(reversed(places))
-
-
-def read_pages(path: Path) -> Pages:
-    """Read the pages of an image from its headers.
-
-    Raises:
-        ImageError: The file is not a readable image.
-    """
-    name = repr(str(path))
-    with open_path(path) as file:
-        if is_tiff(file):
-            with decoding(name):
-                count = count_tiff_pages(file)
-            axes: tuple[tuple[str, int], ...] = ()
-            with contextlib.suppress(Exception):  # axis names are optional
-                axes = tiff_axes(file)
-            named = all(axis in _AXES for axis, _ in axes)
-            fits = math.prod(length for _, length in axes) == count
-            return Pages(count, axes if fits and named else ())
-        file.seek(0)
-        try:
-            picture = open_header(file)
-        except UnidentifiedImageError:
-            if is_microscope(file):
-                with open_microscope(file, name) as places:
-                    return Pages(places.count, places.axes)
-            raise unidentified(file, name) from None
-        with picture:
-            if picture.format in _OF_ONE_PHOTO:
-                return Pages()
-            with decoding(name):
-                return Pages(int(getattr(picture, "n_frames", 1)))
-
 
 TIFF = (".tif", ".tiff")  # suffixes of files that may have pages and channels
 

@@ -26,10 +26,9 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from anymask.base import ImageError, MissingExtra, need_packages
-from anymask.images.decoding import PictureView, check_size, open_header
+from anymask.images.decoding import TIFF_HEADS, PictureView, check_size, open_header
 from anymask.masks import MAX_PIXELS
 
-_TIFF_HEADS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _MAX_BYTES = 12 * MAX_PIXELS  # size limit of a page with all its bands
 _COLOURS = ("RGB", "RGBA", "RGBX", "LA")  # modes that Pillow reduces to 8 bits
 _BITS, _SAMPLES, _ORIENTATION, _SIGNS = 258, 277, 274, 339  # tags of TIFF 6.0
@@ -66,12 +65,6 @@ class DeepPicture:
     profile: bytes = b""  # ICC profile, b"" for none
 
 
-def is_tiff(file: BinaryIO) -> bool:
-    """Return whether a file starts like a TIFF or a BigTIFF."""
-    file.seek(0)
-    return file.read(4) in _TIFF_HEADS
-
-
 def is_georeferenced(source: object) -> bool:
     """Return whether an image (a path, bytes, an open file or a Pillow image) is a GeoTIFF or
     georeferenced JPEG 2000, or the embedding of one, or has a world file or a CRS (.aux.xml) beside
@@ -105,7 +98,7 @@ def is_georeferenced(source: object) -> bool:
 def _has_georeference(file: BinaryIO) -> bool:
     """Search the tags of a TIFF's first page, or the beginning of another file."""
     head = file.read(_HEAD)
-    if not head.startswith(_TIFF_HEADS):
+    if not head.startswith(TIFF_HEADS):
         return any(mark in head for mark in _GEO_MARKS)
     order: Literal["little", "big"] = "little" if head.startswith(b"I") else "big"
     count, size, start = (8, 20, head[8:16]) if b"+" in head[2:4] else (2, 12, head[4:8])

@@ -603,12 +603,12 @@ def learn_names(
         InputError: The output is not .json.
         DataError: Labels cannot be read.
     """
-    from anymask.runtime import MaskNaming, require
+    from anymask.runtime import require
     from anymask.segment import write_own_names
 
     if Path(out).suffix.lower() != ".json":
         raise InputError(f"-o {out}: Expected a .json file name.")
-    table = require(model.runtime, MaskNaming).name_table()
+    table = require(model.runtime, model.runtime.naming, "mask naming").name_table()
     return write_own_names(Path(out), table, _labelled_vectors(model, streams, most))
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from anymask.base import BoolArray, InputError, UintImage, explain_keywords, preview_html
-from anymask.masks.preview import preview_png
+from anymask.masks.pictures import preview_png
 
 
 @explain_keywords

@@ -35,8 +35,7 @@ from anymask.base import (
     refuse_text,
 )
 from anymask.masks.binary import mask_nms
-from anymask.masks.polygons import SMOOTH, Polygon, rle_to_polygons
-from anymask.masks.preview import (
+from anymask.masks.pictures import (
     Picture,
     counted,
     percent,
@@ -47,6 +46,7 @@ from anymask.masks.preview import (
     show_picture,
     without_pixels,
 )
+from anymask.masks.polygons import SMOOTH, Polygon, rle_to_polygons
 from anymask.masks.rle import (
     Rle,
     coco_to_rle,

@@ -35,7 +35,7 @@ from anymask.base import (
     whole_file,
 )
 from anymask.masks.answer import Geometry
-from anymask.masks.preview import UNKNOWN_MAP, Picture
+from anymask.masks.pictures import UNKNOWN_MAP, Picture
 from anymask.masks.rle import MAX_PIXELS
 
 MAX_CHANNELS = 16

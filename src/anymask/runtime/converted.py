@@ -1,7 +1,7 @@
 """Converted checkpoints: an ONNX bundle next to the weights, used on CPUs.
 
 The bundle's name contains the hash of the weights and the version of the conversion
-(`training.conversion` writes it), so a bundle of other weights is never used. Capabilities that its
+(`training.conversion` writes it), so a bundle of other weights is never used. Features that its
 graphs lack (vector prompts, guided decoding, videos) open the checkpoint in PyTorch on first use.
 """
 
@@ -14,37 +14,25 @@ import threading
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any
 
-from anymask.base import FloatArray, ModelError, WeightsError, exclusive
+from anymask.base import ModelError, WeightsError, exclusive
 from anymask.masks import EncoderOutput, ModelPrompts
 from anymask.runtime.catalogue import Checkpoint, catalogue, entry, names
 from anymask.runtime.manifest import FORMAT, MANIFEST, check_file, read_manifest
 from anymask.runtime.onnx import OnnxRuntime
-from anymask.runtime.protocol import (
-    ClassLabelling,
-    EdgeRefining,
-    GuidedDecoding,
-    ImageRuntime,
-    MaskNaming,
-    Remembering,
-    Sweeps,
-    VectorPrompts,
-    VideoSteps,
-    available_devices,
-    require,
-)
+from anymask.runtime.protocol import Decoded, ImageRuntime, available_devices
 from anymask.runtime.store import current, file_hash, lock_of, path_of, read_json
 
-C = TypeVar("C")
-
 CONVERSION = 4  # increase it if the numbers or inputs of the graphs change
-LACKING = "pytorch.json"  # in the bundle: the capabilities that only PyTorch supports
+LACKING = "pytorch.json"  # in the bundle: the features that only PyTorch supports
 FAILED = "failed.json"  # instead of the bundle: why the conversion is not used
-KINDS: tuple[Any, ...] = (
-    ClassLabelling, EdgeRefining, GuidedDecoding, MaskNaming, Remembering, Sweeps, VectorPrompts,
-    VideoSteps,
-)  # fmt: skip
+# Features of a runtime by their names in that file.
+FEATURES = {
+    "ClassLabelling": "label_cells", "EdgeRefining": "refine_edge",
+    "GuidedDecoding": "decode_guided", "MaskNaming": "naming", "Remembering": "read_memory",
+    "Sweeps": "sweep", "VectorPrompts": "vector_length", "VideoSteps": "video",
+}  # fmt: skip
 
 
 def converted_folder(weights: Path, digest: str) -> Path:
@@ -162,7 +150,7 @@ def _may_have_gpu() -> bool:
 
 
 class ConvertedRuntime(OnnxRuntime):
-    """A converted checkpoint on ONNX Runtime, with PyTorch for missing capabilities.
+    """A converted checkpoint on ONNX Runtime, with PyTorch for missing features.
 
     Args:
         folder: Folder of the conversion.
@@ -185,7 +173,10 @@ class ConvertedRuntime(OnnxRuntime):
         self._torch: ImageRuntime | None = None
         self._torch_lock = threading.Lock()
         record = read_json(check_file(self._folder, self.manifest, LACKING))
-        self._lacking = frozenset(map(str, record.get("capabilities", ())))
+        for kind in record.get("capabilities", ()) if find_spec("torch") else ():
+            name = FEATURES.get(kind)
+            if name is not None and getattr(self, name) is None:
+                setattr(self, name, Deferred(lambda name=name: getattr(self.torch(), name)))
 
     def __repr__(self) -> str:
         return f"<ConvertedRuntime: {self.spec.name}, {self.threads} threads>"
@@ -198,20 +189,10 @@ class ConvertedRuntime(OnnxRuntime):
         opening = {"open_torch": self._open_torch, "reopened": self._reopened}
         return {**super()._settings(), **opening}
 
-    def capability(self, kind: type[C]) -> C | None:
-        """Support what PyTorch supports, which is opened on first use of the capability."""
-        found = super().capability(kind)
-        if found is not None or kind.__name__ not in self._lacking or not find_spec("torch"):
-            return found
-        return cast(C, Deferred(lambda: require(self.torch(), kind)))
-
-    def decode(self, seen: EncoderOutput, prompts: ModelPrompts) -> tuple[FloatArray, FloatArray]:
+    def decode(self, seen: EncoderOutput, prompts: ModelPrompts) -> Decoded:
         """Decode prompts, those with vectors in PyTorch."""
-        if prompts.vectors is None:
-            return super().decode(seen, prompts)
-        from anymask.runtime.protocol import PromptDecoding
-
-        return require(self.torch(), PromptDecoding).decode(seen, prompts)
+        runtime = super() if prompts.vectors is None else self.torch()
+        return runtime.decode(seen, prompts)
 
     def torch(self) -> ImageRuntime:
         """Runtime of the same weights in PyTorch, opened once."""
@@ -222,10 +203,13 @@ class ConvertedRuntime(OnnxRuntime):
 
 
 class Deferred:
-    """Proxy that creates its object on first attribute access."""
+    """Proxy of a function or object that is created when it is first used."""
 
     def __init__(self, make: Callable[[], Any]) -> None:
         self._make = make
+
+    def __call__(self, *given: Any) -> Any:
+        return self._make()(*given)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):

@@ -2,7 +2,7 @@
 
 Graphs are opened on first use, so that a program that only decodes saved embeddings never loads the
 encoder. Sessions can be shared by threads. Optional graphs (classes, edges, names, memory, videos)
-are capabilities.
+are features.
 
 Letters: B images, S the model's input side, N prompts, T mask tokens, m the side of a mask, D the
 length of a name's vector.
@@ -15,11 +15,11 @@ import json
 import threading
 import time
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
-from typing import Any, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +42,6 @@ from anymask.masks import (
     FeatureMap,
     Geometry,
     ModelPrompts,
-    ModelSpec,
     Origin,
     StoredMaps,
     logits_used,
@@ -73,27 +72,22 @@ from anymask.runtime.manifest import (
     shared_folder,
 )
 from anymask.runtime.protocol import (
-    ClassLabelling,
+    Decoded,
     DecodingSweep,
-    DrawnCandidates,
-    EdgeRefining,
     ImageRuntime,
-    InstancePlanes,
-    MaskNaming,
-    Remembering,
-    Sweep,
+    ReadMemory,
+    RefineEdge,
     SweepAnswer,
     SweepPrecision,
-    Sweeps,
-    VideoSteps,
-    check_maps,
-    running,
+    drawn_answer,
+    failure_of,
 )
+
+if TYPE_CHECKING:
+    from anymask.runtime.onnx_video import OnnxVideo
 
 LARGE = 20_000_000  # file size of a large graph in bytes
 SLOW = 2.0  # seconds per image from which a faster bundled model is suggested
-
-C = TypeVar("C")
 
 _PACKAGE = Path(__file__).absolute().parents[1]
 PROMPT_INPUTS = ("coords", "labels", "masks", "has_mask")  # of a decoder, besides the maps
@@ -104,7 +98,7 @@ _PROVIDERS = {
 }
 
 
-class OnnxRuntime:
+class OnnxRuntime(ImageRuntime):
     """Runtime of the graphs in a bundle folder.
 
     Args:
@@ -132,11 +126,10 @@ class OnnxRuntime:
         self.manifest: Manifest = read_manifest(self._folder)
         if side is not None:
             self.manifest = manifest_at(self.manifest, side)
-        path = str(self._folder)
-        encoder, decoder = (
-            self.manifest.graph(GraphNames.ENCODER),
-            self.manifest.graph(GraphNames.DECODER),
-        )
+        path, stated = str(self._folder), self.manifest
+        self.spec, self.weights_hash = stated.spec, stated.weights_hash
+        self.origin = Origin(self.spec.name, stated.weights_hash, stated.licence, stated.data)
+        encoder, decoder = stated.graph(GraphNames.ENCODER), stated.graph(GraphNames.DECODER)
         names = {tensor.name for tensor in decoder.inputs}
         if len(encoder.inputs) != 1 or not encoder.outputs or not names > set(PROMPT_INPUTS):
             raise WeightsError(
@@ -159,10 +152,8 @@ class OnnxRuntime:
         self._sessions: dict[str, tuple[GraphInfo, Any]] = {}
         self._siblings: dict[int, OnnxRuntime] = {}
         self._checked: set[str] = set()  # files with verified hashes
-        self._added: dict[Any, Any] = {}  # requested capabilities, or None
         self._is_opened_ahead = False
-        shares = self.manifest.has_graph(GraphNames.SWEEP_PROMPT)
-        self._prompts = OnnxPrompts(self) if shares else None
+        self._shares_work = self.manifest.has_graph(GraphNames.SWEEP_PROMPT)
         self._works: list[tuple[weakref.ref[EncoderOutput], Arrays]] = []  # most recent last
         if side is not None:
             _, session = self._open(GraphNames.DECODER)
@@ -186,22 +177,6 @@ class OnnxRuntime:
         place = folder.relative_to(_PACKAGE) if inside else folder
         settings = {"threads": self.threads, "side": self._side, **self._settings()}
         return _reopen, (type(self), place.as_posix(), settings)
-
-    @property
-    def spec(self) -> ModelSpec:
-        """Specification of the model."""
-        return self.manifest.spec
-
-    @property
-    def origin(self) -> Origin:
-        """Origin of the weights, as stated by the export."""
-        stated = self.manifest
-        return Origin(self.spec.name, stated.weights_hash, stated.licence, stated.data)
-
-    @property
-    def weights_hash(self) -> str:
-        """Hash of the exported weights, the same as in torch."""
-        return self.manifest.weights_hash
 
     def file(self, name: str) -> Path | None:
         """Path of a file of the bundle, or None.
@@ -256,7 +231,7 @@ class OnnxRuntime:
         self._open_ahead()
         began = time.monotonic()
         found: list[EncoderOutput] = [self._encode(image) for image in images]
-        if self._prompts is not None and len(images) == 1:
+        if self._shares_work and len(images) == 1:
             self.image_work(found[0])
         if self._folder.parent == ASSETS and self.spec.family != DEFAULT_VIDEO_MODEL:
             seconds = (time.monotonic() - began) / max(1, len(images))
@@ -277,7 +252,7 @@ class OnnxRuntime:
                 if one() is seen:
                     return work
         maps = self.maps_for(GraphNames.SWEEP_IMAGE, seen)
-        work = run_graph(self, GraphNames.SWEEP_IMAGE, maps)
+        work = self.run_graph(GraphNames.SWEEP_IMAGE, maps)
         with self._lock:
             alive = [one for one in self._works if one[0]() is not None]
             self._works = [*alive, (weakref.ref(seen), work)][-IMAGES_KEPT:]
@@ -289,45 +264,66 @@ class OnnxRuntime:
         pairs = zip(outputs, arrays, strict=True)
         return StoredMaps(tuple(FeatureMap(one.name, array[0]) for one, array in pairs))
 
-    def capability(self, kind: type[C]) -> C | None:
-        """Support prompts and the optional graphs of the bundle."""
-        if kind not in _ADDED and cast(object, kind) is not VideoSteps:
-            return self if isinstance(self, kind) else None
-        with self._lock:
-            if kind not in self._added:
-                self._added[kind] = self._add(kind)
-            return cast(C | None, self._added[kind])
+    # Features of optional graphs.
 
-    def _add(self, kind: Any) -> Any:
-        """Create the capability of an optional graph, or None if the bundle lacks it."""
-        if kind is VideoSteps:
-            constants = self.file(CONSTANTS)
-            if constants is None:
-                return None
-            from anymask.runtime.onnx_video import OnnxVideo, read_constants
+    @cached_property
+    def video(self) -> OnnxVideo | None:
+        constants = self.file(CONSTANTS)
+        if constants is None:
+            return None
+        from anymask.runtime.onnx_video import OnnxVideo, read_constants
 
-            return OnnxVideo(self._see_one, self.run_named, read_constants(constants))
-        graph, made = _ADDED[kind]
-        bundle = (
-            self.runtime_with(graph) if graph in (GraphNames.REFINER, GraphNames.NAMES) else self
-        )
-        return made(bundle) if bundle.manifest.has_graph(graph) else None
+        return OnnxVideo(self._see_one, self.run_named, read_constants(constants))
+
+    @cached_property
+    def refine_edge(self) -> RefineEdge | None:
+        bundle = self.runtime_with(GraphNames.REFINER)
+        if not bundle.manifest.has_graph(GraphNames.REFINER):
+            return None
+
+        def refine(photo: UintImage, logits: FloatArray, prompt: FloatArray) -> FloatArray:
+            planes = np.ascontiguousarray(photo.transpose(2, 0, 1), np.float32)
+            given = planes[None], logits[None, None], prompt[None]
+            (output,) = bundle.run(GraphNames.REFINER, *given)
+            change: FloatArray = output[0, 0]
+            return change
+
+        return refine
+
+    @cached_property
+    def naming(self) -> OnnxNames | None:
+        bundle = self.runtime_with(GraphNames.NAMES)
+        return OnnxNames(bundle) if bundle.manifest.has_graph(GraphNames.NAMES) else None
+
+    @cached_property
+    def read_memory(self) -> ReadMemory | None:
+        known = self.manifest.has_graph(GraphNames.MEMORY)
+        return OnnxMemory(self).read_memory if known else None
+
+    @cached_property
+    def sweep(self) -> Callable[[EncoderOutput, Geometry, SweepPrecision], OnnxSweep] | None:
+        if not self.manifest.has_graph(GraphNames.SWEEP_CLICKS):
+            return None
+        # The precision of the graphs is fixed.
+        return lambda seen, geometry, precision="model": OnnxSweep(self, seen, geometry)
+
+    @cached_property
+    def label_cells(self) -> Callable[[EncoderOutput], FloatArray] | None:
+        return self._run_on_maps(GraphNames.CLASSES)
+
+    @cached_property
+    def instance_planes(self) -> Callable[[EncoderOutput], FloatArray] | None:
+        return self._run_on_maps(GraphNames.INSTANCES)
+
+    def _run_on_maps(self, graph: str) -> Callable[[EncoderOutput], FloatArray] | None:
+        """Function that runs a graph on an image's maps, or None if the bundle lacks it."""
+        if not self.manifest.has_graph(graph):
+            return None
+        return lambda seen: self.run_named(graph, self.maps_for(graph, seen))[0][0]
 
     def _see_one(self, image: FloatArray) -> dict[str, FloatArray]:
         """Feature maps of one image, (1, C, h, w) by name."""
         return {one.name: one.values[None] for one in self._encode(image).maps()}
-
-    def label_cells(self, seen: EncoderOutput) -> FloatArray:
-        """Compute the logits of all classes; requires a graph of classes."""
-        (logits,) = self.run_named(GraphNames.CLASSES, self.maps_for(GraphNames.CLASSES, seen))
-        cells: FloatArray = logits[0]
-        return cells
-
-    def instance_planes(self, seen: EncoderOutput) -> FloatArray:
-        """Compute the planes of instances; requires a graph of instances."""
-        (planes,) = self.run_named(GraphNames.INSTANCES, self.maps_for(GraphNames.INSTANCES, seen))
-        cells: FloatArray = planes[0]
-        return cells
 
     def maps_for(self, graph: str, seen: EncoderOutput) -> dict[str, NDArray[Any]]:
         """Feature maps as graph inputs.
@@ -341,13 +337,41 @@ class OnnxRuntime:
         check_maps(maps, wanted, self.spec.name)
         return {one.name: one.values[None] for one in maps}
 
-    def decode(self, seen: EncoderOutput, prompts: ModelPrompts) -> tuple[FloatArray, FloatArray]:
-        if self._prompts is not None and len(prompts.coords) and not prompts.has_mask.any():
-            return self._prompts.decode(seen, prompts)
+    def decode(self, seen: EncoderOutput, prompts: ModelPrompts) -> Decoded:
+        if self._shares_work and len(prompts.coords) and not prompts.has_mask.any():
+            return self._decode_clicks(seen, prompts)
         given = self.maps_for(GraphNames.DECODER, seen)
         given |= {name: getattr(prompts, name) for name in PROMPT_INPUTS}
         logits, quality = self.run_named(GraphNames.DECODER, given)
         return logits, quality
+
+    def _decode_clicks(self, seen: EncoderOutput, prompts: ModelPrompts) -> Decoded:
+        """Decode prompts without mask prompts in half of the decoder's time."""
+        work, count = self.image_work(seen), len(prompts.coords)
+        inputs = [one.name for one in self.manifest.graph(GraphNames.SWEEP_PROMPT).inputs]
+
+        def answer(runtime: OnnxRuntime, row: int) -> list[FloatArray]:
+            part = slice(row, row + 1)
+            given = {**work, "coords": prompts.coords[part], "labels": prompts.labels[part]}
+            return runtime.run_named(
+                GraphNames.SWEEP_PROMPT, {name: given[name] for name in inputs}
+            )
+
+        if count < FEW:
+            found = [answer(self, row) for row in range(count)]
+        else:
+            lone, threads = self.for_calls_at_once()
+            with ThreadPoolExecutor(threads, "anymask-prompts") as pool:
+                found = list(pool.map(lambda row: answer(lone, row), range(count)))
+        if count == 1:
+            return found[0][0], found[0][1]
+        logits, quality = zip(*found, strict=True)
+        return np.concatenate(logits), np.concatenate(quality)
+
+    def run_graph(self, graph: str, given: Arrays) -> Arrays:
+        """Run a graph and return its outputs by name."""
+        outputs, found = self.manifest.graph(graph).outputs, self.run_named(graph, given)
+        return {one.name: array for one, array in zip(outputs, found, strict=True)}
 
     def run(self, name: str, *given: NDArray[Any]) -> list[FloatArray]:
         """Run a graph on inputs in the manifest's order."""
@@ -361,9 +385,13 @@ class OnnxRuntime:
             AnymaskError: The graph failed.
         """
         _, session = self._open(name)
-        with running(f"the {name} of {self.spec.name}"):
+        try:
             found: list[FloatArray] = session.run(None, given)
-            return found
+        except MemoryError:
+            raise
+        except Exception as error:
+            raise failure_of(f"the {name} of {self.spec.name}", error) from error
+        return found
 
     def _open(self, name: str) -> tuple[GraphInfo, Any]:
         """Info and session of a graph, opened by the first thread that requires it."""
@@ -396,7 +424,7 @@ class OnnxRuntime:
         def open_graphs() -> None:
             shared = (GraphNames.SWEEP_IMAGE, GraphNames.SWEEP_PROMPT)
             with contextlib.suppress(AnymaskError):  # raised again by the first prompt
-                for name in (GraphNames.DECODER,) if self._prompts is None else shared:
+                for name in (GraphNames.DECODER,) if not self._shares_work else shared:
                     self._open(name)
 
         threading.Thread(target=open_graphs, name="anymask-open").start()
@@ -467,22 +495,32 @@ def _pick_providers(device: str) -> tuple[str, ...]:
     return found
 
 
-# Capabilities of optional graphs.
+def check_maps(
+    maps: Sequence[FeatureMap], wanted: Mapping[str, tuple[int | str, ...]], name: str
+) -> None:
+    """Raises DataError unless feature maps (C, h, w) match the inputs of a decoder.
 
-
-class OnnxEdges:
-    """Refines edges by a graph of image (1, 3, W, W), logits (1, 1, n, n), prompt (1, 2, W, W)."""
-
-    def __init__(self, runtime: OnnxRuntime) -> None:
-        self._runtime = runtime
-
-    def refine_edge(self, photo: UintImage, logits: FloatArray, prompt: FloatArray) -> FloatArray:
-        planes = np.ascontiguousarray(photo.transpose(2, 0, 1), np.float32)
-        (output,) = self._runtime.run(
-            GraphNames.REFINER, planes[None], logits[None, None], prompt[None]
+    Args:
+        maps: Feature maps of the image.
+        wanted: Shapes (1, C, h, w) by name; a letter is a variable dimension.
+        name: Name of the model, for messages.
+    """
+    shapes = {one.name: (1, *one.values.shape) for one in maps}
+    fits = shapes.keys() == wanted.keys() and all(
+        len(shape) == len(wanted[key])
+        and all(isinstance(a, str) or a == b for a, b in zip(wanted[key], shape, strict=True))
+        for key, shape in shapes.items()
+    )
+    if not fits:
+        listed = ", ".join(f"{key} {sides[1:]}" for key, sides in wanted.items())
+        found = ", ".join(f"{one.name} {one.values.shape}" for one in maps)
+        raise DataError(
+            f"{name} requires the feature maps {listed}, but this embedding has "
+            f"{found}. Encode the image again."
         )
-        change: FloatArray = output[0, 0]
-        return change
+
+
+# Networks of optional graphs.
 
 
 class OnnxMemory:
@@ -598,7 +636,7 @@ def read_table(path: Path, network: str = "") -> NameTable:
 
 # Decode prompts on exported graphs that share the work per image.
 #
-# `OnnxPrompts` decodes a few prompts, `OnnxSweep` decodes many, of which few masks are read.
+# `OnnxRuntime.decode` decodes a few prompts, `OnnxSweep` many, of which few masks are read.
 #
 # The graphs are those of `models.fast.sweep_graphs`. Their operations are small, so each thread
 # computes separate clicks with single-threaded sessions.
@@ -614,77 +652,10 @@ IMAGES_KEPT = 2  # images with cached work for further prompts: 32 MB each for S
 FEW = 4  # up to here, threads within one prompt are faster than threads with separate prompts
 
 
-class GraphRuntime(ImageRuntime, Protocol):
-    """Methods of `OnnxRuntime` that a sweep requires."""
-
-    manifest: Manifest
-
-    def image_work(self, seen: EncoderOutput) -> Arrays:
-        """Outputs of `SWEEP_IMAGE`, the work that all prompts on an image share."""
-        ...
-
-    def run_named(self, name: str, given: Mapping[str, NDArray[Any]]) -> list[FloatArray]:
-        """Run a graph on named inputs."""
-        ...
-
-    def for_calls_at_once(self) -> tuple[GraphRuntime, int]:
-        """A runtime for concurrent calls, and the number of threads."""
-        ...
-
-
-class OnnxPrompts:
-    """Decodes prompts without mask prompts in half of the decoder's time."""
-
-    def __init__(self, runtime: GraphRuntime) -> None:
-        self._runtime = runtime
-        graph = runtime.manifest.graph(GraphNames.SWEEP_PROMPT)
-        self._inputs = [one.name for one in graph.inputs]
-
-    def decode(self, seen: EncoderOutput, prompts: ModelPrompts) -> tuple[FloatArray, FloatArray]:
-        work, count = self._runtime.image_work(seen), len(prompts.coords)
-
-        def answer(runtime: GraphRuntime, row: int) -> list[FloatArray]:
-            part = slice(row, row + 1)
-            given = {**work, "coords": prompts.coords[part], "labels": prompts.labels[part]}
-            return runtime.run_named(
-                GraphNames.SWEEP_PROMPT, {name: given[name] for name in self._inputs}
-            )
-
-        if count < FEW:
-            found = [answer(self._runtime, row) for row in range(count)]
-        else:
-            lone, threads = self._runtime.for_calls_at_once()
-            with ThreadPoolExecutor(threads, "anymask-prompts") as pool:
-                found = list(pool.map(lambda row: answer(lone, row), range(count)))
-        if count == 1:
-            return found[0][0], found[0][1]
-        logits, quality = zip(*found, strict=True)
-        return np.concatenate(logits), np.concatenate(quality)
-
-
-def run_graph(runtime: GraphRuntime, graph: str, given: Arrays) -> Arrays:
-    """Run a graph and return its outputs by name."""
-    outputs, found = runtime.manifest.graph(graph).outputs, runtime.run_named(graph, given)
-    return {one.name: array for one, array in zip(outputs, found, strict=True)}
-
-
-class OnnxSweeps:
-    """Sweeps of a bundle that has the sweep graphs."""
-
-    def __init__(self, runtime: GraphRuntime) -> None:
-        self._runtime = runtime
-
-    def sweep(
-        self, seen: EncoderOutput, geometry: Geometry, precision: SweepPrecision = "model"
-    ) -> Sweep:
-        """Start a sweep; the precision of the graphs is fixed."""
-        return OnnxSweep(self._runtime, seen, geometry)
-
-
 class OnnxSweep:
     """Decodes many single clicks on one image with the sweep graphs of a bundle."""
 
-    def __init__(self, runtime: GraphRuntime, seen: EncoderOutput, geometry: Geometry) -> None:
+    def __init__(self, runtime: OnnxRuntime, seen: EncoderOutput, geometry: Geometry) -> None:
         self._lone, threads = runtime.for_calls_at_once()
         self._pool, self._ahead = ThreadPoolExecutor(threads, "anymask-sweep"), 2 * threads
         self._work = runtime.image_work(seen)
@@ -709,16 +680,15 @@ class OnnxSweep:
         rows = [(one, row) for one in answers for row in range(len(one["quality"]))]
         rows = rows[: len(prompts.coords)]
         quality = np.stack([one["quality"][row, 1:] for one, row in rows])
-        return DrawnCandidates(quality, self.draw, rows)
+        return drawn_answer(quality, rows, self.draw)
 
     def _decode(self, prompts: ModelPrompts, start: int) -> Arrays:
         """Outputs for n prompts; the last prompt is repeated to fill the batch."""
         part = np.minimum(np.arange(start, start + self._together), len(prompts.coords) - 1)
         given = {**self._work, "coords": prompts.coords[part], "labels": prompts.labels[part]}
-        return self._run(GraphNames.SWEEP_CLICKS, {name: given[name] for name in self._inputs})
-
-    def _run(self, graph: str, given: Arrays) -> Arrays:
-        return run_graph(self._lone, graph, given)
+        return self._lone.run_graph(
+            GraphNames.SWEEP_CLICKS, {name: given[name] for name in self._inputs}
+        )
 
     def draw(self, prompts: list[tuple[Arrays, int, list[int]]]) -> Iterator[FloatArray]:
         """Yield mask tokens of prompts as logits (m, m), computed a few ahead."""
@@ -744,9 +714,8 @@ class OnnxSweep:
             few = {name: one[:, *part].reshape(len(one), -1) for name, one in places.items()}
             few |= {name: one[part].reshape(-1, one.shape[-1]) for name, one in image.items()}
             few |= given
-            logits = self._run(GraphNames.SWEEP_MASKS, {name: few[name] for name in self._drawing})[
-                "logits"
-            ]
+            inputs = {name: few[name] for name in self._drawing}
+            logits = self._lone.run_graph(GraphNames.SWEEP_MASKS, inputs)["logits"]
             # Two upscalings per place: y and x, and y and x of each.
             cells = logits.reshape(-1, columns, 2, 2, 2, 2, len(masks))
             planes = cells.transpose(6, 0, 2, 4, 1, 3, 5).reshape(len(masks), -1, 4 * columns)
@@ -754,14 +723,3 @@ class OnnxSweep:
         lowest = drawn[:, : 4 * rows, : 4 * columns].min()
         drawn[:, 4 * rows :], drawn[:, :, 4 * columns :] = lowest, lowest
         return drawn
-
-
-# The graph of each capability, and the function that creates it.
-_ADDED: Mapping[Any, tuple[str, Any]] = {
-    ClassLabelling: (GraphNames.CLASSES, lambda runtime: runtime),
-    InstancePlanes: (GraphNames.INSTANCES, lambda runtime: runtime),
-    EdgeRefining: (GraphNames.REFINER, OnnxEdges),
-    MaskNaming: (GraphNames.NAMES, OnnxNames),
-    Remembering: (GraphNames.MEMORY, OnnxMemory),
-    Sweeps: (GraphNames.SWEEP_CLICKS, OnnxSweeps),
-}

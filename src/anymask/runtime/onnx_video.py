@@ -99,7 +99,7 @@ class OnnxObject:
 
 
 class OnnxVideo:
-    """Video steps of an exported model. See `VideoSteps` for the methods.
+    """Video steps of an exported model. See `VideoRuntime` for the methods.
 
     Args:
         see: Function that encodes an image (3, S, S).

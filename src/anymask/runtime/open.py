@@ -25,7 +25,7 @@ from anymask.runtime.manifest import (
     shared_folder,
 )
 from anymask.runtime.onnx import OnnxRuntime
-from anymask.runtime.protocol import ImageRuntime, MaskNaming
+from anymask.runtime.protocol import ImageRuntime
 
 if TYPE_CHECKING:
     from torch import nn
@@ -389,7 +389,7 @@ def _open_torch(name: str, weights: str | Path | None, device: str, precision: s
     again = (open_runtime, (name, place, device, precision, "torch"))  # for another process
     shared = shared_folder(cast("ModelSpec", module.spec))
     edges = load_refiner(path.parent) or (load_refiner(shared) if shared else None)
-    names = OnnxRuntime(shared).capability(MaskNaming) if shared else None
+    names = OnnxRuntime(shared).naming if shared else None
     from anymask.runtime.adapters import licence_of_weights
 
     runtime = TorchRuntime(module, weights_hash, device, precision, again, edges, names)

@@ -1,7 +1,7 @@
-"""The runtime protocol: encoding images, and capabilities such as decoding prompts.
+"""The runtime protocols: what every image model does, and what only some models support.
 
-A runtime encodes images. All other features are capabilities: small protocols (`PromptDecoding`,
-`EdgeRefining`, `MaskNaming`, `Remembering`, `Sweeps`, `VideoSteps`) that are requested by type.
+A runtime encodes images and decodes prompts. All other features are attributes of `ImageRuntime`,
+which are None if the model lacks the feature.
 
 Letters: B images, K classes, S the model's input side, N prompts or objects, P points, T the masks
 that the decoder predicts for a prompt, m the side of its low-resolution masks, W that of a window
@@ -10,21 +10,9 @@ around an edge, n its cells, s the side of an object crop, D the length of a nam
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import (
-    TYPE_CHECKING,
-    Any,
-    Generic,
-    Literal,
-    Protocol,
-    TypeVar,
-    cast,
-    get_args,
-    runtime_checkable,
-)
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +20,6 @@ from numpy.typing import NDArray
 from anymask.base import (
     AnymaskError,
     BoolArray,
-    DataError,
     FloatArray,
     InputError,
     IntArray,
@@ -41,7 +28,7 @@ from anymask.base import (
     brief,
     need_packages,
 )
-from anymask.masks import EncoderOutput, FeatureMap, Geometry, ModelPrompts, ModelSpec, Rle
+from anymask.masks import EncoderOutput, Geometry, ModelPrompts, ModelSpec, Rle
 from anymask.models.rules import (
     Family,
     MemoryAnswer,
@@ -55,124 +42,21 @@ if TYPE_CHECKING:
     import torch
 
 
-C = TypeVar("C")
-D = TypeVar("D")  # outputs of a decoder for a batch
+T = TypeVar("T")
 SweepPrecision = Literal["model", "mixed"]
+Decoded = tuple[FloatArray, FloatArray]  # logits (N, T, m, m) and quality (N, T), float32
+# Function of a window: image (W, W, 3), logits (n, n), prompt (2, W, W) -> correction of the logits
+# (W, W), see `segment.postprocess`.
+RefineEdge = Callable[[UintImage, FloatArray, FloatArray], FloatArray]
+# Function that finds objects on one frame, see `models.rules.memory`. Objects with the same memory
+# cells (the same array) are processed together.
+ReadMemory = Callable[[Sequence[MemoryQuestion]], list[MemoryAnswer]]
 
 CLOSE_UPS_AT_ONCE = 256  # masks whose crops are in memory at once
 
 
-@runtime_checkable
-class ImageRuntime(Protocol):
-    """A thread-safe image model.
-
-    Attributes:
-        spec: Specification of the model.
-        family: Rules of the model, with learned parameters.
-        weights_hash: Hash of the weights; models with equal hashes share embeddings.
-    """
-
-    @property
-    def spec(self) -> ModelSpec: ...
-
-    @property
-    def family(self) -> Family: ...
-
-    @property
-    def weights_hash(self) -> str: ...
-
-    def encode_images(self, images: FloatArray) -> list[EncoderOutput]:
-        """Encode images (B, 3, S, S) float32, normalized; the outputs stay on the device."""
-        ...
-
-    def capability(self, kind: type[C]) -> C | None:
-        """Implementation of a capability, or None if it is not supported."""
-        ...
-
-
-@runtime_checkable
-class PromptDecoding(Protocol):
-    """Capability: decode prompts on an encoded image."""
-
-    def decode(self, seen: EncoderOutput, prompts: ModelPrompts) -> tuple[FloatArray, FloatArray]:
-        """Decode N prompts on one image: logits (N, T, m, m) and quality (N, T), float32.
-
-        All mask tokens are returned; the family selects the candidates. `seen` may come from
-        another runtime of the same weights; its feature maps are then copied.
-        """
-        ...
-
-
-@runtime_checkable
-class GuidedDecoding(Protocol):
-    """Capability: decode prompts with guided attention (`models.guided`)."""
-
-    def decode_guided(
-        self, seen: EncoderOutput, prompts: ModelPrompts, attention: FloatArray, target: FloatArray
-    ) -> tuple[FloatArray, FloatArray]:
-        """Decode prompts as `PromptDecoding.decode`, with guidance by a target.
-
-        Args:
-            seen: Encoder output of the image.
-            prompts: N prompts.
-            attention: Similarity (h, w) of each feature cell to the target, 0..1.
-            target: Feature vector (C,) of the target.
-        """
-        ...
-
-
-@runtime_checkable
-class EdgeRefining(Protocol):
-    """Capability: refine a mask's edge on the image, by an additional network."""
-
-    def refine_edge(
-        self, photo: UintImage, logits: FloatArray, prompt: FloatArray
-    ) -> FloatArray:  # (W, W, 3), (n, n), (2, W, W) -> (W, W)
-        """Correction of the logits of one window: see `segment.postprocess`."""
-        ...
-
-
-@runtime_checkable
-class ClassLabelling(Protocol):
-    """Capability: semantic segmentation without prompts (`ModelSpec.classes`)."""
-
-    def label_cells(self, seen: EncoderOutput) -> FloatArray:  # -> (1 + K, m, m)
-        """Logits of "no class" and of each class, for every cell of a low-resolution mask."""
-        ...
-
-
-@runtime_checkable
-class InstancePlanes(Protocol):
-    """Capability: find instances without prompts, by an additional head."""
-
-    def instance_planes(self, seen: EncoderOutput) -> FloatArray:  # -> (3, n, n)
-        """Foreground, center distance and boundary distance of every cell, in 0..1: see
-        `models.instance_head`."""
-        ...
-
-
-@runtime_checkable
-class Remembering(Protocol):
-    """Capability: read an object's earlier frames, by an additional network."""
-
-    def read_memory(self, questions: Sequence[MemoryQuestion]) -> list[MemoryAnswer]:
-        """Find objects on one frame: see `models.rules.memory`. Objects with the same memory
-        cells (the same array) are processed together."""
-        ...
-
-
-@runtime_checkable
-class VectorPrompts(Protocol):
-    """Capability: vectors as prompts (`ModelPrompts.vectors`)."""
-
-    def vector_length(self) -> int:
-        """Length D of a vector."""
-        ...
-
-
-@runtime_checkable
 class MaskNaming(Protocol):
-    """Capability: name masks, by an additional network."""
+    """Names masks, by an additional network."""
 
     def name_table(self) -> NameTable:
         """The available names."""
@@ -185,89 +69,73 @@ class MaskNaming(Protocol):
         ...
 
 
-@runtime_checkable
-class ThreadSharing(Protocol):
-    """A runtime with a configurable number of threads, for concurrent calls."""
-
-    threads: int
-
-    def with_threads(self, threads: int) -> ImageRuntime:
-        """Runtime of the same weights with this number of threads per call."""
-        ...
-
-
-# Many prompts on one image.
-
-
-@runtime_checkable
-class SweepAnswer(Protocol):
-    """Predictions for N prompts.
-
-    Attributes:
-        quality: Predicted IoU (N, K) of the candidates of an ambiguous prompt, as in
-            `Family.candidates`.
-    """
-
-    @property
-    def quality(self) -> FloatArray: ...
-
-    def logits(self, chosen: BoolArray) -> Iterator[FloatArray]:
-        """Yield logits (m, m) float32 for each True of (N, K), row by row.
-
-        Read them before the next call of the sweep.
-        """
-        ...
-
-
+@brief
 @dataclass(frozen=True, eq=False)
-class DrawnCandidates(Generic[D]):
-    """`SweepAnswer` whose masks are drawn from decoder outputs; token 0 is not a candidate."""
+class SweepAnswer:
+    """Predictions for N prompts. Masks are read before the next call of the sweep."""
 
-    quality: FloatArray  # Predicted IoU (N, K)
-    # Function that yields the logits of (outputs of a batch, row, mask tokens)
-    draw: Callable[[list[tuple[D, int, list[int]]]], Iterator[FloatArray]]
-    rows: list[tuple[D, int]]  # Outputs of each prompt's batch, and its row there
-
-    def logits(self, chosen: BoolArray) -> Iterator[FloatArray]:
-        """Yield logits (m, m) for each True of (N, K)."""
-        prompts = np.flatnonzero(chosen.any(axis=1)).tolist()
-        tokens = [(np.flatnonzero(chosen[prompt]) + 1).tolist() for prompt in prompts]
-        rows = zip(prompts, tokens, strict=True)
-        return self.draw([(*self.rows[prompt], masks) for prompt, masks in rows])
+    # Predicted IoU (N, K) of the candidates of an ambiguous prompt, as in `Family.candidates`
+    quality: FloatArray
+    # Function that yields logits (m, m) float32 for each True of (N, K), row by row
+    logits: Callable[[BoolArray], Iterator[FloatArray]]
 
 
-@runtime_checkable
 class Sweep(Protocol):
-    """Decodes many prompts on one image; not thread-safe.
-
-    Attributes:
-        bytes_per_prompt: Approximate memory per prompt of a batch.
-    """
+    """Decodes many prompts on one image; not thread-safe."""
 
     @property
-    def bytes_per_prompt(self) -> int: ...
+    def bytes_per_prompt(self) -> int:
+        """Approximate memory per prompt of a batch."""
+        ...
 
     def decode(self, prompts: ModelPrompts) -> SweepAnswer:
         """Decode N prompts without mask prompts."""
         ...
 
 
-@runtime_checkable
-class Sweeps(Protocol):
-    """Capability: decode many prompts on one image faster."""
+class ImageRuntime:
+    """A thread-safe image model. Features that it lacks are None."""
 
-    def sweep(
-        self, seen: EncoderOutput, geometry: Geometry, precision: SweepPrecision
-    ) -> Sweep | None:
-        """Create the sweep of an image, or None if this model has no faster implementation.
+    spec: ModelSpec  # Specification of the model
+    family: Family  # Rules of the model, with learned parameters
+    weights_hash: str  # Hash of the weights; models with equal hashes share embeddings
+    threads: int = 0  # Threads per call. 0: not configurable
 
-        Args:
-            seen: Encoder output of the image.
-            geometry: Position of the image; masks may be wrong in the padding.
-            precision: "model": as the model was loaded; "mixed": large matrix products in 16 bits
-                if the machine is faster with them.
+    # Guided decoding (`models.guided`): decode prompts, with the similarity (h, w) of each feature
+    # cell to a target, 0..1, and the feature vector (C,) of the target
+    decode_guided: (
+        Callable[[EncoderOutput, ModelPrompts, FloatArray, FloatArray], Decoded] | None
+    ) = None
+    # Length D of vectors as prompts (`ModelPrompts.vectors`)
+    vector_length: Callable[[], int] | None = None
+    # Semantic segmentation (`ModelSpec.classes`): logits (1 + K, m, m) of "no class" and each class
+    label_cells: Callable[[EncoderOutput], FloatArray] | None = None
+    # Instances without prompts: foreground, center distance and boundary distance (3, n, n) of
+    # every cell, in 0..1 (`models.instance_head`)
+    instance_planes: Callable[[EncoderOutput], FloatArray] | None = None
+    refine_edge: RefineEdge | None = None
+    read_memory: ReadMemory | None = None
+    naming: MaskNaming | None = None
+    # Faster decoding of many prompts on one image. Masks may be wrong in the padding. With "mixed",
+    # large matrix products are in 16 bits if the machine is faster with them.
+    sweep: Callable[[EncoderOutput, Geometry, SweepPrecision], Sweep] | None = None
+    video: VideoRuntime | None = None
+
+    def encode_images(self, images: FloatArray) -> list[EncoderOutput]:
+        """Encode images (B, 3, S, S) float32, normalized; the outputs stay on the device."""
+        raise NotImplementedError
+
+    def decode(self, seen: EncoderOutput, prompts: ModelPrompts) -> Decoded:
+        """Decode N prompts on one image.
+
+        All mask tokens are returned; the family selects the candidates. `seen` may come from
+        another runtime of the same weights; its feature maps are then copied.
         """
-        ...
+        raise NotImplementedError
+
+    def with_threads(self, threads: int) -> ImageRuntime:
+        """Runtime of the same weights with this number of threads per call, if configurable."""
+        return self
 
 
 # Videos. Memory banks are handles of the runtime, like `EncoderOutput`: they stay on the device,
@@ -283,7 +151,7 @@ class VideoAnswer:
     logits: FloatArray
     quality: NDArray[np.float32]  # Predicted IoU (N,)
     score: NDArray[np.float32]  # Logit of the object's presence (N,)
-    handles: tuple[Any, ...]  # Handle of each object, for `VideoSteps.remember`
+    handles: tuple[Any, ...]  # Handle of each object, for `VideoRuntime.remember`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -300,11 +168,10 @@ class MemoryChoice:
         return replace(settings, stride=stride, fill_gaps=self.fill_gaps, pool=self.pool)
 
 
-@runtime_checkable
-class VideoSteps(Protocol):
+class VideoRuntime(Protocol):
     """Stateless steps of a video model."""
 
-    def choosing(self, choice: MemoryChoice) -> VideoSteps:
+    def choosing(self, choice: MemoryChoice) -> VideoRuntime:
         """Steps with another selection of memories.
 
         Raises:
@@ -347,23 +214,18 @@ class VideoSteps(Protocol):
         ...
 
 
-# Access to capabilities.
-
-
-def require(runtime: ImageRuntime, kind: type[C]) -> C:
-    """Return a capability.
+def require(runtime: ImageRuntime, feature: T | None, name: str) -> T:
+    """Return a feature of a runtime, called `name`.
 
     Raises:
         ModelError: The model does not support it.
     """
-    found = runtime.capability(kind)
-    if found is None:
-        words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", kind.__name__).lower()
+    if feature is None:
         raise ModelError(
-            f"{runtime.spec.name} does not support {words}. Choose another model from `anymask "
+            f"{runtime.spec.name} does not support {name}. Choose another model from `anymask "
             "models list`."
         )
-    return found
+    return feature
 
 
 def mask_vectors(
@@ -385,12 +247,12 @@ def mask_vectors(
     Raises:
         ModelError: The model does not support names.
     """
-    naming = require(runtime, MaskNaming) if naming is None else naming
+    naming = naming or require(runtime, runtime.naming, "mask naming")
     found = []
     for start in range(0, len(rles), CLOSE_UPS_AT_ONCE):
-        seen = [close_up(photo, rle) for rle in rles[start : start + CLOSE_UPS_AT_ONCE]]
-        seen = [one.alone() for one in seen] if alone else seen
-        photos, masks = ([one[part] for one in seen] for part in (0, 1))
+        crops = [close_up(photo, rle) for rle in rles[start : start + CLOSE_UPS_AT_ONCE]]
+        crops = [one.alone() for one in crops] if alone else crops
+        photos, masks = ([one[part] for one in crops] for part in (0, 1))
         found.append(naming.embed_crops(np.stack(photos), np.stack(masks)))
     return np.concatenate(found) if found else np.zeros((0, 0), np.float32)
 
@@ -402,9 +264,9 @@ def open_sweep(
     precision: SweepPrecision = "model",
 ) -> Sweep:
     """Create the runtime's sweep of an image, or a generic one that uses the decoder."""
-    sweeps = runtime.capability(Sweeps)
-    faster = None if sweeps is None else sweeps.sweep(seen, geometry, precision)
-    return DecodingSweep(runtime, seen) if faster is None else faster
+    if runtime.sweep is not None:
+        return runtime.sweep(seen, geometry, precision)
+    return DecodingSweep(runtime, seen)
 
 
 class DecodingSweep:
@@ -414,71 +276,46 @@ class DecodingSweep:
     _ARRAYS = 12
 
     def __init__(self, runtime: ImageRuntime, seen: EncoderOutput) -> None:
-        self._clicks = require(runtime, PromptDecoding)
-        self._family = runtime.family
-        self._seen = seen
+        self._runtime, self._seen = runtime, seen
         masks = 4 * 4 * runtime.spec.mask_side**2
         self.bytes_per_prompt = self._ARRAYS * seen.nbytes + 4 * masks
 
-    def decode(self, prompts: ModelPrompts) -> KeptMasks:
-        decoded = self._clicks.decode(self._seen, prompts)
-        return KeptMasks(*self._family.candidates(*decoded))
+    def decode(self, prompts: ModelPrompts) -> SweepAnswer:
+        decoded = self._runtime.decode(self._seen, prompts)
+        masks, quality = self._runtime.family.candidates(*decoded)
+        return SweepAnswer(
+            quality, lambda chosen: (masks[row, mask] for row, mask in np.argwhere(chosen))
+        )
 
 
-@brief
-@dataclass(frozen=True, eq=False)
-class KeptMasks:
-    """Decoded predictions: masks (N, K, m, m) and quality (N, K)."""
-
-    masks: FloatArray
-    quality: FloatArray
-
-    def logits(self, chosen: BoolArray) -> Iterator[FloatArray]:
-        """Yield logits (m, m) for each True of (N, K)."""
-        for row, mask in np.argwhere(chosen):
-            yield self.masks[row, mask]
-
-
-# Runtime errors.
-
-
-@contextmanager
-def running(name: str) -> Iterator[None]:
-    """Convert exceptions of a runtime to AnymaskError; MemoryError is passed on."""
-    try:
-        yield
-    except (AnymaskError, MemoryError):
-        raise
-    except Exception as error:  # exception classes of the runtimes are not public
-        raise AnymaskError(
-            f"{name} failed to run ({type(error).__name__}). If the system is out of memory, "
-            "pass fewer points or prompts at once. Otherwise encode the image again."
-        ) from error
-
-
-def check_maps(
-    maps: Sequence[FeatureMap], wanted: Mapping[str, tuple[int | str, ...]], name: str
-) -> None:
-    """Raises DataError unless feature maps (C, h, w) match the inputs of a decoder.
+def drawn_answer(
+    quality: FloatArray,
+    rows: list[tuple[T, int]],
+    draw: Callable[[list[tuple[T, int, list[int]]]], Iterator[FloatArray]],
+) -> SweepAnswer:
+    """Answer whose masks are drawn from decoder outputs; token 0 is not a candidate.
 
     Args:
-        maps: Feature maps of the image.
-        wanted: Shapes (1, C, h, w) by name; a letter is a variable dimension.
-        name: Name of the model, for messages.
+        quality: Predicted IoU (N, K).
+        rows: Outputs of each prompt's batch, and its row there.
+        draw: Yields the logits of (outputs of a batch, row, mask tokens).
     """
-    shapes = {one.name: (1, *one.values.shape) for one in maps}
-    fits = shapes.keys() == wanted.keys() and all(
-        len(shape) == len(wanted[key])
-        and all(isinstance(a, str) or a == b for a, b in zip(wanted[key], shape, strict=True))
-        for key, shape in shapes.items()
+
+    def logits(chosen: BoolArray) -> Iterator[FloatArray]:
+        prompts = np.flatnonzero(chosen.any(axis=1)).tolist()
+        tokens = [(np.flatnonzero(chosen[prompt]) + 1).tolist() for prompt in prompts]
+        pairs = zip(prompts, tokens, strict=True)
+        return draw([(*rows[prompt], masks) for prompt, masks in pairs])
+
+    return SweepAnswer(quality, logits)
+
+
+def failure_of(name: str, error: Exception) -> AnymaskError:
+    """Error for an exception of a runtime, whose classes are not public."""
+    return AnymaskError(
+        f"{name} failed to run ({type(error).__name__}). If the system is out of memory, "
+        "pass fewer points or prompts at once. Otherwise encode the image again."
     )
-    if not fits:
-        listed = ", ".join(f"{key} {sides[1:]}" for key, sides in wanted.items())
-        found = ", ".join(f"{one.name} {one.values.shape}" for one in maps)
-        raise DataError(
-            f"{name} requires the feature maps {listed}, but this embedding has "
-            f"{found}. Encode the image again."
-        )
 
 
 # Torch devices.
@@ -560,74 +397,3 @@ def fast_halves(device: torch.device) -> bool:
     if device.type != "cpu":
         return device.type == "cuda"
     return bool(import_torch().ops.mkldnn._is_mkldnn_bf16_supported())
-
-
-# A runtime that passes every computing call through one function, which may queue, count or cache
-# it. Capabilities and the sweeps that they open are also wrapped.
-
-# Receives the method's name, its arguments, and a function that makes the call.
-Interceptor = Callable[[str, tuple[Any, ...], Callable[[], Any]], Any]
-
-
-class WrappedRuntime:
-    """A runtime whose computing calls pass through an interceptor.
-
-    Args:
-        inside: The wrapped runtime.
-        around: Interceptor of each call.
-    """
-
-    def __init__(self, inside: ImageRuntime, around: Interceptor) -> None:
-        self._inside, self._around = inside, around
-
-    @property
-    def spec(self) -> ModelSpec:
-        """Specification of the model."""
-        return self._inside.spec
-
-    @property
-    def family(self) -> Family:
-        """Rules of the model."""
-        return self._inside.family
-
-    @property
-    def weights_hash(self) -> str:
-        """Hash of the weights."""
-        return self._inside.weights_hash
-
-    def encode_images(self, images: FloatArray) -> list[EncoderOutput]:
-        seen: list[EncoderOutput] = self._around(
-            "encode_images", (images,), lambda: self._inside.encode_images(images)
-        )
-        return seen
-
-    def capability(self, kind: type[C]) -> C | None:
-        found = self._inside.capability(kind)
-        return None if found is None else cast(C, RuntimeProxy(found, self._around))
-
-
-class RuntimeProxy:
-    """A proxy whose method calls pass through `around`; other attributes are unchanged.
-
-    Returned sweeps, predictions and steps are also wrapped. A generator is consumed inside the
-    call, because it computes lazily.
-    """
-
-    def __init__(self, inside: object, around: Interceptor) -> None:
-        self._inside, self._around = inside, around
-
-    def __getattr__(self, name: str) -> Any:
-        method = getattr(self._inside, name)
-        if not callable(method):
-            return method
-
-        def call(*given: Any, **named: Any) -> Any:
-            def compute() -> Any:
-                found = method(*given, **named)
-                return iter(list(found)) if isinstance(found, Iterator) else found
-
-            found = self._around(name, (*given, *named.values()), compute)
-            opened = isinstance(found, Sweep | SweepAnswer | VideoSteps | RuntimeProxy)
-            return RuntimeProxy(found, self._around) if opened else found
-
-        return call

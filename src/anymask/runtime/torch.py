@@ -1,6 +1,6 @@
 """PyTorch backend, on any device.
 
-Edges, sweeps of many clicks and videos are capabilities of the same module. The module is
+Edges, sweeps of many clicks and videos are features of the same module. The module is
 read-only, so threads can share one runtime.
 
 Letters: B images, S the model's input side, N prompts or objects, P points, T mask tokens, K
@@ -13,14 +13,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from anymask.base import FloatArray, InputError, IntArray, UintImage, brief
+from anymask.base import AnymaskError, FloatArray, InputError, IntArray, UintImage, brief
 from anymask.masks import (
     EncoderOutput,
     FeatureMap,
@@ -37,28 +37,22 @@ from anymask.models.image_model import ImageModel
 from anymask.models.rules import Family, MemoryBank, VideoMoment, for_users, open_family
 from anymask.models.video_model import DTYPES, Frame, FramePrompts, ObjectAnswer, VideoModel
 from anymask.runtime.protocol import (
-    ClassLabelling,
-    DrawnCandidates,
-    EdgeRefining,
-    GuidedDecoding,
+    Decoded,
+    ImageRuntime,
     MaskNaming,
     MemoryChoice,
-    Sweep,
+    SweepAnswer,
     SweepPrecision,
-    Sweeps,
-    VectorPrompts,
     VideoAnswer,
-    VideoSteps,
+    drawn_answer,
+    failure_of,
     fast_halves,
     pick_device,
     pick_dtype,
-    running,
 )
 
-C = TypeVar("C")
 
-
-class TorchRuntime:
+class TorchRuntime(ImageRuntime):
     """Runtime of an ImageModel of `anymask.models`.
 
     The module is moved to the device and the precision, and set to eval mode: do not use it
@@ -96,18 +90,20 @@ class TorchRuntime:
         self.spec = cast(ModelSpec, module.spec)
         self.family: Family = open_family(self.spec, weights_hash=weights_hash)
         self._module: Any = for_inference(module, self.device, self.dtype)
-        is_video = isinstance(self._module, VideoModel)
-        is_sam = isinstance(self._module, ImageModel)
-        self._added: Mapping[Any, Any] = {
-            VideoSteps: TorchVideo(self._module, self.device) if is_video else None,
-            EdgeRefining: None if edges is None else TorchEdges(edges, self.device),
-            MaskNaming: names,
-            ClassLabelling: self if self.spec.classes else None,
+        if isinstance(self._module, VideoModel):
+            self.video = TorchVideo(self._module, self.device)
+        if isinstance(self._module, ImageModel):
             # SAM's decoder accepts any number of tokens, such as text in its paper.
-            GuidedDecoding: self if is_sam else None,
-            VectorPrompts: self if is_sam and not self.spec.fixed_points else None,
-            Sweeps: self if fits(self._module) else None,
-        }
+            self.decode_guided = self._decode_guided
+            if not self.spec.fixed_points:
+                self.vector_length = lambda: int(self._module.prompt_encoder.config.dim)
+        if edges is not None:
+            self.refine_edge = TorchEdges(edges, self.device).refine_edge
+        if self.spec.classes:
+            self.label_cells = self._label_cells
+        if fits(self._module):
+            self.sweep = self._sweep
+        self.naming = names
 
     def __repr__(self) -> str:
         return f"<TorchRuntime: {self.spec.name}, {self.device}>"
@@ -126,19 +122,13 @@ class TorchRuntime:
             maps = self._module.encode(_to_tensor(images, self.device, self.dtype))
         return [SeenTensors(tuple(one[i : i + 1] for one in maps)) for i in range(len(images))]
 
-    def capability(self, kind: type[C]) -> C | None:
-        """Support prompts, and sweeps, edges and videos if the model does."""
-        if kind in self._added:
-            return cast(C | None, self._added[kind])
-        return self if isinstance(self, kind) else None
-
-    def decode(self, seen: EncoderOutput, prompts: ModelPrompts) -> tuple[FloatArray, FloatArray]:
+    def decode(self, seen: EncoderOutput, prompts: ModelPrompts) -> Decoded:
         with _computing(f"the decoder of {self.spec.name}"):
             return self._decode_by(self._module, seen, prompts)
 
-    def decode_guided(
+    def _decode_guided(
         self, seen: EncoderOutput, prompts: ModelPrompts, attention: FloatArray, target: FloatArray
-    ) -> tuple[FloatArray, FloatArray]:
+    ) -> Decoded:
         from anymask.models.guided import Guidance, guided
 
         with _computing(f"the decoder of {self.spec.name}"):
@@ -146,9 +136,7 @@ class TorchRuntime:
             guidance = Guidance(flat, _to_tensor(target, self.device, self.dtype))
             return self._decode_by(guided(self._module, guidance), seen, prompts)
 
-    def _decode_by(
-        self, module: Any, seen: EncoderOutput, prompts: ModelPrompts
-    ) -> tuple[FloatArray, FloatArray]:
+    def _decode_by(self, module: Any, seen: EncoderOutput, prompts: ModelPrompts) -> Decoded:
         vectors = prompts.vectors
         more = [] if vectors is None else [_to_tensor(vectors, self.device, self.dtype)]
         logits, quality = module.decode(
@@ -162,18 +150,13 @@ class TorchRuntime:
         )
         return _to_numpy(logits), _to_numpy(quality)
 
-    def vector_length(self) -> int:
-        return int(self._module.prompt_encoder.config.dim)
-
-    def label_cells(self, seen: EncoderOutput) -> FloatArray:
-        """Compute the logits of all classes; requires a model with classes."""
+    def _label_cells(self, seen: EncoderOutput) -> FloatArray:
         with _computing(f"the classes of {self.spec.name}"):
             return _to_numpy(class_logits(self._module, self._maps(seen))[0])
 
-    def sweep(
+    def _sweep(
         self, seen: EncoderOutput, geometry: Geometry, precision: SweepPrecision = "model"
-    ) -> Sweep:
-        """Start a sweep; requires a decoder that `fits`."""
+    ) -> TorchSweep:
         mixed = precision == "mixed" and fast_halves(self.device)
         # Rows and columns of the feature map that the image covers.
         rows, columns = logits_used(self.spec.mask_side, geometry)
@@ -243,8 +226,13 @@ def map_names(count: int) -> list[str]:
 @contextmanager
 def _computing(what: str) -> Iterator[None]:
     """Disable gradients, and convert exceptions."""
-    with running(what), torch.inference_mode():
-        yield
+    try:
+        with torch.inference_mode():
+            yield
+    except (AnymaskError, MemoryError):
+        raise
+    except Exception as error:
+        raise failure_of(what, error) from error
 
 
 def _to_tensor(
@@ -298,7 +286,7 @@ class TorchSweep:
         self._pool = single_thread_pool(self._threads, "anymask-sweep")
         self._rooms: list[Any] = [None] * self._threads
 
-    def decode(self, prompts: ModelPrompts) -> DrawnCandidates[SweepTokens]:
+    def decode(self, prompts: ModelPrompts) -> SweepAnswer:
         bounds = np.linspace(0, len(prompts.coords), self._threads + 1).astype(int).tolist()
         parts = [
             (thread, slice(*ends))
@@ -308,7 +296,7 @@ class TorchSweep:
         answers = list(self._pool.map(lambda part: self._decode(prompts, *part), parts))
         quality = np.concatenate([numbers for numbers, _ in answers])[:, 1:]
         rows = [(answered, row) for numbers, answered in answers for row in range(len(numbers))]
-        return DrawnCandidates(quality, self.draw, rows)
+        return drawn_answer(quality, rows, self.draw)
 
     def _decode(
         self, prompts: ModelPrompts, thread: int, part: slice
@@ -338,7 +326,7 @@ class TorchSweep:
 
 
 class TorchVideo:
-    """A `models.VideoModel` on a device, with its settings `for_users`. See `VideoSteps`."""
+    """A `models.VideoModel` on a device, with its settings `for_users`. See `VideoRuntime`."""
 
     def __init__(self, module: VideoModel, device: torch.device) -> None:
         self._module, self._device = module, device

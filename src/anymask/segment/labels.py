@@ -41,7 +41,7 @@ from anymask.masks import (
     rle_to_mask,
 )
 from anymask.models.rules import ChosenNames, LabelSuggestion, NameTable
-from anymask.runtime import ClassLabelling, ImageRuntime, MaskNaming, mask_vectors, require
+from anymask.runtime import ImageRuntime, mask_vectors, require
 from anymask.segment.prediction import Prediction
 
 Names = str | Path | Sequence[str] | ChosenNames | None
@@ -117,7 +117,7 @@ def choose_names(runtime: ImageRuntime, names: Names) -> ChosenNames:
         ModelError: The model does not support names.
         InputError: A name is unknown.
     """
-    table = require(runtime, MaskNaming).name_table()
+    table = require(runtime, runtime.naming, "mask naming").name_table()
     if isinstance(names, ChosenNames):
         return names
     if isinstance(names, str | Path):
@@ -135,7 +135,7 @@ def naming_network(runtime: ImageRuntime) -> str:
     Raises:
         ModelError: The model does not support names.
     """
-    return require(runtime, MaskNaming).name_table().network
+    return require(runtime, runtime.naming, "mask naming").name_table().network
 
 
 def suggest_labels(
@@ -256,10 +256,10 @@ def _classifier(
 
 
 def _cell_logits(runtime: ImageRuntime, embedding: Features) -> FloatArray:  # (1 + K, m, m)
-    labelling = runtime.capability(ClassLabelling)
-    if labelling is None:
+    label_cells = runtime.label_cells
+    if label_cells is None:
         raise ModelError(
             f"{runtime.spec.name} does not predict classes. Train a model with classes "
             "on your data: anymask finetune --classes all"
         )
-    return labelling.label_cells(embedding.seen)
+    return label_cells(embedding.seen)

@@ -57,7 +57,7 @@ from anymask.models.rules import (
     mean_probability,
     object_box,
 )
-from anymask.runtime import EdgeRefining, ImageRuntime, PromptDecoding, VectorPrompts, require
+from anymask.runtime import ImageRuntime
 from anymask.segment.postprocess import (
     apply_clicks,
     clicks_of,
@@ -306,13 +306,13 @@ def answer_prompts(
     check_features(features, runtime.spec, runtime.weights_hash)
     if settings.mirror and photo is not None and features.mirrored is None:
         features = with_mirror_image(features, runtime, photo, recent)
-    spec, vectors = runtime.spec, runtime.capability(VectorPrompts)
+    spec, vectors = runtime.spec, runtime.vector_length
     if vectors is not None:
         spec = replace(spec, accepts=spec.accepts | {"embedding"})
     checked = [check_prompt(prompt, features.image_hw, spec) for prompt in prompts]
     for prompt in checked:
         if vectors is not None and prompt.embedding is not None:
-            wide, wanted = prompt.embedding.shape[-1], vectors.vector_length()
+            wide, wanted = prompt.embedding.shape[-1], vectors()
             if wide != wanted:
                 raise PromptError(
                     f"{spec.name} requires prompt vectors of length {wanted}, but "
@@ -411,10 +411,10 @@ def _decode(
     settings: SegmentSettings,
 ) -> Iterator[tuple[int, Prediction]]:
     """Yield the index of each prompt and the selection of its masks by the model family."""
-    clicks, where, spec = require(runtime, PromptDecoding), features.geometry, runtime.spec
-    decode: Decode = partial(clicks.decode, features.seen)
+    where, spec = features.geometry, runtime.spec
+    decode: Decode = partial(runtime.decode, features.seen)
     if settings.mirror and features.mirrored is not None:
-        decode = with_mirrored(decode, partial(clicks.decode, features.mirrored), where, spec)
+        decode = with_mirrored(decode, partial(runtime.decode, features.mirrored), where, spec)
     for places, batch in group_prompts(prompts, where, spec, PROMPTS_PER_CALL):
         ordered = runtime.family.answer(decode, batch, where, settings.multimask, settings.ranking)
         for place, answer in zip(places, ordered, strict=True):
@@ -478,7 +478,7 @@ def refine_edges(answer: Prediction, question: PromptContext) -> Prediction:
     settings, photo = question.settings, question.photo
     wanted = settings.refine_edges
     wanted = settings.multimask == "auto" if wanted == "auto" else wanted
-    network = question.runtime.capability(EdgeRefining) if wanted and photo is not None else None
+    network = question.runtime.refine_edge if wanted and photo is not None else None
     if network is None or photo is None:
         return answer
     return with_fine_edges(answer, photo, question.prompt, settings.min_areas, network)

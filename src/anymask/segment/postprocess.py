@@ -33,7 +33,7 @@ from anymask.masks import (
     reduced,
     violated_points,
 )
-from anymask.runtime import EdgeRefining
+from anymask.runtime import RefineEdge
 from anymask.segment.prediction import Candidate, LazyMask, Prediction
 
 PhotoClicks = tuple[NDArray[Any], NDArray[Any]]  # (P, 2) x and y in pixels, (P,) labels
@@ -139,7 +139,7 @@ def clean_except_clicked(
 # Edges at image resolution.
 #
 # Mask cells cover many pixels (nano: 128 cells along the image), so edges are accurate to about one
-# cell, while the image shows them exactly. An edge network (`runtime.EdgeRefining`), if the model
+# cell, while the image shows them exactly. An edge network (`runtime.RefineEdge`), if the model
 # has one, predicts a correction of the logits around the object. Pixels determined by a click or
 # the box stay unchanged. Holes and islands along the edge below the settings' sizes are removed.
 
@@ -151,7 +151,7 @@ def with_fine_edges(
     photo: UintImage,
     prompt: Prompt,
     least: tuple[MinArea, MinArea],
-    network: EdgeRefining,
+    network: RefineEdge,
 ) -> Prediction:
     """Refine the edges of the candidates, unless their pixels are final.
 
@@ -192,7 +192,7 @@ def _fine_pixels(
     mask: Candidate,
     prompt: Prompt,
     areas: tuple[float, float],
-    network: EdgeRefining,
+    network: RefineEdge,
     window: EdgeWindow | None,
     photo: UintImage | None,
 ) -> Rle:
@@ -202,7 +202,7 @@ def _fine_pixels(
     fine = drawn > 0
     if window is not None and photo is not None:
         cells = window_logits(mask.shown_logits - np.float32(mask.threshold), window)
-        change = network.refine_edge(photo, cells, window_prompt(prompt, window))
+        change = network(photo, cells, window_prompt(prompt, window))
         add_change(drawn, change, window)
         fine = np.where(prompt_fixed_pixels(prompt, place.image_hw), fine, drawn > 0)
     rle = mask_to_rle(remove_small_components(fine, clicks_of(prompt), areas))

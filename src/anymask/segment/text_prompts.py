@@ -16,7 +16,6 @@ import numpy as np
 from anymask.base import PromptError
 from anymask.find import find_words
 from anymask.masks import Mask, Prompt, centre_click, rle_box_xyxy, rle_to_mask, violated_points
-from anymask.runtime import MaskNaming
 from anymask.segment.pipeline import EncodedPhoto
 from anymask.segment.prediction import Prediction
 
@@ -57,7 +56,7 @@ def _grounded(
         raise PromptError(
             "A text prompt requires the image, but only its embedding was passed. Pass the image."
         )
-    if detector is None and model.runtime.capability(MaskNaming) is None:
+    if detector is None and model.runtime.naming is None:
         raise PromptError(
             f"{model.name} has no text encoder. Pass detector= with a detector or CLIP model, such "
             'as detector="llmdet_tiny" or detector="clip_vit_b32", or use the model small, which '

@@ -17,7 +17,6 @@ from anymask.edit import CutoutSettings, main_subject, write_cutout
 from anymask.find import one_question
 from anymask.images import shown_picture
 from anymask.masks import SMOOTH, rle_to_mask
-from anymask.runtime import MaskNaming
 from anymask.segment import EncodedPhoto, Model
 from anymask.studio.errors import Refusal, unknown_hash, without_code
 from anymask.studio.inference import Inference, QueueClosed, RequestAbandoned
@@ -65,7 +64,7 @@ of_project = APIRouter(prefix="/api", route_class=BodyRoute, tags=["project"])
 async def known_names(inference: OfModel) -> dict[str, Any]:
     """List the names that the model supports, most frequent first."""
     model = await run_in_threadpool(inference.ready)
-    naming = model.runtime.capability(MaskNaming)
+    naming = model.runtime.naming
     table = None if naming is None else naming.name_table()
     reader = inference.detector
     name = getattr(reader, "name", None if reader is None else str(reader))

@@ -22,14 +22,23 @@ from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import IntEnum
+from functools import cached_property, partial
 from pathlib import Path
 from threading import Event
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, cast
 
-from anymask.base import AnymaskError, ModelError, OnProgress, UintImage
+from anymask.base import AnymaskError, FloatArray, ModelError, OnProgress, UintImage
 from anymask.find import Detector
-from anymask.masks import Mask, Prompt, Rle, warn_of_cut_boxes
-from anymask.runtime import ImageRuntime, WrappedRuntime
+from anymask.masks import Mask, ModelPrompts, Prompt, Rle, warn_of_cut_boxes
+from anymask.models.rules import NameTable
+from anymask.runtime import (
+    ImageRuntime,
+    MaskNaming,
+    MemoryChoice,
+    Sweep,
+    SweepAnswer,
+    VideoRuntime,
+)
 from anymask.segment import (
     EmbeddingCache,
     EncodedPhoto,
@@ -203,21 +212,84 @@ def _do(pieces: list[_Piece]) -> None:
             _do([piece])
 
 
-def queue_calls(
-    inside: ImageRuntime, queue: ModelQueue, urgency: Urgency, left: Event | None = None
-) -> WrappedRuntime:
-    """Wrap a runtime to run its calls in a queue. Must not be called from the queue's thread.
+class QueuedRuntime(ImageRuntime):
+    """A runtime whose computing calls run in a queue. Must not be used in the queue's thread.
 
     Args:
         left: Set when the client disconnects; the next call raises RequestAbandoned.
     """
 
-    def wait(_name: str, _given: tuple[Any, ...], call: Callable[[], Any]) -> Any:
-        if left is not None and left.is_set():
-            raise RequestAbandoned
-        return queue.submit(call, urgency).result()
+    def __init__(
+        self, inside: ImageRuntime, queue: ModelQueue, urgency: Urgency, left: Event | None = None
+    ) -> None:
+        self._inside, self._queue, self._urgency, self._left = inside, queue, urgency, left
+        self.spec, self.family = inside.spec, inside.family
+        self.weights_hash = inside.weights_hash
+        for name in (
+            "encode_images", "decode", "decode_guided", "vector_length", "label_cells",
+            "instance_planes", "refine_edge", "read_memory",
+        ):  # fmt: skip
+            if (call := getattr(inside, name)) is not None:
+                setattr(self, name, partial(self._run, call))
+        if inside.sweep is not None:
+            self.sweep = partial(QueuedSweep, self._run, inside.sweep)
 
-    return WrappedRuntime(inside, wait)
+    def _run(self, call: Callable[..., T], *given: Any) -> T:
+        if self._left is not None and self._left.is_set():
+            raise RequestAbandoned
+        return self._queue.submit(partial(call, *given), self._urgency).result()
+
+    @cached_property
+    def naming(self) -> MaskNaming | None:
+        inside = self._inside.naming
+        return None if inside is None else QueuedNaming(self._run, inside)
+
+    @cached_property
+    def video(self) -> VideoRuntime | None:
+        inside = self._inside.video
+        return None if inside is None else cast(VideoRuntime, QueuedVideo(self._run, inside))
+
+
+class QueuedNaming:
+    """A name model whose calls pass through `run`."""
+
+    def __init__(self, run: Callable[..., Any], inside: MaskNaming) -> None:
+        self._run, self._inside = run, inside
+
+    def name_table(self) -> NameTable:
+        return cast(NameTable, self._run(self._inside.name_table))
+
+    def embed_crops(self, photos: UintImage, masks: UintImage) -> FloatArray:
+        return cast(FloatArray, self._run(self._inside.embed_crops, photos, masks))
+
+
+class QueuedSweep:
+    """A sweep of an image whose calls pass through `run`."""
+
+    def __init__(self, run: Callable[..., Any], start: Callable[..., Sweep], *image: Any) -> None:
+        self._run, self._inside = run, run(start, *image)
+        self.bytes_per_prompt = self._inside.bytes_per_prompt
+
+    def decode(self, prompts: ModelPrompts) -> SweepAnswer:
+        answer = self._run(self._inside.decode, prompts)
+        # Masks are computed when they are read, so they are read inside the call.
+        read = partial(self._run, lambda chosen: list(answer.logits(chosen)))
+        return SweepAnswer(answer.quality, lambda chosen: iter(read(chosen)))
+
+
+class QueuedVideo:
+    """Video steps whose calls pass through `run`. See `VideoRuntime`."""
+
+    def __init__(self, run: Callable[..., Any], inside: VideoRuntime) -> None:
+        self._run, self._inside = run, inside
+        for name in (
+            "see_frame", "answer_points", "answer_mask", "step_video", "remember",
+            "bank_to_arrays", "arrays_to_bank",
+        ):  # fmt: skip
+            setattr(self, name, partial(run, getattr(inside, name)))
+
+    def choosing(self, choice: MemoryChoice) -> QueuedVideo:
+        return QueuedVideo(self._run, self._inside.choosing(choice))
 
 
 @dataclass(frozen=True)
@@ -324,7 +396,7 @@ class Inference:
 
         def work() -> EncodedPhoto:
             photo = read()
-            runtime = queue_calls(self.ready().runtime, self.heavy, Urgency.PHOTO)
+            runtime = QueuedRuntime(self.ready().runtime, self.heavy, Urgency.PHOTO)
             return self.cache.encode(runtime, photo, georeferenced)
 
         return self._photos.submit(work)
@@ -395,7 +467,7 @@ class Inference:
             )
 
         def timed() -> T:
-            model = Model(queue_calls(self.ready().runtime, self.heavy, Urgency.LONG, left))
+            model = Model(QueuedRuntime(self.ready().runtime, self.heavy, Urgency.LONG, left))
             model.recent = self.cache
             began = time.monotonic()
             LOG.info("%s started", name)
@@ -420,7 +492,7 @@ class Inference:
         """Refine the edges of automatic masks."""
 
         def work() -> list[Mask]:
-            runtime = queue_calls(self.ready().runtime, self.heavy, Urgency.LONG)
+            runtime = QueuedRuntime(self.ready().runtime, self.heavy, Urgency.LONG)
             return refine_record_edges(runtime, read(), records)
 
         return self._long.submit(work)
@@ -441,7 +513,7 @@ class Inference:
         """
 
         def work() -> Named:
-            runtime = queue_calls(self.ready().runtime, self.heavy, Urgency.PHOTO, left)
+            runtime = QueuedRuntime(self.ready().runtime, self.heavy, Urgency.PHOTO, left)
             return name_masks(runtime, look(), rles, options, own)
 
         return self._photos.submit(work)

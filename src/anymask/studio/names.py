@@ -17,7 +17,7 @@ import numpy as np
 from anymask.base import AnymaskError, FloatArray, UintImage, brief
 from anymask.masks import Rle, rle_area
 from anymask.models.rules import DEFAULT_VIDEO_MODEL, LabelSuggestion
-from anymask.runtime import ImageRuntime, MaskNaming, mask_vectors
+from anymask.runtime import ImageRuntime, mask_vectors
 from anymask.segment import EncodedPhoto, choose_names
 from anymask.studio.errors import Refusal
 
@@ -114,7 +114,7 @@ def name_masks(
     own: OwnNames | None = None,
 ) -> Named:
     """Suggest names for masks. Raises Refusal, or InputError for unknown names."""
-    naming = runtime.capability(MaskNaming)
+    naming = runtime.naming
     if naming is None:
         raise Refusal(422, f"{runtime.spec.name} has no names. Serve {DEFAULT_VIDEO_MODEL}.")
     names, table = choice.names, naming.name_table()

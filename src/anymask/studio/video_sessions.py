@@ -33,10 +33,10 @@ from anymask.studio.errors import Refusal
 from anymask.studio.inference import (
     Inference,
     QueueClosed,
+    QueuedRuntime,
     RequestAbandoned,
     Urgency,
     lower_thread_priority,
-    queue_calls,
 )
 from anymask.studio.limits import Limits
 from anymask.studio.model_routes import done
@@ -475,7 +475,7 @@ class VideoSessions:
     def model(self) -> Model:
         """Tracking model (`tracking_model`), whose calls are queued behind prompts on images."""
         model = tracking_model(self.inference.ready())
-        return Model(queue_calls(model.runtime, self.inference.heavy, Urgency.PHOTO))
+        return Model(QueuedRuntime(model.runtime, self.inference.heavy, Urgency.PHOTO))
 
 
 def own_file(own: Mapping[str, Path], name: str) -> Path:

@@ -55,7 +55,7 @@ from anymask.models.rules import (
     MemoryQuestion,
     group_prompts,
 )
-from anymask.runtime import PromptDecoding, Remembering, require
+from anymask.runtime import ReadMemory
 from anymask.segment import (
     AS_SHOWN,
     NO_CLICKS,
@@ -207,7 +207,7 @@ class ImageTracker:
         self,
         model: Model,
         way: Way = "match",
-        reader: Remembering | None = None,
+        reader: ReadMemory | None = None,
         refine_edges: bool = False,
     ) -> None:
         self._refine = refine_edges
@@ -308,7 +308,7 @@ class ImageTracker:
             return [self._predicted(seen, *one) for one in zip(priors, drawn, strict=True)]
         maps = frame_maps(seen)
         hints = [_hints(seen, *one) for one in zip(states, priors, drawn, strict=True)]
-        outputs = self._reader.read_memory(make_questions(maps, states, hints))
+        outputs = self._reader(make_questions(maps, states, hints))
         outputs = [_corrected(seen, *one) for one in zip(outputs, states, priors, strict=True)]
         return [self._recalled(seen, *one) for one in zip(outputs, priors, drawn, strict=True)]
 
@@ -346,9 +346,9 @@ class ImageTracker:
         Prompts of the same length are decoded in one batch.
         """
         runtime, found = self.model.runtime, dict[int, Drawn]()
-        clicks, where = require(runtime, PromptDecoding), seen.embedding.geometry
+        where = seen.embedding.geometry
         for places, batch in group_prompts(prompts, where, runtime.spec, PROMPTS_PER_CALL):
-            decoded = clicks.decode(seen.embedding.seen, batch)
+            decoded = runtime.decode(seen.embedding.seen, batch)
             rows = zip(*runtime.family.candidates(*decoded), strict=True)
             found |= dict(zip(places, rows, strict=True))
         return [found[place] for place in range(len(prompts))]

@@ -40,7 +40,6 @@ from anymask.base import (
     refuse_text,
 )
 from anymask.masks import ALL_KINDS, Prompt, Rle, merged_prompts, rle_to_mask, warn_of_cut_boxes
-from anymask.runtime import ThreadSharing, VideoSteps
 from anymask.segment import Model
 from anymask.track.flow import is_cut, reduce_frame
 from anymask.track.monitor import TrackCheck, TrackMonitor, check_prompted, check_tracked
@@ -699,7 +698,7 @@ def open_session(
     monitoring = MonitorSettings(**given[MonitorSettings])
     memory = MemorySettings(**given[MemorySettings])
     runtime = model.runtime
-    if isinstance(runtime, ThreadSharing) and runtime.capability(VideoSteps) is None:
+    if runtime.threads and runtime.video is None:
         # The next frame is encoded while the current one is tracked, with half the threads each:
         # waiting threads would busy-wait on cores of the other call.
         model = Model(runtime.with_threads(-(-runtime.threads // 2)))

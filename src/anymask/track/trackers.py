@@ -25,10 +25,8 @@ from anymask.masks import (
 from anymask.models.rules import BUNDLED_MODELS, DEFAULT_VIDEO_MODEL, check_prompt
 from anymask.runtime import (
     ASSETS,
-    Remembering,
-    ThreadSharing,
     VideoAnswer,
-    VideoSteps,
+    VideoRuntime,
     open_runtime,
     read_manifest,
 )
@@ -56,7 +54,7 @@ class MemoryTracker:
     """
 
     def __init__(
-        self, model: Model, steps: VideoSteps | None, memory: MemorySettings | None = None
+        self, model: Model, steps: VideoRuntime | None, memory: MemorySettings | None = None
     ) -> None:
         if steps is None:
             raise ModelError(
@@ -179,7 +177,7 @@ def tracking_model(model: Model, named: Model | str | None = None, tracker: str 
             model.name,
         )
     opened = open_runtime(named or DEFAULT_VIDEO_MODEL)
-    if isinstance(opened, ThreadSharing) and isinstance(runtime, ThreadSharing):
+    if runtime.threads:
         opened = opened.with_threads(runtime.threads)
     return Model(opened)
 
@@ -224,8 +222,8 @@ def open_tracker(
         from anymask.track.point_tracker import PointTracker
 
         return PointTracker(model, refine_edges)
-    steps = model.runtime.capability(VideoSteps)
-    reader = None if steps is not None else model.runtime.capability(Remembering)
+    steps = model.runtime.video
+    reader = None if steps is not None else model.runtime.read_memory
     if name == "auto":
         name = "match" if steps is None and reader is None else "memory"
     if name == "match":

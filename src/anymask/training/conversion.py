@@ -27,18 +27,16 @@ from anymask.masks import ModelSpec
 from anymask.runtime import (
     ImageRuntime,
     OnnxRuntime,
-    PromptDecoding,
     entry,
     file_hash,
     load_module,
     open_runtime,
     read_manifest,
-    require,
 )
 from anymask.runtime.adapters import licence_of_weights
 from anymask.runtime.converted import (
     FAILED,
-    KINDS,
+    FEATURES,
     LACKING,
     check_exportable,
     checkpoint_file,
@@ -169,9 +167,9 @@ def _convert(name: str, weights: str | Path | None, stage: Path) -> None:
                 f"{error:.1e} of the largest logit, but at most {LOGIT_ERROR:.0e} is allowed."
             )
         lacking = [  # what only PyTorch supports
-            kind.__name__
-            for kind in KINDS
-            if eager.capability(kind) is not None and graphs.capability(kind) is None
+            kind
+            for kind, name in FEATURES.items()
+            if getattr(eager, name) is not None and getattr(graphs, name) is None
         ]
         write_json(stage / LACKING, {"capabilities": lacking}, indent=1)
         manifest, data = read_manifest(stage), "" if weights is not None else entry(name).data
@@ -196,6 +194,6 @@ def difference(eager: ImageRuntime, graphs: OnnxRuntime) -> float:
     errors = []
     for masks in {False, "mask" in spec.accepts}:
         prompts = random_prompts(spec, (3, points), side, masks, rng)
-        ours, theirs = (require(one, PromptDecoding).decode(it, prompts)[0] for one, it in seen)
+        ours, theirs = (one.decode(it, prompts)[0] for one, it in seen)
         errors.append(np.abs(ours - theirs).max() / max(float(np.abs(ours).max()), 1e-12))
     return float(np.max(errors))

@@ -21,10 +21,8 @@ from anymask.masks import EncoderOutput, ModelPrompts, ModelSpec, iou, pad_input
 from anymask.runtime import (
     ImageRuntime,
     OnnxRuntime,
-    PromptDecoding,
     TorchRuntime,
     load_module,
-    require,
 )
 
 SHAPES = ((1.0, 1.0), (0.75, 1.0), (1.0, 0.5))  # part of S x S that an image fills, h and w
@@ -206,8 +204,8 @@ def _compare(
     sides: tuple[tuple[ImageRuntime, EncoderOutput], ...], prompts: ModelPrompts
 ) -> dict[str, float]:
     (eager, eager_seen), (exported, exported_seen) = sides
-    logits, quality = require(eager, PromptDecoding).decode(eager_seen, prompts)
-    others, other_quality = require(exported, PromptDecoding).decode(exported_seen, prompts)
+    logits, quality = eager.decode(eager_seen, prompts)
+    others, other_quality = exported.decode(exported_seen, prompts)
     threshold = eager.spec.mask_threshold
     doubt = LOGIT_ERROR["fp32"] * float(np.abs(logits).max())
     clear = np.abs(logits - threshold) > doubt

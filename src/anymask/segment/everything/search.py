@@ -50,9 +50,7 @@ from anymask.masks import (
 )
 from anymask.models.rules import DEFAULT_VIDEO_MODEL, FIELD_MODELS, OBJECT_SIZES, Family
 from anymask.runtime import (
-    EdgeRefining,
     ImageRuntime,
-    InstancePlanes,
     Sweep,
     open_sweep,
     require,
@@ -135,7 +133,7 @@ def find_instances(
 
     Raises ModelError if the model has no instance head.
     """
-    planes = require(runtime, InstancePlanes).instance_planes(place.seen)
+    planes = require(runtime, runtime.instance_planes, "instance planes")(place.seen)
     side = planes.shape[-1]
     rows, columns = place.geometry.filled_cells(side)
     foreground, center, boundary = planes[:, :rows, :columns]
@@ -538,7 +536,7 @@ def find_masks(
 
     refine, refines = None, wanted.refine_edges
     refines = grid.mode == "adaptive" if refines == "auto" else refines
-    if refines and whole is not None and runtime.capability(EdgeRefining) is not None:
+    if refines and whole is not None and runtime.refine_edge is not None:
         refine = partial(refine_record_edges, runtime, whole, seen=features)
     if wanted.alike:
         refine = partial(_alike, photo, refine)
