@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from anymask.base import BoolArray, FloatArray, UintImage
 from anymask.masks import Prompt, centre_click, iou, next_click, rle_to_mask
 from anymask.segment import Candidate, Prediction
-from anymask.segment.postprocess import window_around
+from anymask.segment.prediction import window_around
 from anymask.training import Recipe
 from anymask.training.samples import TrainingPictures
 from research.nano.edge_samples import MEANT, WindowWriter

@@ -30,7 +30,7 @@ from anymask.base import BoolArray, DataError, FloatArray, UintImage, parse_json
 from anymask.masks import EDGE_SIDE as SIDE
 from anymask.masks import Prompt, iou
 from anymask.models.edge_refiner import clues
-from anymask.segment.postprocess import (
+from anymask.segment.prediction import (
     EdgeWindow,
     window_logits,
     window_mask,

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from anymask.masks import iou
 from anymask.models.edge_refiner import EdgeRefiner, clues
-from anymask.segment.postprocess import window_prompt
+from anymask.segment.prediction import window_prompt
 from research.nano.averaged import AveragedLearner
 from research.nano.edge_samples import EdgeBatch, WindowStore, training_window
 

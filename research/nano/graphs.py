@@ -37,7 +37,7 @@ from anymask.models.rules import HINTS, PARTS, NameTable
 from anymask.models.rules import crops as close_up
 from anymask.runtime import NAME_VECTORS, REFINER_WEIGHTS, GraphInfo, GraphNames, read_manifest
 from anymask.runtime.onnx import OnnxMemory, table_to_arrays
-from anymask.segment.postprocess import FEWEST
+from anymask.segment.prediction import FEWEST
 from anymask.training.export_folder import enter_graphs
 from anymask.training.export_graphs import Letters, round_to_half, store_half, write_graph
 

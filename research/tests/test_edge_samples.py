@@ -9,7 +9,7 @@ import torch
 from anymask.masks import EDGE_SIDE as SIDE
 from anymask.masks import Geometry, Prompt
 from anymask.models.edge_refiner import CLUES
-from anymask.segment.postprocess import window_around
+from anymask.segment.prediction import window_around
 from research.nano.edge_samples import (
     LEAVE,
     EdgeBatch,

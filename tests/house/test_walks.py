@@ -23,7 +23,7 @@ import anymask
 from anymask.images import sample
 
 PACKAGE = Path(anymask.__file__).parent
-BARS = {"everything": 16, "features": 13, "segment": 16, "click": 20, "command": 43, "convert": 20}
+BARS = {"everything": 16, "features": 11, "segment": 14, "click": 16, "command": 31, "convert": 20}
 
 
 class Walk:

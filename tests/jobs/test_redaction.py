@@ -17,7 +17,8 @@ from anymask import jobs
 from anymask.base import DataError, InputError
 from anymask.formats import AnnotatedImage, write_annotations
 from anymask.jobs import PhotoItem, PictureChoice, Redaction, redact_photos
-from anymask.jobs.records import MaskWork, PhotoFile
+from anymask.jobs.records import MaskWork
+from anymask.jobs.settings import PhotoFile
 from anymask.masks import Mask, Masks, mask_to_rle
 from anymask.segment import Model
 from tests.segment.fakes import ColourRuntime

@@ -6,7 +6,7 @@ import pytest
 
 from anymask.masks import EDGE_SIDE as SIDE
 from anymask.masks import Geometry, Prompt
-from anymask.segment.postprocess import (
+from anymask.segment.prediction import (
     FEWEST,
     EdgeWindow,
     add_change,

@@ -9,7 +9,7 @@ import pytest
 
 import anymask
 from anymask.masks import Prompt, clean_mask, iou, parse_region_size
-from anymask.segment.postprocess import prompt_fixed_pixels, remove_small_components, scaled_area
+from anymask.segment.prediction import prompt_fixed_pixels, remove_small_components, scaled_area
 from tests.evaluation.small_sets import rectangle
 
 

@@ -12,7 +12,7 @@ from anymask.images import load_image
 from anymask.masks import Mask, mask_to_rle, rle_iou
 from anymask.segment import EncodedPhoto, refine_record_edges
 from tests.evaluation.small_sets import rectangle
-from tests.segment.test_edges import OnlyEdges
+from tests.segment.test_edges import only_edges
 
 
 @pytest.fixture(scope="module")
@@ -82,5 +82,5 @@ def test_where_it_would_be_wrong_or_dear_everything_has_the_models_own_edges(
 
 
 def test_without_a_network_edges_stay_as_they_are(photo: UintImage, found: list[Mask]) -> None:
-    model = anymask.Model(OnlyEdges(anymask.load().runtime, None))
+    model = anymask.Model(only_edges(anymask.load().runtime, None))
     assert list(model.everything(photo, grid=6, refine_edges=True)) == found

@@ -16,9 +16,9 @@ from anymask.base import WeightsError
 from anymask.images import load_image
 from anymask.masks import EncoderOutput, Prompt
 from anymask.segment import EmbeddingCache, Model
-from anymask.segment.postprocess import LONGEST
-from anymask.studio.caches import KeptPredictions
+from anymask.segment.prediction import LONGEST
 from anymask.studio.errors import Refusal
+from anymask.studio.inference import KeptPredictions
 from tests.segment.fakes import ColourRuntime, seen_of
 from tests.studio.servers import CLICK, PATIENCE_S, PICTURE, client, inference, png
 

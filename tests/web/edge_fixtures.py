@@ -13,7 +13,7 @@ import numpy as np
 
 from anymask.masks import Geometry, ModelSpec, Prompt, geometry, mask_to_rle, reduced, rle_to_coco
 from anymask.segment import Prediction, SegmentSettings
-from anymask.segment.postprocess import (
+from anymask.segment.prediction import (
     photo_for_edges,
     window_around,
     window_logits,

@@ -40,7 +40,7 @@ from anymask.masks.answer import chances, facts, with_middle_clicks
 from anymask.models.rules import NanoFamily, family_names, open_family
 from anymask.segment import Prediction, split_by_score
 from anymask.segment.everything.filter import without_duplicates
-from anymask.segment.postprocess import apply_clicks, clean_except_clicked
+from anymask.segment.prediction import apply_clicks, clean_except_clicked
 from anymask.segment.settings import ADAPTIVE_NMS
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))

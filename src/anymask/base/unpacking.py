@@ -52,11 +52,9 @@ def check_volume_bytes(size: int, name: str, part: int = 1) -> None:
     most = volume_bytes() // part
     if size > most:
         raise LimitError(
-            (
-                f"The voxels of {name} require {size // MEGA + 1} MB of memory, but "
-                f"the limit is {most // MEGA} MB. To read it, set "
-                f"{VOLUME_MEGABYTES}={size * part // MEGA + 1}, or save a smaller region."
-            ),
+            f"The voxels of {name} require {size // MEGA + 1} MB of memory, but "
+            f"the limit is {most // MEGA} MB. To read it, set "
+            f"{VOLUME_MEGABYTES}={size * part // MEGA + 1}, or save a smaller region.",
             size * part,
         )
 

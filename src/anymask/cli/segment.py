@@ -44,7 +44,7 @@ from anymask.cli.outputs import (
     write_stdout,
 )
 from anymask.cli.prompts import PROMPTS, read_prompts, scaled_prompt_hint
-from anymask.jobs import FolderJob, ModelChoice, NamesChoice, PhotoItem, PictureChoice
+from anymask.jobs import FolderJob, ModelChoice, NamesChoice, PhotoFile, PhotoItem, PictureChoice
 from anymask.segment import PartSettings, SegmentSettings
 
 if TYPE_CHECKING:
@@ -205,7 +205,7 @@ def plan_outputs(
 
 def segment_image(model: Model, job: Job, item: PhotoItem, targets: Sequence[Target]) -> None:
     """Segment all prompts in one image, write the masks and report them."""
-    from anymask.images import ImageFile, shown_picture
+    from anymask.images import ImageFile
     from anymask.masks import Features, Masks
     from anymask.segment import EncodedPhoto
 
@@ -219,11 +219,10 @@ def segment_image(model: Model, job: Job, item: PhotoItem, targets: Sequence[Tar
                 "--names requires the image, but only its embedding was passed. Pass the image."
             )
     else:
-        mix = model.spec.channels
-        layered = job.pictures.load(item.photo, item.page, mix, alpha=True)
-        pixels = layered if mix is not None else shown_picture(layered)
+        photo = PhotoFile(item, job.pictures, model.spec.channels)
+        pixels = photo.pixels
         if any(target.shows_photo for target in targets):
-            shown = layered if mix is None else mix.to_rgb(layered)
+            shown = photo.layered
         image_hw, name = (pixels.shape[0], pixels.shape[1]), item.name
         if item.page is None:
             report_pages(item.photo, say, job.model)
@@ -232,8 +231,8 @@ def segment_image(model: Model, job: Job, item: PhotoItem, targets: Sequence[Tar
     if job.names is not None:
         answers = [model.with_labels(pixels, answer, names=job.names) for answer in answers]
     lines = list[str]()
-    photo = ImageFile(item.photo, item.page or 0, name)
-    found = Masks(image_hw=image_hw, picture=photo)  # other candidate masks are never decoded
+    picture = ImageFile(item.photo, item.page or 0, name)
+    found = Masks(image_hw=image_hw, picture=picture)  # other candidate masks are never decoded
     for number, (prompt, answer) in enumerate(zip(job.prompts, answers, strict=True), start=1):
         best = replace(answer, prompt=prompt).best
         report = report_lines(best, prompt, answer.ambiguous)
@@ -385,19 +384,17 @@ def label_image(
     A map is a palette image, an overlay on the image, or an array. Raises as `Model.label`.
     """
     from anymask.formats import encode_palette
-    from anymask.images import shown_picture
     from anymask.masks import overlay, save_picture
 
-    mix = model.spec.channels
-    pixels = pictures.load(item.photo, item.page, mix)
-    found = model.label(pixels)
+    photo = PhotoFile(item, pictures, model.spec.channels)
+    found = model.label(photo.pixels)
     for path in paths:
         file = io.BytesIO()
         if suffix_of_map(path).endswith(".npy"):
             np.save(file, found.numbers)
         elif suffix_of_map(path).endswith(".overlay.png"):
             masks = np.stack([found.mask(one) for one in found.classes])
-            save_picture(file, overlay(shown_picture(pixels, mix), masks), ".png")
+            save_picture(file, overlay(photo.shown, masks), ".png")
         else:
             file.write(encode_palette(found.numbers))
         if is_stdout(str(path)):

@@ -300,10 +300,8 @@ class LossReport:
         if not masks:
             listed = "\n".join(f"  {line}" for line in self._record_lines(source))
             raise BadRecordsError(
-                (
-                    f"{source}: No valid record is left, because all {len(bad)} records "
-                    f"are invalid.\n{listed}"
-                ),
+                f"{source}: No valid record is left, because all {len(bad)} records "
+                f"are invalid.\n{listed}",
                 bad,
             )
 
@@ -319,10 +317,8 @@ class LossReport:
             count = "1 invalid record" if len(bad) == 1 else f"{len(bad)} invalid records"
             listed = "\n".join(f"  {_short(loss.place, source)}: {loss.reason}" for loss in bad)
             raise BadRecordsError(
-                (
-                    f"{source}: {count}. Fix or remove the records listed below, or "
-                    f"{remedy}.\n{listed}"
-                ),
+                f"{source}: {count}. Fix or remove the records listed below, or "
+                f"{remedy}.\n{listed}",
                 bad,
             )
 

@@ -18,6 +18,7 @@ from anymask.jobs.settings import LookChoice as LookChoice
 from anymask.jobs.settings import MapChoice as MapChoice
 from anymask.jobs.settings import ModelChoice as ModelChoice
 from anymask.jobs.settings import NamesChoice as NamesChoice
+from anymask.jobs.settings import PhotoFile as PhotoFile
 from anymask.jobs.settings import PhotoItem as PhotoItem
 from anymask.jobs.settings import PictureChoice as PictureChoice
 from anymask.jobs.settings import model_choice as model_choice

@@ -6,22 +6,18 @@ An image is skipped if its records have the same pixels, model and settings.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from anymask.base import DataError, OnProgress, file_sha256, parse_json, whole_file, write_json
-from anymask.jobs.settings import PhotoItem, PictureChoice
+from anymask.base import DataError, OnProgress, parse_json, whole_file, write_json
+from anymask.jobs.settings import PhotoFile, PhotoItem, PictureChoice
 from anymask.masks import save_picture
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from anymask.base import UintImage
-    from anymask.masks import ChannelMix, Mask
+    from anymask.masks import Mask
     from anymask.segment import Model
 
-HASH_DIGITS = 32  # length of file hashes
 OVERLAY_SIDE = 1600  # pixels
 
 
@@ -132,54 +128,6 @@ def read_made(
         return made_from, records
     except (FileNotFoundError, ValueError, LookupError, TypeError, DataError):
         return None  # missing or corrupted
-
-
-class PhotoFile:
-    """An image file, read and decoded on first access.
-
-    Args:
-        channels: Channels of the model, if it does not use RGB.
-    """
-
-    def __init__(
-        self, item: PhotoItem, pictures: PictureChoice, channels: ChannelMix | None = None
-    ) -> None:
-        self.path, self.name, self.page = item.photo, item.name, item.page
-        self.pictures, self.channels = pictures, channels
-
-    @cached_property
-    def file_hash(self) -> str:
-        """Hash of the file and reading options; "" if it cannot be read (`pixels` raises)."""
-        try:
-            return file_sha256(self.path)[:HASH_DIGITS] + self.pictures.mark(self.page)
-        except OSError:
-            return ""
-
-    @cached_property
-    def layered(self) -> NDArray[Any]:
-        """Image with its alpha channel (H, W, 4) if it has one, or the same as `pixels`."""
-        return self.pictures.load(self.path, self.page, self.channels, alpha=True)
-
-    @cached_property
-    def pixels(self) -> NDArray[Any]:
-        """Model input (H, W, 3), or (H, W, C). Raises ImageError, InputError."""
-        from anymask.images import shown_picture
-
-        return self.layered if self.channels is not None else shown_picture(self.layered)
-
-    @property
-    def shown(self) -> UintImage:
-        """RGB image (H, W, 3) for overlays."""
-        from anymask.images import shown_picture
-
-        return shown_picture(self.pixels, self.channels)
-
-    @cached_property
-    def pixels_hash(self) -> str:
-        """Hash of the decoded pixels, independent of the lossless file format."""
-        from anymask.segment import image_hash
-
-        return image_hash(self.pixels)
 
 
 def write_overlay(path: Path, image: UintImage, records: Sequence[Mask]) -> None:

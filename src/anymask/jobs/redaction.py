@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any
 from anymask.base import DataError, ImageError, InputError, OnProgress, check_keywords, whole_file
 from anymask.formats import AnnotatedImage, Dataset, read
 from anymask.images import read_pages
-from anymask.jobs.records import PhotoFile
-from anymask.jobs.settings import PhotoItem, PictureChoice, PlacedPhotos
+from anymask.jobs.settings import PhotoFile, PhotoItem, PictureChoice, PlacedPhotos
 from anymask.masks import OPAQUE, TRANSPARENT, Mask, Masks, mask_to_rle, rle_to_string, save_picture
 from anymask.track import is_track_file, masks_of_frames
 

@@ -15,6 +15,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
@@ -28,6 +29,7 @@ from anymask.base import (
     brief,
     check_settings,
     describe_settings,
+    file_sha256,
     page_name,
     refuse_inputs,
 )
@@ -42,6 +44,7 @@ from anymask.models.rules import (
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from anymask.base import UintImage
     from anymask.images import PictureView
     from anymask.masks import ChannelMix
     from anymask.models.rules import ChosenNames
@@ -193,10 +196,8 @@ class PictureChoice:
     bands: Annotated[
         tuple[int, ...] | None,
         Setting(
-            (
-                "one band or channel for a gray image, or three for red, green and blue, "
-                "counted from 1 (0: black)"
-            ),
+            "one band or channel for a gray image, or three for red, green and blue, "
+            "counted from 1 (0: black)",
             default="the image's own colors",
             check=_check_view("bands"),
             form="N[,N,N]",
@@ -206,11 +207,9 @@ class PictureChoice:
     page: Annotated[
         Page,
         Setting(
-            (
-                "page of a TIFF or frame of an animation, counted from 0; or a position along "
-                "the axes of the file, such as z1c0 (each counted from 0); with `all`, every "
-                "page is processed, and the names of the results contain the page number"
-            ),
+            "page of a TIFF or frame of an animation, counted from 0; or a position along "
+            "the axes of the file, such as z1c0 (each counted from 0); with `all`, every "
+            "page is processed, and the names of the results contain the page number",
             check=check_page,
             form="N|z1c0|all",
             parse=parse_page,
@@ -230,10 +229,8 @@ class PictureChoice:
     ranges: Annotated[
         Ranges | None,
         Setting(
-            (
-                "pixel values to map to black and white: one pair for all bands, or a pair "
-                "for each band, such as 200:4000,:,0:900 (a lone : keeps the default of that band)"
-            ),
+            "pixel values to map to black and white: one pair for all bands, or a pair "
+            "for each band, such as 200:4000,:,0:900 (a lone : keeps the default of that band)",
             default="set by the data type",
             check=_check_view("ranges"),
             form="LOW:HIGH[,...]",
@@ -322,11 +319,9 @@ class LookChoice:
     tile: Annotated[
         Tile,
         Setting(
-            (
-                "also run on overlapping tiles of this size, in pixels; with `none`, no tiles "
-                "are used; with `auto`, images of more than 24 megapixels are divided into "
-                "tiles of 2048 pixels (models of cells and roofs: sooner, of their own size)"
-            ),
+            "also run on overlapping tiles of this size, in pixels; with `none`, no tiles "
+            "are used; with `auto`, images of more than 24 megapixels are divided into "
+            "tiles of 2048 pixels (models of cells and roofs: sooner, of their own size)",
             check=check_tile,
             form="PIXELS",
             parse=parse_tile,
@@ -366,10 +361,8 @@ class NamesChoice:
     names: Annotated[
         Names | None,
         Setting(
-            (
-                "suggest a name for each mask: all (all built-in names), a list such as "
-                "cat,dog,lamp, or a file from `anymask names` with your own"
-            ),
+            "suggest a name for each mask: all (all built-in names), a list such as "
+            "cat,dog,lamp, or a file from `anymask names` with your own",
             check=check_names,
             form="all|NAME,...|FILE",
             parse=parse_names,
@@ -425,10 +418,8 @@ class MapChoice:
     colours: Annotated[
         str,
         Setting(
-            (
-                'bands that the model encodes: "auto", "rgb", "nir-r-g", "swir-nir-r", "ndvi" or '
-                '"ndwi"; with band numbers, for example "nir-r-g=4,1,2"'
-            ),
+            'bands that the model encodes: "auto", "rgb", "nir-r-g", "swir-nir-r", "ndvi" or '
+            '"ndwi"; with band numbers, for example "nir-r-g=4,1,2"',
             form="PRESET",
         ),
     ] = "auto"
@@ -470,6 +461,7 @@ class MapChoice:
 
 
 Engine = Literal["processes", "ray"]
+HASH_DIGITS = 32  # length of file hashes
 
 
 @dataclass(frozen=True)
@@ -494,6 +486,57 @@ class PhotoItem:
         path = dict(self.named).get(suffix) or self.stem.with_name(self.stem.name + suffix)
         refuse_inputs(path, self.photo)
         return path
+
+
+class PhotoFile:
+    """An image file, read and decoded on first access.
+
+    Args:
+        channels: Channels of the model, if it does not use RGB. This class is the only place where
+            such images are read differently.
+    """
+
+    def __init__(
+        self, item: PhotoItem, pictures: PictureChoice, channels: ChannelMix | None = None
+    ) -> None:
+        self.path, self.name, self.page = item.photo, item.name, item.page
+        self.pictures, self.channels = pictures, channels
+
+    @cached_property
+    def file_hash(self) -> str:
+        """Hash of the file and reading options; "" if it cannot be read (`pixels` raises)."""
+        try:
+            return file_sha256(self.path)[:HASH_DIGITS] + self.pictures.mark(self.page)
+        except OSError:
+            return ""
+
+    @cached_property
+    def _read(self) -> NDArray[Any]:  # (H, W, 3 or 4), or (H, W, C)
+        return self.pictures.load(self.path, self.page, self.channels, alpha=True)
+
+    @property
+    def pixels(self) -> NDArray[Any]:
+        """Model input (H, W, 3), or (H, W, C). Raises ImageError, InputError."""
+        return self.shown if self.channels is None else self._read
+
+    @cached_property
+    def shown(self) -> UintImage:
+        """RGB image (H, W, 3) for overlays."""
+        from anymask.images import shown_picture
+
+        return shown_picture(self._read, self.channels)
+
+    @property
+    def layered(self) -> UintImage:
+        """RGB image (H, W, 3), or with its alpha channel (H, W, 4) if it has one."""
+        return self.shown if self.channels is not None else self._read
+
+    @cached_property
+    def pixels_hash(self) -> str:
+        """Hash of the decoded pixels, independent of the lossless file format."""
+        from anymask.segment import image_hash
+
+        return image_hash(self.pixels)
 
 
 @brief

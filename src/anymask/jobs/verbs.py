@@ -26,7 +26,7 @@ from anymask.base import (
 from anymask.formats import AnnotatedImage, Dataset, ReadKeywords, box_of, output_stem, read
 from anymask.jobs.engines import PhotoTask
 from anymask.jobs.folder import OnSummary, Summary, run_job
-from anymask.jobs.records import MaskWork, PhotoFile
+from anymask.jobs.records import MaskWork
 from anymask.jobs.redaction import RedactTask
 from anymask.jobs.settings import (
     Engine,
@@ -34,6 +34,7 @@ from anymask.jobs.settings import (
     LookChoice,
     ModelChoice,
     NamesChoice,
+    PhotoFile,
     PhotoItem,
     PictureChoice,
     PlacedPhotos,
@@ -164,14 +165,13 @@ class EncodeWork:
 
     def __call__(self, item: PhotoItem, on_step: OnProgress | None = None) -> int | None:
         """Write the embedding and return 1, or None if it already exists."""
-        from anymask.images import is_georeferenced, shown_picture
+        from anymask.images import is_georeferenced
         from anymask.masks import Features
         from anymask.segment import image_hash
 
-        where, mix = is_georeferenced(item.photo), self.model.spec.channels
-        image = self.pictures.load(item.photo, item.page, mix)
-        path = item.output(".npz")
-        wanted = (*self.about.values(), image_hash(shown_picture(image, mix)), where)
+        where, path = is_georeferenced(item.photo), item.output(".npz")
+        photo = PhotoFile(item, self.pictures, self.model.spec.channels)
+        wanted = (*self.about.values(), image_hash(photo.shown), where)
         try:
             there = Features.load(path)
             if wanted == (
@@ -180,7 +180,7 @@ class EncodeWork:
                 return None
         except (FileNotFoundError, DataError):
             pass
-        replace(self.model.encode(image), georeferenced=where).save(path)
+        replace(self.model.encode(photo.pixels), georeferenced=where).save(path)
         return 1
 
 
@@ -569,8 +569,7 @@ class CutoutWork(MaskWork):
         from anymask.edit import save_cutout
         from anymask.masks import Masks
 
-        whole = photo.layered if photo.channels is None else photo.shown
-        save_cutout(path, whole, Masks(records).union().mask, **self.task.look)
+        save_cutout(path, photo.layered, Masks(records).union().mask, **self.task.look)
 
 
 VERBS: dict[str, type[Verb]] = {

@@ -1,7 +1,7 @@
 """Edge refinement network: corrects coarse logits in a window at image resolution.
 
 A small U-Net of depthwise-separable convolutions predicts a correction of the logits in the window
-around a mask (`segment/postprocess.py`). The correction is multiplied by a gate: 1 within `REACH`
+around a mask (`segment/prediction.py`). The correction is multiplied by a gate: 1 within `REACH`
 cells of the coarse edge, 0 beyond. Besides the image, the network receives the likelihood of each
 color inside and outside the coarse mask: two histograms, computed in the graph (the idea of
 GrabCut, Rother et al. 2004, without its graph cut and its iterations).

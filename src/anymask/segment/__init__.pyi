@@ -19,10 +19,11 @@ from anymask.segment.pipeline import count_steps as count_steps
 from anymask.segment.pipeline import encode_image as encode_image
 from anymask.segment.pipeline import image_hash as image_hash
 from anymask.segment.pipeline import refine_edges as refine_edges
-from anymask.segment.postprocess import NO_CLICKS as NO_CLICKS
-from anymask.segment.postprocess import without_small_regions as without_small_regions
+from anymask.segment.prediction import NO_CLICKS as NO_CLICKS
 from anymask.segment.prediction import Candidate as Candidate
 from anymask.segment.prediction import Prediction as Prediction
+from anymask.segment.prediction import without_small_regions as without_small_regions
+from anymask.segment.settings import DEFAULT_SETTINGS as DEFAULT_SETTINGS
 from anymask.segment.settings import Arrangement as Arrangement
 from anymask.segment.settings import EverythingDict as EverythingDict
 from anymask.segment.settings import Granularity as Granularity

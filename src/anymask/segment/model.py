@@ -63,6 +63,7 @@ from anymask.segment.pipeline import (
 )
 from anymask.segment.prediction import Prediction, Previous
 from anymask.segment.settings import (
+    DEFAULT_SETTINGS,
     BatchKeywords,
     EverythingDict,
     EverythingKeywords,
@@ -136,8 +137,6 @@ def each_image(images: Iterable[T], progress: Progress) -> Iterator[T]:
 
 Photo = ImageSource | Features
 Reply = Prediction | list[Prediction]
-
-DEFAULT_SETTINGS = SegmentSettings()
 
 
 def split_source(given: Mapping[str, Any]) -> tuple[SourceDict, dict[str, Any]]:

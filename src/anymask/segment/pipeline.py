@@ -58,7 +58,9 @@ from anymask.models.rules import (
     object_box,
 )
 from anymask.runtime import ImageRuntime
-from anymask.segment.postprocess import (
+from anymask.segment.prediction import (
+    Prediction,
+    Previous,
     apply_clicks,
     clicks_of,
     photo_for_edges,
@@ -67,7 +69,6 @@ from anymask.segment.postprocess import (
     with_fine_edges,
     without_small_regions,
 )
-from anymask.segment.prediction import Prediction, Previous
 from anymask.segment.settings import Granularity, SegmentSettings
 
 PROMPTS_PER_CALL = 16  # larger calls are no faster on a CPU and need more memory

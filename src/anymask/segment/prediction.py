@@ -1,17 +1,22 @@
-"""`Prediction`: the candidate masks for one prompt.
+"""`Prediction`: the candidate masks for one prompt, and their postprocessing.
 
-Letters: K candidates, H W the image, h w a low-resolution mask.
+Postprocessing applies clicks, removes small regions and refines edges.
+
+Letters: K candidates, H W the image or the window around the object, h w a low-resolution mask,
+P clicks, m the side of low-resolution logits, n the cells of a window.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal, overload
 
+import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from anymask.base import (
     BoolArray,
@@ -23,28 +28,41 @@ from anymask.base import (
     explain_keywords,
     preview_html,
 )
+from anymask.masks import EDGE_SIDE as SIDE
 from anymask.masks import (
+    OPENCV,
     SMOOTH,
     STABILITY_OFFSET,
     Geometry,
     Mask,
     Masks,
+    MinArea,
     Origin,
     Picture,
     Polygon,
     Prompt,
     Rle,
+    clean_logits,
+    clean_mask,
+    enlarged_rle,
     iou,
+    logits_at,
+    logits_to_image,
     logits_to_masks,
     logits_to_rles,
     mask_to_rle,
     percent,
+    pixels_to_cells,
+    point_pixels,
     preview_of,
+    reduced,
     rle_to_mask,
     show_picture,
     stability_score,
+    violated_points,
     without_pixels,
 )
+from anymask.runtime import RefineEdge
 
 
 class LazyMask:
@@ -398,3 +416,369 @@ class Prediction:
 
 
 Previous = Prediction | Sequence[Prediction | None] | None  # for one prompt, or for each of several
+
+
+PhotoClicks = tuple[NDArray[Any], NDArray[Any]]  # (P, 2) x and y in pixels, (P,) labels
+NO_CLICKS: PhotoClicks = (np.zeros((0, 2)), np.zeros(0))
+
+
+# Clicks.
+#
+# Negative clicks are applied to the logits (`masks.apply_negative_points`), which are the mask
+# prompt of the next prediction. At the end, a positive click outside the mask sets its own pixel in
+# any case. If two clicks on one pixel contradict each other, the negative one takes precedence and
+# the positive one is reported as violated.
+
+
+def clicks_of(prompt: Prompt) -> PhotoClicks:
+    """Points and labels of a prompt, possibly empty."""
+    if prompt.points is None or prompt.labels is None:
+        return NO_CLICKS
+    return prompt.points, prompt.labels
+
+
+def violated(mask: Candidate, prompt: Prompt) -> tuple[int, ...]:
+    """Indices of the clicks that a mask violates."""
+    if prompt.points is None or prompt.labels is None:
+        return ()
+    if mask.finished is not None:
+        return violated_points(mask.pixels(), prompt.points, prompt.labels)
+    pixels = point_pixels(prompt.points, mask.geometry.image_hw)
+    inside = logits_at(mask.shown_logits[None], pixels, mask.geometry)[0] > mask.threshold
+    return tuple(int(index) for index in np.flatnonzero(inside != (prompt.labels == 1)))
+
+
+def apply_clicks(answer: Prediction, prompt: Prompt) -> Prediction:
+    """Set the clicked pixels of every candidate to their labels."""
+    if prompt.points is None or prompt.labels is None:
+        return answer
+    pixels = point_pixels(prompt.points, answer.geometry.image_hw)
+    items = []
+    for one in answer.items:
+        if one.finished is not None:
+            later = LazyMask(partial(_with_clicked, one, pixels, prompt.labels))
+            one = replace(one, finished=later)
+        elif violated(one, prompt):
+            one = replace(one, finished=_with_clicked(one, pixels, prompt.labels))
+        items.append(one)
+    answer = replace(answer, items=tuple(items))
+    return replace(answer, violated_points=violated(answer.first, prompt))
+
+
+def _with_clicked(mask: Candidate, pixels: NDArray[np.intp], labels: NDArray[Any]) -> Rle:
+    """Run-length encoding of a mask with the clicked pixels set to their labels."""
+    drawn, (columns, rows) = mask.pixels(), pixels.T
+    if (drawn[rows, columns] == labels).all():
+        return mask.rle()
+    for label in (1, 0):
+        drawn[rows[labels == label], columns[labels == label]] = label
+    return mask_to_rle(drawn)
+
+
+# Small regions.
+#
+# Shares of a mask are measured in cells of its logits, pixel counts in the image. Only the
+# displayed mask is cleaned: the original logits are the mask prompt of the next click, because
+# cleaned logits make its prediction worse (docs/explanation/prompts.md).
+
+
+def without_small_regions(
+    mask: Candidate, clicks: PhotoClicks, holes: MinArea, islands: MinArea
+) -> Candidate:
+    """Remove holes and islands below some areas, except those with a click; unchanged if none."""
+    points, labels = clicks
+    if holes.share or islands.share:
+        pixels = point_pixels(points, mask.geometry.image_hw)
+        cells = pixels_to_cells(pixels, mask.logits.shape, mask.geometry), labels
+        shares = (holes.share, islands.share)
+        logits = clean_logits(
+            mask.shown_logits, mask.geometry, cells, shares, mask.threshold, OPENCV
+        )
+        mask = mask if logits is mask.shown_logits else mask.with_cleaned(logits)
+    if holes.pixels or islands.pixels:
+        cleaned = clean_except_clicked(mask.pixels(), clicks, holes.pixels, islands.pixels)
+        mask = mask.with_pixels(cleaned, tidied=True)
+    return mask
+
+
+def clean_except_clicked(
+    mask: BoolArray, clicks: PhotoClicks, max_hole_area: float, min_island_area: float
+) -> BoolArray:  # (H, W)
+    """`clean_mask`, but regions with a click are kept."""
+    cleaned = clean_mask(mask, max_hole_area, min_island_area)
+    points, labels = clicks
+    lost = set(violated_points(cleaned, points, labels))
+    lost -= set(violated_points(mask, points, labels))
+    if not lost:
+        return cleaned
+    _, parts = cv2.connectedComponents((cleaned != mask).view(np.uint8), connectivity=8)
+    for x, y in np.floor(points[sorted(lost)]).astype(int):
+        spared = parts == parts[y, x]
+        cleaned[spared] = mask[spared]
+    return cleaned
+
+
+# Edges at image resolution.
+#
+# Mask cells cover many pixels (nano: 128 cells along the image), so edges are accurate to about one
+# cell, while the image shows them exactly. An edge network (`runtime.RefineEdge`), if the model
+# has one, predicts a correction of the logits around the object. Pixels determined by a click or
+# the box stay unchanged. Holes and islands along the edge below the settings' sizes are removed.
+
+LONGEST = 2048  # pixels: larger images are downscaled for edge refinement
+
+
+def with_fine_edges(
+    answer: Prediction,
+    photo: UintImage,
+    prompt: Prompt,
+    least: tuple[MinArea, MinArea],
+    network: RefineEdge,
+) -> Prediction:
+    """Refine the edges of the candidates, unless their pixels are final.
+
+    The first mask is refined immediately, the others when their pixels are read.
+
+    Args:
+        answer: The prediction.
+        photo: Image (H, W, 3), possibly smaller than that of the prediction.
+        prompt: Prompt in image pixels.
+        least: Minimum areas of holes and islands.
+        network: The edge network.
+    """
+    first = answer.first
+    if first.finished is not None and not first.tidied:
+        return answer
+    height, width = reduced(answer.geometry, LONGEST).image_hw
+    if max(height, width) <= first.logits.shape[-1]:  # the mask is as fine as the image
+        return answer
+    photo = photo_for_edges(photo, answer.geometry)
+    scale = width / answer.geometry.image_hw[1]
+    prompt = scaled_prompt(prompt, scale)
+    areas = scaled_area(least[0], scale), scaled_area(least[1], scale)
+    later = []
+    for mask in answer.items:  # each copies its window, because the caller may overwrite the image
+        cells = mask.shown_logits - np.float32(mask.threshold)
+        window = window_around(cells, reduced(mask.geometry, LONGEST))
+        part = None if window is None else window_photo(photo, window)
+        decide = partial(_fine_pixels, mask, prompt, areas, network, window, part)
+        later.append(LazyMask(decide))
+    decided: list[Rle | LazyMask] = [later[0].rle, *later[1:]]
+    items = zip(answer.items, decided, strict=True)
+    return replace(
+        answer, items=tuple(replace(one, finished=done, tidied=False) for one, done in items)
+    )
+
+
+def _fine_pixels(
+    mask: Candidate,
+    prompt: Prompt,
+    areas: tuple[float, float],
+    network: RefineEdge,
+    window: EdgeWindow | None,
+    photo: UintImage | None,
+) -> Rle:
+    """Pixels of a candidate with refined edges, at the size of the image."""
+    place = reduced(mask.geometry, LONGEST)
+    drawn = logits_to_image(mask.shown_logits[None], place)[0] - np.float32(mask.threshold)
+    fine = drawn > 0
+    if window is not None and photo is not None:
+        cells = window_logits(mask.shown_logits - np.float32(mask.threshold), window)
+        change = network(photo, cells, window_prompt(prompt, window))
+        add_change(drawn, change, window)
+        fine = np.where(prompt_fixed_pixels(prompt, place.image_hw), fine, drawn > 0)
+    rle = mask_to_rle(remove_small_components(fine, clicks_of(prompt), areas))
+    whole = mask.geometry.image_hw
+    return rle if place.image_hw == whole else enlarged_rle(rle, whole)
+
+
+def photo_for_edges(photo: UintImage, geometry: Geometry) -> UintImage:
+    """Image (H, W, 3) at the resolution of edge refinement."""
+    height, width = reduced(geometry, LONGEST).image_hw
+    if photo.shape[:2] == (height, width):
+        return photo
+    return np.asarray(cv2.resize(photo, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def scaled_prompt(prompt: Prompt, scale: float) -> Prompt:
+    """Scale the points and box of a prompt."""
+    points, box = (
+        None if given is None else given * np.float32(scale)
+        for given in (prompt.points, prompt.box)
+    )
+    return replace(prompt, points=points, box=box)
+
+
+def scaled_area(least: MinArea, scale: float) -> float:
+    """Share of the mask, or pixels of the scaled image; 0 if below one pixel."""
+    pixels = least.pixels * scale**2
+    return least.share or (pixels if pixels >= 1 else 0.0)
+
+
+def prompt_fixed_pixels(prompt: Prompt, hw: tuple[int, int]) -> BoolArray:  # (H, W)
+    """Pixels that the prompt determines: around the clicks and outside the box."""
+    fixed = np.zeros(hw, np.bool_)
+    if prompt.box is not None:
+        x0, y0, x1, y1 = np.rint(prompt.box).astype(int).tolist()
+        fixed[:] = True
+        fixed[max(y0, 0) : y1, max(x0, 0) : x1] = False
+    if prompt.points is not None:
+        for x, y in point_pixels(prompt.points, hw).tolist():
+            fixed[max(y - 1, 0) : y + 2, max(x - 1, 0) : x + 2] = True
+    return fixed
+
+
+def remove_small_components(
+    mask: BoolArray, clicks: PhotoClicks, least: tuple[float, float]
+) -> BoolArray:  # (H, W) -> (H, W)
+    """Remove holes and islands below a share of the mask (below 1) or a number of pixels.
+
+    Regions with a click are kept.
+    """
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not any(least) or not len(rows):
+        return mask
+    window = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+    points, labels = clicks[0] - np.array([columns[0], rows[0]], np.float32), clicks[1]
+    seen = ((points >= 0) & (points < mask[window].shape[::-1])).all(axis=1)
+    mask[window] = clean_except_clicked(mask[window], (points[seen], labels[seen]), *least)
+    return mask
+
+
+# Windows of the edge network.
+#
+# A window is a square of low-resolution cells around the object. The edge network
+# (`models/edge_refiner.py`) receives the image inside it at `SIDE` x `SIDE` pixels, the cells, and
+# the prompt as maps; its output is added to the logits of the image.
+
+MARGIN, SHARE = 4, 0.12  # around the object: minimum cells, and share of its longer side
+FEWEST = 16  # minimum cells of a window
+SPOT = 5.0  # sigma of a click in window pixels
+
+
+@dataclass(frozen=True)
+class EdgeWindow:
+    """A square of cells, which may extend beyond the logits."""
+
+    x: int  # Column of its first cell
+    y: int  # Row of its first cell
+    cells: int  # Number n of cells along a side
+    pixel: tuple[float, float]  # Width and height of a cell in image pixels
+
+    @property
+    def to_photo(self) -> FloatArray:  # (2, 3)
+        """Affine map from window pixels to image pixels, with pixel centres at integers."""
+        (px, py), step = self.pixel, self.cells / SIDE
+        return np.array(
+            [
+                [step * px, 0, (self.x + step / 2) * px - 0.5],
+                [0, step * py, (self.y + step / 2) * py - 0.5],
+            ],
+            np.float32,
+        )
+
+
+def window_around(logits: FloatArray, geometry: Geometry) -> EdgeWindow | None:  # (m, m)
+    """Window of the object above 0, or None if there is no object in the image."""
+    side = logits.shape[-1]
+    rows, columns = geometry.filled_cells(side)
+    shown = logits[:rows, :columns] > 0
+    ys, xs = np.flatnonzero(shown.any(axis=1)), np.flatnonzero(shown.any(axis=0))
+    if not len(ys):
+        return None
+    longer = int(max(xs[-1] - xs[0], ys[-1] - ys[0])) + 1
+    margin = max(MARGIN, round(SHARE * longer))
+    x0, x1 = max(int(xs[0]) - margin, 0), min(int(xs[-1]) + 1 + margin, columns)
+    y0, y1 = max(int(ys[0]) - margin, 0), min(int(ys[-1]) + 1 + margin, rows)
+    cells = max(x1 - x0, y1 - y0, FEWEST)
+    cell = geometry.side / side
+    pixel = (cell / geometry.scale_xy[0], cell / geometry.scale_xy[1])
+    return EdgeWindow((x0 + x1 - cells) // 2, (y0 + y1 - cells) // 2, cells, pixel)
+
+
+def window_logits(logits: FloatArray, window: EdgeWindow) -> FloatArray:  # (m, m) -> (n, n)
+    """Cells of the window, replicated beyond the logits."""
+    rows = np.clip(np.arange(window.y, window.y + window.cells), 0, logits.shape[0] - 1)
+    columns = np.clip(np.arange(window.x, window.x + window.cells), 0, logits.shape[1] - 1)
+    return np.ascontiguousarray(logits[np.ix_(rows, columns)], np.float32)
+
+
+def window_photo(photo: UintImage, window: EdgeWindow) -> UintImage:
+    """Image in the window, (H, W, 3) -> (SIDE, SIDE, 3), by area mean if it shrinks."""
+    return _in_window(photo, window)
+
+
+def window_mask(mask: BoolArray, window: EdgeWindow) -> BoolArray:  # (H, W) -> (SIDE, SIDE)
+    """Mask of the image in the window."""
+    half: BoolArray = _in_window(mask.view(np.uint8) * np.uint8(255), window) > 127
+    return half
+
+
+def _in_window(image: UintImage, window: EdgeWindow) -> UintImage:
+    matrix = window.to_photo
+    (x0, y0), (x1, y1) = (matrix @ (end, end, 1) for end in (-1.0, float(SIDE)))
+    height, width = image.shape[:2]
+    left, top = (int(np.clip(np.floor(v), 0, most - 1)) for v, most in ((x0, width), (y0, height)))
+    right, bottom = (int(np.clip(np.ceil(v) + 1, low + 1, most))
+                     for v, low, most in ((x1, left, width), (y1, top, height)))  # fmt: skip
+    part = image[top:bottom, left:right]
+    small = [
+        max(1, round(length / max(1.0, float(step))))
+        for length, step in ((right - left, matrix[0, 0]), (bottom - top, matrix[1, 1]))
+    ]
+    scale = np.array([small[0] / (right - left), small[1] / (bottom - top)])
+    if small != [right - left, bottom - top]:
+        part = np.asarray(cv2.resize(part, small, interpolation=cv2.INTER_AREA), np.uint8)
+    inside = matrix.astype(np.float64) - [[0, 0, left], [0, 0, top]]
+    inside *= scale[:, None]
+    inside[:, 2] += (scale - 1) / 2  # pixel centres
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    drawn = cv2.warpAffine(part, inside, (SIDE, SIDE), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(drawn, np.uint8)
+
+
+def window_prompt(prompt: Prompt, window: EdgeWindow) -> FloatArray:  # -> (2, SIDE, SIDE)
+    """Prompt maps: clicks (1 foreground, -1 background), box (1 inside, -1 outside, 0 none)."""
+    maps = np.zeros((2, SIDE, SIDE), np.float32)
+    step = np.array(window.pixel) * window.cells / SIDE
+    corner = np.array([window.x, window.y]) * window.pixel
+    axis = np.arange(SIDE, dtype=np.float32)
+    if prompt.points is not None and prompt.labels is not None:
+        places = (prompt.points + 0.5 - corner) / step - 0.5
+        for (x, y), label in zip(places.tolist(), prompt.labels.tolist(), strict=True):
+            across, down = (np.exp(-(((axis - at) / SPOT) ** 2) / 2) for at in (x, y))
+            spot = np.outer(down, across).astype(np.float32)
+            maps[0] += spot if label > 0 else -spot
+    if prompt.box is not None:
+        (x0, y0), (x1, y1) = ((prompt.box.reshape(2, 2) - corner) / step).tolist()
+        across, down = (
+            (axis + 0.5 > low) & (axis + 0.5 < high) for low, high in ((x0, x1), (y0, y1))
+        )
+        maps[1] = 2 * np.outer(down, across).astype(np.float32) - 1
+    return maps
+
+
+def add_change(logits: FloatArray, change: FloatArray, window: EdgeWindow) -> None:
+    """Add a window's correction (SIDE, SIDE) to the logits of an image (H, W), in place."""
+    matrix = window.to_photo.astype(np.float64)
+    height, width = logits.shape
+    (x0, y0), (x1, y1) = (matrix @ (end, end, 1) for end in (-0.5, SIDE - 0.5))
+    left, top = (int(np.clip(np.ceil(v), 0, most)) for v, most in ((x0, width), (y0, height)))
+    right, bottom = (
+        int(np.clip(np.floor(v) + 1, 0, most)) for v, most in ((x1, width), (y1, height))
+    )
+    if right <= left or bottom <= top:
+        return
+    inside = np.array(
+        [
+            [1 / matrix[0, 0], 0, (left - matrix[0, 2]) / matrix[0, 0]],
+            [0, 1 / matrix[1, 1], (top - matrix[1, 2]) / matrix[1, 1]],
+        ]
+    )
+    logits[top:bottom, left:right] += cv2.warpAffine(
+        change,
+        inside,
+        (right - left, bottom - top),
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REPLICATE,
+    )

@@ -110,12 +110,10 @@ class SegmentSettings:
     granularity: Annotated[
         Granularity,
         Setting(
-            (
-                'which candidate mask comes first. "all": the mask with the highest '
-                'score; "part" or "whole": the smallest or largest mask with a similar '
-                "score; or a number from 0 (part) to 1 (whole), as "
-                "`Prediction.granularity_of` returns"
-            ),
+            'which candidate mask comes first. "all": the mask with the highest '
+            'score; "part" or "whole": the smallest or largest mask with a similar '
+            "score; or a number from 0 (part) to 1 (whole), as "
+            "`Prediction.granularity_of` returns",
             check=check_granularity,
         ),
     ] = "all"
@@ -130,11 +128,9 @@ class SegmentSettings:
     max_hole_area: Annotated[
         RegionSize,
         Setting(
-            (
-                "fill enclosed holes smaller than this: a number of pixels (50) or a "
-                'share of the mask (0.05, "5%"); 0: none; "auto": 5% of the mask with '
-                'multimask="auto", else 0. A hole with a negative point is not filled'
-            ),
+            "fill enclosed holes smaller than this: a number of pixels (50) or a "
+            'share of the mask (0.05, "5%"); 0: none; "auto": 5% of the mask with '
+            'multimask="auto", else 0. A hole with a negative point is not filled',
             check=_check_area("max_hole_area"),
             form="PIXELS|SHARE",
         ),
@@ -142,11 +138,9 @@ class SegmentSettings:
     min_island_area: Annotated[
         RegionSize,
         Setting(
-            (
-                "remove separate parts of a mask smaller than this: a number of pixels "
-                '(50) or a share of the mask (0.05, "5%"), 0 for none. The largest part '
-                "and parts with positive points are kept"
-            ),
+            "remove separate parts of a mask smaller than this: a number of pixels "
+            '(50) or a share of the mask (0.05, "5%"), 0 for none. The largest part '
+            "and parts with positive points are kept",
             check=_check_area("min_island_area"),
             form="PIXELS|SHARE",
         ),
@@ -171,6 +165,9 @@ class SegmentSettings:
             for given in (self.max_hole_area, self.min_island_area)
         )
         return holes, islands
+
+
+DEFAULT_SETTINGS = SegmentSettings()
 
 
 # Settings of the search of `everything`.
@@ -233,10 +230,8 @@ class Grid:
     memory_limit: Annotated[
         float,
         Setting(
-            (
-                "memory limit for one batch of points, in megabytes, in addition to the "
-                "memory for the model and the image"
-            ),
+            "memory limit for one batch of points, in megabytes, in addition to the "
+            "memory for the model and the image",
             above=0,
             unit="megabytes",
         ),
@@ -264,10 +259,8 @@ class Grid:
     stability: Annotated[
         float,
         Setting(
-            (
-                "minimum stability of a mask: IoU of the masks at a stricter and a looser "
-                "threshold; 0 keeps all masks"
-            ),
+            "minimum stability of a mask: IoU of the masks at a stricter and a looser "
+            "threshold; 0 keeps all masks",
             most=1,
             default=GRID_IN_WORDS["stability"],
         ),
@@ -275,50 +268,40 @@ class Grid:
     stability_score_offset: Annotated[
         float,
         Setting(
-            (
-                "difference between each of the two thresholds for the stability and the mask "
-                "threshold, in logits"
-            ),
+            "difference between each of the two thresholds for the stability and the mask "
+            "threshold, in logits",
             unit="logits",
         ),
     ] = 1.0
     box_nms_thresh: Annotated[
         float,
         Setting(
-            (
-                "if the boxes of two masks have an IoU above this (in adaptive mode: the masks "
-                "themselves), remove the mask with the lower score"
-            ),
+            "if the boxes of two masks have an IoU above this (in adaptive mode: the masks "
+            "themselves), remove the mask with the lower score",
             most=1,
         ),
     ] = 0.7
     crop_n_layers: Annotated[
         int,
         Setting(
-            (
-                "number of crop layers: 0: only the whole image; n: also 2 x 2, 4 x 4, "
-                "... 2^n x 2^n overlapping crops; requires the image"
-            ),
+            "number of crop layers: 0: only the whole image; n: also 2 x 2, 4 x 4, "
+            "... 2^n x 2^n overlapping crops; requires the image",
             most=6,
         ),
     ] = 0
     crop_nms_thresh: Annotated[
         float,
         Setting(
-            (
-                "like box_nms_thresh, for masks from different crops; the mask from the "
-                "smaller crop is kept"
-            ),
+            "like box_nms_thresh, for masks from different crops; the mask from the "
+            "smaller crop is kept",
             most=1,
         ),
     ] = 0.7
     crop_overlap_ratio: Annotated[
         float,
         Setting(
-            (
-                "overlap of neighboring crops as a share of the shorter image side; "
-                "halved in each layer"
-            ),
+            "overlap of neighboring crops as a share of the shorter image side; "
+            "halved in each layer",
             below=1,
         ),
     ] = 512 / 1500
@@ -329,11 +312,9 @@ class Grid:
     min_mask_region_area: Annotated[
         int,
         Setting(
-            (
-                "fill holes and remove disconnected parts smaller than this, in pixels, then "
-                "remove masks that have become duplicates, as in segment-anything; masks "
-                "that are small as a whole are kept"
-            ),
+            "fill holes and remove disconnected parts smaller than this, in pixels, then "
+            "remove masks that have become duplicates, as in segment-anything; masks "
+            "that are small as a whole are kept",
             unit="pixels",
         ),
     ] = 0
@@ -454,12 +435,10 @@ class Arrangement:
     contained: Annotated[
         float,
         Setting(
-            (
-                "if more than this share of a smaller mask is inside a larger one, remove "
-                "the worse of the two, unless it is at least a tenth as likely to be an "
-                f"object; masks of more than {SURROUNDING:.0%} of the image are not "
-                "compared; 1 keeps parts and wholes"
-            ),
+            "if more than this share of a smaller mask is inside a larger one, remove "
+            "the worse of the two, unless it is at least a tenth as likely to be an "
+            f"object; masks of more than {SURROUNDING:.0%} of the image are not "
+            "compared; 1 keeps parts and wholes",
             most=1,
             default=f"{CONTAINED} in adaptive mode, 1 in exact mode and with granularity or layout",
         ),
@@ -468,11 +447,9 @@ class Arrangement:
     min_island_area: Annotated[
         RegionSize,
         Setting(
-            (
-                "remove separate parts of a mask smaller than this: a number of pixels "
-                '(50) or a share of the mask (0.05, "5%"), 0 for none; the largest part '
-                "is kept"
-            ),
+            "remove separate parts of a mask smaller than this: a number of pixels "
+            '(50) or a share of the mask (0.05, "5%"), 0 for none; the largest part '
+            "is kept",
             check=partial(parse_region_size, name="min_island_area"),
             form="PIXELS|SHARE",
             default=f"0 in exact mode, {CLEAN} in adaptive mode",
@@ -506,10 +483,8 @@ class Arrangement:
     granularity: Annotated[
         Level,
         Setting(
-            (
-                '"whole": only masks that are not part of another mask; "part": only '
-                'masks without parts; "all": all masks'
-            ),
+            '"whole": only masks that are not part of another mask; "part": only '
+            'masks without parts; "all": all masks',
             check=check_level,
         ),
     ] = "all"

@@ -5,12 +5,14 @@ encodes new images and runs long tasks, one at a time, with lower priority. Prom
 only for other prompts. Automatic mask generation submits each batch of points separately, so that a
 new image waits for at most one batch. Images are decoded in separate threads with lower priority.
 
-Encoded images are cached in memory; the least recently used are evicted first.
+Encoded images and predictions, which later points can refine, are cached in memory; the least
+recently used are evicted first.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import heapq
 import itertools
 import logging
@@ -20,12 +22,14 @@ import threading
 import time
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from functools import cached_property, partial
 from pathlib import Path
 from threading import Event
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, Literal, NamedTuple, TypeVar, cast
+
+import numpy as np
 
 from anymask.base import AnymaskError, FloatArray, ModelError, OnProgress, UintImage
 from anymask.find import Detector
@@ -44,13 +48,74 @@ from anymask.segment import (
     EncodedPhoto,
     Model,
     Prediction,
+    RecentValues,
     SegmentSettings,
     answer_prompts,
     refine_record_edges,
 )
-from anymask.studio.caches import KeptPredictions
 from anymask.studio.errors import Refusal
 from anymask.studio.names import Named, NamesAsked, OwnNames, name_masks
+
+PREDICTION_BYTES = 64_000_000  # cache size of logits, in bytes
+PREDICTION_SECONDS = 3600.0  # lifetime after the last use
+
+
+class _Kept(NamedTuple):
+    image: str  # hash of the pixels
+    prediction: Prediction
+
+
+class KeptPredictions(RecentValues[str, _Kept]):
+    """Cache of prediction logits by ID.
+
+    Args:
+        memory_bytes: Maximum size of the logits.
+        seconds: Lifetime of unused predictions.
+        clock: Monotonic clock in seconds.
+    """
+
+    def __init__(
+        self,
+        memory_bytes: int = PREDICTION_BYTES,
+        seconds: float = PREDICTION_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__(
+            memory_bytes,
+            lambda kept: sum(one.logits.nbytes for one in kept.prediction.items),
+            seconds,
+            clock,
+        )
+
+    def put(self, image: str, prediction: Prediction) -> str:
+        """Store a prediction of an image and return its ID, the same for equal predictions."""
+        items = (replace(one, cleaned=None, finished=None) for one in prediction.items)
+        bare = replace(prediction, items=tuple(items), picture=None)
+        # ID of a prediction: 32 hexadecimal digits, a hash of everything that a correction uses
+        digest, prompt = hashlib.sha256(image.encode()), bare.prompt
+        digest.update(np.ascontiguousarray(bare.logits).data)
+        if prompt is not None:
+            for part in (prompt.points, prompt.labels, prompt.box):
+                digest.update(repr(part if part is None else part.tolist()).encode())
+        number = digest.hexdigest()[:32]
+        self.keep(number, _Kept(image, bare))
+        return number
+
+    def get(self, number: str, image: str, candidate: int = 0) -> Prediction:
+        """Return a prediction with the given candidate first.
+
+        Raises Refusal: 404 for an unknown or expired ID, 422 for another image or an unknown
+        candidate.
+        """
+        kept = self.recall(number)
+        if kept is None:
+            raise Refusal(404, f"Unknown or expired prediction {number!r}. Omit `previous`.")
+        if kept.image != image:
+            raise Refusal(422, f"{number!r} predicts the image {kept.image}. Omit `previous`.")
+        if candidate >= (count := len(kept.prediction)):
+            raise Refusal(422, f"Candidate {candidate} does not exist. Use 0 to {count - 1}.")
+        return kept.prediction.picked([candidate])
+
 
 LOG = logging.getLogger("anymask.studio.model")
 PHOTO_THREADS = 2

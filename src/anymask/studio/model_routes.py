@@ -71,9 +71,14 @@ from anymask.masks import (
 from anymask.models.rules import FIELD_MODELS
 from anymask.runtime import split_side
 from anymask.segment import EncodedPhoto, Prediction, count_looks
-from anymask.studio.caches import KeptPredictions
 from anymask.studio.errors import LEFT, Refusal, going_down, unknown_hash
-from anymask.studio.inference import Health, Inference, QueueClosed, RequestAbandoned
+from anymask.studio.inference import (
+    Health,
+    Inference,
+    KeptPredictions,
+    QueueClosed,
+    RequestAbandoned,
+)
 from anymask.studio.limits import Limits
 from anymask.studio.schemas import (
     DISC,

@@ -28,6 +28,7 @@ from anymask.masks import (
     rle_to_mask,
 )
 from anymask.segment import (
+    DEFAULT_SETTINGS,
     Arrangement,
     Granularity,
     Grid,
@@ -37,8 +38,8 @@ from anymask.segment import (
     Zoom,
     count_steps,
 )
-from anymask.studio.caches import KeptPredictions
 from anymask.studio.errors import Refusal
+from anymask.studio.inference import KeptPredictions
 from anymask.studio.limits import Limits
 from anymask.studio.names import NamesAsked, Unknown
 from anymask.studio.records import MAX_ID, MAX_PAGE
@@ -237,7 +238,8 @@ class SegmentBody(CorrectingBody):
 
     def settings(self) -> SegmentSettings:
         """Convert to `SegmentSettings`. Raises InputError."""
-        return SegmentSettings(**{name: getattr(self, name) for name in SEGMENT})
+        given = {name: getattr(self, name) for name in SEGMENT if name in self.model_fields_set}
+        return SegmentSettings(**given) if given else DEFAULT_SETTINGS
 
     def prompt_bodies(self) -> list[CorrectingBody]:
         """Prompts of the request. Raises Refusal if there are none, or several kinds."""

@@ -288,11 +288,9 @@ class VolumeSettings:
     window: Annotated[
         Window | None,
         Setting(
-            (
-                "intensity window as level and width in raw values, such as 40,400 "
-                "for soft tissue in CT. By default, the range from the 0.5th to the "
-                "99.5th percentile of the scan"
-            ),
+            "intensity window as level and width in raw values, such as 40,400 "
+            "for soft tissue in CT. By default, the range from the 0.5th to the "
+            "99.5th percentile of the scan",
             check=check_window,
             parse=_parse_window,
             form="L,W",
