@@ -43,7 +43,7 @@ class Squares:
 
 
 def test_steps_and_results_come_with_their_items(tmp_path: Path) -> None:
-    events = list(run_in_pool(Squares(tmp_path), [2, 3], 1))
+    events = list(run_in_pool(Squares(tmp_path).open, [2, 3], 1))
     assert [event for event in events if isinstance(event, ItemStep | ItemDone)] == [
         ItemStep(2, "half way", 1, 2), ItemDone(2, 4),
         ItemStep(3, "half way", 1, 2), ItemDone(3, 9),
@@ -52,12 +52,12 @@ def test_steps_and_results_come_with_their_items(tmp_path: Path) -> None:
 
 
 def test_no_items_start_no_process(tmp_path: Path) -> None:
-    assert list(run_in_pool(Squares(tmp_path), [], 4)) == []
+    assert list(run_in_pool(Squares(tmp_path).open, [], 4)) == []
     assert not any(tmp_path.iterdir())
 
 
 def test_an_item_whose_worker_dies_is_tried_alone_and_then_lost(tmp_path: Path) -> None:
-    events = list(run_in_pool(Squares(tmp_path), [1, 13, 2, 3], 2))
+    events = list(run_in_pool(Squares(tmp_path).open, [1, 13, 2, 3], 2))
     (lost,) = [event for event in events if isinstance(event, ItemLost)]
     assert (lost.item, lost.how) == (13, "was killed (SIGKILL)")
     assert sorted(event.item for event in events if isinstance(event, ItemDone)) == [1, 2, 3]
@@ -68,7 +68,7 @@ def test_a_worker_that_is_ended_while_it_opens_its_task_says_nothing(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     results = {}
-    for event in run_in_pool(Squares(tmp_path, waits=True), [1, 2, 3], 2):
+    for event in run_in_pool(Squares(tmp_path, waits=True).open, [1, 2, 3], 2):
         if isinstance(event, ItemDone):
             results[event.item] = event.result
     assert results == {1: 1, 2: 4, 3: 9}
@@ -90,7 +90,7 @@ def test_an_interruption_while_an_item_is_handed_out_is_heard_after_it(
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's `&` ignores it
     try:
         with pytest.raises(KeyboardInterrupt):
-            list(run_in_pool(Squares(tmp_path), [1, 2, 3], 2))
+            list(run_in_pool(Squares(tmp_path).open, [1, 2, 3], 2))
         assert len(handed) == 1
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
         assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
@@ -110,7 +110,7 @@ def test_an_interruption_that_the_shell_ignores_stays_ignored(
     monkeypatch.setattr(ProcessPoolExecutor, "submit", interrupted)
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        events = list(run_in_pool(Squares(tmp_path), [1, 2, 3], 2))
+        events = list(run_in_pool(Squares(tmp_path).open, [1, 2, 3], 2))
     finally:
         signal.signal(signal.SIGINT, before)
     assert sorted(event.result for event in events if isinstance(event, ItemDone)) == [1, 4, 9]

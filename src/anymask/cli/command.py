@@ -83,7 +83,9 @@ class CommandParser(argparse.ArgumentParser):
             return whole
         kept = {id(action): action.help for action in self._actions}
         epilog, self.epilog = self.epilog, None
-        usage, self.usage = self.usage, self.usage or self._short_usage()
+        shown = [str(one.metavar or one.dest) for one in self._actions if not one.option_strings]
+        shown += ["|".join(map(_usage_of, choices)) for choices in self._required_options()]
+        usage, self.usage = self.usage, self.usage or " ".join([self.prog, *shown, "[OPTION ...]"])
         required = {id(action) for choices in self._required_options() for action in choices}
         try:
             for action in self._actions:
@@ -108,11 +110,6 @@ class CommandParser(argparse.ArgumentParser):
             group._group_actions for group in self._mutually_exclusive_groups if group.required
         ]
         return choices + [[one] for one in self._actions if one.option_strings and one.required]
-
-    def _short_usage(self) -> str:
-        shown = [str(one.metavar or one.dest) for one in self._actions if not one.option_strings]
-        shown += ["|".join(map(_usage_of, choices)) for choices in self._required_options()]
-        return " ".join([self.prog, *shown, "[OPTION ...]"])
 
     def parse_args(self, words: Any = None, namespace: Any = None) -> Any:
         """Parse the arguments; without a subcommand, the default `action` is used if there is one.
@@ -296,7 +293,19 @@ def joined_values(parser: argparse.ArgumentParser, words: Sequence[str]) -> Iter
     An option with an optional value takes the next argument only if it is a valid value, so that
     `photo.jpg` in `--zoom photo.jpg` is an image. After a subcommand, its own options apply.
     """
-    counts, lone = _number_counts(parser), _lone_options(parser)
+    actions = parser._option_string_actions
+    # The maximum number of values of options with a metavar such as `X,Y`.
+    counts = {
+        name: action.metavar.count(",") + 1
+        for name, action in actions.items()
+        if isinstance(action.metavar, str) and "," in action.metavar
+    }
+    # Options with an optional value: the first one is the default without a value.
+    lone = {
+        name: str(action.metavar).split("|")
+        for name, action in actions.items()
+        if action.nargs == "?" and action.const is True
+    }
     rest = list(words)
     while rest:
         word = rest.pop(0)
@@ -315,24 +324,6 @@ def joined_values(parser: argparse.ArgumentParser, words: Sequence[str]) -> Iter
         while rest and _NUMBERS.fullmatch(rest[0]) and _count(values) < counts[name]:
             values.append(rest.pop(0))
         yield f"{name}={','.join(part.strip(',') for part in values)}" if values else name
-
-
-def _number_counts(parser: argparse.ArgumentParser) -> dict[str, int]:
-    """Return the maximum number of values of options with a metavar such as `X,Y`."""
-    return {
-        name: action.metavar.count(",") + 1
-        for name, action in parser._option_string_actions.items()
-        if isinstance(action.metavar, str) and "," in action.metavar
-    }
-
-
-def _lone_options(parser: argparse.ArgumentParser) -> dict[str, list[str]]:
-    """Return the optional values of options; the first one is the default without a value."""
-    return {
-        name: str(action.metavar).split("|")
-        for name, action in parser._option_string_actions.items()
-        if action.nargs == "?" and action.const is True
-    }
 
 
 def _count(values: Sequence[str]) -> int:

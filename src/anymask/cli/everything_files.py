@@ -8,7 +8,6 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from anymask.base import InputError, ProgressBar, parse_json, say
 from anymask.cli.folders import read_job, run_folder, run_photo
@@ -25,9 +24,6 @@ from anymask.cli.outputs import (
 from anymask.formats import has_place
 from anymask.jobs import EverythingTask, FindTask, FolderJob, PhotoItem, PictureChoice
 from anymask.masks import counted
-
-if TYPE_CHECKING:
-    pass
 
 STDOUT_RECORDS = "-.json"  # meaning of `-`
 SEARCH_LOG = ".search"  # suffix of the file from which an interrupted search resumes
@@ -183,12 +179,10 @@ def process_files(
             lines = [*(f"exists: {one}" for one in named), *(f"wrote {one}" for one in written)]
         else:
             lines = [f"wrote {one}" for one in [*named, *written] or ["standard output"]]
-            lines[0] += f": {describe_masks(item, found) if found else nothing}"
+            described = nothing
+            if found:
+                path = item.output(".json")
+                share = 100 * parse_json(path.read_bytes(), path)["anymask"]["coverage"]
+                described = f"{counted(found, 'mask')} covering {share:.0f} % of the image"
+            lines[0] += f": {described}"
         say("\n".join(lines))
-
-
-def describe_masks(item: PhotoItem, found: int) -> str:
-    """Describe the number and coverage of the masks in the records of an image."""
-    path = item.output(".json")
-    share = 100 * parse_json(path.read_bytes(), path)["anymask"]["coverage"]
-    return f"{counted(found, 'mask')} covering {share:.0f} % of the image"

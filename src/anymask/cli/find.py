@@ -59,9 +59,8 @@ def run(args: argparse.Namespace) -> None:
             raise InputError("--unlike and --method require an exemplar: --like")
         if len(args.sources) < 2:
             raise InputError(
-                f"The object to find is missing: only {args.sources[0]!r} was passed. "
-                "Pass an image or a folder, and then text, or --like "
-                "example.jpg@click:320,200."
+                f"The object to find is missing: only {args.sources[0]!r} was passed. Pass an "
+                "image or a folder, and then text, or --like example.jpg@click:320,200."
             )
         words = args.sources.pop()
         file = Path(words)

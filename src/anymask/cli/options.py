@@ -114,15 +114,11 @@ def report_pages(photo: Path, say: Callable[[str], None], model: ModelChoice) ->
         return
     place = pages.place(0)
     shown = f" ({place})" if place else ""
+    other = f" or {place.lower().replace(' ', '').replace(',', '')}" if place else ""
     say(
         f"{photo.name} has {pages.count} pages{pages.axes_in_words()}; using page 0{shown}. "
-        f"--page N{_as_page(place)} selects another page, --page all processes all pages."
+        f"--page N{other} selects another page, --page all processes all pages."
     )
-
-
-def _as_page(place: str) -> str:
-    """Format a place for `--page`: "Z 1, C 0" -> " or z1c0"."""
-    return f" or {place.lower().replace(' ', '').replace(',', '')}" if place else ""
 
 
 def option_of(name: str) -> str:

@@ -307,9 +307,8 @@ def clips(args: argparse.Namespace) -> None:
         print(f"{clip.name}: {clip.frames} frames, {clip.tracks} tracks")
         for track in project.tracks.tracks(clip.id):
             print(
-                f"  track {track.id}, object {track.object} "
-                f"({track.label or 'no class'}): {track.state}, frames {track.first} to "
-                f"{track.last}, {track.doubtful} uncertain"
+                f"  track {track.id}, object {track.object} ({track.label or 'no class'}): "
+                f"{track.state}, frames {track.first} to {track.last}, {track.doubtful} uncertain"
             )
 
 
@@ -329,10 +328,9 @@ def retrain_project(args: argparse.Namespace) -> None:
         write_json(args.json, asdict(outcome) | {"weights": weights})
     print(
         f"round {outcome.round}: trained on {outcome.train_masks} masks from "
-        f"{outcome.train_images} images. mIoU on {outcome.test_images} held-out "
-        f"images: {outcome.before:.3f} -> {outcome.after:.3f}, gain "
-        f"{outcome.gain:+.3f} (95 % interval: {outcome.low:+.3f} to "
-        f"{outcome.high:+.3f})"
+        f"{outcome.train_images} images. mIoU on {outcome.test_images} held-out images: "
+        f"{outcome.before:.3f} -> {outcome.after:.3f}, gain {outcome.gain:+.3f} (95 % interval: "
+        f"{outcome.low:+.3f} to {outcome.high:+.3f})"
     )
     print(
         "promoted: this is now the best model of the project"

@@ -34,10 +34,9 @@ FORMS: dict[Kind, tuple[str, int]] = {
 
 
 ABOUT_VALUES = (
-    "how to interpret the image of --mask: labels (each pixel value is an object), "
-    "binary (pixels of at least half of white are the object; labels are merged) or "
-    "colours (each color is an object); auto detects it, and reports an error if the "
-    "image is ambiguous"
+    "how to interpret the image of --mask: labels (each pixel value is an object), binary (pixels "
+    "of at least half of white are the object; labels are merged) or colours (each color is an "
+    "object); auto detects it, and reports an error if the image is ambiguous"
 )
 
 
@@ -151,7 +150,9 @@ def _prompt(parts: Sequence[Part], values: MaskValues, place: Place) -> Prompt:
     from anymask.masks import Prompt, merged_prompts
 
     def read(kind: Kind, text: str) -> Any:
-        return place(kind, _read_coordinates(kind, text))
+        if kind in ("scribble", "lasso"):
+            return place(kind, read_line(text, f"--{kind} LINE"))
+        return place(kind, numbers(text, *FORMS[kind]))
 
     clicks = [(kind, text) for kind, text in parts if kind in ("point", "negative")]
     named = {kind: text for kind, text in parts if kind in SINGLE}
@@ -172,13 +173,6 @@ def _prompt(parts: Sequence[Part], values: MaskValues, place: Place) -> Prompt:
     for line in scribbles[1:]:
         prompt = merged_prompts(prompt, Prompt.of(scribble=line))
     return prompt
-
-
-def _read_coordinates(kind: Kind, text: str) -> list[Any]:
-    """Coordinates of a point or box (n,), or of a scribble or lasso (n, 2). Raises PromptError."""
-    if kind in ("scribble", "lasso"):
-        return read_line(text, f"--{kind} LINE")
-    return numbers(text, *FORMS[kind])
 
 
 def read_line(text: str, option: str) -> list[list[float]]:
@@ -341,9 +335,8 @@ def split_place(
     number, colon, place = rest.partition(":")
     if not (colon and number.isdecimal()):
         raise PromptError(
-            f"Ambiguous {option} {text!r}: {head} can be the {unit} or the object. "
-            f"Expected {shape} or {unit.upper()}:OBJECT:{shape}. Write {head}:1:{rest} "
-            f"for object 1 on {unit} {head}, or {first}:{head}:{rest} for object "
-            f"{head} on {unit} {first}"
+            f"Ambiguous {option} {text!r}: {head} can be the {unit} or the object. Expected "
+            f"{shape} or {unit.upper()}:OBJECT:{shape}. Write {head}:1:{rest} for object 1 on "
+            f"{unit} {head}, or {first}:{head}:{rest} for object {head} on {unit} {first}"
         )
     return (int(head), int(number)), place

@@ -42,11 +42,10 @@ ROUGH = (
     "llmdet_tiny finds more"
 )
 NOTE = (
-    "Redaction has two steps. With --words, objects are found and written to "
-    "OUT-review/ for review. After\nthe review, --labels writes the redacted copies. "
-    "--force writes them without a review. Copies have no\nEXIF, GPS or other "
-    "metadata, and originals are never changed. Images and frames without a detection\n"
-    "are listed in OUT-without.csv: check them as well.\n"
+    "Redaction has two steps. With --words, objects are found and written to OUT-review/ for "
+    "review. After\nthe review, --labels writes the redacted copies. --force writes them without a "
+    "review. Copies have no\nEXIF, GPS or other metadata, and originals are never changed. Images "
+    "and frames without a detection\nare listed in OUT-without.csv: check them as well.\n"
 )
 
 
@@ -189,11 +188,10 @@ def redact_film(args: argparse.Namespace) -> None:
         if not args.force:
             again = f"anymask redact {video} -o {out} --labels"
             say(
-                f"no copy is written before a review\n1. check {review / video.stem}.mp4\n"
-                f"2. if all masks are correct: {again} {tracks}\n   if a mask is wrong "
-                f"or missing, correct the tracks:\n   anymask track {video} --from "
-                f"{tracks} --box FRAME:OBJECT:X0,Y0,X1,Y1 -o tracks.jsonl && {again} "
-                "tracks.jsonl"
+                f"no copy is written before a review\n1. check {review / video.stem}.mp4\n2. if "
+                f"all masks are correct: {again} {tracks}\n   if a mask is wrong or missing, "
+                f"correct the tracks:\n   anymask track {video} --from {tracks} --box "
+                f"FRAME:OBJECT:X0,Y0,X1,Y1 -o tracks.jsonl && {again} tracks.jsonl"
             )
             return
     with ProgressBar("frames", None) as bar:

@@ -176,9 +176,8 @@ def plan_masks(args: argparse.Namespace, pictures: PictureChoice, items: list[Ph
         for path in (target.path for target in targets if target.path is not None):
             if owners.setdefault(path, item.photo) is not item.photo:
                 raise InputError(
-                    f"The results of {str(owners[path])!r} and {str(item.photo)!r} "
-                    f"would both be written to {str(path)!r}. Segment the two images "
-                    "in separate runs."
+                    f"The results of {str(owners[path])!r} and {str(item.photo)!r} would both be "
+                    f"written to {str(path)!r}. Segment the two images in separate runs."
                 )
     model = job.model.load()
     job = replace(job, names=names.open(model))
@@ -195,9 +194,8 @@ def plan_outputs(
     targets = plan_targets(outputs, name, "cutout", several=several, default=default)
     if encoded and any(target.shows_photo for target in targets):
         raise InputError(
-            f"{str(item.photo)!r} is an embedding, which does not contain the "
-            "pixels of the image. Write a .mask.png, .json, .csv, .svg, .geojson "
-            "or .npy, or pass the image itself."
+            f"{str(item.photo)!r} is an embedding, which does not contain the pixels of the image. "
+            "Write a .mask.png, .json, .csv, .svg, .geojson or .npy, or pass the image itself."
         )
     check_outputs([target.path for target in targets if target.path], item.photo, *inputs)
     return targets

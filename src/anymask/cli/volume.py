@@ -12,12 +12,11 @@ from anymask.cli.prompts import TRACKED_PROMPTS, read_tracked_prompts
 from anymask.volumes import VolumeFiles, VolumeSettings, track_volume_file
 
 NOTE = (
-    "PLACE is SLICE:OBJECT: or empty. SLICE is the slice, counted from 0. OBJECT is "
-    "the label of the\nobject, counted from 1. The default is --slice and object 1. "
-    "Pixels are columns and rows of the slice:\n(x, y) across z, (x, z) across y, (y, "
-    "z) across x.\n`--negative 52:2:30,41` is a background point for object 2 on slice "
-    "52.\n\nRun the same command again to resume an interrupted run. With --session "
-    "FILE, further prompts\ncorrect the previous result.\n"
+    "PLACE is SLICE:OBJECT: or empty. SLICE is the slice, counted from 0. OBJECT is the label of "
+    "the\nobject, counted from 1. The default is --slice and object 1. Pixels are columns and rows "
+    "of the slice:\n(x, y) across z, (x, z) across y, (y, z) across x.\n`--negative 52:2:30,41` is "
+    "a background point for object 2 on slice 52.\n\nRun the same command again to resume an "
+    "interrupted run. With --session FILE, further prompts\ncorrect the previous result.\n"
 )
 
 

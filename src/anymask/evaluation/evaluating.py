@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -34,7 +34,7 @@ from anymask.evaluation.score_files import FILE_PROTOCOLS, score_files
 from anymask.evaluation.selection import EvalSet, EvalSettings, choose_masks
 from anymask.evaluation.video_protocols import VIDEO_PROTOCOLS, VideoSettings, evaluate_videos
 from anymask.formats import ReadKeywords, ReadSettings
-from anymask.jobs import ItemDone, ItemLost, ItemStep, PoolTask, run_in_pool
+from anymask.jobs import ItemDone, ItemLost, ItemStep, Work, run_in_pool
 from anymask.masks import counted
 
 MANY = 1000  # masks from which a second process saves time
@@ -255,7 +255,7 @@ def _measure(
         workers = min(2, pick_threads()) if much and on_cpu else 1
     workers = min(workers, len(places))
     ready = (
-        score_in_workers(task, names, places, workers)
+        score_in_workers(task.open, names, places, workers)
         if task and workers > 1
         else _score_here(scorer, places)
     )
@@ -285,7 +285,10 @@ def _score_here(scorer: SetScorer, places: Sequence[int]) -> Iterator[tuple[int,
 
 
 def score_in_workers(
-    task: PoolTask[int, SetScores], names: Sequence[str], places: Sequence[int], workers: int
+    task: Callable[[], Work[int, SetScores]],
+    names: Sequence[str],
+    places: Sequence[int],
+    workers: int,
 ) -> Generator[tuple[int, SetScores]]:
     """Yield the scores of datasets from worker processes, in the order of completion.
 

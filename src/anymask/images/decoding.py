@@ -142,9 +142,8 @@ def _check_ranges(ranges: AnyRanges, bands: int) -> Ranges:
     right = all(-np.inf < low < high < np.inf for low, high in filter(None, found))
     if len(found) not in (1, bands) or not right:
         raise InputError(
-            f"Invalid ranges {ranges!r}. Expected one pair (black, white) for all bands, or a "
-            f"pair or None for each of the {bands} bands, such as ((200, 4000), None, (0, "
-            "900))."
+            f"Invalid ranges {ranges!r}. Expected one pair (black, white) for all bands, or a pair "
+            f"or None for each of the {bands} bands, such as ((200, 4000), None, (0, 900))."
         )
     return found
 
@@ -193,9 +192,8 @@ def _given_ranges(values: NDArray[Any], name: str, ranges: Ranges) -> tuple[Ends
     count = values.shape[2]
     if len(ranges) not in (1, count):
         raise ImageError(
-            f"{name} has {count} band{'s' if count > 1 else ''}, but {len(ranges)} "
-            "ranges were passed. Pass "
-            f"{'one range' if count == 1 else f'one range or {count}'}."
+            f"{name} has {count} band{'s' if count > 1 else ''}, but {len(ranges)} ranges were "
+            f"passed. Pass {'one range' if count == 1 else f'one range or {count}'}."
         )
     pairs = [
         composite_range(values[..., band : band + 1], name) if one is None else one

@@ -34,9 +34,8 @@ COMMANDS: dict[Kind, str] = {
         "to anymask volume"
     ),
     "video": (
-        "Track objects in it with: anymask track FILE --box X0,Y0,X1,Y1 -o masks.mp4. "
-        "Find objects by text: anymask find FILE TEXT. Extract its frames: ffmpeg -i "
-        "FILE frames/%05d.png"
+        "Track objects in it with: anymask track FILE --box X0,Y0,X1,Y1 -o masks.mp4. Find objects "
+        "by text: anymask find FILE TEXT. Extract its frames: ffmpeg -i FILE frames/%05d.png"
     ),
     "map": (
         "Segment it with: anymask segment FILE --point X,Y -o objects.gpkg, or anymask everything "

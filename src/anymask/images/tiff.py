@@ -447,9 +447,8 @@ def _in_colour(page: Any, name: str, view: PictureView) -> NDArray[Any]:  # -> (
     colours = 3 if kind == _RGB or count == 3 or (count > 3 and is_map and not named) else 1
     if colours == 1 and count > 1 + (extra[:1] != () and extra[0] in _ALPHA):
         raise ImageError(
-            f"{name} has {count} bands and does not declare which are red, green and "
-            "blue. Choose one or three bands, numbered from 1: --bands 3,2,1 (in Python "
-            "bands=(3, 2, 1))"
+            f"{name} has {count} bands and does not declare which are red, green and blue. Choose "
+            "one or three bands, numbered from 1: --bands 3,2,1 (in Python bands=(3, 2, 1))"
         )
     if kind == _WHITE_IS_ZERO and array.dtype.kind == "u":
         array[..., 0] = np.iinfo(array.dtype).max - array[..., 0]

@@ -6,7 +6,7 @@ from anymask.jobs.folder import run_job as run_job
 from anymask.jobs.pool import ItemDone as ItemDone
 from anymask.jobs.pool import ItemLost as ItemLost
 from anymask.jobs.pool import ItemStep as ItemStep
-from anymask.jobs.pool import PoolTask as PoolTask
+from anymask.jobs.pool import Work as Work
 from anymask.jobs.pool import run_in_pool as run_in_pool
 from anymask.jobs.review import Redaction as Redaction
 from anymask.jobs.review import RedactReport as RedactReport

@@ -26,6 +26,7 @@ import traceback
 import warnings
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -35,8 +36,6 @@ from anymask.base import (
     InputError,
     MissingExtra,
     ModelError,
-    OnNamedProgress,
-    OnProgress,
     PromptError,
     disk_message,
     import_offline,
@@ -45,7 +44,7 @@ from anymask.base import (
     pick_threads,
     threads_each,
 )
-from anymask.jobs.pool import Idle, ItemDone, ItemLost, WorkerReady, run_in_pool
+from anymask.jobs.pool import Idle, ItemDone, ItemLost, Work, WorkerReady, run_in_pool
 from anymask.jobs.settings import FolderJob, PhotoItem
 
 # Errors that affect all images.
@@ -58,20 +57,15 @@ STORE_BYTES = 128 * 2**20  # shared memory of a local cluster, for paths and res
 Row = dict[str, Any]
 
 
-class PhotoWork(Protocol):
-    """An opened task."""
-
-    about: dict[str, Any]  # model, weights hash and settings of the results
-
-    def __call__(self, item: PhotoItem, on_step: OnProgress | None = None) -> int | None:
-        """Process one image. Returns the number of results, or None if they already exist."""
-
-
 class PhotoTask(Protocol):
     """A task to run on each image. Must be picklable."""
 
-    def open(self) -> PhotoWork:
-        """Load the model. Raises AnymaskError."""
+    def open(self) -> Work[PhotoItem, int | None]:
+        """Load the model, and return a function that processes one image.
+
+        The function returns the number of results, or None if they already exist. Its `about`
+        states model, weights hash and settings of the results. Raises AnymaskError.
+        """
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +91,7 @@ class PhotoWorker:
         self.work = task.open()
         self.about = self.work.about
 
-    def __call__(self, item: PhotoItem, report: OnNamedProgress | None = None) -> PhotoResult:
+    def __call__(self, item: PhotoItem, report: object = None) -> PhotoResult:
         """Process one image."""
         began = time.monotonic()
         fields: dict[str, Any]
@@ -139,18 +133,10 @@ def _process_here(task: PhotoTask, items: Sequence[PhotoItem]) -> Generator[Phot
         yield ItemDone(item, worker(item))
 
 
-@dataclass(frozen=True)
-class _PooledTask:
-    task: PhotoTask
-
-    def open(self) -> PhotoWorker:
-        return PhotoWorker(self.task)
-
-
 def _process_in_pool(
     task: PhotoTask, items: Sequence[PhotoItem], workers: int
 ) -> Generator[PhotoEvent]:
-    with contextlib.closing(run_in_pool(_PooledTask(task), items, workers)) as events:
+    with contextlib.closing(run_in_pool(partial(PhotoWorker, task), items, workers)) as events:
         for event in events:
             if isinstance(event, ItemLost):
                 yield ItemDone(event.item, _lost_photo(f"its worker {event.how}"))

@@ -73,9 +73,8 @@ class Summary:
 
     def __repr__(self) -> str:
         return (
-            f"<Summary: {self.photos} photos, {self.done} done, {self.there} skipped "
-            f"(existing), {self.failed} failed, {self.made} masks or other results in "
-            f"{self.seconds:.1f} s>"
+            f"<Summary: {self.photos} photos, {self.done} done, {self.there} skipped (existing), "
+            f"{self.failed} failed, {self.made} masks or other results in {self.seconds:.1f} s>"
         )
 
     @property

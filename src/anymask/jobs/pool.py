@@ -17,7 +17,7 @@ import sys
 import threading
 import traceback
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
@@ -28,7 +28,6 @@ from typing import Any, Generic, Protocol, TypeVar
 from anymask.base import (
     ON_WINDOWS,
     AnymaskError,
-    OnNamedProgress,
     exit_text,
     limit_threads,
     signals_blocked,
@@ -44,20 +43,13 @@ SHARED_MEMORY = "the system's shared memory, /dev/shm on Linux,"
 SECONDS_TO_LEAVE = 10.0  # grace period of a worker; a model call may take that long
 
 
-class PoolWork(Protocol[ItemIn, ResultOut]):
-    """An opened task in the worker."""
+class Work(Protocol[ItemIn, ResultOut]):
+    """An opened task."""
 
     about: dict[str, Any]  # description of the work, JSON serializable
 
-    def __call__(self, item: ItemIn, report: OnNamedProgress) -> ResultOut:
-        """Process one item. Any exception ends the run."""
-
-
-class PoolTask(Protocol[ItemIn, ResultOut]):
-    """A task to run on each item. Must be picklable."""
-
-    def open(self) -> PoolWork[ItemIn, ResultOut]:
-        """Load resources in the worker. Raises AnymaskError."""
+    def __call__(self, item: ItemIn, report: Any = None, /) -> ResultOut:
+        """Process one item. `report` is called after each step."""
 
 
 # Events.
@@ -116,7 +108,7 @@ class _Refused:
 
 
 def run_in_pool(
-    task: PoolTask[Item, Result], items: Sequence[Item], workers: int
+    task: Callable[[], Work[Item, Result]], items: Sequence[Item], workers: int
 ) -> Generator[PoolEvent[Item, Result]]:
     """Process items in a pool of worker processes, at most one per item.
 
@@ -167,7 +159,7 @@ class _Pool(Generic[Item, Result]):
         death: How a worker of a broken pool ended, set by `stop`.
     """
 
-    def __init__(self, task: PoolTask[Item, Result], size: int, threads: int) -> None:
+    def __init__(self, task: Callable[[], Work[Item, Result]], size: int, threads: int) -> None:
         context = get_context("spawn")
         self.size, self.ready, self.death = size, False, ""
         self.out: dict[Future[Result], Item] = {}
@@ -257,7 +249,7 @@ _ENDED = 128 + signal.SIGTERM  # exit code of a worker after SIGTERM
 class _Worker:
     """State of a worker process: its work, the queue to the pool, and whether it is ending."""
 
-    work: PoolWork[Any, Any]
+    work: Work[Any, Any]
     sent: Any
     ending: threading.Event
 
@@ -265,14 +257,14 @@ class _Worker:
 _worker: _Worker | None = None
 
 
-def _begin(task: PoolTask[Any, Any], threads: int, sent: Any) -> None:
+def _begin(task: Callable[[], Work[Any, Any]], threads: int, sent: Any) -> None:
     """Open the task. On failure, report the error to the pool and exit."""
     global _worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_die_with_parent, daemon=True).start()
     limit_threads(threads)
     try:
-        work = task.open()  # no file is being written yet: SIGTERM may end the process
+        work = task()  # no file is being written yet: SIGTERM may end the process
     except AnymaskError as error:
         sent.put(_Refused(str(error)))
         os._exit(1)

@@ -166,7 +166,7 @@ class RedactTask:
 
     @classmethod
     def plan(cls, source: Any, settings: dict[str, Any]) -> tuple[Source, RedactTask]:
-        """Settings: `labels`, `names`, `mask_values`, `how`, `colour` and `force`. See `Verb`."""
+        """Settings: `labels`, `names`, `mask_values`, `how`, `colour` and `force`."""
         more = ["mask_values", "shard", "output_shards"]
         check_keywords(settings, ["labels", "names", "how", "colour", "force", *more])
         if settings.get("labels") is None:
@@ -208,23 +208,23 @@ class RedactWork:
                 raise ImageError(f"File not found: {str(item.photo)!r}. Check the path.")
             return 0
         refuse_pages(item.photo)
-        photo = PhotoFile(item, PictureChoice())
-        path = item.named[0][1] if item.named else item.output(copy_suffix(item.photo))
-        copy, facts = RedactedCopy(path, item.photo), self._facts(photo, image)
+        photo, suffix = PhotoFile(item, PictureChoice()), item.photo.suffix.lower()
+        path = (
+            item.named[0][1]
+            if item.named
+            else item.output(suffix if suffix in TRANSPARENT | OPAQUE else ".png")
+        )
+        masks = None if image is None else [rle_to_string(mask.rle) for mask in image.masks]
+        facts = [photo.file_hash, masks, self.task.how, self.task.colour]  # identify the copy
+        copy = RedactedCopy(path, item.photo)
         if copy.notes(facts) is not None:
             return None
-        masks = () if image is None else image.masks
         pixels = self._hidden(photo, image)
         copy.begin()
         with whole_file(path) as file:
             save_picture(file, pixels, path.suffix.lower())
         copy.end(facts)
-        return len(masks)
-
-    def _facts(self, photo: PhotoFile, image: AnnotatedImage | None) -> list[Any]:
-        """Properties that identify a copy: file hash, masks and settings."""
-        masks = None if image is None else [rle_to_string(mask.rle) for mask in image.masks]
-        return [photo.file_hash, masks, self.task.how, self.task.colour]
+        return len(masks or ())
 
     def _hidden(self, photo: PhotoFile, image: AnnotatedImage | None) -> Any:  # (H, W, 3 or 4)
         shown = photo.layered
@@ -242,9 +242,3 @@ def refuse_pages(photo: Path) -> None:
     """Raise ImageError if an image has several pages, of which a copy would keep one."""
     if (count := read_pages(photo).count) > 1:
         raise ImageError(f"{photo.name} has {count} pages. Save each page as an image.")
-
-
-def copy_suffix(photo: Path) -> str:
-    """Suffix of a copy: that of the image, or .png if its format cannot be written."""
-    suffix = photo.suffix.lower()
-    return suffix if suffix in TRANSPARENT | OPAQUE else ".png"

@@ -77,9 +77,8 @@ class Redaction:
         photos = self.photos
         if self.labels is not None and Path(self.labels) == photos and photos.is_dir():
             raise InputError(
-                f"{self.labels} is the folder of the images, not their labels. To "
-                "export the labels of a project, run: anymask project export "
-                f"{self.labels} -o reviewed.json"
+                f"{self.labels} is the folder of the images, not their labels. To export the "
+                f"labels of a project, run: anymask project export {self.labels} -o reviewed.json"
             )
         paths = (photos,) if isinstance(photos, Path) else photos
         folders = [one if one.is_dir() else one.parent for one in paths]

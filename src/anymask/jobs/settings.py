@@ -649,13 +649,11 @@ class FolderJob:
             for name, short in output_names(list(photos)).items():
                 place = below / name
                 if parts == 1 or place_number(place) % parts == part - 1:
-                    stem = self.output / self._shard_folder(place) / below / short
+                    shards = self.output_shards
+                    folder = f"sa_{place_number(place) % shards:06d}" if shards else ""
+                    stem = self.output / folder / below / short
                     found += self._pages(PhotoItem(photos[name], stem, place=place))
         return found
-
-    def _shard_folder(self, place: Path) -> str:
-        shards = self.output_shards
-        return f"sa_{place_number(place) % shards:06d}" if shards else ""
 
     def _placed(self, unreadable: Callable[[OSError], None] | None) -> Iterable[tuple[Path, Path]]:
         """Images of all shards with relative paths, one subfolder after the other."""

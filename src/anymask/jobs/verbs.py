@@ -1,7 +1,7 @@
 """Tasks that `anymask.jobs.run(verb, folder, out)` runs on every image of a folder.
 
-Each verb is a class in `VERBS`. Its `plan` parses the settings of a call, and its `open` loads the
-model. Commands and the Python API share them.
+Each verb is a class. Its `plan`, a row of `VERBS`, parses the settings of a call, and its `open`
+loads the model. Commands and the Python API share them.
 """
 
 from __future__ import annotations
@@ -9,10 +9,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypedDict, cast
+from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 from anymask.base import (
     DataError,
@@ -56,14 +57,6 @@ Source = Path | tuple[Path, ...] | PlacedPhotos
 
 AT_ONCE = 64  # boxes per call of the model
 MAX_OF_A_LABEL = 200  # maximum number of masks per name
-
-
-class Verb(PhotoTask, Protocol):
-    """A kind of task on every image."""
-
-    @classmethod
-    def plan(cls, source: Any, settings: dict[str, Any]) -> tuple[Source, Verb]:
-        """Select the images and create the task. Raises InputError if a setting is invalid."""
 
 
 class JobSettings(TypedDict, total=False):
@@ -117,9 +110,8 @@ def run(
     """
     if verb not in VERBS:
         raise InputError(f"Invalid verb {verb!r}. Choose from: {', '.join(VERBS)}")
-    shared = [name for name in JobSettings.__annotations__ if name.endswith(("shard", "shards"))]
-    how: dict[str, Any] = {name: settings.pop(name) for name in shared if name in settings}
-    source, task = VERBS[verb].plan(folder, settings)
+    how = {name: settings[name] for name in ("shard", "output_shards") if name in settings}
+    source, task = VERBS[verb](folder, settings)
     output = Path(out)
     for place in (output, *output.parents):
         if os.path.isfile(place):  # noqa: PTH113 - also False for invalid names
@@ -134,6 +126,15 @@ def run(
 
 def _paths(source: Photos) -> Path | tuple[Path, ...]:
     return Path(source) if isinstance(source, str | Path) else tuple(map(Path, source))
+
+
+def _split(
+    settings: Mapping[str, Any], kinds: Iterable[type], also: Iterable[str]
+) -> list[dict[str, Any]]:
+    """Settings of each class, by name. Raises InputError for one that is in none and not `also`."""
+    known = [[one.name for one in fields(kind)] for kind in kinds]
+    check_keywords(settings, [*chain(*known), *JobSettings.__annotations__, *also])
+    return [{name: settings[name] for name in names if name in settings} for names in known]
 
 
 # Embeddings.
@@ -219,13 +220,8 @@ class EverythingTask:
     def plan(cls, source: Photos, settings: dict[str, Any]) -> tuple[Source, EverythingTask]:
         from anymask.segment import Arrangement, Grid
 
-        kinds: list[type] = [Grid, Arrangement, LookChoice, NamesChoice]
-        known = [[one.name for one in fields(kind)] for kind in kinds]
-        plain = [*JobSettings.__annotations__, "overlay"]
-        check_keywords(settings, [*(name for names in known for name in names), *plain])
-        grid, arrangement, looks, names = (
-            {name: settings[name] for name in names if name in settings} for names in known
-        )
+        kinds = [Grid, Arrangement, LookChoice, NamesChoice]
+        grid, arrangement, looks, names = _split(settings, kinds, ["overlay"])
         return _paths(source), cls(
             model=model_choice(settings.get("model") or default_model()),
             pictures=settings.get("pictures", PictureChoice()),
@@ -357,7 +353,7 @@ class BoxesTask:
     def plan(
         cls, source: str | Path | Dataset, settings: dict[str, Any]
     ) -> tuple[Source, BoxesTask]:
-        """The source is labels, or the result of `read(..., boxes=True)`. See `Verb`."""
+        """The source is labels, or the result of `read(..., boxes=True)`."""
         reading = [*ReadKeywords.__annotations__, "split"]
         check_keywords(settings, [*JobSettings.__annotations__, "overlay", *reading])
         how = {name: settings[name] for name in reading if name in settings}
@@ -428,13 +424,11 @@ class FindTask:
 
     @classmethod
     def plan(cls, source: Photos, settings: dict[str, Any]) -> tuple[Source, FindTask]:
-        """A detector must be a name or folder, because it is loaded in the workers. See `Verb`."""
+        """A detector must be a name or folder, because it is loaded in the workers."""
         from anymask.find import FindSettings, one_question, read_phrases
 
-        known = [one.name for one in fields(FindSettings)]
         own = ["words", "like", "unlike", "overlay"]
-        check_keywords(settings, [*known, *JobSettings.__annotations__, *own])
-        chosen = FindSettings(**{name: settings[name] for name in known if name in settings})
+        chosen = FindSettings(**_split(settings, [FindSettings], own)[0])
         if chosen.detector is not None and not isinstance(chosen.detector, str | Path):
             raise InputError(
                 "Pass the name or folder of a detector, not a loaded detector: it runs in "
@@ -515,19 +509,17 @@ class CutoutTask:
         from anymask.edit import CutoutSettings
         from anymask.find import FindSettings
 
-        look, find = ([one.name for one in fields(kind)] for kind in (CutoutSettings, FindSettings))
-        prompt = ["points", "point_labels", "box", "lasso"]
-        sought = ["words", "like", "unlike", *find]
-        own = [*look, *prompt, *sought, "suffix", *JobSettings.__annotations__]
-        check_keywords(settings, own)
         given = {name: value for name, value in settings.items() if value is not None}
-        wanted = {name: given[name] for name in ("model", "pictures", *sought) if name in given}
+        prompt = ["points", "point_labels", "box", "lasso"]
+        words = ["words", "like", "unlike"]
+        look, find = _split(given, [CutoutSettings, FindSettings], [*prompt, *words, "suffix"])
+        find |= {name: given[name] for name in ("model", "pictures", *words) if name in given}
         return _paths(source), cls(
             model=model_choice(given.get("model")),
             pictures=given.get("pictures", PictureChoice()),
-            look={name: given[name] for name in look if name in given},
+            look=look,
             prompt={name: given[name] for name in prompt if name in given},
-            words=FindTask.plan(source, wanted)[1] if {"words", "like"} & {*given} else None,
+            words=FindTask.plan(source, find)[1] if {"words", "like"} & {*given} else None,
             suffix=given.get("suffix", ".png"),
         )
 
@@ -572,13 +564,14 @@ class CutoutWork(MaskWork):
         save_cutout(path, photo.layered, Masks(records).union().mask, **self.task.look)
 
 
-VERBS: dict[str, type[Verb]] = {
-    "everything": EverythingTask,
-    "boxes": BoxesTask,
-    "encode": EncodeTask,
-    "find": FindTask,
-    "cutout": CutoutTask,
-    "redact": RedactTask,
+# Functions that select the images and create the task. Raise InputError for an invalid setting.
+VERBS: dict[str, Callable[[Any, dict[str, Any]], tuple[Source, PhotoTask]]] = {
+    "everything": EverythingTask.plan,
+    "boxes": BoxesTask.plan,
+    "encode": EncodeTask.plan,
+    "find": FindTask.plan,
+    "cutout": CutoutTask.plan,
+    "redact": RedactTask.plan,
 }
 
 

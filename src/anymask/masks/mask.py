@@ -402,9 +402,8 @@ class Masks(list[Mask]):
         if isinstance(index, list | np.ndarray):
             if len(index) != len(self) or np.asarray(index).dtype != np.bool_:
                 raise InputError(
-                    f"Invalid index with {len(index)} values of type {np.asarray(index).dtype} "
-                    f"for {len(self)} masks. Pass one boolean per mask, such as masks.scores > "
-                    "0.5."
+                    f"Invalid index with {len(index)} values of type {np.asarray(index).dtype} for "
+                    f"{len(self)} masks. Pass one boolean per mask, such as masks.scores > 0.5."
                 )
             return self._with(mask for mask, kept in zip(self, index, strict=True) if kept)
         return super().__getitem__(index)

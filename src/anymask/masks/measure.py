@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anymask.base import BoolArray, FloatArray, IntArray, csv_text
-from anymask.masks.polygons import Ring, rle_to_polygons
+from anymask.masks.polygons import rle_to_polygons
 from anymask.masks.rle import Rle, column_runs, rle_crop
 
 PixelBox = tuple[int, int, int, int]
@@ -144,7 +144,9 @@ def measure_mask(rle: Rle) -> Measurements:
     left, top, right, bottom = shape.box
     length, width, angle = _ellipse(rle, shape)
     outlines = rle_to_polygons(rle)
-    perimeter = sum(_length(ring) for one in outlines for ring in (one.exterior, *one.holes))
+    rings = [ring for one in outlines for ring in (one.exterior, *one.holes)]
+    edges = [np.linalg.norm(ring - np.roll(ring, 1, axis=0), axis=1) for ring in rings]
+    perimeter = sum(float(lengths.sum()) for lengths in edges)
     return Measurements(
         area=shape.area,
         x=shape.centre[0],
@@ -177,10 +179,6 @@ def _ellipse(rle: Rle, shape: MaskShape) -> tuple[float, float, float]:
     middle, apart = (xx + yy) / 2, math.hypot((xx - yy) / 2, xy)
     angle = math.degrees(math.atan2(2 * xy, xx - yy) / 2) if apart > ROUND * middle else 0.0
     return 4 * math.sqrt(middle + apart), 4 * math.sqrt(max(0.0, middle - apart)), angle
-
-
-def _length(ring: Ring) -> float:
-    return float(np.linalg.norm(ring - np.roll(ring, 1, axis=0), axis=1).sum())
 
 
 # Brightness. The background is the median of the pixels outside all masks.

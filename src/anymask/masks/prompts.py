@@ -201,7 +201,11 @@ class Prompt:
                 "points=[(x, y)] or box=(x0, y0, x1, y1)."
             )
         for name in ("object_id", "frame"):
-            _check_number(getattr(self, name), name)
+            value = getattr(self, name)
+            if value is not None and (type(value) is not int or value < 0):
+                raise PromptError(
+                    f"Invalid {name} {value!r}. Expected a whole number of at least 0."
+                )
         for name, value in (given | {"labels": labels}).items():
             object.__setattr__(self, name, value)
 
@@ -463,9 +467,8 @@ def _check_box(box: Any, name: str = "box") -> FloatArray:
     if array.shape != (4,):
         several = "pass boxes=[(x0, y0, x1, y1), ...], or one Prompt per object"
         raise PromptError(
-            f"Invalid {name} of shape {array.shape}. Expected four numbers x0, y0, x1, "
-            "y1. For several objects, "
-            f"{several if name == 'box' else 'pass one Prompt per object'}."
+            f"Invalid {name} of shape {array.shape}. Expected four numbers x0, y0, x1, y1. For "
+            f"several objects, {several if name == 'box' else 'pass one Prompt per object'}."
         )
     x0, y0, x1, y1 = array.astype(np.float32).tolist()
     if x1 <= x0 or y1 <= y0:
@@ -524,11 +527,6 @@ def _check_words(words: Any) -> str:
             f"{MAX_WORDS} characters."
         )
     return words.strip()
-
-
-def _check_number(value: Any, name: str) -> None:
-    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 0):
-        raise PromptError(f"Invalid {name} {value!r}. Expected a whole number of at least 0.")
 
 
 def box_prompts(boxes: ArrayLike) -> list[Prompt]:  # (N, 4)

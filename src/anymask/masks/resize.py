@@ -99,7 +99,10 @@ def image_to_model(image: UintImage, spec: ModelSpec) -> FloatArray:  # (H, W, 3
     elif spec.resample == "pillow_bicubic":
         pixels = _pillow(image, input_hw, Image.Resampling.BICUBIC)
     elif spec.resample == "torch_antialias":
-        pixels = _torch_antialias(image, input_hw)
+        # Equal to torch's interpolate(bilinear, antialias=True) in float, without rounding.
+        planes = (plane.astype(np.float32) for plane in cv2.split(image))
+        resized = (_pillow_resized(one, input_hw, Image.Resampling.BILINEAR) for one in planes)
+        pixels = np.dstack([*resized])
     elif spec.resample == "torch_bilinear":
         pixels = _torch_bilinear(image, input_hw)
     elif spec.resample == "nearest":
@@ -140,12 +143,6 @@ def _pillow_resized(
 ) -> NDArray[Any]:
     picture = Image.fromarray(np.ascontiguousarray(array))
     return np.asarray(picture.resize((size_hw[1], size_hw[0]), how))
-
-
-def _torch_antialias(image: UintImage, size_hw: tuple[int, int]) -> FloatArray:
-    """Equal to torch's interpolate(bilinear, antialias=True) in float, without rounding."""
-    planes = (plane.astype(np.float32) for plane in cv2.split(image))
-    return np.dstack([_pillow_resized(p, size_hw, Image.Resampling.BILINEAR) for p in planes])
 
 
 def _torch_bilinear(image: UintImage, size_hw: tuple[int, int]) -> FloatArray:

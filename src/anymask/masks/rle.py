@@ -197,9 +197,8 @@ def string_to_rle(text: str | bytes, size: tuple[int, int]) -> Rle:
     place = np.arange(len(symbols)) - np.repeat(starts, ends - starts + 1)
     if len(place) and place.max() >= MAX_DIGITS - 1:
         raise DataError(
-            "Invalid compressed run-length string: a number has "
-            f"{int(place.max()) + 1} digits, but at most {MAX_DIGITS - 1} are "
-            "supported. Check that the text was not modified."
+            f"Invalid compressed run-length string: a number has {int(place.max()) + 1} digits, "
+            f"but at most {MAX_DIGITS - 1} are supported. Check that the text was not modified."
         )
     parts = (symbols & 0x1F) << (5 * place)
     values = np.add.reduceat(parts, starts) if len(starts) else parts

@@ -129,9 +129,8 @@ class ChannelMix:
             array = array[..., :1]
         if array.shape[2] != self.count:
             raise InputError(
-                f"{name} has {array.shape[2]} channels, but this model was fine-tuned "
-                f"on images with {self.count}. Pass an image with the same channels, "
-                "or use another model."
+                f"{name} has {array.shape[2]} channels, but this model was fine-tuned on images "
+                f"with {self.count}. Pass an image with the same channels, or use another model."
             )
         if array.dtype == np.uint8 and self.dtype != "uint8":
             raise InputError(
@@ -473,8 +472,7 @@ class Features:
         if not isinstance(path, str | os.PathLike):
             raise InputError(
                 "The path of an embedding file is required, but a value of type "
-                f"{type(path).__name__} was passed. To encode an image, use "
-                "model.encode."
+                f"{type(path).__name__} was passed. To encode an image, use model.encode."
             )
         about, maps = _read_embedding_file(Path(path))
         try:

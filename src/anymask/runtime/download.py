@@ -231,9 +231,8 @@ def transfer(what: Checkpoint, source: str, part: Part, progress: OnProgress) ->
         free = shutil.disk_usage(folder).free
         if total is not None and free < total - start:
             raise WeightsError(
-                f"The download requires {total - start} more bytes in {folder}, where "
-                f"{free} are free. Free some space, or set ANYMASK_HOME to a folder on "
-                "another disk."
+                f"The download requires {total - start} more bytes in {folder}, where {free} are "
+                "free. Free some space, or set ANYMASK_HOME to a folder on another disk."
             )
         part.note(source, response.headers, total)
         most = what.bytes or total or LARGEST

@@ -135,8 +135,7 @@ class Manifest:
                 return info
         raise WeightsError(
             f"The exported model {self.spec.name!r} has no graph {name!r}, only "
-            f"{', '.join(info.name for info in self.graphs)}. Export the model "
-            "again."
+            f"{', '.join(info.name for info in self.graphs)}. Export the model again."
         )
 
 
@@ -213,9 +212,8 @@ def manifest_from_json(text: str | bytes, source: str) -> Manifest:
         raise WeightsError(f"{source} has no 'format': it is not an anymask manifest. {remedy}")
     if record["format"] != FORMAT:
         raise WeightsError(
-            f"{source} has format {record['format']!r}, but this version of anymask "
-            f"reads format {FORMAT}. {remedy} Or use the version of anymask that wrote "
-            "it."
+            f"{source} has format {record['format']!r}, but this version of anymask reads format "
+            f"{FORMAT}. {remedy} Or use the version of anymask that wrote it."
         )
     try:
         return Manifest(
@@ -299,9 +297,8 @@ def check_file(
     got = (digest or file_sha256)(path)
     if got != manifest.sha256[name]:
         raise WeightsError(
-            f"{path} was changed or truncated: its sha256 is {got[:12]}..., {MANIFEST} "
-            f"declares {manifest.sha256[name][:12]}... Copy it again, or export the "
-            "model again."
+            f"{path} was changed or truncated: its sha256 is {got[:12]}..., {MANIFEST} declares "
+            f"{manifest.sha256[name][:12]}... Copy it again, or export the model again."
         )
     return path
 
@@ -437,9 +434,8 @@ def describe_preprocessing(spec: ModelSpec) -> list[str]:
     )
     mix = spec.channels
     mixed = mix and (
-        f"an image has {mix.count} channels: scale each from low..high to 0..255, then "
-        "apply 3 x C weights and 3 biases to obtain RGB, clipped and rounded to "
-        "0..255 (`spec.channels`)"
+        f"an image has {mix.count} channels: scale each from low..high to 0..255, then apply 3 x C "
+        "weights and 3 biases to obtain RGB, clipped and rounded to 0..255 (`spec.channels`)"
     )
     return [
         *([mixed] if mixed else []),

@@ -273,7 +273,10 @@ class OnnxRuntime(ImageRuntime):
             return None
         from anymask.runtime.onnx_video import OnnxVideo, read_constants
 
-        return OnnxVideo(self._see_one, self.run_named, read_constants(constants))
+        def see(image: FloatArray) -> dict[str, FloatArray]:  # -> (1, C, h, w) by name
+            return {one.name: one.values[None] for one in self._encode(image).maps()}
+
+        return OnnxVideo(see, self.run_named, read_constants(constants))
 
     @cached_property
     def refine_edge(self) -> RefineEdge | None:
@@ -320,10 +323,6 @@ class OnnxRuntime(ImageRuntime):
         if not self.manifest.has_graph(graph):
             return None
         return lambda seen: self.run_named(graph, self.maps_for(graph, seen))[0][0]
-
-    def _see_one(self, image: FloatArray) -> dict[str, FloatArray]:
-        """Feature maps of one image, (1, C, h, w) by name."""
-        return {one.name: one.values[None] for one in self._encode(image).maps()}
 
     def maps_for(self, graph: str, seen: EncoderOutput) -> dict[str, NDArray[Any]]:
         """Feature maps as graph inputs.
@@ -536,9 +535,8 @@ class OnnxMemory:
         names = tuple(tensor.name for tensor in runtime.manifest.graph(GraphNames.MEMORY).inputs)
         if names != self.INPUTS:
             raise WeightsError(
-                f"A memory network requires the inputs {', '.join(self.INPUTS)}, but the "
-                f"network of {runtime.spec.name} has {', '.join(names)}. Train the memory "
-                "network again."
+                f"A memory network requires the inputs {', '.join(self.INPUTS)}, but the network "
+                f"of {runtime.spec.name} has {', '.join(names)}. Train the memory network again."
             )
 
     def read_memory(self, questions: Sequence[MemoryQuestion]) -> list[MemoryAnswer]:

@@ -85,9 +85,8 @@ def open_runtime(
 
         check_precision(precision)
         raise InputError(
-            f"Exported models have a fixed precision, so precision={precision!r} does "
-            "not apply. Remove it, export with `--int8`, or load a checkpoint with "
-            "runtime='torch'."
+            f"Exported models have a fixed precision, so precision={precision!r} does not apply. "
+            "Remove it, export with `--int8`, or load a checkpoint with runtime='torch'."
         )
     return OnnxRuntime(folder, device=device, side=side)
 

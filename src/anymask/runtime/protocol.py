@@ -343,9 +343,8 @@ def pick_device(device: str = "auto") -> torch.device:
         )
     if kind not in found:
         raise InputError(
-            f"Device {device!r} is not available: PyTorch finds only "
-            f"{', '.join(found)}. Use device='auto', or install the PyTorch build for "
-            "that device."
+            f"Device {device!r} is not available: PyTorch finds only {', '.join(found)}. Use "
+            "device='auto', or install the PyTorch build for that device."
         )
     if kind == "cuda" and index and int(index) >= torch.cuda.device_count():
         raise InputError(

@@ -48,9 +48,8 @@ def sniff(path: str | Path) -> Format:
             head = file.read(HEAD)
     except (OSError, ValueError) as error:  # ValueError: a NUL character in the name
         raise WeightsError(
-            f"Cannot read the weights {path}: "
-            f"{getattr(error, 'strerror', None) or error}. Check the path "
-            "and its permissions."
+            f"Cannot read the weights {path}: {getattr(error, 'strerror', None) or error}. Check "
+            "the path and its permissions."
         ) from error
     if not head:
         raise WeightsError(f"{path} is empty. Download it again, or copy it again from its source.")
@@ -118,9 +117,8 @@ def _accident(head: bytes) -> str:
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if text.startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
         return (
-            "is a web page, not a checkpoint: the download address returned a page (a "
-            "login, a virus-scan notice or an error). Open it in a browser and save "
-            "the file itself."
+            "is a web page, not a checkpoint: the download address returned a page (a login, a "
+            "virus-scan notice or an error). Open it in a browser and save the file itself."
         )
     if head.startswith(LFS):
         return "is a Git LFS pointer, not the file itself. Run: git lfs pull"

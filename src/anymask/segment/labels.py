@@ -94,9 +94,8 @@ def read_own_names(path: Path, table: NameTable) -> ChosenNames:
     try:
         if document["format"] != FORMAT:
             raise DataError(
-                f"{path} is a names file of format {document['format']!r}, but this "
-                f"version of anymask supports format {FORMAT}. Create it again with "
-                "`anymask names`."
+                f"{path} is a names file of format {document['format']!r}, but this version of "
+                f"anymask supports format {FORMAT}. Create it again with `anymask names`."
             )
         vectors = np.array([one["vector"] for one in document["names"].values()], np.float32)
         labels, network = tuple(map(str, document["names"])), document["network"]

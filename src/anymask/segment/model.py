@@ -209,10 +209,9 @@ class Model:
         self.recent = default_cache()
         if self.runtime.weights_hash != state["weights_hash"]:
             raise WeightsError(
-                f"{self.name} was pickled with the weights "
-                f"{state['weights_hash'][:12]}, but the local weights are "
-                f"{self.runtime.weights_hash[:12]}. Install the weights with which it "
-                "was pickled."
+                f"{self.name} was pickled with the weights {state['weights_hash'][:12]}, but the "
+                f"local weights are {self.runtime.weights_hash[:12]}. Install the weights with "
+                "which it was pickled."
             )
 
     def __repr__(self) -> str:

@@ -676,9 +676,8 @@ def previous_list(previous: Previous, prompts: Sequence[Prompt]) -> list[Predict
     several: list[Prediction | None] = [*given]
     if len(several) != len(prompts):
         raise PromptError(
-            f"{len(prompts)} prompts were passed with {len(several)} previous "
-            "predictions. Pass one previous prediction for each prompt, or None for a "
-            "prompt without one."
+            f"{len(prompts)} prompts were passed with {len(several)} previous predictions. Pass "
+            "one previous prediction for each prompt, or None for a prompt without one."
         )
     return several
 

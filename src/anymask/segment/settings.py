@@ -435,10 +435,9 @@ class Arrangement:
     contained: Annotated[
         float,
         Setting(
-            "if more than this share of a smaller mask is inside a larger one, remove "
-            "the worse of the two, unless it is at least a tenth as likely to be an "
-            f"object; masks of more than {SURROUNDING:.0%} of the image are not "
-            "compared; 1 keeps parts and wholes",
+            "if more than this share of a smaller mask is inside a larger one, remove the worse "
+            "of the two, unless it is at least a tenth as likely to be an object; masks of more "
+            f"than {SURROUNDING:.0%} of the image are not compared; 1 keeps parts and wholes",
             most=1,
             default=f"{CONTAINED} in adaptive mode, 1 in exact mode and with granularity or layout",
         ),
@@ -475,9 +474,8 @@ class Arrangement:
     alike: Annotated[
         bool,
         Setting(
-            "keep only objects of the most frequent kind, each once: background and "
-            "outliers are removed, touching objects are split, and missing objects "
-            "are added; requires the image"
+            "keep only objects of the most frequent kind, each once: background and outliers are "
+            "removed, touching objects are split, and missing objects are added; requires the image"
         ),
     ] = False
     granularity: Annotated[
