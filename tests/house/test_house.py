@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from anymask import __version__
-from anymask.base import offline
+from anymask.base import process
 from tests.house import docstrings, gates, size
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -70,7 +70,7 @@ def test_pictures_are_opened_with_a_list_of_decoders(root: Path) -> None:
 @pytest.mark.parametrize("root", [*SHIPPED, ROOT / "research"], ids=lambda root: root.name)
 def test_packages_with_telemetry_are_imported_in_one_place(root: Path) -> None:
     report(gates.reporting_imports(root))
-    assert gates.REPORTING == offline.REPORTING
+    assert gates.REPORTING == process.REPORTING
 
 
 @pytest.mark.parametrize("root", OURS, ids=lambda root: root.name)

@@ -19,7 +19,14 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from anymask.base import FloatArray, ModelError, UintImage, WeightsError, need_packages
+from anymask.base import (
+    FloatArray,
+    ModelError,
+    UintImage,
+    WeightsError,
+    import_offline,
+    need_packages,
+)
 from anymask.find.byte_pairs import BytePairs
 from anymask.find.grounding import ScoredBoxes
 from anymask.find.phrases import Phrase
@@ -138,10 +145,10 @@ def read_clip(folder: Path) -> Any:
     Raises WeightsError if the folder contains no complete CLIP model as safetensors.
     """
     import torch
-    from transformers import CLIPModel
 
+    kind = import_offline("transformers").CLIPModel
     try:
-        model, report = CLIPModel.from_pretrained(
+        model, report = kind.from_pretrained(
             folder, local_files_only=True, use_safetensors=True, dtype=torch.float32,
             output_loading_info=True,
         )  # fmt: skip

@@ -149,7 +149,7 @@ def split_source(given: Mapping[str, Any]) -> tuple[SourceDict, dict[str, Any]]:
 def split_segment(
     given: Mapping[str, Any], also: Sequence[str]
 ) -> tuple[SourceDict, SegmentSettings]:
-    """Split keywords into image options and settings; messages also list the arguments `also`.
+    """Split keywords into image options and settings, without the arguments `also`.
 
     Raises InputError for an unknown keyword or an invalid value.
     """
@@ -158,7 +158,7 @@ def split_segment(
     source, rest = split_source(given)
     own = sorted(SegmentSettingsDict.__optional_keys__)
     check_keywords(rest, [*also, *own, *SOURCE_WORDS])
-    return source, SegmentSettings(**rest)
+    return source, SegmentSettings(**{name: rest[name] for name in rest if name not in also})
 
 
 def is_several(image: object) -> bool:
@@ -429,11 +429,10 @@ class Model:
             ImageError: The image cannot be read.
             InputError: A setting is invalid, or the features belong to another model.
         """
-        boxes, names = settings.pop("boxes", None), settings.pop("names", None)
-        previous, text = settings.pop("previous", None), settings.pop("text", None)
-        detector, lasso = settings.pop("detector", None), settings.pop("lasso", None)
-        on_error, progress = settings.pop("on_error", "raise"), settings.pop("progress", None)
-        one: Any = points, point_labels, box, mask, text, settings.pop("scribble", None), lasso
+        boxes, previous = settings.get("boxes"), settings.get("previous")
+        detector, on_error = settings.get("detector"), settings.get("on_error", "raise")
+        lines = settings.get("scribble"), settings.get("lasso")
+        one: Any = points, point_labels, box, mask, settings.get("text"), *lines
         source, chosen = split_segment(settings, PROMPT_WORDS)
         ways = [prompts is not None, boxes is not None, any(part is not None for part in one)]
         if sum(ways) > 1:
@@ -458,10 +457,10 @@ class Model:
                 )
             if on_error not in ("raise", "return"):
                 raise InputError(f'Invalid on_error {on_error!r}. Use "raise" or "return".')
-            pairs = zip(each_image(image, progress), prompts, strict=True)
+            pairs = zip(each_image(image, settings.get("progress")), prompts, strict=True)
             return self._segment_each(pairs, on_error, source, chosen, detector)
         if boxes is not None:
-            return self._segment_boxes(image, boxes, names, source, chosen)
+            return self._segment_boxes(image, boxes, settings.get("names"), source, chosen)
         requested = [Prompt.of(*one)] if prompts is None else prompt_list(prompts)
         view = self._view(image, source, chosen, self.recent)
         answers = self._answers(requested, chosen, view, previous, detector)

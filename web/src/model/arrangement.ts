@@ -1,5 +1,5 @@
 /**
- * Which of the masks that were found are shown, as `segment/postprocess.py` chooses them.
+ * Which of the masks that were found are shown, as `segment/prediction.py` chooses them.
  *
  * Of two masks that overlap much, and of two of which one lies in the other, the better one stays.
  */

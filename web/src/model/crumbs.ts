@@ -1,4 +1,4 @@
-/** Masks without small holes and islands (`clean_except_clicked` of `segment/postprocess.py`). */
+/** Masks without small holes and islands (`clean_except_clicked` of `segment/prediction.py`). */
 
 import { patchArea } from "../masks/patch";
 import type { Patch } from "../masks/patch";

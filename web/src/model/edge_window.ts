@@ -1,6 +1,6 @@
 /**
  * The window around a mask's edge, to look once more: logits, photo and prompt in, one size out
- * (`segment/postprocess.py`).
+ * (`segment/prediction.py`).
  *
  * A window is a square of cells around the object; n of them a side, m the side of the logits.
  */

@@ -1,6 +1,6 @@
 /**
  * Edges at the photo's resolution: a mask's logits and the photo in, its pixels out, the edge where
- * a network of edges puts it (`segment/postprocess.py`; a bundle without that network has none).
+ * a network of edges puts it (`segment/prediction.py`; a bundle without that network has none).
  */
 
 import { emptyPatch, trimmed } from "../masks/patch";

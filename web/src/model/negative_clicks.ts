@@ -50,7 +50,7 @@ export function contradicted(clicks: readonly Click[], geometry: Geometry): numb
 
 /**
  * A mask of the photo's own size in which every clicked pixel is as the click says
- * (`apply_clicks` of `segment/postprocess.py`). Smaller ones, which are shown for a moment, stay.
+ * (`apply_clicks` of `segment/prediction.py`). Smaller ones, which are shown for a moment, stay.
  */
 export function heldTo(patch: Patch, clicks: readonly Click[], geometry: Geometry): Patch {
   const [height, width] = geometry.imageHw;

@@ -1,4 +1,4 @@
-/** What the user means, in image pixels, and what a decoder takes (`models/rules/family.py`). */
+/** What the user means, in image pixels, and what a decoder takes (`models/rules/registry.py`). */
 
 import type { Patch } from "../masks/patch";
 import { CORNERS, NO_POINT } from "./families/family";
