@@ -48,6 +48,7 @@ from anymask.jobs import FolderJob, ModelChoice, NamesChoice, PhotoFile, PhotoIt
 from anymask.segment import PartSettings, SegmentSettings
 
 if TYPE_CHECKING:
+    from anymask.formats import PictureKind
     from anymask.masks import Mask, Prompt
     from anymask.models.rules import ChosenNames
     from anymask.segment import Model, PartSettingsDict, Prediction, SegmentSettingsDict
@@ -189,7 +190,7 @@ def plan_outputs(
 ) -> list[Target]:
     """Return the outputs of an image. Raises InputError, also if they are one of the inputs."""
     encoded = is_embedding(item.photo)
-    default = "mask" if encoded else None
+    default: PictureKind | None = "mask" if encoded else None
     name = item.stem.as_posix()
     targets = plan_targets(outputs, name, "cutout", several=several, default=default)
     if encoded and any(target.shows_photo for target in targets):
@@ -208,7 +209,8 @@ def segment_image(model: Model, job: Job, item: PhotoItem, targets: Sequence[Tar
     from anymask.segment import EncodedPhoto
 
     image: Any
-    pixels = shown = None
+    pixels: Any = None
+    shown = None
     if is_embedding(item.photo):
         image = Features.load(item.photo)
         image_hw, name = image.image_hw, item.stem.name

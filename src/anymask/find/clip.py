@@ -146,7 +146,7 @@ def read_clip(folder: Path) -> Any:
     """
     import torch
 
-    kind = import_offline("transformers").CLIPModel
+    kind: Any = import_offline("transformers").CLIPModel
     try:
         model, report = kind.from_pretrained(
             folder, local_files_only=True, use_safetensors=True, dtype=torch.float32,

@@ -12,6 +12,7 @@ import shutil
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -176,7 +177,7 @@ class ConvertedRuntime(OnnxRuntime):
         for kind in record.get("capabilities", ()) if find_spec("torch") else ():
             name = FEATURES.get(kind)
             if name is not None and getattr(self, name) is None:
-                setattr(self, name, Deferred(lambda name=name: getattr(self.torch(), name)))
+                setattr(self, name, Deferred(partial(self._of_torch, name)))
 
     def __repr__(self) -> str:
         return f"<ConvertedRuntime: {self.spec.name}, {self.threads} threads>"
@@ -191,8 +192,12 @@ class ConvertedRuntime(OnnxRuntime):
 
     def decode(self, seen: EncoderOutput, prompts: ModelPrompts) -> Decoded:
         """Decode prompts, those with vectors in PyTorch."""
-        runtime = super() if prompts.vectors is None else self.torch()
-        return runtime.decode(seen, prompts)
+        if prompts.vectors is None:
+            return super().decode(seen, prompts)
+        return self.torch().decode(seen, prompts)
+
+    def _of_torch(self, name: str) -> Any:
+        return getattr(self.torch(), name)
 
     def torch(self) -> ImageRuntime:
         """Runtime of the same weights in PyTorch, opened once."""

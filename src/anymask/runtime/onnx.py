@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,16 +75,16 @@ from anymask.runtime.protocol import (
     Decoded,
     DecodingSweep,
     ImageRuntime,
+    MaskNaming,
     ReadMemory,
     RefineEdge,
+    Sweep,
     SweepAnswer,
     SweepPrecision,
+    VideoRuntime,
     drawn_answer,
     failure_of,
 )
-
-if TYPE_CHECKING:
-    from anymask.runtime.onnx_video import OnnxVideo
 
 LARGE = 20_000_000  # file size of a large graph in bytes
 SLOW = 2.0  # seconds per image from which a faster bundled model is suggested
@@ -266,8 +266,8 @@ class OnnxRuntime(ImageRuntime):
 
     # Features of optional graphs.
 
-    @cached_property
-    def video(self) -> OnnxVideo | None:
+    @cached_property  # type: ignore[override]  # computed when it is first read
+    def video(self) -> VideoRuntime | None:
         constants = self.file(CONSTANTS)
         if constants is None:
             return None
@@ -278,7 +278,7 @@ class OnnxRuntime(ImageRuntime):
 
         return OnnxVideo(see, self.run_named, read_constants(constants))
 
-    @cached_property
+    @cached_property  # type: ignore[override]  # computed when it is first read
     def refine_edge(self) -> RefineEdge | None:
         bundle = self.runtime_with(GraphNames.REFINER)
         if not bundle.manifest.has_graph(GraphNames.REFINER):
@@ -293,28 +293,28 @@ class OnnxRuntime(ImageRuntime):
 
         return refine
 
-    @cached_property
-    def naming(self) -> OnnxNames | None:
+    @cached_property  # type: ignore[override]  # computed when it is first read
+    def naming(self) -> MaskNaming | None:
         bundle = self.runtime_with(GraphNames.NAMES)
         return OnnxNames(bundle) if bundle.manifest.has_graph(GraphNames.NAMES) else None
 
-    @cached_property
+    @cached_property  # type: ignore[override]  # computed when it is first read
     def read_memory(self) -> ReadMemory | None:
         known = self.manifest.has_graph(GraphNames.MEMORY)
         return OnnxMemory(self).read_memory if known else None
 
-    @cached_property
-    def sweep(self) -> Callable[[EncoderOutput, Geometry, SweepPrecision], OnnxSweep] | None:
+    @cached_property  # type: ignore[override]  # computed when it is first read
+    def sweep(self) -> Callable[[EncoderOutput, Geometry, SweepPrecision], Sweep] | None:
         if not self.manifest.has_graph(GraphNames.SWEEP_CLICKS):
             return None
         # The precision of the graphs is fixed.
-        return lambda seen, geometry, precision="model": OnnxSweep(self, seen, geometry)
+        return lambda seen, geometry, _: OnnxSweep(self, seen, geometry)
 
-    @cached_property
+    @cached_property  # type: ignore[override]  # computed when it is first read
     def label_cells(self) -> Callable[[EncoderOutput], FloatArray] | None:
         return self._run_on_maps(GraphNames.CLASSES)
 
-    @cached_property
+    @cached_property  # type: ignore[override]  # computed when it is first read
     def instance_planes(self) -> Callable[[EncoderOutput], FloatArray] | None:
         return self._run_on_maps(GraphNames.INSTANCES)
 

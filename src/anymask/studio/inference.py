@@ -304,12 +304,12 @@ class QueuedRuntime(ImageRuntime):
             raise RequestAbandoned
         return self._queue.submit(partial(call, *given), self._urgency).result()
 
-    @cached_property
+    @cached_property  # type: ignore[override]  # computed when it is first read
     def naming(self) -> MaskNaming | None:
         inside = self._inside.naming
         return None if inside is None else QueuedNaming(self._run, inside)
 
-    @cached_property
+    @cached_property  # type: ignore[override]  # computed when it is first read
     def video(self) -> VideoRuntime | None:
         inside = self._inside.video
         return None if inside is None else cast(VideoRuntime, QueuedVideo(self._run, inside))
