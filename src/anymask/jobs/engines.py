@@ -96,7 +96,7 @@ class PhotoWorker:
         began = time.monotonic()
         fields: dict[str, Any]
         try:
-            made = self.work(item)
+            made = self.work(item, None)
             fields = {"state": "there"} if made is None else {"state": "done", "made": made}
         except NOT_THE_PHOTO as error:
             fields = {"state": "stop", "reason": str(error), "kind": type(error).__name__}

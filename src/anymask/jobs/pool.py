@@ -48,7 +48,7 @@ class Work(Protocol[ItemIn, ResultOut]):
 
     about: dict[str, Any]  # description of the work, JSON serializable
 
-    def __call__(self, item: ItemIn, report: Any = None, /) -> ResultOut:
+    def __call__(self, item: ItemIn, report: Any, /) -> ResultOut:
         """Process one item. `report` is called after each step."""
 
 

@@ -266,8 +266,8 @@ class OnnxRuntime(ImageRuntime):
 
     # Features of optional graphs.
 
-    @cached_property  # type: ignore[override]  # computed when it is first read
-    def video(self) -> VideoRuntime | None:
+    @cached_property
+    def video(self) -> VideoRuntime | None:  # type: ignore[override]  # read-only
         constants = self.file(CONSTANTS)
         if constants is None:
             return None
@@ -278,8 +278,8 @@ class OnnxRuntime(ImageRuntime):
 
         return OnnxVideo(see, self.run_named, read_constants(constants))
 
-    @cached_property  # type: ignore[override]  # computed when it is first read
-    def refine_edge(self) -> RefineEdge | None:
+    @cached_property
+    def refine_edge(self) -> RefineEdge | None:  # type: ignore[override]  # read-only
         bundle = self.runtime_with(GraphNames.REFINER)
         if not bundle.manifest.has_graph(GraphNames.REFINER):
             return None
@@ -293,29 +293,29 @@ class OnnxRuntime(ImageRuntime):
 
         return refine
 
-    @cached_property  # type: ignore[override]  # computed when it is first read
-    def naming(self) -> MaskNaming | None:
+    @cached_property
+    def naming(self) -> MaskNaming | None:  # type: ignore[override]  # read-only
         bundle = self.runtime_with(GraphNames.NAMES)
         return OnnxNames(bundle) if bundle.manifest.has_graph(GraphNames.NAMES) else None
 
-    @cached_property  # type: ignore[override]  # computed when it is first read
-    def read_memory(self) -> ReadMemory | None:
+    @cached_property
+    def read_memory(self) -> ReadMemory | None:  # type: ignore[override]  # read-only
         known = self.manifest.has_graph(GraphNames.MEMORY)
         return OnnxMemory(self).read_memory if known else None
 
-    @cached_property  # type: ignore[override]  # computed when it is first read
-    def sweep(self) -> Callable[[EncoderOutput, Geometry, SweepPrecision], Sweep] | None:
+    @cached_property
+    def sweep(self) -> Callable[[EncoderOutput, Geometry, SweepPrecision], Sweep] | None:  # type: ignore[override]  # read-only
         if not self.manifest.has_graph(GraphNames.SWEEP_CLICKS):
             return None
         # The precision of the graphs is fixed.
         return lambda seen, geometry, _: OnnxSweep(self, seen, geometry)
 
-    @cached_property  # type: ignore[override]  # computed when it is first read
-    def label_cells(self) -> Callable[[EncoderOutput], FloatArray] | None:
+    @cached_property
+    def label_cells(self) -> Callable[[EncoderOutput], FloatArray] | None:  # type: ignore[override]  # read-only
         return self._run_on_maps(GraphNames.CLASSES)
 
-    @cached_property  # type: ignore[override]  # computed when it is first read
-    def instance_planes(self) -> Callable[[EncoderOutput], FloatArray] | None:
+    @cached_property
+    def instance_planes(self) -> Callable[[EncoderOutput], FloatArray] | None:  # type: ignore[override]  # read-only
         return self._run_on_maps(GraphNames.INSTANCES)
 
     def _run_on_maps(self, graph: str) -> Callable[[EncoderOutput], FloatArray] | None:

@@ -304,13 +304,13 @@ class QueuedRuntime(ImageRuntime):
             raise RequestAbandoned
         return self._queue.submit(partial(call, *given), self._urgency).result()
 
-    @cached_property  # type: ignore[override]  # computed when it is first read
-    def naming(self) -> MaskNaming | None:
+    @cached_property
+    def naming(self) -> MaskNaming | None:  # type: ignore[override]  # read-only
         inside = self._inside.naming
         return None if inside is None else QueuedNaming(self._run, inside)
 
-    @cached_property  # type: ignore[override]  # computed when it is first read
-    def video(self) -> VideoRuntime | None:
+    @cached_property
+    def video(self) -> VideoRuntime | None:  # type: ignore[override]  # read-only
         inside = self._inside.video
         return None if inside is None else cast(VideoRuntime, QueuedVideo(self._run, inside))
 
