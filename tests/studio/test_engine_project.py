@@ -26,7 +26,7 @@ from anymask.studio.review import (
 )
 from tests.studio.disc_projects import SECONDS, SIDE, add, label
 
-DISC = [{"name": "disc 0", "colour": "#3d8bff", "masks": 0}]
+DISC = [{"name": "disc 0", "color": "#3d8bff", "masks": 0}]
 
 
 # Stages.

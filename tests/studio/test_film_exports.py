@@ -1,4 +1,4 @@
-"""Films that a session exports: each look on a clip as telephones make them, turned, uneven, with
+"""Films that a session exports: each style on a clip as telephones make them, turned, uneven, with
 sound."""
 
 from __future__ import annotations
@@ -81,12 +81,12 @@ def followed(clip: bytes) -> Iterator[tuple[Any, str, list[BoolArray]]]:
         yield http, video, masks
 
 
-def exported(http: Any, video: str, look: str, **more: Any) -> bytes:
-    named = [{"object": 1, "colour": "#ff0000"}]
-    body = {"format": "film", "look": look, "title": "clip", "objects": named} | more
+def exported(http: Any, video: str, style: str, **more: Any) -> bytes:
+    named = [{"object": 1, "color": "#ff0000"}]
+    body = {"format": "video", "style": style, "title": "clip", "objects": named} | more
     reply = http.post(f"{video}/export", json=body)
     assert reply.status_code == 200, reply.text
-    ending = "webm" if look == "cutout" else "mp4"
+    ending = "webm" if style == "cutout" else "mp4"
     assert reply.headers["content-type"] == f"video/{ending}"
     assert f"clip.{ending}" in reply.headers["content-disposition"]
     return bytes(reply.content)
@@ -126,21 +126,21 @@ COLOUR = (32, 160, 255)
 
 
 @pytest.mark.parametrize(
-    ("look", "inside", "outside"),
+    ("style", "inside", "outside"),
     [
         ("overlay", None, "clip"),
         ("masks", (255, 0, 0), (0, 0, 0)),
         ("blur", None, "clip"),
-        ("colour", COLOUR, "clip"),
+        ("color", COLOUR, "clip"),
         ("background-blur", "clip", None),
-        ("background-colour", "clip", COLOUR),
+        ("background-color", "clip", COLOUR),
     ],
 )
-def test_a_look_changes_what_it_says_and_nothing_else(
-    followed: tuple[Any, str, list[BoolArray]], look: str, inside: Any, outside: Any
+def test_a_style_changes_what_it_says_and_nothing_else(
+    followed: tuple[Any, str, list[BoolArray]], style: str, inside: Any, outside: Any
 ) -> None:
     http, video, masks = followed
-    film = decoded(exported(http, video, look, colour="#20a0ff"))
+    film = decoded(exported(http, video, style, color="#20a0ff"))
     for frame, picture, mask, (_, second) in zip(film, PICTURES, masks, TRUTH, strict=True):
         assert frame.shape == picture.shape  # upright
         for wanted, where, other in (
@@ -170,7 +170,7 @@ def test_a_film_that_the_servers_pyav_cannot_write_is_refused(
     http, video, _ = followed
     codec = av.Codec
     monkeypatch.setattr(av, "Codec", lambda name, mode: codec(f"no-{name}", mode))
-    reply = http.post(f"{video}/export", json={"format": "film", "look": "cutout"})
+    reply = http.post(f"{video}/export", json={"format": "video", "style": "cutout"})
     assert "no libvpx-vp9 encoder, which .webm files require" in error_of(reply)
 
 
@@ -211,7 +211,7 @@ def test_an_export_tells_how_far_it_is_and_ends_when_its_client_has_gone(
         video = "/api/videos/" + answer("POST", "/api/videos", {})["name"]
         answer("PUT", f"{video}/file", clip, "video/mp4")
         answer("POST", f"{video}/prompts", {"points": START})
-        leaving = ask("POST", f"{video}/export", {"format": "film"})
+        leaving = ask("POST", f"{video}/export", {"format": "video"})
         assert held.wait(PATIENCE_S)
         assert answer("GET", f"{video}/export") == {"done": 2, "total": 6}
         leaving.close()
@@ -220,4 +220,4 @@ def test_an_export_tells_how_far_it_is_and_ends_when_its_client_has_gone(
         go_on.set()
         assert abandoned.wait(PATIENCE_S)
         assert len(written) == 3
-        assert len(decoded(content("POST", f"{video}/export", {"format": "film"}))) == 6
+        assert len(decoded(content("POST", f"{video}/export", {"format": "video"}))) == 6

@@ -123,7 +123,7 @@ def test_finds_are_proposals_and_nothing_is_doubled(ask: TestClient, project: Pr
     assert {one["state"] for one in answer["records"]} == {"proposed"}
     assert {one["provenance"]["tool"] for one in answer["records"]} == {"find"}
     again = ask.post("/api/images/1/find", json={"words": "red, green"}).json()
-    assert again == {"records": [], "there": 2}
+    assert again == {"records": [], "existing": 2}
     # The class green comes when one is accepted.
     assert ([one.name for one in project.labels.all()], len(project.masks())) == (["red"], 2)
 
@@ -164,7 +164,7 @@ def test_an_example_of_the_project_names_what_is_like_it(project: Project) -> No
     (kept,) = project.store.add_records(4, [Draft(rle=mask.rle, label="cat")], "ann")
     with client(inference(lambda: nano), project=ServedProject(project, "ann")) as ask:
         answer = ask.post("/api/images/4/find", json={"like": [{"record": kept.id}]}).json()
-        assert answer["there"] == 1  # the example itself
+        assert answer["existing"] == 1  # the example itself
         assert {one["label"] for one in answer["records"]} <= {"cat"}
         ask.delete(f"/api/records/{kept.id}", headers={"If-Match": "*"})
         body = {"like": [{"point": [100, 75]}], "label": "puss"}

@@ -28,7 +28,7 @@ def names(labels: LabelSet) -> list[tuple[str, int]]:
 
 
 def test_colours_differ_by_order_and_are_free(labels: LabelSet) -> None:
-    colours = [label.colour for label in labels.all()]
+    colours = [label.color for label in labels.all()]
     assert colours == [nth_colour(number) for number in range(3)]
     hues = [
         colorsys.rgb_to_hls(*(int(nth_colour(n)[i : i + 2], 16) / 255 for i in (1, 3, 5)))[0]
@@ -38,9 +38,9 @@ def test_colours_differ_by_order_and_are_free(labels: LabelSet) -> None:
     assert min(min(gap, 1 - gap) for gap in gaps) > 0.04
     labels.delete("cup", "unname", "ann")
     labels.add("bowl")  # gets the colour that became free
-    assert {label.name: label.colour for label in labels.all()}["bowl"] == nth_colour(1)
+    assert {label.name: label.color for label in labels.all()}["bowl"] == nth_colour(1)
     labels.recolour("bowl", "#3d8bff")
-    assert labels.all()[-1].colour == "#3d8bff"
+    assert labels.all()[-1].color == "#3d8bff"
 
 
 def test_renaming_renames_the_masks_and_can_merge(labels: LabelSet, store: Store) -> None:

@@ -54,7 +54,7 @@ def test_the_planes_of_a_stack_are_told_and_shown(ask: TestClient, project: Proj
         "first": 0,
         "pages": [{"page": 0, "name": "Z 0"}, {"page": 3, "name": "Z 1"}],
         "channels": ["Channel 1", "Channel 2", "Channel 3"],
-        "colours": False,
+        "colors": False,
         "pixel": {"size": 2.0, "unit": "nm"},
         "deep": False,
         "file": hashlib.sha256((project.folder / "stack.tif").read_bytes()).hexdigest()[:16],

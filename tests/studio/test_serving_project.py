@@ -257,9 +257,9 @@ def test_names_are_added_coloured_moved_renamed_and_deleted(ask: TestClient) -> 
     ask.post("/api/images/1/records", json=body(LEFT))
     told = ask.post("/api/labels", json={"name": "cup"}).json()["labels"]
     assert [(one["name"], one["masks"]) for one in told] == [("disc", 1), ("cup", 0)]
-    change = {"name": "cup", "colour": "#00ff00", "place": 0, "to": "mug"}
+    change = {"name": "cup", "color": "#00ff00", "place": 0, "to": "mug"}
     told = ask.put("/api/labels", json=change).json()["labels"]
-    assert told[0] == {"name": "mug", "colour": "#00ff00", "masks": 0}
+    assert told[0] == {"name": "mug", "color": "#00ff00", "masks": 0}
     gone = ask.request("DELETE", "/api/labels", json={"name": "disc", "masks": "delete"})
     assert gone.json() == {"labels": told[:1]}
     assert ask.get("/api/images/1/records").json()["records"] == []

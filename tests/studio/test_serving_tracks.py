@@ -109,7 +109,7 @@ def test_a_clip_is_opened_in_a_session_with_its_track_corrected_there_and_stored
     lost = [one | {"segmentation": found[0]["segmentation"]} for one in found[3:]]
     known = ask.put(f"{video}/objects/1/masks", json={"masks": found[:3] + lost}).json()
     assert (known["objects"], known["known"]) == ([1], {"1": [[0, FRAMES - 1]]})
-    said = {"frame": 3, "object": 1, "points": [[36, 30]], "anew": True}
+    said = {"frame": 3, "object": 1, "points": [[36, 30]], "replace": True}
     assert ask.post(f"{video}/prompts", json=said).json()["known"] == [[0, 3]]
     lines = ask.get(f"{video}/masks?start=3").text.splitlines()
     rows = [json.loads(line) for line in lines]

@@ -62,7 +62,7 @@ def test_clicks_are_taken_back_one_by_one(followed: tuple[Any, str]) -> None:
     first = {"frame": 4, "points": [[38, 30]]}
     once = http.post(f"{video}/prompts", json=first).json()
     http.post(f"{video}/prompts", json={"frame": 4, "points": [[60, 60]], "labels": [0]})
-    again = http.post(f"{video}/prompts", json=first | {"anew": True}).json()
+    again = http.post(f"{video}/prompts", json=first | {"replace": True}).json()
     assert again == once
     assert http.delete(place).json()["known"]["1"] == [[0, 0]]
     error_of(http.delete(place))
@@ -100,7 +100,7 @@ def test_a_pause_ends_the_stream_and_the_next_one_goes_on(
         assert [line["frame"] for line in rest] == list(range(len(part), 8))
 
 
-NAMED = [{"object": 1, "name": "cup", "colour": "#ff0000"}, {"object": 2, "name": "dish"}]
+NAMED = [{"object": 1, "name": "cup", "color": "#ff0000"}, {"object": 2, "name": "dish"}]
 
 
 def exported(http: Any, video: str, form: str) -> bytes:

@@ -14,7 +14,7 @@ def listed(project: Any) -> list[dict[str, Any]]:
     return [
         {
             "name": name,
-            "colour": project.colours.get(name, nth_colour(place)),
+            "color": project.colours.get(name, nth_colour(place)),
             "masks": used.count(name),
         }
         for place, name in enumerate(names)
@@ -27,8 +27,8 @@ def change_names(project: Any, method: str, body: dict[str, Any]) -> None:
     project.labels = [one["name"] for one in listed(project)]
     if method == "POST":
         project.labels = list(dict.fromkeys([*project.labels, name]))
-    if "colour" in body:
-        project.colours[name] = body["colour"]
+    if "color" in body:
+        project.colours[name] = body["color"]
     if "place" in body:
         project.labels.remove(name)
         project.labels.insert(body["place"], name)

@@ -306,7 +306,7 @@ class Handler(BaseHTTPRequestHandler):
             mask[200:260, left : left + 60] = True
             one = proposal(Mask(mask_to_rle(mask), score=0.8))
             found.append(project.add(image, one | {"label": label}))
-        return {"records": found, "there": 1}
+        return {"records": found, "existing": 1}
 
     def next_review(self, project: Project) -> Any:
         if not project.queue:

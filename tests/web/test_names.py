@@ -41,7 +41,7 @@ def test_names_are_renamed_merged_moved_coloured_and_deleted(
     first.press("Enter")
     ann.until_so(lambda: labels(ann) == ["kitten", "kitten", "cup", "kitten"], "the new name")
     dialog.get_by_label("Color of kitten").fill("#00ff00")
-    ann.until("s.labels.all[0].colour", "#00ff00")
+    ann.until("s.labels.all[0].color", "#00ff00")
     dialog.get_by_role("button", name="Move cup up").click()
     ann.until("s.labels.all.map(l => l.name).join()", "cup,kitten")
     second = dialog.get_by_label("Class 2")

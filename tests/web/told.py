@@ -20,7 +20,7 @@ def planes_of(stack: np.ndarray | None) -> dict[str, Any]:  # (Z, C, H, W)
         "first": 0,
         "pages": [{"page": PAGES * z, "name": f"Z {z}"} for z in range(pages)],
         "channels": [f"Dye {c}" for c in range(channels) if channels > 1],
-        "colours": channels < 2,
+        "colors": channels < 2,
         "pixel": None if stack is None else {"size": 0.5, "unit": "µm"},
         "deep": stack is not None and stack.dtype != np.uint8,
     }

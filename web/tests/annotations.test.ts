@@ -2,8 +2,8 @@ import "fake-indexeddb/auto";
 
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 
-import { nthColour } from "../src/canvas/colours";
-import type { Rgb } from "../src/canvas/colours";
+import { nthColor } from "../src/canvas/colors";
+import type { Rgb } from "../src/canvas/colors";
 import { archive } from "../src/export/archive";
 import { readAnnotations } from "../src/export/reading";
 import { zipOf } from "../src/export/zip";
@@ -131,19 +131,19 @@ test("the same object is recognised, another one and a proposal are not", () => 
   expect(twinOf([mask(one)], mask(one), painted)).toBeNull();
 });
 
-test("the first sixteen class colours are far apart", () => {
+test("the first sixteen class colors are far apart", () => {
   const lab = nthLab;
   for (let i = 0; i < 16; i++) {
     for (let j = 0; j < i; j++) {
-      const [a, b] = [lab(nthColour(i)), lab(nthColour(j))];
+      const [a, b] = [lab(nthColor(i)), lab(nthColor(j))];
       expect(Math.hypot(...a.map((value, k) => value - b[k])), `${i} and ${j}`).toBeGreaterThan(30);
     }
   }
 });
 
-/** CIE Lab of an sRGB colour, D65. */
-function nthLab(colour: Rgb): number[] {
-  const [r, g, b] = colour.map((value) => {
+/** CIE Lab of an sRGB color, D65. */
+function nthLab(color: Rgb): number[] {
+  const [r, g, b] = color.map((value) => {
     const part = value / 255;
     return part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4;
   });

@@ -52,7 +52,7 @@ test("a misspelled key is named, with the one that was meant", () => {
     'Unknown key "pionts" in prompt. Did you mean "points"?',
   );
   expect(() => checkKeys({ refineedges: true }, "segment")).toThrow('Did you mean "refineEdges"?');
-  expect(() => checkKeys({ colour: "red" }, "everything")).toThrow(
+  expect(() => checkKeys({ color: "red" }, "everything")).toThrow(
     "Known keys: progress, maxHoleArea, minIslandArea.",
   );
   for (const [place, known] of Object.entries(KEYS)) {

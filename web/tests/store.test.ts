@@ -464,7 +464,7 @@ describe("a project in the browser", () => {
     );
   });
 
-  test("names keep their colours, are renamed with their masks, and merge", async () => {
+  test("names keep their colors, are renamed with their masks, and merge", async () => {
     const store = new LocalStore(db);
     await db.put("images", entry);
     await store.addLabel("cat", "#112233");
@@ -482,7 +482,7 @@ describe("a project in the browser", () => {
     ]);
     await store.changeLabel("cow", { to: "cat" });
     expect(await names()).toEqual([["cat", 2]]);
-    expect((await store.labels())[0].colour).toBe("#112233");
+    expect((await store.labels())[0].color).toBe("#112233");
     expect((await store.records("i")).map((record) => record.version)).toEqual([3, 1]);
     await store.deleteLabel("cat", "unname");
     expect((await store.records("i")).map((record) => record.label)).toEqual([null, null]);

@@ -149,7 +149,7 @@ class Pretended {
   readonly known = new Map<number, Set<number>>();
   private readonly prompts = new Map<number, Set<number>>();
   private turn = 0;
-  fault: string | null = null;
+  error: string | null = null;
   step: () => Promise<void> = async () => undefined;
 
   facts = (): VideoFacts => ({
@@ -161,7 +161,7 @@ class Pretended {
     size: [2, 2],
     objects: [...this.known.keys()],
     known: Object.fromEntries([...this.known.keys()].map((object) => [object, this.rows(object)])),
-    fault: this.fault,
+    error: this.error,
     seconds_left: 600,
   });
 
@@ -203,9 +203,9 @@ class Pretended {
   }
 }
 
-function opened(fault: string | null = null): { videoWork: VideoWork; server: Pretended } {
+function opened(error: string | null = null): { videoWork: VideoWork; server: Pretended } {
   const server = new Pretended();
-  server.fault = fault;
+  server.error = error;
   const videoWork = new VideoWork(server as unknown as Videos, server.facts(), "clip", new View());
   videoWork.pictures.get = async () => null;
   return { videoWork, server };
@@ -325,6 +325,6 @@ describe("the open video", () => {
     await videoWork.speak([1, 1, 1]);
     videoWork.addObject();
     expect([videoWork.chosen, videoWork.objects.length]).toEqual([2, 2]);
-    expect(videoWork.objects[0].colour).not.toBe(videoWork.objects[1].colour);
+    expect(videoWork.objects[0].color).not.toBe(videoWork.objects[1].color);
   });
 });

@@ -111,28 +111,28 @@ def open_server(desk: Path, model: anymask.Model, *folders: str, **given: Any) -
 def test_tools_say_what_they_do(desk: Path, model: anymask.Model) -> None:
     tools = talk(open_server(desk, model, out=desk / "cuts"), lambda one: one.list_tools()).tools
     assert [tool.name for tool in tools] == [
-        "list_photos", "open_photo", "find", "click", "box", "everything", "refine", "cut_out",
+        "list_images", "open_image", "find", "click", "box", "everything", "refine", "cut_out",
     ]  # fmt: skip
     for tool in tools:
         assert len(tool.description) > 40
         assert tool.annotations.read_only_hint == (tool.name != "cut_out")
     (click,) = [tool for tool in tools if tool.name == "click"]
-    assert click.input_schema["required"] == ["photo", "points"]
+    assert click.input_schema["required"] == ["image", "points"]
 
 
 def test_a_thing_is_clicked_refined_and_cut_out(desk: Path, model: anymask.Model) -> None:
     server = open_server(desk, model, out=desk / "cuts")
-    photo = {"photo": "coffee.jpg"}
+    photo = {"image": "coffee.jpg"}
     listed, opened, clicked, better, boxed, cut = ask(
         server,
-        ("list_photos", {}),
-        ("open_photo", photo),
+        ("list_images", {}),
+        ("open_image", photo),
         ("click", photo | {"points": [[290, 120]]}),
         ("refine", photo | {"mask": 1, "points": [[370, 290]], "labels": [0]}),
         ("box", photo | {"box": CUP}),
         ("cut_out", photo | {"mask": 3, "save_as": "cup.png"}),
     )
-    assert facts(listed) == {"photos": ["coffee.jpg", "inside.jpg", "sub/cat.jpg"], "count": 3}
+    assert facts(listed) == {"images": ["coffee.jpg", "inside.jpg", "sub/cat.jpg"], "count": 3}
     told = facts(opened)
     assert (told["width"], told["height"], told["masks"]) == (600, 400, [])
     assert picture(opened).size == (512, 341)
@@ -161,7 +161,7 @@ def test_a_thing_is_clicked_refined_and_cut_out(desk: Path, model: anymask.Model
 
 def test_words_and_everything_give_numbered_masks(desk: Path, model: anymask.Model) -> None:
     server = open_server(desk, model, detector=Cups())
-    photo = {"photo": "coffee.jpg"}
+    photo = {"image": "coffee.jpg"}
     found, none, every, refined = ask(
         server,
         ("find", photo | {"words": ["red cup", "dog"]}),
@@ -183,8 +183,8 @@ def test_words_and_everything_give_numbered_masks(desk: Path, model: anymask.Mod
 def test_the_models_own_names_need_no_detector(desk: Path, model: anymask.Model) -> None:
     found, unknown = ask(
         open_server(desk, model),
-        ("find", {"photo": "sub/cat.jpg", "words": ["cat"]}),
-        ("find", {"photo": "sub/cat.jpg", "words": ["red cup"]}),
+        ("find", {"image": "sub/cat.jpg", "words": ["cat"]}),
+        ("find", {"image": "sub/cat.jpg", "words": ["red cup"]}),
     )
     assert facts(found)["masks"][0]["label"] == "cat"
     assert unknown.is_error
@@ -203,7 +203,7 @@ def test_the_models_own_names_need_no_detector(desk: Path, model: anymask.Model)
 def test_nothing_outside_of_the_folders_is_read_or_told(
     name: str, desk: Path, model: anymask.Model
 ) -> None:
-    (answer,) = ask(open_server(desk, model), ("open_photo", {"photo": name.format(root=desk)}))
+    (answer,) = ask(open_server(desk, model), ("open_image", {"image": name.format(root=desk)}))
     assert answer.is_error
     assert "not in the shared folders" in answer.content[0].text
     assert str(desk) not in answer.content[0].text
@@ -213,11 +213,11 @@ def test_photos_inside_are_read_by_any_of_their_names(desk: Path, model: anymask
     server = open_server(desk, model, "photos", "photos2")
     names = ["coffee.jpg", "sub/../coffee.jpg", "inside.jpg", str(desk / "photos" / "coffee.jpg"),
              "out/photos/coffee.jpg"]  # fmt: skip
-    for answer in ask(server, *[("open_photo", {"photo": name}) for name in names]):
+    for answer in ask(server, *[("open_image", {"image": name}) for name in names]):
         assert facts(answer)["width"] == 600
-    (listed,) = ask(server, ("list_photos", {"start": 1}))
+    (listed,) = ask(server, ("list_images", {"start": 1}))
     assert facts(listed)["count"] == 4  # links to other folders are not followed
-    assert len(facts(listed)["photos"]) == 3
+    assert len(facts(listed)["images"]) == 3
 
 
 @pytest.mark.parametrize(
@@ -239,7 +239,7 @@ def test_what_makes_no_sense_is_an_answer_that_tells_why(
     tool: str, given: dict[str, Any], word: str, desk: Path, model: anymask.Model
 ) -> None:
     (desk / "cuts" / "taken.png").symlink_to(desk / "elsewhere.png")
-    photo = {"photo": "coffee.jpg"}
+    photo = {"image": "coffee.jpg"}
     _, answer = ask(
         open_server(desk, model, out=desk / "cuts"),
         ("click", photo | {"points": [[290, 120]]}),
@@ -251,7 +251,7 @@ def test_what_makes_no_sense_is_an_answer_that_tells_why(
 
 
 def test_nothing_is_written_unless_a_folder_was_named(desk: Path, model: anymask.Model) -> None:
-    photo = {"photo": "coffee.jpg"}
+    photo = {"image": "coffee.jpg"}
     _, shown, refused = ask(
         open_server(desk, model),
         ("click", photo | {"points": [[290, 120]]}),
@@ -265,7 +265,7 @@ def test_nothing_is_written_unless_a_folder_was_named(desk: Path, model: anymask
 
 def test_a_photo_that_changed_is_looked_at_anew(desk: Path, model: anymask.Model) -> None:
     server = open_server(desk, model)
-    click = ("click", {"photo": "coffee.jpg", "points": [[100, 100]]})
+    click = ("click", {"image": "coffee.jpg", "points": [[100, 100]]})
     ask(server, click)
     (desk / "photos" / "coffee.jpg").write_bytes(anymask.sample("cat").read_bytes())
     (again,) = ask(server, click)
@@ -291,8 +291,8 @@ def test_the_command_speaks_over_standard_input_and_output(desk: Path, repositor
     )
     listed, clicked = ask(
         started,
-        ("list_photos", {}),
-        ("click", {"photo": "coffee.jpg", "points": [[290, 120]]}),
+        ("list_images", {}),
+        ("click", {"image": "coffee.jpg", "points": [[290, 120]]}),
     )
     assert facts(listed)["count"] == 3
     assert facts(clicked)["masks"][0]["area"] > 1000

@@ -175,7 +175,7 @@ class Examples:
         check_pixels((one.mask.size for one in several if one.mask is not None), self.limits)
         for one in several:
             one.prompted()
-            if self.look is None and (one.record or one.photo):
+            if self.look is None and (one.record or one.image_id):
                 raise Refusal(422, "This server has no project. Send an image and a prompt.")
 
     def search(
@@ -208,11 +208,13 @@ class Examples:
             assert self.look is not None  # checked
             entry = self.look.project.store.record(one.record)
             return self._photo(entry.image_id, entry.page), {"mask": rle_to_mask(entry.rle)}
-        if one.photo is not None:
-            return self._photo(one.photo, one.page), prompted
+        if one.image_id is not None:
+            return self._photo(one.image_id, one.page), prompted
         if one.image is None:
             if here is None:
-                raise Refusal(422, "The exemplar has no image. Send `record`, `photo` or `image`.")
+                raise Refusal(
+                    422, "The exemplar has no image. Send `record`, `image_id` or `image`."
+                )
             return here(), prompted
         if not HASH.fullmatch(one.image):
             return read_photo(from_base64(one.image), self.limits), prompted
@@ -260,7 +262,7 @@ async def find_here(
     drafts, search = await result_of(request, lambda left: inference.long("find", work, left))
     store, key = look.project.store, search.key
     kept = await run_in_threadpool(keep_finds, store, image_id, drafts, key, False)
-    answer = {"records": [kept_mask(one) for one in kept.records], "there": kept.there}
+    answer = {"records": [kept_mask(one) for one in kept.records], "existing": kept.there}
     return answer | ({"untrained": search.untrained} if search.untrained else {})
 
 

@@ -36,7 +36,7 @@ class Label:
     """A class, its color as #rrggbb, and the number of its masks."""
 
     name: str
-    colour: str
+    color: str
     masks: int
 
 

@@ -190,7 +190,7 @@ def planes(image_id: ImageId, project: OfProject, look: Looks) -> dict[str, Any]
         "first": look.page(path, None),
         "pages": [{"page": page, "name": found.name(page)} for page in found.places],
         "channels": list(found.channels),
-        "colours": found.colours or (look.choice.view.bands is not None and bool(found.channels)),
+        "colors": found.colours or (look.choice.view.bands is not None and bool(found.channels)),
         "pixel": found.pixel,
         "deep": found.deep,
         "file": file.mark,

@@ -310,15 +310,15 @@ def labels(project: OfProject) -> dict[str, Any]:
 @router.post("/labels", response_model=LabelsBody)
 def add_label(body: LabelBody, project: OfProject) -> dict[str, Any]:
     """Add a class. Does nothing if the class exists."""
-    project.labels.add(body.name, body.colour)
+    project.labels.add(body.name, body.color)
     return labels(project)
 
 
 @router.put("/labels", response_model=LabelsBody)
 def change_label(body: LabelBody, project: OfProject, who: Who) -> dict[str, Any]:
     """Change the color, position or name of a class. Its masks are renamed with it."""
-    if body.colour is not None:
-        project.labels.recolour(body.name, body.colour)
+    if body.color is not None:
+        project.labels.recolour(body.name, body.color)
     if body.place is not None:
         project.labels.move(body.name, body.place)
     if body.to is not None:

@@ -195,7 +195,7 @@ class FindsBody(Strict):
     """New proposals and proposals that received a class, and the number of known objects."""
 
     records: list[KeptMaskBody]
-    there: int
+    existing: int
     untrained: list[str] = Field(
         default=[], description="names without training images: their scores are less accurate"
     )
@@ -365,7 +365,7 @@ class PlanesBody(Strict):
     first: int = Field(description="the page that is shown by default")
     pages: list[PageBody]
     channels: list[str] = Field(description="names of the channels of each page")
-    colours: bool = Field(description="the image can also be shown without selecting a channel")
+    colors: bool = Field(description="the image can also be shown without selecting a channel")
     pixel: PixelSize | None = Field(description="pixel size as stored in the file; null if missing")
     deep: bool = Field(
         description=(
@@ -414,14 +414,14 @@ class LabelsBody(Strict):
     labels: list[Label]
 
 
-class LabelBody(BaseModel):
+class LabelBody(Strict):
     """A class and the fields to change. Omitted fields do not change."""
 
-    model_config = example(name="disc", colour="#1e90ff")
+    model_config = example(name="disc", color="#1e90ff")
 
     name: str
     to: str | None = None  # New name; if a class with this name exists, both are merged
-    colour: str | None = None  # #rrggbb
+    color: str | None = None  # #rrggbb
     # Position in the list, counted from 0
     place: int | None = Field(default=None, ge=0, le=100_000)
 

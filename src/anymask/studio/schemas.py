@@ -337,12 +337,12 @@ class EverythingAnswer(Strict):
 class ExampleBody(Strict):
     """An exemplar: a mask of the project, or a `point`, `box` or `mask` on an image.
 
-    `record`: ID of a mask in the project. `photo`, `page`: an image of the project. `image`: the
+    `record`: ID of a mask in the project. `image_id`, `page`: an image of the project. `image`: the
     hash of an image, or base64. Without both, the searched image is used.
     """
 
     record: int | None = Field(default=None, ge=1, le=MAX_ID)
-    photo: int | None = Field(default=None, ge=1, le=MAX_ID)
+    image_id: int | None = Field(default=None, ge=1, le=MAX_ID)
     page: int | None = Field(default=None, ge=0, le=MAX_PAGE)
     image: str | None = None
     point: Place | None = None
@@ -354,11 +354,11 @@ class ExampleBody(Strict):
         mask = None if self.mask is None else rle_to_mask(self.mask.rle())
         ways = {"point": self.point, "box": self.box, "mask": mask, "record": self.record}
         given = {name: way for name, way in ways.items() if way is not None}
-        places = [name for name in ("photo", "image") if getattr(self, name) is not None]
+        places = [name for name in ("image_id", "image") if getattr(self, name) is not None]
         if len(given) != 1 or len(places) > ("record" not in given):
             raise Refusal(
                 422,
-                "An exemplar must be a record, or a point, box or mask on a photo or image. "
+                "An exemplar must be a record, or a point, box or mask on an image. "
                 f"Given: {', '.join([*given, *places]) or 'none'}.",
             )
         return given

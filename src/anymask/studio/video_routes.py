@@ -50,7 +50,6 @@ from anymask.studio.session_routes import (
 )
 from anymask.studio.video_schemas import (
     ClipChoiceBody,
-    FilmLook,
     FrameBody,
     KnownMasksBody,
     OffersBody,
@@ -59,6 +58,7 @@ from anymask.studio.video_schemas import (
     VideoExportBody,
     VideoPromptBody,
     VideoStateBody,
+    VideoStyle,
     frame_body,
     object_body,
 )
@@ -89,7 +89,7 @@ FILES: dict[str, tuple[str, str]] = {  # format -> file suffix, media type
     "davis": (".zip", "application/zip"),
     "coco": (".json", "application/json"),
     "jsonl": (".jsonl", "application/x-ndjson"),
-    "film": (".mp4", "video/mp4"),
+    "video": (".mp4", "video/mp4"),
     "cutout": (".webm", "video/webm"),  # video with alpha
 }
 
@@ -179,7 +179,7 @@ async def prompt(
         given = body.as_prompt()  # decode one mask at a time
         one = video.session.add(
             frame=body.frame, id=body.object, points=given.points, labels=given.labels,
-            box=given.box, mask=given.mask, lasso=given.lasso, anew=body.anew,
+            box=given.box, mask=given.mask, lasso=given.lasso, anew=body.replace,
         )  # fmt: skip
         video.objects.add(body.object)
         known = {"known": video.session.known(body.object)}
@@ -312,7 +312,7 @@ async def export_progress(video: Asked) -> dict[str, int]:
 
 
 def _file_of(body: VideoExportBody) -> tuple[str, str]:
-    cut = body.format == "film" and body.look == "cutout"
+    cut = body.format == "video" and body.style == "cutout"
     return FILES["cutout" if cut else body.format]
 
 
@@ -380,20 +380,20 @@ def _open(body: VideoExportBody, path: Path, facts: VideoFacts) -> MaskWriter:
             return coco_writer(path, facts, {one.object: one.name for one in body.objects})
         case "jsonl":
             return LineWriter(path)
-        case "film":
-            cut = body.look == "cutout"
+        case "video":
+            cut = body.style == "cutout"
             return VideoWriter(path, facts, _drawing(body), "cutout" if cut else "picture")
 
 
 def _drawing(body: VideoExportBody) -> Callable[[TrackedFrame, UintImage], UintImage]:
     palette = {one.object: one.rgb for one in body.objects}
-    drawings: dict[FilmLook, Callable[[TrackedFrame, UintImage], UintImage]] = {
+    drawings: dict[VideoStyle, Callable[[TrackedFrame, UintImage], UintImage]] = {
         "overlay": partial(draw_objects, palette=palette),
         "masks": partial(draw_masks, palette=palette),
         "blur": partial(hide_objects, how="blur"),
-        "colour": partial(hide_objects, how="solid", colour=body.colour),
+        "color": partial(hide_objects, how="solid", colour=body.color),
         "background-blur": partial(cut_objects, look={"background": "blur"}),
-        "background-colour": partial(cut_objects, look={"background": body.colour}),
+        "background-color": partial(cut_objects, look={"background": body.color}),
         "cutout": cut_objects,
     }
-    return drawings[body.look]
+    return drawings[body.style]

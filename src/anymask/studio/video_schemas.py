@@ -186,7 +186,7 @@ class VideoPromptBody(PromptBody):
 
     frame: Count = 0
     object: Count = 1
-    anew: bool = Field(default=False, description="remove the earlier prompts of this frame")
+    replace: bool = Field(default=False, description="remove the earlier prompts of this frame")
 
 
 Pair = Annotated[list[int], Field(min_length=2, max_length=2)]
@@ -213,7 +213,7 @@ class VideoStateBody(Strict):
     doubtful: list[list[int | list[str]]] = Field(
         description="low-confidence masks as [frame, object, warnings]"
     )
-    fault: str | None = Field(description="reason if not all frames of the video can be read")
+    error: str | None = Field(description="reason if not all frames of the video can be read")
     seconds_left: float
 
 
@@ -269,12 +269,12 @@ def frame_body(frame: TrackedFrame) -> dict[str, Any]:
 Hex = Annotated[str, Field(pattern="^#[0-9a-fA-F]{6}$")]
 
 
-class NamedObjectBody(BaseModel):
+class NamedObjectBody(Strict):
     """The name of an object, and its color in an exported video."""
 
     object: Count
     name: str = Field(default="", max_length=200)
-    colour: Hex = "#1e90ff"
+    color: Hex = "#1e90ff"
 
     @property
     def rgb(self) -> Colour:
@@ -283,20 +283,20 @@ class NamedObjectBody(BaseModel):
         return red, green, blue
 
 
-FilmLook = Literal[
-    "overlay", "masks", "blur", "colour", "background-blur", "background-colour", "cutout"
+VideoStyle = Literal[
+    "overlay", "masks", "blur", "color", "background-blur", "background-color", "cutout"
 ]
 
 
-class VideoExportBody(BaseModel):
+class VideoExportBody(Strict):
     """The format, the title of the video, and the names and colors of the objects."""
 
     model_config = example(format="sav", title="video")
 
-    format: Literal["sav", "davis", "coco", "jsonl", "film"]
+    format: Literal["sav", "davis", "coco", "jsonl", "video"]
     # For videos, the rendering: masks on the frames, or only the masks on black; objects or
     # background blurred or in one color; or cut-outs with alpha (.webm)
-    look: FilmLook = "overlay"
-    colour: Hex = "#000000"  # Color for renderings that use one
+    style: VideoStyle = "overlay"
+    color: Hex = "#000000"  # Color for renderings that use one
     title: str = Field(default="video", max_length=200)
-    objects: Annotated[list[NamedObjectBody], at_most(1000, "objects")] = []
+    objects: Annotated[list[NamedObjectBody], at_most(1000, "objects")] = Field(default=[])

@@ -236,7 +236,7 @@ class OpenVideo(OpenSession):
             "objects": objects,
             "known": {str(number): self.session.known(number) for number in objects},
             "doubtful": [[frame, n, list(why)] for frame, n, why in self.session.doubtful()],
-            "fault": source.damage and source.damage.replace(str(self.path), "the video"),
+            "error": source.damage and source.damage.replace(str(self.path), "the video"),
             "seconds_left": videos.seconds_left(self),
         }
 

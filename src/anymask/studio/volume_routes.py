@@ -109,7 +109,7 @@ class SlicePromptBody(PromptBody):
     axis: Axis = "z"
     slice: Count = 0
     object: Annotated[int, Field(ge=1, lt=2**16)] = 1
-    anew: bool = Field(default=False, description="remove the earlier prompts of this slice")
+    replace: bool = Field(default=False, description="remove the earlier prompts of this slice")
 
 
 class VolumeExportBody(BaseModel):
@@ -323,7 +323,7 @@ async def prompt(
         one = session.add(
             body.slice, body.object, axis=AXES.index(body.axis), points=given.points,
             labels=given.labels, box=given.box, mask=given.mask, lasso=given.lasso,
-            anew=body.anew,
+            anew=body.replace,
         )  # fmt: skip
         scan.objects.add(body.object)
         return object_body(body.object, one) | {"known": session.known(body.object)}

@@ -8,7 +8,7 @@ export function cutOut(photo: ImageBitmap, mask: Mask, options: CutoutOptions): 
   const { crop = false, margin = 0, background = null, soft = true } = options;
   if (!(Number.isInteger(margin) && margin >= 0))
     throw wrong("margin must be an integer of at least 0.", margin);
-  if (background !== null && !isColour(background))
+  if (background !== null && !isColor(background))
     throw wrong('background must be a CSS color, such as "white" or "#ff8800".', background);
   if (!mask.box) throw new Error("The mask is empty. Segment again with another prompt.");
   const whole: Box = [0, 0, photo.width, photo.height];
@@ -30,7 +30,7 @@ export function cutOut(photo: ImageBitmap, mask: Mask, options: CutoutOptions): 
 }
 
 /** A canvas ignores what is no color, and keeps the one that it has. */
-function isColour(text: string): boolean {
+function isColor(text: string): boolean {
   const { context } = blank(1, 1);
   const [one, other] = ["#000", "#fff"].map((before) => {
     context.fillStyle = before;

@@ -5,9 +5,9 @@ import type { Patch } from "../../src/masks/patch";
 import { simplified, tracePatch, withoutStairs } from "../../src/masks/outline";
 import type { Ring } from "../../src/masks/outline";
 import { isNumbers, wrong } from "./keys";
-import type { Box, Colour, Mask, Outline, XY } from "./types";
+import type { Box, Color, Mask, Outline, XY } from "./types";
 
-const WHITE: Colour = [255, 255, 255, 255];
+const WHITE: Color = [255, 255, 255, 255];
 
 export class PatchMask implements Mask {
   readonly area: number;
@@ -54,11 +54,11 @@ export class PatchMask implements Mask {
     return out;
   }
 
-  toImageData(colour: Colour = WHITE): ImageData {
-    if (!isNumbers(colour, 4))
-      throw wrong("The color must be [red, green, blue, alpha], each 0 to 255.", colour);
+  toImageData(color: Color = WHITE): ImageData {
+    if (!isNumbers(color, 4))
+      throw wrong("The color must be [red, green, blue, alpha], each 0 to 255.", color);
     const pixels = new Uint8ClampedArray(4 * this.width * this.height);
-    this.toArray().forEach((inside, at) => inside && pixels.set(colour, 4 * at));
+    this.toArray().forEach((inside, at) => inside && pixels.set(color, 4 * at));
     return new ImageData(pixels, this.width, this.height);
   }
 

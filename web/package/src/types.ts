@@ -2,7 +2,7 @@
 
 export type XY = [x: number, y: number];
 export type Box = [x0: number, y0: number, x1: number, y1: number];
-export type Colour = [red: number, green: number, blue: number, alpha: number]; // 0 to 255 each
+export type Color = [red: number, green: number, blue: number, alpha: number]; // 0 to 255 each
 
 /** A loaded image element, canvas, video element or bitmap, image data, an image file or its URL. */
 export type Photo =
@@ -100,7 +100,7 @@ export interface Mask {
   /** Row-major array of height * width values: 1 in the mask, 0 elsewhere. */
   toArray(): Uint8Array;
   /** The mask in one color (default: white) on a transparent background. */
-  toImageData(colour?: Colour): ImageData;
+  toImageData(color?: Color): ImageData;
   /** Outlines of the regions, simplified by at most `tolerance` pixels (default: exact). */
   polygons(tolerance?: number): Outline[];
 }

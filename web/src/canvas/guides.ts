@@ -10,11 +10,11 @@ export function drawGuides(context: CanvasRenderingContext2D, view: View, at: XY
   context.lineTo(x, view.height);
   context.moveTo(0, y);
   context.lineTo(view.width, y);
-  for (const [colour, width] of [
+  for (const [color, width] of [
     ["rgb(0 0 0 / 0.5)", 3],
     ["rgb(255 255 255 / 0.9)", 1],
   ] as const) {
-    context.strokeStyle = colour;
+    context.strokeStyle = color;
     context.lineWidth = width;
     context.stroke();
   }

@@ -9,8 +9,8 @@
 import type { Size } from "../model/geometry";
 import type { Mask } from "../state/work";
 import { rleHas, rleRuns } from "../masks/rle";
-import { maskColour, packed } from "./colours";
-import type { Palette } from "./colours";
+import { maskColor, packed } from "./colors";
+import type { Palette } from "./colors";
 import { samples } from "./view";
 import type { View } from "./view";
 
@@ -62,10 +62,10 @@ export class LabelMap {
     if (!goesOn) this.map.fill(0);
     for (let i = goesOn ? this.order.length : 0; i < order.length; i++) this.paint(order[i], i + 1);
     order.forEach((mask, i) => {
-      const colour = maskColour(mask, places.get(mask)!, layers.palette);
+      const color = maskColor(mask, places.get(mask)!, layers.palette);
       const beside = layers.only && !layers.only.has(mask.key);
-      this.fills[i + 1] = packed(colour, beside ? 0 : layers.fill * FILL[mask.state]);
-      this.edges[i + 1] = packed(colour, beside ? BESIDE : EDGE[mask.state]);
+      this.fills[i + 1] = packed(color, beside ? 0 : layers.fill * FILL[mask.state]);
+      this.edges[i + 1] = packed(color, beside ? BESIDE : EDGE[mask.state]);
     });
     this.order = order;
   }

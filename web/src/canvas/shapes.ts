@@ -5,8 +5,8 @@ import type { Ring } from "../masks/outline";
 import type { XY } from "../model/geometry";
 import type { Simple } from "../masks/simplify";
 import type { Click } from "../model/negative_clicks";
-import { packed } from "./colours";
-import type { Rgb } from "./colours";
+import { packed } from "./colors";
+import type { Rgb } from "./colors";
 import { samples } from "./view";
 import type { View } from "./view";
 
@@ -17,7 +17,7 @@ const scratch = document.createElement("canvas");
 let memory = new ArrayBuffer(0);
 
 export interface Paint {
-  colour: Rgb;
+  color: Rgb;
   fill: number;
   edge: number;
 }
@@ -60,7 +60,7 @@ export function paintPatch(view: View, patch: Patch, paint: Paint): Painted | nu
   const xs = samples(left, width, view.x + patch.x * step, step, patch.width);
   const ys = samples(top, height, view.y + patch.y * stepY, stepY, patch.height);
   const image = emptyImage(width, height);
-  shade(image, patch, xs, ys, packed(paint.colour, paint.fill), packed(paint.colour, paint.edge));
+  shade(image, patch, xs, ys, packed(paint.color, paint.fill), packed(paint.color, paint.edge));
   return { image, left, top };
 }
 
@@ -99,12 +99,12 @@ function shade(
 }
 
 /** A line with a dark rim, to be seen on any photo. */
-function rimmed(context: CanvasRenderingContext2D, colour: string, width = 1.5): void {
+function rimmed(context: CanvasRenderingContext2D, color: string, width = 1.5): void {
   context.lineJoin = "round";
   context.strokeStyle = "rgb(0 0 0 / 0.6)";
   context.lineWidth = width + 2;
   context.stroke();
-  context.strokeStyle = colour;
+  context.strokeStyle = color;
   context.lineWidth = width;
   context.stroke();
 }
@@ -143,13 +143,13 @@ export function drawBox(
   context: CanvasRenderingContext2D,
   view: View,
   box: readonly number[],
-  colour = "#fff",
+  color = "#fff",
 ): void {
   const [left, top] = view.toScreen([box[0], box[1]]);
   const [right, bottom] = view.toScreen([box[2], box[3]]);
   context.beginPath();
   context.rect(left, top, right - left, bottom - top);
-  rimmed(context, colour);
+  rimmed(context, color);
 }
 
 export function drawLine(
@@ -198,7 +198,7 @@ export function drawSimple(
   tried: readonly Simple[],
 ): void {
   for (const { patch, rings } of tried) {
-    drawPatch(context, view, patch, { colour: [...ACCENT], fill: 0.2, edge: 1 });
+    drawPatch(context, view, patch, { color: [...ACCENT], fill: 0.2, edge: 1 });
     for (const ring of rings) drawHandles(context, view, ring, -1);
   }
 }
@@ -208,12 +208,12 @@ export function drawDisc(
   view: View,
   centre: XY,
   radius: number,
-  colour: string,
+  color: string,
 ): void {
   const [x, y] = view.toScreen(centre);
   context.beginPath();
   context.arc(x, y, Math.max(1, radius * view.scale), 0, 2 * Math.PI);
-  rimmed(context, colour, 1);
+  rimmed(context, color, 1);
 }
 
 export function drawCross(context: CanvasRenderingContext2D, view: View, centre: XY): void {

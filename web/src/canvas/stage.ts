@@ -12,7 +12,7 @@ import { PanTool, PickTool } from "../tools/choosing";
 import { BoxTool, LassoTool, PointTool } from "../tools/prompting";
 import { clipped } from "../tools/tool";
 import type { Bench, Pointed, Tool } from "../tools/tool";
-import type { Rgb } from "./colours";
+import type { Rgb } from "./colors";
 import { Fingers } from "./fingers";
 import { drawGuides } from "./guides";
 import { addLayers } from "./layers";
@@ -330,16 +330,16 @@ export class Stage {
   }
 
   /** The color of the object in the making: its class's, or that of none. */
-  private colour({ state, draft }: Editor): Rgb {
+  private color({ state, draft }: Editor): Rgb {
     const label = (isEmpty(draft) ? activeLabel(state) : state.label).trim();
-    return label ? this.session.labels.colour(label) : [...UNNAMED];
+    return label ? this.session.labels.color(label) : [...UNNAMED];
   }
 
   private drawPreview(): void {
     const patch = this.bench()?.editor.preview?.candidates[0].patch ?? null;
     const { editor } = this.session;
-    const colour = editor ? this.colour(editor) : UNNAMED;
-    this.preview.show(patch, this.view, { colour: [...colour], fill: 0.4, edge: 0.95 });
+    const color = editor ? this.color(editor) : UNNAMED;
+    this.preview.show(patch, this.view, { color: [...color], fill: 0.4, edge: 0.95 });
     this.dimmed = patch !== null;
   }
 
@@ -355,14 +355,14 @@ export class Stage {
     const outlined = (mask: Mask | null, fill: number) => {
       if (!mask) return;
       if (!this.patches.has(mask)) this.patches.set(mask, rleToPatch(mask.rle));
-      drawPatch(context, view, this.patches.get(mask)!, { colour: [...WHITE], fill, edge: 1 });
+      drawPatch(context, view, this.patches.get(mask)!, { color: [...WHITE], fill, edge: 1 });
     };
     outlined(editor.hovered, 0.2);
     const { tried } = this.session.simplifying;
     if (!draft.fixes) for (const mask of editor.selection) outlined(mask, tried.length ? 0 : 0.28);
     drawSimple(context, view, tried);
     const fill = this.dimmed ? 0.25 : 0.5;
-    drawPatch(context, view, looks.patch, { colour: this.colour(editor), fill, edge: 1 });
+    drawPatch(context, view, looks.patch, { color: this.color(editor), fill, edge: 1 });
     if (draft.box) drawBox(context, view, draft.box);
     if (draft.lasso) drawLine(context, view, draft.lasso, true);
     drawClicks(context, view, draft.clicks, looks.violated);

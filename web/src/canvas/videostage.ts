@@ -242,7 +242,7 @@ export function drawFound(
   const map = new LabelMap(size);
   const only = work.clip && new Set([String(work.chosen)]);
   const look = { masks: true, proposals: true, fill: 0.45, outline: 2, least: null, only };
-  const palette = (name: string) => work.colour(Number(name));
+  const palette = (name: string) => work.color(Number(name));
   const whole = masks.filter(({ rle }) => rle.size.join() === size.join());
   map.set(whole, { ...look, palette }, null);
   map.draw(context, view);

@@ -86,13 +86,13 @@ export function compositeBar(session: Session, stage: Stage): HTMLElement {
   return element;
 }
 
-function rowOf(colour: string): Row {
-  const name = h("span", {}, colour);
-  const channel = h("select", { class: "modes", "aria-label": `${colour} channel` });
+function rowOf(color: string): Row {
+  const name = h("span", {}, color);
+  const channel = h("select", { class: "modes", "aria-label": `${color} channel` });
   const [low, high] = ["from", "to"].map((what) =>
-    h("input", { type: "number", step: "any", "aria-label": `${colour} ${what}` }),
+    h("input", { type: "number", step: "any", "aria-label": `${color} ${what}` }),
   );
-  const white = h("input", { type: "range", step: "any", "aria-label": `${colour} white level` });
+  const white = h("input", { type: "range", step: "any", "aria-label": `${color} white level` });
   const element = h("div", {}, name, channel, low, "to", high, white);
   return { name, channel, low, high, white, element };
 }

@@ -1,6 +1,6 @@
 /** The masks of the photo: their layers, the slider over proposals, and the list. */
 
-import { css, maskColour } from "../canvas/colours";
+import { css, maskColor } from "../canvas/colors";
 import { scoreOf } from "../state/everything";
 import { selectTo } from "../state/selecting";
 import type { Session } from "../state/session";
@@ -117,9 +117,9 @@ export function maskList(session: Session): HTMLElement {
     const last = Math.min(shown.length, first + Math.ceil(list.clientHeight / ROW) + 4);
     const seen = shown.slice(first, last);
     const places = new Map(masks.map((mask, i) => [mask, i]));
-    const colour = (m: Mask) => m.label !== null && session.labels.colour(m.label);
+    const color = (m: Mask) => m.label !== null && session.labels.color(m.label);
     const looks = seen
-      .map((m) => [m.key, m.label, JSON.stringify(m.notes), colour(m), m.score, m.state, m.area])
+      .map((m) => [m.key, m.label, JSON.stringify(m.notes), color(m), m.score, m.state, m.area])
       .map((parts, i) => [...parts, places.get(seen[i])].join())
       .join();
     fill(lines, `${first} ${editor?.state.selected} ${editor?.state.also} ${looks}`, () =>
@@ -146,7 +146,7 @@ export function maskList(session: Session): HTMLElement {
 
 function line(session: Session, mask: Mask, place: number, top: number): HTMLElement {
   const dot = h("i", { class: mask.state === "proposed" ? "dot hollow" : "dot" });
-  dot.style.setProperty("--colour", css(maskColour(mask, place, session.labels.colour)));
+  dot.style.setProperty("--color", css(maskColor(mask, place, session.labels.color)));
   const selected = session.editor?.selection.includes(mask) ?? false;
   const score = mask.score === null ? "manual" : scoreOf(mask).toFixed(2);
   const element = h(

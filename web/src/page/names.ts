@@ -91,10 +91,10 @@ function row(
   work: Work,
   said: HTMLElement,
 ): HTMLElement {
-  const { name, colour, masks } = one;
-  const picker = h("input", { type: "color", value: colour, "aria-label": `Color of ${name}` });
+  const { name, color, masks } = one;
+  const picker = h("input", { type: "color", value: color, "aria-label": `Color of ${name}` });
   picker.addEventListener("change", () => {
-    void work(session.labels.change(name, { colour: picker.value }));
+    void work(session.labels.change(name, { color: picker.value }));
   });
   const field = h("input", { class: "label", type: "text", value: name });
   field.setAttribute("aria-label", `Class ${place + 1}`);

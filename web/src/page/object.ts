@@ -40,9 +40,9 @@ export function objectCard(session: Session, kept: () => void, names: () => void
     fill(known, all.map((one) => one.name).join("\n"), () =>
       all.map(({ name }) => h("option", { value: name })),
     );
-    const looks = JSON.stringify([shown, all.map(({ name, colour }) => [name, colour])]);
+    const looks = JSON.stringify([shown, all.map(({ name, color }) => [name, color])]);
     fill(chips, looks, () =>
-      all.map(({ name, colour }, place) => chip(session, name, colour, place, name === shown)),
+      all.map(({ name, color }, place) => chip(session, name, color, place, name === shown)),
     );
     if (document.activeElement !== label && label.value !== shown) label.value = shown;
     label.disabled = !session.editor;
@@ -101,13 +101,13 @@ function suggestion(
 function chip(
   session: Session,
   name: string,
-  colour: string,
+  color: string,
   place: number,
   chosen: boolean,
 ): HTMLElement {
   const dot = h("i", { class: "dot" });
-  dot.style.background = colour;
-  dot.style.setProperty("--colour", colour);
+  dot.style.background = color;
+  dot.style.setProperty("--color", color);
   const again = () => session.there(() => session.editor?.name(chosen ? "" : name));
   return h(
     "button",

@@ -269,8 +269,8 @@ async function write(
 ): Promise<void> {
   said.textContent = "Writing …";
   try {
-    const objects = work.objects.map(({ number, name, colour }) => ({
-      ...{ object: number, name, colour },
+    const objects = work.objects.map(({ number, name, color }) => ({
+      ...{ object: number, name, color },
     }));
     const title = `${work.title.replace(/\.(nii|gz|nrrd|mg[hz]|tiff?|zip|dcm)\b/gi, "")}-labels`;
     const { name, blob } = await work.scan.write({ ending, title, objects });

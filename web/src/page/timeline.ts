@@ -1,6 +1,6 @@
 /** The timeline: which frames are done, objects' states, frames to look at, where one is. */
 
-import { css } from "../canvas/colours";
+import { css } from "../canvas/colors";
 import type { VideoWork } from "../state/videowork";
 import type { Direction } from "../state/said";
 import type { Cell } from "../state/tracks";
@@ -142,26 +142,20 @@ function drawRows(videoWork: VideoWork, canvas: HTMLCanvasElement, width: number
   const context = canvas.getContext("2d")!;
   context.scale(ratio, ratio);
   const style = getComputedStyle(canvas);
-  const colour = (name: string) => style.getPropertyValue(name);
+  const color = (name: string) => style.getPropertyValue(name);
   const count = Math.max(1, Math.min(videoWork.length, Math.floor(width)));
   const step = width / count;
   const marks = Array<boolean>(count).fill(false);
   videoWork.objects.forEach(({ number }, row) => {
     const top = HEAD + row * ROW;
-    context.fillStyle = colour("--raised");
+    context.fillStyle = color("--raised");
     context.fillRect(0, top + 2, width, ROW - 4);
     videoWork.tracks.cells(number, videoWork.length, count, videoWork.first).forEach((cell, i) => {
       marks[i] ||= cell.doubtful;
-      drawCell(
-        context,
-        cell,
-        [i * step, top, step],
-        css(videoWork.colour(number)),
-        colour("--text"),
-      );
+      drawCell(context, cell, [i * step, top, step], css(videoWork.color(number)), color("--text"));
     });
   });
-  context.fillStyle = colour("--warn");
+  context.fillStyle = color("--warn");
   marks.forEach((marked, i) => {
     if (!marked) return;
     const middle = (i + 0.5) * step;
@@ -172,7 +166,7 @@ function drawRows(videoWork: VideoWork, canvas: HTMLCanvasElement, width: number
     context.fill();
   });
   const x = ((videoWork.frame - videoWork.first + 0.5) / videoWork.length) * width;
-  context.fillStyle = colour("--text");
+  context.fillStyle = color("--text");
   context.fillRect(Math.round(x) - 1, 0, 2, height);
 }
 
@@ -181,14 +175,14 @@ function drawCell(
   context: CanvasRenderingContext2D,
   cell: Cell,
   [x, top, width]: number[],
-  colour: string,
+  color: string,
   mark: string,
 ): void {
   const gap = width > 4 ? 1 : 0;
   const thick = { visible: ROW - 4, back: ROW - 4, occluded: 6, lost: 2 };
   if (cell.state) {
     const height = thick[cell.state];
-    context.fillStyle = colour;
+    context.fillStyle = color;
     context.fillRect(x, top + (ROW - height) / 2, width - gap, height);
   }
   if (cell.prompted) {

@@ -38,7 +38,7 @@ export interface VideoPlace {
 /** The video that a reload has left, or null. */
 export function keptVideo(): KeptVideo | null {
   const kept = sessionStorage.getItem(KEPT);
-  return kept === null ? null : (JSON.parse(kept) as KeptVideo);
+  return kept === null ? null : (JSON.parse(kept.replaceAll('"colour":', '"color":')) as KeptVideo);
 }
 
 export function forgetVideo(): void {

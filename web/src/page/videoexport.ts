@@ -7,7 +7,7 @@ import type { VideoWish } from "../store/videos";
 import { download } from "./export";
 
 const FORMATS: [name: string, title: string, about: string][] = [
-  ["film", "Video", "a video file with the timing and sound of the original"],
+  ["video", "Video", "a video file with the timing and sound of the original"],
   ["sav", "SA-V", "one JSON file with the RLE mask of every object in every frame"],
   ["davis", "DAVIS", "ZIP file with one palette PNG per frame; pixel values are object numbers"],
   ["coco", "COCO", "one JSON file with RLE masks and classes; each frame is an image"],
@@ -18,9 +18,9 @@ const LOOKS: [name: string, title: string][] = [
   ["overlay", "Video with masks overlaid (MP4)"],
   ["masks", "Masks on black (MP4)"],
   ["blur", "Objects blurred (MP4)"],
-  ["colour", "Objects in one color (MP4)"],
+  ["color", "Objects in one color (MP4)"],
   ["background-blur", "Background blurred (MP4)"],
-  ["background-colour", "Background in one color (MP4)"],
+  ["background-color", "Background in one color (MP4)"],
   ["cutout", "Objects on a transparent background (WebM)"],
 ];
 const LOOK_MS = 500; // between two looks at how far the file is
@@ -34,13 +34,13 @@ export function exportVideoDialog(videoWork: VideoWork, keep: (() => void) | nul
   const row = (id: string, title: string) => h("label", { for: id }, title);
   const format = choice("video-format", FORMATS);
   const look = choice("video-look", LOOKS);
-  const colour = h("input", { type: "color", value: "#000000", id: "video-colour" });
+  const color = h("input", { type: "color", value: "#000000", id: "video-color" });
   const about = h("p", { class: "dim small" });
-  const [lookRow, colourRow] = [row(look.id, "Style"), row(colour.id, "Color")];
+  const [lookRow, colorRow] = [row(look.id, "Style"), row(color.id, "Color")];
   const tell = () => {
     about.textContent = FORMATS.find(([name]) => name === format.value)![2];
-    lookRow.hidden = look.hidden = format.value !== "film";
-    colourRow.hidden = colour.hidden = look.hidden || !look.value.endsWith("colour");
+    lookRow.hidden = look.hidden = format.value !== "video";
+    colorRow.hidden = color.hidden = look.hidden || !look.value.endsWith("color");
   };
   format.addEventListener("change", tell);
   look.addEventListener("change", tell);
@@ -61,8 +61,8 @@ export function exportVideoDialog(videoWork: VideoWork, keep: (() => void) | nul
     h("div", {}, format, about, warning),
     lookRow,
     look,
-    colourRow,
-    colour,
+    colorRow,
+    color,
     h("span", {}),
     h("button", { class: "button primary large", type: "submit" }, "Export"),
   );
@@ -71,7 +71,7 @@ export function exportVideoDialog(videoWork: VideoWork, keep: (() => void) | nul
     event.preventDefault();
     if (leaving) return;
     leaving = new AbortController();
-    const wish = { format: format.value, look: look.value, colour: colour.value };
+    const wish = { format: format.value, style: look.value, color: color.value };
     void run(videoWork, wish as Wish, said, leaving).finally(() => (leaving = null));
   });
   const element = dialog("Export", form, said);
@@ -85,7 +85,7 @@ export function exportVideoDialog(videoWork: VideoWork, keep: (() => void) | nul
   element.append(h("p", { class: "dim small" }, why), save);
 }
 
-type Wish = Pick<VideoWish, "format" | "look" | "colour">;
+type Wish = Pick<VideoWish, "format" | "style" | "color">;
 
 /** Have the file written, telling how far it is, and download it. */
 async function run(
@@ -105,10 +105,10 @@ async function run(
     );
   const clock = setInterval(look, LOOK_MS);
   try {
-    const objects = videoWork.objects.map(({ number, name, colour }) => ({
+    const objects = videoWork.objects.map(({ number, name, color }) => ({
       object: number,
       name,
-      colour,
+      color,
     }));
     const title = videoWork.title.replace(/\.\w+$/, "");
     const full = { ...wish, title, objects };

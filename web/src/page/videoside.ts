@@ -129,21 +129,21 @@ function objectRow(videoWork: VideoWork, number: number, back: () => void): HTML
     event.stopPropagation();
     back();
   });
-  const colour = h("input", { type: "color", "aria-label": `Color of object ${number}` });
-  colour.addEventListener("input", () => videoWork.change(number, { colour: colour.value }));
+  const color = h("input", { type: "color", "aria-label": `Color of object ${number}` });
+  color.addEventListener("input", () => videoWork.change(number, { color: color.value }));
   const state = h("span", { class: "badge" });
   const away = iconButton("trash", `Remove object ${number}`, "", () => {
     void videoWork.removeObject(number);
   });
   const far = h("span", { class: "badge far" });
-  const parts = [pick, name, colour, state, far, away];
+  const parts = [pick, name, color, state, far, away];
   return h("div", { class: "video-object", role: "listitem" }, ...parts);
 }
 
 function showRow(
   videoWork: VideoWork,
   row: HTMLElement,
-  { number, name, colour }: VideoObject,
+  { number, name, color }: VideoObject,
 ): void {
   const [pick, field, picker, badge, far, away] = row.children as unknown as [
     HTMLButtonElement,
@@ -162,9 +162,9 @@ function showRow(
   pick.setAttribute("aria-pressed", chosen);
   pick.setAttribute("aria-label", `Select ${videoWork.nameOf(number)}`);
   row.dataset.chosen = chosen;
-  (pick.firstElementChild as HTMLElement).style.setProperty("--colour", colour);
+  (pick.firstElementChild as HTMLElement).style.setProperty("--color", color);
   if (document.activeElement !== field) field.value = name;
-  picker.value = colour;
+  picker.value = color;
   const here = videoWork.masksAt(videoWork.frame);
   const found = here.find(([object]) => object === number)?.[1];
   const text = found ? STATES[found.state] : "–";
@@ -183,7 +183,7 @@ function drawDoubts(videoWork: VideoWork, element: HTMLElement, count: HTMLEleme
     ...shown.map(({ frame, object, doubts }) => {
       const why = doubts.map((doubt) => DOUBTS[doubt] ?? doubt).join(", ");
       const dot = h("i", { class: "dot" });
-      dot.style.setProperty("--colour", videoWork.object(object)?.colour ?? "#fff");
+      dot.style.setProperty("--color", videoWork.object(object)?.color ?? "#fff");
       return h(
         "button",
         {

@@ -1,6 +1,6 @@
 /** The project's side of an open video: its tracks, verdicts on them, and what is stored. */
 
-import { nthColour, toHex } from "../canvas/colours";
+import { nthColor, toHex } from "../canvas/colors";
 import { framed } from "../store/clips";
 import type { ClipEntry, Clips, TrackEntry, TrackVerdict } from "../store/clips";
 import { StoreError } from "../store/store";
@@ -57,7 +57,7 @@ export class ClipWork {
     for (const { id, object } of this.entries) work.tracks.store(object, await clips.masks(id));
     if (!this.entries.length) return;
     work.objects = this.entries.map(({ object, label }, i) => ({
-      ...{ number: object, name: label ?? "", colour: toHex(nthColour(i)) },
+      ...{ number: object, name: label ?? "", color: toHex(nthColor(i)) },
     }));
     const asked = object === null ? await clips.next(entry.id, null) : this.of(object);
     work.chosen = (this.entries.find(({ id }) => id === asked?.id) ?? this.entries[0]).object;
@@ -266,8 +266,8 @@ export class ClipWork {
     if (this.work.object(entry.object)) {
       return this.work.change(entry.object, { name: entry.label ?? "" });
     }
-    const colour = toHex(nthColour(entry.object));
-    this.work.objects.push({ number: entry.object, name: entry.label ?? "", colour });
+    const color = toHex(nthColor(entry.object));
+    this.work.objects.push({ number: entry.object, name: entry.label ?? "", color });
   }
 
   /** A track that has other masks now. */

@@ -10,8 +10,8 @@ export interface Composite {
 }
 
 /** How many channels can be put together: those that have names, or the grey of a deep picture. */
-export function mixable({ channels, deep, colours }: Planes): number {
-  return channels.length || (deep && colours ? 1 : 0);
+export function mixable({ channels, deep, colors }: Planes): number {
+  return channels.length || (deep && colors ? 1 : 0);
 }
 
 /** The first three channels; a single one is grey. */

@@ -36,13 +36,13 @@ export async function findHere(session: Session, question: SearchBody): Promise<
     await editor.settled();
     await outbox.flush();
     const answer = await store.find(editor.entry.id, question, editor.sight.asked);
-    const { records, there, untrained = [] } = answer;
+    const { records, existing, untrained = [] } = answer;
     const keys = outbox.learnAll(records);
     const found = records.map((record, i) => toMask(record, keys[i]));
     if (found.length) propose(session.db, editor, "find", found, true);
     if (found.length) selectMany(editor, keys);
-    const more = there
-      ? ` ${there} more already ${there === 1 ? "has a mask" : "have masks"}.`
+    const more = existing
+      ? ` ${existing} more already ${existing === 1 ? "has a mask" : "have masks"}.`
       : "";
     const none = `No new objects found in this image.${more}${untrainedText(untrained)}`;
     session.say(

@@ -1,7 +1,7 @@
 /** The names of the project: known at once everywhere in the page, kept by the store. */
 
-import { fromHex, freeColour, nthColour } from "../canvas/colours";
-import type { Rgb } from "../canvas/colours";
+import { fromHex, freeColor, nthColor } from "../canvas/colors";
+import type { Rgb } from "../canvas/colors";
 import { StoreError } from "../store/store";
 import type { LabelChange, LabelEntry, LabelFate, Store } from "../store/store";
 
@@ -22,18 +22,18 @@ export class Labels {
     this.changed();
   }
 
-  readonly colour = (name: string): Rgb => {
+  readonly color = (name: string): Rgb => {
     const place = this.entries.findIndex((one) => one.name === name);
-    return place < 0 ? nthColour(this.entries.length) : fromHex(this.entries[place].colour);
+    return place < 0 ? nthColor(this.entries.length) : fromHex(this.entries[place].color);
   };
 
   /** Take up a name; while the server is away the mask that has it will tell it. */
   async learn(name: string): Promise<void> {
     if (!name || this.entries.some((one) => one.name === name)) return;
-    const colour = freeColour(this.entries.map((one) => one.colour));
-    this.set([...this.entries, { name, colour, masks: 0 }]);
+    const color = freeColor(this.entries.map((one) => one.color));
+    this.set([...this.entries, { name, color, masks: 0 }]);
     try {
-      this.set(await this.store.addLabel(name, colour));
+      this.set(await this.store.addLabel(name, color));
     } catch (error) {
       if (!(error instanceof StoreError)) throw error;
     }

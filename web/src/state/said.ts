@@ -7,7 +7,7 @@ import type { Way } from "./tracks";
 export interface VideoObject {
   number: number;
   name: string;
-  colour: string; // #rrggbb
+  color: string; // #rrggbb
 }
 
 /** One thing that was said of an object on a frame. */

@@ -94,13 +94,13 @@ export async function turnChannel(session: Session, step: number): Promise<void>
   const { planes, channel } = editor.sight;
   const looks = looksAt(editor.sight);
   if (looks.length < 2) return session.say("This image has only one channel.");
-  const place = looks.indexOf(planes.colours ? channel : (channel ?? 0));
+  const place = looks.indexOf(planes.colors ? channel : (channel ?? 0));
   await session.showChannel(looks[(place + step + looks.length) % looks.length]);
 }
 
 /** The looks at a page: null for the photo's own colors, its channels, and several in one. */
 export function looksAt({ planes, channel }: Sight): Channel[] {
-  const own = [...(planes.colours ? [null] : []), ...planes.channels.keys()];
+  const own = [...(planes.colors ? [null] : []), ...planes.channels.keys()];
   const count = mixable(planes);
   if (!count) return own;
   return [...own, typeof channel === "string" ? channel : compositeToQuery(firstComposite(count))];

@@ -137,7 +137,7 @@ export class Session implements EditorHost {
   granularity = () => this.part;
   layers = (): Layers => ({
     ...this.shown,
-    palette: this.labels.colour,
+    palette: this.labels.color,
     fill: this.look.fill,
     outline: this.look.outline,
     least: this.least,

@@ -1,7 +1,7 @@
 /** The open video: its objects, what was said of them, what is known, how it is followed. */
 
-import { fromHex, nthColour, toHex } from "../canvas/colours";
-import type { Rgb } from "../canvas/colours";
+import { fromHex, nthColor, toHex } from "../canvas/colors";
+import type { Rgb } from "../canvas/colors";
 import type { VideoFacts } from "../store/videos";
 import type { ClipWork } from "./clipwork";
 import { isBegun, renew, wake } from "./correcting";
@@ -15,14 +15,14 @@ import type { Doubtful, Found, Way } from "./tracks";
 export class VideoWork extends Screen {
   readonly tracks = new Tracks();
   readonly simplifying = new Simplifying(onFrame(this));
-  objects: VideoObject[] = [{ number: 1, name: "", colour: toHex(nthColour(0)) }];
+  objects: VideoObject[] = [{ number: 1, name: "", color: toHex(nthColor(0)) }];
   chosen = 1; // the object that clicks are about
   said: Said[] = [];
   toolName: VideoTool = "point";
   subtracting: number | null = null; // the object that clicks take away from; for fingers
   direction: Direction = "forward";
   following: Way | null = null;
-  private toldFault: string | null = null; // of the file, which may be known from the start
+  private shownError: string | null = null; // of the file, which may be known from the start
   asking = 0; // requests under way about clicks
   reopen: (() => void) | null = null; // the clip, in a new session
   clip: ClipWork | null = null; // the project's side of the video
@@ -53,7 +53,7 @@ export class VideoWork extends Screen {
     return alone ? name : `${name} ${number}`;
   }
 
-  colour = (number: number): Rgb => fromHex(this.object(number)?.colour ?? "#ffffff");
+  color = (number: number): Rgb => fromHex(this.object(number)?.color ?? "#ffffff");
 
   /** What is to be looked at; of a clip, where one track is judged at a time, of the chosen one. */
   get doubts(): readonly Doubtful[] {
@@ -85,7 +85,7 @@ export class VideoWork extends Screen {
       return this.changed();
     }
     const number = Math.max(0, ...this.objects.map((one) => one.number)) + 1;
-    this.objects.push({ number, name: "", colour: toHex(nthColour(number - 1)) });
+    this.objects.push({ number, name: "", color: toHex(nthColor(number - 1)) });
     this.chosen = number;
     this.changed();
   }
@@ -247,7 +247,7 @@ export class VideoWork extends Screen {
       this.fail(error);
     }
     this.following = null;
-    if (this.facts.fault !== this.toldFault) this.say(`${(this.toldFault = this.facts.fault)}.`);
+    if (this.facts.error !== this.shownError) this.say(`${(this.shownError = this.facts.error)}.`);
     this.changed();
     this.redraw();
   }

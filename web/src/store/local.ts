@@ -1,6 +1,6 @@
 /** A project that lives in this browser: photos from the user's disk, work in IndexedDB. */
 
-import { freeColour } from "../canvas/colours";
+import { freeColor } from "../canvas/colors";
 import { OWN_FORMATS, archive } from "../export/archive";
 import { PHOTO, base, readAnnotations } from "../export/reading";
 import type { CocoRle, Rle } from "../masks/rle";
@@ -31,6 +31,8 @@ export interface Kept extends SavedRecord {
   reviewed?: Verdict;
   before?: Kept; // what it was when it was judged
 }
+
+type StoredLabel = Omit<LabelEntry, "color"> & { colour: string };
 
 const THUMBNAIL = 160; // pixels
 const ALIKE = 0.97; // IoU from which an imported mask is one that the image has
@@ -339,35 +341,36 @@ export class LocalStore implements Store {
   // ------------------------------------------------------------------------------------ the names
 
   async labels(): Promise<LabelEntry[]> {
-    const row = await this.db.get<{ labels: LabelEntry[] }>("settings", "labels");
-    const known = row?.labels ?? [];
+    const row = await this.db.get<{ labels: StoredLabel[] }>("settings", "labels");
+    const known = (row?.labels ?? []).map(({ colour, ...one }) => ({ ...one, color: colour }));
     const counts = new Map<string, number>();
     for (const { label, state } of await this.db.all<Kept>("records")) {
       if (label !== null && state !== "rejected") counts.set(label, (counts.get(label) ?? 0) + 1);
     }
     for (const name of counts.keys()) {
       if (known.some((one) => one.name === name)) continue;
-      known.push({ name, colour: freeColour(known.map((one) => one.colour)), masks: 0 });
+      known.push({ name, color: freeColor(known.map((one) => one.color)), masks: 0 });
     }
     return known.map((one) => ({ ...one, masks: counts.get(one.name) ?? 0 }));
   }
 
   private async keepLabels(labels: LabelEntry[]): Promise<LabelEntry[]> {
-    await this.db.keep("settings", { name: "labels", labels });
+    const rows = labels.map(({ color, ...one }): StoredLabel => ({ ...one, colour: color }));
+    await this.db.keep("settings", { name: "labels", labels: rows });
     return this.labels();
   }
 
-  async addLabel(name: string, colour: string): Promise<LabelEntry[]> {
+  async addLabel(name: string, color: string): Promise<LabelEntry[]> {
     const known = await this.labels();
     if (known.some((one) => one.name === name)) return known;
-    return this.keepLabels([...known, { name, colour, masks: 0 }]);
+    return this.keepLabels([...known, { name, color, masks: 0 }]);
   }
 
-  async changeLabel(name: string, { to, colour, place }: LabelChange): Promise<LabelEntry[]> {
+  async changeLabel(name: string, { to, color, place }: LabelChange): Promise<LabelEntry[]> {
     let known = await this.labels();
     const one = known.find((other) => other.name === name);
     if (!one) throw new StoreError("refused", `The project has no class ${name}.`);
-    if (colour !== undefined) one.colour = colour;
+    if (color !== undefined) one.color = color;
     if (place !== undefined) {
       known = known.filter((other) => other !== one);
       known.splice(place, 0, one);

@@ -69,7 +69,7 @@ export interface CountsBody {
 /** An exemplar: a mask of the project, or a `point`, `box` or `mask` on an image. */
 export interface ExampleBody {
   record?: number | null;
-  photo?: number | null;
+  image_id?: number | null;
   page?: number | null;
   image?: string | null;
   point?: [number, number] | null;
@@ -98,7 +98,7 @@ export interface Failure {
 /** New proposals and proposals that received a class, and the number of known objects. */
 export interface FindsBody {
   records: KeptMaskBody[];
-  there: number;
+  existing: number;
   untrained?: string[]; // names without training images: their scores are less accurate
 }
 
@@ -187,7 +187,7 @@ export interface KnownNamesBody {
 /** A class, its color as #rrggbb, and the number of its masks. */
 export interface Label {
   name: string;
-  colour: string;
+  color: string;
   masks: number;
 }
 
@@ -249,7 +249,7 @@ export interface MeasuresBody {
 export interface NamedObjectBody {
   object: number;
   name?: string;
-  colour?: string;
+  color?: string;
 }
 
 /** The videos on the server, and the limits of a session. */
@@ -296,7 +296,7 @@ export interface PlanesBody {
   first: number; // the page that is shown by default
   pages: PageBody[];
   channels: string[]; // names of the channels of each page
-  colours: boolean; // the image can also be shown without selecting a channel
+  colors: boolean; // the image can also be shown without selecting a channel
   pixel: PixelSize | null; // pixel size as stored in the file; null if missing
   deep: boolean;
   file: string; // version of the file; changes with its content
@@ -408,10 +408,10 @@ export interface VerdictBody {
 
 /** The format, the title of the video, and the names and colors of the objects. */
 export interface VideoExportBody {
-  format: "sav" | "davis" | "coco" | "jsonl" | "film";
-  look?:
-    "overlay" | "masks" | "blur" | "colour" | "background-blur" | "background-colour" | "cutout";
-  colour?: string;
+  format: "sav" | "davis" | "coco" | "jsonl" | "video";
+  style?:
+    "overlay" | "masks" | "blur" | "color" | "background-blur" | "background-color" | "cutout";
+  color?: string;
   title?: string;
   objects?: NamedObjectBody[];
 }
@@ -427,7 +427,7 @@ export interface VideoStateBody {
   objects: number[];
   known: Record<string, number[][]>;
   doubtful: (number | string[])[][]; // low-confidence masks as [frame, object, warnings]
-  fault: string | null; // reason if not all frames of the video can be read
+  error: string | null; // reason if not all frames of the video can be read
   seconds_left: number;
 }
 

@@ -317,8 +317,8 @@ export class ServerStore implements Store {
     return this.named("GET");
   }
 
-  addLabel(name: string, colour: string): Promise<LabelEntry[]> {
-    return this.named("POST", { name, colour });
+  addLabel(name: string, color: string): Promise<LabelEntry[]> {
+    return this.named("POST", { name, color });
   }
 
   changeLabel(name: string, change: LabelChange): Promise<LabelEntry[]> {

@@ -30,7 +30,7 @@ export type Stage = ProjectAnswer["stage"];
 export type Arm = "model" | "control"; // with the model, or by hand; of this page alone
 export type Status = FoundMaskBody["state"];
 export type Verdict = VerdictBody["verdict"];
-export type LabelChange = { to?: string; colour?: string; place?: number };
+export type LabelChange = { to?: string; color?: string; place?: number };
 export type LabelFate = NonNullable<LabelFateBody["masks"]>; // of the masks of a name that goes
 export type ImageEntry = Omit<ImageRow, "group" | "status"> & { status: string };
 export type ReviewItem = Omit<ReviewBody, "page"> & { page?: number };
@@ -63,7 +63,7 @@ export const ONE_PLANE: Planes = {
   first: 0,
   pages: [{ page: 0, name: "" }],
   channels: [],
-  colours: true,
+  colors: true,
   pixel: null,
   deep: false,
 };
@@ -147,7 +147,7 @@ export interface Store {
   /** Add the masks of a file. */
   import(file: File): Promise<Imported>;
   labels(): Promise<LabelEntry[]>;
-  addLabel(name: string, colour: string): Promise<LabelEntry[]>;
+  addLabel(name: string, color: string): Promise<LabelEntry[]>;
   changeLabel(name: string, change: LabelChange): Promise<LabelEntry[]>;
   deleteLabel(name: string, masks: LabelFate): Promise<LabelEntry[]>;
 }

@@ -77,7 +77,7 @@ export class Videos {
   /** Say what is meant on a frame, in place of what was said there before. */
   prompt(name: string, prompt: Prompt): Promise<Found & { known: Stretch[] }> {
     const said = Object.fromEntries(Object.entries(prompt).filter(([, value]) => value !== null));
-    const body = { ...said, anew: true };
+    const body = { ...said, replace: true };
     return this.server.json(`api/videos/${name}/prompts`, "POST", body, undefined, true);
   }
 

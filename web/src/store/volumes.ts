@@ -115,7 +115,7 @@ export class Scan extends Videos {
       known: Object.fromEntries(
         Object.entries(state.known).map(([object, known]) => [object, this.stretches(known)]),
       ),
-      fault: null,
+      error: null,
       seconds_left: state.seconds_left,
     };
   }
@@ -153,7 +153,7 @@ export class Scan extends Videos {
   ): Promise<Found & { known: Stretch[] }> {
     const said = Object.fromEntries(Object.entries(prompt).filter(([, value]) => value !== null));
     const [axis, slice] = this.place(frame);
-    const body = { ...said, axis: AXES[axis], slice, anew: true };
+    const body = { ...said, axis: AXES[axis], slice, replace: true };
     const path = `${this.path}/prompts`;
     const answer = await this.server.json<PromptedSliceBody>(path, "POST", body, undefined, true);
     const found = answer as unknown as Found; // the states are words that the server chose

@@ -1,6 +1,6 @@
 /** Tools that need no model: brush and eraser, polygon. */
 
-import { css } from "../canvas/colours";
+import { css } from "../canvas/colors";
 import { drawDisc, drawHandles, drawLine } from "../canvas/shapes";
 import type { Ring } from "../masks/outline";
 import type { XY } from "../model/geometry";
@@ -60,8 +60,8 @@ export class BrushTool implements Tool {
       context.strokeStyle = css(paints ? [61, 139, 255] : [240, 70, 75], 0.5);
       context.stroke();
     }
-    const colour = paints ? "#fff" : "#ff8a8d";
-    if (this.over) drawDisc(context, view, this.over, session.brush, colour);
+    const color = paints ? "#fff" : "#ff8a8d";
+    if (this.over) drawDisc(context, view, this.over, session.brush, color);
   }
 }
 

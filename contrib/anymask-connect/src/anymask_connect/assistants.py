@@ -44,10 +44,10 @@ KEPT = 4  # number of open images with embeddings and masks
 SIDE = 512  # longer side of returned images, in pixels
 LISTED = 200  # maximum number of image names per response
 MAX_BYTES = 200_000_000  # maximum size of an image file
-OUTSIDE = "This image is not in the shared folders. Call list_photos to get the available names."
+OUTSIDE = "This image is not in the shared folders. Call list_images to get the available names."
 
 INSTRUCTIONS = """\
-Segment objects in the user's images. Use the image names that list_photos returns. Points are
+Segment objects in the user's images. Use the image names that list_images returns. Points are
 (x, y) and boxes (x0, y0, x1, y1), in pixels of the original image from its upper left corner.
 Returned images may be smaller: multiply coordinates that you read from them by
 pixels_per_shown_pixel. Each mask has a number; pass it to refine or cut_out. Run lengths use
@@ -76,7 +76,7 @@ def assistant_server(
     desk = McpSession(model, Folders(folders), reader, None if out is None else read_folder(out))
     server = MCPServer("anymask", version=__version__, instructions=INSTRUCTIONS)
     for method in (
-        desk.list_photos, desk.open_photo, desk.find, desk.click, desk.box, desk.everything,
+        desk.list_images, desk.open_image, desk.find, desk.click, desk.box, desk.everything,
         desk.refine, desk.cut_out,
     ):  # fmt: skip
         reads = method != desk.cut_out or out is None
@@ -245,7 +245,7 @@ class OpenPhoto:
         some = [self.masks[number] for number in numbers]
         hw = (self.pixels.shape[0], self.pixels.shape[1])
         facts = {
-            "photo": self.name, "width": hw[1], "height": hw[0], **more,
+            "image": self.name, "width": hw[1], "height": hw[0], **more,
             "masks": [
                 {
                     "mask": number,
@@ -274,52 +274,52 @@ class McpSession:
         self._open: OrderedDict[Path, OpenPhoto] = OrderedDict()
         self._asking = threading.RLock()
 
-    def list_photos(self, start: int = 0) -> Answer:
+    def list_images(self, start: int = 0) -> Answer:
         """List the image names, 200 at a time. start: how many images to skip."""
         names = self.folders.photos()
-        return Answer({"photos": names[max(0, start) :][:LISTED], "count": len(names)})
+        return Answer({"images": names[max(0, start) :][:LISTED], "count": len(names)})
 
-    def open_photo(self, photo: str) -> Answer:
+    def open_image(self, image: str) -> Answer:
         """Return an image in reduced size, its original size, and its masks so far."""
         with self._asking:
-            known = self._photo(photo)
+            known = self._photo(image)
             return known.answer([*known.masks])
 
     def find(
-        self, photo: str, words: list[str], score: float | None = None, most: int = 30
+        self, image: str, words: list[str], score: float | None = None, most: int = 30
     ) -> Answer:
         """Find every instance of objects by text prompts, such as ["cat", "red cup"]. Each instance
         has a mask, a label and a score. score: minimum score, 0 to 1; most: maximum number of
         returned masks."""
         with self._asking:
-            known = self._photo(photo)
+            known = self._photo(image)
             found = self.model.find(known.pixels, words, detector=self.detector, score=score)
             return self._list_masks(known, found, most)
 
-    def everything(self, photo: str, most: int = 30) -> Answer:
+    def everything(self, image: str, most: int = 30) -> Answer:
         """Segment all objects in an image, best first. most: maximum number of returned masks."""
         with self._asking:
-            known = self._photo(photo)
+            known = self._photo(image)
             return self._list_masks(known, self.model.everything(known.seen), most)
 
     def click(
-        self, photo: str, points: list[tuple[float, float]], labels: list[int] | None = None
+        self, image: str, points: list[tuple[float, float]], labels: list[int] | None = None
     ) -> Answer:
         """Segment one object from points (x, y) in pixels of the image. labels: one per point, 1 on
         the object, 0 outside of it; default: all 1."""
         with self._asking:
-            known = self._photo(photo)
+            known = self._photo(image)
             return self._respond(known, Prompt.of(points, labels))
 
-    def box(self, photo: str, box: tuple[float, float, float, float]) -> Answer:
+    def box(self, image: str, box: tuple[float, float, float, float]) -> Answer:
         """Segment the object in a box x0, y0, x1, y1 in pixels of the image."""
         with self._asking:
-            known = self._photo(photo)
+            known = self._photo(image)
             return self._respond(known, Prompt.of(box=box))
 
     def refine(
         self,
-        photo: str,
+        image: str,
         mask: int,
         points: list[tuple[float, float]] | None = None,
         labels: list[int] | None = None,
@@ -327,7 +327,7 @@ class McpSession:
         """Improve a mask and return it as a new mask. points and labels, as in click: on missing
         parts (label 1) or on wrong parts (label 0). Without points, the model refines the mask."""
         with self._asking:
-            known = self._photo(photo)
+            known = self._photo(image)
             given = known.mask(mask)
             if points:
                 made, prompt = known.made.get(mask), Prompt.of(points, labels)
@@ -338,15 +338,15 @@ class McpSession:
             better = self.model.refine(known.seen, given.mask).best
             return known.answer([known.keep(replace(better, label=given.label))])
 
-    def cut_out(self, photo: str, mask: int, save_as: str | None = None) -> Answer:
+    def cut_out(self, image: str, mask: int, save_as: str | None = None) -> Answer:
         """Cut out the object of a mask with soft edges on a transparent background, cropped to its
         box. save_as: file name such as "cup.png" to save it in full size, if the user set an
         output folder."""
         with self._asking:
-            known = self._photo(photo)
+            known = self._photo(image)
             picture = cut_out(known.pixels, known.mask(mask).mask, crop=True)
             facts: dict[str, Any] = {
-                "photo": known.name, "mask": mask,
+                "image": known.name, "mask": mask,
                 "width": picture.shape[1], "height": picture.shape[0],
             }  # fmt: skip
             if save_as is not None:

@@ -13,12 +13,12 @@ const ROW = (
 ).split(" ");
 const GOLDEN = 137.508; // degrees between the hues of further colors
 
-export function maskColour(mask: Mask, place: number, palette: Palette): Rgb {
-  return mask.label === null ? nthColour(place) : palette(mask.label);
+export function maskColor(mask: Mask, place: number, palette: Palette): Rgb {
+  return mask.label === null ? nthColor(place) : palette(mask.label);
 }
 
 /** The nth color; the server gives its classes the same ones (studio/labels.py). */
-export function nthColour(number: number): Rgb {
+export function nthColor(number: number): Rgb {
   if (number < ROW.length) return fromHex(ROW[number]);
   const hue = (number * GOLDEN) % 360;
   const [saturation, lightness] = [0.82, 0.6];
@@ -31,14 +31,14 @@ export function nthColour(number: number): Rgb {
 }
 
 /** The first color of the row that no other name has. */
-export function freeColour(taken: readonly string[]): string {
+export function freeColor(taken: readonly string[]): string {
   let number = 0;
-  while (taken.includes(toHex(nthColour(number)))) number++;
-  return toHex(nthColour(number));
+  while (taken.includes(toHex(nthColor(number)))) number++;
+  return toHex(nthColor(number));
 }
 
-export const toHex = (colour: Rgb) =>
-  `#${colour.map((channel) => channel.toString(16).padStart(2, "0")).join("")}`;
+export const toHex = (color: Rgb) =>
+  `#${color.map((channel) => channel.toString(16).padStart(2, "0")).join("")}`;
 
 export function fromHex(text: string): Rgb {
   const value = parseInt(text.slice(1), 16);
