@@ -84,7 +84,7 @@ class Annotator:
         self.page.goto(self.url + query)
         self.page.wait_for_selector(".stage")
 
-    def begin(self, expression: str = "s.editor?.seen === true", wanted: Any = True) -> Self:
+    def begin(self, expression: str = "s.editor?.encoded === true", wanted: Any = True) -> Self:
         """Open the page, and wait for a state: if none is given, the model has seen the photo."""
         self.open()
         self.until(expression, wanted)
@@ -113,7 +113,7 @@ class Annotator:
 
     def seen(self) -> None:
         """The model has seen the open photo."""
-        self.until("s.editor?.seen === true")
+        self.until("s.editor?.encoded === true")
 
     def at(self, x: float, y: float) -> tuple[float, float]:
         """A place of the photo on the screen."""
@@ -139,7 +139,7 @@ class Annotator:
 
     def looked(self) -> None:
         """The draft's mask is on the screen."""
-        self.page.evaluate("window.anymask.session.editor.look()")
+        self.page.evaluate("window.anymask.session.editor.update()")
         self.drawn()
 
     def keys(self, *names: str) -> None:
@@ -171,7 +171,7 @@ class Annotator:
 
     def area(self) -> int:
         """Pixels of the draft's mask as it is shown."""
-        return self.ask("s.editor.looks.patch.data.reduce((a, b) => a + b, 0)")
+        return self.ask("s.editor.result.patch.data.reduce((a, b) => a + b, 0)")
 
     def message(self, part: str) -> None:
         self.until_so(

@@ -72,7 +72,7 @@ def test_edges_are_those_of_python(at_work: Any, photos: dict[str, np.ndarray]) 
     ann, moved, again = at_work.begin(), [], []
     for name in photos:
         ann.page.evaluate(f"window.anymask.session.open('{name}')")
-        ann.until(f"s.editor?.entry.id === '{name}' && s.editor.seen")
+        ann.until(f"s.editor?.entry.id === '{name}' && s.editor.encoded")
         embedding = model().encode(photos[name])
         for prompt in ASKED[name]:
             words = {"labels": "point_labels"}

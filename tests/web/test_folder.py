@@ -54,7 +54,7 @@ def ann(
 def test_a_photo_that_is_replaced_by_one_of_its_size_is_told(
     ann: Annotator, project: Project
 ) -> None:
-    seen_as = "window.anymask.session.model().seenAs('1')"
+    seen_as = "window.anymask.session.model().imageHashOf('1')"
     ann.seen()
     first = ann.page.evaluate(seen_as)
     ann.keys("p")

@@ -123,7 +123,7 @@ def test_fifty_megapixels_stay_crisp(sit_down: SitDown, tmp_path: Path) -> None:
 
 def colours(ann: Any, *places: tuple[float, float]) -> list[list[int]]:
     script = """places => places.map(place => {
-      const {session} = window.anymask, canvas = document.querySelector('.layer-photo');
+      const {session} = window.anymask, canvas = document.querySelector('.layer-image');
       const [x, y] = session.view.toScreen(place);
       return [...canvas.getContext('2d').getImageData(x, y, 1, 1).data].slice(0, 3);
     })"""

@@ -25,7 +25,7 @@ def test_photos_are_found_by_their_state_and_counts_are_right(
     ann = sit_down(project).begin("s.editor !== null")
     ann.keys("i")
     dialog = ann.page.get_by_role("dialog", name="Images")
-    lines = dialog.locator(".photo-line")
+    lines = dialog.locator(".image-line")
     pictures = "[...document.querySelectorAll('.thumb')].map(i => i.naturalWidth)"
     ann.until_so(lambda: ann.page.evaluate(pictures) == [75, 57], "the small pictures")
     which = dialog.get_by_label("Filter images")

@@ -67,10 +67,10 @@ def test_edges_are_refined_of_the_first_mask_of_all_or_of_none(page: Any) -> Non
     found = ask(
         page,
         """
-        const seen = await model.see(image);
+        const features = await model.encode(image);
         const answers = [];
         for (const refineEdges of ["auto", true, false, undefined]) {
-            const { masks } = await seen.segment({ points: [[290, 120]] }, { refineEdges });
+            const { masks } = await features.segment({ points: [[290, 120]] }, { refineEdges });
             answers.push(masks.map((mask) => Array.from(mask.toArray(), Number).join("")));
         }
         return answers;
@@ -97,7 +97,7 @@ def test_many_answers_that_are_asked_for_at_once_all_come(page: Any) -> None:
     found = ask(
         page,
         """
-        const [one, other] = [await model.see(image), await model.see("photo.jpg")];
+        const [one, other] = [await model.encode(image), await model.encode("photo.jpg")];
         const places = [[290, 120], [150, 200], [400, 150], [290, 300], [80, 80], [420, 240]];
         const answers = await Promise.all(
             places.map((point, i) => (i % 2 ? one : other).segment({ points: [point] })),
@@ -119,8 +119,8 @@ def test_every_way_to_show_a_photo_and_to_ask_is_taken(page: Any) -> None:
         const areas = [];
         const bitmap = await createImageBitmap(image);
         for (const photo of [image, canvas, data, blob, "photo.jpg", bitmap]) {
-            const seen = await model.see(photo);
-            const { masks } = await seen.segment({ points: [[290, 120]] });
+            const features = await model.encode(photo);
+            const { masks } = await features.segment({ points: [[290, 120]] });
             areas.push(masks[0].area);
         }
         return areas;
@@ -134,8 +134,8 @@ def test_masks_are_had_as_pixels_boxes_and_outlines(page: Any) -> None:
     found = ask(
         page,
         """
-        const seen = await model.see(image);
-        const { masks, violated } = await seen.segment({ box: [180, 20, 400, 230] });
+        const features = await model.encode(image);
+        const { masks, violated } = await features.segment({ box: [180, 20, 400, 230] });
         const [mask] = masks;
         const regions = mask.polygons();
         const simple = mask.polygons(2);
@@ -162,7 +162,7 @@ def test_everything_is_what_python_would_show_of_it(page: Any) -> None:
         page,
         """
         const told = [];
-        const masks = await (await model.see(image)).everything((...of) => told.push(of));
+        const masks = await (await model.encode(image)).everything((...of) => told.push(of));
         return { told: told.at(-1), size: [image.naturalHeight, image.naturalWidth],
                  masks: masks.map((one) => [Array.from(one.toArray()).join(""), one.score]) };
         """,
@@ -209,23 +209,32 @@ MADE = "segment({ points: [[290, 120]] }).then(({ masks: [one] }) => "
         (f"{WITH}{{ minIslandArea: '200%' }})", "minIslandArea must be a number of pixels (1 or"),
         ("everything({ maxHoleArea: -1, minIslandArea: 5 })", "maxHoleArea must be a number of"),
         ("everything({ progress: 'bar' })", 'progress must be a function. Given: "bar"'),
-        (f"{MADE} seen.toBlob(one, {{ type: 'image/gif' }}))", "type must be one of image/png, "),
-        (f"{MADE} seen.toBlob(one, {{ quality: 90 }}))", "quality must be a number from 0 to 1"),
-        (f"{MADE} seen.toBlob(one, {{ type: 'image/jpeg' }}))", "background"),
-        (f"{MADE} seen.cutout(one, {{ margin: 0.5 }}))", "margin must be an integer"),
-        (f"{MADE} seen.cutout({{ ...one, width: 3, toArray: () => [] }}))", "but the mask is"),
-        (f"{MADE} seen.cutout(one, {{ background: 'notacolor' }}))", "must be a CSS color, such"),
+        (
+            f"{MADE} features.toBlob(one, {{ type: 'image/gif' }}))",
+            "type must be one of image/png, ",
+        ),
+        (
+            f"{MADE} features.toBlob(one, {{ quality: 90 }}))",
+            "quality must be a number from 0 to 1",
+        ),
+        (f"{MADE} features.toBlob(one, {{ type: 'image/jpeg' }}))", "background"),
+        (f"{MADE} features.cutout(one, {{ margin: 0.5 }}))", "margin must be an integer"),
+        (f"{MADE} features.cutout({{ ...one, width: 3, toArray: () => [] }}))", "but the mask is"),
+        (
+            f"{MADE} features.cutout(one, {{ background: 'notacolor' }}))",
+            "must be a CSS color, such",
+        ),
         (f"{MADE} one.toImageData('red'))", "must be [red, green, blue, alpha], each 0 to 255"),
     ],
 )
 def test_what_cannot_be_answered_is_said(page: Any, asked: str, said: str) -> None:
-    told = ask(page, f"const seen = await model.see(image); return seen.{asked};")
+    told = ask(page, f"const features = await model.encode(image); return features.{asked};")
     assert said in told
 
 
 def test_what_is_no_photo_and_no_model_is_said(page: Any) -> None:
-    assert "The image at" in ask(page, "return model.see('nothing.jpg')")
-    assert "The image cannot be read" in ask(page, "return model.see(7)")
+    assert "The image at" in ask(page, "return model.encode('nothing.jpg')")
+    assert "The image cannot be read" in ask(page, "return model.encode(7)")
     missing = page.evaluate(
         """async () => {
             const { load } = await import("./lib/index.js");
@@ -245,13 +254,13 @@ def test_a_model_without_a_network_of_edges_has_its_own_and_says_so(page: Any) -
     found = ask(
         page,
         """
-        const seen = await model.see(image);
+        const features = await model.encode(image);
         const areas = [];
         for (const refineEdges of ["auto", false]) {
-            const { masks } = await seen.segment({ points: [[290, 120]] }, { refineEdges });
+            const { masks } = await features.segment({ points: [[290, 120]] }, { refineEdges });
             areas.push(masks[0].area);
         }
-        const refused = await seen
+        const refused = await features
             .segment({ points: [[290, 120]] }, { refineEdges: true })
             .catch((error) => String(error));
         return [...areas, refused];
@@ -287,20 +296,20 @@ def test_a_cutout_is_the_masks_pixels_with_an_edge_that_fades(page: Any) -> None
     found = ask(
         page,
         """
-        const seen = await model.see(image);
-        const { masks: [best] } = await seen.segment({ points: [[290, 120]] });
-        const canvas = seen.cutout(best, { crop: true, margin: 3 });
+        const features = await model.encode(image);
+        const { masks: [best] } = await features.segment({ points: [[290, 120]] });
+        const canvas = features.cutout(best, { crop: true, margin: 3 });
         const { width, height } = canvas;
         const { data } = canvas.getContext("2d").getImageData(0, 0, width, height);
         const alpha = Array.from(data).filter((_, at) => at % 4 === 3);
-        const white = seen.cutout(best, { background: "white", soft: false });
+        const white = features.cutout(best, { background: "white", soft: false });
         const corner = Array.from(white.getContext("2d").getImageData(0, 0, 1, 1).data);
         const size = [white.width, white.height];
-        const file = await seen.toBlob(best, { type: "image/webp", crop: true });
+        const file = await features.toBlob(best, { type: "image/webp", crop: true });
         const bytes = Array.from(new Uint8Array(await file.slice(0, 4).arrayBuffer()));
         const kind = [file.type, String.fromCharCode(...bytes)];
         const bits = Array.from(best.toArray()).join("");
-        const whole = [seen.height, seen.width];
+        const whole = [features.height, features.width];
         return { width, height, alpha, corner, size, kind, bits, whole, box: best.box };
         """,
     )
@@ -326,23 +335,23 @@ def test_further_clicks_correct_the_answer_before_them(page: Any) -> None:
     at_once, step_by_step, other, refused = ask(
         page,
         """
-        const seen = await model.see(image);
+        const features = await model.encode(image);
         const [points, labels] = [[[290, 120], [310, 250], [120, 200]], [1, 1, 0]];
         const options = { refineEdges: false, zoom: false };
-        const atOnce = await seen.segment({ points, labels }, options);
+        const atOnce = await features.segment({ points, labels }, options);
         let previous;
         for (const count of [1, 2, 3]) {
             const first = { points: points.slice(0, count), labels: labels.slice(0, count) };
-            previous = await seen.segment({ ...first, previous }, options);
+            previous = await features.segment({ ...first, previous }, options);
         }
         const refused = [];
-        const part = await seen.segment({ points: [points[0]], labels: [1] }, options);
+        const part = await features.segment({ points: [points[0]], labels: [1] }, options);
         const more = { points, labels, previous: part, candidate: 2 };
-        const other = await seen.segment(more, options);
+        const other = await features.segment(more, options);
         for (const wrong of [
             { points: [[1, 1]], previous }, { points, previous: {} }, { ...more, candidate: 3 },
         ]) {
-            refused.push(await seen.segment(wrong).then(String, (error) => error.message));
+            refused.push(await features.segment(wrong).then(String, (error) => error.message));
         }
         const bits = ({ masks }) => Array.from(masks[0].toArray(), Number).join("");
         return [bits(atOnce), bits(previous), bits(other), refused];

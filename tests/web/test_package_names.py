@@ -34,21 +34,21 @@ def test_names_are_those_that_python_suggests(page: Any) -> None:
         page,
         f"""
         performance.clearResourceTimings();
-        const seen = await model.see(image);
+        const features = await model.encode(image);
         const answers = [];
         let unasked;
         for (const prompt of [{", ".join(PROMPTS)}]) {{
-            const {{ masks }} = await seen.segment(prompt, {{ refineEdges: false, zoom: false }});
+            const {{ masks }} = await features.segment(prompt, {{ refineEdges: false, zoom: false }});
             unasked ??= {FETCHED};
             const told = [];
             for (const names of {json.dumps(CHOICES)}) {{
-                told.push(await seen.suggestNames(masks[0], names ? {{ names }} : {{}}));
+                told.push(await features.suggestNames(masks[0], names ? {{ names }} : {{}}));
             }}
-            told.push(await seen.suggestNames(masks[0].toArray(), {{ top: 1 }}));
+            told.push(await features.suggestNames(masks[0].toArray(), {{ top: 1 }}));
             const pixels = Array.from(masks[0].toArray(), Number).join("");
             answers.push([pixels, told]);
         }}
-        return [seen.height, seen.width, unasked, {FETCHED}, answers];
+        return [features.height, features.width, unasked, {FETCHED}, answers];
         """,
     )
     assert unasked == []
@@ -81,12 +81,12 @@ def test_what_cannot_be_named_is_said_and_an_empty_mask_has_no_name(page: Any) -
     told = ask(
         page,
         f"""
-        const seen = await model.see(image);
-        const {{ masks }} = await seen.segment({PROMPTS[0]}, {{ refineEdges: false, zoom: false }});
+        const features = await model.encode(image);
+        const {{ masks }} = await features.segment({PROMPTS[0]}, {{ refineEdges: false, zoom: false }});
         const said = (asked) => asked.then(() => "an answer", String);
         return [
-            {", ".join(f"await said(seen.suggestNames({asked}))" for asked in REFUSED)},
-            await seen.suggestNames(new Uint8Array(600 * 400)),
+            {", ".join(f"await said(features.suggestNames({asked}))" for asked in REFUSED)},
+            await features.suggestNames(new Uint8Array(600 * 400)),
         ];
         """,
     )

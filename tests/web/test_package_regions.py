@@ -50,11 +50,11 @@ def test_holes_and_islands_go_below_the_sizes_that_python_knows(
         page,
         f"""
         const photo = await (await fetch("{png_address(photo)}")).blob();
-        const seen = await model.see(photo);
+        const features = await model.encode(photo);
         const answers = [];
         for (const [maxHoleArea, minIslandArea] of [{sizes}]) {{
             const options = {{ maxHoleArea, minIslandArea }};
-            const {{ masks }} = await seen.segment({json.dumps(asked)}, options);
+            const {{ masks }} = await features.segment({json.dumps(asked)}, options);
             answers.push(masks.map((mask) => Array.from(mask.toArray(), Number).join("")));
         }}
         return answers;

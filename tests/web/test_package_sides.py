@@ -29,12 +29,12 @@ def test_its_answer_is_pythons_at_that_side(page: Any) -> None:
         """async (click) => {
             const { load } = await import("./lib/index.js");
             const model = await load({ model: "./lib/small/" });
-            const seen = await model.see(document.querySelector("img"));
+            const features = await model.encode(document.querySelector("img"));
             const asked = { points: [click] };
-            const { masks } = await seen.segment(asked, { refineEdges: false, zoom: false });
+            const { masks } = await features.segment(asked, { refineEdges: false, zoom: false });
             const pixels = Array.from(masks[0].toArray(), Number).join("");
             model.close();
-            return [seen.height, seen.width, pixels];
+            return [features.height, features.width, pixels];
         }""",
         list(CUP),
     )

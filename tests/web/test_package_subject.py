@@ -25,7 +25,7 @@ def subject_of(page: Any, photo: np.ndarray) -> tuple[np.ndarray, float] | None:
         page,
         f"""
         const photo = await (await fetch("{png_address(photo)}")).blob();
-        const mask = await (await model.see(photo)).subject();
+        const mask = await (await model.encode(photo)).subject();
         return mask && [Array.from(mask.toArray(), Number).join(""), mask.score];
         """,
     )

@@ -35,7 +35,7 @@ def test_hover_click_correct_label_undo_and_reload(sit_down: SitDown, project: P
     assert ann.ask("s.editor.preview.candidates.length") == 1
 
     ann.click(300, 180)
-    assert ann.ask("s.editor.looks.candidates.length") == 3
+    assert ann.ask("s.editor.result.candidates.length") == 3
     first = ann.area()
     ann.keys("c")
     ann.looked()
@@ -82,7 +82,7 @@ def test_boxes_lassos_and_scribbles_ask_the_model(sit_down: SitDown, project: Pr
     ann.drag((180, 60), (420, 330))
     box = ann.ask("s.editor.draft.box")
     assert np.allclose(box, [180, 60, 420, 330], atol=2)
-    inside = ann.ask("[s.editor.looks.patch.x, s.editor.looks.patch.y]")
+    inside = ann.ask("[s.editor.result.patch.x, s.editor.result.patch.y]")
     assert inside[0] >= 170
     assert inside[1] >= 50
     ann.keys("Escape", "s")

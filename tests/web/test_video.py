@@ -43,7 +43,7 @@ def test_nano_follows_what_was_clicked_on_and_our_reader_reads_the_export(
     with served(inference(partial(anymask.load, "small"))) as address:
         ann = sit(address)
         ann.watch(path)
-        assert ann.page.locator(".photo-name").inner_text().startswith("cat.mp4")
+        assert ann.page.locator(".image-name").inner_text().startswith("cat.mp4")
         assert ann.page.get_by_text("Tracker: nano").is_visible()
         ann.say(50, 70)
         ann.page.get_by_label("Class of object 1").fill("cat")

@@ -84,7 +84,7 @@ def test_nano_follows_what_was_clicked_on_and_the_export_is_the_library_s(
     with served(inference(lambda: model)) as address:
         ann = read(address)
         ann.read(path)
-        assert "96 × 96 × 24, 1 × 1 × 3 mm, LPS" in ann.page.locator(".photo-name").inner_text()
+        assert "96 × 96 × 24, 1 × 1 × 3 mm, LPS" in ann.page.locator(".image-name").inner_text()
         for name, value in (("Level", "110"), ("Width", "220")):
             ann.page.get_by_label(name, exact=True).fill(value)
             ann.page.get_by_label(name, exact=True).press("Enter")

@@ -304,7 +304,7 @@ def pictures() -> list[dict[str, Any]]:
                 "resample": resample,
                 "pad_multiple": step,
                 "input": seen.shape[1:],
-                "photo": photo.ravel().tolist(),
+                "image": photo.ravel().tolist(),
             }
             cases.append({**case, "seen": rounded(seen.ravel())})
     return cases

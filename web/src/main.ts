@@ -4,15 +4,15 @@ import "./style.css";
 
 import { View } from "./canvas/view";
 import { Model } from "./model/client";
-import { readEmbedding } from "./model/embedding";
-import type { Embedding } from "./model/embedding";
+import { readFeatures } from "./model/features";
+import type { Features } from "./model/features";
 import { showApp } from "./page/app";
 import { goOn } from "./page/commands";
 import { showSignIn } from "./page/signin";
 import { VideoOpener } from "./page/videoopener";
 import { startTheme } from "./page/theme";
 import { Session } from "./state/session";
-import { lookWhenBack } from "./state/folder";
+import { scanWhenBack } from "./state/folder";
 import { watchOthers } from "./state/others";
 import { nextReview } from "./state/review";
 import { Clips } from "./store/clips";
@@ -55,13 +55,13 @@ async function openStore(server: Server, local: boolean): Promise<[Store, Databa
     return [store, await Database.open(`anymask-project-${name}-${made ?? ""}`)];
   }
   const db = await Database.open("anymask-local");
-  return [new LocalStore(db, what === "model" ? (photo) => encode(server, photo) : null), db];
+  return [new LocalStore(db, what === "model" ? (image) => encode(server, image) : null), db];
 }
 
-/** What the server's model sees in a picture. */
-async function encode(server: Server, picture: Blob): Promise<Embedding> {
-  const response = await server.ask("api/encode", { method: "POST", body: picture });
-  return readEmbedding(await response.arrayBuffer());
+/** What the server's model sees in an image. */
+async function encode(server: Server, image: Blob): Promise<Features> {
+  const response = await server.ask("api/encode", { method: "POST", body: image });
+  return readFeatures(await response.arrayBuffer());
 }
 
 async function start(): Promise<void> {
@@ -86,7 +86,7 @@ async function start(): Promise<void> {
     session.modelFrom = () =>
       Model.open(
         (file) => server.ask(`model/${file}`),
-        (picture) => encode(server, picture),
+        (image) => encode(server, image),
       );
     void session.wantModel();
     const { images } = session;
@@ -101,7 +101,7 @@ async function start(): Promise<void> {
     if (left) void session.wantModel().then(() => goOn(session, left));
     await door.resume();
     if (store.kind !== "server") return;
-    lookWhenBack(session);
+    scanWhenBack(session);
     watchOthers(session);
   } catch (error) {
     if (error instanceof StoreError && error.kind === "token") return showSignIn(root);

@@ -53,7 +53,7 @@ const WISH: ExportWish = {
   ...{ proposals: false, unlabelled: "object", force: false },
 };
 const exported = async (wish: Partial<ExportWish>) => {
-  const work = { images: [image], records: RECORDS, names: [], photo: async () => new Blob() };
+  const work = { images: [image], records: RECORDS, names: [], pixels: async () => new Blob() };
   const { name, blob } = await archive(work, { ...WISH, ...wish });
   return new File([blob], name);
 };

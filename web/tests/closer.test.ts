@@ -11,7 +11,7 @@ import {
   logitsAround,
   meanChance,
   objectBox,
-  patchOnPhoto,
+  patchOnImage,
   promptInWindow,
 } from "../src/model/closer";
 import type { Window } from "../src/model/closer";
@@ -79,5 +79,5 @@ test("windows are looked at for most of these, and a lone click is none", () => 
 test("a mask of a window lies in the photo where the window does", () => {
   const patch = { hw: [5, 6] as Size, x: 1, y: 2, width: 1, height: 1, data: Uint8Array.of(1) };
   const window: Window = [10, 20, 16, 25];
-  expect(patchOnPhoto(patch, window, [90, 80])).toEqual({ ...patch, hw: [90, 80], x: 11, y: 22 });
+  expect(patchOnImage(patch, window, [90, 80])).toEqual({ ...patch, hw: [90, 80], x: 11, y: 22 });
 });

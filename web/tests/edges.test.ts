@@ -1,4 +1,4 @@
-/** Edges of the photo: windows and masks as the package has them (tests/web/edge_fixtures.py). */
+/** Edges of the image: windows and masks as the package has them (tests/web/edge_fixtures.py). */
 
 import { expect, test } from "vitest";
 
@@ -6,7 +6,7 @@ import { patchArea, patchHas, patchToRle, rleToPatch } from "../src/masks/patch"
 import { cocoToRle, rleIou } from "../src/masks/rle";
 import type { CocoRle } from "../src/masks/rle";
 import { WINDOW, windowAround, windowLogits } from "../src/model/edge_window";
-import { windowPhoto, windowPrompt } from "../src/model/edge_window";
+import { windowImage, windowPrompt } from "../src/model/edge_window";
 import { withoutCrumbs } from "../src/model/crumbs";
 import { LONGEST, enlarged, refined } from "../src/model/edges";
 import type { EdgeNetwork } from "../src/model/edges";
@@ -16,12 +16,12 @@ import type { Spec } from "../src/model/manifest";
 import type { Prompt } from "../src/model/prompts";
 import { USUAL } from "../src/model/region_size";
 import { regions } from "../src/model/regions";
-import { smallerPhoto } from "../src/model/resample";
+import { smallerImage } from "../src/model/resample";
 import edges from "./fixtures/edges.json";
 
 const spec = { image_side: 64, mask_side: 16, fit: "longest_side" } as Spec;
 const STEP = 15;
-const PATIENCE_MS = 60_000; // a large photo on a slow machine
+const PATIENCE_MS = 60_000; // a large image on a slow machine
 
 type Asked = { points?: number[][]; labels?: number[]; box?: number[] };
 
@@ -47,9 +47,9 @@ const read = (width: number) => async (top: number, rows: number) => {
   return bytes;
 };
 
-function photoOf([height, width]: Size) {
+function imageOf([height, width]: Size) {
   const near = reduced(geometryOf([height, width], spec), LONGEST);
-  return smallerPhoto([height, width], near.imageHw, read(width));
+  return smallerImage([height, width], near.imageHw, read(width));
 }
 
 const waves: EdgeNetwork = async () =>
@@ -82,7 +82,7 @@ test.each(edges)(
     expect(worst([...windowLogits(logits, 0, window)], one.cells)).toBeLessThan(1e-3);
     const asked = promptOf(one.asked as Asked, near.imageHw[1] / size[1]);
     expect(worst(sampled(windowPrompt(asked, window), 2), one.told)).toBeLessThan(1e-3);
-    const seen = sampled(windowPhoto(await photoOf(size), window), 3);
+    const seen = sampled(windowImage(await imageOf(size), window), 3);
     expect(worst(seen, one.seen)).toBeLessThanOrEqual(2); // OpenCV rounds places to 1/32 pixel
   },
   PATIENCE_MS,
@@ -100,7 +100,7 @@ test.each(edges)(
       least: USUAL,
       geometry: geometryOf(size, spec),
     };
-    const fine = (await refined(drawn, await photoOf(size), waves))!;
+    const fine = (await refined(drawn, await imageOf(size), waves))!;
     const wanted = cocoToRle(one.rle as CocoRle);
     expect(rleIou(patchToRle(enlarged(fine, size)), wanted)).toBeGreaterThan(0.995);
     expect(rleIou(cocoToRle(one.own as CocoRle), wanted)).toBeLessThan(0.99); // it did change
@@ -117,11 +117,11 @@ test("a photo as coarse as the mask, and a mask without an object, stay", async 
     geometry: geometryOf(size, spec),
   });
   const none: EdgeNetwork = () => Promise.reject(new Error("nobody asks"));
-  expect(await refined(drawn([16, 12], 1), await photoOf([16, 12]), none)).toBeNull();
-  expect(await refined(drawn([90, 120], -1), await photoOf([90, 120]), none)).toBeNull();
+  expect(await refined(drawn([16, 12], 1), await imageOf([16, 12]), none)).toBeNull();
+  expect(await refined(drawn([90, 120], -1), await imageOf([90, 120]), none)).toBeNull();
 });
 
-const picture = (rows: string[]) => ({
+const image = (rows: string[]) => ({
   hw: [rows.length + 4, rows[0].length + 6] as Size,
   x: 3,
   y: 2,
@@ -130,7 +130,7 @@ const picture = (rows: string[]) => ({
   data: Uint8Array.from(rows.join(""), Number),
 });
 const squared = (width: number, height: number) =>
-  picture(Array.from({ length: height }, () => "1".repeat(width)));
+  image(Array.from({ length: height }, () => "1".repeat(width)));
 
 test("crumbs go, and those that a click speaks for stay", () => {
   const patch = squared(30, 24);
@@ -150,7 +150,7 @@ test("crumbs go, and those that a click speaks for stay", () => {
 });
 
 test("regions are joined by corners and numbered in reading order", () => {
-  const { data, width, height } = picture(["1010", "0101", "0000", "1001", "1111"]);
+  const { data, width, height } = image(["1010", "0101", "0000", "1001", "1111"]);
   expect([...regions(data, height, width)]).toEqual(
     [
       [1, 0, 1, 0],
@@ -201,7 +201,7 @@ test("a mask of a smaller photo is enlarged between its pixels' centres", () => 
   expect([large.x, large.y, large.width, large.height]).toEqual([6, 4, 8, 8]);
   expect(patchArea(large)).toBe(64);
   expect(enlarged(large, [20, 24])).toBe(large);
-  const wide = enlarged(small, [40, 48]); // corners are cut where a line between centres cuts them
+  const wide = enlarged(small, [40, 48]); // corners are cut where a line between centers cuts them
   expect([wide.width, wide.height, patchArea(wide)]).toEqual([16, 16, 256 - 4 * 1]);
   const none = enlarged(rleToPatch({ ...patchToRle(small), size: [10, 12] }), [5, 6]);
   expect(none.hw).toEqual([5, 6]);

@@ -9,7 +9,7 @@ import { Asking } from "../src/state/asking";
 import { Editor } from "../src/state/editor";
 import type { EditorHost } from "../src/state/editor";
 import type { Message, Session } from "../src/state/session";
-import type { Sight } from "../src/state/seeing";
+import type { Sight } from "../src/state/encoding";
 import { mended } from "../src/state/mending";
 import { selectAll } from "../src/state/selecting";
 import { NO_DRAFT, Work, activeLabel } from "../src/state/work";
@@ -54,7 +54,7 @@ class Slow {
   }
 }
 
-/** Somebody at a photo without masks. */
+/** Somebody at an image without masks. */
 function desk(label = "") {
   const model = new Slow();
   const said: string[] = [];
@@ -88,7 +88,7 @@ function desk(label = "") {
     page: 0,
     channel: null,
     key: "photo",
-    asked: { page: null, channel: null },
+    request: { page: null, channel: null },
   };
   const entry = { id: "photo", name: "photo.png" } as ImageEntry;
   const editor = new Editor(entry, HW, work, sight, host as unknown as EditorHost);
@@ -182,8 +182,8 @@ test("clicks correct a kept mask where they point, and Escape restores it", asyn
   expect(host.corrects).toHaveBeenCalled();
   const shown = async () => {
     await model.speak();
-    await editor.look();
-    return patchArea(editor.looks.patch);
+    await editor.update();
+    return patchArea(editor.result.patch);
   };
   editor.click(20, 10, 1); // the answer has 9 pixels there, and nothing of the mask
   expect(await shown()).toBe(36 + 9);

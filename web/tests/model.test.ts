@@ -5,7 +5,7 @@ import { describe, expect, test } from "vitest";
 import { patchArea, patchHas, patchToRle, rleToPatch } from "../src/masks/patch";
 import { cocoToRle, rleIou } from "../src/masks/rle";
 import type { CocoRle } from "../src/masks/rle";
-import { halvesToFloats, readEmbedding } from "../src/model/embedding";
+import { halvesToFloats, readFeatures } from "../src/model/features";
 import { gridSettings } from "../src/model/everything";
 import { openFamily } from "../src/model/families";
 import { chances, ranked, withMiddleClick } from "../src/model/families/nano";
@@ -18,7 +18,7 @@ import { cleaned } from "../src/model/cleaning";
 import { withoutCrumbs } from "../src/model/crumbs";
 import { contradicted, heldTo, keepPrevious, obeyNegatives } from "../src/model/negative_clicks";
 import { cutLogits, patchToModel } from "../src/model/logits";
-import { checkSeesPhotos, readManifest } from "../src/model/manifest";
+import { checkChannels, readManifest } from "../src/model/manifest";
 import type { Spec } from "../src/model/manifest";
 import { Newest } from "../src/model/newest";
 import { refusal, tokensOf } from "../src/model/prompts";
@@ -38,7 +38,7 @@ import crumbs from "./fixtures/crumbs.json";
 import cuts from "./fixtures/cuts.json";
 import looks from "./fixtures/looks.json";
 import otherCleanings from "./fixtures/otherCleanings.json";
-import pictures from "./fixtures/pictures.json";
+import images from "./fixtures/pictures.json";
 import rankings from "./fixtures/rankings.json";
 import regionSizes from "./fixtures/regionSizes.json";
 import starts from "./fixtures/starts.json";
@@ -116,10 +116,10 @@ test("policy comes from the bundle's manifest", () => {
 });
 
 test("a model of other channels than a photo's is refused where the page would see the photo", () => {
-  expect(() => checkSeesPhotos(readManifest(manifest))).not.toThrow();
+  expect(() => checkChannels(readManifest(manifest))).not.toThrow();
   const channels = { lows: [0, 0, 0, 0] };
   const other = readManifest({ ...manifest, spec: { ...manifest.spec, channels } });
-  expect(() => checkSeesPhotos(other)).toThrow(/nano .* 4 channels/);
+  expect(() => checkChannels(other)).toThrow(/nano .* 4 channels/);
 });
 
 test.each(rankings)("the masks of a lone click at $click come in the package's order", (one) => {
@@ -238,13 +238,13 @@ test.each(arrangements.map((one, i) => ({ i, ...one })))(
   },
 );
 
-test.each(pictures.map((one, i) => ({ i, ...one })))(
+test.each(images.map((one, i) => ({ i, ...one })))(
   "a photo of $size is seen as the package sees it, $resample",
   async (one) => {
     const [height, width] = one.size;
     const rgba = new Uint8ClampedArray(height * width * 4);
     for (let i = 0; i < height * width; i++) {
-      rgba.set([...one.photo.slice(3 * i, 3 * i + 3), 255], 4 * i);
+      rgba.set([...one.image.slice(3 * i, 3 * i + 3), 255], 4 * i);
     }
     const read = async (top: number, rows: number) =>
       rgba.subarray(top * width * 4, (top + rows) * width * 4);
@@ -331,14 +331,14 @@ describe("an embedding from the server", () => {
   }
 
   test("is read", () => {
-    const embedding = readEmbedding(bytes());
-    expect(embedding.geometry).toEqual({ imageHw: [90, 120], inputHw: [48, 64], side: 64 });
-    expectClose(embedding.maps[0].data, [1, -2, 0.333251953125, 2 ** -24], 1e-9);
+    const features = readFeatures(bytes());
+    expect(features.geometry).toEqual({ imageHw: [90, 120], inputHw: [48, 64], side: 64 });
+    expectClose(features.maps[0].data, [1, -2, 0.333251953125, 2 ** -24], 1e-9);
   });
 
   test("is refused when it is cut off", () => {
-    expect(() => readEmbedding(bytes().slice(0, -2))).toThrow("map features is truncated");
-    expect(() => readEmbedding(new ArrayBuffer(2))).toThrow("2 bytes");
+    expect(() => readFeatures(bytes().slice(0, -2))).toThrow("map features is truncated");
+    expect(() => readFeatures(new ArrayBuffer(2))).toThrow("2 bytes");
   });
 
   test("halves keep infinities", () => {

@@ -40,7 +40,7 @@ const bundled = async () => {
   return file.buffer.slice(file.byteOffset, file.byteOffset + file.byteLength) as ArrayBuffer;
 };
 
-/** Four names along four axes, the last of which no picture showed. */
+/** Four names along four axes, the last of which no image showed. */
 function fourNames(scale = 4): NameTable {
   const words = ["cat", "dog", "traffic light", "hog"];
   const also = new Map([...words.map((word, n) => [word, n] as const), ["pig", 3] as const]);
@@ -56,13 +56,13 @@ const softmax = (logits: number[]) => {
 describe("a close-up", () => {
   test.each(closeUps)("of mask $mask.counts is what Python sees, but for a level", async (one) => {
     const rle = cocoToRle(one.mask as CocoRle);
-    const photo = striped(rle.size);
-    const seen = await closeUp(rle, (window) => rowsIn(photo, window), SIDE);
+    const image = striped(rle.size);
+    const seen = await closeUp(rle, (window) => rowsIn(image, window), SIDE);
     const apart = (got: Float32Array, wanted: number[]) => {
       expect(got.length).toBe(wanted.length);
       return Math.max(...wanted.map((level, i) => Math.abs(level - got[i])));
     };
-    expect(apart(seen.photo, one.photo)).toBeLessThanOrEqual(1);
+    expect(apart(seen.image, one.image)).toBeLessThanOrEqual(1);
     expect(
       apart(
         seen.mask.map((part) => part * 255),
@@ -72,15 +72,15 @@ describe("a close-up", () => {
   });
 
   test("at the photo's own scale is a slice, gray beyond the photo", async () => {
-    const photo = striped([60, 80]);
+    const image = striped([60, 80]);
     const patch = { x: 0, y: 20, width: 20, height: 20, data: new Uint8Array(400).fill(1) };
     const rle = patchToRle({ ...patch, hw: [60, 80] });
-    const seen = await closeUp(rle, (window) => rowsIn(photo, window), 36); // 1.8 times 20
+    const seen = await closeUp(rle, (window) => rowsIn(image, window), 36); // 1.8 times 20
     const wanted = Array.from({ length: 36 * 36 }, (_, at) => {
       const [y, x] = [12 + Math.floor(at / 36), (at % 36) - 8];
-      return x < 0 ? 128 : photo.data[4 * (y * 80 + x) + 1];
+      return x < 0 ? 128 : image.data[4 * (y * 80 + x) + 1];
     });
-    expect([...seen.photo.subarray(36 * 36, 2 * 36 * 36)]).toEqual(wanted);
+    expect([...seen.image.subarray(36 * 36, 2 * 36 * 36)]).toEqual(wanted);
     expect(seen.mask.reduce((a, b) => a + b)).toBe(400);
     expect([seen.mask[8 * 36 + 8], seen.mask[8 * 36 + 7]]).toEqual([1, 0]);
   });

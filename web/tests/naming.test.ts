@@ -4,7 +4,7 @@ import { patchToRle } from "../src/masks/patch";
 import { shownMasks } from "../src/state/everything";
 import { Naming } from "../src/state/naming";
 import type { Session } from "../src/state/session";
-import { NO_DRAFT, forNext, isGuess, labelled } from "../src/state/work";
+import { NO_DRAFT, forNext, isGuess, labelFields } from "../src/state/work";
 import type { Mask, State } from "../src/state/work";
 import type { NameWish, Named, Namer } from "../src/store/namer";
 import { StoreError } from "../src/store/store";
@@ -35,29 +35,29 @@ const named = (label: string, probability = 0.9): Named => ({
   among: false,
 });
 
-/** What naming sees of a session: a photo with an object in the making. */
+/** What naming sees of a session: an image with an object in the making. */
 function table(namer: Namer) {
   const session = {
     labels: { all: [] as { name: string }[] },
-    store: { embedding: vi.fn(async () => null) },
-    model: () => ({ names: true, seenAs: async () => "hash" }),
+    store: { features: vi.fn(async () => null) },
+    model: () => ({ names: true, imageHashOf: async () => "hash" }),
     changed: vi.fn(),
     said: [] as string[],
     say: (text: string) => session.said.push(text),
     learn: vi.fn(),
-    editor: photo("a"),
+    editor: image("a"),
   };
   return { session, naming: new Naming(session as unknown as Session, namer) };
 }
 
-function photo(key: string) {
+function image(key: string) {
   const editor = {
-    seen: true,
+    encoded: true,
     startedAt: 1,
     entry: { id: key },
-    sight: { key, asked: {} },
+    sight: { key, request: {} },
     draft: { ...NO_DRAFT, clicks: [{ x: 1, y: 1, label: 1 as const }] },
-    looks: { patch: patch(1) },
+    result: { patch: patch(1) },
     state: { label: "", masks: [] as Mask[] },
     selection: [] as Mask[],
     spare: [] as Mask[],
@@ -95,7 +95,7 @@ describe("names of the object in the making", () => {
     const { session, naming } = table(slow as unknown as Namer);
     naming.follow();
     await vi.advanceTimersByTimeAsync(1000);
-    session.editor.looks = { patch: patch(5) };
+    session.editor.result = { patch: patch(5) };
     naming.follow();
     expect(slow.asked[0].signal.aborted).toBe(true);
     await vi.advanceTimersByTimeAsync(1000);
@@ -112,7 +112,7 @@ describe("names of the object in the making", () => {
     await vi.advanceTimersByTimeAsync(1000);
     slow.asked[0].answer(named("cup"));
     await vi.advanceTimersByTimeAsync(0);
-    session.editor = photo("b");
+    session.editor = image("b");
     session.editor.draft = NO_DRAFT as typeof session.editor.draft;
     naming.follow();
     expect(naming.shown).toEqual([]);
@@ -135,10 +135,10 @@ describe("names of the object in the making", () => {
     const { session, naming } = table({ ask } as unknown as Namer);
     naming.follow();
     await vi.advanceTimersByTimeAsync(1000);
-    expect(session.store.embedding).toHaveBeenCalledTimes(1);
+    expect(session.store.features).toHaveBeenCalledTimes(1);
     expect(naming.shown[0].label).toBe("cup");
     ask.mockRejectedValueOnce(new StoreError("lost", "no answer"));
-    session.editor.looks = { patch: patch(5) };
+    session.editor.result = { patch: patch(5) };
     naming.follow();
     await vi.advanceTimersByTimeAsync(1000);
     expect(ask).toHaveBeenCalledTimes(3);
@@ -205,7 +205,7 @@ describe("names of all masks", () => {
     before.state.masks = [mask("m", 1)];
     const done = naming.nameAll();
     await vi.advanceTimersByTimeAsync(0);
-    session.editor = photo("b");
+    session.editor = image("b");
     slow.asked[0].answer(named("cup"));
     await done;
     expect(before.act).not.toHaveBeenCalled();
@@ -217,10 +217,10 @@ describe("a label", () => {
   test("that a person says is no guess any more", () => {
     const guess = mask("m", 1, { label: "cup", notes: { label_probability: 0.7, locked: true } });
     expect(isGuess(guess)).toBe(true);
-    const said = { ...guess, ...labelled(guess, " cup ") };
+    const said = { ...guess, ...labelFields(guess, " cup ") };
     expect([said.label, said.notes]).toEqual(["cup", { locked: true }]);
     expect(isGuess(said)).toBe(false);
-    expect(labelled(guess, " ").label).toBeNull();
+    expect(labelFields(guess, " ").label).toBeNull();
   });
 
   test("of one object alone does not go along to the next one", () => {

@@ -146,67 +146,67 @@ describe("on the page", () => {
       [64, 64],
       () => "all",
     );
-    const look = (change: Partial<Draft>) => drafting.look({ ...NO_DRAFT, ...change }, null);
+    const predict = (change: Partial<Draft>) => drafting.predict({ ...NO_DRAFT, ...change }, null);
     const last = () => {
       const previous = model.told.at(-1)!.previous;
       return previous && [previous.clicks, ...previous.logits];
     };
-    return { model, look, last, drafting };
+    return { model, predict, last, drafting };
   };
 
   test("each click corrects the mask before it; without it, that mask is shown again", async () => {
-    const { look, last } = start();
-    await look({ clicks: CLICKS.slice(0, 1) });
+    const { predict, last } = start();
+    await predict({ clicks: CLICKS.slice(0, 1) });
     expect(last()).toBeNull();
-    await look({ clicks: CLICKS.slice(0, 2) });
+    await predict({ clicks: CLICKS.slice(0, 2) });
     expect(last()).toEqual([1, 1, 0]);
-    await look({ clicks: CLICKS });
+    await predict({ clicks: CLICKS });
     expect(last()).toEqual([2, 2, 0]);
-    await look({ clicks: CLICKS.slice(0, 2) }); // undo
+    await predict({ clicks: CLICKS.slice(0, 2) }); // undo
     expect(last()).toEqual([1, 1, 0]);
   });
 
   test("clicks that come faster than answers wait for them", async () => {
-    const { model, look } = start();
-    await Promise.all([1, 2, 3].map((count) => look({ clicks: CLICKS.slice(0, count) })));
+    const { model, predict } = start();
+    await Promise.all([1, 2, 3].map((count) => predict({ clicks: CLICKS.slice(0, count) })));
     expect(model.told.map(({ previous }) => previous?.clicks ?? 0)).toEqual([0, 1, 2]);
   });
 
   test("a click corrects the candidate that is shown", async () => {
-    const { look, last } = start();
-    await look({ clicks: CLICKS.slice(0, 1), candidate: 2 });
-    await look({ clicks: CLICKS.slice(0, 2), candidate: 2 });
+    const { predict, last } = start();
+    await predict({ clicks: CLICKS.slice(0, 1), candidate: 2 });
+    await predict({ clicks: CLICKS.slice(0, 2), candidate: 2 });
     expect(last()).toEqual([1, 1, 2]);
   });
 
   test("a click in a box corrects the box's mask, but not one of another box", async () => {
-    const { look, last } = start();
-    await look({ box: [4, 4, 50, 50] });
-    await look({ box: [4, 4, 50, 50], clicks: CLICKS.slice(0, 1) });
+    const { predict, last } = start();
+    await predict({ box: [4, 4, 50, 50] });
+    await predict({ box: [4, 4, 50, 50], clicks: CLICKS.slice(0, 1) });
     expect(last()).toEqual([0, 1, 0]);
-    await look({ box: [4, 4, 30, 30], clicks: CLICKS.slice(0, 2) });
+    await predict({ box: [4, 4, 30, 30], clicks: CLICKS.slice(0, 2) });
     expect(last()).toBeNull();
   });
 
   test("background clicks alone are about no object, and nothing corrects their mask", async () => {
-    const { look, last } = start();
-    await look({ clicks: CLICKS.slice(2) });
-    await look({ clicks: [...CLICKS.slice(2), on(8)] });
+    const { predict, last } = start();
+    await predict({ clicks: CLICKS.slice(2) });
+    await predict({ clicks: [...CLICKS.slice(2), on(8)] });
     expect(last()).toBeNull();
   });
 
   test("a preview under the pointer corrects what is shown, too", async () => {
-    const { look, drafting } = start();
-    await look({ clicks: CLICKS.slice(0, 1) });
+    const { predict, drafting } = start();
+    await predict({ clicks: CLICKS.slice(0, 1) });
     const { previous } = drafting.promptOf({ ...NO_DRAFT, clicks: CLICKS.slice(0, 2) });
     expect(previous?.clicks).toBe(1);
   });
 
   test("a model without mask prompts gets all clicks at once", async () => {
-    const { model, look, last } = start();
+    const { model, predict, last } = start();
     model.manifest.spec = { ...SPEC, accepts: ["point"] };
-    await look({ clicks: CLICKS.slice(0, 1) });
-    await look({ clicks: CLICKS.slice(0, 2) });
+    await predict({ clicks: CLICKS.slice(0, 1) });
+    await predict({ clicks: CLICKS.slice(0, 2) });
     expect(last()).toBeNull();
   });
 });

@@ -2,7 +2,7 @@ import "fake-indexeddb/auto";
 
 import { beforeEach, describe, expect, test, vi } from "vitest";
 
-import { crc32, greyPng } from "../src/export/png";
+import { crc32, grayPng } from "../src/export/png";
 import { archive, splitNames } from "../src/export/archive";
 import { cocoFile, joined, labelPngs, sa1bFiles, yoloFiles } from "../src/export/files";
 import { fillRings } from "../src/masks/outline";
@@ -172,7 +172,7 @@ describe("the outbox", () => {
     const store = new Several();
     const { outbox, standings } = await waiting(store);
     expect(store.sent).toEqual(["events", "all A B C"]);
-    expect(standings.at(-1)).toEqual({ waiting: 0, lost: null, asked: 0 });
+    expect(standings.at(-1)).toEqual({ waiting: 0, lost: null, conflicts: 0 });
     expect(await db.all("outbox")).toEqual([]);
     await outbox.add({ kind: "remove", image: "i", key: "b" });
     await outbox.flush();
@@ -186,7 +186,7 @@ describe("the outbox", () => {
     const { conflicts, refusals, standings } = await waiting(store);
     expect(refusals).toEqual(["no such photo"]);
     expect(conflicts.map(({ note }) => note.key)).toEqual(["b"]);
-    expect(standings.at(-1)).toEqual({ waiting: 0, lost: null, asked: 1 });
+    expect(standings.at(-1)).toEqual({ waiting: 0, lost: null, conflicts: 1 });
   });
 
   test("where several are refused as one they go one by one", async () => {
@@ -220,7 +220,7 @@ describe("the outbox", () => {
     expect(first.standings.at(-1)).toEqual({
       waiting: 1,
       lost: "the server does not answer",
-      asked: 0,
+      conflicts: 0,
     });
     vi.useRealTimers();
 
@@ -230,7 +230,7 @@ describe("the outbox", () => {
     expect(second.outbox.waitingFor("i").length).toBe(1);
     await second.outbox.flush();
     expect(store.sent).toEqual(["create cat"]);
-    expect(second.standings.at(-1)).toEqual({ waiting: 0, lost: null, asked: 0 });
+    expect(second.standings.at(-1)).toEqual({ waiting: 0, lost: null, conflicts: 0 });
     const third = outboxOf(store);
     await third.outbox.open();
     expect(third.outbox.waitingFor("i")).toEqual([]);
@@ -277,10 +277,10 @@ describe("the outbox", () => {
     store.failures = [changed()];
     await first.outbox.add(save("k", "dog"));
     await first.outbox.flush();
-    expect(first.standings.at(-1)).toEqual({ waiting: 0, lost: null, asked: 1 });
+    expect(first.standings.at(-1)).toEqual({ waiting: 0, lost: null, conflicts: 1 });
     expect(first.outbox.waitingFor("i")).toMatchObject([{ record: { label: "dog" } }]);
 
-    first.outbox.learnAll([theirs]); // reading the photo anew agrees to nothing
+    first.outbox.learnAll([theirs]); // reading the image anew agrees to nothing
     store.failures = [changed()];
     await first.outbox.add(save("k", "owl"));
     await first.outbox.flush();
@@ -295,7 +295,7 @@ describe("the outbox", () => {
     await second.outbox.flush();
     expect(second.conflicts).toMatchObject([{ note: { record: { label: "owl" } } }]);
     await second.outbox.letGo(second.conflicts[0]);
-    expect(second.standings.at(-1)).toEqual({ waiting: 0, lost: null, asked: 0 });
+    expect(second.standings.at(-1)).toEqual({ waiting: 0, lost: null, conflicts: 0 });
     const third = outboxOf(store);
     await third.outbox.open();
     await third.outbox.flush();
@@ -580,12 +580,12 @@ describe("files", () => {
       status: i < 10 ? "done" : "new",
     }));
     const records = images.map(({ id }) => ({ ...record, image: id }));
-    const photo = async (id: string) => new Blob([id]);
-    const work = { images, records, names: ["dog"], photo };
-    const { name, blob, told } = await archive(work, { ...wish, split: "60/20/20" });
-    expect([name, told]).toEqual(["yolo.zip", "10 images, 10 masks"]);
+    const pixels = async (id: string) => new Blob([id]);
+    const work = { images, records, names: ["dog"], pixels };
+    const { name, blob, message } = await archive(work, { ...wish, split: "60/20/20" });
+    expect([name, message]).toEqual(["yolo.zip", "10 images, 10 masks"]);
     const bare = await archive(work, { ...wish, images: false });
-    expect(bare.told).toMatch(/^10 images, 10 masks\ndata.yaml expects .* 'Include the images'/);
+    expect(bare.message).toMatch(/^10 images, 10 masks\ndata.yaml expects .* 'Include the images'/);
     const text = new TextDecoder("latin1").decode(await blob.arrayBuffer());
     const splits = splitNames(
       images.slice(0, 10).map((one) => one.name),
@@ -616,7 +616,7 @@ describe("files", () => {
       status: "done",
     }));
     const records = images.map(({ id }) => ({ ...record, image: id }));
-    const work = { images, records, names: [], photo: async () => new Blob() };
+    const work = { images, records, names: [], pixels: async () => new Blob() };
     const table = { ...wish, format: "csv", images: false };
     const { name, blob } = await archive(work, { ...table, split: null });
     expect(name).toBe("masks.csv");
@@ -633,7 +633,7 @@ describe("files", () => {
 
   test("a picture says its size, an archive its end", async () => {
     const png = new DataView(
-      await (await greyPng(Uint16Array.of(0, 1, 2, 300, 4, 5), 2, 3)).arrayBuffer(),
+      await (await grayPng(Uint16Array.of(0, 1, 2, 300, 4, 5), 2, 3)).arrayBuffer(),
     );
     expect([png.getUint32(16), png.getUint32(20), png.getUint8(24)]).toEqual([3, 2, 16]);
     const zip = await zipOf([{ name: "a", blob: new Blob(["x"]) }]);
@@ -736,13 +736,13 @@ describe("the server", () => {
     let answer = (_: Response) => {};
     const told: number[][] = [];
     const steps = [{ done: 0, total: 0 }, null, { done: 5, total: 20 }];
-    const lookedAt = vi.fn(async () => {
+    const progress = vi.fn(async () => {
       const far = steps.shift();
       return new Response(JSON.stringify(far ?? { error: {} }), { status: far ? 200 : 503 });
     });
     vi.stubGlobal("fetch", (url: URL) =>
       url.pathname === "/api/images/a/progress"
-        ? lookedAt()
+        ? progress()
         : new Promise<Response>((done) => (answer = done)),
     );
     const store = new ServerStore(new Server("http://127.0.0.1/", ""));
@@ -755,7 +755,7 @@ describe("the server", () => {
     answer(new Response(JSON.stringify({ records: [], others: [] })));
     expect(await found).toEqual({ records: [], others: [] });
     await vi.advanceTimersByTimeAsync(5000);
-    expect(lookedAt).toHaveBeenCalledTimes(3);
+    expect(progress).toHaveBeenCalledTimes(3);
     vi.useRealTimers();
     vi.unstubAllGlobals();
   });

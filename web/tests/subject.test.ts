@@ -16,12 +16,12 @@ function seenOf({ size, inputHw, side, maps, ...one }: (typeof subjects)[number]
   const cells = Math.sqrt(maps.length / 3);
   const map = { name: "made", shape: [3, cells, cells], data: Float32Array.from(maps) };
   const probe = { weights_hash: "", weights: one.weights, offset: one.offset, least: 0.2 };
-  return { geometry, probe, embedding: { geometry, model: "", modelHash: "", maps: [map] } };
+  return { geometry, probe, features: { geometry, model: "", modelHash: "", maps: [map] } };
 }
 
 test.each(subjects)("a photo of $size is prompted where its subject is likely", (one) => {
-  const { geometry, probe, embedding } = seenOf(one);
-  const likely = subjectMap(embedding, probe);
+  const { geometry, probe, features } = seenOf(one);
+  const likely = subjectMap(features, probe);
   expect(likely.hw).toEqual(one.hw);
   expectClose(likely.values, one.likely, 1e-4);
   const prompts = subjectPrompts(likely, geometry);
@@ -46,8 +46,8 @@ test.each(subjects)("masks of a photo of $size agree with its map as in Python",
 });
 
 test("nothing likely gives no prompt", () => {
-  const { geometry, probe, embedding } = seenOf(subjects[0]);
-  const likely = subjectMap(embedding, { ...probe, offset: -30 });
+  const { geometry, probe, features } = seenOf(subjects[0]);
+  const likely = subjectMap(features, { ...probe, offset: -30 });
   expect(subjectPrompts(likely, geometry)).toEqual([]);
   expect(agreement(new Float32Array(4), new Float32Array(4))).toBe(0);
 });

@@ -5,7 +5,7 @@ import type { Placed } from "../src/export/files";
 import type { ImageEntry } from "../src/store/store";
 import cases from "./fixtures/tables.json";
 
-const photo = { id: "i", name: "photo.png", width: 120, height: 90 } as ImageEntry;
+const image = { id: "i", name: "photo.png", width: 120, height: 90 } as ImageEntry;
 const records = cases.map(({ rle, label, score }) => ({
   ...{ image: "i", rle, label, score: score || null },
 })) as unknown as Placed[];
@@ -18,7 +18,7 @@ const cells = (line: string) =>
   );
 
 async function table(): Promise<string[][]> {
-  const part = { images: [photo], records, classes: [], tolerance: 0.5 };
+  const part = { images: [image], records, classes: [], tolerance: 0.5 };
   const { name, blob } = tableFile(part, "masks.csv");
   expect(name).toBe("masks.csv");
   return (await blob.text()).trimEnd().split("\n").map(cells);
@@ -56,7 +56,7 @@ describe("a table of measurements is the package's", () => {
     ];
     const own = labels.map((label) => ({ ...records[0], label }));
     const part = {
-      images: [{ ...photo, name: "=a.png" }],
+      images: [{ ...image, name: "=a.png" }],
       records: own,
       classes: [],
       tolerance: 0,
@@ -68,7 +68,7 @@ describe("a table of measurements is the package's", () => {
   });
 
   test("an empty photo has no row, and another photo's masks are not in it", async () => {
-    const part = { images: [{ ...photo, id: "j" }], records, classes: [], tolerance: 0 };
+    const part = { images: [{ ...image, id: "j" }], records, classes: [], tolerance: 0 };
     expect((await tableFile(part, "x.csv").blob.text()).trimEnd()).toBe(cases[0].header.join(","));
   });
 });

@@ -168,7 +168,7 @@ class Pretended {
   private rows = (object: number): Stretch[] =>
     [...this.known.get(object)!].map((frame) => [frame, frame] as const);
 
-  look = async () => this.facts();
+  getState = async () => this.facts();
   pause = async () => void (this.asked.push("pause"), this.turn++);
 
   async prompt(_: string, { frame, object, points, labels }: Prompt) {
@@ -179,7 +179,7 @@ class Pretended {
     return { ...found("visible", true), known: this.rows(object) };
   }
 
-  async takeBack(_: string, object: number, frame: number) {
+  async removePrompts(_: string, object: number, frame: number) {
     this.asked.push(`take back ${object} ${frame}`);
     this.prompts.get(object)!.delete(frame);
     const rest = [...this.known.get(object)!].filter((one) => one < frame);
@@ -207,7 +207,7 @@ function opened(error: string | null = null): { videoWork: VideoWork; server: Pr
   const server = new Pretended();
   server.error = error;
   const videoWork = new VideoWork(server as unknown as Videos, server.facts(), "clip", new View());
-  videoWork.pictures.get = async () => null;
+  videoWork.frameCache.get = async () => null;
   return { videoWork, server };
 }
 
@@ -306,7 +306,7 @@ describe("the open video", () => {
   test("a session that the server has closed is told of once, and nothing more is asked", async () => {
     const { videoWork, server } = opened();
     await videoWork.speak([1, 1, 1]);
-    server.look = server.prompt = async () => {
+    server.getState = server.prompt = async () => {
       throw new Error("The session 'n' does not exist or was closed. Open a session.");
     };
     await videoWork.greet();

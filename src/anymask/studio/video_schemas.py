@@ -279,7 +279,7 @@ class NamedObjectBody(Strict):
     @property
     def rgb(self) -> Colour:
         """The color as red, green and blue."""
-        red, green, blue = bytes.fromhex(self.colour[1:])
+        red, green, blue = bytes.fromhex(self.color[1:])
         return red, green, blue
 
 

@@ -1,9 +1,9 @@
 /** Types of the public API. Coordinates are (x, y) in pixels of the image. */
 export type XY = [x: number, y: number];
 export type Box = [x0: number, y0: number, x1: number, y1: number];
-export type Colour = [red: number, green: number, blue: number, alpha: number];
+export type Color = [red: number, green: number, blue: number, alpha: number];
 /** A loaded image element, canvas, video element or bitmap, image data, an image file or its URL. */
-export type Photo = HTMLImageElement | HTMLCanvasElement | HTMLVideoElement | OffscreenCanvas | ImageBitmap | ImageData | Blob | URL | string;
+export type ImageSource = HTMLImageElement | HTMLCanvasElement | HTMLVideoElement | OffscreenCanvas | ImageBitmap | ImageData | Blob | URL | string;
 export interface LoadOptions {
     /** URL of the folder of an exported model. Default: `nano`, which the package includes. */
     model?: string | URL;
@@ -80,7 +80,7 @@ export interface Mask {
     /** Row-major array of height * width values: 1 in the mask, 0 elsewhere. */
     toArray(): Uint8Array;
     /** The mask in one color (default: white) on a transparent background. */
-    toImageData(colour?: Colour): ImageData;
+    toImageData(color?: Color): ImageData;
     /** Outlines of the regions, simplified by at most `tolerance` pixels (default: exact). */
     polygons(tolerance?: number): Outline[];
 }
@@ -119,7 +119,7 @@ export interface FileOptions extends CutoutOptions {
     quality?: number;
 }
 /** An encoded image. */
-export interface Seen {
+export interface Features {
     readonly width: number;
     readonly height: number;
     /** Predict masks for a prompt. Throws an Error for an invalid prompt or option. */
@@ -150,7 +150,7 @@ export interface Anymask {
     /** Name of the model. */
     readonly name: string;
     /** Encode an image. Call it once per image, then send any number of prompts. */
-    see(photo: Photo): Promise<Seen>;
+    encode(image: ImageSource): Promise<Features>;
     /** Stop the workers. The model and its images cannot be used afterwards. */
     close(): void;
 }

@@ -1,26 +1,26 @@
-/** A photo and a mask of it -> the object on nothing, or on a color, as a canvas and as a file. */
+/** An image and a mask of it -> the object on nothing, or on a color, as a canvas and as a file. */
 
 import { wrong } from "./keys";
 import type { Box, CutoutOptions, Mask } from "./types";
 
 /** Draw the object. Throws an Error for an empty mask or an option that is out of range. */
-export function cutOut(photo: ImageBitmap, mask: Mask, options: CutoutOptions): OffscreenCanvas {
+export function cutOut(image: ImageBitmap, mask: Mask, options: CutoutOptions): OffscreenCanvas {
   const { crop = false, margin = 0, background = null, soft = true } = options;
   if (!(Number.isInteger(margin) && margin >= 0))
     throw wrong("margin must be an integer of at least 0.", margin);
   if (background !== null && !isColor(background))
     throw wrong('background must be a CSS color, such as "white" or "#ff8800".', background);
   if (!mask.box) throw new Error("The mask is empty. Segment again with another prompt.");
-  const whole: Box = [0, 0, photo.width, photo.height];
+  const whole: Box = [0, 0, image.width, image.height];
   const [x0, y0, x1, y1] = crop ? widened(mask.box, margin, whole) : whole;
   const [width, height] = [x1 - x0, y1 - y0];
   const { canvas, context } = blank(width, height);
-  context.drawImage(photo, -x0, -y0);
-  const picture = context.getImageData(0, 0, width, height);
+  context.drawImage(image, -x0, -y0);
+  const pixels = context.getImageData(0, 0, width, height);
   const alpha = window(mask, [x0, y0, x1, y1]);
   const shown = soft ? averaged(alpha, width, height) : alpha;
-  shown.forEach((part, at) => (picture.data[4 * at + 3] *= part));
-  context.putImageData(picture, 0, 0);
+  shown.forEach((part, at) => (pixels.data[4 * at + 3] *= part));
+  context.putImageData(pixels, 0, 0);
   if (background === null) return canvas;
   const behind = blank(width, height);
   behind.context.fillStyle = background;
@@ -69,7 +69,7 @@ function window(mask: Mask, [x0, y0, x1, y1]: Box): Float32Array {
   return out;
 }
 
-/** The mean of each pixel and its eight neighbours, by rows and then by columns; borders repeat. */
+/** The mean of each pixel and its eight neighbors, by rows and then by columns; borders repeat. */
 function averaged(values: Float32Array, width: number, height: number): Float32Array {
   const along = (from: Float32Array, step: number, size: number, place: (at: number) => number) =>
     from.map((value, at) => {

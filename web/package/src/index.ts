@@ -4,7 +4,7 @@ import { cocoToRle, rleArea } from "../../src/masks/rle";
 import { patchToRle, rleToPatch } from "../../src/masks/patch";
 import type { Patch } from "../../src/masks/patch";
 import { Model } from "../../src/model/client";
-import { checkSeesPhotos } from "../../src/model/manifest";
+import { checkChannels } from "../../src/model/manifest";
 import { refusal } from "../../src/model/prompts";
 import { parseRegionSize } from "../../src/model/region_size";
 import type { LeastAreas } from "../../src/model/region_size";
@@ -14,7 +14,7 @@ import type { Previous } from "../../src/model/steps";
 import { cutOut } from "./cutout";
 import { checkKeys, isNumbers, wrong } from "./keys";
 import { PatchMask } from "./mask";
-import { photoToBitmap } from "./photo";
+import { imageToBitmap } from "./image";
 import type {
   Answer,
   Anymask,
@@ -25,11 +25,11 @@ import type {
   Mask,
   NameOptions,
   NameSuggestion,
-  Photo,
+  ImageSource,
   Progress,
   Prompt,
   RegionSizes,
-  Seen,
+  Features,
   SegmentOptions,
 } from "./types";
 
@@ -53,7 +53,7 @@ export async function load(options: LoadOptions = {}): Promise<Anymask> {
     throw new Error(`${address} could not be loaded: HTTP status ${reply.status}. ${remedy}`);
   });
   try {
-    checkSeesPhotos(model.manifest);
+    checkChannels(model.manifest);
   } catch (error) {
     model.close();
     throw error;
@@ -73,10 +73,14 @@ class OpenModel implements Anymask {
     return this.model.manifest.name;
   }
 
-  async see(photo: Photo): Promise<Seen> {
-    const seen = new SeenPhoto(this.model, `photo ${++this.count}`, await photoToBitmap(photo));
-    await seen.look();
-    return seen;
+  async encode(image: ImageSource): Promise<Features> {
+    const features = new EncodedImage(
+      this.model,
+      `image ${++this.count}`,
+      await imageToBitmap(image),
+    );
+    await features.encode();
+    return features;
   }
 
   close(): void {
@@ -84,7 +88,7 @@ class OpenModel implements Anymask {
   }
 }
 
-class SeenPhoto implements Seen {
+class EncodedImage implements Features {
   readonly width: number;
   readonly height: number;
 
@@ -97,24 +101,24 @@ class SeenPhoto implements Seen {
     this.height = bitmap.height;
   }
 
-  /** See it, again where other photos took its place meanwhile. */
-  async look(): Promise<void> {
-    await this.model.embed(this.key, async () => this.bitmap);
+  /** Encode the image, again if other images replaced it in the cache. */
+  async encode(): Promise<void> {
+    await this.model.encode(this.key, async () => this.bitmap);
   }
 
   async segment(prompt: Prompt, options: SegmentOptions = {}): Promise<Answer> {
     checkKeys(prompt, "prompt");
     checkKeys(options, "segment");
     const asked = this.checked(prompt);
-    await this.look();
+    await this.encode();
     const { granularity = "all" } = options;
     if (granularity !== "all" && !(granularity >= 0 && granularity <= 1))
       throw wrong('granularity must be "all" or a number from 0 to 1.', granularity);
     const least = leastAreas(options);
     const edges = this.refinedMasks(options);
-    const closer = this.looksCloser(options) && this.model.closes(asked);
-    const answer = await (edges || closer
-      ? this.model.answerRefined(this.key, asked, { granularity, least }, { edges, closer })
+    const crop = this.usesCrop(options) && this.model.closes(asked);
+    const answer = await (edges || crop
+      ? this.model.answerRefined(this.key, asked, { granularity, least }, { edges, crop })
       : this.model.answer(this.key, asked, 0, granularity, least));
     const reply = {
       masks: answer.candidates.map(({ patch, score }) => new PatchMask(patch, score)),
@@ -124,7 +128,7 @@ class SeenPhoto implements Seen {
     return reply;
   }
 
-  /** How many of an answer's masks get edges of the photo. */
+  /** How many of an answer's masks get edges of the image. */
   private refinedMasks({ refineEdges = "auto" }: SegmentOptions): number {
     const { refines, manifest } = this.model;
     if (refineEdges === true && !refines) {
@@ -140,7 +144,7 @@ class SeenPhoto implements Seen {
     return refineEdges === true ? Infinity : 1;
   }
 
-  private looksCloser({ zoom = "auto" }: SegmentOptions): boolean {
+  private usesCrop({ zoom = "auto" }: SegmentOptions): boolean {
     if (zoom === "auto" || zoom === false) return zoom === "auto";
     throw wrong('zoom must be "auto" or false.', zoom);
   }
@@ -151,13 +155,13 @@ class SeenPhoto implements Seen {
     const { progress = () => {} } = asked;
     if (typeof progress !== "function") throw wrong("progress must be a function.", progress);
     const least = leastAreas(asked);
-    await this.look();
+    await this.encode();
     const { shown } = await this.model.everything(this.key, progress, least);
     return shown.map(({ rle, score }) => new PatchMask(rleToPatch(cocoToRle(rle)), score));
   }
 
   async subject(): Promise<Mask | null> {
-    await this.look();
+    await this.encode();
     const found = await this.model.subject(this.key);
     return found && new PatchMask(found.patch, found.score);
   }
@@ -175,7 +179,7 @@ class SeenPhoto implements Seen {
     const rle = patchToRle(this.patchOf(mask));
     const chosen = (await this.model.nameTable()).chosen(names ?? null);
     if (!rleArea(rle)) return [];
-    await this.look();
+    await this.encode();
     const [vector] = await this.model.maskVectors(this.key, [rle]);
     return chosen.suggest(vector, top);
   }
@@ -188,14 +192,14 @@ class SeenPhoto implements Seen {
 
   async toBlob(mask: Mask, options: FileOptions = {}): Promise<Blob> {
     checkKeys(options, "toBlob");
-    const { type = "image/png", quality, ...look } = options;
+    const { type = "image/png", quality, ...cutout } = options;
     if (!TYPES.includes(type)) throw wrong(`type must be one of ${TYPES.join(", ")}.`, type);
     if (quality !== undefined && !(quality >= 0 && quality <= 1))
       throw wrong("quality must be a number from 0 to 1.", quality);
-    if (type === "image/jpeg" && !look.background) {
+    if (type === "image/jpeg" && !cutout.background) {
       throw new Error("JPEG does not support transparency. Pass a background, or use WebP.");
     }
-    return this.cutout(mask, look).convertToBlob({ type, quality });
+    return this.cutout(mask, cutout).convertToBlob({ type, quality });
   }
 
   private patchOf(mask: Mask | Uint8Array): Patch {

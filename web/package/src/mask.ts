@@ -1,4 +1,4 @@
-/** A window of pixels -> a mask over the whole photo, as arrays, pictures and outlines. */
+/** A window of pixels -> a mask over the whole image, as arrays, images and outlines. */
 
 import { patchArea, patchHas } from "../../src/masks/patch";
 import type { Patch } from "../../src/masks/patch";

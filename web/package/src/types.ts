@@ -5,7 +5,7 @@ export type Box = [x0: number, y0: number, x1: number, y1: number];
 export type Color = [red: number, green: number, blue: number, alpha: number]; // 0 to 255 each
 
 /** A loaded image element, canvas, video element or bitmap, image data, an image file or its URL. */
-export type Photo =
+export type ImageSource =
   | HTMLImageElement
   | HTMLCanvasElement
   | HTMLVideoElement
@@ -145,7 +145,7 @@ export interface FileOptions extends CutoutOptions {
 }
 
 /** An encoded image. */
-export interface Seen {
+export interface Features {
   readonly width: number;
   readonly height: number;
   /** Predict masks for a prompt. Throws an Error for an invalid prompt or option. */
@@ -177,7 +177,7 @@ export interface Anymask {
   /** Name of the model. */
   readonly name: string;
   /** Encode an image. Call it once per image, then send any number of prompts. */
-  see(photo: Photo): Promise<Seen>;
+  encode(image: ImageSource): Promise<Features>;
   /** Stop the workers. The model and its images cannot be used afterwards. */
   close(): void;
 }

@@ -1,4 +1,4 @@
-/** Fingers on a picture: one is a pointer, two move and zoom the picture and are no click. */
+/** Fingers on an image: one is a pointer, two move and zoom the image and are no click. */
 
 import type { XY } from "../model/geometry";
 import type { View } from "./view";

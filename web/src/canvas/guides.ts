@@ -1,4 +1,4 @@
-/** Crosshair: a horizontal and a vertical line through the pointer, across the whole photo. */
+/** Crosshair: a horizontal and a vertical line through the pointer, across the whole image. */
 
 import type { XY } from "../model/geometry";
 import type { View } from "./view";

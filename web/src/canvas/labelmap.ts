@@ -1,8 +1,8 @@
 /**
- * All masks of a photo as one map: the number of the topmost mask at every pixel.
+ * All masks of an image as one map: the number of the topmost mask at every pixel.
  *
  * Drawing looks up one number for each pixel of the screen, so it costs the same for one mask and
- * for thousands, whatever the photo's size. The map lies column by column, as run lengths do, so a
+ * for thousands, whatever the image's size. The map lies column by column, as run lengths do, so a
  * run is one fill.
  */
 
@@ -35,7 +35,7 @@ export class LabelMap {
   private readonly fills = new Uint32Array(MOST + 1);
   private readonly edges = new Uint32Array(MOST + 1);
   private outline = 1;
-  private shownSeen = new Uint16Array(0);
+  private shownVisible = new Uint16Array(0);
 
   constructor(private readonly hw: Size) {
     this.map = new Uint16Array(hw[0] * hw[1]);
@@ -87,31 +87,32 @@ export class LabelMap {
     const [rows, columns] = this.hw;
     const xs = samples(0, width, view.x, view.scale, columns);
     const ys = samples(0, height, view.y, view.scaleY, rows);
-    if (this.shownSeen.length !== width * height) this.shownSeen = new Uint16Array(width * height);
-    const seen = this.shownSeen;
+    if (this.shownVisible.length !== width * height)
+      this.shownVisible = new Uint16Array(width * height);
+    const visible = this.shownVisible;
     for (let x = 0; x < width; x++) {
       const column = xs[x] * rows;
       for (let y = 0, at = x; y < height; y++, at += width) {
-        seen[at] = xs[x] < 0 || ys[y] < 0 ? 0 : this.map[column + ys[y]];
+        visible[at] = xs[x] < 0 || ys[y] < 0 ? 0 : this.map[column + ys[y]];
       }
     }
     const image = context.createImageData(width, height);
-    this.shade(seen, new Uint32Array(image.data.buffer), width);
+    this.shade(visible, new Uint32Array(image.data.buffer), width);
     context.putImageData(image, 0, 0);
   }
 
-  private shade(seen: Uint16Array, pixels: Uint32Array, width: number): void {
+  private shade(visible: Uint16Array, pixels: Uint32Array, width: number): void {
     const { fills, edges, outline } = this;
-    for (let at = 0; at < seen.length; at++) {
-      const here = seen[at];
+    for (let at = 0; at < visible.length; at++) {
+      const here = visible[at];
       if (!here) continue;
       let edge = false;
       for (let k = 1; k <= outline && !edge; k++) {
         edge =
-          here !== seen[at + k] ||
-          here !== seen[at - k] ||
-          here !== seen[at + k * width] ||
-          here !== seen[at - k * width];
+          here !== visible[at + k] ||
+          here !== visible[at - k] ||
+          here !== visible[at + k * width] ||
+          here !== visible[at - k * width];
       }
       pixels[at] = edge ? edges[here] : fills[here];
     }

@@ -1,4 +1,4 @@
-/** The scale bar: a round length of the photo, in its own unit. */
+/** The scale bar: a round length of the image, in its own unit. */
 
 /** How long a side of a pixel is. */
 export interface PixelSize {

@@ -1,4 +1,4 @@
-/** What lies over the photo: a mask's window, clicks, boxes, outlines, the brush. */
+/** What lies over the image: a mask's window, clicks, boxes, outlines, the brush. */
 
 import type { Patch } from "../masks/patch";
 import type { Ring } from "../masks/outline";
@@ -29,7 +29,7 @@ export interface Painted {
   top: number;
 }
 
-/** A mask at whatever size its window has, over the photo. */
+/** A mask at whatever size its window has, over the image. */
 export function drawPatch(
   context: CanvasRenderingContext2D,
   view: View,
@@ -71,7 +71,7 @@ function emptyImage(width: number, height: number): ImageData {
   return new ImageData(bytes.fill(0), width, height);
 }
 
-/** A mask's pixels in its fill, those with a neighbour off it in its edge. */
+/** A mask's pixels in its fill, those with a neighbor off it in its edge. */
 function shade(
   image: ImageData,
   { data, width: columns }: Patch,
@@ -98,7 +98,7 @@ function shade(
   }
 }
 
-/** A line with a dark rim, to be seen on any photo. */
+/** A line with a dark rim, to be seen on any image. */
 function rimmed(context: CanvasRenderingContext2D, color: string, width = 1.5): void {
   context.lineJoin = "round";
   context.strokeStyle = "rgb(0 0 0 / 0.6)";
@@ -206,18 +206,18 @@ export function drawSimple(
 export function drawDisc(
   context: CanvasRenderingContext2D,
   view: View,
-  centre: XY,
+  center: XY,
   radius: number,
   color: string,
 ): void {
-  const [x, y] = view.toScreen(centre);
+  const [x, y] = view.toScreen(center);
   context.beginPath();
   context.arc(x, y, Math.max(1, radius * view.scale), 0, 2 * Math.PI);
   rimmed(context, color, 1);
 }
 
-export function drawCross(context: CanvasRenderingContext2D, view: View, centre: XY): void {
-  const [x, y] = view.toScreen(centre);
+export function drawCross(context: CanvasRenderingContext2D, view: View, center: XY): void {
+  const [x, y] = view.toScreen(center);
   context.beginPath();
   for (const [dx, dy] of [
     [1, 0],

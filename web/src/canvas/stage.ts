@@ -1,4 +1,4 @@
-/** The photo on the screen: four canvases, one above the other, and what points at them. */
+/** The image on the screen: four canvases, one above the other, and what points at them. */
 
 import { rleToPatch } from "../masks/patch";
 import type { Patch } from "../masks/patch";
@@ -22,7 +22,7 @@ import type { View } from "./view";
 
 const WHITE = [255, 255, 255] as const;
 const KEPT_LATENCIES = 1000;
-const LAYERS = ["photo", "masks", "preview", "over"] as const;
+const LAYERS = ["image", "masks", "preview", "over"] as const;
 const TELL_MS = 60; // the status bar's numbers are no reason for a frame while the model decodes
 const PIXELWISE = ["masks", "preview"]; // drawn by us, pixel by pixel
 
@@ -39,16 +39,16 @@ export class Stage {
   };
   readonly latencies: number[] = []; // hover to the mask's frame, in milliseconds, newest last
   counted = 0; // hovers so far
-  cross: XY | null = null; // the keyboard's pointer, in pixels of the photo
+  cross: XY | null = null; // the keyboard's pointer, in pixels of the image
   pointer: XY | null = null;
   private readonly canvases: HTMLCanvasElement[];
   private readonly preview: PreviewLayer;
-  private dimmed = false; // what lies over the photo makes room for a preview
+  private dimmed = false; // what lies over the image makes room for a preview
   private readonly patches = new WeakMap<Mask, Patch>();
   private panning: XY | null = null;
   private held = false; // Space is down
   private pressed = false;
-  private dirty = true; // the photo, the masks or the view
+  private dirty = true; // the image, the masks or the view
   private frame = 0;
   private telling: ReturnType<typeof setTimeout> | 0 = 0;
   private aimedAt = 0; // the time of the event that the tool aimed with last
@@ -67,7 +67,7 @@ export class Stage {
       dropped: (event) => this.up(event),
       viewed: () => {
         this.draw(true);
-        this.told?.();
+        this.onDraw?.();
       },
     });
     this.canvases = addLayers(element, LAYERS);
@@ -142,7 +142,7 @@ export class Stage {
   }
 
   private down(event: PointerEvent): void {
-    if (event.target !== this.element) return; // messages and bars lie over the photo
+    if (event.target !== this.element) return; // messages and bars lie over the image
     this.element.focus({ preventScroll: true });
     this.element.setPointerCapture(event.pointerId);
     const pointed = this.pointed(event);
@@ -174,11 +174,11 @@ export class Stage {
     }
     const bench = this.bench();
     if (bench) this.tool.move?.(pointed, bench, this.pressed);
-    if (this.session.look.guides) this.draw(false);
+    if (this.session.display.guides) this.draw(false);
     if (event.timeStamp > this.aimedAt) this.aimed(event);
     this.telling ||= setTimeout(() => {
       this.telling = 0;
-      this.told?.();
+      this.onDraw?.();
     }, TELL_MS);
   }
 
@@ -191,11 +191,11 @@ export class Stage {
   }
 
   /** Called when the pointer has moved, for the status bar. */
-  told: (() => void) | null = null;
+  onDraw: (() => void) | null = null;
   /** Called when the wheel is turned with Alt: to the page before (-1) or after (1). */
   turned: ((step: -1 | 1) => void) | null = null;
-  /** Called when the photo was drawn anew, for what lies over it. */
-  photoDrawn: (() => void) | null = null;
+  /** Called when the image was drawn anew, for what lies over it. */
+  imageDrawn: (() => void) | null = null;
 
   private up(event: PointerEvent): void {
     const pointed = this.pointed(event);
@@ -213,7 +213,7 @@ export class Stage {
     const editor = this.session.editor;
     editor?.forget();
     this.draw(false);
-    this.told?.();
+    this.onDraw?.();
   }
 
   private wheel(event: WheelEvent): void {
@@ -224,7 +224,7 @@ export class Stage {
     if (event.shiftKey) this.view.pan(-(event.deltaY || event.deltaX) * lines, 0);
     else this.view.zoomTo(this.view.scale * Math.exp(-event.deltaY * lines * 0.0016), screen);
     this.draw(true);
-    this.told?.();
+    this.onDraw?.();
   }
 
   // -------------------------------------------------------------------------------- the keyboard
@@ -261,7 +261,7 @@ export class Stage {
     this.tool.move?.(this.atCross(false), bench, this.pressed);
     this.tool.aim?.(this.atCross(false), bench);
     this.draw(true);
-    this.told?.();
+    this.onDraw?.();
   }
 
   press(negative: boolean): void {
@@ -304,7 +304,7 @@ export class Stage {
     this.draw(true);
   }
 
-  /** Draw in the next frame; `all` where the photo, the masks or the view changed. */
+  /** Draw in the next frame; `all` where the image, the masks or the view changed. */
   draw(all: boolean): void {
     this.dirty ||= all;
     this.frame ||= requestAnimationFrame(() => this.drawNow());
@@ -314,18 +314,18 @@ export class Stage {
   drawNow(): void {
     cancelAnimationFrame(this.frame);
     this.frame = 0;
-    if (this.dirty) this.drawPhoto();
+    if (this.dirty) this.drawImage();
     this.dirty = false;
     this.drawOver();
   }
 
-  private drawPhoto(): void {
-    const [photo, masks] = this.canvases.map((canvas) => canvas.getContext("2d")!);
-    this.photoDrawn?.();
-    photo.clearRect(0, 0, photo.canvas.width, photo.canvas.height);
+  private drawImage(): void {
+    const [image, masks] = this.canvases.map((canvas) => canvas.getContext("2d")!);
+    this.imageDrawn?.();
+    image.clearRect(0, 0, image.canvas.width, image.canvas.height);
     const { editor } = this.session;
     if (!editor) return masks.clearRect(0, 0, masks.canvas.width, masks.canvas.height);
-    this.session.photo?.draw(photo, this.view, devicePixelRatio);
+    this.session.image?.draw(image, this.view, devicePixelRatio);
     editor.map.draw(masks, this.view);
   }
 
@@ -351,7 +351,7 @@ export class Stage {
     const bench = this.bench();
     if (!bench) return;
     const { editor, view } = bench;
-    const { draft, looks } = editor;
+    const { draft, result } = editor;
     const outlined = (mask: Mask | null, fill: number) => {
       if (!mask) return;
       if (!this.patches.has(mask)) this.patches.set(mask, rleToPatch(mask.rle));
@@ -362,13 +362,13 @@ export class Stage {
     if (!draft.fixes) for (const mask of editor.selection) outlined(mask, tried.length ? 0 : 0.28);
     drawSimple(context, view, tried);
     const fill = this.dimmed ? 0.25 : 0.5;
-    drawPatch(context, view, looks.patch, { color: this.color(editor), fill, edge: 1 });
+    drawPatch(context, view, result.patch, { color: this.color(editor), fill, edge: 1 });
     if (draft.box) drawBox(context, view, draft.box);
     if (draft.lasso) drawLine(context, view, draft.lasso, true);
-    drawClicks(context, view, draft.clicks, looks.violated);
+    drawClicks(context, view, draft.clicks, result.violated);
     this.tool.draw?.(context, bench);
     const at = this.cross ?? this.pointer;
-    if (at && this.session.look.guides) drawGuides(context, view, at);
+    if (at && this.session.display.guides) drawGuides(context, view, at);
     if (this.cross) drawCross(context, view, clipped(this.cross, editor));
   }
 }

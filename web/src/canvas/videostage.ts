@@ -12,7 +12,7 @@ import { addLayers } from "./layers";
 import { drawBox, drawClicks, drawCross, drawSimple } from "./shapes";
 import type { View } from "./view";
 
-const LAYERS = ["photo", "masks", "over"] as const;
+const LAYERS = ["image", "masks", "over"] as const;
 const SMALL = 4; // screen pixels below which a drag of the box tool is a click
 const CURSORS = { point: "crosshair", box: "crosshair", window: "ns-resize", pan: "grab" };
 
@@ -180,18 +180,18 @@ export class VideoStage {
   private drawNow(): void {
     this.frame = 0;
     const { videoWork, view } = this;
-    const [photo, masks, over] = this.canvases.map((canvas) => canvas.getContext("2d")!);
+    const [image, masks, over] = this.canvases.map((canvas) => canvas.getContext("2d")!);
     this.element.style.cursor = this.panning ? "grabbing" : CURSORS[videoWork.toolName];
     if (videoWork.closed || !videoWork.shown) return;
-    const { hw } = videoWork.shown.photo;
+    const { hw } = videoWork.shown.image;
     const tall = videoWork.tallAt(videoWork.shown.frame);
     if (hw.join() !== view.hw.join() || tall !== view.tall) {
       view.hw = hw;
       view.tall = tall;
       view.fit();
     }
-    photo.clearRect(0, 0, photo.canvas.width, photo.canvas.height);
-    videoWork.shown.photo.draw(photo, view, devicePixelRatio);
+    image.clearRect(0, 0, image.canvas.width, image.canvas.height);
+    videoWork.shown.image.draw(image, view, devicePixelRatio);
     drawFound(masks, view, videoWork, videoWork.shown.frame);
     over.setTransform(devicePixelRatio, 0, 0, devicePixelRatio, 0, 0);
     over.clearRect(0, 0, view.width, view.height);
@@ -241,9 +241,9 @@ export function drawFound(
   const size = masks[0]?.rle.size ?? view.hw;
   const map = new LabelMap(size);
   const only = work.clip && new Set([String(work.chosen)]);
-  const look = { masks: true, proposals: true, fill: 0.45, outline: 2, least: null, only };
+  const layers = { masks: true, proposals: true, fill: 0.45, outline: 2, least: null, only };
   const palette = (name: string) => work.color(Number(name));
   const whole = masks.filter(({ rle }) => rle.size.join() === size.join());
-  map.set(whole, { ...look, palette }, null);
+  map.set(whole, { ...layers, palette }, null);
   map.draw(context, view);
 }

@@ -1,11 +1,11 @@
-/** Where the photo lies on the screen: screen = image * scale + offset, in CSS pixels. */
+/** Where the image lies on the screen: screen = image * scale + offset, in CSS pixels. */
 
 import type { Size, XY } from "../model/geometry";
 
-const MOST = 64; // screen pixels of one photo pixel
+const MOST = 64; // screen pixels of one image pixel
 const MARGIN = 24;
 const CONTEXT = 2.4; // sides of what is shown around a box, in the box's own
-const CLOSE = 4; // screen pixels of a photo pixel at most, for a box: as far as it is smooth
+const CLOSE = 4; // screen pixels of an image pixel at most, for a box: as far as it is smooth
 
 export class View {
   scale = 1;
@@ -16,12 +16,12 @@ export class View {
   hw: Size = [1, 1];
   tall = 1; // height of a pixel, in its widths: slices of a scan
 
-  /** Screen pixels of the height of a photo pixel; `scale` of its width. */
+  /** Screen pixels of the height of an image pixel; `scale` of its width. */
   get scaleY(): number {
     return this.scale * this.tall;
   }
 
-  /** The whole photo in the middle. */
+  /** The whole image in the middle. */
   fit(): void {
     const [height, width] = this.hw;
     this.scale = this.fitting();
@@ -37,7 +37,7 @@ export class View {
     return Math.max(1e-4, Math.min(across, down, 8));
   }
 
-  /** One photo pixel on `scale` screen pixels, a place of the screen staying where it is. */
+  /** One image pixel on `scale` screen pixels, a place of the screen staying where it is. */
   zoomTo(scale: number, at: XY = [this.width / 2, this.height / 2]): void {
     const [x, y] = this.toImage(at);
     this.scale = Math.min(MOST, Math.max(this.fitting() / 2, scale));
@@ -52,7 +52,7 @@ export class View {
     this.hold();
   }
 
-  /** A box of the photo, large, in the middle, but never with room beside the photo to spare. */
+  /** A box of the image, large, in the middle, but never with room beside the image to spare. */
   show([x, y, width, height]: readonly number[], below = 0): void {
     const room = this.height - below;
     const large = Math.min(this.width / width, room / height) / CONTEXT;
@@ -63,7 +63,7 @@ export class View {
     this.y = placed(room / 2 - (y + height / 2) * scale, rows * scale, room);
   }
 
-  /** Some of the photo always stays on the screen. */
+  /** Some of the image always stays on the screen. */
   private hold(): void {
     const [height, width] = this.hw;
     const edge = 60;
@@ -80,13 +80,13 @@ export class View {
   }
 }
 
-/** Where a photo of that length begins, as near as possible to the place that is wanted. */
+/** Where an image of that length begins, as near as possible to the place that is wanted. */
 function placed(wanted: number, length: number, room: number): number {
   if (length + 2 * MARGIN <= room) return (room - length) / 2;
   return Math.min(MARGIN, Math.max(room - MARGIN - length, wanted));
 }
 
-/** For each of `count` screen pixels from `from` on: the picture's pixel there, or -1. */
+/** For each of `count` screen pixels from `from` on: the image's pixel there, or -1. */
 export function samples(
   from: number,
   count: number,

@@ -1,4 +1,4 @@
-/** An export of the browser's own project: which photos leave, in which splits and folders. */
+/** An export of the browser's own project: which images leave, in which splits and folders. */
 
 import { StoreError } from "../store/store";
 import type { ExportWish, ImageEntry } from "../store/store";
@@ -14,13 +14,13 @@ const SPLITS = ["train", "val", "test"];
 const BARE =
   "\ndata.yaml expects the image files in images/. " +
   "Select 'Include the images' to export these files";
-const BESIDE = ["labelme-polygon", "sa1b"]; // their files name a picture beside them
+const BESIDE = ["labelme-polygon", "sa1b"]; // their files name an image beside them
 
 export interface Work {
   images: ImageEntry[];
   records: Placed[];
   names: string[]; // of the project, in their order
-  photo: (image: string) => Promise<Blob>;
+  pixels: (image: string) => Promise<Blob>;
 }
 
 export async function archive(work: Work, wish: ExportWish) {
@@ -47,30 +47,30 @@ export async function archive(work: Work, wish: ExportWish) {
     entries.push(...(await annotations(part, wish, split)));
     if (!wish.images) continue;
     for (const image of few) {
-      const name = path(pictures(wish.format, split), image.name);
-      entries.push({ name, blob: await work.photo(image.id) });
+      const name = path(imageFolder(wish.format, split), image.name);
+      entries.push({ name, blob: await work.pixels(image.id) });
     }
   }
   if (wish.format === "yolo") entries.push(dataYaml([...new Set(splits.values())], classes));
   const bare = wish.format === "yolo" && !wish.images;
-  const told = `${images.length} images, ${records.length} masks${bare ? BARE : ""}`;
-  if (entries.length === 1) return { ...entries[0], told };
-  return { name: `${wish.format}.zip`, blob: await zipOf(entries), told };
+  const message = `${images.length} images, ${records.length} masks${bare ? BARE : ""}`;
+  if (entries.length === 1) return { ...entries[0], message };
+  return { name: `${wish.format}.zip`, blob: await zipOf(entries), message };
 }
 
 function leaving({ images, records }: Work, { only }: ExportWish): ImageEntry[] {
-  const labelled = new Set(
+  const labeled = new Set(
     records.filter((record) => record.state === "accepted").map((record) => record.image),
   );
   const chosen = images.filter(
-    ({ id, status }) => status === "done" || (only === "labelled" && labelled.has(id)),
+    ({ id, status }) => status === "done" || (only === "labelled" && labeled.has(id)),
   );
   if (chosen.length) return chosen;
   const wanted = only === "done" ? "marked as done" : "annotated";
   throw new StoreError(
     "refused",
     `No image to export: none of the ${images.length} images is ${wanted} ` +
-      `(${labelled.size} have masks). ` +
+      `(${labeled.size} have masks). ` +
       "Mark images as done (D), or select 'All images with masks'.",
   );
 }
@@ -90,7 +90,7 @@ async function annotations(part: Part, { format, images, split }: ExportWish, na
   return (await write(part)).map((entry) => ({ ...entry, name: path(folder, entry.name) }));
 }
 
-function pictures(format: string, split: string): string {
+function imageFolder(format: string, split: string): string {
   if (format === "yolo" || format === "coco") return path("images", split);
   return BESIDE.includes(format) ? split : path(split, "images");
 }
@@ -104,7 +104,7 @@ function dataYaml(splits: string[], classes: string[]): Entry {
   return { name: "data.yaml", blob: new Blob([[...rows, "names:", ...names, ""].join("\n")]) };
 }
 
-/** train, val or test for each name, by the name alone; no split of three photos is empty. */
+/** train, val or test for each name, by the name alone; no split of three images is empty. */
 export function splitNames(names: string[], shares: string | null): Map<string, string> {
   if (shares === null) return new Map(names.map((name) => [name, ""]));
   const numbers = shares.split("/").map(Number);

@@ -1,16 +1,16 @@
-/** The work as files: COCO with run lengths, YOLO, labelme, SA-1B records, label pictures. */
+/** The work as files: COCO with run lengths, YOLO, labelme, SA-1B records, label images. */
 
 import { simplified, tracePatch, withoutStairs } from "../masks/outline";
 import type { Ring } from "../masks/outline";
 import { rleToPatch } from "../masks/patch";
 import { cocoToRle, rleRuns } from "../masks/rle";
 import type { ImageEntry, SavedRecord } from "../store/store";
-import { greyPng } from "./png";
+import { grayPng } from "./png";
 import type { Entry } from "./zip";
 
 export type Placed = SavedRecord & { image: string };
 
-/** Photos of one split with their masks, and the class names in the order of their numbers. */
+/** Images of one split with their masks, and the class names in the order of their numbers. */
 export interface Part {
   images: ImageEntry[];
   records: Placed[];
@@ -61,7 +61,7 @@ export function cocoFile({ images, records, classes }: Part, name: string): Entr
   return { name, blob: json(file) };
 }
 
-/** A text file a photo: class and corners of one ring a line, 0 to 1 of the photo's sides. */
+/** A text file an image: class and corners of one ring a line, 0 to 1 of the image's sides. */
 export function yoloFiles({ images, records, classes, tolerance }: Part): Entry[] {
   const names = stems(images);
   return images.map((image) => {
@@ -77,7 +77,7 @@ export function yoloFiles({ images, records, classes, tolerance }: Part): Entry[
   });
 }
 
-/** One JSON a photo; parts of a mask, and its holes, are shapes of one group. */
+/** One JSON an image; parts of a mask, and its holes, are shapes of one group. */
 export function labelmeFiles({ images, records, tolerance }: Part): Entry[] {
   const names = stems(images);
   return images.map((image) => {
@@ -164,7 +164,7 @@ function sa1bRecord(record: Placed, image: ImageEntry, id: number) {
   };
 }
 
-/** 16-bit pictures: pixel 0 is background, n the nth mask; smaller masks lie over larger ones. */
+/** 16-bit images: pixel 0 is background, n the nth mask; smaller masks lie over larger ones. */
 export async function labelPngs({ images, records }: Part): Promise<Entry[]> {
   const names = stems(images);
   const entries: Entry[] = [];
@@ -173,7 +173,7 @@ export async function labelPngs({ images, records }: Part): Promise<Entry[]> {
     const values = new Uint16Array(image.width * image.height);
     const order = own.map((_, i) => i).sort((a, b) => own[b].area - own[a].area);
     for (const i of order) paint(values, own[i], image, i + 1);
-    const blob = await greyPng(values, image.height, image.width);
+    const blob = await grayPng(values, image.height, image.width);
     entries.push({ name: `${names.get(image.id)}.png`, blob });
   }
   return entries;

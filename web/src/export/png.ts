@@ -1,4 +1,4 @@
-/** Grey PNG with 16 bits a pixel: pictures whose values are object numbers. */
+/** Grey PNG with 16 bits a pixel: images whose values are object numbers. */
 
 const TABLE = Uint32Array.from({ length: 256 }, (_, byte) => {
   let value = byte;
@@ -30,7 +30,7 @@ function chunk(name: string, data: Uint8Array): Uint8Array {
 }
 
 /** values  (height, width), row by row */
-export async function greyPng(values: Uint16Array, height: number, width: number): Promise<Blob> {
+export async function grayPng(values: Uint16Array, height: number, width: number): Promise<Blob> {
   const head = new Uint8Array(13);
   const view = new DataView(head.buffer);
   view.setUint32(0, width);

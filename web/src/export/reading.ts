@@ -17,10 +17,10 @@ export interface ReadMask {
 
 export interface ReadFiles {
   masks: ReadMask[];
-  photos: File[];
+  annotated: File[];
 }
 
-export const PHOTO = /\.(?:jpe?g|png|webp|bmp|gif|avif)$/i;
+export const IMAGE_NAME = /\.(?:jpe?g|png|webp|bmp|gif|avif)$/i;
 
 /** Read a ZIP or a JSON file. Throws an Error for a file without annotations. */
 export async function readAnnotations(file: File): Promise<ReadFiles> {
@@ -38,10 +38,10 @@ export async function readAnnotations(file: File): Promise<ReadFiles> {
         `one of these formats.`,
     );
   }
-  const photos = [...files]
-    .filter(([name]) => PHOTO.test(name))
+  const annotated = [...files]
+    .filter(([name]) => IMAGE_NAME.test(name))
     .map(([name, content]) => new File([content], base(name)));
-  return { masks, photos };
+  return { masks, annotated };
 }
 
 async function filesOf(file: File): Promise<Map<string, ArrayBuffer>> {

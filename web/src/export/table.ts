@@ -36,7 +36,7 @@ export const MEASURED = [
   "holes",
 ] as const;
 
-/** A file with a row for each mask of each photo; masks are numbered from 1 in their photo. */
+/** A file with a row for each mask of each image; masks are numbered from 1 in their image. */
 export function tableFile({ images, records }: Part, name: string): Entry {
   const rows: (string | number)[][] = [["image", "number", "label", "score", ...MEASURED]];
   for (const image of images) {
@@ -89,7 +89,7 @@ export function measured(rle: Rle): Measurements {
   };
 }
 
-/** Area, centre, both axes of the ellipse with the same second moments, and its angle. */
+/** Area, center, both axes of the ellipse with the same second moments, and its angle. */
 function ellipse({ data, width, height, x: left, y: top }: Patch) {
   let [area, sumX, sumY, sumXX, sumYY, sumXY] = [0, 0, 0, 0, 0, 0];
   for (let row = 0; row < height; row++) {

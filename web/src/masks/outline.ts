@@ -51,7 +51,7 @@ export function tracePatch(patch: Patch, apart = false): Ring[] {
   return rings;
 }
 
-/** Of the steps that leave a corner the first of those turns; left keeps neighbours together. */
+/** Of the steps that leave a corner the first of those turns; left keeps neighbors together. */
 function turn(open: number, heading: number, turns: number[]): number {
   const order = heading < 0 ? [0, 1, 2, 3] : turns.map((step) => (heading + step) % 4);
   return order.find((step) => open & (1 << step)) ?? 0;
@@ -68,7 +68,7 @@ export function ringArea(ring: Ring): number {
 const LONG = 3; // pixels of a side from which it is no stair
 
 /**
- * A traced ring through the middles of its steps: every pixel's centre stays on its side. Corners
+ * A traced ring through the middles of its steps: every pixel's center stays on its side. Corners
  * between two sides of LONG pixels stay (`mask_to_polygons` with smooth).
  */
 export function withoutStairs(ring: Ring): Ring {
@@ -130,7 +130,7 @@ function fromLine(point: XY, a: XY, b: XY): number {
   return Math.hypot(point[0] - a[0] - near * dx, point[1] - a[1] - near * dy);
 }
 
-/** The pixels whose centres lie inside rings (even-odd), in image pixels. */
+/** The pixels whose centers lie inside rings (even-odd), in image pixels. */
 export function fillRings(rings: readonly Ring[], hw: Size): Patch {
   const usable = rings.filter((ring) => ring.length > 2);
   const points = usable.flat();

@@ -1,7 +1,7 @@
 /**
- * A mask's window of a photo as pixels: what brushes edit and the screen shows.
+ * A mask's window of an image as pixels: what brushes edit and the screen shows.
  *
- * `hw` is the size of the whole picture that the window lies in: the photo, or a reduced one.
+ * `hw` is the size of the whole image that the window lies in: the image, or a reduced one.
  */
 
 import type { Size } from "../model/geometry";
@@ -60,7 +60,7 @@ export function patchToRle(patch: Patch): Rle {
   return runsToRle(starts, ends, patch.hw);
 }
 
-/** The same mask in a window that also covers [x0, x1) x [y0, y1), cut at the picture. */
+/** The same mask in a window that also covers [x0, x1) x [y0, y1), cut at the image. */
 export function grown(patch: Patch, x0: number, y0: number, x1: number, y1: number): Patch {
   const [rows, columns] = patch.hw;
   const none = !patch.data.length;
@@ -99,7 +99,7 @@ export function trimmed(patch: Patch): Patch {
   return { hw, x: patch.x + left, y: patch.y + top, width: wide, height: high, data: out };
 }
 
-/** Whether a pixel of the picture is in the mask. */
+/** Whether a pixel of the image is in the mask. */
 export function patchHas(patch: Patch, x: number, y: number): boolean {
   const [column, row] = [x - patch.x, y - patch.y];
   if (column < 0 || row < 0 || column >= patch.width || row >= patch.height) return false;

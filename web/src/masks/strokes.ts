@@ -6,7 +6,7 @@ import type { Patch } from "./patch";
 
 export interface Stroke {
   value: 0 | 1; // 1 paints, 0 erases
-  radius: number; // in pixels of the photo
+  radius: number; // in pixels of the image
   points: readonly XY[];
 }
 
@@ -27,7 +27,7 @@ export function withStroke(patch: Patch, stroke: Stroke): Patch {
   return out;
 }
 
-/** Every pixel whose centre is at most `radius` from the line between two points. */
+/** Every pixel whose center is at most `radius` from the line between two points. */
 function capsule(patch: Patch, a: XY, b: XY, radius: number, value: number): void {
   const reach = Math.max(radius, 0.5);
   const top = Math.max(patch.y, Math.floor(Math.min(a[1], b[1]) - reach));

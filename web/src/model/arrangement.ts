@@ -14,7 +14,7 @@ export interface CutMask {
 
 export const DUPLICATE = 0.4; // IoU from which two masks are one
 const CONTAINED = 0.9; // share of the smaller one that lies in the other
-const SURROUNDING = 0.3; // of the photo: a larger mask is what objects lie in, and no rival
+const SURROUNDING = 0.3; // of the image: a larger mask is what objects lie in, and no rival
 const NEARLY_BEST = 0.8; // of the best score
 const LITTLE = 0.1; // IoU
 

@@ -27,19 +27,19 @@ export function cleaned(
     Math.min(side, Math.trunc(((n - 0.5) * side) / geometry.side - 0.5) + 2),
   );
   const mask = new Uint8Array(rows * columns);
-  const look = (source: Float32Array) => {
+  const fillMask = (source: Float32Array) => {
     for (let y = 0; y < rows; y++) {
       for (let x = 0; x < columns; x++) {
         mask[y * columns + x] = source[y * side + x] > threshold ? 1 : 0;
       }
     }
   };
-  look(plane);
+  fillMask(plane);
   const area = mask.reduce((sum, cell) => sum + cell, 0);
   const out = plane.slice();
   let changed = false;
   for (const [label, { share }] of [holes, islands].entries()) {
-    look(out);
+    fillMask(out);
     if (label === 0) mask.forEach((cell, i) => (mask[i] = 1 - cell));
     const places = clicks
       .filter((click) => click.label === label)

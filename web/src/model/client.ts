@@ -1,16 +1,16 @@
-/** The model, as the page sees it: two workers, a cache of embeddings, the newest hover first. */
+/** The model, as the page sees it: two workers, a cache of features, the newest hover first. */
 
 import type { Patch } from "../masks/patch";
 import type { Rle } from "../masks/rle";
-import { Asked } from "./asked_worker";
-import type { Progress } from "./asked_worker";
+import { ModelWorker } from "./model_worker";
+import type { Progress } from "./model_worker";
 import { isClear } from "./closer";
-import type { Embedding } from "./embedding";
+import type { Features } from "./features";
 import { gridSettings } from "./everything";
 import type { Proposals } from "./everything";
 import type { Tables } from "./families/family";
 import type { Granularity } from "./granularity";
-import { NAME_VECTORS, SUBJECT, TABLES, checkSeesPhotos, readJson, readManifest } from "./manifest";
+import { NAME_VECTORS, SUBJECT, TABLES, checkChannels, readJson, readManifest } from "./manifest";
 import type { Manifest, Part } from "./manifest";
 import type { NameTable } from "./name_table";
 import { Newest } from "./newest";
@@ -41,35 +41,35 @@ export interface Kept {
 
 /** How a mask of an answer is made fine. */
 export interface Fineness {
-  whole: boolean; // pixel for pixel; else of a photo of at most `LONGEST` pixels a side
+  whole: boolean; // pixel for pixel; else of an image of at most `LONGEST` pixels a side
   edges: boolean;
 }
 
 export type Load = (file: string) => Promise<Response>;
 
-/** Where an embedding comes from when the page does not make it itself. */
-export type Sent = () => Promise<Embedding | null>;
+/** Where features comes from when the page does not make it itself. */
+export type Sent = () => Promise<Features | null>;
 
-/** The server sees a picture. */
-export type Send = (picture: Blob) => Promise<Embedding>;
+/** The server sees an image. */
+export type Send = (image: Blob) => Promise<Features>;
 
 /** Networks that the decoder's worker opens when they are wanted. */
 type Further = "refiner" | "names";
 
 const AT_ONCE = 8; // masks that are looked at for names before something else has its turn
-const CACHED = 8; // embeddings; nano's have 2.4 MB each
+const CACHED = 8; // features; nano's have 2.4 MB each
 
 export class Model {
-  private readonly decoder = new Asked();
-  private encoder: Promise<Asked> | null = null;
-  private readonly embeddings = new Map<string, Promise<Embedding>>();
-  private readonly photos = new Map<string, () => Promise<Blob | ImageBitmap>>();
-  private readonly told = new Set<string>();
+  private readonly decoder = new ModelWorker();
+  private encoder: Promise<ModelWorker> | null = null;
+  private readonly encoded = new Map<string, Promise<Features>>();
+  private readonly images = new Map<string, () => Promise<Blob | ImageBitmap>>();
+  private readonly decoderKeys = new Set<string>();
   private readonly further: Partial<Record<Further, Promise<unknown>>> = {};
   private table: Promise<NameTable> | null = null;
   private probe: Promise<SubjectProbe> | null = null;
   private refining: Promise<unknown> = Promise.resolve();
-  private pictured = ""; // the photo whose pixels the decoder's worker has
+  private pixelsKey = ""; // the image whose pixels the decoder's worker has
   private readonly hovers = new Newest();
   private answers = 0;
   provider = "";
@@ -82,7 +82,7 @@ export class Model {
     private readonly send: Send | undefined,
   ) {}
 
-  /** Open the decoder; the encoder follows when a photo needs it, unless `send` has it. */
+  /** Open the decoder; the encoder follows when an image needs it, unless `send` has it. */
   static async open(load: Load, send?: Send): Promise<Model> {
     const manifest = readManifest(await readJson(await load("manifest.json")));
     const learned = TABLES in manifest.sha256;
@@ -92,7 +92,7 @@ export class Model {
     return model;
   }
 
-  private async openGraph(worker: Asked, part: Part): Promise<Asked> {
+  private async openGraph(worker: ModelWorker, part: Part): Promise<ModelWorker> {
     const { manifest, tables } = this;
     const graph = await (await this.load(manifest.graphs[part]!.file)).arrayBuffer();
     const threads = threadsFor(part === "encoder" ? part : "decoder"); // the others share a worker
@@ -102,42 +102,42 @@ export class Model {
     return worker;
   }
 
-  /** See a photo; `sent` is asked first, and where it has nothing the page encodes itself. */
-  embed(key: string, photo: () => Promise<Blob | ImageBitmap>, sent?: Sent): Promise<Embedding> {
-    const known = this.embeddings.get(key);
+  /** See an image; `sent` is asked first, and where it has nothing the page encodes itself. */
+  encode(key: string, image: () => Promise<Blob | ImageBitmap>, sent?: Sent): Promise<Features> {
+    const known = this.encoded.get(key);
     if (known) return known;
-    this.photos.set(key, photo);
+    this.images.set(key, image);
     const made = (async () => {
       const given = await sent?.();
       if (given) return given;
-      checkSeesPhotos(this.manifest);
-      return (await this.opened()).ask("encode", { photo: await photo() });
+      checkChannels(this.manifest);
+      return (await this.opened()).ask("encode", { image: await image() });
     })();
-    this.embeddings.set(key, made);
-    made.catch(() => this.embeddings.delete(key));
-    for (const old of this.embeddings.keys()) {
-      if (this.embeddings.size <= CACHED) break;
-      this.embeddings.delete(old);
-      this.photos.delete(old);
+    this.encoded.set(key, made);
+    made.catch(() => this.encoded.delete(key));
+    for (const old of this.encoded.keys()) {
+      if (this.encoded.size <= CACHED) break;
+      this.encoded.delete(old);
+      this.images.delete(old);
     }
     return made;
   }
 
-  /** A photo is another one than it was, on all its pages: nobody has seen it. */
-  forget(photo: string): void {
-    const gone = [...this.embeddings.keys()].filter((key) => key.split("#")[0] === photo);
+  /** An image is another one than it was, on all its pages: nobody has seen it. */
+  forget(image: string): void {
+    const gone = [...this.encoded.keys()].filter((key) => key.split("#")[0] === image);
     for (const key of gone) {
-      this.embeddings.delete(key);
-      this.photos.delete(key);
-      this.told.delete(key);
+      this.encoded.delete(key);
+      this.images.delete(key);
+      this.decoderKeys.delete(key);
     }
-    this.pictured = "";
+    this.pixelsKey = "";
   }
 
   /** The encoder; where it cannot be opened, the next one who asks tries again. */
-  private opened(): Promise<Asked> {
+  private opened(): Promise<ModelWorker> {
     if (this.encoder) return this.encoder;
-    const worker = new Asked();
+    const worker = new ModelWorker();
     this.encoder = this.openGraph(worker, "encoder");
     this.encoder.catch(() => {
       this.encoder = null;
@@ -146,17 +146,17 @@ export class Model {
     return this.encoder;
   }
 
-  /** Make the decoder look at a photo that has been seen. */
-  private async look(key: string): Promise<void> {
-    const embedding = await this.embeddings.get(key);
-    if (!embedding) throw new Error("The image is not encoded yet.");
-    if (embedding.modelHash !== this.manifest.weights_hash) {
+  /** Make the decoder look at an image that has been seen. */
+  private async loadFeatures(key: string): Promise<void> {
+    const features = await this.encoded.get(key);
+    if (!features) throw new Error("The image is not encoded yet.");
+    if (features.modelHash !== this.manifest.weights_hash) {
       throw new Error("The server now uses a different model. Reload the page.");
     }
-    if (this.told.has(key)) return;
-    this.told.clear(); // what the worker forgot is told again
-    this.told.add(key);
-    await this.decoder.ask("see", { key, embedding });
+    if (this.decoderKeys.has(key)) return;
+    this.decoderKeys.clear(); // what the worker forgot is told again
+    this.decoderKeys.add(key);
+    await this.decoder.ask("features", { key, features });
   }
 
   /** Answer a prompt. With the reply's name `keep`, `cut` gives its masks at full size. */
@@ -167,7 +167,7 @@ export class Model {
     granularity: Granularity,
     least = USUAL,
   ): Promise<Corrected & Kept> {
-    await this.look(key);
+    await this.loadFeatures(key);
     const keep = String(++this.answers);
     const settings = { granularity, least };
     const reply = await this.decoder.ask("answer", { key, prompt, limit, settings, keep });
@@ -185,9 +185,9 @@ export class Model {
     return this.decoder.ask("cut", { keep, index });
   }
 
-  /** The server's name for a photo that it has seen, or null. */
-  async seenAs(key: string): Promise<string | null> {
-    return (await this.embeddings.get(key))?.imageHash ?? null;
+  /** The server's name for an image that it has seen, or null. */
+  async imageHashOf(key: string): Promise<string | null> {
+    return (await this.encoded.get(key))?.imageHash ?? null;
   }
 
   /** Whether masks can be named: the bundle has a network for that. */
@@ -195,7 +195,7 @@ export class Model {
     return this.manifest.graphs.names !== undefined;
   }
 
-  /** Whether edges can be put where the photo has them: the bundle has a network for that. */
+  /** Whether edges can be put where the image has them: the bundle has a network for that. */
   get refines(): boolean {
     return this.manifest.graphs.refiner !== undefined;
   }
@@ -218,7 +218,7 @@ export class Model {
     return readTable(await reply.arrayBuffer());
   }
 
-  /** What the network of names sees in masks of a photo: a vector of each. */
+  /** What the network of names sees in masks of an image: a vector of each. */
   async maskVectors(key: string, masks: readonly Rle[], signal?: AbortSignal) {
     const found: Float32Array[] = [];
     await this.add("names");
@@ -235,7 +235,7 @@ export class Model {
   }
 
   /**
-   * A mask of an answer as it is kept: after a closer look, its edge where the photo has it; one
+   * A mask of an answer as it is kept: after a closer look, its edge where the image has it; one
    * after the other. Null where it is not wanted `still` before it is done.
    */
   refine(
@@ -249,12 +249,12 @@ export class Model {
     return this.inTurn(() => this.refined(key, kept, index, fineness, still));
   }
 
-  /** Answer a prompt, pixel for pixel, the first so many masks with edges of the photo. */
+  /** Answer a prompt, pixel for pixel, the first so many masks with edges of the image. */
   answerRefined(
     key: string,
     prompt: Prompt,
     { granularity, least }: Settings,
-    { edges, closer }: { edges: number; closer: boolean },
+    { edges, crop: closer }: { edges: number; crop: boolean },
   ): Promise<Corrected> {
     return this.inTurn(async () => {
       await this.ready(key, edges > 0);
@@ -290,13 +290,13 @@ export class Model {
     return this.decoder.ask("refine", { keep, index, whole, edges, near });
   }
 
-  /** Let the decoder have the photo's pixels and, for edges, their network. */
+  /** Let the decoder have the image's pixels and, for edges, their network. */
   private async ready(key: string, edges: boolean): Promise<void> {
     if (edges) await this.add("refiner");
-    await this.look(key);
-    if (this.pictured === key) return;
-    await this.decoder.ask("picture", { key, photo: await this.photos.get(key)!() });
-    this.pictured = key;
+    await this.loadFeatures(key);
+    if (this.pixelsKey === key) return;
+    await this.decoder.ask("pixels", { key, image: await this.images.get(key)!() });
+    this.pixelsKey = key;
   }
 
   /** Let the decoder's worker have a further network; after a failure the next one tries again. */
@@ -310,17 +310,17 @@ export class Model {
   }
 
   /** What the encoder sees around a kept answer; null where a closer look shows no more. */
-  private async near(keep: string, still: () => boolean): Promise<Embedding | null> {
-    const photo = await this.decoder.ask("closer", { keep });
-    if (!photo) return null;
+  private async near(keep: string, still: () => boolean): Promise<Features | null> {
+    const image = await this.decoder.ask("closer", { keep });
+    if (!image) return null;
     if (this.send && this.manifest.sent) {
-      const canvas = new OffscreenCanvas(photo.width, photo.height);
-      const data = photo.data as Uint8ClampedArray<ArrayBuffer>;
-      canvas.getContext("2d")!.putImageData(new ImageData(data, photo.width), 0, 0);
+      const canvas = new OffscreenCanvas(image.width, image.height);
+      const data = image.data as Uint8ClampedArray<ArrayBuffer>;
+      canvas.getContext("2d")!.putImageData(new ImageData(data, image.width), 0, 0);
       return still() ? this.send(await canvas.convertToBlob()) : null;
     }
     const encoder = await this.opened();
-    return still() ? encoder.ask("encode", { photo }, undefined, [photo.data.buffer]) : null;
+    return still() ? encoder.ask("encode", { image }, undefined, [image.data.buffer]) : null;
   }
 
   /** The preview under the pointer, or null where a newer place was hovered meanwhile. */
@@ -331,7 +331,7 @@ export class Model {
     granularity: Granularity,
   ): Promise<Candidates | null> {
     return this.hovers.run(async () => {
-      await this.look(key);
+      await this.loadFeatures(key);
       const settings = { granularity, least: USUAL };
       const ask = { key, prompt: prompt(), limit, settings, keep: "" };
       return this.decoder.ask("answer", ask);
@@ -349,7 +349,7 @@ export class Model {
     const opening = (this.probe ??= this.readProbe());
     opening.catch(() => (this.probe = null)); // the next one tries again
     const probe = await opening;
-    await this.look(key);
+    await this.loadFeatures(key);
     return this.decoder.ask("subject", { key, probe });
   }
 
@@ -365,6 +365,8 @@ export class Model {
 
   everything(key: string, progress: Progress, least = USUAL): Promise<Proposals> {
     const settings = gridSettings(this.manifest, least);
-    return this.look(key).then(() => this.decoder.ask("everything", { key, settings }, progress));
+    return this.loadFeatures(key).then(() =>
+      this.decoder.ask("everything", { key, settings }, progress),
+    );
   }
 }

@@ -2,7 +2,7 @@
  * The close-up of a mask: what the network of names looks at (`models/rules/crops.py`).
  *
  * A square around the object, in which it has the longer side of its box `CONTEXT` times; what
- * lies beyond the photo is gray and no object.
+ * lies beyond the image is gray and no object.
  */
 
 import { patchHas, rleToPatch } from "../masks/patch";
@@ -15,19 +15,19 @@ import type { ReadRows } from "./resample";
 
 const SIDE = 248; // pixels of a close-up
 const CONTEXT = 1.8; // of the mask's longer side
-const FEWEST = 16; // pixels of the photo along a close-up
-const BEYOND = 128; // the color outside of the photo
+const FEWEST = 16; // pixels of the image along a close-up
+const BEYOND = 128; // the color outside of the image
 const WHOLE = 255; // of a pixel that is all object
 
 export interface CloseUp {
-  photo: Float32Array; // (3, S, S) of 0 to 255
+  image: Float32Array; // (3, S, S) of 0 to 255
   mask: Float32Array; // (S, S), the part of each pixel that is object, 0 to 1
 }
 
-/** Reads a window of a photo. */
+/** Reads a window of an image. */
 export type ReadWindow = (window: Window) => ReadRows;
 
-/** The square around a mask; of an empty mask that around the photo's first pixel. */
+/** The square around a mask; of an empty mask that around the image's first pixel. */
 export async function closeUp(rle: Rle, read: ReadWindow, side = SIDE): Promise<CloseUp> {
   const patch = rleToPatch(rle);
   const [height, width] = patch.hw;
@@ -44,19 +44,19 @@ export async function closeUp(rle: Rle, read: ReadWindow, side = SIDE): Promise<
   ];
   const edges = inside.map((at, i) => roundEven(((at - [left, top][i % 2]) * side) / length));
   const size: Size = [Math.max(1, edges[3] - edges[1]), Math.max(1, edges[2] - edges[0])];
-  const seen = { photo: new Float32Array(3 * side ** 2), mask: new Float32Array(side ** 2) };
+  const crop = { image: new Float32Array(3 * side ** 2), mask: new Float32Array(side ** 2) };
   for (const [target, rows, beyond] of [
-    [seen.photo, read(inside), BEYOND],
-    [seen.mask, maskRows(patch, inside), 0],
+    [crop.image, read(inside), BEYOND],
+    [crop.mask, maskRows(patch, inside), 0],
   ] as const) {
     const part: Size = [inside[3] - inside[1], inside[2] - inside[0]];
     const drawn = await resized(part, size, "area", rows);
     put(target.fill(beyond), side, drawn, size, edges);
   }
-  return { ...seen, mask: seen.mask.map((level) => level / WHOLE) };
+  return { ...crop, mask: crop.mask.map((level) => level / WHOLE) };
 }
 
-/** A window of a mask as a picture whose red is the mask. */
+/** A window of a mask as an image whose red is the mask. */
 function maskRows(patch: Patch, [x0, y0, x1]: Window): ReadRows {
   const width = x1 - x0;
   return async (top, rows) => {

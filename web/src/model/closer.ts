@@ -1,5 +1,5 @@
 /**
- * A closer look at an object: its box in, a window of the photo out; two answers in, one out
+ * A closer look at an object: its box in, a window of the image out; two answers in, one out
  * (`segment/pipeline.py`).
  */
 
@@ -8,10 +8,10 @@ import type { Patch } from "../masks/patch";
 import { tapsOf } from "./edge_window";
 import { scaleXy } from "./geometry";
 import type { BoxXyxy, Geometry, Size } from "./geometry";
-import type { CloserLook } from "./manifest";
+import type { CropRefinement } from "./manifest";
 import type { Prompt } from "./prompts";
 
-/** Whole pixels of the photo, the last two exclusive. */
+/** Whole pixels of the image, the last two exclusive. */
 export type Window = [x0: number, y0: number, x1: number, y1: number];
 
 const SURE = 12; // logits beyond it are as sure
@@ -35,11 +35,11 @@ export function objectBox({ clicks, box }: Prompt, mask: Patch): BoxXyxy | null 
   return [Math.min(...xs), Math.min(...ys), Math.max(...xs), Math.max(...ys)];
 }
 
-/** A square window around a box of the photo, or null where it shows the box hardly larger. */
+/** A square window around a box of the image, or null where it shows the box hardly larger. */
 export function closerWindow(
   [x0, y0, x1, y1]: BoxXyxy,
   [height, width]: Size,
-  close: CloserLook,
+  close: CropRefinement,
 ): Window | null {
   const longer = Math.max(x1 - x0, y1 - y0);
   const side = Math.max(Math.ceil(longer * (1 + 2 * close.margin)) + 1, close.min_side);
@@ -88,12 +88,12 @@ function patchInWindow(patch: Patch, [x0, y0, x1, y1]: Window): Patch {
   return { hw: [y1 - y0, x1 - x0], x: left - x0, y: top - y0, width, height, data };
 }
 
-/** A mask of the window as one of the photo. */
-export function patchOnPhoto(patch: Patch, [x0, y0]: Window, hw: Size): Patch {
+/** A mask of the window as one of the image. */
+export function patchOnImage(patch: Patch, [x0, y0]: Window, hw: Size): Patch {
   return { ...patch, hw, x: patch.x + x0, y: patch.y + y0 };
 }
 
-/** Logits of a photo where the cells of an answer about a window of it lie. */
+/** Logits of an image where the cells of an answer about a window of it lie. */
 export function logitsAround(
   logits: Float32Array,
   place: Geometry,
@@ -103,9 +103,9 @@ export function logitsAround(
   const side = Math.sqrt(logits.length);
   const scale = scaleXy(place);
   const [across, down] = [0, 1].map((axis) => {
-    const whole = (scale[axis] * side) / place.side; // cells a photo pixel
+    const whole = (scale[axis] * side) / place.side; // cells an image pixel
     const length = window[2 + axis] - window[axis];
-    const cell = (length * near.side) / (side * near.inputHw[1 - axis]); // photo pixels a cell
+    const cell = (length * near.side) / (side * near.inputHw[1 - axis]); // image pixels a cell
     const start = (window[axis] + cell / 2) * whole - 0.5;
     return tapsOf({ step: cell * whole, start }, 0, side, side);
   });

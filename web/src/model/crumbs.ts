@@ -48,7 +48,7 @@ export function withoutCrumbs(
 
 /**
  * Take the islands of less than an area away, never the largest, or fill the holes, none at the
- * border. Plain loops: of everything in a photo there are many masks, of many pixels each.
+ * border. Plain loops: of everything in an image there are many masks, of many pixels each.
  */
 function flipSmall(mask: Uint8Array, [height, width]: Size, area: number, islands: boolean): void {
   const labels = regions(islands ? mask : inverted(mask), height, width);

@@ -1,5 +1,5 @@
 /**
- * The window around a mask's edge, to look once more: logits, photo and prompt in, one size out
+ * The window around a mask's edge, to look once more: logits, image and prompt in, one size out
  * (`segment/prediction.py`).
  *
  * A window is a square of cells around the object; n of them a side, m the side of the logits.
@@ -20,16 +20,16 @@ export interface EdgeWindow {
   x: number; // of its first cell; it may lie over the edge of the logits
   y: number;
   cells: number;
-  pixel: XY; // photo pixels a cell is wide and high
+  pixel: XY; // image pixels a cell is wide and high
 }
 
-/** From a window's pixels to the photo's along one axis, pixel centres at whole numbers. */
+/** From a window's pixels to the image's along one axis, pixel centers at whole numbers. */
 export interface AxisMap {
   step: number;
   start: number;
 }
 
-export function toPhoto({ x, y, cells, pixel }: EdgeWindow): [across: AxisMap, down: AxisMap] {
+export function toImage({ x, y, cells, pixel }: EdgeWindow): [across: AxisMap, down: AxisMap] {
   const size = cells / WINDOW;
   const along = (first: number, wide: number) => ({
     step: size * wide,
@@ -38,7 +38,7 @@ export function toPhoto({ x, y, cells, pixel }: EdgeWindow): [across: AxisMap, d
   return [along(x, pixel[0]), along(y, pixel[1])];
 }
 
-/** The window of the object above the threshold; null where there is no object in the photo. */
+/** The window of the object above the threshold; null where there is no object in the image. */
 export function windowAround(
   plane: Float32Array,
   threshold: number,
@@ -86,12 +86,12 @@ export function windowLogits(
   });
 }
 
-/** The photo in the window as planes (3, WINDOW, WINDOW) of 0 to 255: means where it shrinks. */
-export function windowPhoto(photo: Pixels, window: EdgeWindow): Float32Array {
-  const [across, down] = toPhoto(window).map((map, axis) =>
-    windowAxis(axis ? photo.height : photo.width, map),
+/** The image in the window as planes (3, WINDOW, WINDOW) of 0 to 255: means where it shrinks. */
+export function windowImage(image: Pixels, window: EdgeWindow): Float32Array {
+  const [across, down] = toImage(window).map((map, axis) =>
+    windowAxis(axis ? image.height : image.width, map),
   );
-  const part = shrunk(photo, across, down);
+  const part = shrunk(image, across, down);
   const [width, area] = [across.small, WINDOW * WINDOW];
   const out = new Float32Array(3 * area);
   for (let y = 0, at = 0; y < WINDOW; y++) {
@@ -112,7 +112,7 @@ export function windowPhoto(photo: Pixels, window: EdgeWindow): Float32Array {
 
 const mixed = (one: number, other: number, share: number) => one + share * (other - one);
 
-/** One axis of a window of a photo: what is cut, how far it shrinks, what a pixel is made of. */
+/** One axis of a window of an image: what is cut, how far it shrinks, what a pixel is made of. */
 interface WindowAxis extends Taps {
   low: number; // the first pixel that is cut
   length: number;
@@ -154,7 +154,7 @@ export function tapsOf(
   return { first, second, weight };
 }
 
-/** The part of a photo that two axes cut, each pixel the mean of those it covers: (h, w, 3). */
+/** The part of an image that two axes cut, each pixel the mean of those it covers: (h, w, 3). */
 function shrunk({ data, width }: Pixels, across: WindowAxis, down: WindowAxis): Float32Array {
   const columns = areaWeights(across.length, across.small);
   const rows = areaWeights(down.length, down.small);
@@ -186,13 +186,13 @@ function shrunk({ data, width }: Pixels, across: WindowAxis, down: WindowAxis): 
 
 /** The prompt as maps (2, WINDOW, WINDOW): clicks 1, -1; the box 1 inside, -1 outside, 0 none. */
 export function windowPrompt({ clicks, box }: Prompt, window: EdgeWindow): Float32Array {
-  const [across, down] = toPhoto(window);
+  const [across, down] = toImage(window);
   const area = WINDOW * WINDOW;
   const maps = new Float32Array(2 * area);
   const spot = (place: number, { step, start }: AxisMap) => {
-    const centre = (place - start) / step;
+    const center = (place - start) / step;
     return Float32Array.from({ length: WINDOW }, (_, i) =>
-      Math.exp(-(((i - centre) / SPOT) ** 2) / 2),
+      Math.exp(-(((i - center) / SPOT) ** 2) / 2),
     );
   };
   for (const { x, y, label } of clicks) {

@@ -1,5 +1,5 @@
 /**
- * Edges at the photo's resolution: a mask's logits and the photo in, its pixels out, the edge where
+ * Edges at the image's resolution: a mask's logits and the image in, its pixels out, the edge where
  * a network of edges puts it (`segment/prediction.py`; a bundle without that network has none).
  */
 
@@ -9,10 +9,10 @@ import { withoutCrumbs } from "./crumbs";
 import {
   WINDOW,
   tapsOf,
-  toPhoto,
+  toImage,
   windowAround,
   windowLogits,
-  windowPhoto,
+  windowImage,
   windowPrompt,
 } from "./edge_window";
 import type { AxisMap, EdgeWindow } from "./edge_window";
@@ -25,11 +25,11 @@ import type { LeastAreas } from "./region_size";
 import { roundEven } from "./resample";
 import type { Pixels } from "./resample";
 
-export const LONGEST = 2048; // pixels: larger photos are looked at in this size
+export const LONGEST = 2048; // pixels: larger images are looked at in this size
 
 /** What the network of edges is asked about a window of n x n cells. */
 export interface EdgeQuestion {
-  photo: Float32Array; // (3, WINDOW, WINDOW) of 0 to 255
+  image: Float32Array; // (3, WINDOW, WINDOW) of 0 to 255
   logits: Float32Array; // (n, n)
   prompt: Float32Array; // (2, WINDOW, WINDOW)
 }
@@ -47,12 +47,12 @@ export interface Drawn {
 }
 
 /**
- * The mask in the size in which the photo's edges are looked at (`LONGEST`), or null where its own
- * cells are as fine as the photo, or it has no object.
+ * The mask in the size in which the image's edges are looked at (`LONGEST`), or null where its own
+ * cells are as fine as the image, or it has no object.
  */
 export async function refined(
   drawn: Drawn,
-  photo: Pixels,
+  image: Pixels,
   network: EdgeNetwork,
 ): Promise<Patch | null> {
   const { logits, threshold } = drawn;
@@ -62,7 +62,7 @@ export async function refined(
   if (!window) return null;
   const prompt = scaledPrompt(drawn.prompt, drawn.geometry, place);
   const change = await network({
-    photo: windowPhoto(photo, window),
+    image: windowImage(image, window),
     logits: windowLogits(logits, threshold, window),
     prompt: windowPrompt(prompt, window),
   });
@@ -71,7 +71,7 @@ export async function refined(
   return withoutCrumbs(patch, prompt.clicks, scaledAreas(drawn.least, scale));
 }
 
-/** The prompt for the photo in another size, its box cut at the photo. */
+/** The prompt for the image in another size, its box cut at the image. */
 function scaledPrompt({ clicks, box }: Prompt, from: Geometry, to: Geometry): Prompt {
   const scale = to.imageHw[1] / from.imageHw[1];
   const [height, width] = from.imageHw;
@@ -91,7 +91,7 @@ function decided(
   window: EdgeWindow,
 ): Patch {
   const [height, width] = geometry.imageHw;
-  const [across, down] = toPhoto(window);
+  const [across, down] = toImage(window);
   const [left, right] = reach(across, width);
   const [top, bottom] = reach(down, height);
   if (right <= left || bottom <= top) return emptyPatch(geometry.imageHw);
@@ -123,7 +123,7 @@ function decided(
   return trimmed({ hw: geometry.imageHw, x: left, y: top, width: wide, height: high, data });
 }
 
-/** First and one-past-last pixel of the photo that an axis of a window covers. */
+/** First and one-past-last pixel of the image that an axis of a window covers. */
 function reach({ step, start }: AxisMap, length: number): [number, number] {
   const at = (place: number) => Math.min(length, Math.max(0, place));
   return [at(Math.ceil(start - step / 2)), at(Math.floor(start + (WINDOW - 0.5) * step) + 1)];
@@ -146,7 +146,7 @@ function settledIn({ clicks, box }: Prompt, { imageHw }: Geometry) {
     spots.some(([column, row]) => Math.abs(x - column) <= 1 && Math.abs(y - row) <= 1);
 }
 
-/** A mask of a smaller photo on the photo itself, its edge between the pixels' centres. */
+/** A mask of a smaller image on the image itself, its edge between the pixels' centers. */
 export function enlarged(patch: Patch, imageHw: Size): Patch {
   const { hw, x: left, y: top, width, height, data } = patch;
   if (hw[0] === imageHw[0] && hw[1] === imageHw[1]) return patch;

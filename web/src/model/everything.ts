@@ -2,7 +2,7 @@
  * Automatic masks: a grid of clicks, filtered by score, stability and duplicates.
  *
  * The filters of `segment/everything/filter.py` in a cheaper order: stability and boxes are taken
- * from the low-resolution logits, and only what stays is cut at the photo's own size.
+ * from the low-resolution logits, and only what stays is cut at the image's own size.
  */
 
 import { patchArea, patchToRle } from "../masks/patch";
@@ -39,7 +39,7 @@ export function gridSettings({ grid }: Manifest, least = USUAL): GridSettings {
   };
 }
 
-/** n by n positive clicks, row by row, each at its cell's centre. */
+/** n by n positive clicks, row by row, each at its cell's center. */
 export function gridPrompts(n: number, [height, width]: Size): Prompt[] {
   return Array.from({ length: n * n }, (_, i) => {
     const x = (((i % n) + 0.5) / n) * width;
@@ -105,7 +105,7 @@ function boxIou(a: BoxXyxy, b: BoxXyxy): number {
   return common / (area(a) + area(b) - common);
 }
 
-/** The masks in the photo: those that are shown, and those that a slider may still want. */
+/** The masks in the image: those that are shown, and those that a slider may still want. */
 export function toProposals(
   found: Found[],
   geometry: Geometry,

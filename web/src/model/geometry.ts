@@ -1,7 +1,7 @@
 /**
  * Between image space and model space (the numbers of `masks/resize.py`).
  *
- * H W the photo, S the model's input side, m the side of its masks.
+ * H W the image, S the model's input side, m the side of its masks.
  */
 
 import type { Spec } from "./manifest";
@@ -10,7 +10,7 @@ export type Size = [height: number, width: number];
 export type XY = [x: number, y: number];
 export type BoxXyxy = [x0: number, y0: number, x1: number, y1: number];
 
-/** How one photo lies in model space. */
+/** How one image lies in model space. */
 export interface Geometry {
   imageHw: Size;
   inputHw: Size;
@@ -19,7 +19,7 @@ export interface Geometry {
 
 const rounded = (value: number) => Math.max(1, Math.floor(value + 0.5));
 
-/** Where a photo of (H, W) lies in the model's space. Sides round half up, at least 1. */
+/** Where an image of (H, W) lies in the model's space. Sides round half up, at least 1. */
 export function geometryOf(imageHw: Size, spec: Spec): Geometry {
   const side = spec.image_side;
   if (spec.fit === "square") return { imageHw, inputHw: [side, side], side };
@@ -27,7 +27,7 @@ export function geometryOf(imageHw: Size, spec: Spec): Geometry {
   return { imageHw, inputHw: [rounded(imageHw[0] * scale), rounded(imageHw[1] * scale)], side };
 }
 
-/** The size of the encoder's input for a photo that fills `inputHw` of it. */
+/** The size of the encoder's input for an image that fills `inputHw` of it. */
 export function paddedHw(inputHw: Size, spec: Spec): Size {
   const side = spec.image_side;
   const step = spec.pad_multiple;
@@ -36,12 +36,12 @@ export function paddedHw(inputHw: Size, spec: Spec): Size {
   return [height, width];
 }
 
-/** Rows and columns of a map of `cells` x `cells` that the photo fills, the last ones in part. */
+/** Rows and columns of a map of `cells` x `cells` that the image fills, the last ones in part. */
 export function filledCells({ inputHw, side }: Geometry, cells: number): Size {
   return [Math.ceil((inputHw[0] * cells) / side), Math.ceil((inputHw[1] * cells) / side)];
 }
 
-/** The same photo shrunk so that its longest side is at most `limit`; 0 leaves it. */
+/** The same image shrunk so that its longest side is at most `limit`; 0 leaves it. */
 export function reduced(geometry: Geometry, limit: number): Geometry {
   const longest = Math.max(...geometry.imageHw);
   if (!limit || longest <= limit) return geometry;
@@ -67,7 +67,7 @@ export function taps(old: number, count: number): { first: Int32Array; weight: F
   return { first, weight };
 }
 
-export const REACH = 3; // neighbouring logits of which one pixel of the photo is made, at most
+export const REACH = 3; // neighboring logits of which one pixel of the image is made, at most
 
 /** Both bilinear steps of one axis: `REACH` weights of consecutive logits for each pixel. */
 export interface AxisOperator {
@@ -78,8 +78,8 @@ export interface AxisOperator {
 const operators = new Map<string, AxisOperator>();
 
 /**
- * low     logits along the axis, of which `side` model pixels are made; the photo fills `filled`
- * full    pixels of the photo
+ * low     logits along the axis, of which `side` model pixels are made; the image fills `filled`
+ * full    pixels of the image
  */
 export function axisOperator(
   low: number,
@@ -112,7 +112,7 @@ export function axisOperator(
   return operator;
 }
 
-/** The operators of a mask's rows and columns over a photo. */
+/** The operators of a mask's rows and columns over an image. */
 export function operatorsOf(maskSide: number, geometry: Geometry): [AxisOperator, AxisOperator] {
   const { side, inputHw, imageHw } = geometry;
   return [

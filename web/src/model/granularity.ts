@@ -12,7 +12,7 @@ export type Granularity = "all" | number;
 
 const COMPARABLE = 0.1; // of score: candidates so far below the best one are no choice
 
-/** The size of an object, in the low-resolution mask's cells that are photo. */
+/** The size of an object, in the low-resolution mask's cells that are image. */
 export function cells(plane: Float32Array, geometry: Geometry, threshold: number): number {
   const side = Math.sqrt(plane.length);
   const [rows, columns] = filledCells(geometry, side);

@@ -3,7 +3,7 @@
 import { InferenceSession, Tensor, env } from "onnxruntime-web/wasm";
 
 import type { CloseUp } from "./close_up";
-import type { Embedding, Map3 } from "./embedding";
+import type { Features, Map3 } from "./features";
 import { WINDOW } from "./edge_window";
 import type { EdgeQuestion } from "./edges";
 import type { Decoded } from "./families/family";
@@ -50,7 +50,7 @@ export function explained(told: string, file: string): string {
   return `${file} cannot be opened (${told}). Copy the file again.`;
 }
 
-/** (3, S, S) normalised -> the image's maps. */
+/** (3, S, S) normalized -> the image's maps. */
 export async function encode(
   session: InferenceSession,
   manifest: Manifest,
@@ -72,7 +72,7 @@ export async function encode(
 export async function decode(
   session: InferenceSession,
   manifest: Manifest,
-  embedding: Embedding,
+  features: Features,
   prompts: Tokens[],
 ): Promise<Decoded[]> {
   const count = prompts.length;
@@ -88,7 +88,7 @@ export async function decode(
       [count],
     ),
   };
-  for (const { name, shape, data } of embedding.maps) {
+  for (const { name, shape, data } of features.maps) {
     given[name] = new Tensor("float32", data, [1, ...shape]);
   }
   const out = await session.run(given);
@@ -110,11 +110,11 @@ export async function decode(
 export async function refineEdge(
   session: InferenceSession,
   { inputs, outputs }: GraphInfo,
-  { photo, logits, prompt }: EdgeQuestion,
+  { image, logits, prompt }: EdgeQuestion,
 ): Promise<Float32Array> {
   const cells = Math.sqrt(logits.length);
   const given = [
-    new Tensor("float32", photo, [1, 3, WINDOW, WINDOW]),
+    new Tensor("float32", image, [1, 3, WINDOW, WINDOW]),
     new Tensor("float32", logits, [1, 1, cells, cells]),
     new Tensor("float32", prompt, [1, 2, WINDOW, WINDOW]),
   ];
@@ -128,19 +128,19 @@ export async function refineEdge(
 export async function maskVectors(
   session: InferenceSession,
   { inputs, outputs }: GraphInfo,
-  seen: CloseUp[],
+  crops: CloseUp[],
 ): Promise<Float32Array[]> {
-  const side = Math.sqrt(seen[0].mask.length);
+  const side = Math.sqrt(crops[0].mask.length);
   const given = [
-    new Tensor("float32", joined(seen.map((one) => one.photo)), [seen.length, 3, side, side]),
-    new Tensor("float32", joined(seen.map((one) => one.mask)), [seen.length, 1, side, side]),
+    new Tensor("float32", joined(crops.map((one) => one.image)), [crops.length, 3, side, side]),
+    new Tensor("float32", joined(crops.map((one) => one.mask)), [crops.length, 1, side, side]),
   ];
   const out = await session.run(
     Object.fromEntries(inputs.map(({ name }, place) => [name, given[place]])),
   );
   const all = out[outputs[0].name].data as Float32Array;
-  const length = all.length / seen.length;
-  return seen.map((_, n) => all.slice(n * length, (n + 1) * length));
+  const length = all.length / crops.length;
+  return crops.map((_, n) => all.slice(n * length, (n + 1) * length));
 }
 
 function joined(parts: Float32Array[]): Float32Array {

@@ -1,4 +1,4 @@
-/** From low-resolution logits to a mask's window of the photo, and back for a start mask. */
+/** From low-resolution logits to a mask's window of the image, and back for a start mask. */
 
 import type { Patch } from "../masks/patch";
 import { emptyPatch } from "../masks/patch";
@@ -31,7 +31,7 @@ export interface Cut {
 }
 
 /**
- * The pixels of the photo (or of one whose longest side is `limit`) above the threshold.
+ * The pixels of the image (or of one whose longest side is `limit`) above the threshold.
  *
  * extra  further thresholds whose pixels are counted, none lower than extra's own lowest
  */
@@ -70,7 +70,7 @@ export function cutLogits(
   return { patch: { hw: place.imageHw, x: left, y: top, width, height, data }, above };
 }
 
-/** Draws one row of logits on the photo, from the first to before the last column. */
+/** Draws one row of logits on the image, from the first to before the last column. */
 export function rowsOf(
   plane: Float32Array,
   geometry: Geometry,
@@ -118,7 +118,7 @@ export function patchToModel(patch: Patch, geometry: Geometry, maskSide: number)
   });
 }
 
-/** The share of each of (h, w) cells over the photo that a mask covers, 0 to 1. */
+/** The share of each of (h, w) cells over the image that a mask covers, 0 to 1. */
 export function patchShares(patch: Patch, [height, width]: Size): Float32Array {
   const down = cellShares(patch.hw[0], height, 1);
   return sharesOf(patch, down, cellShares(patch.hw[1], width, 1), [height, width]);

@@ -1,4 +1,4 @@
-/** What a bundle's manifest.json says: how the model sees a picture, and what its graphs take. */
+/** What a bundle's manifest.json says: how the model sees an image, and what its graphs take. */
 
 export interface Spec {
   name: string;
@@ -15,7 +15,7 @@ export interface Spec {
   pad_box?: boolean; // the same token follows a box (SAM 2)
   fixed_points: number;
   mask_threshold: number;
-  channels?: { lows: number[] }; // of a model that was tuned on other pictures than photos
+  channels?: { lows: number[] }; // of a model that was tuned on other images than images
 }
 
 export interface TensorInfo {
@@ -43,15 +43,15 @@ export interface Manifest {
   };
   grid: { pred_iou_thresh: number; stability_score_thresh: number };
   sent?: boolean; // the server alone has the encoder
-  closer?: CloserLook | null; // of a model that answers clear prompts better in a window
+  closer?: CropRefinement | null; // of a model that answers clear prompts better in a window
 }
 
-/** How an object is looked at again in a window of the photo. */
-export interface CloserLook {
+/** How an object is looked at again in a window of the image. */
+export interface CropRefinement {
   margin: number; // around the object, of its longest side
   gain: number; // how much larger a window must show the object to be worth an encoding
   weight: number; // of the answer in the window in the mean of both answers' chances
-  min_side: number; // pixels of the photo that a window has at least
+  min_side: number; // pixels of the image that a window has at least
 }
 
 export type Part = keyof Manifest["graphs"];
@@ -108,8 +108,8 @@ export function readManifest(given: unknown): Manifest {
   return manifest;
 }
 
-/** Refuse a model whose pictures have other channels than a browser reads. */
-export function checkSeesPhotos({ name, spec }: Manifest): void {
+/** Refuse a model whose images have other channels than a browser reads. */
+export function checkChannels({ name, spec }: Manifest): void {
   const count = spec.channels?.lows.length;
   if (count === undefined) return;
   throw new Error(

@@ -2,7 +2,7 @@
 
 import type { Patch } from "../masks/patch";
 import type { Rle } from "../masks/rle";
-import type { Embedding } from "./embedding";
+import type { Features } from "./features";
 import type { GridSettings, Proposals } from "./everything";
 import type { Tables } from "./families/family";
 import type { Manifest, Part } from "./manifest";
@@ -16,17 +16,17 @@ export interface Asks {
     ask: { part: Part; graph: ArrayBuffer; manifest: Manifest; tables: Tables; threads: number };
     reply: { provider: string };
   };
-  encode: { ask: { photo: Blob | ImageBitmap | Pixels }; reply: Embedding };
-  see: { ask: { key: string; embedding: Embedding }; reply: null };
+  encode: { ask: { image: Blob | ImageBitmap | Pixels }; reply: Features };
+  features: { ask: { key: string; features: Features }; reply: null };
   answer: {
     ask: { key: string; prompt: Prompt; limit: number; settings: Settings; keep: string };
     reply: Corrected;
   };
   cut: { ask: { keep: string; index: number }; reply: Patch };
-  picture: { ask: { key: string; photo: Blob | ImageBitmap }; reply: null };
+  pixels: { ask: { key: string; image: Blob | ImageBitmap }; reply: null };
   closer: { ask: { keep: string }; reply: Pixels | null };
   refine: {
-    ask: { keep: string; index: number; whole: boolean; edges: boolean; near: Embedding | null };
+    ask: { keep: string; index: number; whole: boolean; edges: boolean; near: Features | null };
     reply: Fine;
   };
   vectors: { ask: { key: string; masks: Rle[] }; reply: Float32Array[] }; // for names

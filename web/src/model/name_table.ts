@@ -3,7 +3,7 @@
  * (`models/rules/names.py`, `runtime/onnx.py`). Fetched when names are asked for.
  */
 
-import { halvesToFloats } from "./embedding";
+import { halvesToFloats } from "./features";
 import { readNpz } from "./npz";
 import type { NpyArray } from "./npz";
 import { editDistance, likeness, plainWord } from "./spelling";
@@ -23,7 +23,7 @@ export interface Names {
   words: readonly string[]; // N, those that are met more often first
   also: ReadonlyMap<string, number>; // the words and their other spellings, and their place
   vectors: Float32Array; // (N, D) of length 1
-  learned: ArrayLike<number>; // N, 1: training pictures showed it, 0: known by its word alone
+  learned: ArrayLike<number>; // N, 1: training images showed it, 0: known by its word alone
   scale: number; // of the agreement of two vectors, to be a logit
 }
 
@@ -62,7 +62,7 @@ export class NameTable {
   }
 
   /**
-   * The names that it may be a slip of: the fewest slips first, then what pictures showed, then the
+   * The names that it may be a slip of: the fewest slips first, then what images showed, then the
    * more frequent one.
    */
   near(name: string): string[] {

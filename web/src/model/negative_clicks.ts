@@ -49,7 +49,7 @@ export function contradicted(clicks: readonly Click[], geometry: Geometry): numb
 }
 
 /**
- * A mask of the photo's own size in which every clicked pixel is as the click says
+ * A mask of the image's own size in which every clicked pixel is as the click says
  * (`apply_clicks` of `segment/prediction.py`). Smaller ones, which are shown for a moment, stay.
  */
 export function heldTo(patch: Patch, clicks: readonly Click[], geometry: Geometry): Patch {
@@ -89,8 +89,8 @@ export function obeyNegatives(
     const around = pixelsAround(pixel, geometry);
     if (!around.some((place) => logitAt(cleared, side, ops, place) > threshold)) continue;
     const touched = cellsTouched(pixel, side, ops, geometry);
-    const centre = cellOf(pixel, side, geometry);
-    const part = partToClear(cleared, side, threshold, touched, centre, positive);
+    const center = cellOf(pixel, side, geometry);
+    const part = partToClear(cleared, side, threshold, touched, center, positive);
     part.forEach((taken, i) => {
       if (taken) cleared[i] = Math.min(cleared[i], threshold - CLEARED);
     });
@@ -133,14 +133,14 @@ function pixelsAround([x, y]: XY, geometry: Geometry): XY[] {
   );
 }
 
-/** A pixel as a low-resolution place (row, column), cell centres at whole numbers. */
+/** A pixel as a low-resolution place (row, column), cell centers at whole numbers. */
 export function cellOf([x, y]: XY, side: number, geometry: Geometry): [number, number] {
   const scale = (axis: 0 | 1) =>
     ((geometry.inputHw[axis] / geometry.imageHw[axis]) * side) / geometry.side;
   return [(y + 0.5) * scale(0) - 0.5, (x + 0.5) * scale(1) - 0.5];
 }
 
-/** The cells (m, m) that the pixel and its eight neighbours are made of. */
+/** The cells (m, m) that the pixel and its eight neighbors are made of. */
 function cellsTouched(
   pixel: XY,
   side: number,
@@ -168,14 +168,14 @@ function partToClear(
   side: number,
   threshold: number,
   touched: Uint8Array,
-  centre: [number, number],
+  center: [number, number],
   positive: [number, number][],
 ): Uint8Array {
   const mask = Uint8Array.from(plane, (logit) => (logit > threshold ? 1 : 0));
   const labels = regions(mask, side, side);
   const hit = new Set<number>();
-  touched.forEach((there, i) => {
-    if (there && labels[i]) hit.add(labels[i]);
+  touched.forEach((isTouched, i) => {
+    if (isTouched && labels[i]) hit.add(labels[i]);
   });
   const clicked = positive.map(
     ([row, column]) =>
@@ -190,14 +190,14 @@ function partToClear(
   const wanted = clicked.some((at) => hit.has(labels[at]));
   const restWanted = clicked.some((at) => labels[at] > 0 && !hit.has(labels[at]));
   if (!wanted && (restWanted || rest > under)) {
-    return touched.map((there, i) => (there || hit.has(labels[i]) ? 1 : 0));
+    return touched.map((isTouched, i) => (isTouched || hit.has(labels[i]) ? 1 : 0));
   }
   let reach = DISC * Math.sqrt(under);
   for (const [row, column] of positive) {
-    reach = Math.min(reach, Math.hypot(row - centre[0], column - centre[1]) / 2);
+    reach = Math.min(reach, Math.hypot(row - center[0], column - center[1]) / 2);
   }
-  return touched.map((there, i) => {
-    const distance = (Math.floor(i / side) - centre[0]) ** 2 + ((i % side) - centre[1]) ** 2;
-    return there || distance <= reach ** 2 ? 1 : 0;
+  return touched.map((isTouched, i) => {
+    const distance = (Math.floor(i / side) - center[0]) ** 2 + ((i % side) - center[1]) ** 2;
+    return isTouched || distance <= reach ** 2 ? 1 : 0;
   });
 }

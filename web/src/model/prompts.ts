@@ -32,7 +32,7 @@ export function refusal(prompt: Prompt, spec: Spec): string | null {
     ["box", prompt.box !== null, "boxes"],
     ["mask", prompt.mask !== null, "mask prompts"],
   ];
-  const refused = kinds.filter(([kind, there]) => there && !spec.accepts.includes(kind));
+  const refused = kinds.filter(([kind, given]) => given && !spec.accepts.includes(kind));
   if (refused.length) {
     return `${spec.name} does not support ${refused.map((kind) => kind[2]).join(" or ")}.`;
   }

@@ -5,7 +5,7 @@
 
 /** Regions of less go; one of the two is 0. */
 export interface LeastArea {
-  pixels: number; // of the photo
+  pixels: number; // of the image
   share: number; // of the mask, 0 to 1
 }
 
@@ -21,11 +21,11 @@ const NONE: LeastArea = { pixels: 0, share: 0 };
 /** What holes and islands have at least, unless somebody says otherwise. */
 export const USUAL: LeastAreas = { holes: CLEAN, islands: CLEAN };
 
-/** The areas for the photo in another size; none below a pixel. */
+/** The areas for the image in another size; none below a pixel. */
 export function scaledAreas({ holes, islands }: LeastAreas, scale: number): LeastAreas {
   const scaled = ({ pixels, share }: LeastArea) => {
-    const there = pixels * scale ** 2;
-    return { pixels: there >= 1 ? there : 0, share };
+    const inMask = pixels * scale ** 2;
+    return { pixels: inMask >= 1 ? inMask : 0, share };
   };
   return { holes: scaled(holes), islands: scaled(islands) };
 }

@@ -3,7 +3,7 @@
 /**
  * A number for each pixel: 0 off the mask, else its region's, from 1 on in reading order.
  *
- * Runs of each row are joined to those that they touch in the row above, so that masks of a photo's
+ * Runs of each row are joined to those that they touch in the row above, so that masks of an image's
  * size take milliseconds.
  *
  * @param corners whether pixels that touch at a corner alone are one region, too

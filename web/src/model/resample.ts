@@ -1,10 +1,10 @@
 /**
- * A photo as the encoder takes it, read strip by strip: resized, normalised, padded with zeros.
+ * An image as the encoder takes it, read strip by strip: resized, normalized, padded with zeros.
  *
  * The three resizes of `masks/resize.py`: OpenCV's area mean, and its bilinear for what grows
  * ("area"), Pillow's antialiased bilinear with 8 bits between the axes, and torch's four-pixel
  * bilinear. All work on one axis at a time, so each is a list of weights for each axis. OpenCV's
- * bits are kept: one level of a picture's 256 moves the edge of a mask by a hundredth.
+ * bits are kept: one level of an image's 256 moves the edge of a mask by a hundredth.
  */
 
 import type { Window } from "./closer";
@@ -18,10 +18,10 @@ interface Weights {
   values: Float32Array[];
 }
 
-/** Reads rows [top, top + rows) of a photo as RGBA bytes. */
+/** Reads rows [top, top + rows) of an image as RGBA bytes. */
 export type ReadRows = (top: number, rows: number) => Promise<Uint8ClampedArray>;
 
-/** A photo: (height, width, 4) bytes, RGBA. */
+/** An image: (height, width, 4) bytes, RGBA. */
 export interface Pixels {
   data: Uint8ClampedArray;
   width: number;
@@ -55,12 +55,12 @@ export async function imageToModel(
   read: ReadRows,
 ): Promise<{ pixels: Float32Array; size: Size; geometry: Geometry }> {
   const geometry = geometryOf(imageHw, spec);
-  const seen = await resized(imageHw, geometry.inputHw, spec.resample, read);
+  const levels = await resized(imageHw, geometry.inputHw, spec.resample, read);
   const size = paddedHw(geometry.inputHw, spec);
-  return { pixels: normalised(seen, geometry, size, spec), size, geometry };
+  return { pixels: normalized(levels, geometry, size, spec), size, geometry };
 }
 
-/** A photo in another size: (newH, newW, 3) of 0 to 255, in whole levels but for torch's. */
+/** An image in another size: (newH, newW, 3) of 0 to 255, in whole levels but for torch's. */
 export async function resized(
   [height, width]: Size,
   [newH, newW]: Size,
@@ -90,8 +90,8 @@ export async function resized(
   return isArea ? grown(short, small, [newH, newW]) : short;
 }
 
-/** A photo in a smaller size, each pixel the mean of those that it covers; or as it is. */
-export async function smallerPhoto(
+/** An image in a smaller size, each pixel the mean of those that it covers; or as it is. */
+export async function smallerImage(
   [height, width]: Size,
   [rows, columns]: Size,
   read: ReadRows,
@@ -164,13 +164,13 @@ function triangleWeights(old: number, count: number): Weights {
   const first = new Int32Array(count);
   const values: Float32Array[] = [];
   for (let i = 0; i < count; i++) {
-    const centre = (i + 0.5) * scale;
-    first[i] = Math.max(0, Math.floor(centre - reach + 0.5));
-    const last = Math.min(old, Math.floor(centre + reach + 0.5));
+    const center = (i + 0.5) * scale;
+    first[i] = Math.max(0, Math.floor(center - reach + 0.5));
+    const last = Math.min(old, Math.floor(center + reach + 0.5));
     const shares = new Float32Array(last - first[i]);
     let sum = 0;
     for (let x = first[i]; x < last; x++) {
-      const share = Math.max(0, 1 - Math.abs((x - centre + 0.5) / reach));
+      const share = Math.max(0, 1 - Math.abs((x - center + 0.5) / reach));
       shares[x - first[i]] = share;
       sum += share;
     }
@@ -257,7 +257,7 @@ const ONE = 2048; // of OpenCV's fixed-point weights
 
 const clamped = (at: number, count: number) => Math.min(count - 1, Math.max(0, at));
 
-/** The old place before each new one, maybe off the picture, its weight and the next one's. */
+/** The old place before each new one, maybe off the image, its weight and the next one's. */
 function fixedTaps(old: number, count: number) {
   const first = new Int32Array(count);
   const own = new Int32Array(count);
@@ -272,7 +272,7 @@ function fixedTaps(old: number, count: number) {
 }
 
 /** (h, w, 3) bytes -> three planes of `size`, zeros right and below. */
-function normalised(short: Float32Array, geometry: Geometry, size: Size, spec: Spec): Float32Array {
+function normalized(short: Float32Array, geometry: Geometry, size: Size, spec: Spec): Float32Array {
   const [height, width] = geometry.inputHw;
   const [rows, columns] = size;
   const out = new Float32Array(3 * rows * columns);

@@ -1,4 +1,4 @@
-/** One prompt -> candidates in the photo, as `segment/pipeline.py` answers it. */
+/** One prompt -> candidates in the image, as `segment/pipeline.py` answers it. */
 
 import type { Patch } from "../masks/patch";
 import type { Answer, Decode, Family } from "./families/family";
@@ -21,7 +21,7 @@ export interface Candidate {
   cells: number; // its size in low-resolution cells: a part has fewer than the whole
 }
 
-/** A mask as it is kept: after a closer look, its edge where the photo has it. */
+/** A mask as it is kept: after a closer look, its edge where the image has it. */
 export interface Fine {
   patch: Patch;
   score: number;
@@ -44,14 +44,14 @@ export interface Settings {
   least: LeastAreas;
 }
 
-/** A photo as a model sees it. */
-interface Seeing {
+/** An image as a model sees it. */
+interface ModelContext {
   geometry: Geometry;
   spec: Spec;
 }
 
-/** A model, ready to be asked about one photo. */
-export interface Asked extends Seeing {
+/** A model, ready to be asked about one image. */
+export interface Decoding extends ModelContext {
   family: Family;
   decode: Decode;
 }
@@ -69,7 +69,7 @@ export interface Shown extends Answer {
  */
 export async function answersTo(
   prompt: Prompt,
-  asked: Asked,
+  asked: Decoding,
   settings: Settings,
 ): Promise<Shown[]> {
   const { clicks, box, mask, previous } = prompt;
@@ -95,7 +95,7 @@ function kept(
   answer: Shown,
   before: Float32Array,
   { clicks }: Prompt,
-  { geometry, spec: { mask_threshold: threshold } }: Asked,
+  { geometry, spec: { mask_threshold: threshold } }: Decoding,
   { least }: Settings,
 ): Shown {
   const own = keepPrevious(answer.own, before, clicks, geometry, threshold);
@@ -111,7 +111,7 @@ function kept(
  */
 export async function decodedOnce(
   prompt: Prompt,
-  { family, decode, geometry, spec }: Asked,
+  { family, decode, geometry, spec }: Decoding,
   { granularity, least }: Settings,
   before: Float32Array | null = null,
   change: (logits: Float32Array) => Float32Array = (logits) => logits,
@@ -125,11 +125,11 @@ export async function decodedOnce(
   });
 }
 
-/** Their masks, at most `limit` pixels a side (0: the photo's own). */
+/** Their masks, at most `limit` pixels a side (0: the image's own). */
 export function shown(
   answers: Answer[],
   prompt: Prompt,
-  { geometry, spec }: Seeing,
+  { geometry, spec }: ModelContext,
   least: LeastAreas,
   limit: number,
 ): Candidates {

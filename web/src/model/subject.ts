@@ -2,15 +2,15 @@
  * The main subject without a prompt, as `edit/subject.py` finds it.
  *
  * A probe on the encoder's first map predicts for each cell whether it belongs to the subject.
- * Boxes around the likely cells, a click in their centre and the cells themselves are prompts; of
+ * Boxes around the likely cells, a click in their center and the cells themselves are prompts; of
  * their masks, the one with the highest agreement with the others is the subject.
  *
- * h w the cells that the photo fills, C channels of the map, D numbers of a cell.
+ * h w the cells that the image fills, C channels of the map, D numbers of a cell.
  */
 
 import { patchArea, trimmed } from "../masks/patch";
 import type { Patch } from "../masks/patch";
-import type { Embedding } from "./embedding";
+import type { Features } from "./features";
 import { deepestCell } from "./families/nano-facts";
 import { filledCells, reduced, taps } from "./geometry";
 import type { BoxXyxy, Geometry, Size, XY } from "./geometry";
@@ -19,7 +19,7 @@ import type { Prompt } from "./prompts";
 import { USUAL } from "./region_size";
 import { regions } from "./regions";
 import { shown } from "./segment";
-import type { Asked, Shown } from "./segment";
+import type { Decoding, Shown } from "./segment";
 
 const LEVELS = [0.15, 0.25, 0.5, 0.7]; // of the map, for boxes
 const CLICKED = 0.5; // the level that also gets a click and a mask
@@ -40,7 +40,7 @@ export interface Plane {
 }
 
 /** How likely each cell belongs to the main subject, 0 to 1. */
-export function subjectMap({ maps, geometry }: Embedding, probe: SubjectProbe): Plane {
+export function subjectMap({ maps, geometry }: Features, probe: SubjectProbe): Plane {
   const [channels, rows, columns] = maps[0].shape;
   const hw = filledCells(geometry, columns);
   const [h, w] = hw;
@@ -77,9 +77,9 @@ export function subjectMap({ maps, geometry }: Embedding, probe: SubjectProbe): 
 
 /** The subject's mask, its score the best agreement of any mask with the map; null: no prompt. */
 export async function bestCandidate(
-  { geometry }: Embedding,
+  { geometry }: Features,
   likely: Plane,
-  asked: Asked,
+  asked: Decoding,
   answersTo: (prompt: Prompt) => Promise<Shown[]>,
 ): Promise<{ patch: Patch; score: number } | null> {
   const found: { answer: Shown; prompt: Prompt; shares: Float32Array }[] = [];
@@ -108,7 +108,7 @@ export function bestOf(shares: readonly Float32Array[], scores: readonly number[
   return worth.indexOf(Math.max(...worth));
 }
 
-/** Prompts at several levels: boxes around likely pixels, a click in their centre, a mask. */
+/** Prompts at several levels: boxes around likely pixels, a click in their center, a mask. */
 export function subjectPrompts(likely: Plane, geometry: Geometry): Prompt[] {
   const hw = reduced(geometry, LONGEST).imageHw;
   const scale: XY = [geometry.imageHw[1] / hw[1], geometry.imageHw[0] / hw[0]];
@@ -139,7 +139,7 @@ function scaled([x0, y0, x1, y1]: BoxXyxy, [across, down]: XY): BoxXyxy {
   return [x0 * across, y0 * down, x1 * across, y1 * down];
 }
 
-/** The deepest pixel of a mask, in pixels of the photo. */
+/** The deepest pixel of a mask, in pixels of the image. */
 function middleOf({ x, y, width, height, data }: Patch, [across, down]: XY): XY {
   const side = Math.max(width, height);
   const plane = new Float32Array(side * side);
@@ -161,7 +161,7 @@ function heaviest(labels: Int32Array, map: Float32Array): number {
   return mass.indexOf(Math.max(...mass));
 }
 
-/** The map over the photo, bilinear with half-pixel centres. */
+/** The map over the image, bilinear with half-pixel centers. */
 function enlarged({ hw: [h, w], values }: Plane, [height, width]: Size): Float32Array {
   const [down, across] = [taps(h, height), taps(w, width)];
   const next = (first: number, count: number) => Math.min(first + 1, count - 1);

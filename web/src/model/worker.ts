@@ -1,5 +1,5 @@
 /**
- * A worker of the page: it encodes, or it decodes. Two of them run, so that a prefetched photo
+ * A worker of the page: it encodes, or it decodes. Two of them run, so that a prefetched image
  * never keeps a click waiting.
  */
 
@@ -10,11 +10,11 @@ import type { Patch } from "../masks/patch";
 import { closeUp } from "./close_up";
 import type { CloseUp } from "./close_up";
 import { closerWindow, logitsAround, meanChance } from "./closer";
-import { objectBox, patchOnPhoto, promptInWindow } from "./closer";
+import { objectBox, patchOnImage, promptInWindow } from "./closer";
 import type { Window } from "./closer";
 import { LONGEST, enlarged, refined } from "./edges";
 import type { EdgeQuestion } from "./edges";
-import type { Embedding } from "./embedding";
+import type { Features } from "./features";
 import { BATCH, gridPrompts, passing, toProposals, withoutDuplicates } from "./everything";
 import type { Found } from "./everything";
 import { openFamily } from "./families";
@@ -30,14 +30,14 @@ import { tokensOf } from "./prompts";
 import type { Prompt, Tokens } from "./prompts";
 import { USUAL } from "./region_size";
 import type { LeastAreas } from "./region_size";
-import { imageToModel, rowsIn, rowsOf, smallerPhoto } from "./resample";
+import { imageToModel, rowsIn, rowsOf, smallerImage } from "./resample";
 import type { Pixels, ReadRows } from "./resample";
 import { answersTo, decodedOnce, shown, tidied } from "./segment";
-import type { Asked, Fine, Shown } from "./segment";
+import type { Decoding, Fine, Shown } from "./segment";
 import { bestCandidate, subjectMap } from "./subject";
 
-const SEEN = 4; // embeddings kept
-const KEPT = 4; // answers whose logits are kept for cutting at the photo's own size
+const MAX_FEATURES = 4; // features kept
+const KEPT = 4; // answers whose logits are kept for cutting at the image's own size
 
 /** An answer whose masks can be drawn once more. */
 interface Kept {
@@ -49,18 +49,18 @@ interface Kept {
   fine: Map<number, Fine>; // by the answer's place: as it is kept, once made
 }
 
-/** A window of the photo around an answer's first mask. */
+/** A window of the image around an answer's first mask. */
 interface Near {
   window: Window;
   crop: Pixels;
   mask: Patch;
 }
 
-/** The photo that is looked at again. */
-interface Picture {
+/** The image that is looked at again. */
+interface LoadedPixels {
   key: string;
   pixels: Pixels; // as edges are looked for
-  whole: Blob | ImageBitmap | null; // where the photo is larger than that
+  whole: Blob | ImageBitmap | null; // where the image is larger than that
 }
 
 let session: InferenceSession;
@@ -68,9 +68,9 @@ let refiner: InferenceSession;
 let namer: InferenceSession;
 let manifest: Manifest;
 let family: Family;
-const seen = new Map<string, Embedding>();
+const featureCache = new Map<string, Features>();
 const kept = new Map<string, Kept>();
-let picture: Picture | null = null;
+let loaded: LoadedPixels | null = null;
 let closest: { keep: string; one: Kept } | null = null; // kept while it is looked at closer
 let turn: Promise<unknown> = Promise.resolve();
 
@@ -104,8 +104,8 @@ const handlers: { [K in Kind]: Handler<K> } = {
     return { provider: opened.provider };
   },
 
-  async encode({ photo }) {
-    const { hw, part, close } = await opened(photo);
+  async encode({ image }) {
+    const { hw, part, close } = await opened(image);
     const read = part(wholeOf(hw));
     const { pixels, size, geometry } = await imageToModel(hw, manifest.spec, read);
     close();
@@ -113,14 +113,14 @@ const handlers: { [K in Kind]: Handler<K> } = {
     return { geometry, model: manifest.name, modelHash: manifest.weights_hash, maps };
   },
 
-  async see({ key, embedding }) {
-    remember(seen, key, embedding, SEEN);
+  async features({ key, features }) {
+    remember(featureCache, key, features, MAX_FEATURES);
     return null;
   },
 
   async answer({ key, prompt, limit, settings, keep }) {
-    const embedding = known(key);
-    const asked = asking(embedding);
+    const features = known(key);
+    const asked = asking(features);
     const { least } = settings;
     const answers = await inTurn(() => answersTo(prompt, asked, settings));
     const one: Kept = { key, prompt, answers, least, near: null, fine: new Map() };
@@ -135,12 +135,12 @@ const handlers: { [K in Kind]: Handler<K> } = {
     return heldTo(cutWhole(one, index), one.prompt.clicks, known(one.key).geometry);
   },
 
-  async picture({ key, photo }) {
-    const { hw, part, close } = await opened(photo);
+  async pixels({ key, image }) {
+    const { hw, part, close } = await opened(image);
     const { imageHw } = reduced(known(key).geometry, LONGEST);
-    const pixels = await smallerPhoto(hw, imageHw, part(wholeOf(hw)));
+    const pixels = await smallerImage(hw, imageHw, part(wholeOf(hw)));
     close();
-    picture = { key, pixels, whole: pixels.width < hw[1] ? photo : null };
+    loaded = { key, pixels, whole: pixels.width < hw[1] ? image : null };
     return null;
   },
 
@@ -152,7 +152,7 @@ const handlers: { [K in Kind]: Handler<K> } = {
     const box = objectBox(one.prompt, mask);
     const window = box && closerWindow(box, imageHw, manifest.closer);
     if (!window) return null;
-    const { pixels, whole } = pictureOf(one.key);
+    const { pixels, whole } = pixelsOf(one.key);
     const crop = await cropped(whole ?? pixels, window);
     one.near = { window, crop, mask };
     closest = { keep, one };
@@ -164,7 +164,8 @@ const handlers: { [K in Kind]: Handler<K> } = {
     const { geometry } = known(one.key);
     if (!one.fine.has(index)) {
       const fine = await inTurn(
-        async () => (near && (await closerLook(one, near, edges))) ?? oneLook(one, index, edges),
+        async () =>
+          (near && (await refineInCrop(one, near, edges))) ?? refineOnce(one, index, edges),
       );
       one.fine.set(index, fine);
       one.near = null;
@@ -175,33 +176,33 @@ const handlers: { [K in Kind]: Handler<K> } = {
   },
 
   async vectors({ key, masks }) {
-    const { pixels, whole } = pictureOf(key);
+    const { pixels, whole } = pixelsOf(key);
     const { part, close } = await opened(whole ?? pixels);
-    const seen: CloseUp[] = [];
-    for (const mask of masks) seen.push(await closeUp(mask, part));
+    const crops: CloseUp[] = [];
+    for (const mask of masks) crops.push(await closeUp(mask, part));
     close();
-    return inTurn(() => maskVectors(namer, manifest.graphs.names!, seen));
+    return inTurn(() => maskVectors(namer, manifest.graphs.names!, crops));
   },
 
   async subject({ key, probe }) {
-    const embedding = known(key);
-    const asked = asking(embedding);
+    const features = known(key);
+    const asked = asking(features);
     const settings = { granularity: "all", least: USUAL } as const;
-    const best = await bestCandidate(embedding, subjectMap(embedding, probe), asked, (prompt) =>
+    const best = await bestCandidate(features, subjectMap(features, probe), asked, (prompt) =>
       inTurn(() => answersTo(prompt, asked, settings)),
     );
     return best && best.score >= probe.least ? best : null;
   },
 
   async everything({ key, settings }, progress) {
-    const embedding = known(key);
+    const features = known(key);
     const { spec } = manifest;
-    const prompts = gridPrompts(settings.pointsPerSide, embedding.geometry.imageHw);
+    const prompts = gridPrompts(settings.pointsPerSide, features.geometry.imageHw);
     let found: Found[] = [];
     for (let at = 0; at < prompts.length; at += BATCH) {
       const batch = prompts.slice(at, at + BATCH);
-      const tokens = batch.map((prompt) => tokensOf(prompt, embedding.geometry, spec));
-      const out = await inTurn(() => decode(session, manifest, embedding, tokens));
+      const tokens = batch.map((prompt) => tokensOf(prompt, features.geometry, spec));
+      const out = await inTurn(() => decode(session, manifest, features, tokens));
       found = found.concat(
         batch.flatMap((prompt, n) =>
           passing(prompt, family.candidates(out[n]), spec.mask_threshold, settings),
@@ -211,18 +212,18 @@ const handlers: { [K in Kind]: Handler<K> } = {
       await new Promise((resume) => setTimeout(resume)); // clicks that came meanwhile go first
     }
     const once = withoutDuplicates(found, settings.overlap);
-    return toProposals(once, embedding.geometry, spec.mask_threshold, settings);
+    return toProposals(once, features.geometry, spec.mask_threshold, settings);
   },
 };
 
-/** A mask of an answer, its edge where the photo has it, of the size `edges` looks at. */
-async function oneLook(kept: Kept, index: number, edges: boolean) {
+/** A mask of an answer, its edge where the image has it, of the size `edges` looks at. */
+async function refineOnce(kept: Kept, index: number, edges: boolean) {
   const { key, prompt, answers, least } = kept;
   const { geometry } = known(key);
   const { logits, score } = answers[index];
   const threshold = manifest.spec.mask_threshold;
   const drawn = { logits, threshold, prompt, geometry, least };
-  const patch = edges ? await refined(drawn, pictureOf(key).pixels, network) : null;
+  const patch = edges ? await refined(drawn, pixelsOf(key).pixels, network) : null;
   return {
     patch: patch ?? cutWhole(kept, index),
     score,
@@ -231,49 +232,49 @@ async function oneLook(kept: Kept, index: number, edges: boolean) {
 }
 
 /** The mean of an answer and of that in the window around it; null where nothing is left. */
-async function closerLook(
+async function refineInCrop(
   { key, prompt, answers, least, near }: Kept,
-  seenNear: Embedding,
+  cropFeatures: Features,
   edges: boolean,
 ): Promise<Fine | null> {
   const { spec, closer } = manifest;
   const { window, crop, mask } = near!;
   const { imageHw } = known(key).geometry;
-  const { geometry } = seenNear;
+  const { geometry } = cropFeatures;
   const threshold = spec.mask_threshold;
   const around = logitsAround(answers[0].own, known(key).geometry, window, geometry);
   const moved = promptInWindow(prompt, window, mask);
   const settings = { granularity: "all", least } as const;
   const mean = (found: Float32Array) => meanChance(found, around, threshold, closer!.weight);
-  const [{ logits, score }] = await decodedOnce(moved, asking(seenNear), settings, null, mean);
+  const [{ logits, score }] = await decodedOnce(moved, asking(cropFeatures), settings, null, mean);
   const drawn = { logits, threshold, prompt: moved, geometry, least };
   const small = reduced(geometry, LONGEST).imageHw;
   const patch = edges
-    ? await refined(drawn, await smallerPhoto(geometry.imageHw, small, rowsOf(crop)), network)
+    ? await refined(drawn, await smallerImage(geometry.imageHw, small, rowsOf(crop)), network)
     : null;
   const own = () => tidied(cutLogits(logits, geometry, threshold).patch, moved, least);
   const fine = enlarged(patch ?? own(), geometry.imageHw);
   if (!patchArea(fine)) return null;
-  const whole = patchOnPhoto(fine, window, imageHw);
+  const whole = patchOnImage(fine, window, imageHw);
   return { patch: whole, score, violated: contradicted(prompt.clicks, known(key).geometry) };
 }
 
 const network = (asked: EdgeQuestion) => refineEdge(refiner, manifest.graphs.refiner!, asked);
 
 /** The model, ready to be asked about what has been seen. */
-function asking(embedding: Embedding): Asked {
+function asking(features: Features): Decoding {
   return {
     family,
-    decode: async (tokens: Tokens) => (await decode(session, manifest, embedding, [tokens]))[0],
-    geometry: embedding.geometry,
+    decode: async (tokens: Tokens) => (await decode(session, manifest, features, [tokens]))[0],
+    geometry: features.geometry,
     spec: manifest.spec,
   };
 }
 
-function pictureOf(key: string): Picture {
-  if (picture?.key !== key)
+function pixelsOf(key: string): LoadedPixels {
+  if (loaded?.key !== key)
     throw new Error("The pixels of this image are not loaded. Encode the image again.");
-  return picture;
+  return loaded;
 }
 
 function keptAs(keep: string): Kept {
@@ -289,26 +290,26 @@ function cutWhole({ key, prompt, answers, least }: Kept, index: number): Patch {
   return tidied(patch, prompt, least);
 }
 
-function upright(photo: Blob | ImageBitmap): Promise<ImageBitmap> {
-  return createImageBitmap(photo, { imageOrientation: "from-image", premultiplyAlpha: "none" });
+function upright(image: Blob | ImageBitmap): Promise<ImageBitmap> {
+  return createImageBitmap(image, { imageOrientation: "from-image", premultiplyAlpha: "none" });
 }
 
-function known(key: string): Embedding {
-  const embedding = seen.get(key);
-  if (!embedding) throw new Error("The image is not encoded yet.");
-  remember(seen, key, embedding, SEEN);
-  return embedding;
+function known(key: string): Features {
+  const features = featureCache.get(key);
+  if (!features) throw new Error("The image is not encoded yet.");
+  remember(featureCache, key, features, MAX_FEATURES);
+  return features;
 }
 
 const wholeOf = ([height, width]: Size): Window => [0, 0, width, height];
 
-/** A photo whose windows can be read, row by row. */
-async function opened(photo: Blob | ImageBitmap | Pixels) {
-  if ("data" in photo) {
-    const hw: Size = [photo.height, photo.width];
-    return { hw, part: (window: Window) => rowsIn(photo, window), close: () => undefined };
+/** An image whose windows can be read, row by row. */
+async function opened(image: Blob | ImageBitmap | Pixels) {
+  if ("data" in image) {
+    const hw: Size = [image.height, image.width];
+    return { hw, part: (window: Window) => rowsIn(image, window), close: () => undefined };
   }
-  const bitmap = await upright(photo);
+  const bitmap = await upright(image);
   const part =
     ([x0, y0, x1]: Window): ReadRows =>
     async (top, rows) =>
@@ -317,10 +318,10 @@ async function opened(photo: Blob | ImageBitmap | Pixels) {
   return { hw, part, close: () => bitmap.close() };
 }
 
-/** A window of a photo. */
-async function cropped(photo: Blob | ImageBitmap | Pixels, window: Window): Promise<Pixels> {
+/** A window of an image. */
+async function cropped(image: Blob | ImageBitmap | Pixels, window: Window): Promise<Pixels> {
   const [width, height] = [window[2] - window[0], window[3] - window[1]];
-  const { part, close } = await opened(photo);
+  const { part, close } = await opened(image);
   const data = await part(window)(0, height);
   close();
   return { data, width, height };

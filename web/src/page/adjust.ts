@@ -1,13 +1,19 @@
-/** How photo and masks are drawn: sliders, kept in this browser; nothing of it is exported. */
+/** How image and masks are drawn: sliders, kept in this browser; nothing of it is exported. */
 
 import { PLAIN } from "../state/session";
-import type { Look, Session } from "../state/session";
+import type { DisplaySettings, Session } from "../state/session";
 import { h, link } from "./dom";
 import { pixelFields } from "./ruler";
 
 const KEY = "anymask-look";
 
-const SLIDERS: [name: keyof Look, title: string, min: number, max: number, step: number][] = [
+const SLIDERS: [
+  name: keyof DisplaySettings,
+  title: string,
+  min: number,
+  max: number,
+  step: number,
+][] = [
   ["fill", "Mask opacity", 0, 1, 0.02],
   ["outline", "Mask outline", 0, 5, 1],
   ["brightness", "Brightness", 0.2, 3, 0.05],
@@ -20,9 +26,12 @@ const SWITCHES: [name: "guides" | "bar", title: string, key: string][] = [
   ["bar", "Scale bar", "Ctrl+U"],
 ];
 
-export function keptLook(): Look {
+export function storedDisplay(): DisplaySettings {
   try {
-    return { ...PLAIN, ...(JSON.parse(localStorage.getItem(KEY) ?? "{}") as Partial<Look>) };
+    return {
+      ...PLAIN,
+      ...(JSON.parse(localStorage.getItem(KEY) ?? "{}") as Partial<DisplaySettings>),
+    };
   } catch {
     return PLAIN;
   }
@@ -49,22 +58,22 @@ export function adjustPanel(session: Session, stage: HTMLElement): HTMLElement {
       element: h("label", { class: "check" }, input, title, h("kbd", {}, key)),
     };
   });
-  const photo = () => stage.querySelector<HTMLElement>(".layer-photo");
+  const image = () => stage.querySelector<HTMLElement>(".layer-image");
   const apply = () => {
-    const { look } = session;
-    for (const { name, input } of rows) input.value = String(look[name]);
-    for (const { name, input } of switches) input.checked = look[name];
-    for (const ramp of ramps) ramp.setAttribute("exponent", String(1 / look.gamma));
+    const { display } = session;
+    for (const { name, input } of rows) input.value = String(display[name]);
+    for (const { name, input } of switches) input.checked = display[name];
+    for (const ramp of ramps) ramp.setAttribute("exponent", String(1 / display.gamma));
     const parts = [
-      look.brightness !== 1 && `brightness(${look.brightness})`,
-      look.contrast !== 1 && `contrast(${look.contrast})`,
-      look.gamma !== 1 && "url(#gamma)",
+      display.brightness !== 1 && `brightness(${display.brightness})`,
+      display.contrast !== 1 && `contrast(${display.contrast})`,
+      display.gamma !== 1 && "url(#gamma)",
     ];
-    if (photo()) photo()!.style.filter = parts.filter(Boolean).join(" ");
+    if (image()) image()!.style.filter = parts.filter(Boolean).join(" ");
   };
-  const change = (part: Partial<Look>) => {
-    session.look = { ...session.look, ...part };
-    localStorage.setItem(KEY, JSON.stringify(session.look));
+  const change = (part: Partial<DisplaySettings>) => {
+    session.display = { ...session.display, ...part };
+    localStorage.setItem(KEY, JSON.stringify(session.display));
     apply();
     session.editor?.refresh();
     session.redraw();
@@ -85,7 +94,7 @@ export function adjustPanel(session: Session, stage: HTMLElement): HTMLElement {
     element.hidden = true;
     stage.focus();
   });
-  session.looksAnew = change;
+  session.changeDisplay = change;
   apply();
   return element;
 }

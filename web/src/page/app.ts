@@ -9,14 +9,14 @@ import { closeConcepts, conceptOf } from "../state/concepts";
 import { everything } from "../state/everything";
 import { ANNOTATIONS, importFile } from "../state/importing";
 import { nextReview } from "../state/review";
-import { wantsProposals } from "../state/seeing";
+import { wantsProposals } from "../state/encoding";
 import type { Session } from "../state/session";
 import type { Arm, Stage as Mode } from "../store/store";
 import { measureHovers, startBench } from "./bench";
 import { NEEDS_MODEL, commandsOf } from "./commands";
-import { adjustPanel, keptLook } from "./adjust";
+import { adjustPanel, storedDisplay } from "./adjust";
 import { conceptBar } from "./concepts";
-import { photosDialog } from "./photos";
+import { imagesDialog } from "./images";
 import { reportDialog } from "./dialogs";
 import { exportDialog } from "./export";
 import { h } from "./dom";
@@ -44,7 +44,7 @@ export function showApp(root: HTMLElement, session: Session, view: View, door: V
     "aria-label":
       "Image. Arrow keys move the crosshair, Space clicks, Enter keeps the mask, ? opens the help.",
   });
-  session.look = keptLook();
+  session.display = storedDisplay();
   const stage = new Stage(element, session);
   session.redraw = () => stage.draw(true);
   const adjust = adjustPanel(session, element);
@@ -61,7 +61,7 @@ export function showApp(root: HTMLElement, session: Session, view: View, door: V
     export: () => exportDialog(session),
     import: () => annotations.click(),
     focusLabel: () => panel.label.focus(),
-    photos: () => photosDialog(session),
+    images: () => imagesDialog(session),
     video: () => void door.ask(),
     names,
     adjust: () => {
@@ -97,7 +97,7 @@ export function showApp(root: HTMLElement, session: Session, view: View, door: V
   listenToKeys(session, stage, commands);
   takeDrops(element, session, door);
   giveKeysBack(root, element);
-  session.watchers.push(() => rememberPhoto(session));
+  session.watchers.push(() => rememberImage(session));
   redrawOnChange(session, stage, view);
   if (session.project.arm === "control") session.toolName = "brush";
   const hovers = Number(new URLSearchParams(location.search).get("bench"));
@@ -113,8 +113,8 @@ export function showApp(root: HTMLElement, session: Session, view: View, door: V
   element.focus();
 }
 
-/** The address names the open photo, so that a reload opens it again. */
-function rememberPhoto({ images, index }: Session): void {
+/** The address names the open image, so that a reload opens it again. */
+function rememberImage({ images, index }: Session): void {
   const { id } = images[index] ?? {};
   const url = new URL(location.href);
   if (id === undefined || url.searchParams.get("image") === id) return;
@@ -137,10 +137,10 @@ function redrawOnChange(session: Session, stage: Stage, view: View): void {
     requestAnimationFrame(() => {
       waiting = false;
       for (const panel of panels) panel();
-      const { editor, photo, shown, review } = session;
+      const { editor, image, shown, review } = session;
       const now = [
         editor,
-        photo,
+        image,
         shown,
         editor?.state.masks,
         editor?.draft.fixes,
@@ -168,7 +168,7 @@ function fileInput(session: Session): HTMLInputElement {
     "aria-label": "Images",
   });
   input.addEventListener("change", () => {
-    void addPhotos(session, [...(input.files ?? [])]);
+    void addImages(session, [...(input.files ?? [])]);
     input.value = "";
   });
   return input;
@@ -188,16 +188,16 @@ async function openSample(session: Session): Promise<void> {
   const response = await fetch(SAMPLE).catch(() => null);
   if (!response?.ok)
     return session.say("The sample image is missing. Open one of your images.", [], true);
-  await addPhotos(session, [
+  await addImages(session, [
     new File([await response.blob()], "sample.jpg", { type: "image/jpeg" }),
   ]);
 }
 
-async function addPhotos(session: Session, files: File[]): Promise<void> {
+async function addImages(session: Session, files: File[]): Promise<void> {
   if (!files.length) return;
   const known = new Set(session.images.map((image) => image.id));
   try {
-    await session.store.addPhotos(files);
+    await session.store.addImages(files);
   } catch (error) {
     session.say((error as Error).message, [], true);
   }
@@ -212,9 +212,9 @@ function takeDrops(element: HTMLElement, session: Session, door: VideoOpener): v
     event.preventDefault();
     void door.take([...(event.dataTransfer?.files ?? [])]).then(async (others) => {
       for (const file of others) if (ANNOTATIONS.test(file.name)) await importFile(session, file);
-      const photos = others.filter(({ name }) => !ANNOTATIONS.test(name));
-      if (!photos.length) return;
-      if (session.store.kind === "local") void addPhotos(session, photos);
+      const images = others.filter(({ name }) => !ANNOTATIONS.test(name));
+      if (!images.length) return;
+      if (session.store.kind === "local") void addImages(session, images);
       else
         session.say(
           "This project reads its images from a folder on the server. Add images to that folder.",
@@ -245,6 +245,6 @@ async function setMode(session: Session, stage: Stage, mode: Mode, arm: Arm): Pr
   await session.wantModel();
   const { editor } = session;
   if (proposes && editor && !wantsProposals(session, editor)) session.say(WORKED_ON);
-  else if (proposes && editor?.seen) await everything(session); // else once the model has seen it
+  else if (proposes && editor?.encoded) await everything(session); // else once the model has seen it
   if (mode === "review") await nextReview(session);
 }

@@ -1,4 +1,4 @@
-/** `?bench=100`: hover over the photo so many times and say how long a mask takes. */
+/** `?bench=100`: hover over the image so many times and say how long a mask takes. */
 
 import type { Stage } from "../canvas/stage";
 import type { Session } from "../state/session";
@@ -20,7 +20,7 @@ export async function measureHovers(
 ): Promise<Timing> {
   const { editor } = session;
   const model = session.model();
-  if (!editor?.seen || !model) throw new Error("Open an image and wait until it is encoded.");
+  if (!editor?.encoded || !model) throw new Error("Open an image and wait until it is encoded.");
   stage.use("point");
   const times: number[] = [];
   const { left, top } = stage.element.getBoundingClientRect();
@@ -46,7 +46,7 @@ export async function measureHovers(
   };
 }
 
-/** Measure whenever a photo has been seen, and show the figures over it. */
+/** Measure whenever an image has been seen, and show the figures over it. */
 export function startBench(session: Session, stage: Stage, count: number): void {
   const out = document.createElement("output");
   out.className = "bench";
@@ -54,7 +54,7 @@ export function startBench(session: Session, stage: Stage, count: number): void 
   stage.element.append(out);
   let measured: unknown = null;
   session.watchers.push(() => {
-    if (!session.editor?.seen || measured === session.editor) return;
+    if (!session.editor?.encoded || measured === session.editor) return;
     measured = session.editor;
     void measureHovers(session, stage, count).then((timing) => {
       out.textContent =

@@ -15,8 +15,8 @@ export function clipBar(videoWork: VideoWork, keep: (() => void) | null): HTMLEl
     const { clip, chosen } = videoWork;
     const [why, presses] = clip ? ofClip(videoWork, clip) : ofVideo(videoWork, keep);
     element.hidden = !clip && !keep; // always there in a project, so that the frame stays in place
-    const looks = JSON.stringify([chosen, why, presses.map(([text]) => text), clip?.saving]);
-    fill(element, looks, () => [
+    const signature = JSON.stringify([chosen, why, presses.map(([text]) => text), clip?.saving]);
+    fill(element, signature, () => [
       h("span", { class: "why" }, h("strong", {}, videoWork.nameOf(chosen)), ` · ${why}`),
       ...presses.map(([text, key, run, kind = ""]) => {
         const press = button(text, key, run, kind);
@@ -48,7 +48,7 @@ function ofClip(videoWork: VideoWork, clip: ClipWork): [string, Press[]] {
   }
   const left = clip.counts.proposed > 0 ? [next] : [];
   if (entry.state !== "proposed") {
-    const back: Press = ["Undo review", "U", () => void clip.takeBack()];
+    const back: Press = ["Undo review", "U", () => void clip.removeVerdict()];
     return [`${entry.state} by ${entry.author}`, [back, ...left]];
   }
   return [

@@ -9,7 +9,7 @@ import { everything } from "../state/everything";
 import { findAllLike } from "../state/finding";
 import { judge, keep, nextReview, undo } from "../state/review";
 import { judgePicked, resize, selectAll } from "../state/selecting";
-import { turnChannel, turnPage } from "../state/seeing";
+import { turnChannel, turnPage } from "../state/encoding";
 import type { Session, ToolName } from "../state/session";
 import type { Intent } from "../state/unfinished";
 import { isEmpty } from "../state/work";
@@ -31,7 +31,7 @@ export interface Pages {
   export(): void;
   import(): void;
   focusLabel(): void;
-  photos(): void;
+  images(): void;
   video(): void;
   names(): void;
   adjust(): void;
@@ -77,7 +77,7 @@ function remove(session: Session, stage: Stage): void {
   else editor.drop();
 }
 
-function neighbour(session: Session, step: number): void {
+function neighbor(session: Session, step: number): void {
   const { editor } = session;
   const shown = editor?.shown.filter((mask) => mask.state !== "rejected") ?? [];
   if (!editor || !shown.length) return;
@@ -130,8 +130,8 @@ export function commandsOf(session: Session, stage: Stage, pages: Pages): Comman
     command("Object", "Ctrl+Shift+L", "Suggest classes for all masks", () => {
       void session.naming.nameAll();
     }),
-    command("Object", "K", "Next mask", () => neighbour(session, 1)),
-    command("Object", "J", "Previous mask", () => neighbour(session, -1)),
+    command("Object", "K", "Next mask", () => neighbor(session, 1)),
+    command("Object", "J", "Previous mask", () => neighbor(session, -1)),
     command("Object", "Ctrl+A", "Select all masks, or all proposals", () => selectAll(session)),
     command("Object", "Q", "Edit the selected mask", () => editor()?.edit(false)),
     command("Object", "Ctrl+M", "Merge the selected masks", () => merge(session)),
@@ -173,7 +173,7 @@ export function commandsOf(session: Session, stage: Stage, pages: Pages): Comman
     command("Image", "Ctrl+Shift+F", "Find objects by text, in this image or all images", () =>
       findDialog(session),
     ),
-    command("Image", "I", "List of images", () => pages.photos()),
+    command("Image", "I", "List of images", () => pages.images()),
     command("Image", "D", "Mark image as done", () => void done(session)),
     command("Image", "Ctrl+Shift+D", "Mark image as not done", () => void reopen(session)),
     command("Image", "A", "Review: accept, or nothing is missing", review("accept"), true),
@@ -195,7 +195,7 @@ export function commandsOf(session: Session, stage: Stage, pages: Pages): Comman
     command("View", "U", "Show or hide proposals", () => toggle(session, "proposals")),
 
     command("View", "Ctrl+G", "Guide lines", () => {
-      session.looksAnew({ guides: !session.look.guides });
+      session.changeDisplay({ guides: !session.display.guides });
     }),
     command("View", "Ctrl+U", "Scale bar", () => turnBar(session)),
     command("View", "Y", "Display settings (opacity, brightness)", () => pages.adjust()),
@@ -214,7 +214,7 @@ function turnBar(session: Session): void {
     session.say("The pixel size is unknown. Press Y and enter it.");
     return session.changed();
   }
-  session.looksAnew({ bar: !session.look.bar });
+  session.changeDisplay({ bar: !session.display.bar });
 }
 
 /** Whether new masks take their pixels from those beneath them. */

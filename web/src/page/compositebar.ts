@@ -3,7 +3,7 @@
 import type { Stage } from "../canvas/stage";
 import { compositeToQuery, mixable, queryToComposite } from "../state/composite";
 import type { Composite, Range } from "../state/composite";
-import type { Sight } from "../state/seeing";
+import type { Sight } from "../state/encoding";
 import type { Session } from "../state/session";
 import type { ChannelRange, Planes } from "../store/store";
 import { fill, h, keysBack } from "./dom";
@@ -35,11 +35,11 @@ export function compositeBar(session: Session, stage: Stage): HTMLElement {
     if (!sight || mixed === null) return;
     known.ask(sight);
     if (!waiting) write(rows, sight.planes, queryToComposite(mixed));
-    const grey = mixable(sight.planes) === 1;
+    const gray = mixable(sight.planes) === 1;
     rows.forEach((row, place) => {
-      row.element.hidden = grey && place > 0;
-      row.channel.hidden = grey;
-      row.name.textContent = grey ? "Values" : COLOURS[place];
+      row.element.hidden = gray && place > 0;
+      row.channel.hidden = gray;
+      row.name.textContent = gray ? "Values" : COLOURS[place];
       hint(row, known.of(Number(row.channel.value)));
     });
   };

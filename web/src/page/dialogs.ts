@@ -17,8 +17,8 @@ export function dialog(title: string, ...inside: (HTMLElement | string)[]): HTML
   const byKeys = !!opener?.matches(":focus-visible");
   element.addEventListener("close", () => {
     element.remove();
-    const photo = document.querySelector<HTMLElement>(".stage");
-    (byKeys && opener?.isConnected ? opener : photo)?.focus();
+    const image = document.querySelector<HTMLElement>(".stage");
+    (byKeys && opener?.isConnected ? opener : image)?.focus();
   });
   document.body.append(element);
   element.showModal();

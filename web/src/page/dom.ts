@@ -23,20 +23,20 @@ export function h<K extends keyof HTMLElementTagNameMap>(
 }
 
 /** Replace what is inside, but only where it is to look different. */
-export function fill(element: HTMLElement, looks: string, make: () => Child[]): void {
-  if (element.dataset.looks === looks) return;
-  element.dataset.looks = looks;
+export function fill(element: HTMLElement, signature: string, make: () => Child[]): void {
+  if (element.dataset.signature === signature) return;
+  element.dataset.signature = signature;
   const place = [...element.children].findIndex((child) => child === document.activeElement);
   element.replaceChildren(...make().filter((child): child is Node | string => !!child));
   if (place >= 0) (element.children[place] as HTMLElement | undefined)?.focus(); // the keyboard's
 }
 
-/** What the mouse has changed gives the keys back to the photo; the keyboard's focus stays. */
-export function keysBack(field: HTMLElement, photo: HTMLElement): void {
+/** What the mouse has changed gives the keys back to the image; the keyboard's focus stays. */
+export function keysBack(field: HTMLElement, image: HTMLElement): void {
   let pointed = false;
   field.addEventListener("pointerdown", () => (pointed = true));
   field.addEventListener("keydown", () => (pointed = false));
-  field.addEventListener("change", () => pointed && photo.focus());
+  field.addEventListener("change", () => pointed && image.focus());
 }
 
 const PATHS = {

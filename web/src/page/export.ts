@@ -1,4 +1,4 @@
-/** The dialog of exports: format, which photos, with them or not, splits. */
+/** The dialog of exports: format, which images, with them or not, splits. */
 
 import { StoreError } from "../store/store";
 import type { ExportWish } from "../store/store";
@@ -46,7 +46,7 @@ export function exportDialog(session: Session): void {
     ...offered.map(([name, title]) => h("option", { value: name }, title)),
   );
   const about = h("p", { class: "dim small" });
-  const photos = photoChoice(session);
+  const selection = chooseImages(session);
   const images = box("Include the images (required for training)");
   const split = splitChoice();
   const splittable = session.images.filter(({ status }) => status === "done").length >= 3;
@@ -65,7 +65,7 @@ export function exportDialog(session: Session): void {
   const wish = (): ExportWish => ({
     ...answers,
     format: format.value,
-    only: photos.value(),
+    only: selection.value(),
     images: images.input.checked,
     split: split.value(),
     tolerance: Number(tolerance.input.value) || 0,
@@ -77,7 +77,7 @@ export function exportDialog(session: Session): void {
     h("label", { for: "format" }, "Format"),
     h("div", {}, format, about),
     h("span", {}, "Images"),
-    photos.element,
+    selection.element,
     h("span", {}, "Dataset"),
     h("div", {}, images.element, split.element, tolerance.element),
     h("span", {}),
@@ -95,9 +95,9 @@ export function exportDialog(session: Session): void {
     try {
       await session.editor?.settled();
       await session.outbox.flush();
-      const { name, blob, told } = await session.store.export(wish());
+      const { name, blob, message } = await session.store.export(wish());
       download(name, blob);
-      const lines = told.split("\n");
+      const lines = message.split("\n");
       const lost = lines.filter((line) => line.startsWith(LOST));
       const short = lines.filter((line) => !lost.includes(line));
       said.replaceChildren([`Downloaded ${name}`, ...short, ...changes(lost, wish())].join(". "));
@@ -161,10 +161,10 @@ function setClasses(session: Session, element: HTMLDialogElement): void {
   document.querySelector<HTMLInputElement>(".object .label")?.focus();
 }
 
-/** Finished photos, or all that have masks; with how many there are. */
-function photoChoice(session: Session) {
+/** Finished images, or all that have masks; with how many there are. */
+function chooseImages(session: Session) {
   const done = session.images.filter((image) => image.status === "done").length;
-  const labelled = session.images.filter((image) => image.status === "done" || image.records);
+  const labeled = session.images.filter((image) => image.status === "done" || image.records);
   const one = (value: string, text: string, checked: boolean) => {
     const input = h("input", { type: "radio", name: "only", value, checked });
     return h("label", { class: "check" }, input, text);
@@ -177,7 +177,7 @@ function photoChoice(session: Session) {
       `Images marked as done (${done} of ${session.images.length}; D or the tick marks one)`,
       true,
     ),
-    one("labelled", `All images with masks, or marked as done (${labelled.length})`, false),
+    one("labelled", `All images with masks, or marked as done (${labeled.length})`, false),
   );
   const value = () =>
     element.querySelector<HTMLInputElement>("input:checked")!.value as ExportWish["only"];

@@ -1,4 +1,4 @@
-/** The dialog that finds by word or like the picked masks, in this photo or in all. */
+/** The dialog that finds by word or like the picked masks, in this image or in all. */
 
 import { ALONE, findHere, followSearch, likePicked } from "../state/finding";
 import { searchAll, searchOf, searchText } from "../state/finding";

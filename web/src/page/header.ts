@@ -1,4 +1,4 @@
-/** The bar above the photo: name and number of the photo, navigation, whether work is saved. */
+/** The bar above the image: name and number of the image, navigation, whether work is saved. */
 
 import type { Session } from "../state/session";
 import { SILENT } from "../store/store";
@@ -25,10 +25,10 @@ export function header(
   mode: (stage: Mode, arm: Arm) => void,
 ): HTMLElement {
   const title = h("button", {
-    class: "photo-name",
+    class: "image-name",
     type: "button",
     title: "List of images (I)",
-    onclick: () => pages.photos(),
+    onclick: () => pages.images(),
   });
   const modes = h(
     "select",
@@ -70,12 +70,12 @@ export function header(
         `${standing.waiting} unsaved changes`
       : standing.waiting || unfinished.length
         ? "Saving …"
-        : standing.asked
-          ? `${standing.asked} not saved: resolve the conflict`
+        : standing.conflicts
+          ? `${standing.conflicts} not saved: resolve the conflict`
           : session.store.kind === "server"
             ? "All saved"
             : "Saved in this browser";
-    const unsaved = standing.waiting + standing.asked + unfinished.length > 0;
+    const unsaved = standing.waiting + standing.conflicts + unfinished.length > 0;
     saved.dataset.state = standing.lost ? "lost" : unsaved ? "busy" : "saved";
     saved.title = standing.lost ?? "Every change is saved automatically";
     if (saved.textContent !== text) saved.textContent = text;

@@ -40,7 +40,7 @@ function nameByDigit(session: Session, stage: Stage, digit: number): void {
       void accept(session, stage);
     }
   };
-  if (label) return session.there(name);
+  if (label) return session.whenOpen(name);
   const count = session.labels.all.length;
   session.say(
     `No class has the key ${digit}. Classes in this project: ${count}. Press L to add one.`,
@@ -79,9 +79,9 @@ export function listenToKeys(session: Session, stage: Stage, commands: Command[]
     const command = byKey(name);
     if (!command || event.altKey) return;
     event.preventDefault();
-    if (name === "Ctrl+Z") return session.there(command.run);
+    if (name === "Ctrl+Z") return session.whenOpen(command.run);
     const early = session.opening && command.group === "Object" && name !== "L";
-    if (!early) command.run(); // the masks of the photo that was left are no longer meant
+    if (!early) command.run(); // the masks of the image that was left are no longer meant
   });
 
   window.addEventListener("blur", () => stage.hold(false));

@@ -1,4 +1,4 @@
-/** The masks of the photo: their layers, the slider over proposals, and the list. */
+/** The masks of the image: their layers, the slider over proposals, and the list. */
 
 import { css, maskColor } from "../canvas/colors";
 import { scoreOf } from "../state/everything";
@@ -51,7 +51,7 @@ export function drawLayers(session: Session, element: HTMLElement): void {
   const { shown, naming } = session;
   const open = naming.nameless.length;
   const label = session.editor ? activeLabel(session.editor.state).trim() : "";
-  const looks = JSON.stringify([
+  const signature = JSON.stringify([
     accepted,
     proposals.length,
     shown,
@@ -74,7 +74,7 @@ export function drawLayers(session: Session, element: HTMLElement): void {
       label,
     );
   };
-  fill(element, looks, () => [
+  fill(element, signature, () => [
     layer("masks", `Masks ${accepted}`, "W"),
     layer("proposals", `Proposals ${proposals.length}`, "U"),
     press("cut", "No overlap", OVERLAP, session.taking, () => turnTaking(session)),
@@ -115,16 +115,16 @@ export function maskList(session: Session): HTMLElement {
     lines.style.height = `${shown.length * ROW}px`;
     const first = Math.max(0, Math.floor(list.scrollTop / ROW) - 2);
     const last = Math.min(shown.length, first + Math.ceil(list.clientHeight / ROW) + 4);
-    const seen = shown.slice(first, last);
+    const visible = shown.slice(first, last);
     const places = new Map(masks.map((mask, i) => [mask, i]));
     const color = (m: Mask) => m.label !== null && session.labels.color(m.label);
-    const looks = seen
+    const signature = visible
       .map((m) => [m.key, m.label, JSON.stringify(m.notes), color(m), m.score, m.state, m.area])
-      .map((parts, i) => [...parts, places.get(seen[i])].join())
+      .map((parts, i) => [...parts, places.get(visible[i])].join())
       .join();
-    fill(lines, `${first} ${editor?.state.selected} ${editor?.state.also} ${looks}`, () =>
+    fill(lines, `${first} ${editor?.state.selected} ${editor?.state.also} ${signature}`, () =>
       shown.length
-        ? seen.map((mask, i) => line(session, mask, places.get(mask)!, (first + i) * ROW))
+        ? visible.map((mask, i) => line(session, mask, places.get(mask)!, (first + i) * ROW))
         : [h("p", { class: "dim small" }, editor ? "No masks yet." : "")],
     );
   };

@@ -1,7 +1,7 @@
 /** The dialog of the names: colors, order, renaming, merging, and what becomes of masks. */
 
 import type { Session } from "../state/session";
-import { deleteLabel, renameLabel } from "../state/relabelling";
+import { deleteLabel, renameLabel } from "../state/relabeling";
 import type { LabelEntry } from "../store/store";
 import { dialog } from "./dialogs";
 import { fill, h, iconButton, link } from "./dom";
@@ -34,7 +34,7 @@ export function namesDialog(session: Session): void {
       await doing;
     } catch (error) {
       said.textContent = (error as Error).message;
-      list.dataset.looks = ""; // what failed is taken back in the fields, too
+      list.dataset.signature = ""; // what failed is taken back in the fields, too
     }
     draw();
   };

@@ -9,7 +9,7 @@ export interface ObjectCard {
   label: HTMLInputElement;
 }
 
-/** kept  gives the keys back to the photo; names  opens the list of names */
+/** kept  gives the keys back to the image; names  opens the list of names */
 export function objectCard(session: Session, kept: () => void, names: () => void): ObjectCard {
   const label = h("input", {
     class: "label",
@@ -24,7 +24,7 @@ export function objectCard(session: Session, kept: () => void, names: () => void
   const chips = h("div", { class: "chips", role: "group", "aria-label": "Classes" });
   const edit = link("Edit classes …", names);
   label.addEventListener("focus", () => label.select());
-  const name = (text: string) => session.there(() => session.editor?.name(text));
+  const name = (text: string) => session.whenOpen(() => session.editor?.name(text));
   label.addEventListener("change", () => name(label.value));
   label.addEventListener("keydown", (event) => {
     if (event.key !== "Enter" && event.key !== "Escape") return;
@@ -40,8 +40,8 @@ export function objectCard(session: Session, kept: () => void, names: () => void
     fill(known, all.map((one) => one.name).join("\n"), () =>
       all.map(({ name }) => h("option", { value: name })),
     );
-    const looks = JSON.stringify([shown, all.map(({ name, color }) => [name, color])]);
-    fill(chips, looks, () =>
+    const signature = JSON.stringify([shown, all.map(({ name, color }) => [name, color])]);
+    fill(chips, signature, () =>
       all.map(({ name, color }, place) => chip(session, name, color, place, name === shown)),
     );
     if (document.activeElement !== label && label.value !== shown) label.value = shown;
@@ -108,7 +108,7 @@ function chip(
   const dot = h("i", { class: "dot" });
   dot.style.background = color;
   dot.style.setProperty("--color", color);
-  const again = () => session.there(() => session.editor?.name(chosen ? "" : name));
+  const again = () => session.whenOpen(() => session.editor?.name(chosen ? "" : name));
   return h(
     "button",
     { class: "chip", type: "button", "aria-pressed": String(chosen), onclick: again },

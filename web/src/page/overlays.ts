@@ -1,7 +1,7 @@
-/** What lies over the photo now and then: messages, the review bar, the empty page. */
+/** What lies over the image now and then: messages, the review bar, the empty page. */
 
 import { conceptOf, nextConcept } from "../state/concepts";
-import { asked, judge, keep, nextReview } from "../state/review";
+import { reviewedMask, judge, keep, nextReview } from "../state/review";
 import type { Message, Session } from "../state/session";
 import { isEmpty } from "../state/work";
 import { button, fill, h, icon, iconButton, link } from "./dom";
@@ -49,11 +49,11 @@ export function reviewBar(session: Session): HTMLElement {
     element.hidden = project.stage !== "review" || !editor || conceptOf(session) !== null;
     const making = editor !== null && !isEmpty(editor.draft);
     const fixing = making && editor.draft.fixes !== null;
-    const mask = asked(session);
+    const mask = reviewedMask(session);
     const nameless = mask && mask.label === null && session.labels.all.length > 0;
     const { record, why } = review?.item ?? {};
-    const looks = JSON.stringify([record, why, making, fixing, mask?.label, nameless]);
-    fill(element, looks, () => {
+    const signature = JSON.stringify([record, why, making, fixing, mask?.label, nameless]);
+    fill(element, signature, () => {
       const kept = fixing ? "Keep the correction" : "Keep the new mask";
       if (!review)
         return [
@@ -79,7 +79,7 @@ export function reviewBar(session: Session): HTMLElement {
   return element;
 }
 
-/** What is there instead of a photo: an invitation, or why this one could not be opened. */
+/** What is there instead of an image: an invitation, or why this one could not be opened. */
 export function emptyPage(
   session: Session,
   openFiles: () => void,
@@ -144,14 +144,14 @@ function unopened(session: Session, { name, why }: { name: string; why: string }
   ];
 }
 
-/** A thin line over the photo while something long is going on. */
+/** A thin line over the image while something long is going on. */
 export function progressLine(session: Session): HTMLElement {
   const line = h("div", { class: "progress", role: "progressbar", "aria-label": "Progress" });
   session.watchers.push(() => {
     const { editor } = session;
     const [done, all] = editor?.finding ?? [0, 0];
     const thinking =
-      session.opening !== null || (editor !== null && !editor.seen && !!session.model());
+      session.opening !== null || (editor !== null && !editor.encoded && !!session.model());
     line.hidden = !all && !thinking;
     line.dataset.endless = String(all <= 1);
     line.style.setProperty("--done", `${all > 1 ? (100 * done) / all : 100}%`);

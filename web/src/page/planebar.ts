@@ -1,7 +1,7 @@
 /** Which page of a stack is shown, and in which channel; hidden where nothing is to be chosen. */
 
 import type { Stage } from "../canvas/stage";
-import { looksAt, pageBeside, turnPage } from "../state/seeing";
+import { channelsOf, pageBeside, turnPage } from "../state/encoding";
 import type { Session } from "../state/session";
 import type { Channel, Planes } from "../store/store";
 import { compositeBar } from "./compositebar";
@@ -24,7 +24,7 @@ export function planeBar(session: Session, stage: Stage): HTMLElement {
   });
   channel.addEventListener("change", () => {
     const sight = session.editor?.sight;
-    if (sight) void session.showChannel(looksAt(sight)[channel.selectedIndex]);
+    if (sight) void session.showChannel(channelsOf(sight)[channel.selectedIndex]);
   });
   keysBack(slider, stage.element);
   keysBack(channel, stage.element);
@@ -34,11 +34,11 @@ export function planeBar(session: Session, stage: Stage): HTMLElement {
   };
   session.watchers.push(() => {
     const sight = session.editor?.sight;
-    const looks = sight ? looksAt(sight) : [];
+    const channels = sight ? channelsOf(sight) : [];
     const count = sight?.planes.pages.length ?? 0;
-    element.hidden = count < 2 && looks.length < 2;
+    element.hidden = count < 2 && channels.length < 2;
     pages.hidden = count < 2;
-    channel.hidden = looks.length < 2;
+    channel.hidden = channels.length < 2;
     if (!sight || element.hidden) return;
     const at = sight.planes.pages.findIndex((one) => one.page === sight.page);
     previous.disabled = at <= 0;
@@ -46,17 +46,17 @@ export function planeBar(session: Session, stage: Stage): HTMLElement {
     slider.max = String(count - 1);
     if (document.activeElement !== slider || !session.opening) slider.value = String(at);
     tell(session, place, at);
-    const names = looks.map((look) => nameOf(look, sight.planes));
+    const names = channels.map((channel) => nameOf(channel, sight.planes));
     fill(channel, JSON.stringify(names), () => names.map((name) => h("option", {}, name)));
-    const shown = sight.channel ?? looks[0];
-    channel.selectedIndex = looks.indexOf(shown);
+    const shown = sight.channel ?? channels[0];
+    channel.selectedIndex = channels.indexOf(shown);
   });
   return element;
 }
 
-function nameOf(look: Channel, { channels }: Planes): string {
-  if (typeof look === "string") return channels.length > 1 ? "Composite" : "Value range";
-  return look === null ? "Colors" : channels[look];
+function nameOf(channel: Channel, { channels }: Planes): string {
+  if (typeof channel === "string") return channels.length > 1 ? "Composite" : "Value range";
+  return channel === null ? "Colors" : channels[channel];
 }
 
 function tell(session: Session, place: HTMLElement, at: number): void {

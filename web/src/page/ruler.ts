@@ -1,4 +1,4 @@
-/** The scale bar in the photo's corner, and the fields that say how large a pixel is. */
+/** The scale bar in the image's corner, and the fields that say how large a pixel is. */
 
 import type { Stage } from "../canvas/stage";
 import { scaleBar } from "../canvas/scalebar";
@@ -8,15 +8,15 @@ import { h } from "./dom";
 const MOST = 160; // screen pixels
 const UNITS = ["nm", "µm", "mm", "cm", "m"];
 
-/** `stage` tells when the photo is drawn anew. */
+/** `stage` tells when the image is drawn anew. */
 export function ruler(session: Session, stage: Stage): HTMLElement {
   const line = h("i", {});
   const text = h("span", {});
   const element = h("div", { class: "ruler", hidden: true }, text, line);
-  stage.photoDrawn = () => {
-    const { editor, look, calibration, view } = session;
+  stage.imageDrawn = () => {
+    const { editor, display, calibration, view } = session;
     const { pixel } = calibration;
-    element.hidden = !editor || !look.bar || !pixel;
+    element.hidden = !editor || !display.bar || !pixel;
     if (!pixel) return;
     const bar = scaleBar(pixel, view.scale, Math.min(MOST, view.width / 3));
     line.style.width = `${bar.width}px`;

@@ -76,7 +76,7 @@ class Beside {
     private readonly slot: number,
   ) {
     this.element = h("button", { class: "plane-beside", type: "button" });
-    this.canvases = addLayers(this.element, ["photo", "masks", "over"]);
+    this.canvases = addLayers(this.element, ["image", "masks", "over"]);
     this.element.append(this.name);
     this.element.addEventListener("click", (event) => this.press(event));
     this.element.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
@@ -127,16 +127,16 @@ class Beside {
     const { work, view, axis } = this;
     const plane = work.beside[axis];
     if (!plane || work.closed) return;
-    const { hw } = plane.photo;
+    const { hw } = plane.image;
     const tall = work.tallAt(plane.frame);
     if (hw.join() !== view.hw.join() || tall !== view.tall) {
       view.hw = hw;
       view.tall = tall;
       view.fit();
     }
-    const [photo, masks, over] = this.canvases.map((canvas) => canvas.getContext("2d")!);
-    for (const context of [photo, over]) context.clearRect(0, 0, view.width, view.height);
-    plane.photo.draw(photo, view, 1);
+    const [image, masks, over] = this.canvases.map((canvas) => canvas.getContext("2d")!);
+    for (const context of [image, over]) context.clearRect(0, 0, view.width, view.height);
+    plane.image.draw(image, view, 1);
     drawFound(masks, view, work, plane.frame);
     drawGuides(over, view, work.linesAt(plane.frame));
     const [left, right, top, bottom] = work.letters(axis);
@@ -165,7 +165,7 @@ function windowCard(work: VolumeWork, measures: () => void, back: () => void): H
     return h("label", {}, name, input);
   };
   const fields = [field("Level", 0), field("Width", 1)];
-  const show = () => void work.show([...work.scan.seen]);
+  const show = () => void work.show([...work.scan.modelWindow]);
   const model = link("Show the window of the model input", show);
   const told = h("p", { class: "dim small" });
   const table = link("Measurements (M)", measures);
@@ -174,13 +174,13 @@ function windowCard(work: VolumeWork, measures: () => void, back: () => void): H
       const input = label.querySelector("input")!;
       if (document.activeElement !== input) input.value = String(work.window[i]);
     });
-    const { seen } = work.scan;
-    const [level, width] = seen.map((one) => Number(one.toPrecision(6)));
+    const { modelWindow } = work.scan;
+    const [level, width] = modelWindow.map((one) => Number(one.toPrecision(6)));
     const text = work.tracks.objects.length
       ? `Window of the model input: level ${level}, width ${width}.`
       : "The first click also sets the window of the model input to this window.";
     if (told.textContent !== text) told.textContent = text;
-    model.hidden = seen.join() === work.window.join();
+    model.hidden = modelWindow.join() === work.window.join();
     table.hidden = !work.tracks.objects.length;
   });
   return h(

@@ -30,7 +30,7 @@ export function side(session: Session, kept: () => void, names: () => void): Sid
     granularity.hidden = project.arm === "control";
     drawActions(session, actions);
     drawLayers(session, layers);
-    if (session.simplifying.open && element.dataset.open === "true") fold(true); // show the photo
+    if (session.simplifying.open && element.dataset.open === "true") fold(true); // show the image
   });
   const unfold = iconButton("up", "Show object and mask details", "", () => {
     fold(element.dataset.open === "true");
@@ -75,7 +75,7 @@ function granularityChoice(session: Session): HTMLElement {
         title,
         onclick: () => {
           session.part = value;
-          void session.editor?.look();
+          void session.editor?.update();
           session.changed();
         },
       },
@@ -92,12 +92,12 @@ function granularityChoice(session: Session): HTMLElement {
 
 function drawCandidates(session: Session, element: HTMLElement): void {
   const { editor } = session;
-  const found = editor?.looks.candidates ?? [];
+  const found = editor?.result.candidates ?? [];
   const chosen = Math.min(editor?.draft.candidate ?? 0, found.length - 1);
-  const looks = editor
-    ? `${editor.thinking} ${found.length} ${chosen} ${editor.looks.keep} ${editor.looks.score}`
+  const signature = editor
+    ? `${editor.thinking} ${found.length} ${chosen} ${editor.result.keep} ${editor.result.score}`
     : "";
-  fill(element, looks, () =>
+  fill(element, signature, () =>
     found.length && editor
       ? found.map(({ patch, score }, i) =>
           h(
@@ -153,7 +153,13 @@ function drawActions(session: Session, element: HTMLElement): void {
   const picked = editor ? pickedProposals(editor).length : 0;
   const several = picked > 1 && ` ${picked}`;
   const { review } = session;
-  const looks = JSON.stringify([making && keep, selected?.key, selected?.state, picked, review]);
+  const signature = JSON.stringify([
+    making && keep,
+    selected?.key,
+    selected?.state,
+    picked,
+    review,
+  ]);
   const press = (text: string, key: string, run: () => void, kind = "") =>
     h(
       "button",
@@ -161,7 +167,7 @@ function drawActions(session: Session, element: HTMLElement): void {
       h("span", {}, text),
       h("kbd", {}, key),
     );
-  fill(element, looks, () => {
+  fill(element, signature, () => {
     if (!editor || session.review) return [];
     if (making) {
       return [

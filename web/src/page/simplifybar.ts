@@ -1,11 +1,11 @@
-/** Simplify outline: a tolerance, what it costs, apply or cancel; a bar over the picture. */
+/** Simplify outline: a tolerance, what it costs, apply or cancel; a bar over the image. */
 
 import type { Simplifying } from "../state/simplifying";
 import { button, h } from "./dom";
 
 const STEP = 0.5; // pixels
 
-/** What is open: a photo, or a video. */
+/** What is open: an image, or a video. */
 interface Opened {
   simplifying: Simplifying;
   watchers: (() => void)[];

@@ -1,4 +1,4 @@
-/** The line below the photo: what to do, where the pointer is, how the model is. */
+/** The line below the image: what to do, where the pointer is, how the model is. */
 
 import type { Stage } from "../canvas/stage";
 import { searchOf, searchText } from "../state/finding";
@@ -21,7 +21,7 @@ export function status(session: Session, stage: Stage): HTMLElement {
     const xy = at && session.editor ? `${Math.floor(at[0])}, ${Math.floor(at[1])} · ` : "";
     place.textContent = session.editor ? xy + zoom : "";
   };
-  stage.told = move;
+  stage.onDraw = move;
   const tick = () => {
     const { editor } = session;
     const since = session.review?.since ?? editor?.startedAt ?? 0;
@@ -50,7 +50,9 @@ function modelText(session: Session): string {
   if (session.modelState === "loading") return "loading the model …";
   if (session.modelState === "failed" || !name) return "no model";
   if (session.opening) return name;
-  return session.editor && !session.editor.seen ? `${name}: encoding the image …` : `${name} ready`;
+  return session.editor && !session.editor.encoded
+    ? `${name}: encoding the image …`
+    : `${name} ready`;
 }
 
 const ADVICE: Record<string, string> = {
@@ -73,7 +75,7 @@ function say(session: Session): string {
     const [done, all] = editor.finding;
     return all > 1 ? `Segmenting everything: ${Math.round((100 * done) / all)} %` : "Searching …";
   }
-  const broken = editor.looks.violated.length;
+  const broken = editor.result.violated.length;
   if (broken && !isEmpty(editor.draft)) {
     return `The mask contradicts ${broken} of your clicks. Click again, or use the brush.`;
   }

@@ -37,7 +37,7 @@ export function timeline(videoWork: VideoWork, back: () => void): HTMLElement {
     slider.setAttribute("aria-valuemin", String(videoWork.numberOf(videoWork.first)));
     slider.setAttribute("aria-valuemax", String(videoWork.numberOf(videoWork.last)));
     slider.setAttribute("aria-valuenow", String(videoWork.numberOf(videoWork.frame)));
-    slider.setAttribute("aria-valuetext", told(videoWork));
+    slider.setAttribute("aria-valuetext", describeFrame(videoWork));
     fill(names, JSON.stringify(videoWork.objects), () =>
       videoWork.objects.map(({ number }) => h("span", {}, videoWork.nameOf(number))),
     );
@@ -48,7 +48,7 @@ export function timeline(videoWork: VideoWork, back: () => void): HTMLElement {
 }
 
 /** What a screen reader says of the frame. */
-export function told(videoWork: VideoWork): string {
+export function describeFrame(videoWork: VideoWork): string {
   const states = videoWork.tracks.at(videoWork.frame).map(([object, { state, doubts }]) => {
     const doubt = doubts.length ? `, to review: ${doubts.join(", ")}` : "";
     return `${videoWork.nameOf(object)} ${state}${doubt}`;

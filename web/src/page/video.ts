@@ -1,4 +1,4 @@
-/** The page of an open video: its parts put together in place of the photo's. */
+/** The page of an open video: its parts put together in place of the image's. */
 
 import { VideoStage } from "../canvas/videostage";
 import { ClipWork, keepVideo } from "../state/clipwork";
@@ -28,7 +28,7 @@ export interface VideoPlace {
   names: readonly string[]; // to choose from
   open(): void; // another video
   take(files: File[]): void; // files that were dropped
-  closed(): void; // the photos are back
+  closed(): void; // the images are back
   project: Clips | null; // that videos can be kept in
   clip: ClipEntry | null; // what the video is there
   openClip(clip: ClipEntry | number, object: number | null): void;
@@ -47,14 +47,14 @@ export function forgetVideo(): void {
 
 /** What a scan has besides. */
 export interface Extras {
-  beside: HTMLElement[]; // of the picture
+  beside: HTMLElement[]; // of the image
   card: HTMLElement; // at the side
   export: () => void;
   commands: VideoCommand[];
   mouse: [string, string][];
 }
 
-/** Show a video or a scan; `closed` is called when it makes room for the photos again. */
+/** Show a video or a scan; `closed` is called when it makes room for the images again. */
 export async function showVideo(
   place: VideoPlace,
   videoWork: VideoWork,
@@ -213,7 +213,7 @@ function header(videoWork: VideoWork, pages: VideoPages): HTMLElement {
     h("span", { class: "brand" }, "anymask"),
     iconButton("cross", `Close the ${whole}`, "Q", pages.leave),
     iconButton("video", `Open another ${whole}`, "Ctrl+O", pages.open),
-    h("span", { class: "photo-name" }, h("h1", { class: "video-title" }, videoWork.title), place),
+    h("span", { class: "image-name" }, h("h1", { class: "video-title" }, videoWork.title), place),
     h("span", { class: "stretch" }),
     saved,
     iconButton("theme", "Dark or light theme", "T", pages.theme),

@@ -14,7 +14,7 @@ const FORMATS: [name: string, title: string, about: string][] = [
   ["jsonl", "JSON Lines", "one line per frame, with RLE masks, scores, states and warnings"],
 ];
 
-const LOOKS: [name: string, title: string][] = [
+const STYLES: [name: string, title: string][] = [
   ["overlay", "Video with masks overlaid (MP4)"],
   ["masks", "Masks on black (MP4)"],
   ["blur", "Objects blurred (MP4)"],
@@ -33,17 +33,17 @@ export function exportVideoDialog(videoWork: VideoWork, keep: (() => void) | nul
   };
   const row = (id: string, title: string) => h("label", { for: id }, title);
   const format = choice("video-format", FORMATS);
-  const look = choice("video-look", LOOKS);
+  const style = choice("video-style", STYLES);
   const color = h("input", { type: "color", value: "#000000", id: "video-color" });
   const about = h("p", { class: "dim small" });
-  const [lookRow, colorRow] = [row(look.id, "Style"), row(color.id, "Color")];
+  const [styleRow, colorRow] = [row(style.id, "Style"), row(color.id, "Color")];
   const tell = () => {
     about.textContent = FORMATS.find(([name]) => name === format.value)![2];
-    lookRow.hidden = look.hidden = format.value !== "video";
-    colorRow.hidden = color.hidden = look.hidden || !look.value.endsWith("color");
+    styleRow.hidden = style.hidden = format.value !== "video";
+    colorRow.hidden = color.hidden = style.hidden || !style.value.endsWith("color");
   };
   format.addEventListener("change", tell);
-  look.addEventListener("change", tell);
+  style.addEventListener("change", tell);
   tell();
   const left = videoWork.left;
   const warning =
@@ -59,8 +59,8 @@ export function exportVideoDialog(videoWork: VideoWork, keep: (() => void) | nul
     { class: "export" },
     row(format.id, "Format"),
     h("div", {}, format, about, warning),
-    lookRow,
-    look,
+    styleRow,
+    style,
     colorRow,
     color,
     h("span", {}),
@@ -71,7 +71,7 @@ export function exportVideoDialog(videoWork: VideoWork, keep: (() => void) | nul
     event.preventDefault();
     if (leaving) return;
     leaving = new AbortController();
-    const wish = { format: format.value, style: look.value, color: color.value };
+    const wish = { format: format.value, style: style.value, color: color.value };
     void run(videoWork, wish as Wish, said, leaving).finally(() => (leaving = null));
   });
   const element = dialog("Export", form, said);
@@ -98,12 +98,12 @@ async function run(
   const stop = link("Stop", () => leaving.abort());
   said.replaceChildren("Writing … ", far, " ", stop);
   const { facts, videos } = videoWork;
-  const look = () =>
+  const style = () =>
     void videos.exported(facts.name).then(
       (done) => (far.value = done),
       () => {},
     );
-  const clock = setInterval(look, LOOK_MS);
+  const clock = setInterval(style, LOOK_MS);
   try {
     const objects = videoWork.objects.map(({ number, name, color }) => ({
       object: number,

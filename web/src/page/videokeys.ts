@@ -126,7 +126,7 @@ function projectCommands(videoWork: VideoWork, { keep, project }: VideoPages): V
     of(
       "Project",
       "Undo the review decision",
-      clip((one) => void one.takeBack()),
+      clip((one) => void one.removeVerdict()),
       "U",
     ),
   ];

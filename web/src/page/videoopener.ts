@@ -277,7 +277,7 @@ export class VideoOpener {
     };
   }
 
-  /** The photos are back where a video was shown. */
+  /** The images are back where a video was shown. */
   private leave(): void {
     this.videoWork?.leave();
   }
@@ -290,7 +290,7 @@ export class VideoOpener {
       const clip = kept.clip === null ? null : await entryOf(this.clips!, kept.clip);
       const made = kept.scan
         ? new VolumeWork(await this.volumes!.again(kept.name), kept.title, new View())
-        : new VideoWork(this.videos, await this.videos.look(kept.name), kept.title, new View());
+        : new VideoWork(this.videos, await this.videos.getState(kept.name), kept.title, new View());
       this.videoWork = await this.shownWork(made, kept, clip);
     } catch {
       forgetVideo();

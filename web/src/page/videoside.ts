@@ -178,8 +178,8 @@ function drawDoubts(videoWork: VideoWork, element: HTMLElement, count: HTMLEleme
   const parts = videoWork.words.part === "frame" ? "Frames" : "Slices";
   count.textContent = `${parts} to review: ${new Set(all.map(({ frame }) => frame)).size}`;
   const shown = all.slice(0, LISTED);
-  const looks = JSON.stringify([shown, videoWork.frame, videoWork.objects, said, all.length]);
-  fill(element, looks, () => [
+  const signature = JSON.stringify([shown, videoWork.frame, videoWork.objects, said, all.length]);
+  fill(element, signature, () => [
     ...shown.map(({ frame, object, doubts }) => {
       const why = doubts.map((doubt) => DOUBTS[doubt] ?? doubt).join(", ");
       const dot = h("i", { class: "dot" });

@@ -1,4 +1,4 @@
-/** How large a pixel is: as the photo's file says, else as the user says for the project. */
+/** How large a pixel is: as the image's file says, else as the user says for the project. */
 
 import type { PixelSize } from "../canvas/scalebar";
 import type { Database } from "../store/database";
@@ -19,7 +19,7 @@ export class Calibration {
     this.own = (await this.db.get<{ pixel: PixelSize }>("settings", ROW))?.pixel ?? null;
   }
 
-  /** What holds for every photo whose file says nothing; null: nobody knows. */
+  /** What holds for every image whose file says nothing; null: nobody knows. */
   set(pixel: PixelSize | null): void {
     this.own = pixel;
     if (pixel) void this.db.keep("settings", { name: ROW, pixel });

@@ -17,7 +17,7 @@ export class ClipWork {
   entries: TrackEntry[] = []; // by their objects
   saving = 0; // requests under way that store something
   private since = performance.now(); // from when on the chosen object is looked at
-  private looking = -1;
+  private watched = -1;
 
   /**
    * elsewhere  opens another clip, at an object of it
@@ -31,8 +31,8 @@ export class ClipWork {
     private readonly done: TrackStep[],
   ) {
     work.watchers.push(() => {
-      if (work.chosen !== this.looking) this.since = performance.now();
-      this.looking = work.chosen;
+      if (work.chosen !== this.watched) this.since = performance.now();
+      this.watched = work.chosen;
     });
   }
 
@@ -139,12 +139,12 @@ export class ClipWork {
   }
 
   /** Undo the last verdict on the chosen track, or the last one of all. */
-  async takeBack(track = this.of(this.work.chosen)?.id ?? null): Promise<void> {
+  async removeVerdict(track = this.of(this.work.chosen)?.id ?? null): Promise<void> {
     const { work } = this;
     if (this.saving) return;
     if (track === null) return work.say("There is no review decision to undo.");
     await this.storing(async () => {
-      const kept = await this.clips.takeBack(track);
+      const kept = await this.clips.removeVerdict(track);
       const step = this.done.findLastIndex(({ track: { id }, named }) => id === track && !named);
       if (step >= 0) this.done.splice(step, 1);
       if (kept.clip_id === this.entry.id) return this.learnAnew(kept);
@@ -156,7 +156,7 @@ export class ClipWork {
   async undo(): Promise<void> {
     const last = this.done.at(-1);
     if (this.work.said.length || last === undefined) return this.work.undo();
-    await (last.named ? this.nameBack(last) : this.takeBack(last.track.id));
+    await (last.named ? this.nameBack(last) : this.removeVerdict(last.track.id));
   }
 
   // --------------------------------------------------------------------------------------- names

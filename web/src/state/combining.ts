@@ -8,7 +8,7 @@ import type { Editor } from "./editor";
 import type { Mask } from "./work";
 import { withSpare } from "./everything";
 import type { Session } from "./session";
-import { pageBeside } from "./seeing";
+import { pageBeside } from "./encoding";
 import { shaped, withoutOverlap } from "./shaping";
 
 function several(session: Session, what: string): Mask[] | null {
@@ -80,7 +80,7 @@ function replace(editor: Editor, what: string, gone: Mask[], made: Mask[]): void
   editor.act(what, { masks, selected, also });
 }
 
-/** Open the next page, or the next photo, and put the selected masks there too. */
+/** Open the next page, or the next image, and put the selected masks there too. */
 export async function copyToNext(session: Session): Promise<void> {
   const chosen = session.editor?.selection ?? [];
   if (session.opening) return; // the copies are on their way

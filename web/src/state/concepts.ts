@@ -9,13 +9,13 @@ const NONE =
   "All phrases are reviewed. Phrases are the classes of the masks in an image, and similar " +
   "phrases that `anymask project concepts` proposes.";
 
-interface Asked {
+interface OpenConcept {
   item: ConceptBody;
   since: number;
   given?: boolean;
 }
 
-const open = new WeakMap<Session, Asked>();
+const open = new WeakMap<Session, OpenConcept>();
 
 /** The phrase under review, while its image is open. */
 export function conceptOf(session: Session): ConceptBody | null {

@@ -1,4 +1,4 @@
-/** Log of the actions on one photo, for measuring annotation time: kept, then sent in batches. */
+/** Log of the actions on one image, for measuring annotation time: kept, then sent in batches. */
 
 import type { Outbox } from "../store/outbox";
 import type { Happening } from "../store/store";

@@ -19,7 +19,7 @@ import { asksModel } from "./work";
 import type { Draft, Mask } from "./work";
 
 /** A draft as it looks now. */
-export interface Looks extends Kept {
+export interface DraftResult extends Kept {
   patch: Patch; // at full size or reduced, see `patch.hw`
   candidates: Candidate[];
   violated: number[];
@@ -28,13 +28,13 @@ export interface Looks extends Kept {
 }
 
 const SETTLED_MS = 150; // a mask that is meant so long is refined; those of a sweep are not
-const FULL = 4_000_000; // photos of at most so many pixels are shown pixel for pixel at once
+const FULL = 4_000_000; // images of at most so many pixels are shown pixel for pixel at once
 
 const SHOWN = 24; // answers whose logits are kept for further clicks
 
 export const limitFor = ([height, width]: Size) => (height * width > FULL ? LONGEST : 0);
 
-export const NOTHING = (hw: Size): Looks => ({
+export const NOTHING = (hw: Size): DraftResult => ({
   patch: emptyPatch(hw),
   candidates: [],
   violated: [],
@@ -52,7 +52,7 @@ interface Refining {
 }
 
 export class Drafting {
-  private asked: { prompt: string; answer: Promise<Omit<Looks, "patch">> } | null = null;
+  private asked: { prompt: string; answer: Promise<Omit<DraftResult, "patch">> } | null = null;
   private readonly shown = new Map<string, Float32Array[]>(); // logits of what was asked
   private newest: { mask: string; fine: Fine } | null = null;
   private refining: Refining | null = null;
@@ -103,20 +103,20 @@ export class Drafting {
   }
 
   /** The draft's mask. Throws with a text for the user. */
-  async look(draft: Draft, fixed: Mask | null): Promise<Looks> {
-    const looks = await this.base(draft, fixed);
-    if (!draft.strokes.length) return looks;
-    const whole = await this.whole(looks, draft);
+  async predict(draft: Draft, fixed: Mask | null): Promise<DraftResult> {
+    const result = await this.base(draft, fixed);
+    if (!draft.strokes.length) return result;
+    const whole = await this.whole(result, draft);
     return { ...whole, patch: this.paint(whole.patch, draft.strokes) };
   }
 
   /** The draft's mask, pixel for pixel. */
-  async finish(draft: Draft, fixed: Mask | null): Promise<Looks> {
-    const looks = await this.look(draft, fixed);
-    return draft.strokes.length ? looks : this.whole(looks, draft);
+  async finish(draft: Draft, fixed: Mask | null): Promise<DraftResult> {
+    const result = await this.predict(draft, fixed);
+    return draft.strokes.length ? result : this.whole(result, draft);
   }
 
-  private async base(draft: Draft, fixed: Mask | null): Promise<Looks> {
+  private async base(draft: Draft, fixed: Mask | null): Promise<DraftResult> {
     if (draft.rings) return { ...NOTHING(this.hw), patch: fillRings(draft.rings, this.hw) };
     if (asksModel(draft)) {
       const answer = await this.ask(draft, fixed);
@@ -124,20 +124,20 @@ export class Drafting {
       const { patch, score } = answer.candidates[index];
       const old = fixed && !draft.box ? rleToPatch(fixed.rle) : null;
       const mend = (part: Patch) => mended(old!, part, draft.clicks);
-      const looks = {
+      const result = {
         ...answer,
         patch,
         score,
         ...(old && { mend, patch: mend(patch), violated: [] }),
       };
       const fine = this.fineOf(answer.keep, index);
-      return fine ? finer(looks, index, fine) : looks;
+      return fine ? finer(result, index, fine) : result;
     }
     if (fixed) return { ...NOTHING(this.hw), patch: rleToPatch(fixed.rle), score: fixed.score };
     return NOTHING(this.hw);
   }
 
-  private ask(draft: Draft, fixed: Mask | null): Promise<Omit<Looks, "patch">> {
+  private ask(draft: Draft, fixed: Mask | null): Promise<Omit<DraftResult, "patch">> {
     const model = this.model();
     if (!model) return Promise.reject(new Error("No model is loaded. Draw with the brush."));
     const refused = refusal(this.promptOf(draft, fixed), model.manifest.spec);
@@ -161,17 +161,21 @@ export class Drafting {
   }
 
   /**
-   * What is shown, after a closer look and with its edge where the photo has it, once it is `still`
+   * What is shown, after a closer look and with its edge where the image has it, once it is `still`
    * meant after a moment; null where it stays as it is.
    */
-  async settle(looks: Looks, draft: Draft, still: () => boolean): Promise<Looks | null> {
-    const index = chosenOf(draft, looks);
-    const asked = looks.candidates.length > 0 && !draft.strokes.length && this.refines(looks);
-    if (!asked || this.fineOf(looks.keep, index)) return null;
+  async settle(
+    result: DraftResult,
+    draft: Draft,
+    still: () => boolean,
+  ): Promise<DraftResult | null> {
+    const index = chosenOf(draft, result);
+    const asked = result.candidates.length > 0 && !draft.strokes.length && this.refines(result);
+    if (!asked || this.fineOf(result.keep, index)) return null;
     await new Promise((resume) => setTimeout(resume, SETTLED_MS));
     if (!still()) return null;
-    const fine = await this.refined(looks, index, !limitFor(this.hw), false);
-    return fine && finer(looks, index, fine);
+    const fine = await this.refined(result, index, !limitFor(this.hw), false);
+    return fine && finer(result, index, fine);
   }
 
   private refines({ closer }: Kept): boolean {
@@ -184,23 +188,23 @@ export class Drafting {
   }
 
   /** The refined mask of an answer, asked for once, or null; where that fails, the user is told. */
-  private refined(looks: Looks, index: number, whole: boolean, kept: boolean) {
-    const mask = `${looks.keep} ${index}`;
+  private refined(result: DraftResult, index: number, whole: boolean, kept: boolean) {
+    const mask = `${result.keep} ${index}`;
     if (this.refining?.mask !== mask || this.refining.whole !== whole) {
       const one: Refining = { mask, whole, kept, fine: Promise.resolve(null) };
       this.refining = one;
-      one.fine = this.askFine(looks, index, whole, () => one.kept || this.refining?.mask === mask);
+      one.fine = this.askFine(result, index, whole, () => one.kept || this.refining?.mask === mask);
     }
     this.refining.kept ||= kept;
     return this.refining.fine;
   }
 
-  private async askFine(looks: Looks, index: number, whole: boolean, still: () => boolean) {
+  private async askFine(result: DraftResult, index: number, whole: boolean, still: () => boolean) {
     const model = this.model();
-    if (!model || !this.refines(looks)) return null;
+    if (!model || !this.refines(result)) return null;
     try {
-      const fine = await model.refine(this.image, looks, index, whole, still);
-      if (fine) this.newest = { mask: `${looks.keep} ${index}`, fine };
+      const fine = await model.refine(this.image, result, index, whole, still);
+      if (fine) this.newest = { mask: `${result.keep} ${index}`, fine };
       return fine;
     } catch (error) {
       this.refining = null; // the next look tries again
@@ -210,16 +214,16 @@ export class Drafting {
   }
 
   /** The same, pixel for pixel. */
-  private async whole(looks: Looks, draft: Draft): Promise<Looks> {
+  private async whole(result: DraftResult, draft: Draft): Promise<DraftResult> {
     const isWhole = ({ hw }: Patch) => hw[0] === this.hw[0] && hw[1] === this.hw[1];
-    if (!looks.candidates.length) return looks;
-    const index = chosenOf(draft, looks);
-    if (this.fineOf(looks.keep, index) && isWhole(looks.patch)) return looks;
-    const fine = await this.refined(looks, index, true, true);
-    if (fine) return finer(looks, index, fine);
-    if (isWhole(looks.patch)) return looks;
-    const patch = await this.model()!.cut(looks.keep, index);
-    return { ...looks, patch: looks.mend?.(patch) ?? patch };
+    if (!result.candidates.length) return result;
+    const index = chosenOf(draft, result);
+    if (this.fineOf(result.keep, index) && isWhole(result.patch)) return result;
+    const fine = await this.refined(result, index, true, true);
+    if (fine) return finer(result, index, fine);
+    if (isWhole(result.patch)) return result;
+    const patch = await this.model()!.cut(result.keep, index);
+    return { ...result, patch: result.mend?.(patch) ?? patch };
   }
 
   /** The strokes over a mask; those painted before are not painted again. */
@@ -236,16 +240,16 @@ export class Drafting {
 }
 
 /** What is shown, with one of its masks as it is kept. */
-function finer(looks: Looks, index: number, fine: Fine): Looks {
-  const candidates = looks.candidates.map((one, i) =>
+function finer(result: DraftResult, index: number, fine: Fine): DraftResult {
+  const candidates = result.candidates.map((one, i) =>
     i === index ? { ...one, patch: fine.patch, score: fine.score } : one,
   );
-  const { mend } = looks;
-  return { ...looks, ...fine, ...(mend && { patch: mend(fine.patch), violated: [] }), candidates };
+  const { mend } = result;
+  return { ...result, ...fine, ...(mend && { patch: mend(fine.patch), violated: [] }), candidates };
 }
 
 /** The place of the candidate that a draft means. */
-const chosenOf = (draft: Draft, { candidates }: Pick<Looks, "candidates">) =>
+const chosenOf = (draft: Draft, { candidates }: Pick<DraftResult, "candidates">) =>
   Math.min(draft.candidate, candidates.length - 1);
 
 /** Where a mask comes from that a person kept: what was said about it, and the model, if any. */
@@ -267,4 +271,4 @@ export function provenanceOf(
   };
 }
 
-export const looksEmpty = (looks: Looks) => patchArea(looks.patch) === 0;
+export const isEmptyResult = (result: DraftResult) => patchArea(result.patch) === 0;

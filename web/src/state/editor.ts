@@ -1,4 +1,4 @@
-/** The work on the open photo: what tools and keys do to it, step by step. */
+/** The work on the open image: what tools and keys do to it, step by step. */
 
 import { LabelMap, type Layers } from "../canvas/labelmap";
 import { simplified, tracePatch } from "../masks/outline";
@@ -10,14 +10,14 @@ import type { Candidates } from "../model/segment";
 import type { Outbox } from "../store/outbox";
 import type { ImageEntry } from "../store/store";
 import { Diary } from "./diary";
-import { Drafting, NOTHING, looksEmpty, type Looks } from "./drafting";
+import { Drafting, NOTHING, isEmptyResult, type DraftResult } from "./drafting";
 import { shownMasks, withSpare } from "./everything";
 import { Turns, forTwin, madeMask, twinOf, withMask } from "./keeping";
-import type { Sight } from "./seeing";
+import type { Sight } from "./encoding";
 import { withoutOverlap } from "./shaping";
 import type { Unfinished } from "./unfinished";
 import { Work, activeLabel, asksModel, difference, forNext, isEmpty, isGuess } from "./work";
-import { NO_DRAFT, labelled, toSent, type Draft, type Mask, type State } from "./work";
+import { NO_DRAFT, labelFields, toSent, type Draft, type Mask, type State } from "./work";
 
 /** What the editor needs of the host around it. */
 export interface EditorHost {
@@ -45,13 +45,13 @@ export class Editor {
   readonly map: LabelMap;
   readonly drafting: Drafting;
   readonly diary: Diary;
-  looks: Looks;
+  result: DraftResult;
   spare: readonly Mask[] = []; // found and not shown; not kept
   preview: Candidates | null = null;
   hovered: Mask | null = null;
   private forgotten = 0; // how often the pointer has left: what is answered later is not shown
   thinking = 0;
-  seen = false; // whether the model has seen the photo
+  encoded = false; // whether the model has seen the image
   startedAt = 0; // when the draft was begun, 0 where there is none
   finding: [done: number, all: number] | null = null;
   private readonly turns = new Turns();
@@ -67,7 +67,7 @@ export class Editor {
     this.hw = hw;
     this.map = new LabelMap(hw);
     this.diary = new Diary(entry.id, host.outbox, () => host.tool());
-    this.looks = NOTHING(hw);
+    this.result = NOTHING(hw);
     this.drafting = new Drafting(
       () => host.model(),
       sight.key,
@@ -139,7 +139,7 @@ export class Editor {
     this.preview = null;
     this.host.keepDraft(this, this.state);
     this.refresh();
-    if (before.draft !== this.draft) void this.look();
+    if (before.draft !== this.draft) void this.update();
     this.host.changed();
   }
 
@@ -164,18 +164,18 @@ export class Editor {
 
   /**
    * Bring the draft's mask up to date; of several calls only the last one is shown. As the model
-   * draws it at first; when nothing has changed for a moment, with its edge where the photo has it.
+   * draws it at first; when nothing has changed for a moment, with its edge where the image has it.
    */
-  async look(): Promise<void> {
+  async update(): Promise<void> {
     const turn = ++this.thinking;
     const { draft, drafting } = this;
     const still = () => turn === this.thinking;
     try {
-      const looks = await drafting.look(draft, this.find(draft.fixes));
-      if (still()) this.looks = looks;
+      const result = await drafting.predict(draft, this.find(draft.fixes));
+      if (still()) this.result = result;
       this.host.changed();
-      const fine = still() && (await drafting.settle(looks, draft, still));
-      if (fine && still()) this.looks = fine;
+      const fine = still() && (await drafting.settle(result, draft, still));
+      if (fine && still()) this.result = fine;
     } catch (error) {
       if (still()) this.host.say((error as Error).message);
     }
@@ -197,28 +197,28 @@ export class Editor {
     const model = this.host.model();
     const { draft } = this;
     const drawn = draft.rings !== null || draft.strokes.length > 0 || draft.fixes !== null;
-    if (!model || !this.seen || drawn || this.finding || (!asksModel(draft) && !label))
+    if (!model || !this.encoded || drawn || this.finding || (!asksModel(draft) && !label))
       return false;
     const clicks = [...draft.clicks, { x, y, label }];
     const prompt = () => this.drafting.promptOf({ ...draft, clicks });
     const granularity = this.host.granularity();
     const { forgotten } = this;
-    const seen = await model
+    const preview = await model
       .hover(this.sight.key, prompt, HOVER_LIMIT, granularity)
       .catch(() => null);
-    if (!seen || draft !== this.draft || forgotten !== this.forgotten) return false;
-    this.preview = seen;
+    if (!preview || draft !== this.draft || forgotten !== this.forgotten) return false;
+    this.preview = preview;
     return true;
   }
 
-  /** The pointer is no longer over the photo, nor is what it pointed at. */
+  /** The pointer is no longer over the image, nor is what it pointed at. */
   forget(): void {
     this.forgotten++;
     this.preview = this.hovered = null;
   }
 
   choose(candidate: number): void {
-    const count = this.looks.candidates.length;
+    const count = this.result.candidates.length;
     if (count < 2) return;
     this.say("candidate", () => ({ candidate: (candidate + count) % count }));
   }
@@ -241,16 +241,16 @@ export class Editor {
     const { draft } = said;
     if (isEmpty(draft)) return null;
     const old = this.find(draft.fixes);
-    const looks = await this.drafting.finish(draft, old).catch((error: Error) => {
+    const result = await this.drafting.finish(draft, old).catch((error: Error) => {
       this.host.say(error.message);
       return null;
     });
-    if (!looks) return null;
-    if (looksEmpty(looks)) {
+    if (!result) return null;
+    if (isEmptyResult(result)) {
       this.host.say("The mask is empty and was not kept. Click the object, or paint it.");
       return null;
     }
-    const mask = madeMask(looks, said, old, this.host.model(), this.sight.page);
+    const mask = madeMask(result, said, old, this.host.model(), this.sight.page);
     const twin = old ? null : twinOf(this.state.masks, mask, draft);
     if (twin) {
       this.act("mask", { ...forTwin(twin, said), ...forNext(said) });
@@ -310,9 +310,9 @@ export class Editor {
   async outlined(): Promise<void> {
     const draft = this.draft;
     if (draft.rings || isEmpty(draft)) return;
-    const looks = await this.drafting.finish(draft, this.find(draft.fixes)).catch(() => null);
-    if (!looks || looksEmpty(looks)) return;
-    const rings = tracePatch(looks.patch).map((ring) => simplified(ring, 1.2));
+    const result = await this.drafting.finish(draft, this.find(draft.fixes)).catch(() => null);
+    if (!result || isEmptyResult(result)) return;
+    const rings = tracePatch(result.patch).map((ring) => simplified(ring, 1.2));
     this.turns.take(() => {
       if (draft === this.draft) this.act("outline", { draft: { ...draft, rings, strokes: [] } });
     });
@@ -336,7 +336,7 @@ export class Editor {
         if (!said) this.act("label", { label, next });
       } else if (this.selection.some((one) => (one.label ?? "") !== label.trim() || isGuess(one))) {
         this.work.quietly({ label, next });
-        this.change("label", (mask) => labelled(mask, label));
+        this.change("label", (mask) => labelFields(mask, label));
       }
     });
   }
@@ -366,7 +366,7 @@ export class Editor {
     const chosen = new Set(keys);
     const all = withSpare(this.state.masks, this.spare, chosen);
     const judged = (one: Mask): Mask => {
-      const named = label && (one.label === null || isGuess(one)) ? labelled(one, label) : {};
+      const named = label && (one.label === null || isGuess(one)) ? labelFields(one, label) : {};
       return { ...one, ...named, state };
     };
     let masks: readonly Mask[] = all.map((one) => (chosen.has(one.key) ? judged(one) : one));

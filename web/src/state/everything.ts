@@ -1,4 +1,4 @@
-/** Proposals for everything in the photo, and those that are shown of them. */
+/** Proposals for everything in the image, and those that are shown of them. */
 
 import type { Model } from "../model/client";
 import type { Proposal } from "../model/everything";
@@ -10,7 +10,7 @@ import type { Session } from "./session";
 import { toMask } from "./work";
 import type { Mask } from "./work";
 
-/** Propose masks for the open photo; those that are not shown are kept aside, for the slider. */
+/** Propose masks for the open image; those that are not shown are kept aside, for the slider. */
 export async function everything(session: Session): Promise<void> {
   const { editor } = session;
   const model = session.model();
@@ -26,12 +26,12 @@ export async function everything(session: Session): Promise<void> {
     if (sent) {
       editor.spare = sent.others.map((one) => toMask(one, crypto.randomUUID()));
       propose(session.db, editor, "everything", learned(session, editor, sent.records), true);
-    } else if (!model || !editor.seen) session.say("The image is not encoded yet.");
+    } else if (!model || !editor.encoded) session.say("The image is not encoded yet.");
     else {
       const { shown, others } = await proposed(editor, model, tell);
-      const there = editor.state.masks.filter((mask) => mask.state !== "rejected");
+      const existing = editor.state.masks.filter((mask) => mask.state !== "rejected");
       editor.spare = others;
-      propose(session.db, editor, "everything", withoutDoubles(shown, there), false);
+      propose(session.db, editor, "everything", withoutDoubles(shown, existing), false);
     }
   } catch (error) {
     session.say(`Automatic mask generation failed. ${(error as Error).message}`);
@@ -44,8 +44,8 @@ export async function everything(session: Session): Promise<void> {
 const SAME = 0.7; // IoU from which a proposal is a mask that is there already
 
 /** Proposals that show something new. */
-function withoutDoubles(found: readonly Mask[], there: readonly Mask[]): Mask[] {
-  return found.filter((one) => !there.some((mask) => rleIou(one.rle, mask.rle) >= SAME));
+function withoutDoubles(found: readonly Mask[], existing: readonly Mask[]): Mask[] {
+  return found.filter((one) => !existing.some((mask) => rleIou(one.rle, mask.rle) >= SAME));
 }
 
 function learned(session: Session, editor: Editor, records: SavedRecord[]): Mask[] {
@@ -82,7 +82,7 @@ export function shownMasks(
   return [...masks.filter((mask) => mask.state !== "proposed" || good(mask)), ...more];
 }
 
-/** The masks of a photo, and behind them those aside that `keys` names: they are its own then. */
+/** The masks of an image, and behind them those aside that `keys` names: they are its own then. */
 export function withSpare(
   masks: readonly Mask[],
   spare: readonly Mask[],

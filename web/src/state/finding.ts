@@ -1,4 +1,4 @@
-/** Things like a mask, or called by a word: proposals with names, in the open photo or in all. */
+/** Things like a mask, or called by a word: proposals with names, in the open image or in all. */
 
 import type { SearchBody, SearchState } from "../store/schema";
 import { everything } from "./everything";
@@ -7,7 +7,7 @@ import type { Session } from "./session";
 import { selectMany } from "./selecting";
 import { isEmpty, toMask } from "./work";
 
-const LOOK_MS = 1000; // between two looks at how far the search of all photos is
+const LOOK_MS = 1000; // between two looks at how far the search of all images is
 export const ALONE =
   "Finding objects requires a project on a server. See the tutorial “First project”.";
 
@@ -23,7 +23,7 @@ export async function likePicked({ editor, outbox }: Session): Promise<SearchBod
 }
 
 /**
- * Find in the open photo, and pick what is found. Returns why nothing is picked, null otherwise.
+ * Find in the open image, and pick what is found. Returns why nothing is picked, null otherwise.
  * Throws where that cannot be answered.
  */
 export async function findHere(session: Session, question: SearchBody): Promise<string | null> {
@@ -35,7 +35,7 @@ export async function findHere(session: Session, question: SearchBody): Promise<
   try {
     await editor.settled();
     await outbox.flush();
-    const answer = await store.find(editor.entry.id, question, editor.sight.asked);
+    const answer = await store.find(editor.entry.id, question, editor.sight.request);
     const { records, existing, untrained = [] } = answer;
     const keys = outbox.learnAll(records);
     const found = records.map((record, i) => toMask(record, keys[i]));
@@ -75,7 +75,7 @@ export async function findAllLike(session: Session): Promise<void> {
   }
 }
 
-/** Begin the search of all photos, or stop it (null); then follow it. Throws what is refused. */
+/** Begin the search of all images, or stop it (null); then follow it. Throws what is refused. */
 export async function searchAll(session: Session, question: SearchBody | null): Promise<void> {
   if (!session.store.search) throw new Error(ALONE);
   searches.set(session, await session.store.search(question));
@@ -83,13 +83,13 @@ export async function searchAll(session: Session, question: SearchBody | null): 
   void followSearch(session);
 }
 
-/** How far the search of all photos was when somebody asked last. */
+/** How far the search of all images was when somebody asked last. */
 const searches = new WeakMap<Session, SearchState>();
 const followed = new WeakSet<Session>();
 
 export const searchOf = (session: Session) => searches.get(session) ?? null;
 
-/** Tell how far the search of all photos is until it ends. */
+/** Tell how far the search of all images is until it ends. */
 export async function followSearch(session: Session): Promise<void> {
   if (followed.has(session)) return;
   followed.add(session);

@@ -1,4 +1,4 @@
-/** The project's folder while the page is open: photos that come, and those that are gone. */
+/** The project's folder while the page is open: images that come, and those that are gone. */
 
 import type { Session } from "./session";
 
@@ -7,16 +7,16 @@ const NAMED = 3; // names in a message
 
 /** What was told already, and when the folder was looked into last. */
 const told = new WeakMap<Session, Set<string>>();
-const looked = new WeakMap<Session, number>();
+const scannedAt = new WeakMap<Session, number>();
 
 const listed = (names: string[]) =>
   names.slice(0, NAMED).join(", ") + (names.length > NAMED ? ", ..." : "");
 
 /** Look into the folder; the page says what is new there since it was listed. */
-export async function lookIntoFolder(session: Session): Promise<void> {
-  looked.set(session, performance.now());
+export async function scanFolder(session: Session): Promise<void> {
+  scannedAt.set(session, performance.now());
   await session.labels.refresh().catch(() => null); // somebody may have renamed one
-  const news = await session.store.lookIntoFolder().catch(() => null); // away: the next look
+  const news = await session.store.scanFolder().catch(() => null); // away: the next look
   if (!news) return;
   const known = told.get(session) ?? new Set<string>();
   told.set(session, known);
@@ -44,12 +44,12 @@ export async function lookIntoFolder(session: Session): Promise<void> {
 }
 
 /** The same when somebody comes back to the page, but not at every turn. */
-export function lookWhenBack(session: Session): void {
-  const look = () => {
-    const since = performance.now() - (looked.get(session) ?? -PAUSE_MS);
-    if (!document.hidden && since >= PAUSE_MS) void lookIntoFolder(session);
+export function scanWhenBack(session: Session): void {
+  const scan = () => {
+    const since = performance.now() - (scannedAt.get(session) ?? -PAUSE_MS);
+    if (!document.hidden && since >= PAUSE_MS) void scanFolder(session);
   };
-  addEventListener("focus", look);
-  document.addEventListener("visibilitychange", look);
-  look();
+  addEventListener("focus", scan);
+  document.addEventListener("visibilitychange", scan);
+  scan();
 }

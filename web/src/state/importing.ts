@@ -10,7 +10,7 @@ export const ANNOTATIONS = /\.(?:zip|json|xml|csv|txt|geojson)$/i;
 export async function importFile(session: Session, file: File): Promise<void> {
   if (PICTURE.test(file.name))
     return session.say(
-      `${file.name} is a picture without masks. ` +
+      `${file.name} is an image without masks. ` +
         "Choose a COCO, YOLO, CVAT or other annotation file, or a ZIP.",
     );
   const text = `Importing ${file.name} …`;

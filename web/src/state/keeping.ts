@@ -4,8 +4,8 @@ import { patchToRle } from "../masks/patch";
 import { rleArea, rleBox, rleIou } from "../masks/rle";
 import type { Model } from "../model/client";
 import { provenanceOf } from "./drafting";
-import type { Looks } from "./drafting";
-import { NO_DRAFT, labelled } from "./work";
+import type { DraftResult } from "./drafting";
+import { NO_DRAFT, labelFields } from "./work";
 import type { Draft, Mask, State } from "./work";
 
 /** Steps in the order in which they were asked for, though a mask takes its time to be kept. */
@@ -37,22 +37,22 @@ export class Turns {
 
 /** The mask that a draft becomes. */
 export function madeMask(
-  looks: Looks,
+  result: DraftResult,
   { draft, label }: State,
   old: Mask | null,
   model: Model | null,
   page: number,
 ): Mask {
-  const rle = patchToRle(looks.patch);
+  const rle = patchToRle(result.patch);
   return {
     key: old?.key ?? crypto.randomUUID(),
     rle,
     box: rleBox(rle),
     area: rleArea(rle),
-    score: draft.strokes.length ? null : looks.score,
+    score: draft.strokes.length ? null : result.score,
     state: "accepted",
     provenance: provenanceOf(draft, old, model),
-    ...(old?.label === label ? { label, notes: old.notes } : labelled(old ?? {}, label)),
+    ...(old?.label === label ? { label, notes: old.notes } : labelFields(old ?? {}, label)),
     page,
   };
 }
@@ -78,7 +78,7 @@ export function withMask(masks: readonly Mask[], mask: Mask): Mask[] {
 export function forTwin(twin: Mask, said: State): Partial<State> {
   const label = said.label.trim();
   const renamed = label !== "" && label !== twin.label && !twin.notes?.locked;
-  const mask = renamed ? { ...twin, ...labelled(twin, label) } : twin;
+  const mask = renamed ? { ...twin, ...labelFields(twin, label) } : twin;
   const masks = renamed ? withMask(said.masks, mask) : said.masks;
   return { masks, draft: NO_DRAFT, selected: mask.key, also: [] };
 }

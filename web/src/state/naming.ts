@@ -30,7 +30,7 @@ const nameless = (mask: Mask) =>
 
 export class Naming {
   shown: readonly Suggestion[] = [];
-  busy = false; // with all masks of the photo
+  busy = false; // with all masks of the image
   private of = "";
   private shape: unknown = null;
   private waiting: ReturnType<typeof setTimeout> | undefined;
@@ -41,13 +41,13 @@ export class Naming {
     private readonly namer: Namer,
   ) {}
 
-  /** Whether there is somebody to ask about the open photo. */
+  /** Whether there is somebody to ask about the open image. */
   get able(): boolean {
     const { editor } = this.session;
-    return !!editor?.seen && !!this.session.model()?.names;
+    return !!editor?.encoded && !!this.session.model()?.names;
   }
 
-  /** Masks of the open photo that a name can be suggested for, the slider's among them. */
+  /** Masks of the open image that a name can be suggested for, the slider's among them. */
   get nameless(): readonly Mask[] {
     if (!this.able) return [];
     const { state, spare, shown } = this.session.editor!;
@@ -96,7 +96,7 @@ export class Naming {
     return this.session.labels.all.some((one) => one.name === first.label) ? first.label : null;
   }
 
-  /** Where a server has forgotten the photo it sees it once more. */
+  /** Where a server has forgotten the image it sees it once more. */
   private async ask(
     editor: Editor,
     rles: readonly Rle[],
@@ -105,13 +105,13 @@ export class Naming {
   ) {
     const { session, namer } = this;
     const { entry, sight } = editor;
-    const image = (await session.model()?.seenAs(sight.key)) ?? "";
+    const image = (await session.model()?.imageHashOf(sight.key)) ?? "";
     const wish = { key: sight.key, image, masks: rles, names, top: MOST };
     try {
       return await namer.ask(wish, signal);
     } catch (error) {
       if (!(error instanceof StoreError) || error.kind !== "refused") throw error;
-      await session.store.embedding(entry.id, sight.asked);
+      await session.store.features(entry.id, sight.request);
       return namer.ask(wish, signal);
     }
   }
@@ -177,10 +177,10 @@ export class Naming {
 
 /** The object in the making or the picked mask, if nobody has named it. */
 function namelessObject(editor: Editor): Nameless | null {
-  const { draft, state, looks } = editor;
+  const { draft, state, result } = editor;
   if (!isEmpty(draft)) {
     if (state.label.trim()) return null;
-    return { editor, of: `draft ${editor.startedAt}`, shape: looks.patch };
+    return { editor, of: `draft ${editor.startedAt}`, shape: result.patch };
   }
   const [mask, ...more] = editor.selection;
   if (!mask || more.length || (mask.label !== null && !isGuess(mask))) return null;

@@ -1,4 +1,4 @@
-/** The masks of the open photo as the store has them, also while somebody else changes them. */
+/** The masks of the open image as the store has them, also while somebody else changes them. */
 
 import type { Note, Outbox } from "../store/outbox";
 import type { SavedRecord } from "../store/store";
@@ -9,15 +9,15 @@ import type { Mask, Work } from "./work";
 
 const LOOK_MS = 3000; // between two looks at what others did
 
-/** How often the masks of a photo had been changed when its page was looked at last. */
+/** How often the masks of an image had been changed when its page was looked at last. */
 const known = new WeakMap<Work, number>();
 
-/** Whose photo's file was told to be another one. */
+/** Whose image's file was told to be another one. */
 const told = new WeakSet<Editor>();
 
 const isAboutMask = (note: Note): note is Note & { key: string } => note.kind !== "events";
 
-/** The photo's masks on all its pages, with what has not reached the store yet. */
+/** The image's masks on all its pages, with what has not reached the store yet. */
 export async function storedMasks({ outbox, store }: Session, image: string): Promise<Mask[]> {
   await outbox.flush();
   const records = await store.records(image);
@@ -30,11 +30,11 @@ export async function storedMasks({ outbox, store }: Session, image: string): Pr
   return [...masks.values()];
 }
 
-/** Masks of other pages that count as the photo's. */
+/** Masks of other pages that count as the image's. */
 export const countElsewhere = (masks: readonly Pick<Mask, "page" | "state">[], page: number) =>
   masks.filter((mask) => (mask.page ?? 0) !== page && mask.state !== "rejected").length;
 
-/** See what others do with the open photo, for as long as the page is there. */
+/** See what others do with the open image, for as long as the page is there. */
 export function watchOthers(session: Session): void {
   setInterval(() => {
     if (!document.hidden) void meetOthers(session);
@@ -74,7 +74,7 @@ export async function meetOthers(session: Session): Promise<void> {
   if (!own.size) known.set(work, news.changes);
 }
 
-/** Say once that the file of the open photo was replaced. */
+/** Say once that the file of the open image was replaced. */
 function tellFile(session: Session, editor: Editor, file: string | null): void {
   const { entry, sight } = editor;
   if (!file || !sight.planes.file || file === sight.planes.file || told.has(editor)) return;

@@ -14,7 +14,7 @@ interface Step {
 
 const steps = new WeakMap<Work, Step[]>();
 
-/** What is kept of a page of a photo, by name. */
+/** What is kept of a page of an image, by name. */
 export const rowOf = (what: string, image: string, page: number) =>
   `${what}:${image}${page ? `#${page}` : ""}`;
 
@@ -27,8 +27,8 @@ export function propose(
   known: boolean,
 ): void {
   const { entry, sight, state, work } = editor;
-  const there = new Set(state.masks.map(({ key }) => key));
-  const keys = masks.map(({ key }) => key).filter((key) => !there.has(key));
+  const existing = new Set(state.masks.map(({ key }) => key));
+  const keys = masks.map(({ key }) => key).filter((key) => !existing.has(key));
   editor.add(what, masks, known);
   if (!keys.length) return;
   const all = [...(steps.get(work) ?? []), { what, keys }];
@@ -36,11 +36,11 @@ export function propose(
   void db.keep("settings", { name: rowOf("proposed", entry.id, sight.page), steps: all });
 }
 
-/** Whether this browser has seen proposals of a photo, taken back or not. */
+/** Whether this browser has seen proposals of an image, taken back or not. */
 export const hadProposals = (work: Work) => steps.has(work);
 
 /**
- * The work on a photo as it was left. Its steps back are those that brought proposals, without the
+ * The work on an image as it was left. Its steps back are those that brought proposals, without the
  * proposals that somebody has judged or changed since: undo leaves these alone.
  */
 export async function resume(

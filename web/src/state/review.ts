@@ -4,7 +4,7 @@ import { patchToRle } from "../masks/patch";
 import { rleToCoco } from "../masks/rle";
 import type { CocoRle } from "../masks/rle";
 import type { ReviewItem, Verdict } from "../store/store";
-import { looksEmpty } from "./drafting";
+import { isEmptyResult } from "./drafting";
 import type { Editor } from "./editor";
 import type { Session } from "./session";
 import { isChanged, isEmpty } from "./work";
@@ -33,11 +33,11 @@ export async function nextReview(session: Session): Promise<void> {
   session.changed();
 }
 
-/** Put a mask under review; `anew`: its photo's masks are read again. */
-async function show(session: Session, item: ReviewItem, anew: boolean): Promise<void> {
+/** Put a mask under review; `anew`: its image's masks are read again. */
+async function show(session: Session, item: ReviewItem, reload: boolean): Promise<void> {
   session.review = { item, since: performance.now() };
   session.moveOn();
-  if (anew) await session.open(item.image, item.page ?? 0);
+  if (reload) await session.open(item.image, item.page ?? 0);
   const { editor } = session;
   const key = editor?.state.masks.find((m) => session.outbox.idOf(m.key) === item.record)?.key;
   const mask = editor?.find(key ?? item.record);
@@ -51,7 +51,7 @@ async function show(session: Session, item: ReviewItem, anew: boolean): Promise<
 /** Say what the mask is worth, and go on. A fix takes the draft as the mask. */
 export async function judge(session: Session, verdict: Verdict): Promise<void> {
   const { editor, review } = session;
-  const mask = asked(session);
+  const mask = reviewedMask(session);
   if (!editor || !review || !mask || session.opening || review.given) return;
   if (verdict === "fix" && editor.draft.fixes !== mask.key) {
     if (!isEmpty(editor.draft))
@@ -92,11 +92,11 @@ export async function keep(session: Session): Promise<void> {
   if (!editor) return;
   if (editor.draft.fixes !== null) return judge(session, "fix");
   await editor.accept();
-  editor.select(asked(session)?.key ?? null);
+  editor.select(reviewedMask(session)?.key ?? null);
 }
 
 /** The mask that a verdict is about: the picked one, the one that is being fixed, or the sample. */
-export function asked({ editor, review, outbox }: Session): Mask | null {
+export function reviewedMask({ editor, review, outbox }: Session): Mask | null {
   if (!editor) return null;
   const sample = editor.state.masks.find(({ key }) => outbox.idOf(key) === review?.item.record);
   return editor.find(editor.draft.fixes) ?? editor.selected ?? sample ?? null;
@@ -105,8 +105,8 @@ export function asked({ editor, review, outbox }: Session): Mask | null {
 /** The better shape, or null where there is none; the user is told why. */
 async function fixed(session: Session, editor: Editor, mask: Mask): Promise<CocoRle | null> {
   try {
-    const looks = await editor.drafting.finish(editor.draft, mask);
-    if (!looksEmpty(looks)) return rleToCoco(patchToRle(looks.patch));
+    const result = await editor.drafting.finish(editor.draft, mask);
+    if (!isEmptyResult(result)) return rleToCoco(patchToRle(result.patch));
     session.say("The mask is empty. Press R to reject it, or Ctrl+Z to undo the last stroke.");
   } catch (error) {
     session.say((error as Error).message);
@@ -125,7 +125,7 @@ function wantsName(session: Session, mask: Mask): boolean {
   return true;
 }
 
-/** One step back: of the work on this photo, or the last verdict where that is newer. */
+/** One step back: of the work on this image, or the last verdict where that is newer. */
 export async function undo(session: Session): Promise<void> {
   const { editor } = session;
   const last = session.judged.at(-1);
@@ -135,7 +135,7 @@ export async function undo(session: Session): Promise<void> {
   try {
     await session.outbox.flush();
     const id = session.outbox.idOf(last.key) ?? last.key;
-    const saved = await session.store.takeBack(id);
+    const saved = await session.store.removeVerdict(id);
     session.judged.pop();
     session.outbox.learn(last.key, saved);
     const { image, page } = last;

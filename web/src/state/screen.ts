@@ -1,21 +1,21 @@
 /** What of a video is on the screen: where one is in it, how it is played, what is told. */
 
-import type { Photo } from "../canvas/photo";
+import type { TiledImage } from "../canvas/tiled_image";
 import type { View } from "../canvas/view";
 import type { XY } from "../model/geometry";
 import { frameAt, secondsOf } from "../store/videos";
 import type { VideoFacts, Videos } from "../store/videos";
-import { Pictures } from "./pictures";
+import { FrameCache } from "./frame_cache";
 import type { Message } from "./session";
 
 export abstract class Screen {
   /** What it is made of, and what it is; for what is said of it. */
   readonly words: Readonly<{ part: string; whole: string }> = { part: "frame", whole: "video" };
-  readonly pictures: Pictures;
+  readonly frameCache: FrameCache;
   readonly watchers: (() => void)[] = [];
   readonly messages: Message[] = [];
   frame = 0; // where one is
-  shown: { frame: number; photo: Photo; picture: number } | null = null; // what is on the screen
+  shown: { frame: number; image: TiledImage; imageNumber: number } | null = null; // what is on the screen
   along = false; // the frame that was found last is shown
   playing = false;
   redraw: () => void = () => undefined;
@@ -27,7 +27,7 @@ export abstract class Screen {
     readonly title: string,
     readonly view: View,
   ) {
-    this.pictures = new Pictures((frame) => videos.picture(facts.name, frame));
+    this.frameCache = new FrameCache((frame) => videos.frameImage(facts.name, frame));
   }
 
   protected abstract fail(error: unknown, before?: string): void;
@@ -99,8 +99,8 @@ export abstract class Screen {
   /** The keyboard's crosshair was moved. */
   cross(_at: XY): void {}
 
-  /** The number of a frame's picture among the pictures. */
-  protected pictureOf(frame: number): number {
+  /** The number of a frame's image among the images. */
+  protected imageNumberOf(frame: number): number {
     return frame;
   }
 
@@ -122,19 +122,19 @@ export abstract class Screen {
 
   // --------------------------------------------------------------------------------- the frames
 
-  /** Go to a frame; its picture is shown as soon as it is there. */
+  /** Go to a frame; its image is shown as soon as it is there. */
   async seek(frame: number, along = false): Promise<void> {
     this.frame = Math.max(this.first, Math.min(this.last, Math.round(frame)));
     this.along = along;
     this.changed();
     const wanted = this.frame;
-    const picture = this.pictureOf(wanted);
-    const stale = () => wanted !== this.frame || picture !== this.pictureOf(wanted);
+    const imageNumber = this.imageNumberOf(wanted);
+    const stale = () => wanted !== this.frame || imageNumber !== this.imageNumberOf(wanted);
     try {
-      const photo = await this.pictures.get(picture, stale);
-      if (!photo || this.closed || stale()) return;
-      this.pictures.hold(this.shown?.picture, picture);
-      this.shown = { frame: wanted, photo, picture };
+      const image = await this.frameCache.get(imageNumber, stale);
+      if (!image || this.closed || stale()) return;
+      this.frameCache.hold(this.shown?.imageNumber, imageNumber);
+      this.shown = { frame: wanted, image, imageNumber };
       this.changed();
       this.redraw();
     } catch (error) {
@@ -162,7 +162,7 @@ export abstract class Screen {
       const due = frameAt(this.facts, begun + (performance.now() - since) / 1000);
       const next = Math.min(this.last, Math.max(this.frame + 1, due));
       for (let ahead = next; ahead < next + 4 && ahead <= this.last; ahead++) {
-        this.pictures.expect(this.pictureOf(ahead));
+        this.frameCache.expect(this.imageNumberOf(ahead));
       }
       const wait = since + 1000 * (secondsOf(this.facts, next) - begun) - performance.now();
       if (wait > 0) await new Promise((resolve) => setTimeout(resolve, wait));

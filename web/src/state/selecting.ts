@@ -44,7 +44,7 @@ export function judgePicked(editor: Editor, state: "accepted" | "rejected"): voi
 
 /** The next smaller (-1) or larger (1) of the candidates: part or whole. */
 export function resize(editor: Editor, step: -1 | 1): void {
-  const { candidates } = editor.looks;
+  const { candidates } = editor.result;
   const order = candidates
     .map((_, i) => i)
     .sort((a, b) => candidates[a].cells - candidates[b].cells);

@@ -1,6 +1,6 @@
-/** The project in this page: its photos, the open one, the model, what is said to the user. */
+/** The project in this page: its images, the open one, the model, what is said to the user. */
 
-import { Photo } from "../canvas/photo";
+import { TiledImage } from "../canvas/tiled_image";
 import type { Layers } from "../canvas/labelmap";
 import type { View } from "../canvas/view";
 import type { Model } from "../model/client";
@@ -19,7 +19,7 @@ import { Naming } from "./naming";
 import { countElsewhere, storedMasks } from "./others";
 import { Simplifying, picked } from "./simplifying";
 import { resume, rowOf } from "./proposing";
-import { lastLook, meetFile, see, sightOf, type Sight } from "./seeing";
+import { lastChannel, meetFile, encodeImage, sightOf, type Sight } from "./encoding";
 import { Unfinished } from "./unfinished";
 import { NO_DRAFT, activeLabel, isEmpty, type State, type Work } from "./work";
 
@@ -35,11 +35,11 @@ export interface Judged {
 export interface Message {
   text: string;
   actions: { title: string; run: () => void }[];
-  stays?: boolean; // until somebody closes it; others are about the open photo and go with it
+  stays?: boolean; // until somebody closes it; others are about the open image and go with it
 }
 
-/** How photo and masks are drawn. */
-export interface Look {
+/** How image and masks are drawn. */
+export interface DisplaySettings {
   fill: number; // of a mask, 0 to 1
   outline: number; // screen pixels
   brightness: number;
@@ -49,7 +49,7 @@ export interface Look {
   bar: boolean; // the scale bar
 }
 
-export const PLAIN: Look = {
+export const PLAIN: DisplaySettings = {
   fill: 0.42,
   outline: 1,
   brightness: 1,
@@ -59,31 +59,31 @@ export const PLAIN: Look = {
   bar: true,
 };
 
-/** Whether somebody has worked on a photo. */
+/** Whether somebody has worked on an image. */
 export const hasMasks = (image: ImageEntry) => image.records > 0 || image.status === "done";
 
 export type ToolName = "point" | "box" | "lasso" | "brush" | "eraser" | "polygon" | "pick" | "pan";
 
 const NOT_SAVED = "Not saved yet. ";
-const PAGE = 1000; // photos listed at once: the most that the server gives
+const PAGE = 1000; // images listed at once: the most that the server gives
 
 export class Session implements EditorHost {
   project!: Project;
   images: ImageEntry[] = [];
-  gone: ReadonlySet<string> = new Set(); // photos whose files are not in the folder any more
+  gone: ReadonlySet<string> = new Set(); // images whose files are not in the folder any more
   editor: Editor | null = null;
-  photo: Photo | null = null;
+  image: TiledImage | null = null;
   opening: string | null = null;
-  failed: { name: string; why: string } | null = null; // the photo that could not be opened
+  failed: { name: string; why: string } | null = null; // the image that could not be opened
   toolName: ToolName = "point";
   part: Granularity = "all";
   brush = 12;
   shown = { masks: true, proposals: true };
-  look: Look = PLAIN;
+  display: DisplaySettings = PLAIN;
   subtracting = false; // clicks say "not this", until the object is kept; for fingers
   taking = false; // new masks take their pixels from those beneath them
-  redraw: () => void = () => undefined; // photo and masks, in the next frame
-  looksAnew: (part: Partial<Look>) => void = () => undefined; // changes `look`, and keeps it
+  redraw: () => void = () => undefined; // image and masks, in the next frame
+  changeDisplay: (part: Partial<DisplaySettings>) => void = () => undefined; // changes `look`, and keeps it
   readonly labels: Labels;
   readonly calibration: Calibration;
   readonly unfinished: Unfinished;
@@ -92,19 +92,19 @@ export class Session implements EditorHost {
   modelState = "loading";
   review: { item: ReviewItem; since: number; asked?: boolean; given?: boolean } | null = null;
   judged: Judged[] = []; // the verdicts of this page, newest last
-  standing: Standing = { waiting: 0, lost: null, asked: 0 };
+  standing: Standing = { waiting: 0, lost: null, conflicts: 0 };
   readonly messages: Message[] = [];
   readonly outbox: Outbox;
   private readonly asking = new Asking(this);
   private engine: Model | null = null;
-  private lastLabel = ""; // goes along to the next photo; the page shows it
+  private lastLabel = ""; // goes along to the next image; the page shows it
   least: number | null = null; // of the score of proposals that are shown; null: as they came
   private opened = 0;
-  private readonly pages = new Map<string, number>(); // that were open last, by photo
-  turningTo: number | null = null; // the page of the open photo that is being opened
-  private readonly ahead: (() => void)[] = []; // what waits for the photo that is being opened
-  elsewhere = 0; // masks on other pages of the open photo
-  private at: string | null = null; // the photo that is open, being opened, or could not be
+  private readonly pages = new Map<string, number>(); // that were open last, by image
+  turningTo: number | null = null; // the page of the open image that is being opened
+  private readonly ahead: (() => void)[] = []; // what waits for the image that is being opened
+  elsewhere = 0; // masks on other pages of the open image
+  private at: string | null = null; // the image that is open, being opened, or could not be
   readonly watchers: (() => void)[] = [];
 
   constructor(
@@ -138,8 +138,8 @@ export class Session implements EditorHost {
   layers = (): Layers => ({
     ...this.shown,
     palette: this.labels.color,
-    fill: this.look.fill,
-    outline: this.look.outline,
+    fill: this.display.fill,
+    outline: this.display.outline,
     least: this.least,
     only: reviewedMasks(this),
   });
@@ -170,7 +170,7 @@ export class Session implements EditorHost {
     this.changed();
   }
 
-  /** What was said is over: another photo, or another mask under review, is there. */
+  /** What was said is over: another image, or another mask under review, is there. */
   moveOn(): void {
     const staying = this.messages.filter(({ stays }) => stays);
     this.messages.splice(0, Infinity, ...staying);
@@ -217,7 +217,7 @@ export class Session implements EditorHost {
     this.changed();
   }
 
-  /** What is new about one photo; ten thousand are not listed again for it. */
+  /** What is new about one image; ten thousand are not listed again for it. */
   know(id: string, news: Partial<ImageEntry>): void {
     this.images = this.images.map((image) => (image.id === id ? { ...image, ...news } : image));
     this.changed();
@@ -227,12 +227,12 @@ export class Session implements EditorHost {
   modelFrom: (() => Promise<Model>) | null = null;
   private loading: Promise<void> | null = null;
 
-  /** Load the model, once, unless this way of working does without; then let it see the photo. */
+  /** Load the model, once, unless this way of working does without; then let it see the image. */
   async wantModel(): Promise<void> {
     if (this.project.arm === "control") return;
     this.loading ??= this.loadModel();
     await this.loading;
-    if (this.editor && !this.editor.seen) void see(this, this.editor);
+    if (this.editor && !this.editor.encoded) void encodeImage(this, this.editor);
     this.changed();
   }
 
@@ -255,7 +255,7 @@ export class Session implements EditorHost {
     return this.images.findIndex((image) => image.id === this.at);
   }
 
-  /** Open the next photo that nobody has worked on. */
+  /** Open the next image that nobody has worked on. */
   async goUnlabelled(): Promise<void> {
     const { images, index } = this;
     const next = [...images.slice(index + 1), ...images.slice(0, Math.max(0, index))].find(
@@ -265,7 +265,7 @@ export class Session implements EditorHost {
     else this.say("All other images have masks or are done.");
   }
 
-  /** How many masks a photo has by now. */
+  /** How many masks an image has by now. */
   counted(image: string, here: number): void {
     const known = this.images.find((one) => one.id === image);
     const records = here + this.elsewhere;
@@ -287,7 +287,7 @@ export class Session implements EditorHost {
     this.say(told, back);
   }
 
-  /** Open a photo; `page`: of its file, else the one that was open last, or its first. */
+  /** Open an image; `page`: of its file, else the one that was open last, or its first. */
   async open(id: string, page = this.pages.get(id) ?? null): Promise<void> {
     const entry = this.images.find((image) => image.id === id);
     if (!entry) return this.say(`Image ${id} is not in this project.`);
@@ -302,18 +302,18 @@ export class Session implements EditorHost {
     try {
       await this.leave();
       const planes = await this.store.planes(id);
-      const sight = sightOf(id, planes, page, this.editor?.sight ?? lastLook.read());
-      const blob = await this.store.pixels(id, sight.asked);
-      const [photo, work] = await Promise.all([Photo.open(blob), this.restore(id, sight)]);
-      if (turn !== this.opened) return photo.close();
-      this.show(photo, before !== id);
+      const sight = sightOf(id, planes, page, this.editor?.sight ?? lastChannel.read());
+      const blob = await this.store.pixels(id, sight.request);
+      const [image, work] = await Promise.all([TiledImage.open(blob), this.restore(id, sight)]);
+      if (turn !== this.opened) return image.close();
+      this.show(image, before !== id);
       this.failed = null;
       this.pages.set(id, sight.page);
       this.calibration.ofFile = planes.pixel;
       meetFile(this, id, planes);
-      this.editor = new Editor(entry, photo.hw, work, sight, this);
-      void see(this, this.editor);
-      if (!isEmpty(work.state.draft)) void this.editor.look();
+      this.editor = new Editor(entry, image.hw, work, sight, this);
+      void encodeImage(this, this.editor);
+      if (!isEmpty(work.state.draft)) void this.editor.update();
     } catch (error) {
       if (turn === this.opened) this.clear({ name: entry.name, why: (error as Error).message });
     } finally {
@@ -326,17 +326,17 @@ export class Session implements EditorHost {
     }
   }
 
-  /** Do it now, or when the photo that is on its way is there: it is meant for that one. */
-  there(step: () => void): void {
+  /** Do it now, or when the image that is on its way is there: it is meant for that one. */
+  whenOpen(step: () => void): void {
     if (this.opening) this.ahead.push(step);
     else step();
   }
 
-  private show(photo: Photo, anew: boolean): void {
-    const other = anew || this.view.hw.join() !== photo.hw.join();
-    this.photo?.close();
-    this.photo = photo;
-    this.view.hw = photo.hw;
+  private show(image: TiledImage, refit: boolean): void {
+    const other = refit || this.view.hw.join() !== image.hw.join();
+    this.image?.close();
+    this.image = image;
+    this.view.hw = image.hw;
     if (other) this.view.fit();
   }
 
@@ -349,29 +349,29 @@ export class Session implements EditorHost {
     const sight = sightOf(entry.id, was.planes, was.page, { ...was, channel });
     await editor.settled();
     try {
-      const photo = await Photo.open(await this.store.pixels(entry.id, sight.asked));
-      if (turn !== this.opened) return photo.close();
-      this.show(photo, false);
-      lastLook.write(sight.channel);
+      const image = await TiledImage.open(await this.store.pixels(entry.id, sight.request));
+      if (turn !== this.opened) return image.close();
+      this.show(image, false);
+      lastChannel.write(sight.channel);
       editor.diary.send();
-      this.editor = new Editor(entry, photo.hw, work, sight, this);
+      this.editor = new Editor(entry, image.hw, work, sight, this);
       this.editor.startedAt = editor.startedAt;
-      void see(this, this.editor);
-      if (!isEmpty(work.state.draft)) void this.editor.look();
+      void encodeImage(this, this.editor);
+      if (!isEmpty(work.state.draft)) void this.editor.update();
     } catch (error) {
       this.say(`This channel cannot be shown. ${(error as Error).message}`);
     }
     this.changed();
   }
 
-  /** No photo is open: this one could not be; the way to the others stays. */
+  /** No image is open: this one could not be; the way to the others stays. */
   private clear(failed: { name: string; why: string }): void {
-    this.photo?.close();
-    this.editor = this.photo = null;
+    this.image?.close();
+    this.editor = this.image = null;
     this.failed = failed;
   }
 
-  /** Open the photo again that could not be opened. */
+  /** Open the image again that could not be opened. */
   async retry(): Promise<void> {
     if (this.at) await this.open(this.at);
   }
@@ -384,7 +384,7 @@ export class Session implements EditorHost {
     this.lastLabel = activeLabel(editor.state);
   }
 
-  /** The photo's masks, with what has not reached the store yet, and the draft that was left. */
+  /** The image's masks, with what has not reached the store yet, and the draft that was left. */
   private async restore(image: string, { page }: Sight): Promise<Work> {
     const all = await storedMasks(this, image);
     const left = await this.db.get<State>("settings", rowOf("draft", image, page));

@@ -1,5 +1,5 @@
 /**
- * Simplifying outlines: of the picked masks of a photo, of the chosen object's mask on a frame of a
+ * Simplifying outlines: of the picked masks of an image, of the chosen object's mask on a frame of a
  * video. Tried with a tolerance, seen, then one step.
  */
 
@@ -19,9 +19,9 @@ import type { VideoWork } from "./videowork";
 import { isEmpty } from "./work";
 import type { Mask } from "./work";
 
-const LARGEST = 1 / 50; // of the picture's longer side: the most that outlines may move
+const LARGEST = 1 / 50; // of the image's longer side: the most that outlines may move
 
-/** Where masks are picked: a photo, or a frame of a video. */
+/** Where masks are picked: an image, or a frame of a video. */
 export interface Place<T> {
   readonly hw: Size | null; // null: nothing is open
   begin(): readonly T[]; // what is to be simplified; where it is nothing, it has said why
@@ -49,7 +49,7 @@ export interface Loss {
 }
 
 export class Simplifying<T = unknown> {
-  tolerance = 2; // pixels of the picture; stays for the next mask
+  tolerance = 2; // pixels of the image; stays for the next mask
   tried: readonly Tried<T>[] = [];
   loss: Loss = { changed: 0, before: 0, corners: 0 };
 
@@ -59,7 +59,7 @@ export class Simplifying<T = unknown> {
     return this.tried.length > 0;
   }
 
-  /** The largest tolerance for the open picture, in pixels. */
+  /** The largest tolerance for the open image, in pixels. */
   get most(): number {
     return Math.max(10, Math.round(Math.max(...(this.place.hw ?? [0])) * LARGEST));
   }
@@ -136,7 +136,7 @@ function changedOf({ given, rle }: Tried): number {
   return area(given, rle) + area(rle, given);
 }
 
-/** The picked masks of the open photo. */
+/** The picked masks of the open image. */
 export function picked(session: Session): Place<Mask> {
   return {
     get hw() {

@@ -1,4 +1,4 @@
-/** Masks that are being kept, and photos that are being marked as done: a page that is left
+/** Masks that are being kept, and images that are being marked as done: a page that is left
  * meanwhile goes on with them when it is opened again. */
 
 import type { Database } from "../store/database";
@@ -7,7 +7,7 @@ import type { Editor } from "./editor";
 export interface Intent {
   image: string;
   page: number;
-  done?: boolean; // the photo is being marked as done
+  done?: boolean; // the image is being marked as done
 }
 
 const ROW = "unfinished";

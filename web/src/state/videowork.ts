@@ -26,7 +26,7 @@ export class VideoWork extends Screen {
   asking = 0; // requests under way about clicks
   reopen: (() => void) | null = null; // the clip, in a new session
   clip: ClipWork | null = null; // the project's side of the video
-  leave: () => void = () => undefined; // the page shows the photos again
+  leave: () => void = () => undefined; // the page shows the images again
   ended = false; // the server has closed the session
   private work: Promise<void> = Promise.resolve();
   protected pausing = false;
@@ -157,7 +157,7 @@ export class VideoWork extends Screen {
   async tell(object: number, frame: number): Promise<void> {
     const prompt = promptOf(this.said, object, frame);
     if (!prompt) {
-      this.learn(await this.videos.takeBack(this.facts.name, object, frame));
+      this.learn(await this.videos.removePrompts(this.facts.name, object, frame));
       return;
     }
     await wake(this, object);
@@ -242,7 +242,7 @@ export class VideoWork extends Screen {
   private async followAll(): Promise<void> {
     try {
       await this.followWays();
-      this.learn(await this.videos.look(this.facts.name));
+      this.learn(await this.videos.getState(this.facts.name));
     } catch (error) {
       this.fail(error);
     }
@@ -299,7 +299,7 @@ export class VideoWork extends Screen {
         this.tracks.add(object, frame, found);
       }
     }
-    this.learn(await this.videos.look(this.facts.name));
+    this.learn(await this.videos.getState(this.facts.name));
     await this.seek(kept.frame);
   }
 
@@ -307,7 +307,7 @@ export class VideoWork extends Screen {
   async greet(): Promise<void> {
     if (this.ended || this.following || this.asking) return;
     try {
-      const { seconds_left: left } = await this.videos.look(this.facts.name);
+      const { seconds_left: left } = await this.videos.getState(this.facts.name);
       if (left < LATE) {
         const minutes = Math.max(1, Math.round(left / 60));
         this.say(`The server closes this session in ${minutes} minutes. Export your results.`);
@@ -320,7 +320,7 @@ export class VideoWork extends Screen {
   async close(): Promise<void> {
     this.closed = true;
     this.stop();
-    this.pictures.close();
+    this.frameCache.close();
     await this.videos.end(this.facts.name);
   }
 }

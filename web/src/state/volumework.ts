@@ -1,6 +1,6 @@
 /** The open scan: a video whose frames are the slices across z, y, x, and what only a scan has. */
 
-import type { Photo } from "../canvas/photo";
+import type { TiledImage } from "../canvas/tiled_image";
 import type { View } from "../canvas/view";
 import type { XY } from "../model/geometry";
 import { AXES } from "../store/volumes";
@@ -18,8 +18,8 @@ const OTHER: Record<string, string> = { L: "R", R: "L", P: "A", A: "P", S: "I", 
 
 export interface Plane {
   frame: number;
-  photo: Photo;
-  picture: number;
+  image: TiledImage;
+  imageNumber: number;
 }
 
 export class VolumeWork extends VideoWork {
@@ -29,12 +29,12 @@ export class VolumeWork extends VideoWork {
   window: Window;
   readonly beside: (Plane | null)[] = [null, null, null]; // what the small planes show, by axis
   drawBeside: () => void = () => undefined;
-  private windows = 0; // that were chosen so far: each has pictures of its own
+  private windows = 0; // that were chosen so far: each has images of its own
   private labels = new Map<number, [number, Found][]>();
   private readonly over = new Set<Way>(); // ways that have been followed to their ends
   private wanted = 0;
   private refreshing = false;
-  private lookedAt = 0;
+  private labelsAt = 0;
   private turned = 0;
   private loading = false; // slices by another window
 
@@ -160,20 +160,20 @@ export class VolumeWork extends VideoWork {
 
   // ------------------------------------------------------------------------------- the window
 
-  protected override pictureOf(frame: number): number {
+  protected override imageNumberOf(frame: number): number {
     return this.windows * this.facts.frames + frame;
   }
 
   override drag(dx: number, dy: number): void {
     const [level, width] = this.window;
-    const step = this.scan.seen[1] / PART;
+    const step = this.scan.modelWindow[1] / PART;
     void this.show([level + dy * step, width + dx * step]);
   }
 
   /** Show other raw values as black and white; slices by the newest window are asked for. */
   async show([level, width]: Window): Promise<void> {
     if (![level, width].every(Number.isFinite)) return;
-    this.window = [round(level), Math.max(round(width), this.scan.seen[1] / 1e4, 1e-6)];
+    this.window = [round(level), Math.max(round(width), this.scan.modelWindow[1] / 1e4, 1e-6)];
     this.changed();
     if (this.loading) return;
     this.loading = true;
@@ -216,19 +216,19 @@ export class VolumeWork extends VideoWork {
 
   private async showBeside(axis: Axis): Promise<void> {
     const frame = this.scan.begin(axis) + this.at[axis];
-    const picture = this.pictureOf(frame);
-    const photo = await this.pictures.expect(picture);
-    this.pictures.hold(this.beside[axis]?.picture, picture);
-    this.beside[axis] = { frame, photo, picture };
+    const imageNumber = this.imageNumberOf(frame);
+    const image = await this.frameCache.expect(imageNumber);
+    this.frameCache.hold(this.beside[axis]?.imageNumber, imageNumber);
+    this.beside[axis] = { frame, image, imageNumber };
     this.drawBeside();
   }
 
   private async showLabels(): Promise<void> {
     const now = performance.now();
-    if (this.following && now - this.lookedAt < LABELS_MS) return;
+    if (this.following && now - this.labelsAt < LABELS_MS) return;
     const said = this.said.length;
     const labels = await this.scan.labels([...this.at]);
-    this.lookedAt = performance.now();
+    this.labelsAt = performance.now();
     if (said === this.said.length) this.labels = labels;
   }
 
@@ -255,9 +255,9 @@ export class VolumeWork extends VideoWork {
 
   /** The first thing that is said settles what the model sees as black and white. */
   override async tell(object: number, frame: number): Promise<void> {
-    const { shown, seen } = this.scan;
-    if (!this.tracks.objects.length && shown.join() !== seen.join()) {
-      this.learn(await this.scan.see(shown));
+    const { shown, modelWindow } = this.scan;
+    if (!this.tracks.objects.length && shown.join() !== modelWindow.join()) {
+      this.learn(await this.scan.setWindow(shown));
     }
     this.over.clear();
     await super.tell(object, frame);

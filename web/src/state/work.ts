@@ -1,4 +1,4 @@
-/** The work on one photo: masks, the draft, and the way back and forth between their states. */
+/** The work on one image: masks, the draft, and the way back and forth between their states. */
 
 import type { BoxXyxy } from "../model/geometry";
 import type { Click } from "../model/negative_clicks";
@@ -8,7 +8,7 @@ import { cocoToRle, rleToCoco } from "../masks/rle";
 import type { Stroke } from "../masks/strokes";
 import type { Draft as Sent, Notes, SavedRecord, Status } from "../store/store";
 
-/** A mask of the photo. Nothing in it ever changes; a changed mask is a new object. */
+/** A mask of the image. Nothing in it ever changes; a changed mask is a new object. */
 export interface Mask {
   key: string;
   rle: Rle;
@@ -19,7 +19,7 @@ export interface Mask {
   state: Status;
   provenance: Record<string, unknown>;
   notes?: Notes;
-  page?: number; // of the photo's file; the first one where it is not said
+  page?: number; // of the image's file; the first one where it is not said
 }
 
 /** The object that is being made or fixed: what was said about it so far. */
@@ -66,7 +66,7 @@ export const isChanged = (draft: Draft) => !isEmpty({ ...draft, fixes: null });
 export const isGuess = ({ label, notes }: Mask) => label !== null && !!notes?.label_probability;
 
 /** What a mask is once a person has said its name; an empty one is none. */
-export function labelled({ notes }: Pick<Mask, "notes">, label: string) {
+export function labelFields({ notes }: Pick<Mask, "notes">, label: string) {
   const { label_probability: _, ...rest } = notes ?? {};
   return { label: label.trim() || null, notes: rest };
 }

@@ -64,7 +64,7 @@ export class Clips {
     return this.server.json(`api/tracks/${id}/verdict`, "POST", body, undefined, true);
   }
 
-  takeBack(track: number): Promise<TrackEntry> {
+  removeVerdict(track: number): Promise<TrackEntry> {
     return this.server.json(`api/tracks/${track}/verdict`, "DELETE");
   }
 

@@ -1,11 +1,11 @@
-/** A project that lives in this browser: photos from the user's disk, work in IndexedDB. */
+/** A project that lives in this browser: images from the user's disk, work in IndexedDB. */
 
 import { freeColor } from "../canvas/colors";
 import { OWN_FORMATS, archive } from "../export/archive";
-import { PHOTO, base, readAnnotations } from "../export/reading";
+import { IMAGE_NAME, base, readAnnotations } from "../export/reading";
 import type { CocoRle, Rle } from "../masks/rle";
 import { cocoToRle, rleArea, rleBox, rleIou, rleToCoco } from "../masks/rle";
-import type { Embedding } from "../model/embedding";
+import type { Features } from "../model/features";
 import { Database } from "./database";
 import { ONE_PLANE, StoreError } from "./store";
 import type {
@@ -40,7 +40,7 @@ const ALIKE = 0.97; // IoU from which an imported mask is one that the image has
 /** What a file may call an image: with and without its folders and its ending. */
 function namesOf(name: string): string[] {
   const file = base(name);
-  return [name, file, file.replace(PHOTO, "")];
+  return [name, file, file.replace(IMAGE_NAME, "")];
 }
 
 const sameClass = (one: string | null, imported: string | null) =>
@@ -68,15 +68,15 @@ export class LocalStore implements Store {
   readonly kind = "local";
   readonly formats = OWN_FORMATS;
 
-  /** embed  what sees a photo elsewhere (a server without a project), or null */
+  /** embed  what sees an image elsewhere (a server without a project), or null */
   constructor(
     private readonly db: Database,
-    private readonly embed: ((photo: Blob) => Promise<Embedding>) | null = null,
+    private readonly encode: ((bitmap: Blob) => Promise<Features>) | null = null,
   ) {}
 
-  /** Whether photos are sent to a server to be seen. */
+  /** Whether images are sent to a server to be seen. */
   get sends(): boolean {
-    return this.embed !== null;
+    return this.encode !== null;
   }
 
   async project(): Promise<Project> {
@@ -101,12 +101,12 @@ export class LocalStore implements Store {
     return { images, next: more ? images[images.length - 1].id : null };
   }
 
-  /** Keep photos; one that cannot be read is refused by name, the others stay. */
-  async lookIntoFolder(): Promise<null> {
+  /** Keep images; one that cannot be read is refused by name, the others stay. */
+  async scanFolder(): Promise<null> {
     return null;
   }
 
-  async addPhotos(files: File[]): Promise<ImageEntry[]> {
+  async addImages(files: File[]): Promise<ImageEntry[]> {
     const added: ImageEntry[] = [];
     const unread: string[] = [];
     const before = (await this.db.all("images")).length;
@@ -147,8 +147,8 @@ export class LocalStore implements Store {
     return row.blob;
   }
 
-  async embedding(image: string): Promise<Embedding | null> {
-    return this.embed ? this.embed(await this.pixels(image)) : null;
+  async features(image: string): Promise<Features | null> {
+    return this.encode ? this.encode(await this.pixels(image)) : null;
   }
 
   records(image: string): Promise<Kept[]> {
@@ -243,7 +243,7 @@ export class LocalStore implements Store {
     return kept!;
   }
 
-  async takeBack(record: string): Promise<SavedRecord> {
+  async removeVerdict(record: string): Promise<SavedRecord> {
     const kept = await this.db.change<Kept>("records", record, (row) => {
       if (!row?.before) throw new StoreError("refused", "This mask has no review decision.");
       return { ...row.before, version: row.version + 1 };
@@ -253,14 +253,14 @@ export class LocalStore implements Store {
   }
 
   async thumbnail(image: string): Promise<Blob> {
-    const photo = await createImageBitmap(await this.pixels(image));
-    const scale = Math.min(1, THUMBNAIL / Math.max(photo.width, photo.height));
+    const bitmap = await createImageBitmap(await this.pixels(image));
+    const scale = Math.min(1, THUMBNAIL / Math.max(bitmap.width, bitmap.height));
     const canvas = new OffscreenCanvas(
-      Math.max(1, Math.round(photo.width * scale)),
-      Math.max(1, Math.round(photo.height * scale)),
+      Math.max(1, Math.round(bitmap.width * scale)),
+      Math.max(1, Math.round(bitmap.height * scale)),
     );
-    canvas.getContext("2d")!.drawImage(photo, 0, 0, canvas.width, canvas.height);
-    photo.close();
+    canvas.getContext("2d")!.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
+    bitmap.close();
     return canvas.convertToBlob({ type: "image/jpeg", quality: 0.8 });
   }
 
@@ -290,9 +290,9 @@ export class LocalStore implements Store {
 
   /** Masks of COCO and YOLO files; the images of a ZIP are added where they are missing. */
   async import(file: File): Promise<Imported> {
-    const { masks, photos } = await readAnnotations(file);
+    const { masks, annotated } = await readAnnotations(file);
     const names = new Set((await this.db.all<ImageEntry>("images")).map(({ name }) => name));
-    await this.addPhotos(photos.filter(({ name }) => !names.has(name)));
+    await this.addImages(annotated.filter(({ name }) => !names.has(name)));
     const { images } = await this.images(null, Infinity);
     const known = new Map(images.flatMap((one) => namesOf(one.name).map((name) => [name, one])));
     const done: Imported = { new: 0, same: 0, strange: 0, unread: [] };
@@ -317,13 +317,13 @@ export class LocalStore implements Store {
         done.unread.push(`${name}: a mask is empty or differs in size from the image`);
         continue;
       }
-      const there = here.get(image.id)!;
-      const alike = there.some(
+      const existing = here.get(image.id)!;
+      const alike = existing.some(
         (one) => rleIou(one.rle, rle) >= ALIKE && sameClass(one.label, label),
       );
       if (alike) done.same++;
       else {
-        there.push({ rle, label });
+        existing.push({ rle, label });
         await this.create(image.id, importedDraft(rle, label, file.name), crypto.randomUUID());
         done.new++;
       }
@@ -335,7 +335,7 @@ export class LocalStore implements Store {
     const { images } = await this.images(null, Infinity);
     const records = await this.db.all<Kept>("records");
     const names = (await this.labels()).map((one) => one.name);
-    return archive({ images, records, names, photo: (id) => this.pixels(id) }, wish);
+    return archive({ images, records, names, pixels: (id) => this.pixels(id) }, wish);
   }
 
   // ------------------------------------------------------------------------------------ the names
@@ -376,8 +376,8 @@ export class LocalStore implements Store {
       known.splice(place, 0, one);
     }
     if (to !== undefined && to !== name) {
-      const there = known.some((other) => other.name === to);
-      if (there) known = known.filter((other) => other !== one);
+      const existing = known.some((other) => other.name === to);
+      if (existing) known = known.filter((other) => other !== one);
       one.name = to;
       await this.relabel(name, (row) => ({ ...row, label: to, version: row.version + 1 }));
     }

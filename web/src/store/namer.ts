@@ -1,4 +1,4 @@
-/** Who says what masks may be called: a server that has seen the photo, or the page's own model. */
+/** Who says what masks may be called: a server that has seen the image, or the page's own model. */
 
 import { rleToCoco } from "../masks/rle";
 import type { Rle } from "../masks/rle";
@@ -12,7 +12,7 @@ export interface Named {
   among: boolean;
 }
 
-/** key, image: the model's and the server's name for the photo; names: to choose from, or none. */
+/** key, image: the model's and the server's name for the image; names: to choose from, or none. */
 export interface NameWish {
   key: string;
   image: string;

@@ -35,7 +35,7 @@ export interface Name {
 
 export interface Standing {
   waiting: number;
-  asked: number; // masks that wait for an answer: whose is kept
+  conflicts: number; // masks that wait for an answer: whose is kept
   lost: string | null; // why nothing goes out at the moment
 }
 
@@ -194,7 +194,7 @@ export class Outbox {
     }
   }
 
-  /** The notes that leave next: masks of one photo that one request can keep, else one. */
+  /** The notes that leave next: masks of one image that one request can keep, else one. */
   private together(): [Note, ...Note[]] {
     const [first, ...others] = this.notes;
     if (!this.store.saveAll || this.singly > 0 || first.kind !== "save") return [first];
@@ -293,6 +293,6 @@ export class Outbox {
   }
 
   private tell(): void {
-    this.told({ waiting: this.notes.length, lost: this.lost, asked: this.held.length });
+    this.told({ waiting: this.notes.length, lost: this.lost, conflicts: this.held.length });
   }
 }

@@ -1,6 +1,6 @@
 /** The project on a server (its routes are listed in docs/reference/http-api.md). */
 
-import { readEmbedding } from "../model/embedding";
+import { readFeatures } from "../model/features";
 import type { CocoRle } from "../masks/rle";
 import type {
   ConceptAnswerBody,
@@ -128,8 +128,8 @@ function troubleOf(
 
 function queryOf({ page, channel }: Plane): string {
   const alone = channel !== null && `channel=${channel}`;
-  const look = typeof channel === "string" ? channel : alone;
-  const parts = [page !== null && `page=${page}`, look];
+  const bands = typeof channel === "string" ? channel : alone;
+  const parts = [page !== null && `page=${page}`, bands];
   const query = parts.filter(Boolean).join("&");
   return query && `?${query}`;
 }
@@ -160,14 +160,14 @@ export class ServerStore implements Store {
     return (await response.json()) as Imported;
   }
 
-  async addPhotos(): Promise<ImageEntry[]> {
+  async addImages(): Promise<ImageEntry[]> {
     throw new StoreError(
       "refused",
       "This project reads its images from a folder on the server. Add images there.",
     );
   }
 
-  lookIntoFolder(): Promise<FolderNews> {
+  scanFolder(): Promise<FolderNews> {
     return this.server.json("api/folder", "POST", {}, undefined, true);
   }
 
@@ -185,10 +185,10 @@ export class ServerStore implements Store {
     return (await this.server.ask(path, {}, true)).blob();
   }
 
-  async embedding(image: string, plane = AS_IT_COMES) {
+  async features(image: string, plane = AS_IT_COMES) {
     const path = `api/images/${image}/embedding${queryOf(plane)}`;
     const response = await this.server.ask(path, {}, true);
-    return readEmbedding(await response.arrayBuffer());
+    return readFeatures(await response.arrayBuffer());
   }
 
   async records(image: string): Promise<SavedRecord[]> {
@@ -239,9 +239,9 @@ export class ServerStore implements Store {
   ) {
     const path = `api/images/${image}/everything${queryOf(plane)}`;
     type Found = { records: SavedRecord[]; others: Draft[] };
-    const look = () => this.server.json<ProgressBody>(`api/images/${image}/progress`);
+    const report = () => this.server.json<ProgressBody>(`api/images/${image}/progress`);
     const clock = setInterval(() => {
-      look().then(({ done, total }) => tell(done, total), SILENTLY);
+      report().then(({ done, total }) => tell(done, total), SILENTLY);
     }, LOOK_MS);
     try {
       return await this.server.json<Found>(path, "POST", {}, undefined, true);
@@ -288,7 +288,7 @@ export class ServerStore implements Store {
     return this.server.json(`api/records/${record}/verdict`, "POST", { verdict, seconds, rle });
   }
 
-  takeBack(record: string): Promise<SavedRecord> {
+  removeVerdict(record: string): Promise<SavedRecord> {
     return this.server.json(`api/records/${record}/verdict`, "DELETE");
   }
 
@@ -309,8 +309,8 @@ export class ServerStore implements Store {
     const response = await this.server.ask("api/export", init, true);
     const given = response.headers.get("Content-Disposition") ?? "";
     const name = /filename="?([^";]+)/.exec(given)?.[1] ?? `export-${wish.format}`;
-    const told = decodeURIComponent(response.headers.get("X-Summary") ?? "");
-    return { name, blob: await response.blob(), told };
+    const message = decodeURIComponent(response.headers.get("X-Summary") ?? "");
+    return { name, blob: await response.blob(), message };
   }
 
   labels(): Promise<LabelEntry[]> {

@@ -1,6 +1,6 @@
-/** Where photos and masks are kept: the words that the page and its stores share. */
+/** Where images and masks are kept: the words that the page and its stores share. */
 
-import type { Embedding } from "../model/embedding";
+import type { Features } from "../model/features";
 import type { BoxXywh, CocoRle } from "../masks/rle";
 import type {
   ChangesBody as Changes,
@@ -35,7 +35,7 @@ export type LabelFate = NonNullable<LabelFateBody["masks"]>; // of the masks of 
 export type ImageEntry = Omit<ImageRow, "group" | "status"> & { status: string };
 export type ReviewItem = Omit<ReviewBody, "page"> & { page?: number };
 export type ExportWish = Required<ExportBody>; // formats are those of `anymask convert`
-/** What of a photo's file can be looked at; only a server knows what its file is. */
+/** What of an image's file can be looked at; only a server knows what its file is. */
 export type Planes = Omit<PlanesBody, "file" | "replaced"> & Partial<PlanesBody>;
 
 export interface Project {
@@ -72,7 +72,7 @@ export const ONE_PLANE: Planes = {
 export interface SavedRecord {
   id: string;
   version: number;
-  page?: number; // of the photo's file on which it lies
+  page?: number; // of the image's file on which it lies
   rle: CocoRle;
   box: BoxXywh;
   area: number;
@@ -99,26 +99,26 @@ export interface Happening {
 export interface Store {
   readonly kind: "server" | "local";
   readonly formats: readonly string[] | null; // of exports; null: all
-  readonly sends: boolean; // whether photos leave this computer to be seen
+  readonly sends: boolean; // whether images leave this computer to be seen
   project(): Promise<Project>;
   configure(change: Partial<Project>): Promise<void>;
   images(
     after: string | null,
     limit: number,
   ): Promise<{ images: ImageEntry[]; next: string | null }>;
-  addPhotos(files: File[]): Promise<ImageEntry[]>;
+  addImages(files: File[]): Promise<ImageEntry[]>;
   /** Take up what was put into the folder since; null where there is none. */
-  lookIntoFolder(): Promise<FolderNews | null>;
+  scanFolder(): Promise<FolderNews | null>;
   planes(image: string): Promise<Planes>;
   values(image: string, page: number): Promise<ChannelRange[]>;
   pixels(image: string, plane?: Plane): Promise<Blob>;
-  embedding(image: string, plane?: Plane): Promise<Embedding | null>;
+  features(image: string, plane?: Plane): Promise<Features | null>;
   records(image: string): Promise<SavedRecord[]>;
-  /** Whether others have changed the photo's masks; without it nobody else can. */
+  /** Whether others have changed the image's masks; without it nobody else can. */
   changes?(image: string, known: number | null): Promise<Changes>;
   create(image: string, record: Draft, clientId: string): Promise<SavedRecord>;
   update(record: SavedRecord): Promise<SavedRecord>;
-  /** Several masks of a photo at once, each as it is now or why it was refused. */
+  /** Several masks of an image at once, each as it is now or why it was refused. */
   saveAll?(image: string, given: Saving[]): Promise<(SavedRecord | StoreError)[]>;
   remove(id: string, version: number): Promise<void>;
   events(image: string, events: Happening[]): Promise<void>;
@@ -130,7 +130,7 @@ export interface Store {
   ): Promise<{ records: SavedRecord[]; others: Draft[] } | null>;
   /** Proposals of what words or examples mean. Without a server there is nobody who finds. */
   find?(image: string, question: SearchBody, plane: Plane): Promise<Finds>;
-  /** Begin the search of all photos, stop it (null), or look how far it is. */
+  /** Begin the search of all images, stop it (null), or look how far it is. */
   search?(question?: SearchBody | null): Promise<SearchState>;
   words?(): Promise<KnownNamesBody>;
   done(image: string): Promise<void>;
@@ -140,10 +140,10 @@ export interface Store {
   nextConcept?(): Promise<ConceptBody | null>;
   answerConcept?(answer: ConceptAnswerBody): Promise<void>;
   verdict(record: string, verdict: Verdict, seconds: number, rle?: CocoRle): Promise<SavedRecord>;
-  takeBack(record: string): Promise<SavedRecord>;
+  removeVerdict(record: string): Promise<SavedRecord>;
   thumbnail(image: string): Promise<Blob>;
   report(): Promise<Record<string, unknown>>;
-  export(wish: ExportWish): Promise<{ name: string; blob: Blob; told: string }>;
+  export(wish: ExportWish): Promise<{ name: string; blob: Blob; message: string }>;
   /** Add the masks of a file. */
   import(file: File): Promise<Imported>;
   labels(): Promise<LabelEntry[]>;

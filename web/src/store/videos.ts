@@ -62,7 +62,7 @@ export class Videos {
     }
   }
 
-  look(name: string): Promise<VideoFacts> {
+  getState(name: string): Promise<VideoFacts> {
     return this.server.json(`api/videos/${name}`);
   }
 
@@ -70,7 +70,7 @@ export class Videos {
     await this.server.ask(`api/videos/${name}`, { method: "DELETE" }).catch(() => null); // ended so
   }
 
-  async picture(name: string, frame: number): Promise<Blob> {
+  async frameImage(name: string, frame: number): Promise<Blob> {
     return (await this.server.ask(`api/videos/${name}/frames/${frame}`, {}, true)).blob();
   }
 
@@ -87,7 +87,7 @@ export class Videos {
     await this.server.json(path, "PUT", { masks: framed(known) }, undefined, true);
   }
 
-  takeBack(name: string, object: number, frame: number): Promise<VideoFacts> {
+  removePrompts(name: string, object: number, frame: number): Promise<VideoFacts> {
     const path = `api/videos/${name}/objects/${object}/prompts/${frame}`;
     return this.server.json(path, "DELETE", undefined, undefined, true);
   }

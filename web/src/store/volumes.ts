@@ -67,7 +67,7 @@ export class Scan extends Videos {
   readonly shape: Three;
   readonly spacing: Three;
   readonly facts: VideoFacts;
-  seen: Window; // what the model sees as black and white
+  modelWindow: Window; // what the model sees as black and white
   shown: Window; // what the page shows as black and white
   private readonly path: string;
 
@@ -78,8 +78,8 @@ export class Scan extends Videos {
     super(server);
     this.shape = state.shape as Three;
     this.spacing = state.spacing as Three;
-    this.seen = state.window as Window;
-    this.shown = [...this.seen];
+    this.modelWindow = state.window as Window;
+    this.shown = [...this.modelWindow];
     this.path = `api/volumes/${state.name}`;
     this.facts = this.factsOf(state);
   }
@@ -103,7 +103,7 @@ export class Scan extends Videos {
   }
 
   private factsOf(state: VolumeStateBody): VideoFacts {
-    this.seen = state.window as Window;
+    this.modelWindow = state.window as Window;
     return {
       name: state.name,
       model: state.model,
@@ -120,31 +120,31 @@ export class Scan extends Videos {
     };
   }
 
-  private async told(path: string, method: string, body?: unknown): Promise<VideoFacts> {
+  private async changeState(path: string, method: string, body?: unknown): Promise<VideoFacts> {
     return this.factsOf(
       await this.server.json(`${this.path}${path}`, method, body, undefined, true),
     );
   }
 
-  override look(): Promise<VideoFacts> {
-    return this.told("", "GET");
+  override getState(): Promise<VideoFacts> {
+    return this.changeState("", "GET");
   }
 
   override async end(): Promise<void> {
     await this.server.ask(this.path, { method: "DELETE" }).catch(() => null); // ended so
   }
 
-  /** A slice by the window that is shown; pictures by later windows have later numbers. */
-  override async picture(_name: string, picture: number): Promise<Blob> {
-    const [axis, slice] = this.place(picture % this.facts.frames);
+  /** A slice by the window that is shown; images by later windows have later numbers. */
+  override async frameImage(_name: string, image: number): Promise<Blob> {
+    const [axis, slice] = this.place(image % this.facts.frames);
     const [level, width] = this.shown;
     const path = `${this.path}/slices/${AXES[axis]}/${slice}?level=${level}&width=${width}`;
     return (await this.server.ask(path, {}, true)).blob();
   }
 
   /** Have the model see by another window, before anything is said. */
-  see([level, width]: Window): Promise<VideoFacts> {
-    return this.told("/window", "PUT", { level, width });
+  setWindow([level, width]: Window): Promise<VideoFacts> {
+    return this.changeState("/window", "PUT", { level, width });
   }
 
   override async prompt(
@@ -160,13 +160,13 @@ export class Scan extends Videos {
     return { ...found, known: this.stretches(answer.known) };
   }
 
-  override takeBack(_name: string, object: number, frame: number): Promise<VideoFacts> {
+  override removePrompts(_name: string, object: number, frame: number): Promise<VideoFacts> {
     const [axis, slice] = this.place(frame);
-    return this.told(`/objects/${object}/prompts/${AXES[axis]}/${slice}`, "DELETE");
+    return this.changeState(`/objects/${object}/prompts/${AXES[axis]}/${slice}`, "DELETE");
   }
 
   override remove(_name: string, object: number): Promise<VideoFacts> {
-    return this.told(`/objects/${object}`, "DELETE");
+    return this.changeState(`/objects/${object}`, "DELETE");
   }
 
   override follow(_name: string, way: Direction): AsyncGenerator<Line> {

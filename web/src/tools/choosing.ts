@@ -1,4 +1,4 @@
-/** Tools that change nothing: pick a mask, move the photo. */
+/** Tools that change nothing: pick a mask, move the image. */
 
 import { isEmpty } from "../state/work";
 import type { Bench, Pointed, Tool } from "./tool";

@@ -4,7 +4,7 @@ import { drawBox, drawLine } from "../canvas/shapes";
 import type { XY } from "../model/geometry";
 import type { Click } from "../model/negative_clicks";
 import { isEmpty } from "../state/work";
-import { clipped, onPhoto } from "./tool";
+import { clipped, onImage } from "./tool";
 import type { Bench, Pointed, Tool } from "./tool";
 
 /** Hovering previews the mask that a click would make. */
@@ -16,11 +16,11 @@ export class PointTool implements Tool {
   }
 
   press({ at, negative }: Pointed, { editor }: Bench): void {
-    if (onPhoto(at, editor)) editor.click(at[0], at[1], negative ? 0 : 1);
+    if (onImage(at, editor)) editor.click(at[0], at[1], negative ? 0 : 1);
   }
 
   aim({ at, negative, when }: Pointed, bench: Bench): void {
-    if (!onPhoto(at, bench.editor)) {
+    if (!onImage(at, bench.editor)) {
       const shown = bench.editor.preview !== null;
       bench.editor.forget();
       return shown ? bench.drawn() : undefined;

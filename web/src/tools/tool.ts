@@ -1,13 +1,13 @@
-/** What a tool is: it hears the pointer and the keyboard, and draws over the photo. */
+/** What a tool is: it hears the pointer and the keyboard, and draws over the image. */
 
 import type { View } from "../canvas/view";
 import type { XY } from "../model/geometry";
 import type { Editor } from "../state/editor";
 import type { Session } from "../state/session";
 
-/** A place on the photo that was pointed at. */
+/** A place on the image that was pointed at. */
 export interface Pointed {
-  at: XY; // in pixels of the photo, not rounded
+  at: XY; // in pixels of the image, not rounded
   screen: XY;
   negative: boolean; // Shift, or the right button
   when: number; // performance.now() of the event
@@ -17,7 +17,7 @@ export interface Bench {
   session: Session;
   editor: Editor;
   view: View;
-  drawn(): void; // draw what lies over the photo, now
+  drawn(): void; // draw what lies over the image, now
   answered(when: number): void; // the preview of that time's place is there: draw it
 }
 
@@ -37,12 +37,12 @@ export interface Tool {
   draw?(context: CanvasRenderingContext2D, bench: Bench): void;
 }
 
-/** Whether a place lies on the photo. */
-export function onPhoto([x, y]: XY, editor: Editor): boolean {
+/** Whether a place lies on the image. */
+export function onImage([x, y]: XY, editor: Editor): boolean {
   return x >= 0 && y >= 0 && x < editor.hw[1] && y < editor.hw[0];
 }
 
-/** The nearest place on the photo. */
+/** The nearest place on the image. */
 export function clipped([x, y]: XY, editor: Editor): XY {
   return [Math.min(editor.hw[1], Math.max(0, x)), Math.min(editor.hw[0], Math.max(0, y))];
 }

@@ -30,7 +30,7 @@ export interface Family {
   stepwise: boolean;
   /** The K candidates of an ambiguous prompt, in the model's order. */
   candidates(decoded: Decoded): Answer[];
-  /** Ask the decoder about one prompt on one photo, and order what it says: the first one first. */
+  /** Ask the decoder about one prompt on one image, and order what it says: the first one first. */
   answer(decode: Decode, asked: Tokens, place: Geometry): Promise<Answer[]>;
 }
 

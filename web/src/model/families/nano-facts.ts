@@ -20,17 +20,17 @@ const RIM = 2; // cells around the grid, so that every step stays inside
 const FIRST = RIM + 1;
 const FAR = 1e6;
 
-/** A photo in a mask's cells, and one of them. */
+/** An image in a mask's cells, and one of them. */
 export interface Grid {
   side: number; // m
-  height: number; // of the cells that the photo fills
+  height: number; // of the cells that the image fills
   width: number;
   x: number; // the click's cell
   y: number;
   threshold: number;
 }
 
-/** The photo in a mask's cells, and a click's. */
+/** The image in a mask's cells, and a click's. */
 export function gridOf([x, y]: ArrayLike<number> & Iterable<number>, place: Geometry, spec: Spec) {
   const side = spec.mask_side;
   const [height, width] = filledCells(place, side);
@@ -198,9 +198,9 @@ function measured(
   plane: Float32Array,
   side: number,
   threshold: number,
-  filled = { height: side, width: side }, // by the photo
+  filled = { height: side, width: side }, // by the image
 ): Depths {
-  const wide = side + 2 + 2 * RIM; // the photo's border counts as the mask's end
+  const wide = side + 2 + 2 * RIM; // the image's border counts as the mask's end
   const depth = begun(wide);
   const inside: number[] = [];
   for (let row = 0; row < filled.height; row++) {
@@ -230,7 +230,7 @@ function begun(wide: number): Float32Array {
   return depth;
 }
 
-/** The shortest way to a cell through the neighbours before it (sign 1) or behind it (-1). */
+/** The shortest way to a cell through the neighbors before it (sign 1) or behind it (-1). */
 function relax(depth: Float32Array, at: number, wide: number, sign: 1 | -1): void {
   const row = at - sign * wide;
   const far = row - sign * wide;

@@ -1,4 +1,4 @@
-/** What the encoder saw in one photo, as the page keeps it and as the server sends it. */
+/** What the encoder saw in one image, as the page keeps it and as the server sends it. */
 
 import type { Geometry, Size } from "./geometry";
 
@@ -8,7 +8,7 @@ export interface Map3 {
   data: Float32Array;
 }
 
-export interface Embedding {
+export interface Features {
   geometry: Geometry;
   model: string;
   modelHash: string;
@@ -29,9 +29,9 @@ interface Header {
 /**
  * The server's bytes: uint32 length, JSON header, then the maps one after the other.
  *
- * Throws when the bytes are no whole embedding.
+ * Throws when the bytes are no whole features.
  */
-export function readEmbedding(bytes: ArrayBuffer): Embedding {
+export function readFeatures(bytes: ArrayBuffer): Features {
   const broken = (why: string) =>
     new Error(`The image embedding is invalid: ${why}. Encode the image again.`);
   if (bytes.byteLength < 4) throw broken(`${bytes.byteLength} bytes`);

@@ -1,4 +1,4 @@
-/** What of a photo is looked at, and the model that sees it. */
+/** What of an image is looked at, and the model that sees it. */
 
 import type { Model } from "../model/client";
 import { AS_IT_COMES, StoreError } from "../store/store";
@@ -16,17 +16,17 @@ const REPLACED =
   "the masks still " +
   "fit, and mark the image as done (D).";
 
-/** What an editor looks at: a page of the photo's file, in a channel or as it comes. */
+/** What an editor channels at: a page of the image's file, in a channel or as it comes. */
 export interface Sight {
   planes: Planes;
   page: number;
   channel: Channel;
   key: string; // the model's name for these pixels
-  asked: Plane; // what the store is asked for
+  request: Plane; // what the store is asked for
 }
 
 /** The channel that this tab looked at last, which a reload does not forget. */
-export const lastLook = {
+export const lastChannel = {
   read(): Pick<Sight, "channel"> | null {
     const kept = sessionStorage.getItem(LOOK);
     return kept === null ? null : { channel: JSON.parse(kept) as Channel };
@@ -36,31 +36,31 @@ export const lastLook = {
   },
 };
 
-/** Where a photo is opened: at a page (null: its first), in the channel that was shown before. */
+/** Where an image is opened: at a page (null: its first), in the channel that was shown before. */
 export function sightOf(
   image: string,
   planes: Planes,
   page: number | null,
   before: Pick<Sight, "channel"> | null,
 ): Sight {
-  const there = planes.pages.some((one) => one.page === page);
+  const hasPage = planes.pages.some((one) => one.page === page);
   const wanted = before?.channel ?? null;
-  const channel = wanted !== null && isThere(wanted, planes) ? wanted : null;
-  const at = there ? page! : planes.first;
+  const channel = wanted !== null && hasChannel(wanted, planes) ? wanted : null;
+  const at = hasPage ? page! : planes.first;
   const first = at === planes.first && channel === null;
   const key = first ? image : `${image}#${at}#${channel ?? ""}`;
-  return { planes, page: at, channel, key, asked: first ? AS_IT_COMES : { page: at, channel } };
+  return { planes, page: at, channel, key, request: first ? AS_IT_COMES : { page: at, channel } };
 }
 
-function isThere(channel: number | string, planes: Planes): boolean {
+function hasChannel(channel: number | string, planes: Planes): boolean {
   if (typeof channel === "string") return fits(channel, mixable(planes));
   return channel < planes.channels.length;
 }
 
-/** Which file each photo was when it was opened last. */
+/** Which file each image was when it was opened last. */
 const files = new WeakMap<Session, Map<string, string>>();
 
-/** A photo is opened: if its file was replaced, model and masks know another. */
+/** An image is opened: if its file was replaced, model and masks know another. */
 export function meetFile(session: Session, image: string, { file, replaced }: Planes): void {
   const known = files.get(session) ?? new Map<string, string>();
   files.set(session, known);
@@ -87,34 +87,34 @@ export async function turnPage(session: Session, step: number): Promise<void> {
   else session.say(step > 0 ? "This is the last page." : "This is the first page.");
 }
 
-/** Show the next channel; after the last one the photo as it comes, where it has such a look. */
+/** Show the next channel; after the last one the image as it comes, where it has such a look. */
 export async function turnChannel(session: Session, step: number): Promise<void> {
   const { editor } = session;
   if (!editor) return;
   const { planes, channel } = editor.sight;
-  const looks = looksAt(editor.sight);
-  if (looks.length < 2) return session.say("This image has only one channel.");
-  const place = looks.indexOf(planes.colors ? channel : (channel ?? 0));
-  await session.showChannel(looks[(place + step + looks.length) % looks.length]);
+  const channels = channelsOf(editor.sight);
+  if (channels.length < 2) return session.say("This image has only one channel.");
+  const place = channels.indexOf(planes.colors ? channel : (channel ?? 0));
+  await session.showChannel(channels[(place + step + channels.length) % channels.length]);
 }
 
-/** The looks at a page: null for the photo's own colors, its channels, and several in one. */
-export function looksAt({ planes, channel }: Sight): Channel[] {
+/** The channels at a page: null for the image's own colors, its channels, and several in one. */
+export function channelsOf({ planes, channel }: Sight): Channel[] {
   const own = [...(planes.colors ? [null] : []), ...planes.channels.keys()];
   const count = mixable(planes);
   if (!count) return own;
   return [...own, typeof channel === "string" ? channel : compositeToQuery(firstComposite(count))];
 }
 
-/** Let the model see the photo, then the next one. */
-export async function see(session: Session, editor: Editor): Promise<void> {
+/** Let the model see the image, then the next one. */
+export async function encodeImage(session: Session, editor: Editor): Promise<void> {
   const model = session.model();
   if (!model) return;
   try {
     const { entry, sight } = editor;
-    await embed(session, model, entry.id, sight.asked, sight.key);
-    editor.seen = true;
-    if (!isEmpty(editor.draft)) void editor.look();
+    await embed(session, model, entry.id, sight.request, sight.key);
+    editor.encoded = true;
+    if (!isEmpty(editor.draft)) void editor.update();
     session.changed();
     if (editor !== session.editor) return;
     if (wantsProposals(session, editor)) await everything(session);
@@ -123,13 +123,13 @@ export async function see(session: Session, editor: Editor): Promise<void> {
     if (next) await embed(session, model, next.id, AS_IT_COMES, next.id).catch(() => null);
   } catch (error) {
     if (editor !== session.editor) return;
-    const again = { title: "Try again", run: () => void see(session, editor) };
+    const again = { title: "Try again", run: () => void encodeImage(session, editor) };
     session.say(`The image could not be encoded. ${(error as Error).message}`, [again]);
   }
 }
 
-/** Whether work on a photo begins with proposals: in a way of working that does so, where nobody
- * has made or rejected a mask, taken proposals back, nor finished the photo. */
+/** Whether work on an image begins with proposals: in a way of working that does so, where nobody
+ * has made or rejected a mask, taken proposals back, nor finished the image. */
 export function wantsProposals({ images, project }: Session, editor: Editor): boolean {
   const status = images.find(({ id }) => id === editor.entry.id)?.status;
   const fresh = !editor.state.masks.length && status !== "done" && !hadProposals(editor.work);
@@ -138,13 +138,13 @@ export function wantsProposals({ images, project }: Session, editor: Editor): bo
 
 function embed(session: Session, model: Model, image: string, plane: Plane, key: string) {
   const { store } = session;
-  return model.embed(
+  return model.encode(
     key,
     () => store.pixels(image, plane),
     async () => {
       for (let attempt = 0; ; attempt++) {
         try {
-          return await store.embedding(image, plane);
+          return await store.features(image, plane);
         } catch (error) {
           const busy = error instanceof StoreError && error.kind === "busy";
           if (!busy || attempt > 8) throw error;

@@ -1,10 +1,10 @@
-/** The photo as tiles at halving sizes, so that any zoom draws about one screen of pixels. */
+/** The image as tiles at halving sizes, so that any zoom draws about one screen of pixels. */
 
 import type { Size } from "../model/geometry";
 import type { View } from "./view";
 
 const TILE = 1024;
-const SMOOTH = 4; // screen pixels of one of the photo up to which it is drawn smoothly
+const SMOOTH = 4; // screen pixels of one of the image up to which it is drawn smoothly
 const MOST_PIXELS = 268_000_000; // of a bitmap in Chromium
 
 interface Tile {
@@ -14,18 +14,18 @@ interface Tile {
 }
 
 interface Level {
-  factor: number; // photo pixels of one of its pixels
+  factor: number; // image pixels of one of its pixels
   tiles: Tile[];
 }
 
-export class Photo {
+export class TiledImage {
   private constructor(
     readonly hw: Size,
     private readonly levels: Level[],
   ) {}
 
-  /** Decode a photo. Throws with a text for the user. */
-  static async open(blob: Blob): Promise<Photo> {
+  /** Decode an image. Throws with a text for the user. */
+  static async open(blob: Blob): Promise<TiledImage> {
     const options: ImageBitmapOptions = { imageOrientation: "from-image" };
     let bitmap: ImageBitmap = await createImageBitmap(blob, options).catch(() => {
       throw new Error(
@@ -49,7 +49,7 @@ export class Photo {
       bitmap = smaller;
     }
     bitmap.close();
-    return new Photo(hw, levels);
+    return new TiledImage(hw, levels);
   }
 
   draw(context: CanvasRenderingContext2D, view: View, ratio: number): void {
@@ -66,8 +66,8 @@ export class Photo {
       const farY = Math.min(height, (y + bitmap.height) * factor);
       const right = Math.round((view.x + farX * view.scale) * ratio);
       const bottom = Math.round((view.y + farY * view.scaleY) * ratio);
-      const seen = right > 0 && bottom > 0 && left < context.canvas.width;
-      if (!seen || top >= context.canvas.height) continue;
+      const visible = right > 0 && bottom > 0 && left < context.canvas.width;
+      if (!visible || top >= context.canvas.height) continue;
       context.drawImage(bitmap, left, top, right - left, bottom - top);
     }
   }

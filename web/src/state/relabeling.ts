@@ -7,14 +7,14 @@ import type { Session } from "./session";
 export async function renameLabel(session: Session, name: string, to: string): Promise<void> {
   await sent(session);
   await session.labels.change(name, { to });
-  await relabelled(session, name, to, false);
+  await relabel(session, name, to, false);
 }
 
 /** Delete a name; its masks become nameless, or go too. */
 export async function deleteLabel(session: Session, name: string, masks: LabelFate): Promise<void> {
   await sent(session);
   await session.labels.delete(name, masks);
-  await relabelled(session, name, null, masks === "delete");
+  await relabel(session, name, null, masks === "delete");
 }
 
 async function sent(session: Session): Promise<void> {
@@ -26,7 +26,7 @@ async function sent(session: Session): Promise<void> {
     );
 }
 
-async function relabelled(session: Session, old: string, to: string | null, gone: boolean) {
+async function relabel(session: Session, old: string, to: string | null, gone: boolean) {
   const { editor, outbox, store } = session;
   if (editor) {
     outbox.learnAll(await store.records(editor.entry.id));

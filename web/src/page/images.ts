@@ -1,13 +1,13 @@
-/** The dialog of the photos: small pictures, found by name and by how far they are. */
+/** The dialog of the images: small images, found by name and by how far they are. */
 
-import { lookIntoFolder } from "../state/folder";
+import { scanFolder } from "../state/folder";
 import type { Session } from "../state/session";
 import { hasMasks } from "../state/session";
 import type { ImageEntry } from "../store/store";
 import { dialog } from "./dialogs";
 import { h, icon } from "./dom";
 
-const LISTED = 500; // photos in the list at once
+const LISTED = 500; // images in the list at once
 
 type Holds = (image: ImageEntry, gone: ReadonlySet<string>) => boolean;
 
@@ -19,7 +19,7 @@ const STATES: [title: string, holds: Holds][] = [
   ["Missing from the folder", (image, gone) => gone.has(image.id)],
 ];
 
-export function photosDialog(session: Session): void {
+export function imagesDialog(session: Session): void {
   const find = h("input", {
     class: "label",
     type: "text",
@@ -40,8 +40,8 @@ export function photosDialog(session: Session): void {
     state.value = value || "0";
     if (state.selectedIndex < 0) state.value = "0";
   };
-  const list = h("div", { class: "photo-list" });
-  const element = dialog("Images", h("div", { class: "photo-find" }, find, state), list);
+  const list = h("div", { class: "image-list" });
+  const element = dialog("Images", h("div", { class: "image-find" }, find, state), list);
   const small = thumbnails(session, list);
   element.addEventListener("close", () => small.disconnect());
   const open = (image: ImageEntry) => {
@@ -67,7 +67,7 @@ export function photosDialog(session: Session): void {
     list.replaceChildren(
       more(first, "before"),
       ...shown.map((image) =>
-        photoLine(image, image === all[here], session.gone.has(image.id), () => open(image)),
+        imageLine(image, image === all[here], session.gone.has(image.id), () => open(image)),
       ),
       more(all.length - first - shown.length, "after"),
       all.length ? "" : h("p", { class: "dim small" }, "No matching images."),
@@ -86,14 +86,14 @@ export function photosDialog(session: Session): void {
   count();
   draw();
   const before = session.images;
-  void lookIntoFolder(session).then(() => {
+  void scanFolder(session).then(() => {
     if (!element.open || (session.images === before && !session.gone.size)) return;
     count();
     draw();
   });
 }
 
-/** Fetches the small pictures of the lines that come into sight. */
+/** Fetches the small images of the lines that come into sight. */
 function thumbnails(session: Session, list: HTMLElement): IntersectionObserver {
   const observer = new IntersectionObserver(
     (entries) => {
@@ -109,17 +109,17 @@ function thumbnails(session: Session, list: HTMLElement): IntersectionObserver {
 }
 
 async function fetchOne(session: Session, line: HTMLElement): Promise<void> {
-  const picture = line.querySelector("img")!;
+  const image = line.querySelector("img")!;
   try {
     const url = URL.createObjectURL(await session.store.thumbnail(line.dataset.image!));
-    picture.addEventListener("load", () => URL.revokeObjectURL(url));
-    picture.src = url;
+    image.addEventListener("load", () => URL.revokeObjectURL(url));
+    image.src = url;
   } catch {
-    picture.dataset.absent = "true"; // the photo itself says why when it is opened
+    image.dataset.absent = "true"; // the image itself says why when it is opened
   }
 }
 
-function photoLine(
+function imageLine(
   image: ImageEntry,
   current: boolean,
   gone: boolean,
@@ -130,7 +130,7 @@ function photoLine(
   return h(
     "button",
     {
-      class: "photo-line",
+      class: "image-line",
       type: "button",
       "aria-current": current ? "true" : null,
       "data-image": image.id,

@@ -1,19 +1,19 @@
-/** The frames of a video as pictures: fetched once, the latest ones kept. */
+/** The frames of a video as images: fetched once, the latest ones kept. */
 
-import { Photo } from "../canvas/photo";
+import { TiledImage } from "../canvas/tiled_image";
 
-const MOST_PIXELS = 64e6; // of the pictures that are kept
+const MOST_PIXELS = 64e6; // of the images that are kept
 const MOST = 48;
 
-export class Pictures {
+export class FrameCache {
   private readonly held = new Set<number>(); // on the screen: they are not let go of
-  private readonly kept = new Map<number, Promise<Photo>>(); // the one asked for last: last
+  private readonly kept = new Map<number, Promise<TiledImage>>(); // the one asked for last: last
   private size = 1; // pixels of a frame
 
   constructor(private readonly fetch: (frame: number) => Promise<Blob>) {}
 
   /** A frame; null where `stale` says that nobody waits for it any more. */
-  async get(frame: number, stale: () => boolean = () => false): Promise<Photo | null> {
+  async get(frame: number, stale: () => boolean = () => false): Promise<TiledImage | null> {
     await Promise.resolve();
     if (stale()) return null;
     return this.expect(frame);
@@ -26,7 +26,7 @@ export class Pictures {
   }
 
   /** Begin to fetch a frame. */
-  expect(frame: number): Promise<Photo> {
+  expect(frame: number): Promise<TiledImage> {
     const known = this.kept.get(frame) ?? this.open(frame);
     this.kept.delete(frame);
     this.kept.set(frame, known);
@@ -35,12 +35,12 @@ export class Pictures {
   }
 
   close(): void {
-    for (const photo of this.kept.values()) void photo.then((one) => one.close()).catch(() => null);
+    for (const image of this.kept.values()) void image.then((one) => one.close()).catch(() => null);
     this.kept.clear();
   }
 
-  private open(frame: number): Promise<Photo> {
-    const coming = this.fetch(frame).then((blob) => Photo.open(blob));
+  private open(frame: number): Promise<TiledImage> {
+    const coming = this.fetch(frame).then((blob) => TiledImage.open(blob));
     coming.then(
       ({ hw }) => (this.size = hw[0] * hw[1]),
       () => this.kept.delete(frame), // it is asked for again
@@ -50,11 +50,11 @@ export class Pictures {
 
   private letGo(): void {
     const most = Math.max(4, Math.min(MOST, MOST_PIXELS / this.size));
-    for (const [frame, photo] of this.kept) {
+    for (const [frame, image] of this.kept) {
       if (this.kept.size <= most) return;
       if (this.held.has(frame)) continue;
       this.kept.delete(frame);
-      void photo.then((one) => one.close()).catch(() => null);
+      void image.then((one) => one.close()).catch(() => null);
     }
   }
 }

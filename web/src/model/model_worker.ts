@@ -11,7 +11,7 @@ interface Waiting {
 }
 
 /** One worker and the questions that it has not answered yet. */
-export class Asked {
+export class ModelWorker {
   private readonly worker = new Worker(new URL("./worker.ts", import.meta.url), {
     type: "module",
   });
