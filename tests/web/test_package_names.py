@@ -38,7 +38,8 @@ def test_names_are_those_that_python_suggests(page: Any) -> None:
         const answers = [];
         let unasked;
         for (const prompt of [{", ".join(PROMPTS)}]) {{
-            const {{ masks }} = await features.segment(prompt, {{ refineEdges: false, zoom: false }});
+            const fast = {{ refineEdges: false, zoom: false }};
+            const {{ masks }} = await features.segment(prompt, fast);
             unasked ??= {FETCHED};
             const told = [];
             for (const names of {json.dumps(CHOICES)}) {{
@@ -82,7 +83,8 @@ def test_what_cannot_be_named_is_said_and_an_empty_mask_has_no_name(page: Any) -
         page,
         f"""
         const features = await model.encode(image);
-        const {{ masks }} = await features.segment({PROMPTS[0]}, {{ refineEdges: false, zoom: false }});
+        const fast = {{ refineEdges: false, zoom: false }};
+        const {{ masks }} = await features.segment({PROMPTS[0]}, fast);
         const said = (asked) => asked.then(() => "an answer", String);
         return [
             {", ".join(f"await said(features.suggestNames({asked}))" for asked in REFUSED)},
