@@ -3,8 +3,7 @@ import { readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 import ts from "typescript";
-import { defineConfig } from "vite";
-import type { Plugin } from "vite";
+import { defineConfig, type Plugin } from "vite";
 
 const dist = join(import.meta.dirname, "../node_modules/onnxruntime-web/dist");
 const out = "package/lib";

@@ -4,8 +4,7 @@ import "./style.css";
 
 import { View } from "./canvas/view";
 import { Model } from "./model/client";
-import { readFeatures } from "./model/features";
-import type { Features } from "./model/features";
+import { readFeatures, type Features } from "./model/features";
 import { showApp } from "./page/app";
 import { goOn } from "./page/commands";
 import { showSignIn } from "./page/signin";
@@ -20,8 +19,7 @@ import { Database } from "./store/database";
 import { LocalStore } from "./store/local";
 import { PageNamer, ServerNamer } from "./store/namer";
 import { Server, ServerStore, takeToken } from "./store/server";
-import { StoreError } from "./store/store";
-import type { Project, Store } from "./store/store";
+import { StoreError, type Project, type Store } from "./store/store";
 import { Videos } from "./store/videos";
 import { Volumes } from "./store/volumes";
 

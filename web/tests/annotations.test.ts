@@ -2,8 +2,7 @@ import "fake-indexeddb/auto";
 
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 
-import { nthColor } from "../src/canvas/colors";
-import type { Rgb } from "../src/canvas/colors";
+import { nthColor, type Rgb } from "../src/canvas/colors";
 import { archive } from "../src/export/archive";
 import { readAnnotations } from "../src/export/reading";
 import { zipOf } from "../src/export/zip";
@@ -14,8 +13,7 @@ import { Expiry, SHOWN_MS } from "../src/page/expiry";
 import { summary } from "../src/state/importing";
 import { twinOf } from "../src/state/keeping";
 import type { Message } from "../src/state/session";
-import { NO_DRAFT } from "../src/state/work";
-import type { Draft, Mask } from "../src/state/work";
+import { NO_DRAFT, type Draft, type Mask } from "../src/state/work";
 import { Database } from "../src/store/database";
 import { LocalStore } from "../src/store/local";
 import type { ExportWish, ImageEntry } from "../src/store/store";

@@ -3,8 +3,7 @@
 import { expect, test } from "vitest";
 
 import { emptyPatch, rleToPatch } from "../src/masks/patch";
-import { cocoToRle } from "../src/masks/rle";
-import type { CocoRle } from "../src/masks/rle";
+import { cocoToRle, type CocoRle } from "../src/masks/rle";
 import {
   closerWindow,
   isClear,
@@ -15,8 +14,7 @@ import {
   promptInWindow,
 } from "../src/model/closer";
 import type { Window } from "../src/model/closer";
-import { geometryOf } from "../src/model/geometry";
-import type { BoxXyxy, Size } from "../src/model/geometry";
+import { geometryOf, type BoxXyxy, type Size } from "../src/model/geometry";
 import { patchToModel } from "../src/model/logits";
 import type { Spec } from "../src/model/manifest";
 import type { Prompt } from "../src/model/prompts";

@@ -3,15 +3,12 @@
 import { expect, test } from "vitest";
 
 import { patchArea, patchHas, patchToRle, rleToPatch } from "../src/masks/patch";
-import { cocoToRle, rleIou } from "../src/masks/rle";
-import type { CocoRle } from "../src/masks/rle";
+import { cocoToRle, rleIou, type CocoRle } from "../src/masks/rle";
 import { WINDOW, windowAround, windowLogits } from "../src/model/edge_window";
 import { windowImage, windowPrompt } from "../src/model/edge_window";
 import { withoutCrumbs } from "../src/model/crumbs";
-import { LONGEST, enlarged, refined } from "../src/model/edges";
-import type { EdgeNetwork } from "../src/model/edges";
-import { geometryOf, reduced } from "../src/model/geometry";
-import type { BoxXyxy, Size } from "../src/model/geometry";
+import { LONGEST, enlarged, refined, type EdgeNetwork } from "../src/model/edges";
+import { geometryOf, reduced, type BoxXyxy, type Size } from "../src/model/geometry";
 import type { Spec } from "../src/model/manifest";
 import type { Prompt } from "../src/model/prompts";
 import { USUAL } from "../src/model/region_size";

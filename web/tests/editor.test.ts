@@ -2,21 +2,17 @@ import "fake-indexeddb/auto";
 
 import { describe, expect, test, vi } from "vitest";
 
-import { patchArea, patchToRle } from "../src/masks/patch";
-import type { Patch } from "../src/masks/patch";
+import { patchArea, patchToRle, type Patch } from "../src/masks/patch";
 import type { Prompt } from "../src/model/prompts";
 import { Asking } from "../src/state/asking";
-import { Editor } from "../src/state/editor";
-import type { EditorHost } from "../src/state/editor";
+import { Editor, type EditorHost } from "../src/state/editor";
 import type { Message, Session } from "../src/state/session";
 import type { Sight } from "../src/state/encoding";
 import { mended } from "../src/state/mending";
 import { selectAll } from "../src/state/selecting";
-import { NO_DRAFT, Work, activeLabel } from "../src/state/work";
-import type { Mask } from "../src/state/work";
-import { ONE_PLANE } from "../src/store/store";
+import { NO_DRAFT, Work, activeLabel, type Mask } from "../src/state/work";
+import { ONE_PLANE, type ImageEntry } from "../src/store/store";
 import type { Conflict } from "../src/store/outbox";
-import type { ImageEntry } from "../src/store/store";
 
 const HW: [number, number] = [20, 30];
 

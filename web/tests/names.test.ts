@@ -5,15 +5,13 @@ import { readFile } from "node:fs/promises";
 import { describe, expect, test, vi } from "vitest";
 
 import { patchToRle } from "../src/masks/patch";
-import { cocoToRle } from "../src/masks/rle";
-import type { CocoRle, Rle } from "../src/masks/rle";
+import { cocoToRle, type CocoRle, type Rle } from "../src/masks/rle";
 import type { Model } from "../src/model/client";
 import { closeUp } from "../src/model/close_up";
 import type { Size } from "../src/model/geometry";
 import { NameTable, readTable } from "../src/model/name_table";
 import { readNpz } from "../src/model/npz";
-import { rowsIn } from "../src/model/resample";
-import type { Pixels } from "../src/model/resample";
+import { rowsIn, type Pixels } from "../src/model/resample";
 import { editDistance, likeness, plainWord } from "../src/model/spelling";
 import { PageNamer } from "../src/store/namer";
 import closeUps from "./fixtures/closeUps.json";

@@ -4,8 +4,7 @@ import { patchToRle } from "../src/masks/patch";
 import { shownMasks } from "../src/state/everything";
 import { Naming } from "../src/state/naming";
 import type { Session } from "../src/state/session";
-import { NO_DRAFT, forNext, isGuess, labelFields } from "../src/state/work";
-import type { Mask, State } from "../src/state/work";
+import { NO_DRAFT, forNext, isGuess, labelFields, type Mask, type State } from "../src/state/work";
 import type { NameWish, Named, Namer } from "../src/store/namer";
 import { StoreError } from "../src/store/store";
 

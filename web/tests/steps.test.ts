@@ -12,8 +12,7 @@ import { USUAL } from "../src/model/region_size";
 import { answersTo } from "../src/model/segment";
 import { addsNegatives, clickSteps } from "../src/model/steps";
 import { Drafting } from "../src/state/drafting";
-import { NO_DRAFT } from "../src/state/work";
-import type { Draft } from "../src/state/work";
+import { NO_DRAFT, type Draft } from "../src/state/work";
 import steps from "./fixtures/steps.json";
 
 test.each(steps)("$labels after $answered, alone: $alone", (one) => {

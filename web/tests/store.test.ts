@@ -9,13 +9,11 @@ import { fillRings } from "../src/masks/outline";
 import { patchArea } from "../src/masks/patch";
 import { zipOf } from "../src/export/zip";
 import { hadProposals, resume, rowOf } from "../src/state/proposing";
-import { Work, NO_DRAFT, difference } from "../src/state/work";
-import type { Mask } from "../src/state/work";
+import { Work, NO_DRAFT, difference, type Mask } from "../src/state/work";
 import { Database } from "../src/store/database";
 import { LocalStore } from "../src/store/local";
 import { Server, ServerStore } from "../src/store/server";
-import { Outbox } from "../src/store/outbox";
-import type { Conflict, Standing } from "../src/store/outbox";
+import { Outbox, type Conflict, type Standing } from "../src/store/outbox";
 import { StoreError } from "../src/store/store";
 import type { Draft, ImageEntry, SavedRecord, Saving, Store } from "../src/store/store";
 

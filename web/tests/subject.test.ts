@@ -3,8 +3,7 @@
 import { expect, test } from "vitest";
 
 import { patchToRle, rleToPatch } from "../src/masks/patch";
-import { cocoToRle, rleToCoco } from "../src/masks/rle";
-import type { CocoRle } from "../src/masks/rle";
+import { cocoToRle, rleToCoco, type CocoRle } from "../src/masks/rle";
 import type { Size } from "../src/model/geometry";
 import { patchShares } from "../src/model/logits";
 import { agreement, bestOf, subjectMap, subjectPrompts } from "../src/model/subject";

@@ -2,10 +2,8 @@ import { describe, expect, test } from "vitest";
 
 import { View } from "../src/canvas/view";
 import { VideoWork } from "../src/state/videowork";
-import { promptOf } from "../src/state/said";
-import type { Said } from "../src/state/said";
-import { Tracks } from "../src/state/tracks";
-import type { Found, ObjectState, Stretch } from "../src/state/tracks";
+import { promptOf, type Said } from "../src/state/said";
+import { Tracks, type Found, type ObjectState, type Stretch } from "../src/state/tracks";
 import { frameAt, isVideo, lineOf, secondsOf } from "../src/store/videos";
 import type { Line, Prompt, VideoFacts, Videos } from "../src/store/videos";
 

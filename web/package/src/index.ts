@@ -1,15 +1,12 @@
 /** The JavaScript API of anymask: images and prompts to masks. The model runs in two workers. */
 
 import { cocoToRle, rleArea } from "../../src/masks/rle";
-import { patchToRle, rleToPatch } from "../../src/masks/patch";
-import type { Patch } from "../../src/masks/patch";
+import { patchToRle, rleToPatch, type Patch } from "../../src/masks/patch";
 import { Model } from "../../src/model/client";
 import { checkChannels } from "../../src/model/manifest";
-import { refusal } from "../../src/model/prompts";
-import { parseRegionSize } from "../../src/model/region_size";
-import type { LeastAreas } from "../../src/model/region_size";
+import { refusal, type Prompt as Asked } from "../../src/model/prompts";
+import { parseRegionSize, type LeastAreas } from "../../src/model/region_size";
 import type { Click } from "../../src/model/negative_clicks";
-import type { Prompt as Asked } from "../../src/model/prompts";
 import type { Previous } from "../../src/model/steps";
 import { cutOut } from "./cutout";
 import { checkKeys, isNumbers, wrong } from "./keys";

@@ -1,9 +1,7 @@
 /** A window of pixels -> a mask over the whole image, as arrays, images and outlines. */
 
-import { patchArea, patchHas } from "../../src/masks/patch";
-import type { Patch } from "../../src/masks/patch";
-import { simplified, tracePatch, withoutStairs } from "../../src/masks/outline";
-import type { Ring } from "../../src/masks/outline";
+import { patchArea, patchHas, type Patch } from "../../src/masks/patch";
+import { simplified, tracePatch, withoutStairs, type Ring } from "../../src/masks/outline";
 import { isNumbers, wrong } from "./keys";
 import type { Box, Color, Mask, Outline, XY } from "./types";
 

@@ -9,10 +9,8 @@
 import type { Size } from "../model/geometry";
 import type { Mask } from "../state/work";
 import { rleHas, rleRuns } from "../masks/rle";
-import { maskColor, packed } from "./colors";
-import type { Palette } from "./colors";
-import { samples } from "./view";
-import type { View } from "./view";
+import { maskColor, packed, type Palette } from "./colors";
+import { samples, type View } from "./view";
 
 export interface Layers {
   masks: boolean;

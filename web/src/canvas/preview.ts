@@ -1,8 +1,7 @@
 /** The mask under the pointer, on a canvas of its own: a hover changes its box and nothing else. */
 
 import type { Patch } from "../masks/patch";
-import { paintPatch } from "./shapes";
-import type { Paint } from "./shapes";
+import { paintPatch, type Paint } from "./shapes";
 import type { View } from "./view";
 
 export class PreviewLayer {

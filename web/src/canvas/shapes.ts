@@ -5,10 +5,8 @@ import type { Ring } from "../masks/outline";
 import type { XY } from "../model/geometry";
 import type { Simple } from "../masks/simplify";
 import type { Click } from "../model/negative_clicks";
-import { packed } from "./colors";
-import type { Rgb } from "./colors";
-import { samples } from "./view";
-import type { View } from "./view";
+import { packed, type Rgb } from "./colors";
+import { samples, type View } from "./view";
 
 const ACCENT = [61, 139, 255] as const;
 export const UNNAMED = [214, 220, 228] as const; // no class has this color

@@ -1,17 +1,14 @@
 /** The image on the screen: four canvases, one above the other, and what points at them. */
 
-import { rleToPatch } from "../masks/patch";
-import type { Patch } from "../masks/patch";
+import { rleToPatch, type Patch } from "../masks/patch";
 import type { XY } from "../model/geometry";
 import type { Session, ToolName } from "../state/session";
 import type { Editor } from "../state/editor";
-import { activeLabel, isEmpty } from "../state/work";
-import type { Mask } from "../state/work";
+import { activeLabel, isEmpty, type Mask } from "../state/work";
 import { BrushTool, PolygonTool } from "../tools/drawing";
 import { PanTool, PickTool } from "../tools/choosing";
 import { BoxTool, LassoTool, PointTool } from "../tools/prompting";
-import { clipped } from "../tools/tool";
-import type { Bench, Pointed, Tool } from "../tools/tool";
+import { clipped, type Bench, type Pointed, type Tool } from "../tools/tool";
 import type { Rgb } from "./colors";
 import { Fingers } from "./fingers";
 import { drawGuides } from "./guides";

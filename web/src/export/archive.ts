@@ -1,12 +1,10 @@
 /** An export of the browser's own project: which images leave, in which splits and folders. */
 
-import { StoreError } from "../store/store";
-import type { ExportWish, ImageEntry } from "../store/store";
+import { StoreError, type ExportWish, type ImageEntry } from "../store/store";
 import { NAMELESS, cocoFile, labelPngs, labelmeFiles, sa1bFiles, yoloFiles } from "./files";
 import type { Part, Placed } from "./files";
 import { tableFile } from "./table";
-import { zipOf } from "./zip";
-import type { Entry } from "./zip";
+import { zipOf, type Entry } from "./zip";
 
 export const OWN_FORMATS = ["yolo", "coco", "labelme-polygon", "sa1b", "label-png", "csv"];
 const NO_CLASSES = ["csv", "label-png", "sa1b"]; // formats with none, or an empty one

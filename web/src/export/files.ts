@@ -1,7 +1,6 @@
 /** The work as files: COCO with run lengths, YOLO, labelme, SA-1B records, label images. */
 
-import { simplified, tracePatch, withoutStairs } from "../masks/outline";
-import type { Ring } from "../masks/outline";
+import { simplified, tracePatch, withoutStairs, type Ring } from "../masks/outline";
 import { rleToPatch } from "../masks/patch";
 import { cocoToRle, rleRuns } from "../masks/rle";
 import type { ImageEntry, SavedRecord } from "../store/store";

@@ -1,10 +1,8 @@
 /** Annotations of COCO and YOLO files, or of a ZIP with them: what the browser imports. */
 
-import { fillRings } from "../masks/outline";
-import type { Ring } from "../masks/outline";
+import { fillRings, type Ring } from "../masks/outline";
 import { patchToRle } from "../masks/patch";
-import { cocoToRle } from "../masks/rle";
-import type { CocoRle, Rle } from "../masks/rle";
+import { cocoToRle, type CocoRle, type Rle } from "../masks/rle";
 import { readZip } from "../model/unzip";
 import { NAMELESS } from "./files";
 

@@ -1,11 +1,8 @@
 /** The work as a table: a row of measurements a mask (`masks/measure.py`), as CSV. */
 
-import { ringArea, simplified, tracePatch, withoutStairs } from "../masks/outline";
-import type { Ring } from "../masks/outline";
-import type { Patch } from "../masks/patch";
-import { rleToPatch } from "../masks/patch";
-import { cocoToRle } from "../masks/rle";
-import type { Rle } from "../masks/rle";
+import { ringArea, simplified, tracePatch, withoutStairs, type Ring } from "../masks/outline";
+import { rleToPatch, type Patch } from "../masks/patch";
+import { cocoToRle, type Rle } from "../masks/rle";
 import type { XY } from "../model/geometry";
 import type { Part } from "./files";
 import type { Entry } from "./zip";

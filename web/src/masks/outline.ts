@@ -5,8 +5,7 @@
  */
 
 import type { Size, XY } from "../model/geometry";
-import { emptyPatch } from "./patch";
-import type { Patch } from "./patch";
+import { emptyPatch, type Patch } from "./patch";
 
 export type Ring = readonly XY[];
 

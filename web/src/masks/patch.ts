@@ -5,8 +5,7 @@
  */
 
 import type { Size } from "../model/geometry";
-import { rleBox, rleRuns, runsToRle } from "./rle";
-import type { Rle } from "./rle";
+import { rleBox, rleRuns, runsToRle, type Rle } from "./rle";
 
 export interface Patch {
   hw: Size;

@@ -1,9 +1,7 @@
 /** A mask with fewer corners: its outlines simplified and filled again. */
 
-import { fillRings, ringArea, simplified, withoutStairs } from "./outline";
-import type { Ring } from "./outline";
-import { grown, patchArea } from "./patch";
-import type { Patch } from "./patch";
+import { fillRings, ringArea, simplified, withoutStairs, type Ring } from "./outline";
+import { grown, patchArea, type Patch } from "./patch";
 
 /** A mask, and the outlines that it was filled from. */
 export interface Simple {

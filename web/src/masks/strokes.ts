@@ -1,8 +1,7 @@
 /** Brush and eraser: discs along a line, painted into a mask's window. */
 
 import type { XY } from "../model/geometry";
-import { grown } from "./patch";
-import type { Patch } from "./patch";
+import { grown, type Patch } from "./patch";
 
 export interface Stroke {
   value: 0 | 1; // 1 paints, 0 erases

@@ -1,8 +1,7 @@
 /** Logits without small holes and islands (`clean_logits` of `masks/answer.py`). */
 
 import type { Geometry } from "./geometry";
-import { cellOf, pixelOf } from "./negative_clicks";
-import type { Click } from "./negative_clicks";
+import { cellOf, pixelOf, type Click } from "./negative_clicks";
 import { USUAL } from "./region_size";
 import { largestOf, regions, sizesOf } from "./regions";
 

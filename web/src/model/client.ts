@@ -2,12 +2,10 @@
 
 import type { Patch } from "../masks/patch";
 import type { Rle } from "../masks/rle";
-import { ModelWorker } from "./model_worker";
-import type { Progress } from "./model_worker";
+import { ModelWorker, type Progress } from "./model_worker";
 import { isClear } from "./closer";
 import type { Features } from "./features";
-import { gridSettings } from "./everything";
-import type { Proposals } from "./everything";
+import { gridSettings, type Proposals } from "./everything";
 import type { Tables } from "./families/family";
 import type { Granularity } from "./granularity";
 import { NAME_VECTORS, SUBJECT, TABLES, checkChannels, readJson, readManifest } from "./manifest";

@@ -5,13 +5,11 @@
  * lies beyond the image is gray and no object.
  */
 
-import { patchHas, rleToPatch } from "../masks/patch";
-import type { Patch } from "../masks/patch";
+import { patchHas, rleToPatch, type Patch } from "../masks/patch";
 import type { Rle } from "../masks/rle";
 import type { Window } from "./closer";
 import type { Size } from "./geometry";
-import { resized, roundEven } from "./resample";
-import type { ReadRows } from "./resample";
+import { resized, roundEven, type ReadRows } from "./resample";
 
 const SIDE = 248; // pixels of a close-up
 const CONTEXT = 1.8; // of the mask's longer side

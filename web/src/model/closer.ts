@@ -3,11 +3,9 @@
  * (`segment/pipeline.py`).
  */
 
-import { trimmed } from "../masks/patch";
-import type { Patch } from "../masks/patch";
+import { trimmed, type Patch } from "../masks/patch";
 import { tapsOf } from "./edge_window";
-import { scaleXy } from "./geometry";
-import type { BoxXyxy, Geometry, Size } from "./geometry";
+import { scaleXy, type BoxXyxy, type Geometry, type Size } from "./geometry";
 import type { CropRefinement } from "./manifest";
 import type { Prompt } from "./prompts";
 

@@ -1,7 +1,6 @@
 /** Masks without small holes and islands (`clean_except_clicked` of `segment/prediction.py`). */
 
-import { patchArea } from "../masks/patch";
-import type { Patch } from "../masks/patch";
+import { patchArea, type Patch } from "../masks/patch";
 import type { Size } from "./geometry";
 import type { Click } from "./negative_clicks";
 import type { LeastAreas } from "./region_size";

@@ -5,11 +5,9 @@
  * A window is a square of cells around the object; n of them a side, m the side of the logits.
  */
 
-import { filledCells, scaleXy } from "./geometry";
-import type { Geometry, XY } from "./geometry";
+import { filledCells, scaleXy, type Geometry, type XY } from "./geometry";
 import type { Prompt } from "./prompts";
-import { areaWeights, roundEven } from "./resample";
-import type { Pixels } from "./resample";
+import { areaWeights, roundEven, type Pixels } from "./resample";
 
 export const WINDOW = 256; // pixels of a window
 const [MARGIN, SHARE] = [4, 0.12]; // around the object: cells at least, of its longer side

@@ -3,8 +3,7 @@
  * a network of edges puts it (`segment/prediction.py`; a bundle without that network has none).
  */
 
-import { emptyPatch, trimmed } from "../masks/patch";
-import type { Patch } from "../masks/patch";
+import { emptyPatch, trimmed, type Patch } from "../masks/patch";
 import { withoutCrumbs } from "./crumbs";
 import {
   WINDOW,
@@ -16,14 +15,11 @@ import {
   windowPrompt,
 } from "./edge_window";
 import type { AxisMap, EdgeWindow } from "./edge_window";
-import { reduced, taps } from "./geometry";
-import type { Geometry, Size } from "./geometry";
+import { reduced, taps, type Geometry, type Size } from "./geometry";
 import { rowsOf } from "./logits";
 import type { Prompt } from "./prompts";
-import { scaledAreas } from "./region_size";
-import type { LeastAreas } from "./region_size";
-import { roundEven } from "./resample";
-import type { Pixels } from "./resample";
+import { scaledAreas, type LeastAreas } from "./region_size";
+import { roundEven, type Pixels } from "./resample";
 
 export const LONGEST = 2048; // pixels: larger images are looked at in this size
 

@@ -6,8 +6,7 @@
  */
 
 import { patchArea, patchToRle } from "../masks/patch";
-import { DUPLICATE, parted, withoutOverlaps } from "./arrangement";
-import type { CutMask } from "./arrangement";
+import { DUPLICATE, parted, withoutOverlaps, type CutMask } from "./arrangement";
 import { rleBox, rleToCoco } from "../masks/rle";
 import { withoutCrumbs } from "./crumbs";
 import type { Answer } from "./families/family";
@@ -15,8 +14,7 @@ import type { BoxXyxy, Geometry, Size } from "./geometry";
 import { cutLogits } from "./logits";
 import type { Manifest } from "./manifest";
 import type { Prompt } from "./prompts";
-import { USUAL } from "./region_size";
-import type { LeastAreas } from "./region_size";
+import { USUAL, type LeastAreas } from "./region_size";
 
 export interface GridSettings {
   pointsPerSide: number;

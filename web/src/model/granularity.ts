@@ -4,8 +4,7 @@
  */
 
 import type { Answer } from "./families/family";
-import { filledCells } from "./geometry";
-import type { Geometry } from "./geometry";
+import { filledCells, type Geometry } from "./geometry";
 
 /** "all": the model's own order; 0: the part ... 1: the whole. */
 export type Granularity = "all" | number;

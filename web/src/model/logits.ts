@@ -1,7 +1,6 @@
 /** From low-resolution logits to a mask's window of the image, and back for a start mask. */
 
-import type { Patch } from "../masks/patch";
-import { emptyPatch } from "../masks/patch";
+import { emptyPatch, type Patch } from "../masks/patch";
 import { REACH, operatorsOf, reduced, taps } from "./geometry";
 import type { AxisOperator, Geometry, Size } from "./geometry";
 import { areaWeights } from "./resample";

@@ -4,8 +4,7 @@
  */
 
 import { halvesToFloats } from "./features";
-import { readNpz } from "./npz";
-import type { NpyArray } from "./npz";
+import { readNpz, type NpyArray } from "./npz";
 import { editDistance, likeness, plainWord } from "./spelling";
 
 const NEAREST = 3; // names that an error offers

@@ -3,8 +3,7 @@
  * `masks/answer.py`), and masks whose clicked pixels are as the clicks say.
  */
 
-import { grown, patchHas } from "../masks/patch";
-import type { Patch } from "../masks/patch";
+import { grown, patchHas, type Patch } from "../masks/patch";
 import { REACH, filledCells, operatorsOf } from "./geometry";
 import type { AxisOperator, Geometry, XY } from "./geometry";
 import { regions } from "./regions";

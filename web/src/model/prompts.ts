@@ -2,8 +2,7 @@
 
 import type { Patch } from "../masks/patch";
 import { CORNERS, NO_POINT } from "./families/family";
-import { scaleXy } from "./geometry";
-import type { BoxXyxy, Geometry } from "./geometry";
+import { scaleXy, type BoxXyxy, type Geometry } from "./geometry";
 import type { Click } from "./negative_clicks";
 import { patchToModel } from "./logits";
 import type { Spec } from "./manifest";

@@ -8,8 +8,7 @@
  */
 
 import type { Window } from "./closer";
-import { geometryOf, paddedHw, taps } from "./geometry";
-import type { Geometry, Size } from "./geometry";
+import { geometryOf, paddedHw, taps, type Geometry, type Size } from "./geometry";
 import type { Spec } from "./manifest";
 
 /** For each new place: the first old pixel that counts, and the weights from there on. */

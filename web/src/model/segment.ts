@@ -5,13 +5,11 @@ import type { Answer, Decode, Family } from "./families/family";
 import { cleaned } from "./cleaning";
 import { withoutCrumbs } from "./crumbs";
 import type { Geometry } from "./geometry";
-import { cells, chosenFirst } from "./granularity";
-import type { Granularity } from "./granularity";
+import { cells, chosenFirst, type Granularity } from "./granularity";
 import { contradicted, heldTo, keepPrevious, obeyNegatives } from "./negative_clicks";
 import { cutLogits } from "./logits";
 import type { Spec } from "./manifest";
-import { tokensOf } from "./prompts";
-import type { Prompt } from "./prompts";
+import { tokensOf, type Prompt } from "./prompts";
 import type { LeastAreas } from "./region_size";
 import { addsNegatives, clickSteps } from "./steps";
 

@@ -8,8 +8,7 @@
  * h w the cells that the image fills, C channels of the map, D numbers of a cell.
  */
 
-import { patchArea, trimmed } from "../masks/patch";
-import type { Patch } from "../masks/patch";
+import { patchArea, trimmed, type Patch } from "../masks/patch";
 import type { Features } from "./features";
 import { deepestCell } from "./families/nano-facts";
 import { filledCells, reduced, taps } from "./geometry";
@@ -18,8 +17,7 @@ import { patchShares } from "./logits";
 import type { Prompt } from "./prompts";
 import { USUAL } from "./region_size";
 import { regions } from "./regions";
-import { shown } from "./segment";
-import type { Decoding, Shown } from "./segment";
+import { shown, type Decoding, type Shown } from "./segment";
 
 const LEVELS = [0.15, 0.25, 0.5, 0.7]; // of the map, for boxes
 const CLICKED = 0.5; // the level that also gets a click and a mask

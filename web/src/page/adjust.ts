@@ -1,7 +1,6 @@
 /** How image and masks are drawn: sliders, kept in this browser; nothing of it is exported. */
 
-import { PLAIN } from "../state/session";
-import type { DisplaySettings, Session } from "../state/session";
+import { PLAIN, type DisplaySettings, type Session } from "../state/session";
 import { h, link } from "./dom";
 import { pixelFields } from "./ruler";
 

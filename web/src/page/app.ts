@@ -2,8 +2,7 @@
 
 import { Stage } from "../canvas/stage";
 import type { View } from "../canvas/view";
-import { patchToRle } from "../masks/patch";
-import type { Patch } from "../masks/patch";
+import { patchToRle, type Patch } from "../masks/patch";
 import { rleToCoco } from "../masks/rle";
 import { closeConcepts, conceptOf } from "../state/concepts";
 import { everything } from "../state/everything";

@@ -12,8 +12,7 @@ import { judgePicked, resize, selectAll } from "../state/selecting";
 import { turnChannel, turnPage } from "../state/encoding";
 import type { Session, ToolName } from "../state/session";
 import type { Intent } from "../state/unfinished";
-import { isEmpty } from "../state/work";
-import type { Mask } from "../state/work";
+import { isEmpty, type Mask } from "../state/work";
 import { findDialog } from "./finding";
 
 export interface Command {

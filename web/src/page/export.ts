@@ -1,7 +1,6 @@
 /** The dialog of exports: format, which images, with them or not, splits. */
 
-import { StoreError } from "../store/store";
-import type { ExportWish } from "../store/store";
+import { StoreError, type ExportWish } from "../store/store";
 import { NAMELESS } from "../export/files";
 import type { Session } from "../state/session";
 import { dialog } from "./dialogs";

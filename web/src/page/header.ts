@@ -1,10 +1,8 @@
 /** The bar above the image: name and number of the image, navigation, whether work is saved. */
 
 import type { Session } from "../state/session";
-import { SILENT } from "../store/store";
-import type { Arm, Stage as Mode } from "../store/store";
-import { done, isFinished, reopen } from "./commands";
-import type { Pages } from "./commands";
+import { SILENT, type Arm, type Stage as Mode } from "../store/store";
+import { done, isFinished, reopen, type Pages } from "./commands";
 import { exportButton, fill, h, iconButton } from "./dom";
 
 const DONE =

@@ -1,8 +1,7 @@
 /** The dialog of the images: small images, found by name and by how far they are. */
 
 import { scanFolder } from "../state/folder";
-import type { Session } from "../state/session";
-import { hasMasks } from "../state/session";
+import { hasMasks, type Session } from "../state/session";
 import type { ImageEntry } from "../store/store";
 import { dialog } from "./dialogs";
 import { h, icon } from "./dom";

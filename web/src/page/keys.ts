@@ -4,8 +4,7 @@ import type { Stage } from "../canvas/stage";
 import { conceptOf } from "../state/concepts";
 import type { Session } from "../state/session";
 import { isEmpty } from "../state/work";
-import { accept, keyName } from "./commands";
-import type { Command } from "./commands";
+import { accept, keyName, type Command } from "./commands";
 import { digitKeeps } from "./names";
 
 export const ARROWS: Record<string, [number, number]> = {

@@ -4,8 +4,7 @@ import { css, maskColor } from "../canvas/colors";
 import { scoreOf } from "../state/everything";
 import { selectTo } from "../state/selecting";
 import type { Session } from "../state/session";
-import { activeLabel, isGuess } from "../state/work";
-import type { Mask } from "../state/work";
+import { activeLabel, isGuess, type Mask } from "../state/work";
 import { toggle, turnTaking } from "./commands";
 import { fill, h, icon, link, type Icon } from "./dom";
 

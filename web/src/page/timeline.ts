@@ -5,8 +5,7 @@ import type { VideoWork } from "../state/videowork";
 import type { Direction } from "../state/said";
 import type { Cell } from "../state/tracks";
 import { followOrPause } from "./videokeys";
-import { fill, h, icon, iconButton } from "./dom";
-import type { Icon } from "./dom";
+import { fill, h, icon, iconButton, type Icon } from "./dom";
 
 const ROW = 18; // CSS pixels of an object's row
 const HEAD = 12; // of the row of marks above them

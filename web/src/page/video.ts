@@ -1,8 +1,7 @@
 /** The page of an open video: its parts put together in place of the image's. */
 
 import { VideoStage } from "../canvas/videostage";
-import { ClipWork, keepVideo } from "../state/clipwork";
-import type { TrackStep } from "../state/clipwork";
+import { ClipWork, keepVideo, type TrackStep } from "../state/clipwork";
 import { isBegun, isCorrected, takesAway, unstored } from "../state/correcting";
 import type { VideoWork } from "../state/videowork";
 import type { KeptVideo } from "../state/said";

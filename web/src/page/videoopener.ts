@@ -7,13 +7,11 @@ import { VolumeWork } from "../state/volumework";
 import type { KeptVideo } from "../state/said";
 import type { Session } from "../state/session";
 import type { ClipEntry, Clips } from "../store/clips";
-import { isVideo } from "../store/videos";
-import type { Offers, VideoFacts, Videos } from "../store/videos";
+import { isVideo, type Offers, type VideoFacts, type Videos } from "../store/videos";
 import type { VolumeOffers, Volumes } from "../store/volumes";
 import { dialog } from "./dialogs";
 import { h, icon } from "./dom";
-import { forgetVideo, keptVideo, showVideo } from "./video";
-import type { VideoPlace } from "./video";
+import { forgetVideo, keptVideo, showVideo, type VideoPlace } from "./video";
 import { scanExtras } from "./scan";
 
 const NO_SERVER =

@@ -1,7 +1,6 @@
 /** Masks made of masks: merged, subtracted, split into parts, copied; locked, hidden, raised. */
 
-import { patchToRle, rleToPatch } from "../masks/patch";
-import type { Patch } from "../masks/patch";
+import { patchToRle, rleToPatch, type Patch } from "../masks/patch";
 import { rleArea, rleCombine } from "../masks/rle";
 import type { Notes } from "../store/store";
 import type { Editor } from "./editor";

@@ -1,22 +1,18 @@
 /** From what was said about an object to its mask on the screen, and to the mask that is kept. */
 
 import { fillRings } from "../masks/outline";
-import { emptyPatch, patchArea, rleToPatch } from "../masks/patch";
-import type { Patch } from "../masks/patch";
+import { emptyPatch, patchArea, rleToPatch, type Patch } from "../masks/patch";
 import { rleToCoco } from "../masks/rle";
-import { withStroke } from "../masks/strokes";
-import type { Stroke } from "../masks/strokes";
+import { withStroke, type Stroke } from "../masks/strokes";
 import type { Kept, Model } from "../model/client";
 import { LONGEST } from "../model/edges";
 import type { Size } from "../model/geometry";
 import type { Granularity } from "../model/granularity";
-import { refusal } from "../model/prompts";
-import type { Prompt } from "../model/prompts";
+import { refusal, type Prompt } from "../model/prompts";
 import type { Candidate, Fine } from "../model/segment";
 import type { Previous } from "../model/steps";
 import { mended, middleOf } from "./mending";
-import { asksModel } from "./work";
-import type { Draft, Mask } from "./work";
+import { asksModel, type Draft, type Mask } from "./work";
 
 /** A draft as it looks now. */
 export interface DraftResult extends Kept {

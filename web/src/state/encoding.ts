@@ -1,8 +1,7 @@
 /** What of an image is looked at, and the model that sees it. */
 
 import type { Model } from "../model/client";
-import { AS_IT_COMES, StoreError } from "../store/store";
-import type { Channel, Plane, Planes } from "../store/store";
+import { AS_IT_COMES, StoreError, type Channel, type Plane, type Planes } from "../store/store";
 import { compositeToQuery, fits, firstComposite, mixable } from "./composite";
 import type { Editor } from "./editor";
 import { everything } from "./everything";

@@ -7,8 +7,7 @@ import { rleIou } from "../masks/rle";
 import type { Editor } from "./editor";
 import { propose } from "./proposing";
 import type { Session } from "./session";
-import { toMask } from "./work";
-import type { Mask } from "./work";
+import { toMask, type Mask } from "./work";
 
 /** Propose masks for the open image; those that are not shown are kept aside, for the slider. */
 export async function everything(session: Session): Promise<void> {

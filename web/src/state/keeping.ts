@@ -3,10 +3,8 @@
 import { patchToRle } from "../masks/patch";
 import { rleArea, rleBox, rleIou } from "../masks/rle";
 import type { Model } from "../model/client";
-import { provenanceOf } from "./drafting";
-import type { DraftResult } from "./drafting";
-import { NO_DRAFT, labelFields } from "./work";
-import type { Draft, Mask, State } from "./work";
+import { provenanceOf, type DraftResult } from "./drafting";
+import { NO_DRAFT, labelFields, type Draft, type Mask, type State } from "./work";
 
 /** Steps in the order in which they were asked for, though a mask takes its time to be kept. */
 export class Turns {

@@ -1,7 +1,6 @@
 /** The names of the project: known at once everywhere in the page, kept by the store. */
 
-import { fromHex, freeColor, nthColor } from "../canvas/colors";
-import type { Rgb } from "../canvas/colors";
+import { fromHex, freeColor, nthColor, type Rgb } from "../canvas/colors";
 import { StoreError } from "../store/store";
 import type { LabelChange, LabelEntry, LabelFate, Store } from "../store/store";
 

@@ -1,7 +1,6 @@
 /** Clicks on a mask that is there: each adds a part to it, or takes one away, where it points. */
 
-import { grown, patchHas } from "../masks/patch";
-import type { Patch } from "../masks/patch";
+import { grown, patchHas, type Patch } from "../masks/patch";
 import { deepestCell } from "../model/families/nano-facts";
 import type { Click } from "../model/negative_clicks";
 import { regions } from "../model/regions";

@@ -1,7 +1,6 @@
 /** Names that the model suggests: for the object that has none yet, and for all that have none. */
 
-import { patchArea, patchToRle } from "../masks/patch";
-import type { Patch } from "../masks/patch";
+import { patchArea, patchToRle, type Patch } from "../masks/patch";
 import type { Rle } from "../masks/rle";
 import type { Suggestion } from "../model/name_table";
 import type { Namer } from "../store/namer";
@@ -9,8 +8,7 @@ import { StoreError } from "../store/store";
 import type { Editor } from "./editor";
 import { withSpare } from "./everything";
 import type { Session } from "./session";
-import { isEmpty, isGuess } from "./work";
-import type { Mask } from "./work";
+import { isEmpty, isGuess, type Mask } from "./work";
 
 const STILL_MS = 400; // an object that is meant so long is asked about
 const MOST = 3; // names of one object

@@ -4,8 +4,7 @@ import type { Note, Outbox } from "../store/outbox";
 import type { SavedRecord } from "../store/store";
 import type { Editor } from "./editor";
 import type { Session } from "./session";
-import { toMask } from "./work";
-import type { Mask, Work } from "./work";
+import { toMask, type Mask, type Work } from "./work";
 
 const LOOK_MS = 3000; // between two looks at what others did
 

@@ -3,8 +3,7 @@
 import type { Database } from "../store/database";
 import type { Outbox } from "../store/outbox";
 import type { Editor } from "./editor";
-import { Work } from "./work";
-import type { Mask, State } from "./work";
+import { Work, type Mask, type State } from "./work";
 
 /** What a step was, and the keys of the proposals that came with it. */
 interface Step {

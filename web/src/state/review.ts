@@ -1,14 +1,12 @@
 /** The review queue: one mask after the other, accept, fix, reject, and back again. */
 
 import { patchToRle } from "../masks/patch";
-import { rleToCoco } from "../masks/rle";
-import type { CocoRle } from "../masks/rle";
+import { rleToCoco, type CocoRle } from "../masks/rle";
 import type { ReviewItem, Verdict } from "../store/store";
 import { isEmptyResult } from "./drafting";
 import type { Editor } from "./editor";
 import type { Session } from "./session";
-import { isChanged, isEmpty } from "./work";
-import type { Mask } from "./work";
+import { isChanged, isEmpty, type Mask } from "./work";
 
 const BAR = 76; // screen pixels of the bar at the bottom
 

@@ -3,8 +3,7 @@
 import type { TiledImage } from "../canvas/tiled_image";
 import type { View } from "../canvas/view";
 import type { XY } from "../model/geometry";
-import { frameAt, secondsOf } from "../store/videos";
-import type { VideoFacts, Videos } from "../store/videos";
+import { frameAt, secondsOf, type VideoFacts, type Videos } from "../store/videos";
 import { FrameCache } from "./frame_cache";
 import type { Message } from "./session";
 

@@ -1,7 +1,6 @@
 /** Masks of another shape than they were: cut, and made room for. */
 
-import { rleArea, rleBox, rleCombine } from "../masks/rle";
-import type { BoxXywh, Rle } from "../masks/rle";
+import { rleArea, rleBox, rleCombine, type BoxXywh, type Rle } from "../masks/rle";
 import type { Mask } from "./work";
 
 /** The mask with another shape, whose score nobody knows. */

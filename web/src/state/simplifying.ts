@@ -3,21 +3,16 @@
  * video. Tried with a tolerance, seen, then one step.
  */
 
-import { tracePatch } from "../masks/outline";
-import type { Ring } from "../masks/outline";
-import { simplifiedMask } from "../masks/simplify";
-import type { Simple } from "../masks/simplify";
-import { patchToRle, rleToPatch } from "../masks/patch";
-import type { Patch } from "../masks/patch";
-import { cocoToRle, rleArea, rleCombine, rleToCoco } from "../masks/rle";
-import type { Rle } from "../masks/rle";
+import { tracePatch, type Ring } from "../masks/outline";
+import { simplifiedMask, type Simple } from "../masks/simplify";
+import { patchToRle, rleToPatch, type Patch } from "../masks/patch";
+import { cocoToRle, rleArea, rleCombine, rleToCoco, type Rle } from "../masks/rle";
 import type { Size } from "../model/geometry";
 import type { Session } from "./session";
 import { shaped } from "./shaping";
 import type { Found } from "./tracks";
 import type { VideoWork } from "./videowork";
-import { isEmpty } from "./work";
-import type { Mask } from "./work";
+import { isEmpty, type Mask } from "./work";
 
 const LARGEST = 1 / 50; // of the image's longer side: the most that outlines may move
 

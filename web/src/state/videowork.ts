@@ -1,7 +1,6 @@
 /** The open video: its objects, what was said of them, what is known, how it is followed. */
 
-import { fromHex, nthColor, toHex } from "../canvas/colors";
-import type { Rgb } from "../canvas/colors";
+import { fromHex, nthColor, toHex, type Rgb } from "../canvas/colors";
 import type { VideoFacts } from "../store/videos";
 import type { ClipWork } from "./clipwork";
 import { isBegun, renew, wake } from "./correcting";
@@ -9,8 +8,7 @@ import { promptOf, waysOf } from "./said";
 import type { Direction, VideoObject, VideoTool, KeptVideo, Said } from "./said";
 import { Screen } from "./screen";
 import { Simplifying, onFrame } from "./simplifying";
-import { Tracks } from "./tracks";
-import type { Doubtful, Found, Way } from "./tracks";
+import { Tracks, type Doubtful, type Found, type Way } from "./tracks";
 
 export class VideoWork extends Screen {
   readonly tracks = new Tracks();

@@ -3,11 +3,9 @@
 import type { TiledImage } from "../canvas/tiled_image";
 import type { View } from "../canvas/view";
 import type { XY } from "../model/geometry";
-import { AXES } from "../store/volumes";
-import type { Axis, Scan, Three, Window } from "../store/volumes";
+import { AXES, type Axis, type Scan, type Three, type Window } from "../store/volumes";
 import type { VideoFacts } from "../store/videos";
-import { waysOf } from "./said";
-import type { Direction, KeptVideo, Said } from "./said";
+import { waysOf, type Direction, type KeptVideo, type Said } from "./said";
 import type { Found, Way } from "./tracks";
 import { VideoWork } from "./videowork";
 

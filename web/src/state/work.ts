@@ -3,8 +3,7 @@
 import type { BoxXyxy } from "../model/geometry";
 import type { Click } from "../model/negative_clicks";
 import type { Ring } from "../masks/outline";
-import type { BoxXywh, Rle } from "../masks/rle";
-import { cocoToRle, rleToCoco } from "../masks/rle";
+import { cocoToRle, rleToCoco, type BoxXywh, type Rle } from "../masks/rle";
 import type { Stroke } from "../masks/strokes";
 import type { Draft as Sent, Notes, SavedRecord, Status } from "../store/store";
 

@@ -1,7 +1,6 @@
 /** Who says what masks may be called: a server that has seen the image, or the page's own model. */
 
-import { rleToCoco } from "../masks/rle";
-import type { Rle } from "../masks/rle";
+import { rleToCoco, type Rle } from "../masks/rle";
 import type { Model } from "../model/client";
 import type { Suggestion } from "../model/name_table";
 import type { Server } from "./server";

@@ -3,8 +3,7 @@
 import type { Direction } from "../state/said";
 import type { Found, Stretch } from "../state/tracks";
 import type { Server } from "./server";
-import { Videos, fileOf } from "./videos";
-import type { Line, Prompt, VideoFacts } from "./videos";
+import { Videos, fileOf, type Line, type Prompt, type VideoFacts } from "./videos";
 import type {
   LabelMeasure,
   LabelledSlicesBody,

@@ -5,8 +5,7 @@ import { drawDisc, drawHandles, drawLine } from "../canvas/shapes";
 import type { Ring } from "../masks/outline";
 import type { XY } from "../model/geometry";
 import { isEmpty } from "../state/work";
-import { clipped } from "./tool";
-import type { Bench, Pointed, Tool } from "./tool";
+import { clipped, type Bench, type Pointed, type Tool } from "./tool";
 
 export class BrushTool implements Tool {
   readonly cursor = "none";

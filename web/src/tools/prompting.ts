@@ -4,8 +4,7 @@ import { drawBox, drawLine } from "../canvas/shapes";
 import type { XY } from "../model/geometry";
 import type { Click } from "../model/negative_clicks";
 import { isEmpty } from "../state/work";
-import { clipped, onImage } from "./tool";
-import type { Bench, Pointed, Tool } from "./tool";
+import { clipped, onImage, type Bench, type Pointed, type Tool } from "./tool";
 
 /** Hovering previews the mask that a click would make. */
 export class PointTool implements Tool {

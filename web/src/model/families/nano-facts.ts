@@ -6,8 +6,7 @@
  */
 
 import { CLEAR } from "../cleaning";
-import { filledCells } from "../geometry";
-import type { Geometry } from "../geometry";
+import { filledCells, type Geometry } from "../geometry";
 import type { Spec } from "../manifest";
 import { largestOf, regions, sizesOf } from "../regions";
 

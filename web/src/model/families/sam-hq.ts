@@ -3,8 +3,7 @@
  * others for a lone click (`masks/answer.py`).
  */
 
-import { answersOf, byScore, choosing } from "./family";
-import type { Answer, Decoded, Family } from "./family";
+import { answersOf, byScore, choosing, type Answer, type Decoded, type Family } from "./family";
 
 export function samHq(): Family {
   return choosing(

@@ -1,7 +1,6 @@
 /** SAM: token 0 for a clear prompt, the other three for a lone click (`masks/answer.py`). */
 
-import { answersOf, choosing } from "./family";
-import type { Family } from "./family";
+import { answersOf, choosing, type Family } from "./family";
 
 export function sam(): Family {
   return choosing(
