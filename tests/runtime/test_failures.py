@@ -4,7 +4,7 @@ import pickle
 import numpy as np
 import pytest
 
-from anymask.base import AnymaskError, DataError, InputError, PromptError
+from anymask.base import AnymaskError, DataError, InputError
 from anymask.masks import FeatureMap, Features, StoredMaps
 from anymask.models.rules import DEFAULT_VIDEO_MODEL
 from anymask.runtime import ASSETS, OnnxRuntime, open_runtime
