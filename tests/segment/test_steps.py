@@ -95,21 +95,33 @@ def test_at_most_eight_steps_are_taken() -> None:
 
 
 @pytest.mark.parametrize(
-    ("labels", "answered", "alone", "steps"),
+    ("labels", "answered", "start", "steps"),
     [
-        ([], 0, True, [[]]),
-        ([1], 0, True, [[0]]),
-        ([1, 0, 1], 0, True, [[0], [0, 1], [0, 1, 2]]),
-        ([0, 0, 1], 0, True, [[2], [0, 2], [0, 1, 2]]),
-        ([0, 0, 1], 0, False, [[0], [0, 1], [0, 1, 2]]),
-        ([0, 0], 0, True, [[0], [0, 1]]),
-        ([1, 0, 1], 2, True, [[0, 1, 2]]),
-        ([1, 0, 1], 1, False, [[0, 1], [0, 1, 2]]),
-        ([1, 0, 1], 3, True, [[0, 1, 2]]),
+        ([], 0, "click", [[]]),
+        ([1], 0, "click", [[0]]),
+        ([1, 0, 1], 0, "click", [[0], [0, 1], [0, 1, 2]]),
+        ([0, 0, 1], 0, "click", [[2], [0, 2], [0, 1, 2]]),
+        ([0, 0, 1], 0, "mask", [[0], [0, 1], [0, 1, 2]]),
+        ([0, 1], 0, "box", [[], [0], [0, 1]]),
+        ([1, 0], 0, "box", [[0], [0, 1]]),
+        ([0, 0], 0, "click", [[0], [0, 1]]),
+        ([1, 0, 1], 2, "click", [[0, 1, 2]]),
+        ([1, 0, 1], 1, "box", [[0, 1], [0, 1, 2]]),
+        ([1, 0, 1], 3, "click", [[0, 1, 2]]),
     ],
 )
-def test_steps(labels: list, answered: int, alone: bool, steps: list) -> None:
-    assert click_steps(labels, answered, alone=alone) == steps
+def test_steps(labels: list, answered: int, start: Any, steps: list) -> None:
+    assert click_steps(labels, answered, start) == steps
+
+
+def test_a_negative_click_in_a_box_leaves_the_object_of_the_box() -> None:
+    """Decoded together, they invert the mask of some objects: `nano` took the background."""
+    runtime, box = Recorder(), (10, 10, 60, 70)
+    Model(runtime).segment(
+        PICTURE, box=box, points=[(20, 50)], point_labels=[0], zoom=False, refine_edges=False
+    )
+    first, *_, last = (sorted(step) for step in runtime.clicks)
+    assert (first, last) == ([2, 3], [0, 2, 3])  # 2, 3: the corners of the box
 
 
 def test_who_asks_for_a_number_of_masks_gets_one_decoding() -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from anymask.masks import (
     ModelPrompts,
     ModelSpec,
     Prompt,
+    Start,
     apply_negative_points,
     clean_logits,
     click_steps,
@@ -164,15 +165,15 @@ def steps() -> list[dict[str, Any]]:
     ]  # fmt: skip
     cases = []
     for labels, answered in asked:
-        for alone in (True, False):
-            found = click_steps(labels, answered, alone=alone)
+        for start in get_args(Start):
+            found = click_steps(labels, answered, start)
             before = [set(range(answered)), *map(set, found)]
             added = [
                 [labels[one] for one in step if one not in old]
                 for step, old in zip(found, before, strict=False)
             ]
             cases.append({
-                "labels": labels, "answered": answered, "alone": alone, "steps": found,
+                "labels": labels, "answered": answered, "start": start, "steps": found,
                 "negative": [bool(new) and not any(new) for new in added],
             })  # fmt: skip
     return cases

@@ -15,9 +15,9 @@ import { Drafting } from "../src/state/drafting";
 import { NO_DRAFT, type Draft } from "../src/state/work";
 import steps from "./fixtures/steps.json";
 
-test.each(steps)("$labels after $answered, alone: $alone", (one) => {
-  const { labels, answered, alone } = one;
-  const found = clickSteps(labels, answered, alone);
+test.each(steps)("$labels after $answered, from a $start", (one) => {
+  const { labels, answered } = one;
+  const found = clickSteps(labels, answered, one.start as "click" | "box" | "mask");
   expect(found).toEqual(one.steps);
   const before = [labels.slice(0, answered).map((_, place) => place), ...found];
   expect(found.map((step, i) => addsNegatives(labels, step, before[i]))).toEqual(one.negative);

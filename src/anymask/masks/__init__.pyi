@@ -12,6 +12,7 @@ from anymask.masks.answer import ModelPrompts as ModelPrompts
 from anymask.masks.answer import Multimask as Multimask
 from anymask.masks.answer import Ordered as Ordered
 from anymask.masks.answer import Ranking as Ranking
+from anymask.masks.answer import Start as Start
 from anymask.masks.answer import Tables as Tables
 from anymask.masks.answer import apply_negative_points as apply_negative_points
 from anymask.masks.answer import choose as choose

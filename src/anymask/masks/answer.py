@@ -43,6 +43,7 @@ NO_POINT, NEGATIVE, POSITIVE, CORNERS = -1, 0, 1, (2, 3)  # values of ModelPromp
 Ordered = tuple[FloatArray, FloatArray, IntArray]
 Multimask = bool | Literal["auto"]
 Ranking = Literal["expected", "own"]
+Start = Literal["click", "box", "mask"]
 Tables = Mapping[str, Any]  # learned parameters by name, as in the bundle's tables.json
 
 
@@ -765,19 +766,23 @@ def small_regions(
 MAX_STEPS = 8  # per prompt; earlier clicks than the last seven are decoded together
 
 
-def click_steps(labels: Sequence[int], answered: int = 0, *, alone: bool = True) -> list[list[int]]:
+def click_steps(
+    labels: Sequence[int], answered: int = 0, start: Start = "click"
+) -> list[list[int]]:
     """Split the clicks of a prompt into steps, each a list of indices; one step without clicks.
 
     Args:
         labels: Labels (P,): 1 foreground, 0 background.
         answered: Number of leading clicks that an earlier prediction includes.
-        alone: True if the clicks are the only prompt. The first foreground click then moves to the
-            front, because a background click requires an object.
+        start: What selects the object: a "click" (the first foreground one moves to the front), a
+            "box" (decoded without clicks first, if the first one takes away) or a "mask".
     """
     order = list(range(len(labels)))
     first = next((place for place in order if labels[place] == 1), 0)
-    if alone and not answered and first:
+    if start == "click" and not answered and first:
         order.insert(0, order.pop(first))
     together = answered + max(len(order) - answered - MAX_STEPS + 1, 1)
-    ends = range(min(together, len(order)), len(order) + 1)
+    ends = [*range(min(together, len(order)), len(order) + 1)]
+    if start == "box" and not answered and labels and labels[0] == 0:
+        ends.insert(0, 0)
     return [sorted(order[:end]) for end in ends]

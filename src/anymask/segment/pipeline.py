@@ -715,9 +715,13 @@ def plan_steps(
     points, labels = prompt.points, prompt.labels
     if points is None or labels is None or settings.multimask != "auto" or not family.stepwise:
         return [DecodingStep(prompt)]
-    alone, numbers = prompt.box is None and prompt.mask is None, labels.tolist()
+    numbers = labels.tolist()
+    steps = click_steps(
+        numbers, answered,
+        "mask" if prompt.mask is not None else "box" if prompt.box is not None else "click",
+    )  # fmt: skip
     before, plan = list(range(answered)), []
-    for some in click_steps(numbers, answered, alone=alone):
+    for some in steps:
         added = [numbers[place] for place in some if place not in before]
         negative = corrects and added != [] and not any(added)
         part = replace(prompt, points=points[some], labels=labels[some])
@@ -727,7 +731,7 @@ def plan_steps(
 
 
 def count_steps(clicks: int) -> int:
-    """Maximum number of decoder calls of a prompt with this number of clicks."""
+    """Maximum number of decoder calls for these clicks, besides one for a box before them."""
     return min(max(clicks, 1), MAX_STEPS)
 
 

@@ -73,7 +73,7 @@ export async function answersTo(
   const { clicks, box, mask, previous } = prompt;
   const labels = clicks.map(({ label }) => label);
   const steps = asked.family.stepwise
-    ? clickSteps(labels, previous?.clicks ?? 0, !box && !mask && !previous)
+    ? clickSteps(labels, previous?.clicks ?? 0, mask || previous ? "mask" : box ? "box" : "click")
     : [labels.map((_, place) => place)];
   let logits = previous?.logits ?? null;
   let before = labels.slice(0, previous?.clicks ?? 0).map((_, place) => place);

@@ -12,15 +12,19 @@ export interface Previous {
  * The clicks of each step, as indices in the order of the prompt; one step without clicks.
  *
  * answered  number of clicks, the first ones, that an earlier answer is about already
- * alone     whether nothing else says where the object is: then the first foreground click comes
- *           before all others
+ * start     what selects the object: a click (then the first foreground one comes before all
+ *           others), a box (decoded without clicks first, if the first one takes away) or a mask
  */
-export function clickSteps(labels: readonly number[], answered: number, alone: boolean) {
+export function clickSteps(
+  labels: readonly number[],
+  answered: number,
+  start: "click" | "box" | "mask",
+) {
   const order = labels.map((_, place) => place);
   const first = labels.indexOf(1);
-  if (alone && !answered && first > 0) order.unshift(...order.splice(first, 1));
+  if (start === "click" && !answered && first > 0) order.unshift(...order.splice(first, 1));
   const together = answered + Math.max(order.length - answered - MOST_STEPS + 1, 1);
-  const steps: number[][] = [];
+  const steps: number[][] = start === "box" && !answered && labels[0] === 0 ? [[]] : [];
   for (let end = Math.min(together, order.length); end <= order.length; end++) {
     steps.push(order.slice(0, end).sort((a, b) => a - b));
   }

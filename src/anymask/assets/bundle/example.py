@@ -111,13 +111,13 @@ class BundleModel:
         before: list[int] = []  # clicks of the logits
         steps = [list(range(len(labels)))]
         if "ranking" in self.rules.tables:  # click by click, each with the logits of the last
-            steps = click_steps(labels.tolist(), alone=not len(box))
+            steps = click_steps(labels.tolist(), start="box" if len(box) else "click")
         for step in steps:
             prompts = self.prompts(points[step], labels[step], box, logits, place)
             decode, clicks = partial(self.decode, maps), (points[step], labels[step])
             [(masks, scores, _)] = answer(decode, prompts, place, self.spec.family, self.rules)
             masks = apply_negative_points(masks[:1], clicks, place, threshold, SHAPES)
-            if before and labels[step].sum() == labels[before].sum():  # a negative one is new
+            if logits is not None and labels[step].sum() == labels[before].sum():  # negative: new
                 masks = keep_previous(masks, logits, clicks, place, threshold, SHAPES)
             logits, before = masks[0], step
         pixels = point_pixels(points, place.image_hw)
