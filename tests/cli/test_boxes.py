@@ -76,12 +76,12 @@ def test_every_box_becomes_a_mask_with_its_label(
 ) -> None:
     told = out_of(capsys, "set")
     assert "boxes: 3, photos: 2" in told
-    assert "2 done, 0 skipped (existing), 0 failed" in told
+    assert "2 done, 0 skipped (done before), 0 failed" in told
     assert "anymask convert set-masks OUT --to FORMAT" in told
     check("set-masks")
     with Image.open("set-masks/a.png") as picture:
         assert picture.size == HW[::-1]
-    assert "0 done, 2 skipped (existing)" in out_of(capsys, "set/data.yaml")
+    assert "0 done, 2 skipped (done before)" in out_of(capsys, "set/data.yaml")
     assert main(["convert", "set-masks", "again", "--to", "yolo", "--images", "set/images"]) == 0
     assert len(Path("again/labels/a.txt").read_text("utf-8").splitlines()[0].split()) > 7
 
@@ -93,7 +93,7 @@ def test_new_labels_are_done_anew_and_others_are_not(
     before = Path("masks/a.json").read_bytes()
     label = Path("set/labels/b.txt")
     label.write_text("1" + label.read_text("utf-8")[1:], encoding="utf-8")
-    assert "1 done, 1 skipped (existing)" in out_of(capsys, "set", "-o", "masks")
+    assert "1 done, 1 skipped (done before)" in out_of(capsys, "set", "-o", "masks")
     assert Path("masks/a.json").read_bytes() == before
     assert json.loads(Path("masks/b.json").read_text("utf-8"))["annotations"][0]["label"] == "plate"
 
@@ -124,7 +124,7 @@ def test_a_photo_that_is_not_there_or_not_its_own_stops_no_other(
     assert sorted(path.name for path in Path("masks").iterdir()) == ["a.json", "a.png"]
     coco("labels.json", *rows)
     told = out_of(capsys, "labels.json", "--images", "set/images", "-o", "masks", code=2)
-    assert "1 done, 1 skipped (existing)" in told
+    assert "1 done, 1 skipped (done before)" in told
     assert "1 image not found, first: labels.json: The image 'gone.png' is not in" in told
 
 

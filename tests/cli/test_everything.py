@@ -119,7 +119,7 @@ def test_the_same_pixels_in_another_file_are_done_already(
     assert (
         capsys.readouterr()
         .err.splitlines()[-1]
-        .startswith("1 done, 1 skipped (existing), 0 failed")
+        .startswith("1 done, 1 skipped (done before), 0 failed")
     )
 
 

@@ -111,7 +111,7 @@ def test_what_fails_is_listed_and_the_rest_is_done(
     assert "in misbehave" in told["defect.jpg"]["traceback"]
     assert "The system is out of memory. Resize" in told["large.jpg"]["reason"]
     captured = capsys.readouterr()
-    assert "3 done, 0 skipped (existing), 3 failed; " in captured.err
+    assert "3 done, 0 skipped (done before), 3 failed; " in captured.err
     assert captured.err.count("bad is no picture") == 1
 
 
@@ -286,7 +286,7 @@ def test_killed_after_some_photos_the_rest_is_done_by_the_next_run(
         assert code == -signal.SIGKILL, err
     code, _, err = toy(words, repository)
     assert code == 0, err
-    assert f"{9 - 3} done, 3 skipped (existing)" in err or workers
+    assert f"{9 - 3} done, 3 skipped (done before)" in err or workers
     assert made() == [f"{n}.txt" for n in range(9)]
     # A killed run may lose what its workers were in the middle of, and no more.
     assert sum(begun().values()) <= 9 + 2 * workers

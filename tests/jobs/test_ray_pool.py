@@ -50,7 +50,7 @@ def test_a_pool_of_actors_does_what_processes_do(tmp_path: Path, repository: Pat
     if "timed out during startup" in done.stderr:
         pytest.skip("needs Ray to start within its own 30 seconds, which this busy machine denied")
     assert done.returncode == 2, done.stderr
-    assert "4 done, 0 skipped (existing), 2 failed" in done.stderr, done.stderr
+    assert "4 done, 0 skipped (done before), 2 failed" in done.stderr, done.stderr
     made = {path.relative_to(tmp_path / "out").as_posix() for path in tmp_path.glob("out/**/*.txt")}
     assert made == {"a.txt", "deadly once.txt", "sub/ü b.txt", odd.replace("jpg", "txt")}
     log = (tmp_path / "out" / "errors.jsonl").read_text().splitlines()

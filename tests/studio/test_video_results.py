@@ -83,11 +83,12 @@ def test_a_pause_ends_the_stream_and_the_next_one_goes_on(
             assert go_on.wait(PATIENCE_S)
         return see(self, images)
 
+    monkeypatch.setattr(ColourRuntime, "encode_images", slow)
     with client() as http:
         video = opened(http)
         http.put(f"{video}/file", content=clip.read_bytes())
         http.post(f"{video}/prompts", json={"points": START})
-        monkeypatch.setattr(ColourRuntime, "encode_images", slow)
+        looks.clear()
         stream = in_thread(lambda: lines(http.get(f"{video}/masks")))
         assert held.wait(PATIENCE_S)
         pausing = in_thread(lambda: http.post(f"{video}/pause").status_code)

@@ -92,7 +92,7 @@ def run_folder(
     """
     with contextlib.ExitStack() as stack, finish_job():
         summary = run_job(job, task, JobReporter(job, stack, empty, each).show)
-    counts = f"{summary.done} done, {summary.there} skipped (existing), {summary.failed} failed"
+    counts = f"{summary.done} done, {summary.there} skipped (done before), {summary.failed} failed"
     if empty and summary.empty:
         counts += f", {summary.empty} of those done without a result"
     pace = f"; {clock_text(summary.seconds)}, {_rate(summary.rate)} images per second"

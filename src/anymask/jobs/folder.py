@@ -73,7 +73,7 @@ class Summary:
 
     def __repr__(self) -> str:
         return (
-            f"<Summary: {self.photos} photos, {self.done} done, {self.there} skipped (existing), "
+            f"<Summary: {self.photos} photos, {self.done} done, {self.there} skipped (done before), "
             f"{self.failed} failed, {self.made} masks or other results in {self.seconds:.1f} s>"
         )
 

@@ -208,8 +208,8 @@ def _forget_other(path: Path, words: str, *, kept: bool) -> None:
     same = stored == words or (kept and (stored is None or _keeps_prompts(stored, words)))
     if not same and kept:
         raise InputError(
-            f"{path} was created with different prompts. Repeat those prompts and add others, "
-            "choose another session file, or delete this file."
+            f"{path} was created with different prompts. Repeat all of them and add others; to "
+            "remove or change one, choose another session file or delete this file."
         )
     if not same:
         path.unlink()
