@@ -64,23 +64,17 @@ class RuleReader:
         return MemoryAnswer(mixed, THERE if known else -THERE)
 
 
-class _Notes:
-    """Keeps the hints of all that is asked."""
-
-    def __init__(self, reader: ReadMemory) -> None:
-        self.reader, self.asked = reader, list[MemoryQuestion]()
-
-    def read_memory(self, questions: Sequence[MemoryQuestion]) -> list[MemoryAnswer]:
-        self.asked += questions
-        return self.reader(questions)
-
-
 def rehearse(
     model: Model, reader: ReadMemory, frames: UintImage, masks: BoolArray
 ) -> Rehearsal:  # (T, H, W, 3), (N, H, W)
     """Follow N objects from their first masks through a clip."""
-    notes = _Notes(reader)
-    tracker = ImageTracker(model, "memory", reader=notes)
+    asked: list[MemoryQuestion] = []
+
+    def noted(questions: Sequence[MemoryQuestion]) -> list[MemoryAnswer]:
+        asked.extend(questions)
+        return reader(questions)
+
+    tracker = ImageTracker(model, "memory", reader=noted)
     maps, states, parts = list[FrameMaps](), list[MatchState](), list[np.ndarray]()
     remembered = np.full((len(frames), len(masks), 1 + RECENT_FRAMES), -1, np.int64)
     for time, image in enumerate(frames):
@@ -103,7 +97,7 @@ def rehearse(
     objects = len(masks)
     height, width = (PARTS * side for side in maps[0].keys.shape[1:])
     first = np.zeros((objects, len(HINTS), height, width), np.float32)
-    later = [one.hints for one in notes.asked]
+    later = [one.hints for one in asked]
     return Rehearsal(
         maps,
         np.concatenate([first, *(one[None] for one in later)]).reshape(

@@ -67,7 +67,7 @@ def _made(args: argparse.Namespace, folder: Path) -> Path:
         gather_clips(
             args.data,
             folder,
-            lambda frames, masks: rehearse(model, RuleReader(), frames, masks),
+            lambda frames, masks: rehearse(model, RuleReader().read_memory, frames, masks),
             range(clips),
             on_progress=lambda done, _: progress.update(done),
         )

@@ -42,9 +42,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     def judge(place: str, images: Sequence[AnnotatedImage]) -> np.ndarray:
         return np.full(len(images), 0.5 if place == "nano" else 0.6)
 
-    monkeypatch.setattr("anymask.studio.rounds.judge_on", lambda _folder: judge)
+    monkeypatch.setattr("anymask.studio.project.judge_on", lambda _folder: judge)
     opened = SimpleNamespace(runtime=SimpleNamespace(weights_hash="abc"))
-    monkeypatch.setattr("anymask.load", lambda _place: opened)
+    monkeypatch.setattr("anymask.studio.rounds.retrain.__defaults__", (lambda _place: opened,))
     # The package's name, which keeps the function after its first use.
     monkeypatch.setattr("anymask.training.write_bundle", lambda _run, target: target.mkdir())
     monkeypatch.setattr("anymask.studio.rounds.MIN_HELD", 1)

@@ -38,7 +38,7 @@ def test_scores_of_coco_photos_are_theirs(shared: Path) -> None:
     method = perfect("shifted")
     object.__setattr__(method, "function", lambda image, p: answers[image.shape[:2], tuple(p.box)])
     scores = score_set([method], one, EvalSettings(limit=40))
-    assert scores.values("shifted", "box") == pytest.approx(np.array(theirs))
+    assert scores.columns["shifted", "box"] == pytest.approx(np.array(theirs))
     assert np.array_equal(
         scores.area,
         [

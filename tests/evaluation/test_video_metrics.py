@@ -103,7 +103,7 @@ def test_objects_count_alike() -> None:
     [
         ((3, 4), "each of the 4 frames, but 3"),
         ((4, 4, 2), "but 4 masks and 2 void masks"),
-        ((2, 2), "has 2 frames, but at least 3"),
+        ((2, 2), "has 2 frames, but 3 are required"),
     ],
 )
 def test_frames_that_do_not_fit_are_refused(counts: tuple[int, ...], told: str) -> None:

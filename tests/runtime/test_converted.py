@@ -166,7 +166,7 @@ def test_an_interrupted_conversion_leaves_nothing_that_is_used(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(conversion, "_describe", interrupted)  # the graphs have been written
+        patched.setattr(conversion, "write_manifest", interrupted)  # the graphs have been written
         with pytest.raises(KeyboardInterrupt):
             anymask.load("tiny", device="cpu")
     assert conversions_of(weights) == []

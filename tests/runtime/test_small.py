@@ -137,5 +137,5 @@ def test_a_page_has_its_decoder_and_not_its_encoder(
 
 def test_a_page_without_a_server_is_no_place_for_it(tmp_path: Path) -> None:
     assert model_files(SMALL) == {}
-    with pytest.raises(InputError, match="--model nano"):
+    with pytest.raises(InputError, match="small cannot run in a browser. Use nano"):
         write_static(tmp_path / "page", SMALL)

@@ -137,7 +137,7 @@ def test_a_video_that_was_sent_becomes_a_clip_of_the_project(
     assert (told["id"], told["name"], told["frames"]) == (1, "sent.mkv", FRAMES)
     assert (project.folder / "sent.mkv").read_bytes() == content
     bad = ask.post("/api/clips", json={"name": "../out.mkv", "video": name})
-    assert "valid name for a video file" in error_of(bad)
+    assert "not a valid video file name" in error_of(bad)
     gone = ask.post("/api/clips", json={"name": "sent.mkv", "video": "nobody"})
     assert "does not exist or was closed" in error_of(gone, 404)
 

@@ -10,4 +10,5 @@ def with_reader(inside: Any, reader: Any) -> Any:
     """The runtime inside, whose network of memory is `reader`; None: it has none."""
     other = copy.copy(inside)
     other.read_memory = None if reader is None else reader.read_memory
+    other.with_threads = lambda _: other
     return other

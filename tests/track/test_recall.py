@@ -98,7 +98,7 @@ def test_auto_takes_a_network_where_there_is_one(nano: Model) -> None:
 
 def test_a_rehearsal_tells_which_frames_were_remembered(nano: Model) -> None:
     frames = np.stack([np.asarray(one) for one in PICTURES])
-    asked = rehearse(nano, RuleReader(), frames, np.stack(TRUTH[0]))
+    asked = rehearse(nano, RuleReader().read_memory, frames, np.stack(TRUTH[0]))
     assert asked.memories[1:, 0].tolist() == [[0, -1, -1, -1], [0, 1, -1, -1], [0, 1, 2, -1]]
     height, width = asked.maps[0].keys.shape[1:]
     assert asked.hints.shape == (4, 2, len(HINTS), 4 * height, 4 * width)

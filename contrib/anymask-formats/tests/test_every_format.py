@@ -26,9 +26,7 @@ from tests.formats import (
 )
 from tests.formats.published import WRITERS
 from tests.formats.truth import RING, TWO_PARTS, Truth, photo, png
-from tests.masks import test_mask_list
 from tests.studio import test_exports
-from tests.studio import test_terms as project_terms
 from tests.studio.test_terms import filled as filled
 
 NAMES = ("v7", "encord", "supervisely", "cellpose")  # that are written
@@ -53,7 +51,6 @@ def test_pixels_come_back_or_their_loss_is_told(
         test_names.test_every_format_writes_names_that_are_no_text,
         test_origins.test_origins_come_back_from_every_format,
         test_terms.test_terms_come_back_from_every_format,
-        test_mask_list.test_every_format_is_written_and_reads_back,
     ],
 )
 def test_it_is_like_the_built_in_formats(check: object, name: str, tmp_path: Path) -> None:
@@ -87,13 +84,6 @@ def test_the_other_records_are_read_and_each_bad_one_is_reported(name: str, tmp_
 def test_all_of_them_are_listed_where_they_are_errors(name: str, tmp_path: Path) -> None:
     test_bad_records.test_all_of_them_are_listed_where_they_are_errors(
         BROKEN[name](tmp_path / "in")
-    )
-
-
-@pytest.mark.parametrize("name", BROKEN)
-def test_a_strict_conversion_fails_on_what_was_skipped(name: str, tmp_path: Path) -> None:
-    test_bad_records.test_a_strict_conversion_fails_on_what_was_skipped(
-        BROKEN[name](tmp_path / "in"), tmp_path
     )
 
 
@@ -172,11 +162,6 @@ def test_the_archive_of_a_project_is_read(
     project: Project, tmp_path: Path, name: str, settings: dict[str, object]
 ) -> None:
     test_exports.test_the_archive_of_a_project_is_read(project, tmp_path, name, settings)
-
-
-@EVERY
-def test_terms_of_an_import_leave_the_project(filled: Project, tmp_path: Path, name: str) -> None:
-    project_terms.test_terms_of_an_import_leave_the_project(filled, tmp_path, name)
 
 
 # The layout.

@@ -235,8 +235,8 @@ def tidy(folder: Path) -> str:
     sizes = {path: path.stat().st_size for path in folder.rglob("*") if path.is_file()}
     state = sum(size for path, size in sizes.items() if path.suffix == ".pt")
     return (
-        f"Size of {folder}: {sum(sizes.values()) / 1000000.0:.1f} MB, including "
-        f"{state / 1000000.0:.1f} MB of checkpoints (.pt), which are needed only to continue "
+        f"Size of {folder}: {sum(sizes.values()) / 1e6:.1f} MB, including "
+        f"{state / 1e6:.1f} MB of checkpoints (.pt), which are needed only to continue "
         "training."
     )
 
@@ -256,9 +256,8 @@ def write_module(model: nn.Module, target: Path, licence: str) -> None:
     from anymask.training.export_graphs import export_bundle, round_to_half
 
     round_to_half(model)
-    # Return the SHA-256 of names, shapes and values, independent of the file layout.
     tensors = model.state_dict()
-    digest = hashlib.sha256()
+    digest = hashlib.sha256()  # of names, shapes and values, independent of the file layout
     for name in sorted(tensors):
         values = tensors[name].detach().cpu().contiguous().numpy()
         digest.update(f"{name}{values.dtype}{values.shape}".encode())
