@@ -73,8 +73,9 @@ class Summary:
 
     def __repr__(self) -> str:
         return (
-            f"<Summary: {self.photos} photos, {self.done} done, {self.there} skipped (done before), "
-            f"{self.failed} failed, {self.made} masks or other results in {self.seconds:.1f} s>"
+            f"<Summary: {self.photos} photos, {self.done} done, "
+            f"{self.there} skipped (done before), {self.failed} failed, "
+            f"{self.made} masks or other results in {self.seconds:.1f} s>"
         )
 
     @property
