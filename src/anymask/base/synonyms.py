@@ -45,6 +45,7 @@ OPTION_WORDS = _by_other_name(
         "--page": "--frame --slice",
         "--workers": "--jobs --num-workers",
         "--score": "--conf",
+        "--limit": "--most",
     }
 )
 # Arguments; the replacement begins with the keyword of this package.

@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> None:
     streams = [
         read(one, args.origin, args.images, **settings).with_sizes_checked() for one in args.sources
     ]
-    counts = learn_names(model, streams, args.output, args.most)
+    counts = learn_names(model, streams, args.output, args.limit)
     for line in (line for stream in streams for line in stream.unread_lines()):
         say(line)
     summary = ", ".join(f"{label} ({count})" for label, count in sorted(counts.items()))
@@ -56,7 +56,7 @@ COMMAND = Command(run, (
         help="format of the datasets (default: detected)"),
     Argument("--images", metavar="DIR", type=Path,
         help="folder or archive of the images; required if the annotations contain no image paths"),
-    Argument("--most", metavar="N", type=read_count, default=MOST,
+    Argument("--limit", metavar="N", type=read_count, default=MOST,
         help=f"maximum number of masks per label (default: {MOST})"),
     Settings(ReadSettings),
     MODEL,
