@@ -67,9 +67,9 @@ def test_a_cell_is_of_the_class_that_has_most_of_it() -> None:
 def test_classes_are_those_wanted_or_all_that_there_are() -> None:
     assert class_names(["b", "a", "", "b"], None) == ("a", "b", "object")
     assert class_names(["b", "a"], ["b"]) == ("b",)
-    with pytest.raises(InputError, match=r"Unknown class 'c'.*labels: a, b"):
+    with pytest.raises(InputError, match=r"Unknown class 'c'.*Use: a, b"):
         class_names(["b", "a"], ["c"])
-    with pytest.raises(InputError, match="number of classes: 2. Set classes to 1 to 100"):
+    with pytest.raises(InputError, match="number of classes: 2. Set 1 to 100"):
         class_names(["b", "a"], ["a", "a"])
 
 
