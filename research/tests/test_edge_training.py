@@ -19,7 +19,7 @@ def see(image: UintImage) -> Asking:
     """A model that answers whatever is asked with the bright shape, roughly."""
     scale = 512 / max(image.shape[:2])
     height, width = (max(1, int(length * scale + 0.5)) for length in image.shape[:2])
-    geometry = Geometry((image.shape[0], image.shape[1]), height, width, 512)
+    geometry = Geometry((image.shape[0], image.shape[1]), (height, width), 512)
     bright = image.mean(axis=2) > 130
     cells = np.full((128, 128), -4, np.float32)
     rows, columns = (length // 4 for length in geometry.input_hw)

@@ -30,9 +30,9 @@ def run(args: argparse.Namespace) -> None:
         table = require(model.runtime, model.runtime.naming, "mask naming").name_table()
         learned = set(table.chosen(None).labels)
         untrained = sorted(set(table.words) - learned)
-        print(f"{len(learned)} built-in names with training images:\n{', '.join(sorted(learned))}")
+        print(f"{len(learned)} built-in names with training images:", *sorted(learned), sep="\n")
         print(f"\n{len(untrained)} names known from text only, found less accurately:")
-        print(", ".join(untrained))
+        print(*untrained, sep="\n")
         return
     settings = read_options(args, ReadSettings)
     streams = [

@@ -309,8 +309,8 @@ IRREGULAR = {"people": "person", "men": "man", "women": "woman", "children": "ch
 def _suggested(table: NameTable, phrase: str) -> str:
     """Suggestion of the known words of a phrase, else of names of their kind, the last word first.
 
-    Names of a kind are those of kinds.toml, and names and synonyms that end in the word: spelling
-    has no meaning.
+    Names of a kind are those of kinds.toml, and names and synonyms that end in the word, else those
+    that begin with it (kiwi: kiwi fruit): spelling has no meaning.
     """
     words = [one for part in reversed(phrase.lower().split()) for one in spellings(part)]
     names = [word for word in words if table.knows(word)]
@@ -319,6 +319,8 @@ def _suggested(table: NameTable, phrase: str) -> str:
         names = [name for word in words for name in kinds.get(word, ()) if table.knows(name)]
         ends = {place for name, place in table.also.items() if _last_word(name) in words}
         names += [table.words[n] for n in sorted(ends, key=lambda n: (not table.learned[n], n))]
+    if not names:
+        names = [name for name in table.words if name.split()[0] in words]
     return f" (known: {', '.join([*dict.fromkeys(names)][:SUGGESTED])})" if names else ""
 
 

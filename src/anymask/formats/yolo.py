@@ -688,8 +688,9 @@ def _check_others(target: Path, names: list[str], paths: list[Path]) -> None:
         return
     known = read_names(file)
     if known != names[: len(known)]:
+        number = next(n for n, name in enumerate(known) if names[n : n + 1] != [name])
         raise DataError(
-            f"{file} has another class list ({', '.join(known[:3])}, ...), which other "
+            f"{file} has another class list (class {number} is {known[number]!r}), which other "
             f"label files in its folder use, such as {other.name}. Choose a new "
             "folder, or convert both sets together."
         )

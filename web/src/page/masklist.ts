@@ -49,7 +49,8 @@ export function drawLayers(session: Session, element: HTMLElement): void {
   const proposals = masks.filter((mask) => mask.state === "proposed");
   const { shown, naming } = session;
   const open = naming.nameless.length;
-  const label = session.editor ? activeLabel(session.editor.state).trim() : "";
+  const unnamed = proposals.every((mask) => mask.label === null || isGuess(mask));
+  const label = session.editor && unnamed ? activeLabel(session.editor.state).trim() : "";
   const signature = JSON.stringify([
     accepted,
     proposals.length,
