@@ -106,8 +106,7 @@ def mask_to_brush(mask: NDArray[Any]) -> list[int]:  # (H, W)
         np.concatenate([[32, *_HEADER], 3 + _SIZES[which] + 8]),
     )
     padded = np.concatenate([bits, np.zeros(8 - len(bits) % 8, np.uint8)])  # also for full bytes
-    packed: list[int] = np.packbits(padded).tolist()
-    return packed
+    return np.packbits(padded).tolist()
 
 
 def _bits(words: IntArray, widths: IntArray) -> NDArray[np.uint8]:

@@ -53,8 +53,7 @@ def binary_mask(path: Path) -> NDArray[np.bool_]:  # (H, W)
     Raises:
         DataError: The image cannot be read as such a mask.
     """
-    mask: NDArray[np.bool_] = _mask_image(path, "binary").values > 0
-    return mask
+    return _mask_image(path, "binary").values > 0
 
 
 def read_numbers(
@@ -96,8 +95,7 @@ def _places_in(colours: NDArray[Any], palette: UintImage) -> NDArray[Any] | None
     at = np.minimum(np.searchsorted(numbers, used), len(numbers) - 1)
     if not (numbers[at] == used).all():
         return None
-    places: NDArray[Any] = first[at].astype(np.int32)[inverse].reshape(colours.shape)
-    return places
+    return first[at].astype(np.int32)[inverse].reshape(colours.shape)
 
 
 def _mask_image(path: Path, mask_values: MaskValues) -> MaskImage:

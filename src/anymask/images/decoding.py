@@ -334,8 +334,7 @@ def _eight_bit(
     wide: NDArray[Any] = values.astype(np.float64 if values.dtype.itemsize > 2 else np.float32)
     with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
         scaled = (wide - low) * (255.0 / np.subtract(high, low)) + 0.5
-    eight: UintImage = np.nan_to_num(np.clip(scaled, 0, 255), nan=0.0).astype(np.uint8)
-    return eight
+    return np.nan_to_num(np.clip(scaled, 0, 255), nan=0.0).astype(np.uint8)
 
 
 def check_size(image_hw: tuple[int, int], name: str, most: int | None = None) -> None:

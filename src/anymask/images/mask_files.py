@@ -203,5 +203,4 @@ def load_mask(path: str | Path, mask_values: MaskValues = "auto") -> NDArray[Any
             f"{str(path)!r} contains {count} objects, which differ in color or value, but one is "
             'required. Pass --mask-values binary (in Python mask_values="binary") to merge them.'
         )
-    mask: NDArray[Any] = found.values > 0
-    return mask
+    return found.values > 0

@@ -158,8 +158,7 @@ def deep_grey(picture: Image.Image) -> NDArray[Any]:  # -> (H, W)
     if array.dtype.kind != "u" or tags.get(_PHOTOMETRIC) != _WHITE_IS_ZERO:
         return array
     bits = max(tags.get(_BITS, (16,)))
-    turned: NDArray[Any] = array.dtype.type((1 << bits) - 1) - array
-    return turned
+    return np.asarray(array.dtype.type((1 << bits) - 1) - array)
 
 
 def read_tiff(file: BinaryIO, name: str, view: PictureView) -> DeepPicture:
@@ -436,8 +435,7 @@ def _in_colour(page: Any, name: str, view: PictureView) -> NDArray[Any]:  # -> (
     kind, count, extra = int(page.photometric), array.shape[2], tuple(page.extrasamples)
     if kind == _PALETTE:
         table: NDArray[Any] = (page.colormap.T // 257).astype(np.uint8)
-        shown: NDArray[Any] = table[array[..., 0]]
-        return shown
+        return np.asarray(table[array[..., 0]])
     if kind == _SEPARATED and count == 4 and array.dtype.kind == "u":
         paper: NDArray[Any] = 1 - array.astype(np.float32) / np.iinfo(array.dtype).max
         return np.asarray(paper[..., :3] * paper[..., 3:])

@@ -103,8 +103,7 @@ def mask_iou(
     areas = (np.count_nonzero(masks, axis=(1, 2)) for masks in (first, second))
     common = common_pixels(first, second)
     union = np.add.outer(*areas) - common
-    ious: NDArray[np.float64] = common / np.maximum(union, 1)
-    return ious
+    return np.asarray(common / np.maximum(union, 1))
 
 
 def common_pixels(
@@ -131,8 +130,7 @@ def stability_score(
     """
     inner = (logits > threshold + offset).sum(axis=(-2, -1))
     outer = (logits > threshold - offset).sum(axis=(-2, -1))
-    score: NDArray[np.float64] = np.asarray(inner / np.maximum(outer, 1), np.float64)
-    return score
+    return np.asarray(inner / np.maximum(outer, 1), np.float64)
 
 
 def remove_small_regions(
@@ -252,8 +250,7 @@ def _overlap_bound(
     high = np.minimum(boxes[best, 2:], boxes[others, 2:])
     shared = np.prod(np.maximum(high - low + 1, 0), axis=1)
     most = np.minimum(np.minimum(areas[others], areas[best]), shared)
-    bound: NDArray[np.float64] = most / _whole(areas[others], areas[best], most, share_of)
-    return bound
+    return np.asarray(most / _whole(areas[others], areas[best], most, share_of))
 
 
 def _parts(mask: BoolArray, connectivity: int) -> NDArray[Any]:
@@ -263,8 +260,7 @@ def _parts(mask: BoolArray, connectivity: int) -> NDArray[Any]:
 def _depths(mask: BoolArray) -> FloatArray:
     padded = np.pad(mask.astype(np.uint8), 1)
     depth = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_5)
-    inner: FloatArray = depth[1:-1, 1:-1].astype(np.float32, copy=False)
-    return inner
+    return depth[1:-1, 1:-1].astype(np.float32, copy=False)
 
 
 OPENCV = Shapes(_parts, _depths)  # faster equivalents of the functions in `masks.shapes`

@@ -19,8 +19,7 @@ def box_area(boxes: ArrayLike) -> Floats:  # (N, 4) -> (N,)
     """Width times height; negative sides count as 0."""
     boxes = _boxes(boxes)
     sides = np.maximum(boxes[:, 2:] - boxes[:, :2], 0)
-    area: Floats = sides[:, 0] * sides[:, 1]
-    return area
+    return sides[:, 0] * sides[:, 1]
 
 
 def _boxes(boxes: ArrayLike) -> Floats:
@@ -44,8 +43,7 @@ def pairwise_box_iou(first: ArrayLike, second: ArrayLike) -> Floats:  # (N, 4), 
     sides = np.maximum(high - low, 0)
     common = sides[..., 0] * sides[..., 1]
     union = box_area(a)[:, None] + box_area(b)[None, :] - common
-    iou: Floats = np.divide(common, union, out=np.zeros_like(common), where=union > 0)
-    return iou
+    return np.asarray(np.divide(common, union, out=np.zeros_like(common), where=union > 0))
 
 
 def mask_to_box(masks: NDArray[Any]) -> FloatArray:  # (N, H, W) or (H, W) -> (N, 4) or (4,)
@@ -54,8 +52,7 @@ def mask_to_box(masks: NDArray[Any]) -> FloatArray:  # (N, H, W) or (H, W) -> (N
     The convention of segment-anything's `batched_mask_to_box` (utils/amg.py).
     """
     if masks.ndim == 2:
-        single: FloatArray = mask_to_box(masks[None])[0]
-        return single
+        return np.asarray(mask_to_box(masks[None])[0])
     count, height, width = masks.shape
     boxes = np.zeros((count, 4), np.float32)
     if not masks.size:
@@ -109,5 +106,4 @@ def boxes_at_crop_edge(
     photo = np.array([0, 0, width, height], np.float64)
     at_crop = np.abs(boxes - crop) <= tolerance
     at_photo = np.abs(boxes - photo) <= tolerance
-    near: BoolArray = np.any(at_crop & ~at_photo, axis=1)
-    return near
+    return np.asarray(np.any(at_crop & ~at_photo, axis=1))

@@ -41,8 +41,7 @@ class LabelMap:
             raise InputError(
                 f"Unknown class {name!r}. Available classes: {', '.join(self.classes)}."
             )
-        found: BoolArray = self.numbers == 1 + self.classes.index(name)
-        return found
+        return np.asarray(self.numbers == 1 + self.classes.index(name))
 
     def shares(self) -> dict[str, float]:
         """Share of the image of each class, 0..1."""

@@ -65,8 +65,7 @@ def turned_ring(ring: NDArray[Any], around: ArrayLike, degrees: float) -> Ring:
     angle = np.deg2rad(degrees)
     turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
     middle = np.asarray(around, np.float64)
-    turned: Ring = (np.asarray(ring, np.float64) - middle) @ turn + middle
-    return turned
+    return np.asarray((np.asarray(ring, np.float64) - middle) @ turn + middle)
 
 
 def ring_area(ring: NDArray[Any]) -> float:
@@ -162,8 +161,7 @@ def _without_stairs(ring: Ring) -> Ring:
     ends = ahead / 2
     points = np.stack([ring, ring + ends, ring + step / 2, ring + step - ends], axis=1)
     bend = ~is_step
-    line: Ring = points[np.stack([sharp, bend, is_step, bend & (length > 1)], axis=1)]
-    return line
+    return np.asarray(points[np.stack([sharp, bend, is_step, bend & (length > 1)], axis=1)])
 
 
 # ------------------------------------------------------------------------------- border tracing
@@ -222,8 +220,7 @@ def _edges(mask: BoolArray) -> tuple[IntArray, IntArray, BoolArray]:
 
     def key(corners: IntArray, turn: BoolArray) -> IntArray:
         x, y = corners.T
-        keys: IntArray = (y * padded.shape[1] + x) * 2 + (saddles[y, x] & turn)
-        return keys
+        return np.asarray((y * padded.shape[1] + x) * 2 + (saddles[y, x] & turn))
 
     after_across = _match(key(across[:, 1], right), key(down[:, 0], downwards))
     after_down = _match(key(down[:, 1], ~downwards), key(across[:, 0], right))
@@ -299,10 +296,7 @@ def _even_odd(rings: Sequence[Ring], size: tuple[int, ...]) -> BoolArray:
         columns = np.ceil(np.clip(cuts, 0, width + 1) - 0.5).astype(np.int64).clip(0, width)
         places, times = np.unique(rows * (width + 1) + columns, return_counts=True)
         changes[places[times % 2 == 1]] ^= True
-    inside: BoolArray = np.logical_xor.accumulate(
-        changes.reshape(height, width + 1)[:, :width], axis=1
-    )
-    return inside
+    return np.logical_xor.accumulate(changes.reshape(height, width + 1)[:, :width], axis=1)
 
 
 def polygons_to_svg_path(polygons: Sequence[Polygon]) -> str:

@@ -388,8 +388,7 @@ def cut_boxes(boxes: ArrayLike, image_hw: tuple[int, int]) -> FloatArray:  # (N,
     height, width = image_hw
     cut = given.clip(0, np.array([width, height] * 2, np.float32))
     inside = (cut[:, :2] < cut[:, 2:]).all(axis=1, keepdims=True)
-    found: FloatArray = np.where(inside, cut, given)
-    return found
+    return np.where(inside, cut, given)
 
 
 def _numbers(value: Any, name: str, example: str) -> NDArray[np.float64]:
@@ -507,8 +506,7 @@ def _check_mask(mask: Any) -> NDArray[Any]:
             "are supported. Pass a mask of the size of the image."
         )
     if array.dtype.kind in "bui":
-        boolean: BoolArray = array != 0
-        return boolean
+        return np.asarray(array != 0)
     if array.dtype.kind != "f":
         raise PromptError(
             f"Invalid mask of type {array.dtype}. Expected bool, integers (values "

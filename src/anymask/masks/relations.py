@@ -95,8 +95,9 @@ def divide(rles: Sequence[Rle], order: Sequence[int]) -> list[Rle]:
 def _ranges(first: IntArray, last: IntArray) -> IntArray:  # (R,), (R,)
     """first[0], first[0] + 1, ... last[0] - 1, first[1], ..."""
     many = last - first
-    steps: IntArray = np.arange(int(many.sum())) + np.repeat(first - (np.cumsum(many) - many), many)
-    return steps
+    return np.asarray(
+        np.arange(int(many.sum())) + np.repeat(first - (np.cumsum(many) - many), many)
+    )
 
 
 def parts_first(rles: Sequence[Rle], scores: Sequence[float]) -> list[int]:

@@ -35,8 +35,7 @@ def logits_at(
     height, width = logits.shape[1:]
     y = cell_weights(pixels_xy[:, 1], height, geometry, axis=0)
     x = cell_weights(pixels_xy[:, 0], width, geometry, axis=1)
-    found: FloatArray = ((y @ logits) * x).sum(axis=-1)
-    return found
+    return np.asarray(((y @ logits) * x).sum(axis=-1))
 
 
 MASK_LOGIT = 6.9  # logit of 0.999, for a pixel of a bool mask prompt
@@ -188,15 +187,13 @@ def _cv_resize(array: NDArray[Any], size_hw: tuple[int, int], interpolation: int
 
 def points_to_model(points: ArrayLike, geometry: Geometry) -> FloatArray:  # (..., 2) -> (..., 2)
     """Scale points from image pixels to model pixels."""
-    scaled: FloatArray = (np.asarray(points, np.float64) * geometry.scale_xy).astype(np.float32)
-    return scaled
+    return (np.asarray(points, np.float64) * geometry.scale_xy).astype(np.float32)
 
 
 def boxes_to_model(boxes: ArrayLike, geometry: Geometry) -> FloatArray:  # (..., 4)
     """Scale boxes from image pixels to model pixels."""
     scale = geometry.scale_xy * 2
-    scaled: FloatArray = (np.asarray(boxes, np.float64) * scale).astype(np.float32)
-    return scaled
+    return (np.asarray(boxes, np.float64) * scale).astype(np.float32)
 
 
 def mask_to_model(
@@ -258,8 +255,7 @@ def _fill(plane: FloatArray, geometry: Geometry) -> FloatArray:  # (h, w) -> inp
     whole = _cv_resize(
         np.ascontiguousarray(plane, np.float32), (geometry.side,) * 2, cv2.INTER_LINEAR
     )
-    filled: FloatArray = whole[: geometry.input_hw[0], : geometry.input_hw[1]]
-    return filled
+    return whole[: geometry.input_hw[0], : geometry.input_hw[1]]
 
 
 def logits_used(side: int, geometry: Geometry) -> tuple[int, int]:
@@ -505,8 +501,7 @@ def medsam_pixels(image: UintImage, size_hw: tuple[int, int]) -> FloatArray:
     """
     whole = np.floor(cubic_resized(image, size_hw) + 1e-9)
     least, largest = whole.min(), whole.max()
-    seen: FloatArray = ((whole - least) * (255 / max(largest - least, 1e-8))).astype(np.float32)
-    return seen
+    return np.asarray(((whole - least) * (255 / max(largest - least, 1e-8))).astype(np.float32))
 
 
 def _smoothed(values: Floats, axis: int, sigma: float) -> Floats:
@@ -562,5 +557,4 @@ def _mirrored(places: Indices, n: int) -> Indices:
         return np.zeros_like(places)
     period = 2 * n - 2
     inside: Indices = np.abs(places) % period
-    mirrored: Indices = np.minimum(inside, period - inside)
-    return mirrored
+    return np.minimum(inside, period - inside)

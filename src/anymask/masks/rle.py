@@ -333,8 +333,7 @@ def rle_iou(first: Sequence[Rle], second: Sequence[Rle]) -> NDArray[np.float64]:
     areas_1 = np.array([rle_area(rle) for rle in first], np.int64)
     areas_2 = np.array([rle_area(rle) for rle in second], np.int64)
     union = areas_1[:, None] + areas_2[None, :] - common
-    iou: NDArray[np.float64] = common / np.maximum(union, 1)
-    return iou
+    return np.asarray(common / np.maximum(union, 1))
 
 
 def rle_merge(rles: Sequence[Rle], *, intersect: bool = False) -> Rle:

@@ -162,8 +162,7 @@ class ChannelMix:
             return values.astype(np.float32)
         with np.errstate(invalid="ignore", over="ignore"):
             scaled = (values.astype(np.float64) - low) * (WHITE / (high - low))
-        cut: NDArray[np.float32] = np.nan_to_num(scaled.clip(0, WHITE), nan=0.0).astype(np.float32)
-        return cut
+        return np.asarray(np.nan_to_num(scaled.clip(0, WHITE), nan=0.0).astype(np.float32))
 
 
 def measure_ranges(
