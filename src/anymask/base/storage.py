@@ -441,8 +441,7 @@ def _check_places(places: Sequence[Path]) -> None:
 
 
 def _move(stage: Path, places: Sequence[Path], target: Path) -> None:
-    is_new = not os.path.lexists(target)
-    if is_new and all(target in path.parents for path in places) and places:
+    if (not os.path.lexists(target)) and all(target in path.parents for path in places) and places:
         whole = stage / _WHOLE
         for number, path in enumerate(places):
             inside = whole / path.relative_to(target)

@@ -241,8 +241,7 @@ def note_traits(
         keys: Keys of `Mask.extra` that the format supports.
         image_keys: Keys of `AnnotatedImage.extra` that the format supports.
     """
-    traits = Counter(trait for mask in image.masks for trait in _traits(mask))
-    for trait, count in traits.items():
+    for trait, count in Counter(trait for mask in image.masks for trait in _traits(mask)).items():
         if trait not in kept:
             report.add(trait, image.file_name, None, f"not supported: {trait} of {count} masks")
     rare = Counter(one for mask in image.masks for one in RARE if getattr(mask, one) is not None)

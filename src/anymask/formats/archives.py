@@ -44,8 +44,7 @@ _BROKEN = (
 
 def is_archive(path: Path) -> bool:
     """Return whether a file has the suffix of an archive of annotations."""
-    name = path.name.lower()
-    return name.endswith(_ENDS) and path.is_file()
+    return path.name.lower().endswith(_ENDS) and path.is_file()
 
 
 def bare_name(path: Path) -> str:
@@ -86,8 +85,7 @@ class Unpacked:
 
     def plain(self, text: str) -> str:
         """Replace paths of the temporary folder in a text by those of the archive."""
-        root = self.folder / bare_name(self.archive)
-        return text.replace(str(root), str(self.archive))
+        return text.replace(str(self.folder / bare_name(self.archive)), str(self.archive))
 
 
 def _remove(folder: Path, process: int) -> None:

@@ -97,8 +97,7 @@ def read(
     found = list[tuple[Path, AnnotatedImage]]()
     for path in find_files(source, ".json"):
         with report.record(path):
-            document = read_json(path)
-            rows = read_document(document, report, pictures, boxes=boxes)
+            rows = read_document(read_json(path), report, pictures, boxes=boxes)
             found += [(path, image) for _, image in rows]
     images = seen_below(source, found)
     if not boxes:
@@ -130,8 +129,7 @@ def read_document(
     rows = rows_by_id(document["images"], "image", report)
     annotations = _by_image(document["annotations"], rows, report)
     flags = [bool(row.get("iscrowd")) for few in annotations.values() for _, row in few]
-    crowds = not crowds_count(flags, report)
-    reader = _Records(document, names, report, boxes, published, crowds)
+    reader = _Records(document, names, report, boxes, published, not crowds_count(flags, report))
     for number, (image_id, about) in enumerate(rows.items()):
         image = None
         with report.record(f"image {number}"):

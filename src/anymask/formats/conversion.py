@@ -124,8 +124,7 @@ def convert(
 
 def _photos(dataset: Dataset, images: Iterable[AnnotatedImage], target: Path) -> Iterator[OutFile]:
     every = list(images)
-    names = picture_names([image.file_name for image in every])
-    for image, name in zip(every, names, strict=True):
+    for image, name in zip(every, picture_names([image.file_name for image in every]), strict=True):
         yield target / name, dataset.content(image)
 
 

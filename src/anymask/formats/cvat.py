@@ -253,8 +253,7 @@ def encode(
         note_unlabelled(report, image)
         height, width = image.hw
         about = {"id": number, "name": image.file_name, "width": width, "height": height}
-        more = held(image.extra, _OF_IMAGE_HELD)
-        element = ET.SubElement(root, "image", _texts(about | more))
+        element = ET.SubElement(root, "image", _texts(about | held(image.extra, _OF_IMAGE_HELD)))
         for place, group in enumerate(distinct_groups(image, report)):
             _write_mask(element, image, place, group, report)
     ET.indent(root)

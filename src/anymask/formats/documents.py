@@ -143,8 +143,7 @@ def _number(stems: dict[str, PurePosixPath]) -> None:
     taken: dict[str, PurePosixPath] = {}
     every = Counter(map(name_key, stems.values()))
     for name, stem in stems.items():
-        first = taken.setdefault(name_key(stem), stem)
-        if first == stem:
+        if taken.setdefault(name_key(stem), stem) == stem:
             continue
         number = 2
         while name_key(place := stem.with_stem(f"{stem.stem}-{number}")) in every:
@@ -155,8 +154,7 @@ def _number(stems: dict[str, PurePosixPath]) -> None:
 
 def _parts(file_name: str) -> list[str]:
     """Return folders and name, without drive, root and `..`."""
-    plain = _NOT_IN_NAMES.sub("", file_name.replace("\\", "/"))
-    parts = PurePosixPath(plain).parts
+    parts = PurePosixPath(_NOT_IN_NAMES.sub("", file_name.replace("\\", "/"))).parts
     return [part for part in parts if part not in ("..", ".", "/", "//") and ":" not in part]
 
 

@@ -266,7 +266,6 @@ def encode(
     images: list[AnnotatedImage], target: Path, report: LossReport, policy: Policy
 ) -> Iterator[OutFile]:
     """Write a file for each image, in pixels."""
-    paths = output_paths(images, target, ".geojson")
-    for image, path in zip(images, paths, strict=True):
+    for image, path in zip(images, output_paths(images, target, ".geojson"), strict=True):
         yield path, to_json(to_geojson(image, None, policy, report))
     note_facts(report, images, policy)

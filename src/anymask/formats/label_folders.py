@@ -104,8 +104,7 @@ def photo_name(label: Path, places: LabelPlaces) -> str | None:
     that of a file beside the label with another name or suffix. None if there is none."""
     here = places.labels if places.labels.is_dir() else places.labels.parent
     inside = label.relative_to(here)
-    stems = [*_stems(inside), *(_stems_of_object(inside) if places.photos is not None else ())]
-    for stem in stems:
+    for stem in [*_stems(inside), *(_stems_of_object(inside) if places.photos is not None else ())]:
         if places.photos is not None:
             found = find_picture(places.photos, stem)
             if found is not None:

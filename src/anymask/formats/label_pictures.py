@@ -142,11 +142,9 @@ def encode(
     The value is the group of the mask, or its position from 1.
     """
     most, encoded = (65535, _png) if suffix == ".png" else (MAX_IN_TIFF, _tiff)
-    paths = output_paths(images, target, suffix)
-    for image, path in zip(images, paths, strict=True):
+    for image, path in zip(images, output_paths(images, target, suffix), strict=True):
         note_traits(report, image, frozenset({"ids"}))
-        numbers = object_numbers(image, report, most)
-        yield path, encoded(paint_numbers(image, numbers, report))
+        yield path, encoded(paint_numbers(image, object_numbers(image, report, most), report))
     note_facts(report, images, policy)
 
 

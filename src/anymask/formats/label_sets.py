@@ -36,8 +36,7 @@ from anymask.masks import MAX_PIXELS, Mask, Rle
 def read_ade20k(root: Path, split: str) -> Iterator[AnnotatedImage]:
     """Read the objects of the full ADE20K. Raises DataError that names the file."""
     places = [f"{top}{split}" for top in ("images/ADE/", "*/images/ADE/", "images/")]
-    folder = find_place(root, places, f"images of ADE20K's {split}")
-    for path in sorted(folder.rglob("*_seg.png")):
+    for path in sorted(find_place(root, places, f"images of ADE20K's {split}").rglob("*_seg.png")):
         stem = path.name.removesuffix("_seg.png")
         with located(path):
             layers = label_colours(path).copy()

@@ -137,8 +137,7 @@ def brush_to_rle(packed: Any, image_hw: tuple[int, int]) -> Rle:
             f"The brush run-lengths have {found} values, but the image of {width} x {height} "
             f"pixels has {count}."
         )
-    values = _values(text, count)
-    return mask_to_rle(values.reshape(height, width, _CHANNELS)[..., 3] > _HALF)
+    return mask_to_rle(_values(text, count).reshape(height, width, _CHANNELS)[..., 3] > _HALF)
 
 
 def _values(text: str, count: int) -> NDArray[np.uint8]:  # (count,)

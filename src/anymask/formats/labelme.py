@@ -126,8 +126,7 @@ def _image(document: Any, report: LossReport, pictures: Path | None) -> Annotate
                 continue
             group = shape.get("group_id")
             group = None if group is None else as_whole(group, "group_id")
-            score = as_number(shape.get("score") or 0, "score")
-            mask = Mask(rle, label, id=group, score=score)
+            mask = Mask(rle, label, id=group, score=as_number(shape.get("score") or 0, "score"))
             mask = with_extras(mask, rest_of(held(shape, OF_SHAPE), ()))
             add_part(masks, number if group is None else (label, group), mask)
     extra = rest_of(held(document, OF_DOCUMENT), ())
@@ -184,8 +183,7 @@ def encode(
     polygons: bool = False,
 ) -> Iterator[OutFile]:
     """Write a file for each image: exact masks, or polygons whose parts share a group_id."""
-    paths = output_paths(images, target, ".json")
-    for image, path in zip(images, paths, strict=True):
+    for image, path in zip(images, output_paths(images, target, ".json"), strict=True):
         kept = frozenset[Trait]({"labels", "ids", "scores", "annotator"})
         note_traits(report, image, kept, OF_SHAPE, OF_DOCUMENT)
         note_unlabelled(report, image)
@@ -193,10 +191,9 @@ def encode(
         shapes: list[dict[str, Any]] = []
         for number, mask in enumerate(image.masks):
             if polygons:
-                rings = plain_rings(image, number, report, policy)
                 found = [
                     {"points": ring.tolist(), "shape_type": "polygon", "mask": None}
-                    for ring in rings
+                    for ring in plain_rings(image, number, report, policy)
                 ]
             else:
                 found = _stamp(image, number, report)

@@ -223,8 +223,7 @@ def take_licences(report: LossReport, rows: Iterable[Any]) -> dict[int, int]:
             found = next(same, None)
             if found is None:
                 taken = {one["id"] for one in known}
-                free = number if number not in taken else max(taken) + 1
-                found = {"id": free, **licence}
+                found = {"id": number if number not in taken else max(taken) + 1, **licence}
                 known.append(found)
             numbers[number] = found["id"]
     return numbers
@@ -271,8 +270,7 @@ def note_facts(
     if INFO not in kept:
         for key in (key for key in facts.info if key not in of_info and key not in TERMS):
             report.add("info", WHOLE_SET, None, f"`{key}` is not supported", key)
-    keys = dict.fromkeys(key for about in facts.classes.values() for key in about)
-    for key in keys:
+    for key in dict.fromkeys(key for about in facts.classes.values() for key in about):
         if key not in of_classes:
             count = sum(key in about for about in facts.classes.values())
             reason = f"`{key}` of {count} classes is not supported"

@@ -77,8 +77,7 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
                         raise DataError(
                             f"The image with the id {picture.image_id} is missing from `images`."
                         )
-                    row = rows[picture.image_id]
-                    image = _image(row, picture, categories, licences, report)
+                    image = _image(rows[picture.image_id], picture, categories, licences, report)
                     if objects:
                         plain = Masks(replace(mask, crowd=False) for mask in image.masks)
                         image = replace(image, masks=plain)

@@ -25,8 +25,7 @@ def encode(
 ) -> Iterator[OutFile]:
     """Yield one file per image; a class has the same color in all files."""
     palette = _palette([mask for image in images for mask in image.masks])
-    paths = output_paths(images, target, ".geojson")
-    for image, path in zip(images, paths, strict=True):
+    for image, path in zip(images, output_paths(images, target, ".geojson"), strict=True):
         note_traits(report, image, frozenset({"labels", "scores"}), (*QUPATH_KEYS, COLOUR, PLANE))
         features = []
         for number, mask in enumerate(image.masks):

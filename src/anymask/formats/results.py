@@ -34,8 +34,7 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
     images, photos, corners = [], _Photos(), CornerCheck("x y width height")
     for path in find_files(source, ".json"):
         with report.record(path):
-            groups = _by_image(read_json(path), path, report)
-            for name, few in groups.items():
+            for name, few in _by_image(read_json(path), path, report).items():
                 with report.record(f"image {name}"):
                     folders = [pictures] if pictures else [path.parent, path.parent / "images"]
                     photo = photo_beside(path, f"{name}.jpg", pictures)
@@ -88,8 +87,7 @@ def _image(
                 report.skip(name, "a box alone")
                 continue
             masks.append(_mask(row, hw))
-    here = photo.name if photo is not None else name
-    return AnnotatedImage(file_name=here, hw=hw, masks=masks)
+    return AnnotatedImage(file_name=photo.name if photo is not None else name, hw=hw, masks=masks)
 
 
 @dataclass

@@ -273,8 +273,7 @@ def _row(
     crowds = [mask for mask in image.masks if mask.crowd]
     for number, mask in enumerate(image.masks):
         if mask.crowd and (mask.label != VOID_LABEL or len(crowds) > 1):
-            reason = "the crowd became ignored pixels"
-            report.add("crowds", image.file_name, number, reason)
+            report.add("crowds", image.file_name, number, "the crowd became ignored pixels")
     row: dict[str, Any] = {
         "image": name,
         "hw": list(image.hw),

@@ -88,8 +88,7 @@ def _hw(root: ET.Element) -> tuple[int, int]:
 def _mask(element: ET.Element, kind: str, hw: tuple[int, int]) -> Mask:
     text = element.get("d", "") if kind == "path" else f"M{element.get('points', '')}Z"
     group = element.get("data-group")
-    rings = path_to_rings(text if text != "MZ" else "")
-    rle = even_odd_to_rle(rings, hw)
+    rle = even_odd_to_rle(path_to_rings(text if text != "MZ" else ""), hw)
     if element.get("d") != "":  # anymask writes an empty path for an empty mask
         with_area(rle)
     mask = Mask(
@@ -166,8 +165,7 @@ def encode(
     images: list[AnnotatedImage], target: Path, report: LossReport, policy: Policy
 ) -> Iterator[OutFile]:
     """Yield a file per image; masks are semi-transparent, in the colors of anymask overlays."""
-    paths = output_paths(images, target, ".svg")
-    for image, path in zip(images, paths, strict=True):
+    for image, path in zip(images, output_paths(images, target, ".svg"), strict=True):
         note_traits(report, image, frozenset({"labels", "scores", "ids", "crowds"}))
         height, width = image.hw
         size = {"width": str(width), "height": str(height), "viewBox": f"0 0 {width} {height}"}

@@ -139,8 +139,7 @@ def _photo_name(path: Path, objects: Path, pictures: Path | None) -> str:
     """Return the image name: as in `pictures`, else as in its XML, else <stem>.jpg."""
     inside = path.relative_to(objects)
     details = (objects.parent / DETAILS / inside).with_suffix(".xml")
-    stem = inside.with_suffix("").as_posix()
-    if find_picture(pictures, stem) is None and details.is_file():
+    if find_picture(pictures, inside.with_suffix("").as_posix()) is None and details.is_file():
         name = PurePosixPath(read_xml(details).findtext("filename") or "").name
         if name:
             return (PurePosixPath(inside.as_posix()).parent / name).as_posix()

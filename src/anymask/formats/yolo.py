@@ -115,8 +115,7 @@ class LineReader:
         label, *numbers = line.split()
         count = len(numbers)
         if self.keypoints and 0 <= count - BOX - self.keypoints <= 2:
-            kind = "a box with keypoints, without an outline"
-            pose = Line(label, box=numbers[:BOX], kind=kind)
+            pose = Line(label, box=numbers[:BOX], kind="a box with keypoints, without an outline")
             return self._ended(pose, numbers[BOX + self.keypoints :])
         if count == BOX:
             return Line(label, box=numbers)
@@ -217,8 +216,7 @@ class _Evidence:
             return 0
         count = next(iter(self.counts))
         found = [count - BOX - last for last, fits in self.poses.items() if fits]
-        sure = self.lines > 1 or 3 * _COCO_KEYPOINTS in found
-        return found[0] if found and sure else 0
+        return found[0] if found and (self.lines > 1 or 3 * _COCO_KEYPOINTS in found) else 0
 
 
 def _is_pose(numbers: list[str], last: int) -> bool:
@@ -398,8 +396,7 @@ def _files_at(
     The beginning of a path may be that of another computer, so the longest end with files counts.
     """
     if place.endswith(".txt"):
-        lists = source.rglob(glob.escape(PurePosixPath(place).name))
-        text = read_text(next(lists, source / place))
+        text = read_text(next(source.rglob(glob.escape(PurePosixPath(place).name)), source / place))
         lines = [_key(line.strip().rpartition(".")[0]) for line in text.splitlines()]
         return {keys[one[n:]] for one in lines for n in range(len(one)) if one[n:] in keys}
     parts = _key(f"{top}/{place}")
@@ -671,8 +668,7 @@ def _check_stems(images: list[AnnotatedImage]) -> None:
     first: dict[str, str] = {}
     names = output_stems([image.file_name for image in images])
     for image, name in zip(images, names, strict=True):
-        stem = name_key(name.with_suffix(""))
-        other = first.setdefault(stem, image.file_name)
+        other = first.setdefault(name_key(name.with_suffix("")), image.file_name)
         if other != image.file_name:
             raise DataError(
                 f"{other!r} and {image.file_name!r} differ only in the suffix, so their labels "

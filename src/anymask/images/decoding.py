@@ -182,8 +182,7 @@ def array_to_image(
     for rows in strips((array.shape[0], array.shape[1])):
         image[rows, :, :3] = _eight_bit(colour[rows], low, high)
         if alpha is not None:
-            cover = _eight_bit(alpha[rows], *alpha_range)
-            image[rows] = put_alpha(image[rows, :, :3], cover, view)
+            image[rows] = put_alpha(image[rows, :, :3], _eight_bit(alpha[rows], *alpha_range), view)
     image[..., black] = 0
     return image
 

@@ -168,8 +168,7 @@ def open_mrc(file: BinaryIO) -> Sections:
     angstrom = cell / across if across > 0 and math.isfinite(cell) else 0.0
 
     def read(page: int) -> NDArray[Any]:
-        flat = _section(file, start, kind, shape, page)
-        return flat.astype(kind.newbyteorder("="))[..., None]
+        return _section(file, start, kind, shape, page).astype(kind.newbyteorder("="))[..., None]
 
     return Sections(shape, read, angstrom / 10)
 

@@ -141,8 +141,7 @@ def recognise_head(head: bytes) -> InputType | None:
             head = zlib.decompressobj(31).decompress(head, HEAD)
         except zlib.error:
             return None
-    magic = head[_NIFTI - 4 : _NIFTI]
-    if magic in (b"n+1\0", b"ni1\0") or head[4:8] in (b"n+2\0", b"ni2\0"):
+    if head[_NIFTI - 4 : _NIFTI] in (b"n+1\0", b"ni1\0") or head[4:8] in (b"n+2\0", b"ni2\0"):
         return InputType("a NIfTI scan", "scan")
     if head[128:132] == b"DICM":
         return _DICOM

@@ -175,8 +175,7 @@ def read_view(source: ImageSource, view: PictureView) -> UintImage:
         return _load_stream(io.BytesIO(source), f"the image ({len(source)} bytes)", view)
     if isinstance(source, Image.Image):
         _seek(source, "the Pillow image", view)
-        pixels = _pillow_to_array(source, "the Pillow image", view)
-        return upright(pixels, orientation_of(source))
+        return upright(_pillow_to_array(source, "the Pillow image", view), orientation_of(source))
     if hasattr(source, "read"):
         name = getattr(source, "name", None)
         return _load_stream(
@@ -330,8 +329,7 @@ def _load_tiff(file: Any, name: str, view: PictureView) -> UintImage:
         about.info["icc_profile"] = deep.profile
         convert = to_srgb(about)
     known = deep.in_colour or convert is not None
-    image = _in_srgb(deep.pixels, name, view, convert, known=known)
-    return upright(image, deep.orientation)
+    return upright(_in_srgb(deep.pixels, name, view, convert, known=known), deep.orientation)
 
 
 def _seek(picture: Image.Image, name: str, view: PictureView) -> None:
@@ -390,8 +388,7 @@ def _decode(picture: Image.Image, name: str, view: PictureView) -> UintImage:
     for rows in strips((height, width)):
         part = picture.crop((0, rows.start, width, rows.stop))
         if _has_alpha(picture):
-            straight = part.convert("LA") if part.mode == "La" else part
-            layered = straight.convert("RGBA")
+            layered = (part.convert("LA") if part.mode == "La" else part).convert("RGBA")
             alpha = np.asarray(layered.getchannel("A"))
             shown = layered.convert("RGB") if convert is None else convert(layered)
             image[rows] = put_alpha(np.asarray(shown), alpha, view)

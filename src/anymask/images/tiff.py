@@ -272,8 +272,7 @@ def tiff_facts(file: BinaryIO) -> TiffFacts:
     with open_tiff(file) as document:
         page: Any = document.pages[0]
         samples, extra = int(page.samplesperpixel), tuple(page.extrasamples)
-        kind = int(page.photometric)
-        known = kind in (_RGB, _PALETTE, _SEPARATED) or samples == 3
+        known = int(page.photometric) in (_RGB, _PALETTE, _SEPARATED) or samples == 3
         grey = samples == 1 + (extra[:1] != () and extra[0] in _ALPHA)
         described = document.imagej_metadata if document.is_imagej else None
         unit = str((described or {}).get("unit", ""))

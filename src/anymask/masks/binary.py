@@ -102,8 +102,7 @@ def mask_iou(
         )
     areas = (np.count_nonzero(masks, axis=(1, 2)) for masks in (first, second))
     common = common_pixels(first, second)
-    union = np.add.outer(*areas) - common
-    return np.asarray(common / np.maximum(union, 1))
+    return np.asarray(common / np.maximum(np.add.outer(*areas) - common, 1))
 
 
 def common_pixels(
@@ -258,8 +257,7 @@ def _parts(mask: BoolArray, connectivity: int) -> NDArray[Any]:
 
 
 def _depths(mask: BoolArray) -> FloatArray:
-    padded = np.pad(mask.astype(np.uint8), 1)
-    depth = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_5)
+    depth = cv2.distanceTransform(np.pad(mask.astype(np.uint8), 1), cv2.DIST_L2, cv2.DIST_MASK_5)
     return depth[1:-1, 1:-1].astype(np.float32, copy=False)
 
 

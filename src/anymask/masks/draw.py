@@ -40,8 +40,7 @@ def colours(n: int) -> list[Colour]:
         colorsys.hsv_to_rgb((index * golden) % 1, 0.55 + 0.4 * (index % 3) / 2, 0.95)
         for index in range(len(_FIRST), n)
     )
-    extra = [(round(255 * r), round(255 * g), round(255 * b)) for r, g, b in more]
-    return [*_FIRST[:n], *extra]
+    return [*_FIRST[:n], *[(round(255 * r), round(255 * g), round(255 * b)) for r, g, b in more]]
 
 
 def _check_picture(image: UintImage) -> UintImage:

@@ -151,8 +151,7 @@ def is_confirmed(
     """Whether partners cover the object in all bands where the window's border cuts it."""
     if not bands:
         return True
-    covered = overlap.covered(piece, bands, partners)
-    return all(both >= CONFIRMED * area for both, area in covered)
+    return all(both >= CONFIRMED * area for both, area in overlap.covered(piece, bands, partners))
 
 
 def whole_of(overlap: Overlap[T], piece: T, window: Window, answers: Sequence[T]) -> int | None:

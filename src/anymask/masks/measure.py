@@ -69,8 +69,7 @@ def _hull_area(columns: IntArray, tops: IntArray, bottoms: IntArray) -> float:
     top, bottom = np.minimum.reduceat(tops, first), np.maximum.reduceat(bottoms, first)
     rows = np.concatenate([top, top, bottom, bottom])
     corners = np.stack([np.concatenate([x, x + 1, x, x + 1]), rows], axis=1)
-    hull = cv2.convexHull(corners.astype(np.int32))
-    return float(cv2.contourArea(hull))
+    return float(cv2.contourArea(cv2.convexHull(corners.astype(np.int32))))
 
 
 def _regions(window: BoolArray) -> tuple[int, int]:
@@ -143,8 +142,7 @@ def measure_mask(rle: Rle) -> Measurements:
         return Measurements()
     left, top, right, bottom = shape.box
     length, width, angle = _ellipse(rle, shape)
-    outlines = rle_to_polygons(rle)
-    rings = [ring for one in outlines for ring in (one.exterior, *one.holes)]
+    rings = [ring for one in rle_to_polygons(rle) for ring in (one.exterior, *one.holes)]
     edges = [np.linalg.norm(ring - np.roll(ring, 1, axis=0), axis=1) for ring in rings]
     perimeter = sum(float(lengths.sum()) for lengths in edges)
     return Measurements(

@@ -136,8 +136,7 @@ def _pixel_beside(ring: Ring) -> tuple[int, int]:
 def _simplify(ring: Ring, tolerance: float, smooth: bool, keep: bool) -> Ring:
     if tolerance <= 0:
         return ring
-    line = _without_stairs(ring) if smooth else ring
-    halves = np.rint(2 * line).astype(np.int32)
+    halves = np.rint(2 * (_without_stairs(ring) if smooth else ring)).astype(np.int32)
     corners = cv2.approxPolyDP(halves[:, None], 2 * tolerance, closed=True)[:, 0]
     short = corners.astype(np.float64) / 2
     if len(short) >= 3 and ring_area(short) * ring_area(ring) > 0:
@@ -503,16 +502,14 @@ def _steep_crossings(first: IntArray, last: IntArray, image_hw: tuple[int, int])
 def _columns_between(least: IntArray, most: IntArray, width: int) -> tuple[IntArray, IntArray]:
     """Edge and image column of each column centre between two steps."""
     first = np.maximum(-((STEPS // 2 - least) // STEPS), 0)
-    last = np.minimum((most - STEPS // 2 - 1) // STEPS, width - 1)
-    return _list_between(first, last)
+    return _list_between(first, np.minimum((most - STEPS // 2 - 1) // STEPS, width - 1))
 
 
 def _list_between(first: IntArray, last: IntArray) -> tuple[IntArray, IntArray]:
     """Index and value of every integer from `first` to `last`, both inclusive, in order."""
     count = np.maximum(last - first + 1, 0)
     index = np.repeat(np.arange(len(count)), count)
-    value = np.arange(len(index)) - np.repeat(np.cumsum(count) - count, count) + first[index]
-    return index, value
+    return index, np.arange(len(index)) - np.repeat(np.cumsum(count) - count, count) + first[index]
 
 
 def _places(column: IntArray, upper: IntArray, image_hw: tuple[int, int]) -> IntArray:

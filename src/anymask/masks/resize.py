@@ -192,8 +192,7 @@ def points_to_model(points: ArrayLike, geometry: Geometry) -> FloatArray:  # (..
 
 def boxes_to_model(boxes: ArrayLike, geometry: Geometry) -> FloatArray:  # (..., 4)
     """Scale boxes from image pixels to model pixels."""
-    scale = geometry.scale_xy * 2
-    return (np.asarray(boxes, np.float64) * scale).astype(np.float32)
+    return (np.asarray(boxes, np.float64) * (geometry.scale_xy * 2)).astype(np.float32)
 
 
 def mask_to_model(
@@ -420,8 +419,7 @@ def axis_operator(
     matrix = up[first] * (1 - weight[:, None]) + up[second] * weight[:, None]
     taps = matrix != 0
     starts = taps.argmax(axis=1)
-    ends = low - 1 - taps[:, ::-1].argmax(axis=1)
-    return matrix, starts, ends
+    return matrix, starts, low - 1 - taps[:, ::-1].argmax(axis=1)
 
 
 _STRIP_PIXELS = 1 << 22  # of a mask that is enlarged: 16 MB of floats

@@ -66,8 +66,7 @@ def mask_to_rle(mask: NDArray[Any]) -> Rle:  # (H, W)
 
 def _bytes(mask: NDArray[Any]) -> NDArray[np.uint8]:
     """Mask as contiguous 0 and 1."""
-    boolean = mask if mask.dtype == np.bool_ else mask != 0
-    return np.ascontiguousarray(boolean).view(np.uint8)
+    return np.ascontiguousarray(mask if mask.dtype == np.bool_ else mask != 0).view(np.uint8)
 
 
 def rle_to_mask(rle: Rle) -> BoolArray:
@@ -145,8 +144,7 @@ def crop_to_rle(
     padded = np.zeros((crop_w, crop_h + 2), np.uint8)
     padded[:, 1:-1] = cv2.transpose(_bytes(mask_crop)).reshape(crop_w, crop_h)
     flat = padded.reshape(-1)
-    changes = np.flatnonzero(flat[1:] != flat[:-1])
-    columns, rows = np.divmod(changes, crop_h + 2)
+    columns, rows = np.divmod(np.flatnonzero(flat[1:] != flat[:-1]), crop_h + 2)
     places = ((columns + x0) * height + rows + y0).astype(np.int64, copy=False)
     return runs_to_rle(places[0::2], places[1::2], image_hw)
 
