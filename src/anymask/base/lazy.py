@@ -64,8 +64,9 @@ def lazy_names(
 
     def get(name: str) -> Any:
         if name not in homes:
-            text = f"module {package!r} has no attribute {name!r}"
-            raise AttributeError(text, name=name, obj=module)
+            raise AttributeError(
+                f"module {package!r} has no attribute {name!r}", name=name, obj=module
+            )
         try:
             value = _load(package, homes[name], name)
         except ImportError as error:

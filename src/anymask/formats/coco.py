@@ -377,8 +377,9 @@ def encode(
                 row["segmentation"] = [ring.ravel().tolist() for ring in rings]
                 # COCO's tools lose pixels of exact outlines that touch at corners.
                 if not any(loss.kind == "pixels" for loss in report.losses[before:]):
-                    again = coco_polygons_to_rle(row["segmentation"], image.hw)
-                    note_changed(image, number, report, again)
+                    note_changed(
+                        image, number, report, coco_polygons_to_rle(row["segmentation"], image.hw)
+                    )
             rows.append(row)
             kept.append(mask)
     document = document_facts(images, ids, policy) | {"annotations": rows}

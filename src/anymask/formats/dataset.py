@@ -258,8 +258,9 @@ class Dataset:
             path, page = self._found(image)
         except DataError:
             return image
-        picture = ImageFile(path, page or 0, image.file_name)
-        return replace(image, masks=Masks(image.masks, picture=picture))
+        return replace(
+            image, masks=Masks(image.masks, picture=ImageFile(path, page or 0, image.file_name))
+        )
 
     def pixels(self, image: AnnotatedImage) -> UintImage:  # -> (H, W, 3)
         """Load an image, or a page of a file. Raises like `picture`, and ImageError."""

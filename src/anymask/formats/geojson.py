@@ -112,8 +112,9 @@ def _image(document: Any, path: Path, report: LossReport, pictures: Path | None)
                 masks.append(mask)
                 if "nucleusGeometry" in feature:
                     report.add("shapes", name, len(masks) - 1, "nuclei of cells are not read")
-    extra = rest_of(held(document, OF_DOCUMENT), ())
-    return AnnotatedImage(file_name=name, hw=hw, masks=Masks(masks), extra=extra)
+    return AnnotatedImage(
+        file_name=name, hw=hw, masks=Masks(masks), extra=rest_of(held(document, OF_DOCUMENT), ())
+    )
 
 
 def _mask(feature: Any, hw: tuple[int, int], report: LossReport) -> Mask | None:

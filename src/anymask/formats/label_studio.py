@@ -156,8 +156,9 @@ def _values(text: str, count: int) -> NDArray[np.uint8]:  # (count,)
             end = at + (8 if repeats else 8 * length)
             if here + length > count or end > len(text):
                 raise DataError("The brush run-lengths describe more pixels than the image has.")
-            found = [int(text[place : place + 8], 2) for place in range(at, end, 8)]
-            values[here : here + length] = found
+            values[here : here + length] = [
+                int(text[place : place + 8], 2) for place in range(at, end, 8)
+            ]
             here, at = here + length, end
     except (ValueError, IndexError):
         raise DataError(
@@ -315,8 +316,9 @@ def _regions(task: Any, name: str, report: LossReport) -> list[Any]:
     """Return the results of the first annotation that is not cancelled, else of a prediction."""
     kind, chosen = _chosen(task)
     if len(chosen) > 1:
-        reason = f"the task has {len(chosen)} {kind}; only the first one is read"
-        report.add("shapes", name, None, reason)
+        report.add(
+            "shapes", name, None, f"the task has {len(chosen)} {kind}; only the first one is read"
+        )
     return as_list(chosen[0]["result"], "result") if chosen else []
 
 

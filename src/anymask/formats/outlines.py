@@ -259,8 +259,9 @@ def single_rings(
     if len(rings) < 2:
         return rings
     if policy.parts == "split":
-        reason = f"its {len(rings)} parts became separate objects"
-        report.add("parts", image.file_name, number, reason)
+        report.add(
+            "parts", image.file_name, number, f"its {len(rings)} parts became separate objects"
+        )
         return rings
     report.add("parts", image.file_name, number, f"its {len(rings)} parts were joined by bridges")
     return [joined(rings)]

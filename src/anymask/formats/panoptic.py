@@ -79,8 +79,9 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
                         )
                     image = _image(rows[picture.image_id], picture, categories, licences, report)
                     if objects:
-                        plain = Masks(replace(mask, crowd=False) for mask in image.masks)
-                        image = replace(image, masks=plain)
+                        image = replace(
+                            image, masks=Masks(replace(mask, crowd=False) for mask in image.masks)
+                        )
                     images.append(image)
     return images
 
@@ -108,8 +109,9 @@ def _image(
         )
         for segment in known
     )
-    extra = image_extra(row, licences)
-    return AnnotatedImage(file_name=str(row["file_name"]), hw=hw, masks=masks, extra=extra)
+    return AnnotatedImage(
+        file_name=str(row["file_name"]), hw=hw, masks=masks, extra=image_extra(row, licences)
+    )
 
 
 def _values(path: Path) -> NDArray[np.int32]:  # (H, W)

@@ -111,8 +111,9 @@ def _frame(frame: Any, place: SequencePlace, hw: tuple[int, int], ids: list[int]
             rle = coco_to_rle(row)
         if rle_area(rle):
             masks.append(Mask(rle, id=group))
-    name = f"{place.sequence}/{place.index:05d}.jpg"
-    return AnnotatedImage(file_name=name, hw=hw, masks=Masks(masks), place=place)
+    return AnnotatedImage(
+        file_name=f"{place.sequence}/{place.index:05d}.jpg", hw=hw, masks=Masks(masks), place=place
+    )
 
 
 def _split(folder: Path) -> list[AnnotatedImage]:

@@ -191,8 +191,9 @@ def _image_of(
         with report.record("ignore_rle"):
             masks.append(Mask(_rle_of(row["ignore_rle"], hw), VOID_LABEL, crowd=True))
     name = photo.relative_to(folder).as_posix().removeprefix(f"{PICTURES}/")
-    extra = rest_of(row, _OF_ROW)
-    return AnnotatedImage(file_name=name, hw=hw, masks=masks, source=photo, extra=extra)
+    return AnnotatedImage(
+        file_name=name, hw=hw, masks=masks, source=photo, extra=rest_of(row, _OF_ROW)
+    )
 
 
 def _mask_of(mask: Mapping[str, Any], hw: tuple[int, int]) -> Mask:

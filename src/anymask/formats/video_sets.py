@@ -108,8 +108,9 @@ class Clip:
             for number, rle in found.items()
             if rle_area(rle)
         ]
-        place = SequencePlace(self.name, index)
-        return annotated_photo(self.frames[index], sizes.pop(), masks, place=place)
+        return annotated_photo(
+            self.frames[index], sizes.pop(), masks, place=SequencePlace(self.name, index)
+        )
 
 
 def read_davis_clips(root: Path, split: str) -> list[Clip]:

@@ -131,8 +131,9 @@ def read_voc(root: Path, split: str, report: LossReport | None = None) -> Iterat
         image = _image(path, objects, name, names or _NAMES, report, palettes)
         with located(path):
             photos = top / "JPEGImages"
-            photo = find_picture(photos, name) or photos / f"{name}.jpg"
-            yield annotated_photo(photo, image.hw, image.masks)
+            yield annotated_photo(
+                find_picture(photos, name) or photos / f"{name}.jpg", image.hw, image.masks
+            )
 
 
 def _photo_name(path: Path, objects: Path, pictures: Path | None) -> str:

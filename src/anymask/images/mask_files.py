@@ -117,8 +117,9 @@ def _read_stored(file: Any, name: str) -> MaskPixels:
             values = np.asarray(picture.convert("LA").getchannel("L"))
         else:
             values = np.asarray(picture.convert("RGBA" if alpha is not None else "RGB"))[..., :3]
-        shown = None if alpha is None else upright(alpha, turns)
-        return MaskPixels(upright(values, turns), palette, shown, lossy)
+        return MaskPixels(
+            upright(values, turns), palette, None if alpha is None else upright(alpha, turns), lossy
+        )
 
 
 def _by_tifffile(file: Any, name: str) -> MaskPixels:

@@ -100,8 +100,9 @@ def image_to_model(image: UintImage, spec: ModelSpec) -> FloatArray:  # (H, W, 3
     elif spec.resample == "torch_antialias":
         # Equal to torch's interpolate(bilinear, antialias=True) in float, without rounding.
         planes = (plane.astype(np.float32) for plane in cv2.split(image))
-        resized = (_pillow_resized(one, input_hw, Image.Resampling.BILINEAR) for one in planes)
-        pixels = np.dstack([*resized])
+        pixels = np.dstack(
+            [*(_pillow_resized(one, input_hw, Image.Resampling.BILINEAR) for one in planes)]
+        )
     elif spec.resample == "torch_bilinear":
         pixels = _torch_bilinear(image, input_hw)
     elif spec.resample == "nearest":
@@ -178,8 +179,9 @@ def _area(image: UintImage, size_hw: tuple[int, int]) -> UintImage:
 
 
 def _cv_resize(array: NDArray[Any], size_hw: tuple[int, int], interpolation: int) -> NDArray[Any]:
-    resized = cv2.resize(array, (size_hw[1], size_hw[0]), interpolation=interpolation)
-    return resized.reshape(size_hw + array.shape[2:])
+    return cv2.resize(array, (size_hw[1], size_hw[0]), interpolation=interpolation).reshape(
+        size_hw + array.shape[2:]
+    )
 
 
 # ------------------------------------------------------------------------------------- prompts
