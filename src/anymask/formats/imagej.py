@@ -184,7 +184,6 @@ def _mask(roi: Any, rle: Rle, named: set[str], report: LossReport) -> Mask:
     score, number = properties.get("score"), properties.get("id")
     rest = {key: text.strip() for key, text in properties.items() if key not in _OF_PROPERTIES}
     colours = {key: f"#{value.hex()}" for key in _COLOURS if any(value := getattr(roi, key))}
-    extra = colours | {"roi_group": int(roi.group), "attributes": rest}
     return Mask(
         rle,
         _label(roi.name, named, report)
@@ -193,7 +192,7 @@ def _mask(roi: Any, rle: Rle, named: set[str], report: LossReport) -> Mask:
         score=0.0 if score is None else as_number(score, "score"),
         id=None if number is None else as_whole(number, "id"),
         crowd=properties.get("crowd", "").strip() == "true",
-        extra=rest_of(extra, ()),
+        extra=rest_of(colours | {"roi_group": int(roi.group), "attributes": rest}, ()),
     )
 
 

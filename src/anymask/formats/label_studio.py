@@ -100,9 +100,8 @@ def mask_to_brush(mask: NDArray[Any]) -> list[int]:  # (H, W)
     values = np.repeat(values, pieces)
     which = np.searchsorted(1 << _SIZES, lengths)
     words = (((4 + which) << _SIZES[which]) + lengths - 1 << 8) + values
-    header = [flat.size * _CHANNELS, 7, *(_SIZES - 1)]
     bits = _bits(
-        np.concatenate([header, words]),
+        np.concatenate([[flat.size * _CHANNELS, 7, *(_SIZES - 1)], words]),
         np.concatenate([[32, *_HEADER], 3 + _SIZES[which] + 8]),
     )
     padded = np.concatenate([bits, np.zeros(8 - len(bits) % 8, np.uint8)])  # also for full bytes

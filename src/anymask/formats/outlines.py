@@ -99,11 +99,9 @@ def even_odd_to_rle(rings: Sequence[Ring], image_hw: tuple[int, int]) -> Rle:
     if not rings:
         return empty_rle(image_hw)
     x0, y0, x1, y1 = _box(np.concatenate(rings), image_hw)
-    frame = box_ring(x0, y0, x1, y1) - (x0, y0)
-    inside = Polygon(frame, tuple(ring - (x0, y0) for ring in rings))
+    inside = Polygon(box_ring(x0, y0, x1, y1) - (x0, y0), tuple(ring - (x0, y0) for ring in rings))
     # A ring around the whole window inverts every pixel once.
-    window = ~polygons_to_mask([inside], (y1 - y0, x1 - x0))
-    return crop_to_rle(window, (x0, y0), image_hw)
+    return crop_to_rle(~polygons_to_mask([inside], (y1 - y0, x1 - x0)), (x0, y0), image_hw)
 
 
 def box_ring(x0: float, y0: float, x1: float, y1: float) -> Ring:

@@ -228,7 +228,6 @@ def _statistics(areas: NDArray[np.int64], pixels: int) -> dict[str, Any]:  # (ob
         int(np.count_nonzero(there[start + 1 :] != there[start:-1]))
         for there, start in zip(seen, first, strict=True)
     ]
-    count = areas.shape[1]
     return {
         "masklet_size_rel": [mean / pixels for mean in means],
         "masklet_size_abs": means,
@@ -237,7 +236,7 @@ def _statistics(areas: NDArray[np.int64], pixels: int) -> dict[str, Any]:  # (ob
         ],
         "masklet_visibility_changes": changes,
         "masklet_first_appeared_frame": first,
-        "masklet_frame_count": [count] * len(means),
+        "masklet_frame_count": [areas.shape[1]] * len(means),
         "masklet_edited_frame_count": [0] * len(means),
         "masklet_type": ["manual"] * len(means),
         "masklet_stability_score": None,

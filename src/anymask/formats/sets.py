@@ -269,8 +269,7 @@ def picture_names(file_names: Sequence[str]) -> list[str]:
 def _row(
     image: AnnotatedImage, name: str, report: LossReport, keys: Container[str]
 ) -> dict[str, Any]:
-    kept = frozenset[Trait]({"labels", "crowds", "annotator"})
-    note_traits(report, image, kept, OF_MASK, keys)
+    note_traits(report, image, frozenset[Trait]({"labels", "crowds", "annotator"}), OF_MASK, keys)
     crowds = [mask for mask in image.masks if mask.crowd]
     for number, mask in enumerate(image.masks):
         if mask.crowd and (mask.label != VOID_LABEL or len(crowds) > 1):

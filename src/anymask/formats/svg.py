@@ -172,9 +172,8 @@ def encode(
         root = ET.Element("svg", {"xmlns": _NAMESPACE} | size)
         ET.SubElement(root, "title").text = xml_text(image.file_name)
         for number, colour in enumerate(colours(len(image.masks))):
-            polygons = outline(image, number, report, policy)
             about: dict[str, Any] = {
-                "d": polygons_to_svg_path(polygons),
+                "d": polygons_to_svg_path(outline(image, number, report, policy)),
                 "fill": "#{:02x}{:02x}{:02x}".format(*colour),
                 "fill-opacity": "0.5",
                 "fill-rule": "evenodd",

@@ -596,8 +596,7 @@ def _take_facts(path: Path, report: LossReport) -> None:
     with report.record(path):
         document = as_record(_read_yaml(path), "the document")
         info = document.get("info")
-        metadata = {**info} if isinstance(info, dict) else {}
-        take_info(report, metadata | held(document, _OF_YAML))
+        take_info(report, ({**info} if isinstance(info, dict) else {}) | held(document, _OF_YAML))
         take_licences(report, as_licences(document.get("license")))
 
 

@@ -726,8 +726,7 @@ def _axes_of(file: BinaryIO, name: str) -> tuple[Axes, int]:
     """Return the axes of the pages, outermost first, and the channels that are bands of a page."""
     if is_tiff(file):
         axes = tiff_axes(file)
-        along = any(axis == "C" for axis, _ in axes)
-        samples = 1 if along else tiff_facts(file).samples
+        samples = 1 if any(axis == "C" for axis, _ in axes) else tiff_facts(file).samples
         return tuple(pair for pair in axes if pair[0] not in _OTHER), samples
     if is_microscope(file):
         with open_microscope(file, name) as places:

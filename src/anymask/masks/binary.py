@@ -237,8 +237,7 @@ def mask_nms(
 
 def _whole(some: IntArray, one: IntArray, common: IntArray, share_of: str) -> IntArray:
     """Denominator of the overlap, at least 1."""
-    whole = np.minimum(some, one) if share_of == "smaller" else some + one - common
-    return np.maximum(whole, 1)
+    return np.maximum(np.minimum(some, one) if share_of == "smaller" else some + one - common, 1)
 
 
 def _overlap_bound(

@@ -253,10 +253,9 @@ def logits_to_image(
 
 def _fill(plane: FloatArray, geometry: Geometry) -> FloatArray:  # (h, w) -> input_hw
     """Logits of one mask at model resolution, without the padding."""
-    whole = _cv_resize(
+    return _cv_resize(
         np.ascontiguousarray(plane, np.float32), (geometry.side,) * 2, cv2.INTER_LINEAR
-    )
-    return whole[: geometry.input_hw[0], : geometry.input_hw[1]]
+    )[: geometry.input_hw[0], : geometry.input_hw[1]]
 
 
 def logits_used(side: int, geometry: Geometry) -> tuple[int, int]:
@@ -420,8 +419,7 @@ def axis_operator(
     first, second, weight = bilinear_taps(np.arange(full), filled, full)
     matrix = up[first] * (1 - weight[:, None]) + up[second] * weight[:, None]
     taps = matrix != 0
-    starts = taps.argmax(axis=1)
-    return matrix, starts, low - 1 - taps[:, ::-1].argmax(axis=1)
+    return matrix, taps.argmax(axis=1), low - 1 - taps[:, ::-1].argmax(axis=1)
 
 
 _STRIP_PIXELS = 1 << 22  # of a mask that is enlarged: 16 MB of floats

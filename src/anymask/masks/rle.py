@@ -200,8 +200,7 @@ def string_to_rle(text: str | bytes, size: tuple[int, int]) -> Rle:
         )
     parts = (symbols & 0x1F) << (5 * place)
     values = np.add.reduceat(parts, starts) if len(starts) else parts
-    last = symbols[ends]
-    values -= np.where(last & 0x10, np.int64(1) << (5 * (place[ends] + 1)), 0)
+    values -= np.where(symbols[ends] & 0x10, np.int64(1) << (5 * (place[ends] + 1)), 0)
     _check_within(values, pixels)  # prevents int64 overflow in the sums below
     counts = values.copy()
     counts[1::2] = np.cumsum(values[1::2])
@@ -330,8 +329,7 @@ def rle_iou(first: Sequence[Rle], second: Sequence[Rle]) -> NDArray[np.float64]:
     common = rle_intersection(first, second)
     areas_1 = np.array([rle_area(rle) for rle in first], np.int64)
     areas_2 = np.array([rle_area(rle) for rle in second], np.int64)
-    union = areas_1[:, None] + areas_2[None, :] - common
-    return np.asarray(common / np.maximum(union, 1))
+    return np.asarray(common / np.maximum(areas_1[:, None] + areas_2[None, :] - common, 1))
 
 
 def rle_merge(rles: Sequence[Rle], *, intersect: bool = False) -> Rle:
