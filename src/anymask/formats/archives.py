@@ -54,13 +54,6 @@ def bare_name(path: Path) -> str:
     return name[: -len(end)]
 
 
-class _Process:
-    """Object whose finalizer removes temporary folders at the end of the process."""
-
-
-_PROCESS = _Process()
-
-
 @dataclass(eq=False)
 class Unpacked:
     """Unpacked archive; its files are removed by `close`, or at the end of the process."""
@@ -70,7 +63,8 @@ class Unpacked:
     folder: Path  # Temporary folder of all members
 
     def __post_init__(self) -> None:
-        self.close = weakref.finalize(_PROCESS, _remove, self.folder, os.getpid())
+        # As `_remove` always exists, its finalizer is called by `close`, or at the end.
+        self.close = weakref.finalize(_remove, _remove, self.folder, os.getpid())
 
     @contextmanager
     def named(self) -> Iterator[None]:

@@ -141,10 +141,11 @@ def encode(
 
     The value is the group of the mask, or its position from 1.
     """
-    most, encoded = (65535, _png) if suffix == ".png" else (MAX_IN_TIFF, _tiff)
+    most = 65535 if suffix == ".png" else MAX_IN_TIFF
     for image, path in zip(images, output_paths(images, target, suffix), strict=True):
         note_traits(report, image, frozenset({"ids"}))
-        yield path, encoded(paint_numbers(image, object_numbers(image, report, most), report))
+        values = paint_numbers(image, object_numbers(image, report, most), report)
+        yield path, image_bytes(Image.fromarray(values)) if suffix == ".png" else _tiff(values)
     note_facts(report, images, policy)
 
 
@@ -220,45 +221,33 @@ def paint_numbers(
         owners = values[rows]
         left += np.bincount(owners.reshape(-1), minlength=len(table))
         values[rows] = table[owners]
-    _note_hidden(image, left[1:], report)
-    return values
-
-
-def _note_hidden(image: AnnotatedImage, left: NDArray[np.int64], report: LossReport) -> None:
-    """Report covered and empty masks; `left` is the number of visible pixels of each mask."""
-    for place, mask in enumerate(image.masks):
-        area = rle_area(mask.rle)
-        if not area:
+    for place, (mask, seen) in enumerate(zip(image.masks, left[1:].tolist(), strict=True)):
+        if not (area := rle_area(mask.rle)):
             report.add("empty", image.file_name, place, "an empty mask has no pixel to label")
-        elif left[place] < area:
-            hidden = (
-                f"{area - left[place]} of the {area} pixels of the mask are covered by other masks"
-            )
+        elif seen < area:
+            hidden = f"{area - seen} of the {area} pixels of the mask are covered by other masks"
             report.add("overlaps", image.file_name, place, hidden)
+    return values
 
 
 def encode_palette(values: NDArray[Any], level: int = 6) -> bytes:  # (H, W) 0..255
     """Encode an 8-bit PNG with VOC's palette, with zlib level 0 to 9."""
     picture = Image.fromarray(values.astype(np.uint8))
     picture.putpalette(voc_palette().tobytes())
-    buffer = io.BytesIO()
-    picture.save(buffer, "PNG", compress_level=level)
-    return buffer.getvalue()
+    return image_bytes(picture, "PNG", compress_level=level)
 
 
-def _png(values: NDArray[Any]) -> bytes:
+def image_bytes(picture: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
+    """Encode an image in a format of Pillow."""
     buffer = io.BytesIO()
-    Image.fromarray(values).save(buffer, "PNG")
+    picture.save(buffer, kind, **options)
     return buffer.getvalue()
 
 
 def _tiff(values: NDArray[Any]) -> bytes:  # (H, W) of 16 or 32 bits
-    buffer = io.BytesIO()
     wide = values.dtype == np.uint32  # Pillow writes signed numbers with the same bits
-    Image.fromarray(values.view(np.int32) if wide else values).save(
-        buffer, "TIFF", compression="tiff_deflate"
-    )
-    data = bytearray(buffer.getvalue())
+    picture = Image.fromarray(values.view(np.int32) if wide else values)
+    data = bytearray(image_bytes(picture, "TIFF", compression="tiff_deflate"))
     if wide:
         (directory,) = struct.unpack_from("<I", data, 4)
         (count,) = struct.unpack_from("<H", data, directory)

@@ -10,7 +10,6 @@ the parts of a polygon stay together. Unknown keys are kept and written back. Th
 from __future__ import annotations
 
 import base64
-import io
 import posixpath
 from collections.abc import Iterator
 from dataclasses import replace
@@ -54,6 +53,7 @@ from anymask.formats.fields import (
     rest_of,
     shown,
 )
+from anymask.formats.label_pictures import image_bytes
 from anymask.formats.metadata import note_facts
 from anymask.formats.outlines import Policy, box_ring, plain_rings, ring_to_rle, with_area
 from anymask.images import open_picture
@@ -222,8 +222,6 @@ def _stamp(image: AnnotatedImage, number: int, report: LossReport) -> list[dict[
         report.add("empty", image.file_name, number, "an empty mask has no box; it was omitted")
         return []
     crop, (x0, y0, x1, y1) = rle_crop(mask.rle)
-    buffer = io.BytesIO()
-    Image.fromarray(crop.astype(np.uint8)).save(buffer, "PNG")
-    stamp = base64.b64encode(buffer.getvalue()).decode("ascii")
+    stamp = base64.b64encode(image_bytes(Image.fromarray(crop.astype(np.uint8)))).decode("ascii")
     points = [[float(x0), float(y0)], [float(x1 - 1), float(y1 - 1)]]
     return [{"points": points, "shape_type": "mask", "mask": stamp}]

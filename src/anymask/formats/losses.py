@@ -19,7 +19,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from tokenize import TokenError
-from types import TracebackType
 from typing import Annotated, Any, Literal, TypedDict
 
 from anymask.base import (
@@ -185,33 +184,6 @@ class BadRecordsError(DataError):
         self.losses = losses
 
 
-class _Record:
-    __slots__ = ("_report", "_where")
-
-    def __init__(self, report: LossReport, where: object) -> None:
-        self._report, self._where = report, where
-
-    def __enter__(self) -> None:
-        self._report.places.append(self._where)
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> bool:
-        where = self._report.places.pop()
-        if not isinstance(error, _IN_RECORDS) or isinstance(error, MissingExtra):
-            return False
-        reason = reason_of(error).removeprefix(f"{where}: ")
-        if self._report.settings is None or isinstance(error, AmbiguousMaskError):
-            raise DataError(f"{where}: {reason}") from error
-        place = ": ".join(map(str, [*self._report.places, where]))
-        remedy = getattr(error, "remedy", "")
-        self._report.losses.append(Loss("records", "", None, reason, place, remedy=remedy))
-        return True
-
-
 @dataclass
 class LossReport:
     """Losses in the order in which they occurred."""
@@ -266,12 +238,25 @@ class LossReport:
         """Add one loss."""
         self.losses.append(Loss(kind, image, mask, reason, name=name))
 
-    def record(self, where: object) -> _Record:
-        """Return a context in which one record, image or file is read; invalid ones are skipped.
+    @contextmanager
+    def record(self, where: object) -> Iterator[None]:
+        """Read one record, image or file in the `with` block; invalid ones are skipped.
 
         Without settings it raises DataError that begins with the place.
         """
-        return _Record(self, where)
+        self.places.append(where)
+        try:
+            yield
+        except MissingExtra:
+            raise
+        except _IN_RECORDS as error:
+            reason = reason_of(error).removeprefix(f"{where}: ")
+            if self.settings is None or isinstance(error, AmbiguousMaskError):
+                raise DataError(f"{where}: {reason}") from error
+            place, remedy = ": ".join(map(str, self.places)), getattr(error, "remedy", "")
+            self.losses.append(Loss("records", "", None, reason, place, remedy=remedy))
+        finally:
+            self.places.pop()
 
     def skip(self, image: str, reason: str) -> None:
         """Note that the current record has no mask, such as a point or a box alone."""
@@ -314,11 +299,10 @@ class LossReport:
         """
         bad = [loss for loss in self.losses if loss.place and (shapes or loss.kind == "records")]
         if bad:
-            count = "1 invalid record" if len(bad) == 1 else f"{len(bad)} invalid records"
             listed = "\n".join(f"  {_short(loss.place, source)}: {loss.reason}" for loss in bad)
             raise BadRecordsError(
-                f"{source}: {count}. Fix or remove the records listed below, or "
-                f"{remedy}.\n{listed}",
+                f"{source}: {counted(len(bad), 'invalid record')}. Fix or remove the records "
+                f"listed below, or {remedy}.\n{listed}",
                 bad,
             )
 
@@ -349,8 +333,7 @@ class LossReport:
                 for (name, whole), n in named.items()
             )
             lines.append(f"{begin}: {', '.join(keys)}")
-        made = dict.fromkeys(loss.kind for loss in kept if loss.kind in HOW_MADE)
-        if made:
+        if made := dict.fromkeys(loss.kind for loss in kept if loss.kind in HOW_MADE):
             lines.append(f"{begin}: {', '.join(made)}")
         return [*self.notes, *self._record_lines(source), *lines]
 
@@ -365,10 +348,10 @@ class LossReport:
         for few in groups.values():
             places = ", ".join(_short(loss.place, source) for loss in few[:PLACES])
             more = f", and {len(few) - PLACES} more" if len(few) > PLACES else ""
-            count = "1 record" if len(few) == 1 else f"{len(few)} records"
             remedy = f". {few[0].remedy}" if few[0].remedy else ""
             why = few[0].summary
             why = why if why[1:2].isupper() else why[:1].lower() + why[1:]  # RLE stays
+            count = counted(len(few), "record")
             lines.append(f"Skipped {count} ({why}): {places}{more}{remedy}")
         return lines
 

@@ -32,8 +32,7 @@ def of_best_kind(paths: Iterable[Path]) -> list[Path]:
     """Return the mask images of a folder: PNGs if there are any, else TIFFs, else other images."""
     found = list(paths)
     for kind in KINDS:
-        few = [path for path in found if path.suffix.lower() in kind]
-        if few:
+        if few := [path for path in found if path.suffix.lower() in kind]:
             return few
     return found
 
@@ -74,8 +73,12 @@ def read_numbers(
     except AmbiguousMaskError as error:
         unclear, found = error, read_mask_image(path, "colours", "The image")
     for palette in palettes if found.coloured else ():
-        places = _places_in(found.values, palette)
-        if places is not None:
+        table = palette.astype(np.int64) @ np.array([1 << 16, 1 << 8, 1])
+        numbers, first = np.unique(table, return_index=True)
+        used, inverse = np.unique(found.values, return_inverse=True)
+        at = np.minimum(np.searchsorted(numbers, used), len(numbers) - 1)
+        if (numbers[at] == used).all():
+            places = first[at].astype(np.int32)[inverse].reshape(found.values.shape)
             return MaskImage(places, indexed=True)
     if unclear is not None:
         raise unclear
@@ -85,17 +88,6 @@ def read_numbers(
 def is_binary(found: MaskImage) -> bool:
     """Return whether an image is white on black, so that 255 is its object and not void."""
     return not found.indexed and not found.coloured and set(np.unique(found.values)) == {0, WHITE}
-
-
-def _places_in(colours: NDArray[Any], palette: UintImage) -> NDArray[Any] | None:
-    """Return the index of each color; None if a color is not in the palette."""
-    table = palette.astype(np.int64) @ np.array([1 << 16, 1 << 8, 1])
-    numbers, first = np.unique(table, return_index=True)
-    used, inverse = np.unique(colours, return_inverse=True)
-    at = np.minimum(np.searchsorted(numbers, used), len(numbers) - 1)
-    if not (numbers[at] == used).all():
-        return None
-    return first[at].astype(np.int32)[inverse].reshape(colours.shape)
 
 
 def _mask_image(path: Path, mask_values: MaskValues) -> MaskImage:

@@ -77,7 +77,13 @@ def output_kind(path: Path, plain: PictureKind = "cutout", *, many: bool = False
         )
     inner = Path(path.stem).suffix.lower()
     if inner == ".mask":
-        return _labels_kind(path, suffix) if many else "mask"
+        if not many or has_place(path):
+            return "mask"
+        if suffix not in LABELS:  # it has no 16 bits
+            raise InputError(
+                f"{path.name!r} can hold only one object. Use .mask.png or .mask.tif, or add {{n}}."
+            )
+        return LABELS[suffix]
     if inner == ".overlay":
         return "overlay"
     if inner == ".cut" or (many and has_place(path)):
@@ -88,17 +94,6 @@ def output_kind(path: Path, plain: PictureKind = "cutout", *, many: bool = False
 def suffix_instead(suffix: str) -> str | None:
     """Return a supported suffix in place of another tool's or of a probable misspelling."""
     return _INSTEAD.get(suffix) or near_suffix(suffix, (*OUTPUT_SUFFIXES, *LAYERS))
-
-
-def _labels_kind(path: Path, suffix: str) -> Kind:
-    """Return the format of a label image. Raises InputError for one without 16 bits."""
-    if has_place(path):
-        return "mask"
-    if suffix not in LABELS:
-        raise InputError(
-            f"{path.name!r} can hold only one object. Use .mask.png or .mask.tif, or add {{n}}."
-        )
-    return LABELS[suffix]
 
 
 def has_place(path: Path) -> bool:

@@ -7,7 +7,6 @@ hidden pixels.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -50,7 +49,7 @@ from anymask.formats.documents import (
     to_json,
 )
 from anymask.formats.fields import AllBut, as_list, as_record, as_text, as_whole, held, rest_of
-from anymask.formats.label_pictures import paint_numbers
+from anymask.formats.label_pictures import image_bytes, paint_numbers
 from anymask.formats.mask_numbers import colours_to_numbers, value_rles
 from anymask.formats.metadata import CLASS_IDS, CLASSES, INFO, LICENCES, note_facts
 from anymask.formats.outlines import Policy
@@ -181,18 +180,17 @@ def _records(
             pictures[number] = PanopticPicture(
                 image_id=image_id,
                 path=path.with_suffix("") / output_stem(as_text(row["file_name"], "file_name")),
-                segments=tuple(map(_segment, as_list(row["segments_info"], "segments_info"))),
+                segments=tuple(
+                    PanopticSegment(
+                        number=as_whole(as_record(one, "segment")["id"], "id"),
+                        category=as_whole(one["category_id"], "category_id"),
+                        crowd=bool(one.get("iscrowd", 0)),
+                        extra=rest_of(held(one, OF_SEGMENT), ()),
+                    )
+                    for one in as_list(row["segments_info"], "segments_info")
+                ),
             )
     return names, pictures
-
-
-def _segment(row: Any) -> PanopticSegment:
-    return PanopticSegment(
-        number=as_whole(as_record(row, "segment")["id"], "id"),
-        category=as_whole(row["category_id"], "category_id"),
-        crowd=bool(row.get("iscrowd", 0)),
-        extra=rest_of(held(row, OF_SEGMENT), ()),
-    )
 
 
 # Writing.
@@ -221,19 +219,11 @@ def encode(
                 segments.append(about | box | {"iscrowd": int(mask.crowd)})
         name = path.relative_to(folder).as_posix()
         rows.append({"image_id": image_id, "file_name": name, "segments_info": segments})
-        yield path, _png(values)
+        rgb = np.dstack([(values >> 8 * channel).astype(np.uint8) for channel in range(3)])
+        yield path, image_bytes(Image.fromarray(rgb))
     document = document_facts(images, ids, policy) | {"annotations": rows}
     document["categories"] = [
         {"supercategory": one["name"], "isthing": 1} | one for one in document["categories"]
     ]
     note_facts(report, images, policy, (CLASSES, CLASS_IDS, INFO, LICENCES), OF_CATEGORY)
     yield target, to_json(document)
-
-
-def _png(values: NDArray[Any]) -> bytes:  # (H, W)
-    rgb = np.empty((*values.shape, 3), np.uint8)
-    for channel in range(3):
-        rgb[..., channel] = values >> 8 * channel & 255
-    buffer = io.BytesIO()
-    Image.fromarray(rgb).save(buffer, "PNG")
-    return buffer.getvalue()

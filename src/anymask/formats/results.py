@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,14 +31,15 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
 
     Raises DataError that names file, record and reason.
     """
-    images, photos, corners = [], _Photos(), CornerCheck("x y width height")
+    images, corners = [], CornerCheck("x y width height")
+    numbered = dict[Path, dict[int, list[Path]]]()  # images by number, by folder
     for path in find_files(source, ".json"):
         with report.record(path):
             for name, few in _by_image(read_json(path), path, report).items():
                 with report.record(f"image {name}"):
                     folders = [pictures] if pictures else [path.parent, path.parent / "images"]
                     photo = photo_beside(path, f"{name}.jpg", pictures)
-                    photo = photo or photos.numbered(name, folders)
+                    photo = photo or _numbered(name, folders, numbered)
                     images.append(_image(name, few, photo, report, corners))
     corners.tell(report)
     if any((mask.label or "").isdecimal() for image in images for mask in image.masks):
@@ -90,30 +91,27 @@ def _image(
     return AnnotatedImage(file_name=photo.name if photo is not None else name, hw=hw, masks=masks)
 
 
-@dataclass
-class _Photos:
-    """The images of a folder by the numbers at the ends of their names."""
+def _numbered(
+    name: str, folders: list[Path], known: dict[Path, dict[int, list[Path]]]
+) -> Path | None:
+    """Return the image of an id: 000000000139.jpg or val_139.jpg for 139. Raises DataError.
 
-    found: dict[Path, dict[int, list[Path]]] = field(default_factory=dict)
-
-    def numbered(self, name: str, folders: list[Path]) -> Path | None:
-        """Return the image of an id: 000000000139.jpg or val_139.jpg for 139. Raises DataError."""
-        for folder in folders if name.isdecimal() else ():
-            if folder not in self.found:
-                found: dict[int, list[Path]] = {}
-                for photo in sorted(folder.iterdir()) if folder.is_dir() else ():
-                    digits = re.search("[0-9]+$", photo.stem)
-                    if digits is not None and photo.suffix.lower() in SUFFIXES:
-                        found.setdefault(int(digits[0]), []).append(photo)
-                self.found[folder] = found
-            photos = self.found[folder].get(int(name), [])
-            if len(photos) > 1:
-                raise DataError(
-                    f"Two images have this number: {photos[0].name} and {photos[1].name}."
-                )
-            if photos:
-                return photos[0]
-        return None
+    Args:
+        known: Images of folders by the number at the end of their names, which it adds to.
+    """
+    for folder in folders if name.isdecimal() else ():
+        if folder not in known:
+            found = known[folder] = {}
+            for photo in sorted(folder.iterdir()) if folder.is_dir() else ():
+                digits = re.search("[0-9]+$", photo.stem)
+                if digits is not None and photo.suffix.lower() in SUFFIXES:
+                    found.setdefault(int(digits[0]), []).append(photo)
+        photos = known[folder].get(int(name), [])
+        if len(photos) > 1:
+            raise DataError(f"Two images have this number: {photos[0].name} and {photos[1].name}.")
+        if photos:
+            return photos[0]
+    return None
 
 
 def _size_of(row: Mapping[str, Any]) -> tuple[int, int] | None:

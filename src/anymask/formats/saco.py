@@ -348,17 +348,12 @@ def encode(
             for mask in image.masks:
                 if (mask.label or UNLABELLED) == phrase:
                     row = written_extra(mask) | annotation_row(mask, len(entries), 1)
-                    rows.append(_relative(row, image.hw) | {"id": len(rows) + 1})
+                    sides = (*image.hw[::-1], *image.hw[::-1])  # fractions of the image
+                    box = [one / side for one, side in zip(row["bbox"], sides, strict=True)]
+                    area = row["area"] / (image.hw[0] * image.hw[1])
+                    rows.append(row | {"bbox": box, "area": area, "id": len(rows) + 1})
                     kept.append(mask)
     facts = held(document_facts([], {}, policy), ("info", "licenses"))
     document = facts | {"images": entries, "annotations": rows, "categories": [_CATEGORY]}
     note_facts(report, images, policy, (INFO, LICENCES))
     yield json_target(target), to_json(with_origins(document, kept))
-
-
-def _relative(row: dict[str, Any], hw: tuple[int, int]) -> dict[str, Any]:
-    """Return a record with its box and area as fractions of the image."""
-    height, width = hw
-    x, y, wide, high = row["bbox"]
-    box = [x / width, y / height, wide / width, high / height]
-    return row | {"bbox": box, "area": row["area"] / (height * width)}

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree as ET
 
 import numpy as np
@@ -75,7 +74,7 @@ def _hw(root: ET.Element) -> tuple[int, int]:
     sides = [_LENGTH.fullmatch(root.get(key, "")) for key in ("height", "width")]
     box = (root.get("viewBox") or "").replace(",", " ").split()
     if len(box) == 4:
-        if [float(number) for number in box[:2]] != [0, 0]:
+        if [*map(float, box[:2])] != [0, 0]:
             raise DataError("The viewBox must start at 0 0.")
         return checked_hw(float(box[3]), float(box[2]))
     if sides[0] is None or sides[1] is None:
@@ -108,9 +107,7 @@ def path_to_rings(text: str) -> list[Ring]:
     Raises DataError for curves and invalid text.
     """
     rings: list[list[list[float]]] = []
-    here, command = [0.0, 0.0], ""
-    tokens = _tokens(text)
-    place = 0
+    here, command, tokens, place = [0.0, 0.0], "", _tokens(text), 0
     while place < len(tokens):
         if isinstance(tokens[place], str):
             command = str(tokens[place])
@@ -138,11 +135,9 @@ def path_to_rings(text: str) -> list[Ring]:
 
 def _tokens(text: str) -> list[str | float]:
     tokens: list[str | float] = []
-    place = 0
-    text = text.strip()
+    text, place = text.strip(), 0
     while place < len(text):
-        match = _TOKEN.match(text, place)
-        if match is None:
+        if (match := _TOKEN.match(text, place)) is None:
             raise DataError(f"The path is invalid at {text[place : place + 20]!r}.")
         tokens.append(match[1] or float(match[2]))
         place = match.end()
@@ -172,23 +167,21 @@ def encode(
         root = ET.Element("svg", {"xmlns": _NAMESPACE} | size)
         ET.SubElement(root, "title").text = xml_text(image.file_name)
         for number, colour in enumerate(colours(len(image.masks))):
-            about: dict[str, Any] = {
+            mask = image.masks[number]
+            rest = {
+                "data-label": mask.label,
+                "data-quality": mask.score or None,
+                "data-group": mask.id,
+                "data-crowd": "true" if mask.crowd else None,
+            }
+            about = {
                 "d": polygons_to_svg_path(outline(image, number, report, policy)),
                 "fill": "#{:02x}{:02x}{:02x}".format(*colour),
                 "fill-opacity": "0.5",
                 "fill-rule": "evenodd",
             }
-            ET.SubElement(root, "path", about | _data(image.masks[number]))
+            about |= {key: xml_text(value) for key, value in rest.items() if value is not None}
+            ET.SubElement(root, "path", about)
         ET.indent(root)
         yield path, ET.tostring(root, "utf-8", xml_declaration=True) + b"\n"
     note_facts(report, images, policy)
-
-
-def _data(mask: Mask) -> dict[str, str]:
-    about = {
-        "data-label": mask.label,
-        "data-quality": mask.score or None,
-        "data-group": mask.id,
-        "data-crowd": "true" if mask.crowd else None,
-    }
-    return {key: xml_text(value) for key, value in about.items() if value is not None}

@@ -112,7 +112,13 @@ def read(
 def _stated(top: Path, report: LossReport) -> tuple[dict[int, str] | None, list[UintImage]]:
     """Return the class names of a set, None for those of the challenge, and its palettes."""
     classes = find_classes([top])
-    _take_about(top / LABELS, report)
+    # Keep parts, actions, and other colors than VOC's.
+    for line, usual in zip(class_lines(top / LABELS), voc_palette().tolist(), strict=False):
+        name, *rest = line.rsplit(":", 3)
+        if len(rest) == 3:
+            colour = as_colour(rest[0].split(","))
+            kept = None if colour == as_colour(usual) else colour
+            take_class(report, name, {"color": kept, "parts": rest[1], "actions": rest[2]})
     if classes is None:
         return None, [voc_palette()]
     report.list_classes(dict.fromkeys(classes.names.values()))
@@ -145,16 +151,6 @@ def _photo_name(path: Path, objects: Path, pictures: Path | None) -> str:
         if name:
             return (PurePosixPath(inside.as_posix()).parent / name).as_posix()
     return picture_name(path, objects, pictures, ".jpg")
-
-
-def _take_about(path: Path, report: LossReport) -> None:
-    """Keep parts, actions and colors (other than VOC's) of the classes of a labelmap.txt."""
-    for line, usual in zip(class_lines(path), voc_palette().tolist(), strict=False):
-        name, *rest = line.rsplit(":", 3)
-        if len(rest) == 3:
-            colour = as_colour(rest[0].split(","))
-            kept = None if colour == as_colour(usual) else colour
-            take_class(report, name, {"color": kept, "parts": rest[1], "actions": rest[2]})
 
 
 def _image(

@@ -286,8 +286,13 @@ def read(
     names = _names_of(source, report)
     if names:
         report.list_classes(dict.fromkeys(names))
-    if (source / "data.yaml").is_file():
-        _take_facts(source / "data.yaml", report)
+    if (path := source / "data.yaml").is_file():
+        with report.record(path):
+            document = as_record(_read_yaml(path), "the document")
+            info = document.get("info")
+            info = {**info} if isinstance(info, dict) else {}
+            take_info(report, info | held(document, _OF_YAML))
+            take_licences(report, as_licences(document.get("license")))
     places = label_places(source)
     files = {labels: label_texts(labels, source) for labels, _ in places}
     if split is not None:
@@ -591,15 +596,6 @@ def read_names(path: Path) -> list[str]:
         return [by_number[number] for number in range(len(names))]
 
 
-def _take_facts(path: Path, report: LossReport) -> None:
-    """Keep the metadata of a data.yaml beside the classes and folders."""
-    with report.record(path):
-        document = as_record(_read_yaml(path), "the document")
-        info = document.get("info")
-        take_info(report, ({**info} if isinstance(info, dict) else {}) | held(document, _OF_YAML))
-        take_licences(report, as_licences(document.get("license")))
-
-
 def _read_yaml(path: Path) -> Any:
     """Read a YAML file with all scalars as strings: a class may be named `no`.
 
@@ -642,8 +638,15 @@ def encode(
 
     Images in train/, val/ or test/ form the splits of these names.
     """
-    names = class_names(images, policy.classes)
-    _check_stems(images)
+    names, first = class_names(images, policy.classes), dict[str, str]()
+    stems = output_stems([image.file_name for image in images])
+    for image, stem in zip(images, stems, strict=True):
+        other = first.setdefault(name_key(stem.with_suffix("")), image.file_name)
+        if other != image.file_name:  # they would share a label file
+            raise DataError(
+                f"{other!r} and {image.file_name!r} differ only in the suffix, so their labels "
+                "would have one name. Rename one of them."
+            )
     paths = output_paths(images, target / "labels", ".txt")
     _check_others(target, names, paths)
     for image, path in zip(images, paths, strict=True):
@@ -660,19 +663,6 @@ def encode(
     about = _split_folders(images) | {"names": dict(enumerate(names))} | rest_of(facts, ())
     text = yaml.safe_dump(about, sort_keys=False, allow_unicode=True, width=math.inf)
     yield target / "data.yaml", text.encode()
-
-
-def _check_stems(images: list[AnnotatedImage]) -> None:
-    """Raise DataError for images with one stem, as they would share a label file."""
-    first: dict[str, str] = {}
-    names = output_stems([image.file_name for image in images])
-    for image, name in zip(images, names, strict=True):
-        other = first.setdefault(name_key(name.with_suffix("")), image.file_name)
-        if other != image.file_name:
-            raise DataError(
-                f"{other!r} and {image.file_name!r} differ only in the suffix, so their labels "
-                "would have one name. Rename one of them."
-            )
 
 
 def _check_others(target: Path, names: list[str], paths: list[Path]) -> None:

@@ -171,8 +171,20 @@ def array_to_image(
     black = [place for place, band in enumerate(view.bands or ()) if not band]
     if array.dtype == np.uint8 and array.shape[2] == 3 and view.is_as_stored:
         return np.ascontiguousarray(array)
+    low: Ends
+    high: Ends
     if view.ranges is not None:
-        low, high = _given_ranges(colour, name, view.ranges)
+        count = colour.shape[2]
+        if len(view.ranges) not in (1, count):
+            raise ImageError(
+                f"{name} has {counted(count, 'band')}, but {len(view.ranges)} ranges were "
+                f"passed. Pass {'one range' if count == 1 else f'one range or {count}'}."
+            )
+        pairs = [
+            composite_range(colour[..., band : band + 1], name) if one is None else one
+            for band, one in enumerate(view.ranges * (count if len(view.ranges) == 1 else 1))
+        ]
+        low, high = np.array(pairs, np.float64).T
     elif view.stretch is not None:
         low, high = _band_ranges(colour, name, view.stretch)
     else:
@@ -185,21 +197,6 @@ def array_to_image(
             image[rows] = put_alpha(image[rows, :, :3], _eight_bit(alpha[rows], *alpha_range), view)
     image[..., black] = 0
     return image
-
-
-def _given_ranges(values: NDArray[Any], name: str, ranges: Ranges) -> tuple[Ends, Ends]:
-    count = values.shape[2]
-    if len(ranges) not in (1, count):
-        raise ImageError(
-            f"{name} has {count} band{'s' if count > 1 else ''}, but {len(ranges)} ranges were "
-            f"passed. Pass {'one range' if count == 1 else f'one range or {count}'}."
-        )
-    pairs = [
-        composite_range(values[..., band : band + 1], name) if one is None else one
-        for band, one in enumerate(ranges * (count if len(ranges) == 1 else 1))
-    ]
-    low, high = np.array(pairs, np.float64).T
-    return low, high
 
 
 def _check_array(source: ArrayLike, name: str, view: PictureView) -> NDArray[Any]:  # -> (H, W, C)

@@ -9,11 +9,9 @@ Letters: H W the image, K colors of a palette.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,19 +67,11 @@ def read_mask_image(
         AmbiguousMaskError: "auto" cannot determine the interpretation.
     """
     name = name or (repr(str(source)) if isinstance(source, Path) else "the mask image")
-    with _opened(source) as file:
+    opened = io.BytesIO(source) if isinstance(source, bytes) else open_path(source)
+    with opened as file:
         stored = _read_stored(file, name)
     values, coloured = interpret(stored, mask_values, name)
     return MaskImage(values, coloured, indexed=stored.palette is not None and not coloured)
-
-
-@contextmanager
-def _opened(source: Path | bytes) -> Iterator[BinaryIO]:
-    if isinstance(source, bytes):
-        yield io.BytesIO(source)
-        return
-    with open_path(source) as file:
-        yield file
 
 
 def _read_stored(file: Any, name: str) -> MaskPixels:

@@ -82,7 +82,9 @@ def divide(rles: Sequence[Rle], order: Sequence[int]) -> list[Rle]:
     owner = np.full(len(places), -1, np.int64)
     for index in reversed(order):
         first, last = (np.searchsorted(places, edge) for edge in runs[index])
-        owner[_ranges(first, last)] = index
+        many = last - first  # paint first[0], first[0] + 1, ... last[0] - 1, first[1], ...
+        starts = np.repeat(first - (np.cumsum(many) - many), many)
+        owner[np.arange(int(many.sum())) + starts] = index
     grouped = np.argsort(owner, kind="stable")
     bounds = np.searchsorted(owner[grouped], np.arange(len(rles) + 1))
     pieces = (grouped[low:high] for low, high in pairwise(bounds.tolist()))
@@ -90,14 +92,6 @@ def divide(rles: Sequence[Rle], order: Sequence[int]) -> list[Rle]:
         runs_to_rle(places[piece], places[piece + 1], rle.size)
         for piece, rle in zip(pieces, rles, strict=True)
     ]
-
-
-def _ranges(first: IntArray, last: IntArray) -> IntArray:  # (R,), (R,)
-    """first[0], first[0] + 1, ... last[0] - 1, first[1], ..."""
-    many = last - first
-    return np.asarray(
-        np.arange(int(many.sum())) + np.repeat(first - (np.cumsum(many) - many), many)
-    )
 
 
 def parts_first(rles: Sequence[Rle], scores: Sequence[float]) -> list[int]:
