@@ -36,11 +36,7 @@ def file_sha256(path: Path) -> str:
 
 
 def make_room(path: Path) -> None:
-    """Create the parent folder of a file.
-
-    Raises:
-        InputError: Part of the path is a file.
-    """
+    """Create the parent folder of a file. Raises InputError if part of the path is a file."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):

@@ -194,11 +194,7 @@ def find_files(source: Path, suffix: str, *others: str) -> list[Path]:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON document.
-
-    Raises:
-        DataError: The file is not readable JSON.
-    """
+    """Read a JSON document. Raises DataError if the file is not readable JSON."""
     return parse_json(read_bytes(path), path)
 
 

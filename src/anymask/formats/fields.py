@@ -29,22 +29,14 @@ def shown(value: object) -> str:
 
 
 def as_record(value: Any, name: str) -> Mapping[str, Any]:
-    """Return a JSON object.
-
-    Raises:
-        DataError: The value is not an object.
-    """
+    """Return a JSON object. Raises DataError if the value is not an object."""
     if not isinstance(value, Mapping):
         raise DataError(f"`{name}` is not an object. Given: {shown(value)}.")
     return value
 
 
 def as_list(value: Any, name: str) -> list[Any]:
-    """Return a JSON list.
-
-    Raises:
-        DataError: The value is not a list.
-    """
+    """Return a JSON list. Raises DataError if the value is not a list."""
     if not isinstance(value, list):
         raise DataError(f"`{name}` is not a list. Given: {shown(value)}.")
     return value
@@ -96,11 +88,7 @@ def as_number(value: Any, name: str) -> float:
 
 
 def as_numbers(values: Any, count: int, name: str) -> list[float]:
-    """Return a list of `count` finite numbers.
-
-    Raises:
-        DataError: The value is not such a list.
-    """
+    """Return a list of `count` finite numbers. Raises DataError if the value is not such a list."""
     if isinstance(values, str) or not hasattr(values, "__len__") or len(values) != count:
         raise DataError(f"`{name}` is not a list of {count} numbers. Given: {shown(values)}.")
     return [as_number(value, name) for value in values]

@@ -32,11 +32,7 @@ class LabelMap:
         return preview_html(repr(self), (), preview_png(grey.astype(np.uint8)))
 
     def mask(self, name: str) -> BoolArray:  # (H, W)
-        """Mask of a class.
-
-        Raises:
-            InputError: The class is unknown.
-        """
+        """Mask of a class. Raises InputError if the class is unknown."""
         if name not in self.classes:
             raise InputError(
                 f"Unknown class {name!r}. Available classes: {', '.join(self.classes)}."

@@ -70,11 +70,7 @@ def deepest_pixel(mask: NDArray[Any]) -> tuple[float, tuple[float, float]]:  # (
 
 
 def centre_click(mask: NDArray[Any]) -> tuple[float, float]:  # (H, W) -> (x, y)
-    """Deepest pixel of the object.
-
-    Raises:
-        InputError: The mask is empty.
-    """
+    """Deepest pixel of the object. Raises InputError if the mask is empty."""
     depth, point = deepest_pixel(mask)
     if not depth:
         raise InputError("The mask is empty, so no point can be placed on it. Skip this mask.")
@@ -528,11 +524,7 @@ def _check_words(words: Any) -> str:
 
 
 def box_prompts(boxes: ArrayLike) -> list[Prompt]:  # (N, 4)
-    """One prompt per box.
-
-    Raises:
-        PromptError: The boxes are not (N, 4) numbers.
-    """
+    """One prompt per box. Raises PromptError if the boxes are not (N, 4) numbers."""
     try:
         rows = np.asarray(boxes, np.float64)
     except (TypeError, ValueError):
@@ -548,11 +540,7 @@ def box_prompts(boxes: ArrayLike) -> list[Prompt]:  # (N, 4)
 
 
 def prompt_list(prompts: Any) -> list[Prompt]:
-    """One or several prompts as a list.
-
-    Raises:
-        PromptError: A value is not a `Prompt`.
-    """
+    """One or several prompts as a list. Raises PromptError if a value is not a `Prompt`."""
     if isinstance(prompts, Prompt):
         return [prompts]
     several = list(prompts) if isinstance(prompts, Iterable) else [prompts]

@@ -46,11 +46,7 @@ class Rle:
 
 
 def mask_to_rle(mask: NDArray[Any]) -> Rle:  # (H, W)
-    """Encode one mask; nonzero values are foreground.
-
-    Raises:
-        InputError: `mask` is not (H, W).
-    """
+    """Encode one mask; nonzero values are foreground. Raises InputError if `mask` is not (H, W)."""
     if mask.ndim != 2:
         raise InputError(
             f"Invalid mask of shape {mask.shape}. Expected (H, W). Encode several masks one by one."
@@ -381,11 +377,7 @@ def column_runs(rle: Rle) -> ColumnRuns:
 
 
 def rle_in_window(rle: Rle, window: Window) -> Rle:
-    """Crop a mask to a window.
-
-    Raises:
-        InputError: The window extends beyond the image.
-    """
+    """Crop a mask to a window. Raises InputError if the window extends beyond the image."""
     x0, y0, x1, y1 = window
     if x0 < 0 or y0 < 0 or x1 > rle.size[1] or y1 > rle.size[0] or x1 < x0 or y1 < y0:
         raise InputError(
