@@ -70,8 +70,7 @@ def lazy_names(
         try:
             value = _load(package, homes[name], name)
         except ImportError as error:
-            missing = missing_extra(error, f"{package}.{name}")
-            if missing is None:
+            if (missing := missing_extra(error, f"{package}.{name}")) is None:
                 raise
             if placeholders:  # not cached: the package may be installed while the program runs
                 body = {"__module__": package, "__doc__": str(missing), "_missing": missing}

@@ -91,8 +91,7 @@ def load_plugin(group: str, name: str) -> Any:
         MissingPlugin: The plug-in that adds it is not installed.
         ConfigError: It cannot be imported.
     """
-    found = installed_plugins(group).get(name)
-    if found is not None:
+    if (found := installed_plugins(group).get(name)) is not None:
         try:
             return found.load().COMMAND if group == "commands" else found.load()
         except AnymaskError:

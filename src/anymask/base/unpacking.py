@@ -108,8 +108,7 @@ def read_into(stream: Any, view: memoryview) -> int:
     """Fill a buffer from a stream; return the number of bytes read."""
     filled = 0
     while filled < len(view):
-        count = stream.readinto(view[filled : filled + _PIECE])
-        if not count:
+        if not (count := stream.readinto(view[filled : filled + _PIECE])):
             break
         filled += count
     return filled

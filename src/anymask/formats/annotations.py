@@ -189,8 +189,7 @@ class AnnotatedImage:
 
 def add_part(masks: dict[object, Mask], key: object, mask: Mask) -> None:
     """Add a mask, or join it with the mask of the same key: another part of the same object."""
-    whole = masks.get(key)
-    if whole is not None:
+    if (whole := masks.get(key)) is not None:
         rle, extra = rle_merge([whole.rle, mask.rle]), {**whole.extra, **mask.extra}
         mask = replace(whole, rle=rle, score=max(whole.score, mask.score), extra=extra)
     masks[key] = mask

@@ -146,8 +146,7 @@ def read_document(
             with report.record(where):
                 if image is None:
                     raise DataError("The record of the image is invalid.")
-                mask = reader.mask(row, image)
-                if mask is not None:
+                if (mask := reader.mask(row, image)) is not None:
                     masks.append(mask)
         if image is not None:
             yield about, replace(image, masks=masks)
@@ -221,8 +220,7 @@ class _Records:
         if not self.boxes or (self.crowds and row.get("iscrowd")):
             self.report.skip(image.file_name, "a box alone")
             return None
-        found = box_to_mask(box, image.hw, label_of(row, self.names))
-        if found is None:
+        if (found := box_to_mask(box, image.hw, label_of(row, self.names))) is None:
             self.report.skip(image.file_name, "the box is outside the image")
             return None
         return with_extras(found, record_extra(row))
@@ -371,8 +369,7 @@ def encode(
             row = written_extra(mask) | row | {"id": len(rows) + 1}
             if polygons and not mask.crowd:
                 before = len(report.losses)
-                rings = plain_rings(image, number, report, policy)
-                if not rings:
+                if not (rings := plain_rings(image, number, report, policy)):
                     continue
                 row["segmentation"] = [ring.ravel().tolist() for ring in rings]
                 # COCO's tools lose pixels of exact outlines that touch at corners.

@@ -164,8 +164,7 @@ def _image(element: ET.Element, report: LossReport) -> AnnotatedImage:
     masks = dict[object, Mask]()
     for number, shape in enumerate(element):
         with report.record(f"shape {number} ({shape.tag[:40]})"):
-            mask = _mask(shape, hw, report, name)
-            if mask is not None:
+            if (mask := _mask(shape, hw, report, name)) is not None:
                 add_part(masks, (mask.label, mask.id) if mask.id else number, mask)
     extra = rest_of(element.attrib, _OF_IMAGE)
     return AnnotatedImage(
@@ -177,8 +176,7 @@ def _mask(
     shape: ET.Element, hw: tuple[int, int], report: LossReport, name: str = ""
 ) -> Mask | None:
     """Read the mask of a shape; None, with a line in the report, for shapes without area."""
-    rle = _rle(shape, hw)
-    if rle is None:
+    if (rle := _rle(shape, hw)) is None:
         report.skip(name, f"shapes of type {shown(shape.tag)} have no mask")
         return None
     group = as_whole(shape.get("group_id", 0), "group_id")

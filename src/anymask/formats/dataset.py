@@ -301,8 +301,7 @@ class Dataset:
         try:
             return self._find(image.file_name), None
         except DataError:
-            named = split_page_name(image.file_name)
-            if named is None:
+            if (named := split_page_name(image.file_name)) is None:
                 raise
             try:
                 return self._find(named[0]), named[1]

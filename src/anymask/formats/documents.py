@@ -212,8 +212,7 @@ def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
         columns: Required columns.
     """
     names, *rows = read_rows(path) or [[]]
-    absent = [column for column in columns if column not in names]
-    if absent:
+    if absent := [column for column in columns if column not in names]:
         raise DataError(f"{path}: The column {absent[0]!r} is missing.")
     for line, row in enumerate(rows, start=2):
         if len(row) < len(names):
@@ -292,8 +291,7 @@ def find_place(root: Path, patterns: Sequence[str], what: str) -> Path:
         DataError: Nothing matches.
     """
     for pattern in patterns:
-        found = [root] if pattern == "." else sorted(root.glob(pattern))
-        if found:
+        if found := [root] if pattern == "." else sorted(root.glob(pattern)):
             return found[0]
     if not root.exists():
         raise DataError(f"File or folder not found: {str(root)!r}. Check the path.")
@@ -351,8 +349,7 @@ def hw_of_photo(name: str, pictures: Path | None, absent: str) -> tuple[int, int
 
     Raises DataError that starts with `absent` if the image is not found.
     """
-    found = find_named(pictures, name)
-    if found is None:
+    if (found := find_named(pictures, name)) is None:
         raise DataError(f"{absent}. Pass the folder of the images.")
     return picture_hw(found)
 

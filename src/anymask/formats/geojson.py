@@ -85,8 +85,7 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
 
 def _image(document: Any, path: Path, report: LossReport, pictures: Path | None) -> AnnotatedImage:
     document = {"features": document} if isinstance(document, list) else document
-    about = as_record(document, "the document").get("anymask")
-    if about is None:
+    if (about := as_record(document, "the document").get("anymask")) is None:
         places = [pictures] if pictures else [path.parent, path.parent / "images"]
         found = next(filter(None, (find_picture(place, path.stem) for place in places)), None)
         if found is None:
@@ -104,8 +103,7 @@ def _image(document: Any, path: Path, report: LossReport, pictures: Path | None)
     masks = []
     for number, feature in enumerate(as_list(document["features"], "features")):
         with report.record(f"feature {number}"):
-            mask = _mask(as_record(feature, "feature"), hw, report)
-            if mask is None:
+            if (mask := _mask(as_record(feature, "feature"), hw, report)) is None:
                 kind = feature["geometry"]["type"]
                 report.skip(name, f"geometries of type {shown(kind)} have no area")
             else:

@@ -97,8 +97,7 @@ def _photo_of(path: Path, pictures: Path | None) -> tuple[Path, str]:
     for place in places:
         for folder in [Path(), *inside]:
             for stem in filter(None, stems):
-                found = find_picture(place, str(folder / stem))
-                if found is not None:
+                if (found := find_picture(place, str(folder / stem))) is not None:
                     return found, found.relative_to(place).as_posix()
     for place in filter(Path.is_dir, places):
         only = [one for one in place.iterdir() if one.suffix.lower() in SUFFIXES]
@@ -247,8 +246,7 @@ def _archive(roifile: Any, image: AnnotatedImage, report: LossReport, policy: Po
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         for number, mask in enumerate(image.masks):
-            polygons = outline(image, number, report, policy)
-            if not polygons:
+            if not (polygons := outline(image, number, report, policy)):
                 report.add(
                     "empty", image.file_name, number, "an empty mask has no ROI; it was omitted"
                 )

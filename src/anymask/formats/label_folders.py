@@ -106,14 +106,12 @@ def photo_name(label: Path, places: LabelPlaces) -> str | None:
     inside = label.relative_to(here)
     for stem in [*_stems(inside), *(_stems_of_object(inside) if places.photos is not None else ())]:
         if places.photos is not None:
-            found = find_picture(places.photos, stem)
-            if found is not None:
+            if (found := find_picture(places.photos, stem)) is not None:
                 return found.relative_to(places.photos).as_posix()
         else:
             own = stem == inside.with_suffix("").as_posix()
             other = SUFFIXES - {label.suffix.lower(), ".png"} if own else SUFFIXES
-            found = find_picture(here, stem, other)
-            if found is not None:
+            if (found := find_picture(here, stem, other)) is not None:
                 return found.relative_to(here).as_posix()
     return None
 
@@ -151,8 +149,7 @@ def _stems_of_object(inside: Path) -> Iterator[str]:
     """Yield possible image names for a file of one object, without suffix: a for a_0, a-mask-1 or
     a (2); and a for a/0."""
     for stem in _stems(inside):
-        found = _OF_OBJECT.fullmatch(PurePosixPath(stem).name)
-        if found is not None:
+        if (found := _OF_OBJECT.fullmatch(PurePosixPath(stem).name)) is not None:
             yield from _stems(Path(stem).with_name(f"{found['stem']}.png"))
     if inside.parent.name:
         yield inside.parent.as_posix()

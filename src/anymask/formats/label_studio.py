@@ -202,8 +202,7 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
         with report.record(path):
             for number, task in enumerate(_tasks(path)):
                 with report.record(f"task {number}"):
-                    image = _image(task, report, corners, pictures)
-                    if image is None:
+                    if (image := _image(task, report, corners, pictures)) is None:
                         unsized.append(f"{path}: task {number}")
                     else:
                         images.append(image)
@@ -259,8 +258,7 @@ def _image(
     for number, region in enumerate(regions):
         with report.record(f"region {number}"):
             kind = as_record(region, "region").get("type")
-            shape = _shape(kind, as_record(region["value"], "value"))
-            if shape is None:
+            if (shape := _shape(kind, as_record(region["value"], "value"))) is None:
                 report.skip(name, f"regions of type {shown(kind)} have no mask")
                 continue
             if kind == shape and _place(region) in named:

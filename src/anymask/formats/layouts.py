@@ -169,8 +169,7 @@ def all_layouts() -> dict[str, Layout]:
 
 def find_layout(name: str) -> Layout:
     """Return the layout of this name. Raises InputError that lists all, MissingPlugin."""
-    chosen = LAYOUTS.get(name) or layout_of_plugin(name)
-    if chosen is None:
+    if (chosen := LAYOUTS.get(name) or layout_of_plugin(name)) is None:
         names = ", ".join(all_layouts())
         raise InputError(f"Unknown layout {name!r}. Choose from: auto, set, {names}")
     return chosen
@@ -209,8 +208,7 @@ def layout_splits(root: Path, name: str) -> dict[str, Path]:
         parts = pattern.split("/")
         place = next(n for n, part in enumerate(parts) if "{}" in part)
         before, after = parts[place].split("{}")
-        files = sorted(root.glob(pattern.replace("{}", "*")))
-        if files:
+        if files := sorted(root.glob(pattern.replace("{}", "*"))):
             named = ((path.parts[place - len(parts)], path) for path in files)
             return {name.removeprefix(before).removesuffix(after): path for name, path in named}
     return {}

@@ -326,8 +326,7 @@ class LossReport:
             f"{begin}: {_SHOWN.get(kind, kind)} ({counted(count, 'time')}), first: {first[kind]}"
             for kind, count in counts.items()
         ]
-        named = Counter((loss.name, loss.image == WHOLE_SET) for loss in kept if loss.name)
-        if named:
+        if named := Counter((loss.name, loss.image == WHOLE_SET) for loss in kept if loss.name):
             keys = (
                 name if whole else f"{name} ({counted(n, 'image')})"
                 for (name, whole), n in named.items()

@@ -31,8 +31,7 @@ WITH_ROOM = ("sa1b", "coco", "saco")  # modules whose documents have a place for
 
 def with_origins(document: dict[str, Any], masks: Sequence[Mask]) -> dict[str, Any]:
     """Return the document with the origins of `masks`, which its `annotations` hold in order."""
-    known = list(dict.fromkeys(mask.origin for mask in masks if mask.origin))
-    if not known:
+    if not (known := list(dict.fromkeys(mask.origin for mask in masks if mask.origin))):
         return document
     rows = [
         row if mask.origin is None else row | {"origin": known.index(mask.origin)}
@@ -57,8 +56,7 @@ def side_path(target: Path, name: str = SIDE_FILE) -> Path:
 def encode_side(images: Sequence[AnnotatedImage], target: Path) -> Iterator[OutFile]:
     """Yield the side file of images whose masks have origins; nothing for others."""
     every = (mask.origin for image in images for mask in image.masks if mask.origin)
-    known = list(dict.fromkeys(every))
-    if not known:
+    if not (known := list(dict.fromkeys(every))):
         return
     lines: list[dict[str, Any]] = [
         {"origin": number} | one.to_json() for number, one in enumerate(known)
@@ -220,8 +218,7 @@ def take_licences(report: LossReport, rows: Iterable[Any]) -> dict[int, int]:
             licence = dict(as_record(row, "licence"))
             number = as_whole(licence.pop("id", place + 1), "id")
             same = (one for one in known if licence == {k: v for k, v in one.items() if k != "id"})
-            found = next(same, None)
-            if found is None:
+            if (found := next(same, None)) is None:
                 taken = {one["id"] for one in known}
                 found = {"id": number if number not in taken else max(taken) + 1, **licence}
                 known.append(found)
@@ -252,8 +249,7 @@ def note_facts(
     facts = policy.facts
     if CLASSES not in kept and policy.classes:
         used = {mask.label for image in images for mask in image.masks}
-        unused = [name for name in policy.classes if name not in used]
-        if unused:
+        if unused := [name for name in policy.classes if name not in used]:
             more = ", ..." if len(unused) > _SHOWN else ""
             names = ", ".join(unused[:_SHOWN])
             reason = (

@@ -228,8 +228,7 @@ def plain_rings(
 
     Raises DataError for a hole if the policy is "error".
     """
-    polygons = rle_to_polygons(image.masks[number].rle, policy.tolerance)
-    if not polygons:
+    if not (polygons := rle_to_polygons(image.masks[number].rle, policy.tolerance)):
         report.add("empty", image.file_name, number, "omitted an empty mask, which has no outline")
         return []
     if count := sum(len(polygon.holes) for polygon in polygons):

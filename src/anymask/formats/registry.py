@@ -99,8 +99,7 @@ class Format:
 
     def read_classes(self, source: Path, report: LossReport) -> None:
         """Keep a class list beside the files of a format, if it has one."""
-        found = getattr(self._module, "read_classes", None)
-        if found is not None:
+        if (found := getattr(self._module, "read_classes", None)) is not None:
             found(source, report)
 
     def encode(
@@ -510,8 +509,7 @@ def refuse_pictures(source: Path) -> None:
     annotated = {end for one in WRITTEN.values() for end in one.suffixes} - SUFFIXES
     if any(end in annotated | {".mat", ".npy"} for end in ends):
         return
-    photos = sum(end in SUFFIXES for end in ends)
-    if photos:
+    if photos := sum(end in SUFFIXES for end in ends):
         raise DataError(
             f"{source}: The folder contains {counted(photos, 'image')}, but no annotations. Label "
             f"them (anymask annotate {source}), or pass their masks."

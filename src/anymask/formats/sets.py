@@ -105,8 +105,7 @@ def load_set(
     folder = Path(folder)
     path = _masks_file(folder)
     info = read_info(folder)
-    samples = list(iter_samples(folder, absent_photos=absent_photos, report=report))
-    if not samples:
+    if not (samples := list(iter_samples(folder, absent_photos=absent_photos, report=report))):
         raise DataError(f"{path}: The file is empty. Expected one line per image.")
     return info, samples
 

@@ -164,8 +164,7 @@ def read_mose_clips(root: Path, split: str) -> list[Clip]:
     """Return the videos of a split of MOSE or LVOS. Raises DataError that names what is missing."""
     patterns = [f"{split}/JPEGImages", f"*/{split}/JPEGImages", "JPEGImages"]
     frames = find_place(root, patterns, f"frames of {split!r}")
-    names = sorted(path.name for path in frames.iterdir() if path.is_dir())
-    if not names:
+    if not (names := sorted(path.name for path in frames.iterdir() if path.is_dir())):
         raise DataError(
             f"{frames}: The folder contains no video. Check that the dataset is complete."
         )

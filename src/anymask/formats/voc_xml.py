@@ -129,8 +129,7 @@ def _photo(
     here = path.parent
     for folder in (pictures, here, here.parent / PHOTOS):
         for stem in (Path(name).stem, path.stem):
-            found = find_picture(folder, stem) if stem else None
-            if found is not None:
+            if (found := find_picture(folder, stem) if stem else None) is not None:
                 inside = here.relative_to(source) if source.is_dir() and folder == here else Path()
                 return (inside / found.name).as_posix(), found
     return name or f"{path.stem}.jpg", None

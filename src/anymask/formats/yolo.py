@@ -283,8 +283,7 @@ def read(
         raise DataError(
             f"{source}: The folder has no data.yaml and labels/. Pass the folder that has them."
         )
-    names = _names_of(source, report)
-    if names:
+    if names := _names_of(source, report):
         report.list_classes(dict.fromkeys(names))
     if (path := source / "data.yaml").is_file():
         with report.record(path):
@@ -480,8 +479,7 @@ class _Lines:
 
 def _image(path: Path, labels: Path, folders: list[Path], lines: _Lines) -> AnnotatedImage:
     stem = path.relative_to(labels).with_suffix("").as_posix()
-    about = _picture(stem, folders) or _picture(path.stem, folders)
-    if about is None:
+    if (about := _picture(stem, folders) or _picture(path.stem, folders)) is None:
         raise DataError(
             f"The image {stem!r} is missing from {str(folders[0])!r}. Pass the folder of images."
         )

@@ -495,8 +495,7 @@ def list_photos(where: str | Path | Iterable[str | Path]) -> list[Path]:
         return [path for one in where for path in list_photos(one)]
     path = Path(where)
     if path.is_dir():
-        found = list(find_images(path))
-        if not found:
+        if not (found := list(find_images(path))):
             from anymask.images.kinds import use_instead
 
             if message := use_instead(path, "image"):
@@ -508,8 +507,7 @@ def list_photos(where: str | Path | Iterable[str | Path]) -> list[Path]:
     if not any(sign in str(where) for sign in _PATTERN):
         raise ImageError(f"File not found: {str(path)!r}. Check the path.")
     fitting = glob.glob(str(where), recursive=True)  # noqa: PTH207 - patterns may be absolute
-    found = sorted(path for path in map(Path, fitting) if path.is_file())
-    if not found:
+    if not (found := sorted(path for path in map(Path, fitting) if path.is_file())):
         raise ImageError(f"No file matches {str(where)!r}. Check the pattern.")
     return found
 
@@ -703,8 +701,7 @@ def find_plane(
     """
     position = parse_position(text)
     axes, channels = _axes_of(file, name)
-    known = dict(axes) | ({"C": channels} if channels > 1 else {})
-    if not known:
+    if not (known := dict(axes) | ({"C": channels} if channels > 1 else {})):
         raise ImageError(
             f"The axes of {name} are unknown. Select a page by its number, not by {text!r}."
         )

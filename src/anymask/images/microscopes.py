@@ -75,8 +75,7 @@ def read_microscope_page(file: BinaryIO, name: str, view: PictureView) -> NDArra
 @contextmanager
 def open_microscope(file: BinaryIO, name: str) -> Iterator[Places]:
     """Open a microscope file; errors inside the block become ImageError or MissingExtra."""
-    opener = _opener(file)
-    if opener is None:
+    if (opener := _opener(file)) is None:
         raise ImageError(f"{name} is not a CZI, LIF, ND2, FITS or MRC file. Convert it to TIFF.")
     package, what, opened = opener
     file.seek(0)

@@ -292,8 +292,7 @@ def _tiff_page(file: BinaryIO, name: str, number: int) -> Iterator[Any]:
     """Open a page of at most MAX_PIXELS; errors inside the block become ImageError."""
     try:
         with open_tiff(file) as document:
-            count = len(document.pages)
-            if not count:
+            if not (count := len(document.pages)):
                 raise EOFError("It contains no page")
             if number >= count:
                 raise ImageError(no_such_page(number, count, name))

@@ -166,8 +166,7 @@ def clean_mask(
     stays.
     """
     boolean = np.ascontiguousarray(mask, np.bool_)
-    area = int(np.count_nonzero(boolean))
-    if not area:
+    if not (area := int(np.count_nonzero(boolean))):
         return boolean
     holes = parse_region_size(max_hole_area, "max_hole_area").of(area)
     islands = parse_region_size(min_island_area, "min_island_area").of(area)

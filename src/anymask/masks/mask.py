@@ -428,8 +428,7 @@ class Masks(list[Mask]):
     __copy__ = copy
 
     def _joined(self, other: list[Any], masks: list[Mask]) -> Masks:
-        strange = [one for one in other if not isinstance(one, Mask)]
-        if strange:
+        if strange := [one for one in other if not isinstance(one, Mask)]:
             raise InputError(
                 f"Only Mask objects can be joined, but {strange[0]!r} was passed. Omit it."
             )

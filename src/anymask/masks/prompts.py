@@ -300,8 +300,7 @@ class Prompt:
             )
         if "mask" in values:
             values["mask"] = rle_to_mask(_rle_of(values["mask"]))
-        line = values.pop("scribble", None)
-        if line is None:
+        if (line := values.pop("scribble", None)) is None:
             return cls(**values)
         drawn = cls.of(scribble=line)
         return merged_prompts(cls(**values), drawn) if values else drawn

@@ -109,8 +109,7 @@ def parts_first(rles: Sequence[Rle], scores: Sequence[float]) -> list[int]:
     while ready:
         index = heapq.heappop(ready)[2]
         order.append(index)
-        parent = tree[index].parent
-        if parent is not None:
+        if (parent := tree[index].parent) is not None:
             waiting[parent] -= 1
             if not waiting[parent]:
                 heapq.heappush(ready, (-scores[parent], areas[parent], parent))

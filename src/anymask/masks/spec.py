@@ -261,8 +261,7 @@ def spec_at(spec: ModelSpec, side: int) -> ModelSpec:
     """
     if side == spec.image_side:
         return spec
-    step = spec.pad_multiple
-    if not step:
+    if not (step := spec.pad_multiple):
         raise InputError(
             f"{spec.name} has the fixed input size {spec.image_side}, but @{side} was "
             f"requested. Omit @{side}."
