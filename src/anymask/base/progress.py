@@ -160,11 +160,6 @@ def clock_text(seconds: float) -> str:
     return f"{whole // 3600}h{whole // 60 % 60:02d}m"
 
 
-if __name__ == "__main__":
-    for _ in follow(range(40), "sleeping"):
-        time.sleep(0.05)
-
-
 def say(text: str) -> None:
     """Print a status message, such as the name of a written file, to standard error.
 

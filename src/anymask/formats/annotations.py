@@ -144,22 +144,23 @@ class AnnotatedImage:
         Raises:
             DataError: The file is unknown, or its size differs from that of the masks.
         """
+        return self.picture(None)
+
+    def picture(self, mix: ChannelMix | None) -> NDArray[Any]:
+        """Load the image for a model: (H, W, 3), or (H, W, C) with a mix. Raises like `image`."""
         if self.source is None:
             raise DataError(
                 f"{self.file_name}: The image file is unknown. Pass the folder of the images."
             )
-        found = load_image(self.source) if isinstance(self.source, Path) else self.source
-        self._check_size(found)
-        return found
+        if mix is not None:
+            from anymask.images import load_for_mix
 
-    def picture(self, mix: ChannelMix | None) -> NDArray[Any]:
-        """Load the image for a model: (H, W, 3), or (H, W, C) with a mix. Raises like `image`."""
-        if mix is None or self.source is None:
-            return self.image()
-        from anymask.images import load_for_mix
-
-        found = load_for_mix(self.source, mix)
-        self._check_size(found)
+            found = load_for_mix(self.source, mix)
+        else:
+            found = load_image(self.source) if isinstance(self.source, Path) else self.source
+        if (hw := (found.shape[0], found.shape[1])) != self.hw:
+            where = self.source if isinstance(self.source, Path) else self.file_name
+            raise other_size(where, self.hw, hw)
         return found
 
     def check_file(self) -> None:
@@ -172,13 +173,6 @@ class AnnotatedImage:
             return
         if hw != self.hw:
             raise record_of_other_size(self.source, self.hw, hw)
-
-    def _check_size(self, image: NDArray[Any]) -> None:
-        """Raise DataError if the size of an image differs from that of the masks."""
-        if image.shape[:2] != self.hw:
-            where = self.source if isinstance(self.source, Path) else self.file_name
-            height, width = image.shape[:2]
-            raise other_size(where, self.hw, (height, width))
 
     def content(self) -> bytes:
         """Return the file content or the pixels, to detect changes."""

@@ -429,10 +429,7 @@ def json_target(target: Path) -> Path:
 def annotation_row(mask: Mask, image_id: int, category: int) -> dict[str, Any]:
     """Return COCO's record of a mask without the keys of `Mask.extra`."""
     written = mask.to_coco(0, image_id, category)
-    if not mask.score:  # no score was given
-        for key in ("predicted_iou", "score"):
-            written.pop(key)
-    return written
+    return written if mask.score else held(written, AllBut("predicted_iou", "score"))  # not given
 
 
 def category_ids(images: list[AnnotatedImage], policy: Policy) -> dict[str, int]:

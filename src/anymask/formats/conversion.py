@@ -117,15 +117,11 @@ def convert(
                 raise LossError(trial)
         done = _report(dataset, found, to)
         encoded = encode_annotations(found, target, to, done, policy)
-        photos = _photos(dataset, found, target) if copy_images else ()
+        names = picture_names([image.file_name for image in found]) if copy_images else []
+        pairs = zip(found, names, strict=False)
+        photos = ((target / name, dataset.content(image)) for image, name in pairs)
         done.files = write_files(_beside(chain(encoded, photos), dataset, found), target)
         return done
-
-
-def _photos(dataset: Dataset, images: Iterable[AnnotatedImage], target: Path) -> Iterator[OutFile]:
-    every = list(images)
-    for image, name in zip(every, picture_names([image.file_name for image in every]), strict=True):
-        yield target / name, dataset.content(image)
 
 
 def _report(dataset: Dataset, found: list[AnnotatedImage], to: str) -> Conversion:

@@ -84,9 +84,8 @@ class Dataset:
     # Archives that `source` and `pictures` were unpacked from
     archives: tuple[Unpacked, ...] = field(default=(), repr=False)
     _below: dict[Path, dict[str, list[Path]]] = field(default_factory=dict, repr=False)
-    _seen: list[str] = field(default_factory=list, repr=False)
+    # Number of images with an end of a name, such as a.jpg of cam1/a.jpg and cam2/a.jpg
     _ends: Counter[str] = field(default_factory=Counter, repr=False)
-    _counted: int = 0
 
     def __iter__(self) -> Iterator[AnnotatedImage]:
         """Yield the images in order.
@@ -95,7 +94,7 @@ class Dataset:
         errors by the settings, or if no mask is left.
         """
         self.lost, self._below = LossReport(settings=self.settings), {}
-        self._seen, self._ends, self._counted = [], Counter(), 0
+        self._ends = Counter()
         side, masks = {} if self.published else read_side(self.source), 0
         if not self.published:
             find_format(self.form).read_classes(self.source, self.lost)
@@ -103,7 +102,7 @@ class Dataset:
             for image in self._images():
                 if self.only and self.only not in parts_of([image]):
                     continue
-                self._seen.append(image.file_name)
+                self._ends.update(name_suffixes(image.file_name))
                 kept = not self.sized
                 with self.lost.record(image.file_name):
                     if self.sized:
@@ -125,14 +124,6 @@ class Dataset:
         """Remove unpacked files; they are removed at the end of the process as well."""
         for one in self.archives:
             one.close()
-
-    def _is_shared(self, end: str) -> bool:
-        """Return whether several images share this end of a name, such as a.jpg of cam1/a.jpg and
-        cam2/a.jpg."""
-        for name in self._seen[self._counted :]:
-            self._ends.update(name_suffixes(name))
-        self._counted = len(self._seen)
-        return self._ends[end] > 1
 
     @property
     def told_source(self) -> Path:
@@ -388,7 +379,7 @@ class Dataset:
         named = Path(file_name)  # second name: images/ inside a split, as in some YOLO datasets
         ends = list(name_suffixes(file_name))
         names = [file_name, str(named.parent / PICTURES / named.name)]
-        names += [end for end in ends if not self._is_shared(end)]
+        names += [end for end in ends if self._ends[end] < 2]
         if self.form.startswith("label-studio"):
             names += [uploaded_name(end) for end in ends[-1:]]
         return [one for name in names for one in spellings(name)]

@@ -113,17 +113,14 @@ def _photo_of(path: Path, pictures: Path | None) -> tuple[Path, str]:
 
 def _rois(path: Path, report: LossReport) -> list[Any]:
     """Read the ROIs of a file; unnamed ROIs get the name of their member."""
-    members = [(path.name, read_bytes(path))]
-    if path.suffix.lower() == ROI_SET:
-        members = _members(path)
-    rois = []
-    with _roifile() as roifile:
-        for name, data in members:
-            with report.record(name), _broken():
-                roi = roifile.ImagejRoi.frombytes(data)
-                if not roi.name:
-                    roi.name = Path(name).stem
-                rois.append(roi)
+    is_set = path.suffix.lower() == ROI_SET
+    members = _members(path) if is_set else [(path.name, read_bytes(path))]
+    rois, roifile = [], _roifile()
+    for name, data in members:
+        with report.record(name), _broken():
+            roi = roifile.ImagejRoi.frombytes(data)
+            roi.name = roi.name or Path(name).stem
+            rois.append(roi)
     return rois
 
 
@@ -143,12 +140,11 @@ def _members(path: Path) -> list[tuple[str, bytes]]:
         ) from error
 
 
-@contextmanager
-def _roifile() -> Iterator[Any]:
+def _roifile() -> Any:
     need_packages(("roifile",), "science", "an ImageJ ROI set")
     import roifile
 
-    yield roifile
+    return roifile
 
 
 @contextmanager
@@ -234,11 +230,10 @@ def encode(
 
     Score, id and crowd are properties of the ROI, which ImageJ keeps and shows.
     """
-    paths = output_paths(images, target, ROI_SET)
-    with _roifile() as roifile:
-        for image, path in zip(images, paths, strict=True):
-            note_traits(report, image, frozenset({"labels", "scores", "ids", "crowds"}), _HELD)
-            yield path, _archive(roifile, image, report, policy)
+    paths, roifile = output_paths(images, target, ROI_SET), _roifile()
+    for image, path in zip(images, paths, strict=True):
+        note_traits(report, image, frozenset({"labels", "scores", "ids", "crowds"}), _HELD)
+        yield path, _archive(roifile, image, report, policy)
     note_facts(report, images, policy)
 
 

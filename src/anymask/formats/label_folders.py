@@ -104,15 +104,12 @@ def photo_name(label: Path, places: LabelPlaces) -> str | None:
     that of a file beside the label with another name or suffix. None if there is none."""
     here = places.labels if places.labels.is_dir() else places.labels.parent
     inside = label.relative_to(here)
-    for stem in [*_stems(inside), *(_stems_of_object(inside) if places.photos is not None else ())]:
-        if places.photos is not None:
-            if (found := find_picture(places.photos, stem)) is not None:
-                return found.relative_to(places.photos).as_posix()
-        else:
-            own = stem == inside.with_suffix("").as_posix()
-            other = SUFFIXES - {label.suffix.lower(), ".png"} if own else SUFFIXES
-            if (found := find_picture(here, stem, other)) is not None:
-                return found.relative_to(here).as_posix()
+    folder, beside = places.photos or here, places.photos is None
+    for stem in [*_stems(inside), *(() if beside else _stems_of_object(inside))]:
+        own = beside and stem == inside.with_suffix("").as_posix()
+        other = SUFFIXES - {label.suffix.lower(), ".png"} if own else SUFFIXES
+        if (found := find_picture(folder, stem, other)) is not None:
+            return found.relative_to(folder).as_posix()
     return None
 
 

@@ -8,7 +8,7 @@ be read as `Clip`s. Plug-ins add layouts with entry points in the group `anymask
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -43,12 +43,9 @@ class Layout:
     splits: tuple[str, ...] = ()
     package: str = __name__.rpartition(".")[0]  # Package of the module
 
-    def load(self, function: str) -> Callable[..., Any]:
+    def load(self, function: str) -> Any:
         """Import the module and return one of its functions."""
-        loaded: Callable[..., Any] = getattr(
-            importlib.import_module(f"{self.package}.{self.module}"), function
-        )
-        return loaded
+        return getattr(importlib.import_module(f"{self.package}.{self.module}"), function)
 
     def images(
         self, root: Path, split: str, report: LossReport | None = None

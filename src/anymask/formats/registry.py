@@ -18,7 +18,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -110,11 +110,8 @@ class Format:
         files: Iterator[OutFile] = self._function("encode")(images, target, report, policy, **more)
         return files
 
-    def _function(self, name: str) -> Callable[..., Any]:
-        found: Callable[..., Any] = getattr(
-            self._module, f"{name}_{self.variant}" if self.variant else name
-        )
-        return found
+    def _function(self, name: str) -> Any:
+        return getattr(self._module, f"{name}_{self.variant}" if self.variant else name)
 
     @property
     def _module(self) -> ModuleType:

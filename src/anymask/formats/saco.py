@@ -94,32 +94,6 @@ class _Image:
     phrases: dict[str, bool] = field(default_factory=dict)  # phrase -> exhaustive
 
 
-@dataclass
-class _Pairs:
-    """Entries of `images` of a document, merged by image."""
-
-    images: dict[str, _Image] = field(default_factory=dict)  # Images by file name
-    # Phrase of each entry, and the id of the first entry of its image, by id
-    place: dict[int, tuple[int, str | None]] = field(default_factory=dict)
-
-    def add(self, row: Mapping[str, Any]) -> None:
-        """Add an entry. Raises DataError if it contradicts an earlier one."""
-        name = file_name(dict(row))
-        phrase = as_text(row[PHRASE], PHRASE) if row.get(PHRASE) is not None else None
-        if (own := as_whole(row["id"], "id")) in self.place:
-            raise DataError(f"Duplicate id {own}: another entry has the same id.")
-        hw = checked_hw(row["height"], row["width"])
-        rest = {key: value for key, value in row.items() if key not in _OF_PAIR}
-        image = self.images.setdefault(name, _Image(rest | {"id": own, "file_name": name}))
-        if hw != (known := (image.row["height"], image.row["width"])):
-            raise DataError(f"The image has the size (H, W) = {hw}, but {known} in another entry.")
-        if phrase in image.phrases:
-            raise DataError(f"The phrase {phrase!r} has two entries for the image {name}.")
-        if phrase is not None:
-            image.phrases[phrase] = row.get("is_instance_exhaustive", 1) not in (0, False)
-        self.place[own] = (image.row["id"], phrase)
-
-
 def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:
     """Read a file or a folder of files. Raises DataError that names file, record and reason."""
     found = list[tuple[Path, AnnotatedImage]]()
@@ -166,29 +140,26 @@ def _read_images(
     document: Mapping[str, Any], report: LossReport, pictures: Path | None = None
 ) -> tuple[list[AnnotatedImage], dict[int, tuple[str, str, bool]]]:
     """Read the images of a document, and (image, phrase, exhaustive) of each pair by id."""
-    pairs = _Pairs()
-    for number, row in enumerate(as_list(document["images"], "images")):
-        with report.record(f"image {number}"):
-            pairs.add(as_record(row, "image"))
-    names = dict.fromkeys(phrase for _, phrase in pairs.place.values() if phrase is not None)
+    merged, pairs = _merged_images(document, report)
+    names = dict.fromkeys(phrase for _, phrase in pairs.values() if phrase is not None)
     ids = {phrase: number for number, phrase in enumerate(names, start=1)}
     rows = list[Any]()
     for row in as_list(document["annotations"], "annotations"):
         own = row.get("image_id") if isinstance(row, dict) else None
         own = int(own) if isinstance(own, str) and own.isdecimal() and len(own) < 20 else own
-        if type(own) is not int or own not in pairs.place:
+        if type(own) is not int or own not in pairs:
             rows.append(row)
             continue
-        image_id, phrase = pairs.place[own]
+        about, phrase = pairs[own]
         category = {} if phrase is None else {"category_id": ids[phrase]}
         rest = {k: v for k, v in row.items() if k not in ("bbox", "area", "category_id")}
-        rows.append(rest | category | {"image_id": image_id})
+        rows.append(rest | category | {"image_id": about.row["id"]})
     categories = [{"id": number, "name": phrase} for phrase, number in ids.items()]
-    images = [image.row for image in pairs.images.values()]
-    merged = {**document, "images": images, "annotations": rows, "categories": categories}
+    images = [about.row for about in merged.values()]
+    coco = {**document, "images": images, "annotations": rows, "categories": categories}
     found = []
-    for _, image in read_document(merged, report, pictures):
-        phrases = pairs.images[image.file_name].phrases
+    for _, image in read_document(coco, report, pictures):
+        phrases = merged[image.file_name].phrases
         shown = {mask.label for mask in image.masks}
         absent = [one for one in phrases if one not in shown]
         partial = [one for one, exhaustive in phrases.items() if not exhaustive]
@@ -196,13 +167,37 @@ def _read_images(
         lists = zip(PHRASES, (absent, partial, complete), strict=True)
         extra = {key: few for key, few in lists if few}
         found.append(replace(image, extra={**image.extra, **extra}))
-    names_by_id = {image.row["id"]: name for name, image in pairs.images.items()}
-    listed = {
-        number: (names_by_id[image_id], phrase, pairs.images[names_by_id[image_id]].phrases[phrase])
-        for number, (image_id, phrase) in pairs.place.items()
+    return found, {
+        number: (about.row["file_name"], phrase, about.phrases[phrase])
+        for number, (about, phrase) in pairs.items()
         if phrase is not None
     }
-    return found, listed
+
+
+def _merged_images(
+    document: Mapping[str, Any], report: LossReport
+) -> tuple[dict[str, _Image], dict[int, tuple[_Image, str | None]]]:
+    """Merge the entries of `images`: the images by name, and (image, phrase) of entries by id."""
+    images, pairs = dict[str, _Image](), dict[int, tuple[_Image, str | None]]()
+    for number, row in enumerate(as_list(document["images"], "images")):
+        with report.record(f"image {number}"):
+            name = file_name(dict(as_record(row, "image")))
+            phrase = as_text(row[PHRASE], PHRASE) if row.get(PHRASE) is not None else None
+            if (own := as_whole(row["id"], "id")) in pairs:
+                raise DataError(f"Duplicate id {own}: another entry has the same id.")
+            hw = checked_hw(row["height"], row["width"])
+            rest = {key: value for key, value in row.items() if key not in _OF_PAIR}
+            image = images.setdefault(name, _Image(rest | {"id": own, "file_name": name}))
+            if hw != (known := (image.row["height"], image.row["width"])):
+                raise DataError(
+                    f"The image has the size (H, W) = {hw}, but {known} in another entry."
+                )
+            if phrase in image.phrases:
+                raise DataError(f"The phrase {phrase!r} has two entries for the image {name}.")
+            if phrase is not None:
+                image.phrases[phrase] = row.get("is_instance_exhaustive", 1) not in (0, False)
+            pairs[own] = image, phrase
+    return images, pairs
 
 
 def _video_pairs(document: Mapping[str, Any], report: LossReport) -> list[ConceptPair]:

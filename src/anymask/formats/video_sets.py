@@ -255,8 +255,4 @@ def _frame_masks(
             if row["segmentations"][index] is None:
                 continue
             rle = segmentation_to_rle(row["segmentations"][index], hw)
-            if rle.size != hw:
-                raise DataError(
-                    f"The mask has the size (height, width) = {rle.size}, but the video has {hw}."
-                )
             yield Mask(rle, names[int(row["category_id"])], id=number)

@@ -193,8 +193,6 @@ class _Evidence:
         count = len(numbers)
         self.lines += 1
         self.counts.add(count)
-        if count in (BOX, BOX + 1):
-            return
         if count < _LEAST:
             return
         shares = all(map(_is_share, numbers[:-1]))

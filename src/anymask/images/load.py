@@ -145,7 +145,19 @@ def load_image(
                 f"URLs are not downloaded by default: {str(source)[:200]!r}. Pass allow_url=True."
             )
         source = fetch_picture(str(source))
-    return _load_bgr(source, view) if bgr else read_view(source, view)
+    if not bgr:
+        return read_view(source, view)
+    files = str | Path | bytes | bytearray | memoryview | Image.Image
+    if isinstance(source, files) or hasattr(source, "read"):
+        raise InputError(
+            "bgr=True is only supported for arrays; files and Pillow images declare their order."
+        )
+    if view.bands is not None:
+        raise InputError(
+            "Options bands and bgr cannot be combined. bands=(3, 2, 1) has the same effect."
+        )
+    image = array_to_image(source, view=view)
+    return np.dstack([image[..., 2::-1], image[..., 3:]])
 
 
 def resolve_place(
@@ -204,21 +216,6 @@ def describe_paths(source: object) -> str:
         return f"the folder {str(path)!r}"
     is_pattern = not is_file and set(str(path)) & set("*?[")  # a file may be named [1].jpg
     return f"the pattern {str(path)!r}" if is_pattern else ""
-
-
-def _load_bgr(source: ImageSource, view: PictureView) -> UintImage:
-    if isinstance(source, str | Path | bytes | bytearray | memoryview | Image.Image) or hasattr(
-        source, "read"
-    ):
-        raise InputError(
-            "bgr=True is only supported for arrays; files and Pillow images declare their order."
-        )
-    if view.bands is not None:
-        raise InputError(
-            "Options bands and bgr cannot be combined. bands=(3, 2, 1) has the same effect."
-        )
-    image = array_to_image(source, view=view)
-    return np.dstack([image[..., 2::-1], image[..., 3:]])
 
 
 # Files.
@@ -372,29 +369,25 @@ def _pillow_to_array(
 ) -> UintImage:  # -> (H, W, 3)
     check_size((picture.height, picture.width), name)
     with decoding(name):
-        return _decode(picture, name, view)
-
-
-def _decode(picture: Image.Image, name: str, view: PictureView) -> UintImage:
-    picture.load()
-    if picture.mode[0] in "IF":  # 16 or 32 bits a pixel
-        return array_to_image(deep_grey(picture), name, view)
-    if view.all_bands:
-        if picture.mode not in ("L", "LA", "RGB", "RGBA", "RGBX"):
-            picture = picture.convert("L" if picture.mode == "1" else "RGB")
-        return array_to_image(np.asarray(picture), name, view)
-    (width, height), convert = picture.size, to_srgb(picture)
-    image = np.empty((height, width, 4 if view.alpha and _has_alpha(picture) else 3), np.uint8)
-    for rows in strips((height, width)):
-        part = picture.crop((0, rows.start, width, rows.stop))
-        if _has_alpha(picture):
-            layered = (part.convert("LA") if part.mode == "La" else part).convert("RGBA")
-            alpha = np.asarray(layered.getchannel("A"))
-            shown = layered.convert("RGB") if convert is None else convert(layered)
-            image[rows] = put_alpha(np.asarray(shown), alpha, view)
-        else:
-            image[rows] = np.asarray(part.convert("RGB") if convert is None else convert(part))
-    return image if view.plain else array_to_image(image, name, view)
+        picture.load()
+        if picture.mode[0] in "IF":  # 16 or 32 bits a pixel
+            return array_to_image(deep_grey(picture), name, view)
+        if view.all_bands:
+            if picture.mode not in ("L", "LA", "RGB", "RGBA", "RGBX"):
+                picture = picture.convert("L" if picture.mode == "1" else "RGB")
+            return array_to_image(np.asarray(picture), name, view)
+        (width, height), convert = picture.size, to_srgb(picture)
+        image = np.empty((height, width, 4 if view.alpha and _has_alpha(picture) else 3), np.uint8)
+        for rows in strips((height, width)):
+            part = picture.crop((0, rows.start, width, rows.stop))
+            if _has_alpha(picture):
+                layered = (part.convert("LA") if part.mode == "La" else part).convert("RGBA")
+                alpha = np.asarray(layered.getchannel("A"))
+                shown = layered.convert("RGB") if convert is None else convert(layered)
+                image[rows] = put_alpha(np.asarray(shown), alpha, view)
+            else:
+                image[rows] = np.asarray(part.convert("RGB") if convert is None else convert(part))
+        return image if view.plain else array_to_image(image, name, view)
 
 
 def _has_alpha(picture: Image.Image) -> bool:

@@ -11,15 +11,18 @@ import dataclasses
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from anymask.base import BoolArray, FloatArray, IntArray, csv_text
+from anymask.base import FloatArray, csv_text
 from anymask.masks.polygons import rle_to_polygons
 from anymask.masks.rle import Rle, column_runs, rle_crop
+
+if TYPE_CHECKING:
+    from anymask.masks.mask import Mask
 
 PixelBox = tuple[int, int, int, int]
 
@@ -48,50 +51,27 @@ def measure_shape(rle: Rle) -> MaskShape:
         return MaskShape()
     lengths = bottoms - tops
     area = int(lengths.sum())
-    box = (int(columns[0]), int(tops.min()), int(columns[-1]) + 1, int(bottoms.max()))
     centre_x = float((lengths * (columns + 0.5)).sum() / area)
     centre_y = float((lengths * (tops + bottoms) / 2).sum() / area)
-    parts, holes = _regions(rle_crop(rle)[0])
-    return MaskShape(
-        area=area,
-        box=box,
-        hull=_hull_area(columns, tops, bottoms),
-        parts=parts,
-        holes=holes,
-        centre=(centre_x, centre_y),
-    )
-
-
-def _hull_area(columns: IntArray, tops: IntArray, bottoms: IntArray) -> float:
-    """Convex hull area; only the corners of each column's first and last pixel can touch it."""
+    # Only the corners of each column's first and last pixel can touch the convex hull.
     first = np.flatnonzero(np.diff(columns, prepend=-1))
     x = columns[first]
     top, bottom = np.minimum.reduceat(tops, first), np.maximum.reduceat(bottoms, first)
     rows = np.concatenate([top, top, bottom, bottom])
     corners = np.stack([np.concatenate([x, x + 1, x, x + 1]), rows], axis=1)
-    return float(cv2.contourArea(cv2.convexHull(corners.astype(np.int32))))
-
-
-def _regions(window: BoolArray) -> tuple[int, int]:
-    """Number of parts and holes in a window."""
-    inside = np.pad(window, 1).view(np.uint8)
-    parts = cv2.connectedComponents(inside, connectivity=8)[0] - 1
-    holes = cv2.connectedComponents(1 - inside, connectivity=4)[0] - 2  # minus the outside
-    return parts, holes
+    inside = np.pad(rle_crop(rle)[0], 1).view(np.uint8)
+    return MaskShape(
+        area=area,
+        box=(int(columns[0]), int(tops.min()), int(columns[-1]) + 1, int(bottoms.max())),
+        hull=float(cv2.contourArea(cv2.convexHull(corners.astype(np.int32)))),
+        parts=cv2.connectedComponents(inside, connectivity=8)[0] - 1,
+        holes=cv2.connectedComponents(1 - inside, connectivity=4)[0] - 2,  # minus the outside
+        centre=(centre_x, centre_y),
+    )
 
 
 DIGITS = 6  # significant digits of a number in a table
 ROUND = 1e-9  # relative difference of the axes below which the ellipse is a circle
-
-
-class NamedMask(Protocol):
-    """Attributes of a mask in a table (those of `Mask`)."""
-
-    @property
-    def score(self) -> float: ...
-
-    @property
-    def label(self) -> str | None: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -217,7 +197,7 @@ def measure_brightness(rles: Sequence[Rle], values: NDArray[Any]) -> FloatArray:
     return found
 
 
-def table_row(image: str, number: int, rle: Rle, named: NamedMask) -> list[str]:
+def table_row(image: str, number: int, rle: Rle, named: Mask) -> list[str]:
     """Table cells of one mask, in the order of `HEADER`.
 
     Args:

@@ -352,18 +352,12 @@ def joined(rings: Sequence[Ring]) -> Ring:
         some = np.arange(0, len(other), max(1, len(other) // tried))
         apart = np.abs(ring[:, None] - other[None, some]).sum(axis=2)
         here, there = np.unravel_index(int(apart.argmin()), apart.shape)
-        ring = _bridged(ring, int(here), other, int(some[there]))
+        there = some[there]
+        bend = np.array([[other[there][0], ring[here][1]]])
+        around = np.concatenate([other[there:], other[: there + 1]])
+        whole = np.concatenate([ring[: here + 1], bend, around, bend, ring[here:]])
+        ring = whole[np.append(True, (whole[1:] != whole[:-1]).any(axis=1))]
     return ring
-
-
-def _bridged(ring: Ring, here: int, other: Ring, there: int) -> Ring:
-    start, end = ring[here], other[there]
-    bend = np.array([[end[0], start[1]]])
-    around = np.concatenate([other[there:], other[: there + 1]])
-    whole = np.concatenate([ring[: here + 1], bend, around, bend, ring[here:]])
-    moved = np.ones(len(whole), np.bool_)
-    moved[1:] = (whole[1:] != whole[:-1]).any(axis=1)
-    return whole[moved]
 
 
 # Convert COCO polygons to the run-length encodings that pycocotools produces.
