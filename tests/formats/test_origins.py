@@ -85,7 +85,7 @@ def test_a_side_file_of_other_masks_is_not_believed_and_a_broken_one_is_told(
     side.write_text("\n".join([*lines[:2], '{"image": "a.png", "masks": [0]}']))
     assert all(mask.origin is None for image in read(tmp_path / "yolo") for mask in image.masks)
     side.write_text('{"image": "a.png"}\n')
-    with pytest.raises(DataError, match=r"origins.jsonl: Expected the columns"):
+    with pytest.raises(DataError, match=r"origins.jsonl: the key 'masks' is missing"):
         list(read(tmp_path / "yolo"))
 
 

@@ -77,7 +77,7 @@ def test_a_signed_manifest_of_earlier_versions_is_ignored(to: str, tmp_path: Pat
 def test_a_broken_file_is_told(tmp_path: Path) -> None:
     convert(coco(tmp_path / "in", **TERMS), tmp_path / "out", "labelme")
     (tmp_path / "out/terms.jsonl").write_text('{"cake": 1}\n')
-    with pytest.raises(DataError, match="licence or info"):
+    with pytest.raises(DataError, match="the key 'info' is missing"):
         list(read(tmp_path / "out", "labelme"))
 
 

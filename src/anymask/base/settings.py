@@ -147,18 +147,17 @@ class DeclaredSetting:
         return " or ".join([", ".join(ways[:-1]), ways[-1]] if len(ways) > 1 else ways)
 
     def _wanted_number(self) -> str:
+        about = self.about
+        most = "" if about.most == math.inf else f" and at most {about.most:g}"
         if self.number is int:
-            most = "" if self.about.most == math.inf else f" and at most {self.about.most:g}"
-            return f"a whole number of at least {self.about.least:g}{most}"
-        kind = f"a number of {self.about.unit}" if self.about.unit else "a number"
-        if self.about.above is not None:
-            most = "" if self.about.most == math.inf else f" and at most {self.about.most:g}"
-            return f"{kind} above {self.about.above:g}{most}"
-        if self.about.most != math.inf:
-            return f"{kind} from {self.about.least:g} to {self.about.most:g}"
-        ends = self.about.below in (None, math.inf)
-        most = "" if ends else f" and less than {self.about.below:g}"
-        return f"{kind}, {self.about.least:g} or more{most}"
+            return f"a whole number of at least {about.least:g}{most}"
+        kind = f"a number of {about.unit}" if about.unit else "a number"
+        if about.above is not None:
+            return f"{kind} above {about.above:g}{most}"
+        if most:
+            return f"{kind} from {about.least:g} to {about.most:g}"
+        most = "" if about.below in (None, math.inf) else f" and less than {about.below:g}"
+        return f"{kind}, {about.least:g} or more{most}"
 
     def check(self, value: object) -> None:
         """Raise InputError if a value is not allowed."""

@@ -38,7 +38,7 @@ from anymask.formats.documents import (
     picture_hw,
     read_xml,
     seen_below,
-    xml_text,
+    xml_element,
 )
 from anymask.formats.fields import (
     as_corners,
@@ -237,34 +237,35 @@ def encode(
     """Write one file with masks."""
     if target.suffix.lower() != ".xml":
         raise DataError(f"{target}: This format is a single file. Use a name ending in .xml.")
-    root = ET.Element("annotations")
-    ET.SubElement(root, "version").text = "1.1"
-    task = ET.SubElement(ET.SubElement(root, "meta"), "task")
-    labels = ET.SubElement(task, "labels")
-    for key, text in held(policy.facts.info, _OF_TASK).items():
-        ET.SubElement(task, key).text = xml_text(text)
-    for name in class_names(images, policy.classes):
-        _write_label(labels, name, policy.facts.classes.get(name, {}), images)
+    labels = [
+        _label(name, policy.facts.classes.get(name, {}), images)
+        for name in class_names(images, policy.classes)
+    ]
+    facts = [xml_element(key, one) for key, one in held(policy.facts.info, _OF_TASK).items()]
+    task = xml_element("task", [xml_element("labels", labels), *facts])
+    root = xml_element("annotations", [xml_element("version", "1.1"), xml_element("meta", [task])])
     note_facts(report, images, policy, (CLASSES,), ("color", "attributes"), _OF_TASK)
     for number, image in enumerate(images):
         note_traits(report, image, frozenset({"labels", "ids"}), _HELD, _OF_IMAGE_HELD)
         note_unlabelled(report, image)
         height, width = image.hw
         about = {"id": number, "name": image.file_name, "width": width, "height": height}
-        element = ET.SubElement(root, "image", _texts(about | held(image.extra, _OF_IMAGE_HELD)))
-        for place, group in enumerate(distinct_groups(image, report)):
-            _write_mask(element, image, place, group, report)
+        groups = enumerate(distinct_groups(image, report))
+        masks = [_written(image, place, group, report) for place, group in groups]
+        about |= held(image.extra, _OF_IMAGE_HELD)
+        root.append(xml_element("image", [one for one in masks if one is not None], about))
     ET.indent(root)
     yield target, ET.tostring(root, "utf-8", xml_declaration=True) + b"\n"
 
 
-def _write_mask(
-    element: ET.Element, image: AnnotatedImage, place: int, group: int | None, report: LossReport
-) -> None:
+def _written(
+    image: AnnotatedImage, place: int, group: int | None, report: LossReport
+) -> ET.Element | None:
+    """Return the element of a mask; None for an empty one, which is reported."""
     mask = image.masks[place]
     if not rle_area(mask.rle):
         report.add("empty", image.file_name, place, "an empty mask has no box; it was omitted")
-        return
+        return None
     *runs, x0, y0, x1, y1 = mask_to_cvat(mask.rle)
     about: dict[str, object] = {
         "label": mask.label or UNLABELLED,
@@ -281,19 +282,16 @@ def _write_mask(
         about["group_id"] = group
     if group == 0:
         report.add("ids", image.file_name, place, "CVAT reads group 0 as no group")
-    written = ET.SubElement(element, "mask", _texts(about))
-    for name, value in attributes_of(mask).items():
-        ET.SubElement(written, "attribute", {"name": xml_text(name)}).text = xml_text(value)
+    attributes = attributes_of(mask).items()
+    inside = [xml_element("attribute", value, {"name": name}) for name, value in attributes]
+    return xml_element("mask", inside, about)
 
 
-def _write_label(
-    labels: ET.Element, name: str, about: Mapping[str, Any], images: Sequence[AnnotatedImage]
-) -> None:
-    """Write a label with its color and the attributes of its class or its masks."""
-    label = ET.SubElement(labels, "label")
-    ET.SubElement(label, "name").text = xml_text(name)
+def _label(name: str, about: Mapping[str, Any], images: Sequence[AnnotatedImage]) -> ET.Element:
+    """Return a label with its color and the attributes of its class or its masks."""
+    parts = [xml_element("name", name)]
     if colour := as_colour(about.get("color")):
-        ET.SubElement(label, "color").text = colour
+        parts.append(xml_element("color", colour))
     known = about.get("attributes")
     rows = {str(one.get("name")): one for one in known or () if isinstance(one, Mapping)}
     for mask in (mask for image in images for mask in image.masks):
@@ -301,15 +299,12 @@ def _write_label(
             for key in attributes_of(mask):
                 rows.setdefault(key, {"name": key, "mutable": "False", "input_type": "text"})
     if rows:
-        listed = ET.SubElement(label, "attributes")
-        for row in rows.values():
-            one = ET.SubElement(listed, "attribute")
-            for key, text in row.items():
-                ET.SubElement(one, str(key)).text = xml_text(text)
-
-
-def _texts(about: dict[str, object]) -> dict[str, str]:
-    return {key: xml_text(value) for key, value in about.items()}
+        listed = [
+            xml_element("attribute", [xml_element(str(key), one) for key, one in row.items()])
+            for row in rows.values()
+        ]
+        parts.append(xml_element("attributes", listed))
+    return xml_element("label", parts)
 
 
 # CVAT for video 1.1: tracks of an XML file, read as an annotated image for each frame.

@@ -14,7 +14,7 @@ import re
 import unicodedata
 import uuid
 from collections import Counter
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -274,6 +274,23 @@ def read_xml(path: Path) -> ET.Element:
 def xml_text(value: object) -> str:
     """Convert a value to text without characters that XML does not support."""
     return _NOT_IN_XML.sub("", str(value))
+
+
+def xml_element(
+    tag: str, inside: object = None, about: Mapping[str, object] | None = None
+) -> ET.Element:
+    """Create an element.
+
+    Args:
+        inside: List of its elements, or its text.
+        about: Attributes.
+    """
+    found = ET.Element(tag, {key: xml_text(value) for key, value in (about or {}).items()})
+    if isinstance(inside, list):
+        found.extend(inside)
+    elif inside is not None:
+        found.text = xml_text(inside)
+    return found
 
 
 # Paths in a dataset.

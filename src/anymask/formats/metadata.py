@@ -17,11 +17,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from anymask.base import DataError, InputError, Setting, parse_json
+from anymask.base import InputError, Setting, parse_json
 from anymask.formats.annotations import AnnotatedImage, LossReport
 from anymask.formats.documents import OutFile, read_text
 from anymask.formats.fields import as_record, as_whole
-from anymask.formats.losses import WHOLE_SET, SetFacts, as_colour
+from anymask.formats.losses import WHOLE_SET, SetFacts, as_colour, located
 from anymask.formats.outlines import Policy
 from anymask.masks import Mask, Masks, Origin
 
@@ -76,17 +76,13 @@ def read_side(source: Path) -> dict[str, list[Origin | None]]:
     if not path.is_file():
         return {}
     known, found = dict[int, Origin | None](), dict[str, list[Origin | None]]()
-    try:
+    with located(path):
         for line in read_text(path).splitlines():
             record = parse_json(line, path)
             if "origin" in record:
                 known[record["origin"]] = Origin.from_json(record)
             else:
                 found[record["image"]] = [known.get(number) for number in record["masks"]]
-    except (KeyError, TypeError) as error:
-        raise DataError(
-            f"{path}: Expected the columns origin and image, one pair per line."
-        ) from error
     return found
 
 
@@ -139,20 +135,14 @@ def take_terms(source: Path, facts: SetFacts) -> None:
     if not path.is_file():
         return
     licences: list[dict[str, Any]] = []
-    try:
+    with located(path):
         for line in read_text(path).splitlines():
-            record = as_record(parse_json(line, path), "terms")
+            record = as_record(parse_json(line, path), "the line")
             if "licence" in record:
-                licences.append(
-                    {"id": len(licences) + 1, **as_record(record["licence"], "licence")}
-                )
+                licence = as_record(record["licence"], "licence")
+                licences.append({"id": len(licences) + 1, **licence})
             else:
-                for key, value in as_record(record["info"], "info").items():
-                    facts.info.setdefault(key, value)
-    except (KeyError, DataError) as error:
-        raise DataError(
-            f"{path}: Expected one JSON object per line, with the keys licence or info."
-        ) from error
+                facts.info = {**as_record(record["info"], "info"), **facts.info}
     if not facts.licences:
         facts.licences.extend(licences)
 

@@ -21,7 +21,7 @@ from anymask.formats.documents import (
     find_files,
     output_paths,
     read_xml,
-    xml_text,
+    xml_element,
 )
 from anymask.formats.fields import as_number, as_whole, rest_of, shown
 from anymask.formats.metadata import note_facts
@@ -164,24 +164,24 @@ def encode(
         note_traits(report, image, frozenset({"labels", "scores", "ids", "crowds"}))
         height, width = image.hw
         size = {"width": str(width), "height": str(height), "viewBox": f"0 0 {width} {height}"}
-        root = ET.Element("svg", {"xmlns": _NAMESPACE} | size)
-        ET.SubElement(root, "title").text = xml_text(image.file_name)
+        title = xml_element("title", image.file_name)
+        root = xml_element("svg", [title], {"xmlns": _NAMESPACE} | size)
         for number, colour in enumerate(colours(len(image.masks))):
             mask = image.masks[number]
-            rest = {
+            data = {
                 "data-label": mask.label,
                 "data-quality": mask.score or None,
                 "data-group": mask.id,
                 "data-crowd": "true" if mask.crowd else None,
             }
-            about = {
+            about: dict[str, object] = {
                 "d": polygons_to_svg_path(outline(image, number, report, policy)),
                 "fill": "#{:02x}{:02x}{:02x}".format(*colour),
                 "fill-opacity": "0.5",
                 "fill-rule": "evenodd",
             }
-            about |= {key: xml_text(value) for key, value in rest.items() if value is not None}
-            ET.SubElement(root, "path", about)
+            about |= {key: value for key, value in data.items() if value is not None}
+            root.append(xml_element("path", None, about))
         ET.indent(root)
         yield path, ET.tostring(root, "utf-8", xml_declaration=True) + b"\n"
     note_facts(report, images, policy)

@@ -47,7 +47,7 @@ from anymask.formats.documents import (
     parts_of,
     read_text,
     read_xml,
-    xml_text,
+    xml_element,
 )
 from anymask.formats.label_pictures import (
     VOID,
@@ -240,14 +240,10 @@ def encode(
 
 def _details(image: AnnotatedImage) -> bytes:
     """Return the XML with name and size of an image."""
-    root = ET.Element("annotation")
-    ET.SubElement(root, "filename").text = xml_text(image.name)
-    size = ET.SubElement(root, "size")
-    for name, value in zip(("height", "width", "depth"), (*image.hw, 3), strict=True):
-        ET.SubElement(size, name).text = str(value)
-    ET.SubElement(root, "segmented").text = "1"
-    written: bytes = ET.tostring(root, "utf-8")
-    return written + b"\n"
+    sides = zip(("height", "width", "depth"), (*image.hw, 3), strict=True)
+    size = xml_element("size", [xml_element(name, side) for name, side in sides])
+    parts = [xml_element("filename", image.name), size, xml_element("segmented", 1)]
+    return bytes(ET.tostring(xml_element("annotation", parts), "utf-8")) + b"\n"
 
 
 def _void(mask: Mask) -> bool:

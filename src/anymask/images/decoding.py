@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -441,10 +441,8 @@ def open_header(file: Any) -> Image.Image:
     """
     formats = ("HEIF", *DECODERS) if _enable_heic(file) else DECODERS
     shown, is_colourless = file, False
-    with contextlib.suppress(OSError, ValueError, AttributeError):  # Pillow reports these
-        file.seek(0)
-        if file.read(len(_JP2)) == _JP2:
-            shown, is_colourless = _with_colours(file)
+    if read_head(file, len(_JP2)) == _JP2:
+        shown, is_colourless = _with_colours(file)
     with _limit.lock:
         limit = Image.MAX_IMAGE_PIXELS
         Image.MAX_IMAGE_PIXELS = None
@@ -461,12 +459,8 @@ def open_header(file: Any) -> Image.Image:
 
 def _enable_heic(file: Any) -> bool:
     """Register pi-heif if a file is HEIC, and return whether it is. Raises MissingExtra."""
-    try:
-        file.seek(0)
-        head = file.read(12)
-    except (OSError, ValueError, AttributeError):
-        return False  # Pillow reports it
-    if not isinstance(head, bytes) or head[4:8] != b"ftyp" or head[8:12] not in HEIC:
+    head = read_head(file, 12)
+    if head[4:8] != b"ftyp" or head[8:12] not in HEIC:
         return False
     try:
         import pi_heif
@@ -513,20 +507,23 @@ def open_file(path: Path) -> io.BufferedReader:
         raise OSError(str(error)) from error
 
 
-def is_tiff(file: BinaryIO) -> bool:
+def read_head(file: Any, count: int, otherwise: bytes = b"") -> Any:
+    """Read the first bytes of a file, or text in text mode; `otherwise` if it is not seekable."""
+    try:
+        file.seek(0)
+        return file.read(count)
+    except (OSError, ValueError, AttributeError):
+        return otherwise
+
+
+def is_tiff(file: Any) -> bool:
     """Return whether a file starts like a TIFF or a BigTIFF."""
-    file.seek(0)
-    return file.read(4) in TIFF_HEADS
+    return read_head(file, 4) in TIFF_HEADS
 
 
 def unidentified(file: Any, name: str) -> ImageError:
     """Return the error for a file that Pillow does not support: its type and how to convert it."""
-    try:
-        file.seek(0)
-        head = file.read(HEAD)
-    except (OSError, ValueError, AttributeError):
-        head = b"?"
-    if not head:
+    if not (head := read_head(file, HEAD, b"?")):
         return DamagedImageError(f"{name} is empty (0 bytes). Copy or download it again.")
     if not isinstance(head, bytes):
         return ImageError(f"{name} was opened in text mode. Open it with mode 'rb'.")

@@ -252,7 +252,7 @@ def _load_stream(file: Any, name: str, view: PictureView) -> UintImage:
     try:
         picture = open_header(file)
     except UnidentifiedImageError:
-        if _begins_like_tiff(file):
+        if is_tiff(file):
             return _load_tiff(file, name, view)
         if is_microscope(file):
             return array_to_image(read_microscope_page(file, name, view), name, view)
@@ -309,13 +309,6 @@ def _in_srgb(
         return image
     with decoding(name):
         return np.dstack([np.asarray(convert(Image.fromarray(image))), image[..., 3:]])
-
-
-def _begins_like_tiff(file: Any) -> bool:
-    try:
-        return is_tiff(file)
-    except (OSError, ValueError, AttributeError):
-        return False  # not seekable
 
 
 def _load_tiff(file: Any, name: str, view: PictureView) -> UintImage:
@@ -410,7 +403,7 @@ def image_hw(path: Path, most: int | None = None) -> tuple[int, int]:
         try:
             picture = open_header(file)
         except UnidentifiedImageError:
-            if _begins_like_tiff(file):
+            if is_tiff(file):
                 return tiff_hw(file, name)
             if is_microscope(file):
                 with open_microscope(file, name) as places:

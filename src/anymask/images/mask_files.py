@@ -26,6 +26,7 @@ from anymask.images.decoding import (
     is_tiff,
     open_file,
     open_header,
+    read_head,
     unidentified,
 )
 from anymask.images.load import open_path, orientation_of, upright
@@ -159,8 +160,7 @@ def _alpha_of(picture: Image.Image) -> UintImage | None:  # (H, W)
 def _is_lossy(picture: Image.Image, file: Any) -> bool:
     """Return whether the format is lossy."""
     if picture.format == "WEBP":
-        file.seek(0)
-        return b"VP8L" not in file.read(_WEBP_HEAD)
+        return b"VP8L" not in read_head(file, _WEBP_HEAD)
     tags = getattr(picture, "tag_v2", {})
     return picture.format in _LOSSY or tags.get(_COMPRESSION) in _LOSSY_TIFF
 

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anymask.base import ImageError, MissingExtra
-from anymask.images.decoding import PictureView, check_size
+from anymask.images.decoding import PictureView, check_size, read_head
 from anymask.images.tiff import no_such_page
 from anymask.masks import MAX_PIXELS
 
@@ -96,11 +96,7 @@ def open_microscope(file: BinaryIO, name: str) -> Iterator[Places]:
 
 def _opener(file: Any) -> tuple[str, str, Any] | None:
     """Return package, description and open function, chosen by the first bytes of a file."""
-    try:
-        file.seek(0)
-        head = file.read(_HEAD)
-    except (OSError, ValueError, AttributeError):
-        return None  # not seekable
+    head = read_head(file, _HEAD)
     kinds = {
         b"ZISRAWFILE": ("czifile", "a Zeiss CZI file", _open_czi),
         b"\x70\0\0\0": ("liffile", "a Leica LIF file", _open_lif),

@@ -431,15 +431,14 @@ class Features:
         if precision not in ("fp32", "fp16"):
             raise InputError(f'Invalid precision {precision!r}. Use "fp32" or "fp16".')
         maps = {one.name: one.values for one in self.maps}
-        if precision == "fp16":
-            if any(np.abs(array).max(initial=0) > _MAX_HALF for array in maps.values()):
-                raise InputError(
-                    f"This embedding has values above {_MAX_HALF:g}, which fp16 "
-                    'cannot store. Save the embedding with precision="fp32".'
-                )
-            stored = {name: array.astype(np.float16) for name, array in maps.items()}
-        else:
-            stored = {name: array.astype(np.float32, copy=False) for name, array in maps.items()}
+        is_half = precision == "fp16"
+        if is_half and any(np.abs(one).max(initial=0) > _MAX_HALF for one in maps.values()):
+            raise InputError(
+                f"This embedding has values above {_MAX_HALF:g}, which fp16 "
+                'cannot store. Save the embedding with precision="fp32".'
+            )
+        kind = np.float16 if is_half else np.float32
+        stored = {name: array.astype(kind, copy=False) for name, array in maps.items()}
         text = json.dumps(self._about())
         about = np.frombuffer(text.encode(), np.uint8)
         with whole_file(Path(path)) as file:
