@@ -12,14 +12,7 @@ from pathlib import Path
 
 from anymask.base.process import usable_cores
 
-PACKAGES = (
-    "anymask",
-    "numpy",
-    "opencv-python-headless",
-    "pillow",
-    "onnxruntime",
-    "torch",
-)
+PACKAGES = ("anymask", "numpy", "opencv-python-headless", "pillow", "onnxruntime", "torch")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -55,11 +55,7 @@ def binary_mask(path: Path) -> NDArray[np.bool_]:  # (H, W)
     return _mask_image(path, "binary").values > 0
 
 
-def read_numbers(
-    path: Path,
-    report: LossReport,
-    palettes: Sequence[UintImage] = (),
-) -> MaskImage:
+def read_numbers(path: Path, report: LossReport, palettes: Sequence[UintImage] = ()) -> MaskImage:
     """Read a mask image as set in a report. Raises DataError, AmbiguousMaskError.
 
     Args:

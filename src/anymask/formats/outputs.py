@@ -39,11 +39,7 @@ DOCUMENTS: dict[str, Kind] = {
     ".txt": "yolo", ".npy": "npy",
 }  # fmt: skip
 LABELS = {".png": "label-png", ".tif": "label-tif", ".tiff": "label-tif"}
-OUTPUT_SUFFIXES = (
-    *DOCUMENTS,
-    *TRANSPARENT,
-    *OPAQUE,
-)  # suffixes; Pillow writes more image formats
+OUTPUT_SUFFIXES = (*DOCUMENTS, *TRANSPARENT, *OPAQUE)  # suffixes; Pillow writes more image formats
 LAYERS = (".gpkg", ".fgb", ".shp")  # suffixes of vector map layers
 _INSTEAD = {  # replacements for unsupported suffixes
     ".shx": ".shp", ".gml": ".gpkg", ".gdb": ".gpkg", ".kml": ".geojson", ".kmz": ".geojson",

@@ -244,10 +244,7 @@ def read_youtube_vis(root: Path, split: str) -> Iterator[AnnotatedImage]:
 
 
 def _frame_masks(
-    tracks: list[tuple[int, dict[str, Any]]],
-    index: int,
-    hw: tuple[int, int],
-    names: dict[int, str],
+    tracks: list[tuple[int, dict[str, Any]]], index: int, hw: tuple[int, int], names: dict[int, str]
 ) -> Iterator[Mask]:
     """Yield the masks of the objects visible in a frame; `id` is the place in `annotations`."""
     for number, row in tracks:

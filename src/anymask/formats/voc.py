@@ -177,10 +177,7 @@ def _image(
 
 
 def _classes(
-    path: Path,
-    values: NDArray[np.generic],
-    report: LossReport,
-    palettes: list[UintImage],
+    path: Path, values: NDArray[np.generic], report: LossReport, palettes: list[UintImage]
 ) -> dict[int, int]:
     """Return the class number of each object, which is that of its first pixel."""
     if not path.is_file():

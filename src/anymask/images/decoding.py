@@ -319,11 +319,7 @@ def _alpha_range(alpha: NDArray[Any], name: str) -> tuple[float, float]:
     return scale or value_range(alpha, name)
 
 
-def _eight_bit(
-    values: NDArray[Any],
-    low: Ends,
-    high: Ends,
-) -> UintImage:
+def _eight_bit(values: NDArray[Any], low: Ends, high: Ends) -> UintImage:
     """Map low to 0 and high to 255; NaN becomes 0."""
     if values.dtype == np.uint8 and isinstance(low, float) and (low, high) == (0.0, 255.0):
         return values

@@ -108,10 +108,7 @@ _BEGINNINGS: tuple[tuple[bytes, InputType], ...] = (
             "FILE",
         ),
     ),
-    (
-        b"%PDF",
-        _other("a PDF document", "Convert its pages to images: pdftoppm -png FILE page"),
-    ),
+    (b"%PDF", _other("a PDF document", "Convert its pages to images: pdftoppm -png FILE page")),
     (
         b"\x89HDF",
         _other(

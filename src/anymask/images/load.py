@@ -286,12 +286,7 @@ def _load_stream(file: Any, name: str, view: PictureView) -> UintImage:
 
 
 def _in_srgb(
-    deep: NDArray[Any],
-    name: str,
-    view: PictureView,
-    convert: ToSrgb | None,
-    *,
-    known: bool,
+    deep: NDArray[Any], name: str, view: PictureView, convert: ToSrgb | None, *, known: bool
 ) -> UintImage:
     """Convert colors (H, W, C) to 8 bits.
 

@@ -35,20 +35,9 @@ from anymask.images.decoding import (
     open_file,
     open_header,
 )
-from anymask.images.load import (
-    ImageFile,
-    ImageSource,
-    Pages,
-    load_image,
-    read_pages,
-    read_view,
-)
+from anymask.images.load import ImageFile, ImageSource, Pages, load_image, read_pages, read_view
 from anymask.images.microscopes import MICROSCOPES, is_microscope, open_microscope
-from anymask.images.tiff import (
-    TiffFacts,
-    channel_step,
-    tiff_facts,
-)
+from anymask.images.tiff import TiffFacts, channel_step, tiff_facts
 from anymask.masks import ChannelMix, Picture, save_picture
 
 TIFF = (".tif", ".tiff")  # suffixes of files that may have pages and channels
@@ -178,10 +167,7 @@ def _is_deep(file: BinaryIO) -> bool:
 
 
 def load_plane(
-    path: Path,
-    place: int = 0,
-    channel: int | None = None,
-    view: PictureView | None = None,
+    path: Path, place: int = 0, channel: int | None = None, view: PictureView | None = None
 ) -> UintImage:  # -> (H, W, 3)
     """Read one plane as RGB.
 

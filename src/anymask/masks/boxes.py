@@ -91,10 +91,7 @@ def box_nms(boxes: ArrayLike, scores: ArrayLike, threshold: float) -> IntArray:
 
 
 def boxes_at_crop_edge(
-    boxes: ArrayLike,
-    crop_box_xyxy: ArrayLike,
-    image_hw: tuple[int, int],
-    tolerance: float = 20.0,
+    boxes: ArrayLike, crop_box_xyxy: ArrayLike, image_hw: tuple[int, int], tolerance: float = 20.0
 ) -> BoolArray:  # (N, 4), (4,) -> (N,)
     """Whether each box touches a crop border that is not an image border.
 

@@ -445,9 +445,7 @@ class Masks(list[Mask]):
             if picture is not None and not any(same_picture(picture, one) for one in known):
                 known.append(picture)
         return Masks(
-            masks,
-            image_hw=next(iter(sizes), None),
-            picture=known[0] if len(known) == 1 else None,
+            masks, image_hw=next(iter(sizes), None), picture=known[0] if len(known) == 1 else None
         )
 
     def _with(self, masks: Iterable[Mask]) -> Masks:
