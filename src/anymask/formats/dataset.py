@@ -432,14 +432,13 @@ def read(
     chosen, path = ReadSettings(**settings), Path(path)
     if is_archive(path) and not is_file_of_format(path):
         unpacked = unpack(path)
+        form = form or (FORM if split_folders(unpacked.place, FORM) else None)
         place = unpacked.place
-        form = form or (FORM if split_folders(place, FORM) else None)
         found = _read_unpacked(unpacked, place, form, images, split, boxes=boxes, **settings)
         return replace(found, name=bare_name(path))
     if images is not None and is_archive(Path(images)):
         unpacked = unpack_images(Path(images))
-        place = unpacked.place
-        return _read_unpacked(unpacked, path, form, place, split, boxes=boxes, **settings)
+        return _read_unpacked(unpacked, path, form, unpacked.place, split, boxes=boxes, **settings)
     place = place_of(path)
     name, why = (format_name(form), "named") if form else recognised(place, split)
     check_readable(name)

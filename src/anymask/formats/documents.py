@@ -14,7 +14,7 @@ import re
 import unicodedata
 import uuid
 from collections import Counter
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -191,6 +191,17 @@ def find_files(source: Path, suffix: str, *others: str) -> list[Path]:
             f"{source}: The folder contains no {suffix} files. Pass a folder with *{suffix} files."
         )
     return files
+
+
+def read_each(
+    source: Path, suffix: str, report: LossReport, read: Callable[[Path], AnnotatedImage]
+) -> list[AnnotatedImage]:
+    """Return the image of each file of a source; invalid files are reported."""
+    images = []
+    for path in find_files(source, suffix):
+        with report.record(path):
+            images.append(read(path))
+    return images
 
 
 def read_json(path: Path) -> Any:

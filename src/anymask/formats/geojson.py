@@ -29,10 +29,10 @@ from anymask.formats.annotations import (
 from anymask.formats.documents import (
     OutFile,
     checked_hw,
-    find_files,
     find_picture,
     output_paths,
     picture_hw,
+    read_each,
     read_json,
     to_json,
 )
@@ -76,11 +76,9 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
 
     Raises DataError that names file, feature and reason; also for map coordinates.
     """
-    images = []
-    for path in find_files(source, ".geojson"):
-        with report.record(path):
-            images.append(_image(read_json(path), path, report, pictures))
-    return images
+    return read_each(
+        source, ".geojson", report, lambda path: _image(read_json(path), path, report, pictures)
+    )
 
 
 def _image(document: Any, path: Path, report: LossReport, pictures: Path | None) -> AnnotatedImage:

@@ -34,10 +34,10 @@ from anymask.formats.annotations import (
 from anymask.formats.documents import (
     OutFile,
     checked_hw,
-    find_files,
     hw_of_photo,
     output_paths,
     photo_beside,
+    read_each,
     read_json,
     to_json,
 )
@@ -83,16 +83,16 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
 
     Raises DataError that names file, shape and reason.
     """
-    images = []
-    for path in find_files(source, ".json"):
-        with report.record(path):
-            document = as_record(read_json(path), "the document")
-            image = _image(document, report, pictures)
-            if document.get("imageData") and not photo_beside(path, image.file_name, pictures):
-                reason = "`imageData` (the embedded image) is not extracted"
-                report.add("extras", image.file_name, None, reason, "imageData")
-            images.append(seen_from(image, source, path))
-    return images
+
+    def read_file(path: Path) -> AnnotatedImage:
+        document = as_record(read_json(path), "the document")
+        image = _image(document, report, pictures)
+        if document.get("imageData") and not photo_beside(path, image.file_name, pictures):
+            reason = "`imageData` (the embedded image) is not extracted"
+            report.add("extras", image.file_name, None, reason, "imageData")
+        return seen_from(image, source, path)
+
+    return read_each(source, ".json", report, read_file)
 
 
 def seen_from(image: AnnotatedImage, source: Path, path: Path) -> AnnotatedImage:

@@ -23,8 +23,8 @@ from anymask.formats.annotations import (
 from anymask.formats.documents import (
     OutFile,
     checked_hw,
-    find_files,
     output_paths,
+    read_each,
     read_json,
     to_json,
 )
@@ -43,11 +43,9 @@ OF_IMAGE = AllBut("image_id", "width", "height", "file_name")
 
 def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:
     """Read a file or a folder of them. Raises DataError that names file, record and reason."""
-    images = []
-    for path in find_files(source, ".json"):
-        with report.record(path):
-            images.append(document_to_image(read_json(path), report))
-    return images
+    return read_each(
+        source, ".json", report, lambda path: document_to_image(read_json(path), report)
+    )
 
 
 def document_to_image(document: Any, report: LossReport | None = None) -> AnnotatedImage:

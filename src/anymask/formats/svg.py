@@ -18,8 +18,8 @@ from anymask.formats.annotations import AnnotatedImage, LossReport, note_traits,
 from anymask.formats.documents import (
     OutFile,
     checked_hw,
-    find_files,
     output_paths,
+    read_each,
     read_xml,
     xml_element,
 )
@@ -42,11 +42,7 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
 
     Raises DataError that names file, path and reason: curves and transforms are not supported.
     """
-    images = []
-    for path in find_files(source, ".svg"):
-        with report.record(path):
-            images.append(_image(read_xml(path), path.with_suffix("").name, report))
-    return images
+    return read_each(source, ".svg", report, lambda path: _image(read_xml(path), path.stem, report))
 
 
 def _image(root: ET.Element, stem: str, report: LossReport) -> AnnotatedImage:

@@ -22,9 +22,9 @@ from anymask.base import DataError, Floats
 from anymask.formats.annotations import AnnotatedImage, LossReport, with_extras
 from anymask.formats.documents import (
     checked_hw,
-    find_files,
     find_picture,
     picture_hw,
+    read_each,
     read_xml,
     refuse_boxes,
 )
@@ -54,14 +54,14 @@ def read(
     Args:
         boxes: Whether to return objects of a box alone as rectangles.
     """
-    images = []
-    for path in find_files(source, ".xml"):
-        with report.record(path):
-            root = read_xml(path)
-            if root.tag != ROOT:
-                raise DataError(f"The root element must be <annotation>, but it is <{root.tag}>.")
-            name, photo = _photo(root, path, source, pictures)
-            images.append(_image(root, name, photo, report, boxes=boxes))
+
+    def read_file(path: Path) -> AnnotatedImage:
+        root = read_xml(path)
+        if root.tag != ROOT:
+            raise DataError(f"The root element must be <annotation>, but it is <{root.tag}>.")
+        return _image(root, *_photo(root, path, source, pictures), report, boxes=boxes)
+
+    images = read_each(source, ".xml", report, read_file)
     if not boxes:
         refuse_boxes(source, images, report, "polygon")
     return images
