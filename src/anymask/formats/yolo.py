@@ -117,20 +117,12 @@ class LineReader:
         if self.keypoints and 0 <= count - BOX - self.keypoints <= 2:
             pose = Line(label, box=numbers[:BOX], kind="a box with keypoints, without an outline")
             return self._ended(pose, numbers[BOX + self.keypoints :])
-        if count == BOX:
-            return Line(label, box=numbers)
-        if count == BOX + 1 and (self.loose or self.confidence or self.track):
-            return self._ended(Line(label, box=numbers[:BOX]), numbers[BOX:])
-        if self.confidence and self.track and count % 2 == 0:
-            return self._outline(label, numbers, 2)
-        if (self.confidence or self.track) and count % 2:
-            return self._outline(label, numbers, 1)
-        return Line(label, numbers)
-
-    def _outline(self, label: str, numbers: list[str], last: int) -> Line:
-        is_box = len(numbers) - last == BOX
-        found = Line(label, box=numbers[:BOX]) if is_box else Line(label, numbers[:-last])
-        return self._ended(found, numbers[-last:])
+        one = self.confidence or self.track or (self.loose and count == BOX + 1)
+        two = self.confidence and self.track and count != BOX
+        last = int(one) if count % 2 else 2 * two
+        inner, ended = numbers[: count - last], numbers[count - last :]
+        found = Line(label, box=inner) if len(inner) == BOX else Line(label, inner)
+        return self._ended(found, ended)
 
     def _ended(self, line: Line, numbers: list[str]) -> Line:
         """Return a line with a confidence and a track, or one of both."""

@@ -377,21 +377,19 @@ def stored_values(
             was passed to a model keeps its stored values.
         image_hw: (H, W) of the masks. An image of another size is ignored.
     """
-    found: StoredValues | None
-    path = picture if isinstance(picture, Path) else getattr(picture, "path", None)
+    values: NDArray[Any] | None = None
+    pixel, path = None, picture if isinstance(picture, Path) else getattr(picture, "path", None)
     if path is None:
         held = getattr(picture, "values", None)
         held = getattr(picture, "pixels", picture) if held is None else held
-        found = None if held is None else StoredValues(np.atleast_3d(np.asarray(held)))
+        values = None if held is None else np.atleast_3d(np.asarray(held))
     else:
-        found = None
         with contextlib.suppress(AnymaskError, OSError):
             planes = read_planes(path)
             place = planes.place_of(getattr(picture, "page", 0))
-            found = StoredValues(load_channels(path, place), planes.pixel)
-    if found is None or found.values.shape[:2] != image_hw:
+            values, pixel = load_channels(path, place), planes.pixel
+    if values is None or values.shape[:2] != image_hw:
         return None
-    values = found.values
     if values.shape[2] == 3 and (values == values[..., :1]).all():
         values = values[..., :1]
-    return StoredValues(values, found.pixel)
+    return StoredValues(values, pixel)
