@@ -11,7 +11,7 @@ import dataclasses
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cv2
 import numpy as np
@@ -20,9 +20,6 @@ from numpy.typing import NDArray
 from anymask.base import FloatArray, csv_text
 from anymask.masks.polygons import rle_to_polygons
 from anymask.masks.rle import Rle, column_runs, rle_crop
-
-if TYPE_CHECKING:
-    from anymask.masks.mask import Mask
 
 PixelBox = tuple[int, int, int, int]
 
@@ -197,12 +194,13 @@ def measure_brightness(rles: Sequence[Rle], values: NDArray[Any]) -> FloatArray:
     return found
 
 
-def table_row(image: str, number: int, rle: Rle, named: Mask) -> list[str]:
+def table_row(image: str, number: int, rle: Rle, named: Any) -> list[str]:
     """Table cells of one mask, in the order of `HEADER`.
 
     Args:
         image: Name of the image.
         number: Number of the mask in its image, from 1.
+        named: `Mask`, or any object with its `score` and `label`.
     """
     values = (named.score, *dataclasses.astuple(measure_mask(rle)))
     return [image, str(number), named.label or "", *map(table_cell, values)]
