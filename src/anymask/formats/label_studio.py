@@ -31,7 +31,7 @@ from xml.sax.saxutils import quoteattr
 import numpy as np
 from numpy.typing import NDArray
 
-from anymask.base import DataError, Floats, InputError, IntArray
+from anymask.base import DataError, Floats, InputError
 from anymask.formats.annotations import AnnotatedImage, LossReport, note_traits, note_unlabelled
 from anymask.formats.coco import json_target
 from anymask.formats.documents import (
@@ -100,19 +100,13 @@ def mask_to_brush(mask: NDArray[Any]) -> list[int]:  # (H, W)
     values = np.repeat(values, pieces)
     which = np.searchsorted(1 << _SIZES, lengths)
     words = (((4 + which) << _SIZES[which]) + lengths - 1 << 8) + values
-    bits = _bits(
-        np.concatenate([[flat.size * _CHANNELS, 7, *(_SIZES - 1)], words]),
-        np.concatenate([[32, *_HEADER], 3 + _SIZES[which] + 8]),
-    )
+    words = np.concatenate([[flat.size * _CHANNELS, 7, *(_SIZES - 1)], words])
+    widths = np.concatenate([[32, *_HEADER], 3 + _SIZES[which] + 8])
+    ends = np.cumsum(widths)  # the lowest `widths` bits of each word, highest bit first
+    place = np.repeat(ends, widths) - np.arange(int(ends[-1])) - 1
+    bits = ((np.repeat(words, widths) >> place) & 1).astype(np.uint8)
     padded = np.concatenate([bits, np.zeros(8 - len(bits) % 8, np.uint8)])  # also for full bytes
     return np.packbits(padded).tolist()
-
-
-def _bits(words: IntArray, widths: IntArray) -> NDArray[np.uint8]:
-    """Concatenate the lowest `widths` bits of each word, highest bit first."""
-    ends = np.cumsum(widths)
-    place = np.repeat(ends, widths) - np.arange(int(ends[-1])) - 1
-    return ((np.repeat(words, widths) >> place) & 1).astype(np.uint8)
 
 
 def brush_to_rle(packed: Any, image_hw: tuple[int, int]) -> Rle:
@@ -198,7 +192,12 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
     images, unsized = list[AnnotatedImage](), list[str]()
     corners = CornerCheck("x y width height in percent")
     for path in find_files(source, ".json"):
-        _take_config(path.with_suffix(CONFIG), report)
+        if (config := path.with_suffix(CONFIG)).is_file():
+            with report.record(config):
+                labels = [label.attrib for label in read_xml(config).iter("Label")]
+                for label in labels:
+                    take_class(report, label["value"], {"color": label.get("background")})
+                report.list_classes(dict.fromkeys(label["value"] for label in labels))
         with report.record(path):
             for number, task in enumerate(_tasks(path)):
                 with report.record(f"task {number}"):
@@ -210,18 +209,6 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
     if unsized and not images and not report.skipped:
         raise DataError(f"{unsized[0]}: {_UNSIZED}. Pass the folder of the images.")
     return images
-
-
-def _take_config(path: Path, report: LossReport) -> None:
-    """Store the labels of the labeling interface beside the tasks, if there is one."""
-    if not path.is_file():
-        return
-    with report.record(path):
-        names = []
-        for label in read_xml(path).iter("Label"):
-            names.append(label.attrib["value"])
-            take_class(report, names[-1], {"color": label.get("background")})
-        report.list_classes(dict.fromkeys(names))
 
 
 def _tasks(path: Path) -> list[Any]:

@@ -10,7 +10,6 @@ frame, are read too; an image is named by the number of its frame there.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -71,8 +70,14 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
             metadata = {key: document[key] for key in _OF_VIDEO if document.get(key)}
             for number, frame in enumerate(document["masklet"]):
                 with located(f"frame {number}"):
-                    image = _frame(frame, SequencePlace(video, EVERY * number), hw, ids)
-                    images.append(replace(image, extra=metadata))
+                    place = SequencePlace(video, EVERY * number)
+                    name = f"{video}/{place.index:05d}.jpg"
+                    masks = _masks(frame, ids)
+                    images.append(
+                        AnnotatedImage(
+                            file_name=name, hw=hw, masks=masks, place=place, extra=metadata
+                        )
+                    )
     return images
 
 
@@ -102,18 +107,16 @@ def _lines(path: Path, report: LossReport) -> list[AnnotatedImage]:
     ]
 
 
-def _frame(frame: Any, place: SequencePlace, hw: tuple[int, int], ids: list[int]) -> AnnotatedImage:
+def _masks(frame: Any, ids: list[int]) -> Masks:
     if len(frame) != len(ids):
         raise DataError(f"The frame has {len(frame)} masks, but there are {len(ids)} objects.")
-    masks = []
+    masks = Masks()
     for group, row in zip(ids, frame, strict=True):
         with located(f"object {group}"):
             rle = coco_to_rle(row)
         if rle_area(rle):
             masks.append(Mask(rle, id=group))
-    return AnnotatedImage(
-        file_name=f"{place.sequence}/{place.index:05d}.jpg", hw=hw, masks=Masks(masks), place=place
-    )
+    return masks
 
 
 def _split(folder: Path) -> list[AnnotatedImage]:

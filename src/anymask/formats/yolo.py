@@ -635,8 +635,15 @@ def encode(
                 f"{other!r} and {image.file_name!r} differ only in the suffix, so their labels "
                 "would have one name. Rename one of them."
             )
-    paths = output_paths(images, target / "labels", ".txt")
-    _check_others(target, names, paths)
+    paths, file = output_paths(images, target / "labels", ".txt"), target / "data.yaml"
+    others = {*(target / "labels").rglob("*.txt")} - {*paths} if file.is_file() else ()
+    if others and (known := read_names(file)) != names[: len(known)]:
+        number = next(n for n, name in enumerate(known) if names[n : n + 1] != [name])
+        raise DataError(
+            f"{file} has another class list (class {number} is {known[number]!r}), which other "
+            f"label files in its folder use, such as {min(others).name}. Choose a new folder, or "
+            "convert both sets together."
+        )
     for image, path in zip(images, paths, strict=True):
         note_traits(report, image, frozenset({"labels"}), (), implied(policy))
         note_unlabelled(report, image)
@@ -650,23 +657,7 @@ def encode(
     facts = {"license": licence_text(policy.facts.licences), "info": policy.facts.info}
     about = _split_folders(images) | {"names": dict(enumerate(names))} | rest_of(facts, ())
     text = yaml.safe_dump(about, sort_keys=False, allow_unicode=True, width=math.inf)
-    yield target / "data.yaml", text.encode()
-
-
-def _check_others(target: Path, names: list[str], paths: list[Path]) -> None:
-    """Raise DataError if labels of other images would remain with different class names."""
-    file, mine = target / "data.yaml", set(paths)
-    others = (path for path in (target / "labels").rglob("*.txt") if path not in mine)
-    if not file.is_file() or (other := next(others, None)) is None:
-        return
-    known = read_names(file)
-    if known != names[: len(known)]:
-        number = next(n for n, name in enumerate(known) if names[n : n + 1] != [name])
-        raise DataError(
-            f"{file} has another class list (class {number} is {known[number]!r}), which other "
-            f"label files in its folder use, such as {other.name}. Choose a new "
-            "folder, or convert both sets together."
-        )
+    yield file, text.encode()
 
 
 def _split_folders(images: list[AnnotatedImage]) -> dict[str, str]:

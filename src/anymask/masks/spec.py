@@ -479,7 +479,12 @@ class Features:
                     f"{EMBEDDING_FORMAT}. Update anymask, or encode the image again."
                 )
             image_hw, input_hw = _pair(about["image_hw"]), _pair(about["input_hw"])
-            geometry = _check_geometry(Geometry(image_hw, input_hw, int(about["side"])))
+            geometry, (height, width) = Geometry(image_hw, input_hw, int(about["side"])), image_hw
+            if height * width > MAX_PIXELS or max(input_hw) > geometry.side:
+                raise ValueError(
+                    f"An image of {width} x {height} pixels, resized to {input_hw}, does not "
+                    f"match an input of {geometry.side} pixels"
+                )
             names = [str(name) for name in about["maps"]]
             found = tuple(FeatureMap(name, _feature_map(maps[name])) for name in names)
             model, model_hash, image_hash = (
@@ -523,16 +528,6 @@ def _pair(sides: Any) -> tuple[int, int]:
     if height < 1 or width < 1:
         raise ValueError(f"Sizes must be positive, but they are {sides}")
     return (height, width)
-
-
-def _check_geometry(geometry: Geometry) -> Geometry:
-    height, width = geometry.image_hw
-    if height * width > MAX_PIXELS or max(geometry.input_hw) > geometry.side:
-        raise ValueError(
-            f"An image of {width} x {height} pixels, resized to {geometry.input_hw}, does not "
-            f"match an input of {geometry.side} pixels"
-        )
-    return geometry
 
 
 def _feature_map(array: NDArray[Any]) -> FloatArray:
