@@ -20,7 +20,7 @@ from anymask.formats.fields import MOST_PIXELS, held
 from anymask.formats.losses import LossReport as LossReport
 from anymask.formats.sizes import other_size, record_of_other_size
 from anymask.images import image_hw, load_image
-from anymask.masks import UNLABELLED, Mask, Masks, Rle, rle_merge
+from anymask.masks import UNLABELLED, Mask, Masks, Rle, counted, rle_merge
 
 if TYPE_CHECKING:
     from anymask.masks import ChannelMix
@@ -241,8 +241,8 @@ def note_traits(
     extras = Counter(key for mask in image.masks for key in mask.extra if key not in keys)
     lost = {one: count for one, count in rare.items() if one not in kept}
     for key, count in [*lost.items(), *extras.items()]:
-        masks = "1 mask" if count == 1 else f"{count} masks"
-        report.add("extras", image.file_name, None, f"`{key}` of {masks} is not supported", key)
+        reason = f"`{key}` of {counted(count, 'mask')} is not supported"
+        report.add("extras", image.file_name, None, reason, key)
     for key in image.extra:
         if key not in image_keys:
             report.add("extras", image.file_name, None, f"`{key}` is not supported", key)

@@ -19,8 +19,9 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BufferedIOBase
 from pathlib import Path, PurePosixPath
-from typing import Protocol
+from typing import IO
 
 from anymask.base import AnymaskError, DataError
 
@@ -123,13 +124,6 @@ def unpack_images(archive: Path) -> Unpacked:
     return unpacked
 
 
-class Readable(Protocol):
-    """Interface of an open, possibly compressed file."""
-
-    def read(self, size: int, /) -> bytes:
-        """Read at most `size` bytes; none at the end."""
-
-
 class _Bound:
     """Counter of unpacked bytes. Raises DataError above the limit."""
 
@@ -146,7 +140,7 @@ class _Bound:
             )
 
 
-def _copy(source: Readable, target: Path, bound: _Bound) -> None:
+def _copy(source: IO[bytes] | BufferedIOBase, target: Path, bound: _Bound) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     with target.open("xb") as file:
         while piece := source.read(1 << 20):

@@ -165,10 +165,8 @@ class Loss:
     remedy: str = ""  # The last sentences of the reason, if they describe a remedy
 
     def __str__(self) -> str:
-        if self.place:
-            return f"{self.place}: {self.reason}"
         where = self.image if self.mask is None else f"{self.image}, mask {self.mask}"
-        return f"{where}: {self.reason}"
+        return f"{self.place or where}: {self.reason}"
 
     @property
     def summary(self) -> str:

@@ -21,7 +21,7 @@ from anymask.base import InputError, Setting, parse_json
 from anymask.formats.annotations import AnnotatedImage, LossReport
 from anymask.formats.documents import OutFile, read_text
 from anymask.formats.fields import as_record, as_whole
-from anymask.formats.losses import WHOLE_SET, SetFacts, as_colour, located
+from anymask.formats.losses import WHOLE_SET, LossKind, SetFacts, as_colour, located
 from anymask.formats.outlines import Policy
 from anymask.masks import Mask, Masks, Origin
 
@@ -177,27 +177,24 @@ _SHOWN = 3  # unused classes that a report names
 
 def take_info(report: LossReport, info: Mapping[str, Any]) -> None:
     """Keep the metadata of the set in a file; of files that differ the first one is used."""
-    for key, value in info.items():
-        if value in (None, "", [], {}):
-            continue
-        if report.facts.info.setdefault(key, value) != value:
-            reason = f"`{key}` differs between files; the value of the first file is kept"
-            report.add("info", WHOLE_SET, None, reason)
+    _keep(report, "info", report.facts.info, info)
 
 
 def take_class(report: LossReport, name: str, about: Mapping[str, Any]) -> None:
     """Keep the metadata of a class in a file; of files that differ the first one is used."""
-    values = {key: value for key, value in about.items() if value not in (None, "", [], {})}
-    if (colour := as_colour(values.get("color"))) is not None:
-        values["color"] = colour
+    if (colour := as_colour(about.get("color"))) is not None:
+        about = {**about, "color": colour}
     known = report.facts.classes.setdefault(name, {})
-    for key, value in values.items():
-        if known.setdefault(key, value) != value:
-            reason = (
-                f"`{key}` of the class {name!r} differs between files; the value of the "
-                "first file is kept"
-            )
-            report.add("classes", WHOLE_SET, None, reason)
+    _keep(report, "classes", known, about, f" of the class {name!r}")
+
+
+def _keep(
+    report: LossReport, kind: LossKind, known: dict[str, Any], new: Mapping[str, Any], of: str = ""
+) -> None:
+    for key, value in new.items():
+        if value not in (None, "", [], {}) and known.setdefault(key, value) != value:
+            reason = f"`{key}`{of} differs between files; the value of the first file is kept"
+            report.add(kind, WHOLE_SET, None, reason)
 
 
 def take_licences(report: LossReport, rows: Iterable[Any]) -> dict[int, int]:

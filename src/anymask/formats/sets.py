@@ -215,13 +215,11 @@ def _size_of(row: Mapping[str, Any]) -> tuple[int, int]:
 
 def _image_path(folder: Path, row: Mapping[str, Any], may_be_absent: bool) -> Path:
     name = row.get("image")
-    if not isinstance(name, str) or not name:
+    parts = PurePosixPath(name.replace("\\", "/") if isinstance(name, str) else "")
+    if not parts.name or parts.is_absolute() or ".." in parts.parts or ":" in parts.parts[0]:
         raise DataError(
             f"`image` must be a path inside the dataset folder, but it is {shown(name)}."
         )
-    parts = PurePosixPath(name.replace("\\", "/"))
-    if parts.is_absolute() or ".." in parts.parts or ":" in parts.parts[0]:
-        raise DataError(f"`image` must be a path inside the dataset folder, but it is {name!r}.")
     path = folder.joinpath(*parts.parts)
     if not path.is_file() and not may_be_absent:
         raise DataError(

@@ -264,10 +264,8 @@ def _load_stream(file: Any, name: str, view: PictureView) -> UintImage:
         check_size((picture.height, picture.width), name)
         _seek(picture, name, view)
         check_size((picture.height, picture.width), name)
-        deep = None
-        if picture.format in ("PNG", "TIFF"):
-            with decoding(name):
-                deep = read_deep_colours(picture, file, view.page)
+        with decoding(name):
+            deep = read_deep_colours(picture, file, view.page)
         if deep is None:
             pixels = _pillow_to_array(picture, name, view)
         else:
