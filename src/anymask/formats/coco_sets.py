@@ -50,8 +50,9 @@ def read_lvis(root: Path, split: str, report: LossReport | None = None) -> Itera
         names = category_names(document.get("categories"), LossReport(settings=report.settings))
         for row, image in read_document(document, report, published=True):
             with located(f"image {row['id']}"):
-                name = "/".join(PurePosixPath(str(row["coco_url"])).parts[-2:])
-                photo = find_photo(name, folders)
+                photo = find_photo(
+                    "/".join(PurePosixPath(str(row["coco_url"])).parts[-2:]), folders
+                )
                 absent, partial = (
                     frozenset(names[int(number)] for number in row[key])
                     for key in ("neg_category_ids", "not_exhaustive_category_ids")

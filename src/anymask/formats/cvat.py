@@ -153,8 +153,9 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
                 with report.record(f"image {number}"):
                     images.append((path, _image(element, report)))
             if root.find("track") is not None:
-                frames = read_tracks(root, path, report, pictures, _mask)
-                images += [(path, image) for image in frames]
+                images += [
+                    (path, image) for image in read_tracks(root, path, report, pictures, _mask)
+                ]
     return seen_below(source, images)
 
 

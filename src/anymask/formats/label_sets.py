@@ -106,8 +106,9 @@ _IGNORED = frozenset([0, 1, 2, 3, 4, 5, 6, 9, 10, 14, 15, 16, 18, 29, 30])
 
 def read_cityscapes(root: Path, split: str) -> Iterator[AnnotatedImage]:
     """Read the objects of Cityscapes' fine annotations. Raises DataError that names the file."""
-    places = [f"gtFine/{split}", f"*/gtFine/{split}"]
-    folder = find_place(root, places, f"fine annotations of {split}")
+    folder = find_place(
+        root, [f"gtFine/{split}", f"*/gtFine/{split}"], f"fine annotations of {split}"
+    )
     pictures = folder.parent.parent / "leftImg8bit" / split
     for path in sorted(folder.glob("*/*_gtFine_polygons.json")) or sorted(
         folder.glob("*/*_gtFine_instanceIds.png")

@@ -250,8 +250,9 @@ def _image(
                 continue
             if kind == shape and _place(region) in named:
                 continue  # <Rectangle> with <Labels>: the shape is in both regions
-            labels = region["value"].get(kind) or [None]
-            label = None if kind == shape or labels[0] is None else as_text(labels[0], str(kind))
+            listed = region["value"].get(str(kind)) or []
+            first = None if kind == shape or not listed else listed[0]
+            label = None if first is None else as_text(first, str(kind))
             if shape == "rectangle" and not region["value"].get("rotation"):
                 numbers = [
                     as_number(region["value"][side], side) * hw[1 - place % 2] / 100
@@ -260,7 +261,6 @@ def _image(
                 x, y, width, height = numbers
                 corners.add((x, y, x + width, y + height), numbers, hw)
             quality = as_number(region.get("score") or 0.0, "score")
-            listed = region["value"].get(str(kind)) or []
             values = {
                 "all_labels": listed if len(listed) > 1 else None,
                 "rotation": region["value"].get("rotation"),

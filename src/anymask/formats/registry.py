@@ -367,8 +367,9 @@ def format_of_target(target: Path) -> str:
 
 def _of_suffix(suffix: str, formats: Mapping[str, Format]) -> str | None:
     """Return the format for a target suffix, such as coco for .json; None for any other."""
-    named = (name for name, one in formats.items() if one.named and one.suffixes[0] == suffix)
-    return next(named, None)
+    return next(
+        (name for name, one in formats.items() if one.named and one.suffixes[0] == suffix), None
+    )
 
 
 def place_of(source: Path) -> Path:

@@ -128,7 +128,8 @@ def _mask(row: Mapping[str, Any], hw: tuple[int, int]) -> Mask:
     with_area(rle, "it covers")
     values = {key: row[key] for key in _ABOUT if key in row}
     score = as_number(row.get("score", row.get("predicted_iou", 0.0)), "score")
-    held = {"size": rle.size, "counts": rle.counts}
-    mask = Mask.from_sa1b({"segmentation": held, "predicted_iou": score} | values)
+    mask = Mask.from_sa1b(
+        {"segmentation": {"size": rle.size, "counts": rle.counts}, "predicted_iou": score} | values
+    )
     label = None if row.get("category_id") is None else str(row["category_id"])
     return with_extras(replace(mask, label=label, score=score), record_extra(row))

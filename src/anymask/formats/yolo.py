@@ -495,8 +495,9 @@ def _picture(stem: str, folders: list[Path]) -> AnnotatedImage | None:
         if (found := find_picture(folder, video, VIDEO_SUFFIXES)) is not None:
             index = int(frame) - 1
             name = f"{video}/{index:05d}.jpg"
-            place = SequencePlace(video, index)
-            return AnnotatedImage(file_name=name, hw=video_hw(found), place=place)
+            return AnnotatedImage(
+                file_name=name, hw=video_hw(found), place=SequencePlace(video, index)
+            )
     return None
 
 

@@ -248,15 +248,24 @@ def open_path(path: Path) -> Iterator[BinaryIO]:
         ) from error
 
 
-def _load_stream(file: Any, name: str, view: PictureView) -> UintImage:
+def _open_known(file: Any, name: str) -> Image.Image | None:
+    """Open an image; None for a TIFF or microscope file that Pillow does not support.
+
+    Raises ImageError for other files.
+    """
     try:
-        picture = open_header(file)
+        return open_header(file)
     except UnidentifiedImageError:
+        if not is_tiff(file) and not is_microscope(file):
+            raise unidentified(file, name) from None
+        return None
+
+
+def _load_stream(file: Any, name: str, view: PictureView) -> UintImage:
+    if (picture := _open_known(file, name)) is None:
         if is_tiff(file):
             return _load_tiff(file, name, view)
-        if is_microscope(file):
-            return array_to_image(read_microscope_page(file, name, view), name, view)
-        raise unidentified(file, name) from None
+        return array_to_image(read_microscope_page(file, name, view), name, view)
     try:
         with decoding(name):
             if picture.format == "TIFF" and needs_tifffile(picture, view):
@@ -393,15 +402,11 @@ def image_hw(path: Path, most: int | None = None) -> tuple[int, int]:
     """
     name = repr(str(path))
     with open_path(path) as file:
-        try:
-            picture = open_header(file)
-        except UnidentifiedImageError:
+        if (picture := _open_known(file, name)) is None:
             if is_tiff(file):
                 return tiff_hw(file, name)
-            if is_microscope(file):
-                with open_microscope(file, name) as places:
-                    return places.hw
-            raise unidentified(file, name) from None
+            with open_microscope(file, name) as places:
+                return places.hw
         with decoding(name), picture:
             height, width = picture.height, picture.width
             check_size((height, width), name, most)
@@ -633,14 +638,9 @@ def read_pages(path: Path) -> Pages:
             named = all(axis in _AXES for axis, _ in axes)
             fits = math.prod(length for _, length in axes) == count
             return Pages(count, axes if fits and named else ())
-        file.seek(0)
-        try:
-            picture = open_header(file)
-        except UnidentifiedImageError:
-            if is_microscope(file):
-                with open_microscope(file, name) as places:
-                    return Pages(places.count, places.axes)
-            raise unidentified(file, name) from None
+        if (picture := _open_known(file, name)) is None:
+            with open_microscope(file, name) as places:
+                return Pages(places.count, places.axes)
         with picture:
             if picture.format in _OF_ONE_PHOTO:
                 return Pages()

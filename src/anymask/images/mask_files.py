@@ -161,8 +161,9 @@ def _is_lossy(picture: Image.Image, file: Any) -> bool:
     """Return whether the format is lossy."""
     if picture.format == "WEBP":
         return b"VP8L" not in read_head(file, _WEBP_HEAD)
-    tags = getattr(picture, "tag_v2", {})
-    return picture.format in _LOSSY or tags.get(_COMPRESSION) in _LOSSY_TIFF
+    return (
+        picture.format in _LOSSY or getattr(picture, "tag_v2", {}).get(_COMPRESSION) in _LOSSY_TIFF
+    )
 
 
 def load_mask(path: str | Path, mask_values: MaskValues = "auto") -> NDArray[Any]:  # -> (H, W)

@@ -153,8 +153,9 @@ def _open_lif(file: BinaryIO) -> Iterator[Places]:
             _check_bytes(flat, image.itemsize)
             at, channels = _steps(sizes, page), flat.pop("C", None)
             steps = [{}] if channels is None else [{"C": step} for step in range(channels)]
-            frames = [_channels_last(image.frame(**at, **step), flat) for step in steps]
-            return np.concatenate(frames, axis=2)
+            return np.concatenate(
+                [_channels_last(image.frame(**at, **step), flat) for step in steps], axis=2
+            )
 
         first = _places(images[0].sizes, read)
         axes = first.axes if len(images) == 1 else ()

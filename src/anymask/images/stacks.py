@@ -151,8 +151,9 @@ def read_planes(path: Path) -> Planes:
     if along > 1:
         return replace(found, channels=_named(names, along, "Channel"), colours=False)
     if facts.samples > 1:
-        channels = _named(names, facts.samples, "Band")
-        return replace(found, channels=channels, bands=True, colours=facts.colours)
+        return replace(
+            found, channels=_named(names, facts.samples, "Band"), bands=True, colours=facts.colours
+        )
     return found
 
 

@@ -168,8 +168,9 @@ def _draw_outline(
     """Draw the outline of one mask (h, w), whose first pixel is the corner, in place."""
     if not mask.size:
         return
-    patch = mask.view(np.uint8)
-    found, _ = cv2.findContours(patch, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE, offset=corner)
+    found, _ = cv2.findContours(
+        mask.view(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE, offset=corner
+    )
     lines = [_smooth(line) for line in found]
     if max(out.shape[:2]) >= SMALL_PICTURE:
         cv2.polylines(out, lines, True, (255, 255, 255), thick + 2, cv2.LINE_AA, shift=4)

@@ -76,8 +76,7 @@ class ChannelMix:
             dtype: Number type of the images.
         """
         lows, highs = zip(*ranges, strict=True)
-        share = 1 / len(lows)
-        rows = [[share] * len(lows) for _ in range(3)]
+        rows = [[1 / len(lows)] * len(lows)] * 3
         if rgb_bands is not None:
             rows = [[float(c + 1 == band) for c in range(len(lows))] for band in rgb_bands]
         return cls(lows=lows, highs=highs, weights=tuple(map(tuple, rows)), dtype=dtype)
