@@ -54,9 +54,7 @@ def brief_text(value: object) -> str:
         return f"{len(value)} bytes"
     if isinstance(value, Mapping | Set | Sequence):
         return _items(value)
-    if isinstance(value, _PLAIN):
-        return repr(value)
-    return f"<{type(value).__name__}>"
+    return repr(value) if isinstance(value, _PLAIN) else f"<{type(value).__name__}>"
 
 
 def _items(value: Mapping[Any, Any] | Set[Any] | Sequence[Any]) -> str:

@@ -70,8 +70,7 @@ class ProgressBar:
             total: New number of steps. None keeps the current one.
             free: Finished steps that took no time (cached), excluded from the time estimate.
         """
-        self.done, self.total = done, self.total if total is None else total
-        self.free = free
+        self.done, self.free, self.total = done, free, self.total if total is None else total
         pause = SECONDS_BETWEEN_BARS if self.live else SECONDS_BETWEEN_LINES
         if self.clock() - self.wrote >= pause:
             self._write("" if self.live else "\n")

@@ -396,9 +396,7 @@ def _tasks(root: ET.Element, path: Path, pictures: Path | None) -> dict[str, _Ta
 def _size(root: ET.Element, about: ET.Element) -> tuple[int, int] | None:
     size = about.find("original_size")
     size = root.find("meta//original_size") if size is None else size
-    if size is None:
-        return None
-    return checked_hw(size.findtext("height"), size.findtext("width"))
+    return None if size is None else checked_hw(size.findtext("height"), size.findtext("width"))
 
 
 def frame_name(frame: int) -> str:

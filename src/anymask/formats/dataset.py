@@ -217,9 +217,7 @@ class Dataset:
         """Return the number of images if it is available without reading them, else None."""
         if self.form == "set":
             return count_samples(self.source)
-        if self.suffix:
-            return len(find_files(self.source, self.suffix))
-        return None
+        return len(find_files(self.source, self.suffix)) if self.suffix else None
 
     def picture(self, image: AnnotatedImage) -> Path:
         """Return the file of an image.

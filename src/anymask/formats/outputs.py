@@ -82,9 +82,7 @@ def output_kind(path: Path, plain: PictureKind = "cutout", *, many: bool = False
         return LABELS[suffix]
     if inner == ".overlay":
         return "overlay"
-    if inner == ".cut" or (many and has_place(path)):
-        return "cutout"
-    return plain
+    return "cutout" if inner == ".cut" or (many and has_place(path)) else plain
 
 
 def suffix_instead(suffix: str) -> str | None:

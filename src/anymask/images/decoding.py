@@ -436,9 +436,7 @@ def open_header(file: Any) -> Image.Image:
         MissingExtra: A HEIC file without the package pi-heif.
     """
     formats = ("HEIF", *DECODERS) if _enable_heic(file) else DECODERS
-    shown, is_colourless = file, False
-    if read_head(file, len(_JP2)) == _JP2:
-        shown, is_colourless = _with_colours(file)
+    shown, is_colourless = _with_colours(file)
     with _limit.lock:
         limit = Image.MAX_IMAGE_PIXELS
         Image.MAX_IMAGE_PIXELS = None
@@ -600,8 +598,7 @@ def _count_bands(head: bytes) -> int:
 
 def _with_colours(file: Any) -> tuple[Any, bool]:
     """Declare the first three bands as RGB if needed; return the file and whether it changed."""
-    file.seek(0)
-    head = file.read(_HEAD)
+    head = read_head(file, _HEAD)
     at = head.find(_ENUMERATED) + 7 if isinstance(head, bytes) else 0
     if at < 7 or head[at : at + 4] != _GRAY or _count_bands(head) < 3 or b"cdef" in head[: at + 57]:
         return file, False
