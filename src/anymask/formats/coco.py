@@ -397,10 +397,9 @@ def document_facts(
         categories.append(category)
     licence = {"license": facts.licences[0]["id"]} if len(facts.licences) == 1 else {}
     rows = [licence | image_row(number, image) for number, image in enumerate(images, start=1)]
-    about: dict[str, Any] = {"info": {"description": OURS} | facts.info}
-    if facts.licences:
-        about |= {"licenses": facts.licences}
-    return about | {"images": rows, "categories": categories}
+    terms = {"licenses": facts.licences} if facts.licences else {}
+    info = {"info": {"description": OURS} | facts.info}
+    return info | terms | {"images": rows, "categories": categories}
 
 
 def written_extra(mask: Mask) -> dict[str, Any]:

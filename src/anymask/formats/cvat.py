@@ -78,6 +78,9 @@ _OF_TASK = ("name", "owner", "assignee", "subset", "bugtracker")
 _OF_IMAGE_HELD = ("subset",)
 _HELD = ("attributes", "occluded", "z_order", "source")
 _WITHOUT_AREA = ("points", "polyline", "tag", "cuboid", "skeleton")
+_NUMBERS = {  # keys of shapes that are numbers
+    "occluded": as_whole, "z_order": as_whole, "keyframe": as_whole, "rotation": as_number,
+}  # fmt: skip
 
 
 def mask_to_cvat(rle: Rle) -> list[int]:
@@ -141,14 +144,9 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
             if names:
                 report.list_classes(dict.fromkeys(names))
             for task in (*root.iterfind("meta/task"), *root.iterfind("meta/job")):
-                fields = {
-                    part.tag: part.text
-                    for part in task
-                    if not len(part) and (part.text or "").strip()
-                }
-                take_info(
-                    report, {key: text for key, text in fields.items() if key not in _COUNTED}
-                )
+                plain = (part for part in task if not len(part) and part.tag not in _COUNTED)
+                fields = {part.tag: part.text for part in plain if (part.text or "").strip()}
+                take_info(report, fields)
             for number, element in enumerate(root.iter("image")):
                 with report.record(f"image {number}"):
                     images.append((path, _image(element, report)))
@@ -188,12 +186,8 @@ def _extra(shape: ET.Element) -> dict[str, Any]:
     """Return the attributes and other keys of a shape."""
     attributes = {one.get("name", ""): one.text or "" for one in shape.iterfind("attribute")}
     values: dict[str, Any] = rest_of(shape.attrib, _OF_SHAPE)
-    for key in ("occluded", "z_order", "keyframe"):
-        if key in values:
-            values[key] = as_whole(values[key], key)
+    values |= {key: read(values[key], key) for key, read in _NUMBERS.items() if key in values}
     values |= {key: bool(values[key]) for key in ("occluded", "keyframe") if key in values}
-    if "rotation" in values:
-        values["rotation"] = as_number(values["rotation"], "rotation")
     if values.get("source") == _UNKNOWN:
         del values["source"]
     return rest_of(values | {"attributes": attributes}, ())

@@ -272,8 +272,8 @@ def _roi(roifile: Any, mask: Mask, polygons: list[Polygon], number: int) -> Any:
     else:
         roi = _shape(roifile, rings)
     roi.name = mask.label or f"{number + 1:04}-0000-0000"
-    kept: dict[str, Any] = {"score": mask.score or None, "id": mask.id}
-    kept["crowd"] = "true" if mask.crowd else None
+    crowd = "true" if mask.crowd else None
+    kept: dict[str, Any] = {"score": mask.score or None, "id": mask.id, "crowd": crowd}
     rest = {
         name: json.dumps(value) if _NOT_IN_NAMES.search(name + value) else value
         for name, value in attributes_of(mask).items()

@@ -117,12 +117,13 @@ def _image(
         report.list_classes(dict.fromkeys(classes.names.values()))
         void = None if VOID in classes.names else VOID
     void = None if is_binary(found) else void
-    masks = []
-    for value, rle in value_rles(found.values).items():
-        if value == void:
-            masks.append(Mask(rle, VOID_LABEL, crowd=True))
-        elif value != classes.background:
-            masks.append(Mask(rle, classes.names.get(value), id=value))
+    masks = [
+        Mask(rle, VOID_LABEL, crowd=True)
+        if value == void
+        else Mask(rle, classes.names.get(value), id=value)
+        for value, rle in value_rles(found.values).items()
+        if value == void or value != classes.background
+    ]
     return AnnotatedImage(file_name=name, hw=hw, masks=Masks(masks))
 
 

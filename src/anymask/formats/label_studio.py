@@ -397,8 +397,8 @@ def encode(
                 rest = {"image_rotation": 0, "score": mask.score, "readonly": False}
                 about["id"] = f"{len(tasks)}-{len(result)}"
                 result.append(about | {"to_name": "image"} | size | rest)
-        data = {"image": image.extra.get("image", image.file_name)} | size
-        data = dict(image.extra.get("data") or {}) | data
+        picture = {"image": image.extra.get("image", image.file_name)}
+        data = dict(image.extra.get("data") or {}) | picture | size
         task = held(image.extra, ("meta",)) | {"id": len(tasks) + 1, "data": data}
         tasks.append(task | _results(image, result, policy))
     note_facts(report, images, policy, (CLASSES,), ("color",))

@@ -42,6 +42,7 @@ from anymask.formats.coco import (
 from anymask.formats.documents import OutFile, find_files, located, read_json, seen_below, to_json
 from anymask.formats.fields import (
     MOST_FRAMES,
+    AllBut,
     as_list,
     as_number,
     as_record,
@@ -333,9 +334,7 @@ def encode(
         confirmed = {*complete, *absent} - {*partial}
         labels = (mask.label or UNLABELLED for mask in image.masks)
         for phrase in dict.fromkeys([*labels, *absent]) or (None,):
-            entry = licence | image_row(len(entries) + 1, image)
-            for key in PHRASES:
-                entry.pop(key, None)
+            entry = held(licence | image_row(len(entries) + 1, image), AllBut(*PHRASES))
             if phrase is not None:
                 entry |= {PHRASE: phrase, "queried_category": ""}
                 entry |= dict.fromkeys(_EXHAUSTIVE, int(phrase in confirmed))

@@ -167,12 +167,13 @@ def _image(
         values, void = found.values, None if is_binary(found) else VOID
         hw = checked_hw(*values.shape)
         classes = _classes(folder / path.relative_to(objects), values, report, palettes)
-    masks = []
-    for value, rle in value_rles(values).items():
-        if value == void:
-            masks.append(Mask(rle, VOID_LABEL, crowd=True))
-        elif value:
-            masks.append(Mask(rle, names.get(classes.get(value, 0))))
+    masks = [
+        Mask(rle, VOID_LABEL, crowd=True)
+        if value == void
+        else Mask(rle, names.get(classes.get(value, 0)))
+        for value, rle in value_rles(values).items()
+        if value
+    ]
     return AnnotatedImage(file_name=name, hw=hw, masks=Masks(masks))
 
 

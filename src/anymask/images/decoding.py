@@ -82,16 +82,13 @@ class PictureView:
         chosen = None if bands is None else _check_bands(bands)
         if type(page) is not int or page < 0:
             raise InputError(f"Invalid page {page!r}. Use a whole number of at least 0.")
-        if ranges is not None:
-            if stretch is not None:
-                raise InputError(
-                    "Options stretch (percentiles) and ranges (values) cannot be combined."
-                )
-            return cls(
-                chosen, page, None, _check_ranges(ranges, 3 if chosen is None else len(chosen))
+        if ranges is not None and stretch is not None:
+            raise InputError(
+                "Options stretch (percentiles) and ranges (values) cannot be combined."
             )
         if stretch is None:
-            return cls(chosen, page)
+            count = 3 if chosen is None else len(chosen)
+            return cls(chosen, page, None, None if ranges is None else _check_ranges(ranges, count))
         refuse_text("a list", stretch=stretch)
         ends = tuple(float(end) for end in stretch)
         if len(ends) != 2 or not 0 <= ends[0] < ends[1] <= 100:

@@ -368,9 +368,8 @@ def warn_of_cut_boxes(prompts: Iterable[Prompt], image_hw: tuple[int, int]) -> N
     ]
     if beyond:
         box = ",".join(np.format_float_positional(side, trim="-") for side in beyond[0])
-        first = f"Box {box} extends"
-        if len(beyond) > 1:
-            first = f"{len(beyond)} boxes (the first: {box}) extend"
+        several = f"{len(beyond)} boxes (the first: {box}) extend"
+        first = several if len(beyond) > 1 else f"Box {box} extends"
         log.warning(
             "%s beyond the image of %d x %d pixels. The boxes are clipped to the image.",
             first, width, height,
