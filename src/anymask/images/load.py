@@ -274,7 +274,8 @@ def _load_stream(file: Any, name: str, view: PictureView) -> UintImage:
         _seek(picture, name, view)
         check_size((picture.height, picture.width), name)
         with decoding(name):
-            deep = read_deep_colours(picture, file, view.page)
+            is_deep = picture.format in ("PNG", "TIFF")
+            deep = read_deep_colours(picture, file, view.page) if is_deep else None
         if deep is None:
             pixels = _pillow_to_array(picture, name, view)
         else:

@@ -91,7 +91,7 @@ def _read_stored(file: Any, name: str) -> MaskPixels:
                 f"{name} has {pages} pages, but a mask image must have one. Save each page alone."
             )
         lossy = _is_lossy(picture, file)
-        deep = read_deep_colours(picture, file, 0)
+        deep = read_deep_colours(picture, file, 0) if picture.format in ("PNG", "TIFF") else None
         picture.load()
         turns, alpha = orientation_of(picture), _alpha_of(picture)
         palette: UintImage | None = None

@@ -130,7 +130,7 @@ def read_deep_colours(picture: Image.Image, file: BinaryIO, page: int) -> NDArra
 
     Pillow decodes the image as well, because it reports corruption that OpenCV ignores.
     """
-    if picture.format not in ("PNG", "TIFF") or not _has_deep_colours(picture):
+    if not _has_deep_colours(picture):
         return None
     alpha, mode = picture.mode in ("RGBA", "LA"), picture.mode
     picture.load()
