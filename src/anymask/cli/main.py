@@ -140,8 +140,7 @@ def run(words: list[str]) -> int:
 
 def load(module: str) -> Command:
     """Import the module of a command and return its record."""
-    command: Command = importlib.import_module(module).COMMAND
-    return command
+    return importlib.import_module(module).COMMAND
 
 
 def help_text() -> str:

@@ -133,8 +133,7 @@ def prompted_object(
     if given.keys() == {"points", "point_labels"} and not np.any(given["point_labels"]):
         less = less_of_subject(Prompt.of(*given.values()), main_subject(model, shown))
         given |= {"mask": less.mask, "box": less.box}
-    best: Mask = model.segment(photo, **given).best
-    return best
+    return model.segment(photo, **given).best
 
 
 def less_of_subject(prompt: Prompt, subject: Mask | None) -> Prompt:

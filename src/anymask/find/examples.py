@@ -397,8 +397,7 @@ def alike_scores(
     if best == 0:
         return chances
     there = chance_of(np.array([[logit(best), scene]], np.float32), weights)
-    scores: FloatArray = np.power(chances / best, STEEPNESS) * there
-    return scores
+    return np.power(chances / best, STEEPNESS) * there
 
 
 def logit(chance: float) -> float:
@@ -460,8 +459,7 @@ def _add_names(
     facts[:, 1] = name_likeness(wanted.like, vectors)
     if wanted.unlike is None:
         return np.zeros(len(masks), np.bool_)
-    rather: BoolArray = vector_likeness(vectors, wanted.unlike.vectors) >= facts[:, 0]
-    return rather
+    return vector_likeness(vectors, wanted.unlike.vectors) >= facts[:, 0]
 
 
 def _places(agreement: FloatArray, kind: Kind, place: Geometry) -> list[tuple[float, float]]:

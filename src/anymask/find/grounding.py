@@ -136,10 +136,7 @@ def phrase_scores(logits: FloatArray, caption: Caption) -> FloatArray:  # (Q, T'
 
 def sigmoid(logits: FloatArray) -> FloatArray:
     """Sigmoid of logits, which may be infinite."""
-    chances: FloatArray = np.asarray(
-        1 / (1 + np.exp(-np.clip(logits.astype(np.float32), -50, 50))), np.float32
-    )
-    return chances
+    return np.asarray(1 / (1 + np.exp(-np.clip(logits.astype(np.float32), -50, 50))), np.float32)
 
 
 def scale_boxes(boxes: FloatArray, hw: tuple[float, float]) -> FloatArray:  # (Q, 4) -> (Q, 4)

@@ -133,8 +133,7 @@ def word_scores(seen: Floats, alone: Floats, objectness: Floats) -> Floats:  # (
         objectness: Objectness (n, 1).
     """
     logits = word_facts(seen, alone, objectness) @ np.array(WEIGHTS[:-1]) + WEIGHTS[-1]
-    scores: Floats = np.round(1 / (1 + np.exp(-logits)), 4)
-    return scores
+    return np.round(1 / (1 + np.exp(-logits)), 4)
 
 
 def find_by_name(

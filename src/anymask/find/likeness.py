@@ -66,8 +66,7 @@ class PhotoCells:
 
 def _unit(planes: FloatArray) -> FloatArray:
     length = np.linalg.norm(planes, axis=-1, keepdims=True)
-    unit: FloatArray = (planes / np.maximum(length, 1e-6)).astype(np.float32)
-    return unit
+    return (planes / np.maximum(length, 1e-6)).astype(np.float32)
 
 
 def _resized(planes: FloatArray, side: int) -> FloatArray:  # (C, h, w) -> (side, side, C)
@@ -128,8 +127,7 @@ class Kind:
 
 def _some(cells: FloatArray, most: int) -> FloatArray:  # (n, C) -> (K, C)
     """At most `most` evenly spaced cells."""
-    kept: FloatArray = cells[np.linspace(0, len(cells) - 1, min(most, len(cells))).astype(int)]
-    return kept
+    return cells[np.linspace(0, len(cells) - 1, min(most, len(cells))).astype(int)]
 
 
 def _nearest(flat: FloatArray, cells: FloatArray) -> FloatArray:  # (n, C), (K, C) -> (n,)
@@ -137,8 +135,7 @@ def _nearest(flat: FloatArray, cells: FloatArray) -> FloatArray:  # (n, C), (K, 
     cosines = flat @ cells.T
     count = min(NEAREST, len(cells))
     largest = np.partition(cosines, cosines.shape[1] - count, axis=1)[:, -count:]
-    nearest: FloatArray = largest.mean(1)
-    return nearest
+    return largest.mean(1)
 
 
 FACTS = (
@@ -186,8 +183,7 @@ def scene_vector(runtime: ImageRuntime, photo: UintImage) -> FloatArray:  # -> (
 
 def vector_likeness(vectors: FloatArray, examples: FloatArray) -> FloatArray:  # (n, D), (m, D)
     """Cosine similarity (n,) of each vector and the nearest exemplar."""
-    likeness: FloatArray = (vectors @ examples.T).max(1)
-    return likeness
+    return (vectors @ examples.T).max(1)
 
 
 def name_likeness(kind: Kind, vectors: FloatArray) -> FloatArray:  # (n, D) -> (n,)
@@ -198,7 +194,6 @@ def name_likeness(kind: Kind, vectors: FloatArray) -> FloatArray:  # (n, D) -> (
     def roots(seen: FloatArray) -> FloatArray:  # (n, D) -> (n, N)
         logits = seen @ names
         powers = np.exp(logits - logits.max(1, keepdims=True))
-        chances: FloatArray = np.sqrt(powers / powers.sum(1, keepdims=True))
-        return chances
+        return np.sqrt(powers / powers.sum(1, keepdims=True))
 
     return vector_likeness(roots(vectors), roots(kind.vectors))

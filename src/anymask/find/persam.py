@@ -118,8 +118,7 @@ def _cells_of(
     small = drawn.resize(place.input_hw[::-1], Image.Resampling.BILINEAR)
     whole = np.zeros((place.side, place.side), np.float32)
     whole[: place.input_hw[0], : place.input_hw[1]] = np.asarray(small)
-    covered: BoolArray = cv2.resize(whole, hw[::-1], interpolation=cv2.INTER_LINEAR) > 0
-    return covered
+    return cv2.resize(whole, hw[::-1], interpolation=cv2.INTER_LINEAR) > 0
 
 
 def likeness_on_photo(features: Features, target: PersonalTarget) -> FloatArray:  # -> (H, W)
@@ -127,8 +126,7 @@ def likeness_on_photo(features: Features, target: PersonalTarget) -> FloatArray:
     cells = _map_of(features)
     similarity = np.tensordot(target.direction, cells / np.linalg.norm(cells, axis=0), 1)
     large = cv2.resize(similarity, (4 * similarity.shape[1], 4 * similarity.shape[0]))
-    shown: FloatArray = logits_to_image(np.asarray(large, np.float32)[None], features.geometry)[0]
-    return shown
+    return logits_to_image(np.asarray(large, np.float32)[None], features.geometry)[0]
 
 
 def find_target(model: Model, photo: UintImage, target: PersonalTarget) -> Mask:
@@ -177,8 +175,7 @@ def _pixel(place: np.intp, plane: FloatArray) -> tuple[float, float]:
 
 
 def _pixels(logits: FloatArray, features: Features, threshold: float) -> BoolArray:  # -> (H, W)
-    mask: BoolArray = logits_to_masks(logits[None], features.geometry, threshold)[0]
-    return mask
+    return logits_to_masks(logits[None], features.geometry, threshold)[0]
 
 
 def _ask(

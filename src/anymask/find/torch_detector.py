@@ -256,8 +256,7 @@ def silent() -> Iterator[None]:
 
 def as_numpy(tensor: Any) -> FloatArray:
     """Values of a tensor as float32."""
-    array: FloatArray = tensor.float().cpu().numpy()
-    return array
+    return tensor.float().cpu().numpy()
 
 
 def _load_official(folder: Path, file: Path) -> tuple[Any, dict[str, Any]]:
@@ -266,7 +265,6 @@ def _load_official(folder: Path, file: Path) -> tuple[Any, dict[str, Any]]:
     kind, config = transformers.GroundingDinoForObjectDetection, transformers.GroundingDinoConfig()
     if (folder / "config.json").is_file():
         config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
-    found: tuple[Any, dict[str, Any]] = kind.from_pretrained(
+    return kind.from_pretrained(
         None, config=config, state_dict=read_official(file), output_loading_info=True
     )
-    return found

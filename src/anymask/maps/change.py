@@ -86,8 +86,7 @@ def sample_windows(scene: Scene) -> list[Window]:
 
 def apply_transform(transform: Floats, points: Floats) -> Floats:  # (3, 3), (n, 2) -> (n, 2)
     """Apply an affine transform to points."""
-    found: Floats = points @ transform[:2, :2].T + transform[:2, 2]
-    return found
+    return points @ transform[:2, :2].T + transform[:2, 2]
 
 
 def _corners(scene: Scene) -> Floats:  # (4, 2)

@@ -212,8 +212,7 @@ def is_map(path: Path) -> bool:
 def moved(points: Floats, transform: Any) -> Floats:  # (n, 2) -> (n, 2)
     """Apply an affine transform to points, such as pixels to map coordinates."""
     a, b, c, d, e, f = tuple(transform)[:6]
-    found: Floats = points @ np.array([[a, d], [b, e]]) + (c, f)
-    return found
+    return points @ np.array([[a, d], [b, e]]) + (c, f)
 
 
 def transformed(points: Floats, source: Any, target: Any) -> Floats:  # (n, 2) -> (n, 2)

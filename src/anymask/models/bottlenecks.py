@@ -40,8 +40,7 @@ class Bottleneck(nn.Module):
         nn.init.zeros_(self.up.bias)
 
     def forward(self, x: Tensor) -> Tensor:  # (..., C) -> the same
-        y: Tensor = self.up(F.relu(self.down(x)))
-        return y
+        return self.up(F.relu(self.down(x)))
 
 
 def adapted_blocks(model: nn.Module) -> list[nn.Module]:
@@ -86,10 +85,8 @@ def _hang(layer: nn.Module, channels: int, hook: Any) -> None:
 
 
 def _behind(layer: nn.Module, _given: tuple[Tensor, ...], answer: Tensor) -> Tensor:
-    y: Tensor = answer + cast(nn.Module, layer.bottleneck)(answer)
-    return y
+    return answer + cast(nn.Module, layer.bottleneck)(answer)
 
 
 def _beside(layer: nn.Module, given: tuple[Tensor, ...], answer: Tensor) -> Tensor:
-    y: Tensor = answer + BESIDE * cast(nn.Module, layer.bottleneck)(given[0])
-    return y
+    return answer + BESIDE * cast(nn.Module, layer.bottleneck)(given[0])

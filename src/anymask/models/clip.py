@@ -31,5 +31,4 @@ class _Block(nn.Module):
         x = x + self.attn(normal, normal, normal, attn_mask=hidden, need_weights=False)[0]
         inner = self.mlp.get_submodule("c_fc")(self.ln_2(x))
         inner = inner * torch.sigmoid(1.702 * inner)  # "quick GELU"
-        answer: Tensor = x + self.mlp.get_submodule("c_proj")(inner)
-        return answer
+        return x + self.mlp.get_submodule("c_proj")(inner)

@@ -63,8 +63,7 @@ class EfficientVitPatchEmbed(nn.Module):
         self.proj = nn.Conv2d(3, channels, patch, patch)
 
     def forward(self, images: Tensor) -> Tensor:
-        patches: Tensor = self.proj(images)
-        return patches
+        return self.proj(images)
 
 
 class EfficientVitAttention(nn.Module):
@@ -81,8 +80,7 @@ class EfficientVitAttention(nn.Module):
         batch, count, channels = tokens.shape
         qkv = self.qkv(tokens).view(batch, count, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
         mixed = F.scaled_dot_product_attention(qkv[0], qkv[1], qkv[2])  # (B, heads, L, C / heads)
-        joined: Tensor = self.proj(mixed.transpose(1, 2).reshape(batch, count, channels))
-        return joined
+        return self.proj(mixed.transpose(1, 2).reshape(batch, count, channels))
 
 
 class EfficientVitBlock(nn.Module):
@@ -100,14 +98,12 @@ class EfficientVitBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:  # (B, h, w, C) -> the same
         x = x + self.drop_path(self.mixed_in_space(self.norm1(x)))
-        mixed: Tensor = x + self.drop_path(self.mlp(self.norm2(x)))
-        return mixed
+        return x + self.drop_path(self.mlp(self.norm2(x)))
 
     def mixed_in_space(self, x: Tensor) -> Tensor:
         height, width = x.shape[1:3]
         if not self.window:
-            whole: Tensor = self.attn(x.flatten(1, 2)).unflatten(1, (height, width))
-            return whole
+            return self.attn(x.flatten(1, 2)).unflatten(1, (height, width))
         # The padding zeros are attended to: the checkpoints were trained that way.
         windows = map_to_windows(x, self.window)
         seen = self.attn(windows.flatten(1, 2)).unflatten(1, windows.shape[1:3])

@@ -54,8 +54,7 @@ class Plain(nn.Module):
         self.norm_1 = LayerNorm2d(dim)
 
     def forward(self, x: Tensor) -> Tensor:  # (B, C, h, w) -> (B, dim, h, w)
-        y: Tensor = self.norm_1(self.conv_3x3(self.norm_0(self.conv_1x1(x))))
-        return y
+        return self.norm_1(self.conv_3x3(self.norm_0(self.conv_1x1(x))))
 
 
 class Neck(nn.Module):

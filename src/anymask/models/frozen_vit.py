@@ -45,8 +45,7 @@ class FrozenBlock(nn.Module):
         )
         seen = F.scaled_dot_product_attention(q, k, v)
         tokens = tokens + self.proj(seen.transpose(1, 2).flatten(2))
-        y: Tensor = tokens + self.fc2(F.gelu(self.fc1(self.norm2(tokens))))
-        return y
+        return tokens + self.fc2(F.gelu(self.fc1(self.norm2(tokens))))
 
 
 class FrozenVit(nn.Module):

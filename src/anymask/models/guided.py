@@ -93,5 +93,4 @@ class GuidedTransformer(nn.Module):
         )
         seen = (q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5).softmax(-1)
         mixed = torch.softmax(seen + self.guidance.attention, -1) @ v
-        out: Tensor = attention.out_proj(mixed.transpose(1, 2).flatten(2))
-        return out
+        return attention.out_proj(mixed.transpose(1, 2).flatten(2))

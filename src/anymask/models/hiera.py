@@ -118,8 +118,7 @@ class HieraBlock(nn.Module):
         else:
             y = self.attn(y)
         x = x + self.drop_path(y)
-        z: Tensor = x + self.drop_path(self.mlp(self.norm2(x)))
-        return z
+        return x + self.drop_path(self.mlp(self.norm2(x)))
 
 
 class HieraPatchEmbed(nn.Module):
@@ -130,8 +129,7 @@ class HieraPatchEmbed(nn.Module):
         self.proj = nn.Conv2d(3, width, 7, 4, 3)
 
     def forward(self, images: Tensor) -> Tensor:  # (B, 3, S, S) -> (B, h, w, C)
-        tokens: Tensor = self.proj(images).permute(0, 2, 3, 1)
-        return tokens
+        return self.proj(images).permute(0, 2, 3, 1)
 
 
 class Hiera(nn.Module):

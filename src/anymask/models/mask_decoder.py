@@ -100,8 +100,7 @@ class MaskDecoder(nn.Module):
 
     def detail(self, features: Tensor, early: Tensor) -> Tensor:
         """SAM-HQ's fine map of an image: (B, C, h, w), (B, early_dim, h, w) -> (B, C / 8, m, m)."""
-        fine: Tensor = self.embedding_encoder(features) + self.compress_vit_feat(early)
-        return fine
+        return self.embedding_encoder(features) + self.compress_vit_feat(early)
 
     def fine_maps(self, finest: Tensor, finer: Tensor) -> tuple[Tensor, Tensor]:
         """SAM 2's fine maps of an image, projected for the upscaling.

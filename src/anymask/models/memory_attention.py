@@ -121,8 +121,7 @@ class MemoryReading(Projections):
         k = turned(memory.tokens + memory.at, self.k_proj, memory.turns)
         v = self.v_proj(memory.tokens)
         mixed = F.scaled_dot_product_attention(q[:, None], k[:, None], v[:, None])[:, 0]
-        y: Tensor = self.out_proj(mixed)
-        return y
+        return self.out_proj(mixed)
 
 
 class MemoryAttentionLayer(nn.Module):
@@ -183,5 +182,4 @@ class MemoryAttention(nn.Module):
             x = x.expand(memory.tokens.shape[0], -1, -1)
         for layer in self.layers:
             x = layer(x, turns, memory, plain)
-        y: Tensor = self.norm(x)
-        return y
+        return self.norm(x)

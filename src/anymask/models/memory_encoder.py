@@ -41,8 +41,7 @@ class MaskDownsampler(nn.Module):
         self.encoder = nn.Sequential(*layers, nn.Conv2d(4**steps, dim, 1))
 
     def forward(self, masks: Tensor) -> Tensor:  # (N, 1, S, S) -> (N, C, h, w)
-        y: Tensor = self.encoder(masks)
-        return y
+        return self.encoder(masks)
 
 
 class FuserBlock(nn.Module):
@@ -88,5 +87,4 @@ class MemoryEncoder(nn.Module):
     def forward(self, image: Tensor, masks: Tensor) -> Tensor:
         """Features (1 or N, C, h, w), scaled masks (N, 1, S, S) -> (N, Cm, h, w)."""
         fused = self.fuser(self.pix_feat_proj(image) + self.mask_downsampler(masks))
-        memory: Tensor = self.out_proj(fused)
-        return memory
+        return self.out_proj(fused)

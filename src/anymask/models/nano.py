@@ -47,8 +47,7 @@ class SelfAttention(nn.Module):
         )
         scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
         shares = torch.softmax(scores if bias is None else scores + bias, dim=-1)
-        y: Tensor = self.out_proj((shares @ v).transpose(1, 2).flatten(2))
-        return y
+        return self.out_proj((shares @ v).transpose(1, 2).flatten(2))
 
 
 def split_heads(x: Tensor, heads: int) -> Tensor:
@@ -89,8 +88,7 @@ class TokenToImage(CrossAttention):
         shares = torch.softmax(self.image_queries(tokens) @ placed.transpose(1, 2), dim=-1)
         seen = (shares @ image).unflatten(1, (self.heads, -1))  # (N, H, T, C)
         taken = (seen @ self.carry.transpose(1, 2)).transpose(1, 2).flatten(2)
-        y: Tensor = self.value(taken)
-        return y
+        return self.value(taken)
 
 
 class ImageToToken(CrossAttention):
@@ -299,8 +297,7 @@ class TokenBlock(nn.Module):
         """(N, T, C) twice, image with and without positions (N, L, C), (N, 1, 1, T)."""
         tokens = self.norm1(tokens + self.self_attn(tokens + places, tokens, bias))
         tokens = self.norm2(tokens + self.read(tokens + places, *image))
-        y: Tensor = self.norm3(tokens + self.lin2(F.relu(self.lin1(tokens))))
-        return y
+        return self.norm3(tokens + self.lin2(F.relu(self.lin1(tokens))))
 
 
 class ContextBlock(nn.Module):

@@ -42,8 +42,7 @@ class FourierPositions(nn.Module):
         y = (torch.arange(h, device=device, dtype=torch.float32) + 0.5) / h
         x = (torch.arange(w, device=device, dtype=torch.float32) + 0.5) / w
         centres = torch.stack([x.expand(h, w), y[:, None].expand(h, w)], dim=-1)
-        encoded: Tensor = self(centres.reshape(1, h * w, 2))
-        return encoded
+        return self(centres.reshape(1, h * w, 2))
 
 
 def offsets(table: Tensor, side: int) -> Tensor:

@@ -51,8 +51,7 @@ class RepDepthwise(nn.Module):
         self.conv1: nn.Module = ConvBn(channels, channels, groups=channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        summed: Tensor = self.conv(x) + self.conv1(x) + x
-        return summed
+        return self.conv(x) + self.conv1(x) + x
 
     @torch.no_grad()
     def folded(self) -> nn.Conv2d:
@@ -108,8 +107,7 @@ class RepViTBlock(nn.Module):
         self.channel_mixer = RepViTMlp(channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        mixed: Tensor = self.channel_mixer(self.token_mixer(x))
-        return mixed
+        return self.channel_mixer(self.token_mixer(x))
 
 
 class Upsample(nn.Module):
@@ -131,8 +129,7 @@ class FuseStage(nn.Module):
         self.op_list = nn.Sequential(nn.Conv2d(inputs, outputs, 1, bias=False), Upsample(mode))
 
     def forward(self, x: Tensor) -> Tensor:
-        upsampled: Tensor = self.op_list(x)
-        return upsampled
+        return self.op_list(x)
 
 
 class RepViT(nn.Module):

@@ -47,8 +47,7 @@ class StagedRepViTBlock(nn.Module):
         x = convolved(x, self.token_mixer)
         if self.squeezed:
             x = self.se(x)
-        y: Tensor = x + self.channel_mixer(x)
-        return y
+        return x + self.channel_mixer(x)
 
 
 class Downsample(nn.Module):
@@ -64,8 +63,7 @@ class Downsample(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         smaller = convolved(self.pre_block(x), self.spatial_downsample)
         x = convolved(smaller, self.channel_downsample)
-        y: Tensor = x + self.ffn(x)
-        return y
+        return x + self.ffn(x)
 
 
 class RepViTStage(nn.Module):
@@ -81,8 +79,7 @@ class RepViTStage(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.blocks(self.downsample(x) if self.enters else x)
-        return y
+        return self.blocks(self.downsample(x) if self.enters else x)
 
 
 class Stem(nn.Module):

@@ -58,8 +58,7 @@ class LatentCrossAttention(nn.Module):
         k, v = self.to_kv(self.norm_x(places)).chunk(2, dim=-1)
         if at is not None:
             k, v = k + at, v + at
-        y: Tensor = self.to_out(_attend(q, k, v))
-        return y
+        return self.to_out(_attend(q, k, v))
 
 
 class LatentSelfAttention(nn.Module):
@@ -79,8 +78,7 @@ class LatentSelfAttention(nn.Module):
             mixed = v
         else:
             mixed = _attend(self.to_q(x), k, v)
-        y: Tensor = self.to_out(mixed)
-        return y
+        return self.to_out(mixed)
 
 
 def _attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -102,8 +100,7 @@ class PerceiverLayer(nn.Module):
         tokens = tokens + self.attn(tokens, places, at)
         tokens = tokens + self.ff(tokens)
         tokens = tokens + self.self_attn(tokens)
-        y: Tensor = tokens + self.self_ff(tokens)
-        return y
+        return tokens + self.self_ff(tokens)
 
 
 class SpatialPerceiver(nn.Module):

@@ -58,8 +58,7 @@ class DownscaledAttention(nn.Module):
             for projected in (self.q_proj(q), self.k_proj(k), self.v_proj(v))
         )
         mixed = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
-        y: Tensor = self.out_proj(mixed)
-        return y
+        return self.out_proj(mixed)
 
 
 class TwoWayLayer(nn.Module):

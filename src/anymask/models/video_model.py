@@ -471,12 +471,10 @@ class VideoModel(nn.Module):
             return memory.flatten(2).transpose(1, 2)
         dim, h, w = memory.shape[1:]
         at = sine_grid(h, w, dim, memory.device).to(memory.dtype)
-        tokens: Tensor = self.spatial_perceiver(memory, at)
-        return tokens
+        return self.spatial_perceiver(memory, at)
 
     def _pointer(self, token: Tensor, there: Tensor) -> Tensor:  # (N, C), (N, 1) -> (N, C)
-        pointer: Tensor = there * self.obj_ptr_proj(token) + (1 - there) * self.no_obj_ptr
-        return pointer
+        return there * self.obj_ptr_proj(token) + (1 - there) * self.no_obj_ptr
 
     def _pointer_times(
         self, ages: list[int], at: VideoMoment, settings: TrackingSettings

@@ -146,8 +146,7 @@ class Adapter(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:  # (B, h, w, C) -> the same; h and w even
         gated = (self.channel(x.mean((1, 2)))[:, None, None] * x).permute(0, 3, 1, 2)
-        y: Tensor = self.norm(x + self.spatial(gated).permute(0, 2, 3, 1))
-        return y
+        return self.norm(x + self.spatial(gated).permute(0, 2, 3, 1))
 
 
 class VitPatchEmbed(nn.Module):
@@ -158,8 +157,7 @@ class VitPatchEmbed(nn.Module):
         self.proj = nn.Conv2d(3, dim, patch, patch)
 
     def forward(self, images: Tensor) -> Tensor:  # (B, 3, S, S) -> (B, h, w, C)
-        tokens: Tensor = self.proj(images).permute(0, 2, 3, 1)
-        return tokens
+        return self.proj(images).permute(0, 2, 3, 1)
 
 
 def neck(dim: int, out_dim: int) -> nn.Sequential:

@@ -334,7 +334,7 @@ def pick_device(device: str = "auto") -> torch.device:
     torch = import_torch()
     found = available_devices()
     if device == "auto":
-        return torch.device(found[0])  # type: ignore[no-any-return]  # torch is Any
+        return torch.device(found[0])
     kind, _, index = device.partition(":")
     if kind not in ("cpu", "cuda", "mps") or (index and not index.isdigit()):
         raise InputError(
@@ -351,7 +351,7 @@ def pick_device(device: str = "auto") -> torch.device:
             f"Device {device!r} does not exist: this machine has "
             f"{torch.cuda.device_count()} CUDA devices, numbered from 0."
         )
-    return torch.device(device)  # type: ignore[no-any-return]  # torch is Any
+    return torch.device(device)
 
 
 def available_devices() -> tuple[str, ...]:
@@ -376,7 +376,7 @@ def pick_dtype(precision: str) -> torch.dtype:
     check_precision(precision)
     torch = import_torch()
     names = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-    return names[precision]  # type: ignore[no-any-return]  # torch is Any
+    return names[precision]
 
 
 def import_torch() -> Any:

@@ -526,7 +526,7 @@ def open_source(source: Any) -> FrameSource:
             )
         return ListedFrames([ImageFile(path, page) for page in range(pages)])
     if all(hasattr(source, name) for name in ("read", "seconds", "length", "fault")):
-        return source  # type: ignore[no-any-return]  # custom FrameSource
+        return source  # a custom FrameSource
     if isinstance(source, np.ndarray) and source.ndim == 4:
         return ListedFrames(list(source))
     if isinstance(source, Sequence) and not isinstance(source, _NO_FRAMES):

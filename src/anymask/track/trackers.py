@@ -215,8 +215,7 @@ def open_tracker(
                 f"Option refine_edges does not apply to tracker {name!r}. Omit it, or use tracker "
                 "'match' or 'memory' with an image model."
             )
-        opened: Tracker = load_plugin("trackers", name)(model, weights)
-        return opened
+        return load_plugin("trackers", name)(model, weights)
     if name == "points":
         memory.check_unset(name)
         from anymask.track.point_tracker import PointTracker

@@ -194,17 +194,13 @@ class _UnpackedOnce:
 
     @cached_property
     def _stored(self) -> NDArray[Any]:
-        stored: NDArray[Any] = self._proxy.get_unscaled()
-        return stored
+        return self._proxy.get_unscaled()
 
     def __getitem__(self, key: Any, /) -> NDArray[Any]:
         from nibabel.volumeutils import apply_read_scaling
 
         rescale: Any = apply_read_scaling
-        scaled: NDArray[Any] = rescale(
-            self._stored[key], np.asarray(self.slope), np.asarray(self.inter)
-        )
-        return scaled
+        return rescale(self._stored[key], np.asarray(self.slope), np.asarray(self.inter))
 
 
 # TIFF stacks.

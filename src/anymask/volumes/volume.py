@@ -178,8 +178,7 @@ class Volume:
             level, width = window
             low, high = level - width / 2, level + width / 2
         grey = (np.where(finite, pixels, low) - low) / max(high - low, 1e-12)
-        eight: UintImage = np.rint(grey.clip(0, 1) * 255).astype(np.uint8)
-        return eight
+        return np.rint(grey.clip(0, 1) * 255).astype(np.uint8)
 
 
 def check_window(window: object) -> None:

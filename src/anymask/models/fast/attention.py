@@ -109,11 +109,10 @@ def convolved(x: Tensor, layer: nn.Module, activation: Activation | None = None)
         activation: The activation, or None.
     """
     if isinstance(layer, nn.Conv2d) and _is_bare(layer) and fuses(x):
-        y: Tensor = torch.ops.mkldnn._convolution_pointwise(
+        return torch.ops.mkldnn._convolution_pointwise(
             x, layer.weight, layer.bias, layer.padding, layer.stride, layer.dilation, layer.groups,
             activation or "none", [], EXACT,
         )  # fmt: skip
-        return y
     return _in_turn(x, layer, activation)
 
 
@@ -146,8 +145,7 @@ def times_transposed(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _fused(x: Tensor, weight: Tensor, bias: Tensor | None, activation: Activation | None) -> Tensor:
-    y: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, activation or "none", [], EXACT)
-    return y
+    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, activation or "none", [], EXACT)
 
 
 def single_thread_pool(threads: int, name: str) -> ThreadPoolExecutor:

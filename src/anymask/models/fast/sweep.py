@@ -319,8 +319,7 @@ class TokenReader:
         by_rows = multiply_head_by_head(seen.unflatten(1, (heads, -1)), self.back)
         read = torch.stack(of_image).float() + by_rows.unflatten(1, (heads, -1))
         merged = read.transpose(1, 2).flatten(2) + attention.v_proj.bias
-        y: Tensor = attention.out_proj(merged.to(tokens.dtype))
-        return y
+        return attention.out_proj(merged.to(tokens.dtype))
 
 
 def scale_query(query: Tensor, heads: int) -> Tensor:
@@ -385,8 +384,7 @@ class FirstLayer:
             torch.softmax(torch.bmm(head_query, self.keys, out=scores), dim=-1, out=taken)
             read.append(torch.bmm(taken, self.values))  # (H, T, D)
         merged = torch.stack(read).transpose(1, 2).flatten(2)
-        y: Tensor = attention.out_proj(merged.to(tokens.dtype))
-        return y
+        return attention.out_proj(merged.to(tokens.dtype))
 
     def _attend_to_tokens(
         self, keys: Tensor, values: Tensor, room: Tensor, spare: Tensor

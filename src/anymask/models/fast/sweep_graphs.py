@@ -331,15 +331,13 @@ class SweepClicks(SweepPart):
         seen = torch.stack(of_1st) @ rows[0] + torch.stack(of_2nd) @ rows[1]
         seen = seen + self.second.norm4.bias
         tokens = tokens + self._read(read, torch.stack(of_image), seen)
-        finished: Tensor = self.decoder.transformer.norm_final_attn(tokens)
-        return finished
+        return self.decoder.transformer.norm_final_attn(tokens)
 
     def _read(self, attention: DownscaledAttention, of_image: Tensor, seen: Tensor) -> Tensor:
         """Values read (N, H, T, D), and the prompts' additions (N, R, C) -> (N, T, C)."""
         back = attention.v_proj.weight.unflatten(0, (self.heads, -1)).transpose(1, 2)  # (H, C, D)
         read = of_image + seen.unflatten(1, (self.heads, -1)) @ back
-        y: Tensor = attention.out_proj(_merge(read) + attention.v_proj.bias)
-        return y
+        return attention.out_proj(_merge(read) + attention.v_proj.bias)
 
     def _take(self, shares: Tensor, values: Tensor) -> Tensor:
         """(H * T, L), (H, D, L) -> (H, T, D)."""

@@ -110,8 +110,7 @@ def mean_probability(near: FloatArray, far: FloatArray, weight: float) -> FloatA
     share = np.float32(weight)
     inside, around = (1 / (1 + np.exp(-np.clip(each, -SURE, SURE))) for each in (near, far))
     chance = share * inside + (1 - share) * around
-    mean: FloatArray = (np.log(chance) - np.log1p(-chance)).astype(np.float32)
-    return mean
+    return (np.log(chance) - np.log1p(-chance)).astype(np.float32)
 
 
 SIDE = 248  # pixels of an object crop

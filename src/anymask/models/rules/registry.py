@@ -275,8 +275,7 @@ def mask_on_photo(
         (2 * np.arange(new) + 1) * old // (2 * new)
         for new, old in zip(geometry.image_hw, boolean.shape, strict=True)
     )
-    stretched: BoolArray = boolean[rows[:, None], columns[None, :]]
-    return stretched
+    return boolean[rows[:, None], columns[None, :]]
 
 
 # The families of SAM: SAM, MobileSAM, EdgeSAM, MedSAM, HQ-SAM, EfficientSAM, SAM 2.
@@ -476,5 +475,4 @@ def shipped_tables(family: str) -> Tables:
     path = SHIPPED / family / "tables.json"
     if not path.is_file():
         return {}
-    tables: Tables = parse_json(path.read_bytes(), path)
-    return tables
+    return parse_json(path.read_bytes(), path)
