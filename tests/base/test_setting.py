@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import pytest
 
-from anymask.base import InputError, Setting, check_settings, describe_settings, list_settings
+from anymask.base import InputError, Setting, describe_settings, list_settings
 
 
 def check_even(value: object) -> None:
@@ -31,9 +31,6 @@ class Shape:
     even: Annotated[int, Setting("a number", check=check_even)] = 2
     draw: Annotated[Callable[[], int] | None, Setting("anything")] = None
     secret: int = 0
-
-    def __post_init__(self) -> None:
-        check_settings(self)
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,6 @@
     class Shape:
         side: Annotated[int, Setting("pixels along each side", least=1)] = 32
 
-        def __post_init__(self) -> None:
-            check_settings(self)
-
 The field is the single definition of the setting's name, type, range, default and description. The
 command line (`cli.options`) and the tables of the documentation are generated from it. The
 TypedDict for keyword arguments is written by hand, because type checkers cannot derive it, and a
@@ -315,7 +312,10 @@ def settings_from_table(
 
 
 def describe_settings(declared: type[Settings]) -> type[Settings]:
-    """Add the settings and their plain types to the docstring and signature of a dataclass."""
+    """Make a dataclass validate its settings, and add them to its docstring and signature.
+
+    The validation (`check_settings`) precedes the `__post_init__` of the class.
+    """
     rows = [
         textwrap.fill(
             f"{setting.name}: {setting.about.does[:1].upper()}{setting.about.does[1:]}.",
@@ -328,6 +328,18 @@ def describe_settings(declared: type[Settings]) -> type[Settings]:
     about = (declared.__doc__ or "").rstrip()
     declared.__doc__ = "\n".join([about, "", "    Attributes:", *rows, ""])
     vars(declared)["__init__"].__annotations__ |= get_type_hints(declared)
+    own = vars(declared).get("__post_init__")
+    wrapped = own or vars(declared)["__init__"]
+
+    @functools.wraps(wrapped)
+    def checked(self: object, *args: Any, **given: Any) -> None:
+        if own is not None:
+            check_settings(self)
+        wrapped(self, *args, **given)
+        if own is None:
+            check_settings(self)
+
+    setattr(declared, wrapped.__name__, checked)
     return declared
 
 

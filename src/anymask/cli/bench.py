@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from anymask.base import AnymaskError, InputError, this_machine, thread_setting
+from anymask.base import AnymaskError, InputError, say, this_machine, thread_setting
 from anymask.cli.command import Argument, Command
 from anymask.cli.options import MODEL, read_count, read_model
 from anymask.cli.reports import JSON, write_report
@@ -69,7 +69,13 @@ def run(args: argparse.Namespace) -> Report:
             raise InputError(
                 f"The image {args.photo} does not exist. Check the path after --photo."
             )
-        print(announcement(args), file=sys.stderr, flush=True)
+        image = args.photo or f"a generated image of {PHOTO_HW[1]} x {PHOTO_HW[0]} pixels"
+        parts = "" if args.everything else "cold start, encoding, prompts and "
+        rounds = "in every mode" if args.everything else f"{args.rounds} rounds"
+        say(
+            f"Measuring {read_model(args).model} on {image}: {parts}automatic mask generation, "
+            f"{rounds}. This takes a minute or more; nothing is downloaded. Press Ctrl+C to stop."
+        )
         figures = [] if args.everything else _measure_processes(args, photo, Path(folder), notes)
         figures += _measure_steps(args, photo, notes)
     columns = list(dict.fromkeys(figure.runtime for figure in figures))
@@ -86,18 +92,6 @@ def run(args: argparse.Namespace) -> Report:
         notes=[*notes, f"machine: {machine.line()}"],
         rows=plain,
         data={**about, "threads": args.threads, "notes": notes, "figures": plain},
-    )
-
-
-def announcement(args: argparse.Namespace) -> str:
-    """Return a description of the measurement, printed before it starts."""
-    image = args.photo or f"a generated image of {PHOTO_HW[1]} x {PHOTO_HW[0]} pixels"
-    parts = "automatic mask generation in every mode"
-    if not args.everything:
-        parts = f"cold start, encoding, prompts and automatic mask generation, {args.rounds} rounds"
-    return (
-        f"Measuring {read_model(args).model} on {image}: {parts}. This takes a minute or more; "
-        "nothing is downloaded. Press Ctrl+C to stop."
     )
 
 
@@ -205,7 +199,22 @@ def _measure_steps(args: argparse.Namespace, photo: Path, notes: list[str]) -> l
             raise errors[0]
         raise InputError("Nothing could be measured: " + "; ".join(notes[2:]))
     if not args.everything:
-        figures += _measure_turns({name: one for name, (one, _) in opened.items()}, image, args)
+        # Measure the steps of all runtimes in turns, because other load affects all of them.
+        of_runtimes = {runtime: _steps(model, image) for runtime, (model, _) in opened.items()}
+        whats = list(dict.fromkeys(what for steps in of_runtimes.values() for what in steps))
+        timed = time_in_turns(
+            {
+                (what, runtime): steps[what]
+                for what in whats
+                for runtime, steps in of_runtimes.items()
+                if what in steps
+            },
+            args.rounds,
+        )
+        figures += [
+            Measurement(what, runtime, statistics.median(seconds), turns=seconds)
+            for (what, runtime), seconds in timed.items()
+        ]
     for runtime, (model, features) in opened.items():
         modes = MODES if args.everything else {"": dict[str, Any]()}
         for mode, settings in modes.items():
@@ -216,27 +225,6 @@ def _measure_steps(args: argparse.Namespace, photo: Path, notes: list[str]) -> l
             figures.append(Measurement("everything", column, spent, turns=(spent,)))
             figures.append(Measurement("number of automatic masks", column, len(found), ""))
     return figures
-
-
-def _measure_turns(
-    models: Mapping[str, Any], image: Any, args: argparse.Namespace
-) -> list[Measurement]:
-    """Measure the steps of all runtimes in turns, because other load affects all of them."""
-    of_runtimes = {runtime: _steps(model, image) for runtime, model in models.items()}
-    whats = list(dict.fromkeys(what for steps in of_runtimes.values() for what in steps))
-    timed = time_in_turns(
-        {
-            (what, runtime): steps[what]
-            for what in whats
-            for runtime, steps in of_runtimes.items()
-            if what in steps
-        },
-        args.rounds,
-    )
-    return [
-        Measurement(what, runtime, statistics.median(seconds), turns=seconds)
-        for (what, runtime), seconds in timed.items()
-    ]
 
 
 def time_in_turns(

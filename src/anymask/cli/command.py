@@ -129,7 +129,21 @@ class CommandParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raise InputError with a rewritten message of argparse and a hint to the help."""
         if message.startswith("unrecognized"):
-            self._check_truths(message.split(": ", 1)[1].split(" "))
+            # Raise InputError if a remaining argument was meant as the value of a yes-or-no
+            # option.
+            for option, word in zip(self._typed, self._typed[1:], strict=False):
+                action = _all_options(self).get(option)
+                if (
+                    word not in message.split(": ", 1)[1].split(" ")
+                    or action is None
+                    or action.const is not True
+                ):
+                    continue
+                try:
+                    if callable(action.type):
+                        action.type(word)
+                except argparse.ArgumentTypeError as error:
+                    raise InputError(f"{option}: {error}") from error
         rewritten = message
         for pattern, text in _MESSAGES:
             if found := re.fullmatch(pattern, message, re.DOTALL):
@@ -162,18 +176,6 @@ class CommandParser(argparse.ArgumentParser):
             return option if value in ("", "True") else f"{option} {value}"
 
         return _CALLS.sub(written, message)
-
-    def _check_truths(self, left: Sequence[str]) -> None:
-        """Raise InputError if a remaining argument was meant as the value of a yes-or-no option."""
-        for option, word in zip(self._typed, self._typed[1:], strict=False):
-            action = _all_options(self).get(option)
-            if word not in left or action is None or action.const is not True:
-                continue
-            try:
-                if callable(action.type):
-                    action.type(word)
-            except argparse.ArgumentTypeError as error:
-                raise InputError(f"{option}: {error}") from error
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is None or value in action.choices:

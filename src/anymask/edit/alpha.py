@@ -134,7 +134,10 @@ def surroundings(mask: BoolArray) -> tuple[int, int, int, int, float]:
 
 def _solved(photo: UintImage, mask: BoolArray) -> FloatArray:
     """Alpha in a narrow band, and in a wide band where the edge is out of focus."""
-    distance = _distance(mask)
+    # Distance of each pixel's centre to the mask's outline.
+    inside = mask.astype(np.uint8)
+    both = [cv2.distanceTransform(side, cv2.DIST_L2, 5) for side in (inside, 1 - inside)]
+    distance = np.asarray(np.where(mask, *both) - 0.5, np.float32)
     hard = mask.astype(np.float32)
     # Centres of parts that are small enough to be covered by a band: alpha stays 1 there
     count, found = cv2.connectedComponents(mask.astype(np.uint8))
@@ -242,13 +245,6 @@ def _apart(photo: UintImage, mask: BoolArray, distance: FloatArray, reach: int) 
     )
     spread = np.sqrt(np.maximum(sum(variances), 0).sum(axis=2)) + 4
     return np.asarray(np.linalg.norm(inside - outside, axis=2) / spread, np.float32)
-
-
-def _distance(mask: BoolArray) -> FloatArray:
-    """Distance of each pixel's centre to the mask's outline."""
-    inside = mask.astype(np.uint8)
-    both = [cv2.distanceTransform(side, cv2.DIST_L2, 5) for side in (inside, 1 - inside)]
-    return np.asarray(np.where(mask, *both) - 0.5, np.float32)
 
 
 def _as_blur(

@@ -21,7 +21,6 @@ from anymask.base import (
     Setting,
     UintImage,
     check_keywords,
-    check_settings,
     describe_settings,
     whole_file,
 )
@@ -124,7 +123,6 @@ class CutoutSettings:
     margin: Annotated[int, Setting("margin around the box of the object", unit="pixels")] = 0
 
     def __post_init__(self) -> None:
-        check_settings(self)
         if self.margin and not self.crop:
             raise InputError("margin= requires crop=. Set crop, or omit margin.")
 

@@ -68,7 +68,6 @@ class AuditOptions(ReadSettings):
     ] = None
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         refuse_text("a list", accept=self.accept)
         if (self.to or self.accept) and self.proposals is None:
             raise InputError(

@@ -22,7 +22,6 @@ from anymask.base import (
     Setting,
     UintImage,
     brief,
-    check_settings,
     describe_settings,
 )
 from anymask.evaluation.protocols import NotMeasured, Segmenter, TruthMask
@@ -79,9 +78,6 @@ class EvalSettings:
             most=6, form="N",
         ),
     ] = 0  # fmt: skip
-
-    def __post_init__(self) -> None:
-        check_settings(self)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -166,7 +166,12 @@ _OPEN: dict[tuple[Path, str, str], Detector] = {}  # most recent detector
 def _open_folder(folder: Path, facts: DetectorFacts | None, device: str) -> Detector:
     """Load the detector in a folder, selected by its files."""
     name = facts.name if facts else folder.name
-    kind, weights = _kind_of(folder), _weights_of(folder)
+    # Model type in config.json, or that of an official checkpoint; "" if unknown
+    path = folder / "config.json"
+    config = parse_json(path.read_bytes(), path) if path.is_file() else {}
+    kind = str(config.get("model_type", "")) if isinstance(config, dict) else ""
+    kind = kind or ("sam3" if official_file(folder, SAM3_FILES) is not None else "")
+    weights = _weights_of(folder)
     if weights.suffix != ".onnx":
         _need_transformers()
     digest = _checked_hash(weights, facts)
@@ -196,14 +201,6 @@ def _open_folder(folder: Path, facts: DetectorFacts | None, device: str) -> Dete
     _OPEN.clear()
     _OPEN[key] = opened
     return opened
-
-
-def _kind_of(folder: Path) -> str:
-    """Model type in config.json, or that of an official checkpoint; "" if unknown."""
-    path = folder / "config.json"
-    config = parse_json(path.read_bytes(), path) if path.is_file() else {}
-    kind = str(config.get("model_type", "")) if isinstance(config, dict) else ""
-    return kind or ("sam3" if official_file(folder, SAM3_FILES) is not None else "")
 
 
 def _weights_of(folder: Path) -> Path:
@@ -237,15 +234,14 @@ def _checked_hash(weights: Path, facts: DetectorFacts | None) -> str:
     path = facts.folder / RECORD
     recorded = parse_json(path.read_bytes(), path) if path.is_file() else {}
     known = recorded.get("sha256") if isinstance(recorded, dict) else None
-    published = facts.sha256 if _is_published(weights, facts) else None
+    published = (
+        facts.sha256
+        if weights.name == (Path(facts.files[0]).name if facts.files else WEIGHTS[0])
+        else None
+    )
     if digest != (published or known or digest):
         what = "the published file" if published else "the file that was loaded first"
         raise WeightsError(f"{weights} differs from {what}. Run: anymask models get {facts.name}")
     if known is None:
         write_json(path, {"name": facts.name, "file": weights.name, "sha256": digest}, indent=1)
     return digest
-
-
-def _is_published(weights: Path, facts: DetectorFacts) -> bool:
-    """Whether the published hash is of this file, and not of a graph in another precision."""
-    return weights.name == (Path(facts.files[0]).name if facts.files else WEIGHTS[0])

@@ -158,17 +158,13 @@ def find_by_name(
         return []
     named, alone = seen.chances(names)
     scores = word_scores(named, alone, seen.objectness())
-    passed = scores >= least_scores(scores, phrases)
-    found = one_winner(name_records(seen.records, scores, passed, phrases))
-    return with_edges(model, photo, found)
-
-
-def least_scores(scores: Floats, phrases: Sequence[Phrase]) -> list[float]:
-    """Threshold of each phrase: the given one, else relative to its best score of (n, P)."""
-    return [
+    # Threshold of each phrase: the given one, else relative to its best score of (n, P).
+    passed = scores >= [
         max(THRESHOLD, RIVAL * float(best)) if phrase.threshold is None else phrase.threshold
         for phrase, best in zip(phrases, scores.max(0), strict=True)
     ]
+    found = one_winner(name_records(seen.records, scores, passed, phrases))
+    return with_edges(model, photo, found)
 
 
 def name_records(
@@ -316,16 +312,15 @@ def _suggested(table: NameTable, phrase: str) -> str:
     if not names:
         kinds = _kinds()
         names = [name for word in words for name in kinds.get(word, ()) if table.knows(name)]
-        ends = {place for name, place in table.also.items() if _last_word(name) in words}
+        ends = {
+            place
+            for name, place in table.also.items()
+            if name.partition(" (")[0].split()[-1] in words
+        }
         names += [table.words[n] for n in sorted(ends, key=lambda n: (not table.learned[n], n))]
     if not names:
         names = [name for name in table.words if name.split()[0] in words]
     return f" (known: {', '.join([*dict.fromkeys(names)][:SUGGESTED])})" if names else ""
-
-
-def _last_word(name: str) -> str:
-    """Last word of a name, without an explanation in brackets."""
-    return name.partition(" (")[0].split()[-1]
 
 
 @cache

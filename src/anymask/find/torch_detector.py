@@ -139,17 +139,12 @@ class TorchDetector:
                 logits = as_numpy(answer.logits[0])
                 boxes = scale_boxes(as_numpy(answer.pred_boxes[0]), self._seen_hw(photo))
                 return ScoredBoxes(boxes, sigmoid(logits))
-            return self._detect_grounding(photo, pixels, phrases)
-
-    def _detect_grounding(
-        self, photo: UintImage, pixels: Any, phrases: Sequence[str]
-    ) -> ScoredBoxes:
-        most = int(self._model.config.max_text_len)
-        seen = [
-            self._ask(photo, pixels, caption)
-            for caption in write_captions(self._tokenizer, phrases, most)
-        ]
-        return join_captions(seen)
+            most = int(self._model.config.max_text_len)
+            seen = [
+                self._ask(photo, pixels, caption)
+                for caption in write_captions(self._tokenizer, phrases, most)
+            ]
+            return join_captions(seen)
 
     def _ask(self, photo: UintImage, pixels: Any, caption: Caption) -> ScoredBoxes:
         text = {

@@ -216,7 +216,9 @@ def find_phrases(
         named = name_boxes(boxes, phrases, detector.threshold)
         inside = clip_boxes(named, photo.shape[:2])
         if isinstance(boxes, SegmentedBoxes):
-            found = own_masks(boxes, inside)
+            # Masks of a detector that segments; empty ones are removed.
+            masks = [(one, boxes.mask(one.row)) for one in inside]
+            found = [name_mask(Mask(rle), one) for one, rle in masks if rle_area(rle)]
         else:
             found = mask_boxes(model, photo, inside)
     return best_of_each(one_per_object(found, settings.iou), settings.top_k)
@@ -295,12 +297,6 @@ def mask_boxes(model: Model, photo: UintImage, named: Sequence[NamedBox]) -> lis
             if rle_area(record.rle):
                 found.append(name_mask(replace(record, picture=None), one))
     return found
-
-
-def own_masks(seen: SegmentedBoxes, named: Sequence[NamedBox]) -> list[Mask]:
-    """Masks of a detector that segments; empty ones are removed."""
-    masks = [(one, seen.mask(one.row)) for one in named]
-    return [name_mask(Mask(rle), one) for one, rle in masks if rle_area(rle)]
 
 
 def name_mask(mask: Mask, one: NamedBox) -> Mask:

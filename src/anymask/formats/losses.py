@@ -28,7 +28,6 @@ from anymask.base import (
     MissingExtra,
     Setting,
     brief,
-    check_settings,
     describe_settings,
     repr_html,
 )
@@ -120,9 +119,6 @@ class ReadSettings:
     on_bad: Annotated[OnBad, ON_BAD] = "skip"
     crowd: Annotated[Crowd, CROWD] = "auto"
     mask_values: Annotated[MaskValues, MASK_VALUES] = "auto"
-
-    def __post_init__(self) -> None:
-        check_settings(self)
 
 
 class ReadKeywords(TypedDict, total=False):

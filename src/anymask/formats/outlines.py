@@ -16,7 +16,7 @@ from typing import Annotated, Literal
 
 import numpy as np
 
-from anymask.base import DataError, Floats, InputError, Setting, check_settings, describe_settings
+from anymask.base import DataError, Floats, InputError, Setting, describe_settings
 from anymask.formats.annotations import AnnotatedImage, LossReport
 from anymask.formats.documents import read_text
 from anymask.formats.fields import checked_corners, checked_hw
@@ -206,9 +206,6 @@ class Policy:
             "for Label Studio: write masks as predictions (for review) or as annotations (final)"
         ),
     ] = "predictions"
-
-    def __post_init__(self) -> None:
-        check_settings(self)
 
 
 def outline(

@@ -161,7 +161,21 @@ def run_job(
         AnymaskError: An error affects all images, such as a missing model or a full disk.
     """
     if job.one:
-        return _run_photo(job, task, on_step)
+        # Process one image in this process and raise its error.
+        if job.workers or job.output_shards or job.shard != (1, 1):
+            raise InputError(
+                "--workers, --shard and --output-shards apply to folders, but "
+                f"{str(job.source)!r} is not a folder. Remove them, or pass the folder."
+            )
+        item = job.item()
+        work = task.open()
+        summary = Summary(1, about=work.about)
+        began = time.monotonic()
+        made = work(item, on_step)
+        state: Literal["done", "there"] = "there" if made is None else "done"
+        result = PhotoResult(state=state, made=made or 0, seconds=time.monotonic() - began)
+        summary.add(item.photo, result)
+        return summary
     with open_log(job.log) as log:
         unreadable: list[OSError] = []
         items = job.items(unreadable.append)
@@ -189,24 +203,6 @@ def run_job(
                 else:
                     add(event.item.photo, event.result)
     return replace(summary, failure=None, photo=None)
-
-
-def _run_photo(job: FolderJob, task: PhotoTask, on_step: OnProgress | None) -> Summary:
-    """Process one image in this process and raise its error."""
-    if job.workers or job.output_shards or job.shard != (1, 1):
-        raise InputError(
-            "--workers, --shard and --output-shards apply to folders, but "
-            f"{str(job.source)!r} is not a folder. Remove them, or pass the folder."
-        )
-    item = job.item()
-    work = task.open()
-    summary = Summary(1, about=work.about)
-    began = time.monotonic()
-    made = work(item, on_step)
-    state: Literal["done", "there"] = "there" if made is None else "done"
-    result = PhotoResult(state=state, made=made or 0, seconds=time.monotonic() - began)
-    summary.add(item.photo, result)
-    return summary
 
 
 @contextlib.contextmanager

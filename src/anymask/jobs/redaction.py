@@ -60,7 +60,19 @@ class RedactLabels:
         folder = source if isinstance(source, Path) and source.is_dir() else None
         path = labels.source if isinstance(labels, Dataset) else Path(labels)
         if folder is None and path.suffix.lower() in TRANSPARENT | OPAQUE:
-            return cls(path.name, _one_mask(source, path, mask_values))
+            from anymask.images import load_mask
+
+            if not isinstance(source, Path):
+                raise InputError(
+                    f"{path} is the mask of one image. Pass one image, or a folder of masks."
+                )
+            mask = load_mask(path, "binary" if mask_values == "auto" else mask_values) > 0
+            masks = [Mask(mask_to_rle(mask))] if mask.any() else []
+            hw = (mask.shape[0], mask.shape[1])
+            return cls(
+                path.name,
+                {source.name: AnnotatedImage(file_name=source.name, hw=hw, masks=Masks(masks))},
+            )
         if folder is not None and is_track_file(path):
             return cls(path.name, _of_frames(folder, path, names))
         stream = labels if isinstance(labels, Dataset) else _read(path, folder, mask_values)
@@ -107,18 +119,6 @@ def _of_frames(folder: Path, tracks: Path, names: Sequence[str]) -> dict[str, An
         )
         for path, masks in masks_of_frames(folder, tracks).items()
     }
-
-
-def _one_mask(source: Source, path: Path, mask_values: MaskValues) -> dict[str, AnnotatedImage]:
-    """Labels of one image from a mask image."""
-    from anymask.images import load_mask
-
-    if not isinstance(source, Path):
-        raise InputError(f"{path} is the mask of one image. Pass one image, or a folder of masks.")
-    mask = load_mask(path, "binary" if mask_values == "auto" else mask_values) > 0
-    masks = [Mask(mask_to_rle(mask))] if mask.any() else []
-    hw = (mask.shape[0], mask.shape[1])
-    return {source.name: AnnotatedImage(file_name=source.name, hw=hw, masks=Masks(masks))}
 
 
 def only_named(

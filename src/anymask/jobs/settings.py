@@ -82,9 +82,6 @@ class ModelChoice:
     precision: Annotated[str, Setting("fp32, bf16 or fp16")] = "fp32"
     runtime: Annotated[str, Setting("auto, onnx or torch")] = "auto"
 
-    def __post_init__(self) -> None:
-        check_settings(self)
-
     def load(self) -> Model:
         """Load the model, to see each image once: it keeps none. Raises as `anymask.load`."""
         import anymask
@@ -239,7 +236,6 @@ class PictureChoice:
     ] = None
 
     def __post_init__(self) -> None:
-        check_settings(self)
         self.view  # noqa: B018  # validates the combination of settings
 
     @property
@@ -328,9 +324,6 @@ class LookChoice:
         ),
     ] = "auto"
 
-    def __post_init__(self) -> None:
-        check_settings(self)
-
 
 def parse_names(text: str) -> Names:
     """Parse "all", comma-separated names, or a file of `anymask names`. Raises InputError."""
@@ -369,9 +362,6 @@ class NamesChoice:
             default="none",
         ),
     ] = None
-
-    def __post_init__(self) -> None:
-        check_settings(self)
 
     @property
     def chosen(self) -> Sequence[str] | Path | None:
@@ -455,9 +445,6 @@ class MapChoice:
     min_area: Annotated[
         float, Setting("minimum area of an object on the ground", least=0, unit="m2")
     ] = 0.0
-
-    def __post_init__(self) -> None:
-        check_settings(self)
 
 
 Engine = Literal["processes", "ray"]

@@ -131,7 +131,12 @@ def segment_tiles(
             left_out = _join(scene, processor, work, windows, tell)
             settle_things(work, processor.nested, processor.by_label)
         else:
-            _take_each(work, windows)
+            # Convert each fragment to an object.
+            for window in windows:
+                work.add_things(_thing_of(one, f"{one.id}") for one in work.fragments(window))
+            with work.base:
+                for thing in work.best_first():
+                    work.mark_kept(thing)
         things, coverage = _finish(scene, work, tolerance, right_angles, min_area)
         without = prompts_without(scene, processor.prompts, work)
         for path in paths:
@@ -175,15 +180,6 @@ def _join(
     whole = list(work.asked_again())
     work.add_things(_thing_of(one, f"again {one.id}") for one in whole)
     return len(cut) - len(whole)
-
-
-def _take_each(work: TileStore, windows: Sequence[Window]) -> None:
-    """Convert each fragment to an object."""
-    for window in windows:
-        work.add_things(_thing_of(one, f"{one.id}") for one in work.fragments(window))
-    with work.base:
-        for thing in work.best_first():
-            work.mark_kept(thing)
 
 
 def _thing_of(one: Fragment, window: str) -> MapObject:

@@ -246,7 +246,13 @@ def open_worksheet(output: Path, about: dict[str, Any]) -> Iterator[TileStore]:
             base.execute("SELECT text FROM about").fetchone() if "object_number" in tables else None
         )
         if known != (text,):
-            _start(base, text)
+            # Create empty tables in one transaction.
+            kinds = "SELECT name FROM sqlite_master WHERE type = 'table' AND name IN "
+            own = "('about', 'looked', 'fragment', 'object', 'place')"
+            drops = [f"DROP TABLE {name};" for (name,) in base.execute(kinds + own).fetchall()]
+            base.executescript(f"BEGIN EXCLUSIVE; {''.join(drops)} {_TABLES} COMMIT;")
+            with base:
+                base.execute("INSERT INTO about VALUES (?)", [text])
         base.execute("BEGIN EXCLUSIVE")
         base.commit()
         yield TileStore(base)
@@ -259,16 +265,6 @@ def open_worksheet(output: Path, about: dict[str, Any]) -> Iterator[TileStore]:
     finally:
         base.close()
     path.unlink()
-
-
-def _start(base: sqlite3.Connection, about: str) -> None:
-    """Create empty tables in one transaction."""
-    kinds = "SELECT name FROM sqlite_master WHERE type = 'table' AND name IN "
-    own = "('about', 'looked', 'fragment', 'object', 'place')"
-    drops = [f"DROP TABLE {name};" for (name,) in base.execute(kinds + own).fetchall()]
-    base.executescript(f"BEGIN EXCLUSIVE; {''.join(drops)} {_TABLES} COMMIT;")
-    with base:
-        base.execute("INSERT INTO about VALUES (?)", [about])
 
 
 def key_of(window: Window) -> str:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from anymask.models.layers import DropPath, Mlp
-from anymask.models.vit import map_to_windows, neck, windows_to_map
+from anymask.models.vit import PatchEmbed, map_to_windows, neck, windows_to_map
 
 EPSILON = 1e-6
 
@@ -53,17 +53,6 @@ EFFICIENT_TAM_TI = EfficientVitConfig(
 )
 EFFICIENT_TAM_S = replace(EFFICIENT_TAM_TI, width=384, heads=6)
 TINY = EfficientVitConfig(width=12, heads=3, depth=2, patch=4, pretrained=3, out_channels=8)
-
-
-class EfficientVitPatchEmbed(nn.Module):
-    """(B, 3, H, W) -> (B, C, h, w): one token per patch."""
-
-    def __init__(self, channels: int, patch: int) -> None:
-        super().__init__()
-        self.proj = nn.Conv2d(3, channels, patch, patch)
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.proj(images)
 
 
 class EfficientVitAttention(nn.Module):
@@ -118,7 +107,7 @@ class EfficientVit(nn.Module):
         self.config = config
         positions = config.pretrained**2 + 1  # the first one is for the removed class token
         self.pos_embed = nn.Parameter(torch.zeros(1, positions, config.width))
-        self.patch_embed = EfficientVitPatchEmbed(config.width, config.patch)
+        self.patch_embed = PatchEmbed(config.width, config.patch, config.patch)
         self.blocks = nn.ModuleList(
             EfficientVitBlock(config, config.window if index in config.windowed else 0)
             for index in range(config.depth)
@@ -136,9 +125,8 @@ class EfficientVit(nn.Module):
             The embedding: ((B, out_channels, H / patch, W / patch),).
         """
         x = self.patch_embed(images)
-        height, width = x.shape[-2:]
-        x = x + grid_positions(self.pos_embed, (height, width))
-        x = x.permute(0, 2, 3, 1)
+        places = grid_positions(self.pos_embed, (x.shape[1], x.shape[2]))
+        x = x + places.permute(0, 2, 3, 1)
         for block in self.blocks:
             x = block(x)
         x = x.permute(0, 3, 1, 2)

@@ -10,6 +10,7 @@ Letters: B images, S input side, C channels, h w the coarsest returned map.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from anymask.models.fast import convolved
-from anymask.models.layers import LayerNorm2d
+from anymask.models.vit import neck
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,18 +44,10 @@ class Lateral(nn.Module):
         return convolved(x, self.conv)
 
 
-class Plain(nn.Module):
+def plain(inputs: int, dim: int) -> nn.Sequential:
     """Convolutions of a plain trunk's single map to the neck's width."""
-
-    def __init__(self, inputs: int, dim: int) -> None:
-        super().__init__()
-        self.conv_1x1 = nn.Conv2d(inputs, dim, 1, bias=False)
-        self.norm_0 = LayerNorm2d(dim)
-        self.conv_3x3 = nn.Conv2d(dim, dim, 3, padding=1, bias=False)
-        self.norm_1 = LayerNorm2d(dim)
-
-    def forward(self, x: Tensor) -> Tensor:  # (B, C, h, w) -> (B, dim, h, w)
-        return self.norm_1(self.conv_3x3(self.norm_0(self.conv_1x1(x))))
+    names = ("conv_1x1", "norm_0", "conv_3x3", "norm_1")
+    return nn.Sequential(OrderedDict(zip(names, neck(inputs, dim), strict=True)))
 
 
 class Neck(nn.Module):
@@ -63,7 +56,7 @@ class Neck(nn.Module):
     def __init__(self, config: NeckConfig) -> None:
         super().__init__()
         self.config = config
-        layer = Plain if len(config.widths) == 1 else Lateral
+        layer = plain if len(config.widths) == 1 else Lateral
         # The checkpoints count from the coarsest map.
         self.convs = nn.ModuleList(layer(width, config.dim) for width in reversed(config.widths))
 

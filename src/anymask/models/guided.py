@@ -21,7 +21,7 @@ from typing import TypeVar, cast
 import torch
 from torch import Tensor, nn
 
-from anymask.models.two_way import DownscaledAttention, TwoWayLayer, TwoWayTransformer
+from anymask.models.two_way import TwoWayTransformer
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -66,31 +66,12 @@ class GuidedTransformer(nn.Module):
         token_at = tokens
         for number, layer in enumerate(self.plain.layers):
             tokens = tokens + target if number else tokens
-            tokens, image = self._look(cast(TwoWayLayer, layer), tokens, image, token_at, image_at)
+            tokens, image = layer(tokens, image, token_at, image_at, self._attend)
         read = self.plain.final_attn_token_to_image(
             tokens + token_at + target, image + image_at, image, tokens.shape[0]
         )
         return self.plain.norm_final_attn(tokens + read), image
 
-    def _look(
-        self, layer: TwoWayLayer, tokens: Tensor, image: Tensor, token_at: Tensor, image_at: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        N = tokens.shape[0]
-        tokens = layer.norm1(layer.attend_to_each_other(tokens, token_at))
-        placed = image + image_at
-        read = self._read(layer.cross_attn_token_to_image, tokens + token_at, placed, image, N)
-        tokens = layer.norm2(tokens + read)
-        tokens = layer.norm3(tokens + layer.mlp(tokens))
-        image = image + layer.cross_attn_image_to_token(placed, tokens + token_at, tokens, N)
-        return tokens, layer.norm4(image)
-
-    def _read(
-        self, attention: DownscaledAttention, q: Tensor, k: Tensor, v: Tensor, N: int
-    ) -> Tensor:
-        q, k, v = (
-            projected.unflatten(-1, (attention.heads, -1)).transpose(1, 2).expand(N, -1, -1, -1)
-            for projected in (attention.q_proj(q), attention.k_proj(k), attention.v_proj(v))
-        )
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         seen = (q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5).softmax(-1)
-        mixed = torch.softmax(seen + self.guidance.attention, -1) @ v
-        return attention.out_proj(mixed.transpose(1, 2).flatten(2))
+        return torch.softmax(seen + self.guidance.attention, -1) @ v

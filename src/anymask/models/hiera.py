@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from anymask.models.fast import activated, attend, projected_parts
 from anymask.models.layers import DropPath, Mlp
-from anymask.models.vit import map_to_windows, windows_to_map
+from anymask.models.vit import PatchEmbed, map_to_windows, windows_to_map
 
 EPSILON = 1e-6
 POOL = 2  # factor by which the side of a map shrinks at the start of a stage
@@ -121,17 +121,6 @@ class HieraBlock(nn.Module):
         return x + self.drop_path(self.mlp(self.norm2(x)))
 
 
-class HieraPatchEmbed(nn.Module):
-    """Overlapping 7 x 7 patches at stride 4."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.proj = nn.Conv2d(3, width, 7, 4, 3)
-
-    def forward(self, images: Tensor) -> Tensor:  # (B, 3, S, S) -> (B, h, w, C)
-        return self.proj(images).permute(0, 2, 3, 1)
-
-
 class Hiera(nn.Module):
     """The trunk: an image to four maps."""
 
@@ -139,7 +128,7 @@ class Hiera(nn.Module):
         super().__init__()
         self.config = config
         width, window = config.width, config.windows[0]
-        self.patch_embed = HieraPatchEmbed(width)
+        self.patch_embed = PatchEmbed(width, 7, 4, 3)
         self.pos_embed = nn.Parameter(torch.zeros(1, width, config.grid, config.grid))
         self.pos_embed_window = nn.Parameter(torch.zeros(1, width, window, window))
         self.blocks = nn.ModuleList(_blocks(config))

@@ -86,7 +86,12 @@ class MaskDecoder(nn.Module):
             self.hf_mlp = Mlp((dim, dim, dim, narrow), SAM_HEAD, "relu")
             self.compress_vit_feat = _widening(config.early_dim, dim, narrow)
             self.embedding_encoder = _widening(dim, dim // 4, narrow)
-            self.embedding_maskfeature = _sharpening(narrow)
+            self.embedding_maskfeature = nn.Sequential(
+                nn.Conv2d(narrow, 2 * narrow, 3, padding=1),
+                LayerNorm2d(2 * narrow),
+                nn.GELU(),
+                nn.Conv2d(2 * narrow, narrow, 3, padding=1),
+            )
         if config.fine:
             self.conv_s0 = nn.Conv2d(dim, narrow, 1)
             self.conv_s1 = nn.Conv2d(dim, dim // 4, 1)
@@ -192,14 +197,4 @@ def _widening(c_in: int, hidden: int, c_out: int) -> nn.Sequential:
         LayerNorm2d(hidden),
         nn.GELU(),
         nn.ConvTranspose2d(hidden, c_out, 2, 2),
-    )
-
-
-def _sharpening(dim: int) -> nn.Sequential:
-    """Two 3 x 3 convolutions at mask resolution."""
-    return nn.Sequential(
-        nn.Conv2d(dim, 2 * dim, 3, padding=1),
-        LayerNorm2d(2 * dim),
-        nn.GELU(),
-        nn.Conv2d(2 * dim, dim, 3, padding=1),
     )

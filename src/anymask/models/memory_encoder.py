@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from anymask.models.layers import LayerNorm2d
+from anymask.models.layers import LayerNorm2d, add_submodule
 
 EPSILON = 1e-6
+MASK, FUSER = "mask_downsampler.encoder", "fuser.layers"  # names in the checkpoints
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,21 +28,6 @@ class MemoryEncoderConfig:
     out_dim: int = 64  # Channels of a memory
     steps: int = 4  # Number of times that the mask is downscaled by 2 to the features' size
     depth: int = 2  # Blocks that fuse the mask with the frame
-
-
-class MaskDownsampler(nn.Module):
-    """Downscales a mask to the features' size; each step multiplies the channels by four."""
-
-    def __init__(self, dim: int, steps: int) -> None:
-        super().__init__()
-        layers: list[nn.Module] = []
-        for step in range(steps):
-            inputs, outputs = 4**step, 4 ** (step + 1)
-            layers += [nn.Conv2d(inputs, outputs, 3, 2, 1), LayerNorm2d(outputs), nn.GELU()]
-        self.encoder = nn.Sequential(*layers, nn.Conv2d(4**steps, dim, 1))
-
-    def forward(self, masks: Tensor) -> Tensor:  # (N, 1, S, S) -> (N, C, h, w)
-        return self.encoder(masks)
 
 
 class FuserBlock(nn.Module):
@@ -61,30 +47,23 @@ class FuserBlock(nn.Module):
         return x + y.permute(0, 3, 1, 2)
 
 
-class Fuser(nn.Module):
-    """A sequence of fuser blocks."""
-
-    def __init__(self, dim: int, depth: int) -> None:
-        super().__init__()
-        self.layers = nn.ModuleList(FuserBlock(dim) for _ in range(depth))
-
-    def forward(self, x: Tensor) -> Tensor:  # (N, C, h, w) -> the same
-        for layer in self.layers:
-            x = layer(x)
-        return x
-
-
 class MemoryEncoder(nn.Module):
     """Encodes the memory of a frame for each object."""
 
     def __init__(self, config: MemoryEncoderConfig) -> None:
         super().__init__()
-        self.mask_downsampler = MaskDownsampler(config.dim, config.steps)
+        layers: list[nn.Module] = []  # each step of the mask multiplies its channels by four
+        for step in range(config.steps):
+            inputs, outputs = 4**step, 4 ** (step + 1)
+            layers += [nn.Conv2d(inputs, outputs, 3, 2, 1), LayerNorm2d(outputs), nn.GELU()]
+        layers.append(nn.Conv2d(4**config.steps, config.dim, 1))
+        add_submodule(self, MASK, nn.Sequential(*layers))
         self.pix_feat_proj = nn.Conv2d(config.dim, config.dim, 1)
-        self.fuser = Fuser(config.dim, config.depth)
+        blocks = (FuserBlock(config.dim) for _ in range(config.depth))
+        add_submodule(self, FUSER, nn.Sequential(*blocks))
         self.out_proj = nn.Conv2d(config.dim, config.out_dim, 1)
 
     def forward(self, image: Tensor, masks: Tensor) -> Tensor:
         """Features (1 or N, C, h, w), scaled masks (N, 1, S, S) -> (N, Cm, h, w)."""
-        fused = self.fuser(self.pix_feat_proj(image) + self.mask_downsampler(masks))
-        return self.out_proj(fused)
+        seen = self.pix_feat_proj(image) + self.get_submodule(MASK)(masks)
+        return self.out_proj(self.get_submodule(FUSER)(seen))

@@ -591,7 +591,11 @@ class Nano(nn.Module):
             return tuple(self.encoder(images))
         h, w = images.shape[-2:]
         side = torch.sym_max(h, w)
-        padding = self.precomputed_padding() if self.precomputed else self.padding_of(images)
+        padding = (
+            tuple(self.get_buffer(f"padding{n}") for n in range(len(STRIDES)))
+            if self.precomputed
+            else self.padding_of(images)
+        )
         maps = []
         for fmap, filling, stride in zip(self.encoder(images), padding, STRIDES, strict=True):
             room = (0, (side - w) // stride, 0, (side - h) // stride)
@@ -608,10 +612,6 @@ class Nano(nn.Module):
         for n, filling in enumerate(self.padding_of(next(self.parameters()))):
             self.register_buffer(f"padding{n}", filling, persistent=False)
         self.precomputed = True
-
-    def precomputed_padding(self) -> tuple[Tensor, ...]:
-        """What `precompute` stored."""
-        return tuple(self.get_buffer(f"padding{n}") for n in range(len(STRIDES)))
 
     def decode(
         self,

@@ -60,7 +60,16 @@ class PromptEncoder(nn.Module):
         for _, name in config.label_names:
             add_submodule(self, name, nn.Embedding(1, config.dim))
         if config.mask_channels:
-            self.mask_downscaling = _mask_branch(config.mask_channels, config.dim)
+            hidden = config.mask_channels
+            self.mask_downscaling = nn.Sequential(
+                nn.Conv2d(1, hidden // 4, 2, 2),
+                LayerNorm2d(hidden // 4),
+                nn.GELU(),
+                nn.Conv2d(hidden // 4, hidden, 2, 2),
+                LayerNorm2d(hidden),
+                nn.GELU(),
+                nn.Conv2d(hidden, config.dim, 1),
+            )
             self.no_mask_embed = nn.Embedding(1, config.dim)
 
     def embed_points(self, coords: Tensor, labels: Tensor) -> Tensor:
@@ -103,15 +112,3 @@ class PromptEncoder(nn.Module):
     def grid(self, h: int, w: int) -> Tensor:
         """Position of every cell of the image features, (1, L, C)."""
         return self.pe_layer.grid(h, w).to(self.pe_layer.positional_encoding_gaussian_matrix.dtype)
-
-
-def _mask_branch(hidden: int, dim: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(1, hidden // 4, 2, 2),
-        LayerNorm2d(hidden // 4),
-        nn.GELU(),
-        nn.Conv2d(hidden // 4, hidden, 2, 2),
-        LayerNorm2d(hidden),
-        nn.GELU(),
-        nn.Conv2d(hidden, dim, 1),
-    )

@@ -21,7 +21,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from anymask.models.fast import ConvBn, convolved
+from anymask.models.layers import add_submodule
 from anymask.models.vit import neck
+
+COARSE = "fuse_stage3.op_list.0"  # projection of the coarsest map in the checkpoint
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,28 +113,6 @@ class RepViTBlock(nn.Module):
         return self.channel_mixer(self.token_mixer(x))
 
 
-class Upsample(nn.Module):
-    """Upsampling by 2."""
-
-    def __init__(self, mode: Literal["bicubic", "bilinear"]) -> None:
-        super().__init__()
-        self.mode = mode
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.interpolate(x, scale_factor=2.0, mode=self.mode, align_corners=False)
-
-
-class FuseStage(nn.Module):
-    """Projects and upsamples the coarsest map for the sum."""
-
-    def __init__(self, inputs: int, outputs: int, mode: Literal["bicubic", "bilinear"]) -> None:
-        super().__init__()
-        self.op_list = nn.Sequential(nn.Conv2d(inputs, outputs, 1, bias=False), Upsample(mode))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.op_list(x)
-
-
 class RepViT(nn.Module):
     """The image encoder."""
 
@@ -141,7 +122,7 @@ class RepViT(nn.Module):
         self.features = nn.ModuleList([_stem(config.widths[0]), *_blocks(config)])
         out = config.out_channels
         self.fuse_stage2 = nn.Conv2d(config.widths[2], out, 1, bias=False)
-        self.fuse_stage3 = FuseStage(config.widths[3], out, config.upsample)
+        add_submodule(self, COARSE, nn.Conv2d(config.widths[3], out, 1, bias=False))
         self.neck = neck(out, out)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
@@ -160,7 +141,9 @@ class RepViT(nn.Module):
         fine = self.fuse_stage2(x)
         for layer in self.features[into_last:]:
             x = layer(x)
-        return (self.neck(fine + self.fuse_stage3(x)),)
+        coarse, mode = self.get_submodule(COARSE)(x), self.config.upsample
+        coarse = F.interpolate(coarse, scale_factor=2.0, mode=mode, align_corners=False)
+        return (self.neck(fine + coarse),)
 
 
 def _stem(channels: int) -> nn.Sequential:
@@ -179,7 +162,10 @@ def _blocks(config: RepViTConfig) -> list[RepViTBlock]:
             blocks.append(_entry(config.widths[stage - 1], width))
         for index in range(depth):
             squeezed = index % 2 == 0 and index < depth - 1  # holds for M1, M2 and M3
-            blocks.append(_keeper(width, config.squeeze if squeezed else 0))
+            mixer = nn.Sequential(RepDepthwise(width))
+            if squeezed:
+                mixer.append(SqueezeExcite(width, squeezed_width(width, config.squeeze)))
+            blocks.append(RepViTBlock(mixer, width))
     return blocks
 
 
@@ -191,11 +177,3 @@ def _entry(inputs: int, outputs: int) -> RepViTBlock:
         ConvBn(inputs, outputs),
     )
     return RepViTBlock(mixer, outputs)
-
-
-def _keeper(channels: int, squeeze: int) -> RepViTBlock:
-    """A block that keeps the shape; `squeeze` 0 omits squeeze-and-excitation."""
-    mixer = nn.Sequential(RepDepthwise(channels))
-    if squeeze:
-        mixer.append(SqueezeExcite(channels, squeezed_width(channels, squeeze)))
-    return RepViTBlock(mixer, channels)

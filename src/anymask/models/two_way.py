@@ -11,6 +11,7 @@ Letters: N prompts, T tokens, L places of the image, C channels, D head width.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -39,6 +40,11 @@ class TwoWayConfig:
     self_attention: Literal["sam", "plain"] = "sam"
 
 
+# Attention of queries (N, H, T, D) to keys and values (N, H, L, D) -> (N, H, T, D)
+Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
+SOFTMAX: Attend = F.scaled_dot_product_attention
+
+
 class DownscaledAttention(nn.Module):
     """Multi-head attention with a narrower inner width."""
 
@@ -51,14 +57,13 @@ class DownscaledAttention(nn.Module):
         self.v_proj = nn.Linear(dim, inner)
         self.out_proj = nn.Linear(inner, dim)
 
-    def forward(self, q: Tensor, k: Tensor, v: Tensor, N: int) -> Tensor:
+    def forward(self, q: Tensor, k: Tensor, v: Tensor, N: int, attend: Attend = SOFTMAX) -> Tensor:
         """Queries (1 or N, T, C), keys and values (1 or N, L, C) -> (N, T, C)."""
         q, k, v = (
             projected.unflatten(-1, (self.heads, -1)).transpose(1, 2).expand(N, -1, -1, -1)
             for projected in (self.q_proj(q), self.k_proj(k), self.v_proj(v))
         )
-        mixed = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
-        return self.out_proj(mixed)
+        return self.out_proj(attend(q, k, v).transpose(1, 2).flatten(2))
 
 
 class TwoWayLayer(nn.Module):
@@ -79,14 +84,23 @@ class TwoWayLayer(nn.Module):
         self.cross_attn_image_to_token = DownscaledAttention(dim, heads, shrink)
 
     def forward(
-        self, tokens: Tensor, image: Tensor, token_at: Tensor, image_at: Tensor
+        self,
+        tokens: Tensor,
+        image: Tensor,
+        token_at: Tensor,
+        image_at: Tensor,
+        attend: Attend = SOFTMAX,
     ) -> tuple[Tensor, Tensor]:
-        """(N, T, C), (1 or N, L, C) and their positions -> (N, T, C), (N, L, C)."""
+        """(N, T, C), (1 or N, L, C) and their positions -> (N, T, C), (N, L, C).
+
+        Args:
+            attend: Attention from the tokens to the image.
+        """
         N = tokens.shape[0]
         tokens = self.norm1(self.attend_to_each_other(tokens, token_at))
         image_placed = image + image_at
-        tokens = tokens + self.cross_attn_token_to_image(tokens + token_at, image_placed, image, N)
-        tokens = self.norm2(tokens)
+        read = self.cross_attn_token_to_image(tokens + token_at, image_placed, image, N, attend)
+        tokens = self.norm2(tokens + read)
         tokens = self.norm3(tokens + self.mlp(tokens))
         image = image + self.cross_attn_image_to_token(image_placed, tokens + token_at, tokens, N)
         return tokens, self.norm4(image)

@@ -149,14 +149,14 @@ class Adapter(nn.Module):
         return self.norm(x + self.spatial(gated).permute(0, 2, 3, 1))
 
 
-class VitPatchEmbed(nn.Module):
-    """Non-overlapping patches as tokens."""
+class PatchEmbed(nn.Module):
+    """Patches as tokens; they overlap if the side of a patch exceeds the stride."""
 
-    def __init__(self, patch: int, dim: int) -> None:
+    def __init__(self, dim: int, patch: int, stride: int, padding: int = 0) -> None:
         super().__init__()
-        self.proj = nn.Conv2d(3, dim, patch, patch)
+        self.proj = nn.Conv2d(3, dim, patch, stride, padding)
 
-    def forward(self, images: Tensor) -> Tensor:  # (B, 3, S, S) -> (B, h, w, C)
+    def forward(self, images: Tensor) -> Tensor:  # (B, 3, H, W) -> (B, h, w, C)
         return self.proj(images).permute(0, 2, 3, 1)
 
 
@@ -176,7 +176,7 @@ class Vit(nn.Module):
     def __init__(self, config: VitConfig) -> None:
         super().__init__()
         self.config = config
-        self.patch_embed = VitPatchEmbed(config.patch, config.dim)
+        self.patch_embed = PatchEmbed(config.dim, config.patch, config.patch)
         self.pos_embed = nn.Parameter(torch.zeros(1, config.grid, config.grid, config.dim))
         windows = [0 if i in config.global_blocks else config.window for i in range(config.depth)]
         self.blocks = nn.ModuleList(VitBlock(config, window) for window in windows)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypedDict, cast
 
 import numpy as np
 
-from anymask.base import FloatArray, InputError, Setting, check_settings, describe_settings
+from anymask.base import FloatArray, InputError, Setting, describe_settings
 from anymask.masks import (
     CLEAN,
     MinArea,
@@ -152,9 +152,6 @@ class SegmentSettings:
             '"auto": with multimask="auto"; True; False: off. Requires the image, not Features'
         ),
     ] = "auto"
-
-    def __post_init__(self) -> None:
-        check_settings(self)
 
     @cached_property
     def min_areas(self) -> tuple[MinArea, MinArea]:
@@ -318,9 +315,6 @@ class Grid:
             unit="pixels",
         ),
     ] = 0
-
-    def __post_init__(self) -> None:
-        check_settings(self)
 
     def batch(self, bytes_per_prompt: int) -> int:
         """Number of clicks per batch, given the memory per click."""
@@ -497,9 +491,6 @@ class Arrangement:
         ),
     ] = "flat"
 
-    def __post_init__(self) -> None:
-        check_settings(self)
-
 
 def arrangement_of(grid: Grid, given: ArrangementDict, least: float = 0.0) -> Arrangement:
     """Settings of the user, with the defaults of the grid's mode. Raises InputError if invalid.
@@ -571,9 +562,6 @@ class PartSettings:
             check=check_level,
         ),
     ] = "all"
-
-    def __post_init__(self) -> None:
-        check_settings(self)
 
 
 # Keyword arguments of the methods of `Model`.

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Annotated
 
-from anymask.base import InputError, Setting, check_settings, describe_settings
+from anymask.base import InputError, Setting, describe_settings
 
 MEGA = 1_000_000
 COSTLY = re.compile(  # endpoints that use the model or decode an image
@@ -137,6 +137,3 @@ class Limits:
     video_seconds: Annotated[
         float, Setting("maximum lifetime of a session, in seconds", above=0)
     ] = 7200.0
-
-    def __post_init__(self) -> None:
-        check_settings(self)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from anymask.base import InputError, Setting, check_settings, describe_settings, need_packages
+from anymask.base import InputError, Setting, describe_settings, need_packages
 from anymask.formats import read_class_list
 from anymask.formats.metadata import ACCEPT_TERMS
 from anymask.masks import SMOOTH
@@ -110,9 +110,6 @@ class ExportSettings:
     ] = ()  # fmt: skip
     force: Annotated[bool, Setting("export even if the acceptance rule is not met")] = False
 
-    def __post_init__(self) -> None:
-        check_settings(self)
-
 
 def check_side(side: object) -> None:
     """Raise InputError if the encoder's strides do not divide the side."""
@@ -179,6 +176,3 @@ class Tuning:
     ] = "cpu"
     seed: int = 1
     accept_terms: Annotated[bool, ACCEPT_TERMS] = False
-
-    def __post_init__(self) -> None:
-        check_settings(self)

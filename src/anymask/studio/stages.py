@@ -23,7 +23,6 @@ from anymask.base import (
     InputError,
     Setting,
     UintImage,
-    check_settings,
     describe_settings,
     list_settings,
 )
@@ -87,9 +86,6 @@ class ProjectSettings:
     held_out: Annotated[
         float, Setting("share of the images that are held out from training", below=1)
     ] = 0.2
-
-    def __post_init__(self) -> None:
-        check_settings(self)
 
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> ProjectSettings:

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 from anymask.base import (
-    BoolArray,
     DataError,
     InputError,
     OnProgress,
@@ -140,7 +139,10 @@ def track_files(
         DataError: A frame cannot be read again.
     """
     with claimed_file(job.paths[0]):
-        stamp, journal = job.stamp(model), ledger.Stamp(_journal(job.paths))
+        # The record that a run with these outputs is complete.
+        places = json.dumps([os.path.realpath(path) for path in job.paths])
+        name = hashlib.sha256(places.encode()).hexdigest()[:32]
+        stamp, journal = job.stamp(model), ledger.Stamp(home() / "tracks" / name)
         if journal.notes([stamp, _state_of(job.paths)]) is not None:
             return [f"exists: {path}" for path in job.paths]
         video = Path(job.video)
@@ -174,12 +176,6 @@ def track_files(
 
 def _ignore(done: int, total: int | None) -> None:
     """Discard the progress."""
-
-
-def _journal(paths: Sequence[Path]) -> Path:
-    """Path of the record that a run with these outputs is complete."""
-    places = json.dumps([os.path.realpath(path) for path in paths])
-    return home() / "tracks" / hashlib.sha256(places.encode()).hexdigest()[:32]
 
 
 def _state_of(paths: Sequence[Path]) -> str:
@@ -266,7 +262,15 @@ def _begin(model: Model, session: VideoSession, job: TrackFiles, words: str) -> 
         return
     if stored is None and job.subject and not job.prompts:
         first = first_readable(session.frames) or 0
-        session.add(first, 1, mask=_subject(model, session, first))
+        from anymask.edit import main_subject
+
+        found = main_subject(model, read_picture(session, first))
+        if found is None:
+            raise PromptError(
+                "No main subject found in the first frame. Add a point, a box or a text prompt, or "
+                "start at a later frame."
+            )
+        session.add(first, 1, mask=found.mask)
     if stored is None and job.known is not None:
         _import_tracks(session, job.known)
     before = [] if stored is None else _prompts_of(stored)[0]
@@ -288,19 +292,6 @@ def _begin(model: Model, session: VideoSession, job: TrackFiles, words: str) -> 
         )  # fmt: skip
     session.note("command", words)
     session.checkpoint()
-
-
-def _subject(model: Model, session: VideoSession, first: int) -> BoolArray:  # -> (H, W)
-    """Mask of the main subject of the first frame. Raises PromptError if none is found."""
-    from anymask.edit import main_subject
-
-    found = main_subject(model, read_picture(session, first))
-    if found is None:
-        raise PromptError(
-            "No main subject found in the first frame. Add a point, a box or a text prompt, or "
-            "start at a later frame."
-        )
-    return found.mask
 
 
 def _import_tracks(session: VideoSession, path: Path) -> None:

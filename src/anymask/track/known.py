@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 from anymask.base import DataError, InputError, file_suffix, parse_json
 from anymask.formats import fields, located, read_json, segmentation_to_rle
@@ -80,23 +80,19 @@ def _document(path: Path) -> Iterator[tuple[int, int, ObjectMask]]:
             for number, one in zip(numbers, row, strict=True):
                 yield number, frame, _plain(coco_to_rle(one))
     elif isinstance(document, dict) and "videos" in document and "annotations" in document:
-        yield from _youtube_vis(document)
+        if len(document["videos"]) != 1:
+            raise InputError(
+                f"The file has {len(document['videos'])} videos, but a file with one video is "
+                "required. Split it with `anymask convert`."
+            )
+        (video,) = document["videos"]
+        hw = int(video["height"]), int(video["width"])
+        for number, track in enumerate(document["annotations"] or [], start=1):
+            for frame, drawn in enumerate(track["segmentations"]):
+                if drawn is not None:
+                    yield number, frame, _plain(segmentation_to_rle(drawn, hw))
     else:
         raise InputError(f"Unsupported JSON. Expected {KINDS}.")
-
-
-def _youtube_vis(document: dict[str, Any]) -> Iterator[tuple[int, int, ObjectMask]]:
-    if len(document["videos"]) != 1:
-        raise InputError(
-            f"The file has {len(document['videos'])} videos, but a file with one video is "
-            "required. Split it with `anymask convert`."
-        )
-    (video,) = document["videos"]
-    hw = int(video["height"]), int(video["width"])
-    for number, track in enumerate(document["annotations"] or [], start=1):
-        for frame, drawn in enumerate(track["segmentations"]):
-            if drawn is not None:
-                yield number, frame, _plain(segmentation_to_rle(drawn, hw))
 
 
 def _plain(rle: Rle) -> ObjectMask:

@@ -29,7 +29,6 @@ from anymask.base import (
     InputError,
     OnProgress,
     Setting,
-    check_settings,
     describe_settings,
     parse_json,
 )
@@ -206,9 +205,6 @@ class MaskletSettings:
         float,
         Setting("drop objects with a larger share of low-confidence frames", most=1),
     ] = 0.5
-
-    def __post_init__(self) -> None:
-        check_settings(self)
 
 
 @dataclass(frozen=True)

@@ -237,7 +237,20 @@ class VideoWriter(MaskWriter):
     def write(self, frame: TrackedFrame, picture: Picture) -> None:
         image, seconds = self._draw(frame, picture()), frame.seconds - self.begin
         if self._stream is None:
-            self._open_stream(image.shape[0], image.shape[1])
+            height, width = self._size = image.shape[0], image.shape[1]
+            alpha, webm = self.look == "cutout", self._codec == "libvpx-vp9"
+            options = _FAST_VP9 if webm else {} if alpha else {"crf": "20", "preset": "veryfast"}
+            rate = Fraction(self.rate).limit_denominator(1001)
+            self._stream = self._out.add_stream(self._codec, rate=rate, options=options)
+            self._stream.height, self._stream.width = height, width
+            even = height % 2 == 0 and width % 2 == 0
+            plain = "yuv420p" if even or webm else "yuv444p"
+            self._stream.pix_fmt = ("yuva420p" if webm else "yuva444p10le") if alpha else plain
+            self._stream.codec_context.time_base = Fraction(1, CLOCK)
+            if self._codec == "prores_ks":  # has no full range
+                self._colours = (self._colours[0], _BT709[1], *self._colours[2:])
+            for name, value in zip(_TAGS, self._colours, strict=True):
+                setattr(self._stream.codec_context, name, value)
         form = "rgba" if image.shape[2] == 4 else "rgb24"
         whole = self._av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format=form)
         matrix, span = self._colours[:2]
@@ -270,22 +283,6 @@ class VideoWriter(MaskWriter):
         if self._original is not None:
             self._original.close()
         self._draft.unlink(missing_ok=True)
-
-    def _open_stream(self, height: int, width: int) -> None:
-        self._size = (height, width)
-        alpha, webm = self.look == "cutout", self._codec == "libvpx-vp9"
-        options = _FAST_VP9 if webm else {} if alpha else {"crf": "20", "preset": "veryfast"}
-        rate = Fraction(self.rate).limit_denominator(1001)
-        self._stream = self._out.add_stream(self._codec, rate=rate, options=options)
-        self._stream.height, self._stream.width = height, width
-        even = height % 2 == 0 and width % 2 == 0
-        plain = "yuv420p" if even or webm else "yuv444p"
-        self._stream.pix_fmt = ("yuva420p" if webm else "yuva444p10le") if alpha else plain
-        self._stream.codec_context.time_base = Fraction(1, CLOCK)
-        if self._codec == "prores_ks":  # has no full range
-            self._colours = (self._colours[0], _BT709[1], *self._colours[2:])
-        for name, value in zip(_TAGS, self._colours, strict=True):
-            setattr(self._stream.codec_context, name, value)
 
     def _copy_audio(self, like: Path) -> None:
         """Copy the packets of the first audio track.

@@ -721,7 +721,9 @@ def open_session(
 
 def check_same_video(store: SessionStore, source: FrameSource, sampling: FrameSampling) -> None:
     """Store which frames a session uses. Raises InputError if it was started with other frames."""
-    frames, numbering = SampledFrames(source, sampling), frame_numbering(sampling)
+    frames = SampledFrames(source, sampling)
+    chosen = {name: getattr(sampling, name) for name in NUMBERING}
+    numbering = ", ".join(f"{k}={v}" if v is None else f"{k}={v:g}" for k, v in chosen.items())
     held = store.about("frames")
     if held is not None and held != numbering:
         raise InputError(
@@ -799,12 +801,6 @@ def content_hash(files: Sequence[Path]) -> str | None:
                 file.seek(int(place))
                 digest.update(file.read(BLOCK))
     return digest.hexdigest() if files else None
-
-
-def frame_numbering(sampling: FrameSampling) -> str:
-    """Sampling options that determine the source frame of an index, as text."""
-    chosen = {name: getattr(sampling, name) for name in NUMBERING}
-    return ", ".join(f"{k}={v}" if v is None else f"{k}={v:g}" for k, v in chosen.items())
 
 
 def _fingerprint(hw: tuple[int, ...], grey: UintImage, side: int) -> tuple[str, bytes]:

@@ -14,7 +14,6 @@ from typing import Annotated, TypedDict
 from anymask.base import (
     InputError,
     Setting,
-    check_settings,
     describe_settings,
     installed_plugins,
     load_plugin,
@@ -71,7 +70,6 @@ class TrackSettings:
     session: SessionFile = None
 
     def __post_init__(self) -> None:
-        check_settings(self)
         if self.tracker_weights is not None and self.tracker in TRACKERS:
             raise InputError(
                 f"Option tracker_weights requires tracker 'xmem', but the tracker is "
@@ -96,7 +94,6 @@ class FrameSampling:
     ] = None
 
     def __post_init__(self) -> None:
-        check_settings(self)
         if self.fps is not None and self.every != 1:
             raise InputError(
                 f"Options every ({self.every}) and fps ({self.fps:g}) cannot be combined."
@@ -143,9 +140,6 @@ class MonitorSettings:
         bool, Setting("add low-confidence frames to the memory, as in the published models")
     ] = False
 
-    def __post_init__(self) -> None:
-        check_settings(self)
-
 
 @describe_settings
 @dataclass(frozen=True, kw_only=True)
@@ -187,7 +181,6 @@ class MemorySettings:
     ] = 1  # fmt: skip
 
     def __post_init__(self) -> None:
-        check_settings(self)
         if self.pool_memory == 3:
             raise InputError("Invalid pool_memory 3. Use 1, 2 or 4.")
 

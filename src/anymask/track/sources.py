@@ -209,7 +209,9 @@ class VideoFile:
             self._stream: Any = self._container.streams.video[0]
             hw = self._stream.height, self._stream.width  # from the header
         except (self._av.error.FFmpegError, IndexError, OSError) as error:
-            raise _no_video(path, _reason_of(error)) from error
+            raise _no_video(
+                path, getattr(error, "strerror", None) or str(error) or type(error).__name__
+            ) from error
         except AttributeError as error:  # PyAV has no stream attributes if FFmpeg lacks the decoder
             raise _no_video(path, "no decoder for the codec of the video") from error
         if max(hw):
@@ -475,10 +477,6 @@ def _refuse_playlist(path: Path) -> None:
             f"{path} is a playlist that refers to other files, not a video. Join them in one video "
             f"first: ffmpeg -i {shlex.quote(str(path))} -c copy video.mp4"
         )
-
-
-def _reason_of(error: BaseException) -> str:
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
 def import_av() -> Any:

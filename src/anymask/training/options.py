@@ -18,7 +18,6 @@ from anymask.base import (
     InputError,
     Setting,
     UintImage,
-    check_settings,
     describe_settings,
     make_room,
     need_packages,
@@ -66,10 +65,6 @@ class RunOptions:
     json: Annotated[
         Path | None, Setting("also write the metrics to this JSON file", default="none")
     ] = None
-
-    def __post_init__(self) -> None:
-        """Validate the options. Raises InputError."""
-        check_settings(self)
 
 
 class RunSettings(TypedDict, total=False):
@@ -188,7 +183,6 @@ class TuningOptions(RunOptions):
 
     def __post_init__(self) -> None:
         """Validate the options. Raises InputError."""
-        super().__post_init__()
         for name, method in (("lora_rank", "lora"), ("lora_alpha", "lora"), ("side", "memory")):
             if getattr(self, name) is not None and self.method != method:
                 raise InputError(

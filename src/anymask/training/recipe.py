@@ -14,7 +14,6 @@ from anymask.base import (
     InputError,
     Setting,
     brief,
-    check_settings,
     describe_settings,
     parse_toml,
     settings_from_table,
@@ -53,7 +52,6 @@ class RecipeStage:
     ] = ()
 
     def __post_init__(self) -> None:
-        check_settings(self)
         for side in (self.side, *self.sides):
             if side % 32:
                 raise InputError(f"Invalid side {side!r}. Use a positive multiple of 32.")
@@ -178,7 +176,6 @@ class Recipe:
     # fmt: on
 
     def __post_init__(self) -> None:
-        check_settings(self)
         if self.rounds == 1:
             raise InputError("Invalid rounds 1. Use 0 or at least 2.")
 

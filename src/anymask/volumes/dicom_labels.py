@@ -143,7 +143,17 @@ def structure_bytes(labels: Volume, scan: Volume) -> bytes:
     made.Manufacturer, made.SoftwareVersions = MAKER, _version()
     made.StructureSetLabel, made.OperatorsName = MAKER, ""
     made.StructureSetDate, made.StructureSetTime = now.strftime("%Y%m%d"), now.strftime("%H%M%S")
-    made.ReferencedFrameOfReferenceSequence = [_referenced(Dataset, series)]
+    # References to the study, series and slices of the contours.
+    first = series.headers[0]
+    study, inside, frame = Dataset(), Dataset(), Dataset()
+    inside.SeriesInstanceUID = first.SeriesInstanceUID
+    inside.ContourImageSequence = [_image(Dataset, header) for header in series.headers]
+    study.ReferencedSOPClassUID = "1.2.840.10008.3.1.2.3.1"  # retired, but still required here
+    study.ReferencedSOPInstanceUID = first.StudyInstanceUID
+    study.RTReferencedSeriesSequence = [inside]
+    frame.FrameOfReferenceUID = first.FrameOfReferenceUID
+    frame.RTReferencedStudySequence = [study]
+    made.ReferencedFrameOfReferenceSequence = [frame]
     made.StructureSetROISequence, made.ROIContourSequence = [], []
     made.RTROIObservationsSequence = []
     values = sorted({int(one) for one in np.unique(labels.array) if one} | set(labels.names))
@@ -163,20 +173,6 @@ def structure_bytes(labels: Volume, scan: Volume) -> bytes:
         seen.RTROIInterpretedType, seen.ROIInterpreter = "", ""
         made.RTROIObservationsSequence.append(seen)
     return _file_bytes(made)
-
-
-def _referenced(dataset: Any, series: DicomSlices) -> Any:
-    """References to the study, series and slices of the contours."""
-    first = series.headers[0]
-    study, inside, frame = dataset(), dataset(), dataset()
-    inside.SeriesInstanceUID = first.SeriesInstanceUID
-    inside.ContourImageSequence = [_image(dataset, header) for header in series.headers]
-    study.ReferencedSOPClassUID = "1.2.840.10008.3.1.2.3.1"  # retired, but still required here
-    study.ReferencedSOPInstanceUID = first.StudyInstanceUID
-    study.RTReferencedSeriesSequence = [inside]
-    frame.FrameOfReferenceUID = first.FrameOfReferenceUID
-    frame.RTReferencedStudySequence = [study]
-    return frame
 
 
 def _image(dataset: Any, header: Any) -> Any:

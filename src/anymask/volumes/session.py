@@ -32,7 +32,6 @@ from anymask.base import (
     UintImage,
     brief,
     check_keywords,
-    check_settings,
     describe_settings,
     explain_keywords,
     preview_html,
@@ -253,13 +252,10 @@ class AxisTracks:
         for owner, index in [(owner, index) for owner, own in tracks.items() for index in own]:
             objects = self.video.result(index).objects
             for track in (tracks.keys() & objects.keys()) - {owner}:
-                known[track][index] = _agreement(objects[track], objects[owner])
+                first, last = objects[track], objects[owner]
+                iou = float(rle_iou([first.rle], [last.rle])[0, 0])
+                known[track][index] = iou if first.area or last.area else 1.0
         return known
-
-
-def _agreement(first: ObjectMask, last: ObjectMask) -> float:
-    """IoU of two masks, 1 if both are empty."""
-    return float(rle_iou([first.rle], [last.rle])[0, 0]) if first.area or last.area else 1.0
 
 
 AXES = "zyx"
@@ -316,9 +312,6 @@ class VolumeSettings:
         bool, Setting("snap mask boundaries to the edges in each slice (only with image models)")
     ] = False
     session: SessionFile = None
-
-    def __post_init__(self) -> None:
-        check_settings(self)
 
 
 class VolumeOptions(TypedDict, total=False):
