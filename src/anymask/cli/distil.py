@@ -16,8 +16,7 @@ def run(args: argparse.Namespace) -> None:
     """Distil, or resume the run in the folder. Raises as `anymask.distil`."""
     from anymask.training.distillation import distil
 
-    options = read_options(args, DistilOptions)
-    distil(args.teacher, args.student, args.data, args.output, **options)
+    distil(args.teacher, args.student, args.data, args.output, **read_options(args, DistilOptions))
 
 
 # fmt: off

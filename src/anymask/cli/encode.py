@@ -20,8 +20,7 @@ def run(args: argparse.Namespace) -> None:
             run_folder(job, task, args.json)
             return
         item = job.item()
-        made = run_photo(job, task, args.json)
-        say(f"{'wrote' if made else 'exists:'} {item.output('.npz')}")
+        say(f"{'wrote' if run_photo(job, task, args.json) else 'exists:'} {item.output('.npz')}")
 
 
 # fmt: off

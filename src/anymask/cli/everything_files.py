@@ -63,8 +63,7 @@ def open_job(
             job = read_job(args, sources, args.outputs, endings)
             if job.one:
                 item = job.item()
-                made = [item.output(".json"), item.output(".png")]
-                check_outputs(made, item.photo, *args.read)
+                check_outputs([item.output(".json"), item.output(".png")], item.photo, *args.read)
             yield job, None
             return
         if len(files) < len(args.outputs):

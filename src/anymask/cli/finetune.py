@@ -16,8 +16,7 @@ def run(args: argparse.Namespace) -> None:
     """Fine-tune, or resume the run in the folder. Raises as `anymask.finetune`."""
     from anymask.training.finetuning import finetune
 
-    options = read_options(args, TuningOptions)
-    finetune(args.data, out=args.output, model=args.model, **options)
+    finetune(args.data, out=args.output, model=args.model, **read_options(args, TuningOptions))
 
 
 # fmt: off

@@ -119,8 +119,7 @@ def convert(name: str, model: str | None = None) -> None:
 
 
 def _conversion_text(folder: Path) -> str:
-    size = size_text(folder_bytes(folder))
-    return f"  converted for ONNX Runtime, {size} on disk: {folder}"
+    return f"  converted for ONNX Runtime, {size_text(folder_bytes(folder))} on disk: {folder}"
 
 
 def refuse_detector(name: str, remedy: str) -> None:

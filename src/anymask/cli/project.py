@@ -274,8 +274,7 @@ def report(args: argparse.Namespace) -> None:
 
 def export(args: argparse.Namespace) -> None:
     """Export masks and print what the format does not support."""
-    settings = read_options(args, ExportSettings)
-    lines = opened(args).export(args.output, args.to, **settings)
+    lines = opened(args).export(args.output, args.to, **read_options(args, ExportSettings))
     say("\n".join([f"wrote {args.output}", *lines]))
 
 

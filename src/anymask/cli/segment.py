@@ -117,8 +117,7 @@ def process_each(work: Work, as_typed: Callable[[str], str]) -> None:
         except (InputError, PromptError, DataError) as error:
             failed += 1
             page = "" if item.page is None else f", page {item.page}"
-            line = as_typed(f"anymask: {item.photo}{page}: {error}")
-            print(line, file=sys.stderr, flush=True)
+            print(as_typed(f"anymask: {item.photo}{page}: {error}"), file=sys.stderr, flush=True)
     if failed:
         raise DataError(
             f"{failed} of {len(work)} images failed. Fix or remove them, then run it again."
@@ -290,8 +289,7 @@ def zoom_report(
     from anymask.models.rules import closer_window, object_box
     from anymask.segment import UNCERTAIN
 
-    plain = job.settings | {"zoom": False}
-    (first,) = predict(model, image, [prompt], plain)
+    (first,) = predict(model, image, [prompt], job.settings | {"zoom": False})
     mask = first.first.pixels()
     if (mask != answer.first.pixels()).any():
         return None

@@ -20,8 +20,7 @@ def run(args: argparse.Namespace, scenes: Scenes | None = None) -> None:
         return
     if args.output is None:
         raise InputError("The run folder is missing. Set it with -o FOLDER.")
-    options = read_options(args, TrainOptions)
-    train(args.recipe, args.data, args.output, scenes=scenes, **options)
+    train(args.recipe, args.data, args.output, scenes=scenes, **read_options(args, TrainOptions))
 
 
 # fmt: off

@@ -345,8 +345,7 @@ def _behind(image: UintImage, mask: BoolArray, background: str | Path | UintImag
         return covering(background, mask.shape)
     if background == "blur":
         return _blurred_background(shown_picture(image), mask)
-    colour = ImageColor.getrgb(background)[:3]
-    return np.broadcast_to(np.array(colour, np.uint8), (*mask.shape, 3))
+    return np.broadcast_to(np.array(ImageColor.getrgb(background)[:3], np.uint8), (*mask.shape, 3))
 
 
 def _blurred_background(image: UintImage, mask: BoolArray) -> FloatArray:

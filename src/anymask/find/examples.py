@@ -378,8 +378,7 @@ def mark_groups(rles: Sequence[Rle], sizes: FloatArray) -> BoolArray:  # -> (n,)
 
 def chance_of(facts: FloatArray, weights: Sequence[float] = WEIGHTS) -> FloatArray:
     """Probability (n,) that a mask is the same kind of object, from features (n, len(FACTS))."""
-    logits = facts @ np.array(weights[:-1], np.float32) + np.float32(weights[-1])
-    return sigmoid(logits)
+    return sigmoid(facts @ np.array(weights[:-1], np.float32) + np.float32(weights[-1]))
 
 
 def alike_scores(

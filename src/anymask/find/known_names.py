@@ -310,8 +310,7 @@ def _suggested(table: NameTable, phrase: str) -> str:
     words = [one for part in reversed(phrase.lower().split()) for one in spellings(part)]
     names = [word for word in words if table.knows(word)]
     if not names:
-        kinds = _kinds()
-        names = [name for word in words for name in kinds.get(word, ()) if table.knows(name)]
+        names = [name for word in words for name in _kinds().get(word, ()) if table.knows(name)]
         ends = {
             place
             for name, place in table.also.items()
@@ -326,5 +325,4 @@ def _suggested(table: NameTable, phrase: str) -> str:
 @cache
 def _kinds() -> dict[str, list[str]]:
     """Names of each kind."""
-    text = resources.files("anymask.find").joinpath("kinds.toml").read_text("utf-8")
-    return tomllib.loads(text)
+    return tomllib.loads(resources.files("anymask.find").joinpath("kinds.toml").read_text("utf-8"))

@@ -82,8 +82,7 @@ class OnnxDetector:
             raise InputError(
                 f"{self.name} supports only {exact[1]} x {exact[0]} pixels. Omit side."
             )
-        size = self._rule.size(photo.shape[:2], side, CPU_SIDE)
-        pixels = self._rule.apply(photo, size)
+        pixels = self._rule.apply(photo, self._rule.size(photo.shape[:2], side, CPU_SIDE))
         length = self._inputs["input_ids"].shape[1]
         fixed = length if isinstance(length, int) else None
         seen = []

@@ -237,5 +237,4 @@ def _learn_weights(
         loss.backward()
         learner.step()
         schedule.step()
-    weights = torch.cat([1 - own.detach().sum()[None], own.detach()])
-    return weights.numpy()
+    return torch.cat([1 - own.detach().sum()[None], own.detach()]).numpy()

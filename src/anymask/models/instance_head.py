@@ -40,8 +40,7 @@ class Context(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Add what surrounds each cell."""
-        added: Tensor = self.down(F.relu(self.up(self.norm(self.spread(x)))))
-        return x + added
+        return x + self.down(F.relu(self.up(self.norm(self.spread(x)))))
 
 
 class InstanceHead(nn.Module):

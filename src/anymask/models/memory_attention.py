@@ -145,8 +145,7 @@ class MemoryAttentionLayer(nn.Module):
         x = x + self.self_attn(self.norm1(x), turns)
         read = self.cross_attn_image.plain if plain else self.cross_attn_image
         x = x + read(self.norm2(x), turns, memory)
-        hidden = activated(self.norm3(x), self.linear1, "relu")
-        return x + activated(hidden, self.linear2)
+        return x + activated(activated(self.norm3(x), self.linear1, "relu"), self.linear2)
 
 
 class MemoryAttention(nn.Module):

@@ -89,8 +89,7 @@ class InvertedResiduals(nn.Module):
 
     def load_folded(self, arrays: dict[str, Tensor]) -> None:
         """Load `stem.weight`, `b0.dw.weight`, ...; a classifier head in `arrays` is ignored."""
-        own = self.state_dict()
-        self.load_state_dict({name: arrays[name].to(torch.float32) for name in own})
+        self.load_state_dict({name: arrays[name].to(torch.float32) for name in self.state_dict()})
 
 
 BLOCKS = tuple(

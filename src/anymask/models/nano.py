@@ -87,8 +87,7 @@ class TokenToImage(CrossAttention):
         """(N, T, C), image with and without positions (N, L, C) -> (N, T, C)."""
         shares = torch.softmax(self.image_queries(tokens) @ placed.transpose(1, 2), dim=-1)
         seen = (shares @ image).unflatten(1, (self.heads, -1))  # (N, H, T, C)
-        taken = (seen @ self.carry.transpose(1, 2)).transpose(1, 2).flatten(2)
-        return self.value(taken)
+        return self.value((seen @ self.carry.transpose(1, 2)).transpose(1, 2).flatten(2))
 
 
 class ImageToToken(CrossAttention):
@@ -482,8 +481,7 @@ class NanoDecoder(nn.Module):
         coarse, fine8, fine4 = features
         points = coords_to_unit(coords, coarse)
         at16, at8 = sample_at(points, coarse), sample_at(points, fine8)
-        maps = draw_maps(points, labels, masks, (at16, at8), (coarse, fine8))
-        add16, add8 = self.dense(maps)
+        add16, add8 = self.dense(draw_maps(points, labels, masks, (at16, at8), (coarse, fine8)))
         tokens, bias = self._tokens(points, labels, (at16, at8))
         places, (h, w) = tokens, (coarse.shape[-2], coarse.shape[-1])
         image = coarse.flatten(2).transpose(1, 2) + add16
@@ -541,14 +539,12 @@ class NanoDecoder(nn.Module):
 
 def unshuffle(x: Tensor) -> Tensor:  # (N, 2h, 2w, C) -> (N, h, w, 4 * C)
     """Inverse of `shuffle`: each 2 x 2 square becomes the four quarters of a cell."""
-    y = x.unflatten(2, (-1, 2)).unflatten(1, (-1, 2)).permute(0, 1, 3, 2, 4, 5)
-    return y.flatten(3)
+    return x.unflatten(2, (-1, 2)).unflatten(1, (-1, 2)).permute(0, 1, 3, 2, 4, 5).flatten(3)
 
 
 def shuffle(x: Tensor) -> Tensor:  # (N, h, w, 4 * C) -> (N, 2h, 2w, C)
     """Pixel shuffle: each cell's four quarters to a map of twice the side."""
-    y = x.unflatten(-1, (2, 2, -1)).permute(0, 1, 3, 2, 4, 5)
-    return y.flatten(3, 4).flatten(1, 2)
+    return x.unflatten(-1, (2, 2, -1)).permute(0, 1, 3, 2, 4, 5).flatten(3, 4).flatten(1, 2)
 
 
 def coords_to_unit(coords: Tensor, coarse: Tensor) -> Tensor:

@@ -89,8 +89,7 @@ class PromptEncoder(nn.Module):
         if self.config.no_point == "nowhere":
             tokens = torch.where(absent, 0.0, tokens)
         for label, name in self.config.label_names:
-            learned = embedding(self, name)
-            tokens = tokens + torch.where((labels == label)[..., None], learned, 0.0)
+            tokens = tokens + torch.where((labels == label)[..., None], embedding(self, name), 0.0)
         return tokens.to(self.pe_layer.positional_encoding_gaussian_matrix.dtype)
 
     def embed_masks(self, masks: Tensor, has_mask: Tensor) -> Tensor:

@@ -91,8 +91,7 @@ class VideoVariant:
                 trunk = EfficientVit(config)
             case RepViTConfig() as config:
                 trunk = StagedRepViT(config)
-        encoder = ImageEncoder(trunk, Neck(self.neck))
-        return VideoModel(self.spec, encoder, self.config).eval()
+        return VideoModel(self.spec, ImageEncoder(trunk, Neck(self.neck)), self.config).eval()
 
 
 # Segment Anything: ViT-B, L and H differ in four numbers.

@@ -486,8 +486,7 @@ class VideoModel(nn.Module):
         oldest = max(longest_pointer(at, settings), 1)
         share = torch.tensor(ages, dtype=torch.float32, device=device) / oldest
         line = sine_line(share, self.config.attention.dim).to(self.dtype)
-        times: Tensor = self.obj_ptr_tpos_proj(line)
-        return times[None]
+        return self.obj_ptr_tpos_proj(line)[None]
 
     def _of_frame(self, h: int, w: int) -> tuple[Tensor, RotaryAngles]:
         """Positions (1, L, C) and rotary angles of a frame's places."""

@@ -76,8 +76,7 @@ class RelativeAttention(nn.Module):
             parts.append(
                 F.scaled_dot_product_attention(q[:, some], k[:, some], v[:, some], attn_mask=bias)
             )
-        joined = torch.cat(parts, dim=1).transpose(1, 2).reshape(B, h, w, C)
-        return activated(joined, self.proj)
+        return activated(torch.cat(parts, dim=1).transpose(1, 2).reshape(B, h, w, C), self.proj)
 
 
 def map_to_windows(x: Tensor, side: int) -> Tensor:

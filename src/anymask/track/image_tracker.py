@@ -284,8 +284,7 @@ class ImageTracker:
         grid = seen.keys.grid_hw
         share = to_plane(rle_to_mask(prediction.rle).astype(np.float32), grid)
         reproduced = float(rle_iou([again], [prediction.rle])[0, 0])
-        side = self.model.spec.mask_side
-        evidence = fit_evidence(seen.embedding.maps, share, side, reproduced)
+        evidence = fit_evidence(seen.embedding.maps, share, self.model.spec.mask_side, reproduced)
         return replace(state, evidence=evidence)
 
     def track(
@@ -407,9 +406,14 @@ class ImageTracker:
         if not self._refine or not rle_area(rle):
             return rle
         x0, y0, x1, y1 = rle_box_xyxy(rle)
-        prompt = Prompt.of(box=(x0, y0, x1 + 1, y1 + 1))
         mask = Prediction((whole,))
-        question = PromptContext(self.model.runtime, seen.image, seen.embedding, prompt, AS_SHOWN)
+        question = PromptContext(
+            self.model.runtime,
+            seen.image,
+            seen.embedding,
+            Prompt.of(box=(x0, y0, x1 + 1, y1 + 1)),
+            AS_SHOWN,
+        )
         fine = edges_refined(mask, question).first.rle()
         return fine if rle_area(fine) else rle
 

@@ -132,8 +132,7 @@ class KeyFrames:
             ],
             np.float32,
         ).reshape(len(proposals), len(lost))
-        pairs = match_best(alike, ALIKE)
-        return {lost[place]: proposals[n][0] for n, place in pairs.items()}
+        return {lost[place]: proposals[n][0] for n, place in match_best(alike, ALIKE).items()}
 
     def _fits(self, number: int, rle: Rle) -> bool:
         return is_similar_area(rle_area(rle), self._areas[number])

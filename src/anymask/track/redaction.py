@@ -83,8 +83,7 @@ def redact_video(
     frames = SampledFrames(open_source(path), FrameSampling())
     try:
         hidden.check(frames, Path(tracks))
-        draw = partial(hide_objects, how=how, colour=colour)
-        gaps = _write(copy, frames, hidden, draw, progress)
+        gaps = _write(copy, frames, hidden, partial(hide_objects, how=how, colour=colour), progress)
     finally:
         frames.close()
     copy.end(facts, [astuple(gap) for gap in gaps])

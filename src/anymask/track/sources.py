@@ -23,8 +23,8 @@ from anymask.base import (
     DataError,
     ImageError,
     InputError,
-    MissingExtra,
     UintImage,
+    need_packages,
 )
 from anymask.images import (
     TIFF,
@@ -481,10 +481,9 @@ def _refuse_playlist(path: Path) -> None:
 
 def import_av() -> Any:
     """Import PyAV. Raises MissingExtra."""
-    try:
-        import av
-    except ImportError:
-        raise MissingExtra("av", "video", "Reading and writing videos") from None
+    need_packages(("av",), "video", "Reading and writing videos")
+    import av
+
     return av
 
 

@@ -59,8 +59,7 @@ class SessionStore:
             path.parent.mkdir(parents=True, exist_ok=True)
         self._closed = False
         try:
-            place = "" if path is None else str(path)
-            self._base = sqlite3.connect(place, check_same_thread=False)
+            self._base = sqlite3.connect("" if path is None else str(path), check_same_thread=False)
             self._base.executescript(TABLES)
         except sqlite3.OperationalError as error:  # the file could not be opened
             raise DataError(

@@ -60,8 +60,7 @@ def open_writers(
                 writers.append(VideoWriter(path, facts, cut, cutout.film))
             case _:
                 palette = dict(zip(facts.objects, colours(len(facts.objects)), strict=True))
-                draw = partial(draw_objects, palette=palette)
-                writers.append(VideoWriter(path, facts, draw))
+                writers.append(VideoWriter(path, facts, partial(draw_objects, palette=palette)))
     return writers
 
 

@@ -27,9 +27,9 @@ from anymask.base import (
     Floats,
     InputError,
     LimitError,
-    MissingExtra,
     brief,
     check_volume_bytes,
+    need_packages,
     unpacked_size,
     volume_bytes,
 )
@@ -256,10 +256,9 @@ def _files(path: Path) -> Iterator[_File]:
 
 def _by_series(path: Path) -> dict[tuple[str, ...], list[_Slice]]:
     """Group slices by series. Slices with another orientation or size form a separate series."""
-    try:
-        import pydicom
-    except ImportError as error:
-        raise MissingExtra("pydicom", "volumes", f"reading {path.name}") from error
+    need_packages(("pydicom",), "volumes", f"reading {path.name}")
+    import pydicom
+
     groups: dict[tuple[str, ...], list[_Slice]] = {}
     for file in _files(path):
         with file.checked() as opened:

@@ -18,7 +18,13 @@ from typing import Any
 
 import numpy as np
 
-from anymask.base import AnymaskError, DataError, InputError, MissingExtra, check_volume_bytes
+from anymask.base import (
+    AnymaskError,
+    DataError,
+    InputError,
+    check_volume_bytes,
+    need_packages,
+)
 from anymask.masks import mask_to_polygons, polygon_to_ring
 from anymask.volumes.dicom import DicomSlices, check_deflated
 from anymask.volumes.volume import LPS_TO_RAS, Volume, label_colour
@@ -123,11 +129,10 @@ def segmentation_bytes(labels: Volume, scan: Volume) -> bytes:
 
 def structure_bytes(labels: Volume, scan: Volume) -> bytes:
     """Encode labels as RTSTRUCT. Raises InputError if the scan is not DICOM, MissingExtra."""
-    try:
-        from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
-        from pydicom.uid import UID, ExplicitVRLittleEndian, generate_uid
-    except ImportError as error:
-        raise MissingExtra("pydicom", "volumes", "writing RTSTRUCT") from error
+    need_packages(("pydicom",), "volumes", "writing RTSTRUCT")
+    from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+    from pydicom.uid import UID, ExplicitVRLittleEndian, generate_uid
+
     series = _series(labels, scan)
     first, now = series.headers[0], datetime.now()
     meta = FileMetaDataset()
@@ -242,10 +247,9 @@ def _series(labels: Volume, scan: Volume) -> DicomSlices:
 
 
 def _highdicom(purpose: str) -> Any:
-    try:
-        import highdicom
-    except ImportError as error:
-        raise MissingExtra("highdicom", "dicom-seg", purpose) from error
+    need_packages(("highdicom",), "dicom-seg", purpose)
+    import highdicom
+
     return highdicom
 
 

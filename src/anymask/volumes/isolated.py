@@ -218,8 +218,7 @@ def limit_process(voxel_bytes: int, seconds: float) -> None:
     }
     for name, most in wanted.items():
         with contextlib.suppress(ValueError, OSError):  # the limit is already lower
-            hard = resource.getrlimit(name)[1]
-            resource.setrlimit(name, (most, hard))
+            resource.setrlimit(name, (most, resource.getrlimit(name)[1]))
     with contextlib.suppress(OSError):
         os.nice(5)
 

@@ -24,8 +24,8 @@ from anymask.base import (
     DEFLATE_RATIO,
     DataError,
     InputError,
-    MissingExtra,
     check_volume_bytes,
+    need_packages,
     read_into,
 )
 from anymask.volumes.selected import select
@@ -85,10 +85,9 @@ def sibling(path: Path, name: str, detached: bool) -> Path:
 
 def read_nrrd(path: Path, frame: int | None, detached: bool) -> Volume:
     """Read a scan or labels. Raises as `read_volume`."""
-    try:
-        import nrrd
-    except ImportError as error:
-        raise MissingExtra("nrrd", "volumes", f"reading {path.name}") from error
+    need_packages(("nrrd",), "volumes", f"reading {path.name}")
+    import nrrd
+
     with path.open("rb") as file:
         header: Mapping[str, Any] = nrrd.read_header(file)
         data = _voxels(path, header, file.tell(), detached)

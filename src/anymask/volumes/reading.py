@@ -30,8 +30,8 @@ from anymask.base import (
     DataError,
     Floats,
     InputError,
-    MissingExtra,
     check_volume_bytes,
+    need_packages,
     refuse_text,
     unpacked_size,
     volume_bytes,
@@ -151,10 +151,9 @@ def _content(path: Path, packed: bool) -> Any:
 
 
 def _read_nibabel(path: Path, kind: str, frame: int | None) -> Volume:
-    try:
-        import nibabel
-    except ImportError as error:
-        raise MissingExtra("nibabel", "volumes", f"reading {path.name}") from error
+    need_packages(("nibabel",), "volumes", f"reading {path.name}")
+    import nibabel
+
     reader: Any = getattr(nibabel, kind)
     with path.open("rb") as file:
         packed = file.read(2) == b"\x1f\x8b"
@@ -199,18 +198,16 @@ class _UnpackedOnce:
     def __getitem__(self, key: Any, /) -> NDArray[Any]:
         from nibabel.volumeutils import apply_read_scaling
 
-        rescale: Any = apply_read_scaling
-        return rescale(self._stored[key], np.asarray(self.slope), np.asarray(self.inter))
+        return apply_read_scaling(self._stored[key], np.asarray(self.slope), np.asarray(self.inter))
 
 
 # TIFF stacks.
 
 
 def _read_tiff(path: Path, frame: int | None, detached: bool) -> Volume:
-    try:
-        import tifffile
-    except ImportError as error:
-        raise MissingExtra("tifffile", "volumes", f"reading {path.name}") from error
+    need_packages(("tifffile",), "volumes", f"reading {path.name}")
+    import tifffile
+
     with path.open("rb") as opened, open_tiff(opened) as file:
         others = _other_files(file.ome_metadata if file.is_ome else None, path)
         found = None if others else _stack(file, path)
@@ -288,10 +285,9 @@ _STREAMS: dict[bytes, Callable[[], Any]] = {  # by magic bytes
 
 def read_zarr(path: Path, frame: int | None) -> Volume:
     """Read the finest scale of an OME-Zarr folder. Raises as `read_volume`."""
-    try:
-        import zarr
-    except ImportError as error:
-        raise MissingExtra("zarr", "volumes", f"reading {path.name}") from error
+    need_packages(("zarr",), "volumes", f"reading {path.name}")
+    import zarr
+
     group: Any = zarr.open_group(_bounded_store(path), mode="r")
     notes: Any = group.attrs.asdict()
     scales = notes.get("ome", notes).get("multiscales")

@@ -117,8 +117,7 @@ def signed_distance(mask: BoolArray) -> FloatArray:  # (H, W) -> (H, W)
     pixels = np.pad(mask, 1).view(np.uint8)  # objects end at the image border
     inside = cv2.distanceTransform(pixels, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     outside = cv2.distanceTransform(1 - pixels, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    signed = np.where(pixels > 0, inside - 0.5, 0.5 - outside)[1:-1, 1:-1]
-    return np.asarray(signed, np.float32)
+    return np.asarray(np.where(pixels > 0, inside - 0.5, 0.5 - outside)[1:-1, 1:-1], np.float32)
 
 
 def _centre(mask: BoolArray) -> Floats:  # -> (2,): x, y
@@ -358,8 +357,7 @@ class SliceFrames:
     def read(self, frame: int) -> UintImage | None:
         if not 0 <= frame < self.length:
             return None
-        grey = self.volume.picture(frame, self.axis, self.window)
-        return np.repeat(grey[..., None], 3, axis=2)
+        return np.repeat(self.volume.picture(frame, self.axis, self.window)[..., None], 3, axis=2)
 
     def seconds(self, frame: int) -> float:
         """Slice index as time, because slices have no times."""

@@ -102,8 +102,7 @@ class Volume:
 
     def _repr_html_(self) -> str:
         """Preview of the middle slice. A compressed file is decompressed up to that slice."""
-        middle = self.shape[0] // 2
-        return preview_html(repr(self), (), preview_of(lambda: self.picture(middle)))
+        return preview_html(repr(self), (), preview_of(lambda: self.picture(self.shape[0] // 2)))
 
     @property
     def shape(self) -> tuple[int, int, int]:

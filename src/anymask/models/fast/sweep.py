@@ -383,8 +383,7 @@ class FirstLayer:
             scores, taken = (with_heads(part, self.heads) for part in spare)
             torch.softmax(torch.bmm(head_query, self.keys, out=scores), dim=-1, out=taken)
             read.append(torch.bmm(taken, self.values))  # (H, T, D)
-        merged = torch.stack(read).transpose(1, 2).flatten(2)
-        return attention.out_proj(merged.to(tokens.dtype))
+        return attention.out_proj(torch.stack(read).transpose(1, 2).flatten(2).to(tokens.dtype))
 
     def _attend_to_tokens(
         self, keys: Tensor, values: Tensor, room: Tensor, spare: Tensor
