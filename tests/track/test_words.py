@@ -12,10 +12,11 @@ import pytest
 
 import anymask
 from anymask.base import BoolArray, InputError, UintImage, parse_json
+from anymask.find import WordFinder
 from anymask.find.grounding import ScoredBoxes
 from anymask.masks import Mask, iou, mask_iou, mask_to_rle
 from anymask.track import find_in_video, write_finds
-from anymask.track.words import WordQuestion, without_parts
+from anymask.track.words import without_parts
 from tests.evaluation.small_sets import rectangle
 from tests.track.clips import write_video
 
@@ -194,12 +195,12 @@ def told_finds(
     frames = {scene.picture(frame).tobytes(): frame for frame in range(FRAMES)}
     looks: list[int] = []
 
-    def find(_: WordQuestion, image: UintImage) -> list[Mask]:
+    def find(_: WordFinder, image: UintImage) -> list[Mask]:
         looks.append(frames[image.tobytes()])
         given = finds.get(looks[-1], [])
         return [Mask(mask_to_rle(mask), "red ball", score=score) for mask, score in given]
 
-    monkeypatch.setattr(WordQuestion, "find", find)
+    monkeypatch.setattr(WordFinder, "find", find)
     return looks
 
 

@@ -236,33 +236,28 @@ def print_facts(lines: Sequence[tuple[str, str]]) -> None:
     print("\n".join(f"{key + ':':<10} {value}" for key, value in lines))
 
 
-def bundle_facts(folder: Path) -> list[tuple[str, str]]:
-    """Describe an exported folder, verifying its files. Raises WeightsError."""
-    manifest = read_manifest(folder)
-    files = [check_file(folder, manifest, name) for name in manifest.sha256]
-    sides = f"images of {manifest.spec.image_side} x {manifest.spec.image_side} pixels"
-    prompts = ", ".join(sorted(manifest.spec.accepts))
-    return [
-        ("name", str(folder)),
-        ("network", manifest.spec.name),
-        ("licence", manifest.licence),
-        ("weights", manifest.weights_hash),
-        ("sees", f"{sides}, {manifest.precision}, prompts: {prompts}"),
-        *(
-            ("file", f"{path.name}, {size_text(path.stat().st_size)}, as exported")
-            for path in files
-        ),
-    ]
-
-
 def own_facts(name: str) -> list[tuple[str, str]] | None:
     """Describe trained weights or an export by their metadata; None for anything else.
 
-    Raises WeightsError.
+    The files of an export are verified. Raises WeightsError.
     """
     path = Path(name)
     if (path / MANIFEST).is_file() or any(path.glob("*.onnx")):
-        return bundle_facts(path)
+        manifest = read_manifest(path)
+        files = [check_file(path, manifest, file) for file in manifest.sha256]
+        sides = f"images of {manifest.spec.image_side} x {manifest.spec.image_side} pixels"
+        prompts = ", ".join(sorted(manifest.spec.accepts))
+        return [
+            ("name", str(path)),
+            ("network", manifest.spec.name),
+            ("licence", manifest.licence),
+            ("weights", manifest.weights_hash),
+            ("sees", f"{sides}, {manifest.precision}, prompts: {prompts}"),
+            *(
+                ("file", f"{file.name}, {size_text(file.stat().st_size)}, as exported")
+                for file in files
+            ),
+        ]
     about = about_weights(path) if path.is_file() else None
     if about is None:
         return None

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import getpass
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from anymask.base import InputError, ProgressBar, say, write_json
 from anymask.cli.command import Argument, Command, Group, Settings
@@ -18,6 +19,7 @@ from anymask.models.rules import default_model
 from anymask.studio.options import STAGES, ExportSettings, State, Tuning, need_engine
 from anymask.training.options import need_torch
 
+T = TypeVar("T")
 UNATTENDED = tuple(stage for stage in STAGES if stage != "assisted")  # require no person
 
 if TYPE_CHECKING:
@@ -89,10 +91,9 @@ def check_photos(folder: Path) -> None:
     if not folder.is_dir() or (folder / FOLDER).is_dir():
         return
     if next(find_images(folder, suffixes=SUFFIXES | VIDEO_SUFFIXES), None) is None:
-        if message := use_instead(folder, "image"):
-            raise InputError(message)
         raise InputError(
-            f"{folder} contains no images or videos. Add some, or choose another folder."
+            use_instead(folder, "image")
+            or f"{folder} contains no images or videos. Add some, or choose another folder."
         )
 
 
@@ -142,6 +143,30 @@ def take(args: argparse.Namespace) -> None:
 # run
 
 
+def run_on_images(
+    stage: str,
+    limit: int | None,
+    begin: Callable[[Callable[..., None]], Iterable[T]],
+    masks_of: Callable[[T], int],
+) -> tuple[int, int]:
+    """Run a stage with progress, and report failures. Returns the numbers of images and masks.
+
+    Args:
+        begin: Function that starts the stage; its argument is called with each failure.
+        masks_of: Number of masks of one result.
+    """
+    failures: list[str] = []
+    photos = masks = 0
+    with ProgressBar(stage, limit) as progress:
+        results = begin(lambda *why: failures.append(": ".join(why)))
+        for one in results if limit is None else islice(results, max(0, limit)):
+            photos, masks = photos + 1, masks + masks_of(one)
+            progress.update(photos)
+    for failure in failures:
+        say(f"skipped {failure}")
+    return photos, masks
+
+
 def run_photos(args: argparse.Namespace) -> None:
     """Run a stage on new images. An interrupted run is resumed by the same command."""
     from anymask import load
@@ -155,17 +180,10 @@ def run_photos(args: argparse.Namespace) -> None:
 
     waiting = count_waiting()
     most = waiting if args.limit is None else min(args.limit, waiting)
-    failures: list[str] = []
-    photos = masks = 0
-    with ProgressBar(args.stage, most) as progress:
-        failed = lambda *why: failures.append(": ".join(why))  # noqa: E731
-        for image in project.run(model, args.stage, failed=failed):
-            photos, masks = photos + 1, masks + image.records
-            progress.update(photos)
-            if photos == most:
-                break
-    for failure in failures:
-        say(f"skipped {failure}")
+    photos, masks = run_on_images(
+        args.stage, most, lambda failed: project.run(model, args.stage, failed=failed),
+        lambda image: image.records,
+    )  # fmt: skip
     say(
         f"{counted(photos, 'image')}, {counted(masks, 'mask')}; "
         f"{counted(count_waiting(), 'image')} left"
@@ -188,19 +206,13 @@ def find_things(args: argparse.Namespace) -> None:
     words = args.words
     if words is not None and Path(words).suffix and Path(words).is_file():
         words = Path(words)
-    failures: list[str] = []
-    photos = masks = 0
-    found = project.find(
-        load(args.model or project.lead()), words, like=like, unlike=unlike, label=args.label,
-        detector=args.detector, score=args.score,
-        failed=lambda *why: failures.append(": ".join(why)),
+    model = load(args.model or project.lead())
+    photos, masks = run_on_images(
+        "find", args.limit, lambda failed: project.find(
+            model, words, like=like, unlike=unlike, label=args.label, detector=args.detector,
+            score=args.score, failed=failed,
+        ), lambda kept: len(kept.records),
     )  # fmt: skip
-    with ProgressBar("find", args.limit) as progress:
-        for kept in found if args.limit is None else islice(found, max(0, args.limit)):
-            photos, masks = photos + 1, masks + len(kept.records)
-            progress.update(photos)
-    for failure in failures:
-        say(f"skipped {failure}")
     say(
         f"{counted(photos, 'image')}, {counted(masks, 'proposal')}; images that are done or were "
         "searched before are skipped"

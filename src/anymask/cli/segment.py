@@ -84,9 +84,10 @@ def list_items(paths: Sequence[Path], pictures: PictureChoice) -> list[PhotoItem
         if path.is_dir():
             from anymask.images import use_instead
 
-            if message := use_instead(path, "image"):
-                raise InputError(message)
-            raise InputError(f"{str(path)!r} is a folder. Pass the images in it: '{path}/*.jpg'")
+            raise InputError(
+                use_instead(path, "image")
+                or f"{str(path)!r} is a folder. Pass the images in it: '{path}/*.jpg'"
+            )
     encoded = [PhotoItem(path, Path(path.stem)) for path in paths if is_embedding(path)]
     images = tuple(path for path in paths if not is_embedding(path))
     if not images:

@@ -64,22 +64,28 @@ _RULES = (
     (r"^(model\..*layer.*)\.linear(\d)\.", r"\1.fc\2."),
 )
 _JOINED = re.compile(r"\.(?:qkv\.|in_proj_)(weight|bias)$")
+_THREE = ("query", "key", "value")
 
 
 def transformers_names(official: Iterable[str]) -> dict[str, tuple[str, ...]]:
     """Names of transformers by official name: one, or those of queries, keys and values, which the
     official tensor joins along its first axis. Ignored tensors are missing."""
-    return {name: _named(name) for name in official if not IGNORED.search(name)}
+    given = (name for name in official if not IGNORED.search(name))
+    return {name: split_joined(renamed(name, _RULES), _THREE) for name in given}
 
 
-def _named(name: str) -> tuple[str, ...]:
-    found = name
-    for pattern, replacement in _RULES:
-        found = re.sub(pattern, replacement, found)
-    if joined := _JOINED.search(found):
-        begin = found[: joined.start()]
-        return tuple(f"{begin}.{part}.{joined[1]}" for part in ("query", "key", "value"))
-    return (found,)
+def renamed(name: str, rules: tuple[tuple[str, str], ...]) -> str:
+    """Apply pairs of a pattern and its replacement to a name, in order."""
+    for pattern, replacement in rules:
+        name = re.sub(pattern, replacement, name)
+    return name
+
+
+def split_joined(name: str, parts: tuple[str, ...]) -> tuple[str, ...]:
+    """Names of queries, keys and values, if a tensor joins them; else its own name."""
+    if joined := _JOINED.search(name):
+        return tuple(f"{name[: joined.start()]}.{part}.{joined[1]}" for part in parts)
+    return (name,)
 
 
 def official_file(folder: Path, pattern: str = PATTERN) -> Path | None:

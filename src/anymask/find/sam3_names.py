@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from anymask.find import official_names
 from anymask.runtime import transformers_names as sam_names
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def transformers_names(official: Iterable[str]) -> dict[str, tuple[str, ...]]:
     have the same name, because transformers joins them.
     """
     given = [name for name in official if not IGNORED.search(name)]
-    tracker = {name: _renamed(name.removeprefix(TRACKER), _AS_SAM_2)
+    tracker = {name: official_names.renamed(name.removeprefix(TRACKER), _AS_SAM_2)
                for name in given if name.startswith(TRACKER)}  # fmt: skip
     as_sam_2 = sam_names.transformers_names(tracker.values())
     return {
@@ -112,12 +113,6 @@ def transformers_names(official: Iterable[str]) -> dict[str, tuple[str, ...]]:
         else _named(name.removeprefix("detector."))
         for name in given
     }
-
-
-def _renamed(name: str, rules: tuple[tuple[str, str], ...]) -> str:
-    for pattern, replacement in rules:
-        name = re.sub(pattern, replacement, name)
-    return name
 
 
 def _named(name: str) -> tuple[str, ...]:
@@ -129,12 +124,9 @@ def _named(name: str) -> tuple[str, ...]:
     found = re.sub(
         r"^((?:detr_decoder|dot_product_scoring)\.\w+)\.layers\.(\d)\.",
         lambda match: f"{match[1]}.layer{int(match[2]) + 1}.",
-        _renamed(name, _DETECTOR),
+        official_names.renamed(name, _DETECTOR),
     )
-    if joined := re.search(r"\.(?:qkv\.|in_proj_)(weight|bias)$", found):
-        begin = found[: joined.start()]
-        return tuple(f"detector_model.{begin}.{part}.{joined[1]}" for part in _THREE)
-    return (f"detector_model.{found}",)
+    return official_names.split_joined(f"detector_model.{found}", _THREE)
 
 
 def renamed(weights: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -25,11 +25,11 @@ import numpy as np
 
 from anymask.base import (
     FloatArray,
-    MissingExtra,
     ModelError,
     UintImage,
     WeightsError,
     import_offline,
+    need_packages,
 )
 from anymask.find.grounding import (
     CPU_SIDE,
@@ -64,12 +64,10 @@ class TorchDetector:
     """
 
     def __init__(self, name: str, folder: Path, threshold: float, device: str = "auto") -> None:
-        try:
-            import torch
+        need_packages(("torch", "transformers"), "words", "This detector")
+        import torch
 
-            kind = import_offline("transformers").AutoModelForZeroShotObjectDetection
-        except ImportError as error:
-            raise MissingExtra(error.name or "transformers", "words", "This detector") from None
+        kind = import_offline("transformers").AutoModelForZeroShotObjectDetection
         self.name, self.threshold = name, threshold
         self._torch, self._device = torch, pick_device(device)
         try:

@@ -739,9 +739,10 @@ def _of_folder(
     for photo in find_images(source, leave_out=output, unreadable=unreadable):
         yield photo, photo.relative_to(source)
     if photo is None:
-        if message := use_instead(source, "image"):
-            raise InputError(message)
-        raise InputError(f"{str(source)!r} contains no images. Pass a folder with images.")
+        raise InputError(
+            use_instead(source, "image")
+            or f"{str(source)!r} contains no images. Pass a folder with images."
+        )
 
 
 def place_number(place: Path) -> int:

@@ -9,7 +9,7 @@ Letters: N M fragments of two windows.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -61,8 +61,17 @@ class OutlineOverlap:
         self.by_label = by_label
 
     def iou(self, ours: Sequence[Fragment], theirs: Sequence[Fragment], strip: Window) -> Floats:
-        first, second = ([part_in(one.outline, strip) for one in side] for side in (ours, theirs))
-        iou = outline_iou(first, second)  # (N, M)
+        first, second = (
+            np.array([part_in(one.outline, strip) for one in side], object)
+            for side in (ours, theirs)
+        )
+        iou = np.zeros((len(ours), len(theirs)))  # 0 for disjoint boxes
+        left, right = shapely.bounds(first)[:, None], shapely.bounds(second)[None]
+        meet = (left[..., :2] < right[..., 2:]).all(-1) & (right[..., :2] < left[..., 2:]).all(-1)
+        rows, columns = np.nonzero(meet)
+        both = shapely.area(shapely.intersection(first[rows], second[columns]))
+        either = shapely.area(first)[rows] + shapely.area(second)[columns] - both
+        iou[rows, columns] = both / np.maximum(either, 1e-9)
         for row, one in enumerate(ours if self.by_label else []):
             iou[row, [one.label != other.label for other in theirs]] = 0
         return iou
@@ -99,19 +108,6 @@ def group_fragments(
 def _meets(one: Fragment, strip: Window) -> bool:
     x0, y0, x1, y1 = one.bounds
     return x0 < strip[2] and strip[0] < x1 and y0 < strip[3] and strip[1] < y1
-
-
-def outline_iou(first: Iterable[object], second: Iterable[object]) -> Floats:  # N, M -> (N, M)
-    """IoU matrix of outlines. Pairs with disjoint boxes are skipped."""
-    ours, theirs = np.array(list(first), object), np.array(list(second), object)
-    found = np.zeros((len(ours), len(theirs)))
-    left, right = shapely.bounds(ours)[:, None], shapely.bounds(theirs)[None]
-    meet = (left[..., :2] < right[..., 2:]).all(-1) & (right[..., :2] < left[..., 2:]).all(-1)
-    rows, columns = np.nonzero(meet)
-    both = shapely.area(shapely.intersection(ours[rows], theirs[columns]))
-    either = shapely.area(ours)[rows] + shapely.area(theirs)[columns] - both
-    found[rows, columns] = both / np.maximum(either, 1e-9)
-    return found
 
 
 def join_fragments(

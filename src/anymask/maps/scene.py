@@ -276,11 +276,12 @@ def _tiles(paths: Sequence[Path]) -> list[Path]:
             if one.suffix.lower() in MAP_SUFFIXES
         ]
         if path.is_dir() and not inside:
-            if message := use_instead(path, "map"):
-                raise InputError(message)
             raise InputError(
-                f"The folder {str(path)!r} contains no map. Expected files ending in "
-                f"{', '.join(sorted(MAP_SUFFIXES))}."
+                use_instead(path, "map")
+                or (
+                    f"The folder {str(path)!r} contains no map. Expected files ending in "
+                    f"{', '.join(sorted(MAP_SUFFIXES))}."
+                )
             )
         found += inside or [path]
     return found

@@ -416,18 +416,7 @@ class VideoSession:
             self.checkpoint()
 
     def _pass(self, backward: bool, start: int, stop: int | None) -> Iterator[TrackedFrame]:
-        self._catch_up(backward, start)
-        frame, step = start, -1 if backward else 1
-        while frame >= 0 and (stop is None or (frame >= stop if backward else frame <= stop)):
-            found = self._work(TrackMoment(frame, backward))
-            if found is not None:
-                yield found
-            elif not self.is_missing(frame):
-                return
-            frame += step
-
-    def _catch_up(self, backward: bool, start: int) -> None:
-        """Process pending frames before `start`, from the current position of each object."""
+        # Process pending frames before `start`, from the current position of each object.
         step, known, behind = -1 if backward else 1, self._store.followed(start), []
         for number in self.objects:
             live = self._live.get((number, backward))
@@ -439,6 +428,14 @@ class VideoSession:
         first = (max if backward else min)(behind, default=start)
         for frame in range(first, start, step):
             self._work(TrackMoment(frame, backward))
+        frame, step = start, -1 if backward else 1
+        while frame >= 0 and (stop is None or (frame >= stop if backward else frame <= stop)):
+            found = self._work(TrackMoment(frame, backward))
+            if found is not None:
+                yield found
+            elif not self.is_missing(frame):
+                return
+            frame += step
 
     def step(self, image: UintImage | None = None) -> TrackedFrame | None:
         """Track into the next frame. Returns None after the last one.

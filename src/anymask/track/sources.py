@@ -542,9 +542,10 @@ def frame_files(folder: Path) -> list[Path]:
     for path in find_images(folder):
         found.setdefault(path.parent, []).append(path)
     if not found:
-        if message := use_instead(folder, "image"):
-            raise DataError(message)
-        raise DataError(f"{folder} contains no images. Pass a folder of frames or a video file.")
+        raise DataError(
+            use_instead(folder, "image")
+            or f"{folder} contains no images. Pass a folder of frames or a video file."
+        )
     if folder not in found and len(found) > 1:
         some = ", ".join(map(str, sorted(found)[:3])) + ", ..." * (len(found) > 3)
         raise DataError(

@@ -23,17 +23,8 @@ from typing import TYPE_CHECKING, Any, Unpack, cast
 import numpy as np
 
 from anymask.base import FloatArray, InputError, OnProgress, UintImage, check_keywords, file_suffix
-from anymask.find import (
-    NOTHING,
-    Detector,
-    FindKeywords,
-    FindSettings,
-    check_names,
-    find_phrases,
-    open_detector,
-    read_phrases,
-)
-from anymask.masks import ImageInMemory, Mask, Masks, Rle, rle_iou
+from anymask.find import NOTHING, FindKeywords, FindSettings, WordFinder, read_phrases
+from anymask.masks import ImageInMemory, Mask, Masks, rle_iou
 from anymask.segment import Model
 from anymask.track.appearance import ALIKE, appearance, similarity
 from anymask.track.files import read_picture, video_facts
@@ -45,7 +36,7 @@ from anymask.track.settings import TrackOptions
 from anymask.track.writers import check_paths, open_writers
 
 if TYPE_CHECKING:
-    from anymask.find import Phrase, Phrases
+    from anymask.find import Phrases
 
 EVERY = 10  # default interval of key frames
 SAME = 0.3  # minimum IoU to match a detection and a track
@@ -113,28 +104,8 @@ def find_in_video(
     if strange := sorted({"bgr", "allow_url"} & set(given)):
         raise InputError(f"Option {strange[0]} applies only to images, not to videos. Omit it.")
     settings = FindSettings(**cast(dict[str, Any], given))
-    phrases = read_phrases(words, settings.score)
-    detector = (
-        None if settings.detector is None else open_detector(settings.detector, settings.device)
-    )
-    if detector is None:
-        check_names(model, phrases)
-    question = WordQuestion(model, phrases, detector, settings)
-    return VideoFinds(open_session(model, source, **tracking), question, every)
-
-
-@dataclass(frozen=True)
-class WordQuestion:
-    """Model, prompts, detector and settings of a search."""
-
-    model: Model
-    phrases: Sequence[Phrase]
-    detector: Detector | None
-    settings: FindSettings
-
-    def find(self, image: UintImage) -> list[Mask]:  # (H, W, 3)
-        """Find the instances on a frame, best first."""
-        return find_phrases(self.model, image, self.phrases, self.detector, self.settings)
+    finder = WordFinder(model, read_phrases(words, settings.score), settings)
+    return VideoFinds(open_session(model, source, **tracking), finder, every)
 
 
 class VideoFinds:
@@ -146,8 +117,8 @@ class VideoFinds:
         things: Object number, from 1, to its labels and appearances.
     """
 
-    def __init__(self, session: VideoSession, question: WordQuestion, every: int) -> None:
-        self.session, self.question, self.every = session, question, every
+    def __init__(self, session: VideoSession, finder: WordFinder, every: int) -> None:
+        self.session, self.finder, self.every = session, finder, every
         self.things: dict[int, FoundObject] = {}
 
     def __enter__(self) -> VideoFinds:
@@ -189,8 +160,8 @@ class VideoFinds:
     def _look(self, frame: TrackedFrame) -> None:
         """Detect instances on a frame and match them to tracked, lost or new objects."""
         image, things = self._image(frame), self.things
-        finds = without_parts(self.question.find(image))
-        features = self.question.model.encode(image)
+        finds = without_parts(self.finder.find(image))
+        features = self.finder.model.encode(image)
         keys = maps_to_keys(features.maps, features.geometry)
         looks = [appearance(keys, image, one.rle) for one in finds]
         tracks = {number: frame.objects[number].rle for number in sorted(seen_on(frame))}
@@ -219,36 +190,7 @@ class VideoFinds:
                 self.session.add(frame.index, number, mask=finds[find].mask)
         followed = {[*tracks][place] for place in pairs.values()}
         free = [find for find in range(len(finds)) if not overlaps[find].any()]
-        self._drop(frame, tracks, views, followed)
-
-        # Match lost objects by appearance. The rest is new.
-        lost = [number for number in things if number not in tracks]
-        again = match_best(alike[np.ix_(free, [column[number] for number in lost])], ALIKE)
-        first = not things
-        for place, find in enumerate(free):
-            number = lost[again[place]] if place in again else max(things, default=0) + 1
-            clear = finds[find].score >= CLEAR
-            thing = things.setdefault(number, FoundObject(confirmed=clear, shown=clear or first))
-            thing.know(finds[find], looks[find])
-            self.session.add(frame.index, number, mask=finds[find].mask, anew=True)
-
-    def _drop(
-        self,
-        frame: TrackedFrame,
-        tracks: dict[int, Rle],
-        views: dict[int, FloatArray],
-        followed: set[int],
-    ) -> None:
-        """Remove objects that were not confirmed, and end tracks that have drifted.
-
-        A track has drifted if no detection matches it, and its appearance differs from the object
-        or a matched track covers the same region.
-
-        Args:
-            tracks: Masks on this frame by object number; those of dropped tracks are removed.
-            views: Appearance of these masks.
-            followed: Objects that a detection matches.
-        """
+        # Remove objects that were not confirmed, and end tracks that have drifted.
         for number in [n for n, one in self.things.items() if not one.confirmed]:
             self.session.remove(number)
             del self.things[number]
@@ -261,6 +203,17 @@ class VideoFinds:
                 nothing = np.zeros(tracks[number].size, np.bool_)
                 self.session.add(frame.index, number, mask=nothing, anew=True)
                 del tracks[number]
+
+        # Match lost objects by appearance. The rest is new.
+        lost = [number for number in things if number not in tracks]
+        again = match_best(alike[np.ix_(free, [column[number] for number in lost])], ALIKE)
+        first = not things
+        for place, find in enumerate(free):
+            number = lost[again[place]] if place in again else max(things, default=0) + 1
+            clear = finds[find].score >= CLEAR
+            thing = things.setdefault(number, FoundObject(confirmed=clear, shown=clear or first))
+            thing.know(finds[find], looks[find])
+            self.session.add(frame.index, number, mask=finds[find].mask, anew=True)
 
 
 def without_parts(finds: Sequence[Mask]) -> list[Mask]:

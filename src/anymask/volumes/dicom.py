@@ -29,12 +29,12 @@ from anymask.base import (
     LimitError,
     brief,
     check_volume_bytes,
-    need_packages,
     unpacked_size,
     volume_bytes,
 )
 from anymask.base.arrays import MAX_TIMES, SMALL
 from anymask.images import use_instead
+from anymask.volumes.selected import import_library
 from anymask.volumes.volume import LPS_TO_RAS, Volume
 
 _DEFLATED = b"1.2.840.10008.1.2.1.99"  # deflated syntax: pydicom decompresses the whole file
@@ -227,11 +227,12 @@ def read_dicom(path: Path, series: int | str | None = None) -> Volume:
     """
     groups = _by_series(path)
     if not groups:
-        if message := use_instead(path, "scan"):
-            raise InputError(message)
         raise InputError(
-            f"{path.name!r} contains neither DICOM slices nor another supported scan. "
-            "Choose another folder or file."
+            use_instead(path, "scan")
+            or (
+                f"{path.name!r} contains neither DICOM slices nor another supported scan. "
+                "Choose another folder or file."
+            )
         )
     slices = _choose(groups, series, path.name)
     return Volume(DicomSlices(slices), _affine(slices), source=str(path))
@@ -256,8 +257,7 @@ def _files(path: Path) -> Iterator[_File]:
 
 def _by_series(path: Path) -> dict[tuple[str, ...], list[_Slice]]:
     """Group slices by series. Slices with another orientation or size form a separate series."""
-    need_packages(("pydicom",), "volumes", f"reading {path.name}")
-    import pydicom
+    pydicom = import_library("pydicom", f"reading {path.name}")
 
     groups: dict[tuple[str, ...], list[_Slice]] = {}
     for file in _files(path):

@@ -23,10 +23,10 @@ from anymask.base import (
     DataError,
     InputError,
     check_volume_bytes,
-    need_packages,
 )
 from anymask.masks import mask_to_polygons, polygon_to_ring
 from anymask.volumes.dicom import DicomSlices, check_deflated
+from anymask.volumes.selected import import_library
 from anymask.volumes.volume import LPS_TO_RAS, Volume, label_colour
 
 SEG_CLASS = "1.2.840.10008.5.1.4.1.1.66.4"
@@ -129,7 +129,7 @@ def segmentation_bytes(labels: Volume, scan: Volume) -> bytes:
 
 def structure_bytes(labels: Volume, scan: Volume) -> bytes:
     """Encode labels as RTSTRUCT. Raises InputError if the scan is not DICOM, MissingExtra."""
-    need_packages(("pydicom",), "volumes", "writing RTSTRUCT")
+    import_library("pydicom", "writing RTSTRUCT")
     from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
     from pydicom.uid import UID, ExplicitVRLittleEndian, generate_uid
 
@@ -149,7 +149,6 @@ def structure_bytes(labels: Volume, scan: Volume) -> bytes:
     made.StructureSetLabel, made.OperatorsName = MAKER, ""
     made.StructureSetDate, made.StructureSetTime = now.strftime("%Y%m%d"), now.strftime("%H%M%S")
     # References to the study, series and slices of the contours.
-    first = series.headers[0]
     study, inside, frame = Dataset(), Dataset(), Dataset()
     inside.SeriesInstanceUID = first.SeriesInstanceUID
     inside.ContourImageSequence = [_image(Dataset, header) for header in series.headers]
@@ -247,10 +246,7 @@ def _series(labels: Volume, scan: Volume) -> DicomSlices:
 
 
 def _highdicom(purpose: str) -> Any:
-    need_packages(("highdicom",), "dicom-seg", purpose)
-    import highdicom
-
-    return highdicom
+    return import_library("highdicom", purpose, "dicom-seg")
 
 
 @contextmanager

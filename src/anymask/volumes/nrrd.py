@@ -25,10 +25,9 @@ from anymask.base import (
     DataError,
     InputError,
     check_volume_bytes,
-    need_packages,
     read_into,
 )
-from anymask.volumes.selected import select
+from anymask.volumes.selected import import_library, select
 from anymask.volumes.volume import Colour, Volume
 
 _TO_RAS = {  # signs of x and y in the NRRD spaces
@@ -85,8 +84,7 @@ def sibling(path: Path, name: str, detached: bool) -> Path:
 
 def read_nrrd(path: Path, frame: int | None, detached: bool) -> Volume:
     """Read a scan or labels. Raises as `read_volume`."""
-    need_packages(("nrrd",), "volumes", f"reading {path.name}")
-    import nrrd
+    nrrd = import_library("nrrd", f"reading {path.name}")
 
     with path.open("rb") as file:
         header: Mapping[str, Any] = nrrd.read_header(file)
@@ -114,7 +112,15 @@ def read_nrrd(path: Path, frame: int | None, detached: bool) -> Volume:
     affine[:3, 3] = header.get("space origin", np.zeros(3))
     affine = np.diag([*_TO_RAS[space], 1.0, 1.0]) @ affine
     axes = (spatial[2], spatial[1], spatial[0])
-    segments = _segments(_key_values(path))
+    pairs = {}
+    with path.open("rb") as file:
+        for line in file:
+            if not line.strip():
+                break
+            key, separator, value = line.decode("utf-8", "replace").strip().partition(":=")
+            if separator:
+                pairs[key] = value
+    segments = _segments(pairs)
     if segments:
         labels, names, colours = _merge_layers(np.asarray(data), axes, segments)
         return Volume(labels, affine, names, colours, str(path))
@@ -229,19 +235,6 @@ class _Segment:
     colour: Colour | None
     value: int
     layer: int
-
-
-def _key_values(path: Path) -> dict[str, str]:
-    """Key-value pairs of a header in UTF-8, as Slicer writes them. pynrrd supports only ASCII."""
-    pairs = {}
-    with path.open("rb") as file:
-        for line in file:
-            if not line.strip():
-                break
-            key, separator, value = line.decode("utf-8", "replace").strip().partition(":=")
-            if separator:
-                pairs[key] = value
-    return pairs
 
 
 def _segments(header: Mapping[str, str]) -> list[_Segment]:

@@ -31,7 +31,6 @@ from anymask.base import (
     Floats,
     InputError,
     check_volume_bytes,
-    need_packages,
     refuse_text,
     unpacked_size,
     volume_bytes,
@@ -41,7 +40,7 @@ from anymask.images import check_segments, open_tiff, use_instead
 from anymask.volumes.dicom import is_dicom, read_dicom
 from anymask.volumes.dicom_labels import is_segmentation, read_segmentation
 from anymask.volumes.nrrd import read_nrrd, sibling
-from anymask.volumes.selected import MILLIMETRES, explain, select
+from anymask.volumes.selected import MILLIMETRES, explain, import_library, select
 from anymask.volumes.volume import LPS_TO_RAS, Volume, scaled_affine
 
 _HEAD = 544  # bytes to detect a format; the length of a NIfTI-2 header
@@ -95,11 +94,12 @@ def read_volume(
         kind = _nibabel_kind(head)
         if kind:
             return _read_nibabel(path, kind, frame)
-    if message := use_instead(path, "scan"):
-        raise InputError(message)
     raise InputError(
-        f"{path.name!r} is not a supported scan. Expected NIfTI, MGH, NRRD, a TIFF "
-        "stack, OME-Zarr, or a folder or zip of DICOM slices."
+        use_instead(path, "scan")
+        or (
+            f"{path.name!r} is not a supported scan. Expected NIfTI, MGH, NRRD, a TIFF "
+            "stack, OME-Zarr, or a folder or zip of DICOM slices."
+        )
     )
 
 
@@ -151,8 +151,7 @@ def _content(path: Path, packed: bool) -> Any:
 
 
 def _read_nibabel(path: Path, kind: str, frame: int | None) -> Volume:
-    need_packages(("nibabel",), "volumes", f"reading {path.name}")
-    import nibabel
+    nibabel = import_library("nibabel", f"reading {path.name}")
 
     reader: Any = getattr(nibabel, kind)
     with path.open("rb") as file:
@@ -198,15 +197,15 @@ class _UnpackedOnce:
     def __getitem__(self, key: Any, /) -> NDArray[Any]:
         from nibabel.volumeutils import apply_read_scaling
 
-        return apply_read_scaling(self._stored[key], np.asarray(self.slope), np.asarray(self.inter))
+        rescale: Any = apply_read_scaling
+        return rescale(self._stored[key], np.asarray(self.slope), np.asarray(self.inter))
 
 
 # TIFF stacks.
 
 
 def _read_tiff(path: Path, frame: int | None, detached: bool) -> Volume:
-    need_packages(("tifffile",), "volumes", f"reading {path.name}")
-    import tifffile
+    tifffile = import_library("tifffile", f"reading {path.name}")
 
     with path.open("rb") as opened, open_tiff(opened) as file:
         others = _other_files(file.ome_metadata if file.is_ome else None, path)
@@ -285,8 +284,7 @@ _STREAMS: dict[bytes, Callable[[], Any]] = {  # by magic bytes
 
 def read_zarr(path: Path, frame: int | None) -> Volume:
     """Read the finest scale of an OME-Zarr folder. Raises as `read_volume`."""
-    need_packages(("zarr",), "volumes", f"reading {path.name}")
-    import zarr
+    zarr = import_library("zarr", f"reading {path.name}")
 
     group: Any = zarr.open_group(_bounded_store(path), mode="r")
     notes: Any = group.attrs.asdict()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,7 +13,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from anymask.base import AnymaskError, DataError, InputError, LimitError, brief, check_volume_bytes
+from anymask.base import (
+    AnymaskError,
+    DataError,
+    InputError,
+    LimitError,
+    MissingExtra,
+    brief,
+    check_volume_bytes,
+)
 
 MILLIMETRES = {  # by unit names of NIfTI, OME and ImageJ
     **dict.fromkeys(("m", "meter", "metre"), 1e3),
@@ -23,6 +32,18 @@ MILLIMETRES = {  # by unit names of NIfTI, OME and ImageJ
     **dict.fromkeys(("nm", "nanometer", "nanometre"), 1e-6),
     **dict.fromkeys(("inch", "in"), 25.4),
 }
+
+
+def import_library(name: str, purpose: str, extra: str = "volumes") -> Any:
+    """Import a library of an extra. Raises MissingExtra.
+
+    Args:
+        purpose: Feature that requires it, for the message.
+    """
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise MissingExtra(name, extra, purpose) from error
 
 
 @contextmanager

@@ -143,22 +143,6 @@ class AlongAxis:
     prompted: Sequence[int]
 
 
-def join_axes(parts: Sequence[AlongAxis], spacing: Sequence[float]) -> BoolArray:  # -> (Z, Y, X)
-    """Merge the masks of several axes. Each voxel uses the axis with the nearest prompted slice.
-
-    Args:
-        parts: At least one. The first one wins ties.
-        spacing: Voxel size along z, y, x in mm.
-    """
-    joined = parts[0].mask.copy()
-    nearest = _distances(parts[0], spacing)
-    for part in parts[1:]:
-        away = _distances(part, spacing)
-        np.copyto(joined, part.mask, where=away < nearest)
-        nearest = np.minimum(nearest, away)
-    return joined
-
-
 def _distances(part: AlongAxis, spacing: Sequence[float]) -> FloatArray:
     """Distance to the nearest prompted slice of an axis in mm, in a shape to broadcast."""
     places = np.arange(part.mask.shape[part.axis])
@@ -601,7 +585,16 @@ class VolumeSession:
             AlongAxis(axis, np.moveaxis(self._along(axis, one, id), 0, axis), one.prompts(id))
             for axis, one in sorted(prompted.items())
         ]
-        return join_axes(parts, self.volume.spacing)
+        # Merge the masks of several axes. Each voxel uses the axis with the nearest prompted
+        # slice.
+        spacing = self.volume.spacing
+        joined = parts[0].mask.copy()
+        nearest = _distances(parts[0], spacing)
+        for part in parts[1:]:
+            away = _distances(part, spacing)
+            np.copyto(joined, part.mask, where=away < nearest)
+            nearest = np.minimum(nearest, away)
+        return joined
 
     def _along(self, axis: int, tracks: AxisTracks, number: int) -> BoolArray:
         """Masks of an object along one axis, with that axis first."""

@@ -69,19 +69,15 @@ def _fold(module: nn.Module) -> nn.Module:
     if isinstance(module, Foldable):
         return module.folded()
     if isinstance(module, nn.Sequential):
-        _fold_pairs(module)
+        # Fold (convolution, batch norm) pairs in place; an identity keeps the numbering.
+        children = list(module.named_children())
+        for (name, conv), (next_name, norm) in pairwise(children):
+            if not isinstance(conv, nn.Conv2d) or not isinstance(norm, nn.BatchNorm2d):
+                continue
+            if norm.track_running_stats:  # without them it computes batch statistics, always
+                setattr(module, name, fold_batch_norm(conv, norm))
+                setattr(module, next_name, nn.Identity())
     return module
-
-
-def _fold_pairs(sequence: nn.Sequential) -> None:
-    """Fold (convolution, batch norm) pairs in place; an identity keeps the numbering."""
-    children = list(sequence.named_children())
-    for (name, conv), (next_name, norm) in pairwise(children):
-        if not isinstance(conv, nn.Conv2d) or not isinstance(norm, nn.BatchNorm2d):
-            continue
-        if norm.track_running_stats:  # without them it computes batch statistics, also in inference
-            setattr(sequence, name, fold_batch_norm(conv, norm))
-            setattr(sequence, next_name, nn.Identity())
 
 
 @torch.no_grad()
