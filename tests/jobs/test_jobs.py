@@ -186,13 +186,13 @@ def test_bands_and_stretch_travel_with_the_job(
         ({"shard": (3, 2)}, r"Invalid shard \(3, 2\). Expected \(I, N\)"),
         ({"shard": "1/2"}, r"Invalid shard '1/2'. Expected \(I, N\)"),
         ({"worker": 2}, "Unknown argument 'worker'"),
-        ({"model": 7}, "Expected a model name or a ModelChoice, got int. A loaded model cannot"),
+        ({"model": 7}, "model must be text, got 7"),
         ({"folder": "empty"}, "'empty' contains no images"),
         (
             {"folder": "a.jpg", "out": "a.jpg"},
             "must be a folder, but 'a.jpg' is a file",
         ),
-        ({"out": "a.jpg/out"}, "The output must be a folder, but 'a.jpg' is a file"),
+        ({"out": "a.jpg/out"}, "Cannot create the output folder 'a.jpg/out'"),
         ({"out": "photos"}, "The output folder 'photos' contains the images"),
     ],
 )

@@ -150,8 +150,7 @@ def cut_photo(
         words: Text prompt, or None.
         settings: Keywords of `Model.cutout`.
     """
-    known = sorted(CutoutKeywords.__optional_keys__)
-    check_keywords(settings, [*prompt, "words", *known])
+    check_keywords(settings, [*prompt, "words", *sorted(CutoutKeywords.__optional_keys__)])
     rest: dict[str, Any] = dict(settings)
     sought = {"words": words, "like": rest.pop("like", None), "unlike": rest.pop("unlike", None)}
     source = {name: rest.pop(name) for name in ("bgr", "allow_url") if name in rest}

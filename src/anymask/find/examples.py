@@ -134,10 +134,9 @@ def read_examples(model: Model, given: Examples) -> list[Example]:
     found = []
     for one in several:
         source, kind, value = parse_example(one)
+        photo = load_image(source)
         if isinstance(source, str | Path):
-            photo = photos.setdefault(str(source), load_image(source))
-        else:
-            photo = load_image(source)
+            photo = photos.setdefault(str(source), photo)
         mask = _example_mask(model, photo, kind, value)
         if not mask.any():
             raise InputError("The exemplar mask is empty. Pass a point, a box or a non-empty mask.")
@@ -145,7 +144,7 @@ def read_examples(model: Model, given: Examples) -> list[Example]:
     return found
 
 
-def parse_example(one: object) -> tuple[ImageSource, str, Any]:
+def parse_example(one: Any) -> tuple[ImageSource, str, Any]:
     """Image, kind of prompt and its value. Raises InputError."""
     if isinstance(one, str):
         found = _TEXT.fullmatch(one)
@@ -163,14 +162,10 @@ def parse_example(one: object) -> tuple[ImageSource, str, Any]:
                 f"Invalid coordinates {text!r} after @{kind}:. Use numbers separated by commas."
             ) from None
         return source, KINDS[kind], numbers
-    if not isinstance(one, tuple) or len(one) != 2 or not isinstance(one[1], Mapping):
+    is_pair = isinstance(one, tuple) and len(one) == 2 and isinstance(one[1], Mapping)
+    if not is_pair or len(one[1]) != 1 or not {"mask", "box", "point"} & one[1].keys():
         raise InputError(f"Invalid exemplar {str(one)[:80]}. Use {SHAPE}.")
-    photo, prompt = one
-    if len(prompt) != 1 or not {"mask", "box", "point"} & prompt.keys():
-        raise InputError(
-            f"Invalid exemplar with the keys {', '.join(map(str, prompt))}. Use {SHAPE}."
-        )
-    ((kind, value),) = prompt.items()
+    photo, ((kind, value),) = one[0], one[1].items()
     return photo, kind, value
 
 

@@ -100,14 +100,7 @@ def model_choice(model: str | ModelChoice | None) -> ModelChoice:
     """
     if model is None:
         return ModelChoice()
-    if isinstance(model, ModelChoice):
-        return model
-    if not isinstance(model, str):
-        raise InputError(
-            f"Expected a model name or a ModelChoice, got {type(model).__name__}. A loaded "
-            "model cannot be sent to worker processes. Pass its name."
-        )
-    return ModelChoice(model)
+    return model if isinstance(model, ModelChoice) else ModelChoice(model)
 
 
 def parse_numbers(text: str) -> tuple[float, ...]:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from anymask.base import (
     DataError,
@@ -59,13 +59,7 @@ AT_ONCE = 64  # boxes per call of the model
 MAX_OF_A_LABEL = 200  # maximum number of masks per name
 
 
-class JobSettings(TypedDict, total=False):
-    """Settings of `run` for every verb."""
-
-    shard: tuple[int, int]
-    output_shards: int
-    model: str | ModelChoice | None
-    pictures: PictureChoice
+JOB_SETTINGS = ("shard", "output_shards", "model", "pictures")  # of `run`, for every verb
 
 
 def run(
@@ -112,15 +106,12 @@ def run(
         raise InputError(f"Invalid verb {verb!r}. Choose from: {', '.join(VERBS)}")
     how = {name: settings[name] for name in ("shard", "output_shards") if name in settings}
     source, task = VERBS[verb](folder, settings)
-    output = Path(out)
-    for place in (output, *output.parents):
-        if os.path.isfile(place):  # noqa: PTH113 - also False for invalid names
-            raise InputError(
-                f"The output must be a folder, but {str(place)!r} is a file. Choose a "
-                f"new folder instead of {str(out)!r}."
-            )
+    if os.path.isfile(out):  # noqa: PTH113 - also False for invalid names
+        raise InputError(f"The output must be a folder, but {str(out)!r} is a file.")
     page = settings.get("pictures", PictureChoice()).page
-    job = FolderJob(source=source, output=output, workers=workers, engine=engine, page=page, **how)
+    job = FolderJob(
+        source=source, output=Path(out), workers=workers, engine=engine, page=page, **how
+    )
     return run_job(job, task, on_progress)
 
 
@@ -133,7 +124,7 @@ def _split(
 ) -> list[dict[str, Any]]:
     """Settings of each class, by name. Raises InputError for one that is in none and not `also`."""
     known = [[one.name for one in fields(kind)] for kind in kinds]
-    check_keywords(settings, [*chain(*known), *JobSettings.__annotations__, *also])
+    check_keywords(settings, [*chain(*known), *JOB_SETTINGS, *also])
     return [{name: settings[name] for name in names if name in settings} for names in known]
 
 
@@ -149,7 +140,7 @@ class EncodeTask:
 
     @classmethod
     def plan(cls, source: Photos, settings: dict[str, Any]) -> tuple[Source, EncodeTask]:
-        check_keywords(settings, JobSettings.__annotations__)
+        check_keywords(settings, JOB_SETTINGS)
         pictures = settings.get("pictures", PictureChoice())
         return _paths(source), cls(model_choice(settings.get("model")), pictures)
 
@@ -355,7 +346,7 @@ class BoxesTask:
     ) -> tuple[Source, BoxesTask]:
         """The source is labels, or the result of `read(..., boxes=True)`."""
         reading = [*ReadKeywords.__annotations__, "split"]
-        check_keywords(settings, [*JobSettings.__annotations__, "overlay", *reading])
+        check_keywords(settings, [*JOB_SETTINGS, "overlay", *reading])
         how = {name: settings[name] for name in reading if name in settings}
         stream = source if isinstance(source, Dataset) else read(source, boxes=True, **how)
         stream = stream.with_sizes_checked()

@@ -27,7 +27,6 @@ from rasterio.features import rasterize
 
 from anymask.base import (
     AnymaskError,
-    BoolArray,
     FloatArray,
     Floats,
     InputError,
@@ -87,14 +86,12 @@ def write_things(path: Path, scene: Scene, work: TileStore, sources: Sources) ->
                 if rounded.is_valid:
                     placed = rounded
                 placed = shapely.orient_polygons(placed)  # RFC 7946: exteriors are counterclockwise
-                geometry = shapely.geometry.mapping(placed)
-                if len(placed.geoms) == 1:
-                    geometry = shapely.geometry.mapping(placed.geoms[0])
+                shown = placed.geoms[0] if len(placed.geoms) == 1 else placed
                 feature = {
                     "type": "Feature",
                     "id": one.number,
                     "properties": dict(zip(FIELDS, attributes(one, scene, sources), strict=True)),
-                    "geometry": geometry,
+                    "geometry": shapely.geometry.mapping(shown),
                 }
                 file.write((b",\n" if number else b"\n") + json.dumps(feature).encode())
             file.write(b"\n]}\n")
@@ -338,7 +335,7 @@ def on_the_map(prompts: list[Prompt], scene: Scene, source: str) -> list[Prompt]
     Raises:
         PromptError: All prompts are outside the map.
     """
-    lies = _lies_on(prompts, scene).tolist()
+    lies = [_lies_on(one, scene.image_hw[::-1]) for one in prompts]
     inside = [one for one, here in zip(prompts, lies, strict=True) if here]
     if not inside:
         height, width = scene.image_hw
@@ -365,12 +362,9 @@ def corners_of(prompt: Prompt) -> FloatArray:
     return prompt.points
 
 
-def _lies_on(prompts: Sequence[Prompt], scene: Scene) -> BoolArray:
-    size = scene.image_hw[::-1]
-    lies = np.zeros(len(prompts), np.bool_)
-    for number, one in enumerate(prompts):
-        if one.box is not None:
-            lies[number] = (one.box[:2] < size).all() and (one.box[2:] > 0).all()
-        else:
-            lies[number] = ((corners_of(one) >= 0) & (corners_of(one) < size)).all()
-    return lies
+def _lies_on(prompt: Prompt, size: tuple[int, int]) -> bool:
+    """Whether all points of a prompt, or a part of its box, lie inside a map of (W, H)."""
+    corners = corners_of(prompt)
+    if prompt.box is not None:
+        return bool((corners[0] < size).all() and (corners[1] > 0).all())
+    return bool(((corners >= 0) & (corners < size)).all())

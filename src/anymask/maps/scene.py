@@ -78,8 +78,7 @@ class Scene:
         (height, width), box = self.image_hw, (0, 0, *self.image_hw[::-1])
         scale = min(1.0, PREVIEW_SIDE / max(height, width))
         size = (max(1, round(height * scale)), max(1, round(width * scale)))
-        png = preview_of(lambda: self.read_scaled(box, size)[0])
-        return preview_html(repr(self), (), png)
+        return preview_html(repr(self), (), preview_of(lambda: self.read_scaled(box, size)[0]))
 
     @property
     def image_hw(self) -> tuple[int, int]:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from anymask.models.layers import DropPath, Mlp
-from anymask.models.vit import PatchEmbed, map_to_windows, neck, windows_to_map
+from anymask.models.vit import PatchEmbed, in_windows, neck
 
 EPSILON = 1e-6
 
@@ -86,17 +86,11 @@ class EfficientVitBlock(nn.Module):
         self.drop_path = DropPath()
 
     def forward(self, x: Tensor) -> Tensor:  # (B, h, w, C) -> the same
-        x = x + self.drop_path(self.mixed_in_space(self.norm1(x)))
+        x = x + self.drop_path(in_windows(self._attend, self.norm1(x), self.window))
         return x + self.drop_path(self.mlp(self.norm2(x)))
 
-    def mixed_in_space(self, x: Tensor) -> Tensor:
-        height, width = x.shape[1:3]
-        if not self.window:
-            return self.attn(x.flatten(1, 2)).unflatten(1, (height, width))
-        # The padding zeros are attended to: the checkpoints were trained that way.
-        windows = map_to_windows(x, self.window)
-        seen = self.attn(windows.flatten(1, 2)).unflatten(1, windows.shape[1:3])
-        return windows_to_map(seen, height, width)
+    def _attend(self, x: Tensor) -> Tensor:
+        return self.attn(x.flatten(1, 2)).unflatten(1, x.shape[1:3])
 
 
 class EfficientVit(nn.Module):

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from anymask.models.fast import activated, attend, projected_parts
 from anymask.models.layers import DropPath, Mlp
-from anymask.models.vit import PatchEmbed, map_to_windows, windows_to_map
+from anymask.models.vit import PatchEmbed, in_windows
 
 EPSILON = 1e-6
 POOL = 2  # factor by which the side of a map shrinks at the start of a stage
@@ -113,11 +113,7 @@ class HieraBlock(nn.Module):
         y = self.norm1(x)
         if self.pooled:
             x = pool_halves(activated(y, self.proj))
-        if self.window:
-            y = windows_to_map(self.attn(map_to_windows(y, self.window)), x.shape[1], x.shape[2])
-        else:
-            y = self.attn(y)
-        x = x + self.drop_path(y)
+        x = x + self.drop_path(in_windows(self.attn, y, self.window, x.shape[1:3]))
         return x + self.drop_path(self.mlp(self.norm2(x)))
 
 

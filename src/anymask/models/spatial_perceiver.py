@@ -74,11 +74,8 @@ class LatentSelfAttention(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:  # (N, K, C) -> the same
         x = self.norm(tokens)
         k, v = self.to_kv(x).chunk(2, dim=-1)
-        if tokens.shape[1] == 1:  # a single token attends only to itself
-            mixed = v
-        else:
-            mixed = _attend(self.to_q(x), k, v)
-        return self.to_out(mixed)
+        is_single = tokens.shape[1] == 1  # a single token attends only to itself
+        return self.to_out(v if is_single else _attend(self.to_q(x), k, v))
 
 
 def _attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ from torch.nn import functional as F
 
 from anymask.models.fast import ConvBn, activated, convolved
 from anymask.models.layers import DropPath
-from anymask.models.vit import map_to_windows, neck, windows_to_map
+from anymask.models.vit import in_windows, neck
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,16 +152,14 @@ class AttentionBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = x.permute(0, 2, 3, 1)
-        x = x + self.drop_path(self._attend(x))
+        # The padding zeros are normalized, too, as in the published code.
+        x = x + self.drop_path(in_windows(self._attend, x, self.window))
         x = convolved(x.permute(0, 3, 1, 2), self.local_conv).permute(0, 2, 3, 1)
         x = x + self.drop_path(self.mlp(x))
         return x.permute(0, 3, 1, 2)
 
     def _attend(self, x: Tensor) -> Tensor:  # (B, h, w, C) -> the same
-        # The padding zeros are normalized and attended to, as in the published code.
-        windows = map_to_windows(x, self.window)
-        mixed = self.attn(windows.flatten(1, 2)).reshape(windows.shape)
-        return windows_to_map(mixed, x.shape[1], x.shape[2])
+        return self.attn(x.flatten(1, 2)).reshape(x.shape)
 
 
 class TinyViTStage(nn.Module):

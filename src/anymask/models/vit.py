@@ -12,6 +12,7 @@ Letters: B images, S input side, C channels, h w tokens, L = h * w, D head width
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -95,6 +96,23 @@ def windows_to_map(windows: Tensor, h: int, w: int) -> Tensor:
     return x.reshape(-1, rows * side, columns * side, C)[:, :h, :w]
 
 
+def in_windows(
+    attend: Callable[[Tensor], Tensor], x: Tensor, side: int, hw: Sequence[int] | None = None
+) -> Tensor:
+    """Attend within each window of a map (B, h, w, C), or globally if the side is 0.
+
+    The padding zeros are attended to: the checkpoints were trained that way.
+
+    Args:
+        attend: Attention (N, h, w, C) -> (N, h', w', C').
+        hw: Size of the result. Defaults to that of x.
+    """
+    if not side:
+        return attend(x)
+    h, w = hw or x.shape[1:3]
+    return windows_to_map(attend(map_to_windows(x, side)), h, w)
+
+
 class VitBlock(nn.Module):
     """Pre-norm attention and MLP with residuals; window 0 is global attention."""
 
@@ -111,13 +129,7 @@ class VitBlock(nn.Module):
             self.Adapter = Adapter(dim)
 
     def forward(self, x: Tensor) -> Tensor:  # (B, h, w, C) -> the same
-        y = self.norm1(x)
-        if self.window:
-            # The padding zeros are attended to: the checkpoints were trained that way.
-            y = windows_to_map(self.attn(map_to_windows(y, self.window)), x.shape[1], x.shape[2])
-        else:
-            y = self.attn(y)
-        x = x + self.drop_path(y)
+        x = x + self.drop_path(in_windows(self.attn, self.norm1(x), self.window))
         beside = self.norm2(x)
         z: Tensor = x + self.drop_path(self.mlp(beside))
         return z + self.Adapter(beside) if hasattr(self, "Adapter") else z

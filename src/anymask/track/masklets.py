@@ -365,10 +365,8 @@ def join_tracks(tracks: list[dict[int, ObjectMask]]) -> dict[int, ObjectMask]:
     joined: dict[int, ObjectMask] = {}
     for at in range(frames[0], frames[-1] + 1):
         held = [masks[at] for masks in tracks if at in masks]
-        if held:
-            joined[at] = max(
-                held, key=lambda one: (one.area > 0, one.prompted, not one.doubts, one.score)
-            )
-        else:
-            joined[at] = hidden(next(iter(tracks[0].values())))
+        joined[at] = max(
+            held or [hidden(next(iter(tracks[0].values())))],
+            key=lambda one: (one.area > 0, one.prompted, not one.doubts, one.score),
+        )
     return joined

@@ -261,19 +261,15 @@ class VideoSession:
         anew = bool(drawn.pop("anew", False))
         given = Prompt.of(**drawn)
         look = self._prefetcher.fetch(frame)
-        if look is None and self.is_missing(frame):
+        if look is None:
+            length = self.frames.length
+            end = "the next" if length is None else length - 1
             raise InputError(
                 f"Frame {frame} of the video is damaged and cannot be decoded. Add the prompt on "
                 "another frame."
+                if self.is_missing(frame)
+                else f"Frame {frame} is not available: frames 0 to {end} can be prompted."
             )
-        if look is None:
-            length = self.frames.length
-            known = (
-                "the stream has not reached this frame yet"
-                if length is None
-                else f"frames 0 to {length - 1} are available"
-            )
-            raise InputError(f"Frame {frame} is not available: {known}.")
         self._note_look(look)
         hw = look.image.shape[0], look.image.shape[1]
         given = given.drawn_in(hw, ALL_KINDS)
@@ -684,10 +680,7 @@ def open_session(
         MissingExtra: A video file requires PyAV.
     """
     known = {name: group for group in GROUPS for name in group.__dataclass_fields__}
-    if strange := sorted(set(settings) - set(known)):
-        raise InputError(
-            f"Unknown setting {strange[0]!r}. Available settings: {', '.join(sorted(known))}."
-        )
+    check_keywords(settings, known)
     given: dict[type, dict[str, Any]] = {group: {} for group in GROUPS}
     for name, value in settings.items():
         given[known[name]][name] = value

@@ -166,9 +166,8 @@ def _read_nibabel(path: Path, kind: str, frame: int | None) -> Volume:
         image = reader.from_file_map({"image": holder}, keep_file_open=packed)
     if len(image.shape) < 3:
         raise InputError(f"{path.name!r} has shape {image.shape}: an image, not a volume.")
-    unit = 1.0
-    if kind != "MGHImage":
-        unit = MILLIMETRES.get(image.header.get_xyzt_units()[0], 1.0)
+    is_mgh = kind == "MGHImage"
+    unit = 1.0 if is_mgh else MILLIMETRES.get(image.header.get_xyzt_units()[0], 1.0)
     affine = np.diag([unit, unit, unit, 1.0]) @ image.affine
     if np.abs(affine[:3, :3]).max(initial=0) == 0:
         raise DataError(f"{path.name!r} declares voxels of size 0.")

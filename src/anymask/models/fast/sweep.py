@@ -464,38 +464,39 @@ class SecondLayer:
         for row, scores in enumerate(self.asks(scale_query(keys, self.heads), view)):
             shares = room[row, R : 2 * R]
             torch.softmax(with_heads(scores, self.heads), 1, out=with_heads(shares, self.heads))
-            self._norm(
-                NormVariance(first[row], again[row], among[row], linear[row]), view, room, row
-            )
+            values_of = first[row], again[row]
+            self._norm(values_of, among[row], linear[row], view, room, row)
             scale[row] = view.scale[row] * room[row, 2 * R]
         constant = self.constant.expand(len(rows), 1, -1)
         return tokens, PromptedImage(scale, room, torch.cat([rows, constant], dim=1), view.spare)
 
-    def _norm(self, tokens: NormVariance, view: PromptedImage, room: Tensor, row: int) -> None:
-        """Divide one prompt's shares by the deviation, and store its inverse as the last one."""
-        R = len(tokens.among) // 2
+    def _norm(
+        self,
+        values: tuple[Tensor, Tensor],
+        among: Tensor,
+        linear: Tensor,
+        view: PromptedImage,
+        room: Tensor,
+        row: int,
+    ) -> None:
+        """Divide one prompt's shares by the deviation, and store its inverse as the last one.
+
+        Args:
+            values: Values (H, T, D) of the tokens of both layers.
+            among: Products (2 R, 2 R) of their rows with each other.
+            linear: Twice their products with the constant (2 R, 1).
+        """
+        R = len(among) // 2
         scale, spread = view.scale[row].float()[0], view.spare[0]
         variance = self.power * scale.square() + self.constant.square().mean()
         variance += self.image_meets * scale
-        among = tokens.among.to(self.dtype)
+        among = among.to(self.dtype)
         among[R:, :R] *= 2  # both halves of the symmetric products at once
-        for part, values, meet in (
-            (slice(0, R), tokens.first, self.meet[0]),
-            (slice(R, 2 * R), tokens.second, self.meet[1]),
-        ):
-            torch.bmm(values, meet, out=with_heads(spread, self.heads))
-            spread.mul_(view.scale[row]).add_(tokens.linear[part].to(self.dtype))
+        halves = slice(0, R), slice(R, 2 * R)
+        for part, of_layer, meet in zip(halves, values, self.meet, strict=True):
+            torch.bmm(of_layer, meet, out=with_heads(spread, self.heads))
+            spread.mul_(view.scale[row]).add_(linear[part].to(self.dtype))
             spread.addmm_(among[part, : part.stop], room[row, : part.stop])
             variance += sum_products(spread, room[row, part])
         room[row, -1] = inverse_deviation(variance, self.layer.norm4)
         room[row, :-1].mul_(room[row, -1])
-
-
-@dataclass(frozen=True, eq=False)
-class NormVariance:
-    """Terms of the variance of one prompt's image, besides the image itself."""
-
-    first: Tensor  # Values (H, T, D) of the first layer's tokens
-    second: Tensor  # Values (H, T, D) of the second layer's tokens
-    among: Tensor  # Products (2 R, 2 R) of their rows with each other
-    linear: Tensor  # Twice their products with the constant (2 R, 1)
