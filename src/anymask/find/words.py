@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypedDict
 
 import numpy as np
 
-from anymask.base import InputError, Progress, Setting, UintImage, check_keywords, check_settings
+from anymask.base import InputError, Progress, Setting, UintImage, check_keywords, describe_settings
 from anymask.find.clip import ClipNames
 from anymask.find.detectors import open_detector
 from anymask.find.grounding import Detector, ScoredBoxes, SegmentedBoxes
@@ -55,22 +55,10 @@ class FindKeywords(TypedDict, total=False):
     allow_url: bool
 
 
+@describe_settings
 @dataclass(frozen=True, kw_only=True)
 class FindSettings:
     """Settings of `Model.find`.
-
-    Attributes:
-        detector: A name of `find.known_detectors()`, a folder, or a loaded detector. Defaults to
-            the names that the model was trained on.
-        score: Minimum score, 0..1, or a dict from phrase or label to minimum score. Defaults to
-            that of the detector.
-        iou: Maximum IoU of two masks; otherwise they are one object.
-        top_k: Maximum number of masks per label. Defaults to all.
-        side: Longer side of the detector's input in pixels. Defaults to that of the detector, on a
-            CPU at most 640 if it is variable.
-        device: Device of the detector: "auto", "cpu", "cuda", ...
-        method: For exemplars without a detector: "likeness" (bundled models), "persam" or
-            "persam_f" (SAM models on torch). Defaults to the one that the model supports.
 
     Raises:
         InputError: A value is out of range.
@@ -97,7 +85,7 @@ class FindSettings:
         Setting("longer side of the detector input, in pixels", least=1, unit="pixels",
                 default="set by the detector; on a CPU 640"),
     ] = None  # fmt: skip
-    device: str = "auto"
+    device: str = "auto"  # Device of the detector: "auto", "cpu", "cuda", ...
     method: Annotated[
         Method | None,
         Setting("how objects are compared with an exemplar: by the features of a bundled model, or "
@@ -106,7 +94,6 @@ class FindSettings:
     ] = None  # fmt: skip
 
     def __post_init__(self) -> None:
-        check_settings(self)
         if self.side is not None and self.detector is None:
             raise InputError("Option side requires a detector. Pass detector, or omit side.")
 

@@ -56,7 +56,7 @@ def read_segmentation(path: Path) -> Volume:
 
     Raises InputError if segments overlap, DataError, MissingExtra.
     """
-    highdicom = _highdicom(f"reading {path.name}")
+    highdicom = import_library("highdicom", f"reading {path.name}", "dicom-seg")
     with _explained(path.name):
         segmentation = highdicom.seg.segread(path)
         geometry = segmentation.get_volume_geometry()
@@ -79,7 +79,7 @@ def read_segmentation(path: Path) -> Volume:
 
 def segmentation_bytes(labels: Volume, scan: Volume) -> bytes:
     """Encode labels as DICOM SEG. Raises InputError if the scan is not DICOM, MissingExtra."""
-    highdicom = _highdicom("writing DICOM SEG")
+    highdicom = import_library("highdicom", "writing DICOM SEG", "dicom-seg")
     from pydicom.sr.codedict import codes
 
     series, array = _series(labels, scan), labels.array
@@ -243,10 +243,6 @@ def _series(labels: Volume, scan: Volume) -> DicomSlices:
             "The labels and the scan have different affines. Create the labels with label_volume."
         )
     return series
-
-
-def _highdicom(purpose: str) -> Any:
-    return import_library("highdicom", purpose, "dicom-seg")
 
 
 @contextmanager
