@@ -1,5 +1,6 @@
 """What the README and the documents show is what happens."""
 
+import inspect
 import re
 import shlex
 import shutil
@@ -43,7 +44,7 @@ def less_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each model is opened once, and "everything" is 8 x 8 clicks where no number is given."""
     monkeypatch.setattr(opening, "open_runtime", open_once)
     for settings in (Grid, ProjectSettings):
-        monkeypatch.setitem(settings.__init__.__kwdefaults__, "grid", 8)
+        monkeypatch.setitem(inspect.unwrap(settings.__init__).__kwdefaults__, "grid", 8)
 
 
 @pytest.fixture
