@@ -731,6 +731,11 @@ def open_volume_session(
     how = VolumeSettings(**settings)
     if isinstance(source, np.ndarray):
         source = Volume(source, scaled_affine((1.0, 1.0, 1.0)))
+    if not isinstance(source, Volume | str | Path):
+        raise InputError(
+            "A scan must be a Volume, an array (Z, Y, X) or a path. Given: "
+            f"{type(source).__name__}."
+        )
     volume = source if isinstance(source, Volume) else read_volume(source)
     if np.prod(volume.shape) * volume.voxels.dtype.itemsize <= IN_MEMORY:
         _ = volume.array  # else each slice of a compressed file decompresses it from the beginning
